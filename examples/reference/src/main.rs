@@ -1,0 +1,2 @@
+//! The reference mail server.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tokio drivers, listeners, ready-made services and clients over the mailwright machines.
