@@ -1,0 +1,279 @@
+//! Bodies that end with a line of one dot: SMTP DATA and POP3 multi-line responses.
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr2;
+
+use crate::Transmit;
+
+/// What [`DotReader::next`] took.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is nothing else a stream can hold")]
+pub enum BodyPart {
+    /// Octets of the body, its dots unstuffed: a slice of the buffer.
+    Chunk(Bytes),
+    /// The end: CRLF, dot, CRLF (RFC 5321 §4.1.1.4). The CRLF before the dot is part of the body.
+    End,
+    /// More input is needed.
+    Partial,
+}
+
+/// Takes a dot-terminated body from the front of a buffer.
+///
+/// Only CRLF `.` CRLF ends it, and only a dot behind CRLF is unstuffed: a lone CR or LF is an octet like any other
+/// and never a line end, so no other server's reading of the line ends can make a second message of it
+/// (CVE-2023-51764). Whether one was seen is remembered, so that the body can be refused.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use mailwright_line_proto::frame::{BodyPart, DotReader};
+///
+/// let mut reader = DotReader::default();
+/// let mut rx = BytesMut::from("one\r\n..two\r\n.\r\nQUIT\r\n");
+/// assert_eq!(reader.next(&mut rx), BodyPart::Chunk("one\r\n".into()));
+/// assert_eq!(reader.next(&mut rx), BodyPart::Chunk(".two\r\n".into()));
+/// assert_eq!(reader.next(&mut rx), BodyPart::End);
+/// assert_eq!(&rx[..], b"QUIT\r\n");
+/// ```
+#[derive(Debug, Clone)]
+pub struct DotReader {
+    state: State,
+    /// A dot was dropped at the front of the buffer: what is there now is content even if it is a dot.
+    bare: bool,
+    length: u64,
+}
+
+/// What stands directly before the front of the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// CRLF, or nothing at all: the CRLF of the DATA line serves (RFC 5321 §4.1.1.4).
+    LineStart,
+    /// A dot that was dropped at the start of a line.
+    Unstuffed,
+    /// A CR that was passed on.
+    Cr,
+    /// Anything else.
+    Inside,
+}
+
+impl Default for DotReader {
+    fn default() -> Self {
+        Self { state: State::LineStart, bare: false, length: 0 }
+    }
+}
+
+impl DotReader {
+    /// The next part of the body.
+    pub fn next(&mut self, rx: &mut BytesMut) -> BodyPart {
+        if self.state == State::LineStart {
+            match rx.as_ref() {
+                [b'.', b'\r', b'\n', ..] => {
+                    rx.advance(3);
+                    return BodyPart::End;
+                }
+                [] | [b'.'] | [b'.', b'\r'] => return BodyPart::Partial,
+                [b'.', ..] => {
+                    // RFC 5321 §4.5.2: the first character is deleted if there are others on the line.
+                    rx.advance(1);
+                    self.state = State::Unstuffed;
+                }
+                _ => {}
+            }
+        }
+        if rx.is_empty() {
+            return BodyPart::Partial;
+        }
+        let length = self.scan(rx);
+        self.length += length as u64;
+        BodyPart::Chunk(rx.split_to(length).freeze())
+    }
+
+    /// Whether a CR without LF or an LF without CR was in the body so far (RFC 5321 §2.3.8 forbids both).
+    pub fn has_bare_line_end(&self) -> bool {
+        self.bare || self.state == State::Cr
+    }
+
+    /// How many octets of body there were so far, unstuffed.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// How many octets at the front can be handed over at once: up to and with the CRLF before a dot, or all.
+    fn scan(&mut self, rx: &[u8]) -> usize {
+        let mut rest = rx;
+        let taken = |rest: &[u8]| rx.len() - rest.len();
+        if self.state == State::Cr {
+            self.state = State::Inside;
+            match rest.split_first() {
+                Some((b'\n', after)) => {
+                    rest = after;
+                    self.state = State::LineStart;
+                    if after.first().is_none_or(|octet| *octet == b'.') {
+                        return taken(rest);
+                    }
+                }
+                _ => self.bare = true,
+            }
+        }
+        while let Some(at) = memchr2(b'\r', b'\n', rest) {
+            let (line_end, after) = match rest.get(at..) {
+                Some([b'\r', b'\n', after @ ..]) => (true, after),
+                Some([b'\r']) => {
+                    self.state = State::Cr;
+                    return rx.len();
+                }
+                Some([_, after @ ..]) => (false, after),
+                _ => break,
+            };
+            rest = after;
+            if !line_end {
+                self.bare = true;
+            } else if after.first().is_none_or(|octet| *octet == b'.') {
+                self.state = State::LineStart;
+                return taken(rest);
+            }
+        }
+        self.state = State::Inside;
+        rx.len()
+    }
+}
+
+/// Sends a body with its dots stuffed and the final dot behind it.
+///
+/// ```
+/// use bytes::Buf;
+/// use mailwright_line_proto::{Transmit, frame::DotWriter};
+///
+/// let (mut writer, mut transmit) = (DotWriter::default(), Transmit::default());
+/// writer.put("one\r\n.two".into(), &mut transmit);
+/// writer.end(&mut transmit);
+/// assert_eq!(&transmit.copy_to_bytes(transmit.len())[..], b"one\r\n..two\r\n.\r\n");
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct DotWriter {
+    last: Last,
+}
+
+/// The end of what was sent so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Last {
+    #[default]
+    LineStart,
+    Cr,
+    Inside,
+}
+
+impl DotWriter {
+    /// Sends the next part of the body, any split of it. The chunk is not copied, but cut before every dot that
+    /// begins a line.
+    ///
+    /// A dot behind a lone LF is stuffed too: a receiver that takes LF for a line end then still reads one message.
+    pub fn put(&mut self, chunk: Bytes, transmit: &mut Transmit) {
+        let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return };
+        if *first == b'.' && self.last == Last::LineStart {
+            transmit.put(b".");
+        }
+        let mut from = 0;
+        for at in memchr::memmem::find_iter(&chunk, b"\n.") {
+            transmit.put_bytes(chunk.slice(from..=at));
+            transmit.put(b".");
+            from = at + 1;
+        }
+        self.last = match last {
+            b'\n' => Last::LineStart,
+            b'\r' => Last::Cr,
+            _ => Last::Inside,
+        };
+        transmit.put_bytes(chunk.slice(from..));
+    }
+
+    /// Ends the body: CRLF if the last line has none, then the dot.
+    pub fn end(self, transmit: &mut Transmit) {
+        transmit.put(match self.last {
+            Last::LineStart => b".\r\n",
+            Last::Cr => b"\n.\r\n",
+            Last::Inside => b"\r\n.\r\n",
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(input: &[u8], split: usize) -> (Vec<u8>, bool, Vec<u8>, bool) {
+        let (mut reader, mut rx, mut body) = (DotReader::default(), BytesMut::new(), Vec::new());
+        let mut pieces = input.chunks(split);
+        loop {
+            match reader.next(&mut rx) {
+                BodyPart::Chunk(chunk) => body.extend_from_slice(&chunk),
+                BodyPart::End => {
+                    let mut rest = rx.to_vec();
+                    pieces.for_each(|piece| rest.extend_from_slice(piece));
+                    assert_eq!(reader.length(), body.len() as u64);
+                    return (body, reader.has_bare_line_end(), rest, true);
+                }
+                BodyPart::Partial => match pieces.next() {
+                    Some(piece) => rx.extend_from_slice(piece),
+                    None => return (body, reader.has_bare_line_end(), rx.to_vec(), false),
+                },
+            }
+        }
+    }
+
+    #[test]
+    fn only_crlf_dot_crlf_ends_a_body() {
+        for (input, body, bare) in [
+            (".\r\n", "", false),
+            ("\r\n.\r\n", "\r\n", false),
+            ("a\r\n.\r\n", "a\r\n", false),
+            ("a\n.\r\nb\r\n.\r\n", "a\n.\r\nb\r\n", true),
+            ("a\r\n.\nb\r\n.\r\n", "a\r\n\nb\r\n", true),
+            ("a\r\n.\rb\r\n.\r\n", "a\r\n\rb\r\n", true),
+            ("a\r.\r\nb\r\n.\r\n", "a\r.\r\nb\r\n", true),
+            ("a\r\r\n.\r\n", "a\r\r\n", true),
+            ("a\r\n.\0\r\n.\r\n", "a\r\n\0\r\n", false),
+            ("a\r\n . \r\n.\r\n", "a\r\n . \r\n", false),
+            ("a\r\n.\r\r\n\r\n.\r\n", "a\r\n\r\r\n\r\n", true),
+            ("..\r\n.x\r\n...\r\n.\r\n", ".\r\nx\r\n..\r\n", false),
+        ] {
+            let input = format!("{input}NEXT\r\n");
+            for split in 1..=input.len() {
+                let (found, found_bare, rest, ended) = read(input.as_bytes(), split);
+                assert!(ended, "{input:?} by {split}");
+                assert_eq!(found, body.as_bytes(), "{input:?} by {split}");
+                assert_eq!(found_bare, bare, "{input:?} by {split}");
+                assert_eq!(rest, b"NEXT\r\n", "{input:?} by {split}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(lines in prop::collection::vec("[.a\r\n]{0,6}", 0..8), split in 1_usize..20) {
+            let body = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>();
+            let (mut writer, mut transmit) = (DotWriter::default(), Transmit::default());
+            for piece in body.as_bytes().chunks(split) {
+                writer.put(Bytes::copy_from_slice(piece), &mut transmit);
+            }
+            writer.end(&mut transmit);
+            let wire = transmit.copy_to_bytes(transmit.len());
+            let (found, _, rest, ended) = read(&wire, split);
+            // A dot behind a lone LF is stuffed on purpose and stays so for a strict reader.
+            let stuffed = {
+                let bytes = body.as_bytes();
+                let mut out = Vec::new();
+                for (index, octet) in bytes.iter().enumerate() {
+                    let lone = index >= 1 && bytes[index - 1] == b'\n' && (index < 2 || bytes[index - 2] != b'\r');
+                    if *octet == b'.' && lone { out.push(b'.'); }
+                    out.push(*octet);
+                }
+                out
+            };
+            prop_assert!(ended);
+            prop_assert_eq!(found, stuffed);
+            prop_assert!(rest.is_empty());
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Testing machines without sockets: transcripts, the laws of the contract, and two machines back to back.
+//!
+//! Offered to users too (feature `testing`): an application's own handling of events can be tested the same way.
+
+mod laws;
+mod pair;
+mod run;
+mod transcript;
+
+pub use laws::check_laws;
+pub use pair::{End, Pair};
+pub use run::{Pace, Run, Seen, Subject, run, run_input};
+pub use transcript::{Side, Step, Transcript};
