@@ -1,1 +1,15 @@
-//! Tokio drivers, listeners, ready-made services and clients over the mailwright machines.
+#![doc = include_str!("../README.md")]
+
+mod connection;
+mod listen;
+
+pub use connection::{Connection, Socket};
+pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany};
+pub use mailwright_imap_proto as imap_proto;
+pub use mailwright_line_proto as line_proto;
+pub use mailwright_mail_model as mail_model;
+pub use mailwright_mailstore as mailstore;
+pub use mailwright_pop3_proto as pop3_proto;
+pub use mailwright_relay_policy as relay_policy;
+pub use mailwright_sieve as sieve;
+pub use mailwright_smtp_proto as smtp_proto;

@@ -1,0 +1,258 @@
+//! The driver: one for all machines and both sides.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, BytesMut};
+use mailwright_line_proto::{Machine, Output, Wait};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time,
+};
+
+/// The smallest and the largest read. A connection that fills its reads is given larger ones.
+const READ_SMALL: usize = 4 * 1024;
+const READ_LARGE: usize = 256 * 1024;
+/// How many chunks one `writev` takes.
+const SLICES: usize = 32;
+/// How long a peer may take nothing of what waits to be sent, unless told otherwise.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A machine on a socket.
+///
+/// All protocol state is in the machine and none in a future, so every future of this type can be dropped at any
+/// moment without losing anything.
+#[derive(Debug)]
+pub struct Connection<M, S = TcpStream> {
+    machine: M,
+    socket: S,
+    rx: BytesMut,
+    read_size: usize,
+    ended: bool,
+    /// Since when the peer has taken nothing of what waits; `None` while nothing waits.
+    stalled: Option<Instant>,
+    write_timeout: Duration,
+}
+
+impl<M: Machine, S: Socket> Connection<M, S> {
+    /// Puts a machine on a socket.
+    pub fn new(machine: M, socket: S) -> Self {
+        Self {
+            machine,
+            socket,
+            rx: BytesMut::new(),
+            read_size: READ_SMALL,
+            ended: false,
+            stalled: None,
+            write_timeout: WRITE_TIMEOUT,
+        }
+    }
+
+    /// Sets how long the peer may take nothing of what waits to be sent.
+    pub fn set_write_timeout(&mut self, timeout: Duration) {
+        self.write_timeout = timeout;
+    }
+
+    /// The machine, to answer it or to call it.
+    pub fn machine(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// The next event, or `None` once the connection is closed.
+    ///
+    /// # Errors
+    /// The socket's, and `TimedOut` if the peer takes nothing of what waits to be sent.
+    pub async fn next(&mut self) -> io::Result<Option<M::Event>> {
+        loop {
+            match self.machine.poll(Instant::now(), &mut self.rx) {
+                Output::Event(event) => return Ok(Some(event)),
+                Output::Wait(wait) => self.wait(wait).await?,
+                Output::Close => {
+                    self.flush().await?;
+                    self.socket.close().await?;
+                    return Ok(None);
+                }
+                Output::Start(layer) => {
+                    return Err(io::Error::other(format!("the machine has no {layer:?} layer to start")));
+                }
+            }
+        }
+    }
+
+    /// Writes until at most `room` octets wait: what a sender of a large body does between its chunks.
+    ///
+    /// # Errors
+    /// As for [`next`](Self::next).
+    pub async fn flush_below(&mut self, room: usize) -> io::Result<()> {
+        while self.drain()? > room {
+            self.writable().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything that waits.
+    ///
+    /// # Errors
+    /// As for [`next`](Self::next).
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.flush_below(0).await
+    }
+
+    async fn wait(&mut self, wait: Wait) -> io::Result<()> {
+        if self.rx.is_empty() {
+            // An idle connection holds no buffer.
+            self.rx = BytesMut::new();
+        }
+        let write = self.drain()? > 0;
+        let read = wait.read && !self.ended;
+        // Without an await where there is something to read already: the busy path needs no timer.
+        if read && self.fill()? {
+            return Ok(());
+        }
+        let stalled = self.stalled.filter(|_| write).map(|since| since + self.write_timeout);
+        let until = wait.until.into_iter().chain(stalled).min();
+        tokio::select! {
+            ready = self.socket.readable(), if read => { ready?; self.fill()?; }
+            ready = self.socket.writable(), if write => { ready?; self.drain()?; }
+            () = sleep_until(until) => self.check_stalled()?,
+        }
+        Ok(())
+    }
+
+    async fn writable(&mut self) -> io::Result<()> {
+        let stalled = self.stalled.map(|since| since + self.write_timeout);
+        tokio::select! {
+            ready = self.socket.writable() => ready,
+            () = sleep_until(stalled) => self.check_stalled(),
+        }
+    }
+
+    fn check_stalled(&self) -> io::Result<()> {
+        match self.stalled {
+            Some(since) if since.elapsed() >= self.write_timeout => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing of what waits for it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads once; says whether anything came, the end of the stream included.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.rx.reserve(self.read_size);
+        match self.socket.try_read_buf(&mut self.rx) {
+            Ok(0) => {
+                self.ended = true;
+                self.machine.handle_eof();
+                Ok(true)
+            }
+            Ok(count) => {
+                self.read_size = if count >= self.read_size {
+                    (self.read_size * 4).min(READ_LARGE)
+                } else {
+                    count.next_power_of_two().clamp(READ_SMALL, self.read_size)
+                };
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.rx.is_empty() {
+                    self.rx = BytesMut::new();
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes what the socket takes; says how much still waits.
+    fn drain(&mut self) -> io::Result<usize> {
+        loop {
+            let transmit = self.machine.transmit();
+            if !transmit.has_remaining() {
+                self.stalled = None;
+                return Ok(0);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = transmit.chunks_vectored(&mut slices);
+            match self.socket.try_write_vectored(slices.get(..filled).unwrap_or_default()) {
+                Ok(count) => {
+                    transmit.advance(count);
+                    self.stalled = Some(Instant::now());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                    return Ok(transmit.remaining());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+async fn sleep_until(until: Option<Instant>) {
+    match until {
+        Some(until) => time::sleep_until(until.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A stream socket of tokio's, as far as the driver needs it. TLS is inside the machine, so this is always a plain
+/// socket.
+pub trait Socket: Send {
+    /// Completes when a read may find something.
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Completes when a write may be taken.
+    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Reads without waiting; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// The socket's; `WouldBlock` if there is nothing.
+    fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize>;
+    /// Writes without waiting.
+    ///
+    /// # Errors
+    /// The socket's; `WouldBlock` if nothing is taken.
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Ends our side of the stream.
+    fn close(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+macro_rules! socket {
+    ($kind:ty) => {
+        impl Socket for $kind {
+            async fn readable(&self) -> io::Result<()> {
+                <$kind>::readable(self).await
+            }
+
+            async fn writable(&self) -> io::Result<()> {
+                <$kind>::writable(self).await
+            }
+
+            fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+                <$kind>::try_read_buf(self, buffer)
+            }
+
+            fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                <$kind>::try_write_vectored(self, slices)
+            }
+
+            async fn close(&mut self) -> io::Result<()> {
+                match tokio::io::AsyncWriteExt::shutdown(self).await {
+                    // The peer was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+                    done => done,
+                }
+            }
+        }
+    };
+}
+
+socket!(TcpStream);
+socket!(UnixStream);
