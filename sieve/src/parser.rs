@@ -1,0 +1,315 @@
+//! The grammar of RFC 5228 §8.2.
+
+use thiserror::Error;
+
+use crate::{
+    Argument, ArgumentKind, Command, Position, Script, StringLiteral, Test,
+    lexer::{Lexer, Token},
+};
+
+/// What a script may cost to parse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The size of the script in octets; 1 MiB.
+    pub script: usize,
+    /// How deep blocks, and tests, may be nested; 32 each, which is Pigeonhole's limit.
+    pub nesting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { script: 1 << 20, nesting: 32 }
+    }
+}
+
+/// Where a script is not Sieve, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {}, column {}: {kind}", position.line, position.column)]
+pub struct SyntaxError {
+    /// Where.
+    pub position: Position,
+    /// What is wrong there.
+    pub kind: SyntaxErrorKind,
+}
+
+/// What can be wrong with the syntax of a script.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SyntaxErrorKind {
+    /// The script is too large.
+    #[error("the script has more than {0} octets")]
+    TooLarge(usize),
+    /// The script is not UTF-8.
+    #[error("this is not UTF-8")]
+    NotUtf8,
+    /// There is a NUL in the script.
+    #[error("a NUL cannot be in a script")]
+    Nul,
+    /// Blocks or tests are nested too deep.
+    #[error("nested deeper than {0}")]
+    TooDeep(usize),
+    /// A character that begins nothing.
+    #[error("unexpected {0:?}")]
+    Unexpected(char),
+    /// A comment without an end.
+    #[error("this comment is never closed")]
+    OpenComment,
+    /// A string without an end.
+    #[error("this string is never closed")]
+    OpenString,
+    /// Something stands behind `text:` on its line.
+    #[error("only a comment can stand behind `text:`")]
+    TextBehindMultiLine,
+    /// A number that does not fit into 64 bits.
+    #[error("this number is too large")]
+    NumberTooLarge,
+    /// Another token was expected.
+    #[error("expected {expected}, found {found}")]
+    Expected {
+        /// What was expected.
+        expected: &'static str,
+        /// What was there.
+        found: String,
+    },
+}
+
+impl SyntaxError {
+    pub(crate) fn new(position: Position, kind: SyntaxErrorKind) -> Self {
+        Self { position, kind }
+    }
+}
+
+impl Script {
+    /// Parses a script.
+    ///
+    /// # Errors
+    /// The first thing in it that is not Sieve, with its place.
+    pub fn parse(script: &[u8], limits: &Limits) -> Result<Self, SyntaxError> {
+        let start = Position { line: 1, column: 1 };
+        if script.len() > limits.script {
+            return Err(SyntaxError::new(start, SyntaxErrorKind::TooLarge(limits.script)));
+        }
+        let text = std::str::from_utf8(script).map_err(|error| {
+            let before = script.get(..error.valid_up_to()).unwrap_or_default();
+            SyntaxError::new(position_behind(before), SyntaxErrorKind::NotUtf8)
+        })?;
+        if let Some(at) = text.find('\0') {
+            let before = script.get(..at).unwrap_or_default();
+            return Err(SyntaxError::new(position_behind(before), SyntaxErrorKind::Nul));
+        }
+        let mut lexer = Lexer::new(text);
+        let (position, token) = lexer.next()?;
+        let mut parser = Parser { lexer, position, token, nesting: limits.nesting };
+        let commands = parser.commands(0)?;
+        match parser.token {
+            Token::End => Ok(Self { commands }),
+            _ => Err(parser.expected("a command")),
+        }
+    }
+}
+
+fn position_behind(before: &[u8]) -> Position {
+    let before = String::from_utf8_lossy(before);
+    let lines = before.matches('\n').count();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
+    Position { line: count(lines), column: count(column) }
+}
+
+/// One token of look-ahead over the lexer.
+struct Parser<'a> {
+    lexer: Lexer<'a>,
+    position: Position,
+    token: Token,
+    nesting: usize,
+}
+
+impl Parser<'_> {
+    /// `*command`, up to what begins none.
+    fn commands(&mut self, depth: usize) -> Result<Vec<Command>, SyntaxError> {
+        if depth > self.nesting {
+            return Err(SyntaxError::new(self.position, SyntaxErrorKind::TooDeep(self.nesting)));
+        }
+        let mut commands = Vec::new();
+        while let Token::Identifier(_) = self.token {
+            let (position, name) = self.identifier("a command")?;
+            let (arguments, tests) = self.arguments(depth)?;
+            let block = if self.accept('{')? {
+                let block = self.commands(depth + 1)?;
+                if !self.accept('}')? {
+                    return Err(self.expected("a command or `}`"));
+                }
+                Some(block)
+            } else if self.accept(';')? {
+                None
+            } else {
+                return Err(self.expected("`;` or a block"));
+            };
+            commands.push(Command { position, name, arguments, tests, block });
+        }
+        Ok(commands)
+    }
+
+    /// `*argument [ test / test-list ]`.
+    fn arguments(&mut self, depth: usize) -> Result<(Vec<Argument>, Vec<Test>), SyntaxError> {
+        let mut arguments = Vec::new();
+        loop {
+            let position = self.position;
+            let kind = match &self.token {
+                Token::Tag(name) => ArgumentKind::Tag(name.clone()),
+                Token::Number(number) => ArgumentKind::Number(*number),
+                Token::String(value) => {
+                    ArgumentKind::String(StringLiteral { position, value: value.clone() })
+                }
+                Token::Mark('[') => {
+                    arguments
+                        .push(Argument { position, kind: ArgumentKind::StringList(self.string_list()?) });
+                    continue;
+                }
+                Token::Mark('(') => {
+                    self.advance()?;
+                    return Ok((arguments, self.test_list(depth + 1)?));
+                }
+                Token::Identifier(_) => return Ok((arguments, vec![self.test(depth + 1)?])),
+                Token::Mark(_) | Token::End => return Ok((arguments, Vec::new())),
+            };
+            self.advance()?;
+            arguments.push(Argument { position, kind });
+        }
+    }
+
+    /// What follows `[`, and the `]`.
+    fn string_list(&mut self) -> Result<Vec<StringLiteral>, SyntaxError> {
+        let mut strings = Vec::new();
+        loop {
+            self.advance()?;
+            let position = self.position;
+            let Token::String(value) = &self.token else { return Err(self.expected("a string")) };
+            strings.push(StringLiteral { position, value: value.clone() });
+            self.advance()?;
+            match self.token {
+                Token::Mark(',') => {}
+                Token::Mark(']') => {
+                    self.advance()?;
+                    return Ok(strings);
+                }
+                _ => return Err(self.expected("`,` or `]`")),
+            }
+        }
+    }
+
+    /// What follows `(`, and the `)`.
+    fn test_list(&mut self, depth: usize) -> Result<Vec<Test>, SyntaxError> {
+        let mut tests = Vec::new();
+        loop {
+            tests.push(self.test(depth)?);
+            if self.accept(')')? {
+                return Ok(tests);
+            }
+            if !self.accept(',')? {
+                return Err(self.expected("`,` or `)`"));
+            }
+        }
+    }
+
+    fn test(&mut self, depth: usize) -> Result<Test, SyntaxError> {
+        if depth > 2 * self.nesting {
+            return Err(SyntaxError::new(self.position, SyntaxErrorKind::TooDeep(self.nesting)));
+        }
+        let (position, name) = self.identifier("a test")?;
+        let (arguments, tests) = self.arguments(depth)?;
+        Ok(Test { position, name, arguments, tests })
+    }
+
+    fn identifier(&mut self, expected: &'static str) -> Result<(Position, String), SyntaxError> {
+        let position = self.position;
+        let Token::Identifier(name) = &self.token else { return Err(self.expected(expected)) };
+        let name = name.clone();
+        self.advance()?;
+        Ok((position, name))
+    }
+
+    fn accept(&mut self, mark: char) -> Result<bool, SyntaxError> {
+        let found = self.token == Token::Mark(mark);
+        if found {
+            self.advance()?;
+        }
+        Ok(found)
+    }
+
+    fn advance(&mut self) -> Result<(), SyntaxError> {
+        (self.position, self.token) = self.lexer.next()?;
+        Ok(())
+    }
+
+    fn expected(&self, expected: &'static str) -> SyntaxError {
+        let found = match &self.token {
+            Token::Identifier(name) => format!("`{name}`"),
+            Token::Tag(name) => format!("`:{name}`"),
+            Token::Number(number) => number.to_string(),
+            Token::String(_) => "a string".into(),
+            Token::Mark(mark) => format!("`{mark}`"),
+            Token::End => "the end of the script".into(),
+        };
+        SyntaxError::new(self.position, SyntaxErrorKind::Expected { expected, found })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(script: &str) -> String {
+        Script::parse(script.as_bytes(), &Limits::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn parses_every_construct() {
+        let script = "# comment\r\nREQUIRE [\"fileinto\", \"reject\"]; /* more\n */\r\n\
+            if anyof (size :over 100K, not header :contains \"a\\\"b\\\\c\" \"x\") {\r\n  reject text: # why\r\n\
+            first\r\n..dot\r\n.\r\n;\r\n} else { stop; }\r\n";
+        let script = Script::parse(script.as_bytes(), &Limits::default()).unwrap();
+        let names: Vec<_> = script.commands.iter().map(|command| command.name.as_str()).collect();
+        assert_eq!(names, ["require", "if", "else"]);
+        let test = &script.commands[1].tests[0];
+        assert_eq!(test.tests[0].arguments[1].kind, ArgumentKind::Number(102_400));
+        assert_eq!((test.tests[0].position.line, test.tests[0].position.column), (4, 11));
+        let ArgumentKind::String(escaped) = &test.tests[1].tests[0].arguments[1].kind else { panic!() };
+        assert_eq!(escaped.value, "a\"b\\c");
+        let block = script.commands[1].block.as_ref().unwrap();
+        let ArgumentKind::String(text) = &block[0].arguments[0].kind else { panic!() };
+        assert_eq!(text.value, "first\r\n.dot\r\n");
+    }
+
+    #[test]
+    fn says_where_and_what_is_wrong() {
+        for (script, expected) in [
+            ("keep", "line 1, column 5: expected `;` or a block, found the end of the script"),
+            ("keep;\n}", "line 2, column 1: expected a command, found `}`"),
+            ("redirect \"a", "line 1, column 10: this string is never closed"),
+            ("/* x", "line 1, column 1: this comment is never closed"),
+            ("a [\"b\" \"c\"];", "line 1, column 8: expected `,` or `]`, found a string"),
+            ("size 99999999999999999999;", "line 1, column 6: this number is too large"),
+            ("size 18446744073709551615K;", "line 1, column 6: this number is too large"),
+            ("a text: b\n.\n;", "line 1, column 7: only a comment can stand behind `text:`"),
+            ("é;", "line 1, column 1: unexpected 'é'"),
+            ("a\0;", "line 1, column 2: a NUL cannot be in a script"),
+            ("a :;", "line 1, column 3: unexpected ':'"),
+        ] {
+            assert_eq!(error(script), expected, "{script:?}");
+        }
+        let not_utf8 = Script::parse(b"a;\n\xff", &Limits::default()).unwrap_err();
+        assert_eq!(not_utf8.to_string(), "line 2, column 1: this is not UTF-8");
+    }
+
+    #[test]
+    fn nesting_and_size_are_bounded() {
+        let nested = |depth: usize| format!("{}{}", "if true {".repeat(depth), "}".repeat(depth));
+        assert!(Script::parse(nested(32).as_bytes(), &Limits::default()).is_ok());
+        assert!(error(&nested(33)).contains("nested deeper than 32"));
+        assert!(error(&nested(100_000)).contains("nested deeper than 32"));
+        assert!(error(&format!("if {}true;", "not ".repeat(100_000))).contains("nested deeper"));
+        assert!(error(&" ".repeat((1 << 20) + 1)).contains("1048576"));
+    }
+}
