@@ -1,0 +1,358 @@
+//! A cursor over one complete command or response.
+
+use std::borrow::Cow;
+
+use mailwright_mail_model::{Flag, FlagError, MailboxName, MailboxNameError};
+use nom::Parser;
+use thiserror::Error;
+
+use super::terminal;
+
+/// What is left to parse of one complete command or response, whose literals stand in place: `{3}`, CRLF, three
+/// octets.
+///
+/// Every method takes what it names from the front or leaves the input as it was.
+///
+/// ```
+/// use mailwright_imap_proto::grammar::Input;
+///
+/// let mut input = Input::new(b"LOGIN fred {3}\r\nx y");
+/// assert!(input.keyword("login"));
+/// input.space()?;
+/// assert_eq!(&*input.astring()?, b"fred");
+/// input.space()?;
+/// assert_eq!(&*input.astring()?, b"x y");
+/// input.end()?;
+/// # Ok::<(), mailwright_imap_proto::grammar::GrammarError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Input<'a> {
+    rest: &'a [u8],
+    length: usize,
+}
+
+/// Why a command or response is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GrammarError {
+    /// Not what the grammar allows here.
+    #[error("expected {expected} at octet {at}")]
+    Syntax {
+        /// What would have been right.
+        expected: &'static str,
+        /// Where: octets from the start of the command, literals counted.
+        at: usize,
+    },
+    /// More of something than a bound allows.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// A string where a mailbox name belongs, but not the name of any mailbox.
+    #[error(transparent)]
+    Mailbox(#[from] MailboxNameError),
+    /// A keyword too long.
+    #[error(transparent)]
+    Flag(#[from] FlagError),
+    /// A charset that SEARCH does not know.
+    #[error("unknown charset")]
+    Charset,
+    /// A message sequence number for which there is no message.
+    #[error("there are {messages} messages only")]
+    OutOfRange {
+        /// How many there are.
+        messages: u64,
+    },
+}
+
+type Result<T> = std::result::Result<T, GrammarError>;
+
+impl<'a> Input<'a> {
+    /// The whole of `octets`, without the last line end.
+    pub fn new(octets: &'a [u8]) -> Self {
+        Self { rest: octets, length: octets.len() }
+    }
+
+    /// What is left.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// How many octets were taken.
+    pub fn position(&self) -> usize {
+        self.length - self.rest.len()
+    }
+
+    /// The next octet, left where it is.
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// The error that `expected` should stand here.
+    pub fn expected(&self, expected: &'static str) -> GrammarError {
+        GrammarError::Syntax { expected, at: self.position() }
+    }
+
+    /// Takes what `parser` takes.
+    ///
+    /// # Errors
+    /// [`GrammarError::Syntax`] if the parser does not match here.
+    pub fn take<T>(
+        &mut self,
+        expected: &'static str,
+        mut parser: impl Parser<&'a [u8], Output = T, Error = ()>,
+    ) -> Result<T> {
+        let (rest, taken) = parser.parse(self.rest).map_err(|_| self.expected(expected))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// Takes `octet` if it is next; says whether it was.
+    pub fn eat(&mut self, octet: u8) -> bool {
+        match self.rest.split_first() {
+            Some((first, rest)) if *first == octet => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes `octet`.
+    ///
+    /// # Errors
+    /// If another is next.
+    pub fn octet(&mut self, octet: u8, expected: &'static str) -> Result<()> {
+        if self.eat(octet) { Ok(()) } else { Err(self.expected(expected)) }
+    }
+
+    /// Takes one space.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn space(&mut self) -> Result<()> {
+        self.octet(b' ', "a space")
+    }
+
+    /// Makes sure that nothing is left.
+    ///
+    /// # Errors
+    /// If something is.
+    pub fn end(&self) -> Result<()> {
+        if self.is_empty() { Ok(()) } else { Err(self.expected("the end of the line")) }
+    }
+
+    /// Takes `word` in any case, if it is next and not the start of a longer atom.
+    pub fn keyword(&mut self, word: &str) -> bool {
+        match self.rest.split_at_checked(word.len()) {
+            Some((start, rest))
+                if start.eq_ignore_ascii_case(word.as_bytes())
+                    && !rest.first().copied().is_some_and(is_word_char) =>
+            {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes `text` in any case, whatever follows it.
+    pub fn prefix(&mut self, text: &str) -> bool {
+        match self.rest.split_at_checked(text.len()) {
+            Some((start, rest)) if start.eq_ignore_ascii_case(text.as_bytes()) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes an atom.
+    ///
+    /// # Errors
+    /// If none is here.
+    pub fn atom(&mut self) -> Result<&'a str> {
+        self.take("an atom", terminal::atom)
+    }
+
+    /// Takes a tag: an astring's characters but `+`.
+    ///
+    /// # Errors
+    /// If none is here.
+    pub fn tag(&mut self) -> Result<&'a str> {
+        self.take("a tag", terminal::tag)
+    }
+
+    /// Takes digits that fit into 32 bits.
+    ///
+    /// # Errors
+    /// If there are none, or the number is larger.
+    pub fn number(&mut self) -> Result<u32> {
+        self.take("a number of 32 bits", terminal::number)
+    }
+
+    /// Takes digits that fit into 63 bits (RFC 9051 §9, `number64`).
+    ///
+    /// # Errors
+    /// If there are none, or the number is larger.
+    pub fn number64(&mut self) -> Result<u64> {
+        self.take("a number of 63 bits", terminal::number64)
+    }
+
+    /// Takes a quoted string.
+    ///
+    /// # Errors
+    /// If none is here, it is not closed, or it holds a line end, NUL or an octet of 8 bits.
+    pub fn quoted(&mut self) -> Result<Cow<'a, [u8]>> {
+        self.take("a quoted string", terminal::quoted)
+    }
+
+    /// Takes a quoted string or a literal.
+    ///
+    /// # Errors
+    /// If neither is here.
+    pub fn string(&mut self) -> Result<Cow<'a, [u8]>> {
+        self.take("a string", terminal::string)
+    }
+
+    /// Takes an atom or a string.
+    ///
+    /// # Errors
+    /// If neither is here.
+    pub fn astring(&mut self) -> Result<Cow<'a, [u8]>> {
+        self.take("an atom or string", terminal::astring)
+    }
+
+    /// Takes a string or `NIL`.
+    ///
+    /// # Errors
+    /// If neither is here.
+    pub fn nstring(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
+        if self.keyword("NIL") { Ok(None) } else { self.string().map(Some) }
+    }
+
+    /// Takes an astring that is UTF-8.
+    ///
+    /// # Errors
+    /// If there is no astring, or another charset in it.
+    pub fn text(&mut self) -> Result<String> {
+        let before = self.clone();
+        let text = self.astring()?.into_owned();
+        String::from_utf8(text).map_err(|_| before.expected("UTF-8"))
+    }
+
+    /// Takes the pattern of a mailbox name: an astring, or an atom with wildcards in it.
+    ///
+    /// # Errors
+    /// If neither is here.
+    pub fn list_mailbox(&mut self) -> Result<Cow<'a, [u8]>> {
+        self.take("a mailbox pattern", terminal::list_mailbox)
+    }
+
+    /// Takes a mailbox name in modified UTF-7.
+    ///
+    /// # Errors
+    /// [`GrammarError::Mailbox`] if there is a string, but no mailbox can be called so.
+    pub fn mailbox(&mut self) -> Result<MailboxName> {
+        Ok(MailboxName::from_utf7(&self.astring()?)?)
+    }
+
+    /// Takes a flag. `\Recent` is no flag that anybody could set, so it is an error.
+    ///
+    /// # Errors
+    /// If there is none, or it is a system flag without a meaning.
+    pub fn flag(&mut self) -> Result<Flag> {
+        let name = self.take("a flag", terminal::flag)?;
+        name.parse().map_err(|error| match error {
+            FlagError::UnknownSystemFlag => self.expected("a known system flag or a keyword before this"),
+            error => GrammarError::Flag(error),
+        })
+    }
+
+    /// Takes a list in parentheses, what `item` takes between single spaces. It may be empty.
+    ///
+    /// # Errors
+    /// If it is malformed or has more than `limit` items.
+    pub fn list<T>(
+        &mut self,
+        what: &'static str,
+        limit: usize,
+        mut item: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        self.octet(b'(', "a list in parentheses")?;
+        let mut items = Vec::new();
+        if self.eat(b')') {
+            return Ok(items);
+        }
+        loop {
+            if items.len() == limit {
+                return Err(GrammarError::TooMany { what, limit });
+            }
+            items.push(item(self)?);
+            if self.eat(b')') {
+                return Ok(items);
+            }
+            self.space()?;
+        }
+    }
+}
+
+/// What may go on an atom of the protocol: `RFC822` is not the start of `RFC822.SIZE`.
+fn is_word_char(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_are_whole() {
+        let mut input = Input::new(b"rfc822.size BODY[]");
+        assert!(!input.keyword("RFC822"));
+        assert!(input.keyword("RFC822.SIZE"));
+        assert!(input.space().is_ok() && input.keyword("BODY"));
+        assert_eq!(input.rest(), b"[]");
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let mut input = Input::new(b"abc (d");
+        input.atom().unwrap();
+        assert_eq!(input.atom().unwrap_err().to_string(), "expected an atom at octet 3");
+        input.space().unwrap();
+        assert_eq!(
+            input.list("items", 9, |input| input.atom().map(str::len)).unwrap_err().to_string(),
+            "expected a space at octet 6"
+        );
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let list = |text: &[u8]| Input::new(text).list("items", 2, |input| input.number());
+        assert_eq!(list(b"()"), Ok(vec![]));
+        assert_eq!(list(b"(1 2)"), Ok(vec![1, 2]));
+        assert_eq!(list(b"(1 2 3)"), Err(GrammarError::TooMany { what: "items", limit: 2 }));
+        assert!(list(b"(1  2)").is_err());
+    }
+
+    #[test]
+    fn mailbox_names_are_decoded_and_checked() {
+        let mailbox = |text: &[u8]| Input::new(text).mailbox();
+        assert_eq!(mailbox(b"inbox").unwrap().as_str(), "INBOX");
+        assert_eq!(mailbox(b"\"a b\"").unwrap().as_str(), "a b");
+        assert_eq!(mailbox(b"Entw&APw-rfe").unwrap().as_str(), "Entwürfe");
+        assert!(matches!(mailbox(b"{4}\r\na\xc3\xa9b"), Err(GrammarError::Mailbox(_))));
+        assert!(matches!(mailbox(b"&AC8-etc"), Err(GrammarError::Mailbox(_))));
+        assert!(matches!(mailbox(b"\"\""), Err(GrammarError::Mailbox(_))));
+        assert!(matches!(mailbox(b"(x)"), Err(GrammarError::Syntax { .. })));
+    }
+}
