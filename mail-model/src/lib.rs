@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod charset;
+pub mod encoding;
 pub mod header;
 pub mod mailbox;
 
