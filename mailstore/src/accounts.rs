@@ -1,0 +1,237 @@
+//! Who may log in, and whose an address is.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::{Never, Result, User};
+
+/// Who may log in. One method is enough; stored secrets for challenge mechanisms are a facet.
+///
+/// ```
+/// use mailwright_mailstore::accounts::{Accounts, Credentials, LoginError, LoginRequest, Service};
+/// use mailwright_mailstore::{User, block_on};
+///
+/// struct JustAlice;
+///
+/// impl Accounts for JustAlice {
+///     async fn login(&self, request: &LoginRequest) -> Result<User, LoginError> {
+///         let known = request.user == "alice" && request.credentials.is_password(b"swordfish");
+///         if known { User::new("alice").map_err(|_| LoginError::Credentials) } else { Err(LoginError::Credentials) }
+///     }
+/// }
+///
+/// let request = LoginRequest::new("alice", Credentials::password(b"swordfish"), Service::Imap);
+/// assert_eq!(block_on(JustAlice.login(&request))?.as_str(), "alice");
+/// # Ok::<(), LoginError>(())
+/// ```
+pub trait Accounts: Send + Sync {
+    /// Decides about a login, and names the account it opens: the one place for aliases, master users, expired
+    /// passwords, services an account may not use, and TLS it must use.
+    ///
+    /// # Errors
+    /// As [`LoginError`] says; [`Credentials`](LoginError::Credentials) for an unknown user, after as much work as a
+    /// wrong password takes.
+    fn login(&self, request: &LoginRequest) -> impl Future<Output = Result<User, LoginError>> + Send;
+
+    /// Opt in: SCRAM mechanisms.
+    fn scram(&self) -> Option<&impl ScramKeys> {
+        None::<&Never>
+    }
+}
+
+/// Stored keys for SCRAM mechanisms (RFC 5802).
+pub trait ScramKeys: Send + Sync {
+    /// The keys of a user, as named by the client. For an unknown user `None`; the mechanism then makes up keys and
+    /// fails at its end.
+    ///
+    /// # Errors
+    /// [`Unavailable`](LoginError::Unavailable) if nobody can tell now.
+    fn keys(
+        &self,
+        user: &str,
+        hash: ScramHash,
+    ) -> impl Future<Output = Result<Option<StoredKeys>, LoginError>> + Send;
+}
+
+/// Whose mail an address takes in: for delivery.
+pub trait Recipients: Send + Sync {
+    /// The account that `address` (local part, `@`, domain) belongs to; `None` if it is nobody's here.
+    ///
+    /// # Errors
+    /// If nobody can tell now: the sender is to try again.
+    fn lookup(&self, address: &str) -> impl Future<Output = Result<Option<User>>> + Send;
+}
+
+/// Somebody wants to log in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LoginRequest {
+    /// The user's name as the client gave it (the authentication identity of RFC 4422 §3.4.1).
+    pub user: String,
+    /// How the client proves to be that user.
+    pub credentials: Credentials,
+    /// Whom the client wants to act as, if it said so (the authorization identity).
+    pub authorization: Option<String>,
+    /// Where the client is.
+    pub peer: Option<IpAddr>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// What for.
+    pub service: Service,
+}
+
+impl LoginRequest {
+    /// A login over an unencrypted connection from an unknown place; set the other fields as known.
+    pub fn new(user: impl Into<String>, credentials: Credentials, service: Service) -> Self {
+        Self { user: user.into(), credentials, authorization: None, peer: None, tls: false, service }
+    }
+}
+
+/// How a client proves who it is. Never shown by `Debug`.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// A password as it was sent, to be compared.
+    Password(Vec<u8>),
+    /// A mechanism such as SCRAM or EXTERNAL has proved it already; only the rest is to be decided.
+    Proven,
+}
+
+impl Credentials {
+    /// A password.
+    pub fn password(password: &[u8]) -> Self {
+        Self::Password(password.to_vec())
+    }
+
+    /// Compares with a password known in clear, in time that depends on the lengths alone.
+    pub fn is_password(&self, expected: &[u8]) -> bool {
+        match self {
+            Self::Password(password) => {
+                let different = password.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
+                password.len() == expected.len() && std::hint::black_box(different) == 0
+            }
+            Self::Proven => false,
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "Password(redacted)",
+            Self::Proven => "Proven",
+        })
+    }
+}
+
+/// What a login is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Service {
+    /// Reading mail by IMAP.
+    Imap,
+    /// Reading mail by POP3.
+    Pop3,
+    /// Sending mail.
+    Submission,
+    /// Managing Sieve scripts.
+    ManageSieve,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+            Self::Submission => "submission",
+            Self::ManageSieve => "managesieve",
+        })
+    }
+}
+
+/// Why a login is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// Unknown user or wrong password: never said which.
+    #[error("authentication failed")]
+    Credentials,
+    /// Nobody can tell now.
+    #[error("temporary authentication failure; try again later")]
+    Unavailable,
+    /// The credentials are right, but not for that identity or service.
+    #[error("not authorized")]
+    NotAuthorized,
+    /// The password has expired.
+    #[error("credentials expired")]
+    Expired,
+    /// This account logs in over TLS only.
+    #[error("TLS is required before authentication")]
+    NeedsTls,
+}
+
+/// The hash function of a SCRAM mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ScramHash {
+    /// SCRAM-SHA-1 (RFC 5802).
+    Sha1,
+    /// SCRAM-SHA-256 (RFC 7677).
+    Sha256,
+}
+
+/// What a server keeps of a user's password for SCRAM (RFC 5802 §3). Never shown whole by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredKeys {
+    /// The salt.
+    pub salt: Vec<u8>,
+    /// How many iterations.
+    pub iterations: u32,
+    /// `StoredKey`.
+    pub stored_key: Vec<u8>,
+    /// `ServerKey`.
+    pub server_key: Vec<u8>,
+}
+
+impl StoredKeys {
+    /// All four together.
+    pub const fn new(salt: Vec<u8>, iterations: u32, stored_key: Vec<u8>, server_key: Vec<u8>) -> Self {
+        Self { salt, iterations, stored_key, server_key }
+    }
+}
+
+impl fmt::Debug for StoredKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredKeys").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+impl ScramKeys for Never {
+    async fn keys(&self, _: &str, _: ScramHash) -> Result<Option<StoredKeys>, LoginError> {
+        match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let request = LoginRequest::new("alice", Credentials::password(b"swordfish"), Service::Imap);
+        assert!(!format!("{request:?}").contains("swordfish"));
+        let keys = StoredKeys::new(vec![77; 16], 4_096, vec![77; 32], vec![77; 32]);
+        assert!(!format!("{keys:?}").contains("77"));
+    }
+
+    #[test]
+    fn passwords_are_compared_whole() {
+        let password = Credentials::password(b"swordfish");
+        assert!(password.is_password(b"swordfish"));
+        for wrong in [&b"swordfis"[..], b"swordfisH", b"swordfish ", b""] {
+            assert!(!password.is_password(wrong));
+        }
+        assert!(!Credentials::Proven.is_password(b""));
+    }
+}

@@ -1,0 +1,118 @@
+//! The traits of the crate with boxed futures, so that they can be trait objects.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet};
+
+use crate::{
+    Copied, Expunge, Expunged, FlagChange, FlagsStored, Mailbox, MailboxRef, MessageRef, Result, Snapshot,
+    Status, Summary, Upload, User,
+};
+
+type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Declares a trait like a public one but with boxed futures, and implements it for all that implement that one.
+macro_rules! erase {
+    ($name:ident { $(fn $method:ident($($argument:ident: $type:ty),*) -> $output:ty;)* } $($facets:tt)*) => {
+        pub(super) trait $name: Send + Sync {
+            $(fn $method<'a>(&'a self, $($argument: $type),*) -> Pending<'a, $output>;)*
+            $($facets)*
+        }
+    };
+}
+
+macro_rules! implement {
+    ($name:ident { $(fn $method:ident($($argument:ident: $type:ty),*) -> $output:ty;)* }) => {
+        erase!($name { $(fn $method($($argument: $type),*) -> $output;)* });
+
+        impl<S: crate::$name> $name for S {
+            $(fn $method<'a>(&'a self, $($argument: $type),*) -> Pending<'a, $output> {
+                Box::pin(crate::$name::$method(self, $($argument),*))
+            })*
+        }
+    };
+}
+
+implement!(Write {
+    fn begin(size: Option<u64>) -> Upload;
+    fn store_flags(mailbox: &'a MailboxRef, uids: &'a UidSet, change: &'a FlagChange) -> FlagsStored;
+    fn expunge(mailbox: &'a MailboxRef, which: &'a Expunge) -> Expunged;
+    fn copy(mailbox: &'a MailboxRef, uids: &'a UidSet, target: &'a MailboxName) -> Copied;
+    fn move_to(mailbox: &'a MailboxRef, uids: &'a UidSet, target: &'a MailboxName) -> Copied;
+});
+
+implement!(Folders {
+    fn create(user: &'a User, name: &'a MailboxName, special_use: Option<SpecialUse>) -> Mailbox;
+    fn delete(user: &'a User, name: &'a MailboxName) -> ();
+    fn rename(user: &'a User, from: &'a MailboxName, to: &'a MailboxName) -> ();
+    fn subscribe(user: &'a User, name: &'a MailboxName) -> ();
+    fn unsubscribe(user: &'a User, name: &'a MailboxName) -> ();
+    fn subscriptions(user: &'a User) -> Vec<MailboxName>;
+});
+
+implement!(Watch {
+    fn changed(user: &'a User, name: &'a MailboxName, seen: &'a Snapshot) -> Arc<Snapshot>;
+});
+
+implement!(Changes {
+    fn expunged(mailbox: &'a MailboxRef, since: ModSeq) -> Option<UidSet>;
+});
+
+implement!(Cache {
+    fn load(messages: &'a [MessageRef]) -> Vec<Option<Summary>>;
+    fn save(message: &'a MessageRef, summary: &'a Summary) -> ();
+});
+
+erase!(Erased {
+    fn mailboxes(user: &'a User) -> Vec<Mailbox>;
+    fn open(user: &'a User, name: &'a MailboxName) -> Arc<Snapshot>;
+    fn read(message: &'a MessageRef, range: Range<u64>) -> Bytes;
+    fn status(user: &'a User, name: &'a MailboxName) -> Status;
+}
+fn writer(&self) -> Option<&dyn Write>;
+fn folders(&self) -> Option<&dyn Folders>;
+fn watch(&self) -> Option<&dyn Watch>;
+fn changes(&self) -> Option<&dyn Changes>;
+fn cache(&self) -> Option<&dyn Cache>;
+);
+
+impl<S: crate::Store> Erased for S {
+    fn mailboxes<'a>(&'a self, user: &'a User) -> Pending<'a, Vec<Mailbox>> {
+        Box::pin(crate::Store::mailboxes(self, user))
+    }
+
+    fn open<'a>(&'a self, user: &'a User, name: &'a MailboxName) -> Pending<'a, Arc<Snapshot>> {
+        Box::pin(crate::Store::open(self, user, name))
+    }
+
+    fn read<'a>(&'a self, message: &'a MessageRef, range: Range<u64>) -> Pending<'a, Bytes> {
+        Box::pin(crate::Store::read(self, message, range))
+    }
+
+    fn status<'a>(&'a self, user: &'a User, name: &'a MailboxName) -> Pending<'a, Status> {
+        Box::pin(crate::Store::status(self, user, name))
+    }
+
+    fn writer(&self) -> Option<&dyn Write> {
+        crate::Store::writer(self).map(|facet| facet as &dyn Write)
+    }
+
+    fn folders(&self) -> Option<&dyn Folders> {
+        crate::Store::folders(self).map(|facet| facet as &dyn Folders)
+    }
+
+    fn watch(&self) -> Option<&dyn Watch> {
+        crate::Store::watch(self).map(|facet| facet as &dyn Watch)
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        crate::Store::changes(self).map(|facet| facet as &dyn Changes)
+    }
+
+    fn cache(&self) -> Option<&dyn Cache> {
+        crate::Store::cache(self).map(|facet| facet as &dyn Cache)
+    }
+}

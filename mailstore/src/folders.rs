@@ -1,0 +1,120 @@
+//! The facet of a store whose users arrange their mailboxes.
+
+use mailwright_mail_model::{MailboxName, SpecialUse};
+
+use crate::store::Never;
+use crate::{Mailbox, Result, StoreError, User};
+
+/// CREATE, DELETE, RENAME, SUBSCRIBE.
+pub trait Folders: Send + Sync {
+    /// Makes a mailbox, and those above it that are missing (RFC 9051 §6.3.4). If one of this name existed before,
+    /// the new one has another UIDVALIDITY.
+    ///
+    /// # Errors
+    /// [`Exists`](crate::StoreError::Exists), for `INBOX` always.
+    fn create(
+        &self,
+        user: &User,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> impl Future<Output = Result<Mailbox>> + Send;
+
+    /// Removes a mailbox and its messages, not those below it (RFC 9051 §6.3.5). Subscriptions stay.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::StoreError::NotFound), also for a name that only has others below it;
+    /// [`Invalid`](crate::StoreError::Invalid) for `INBOX`.
+    fn delete(&self, user: &User, name: &MailboxName) -> impl Future<Output = Result<()>> + Send;
+
+    /// Gives a mailbox and all below it another name; they keep UIDs and UIDVALIDITY. `INBOX` instead
+    /// moves its messages into a new mailbox, stays, and keeps what is below it (RFC 9051 §6.3.6).
+    /// Makes the mailboxes above the new name that are missing. Subscriptions stay with the old names.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::StoreError::NotFound) if neither `from` nor anything below it exists,
+    /// [`Exists`](crate::StoreError::Exists) if any of the new names does,
+    /// [`Invalid`](crate::StoreError::Invalid) if `to` lies below `from` or a name would become too long or too deep.
+    fn rename(
+        &self,
+        user: &User,
+        from: &MailboxName,
+        to: &MailboxName,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Notes that the user wants to see this name; it need not exist (RFC 9051 §6.3.7).
+    fn subscribe(&self, user: &User, name: &MailboxName) -> impl Future<Output = Result<()>> + Send;
+
+    /// Takes back a subscription, if there is one.
+    fn unsubscribe(&self, user: &User, name: &MailboxName) -> impl Future<Output = Result<()>> + Send;
+
+    /// The names the user subscribed, sorted, some of which may not exist.
+    fn subscriptions(&self, user: &User) -> impl Future<Output = Result<Vec<MailboxName>>> + Send;
+}
+
+impl Folders for Never {
+    async fn create(&self, _: &User, _: &MailboxName, _: Option<SpecialUse>) -> Result<Mailbox> {
+        match *self {}
+    }
+
+    async fn delete(&self, _: &User, _: &MailboxName) -> Result<()> {
+        match *self {}
+    }
+
+    async fn rename(&self, _: &User, _: &MailboxName, _: &MailboxName) -> Result<()> {
+        match *self {}
+    }
+
+    async fn subscribe(&self, _: &User, _: &MailboxName) -> Result<()> {
+        match *self {}
+    }
+
+    async fn unsubscribe(&self, _: &User, _: &MailboxName) -> Result<()> {
+        match *self {}
+    }
+
+    async fn subscriptions(&self, _: &User) -> Result<Vec<MailboxName>> {
+        match *self {}
+    }
+}
+
+/// The rules of [`Folders::rename`], for back ends: the existing names that get new ones, `from` itself first if it
+/// exists, or why they cannot.
+pub(crate) fn check_rename(
+    existing: &[MailboxName],
+    from: &MailboxName,
+    to: &MailboxName,
+) -> Result<Vec<MailboxName>> {
+    if from.is_inbox() {
+        return if existing.contains(to) { Err(StoreError::Exists) } else { Ok(vec![from.clone()]) };
+    }
+    if to.is_inbox() || existing.contains(to) {
+        return Err(StoreError::Exists);
+    }
+    if to.starts_with_level(from) {
+        return Err(StoreError::Invalid("expected a new name outside of the mailbox it is for".into()));
+    }
+    let moves: Vec<_> = existing.iter().filter(|name| name.starts_with_level(from)).cloned().collect();
+    if moves.is_empty() {
+        return Err(StoreError::NotFound);
+    }
+    for name in &moves {
+        if existing.contains(&renamed(name, from, to)?) {
+            return Err(StoreError::Exists);
+        }
+    }
+    Ok(moves)
+}
+
+/// What `name`, which is `from` or below it, is called once `from` is called `to`.
+pub(crate) fn renamed(name: &MailboxName, from: &MailboxName, to: &MailboxName) -> Result<MailboxName> {
+    let rest = name.as_str().strip_prefix(from.as_str()).unwrap_or_default();
+    // A name made elsewhere may hold wildcards, and keeps them.
+    MailboxName::lookup(&format!("{to}{rest}")).map_err(|error| StoreError::Invalid(error.to_string()))
+}
+
+/// The names above `name`, from the top.
+pub(crate) fn parents(name: &MailboxName) -> Vec<MailboxName> {
+    let mut parents: Vec<_> = std::iter::successors(name.parent(), MailboxName::parent).collect();
+    parents.reverse();
+    parents
+}

@@ -1,0 +1,249 @@
+//! A store in memory: for tests, demonstrations, and as the example of a complete back end.
+//!
+//! Nothing survives the process, so "durable" here means "seen by everybody". One lock guards everything; each mailbox
+//! is the snapshot that sessions share, and a change makes the next one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet, UidValidity};
+
+use crate::signal::{Signal, lock};
+use crate::{
+    Cache, Changes, Folders, Mailbox, MailboxRef, MessageRef, ObjectId, Result, Snapshot, Store, StoreError,
+    Summary, User, Watch, Write,
+};
+
+mod folders;
+mod write;
+
+/// A [`Store`] in memory. Cheap to clone; clones share their mail.
+///
+/// ```
+/// use bytes::Bytes;
+/// use mailwright_mail_model::MailboxName;
+/// use mailwright_mailstore::memory::Memory;
+/// use mailwright_mailstore::{DateTime, MailboxRef, Store, Target, User, Write, block_on};
+///
+/// block_on(async {
+///     let (store, alice, inbox) = (Memory::new(), User::new("alice")?, MailboxName::inbox());
+///     let mut upload = store.begin(None).await?;
+///     upload.write(Bytes::from_static(b"Subject: hi\r\n\r\nhello\r\n")).await?;
+///     upload.commit(&[Target::new(alice.clone(), inbox.clone(), DateTime::default())]).await?;
+///
+///     let snapshot = store.open(&alice, &inbox).await?;
+///     let mailbox = MailboxRef::new(alice, inbox, &snapshot);
+///     let message = snapshot.messages().next().map(|message| mailbox.message(message)).ok_or("no message")?;
+///     assert_eq!(store.read(&message, 0..7).await?, "Subject");
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Raised after every change to any mailbox.
+    changed: Signal,
+}
+
+#[derive(Default)]
+struct State {
+    users: HashMap<User, Account>,
+    bodies: HashMap<ObjectId, Body>,
+    /// The last identity and the last UIDVALIDITY given out.
+    last_id: u128,
+    last_validity: u32,
+}
+
+struct Account {
+    mailboxes: BTreeMap<MailboxName, Folder>,
+    subscriptions: BTreeSet<MailboxName>,
+}
+
+struct Folder {
+    snapshot: Arc<Snapshot>,
+    special_use: Option<SpecialUse>,
+    /// What each expunge removed, in order.
+    expunged: Vec<(ModSeq, UidSet)>,
+}
+
+struct Body {
+    octets: Bytes,
+    summary: Option<Summary>,
+    /// In how many mailboxes it is.
+    references: usize,
+}
+
+impl Memory {
+    /// A store without mail.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
+    }
+
+    /// Changes something, and tells everybody who waits.
+    fn change<T, E>(&self, change: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
+        let result = change(&mut self.state())?;
+        self.0.changed.raise();
+        Ok(result)
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn id(&mut self) -> ObjectId {
+        self.last_id += 1;
+        ObjectId::from(self.last_id)
+    }
+
+    /// A new, empty mailbox, with a UIDVALIDITY no other ever had.
+    fn folder(&mut self, special_use: Option<SpecialUse>) -> Result<Folder> {
+        self.last_validity = self.last_validity.saturating_add(1);
+        let uid_validity = UidValidity::new(self.last_validity)
+            .ok_or_else(|| StoreError::Unavailable("no UIDVALIDITY is left".into()))?;
+        let snapshot = Arc::new(Snapshot::builder(uid_validity).id(self.id()).build());
+        Ok(Folder { snapshot, special_use, expunged: Vec::new() })
+    }
+
+    /// A user, who has an `INBOX` as soon as somebody asks.
+    fn account(&mut self, user: &User) -> Result<&mut Account> {
+        if !self.users.contains_key(user) {
+            let mailboxes = BTreeMap::from([(MailboxName::inbox(), self.folder(None)?)]);
+            self.users.insert(user.clone(), Account { mailboxes, subscriptions: BTreeSet::new() });
+        }
+        self.users.get_mut(user).ok_or(StoreError::NotFound)
+    }
+
+    fn find(&mut self, user: &User, name: &MailboxName) -> Result<&mut Folder> {
+        self.account(user)?.mailboxes.get_mut(name).ok_or(StoreError::NotFound)
+    }
+
+    /// The mailbox a session selected, if it is still the same.
+    fn selected(&mut self, mailbox: &MailboxRef) -> Result<&mut Folder> {
+        let folder = self.find(mailbox.user(), mailbox.name())?;
+        let same = folder.snapshot.uid_validity() == mailbox.uid_validity();
+        if same { Ok(folder) } else { Err(StoreError::NotFound) }
+    }
+
+    /// The body of a message that still exists.
+    fn body(&mut self, message: &MessageRef) -> Result<&mut Body> {
+        let row = self.selected(&message.mailbox)?.snapshot.message(message.uid).cloned();
+        let object = row.and_then(|row| row.object).ok_or(StoreError::NotFound)?;
+        self.bodies.get_mut(&object).ok_or(StoreError::NotFound)
+    }
+
+    /// Lets go of the bodies of messages that are removed.
+    fn release<'a>(&mut self, messages: impl Iterator<Item = &'a crate::Message>) {
+        for object in messages.filter_map(|message| message.object) {
+            if let Some(body) = self.bodies.get_mut(&object) {
+                body.references -= 1;
+                if body.references == 0 {
+                    self.bodies.remove(&object);
+                }
+            }
+        }
+    }
+}
+
+impl Store for Memory {
+    async fn mailboxes(&self, user: &User) -> Result<Vec<Mailbox>> {
+        let mut state = self.state();
+        let mailboxes = state.account(user)?.mailboxes.iter();
+        Ok(mailboxes.map(|(name, folder)| folder.describe(name)).collect())
+    }
+
+    async fn open(&self, user: &User, name: &MailboxName) -> Result<Arc<Snapshot>> {
+        self.state().find(user, name).map(|folder| Arc::clone(&folder.snapshot))
+    }
+
+    async fn read(&self, message: &MessageRef, range: Range<u64>) -> Result<Bytes> {
+        let mut state = self.state();
+        let octets = &state.body(message)?.octets;
+        let end = usize::try_from(range.end).unwrap_or(usize::MAX).min(octets.len());
+        let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(end);
+        Ok(octets.slice(start..end))
+    }
+
+    fn writer(&self) -> Option<&impl Write> {
+        Some(self)
+    }
+
+    fn folders(&self) -> Option<&impl Folders> {
+        Some(self)
+    }
+
+    fn watch(&self) -> Option<&impl Watch> {
+        Some(self)
+    }
+
+    fn changes(&self) -> Option<&impl Changes> {
+        Some(self)
+    }
+
+    fn cache(&self) -> Option<&impl Cache> {
+        Some(self)
+    }
+}
+
+impl Watch for Memory {
+    async fn changed(&self, user: &User, name: &MailboxName, seen: &Snapshot) -> Result<Arc<Snapshot>> {
+        loop {
+            // Counted before looking, so that a change after the look is not slept through.
+            let raised = self.0.changed.raised();
+            let snapshot = self.open(user, name).await?;
+            let version = |snapshot: &Snapshot| (snapshot.uid_validity(), snapshot.highest_modseq());
+            if version(&snapshot) != version(seen) {
+                return Ok(snapshot);
+            }
+            self.0.changed.wait(raised).await;
+        }
+    }
+}
+
+impl Changes for Memory {
+    async fn expunged(&self, mailbox: &MailboxRef, since: ModSeq) -> Result<Option<UidSet>> {
+        let mut state = self.state();
+        let history = &state.selected(mailbox)?.expunged;
+        let later = history.iter().filter(|(modseq, _)| *modseq > since);
+        Ok(Some(later.flat_map(|(_, uids)| uids.ranges()).collect()))
+    }
+}
+
+impl Cache for Memory {
+    async fn load(&self, messages: &[MessageRef]) -> Result<Vec<Option<Summary>>> {
+        let mut state = self.state();
+        Ok(messages.iter().map(|message| state.body(message).ok()?.summary.clone()).collect())
+    }
+
+    async fn save(&self, message: &MessageRef, summary: &Summary) -> Result<()> {
+        if let Ok(body) = self.state().body(message) {
+            body.summary = Some(summary.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Folder {
+    fn describe(&self, name: &MailboxName) -> Mailbox {
+        Mailbox { special_use: self.special_use, id: self.snapshot.id(), ..Mailbox::new(name.clone()) }
+    }
+
+    /// The mod-sequence of the next change.
+    fn next_modseq(&self) -> Result<ModSeq> {
+        let next = self.snapshot.highest_modseq().next();
+        next.ok_or_else(|| StoreError::Unavailable("no mod-sequence is left".into()))
+    }
+}

@@ -1,0 +1,348 @@
+//! The state of a mailbox at one moment, shared by everybody who looks at it.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use mailwright_mail_model::{Flag, FlagSet, ModSeq, Uid, UidSet, UidValidity};
+
+use crate::{DateTime, ObjectId};
+
+mod difference;
+#[cfg(test)]
+mod tests;
+
+pub use difference::Difference;
+
+/// One message in a [`Snapshot`]: 72 octets, and keywords.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its size in octets.
+    pub size: u64,
+    /// Its flags.
+    pub flags: FlagSet,
+    /// When it arrived (RFC 9051 §2.3.3).
+    pub internal_date: DateTime,
+    /// Its mod-sequence; [`ModSeq::MIN`] from a store that keeps none.
+    pub modseq: ModSeq,
+    /// The identity of its content, which copies share (RFC 8474 §5.1), from a store that keeps one.
+    pub object: Option<ObjectId>,
+}
+
+impl Message {
+    /// A message without flags, from the start of 1970.
+    pub fn new(uid: Uid, size: u64) -> Self {
+        Self {
+            uid,
+            size,
+            flags: FlagSet::new(),
+            internal_date: DateTime::default(),
+            modseq: ModSeq::MIN,
+            object: None,
+        }
+    }
+}
+
+/// The messages of a mailbox at one moment, sorted by UID. Immutable in an [`Arc`], shared by all sessions.
+///
+/// Messages lie in blocks of their own `Arc`s. A clone shares them all, and a change to it copies only the blocks it
+/// touches: this is how a store makes the next snapshot out of the last one.
+///
+/// ```
+/// use mailwright_mail_model::{Uid, UidValidity};
+/// use mailwright_mailstore::{Message, Snapshot};
+///
+/// # fn main() -> Option<()> {
+/// let snapshot = Snapshot::builder(UidValidity::new(1)?)
+///     .message(Message::new(Uid::new(7)?, 1_000))
+///     .message(Message::new(Uid::new(9)?, 500))
+///     .build();
+/// assert_eq!(snapshot.len(), 2);
+/// assert_eq!(snapshot.size(), 1_500);
+/// assert_eq!(snapshot.uid_next(), Uid::new(10));
+/// assert_eq!(snapshot.message(Uid::new(9)?)?.size, 500);
+/// # Some(())
+/// # }
+/// # main().unwrap()
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    uid_validity: UidValidity,
+    uid_next: Option<Uid>,
+    highest_modseq: ModSeq,
+    id: Option<ObjectId>,
+    /// None of them empty, each sorted, all of one below all of the next.
+    blocks: Vec<Arc<Vec<Message>>>,
+    counts: Counts,
+}
+
+/// What is counted over all messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    messages: u32,
+    unseen: u32,
+    deleted: u32,
+    size: u64,
+}
+
+/// How many messages a block is filled up to: a change copies some 18 KiB, a million messages take 4,000 blocks.
+const BLOCK: usize = 256;
+
+impl Snapshot {
+    /// Collects the messages of a mailbox with this UIDVALIDITY.
+    pub const fn builder(uid_validity: UidValidity) -> SnapshotBuilder {
+        SnapshotBuilder {
+            uid_validity,
+            uid_next: None,
+            highest_modseq: ModSeq::MIN,
+            id: None,
+            messages: Vec::new(),
+        }
+    }
+
+    /// What the UIDs are valid with.
+    pub const fn uid_validity(&self) -> UidValidity {
+        self.uid_validity
+    }
+
+    /// Higher than any UID given out so far; `None` once the highest possible one is.
+    pub const fn uid_next(&self) -> Option<Uid> {
+        self.uid_next
+    }
+
+    /// The highest mod-sequence of anything that happened in the mailbox.
+    pub const fn highest_modseq(&self) -> ModSeq {
+        self.highest_modseq
+    }
+
+    /// The mailbox's identity, from a store that keeps one.
+    pub const fn id(&self) -> Option<ObjectId> {
+        self.id
+    }
+
+    /// How many messages there are.
+    pub const fn len(&self) -> u32 {
+        self.counts.messages
+    }
+
+    /// Whether there is no message.
+    pub const fn is_empty(&self) -> bool {
+        self.counts.messages == 0
+    }
+
+    /// How many messages have no `\Seen`.
+    pub const fn unseen(&self) -> u32 {
+        self.counts.unseen
+    }
+
+    /// How many messages have `\Deleted`.
+    pub const fn deleted(&self) -> u32 {
+        self.counts.deleted
+    }
+
+    /// The octets of all messages together.
+    pub const fn size(&self) -> u64 {
+        self.counts.size
+    }
+
+    /// The message of this UID, in time logarithmic in the mailbox.
+    pub fn message(&self, uid: Uid) -> Option<&Message> {
+        let block = self.blocks.get(self.reaching(uid))?;
+        block.binary_search_by_key(&uid, |message| message.uid).ok().and_then(|index| block.get(index))
+    }
+
+    /// Every message, ascending by UID; `.rev()` gives them descending.
+    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> + Clone {
+        self.blocks.iter().flat_map(|block| block.iter())
+    }
+
+    /// The messages of a range of UIDs, ascending.
+    pub fn range(&self, uids: RangeInclusive<Uid>) -> impl Iterator<Item = &Message> + Clone {
+        let (first, last) = uids.into_inner();
+        let blocks = self.blocks.get(self.reaching(first)..).unwrap_or_default();
+        let skip = blocks.first().map_or(0, |block| block.partition_point(|message| message.uid < first));
+        blocks.iter().flat_map(|block| block.iter()).skip(skip).take_while(move |message| message.uid <= last)
+    }
+
+    /// Those messages of a set of UIDs that exist, ascending.
+    pub fn among(&self, uids: &UidSet) -> impl Iterator<Item = &Message> {
+        uids.ranges().flat_map(|range| self.range(range))
+    }
+
+    /// The messages whose mod-sequence is higher than this, ascending by UID.
+    pub fn changed_since(&self, modseq: ModSeq) -> impl Iterator<Item = &Message> {
+        self.messages().filter(move |message| message.modseq > modseq)
+    }
+
+    /// The UIDs of all messages.
+    pub fn uids(&self) -> UidSet {
+        self.messages().map(|message| message.uid).collect()
+    }
+
+    /// Roughly how many octets of memory it takes, shared blocks counted in full.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.blocks.len() * 40 + self.counts.messages as usize * size_of::<Message>()
+    }
+
+    /// The first block that ends at `uid` or later.
+    fn reaching(&self, uid: Uid) -> usize {
+        self.blocks.partition_point(|block| block.last().is_some_and(|last| last.uid < uid))
+    }
+}
+
+/// Changes, for stores: each makes this snapshot the next one. `highest_modseq` never goes back.
+impl Snapshot {
+    /// Adds a message whose UID is higher than all before; one that is not is ignored.
+    pub fn add(&mut self, message: Message) {
+        if self.uid_next.is_none_or(|next| message.uid < next) {
+            return;
+        }
+        self.uid_next = message.uid.next();
+        self.highest_modseq = self.highest_modseq.max(message.modseq);
+        self.counts.count(&message);
+        match self.blocks.last_mut().filter(|block| block.len() < BLOCK) {
+            Some(block) => Arc::make_mut(block).push(message),
+            None => self.blocks.push(Arc::new(vec![message])),
+        }
+    }
+
+    /// Gives a message these flags and this mod-sequence; one that does not exist is ignored.
+    pub fn set_flags(&mut self, uid: Uid, flags: FlagSet, modseq: ModSeq) {
+        let index = self.reaching(uid);
+        let Some(block) = self.blocks.get_mut(index) else { return };
+        let Ok(index) = block.binary_search_by_key(&uid, |message| message.uid) else { return };
+        let Some(message) = Arc::make_mut(block).get_mut(index) else { return };
+        self.counts.discount(message);
+        message.flags = flags;
+        message.modseq = modseq;
+        self.counts.count(message);
+        self.highest_modseq = self.highest_modseq.max(modseq);
+    }
+
+    /// Removes messages, as the change of this mod-sequence; those that do not exist are ignored.
+    pub fn remove(&mut self, uids: &UidSet, modseq: ModSeq) {
+        self.highest_modseq = self.highest_modseq.max(modseq);
+        let (Some(first), Some(last)) = (uids.first(), uids.last()) else { return };
+        let (start, end) =
+            (self.reaching(first), self.reaching(last).saturating_add(1).min(self.blocks.len()));
+        for block in self.blocks.iter_mut().take(end).skip(start) {
+            let (Some(low), Some(high)) = (block.first(), block.last()) else { continue };
+            if uids.within(low.uid..=high.uid).is_empty() {
+                continue;
+            }
+            Arc::make_mut(block).retain(|message| {
+                let stays = !uids.contains(message.uid);
+                if !stays {
+                    self.counts.discount(message);
+                }
+                stays
+            });
+        }
+        self.compact(start, end);
+    }
+
+    /// Notes that the mailbox got this far, without a change to its messages.
+    pub fn advance(&mut self, uid_next: Option<Uid>, modseq: ModSeq) {
+        self.highest_modseq = self.highest_modseq.max(modseq);
+        if let Some(next) = self.uid_next {
+            self.uid_next = uid_next.map(|uid| uid.max(next));
+        }
+    }
+
+    /// Joins what removals left of the blocks from `start` to `end` into full ones.
+    fn compact(&mut self, start: usize, end: usize) {
+        let mut joined: Vec<Arc<Vec<Message>>> = Vec::new();
+        for block in self.blocks.drain(start..end).filter(|block| !block.is_empty()) {
+            match joined.last_mut().filter(|last| last.len() + block.len() <= BLOCK) {
+                Some(last) => Arc::make_mut(last).extend(block.iter().cloned()),
+                None => joined.push(block),
+            }
+        }
+        self.blocks.splice(start..start, joined);
+    }
+}
+
+impl Counts {
+    fn count(&mut self, message: &Message) {
+        self.messages += 1;
+        self.unseen += u32::from(!message.flags.contains(&Flag::Seen));
+        self.deleted += u32::from(message.flags.contains(&Flag::Deleted));
+        self.size += message.size;
+    }
+
+    fn discount(&mut self, message: &Message) {
+        self.messages -= 1;
+        self.unseen -= u32::from(!message.flags.contains(&Flag::Seen));
+        self.deleted -= u32::from(message.flags.contains(&Flag::Deleted));
+        self.size -= message.size;
+    }
+}
+
+/// Collects what a [`Snapshot`] shows.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct SnapshotBuilder {
+    uid_validity: UidValidity,
+    uid_next: Option<Uid>,
+    highest_modseq: ModSeq,
+    id: Option<ObjectId>,
+    messages: Vec<Message>,
+}
+
+impl SnapshotBuilder {
+    /// Adds a message. Of several with the same UID the last one counts; the order does not matter but for speed.
+    pub fn message(mut self, message: Message) -> Self {
+        self.messages.push(message);
+        self
+    }
+
+    /// Adds messages.
+    pub fn messages(mut self, messages: impl IntoIterator<Item = Message>) -> Self {
+        self.messages.extend(messages);
+        self
+    }
+
+    /// No UID from this one on has been given out. Without, the one after the highest message.
+    pub const fn uid_next(mut self, uid_next: Uid) -> Self {
+        self.uid_next = Some(uid_next);
+        self
+    }
+
+    /// At least this mod-sequence was reached.
+    pub const fn highest_modseq(mut self, modseq: ModSeq) -> Self {
+        self.highest_modseq = modseq;
+        self
+    }
+
+    /// The mailbox's identity.
+    pub const fn id(mut self, id: ObjectId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// The snapshot.
+    pub fn build(self) -> Snapshot {
+        let mut snapshot = Snapshot {
+            uid_validity: self.uid_validity,
+            uid_next: Some(Uid::MIN),
+            highest_modseq: self.highest_modseq,
+            id: self.id,
+            blocks: Vec::with_capacity(self.messages.len().div_ceil(BLOCK)),
+            counts: Counts::default(),
+        };
+        let mut messages = self.messages;
+        messages.sort_by_key(|message| message.uid);
+        let mut messages = messages.into_iter().peekable();
+        while let Some(message) = messages.next() {
+            if messages.peek().is_none_or(|next| next.uid > message.uid) {
+                snapshot.add(message);
+            }
+        }
+        if let Some(next) = self.uid_next {
+            snapshot.advance(Some(next), ModSeq::ZERO);
+        }
+        snapshot
+    }
+}

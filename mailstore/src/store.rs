@@ -1,0 +1,74 @@
+//! The trait of a mail store: three methods make one, facets add the rest.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mailwright_mail_model::MailboxName;
+
+use crate::{Cache, Changes, Folders, Mailbox, MessageRef, Result, Snapshot, Status, User, Watch, Write};
+
+/// Users' mail. Three methods make a read-only IMAP and POP3 server; each facet adds what its trait says.
+///
+/// A facet is offered by returning `Some`: a server advertises exactly what the store can do. A facet may look at
+/// configuration and return `None` at run time, but answers the same throughout the store's life.
+///
+/// A new facet comes with a default of `None`, so it never breaks a store that does not know it.
+///
+/// No method may assume that this process is the only one at the mail: UIDs, mod-sequences and change
+/// notices are the store's to give out.
+pub trait Store: Send + Sync {
+    /// Every mailbox of the user, in no particular order, `INBOX` always among them.
+    fn mailboxes(&self, user: &User) -> impl Future<Output = Result<Vec<Mailbox>>> + Send;
+
+    /// The present state of a mailbox, shared by all who look at it. `INBOX` can always be opened.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::StoreError::NotFound) if there is no such mailbox.
+    fn open(&self, user: &User, name: &MailboxName) -> impl Future<Output = Result<Arc<Snapshot>>> + Send;
+
+    /// Octets of a message. May return fewer than asked for, but none only if `range` is empty or begins at the
+    /// message's end: read on behind what came until it is all there.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::StoreError::NotFound) if the message has been expunged.
+    fn read(&self, message: &MessageRef, range: Range<u64>) -> impl Future<Output = Result<Bytes>> + Send;
+
+    /// The counts of a mailbox. Override it if the store knows them without looking at every message.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    fn status(&self, user: &User, name: &MailboxName) -> impl Future<Output = Result<Status>> + Send {
+        async { self.open(user, name).await.map(|snapshot| Status::from(&*snapshot)) }
+    }
+
+    /// Opt in: delivery, APPEND, STORE, EXPUNGE, COPY, MOVE, POP3's DELE.
+    fn writer(&self) -> Option<&impl Write> {
+        None::<&Never>
+    }
+
+    /// Opt in: CREATE, DELETE, RENAME, SUBSCRIBE. Without, every mailbox counts as subscribed.
+    fn folders(&self) -> Option<&impl Folders> {
+        None::<&Never>
+    }
+
+    /// Opt in: IDLE by push. Without, mailboxes are opened again now and then.
+    fn watch(&self) -> Option<&impl Watch> {
+        None::<&Never>
+    }
+
+    /// Opt in: mod-sequences that mean something, for CONDSTORE and QRESYNC.
+    fn changes(&self) -> Option<&impl Changes> {
+        None::<&Never>
+    }
+
+    /// Opt in: stored ENVELOPE and BODYSTRUCTURE. Without, messages are scanned each time.
+    fn cache(&self) -> Option<&impl Cache> {
+        None::<&Never>
+    }
+}
+
+/// The facet of a store that lacks it; has no value.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "it never gets a variant")]
+pub enum Never {}

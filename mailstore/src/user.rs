@@ -1,0 +1,99 @@
+//! The account whose mail is meant.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The canonical name of an account, such as `alice@example.org`. Cheap to clone.
+///
+/// Made by whoever decides about accounts ([`Accounts`](crate::accounts::Accounts) and
+/// [`Recipients`](crate::accounts::Recipients)), who also decides that `Alice@Example.ORG` is the same account;
+/// a store compares the octets and takes every name.
+///
+/// ```
+/// use mailwright_mailstore::User;
+///
+/// let alice = User::new("alice@example.org")?;
+/// assert_eq!(alice.as_str(), "alice@example.org");
+/// assert!(User::new("").is_err());
+/// # Ok::<(), mailwright_mailstore::UserError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct User(Arc<str>);
+
+impl User {
+    /// The longest name, in octets: the longest local part and domain of RFC 5321 §4.5.3.1 with their `@`.
+    pub const MAX_OCTETS: usize = 320;
+
+    /// The account of this name.
+    ///
+    /// # Errors
+    /// If the name is empty, longer than [`MAX_OCTETS`](Self::MAX_OCTETS) or holds a control character.
+    pub fn new(name: &str) -> Result<Self, UserError> {
+        if name.is_empty() || name.len() > Self::MAX_OCTETS {
+            return Err(UserError::Length(name.len()));
+        }
+        match name.chars().find(|character| character.is_control()) {
+            Some(control) => Err(UserError::Control(control)),
+            None => Ok(Self(name.into())),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "User({:?})", &*self.0)
+    }
+}
+
+impl AsRef<str> for User {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for User {
+    type Err = UserError;
+
+    /// As [`User::new`].
+    fn from_str(name: &str) -> Result<Self, UserError> {
+        Self::new(name)
+    }
+}
+
+/// Why a text is not a [`User`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UserError {
+    /// Nothing at all, or more than [`User::MAX_OCTETS`].
+    #[error("expected an account name of 1 to 320 octets, got {0}")]
+    Length(usize),
+    /// A control character, NUL among them.
+    #[error("expected an account name without control characters, got {0:?}")]
+    Control(char),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stop_at_the_limit_and_at_control_characters() {
+        assert!(User::new(&"a".repeat(320)).is_ok());
+        assert_eq!(User::new(&"a".repeat(321)), Err(UserError::Length(321)));
+        assert_eq!(User::new(""), Err(UserError::Length(0)));
+        assert_eq!(User::new("a\0b"), Err(UserError::Control('\0')));
+        assert!("zoë@example.org".parse::<User>().is_ok());
+    }
+}

@@ -1,0 +1,212 @@
+//! The facet of a store that takes mail and changes.
+
+use mailwright_mail_model::{FlagSet, MailboxName, ModSeq, Uid, UidSet, UidValidity};
+
+use crate::store::Never;
+use crate::{MailboxRef, Result, Upload};
+
+/// Delivery, APPEND, STORE, EXPUNGE, COPY and MOVE.
+///
+/// Whatever a method reports as done is durable when it returns, and seen whole or not at all by everybody else.
+/// Every change gives the messages it touches a mod-sequence higher than any before in that mailbox.
+pub trait Write: Send + Sync {
+    /// Begins to take a message. `size` is how many octets are expected, if that is known; a store
+    /// may refuse by it but must not believe it.
+    ///
+    /// # Errors
+    /// [`TooLarge`](crate::StoreError::TooLarge), or the store takes nothing now.
+    fn begin(&self, size: Option<u64>) -> impl Future<Output = Result<Upload>> + Send;
+
+    /// Changes flags of those of `uids` that exist; the others are passed over in silence.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::StoreError::NotFound) if the mailbox is gone.
+    fn store_flags(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        change: &FlagChange,
+    ) -> impl Future<Output = Result<FlagsStored>> + Send;
+
+    /// Removes messages; those that do not exist are passed over in silence.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::StoreError::NotFound) if the mailbox is gone.
+    fn expunge(&self, mailbox: &MailboxRef, which: &Expunge)
+    -> impl Future<Output = Result<Expunged>> + Send;
+
+    /// Copies those of `uids` that exist, with flags and internal dates, into another mailbox of the same user or
+    /// into the same one: all or none.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::StoreError::NotFound) if either mailbox does not exist.
+    fn copy(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> impl Future<Output = Result<Copied>> + Send;
+
+    /// Copies and then expunges the originals, as one change (RFC 6851 §3.3).
+    ///
+    /// # Errors
+    /// As [`copy`](Self::copy).
+    fn move_to(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> impl Future<Output = Result<Copied>> + Send;
+}
+
+/// What [`Write::store_flags`] does to flags.
+///
+/// ```
+/// use mailwright_mail_model::{FlagSet, ModSeq};
+/// use mailwright_mailstore::{FlagChange, FlagOperation};
+///
+/// let seen: FlagSet = "(\\Seen)".parse()?;
+/// let change = FlagChange::new(FlagOperation::Add, seen).unchanged_since(ModSeq::MIN);
+/// assert_eq!(change.apply(&"(\\Draft)".parse()?).to_string(), "(\\Seen \\Draft)");
+/// # Ok::<(), mailwright_mail_model::FlagError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlagChange {
+    /// What to do with the flags.
+    pub operation: FlagOperation,
+    /// The flags.
+    pub flags: FlagSet,
+    /// Leave alone every message whose mod-sequence is higher (RFC 7162 §3.1.3 UNCHANGEDSINCE).
+    pub unchanged_since: Option<ModSeq>,
+}
+
+impl FlagChange {
+    /// An unconditional change.
+    pub const fn new(operation: FlagOperation, flags: FlagSet) -> Self {
+        Self { operation, flags, unchanged_since: None }
+    }
+
+    /// The same change, for messages with at most this mod-sequence.
+    #[must_use]
+    pub fn unchanged_since(mut self, modseq: ModSeq) -> Self {
+        self.unchanged_since = Some(modseq);
+        self
+    }
+
+    /// What becomes of a message's flags.
+    pub fn apply(&self, flags: &FlagSet) -> FlagSet {
+        match self.operation {
+            FlagOperation::Add => flags.union(&self.flags),
+            FlagOperation::Remove => flags.difference(&self.flags),
+            FlagOperation::Replace => self.flags.clone(),
+        }
+    }
+}
+
+/// `+FLAGS`, `-FLAGS` or `FLAGS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 9051 §6.4.6 has three, and a store must do each")]
+pub enum FlagOperation {
+    /// Set these flags too.
+    Add,
+    /// Clear these flags.
+    Remove,
+    /// Set these flags and no others.
+    Replace,
+}
+
+/// What [`Write::store_flags`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlagsStored {
+    /// The UID, flags and mod-sequence after the change of every message that met the condition, ascending. A message
+    /// whose flags were so already keeps its mod-sequence.
+    pub messages: Vec<(Uid, FlagSet, ModSeq)>,
+    /// The messages left alone because they had changed (RFC 7162 §3.1.3 MODIFIED).
+    pub modified: UidSet,
+}
+
+/// Which messages [`Write::expunge`] removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expunge {
+    /// Every one with `\Deleted`: EXPUNGE, CLOSE.
+    Deleted,
+    /// Those of the set with `\Deleted`: UID EXPUNGE (RFC 4315 §2.1).
+    DeletedAmong(UidSet),
+    /// The set, whatever the flags: POP3's QUIT.
+    Exactly(UidSet),
+}
+
+/// What [`Write::expunge`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Expunged {
+    /// The messages that existed and do no more.
+    pub uids: UidSet,
+    /// The mailbox's highest mod-sequence after that.
+    pub highest_modseq: ModSeq,
+}
+
+/// What [`Write::copy`] and [`Write::move_to`] did: the COPYUID of RFC 4315 §3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Copied {
+    /// What the new UIDs are valid with.
+    pub uid_validity: UidValidity,
+    /// The messages that existed.
+    pub source: UidSet,
+    /// Their copies: the lowest of `source` became the lowest of these, and so on.
+    pub target: UidSet,
+    /// The source mailbox's highest mod-sequence after that.
+    pub highest_modseq: ModSeq,
+}
+
+impl FlagsStored {
+    /// For stores.
+    pub const fn new(messages: Vec<(Uid, FlagSet, ModSeq)>, modified: UidSet) -> Self {
+        Self { messages, modified }
+    }
+}
+
+impl Expunged {
+    /// For stores.
+    pub const fn new(uids: UidSet, highest_modseq: ModSeq) -> Self {
+        Self { uids, highest_modseq }
+    }
+}
+
+impl Copied {
+    /// For stores.
+    pub const fn new(
+        uid_validity: UidValidity,
+        source: UidSet,
+        target: UidSet,
+        highest_modseq: ModSeq,
+    ) -> Self {
+        Self { uid_validity, source, target, highest_modseq }
+    }
+}
+
+impl Write for Never {
+    async fn begin(&self, _: Option<u64>) -> Result<Upload> {
+        match *self {}
+    }
+
+    async fn store_flags(&self, _: &MailboxRef, _: &UidSet, _: &FlagChange) -> Result<FlagsStored> {
+        match *self {}
+    }
+
+    async fn expunge(&self, _: &MailboxRef, _: &Expunge) -> Result<Expunged> {
+        match *self {}
+    }
+
+    async fn copy(&self, _: &MailboxRef, _: &UidSet, _: &MailboxName) -> Result<Copied> {
+        match *self {}
+    }
+
+    async fn move_to(&self, _: &MailboxRef, _: &UidSet, _: &MailboxName) -> Result<Copied> {
+        match *self {}
+    }
+}
