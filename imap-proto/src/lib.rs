@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod grammar;
+pub mod response;
 
 mod sequence;
 

@@ -1,0 +1,153 @@
+//! What a server says, both directions: written by servers, read by clients.
+//!
+//! Each response has a type that writes itself with `encode`, straight to where it is sent from, and that
+//! [`Response::parse`] finds again in a complete line. How much a reader forgives is a value, [`Leniency`].
+
+mod capabilities;
+mod code;
+mod continuation;
+pub mod count;
+mod flags;
+mod id;
+mod leniency;
+mod list;
+mod mailbox_status;
+mod namespace;
+pub(crate) mod reader;
+mod search;
+mod status;
+mod text;
+
+use std::num::NonZeroU32;
+
+pub use capabilities::Capabilities;
+pub use code::ResponseCode;
+pub use continuation::Continuation;
+pub use flags::FlagList;
+pub use id::ServerId;
+pub use leniency::Leniency;
+pub use list::{ListAttribute, Listed, ListedName};
+pub use mailbox_status::MailboxStatus;
+pub use namespace::{Namespace, Namespaces};
+pub use search::Search;
+pub use status::{Status, StatusKind};
+pub use text::Text;
+
+use crate::grammar::GrammarError;
+use reader::{Reader, Result};
+
+/// One complete response.
+///
+/// ```
+/// use mailwright_imap_proto::response::{Leniency, Response, ResponseCode};
+///
+/// let response = Response::parse(b"* OK [READ-ONLY] done\r\n", Leniency::tolerant())?;
+/// let Response::Status(status) = response else { panic!() };
+/// assert!(status.is_ok());
+/// assert_eq!(status.code, Some(ResponseCode::ReadOnly));
+/// # Ok::<(), mailwright_imap_proto::grammar::GrammarError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Response {
+    /// `+`: the server waits for more of a command.
+    Continue(Continuation),
+    /// The end of a command's answer.
+    Tagged {
+        /// The tag of the command.
+        tag: Box<str>,
+        /// `OK`, `NO` or `BAD`.
+        status: Status,
+    },
+    /// An untagged `OK`, `NO`, `BAD`, `BYE` or `PREAUTH`.
+    Status(Status),
+    /// What the server can do.
+    Capability(Capabilities),
+    /// What ENABLE has enabled.
+    Enabled(Capabilities),
+    /// A mailbox.
+    List(Listed),
+    /// A subscribed mailbox.
+    Lsub(Listed),
+    /// The numbers of a mailbox.
+    MailboxStatus(MailboxStatus),
+    /// The messages that a SEARCH found.
+    Search(Search),
+    /// The flags of the selected mailbox.
+    Flags(FlagList),
+    /// How many messages there are.
+    Exists(u32),
+    /// How many of them are recent.
+    Recent(u32),
+    /// The message of this number is gone; those behind it move up.
+    Expunge(NonZeroU32),
+    /// The namespaces.
+    Namespace(Namespaces),
+    /// What the server says it is.
+    Id(ServerId),
+}
+
+impl Response {
+    /// Reads a complete response, its literals in place, with or without its last line end.
+    ///
+    /// # Errors
+    /// Where it departs from the grammar further than `leniency` allows.
+    pub fn parse(octets: &[u8], leniency: Leniency) -> std::result::Result<Self, GrammarError> {
+        let octets = octets.strip_suffix(b"\r\n").unwrap_or(octets);
+        let mut reader = Reader::new(octets, leniency);
+        let response = if reader.eat(b'*') {
+            reader.space()?;
+            untagged(&mut reader)?
+        } else if reader.eat(b'+') {
+            Self::Continue(Continuation::read(&mut reader)?)
+        } else {
+            let tag = reader.input.tag()?.into();
+            reader.space()?;
+            let status = Status::read(&mut reader).unwrap_or_else(|| Err(reader.expected("OK, NO or BAD")))?;
+            if !matches!(status.kind, StatusKind::Ok | StatusKind::No | StatusKind::Bad) {
+                return Err(reader.expected("OK, NO or BAD"));
+            }
+            Self::Tagged { tag, status }
+        };
+        reader.end()?;
+        Ok(response)
+    }
+}
+
+fn untagged(reader: &mut Reader<'_>) -> Result<Response> {
+    if reader.input.peek().is_some_and(|octet| octet.is_ascii_digit()) {
+        return numbered(reader);
+    }
+    if let Some(status) = Status::read(reader) {
+        return status.map(Response::Status);
+    }
+    let word = reader.atom()?.to_ascii_uppercase();
+    Ok(match word.as_str() {
+        "SEARCH" => Response::Search(Search::read(reader)?),
+        "LIST" => Response::List(Listed::read(reader)?),
+        "LSUB" => Response::Lsub(Listed::read(reader)?),
+        "STATUS" => Response::MailboxStatus(MailboxStatus::read(reader)?),
+        "FLAGS" => {
+            reader.space()?;
+            Response::Flags(FlagList::read(reader)?)
+        }
+        "CAPABILITY" => Response::Capability(Capabilities::read(reader)?),
+        "ENABLED" => Response::Enabled(Capabilities::read(reader)?),
+        "NAMESPACE" => Response::Namespace(Namespaces::read(reader)?),
+        "ID" => Response::Id(ServerId::read(reader)?),
+        _ => return Err(reader.expected("a known response before this")),
+    })
+}
+
+fn numbered(reader: &mut Reader<'_>) -> Result<Response> {
+    let number = reader.number()?;
+    reader.space()?;
+    Ok(match reader.atom()?.to_ascii_uppercase().as_str() {
+        "EXISTS" => Response::Exists(number),
+        "RECENT" => Response::Recent(number),
+        "EXPUNGE" => {
+            Response::Expunge(NonZeroU32::new(number).ok_or_else(|| reader.expected("a number above zero"))?)
+        }
+        _ => return Err(reader.expected("EXISTS, RECENT, EXPUNGE or FETCH before this")),
+    })
+}

@@ -1,0 +1,141 @@
+//! `* STATUS`: the numbers of a mailbox that is not selected.
+
+use mailwright_mail_model::{ModSeq, Uid, UidValidity};
+
+use super::{
+    ListedName,
+    reader::{Reader, Result},
+};
+use crate::grammar::Wire;
+
+/// The numbers of a mailbox (RFC 9051 §7.3.4): those that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct MailboxStatus {
+    /// The mailbox.
+    pub name: ListedName,
+    /// How many messages.
+    pub messages: Option<u32>,
+    /// How many of them with `\Recent` (RFC 3501 §6.3.10).
+    pub recent: Option<u32>,
+    /// The next UID.
+    pub uid_next: Option<Uid>,
+    /// The UIDVALIDITY.
+    pub uid_validity: Option<UidValidity>,
+    /// How many messages without `\Seen`.
+    pub unseen: Option<u32>,
+    /// How many messages with `\Deleted` (RFC 9051).
+    pub deleted: Option<u32>,
+    /// How many octets (RFC 8438).
+    pub size: Option<u64>,
+    /// The highest mod-sequence (RFC 7162).
+    pub highest_mod_seq: Option<ModSeq>,
+}
+
+impl MailboxStatus {
+    /// Nothing known but the name.
+    pub fn new(name: impl Into<ListedName>) -> Self {
+        Self {
+            name: name.into(),
+            messages: None,
+            recent: None,
+            uid_next: None,
+            uid_validity: None,
+            unseen: None,
+            deleted: None,
+            size: None,
+            highest_mod_seq: None,
+        }
+    }
+
+    /// Writes the response.
+    pub fn encode(&self, wire: &mut impl Wire) {
+        wire.put(b"* STATUS ");
+        self.name.encode(wire);
+        wire.put(b" ");
+        let numbers = [
+            ("MESSAGES", self.messages.map(u64::from)),
+            ("RECENT", self.recent.map(u64::from)),
+            ("UIDNEXT", self.uid_next.map(|uid| uid.get().into())),
+            ("UIDVALIDITY", self.uid_validity.map(|validity| validity.get().into())),
+            ("UNSEEN", self.unseen.map(u64::from)),
+            ("DELETED", self.deleted.map(u64::from)),
+            ("SIZE", self.size),
+            ("HIGHESTMODSEQ", self.highest_mod_seq.map(ModSeq::get)),
+        ];
+        let known = numbers.iter().filter_map(|(name, number)| number.map(|number| (name, number)));
+        wire.put_list(known, |wire, (name, number)| {
+            wire.put(name.as_bytes());
+            wire.put(b" ");
+            wire.put_number(number);
+        });
+        wire.put(b"\r\n");
+    }
+
+    /// What follows the word.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.space()?;
+        let mut status = Self::new(ListedName::read(reader)?);
+        reader.space()?;
+        reader.list(|reader| {
+            let name = reader.atom()?.to_ascii_uppercase();
+            reader.space()?;
+            match name.as_str() {
+                "MESSAGES" => status.messages = Some(reader.number()?),
+                "RECENT" => status.recent = Some(reader.number()?),
+                // A UIDNEXT or UIDVALIDITY of zero is as good as none.
+                "UIDNEXT" => status.uid_next = Uid::new(reader.number()?),
+                "UIDVALIDITY" => status.uid_validity = UidValidity::new(reader.number()?),
+                "UNSEEN" => status.unseen = Some(reader.number()?),
+                "DELETED" => status.deleted = Some(reader.number()?),
+                "SIZE" => status.size = Some(reader.number64()?),
+                "HIGHESTMODSEQ" => status.highest_mod_seq = ModSeq::new(reader.number64()?),
+                _ => reader.skip_value()?,
+            }
+            Ok(())
+        })?;
+        Ok(status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_mail_model::MailboxName;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::response::{Leniency, Response};
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            counts in any::<[Option<u32>; 4]>(),
+            uid in 0..9_u32,
+            size in prop::option::of(0..=i64::MAX as u64),
+        ) {
+            let [messages, recent, unseen, deleted] = counts;
+            let status = MailboxStatus {
+                messages,
+                recent,
+                unseen,
+                deleted,
+                uid_next: Uid::new(uid),
+                uid_validity: UidValidity::new(uid),
+                size,
+                highest_mod_seq: size.and_then(ModSeq::new),
+                ..MailboxStatus::new(MailboxName::new("blurdy bloop").unwrap())
+            };
+            let mut octets = Vec::new();
+            status.encode(&mut octets);
+            prop_assert_eq!(Response::parse(&octets, Leniency::strict()), Ok(Response::MailboxStatus(status)));
+        }
+    }
+
+    #[test]
+    fn items_that_nobody_knows_are_passed_over() {
+        let found =
+            Response::parse(b"* STATUS x (MESSAGES 3 X-ODD (1 2) UNSEEN 1 )\r\n", Leniency::tolerant());
+        let Ok(Response::MailboxStatus(status)) = found else { panic!("{found:?}") };
+        assert_eq!((status.messages, status.unseen), (Some(3), Some(1)));
+    }
+}

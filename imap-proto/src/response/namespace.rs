@@ -1,0 +1,132 @@
+//! `* NAMESPACE`: where the mailboxes of whom begin.
+
+use mailwright_mail_model::mailbox::utf7;
+
+use super::{
+    list::{put_delimiter, read_delimiter},
+    reader::{Reader, Result},
+};
+use crate::grammar::Wire;
+
+/// The namespaces of a server (RFC 2342 §5). A kind that it does not have is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Namespaces {
+    /// The user's own mailboxes.
+    pub personal: Vec<Namespace>,
+    /// Those of other users.
+    pub other_users: Vec<Namespace>,
+    /// Those that belong to nobody.
+    pub shared: Vec<Namespace>,
+}
+
+/// One namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Namespace {
+    /// What the names in it begin with; may be empty.
+    pub prefix: String,
+    /// What separates the levels of names in it.
+    pub delimiter: Option<char>,
+}
+
+impl Namespace {
+    /// The namespace of names that begin with `prefix`.
+    pub fn new(prefix: impl Into<String>, delimiter: Option<char>) -> Self {
+        Self { prefix: prefix.into(), delimiter }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.open()?;
+        let prefix = reader.string()?;
+        let prefix = utf7::decode(&prefix).unwrap_or_else(|_| String::from_utf8_lossy(&prefix).into_owned());
+        reader.space()?;
+        let delimiter = read_delimiter(reader)?;
+        // RFC 2342 §6: extensions may follow.
+        while !reader.closes()? {
+            reader.skip_value()?;
+        }
+        Ok(Self { prefix, delimiter })
+    }
+}
+
+impl Namespaces {
+    /// One namespace of the user's own without a prefix, and nothing else.
+    pub fn personal(delimiter: char) -> Self {
+        Self { personal: vec![Namespace::new("", Some(delimiter))], ..Self::default() }
+    }
+
+    /// Writes the response.
+    pub fn encode(&self, wire: &mut impl Wire) {
+        wire.put(b"* NAMESPACE");
+        for namespaces in [&self.personal, &self.other_users, &self.shared] {
+            if namespaces.is_empty() {
+                wire.put(b" NIL");
+                continue;
+            }
+            wire.put(b" (");
+            for namespace in namespaces {
+                wire.put(b"(");
+                wire.put_string(utf7::encode(&namespace.prefix).as_bytes());
+                wire.put(b" ");
+                put_delimiter(namespace.delimiter, wire);
+                wire.put(b")");
+            }
+            wire.put(b")");
+        }
+        wire.put(b"\r\n");
+    }
+
+    /// What follows the word.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut kind = || -> Result<Vec<Namespace>> {
+            reader.space()?;
+            if reader.keyword("NIL") {
+                return Ok(Vec::new());
+            }
+            let mut namespaces = Vec::new();
+            reader.open()?;
+            while !reader.eat(b')') {
+                namespaces.push(Namespace::read(reader)?);
+                reader.padding();
+            }
+            Ok(namespaces)
+        };
+        Ok(Self { personal: kind()?, other_users: kind()?, shared: kind()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::response::{Leniency, Response};
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            prefixes in prop::collection::vec("[ -~é]{0,8}", 0..4),
+            delimiter in prop::option::of(Just('/')),
+        ) {
+            let some = |count| {
+                prefixes.iter().take(count).map(|prefix| Namespace::new(prefix, delimiter)).collect::<Vec<_>>()
+            };
+            let namespaces = Namespaces { personal: some(1), other_users: some(4), shared: some(2) };
+            let mut octets = Vec::new();
+            namespaces.encode(&mut octets);
+            prop_assert_eq!(Response::parse(&octets, Leniency::strict()), Ok(Response::Namespace(namespaces)));
+        }
+    }
+
+    #[test]
+    fn examples_of_the_rfc() {
+        let line = "* NAMESPACE ((\"\" \"/\")(\"#mh/\" \"/\" \"X-PARAM\" (\"FLAG1\" \"FLAG2\"))) NIL NIL\r\n";
+        let found = Response::parse(line.as_bytes(), Leniency::strict());
+        let Ok(Response::Namespace(namespaces)) = found else { panic!("{found:?}") };
+        assert_eq!(namespaces.personal, [Namespace::new("", Some('/')), Namespace::new("#mh/", Some('/'))]);
+        let mut octets = Vec::new();
+        Namespaces::personal('/').encode(&mut octets);
+        assert_eq!(octets, b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+    }
+}
