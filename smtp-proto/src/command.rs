@@ -1,0 +1,319 @@
+//! Commands: the table that says when each one is allowed, and the type that holds any of them.
+
+mod auth;
+mod data;
+mod hello;
+mod mail;
+mod rcpt;
+mod simple;
+mod vrfy;
+
+use mailwright_line_proto::Authenticate;
+use mailwright_mail_model::AddressError;
+use thiserror::Error;
+
+pub use data::{Commit, Message, Outcome};
+pub use hello::{Hello, HelloKind, HelloName};
+pub use mail::Mail;
+pub use rcpt::Rcpt;
+pub use simple::{Connect, Noop, Quit, Rset, StartTls};
+pub use vrfy::Vrfy;
+
+pub(crate) use auth::response;
+
+use crate::Reply;
+
+/// How closely commands must follow RFC 5321. The end of a message is never read leniently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum Syntax {
+    /// As the RFC says.
+    #[default]
+    Strict,
+    /// Also what people and old programs type: paths without brackets, spaces behind `FROM:` and `TO:`, no HELO
+    /// at all, lines that end with LF.
+    Lenient,
+}
+
+/// Any command, parsed.
+///
+/// ```
+/// use mailwright_smtp_proto::{Command, Syntax};
+///
+/// let command = Command::parse(b"mail FROM:<ann@example.org> size=100", Syntax::Strict)?;
+/// assert_eq!(command.encode(), "MAIL FROM:<ann@example.org> SIZE=100\r\n");
+/// assert!(Command::parse(b"MAIL FROM:ann@example.org", Syntax::Strict).is_err());
+/// assert!(Command::parse(b"MAIL FROM:ann@example.org", Syntax::Lenient).is_ok());
+/// # Ok::<(), mailwright_smtp_proto::SyntaxError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// HELO, EHLO or LHLO.
+    Hello(Hello),
+    /// STARTTLS.
+    StartTls,
+    /// AUTH with its initial response.
+    Authenticate(Authenticate),
+    /// MAIL.
+    Mail(Mail),
+    /// RCPT.
+    Rcpt(Rcpt),
+    /// DATA.
+    Data,
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// VRFY.
+    Vrfy(Vrfy),
+    /// HELP.
+    Help,
+    /// QUIT.
+    Quit,
+}
+
+/// Why a line is not a command.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SyntaxError {
+    /// There is no such command.
+    #[error("Command not recognized")]
+    Unknown,
+    /// There is, but it is not offered.
+    #[error("Command not implemented")]
+    NotImplemented,
+    /// Octets that no command may hold: controls, or what is not UTF-8.
+    #[error("Commands are text without control characters")]
+    Octets,
+    /// Not the arguments of this command; its syntax is said.
+    #[error("Syntax: {0}")]
+    Arguments(&'static str),
+    /// The sender's address is none.
+    #[error("Bad sender address syntax: {0}")]
+    Sender(AddressError),
+    /// The recipient's address is none.
+    #[error("Bad recipient address syntax: {0}")]
+    Recipient(AddressError),
+    /// A parameter that is not offered.
+    #[error("Parameter not recognized: {0}")]
+    UnknownParameter(String),
+    /// A parameter that stands there twice.
+    #[error("Parameter given twice: {0}")]
+    Twice(&'static str),
+    /// A parameter with a value that is none for it.
+    #[error("Bad value of parameter {0}")]
+    Value(&'static str),
+    /// A size beyond any limit.
+    #[error("Message size exceeds fixed limit")]
+    Size,
+    /// A SASL response that is not Base64.
+    #[error("Cannot decode Base64")]
+    Base64,
+}
+
+/// What the server does with a command, beside parsing it: one row of [`TABLE`].
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) verb: &'static str,
+    pub(crate) parse: Parser,
+    /// Whether it may come before HELO, EHLO or LHLO.
+    pub(crate) before_hello: bool,
+    /// Whether it may come before TLS where TLS is required (RFC 3207 §4).
+    pub(crate) before_tls: bool,
+    /// Whether it may come before AUTH where that is required (RFC 4954 §6).
+    pub(crate) before_auth: bool,
+    /// Whether it may be begun while RCPTs before it are still being decided.
+    pub(crate) overlaps: bool,
+    /// Whether too many of it without a message between them are errors.
+    pub(crate) junk: bool,
+}
+
+type Parser = fn(&str, Syntax) -> Result<Command, SyntaxError>;
+
+/// What most commands are.
+const PLAIN: Row = Row {
+    verb: "",
+    parse: not_implemented,
+    before_hello: false,
+    before_tls: false,
+    before_auth: false,
+    overlaps: false,
+    junk: false,
+};
+
+/// Allowed at any time.
+const ALWAYS: Row = Row { before_hello: true, before_tls: true, before_auth: true, junk: true, ..PLAIN };
+
+/// Every command that is known; HELP lists them in this order.
+pub(crate) const TABLE: &[Row] = &[
+    Row { verb: "HELO", parse: hello::parse_helo, ..ALWAYS },
+    Row { verb: "EHLO", parse: hello::parse_ehlo, ..ALWAYS },
+    Row { verb: "LHLO", parse: hello::parse_lhlo, ..ALWAYS },
+    Row { verb: "STARTTLS", parse: simple::parse_starttls, before_tls: true, before_auth: true, ..PLAIN },
+    Row { verb: "AUTH", parse: auth::parse, before_auth: true, ..PLAIN },
+    Row { verb: "MAIL", parse: mail::parse, ..PLAIN },
+    Row { verb: "RCPT", parse: rcpt::parse, overlaps: true, ..PLAIN },
+    Row { verb: "DATA", parse: simple::parse_data, ..PLAIN },
+    Row { verb: "RSET", parse: simple::parse_rset, ..ALWAYS },
+    Row { verb: "NOOP", parse: simple::parse_noop, overlaps: true, ..ALWAYS },
+    Row { verb: "VRFY", parse: vrfy::parse, junk: true, ..PLAIN },
+    Row { verb: "HELP", parse: simple::parse_help, overlaps: true, ..ALWAYS },
+    Row { verb: "QUIT", parse: simple::parse_quit, ..ALWAYS },
+    Row { verb: "EXPN", before_hello: true, before_auth: true, ..PLAIN },
+    Row { verb: "ETRN", before_hello: true, before_auth: true, ..PLAIN },
+    Row { verb: "TURN", before_hello: true, before_auth: true, ..PLAIN },
+];
+
+/// What other protocols say first: a peer that says this is no mail client, however the rest of it looks.
+const FOREIGN: &[&str] = &["GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"];
+
+impl Command {
+    /// Reads one line, without its CRLF.
+    ///
+    /// # Errors
+    /// [`SyntaxError`], which has the reply to send.
+    pub fn parse(line: &[u8], syntax: Syntax) -> Result<Self, SyntaxError> {
+        let (row, arguments) = find(line)?;
+        (row.parse)(arguments, syntax)
+    }
+
+    /// The line that goes on the wire, CRLF included.
+    pub fn encode(&self) -> String {
+        let mut line = match self {
+            Self::Hello(hello) => hello.to_string(),
+            Self::StartTls => "STARTTLS".to_owned(),
+            Self::Authenticate(authenticate) => auth::encode(authenticate),
+            Self::Mail(mail) => mail.to_string(),
+            Self::Rcpt(rcpt) => rcpt.to_string(),
+            Self::Data => "DATA".to_owned(),
+            Self::Rset => "RSET".to_owned(),
+            Self::Noop => "NOOP".to_owned(),
+            Self::Vrfy(vrfy) => vrfy.to_string(),
+            Self::Help => "HELP".to_owned(),
+            Self::Quit => "QUIT".to_owned(),
+        };
+        line.push_str("\r\n");
+        line
+    }
+}
+
+impl SyntaxError {
+    /// The reply to such a line.
+    pub fn reply(&self) -> Reply {
+        let (code, enhanced) = match self {
+            // RFC 5321 §4.2.4: 500 for what is not recognized, 502 for what is and is not implemented
+            Self::Unknown | Self::Octets => (500, (5, 5, 2)),
+            Self::NotImplemented => (502, (5, 5, 1)),
+            Self::Sender(AddressError::Brackets) | Self::Recipient(AddressError::Brackets) => {
+                (501, (5, 5, 4))
+            }
+            Self::Arguments(_) | Self::Twice(_) | Self::Value(_) => (501, (5, 5, 4)),
+            Self::Sender(_) => (501, (5, 1, 7)),
+            Self::Recipient(_) => (501, (5, 1, 3)),
+            // RFC 5321 §4.1.1.11
+            Self::UnknownParameter(_) => (555, (5, 5, 4)),
+            Self::Size => (552, (5, 3, 4)),
+            Self::Base64 => (501, (5, 5, 2)),
+        };
+        Reply::lossy(code, enhanced, self.to_string())
+    }
+}
+
+/// The row of the command that this line is, and the text of its arguments.
+pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &str), SyntaxError> {
+    // Nothing is cut at a NUL, and no lone CR or LF is passed on to anything that might take it for a line end.
+    if line.iter().any(u8::is_ascii_control) {
+        return Err(SyntaxError::Octets);
+    }
+    // RFC 5321 §4.1.1: white space before the CRLF is to be tolerated.
+    let text = std::str::from_utf8(line).map_err(|_| SyntaxError::Octets)?.trim_end_matches(' ');
+    let (verb, arguments) = text.split_once(' ').unwrap_or((text, ""));
+    let row = TABLE.iter().find(|row| row.verb.eq_ignore_ascii_case(verb)).ok_or(SyntaxError::Unknown)?;
+    Ok((row, arguments))
+}
+
+/// Whether the line begins as those of other protocols do.
+pub(crate) fn is_foreign(line: &[u8]) -> bool {
+    let verb = line.split(|octet| *octet == b' ').next().unwrap_or_default();
+    FOREIGN.iter().any(|foreign| verb.eq_ignore_ascii_case(foreign.as_bytes()))
+}
+
+fn not_implemented(_: &str, _: Syntax) -> Result<Command, SyntaxError> {
+    Err(SyntaxError::NotImplemented)
+}
+
+/// For the commands without arguments.
+fn nothing(arguments: &str, command: Command, syntax: &'static str) -> Result<Command, SyntaxError> {
+    if arguments.is_empty() { Ok(command) } else { Err(SyntaxError::Arguments(syntax)) }
+}
+
+/// Takes `FROM:` or `TO:` off the front of the arguments.
+fn after_keyword<'a>(arguments: &'a str, keyword: &str, syntax: Syntax) -> Option<&'a str> {
+    let (head, rest) = arguments.split_at_checked(keyword.len())?;
+    if !head.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    // RFC 5321 §3.3: no spaces around the colon, however many clients send one.
+    Some(if syntax == Syntax::Lenient { rest.trim_start_matches(' ') } else { rest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_are_no_commands() {
+        for (line, error) in [
+            (&b"FOO"[..], SyntaxError::Unknown),
+            (b"", SyntaxError::Unknown),
+            (b" NOOP", SyntaxError::Unknown),
+            (b"NOOPS", SyntaxError::Unknown),
+            (b"EXPN list", SyntaxError::NotImplemented),
+            (b"etrn example.org", SyntaxError::NotImplemented),
+            (b"TURN", SyntaxError::NotImplemented),
+            (b"NOOP\0", SyntaxError::Octets),
+            (b"RCPT TO:<a@b.example>\0", SyntaxError::Octets),
+            (b"NOOP\rNOOP", SyntaxError::Octets),
+            (b"NOOP\nNOOP", SyntaxError::Octets),
+            (b"NOOP \xff", SyntaxError::Octets),
+            (b"DATA now", SyntaxError::Arguments("DATA")),
+            (b"STARTTLS now", SyntaxError::Arguments("STARTTLS")),
+            (b"QUIT now", SyntaxError::Arguments("QUIT")),
+            (b"RSET now", SyntaxError::Arguments("RSET")),
+        ] {
+            assert_eq!(
+                Command::parse(line, Syntax::Lenient),
+                Err(error),
+                "{}",
+                String::from_utf8_lossy(line)
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_in_any_case() {
+        for row in TABLE {
+            let (found, arguments) = find(row.verb.to_lowercase().as_bytes()).unwrap();
+            assert_eq!((found.verb, arguments), (row.verb, ""));
+        }
+    }
+
+    #[test]
+    fn commands_without_arguments_come_round() {
+        for command in
+            [Command::StartTls, Command::Data, Command::Rset, Command::Noop, Command::Help, Command::Quit]
+        {
+            let line = command.encode();
+            assert_eq!(Command::parse(line.trim_end().as_bytes(), Syntax::Strict), Ok(command));
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_known_by_their_first_word() {
+        assert!(is_foreign(b"POST / HTTP/1.1"));
+        assert!(is_foreign(b"get"));
+        assert!(!is_foreign(b"MAIL FROM:<post@example.org>"));
+        assert!(!is_foreign(b""));
+    }
+}

@@ -1,0 +1,93 @@
+//! AUTH (RFC 4954 §4).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use mailwright_line_proto::{Authenticate, Secret};
+
+use super::{Command, Syntax, SyntaxError};
+
+const USAGE: &str = "AUTH mechanism [initial-response]";
+
+pub(super) fn parse(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
+    let mut words = arguments.split(' ').filter(|word| !word.is_empty());
+    let mechanism = words.next().filter(|name| is_mechanism(name)).ok_or(SyntaxError::Arguments(USAGE))?;
+    let response = words.next().map(|word| initial(word.as_bytes())).transpose()?;
+    match words.next() {
+        Some(_) => Err(SyntaxError::Arguments(USAGE)),
+        None => Ok(Command::Authenticate(Authenticate::new(mechanism.to_ascii_uppercase(), response))),
+    }
+}
+
+pub(super) fn encode(authenticate: &Authenticate) -> String {
+    let mut line = format!("AUTH {}", authenticate.mechanism);
+    if let Some(response) = &authenticate.response {
+        line.push(' ');
+        match response.expose() {
+            // RFC 4954 §4: an empty initial response, not to be taken for none
+            [] => line.push('='),
+            octets => STANDARD.encode_string(octets, &mut line),
+        }
+    }
+    line
+}
+
+/// A line that answers a challenge: `None` if it cancels the exchange.
+pub(crate) fn response(line: &[u8]) -> Result<Option<Secret>, SyntaxError> {
+    // RFC 4954 §4: a line of one "*"
+    if line == b"*" { Ok(None) } else { decode(line).map(Some) }
+}
+
+fn initial(word: &[u8]) -> Result<Secret, SyntaxError> {
+    if word == b"=" { Ok(Secret::default()) } else { decode(word) }
+}
+
+fn decode(text: &[u8]) -> Result<Secret, SyntaxError> {
+    STANDARD.decode(text).map(|octets| Secret::from(&octets[..])).map_err(|_| SyntaxError::Base64)
+}
+
+/// RFC 4422 §3.1: 1 to 20 letters, digits, hyphens and underscores.
+pub(crate) fn is_mechanism(name: &str) -> bool {
+    (1..=20).contains(&name.len())
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn initial_responses() {
+        let parse = |line: &str| Command::parse(line.as_bytes(), Syntax::Strict);
+        let auth = |response: Option<&str>| {
+            Ok(Command::Authenticate(Authenticate::new("PLAIN".to_owned(), response.map(Secret::from))))
+        };
+        assert_eq!(parse("AUTH PLAIN"), auth(None));
+        assert_eq!(parse("auth plain AGEAYg=="), auth(Some("\0a\0b")));
+        assert_eq!(parse("AUTH PLAIN ="), auth(Some("")));
+        for bad in ["AUTH", "AUTH PLAIN a b", "AUTH PL!IN", "AUTH AAAAAAAAAABBBBBBBBBBC"] {
+            assert_eq!(parse(bad), Err(SyntaxError::Arguments(USAGE)), "{bad}");
+        }
+        for bad in ["AUTH PLAIN !!!!", "AUTH PLAIN AGEAYg=", "AUTH PLAIN *", "AUTH PLAIN =="] {
+            assert_eq!(parse(bad), Err(SyntaxError::Base64), "{bad}");
+        }
+    }
+
+    #[test]
+    fn responses() {
+        assert_eq!(response(b"*"), Ok(None));
+        assert_eq!(response(b""), Ok(Some(Secret::default())));
+        assert_eq!(response(b"YQ=="), Ok(Some(Secret::from("a"))));
+        assert_eq!(response(b"="), Err(SyntaxError::Base64));
+        assert_eq!(response(b"YQ== "), Err(SyntaxError::Base64));
+    }
+
+    proptest! {
+        #[test]
+        fn comes_round(name in "[A-Z0-9_-]{1,20}", octets in prop::option::of(prop::collection::vec(any::<u8>(), 0..80))) {
+            let response = octets.map(|octets| Secret::from(&octets[..]));
+            let command = Command::Authenticate(Authenticate::new(name, response));
+            prop_assert_eq!(Command::parse(command.encode().trim_end().as_bytes(), Syntax::Strict), Ok(command));
+        }
+    }
+}

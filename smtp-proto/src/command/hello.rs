@@ -1,0 +1,154 @@
+//! HELO, EHLO (RFC 5321 §4.1.1.1) and LHLO (RFC 2033 §4.1).
+
+use std::{fmt, str::FromStr};
+
+use mailwright_line_proto::Request;
+
+use super::{Command, Syntax, SyntaxError};
+use crate::Reply;
+
+/// The longest name, as of a domain (RFC 5321 §4.5.3.1.2).
+const LONGEST: usize = 255;
+
+/// A client says who it is.
+///
+/// A server is asked whether that will do; what it offers in return, the machine knows. A client finds what is
+/// offered in its capabilities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hello {
+    /// By which command.
+    pub kind: HelloKind,
+    /// The name it gives itself. Nothing is known of its truth.
+    pub name: HelloName,
+}
+
+/// Which command a client says hello with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HelloKind {
+    /// HELO: no extensions.
+    Helo,
+    /// EHLO: with extensions.
+    Ehlo,
+    /// LHLO: this is LMTP.
+    Lhlo,
+}
+
+/// The name a client gives itself: a domain, an address literal, or what passes for one.
+///
+/// Letters, digits and `.-_`, or those and `:` in brackets: freer than a domain, because clients name themselves
+/// after machines, but nothing in it can break a header field or a log line.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HelloName(String);
+
+impl Hello {
+    /// Says hello with the best command of the client's protocol.
+    pub fn new(name: HelloName) -> Self {
+        Self { kind: HelloKind::Ehlo, name }
+    }
+
+    /// Says hello with this command.
+    pub fn with_kind(kind: HelloKind, name: HelloName) -> Self {
+        Self { kind, name }
+    }
+}
+
+impl Request for Hello {
+    type Answer = Result<(), Reply>;
+}
+
+impl fmt::Display for Hello {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.kind.verb(), self.name)
+    }
+}
+
+impl HelloKind {
+    /// The command: `EHLO`.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Helo => "HELO",
+            Self::Ehlo => "EHLO",
+            Self::Lhlo => "LHLO",
+        }
+    }
+}
+
+impl HelloName {
+    /// The name as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HelloName {
+    type Err = SyntaxError;
+
+    fn from_str(text: &str) -> Result<Self, SyntaxError> {
+        let (inner, literal) = match text.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
+            Some(Some(inner)) => (inner, true),
+            Some(None) => return Err(SyntaxError::Arguments("a name or [address]")),
+            None => (text, false),
+        };
+        let fits = |octet: u8| {
+            octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_') || (literal && octet == b':')
+        };
+        if inner.is_empty() || text.len() > LONGEST || !inner.bytes().all(fits) {
+            return Err(SyntaxError::Arguments("a name or [address]"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for HelloName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+pub(super) fn parse_helo(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
+    parse(arguments, syntax, HelloKind::Helo, "HELO name")
+}
+
+pub(super) fn parse_ehlo(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
+    parse(arguments, syntax, HelloKind::Ehlo, "EHLO name")
+}
+
+pub(super) fn parse_lhlo(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
+    parse(arguments, syntax, HelloKind::Lhlo, "LHLO name")
+}
+
+fn parse(arguments: &str, _: Syntax, kind: HelloKind, usage: &'static str) -> Result<Command, SyntaxError> {
+    let name = arguments.trim_start_matches(' ').parse().map_err(|_| SyntaxError::Arguments(usage))?;
+    Ok(Command::Hello(Hello { kind, name }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_cannot_break_anything() {
+        // S380 to S386
+        for bad in ["", "a b", "a(b)", "<a>", "[1.2.3.4", "[]", "a:b", "é.example", "a@b", &"x".repeat(256)]
+        {
+            assert!(bad.parse::<HelloName>().is_err(), "{bad:?}");
+        }
+        for good in ["localhost", "my_pc", "a.example", "[192.0.2.1]", "[IPv6:2001:db8::1]", &"x".repeat(255)]
+        {
+            assert_eq!(good.parse::<HelloName>().unwrap().as_str(), good);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn comes_round(name in "[a-zA-Z0-9._-]{1,60}|\\[[0-9a-zA-Z:.]{1,40}\\]", kind in 0_usize..3) {
+            let kind = [HelloKind::Helo, HelloKind::Ehlo, HelloKind::Lhlo][kind];
+            let command = Command::Hello(Hello::with_kind(kind, name.parse().unwrap()));
+            prop_assert_eq!(Command::parse(command.encode().trim_end().as_bytes(), Syntax::Strict), Ok(command));
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! The server machine, for SMTP, submission and LMTP: states and transitions.
+//!
+//! What holds here:
+//!
+//! * Replies leave in the order of the commands. RCPTs are decided side by side; every other command waits until
+//!   all before it have been answered, and nothing overtakes it.
+//! * Only CRLF `.` CRLF ends a message, and a message is always taken to its end, even if it is refused.
+//! * After a refused DATA the client must say RSET or EHLO before anything is delivered, and a line that is no
+//!   command closes the connection: it is a message sent without consent (RFC 2920 §3.1), and lines of a message
+//!   must not be run as commands.
+
+mod answer;
+mod commands;
+mod config;
+mod event;
+mod session;
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use mailwright_line_proto::{
+    Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Pipeline, Shutdown, TlsInfo, Trace,
+    Traced, Transmit, Wait,
+    frame::{Line, LineEnds, Lines},
+};
+
+pub use answer::Serve;
+pub use config::{BareLineEnds, Config, Protocol, VrfyPolicy};
+pub use event::{Aborted, Event};
+pub use session::Session;
+
+use crate::{
+    Capabilities, Command, Commit, Connect, Reply, SizeLimit, Syntax,
+    body::{Part, Receiver},
+    command::Row,
+};
+use session::Transaction;
+
+/// One connection of a client to a server. See [`Machine`] for how it is driven.
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<Config>,
+    session: Session,
+    transaction: Option<Transaction>,
+    phase: Phase,
+    pipeline: Pipeline,
+    transmit: Transmit,
+    lines: Lines,
+    /// A command that was read and must wait for the answers to those before it.
+    held: Option<(&'static Row, Command)>,
+    /// A transaction has ended, which is still to be told.
+    reset: bool,
+    /// DATA was refused, and neither RSET nor EHLO came since.
+    data_refused: bool,
+    /// The greeting was a refusal; all that is left is QUIT.
+    refused: bool,
+    shutdown: Option<Shutdown>,
+    ended: bool,
+    errors: u32,
+    junk: u32,
+    failed_logins: u32,
+    started: Option<Instant>,
+    /// Since when the client has had the turn.
+    since: Option<Instant>,
+    trace: Trace,
+}
+
+/// Whose turn it is.
+#[derive(Debug)]
+enum Phase {
+    /// Nobody was greeted.
+    Start,
+    /// The client's, to send commands; RCPTs may be undecided.
+    Command,
+    /// The application's: nothing is read before it has answered.
+    Asked(Asked),
+    /// The client's, to answer the challenge of this mechanism.
+    Challenged(String),
+    /// The client's, to send a message.
+    Body(Receiver),
+    /// The go-ahead for TLS was given; first it is to be started, then it is being negotiated.
+    Tls { started: bool },
+    /// The connection is to be closed for this reason once all is answered.
+    Closing(Closed),
+    /// It is over.
+    Closed,
+}
+
+/// The question that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Connect,
+    Hello,
+    Authenticate,
+    Mail,
+    Message,
+    Commit { recipients: usize },
+    Vrfy,
+}
+
+impl Server {
+    /// A connection from this peer.
+    pub fn new(config: Arc<Config>, peer: Peer) -> Self {
+        let ends = match config.syntax {
+            Syntax::Strict => LineEnds::Strict,
+            Syntax::Lenient => LineEnds::Lenient,
+        };
+        Self {
+            config,
+            session: Session::new(peer),
+            transaction: None,
+            phase: Phase::Start,
+            pipeline: Pipeline::default(),
+            transmit: Transmit::default(),
+            lines: Lines::new(ends),
+            held: None,
+            reset: false,
+            data_refused: false,
+            refused: false,
+            shutdown: None,
+            ended: false,
+            errors: 0,
+            junk: 0,
+            failed_logins: 0,
+            started: None,
+            since: None,
+            trace: Trace::default(),
+        }
+    }
+
+    /// Reports every line to this callback, secrets left out.
+    pub fn set_trace(&mut self, trace: Trace) {
+        self.trace = trace;
+    }
+
+    /// What is known of the client.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Ends the connection with 421 as soon as nothing is under way; a message that has begun is still taken.
+    pub fn shutdown(&mut self, why: Shutdown) {
+        self.shutdown.get_or_insert(why);
+    }
+
+    /// What is announced to the client now.
+    pub fn capabilities(&self) -> Capabilities {
+        let tls = self.session.tls.is_some();
+        let auth = (tls || self.config.allow_plaintext_auth) && !self.session.authenticated;
+        Capabilities {
+            pipelining: true,
+            size: Some(self.config.max_message_size.map_or(SizeLimit::Unknown, SizeLimit::AtMost)),
+            vrfy: self.config.vrfy == VrfyPolicy::Ask,
+            starttls: self.config.starttls && !tls,
+            auth: if auth { self.config.auth_mechanisms.clone() } else { Vec::new() },
+            enhanced_status_codes: true,
+            eight_bit_mime: true,
+            smtputf8: self.config.smtputf8,
+            other: Vec::new(),
+        }
+    }
+
+    /// One transition; `None` if there is another to make at once.
+    fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
+        if std::mem::take(&mut self.reset) {
+            return Some(Output::Event(Event::Reset));
+        }
+        let since = *self.since.get_or_insert(now);
+        let timeouts = &self.config.timeouts;
+        match &mut self.phase {
+            Phase::Start => self.start(now),
+            Phase::Command | Phase::Challenged(_) => self.read_line(now, since, rx),
+            Phase::Asked(_) => wait(false, self.pipeline.deadline()),
+            Phase::Body(receiver) => {
+                let until = since + timeouts.body;
+                match receiver.next(rx) {
+                    Part::Partial if self.ended => self.close(Closed::Eof),
+                    Part::Partial if until <= now => self.time_out(Deadline::Body),
+                    Part::Partial => wait(true, Some(until)),
+                    Part::Chunk(chunk) => {
+                        self.since = Some(now);
+                        Some(Output::Event(Event::Body(chunk)))
+                    }
+                    Part::TooLarge => Some(Output::Event(Event::BodyAborted(Aborted::TooLarge))),
+                    Part::End(end) => {
+                        let recipients = receiver.recipients();
+                        self.end_of_body(now, recipients, end)
+                    }
+                }
+            }
+            Phase::Tls { started: false } => {
+                self.phase = Phase::Tls { started: true };
+                Some(Output::Start(Layer::Tls))
+            }
+            Phase::Tls { started: true } if self.ended => self.close(Closed::Eof),
+            Phase::Tls { started: true } => match since + timeouts.tls {
+                until if until <= now => self.close(Closed::TimedOut(Deadline::Tls)),
+                until => wait(false, Some(until)),
+            },
+            Phase::Closing(_) if !self.pipeline.is_empty() => wait(false, self.pipeline.deadline()),
+            Phase::Closing(_) => {
+                let Phase::Closing(why) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+                    return None;
+                };
+                Some(Output::Event(Event::Closed(why)))
+            }
+            Phase::Closed => Some(Output::Close),
+        }
+    }
+
+    fn start(&mut self, now: Instant) -> Option<Output<Event>> {
+        self.started.get_or_insert(now);
+        if let Some(why) = self.shutdown {
+            return self.say_goodbye(why);
+        }
+        if self.config.ask_connect {
+            let id = self.ask(now, Asked::Connect);
+            return event(Event::Connect, id, Connect);
+        }
+        self.greet();
+        None
+    }
+
+    fn greet(&mut self) {
+        let config = Arc::clone(&self.config);
+        let protocol = match config.protocol {
+            // The word that clients look for (RFC 1869 has no such rule; they do it all the same).
+            Protocol::Smtp => "ESMTP",
+            Protocol::Lmtp => "LMTP",
+        };
+        let text = format!("{} {protocol} {}", config.hostname, config.greeting);
+        self.reply(&Reply::plain(220, text.trim_end().to_owned()));
+        self.phase = Phase::Command;
+    }
+
+    /// Reads the next command or SASL response and runs it.
+    fn read_line(&mut self, now: Instant, since: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
+        if self.pipeline.is_empty() {
+            if let Some(why) = self.shutdown {
+                return self.say_goodbye(why);
+            }
+            if let Some((row, command)) = self.held.take() {
+                return self.run(now, row, command, rx);
+            }
+        } else if self.held.is_some() || self.pipeline.in_flight() >= self.config.limits.in_flight {
+            return wait(false, self.pipeline.deadline());
+        }
+        if self.transmit.len() >= self.config.limits.transmit {
+            // Law 5: the client does not take its replies, so no more of its commands are read.
+            return match since + self.config.timeouts.write {
+                until if until <= now => self.close(Closed::TimedOut(Deadline::Write)),
+                until => wait(false, Some(until)),
+            };
+        }
+        if self.is_tls_record(rx) {
+            return self.close_foreign("a command", "\\x16");
+        }
+        let challenged = matches!(self.phase, Phase::Challenged(_));
+        match self.lines.next(rx, self.line_limit(challenged, rx), self.config.limits.skip) {
+            Line::Partial => self.wait_for_line(now, since),
+            Line::Endless => {
+                self.reply(&Reply::fixed(500, (5, 5, 2), "Line too long"));
+                let limit = self.config.limits.skip;
+                self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit }))
+            }
+            Line::TooLong => {
+                self.since = Some(now);
+                // RFC 4954 §4: 500 5.5.6 for an exchange line that is too long
+                let detail = if challenged { 6 } else { 2 };
+                self.phase = Phase::Command;
+                self.refuse(&Reply::fixed(500, (5, 5, detail), "Line too long"))
+            }
+            Line::Whole(line) => {
+                self.since = Some(now);
+                if challenged { self.run_response(now, &line) } else { self.run_line(now, &line, rx) }
+            }
+        }
+    }
+
+    fn wait_for_line(&mut self, now: Instant, since: Instant) -> Option<Output<Event>> {
+        if !self.pipeline.is_empty() {
+            // The client waits for us, not we for it.
+            return wait(!self.ended, self.pipeline.deadline());
+        }
+        if self.ended {
+            return self.close(Closed::Eof);
+        }
+        let timeouts = &self.config.timeouts;
+        let command = (since + timeouts.command, Deadline::Command);
+        let must_log_in = self.config.require_auth && !self.session.authenticated;
+        let login =
+            self.started.filter(|_| must_log_in).map(|started| (started + timeouts.login, Deadline::Login));
+        let (until, deadline) = login.filter(|login| login.0 < command.0).unwrap_or(command);
+        if until <= now { self.time_out(deadline) } else { wait(true, Some(until)) }
+    }
+
+    /// How long the line at the front may be: only AUTH and what follows it carry more than a command.
+    fn line_limit(&self, challenged: bool, rx: &[u8]) -> usize {
+        let limits = &self.config.limits;
+        let is_auth = || rx.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
+        match self.session.authenticated {
+            _ if challenged || is_auth() => limits.sasl_line,
+            false => limits.line_before_login,
+            true => limits.line,
+        }
+    }
+
+    /// S128: a TLS handshake where no TLS is yet. It has no line end to wait for.
+    fn is_tls_record(&self, rx: &[u8]) -> bool {
+        self.session.tls.is_none() && !self.lines.is_skipping() && rx.first() == Some(&0x16)
+    }
+
+    fn end_of_body(
+        &mut self,
+        now: Instant,
+        recipients: usize,
+        end: Result<Commit, Aborted>,
+    ) -> Option<Output<Event>> {
+        self.since = Some(now);
+        self.junk = 0;
+        let (reply, told) = match end {
+            Ok(commit) => {
+                let id = self.ask(now, Asked::Commit { recipients });
+                return event(Event::BodyEnd, id, commit);
+            }
+            // RFC 1870 §6.3
+            Err(Aborted::TooLarge) => {
+                (Reply::fixed(552, (5, 3, 4), "Message size exceeds fixed limit"), false)
+            }
+            Err(Aborted::BareLineEnds) => {
+                (Reply::fixed(550, (5, 6, 11), "Message has CR without LF or LF without CR"), true)
+            }
+        };
+        self.phase = Phase::Command;
+        self.reply_each(vec![reply; self.replies_to(recipients)]);
+        told.then_some(Output::Event(Event::BodyAborted(Aborted::BareLineEnds)))
+    }
+
+    /// Opens a question that nothing may overtake.
+    fn ask(&mut self, now: Instant, asked: Asked) -> u32 {
+        self.phase = Phase::Asked(asked);
+        self.pipeline.open(now + self.config.timeouts.answer)
+    }
+
+    /// How many replies the end of a message has.
+    fn replies_to(&self, recipients: usize) -> usize {
+        match self.config.protocol {
+            Protocol::Smtp => 1,
+            Protocol::Lmtp => recipients,
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        let encoded = self.traced(reply);
+        self.pipeline.push(encoded, &mut self.transmit);
+    }
+
+    fn reply_each(&mut self, replies: Vec<Reply>) {
+        replies.iter().for_each(|reply| self.reply(reply));
+    }
+
+    fn traced(&mut self, reply: &Reply) -> Bytes {
+        let encoded = reply.encode();
+        for line in encoded.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
+            self.trace.line(Traced::Sent(line.strip_suffix(b"\r").unwrap_or(line)));
+        }
+        encoded
+    }
+
+    /// Refuses a command that was wrong, or closes when it was one too many.
+    fn refuse(&mut self, reply: &Reply) -> Option<Output<Event>> {
+        self.errors = self.errors.saturating_add(1);
+        let limit = self.config.limits.errors;
+        if self.errors > limit {
+            self.reply_421((4, 7, 0), "Too many errors");
+            return self.close(Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit }));
+        }
+        self.reply(reply);
+        None
+    }
+
+    fn reply_421(&mut self, enhanced: (u8, u16, u16), text: &str) {
+        // RFC 5321 §4.2.2: "421 <domain> ..."
+        let text = format!("{} {text}", self.config.hostname);
+        self.reply(&Reply::lossy(421, enhanced, text));
+    }
+
+    fn close_foreign(&mut self, expected: &'static str, received: &str) -> Option<Output<Event>> {
+        self.reply_421((4, 7, 0), "This is a mail server; closing the connection");
+        self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received: received.to_owned() }))
+    }
+
+    fn time_out(&mut self, deadline: Deadline) -> Option<Output<Event>> {
+        self.reply_421((4, 4, 2), "Timeout exceeded");
+        self.close(Closed::TimedOut(deadline))
+    }
+
+    fn say_goodbye(&mut self, why: Shutdown) -> Option<Output<Event>> {
+        let text = match why {
+            Shutdown::TooBusy => "Too many connections; try again later",
+            _ => "Service not available; closing the connection",
+        };
+        self.reply_421((4, 3, 2), text);
+        self.close(Closed::Shutdown(why))
+    }
+
+    fn close(&mut self, why: Closed) -> Option<Output<Event>> {
+        self.held = None;
+        self.phase = Phase::Closing(why);
+        None
+    }
+}
+
+impl Machine for Server {
+    type Event = Event;
+
+    fn poll(&mut self, now: Instant, rx: &mut BytesMut) -> Output<Event> {
+        while let Some(id) = self.pipeline.expired(now) {
+            self.expire(id);
+        }
+        loop {
+            if let Some(output) = self.step(now, rx) {
+                return output;
+            }
+        }
+    }
+
+    fn transmit(&mut self) -> &mut Transmit {
+        &mut self.transmit
+    }
+
+    fn handle_eof(&mut self) {
+        self.ended = true;
+    }
+
+    fn handle_tls(&mut self, tls: TlsInfo) {
+        // RFC 3207 §4.2: all that was known of the client is forgotten, its EHLO first.
+        self.session.tls = Some(tls);
+        self.session.hello = None;
+        self.session.authenticated = false;
+        self.transaction = None;
+        self.data_refused = false;
+        self.held = None;
+        self.since = None;
+        self.lines.reset();
+        if matches!(self.phase, Phase::Tls { .. }) {
+            self.phase = Phase::Command;
+        }
+    }
+}
+
+fn wait(read: bool, until: Option<Instant>) -> Option<Output<Event>> {
+    Some(Output::Wait(Wait { read, until }))
+}
+
+/// Asks a question.
+fn event<R>(
+    make: impl FnOnce(mailwright_line_proto::Ask<R>) -> Event,
+    id: u32,
+    request: R,
+) -> Option<Output<Event>> {
+    Some(Output::Event(make(mailwright_line_proto::Ask::new(id, request))))
+}
