@@ -81,6 +81,9 @@ fn silence_is_bounded<S: Subject>(make: &impl Fn() -> S, transcript: &Transcript
     }
 }
 
+/// Octets that mean something in one protocol or another.
+const SPECIAL: &[u8] = b"\r\n\0.{}()\"\\*+ \xff";
+
 /// Law 9, and no panic on anything.
 fn damaged_input_is_survived<S: Subject>(make: &impl Fn() -> S, transcript: &Transcript) {
     let input = transcript.input(make().side());
@@ -90,7 +93,7 @@ fn damaged_input_is_survived<S: Subject>(make: &impl Fn() -> S, transcript: &Tra
         for _ in 0..=random.below(4) {
             let at = random.below(damaged.len().max(1)).min(damaged.len());
             match random.below(4) {
-                0 => damaged.insert(at, b"\r\n\0.{}()\"\\*+ \xff"[random.below(15)]),
+                0 => damaged.insert(at, SPECIAL[random.below(SPECIAL.len())]),
                 1 if at < damaged.len() => drop(damaged.remove(at)),
                 2 => {
                     let end = (at + random.below(40)).min(damaged.len());
@@ -104,7 +107,10 @@ fn damaged_input_is_survived<S: Subject>(make: &impl Fn() -> S, transcript: &Tra
         let whole = run_input(&mut make(), &damaged, Pace::default(), true);
         let piecewise =
             run_input(&mut make(), &damaged, Pace { split: 1 + random.below(9), lazy: false }, true);
-        assert_same(&whole, &piecewise, &damaged);
+        // By law 8 octets behind STARTTLS may come too early or just in time.
+        if whole.layers.is_empty() && piecewise.layers.is_empty() {
+            assert_same(&whole, &piecewise, &damaged);
+        }
     }
 }
 
