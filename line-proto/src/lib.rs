@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod blocking;
 pub mod frame;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 mod authenticate;
 mod limits;
@@ -10,10 +13,13 @@ mod machine;
 mod peer;
 mod pipeline;
 mod secret;
+#[cfg(feature = "tls")]
+mod secure;
 mod trace;
 mod transmit;
 
 pub use authenticate::{AuthRefusal, AuthStep, Authenticate, Login};
+pub use blocking::Blocking;
 pub use limits::{Limits, Timeouts};
 pub use machine::{
     Ask, Closed, Deadline, Gone, Layer, Machine, Misuse, Output, PeerMisbehaved, Request, Shutdown, Ticket,
@@ -22,5 +28,7 @@ pub use machine::{
 pub use peer::{Peer, TlsInfo};
 pub use pipeline::Pipeline;
 pub use secret::Secret;
+#[cfg(feature = "tls")]
+pub use secure::{Secure, TlsSide};
 pub use trace::{Trace, Traced};
 pub use transmit::Transmit;

@@ -45,7 +45,19 @@ pub trait Machine {
     fn handle_eof(&mut self);
 
     /// The TLS layer beneath is up. `Secure` calls this; a driver never does.
+    ///
+    /// It comes after the machine's own [`Output::Start`], or, where the connection begins with TLS, before the
+    /// first [`poll`](Self::poll): the greeting is still to come then.
     fn handle_tls(&mut self, tls: TlsInfo);
+
+    /// The layer beneath failed: a handshake, a record, or their deadline. Nothing more can be read, as after
+    /// [`handle_eof`](Self::handle_eof), and nothing can be sent. `Secure` calls this; a driver never does.
+    ///
+    /// A machine that says why in its closing event takes `reason` for it; by default this is the end of input.
+    fn handle_failure(&mut self, reason: Closed) {
+        drop(reason);
+        self.handle_eof();
+    }
 }
 
 /// What a [`Machine::poll`] wants of its driver.
