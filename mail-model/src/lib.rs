@@ -1,17 +1,23 @@
 #![doc = include_str!("../README.md")]
 
+pub mod address_list;
 pub mod charset;
 pub mod encoding;
 pub mod header;
 pub mod mailbox;
+pub mod message_id;
+pub mod parameter;
+pub mod word;
 
 mod address;
+mod date;
 mod flag;
 mod keyword;
 mod uid;
 mod uid_set;
 
 pub use address::{Address, AddressError, Domain, ForwardPath, LocalPart, ReversePath};
+pub use date::{Date, DateError, DateTime};
 pub use flag::{Flag, FlagError, FlagSet};
 pub use keyword::Keyword;
 pub use mailbox::{MailboxName, MailboxNameError, MailboxPattern, SpecialUse, SpecialUseError};
