@@ -1,0 +1,267 @@
+//! The commands: a table of what each may do when, and one file for each with its type, parser and encoder.
+
+mod authenticate;
+mod copy;
+mod create;
+mod delete;
+mod enable;
+mod expunge;
+mod fetch;
+mod id;
+mod list;
+mod login;
+mod lsub;
+mod namespace;
+mod relocate;
+mod rename;
+mod section;
+mod select;
+mod status;
+mod store;
+mod subscribe;
+mod unsubscribe;
+
+use mailwright_line_proto::{Authenticate, Login};
+use mailwright_mail_model::UidSet;
+
+pub(crate) use authenticate::decode_response;
+pub use copy::{Copy, CopyUid};
+pub use create::Create;
+pub use delete::Delete;
+pub use enable::Enable;
+pub use expunge::Expunge;
+pub use fetch::{BodyName, BodySection, Fetch, FetchItem};
+pub use id::Id;
+pub use list::List;
+pub use lsub::Lsub;
+pub use namespace::Namespace;
+pub use relocate::Move;
+pub use rename::Rename;
+pub use section::{Partial, Section, SectionText};
+pub use select::Select;
+pub use status::{Status, StatusItem};
+pub use store::{Store, StoreOperation};
+pub use subscribe::Subscribe;
+pub use unsubscribe::Unsubscribe;
+
+use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
+
+/// A command as it stands on the wire, without its tag.
+///
+/// ```
+/// use mailwright_imap_proto::{
+///     command::{Command, SearchContext},
+///     grammar::{CommandWriter, Input, LiteralMode},
+/// };
+///
+/// let command = Command::parse(&mut Input::new(b"uid fetch 7:* (FLAGS)"), SearchContext::default())?;
+/// let mut writer = CommandWriter::new(LiteralMode::Plus);
+/// command.encode(&mut writer);
+/// assert_eq!(writer.as_slice(), b"UID FETCH 7:* (FLAGS)");
+/// # Ok::<(), mailwright_imap_proto::grammar::GrammarError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each variant is named as its command; the types say what they hold")]
+pub enum Command {
+    Capability,
+    Noop,
+    Logout,
+    StartTls,
+    Authenticate(Authenticate),
+    Login(Login),
+    Id(Id),
+    Enable(Enable),
+    Select(Select),
+    Create(Create),
+    Delete(Delete),
+    Rename(Rename),
+    Subscribe(Subscribe),
+    Unsubscribe(Unsubscribe),
+    List(List),
+    Lsub(Lsub),
+    Namespace,
+    Status(Status),
+    Idle,
+    Check,
+    Close,
+    Unselect,
+    Expunge(Expunge),
+    Fetch(Fetch),
+    Store(Store),
+    Copy(Copy),
+    Move(Move),
+}
+
+/// What the sequence numbers of SEARCH are read against: the selected mailbox as the client knows it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct SearchContext<'a> {
+    /// The messages, in the order of their sequence numbers.
+    pub messages: &'a UidSet,
+    /// Those that have `\Recent` in this session.
+    pub recent: &'a UidSet,
+}
+
+impl<'a> SearchContext<'a> {
+    /// A mailbox with these messages.
+    pub fn new(messages: &'a UidSet, recent: &'a UidSet) -> Self {
+        Self { messages, recent }
+    }
+}
+
+impl Default for SearchContext<'_> {
+    /// An empty mailbox.
+    fn default() -> Self {
+        static EMPTY: UidSet = UidSet::new();
+        Self { messages: &EMPTY, recent: &EMPTY }
+    }
+}
+
+/// When a command is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// At any time.
+    Always,
+    /// Before login.
+    NotAuthenticated,
+    /// After login, with a mailbox selected or without.
+    Authenticated,
+    /// With a mailbox selected.
+    Selected,
+}
+
+/// A row of the table.
+pub(crate) struct Spec {
+    /// The name, with `UID` before it if that is part of it.
+    pub(crate) name: &'static str,
+    /// When it is allowed.
+    pub(crate) when: When,
+    /// What it means or answers depends on sequence numbers, so that no message may be announced as expunged
+    /// while it runs (RFC 9051 §7.5.1) and it cannot start before such announcements are made.
+    pub(crate) uses_seqs: bool,
+    /// It changes nothing, so that others that change nothing may run beside it (RFC 3501 §5.5).
+    pub(crate) reads: bool,
+    parse: Parse,
+}
+
+type Parse = fn(&mut Input<'_>, SearchContext<'_>) -> Result<Command, GrammarError>;
+
+const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse: Parse) -> Spec {
+    Spec { name, when, uses_seqs, reads, parse }
+}
+
+#[rustfmt::skip]
+static TABLE: [Spec; 33] = {
+    use When::{Always, Authenticated, NotAuthenticated, Selected};
+    const SEQS: bool = true;
+    const READS: bool = true;
+    [
+        //  name            when              uses seqs  reads
+        row("CAPABILITY",   Always,           !SEQS,     READS,  |_, _| Ok(Command::Capability)),
+        row("NOOP",         Always,           !SEQS,     !READS, |_, _| Ok(Command::Noop)),
+        row("LOGOUT",       Always,           !SEQS,     !READS, |_, _| Ok(Command::Logout)),
+        row("ID",           Always,           !SEQS,     READS,  |input, _| Id::parse(input).map(Command::Id)),
+        row("STARTTLS",     NotAuthenticated, !SEQS,     !READS, |_, _| Ok(Command::StartTls)),
+        row("AUTHENTICATE", NotAuthenticated, !SEQS,     !READS, |input, _| authenticate::parse(input).map(Command::Authenticate)),
+        row("LOGIN",        NotAuthenticated, !SEQS,     !READS, |input, _| login::parse(input).map(Command::Login)),
+        row("ENABLE",       Authenticated,    !SEQS,     !READS, |input, _| Enable::parse(input).map(Command::Enable)),
+        row("SELECT",       Authenticated,    !SEQS,     !READS, |input, _| Select::parse_select(input).map(Command::Select)),
+        row("EXAMINE",      Authenticated,    !SEQS,     !READS, |input, _| Select::parse_examine(input).map(Command::Select)),
+        row("CREATE",       Authenticated,    !SEQS,     !READS, |input, _| Create::parse(input).map(Command::Create)),
+        row("DELETE",       Authenticated,    !SEQS,     !READS, |input, _| Delete::parse(input).map(Command::Delete)),
+        row("RENAME",       Authenticated,    !SEQS,     !READS, |input, _| Rename::parse(input).map(Command::Rename)),
+        row("SUBSCRIBE",    Authenticated,    !SEQS,     !READS, |input, _| Subscribe::parse(input).map(Command::Subscribe)),
+        row("UNSUBSCRIBE",  Authenticated,    !SEQS,     !READS, |input, _| Unsubscribe::parse(input).map(Command::Unsubscribe)),
+        row("LIST",         Authenticated,    !SEQS,     READS,  |input, _| List::parse(input).map(Command::List)),
+        row("LSUB",         Authenticated,    !SEQS,     READS,  |input, _| Lsub::parse(input).map(Command::Lsub)),
+        row("NAMESPACE",    Authenticated,    !SEQS,     READS,  |_, _| Ok(Command::Namespace)),
+        row("STATUS",       Authenticated,    !SEQS,     READS,  |input, _| Status::parse(input).map(Command::Status)),
+        row("IDLE",         Authenticated,    !SEQS,     !READS, |_, _| Ok(Command::Idle)),
+        row("CHECK",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Check)),
+        row("CLOSE",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Close)),
+        row("UNSELECT",     Selected,         !SEQS,     !READS, |_, _| Ok(Command::Unselect)),
+        row("EXPUNGE",      Selected,         !SEQS,     !READS, |input, _| Expunge::parse(input).map(Command::Expunge)),
+        row("UID EXPUNGE",  Selected,         !SEQS,     !READS, |input, _| Expunge::parse_uid(input).map(Command::Expunge)),
+        row("FETCH",        Selected,         SEQS,      READS,  |input, _| Fetch::parse(input, false).map(Command::Fetch)),
+        row("UID FETCH",    Selected,         !SEQS,     READS,  |input, _| Fetch::parse(input, true).map(Command::Fetch)),
+        row("STORE",        Selected,         SEQS,      !READS, |input, _| Store::parse(input, false).map(Command::Store)),
+        row("UID STORE",    Selected,         !SEQS,     !READS, |input, _| Store::parse(input, true).map(Command::Store)),
+        row("COPY",         Selected,         !SEQS,     !READS, |input, _| Copy::parse(input, false).map(Command::Copy)),
+        row("UID COPY",     Selected,         !SEQS,     !READS, |input, _| Copy::parse(input, true).map(Command::Copy)),
+        row("MOVE",         Selected,         !SEQS,     !READS, |input, _| Move::parse(input, false).map(Command::Move)),
+        row("UID MOVE",     Selected,         !SEQS,     !READS, |input, _| Move::parse(input, true).map(Command::Move)),
+    ]
+};
+
+impl Spec {
+    /// Takes the name of a command from the front, `UID` and the name behind it together, and finds its row.
+    pub(crate) fn find(input: &mut Input<'_>) -> Result<&'static Self, GrammarError> {
+        let before = input.clone();
+        let by_uid = input.keyword("UID");
+        if by_uid {
+            input.space()?;
+        }
+        let name = input.atom()?;
+        let found = TABLE.iter().find(|spec| match spec.name.strip_prefix("UID ") {
+            Some(rest) => by_uid && rest.eq_ignore_ascii_case(name),
+            None => !by_uid && spec.name.eq_ignore_ascii_case(name),
+        });
+        found.ok_or_else(|| before.expected("a command"))
+    }
+
+    /// Takes the arguments, to the end of the command.
+    pub(crate) fn parse(
+        &self,
+        input: &mut Input<'_>,
+        context: SearchContext<'_>,
+    ) -> Result<Command, GrammarError> {
+        let command = (self.parse)(input, context)?;
+        // What ends with the mark of a message's literal has taken it.
+        input.end()?;
+        Ok(command)
+    }
+}
+
+impl Command {
+    /// Takes a command, to the end of the input.
+    ///
+    /// # Errors
+    /// If it is unknown or its arguments are not understood.
+    pub fn parse(input: &mut Input<'_>, context: SearchContext<'_>) -> Result<Self, GrammarError> {
+        Spec::find(input)?.parse(input, context)
+    }
+
+    /// Writes the command, without tag and line end.
+    pub fn encode(&self, wire: &mut CommandWriter) {
+        match self {
+            Self::Capability => wire.put(b"CAPABILITY"),
+            Self::Noop => wire.put(b"NOOP"),
+            Self::Logout => wire.put(b"LOGOUT"),
+            Self::StartTls => wire.put(b"STARTTLS"),
+            Self::Authenticate(authenticate) => authenticate::encode(authenticate, wire),
+            Self::Login(login) => login::encode(login, wire),
+            Self::Id(id) => id.encode(wire),
+            Self::Enable(enable) => enable.encode(wire),
+            Self::Select(select) => select.encode(wire),
+            Self::Create(create) => create.encode(wire),
+            Self::Delete(delete) => delete.encode(wire),
+            Self::Rename(rename) => rename.encode(wire),
+            Self::Subscribe(subscribe) => subscribe.encode(wire),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.encode(wire),
+            Self::List(list) => list.encode(wire),
+            Self::Lsub(lsub) => lsub.encode(wire),
+            Self::Namespace => wire.put(b"NAMESPACE"),
+            Self::Status(status) => status.encode(wire),
+            Self::Idle => wire.put(b"IDLE"),
+            Self::Check => wire.put(b"CHECK"),
+            Self::Close => wire.put(b"CLOSE"),
+            Self::Unselect => wire.put(b"UNSELECT"),
+            Self::Expunge(expunge) => expunge.encode(wire),
+            Self::Fetch(fetch) => fetch.encode(wire),
+            Self::Store(store) => store.encode(wire),
+            Self::Copy(copy) => copy.encode(wire),
+            Self::Move(relocate) => relocate.encode(wire),
+        }
+    }
+}
