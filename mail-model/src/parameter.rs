@@ -254,10 +254,13 @@ pub fn encode(name: &str, value: &str) -> String {
         return format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
     }
     // The longest start of a line: ` name*127*=UTF-8''`, with room for a `;`.
-    let room = MAX_LINE_OCTETS.saturating_sub(name.len() + " *127*=UTF-8'';".len()).max(3);
+    let room = MAX_LINE_OCTETS.saturating_sub(name.len() + " *127*=UTF-8'';".len());
     let mut sections = vec![String::new()];
-    for byte in value.bytes() {
-        let escaped = if is_attribute(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    // RFC 2231 allows a character to be split over two sections; many readers do not.
+    for character in value.chars() {
+        let escape =
+            |byte| if is_attribute(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        let escaped: String = character.encode_utf8(&mut [0; 4]).bytes().map(escape).collect();
         match sections.last_mut() {
             Some(section) if section.len() + escaped.len() <= room => section.push_str(&escaped),
             _ => sections.push(escaped),
