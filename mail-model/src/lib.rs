@@ -6,18 +6,23 @@ pub mod encoding;
 pub mod header;
 pub mod mailbox;
 pub mod message_id;
+pub mod mime;
 pub mod parameter;
 pub mod word;
 
 mod address;
+mod body_structure;
 mod date;
+mod envelope;
 mod flag;
 mod keyword;
 mod uid;
 mod uid_set;
 
 pub use address::{Address, AddressError, Domain, ForwardPath, LocalPart, ReversePath};
+pub use body_structure::{BodyKind, BodyStructure};
 pub use date::{Date, DateError, DateTime};
+pub use envelope::Envelope;
 pub use flag::{Flag, FlagError, FlagSet};
 pub use keyword::Keyword;
 pub use mailbox::{MailboxName, MailboxNameError, MailboxPattern, SpecialUse, SpecialUseError};

@@ -1,0 +1,312 @@
+//! What the header of a part says about its body: the fields of MIME (RFC 2045, RFC 2183, RFC 3282, RFC 2557, RFC 1864).
+
+use super::Limits;
+use super::parameters::{Parameter, Tokens, parameters};
+use crate::encoding::TransferEncoding;
+use crate::header::Fields;
+
+/// What kind of data a body holds (RFC 2045 §5).
+///
+/// Compares type and subtype as written; use [`MediaType::is`] to ignore case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaType {
+    pub(super) kind: Box<str>,
+    pub(super) subtype: Box<str>,
+    pub(super) parameters: Vec<Parameter>,
+}
+
+impl MediaType {
+    /// RFC 2045 §5.2: what is meant when there is no Content-Type field, or none that can be read.
+    pub(super) fn text() -> Self {
+        let charset = Parameter { name: "charset".into(), value: (*b"us-ascii").into() };
+        Self { kind: "text".into(), subtype: "plain".into(), parameters: vec![charset] }
+    }
+
+    /// RFC 2046 §5.1.5: what is meant in a multipart/digest.
+    pub(super) fn message() -> Self {
+        Self { kind: "message".into(), subtype: "rfc822".into(), parameters: Vec::new() }
+    }
+
+    fn parse(value: &[u8], limits: &Limits) -> Option<Self> {
+        let mut tokens = Tokens::new(value);
+        let kind = tokens.token()?.into();
+        let subtype = tokens.take(b'/').then(|| tokens.token()).flatten()?.into();
+        Some(Self { kind, subtype, parameters: parameters(value, limits.parameters) })
+    }
+
+    /// The type, such as `text`, in the case it was written.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The subtype, such as `plain`, in the case it was written.
+    pub fn subtype(&self) -> &str {
+        &self.subtype
+    }
+
+    /// The parameters in order, those that were cut in pieces last.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The value of the first parameter of that name; case does not matter.
+    pub fn parameter(&self, name: &str) -> Option<&[u8]> {
+        self.parameters
+            .iter()
+            .find(|parameter| parameter.name.eq_ignore_ascii_case(name))
+            .map(Parameter::value)
+    }
+
+    /// Whether the type is `kind`, and the subtype too unless `subtype` is `*`; case does not matter.
+    pub fn is(&self, kind: &str, subtype: &str) -> bool {
+        self.kind.eq_ignore_ascii_case(kind) && (subtype == "*" || self.subtype.eq_ignore_ascii_case(subtype))
+    }
+
+    /// Whether the body is a message that can be looked into (RFC 2046 §5.2.1, RFC 6532 §3.7).
+    pub(super) fn is_message(&self) -> bool {
+        self.is("message", "rfc822") || self.is("message", "global")
+    }
+
+    /// The boundary of a multipart, if it is one that can be split.
+    pub(super) fn boundary(&self, limits: &Limits) -> Option<&[u8]> {
+        // RFC 2046 §5.1.1: a boundary does not end in white space.
+        let boundary = self.parameter("boundary").filter(|_| self.is("multipart", "*"))?.trim_ascii_end();
+        let fits = (1..=limits.boundary.min(Limits::BOUNDARY)).contains(&boundary.len());
+        (fits && !boundary.contains(&b'\n')).then_some(boundary)
+    }
+}
+
+/// How a part wants to be shown (RFC 2183).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disposition {
+    pub(super) kind: Box<str>,
+    pub(super) parameters: Vec<Parameter>,
+}
+
+impl Disposition {
+    fn parse(value: &[u8], limits: &Limits) -> Option<Self> {
+        let mut tokens = Tokens::new(value);
+        let kind = tokens.token()?.into();
+        Some(Self { kind, parameters: parameters(value, limits.parameters) })
+    }
+
+    /// The disposition, such as `inline` or `attachment`, in the case it was written.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The parameters in order, those that were cut in pieces last.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+}
+
+/// What the header of a part says about its body. Values are unfolded and otherwise as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub(super) media_type: MediaType,
+    pub(super) encoding: Option<Box<str>>,
+    pub(super) id: Option<Box<[u8]>>,
+    pub(super) description: Option<Box<[u8]>>,
+    pub(super) disposition: Option<Disposition>,
+    pub(super) languages: Vec<Box<str>>,
+    pub(super) location: Option<Box<[u8]>>,
+    pub(super) md5: Option<Box<[u8]>>,
+}
+
+impl Content {
+    /// The media type, or what is meant in its absence.
+    pub const fn media_type(&self) -> &MediaType {
+        &self.media_type
+    }
+
+    /// The name of the transfer encoding as it was written; `7bit` in its absence (RFC 2045 §6.1).
+    pub fn encoding_name(&self) -> &str {
+        self.encoding.as_deref().unwrap_or("7bit")
+    }
+
+    /// The transfer encoding.
+    pub fn encoding(&self) -> TransferEncoding {
+        TransferEncoding::of(self.encoding_name().as_bytes())
+    }
+
+    /// The Content-ID field, with its angle brackets.
+    pub fn id(&self) -> Option<&[u8]> {
+        self.id.as_deref()
+    }
+
+    /// The Content-Description field.
+    pub fn description(&self) -> Option<&[u8]> {
+        self.description.as_deref()
+    }
+
+    /// The Content-Disposition field.
+    pub const fn disposition(&self) -> Option<&Disposition> {
+        self.disposition.as_ref()
+    }
+
+    /// The language tags of the Content-Language field (RFC 3282).
+    pub fn languages(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.languages.iter().map(|language| &**language)
+    }
+
+    /// The Content-Location field (RFC 2557 §4).
+    pub fn location(&self) -> Option<&[u8]> {
+        self.location.as_deref()
+    }
+
+    /// The Content-MD5 field (RFC 1864).
+    pub fn md5(&self) -> Option<&[u8]> {
+        self.md5.as_deref()
+    }
+}
+
+/// Content as its fields come. Of two fields with one name the first counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ContentBuilder {
+    /// Some from the first Content-Type field on, even if that cannot be read.
+    media_type: Option<MediaType>,
+    encoding: Option<Box<str>>,
+    id: Option<Box<[u8]>>,
+    description: Option<Box<[u8]>>,
+    disposition: Option<Disposition>,
+    languages: Vec<Box<str>>,
+    location: Option<Box<[u8]>>,
+    md5: Option<Box<[u8]>>,
+}
+
+type Take = fn(&mut ContentBuilder, &[u8], &Limits);
+
+/// The fields that are read, and what is done with their unfolded values.
+const FIELDS: [(&str, Take); 8] = [
+    ("Content-Type", |builder, value, limits| {
+        builder
+            .media_type
+            .get_or_insert_with(|| MediaType::parse(value, limits).unwrap_or_else(MediaType::text));
+    }),
+    ("Content-Transfer-Encoding", |builder, value, _| {
+        builder.encoding = builder.encoding.take().or_else(|| Tokens::new(value).token().map(Box::from));
+    }),
+    ("Content-ID", |builder, value, _| keep(&mut builder.id, value)),
+    ("Content-Description", |builder, value, _| keep(&mut builder.description, value)),
+    ("Content-Disposition", |builder, value, limits| {
+        builder.disposition = builder.disposition.take().or_else(|| Disposition::parse(value, limits));
+    }),
+    ("Content-Language", |builder, value, limits| {
+        if builder.languages.is_empty() {
+            builder.languages = languages(value, limits.parameters);
+        }
+    }),
+    ("Content-Location", |builder, value, _| keep(&mut builder.location, value)),
+    ("Content-MD5", |builder, value, _| keep(&mut builder.md5, value)),
+];
+
+fn keep(slot: &mut Option<Box<[u8]>>, value: &[u8]) {
+    slot.get_or_insert_with(|| value.into());
+}
+
+/// RFC 3282 §2: tags separated by commas.
+fn languages(value: &[u8], limit: usize) -> Vec<Box<str>> {
+    let mut tokens = Tokens::new(value);
+    let mut tags = Vec::new();
+    while tags.len() < limit && !tokens.is_empty() {
+        let Some(tag) = tokens.token() else { break };
+        tags.push(tag.into());
+        if !tokens.take(b',') {
+            break;
+        }
+    }
+    tags
+}
+
+impl ContentBuilder {
+    /// Whether fields of this name are read.
+    pub(super) fn wants(name: &[u8]) -> bool {
+        FIELDS.iter().any(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Reads a field with its name and line breaks.
+    pub(super) fn take(&mut self, raw: &[u8], limits: &Limits) {
+        let Some(field) = Fields::new(raw).next() else { return };
+        if let Some((_, take)) = FIELDS.iter().find(|(known, _)| field.is(known)) {
+            take(self, &field.text(), limits);
+        }
+    }
+
+    /// The header has ended; `default` is the media type of a part that names none.
+    pub(super) fn finish(self, default: impl FnOnce() -> MediaType) -> Content {
+        Content {
+            media_type: self.media_type.unwrap_or_else(default),
+            encoding: self.encoding,
+            id: self.id,
+            description: self.description,
+            disposition: self.disposition,
+            languages: self.languages,
+            location: self.location,
+            md5: self.md5,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(header: &str) -> Content {
+        let mut builder = ContentBuilder::default();
+        for field in Fields::new(header.as_bytes()) {
+            builder.take(field.raw(), &Limits::default());
+        }
+        builder.finish(MediaType::text)
+    }
+
+    #[test]
+    fn every_field() {
+        let content = read(concat!(
+            "Content-Type: Text/HTML;\r\n charset=\"utf-8\"\r\n",
+            "content-transfer-encoding: (so) BASE64 x\r\n",
+            "Content-ID: <a@b>\r\nContent-Description: a\r\n b\r\n",
+            "Content-Disposition: attachment; filename=\"a b\"\r\n",
+            "Content-Language: en, de-AT (comment) , nl\r\n",
+            "Content-Location: http://a/\r\nContent-MD5: Q2hlY2s=\r\n",
+        ));
+        assert!(content.media_type().is("text", "html") && content.media_type().is("TEXT", "*"));
+        assert_eq!((content.media_type().kind(), content.media_type().subtype()), ("Text", "HTML"));
+        assert_eq!(content.media_type().parameter("Charset"), Some(&b"utf-8"[..]));
+        assert_eq!(content.encoding(), TransferEncoding::Base64);
+        assert_eq!(content.id(), Some(&b"<a@b>"[..]));
+        assert_eq!(content.description(), Some(&b"a b"[..]));
+        let disposition = content.disposition().unwrap();
+        assert_eq!((disposition.kind(), disposition.parameters().len()), ("attachment", 1));
+        assert!(content.languages().eq(["en", "de-AT", "nl"]));
+        assert_eq!(content.location(), Some(&b"http://a/"[..]));
+        assert_eq!(content.md5(), Some(&b"Q2hlY2s="[..]));
+    }
+
+    #[test]
+    fn absent_and_unreadable_types() {
+        assert_eq!(read("").media_type(), &MediaType::text());
+        assert_eq!(read("Content-Type: text\r\n").media_type(), &MediaType::text());
+        assert_eq!(read("Content-Type: ; charset=x\r\n").media_type(), &MediaType::text());
+        assert_eq!(read("").encoding(), TransferEncoding::SevenBit);
+        assert_eq!(read("Content-Transfer-Encoding: x-odd\r\n").encoding(), TransferEncoding::Unknown);
+    }
+
+    /// M120: of two the first counts.
+    #[test]
+    fn two_types_and_two_boundaries() {
+        let content =
+            read("Content-Type: multipart/mixed; boundary=a; boundary=b\r\nContent-Type: text/html\r\n");
+        assert_eq!(content.media_type().boundary(&Limits::default()), Some(&b"a"[..]));
+    }
+
+    #[test]
+    fn boundaries_of_seventy_and_some_more() {
+        let boundary = |length: usize| {
+            let content =
+                read(&format!("Content-Type: multipart/mixed; boundary=\"{} \"", "b".repeat(length)));
+            content.media_type().boundary(&Limits::default()).map(<[u8]>::len)
+        };
+        assert_eq!((boundary(0), boundary(1), boundary(80), boundary(81)), (None, Some(1), Some(80), None));
+    }
+}
