@@ -2,6 +2,8 @@
 
 mod blocking;
 pub mod frame;
+#[cfg(feature = "sasl")]
+pub mod sasl;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "tls")]

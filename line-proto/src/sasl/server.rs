@@ -1,0 +1,190 @@
+//! The server's side of an exchange.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{Context, Mechanism, ScramHash, ScramKeys};
+use crate::{AuthRefusal, AuthStep, Secret};
+
+/// One exchange, as the server sees it.
+///
+/// [`step`](Self::step) with each response of the peer, [`resume`](Self::resume) after each
+/// [`ServerStep::Verify`]. Anything out of that order, and anything after the end, is refused.
+pub struct Server {
+    mechanism: Mechanism,
+    side: Box<dyn ServerSide>,
+    expects: Expects,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expects {
+    Response,
+    Verdict,
+    Nothing,
+}
+
+/// What one mechanism does.
+pub(super) trait ServerSide: Send + Sync {
+    /// The peer's initial response, its absence, or its response to the last challenge.
+    fn step(&mut self, response: Option<&[u8]>) -> ServerStep;
+
+    /// The application's answer to [`ServerStep::Verify`].
+    fn resume(&mut self, verdict: Verdict) -> ServerStep;
+}
+
+/// What comes next in an exchange.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerStep {
+    /// Send this and wait for the response.
+    Challenge(Bytes),
+    /// Ask the application, then [`Server::resume`].
+    Verify(Verify),
+    /// The peer is who it says. Whether it may act as [`Identity::authzid`] is for the application to say: a `Verify`
+    /// that accepted has said it for [`Verify::Password`]; after [`Verify::Scram`] it is still open.
+    Done(Identity),
+    /// It is not.
+    Refuse(AuthRefusal),
+}
+
+impl ServerStep {
+    /// What the protocol machine is answered; nothing yet if the application must be asked first.
+    pub fn answer(&self) -> Option<AuthStep> {
+        match self {
+            Self::Challenge(challenge) => Some(AuthStep::Challenge(challenge.clone())),
+            Self::Verify(_) => None,
+            Self::Done(_) => Some(AuthStep::Accept),
+            Self::Refuse(refusal) => Some(AuthStep::Refuse(*refusal)),
+        }
+    }
+}
+
+/// What the application is asked.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verify {
+    /// Is this the password? Answer with [`Verdict::Accept`] or [`Verdict::Refuse`].
+    Password {
+        /// Whom the peer wants to act as, if not as itself (RFC 4616 §2).
+        authzid: Option<String>,
+        /// Who it says it is, prepared (RFC 4013).
+        authcid: String,
+        /// Its password, prepared.
+        password: Secret,
+    },
+    /// What are the keys? Answer with [`Verdict::Keys`]: for a user that is unknown, with [`ScramKeys::fake`].
+    Scram {
+        /// Whom the peer wants to act as, if not as itself.
+        authzid: Option<String>,
+        /// Who it says it is, prepared.
+        username: String,
+        /// For which hash keys are needed.
+        hash: ScramHash,
+    },
+}
+
+/// What the application answers.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The password is right, and the peer may act as it wishes.
+    Accept,
+    /// No.
+    Refuse(AuthRefusal),
+    /// The keys of that user.
+    Keys(ScramKeys),
+}
+
+/// Who logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// Whose credentials were shown, prepared.
+    pub authcid: String,
+    /// Whom it wants to act as, if not as itself.
+    pub authzid: Option<String>,
+}
+
+impl Server {
+    /// Begins an exchange. `entropy` are 32 fresh random octets, for this exchange alone.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::Mechanism`] if there is no such mechanism or no channel to bind it to,
+    /// [`AuthRefusal::NeedsTls`] if it must not be used without TLS.
+    pub fn start(mechanism: &str, context: &Context, entropy: [u8; 32]) -> Result<Self, AuthRefusal> {
+        let mechanism = Mechanism::find(mechanism).ok_or(AuthRefusal::Mechanism)?;
+        if !mechanism.is_usable(context) {
+            let refusal =
+                if mechanism.shows_secret() { AuthRefusal::NeedsTls } else { AuthRefusal::Mechanism };
+            return Err(refusal);
+        }
+        Ok(Self { mechanism, side: (mechanism.0.server)(context, entropy), expects: Expects::Response })
+    }
+
+    /// Which mechanism it is.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// Takes the peer's response: the initial one, `None` if the exchange began without, or that to a challenge.
+    pub fn step(&mut self, response: Option<&[u8]>) -> ServerStep {
+        if self.expects != Expects::Response {
+            return self.after(ServerStep::Refuse(AuthRefusal::Malformed));
+        }
+        let step = self.side.step(response);
+        self.after(step)
+    }
+
+    /// Takes the application's answer to [`ServerStep::Verify`].
+    pub fn resume(&mut self, verdict: Verdict) -> ServerStep {
+        if self.expects != Expects::Verdict {
+            return self.after(ServerStep::Refuse(AuthRefusal::Unavailable));
+        }
+        let step = self.side.resume(verdict);
+        self.after(step)
+    }
+
+    fn after(&mut self, step: ServerStep) -> ServerStep {
+        self.expects = match step {
+            ServerStep::Challenge(_) => Expects::Response,
+            ServerStep::Verify(_) => Expects::Verdict,
+            ServerStep::Done(_) | ServerStep::Refuse(_) => Expects::Nothing,
+        };
+        step
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Server({}, expects {:?})", self.mechanism.name(), self.expects)
+    }
+}
+
+/// A password that waits for its verdict: what the mechanisms that show it have in common.
+#[derive(Debug, Default)]
+pub(super) struct Shown(Option<Identity>);
+
+impl Shown {
+    /// Prepares what was shown and asks about it.
+    pub(super) fn ask(&mut self, authzid: Option<&str>, authcid: &str, password: &[u8]) -> ServerStep {
+        // RFC 4616 §2: what cannot be prepared, or is empty then, fails.
+        let authcid = super::prepare::name(authcid);
+        let password = super::prepare::password(password);
+        let (Some(authcid), Some(password)) = (authcid, password) else {
+            return ServerStep::Refuse(AuthRefusal::Malformed);
+        };
+        let authzid = authzid.map(str::to_owned);
+        self.0 = Some(Identity { authcid: authcid.clone(), authzid: authzid.clone() });
+        ServerStep::Verify(Verify::Password { authzid, authcid, password })
+    }
+
+    pub(super) fn resume(&mut self, verdict: Verdict) -> ServerStep {
+        match (verdict, self.0.take()) {
+            (Verdict::Accept, Some(identity)) => ServerStep::Done(identity),
+            (Verdict::Refuse(refusal), _) => ServerStep::Refuse(refusal),
+            // Keys are no answer to a password.
+            _ => ServerStep::Refuse(AuthRefusal::Unavailable),
+        }
+    }
+}
