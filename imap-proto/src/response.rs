@@ -7,6 +7,8 @@ mod capabilities;
 mod code;
 mod continuation;
 pub mod count;
+mod envelope;
+pub(crate) mod fetch;
 mod flags;
 mod id;
 mod leniency;
@@ -16,6 +18,7 @@ mod namespace;
 pub(crate) mod reader;
 mod search;
 mod status;
+mod structure;
 mod text;
 
 use std::num::NonZeroU32;
@@ -23,6 +26,8 @@ use std::num::NonZeroU32;
 pub use capabilities::Capabilities;
 pub use code::ResponseCode;
 pub use continuation::Continuation;
+pub use envelope::{Envelope, EnvelopeAddress};
+pub use fetch::{FetchWriter, Fetched, FetchedItem, FetchedSection};
 pub use flags::FlagList;
 pub use id::ServerId;
 pub use leniency::Leniency;
@@ -31,6 +36,7 @@ pub use mailbox_status::MailboxStatus;
 pub use namespace::{Namespace, Namespaces};
 pub use search::Search;
 pub use status::{Status, StatusKind};
+pub use structure::{BodyStructure, Content, Extension};
 pub use text::Text;
 
 use crate::grammar::GrammarError;
@@ -81,6 +87,8 @@ pub enum Response {
     Recent(u32),
     /// The message of this number is gone; those behind it move up.
     Expunge(NonZeroU32),
+    /// What is known of one message.
+    Fetch(Fetched),
     /// The namespaces.
     Namespace(Namespaces),
     /// What the server says it is.
@@ -103,7 +111,8 @@ impl Response {
         } else {
             let tag = reader.input.tag()?.into();
             reader.space()?;
-            let status = Status::read(&mut reader).unwrap_or_else(|| Err(reader.expected("OK, NO or BAD")))?;
+            let status =
+                Status::read(&mut reader).unwrap_or_else(|| Err(reader.expected("OK, NO or BAD")))?;
             if !matches!(status.kind, StatusKind::Ok | StatusKind::No | StatusKind::Bad) {
                 return Err(reader.expected("OK, NO or BAD"));
             }
@@ -142,12 +151,13 @@ fn untagged(reader: &mut Reader<'_>) -> Result<Response> {
 fn numbered(reader: &mut Reader<'_>) -> Result<Response> {
     let number = reader.number()?;
     reader.space()?;
+    let above_zero =
+        |reader: &Reader<'_>| NonZeroU32::new(number).ok_or_else(|| reader.expected("a number above zero"));
     Ok(match reader.atom()?.to_ascii_uppercase().as_str() {
         "EXISTS" => Response::Exists(number),
         "RECENT" => Response::Recent(number),
-        "EXPUNGE" => {
-            Response::Expunge(NonZeroU32::new(number).ok_or_else(|| reader.expected("a number above zero"))?)
-        }
+        "EXPUNGE" => Response::Expunge(above_zero(reader)?),
+        "FETCH" => Response::Fetch(Fetched::read(above_zero(reader)?, reader)?),
         _ => return Err(reader.expected("EXISTS, RECENT, EXPUNGE or FETCH before this")),
     })
 }

@@ -1,0 +1,230 @@
+//! ENVELOPE: what the header of a message says, as octets of that header.
+
+use bytes::Bytes;
+
+use super::reader::{Reader, Result};
+use crate::grammar::Wire;
+
+/// The envelope of a message (RFC 9051 §7.5.2). Texts are as they stand in the header, encoded words and all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Envelope {
+    /// The Date field.
+    pub date: Option<Bytes>,
+    /// The Subject field.
+    pub subject: Option<Bytes>,
+    /// Who wrote it.
+    pub from: Vec<EnvelopeAddress>,
+    /// Who sent it; the same as `from` if the header does not say.
+    pub sender: Vec<EnvelopeAddress>,
+    /// Where to answer; the same as `from` if the header does not say.
+    pub reply_to: Vec<EnvelopeAddress>,
+    /// To whom.
+    pub to: Vec<EnvelopeAddress>,
+    /// To whom as well.
+    pub cc: Vec<EnvelopeAddress>,
+    /// To whom in secret.
+    pub bcc: Vec<EnvelopeAddress>,
+    /// The In-Reply-To field.
+    pub in_reply_to: Option<Bytes>,
+    /// The Message-ID field.
+    pub message_id: Option<Bytes>,
+}
+
+/// An address of an envelope, or the start or end of a group.
+///
+/// A group begins with an address that has a mailbox (its name) but no host, and ends with one that has neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct EnvelopeAddress {
+    /// The display name.
+    pub name: Option<Bytes>,
+    /// The source route, obsolete.
+    pub route: Option<Bytes>,
+    /// The local part, or the name of a group.
+    pub mailbox: Option<Bytes>,
+    /// The domain.
+    pub host: Option<Bytes>,
+}
+
+impl EnvelopeAddress {
+    /// An address with a domain.
+    pub fn new(name: Option<Bytes>, mailbox: impl Into<Bytes>, host: impl Into<Bytes>) -> Self {
+        Self { name, route: None, mailbox: Some(mailbox.into()), host: Some(host.into()) }
+    }
+
+    fn encode(&self, wire: &mut impl Wire) {
+        wire.put(b"(");
+        put_text(self.name.as_deref(), wire);
+        for field in [&self.route, &self.mailbox, &self.host] {
+            wire.put(b" ");
+            put_text(field.as_deref(), wire);
+        }
+        wire.put(b")");
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.open()?;
+        let name = text(reader)?;
+        let mut next = || {
+            reader.space()?;
+            text(reader)
+        };
+        let address = Self { name, route: next()?, mailbox: next()?, host: next()? };
+        reader.padding();
+        reader.input.octet(b')', "the end of the address")?;
+        Ok(address)
+    }
+}
+
+impl Envelope {
+    /// Writes the envelope in its parentheses.
+    pub fn encode(&self, wire: &mut impl Wire) {
+        wire.put(b"(");
+        put_text(self.date.as_deref(), wire);
+        wire.put(b" ");
+        put_text(self.subject.as_deref(), wire);
+        for addresses in [&self.from, &self.sender, &self.reply_to, &self.to, &self.cc, &self.bcc] {
+            wire.put(if addresses.is_empty() { b" NIL" } else { b" (" });
+            addresses.iter().for_each(|address| address.encode(wire));
+            if !addresses.is_empty() {
+                wire.put(b")");
+            }
+        }
+        for field in [&self.in_reply_to, &self.message_id] {
+            wire.put(b" ");
+            put_text(field.as_deref(), wire);
+        }
+        wire.put(b")");
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.open()?;
+        let date = text(reader)?;
+        reader.space()?;
+        let subject = text(reader)?;
+        let mut next = || {
+            reader.space()?;
+            addresses(reader)
+        };
+        let (from, sender, reply_to) = (next()?, next()?, next()?);
+        let (to, cc, bcc) = (next()?, next()?, next()?);
+        reader.space()?;
+        let in_reply_to = text(reader)?;
+        reader.space()?;
+        let message_id = text(reader)?;
+        reader.padding();
+        reader.input.octet(b')', "the end of the envelope")?;
+        Ok(Self { date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id })
+    }
+}
+
+/// Writes octets of a header: what no literal may hold (NUL, RFC 3501 §4.3) is left out.
+pub(crate) fn put_text(text: Option<&[u8]>, wire: &mut impl Wire) {
+    match text {
+        Some(text) if memchr::memchr(0, text).is_some() => {
+            let without: Vec<u8> = text.iter().copied().filter(|octet| *octet != 0).collect();
+            wire.put_string(&without);
+        }
+        text => wire.put_nstring(text),
+    }
+}
+
+fn text(reader: &mut Reader<'_>) -> Result<Option<Bytes>> {
+    Ok(reader.nstring()?.map(|text| Bytes::copy_from_slice(&text)))
+}
+
+/// RFC 9051 §9 `env-from`: at least one address in parentheses, nothing between two of them; or `NIL`. Some servers
+/// send `()`, or spaces in between.
+fn addresses(reader: &mut Reader<'_>) -> Result<Vec<EnvelopeAddress>> {
+    let mut addresses = Vec::new();
+    if reader.keyword("NIL") {
+        return Ok(addresses);
+    }
+    reader.open()?;
+    while !reader.eat(b')') {
+        addresses.push(EnvelopeAddress::read(reader)?);
+        reader.padding();
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::response::Leniency;
+
+    pub(crate) fn texts() -> impl Strategy<Value = Option<Bytes>> {
+        prop::option::of("[ -~é\r\n\"\\\\]{0,9}".prop_map(Bytes::from))
+    }
+
+    fn address_lists() -> impl Strategy<Value = Vec<EnvelopeAddress>> {
+        let address = (texts(), texts(), texts(), texts())
+            .prop_map(|(name, route, mailbox, host)| EnvelopeAddress { name, route, mailbox, host });
+        prop::collection::vec(address, 0..3)
+    }
+
+    pub(crate) fn envelopes() -> impl Strategy<Value = Envelope> {
+        let texts = (texts(), texts(), texts(), texts());
+        let lists = (address_lists(), address_lists(), address_lists(), address_lists(), address_lists());
+        (texts, lists).prop_map(|((date, subject, in_reply_to, message_id), (from, sender, to, cc, bcc))| {
+            Envelope {
+                date,
+                subject,
+                reply_to: from.clone(),
+                from,
+                sender,
+                to,
+                cc,
+                bcc,
+                in_reply_to,
+                message_id,
+            }
+        })
+    }
+
+    fn read(text: &[u8], leniency: Leniency) -> Result<Envelope> {
+        let mut reader = Reader::new(text, leniency);
+        Envelope::read(&mut reader).and_then(|envelope| reader.end().map(|()| envelope))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(envelope in envelopes()) {
+            let mut octets = Vec::new();
+            envelope.encode(&mut octets);
+            prop_assert_eq!(read(&octets, Leniency::strict()), Ok(envelope.clone()));
+            prop_assert_eq!(read(&octets, Leniency::tolerant()), Ok(envelope));
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_rfc() {
+        let text = b"(\"Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\" \"IMAP4rev2 WG mtg summary and minutes\" \
+            ((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) ((\"Terry Gray\" NIL \"gray\" \
+            \"cac.washington.edu\")) ((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) ((NIL NIL \"imap\" \
+            \"cac.washington.edu\")) ((NIL NIL \"minutes\" \"CNRI.Reston.VA.US\")(\"John Klensin\" NIL \"KLENSIN\" \
+            \"MIT.EDU\")) NIL NIL \"<B27397-0100000@cac.washington.edu>\")";
+        let envelope = read(text, Leniency::strict()).unwrap();
+        let terry = EnvelopeAddress::new(Some("Terry Gray".into()), "gray", "cac.washington.edu");
+        assert_eq!(envelope.from, [terry]);
+        assert_eq!(envelope.cc.len(), 2);
+        assert_eq!(envelope.bcc, []);
+        let mut octets = Vec::new();
+        envelope.encode(&mut octets);
+        assert_eq!(octets, text);
+    }
+
+    #[test]
+    fn what_servers_send_instead() {
+        let text =
+            b"(NIL \"\xfc\" () ((NIL NIL \"a\" \"b\") (NIL NIL \"c\" \"d\")) NIL NIL NIL NIL NIL NIL )";
+        assert_eq!(read(text, Leniency::tolerant()).unwrap().sender.len(), 2);
+        assert!(read(text, Leniency::strict()).is_err());
+        let mut octets = Vec::new();
+        put_text(Some(b"a\0b"), &mut octets);
+        assert_eq!(octets, b"\"ab\"");
+    }
+}

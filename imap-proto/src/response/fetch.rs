@@ -1,0 +1,337 @@
+//! `* n FETCH`: what is known of one message.
+
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
+use mailwright_mail_model::{DateTime, FlagSet, ModSeq, Uid};
+
+use super::{
+    BodyStructure, Envelope, FlagList,
+    reader::{Reader, Result},
+};
+use crate::{
+    command::{BodyName, Section, SectionText},
+    grammar::Wire,
+};
+
+/// What a FETCH response says of one message (RFC 9051 §7.5.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// The message's number.
+    pub sequence: NonZeroU32,
+    /// What is said of it, in the server's order.
+    pub items: Vec<FetchedItem>,
+}
+
+/// One item of a FETCH response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FetchedItem {
+    /// `FLAGS`.
+    Flags(FlagList),
+    /// `UID`.
+    Uid(Uid),
+    /// `INTERNALDATE`.
+    InternalDate(DateTime),
+    /// `RFC822.SIZE`.
+    Size(u64),
+    /// `ENVELOPE`.
+    Envelope(Box<Envelope>),
+    /// `BODY`.
+    Body(Box<BodyStructure>),
+    /// `BODYSTRUCTURE`.
+    BodyStructure(Box<BodyStructure>),
+    /// `MODSEQ` (RFC 7162).
+    ModSeq(ModSeq),
+    /// `BODY[section]` and the like, whole: on a client, only where no stream was read.
+    Section(FetchedSection, Option<Bytes>),
+}
+
+/// Which octets of a message a FETCH response brings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct FetchedSection {
+    /// The name it goes by.
+    pub name: BodyName,
+    /// Which part.
+    pub section: Section,
+    /// The number of its first octet, if only some were asked for.
+    pub origin: Option<u64>,
+}
+
+impl FetchedSection {
+    /// `BODY[section]`, from `origin` on if only some octets were asked for.
+    pub fn new(section: Section, origin: Option<u64>) -> Self {
+        Self { name: BodyName::Body, section, origin }
+    }
+
+    fn encode(&self, wire: &mut impl Wire) {
+        wire.put(match self.name {
+            BodyName::Body => b"BODY",
+            BodyName::Rfc822 => return wire.put(b"RFC822"),
+            BodyName::Rfc822Header => return wire.put(b"RFC822.HEADER"),
+            BodyName::Rfc822Text => return wire.put(b"RFC822.TEXT"),
+        });
+        self.section.encode(wire);
+        if let Some(origin) = self.origin {
+            wire.put(b"<");
+            wire.put_number(origin);
+            wire.put(b">");
+        }
+    }
+}
+
+impl Fetched {
+    /// These items of the message with this number.
+    pub fn new(sequence: NonZeroU32, items: Vec<FetchedItem>) -> Self {
+        Self { sequence, items }
+    }
+
+    /// The UID, if it is among the items.
+    pub fn uid(&self) -> Option<Uid> {
+        self.items.iter().find_map(|item| match item {
+            FetchedItem::Uid(uid) => Some(*uid),
+            _ => None,
+        })
+    }
+
+    /// The flags, if they are among the items.
+    pub fn flags(&self) -> Option<&FlagList> {
+        self.items.iter().find_map(|item| match item {
+            FetchedItem::Flags(flags) => Some(flags),
+            _ => None,
+        })
+    }
+
+    /// Writes the response. Large bodies are better written with [`FetchWriter`].
+    pub fn encode(&self, wire: &mut impl Wire) {
+        let mut writer = FetchWriter::new(self.sequence, wire);
+        for item in &self.items {
+            writer.item(item);
+        }
+        writer.end();
+    }
+
+    /// What follows `FETCH`.
+    pub(super) fn read(sequence: NonZeroU32, reader: &mut Reader<'_>) -> Result<Self> {
+        reader.space()?;
+        let mut items = Vec::new();
+        reader.list(|reader| {
+            match read_item(reader)? {
+                Item::Small(item) => items.push(item),
+                Item::Unknown => {}
+                Item::Section(section) => {
+                    let octets = reader.nstring()?.map(|octets| Bytes::copy_from_slice(&octets));
+                    items.push(FetchedItem::Section(section, octets));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Self { sequence, items })
+    }
+}
+
+/// An item without its octets, if it is one that has some.
+pub(crate) enum Item {
+    Small(FetchedItem),
+    /// Its octets are next.
+    Section(FetchedSection),
+    /// Passed over.
+    Unknown,
+}
+
+/// Takes one item; of a section, only the name and the space behind it.
+pub(crate) fn read_item(reader: &mut Reader<'_>) -> Result<Item> {
+    for (word, name, text) in [
+        ("RFC822.HEADER", BodyName::Rfc822Header, SectionText::Header),
+        ("RFC822.TEXT", BodyName::Rfc822Text, SectionText::Text),
+        ("RFC822", BodyName::Rfc822, SectionText::Whole),
+    ] {
+        if reader.keyword(word) {
+            reader.space()?;
+            let section = Section::new(Vec::new(), text);
+            return Ok(Item::Section(FetchedSection { name, section, origin: None }));
+        }
+    }
+    if reader.input.rest().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"BODY[")) {
+        reader.input.prefix("BODY");
+        let section = Section::parse(&mut reader.input)?;
+        let mut origin = None;
+        if reader.eat(b'<') {
+            origin = Some(reader.number64()?);
+            reader.input.octet(b'>', "the end of the origin")?;
+        }
+        reader.space()?;
+        return Ok(Item::Section(FetchedSection { name: BodyName::Body, section, origin }));
+    }
+    let name = reader.word()?.to_ascii_uppercase();
+    reader.space()?;
+    Ok(Item::Small(match &name[..] {
+        b"FLAGS" => FetchedItem::Flags(FlagList::read(reader)?),
+        b"UID" => {
+            let uid = reader.number()?;
+            FetchedItem::Uid(Uid::new(uid).ok_or_else(|| reader.expected("a UID above zero before this"))?)
+        }
+        b"INTERNALDATE" => {
+            let text = reader.text()?;
+            let date = DateTime::from_imap(&text);
+            FetchedItem::InternalDate(date.map_err(|_| reader.expected("a date and time before this"))?)
+        }
+        b"RFC822.SIZE" => FetchedItem::Size(reader.number64()?),
+        b"ENVELOPE" => FetchedItem::Envelope(Envelope::read(reader)?.into()),
+        b"BODY" => FetchedItem::Body(BodyStructure::read(reader)?.into()),
+        b"BODYSTRUCTURE" => FetchedItem::BodyStructure(BodyStructure::read(reader)?.into()),
+        b"MODSEQ" => {
+            let numbers = reader.list(Reader::number64)?;
+            let modseq = numbers.first().copied().and_then(ModSeq::new);
+            FetchedItem::ModSeq(modseq.ok_or_else(|| reader.expected("a mod-sequence before this"))?)
+        }
+        _ => {
+            reader.skip_value()?;
+            return Ok(Item::Unknown);
+        }
+    }))
+}
+
+/// Writes a FETCH response item by item, to where it is sent from.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use mailwright_imap_proto::response::{FetchWriter, FetchedSection};
+/// use mailwright_mail_model::{FlagSet, Uid};
+///
+/// let mut octets = Vec::new();
+/// let mut writer = FetchWriter::new(NonZeroU32::MIN, &mut octets);
+/// writer.uid(Uid::MIN);
+/// writer.flags(&FlagSet::new(), true);
+/// writer.begin_section(&FetchedSection::new(Default::default(), None), 5);
+/// octets.extend_from_slice(b"hello");
+/// FetchWriter::resume(&mut octets).end();
+/// assert_eq!(octets, b"* 1 FETCH (UID 1 FLAGS (\\Recent) BODY[] {5}\r\nhello)\r\n");
+/// ```
+#[derive(Debug)]
+pub struct FetchWriter<'a, W> {
+    wire: &'a mut W,
+    first: bool,
+}
+
+impl<'a, W: Wire> FetchWriter<'a, W> {
+    /// Begins the response about the message with this number.
+    pub fn new(sequence: NonZeroU32, wire: &'a mut W) -> Self {
+        wire.put(b"* ");
+        wire.put_number(sequence.get().into());
+        wire.put(b" FETCH (");
+        Self { wire, first: true }
+    }
+
+    /// Goes on behind the octets of a section.
+    pub fn resume(wire: &'a mut W) -> Self {
+        Self { wire, first: false }
+    }
+
+    /// Ends the response.
+    pub fn end(self) {
+        self.wire.put(b")\r\n");
+    }
+
+    /// `UID`.
+    pub fn uid(&mut self, uid: Uid) {
+        self.name(b"UID ");
+        self.wire.put_number(uid.get().into());
+    }
+
+    /// `FLAGS`, with `\Recent` if it is.
+    pub fn flags(&mut self, flags: &FlagSet, recent: bool) {
+        self.name(b"FLAGS ");
+        self.wire.put_flags_and(flags, recent.then_some("\\Recent"));
+    }
+
+    /// `INTERNALDATE`.
+    pub fn internal_date(&mut self, date: DateTime) {
+        self.name(b"INTERNALDATE \"");
+        self.wire.put(date.to_imap().as_bytes());
+        self.wire.put(b"\"");
+    }
+
+    /// `RFC822.SIZE`.
+    pub fn size(&mut self, size: u64) {
+        self.name(b"RFC822.SIZE ");
+        self.wire.put_number(size);
+    }
+
+    /// `ENVELOPE`.
+    pub fn envelope(&mut self, envelope: &Envelope) {
+        self.name(b"ENVELOPE ");
+        envelope.encode(self.wire);
+    }
+
+    /// `BODY`, which should be without extension data.
+    pub fn body(&mut self, structure: &BodyStructure) {
+        self.name(b"BODY ");
+        structure.encode(self.wire);
+    }
+
+    /// `BODYSTRUCTURE`.
+    pub fn body_structure(&mut self, structure: &BodyStructure) {
+        self.name(b"BODYSTRUCTURE ");
+        structure.encode(self.wire);
+    }
+
+    /// A section whose octets are at hand; `None` if there is no such section.
+    pub fn section(&mut self, section: &FetchedSection, octets: Option<&[u8]>) {
+        match octets {
+            Some(octets) => {
+                self.section_name(section);
+                self.wire.put_literal(octets);
+            }
+            None => {
+                self.section_name(section);
+                self.wire.put(b"NIL");
+            }
+        }
+    }
+
+    /// A section whose `length` octets follow: send them, then go on with [`resume`](Self::resume).
+    pub fn begin_section(mut self, section: &FetchedSection, length: u64) {
+        self.section_name(section);
+        self.wire.put(b"{");
+        self.wire.put_number(length);
+        self.wire.put(b"}\r\n");
+    }
+
+    /// Any item.
+    pub fn item(&mut self, item: &FetchedItem) {
+        match item {
+            FetchedItem::Flags(flags) => self.flags(&flags.flags, flags.recent),
+            FetchedItem::Uid(uid) => self.uid(*uid),
+            FetchedItem::InternalDate(date) => self.internal_date(*date),
+            FetchedItem::Size(size) => self.size(*size),
+            FetchedItem::Envelope(envelope) => self.envelope(envelope),
+            FetchedItem::Body(structure) => self.body(structure),
+            FetchedItem::BodyStructure(structure) => self.body_structure(structure),
+            FetchedItem::ModSeq(modseq) => {
+                self.name(b"MODSEQ (");
+                self.wire.put_number(modseq.get());
+                self.wire.put(b")");
+            }
+            FetchedItem::Section(section, octets) => self.section(section, octets.as_deref()),
+        }
+    }
+
+    fn section_name(&mut self, section: &FetchedSection) {
+        self.name(b"");
+        section.encode(self.wire);
+        self.wire.put(b" ");
+    }
+
+    fn name(&mut self, name: &[u8]) {
+        if !std::mem::take(&mut self.first) {
+            self.wire.put(b" ");
+        }
+        self.wire.put(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;
