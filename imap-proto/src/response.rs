@@ -7,6 +7,7 @@ mod capabilities;
 mod code;
 mod continuation;
 pub mod count;
+mod described;
 mod envelope;
 pub(crate) mod fetch;
 mod flags;

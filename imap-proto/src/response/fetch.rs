@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
-use mailwright_mail_model::{DateTime, FlagSet, ModSeq, Uid};
+use mailwright_mail_model::{self as mail_model, DateTime, FlagSet, ModSeq, Uid, mime::Structure};
 
 use super::{
-    BodyStructure, Envelope, FlagList,
+    BodyStructure, Envelope, FlagList, described,
     reader::{Reader, Result},
 };
 use crate::{
@@ -278,17 +278,30 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
         structure.encode(self.wire);
     }
 
+    /// `ENVELOPE` of a message at hand.
+    pub fn envelope_of(&mut self, envelope: &mail_model::Envelope) {
+        self.name(b"ENVELOPE ");
+        described::put_envelope(envelope, self.wire);
+    }
+
+    /// `BODY` of a message at hand.
+    pub fn body_of(&mut self, structure: &Structure) {
+        self.name(b"BODY ");
+        described::put_structure(structure, false, self.wire);
+    }
+
+    /// `BODYSTRUCTURE` of a message at hand.
+    pub fn body_structure_of(&mut self, structure: &Structure) {
+        self.name(b"BODYSTRUCTURE ");
+        described::put_structure(structure, true, self.wire);
+    }
+
     /// A section whose octets are at hand; `None` if there is no such section.
     pub fn section(&mut self, section: &FetchedSection, octets: Option<&[u8]>) {
+        self.section_name(section);
         match octets {
-            Some(octets) => {
-                self.section_name(section);
-                self.wire.put_literal(octets);
-            }
-            None => {
-                self.section_name(section);
-                self.wire.put(b"NIL");
-            }
+            Some(octets) => self.wire.put_literal(octets),
+            None => self.wire.put(b"NIL"),
         }
     }
 
