@@ -75,7 +75,7 @@ fn silence_is_bounded<S: Subject>(make: &impl Fn() -> S, transcript: &Transcript
         player.feed(input.get(..cut).unwrap_or_default());
         let idle_client = player.subject.side() == Side::Client && player.wait.until.is_none();
         if !player.run.closed && !idle_client {
-            assert!(player.wait.until.is_some(), "a server waits for ever after {cut} octets");
+            assert!(player.wait.until.is_some(), "law 3: a server waits for ever after {cut} octets");
             wait_for_close(&mut player, &format!("after {cut} octets and silence"));
         }
     }

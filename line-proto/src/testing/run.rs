@@ -189,7 +189,8 @@ impl<'a, S: Subject> Player<'a, S> {
                     self.collect();
                     return self.waits(wait);
                 }
-                Output::Wait(_) => {
+                Output::Wait(wait) => {
+                    self.waits(wait);
                     for event in std::mem::take(&mut pending) {
                         self.react(event);
                     }
@@ -226,16 +227,16 @@ impl<'a, S: Subject> Player<'a, S> {
         assert!(!(self.ended && wait.read), "law 6: the machine waits for input after the end of it");
         assert!(
             wait.until.is_none_or(|until| until > self.now),
-            "the machine waits for a moment that has passed"
+            "law 3: the machine waits for a moment that has passed"
         );
         // Laws 2, 4 and 10: another poll changes nothing.
         let before = self.rx.clone();
         let again = self.machine.poll(self.now, &mut self.rx);
         assert!(
             matches!(again, Output::Wait(same) if same == wait),
-            "a second poll said something else than {wait:?}"
+            "laws 2 and 10: a second poll said something else than {wait:?}"
         );
-        assert_eq!(before, self.rx, "a poll that only waits changed the input");
+        assert_eq!(before, self.rx, "law 4: a poll that only waits changed the input");
     }
 
     fn close(&mut self) {
