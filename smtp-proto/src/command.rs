@@ -16,7 +16,7 @@ pub use data::{Commit, Message, Outcome};
 pub use hello::{Hello, HelloKind, HelloName};
 pub use mail::Mail;
 pub use rcpt::Rcpt;
-pub use simple::{Connect, Noop, Quit, Rset, StartTls};
+pub use simple::{Connect, Data, Noop, Quit, Rset, StartTls};
 pub use vrfy::Vrfy;
 
 pub(crate) use auth::response;
@@ -294,7 +294,8 @@ mod tests {
     #[test]
     fn every_row_is_found_in_any_case() {
         for row in TABLE {
-            let (found, arguments) = find(row.verb.to_lowercase().as_bytes()).unwrap();
+            let line = row.verb.to_lowercase();
+            let (found, arguments) = find(line.as_bytes()).unwrap();
             assert_eq!((found.verb, arguments), (row.verb, ""));
         }
     }

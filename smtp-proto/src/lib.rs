@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod client;
 pub mod server;
 
 mod body;
@@ -11,8 +12,8 @@ mod xtext;
 
 pub use capabilities::{Capabilities, SizeLimit};
 pub use command::{
-    Command, Commit, Connect, Hello, HelloKind, HelloName, Mail, Message, Noop, Outcome, Quit, Rcpt, Rset,
-    StartTls, Syntax, SyntaxError, Vrfy,
+    Command, Commit, Connect, Data, Hello, HelloKind, HelloName, Mail, Message, Noop, Outcome, Quit, Rcpt,
+    Rset, StartTls, Syntax, SyntaxError, Vrfy,
 };
 pub use params::{BodyKind, MailParameters, RcptParameters, Submitter};
 pub use reply::{LINE_LIMIT, Reply, ReplyError, Severity};

@@ -47,7 +47,8 @@ impl Sender {
             self.writer.put(CRLF, transmit);
         }
         let mut from = 0;
-        while let Some(at) = memchr2(b'\r', b'\n', chunk.get(from..).unwrap_or_default()).map(|at| from + at) {
+        while let Some(at) = memchr2(b'\r', b'\n', chunk.get(from..).unwrap_or_default()).map(|at| from + at)
+        {
             match chunk.get(at..) {
                 Some([b'\r', b'\n', ..]) => from = at + 2,
                 Some([b'\r']) => {
@@ -81,7 +82,9 @@ impl Sender {
     fn bare(&self) -> Result<(), Misuse> {
         match self.ends {
             LineEnds::Normalise => Ok(()),
-            LineEnds::Refuse => Err(Misuse::Argument("a body to be sent has no CR without LF and no LF without CR")),
+            LineEnds::Refuse => {
+                Err(Misuse::Argument("a body to be sent has no CR without LF and no LF without CR"))
+            }
         }
     }
 }
@@ -116,7 +119,11 @@ mod tests {
             ("a\r\n.\r\nMAIL", "a\r\n..\r\nMAIL\r\n.\r\n", true),
         ] {
             for split in 1..=body.len().max(1) {
-                assert_eq!(send(body.as_bytes(), split, LineEnds::Normalise).as_deref(), Ok(wire), "{body:?}/{split}");
+                assert_eq!(
+                    send(body.as_bytes(), split, LineEnds::Normalise).as_deref(),
+                    Ok(wire),
+                    "{body:?}/{split}"
+                );
                 assert_eq!(send(body.as_bytes(), split, LineEnds::Refuse).is_ok(), clean, "{body:?}/{split}");
             }
         }

@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(parse("AUTH PLAIN"), auth(None));
         assert_eq!(parse("auth plain AGEAYg=="), auth(Some("\0a\0b")));
         assert_eq!(parse("AUTH PLAIN ="), auth(Some("")));
-        for bad in ["AUTH", "AUTH PLAIN a b", "AUTH PL!IN", "AUTH AAAAAAAAAABBBBBBBBBBC"] {
+        for bad in ["AUTH", "AUTH PLAIN YQ== b", "AUTH PL!IN", "AUTH AAAAAAAAAABBBBBBBBBBC"] {
             assert_eq!(parse(bad), Err(SyntaxError::Arguments(USAGE)), "{bad}");
         }
         for bad in ["AUTH PLAIN !!!!", "AUTH PLAIN AGEAYg=", "AUTH PLAIN *", "AUTH PLAIN =="] {

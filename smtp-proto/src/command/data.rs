@@ -17,7 +17,8 @@ pub struct Message {
 }
 
 impl Message {
-    pub(crate) fn new(mail: Mail, recipients: Vec<Rcpt>) -> Self {
+    /// An envelope, as a client calls it: MAIL, every RCPT, and DATA if one of them was accepted.
+    pub fn new(mail: Mail, recipients: Vec<Rcpt>) -> Self {
         Self { mail, recipients }
     }
 }

@@ -13,7 +13,7 @@ const LONGEST: usize = 255;
 /// A client says who it is.
 ///
 /// A server is asked whether that will do; what it offers in return, the machine knows. A client finds what is
-/// offered in its capabilities.
+/// offered in its [`capabilities`](crate::client::Client::capabilities).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hello {

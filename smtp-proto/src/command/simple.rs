@@ -17,6 +17,10 @@ pub struct Connect;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StartTls;
 
+/// DATA, as a client calls it that does not call a whole [`Message`](crate::Message).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Data;
+
 /// RSET: forget the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rset;
@@ -35,6 +39,10 @@ impl Request for Connect {
 
 impl Request for StartTls {
     type Answer = Reply;
+}
+
+impl Request for Data {
+    type Answer = Result<(), Reply>;
 }
 
 impl Request for Rset {

@@ -70,11 +70,6 @@ impl ReplyReader {
         self.lines = 0;
         Ok(self.begun.take().map_or(Step::More, Step::Done))
     }
-
-    /// Whether a reply was begun and is not complete.
-    pub(crate) fn is_amid(&self) -> bool {
-        self.begun.is_some()
-    }
 }
 
 /// The code and what follows it: a space, a hyphen, or the end of the line.
@@ -133,7 +128,6 @@ mod tests {
         // C111
         let mut reader = ReplyReader::default();
         assert_eq!(reader.line(b"250-a"), Ok(Step::More));
-        assert!(reader.is_amid());
         assert!(reader.line(b"550 b").is_err());
     }
 

@@ -117,7 +117,12 @@ impl Server {
             return Some(Reply::fixed(503, BAD_SEQUENCE, "No service here; say QUIT"));
         }
         if !self.is_offered(row) {
-            return Some(SyntaxError::NotImplemented.reply());
+            let error = match row.verb {
+                // RFC 2033 §4.1: 500 for the hello of the other protocol
+                "HELO" | "EHLO" | "LHLO" => SyntaxError::Unknown,
+                _ => SyntaxError::NotImplemented,
+            };
+            return Some(error.reply());
         }
         if self.config.require_tls && self.session.tls.is_none() && !row.before_tls {
             return Some(Reply::fixed(530, (5, 7, 0), "Must issue a STARTTLS command first"));

@@ -1,0 +1,370 @@
+//! The client machine, for SMTP, submission and LMTP: states and transitions.
+//!
+//! What holds here:
+//!
+//! * Every reply belongs to the oldest command without one. A reply to nothing, or one that is not to be
+//!   understood, closes the connection: no later one could be trusted.
+//! * Nothing is called that was not announced, and nothing is announced before the last hello on this side of TLS.
+//! * A message whose final dot was sent and not answered is neither delivered nor refused.
+
+mod call;
+mod config;
+mod group;
+mod replies;
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use mailwright_line_proto::{
+    Authenticate, Closed, Deadline, Layer, Machine, Misuse, Output, PeerMisbehaved, Secret, Shutdown, Ticket,
+    TlsInfo, Trace, Traced, Transmit, Wait,
+    frame::{Line, LineEnds as Ends, Lines},
+};
+
+pub use call::Call;
+pub use config::{Addressed, Config, Event, LineEnds};
+
+use crate::{
+    Capabilities, Commit, Hello, Reply,
+    body::Sender,
+    reply::{ReplyReader, Step},
+    server::Protocol,
+};
+use group::Group;
+
+/// One connection to a server. See [`Machine`] for how it is driven.
+#[derive(Debug)]
+pub struct Client {
+    config: Arc<Config>,
+    capabilities: Capabilities,
+    phase: Phase,
+    /// What is in flight, oldest first.
+    expected: VecDeque<(u32, Expected)>,
+    group: Option<Group>,
+    sender: Option<Sender>,
+    transmit: Transmit,
+    lines: Lines,
+    reader: ReplyReader,
+    next: u32,
+    tls: Option<TlsInfo>,
+    /// Hello was accepted on this side of TLS.
+    greeted: bool,
+    /// Hello was the last thing answered: the rest of a torn list may follow.
+    torn: bool,
+    authenticated: bool,
+    challenges: u32,
+    /// The recipients accepted since MAIL.
+    accepted: usize,
+    /// LMTP's replies to the message so far.
+    outcome: Vec<Reply>,
+    ended: bool,
+    since: Option<Instant>,
+    trace: Trace,
+}
+
+/// What the connection is doing.
+#[derive(Debug)]
+enum Phase {
+    /// Commands and replies.
+    Open,
+    /// The application owes the response to a challenge of this call.
+    Challenged(u32),
+    /// A body may be sent.
+    Body,
+    /// The server agreed to TLS: it is to be started, then being negotiated.
+    Tls { id: u32, reply: Reply, started: bool },
+    /// TLS is up, which is to be told.
+    Secured { id: u32, reply: Reply },
+    /// To be closed for this reason.
+    Closing(Closed),
+    /// It is over.
+    Closed,
+}
+
+/// What a reply is awaited for.
+#[derive(Debug, PartialEq, Eq)]
+enum Expected {
+    Greeting,
+    Hello(Hello),
+    StartTls,
+    Authenticate,
+    Mail,
+    Rcpt,
+    Data,
+    /// The message, of which so many replies are to come.
+    Commit(usize),
+    Rset,
+    Noop,
+    Vrfy,
+    Quit,
+    GroupMail,
+    GroupRcpt,
+    GroupData,
+    /// The empty message that stands for none.
+    GroupEmpty,
+    GroupRset,
+}
+
+/// The most challenges of one login (C126).
+const MOST_CHALLENGES: u32 = 32;
+
+impl Client {
+    /// A connection that waits for the server's greeting.
+    pub fn new(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            capabilities: Capabilities::default(),
+            phase: Phase::Open,
+            expected: VecDeque::from([(0, Expected::Greeting)]),
+            group: None,
+            sender: None,
+            transmit: Transmit::default(),
+            lines: Lines::new(Ends::Lenient),
+            reader: ReplyReader::default(),
+            next: 1,
+            tls: None,
+            greeted: false,
+            torn: false,
+            authenticated: false,
+            challenges: 0,
+            accepted: 0,
+            outcome: Vec::new(),
+            ended: false,
+            since: None,
+            trace: Trace::default(),
+        }
+    }
+
+    /// Reports every line to this callback, secrets left out.
+    pub fn set_trace(&mut self, trace: Trace) {
+        self.trace = trace;
+    }
+
+    /// What the server announced last; nothing before hello, and nothing again after STARTTLS.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// What TLS agreed on, if there is TLS.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_ref()
+    }
+
+    /// Makes a call; its answer comes as an event with the same ticket.
+    ///
+    /// Where the server announces PIPELINING, MAIL, RCPT and RSET may be called before the answers to those before
+    /// them have come. [`Message`](crate::Message) does so by itself.
+    ///
+    /// # Errors
+    /// [`Misuse`] if it cannot be called now; nothing was sent.
+    pub fn call<R: Call>(&mut self, request: R) -> Result<Ticket<R>, Misuse> {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Body => return Err(Misuse::BodyOpen),
+            Phase::Closing(_) | Phase::Closed => return Err(Misuse::Closed),
+            Phase::Challenged(_) | Phase::Tls { .. } | Phase::Secured { .. } => return Err(Misuse::Busy),
+        }
+        if self.expected.front().is_some_and(|(_, expected)| *expected == Expected::Greeting) {
+            return Err(Misuse::WrongState { request: R::NAME, state: "before the greeting" });
+        }
+        request.send(self).map(Ticket::new)
+    }
+
+    /// Answers a challenge; `None` cancels the login.
+    ///
+    /// # Errors
+    /// [`Misuse`] if no challenge of this call waits.
+    pub fn respond(&mut self, ticket: Ticket<Authenticate>, response: Option<&Secret>) -> Result<(), Misuse> {
+        let Phase::Challenged(id) = self.phase else {
+            return Err(Misuse::WrongState { request: "respond", state: "without a challenge" });
+        };
+        if id != ticket.id() {
+            return Err(Misuse::WrongState { request: "respond", state: "for another login" });
+        }
+        self.put_response(response);
+        self.phase = Phase::Open;
+        self.expect(id, Expected::Authenticate);
+        Ok(())
+    }
+
+    /// Sends a part of the body. Its dots are stuffed and its line ends are watched
+    /// ([`Config::line_ends`]).
+    ///
+    /// # Errors
+    /// [`Misuse::NoBody`] if the server has not asked for one; [`Misuse::Argument`] for a lone CR or LF, if they are
+    /// refused: then [`shutdown`](Self::shutdown) is all that is left.
+    pub fn send_body(&mut self, chunk: Bytes) -> Result<(), Misuse> {
+        match &mut self.sender {
+            Some(sender) => sender.put(chunk, &mut self.transmit),
+            None => Err(Misuse::NoBody),
+        }
+    }
+
+    /// Ends the body; what became of it comes with [`Event::BodyEnd`].
+    ///
+    /// # Errors
+    /// As for [`send_body`](Self::send_body).
+    pub fn end_body(&mut self) -> Result<Ticket<Commit>, Misuse> {
+        let sender = self.sender.take().ok_or(Misuse::NoBody)?;
+        sender.end(&mut self.transmit)?;
+        self.phase = Phase::Open;
+        let id = self.number();
+        let replies = if self.config.protocol == Protocol::Lmtp { self.accepted } else { 1 };
+        self.outcome = Vec::new();
+        self.expect(id, Expected::Commit(replies));
+        Ok(Ticket::new(id))
+    }
+
+    /// Closes the connection at once. A body that was not ended is not delivered.
+    pub fn shutdown(&mut self, why: Shutdown) {
+        if !matches!(self.phase, Phase::Closing(_) | Phase::Closed) {
+            self.phase = Phase::Closing(Closed::Shutdown(why));
+        }
+    }
+
+    fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
+        match &mut self.phase {
+            Phase::Open => self.read(now, rx),
+            Phase::Challenged(_) | Phase::Body if self.ended => self.close(Closed::Eof),
+            Phase::Challenged(_) | Phase::Body => wait(false, None),
+            Phase::Tls { started, .. } if !*started => {
+                *started = true;
+                self.since = Some(now);
+                Some(Output::Start(Layer::Tls))
+            }
+            Phase::Tls { .. } if self.ended => self.close(Closed::Eof),
+            Phase::Tls { .. } => match *self.since.get_or_insert(now) + self.config.timeouts.tls {
+                until if until <= now => self.close(Closed::TimedOut(Deadline::Tls)),
+                until => wait(false, Some(until)),
+            },
+            Phase::Secured { .. } => {
+                let phase = std::mem::replace(&mut self.phase, Phase::Open);
+                let Phase::Secured { id, reply } = phase else { return None };
+                Some(Output::Event(Event::StartTls(Ticket::new(id), reply)))
+            }
+            Phase::Closing(_) => {
+                let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+                let Phase::Closing(why) = phase else { return None };
+                Some(Output::Event(Event::Closed(why)))
+            }
+            Phase::Closed => Some(Output::Close),
+        }
+    }
+
+    fn read(&mut self, now: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
+        let limit = self.config.limits.line;
+        match self.lines.next(rx, limit, 0) {
+            Line::Whole(line) => {
+                self.since = None;
+                self.trace.line(Traced::Received(&line));
+                match self.reader.line(&line) {
+                    Ok(Step::More) => None,
+                    Ok(Step::Done(reply)) => self.take(reply, rx),
+                    Err(expected) => {
+                        let received = escape(&line);
+                        self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received }))
+                    }
+                }
+            }
+            // C109: found at once or after skipping, it is the same fault.
+            Line::TooLong | Line::Endless => {
+                self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit: limit as u64 }))
+            }
+            Line::Partial if self.ended => self.end_of_input(),
+            Line::Partial => {
+                let timeouts = &self.config.timeouts;
+                let (patience, deadline) = match self.expected.front() {
+                    // Between calls there is nothing to wait for; but a farewell is heard.
+                    None => return wait(true, None),
+                    Some((_, Expected::Greeting)) => (timeouts.greeting, Deadline::Greeting),
+                    // RFC 5321 §4.5.3.2.6
+                    Some((_, Expected::Commit(_))) => (timeouts.body_end, Deadline::Reply),
+                    Some(_) => (timeouts.command, Deadline::Reply),
+                };
+                match *self.since.get_or_insert(now) + patience {
+                    until if until <= now => self.close(Closed::TimedOut(deadline)),
+                    until => wait(true, Some(until)),
+                }
+            }
+        }
+    }
+
+    fn end_of_input(&mut self) -> Option<Output<Event>> {
+        match self.expected.pop_front() {
+            Some((_, Expected::Quit)) => self.close(Closed::Farewell),
+            Some((id, Expected::Commit(_))) if !self.outcome.is_empty() => {
+                // Some LMTP recipients are known.
+                self.close(Closed::Eof);
+                let outcome = std::mem::take(&mut self.outcome).into();
+                Some(Output::Event(Event::BodyEnd(Ticket::new(id), outcome)))
+            }
+            _ => self.close(Closed::Eof),
+        }
+    }
+
+    fn close(&mut self, why: Closed) -> Option<Output<Event>> {
+        self.expected = VecDeque::new();
+        self.group = None;
+        self.sender = None;
+        self.phase = Phase::Closing(why);
+        None
+    }
+
+    fn number(&mut self) -> u32 {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        id
+    }
+
+    fn expect(&mut self, id: u32, expected: Expected) {
+        if self.expected.is_empty() {
+            self.since = None;
+        }
+        self.expected.push_back((id, expected));
+    }
+}
+
+impl Machine for Client {
+    type Event = Event;
+
+    fn poll(&mut self, now: Instant, rx: &mut BytesMut) -> Output<Event> {
+        loop {
+            if let Some(output) = self.step(now, rx) {
+                return output;
+            }
+        }
+    }
+
+    fn transmit(&mut self) -> &mut Transmit {
+        &mut self.transmit
+    }
+
+    fn handle_eof(&mut self) {
+        self.ended = true;
+    }
+
+    fn handle_tls(&mut self, tls: TlsInfo) {
+        // RFC 3207 §4.2: what the server said in the clear is forgotten.
+        self.tls = Some(tls);
+        self.capabilities = Capabilities::default();
+        self.greeted = false;
+        self.torn = false;
+        self.authenticated = false;
+        self.since = None;
+        self.lines.reset();
+        if let Phase::Tls { .. } = self.phase
+            && let Phase::Tls { id, reply, .. } = std::mem::replace(&mut self.phase, Phase::Open)
+        {
+            self.phase = Phase::Secured { id, reply };
+        }
+    }
+}
+
+fn wait(read: bool, until: Option<Instant>) -> Option<Output<Event>> {
+    Some(Output::Wait(Wait { read, until }))
+}
+
+/// The start of what came, fit to be shown.
+fn escape(octets: &[u8]) -> String {
+    octets.iter().take(128).flat_map(|octet| octet.escape_ascii()).map(char::from).collect()
+}

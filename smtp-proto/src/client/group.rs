@@ -1,0 +1,148 @@
+//! A whole envelope as one call: MAIL, every RCPT and DATA, in one group if the server pipelines.
+
+use std::vec;
+
+use mailwright_line_proto::{Misuse, Output, PeerMisbehaved, Ticket};
+
+use super::{Addressed, Client, Event, Expected, Phase, Protocol};
+use crate::{Command, Message, Rcpt, Reply};
+
+/// An envelope under way.
+#[derive(Debug)]
+pub(super) struct Group {
+    id: u32,
+    /// The recipients that were not named yet.
+    rest: vec::IntoIter<Rcpt>,
+    mail: Option<Reply>,
+    recipients: Vec<Reply>,
+    data: Option<Reply>,
+}
+
+type Step = Option<Output<Event>>;
+
+impl Client {
+    /// Sends the first command of the group, or all of them.
+    pub(super) fn begin_group(&mut self, message: Message) -> Result<u32, Misuse> {
+        if message.recipients.is_empty() {
+            return Err(Misuse::Argument("a message has at least one recipient"));
+        }
+        let mail = self.fitting(&message.mail)?;
+        if !mail.parameters.smtputf8 && !message.recipients.iter().all(|rcpt| rcpt.to.is_ascii()) {
+            return Err(Misuse::Argument("a recipient with other letters than ASCII needs SMTPUTF8"));
+        }
+        let id = self.number();
+        self.accepted = 0;
+        self.put(&Command::Mail(mail));
+        self.expect(id, Expected::GroupMail);
+        let mut rest = message.recipients.into_iter();
+        if self.capabilities.pipelining {
+            // RFC 2920 §3.1: MAIL and RCPT anywhere in a group, DATA at its end
+            for rcpt in rest.by_ref() {
+                self.put(&Command::Rcpt(rcpt));
+                self.expect(id, Expected::GroupRcpt);
+            }
+            self.put(&Command::Data);
+            self.expect(id, Expected::GroupData);
+        }
+        self.group = Some(Group { id, rest, mail: None, recipients: Vec::new(), data: None });
+        Ok(id)
+    }
+
+    /// Takes a reply to one command of the group.
+    pub(super) fn take_group(&mut self, expected: &Expected, reply: Reply) -> Step {
+        let group = self.group.as_mut()?;
+        match expected {
+            Expected::GroupMail => group.mail = Some(reply),
+            Expected::GroupRcpt => {
+                self.accepted += usize::from(reply.is_positive());
+                group.recipients.push(reply);
+            }
+            Expected::GroupData => {
+                let asked = reply.code() == 354;
+                if !asked && !(reply.is_transient() || reply.is_permanent()) {
+                    return self.bad_reply("354 or a refusal", &reply);
+                }
+                let sender_refused = group.mail.as_ref().is_none_or(|mail| !mail.is_positive());
+                group.data = Some(reply);
+                if asked && (self.accepted == 0 || sender_refused) {
+                    // RFC 2920 §3.1: DATA may be accepted all the same; then nothing is sent but the dot.
+                    if self.config.protocol == Protocol::Lmtp {
+                        return self.close(mailwright_line_proto::Closed::Misbehaved(
+                            PeerMisbehaved::BadReply {
+                                expected: "503 to DATA without a recipient",
+                                received: "354".to_owned(),
+                            },
+                        ));
+                    }
+                    self.transmit.put(b".\r\n");
+                    let id = group.id;
+                    self.expect(id, Expected::GroupEmpty);
+                    return None;
+                }
+                if asked {
+                    self.open_body();
+                    return self.end_group();
+                }
+                return self.reset_group();
+            }
+            Expected::GroupEmpty => return self.end_group_refused(),
+            _ => return self.end_group(),
+        }
+        self.go_on()
+    }
+
+    /// Sends the next command of a group that is not pipelined.
+    fn go_on(&mut self) -> Step {
+        if !self.expected.is_empty() {
+            return None;
+        }
+        let group = self.group.as_mut()?;
+        let id = group.id;
+        if group.mail.as_ref().is_some_and(|mail| !mail.is_positive()) {
+            // There is no transaction to reset.
+            return self.end_group();
+        }
+        if let Some(rcpt) = group.rest.next() {
+            self.put(&Command::Rcpt(rcpt));
+            self.expect(id, Expected::GroupRcpt);
+        } else if self.accepted > 0 {
+            self.put(&Command::Data);
+            self.expect(id, Expected::GroupData);
+        } else {
+            return self.reset_group();
+        }
+        None
+    }
+
+    /// After an empty message that the server took as an answer to its 354, there is nothing to reset; the caller
+    /// must not take the 354 for a request for the body.
+    fn end_group_refused(&mut self) -> Step {
+        if let Some(group) = &mut self.group {
+            group.data = None;
+        }
+        self.end_group()
+    }
+
+    /// Leaves no transaction behind.
+    fn reset_group(&mut self) -> Step {
+        let id = self.group.as_ref()?.id;
+        self.put(&Command::Rset);
+        self.expect(id, Expected::GroupRset);
+        None
+    }
+
+    fn end_group(&mut self) -> Step {
+        let group = self.group.take()?;
+        let addressed = Addressed {
+            mail: group.mail.unwrap_or(Reply::INTERNAL),
+            recipients: group.recipients,
+            data: group.data,
+        };
+        Some(Output::Event(Event::Message(Ticket::new(group.id), addressed)))
+    }
+
+    pub(super) fn open_body(&mut self) {
+        self.sender = Some(super::Sender::new(self.config.line_ends));
+        self.phase = Phase::Body;
+    }
+}

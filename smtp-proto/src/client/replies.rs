@@ -1,0 +1,181 @@
+//! What each reply means for the command it answers.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::BytesMut;
+use mailwright_line_proto::{Closed, Output, PeerMisbehaved, Secret, Ticket};
+
+use super::{Client, Event, Expected, MOST_CHALLENGES, Phase, Protocol};
+use crate::{Capabilities, Command, Hello, HelloKind, Outcome, Reply};
+
+type Step = Option<Output<Event>>;
+
+impl Client {
+    /// Takes a whole reply.
+    pub(super) fn take(&mut self, reply: Reply, rx: &BytesMut) -> Step {
+        let torn = std::mem::take(&mut self.torn);
+        if torn && Capabilities::are_in(&reply) {
+            // A space in the middle of an EHLO reply ended it too early; this is the rest of it.
+            reply.lines().for_each(|line| self.capabilities.add(line));
+            self.torn = true;
+            return None;
+        }
+        let farewell = reply.code() == 421;
+        let text = || reply.lines().collect::<Vec<_>>().join(" ");
+        let Some((id, expected)) = self.expected.pop_front() else {
+            let why = match farewell {
+                true => Closed::Refused(text()),
+                false => Closed::Misbehaved(PeerMisbehaved::Unsolicited { received: shown(&reply) }),
+            };
+            return self.close(why);
+        };
+        if !farewell {
+            return self.answer(id, expected, reply, rx);
+        }
+        // RFC 5321 §3.8: 421 may answer anything, and the connection ends.
+        let why = Closed::Refused(text());
+        let told = match expected {
+            Expected::Greeting
+            | Expected::GroupMail
+            | Expected::GroupRcpt
+            | Expected::GroupData
+            | Expected::GroupEmpty
+            | Expected::GroupRset => None,
+            Expected::Commit(left) if self.config.protocol == Protocol::Lmtp => {
+                let mut replies = std::mem::take(&mut self.outcome);
+                replies.extend(std::iter::repeat_n(reply, left));
+                Some(Output::Event(Event::BodyEnd(Ticket::new(id), replies.into())))
+            }
+            expected => self.answer(id, expected, reply, rx),
+        };
+        self.close(why);
+        told
+    }
+
+    fn answer(&mut self, id: u32, expected: Expected, reply: Reply, rx: &BytesMut) -> Step {
+        let event = match expected {
+            Expected::Greeting => return self.take_greeting(reply),
+            Expected::Hello(hello) => return self.take_hello(id, hello, reply),
+            Expected::StartTls if reply.code() == 220 => {
+                if !rx.is_empty() {
+                    // Law 8
+                    return self.close(Closed::Misbehaved(PeerMisbehaved::PlaintextBehindTls));
+                }
+                self.phase = Phase::Tls { id, reply, started: false };
+                return None;
+            }
+            Expected::Authenticate if reply.code() == 334 => return self.take_challenge(id, &reply),
+            Expected::Data if reply.code() == 354 => {
+                self.open_body();
+                Event::Data(Ticket::new(id), Ok(()))
+            }
+            Expected::Commit(left) => return self.take_outcome(id, left, reply),
+            Expected::GroupMail | Expected::GroupRcpt | Expected::GroupData if reply.code() / 100 == 3 => {
+                match expected {
+                    Expected::GroupData => return self.take_group(&expected, reply),
+                    _ => return self.bad_reply("a reply that accepts or refuses", &reply),
+                }
+            }
+            Expected::GroupMail
+            | Expected::GroupRcpt
+            | Expected::GroupData
+            | Expected::GroupEmpty
+            | Expected::GroupRset => return self.take_group(&expected, reply),
+            _ if reply.code() / 100 == 3 => return self.bad_reply("a reply that accepts or refuses", &reply),
+            Expected::StartTls => Event::StartTls(Ticket::new(id), reply),
+            Expected::Authenticate => {
+                self.authenticated = reply.is_positive();
+                Event::Authenticate(Ticket::new(id), reply)
+            }
+            Expected::Mail => Event::Mail(Ticket::new(id), reply),
+            Expected::Rcpt => {
+                self.accepted += usize::from(reply.is_positive());
+                Event::Rcpt(Ticket::new(id), reply)
+            }
+            Expected::Data if reply.is_positive() => return self.bad_reply("354 or a refusal", &reply),
+            Expected::Data => Event::Data(Ticket::new(id), Err(reply)),
+            Expected::Rset => Event::Rset(Ticket::new(id), reply),
+            Expected::Noop => Event::Noop(Ticket::new(id), reply),
+            Expected::Vrfy => Event::Vrfy(Ticket::new(id), reply),
+            Expected::Quit => {
+                self.close(Closed::Farewell);
+                Event::Quit(Ticket::new(id), reply)
+            }
+        };
+        Some(Output::Event(event))
+    }
+
+    fn take_greeting(&mut self, reply: Reply) -> Step {
+        if reply.is_positive() {
+            return Some(Output::Event(Event::Greeting(reply)));
+        }
+        // RFC 5321 §3.1: the server waits for the QUIT
+        self.put(&Command::Quit);
+        self.close(Closed::Refused(reply.lines().collect::<Vec<_>>().join(" ")))
+    }
+
+    fn take_hello(&mut self, id: u32, hello: Hello, reply: Reply) -> Step {
+        if reply.code() / 100 == 3 {
+            return self.bad_reply("a reply that accepts or refuses", &reply);
+        }
+        let answer = if reply.is_positive() {
+            self.greeted = true;
+            self.torn = hello.kind != HelloKind::Helo;
+            self.capabilities = if self.torn { Capabilities::parse(&reply) } else { Capabilities::default() };
+            Ok(())
+        } else if hello.kind == HelloKind::Ehlo && self.config.fall_back_to_helo && reply.is_permanent() {
+            // RFC 5321 §3.2
+            let hello = Hello::with_kind(HelloKind::Helo, hello.name);
+            self.put(&Command::Hello(hello.clone()));
+            self.expect(id, Expected::Hello(hello));
+            return None;
+        } else {
+            Err(reply)
+        };
+        Some(Output::Event(Event::Hello(Ticket::new(id), answer)))
+    }
+
+    fn take_challenge(&mut self, id: u32, reply: &Reply) -> Step {
+        self.challenges += 1;
+        if self.challenges > MOST_CHALLENGES {
+            return self.bad_reply("an end of the login", reply);
+        }
+        let text = reply.lines().next().unwrap_or_default().trim_matches(' ');
+        match STANDARD.decode(text) {
+            Ok(challenge) => {
+                self.phase = Phase::Challenged(id);
+                Some(Output::Event(Event::Challenge(Ticket::new(id), Secret::from(&challenge[..]))))
+            }
+            Err(_) => {
+                // Nothing to answer; the server's refusal of the "*" ends the call.
+                self.put_response(None);
+                self.expect(id, Expected::Authenticate);
+                None
+            }
+        }
+    }
+
+    fn take_outcome(&mut self, id: u32, left: usize, reply: Reply) -> Step {
+        if reply.code() / 100 == 3 {
+            return self.bad_reply("a reply that accepts or refuses", &reply);
+        }
+        if self.config.protocol == Protocol::Smtp {
+            return Some(Output::Event(Event::BodyEnd(Ticket::new(id), Outcome::All(reply))));
+        }
+        // RFC 2033 §4.2: one for each accepted recipient
+        self.outcome.push(reply);
+        if left > 1 {
+            self.expected.push_front((id, Expected::Commit(left - 1)));
+            return None;
+        }
+        let outcome = std::mem::take(&mut self.outcome).into();
+        Some(Output::Event(Event::BodyEnd(Ticket::new(id), outcome)))
+    }
+
+    pub(super) fn bad_reply(&mut self, expected: &'static str, reply: &Reply) -> Step {
+        self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received: shown(reply) }))
+    }
+}
+
+fn shown(reply: &Reply) -> String {
+    reply.to_string().trim_end().chars().take(128).collect()
+}

@@ -1,0 +1,53 @@
+//! Sessions as text, played against the server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::sync::Arc;
+
+use mailwright_line_proto::testing::{Pace, Seen, check_laws, run};
+use support::{Receiving, marked, server_config, transcripts};
+
+#[test]
+fn every_transcript_is_followed_and_every_law_kept() {
+    for (name, text, transcript) in transcripts("server") {
+        println!("{name}");
+        let config = Arc::new(server_config(&text));
+        let make = || Receiving(Arc::clone(&config));
+        if text.contains("C: STARTTLS\n") && !name.contains("refused") {
+            // What follows STARTTLS in one piece is refused, so the split matters there and nowhere else.
+            for split in [usize::MAX, 1, 2, 7] {
+                for lazy in [false, true] {
+                    run(&mut make(), &transcript, Pace { split, lazy });
+                }
+            }
+        } else {
+            check_laws(make, &[transcript.clone()], None);
+        }
+        let seen = run(&mut make(), &transcript, Pace::default()).seen;
+        let closed = seen.iter().find_map(|seen| match seen {
+            Seen::Closed(why) => Some(why.as_str()),
+            _ => None,
+        });
+        assert_eq!(closed, marked(&text, "# closed:").next(), "{name}");
+        let messages = seen
+            .iter()
+            .filter(|seen| matches!(seen, Seen::Event(text) if text.starts_with("BodyEnd")))
+            .count();
+        let expected = marked(&text, "# messages:").next().map_or(0, |count| count.parse().unwrap());
+        assert_eq!(messages, expected, "{name}: messages");
+    }
+}
+
+#[test]
+fn octets_behind_starttls_are_never_run() {
+    let (_, text, _) = transcripts("server").into_iter().find(|(name, ..)| name == "starttls.txt").unwrap();
+    let until = text.find("# TLS").unwrap();
+    let start = mailwright_line_proto::testing::Transcript::parse(&text[..until]).unwrap();
+    let config = Arc::new(server_config(&text));
+    let session = mailwright_line_proto::testing::Transcript::parse(
+        "S: 220 mail.example.com ESMTP\nC: QUIT\nS: 221 2.0.0 Bye\n",
+    )
+    .unwrap();
+    check_laws(|| Receiving(Arc::clone(&config)), &[session], Some(&start));
+}
