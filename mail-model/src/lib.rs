@@ -8,6 +8,7 @@ pub mod mailbox;
 pub mod message_id;
 pub mod mime;
 pub mod parameter;
+pub mod query;
 pub mod word;
 
 mod address;

@@ -1,0 +1,254 @@
+//! Searching for messages: the tree of search keys, and the matcher that runs it over a message.
+//!
+//! A [`Query`] is what IMAP's SEARCH asks for (RFC 9051 §6.4.4), with sequence numbers, `NEW`, `OLD` and `RECENT`
+//! already turned into UIDs. A [`Matcher`] decides for one message after another whether it answers the query, and
+//! asks for no more of each than it needs: first what the store knows, then the header, then the whole message.
+
+mod haystack;
+mod matcher;
+mod message;
+
+#[cfg(test)]
+mod tests;
+
+pub use matcher::{Matcher, Metadata, Verdict};
+
+use crate::{Date, Flag, ModSeq, UidSet};
+
+/// A tree of search keys, at most [`Query::MAX_DEPTH`] deep and [`Query::MAX_KEYS`] large.
+///
+/// ```
+/// use mailwright_mail_model::query::{Key, Query};
+/// use mailwright_mail_model::Flag;
+///
+/// // UNSEEN OR FROM "ann" SUBJECT "tea"
+/// let unseen = Query::not(Key::Flag(Flag::Seen).into())?;
+/// let either = Query::or(vec![Key::header("From", "ann").into(), Key::header("Subject", "tea").into()])?;
+/// let query = Query::and(vec![unseen, either])?;
+/// assert_eq!((query.depth(), query.keys()), (2, 3));
+/// # Ok::<(), mailwright_mail_model::query::QueryError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    node: Node,
+    depth: usize,
+    keys: usize,
+}
+
+/// What a [`Query`] is at its root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Node {
+    /// One condition.
+    Key(Key),
+    /// Messages that do not answer a query.
+    Not(Box<Query>),
+    /// Messages that answer every one of several queries.
+    And(Vec<Query>),
+    /// Messages that answer at least one of several queries.
+    Or(Vec<Query>),
+}
+
+/// One condition (RFC 9051 §6.4.4).
+///
+/// Those keys of IMAP that are missing here are others in disguise: `UNSEEN` is `NOT SEEN`, `FROM x` is
+/// `HEADER From x`, sequence numbers are UIDs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Key {
+    /// Every message.
+    All,
+    /// Messages that have a flag or keyword.
+    Flag(Flag),
+    /// Messages with one of these UIDs.
+    Uid(UidSet),
+    /// Messages whose internal date, in its own zone, is before this day.
+    Before(Date),
+    /// Messages whose internal date, in its own zone, is this day.
+    On(Date),
+    /// Messages whose internal date, in its own zone, is this day or later.
+    Since(Date),
+    /// Messages whose Date field, in its own zone, is before this day.
+    SentBefore(Date),
+    /// Messages whose Date field, in its own zone, is this day.
+    SentOn(Date),
+    /// Messages whose Date field, in its own zone, is this day or later.
+    SentSince(Date),
+    /// Messages of more octets than this.
+    Larger(u64),
+    /// Messages of fewer octets than this.
+    Smaller(u64),
+    /// Messages with this mod-sequence or a higher one (RFC 7162 §3.1.5).
+    ModSeq(ModSeq),
+    /// Messages that have a field of this name whose text contains this one, case apart; any text contains the
+    /// empty one.
+    Header {
+        /// The name of the field, case apart.
+        name: Box<str>,
+        /// What its decoded text contains.
+        text: Box<str>,
+    },
+    /// Messages with this text in their body, case apart.
+    Body(Box<str>),
+    /// Messages with this text in their header or body, case apart.
+    Text(Box<str>),
+}
+
+impl Key {
+    /// [`Key::Header`] of this name and text.
+    pub fn header(name: &str, text: &str) -> Self {
+        Self::Header { name: name.into(), text: text.into() }
+    }
+}
+
+/// Why search keys do not make a [`Query`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// More than [`Query::MAX_DEPTH`] levels.
+    #[error("expected search keys nested at most 32 deep, got {0} levels")]
+    TooDeep(usize),
+    /// More than [`Query::MAX_KEYS`] keys.
+    #[error("expected at most 1000 search keys, got {0}")]
+    TooMany(usize),
+}
+
+impl Query {
+    /// The most levels of a tree. A row of ANDs or ORs in one another is a single level.
+    pub const MAX_DEPTH: usize = 32;
+    /// The most conditions in a tree.
+    pub const MAX_KEYS: usize = 1_000;
+
+    /// Every message.
+    pub const fn all() -> Self {
+        Self { node: Node::Key(Key::All), depth: 1, keys: 1 }
+    }
+
+    /// Messages that do not answer `query`.
+    ///
+    /// # Errors
+    /// If the tree would be deeper than [`Query::MAX_DEPTH`].
+    #[allow(clippy::should_implement_trait)]
+    pub fn not(query: Self) -> Result<Self, QueryError> {
+        if let Node::Not(inner) = query.node {
+            return Ok(*inner);
+        }
+        let (depth, keys) = (query.depth + 1, query.keys);
+        Self { node: Node::Not(Box::new(query)), depth, keys }.checked()
+    }
+
+    /// Messages that answer every one of `queries`; every message if there is none.
+    ///
+    /// # Errors
+    /// If the tree would be deeper than [`Query::MAX_DEPTH`] or larger than [`Query::MAX_KEYS`].
+    pub fn and(queries: Vec<Self>) -> Result<Self, QueryError> {
+        let flatten = |node| match node {
+            Node::And(inner) => Ok(inner),
+            other => Err(other),
+        };
+        match join(queries, flatten) {
+            Joined::One(query) => Ok(query),
+            Joined::Many(queries) if queries.is_empty() => Ok(Self::all()),
+            Joined::Many(queries) => Self::of_many(queries, Node::And),
+        }
+    }
+
+    /// Messages that answer at least one of `queries`; no message if there is none.
+    ///
+    /// # Errors
+    /// If the tree would be deeper than [`Query::MAX_DEPTH`] or larger than [`Query::MAX_KEYS`].
+    pub fn or(queries: Vec<Self>) -> Result<Self, QueryError> {
+        let flatten = |node| match node {
+            Node::Or(inner) => Ok(inner),
+            other => Err(other),
+        };
+        match join(queries, flatten) {
+            Joined::One(query) => Ok(query),
+            Joined::Many(queries) if queries.is_empty() => Self::not(Self::all()),
+            Joined::Many(queries) => Self::of_many(queries, Node::Or),
+        }
+    }
+
+    fn of_many(queries: Vec<Self>, node: fn(Vec<Self>) -> Node) -> Result<Self, QueryError> {
+        let depth = queries.iter().map(|query| query.depth).max().unwrap_or(0) + 1;
+        let keys = queries.iter().map(|query| query.keys).sum();
+        Self { node: node(queries), depth, keys }.checked()
+    }
+
+    fn checked(self) -> Result<Self, QueryError> {
+        match (self.depth > Self::MAX_DEPTH, self.keys > Self::MAX_KEYS) {
+            (true, _) => Err(QueryError::TooDeep(self.depth)),
+            (_, true) => Err(QueryError::TooMany(self.keys)),
+            _ => Ok(self),
+        }
+    }
+
+    /// What the query is at its root.
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// How many levels the tree has, at least 1.
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// How many conditions the tree has, at least 1.
+    pub const fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// UIDs outside of which no message answers the query, if UIDs are among its conditions.
+    ///
+    /// ```
+    /// use mailwright_mail_model::query::{Key, Query};
+    ///
+    /// let uids: mailwright_mail_model::UidSet = "1:9".parse()?;
+    /// let query = Query::and(vec![Key::Uid(uids.clone()).into(), Key::Text("tea".into()).into()])?;
+    /// assert_eq!(query.uids(), Some(uids));
+    /// assert_eq!(Query::all().uids(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn uids(&self) -> Option<UidSet> {
+        match &self.node {
+            Node::Key(Key::Uid(uids)) => Some(uids.clone()),
+            Node::And(queries) => queries.iter().filter_map(Self::uids).reduce(|a, b| a.intersection(&b)),
+            _ => None,
+        }
+    }
+}
+
+impl From<Key> for Query {
+    fn from(key: Key) -> Self {
+        Self { node: Node::Key(key), depth: 1, keys: 1 }
+    }
+}
+
+enum Joined {
+    One(Query),
+    Many(Vec<Query>),
+}
+
+/// One list of the queries and, in place of those of the same kind, of what is in them. The order does not
+/// matter, so the longer list always takes in the shorter: a chain is joined in linear time.
+fn join(queries: Vec<Query>, flatten: impl Fn(Node) -> Result<Vec<Query>, Node>) -> Joined {
+    let mut joined: Vec<Query> = Vec::with_capacity(queries.len());
+    for Query { node, depth, keys } in queries {
+        match flatten(node) {
+            Ok(mut inner) => {
+                if inner.len() > joined.len() {
+                    std::mem::swap(&mut inner, &mut joined);
+                }
+                joined.append(&mut inner);
+            }
+            Err(node) => joined.push(Query { node, depth, keys }),
+        }
+    }
+    match (joined.len(), joined.pop()) {
+        (1, Some(only)) => Joined::One(only),
+        (_, last) => {
+            joined.extend(last);
+            Joined::Many(joined)
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Decides whether messages answer a query, asking for no more of each than it needs.
+
+use super::haystack::Needle;
+use super::message::Search;
+use super::{Key, Node, Query};
+use crate::mime::Scanner;
+use crate::{Date, DateTime, FlagSet, ModSeq, Uid};
+
+/// Runs a [`Query`] over messages, one after the other.
+///
+/// For each message call [`metadata`](Self::metadata) first. While the verdict asks for more, give the header or
+/// the message; then [`finish`](Self::finish). Memory is bounded whatever the message; time is linear in it, times
+/// the texts searched for. Text is compared case apart, after transfer encodings, charsets and encoded words were
+/// decoded; parts that are neither text nor message are not searched.
+///
+/// ```
+/// use mailwright_mail_model::query::{Key, Matcher, Metadata, Query, Verdict};
+/// use mailwright_mail_model::{DateTime, FlagSet, ModSeq, Uid};
+///
+/// let query = Query::and(vec![Key::Smaller(1000).into(), Key::Text("CAFÉ".into()).into()])?;
+/// let mut matcher = Matcher::new(&query);
+/// let message = b"Subject: menu\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nle caf=\r\n=C3=A9\r\n";
+/// let date = DateTime::new(0, 0).ok_or("no date")?;
+/// let flags = FlagSet::new();
+/// let metadata = Metadata::new(Uid::MIN, &flags, date, message.len() as u64, ModSeq::MIN);
+/// assert_eq!(matcher.metadata(&metadata), Verdict::NeedsHeader);
+/// assert_eq!(matcher.header(message), Verdict::NeedsMessage);
+/// for chunk in message.chunks(10) {
+///     matcher.message_chunk(chunk);
+/// }
+/// assert!(matcher.finish());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Matcher {
+    /// The tree in postfix order.
+    operations: Vec<Operation>,
+    search: Search,
+    /// Some from the first chunk of a message on.
+    scanner: Option<Scanner>,
+    /// Of the message at hand.
+    verdict: Verdict,
+}
+
+/// What is known of whether a message answers a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It does.
+    True,
+    /// It does not.
+    False,
+    /// Its header will tell, or at least may: give it to [`Matcher::header`]. Or go on with the whole message.
+    NeedsHeader,
+    /// All of it is needed, from its first octet on: give it to [`Matcher::message_chunk`].
+    NeedsMessage,
+}
+
+/// What a store knows of a message without reading it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Metadata<'a> {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its flags.
+    pub flags: &'a FlagSet,
+    /// When it came to the mailbox (RFC 9051 §2.3.3).
+    pub internal_date: DateTime,
+    /// Its octets.
+    pub size: u64,
+    /// Its mod-sequence.
+    pub mod_seq: ModSeq,
+}
+
+impl<'a> Metadata<'a> {
+    /// What is known of a message.
+    pub const fn new(
+        uid: Uid,
+        flags: &'a FlagSet,
+        internal_date: DateTime,
+        size: u64,
+        mod_seq: ModSeq,
+    ) -> Self {
+        Self { uid, flags, internal_date, size, mod_seq }
+    }
+
+    /// Whether the message meets a condition; `None` if that cannot be told from here.
+    fn meets(&self, key: &Key) -> Option<bool> {
+        Some(match key {
+            Key::All => true,
+            Key::Flag(flag) => self.flags.contains(flag),
+            Key::Uid(uids) => uids.contains(self.uid),
+            Key::Before(date) => self.internal_date.date() < *date,
+            Key::On(date) => self.internal_date.date() == *date,
+            Key::Since(date) => self.internal_date.date() >= *date,
+            Key::Larger(size) => self.size > *size,
+            Key::Smaller(size) => self.size < *size,
+            Key::ModSeq(mod_seq) => self.mod_seq >= *mod_seq,
+            Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) => return None,
+            Key::Header { .. } | Key::Body(_) | Key::Text(_) => return None,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    /// The condition at this index.
+    Condition(usize),
+    Not,
+    /// Of so many before it.
+    And(usize),
+    Or(usize),
+}
+
+/// A condition, ready to be tested.
+#[derive(Debug)]
+pub(super) enum Condition {
+    Metadata(Key),
+    Sent(Sent, Date),
+    Header(Box<str>, Needle),
+    Body(Needle),
+    Text(Needle),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sent {
+    Before,
+    On,
+    Since,
+}
+
+impl Condition {
+    fn new(key: &Key) -> Self {
+        match key {
+            Key::SentBefore(date) => Self::Sent(Sent::Before, *date),
+            Key::SentOn(date) => Self::Sent(Sent::On, *date),
+            Key::SentSince(date) => Self::Sent(Sent::Since, *date),
+            Key::Header { name, text } => Self::Header(name.clone(), Needle::new(text)),
+            Key::Body(text) => Self::Body(Needle::new(text)),
+            Key::Text(text) => Self::Text(Needle::new(text)),
+            other => Self::Metadata(other.clone()),
+        }
+    }
+}
+
+impl Matcher {
+    /// A matcher of `query`.
+    pub fn new(query: &Query) -> Self {
+        let mut operations = Vec::new();
+        let mut conditions = Vec::new();
+        compile(query, &mut operations, &mut conditions);
+        Self { operations, search: Search::new(conditions), scanner: None, verdict: Verdict::NeedsMessage }
+    }
+
+    /// Turns to the next message, of which this much is known.
+    pub fn metadata(&mut self, metadata: &Metadata<'_>) -> Verdict {
+        self.scanner = None;
+        self.search.reset(|condition| match condition {
+            Condition::Metadata(key) => metadata.meets(key),
+            // RFC 9051 §6.4.4 speaks of substrings, and the empty one is in every text.
+            Condition::Body(needle) | Condition::Text(needle) if needle.len() == 0 => Some(true),
+            _ => None,
+        });
+        self.judge()
+    }
+
+    /// The header of the message, which may be followed by any of its body.
+    pub fn header(&mut self, header: &[u8]) -> Verdict {
+        if self.is_open() && self.scanner.is_none() && !self.search.header_seen() {
+            self.search.header(header);
+            self.judge();
+        }
+        self.verdict
+    }
+
+    /// The next octets of the message, from the first of its header on.
+    pub fn message_chunk(&mut self, octets: &[u8]) -> Verdict {
+        if self.is_open() {
+            self.scanner.get_or_insert_default().push_to(octets, &mut self.search);
+            if self.search.take_change() {
+                self.judge();
+            }
+        }
+        if self.is_open() { Verdict::NeedsMessage } else { self.verdict }
+    }
+
+    /// Whether the message answers the query. What was not given of it is taken for empty.
+    pub fn finish(&mut self) -> bool {
+        if self.is_open() {
+            let scanner = self.scanner.take().unwrap_or_default();
+            scanner.finish_to(&mut self.search);
+            self.search.finish();
+            self.judge();
+        }
+        self.verdict == Verdict::True
+    }
+
+    fn is_open(&self) -> bool {
+        !matches!(self.verdict, Verdict::True | Verdict::False)
+    }
+
+    fn judge(&mut self) -> Verdict {
+        self.verdict = match self.evaluate() {
+            Some(true) => Verdict::True,
+            Some(false) => Verdict::False,
+            None if self.search.header_helps() => Verdict::NeedsHeader,
+            None => Verdict::NeedsMessage,
+        };
+        self.verdict
+    }
+
+    /// True or false if the conditions known decide it, whatever the others are.
+    fn evaluate(&self) -> Option<bool> {
+        let mut stack: Vec<Option<bool>> = Vec::new();
+        for operation in &self.operations {
+            let value = match *operation {
+                Operation::Condition(index) => self.search.result(index),
+                Operation::Not => stack.pop().flatten().map(|value: bool| !value),
+                Operation::And(count) => fold(&mut stack, count, false),
+                Operation::Or(count) => fold(&mut stack, count, true),
+            };
+            stack.push(value);
+        }
+        stack.pop().flatten()
+    }
+}
+
+/// Takes so many values; `decisive` if one is, its opposite if all are that, else unknown.
+fn fold(stack: &mut Vec<Option<bool>>, count: usize, decisive: bool) -> Option<bool> {
+    let values = stack.split_off(stack.len().saturating_sub(count));
+    if values.contains(&Some(decisive)) {
+        return Some(decisive);
+    }
+    values.iter().all(Option::is_some).then_some(!decisive)
+}
+
+/// Recurses no deeper than [`Query::MAX_DEPTH`].
+fn compile(query: &Query, operations: &mut Vec<Operation>, conditions: &mut Vec<Condition>) {
+    let operation = match query.node() {
+        Node::Key(key) => {
+            conditions.push(Condition::new(key));
+            Operation::Condition(conditions.len() - 1)
+        }
+        Node::Not(inner) => {
+            compile(inner, operations, conditions);
+            Operation::Not
+        }
+        Node::And(queries) | Node::Or(queries) => {
+            queries.iter().for_each(|query| compile(query, operations, conditions));
+            match query.node() {
+                Node::And(_) => Operation::And(queries.len()),
+                _ => Operation::Or(queries.len()),
+            }
+        }
+    };
+    operations.push(operation);
+}

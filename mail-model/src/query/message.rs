@@ -1,0 +1,238 @@
+//! Tests the conditions of a query on what a scanner tells of a message, decoding text on the way.
+
+use super::haystack::{Haystack, fold};
+use super::matcher::{Condition, Sent};
+use crate::encoding::{self, TransferEncoding};
+use crate::header::{Field, Fields};
+use crate::mime::{Limits, Part, Shape, Sink};
+use crate::{DateTime, charset, word};
+
+/// How many octets of a body are decoded at a time.
+const PIECE: usize = 16 * 1024;
+
+/// The conditions of a query and what is known of each for the message at hand.
+#[derive(Debug)]
+pub(super) struct Search {
+    conditions: Vec<Condition>,
+    results: Vec<Option<bool>>,
+    /// The longest text to find in bodies, in folded octets.
+    longest: usize,
+    header_seen: bool,
+    /// A Date field was met; only the first counts.
+    date_seen: bool,
+    /// A result came that [`take_change`](Self::take_change) has not told.
+    changed: bool,
+    text: Option<TextDecoder>,
+    haystack: Haystack,
+}
+
+/// Turns the body of the part at hand into text.
+#[derive(Debug)]
+struct TextDecoder {
+    part: usize,
+    transfer: encoding::Decoder,
+    charset: charset::Decoder,
+}
+
+impl Search {
+    pub(super) fn new(conditions: Vec<Condition>) -> Self {
+        let longest = conditions.iter().map(|condition| match condition {
+            Condition::Body(needle) | Condition::Text(needle) => needle.len(),
+            _ => 0,
+        });
+        Self {
+            results: vec![None; conditions.len()],
+            longest: longest.max().unwrap_or(0),
+            conditions,
+            header_seen: false,
+            date_seen: false,
+            changed: false,
+            text: None,
+            haystack: Haystack::default(),
+        }
+    }
+
+    /// Turns to another message, of which `known` tells what it can.
+    pub(super) fn reset(&mut self, known: impl Fn(&Condition) -> Option<bool>) {
+        self.results = self.conditions.iter().map(known).collect();
+        (self.header_seen, self.date_seen, self.changed) = (false, false, false);
+        self.text = None;
+        self.haystack = Haystack::default();
+    }
+
+    pub(super) fn result(&self, index: usize) -> Option<bool> {
+        self.results.get(index).copied().flatten()
+    }
+
+    pub(super) const fn header_seen(&self) -> bool {
+        self.header_seen
+    }
+
+    /// Whether the header could tell something that is not known.
+    pub(super) fn header_helps(&self) -> bool {
+        !self.header_seen && self.open().any(|condition| !matches!(condition, Condition::Body(_)))
+    }
+
+    /// Whether a result came since this was last asked.
+    pub(super) const fn take_change(&mut self) -> bool {
+        std::mem::replace(&mut self.changed, false)
+    }
+
+    pub(super) fn header(&mut self, header: &[u8]) {
+        // As many as a scanner tells of.
+        for field in Fields::new(header).take(Limits::FIELDS) {
+            self.header_field(&field);
+        }
+        self.end_header();
+    }
+
+    /// The message has ended: what was not found is not there.
+    pub(super) fn finish(&mut self) {
+        for result in &mut self.results {
+            result.get_or_insert(false);
+        }
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Condition> {
+        let both = self.conditions.iter().zip(&self.results);
+        both.filter(|(_, result)| result.is_none()).map(|(condition, _)| condition)
+    }
+
+    /// Settles the open conditions for which `test` knows an answer.
+    fn settle(&mut self, test: impl Fn(&Condition) -> Option<bool>) {
+        for (condition, result) in self.conditions.iter().zip(&mut self.results) {
+            if result.is_none() {
+                *result = test(condition);
+                self.changed |= result.is_some();
+            }
+        }
+    }
+
+    /// A field of the header of the message itself.
+    fn header_field(&mut self, field: &Field<'_>) {
+        if field.is("Date") && !std::mem::replace(&mut self.date_seen, true) {
+            let sent = DateTime::from_rfc5322(field.value()).ok().map(DateTime::date);
+            self.settle(|condition| match condition {
+                Condition::Sent(Sent::Before, date) => Some(sent.is_some_and(|sent| sent < *date)),
+                Condition::Sent(Sent::On, date) => Some(sent == Some(*date)),
+                Condition::Sent(Sent::Since, date) => Some(sent.is_some_and(|sent| sent >= *date)),
+                _ => None,
+            });
+        }
+        let named = |condition: &Condition| matches!(condition, Condition::Header(name, _) if field.is(name));
+        if self.open().any(named) {
+            let mut value = Vec::new();
+            fold(word::decode(field.value()).trim_start(), &mut value);
+            self.settle(|condition| match condition {
+                Condition::Header(name, needle) => (field.is(name) && needle.is_in(&value)).then_some(true),
+                _ => None,
+            });
+        }
+        if self.open().any(|condition| matches!(condition, Condition::Text(_))) {
+            self.push_field(field);
+        }
+    }
+
+    fn end_header(&mut self) {
+        self.end_text();
+        self.header_seen = true;
+        self.settle(|condition| match condition {
+            Condition::Header(..) | Condition::Sent(..) => Some(false),
+            _ => None,
+        });
+    }
+
+    /// Whether anything is still to be found in the body.
+    fn wants_body(&self) -> bool {
+        self.open().any(|condition| matches!(condition, Condition::Body(_) | Condition::Text(_)))
+    }
+
+    /// Looks for what is open in folded text of the header or, once that has ended, of the body.
+    fn find(&mut self, text: &[u8]) {
+        let in_body = self.header_seen;
+        self.settle(|condition| match condition {
+            Condition::Text(needle) => needle.is_in(text).then_some(true),
+            Condition::Body(needle) => (in_body && needle.is_in(text)).then_some(true),
+            _ => None,
+        });
+    }
+
+    /// A field as text, name and all, on a line of its own.
+    fn push_field(&mut self, field: &Field<'_>) {
+        self.push_text(field.name());
+        self.push_text(": ");
+        self.push_text(word::decode(field.value()).trim_start());
+        self.push_text("\n");
+    }
+
+    fn push_text(&mut self, text: &str) {
+        let mut haystack = std::mem::take(&mut self.haystack);
+        haystack.push(text, self.longest, |folded| self.find(folded));
+        self.haystack = haystack;
+    }
+
+    fn end_text(&mut self) {
+        let mut haystack = std::mem::take(&mut self.haystack);
+        haystack.finish(|folded| self.find(folded));
+        self.haystack = haystack;
+    }
+}
+
+impl Sink for Search {
+    fn wants_fields(&self) -> bool {
+        !self.header_seen || self.wants_body()
+    }
+
+    fn field(&mut self, part: usize, field: &[u8]) {
+        let Some(field) = Fields::new(field).next() else { return };
+        if part == 0 {
+            if !self.header_seen {
+                self.header_field(&field);
+            }
+        } else if self.wants_body() {
+            self.push_field(&field);
+        }
+    }
+
+    fn header_end(&mut self, part: usize, details: &Part) {
+        if part > 0 {
+            self.end_text();
+        } else if !self.header_seen {
+            self.end_header();
+        }
+        let media_type = details.content().media_type();
+        let readable =
+            media_type.is("text", "*") || media_type.is("message", "*") || media_type.is("multipart", "*");
+        let leaf = details.shape() == Shape::Leaf;
+        self.text = (leaf && readable && self.wants_body()).then_some(()).and_then(|()| {
+            let label = media_type.parameter("charset").and_then(|label| str::from_utf8(label).ok());
+            let charset = label.and_then(charset::Decoder::new).or_else(|| charset::Decoder::new("utf-8"));
+            let encoding = details.content().encoding();
+            let transfer = encoding.decoder().or_else(|| TransferEncoding::Binary.decoder());
+            Some(TextDecoder { part, transfer: transfer?, charset: charset? })
+        });
+    }
+
+    fn body(&mut self, part: usize, octets: &[u8]) {
+        let Some(mut decoder) = self.text.take_if(|decoder| decoder.part == part) else { return };
+        let (mut decoded, mut text) = (Vec::new(), String::new());
+        for piece in octets.chunks(PIECE) {
+            decoder.transfer.push(piece, &mut decoded);
+            decoder.charset.push(&decoded, &mut text);
+            self.push_text(&text);
+            decoded.clear();
+            text.clear();
+        }
+        self.text = Some(decoder);
+    }
+
+    fn part_end(&mut self, part: usize) {
+        let Some(mut decoder) = self.text.take_if(|decoder| decoder.part == part) else { return };
+        let (mut decoded, mut text) = (Vec::new(), String::new());
+        decoder.transfer.finish(&mut decoded);
+        decoder.charset.push(&decoded, &mut text);
+        decoder.charset.finish(&mut text);
+        self.push_text(&text);
+        self.end_text();
+    }
+}
