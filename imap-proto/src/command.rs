@@ -1,5 +1,6 @@
 //! The commands: a table of what each may do when, and one file for each with its type, parser and encoder.
 
+mod append;
 mod authenticate;
 mod copy;
 mod create;
@@ -24,6 +25,7 @@ mod unsubscribe;
 use mailwright_line_proto::{Authenticate, Login};
 use mailwright_mail_model::UidSet;
 
+pub use append::Append;
 pub(crate) use authenticate::decode_response;
 pub use copy::{Copy, CopyUid};
 pub use create::Create;
@@ -82,6 +84,8 @@ pub enum Command {
     Lsub(Lsub),
     Namespace,
     Status(Status),
+    /// Ends with the mark of the message's literal; the message follows.
+    Append(Append),
     Idle,
     Check,
     Close,
@@ -132,6 +136,7 @@ pub(crate) enum When {
 }
 
 /// A row of the table.
+#[derive(Debug)]
 pub(crate) struct Spec {
     /// The name, with `UID` before it if that is part of it.
     pub(crate) name: &'static str,
@@ -152,7 +157,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 33] = {
+static TABLE: [Spec; 34] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -177,6 +182,7 @@ static TABLE: [Spec; 33] = {
         row("LSUB",         Authenticated,    !SEQS,     READS,  |input, _| Lsub::parse(input).map(Command::Lsub)),
         row("NAMESPACE",    Authenticated,    !SEQS,     READS,  |_, _| Ok(Command::Namespace)),
         row("STATUS",       Authenticated,    !SEQS,     READS,  |input, _| Status::parse(input).map(Command::Status)),
+        row("APPEND",       Authenticated,    !SEQS,     !READS, |input, _| Append::parse(input).map(Command::Append)),
         row("IDLE",         Authenticated,    !SEQS,     !READS, |_, _| Ok(Command::Idle)),
         row("CHECK",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Check)),
         row("CLOSE",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Close)),
@@ -253,6 +259,7 @@ impl Command {
             Self::Lsub(lsub) => lsub.encode(wire),
             Self::Namespace => wire.put(b"NAMESPACE"),
             Self::Status(status) => status.encode(wire),
+            Self::Append(append) => append.encode(wire),
             Self::Idle => wire.put(b"IDLE"),
             Self::Check => wire.put(b"CHECK"),
             Self::Close => wire.put(b"CLOSE"),

@@ -3,9 +3,13 @@
 pub mod command;
 pub mod grammar;
 pub mod response;
+pub mod server;
 
+mod capability;
+mod config;
 mod refusal;
 mod sequence;
+mod view;
 
 pub use refusal::{Answered, Refusal};
 pub use sequence::{MAX_RANGES, MessageSet, SequenceSet};

@@ -63,6 +63,19 @@ impl Status {
         Self { mailbox, items: unique }
     }
 
+    /// The status without what was not asked for.
+    pub(crate) fn only_asked_for(&self, mut status: MailboxStatus) -> MailboxStatus {
+        let asked = |item| self.items.contains(&item);
+        status.name = self.mailbox.clone().into();
+        status.messages.take_if(|_| !asked(StatusItem::Messages));
+        status.recent.take_if(|_| !asked(StatusItem::Recent));
+        status.uid_next.take_if(|_| !asked(StatusItem::UidNext));
+        status.uid_validity.take_if(|_| !asked(StatusItem::UidValidity));
+        status.unseen.take_if(|_| !asked(StatusItem::Unseen));
+        (status.deleted, status.size, status.highest_mod_seq) = (None, None, None);
+        status
+    }
+
     pub(super) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
         input.space()?;
         let mailbox = input.mailbox()?;

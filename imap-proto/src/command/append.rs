@@ -1,0 +1,76 @@
+//! APPEND (RFC 3501 §6.3.11).
+
+use mailwright_line_proto::frame::LiteralMark;
+use mailwright_mail_model::{DateTime, FlagSet, MailboxName};
+
+use super::store::flag_list;
+use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
+
+/// Puts a message into a mailbox. The message itself follows, streamed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Append {
+    /// The mailbox to put it into.
+    pub mailbox: MailboxName,
+    /// The flags it shall have.
+    pub flags: FlagSet,
+    /// The internal date it shall have; now if `None`.
+    pub internal_date: Option<DateTime>,
+    /// Its length in octets.
+    pub size: u64,
+}
+
+impl Append {
+    /// A message of `size` octets for this mailbox, without flags, dated now.
+    pub fn new(mailbox: MailboxName, size: u64) -> Self {
+        Self { mailbox, flags: FlagSet::new(), internal_date: None, size }
+    }
+
+    /// Takes the arguments to the mark of the message's literal, which must be all there is.
+    pub(crate) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+        let (mailbox, flags, internal_date) = Self::parse_head(input)?;
+        let mark =
+            LiteralMark::find(input.rest()).ok().flatten().filter(|mark| mark.start == 0 && !mark.binary);
+        let mark = mark.ok_or_else(|| input.expected("the message as a literal"))?;
+        input.take("the mark", nom::combinator::rest)?;
+        Ok(Self { mailbox, flags, internal_date, size: mark.length })
+    }
+
+    #[expect(clippy::type_complexity, reason = "three arguments in their order")]
+    fn parse_head(input: &mut Input<'_>) -> Result<(MailboxName, FlagSet, Option<DateTime>), GrammarError> {
+        input.space()?;
+        let mailbox = input.mailbox()?;
+        input.space()?;
+        let mut flags = FlagSet::new();
+        if input.peek() == Some(b'(') {
+            flags = flag_list(input)?;
+            input.space()?;
+        }
+        let mut internal_date = None;
+        if input.peek() == Some(b'"') {
+            let here = input.clone();
+            let text = input.quoted()?;
+            let date = str::from_utf8(&text).ok().and_then(|text| DateTime::from_imap(text).ok());
+            internal_date =
+                Some(date.ok_or_else(|| here.expected("a date such as \"17-Jul-1996 02:44:25 -0700\""))?);
+            input.space()?;
+        }
+        Ok((mailbox, flags, internal_date))
+    }
+
+    pub(super) fn encode(&self, wire: &mut CommandWriter) {
+        wire.put(b"APPEND ");
+        wire.put_mailbox(&self.mailbox);
+        wire.put(b" ");
+        if !self.flags.is_empty() {
+            wire.put_flags(&self.flags);
+            wire.put(b" ");
+        }
+        if let Some(date) = self.internal_date {
+            wire.put(b"\"");
+            wire.put(date.to_imap().as_bytes());
+            wire.put(b"\" ");
+        }
+        wire.put_mark(self.size);
+    }
+}

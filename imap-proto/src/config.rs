@@ -1,0 +1,80 @@
+//! What a server is and may do.
+
+use mailwright_line_proto::{Limits, Timeouts};
+
+use crate::grammar::LiteralMode;
+
+/// The configuration of a server, shared by all its connections.
+///
+/// ```
+/// use mailwright_imap_proto::server::Config;
+///
+/// let mut config = Config::default();
+/// config.greeting = "mail.example.org ready".into();
+/// config.auth_mechanisms = vec!["PLAIN".into(), "SCRAM-SHA-256".into()];
+/// config.starttls = true;
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The text of the greeting.
+    pub greeting: String,
+    /// What the application behind the server can do. Capabilities follow from it.
+    pub abilities: Abilities,
+    /// The SASL mechanisms, by name in upper case, the best first.
+    pub auth_mechanisms: Vec<String>,
+    /// Whether STARTTLS is offered: there is a TLS layer beneath that waits to be started.
+    pub starttls: bool,
+    /// Whether passwords may be sent without TLS. For tests, and for sockets that never leave the machine.
+    pub allow_plaintext_auth: bool,
+    /// Which literals a client may send without waiting (RFC 7888).
+    pub literals: LiteralMode,
+    /// The largest message that APPEND takes, in octets.
+    pub max_message_size: u64,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+}
+
+impl Default for Config {
+    /// A server of everything, without TLS and mechanisms.
+    fn default() -> Self {
+        Self {
+            greeting: "ready".into(),
+            abilities: Abilities::default(),
+            auth_mechanisms: Vec::new(),
+            starttls: false,
+            allow_plaintext_auth: false,
+            literals: LiteralMode::Plus,
+            max_message_size: 50 << 20,
+            limits: Limits::imap(),
+            timeouts: Timeouts::imap(),
+        }
+    }
+}
+
+/// What the application behind a server can do. What it cannot is neither announced nor asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Abilities {
+    /// Messages can be added, changed and removed: APPEND, STORE, EXPUNGE, COPY, MOVE. If not, every mailbox is
+    /// opened for reading only.
+    pub write: bool,
+    /// Mailboxes can be made, removed, renamed and subscribed to.
+    pub folders: bool,
+}
+
+impl Default for Abilities {
+    /// Everything.
+    fn default() -> Self {
+        Self { write: true, folders: true }
+    }
+}
+
+impl Abilities {
+    /// Reading only.
+    pub fn read_only() -> Self {
+        Self { write: false, folders: false }
+    }
+}

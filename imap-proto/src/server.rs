@@ -1,0 +1,400 @@
+//! The server machine: states and transitions.
+//!
+//! What holds here:
+//!
+//! * A command starts when everything before it is answered, or when both it and all that runs only read. So the
+//!   outcome is always that of one command after the other (RFC 3501 §5.5).
+//! * An untagged response is never torn: while the octets of a section are being sent, all else is held back.
+//! * Numbers of messages change only where [`View`] announces it, and never while a FETCH, STORE or SEARCH
+//!   by number runs (RFC 9051 §7.5.1).
+//! * A literal over a limit is never asked for; one that comes unasked is skipped to its end or ends the connection.
+
+mod answer;
+mod append;
+mod ask;
+mod event;
+mod fetch;
+mod intake;
+mod login;
+mod run;
+mod slots;
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use mailwright_line_proto::{
+    Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Transmit, Wait,
+    frame::LiteralMark,
+};
+
+pub use answer::Serve;
+pub use ask::{AppendUid, Close, Commit, ListEntry, Mailboxes, Message, Open, Opened, Refresh};
+pub use event::Event;
+pub use fetch::FetchData;
+
+pub use crate::{
+    config::{Abilities, Config},
+    view::Change,
+};
+
+use crate::{
+    capability::capabilities,
+    command::{Command, List, Spec},
+    response::{Capabilities, ResponseCode, Status},
+    view::View,
+};
+use append::Incoming;
+use fetch::Stream;
+use intake::{Intake, Taken};
+use slots::Slots;
+
+/// One connection of a client to a server. See [`Machine`] for how it is driven.
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<Config>,
+    peer: Peer,
+    tls: Option<TlsInfo>,
+    state: State,
+    phase: Phase,
+    slots: Slots,
+    intake: Intake,
+    /// A command that has come and waits for its turn.
+    ready: Option<Ready>,
+    transmit: Transmit,
+    /// What waits behind a section that is being sent.
+    held: Transmit,
+    stream: Option<Stream>,
+    shutdown: Option<Shutdown>,
+    ended: bool,
+    errors: u32,
+    failed_logins: u32,
+    /// When the connection began.
+    started: Option<Instant>,
+    /// Since when the client has had the turn.
+    since: Option<Instant>,
+}
+
+/// How far the client has come.
+#[derive(Debug)]
+enum State {
+    NotAuthenticated,
+    Authenticated,
+    Selected { view: Box<View>, read_only: bool },
+}
+
+/// What the next octets are.
+#[derive(Debug)]
+enum Phase {
+    /// Nobody was greeted.
+    Start,
+    /// Commands.
+    Commands,
+    /// The response to a challenge of this mechanism.
+    Challenged { tag: Box<str>, mechanism: String },
+    /// A message.
+    Body(Incoming),
+    /// What ends IDLE.
+    Idle { tag: Box<str> },
+    /// The handshake of TLS: to be started, or under way.
+    Tls { started: bool },
+    /// Of no interest. The closing event is still to be told.
+    Closing(Closed),
+    /// Of no interest.
+    Closed,
+}
+
+/// What waits for its turn.
+#[derive(Debug)]
+enum Ready {
+    /// A command as it came.
+    Command(Bytes),
+    /// One that was understood already.
+    Parsed { tag: Box<str>, spec: &'static Spec, command: Box<Command> },
+    /// An APPEND whose message is next.
+    Message { head: Bytes, mark: LiteralMark },
+    /// The refusal of a command that was not understood.
+    Bad { tag: Option<Box<str>>, status: Box<Status> },
+}
+
+impl Server {
+    /// A connection from this peer.
+    pub fn new(config: Arc<Config>, peer: Peer) -> Self {
+        Self {
+            config,
+            peer,
+            tls: None,
+            state: State::NotAuthenticated,
+            phase: Phase::Start,
+            slots: Slots::default(),
+            intake: Intake::default(),
+            ready: None,
+            transmit: Transmit::default(),
+            held: Transmit::default(),
+            stream: None,
+            shutdown: None,
+            ended: false,
+            errors: 0,
+            failed_logins: 0,
+            started: None,
+            since: None,
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The TLS layer, if it is up.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_ref()
+    }
+
+    /// What is announced to the client now.
+    pub fn capabilities(&self) -> Capabilities {
+        capabilities(&self.config, self.tls.as_ref(), self.is_logged_in())
+    }
+
+    /// Reports what happened in the open mailbox; without one it is ignored. The client is told when the protocol
+    /// allows it: at once during IDLE, else at the end of a command.
+    ///
+    /// Report changes of the session's own making too, or leave that out: an expunge or move says in its answer what
+    /// is gone, and what was reported before is not announced twice.
+    pub fn notify(&mut self, change: Change) {
+        let State::Selected { view, .. } = &mut self.state else { return };
+        view.note(change);
+        if matches!(self.phase, Phase::Idle { .. }) {
+            view.announce(true, &mut self.transmit);
+        }
+    }
+
+    /// Ends the connection with BYE as soon as nothing is under way; a message that has begun is still taken.
+    pub fn shutdown(&mut self, why: Shutdown) {
+        self.shutdown.get_or_insert(why);
+    }
+
+    fn is_logged_in(&self) -> bool {
+        !matches!(self.state, State::NotAuthenticated)
+    }
+
+    /// One transition; `None` if there is another to make at once.
+    fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
+        match &mut self.phase {
+            Phase::Start => return self.greet(now),
+            Phase::Tls { started: false } => {
+                self.phase = Phase::Tls { started: true };
+                return Some(Output::Start(Layer::Tls));
+            }
+            Phase::Closing(why) => {
+                let why = why.clone();
+                self.phase = Phase::Closed;
+                return Some(Output::Event(Event::Closed(why)));
+            }
+            Phase::Closed => return Some(Output::Close),
+            _ => {}
+        }
+        let answer = self.slots.deadline(now, self.config.timeouts.answer);
+        if let Some(id) = self.slots.expired(now) {
+            self.expire(id);
+            return None;
+        }
+        // Nothing is read while a section is being sent, or the client does not take what was sent.
+        if self.stream.is_some() || self.transmit.len() >= self.config.limits.transmit {
+            return wait(false, answer);
+        }
+        if let Some(ready) = self.ready.take() {
+            let output = self.start(ready, rx.is_empty());
+            return if output.is_none() && self.ready.is_some() { wait(false, answer) } else { output };
+        }
+        let at_rest =
+            self.slots.is_empty() && !matches!(self.phase, Phase::Body(_) | Phase::Challenged { .. });
+        if let (Some(why), true) = (self.shutdown, at_rest) {
+            return self.stop(why);
+        }
+        if !self.slots.all_read() {
+            // Its outcome decides what comes next: a message, a command, and what is allowed.
+            return wait(false, answer);
+        }
+        let limits = &self.config.limits;
+        let taken = match &mut self.phase {
+            Phase::Body(_) => return self.take_body(now, rx),
+            Phase::Challenged { .. } => self.intake.line(rx, limits.sasl_line, limits.skip),
+            Phase::Idle { .. } => self.intake.line(rx, limits.line_before_login, limits.skip),
+            Phase::Tls { .. } => Taken::Partial,
+            _ => {
+                let logged_in = !matches!(self.state, State::NotAuthenticated);
+                self.intake.next(rx, limits, self.config.literals, logged_in)
+            }
+        };
+        match taken {
+            Taken::Partial => return self.wait_for_client(now, answer),
+            Taken::Endless { limit } => {
+                return self.misbehaved(PeerMisbehaved::Endless { limit }, "line or literal too long");
+            }
+            Taken::Consent => self.transmit.put(b"+ OK\r\n"),
+            Taken::TooBig { start } => {
+                let tag = tag_of(&start);
+                let status = Status::no("literal too large").with(ResponseCode::TooBig);
+                self.ready = Some(Ready::Bad { tag, status: status.into() });
+            }
+            Taken::Message { head, mark } => self.ready = Some(Ready::Message { head, mark }),
+            Taken::Command(line) => {
+                self.since = None;
+                match &self.phase {
+                    Phase::Challenged { .. } => return self.sasl_response(&line),
+                    Phase::Idle { .. } => return Some(self.end_idle(&line)),
+                    _ => self.ready = Some(Ready::Command(line)),
+                }
+            }
+        }
+        self.since = None;
+        None
+    }
+
+    fn greet(&mut self, now: Instant) -> Option<Output<Event>> {
+        self.started = Some(now);
+        self.phase = Phase::Commands;
+        if let Some(why) = self.shutdown {
+            return self.stop(why);
+        }
+        let code = ResponseCode::Capability(self.capabilities());
+        Status::ok(self.config.greeting.clone()).with(code).encode(None, &mut self.transmit);
+        None
+    }
+
+    /// It is the client's turn, or it has gone.
+    fn wait_for_client(&mut self, now: Instant, answer: Option<Instant>) -> Option<Output<Event>> {
+        if self.ended {
+            return if self.slots.is_empty() { self.close(Closed::Eof) } else { wait(false, answer) };
+        }
+        if !self.slots.is_empty() {
+            self.since = None;
+            return wait(true, answer);
+        }
+        let timeouts = &self.config.timeouts;
+        let since = *self.since.get_or_insert(now);
+        let (until, deadline) = match (&self.phase, &self.state) {
+            (Phase::Tls { .. }, _) => (since + timeouts.tls, Deadline::Tls),
+            (_, State::NotAuthenticated) => (self.started.unwrap_or(since) + timeouts.login, Deadline::Login),
+            _ => (since + timeouts.command, Deadline::Command),
+        };
+        if until <= now { self.time_out(deadline) } else { wait(true, Some(until)) }
+    }
+
+    /// RFC 3501 §5.4: the autologout timer.
+    fn time_out(&mut self, deadline: Deadline) -> Option<Output<Event>> {
+        if deadline != Deadline::Tls {
+            Status::bye("timed out; logging out").encode(None, &mut self.transmit);
+        }
+        self.close(Closed::TimedOut(deadline))
+    }
+
+    fn stop(&mut self, why: Shutdown) -> Option<Output<Event>> {
+        let status = match why {
+            Shutdown::TooBusy => Status::bye("too many connections").with(ResponseCode::Unavailable),
+            Shutdown::Stopping => Status::bye("shutting down").with(ResponseCode::Unavailable),
+            _ => Status::bye("closing this connection"),
+        };
+        status.encode(None, &mut self.transmit);
+        self.close(Closed::Shutdown(why))
+    }
+
+    fn misbehaved(&mut self, how: PeerMisbehaved, text: &'static str) -> Option<Output<Event>> {
+        Status::bye(text).encode(None, &mut self.transmit);
+        self.close(Closed::Misbehaved(how))
+    }
+
+    /// Nothing more is read or answered; what is written still goes out.
+    fn close(&mut self, why: Closed) -> Option<Output<Event>> {
+        self.slots.clear();
+        self.ready = None;
+        self.stream = None;
+        self.held.clear();
+        self.state = State::NotAuthenticated;
+        self.phase = Phase::Closing(why);
+        None
+    }
+
+    /// A bad command, `BAD` for it, and the end of patience if there were too many.
+    fn bad(&mut self, tag: Option<&str>, status: &Status) -> Option<Output<Event>> {
+        status.encode(tag, &mut self.transmit);
+        self.errors += 1;
+        let limit = self.config.limits.errors;
+        if self.errors >= limit {
+            return self.misbehaved(PeerMisbehaved::TooManyErrors { limit }, "too many bad commands");
+        }
+        None
+    }
+
+    fn end_idle(&mut self, line: &[u8]) -> Output<Event> {
+        if let Phase::Idle { tag } = std::mem::replace(&mut self.phase, Phase::Commands) {
+            if line.eq_ignore_ascii_case(b"DONE") {
+                self.finish(&tag, &Status::ok("IDLE completed"), true);
+            } else if self.bad(Some(&tag), &Status::bad("expected DONE")).is_none() {
+                // RFC 2177 §3: nothing but DONE; the line is not run as a command.
+            }
+        }
+        Output::Event(Event::IdleEnd)
+    }
+
+    /// Announces what is new and ends a command.
+    fn finish(&mut self, tag: &str, status: &Status, may_expunge: bool) {
+        let may_expunge = may_expunge && self.slots.may_expunge();
+        let out = if self.stream.is_some() { &mut self.held } else { &mut self.transmit };
+        if let State::Selected { view, .. } = &mut self.state {
+            view.announce(may_expunge, out);
+        }
+        status.encode(Some(tag), out);
+        self.since = None;
+    }
+
+    /// Where a response goes that is not part of the section being sent.
+    fn out(&mut self) -> &mut Transmit {
+        if self.stream.is_some() { &mut self.held } else { &mut self.transmit }
+    }
+}
+
+impl Machine for Server {
+    type Event = Event;
+
+    fn poll(&mut self, now: Instant, rx: &mut BytesMut) -> Output<Event> {
+        loop {
+            if let Some(output) = self.step(now, rx) {
+                return output;
+            }
+        }
+    }
+
+    fn transmit(&mut self) -> &mut Transmit {
+        &mut self.transmit
+    }
+
+    fn handle_eof(&mut self) {
+        self.ended = true;
+    }
+
+    fn handle_tls(&mut self, tls: TlsInfo) {
+        self.tls = Some(tls);
+        if matches!(self.phase, Phase::Tls { .. }) {
+            // RFC 3501 §6.2.1: what was said before is forgotten. There was no login, so that is nothing but input.
+            self.intake = Intake::default();
+            self.phase = Phase::Commands;
+            self.since = None;
+        }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the form in which every transition ends")]
+fn wait(read: bool, until: Option<Instant>) -> Option<Output<Event>> {
+    Some(Output::Wait(Wait { read, until }))
+}
+
+/// The tag at the start of a command, if one is there.
+fn tag_of(command: &[u8]) -> Option<Box<str>> {
+    crate::grammar::Input::new(command).tag().ok().map(Into::into)
+}

@@ -1,0 +1,217 @@
+//! What a server asks its application, where the command on the wire says it otherwise.
+
+use mailwright_line_proto::Request;
+use mailwright_mail_model::{DateTime, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+
+use crate::{
+    refusal::Answered,
+    response::{ListAttribute, Listed},
+};
+
+/// Opens a mailbox (SELECT, EXAMINE). One that was open before is closed by this, without an expunge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Open {
+    /// Which.
+    pub mailbox: MailboxName,
+    /// Nothing may change, not even by reading.
+    pub read_only: bool,
+}
+
+impl Open {
+    pub(super) fn new(mailbox: MailboxName, read_only: bool) -> Self {
+        Self { mailbox, read_only }
+    }
+}
+
+impl Request for Open {
+    type Answer = Answered<Opened>;
+}
+
+/// A mailbox as it is opened. Report what changes in it later with [`Server::notify`](super::Server::notify).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opened {
+    /// All messages, by UID: what the session's sequence numbers are made of.
+    pub uids: UidSet,
+    /// Those that this session is the first to see (`\Recent`, RFC 3501 §2.3.2).
+    pub recent: UidSet,
+    /// The validity of the UIDs.
+    pub uid_validity: UidValidity,
+    /// The UID the next message will have; `None` if there are none left.
+    pub uid_next: Option<Uid>,
+    /// The flags in use.
+    pub flags: FlagSet,
+    /// The flags that can be changed for good.
+    pub permanent_flags: FlagSet,
+    /// Whether new keywords can be made (`\*`).
+    pub new_keywords: bool,
+    /// The first message without `\Seen`.
+    pub first_unseen: Option<Uid>,
+    /// Whether the mailbox is open for reading only, though that was not asked for.
+    pub read_only: bool,
+    /// The highest mod-sequence, if the store keeps them.
+    pub highest_mod_seq: Option<ModSeq>,
+}
+
+impl Opened {
+    /// A mailbox with these messages. All system flags are in use and can be changed, and new keywords made; set
+    /// the fields otherwise where that is not so.
+    pub fn new(uids: UidSet, uid_validity: UidValidity) -> Self {
+        let flags = FlagSet::from_system_bits(0b1_1111).unwrap_or_default();
+        Self {
+            uid_next: uids.last().map_or(Some(Uid::MIN), Uid::next),
+            uids,
+            recent: UidSet::new(),
+            uid_validity,
+            permanent_flags: flags.clone(),
+            flags,
+            new_keywords: true,
+            first_unseen: None,
+            read_only: false,
+            highest_mod_seq: None,
+        }
+    }
+}
+
+/// Which mailboxes does the user have? Asked for LIST and LSUB.
+///
+/// Answer with all of them, and with the subscribed names of those that are no more; the machine picks what
+/// matches the client's pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mailboxes;
+
+impl Request for Mailboxes {
+    type Answer = Answered<Vec<ListEntry>>;
+}
+
+/// A name in the answer to [`Mailboxes`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListEntry {
+    /// The name.
+    pub mailbox: MailboxName,
+    /// Whether there is such a mailbox, or at least such a level. If not, it is only a name subscribed to.
+    pub exists: bool,
+    /// Whether it can be selected. One that cannot is a level above others.
+    pub selectable: bool,
+    /// Whether there are mailboxes below it; `None` if that is not known (RFC 3348).
+    pub has_children: Option<bool>,
+    /// Whether mailboxes can be made below it.
+    pub can_have_children: bool,
+    /// Whether messages have come since it was last selected; `None` if that is not known.
+    pub marked: Option<bool>,
+    /// Whether the user is subscribed to it.
+    pub subscribed: bool,
+    /// What it is used for (RFC 6154).
+    pub special_use: Vec<SpecialUse>,
+}
+
+impl ListEntry {
+    /// A mailbox that can be selected, with nothing special about it.
+    pub fn new(mailbox: MailboxName) -> Self {
+        Self {
+            mailbox,
+            exists: true,
+            selectable: true,
+            has_children: None,
+            can_have_children: true,
+            marked: None,
+            subscribed: false,
+            special_use: Vec::new(),
+        }
+    }
+
+    pub(super) fn listed(&self) -> Listed {
+        let mut attributes = Vec::new();
+        if !self.selectable || !self.exists {
+            attributes.push(ListAttribute::NoSelect);
+        }
+        match self.marked {
+            Some(true) => attributes.push(ListAttribute::Marked),
+            Some(false) => attributes.push(ListAttribute::Unmarked),
+            None => {}
+        }
+        // RFC 3501 §7.2.2: \Noinferiors says that there are no children too.
+        match (self.can_have_children, self.has_children) {
+            (false, _) => attributes.push(ListAttribute::NoInferiors),
+            (true, Some(true)) => attributes.push(ListAttribute::HasChildren),
+            (true, Some(false)) => attributes.push(ListAttribute::HasNoChildren),
+            (true, None) => {}
+        }
+        attributes.extend(self.special_use.iter().copied().map(ListAttribute::Special));
+        Listed::new(self.mailbox.clone(), attributes)
+    }
+}
+
+/// A message is to be put into a mailbox (APPEND).
+///
+/// Once that is agreed to, [`Event::Body`](super::Event::Body) brings it in pieces and
+/// [`Event::BodyEnd`](super::Event::BodyEnd) asks to commit it. After
+/// [`Event::BodyAborted`](super::Event::BodyAborted), or if the connection closes, nothing must be left of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// The mailbox.
+    pub mailbox: MailboxName,
+    /// The flags it shall have.
+    pub flags: FlagSet,
+    /// The internal date it shall have; now if `None`.
+    pub internal_date: Option<DateTime>,
+    /// Its length in octets.
+    pub size: u64,
+}
+
+impl Request for Message {
+    type Answer = Answered<()>;
+}
+
+/// The message has come whole: put it where it belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Commit;
+
+impl Request for Commit {
+    /// The UID the message has; `None` if the store does not tell.
+    type Answer = Answered<Option<AppendUid>>;
+}
+
+/// The UID of a message that was appended (RFC 4315 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AppendUid {
+    /// The validity of the UIDs of the mailbox.
+    pub uid_validity: UidValidity,
+    /// The UID.
+    pub uid: Uid,
+}
+
+impl AppendUid {
+    /// The message has this UID.
+    pub fn new(uid_validity: UidValidity, uid: Uid) -> Self {
+        Self { uid_validity, uid }
+    }
+}
+
+/// The client wants to know what is new (NOOP, CHECK): report it with [`Server::notify`](super::Server::notify), then
+/// answer. Only asked while a mailbox is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refresh;
+
+impl Request for Refresh {
+    type Answer = ();
+}
+
+/// The open mailbox is left (CLOSE, UNSELECT).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Close {
+    /// Whether the messages with `\Deleted` are to be removed.
+    pub expunge: bool,
+}
+
+impl Request for Close {
+    type Answer = Answered<()>;
+}

@@ -1,0 +1,110 @@
+//! What a server tells its application.
+
+use bytes::Bytes;
+use mailwright_line_proto::{Ask, AuthRefusal, AuthStep, Authenticate, Closed, Login};
+use mailwright_mail_model::UidSet;
+
+use super::{Close, Commit, Mailboxes, Message, Open, Refresh, Server};
+use crate::{
+    Refusal,
+    command::{
+        Copy, Create, Delete, Expunge, Fetch, Id, Move, Namespace, Rename, Status, Store, Subscribe,
+        Unsubscribe,
+    },
+    response::{Namespaces, ServerId},
+};
+
+/// What a server tells its application. Every [`Ask`] is to be answered with [`Server::answer`].
+#[derive(Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// LOGIN: is this the right password?
+    Login(Ask<Login>),
+    /// AUTHENTICATE: the next step of a SASL exchange.
+    Authenticate(Ask<Authenticate>),
+    /// ID: who is the server? The request says who the client is.
+    Id(Ask<Id>),
+    /// NAMESPACE.
+    Namespace(Ask<Namespace>),
+    /// LIST and LSUB.
+    Mailboxes(Ask<Mailboxes>),
+    /// CREATE.
+    Create(Ask<Create>),
+    /// DELETE.
+    Delete(Ask<Delete>),
+    /// RENAME.
+    Rename(Ask<Rename>),
+    /// SUBSCRIBE.
+    Subscribe(Ask<Subscribe>),
+    /// UNSUBSCRIBE.
+    Unsubscribe(Ask<Unsubscribe>),
+    /// STATUS.
+    Status(Ask<Status>),
+    /// SELECT and EXAMINE.
+    Open(Ask<Open>),
+    /// CLOSE and UNSELECT.
+    Close(Ask<Close>),
+    /// NOOP and CHECK with an open mailbox.
+    Refresh(Ask<Refresh>),
+    /// APPEND: may a message come?
+    Message(Ask<Message>),
+    /// The next octets of the message that may come.
+    Body(Bytes),
+    /// The message has come whole.
+    BodyEnd(Ask<Commit>),
+    /// The message is not to be kept: what followed it was wrong, or it came too late.
+    BodyAborted,
+    /// FETCH: send the items with [`Server::fetch`], then answer.
+    Fetch(Ask<Fetch<UidSet>>),
+    /// STORE: send the new flags with [`Server::fetch_flags`], then answer.
+    Store(Ask<Store<UidSet>>),
+    /// EXPUNGE and UID EXPUNGE.
+    Expunge(Ask<Expunge<UidSet>>),
+    /// COPY.
+    Copy(Ask<Copy<UidSet>>),
+    /// MOVE.
+    Move(Ask<Move<UidSet>>),
+    /// IDLE: from now on what is reported with [`Server::notify`] goes out at once.
+    IdleBegin,
+    /// IDLE is over.
+    IdleEnd,
+    /// The connection closes. The last event.
+    Closed(Closed),
+}
+
+impl Server {
+    /// Refuses whatever is asked, as something this server does not do: the last arm of a `match` on events.
+    ///
+    /// Of the questions that are not about doing something, ID and NAMESPACE are answered with nothing, and NOOP
+    /// with nothing new.
+    pub fn decline(&mut self, event: Event) {
+        let no = Refusal::cannot;
+        // A request that is gone needs no refusal.
+        let _ = match event {
+            Event::Login(ask) => self.answer(ask, Err(AuthRefusal::Unavailable)),
+            Event::Authenticate(ask) => self.answer(ask, AuthStep::Refuse(AuthRefusal::Mechanism)),
+            Event::Id(ask) => self.answer(ask, Ok(ServerId::default())),
+            Event::Namespace(ask) => self.answer(ask, Ok(Namespaces::personal('/'))),
+            Event::Refresh(ask) => self.answer(ask, ()),
+            Event::Mailboxes(ask) => self.answer(ask, Err(no())),
+            Event::Create(ask) => self.answer(ask, Err(no())),
+            Event::Delete(ask) => self.answer(ask, Err(no())),
+            Event::Rename(ask) => self.answer(ask, Err(no())),
+            Event::Subscribe(ask) => self.answer(ask, Err(no())),
+            Event::Unsubscribe(ask) => self.answer(ask, Err(no())),
+            Event::Status(ask) => self.answer(ask, Err(no())),
+            Event::Open(ask) => self.answer(ask, Err(no())),
+            Event::Close(ask) => self.answer(ask, Err(no())),
+            Event::Message(ask) => self.answer(ask, Err(no())),
+            Event::BodyEnd(ask) => self.answer(ask, Err(no())),
+            Event::Fetch(ask) => self.answer(ask, Err(no())),
+            Event::Store(ask) => self.answer(ask, Err(no())),
+            Event::Expunge(ask) => self.answer(ask, Err(no())),
+            Event::Copy(ask) => self.answer(ask, Err(no())),
+            Event::Move(ask) => self.answer(ask, Err(no())),
+            Event::Body(_) | Event::BodyAborted | Event::IdleBegin | Event::IdleEnd | Event::Closed(_) => {
+                Ok(())
+            }
+        };
+    }
+}

@@ -1,0 +1,236 @@
+//! Sending messages: straight into what waits for the socket, as much as the client takes.
+
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
+use mailwright_line_proto::{Ask, Closed, Misuse, Transmit};
+use mailwright_mail_model::{DateTime, FlagSet, Uid, UidSet};
+
+use super::{Server, State};
+use crate::{
+    command::{BodySection, Fetch, Store},
+    response::{BodyStructure, Envelope, FetchWriter, FetchedSection},
+};
+
+/// One thing about a message, in the answer to FETCH.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum FetchData<'a> {
+    /// `FLAGS`. `\Recent` is added where it belongs.
+    Flags(&'a FlagSet),
+    /// `INTERNALDATE`.
+    InternalDate(DateTime),
+    /// `RFC822.SIZE`.
+    Size(u64),
+    /// `ENVELOPE`.
+    Envelope(&'a Envelope),
+    /// `BODY`: the structure without extension data.
+    Body(&'a BodyStructure),
+    /// `BODYSTRUCTURE`: with extension data.
+    BodyStructure(&'a BodyStructure),
+    /// The octets of a section as asked for, cut to its partial; `None` if the message has no such section.
+    Section(&'a BodySection, Option<&'a Bytes>),
+    /// As `Section`, but so many octets come with [`Server::send_body`]. Nothing can stand behind it.
+    Stream(&'a BodySection, u64),
+}
+
+/// A section that is being sent.
+#[derive(Debug)]
+pub(super) struct Stream {
+    id: u32,
+    /// Whether the message is recent in this session.
+    recent: bool,
+    announced: u64,
+    remaining: u64,
+}
+
+impl Server {
+    /// Sends what was asked for of one message. The UID is added by itself where it was asked for.
+    ///
+    /// Send the messages in the order of their UIDs. Keep to [`transmit_room`](Self::transmit_room): when there is
+    /// none, let the driver write first. If the last of `data` is a [`FetchData::Stream`], the response stays open:
+    /// go on with [`send_body`](Self::send_body), and then [`fetch_more`](Self::fetch_more) or
+    /// [`end_body`](Self::end_body).
+    ///
+    /// The result says whether anything was sent: not if the client does not know of the message (any more). Then
+    /// there is no body to send either.
+    ///
+    /// # Errors
+    /// [`Misuse::BodyOpen`] while another response is open, [`Misuse::Argument`] if the request is gone or a stream is
+    /// not the last of the items.
+    pub fn fetch(
+        &mut self,
+        ask: &Ask<Fetch<UidSet>>,
+        uid: Uid,
+        data: &[FetchData<'_>],
+    ) -> Result<bool, Misuse> {
+        self.respond(ask.id(), uid, data)
+    }
+
+    /// Goes on with the open response behind a section that was sent whole: as [`fetch`](Self::fetch).
+    ///
+    /// # Errors
+    /// [`Misuse::NoBody`] if no response is open, [`Misuse::BodyOpen`] if octets of its section are missing.
+    pub fn fetch_more(&mut self, data: &[FetchData<'_>]) -> Result<(), Misuse> {
+        check_order(data)?;
+        let stream = self.stream.as_ref().ok_or(Misuse::NoBody)?;
+        if stream.remaining > 0 {
+            return Err(Misuse::BodyOpen);
+        }
+        let (id, recent) = (stream.id, stream.recent);
+        self.slots.touch(id);
+        self.stream = None;
+        let writer = FetchWriter::resume(&mut self.transmit);
+        match put(writer, recent, data) {
+            Put::Ended(writer) => writer.end(),
+            Put::Streams(announced) => {
+                self.stream = Some(Stream { id, recent, announced, remaining: announced })
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the flags that a message has after STORE; nothing if the client does not want to know.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub fn fetch_flags(
+        &mut self,
+        ask: &Ask<Store<UidSet>>,
+        uid: Uid,
+        flags: &FlagSet,
+    ) -> Result<bool, Misuse> {
+        if ask.silent {
+            self.slots.touch(ask.id());
+            return Ok(false);
+        }
+        self.respond(ask.id(), uid, &[FetchData::Flags(flags)])
+    }
+
+    /// Sends octets of the section that was announced with [`FetchData::Stream`].
+    ///
+    /// # Errors
+    /// [`Misuse::NoBody`] if none was, [`Misuse::BodyLength`] if these are too many: the connection then closes.
+    pub fn send_body(&mut self, chunk: Bytes) -> Result<(), Misuse> {
+        let stream = self.stream.as_mut().ok_or(Misuse::NoBody)?;
+        let length = chunk.len() as u64;
+        match stream.remaining.checked_sub(length) {
+            Some(remaining) => {
+                stream.remaining = remaining;
+                let id = stream.id;
+                self.slots.touch(id);
+                self.transmit.put_bytes(chunk);
+                Ok(())
+            }
+            None => Err(self.broken_stream()),
+        }
+    }
+
+    /// Ends the open response.
+    ///
+    /// # Errors
+    /// [`Misuse::NoBody`] if there is none, [`Misuse::BodyLength`] if octets of its section are missing: the
+    /// connection then closes.
+    pub fn end_body(&mut self) -> Result<(), Misuse> {
+        let stream = self.stream.as_ref().ok_or(Misuse::NoBody)?;
+        if stream.remaining > 0 {
+            return Err(self.broken_stream());
+        }
+        self.stream = None;
+        FetchWriter::resume(&mut self.transmit).end();
+        self.transmit.append(&mut self.held);
+        Ok(())
+    }
+
+    /// How many octets may be sent now before the driver should write.
+    pub fn transmit_room(&self) -> usize {
+        self.config.limits.transmit.saturating_sub(self.transmit.len())
+    }
+
+    fn respond(&mut self, id: u32, uid: Uid, data: &[FetchData<'_>]) -> Result<bool, Misuse> {
+        check_order(data)?;
+        if self.stream.is_some() {
+            return Err(Misuse::BodyOpen);
+        }
+        let slot = self.slots.find(id).ok_or(Misuse::Argument("the request is gone"))?;
+        let says_uid = slot.says_uid;
+        self.slots.touch(id);
+        let State::Selected { view, .. } = &mut self.state else { return Ok(false) };
+        let sequence = view.sequence(uid).and_then(|sequence| u32::try_from(sequence).ok());
+        let Some(sequence) = sequence.and_then(NonZeroU32::new) else { return Ok(false) };
+        if data.iter().any(|item| matches!(item, FetchData::Flags(_))) {
+            view.flags_sent(uid);
+        }
+        let recent = view.is_recent(uid);
+        let mut writer = FetchWriter::new(sequence, &mut self.transmit);
+        if says_uid {
+            writer.uid(uid);
+        }
+        match put(writer, recent, data) {
+            Put::Ended(writer) => writer.end(),
+            Put::Streams(announced) => {
+                self.stream = Some(Stream { id, recent, announced, remaining: announced })
+            }
+        }
+        Ok(true)
+    }
+
+    /// The client would take what follows for octets of the section: nothing can be sent any more.
+    pub(super) fn broken_stream(&mut self) -> Misuse {
+        let announced = self.stream.as_ref().map_or(0, |stream| stream.announced);
+        let misuse = Misuse::BodyLength { announced };
+        let _ = self.close(Closed::Misuse(misuse));
+        misuse
+    }
+
+    /// Whether the octets of a section are being sent for this request.
+    pub(super) fn is_streaming(&self, id: u32) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.id == id)
+    }
+}
+
+/// How a response goes on.
+enum Put<'a> {
+    /// All items are written.
+    Ended(FetchWriter<'a, Transmit>),
+    /// So many octets come next.
+    Streams(u64),
+}
+
+fn put<'a>(mut writer: FetchWriter<'a, Transmit>, recent: bool, data: &[FetchData<'_>]) -> Put<'a> {
+    for item in data {
+        match item {
+            FetchData::Flags(flags) => writer.flags(flags, recent),
+            FetchData::InternalDate(date) => writer.internal_date(*date),
+            FetchData::Size(size) => writer.size(*size),
+            FetchData::Envelope(envelope) => writer.envelope(envelope),
+            FetchData::Body(structure) => writer.body(structure),
+            FetchData::BodyStructure(structure) => writer.body_structure(structure),
+            FetchData::Section(section, octets) => {
+                writer.section(&fetched(section), octets.map(|octets| &octets[..]));
+            }
+            FetchData::Stream(section, length) => {
+                writer.begin_section(&fetched(section), *length);
+                return Put::Streams(*length);
+            }
+        }
+    }
+    Put::Ended(writer)
+}
+
+/// A stream leaves the response open, so it must be the last.
+fn check_order(data: &[FetchData<'_>]) -> Result<(), Misuse> {
+    let before = data.split_last().map_or(data, |(_, before)| before);
+    if before.iter().any(|item| matches!(item, FetchData::Stream(..))) {
+        return Err(Misuse::Argument("a stream must be the last item"));
+    }
+    Ok(())
+}
+
+fn fetched(section: &BodySection) -> FetchedSection {
+    FetchedSection {
+        name: section.name,
+        section: section.section.clone(),
+        origin: section.partial.map(|partial| partial.offset),
+    }
+}

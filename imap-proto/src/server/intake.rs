@@ -1,0 +1,178 @@
+//! Putting commands together: lines and literals, each octet looked at once.
+
+use bytes::{Bytes, BytesMut};
+use mailwright_line_proto::{
+    Limits,
+    frame::{Counted, Line, LineEnds, Lines, LiteralMark},
+};
+
+use crate::{
+    command::{Append, Spec},
+    grammar::{Input, LiteralMode},
+};
+
+/// How many literals may stand before the message of an APPEND: its mailbox name.
+const LITERALS_BEFORE_MESSAGE: usize = 1;
+
+/// The command that is being put together.
+#[derive(Debug)]
+pub(super) struct Intake {
+    lines: Lines,
+    /// Lines and literals so far, line ends between them.
+    command: BytesMut,
+    literals: usize,
+    literal_octets: u64,
+    /// The literal that is being taken.
+    literal: Option<Counted>,
+    /// Over a limit: what comes is thrown away to the end of the command.
+    refused: bool,
+}
+
+/// What [`Intake::next`] took.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// More input is needed.
+    Partial,
+    /// A whole command, without its last line end.
+    Command(Bytes),
+    /// The client waits for `+` before it sends a literal.
+    Consent,
+    /// A command to the end of the mark of its message; the message is next, after `+` if it synchronizes.
+    Message { head: Bytes, mark: LiteralMark },
+    /// A literal over a limit. The stream is behind the command.
+    TooBig { start: Bytes },
+    /// A line over the limit. Nobody knows what its end would have announced.
+    Endless { limit: u64 },
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            lines: Lines::new(LineEnds::Strict),
+            command: BytesMut::new(),
+            literals: 0,
+            literal_octets: 0,
+            literal: None,
+            refused: false,
+        }
+    }
+}
+
+impl Intake {
+    /// A line that is no command: a SASL response, or what ends IDLE.
+    pub(super) fn line(&mut self, rx: &mut BytesMut, limit: usize, skip: u64) -> Taken {
+        match self.lines.next(rx, limit, skip) {
+            Line::Whole(line) => Taken::Command(line.freeze()),
+            Line::Partial if !self.lines.is_skipping() => Taken::Partial,
+            _ => Taken::Endless { limit: limit as u64 },
+        }
+    }
+
+    /// Takes the next piece of a command from the front of `rx`.
+    pub(super) fn next(
+        &mut self,
+        rx: &mut BytesMut,
+        limits: &Limits,
+        mode: LiteralMode,
+        logged_in: bool,
+    ) -> Taken {
+        loop {
+            if let Some(literal) = &mut self.literal {
+                while let Some(octets) = literal.next(rx) {
+                    if !self.refused {
+                        self.command.extend_from_slice(&octets);
+                    }
+                }
+                if !literal.is_done() {
+                    return Taken::Partial;
+                }
+                self.literal = None;
+            }
+            let limit = if logged_in { limits.line } else { limits.line_before_login };
+            let taken = match self.lines.next(rx, limit, limits.skip) {
+                Line::Whole(line) => self.whole_line(line, limits, mode, logged_in),
+                Line::Partial if !self.lines.is_skipping() => Some(Taken::Partial),
+                _ => Some(Taken::Endless { limit: limit as u64 }),
+            };
+            if let Some(taken) = taken {
+                return taken;
+            }
+        }
+    }
+
+    /// `None` if the octets of a literal are next.
+    fn whole_line(
+        &mut self,
+        line: BytesMut,
+        limits: &Limits,
+        mode: LiteralMode,
+        logged_in: bool,
+    ) -> Option<Taken> {
+        let mark = LiteralMark::find(&line);
+        if !self.refused {
+            if self.command.is_empty() {
+                self.command = line;
+            } else {
+                self.command.extend_from_slice(&line);
+            }
+        }
+        let mark = match mark {
+            Ok(None) if self.refused => return Some(Taken::TooBig { start: self.reset() }),
+            Ok(None) => return Some(Taken::Command(self.reset())),
+            Ok(Some(mark)) => mark,
+            // Longer than can be counted: it cannot be skipped either.
+            Err(_) => return Some(Taken::Endless { limit: limits.literal }),
+        };
+        let may_be_message = logged_in && !self.refused && self.literals <= LITERALS_BEFORE_MESSAGE;
+        if may_be_message && is_message(&self.command) {
+            return Some(Taken::Message { head: self.reset(), mark });
+        }
+        if self.is_too_big(&mark, limits, mode, logged_in) {
+            if mark.synchronizing {
+                // RFC 3501 §7.5: without consent the client sends no more of this command.
+                return Some(Taken::TooBig { start: self.reset() });
+            }
+            if !logged_in {
+                return Some(Taken::Endless { limit: limits.line_before_login as u64 });
+            }
+            self.refused = true;
+        }
+        self.literals += 1;
+        self.literal_octets = self.literal_octets.saturating_add(mark.length);
+        self.literal = Some(Counted::new(mark.length));
+        if !self.refused {
+            self.command.extend_from_slice(b"\r\n");
+        }
+        mark.synchronizing.then_some(Taken::Consent)
+    }
+
+    fn is_too_big(&self, mark: &LiteralMark, limits: &Limits, mode: LiteralMode, logged_in: bool) -> bool {
+        let one = if logged_in { limits.literal } else { limits.line_before_login as u64 };
+        // A client may not send what was never offered (RFC 7888 §4, §5).
+        let unasked = !mark.synchronizing && mode.synchronizes(mark.length);
+        let together = self.literal_octets.saturating_add(mark.length);
+        let all = (self.command.len() as u64).saturating_add(mark.length);
+        self.refused
+            || unasked
+            || mark.length > one
+            || together > limits.command
+            || all > limits.command.saturating_add(limits.line as u64)
+    }
+
+    /// What was put together, ready for the next command.
+    fn reset(&mut self) -> Bytes {
+        let command = std::mem::take(&mut self.command);
+        let lines = std::mem::take(&mut self.lines);
+        *self = Self { lines, ..Self::default() };
+        command.freeze()
+    }
+}
+
+/// Whether this is an APPEND, complete but for its message.
+fn is_message(command: &[u8]) -> bool {
+    let mut input = Input::new(command);
+    let is_append = input.tag().is_ok()
+        && input.space().is_ok()
+        && Spec::find(&mut input).is_ok_and(|spec| spec.name == "APPEND");
+    is_append && Append::parse(&mut input).is_ok()
+}

@@ -1,0 +1,350 @@
+//! Starting commands: when their turn has come, and what the machine does by itself.
+
+use mailwright_line_proto::{Ask, Closed, Output, PeerMisbehaved};
+use mailwright_mail_model::UidSet;
+
+use super::{
+    Close, Event, Mailboxes, Open, Phase, Ready, Refresh, Server, State,
+    slots::{Kind, Slot},
+};
+use crate::{
+    Refusal,
+    capability::{may_log_in, offered},
+    command::{Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, Spec, Store, When},
+    grammar::{GrammarError, Input},
+    response::{Capabilities, Listed, ResponseCode, Status},
+};
+
+/// A command whose turn has come.
+pub(super) struct Turn {
+    pub(super) tag: Box<str>,
+    pub(super) spec: &'static Spec,
+}
+
+impl Server {
+    /// Starts what is ready, or puts it back if it has to wait.
+    pub(super) fn start(&mut self, ready: Ready, nothing_behind: bool) -> Option<Output<Event>> {
+        match ready {
+            Ready::Command(octets) => {
+                let ready = self.understand(&octets);
+                match ready {
+                    Some(ready) => self.start(ready, nothing_behind),
+                    None => {
+                        self.ready = Some(Ready::Command(octets));
+                        None
+                    }
+                }
+            }
+            waiting if !self.slots.is_empty() && !self.may_run_beside(&waiting) => {
+                self.ready = Some(waiting);
+                None
+            }
+            Ready::Bad { tag, status } => self.bad(tag.as_deref(), &status),
+            Ready::Message { head, mark } => {
+                let (tag, append) = Self::parse_message(&head)?;
+                self.start_message(tag, append, mark)
+            }
+            Ready::Parsed { tag, spec, command } => self.run(Turn { tag, spec }, *command, nothing_behind),
+        }
+    }
+
+    fn may_run_beside(&self, ready: &Ready) -> bool {
+        let Ready::Parsed { spec, command, .. } = ready else { return false };
+        let reads = spec.reads && !matches!(&**command, Command::Fetch(fetch) if self.changes_flags(fetch));
+        self.slots.len() < self.config.limits.in_flight && self.slots.admit(reads, spec.uses_seqs)
+    }
+
+    /// Reads a command; `None` if what it means is not known before others are done.
+    fn understand(&self, octets: &[u8]) -> Option<Ready> {
+        let mut input = Input::new(octets);
+        let Ok(tag) = input.tag().map(Box::<str>::from) else {
+            let status = Box::new(Status::bad("expected a tag"));
+            return Some(Ready::Bad { tag: None, status });
+        };
+        let bad = |status: Status| Ready::Bad { tag: Some(tag.clone()), status: status.into() };
+        let spec = match input.space().and_then(|()| Spec::find(&mut input)) {
+            Ok(spec) => spec,
+            Err(error) => return Some(bad(Status::bad(error.to_string()))),
+        };
+        let allowed = match spec.when {
+            When::Always => true,
+            When::NotAuthenticated => !self.is_logged_in(),
+            When::Authenticated => self.is_logged_in(),
+            When::Selected => matches!(self.state, State::Selected { .. }),
+        };
+        // Whether it is allowed, and which messages it means, may be decided by what still runs.
+        if !self.slots.is_empty() && !(allowed && self.slots.admit(spec.reads, spec.uses_seqs)) {
+            return None;
+        }
+        if !allowed {
+            let now = match spec.when {
+                When::NotAuthenticated => "not after login",
+                When::Selected if self.is_logged_in() => "not without a selected mailbox",
+                _ => "not before login",
+            };
+            return Some(bad(Status::bad(now)));
+        }
+        let context = match &self.state {
+            State::Selected { view, .. } => SearchContext::new(view.known(), view.recent()),
+            _ => SearchContext::default(),
+        };
+        Some(match spec.parse(&mut input, context) {
+            Ok(command) => Ready::Parsed { tag, spec, command: command.into() },
+            Err(error) => bad(not_understood(spec, error)),
+        })
+    }
+
+    fn run(&mut self, turn: Turn, command: Command, nothing_behind: bool) -> Option<Output<Event>> {
+        if self.is_beyond_abilities(&command) {
+            return self.no(&turn, Refusal::cannot());
+        }
+        match command {
+            Command::Capability => {
+                let capabilities = self.capabilities();
+                capabilities.encode(&mut self.transmit);
+                self.ok(&turn)
+            }
+            Command::Noop | Command::Check if matches!(self.state, State::Selected { .. }) => {
+                self.ask(turn, Kind::Plain, Refresh, Event::Refresh)
+            }
+            Command::Noop | Command::Check => self.ok(&turn),
+            Command::Logout => {
+                Status::bye("logging out").encode(None, &mut self.transmit);
+                Status::ok("LOGOUT completed").encode(Some(&turn.tag), &mut self.transmit);
+                self.close(Closed::Farewell)
+            }
+            Command::StartTls => self.start_tls(&turn, nothing_behind),
+            Command::Login(login) => {
+                if !may_log_in(&self.config, self.tls.as_ref()) {
+                    let refusal =
+                        Refusal::new(ResponseCode::PrivacyRequired, "TLS is required before authentication");
+                    return self.no(&turn, refusal);
+                }
+                self.ask_login(turn.tag, "LOGIN", login, Event::Login)
+            }
+            Command::Authenticate(authenticate) => {
+                if !offered(&self.config, self.tls.as_ref()).any(|name| name == authenticate.mechanism) {
+                    return self.no(&turn, Refusal::plain("this mechanism is not offered"));
+                }
+                self.ask_login(turn.tag, "AUTHENTICATE", authenticate, Event::Authenticate)
+            }
+            Command::Id(id) => self.ask(turn, Kind::Plain, id, Event::Id),
+            Command::Enable(_) => {
+                // RFC 5161 §3.1: what is not known or has nothing to enable is passed over.
+                Capabilities::default().encode_enabled(&mut self.transmit);
+                self.ok(&turn)
+            }
+            Command::Select(select) => {
+                // RFC 3501 §6.3.1: whatever comes of it, the mailbox before is no longer selected.
+                self.state = State::Authenticated;
+                let read_only = select.read_only || !self.config.abilities.write;
+                let open = Open::new(select.mailbox, read_only);
+                self.ask(turn, Kind::Open { read_only }, open, Event::Open)
+            }
+            Command::Create(create) if create.mailbox.is_inbox() => self.no(&turn, Refusal::already_exists()),
+            Command::Create(create) => self.ask(turn, Kind::Plain, create, Event::Create),
+            Command::Delete(delete) if delete.mailbox.is_inbox() => self.no(&turn, Refusal::cannot()),
+            Command::Delete(delete) => self.ask(turn, Kind::Plain, delete, Event::Delete),
+            Command::Rename(rename) if rename.to == rename.from || rename.to.is_inbox() => {
+                self.no(&turn, Refusal::already_exists())
+            }
+            // A tree cannot be hung into itself. INBOX stays where it is (RFC 3501 §6.3.5).
+            Command::Rename(rename)
+                if rename.to.starts_with_level(&rename.from) && !rename.from.is_inbox() =>
+            {
+                self.no(&turn, Refusal::cannot())
+            }
+            Command::Rename(rename) => self.ask(turn, Kind::Plain, rename, Event::Rename),
+            Command::Subscribe(subscribe) => self.ask(turn, Kind::Plain, subscribe, Event::Subscribe),
+            Command::Unsubscribe(unsubscribe) => self.ask(turn, Kind::Plain, unsubscribe, Event::Unsubscribe),
+            // RFC 3501 §6.3.8: an empty pattern asks for the delimiter.
+            Command::List(list) if list.pattern.is_empty() => {
+                Listed::root().encode(self.out());
+                self.ok(&turn)
+            }
+            Command::List(list) => self.list(turn, list, false),
+            Command::Lsub(lsub) => self.list(turn, lsub.list, true),
+            Command::Namespace => self.ask(turn, Kind::Plain, crate::command::Namespace, Event::Namespace),
+            Command::Status(status) => self.ask(turn, Kind::Plain, status, Event::Status),
+            // Its message would have been found before the command was whole.
+            Command::Append(_) => {
+                self.bad(Some(&turn.tag), &Status::bad("expected the message as a literal"))
+            }
+            Command::Idle => Some(self.begin_idle(turn)),
+            Command::Close => self.leave(turn, true),
+            Command::Unselect => self.leave(turn, false),
+            Command::Expunge(expunge) => {
+                let messages = match expunge.messages.map(|set| self.resolve(&set)) {
+                    None => None,
+                    Some(Ok(uids)) if uids.is_empty() => return self.ok(&turn),
+                    Some(Ok(uids)) => Some(uids),
+                    Some(Err(error)) => return self.not_resolved(&turn, error),
+                };
+                self.ask(turn, Kind::Plain, Expunge::new(messages), Event::Expunge)
+            }
+            Command::Fetch(fetch) => match self.resolve(&fetch.messages) {
+                Ok(uids) if uids.is_empty() => self.ok(&turn),
+                Ok(uids) => self.fetch_messages(turn, fetch, uids),
+                Err(error) => self.not_resolved(&turn, error),
+            },
+            Command::Store(store) => match self.resolve(&store.messages) {
+                Ok(uids) if uids.is_empty() => self.ok(&turn),
+                Ok(messages) => {
+                    let Store { operation, flags, silent, .. } = store;
+                    let store = Store { messages, operation, flags, silent };
+                    self.ask(turn, Kind::Plain, store, Event::Store)
+                }
+                Err(error) => self.not_resolved(&turn, error),
+            },
+            Command::Copy(copy) => match self.resolve(&copy.messages) {
+                Ok(uids) if uids.is_empty() => self.ok(&turn),
+                Ok(uids) => self.ask(turn, Kind::Plain, Copy::new(uids, copy.to), Event::Copy),
+                Err(error) => self.not_resolved(&turn, error),
+            },
+            Command::Move(relocate) => match self.resolve(&relocate.messages) {
+                Ok(uids) if uids.is_empty() => self.ok(&turn),
+                Ok(uids) => self.ask(turn, Kind::Plain, Move::new(uids, relocate.to), Event::Move),
+                Err(error) => self.not_resolved(&turn, error),
+            },
+        }
+    }
+
+    fn ask<R>(
+        &mut self,
+        turn: Turn,
+        kind: Kind,
+        request: R,
+        event: fn(Ask<R>) -> Event,
+    ) -> Option<Output<Event>> {
+        let mut slot = Slot::new(turn.tag, turn.spec.name, kind);
+        slot.says_uid = turn.spec.name.starts_with("UID ");
+        slot.uses_seqs = turn.spec.uses_seqs;
+        slot.reads = turn.spec.reads;
+        let id = self.slots.open(slot);
+        Some(Output::Event(event(Ask::new(id, request))))
+    }
+
+    pub(super) fn ask_login<R>(
+        &mut self,
+        tag: Box<str>,
+        name: &'static str,
+        request: R,
+        event: fn(Ask<R>) -> Event,
+    ) -> Option<Output<Event>> {
+        let id = self.slots.open(Slot::new(tag, name, Kind::Login));
+        Some(Output::Event(event(Ask::new(id, request))))
+    }
+
+    fn list(&mut self, turn: Turn, list: List, subscribed: bool) -> Option<Output<Event>> {
+        self.ask(turn, Kind::List { list, subscribed }, Mailboxes, Event::Mailboxes)
+    }
+
+    fn fetch_messages(&mut self, turn: Turn, fetch: Fetch, messages: UidSet) -> Option<Output<Event>> {
+        let seen = self.changes_flags(&fetch);
+        let says_uid = fetch.messages.is_uid() || fetch.items.contains(&FetchItem::Uid);
+        let items = fetch.items.into_iter().filter(|item| *item != FetchItem::Uid).map(|item| match item {
+            // RFC 3501 §6.3.2: nothing changes in a mailbox that is open for reading only.
+            FetchItem::Section(section) if !seen => {
+                FetchItem::Section(crate::command::BodySection { peek: true, ..section })
+            }
+            item => item,
+        });
+        let mut slot = Slot::new(turn.tag, turn.spec.name, Kind::Plain);
+        slot.says_uid = says_uid;
+        slot.uses_seqs = turn.spec.uses_seqs;
+        slot.reads = !seen;
+        let request = Fetch { messages, items: items.collect() };
+        let id = self.slots.open(slot);
+        Some(Output::Event(Event::Fetch(Ask::new(id, request))))
+    }
+
+    fn leave(&mut self, turn: Turn, expunge: bool) -> Option<Output<Event>> {
+        let State::Selected { read_only, .. } = self.state else { return None };
+        self.state = State::Authenticated;
+        self.ask(turn, Kind::Close, Close { expunge: expunge && !read_only }, Event::Close)
+    }
+
+    fn begin_idle(&mut self, turn: Turn) -> Output<Event> {
+        self.transmit.put(b"+ idling\r\n");
+        if let State::Selected { view, .. } = &mut self.state {
+            view.announce(true, &mut self.transmit);
+        }
+        self.phase = Phase::Idle { tag: turn.tag };
+        Output::Event(Event::IdleBegin)
+    }
+
+    fn start_tls(&mut self, turn: &Turn, nothing_behind: bool) -> Option<Output<Event>> {
+        if !self.config.starttls || self.tls.is_some() {
+            return self.bad(Some(&turn.tag), &Status::bad("STARTTLS is not possible now"));
+        }
+        if !nothing_behind {
+            // CVE-2011-0411: they would be taken for what was sent under TLS.
+            Status::bad("octets behind STARTTLS").encode(Some(&turn.tag), &mut self.transmit);
+            return self.misbehaved(PeerMisbehaved::PlaintextBehindTls, "octets behind STARTTLS");
+        }
+        Status::ok("begin TLS negotiation now").encode(Some(&turn.tag), &mut self.transmit);
+        self.phase = Phase::Tls { started: false };
+        None
+    }
+
+    fn resolve(&self, messages: &crate::MessageSet) -> Result<UidSet, GrammarError> {
+        match &self.state {
+            State::Selected { view, .. } => messages.resolve(view.known()),
+            _ => Ok(UidSet::new()),
+        }
+    }
+
+    fn not_resolved(&mut self, turn: &Turn, error: GrammarError) -> Option<Output<Event>> {
+        self.bad(Some(&turn.tag), &not_understood(turn.spec, error))
+    }
+
+    /// Whether a FETCH may set `\Seen`.
+    fn changes_flags(&self, fetch: &Fetch) -> bool {
+        matches!(self.state, State::Selected { read_only: false, .. }) && fetch.sets_seen()
+    }
+
+    /// Whether the application cannot do that at all, or not in this mailbox.
+    fn is_beyond_abilities(&self, command: &Command) -> bool {
+        let abilities = self.config.abilities;
+        let read_only = matches!(self.state, State::Selected { read_only: true, .. });
+        match command {
+            Command::Create(_)
+            | Command::Delete(_)
+            | Command::Rename(_)
+            | Command::Subscribe(_)
+            | Command::Unsubscribe(_) => !abilities.folders,
+            Command::Store(_) | Command::Expunge(_) | Command::Move(_) => !abilities.write || read_only,
+            Command::Copy(_) => !abilities.write,
+            _ => false,
+        }
+    }
+
+    fn ok(&mut self, turn: &Turn) -> Option<Output<Event>> {
+        self.finish(&turn.tag, &Status::ok(completed(turn.spec.name)), !turn.spec.uses_seqs);
+        None
+    }
+
+    fn no(&mut self, turn: &Turn, refusal: Refusal) -> Option<Output<Event>> {
+        self.finish(&turn.tag, &refusal.into(), !turn.spec.uses_seqs);
+        None
+    }
+}
+
+/// The text of a success.
+pub(super) fn completed(name: &str) -> String {
+    format!("{name} completed")
+}
+
+/// BAD for what no server would understand, NO for what is well-formed but means nothing here.
+fn not_understood(spec: &Spec, error: GrammarError) -> Status {
+    match error {
+        GrammarError::Mailbox(error) => {
+            let code = if spec.name == "CREATE" { ResponseCode::Cannot } else { ResponseCode::NonExistent };
+            Status::no(error.to_string()).with(code)
+        }
+        GrammarError::Charset => Status::no("unknown charset")
+            .with(ResponseCode::BadCharset(vec!["UTF-8".into(), "US-ASCII".into()])),
+        GrammarError::TooMany { .. } => Status::bad(error.to_string()).with(ResponseCode::TooBig),
+        error => Status::bad(error.to_string()),
+    }
+}

@@ -1,0 +1,286 @@
+//! What one session has been told of its mailbox: which message has which number, and what it is still to be told.
+//!
+//! Sequence numbers are made here and nowhere else. The application speaks of UIDs only, so a number can never be
+//! taken for that of another message because something was expunged meanwhile (RFC 9051 §7.5.1).
+
+use std::collections::BTreeMap;
+
+use mailwright_mail_model::{FlagSet, Uid, UidSet};
+
+use crate::grammar::Wire;
+
+/// What happened in the selected mailbox, told to a server by `Server::notify`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Messages came. Their UIDs are above all that were there before; others are passed over.
+    Added {
+        /// The new messages.
+        uids: UidSet,
+        /// Those of them that this session is the first to be told of (`\Recent`).
+        recent: UidSet,
+    },
+    /// Messages are gone.
+    Removed(UidSet),
+    /// A message has these flags now.
+    Flags {
+        /// Which message.
+        uid: Uid,
+        /// All its flags.
+        flags: FlagSet,
+    },
+}
+
+/// The numbering of one session, and the changes that wait to be announced.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    /// The messages the client knows; the first has the number 1. Those in `removed` are still among them.
+    known: UidSet,
+    recent: UidSet,
+    added: UidSet,
+    removed: UidSet,
+    flags: BTreeMap<Uid, FlagSet>,
+}
+
+impl View {
+    pub(crate) fn new(known: UidSet, recent: &UidSet) -> Self {
+        Self { recent: recent.intersection(&known), known, ..Self::default() }
+    }
+
+    /// All messages the client knows of.
+    pub(crate) fn known(&self) -> &UidSet {
+        &self.known
+    }
+
+    /// Those that have `\Recent` in this session.
+    pub(crate) fn recent(&self) -> &UidSet {
+        &self.recent
+    }
+
+    /// The number of a message, if the client knows it.
+    pub(crate) fn sequence(&self, uid: Uid) -> Option<u64> {
+        self.known.contains(uid).then(|| self.known.rank(uid) + 1)
+    }
+
+    pub(crate) fn is_recent(&self, uid: Uid) -> bool {
+        self.recent.contains(uid)
+    }
+
+    /// The flags of this message were just sent, so an older change of them needs no announcement.
+    pub(crate) fn flags_sent(&mut self, uid: Uid) {
+        if !self.flags.is_empty() {
+            self.flags.remove(&uid);
+        }
+    }
+
+    /// Files a change until it may be announced.
+    pub(crate) fn note(&mut self, change: Change) {
+        match change {
+            Change::Added { uids, recent } => {
+                let Some(last) = self.known.last().map_or(Some(Uid::MIN), Uid::next) else { return };
+                let uids = uids.within(last..=Uid::MAX);
+                self.recent = self.recent.union(&recent.intersection(&uids));
+                self.added = self.added.union(&uids);
+            }
+            Change::Removed(uids) => {
+                let unannounced = self.added.intersection(&uids);
+                if !unannounced.is_empty() {
+                    self.added = self.added.difference(&unannounced);
+                    self.recent = self.recent.difference(&unannounced);
+                }
+                self.removed = self.removed.union(&self.known.intersection(&uids));
+            }
+            Change::Flags { uid, flags } => {
+                if self.known.contains(uid) || self.added.contains(uid) {
+                    self.flags.insert(uid, flags);
+                }
+            }
+        }
+    }
+
+    /// Announces what happened. Without `may_expunge` removed messages keep their number for now.
+    pub(crate) fn announce(&mut self, may_expunge: bool, wire: &mut impl Wire) {
+        if may_expunge && !self.removed.is_empty() {
+            self.announce_removed(wire);
+        }
+        if !self.added.is_empty() {
+            self.known = self.known.union(&self.added);
+            self.added = UidSet::new();
+            line(wire, self.known.len(), b" EXISTS\r\n");
+            line(wire, self.recent.len(), b" RECENT\r\n");
+        }
+        for (uid, flags) in std::mem::take(&mut self.flags) {
+            if self.removed.contains(uid) {
+                continue;
+            }
+            let Some(sequence) = self.sequence(uid) else { continue };
+            line(wire, sequence, b" FETCH (FLAGS ");
+            self.put_flags(uid, &flags, wire);
+            wire.put(b")\r\n");
+        }
+    }
+
+    /// Writes the flags of a message as this session sees them: `\Recent` is a matter of the session.
+    pub(crate) fn put_flags(&self, uid: Uid, flags: &FlagSet, wire: &mut impl Wire) {
+        wire.put_flags_and(flags, self.is_recent(uid).then_some("\\Recent"));
+    }
+
+    fn announce_removed(&mut self, wire: &mut impl Wire) {
+        let removed = std::mem::take(&mut self.removed);
+        // From the last to the first, so that no number changes before it is used.
+        for uid in removed.iter().rev() {
+            line(wire, self.known.rank(uid) + 1, b" EXPUNGE\r\n");
+        }
+        self.known = self.known.difference(&removed);
+        self.recent = self.recent.difference(&removed);
+    }
+}
+
+fn line(wire: &mut impl Wire, number: u64, rest: &[u8]) {
+    wire.put(b"* ");
+    wire.put_number(number);
+    wire.put(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(text: &str) -> UidSet {
+        text.parse().unwrap()
+    }
+
+    fn announced(view: &mut View, may_expunge: bool) -> String {
+        let mut octets = Vec::new();
+        view.announce(may_expunge, &mut octets);
+        String::from_utf8(octets).unwrap()
+    }
+
+    #[test]
+    fn holds_back_what_would_change_numbers() {
+        let mut view = View::new(set("1,3,5,7"), &set("7"));
+        view.note(Change::Removed(set("3,7")));
+        view.note(Change::Added { uids: set("8:9"), recent: set("8:9") });
+        view.note(Change::Flags { uid: Uid::new(5).unwrap(), flags: "\\Seen".parse().unwrap() });
+        view.note(Change::Flags { uid: Uid::new(3).unwrap(), flags: FlagSet::new() });
+        assert_eq!(announced(&mut view, false), "* 6 EXISTS\r\n* 3 RECENT\r\n* 3 FETCH (FLAGS (\\Seen))\r\n");
+        assert_eq!(view.sequence(Uid::new(7).unwrap()), Some(4));
+        assert_eq!(announced(&mut view, true), "* 4 EXPUNGE\r\n* 2 EXPUNGE\r\n");
+        assert_eq!(announced(&mut view, true), "");
+        assert_eq!(view.known(), &set("1,5,8:9"));
+        assert_eq!(view.recent(), &set("8:9"));
+    }
+
+    #[test]
+    fn what_came_and_went_unseen_is_not_announced() {
+        let mut view = View::new(set("4"), &UidSet::new());
+        view.note(Change::Added { uids: set("2,4,9"), recent: set("9") });
+        view.note(Change::Removed(set("9,12")));
+        assert_eq!(announced(&mut view, true), "");
+        assert_eq!((view.known(), view.recent()), (&set("4"), &UidSet::new()));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Add(u8, bool),
+        Remove(Vec<prop::sample::Index>),
+        Flag(prop::sample::Index),
+        Announce(bool),
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            (1_u8..5, any::<bool>()).prop_map(|(count, recent)| Act::Add(count, recent)),
+            prop::collection::vec(any::<prop::sample::Index>(), 0..4).prop_map(Act::Remove),
+            any::<prop::sample::Index>().prop_map(Act::Flag),
+            any::<bool>().prop_map(Act::Announce),
+        ];
+        prop::collection::vec(act, 0..60)
+    }
+
+    /// A client that believes what it is told, one line after the other.
+    #[derive(Default)]
+    struct Client {
+        /// The UID of each message by number; new ones get theirs from what the store holds.
+        messages: Vec<u32>,
+        flagged: Vec<u32>,
+    }
+
+    impl Client {
+        fn read(&mut self, text: &str, store: &[u32], may_expunge: bool) {
+            for line in text.lines() {
+                let words: Vec<&str> = line.split(' ').collect();
+                let number: usize = words[1].parse().unwrap();
+                match words[2] {
+                    "EXPUNGE" => {
+                        assert!(may_expunge, "{line}");
+                        let uid = self.messages.remove(number - 1);
+                        assert!(!store.contains(&uid), "{uid} is still there");
+                    }
+                    "EXISTS" => {
+                        assert!(number > self.messages.len(), "EXISTS must not shrink");
+                        let last = self.messages.last().copied().unwrap_or(0);
+                        self.messages.extend(store.iter().copied().filter(|uid| *uid > last));
+                        assert_eq!(self.messages.len(), number);
+                    }
+                    "FETCH" => self.flagged.push(self.messages[number - 1]),
+                    "RECENT" => {}
+                    other => panic!("{other}"),
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_believing_client_is_never_wrong(start in 0_u32..6, acts in acts()) {
+            let mut store: Vec<u32> = (1..=start).map(|uid| uid * 3).collect();
+            let mut next = start * 3 + 1;
+            let uids = |list: &[u32]| list.iter().filter_map(|uid| Uid::new(*uid)).collect::<UidSet>();
+            let mut view = View::new(uids(&store), &UidSet::new());
+            // What was announced last: new messages are known by UID only up to here.
+            let mut client = Client { messages: store.clone(), ..Client::default() };
+            let mut flagged = Vec::new();
+            for act in acts {
+                match act {
+                    Act::Add(count, recent) => {
+                        let new: Vec<u32> = (0..u32::from(count)).map(|index| next + index * 2).collect();
+                        next += u32::from(count) * 2;
+                        store.extend(&new);
+                        let recent = if recent { uids(&new) } else { UidSet::new() };
+                        view.note(Change::Added { uids: uids(&new), recent });
+                    }
+                    Act::Remove(which) => {
+                        let gone: Vec<u32> = which.iter().filter(|_| !store.is_empty()).map(|index| *index.get(&store)).collect();
+                        store.retain(|uid| !gone.contains(uid));
+                        flagged.retain(|uid| !gone.contains(uid));
+                        view.note(Change::Removed(uids(&gone)));
+                    }
+                    Act::Flag(which) if !store.is_empty() => {
+                        let uid = *which.get(&store);
+                        flagged.retain(|other| *other != uid);
+                        flagged.push(uid);
+                        view.note(Change::Flags { uid: Uid::new(uid).unwrap(), flags: FlagSet::new() });
+                    }
+                    Act::Flag(_) => {}
+                    Act::Announce(may_expunge) => {
+                        client.read(&announced(&mut view, may_expunge), &store, may_expunge);
+                        prop_assert_eq!(view.known(), &uids(&client.messages));
+                        let mut told = std::mem::take(&mut client.flagged);
+                        told.sort_unstable();
+                        flagged.sort_unstable();
+                        prop_assert_eq!(told, std::mem::take(&mut flagged));
+                        if may_expunge {
+                            prop_assert_eq!(&client.messages, &store);
+                        }
+                        for (index, uid) in client.messages.iter().enumerate() {
+                            prop_assert_eq!(view.sequence(Uid::new(*uid).unwrap()), Some(index as u64 + 1));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
