@@ -48,9 +48,14 @@ impl Envelope {
     /// Of fields that hold text the first counts. Several fields of addresses are one list, as far as
     /// [`Envelope::MAX_ENTRIES`].
     pub fn of(header: &[u8]) -> Self {
+        Self::within(header, Self::MAX_ALL_ENTRIES)
+    }
+
+    /// As [`of`](Self::of), with at most `room` entries.
+    pub(crate) fn within(header: &[u8], room: usize) -> Self {
         let mut envelope = Self::default();
         let mut lists: [Vec<Entry>; LISTS.len()] = Default::default();
-        let mut room = Self::MAX_ALL_ENTRIES;
+        let mut room = room.min(Self::MAX_ALL_ENTRIES);
         for field in Fields::new(header) {
             if let Some(list) = LISTS.iter().zip(&mut lists).find(|(name, _)| field.is(name)) {
                 let limit = room.min(Self::MAX_ENTRIES - list.1.len());
@@ -80,6 +85,11 @@ impl Envelope {
     /// Whether fields of this name make a difference to an envelope.
     pub(crate) fn wants(name: &[u8]) -> bool {
         LISTS.iter().chain(&TEXTS).any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// How many entries all lists have together.
+    pub(crate) const fn entries(&self) -> usize {
+        self.entries.len()
     }
 
     /// The Date field.

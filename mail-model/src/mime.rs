@@ -46,7 +46,8 @@ pub struct Limits {
     pub boundary: usize,
     /// Octets of one header field that are read; the rest of the field is not.
     pub field: usize,
-    /// Octets of the header of one part, and of what is kept of all headers together; later fields are not read.
+    /// Octets of the header of one part; later fields are not read. Also what is kept of all headers together, in
+    /// octets and 128 for each address and parameter.
     pub header: usize,
     /// Fields of the header of one part; later fields are not read.
     pub fields: usize,

@@ -25,7 +25,7 @@ use crate::{Date, Flag, ModSeq, UidSet};
 /// let unseen = Query::not(Key::Flag(Flag::Seen).into())?;
 /// let either = Query::or(vec![Key::header("From", "ann").into(), Key::header("Subject", "tea").into()])?;
 /// let query = Query::and(vec![unseen, either])?;
-/// assert_eq!((query.depth(), query.keys()), (2, 3));
+/// assert_eq!((query.depth(), query.keys()), (3, 3));
 /// # Ok::<(), mailwright_mail_model::query::QueryError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -233,6 +233,13 @@ impl ContentBuilder {
         }
     }
 
+    /// How many values were read that are held one by one.
+    pub(super) fn items(&self) -> usize {
+        let media_type = self.media_type.as_ref().map_or(0, |media_type| media_type.parameters.len());
+        let disposition = self.disposition.as_ref().map_or(0, |disposition| disposition.parameters.len());
+        media_type + disposition + self.languages.len()
+    }
+
     /// The header has ended; `default` is the media type of a part that names none.
     pub(super) fn finish(self, default: impl FnOnce() -> MediaType) -> Content {
         Content {

@@ -15,6 +15,10 @@ use crate::Envelope;
 /// How long a line may be and still be a boundary: the boundary, four hyphens, and blanks added on the way.
 const BOUNDARY_LINE: usize = Limits::BOUNDARY + 4 + 998;
 
+/// What an address or parameter costs in memory beyond its octets, roughly: a flood of short ones must not grow
+/// to many times the message.
+const ITEM: usize = 128;
+
 /// What is told of a message while it is scanned. Every method does nothing unless it is written.
 ///
 /// Parts are named by their index in the [`Structure`] to come. Octets come in order, each once.
@@ -77,7 +81,7 @@ pub struct Scanner {
     held: &'static [u8],
     /// A line that may be a boundary.
     candidate: Vec<u8>,
-    /// Octets of fields read, in all headers together.
+    /// Octets of fields read and [`ITEM`] for each value in them, in all headers together.
     kept: usize,
 }
 
@@ -274,7 +278,9 @@ impl Scanner {
         }
         self.kept += field.len();
         if content {
+            let before = header.content.items();
             header.content.take(field, &self.limits);
+            self.kept += (header.content.items() - before) * ITEM;
         } else if let Some(fields) = &mut header.envelope {
             fields.extend_from_slice(field);
             // A field that was cut or stands at the end of the message has no line break of its own.
@@ -303,6 +309,9 @@ impl Scanner {
         if let Some(boundary) = boundary {
             self.open.set_boundary(boundary, digest);
         }
+        let room = self.limits.header.saturating_sub(self.kept) / ITEM;
+        let envelope = header.envelope.map(|fields| Box::new(Envelope::within(&fields, room)));
+        self.kept += envelope.as_ref().map_or(0, |envelope| envelope.entries() * ITEM);
         let Some(part) = self.parts.get_mut(index) else { return };
         part.shape = match (boundary.is_some(), message) {
             (true, _) => Shape::Multipart,
@@ -310,7 +319,7 @@ impl Scanner {
             _ => Shape::Leaf,
         };
         part.content = content;
-        part.envelope = header.envelope.map(|fields| Box::new(Envelope::of(&fields)));
+        part.envelope = envelope;
         part.header_octets = offset - part.start;
         part.lines = self.lines;
         sink.header_end(index, part);

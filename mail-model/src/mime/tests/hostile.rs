@@ -89,6 +89,27 @@ fn many_long_headers_are_cut() {
     assert!(structure.to_bytes().len() <= Limits::HEADER);
 }
 
+/// Nor can short values in many headers grow to many times the message.
+#[test]
+fn addresses_and_parameters_of_all_headers_are_cut() {
+    let addresses = "a,".repeat(10_000);
+    let nested =
+        format!("Content-Type: message/rfc822\r\nTo: {addresses}\r\nCc: {addresses}\r\n\r\n").repeat(90);
+    let structure = scan(nested.as_bytes());
+    // What is cut of the last headers is also that they hold messages.
+    assert!((10..=91).contains(&structure.len()));
+    let entries: usize =
+        structure.parts().filter_map(|part| part.envelope()).map(|envelope| envelope.entries()).sum();
+    assert!((10_000..=Limits::HEADER / 128).contains(&entries), "{entries}");
+
+    let part = format!("--b\r\nContent-Type: a/b{}\r\n\r\n", ";a=".repeat(128));
+    let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_owned() + &part.repeat(5_000);
+    let structure = scan(message.as_bytes());
+    let parameters: usize =
+        structure.parts().map(|part| part.content().media_type().parameters().len()).sum();
+    assert!((10_000..=Limits::HEADER / 128 + 5_000).contains(&parameters), "{parameters}");
+}
+
 /// M108.
 #[test]
 fn fifty_thousand_parameters() {
