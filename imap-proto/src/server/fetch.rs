@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use mailwright_line_proto::{Ask, Closed, Misuse, Transmit};
-use mailwright_mail_model::{DateTime, FlagSet, Uid, UidSet};
+use mailwright_mail_model::{DateTime, Envelope, FlagSet, Uid, UidSet, mime::Structure};
 
 use super::{Server, State};
 use crate::{
     command::{BodySection, Fetch, Store},
-    response::{BodyStructure, Envelope, FetchWriter, FetchedSection},
+    response::{FetchWriter, FetchedSection},
 };
 
 /// One thing about a message, in the answer to FETCH.
@@ -25,9 +25,9 @@ pub enum FetchData<'a> {
     /// `ENVELOPE`.
     Envelope(&'a Envelope),
     /// `BODY`: the structure without extension data.
-    Body(&'a BodyStructure),
+    Body(&'a Structure),
     /// `BODYSTRUCTURE`: with extension data.
-    BodyStructure(&'a BodyStructure),
+    BodyStructure(&'a Structure),
     /// The octets of a section as asked for, cut to its partial; `None` if the message has no such section.
     Section(&'a BodySection, Option<&'a Bytes>),
     /// As `Section`, but so many octets come with [`Server::send_body`]. Nothing can stand behind it.
@@ -203,9 +203,9 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, recent: bool, data: &[FetchDat
             FetchData::Flags(flags) => writer.flags(flags, recent),
             FetchData::InternalDate(date) => writer.internal_date(*date),
             FetchData::Size(size) => writer.size(*size),
-            FetchData::Envelope(envelope) => writer.envelope(envelope),
-            FetchData::Body(structure) => writer.body(structure),
-            FetchData::BodyStructure(structure) => writer.body_structure(structure),
+            FetchData::Envelope(envelope) => writer.envelope_of(envelope),
+            FetchData::Body(structure) => writer.body_of(structure),
+            FetchData::BodyStructure(structure) => writer.body_structure_of(structure),
             FetchData::Section(section, octets) => {
                 writer.section(&fetched(section), octets.map(|octets| &octets[..]));
             }
