@@ -57,6 +57,7 @@ impl FieldReader {
         }
         match self.keep {
             Keep::Yes => {
+                self.field.truncate(limits.field);
                 let room = limits.field.saturating_sub(self.field.len()).min(rest.len());
                 self.field.extend_from_slice(rest.get(..room).unwrap_or_default());
             }

@@ -77,6 +77,28 @@ proptest! {
     }
 
     #[test]
+    fn limits_cut_at_the_same_place_however_it_is_split(
+        message in messages(),
+        (depth, parts, boundary) in (0_usize..4, 0_usize..5, 0_usize..3),
+        (field, header, fields, parameters) in (0_usize..60, 0_usize..120, 0_usize..4, 0_usize..2),
+        piece in 1_usize..20,
+    ) {
+        let limits = Limits { depth, parts, boundary, field, header, fields, parameters };
+        let scan = |piece: usize| {
+            let mut scanner = Scanner::with_limits(limits.clone());
+            let mut heard = Heard::default();
+            message.chunks(piece).for_each(|piece| scanner.push_to(piece, &mut heard));
+            (scanner.finish_to(&mut heard), heard)
+        };
+        let (structure, heard) = scan(usize::MAX);
+        prop_assert!(structure.len() <= parts.max(1));
+        prop_assert_eq!(structure.octets(), message.len() as u64);
+        prop_assert!(heard.fields.iter().all(|(_, heard)| heard.len() <= field));
+        prop_assert_eq!(&Structure::from_bytes(&structure.to_bytes()).unwrap(), &structure);
+        prop_assert_eq!(scan(piece), (structure, heard));
+    }
+
+    #[test]
     fn parts_lie_in_order_and_a_sink_hears_them(message in messages()) {
         let (structure, heard) = scan([&message[..]]);
         prop_assert_eq!(structure.octets(), message.len() as u64);
