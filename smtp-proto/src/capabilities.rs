@@ -170,7 +170,7 @@ impl Capabilities {
     pub(crate) fn are_in(reply: &Reply) -> bool {
         let known = |keyword: &str| {
             let is = |known: &&str| known.eq_ignore_ascii_case(keyword);
-            TABLE.iter().any(|row| is(&row.keyword)) || FOREIGN.iter().any(|known| is(known))
+            TABLE.iter().any(|row| is(&row.keyword)) || FOREIGN.iter().any(is)
         };
         reply.code() == 250 && reply.enhanced().is_none() && reply.lines().all(|line| known(split(line).0))
     }

@@ -65,7 +65,7 @@ pub enum Submitter {
 /// One parameter.
 pub(crate) struct Row<P> {
     keyword: &'static str,
-    parse: fn(&mut P, Option<&str>) -> Option<Result<(), SyntaxError>>,
+    parse: Parse<P>,
     /// The parameter as it is written, with the value behind `=` if it has one.
     encode: fn(&P) -> Option<String>,
     /// Whether a server that announced this takes it.
@@ -73,6 +73,9 @@ pub(crate) struct Row<P> {
     /// Whether a client may leave it out for a server that does not take it.
     optional: bool,
 }
+
+/// Takes the value, if there is one; `None` if it is none for this parameter.
+type Parse<P> = fn(&mut P, Option<&str>) -> Option<Result<(), SyntaxError>>;
 
 /// The parameters of MAIL.
 pub(crate) const MAIL: &[Row<MailParameters>] = &[

@@ -13,14 +13,15 @@ mod answer;
 mod commands;
 mod config;
 mod event;
+mod replies;
 mod session;
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use mailwright_line_proto::{
-    Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Pipeline, Shutdown, TlsInfo, Trace,
-    Traced, Transmit, Wait,
+    Ask, Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Pipeline, Shutdown, TlsInfo, Trace,
+    Transmit, Wait,
     frame::{Line, LineEnds, Lines},
 };
 
@@ -183,7 +184,8 @@ impl Server {
                     Part::Partial if until <= now => self.time_out(Deadline::Body),
                     Part::Partial => wait(true, Some(until)),
                     Part::Chunk(chunk) => {
-                        self.since = Some(now);
+                        // However long the application takes over it is not the client's fault.
+                        self.since = None;
                         Some(Output::Event(Event::Body(chunk)))
                     }
                     Part::TooLarge => Some(Output::Event(Event::BodyAborted(Aborted::TooLarge))),
@@ -346,74 +348,6 @@ impl Server {
         self.phase = Phase::Asked(asked);
         self.pipeline.open(now + self.config.timeouts.answer)
     }
-
-    /// How many replies the end of a message has.
-    fn replies_to(&self, recipients: usize) -> usize {
-        match self.config.protocol {
-            Protocol::Smtp => 1,
-            Protocol::Lmtp => recipients,
-        }
-    }
-
-    fn reply(&mut self, reply: &Reply) {
-        let encoded = self.traced(reply);
-        self.pipeline.push(encoded, &mut self.transmit);
-    }
-
-    fn reply_each(&mut self, replies: Vec<Reply>) {
-        replies.iter().for_each(|reply| self.reply(reply));
-    }
-
-    fn traced(&mut self, reply: &Reply) -> Bytes {
-        let encoded = reply.encode();
-        for line in encoded.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
-            self.trace.line(Traced::Sent(line.strip_suffix(b"\r").unwrap_or(line)));
-        }
-        encoded
-    }
-
-    /// Refuses a command that was wrong, or closes when it was one too many.
-    fn refuse(&mut self, reply: &Reply) -> Option<Output<Event>> {
-        self.errors = self.errors.saturating_add(1);
-        let limit = self.config.limits.errors;
-        if self.errors > limit {
-            self.reply_421((4, 7, 0), "Too many errors");
-            return self.close(Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit }));
-        }
-        self.reply(reply);
-        None
-    }
-
-    fn reply_421(&mut self, enhanced: (u8, u16, u16), text: &str) {
-        // RFC 5321 §4.2.2: "421 <domain> ..."
-        let text = format!("{} {text}", self.config.hostname);
-        self.reply(&Reply::lossy(421, enhanced, text));
-    }
-
-    fn close_foreign(&mut self, expected: &'static str, received: &str) -> Option<Output<Event>> {
-        self.reply_421((4, 7, 0), "This is a mail server; closing the connection");
-        self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received: received.to_owned() }))
-    }
-
-    fn time_out(&mut self, deadline: Deadline) -> Option<Output<Event>> {
-        self.reply_421((4, 4, 2), "Timeout exceeded");
-        self.close(Closed::TimedOut(deadline))
-    }
-
-    fn say_goodbye(&mut self, why: Shutdown) -> Option<Output<Event>> {
-        let text = match why {
-            Shutdown::TooBusy => "Too many connections; try again later",
-            _ => "Service not available; closing the connection",
-        };
-        self.reply_421((4, 3, 2), text);
-        self.close(Closed::Shutdown(why))
-    }
-
-    fn close(&mut self, why: Closed) -> Option<Output<Event>> {
-        self.held = None;
-        self.phase = Phase::Closing(why);
-        None
-    }
 }
 
 impl Machine for Server {
@@ -459,10 +393,6 @@ fn wait(read: bool, until: Option<Instant>) -> Option<Output<Event>> {
 }
 
 /// Asks a question.
-fn event<R>(
-    make: impl FnOnce(mailwright_line_proto::Ask<R>) -> Event,
-    id: u32,
-    request: R,
-) -> Option<Output<Event>> {
-    Some(Output::Event(make(mailwright_line_proto::Ask::new(id, request))))
+fn event<R>(make: impl FnOnce(Ask<R>) -> Event, id: u32, request: R) -> Option<Output<Event>> {
+    Some(Output::Event(make(Ask::new(id, request))))
 }

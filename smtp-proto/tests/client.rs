@@ -19,7 +19,7 @@ fn every_transcript_is_followed_and_every_law_kept() {
                 }
             }
         } else {
-            check_laws(make, &[transcript.clone()], None);
+            check_laws(make, std::slice::from_ref(&transcript), None);
         }
         let seen = run(&mut make(), &transcript, Pace::default()).seen;
         let closed = seen.iter().find_map(|seen| match seen {

@@ -26,7 +26,11 @@ fn message(count: usize) -> Message {
 }
 
 /// Sends one message over TLS, after a login, and says what the server saw and the client heard.
-fn converse(server: server::Config, client: client::Config, split: usize) -> (Vec<Seen>, Option<Outcome>, Vec<u8>) {
+fn converse(
+    server: server::Config,
+    client: client::Config,
+    split: usize,
+) -> (Vec<Seen>, Option<Outcome>, Vec<u8>) {
     let server = Server::new(Arc::new(server), Peer::unknown());
     let client = Client::new(Arc::new(client));
     let mut pair = Pair::new(server, client, split);
@@ -82,8 +86,9 @@ fn converse(server: server::Config, client: client::Config, split: usize) -> (Ve
 #[test]
 fn a_message_crosses_whatever_the_split() {
     for lmtp in [false, true] {
-        let mut config = if lmtp { server::Config::lmtp("mx.example") } else { server::Config::submission("mx.example") }
-            .unwrap();
+        let mut config =
+            if lmtp { server::Config::lmtp("mx.example") } else { server::Config::submission("mx.example") }
+                .unwrap();
         config.starttls = true;
         config.require_tls = true;
         config.auth_mechanisms = vec!["PLAIN".to_owned()];

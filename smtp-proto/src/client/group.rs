@@ -59,7 +59,7 @@ impl Client {
             }
             Expected::GroupData => {
                 let asked = reply.code() == 354;
-                if !asked && !(reply.is_transient() || reply.is_permanent()) {
+                if !(asked || reply.is_transient() || reply.is_permanent()) {
                     return self.bad_reply("354 or a refusal", &reply);
                 }
                 let sender_refused = group.mail.as_ref().is_none_or(|mail| !mail.is_positive());

@@ -80,7 +80,7 @@ impl Outcome {
         match self {
             Self::All(reply) => reply,
             Self::Each(replies) => {
-                let first = replies.iter().find(|reply| !reply.is_positive()).or(replies.first());
+                let first = replies.iter().find(|reply| !reply.is_positive()).or_else(|| replies.first());
                 first.cloned().unwrap_or(Reply::INTERNAL)
             }
         }
