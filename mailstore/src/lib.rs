@@ -1,13 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 pub mod accounts;
+#[cfg(feature = "testing")]
+pub mod conformance;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod memory;
 
 mod any;
 mod block_on;
 mod cache;
 mod changes;
-mod date;
 mod error;
 mod folders;
 mod mailbox;
@@ -25,7 +28,6 @@ pub use any::AnyStore;
 pub use block_on::block_on;
 pub use cache::{Cache, Summary};
 pub use changes::Changes;
-pub use date::DateTime;
 pub use error::{Result, StoreError};
 pub use folders::Folders;
 pub use mailbox::{Mailbox, MailboxRef, MessageRef, Status};

@@ -23,15 +23,16 @@ mod write;
 ///
 /// ```
 /// use bytes::Bytes;
-/// use mailwright_mail_model::MailboxName;
+/// use mailwright_mail_model::{DateTime, MailboxName};
 /// use mailwright_mailstore::memory::Memory;
-/// use mailwright_mailstore::{DateTime, MailboxRef, Store, Target, User, Write, block_on};
+/// use mailwright_mailstore::{MailboxRef, Store, Target, User, Write, block_on};
 ///
 /// block_on(async {
 ///     let (store, alice, inbox) = (Memory::new(), User::new("alice")?, MailboxName::inbox());
+///     let arrived = DateTime::from_imap("17-Jul-1996 02:44:25 -0700")?;
 ///     let mut upload = store.begin(None).await?;
 ///     upload.write(Bytes::from_static(b"Subject: hi\r\n\r\nhello\r\n")).await?;
-///     upload.commit(&[Target::new(alice.clone(), inbox.clone(), DateTime::default())]).await?;
+///     upload.commit(&[Target::new(alice.clone(), inbox.clone(), arrived)]).await?;
 ///
 ///     let snapshot = store.open(&alice, &inbox).await?;
 ///     let mailbox = MailboxRef::new(alice, inbox, &snapshot);

@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use mailwright_mail_model::{Flag, FlagSet, ModSeq, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{DateTime, Flag, FlagSet, ModSeq, Uid, UidSet, UidValidity};
 
-use crate::{DateTime, ObjectId};
+use crate::ObjectId;
 
 mod difference;
 #[cfg(test)]
@@ -32,16 +32,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message without flags, from the start of 1970.
-    pub fn new(uid: Uid, size: u64) -> Self {
-        Self {
-            uid,
-            size,
-            flags: FlagSet::new(),
-            internal_date: DateTime::default(),
-            modseq: ModSeq::MIN,
-            object: None,
-        }
+    /// A message without flags.
+    pub const fn new(uid: Uid, size: u64, internal_date: DateTime) -> Self {
+        Self { uid, size, flags: FlagSet::new(), internal_date, modseq: ModSeq::MIN, object: None }
     }
 }
 
@@ -51,13 +44,14 @@ impl Message {
 /// touches: this is how a store makes the next snapshot out of the last one.
 ///
 /// ```
-/// use mailwright_mail_model::{Uid, UidValidity};
+/// use mailwright_mail_model::{DateTime, Uid, UidValidity};
 /// use mailwright_mailstore::{Message, Snapshot};
 ///
-/// # fn main() -> Option<()> {
+/// # fn example() -> Option<()> {
+/// let arrived = DateTime::new(1_700_000_000, 60)?;
 /// let snapshot = Snapshot::builder(UidValidity::new(1)?)
-///     .message(Message::new(Uid::new(7)?, 1_000))
-///     .message(Message::new(Uid::new(9)?, 500))
+///     .message(Message::new(Uid::new(7)?, 1_000, arrived))
+///     .message(Message::new(Uid::new(9)?, 500, arrived))
 ///     .build();
 /// assert_eq!(snapshot.len(), 2);
 /// assert_eq!(snapshot.size(), 1_500);
@@ -65,7 +59,7 @@ impl Message {
 /// assert_eq!(snapshot.message(Uid::new(9)?)?.size, 500);
 /// # Some(())
 /// # }
-/// # main().unwrap()
+/// # example().unwrap()
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -285,7 +279,8 @@ impl Counts {
 #[must_use = "a builder does nothing until it builds"]
 pub struct SnapshotBuilder {
     uid_validity: UidValidity,
-    uid_next: Option<Uid>,
+    /// The outer `None` if nobody said.
+    uid_next: Option<Option<Uid>>,
     highest_modseq: ModSeq,
     id: Option<ObjectId>,
     messages: Vec<Message>,
@@ -304,8 +299,8 @@ impl SnapshotBuilder {
         self
     }
 
-    /// No UID from this one on has been given out. Without, the one after the highest message.
-    pub const fn uid_next(mut self, uid_next: Uid) -> Self {
+    /// No UID from this one on has been given out; `None` if all have. Without, the one after the highest message.
+    pub const fn uid_next(mut self, uid_next: Option<Uid>) -> Self {
         self.uid_next = Some(uid_next);
         self
     }
@@ -341,7 +336,7 @@ impl SnapshotBuilder {
             }
         }
         if let Some(next) = self.uid_next {
-            snapshot.advance(Some(next), ModSeq::ZERO);
+            snapshot.advance(next, ModSeq::ZERO);
         }
         snapshot
     }

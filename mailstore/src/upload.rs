@@ -1,9 +1,9 @@
 //! A message on its way into a store.
 
 use bytes::Bytes;
-use mailwright_mail_model::{FlagSet, MailboxName, Uid, UidValidity};
+use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidValidity};
 
-use crate::{DateTime, Result, StoreError, Summary, User};
+use crate::{Result, StoreError, Summary, User};
 
 /// A message that streams into a store: written piece by piece, then committed into mailboxes, all at once.
 ///
@@ -67,12 +67,13 @@ pub trait Sink: Send {
 /// Where a message goes.
 ///
 /// ```
-/// use mailwright_mail_model::MailboxName;
-/// use mailwright_mailstore::{DateTime, Target, User};
+/// use mailwright_mail_model::{DateTime, MailboxName};
+/// use mailwright_mailstore::{Target, User};
 ///
-/// let target = Target::new(User::new("alice")?, MailboxName::inbox(), DateTime::from_unix(1_700_000_000, 60));
+/// let arrived = DateTime::from_imap("17-Jul-1996 02:44:25 -0700")?;
+/// let target = Target::new(User::new("alice")?, MailboxName::inbox(), arrived);
 /// assert!(target.flags.is_empty());
-/// # Ok::<(), mailwright_mailstore::UserError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

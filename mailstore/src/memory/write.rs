@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use mailwright_mail_model::{Flag, MailboxName, UidSet};
+use mailwright_mail_model::{Flag, MailboxName, Uid, UidSet};
 
 use super::{Body, Folder, Memory, State};
 use crate::{
@@ -117,7 +117,7 @@ impl Folder {
     }
 
     /// Adds a message under the next UID.
-    fn append(&mut self, message: Message) -> Result<mailwright_mail_model::Uid> {
+    fn append(&mut self, message: Message) -> Result<Uid> {
         self.room(1)?;
         let uid = self.snapshot.uid_next().ok_or(StoreError::NotFound)?;
         let modseq = self.next_modseq()?;
@@ -157,9 +157,8 @@ impl Sink for Incoming {
                 let folder = state.find(&target.user, &target.mailbox)?;
                 let uid = folder.append(Message {
                     flags: target.flags.clone(),
-                    internal_date: target.internal_date,
                     object: Some(object),
-                    ..Message::new(mailwright_mail_model::Uid::MIN, size)
+                    ..Message::new(Uid::MIN, size, target.internal_date)
                 })?;
                 Ok(Appended::new(folder.snapshot.uid_validity(), uid))
             });

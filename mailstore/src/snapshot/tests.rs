@@ -13,8 +13,12 @@ fn validity() -> UidValidity {
     UidValidity::new(7).unwrap()
 }
 
+fn message(uid: Uid, size: u64) -> Message {
+    Message::new(uid, size, DateTime::new(0, 0).unwrap())
+}
+
 fn of(range: std::ops::Range<u32>) -> Snapshot {
-    Snapshot::builder(validity()).messages(range.map(|number| Message::new(uid(number), 10))).build()
+    Snapshot::builder(validity()).messages(range.map(|number| message(uid(number), 10))).build()
 }
 
 #[test]
@@ -45,8 +49,8 @@ fn another_uid_validity_has_no_difference() {
 #[test]
 fn the_builder_takes_any_order_and_the_last_of_equals() {
     let snapshot = Snapshot::builder(validity())
-        .messages([5, 3, 5].into_iter().zip(1..).map(|(number, size)| Message::new(uid(number), size)))
-        .uid_next(uid(20))
+        .messages([5, 3, 5].into_iter().zip(1..).map(|(number, size)| message(uid(number), size)))
+        .uid_next(Uid::new(20))
         .build();
     assert_eq!(snapshot.uids().to_string(), "3,5");
     assert_eq!(snapshot.message(uid(5)).unwrap().size, 3);
@@ -56,9 +60,9 @@ fn the_builder_takes_any_order_and_the_last_of_equals() {
 #[test]
 fn the_last_uid_leaves_no_next_one() {
     let mut snapshot = of(1..2);
-    snapshot.add(Message::new(Uid::MAX, 1));
+    snapshot.add(message(Uid::MAX, 1));
     assert_eq!(snapshot.uid_next(), None);
-    snapshot.add(Message::new(Uid::MAX, 1));
+    snapshot.add(message(Uid::MAX, 1));
     assert_eq!(snapshot.len(), 2);
     snapshot.advance(Some(uid(5)), ModSeq::MIN);
     assert_eq!(snapshot.uid_next(), None);
@@ -90,7 +94,7 @@ proptest! {
             modseq = modseq.next().unwrap();
             match step {
                 Step::Add(count) => for _ in 0..count {
-                    snapshot.add(Message { modseq, ..Message::new(uid(next), 10) });
+                    snapshot.add(Message { modseq, ..message(uid(next), 10) });
                     model.insert(next, FlagSet::new());
                     next += 1;
                 },

@@ -1,0 +1,219 @@
+//! What any store must do, as a program: run it over yours.
+//!
+//! Each check makes users of its own, so the store may hold other mail, but none of users whose names begin with
+//! `conformance-`. Facets that the store does not offer are not checked. Nothing here needs a runtime:
+//! [`block_on`](crate::block_on) will do.
+//!
+//! ```
+//! use mailwright_mailstore::{block_on, conformance, memory::Memory};
+//!
+//! let report = block_on(conformance::check(&Memory::new()))?;
+//! assert!(report.skipped.is_empty());
+//! # Ok::<(), conformance::Failure>(())
+//! ```
+
+use std::fmt;
+
+use bytes::Bytes;
+use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidSet};
+
+use crate::{
+    Appended, CommitError, MailboxRef, Message, MessageRef, Snapshot, Store, StoreError, Target, User, Write,
+};
+
+mod append;
+mod change;
+mod folders;
+mod notice;
+mod transfer;
+
+/// What was checked of a store that passed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The checks that passed.
+    pub passed: Vec<&'static str>,
+    /// The facets that the store does not offer.
+    pub skipped: Vec<&'static str>,
+}
+
+/// What a store did wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{check}: {what}")]
+pub struct Failure {
+    /// The check that found it.
+    pub check: &'static str,
+    /// What was expected and what came.
+    pub what: String,
+}
+
+/// Runs every check that the store's facets allow, and stops at the first failure.
+///
+/// # Errors
+/// What the store did wrong.
+pub async fn check(store: &impl Store) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    macro_rules! run {
+        ($($function:path),* $(,)?) => {{$(
+            let name = stringify!($function);
+            $function(store).await.map_err(|Wrong(what)| Failure { check: name, what })?;
+            report.passed.push(name);
+        )*}};
+    }
+    run!(append::a_new_user_has_an_empty_inbox, append::an_unknown_mailbox_is_not_found);
+    if store.writer().is_some() {
+        run!(
+            append::a_message_comes_back_as_it_was,
+            append::uids_rise_and_are_never_used_again,
+            append::every_target_or_none,
+            append::what_is_dropped_was_never_there,
+            append::a_large_message_streams_through,
+            append::references_of_another_mailbox_find_nothing,
+            change::flags_are_added_removed_and_replaced,
+            change::unchanged_since_protects,
+            change::expunge_takes_what_is_deleted,
+            change::an_old_snapshot_stays_as_it_was,
+            change::status_is_what_the_snapshot_counts,
+            transfer::a_copy_is_a_message_of_its_own,
+            transfer::a_copy_into_the_same_mailbox,
+            transfer::a_move_takes_the_original_away,
+        );
+    } else {
+        report.skipped.push("writer");
+    }
+    if store.folders().is_some() {
+        run!(folders::mailboxes_are_made_with_those_above, folders::subscriptions_need_no_mailbox);
+        run!(folders::names_that_cannot_be, folders::a_name_made_again_is_another_mailbox);
+        if store.writer().is_some() {
+            run!(folders::a_new_name_keeps_messages_and_children, folders::inbox_is_emptied_by_a_new_name);
+        }
+    } else {
+        report.skipped.push("folders");
+    }
+    match (store.watch().is_some(), store.writer().is_some()) {
+        (true, true) => {
+            run!(notice::a_change_wakes_who_waits, notice::a_change_before_the_wait_is_told_at_once)
+        }
+        _ => report.skipped.push("watch"),
+    }
+    match (store.changes().is_some(), store.writer().is_some()) {
+        (true, true) => run!(notice::expunges_are_remembered),
+        _ => report.skipped.push("changes"),
+    }
+    match (store.cache().is_some(), store.writer().is_some()) {
+        (true, true) => run!(notice::a_summary_stays_with_the_content),
+        _ => report.skipped.push("cache"),
+    }
+    Ok(report)
+}
+
+/// What went wrong within a check.
+#[derive(Debug)]
+struct Wrong(String);
+
+type Outcome<T = ()> = Result<T, Wrong>;
+
+impl From<StoreError> for Wrong {
+    fn from(error: StoreError) -> Self {
+        Self(format!("expected success, got {error:?}"))
+    }
+}
+
+impl From<CommitError> for Wrong {
+    fn from(error: CommitError) -> Self {
+        Self(format!("expected success, got {error:?}"))
+    }
+}
+
+fn ensure(holds: bool, rule: &str) -> Outcome {
+    if holds { Ok(()) } else { Err(Wrong(format!("expected: {rule}"))) }
+}
+
+fn equal<T: PartialEq + fmt::Debug>(what: &str, got: T, expected: T) -> Outcome {
+    if got == expected { Ok(()) } else { Err(Wrong(format!("{what}: expected {expected:?}, got {got:?}"))) }
+}
+
+fn refused<T: fmt::Debug>(result: crate::Result<T>, expected: &StoreError) -> Outcome {
+    match result {
+        Err(error) if std::mem::discriminant(&error) == std::mem::discriminant(expected) => Ok(()),
+        other => Err(Wrong(format!("expected {expected:?}, got {other:?}"))),
+    }
+}
+
+fn some<T>(value: Option<T>, rule: &str) -> Outcome<T> {
+    value.ok_or_else(|| Wrong(format!("expected: {rule}")))
+}
+
+fn user(name: &str) -> Outcome<User> {
+    User::new(&format!("conformance-{name}@example.org")).map_err(|error| Wrong(error.to_string()))
+}
+
+fn name(name: &str) -> Outcome<MailboxName> {
+    MailboxName::new(name).map_err(|error| Wrong(error.to_string()))
+}
+
+fn flags(text: &str) -> Outcome<FlagSet> {
+    text.parse().map_err(|_| Wrong(format!("{text} is no list of flags")))
+}
+
+fn uids(text: &str) -> Outcome<UidSet> {
+    text.parse().map_err(|_| Wrong(format!("{text} is no set of UIDs")))
+}
+
+fn date() -> Outcome<DateTime> {
+    some(DateTime::new(1_234_567_890, -90), "a date")
+}
+
+fn writer(store: &impl Store) -> Outcome<&impl Write> {
+    some(store.writer(), "the writer that was there before")
+}
+
+/// Appends a message to one mailbox.
+async fn append(
+    store: &impl Store,
+    user: &User,
+    mailbox: &MailboxName,
+    text: &str,
+    with: &str,
+) -> Outcome<Appended> {
+    let mut upload = writer(store)?.begin(Some(text.len() as u64)).await?;
+    upload.write(Bytes::copy_from_slice(text.as_bytes())).await?;
+    let target = Target::new(user.clone(), mailbox.clone(), date()?).with_flags(flags(with)?);
+    some(upload.commit(&[target]).await?.pop(), "one answer for one target")
+}
+
+/// A user with an INBOX of messages with these flags, whose UIDs are 1 and so on in every sensible store, but
+/// need not be.
+async fn filled(store: &impl Store, user: &User, each: &[&str]) -> Outcome<(MailboxRef, Vec<Uid>)> {
+    let inbox = MailboxName::inbox();
+    let mut uids = Vec::new();
+    for (number, with) in each.iter().enumerate() {
+        uids.push(append(store, user, &inbox, &format!("message {number}\r\n"), with).await?.uid);
+    }
+    let snapshot = store.open(user, &inbox).await?;
+    Ok((MailboxRef::new(user.clone(), inbox, &snapshot), uids))
+}
+
+/// All octets of a message, read in pieces of at most `piece`.
+async fn read_all(store: &impl Store, message: &MessageRef, piece: u64) -> Outcome<Vec<u8>> {
+    let mut octets = Vec::new();
+    while (octets.len() as u64) < message.size {
+        let start = octets.len() as u64;
+        let chunk = store.read(message, start..(start + piece).min(message.size)).await?;
+        ensure(
+            !chunk.is_empty() && chunk.len() as u64 <= piece,
+            "a read gives some octets, and no more than asked",
+        )?;
+        octets.extend_from_slice(&chunk);
+    }
+    ensure(store.read(message, message.size..message.size + 10).await?.is_empty(), "nothing behind the end")?;
+    Ok(octets)
+}
+
+fn message(snapshot: &Snapshot, uid: Uid) -> Outcome<&Message> {
+    some(snapshot.message(uid), &format!("UID {uid} in the snapshot"))
+}
+
+fn modseq_is_known(store: &impl Store) -> bool {
+    store.changes().is_some()
+}

@@ -1,0 +1,135 @@
+//! Operations on mailboxes: making, deleting, renaming, subscribing.
+
+use mailwright_mail_model::{MailboxName, SpecialUse};
+
+use super::Core;
+use super::committer::Group;
+use super::database::failed;
+use super::header::Header;
+use super::row::name_key;
+use crate::folders::{check_rename, parents, renamed};
+use crate::{Mailbox, Result, StoreError, User};
+
+impl Core {
+    /// The mailboxes of a user, as committed.
+    pub(super) fn mailboxes(&self, user: &User) -> Result<Vec<Mailbox>> {
+        let prefix = name_key(user.as_str(), "");
+        let mut mailboxes = Vec::new();
+        for entry in self.database.names.prefix(&prefix) {
+            let (key, row) = entry.into_inner().map_err(failed)?;
+            let header = Header::decode(&key, &row)?;
+            mailboxes.push(describe(name_of(&prefix, &key)?, &header));
+        }
+        Ok(mailboxes)
+    }
+
+    pub(super) fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
+        let prefix = name_key(user.as_str(), "");
+        let entries = self.database.subscriptions.prefix(&prefix);
+        entries.map(|entry| name_of(&prefix, &entry.key().map_err(failed)?)).collect()
+    }
+}
+
+impl Group<'_> {
+    pub(super) fn make(
+        &mut self,
+        user: &User,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Mailbox> {
+        let key = name_key(user.as_str(), name.as_str());
+        if name.is_inbox() || self.find(&key)?.is_some() {
+            return Err(StoreError::Exists);
+        }
+        self.make_parents(user, name)?;
+        self.create(&key, special_use).map(|header| describe(name.clone(), &header))
+    }
+
+    fn make_parents(&mut self, user: &User, name: &MailboxName) -> Result<()> {
+        for parent in parents(name) {
+            let key = name_key(user.as_str(), parent.as_str());
+            if self.find(&key)?.is_none() {
+                self.create(&key, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_mailbox(&mut self, user: &User, name: &MailboxName) -> Result<()> {
+        if name.is_inbox() {
+            return Err(StoreError::Invalid("expected a mailbox other than INBOX to delete".into()));
+        }
+        let header = self.uninstall(&name_key(user.as_str(), name.as_str()))?.header;
+        self.discard_rows(header.rows);
+        self.discard_history(header.id);
+        Ok(())
+    }
+
+    pub(super) fn rename(&mut self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        let moves = check_rename(&self.names(user)?, from, to)?;
+        self.make_parents(user, to)?;
+        if from.is_inbox() {
+            return self.empty_inbox(user, to);
+        }
+        for name in moves {
+            let contents = self.uninstall(&name_key(user.as_str(), name.as_str()))?;
+            self.install(&name_key(user.as_str(), renamed(&name, from, to)?.as_str()), contents);
+        }
+        Ok(())
+    }
+
+    /// RFC 9051 §6.3.6: renaming INBOX moves its messages and leaves it empty. The new mailbox takes over the rows, so this
+    /// costs the same whatever there is; to whoever looks at INBOX its messages are expunged.
+    fn empty_inbox(&mut self, user: &User, to: &MailboxName) -> Result<()> {
+        let (key, _) = self.named(user, &MailboxName::inbox())?;
+        let snapshot = self.snapshot(&key)?;
+        let rows = self.core.database.identity()?;
+        let target = name_key(user.as_str(), to.as_str());
+        let fresh = self.create(&target, None)?;
+
+        let inbox = self.find(&key)?.ok_or(StoreError::NotFound)?.header()?;
+        let messages: Vec<_> = snapshot.messages().cloned().collect();
+        let taken = Header {
+            id: fresh.id,
+            uid_validity: fresh.uid_validity,
+            special_use: None,
+            history: 0,
+            history_since: inbox.highest_modseq,
+            ..inbox.clone()
+        };
+        inbox.rows = rows;
+        let modseq = inbox.next_modseq()?;
+        let uids = self.forget_messages(&key, &messages, modseq)?;
+        self.remember(&key, modseq, &uids)?;
+        // The rows may be of this very group, so the messages go along.
+        self.replace(&target, taken, &snapshot)
+    }
+
+    /// The names of a user's mailboxes as this group leaves them so far.
+    fn names(&self, user: &User) -> Result<Vec<MailboxName>> {
+        let prefix = name_key(user.as_str(), "");
+        let staged: Vec<_> = self.mailboxes.iter().filter(|(key, _)| key.starts_with(&prefix)).collect();
+        let mut names = Vec::new();
+        for (key, _) in staged.iter().filter(|(_, staged)| staged.header.is_some()) {
+            names.push(name_of(&prefix, key)?);
+        }
+        for entry in self.core.database.names.prefix(&prefix) {
+            let key = entry.key().map_err(failed)?;
+            if !self.mailboxes.contains_key(&*key) {
+                names.push(name_of(&prefix, &key)?);
+            }
+        }
+        Ok(names)
+    }
+}
+
+fn describe(name: MailboxName, header: &Header) -> Mailbox {
+    Mailbox { special_use: header.special_use, id: Some(header.object_id()), ..Mailbox::new(name) }
+}
+
+/// The mailbox name in a key that begins with `prefix`.
+fn name_of(prefix: &[u8], key: &[u8]) -> Result<MailboxName> {
+    let name = key.strip_prefix(prefix).and_then(|name| str::from_utf8(name).ok());
+    let corrupt = || StoreError::Corrupt(format!("the mailbox name {:?}", String::from_utf8_lossy(key)));
+    name.and_then(|name| MailboxName::lookup(name).ok()).ok_or_else(corrupt)
+}

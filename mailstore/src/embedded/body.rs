@@ -1,0 +1,163 @@
+//! Bodies: chunks of octets, shared by the messages that have the same, and what was found out about them.
+
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::Core;
+use super::committer::Group;
+use super::database::failed;
+use super::row::{self, Fields};
+use crate::{Message, MessageRef, Result, StoreError, Summary};
+
+/// How many octets of a message a chunk holds; only the last one has fewer.
+pub(super) const CHUNK: usize = 256 * 1024;
+/// What is in a chunk's row before the octets: their checksum.
+pub(super) const CHUNK_HEAD: usize = 4;
+/// The most octets a summary may have.
+const SUMMARY: usize = 1 << 20;
+
+pub(super) fn key(body: u64, number: u32) -> Vec<u8> {
+    row::key(body, &number.to_be_bytes())
+}
+
+/// The body of a message of this store.
+pub(super) fn of(message: &Message) -> Result<u64> {
+    let number = message.object.and_then(row::number_of);
+    number.ok_or_else(|| StoreError::Corrupt(format!("the body of UID {}", message.uid)))
+}
+
+/// An empty chunk, to be filled and sealed.
+pub(super) fn empty_chunk() -> BytesMut {
+    let mut chunk = BytesMut::with_capacity(4_096);
+    chunk.put_bytes(0, CHUNK_HEAD);
+    chunk
+}
+
+/// Fills in the checksum.
+pub(super) fn seal_chunk(body: u64, number: u32, chunk: &mut BytesMut) {
+    if let Some((head, octets)) = chunk.split_first_chunk_mut::<CHUNK_HEAD>() {
+        *head = row::checksum(&key(body, number), octets).to_be_bytes();
+    }
+}
+
+impl Core {
+    /// Octets of a message, up to the end of the chunk that `range` begins in.
+    pub(super) fn read(&self, message: &MessageRef, range: &Range<u64>) -> Result<Bytes> {
+        let end = range.end.min(message.size);
+        if range.start >= end {
+            return Ok(Bytes::new());
+        }
+        let corrupt = || {
+            let (uid, name, user) = (message.uid, message.mailbox.name(), message.mailbox.user());
+            StoreError::Corrupt(format!("UID {uid} in {name} of {user}"))
+        };
+        let body = message.object.and_then(row::number_of).ok_or(StoreError::NotFound)?;
+        let number = u32::try_from(range.start / CHUNK as u64).map_err(|_| corrupt())?;
+        let chunk_key = key(body, number);
+        let chunk = match self.database.bodies.get(&chunk_key).map_err(failed) {
+            Ok(Some(chunk)) => Bytes::from(chunk),
+            Ok(None) if self.exists(message)? => return Err(corrupt()),
+            Ok(None) => return Err(StoreError::NotFound),
+            // The database found out first.
+            Err(StoreError::Corrupt(_)) => return Err(corrupt()),
+            Err(error) => return Err(error),
+        };
+        let (head, octets) = chunk.split_first_chunk::<CHUNK_HEAD>().ok_or_else(corrupt)?;
+        if row::checksum(&chunk_key, octets).to_be_bytes() != *head {
+            return Err(corrupt());
+        }
+        let first = u64::from(number) * CHUNK as u64;
+        let within = |place: u64| usize::try_from(place - first).map(|index| index + CHUNK_HEAD);
+        let (Ok(start), Ok(stop)) = (within(range.start), within(end)) else { return Err(corrupt()) };
+        if start >= chunk.len() {
+            return Err(corrupt());
+        }
+        Ok(chunk.slice(start..stop.min(chunk.len())))
+    }
+
+    /// Whether the message is in its mailbox still.
+    fn exists(&self, message: &MessageRef) -> Result<bool> {
+        let name = row::name_key(message.mailbox.user().as_str(), message.mailbox.name().as_str());
+        let Some(live) = self.live(&name)? else { return Ok(false) };
+        let (rows, validity) = {
+            let state = crate::signal::lock(&live.state);
+            (state.header.rows, state.header.uid_validity)
+        };
+        let row_key = row::key(rows, &message.uid.get().to_be_bytes());
+        let found = self.database.rows.contains_key(row_key).map_err(failed)?;
+        Ok(found && validity == message.mailbox.uid_validity())
+    }
+
+    pub(super) fn summary(&self, message: &MessageRef) -> Result<Option<Summary>> {
+        let Some(body) = message.object.and_then(row::number_of) else { return Ok(None) };
+        let body_key = body.to_be_bytes();
+        let Some(sealed) = self.database.summaries.get(body_key).map_err(failed)? else { return Ok(None) };
+        let sealed = Bytes::from(sealed);
+        // A corrupt summary is as good as none: it can be found out anew.
+        let Some(value) = row::open(&body_key, &sealed) else { return Ok(None) };
+        let mut fields = Fields(value);
+        let envelope = fields.u32().and_then(|length| fields.octets(length as usize));
+        Ok(envelope.map(|envelope| Summary::new(sealed.slice_ref(envelope), sealed.slice_ref(fields.0))))
+    }
+}
+
+impl Group<'_> {
+    /// How many messages share a body.
+    pub(super) fn references(&self, body: u64) -> Result<u32> {
+        if let Some(count) = self.references.get(&body) {
+            return Ok(*count);
+        }
+        let body_key = body.to_be_bytes();
+        let Some(sealed) = self.core.database.references.get(body_key).map_err(failed)? else { return Ok(1) };
+        let count = row::open(&body_key, &sealed).and_then(|value| Fields(value).u32());
+        count.ok_or_else(|| StoreError::Corrupt(format!("the count of references to body {body}")))
+    }
+
+    /// Stages that so many messages share a body. With none it goes into the trash.
+    pub(super) fn set_references(&mut self, body: u64, count: u32) {
+        let core = self.core;
+        let body_key = body.to_be_bytes().to_vec();
+        let before = self.references.insert(body, count);
+        match count {
+            0 => self.discard_body(body),
+            // One is what no row means, so most messages never need one. After one that this group or an earlier one
+            // wrote, it must go.
+            1 => {
+                if before.is_some_and(|before| before > 1) || self.is_shared(&body_key) {
+                    self.delete(&core.database.references, body_key);
+                }
+            }
+            _ => {
+                let value = row::seal(&body_key, count.to_be_bytes().to_vec());
+                self.put(&core.database.references, body_key, value);
+            }
+        }
+    }
+
+    /// Lets go of the body of a message that is removed.
+    pub(super) fn release(&mut self, message: &Message) -> Result<()> {
+        let body = of(message)?;
+        let count = self.references(body)?.saturating_sub(1);
+        self.set_references(body, count);
+        Ok(())
+    }
+
+    pub(super) fn put_summary(&mut self, body: u64, summary: &Summary) {
+        if summary.len() > SUMMARY {
+            return;
+        }
+        let mut value = Vec::with_capacity(summary.len() + 8);
+        value.put_u32(u32::try_from(summary.envelope.len()).unwrap_or(0));
+        value.extend_from_slice(&summary.envelope);
+        value.extend_from_slice(&summary.structure);
+        let body_key = body.to_be_bytes().to_vec();
+        let value = row::seal(&body_key, value);
+        self.put_lazily(&self.core.database.summaries, body_key, value);
+    }
+
+    fn is_shared(&self, body_key: &[u8]) -> bool {
+        // If nobody can tell, removing a row that is not there does no harm.
+        self.core.database.references.contains_key(body_key).unwrap_or(true)
+    }
+}

@@ -1,0 +1,159 @@
+//! Taking away what nobody needs: bodies without messages, rows of deleted mailboxes, uploads that never ended.
+//!
+//! A body goes into the trash when its last message is expunged, and is taken from there some time later, so
+//! that a session which still shows the message can read it to its end. The key of an entry is the
+//! epoch (how often the database had been opened), seconds since that opening, what it is, and its number: entries of
+//! earlier epochs are due at once, since their sessions are gone, and no clock is trusted.
+
+use bytes::Bytes;
+
+use super::Core;
+use super::body;
+use super::committer::Group;
+use super::database::failed;
+use super::live::decode_row;
+use super::row::{self, Fields};
+use crate::Result;
+
+const BODY: u8 = 1;
+const ROWS: u8 = 2;
+const HISTORY: u8 = 3;
+
+/// How many rows one step removes.
+const STEP: usize = 512;
+
+impl Core {
+    /// Removes the chunks of uploads that were under way when the store was last closed or killed.
+    pub(super) fn collect_uploads(&self) -> Result<()> {
+        loop {
+            let Some(first) = self.database.uploads.first_key_value() else { return Ok(()) };
+            let upload = Bytes::from(first.key().map_err(failed)?);
+            let mut batch = self.database.handle.batch();
+            let mut more = false;
+            for entry in self.database.bodies.prefix(&upload) {
+                more = batch.len() >= STEP;
+                if more {
+                    break;
+                }
+                batch.remove(&self.database.bodies, entry.key().map_err(failed)?);
+            }
+            if !more {
+                batch.remove(&self.database.uploads, upload);
+            }
+            batch.commit().map_err(failed)?;
+        }
+    }
+
+    /// Where in the trash something belongs that is thrown away now.
+    fn trash_key(&self, kind: u8, number: u64) -> Vec<u8> {
+        let seconds = u32::try_from(self.opened.elapsed().as_secs()).unwrap_or(u32::MAX);
+        let mut trash_key = Vec::with_capacity(17);
+        trash_key.extend_from_slice(&self.database.epoch.to_be_bytes());
+        trash_key.extend_from_slice(&seconds.to_be_bytes());
+        trash_key.push(kind);
+        trash_key.extend_from_slice(&number.to_be_bytes());
+        trash_key
+    }
+
+    fn is_due(&self, epoch: u32, seconds: u32) -> bool {
+        let due = u64::from(seconds).saturating_add(self.options.grace.as_secs());
+        epoch < self.database.epoch || due <= self.opened.elapsed().as_secs()
+    }
+}
+
+impl Group<'_> {
+    pub(super) fn discard_body(&mut self, body: u64) {
+        self.discard(BODY, body);
+    }
+
+    /// Throws away message rows and what they refer to.
+    pub(super) fn discard_rows(&mut self, rows: u64) {
+        self.discard(ROWS, rows);
+    }
+
+    /// Throws away what is remembered of a mailbox's past.
+    pub(super) fn discard_history(&mut self, mailbox: u64) {
+        self.discard(HISTORY, mailbox);
+    }
+
+    fn discard(&mut self, kind: u8, number: u64) {
+        let trash_key = self.core.trash_key(kind, number);
+        self.put(&self.core.database.trash, trash_key, Bytes::new());
+    }
+
+    /// Takes some of what is due out of the trash; whether there may be more.
+    pub(super) fn collect(&mut self) -> Result<bool> {
+        let core = self.core;
+        let mut removed = 0;
+        for entry in core.database.trash.iter() {
+            let trash_key = Bytes::from(entry.key().map_err(failed)?);
+            let mut fields = Fields(&trash_key);
+            let (Some(epoch), Some(seconds)) = (fields.u32(), fields.u32()) else { continue };
+            if !core.is_due(epoch, seconds) {
+                return Ok(false);
+            }
+            let (Some(kind), Some(number)) = (fields.u8(), fields.u64()) else { continue };
+            let (count, complete) = match kind {
+                BODY => self.collect_body(number, STEP - removed)?,
+                ROWS => self.collect_rows(number, STEP - removed)?,
+                _ => self.collect_history(number, STEP - removed)?,
+            };
+            removed += count + 1;
+            if complete {
+                self.delete_lazily(&core.database.trash, trash_key);
+            }
+            if removed >= STEP {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn collect_body(&mut self, number: u64, limit: usize) -> Result<(usize, bool)> {
+        let core = self.core;
+        let mut count = 0;
+        for entry in core.database.bodies.prefix(number.to_be_bytes()) {
+            if count >= limit {
+                return Ok((count, false));
+            }
+            self.delete_lazily(&core.database.bodies, Bytes::from(entry.key().map_err(failed)?));
+            count += 1;
+        }
+        self.delete_lazily(&core.database.summaries, number.to_be_bytes().to_vec());
+        self.delete_lazily(&core.database.references, number.to_be_bytes().to_vec());
+        Ok((count, true))
+    }
+
+    fn collect_rows(&mut self, number: u64, limit: usize) -> Result<(usize, bool)> {
+        let core = self.core;
+        let mut count = 0;
+        for entry in core.database.rows.prefix(number.to_be_bytes()) {
+            if count >= limit {
+                return Ok((count, false));
+            }
+            let (row_key, value) = entry.into_inner().map_err(failed)?;
+            // Of a corrupt row nobody knows the body, which then stays for good.
+            if let Ok(message) = decode_row(b"a deleted mailbox", &row_key, &value) {
+                let body = body::of(&message)?;
+                let references = self.references(body)?.saturating_sub(1);
+                self.set_references(body, references);
+            }
+            self.delete_lazily(&core.database.rows, Bytes::from(row_key));
+            count += 1;
+        }
+        Ok((count, true))
+    }
+
+    fn collect_history(&mut self, number: u64, limit: usize) -> Result<(usize, bool)> {
+        let core = self.core;
+        let mut count = 0;
+        for entry in core.database.expunged.prefix(row::key(number, b"")) {
+            if count >= limit {
+                return Ok((count, false));
+            }
+            self.delete_lazily(&core.database.expunged, Bytes::from(entry.key().map_err(failed)?));
+            count += 1;
+        }
+        Ok((count, true))
+    }
+}

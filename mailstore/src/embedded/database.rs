@@ -1,0 +1,174 @@
+//! The database under the store: its keyspaces, its numbers, and what its errors mean.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fjall::{Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+
+use super::{Options, row};
+use crate::signal::lock;
+use crate::{Result, StoreError};
+
+/// The database and its keyspaces. Each comment is `key: value`; numbers are big-endian.
+pub(super) struct Database {
+    pub(super) handle: fjall::Database,
+    /// name: number.
+    pub(super) meta: Keyspace,
+    /// user NUL mailbox: [`Header`](super::header::Header).
+    pub(super) names: Keyspace,
+    /// rows, UID: message. `rows` is a number in the header, so that a mailbox can be renamed or emptied at once.
+    pub(super) rows: Keyspace,
+    /// body, chunk number: octets.
+    pub(super) bodies: Keyspace,
+    /// body: how many messages share it; nothing if one does.
+    pub(super) references: Keyspace,
+    /// body: nothing. Chunks of it may have been written although nothing refers to it yet.
+    pub(super) uploads: Keyspace,
+    /// body: summary.
+    pub(super) summaries: Keyspace,
+    /// mailbox identity, mod-sequence: UIDs.
+    pub(super) expunged: Keyspace,
+    /// See [`collect`](super::collect).
+    pub(super) trash: Keyspace,
+    /// user NUL mailbox: nothing.
+    pub(super) subscriptions: Keyspace,
+    /// length of name, name, key: value.
+    pub(super) tables: Keyspace,
+    /// How often the database has been opened, this time included.
+    pub(super) epoch: u32,
+    identities: Mutex<Identities>,
+    last_validity: Mutex<u32>,
+}
+
+/// Identities of bodies and mailboxes. They are set aside in lots, so that an upload takes one without a write to disk
+/// and none is used twice after a crash.
+struct Identities {
+    next: u64,
+    reserved: u64,
+}
+
+const LOT: u64 = 1 << 20;
+const FORMAT: u64 = 1;
+
+impl Database {
+    pub(super) fn open(directory: &Path, options: &Options) -> Result<Self> {
+        let handle = fjall::Database::builder(directory)
+            .cache_size(options.cache)
+            .journal_compression(fjall::CompressionType::None)
+            .open()
+            .map_err(|error| opening(directory, error))?;
+        let plain = |name| {
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable);
+            handle.keyspace(name, options).map_err(failed)
+        };
+        let bodies = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(options.memtable)
+                .with_kv_separation(Some(KvSeparationOptions::default()))
+        };
+        let mut database = Self {
+            meta: plain("meta")?,
+            names: plain("names")?,
+            rows: plain("rows")?,
+            bodies: handle.keyspace("bodies", bodies).map_err(failed)?,
+            references: plain("references")?,
+            uploads: plain("uploads")?,
+            summaries: plain("summaries")?,
+            expunged: plain("expunged")?,
+            trash: plain("trash")?,
+            subscriptions: plain("subscriptions")?,
+            tables: plain("tables")?,
+            epoch: 0,
+            identities: Mutex::new(Identities { next: 1, reserved: 1 }),
+            last_validity: Mutex::new(0),
+            handle,
+        };
+        database.begin()?;
+        Ok(database)
+    }
+
+    /// Reads the numbers, and notes that the database is open.
+    fn begin(&mut self) -> Result<()> {
+        let format = self.number("format")?.unwrap_or(FORMAT);
+        if format != FORMAT {
+            return Err(StoreError::Unavailable(format!(
+                "expected a store of format {FORMAT}, found {format}"
+            )));
+        }
+        let epoch = self.number("epoch")?.unwrap_or(0) + 1;
+        self.epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
+        let next = self.number("identities")?.unwrap_or(1);
+        self.identities = Mutex::new(Identities { next, reserved: next });
+        let validity = self.number("validity")?.unwrap_or(0);
+        self.last_validity = Mutex::new(u32::try_from(validity).unwrap_or(u32::MAX));
+        self.set_number("format", FORMAT)?;
+        self.set_number("epoch", epoch)?;
+        self.identity().map(|_| ())
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>> {
+        let Some(value) = self.meta.get(name).map_err(failed)? else { return Ok(None) };
+        row::open(name.as_bytes(), &value)
+            .and_then(|value| value.try_into().ok())
+            .map(|octets| Some(u64::from_be_bytes(octets)))
+            .ok_or_else(|| StoreError::Corrupt(format!("the number {name:?}")))
+    }
+
+    fn set_number(&self, name: &str, value: u64) -> Result<()> {
+        self.meta.insert(name, row::seal(name.as_bytes(), value.to_be_bytes().to_vec())).map_err(failed)
+    }
+
+    /// A number that no body and no mailbox ever had.
+    pub(super) fn identity(&self) -> Result<u64> {
+        let mut identities = lock(&self.identities);
+        if identities.next == identities.reserved {
+            let reserved = identities.reserved + LOT;
+            self.set_number("identities", reserved)?;
+            self.handle.persist(PersistMode::SyncData).map_err(failed)?;
+            identities.reserved = reserved;
+        }
+        identities.next += 1;
+        Ok(identities.next - 1)
+    }
+
+    /// A UIDVALIDITY that no mailbox ever had, and the row that says so. Follows the clock, so that it rises even
+    /// from one database to another made later in its place.
+    pub(super) fn uid_validity(&self) -> Result<(u32, &'static str, Vec<u8>)> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
+        let mut last = lock(&self.last_validity);
+        let next =
+            last.checked_add(1).ok_or_else(|| StoreError::Unavailable("no UIDVALIDITY is left".into()))?;
+        // Not beyond half of the range, whatever the clock says: a wrong one must not use them up.
+        *last = next.max(u32::try_from(now).unwrap_or(0).min(u32::MAX / 2));
+        let value = row::seal(b"validity", u64::from(*last).to_be_bytes().to_vec());
+        Ok((*last, "validity", value))
+    }
+}
+
+fn opening(directory: &Path, error: fjall::Error) -> StoreError {
+    let directory = directory.display();
+    match error {
+        fjall::Error::Locked => {
+            StoreError::Unavailable(format!("expected {directory} to be free, but a process has it open"))
+        }
+        error => match failed(error) {
+            StoreError::Unavailable(text) => {
+                StoreError::Unavailable(format!("cannot open {directory}: {text}"))
+            }
+            other => other,
+        },
+    }
+}
+
+/// What an error of the database means to callers.
+pub(super) fn failed(error: fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::Poisoned => StoreError::ReadOnly("an earlier write to disk failed".into()),
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            StoreError::Unavailable(error.to_string())
+        }
+        fjall::Error::Locked => StoreError::Unavailable("the database is locked".into()),
+        error => StoreError::Corrupt(error.to_string()),
+    }
+}

@@ -1,0 +1,155 @@
+//! Small rows that are no mail, in the same database: accounts, domains, whatever a server keeps.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::committer::Group;
+use super::database::failed;
+use super::{Shared, row};
+use crate::{Result, StoreError};
+
+/// A named map from keys to values in the database of an [`Embedded`](super::Embedded) store. Every change is
+/// durable when its method returns. Cheap to clone.
+///
+/// ```
+/// use mailwright_mailstore::block_on;
+/// use mailwright_mailstore::embedded::{Embedded, Options};
+///
+/// # let directory = tempfile::tempdir()?;
+/// let store = Embedded::open(directory.path(), Options::default())?;
+/// let accounts = store.table("accounts")?;
+/// block_on(accounts.put(b"alice@example.org", b"secret hash"))?;
+/// assert_eq!(accounts.get(b"alice@example.org")?.as_deref(), Some(&b"secret hash"[..]));
+/// assert_eq!(accounts.scan(b"alice")?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Table {
+    shared: Arc<Shared>,
+    prefix: Vec<u8>,
+}
+
+impl Table {
+    /// The longest name of a table and the longest key in one, in octets.
+    pub const MAX_OCTETS: usize = 255;
+
+    pub(super) fn new(shared: Arc<Shared>, name: &str) -> Result<Self> {
+        let length = check_length("a name of a table", name.as_bytes())?;
+        Ok(Self { shared, prefix: [&[length], name.as_bytes()].concat() })
+    }
+
+    /// The value of a key. Reads in place: a row this small is a matter of microseconds.
+    ///
+    /// # Errors
+    /// [`Corrupt`](StoreError::Corrupt), or the database cannot be read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let key = self.key(key)?;
+        let Some(sealed) = self.shared.core.database.tables.get(&key).map_err(failed)? else {
+            return Ok(None);
+        };
+        unseal(&key, sealed.into()).map(Some)
+    }
+
+    /// Every key that begins with `prefix`, and its value, sorted.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
+        let start = [&self.prefix, prefix].concat();
+        let mut rows = Vec::new();
+        for entry in self.shared.core.database.tables.prefix(&start) {
+            let (key, sealed) = entry.into_inner().map_err(failed)?;
+            let value = unseal(&key, sealed.into())?;
+            let key = Bytes::from(key);
+            rows.push((key.slice(self.prefix.len().min(key.len())..), value));
+        }
+        Ok(rows)
+    }
+
+    /// Gives a key a value, whether it had one or not.
+    ///
+    /// # Errors
+    /// [`Invalid`](StoreError::Invalid) for a key that is empty or too long; or the database cannot be written.
+    pub async fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let (key, value) = (self.key(key)?, Bytes::copy_from_slice(value));
+        self.shared.committer.submit(move |group| group.set_row(key, Some(value))).await
+    }
+
+    /// Gives a key its first value.
+    ///
+    /// # Errors
+    /// [`Exists`](StoreError::Exists) if it has one; otherwise as [`put`](Self::put).
+    pub async fn put_new(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let (key, value) = (self.key(key)?, Bytes::copy_from_slice(value));
+        let operation = move |group: &mut Group<'_>| match group.row(&key)? {
+            Some(_) => Err(StoreError::Exists),
+            None => group.set_row(key, Some(value)),
+        };
+        self.shared.committer.submit(operation).await
+    }
+
+    /// Removes a key; whether it was there.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub async fn delete(&self, key: &[u8]) -> Result<bool> {
+        let key = self.key(key)?;
+        let operation = move |group: &mut Group<'_>| {
+            let found = group.row(&key)?.is_some();
+            if found {
+                group.set_row(key, None)?;
+            }
+            Ok(found)
+        };
+        self.shared.committer.submit(operation).await
+    }
+
+    fn key(&self, key: &[u8]) -> Result<Vec<u8>> {
+        check_length("a key", key)?;
+        Ok([&self.prefix, key].concat())
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = String::from_utf8_lossy(self.prefix.get(1..).unwrap_or_default()).into_owned();
+        f.debug_struct("Table").field("name", &name).finish_non_exhaustive()
+    }
+}
+
+impl Group<'_> {
+    /// A row as this group leaves it so far.
+    fn row(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        if let Some(staged) = self.tables.get(key) {
+            return Ok(staged.clone());
+        }
+        let sealed = self.core.database.tables.get(key).map_err(failed)?;
+        sealed.map(|sealed| unseal(key, sealed.into())).transpose()
+    }
+
+    fn set_row(&mut self, key: Vec<u8>, value: Option<Bytes>) -> Result<()> {
+        let core = self.core;
+        match &value {
+            Some(value) => {
+                let sealed = row::seal(&key, value.to_vec());
+                self.put(&core.database.tables, key.clone(), sealed);
+            }
+            None => self.delete(&core.database.tables, key.clone()),
+        }
+        self.tables.insert(key, value);
+        Ok(())
+    }
+}
+
+fn unseal(key: &[u8], sealed: Bytes) -> Result<Bytes> {
+    let value = row::open(key, &sealed).map(|value| sealed.slice_ref(value));
+    value.ok_or_else(|| StoreError::Corrupt(format!("the table row {:?}", String::from_utf8_lossy(key))))
+}
+
+fn check_length(what: &str, octets: &[u8]) -> Result<u8> {
+    let length = u8::try_from(octets.len()).ok().filter(|length| *length > 0);
+    length.ok_or_else(|| {
+        StoreError::Invalid(format!("expected {what} of 1 to 255 octets, got {}", octets.len()))
+    })
+}

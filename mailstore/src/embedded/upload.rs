@@ -1,0 +1,143 @@
+//! A message on its way in: small ones wait in memory for their commit, large ones are written as they come.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key, seal_chunk};
+use super::database::failed;
+use super::messages::Complete;
+use super::{Core, Shared};
+use crate::{Appended, CommitError, Offload, Result, Sink, StoreError, Summary, Target};
+
+/// At most one chunk of the message is in memory, beside what the caller has in hand.
+pub(super) struct Incoming<O> {
+    shared: Arc<Shared>,
+    offload: O,
+    body: u64,
+    size: u64,
+    /// The chunk being filled, and how many have been written before it.
+    chunk: BytesMut,
+    spilled: u32,
+    summary: Option<Summary>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// A chunk could not be written, so the message has a hole.
+    Broken,
+    Committed,
+}
+
+impl<O: Offload + Clone> Incoming<O> {
+    pub(super) fn begin(shared: Arc<Shared>, offload: O) -> Result<Self> {
+        let body = shared.core.database.identity()?;
+        let (chunk, state) = (empty_chunk(), State::Open);
+        Ok(Self { shared, offload, body, size: 0, chunk, spilled: 0, summary: None, state })
+    }
+
+    /// Writes the full chunk.
+    async fn spill(&mut self) -> Result<()> {
+        let (body, number) = (self.body, self.spilled);
+        let mut chunk = std::mem::replace(&mut self.chunk, BytesMut::new());
+        seal_chunk(body, number, &mut chunk);
+        // A dropped future leaves the upload broken: nobody knows whether the chunk was written.
+        let before = std::mem::replace(&mut self.state, State::Broken);
+        let limit = u64::from(u32::MAX) * CHUNK as u64;
+        self.spilled = number.checked_add(1).ok_or(StoreError::TooLarge { limit })?;
+        let core = Arc::clone(&self.shared.core);
+        self.offload.run(move || core.spill(body, number, chunk.freeze())).await?;
+        self.state = before;
+        self.chunk = BytesMut::with_capacity(CHUNK + CHUNK_HEAD);
+        self.chunk.extend_from_slice(&[0; CHUNK_HEAD]);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.state {
+            State::Open => Ok(()),
+            State::Broken => {
+                Err(StoreError::Unavailable("an earlier part of the message was not stored".into()))
+            }
+            State::Committed => {
+                Err(StoreError::Invalid("expected an upload that is not committed yet".into()))
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Writes a chunk that nothing refers to yet. It need not last before the commit does, which comes later in
+    /// the same log; the note that it exists goes with the first one, so it can be found if there is no commit.
+    fn spill(&self, body: u64, number: u32, chunk: Bytes) -> Result<()> {
+        self.writable()?;
+        let mut batch = self.database.handle.batch();
+        if number == 0 {
+            batch.insert(&self.database.uploads, body.to_be_bytes(), Bytes::new());
+        }
+        batch.insert(&self.database.bodies, key(body, number), chunk);
+        batch.commit().map_err(failed)
+    }
+}
+
+impl<O: Offload + Clone> Sink for Incoming<O> {
+    async fn write(&mut self, mut octets: Bytes) -> Result<()> {
+        self.check()?;
+        while !octets.is_empty() {
+            let room = (CHUNK + CHUNK_HEAD).saturating_sub(self.chunk.len());
+            let part = octets.split_to(room.min(octets.len()));
+            self.chunk.extend_from_slice(&part);
+            self.size += part.len() as u64;
+            if self.chunk.len() == CHUNK + CHUNK_HEAD {
+                self.spill().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
+        self.check()?;
+        if targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        seal_chunk(self.body, self.spilled, &mut self.chunk);
+        // Copied to its exact size: the database keeps it for a while, and would keep the spare room too.
+        let tail =
+            (self.chunk.len() > CHUNK_HEAD).then(|| (self.spilled, Bytes::copy_from_slice(&self.chunk)));
+        let complete = Complete {
+            body: self.body,
+            size: self.size,
+            tail,
+            spilled: self.spilled > 0,
+            summary: self.summary.clone(),
+        };
+        let targets = targets.to_vec();
+        // Until the answer is there the message may or may not be in; a dropped future must not remove it.
+        self.state = State::Committed;
+        let result = self.shared.committer.submit(move |group| group.append(complete, &targets)).await;
+        if result.is_err() {
+            self.state = State::Open;
+        }
+        result
+    }
+
+    fn summarize(&mut self, summary: Summary) {
+        self.summary = Some(summary);
+    }
+}
+
+impl<O> Drop for Incoming<O> {
+    fn drop(&mut self) {
+        if self.state == State::Committed || self.spilled == 0 {
+            return;
+        }
+        let body = self.body;
+        self.shared.committer.post(move |group| {
+            group.discard_body(body);
+            let uploads = group.core.database.uploads.clone();
+            group.delete_lazily(&uploads, body.to_be_bytes().to_vec());
+        });
+    }
+}
