@@ -74,8 +74,11 @@ impl QuotedPrintableDecoder {
 
     /// Octets between escapes and line breaks: out at once, but for the blanks at their end.
     fn take_plain(&mut self, run: &[u8], output: &mut Vec<u8>) {
+        if run.is_empty() {
+            return;
+        }
         let text = trim_blanks(run);
-        if !text.is_empty() || (self.blanks.last() == Some(&b'\r') && !run.is_empty()) {
+        if !text.is_empty() || self.blanks.last() == Some(&b'\r') {
             self.keep_blanks(output);
         }
         output.extend_from_slice(text);
@@ -84,7 +87,7 @@ impl QuotedPrintableDecoder {
         if self.long || self.blanks.len() + blanks.len() - carriage_return > BLANKS {
             output.append(&mut self.blanks);
             output.extend_from_slice(blanks);
-            self.long = carriage_return == 0 && (self.long || !blanks.is_empty());
+            self.long = carriage_return == 0;
         } else {
             self.blanks.extend_from_slice(blanks);
         }
@@ -301,6 +304,15 @@ mod tests {
             decoder.push(b"\r\n", &mut output);
             decoder.finish(&mut output);
             assert!(output.len() > 99_000);
+        }
+    }
+
+    #[test]
+    fn blanks_up_to_the_bound_are_dropped_however_they_come() {
+        for (blanks, octets) in [(BLANKS, 3), (BLANKS + 1, BLANKS + 4)] {
+            let line = format!("x{}\r\n", " ".repeat(blanks));
+            let singles: Vec<&[u8]> = line.as_bytes().chunks(1).collect();
+            assert_eq!((decode(&[line.as_bytes()]).len(), decode(&singles).len()), (octets, octets));
         }
     }
 
