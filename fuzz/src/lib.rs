@@ -1,1 +1,51 @@
-//! Fuzz targets as plain functions.
+//! Fuzz targets as plain functions: octets in, a panic if a promise is broken.
+//!
+//! `tests/replay.rs` runs every target over its seeds in `corpus/` and over mutations of them, in the ordinary tests.
+//! The package in `targets/` wraps each one for libFuzzer.
+//!
+//! To add a target: write the function in the module of its crate, re-export it, put it in [`TARGETS`], give it seeds
+//! in `corpus/<name>/` and a file in `targets/src/bin/`. `tests/replay.rs` finds what was forgotten.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a target reports by panicking"
+)]
+
+mod frame;
+mod machine;
+mod model;
+mod pop3;
+
+pub use frame::{frame_dot, frame_lines, frame_literal};
+pub use model::{
+    model_address, model_address_list, model_date, model_header, model_mime, model_parameter, model_utf7,
+    model_word,
+};
+pub use pop3::{pop3_client, pop3_server};
+
+/// A target: takes any octets, panics if a promise is broken.
+pub type Target = fn(&[u8]);
+
+/// Every target, by its name: that of its directory in `corpus/` and of its binary in `targets/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    // line-proto
+    ("frame_dot", frame_dot),
+    ("frame_lines", frame_lines),
+    ("frame_literal", frame_literal),
+    // mail-model
+    ("model_address", model_address),
+    ("model_address_list", model_address_list),
+    ("model_date", model_date),
+    ("model_header", model_header),
+    ("model_mime", model_mime),
+    ("model_parameter", model_parameter),
+    ("model_utf7", model_utf7),
+    ("model_word", model_word),
+    // pop3-proto
+    ("pop3_client", pop3_client),
+    ("pop3_server", pop3_server),
+    // smtp-proto
+    // imap-proto
+];
