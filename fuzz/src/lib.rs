@@ -17,6 +17,7 @@ mod frame;
 mod machine;
 mod model;
 mod pop3;
+mod smtp;
 
 pub use frame::{frame_dot, frame_lines, frame_literal};
 pub use model::{
@@ -24,6 +25,7 @@ pub use model::{
     model_word,
 };
 pub use pop3::{pop3_client, pop3_server};
+pub use smtp::{smtp_client, smtp_grammar, smtp_server};
 
 /// A target: takes any octets, panics if a promise is broken.
 pub type Target = fn(&[u8]);
@@ -47,5 +49,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pop3_client", pop3_client),
     ("pop3_server", pop3_server),
     // smtp-proto
+    ("smtp_client", smtp_client),
+    ("smtp_grammar", smtp_grammar),
+    ("smtp_server", smtp_server),
     // imap-proto
 ];

@@ -95,6 +95,9 @@ replays! {
     model_word
     pop3_client
     pop3_server
+    smtp_client
+    smtp_grammar
+    smtp_server
 }
 
 /// xorshift64*: enough to mutate seeds, and the same every time.
