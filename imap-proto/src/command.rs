@@ -15,12 +15,16 @@ mod lsub;
 mod namespace;
 mod relocate;
 mod rename;
+mod search;
 mod section;
 mod select;
 mod status;
 mod store;
 mod subscribe;
 mod unsubscribe;
+
+#[cfg(test)]
+mod tests;
 
 use mailwright_line_proto::{Authenticate, Login};
 use mailwright_mail_model::UidSet;
@@ -39,6 +43,7 @@ pub use lsub::Lsub;
 pub use namespace::Namespace;
 pub use relocate::Move;
 pub use rename::Rename;
+pub use search::Search;
 pub use section::{Partial, Section, SectionText};
 pub use select::Select;
 pub use status::{Status, StatusItem};
@@ -62,7 +67,7 @@ use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 /// assert_eq!(writer.as_slice(), b"UID FETCH 7:* (FLAGS)");
 /// # Ok::<(), mailwright_imap_proto::grammar::GrammarError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant is named as its command; the types say what they hold")]
 pub enum Command {
@@ -91,6 +96,7 @@ pub enum Command {
     Close,
     Unselect,
     Expunge(Expunge),
+    Search(Search),
     Fetch(Fetch),
     Store(Store),
     Copy(Copy),
@@ -157,7 +163,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 34] = {
+static TABLE: [Spec; 36] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -189,6 +195,8 @@ static TABLE: [Spec; 34] = {
         row("UNSELECT",     Selected,         !SEQS,     !READS, |_, _| Ok(Command::Unselect)),
         row("EXPUNGE",      Selected,         !SEQS,     !READS, |input, _| Expunge::parse(input).map(Command::Expunge)),
         row("UID EXPUNGE",  Selected,         !SEQS,     !READS, |input, _| Expunge::parse_uid(input).map(Command::Expunge)),
+        row("SEARCH",       Selected,         SEQS,      READS,  |input, context| Search::parse(input, false, context).map(Command::Search)),
+        row("UID SEARCH",   Selected,         !SEQS,     READS,  |input, context| Search::parse(input, true, context).map(Command::Search)),
         row("FETCH",        Selected,         SEQS,      READS,  |input, _| Fetch::parse(input, false).map(Command::Fetch)),
         row("UID FETCH",    Selected,         !SEQS,     READS,  |input, _| Fetch::parse(input, true).map(Command::Fetch)),
         row("STORE",        Selected,         SEQS,      !READS, |input, _| Store::parse(input, false).map(Command::Store)),
@@ -265,6 +273,7 @@ impl Command {
             Self::Close => wire.put(b"CLOSE"),
             Self::Unselect => wire.put(b"UNSELECT"),
             Self::Expunge(expunge) => expunge.encode(wire),
+            Self::Search(search) => search.encode(wire),
             Self::Fetch(fetch) => fetch.encode(wire),
             Self::Store(store) => store.encode(wire),
             Self::Copy(copy) => copy.encode(wire),

@@ -6,7 +6,6 @@ use crate::{refusal::Answered, response::Namespaces};
 
 /// Where does each kind of mailbox live?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub struct Namespace;
 
 impl Request for Namespace {

@@ -6,7 +6,7 @@ use mailwright_line_proto::{Ask, AuthRefusal, Gone, Transmit};
 use mailwright_mail_model::UidSet;
 
 use super::{
-    Close, ListEntry, Mailboxes, Open, Opened, Refresh, Server, State,
+    Close, Find, ListEntry, Mailboxes, Open, Opened, Refresh, Server, State,
     run::completed,
     slots::{Kind, Slot},
 };
@@ -17,7 +17,8 @@ use crate::{
         Status as StatusCommand, Store, Subscribe, Unsubscribe,
     },
     response::{
-        FlagList, ListAttribute, Listed, MailboxStatus, Namespaces, ResponseCode, ServerId, Status, count,
+        FlagList, ListAttribute, Listed, MailboxStatus, Namespaces, ResponseCode, Search, ServerId, Status,
+        count,
     },
     view::{Change, View},
 };
@@ -230,6 +231,21 @@ impl Reply for Namespace {
 impl Reply for Refresh {
     fn reply(server: &mut Server, slot: Slot, _: Self, (): ()) {
         server.succeed(&slot, None);
+    }
+}
+
+impl Reply for Find {
+    fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<UidSet>) {
+        if let (Ok(found), State::Selected { view, .. }) = (&answer, &server.state) {
+            let found = found.intersection(view.known());
+            let by_uid = slot.says_uid;
+            let number = |uid: mailwright_mail_model::Uid| {
+                if by_uid { Some(uid.get()) } else { u32::try_from(view.sequence(uid)?).ok() }
+            };
+            let out = if server.stream.is_some() { &mut server.held } else { &mut server.transmit };
+            Search::encode_numbers(found.iter().filter_map(number), out);
+        }
+        server.done(&slot, answer.map(drop));
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a server asks its application, where the command on the wire says it otherwise.
 
 use mailwright_line_proto::Request;
-use mailwright_mail_model::{DateTime, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{
+    DateTime, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity, query::Query,
+};
 
 use crate::{
     refusal::Answered,
@@ -214,4 +216,23 @@ pub struct Close {
 
 impl Request for Close {
     type Answer = Answered<()>;
+}
+
+/// Which messages match (SEARCH, UID SEARCH)?
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Find {
+    /// What is searched for, sequence numbers in it already turned into UIDs.
+    pub query: Query,
+}
+
+impl Find {
+    pub(super) fn new(query: Query) -> Self {
+        Self { query }
+    }
+}
+
+impl Request for Find {
+    /// The messages that match, by UID.
+    type Answer = Answered<UidSet>;
 }

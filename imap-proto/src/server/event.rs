@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mailwright_line_proto::{Ask, AuthRefusal, AuthStep, Authenticate, Closed, Login};
 use mailwright_mail_model::UidSet;
 
-use super::{Close, Commit, Mailboxes, Message, Open, Refresh, Server};
+use super::{Close, Commit, Find, Mailboxes, Message, Open, Refresh, Server};
 use crate::{
     Refusal,
     command::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What a server tells its application. Every [`Ask`] is to be answered with [`Server::answer`].
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// LOGIN: is this the right password?
@@ -54,6 +54,8 @@ pub enum Event {
     BodyEnd(Ask<Commit>),
     /// The message is not to be kept: what followed it was wrong, or it came too late.
     BodyAborted,
+    /// SEARCH and UID SEARCH.
+    Find(Ask<Find>),
     /// FETCH: send the items with [`Server::fetch`], then answer.
     Fetch(Ask<Fetch<UidSet>>),
     /// STORE: send the new flags with [`Server::fetch_flags`], then answer.
@@ -97,6 +99,7 @@ impl Server {
             Event::Close(ask) => self.answer(ask, Err(no())),
             Event::Message(ask) => self.answer(ask, Err(no())),
             Event::BodyEnd(ask) => self.answer(ask, Err(no())),
+            Event::Find(ask) => self.answer(ask, Err(no())),
             Event::Fetch(ask) => self.answer(ask, Err(no())),
             Event::Store(ask) => self.answer(ask, Err(no())),
             Event::Expunge(ask) => self.answer(ask, Err(no())),

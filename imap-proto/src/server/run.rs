@@ -4,7 +4,7 @@ use mailwright_line_proto::{Ask, Closed, Output, PeerMisbehaved};
 use mailwright_mail_model::UidSet;
 
 use super::{
-    Close, Event, Mailboxes, Open, Phase, Ready, Refresh, Server, State,
+    Close, Event, Find, Mailboxes, Open, Phase, Ready, Refresh, Server, State,
     slots::{Kind, Slot},
 };
 use crate::{
@@ -173,6 +173,7 @@ impl Server {
             Command::Idle => Some(self.begin_idle(turn)),
             Command::Close => self.leave(turn, true),
             Command::Unselect => self.leave(turn, false),
+            Command::Search(search) => self.ask(turn, Kind::Plain, Find::new(search.query), Event::Find),
             Command::Expunge(expunge) => {
                 let messages = match expunge.messages.map(|set| self.resolve(&set)) {
                     None => None,
