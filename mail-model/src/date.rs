@@ -128,6 +128,8 @@ impl Date {
 }
 
 impl DateTime {
+    /// 1970-01-01 00:00:00 UTC.
+    pub const EPOCH: Self = Self { seconds: 0, offset_minutes: 0 };
     /// The farthest a zone may be from UTC, in minutes: what four digits can say.
     pub const MAX_OFFSET_MINUTES: i16 = 99 * 60 + 59;
 
