@@ -32,7 +32,8 @@ impl Continuation {
 
     /// What follows the `+`.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
-        if !reader.eat(b' ') && !(reader.leniency.missing_text && reader.input.is_empty()) {
+        let missing = reader.leniency.missing_text && reader.input.is_empty();
+        if !missing && !reader.eat(b' ') {
             return Err(reader.expected("a space behind the +"));
         }
         Ok(Self { text: reader.rest().to_vec() })

@@ -1,0 +1,381 @@
+//! What the server says, and which call it is for.
+
+use base64::{
+    Engine as _,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bytes::Bytes;
+use mailwright_line_proto::{Closed, PeerMisbehaved, Ticket};
+
+use super::{
+    Appended, Client, Event, Phase, Refused, Session,
+    calls::{Kind, Pending},
+    event::Outcome,
+    excerpt, shown,
+};
+use crate::{
+    command::CopyUid,
+    response::{Capabilities, Continuation, Response, ResponseCode, Status, StatusKind},
+};
+
+/// Challenges with their padding or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl Client {
+    /// A complete response, but for FETCH. `alone` is whether nothing stands behind it.
+    pub(super) fn response(&mut self, octets: &Bytes, alone: bool) -> Option<Event> {
+        let response = match Response::parse(octets, self.config.leniency) {
+            Ok(response) => response,
+            Err(_) if octets.starts_with(b"*") && !matches!(self.phase, Phase::Greeting) => {
+                return self.skipped(shown(octets));
+            }
+            Err(_) => return self.misbehaved("a response of IMAP", octets),
+        };
+        if matches!(self.phase, Phase::Greeting) {
+            return self.greeting(response, octets);
+        }
+        match response {
+            Response::Tagged { tag, status } => self.tagged(&tag, status, octets, alone),
+            Response::Continue(continuation) => self.continuation(continuation, octets),
+            Response::Status(status) => self.status(status, octets),
+            Response::Capability(capabilities) => {
+                self.capabilities = Some(capabilities.clone());
+                match self.collector(|kind| matches!(kind, Kind::Capability(_)), octets) {
+                    Some(Kind::Capability(slot)) => *slot = Some(capabilities),
+                    _ => return Some(Event::Capabilities(capabilities)),
+                }
+                None
+            }
+            Response::Exists(messages) => {
+                self.messages.grow(messages, self.config.messages);
+                match self.opening() {
+                    Some(opened) => opened.messages = messages,
+                    None => return Some(Event::Exists(messages)),
+                }
+                None
+            }
+            Response::Recent(recent) => {
+                match self.opening() {
+                    Some(opened) => opened.recent = recent,
+                    None => return Some(Event::Recent(recent)),
+                }
+                None
+            }
+            Response::Flags(flags) => {
+                match self.opening() {
+                    Some(opened) => opened.flags = flags,
+                    None => return Some(Event::Flags(flags)),
+                }
+                None
+            }
+            Response::Expunge(sequence) => {
+                let uid = self.messages.remove(sequence.get());
+                Some(Event::Expunged { sequence, uid })
+            }
+            response => self.data(response, octets),
+        }
+    }
+
+    /// Untagged data that answers a call.
+    fn data(&mut self, response: Response, octets: &[u8]) -> Option<Event> {
+        let wanted = |kind: &Kind| {
+            matches!(
+                (kind, &response),
+                (Kind::List(_), Response::List(_))
+                    | (Kind::Lsub(_), Response::Lsub(_))
+                    | (Kind::Search(_), Response::Search(_))
+                    | (Kind::Status(None), Response::MailboxStatus(_))
+                    | (Kind::Enable(_), Response::Enabled(_))
+                    | (Kind::Namespace(_), Response::Namespace(_))
+                    | (Kind::Id(_), Response::Id(_))
+            )
+        };
+        let Some(kind) = self.collector(wanted, octets) else {
+            return matches!(self.phase, Phase::Open).then_some(Event::Unasked(response));
+        };
+        match (kind, response) {
+            (Kind::List(all) | Kind::Lsub(all), Response::List(one) | Response::Lsub(one)) => all.push(one),
+            (Kind::Search(numbers), Response::Search(more)) => numbers.extend(more.numbers),
+            (Kind::Status(slot), Response::MailboxStatus(status)) => *slot = Some(status),
+            (Kind::Enable(slot), Response::Enabled(enabled)) => *slot = enabled,
+            (Kind::Namespace(slot), Response::Namespace(namespaces)) => *slot = Some(namespaces),
+            (Kind::Id(slot), Response::Id(id)) => *slot = Some(id),
+            _ => {}
+        }
+        None
+    }
+
+    /// The first call that `wanted` is true of; what it collects is bounded.
+    fn collector(&mut self, wanted: impl Fn(&Kind) -> bool, octets: &[u8]) -> Option<&mut Kind> {
+        let at = self.pending.iter().position(|pending| wanted(&pending.kind))?;
+        let pending = self.pending.get_mut(at)?;
+        pending.collected += octets.len() as u64;
+        if pending.collected > self.config.answer {
+            let limit = self.config.answer;
+            self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit }));
+            return None;
+        }
+        self.pending.get_mut(at).map(|pending| &mut pending.kind)
+    }
+
+    /// The mailbox that is being opened.
+    fn opening(&mut self) -> Option<&mut super::Opened> {
+        match &mut self.pending.front_mut()?.kind {
+            Kind::Select(opened) => Some(opened),
+            _ => None,
+        }
+    }
+
+    fn greeting(&mut self, response: Response, octets: &[u8]) -> Option<Event> {
+        let Response::Status(status) = response else { return self.misbehaved("a greeting", octets) };
+        let preauthenticated = match status.kind {
+            StatusKind::Ok => false,
+            // CVE-2020-12398: a forged PREAUTH makes a client go on without TLS.
+            StatusKind::Preauth if !self.tls && !self.config.allow_plaintext_auth => {
+                return self.misbehaved("a greeting that leaves room for TLS", octets);
+            }
+            StatusKind::Preauth => true,
+            StatusKind::Bye => {
+                self.close(Closed::Refused(status.text.to_string()));
+                return None;
+            }
+            _ => return self.misbehaved("a greeting", octets),
+        };
+        self.phase = Phase::Open;
+        self.session = if preauthenticated { Session::Authenticated } else { Session::NotAuthenticated };
+        self.learn_capabilities(&status);
+        Some(Event::Greeting { status, preauthenticated })
+    }
+
+    /// An untagged status response.
+    fn status(&mut self, status: Status, octets: &[u8]) -> Option<Event> {
+        match status.kind {
+            StatusKind::Preauth => return self.misbehaved("no second greeting", octets),
+            StatusKind::Bye if self.pending.iter().any(|pending| matches!(pending.kind, Kind::Logout)) => {
+                return None;
+            }
+            // Whatever server it refers to is not for us to follow (RFC 2221): the text goes to the application.
+            StatusKind::Bye => {
+                self.close(Closed::Refused(status.text.to_string()));
+                return None;
+            }
+            _ => {}
+        }
+        self.learn_capabilities(&status);
+        if let Some(opened) = self.opening() {
+            let noted = match &status.code {
+                Some(ResponseCode::UidValidity(validity)) => opened.uid_validity.replace(*validity).is_none(),
+                Some(ResponseCode::UidNext(uid)) => opened.uid_next.replace(*uid).is_none(),
+                Some(ResponseCode::Unseen(sequence)) => opened.unseen.replace(*sequence).is_none(),
+                Some(ResponseCode::PermanentFlags(flags)) => {
+                    opened.permanent_flags.replace(flags.clone()).is_none()
+                }
+                Some(ResponseCode::HighestModSeq(modseq)) => {
+                    opened.highest_mod_seq.replace(*modseq).is_none()
+                }
+                Some(ResponseCode::UidNotSticky) => !std::mem::replace(&mut opened.uid_not_sticky, true),
+                Some(ResponseCode::NoModSeq | ResponseCode::Closed) => true,
+                _ => false,
+            };
+            if noted {
+                return None;
+            }
+        }
+        // RFC 6851 §4.3: the UIDs of what was moved come before the EXPUNGE responses.
+        if let Some(copied) = copied(&status) {
+            let slot = self.pending.iter_mut().find_map(|pending| match &mut pending.kind {
+                Kind::Move(slot) => Some(slot),
+                _ => None,
+            });
+            if let Some(slot) = slot {
+                *slot = Some(copied);
+                return None;
+            }
+        }
+        if let (Some(ResponseCode::Capability(capabilities)), StatusKind::Ok) = (&status.code, status.kind) {
+            return Some(Event::Capabilities(capabilities.clone()));
+        }
+        Some(Event::Notice(status))
+    }
+
+    fn continuation(&mut self, continuation: Continuation, octets: &[u8]) -> Option<Event> {
+        if self.is_amid_command() {
+            self.send_part();
+            return None;
+        }
+        let most = self.config.challenges;
+        let Some(Pending { id, kind, .. }) = self.pending.front_mut() else {
+            return self.unsolicited(octets);
+        };
+        let id = *id;
+        match kind {
+            Kind::Idle { idling, done } if !*idling => {
+                *idling = true;
+                if *done {
+                    self.out.put(b"DONE\r\n");
+                }
+                Some(Event::Idling(Ticket::new(id)))
+            }
+            Kind::Authenticate { initial, rounds } if !self.challenged => {
+                *rounds += 1;
+                let (initial, rounds) = (initial.take(), *rounds);
+                if rounds > most {
+                    self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit: most.into() }));
+                    return None;
+                }
+                if let Some(initial) = initial {
+                    self.send_response(&initial);
+                    return None;
+                }
+                let Ok(challenge) = BASE64.decode(&continuation.text) else {
+                    return self.misbehaved("a challenge in Base64", octets);
+                };
+                self.challenged = true;
+                Some(Event::Challenge(Ticket::new(id), challenge.into()))
+            }
+            _ => self.unsolicited(octets),
+        }
+    }
+
+    fn tagged(&mut self, tag: &str, status: Status, octets: &[u8], alone: bool) -> Option<Event> {
+        let id = tag.strip_prefix(&*self.prefix).filter(|id| !id.starts_with('0'));
+        let id = id.and_then(|id| id.parse::<u32>().ok());
+        let at = id.and_then(|id| self.pending.iter().position(|pending| pending.id == id));
+        let is_last = at.is_some_and(|at| at + 1 == self.pending.len());
+        let Some(Pending { id, kind, muted, .. }) = at.and_then(|at| self.pending.remove(at)) else {
+            return self.unsolicited(octets);
+        };
+        if is_last && self.is_amid_command() {
+            if status.is_ok() {
+                return self.misbehaved("+, NO or BAD", octets);
+            }
+            // What it refused is not sent.
+            self.parts.clear();
+        }
+        if matches!(kind, Kind::Authenticate { .. }) {
+            self.challenged = false;
+        }
+        let event = self.complete(id, kind, status, alone, octets).filter(|_| !muted);
+        self.flush();
+        event
+    }
+
+    fn complete(&mut self, id: u32, kind: Kind, status: Status, alone: bool, octets: &[u8]) -> Option<Event> {
+        let ok = status.is_ok();
+        if ok && matches!(kind, Kind::Login | Kind::Authenticate { .. }) {
+            self.session = Session::Authenticated;
+            // RFC 9051 §6.2.2 and §6.2.3: others may hold now.
+            self.capabilities = None;
+        }
+        if ok {
+            self.learn_capabilities(&status);
+        }
+        let code = status.code.clone();
+        let copied = copied(&status);
+        let outcome = if ok { Ok(()) } else { Err(Refused(status)) };
+        Some(match kind {
+            Kind::Plain(event) => event(id, outcome),
+            Kind::Leave(event) => {
+                if ok {
+                    self.deselect();
+                }
+                event(id, outcome)
+            }
+            Kind::Capability(slot) => {
+                Event::Capability(Ticket::new(id), outcome.map(|()| slot.unwrap_or_default()))
+            }
+            Kind::Id(slot) => Event::Id(Ticket::new(id), outcome.map(|()| slot.unwrap_or_default())),
+            Kind::Enable(slot) => Event::Enable(Ticket::new(id), outcome.map(|()| slot)),
+            Kind::Namespace(slot) => {
+                Event::Namespace(Ticket::new(id), outcome.map(|()| slot.unwrap_or_default()))
+            }
+            Kind::Select(mut opened) => {
+                match code {
+                    Some(ResponseCode::ReadOnly) => opened.read_only = true,
+                    Some(ResponseCode::ReadWrite) => opened.read_only = false,
+                    _ => {}
+                }
+                // RFC 9051 §6.3.2: after a refusal no mailbox is selected.
+                self.deselect();
+                if ok {
+                    self.session = Session::Selected;
+                    self.messages.grow(opened.messages, self.config.messages);
+                }
+                Event::Select(Ticket::new(id), outcome.map(|()| opened))
+            }
+            Kind::List(all) => Event::List(Ticket::new(id), outcome.map(|()| all)),
+            Kind::Lsub(all) => Event::Lsub(Ticket::new(id), outcome.map(|()| all)),
+            Kind::Status(slot) => Event::Status(Ticket::new(id), outcome.map(|()| slot)),
+            Kind::Search(numbers) => Event::Search(Ticket::new(id), outcome.map(|()| numbers)),
+            Kind::Append { .. } => Event::Append(Ticket::new(id), outcome.map(|()| appended(code))),
+            Kind::Copy(slot) => Event::Copy(Ticket::new(id), outcome.map(|()| copied.or(slot))),
+            Kind::Move(slot) => Event::Move(Ticket::new(id), outcome.map(|()| copied.or(slot))),
+            Kind::Idle { .. } => Event::Idle(Ticket::new(id), outcome),
+            Kind::StartTls => return self.starts_tls(id, outcome, alone),
+            Kind::Login => Event::Login(Ticket::new(id), outcome),
+            Kind::Authenticate { initial: Some(_), .. } if ok => {
+                return self.misbehaved("a challenge before OK", octets);
+            }
+            Kind::Authenticate { .. } => Event::Authenticate(Ticket::new(id), outcome),
+            Kind::Logout => {
+                self.close(Closed::Farewell);
+                Event::Logout(Ticket::new(id), outcome)
+            }
+        })
+    }
+
+    fn starts_tls(&mut self, id: u32, outcome: Outcome<()>, alone: bool) -> Option<Event> {
+        if outcome.is_err() {
+            return Some(Event::StartTls(Ticket::new(id), outcome));
+        }
+        if alone {
+            self.phase = Phase::Tls(id);
+        } else {
+            // CVE-2011-0411 from the other side: it would be believed as if TLS had brought it.
+            self.close(Closed::Misbehaved(PeerMisbehaved::PlaintextBehindTls));
+        }
+        None
+    }
+
+    fn deselect(&mut self) {
+        if matches!(self.session, Session::Selected) {
+            self.session = Session::Authenticated;
+        }
+        self.messages.clear();
+    }
+
+    fn learn_capabilities(&mut self, status: &Status) {
+        if let Some(ResponseCode::Capability(capabilities)) = &status.code {
+            self.capabilities = Some(Capabilities::clone(capabilities));
+        }
+    }
+
+    fn unsolicited(&mut self, octets: &[u8]) -> Option<Event> {
+        self.close(Closed::Misbehaved(PeerMisbehaved::Unsolicited { received: excerpt(octets) }));
+        None
+    }
+
+    fn misbehaved(&mut self, expected: &'static str, octets: &[u8]) -> Option<Event> {
+        self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received: excerpt(octets) }));
+        None
+    }
+}
+
+fn copied(status: &Status) -> Option<CopyUid> {
+    match &status.code {
+        Some(ResponseCode::CopyUid { validity, source, target }) => {
+            Some(CopyUid::new(*validity, source.clone(), target.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn appended(code: Option<ResponseCode>) -> Option<Appended> {
+    match code {
+        Some(ResponseCode::AppendUid { validity, uids }) => Some(Appended::new(validity, uids.first()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,198 @@
+//! What can be called.
+
+use mailwright_line_proto::{Authenticate, Login, Misuse, Secret, Ticket};
+
+use super::{Client, Event, calls::Kind, event::Opened};
+use crate::{
+    MessageSet,
+    command::{
+        Append, Command, Copy, Create, Delete, Enable, Expunge, Fetch, Id, List, Lsub, Move, Namespace,
+        Rename, Search, Select, Status, Store, Subscribe, Unsubscribe,
+    },
+    grammar::is_atom_char,
+    response::Capabilities,
+};
+
+/// What a [`Client`] can call. Not for others to implement.
+pub trait Call: sealed::Start {}
+
+impl<R: sealed::Start> Call for R {}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident => $kind:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+            pub struct $name;
+
+            impl sealed::Start for $name {
+                fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+                    client.start(&Command::$name, $kind)
+                }
+            }
+        )*
+    };
+}
+
+words! {
+    /// CAPABILITY: what can the server do?
+    Capability => Kind::Capability(None);
+    /// NOOP: a sign of life, and a chance for the server to say what changed.
+    Noop => Kind::Plain(|id, outcome| Event::Noop(Ticket::new(id), outcome));
+    /// LOGOUT: takes leave.
+    Logout => Kind::Logout;
+    /// STARTTLS (RFC 9051 §6.2.1).
+    StartTls => Kind::StartTls;
+    /// IDLE (RFC 2177): until it is [cancelled](Client::cancel), the server tells what changes.
+    Idle => Kind::Idle { idling: false, done: false };
+    /// CHECK (RFC 3501 §6.4.1).
+    Check => Kind::Plain(|id, outcome| Event::Check(Ticket::new(id), outcome));
+    /// CLOSE: expunges what is marked, silently, and leaves the mailbox.
+    Close => Kind::Leave(|id, outcome| Event::Close(Ticket::new(id), outcome));
+    /// UNSELECT (RFC 3691): leaves the mailbox as it is.
+    Unselect => Kind::Leave(|id, outcome| Event::Unselect(Ticket::new(id), outcome));
+}
+
+macro_rules! plain {
+    ($($name:ident),*) => {
+        $(
+            impl sealed::Start for $name {
+                fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+                    let kind = Kind::Plain(|id, outcome| Event::$name(Ticket::new(id), outcome));
+                    client.start(&Command::$name(self), kind)
+                }
+            }
+        )*
+    };
+}
+
+plain!(Create, Delete, Rename, Subscribe, Unsubscribe);
+
+macro_rules! about_messages {
+    ($($name:ident => $kind:expr;)*) => {
+        $(
+            impl sealed::Start for $name {
+                fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+                    some_messages(&self.messages)?;
+                    client.start(&Command::$name(self), $kind)
+                }
+            }
+        )*
+    };
+}
+
+about_messages! {
+    Fetch => Kind::Plain(|id, outcome| Event::Fetch(Ticket::new(id), outcome));
+    Store => Kind::Plain(|id, outcome| Event::Store(Ticket::new(id), outcome));
+    Copy => Kind::Copy(None);
+    Move => Kind::Move(None);
+}
+
+macro_rules! collecting {
+    ($($name:ident => $kind:expr;)*) => {
+        $(
+            impl sealed::Start for $name {
+                fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+                    client.start(&Command::$name(self), $kind)
+                }
+            }
+        )*
+    };
+}
+
+collecting! {
+    Id => Kind::Id(None);
+    List => Kind::List(Vec::new());
+    Lsub => Kind::Lsub(Vec::new());
+    Status => Kind::Status(None);
+    Search => Kind::Search(Vec::new());
+}
+
+impl sealed::Start for Append {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        let kind = Kind::Append { size: self.size };
+        client.start(&Command::Append(self), kind)
+    }
+}
+
+impl sealed::Start for Namespace {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        client.start(&Command::Namespace, Kind::Namespace(None))
+    }
+}
+
+impl sealed::Start for Expunge {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        if let Some(messages) = &self.messages {
+            some_messages(messages)?;
+        }
+        let kind = Kind::Plain(|id, outcome| Event::Expunge(Ticket::new(id), outcome));
+        client.start(&Command::Expunge(self), kind)
+    }
+}
+
+impl sealed::Start for Enable {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        let is_atom = |name: &String| !name.is_empty() && name.bytes().all(is_atom_char);
+        if self.capabilities.is_empty() || !self.capabilities.iter().all(is_atom) {
+            return Err(Misuse::Argument("ENABLE wants names of capabilities"));
+        }
+        client.start(&Command::Enable(self), Kind::Enable(Capabilities::default()))
+    }
+}
+
+impl sealed::Start for Select {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        let opened = Opened { read_only: self.read_only, ..Opened::default() };
+        client.start(&Command::Select(self), Kind::Select(Box::new(opened)))
+    }
+}
+
+impl sealed::Start for Login {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        // RFC 3501 §6.2.3
+        if client.capabilities().is_some_and(|offered| offered.has("LOGINDISABLED")) {
+            return Err(Misuse::NotOffered("LOGIN"));
+        }
+        client.start(&Command::Login(self), Kind::Login)
+    }
+}
+
+impl sealed::Start for Authenticate {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        if client.is_challenged() {
+            return client.respond(&self.response.unwrap_or_default());
+        }
+        if self.mechanism.is_empty() || !self.mechanism.bytes().all(is_atom_char) {
+            return Err(Misuse::Argument("this is no mechanism's name"));
+        }
+        let offered = client.capabilities();
+        if offered.is_some_and(|offered| offered.mechanisms().all(|name| name != self.mechanism)) {
+            return Err(Misuse::NotOffered("this SASL mechanism"));
+        }
+        // RFC 4959 §3: without SASL-IR, it waits for the first challenge, which is empty.
+        let now = offered.is_some_and(|offered| offered.has("SASL-IR"));
+        let (now, later): (Option<Secret>, _) =
+            if now { (self.response, None) } else { (None, self.response) };
+        let command = Command::Authenticate(Self::new(self.mechanism, now));
+        client.start(&command, Kind::Authenticate { initial: later, rounds: 0 })
+    }
+}
+
+fn some_messages(messages: &MessageSet) -> Result<(), Misuse> {
+    match messages.set().to_string().is_empty() {
+        true => Err(Misuse::Argument("at least one message must be named")),
+        false => Ok(()),
+    }
+}
+
+mod sealed {
+    #![expect(unnameable_types, reason = "sealed: nobody else is to implement it")]
+
+    use super::{Client, Misuse};
+
+    pub trait Start {
+        /// Sends the request, or puts it behind others, and gives the number of the call.
+        fn start(self, client: &mut Client) -> Result<u32, Misuse>;
+    }
+}

@@ -1,0 +1,246 @@
+//! The client through every transcript, whole and at every split, and the laws of the contract.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod client_common;
+
+use client_common::{Script, Step, config, transcripts};
+use mailwright_imap_proto::client::Config;
+use mailwright_line_proto::testing::{Pace, Run, Seen, Transcript, check_laws, run};
+
+fn play(config: &Config, transcript: &Transcript, steps: &[Step]) -> Run {
+    run(&mut Script::new(config.clone(), steps), transcript, Pace::default())
+}
+
+/// What was seen, one line an event.
+fn seen(run: &Run) -> String {
+    let line = |seen: &Seen| match seen {
+        Seen::Event(text) => text.clone(),
+        Seen::Body(octets) => format!("Body({})", octets.escape_ascii()),
+        Seen::Closed(text) => format!("Closed({text})"),
+        other => panic!("{other:?}"),
+    };
+    run.seen.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn one(directory: &str, name: &str, config: &Config) -> String {
+    let all = transcripts(directory);
+    let (_, transcript, steps) = all.iter().find(|(one, ..)| one == name).unwrap();
+    seen(&play(config, transcript, steps))
+}
+
+#[track_caller]
+fn has(seen: &str, parts: &[&str]) {
+    let mut rest = seen;
+    for part in parts {
+        let Some(at) = rest.find(part) else { panic!("no {part:?} (in this order) in\n{seen}") };
+        rest = &rest[at + part.len()..];
+    }
+}
+
+#[test]
+fn the_client_keeps_the_laws() {
+    for (name, transcript, steps) in transcripts("client") {
+        println!("{name}");
+        check_laws(|| Script::new(config(), &steps), &[transcript], None);
+    }
+    let tls = transcripts("client-tls");
+    let (_, starttls, start) = tls.iter().find(|(name, ..)| name == "starttls-only.txt").unwrap();
+    for (name, transcript, steps) in &tls {
+        println!("{name}");
+        check_laws(|| Script::new(Config::default(), steps), std::slice::from_ref(transcript), None);
+    }
+    check_laws(|| Script::new(Config::default(), start), std::slice::from_ref(starttls), Some(starttls));
+}
+
+#[test]
+fn a_whole_session() {
+    let seen = one("client", "rfc3501-8.txt", &config());
+    has(
+        &seen,
+        &[
+            "Greeting",
+            "Login(Ticket(1), Ok(()))",
+            "Select(Ticket(2), Ok(Opened { messages: 18, recent: 2, uid_validity: Some(UidValidity(3857529045))",
+            "unseen: Some(17)",
+            "read_only: false",
+            "Fetched",
+            "Size(4286)",
+            "Fetch(Ticket(3), Ok(()))",
+            "FetchBody { sequence: 12, uid: None",
+            "length: Some(78)",
+            "Body(Date: ",
+            "BodyEnd",
+            "Fetched",
+            "Fetch(Ticket(4), Ok(()))",
+            "Store(Ticket(5), Ok(()))",
+            "Logout(Ticket(6), Ok(()))",
+            "Closed(Farewell)",
+        ],
+    );
+}
+
+#[test]
+fn idle_tells_and_ends() {
+    let seen = one("client", "rfc2177-idle.txt", &config());
+    has(
+        &seen,
+        &["Idling", "Exists(4)", "Expunged { sequence: 2, uid: None }", "Exists(3)", "Idle(Ticket(2), Ok"],
+    );
+    has(&seen, &["Idling(Ticket(3))", "Idle(Ticket(3), Ok(()))"]);
+}
+
+#[test]
+fn uids_are_known_when_messages_leave() {
+    let seen = one("client", "rfc4315-rfc6851.txt", &config());
+    has(
+        &seen,
+        &[
+            "read_only: true",
+            "Fetched { uid: Some(Uid(304))",
+            "Fetched { uid: Some(Uid(319))",
+            "Fetched { uid: None",
+            "Copy(Ticket(3), Ok(Some(CopyUid",
+            "Expunged { sequence: 1, uid: Some(Uid(304)) }",
+            "Expunged { sequence: 1, uid: Some(Uid(319)) }",
+            "Move(Ticket(4), Ok(Some(CopyUid",
+            "Expunged { sequence: 1, uid: None }",
+            "Copy(Ticket(6), Err(Refused(Status { kind: No, code: Some(TryCreate)",
+            "Close(Ticket(7), Ok(()))",
+        ],
+    );
+}
+
+#[test]
+fn messages_are_appended() {
+    let seen = one("client", "append.txt", &config());
+    has(
+        &seen,
+        &[
+            "Ready(Ticket(1))",
+            "Append(Ticket(1), Ok(Some(Appended { validity: UidValidity(38505), uid: Uid(3955) })))",
+            "Append(Ticket(2), Err(Refused(Status { kind: No, code: Some(TooBig)",
+            "Ready(Ticket(4))",
+            "Append(Ticket(4), Ok(None))",
+            "Create(Ticket(5), Err(Refused(Status { kind: Bad",
+            "Closed(Farewell)",
+        ],
+    );
+    assert!(!seen.contains("Ready(Ticket(2))"));
+}
+
+#[test]
+fn answers_may_come_in_another_order() {
+    let seen = one("client", "literals.txt", &config());
+    has(&seen, &["Login(Ticket(1), Ok", "Status(Ticket(3), Ok(Some(", "List(Ticket(2), Ok([Listed"]);
+}
+
+#[test]
+fn sasl_exchanges() {
+    let seen = one("client", "rfc4959-sasl.txt", &config());
+    has(
+        &seen,
+        &[
+            "Authenticate(Ticket(1), Err",
+            "Challenge(Ticket(3), b\"one?\")",
+            "Authenticate(Ticket(3), Err",
+            "Challenge(Ticket(4), b\"two?\")",
+            "Challenge(Ticket(4), b\".\")",
+            "Authenticate(Ticket(4), Err(Refused(Status { kind: Bad",
+            "Authenticate(Ticket(6), Ok(()))",
+        ],
+    );
+}
+
+#[test]
+fn extensions() {
+    let seen = one("client", "extensions.txt", &config());
+    has(
+        &seen,
+        &[
+            "Id(Ticket(1), Ok(ServerId { fields: [] }))",
+            "Namespace(Ticket(2), Ok(",
+            "#ftp/",
+            "Enable(Ticket(3), Ok(Capabilities([\"X-GOOD-IDEA\"])))",
+            "attributes: [Marked, HasNoChildren]",
+            "attributes: [HasChildren, Special(Sent)]",
+            "Lsub(Ticket(5), Ok([Listed",
+            "Status(Ticket(6), Ok(Some(",
+            "permanent_flags: Some(FlagList { flags: FlagSet(), recent: false, wildcard: false })",
+            "highest_mod_seq: Some(ModSeq(715194045007))",
+            "read_only: true",
+            "Unselect(Ticket(8), Ok(()))",
+            "Notice(Status { kind: Ok, code: Some(Alert)",
+            "Closed(Refused(\"go there\"))",
+        ],
+    );
+}
+
+#[test]
+fn bodies_in_every_form() {
+    let seen = one("client", "bodies.txt", &config());
+    has(
+        &seen,
+        &[
+            "FetchBody { sequence: 2, uid: None, section: FetchedSection { name: Body,",
+            "length: Some(12) }\nBody(* 3 EXISTS\\r\\n)\nBodyEnd",
+            "origin: Some(0) }, length: Some(5) }\nBody(a \\\"b\\\")\nBodyEnd",
+            "HeaderFields([\"Date\"])",
+            "length: Some(0) }\nBodyEnd",
+            "Fetched { uid: Some(Uid(7)), fetched: Fetched { sequence: 2, items: [Uid(Uid(7)), Flags(",
+            "FetchBody { sequence: 3, uid: Some(Uid(8))",
+            "length: None }\nBodyEnd",
+            "Body())\nBodyEnd",
+            "Fetched { uid: Some(Uid(8)), fetched: Fetched { sequence: 3, items: [Uid(Uid(8))] } }",
+            "Fetch(Ticket(2), Ok(()))",
+            "FetchBody { sequence: 2, uid: Some(Uid(7)), section: FetchedSection { name: Rfc822,",
+            "Body(x)",
+            "FetchBody { sequence: 3, uid: Some(Uid(8))",
+            "length: Some(0) }\nBodyEnd",
+            "Fetch(Ticket(3), Ok(()))",
+        ],
+    );
+}
+
+#[test]
+fn odd_servers_are_understood() {
+    let seen = one("client", "odd-servers.txt", &config());
+    has(
+        &seen,
+        &[
+            "Notice(Status { kind: Ok, code: Some(Alert)",
+            "Skipped(b\"* XODD (1 {3}\\r\\n)() x\")",
+            "Capabilities(Capabilities([\"IMAP4REV1\", \"IDLE\"]))",
+            "Flags(FlagList { flags: FlagSet(\\Seen $x)",
+            "Skipped(b\"*\")",
+            "Skipped(b\"* 0 EXPUNGE\")",
+            "Unasked(List(",
+            "Noop(Ticket(1), Ok(()))",
+            "Notice(Status { kind: Ok, code: Some(Other { name: \"UIDVALIDITY\"",
+            "Select(Ticket(2), Ok(Opened { messages: 1,",
+            "wildcard: true",
+            "Skipped(b\"* LIST () (x) y\")",
+            "List(Ticket(3), Ok([Listed",
+            "name: Other(b\"caf\\xe9\")",
+            "name: Other(b\"a//\")",
+            "Skipped(b\"* 1 FETCH (FLAGS \\\\Seen BODY[] \")",
+            "FetchBody { sequence: 1, uid: Some(Uid(1))",
+            "Body(ab)",
+            "Fetched { uid: Some(Uid(1))",
+            "items: [] }",
+            "Skipped(b\"* 1 FETCH (BODY[ODD] \")",
+            "Fetch(Ticket(4), Ok(()))",
+            "Noop(Ticket(5), Err(Refused(Status { kind: Bad",
+        ],
+    );
+}
+
+#[test]
+fn tls_comes_first() {
+    let config = Config::default();
+    let seen = one("client-tls", "starttls.txt", &config);
+    has(&seen, &["StartTls(Ticket(1), Ok(()))", "Capability(Ticket(2), Ok", "Login(Ticket(3), Ok(()))"]);
+    let seen = one("client-tls", "starttls-refused.txt", &config);
+    has(&seen, &["StartTls(Ticket(1), Err", "Logout(Ticket(2), Ok(()))", "Closed(Farewell)"]);
+    let seen = one("client-tls", "preauth.txt", &config);
+    has(&seen, &["Closed(Misbehaved(BadReply"]);
+}
