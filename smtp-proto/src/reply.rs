@@ -14,8 +14,8 @@ pub const LINE_LIMIT: usize = 512;
 
 /// An SMTP reply (RFC 5321 §4.2) with its enhanced status code (RFC 3463).
 ///
-/// Every text in it is printable ASCII and every line fits on the wire, so a reply that exists can be sent. What a
-/// client receives is brought into that form: other octets become `?`.
+/// Every text in it is printable ASCII, so a reply that exists can be sent. What a client receives is brought into
+/// that form: other octets become `?`, and of a line longer than [`LINE_LIMIT`] only the start is sent on.
 ///
 /// ```
 /// use mailwright_smtp_proto::Reply;
@@ -283,7 +283,9 @@ impl fmt::Display for Reply {
                 // RFC 2034 §4: the same code on every line
                 write!(formatter, "{class}.{subject}.{detail} ")?;
             }
-            write!(formatter, "{line}\r\n")?;
+            // Only a received line can be longer than one that may be sent. All of it is ASCII.
+            let room = LINE_LIMIT.saturating_sub(self.prefix_length());
+            write!(formatter, "{}\r\n", line.get(..room).unwrap_or(line))?;
         }
         Ok(())
     }
@@ -330,6 +332,13 @@ mod tests {
             assert!(Reply::permanent((1, 1), "é".repeat(length)).encode().len() <= LINE_LIMIT);
         }
         assert_eq!(Reply::new(550, (5, 1, 1), "x".repeat(500)).unwrap().encode().len(), LINE_LIMIT);
+    }
+
+    #[test]
+    fn a_long_line_that_was_received_is_not_sent_on() {
+        let received = Reply::parse(format!("550-{0}\r\n550 {0}\r\n", "x".repeat(2000)).as_bytes()).unwrap();
+        assert!(received.lines().all(|line| line.len() == 2000));
+        assert!(received.to_string().split_inclusive('\n').all(|line| line.len() == LINE_LIMIT));
     }
 
     proptest! {
