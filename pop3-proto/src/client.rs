@@ -244,6 +244,10 @@ impl Machine for Client {
         self.eof = true;
     }
 
+    fn handle_failure(&mut self, reason: Closed) {
+        self.close(reason);
+    }
+
     fn handle_tls(&mut self, _: TlsInfo) {
         self.tls = true;
         // RFC 2595 §4: what was learned before TLS must be forgotten.

@@ -344,6 +344,10 @@ impl Machine for Server {
         self.eof = true;
     }
 
+    fn handle_failure(&mut self, reason: Closed) {
+        self.close(reason);
+    }
+
     fn handle_tls(&mut self, tls: TlsInfo) {
         self.tls = Some(tls);
         // RFC 2595 §4: back to the AUTHORIZATION state, with nothing known. No second greeting.

@@ -273,6 +273,21 @@ fn tls_forgets_what_was_offered() {
 }
 
 #[test]
+fn a_failure_of_tls_is_the_reason_of_closing() {
+    let why = Closed::Misbehaved(PeerMisbehaved::Tls("unknown issuer".to_owned()));
+    for implicit in [true, false] {
+        let mut desk = Desk::new(client_config());
+        if !implicit {
+            desk.hear("+OK ready\r\n");
+            desk.client.call(Stls).unwrap();
+            desk.hear("+OK\r\n");
+        }
+        desk.client.handle_failure(why.clone());
+        assert_eq!(desk.closes(""), why);
+    }
+}
+
+#[test]
 fn stls_is_not_called_where_it_is_not_offered() {
     let mut desk = Desk::greeted(client_config());
     desk.client.call(Capa).unwrap();

@@ -85,6 +85,25 @@ fn a_handshake_that_never_comes_ends() {
 }
 
 #[test]
+fn a_failure_of_tls_is_the_reason_of_closing() {
+    let why = Closed::Misbehaved(PeerMisbehaved::Tls("bad record".to_owned()));
+    let mut desk = Desk::new(server_config());
+    desk.input("STLS\r\n");
+    assert_eq!(desk.poll(), Output::Start(Layer::Tls));
+    desk.server.handle_failure(why.clone());
+    desk.closes(&why, "+OK begin TLS\r\n");
+
+    // Whatever is under way: nothing can reach the peer any more, so nothing is deleted.
+    let mut desk = Desk::logged_in();
+    desk.say("DELE 1\r\n");
+    desk.input("QUIT\r\n");
+    let Event::Commit(ask) = desk.event() else { panic!() };
+    desk.server.handle_failure(why.clone());
+    assert_eq!(desk.server.answer(ask, Ok(())), Err(Gone));
+    desk.closes(&why, "");
+}
+
+#[test]
 fn a_dropped_line_deletes_nothing() {
     let mut desk = Desk::logged_in();
     desk.say("DELE 1\r\nDELE 2\r\n");
