@@ -3,6 +3,63 @@
 //! What it holds to: every answer is matched to its call by its tag, and tags never leave the machine; nothing that
 //! comes before TLS is believed after it; no password leaves without TLS unless the configuration allows it; bodies
 //! of messages are streamed, whatever else a server sends is bounded, and what cannot be read is passed over in step.
+//!
+//! A client that reads the first message of INBOX. Here the server's words are written down; a driver reads them
+//! from a socket:
+//!
+//! ```
+//! use std::{num::NonZeroU32, sync::Arc, time::Instant};
+//!
+//! use bytes::BytesMut;
+//! use mailwright_imap_proto::{
+//!     MessageSet, SequenceSet,
+//!     client::{Client, Config, Event, Logout},
+//!     command::{BodySection, Fetch, FetchItem, Section, Select},
+//! };
+//! use mailwright_line_proto::{Login, Machine, Output, Secret, TlsInfo};
+//! use mailwright_mail_model::MailboxName;
+//!
+//! let mut client = Client::new(Arc::new(Config::default()), [0; 32]);
+//! client.handle_tls(TlsInfo::default()); // a connection that began with TLS
+//! let mut rx = BytesMut::from(concat!(
+//!     "* OK IMAP4rev1 ready\r\n",
+//!     "aaaa1 OK logged in\r\n",
+//!     "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\naaaa2 OK [READ-ONLY] examined\r\n",
+//!     "* 1 FETCH (UID 42 BODY[] {13}\r\nSubject: x\r\n\r)\r\naaaa3 OK fetched\r\n",
+//!     "* BYE\r\naaaa4 OK bye\r\n",
+//! ));
+//! let mut message = Vec::new();
+//! loop {
+//!     match client.poll(Instant::now(), &mut rx) {
+//!         Output::Event(Event::Greeting { .. }) => {
+//!             client.call(Login::new("ann", Secret::from("correct horse")))?;
+//!         }
+//!         Output::Event(Event::Login(_, outcome)) => {
+//!             outcome?;
+//!             client.call(Select::new(MailboxName::inbox(), true))?;
+//!         }
+//!         Output::Event(Event::Select(_, outcome)) => {
+//!             assert_eq!(outcome?.messages, 1);
+//!             let first = SequenceSet::range(NonZeroU32::MIN, NonZeroU32::MIN);
+//!             let body = FetchItem::Section(BodySection::peek(Section::default()));
+//!             client.call(Fetch::new(MessageSet::Sequence(first), [FetchItem::Uid, body]))?;
+//!         }
+//!         Output::Event(Event::FetchBody { uid, length, .. }) => {
+//!             assert_eq!((uid.map(u32::from), length), (Some(42), Some(13)));
+//!         }
+//!         Output::Event(Event::Body(chunk)) => message.extend_from_slice(&chunk),
+//!         Output::Event(Event::Fetch(_, outcome)) => {
+//!             outcome?;
+//!             client.call(Logout)?;
+//!         }
+//!         Output::Event(_) => {}
+//!         Output::Close => break,
+//!         other => panic!("{other:?}"), // a driver writes, reads and sleeps here
+//!     }
+//! }
+//! assert_eq!(message, b"Subject: x\r\n\r");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod calls;
 mod config;
@@ -38,7 +95,7 @@ pub use self::{
 /// The client's end of one IMAP connection.
 ///
 /// It begins with [`Event::Greeting`]. Then [`call`](Self::call) whatever is wanted, several at once if it helps: the
-/// machine holds back what must wait. Each call's ticket comes back with its answer.
+/// machine holds back what must wait. Each call's ticket comes back with its answer. The [module](self) shows one at work.
 #[derive(Debug)]
 pub struct Client {
     config: Arc<Config>,

@@ -3,29 +3,18 @@
 
 mod client_common;
 
-use client_common::{Script, Step, config, transcripts};
+use client_common::{Script, Step, config, lines, transcripts};
 use mailwright_imap_proto::client::Config;
-use mailwright_line_proto::testing::{Pace, Run, Seen, Transcript, check_laws, run};
+use mailwright_line_proto::testing::{Pace, Run, Transcript, check_laws, run};
 
 fn play(config: &Config, transcript: &Transcript, steps: &[Step]) -> Run {
     run(&mut Script::new(config.clone(), steps), transcript, Pace::default())
 }
 
-/// What was seen, one line an event.
-fn seen(run: &Run) -> String {
-    let line = |seen: &Seen| match seen {
-        Seen::Event(text) => text.clone(),
-        Seen::Body(octets) => format!("Body({})", octets.escape_ascii()),
-        Seen::Closed(text) => format!("Closed({text})"),
-        other => panic!("{other:?}"),
-    };
-    run.seen.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
 fn one(directory: &str, name: &str, config: &Config) -> String {
     let all = transcripts(directory);
     let (_, transcript, steps) = all.iter().find(|(one, ..)| one == name).unwrap();
-    seen(&play(config, transcript, steps))
+    lines(&play(config, transcript, steps).seen)
 }
 
 #[track_caller]

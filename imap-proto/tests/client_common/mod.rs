@@ -36,6 +36,17 @@ pub(crate) fn transcripts(directory: &str) -> Vec<(String, Transcript, Vec<Step>
     all
 }
 
+/// What was seen, one line an event.
+pub(crate) fn lines(seen: &[Seen]) -> String {
+    let line = |seen: &Seen| match seen {
+        Seen::Event(text) => text.clone(),
+        Seen::Body(octets) => format!("Body({})", octets.escape_ascii()),
+        Seen::Closed(text) => format!("Closed({text})"),
+        other => panic!("{other:?}"),
+    };
+    seen.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// What the application does.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
@@ -54,7 +65,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let (word, rest) = line.strip_prefix("# ")?.split_once(':')?;
         let octets = unescape(rest.strip_prefix(' ').unwrap_or(rest));
         let command = || {
