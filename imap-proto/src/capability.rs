@@ -65,9 +65,11 @@ mod tests {
 
     #[test]
     fn follow_from_what_is_possible() {
-        let mut config = Config::default();
-        config.auth_mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"].map(String::from).to_vec();
-        config.starttls = true;
+        let mut config = Config {
+            auth_mechanisms: ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"].map(String::from).to_vec(),
+            starttls: true,
+            ..Config::default()
+        };
         assert_eq!(
             text(&config, None, false),
             "IMAP4REV1 LITERAL+ SASL-IR ENABLE ID STARTTLS LOGINDISABLED AUTH=SCRAM-SHA-256"

@@ -28,7 +28,7 @@ use mailwright_line_proto::{
 };
 
 pub use answer::Serve;
-pub use ask::{AppendUid, Close, Commit, Find, ListEntry, Mailboxes, Message, Open, Opened, Refresh};
+pub use ask::{AppendUid, Close, Commit, Find, Idle, ListEntry, Mailboxes, Message, Open, Opened, Refresh};
 pub use event::Event;
 pub use fetch::FetchData;
 

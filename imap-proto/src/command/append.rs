@@ -36,7 +36,6 @@ impl Append {
         Ok(Self { mailbox, flags, internal_date, size: mark.length })
     }
 
-    #[expect(clippy::type_complexity, reason = "three arguments in their order")]
     fn parse_head(input: &mut Input<'_>) -> Result<(MailboxName, FlagSet, Option<DateTime>), GrammarError> {
         input.space()?;
         let mailbox = input.mailbox()?;

@@ -25,7 +25,7 @@ impl<M> Expunge<M> {
 }
 
 impl Expunge {
-    pub(super) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+    pub(super) fn parse(input: &Input<'_>) -> Result<Self, GrammarError> {
         input.end().map(|()| Self { messages: None })
     }
 

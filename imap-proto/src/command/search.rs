@@ -84,8 +84,10 @@ const FLAGS: [(&str, &str, Flag); 5] = [
     ("SEEN", "UNSEEN", Flag::Seen),
 ];
 
+type OfDate = fn(Date) -> Key;
+
 /// Keys whose argument is a date.
-const DATES: [(&str, fn(Date) -> Key); 6] = [
+const DATES: [(&str, OfDate); 6] = [
     ("BEFORE", Key::Before),
     ("ON", Key::On),
     ("SINCE", Key::Since),

@@ -1,6 +1,8 @@
 //! `BODY[section]<partial>` and its elder relatives (RFC 3501 §6.4.5).
 
-use std::num::NonZeroU32;
+use std::{collections::HashSet, num::NonZeroU32};
+
+use mailwright_mail_model::{header::Fields, mime};
 
 use crate::grammar::{GrammarError, Input, Wire};
 
@@ -50,6 +52,49 @@ impl Section {
     /// A part of a message.
     pub fn new(part: Vec<NonZeroU32>, text: SectionText) -> Self {
         Self { part, text }
+    }
+
+    /// The section as a message's [`Structure`](mime::Structure) knows it: for header fields, the header they are in,
+    /// of which [`select`](Self::select) then takes the fields.
+    ///
+    /// # Errors
+    /// If it is deeper than structures are, or MIME without a part number.
+    pub fn locator(&self) -> Result<mime::Section, mime::SectionError> {
+        let text = match self.text {
+            SectionText::Whole => mime::SectionText::All,
+            SectionText::Text => mime::SectionText::Text,
+            SectionText::Mime => mime::SectionText::Mime,
+            SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) => {
+                mime::SectionText::Header
+            }
+        };
+        mime::Section::new(self.part.clone(), text)
+    }
+
+    /// The fields that are asked for, of a whole header, and the empty line behind them; `None` if the section is no
+    /// matter of fields.
+    ///
+    /// ```
+    /// use mailwright_imap_proto::{command::Section, grammar::Input};
+    ///
+    /// let section = Section::parse(&mut Input::new(b"[HEADER.FIELDS (subject x)]"))?;
+    /// let header = b"To: ann\r\nSubject: tea\r\n time\r\n\r\n";
+    /// assert_eq!(section.select(header).as_deref(), Some(&b"Subject: tea\r\n time\r\n\r\n"[..]));
+    /// # Ok::<(), mailwright_imap_proto::grammar::GrammarError>(())
+    /// ```
+    pub fn select(&self, header: &[u8]) -> Option<Vec<u8>> {
+        let (names, wanted) = match &self.text {
+            SectionText::HeaderFields(names) => (names, true),
+            SectionText::HeaderFieldsNot(names) => (names, false),
+            _ => return None,
+        };
+        // RFC 3501 §6.4.5: names are compared without regard to case.
+        let names: HashSet<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let fields = Fields::new(header);
+        let fields = fields.filter(|field| names.contains(&field.name().to_ascii_lowercase()) == wanted);
+        let mut selected: Vec<u8> = fields.flat_map(|field| field.raw()).copied().collect();
+        selected.extend_from_slice(b"\r\n");
+        Some(selected)
     }
 
     /// Takes a section in its brackets.

@@ -6,7 +6,7 @@ use mailwright_line_proto::{Ask, AuthRefusal, Gone, Transmit};
 use mailwright_mail_model::UidSet;
 
 use super::{
-    Close, Find, ListEntry, Mailboxes, Open, Opened, Refresh, Server, State,
+    Close, Find, Idle, ListEntry, Mailboxes, Open, Opened, Phase, Refresh, Server, State,
     run::completed,
     slots::{Kind, Slot},
 };
@@ -231,6 +231,16 @@ impl Reply for Namespace {
 impl Reply for Refresh {
     fn reply(server: &mut Server, slot: Slot, _: Self, (): ()) {
         server.succeed(&slot, None);
+    }
+}
+
+impl Reply for Idle {
+    fn reply(server: &mut Server, slot: Slot, _: Self, (): ()) {
+        server.transmit.put(b"+ idling\r\n");
+        if let State::Selected { view, .. } = &mut server.state {
+            view.announce(true, &mut server.transmit);
+        }
+        server.phase = Phase::Idle { tag: slot.tag };
     }
 }
 

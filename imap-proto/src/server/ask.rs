@@ -206,6 +206,16 @@ impl Request for Refresh {
     type Answer = ();
 }
 
+/// The client waits for what happens (IDLE): report what is new so far, then answer. From then on what is reported with
+/// [`Server::notify`](super::Server::notify) goes out at once, until [`Event::IdleEnd`](super::Event::IdleEnd).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Idle;
+
+impl Request for Idle {
+    type Answer = ();
+}
+
 /// The open mailbox is left (CLOSE, UNSELECT).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

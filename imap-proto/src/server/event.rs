@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mailwright_line_proto::{Ask, AuthRefusal, AuthStep, Authenticate, Closed, Login};
 use mailwright_mail_model::UidSet;
 
-use super::{Close, Commit, Find, Mailboxes, Message, Open, Refresh, Server};
+use super::{Close, Commit, Find, Idle, Mailboxes, Message, Open, Refresh, Server};
 use crate::{
     Refusal,
     command::{
@@ -66,8 +66,8 @@ pub enum Event {
     Copy(Ask<Copy<UidSet>>),
     /// MOVE.
     Move(Ask<Move<UidSet>>),
-    /// IDLE: from now on what is reported with [`Server::notify`] goes out at once.
-    IdleBegin,
+    /// IDLE.
+    Idle(Ask<Idle>),
     /// IDLE is over.
     IdleEnd,
     /// The connection closes. The last event.
@@ -88,6 +88,7 @@ impl Server {
             Event::Id(ask) => self.answer(ask, Ok(ServerId::default())),
             Event::Namespace(ask) => self.answer(ask, Ok(Namespaces::personal('/'))),
             Event::Refresh(ask) => self.answer(ask, ()),
+            Event::Idle(ask) => self.answer(ask, ()),
             Event::Mailboxes(ask) => self.answer(ask, Err(no())),
             Event::Create(ask) => self.answer(ask, Err(no())),
             Event::Delete(ask) => self.answer(ask, Err(no())),
@@ -105,9 +106,7 @@ impl Server {
             Event::Expunge(ask) => self.answer(ask, Err(no())),
             Event::Copy(ask) => self.answer(ask, Err(no())),
             Event::Move(ask) => self.answer(ask, Err(no())),
-            Event::Body(_) | Event::BodyAborted | Event::IdleBegin | Event::IdleEnd | Event::Closed(_) => {
-                Ok(())
-            }
+            Event::Body(_) | Event::BodyAborted | Event::IdleEnd | Event::Closed(_) => Ok(()),
         };
     }
 }

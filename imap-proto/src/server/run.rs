@@ -4,7 +4,7 @@ use mailwright_line_proto::{Ask, Closed, Output, PeerMisbehaved};
 use mailwright_mail_model::UidSet;
 
 use super::{
-    Close, Event, Find, Mailboxes, Open, Phase, Ready, Refresh, Server, State,
+    Close, Event, Find, Idle, Mailboxes, Open, Phase, Ready, Refresh, Server, State,
     slots::{Kind, Slot},
 };
 use crate::{
@@ -73,7 +73,8 @@ impl Server {
             When::Selected => matches!(self.state, State::Selected { .. }),
         };
         // Whether it is allowed, and which messages it means, may be decided by what still runs.
-        if !self.slots.is_empty() && !(allowed && self.slots.admit(spec.reads, spec.uses_seqs)) {
+        let beside = allowed && self.slots.admit(spec.reads, spec.uses_seqs);
+        if !self.slots.is_empty() && !beside {
             return None;
         }
         if !allowed {
@@ -170,7 +171,7 @@ impl Server {
             Command::Append(_) => {
                 self.bad(Some(&turn.tag), &Status::bad("expected the message as a literal"))
             }
-            Command::Idle => Some(self.begin_idle(turn)),
+            Command::Idle => self.ask(turn, Kind::Plain, Idle, Event::Idle),
             Command::Close => self.leave(turn, true),
             Command::Unselect => self.leave(turn, false),
             Command::Search(search) => self.ask(turn, Kind::Plain, Find::new(search.query), Event::Find),
@@ -263,15 +264,6 @@ impl Server {
         let State::Selected { read_only, .. } = self.state else { return None };
         self.state = State::Authenticated;
         self.ask(turn, Kind::Close, Close { expunge: expunge && !read_only }, Event::Close)
-    }
-
-    fn begin_idle(&mut self, turn: Turn) -> Output<Event> {
-        self.transmit.put(b"+ idling\r\n");
-        if let State::Selected { view, .. } = &mut self.state {
-            view.announce(true, &mut self.transmit);
-        }
-        self.phase = Phase::Idle { tag: turn.tag };
-        Output::Event(Event::IdleBegin)
     }
 
     fn start_tls(&mut self, turn: &Turn, nothing_behind: bool) -> Option<Output<Event>> {

@@ -1,0 +1,471 @@
+//! A mail store in memory behind the server machine: small, and the same every time.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use mailwright_imap_proto::{
+    Refusal,
+    command::{BodySection, CopyUid, FetchItem, StatusItem},
+    response::{MailboxStatus, Namespaces, ServerId},
+    server::{AppendUid, Change, Config, Event, FetchData, ListEntry, Message, Opened, Server},
+};
+use mailwright_line_proto::{
+    AuthRefusal, AuthStep, Peer,
+    testing::{Seen, Side, Subject},
+};
+use mailwright_mail_model::{
+    DateTime, Flag, FlagSet, MailboxName, SpecialUse, Uid, UidSet, UidValidity,
+    mime::Structure,
+    query::{Key, Node, Query},
+};
+
+pub(crate) struct App {
+    config: Arc<Config>,
+    folders: BTreeMap<String, Folder>,
+    selected: Option<String>,
+    incoming: Option<(Message, Vec<u8>)>,
+    challenges: u32,
+}
+
+#[derive(Default)]
+struct Folder {
+    messages: Vec<Stored>,
+    next: u32,
+    subscribed: bool,
+}
+
+#[derive(Clone)]
+struct Stored {
+    uid: Uid,
+    flags: FlagSet,
+    date: DateTime,
+    octets: Bytes,
+}
+
+const VALIDITY: u32 = 3_857_529_045;
+
+const LETTER: &str = "Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\r\n\
+From: Terry Gray <gray@cac.washington.edu>\r\n\
+Subject: IMAP4rev1 WG mtg summary and minutes\r\n\
+To: imap@cac.washington.edu\r\n\
+cc: minutes@CNRI.Reston.VA.US, John Klensin <KLENSIN@MIT.EDU>\r\n\
+Message-Id: <B27397-0100000@cac.washington.edu>\r\n\
+MIME-Version: 1.0\r\n\
+Content-Type: TEXT/PLAIN; CHARSET=US-ASCII\r\n\
+\r\n\
+Good afternoon.\r\n";
+
+impl App {
+    pub(crate) fn new(config: Config) -> Self {
+        let mut inbox = Folder { next: 1, subscribed: true, ..Folder::default() };
+        for (uid, flags) in [(2, "\\Seen"), (5, ""), (7, "\\Deleted"), (9, "\\Seen $Junk")] {
+            inbox.next = uid;
+            inbox.add(flags.parse().unwrap(), None, LETTER.as_bytes());
+        }
+        inbox.next = 12;
+        let folder = |subscribed| Folder { next: 1, subscribed, messages: Vec::new() };
+        let folders = [
+            ("INBOX", inbox),
+            ("Sent", folder(true)),
+            ("lists/rust", folder(true)),
+            ("lists", folder(false)),
+        ];
+        Self {
+            config: Arc::new(config),
+            folders: folders.into_iter().map(|(name, folder)| (name.to_owned(), folder)).collect(),
+            selected: None,
+            incoming: None,
+            challenges: 0,
+        }
+    }
+
+    fn folder(&mut self, name: &MailboxName) -> Result<&mut Folder, Refusal> {
+        self.folders.get_mut(name.as_str()).ok_or_else(Refusal::non_existent)
+    }
+
+    fn open(&mut self) -> &mut Folder {
+        let name = self.selected.as_ref().expect("a mailbox is open");
+        self.folders.get_mut(name).unwrap()
+    }
+
+    fn create(&mut self, name: &MailboxName) -> Result<(), Refusal> {
+        if self.folders.contains_key(name.as_str()) {
+            return Err(Refusal::already_exists());
+        }
+        self.folders.insert(name.to_string(), Folder { next: 1, ..Folder::default() });
+        Ok(())
+    }
+
+    fn fetch(
+        &mut self,
+        server: &mut Server,
+        ask: &mailwright_line_proto::Ask<mailwright_imap_proto::command::Fetch<UidSet>>,
+    ) {
+        for uid in ask.messages.iter() {
+            let folder = self.open();
+            let Some(message) = folder.messages.iter_mut().find(|message| message.uid == uid) else {
+                continue;
+            };
+            let tells =
+                ask.sets_seen() && message.flags.insert(Flag::Seen) && !ask.items.contains(&FetchItem::Flags);
+            let message = message.clone();
+            let structure = Structure::of(&message.octets);
+            let sections: Vec<(BodySection, Option<Bytes>)> = ask
+                .items
+                .iter()
+                .filter_map(|item| match item {
+                    FetchItem::Section(section) => {
+                        Some((section.clone(), cut(&message.octets, &structure, section)))
+                    }
+                    _ => None,
+                })
+                .collect();
+            let mut data = Vec::new();
+            for item in &ask.items {
+                data.push(match item {
+                    FetchItem::Flags => FetchData::Flags(&message.flags),
+                    FetchItem::InternalDate => FetchData::InternalDate(message.date),
+                    FetchItem::Size => FetchData::Size(message.octets.len() as u64),
+                    FetchItem::Envelope => {
+                        FetchData::Envelope(structure.part(0).unwrap().envelope().unwrap())
+                    }
+                    FetchItem::Body => FetchData::Body(&structure),
+                    FetchItem::BodyStructure => FetchData::BodyStructure(&structure),
+                    FetchItem::Section(section) => {
+                        let (_, octets) = sections.iter().find(|(one, _)| one == section).unwrap();
+                        match octets {
+                            Some(octets) if octets.len() > 300 => {
+                                FetchData::Stream(section, octets.len() as u64)
+                            }
+                            octets => FetchData::Section(section, octets.as_ref()),
+                        }
+                    }
+                    other => panic!("{other:?}"),
+                });
+            }
+            if tells {
+                data.push(FetchData::Flags(&message.flags));
+            }
+            self.send(server, ask, uid, &data, &sections);
+        }
+    }
+
+    /// Sends the items; the octets of those that stream come in two pieces.
+    fn send(
+        &self,
+        server: &mut Server,
+        ask: &mailwright_line_proto::Ask<mailwright_imap_proto::command::Fetch<UidSet>>,
+        uid: Uid,
+        data: &[FetchData<'_>],
+        sections: &[(BodySection, Option<Bytes>)],
+    ) {
+        let mut rest = data;
+        let mut begun = false;
+        loop {
+            let streams = rest.iter().position(|item| matches!(item, FetchData::Stream(..)));
+            let (now, later) = rest.split_at(streams.map_or(rest.len(), |at| at + 1));
+            if begun {
+                server.fetch_more(now).unwrap();
+            } else if !server.fetch(ask, uid, now).unwrap() {
+                return;
+            }
+            begun = true;
+            let Some(FetchData::Stream(section, _)) = now.last() else { return };
+            let octets = sections.iter().find(|(one, _)| one == *section).unwrap().1.clone().unwrap();
+            let half = octets.len() / 2;
+            server.send_body(octets.slice(..half)).unwrap();
+            server.send_body(octets.slice(half..)).unwrap();
+            if later.is_empty() {
+                return server.end_body().unwrap();
+            }
+            rest = later;
+        }
+    }
+
+    fn find(&mut self, query: &Query) -> UidSet {
+        let folder = self.open();
+        folder
+            .messages
+            .iter()
+            .filter(|message| matches_query(message, query))
+            .map(|message| message.uid)
+            .collect()
+    }
+
+    fn copy(&mut self, uids: &UidSet, to: &MailboxName) -> Result<CopyUid, Refusal> {
+        let messages: Vec<Stored> =
+            self.open().messages.iter().filter(|m| uids.contains(m.uid)).cloned().collect();
+        let target = self.folder(to).map_err(|_| Refusal::try_create())?;
+        let mut copies = UidSet::new();
+        for message in &messages {
+            copies.insert(target.add(message.flags.clone(), Some(message.date), &message.octets));
+        }
+        let source = messages.iter().map(|message| message.uid).collect();
+        Ok(CopyUid::new(validity(), source, copies))
+    }
+}
+
+impl Folder {
+    fn add(&mut self, flags: FlagSet, date: Option<DateTime>, octets: &[u8]) -> Uid {
+        let uid = Uid::new(self.next).unwrap();
+        self.next += 1;
+        let date = date.unwrap_or_else(|| DateTime::from_imap("17-Jul-1996 02:44:25 -0700").unwrap());
+        self.messages.push(Stored { uid, flags, date, octets: Bytes::copy_from_slice(octets) });
+        uid
+    }
+
+    fn uids(&self) -> UidSet {
+        self.messages.iter().map(|message| message.uid).collect()
+    }
+
+    fn remove(&mut self, gone: impl Fn(&Stored) -> bool) -> UidSet {
+        let uids = self.messages.iter().filter(|message| gone(message)).map(|message| message.uid).collect();
+        self.messages.retain(|message| !gone(message));
+        uids
+    }
+
+    fn unseen(&self) -> impl Iterator<Item = &Stored> {
+        self.messages.iter().filter(|message| !message.flags.contains(&Flag::Seen))
+    }
+}
+
+fn validity() -> UidValidity {
+    UidValidity::new(VALIDITY).unwrap()
+}
+
+fn cut(message: &Bytes, structure: &Structure, section: &BodySection) -> Option<Bytes> {
+    let range = structure.locate(&section.section.locator().ok()?)?;
+    let octets = message.slice(range.start as usize..range.end as usize);
+    let octets = section.section.select(&octets).map_or(octets, Bytes::from);
+    let Some(partial) = section.partial else { return Some(octets) };
+    let start = (partial.offset as usize).min(octets.len());
+    let end = start.saturating_add(partial.length as usize).min(octets.len());
+    Some(octets.slice(start..end))
+}
+
+fn matches_query(message: &Stored, query: &Query) -> bool {
+    match query.node() {
+        Node::Key(Key::All) => true,
+        Node::Key(Key::Flag(flag)) => message.flags.contains(flag),
+        Node::Key(Key::Uid(uids)) => uids.contains(message.uid),
+        Node::Key(Key::Since(date)) => message.date.date() >= *date,
+        Node::Key(Key::Header { text, .. } | Key::Text(text)) => {
+            String::from_utf8_lossy(&message.octets).to_lowercase().contains(&text.to_lowercase())
+        }
+        Node::Not(query) => !matches_query(message, query),
+        Node::And(queries) => queries.iter().all(|query| matches_query(message, query)),
+        Node::Or(queries) => queries.iter().any(|query| matches_query(message, query)),
+        _ => false,
+    }
+}
+
+impl Subject for App {
+    type Machine = Server;
+
+    fn build(&self) -> Server {
+        Server::new(self.config.clone(), Peer::unknown())
+    }
+
+    fn side(&self) -> Side {
+        Side::Server
+    }
+
+    fn react(&mut self, server: &mut Server, event: Event) -> Seen {
+        let seen = Seen::Event(format!("{event:?}"));
+        let answered = match event {
+            Event::Login(ask) => {
+                let right = ask.password.expose() != b"wrong";
+                server.answer(ask, if right { Ok(()) } else { Err(AuthRefusal::Credentials) })
+            }
+            Event::Authenticate(ask) => {
+                let step = match (&ask.response, self.challenges) {
+                    (None, _) => AuthStep::Challenge(Bytes::new()),
+                    (Some(response), 0) if response.expose() == b"again" => {
+                        self.challenges += 1;
+                        AuthStep::Challenge("more".into())
+                    }
+                    (Some(response), _) if response.expose() == b"wrong" => {
+                        AuthStep::Refuse(AuthRefusal::Credentials)
+                    }
+                    _ => AuthStep::Accept,
+                };
+                server.answer(ask, step)
+            }
+            Event::Id(ask) => {
+                let fields = vec![("name".to_owned(), Some("mailwright".to_owned()))];
+                server.answer(ask, Ok(ServerId::new(fields)))
+            }
+            Event::Namespace(ask) => server.answer(ask, Ok(Namespaces::personal('/'))),
+            Event::Mailboxes(ask) => {
+                let entries = self.folders.iter().map(|(name, folder)| {
+                    let mut entry = ListEntry::new(MailboxName::new(name).unwrap());
+                    entry.subscribed = folder.subscribed;
+                    entry.has_children =
+                        Some(self.folders.keys().any(|other| other.starts_with(&format!("{name}/"))));
+                    if name == "Sent" {
+                        entry.special_use = vec![SpecialUse::Sent];
+                    }
+                    entry
+                });
+                let entries = entries.collect();
+                server.answer(ask, Ok(entries))
+            }
+            Event::Create(ask) => {
+                let answer = self.create(&ask.mailbox);
+                server.answer(ask, answer)
+            }
+            Event::Delete(ask) => {
+                let gone = self.folders.remove(ask.mailbox.as_str());
+                server.answer(ask, gone.map(drop).ok_or_else(Refusal::non_existent))
+            }
+            Event::Rename(ask) => {
+                let answer = match self.folders.remove(ask.from.as_str()) {
+                    Some(folder) => {
+                        self.folders.insert(ask.to.to_string(), folder);
+                        Ok(())
+                    }
+                    None => Err(Refusal::non_existent()),
+                };
+                server.answer(ask, answer)
+            }
+            Event::Subscribe(ask) => {
+                let answer = self.folder(&ask.mailbox).map(|folder| folder.subscribed = true);
+                server.answer(ask, answer)
+            }
+            Event::Unsubscribe(ask) => {
+                let answer = self.folder(&ask.mailbox).map(|folder| folder.subscribed = false);
+                server.answer(ask, answer)
+            }
+            Event::Status(ask) => {
+                let name = ask.mailbox.clone();
+                let answer = self.folder(&name).map(|folder| {
+                    let mut status = MailboxStatus::new(name);
+                    status.messages = Some(folder.messages.len() as u32);
+                    status.recent = Some(0);
+                    status.uid_next = Uid::new(folder.next);
+                    status.uid_validity = Some(validity());
+                    status.unseen = Some(folder.unseen().count() as u32);
+                    status
+                });
+                assert!(!ask.items.is_empty() && ask.items.len() <= StatusItem::ALL.len());
+                server.answer(ask, answer)
+            }
+            Event::Open(ask) => {
+                let answer = self.folder(&ask.mailbox).map(|folder| {
+                    let mut opened = Opened::new(folder.uids(), validity());
+                    opened.uid_next = Uid::new(folder.next);
+                    opened.first_unseen = folder.unseen().next().map(|message| message.uid);
+                    opened.recent = opened.uids.within(Uid::new(9).unwrap()..=Uid::MAX);
+                    opened
+                });
+                self.selected = answer.is_ok().then(|| ask.mailbox.to_string());
+                server.answer(ask, answer)
+            }
+            Event::Close(ask) => {
+                if ask.expunge {
+                    self.open().remove(|message| message.flags.contains(&Flag::Deleted));
+                }
+                self.selected = None;
+                server.answer(ask, Ok(()))
+            }
+            Event::Refresh(ask) => {
+                // Somebody else's work: whatever has \Flagged goes, and a message comes in its place.
+                let folder = self.open();
+                let gone = folder.remove(|message| message.flags.contains(&Flag::Flagged));
+                if !gone.is_empty() {
+                    let uid = folder.add(FlagSet::new(), None, LETTER.as_bytes());
+                    server.notify(Change::Removed(gone));
+                    server.notify(Change::Added { uids: uid.into(), recent: uid.into() });
+                }
+                server.answer(ask, ())
+            }
+            Event::Message(ask) => {
+                let answer = self.folder(&ask.mailbox).map(drop).map_err(|_| Refusal::try_create());
+                if answer.is_ok() {
+                    self.incoming = Some((ask.request().clone(), Vec::new()));
+                }
+                server.answer(ask, answer)
+            }
+            Event::Body(octets) => {
+                self.incoming.as_mut().unwrap().1.extend_from_slice(&octets);
+                return Seen::Body(octets);
+            }
+            Event::BodyEnd(ask) => {
+                let (message, octets) = self.incoming.take().unwrap();
+                assert_eq!(octets.len() as u64, message.size);
+                let folder = self.folder(&message.mailbox).unwrap();
+                let uid = folder.add(message.flags, message.internal_date, &octets);
+                if self.selected.as_deref() == Some(message.mailbox.as_str()) {
+                    server.notify(Change::Added { uids: uid.into(), recent: UidSet::new() });
+                }
+                server.answer(ask, Ok(Some(AppendUid::new(validity(), uid))))
+            }
+            Event::BodyAborted => {
+                self.incoming = None;
+                Ok(())
+            }
+            Event::Find(ask) => {
+                let found = self.find(&ask.query);
+                server.answer(ask, Ok(found))
+            }
+            Event::Fetch(ask) => {
+                self.fetch(server, &ask);
+                server.answer(ask, Ok(()))
+            }
+            Event::Store(ask) => {
+                for uid in ask.messages.iter() {
+                    let folder = self.open();
+                    let Some(message) = folder.messages.iter_mut().find(|message| message.uid == uid) else {
+                        continue;
+                    };
+                    message.flags = ask.operation.apply(&message.flags, &ask.flags);
+                    server.fetch_flags(&ask, uid, &message.flags.clone()).unwrap();
+                }
+                server.answer(ask, Ok(()))
+            }
+            Event::Expunge(ask) => {
+                let wanted = ask.messages.clone();
+                let gone = self.open().remove(|message| {
+                    message.flags.contains(&Flag::Deleted)
+                        && wanted.as_ref().is_none_or(|uids| uids.contains(message.uid))
+                });
+                server.answer(ask, Ok(gone))
+            }
+            Event::Copy(ask) => {
+                let answer = self.copy(&ask.messages, &ask.to);
+                server.answer(ask, answer.map(Some))
+            }
+            Event::Move(ask) => {
+                let answer = self.copy(&ask.messages, &ask.to);
+                if answer.is_ok() {
+                    let uids = ask.messages.clone();
+                    self.open().remove(|message| uids.contains(message.uid));
+                }
+                server.answer(ask, answer)
+            }
+            Event::Idle(ask) => {
+                if self.selected.is_some() {
+                    let folder = self.open();
+                    let uid = folder.add(FlagSet::new(), None, LETTER.as_bytes());
+                    let first = folder.messages.remove(0).uid;
+                    server.notify(Change::Added { uids: uid.into(), recent: uid.into() });
+                    server.notify(Change::Removed(first.into()));
+                }
+                server.answer(ask, ())
+            }
+            Event::IdleEnd => Ok(()),
+            Event::Closed(why) => return Seen::Closed(format!("{why:?}")),
+            other => panic!("{other:?}"),
+        };
+        answered.unwrap();
+        seen
+    }
+}
+
+/// Everything on, passwords without TLS.
+pub(crate) fn config() -> Config {
+    let mut config = Config::default();
+    config.allow_plaintext_auth = true;
+    config.auth_mechanisms = vec!["PLAIN".into()];
+    config
+}

@@ -1,0 +1,66 @@
+//! The server through every transcript, whole and at every split, and the laws of the contract.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod server_common;
+
+use std::{fs, path::Path};
+
+use mailwright_imap_proto::server::{Abilities, Config};
+use mailwright_line_proto::testing::{Transcript, check_laws};
+use server_common::{App, config};
+
+fn transcripts(directory: &str) -> Vec<(String, Transcript)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(directory);
+    let mut found: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let transcript = Transcript::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (name, transcript)
+        })
+        .collect();
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found
+}
+
+fn keeps_the_laws(directory: &str, config: impl Fn() -> Config) {
+    let all = transcripts(directory);
+    assert!(!all.is_empty());
+    for (name, transcript) in all {
+        println!("{name}");
+        check_laws(|| App::new(config()), &[transcript], None);
+    }
+}
+
+#[test]
+fn with_everything_on() {
+    keeps_the_laws("server", config);
+}
+
+#[test]
+fn before_tls() {
+    let make = || {
+        let mut config = Config::default();
+        config.starttls = true;
+        config.auth_mechanisms = vec!["PLAIN".into()];
+        App::new(config)
+    };
+    let all = transcripts("server-tls");
+    let (_, starttls) = all.iter().find(|(name, _)| name == "starttls-only.txt").unwrap();
+    check_laws(
+        make,
+        &all.iter().map(|(_, transcript)| transcript.clone()).collect::<Vec<_>>(),
+        Some(starttls),
+    );
+}
+
+#[test]
+fn for_reading_only() {
+    keeps_the_laws("server-read-only", || {
+        let mut config = config();
+        config.abilities = Abilities::read_only();
+        config
+    });
+}
