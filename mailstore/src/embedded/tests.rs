@@ -6,10 +6,14 @@ use std::sync::Arc;
 use mailwright_mail_model::DateTime;
 
 use super::*;
-use crate::{AnyStore, Target, block_on, conformance};
+use crate::{AnyStore, CommitError, Target, block_on, conformance};
 
 fn user(name: &str) -> User {
     User::new(name).unwrap()
+}
+
+fn name(name: &str) -> MailboxName {
+    MailboxName::new(name).unwrap()
 }
 
 fn open(directory: &Path) -> Embedded {
@@ -395,4 +399,70 @@ fn tables_keep_rows_apart_and_for_good() {
     assert_eq!(block_on(users.delete(b"bob")), Ok(true));
     assert_eq!(users.get(b"bob").unwrap(), None);
     assert_eq!(store.table("use").unwrap().scan(b"").unwrap().len(), 1);
+}
+
+#[test]
+fn operations_of_one_group_see_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    block_on(deliver(&store, "alice", b"before"));
+    let (mailbox, old) = inbox(&store, "alice");
+    let complete = |body: u64| messages::Complete {
+        body,
+        size: 4,
+        tail: {
+            let mut chunk = body::empty_chunk();
+            chunk.extend_from_slice(b"text");
+            body::seal_chunk(body, 0, &mut chunk);
+            Some((0, chunk.freeze()))
+        },
+        spilled: false,
+        summary: None,
+    };
+    let to = |mailbox| Target { mailbox: name(mailbox), ..target("alice") };
+    let operation = move |group: &mut committer::Group<'_>| {
+        let alice = user("alice");
+        let identity = || group.core.database.identity().unwrap();
+        let bodies = [identity(), identity(), identity(), identity()];
+        let appended = group.append(complete(bodies[0]), &[to("INBOX")])?;
+        let seen = FlagChange::new(crate::FlagOperation::Add, "(\\Seen)".parse().unwrap());
+        let stored = group.store_flags(&mailbox, &appended[0].uid.into(), &seen)?;
+        assert_eq!(stored.messages.len(), 1);
+        group.make(&alice, &name("a/b"), None)?;
+        group.append(complete(bodies[1]), &[to("a/b"), to("a/b")])?;
+        group.rename(&alice, &name("a"), &name("c"))?;
+        group.append(complete(bodies[2]), &[to("c/b")])?;
+        let moved = group.move_to(&mailbox, &appended[0].uid.into(), &name("c/b"))?;
+        assert_eq!(moved.target.to_string(), "4");
+        group.rename(&alice, &MailboxName::inbox(), &name("kept"))?;
+        group.append(complete(bodies[3]), &[to("INBOX")])?;
+        group.make(&alice, &name("a"), None)?;
+        group.drop_mailbox(&alice, &name("a"))?;
+        group.make(&alice, &name("a"), None)?;
+        let rival = group.make(&alice, &name("c/b"), None);
+        assert_eq!(rival, Err(StoreError::Exists));
+        Ok::<(), CommitError>(())
+    };
+    block_on(store.shared.committer.submit(operation)).unwrap();
+    let look = |store: &Embedded| {
+        let names: Vec<_> = block_on(store.mailboxes(&user("alice"))).unwrap();
+        let mut all = Vec::new();
+        for mailbox in names {
+            let snapshot = block_on(store.open(&user("alice"), &mailbox.name)).unwrap();
+            assert_eq!(
+                block_on(store.status(&user("alice"), &mailbox.name)).unwrap(),
+                Status::from(&*snapshot)
+            );
+            let place = MailboxRef::new(user("alice"), mailbox.name.clone(), &snapshot);
+            snapshot.messages().for_each(|message| drop(read(store, &place.message(message)).unwrap()));
+            all.push((mailbox.name.to_string(), snapshot.uids().to_string(), snapshot));
+        }
+        all
+    };
+    let live = look(&store);
+    let shown: Vec<_> = live.iter().map(|(name, uids, _)| (name.as_str(), uids.as_str())).collect();
+    assert_eq!(shown, [("INBOX", "3"), ("a", ""), ("c", ""), ("c/b", "1:4"), ("kept", "1")]);
+    assert_eq!(live[0].2.uid_validity(), old.uid_validity());
+    drop(store);
+    assert_eq!(look(&open(directory.path())), live);
 }

@@ -1,6 +1,7 @@
 //! A message on its way in: small ones wait in memory for their commit, large ones are written as they come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -68,6 +69,10 @@ impl<O: Offload + Clone> Incoming<O> {
     }
 }
 
+/// How long, and how often, to wait for the disk after a chunk of a large message.
+const MOMENT: Duration = Duration::from_millis(1);
+const PATIENCE: u32 = 2_000;
+
 impl Core {
     /// Writes a chunk that nothing refers to yet. It need not last before the commit does, which comes later in
     /// the same log; the note that it exists goes with the first one, so it can be found if there is no commit.
@@ -78,7 +83,21 @@ impl Core {
             batch.insert(&self.database.uploads, body.to_be_bytes(), Bytes::new());
         }
         batch.insert(&self.database.bodies, key(body, number), chunk);
-        batch.commit().map_err(failed)
+        batch.commit().map_err(failed)?;
+        self.let_the_disk_catch_up();
+        Ok(())
+    }
+
+    /// What the database cannot write out as fast as it comes, it keeps in memory, and when that gets too much it makes every
+    /// writer wait. A large message waits earlier, so that it neither takes the memory nor holds up small ones.
+    fn let_the_disk_catch_up(&self) {
+        for _ in 0..PATIENCE {
+            // Not in the database's documentation yet, but the only way to know.
+            if self.database.handle.write_buffer_size() <= 2 * self.options.memtable {
+                return;
+            }
+            std::thread::sleep(MOMENT);
+        }
     }
 }
 
