@@ -14,12 +14,14 @@
 )]
 
 mod frame;
+mod imap;
 mod machine;
 mod model;
 mod pop3;
 mod smtp;
 
 pub use frame::{frame_dot, frame_lines, frame_literal};
+pub use imap::imap_client;
 pub use model::{
     model_address, model_address_list, model_date, model_header, model_mime, model_parameter, model_utf7,
     model_word,
@@ -53,4 +55,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_grammar", smtp_grammar),
     ("smtp_server", smtp_server),
     // imap-proto
+    ("imap_client", imap_client),
 ];

@@ -85,6 +85,7 @@ replays! {
     frame_dot
     frame_lines
     frame_literal
+    imap_client
     model_address
     model_address_list
     model_date
