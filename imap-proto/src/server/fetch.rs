@@ -82,7 +82,10 @@ impl Server {
         self.stream = None;
         let writer = FetchWriter::resume(&mut self.transmit);
         match put(writer, recent, data) {
-            Put::Ended(writer) => writer.end(),
+            Put::Ended(writer) => {
+                writer.end();
+                self.transmit.append(&mut self.held);
+            }
             Put::Streams(announced) => {
                 self.stream = Some(Stream { id, recent, announced, remaining: announced })
             }
