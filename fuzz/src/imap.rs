@@ -52,7 +52,7 @@ impl Calling {
             8 => client.call(Move::new(messages, inbox())).is_ok(),
             9 => client.call(Append::new(inbox(), 5)).is_ok(),
             10 => client.call(Idle).is_ok(),
-            11 => client.call(Namespace::default()).is_ok(),
+            11 => client.call(Namespace).is_ok(),
             12 => client.call(Id::default()).is_ok(),
             13 => client.call(Close).is_ok(),
             14 => client.call(Logout).is_ok(),

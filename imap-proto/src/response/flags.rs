@@ -3,7 +3,10 @@
 use mailwright_mail_model::{Flag, FlagSet};
 
 use super::reader::{Reader, Result};
-use crate::grammar::Wire;
+use crate::grammar::{GrammarError, Wire};
+
+/// The most keywords of a list that is read: sets of them are made for dozens.
+const MAX_KEYWORDS: usize = 1000;
 
 /// Flags in a response, with the two that are none: `\Recent` and `\*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -64,6 +67,9 @@ impl FlagList {
                     if let Some(flag) = str::from_utf8(word).ok().and_then(|word| word.parse::<Flag>().ok()) {
                         list.flags.insert(flag);
                     }
+                    if list.flags.keywords().len() > MAX_KEYWORDS {
+                        return Err(GrammarError::TooMany { what: "keywords", limit: MAX_KEYWORDS });
+                    }
                 }
             }
             Ok(())
@@ -85,5 +91,13 @@ mod tests {
         let mut octets = Vec::new();
         flags.encode(&mut octets);
         assert_eq!(octets, b"* FLAGS (\\Seen $x \\Recent \\*)\r\n");
+    }
+    #[test]
+    fn keywords_are_bounded() {
+        for (count, fits) in [(999, true), (1000, true), (1001, false), (1_000_000, false)] {
+            let names: Vec<_> = (0..count).map(|number| format!("kw{number}")).collect();
+            let line = format!("* FLAGS ({})\r\n", names.join(" "));
+            assert_eq!(Response::parse(line.as_bytes(), Leniency::tolerant()).is_ok(), fits, "{count}");
+        }
     }
 }

@@ -27,7 +27,12 @@ impl Text {
     }
 
     pub(crate) fn encode(&self, wire: &mut impl Wire) {
-        wire.put(self.0.as_bytes());
+        if self.0.is_ascii() {
+            return wire.put(self.0.as_bytes());
+        }
+        // RFC 9051 §9: text is of 7 bits.
+        let ascii = |letter: char| if letter.is_ascii() { letter } else { '?' };
+        wire.put(self.0.chars().map(ascii).collect::<String>().as_bytes());
     }
 
     /// The rest of a line.
@@ -102,5 +107,8 @@ mod tests {
             assert_eq!(Text::from(text).as_str(), expected);
         }
         assert_eq!(Text::from("\u{e9}".repeat(600)).as_str().len(), 1000);
+        let mut octets = Vec::new();
+        Text::from("caf\u{e9}").encode(&mut octets);
+        assert_eq!(octets, b"caf?");
     }
 }

@@ -89,8 +89,9 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut parts = escaped.split("\\x");
     let mut octets = parts.next().unwrap().as_bytes().to_vec();
     for part in parts {
-        octets.push(u8::from_str_radix(&part[..2], 16).unwrap());
-        octets.extend_from_slice(part[2..].as_bytes());
+        let (hex, rest) = part.split_at(2);
+        octets.push(u8::from_str_radix(hex, 16).unwrap());
+        octets.extend_from_slice(rest.as_bytes());
     }
     octets
 }
@@ -164,7 +165,7 @@ impl Script {
                 self.mechanism = request.mechanism.clone();
                 client.call(request).map(drop)
             }
-            Command::Namespace => client.call(mailwright_imap_proto::command::Namespace::default()).map(drop),
+            Command::Namespace => client.call(mailwright_imap_proto::command::Namespace).map(drop),
             Command::Login(request) => client.call(request).map(drop),
             Command::Id(request) => client.call(request).map(drop),
             Command::Enable(request) => client.call(request).map(drop),
