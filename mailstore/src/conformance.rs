@@ -92,7 +92,8 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
     }
     match (store.watch().is_some(), store.writer().is_some()) {
         (true, true) => {
-            run!(notice::a_change_wakes_who_waits, notice::a_change_before_the_wait_is_told_at_once)
+            run!(notice::a_change_wakes_who_waits, notice::a_change_before_the_wait_is_told_at_once);
+            run!(notice::a_deleted_mailbox_ends_the_wait);
         }
         _ => report.skipped.push("watch"),
     }

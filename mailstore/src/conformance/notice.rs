@@ -7,8 +7,10 @@ use std::task::Poll;
 use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, ModSeq};
 
-use super::{Outcome, append, ensure, equal, filled, flags, message, some, user, writer};
-use crate::{Cache, Changes, Expunge, FlagChange, FlagOperation, Store, Summary, Watch, Write};
+use super::{Outcome, append, ensure, equal, filled, flags, message, name, refused, some, user, writer};
+use crate::{
+    Cache, Changes, Expunge, FlagChange, FlagOperation, Folders, Store, StoreError, Summary, Watch, Write,
+};
 
 pub(super) async fn a_change_wakes_who_waits(store: &impl Store) -> Outcome {
     let (user, inbox) = (user("watch")?, MailboxName::inbox());
@@ -44,6 +46,19 @@ pub(super) async fn a_change_before_the_wait_is_told_at_once(store: &impl Store)
     append(store, &user, &inbox, "new", "()").await?;
     let watch = some(store.watch(), "the watch that was there before")?;
     equal("messages", watch.changed(&user, &inbox, &seen).await?.len(), 1)
+}
+
+pub(super) async fn a_deleted_mailbox_ends_the_wait(store: &impl Store) -> Outcome {
+    let (user, gone) = (user("gone")?, name("gone")?);
+    let Some(folders) = store.folders() else { return Ok(()) };
+    folders.create(&user, &gone, None).await?;
+    let seen = store.open(&user, &gone).await?;
+    let watch = some(store.watch(), "the watch that was there before")?;
+    let mut changed = pin!(watch.changed(&user, &gone, &seen));
+    let early = poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await;
+    ensure(!early, "no notice without a change")?;
+    folders.delete(&user, &gone).await?;
+    refused(changed.await, &StoreError::NotFound)
 }
 
 pub(super) async fn expunges_are_remembered(store: &impl Store) -> Outcome {
