@@ -111,7 +111,12 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             // An idle connection holds no buffer.
             self.rx = BytesMut::new();
         }
+        let before = self.machine.transmit().remaining();
         let write = self.drain()? > 0;
+        if self.machine.transmit().remaining() < before {
+            // The machine may have waited for exactly that.
+            return Ok(());
+        }
         let read = wait.read && !self.ended;
         // Without an await where there is something to read already: the busy path needs no timer.
         if read && self.fill()? {
@@ -127,6 +132,10 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         Ok(())
     }
 
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "a machine cannot be shared between threads, only sent"
+    )]
     async fn writable(&mut self) -> io::Result<()> {
         let stalled = self.stalled.map(|since| since + self.write_timeout);
         tokio::select! {

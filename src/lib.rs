@@ -1,8 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+pub mod imap;
+pub mod pop3;
+pub mod smtp;
+
+mod auth;
 mod connection;
 mod listen;
+mod pool;
+mod service;
 
+pub use auth::{Authenticator, Exchange};
 pub use connection::{Connection, Socket};
 pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany};
 pub use mailwright_imap_proto as imap_proto;
@@ -13,3 +21,5 @@ pub use mailwright_pop3_proto as pop3_proto;
 pub use mailwright_relay_policy as relay_policy;
 pub use mailwright_sieve as sieve;
 pub use mailwright_smtp_proto as smtp_proto;
+pub use pool::Pool;
+pub use service::ListenerTls;

@@ -59,7 +59,8 @@ struct Counts {
 impl Admission {
     /// Counts from zero.
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
-        let rate = NonZeroU32::new(limits.new_per_minute).map(|count| RateLimiter::keyed(Quota::per_minute(count)));
+        let rate =
+            NonZeroU32::new(limits.new_per_minute).map(|count| RateLimiter::keyed(Quota::per_minute(count)));
         Arc::new(Self { limits, rate, counts: Mutex::default() })
     }
 
@@ -140,7 +141,12 @@ pub struct Listener {
 
 impl Listener {
     /// Listens on a socket. `stop` ends the accepting; `tasks` then knows when the last connection is gone.
-    pub fn new(socket: TcpListener, admission: Arc<Admission>, stop: CancellationToken, tasks: TaskTracker) -> Self {
+    pub fn new(
+        socket: TcpListener,
+        admission: Arc<Admission>,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
         Self { socket, admission, refusal: b"", stop, tasks }
     }
 

@@ -12,7 +12,18 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "line-proto",
         &[],
-        &["base64", "bytes", "memchr", "nom", "ring", "rustls", "stringprep", "subtle", "thiserror", "zeroize"],
+        &[
+            "base64",
+            "bytes",
+            "memchr",
+            "nom",
+            "ring",
+            "rustls",
+            "stringprep",
+            "subtle",
+            "thiserror",
+            "zeroize",
+        ],
     ),
     ("smtp-proto", &["line-proto", "mail-model"], PROTOCOL),
     ("imap-proto", &["line-proto", "mail-model"], PROTOCOL),
@@ -37,8 +48,10 @@ fn dependencies_point_down_only() {
         .expect("cargo metadata runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let allowed: BTreeMap<_, _> =
-        ALLOWED.iter().map(|(name, family, outside)| (format!("mailwright-{name}"), (*family, *outside))).collect();
+    let allowed: BTreeMap<_, _> = ALLOWED
+        .iter()
+        .map(|(name, family, outside)| (format!("mailwright-{name}"), (*family, *outside)))
+        .collect();
     let mut wrong = Vec::new();
     let mut seen = 0;
     for package in metadata["packages"].as_array().unwrap() {
@@ -62,7 +75,9 @@ fn dependencies_point_down_only() {
                 None => outside.contains(&on),
             };
             if !fits {
-                wrong.push(format!("{name} depends on {on}, an edge that is not in the table of tests/tidy.rs"));
+                wrong.push(format!(
+                    "{name} depends on {on}, an edge that is not in the table of tests/tidy.rs"
+                ));
             }
         }
     }
@@ -87,7 +102,8 @@ fn files_can_be_read_in_a_sitting() {
 
 #[test]
 fn nothing_is_left_for_later_without_an_issue() {
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!(")];
+    let marks =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!(")];
     let mut found = Vec::new();
     visit(Path::new(env!("CARGO_MANIFEST_DIR")), &mut |path, text| {
         for (number, line) in text.lines().enumerate() {

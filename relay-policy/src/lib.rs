@@ -1,1 +1,9 @@
 #![doc = include_str!("../README.md")]
+
+mod chain;
+mod domains;
+mod policy;
+
+pub use chain::Chain;
+pub use domains::{LocalDomains, OnlyLocalRecipients};
+pub use policy::{Decision, Policy, Session, Verdict};

@@ -1,2 +1,82 @@
-//! The reference mail server.
-fn main() {}
+//! mailwrightd, the reference server of the mailwright family.
+
+mod admin;
+mod certificate;
+mod cli;
+mod config;
+mod control;
+mod directory;
+mod first_run;
+mod password;
+mod serve;
+mod user;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{Cli, Command, ConfigCommand},
+    config::{Config, LogFormat},
+};
+
+/// What a wrong configuration ends with, as a wrong command line does.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(Command::Config(ConfigCommand::Default)) = cli.command {
+        print!("{}", config::DEFAULT);
+        return ExitCode::SUCCESS;
+    }
+    let config = match Config::load(cli.common.config.as_deref(), cli.common.data.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, USAGE),
+    };
+    match cli.command {
+        Some(Command::Config(command)) => show(&config, &command),
+        Some(Command::User(command)) => match user::run(&config, command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+        Some(Command::Serve) | None => match run(config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&*error, 1),
+        },
+    }
+}
+
+fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
+    if let ConfigCommand::Check = command {
+        println!("the configuration is right");
+        return ExitCode::SUCCESS;
+    }
+    match toml::to_string_pretty(config) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    // The database tells of its housekeeping; whoever wants to hear it says so in log.level.
+    let directives = format!("fjall=warn,lsm_tree=warn,{}", config.log.level);
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
+        format!("log.level = {:?} is neither a level nor a filter: {error}", config.log.level)
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    match config.log.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(serve::serve(config))?)
+}
+
+fn fail(error: &dyn Error, code: u8) -> ExitCode {
+    eprintln!("mailwrightd: {error}");
+    ExitCode::from(code)
+}

@@ -158,6 +158,8 @@ pub struct DotWriter {
 enum Last {
     #[default]
     LineStart,
+    /// A line end to some readers, but not to one that is strict.
+    BareLf,
     Cr,
     Inside,
 }
@@ -169,7 +171,7 @@ impl DotWriter {
     /// A dot behind a lone LF is stuffed too: a receiver that takes LF for a line end then still reads one message.
     pub fn put(&mut self, chunk: Bytes, transmit: &mut Transmit) {
         let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else { return };
-        if *first == b'.' && self.last == Last::LineStart {
+        if *first == b'.' && matches!(self.last, Last::LineStart | Last::BareLf) {
             transmit.put(b".");
         }
         let mut from = 0;
@@ -178,8 +180,10 @@ impl DotWriter {
             transmit.put(b".");
             from = at + 1;
         }
+        let behind_cr = chunk.ends_with(b"\r\n") || (chunk.len() == 1 && self.last == Last::Cr);
         self.last = match last {
-            b'\n' => Last::LineStart,
+            b'\n' if behind_cr => Last::LineStart,
+            b'\n' => Last::BareLf,
             b'\r' => Last::Cr,
             _ => Last::Inside,
         };
@@ -191,7 +195,7 @@ impl DotWriter {
         transmit.put(match self.last {
             Last::LineStart => b".\r\n",
             Last::Cr => b"\n.\r\n",
-            Last::Inside => b"\r\n.\r\n",
+            Last::BareLf | Last::Inside => b"\r\n.\r\n",
         });
     }
 }
@@ -246,6 +250,26 @@ mod tests {
                 assert_eq!(found_bare, bare, "{input:?} by {split}");
                 assert_eq!(rest, b"NEXT\r\n", "{input:?} by {split}");
             }
+        }
+    }
+
+    #[test]
+    fn every_body_is_ended_for_a_strict_reader() {
+        for (pieces, wire) in [
+            (&["a\n"][..], "a\n\r\n.\r\n"),
+            (&["a\r", "\n"], "a\r\n.\r\n"),
+            (&["a\r\n"], "a\r\n.\r\n"),
+            (&["a\r"], "a\r\n.\r\n"),
+            (&["a\n", ".b"], "a\n..b\r\n.\r\n"),
+            (&["\n"], "\n\r\n.\r\n"),
+            (&[], ".\r\n"),
+        ] {
+            let (mut writer, mut transmit) = (DotWriter::default(), Transmit::default());
+            for piece in pieces {
+                writer.put(Bytes::from_static(piece.as_bytes()), &mut transmit);
+            }
+            writer.end(&mut transmit);
+            assert_eq!(transmit.copy_to_bytes(transmit.len()), wire, "{pieces:?}");
         }
     }
 

@@ -1,0 +1,281 @@
+//! The configuration: one TOML file, every key with a default, checked before it is used.
+
+mod check;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The commented default configuration, as `mailwrightd config default` prints it.
+pub(crate) const DEFAULT: &str = include_str!("config/default.toml");
+
+/// All of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where everything is kept.
+    pub(crate) data: PathBuf,
+    /// Our name in greetings and trace fields.
+    pub(crate) hostname: String,
+    /// The domains whose mail is delivered here.
+    pub(crate) domains: Vec<String>,
+    /// The account that gets mail for postmaster; the oldest account if empty.
+    pub(crate) postmaster: String,
+    /// Whether passwords are taken without TLS.
+    pub(crate) allow_plaintext_auth: bool,
+    pub(crate) tls: Tls,
+    #[serde(rename = "listener")]
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) limits: Limits,
+    pub(crate) log: Log,
+}
+
+/// The certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// PEM, our certificate first. Self-signed if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// One address that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listener {
+    pub(crate) protocol: Protocol,
+    pub(crate) address: SocketAddr,
+    #[serde(default)]
+    pub(crate) tls: TlsMode,
+    /// SMTP and submission: whether the syntax of RFC 5321 is insisted on.
+    #[serde(default)]
+    pub(crate) syntax: Syntax,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    Smtp,
+    Submission,
+    Lmtp,
+    Imap,
+    Pop3,
+}
+
+impl Protocol {
+    /// The name, as in the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Lmtp => "lmtp",
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+        }
+    }
+}
+
+/// When TLS begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TlsMode {
+    /// Never.
+    None,
+    /// When the client asks for it.
+    #[default]
+    Starttls,
+    /// At once.
+    Implicit,
+}
+
+/// How exact a client's commands must be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Syntax {
+    #[default]
+    Strict,
+    Lenient,
+}
+
+/// What a peer may cost. Zero is no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub(crate) connections: u32,
+    pub(crate) connections_per_address: u32,
+    pub(crate) new_connections_per_minute: u32,
+    pub(crate) message_size: u64,
+    pub(crate) recipients: u32,
+    pub(crate) stop_seconds: u64,
+}
+
+/// What is written to the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "mailwright-data".into(),
+            hostname: "localhost".into(),
+            domains: vec!["localhost".into()],
+            postmaster: String::new(),
+            allow_plaintext_auth: false,
+            tls: Tls::default(),
+            listeners: default_listeners(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            connections_per_address: 100,
+            new_connections_per_minute: 300,
+            message_size: 50 << 20,
+            recipients: 1000,
+            stop_seconds: 30,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// Unprivileged ports on the loopback address: safe to try without thinking.
+fn default_listeners() -> Vec<Listener> {
+    [
+        (Protocol::Smtp, 2525, TlsMode::Starttls),
+        (Protocol::Submission, 2587, TlsMode::Starttls),
+        (Protocol::Submission, 2465, TlsMode::Implicit),
+        (Protocol::Imap, 2143, TlsMode::Starttls),
+        (Protocol::Imap, 2993, TlsMode::Implicit),
+        (Protocol::Pop3, 2110, TlsMode::Starttls),
+        (Protocol::Pop3, 2995, TlsMode::Implicit),
+    ]
+    .into_iter()
+    .map(|(protocol, port, tls)| Listener {
+        protocol,
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        tls,
+        syntax: Syntax::Strict,
+    })
+    .collect()
+}
+
+/// What is wrong with a configuration, and what to do about it.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    #[error(
+        "cannot read the configuration {path}: {source}\n  give another file with --config FILE, or start from `mailwrightd config default > {path}`"
+    )]
+    Read { path: String, source: std::io::Error },
+    #[error(
+        "the configuration {path} is not right:\n{message}\n  `mailwrightd config default` prints every key with its meaning"
+    )]
+    Parse { path: String, message: String },
+    #[error("the configuration is not right:\n{}", problems.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n"))]
+    Check { problems: Vec<String> },
+}
+
+impl Config {
+    /// Reads and checks the file, or takes the defaults if there is none. `data` overrides the key of that name.
+    ///
+    /// Relative paths are relative to the directory of the file.
+    pub(crate) fn load(path: Option<&Path>, data: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut config = match path {
+            Some(path) => Self::read(path)?,
+            None => Self::default(),
+        };
+        if let Some(data) = data {
+            config.data = data.to_owned();
+        }
+        let problems = config.problems();
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Check { problems }) }
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { path: shown, message: indent(&error.to_string()) })?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        for file in
+            [&mut config.tls.certificate, &mut config.tls.key].into_iter().flatten().chain([&mut config.data])
+        {
+            *file = folder.join(&*file);
+        }
+        Ok(config)
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commented_default_is_the_default() {
+        let parsed: Config = toml::from_str(DEFAULT).unwrap();
+        assert_eq!(parsed, Config::default());
+        // And every key is in it, so that it documents all of them.
+        let all = toml::Value::try_from(Config::default()).unwrap();
+        for (key, value) in all.as_table().unwrap() {
+            assert!(DEFAULT.contains(key), "{key} is not documented");
+            for key in value.as_table().into_iter().flat_map(|table| table.keys()) {
+                assert!(DEFAULT.contains(&format!("\n{key} = ")), "{key} is not documented");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mailwright.toml");
+        fs::write(&path, "hostnam = \"a.example\"\n").unwrap();
+        let error = Config::load(Some(&path), None).unwrap_err().to_string();
+        assert!(error.contains("hostnam"), "{error}");
+        assert!(error.contains("config default"), "{error}");
+    }
+
+    #[test]
+    fn relative_paths_are_beside_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mailwright.toml");
+        fs::write(&path, "data = \"mail\"\n").unwrap();
+        assert_eq!(Config::load(Some(&path), None).unwrap().data, folder.path().join("mail"));
+        assert_eq!(Config::load(Some(&path), Some(Path::new("/x"))).unwrap().data, Path::new("/x"));
+    }
+}

@@ -1,0 +1,129 @@
+//! What a configuration must keep to beyond its syntax.
+
+use std::collections::HashSet;
+
+use super::{Config, Protocol, TlsMode};
+
+impl Config {
+    /// Everything that is wrong, each with what to do.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !is_host_name(&self.hostname) {
+            problems.push(format!(
+                "hostname = {:?} is not a host name: write the name that other servers know this one by",
+                self.hostname
+            ));
+        }
+        for domain in &self.domains {
+            if !is_host_name(domain) {
+                problems.push(format!("domains: {domain:?} is not a domain name (write internationalized names as UTF-8 or xn--)"));
+            }
+        }
+        if self.domains.is_empty() {
+            problems.push("domains is empty: no mail could be delivered; name at least one".into());
+        }
+        if !self.postmaster.is_empty() && !self.postmaster.contains('@') {
+            problems.push(format!(
+                "postmaster = {:?} is not the name of an account, like \"alice@example.org\"",
+                self.postmaster
+            ));
+        }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());
+        }
+        if self.listeners.is_empty() {
+            problems.push("there is no [[listener]]: the server would have nothing to do".into());
+        }
+        let mut addresses = HashSet::new();
+        for listener in &self.listeners {
+            let name = listener.protocol.name();
+            if listener.address.port() != 0 && !addresses.insert(listener.address) {
+                problems.push(format!("two listeners have the address {}", listener.address));
+            }
+            if listener.protocol == Protocol::Lmtp && !listener.address.ip().is_loopback() {
+                problems.push(format!(
+                    "the lmtp listener {} can be reached from other machines, but LMTP asks nobody who they are: use a loopback address",
+                    listener.address
+                ));
+            }
+            let takes_passwords =
+                matches!(listener.protocol, Protocol::Submission | Protocol::Imap | Protocol::Pop3);
+            if takes_passwords && listener.tls == TlsMode::None && !self.allow_plaintext_auth {
+                problems.push(format!(
+                    "nobody could log in at the {name} listener {}: give it tls = \"starttls\" or \"implicit\", or set allow_plaintext_auth = true",
+                    listener.address
+                ));
+            }
+        }
+        if self.limits.message_size != 0 && self.limits.message_size < 64 * 1024 {
+            // RFC 5321 §4.5.3.1.7
+            problems.push(
+                "limits.message_size must be at least 65536 octets (RFC 5321), or 0 for no limit".into(),
+            );
+        }
+        if self.limits.recipients != 0 && self.limits.recipients < 100 {
+            // RFC 5321 §4.5.3.1.8
+            problems.push("limits.recipients must be at least 100 (RFC 5321), or 0 for no limit".into());
+        }
+        problems
+    }
+}
+
+/// RFC 1123 §2.1, with letters beyond ASCII allowed for internationalized names.
+fn is_host_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 253
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|letter| letter == '-' || letter.is_alphanumeric())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_right() {
+        assert_eq!(Config::default().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let text = r#"
+            hostname = "not a name"
+            domains = []
+            postmaster = "root"
+            [tls]
+            key = "k.pem"
+            [limits]
+            message_size = 10
+            recipients = 5
+            [[listener]]
+            protocol = "imap"
+            address = "0.0.0.0:143"
+            tls = "none"
+            [[listener]]
+            protocol = "lmtp"
+            address = "0.0.0.0:143"
+        "#;
+        let config: Config = toml::from_str(text).unwrap();
+        let problems = config.problems().join("\n");
+        for word in [
+            "not a name",
+            "domains is empty",
+            "root",
+            "certificate",
+            "two listeners",
+            "LMTP",
+            "log in",
+            "65536",
+            "100",
+        ] {
+            assert!(problems.contains(word), "{word}: {problems}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The server: opens the data, listens, and stops in order.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use mailwright::{
+    Admission, Authenticator, ConnectionLimits, Listener, ListenerTls, Pool,
+    imap::Imap,
+    line_proto::tls,
+    mailstore::embedded::{Embedded, Options},
+    pop3::Pop3,
+    relay_policy::{Chain, LocalDomains, OnlyLocalRecipients},
+    smtp::{Smtp, StoreInbox},
+};
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    certificate::{Certificate, CertificateError},
+    config::{self, Config, Protocol, Syntax, TlsMode},
+    control,
+    directory::{Directory, DirectoryError, Logins},
+    first_run,
+};
+
+/// The table of the accounts in the store's database.
+const ACCOUNTS: &str = "accounts";
+/// The table of what is made once and never shown.
+const SECRETS: &str = "secrets";
+
+/// Why the server does not start, and what to do.
+#[derive(Debug, Error)]
+pub(crate) enum ServeError {
+    #[error(
+        "cannot make the data directory {path}: {source}\n  choose another with --data DIR, or as data in the configuration"
+    )]
+    Data { path: String, source: io::Error },
+    #[error("cannot open the store in {path}: {source}")]
+    Store { path: String, source: mailwright::mailstore::StoreError },
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error("the certificate cannot be used: {0}")]
+    Tls(#[from] tls::TlsConfigError),
+    #[error(
+        "cannot listen on {address} for {protocol}: {source}\n  is another server running there? ports below 1024 need a privilege"
+    )]
+    Listen { protocol: &'static str, address: SocketAddr, source: io::Error },
+    #[error("the control socket cannot be made: {0}")]
+    Control(io::Error),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the configuration cannot be used: {0}")]
+    Config(String),
+}
+
+type Store = Embedded<Pool>;
+type Inbox = StoreInbox<Store, Logins>;
+
+/// Opens the store and its accounts.
+pub(crate) fn open(config: &Config) -> Result<(Store, Arc<Directory>), ServeError> {
+    let path = config.data.display().to_string();
+    first_run::make_private(&config.data)
+        .map_err(|source| ServeError::Data { path: path.clone(), source })?;
+    let opened = |source| ServeError::Store { path: path.clone(), source };
+    let store = Embedded::open_with(config.data.join("store"), Options::default(), Pool).map_err(opened)?;
+    let table = store.table(ACCOUNTS).map_err(opened)?;
+    let secrets = store.table(SECRETS).map_err(opened)?;
+    let directory = Directory::open(table, secrets, &config.domains, &config.postmaster)?;
+    Ok((store, Arc::new(directory)))
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
+    let (store, directory) = open(&config)?;
+    let certificate = Certificate::load(&config)?;
+    let server_config = Arc::new(tls::server_config(&certificate.chain, &certificate.key)?);
+    let made = if directory.is_empty() { Some(first_run::make_accounts(&directory, &config)?) } else { None };
+    control::listen(&config.data, Arc::clone(&directory)).map_err(ServeError::Control)?;
+
+    let secret = directory.secret()?;
+    let logins = Logins::new(directory)?;
+    let domains = LocalDomains::new(config.domains.iter().map(String::as_str))
+        .map_err(|error| ServeError::Config(error.to_string()))?;
+    let policy = Chain::default().then(OnlyLocalRecipients::new(domains));
+    let services = Services {
+        inbox: Arc::new(StoreInbox::new(store.clone(), logins.clone(), policy, config.hostname.clone())),
+        store: Arc::new(store),
+        authenticator: Arc::new(Authenticator::new(logins, secret)),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        config: &config,
+    };
+    let admission = Admission::new(ConnectionLimits {
+        per_address: config.limits.connections_per_address,
+        new_per_minute: config.limits.new_connections_per_minute,
+        total: config.limits.connections,
+    });
+    let mut bound = Vec::new();
+    for listener in &config.listeners {
+        let name = listener.protocol.name();
+        let failed = |source| ServeError::Listen { protocol: name, address: listener.address, source };
+        let socket = TcpListener::bind(listener.address).await.map_err(failed)?;
+        bound.push((listener, socket.local_addr().map_err(failed)?));
+        let accept =
+            Listener::new(socket, Arc::clone(&admission), services.stop.clone(), services.tasks.clone());
+        let tls = match listener.tls {
+            TlsMode::None => ListenerTls::None,
+            TlsMode::Starttls => ListenerTls::Starttls(Arc::clone(&server_config)),
+            TlsMode::Implicit => ListenerTls::Implicit(Arc::clone(&server_config)),
+        };
+        services.start(listener, accept, tls)?;
+    }
+    announce(&config, &bound, &certificate, made.as_ref())?;
+    wait_for_signal().await?;
+
+    tracing::info!("stopping");
+    services.stop.cancel();
+    services.tasks.close();
+    let patience = Duration::from_secs(config.limits.stop_seconds);
+    if tokio::time::timeout(patience, services.tasks.wait()).await.is_err() {
+        tracing::warn!(sessions = services.tasks.len(), "sessions did not end in time");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What every listener needs.
+struct Services<'a> {
+    inbox: Arc<Inbox>,
+    store: Arc<Store>,
+    authenticator: Arc<Authenticator<Logins>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    config: &'a Config,
+}
+
+impl Services<'_> {
+    fn start(
+        &self,
+        listener: &config::Listener,
+        accept: Listener,
+        tls: ListenerTls,
+    ) -> Result<(), ServeError> {
+        let (stop, plaintext) = (self.stop.clone(), self.config.allow_plaintext_auth);
+        match listener.protocol {
+            Protocol::Pop3 => {
+                let mut config = mailwright::pop3_proto::server::Config::default();
+                config.allow_plaintext_auth = plaintext;
+                let service =
+                    Pop3::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config);
+                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+            }
+            Protocol::Imap => {
+                let mut config = mailwright::imap_proto::server::Config::default();
+                config.allow_plaintext_auth = plaintext;
+                config.max_message_size = match self.config.limits.message_size {
+                    0 => u64::MAX,
+                    limit => limit,
+                };
+                let service =
+                    Imap::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config);
+                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+            }
+            Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
+                let config = self.smtp_config(listener)?;
+                // Strangers have no account here, and LMTP is for machines: login is for submission.
+                let authenticator =
+                    (listener.protocol == Protocol::Submission).then(|| Arc::clone(&self.authenticator));
+                let service = Smtp::new(Arc::clone(&self.inbox), authenticator, tls, config);
+                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+            }
+        }
+        Ok(())
+    }
+
+    fn smtp_config(
+        &self,
+        listener: &config::Listener,
+    ) -> Result<mailwright::smtp_proto::server::Config, ServeError> {
+        use mailwright::smtp_proto::server::Config as Smtp;
+        let hostname = &self.config.hostname;
+        let made = match listener.protocol {
+            Protocol::Submission => Smtp::submission(hostname),
+            Protocol::Lmtp => Smtp::lmtp(hostname),
+            _ => Smtp::smtp(hostname),
+        };
+        let mut config = made.map_err(|error| ServeError::Config(error.to_string()))?;
+        let limits = &self.config.limits;
+        config.allow_plaintext_auth = self.config.allow_plaintext_auth;
+        config.max_message_size = (limits.message_size != 0).then_some(limits.message_size);
+        config.max_recipients = match limits.recipients {
+            0 => usize::MAX,
+            count => usize::try_from(count).unwrap_or(usize::MAX),
+        };
+        if listener.syntax == Syntax::Lenient {
+            config.syntax = mailwright::smtp_proto::Syntax::Lenient;
+        }
+        Ok(config)
+    }
+}
+
+/// Says where it listens, in lines that a program can read, and to a first-time user what to do.
+fn announce(
+    config: &Config,
+    bound: &[(&config::Listener, SocketAddr)],
+    certificate: &Certificate,
+    made: Option<&first_run::Accounts>,
+) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for (listener, address) in bound {
+        let tls = match listener.tls {
+            TlsMode::None => "none",
+            TlsMode::Starttls => "starttls",
+            TlsMode::Implicit => "implicit",
+        };
+        let syntax = match listener.syntax {
+            Syntax::Strict => "strict",
+            Syntax::Lenient => "lenient",
+        };
+        writeln!(out, "listening {} {tls} {syntax} {address}", listener.protocol.name())?;
+        tracing::info!(protocol = listener.protocol.name(), tls, %address, "listening");
+    }
+    if let Some(accounts) = made {
+        write!(out, "{}", first_run::recipe(config, bound, certificate, accounts))?;
+    }
+    writeln!(out, "ready")?;
+    out.flush()
+}
+
+async fn wait_for_signal() -> io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

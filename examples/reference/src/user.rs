@@ -1,0 +1,137 @@
+//! The `user` commands: by the control socket if a server runs, else on the data themselves.
+
+use std::{
+    fs,
+    io::{self, BufRead, Read},
+    path::Path,
+};
+
+use thiserror::Error;
+
+use crate::{
+    admin::{self, Hidden, ImportEntry, Request, Response},
+    cli::UserCommand,
+    config::Config,
+    control,
+    directory::DirectoryError,
+    first_run,
+    serve::{self, ServeError},
+};
+
+/// Why a command did not do what was asked.
+#[derive(Debug, Error)]
+pub(crate) enum UserError {
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Open(#[from] ServeError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("cannot talk to the running server: {0}")]
+    Control(io::Error),
+    #[error("cannot read the password from standard input: {0}")]
+    Password(io::Error),
+    #[error("cannot read {file}: {source}")]
+    File { file: String, source: io::Error },
+    #[error("{file}, line {line}: expected user@domain:{{SCHEME}}hash")]
+    Line { file: String, line: usize },
+}
+
+/// Does it, and prints what came of it.
+pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), UserError> {
+    match command {
+        UserCommand::Add { name, password_stdin } => {
+            let (password, made) = password(password_stdin)?;
+            request(config, Request::UserAdd { name: name.clone(), password: Hidden(password.clone()) })?;
+            println!("added {name}{}", shown(made, &password));
+        }
+        UserCommand::Password { name, password_stdin } => {
+            let (password, made) = password(password_stdin)?;
+            request(
+                config,
+                Request::UserPassword { name: name.clone(), password: Hidden(password.clone()) },
+            )?;
+            println!("changed the password of {name}{}", shown(made, &password));
+        }
+        UserCommand::Remove { name } => {
+            request(config, Request::UserRemove { name: name.clone() })?;
+            println!("removed {name}; its mail is kept");
+        }
+        UserCommand::List { json } => {
+            if let Response::Users { users } = request(config, Request::UserList)? {
+                for user in users {
+                    if json {
+                        println!("{}", serde_json::to_string(&user).unwrap_or_default());
+                    } else {
+                        println!("{}", user.name);
+                    }
+                }
+            }
+        }
+        UserCommand::Import { file, replace } => {
+            let entries = read_passwd(&file)?;
+            let answer = request(config, Request::UserImport { entries, replace })?;
+            if let Response::Imported { added, replaced, skipped } = answer {
+                println!(
+                    "{added} added, {replaced} replaced, {skipped} skipped because they exist (--replace replaces them)"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn request(config: &Config, request: Request) -> Result<Response, UserError> {
+    let response = match control::ask(&config.data, &request).map_err(UserError::Control)? {
+        Some(response) => response,
+        None => {
+            let (_store, directory) = serve::open(config)?;
+            admin::execute(&directory, request)
+        }
+    };
+    match response {
+        Response::Failed { message } => Err(UserError::Refused(message)),
+        response => Ok(response),
+    }
+}
+
+/// The password to set, and whether it was made up here.
+fn password(from_stdin: bool) -> Result<(String, bool), UserError> {
+    if !from_stdin {
+        return Ok((first_run::random_password()?, true));
+    }
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(UserError::Password)?;
+    Ok((line.trim_end_matches(['\r', '\n']).to_owned(), false))
+}
+
+fn shown(made: bool, password: &str) -> String {
+    if made { format!(" with the password {password}") } else { String::new() }
+}
+
+/// Reads lines of `user@domain:{SCHEME}hash`, with whatever fields a passwd-file has behind.
+fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, UserError> {
+    let shown = file.display().to_string();
+    let failed = |source| UserError::File { file: shown.clone(), source };
+    let mut text = String::new();
+    if file == Path::new("-") {
+        io::stdin().lock().read_to_string(&mut text).map_err(failed)?;
+    } else {
+        text = fs::read_to_string(file).map_err(failed)?;
+    }
+    let mut entries = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let bad = || UserError::Line { file: shown.clone(), line: index + 1 };
+        let (name, rest) = line.split_once(':').ok_or_else(bad)?;
+        if !name.contains('@') || !rest.starts_with('{') {
+            return Err(bad());
+        }
+        // No scheme has a colon in its hash; a plain password might, but then the file's own fields could not be told.
+        let password = rest.split(':').next().unwrap_or_default();
+        entries.push(ImportEntry { name: name.trim().to_owned(), password: password.to_owned() });
+    }
+    Ok(entries)
+}

@@ -1,0 +1,253 @@
+//! IMAP over a store.
+
+mod append;
+mod described;
+mod fetch;
+mod folders;
+mod recent;
+mod search;
+mod selected;
+
+use std::{io, sync::Arc, time::Duration};
+
+use mailwright_imap_proto::{
+    Refusal,
+    server::{Abilities, Config, Event, Server},
+};
+use mailwright_line_proto::{Closed, Peer, Shutdown};
+use mailwright_mailstore::{
+    Snapshot, Store, StoreError, User, Watch,
+    accounts::{Accounts, Service as Purpose},
+};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::described::summary;
+use self::{append::Incoming, recent::RecentMarks, selected::Selected};
+use crate::{
+    Authenticator, Connection, Exchange, Listener, ListenerTls,
+    service::{Session, shown},
+};
+
+/// How often an idle client's mailbox is looked at, if the store cannot tell of changes.
+const POLL: Duration = Duration::from_secs(15);
+
+/// IMAP sessions over a store: it announces what the store can do, and derives the rest.
+#[derive(Debug)]
+pub struct Imap<S, A> {
+    store: Arc<S>,
+    authenticator: Arc<Authenticator<A>>,
+    tls: ListenerTls,
+    config: Arc<Config>,
+    recent: RecentMarks,
+}
+
+impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
+    /// A service over a store. Of `config`, what follows from the store, the accounts and TLS is set here: the
+    /// abilities, the mechanisms, and whether STARTTLS is offered.
+    pub fn new(
+        store: Arc<S>,
+        authenticator: Arc<Authenticator<A>>,
+        tls: ListenerTls,
+        mut config: Config,
+    ) -> Self {
+        let mut abilities = Abilities::read_only();
+        abilities.write = store.writer().is_some();
+        abilities.folders = store.folders().is_some();
+        config.abilities = abilities;
+        config.starttls = tls.is_starttls();
+        config.auth_mechanisms = authenticator.mechanisms();
+        Self { store, authenticator, tls, config: Arc::new(config), recent: RecentMarks::default() }
+    }
+
+    /// Serves every connection of a listener until it is stopped.
+    pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
+        let listener = listener.with_refusal(b"* BYE [LIMIT] too many connections\r\n");
+        listener
+            .run(move |socket, peer| {
+                let (service, stop) = (Arc::clone(&self), stop.clone());
+                async move { service.session(socket, peer, stop).await }
+            })
+            .await;
+    }
+
+    /// Serves one connection to its end.
+    pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
+        let machine = Server::new(Arc::clone(&self.config), peer);
+        let mut connection = Connection::new(self.tls.secure(machine), socket);
+        connection.set_write_timeout(self.config.timeouts.write);
+        let mut visit = Visit {
+            store: &*self.store,
+            service: self,
+            peer,
+            exchange: None,
+            user: None,
+            selected: None,
+            incoming: None,
+            idle: false,
+        };
+        let ended = visit.run(&mut connection, stop).await;
+        let user = visit.user.as_ref().map_or("-", User::as_str);
+        match ended {
+            Ok(closed) => {
+                tracing::info!(protocol = "imap", peer = shown(&peer), user, ?closed, "disconnected")
+            }
+            Err(error) => {
+                tracing::info!(protocol = "imap", peer = shown(&peer), user, %error, "connection lost")
+            }
+        }
+    }
+}
+
+/// One session.
+struct Visit<'a, S, A> {
+    store: &'a S,
+    service: &'a Imap<S, A>,
+    peer: Peer,
+    exchange: Option<Exchange>,
+    user: Option<User>,
+    selected: Option<Selected>,
+    incoming: Option<Incoming>,
+    idle: bool,
+}
+
+impl<S: Store, A: Accounts> Visit<'_, S, A> {
+    async fn run(
+        &mut self,
+        connection: &mut Session<Server>,
+        stop: CancellationToken,
+    ) -> io::Result<Option<Closed>> {
+        let (mut closed, mut stopping) = (None, false);
+        loop {
+            let watched = if self.idle { self.selected.as_ref() } else { None };
+            let event = tokio::select! {
+                event = connection.next() => event?,
+                changed = changed(self.store, watched), if watched.is_some() => {
+                    self.catch_up(connection, changed);
+                    continue;
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.machine().inner_mut().shutdown(Shutdown::Stopping);
+                    continue;
+                }
+            };
+            match event {
+                None => return Ok(closed),
+                Some(Event::Closed(reason)) => closed = Some(reason),
+                Some(event) => self.handle(connection, event).await?,
+            }
+        }
+    }
+
+    async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
+        // An answer that comes too late was given by the machine already: nothing is left to do about it.
+        match event {
+            Event::Login(ask) => {
+                let tls = connection.machine().is_secure();
+                let answer = self.service.authenticator.password(&ask, &self.peer, tls, Purpose::Imap).await;
+                let answer = answer.map(|user| self.user = Some(user));
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Authenticate(ask) => {
+                let tls = connection.machine().inner().tls().cloned();
+                let (step, user) = self
+                    .service
+                    .authenticator
+                    .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Imap)
+                    .await;
+                self.user = user.or_else(|| self.user.take());
+                let _ = connection.machine().inner_mut().answer(ask, step);
+            }
+            Event::Open(ask) => {
+                let answer = self.open(&ask).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Close(ask) => {
+                let answer = self.close(ask.expunge).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Refresh(ask) => {
+                self.refresh(connection).await;
+                let _ = connection.machine().inner_mut().answer(ask, ());
+            }
+            Event::Idle(ask) => {
+                self.refresh(connection).await;
+                self.idle = connection.machine().inner_mut().answer(ask, ()).is_ok();
+            }
+            Event::IdleEnd => self.idle = false,
+            Event::Message(ask) => {
+                let answer = self.begin_append(&ask).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Body(chunk) => self.append_chunk(chunk).await,
+            Event::BodyEnd(ask) => {
+                let answer = self.commit_append().await;
+                self.refresh(connection).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::BodyAborted => self.incoming = None,
+            Event::Fetch(ask) => self.fetch(connection, ask).await?,
+            Event::Store(ask) => self.store_flags(connection, ask).await?,
+            Event::Find(ask) => {
+                self.refresh(connection).await;
+                let answer = self.find(&ask).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Expunge(ask) => {
+                let answer = self.expunge(ask.messages.as_ref()).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+                self.refresh(connection).await;
+            }
+            Event::Copy(ask) => {
+                let answer = self.copy(&ask.messages, &ask.to).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Move(ask) => {
+                let answer = self.relocate(&ask.messages, &ask.to).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+                self.refresh(connection).await;
+            }
+            other => self.handle_folders(connection, other).await,
+        }
+        Ok(())
+    }
+
+    fn user(&self) -> Result<&User, Refusal> {
+        self.user.as_ref().ok_or_else(Refusal::unavailable)
+    }
+}
+
+/// Waits until the mailbox is no longer as the session has seen it.
+async fn changed<S: Store>(store: &S, watched: Option<&Selected>) -> Result<Arc<Snapshot>, StoreError> {
+    let Some(selected) = watched else { return std::future::pending().await };
+    let (user, name) = (selected.mailbox.user(), selected.mailbox.name());
+    match store.watch() {
+        Some(watch) => watch.changed(user, name, &selected.snapshot).await,
+        None => {
+            tokio::time::sleep(POLL).await;
+            store.open(user, name).await
+        }
+    }
+}
+
+/// What a client is told of a failure of the store.
+fn refusal(error: &StoreError) -> Refusal {
+    tracing::warn!(%error, "the store refuses");
+    match error {
+        StoreError::NotFound => Refusal::non_existent(),
+        StoreError::Exists => Refusal::already_exists(),
+        StoreError::OverQuota => Refusal::over_quota(),
+        StoreError::Denied | StoreError::ReadOnly(_) => Refusal::no_permission(),
+        StoreError::Invalid(_) => Refusal::cannot(),
+        _ => Refusal::unavailable(),
+    }
+}
+
+/// The same, where the mailbox that is not found is the target: the client may make it and try again.
+fn target_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::NotFound => Refusal::try_create(),
+        other => refusal(other),
+    }
+}

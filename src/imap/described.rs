@@ -1,0 +1,53 @@
+//! The MIME structure of messages, with the envelope in it: from the store's cache, or found out.
+
+use bytes::Bytes;
+use mailwright_mail_model::mime::{Scanner, Structure};
+use mailwright_mailstore::{Cache, MessageRef, Result, Store, Summary};
+
+/// How much of a message is read from the store at a time, in octets.
+pub(super) const CHUNK: u64 = 256 * 1024;
+
+/// What a store is to keep of a message.
+pub(crate) fn summary(structure: &Structure) -> Summary {
+    // The structure has the envelope in it.
+    Summary::new(Bytes::new(), structure.to_bytes().into())
+}
+
+/// The structures of messages, in their order; nothing for one that cannot be read any more.
+pub(super) async fn structures(
+    store: &impl Store,
+    messages: &[MessageRef],
+) -> Result<Vec<Option<Structure>>> {
+    let kept = match store.cache() {
+        Some(cache) => cache.load(messages).await?,
+        None => Vec::new(),
+    };
+    let mut kept = kept.into_iter();
+    let mut structures = Vec::with_capacity(messages.len());
+    for message in messages {
+        let known = kept.next().flatten().and_then(|summary| Structure::from_bytes(&summary.structure).ok());
+        structures.push(match known {
+            Some(structure) => Some(structure),
+            None => scan(store, message).await,
+        });
+    }
+    Ok(structures)
+}
+
+async fn scan(store: &impl Store, message: &MessageRef) -> Option<Structure> {
+    let (mut scanner, mut offset) = (Scanner::new(), 0);
+    while offset < message.size {
+        let chunk = store.read(message, offset..message.size.min(offset + CHUNK)).await.ok()?;
+        if chunk.is_empty() {
+            return None;
+        }
+        offset += chunk.len() as u64;
+        scanner.push(&chunk);
+    }
+    let structure = scanner.finish();
+    if let Some(cache) = store.cache() {
+        // Only the next look is slower if it is not kept.
+        let _ = cache.save(message, &summary(&structure)).await;
+    }
+    Some(structure)
+}

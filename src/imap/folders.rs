@@ -1,0 +1,165 @@
+//! LIST and its kin: the tree of a user's mailboxes.
+
+use std::collections::{BTreeMap, HashSet};
+
+use mailwright_imap_proto::{
+    Answered, Refusal,
+    command::{Status, StatusItem},
+    response::{MailboxStatus, Namespaces, ServerId},
+    server::{Event, ListEntry, Server},
+};
+use mailwright_mail_model::MailboxName;
+use mailwright_mailstore::{Folders, MailboxRef, Store, accounts::Accounts};
+
+use super::{Visit, refusal};
+use crate::service::Session;
+
+impl<S: Store, A: Accounts> Visit<'_, S, A> {
+    pub(super) async fn handle_folders(&self, connection: &mut Session<Server>, event: Event) {
+        match event {
+            Event::Mailboxes(ask) => {
+                let answer = self.mailboxes().await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Status(ask) => {
+                let answer = self.status(&ask).await;
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Create(ask) => {
+                let answer = match self.folders() {
+                    Ok((user, folders)) => folders
+                        .create(user, &ask.mailbox, None)
+                        .await
+                        .map(drop)
+                        .map_err(|error| refusal(&error)),
+                    Err(refusal) => Err(refusal),
+                };
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Delete(ask) => {
+                let answer = match self.folders() {
+                    Ok((user, folders)) => {
+                        folders.delete(user, &ask.mailbox).await.map_err(|error| refusal(&error))
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Rename(ask) => {
+                let answer = match self.folders() {
+                    Ok((user, folders)) => {
+                        folders.rename(user, &ask.from, &ask.to).await.map_err(|error| refusal(&error))
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Subscribe(ask) => {
+                let answer = match self.folders() {
+                    Ok((user, folders)) => {
+                        folders.subscribe(user, &ask.mailbox).await.map_err(|error| refusal(&error))
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Unsubscribe(ask) => {
+                let answer = match self.folders() {
+                    Ok((user, folders)) => {
+                        folders.unsubscribe(user, &ask.mailbox).await.map_err(|error| refusal(&error))
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
+            Event::Namespace(ask) => {
+                let _ = connection.machine().inner_mut().answer(ask, Ok(Namespaces::personal('/')));
+            }
+            // RFC 2971 §3.3: says nothing of what runs here; a client's bug report needs it less than an attacker does.
+            Event::Id(ask) => {
+                let _ = connection.machine().inner_mut().answer(ask, Ok(ServerId::default()));
+            }
+            other => connection.machine().inner_mut().decline(other),
+        }
+    }
+
+    fn folders(&self) -> Result<(&mailwright_mailstore::User, &(impl Folders + use<'_, S, A>)), Refusal> {
+        Ok((self.user()?, self.store.folders().ok_or_else(Refusal::cannot)?))
+    }
+
+    async fn mailboxes(&self) -> Answered<Vec<ListEntry>> {
+        let user = self.user()?;
+        let mailboxes = self.store.mailboxes(user).await.map_err(|error| refusal(&error))?;
+        let subscribed: Option<HashSet<MailboxName>> = match self.store.folders() {
+            Some(folders) => {
+                let names = folders.subscriptions(user).await.map_err(|error| refusal(&error))?;
+                Some(names.into_iter().collect())
+            }
+            // Without, every mailbox counts as subscribed.
+            None => None,
+        };
+        let mut entries: BTreeMap<String, ListEntry> = BTreeMap::new();
+        for mailbox in mailboxes {
+            let mut entry = ListEntry::new(mailbox.name.clone());
+            entry.special_use.extend(mailbox.special_use);
+            entry.can_have_children = self.store.folders().is_some();
+            entries.insert(mailbox.name.as_str().to_owned(), entry);
+        }
+        for name in subscribed.iter().flatten() {
+            entries.entry(name.as_str().to_owned()).or_insert_with(|| unselectable(name.clone()));
+        }
+        // A level above a mailbox is listed though there is no mailbox of that name.
+        let missing: Vec<MailboxName> = entries
+            .values()
+            .filter(|entry| entry.selectable)
+            .flat_map(|entry| std::iter::successors(entry.mailbox.parent(), MailboxName::parent))
+            .collect();
+        for name in missing {
+            entries.entry(name.as_str().to_owned()).or_insert_with(|| unselectable(name));
+        }
+        let parents: HashSet<String> = entries
+            .values()
+            .filter(|entry| entry.selectable)
+            .filter_map(|entry| entry.mailbox.parent())
+            .flat_map(|parent| std::iter::successors(Some(parent), MailboxName::parent))
+            .map(|parent| parent.as_str().to_owned())
+            .collect();
+        Ok(entries
+            .into_values()
+            .map(|mut entry| {
+                entry.has_children = Some(parents.contains(entry.mailbox.as_str()));
+                entry.subscribed = subscribed.as_ref().is_none_or(|names| names.contains(&entry.mailbox));
+                entry
+            })
+            .collect())
+    }
+
+    async fn status(&self, status: &Status) -> Answered<MailboxStatus> {
+        let user = self.user()?;
+        let found = self.store.status(user, &status.mailbox).await.map_err(|error| refusal(&error))?;
+        let mut answer = MailboxStatus::new(status.mailbox.clone());
+        for item in &status.items {
+            match item {
+                StatusItem::Messages => answer.messages = Some(found.messages),
+                StatusItem::UidNext => answer.uid_next = found.uid_next,
+                StatusItem::UidValidity => answer.uid_validity = Some(found.uid_validity),
+                StatusItem::Unseen => answer.unseen = Some(found.unseen),
+                StatusItem::Recent => {
+                    let snapshot =
+                        self.store.open(user, &status.mailbox).await.map_err(|error| refusal(&error))?;
+                    let mailbox = MailboxRef::new(user.clone(), status.mailbox.clone(), &snapshot);
+                    let recent = self.service.recent.of(&mailbox, &snapshot, false);
+                    answer.recent = Some(u32::try_from(recent.len()).unwrap_or(u32::MAX));
+                }
+                _ => {}
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn unselectable(name: MailboxName) -> ListEntry {
+    let mut entry = ListEntry::new(name);
+    entry.selectable = false;
+    entry
+}

@@ -1,0 +1,53 @@
+//! SEARCH: what the snapshot does not tell is read.
+
+use mailwright_imap_proto::{Answered, Refusal, server::Find};
+use mailwright_mail_model::{
+    UidSet,
+    query::{Matcher, Metadata, Verdict},
+};
+use mailwright_mailstore::{MessageRef, Store, accounts::Accounts};
+
+use super::{Visit, described::CHUNK};
+
+impl<S: Store, A: Accounts> Visit<'_, S, A> {
+    pub(super) async fn find(&self, find: &Find) -> Answered<UidSet> {
+        let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
+        let mut matcher = Matcher::new(&find.query);
+        let mut found = UidSet::new();
+        for message in selected.snapshot.messages() {
+            let metadata = Metadata::new(
+                message.uid,
+                &message.flags,
+                message.internal_date,
+                message.size,
+                message.modseq,
+            );
+            let answers = match matcher.metadata(&metadata) {
+                Verdict::True => true,
+                Verdict::False => false,
+                _ => read(self.store, &selected.mailbox.message(message), &mut matcher).await,
+            };
+            if answers {
+                found.insert(message.uid);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Feeds a message to the matcher until it knows. One that cannot be read any more does not match.
+async fn read(store: &impl Store, message: &MessageRef, matcher: &mut Matcher) -> bool {
+    let mut offset = 0;
+    while offset < message.size {
+        match store.read(message, offset..message.size.min(offset + CHUNK)).await {
+            Ok(chunk) if !chunk.is_empty() => {
+                offset += chunk.len() as u64;
+                if let verdict @ (Verdict::True | Verdict::False) = matcher.message_chunk(&chunk) {
+                    return verdict == Verdict::True;
+                }
+            }
+            _ => return false,
+        }
+    }
+    matcher.finish()
+}

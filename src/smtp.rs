@@ -1,0 +1,206 @@
+//! Mail coming in: SMTP, submission and LMTP.
+
+mod body;
+mod deliver;
+mod hops;
+mod trace_fields;
+
+use std::{future::Future, io, sync::Arc};
+
+use mailwright_line_proto::{Closed, Peer, Shutdown};
+use mailwright_mailstore::accounts::{Accounts, Service as Purpose};
+use mailwright_relay_policy::Session as Conversation;
+use mailwright_smtp_proto::{
+    Message, Outcome, Rcpt, Reply,
+    server::{Config, Event, Server},
+};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Authenticator, Connection, Exchange, Listener, ListenerTls,
+    service::{Session, shown},
+};
+
+pub use body::{Body, Incomplete};
+pub use deliver::StoreInbox;
+pub(crate) use trace_fields::now;
+
+/// Where mail goes that comes in: two methods make a mail receiver.
+pub trait Inbox: Send + Sync {
+    /// Decides about a recipient, at RCPT. [`Reply::RECIPIENT_OK`] takes it; any 4yz or 5yz refuses it.
+    fn recipient(&self, session: &Conversation, rcpt: &Rcpt) -> impl Future<Output = Reply> + Send;
+
+    /// Takes a message. A positive outcome is a promise: the message must be safe by then.
+    ///
+    /// If [`Body::next`] fails, the message is not complete; nothing of it may be kept, and the outcome is not sent.
+    fn deliver(
+        &self,
+        session: &Conversation,
+        message: &Message,
+        body: &mut Body<'_>,
+    ) -> impl Future<Output = Outcome> + Send;
+}
+
+/// SMTP, submission or LMTP sessions: `config` says which.
+#[derive(Debug)]
+pub struct Smtp<I, A> {
+    inbox: Arc<I>,
+    authenticator: Option<Arc<Authenticator<A>>>,
+    tls: ListenerTls,
+    config: Arc<Config>,
+}
+
+impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
+    /// A service over an inbox. Without an authenticator nobody can log in. Of `config`, what follows from these and
+    /// from TLS is set here: the mechanisms, and whether STARTTLS is offered.
+    pub fn new(
+        inbox: Arc<I>,
+        authenticator: Option<Arc<Authenticator<A>>>,
+        tls: ListenerTls,
+        mut config: Config,
+    ) -> Self {
+        config.starttls = tls.is_starttls();
+        config.auth_mechanisms =
+            authenticator.as_ref().map(|authenticator| authenticator.mechanisms()).unwrap_or_default();
+        Self { inbox, authenticator, tls, config: Arc::new(config) }
+    }
+
+    /// Serves every connection of a listener until it is stopped.
+    pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
+        let listener = listener.with_refusal(b"421 4.7.0 Too many connections\r\n");
+        listener
+            .run(move |socket, peer| {
+                let (service, stop) = (Arc::clone(&self), stop.clone());
+                async move { service.session(socket, peer, stop).await }
+            })
+            .await;
+    }
+
+    /// Serves one connection to its end.
+    pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
+        let machine = Server::new(Arc::clone(&self.config), peer);
+        let mut connection = Connection::new(self.tls.secure(machine), socket);
+        connection.set_write_timeout(self.config.timeouts.write);
+        let mut conversation = Conversation::default();
+        conversation.peer = peer;
+        let mut visit = Visit { service: self, conversation, exchange: None };
+        let ended = visit.run(&mut connection, stop).await;
+        let user = visit.conversation.user.as_deref().unwrap_or("-");
+        match ended {
+            Ok(closed) => {
+                tracing::info!(protocol = "smtp", peer = shown(&peer), user, ?closed, "disconnected")
+            }
+            Err(error) => {
+                tracing::info!(protocol = "smtp", peer = shown(&peer), user, %error, "connection lost")
+            }
+        }
+    }
+}
+
+/// One session.
+struct Visit<'a, I, A> {
+    service: &'a Smtp<I, A>,
+    conversation: Conversation,
+    exchange: Option<Exchange>,
+}
+
+impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
+    async fn run(
+        &mut self,
+        connection: &mut Session<Server>,
+        stop: CancellationToken,
+    ) -> io::Result<Option<Closed>> {
+        let (mut closed, mut stopping) = (None, false);
+        let mut pending = None;
+        loop {
+            let event = match pending.take() {
+                Some(event) => Some(event),
+                None => tokio::select! {
+                    event = connection.next() => event?,
+                    () = stop.cancelled(), if !stopping => {
+                        stopping = true;
+                        connection.machine().inner_mut().shutdown(Shutdown::Stopping);
+                        continue;
+                    }
+                },
+            };
+            match event {
+                None => return Ok(closed),
+                Some(Event::Closed(reason)) => closed = Some(reason),
+                Some(event) => pending = self.handle(connection, event).await?,
+            }
+        }
+    }
+
+    /// Handles an event; gives one that came meanwhile and is not handled yet.
+    async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<Option<Event>> {
+        self.conversation.tls = connection.machine().is_secure();
+        // An answer that comes too late was given by the machine already: nothing is left to do about it.
+        match event {
+            Event::Hello(ask) => {
+                self.conversation.hello = Some(ask.request().clone());
+                let _ = connection.machine().inner_mut().answer(ask, Ok(()));
+            }
+            Event::Authenticate(ask) => {
+                let Some(authenticator) = &self.service.authenticator else {
+                    connection.machine().inner_mut().decline(Event::Authenticate(ask));
+                    return Ok(None);
+                };
+                let tls = connection.machine().inner().session().tls().cloned();
+                let peer = self.conversation.peer;
+                let (step, user) = authenticator
+                    .step(&mut self.exchange, &ask, &peer, tls.as_ref(), Purpose::Submission)
+                    .await;
+                if let Some(user) = user {
+                    self.conversation.user = Some(user.as_str().to_owned());
+                }
+                let _ = connection.machine().inner_mut().answer(ask, step);
+            }
+            Event::Mail(ask) => {
+                self.conversation.mail = Some(ask.request().clone());
+                let _ = connection.machine().inner_mut().answer(ask, Reply::SENDER_OK);
+            }
+            Event::Rcpt(ask) => {
+                let reply = self.service.inbox.recipient(&self.conversation, &ask).await;
+                if !reply.is_positive() {
+                    tracing::info!(
+                        protocol = "smtp",
+                        peer = shown(&self.conversation.peer),
+                        rcpt = %ask.to,
+                        reply = %reply.to_string().trim_end(),
+                        "recipient refused"
+                    );
+                }
+                let _ = connection.machine().inner_mut().answer(ask, reply);
+            }
+            Event::Message(ask) => return self.message(connection, ask).await,
+            Event::Reset => self.conversation.mail = None,
+            other => connection.machine().inner_mut().decline(other),
+        }
+        Ok(None)
+    }
+
+    async fn message(
+        &mut self,
+        connection: &mut Session<Server>,
+        ask: mailwright_line_proto::Ask<Message>,
+    ) -> io::Result<Option<Event>> {
+        let message = ask.request().clone();
+        if connection.machine().inner_mut().answer(ask, Ok(())).is_err() {
+            return Ok(None);
+        }
+        let mut body = Body::new(connection);
+        let outcome = self.service.inbox.deliver(&self.conversation, &message, &mut body).await;
+        let next = match body.finish().await {
+            Ok(ask) => {
+                let _ = connection.machine().inner_mut().answer(ask, outcome);
+                None
+            }
+            Err(Incomplete::Connection(error)) => return Err(error),
+            Err(Incomplete::Event(event)) => event.map(|event| *event),
+        };
+        self.conversation.mail = None;
+        Ok(next)
+    }
+}
