@@ -5,7 +5,7 @@
 //! * A command starts when everything before it is answered, or when both it and all that runs only read. So the
 //!   outcome is always that of one command after the other (RFC 3501 §5.5).
 //! * An untagged response is never torn: while the octets of a section are being sent, all else is held back.
-//! * Numbers of messages change only where [`View`] announces it, and never while a FETCH, STORE or SEARCH
+//! * Numbers of messages change only where the session's view announces it, and never while a FETCH, STORE or SEARCH
 //!   by number runs (RFC 9051 §7.5.1).
 //! * A literal over a limit is never asked for; one that comes unasked is skipped to its end or ends the connection.
 
@@ -23,8 +23,8 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{
-    Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Transmit, Wait,
-    frame::LiteralMark,
+    Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Trace, Traced,
+    Transmit, Wait, frame::LiteralMark,
 };
 
 pub use answer::Serve;
@@ -40,6 +40,7 @@ pub use crate::{
 use crate::{
     capability::capabilities,
     command::{Command, List, Spec},
+    grammar::Input,
     response::{Capabilities, ResponseCode, Status},
     view::View,
 };
@@ -72,6 +73,7 @@ pub struct Server {
     started: Option<Instant>,
     /// Since when the client has had the turn.
     since: Option<Instant>,
+    trace: Trace,
 }
 
 /// How far the client has come.
@@ -137,7 +139,13 @@ impl Server {
             failed_logins: 0,
             started: None,
             since: None,
+            trace: Trace::default(),
         }
+    }
+
+    /// Reports every command and every status response to this callback, secrets and the octets of literals left out.
+    pub fn set_trace(&mut self, trace: Trace) {
+        self.trace = trace;
     }
 
     /// The configuration.
@@ -242,9 +250,13 @@ impl Server {
                 let status = Status::no("literal too large").with(ResponseCode::TooBig);
                 self.ready = Some(Ready::Bad { tag, status: status.into() });
             }
-            Taken::Message { head, mark } => self.ready = Some(Ready::Message { head, mark }),
+            Taken::Message { head, mark } => {
+                self.trace_received(&head);
+                self.ready = Some(Ready::Message { head, mark });
+            }
             Taken::Command(line) => {
                 self.since = None;
+                self.trace_received(&line);
                 match &self.phase {
                     Phase::Challenged { .. } => return self.sasl_response(&line),
                     Phase::Idle { .. } => return Some(self.end_idle(&line)),
@@ -263,7 +275,7 @@ impl Server {
             return self.stop(why);
         }
         let code = ResponseCode::Capability(self.capabilities());
-        Status::ok(self.config.greeting.clone()).with(code).encode(None, &mut self.transmit);
+        self.say(None, &Status::ok(self.config.greeting.clone()).with(code));
         None
     }
 
@@ -289,7 +301,7 @@ impl Server {
     /// RFC 3501 §5.4: the autologout timer.
     fn time_out(&mut self, deadline: Deadline) -> Option<Output<Event>> {
         if deadline != Deadline::Tls {
-            Status::bye("timed out; logging out").encode(None, &mut self.transmit);
+            self.say(None, &Status::bye("timed out; logging out"));
         }
         self.close(Closed::TimedOut(deadline))
     }
@@ -300,12 +312,12 @@ impl Server {
             Shutdown::Stopping => Status::bye("shutting down").with(ResponseCode::Unavailable),
             _ => Status::bye("closing this connection"),
         };
-        status.encode(None, &mut self.transmit);
+        self.say(None, &status);
         self.close(Closed::Shutdown(why))
     }
 
     fn misbehaved(&mut self, how: PeerMisbehaved, text: &'static str) -> Option<Output<Event>> {
-        Status::bye(text).encode(None, &mut self.transmit);
+        self.say(None, &Status::bye(text));
         self.close(Closed::Misbehaved(how))
     }
 
@@ -322,7 +334,7 @@ impl Server {
 
     /// A bad command, `BAD` for it, and the end of patience if there were too many.
     fn bad(&mut self, tag: Option<&str>, status: &Status) -> Option<Output<Event>> {
-        status.encode(tag, &mut self.transmit);
+        self.say(tag, status);
         self.errors += 1;
         let limit = self.config.limits.errors;
         if self.errors >= limit {
@@ -349,8 +361,32 @@ impl Server {
         if let State::Selected { view, .. } = &mut self.state {
             view.announce(may_expunge, out);
         }
-        status.encode(Some(tag), out);
+        self.say(Some(tag), status);
         self.since = None;
+    }
+
+    /// Sends a status response.
+    fn say(&mut self, tag: Option<&str>, status: &Status) {
+        let mut line = Vec::new();
+        status.encode(tag, &mut line);
+        self.out().put(&line);
+        self.trace.line(Traced::Sent(line.strip_suffix(b"\r\n").unwrap_or(&line)));
+    }
+
+    fn trace_received(&mut self, command: &[u8]) {
+        if matches!(self.phase, Phase::Challenged { .. }) {
+            return self.trace.line(Traced::ReceivedSecret("SASL response"));
+        }
+        let mut input = Input::new(command);
+        let named = input.tag().and_then(|_| input.space()).and_then(|()| Spec::find(&mut input));
+        self.trace.line(match named {
+            Ok(spec) if matches!(spec.name, "LOGIN" | "AUTHENTICATE") => Traced::ReceivedSecret(spec.name),
+            _ => {
+                // A literal begins behind the first line.
+                let end = memchr::memchr(b'\r', command).unwrap_or(command.len());
+                Traced::Received(command.get(..end).unwrap_or_default())
+            }
+        });
     }
 
     /// Where a response goes that is not part of the section being sent.
@@ -396,5 +432,5 @@ fn wait(read: bool, until: Option<Instant>) -> Option<Output<Event>> {
 
 /// The tag at the start of a command, if one is there.
 fn tag_of(command: &[u8]) -> Option<Box<str>> {
-    crate::grammar::Input::new(command).tag().ok().map(Into::into)
+    Input::new(command).tag().ok().map(Into::into)
 }

@@ -13,7 +13,8 @@ use mailwright_imap_proto::{
     server::{Change, Config, Event, FetchData, Opened, Server},
 };
 use mailwright_line_proto::{
-    Ask, Closed, Deadline, Gone, Machine, Misuse, Output, Peer, PeerMisbehaved, Shutdown, Wait,
+    Ask, AuthRefusal, AuthStep, Closed, Deadline, Gone, Machine, Misuse, Output, Peer, PeerMisbehaved,
+    Shutdown, Trace, Wait,
 };
 use mailwright_mail_model::{FlagSet, Uid, UidSet, UidValidity};
 
@@ -218,10 +219,7 @@ fn an_answer_that_never_comes_is_given_by_the_machine() {
     let wait = session.waits("");
     session.now = wait.until.unwrap();
     let _ = session.waits("");
-    assert_eq!(
-        session.sent(),
-        "* 1 FETCH ()\r\nc NO [UNAVAILABLE] temporarily unavailable; try again later\r\n"
-    );
+    assert_eq!(session.sent(), "c NO [UNAVAILABLE] temporarily unavailable; try again later\r\n");
     assert_eq!(session.server.answer(ask, Ok(())), Err(Gone));
     // The same for APPEND, whose message is then skipped.
     let Event::Message(ask) = session.event("d APPEND INBOX {3+}\r\nabc\r\ne NOOP\r\n") else { panic!() };
@@ -368,4 +366,23 @@ fn whatever_is_asked_can_be_declined() {
     let event = session.event("t IDLE\r\n");
     session.server.decline(event);
     assert_eq!(session.sent(), "+ idling\r\n");
+}
+
+#[test]
+fn a_trace_never_shows_a_secret() {
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lines);
+    let mut session = Session::new(|config| config.auth_mechanisms = vec!["PLAIN".into()]);
+    session.server.set_trace(Trace::new(move |line| seen.lock().unwrap().push(format!("{line:?}"))));
+    let Event::Authenticate(ask) = session.event("1 AUTHENTICATE PLAIN\r\n") else { panic!() };
+    session.server.answer(ask, AuthStep::Challenge(Bytes::new())).unwrap();
+    let Event::Authenticate(ask) = session.event("AHgAc2VjcmV0\r\n") else { panic!() };
+    session.server.answer(ask, AuthStep::Refuse(AuthRefusal::Credentials)).unwrap();
+    let Event::Login(ask) = session.event("2 LOGIN {1+}\r\nx secret\r\n") else { panic!() };
+    session.server.answer(ask, Ok(())).unwrap();
+    let Event::Message(_) = session.event("3 APPEND INBOX {3+}\r\nsecret") else { panic!() };
+    let lines = lines.lock().unwrap().join("\n");
+    assert!(!lines.contains("115, 101, 99"), "the octets of a secret are in {lines}");
+    assert_eq!(lines.matches("Secret").count(), 3, "{lines}");
+    assert!(lines.matches("Sent").count() >= 3, "{lines}");
 }

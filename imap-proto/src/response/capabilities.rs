@@ -54,7 +54,12 @@ impl Capabilities {
     pub(super) fn put_names(&self, wire: &mut impl Wire) {
         for name in &self.0 {
             wire.put(b" ");
-            wire.put(name.as_bytes());
+            // Case means nothing, but every server spells these two so, and there are clients that look for that.
+            wire.put(match &**name {
+                "IMAP4REV1" => b"IMAP4rev1",
+                "IMAP4REV2" => b"IMAP4rev2",
+                name => name.as_bytes(),
+            });
         }
     }
 
@@ -97,7 +102,7 @@ mod tests {
             ["IMAP4rev1", "AUTH=PLAIN", "LITERAL+", "bad name", ""].into_iter().collect();
         let mut octets = Vec::new();
         names.encode(&mut octets);
-        assert_eq!(String::from_utf8_lossy(&octets), "* CAPABILITY IMAP4REV1 AUTH=PLAIN LITERAL+\r\n");
+        assert_eq!(String::from_utf8_lossy(&octets), "* CAPABILITY IMAP4rev1 AUTH=PLAIN LITERAL+\r\n");
         assert_eq!(Response::parse(&octets, Leniency::strict()), Ok(Response::Capability(names)));
         let mut octets = Vec::new();
         Capabilities::default().encode_enabled(&mut octets);

@@ -164,6 +164,10 @@ impl Server {
         if data.iter().any(|item| matches!(item, FetchData::Flags(_))) {
             view.flags_sent(uid);
         }
+        if data.is_empty() && !says_uid {
+            // RFC 3501 §9: a response about nothing has no form.
+            return Ok(true);
+        }
         let recent = view.is_recent(uid);
         let mut writer = FetchWriter::new(sequence, &mut self.transmit);
         if says_uid {

@@ -110,8 +110,8 @@ impl Server {
             }
             Command::Noop | Command::Check => self.ok(&turn),
             Command::Logout => {
-                Status::bye("logging out").encode(None, &mut self.transmit);
-                Status::ok("LOGOUT completed").encode(Some(&turn.tag), &mut self.transmit);
+                self.say(None, &Status::bye("logging out"));
+                self.say(Some(&turn.tag), &Status::ok("LOGOUT completed"));
                 self.close(Closed::Farewell)
             }
             Command::StartTls => self.start_tls(&turn, nothing_behind),
@@ -272,10 +272,10 @@ impl Server {
         }
         if !nothing_behind {
             // CVE-2011-0411: they would be taken for what was sent under TLS.
-            Status::bad("octets behind STARTTLS").encode(Some(&turn.tag), &mut self.transmit);
+            self.say(Some(&turn.tag), &Status::bad("octets behind STARTTLS"));
             return self.misbehaved(PeerMisbehaved::PlaintextBehindTls, "octets behind STARTTLS");
         }
-        Status::ok("begin TLS negotiation now").encode(Some(&turn.tag), &mut self.transmit);
+        self.say(Some(&turn.tag), &Status::ok("begin TLS negotiation now"));
         self.phase = Phase::Tls { started: false };
         None
     }
