@@ -15,6 +15,7 @@
 
 mod frame;
 mod imap;
+mod imap_server;
 mod machine;
 mod model;
 mod pop3;
@@ -22,6 +23,7 @@ mod smtp;
 
 pub use frame::{frame_dot, frame_lines, frame_literal};
 pub use imap::imap_client;
+pub use imap_server::{imap_command, imap_server};
 pub use model::{
     model_address, model_address_list, model_date, model_header, model_mime, model_parameter, model_utf7,
     model_word,
@@ -56,4 +58,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_server", smtp_server),
     // imap-proto
     ("imap_client", imap_client),
+    ("imap_command", imap_command),
+    ("imap_server", imap_server),
 ];

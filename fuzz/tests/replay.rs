@@ -86,6 +86,8 @@ replays! {
     frame_lines
     frame_literal
     imap_client
+    imap_command
+    imap_server
     model_address
     model_address_list
     model_date
