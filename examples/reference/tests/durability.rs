@@ -47,7 +47,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        thread::sleep(Duration::from_micros(2_000 + random % 60_000));
+        thread::sleep(Duration::from_micros(1_000 + random % 25_000));
         server.kill();
         for session in sessions {
             session.join().unwrap();
