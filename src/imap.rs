@@ -135,7 +135,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             match event {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => closed = Some(reason),
-                Some(event) => self.handle(connection, event).await?,
+                // In a box, so that a session that only waits does not hold room for everything it might do.
+                Some(event) => Box::pin(self.handle(connection, event)).await?,
             }
         }
     }

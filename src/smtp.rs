@@ -128,7 +128,8 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             match event {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => closed = Some(reason),
-                Some(event) => pending = self.handle(connection, event).await?,
+                // In a box, so that a session that only waits does not hold room for everything it might do.
+                Some(event) => pending = Box::pin(self.handle(connection, event)).await?,
             }
         }
     }

@@ -88,9 +88,9 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 32 MiB, 8 MiB, 64 MiB and five minutes.
+    /// 16 MiB, 8 MiB, 64 MiB and five minutes.
     fn default() -> Self {
-        Self { cache: 32 << 20, memtable: 8 << 20, snapshots: 64 << 20, grace: Duration::from_secs(300) }
+        Self { cache: 16 << 20, memtable: 8 << 20, snapshots: 64 << 20, grace: Duration::from_secs(300) }
     }
 }
 
