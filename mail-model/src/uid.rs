@@ -59,6 +59,9 @@ impl Uid {
 pub struct UidValidity(NonZeroU32);
 
 impl UidValidity {
+    /// The lowest one: for mailboxes that never change theirs.
+    pub const MIN: Self = Self(NonZeroU32::MIN);
+
     /// The UIDVALIDITY of this value; `None` for zero.
     pub const fn new(value: u32) -> Option<Self> {
         match NonZeroU32::new(value) {
