@@ -9,6 +9,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use mailwright_line_proto::{Machine, Output, Wait};
 use tokio::{
+    io::Interest,
     net::{TcpStream, UnixStream},
     time,
 };
@@ -155,8 +156,7 @@ impl<M: Machine, S: Socket> Connection<M, S> {
 
     /// Reads once; says whether anything came, the end of the stream included.
     fn fill(&mut self) -> io::Result<bool> {
-        self.rx.reserve(self.read_size);
-        match self.socket.try_read_buf(&mut self.rx) {
+        match self.socket.try_read_buf(&mut self.rx, self.read_size) {
             Ok(0) => {
                 self.ended = true;
                 self.machine.handle_eof();
@@ -219,11 +219,12 @@ pub trait Socket: Send {
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
     /// Completes when a write may be taken.
     fn writable(&self) -> impl Future<Output = io::Result<()>> + Send;
-    /// Reads without waiting; 0 is the end of the stream.
+    /// Reads without waiting, with room for `size` octets; 0 is the end of the stream. Makes the room only if there
+    /// is something to read.
     ///
     /// # Errors
     /// The socket's; `WouldBlock` if there is nothing.
-    fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize>;
+    fn try_read_buf(&self, buffer: &mut BytesMut, size: usize) -> io::Result<usize>;
     /// Writes without waiting.
     ///
     /// # Errors
@@ -244,8 +245,11 @@ macro_rules! socket {
                 <$kind>::writable(self).await
             }
 
-            fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-                <$kind>::try_read_buf(self, buffer)
+            fn try_read_buf(&self, buffer: &mut BytesMut, size: usize) -> io::Result<usize> {
+                self.try_io(Interest::READABLE, || {
+                    buffer.reserve(size);
+                    <$kind>::try_read_buf(self, buffer)
+                })
             }
 
             fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -107,7 +107,7 @@ struct Visit<'a, S, A> {
     exchange: Option<Exchange>,
     user: Option<User>,
     selected: Option<Selected>,
-    incoming: Option<Incoming>,
+    incoming: Option<Box<Incoming>>,
     idle: bool,
 }
 

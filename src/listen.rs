@@ -192,7 +192,8 @@ impl Listener {
                 Ok(admitted) => {
                     // Replies are written whole; waiting for more would only delay them.
                     let _ = socket.set_nodelay(true);
-                    let session = serve(socket, Peer::new(Some(remote), local));
+                    // In a box: the task would otherwise hold room for the session twice, before and while it runs.
+                    let session = Box::pin(serve(socket, Peer::new(Some(remote), local)));
                     self.tasks.spawn(async move {
                         session.await;
                         drop(admitted);

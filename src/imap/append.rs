@@ -32,12 +32,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let upload = writer.begin(Some(message.size)).await.map_err(|error| target_refusal(&error))?;
         let date = message.internal_date.unwrap_or_else(now);
         let target = Target::new(user, message.mailbox.clone(), date).with_flags(message.flags.clone());
-        self.incoming = Some(Incoming {
+        self.incoming = Some(Box::new(Incoming {
             upload: Mutex::new(upload),
             target,
             scanner: mime::Scanner::new(),
             failed: None,
-        });
+        }));
         Ok(())
     }
 
