@@ -7,7 +7,8 @@ use mailwright_imap_proto::{
     MessageSet, SequenceSet,
     client::{self, Capability, Client, Close, Event, Idle, Logout, Noop, StartTls},
     command::{
-        Append, BodySection, Copy, Fetch, FetchItem, Id, List, Move, Namespace, Section, Select, Status, StatusItem,
+        Append, BodySection, Copy, Fetch, FetchItem, Id, List, Move, Namespace, Section, Select, Status,
+        StatusItem,
     },
 };
 use mailwright_line_proto::{
@@ -45,7 +46,8 @@ impl Calling {
             5 => client.call(Select::new(inbox(), self.choices.below(2) == 0)).is_ok(),
             6 => {
                 let body = FetchItem::Section(BodySection::peek(Section::default()));
-                let ticket = client.call(Fetch::new(messages, [FetchItem::Envelope, FetchItem::BodyStructure, body]));
+                let ticket =
+                    client.call(Fetch::new(messages, [FetchItem::Envelope, FetchItem::BodyStructure, body]));
                 ticket.map(|ticket| (self.choices.below(4) == 0).then(|| client.cancel(ticket))).is_ok()
             }
             7 => client.call(Copy::new(messages, inbox())).is_ok(),
