@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod client;
 pub mod imap;
 pub mod pop3;
 pub mod smtp;

@@ -1,0 +1,225 @@
+//! Clients: the protocol machines on a socket, in sequential style.
+//!
+//! Each is a thin layer over its machine. Bodies are streamed both ways, one thing is done at a time, and a server's
+//! refusal comes back as the protocol's own type in [`ClientError::Refused`].
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use mailwright::{
+//!     client::{Endpoint, Security, SmtpClient},
+//!     line_proto::{Secret, tls},
+//!     smtp_proto::{Mail, Message, Rcpt, client::Config},
+//! };
+//!
+//! # async fn example(roots: tls::rustls::RootCertStore, mail: Mail, rcpt: Rcpt) -> Result<(), Box<dyn std::error::Error>> {
+//! let security = Security::Starttls(Arc::new(tls::client_config(roots)?));
+//! let endpoint = Endpoint::new("mail.example.org", 587, security);
+//! let mut client = SmtpClient::connect(&endpoint, "laptop.example.org".parse()?, Arc::new(Config::default())).await?;
+//! client.login("ann", &Secret::from("correct horse")).await?;
+//! let replies = client.send(Message::new(mail, vec![rcpt]), b"Subject: hello\r\n\r\nHello.\r\n").await?;
+//! assert!(replies.iter().all(|reply| reply.is_positive()));
+//! client.quit().await?;
+//! # Ok(()) }
+//! ```
+
+/// Calls, and passes over events up to the one that answers the call.
+macro_rules! answer {
+    ($link:expr, $kind:ident, $request:expr) => {{
+        let ticket = $link.machine().call($request)?;
+        loop {
+            if let Event::$kind(answered, answer) = $link.next().await?
+                && answered == ticket
+            {
+                break answer;
+            }
+        }
+    }};
+}
+
+pub mod imap;
+pub mod pop3;
+
+mod connect;
+mod link;
+mod smtp;
+
+use std::{fmt, io};
+
+use mailwright_imap_proto::response::ResponseCode as ImapCode;
+use mailwright_line_proto::{Closed, Deadline, Misuse, sasl};
+use mailwright_pop3_proto::ResponseCode as Pop3Code;
+use thiserror::Error;
+
+pub use connect::{Endpoint, Security};
+pub use imap::ImapClient;
+pub use pop3::Pop3Client;
+pub use smtp::SmtpClient;
+
+/// Why a client could not do what it was asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The socket failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// The source or the sink of a body failed. A body that was being sent takes the connection with it; one that was
+    /// being read is passed over by the next call.
+    #[error("the body could not be read or written: {0}")]
+    Body(io::Error),
+    /// The server said no. The connection goes on.
+    #[error("the server refused: {0}")]
+    Refused(Refusal),
+    /// The connection is over. Whether an unanswered call was carried out is not known.
+    #[error("the connection is over: {}", Reason(.0))]
+    Closed(Closed),
+    /// The call cannot be made: not now, not with these arguments, or not with this server.
+    #[error("{0}")]
+    Misuse(#[from] Misuse),
+    /// There was no login that may be used or believed.
+    #[error("login: {0}")]
+    Auth(#[from] AuthError),
+}
+
+impl ClientError {
+    /// Whether the same may succeed later without anybody's doing.
+    ///
+    /// A broken connection counts, a server that breaks the protocol does not, and of a refusal the codes tell: 4yz,
+    /// `[UNAVAILABLE]`, `[INUSE]`, `[SYS/TEMP]`, `[IN-USE]`, `[LOGIN-DELAY]`.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Io(_) => true,
+            Self::Closed(why) => {
+                matches!(why, Closed::Eof | Closed::TimedOut(_) | Closed::Refused(_) | Closed::Farewell)
+            }
+            Self::Refused(refusal) => refusal.is_temporary(),
+            Self::Body(_) | Self::Misuse(_) | Self::Auth(_) => false,
+        }
+    }
+}
+
+impl<R: Into<Refusal>> From<R> for ClientError {
+    fn from(refusal: R) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+/// A server's refusal, as its protocol has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A reply of 4yz or 5yz.
+    Smtp(mailwright_smtp_proto::Reply),
+    /// `-ERR`.
+    Pop3(mailwright_pop3_proto::Refusal),
+    /// `NO` or `BAD`.
+    Imap(Box<mailwright_imap_proto::client::Refused>),
+}
+
+impl Refusal {
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Smtp(reply) => reply.is_transient(),
+            Self::Pop3(refusal) => {
+                matches!(refusal.code(), Some(Pop3Code::InUse | Pop3Code::LoginDelay | Pop3Code::SysTemp))
+            }
+            Self::Imap(refused) => {
+                matches!(refused.0.code, Some(ImapCode::Unavailable | ImapCode::InUse))
+            }
+        }
+    }
+}
+
+impl From<mailwright_smtp_proto::Reply> for Refusal {
+    fn from(reply: mailwright_smtp_proto::Reply) -> Self {
+        Self::Smtp(reply)
+    }
+}
+
+impl From<mailwright_pop3_proto::Refusal> for Refusal {
+    fn from(refusal: mailwright_pop3_proto::Refusal) -> Self {
+        Self::Pop3(refusal)
+    }
+}
+
+impl From<mailwright_imap_proto::client::Refused> for Refusal {
+    fn from(refused: mailwright_imap_proto::client::Refused) -> Self {
+        Self::Imap(Box::new(refused))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Smtp(reply) => formatter.write_str(reply.to_string().trim_end()),
+            Self::Pop3(refusal) => refusal.fmt(formatter),
+            Self::Imap(refused) => refused.fmt(formatter),
+        }
+    }
+}
+
+/// Why a login was given up, other than by the server's refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// The server offers nothing that may be used on this connection and with these credentials. Without TLS, what
+    /// shows the password may not, unless the configuration allows it.
+    #[error("none of the mechanisms that the server offers can be used here: {}", if .offered.is_empty() { "it offers none".to_owned() } else { .offered.join(" ") })]
+    NoMechanism {
+        /// What it does offer.
+        offered: Vec<String>,
+    },
+    /// The exchange went wrong, or the server did not prove what it had to: it may be somebody else.
+    #[error("{0}")]
+    Exchange(#[from] sasl::ClientError),
+}
+
+/// Says why a connection is over, for people.
+struct Reason<'a>(&'a Closed);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Closed::Farewell => formatter.write_str("both sides took leave"),
+            Closed::Eof => formatter.write_str("the server ended it"),
+            Closed::TimedOut(Deadline::Write) => formatter.write_str("the server took nothing any more"),
+            Closed::TimedOut(Deadline::Tls) => formatter.write_str("the TLS handshake took too long"),
+            Closed::TimedOut(_) => formatter.write_str("the server did not answer in time"),
+            Closed::Misbehaved(how) => how.fmt(formatter),
+            Closed::Shutdown(_) => formatter.write_str("it was given up"),
+            Closed::Misuse(misuse) => misuse.fmt(formatter),
+            Closed::Refused(text) => write!(formatter, "the server said: {text}"),
+            other => write!(formatter, "{other:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_imap_proto::{client::Refused, response::Status};
+    use mailwright_line_proto::PeerMisbehaved;
+    use mailwright_smtp_proto::Reply;
+
+    use super::*;
+
+    #[test]
+    fn tells_what_may_pass_from_what_will_not() {
+        let imap = |code| ClientError::from(Refused(Status::no("x").with(code)));
+        let broken = PeerMisbehaved::PlaintextBehindTls;
+        for (error, temporary, text) in [
+            (Reply::transient((2, 0), "later").into(), true, "the server refused: 450 4.2.0 later"),
+            (Reply::permanent((1, 1), "no").into(), false, "the server refused: 550 5.1.1 no"),
+            (mailwright_pop3_proto::Refusal::temporary().into(), true, "SYS/TEMP"),
+            (mailwright_pop3_proto::Refusal::permanent().into(), false, "SYS/PERM"),
+            (imap(ImapCode::InUse), true, "NO x"),
+            (imap(ImapCode::TryCreate), false, "NO x"),
+            (ClientError::Closed(Closed::Eof), true, "the server ended it"),
+            (ClientError::Closed(Closed::Misbehaved(broken)), false, "octets behind the command"),
+            (Misuse::Closed.into(), false, "closed"),
+            (AuthError::NoMechanism { offered: Vec::new() }.into(), false, "it offers none"),
+        ] {
+            assert_eq!(error.is_temporary(), temporary, "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Where a server is, and how it is reached.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use mailwright_line_proto::{Machine, Misuse, Secure, TlsSide};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{net::TcpStream, time};
+
+use super::ClientError;
+
+/// How long it may take until the server's end of the connection is there, unless told otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// When TLS begins, and whom it trusts.
+///
+/// There is no falling back: a server that does not offer STARTTLS is an error where it is asked for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Security {
+    /// Never. Then nothing that shows a password is sent, unless the client's configuration allows it.
+    Plain,
+    /// By STARTTLS or STLS, before anything else is said.
+    Starttls(Arc<ClientConfig>),
+    /// At once (RFC 8314 §3).
+    Implicit(Arc<ClientConfig>),
+}
+
+/// A server and the way to it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    address: Option<SocketAddr>,
+    security: Security,
+    timeout: Duration,
+}
+
+impl Endpoint {
+    /// A server by its name, which is looked up and which its certificate must bear. An IP address is a name too.
+    pub fn new(host: impl Into<String>, port: u16, security: Security) -> Self {
+        Self { host: host.into(), port, address: None, security, timeout: CONNECT_TIMEOUT }
+    }
+
+    /// Connects to this address instead of looking up the name; the certificate must bear the name as before.
+    #[must_use]
+    pub fn at(self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
+    /// Sets how long it may take to connect, the lookup included: 60 seconds by default. The protocol's own deadlines
+    /// are in the client's configuration.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Whether TLS is to be asked for.
+    pub(super) fn is_starttls(&self) -> bool {
+        matches!(self.security, Security::Starttls(_))
+    }
+
+    /// Puts the TLS layer around a machine.
+    pub(super) fn secure<M: Machine>(&self, machine: M) -> Result<Secure<M>, ClientError> {
+        let side = |config: &Arc<ClientConfig>| {
+            let name = ServerName::try_from(self.host.clone())
+                .map_err(|_| Misuse::Argument("the server's name is neither a host name nor an address"))?;
+            Ok::<_, ClientError>(TlsSide::Client(Arc::clone(config), name))
+        };
+        Ok(match &self.security {
+            Security::Plain => Secure::plain(machine),
+            Security::Starttls(config) => Secure::starttls(machine, side(config)?),
+            Security::Implicit(config) => Secure::implicit(machine, side(config)?),
+        })
+    }
+
+    /// Opens the socket.
+    pub(super) async fn open(&self) -> io::Result<TcpStream> {
+        let connecting = async {
+            match self.address {
+                Some(address) => TcpStream::connect(address).await,
+                None => TcpStream::connect((self.host.as_str(), self.port)).await,
+            }
+        };
+        let socket = time::timeout(self.timeout, connecting).await??;
+        // Commands are small and their answers are waited for.
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+}

@@ -1,0 +1,360 @@
+//! Reading mail by IMAP: what is called is answered, and what the server says by itself is kept until it is asked for.
+
+mod fetch;
+mod idle;
+mod request;
+
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
+
+use mailwright_imap_proto::{
+    MessageSet,
+    client::{Appended, Capability, Client, Config, Event, Idle, Logout, Noop, Opened, StartTls},
+    command::{
+        Append, Copy, CopyUid, Create, Delete, Expunge, Fetch, List, Move, Rename, Search, Select, Status,
+        StatusItem, Store, StoreOperation,
+    },
+    response::{Capabilities, Listed, MailboxStatus},
+};
+use mailwright_line_proto::{Authenticate, Login, Secret, Ticket, sasl::Credentials};
+use mailwright_mail_model::{FlagSet, MailboxName, Uid, query::Query};
+use tokio::io::AsyncRead;
+
+use super::{AuthError, ClientError, Endpoint, Refusal, link::Link};
+use crate::service::entropy;
+
+pub use fetch::Fetching;
+pub use request::Request;
+
+/// How many unasked events are kept.
+const NEWS: usize = 4096;
+
+/// A connection to a user's mailboxes.
+///
+/// The named methods are for what is done every day. [`call`](Self::call) takes any request of
+/// [`imap_proto`](mailwright_imap_proto), among them those that name messages by their numbers.
+///
+/// What the server says by itself is kept for [`news`](Self::news), the last 4,096 events of it, and
+/// [`idle`](Self::idle) waits for it. A FETCH that is not read to its end, and an IDLE that was dropped, are ended
+/// before the next call. If any other future of this type is dropped in the middle, drop the client too.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use mailwright::{client::{ClientError, Endpoint, ImapClient}, imap_proto::client::Config, line_proto::Secret};
+/// # use mailwright::mail_model::{MailboxName, query::Query};
+/// # async fn example(endpoint: Endpoint) -> Result<(), ClientError> {
+/// let mut client = ImapClient::connect(&endpoint, Arc::new(Config::default())).await?;
+/// client.login("ann", &Secret::from("correct horse")).await?;
+/// client.examine(MailboxName::inbox()).await?;
+/// for uid in client.search(Query::all()).await? {
+///     let mut message = Vec::new();
+///     client.message(uid, &mut message).await?;
+/// }
+/// client.logout().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct ImapClient {
+    link: Link<Client>,
+    config: Arc<Config>,
+    news: VecDeque<Event>,
+    preauthenticated: bool,
+    /// A FETCH that was not read to its end, and an IDLE that was not ended.
+    fetching: Option<Ticket<Fetch>>,
+    idling: Option<Ticket<Idle>>,
+}
+
+impl ImapClient {
+    /// Connects, waits for the greeting, starts TLS as the endpoint has it, and learns what the server can do.
+    ///
+    /// # Errors
+    /// [`ClientError`]; what is in it if there is no STARTTLS is [`Misuse::NotOffered`](mailwright_line_proto::Misuse) or the server's refusal.
+    pub async fn connect(endpoint: &Endpoint, config: Arc<Config>) -> Result<Self, ClientError> {
+        let machine = Client::new(Arc::clone(&config), entropy()?);
+        let link = Link::open(endpoint, machine, &config.limits, &config.timeouts).await?;
+        let mut client = Self {
+            link,
+            config,
+            news: VecDeque::new(),
+            preauthenticated: false,
+            fetching: None,
+            idling: None,
+        };
+        loop {
+            if let Event::Greeting { preauthenticated, .. } = client.link.next().await? {
+                client.preauthenticated = preauthenticated;
+                break;
+            }
+        }
+        if endpoint.is_starttls() {
+            client.call(StartTls).await?;
+        }
+        client.learn().await?;
+        Ok(client)
+    }
+
+    /// Whether there is nothing to log in for.
+    pub fn is_preauthenticated(&self) -> bool {
+        self.preauthenticated
+    }
+
+    /// What the server can do.
+    pub fn capabilities(&mut self) -> Option<&Capabilities> {
+        self.link.machine().capabilities()
+    }
+
+    /// Logs in with the strongest mechanism that both sides know, or with LOGIN if there is none. Without TLS, neither
+    /// is done unless the configuration allows it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the server does not want us; [`ClientError::Auth`] if the server did not prove that
+    /// it knows the password; [`ClientError::Misuse`] if there is no login that may be used.
+    pub async fn login(&mut self, user: &str, password: &Secret) -> Result<(), ClientError> {
+        match self.authenticate(&Credentials::new(user, password.clone())).await {
+            Err(ClientError::Auth(AuthError::NoMechanism { .. })) => {
+                self.call(Login::new(user, password.clone())).await?;
+                self.learn().await
+            }
+            done => done,
+        }
+    }
+
+    /// Logs in by SASL, perhaps to act as somebody else.
+    ///
+    /// # Errors
+    /// As for [`login`](Self::login); [`AuthError::NoMechanism`] if there is no mechanism that may be used.
+    pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
+        let capabilities = self.link.machine().capabilities();
+        let offered = capabilities.into_iter().flat_map(|all| all.mechanisms()).map(str::to_owned).collect();
+        let in_clear = self.config.allow_plaintext_auth;
+        let mut login = self.link.begin_login(offered, credentials, in_clear)?;
+        let request = Authenticate::new(login.mechanism(), login.initial());
+        let ticket = self.link.machine().call(request)?;
+        let outcome = loop {
+            match self.link.next().await? {
+                Event::Challenge(_, challenge) => match login.respond(&challenge) {
+                    Some(response) => {
+                        let response = Authenticate::new(login.mechanism(), Some(response));
+                        self.link.machine().call(response)?;
+                    }
+                    None => self.link.machine().cancel(ticket),
+                },
+                Event::Authenticate(_, outcome) => break outcome,
+                other => self.note(other),
+            }
+        };
+        self.link.end_login(login, outcome.map_err(Refusal::from))?;
+        self.learn().await
+    }
+
+    /// Asks what the server can do, if it has not said so since TLS and login.
+    async fn learn(&mut self) -> Result<(), ClientError> {
+        if self.link.machine().capabilities().is_none() {
+            self.call(Capability).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls anything, and waits for its answer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn call<R: Request>(&mut self, request: R) -> Result<R::Answer, ClientError> {
+        self.settle().await?;
+        let ticket = self.link.machine().call(request)?;
+        loop {
+            match R::answered(ticket, self.link.next().await?) {
+                ControlFlow::Break(outcome) => return Ok(outcome?),
+                ControlFlow::Continue(other) => self.note(other),
+            }
+        }
+    }
+
+    /// The oldest of what the server said by itself: changes of the mailbox, notices, alerts.
+    pub fn news(&mut self) -> Option<Event> {
+        self.news.pop_front()
+    }
+
+    /// Keeps what was not asked for.
+    fn note(&mut self, event: Event) {
+        if matches!(event, Event::FetchBody { .. } | Event::Body(_) | Event::BodyEnd) {
+            return;
+        }
+        if self.news.len() >= NEWS {
+            self.news.pop_front();
+        }
+        self.news.push_back(event);
+    }
+
+    /// Ends what an earlier caller left in the middle.
+    async fn settle(&mut self) -> Result<(), ClientError> {
+        if let Some(ticket) = self.idling {
+            self.link.machine().cancel(ticket);
+        }
+        while self.fetching.is_some() || self.idling.is_some() {
+            match self.link.next().await? {
+                Event::Fetch(ticket, _) if Some(ticket) == self.fetching => self.fetching = None,
+                Event::Idle(ticket, _) if Some(ticket) == self.idling => self.idling = None,
+                Event::Idling(_) => {}
+                other => self.note(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a mailbox to read and change it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; no mailbox is open then.
+    pub async fn select(&mut self, mailbox: MailboxName) -> Result<Box<Opened>, ClientError> {
+        self.call(Select::new(mailbox, false)).await
+    }
+
+    /// Opens a mailbox to read it only.
+    ///
+    /// # Errors
+    /// As for [`select`](Self::select).
+    pub async fn examine(&mut self, mailbox: MailboxName) -> Result<Box<Opened>, ClientError> {
+        self.call(Select::new(mailbox, true)).await
+    }
+
+    /// The UIDs of the messages that a query finds, as the server orders them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn search(&mut self, query: Query) -> Result<Vec<Uid>, ClientError> {
+        let mut search = Search::new(query);
+        search.by_uid = true;
+        Ok(self.call(search).await?.into_iter().filter_map(Uid::new).collect())
+    }
+
+    /// Changes flags.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn store(
+        &mut self,
+        messages: impl Into<MessageSet>,
+        operation: StoreOperation,
+        flags: FlagSet,
+    ) -> Result<(), ClientError> {
+        self.call(Store::new(messages.into(), operation, flags)).await
+    }
+
+    /// Copies messages; where to, if the server tells.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn copy(
+        &mut self,
+        messages: impl Into<MessageSet>,
+        to: MailboxName,
+    ) -> Result<Option<CopyUid>, ClientError> {
+        self.call(Copy::new(messages.into(), to)).await
+    }
+
+    /// Moves messages (RFC 6851); where to, if the server tells.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn move_to(
+        &mut self,
+        messages: impl Into<MessageSet>,
+        to: MailboxName,
+    ) -> Result<Option<CopyUid>, ClientError> {
+        self.call(Move::new(messages.into(), to)).await
+    }
+
+    /// Removes what is marked `\Deleted`. Which messages those were is among the [`news`](Self::news).
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn expunge(&mut self) -> Result<(), ClientError> {
+        self.call(Expunge::new(None)).await
+    }
+
+    /// The mailboxes that match a pattern: `*` stands for anything, `%` for anything but the delimiter.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn list(&mut self, pattern: &str) -> Result<Vec<Listed>, ClientError> {
+        self.call(List::new("", pattern)).await
+    }
+
+    /// The numbers of a mailbox that is not open.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn status(
+        &mut self,
+        mailbox: MailboxName,
+        items: impl IntoIterator<Item = StatusItem>,
+    ) -> Result<Option<MailboxStatus>, ClientError> {
+        self.call(Status::new(mailbox, items)).await
+    }
+
+    /// Makes a mailbox.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn create(&mut self, mailbox: MailboxName) -> Result<(), ClientError> {
+        self.call(Create::new(mailbox)).await
+    }
+
+    /// Deletes a mailbox.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete(&mut self, mailbox: MailboxName) -> Result<(), ClientError> {
+        self.call(Delete::new(mailbox)).await
+    }
+
+    /// Renames a mailbox.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rename(&mut self, from: MailboxName, to: MailboxName) -> Result<(), ClientError> {
+        self.call(Rename::new(from, to)).await
+    }
+
+    /// A sign of life, and a chance for the server to tell its news.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn noop(&mut self) -> Result<(), ClientError> {
+        self.call(Noop).await
+    }
+
+    /// Stores a message that is streamed; where it went, if the server tells. Its size is part of the request.
+    ///
+    /// # Errors
+    /// [`ClientError::Body`] if it could not be read, [`Misuse::BodyLength`](mailwright_line_proto::Misuse) if it is not of the size announced: the
+    /// connection is of no further use after either.
+    pub async fn append<R: AsyncRead + Unpin>(
+        &mut self,
+        append: Append,
+        body: &mut R,
+    ) -> Result<Option<Appended>, ClientError> {
+        self.settle().await?;
+        let ticket = self.link.machine().call(append)?;
+        loop {
+            match self.link.next().await? {
+                Event::Ready(ready) if ready == ticket => {
+                    self.link.send_body(body, Client::send_body).await?;
+                    self.link.machine().end_body()?;
+                }
+                Event::Append(answered, outcome) if answered == ticket => return Ok(outcome?),
+                other => self.note(other),
+            }
+        }
+    }
+
+    /// Takes leave.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn logout(mut self) -> Result<(), ClientError> {
+        self.call(Logout).await?;
+        self.link.finish().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! FETCH: what is known of messages, and their octets as they come.
+
+use mailwright_imap_proto::{
+    MessageSet,
+    client::Event,
+    command::{BodySection, Fetch, FetchItem, Section},
+    response::Fetched,
+};
+use mailwright_mail_model::{Uid, UidSet};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::ImapClient;
+use crate::client::ClientError;
+
+impl ImapClient {
+    /// Asks for items of messages, their octets among them, and gives what comes one by one.
+    ///
+    /// # Errors
+    /// [`ClientError`] if it cannot be called; the server's refusal comes from [`Fetching::next`].
+    pub async fn fetch(&mut self, fetch: Fetch) -> Result<Fetching<'_>, ClientError> {
+        self.settle().await?;
+        self.fetching = Some(self.link.machine().call(fetch)?);
+        Ok(Fetching { client: self })
+    }
+
+    /// Asks for small items of messages: flags, sizes, envelopes, structures. All of them are held, so do not ask for
+    /// a large mailbox at once. What the server has to say of other messages meanwhile is among them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn items(
+        &mut self,
+        messages: impl Into<MessageSet>,
+        items: impl IntoIterator<Item = FetchItem>,
+    ) -> Result<Vec<Fetched>, ClientError> {
+        let mut all = Vec::new();
+        let mut fetching = self.fetch(Fetch::new(messages.into(), items)).await?;
+        while let Some(event) = fetching.next().await? {
+            if let Event::Fetched { fetched, .. } = event {
+                all.push(fetched);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Writes a message into a sink as it comes, without marking it seen; the result is its octets, or `None` if there
+    /// is no such message.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Body`] if the sink failed.
+    pub async fn message<W: AsyncWrite + Unpin>(
+        &mut self,
+        uid: Uid,
+        sink: &mut W,
+    ) -> Result<Option<u64>, ClientError> {
+        self.section(uid, BodySection::peek(Section::default()), sink).await
+    }
+
+    /// As [`message`](Self::message), of any part of it.
+    ///
+    /// # Errors
+    /// As for [`message`](Self::message).
+    pub async fn section<W: AsyncWrite + Unpin>(
+        &mut self,
+        uid: Uid,
+        section: BodySection,
+        sink: &mut W,
+    ) -> Result<Option<u64>, ClientError> {
+        let messages = MessageSet::from([uid].into_iter().collect::<UidSet>());
+        let mut fetching = self.fetch(Fetch::new(messages, [FetchItem::Section(section)])).await?;
+        let mut found = None;
+        while let Some(event) = fetching.next().await? {
+            match event {
+                Event::FetchBody { length, .. } => found = found.or(length),
+                Event::Body(chunk) => sink.write_all(&chunk).await.map_err(ClientError::Body)?,
+                _ => {}
+            }
+        }
+        sink.flush().await.map_err(ClientError::Body)?;
+        Ok(found)
+    }
+}
+
+/// A FETCH under way: what is not pulled is not read from the network.
+#[derive(Debug)]
+pub struct Fetching<'a> {
+    client: &'a mut ImapClient,
+}
+
+impl Fetching<'_> {
+    /// The next of [`Event::FetchBody`], [`Event::Body`], [`Event::BodyEnd`] and [`Event::Fetched`], `None` at the end.
+    /// Other events are kept for [`news`](ImapClient::news).
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refusal may come after some of what was asked for.
+    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        while let Some(ticket) = self.client.fetching {
+            match self.client.link.next().await? {
+                Event::Fetch(answered, outcome) if answered == ticket => {
+                    self.client.fetching = None;
+                    outcome?;
+                }
+                event @ (Event::FetchBody { .. }
+                | Event::Body(_)
+                | Event::BodyEnd
+                | Event::Fetched { .. }) => return Ok(Some(event)),
+                other => self.client.note(other),
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,65 @@
+//! IDLE: waiting for the server's news.
+
+use std::{future::Future, pin::pin};
+
+use mailwright_imap_proto::client::{Event, Idle};
+
+use super::ImapClient;
+use crate::client::ClientError;
+
+impl ImapClient {
+    /// Waits for the next change of the open mailbox: [`Event::Exists`], [`Event::Recent`], [`Event::Expunged`],
+    /// [`Event::Fetched`] or [`Event::Flags`]. One that is among the [`news`](Self::news) already is given at once.
+    /// `None` once `stop` has completed: a timer, a token, or [`pending`](std::future::pending) to wait for ever.
+    ///
+    /// IDLE is begun anew as often as RFC 2177 §3 wants. This future may be dropped instead of stopped.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn idle(&mut self, stop: impl Future<Output = ()>) -> Result<Option<Event>, ClientError> {
+        let mut stop = pin!(stop);
+        let mut stopped = false;
+        while !stopped && !self.news.iter().any(is_change) {
+            self.settle().await?;
+            let ticket = self.link.machine().call(Idle)?;
+            self.idling = Some(ticket);
+            while self.idling.is_some() {
+                let event = tokio::select! {
+                    event = self.link.next() => event?,
+                    () = &mut stop, if !stopped => {
+                        stopped = true;
+                        self.link.machine().cancel(ticket);
+                        continue;
+                    }
+                };
+                match event {
+                    Event::Idle(answered, outcome) if answered == ticket => {
+                        self.idling = None;
+                        outcome?;
+                    }
+                    Event::Idling(_) => {}
+                    event => {
+                        if is_change(&event) {
+                            self.link.machine().cancel(ticket);
+                        }
+                        // Kept even if it is the one that is waited for, so that it outlives this future.
+                        self.note(event);
+                    }
+                }
+            }
+        }
+        let first = self.news.iter().position(is_change);
+        Ok(first.and_then(|position| self.news.remove(position)))
+    }
+}
+
+fn is_change(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Exists(_)
+            | Event::Recent(_)
+            | Event::Expunged { .. }
+            | Event::Fetched { .. }
+            | Event::Flags(_)
+    )
+}

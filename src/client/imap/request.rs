@@ -1,0 +1,76 @@
+//! Which event answers which request.
+
+use std::ops::ControlFlow;
+
+use mailwright_imap_proto::{
+    client::{Call, Capability, Check, Close, Event, Logout, Noop, Opened, Outcome, StartTls, Unselect},
+    command::{
+        Copy, CopyUid, Create, Delete, Enable, Expunge, Id, List, Lsub, Move, Namespace, Rename, Search,
+        Select, Status, Store, Subscribe, Unsubscribe,
+    },
+    response::{Capabilities, Listed, MailboxStatus, Namespaces, ServerId},
+};
+use mailwright_line_proto::{Login, Ticket};
+
+/// A request that [`ImapClient::call`](super::ImapClient::call) takes. Not for others to implement: FETCH, APPEND,
+/// IDLE and AUTHENTICATE are more than a question and an answer and have methods of their own.
+pub trait Request: Call + sealed::Sealed {
+    /// What the server answers.
+    type Answer;
+
+    /// The answer, if that is what happened, or the event.
+    #[doc(hidden)]
+    fn answered(ticket: Ticket<Self>, event: Event) -> ControlFlow<Outcome<Self::Answer>, Event>
+    where
+        Self: Sized;
+}
+
+macro_rules! requests {
+    ($($name:ident => $answer:ty;)*) => {$(
+        impl sealed::Sealed for $name {}
+
+        impl Request for $name {
+            type Answer = $answer;
+
+            fn answered(ticket: Ticket<Self>, event: Event) -> ControlFlow<Outcome<$answer>, Event> {
+                match event {
+                    Event::$name(answered, outcome) if answered == ticket => ControlFlow::Break(outcome),
+                    other => ControlFlow::Continue(other),
+                }
+            }
+        }
+    )*};
+}
+
+requests! {
+    Capability => Capabilities;
+    Check => ();
+    Close => ();
+    Copy => Option<CopyUid>;
+    Create => ();
+    Delete => ();
+    Enable => Capabilities;
+    Expunge => ();
+    Id => ServerId;
+    List => Vec<Listed>;
+    Login => ();
+    Logout => ();
+    Lsub => Vec<Listed>;
+    Move => Option<CopyUid>;
+    Namespace => Namespaces;
+    Noop => ();
+    Rename => ();
+    Search => Vec<u32>;
+    Select => Box<Opened>;
+    StartTls => ();
+    Status => Option<MailboxStatus>;
+    Store => ();
+    Subscribe => ();
+    Unselect => ();
+    Unsubscribe => ();
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "sealed: nobody else is to implement it")]
+    pub trait Sealed {}
+}

@@ -1,0 +1,224 @@
+//! What all clients have in common: a machine behind TLS on a socket, a login, a body.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use mailwright_line_proto::{
+    Closed, Limits, Machine, Misuse, Output, Secret, Secure, Shutdown, Timeouts, TlsInfo, Transmit,
+    sasl::{self, Context, Credentials},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    net::TcpStream,
+};
+
+use super::{AuthError, ClientError, Endpoint, Refusal};
+use crate::{Connection, service::entropy};
+
+/// How much of a body is read at a time, and how much of it may wait to be sent.
+const CHUNK: usize = 64 * 1024;
+const AHEAD: usize = 256 * 1024;
+
+/// A client's machine, as far as they are all alike.
+pub(super) trait Client: Machine {
+    /// The reason, if this is the closing event.
+    fn closing(event: &Self::Event) -> Option<&Closed>;
+
+    /// Ends the connection at once.
+    fn give_up(&mut self);
+}
+
+macro_rules! client {
+    ($($protocol:ident),*) => {$(
+        impl Client for $protocol::client::Client {
+            fn closing(event: &Self::Event) -> Option<&Closed> {
+                match event {
+                    $protocol::client::Event::Closed(why) => Some(why),
+                    _ => None,
+                }
+            }
+
+            fn give_up(&mut self) {
+                self.shutdown(Shutdown::Kicked);
+            }
+        }
+    )*};
+}
+
+use mailwright_imap_proto as imap_proto;
+use mailwright_pop3_proto as pop3_proto;
+use mailwright_smtp_proto as smtp_proto;
+
+client!(imap_proto, pop3_proto, smtp_proto);
+
+/// A client's machine on its socket.
+#[derive(Debug)]
+pub(super) struct Link<M>(Connection<Secure<Noting<M>>, TcpStream>);
+
+impl<M: Client> Link<M> {
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        machine: M,
+        limits: &Limits,
+        timeouts: &Timeouts,
+    ) -> Result<Self, ClientError> {
+        // Before the socket, so that a wrong name costs no connection.
+        let machine = endpoint.secure(Noting { machine, tls: None })?.with_limits(limits, timeouts);
+        let mut connection = Connection::new(machine, endpoint.open().await?);
+        connection.set_write_timeout(timeouts.write);
+        Ok(Self(connection))
+    }
+
+    /// The machine, to call it.
+    pub(super) fn machine(&mut self) -> &mut M {
+        &mut self.0.machine().inner_mut().machine
+    }
+
+    /// What TLS agreed on.
+    pub(super) fn tls(&mut self) -> Option<&TlsInfo> {
+        self.0.machine().inner().tls.as_ref()
+    }
+
+    /// The next event but the closing one, which is an error.
+    pub(super) async fn next(&mut self) -> Result<M::Event, ClientError> {
+        let Some(event) = self.0.next().await? else { return Err(Misuse::Closed.into()) };
+        let Some(why) = M::closing(&event) else { return Ok(event) };
+        // What TLS knows is more exact than what the machine was told.
+        let why = self.0.machine().failure().unwrap_or(why).clone();
+        // Flushes and closes; what the socket says to that changes nothing any more.
+        let _ = self.0.next().await;
+        Err(ClientError::Closed(why))
+    }
+
+    /// Reads to the end of a connection that is being closed by both sides.
+    pub(super) async fn finish(&mut self) {
+        while self.next().await.is_ok() {}
+    }
+
+    /// Streams a body into the machine. If that fails the connection is given up, for it cannot be gone back to the
+    /// beginning of it.
+    pub(super) async fn send_body<R: AsyncRead + Unpin>(
+        &mut self,
+        source: &mut R,
+        put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
+    ) -> Result<(), ClientError> {
+        let sent = self.pump(source, put).await;
+        if sent.is_err() {
+            self.machine().give_up();
+        }
+        sent
+    }
+
+    async fn pump<R: AsyncRead + Unpin>(
+        &mut self,
+        source: &mut R,
+        put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
+    ) -> Result<(), ClientError> {
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.reserve(CHUNK);
+            if source.read_buf(&mut buffer).await.map_err(ClientError::Body)? == 0 {
+                return Ok(());
+            }
+            put(self.machine(), buffer.split().freeze())?;
+            self.0.flush_below(AHEAD).await?;
+        }
+    }
+
+    /// Begins a login with the strongest mechanism that is offered and may be used.
+    pub(super) fn begin_login(
+        &mut self,
+        offered: Vec<String>,
+        credentials: &Credentials,
+        secrets_in_clear: bool,
+    ) -> Result<Login, ClientError> {
+        let context = self.tls().map_or_else(Context::plaintext, Context::tls);
+        let context = if secrets_in_clear { context.allow_secrets_in_clear() } else { context };
+        let chosen = sasl::Client::choose(offered.iter().map(String::as_str), credentials, &context);
+        let Some(mechanism) = chosen else { return Err(AuthError::NoMechanism { offered }.into()) };
+        let exchange = sasl::Client::new(mechanism, credentials, &context, entropy()?);
+        Ok(Login { exchange: exchange.map_err(AuthError::from)?, failure: None })
+    }
+
+    /// Ends a login that the server has decided about.
+    pub(super) fn end_login(
+        &mut self,
+        login: Login,
+        outcome: Result<(), Refusal>,
+    ) -> Result<(), ClientError> {
+        let Login { mut exchange, failure } = login;
+        let proven = match (outcome, failure) {
+            // What was wrong with the challenge says more than the refusal of our cancelling.
+            (Err(_), Some(failure)) => return Err(AuthError::from(failure).into()),
+            (Err(refusal), None) => return Err(refusal.into()),
+            (Ok(()), Some(failure)) => Err(failure),
+            (Ok(()), None) => exchange.finish(None),
+        };
+        if proven.is_err() {
+            // Whoever this is, nothing more is said to it.
+            self.machine().give_up();
+        }
+        Ok(proven.map_err(AuthError::from)?)
+    }
+}
+
+/// A SASL exchange under way.
+pub(super) struct Login {
+    exchange: sasl::Client,
+    failure: Option<sasl::ClientError>,
+}
+
+impl Login {
+    /// The mechanism's name.
+    pub(super) fn mechanism(&self) -> String {
+        self.exchange.mechanism().name().to_owned()
+    }
+
+    /// What is sent with the command.
+    pub(super) fn initial(&mut self) -> Option<Secret> {
+        self.exchange.initial().map(|response| Secret::from(&response[..]))
+    }
+
+    /// The response to a challenge; `None` if the exchange is to be cancelled.
+    pub(super) fn respond(&mut self, challenge: &[u8]) -> Option<Secret> {
+        match self.exchange.respond(challenge) {
+            Ok(response) => Some(Secret::from(&response[..])),
+            Err(failure) => {
+                self.failure = Some(failure);
+                None
+            }
+        }
+    }
+}
+
+/// A machine, and what its TLS layer told it: binding a channel needs it.
+#[derive(Debug)]
+pub(super) struct Noting<M> {
+    machine: M,
+    tls: Option<TlsInfo>,
+}
+
+impl<M: Machine> Machine for Noting<M> {
+    type Event = M::Event;
+
+    fn poll(&mut self, now: Instant, rx: &mut BytesMut) -> Output<M::Event> {
+        self.machine.poll(now, rx)
+    }
+
+    fn transmit(&mut self) -> &mut Transmit {
+        self.machine.transmit()
+    }
+
+    fn handle_eof(&mut self) {
+        self.machine.handle_eof();
+    }
+
+    fn handle_tls(&mut self, tls: TlsInfo) {
+        self.tls = Some(tls.clone());
+        self.machine.handle_tls(tls);
+    }
+
+    fn handle_failure(&mut self, reason: Closed) {
+        self.machine.handle_failure(reason);
+    }
+}

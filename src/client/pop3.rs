@@ -1,0 +1,247 @@
+//! Fetching mail by POP3.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use bytes::Bytes;
+use mailwright_line_proto::{Authenticate, Login, Secret, sasl::Credentials};
+use mailwright_pop3_proto::{
+    Capa, Capability, Dele, Identified, List, Listed, Noop, Quit, Retr, Rset, Stat, Stls, Top, Totals, Uidl,
+    client::{Client, Config, Event},
+};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{AuthError, ClientError, Endpoint, Refusal, link::Link};
+
+/// A connection to a maildrop.
+///
+/// Messages are named by the numbers they have in this session, from 1. A message that is not read to its end is passed
+/// over before the next call. If a future of this type is dropped in the middle, drop the client too.
+#[derive(Debug)]
+pub struct Pop3Client {
+    link: Link<Client>,
+    config: Arc<Config>,
+    /// A message was begun and not read to its end.
+    reading: bool,
+}
+
+impl Pop3Client {
+    /// Connects, waits for the greeting, starts TLS as the endpoint has it, and asks what the server can do.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Refused`] if there is no STLS.
+    pub async fn connect(endpoint: &Endpoint, config: Arc<Config>) -> Result<Self, ClientError> {
+        let machine = Client::new(Arc::clone(&config));
+        let link = Link::open(endpoint, machine, &config.limits, &config.timeouts).await?;
+        let mut client = Self { link, config, reading: false };
+        while !matches!(client.link.next().await?, Event::Greeting(_)) {}
+        if endpoint.is_starttls() {
+            answer!(client.link, Stls, Stls)?;
+        }
+        // Servers without CAPA can still be used; it is why its refusal is none of ours.
+        let _ = answer!(client.link, Capa, Capa);
+        Ok(client)
+    }
+
+    /// What the server can do; nothing if it does not say.
+    pub fn capabilities(&mut self) -> impl Iterator<Item = &Capability> {
+        self.link.machine().capabilities().into_iter().flat_map(|capabilities| capabilities.iter())
+    }
+
+    /// Logs in with the strongest mechanism that both sides know, or with USER and PASS if there is none. Without TLS,
+    /// neither is done unless the configuration allows it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the server does not want us; [`ClientError::Auth`] if the server did not prove that
+    /// it knows the password.
+    pub async fn login(&mut self, user: &str, password: &Secret) -> Result<(), ClientError> {
+        match self.authenticate(&Credentials::new(user, password.clone())).await {
+            Err(ClientError::Auth(AuthError::NoMechanism { .. })) => {
+                Ok(answer!(self.link, Login, Login::new(user, password.clone()))?)
+            }
+            done => done,
+        }
+    }
+
+    /// Logs in by SASL, perhaps to act as somebody else.
+    ///
+    /// # Errors
+    /// As for [`login`](Self::login); [`AuthError::NoMechanism`] if there is no mechanism that may be used.
+    pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
+        let capabilities = self.link.machine().capabilities();
+        let offered = capabilities.into_iter().flat_map(|all| all.mechanisms()).map(str::to_owned).collect();
+        let in_clear = self.config.allow_plaintext_auth;
+        let mut login = self.link.begin_login(offered, credentials, in_clear)?;
+        let request = Authenticate::new(login.mechanism(), login.initial());
+        let ticket = self.link.machine().call(request)?;
+        let outcome = loop {
+            match self.link.next().await? {
+                Event::Challenge(_, challenge) => match login.respond(&challenge) {
+                    Some(response) => {
+                        let response = Authenticate::new(login.mechanism(), Some(response));
+                        self.link.machine().call(response)?;
+                    }
+                    None => self.link.machine().cancel(ticket),
+                },
+                Event::Authenticate(_, outcome) => break outcome,
+                _ => {}
+            }
+        };
+        self.link.end_login(login, outcome.map_err(Refusal::from))
+    }
+
+    /// How many messages there are, and their octets together.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn stat(&mut self) -> Result<Totals, ClientError> {
+        Ok(answer!(self.settled().await?, Stat, Stat)?)
+    }
+
+    /// The size of every message. How many there may be is in [`Config::listing`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn list(&mut self) -> Result<Vec<Listed>, ClientError> {
+        let ticket = self.settled().await?.machine().call(List(None))?;
+        let mut entries = Vec::new();
+        loop {
+            match self.link.next().await? {
+                Event::Listed(listed, entry) if listed == ticket => entries.push(entry),
+                Event::List(answered, answer) if answered == ticket => {
+                    answer?;
+                    return Ok(entries);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The unique id of every message. How many there may be is in [`Config::listing`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn uidl(&mut self) -> Result<Vec<Identified>, ClientError> {
+        let ticket = self.settled().await?.machine().call(Uidl(None))?;
+        let mut entries = Vec::new();
+        loop {
+            match self.link.next().await? {
+                Event::Identified(identified, entry) if identified == ticket => entries.push(entry),
+                Event::Uidl(answered, answer) if answered == ticket => {
+                    answer?;
+                    return Ok(entries);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes a message into a sink as it comes; the result is its octets.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Body`] if the sink failed.
+    pub async fn retr<W: AsyncWrite + Unpin>(
+        &mut self,
+        number: NonZeroU32,
+        sink: &mut W,
+    ) -> Result<u64, ClientError> {
+        self.open(number).await?.copy(sink).await
+    }
+
+    /// Opens a message, to read it in parts.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn open(&mut self, number: NonZeroU32) -> Result<Download<'_>, ClientError> {
+        answer!(self.settled().await?, Retr, Retr(number))?;
+        self.reading = true;
+        Ok(Download { client: self })
+    }
+
+    /// Opens the header of a message and the first lines of its body.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn top(&mut self, number: NonZeroU32, lines: u32) -> Result<Download<'_>, ClientError> {
+        answer!(self.settled().await?, Top, Top { number, lines })?;
+        self.reading = true;
+        Ok(Download { client: self })
+    }
+
+    /// Marks a message deleted. It goes when [`quit`](Self::quit) is answered.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn dele(&mut self, number: NonZeroU32) -> Result<(), ClientError> {
+        Ok(answer!(self.settled().await?, Dele, Dele(number))?)
+    }
+
+    /// Takes all marks back.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset(&mut self) -> Result<(), ClientError> {
+        Ok(answer!(self.settled().await?, Rset, Rset)?)
+    }
+
+    /// A sign of life.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn noop(&mut self) -> Result<(), ClientError> {
+        Ok(answer!(self.settled().await?, Noop, Noop)?)
+    }
+
+    /// The connection, with nothing left in it of a message that was not read to its end.
+    async fn settled(&mut self) -> Result<&mut Link<Client>, ClientError> {
+        while self.part().await?.is_some() {}
+        Ok(&mut self.link)
+    }
+
+    /// The next part of the message that is being read.
+    async fn part(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while self.reading {
+            match self.link.next().await? {
+                Event::Body(chunk) => return Ok(Some(chunk)),
+                Event::BodyEnd => self.reading = false,
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes leave: what was marked is deleted now.
+    ///
+    /// # Errors
+    /// [`ClientError`]; some of what was marked may be there still.
+    pub async fn quit(mut self) -> Result<(), ClientError> {
+        let answer = answer!(self.settled().await?, Quit, Quit);
+        self.link.finish().await;
+        Ok(answer?)
+    }
+}
+
+/// A message on its way: what is not pulled is not read from the network.
+#[derive(Debug)]
+pub struct Download<'a> {
+    client: &'a mut Pop3Client,
+}
+
+impl Download<'_> {
+    /// The next part, cut anywhere; `None` at the end.
+    ///
+    /// # Errors
+    /// [`ClientError`]: the message is not complete then.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        self.client.part().await
+    }
+
+    async fn copy<W: AsyncWrite + Unpin>(mut self, sink: &mut W) -> Result<u64, ClientError> {
+        let mut octets = 0;
+        while let Some(chunk) = self.next().await? {
+            octets += chunk.len() as u64;
+            sink.write_all(&chunk).await.map_err(ClientError::Body)?;
+        }
+        sink.flush().await.map_err(ClientError::Body)?;
+        Ok(octets)
+    }
+}

@@ -1,0 +1,191 @@
+//! Sending mail: SMTP, submission and LMTP.
+
+use std::sync::Arc;
+
+use mailwright_line_proto::{Authenticate, Secret, sasl::Credentials};
+use mailwright_smtp_proto::{
+    Capabilities, Hello, HelloName, Message, Noop, Outcome, Quit, Reply, Rset, StartTls,
+    client::{Addressed, Client, Config, Event},
+};
+use tokio::io::AsyncRead;
+
+use super::{ClientError, Endpoint, link::Link};
+
+/// A connection over which mail can be sent, one message after the other. LMTP if [`Config::lmtp`] says so.
+///
+/// A future of it that is dropped in the middle leaves the connection in the middle: then drop the client too.
+#[derive(Debug)]
+pub struct SmtpClient {
+    link: Link<Client>,
+    hello: HelloName,
+    config: Arc<Config>,
+}
+
+impl SmtpClient {
+    /// Connects, waits for the greeting, says hello as `hello`, and starts TLS as the endpoint has it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`Misuse::NotOffered`](mailwright_line_proto::Misuse) in it if there is no STARTTLS.
+    pub async fn connect(
+        endpoint: &Endpoint,
+        hello: HelloName,
+        config: Arc<Config>,
+    ) -> Result<Self, ClientError> {
+        let machine = Client::new(Arc::clone(&config));
+        let link = Link::open(endpoint, machine, &config.limits, &config.timeouts).await?;
+        let mut client = Self { link, hello, config };
+        while !matches!(client.link.next().await?, Event::Greeting(_)) {}
+        client.hello().await?;
+        if endpoint.is_starttls() {
+            positive(answer!(client.link, StartTls, StartTls))?;
+            // RFC 3207 §4.2: what was announced before counts no more.
+            client.hello().await?;
+        }
+        Ok(client)
+    }
+
+    async fn hello(&mut self) -> Result<(), ClientError> {
+        Ok(answer!(self.link, Hello, Hello::new(self.hello.clone()))?)
+    }
+
+    /// What the server can do.
+    pub fn capabilities(&mut self) -> &Capabilities {
+        self.link.machine().capabilities()
+    }
+
+    /// Logs in with the strongest mechanism that both sides know.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the server does not want us; [`ClientError::Auth`] if there is no mechanism that
+    /// may be used, or the server did not prove that it knows the password.
+    pub async fn login(&mut self, user: &str, password: &Secret) -> Result<(), ClientError> {
+        self.authenticate(&Credentials::new(user, password.clone())).await
+    }
+
+    /// As [`login`](Self::login), perhaps to act as somebody else.
+    ///
+    /// # Errors
+    /// As for [`login`](Self::login).
+    pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
+        let offered = self.capabilities().auth.clone();
+        let in_clear = self.config.allow_plaintext_auth;
+        let mut login = self.link.begin_login(offered, credentials, in_clear)?;
+        let request = Authenticate::new(login.mechanism(), login.initial());
+        let ticket = self.link.machine().call(request)?;
+        let reply = loop {
+            match self.link.next().await? {
+                Event::Challenge(_, challenge) => {
+                    let response = login.respond(challenge.expose());
+                    self.link.machine().respond(ticket, response.as_ref())?;
+                }
+                Event::Authenticate(_, reply) => break reply,
+                _ => {}
+            }
+        };
+        let outcome = if reply.is_positive() { Ok(()) } else { Err(reply.into()) };
+        self.link.end_login(login, outcome)
+    }
+
+    /// Sends a message that is at hand. The result is the server's last word about each recipient, in their order; it
+    /// has taken the message for those whose reply [is positive](Reply::is_positive).
+    ///
+    /// # Errors
+    /// [`ClientError`] if nothing was agreed on. After [`ClientError::Closed`], the server may have the message or not.
+    pub async fn send(&mut self, message: Message, mut body: &[u8]) -> Result<Vec<Reply>, ClientError> {
+        self.send_from(message, &mut body).await
+    }
+
+    /// As [`send`](Self::send), of a message that is streamed: no more of it is read than the server takes.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send); [`ClientError::Body`] if it could not be read. It is not delivered then, and the
+    /// connection is of no further use.
+    pub async fn send_from<R: AsyncRead + Unpin>(
+        &mut self,
+        message: Message,
+        body: &mut R,
+    ) -> Result<Vec<Reply>, ClientError> {
+        let recipients = message.recipients.len();
+        let ticket = self.link.machine().call(message)?;
+        let addressed = loop {
+            if let Event::Message(answered, addressed) = self.link.next().await?
+                && answered == ticket
+            {
+                break addressed;
+            }
+        };
+        if !addressed.is_ready() {
+            return Ok(unsent(addressed, recipients));
+        }
+        self.link.send_body(body, Client::send_body).await?;
+        let ticket = self.link.machine().end_body()?;
+        loop {
+            if let Event::BodyEnd(answered, outcome) = self.link.next().await?
+                && answered == ticket
+            {
+                return Ok(sent(addressed, outcome));
+            }
+        }
+    }
+
+    /// A sign of life.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn noop(&mut self) -> Result<(), ClientError> {
+        positive(answer!(self.link, Noop, Noop))
+    }
+
+    /// Makes the server forget what was begun.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset(&mut self) -> Result<(), ClientError> {
+        positive(answer!(self.link, Rset, Rset))
+    }
+
+    /// Takes leave.
+    ///
+    /// # Errors
+    /// [`ClientError`]; what was sent before is sent nevertheless.
+    pub async fn quit(mut self) -> Result<(), ClientError> {
+        let reply = answer!(self.link, Quit, Quit);
+        self.link.finish().await;
+        positive(reply)
+    }
+}
+
+fn positive(reply: Reply) -> Result<(), ClientError> {
+    if reply.is_positive() { Ok(()) } else { Err(reply.into()) }
+}
+
+/// The word about each recipient of a message that was not sent.
+fn unsent(addressed: Addressed, recipients: usize) -> Vec<Reply> {
+    let Addressed { mail, recipients: replies, data, .. } = addressed;
+    if !mail.is_positive() {
+        return vec![mail; recipients];
+    }
+    let refused = |reply: &Reply| reply.is_transient() || reply.is_permanent();
+    let rest =
+        data.filter(refused).unwrap_or_else(|| Reply::transient((5, 0), "The message was not asked for"));
+    let mut last: Vec<_> =
+        replies.into_iter().map(|reply| if reply.is_positive() { rest.clone() } else { reply }).collect();
+    last.resize(recipients, rest);
+    last
+}
+
+/// The word about each recipient of a message that was sent.
+fn sent(addressed: Addressed, outcome: Outcome) -> Vec<Reply> {
+    let (all, each) = match outcome {
+        Outcome::All(reply) => (Some(reply), Vec::new()),
+        Outcome::Each(replies) => (None, replies),
+        // RFC 1047: better twice than never.
+        _ => (None, Vec::new()),
+    };
+    let mut each = each.into_iter();
+    let mut next = || {
+        let reply = all.clone().or_else(|| each.next());
+        reply.unwrap_or_else(|| Reply::transient((4, 2), "The connection ended before the answer"))
+    };
+    addressed.recipients.into_iter().map(|reply| if reply.is_positive() { next() } else { reply }).collect()
+}
