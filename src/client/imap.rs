@@ -195,6 +195,8 @@ impl ImapClient {
                 Event::Fetch(ticket, _) if Some(ticket) == self.fetching => self.fetching = None,
                 Event::Idle(ticket, _) if Some(ticket) == self.idling => self.idling = None,
                 Event::Idling(_) => {}
+                // Nobody wants what was asked for any more.
+                Event::Fetched { .. } if self.fetching.is_some() => {}
                 other => self.note(other),
             }
         }
