@@ -86,6 +86,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let snapshot = selected.snapshot.clone();
         let mut messages = snapshot.among(&ask.messages);
         loop {
+            // A store whose reads never wait would otherwise keep this thread from everybody else.
+            tokio::task::yield_now().await;
             let batch: Vec<&Message> = messages.by_ref().take(BATCH).collect();
             if batch.is_empty() {
                 return Ok(Ok(()));

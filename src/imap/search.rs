@@ -9,12 +9,19 @@ use mailwright_mailstore::{MessageRef, Store, accounts::Accounts};
 
 use super::{Visit, described::CHUNK};
 
+/// After so many messages others may go on.
+const BREATH: usize = 32;
+
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn find(&self, find: &Find) -> Answered<UidSet> {
         let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
         let mut matcher = Matcher::new(&find.query);
         let mut found = UidSet::new();
-        for message in selected.snapshot.messages() {
+        for (index, message) in selected.snapshot.messages().enumerate() {
+            if index % BREATH == BREATH - 1 {
+                // A store whose reads never wait would otherwise keep this thread from everybody else.
+                tokio::task::yield_now().await;
+            }
             let metadata = Metadata::new(
                 message.uid,
                 &message.flags,

@@ -73,9 +73,12 @@ fn run(config: Config) -> Result<(), Box<dyn Error>> {
         LogFormat::Json => log.json().init(),
     }
     // Each thread that blocks has an allocator's arena of its own: many of them cost more memory than they win time.
-    let blocking = 4.max(2 * std::thread::available_parallelism().map_or(1, usize::from));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().max_blocking_threads(blocking).enable_all().build()?;
+    let threads = 4.max(2 * std::thread::available_parallelism().map_or(1, usize::from));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(threads)
+        .enable_all()
+        .build()?;
     Ok(runtime.block_on(serve::serve(config))?)
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use mailwright::{
-    Admission, Authenticator, ConnectionLimits, Listener, ListenerTls, Pool,
+    Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
     imap::Imap,
     line_proto::tls,
     mailstore::embedded::{Embedded, Options},
@@ -63,7 +63,9 @@ pub(crate) enum ServeError {
     Config(String),
 }
 
-type Store = Embedded<Pool>;
+/// Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
+/// another thread would. For those that wait for the disk there are more threads than cores.
+type Store = Embedded;
 type Inbox = StoreInbox<Store, Logins>;
 
 /// Opens the store and its accounts.
@@ -72,7 +74,7 @@ pub(crate) fn open(config: &Config) -> Result<(Store, Arc<Directory>), ServeErro
     first_run::make_private(&config.data)
         .map_err(|source| ServeError::Data { path: path.clone(), source })?;
     let opened = |source| ServeError::Store { path: path.clone(), source };
-    let store = Embedded::open_with(config.data.join("store"), Options::default(), Pool).map_err(opened)?;
+    let store = Embedded::open(config.data.join("store"), Options::default()).map_err(opened)?;
     let table = store.table(ACCOUNTS).map_err(opened)?;
     let secrets = store.table(SECRETS).map_err(opened)?;
     let directory = Directory::open(table, secrets, &config.domains, &config.postmaster)?;
