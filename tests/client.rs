@@ -316,6 +316,36 @@ async fn works_on_mailboxes_and_messages() {
     client.logout().await.unwrap();
 }
 
+/// All of it may run in tasks of its own.
+#[tokio::test]
+async fn runs_in_tasks() {
+    let world = World::new(true).await;
+    let (mut sender, mut reader, mut fetcher) =
+        (smtp(&world, Protection::Implicit).await, imap(&world).await, pop3(&world).await);
+    let sending = tokio::spawn(async move {
+        sender.login(USER, &password()).await.unwrap();
+        sender.send_from(message(&[USER]), &mut &*SMALL).await.unwrap();
+        sender.quit().await.unwrap();
+    });
+    let reading = tokio::spawn(async move {
+        reader.select(MailboxName::inbox()).await.unwrap();
+        while reader.search(Query::all()).await.unwrap().is_empty() {
+            reader.idle(sleep(Duration::from_secs(10))).await.unwrap();
+        }
+        let octets = reader.message(Uid::new(1).unwrap(), &mut Vec::new()).await.unwrap();
+        reader.logout().await.unwrap();
+        octets.unwrap()
+    });
+    let fetching = tokio::spawn(async move {
+        // The maildrop is as it was at the login.
+        assert!(fetcher.retr(ONE, &mut Vec::new()).await.is_err());
+        fetcher.quit().await.unwrap();
+    });
+    sending.await.unwrap();
+    fetching.await.unwrap();
+    assert!(reading.await.unwrap() > SMALL.len() as u64);
+}
+
 #[tokio::test]
 async fn empties_a_maildrop() {
     let world = World::new(true).await;
