@@ -158,12 +158,20 @@ impl Server {
             size: Some(self.config.max_message_size.map_or(SizeLimit::Unknown, SizeLimit::AtMost)),
             vrfy: self.config.vrfy == VrfyPolicy::Ask,
             starttls: self.config.starttls && !tls,
-            auth: if auth { self.config.auth_mechanisms.clone() } else { Vec::new() },
+            auth: if auth { self.offered().map(str::to_owned).collect() } else { Vec::new() },
             enhanced_status_codes: true,
             eight_bit_mime: true,
             smtputf8: self.config.smtputf8,
             other: Vec::new(),
         }
+    }
+
+    /// The mechanisms that work on this connection.
+    fn offered(&self) -> impl Iterator<Item = &str> {
+        let bindable = self.session.tls.as_ref().is_some_and(|tls| tls.exporter.is_some());
+        // RFC 5802 §6: -PLUS only where there is a channel to bind to.
+        let names = self.config.auth_mechanisms.iter().map(String::as_str);
+        names.filter(move |name| bindable || !name.ends_with("-PLUS"))
     }
 
     /// One transition; `None` if there is another to make at once.

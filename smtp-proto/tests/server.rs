@@ -5,7 +5,11 @@ mod support;
 
 use std::sync::Arc;
 
-use mailwright_line_proto::testing::{Pace, Seen, check_laws, run};
+use mailwright_line_proto::{
+    Machine, Peer, TlsInfo,
+    testing::{Pace, Seen, check_laws, run},
+};
+use mailwright_smtp_proto::server::Server;
 use support::{Receiving, marked, server_config, transcripts};
 
 #[test]
@@ -50,4 +54,21 @@ fn octets_behind_starttls_are_never_run() {
     )
     .unwrap();
     check_laws(|| Receiving(Arc::clone(&config)), &[session], Some(&start));
+}
+
+#[test]
+fn a_mechanism_that_binds_the_channel_is_offered_where_there_is_one() {
+    let mut config = server_config("");
+    config.allow_plaintext_auth = true;
+    config.auth_mechanisms = ["PLAIN", "SCRAM-SHA-256-PLUS"].map(String::from).to_vec();
+    let offered = |tls: Option<Option<[u8; 32]>>| {
+        let mut server = Server::new(Arc::new(config.clone()), Peer::unknown());
+        if let Some(exporter) = tls {
+            let mut info = TlsInfo::default();
+            info.exporter = exporter;
+            server.handle_tls(info);
+        }
+        server.capabilities().has_mechanism("SCRAM-SHA-256-PLUS")
+    };
+    assert_eq!([None, Some(None), Some(Some([1; 32]))].map(offered), [false, false, true]);
 }

@@ -204,7 +204,7 @@ impl Server {
         if self.session.tls.is_none() && !self.config.allow_plaintext_auth {
             return self.refuse(&Self::needs_tls());
         }
-        if !self.config.auth_mechanisms.contains(&authenticate.mechanism) {
+        if !self.offered().any(|name| name == authenticate.mechanism) {
             return self.refuse(&Reply::fixed(504, (5, 5, 4), "Authentication mechanism not supported"));
         }
         let limit = self.config.limits.logins;
