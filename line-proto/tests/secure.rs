@@ -5,137 +5,24 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
+mod secure_setup;
+
 use std::{
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use mailwright_line_proto::{
     Closed, Deadline, Limits, Machine, Misuse, Output, PeerMisbehaved, Secure, Timeouts, TlsSide, Wait,
-    testing::{self, Pace, Pair, Seen, Side, Subject, Transcript, check_laws},
+    testing::{self, Pace, Seen, Side, Subject, Transcript, check_laws},
     tls::{
         self, ClientCertificates,
-        rustls::{
-            ClientConfig, ServerConfig, pki_types::ServerName, server::ResolvesServerCertUsingSni, version,
-        },
+        rustls::{ClientConfig, server::ResolvesServerCertUsingSni, version},
     },
 };
+use secure_setup::*;
 use support::{Caller, CallerEvent, IDLE, Toy, ToyEvent};
-
-struct Keys {
-    chain: String,
-    key: String,
-}
-
-fn make(name: &str) -> Keys {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    Keys { chain: made.cert.pem(), key: made.signing_key.serialize_pem() }
-}
-
-static SERVER: LazyLock<Keys> = LazyLock::new(|| make("mail.test"));
-static CLIENT: LazyLock<Keys> = LazyLock::new(|| make("client.test"));
-
-fn server_config() -> ServerConfig {
-    tls::server_config(SERVER.chain.as_bytes(), SERVER.key.as_bytes()).unwrap()
-}
-
-fn client_config() -> ClientConfig {
-    tls::client_config(tls::roots(SERVER.chain.as_bytes()).unwrap()).unwrap()
-}
-
-fn server_side() -> TlsSide {
-    TlsSide::Server(Arc::new(server_config()))
-}
-
-fn client_side() -> TlsSide {
-    named("mail.test", client_config())
-}
-
-fn named(name: &str, config: ClientConfig) -> TlsSide {
-    TlsSide::Client(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap())
-}
-
-type Both = Pair<Secure<Toy>, Secure<Caller>>;
-
-fn pair(server: TlsSide, client: TlsSide, starttls: bool, split: usize) -> Both {
-    let mut caller = Caller::default();
-    caller.starttls = starttls;
-    if starttls {
-        caller.say("STARTTLS\r\n");
-        Pair::new(Secure::starttls(Toy::new(), server), Secure::starttls(caller, client), split)
-    } else {
-        Pair::new(Secure::implicit(Toy::new(), server), Secure::implicit(caller, client), split)
-    }
-}
-
-#[derive(Default)]
-struct Log {
-    heard: Vec<u8>,
-    taken: Vec<u8>,
-    server: Option<Closed>,
-    client: Option<Closed>,
-    secured: usize,
-}
-
-/// Runs until nothing moves; the client says `script` once it is secure.
-fn run(pair: &mut Both, script: &[u8], log: &mut Log) {
-    let Log { heard, taken, server, client, secured } = log;
-    pair.run(
-        |machine, event| match event {
-            ToyEvent::Give(ask) => machine.inner_mut().give(body(*ask)),
-            ToyEvent::Body(chunk) => taken.extend_from_slice(&chunk),
-            ToyEvent::Taken => {}
-            ToyEvent::Closed(why) => assert_eq!(server.replace(why), None),
-        },
-        |machine, event| match event {
-            CallerEvent::Secured => {
-                *secured += 1;
-                machine.inner_mut().say(Bytes::copy_from_slice(script));
-            }
-            CallerEvent::Heard(chunk) => heard.extend_from_slice(&chunk),
-            CallerEvent::Closed(why) => assert_eq!(client.replace(why), None),
-        },
-    );
-}
-
-fn body(length: usize) -> Bytes {
-    (0..length).map(|index| (index * 7 + index / 251) as u8).collect()
-}
-
-/// A pair after its handshake.
-fn connected() -> (Secure<Toy>, Secure<Caller>) {
-    let mut pair = pair(server_side(), client_side(), false, usize::MAX);
-    let mut log = Log::default();
-    run(&mut pair, b"", &mut log);
-    assert!(pair.server.machine.is_secure() && pair.client.machine.is_secure());
-    assert_eq!(log.heard, b"220 toy\r\n");
-    (pair.server.machine, pair.client.machine)
-}
-
-fn sent<M: Machine>(machine: &mut M) -> Vec<u8> {
-    let mut all = Vec::new();
-    while machine.transmit().has_remaining() {
-        let transmit = machine.transmit();
-        all.extend_from_slice(transmit.chunk());
-        let length = transmit.chunk().len();
-        transmit.advance(length);
-    }
-    all
-}
-
-/// Polls to the end of the session; says why it closed.
-fn closes(server: &mut Secure<Toy>, now: Instant, rx: &mut BytesMut) -> Closed {
-    let Output::Event(ToyEvent::Closed(why)) = server.poll(now, rx) else { panic!("no closing event") };
-    for _ in 0..3 {
-        assert_eq!(server.poll(now, rx), Output::Close);
-    }
-    why
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
-}
 
 #[test]
 fn both_sides_agree_whatever_the_split() {
