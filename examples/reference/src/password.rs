@@ -1,7 +1,7 @@
 //! Passwords as they are stored: hashed, in the `{SCHEME}hash` form of Dovecot's passwd-file.
 
 use argon2::{
-    Argon2,
+    Algorithm, Argon2, Block, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -90,8 +90,7 @@ impl StoredPassword {
     pub(crate) fn verify(&self, password: &[u8]) -> bool {
         match self.scheme {
             Scheme::Plain => self.hash.as_bytes().ct_eq(password).into(),
-            Scheme::Argon2id => phc::PasswordHash::new(&self.hash)
-                .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok()),
+            Scheme::Argon2id => verify_argon2(&self.hash, password).unwrap_or(false),
             Scheme::BlfCrypt => bcrypt::verify(password, &self.hash).unwrap_or(false),
             Scheme::Sha512Crypt | Scheme::Sha256Crypt => sha_crypt::PasswordHashRef::new(&self.hash)
                 .is_ok_and(|hash| ShaCrypt::default().verify_password(password, hash).is_ok()),
@@ -103,6 +102,29 @@ impl StoredPassword {
     pub(crate) fn scheme(&self) -> &'static str {
         SCHEMES.iter().find(|(_, scheme)| *scheme == self.scheme).map_or("", |(name, _)| name)
     }
+}
+
+/// The memory that a hash is computed in is asked for in pieces of at least this size, in octets. Allocators map such
+/// pieces and give them back to the system at once (32 MiB is the highest `M_MMAP_THRESHOLD` of glibc); of smaller ones
+/// every thread would keep some, and guessing passwords would drive our memory up to hundreds of MiB. What is not used
+/// of a piece is never touched, and costs nothing.
+const MAPPED: usize = 33 << 20;
+
+/// `None` if the hash cannot be used.
+fn verify_argon2(hash: &str, password: &[u8]) -> Option<bool> {
+    let hash = phc::PasswordHash::new(hash).ok()?;
+    let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let params = Params::try_from(&hash).ok()?;
+    let blocks = params.block_count();
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(blocks.max(MAPPED / Block::SIZE)).ok()?;
+    memory.resize(blocks, Block::new());
+    let mut found = vec![0; expected.as_bytes().len()];
+    let argon2 = Argon2::new(algorithm, version, params);
+    argon2.hash_password_into_with_memory(password, salt.as_ref(), &mut found, &mut memory).ok()?;
+    Some(found.ct_eq(expected.as_bytes()).into())
 }
 
 const SHA1_LENGTH: usize = 20;
