@@ -106,7 +106,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             entries.insert(mailbox.name.as_str().to_owned(), entry);
         }
         for name in subscribed.iter().flatten() {
-            entries.entry(name.as_str().to_owned()).or_insert_with(|| unselectable(name.clone()));
+            // RFC 3501 §6.3.6: a name can be subscribed to without a mailbox. Then LSUB tells it, and LIST does not.
+            entries.entry(name.as_str().to_owned()).or_insert_with(|| {
+                let mut entry = unselectable(name.clone());
+                entry.exists = false;
+                entry
+            });
         }
         // A level above a mailbox is listed though there is no mailbox of that name.
         let missing: Vec<MailboxName> = entries
@@ -115,7 +120,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             .flat_map(|entry| std::iter::successors(entry.mailbox.parent(), MailboxName::parent))
             .collect();
         for name in missing {
-            entries.entry(name.as_str().to_owned()).or_insert_with(|| unselectable(name));
+            entries.entry(name.as_str().to_owned()).or_insert_with(|| unselectable(name)).exists = true;
         }
         let parents: HashSet<String> = entries
             .values()
