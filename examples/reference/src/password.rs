@@ -115,7 +115,10 @@ fn verify_argon2(hash: &str, password: &[u8]) -> Option<bool> {
     let hash = phc::PasswordHash::new(hash).ok()?;
     let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
     let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
-    let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let version = match hash.version {
+        Some(version) => Version::try_from(version).ok()?,
+        None => Version::default(),
+    };
     let params = Params::try_from(&hash).ok()?;
     let blocks = params.block_count();
     let mut memory = Vec::new();
