@@ -6,8 +6,8 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -256,6 +256,22 @@ impl Talk {
         }
     }
 
+    /// Sends octets to a server that may have closed already.
+    pub fn send_anyway(&mut self, octets: impl AsRef<[u8]>) {
+        let _ = self.stream.get_mut().write_all(octets.as_ref());
+    }
+
+    /// Says that nothing more comes, and reads what the server has left to say.
+    pub fn rest(&mut self) -> String {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+        let mut said = Vec::new();
+        // A server that closes with our octets unread resets the connection: what came before counts.
+        let ended = self.stream.read_to_end(&mut said);
+        let patient = !matches!(ended, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        assert!(patient, "no end after {:?}", String::from_utf8_lossy(&said));
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
     /// Whether the server closed.
     pub fn at_end(&mut self) -> bool {
         matches!(self.stream.fill_buf(), Ok([]) | Err(_))
@@ -273,6 +289,42 @@ pub fn deliver(server: &Server, to: &str, message: &str) {
     talk.send(message.replace("\r\n.", "\r\n.."));
     assert!(talk.smtp(".").starts_with("250 2.0.0 Ok: queued as "));
     assert_eq!(talk.smtp("QUIT"), "221 2.0.0 Bye");
+}
+
+/// A session of IMAP that is logged in; for servers with `allow_plaintext_auth`.
+pub fn imap(server: &Server) -> Talk {
+    let mut talk = server.talk(server.port("imap", "starttls"));
+    talk.line();
+    let answer = talk.imap("login", &format!("LOGIN {USER} {PASSWORD}"));
+    assert!(answer.last().unwrap().starts_with("login OK"), "{answer:?}");
+    talk
+}
+
+/// A session of IMAP in INBOX.
+pub fn inbox(server: &Server) -> Talk {
+    let mut talk = imap(server);
+    let answer = talk.imap("select", "SELECT INBOX");
+    assert!(answer.last().unwrap().starts_with("select OK"), "{answer:?}");
+    talk
+}
+
+/// How many messages INBOX has.
+pub fn count(server: &Server) -> usize {
+    let answer = imap(server).imap("count", "STATUS INBOX (MESSAGES)");
+    let (_, number) = answer[0].split_once("MESSAGES ").unwrap_or_else(|| panic!("{answer:?}"));
+    number.trim_end_matches(')').parse().unwrap()
+}
+
+/// What must hold after any attack: mail goes in and comes out at once, nothing panicked, memory is bounded (in MiB).
+pub fn assert_well(server: &Server, memory: u64) {
+    let begun = Instant::now();
+    deliver(server, USER, "Subject: clean\r\n\r\nclean\r\n");
+    let answer = inbox(server).imap("fetch", "FETCH * BODY.PEEK[TEXT]");
+    assert!(answer.iter().any(|line| line == "clean"), "{answer:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "a clean session took {:?}", begun.elapsed());
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+    let (now, peak) = server.memory();
+    assert!(peak < memory << 10, "{now} KiB now, {peak} KiB at the peak");
 }
 
 /// Whether a program is there. Where it must be (in CI) its absence fails the test; elsewhere it is said and skipped.
