@@ -52,6 +52,10 @@ async fn read(store: &impl Store, message: &MessageRef, matcher: &mut Matcher) -
                 if let verdict @ (Verdict::True | Verdict::False) = matcher.message_chunk(&chunk) {
                     return verdict == Verdict::True;
                 }
+                if offset < message.size {
+                    // A large message and many keys are long work: others go on between its parts.
+                    tokio::task::yield_now().await;
+                }
             }
             _ => return false,
         }
