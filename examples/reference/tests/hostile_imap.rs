@@ -271,6 +271,26 @@ fn slow_readers_cost_little() {
     drop(slow);
 }
 
+#[test]
+fn long_searches_keep_nobody_waiting() {
+    let server = Server::start(PLAINTEXT);
+    let line = format!("{}\r\n", "a".repeat(998));
+    let large = format!("Subject: large\r\n\r\n{}", line.repeat(10_000));
+    for _ in 0..3 {
+        deliver(&server, USER, &large);
+    }
+    let keys: String = (0..500).map(|index| format!(" NOT BODY {}b{index}", "a".repeat(60))).collect();
+    let searching: Vec<Talk> = (0..10)
+        .map(|_| {
+            let mut talk = inbox(&server);
+            talk.send(format!("z SEARCH{keys}\r\n"));
+            talk
+        })
+        .collect();
+    assert_well(&server, 200);
+    drop(searching);
+}
+
 /// A message with its name.
 fn bombs() -> Vec<(&'static str, String)> {
     let header = "From: a@example.net\r\nTo: b@example.net\r\nMIME-Version: 1.0\r\n";
