@@ -62,7 +62,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
 
     /// Serves every connection of a listener until it is stopped.
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
-        let listener = listener.with_refusal(b"* BYE [LIMIT] too many connections\r\n");
+        let listener = listener.with_refusal(self.tls.refusal(b"* BYE [LIMIT] too many connections\r\n"));
         listener
             .run(move |socket, peer| {
                 let (service, stop) = (Arc::clone(&self), stop.clone());

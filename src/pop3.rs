@@ -55,7 +55,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
 
     /// Serves every connection of a listener until it is stopped.
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
-        let listener = listener.with_refusal(b"-ERR [SYS/TEMP] too many connections\r\n");
+        let listener = listener.with_refusal(self.tls.refusal(b"-ERR [SYS/TEMP] too many connections\r\n"));
         listener
             .run(move |socket, peer| {
                 let (service, stop) = (Arc::clone(&self), stop.clone());

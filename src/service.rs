@@ -30,6 +30,11 @@ impl ListenerTls {
         matches!(self, Self::Starttls(_))
     }
 
+    /// What a connection that is refused at once can be told: nothing where TLS would have to come first.
+    pub(crate) fn refusal(&self, line: &'static [u8]) -> &'static [u8] {
+        if matches!(self, Self::Implicit(_)) { b"" } else { line }
+    }
+
     /// Puts the layer around a machine.
     pub fn secure<M: Machine>(&self, machine: M) -> Secure<M> {
         match self {

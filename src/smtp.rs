@@ -68,7 +68,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
 
     /// Serves every connection of a listener until it is stopped.
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
-        let listener = listener.with_refusal(b"421 4.7.0 Too many connections\r\n");
+        let listener = listener.with_refusal(self.tls.refusal(b"421 4.7.0 Too many connections\r\n"));
         listener
             .run(move |socket, peer| {
                 let (service, stop) = (Arc::clone(&self), stop.clone());

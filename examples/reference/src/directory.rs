@@ -84,8 +84,8 @@ pub(crate) enum DirectoryError {
     Unknown(String),
     #[error("the password is empty")]
     Empty,
-    #[error("line {line}: {problem}")]
-    Import { line: usize, problem: String },
+    #[error("{name}: {problem}")]
+    Import { name: String, problem: String },
     #[error(transparent)]
     Password(#[from] BadPassword),
     #[error("the password cannot be prepared for SCRAM: {0}")]
@@ -195,11 +195,10 @@ impl Directory {
     /// Adds many accounts with hashed passwords. Every line is checked before the first account is written.
     pub(crate) fn import(&self, entries: &[ImportEntry], replace: bool) -> Result<Response, DirectoryError> {
         let (mut rows, mut added, mut replaced, mut skipped) = (Vec::new(), 0, 0, 0);
-        for (index, entry) in entries.iter().enumerate() {
-            let at_line = |problem: String| DirectoryError::Import { line: index + 1, problem };
-            let name = self.local_name(&entry.name).map_err(|error| at_line(error.to_string()))?;
-            let password =
-                StoredPassword::parse(&entry.password).map_err(|error| at_line(error.to_string()))?;
+        for entry in entries {
+            let bad = |problem: String| DirectoryError::Import { name: entry.name.clone(), problem };
+            let name = self.local_name(&entry.name).map_err(|error| bad(error.to_string()))?;
+            let password = StoredPassword::parse(&entry.password).map_err(|error| bad(error.to_string()))?;
             match (self.find(&name).is_some(), replace) {
                 (true, false) => {
                     skipped += 1;

@@ -9,7 +9,7 @@ use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -83,8 +83,8 @@ impl Server {
         assert!(output.status.success(), "user add: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Starts the process and waits until it says that it is ready.
-    pub fn serve(&mut self) {
+    /// Starts the process and waits until it says that it is ready; gives what it said before.
+    pub fn serve(&mut self) -> String {
         let mut child = self
             .command(&["serve"])
             .stdout(Stdio::piped())
@@ -92,6 +92,7 @@ impl Server {
             .spawn()
             .expect("mailwrightd starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = String::new();
         self.ports.clear();
         // "listening smtp starttls strict 127.0.0.1:2525" for each, then "ready".
         loop {
@@ -112,6 +113,8 @@ impl Server {
                 ["ready"] => break,
                 _ => {}
             }
+            said += &line;
+            said.push('\n');
         }
         // The pipes must not fill up.
         thread::spawn(move || lines.for_each(drop));
@@ -122,6 +125,7 @@ impl Server {
             let _ = std::io::copy(&mut log, &mut file);
         });
         self.child = Some(child);
+        said
     }
 
     /// The port of a listener: `("imap", "implicit")`.
@@ -158,10 +162,16 @@ impl Server {
 
     /// SIGTERM, and wait for the end.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-            wait_for("the server to stop", || child.try_wait().unwrap());
+        if self.child.is_some() {
+            self.signal("-TERM");
         }
+    }
+
+    /// Sends a signal that ends it; gives how it ended.
+    pub fn signal(&mut self, signal: &str) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        wait_for("the server to stop", || child.try_wait().unwrap())
     }
 
     /// A plain conversation at one of the ports.
