@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod alias_file;
+pub mod directory;
+
 mod chain;
 mod domains;
 mod policy;

@@ -1,0 +1,426 @@
+//! From a recipient to mailboxes and addresses elsewhere.
+
+use std::collections::{HashSet, VecDeque};
+
+use mailwright_mail_model::{Address, ForwardPath};
+
+use super::{
+    Account, Alias, Directory, DomainEntry, DomainMode, Entry, Group, GroupDelivery, Includes, Refusal,
+    Target,
+};
+
+/// Who asks.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Context {
+    /// Whether the client is one of our users or in a network of ours: it may write to local-only addresses.
+    pub trusted: bool,
+}
+
+impl Context {
+    /// One of ours, or a stranger.
+    pub const fn new(trusted: bool) -> Self {
+        Self { trusted }
+    }
+}
+
+/// What a recipient stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Expansion {
+    /// Mailboxes here, each once.
+    pub deliveries: Vec<Delivery>,
+    /// Addresses elsewhere, each once.
+    pub onward: Vec<Onward>,
+    /// Files to append to, each once.
+    pub files: Vec<String>,
+    /// Programs to hand the message to, each once.
+    pub commands: Vec<String>,
+    /// Targets of aliases that nobody has: not the sender's fault, so they are left out, and somebody should be told.
+    pub dangling: Vec<Address>,
+}
+
+impl Expansion {
+    /// Whether nothing would be done.
+    pub fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+            && self.onward.is_empty()
+            && self.files.is_empty()
+            && self.commands.is_empty()
+    }
+}
+
+/// One mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The canonical name of the account, or of the group for its shared folder.
+    pub account: String,
+    /// What stood behind the separator in the address (RFC 5233).
+    pub detail: Option<String>,
+    /// Whether it is the folder that a group shares.
+    pub shared: bool,
+    /// Who the sender is from here on, if a list on the way has an owner.
+    pub owner: Option<Address>,
+}
+
+/// One address elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Onward {
+    /// Where to.
+    pub to: Address,
+    /// Why.
+    pub reason: OnwardReason,
+    /// Who the sender is from here on, if a list on the way has an owner.
+    pub owner: Option<Address>,
+}
+
+/// Why a message goes elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnwardReason {
+    /// The recipient itself is not here. Whether the client may send there is for a policy to say.
+    Remote,
+    /// The recipient is in a domain that we relay for.
+    Relay,
+    /// An entry here leads there: its canonical name.
+    Forward(String),
+}
+
+impl Directory {
+    /// Finds out what a recipient stands for.
+    ///
+    /// A forward that leads back to an account it came through is delivered there: A, who forwards to B, who forwards
+    /// to A, gets it.
+    ///
+    /// # Errors
+    /// Why mail for it is not taken.
+    pub fn expand(
+        &self,
+        recipient: &ForwardPath,
+        context: &Context,
+        includes: &dyn Includes,
+    ) -> Result<Expansion, Refusal> {
+        // RFC 5321 §4.5.1: <Postmaster> without a domain.
+        let address = match (recipient, &self.postmaster) {
+            (ForwardPath::Address(address), _) => address,
+            (_, Some(postmaster)) => postmaster,
+            (_, None) => return Err(Refusal::Unknown),
+        };
+        match self.look_up(address) {
+            Found::Entry { entry, .. } if entry.local_only() && !context.trusted => {
+                return Err(Refusal::LocalOnly);
+            }
+            Found::Alias { alias, .. } if alias.local_only && !context.trusted => {
+                return Err(Refusal::LocalOnly);
+            }
+            Found::Entry { entry: Entry::Group(group), .. } if !self.has_mailbox(group) => {
+                return Err(Refusal::Unknown);
+            }
+            Found::Nobody => return Err(Refusal::Unknown),
+            _ => {}
+        }
+        let mut walk =
+            Walk { directory: self, steps: Vec::new(), seen: HashSet::new(), found: Expansion::default() };
+        walk.run(address, includes)?;
+        match (walk.found.is_empty(), walk.found.dangling.is_empty()) {
+            (false, _) => Ok(walk.found),
+            (true, true) => Err(Refusal::NoMailbox),
+            (true, false) => Err(Refusal::Unknown),
+        }
+    }
+
+    /// What answers to an address: by its exact name, then in all domains, then without the detail, then as postmaster,
+    /// then the domain's catch-all.
+    fn look_up<'a>(&'a self, address: &Address) -> Found<'a> {
+        let Some(domain) = self.domain(address.domain()) else { return Found::Remote };
+        let name = self.canonical(address);
+        if let Some(found) = self.by_name(name.clone(), None) {
+            return found;
+        }
+        let (local, main) = name.rsplit_once('@').unwrap_or((&name, ""));
+        if let Some(at) = local.find(|letter| self.settings.separators.contains(letter))
+            && let Some((base, rest)) = local.split_at_checked(at)
+        {
+            // The detail keeps the case it was written in: it may be the name of a folder.
+            let written = address.local().unquoted();
+            let detail = written.find(|letter| self.settings.separators.contains(letter));
+            let detail = detail.and_then(|at| written.get(at..)).unwrap_or(rest);
+            let detail: String = detail.chars().skip(1).collect();
+            if let Some(found) = self.by_name(format!("{base}@{main}"), Some(detail)) {
+                return found;
+            }
+        }
+        if local == "postmaster"
+            && let Some(postmaster) = domain.postmaster.as_ref().or(self.postmaster.as_ref())
+            && self.canonical(postmaster) != name
+        {
+            return Found::Postmaster { name, postmaster };
+        }
+        match domain {
+            DomainEntry { mode: DomainMode::Relay, .. } => Found::Relay,
+            DomainEntry { unknown: Some(target), .. } => Found::CatchAll { name, target },
+            _ => Found::Nobody,
+        }
+    }
+
+    fn by_name(&self, name: String, detail: Option<String>) -> Option<Found<'_>> {
+        if let Some(entry) = self.entries.get(&name) {
+            return Some(Found::Entry { name, entry, detail });
+        }
+        let (local, _) = name.rsplit_once('@')?;
+        let alias = self.pseudonyms.get(local)?;
+        Some(Found::Alias { name, alias })
+    }
+
+    /// Whether a member of the group, or of a group in it, has a mailbox here.
+    fn has_mailbox(&self, group: &Group) -> bool {
+        let mut seen = HashSet::new();
+        let mut members: Vec<&Address> = group.members.iter().collect();
+        while let Some(member) = members.pop() {
+            if seen.len() > self.settings.most_targets || !seen.insert(self.canonical(member)) {
+                continue;
+            }
+            match self.look_up(member) {
+                Found::Entry { entry: Entry::Account(account), .. } if account.mailbox => return true,
+                Found::Entry { entry: Entry::Group(group), .. } => members.extend(&group.members),
+                Found::Entry { entry: Entry::Alias(alias), .. } | Found::Alias { alias, .. } => {
+                    members.extend(alias.targets.iter().filter_map(|target| match target {
+                        Target::Address(address) | Target::Mailbox(address) => Some(address),
+                        _ => None,
+                    }));
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
+/// What answers to an address.
+enum Found<'a> {
+    /// Its domain is not ours.
+    Remote,
+    /// Its domain is one that we relay for.
+    Relay,
+    Entry {
+        name: String,
+        entry: &'a Entry,
+        detail: Option<String>,
+    },
+    /// A name known in all domains.
+    Alias {
+        name: String,
+        alias: &'a Alias,
+    },
+    Postmaster {
+        name: String,
+        postmaster: &'a Address,
+    },
+    CatchAll {
+        name: String,
+        target: &'a Target,
+    },
+    Nobody,
+}
+
+/// A walk from a recipient to all it stands for, breadth first.
+struct Walk<'a> {
+    directory: &'a Directory,
+    /// The entries that were followed, each with the one it was reached through.
+    steps: Vec<Step>,
+    /// What was reached already.
+    seen: HashSet<Mark>,
+    found: Expansion,
+}
+
+/// Something that is done once, however many ways lead to it.
+#[derive(PartialEq, Eq, Hash)]
+enum Mark {
+    Entry(String),
+    Mailbox(String),
+    Target(Target),
+}
+
+struct Step {
+    name: String,
+    through: Option<usize>,
+    depth: usize,
+    owner: Option<Address>,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, recipient: &Address, includes: &dyn Includes) -> Result<(), Refusal> {
+        let mut waiting = VecDeque::from([(Target::Address(recipient.clone()), None)]);
+        while let Some((target, through)) = waiting.pop_front() {
+            let followed = match &target {
+                Target::Address(address) => self.follow(address, through)?,
+                Target::Mailbox(address) => {
+                    self.keep(&self.directory.canonical(address), None, through);
+                    continue;
+                }
+                Target::File(path) => {
+                    if self.seen.insert(Mark::Target(target.clone())) {
+                        self.found.files.push(path.clone());
+                    }
+                    continue;
+                }
+                Target::Command(command) => {
+                    if self.seen.insert(Mark::Target(target.clone())) {
+                        self.found.commands.push(command.clone());
+                    }
+                    continue;
+                }
+                Target::Include(path) => {
+                    if !self.seen.insert(Mark::Target(target.clone())) {
+                        continue;
+                    }
+                    let targets = includes.include(path).map_err(Refusal::Unreadable)?;
+                    targets.into_iter().map(|target| (target, through)).collect()
+                }
+            };
+            waiting.extend(followed);
+            if waiting.len() + self.seen.len() > self.directory.settings.most_targets {
+                return Err(Refusal::TooMany);
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows an address one step; gives what is to be followed next.
+    fn follow(
+        &mut self,
+        address: &Address,
+        through: Option<usize>,
+    ) -> Result<Vec<(Target, Option<usize>)>, Refusal> {
+        let directory = self.directory;
+        let (name, targets): (String, Vec<Target>) = match directory.look_up(address) {
+            Found::Remote => {
+                let reason = match through.and_then(|index| self.steps.get(index)) {
+                    Some(step) => OnwardReason::Forward(step.name.clone()),
+                    None => OnwardReason::Remote,
+                };
+                self.send(address, reason, through);
+                return Ok(Vec::new());
+            }
+            Found::Relay => {
+                self.send(address, OnwardReason::Relay, through);
+                return Ok(Vec::new());
+            }
+            Found::Nobody => {
+                self.found.dangling.push(address.clone());
+                return Ok(Vec::new());
+            }
+            Found::Entry { name, entry, detail } => {
+                if self.passed(&name, through) {
+                    // The way leads back to where it came through. An account keeps what it would send round again.
+                    if matches!(entry, Entry::Account(_)) {
+                        self.keep(&name, detail, through);
+                    }
+                    return Ok(Vec::new());
+                }
+                match entry {
+                    Entry::Account(account) => {
+                        let targets = self.account(account, &name, detail, through);
+                        (name, targets)
+                    }
+                    Entry::Alias(alias) => (name, alias.targets.clone()),
+                    Entry::Group(group) => {
+                        let targets = self.group(group, &name, through);
+                        (name, targets)
+                    }
+                }
+            }
+            Found::Alias { name, alias } => (name, alias.targets.clone()),
+            Found::Postmaster { name, postmaster } => (name, vec![Target::Address(postmaster.clone())]),
+            Found::CatchAll { name, target } => (name, vec![target.clone()]),
+        };
+        // Reached by two ways, it is followed once.
+        if targets.is_empty() || !self.seen.insert(Mark::Entry(name.clone())) {
+            return Ok(Vec::new());
+        }
+        let depth = through.and_then(|index| self.steps.get(index)).map_or(0, |step| step.depth + 1);
+        if depth > directory.settings.most_steps {
+            return Err(Refusal::TooDeep);
+        }
+        let owner = self.owner(&name).or_else(|| self.inherited(through));
+        self.steps.push(Step { name, through, depth, owner });
+        let index = self.steps.len() - 1;
+        Ok(targets.into_iter().map(|target| (target, Some(index))).collect())
+    }
+
+    /// Delivers to an account as it wants it; gives where else.
+    fn account(
+        &mut self,
+        account: &Account,
+        name: &str,
+        detail: Option<String>,
+        through: Option<usize>,
+    ) -> Vec<Target> {
+        if account.mailbox && (account.keep || account.forward.is_empty()) {
+            self.keep(name, detail, through);
+        }
+        account.forward.clone()
+    }
+
+    fn group(&mut self, group: &Group, name: &str, through: Option<usize>) -> Vec<Target> {
+        let mut targets = group.forward.clone();
+        if group.keep || group.forward.is_empty() {
+            match group.delivery {
+                GroupDelivery::Copies => targets.extend(group.members.iter().cloned().map(Target::Address)),
+                GroupDelivery::SharedFolder => {
+                    let owner = self.owner(name).or_else(|| self.inherited(through));
+                    self.deliver(Delivery { account: name.to_owned(), detail: None, shared: true, owner });
+                }
+            }
+        }
+        targets
+    }
+
+    /// Delivers to the mailbox of an account, if it has one.
+    fn keep(&mut self, name: &str, detail: Option<String>, through: Option<usize>) {
+        match self.directory.entries.get(name) {
+            Some(Entry::Account(account)) if account.mailbox => {
+                let owner = self.inherited(through);
+                self.deliver(Delivery { account: name.to_owned(), detail, shared: false, owner });
+            }
+            _ => {}
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        if self.seen.insert(Mark::Mailbox(delivery.account.clone())) {
+            self.found.deliveries.push(delivery);
+        }
+    }
+
+    fn send(&mut self, to: &Address, reason: OnwardReason, through: Option<usize>) {
+        if self.seen.insert(Mark::Target(Target::Address(to.clone()))) {
+            self.found.onward.push(Onward { to: to.clone(), reason, owner: self.inherited(through) });
+        }
+    }
+
+    /// Whether the way here led through an entry. Ways are short: `most_steps` ends longer ones.
+    fn passed(&self, name: &str, through: Option<usize>) -> bool {
+        let mut at = through.and_then(|index| self.steps.get(index));
+        while let Some(step) = at {
+            if step.name == name {
+                return true;
+            }
+            at = step.through.and_then(|index| self.steps.get(index));
+        }
+        false
+    }
+
+    fn inherited(&self, through: Option<usize>) -> Option<Address> {
+        through.and_then(|index| self.steps.get(index)).and_then(|step| step.owner.clone())
+    }
+
+    /// `owner-list` is who hears of trouble with `list`, if there is one.
+    fn owner(&self, name: &str) -> Option<Address> {
+        let (local, domain) = name.rsplit_once('@')?;
+        let owner = format!("owner-{local}@{domain}");
+        self.directory.entries.contains_key(&owner).then(|| owner.parse().ok()).flatten()
+    }
+}
