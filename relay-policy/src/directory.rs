@@ -200,7 +200,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Enters an address under its canonical name, though its domain may not be here now: for reading back what was
+    /// Enters what there is at a canonical name, though its domain may not be here now: for reading back what was
     /// written when it was.
     pub fn restore(&mut self, canonical: impl Into<String>, entry: Entry) {
         self.entries.insert(canonical.into(), entry);
@@ -211,10 +211,20 @@ impl Directory {
         self.entries.get(&self.canonical(address))
     }
 
+    /// What is entered under a canonical name.
+    pub fn entry(&self, canonical: &str) -> Option<&Entry> {
+        self.entries.get(canonical)
+    }
+
     /// Takes an address away; what it was.
     pub fn remove(&mut self, address: &Address) -> Option<Entry> {
         let name = self.canonical(address);
         self.entries.remove(&name)
+    }
+
+    /// Takes away what is entered under a canonical name; what it was.
+    pub fn take(&mut self, canonical: &str) -> Option<Entry> {
+        self.entries.remove(canonical)
     }
 
     /// Everything entered, in no particular order: canonical name and entry.

@@ -2,18 +2,46 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{Directory, DirectoryError};
+use mailwright::mail_model::ForwardPath;
+
+use crate::directory::{AccountRow, Directory, DirectoryError, DirectoryFile, Edit};
 
 /// A request to change or show something. One JSON object a line on the control socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
-#[expect(clippy::enum_variant_names, reason = "domains, aliases and the queue are to follow users")]
 pub(crate) enum Request {
-    UserAdd { name: String, password: Hidden },
+    UserAdd {
+        name: String,
+        password: Hidden,
+        mailbox: bool,
+    },
     UserList,
-    UserPassword { name: String, password: Hidden },
-    UserRemove { name: String },
-    UserImport { entries: Vec<ImportEntry>, replace: bool },
+    UserPassword {
+        name: String,
+        password: Hidden,
+    },
+    UserRemove {
+        name: String,
+    },
+    UserImport {
+        entries: Vec<ImportEntry>,
+        replace: bool,
+    },
+    /// Domains, aliases, groups, and what becomes of accounts' mail.
+    Edit(Edit),
+    DirectoryExport,
+    DirectoryImport {
+        file: DirectoryFile,
+        only: bool,
+    },
+    /// What an address stands for.
+    Address {
+        address: String,
+    },
+    /// The address of this local part in every domain.
+    Proposed {
+        local: String,
+    },
 }
 
 /// A password on its way, which `Debug` does not show.
@@ -48,7 +76,26 @@ pub(crate) enum Response {
     Done,
     Users { users: Vec<UserEntry> },
     Imported { added: usize, replaced: usize, skipped: usize },
+    Directory { file: DirectoryFile },
+    Written { entries: usize },
+    Address(AddressMeaning),
+    Proposed { addresses: Vec<String> },
     Failed { message: String },
+}
+
+/// What an address stands for, as it is shown.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct AddressMeaning {
+    /// The mailboxes, with the detail behind the separator.
+    pub(crate) mailboxes: Vec<String>,
+    /// The folders that groups share.
+    pub(crate) shared: Vec<String>,
+    /// The addresses elsewhere.
+    pub(crate) onward: Vec<String>,
+    /// Targets that nobody has.
+    pub(crate) dangling: Vec<String>,
+    /// What a stranger is told who writes to it; empty if it is taken.
+    pub(crate) refusal: String,
 }
 
 /// An account, as it is listed.
@@ -57,18 +104,57 @@ pub(crate) struct UserEntry {
     pub(crate) name: String,
     /// The scheme of its password.
     pub(crate) scheme: String,
+    /// What becomes of its mail.
+    #[serde(flatten)]
+    pub(crate) mail: AccountRow,
 }
 
 /// Does it. Slow where passwords are hashed: not for an async thread.
 pub(crate) fn execute(directory: &Directory, request: Request) -> Response {
     let outcome = match request {
-        Request::UserAdd { name, password } => directory.add(&name, &password.0).map(|()| Response::Done),
+        Request::UserAdd { name, password, mailbox } => {
+            directory.add(&name, &password.0, mailbox).map(|()| Response::Done)
+        }
         Request::UserList => Ok(Response::Users { users: directory.list() }),
         Request::UserPassword { name, password } => {
             directory.set_password(&name, &password.0).map(|()| Response::Done)
         }
         Request::UserRemove { name } => directory.remove(&name).map(|()| Response::Done),
         Request::UserImport { entries, replace } => directory.import(&entries, replace),
+        Request::Edit(edit) => directory.edit(edit).map(|()| Response::Done),
+        Request::DirectoryExport => Ok(Response::Directory { file: directory.export() }),
+        Request::DirectoryImport { file, only } => {
+            directory.import_file(&file, only).map(|entries| Response::Written { entries })
+        }
+        Request::Address { address } => meaning(directory, &address).map(Response::Address),
+        Request::Proposed { local } => {
+            let addresses = directory.current().proposed(&local).map(|address| address.to_string()).collect();
+            Ok(Response::Proposed { addresses })
+        }
     };
     outcome.unwrap_or_else(|error: DirectoryError| Response::Failed { message: error.to_string() })
+}
+
+fn meaning(directory: &Directory, address: &str) -> Result<AddressMeaning, DirectoryError> {
+    let path = if address.eq_ignore_ascii_case("postmaster") {
+        ForwardPath::Postmaster
+    } else {
+        ForwardPath::Address(address.parse().map_err(|_| DirectoryError::Name(address.to_owned()))?)
+    };
+    let reply = |refusal: mailwright::relay_policy::directory::Refusal| {
+        refusal.reply(address).to_string().trim_end().to_owned()
+    };
+    let refusal = directory.expand(&path, false).err().map(reply).unwrap_or_default();
+    let mut meaning = AddressMeaning { refusal, ..AddressMeaning::default() };
+    let Ok(expansion) = directory.expand(&path, true) else { return Ok(meaning) };
+    for delivery in expansion.deliveries {
+        let name = match delivery.detail {
+            Some(detail) => format!("{} ({detail})", delivery.account),
+            None => delivery.account,
+        };
+        if delivery.shared { meaning.shared.push(name) } else { meaning.mailboxes.push(name) }
+    }
+    meaning.onward = expansion.onward.iter().map(|onward| onward.to.to_string()).collect();
+    meaning.dangling = expansion.dangling.iter().map(ToString::to_string).collect();
+    Ok(meaning)
 }

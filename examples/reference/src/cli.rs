@@ -38,6 +38,26 @@ pub(crate) enum Command {
     /// Accounts; these commands work while the server runs
     #[command(subcommand)]
     User(UserCommand),
+    /// Domains whose mail is taken, with their postmaster, journal and catch-all
+    #[command(subcommand)]
+    Domain(DomainCommand),
+    /// Other names of accounts, of addresses elsewhere, or of several at once
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// Several who get mail together
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Show what an address stands for, and whether strangers may write to it
+    Address {
+        /// The address, or postmaster
+        address: String,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// All domains, accounts, aliases and groups as one file
+    #[command(subcommand)]
+    Directory(DirectoryCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +79,31 @@ pub(crate) enum UserCommand {
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
+        /// No mailbox: the account can send, and what it is sent is forwarded or refused
+        #[arg(long)]
+        no_mailbox: bool,
+    },
+    /// Change what becomes of an account's mail
+    Set {
+        /// The account's name
+        name: String,
+        /// Whether there is a mailbox
+        #[arg(long, value_name = "BOOL")]
+        mailbox: Option<bool>,
+        /// Forward to this address, once for each; none ends forwarding
+        #[arg(long, value_name = "ADDRESS")]
+        forward: Vec<String>,
+        /// Keep a copy of what is forwarded
+        #[arg(long, value_name = "BOOL")]
+        keep: Option<bool>,
+        /// Take mail from our own users and networks only
+        #[arg(long, value_name = "BOOL")]
+        local_only: Option<bool>,
+    },
+    /// Propose addresses for somebody: the name at every domain
+    Propose {
+        /// The part before the @
+        local: String,
     },
     /// List the accounts
     List {
@@ -86,6 +131,177 @@ pub(crate) enum UserCommand {
         /// Replace the passwords of accounts that are there already
         #[arg(long)]
         replace: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainCommand {
+    /// Add a domain
+    Add {
+        /// The domain
+        name: String,
+        #[command(flatten)]
+        settings: DomainSettings,
+    },
+    /// Change what is given; the word none takes a setting away
+    Set {
+        /// The domain
+        name: String,
+        #[command(flatten)]
+        settings: DomainSettings,
+    },
+    /// Make a domain a second name of another one
+    Alias {
+        /// The second name
+        alias: String,
+        /// The domain
+        domain: String,
+    },
+    /// Remove a domain or an alias of one; no mail is taken for it any more, mail received stays
+    Remove {
+        /// The domain
+        name: String,
+    },
+    /// List the domains and their aliases
+    List {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What can be set of a domain.
+#[derive(Debug, Args)]
+pub(crate) struct DomainSettings {
+    /// Take mail for any address and pass it on, as a backup or a border
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) relay: Option<bool>,
+    /// Who gets what is addressed to nobody; without it that is refused
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) unknown: Option<String>,
+    /// Who gets mail for postmaster
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) postmaster: Option<String>,
+    /// Who gets one blind copy of each message sent or received
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) journal: Option<String>,
+    /// Who gets one blind copy of each message received
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bcc: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AliasCommand {
+    /// Add an alias
+    Add {
+        /// The address; with --all-domains the part before the @
+        address: String,
+        /// Whose name it is: addresses here or elsewhere
+        #[arg(required = true)]
+        targets: Vec<String>,
+        /// In every domain, those to come among them
+        #[arg(long)]
+        all_domains: bool,
+        /// Take mail from our own users and networks only
+        #[arg(long)]
+        local_only: bool,
+        /// Replace the alias if it is there
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Remove an alias
+    Remove {
+        /// The address; with --all-domains the part before the @
+        address: String,
+        /// The one in every domain
+        #[arg(long)]
+        all_domains: bool,
+    },
+    /// List the aliases
+    List {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add the aliases of a file in the form of /etc/aliases
+    Import {
+        /// The file
+        file: PathBuf,
+        /// The domain of names without one
+        #[arg(long)]
+        domain: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Add a group
+    Add {
+        /// Its address
+        address: String,
+        /// Its members
+        #[arg(required = true)]
+        members: Vec<String>,
+        /// One message in a folder that all members see, in place of a copy for each
+        #[arg(long)]
+        shared_folder: bool,
+        /// Forward to this address, once for each
+        #[arg(long, value_name = "ADDRESS")]
+        forward: Vec<String>,
+        /// Deliver to the members what is forwarded
+        #[arg(long)]
+        keep: bool,
+        /// Take mail from our own users and networks only
+        #[arg(long)]
+        local_only: bool,
+        /// Replace the group if it is there
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Add members
+    Join {
+        /// The group's address
+        address: String,
+        /// Who joins
+        #[arg(required = true)]
+        members: Vec<String>,
+    },
+    /// Remove members
+    Leave {
+        /// The group's address
+        address: String,
+        /// Who leaves
+        #[arg(required = true)]
+        members: Vec<String>,
+    },
+    /// Remove a group
+    Remove {
+        /// Its address
+        address: String,
+    },
+    /// List the groups
+    List {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DirectoryCommand {
+    /// Print everything but secrets, as TOML
+    Export {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the directory what a file says; everything is checked before anything is changed
+    Import {
+        /// The file, as export prints it
+        file: PathBuf,
+        /// Remove domains, aliases and groups that are not in the file
+        #[arg(long)]
+        only: bool,
     },
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<String>,
     /// The account that gets mail for postmaster; the oldest account if empty.
     pub(crate) postmaster: String,
+    /// The characters that separate a detail from an account's name.
+    pub(crate) separators: String,
     /// Whether passwords are taken without TLS.
     pub(crate) allow_plaintext_auth: bool,
     pub(crate) tls: Tls,
@@ -142,6 +144,7 @@ impl Default for Config {
             hostname: "localhost".into(),
             domains: vec!["localhost".into()],
             postmaster: String::new(),
+            separators: "+".into(),
             allow_plaintext_auth: false,
             tls: Tls::default(),
             listeners: default_listeners(),

@@ -1,43 +1,54 @@
-//! The accounts: kept in the store's database, held in memory, changed while the server runs.
+//! Who is who: accounts with their secrets, domains, aliases and groups. Kept in the store's database, held in memory,
+//! changed while the server runs.
 
+mod accounts;
+mod edit;
 mod login;
+mod policy;
+mod rows;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use mailwright::{
-    line_proto::{
-        Secret,
-        sasl::{ScramHash, ScramKeys},
-    },
-    mail_model::Address,
+    line_proto::Secret,
+    mail_model::{Domain, ForwardPath},
     mailstore::{StoreError, User, block_on, embedded::Table},
+    relay_policy::directory::{
+        Context, Directory as Model, DirectoryError as ModelError, DomainEntry, Expansion, NoIncludes,
+        Refusal, Settings,
+    },
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    admin::{ImportEntry, Response, UserEntry},
+    admin::UserEntry,
     password::{BadPassword, StoredPassword},
 };
 
+pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use login::Logins;
+pub(crate) use policy::OnlyOurDomains;
+pub(crate) use rows::{AccountRow, AliasRow, DirectoryFile, GroupRow};
 
 /// The key of the secret that made-up SCRAM keys are made from.
 const SECRET: &[u8] = b"scram";
-/// Iterations of the SCRAM keys of new passwords. RFC 7677 §4: at least 4,096.
-const SCRAM_ITERATIONS: u32 = 10_000;
 
-/// All accounts.
+/// All accounts, and all that leads to them.
 pub(crate) struct Directory {
     table: Table,
+    entries: Table,
     secrets: Table,
     accounts: RwLock<HashMap<String, Arc<Account>>>,
-    /// Held while accounts are changed. The accounts themselves can be looked up all the while.
+    /// What mail needs to know: no secrets. Replaced as a whole, so that a session never sees half a change.
+    model: RwLock<Arc<Model>>,
+    /// Held while something is changed. Everything can be looked up all the while.
     changing: Mutex<()>,
-    domains: Vec<String>,
+    /// The domains of the configuration: always there.
+    configured: Vec<Domain>,
     postmaster: Option<String>,
 }
 
@@ -47,6 +58,8 @@ pub(crate) struct Account {
     pub(crate) user: User,
     pub(crate) password: StoredPassword,
     pub(crate) scram: Option<ScramRow>,
+    /// What becomes of its mail.
+    mail: AccountRow,
     /// Accounts are numbered in the order in which they were added.
     number: u64,
 }
@@ -57,6 +70,8 @@ struct Row {
     password: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scram: Option<ScramRow>,
+    #[serde(default)]
+    mail: AccountRow,
     number: u64,
 }
 
@@ -75,9 +90,15 @@ pub(crate) enum DirectoryError {
     #[error("{0:?} is not the name of an account: it is a mail address, like alice@example.org")]
     Name(String),
     #[error(
-        "{domain} is not one of the domains of this server ({known}); add it to domains in the configuration first"
+        "{domain} is not one of the domains of this server ({known}); add it with `mailwrightd domain add` or in the configuration"
     )]
     Domain { domain: String, known: String },
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("{0}")]
+    Taken(String),
+    #[error("{0}")]
+    Target(String),
     #[error("there is an account {0} already; `mailwrightd user password` changes its password")]
     Exists(String),
     #[error("there is no account {0}; `mailwrightd user list` shows all")]
@@ -99,38 +120,55 @@ pub(crate) enum DirectoryError {
 }
 
 impl Directory {
-    /// Reads all accounts.
+    /// Reads everything.
     pub(crate) fn open(
         table: Table,
+        entries: Table,
         secrets: Table,
+        settings: Settings,
         domains: &[String],
         postmaster: &str,
     ) -> Result<Self, DirectoryError> {
-        let mut accounts = HashMap::new();
-        for (key, value) in table.scan(b"")? {
-            let name = String::from_utf8_lossy(&key).into_owned();
-            let corrupt = |problem: String| DirectoryError::Corrupt { name: name.clone(), problem };
-            let row: Row = serde_json::from_slice(&value).map_err(|error| corrupt(error.to_string()))?;
-            let account = Account {
-                user: User::new(&name).map_err(|error| corrupt(error.to_string()))?,
-                password: StoredPassword::parse(&row.password).map_err(|error| corrupt(error.to_string()))?,
-                scram: row.scram,
-                number: row.number,
-            };
-            accounts.insert(name, Arc::new(account));
+        let mut model = Model::new(settings);
+        let configured: Result<Vec<Domain>, _> = domains
+            .iter()
+            .map(|name| {
+                name.parse().map_err(|_| DirectoryError::Target(format!("{name:?} is not a domain name")))
+            })
+            .collect();
+        let configured = configured?;
+        for domain in &configured {
+            model.set_domain(domain, DomainEntry::default());
         }
-        let postmaster = if postmaster.is_empty() { None } else { Some(canonical(postmaster)?) };
-        Ok(Self {
+        // Domains first: the rest is about them.
+        for (key, value) in entries.scan(b"domain/")? {
+            edit::read(&mut model, &String::from_utf8_lossy(&key), &value)?;
+        }
+        for (key, value) in entries.scan(b"")? {
+            if !key.starts_with(b"domain/") {
+                edit::read(&mut model, &String::from_utf8_lossy(&key), &value)?;
+            }
+        }
+        let accounts = accounts::read(&table)?;
+        for (name, account) in &accounts {
+            model.restore(name, edit::account_entry(&account.mail)?);
+        }
+        let postmaster = if postmaster.is_empty() { None } else { Some(postmaster.to_owned()) };
+        let directory = Self {
             table,
+            entries,
             secrets,
             accounts: RwLock::new(accounts),
+            model: RwLock::default(),
             changing: Mutex::default(),
-            domains: domains.to_vec(),
+            configured,
             postmaster,
-        })
+        };
+        directory.replace_model(model);
+        Ok(directory)
     }
 
-    /// Whether there is none.
+    /// Whether there is no account.
     pub(crate) fn is_empty(&self) -> bool {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
@@ -146,158 +184,34 @@ impl Directory {
         Ok(Secret::from(&secret[..]))
     }
 
-    /// All accounts by name.
-    pub(crate) fn list(&self) -> Vec<UserEntry> {
-        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        let mut users: Vec<UserEntry> = accounts
-            .iter()
-            .map(|(name, account)| UserEntry {
-                name: name.clone(),
-                scheme: account.password.scheme().to_owned(),
-            })
-            .collect();
-        users.sort_by(|one, other| one.name.cmp(&other.name));
-        users
+    /// What there is now.
+    pub(crate) fn current(&self) -> Arc<Model> {
+        Arc::clone(&self.model.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds an account.
-    pub(crate) fn add(&self, name: &str, password: &str) -> Result<(), DirectoryError> {
-        let name = self.local_name(name)?;
-        if self.find(&name).is_some() {
-            return Err(DirectoryError::Exists(name));
-        }
-        let (password, scram) = secrets(password)?;
-        self.write(vec![(name, password, Some(scram))])
+    /// What a recipient stands for. Only `trusted` senders reach addresses that are for our own people.
+    pub(crate) fn expand(&self, recipient: &ForwardPath, trusted: bool) -> Result<Expansion, Refusal> {
+        self.current().expand(recipient, &Context::new(trusted), &NoIncludes)
     }
 
-    /// Changes a password.
-    pub(crate) fn set_password(&self, name: &str, password: &str) -> Result<(), DirectoryError> {
-        let name = canonical(name)?;
-        if self.find(&name).is_none() {
-            return Err(DirectoryError::Unknown(name));
-        }
-        let (password, scram) = secrets(password)?;
-        self.write(vec![(name, password, Some(scram))])
+    /// A copy to be changed.
+    fn model(&self) -> Model {
+        (*self.current()).clone()
     }
 
-    /// Removes an account. Its mail stays in the store.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), DirectoryError> {
-        let name = canonical(name)?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.find(&name).is_none() {
-            return Err(DirectoryError::Unknown(name));
-        }
-        block_on(self.table.delete(name.as_bytes()))?;
-        self.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(&name);
-        Ok(())
-    }
-
-    /// Adds many accounts with hashed passwords. Every line is checked before the first account is written.
-    pub(crate) fn import(&self, entries: &[ImportEntry], replace: bool) -> Result<Response, DirectoryError> {
-        let (mut rows, mut added, mut replaced, mut skipped) = (Vec::new(), 0, 0, 0);
-        for entry in entries {
-            let bad = |problem: String| DirectoryError::Import { name: entry.name.clone(), problem };
-            let name = self.local_name(&entry.name).map_err(|error| bad(error.to_string()))?;
-            let password = StoredPassword::parse(&entry.password).map_err(|error| bad(error.to_string()))?;
-            match (self.find(&name).is_some(), replace) {
-                (true, false) => {
-                    skipped += 1;
-                    continue;
-                }
-                (true, true) => replaced += 1,
-                (false, _) => added += 1,
-            }
-            rows.push((name, password, None));
-        }
-        self.write(rows)?;
-        Ok(Response::Imported { added, replaced, skipped })
-    }
-
-    /// The account of this canonical name.
-    fn find(&self, name: &str) -> Option<Arc<Account>> {
-        self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    /// Whether every account can log in by SCRAM.
-    fn all_have_scram(&self) -> bool {
-        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        accounts.values().all(|account| account.scram.is_some())
-    }
-
-    /// The account that mail for an address goes to.
-    fn recipient(&self, address: &str) -> Option<Arc<Account>> {
-        // RFC 5321 §4.5.1: postmaster is there in every domain, and without one.
-        let (local, _) = address.rsplit_once('@').unwrap_or((address, ""));
-        let account = canonical(address).ok().and_then(|name| self.find(&name));
-        if account.is_some() || !local.eq_ignore_ascii_case("postmaster") {
-            return account;
-        }
-        match &self.postmaster {
-            Some(name) => self.find(name),
-            None => {
-                let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-                accounts.values().min_by_key(|account| account.number).cloned()
-            }
-        }
-    }
-
-    fn write(&self, rows: Vec<(String, StoredPassword, Option<ScramRow>)>) -> Result<(), DirectoryError> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = {
+    fn replace_model(&self, mut model: Model) {
+        // Without one in the configuration, the oldest account is the postmaster.
+        let oldest = || {
             let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-            accounts.values().map(|account| account.number + 1).max().unwrap_or(0)
+            let oldest = accounts.values().min_by_key(|account| account.number)?;
+            oldest.user.as_str().parse().ok()
         };
-        for (name, password, scram) in rows {
-            let number = self.find(&name).map_or(next, |account| account.number);
-            next = next.max(number + 1);
-            let row = Row { password: password.to_string(), scram: scram.clone(), number };
-            let value = serde_json::to_vec(&row).map_err(|error| DirectoryError::Corrupt {
-                name: name.clone(),
-                problem: error.to_string(),
-            })?;
-            let user = User::new(&name).map_err(|_| DirectoryError::Name(name.clone()))?;
-            block_on(self.table.put(name.as_bytes(), &value))?;
-            let account = Arc::new(Account { user, password, scram, number });
-            self.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(name, account);
-        }
-        Ok(())
+        let postmaster = self.postmaster.as_ref().map_or_else(oldest, |name| name.parse().ok());
+        model.set_postmaster(postmaster);
+        *self.model.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(model);
     }
 
-    /// The canonical name, in one of our domains.
-    fn local_name(&self, name: &str) -> Result<String, DirectoryError> {
-        let address: Address = name.parse().map_err(|_| DirectoryError::Name(name.into()))?;
-        let ours = self.domains.iter().any(|domain| {
-            domain.parse::<mailwright::mail_model::Domain>().is_ok_and(|domain| domain == *address.domain())
-        });
-        if ours {
-            canonical(name)
-        } else {
-            let domain = address.domain().as_str().to_owned();
-            Err(DirectoryError::Domain { domain, known: self.domains.join(", ") })
-        }
+    fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The one way to write an account's name: lower case, the domain as it is compared.
-fn canonical(name: &str) -> Result<String, DirectoryError> {
-    let address: Address = name.parse().map_err(|_| DirectoryError::Name(name.into()))?;
-    Ok(format!("{}@{}", address.local().as_str().to_lowercase(), address.domain().key()))
-}
-
-/// The hash and the SCRAM keys of a new password.
-fn secrets(password: &str) -> Result<(StoredPassword, ScramRow), DirectoryError> {
-    if password.is_empty() {
-        return Err(DirectoryError::Empty);
-    }
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(|error| DirectoryError::Randomness(error.to_string()))?;
-    let keys = ScramKeys::derive(ScramHash::Sha256, &Secret::from(password), &salt, SCRAM_ITERATIONS)
-        .map_err(|error| DirectoryError::Scram(error.to_string()))?;
-    let scram = ScramRow {
-        salt: salt.to_vec(),
-        iterations: SCRAM_ITERATIONS,
-        stored_key: keys.stored_key().expose().to_vec(),
-        server_key: keys.server_key().expose().to_vec(),
-    };
-    Ok((StoredPassword::new(password.as_bytes())?, scram))
 }

@@ -40,7 +40,7 @@ pub(crate) fn make_accounts(directory: &Directory, config: &Config) -> Result<Ac
     let domain = config.domains.first().map_or("localhost", String::as_str);
     let make = |local: &str| {
         let (name, password) = (format!("{local}@{domain}"), random_password()?);
-        directory.add(&name, &password).map(|()| (name, password))
+        directory.add(&name, &password, true).map(|()| (name, password))
     };
     Ok(Accounts { sender: make("alice")?, reader: make("bob")? })
 }

@@ -1,8 +1,10 @@
 //! mailwrightd, the reference server of the mailwright family.
 
+mod address_book;
 mod admin;
 mod certificate;
 mod cli;
+mod command;
 mod config;
 mod control;
 mod directory;
@@ -18,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::{Cli, Command, ConfigCommand},
+    command::CommandError,
     config::{Config, LogFormat},
 };
 
@@ -36,14 +39,23 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Some(Command::Config(command)) => show(&config, &command),
-        Some(Command::User(command)) => match user::run(&config, command) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, 1),
-        },
+        Some(Command::User(command)) => done(user::run(&config, command)),
+        Some(Command::Domain(command)) => done(address_book::domain(&config, command)),
+        Some(Command::Alias(command)) => done(address_book::alias(&config, command)),
+        Some(Command::Group(command)) => done(address_book::group(&config, command)),
+        Some(Command::Address { address, json }) => done(address_book::address(&config, &address, json)),
+        Some(Command::Directory(command)) => done(address_book::directory(&config, command)),
         Some(Command::Serve) | None => match run(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&*error, 1),
         },
+    }
+}
+
+fn done(outcome: Result<(), CommandError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
     }
 }
 

@@ -13,7 +13,7 @@ use mailwright::{
     line_proto::tls,
     mailstore::embedded::{Embedded, Options},
     pop3::Pop3,
-    relay_policy::{Chain, LocalDomains, OnlyLocalRecipients},
+    relay_policy::{Chain, directory::Settings},
     smtp::{Smtp, StoreInbox},
 };
 use thiserror::Error;
@@ -27,12 +27,14 @@ use crate::{
     certificate::{Certificate, CertificateError},
     config::{self, Config, Protocol, Syntax, TlsMode},
     control,
-    directory::{Directory, DirectoryError, Logins},
+    directory::{Directory, DirectoryError, Logins, OnlyOurDomains},
     first_run,
 };
 
 /// The table of the accounts in the store's database.
 const ACCOUNTS: &str = "accounts";
+/// The table of domains, aliases and groups.
+const ENTRIES: &str = "directory";
 /// The table of what is made once and never shown.
 const SECRETS: &str = "secrets";
 
@@ -77,7 +79,10 @@ pub(crate) fn open(config: &Config) -> Result<(Store, Arc<Directory>), ServeErro
     let store = Embedded::open(config.data.join("store"), Options::default()).map_err(opened)?;
     let table = store.table(ACCOUNTS).map_err(opened)?;
     let secrets = store.table(SECRETS).map_err(opened)?;
-    let directory = Directory::open(table, secrets, &config.domains, &config.postmaster)?;
+    let entries = store.table(ENTRIES).map_err(opened)?;
+    let mut settings = Settings::default();
+    settings.separators.clone_from(&config.separators);
+    let directory = Directory::open(table, entries, secrets, settings, &config.domains, &config.postmaster)?;
     Ok((store, Arc::new(directory)))
 }
 
@@ -90,10 +95,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     control::listen(&config.data, Arc::clone(&directory)).map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
-    let logins = Logins::new(directory)?;
-    let domains = LocalDomains::new(config.domains.iter().map(String::as_str))
-        .map_err(|error| ServeError::Config(error.to_string()))?;
-    let policy = Chain::default().then(OnlyLocalRecipients::new(domains));
+    let logins = Logins::new(Arc::clone(&directory))?;
+    let policy = Chain::default().then(OnlyOurDomains(Arc::clone(&directory)));
     let services = Services {
         inbox: Arc::new(StoreInbox::new(store.clone(), logins.clone(), policy, config.hostname.clone())),
         store: Arc::new(store),

@@ -6,44 +6,38 @@ use std::{
     path::Path,
 };
 
-use thiserror::Error;
-
 use crate::{
-    admin::{self, Hidden, ImportEntry, Request, Response},
+    admin::{Hidden, ImportEntry, Request, Response},
     cli::UserCommand,
+    command::{CommandError, request},
     config::Config,
-    control,
-    directory::DirectoryError,
+    directory::{AccountChange, Edit},
     first_run,
-    serve::{self, ServeError},
 };
 
-/// Why a command did not do what was asked.
-#[derive(Debug, Error)]
-pub(crate) enum UserError {
-    #[error("{0}")]
-    Refused(String),
-    #[error(transparent)]
-    Open(#[from] ServeError),
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    #[error("cannot talk to the running server: {0}")]
-    Control(io::Error),
-    #[error("cannot read the password from standard input: {0}")]
-    Password(io::Error),
-    #[error("cannot read {file}: {source}")]
-    File { file: String, source: io::Error },
-    #[error("{file}, line {line}: expected user@domain:{{SCHEME}}hash")]
-    Line { file: String, line: usize },
-}
-
 /// Does it, and prints what came of it.
-pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), UserError> {
+pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandError> {
     match command {
-        UserCommand::Add { name, password_stdin } => {
+        UserCommand::Add { name, password_stdin, no_mailbox } => {
             let (password, made) = password(password_stdin)?;
-            request(config, Request::UserAdd { name: name.clone(), password: Hidden(password.clone()) })?;
+            let hidden = Hidden(password.clone());
+            request(config, Request::UserAdd { name: name.clone(), password: hidden, mailbox: !no_mailbox })?;
             println!("added {name}{}", shown(made, &password));
+        }
+        UserCommand::Set { name, mailbox, forward, keep, local_only } => {
+            let forward = match &forward[..] {
+                [] => None,
+                [none] if none == "none" => Some(Vec::new()),
+                _ => Some(forward),
+            };
+            let change = AccountChange { mailbox, forward, keep, local_only };
+            request(config, Request::Edit(Edit::Account { name: name.clone(), change }))?;
+            println!("changed {name}");
+        }
+        UserCommand::Propose { local } => {
+            if let Response::Proposed { addresses } = request(config, Request::Proposed { local })? {
+                addresses.iter().for_each(|address| println!("{address}"));
+            }
         }
         UserCommand::Password { name, password_stdin } => {
             let (password, made) = password(password_stdin)?;
@@ -81,27 +75,13 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), UserError
     Ok(())
 }
 
-fn request(config: &Config, request: Request) -> Result<Response, UserError> {
-    let response = match control::ask(&config.data, &request).map_err(UserError::Control)? {
-        Some(response) => response,
-        None => {
-            let (_store, directory) = serve::open(config)?;
-            admin::execute(&directory, request)
-        }
-    };
-    match response {
-        Response::Failed { message } => Err(UserError::Refused(message)),
-        response => Ok(response),
-    }
-}
-
 /// The password to set, and whether it was made up here.
-fn password(from_stdin: bool) -> Result<(String, bool), UserError> {
+fn password(from_stdin: bool) -> Result<(String, bool), CommandError> {
     if !from_stdin {
         return Ok((first_run::random_password()?, true));
     }
     let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(UserError::Password)?;
+    io::stdin().lock().read_line(&mut line).map_err(CommandError::Password)?;
     Ok((line.trim_end_matches(['\r', '\n']).to_owned(), false))
 }
 
@@ -110,9 +90,9 @@ fn shown(made: bool, password: &str) -> String {
 }
 
 /// Reads lines of `user@domain:{SCHEME}hash`, with whatever fields a passwd-file has behind.
-fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, UserError> {
+fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, CommandError> {
     let shown = file.display().to_string();
-    let failed = |source| UserError::File { file: shown.clone(), source };
+    let failed = |source| CommandError::File { file: shown.clone(), source };
     let mut text = String::new();
     if file == Path::new("-") {
         io::stdin().lock().read_to_string(&mut text).map_err(failed)?;
@@ -124,7 +104,7 @@ fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, UserError> {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        let bad = || UserError::Line { file: shown.clone(), line: index + 1 };
+        let bad = || CommandError::Line { file: shown.clone(), line: index + 1 };
         let (name, rest) = line.split_once(':').ok_or_else(bad)?;
         if !name.contains('@') || !rest.starts_with('{') {
             return Err(bad());

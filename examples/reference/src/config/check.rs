@@ -28,6 +28,13 @@ impl Config {
                 self.postmaster
             ));
         }
+        if self.separators.contains(|letter: char| letter.is_alphanumeric() || letter == '@' || letter == '.')
+        {
+            problems.push(format!(
+                "separators = {:?} holds a character of ordinary names: use \"+\" or \"-\"",
+                self.separators
+            ));
+        }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());
         }

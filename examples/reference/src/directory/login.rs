@@ -5,16 +5,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use mailwright::mailstore::{
-    self, StoreError, User,
-    accounts::{
-        Accounts, Credentials, LoginError, LoginRequest, Recipients, ScramHash, ScramKeys, StoredKeys,
+use mailwright::{
+    mail_model::ForwardPath,
+    mailstore::{
+        self, StoreError, User,
+        accounts::{
+            Accounts, Credentials, LoginError, LoginRequest, Recipients, ScramHash, ScramKeys, StoredKeys,
+        },
     },
 };
 use ring::hmac;
 use tokio::sync::Semaphore;
 
-use super::{Account, Directory, canonical};
+use super::{Account, Directory};
 use crate::password::StoredPassword;
 
 /// How many passwords are hashed at once: hashing must not take every core from those who are logged in.
@@ -97,7 +100,7 @@ impl Logins {
 
     /// The account that logs in under exactly this name: never an alias, never a bare user name.
     fn account(&self, name: &str) -> Option<Arc<Account>> {
-        self.0.directory.find(&canonical(name).ok()?)
+        self.0.directory.account(name).ok()
     }
 }
 
@@ -112,7 +115,7 @@ impl Accounts for Logins {
         let Some(account) = account.filter(|_| proved) else { return Err(LoginError::Credentials) };
         match &request.authorization {
             // RFC 4616 §2: to act as somebody else needs a permission that nobody has here.
-            Some(other) if canonical(other).ok().as_deref() != Some(account.user.as_str()) => {
+            Some(other) if self.account(other).is_none_or(|other| other.user != account.user) => {
                 Err(LoginError::NotAuthorized)
             }
             _ => Ok(account.user.clone()),
@@ -138,6 +141,13 @@ impl ScramKeys for Logins {
 
 impl Recipients for Logins {
     async fn lookup(&self, address: &str) -> mailstore::Result<Option<User>, StoreError> {
-        Ok(self.0.directory.recipient(address).map(|account| account.user.clone()))
+        let path = match address.parse() {
+            Ok(address) => ForwardPath::Address(address),
+            Err(_) => ForwardPath::Postmaster,
+        };
+        let expansion = self.0.directory.expand(&path, true).unwrap_or_default();
+        let first =
+            expansion.deliveries.first().and_then(|delivery| self.0.directory.find(&delivery.account));
+        Ok(first.map(|account| account.user.clone()))
     }
 }

@@ -1,0 +1,230 @@
+//! The commands `domain`, `alias`, `group`, `address` and `directory`.
+
+use std::{fs, path::Path};
+
+use mailwright::{mail_model::Domain, relay_policy::alias_file};
+
+use crate::{
+    admin::{AddressMeaning, Request, Response},
+    cli::{AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand},
+    command::{CommandError, print_json, request},
+    config::Config,
+    directory::{AliasRow, DirectoryFile, DomainChange, Edit, GroupRow},
+};
+
+/// `domain`.
+pub(crate) fn domain(config: &Config, command: DomainCommand) -> Result<(), CommandError> {
+    match command {
+        DomainCommand::Add { name, settings } => {
+            edit(config, Edit::Domain { name: name.clone(), change: settings.into(), new: true })?;
+            println!("added the domain {name}");
+        }
+        DomainCommand::Set { name, settings } => {
+            if !everything(config)?.domain.contains_key(&name.to_lowercase()) {
+                return Err(CommandError::Refused(format!("there is no domain {name}; add it first")));
+            }
+            edit(config, Edit::Domain { name: name.clone(), change: settings.into(), new: false })?;
+            println!("changed the domain {name}");
+        }
+        DomainCommand::Alias { alias, domain } => {
+            edit(config, Edit::DomainAlias { alias: alias.clone(), domain: domain.clone() })?;
+            println!("{alias} is another name of {domain} now");
+        }
+        DomainCommand::Remove { name } => {
+            edit(config, Edit::DomainRemove { name: name.clone() })?;
+            println!("removed the domain {name}; mail received for it stays");
+        }
+        DomainCommand::List { json } => {
+            let all = everything(config)?;
+            if json {
+                let shown = DirectoryFile {
+                    domain: all.domain,
+                    domain_alias: all.domain_alias,
+                    ..Default::default()
+                };
+                return print_json(&shown);
+            }
+            for (name, row) in &all.domain {
+                let mut line = name.clone();
+                if row.relay {
+                    line += "  relay";
+                }
+                for (what, who) in [
+                    ("unknown", &row.unknown),
+                    ("postmaster", &row.postmaster),
+                    ("journal", &row.journal),
+                    ("bcc", &row.bcc),
+                ] {
+                    if let Some(who) = who {
+                        line += &format!("  {what} {who}");
+                    }
+                }
+                println!("{line}");
+            }
+            for (alias, domain) in &all.domain_alias {
+                println!("{alias}  = {domain}");
+            }
+        }
+    }
+    Ok(())
+}
+
+impl From<DomainSettings> for DomainChange {
+    fn from(settings: DomainSettings) -> Self {
+        let DomainSettings { relay, unknown, postmaster, journal, bcc } = settings;
+        Self { relay, unknown, postmaster, journal, bcc }
+    }
+}
+
+/// `alias`.
+pub(crate) fn alias(config: &Config, command: AliasCommand) -> Result<(), CommandError> {
+    match command {
+        AliasCommand::Add { address, targets, all_domains, local_only, replace } => {
+            let row = AliasRow { targets, local_only };
+            let change = if all_domains {
+                Edit::Pseudonym { local: address.clone(), row }
+            } else {
+                Edit::Alias { address: address.clone(), row, new: !replace }
+            };
+            edit(config, change)?;
+            println!("added the alias {address}");
+        }
+        AliasCommand::Remove { address, all_domains } => {
+            let change = if all_domains {
+                Edit::PseudonymRemove { local: address.clone() }
+            } else {
+                Edit::AliasRemove { address: address.clone() }
+            };
+            edit(config, change)?;
+            println!("removed the alias {address}");
+        }
+        AliasCommand::List { json } => {
+            let all = everything(config)?;
+            if json {
+                let shown =
+                    DirectoryFile { alias: all.alias, pseudonym: all.pseudonym, ..Default::default() };
+                return print_json(&shown);
+            }
+            let pseudonyms = all.pseudonym.iter().map(|(local, row)| (format!("{local}@*"), row));
+            for (name, row) in all.alias.iter().map(|(name, row)| (name.clone(), row)).chain(pseudonyms) {
+                println!("{name}  {}{}", row.targets.join(", "), local_only(row.local_only));
+            }
+        }
+        AliasCommand::Import { file, domain } => {
+            let bad = |problem: String| CommandError::Content { file: file.display().to_string(), problem };
+            let origin: Domain =
+                domain.parse().map_err(|_| bad(format!("--domain {domain:?} is not a domain name")))?;
+            let aliases =
+                alias_file::aliases(&read(&file)?, &origin).map_err(|error| bad(error.to_string()))?;
+            let mut wanted = DirectoryFile::default();
+            for alias in aliases {
+                let name =
+                    if alias.name.contains('@') { alias.name } else { format!("{}@{domain}", alias.name) };
+                let targets = alias.targets.iter().map(ToString::to_string).collect();
+                wanted.alias.insert(name, AliasRow { targets, local_only: false });
+            }
+            written(request(config, Request::DirectoryImport { file: wanted, only: false })?);
+        }
+    }
+    Ok(())
+}
+
+/// `group`.
+pub(crate) fn group(config: &Config, command: GroupCommand) -> Result<(), CommandError> {
+    match command {
+        GroupCommand::Add { address, members, shared_folder, forward, keep, local_only, replace } => {
+            let row = GroupRow { members, shared_folder, forward, keep, local_only };
+            edit(config, Edit::Group { address: address.clone(), row, new: !replace })?;
+            println!("added the group {address}");
+        }
+        GroupCommand::Join { address, members } => {
+            edit(config, Edit::GroupMembers { address: address.clone(), add: members, remove: Vec::new() })?;
+            println!("changed the group {address}");
+        }
+        GroupCommand::Leave { address, members } => {
+            edit(config, Edit::GroupMembers { address: address.clone(), add: Vec::new(), remove: members })?;
+            println!("changed the group {address}");
+        }
+        GroupCommand::Remove { address } => {
+            edit(config, Edit::GroupRemove { address: address.clone() })?;
+            println!("removed the group {address}");
+        }
+        GroupCommand::List { json } => {
+            let all = everything(config)?;
+            if json {
+                return print_json(&DirectoryFile { group: all.group, ..Default::default() });
+            }
+            for (name, row) in &all.group {
+                let how = if row.shared_folder { "  (shared folder)" } else { "" };
+                println!("{name}  {}{how}{}", row.members.join(", "), local_only(row.local_only));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `address`.
+pub(crate) fn address(config: &Config, address: &str, json: bool) -> Result<(), CommandError> {
+    let response = request(config, Request::Address { address: address.to_owned() })?;
+    let Response::Address(meaning) = response else { return Ok(()) };
+    if json {
+        return print_json(&meaning);
+    }
+    let AddressMeaning { mailboxes, shared, onward, dangling, refusal } = meaning;
+    for (what, names) in [
+        ("delivered to", mailboxes),
+        ("delivered to the shared folder of", shared),
+        ("sent on to", onward),
+        ("left out, for nobody has it:", dangling),
+    ] {
+        names.iter().for_each(|name| println!("{what} {name}"));
+    }
+    if !refusal.is_empty() {
+        println!("strangers are told: {refusal}");
+    }
+    Ok(())
+}
+
+/// `directory`.
+pub(crate) fn directory(config: &Config, command: DirectoryCommand) -> Result<(), CommandError> {
+    match command {
+        DirectoryCommand::Export { json: true } => print_json(&everything(config)?),
+        DirectoryCommand::Export { json: false } => {
+            let text = toml::to_string_pretty(&everything(config)?);
+            print!("{}", text.map_err(|error| CommandError::Print(error.to_string()))?);
+            Ok(())
+        }
+        DirectoryCommand::Import { file, only } => {
+            let bad = |problem: String| CommandError::Content { file: file.display().to_string(), problem };
+            let wanted: DirectoryFile =
+                toml::from_str(&read(&file)?).map_err(|error| bad(error.to_string()))?;
+            written(request(config, Request::DirectoryImport { file: wanted, only })?);
+            Ok(())
+        }
+    }
+}
+
+fn edit(config: &Config, edit: Edit) -> Result<(), CommandError> {
+    request(config, Request::Edit(edit)).map(drop)
+}
+
+fn everything(config: &Config) -> Result<DirectoryFile, CommandError> {
+    match request(config, Request::DirectoryExport)? {
+        Response::Directory { file } => Ok(file),
+        _ => Ok(DirectoryFile::default()),
+    }
+}
+
+fn written(response: Response) {
+    if let Response::Written { entries } = response {
+        println!("{entries} entries written");
+    }
+}
+
+fn read(file: &Path) -> Result<String, CommandError> {
+    fs::read_to_string(file).map_err(|source| CommandError::File { file: file.display().to_string(), source })
+}
+
+const fn local_only(yes: bool) -> &'static str {
+    if yes { "  (local senders only)" } else { "" }
+}

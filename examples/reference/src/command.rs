@@ -1,0 +1,57 @@
+//! Commands that show or change what the server knows: by the control socket if one runs, else on the data themselves.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::{
+    admin::{self, Request, Response},
+    config::Config,
+    control,
+    directory::DirectoryError,
+    serve::{self, ServeError},
+};
+
+/// Why a command did not do what was asked.
+#[derive(Debug, Error)]
+pub(crate) enum CommandError {
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Open(#[from] ServeError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("cannot talk to the running server: {0}")]
+    Control(io::Error),
+    #[error("cannot read the password from standard input: {0}")]
+    Password(io::Error),
+    #[error("cannot read {file}: {source}")]
+    File { file: String, source: io::Error },
+    #[error("{file}, line {line}: expected user@domain:{{SCHEME}}hash")]
+    Line { file: String, line: usize },
+    #[error("{file}: {problem}")]
+    Content { file: String, problem: String },
+    #[error("{0}")]
+    Print(String),
+}
+
+/// Has it done.
+pub(crate) fn request(config: &Config, request: Request) -> Result<Response, CommandError> {
+    let response = match control::ask(&config.data, &request).map_err(CommandError::Control)? {
+        Some(response) => response,
+        None => {
+            let (_store, directory) = serve::open(config)?;
+            admin::execute(&directory, request)
+        }
+    };
+    match response {
+        Response::Failed { message } => Err(CommandError::Refused(message)),
+        response => Ok(response),
+    }
+}
+
+/// Prints something as one line of JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
+    println!("{}", serde_json::to_string(value).map_err(|error| CommandError::Print(error.to_string()))?);
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Accounts and their secrets.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+
+use mailwright::{
+    line_proto::{
+        Secret,
+        sasl::{ScramHash, ScramKeys},
+    },
+    mailstore::{User, block_on, embedded::Table},
+    relay_policy::directory::Entry,
+};
+
+use super::{Account, AccountRow, Directory, DirectoryError, Row, ScramRow, UserEntry, edit, rows::address};
+use crate::{
+    admin::{ImportEntry, Response},
+    password::StoredPassword,
+};
+
+/// Iterations of the SCRAM keys of new passwords. RFC 7677 §4: at least 4,096.
+const SCRAM_ITERATIONS: u32 = 10_000;
+
+/// A row to be written: the account's canonical name, and what there is to know of it.
+type NewRow = (String, StoredPassword, Option<ScramRow>, AccountRow);
+
+impl Directory {
+    /// All accounts by name.
+    pub(crate) fn list(&self) -> Vec<UserEntry> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut users: Vec<UserEntry> = accounts
+            .iter()
+            .map(|(name, account)| UserEntry {
+                name: name.clone(),
+                scheme: account.password.scheme().to_owned(),
+                mail: account.mail.clone(),
+            })
+            .collect();
+        users.sort_by(|one, other| one.name.cmp(&other.name));
+        users
+    }
+
+    /// Adds an account.
+    pub(crate) fn add(&self, name: &str, password: &str, mailbox: bool) -> Result<(), DirectoryError> {
+        let name = self.local_name(name)?;
+        let (password, scram) = secrets(password)?;
+        let _changing = self.lock_changes();
+        if self.find(&name).is_some() {
+            return Err(DirectoryError::Exists(name));
+        }
+        self.write(vec![(name, password, Some(scram), AccountRow { mailbox, ..AccountRow::default() })])
+    }
+
+    /// Changes a password.
+    pub(crate) fn set_password(&self, name: &str, password: &str) -> Result<(), DirectoryError> {
+        let (password, scram) = secrets(password)?;
+        let _changing = self.lock_changes();
+        let account = self.account(name)?;
+        self.write(vec![(account.user.as_str().to_owned(), password, Some(scram), account.mail.clone())])
+    }
+
+    /// Changes what becomes of an account's mail.
+    pub(super) fn change_account(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut AccountRow),
+    ) -> Result<(), DirectoryError> {
+        let account = self.account(name)?;
+        let mut mail = account.mail.clone();
+        change(&mut mail);
+        self.write(vec![(
+            account.user.as_str().to_owned(),
+            account.password.clone(),
+            account.scram.clone(),
+            mail,
+        )])
+    }
+
+    /// Removes an account. Its mail stays in the store.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), DirectoryError> {
+        let _changing = self.lock_changes();
+        let account = self.account(name)?;
+        let name = account.user.as_str();
+        block_on(self.table.delete(name.as_bytes()))?;
+        self.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let mut model = self.model();
+        model.take(name);
+        self.replace_model(model);
+        Ok(())
+    }
+
+    /// Adds many accounts with hashed passwords. Every line is checked before the first account is written.
+    pub(crate) fn import(&self, entries: &[ImportEntry], replace: bool) -> Result<Response, DirectoryError> {
+        let _changing = self.lock_changes();
+        let (mut rows, mut added, mut replaced, mut skipped) = (Vec::new(), 0, 0, 0);
+        for entry in entries {
+            let bad = |problem: String| DirectoryError::Import { name: entry.name.clone(), problem };
+            let name = self.local_name(&entry.name).map_err(|error| bad(error.to_string()))?;
+            let password = StoredPassword::parse(&entry.password).map_err(|error| bad(error.to_string()))?;
+            let mut mail = AccountRow::default();
+            match (self.find(&name), replace) {
+                (Some(_), false) => {
+                    skipped += 1;
+                    continue;
+                }
+                (Some(account), true) => {
+                    mail.clone_from(&account.mail);
+                    replaced += 1;
+                }
+                (None, _) => added += 1,
+            }
+            rows.push((name, password, None, mail));
+        }
+        self.write(rows)?;
+        Ok(Response::Imported { added, replaced, skipped })
+    }
+
+    /// The account of this canonical name.
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The account of this name, however it is written: an alias of the account is not its name, an alias of its domain is.
+    pub(super) fn account(&self, name: &str) -> Result<Arc<Account>, DirectoryError> {
+        let canonical = self.current().canonical(&address(name)?);
+        self.find(&canonical).ok_or(DirectoryError::Unknown(canonical))
+    }
+
+    /// Whether every account can log in by SCRAM.
+    pub(super) fn all_have_scram(&self) -> bool {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.values().all(|account| account.scram.is_some())
+    }
+
+    /// Writes accounts, for good, and makes them known. The caller holds the lock of changes.
+    fn write(&self, rows: Vec<NewRow>) -> Result<(), DirectoryError> {
+        let mut next = {
+            let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+            accounts.values().map(|account| account.number + 1).max().unwrap_or(0)
+        };
+        let mut model = self.model();
+        // Checked before the first is written.
+        for (name, _, _, mail) in &rows {
+            let entry = edit::account_entry(mail)?;
+            match model.entry(name) {
+                Some(found) if !matches!(found, Entry::Account(_)) => {
+                    return Err(DirectoryError::Taken(format!("{name} is {} already", found.kind())));
+                }
+                _ => model.restore(name, entry),
+            }
+        }
+        for (name, password, scram, mail) in rows {
+            let number = self.find(&name).map_or(next, |account| account.number);
+            next = next.max(number + 1);
+            let row =
+                Row { password: password.to_string(), scram: scram.clone(), mail: mail.clone(), number };
+            let value = serde_json::to_vec(&row).map_err(|error| DirectoryError::Corrupt {
+                name: name.clone(),
+                problem: error.to_string(),
+            })?;
+            let user = User::new(&name).map_err(|_| DirectoryError::Name(name.clone()))?;
+            block_on(self.table.put(name.as_bytes(), &value))?;
+            let account = Arc::new(Account { user, password, scram, mail, number });
+            self.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(name, account);
+        }
+        self.replace_model(model);
+        Ok(())
+    }
+
+    /// The canonical name, in one of our domains.
+    fn local_name(&self, name: &str) -> Result<String, DirectoryError> {
+        let (address, model) = (address(name)?, self.current());
+        if model.domain(address.domain()).is_some() {
+            return Ok(model.canonical(&address));
+        }
+        let known: Vec<&str> = model.domains().map(|(name, _)| name).collect();
+        Err(DirectoryError::Domain { domain: address.domain().as_str().to_owned(), known: known.join(", ") })
+    }
+}
+
+/// All accounts of a table.
+pub(super) fn read(table: &Table) -> Result<HashMap<String, Arc<Account>>, DirectoryError> {
+    let mut accounts = HashMap::new();
+    for (key, value) in table.scan(b"")? {
+        let name = String::from_utf8_lossy(&key).into_owned();
+        let corrupt = |problem: String| DirectoryError::Corrupt { name: name.clone(), problem };
+        let row: Row = serde_json::from_slice(&value).map_err(|error| corrupt(error.to_string()))?;
+        let account = Account {
+            user: User::new(&name).map_err(|error| corrupt(error.to_string()))?,
+            password: StoredPassword::parse(&row.password).map_err(|error| corrupt(error.to_string()))?,
+            scram: row.scram,
+            mail: row.mail,
+            number: row.number,
+        };
+        accounts.insert(name, Arc::new(account));
+    }
+    Ok(accounts)
+}
+
+/// The hash and the SCRAM keys of a new password.
+fn secrets(password: &str) -> Result<(StoredPassword, ScramRow), DirectoryError> {
+    if password.is_empty() {
+        return Err(DirectoryError::Empty);
+    }
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|error| DirectoryError::Randomness(error.to_string()))?;
+    let keys = ScramKeys::derive(ScramHash::Sha256, &Secret::from(password), &salt, SCRAM_ITERATIONS)
+        .map_err(|error| DirectoryError::Scram(error.to_string()))?;
+    let scram = ScramRow {
+        salt: salt.to_vec(),
+        iterations: SCRAM_ITERATIONS,
+        stored_key: keys.stored_key().expose().to_vec(),
+        server_key: keys.server_key().expose().to_vec(),
+    };
+    Ok((StoredPassword::new(password.as_bytes())?, scram))
+}

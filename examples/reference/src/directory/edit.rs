@@ -1,0 +1,400 @@
+//! Changes of domains, aliases and groups.
+
+use mailwright::{
+    mail_model::Domain,
+    mailstore::block_on,
+    relay_policy::directory::{Directory as Model, Entry},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Directory, DirectoryError,
+    rows::{AccountRow, AliasRow, DirectoryFile, DomainRow, GroupRow, address},
+};
+
+/// One change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "edit", rename_all = "kebab-case")]
+pub(crate) enum Edit {
+    /// Adds a domain, or changes what is given of it.
+    Domain {
+        name: String,
+        change: DomainChange,
+        new: bool,
+    },
+    DomainRemove {
+        name: String,
+    },
+    DomainAlias {
+        alias: String,
+        domain: String,
+    },
+    Alias {
+        address: String,
+        row: AliasRow,
+        new: bool,
+    },
+    AliasRemove {
+        address: String,
+    },
+    Pseudonym {
+        local: String,
+        row: AliasRow,
+    },
+    PseudonymRemove {
+        local: String,
+    },
+    Group {
+        address: String,
+        row: GroupRow,
+        new: bool,
+    },
+    GroupMembers {
+        address: String,
+        add: Vec<String>,
+        remove: Vec<String>,
+    },
+    GroupRemove {
+        address: String,
+    },
+    Account {
+        name: String,
+        change: AccountChange,
+    },
+}
+
+/// What is to be changed of a domain. `none` takes a setting away.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct DomainChange {
+    pub(crate) relay: Option<bool>,
+    pub(crate) unknown: Option<String>,
+    pub(crate) postmaster: Option<String>,
+    pub(crate) journal: Option<String>,
+    pub(crate) bcc: Option<String>,
+}
+
+/// What is to be changed of an account.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct AccountChange {
+    pub(crate) mailbox: Option<bool>,
+    pub(crate) forward: Option<Vec<String>>,
+    pub(crate) keep: Option<bool>,
+    pub(crate) local_only: Option<bool>,
+}
+
+impl DomainChange {
+    fn apply(self, row: &mut DomainRow) {
+        row.relay = self.relay.unwrap_or(row.relay);
+        for (given, setting) in [
+            (self.unknown, &mut row.unknown),
+            (self.postmaster, &mut row.postmaster),
+            (self.journal, &mut row.journal),
+            (self.bcc, &mut row.bcc),
+        ] {
+            if let Some(given) = given {
+                *setting = (given != "none").then_some(given);
+            }
+        }
+    }
+}
+
+/// A row of the table: its key, and its value unless it is to go.
+type Change = (String, Option<Vec<u8>>);
+
+impl Directory {
+    /// Does it: for good, and for the next command of every session.
+    pub(crate) fn edit(&self, edit: Edit) -> Result<(), DirectoryError> {
+        let _changing = self.lock_changes();
+        let mut model = self.model();
+        match edit {
+            Edit::Account { name, change } => {
+                let name = model.canonical(&address(&name)?);
+                drop(model);
+                self.change_account(&name, |row| {
+                    row.mailbox = change.mailbox.unwrap_or(row.mailbox);
+                    row.keep = change.keep.unwrap_or(row.keep);
+                    row.local_only = change.local_only.unwrap_or(row.local_only);
+                    if let Some(forward) = change.forward {
+                        row.forward = forward;
+                    }
+                })
+            }
+            edit => {
+                let changes = apply(&mut model, edit, &self.configured)?;
+                self.write_changes(changes)?;
+                self.replace_model(model);
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything there is, without secrets.
+    pub(crate) fn export(&self) -> DirectoryFile {
+        let model = self.model();
+        let mut file = DirectoryFile::default();
+        file.domain.extend(model.domains().map(|(name, entry)| (name.to_owned(), entry.into())));
+        file.domain_alias
+            .extend(model.domain_aliases().map(|(alias, domain)| (alias.to_owned(), domain.to_owned())));
+        file.pseudonym.extend(model.pseudonyms().map(|(local, alias)| (local.to_owned(), alias.into())));
+        for (name, entry) in model.entries() {
+            let name = name.to_owned();
+            match entry {
+                Entry::Account(account) => drop(file.account.insert(name, account.into())),
+                Entry::Alias(alias) => drop(file.alias.insert(name, alias.into())),
+                Entry::Group(group) => drop(file.group.insert(name, group.into())),
+                _ => {}
+            }
+        }
+        file
+    }
+
+    /// Makes the directory what a file says: what is in it is added or changed, and with `only`, domains, aliases,
+    /// groups and pseudonyms that are not in it are removed. Accounts must be there already, and are never removed: they have
+    /// secrets and mail. Everything is checked before anything is written. How many entries were written.
+    pub(crate) fn import_file(&self, file: &DirectoryFile, only: bool) -> Result<usize, DirectoryError> {
+        let _changing = self.lock_changes();
+        let mut model = self.model();
+        let mut changes = Vec::new();
+        if only {
+            for edit in self.removals(file, &model)? {
+                changes.extend(apply(&mut model, edit, &self.configured)?);
+            }
+        }
+        let mut written = 0;
+        for edit in additions(file) {
+            changes.extend(apply(&mut model, edit, &self.configured)?);
+            written += 1;
+        }
+        for (name, row) in &file.account {
+            row.entry()?;
+            if !matches!(model.find(&address(name)?), Some(Entry::Account(_))) {
+                return Err(DirectoryError::Unknown(name.clone()));
+            }
+        }
+        self.write_changes(changes)?;
+        self.replace_model(model);
+        for (name, wanted) in &file.account {
+            let name = self.model().canonical(&address(name)?);
+            self.change_account(&name, |row| row.clone_from(wanted))?;
+            written += 1;
+        }
+        Ok(written)
+    }
+
+    fn removals(&self, file: &DirectoryFile, model: &Model) -> Result<Vec<Edit>, DirectoryError> {
+        let mut edits = Vec::new();
+        let mut kept = std::collections::HashSet::new();
+        for name in file.alias.keys().chain(file.group.keys()) {
+            kept.insert(model.canonical(&address(name)?));
+        }
+        for (name, entry) in model.entries() {
+            let address = name.to_owned();
+            match entry {
+                Entry::Alias(_) if !kept.contains(name) => edits.push(Edit::AliasRemove { address }),
+                Entry::Group(_) if !kept.contains(name) => edits.push(Edit::GroupRemove { address }),
+                _ => {}
+            }
+        }
+        let pseudonyms = model.pseudonyms().filter(|(local, _)| !file.pseudonym.contains_key(*local));
+        edits.extend(pseudonyms.map(|(local, _)| Edit::PseudonymRemove { local: local.to_owned() }));
+        let aliases = model.domain_aliases().filter(|(alias, _)| !file.domain_alias.contains_key(*alias));
+        edits.extend(aliases.map(|(alias, _)| Edit::DomainRemove { name: alias.to_owned() }));
+        let domains = model.domains().filter(|(name, _)| {
+            !file.domain.contains_key(*name) && !self.configured.iter().any(|domain| domain.key() == *name)
+        });
+        edits.extend(domains.map(|(name, _)| Edit::DomainRemove { name: name.to_owned() }));
+        Ok(edits)
+    }
+
+    fn write_changes(&self, changes: Vec<Change>) -> Result<(), DirectoryError> {
+        for (key, value) in changes {
+            match value {
+                Some(value) => block_on(self.entries.put(key.as_bytes(), &value))?,
+                None => drop(block_on(self.entries.delete(key.as_bytes()))?),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn additions(file: &DirectoryFile) -> Vec<Edit> {
+    let file = file.clone();
+    let domains = file.domain.into_iter().map(|(name, row)| {
+        let or_none = |setting: Option<String>| Some(setting.unwrap_or_else(|| "none".into()));
+        let change = DomainChange {
+            relay: Some(row.relay),
+            unknown: or_none(row.unknown),
+            postmaster: or_none(row.postmaster),
+            journal: or_none(row.journal),
+            bcc: or_none(row.bcc),
+        };
+        Edit::Domain { name, change, new: false }
+    });
+    let aliases = file.domain_alias.into_iter().map(|(alias, domain)| Edit::DomainAlias { alias, domain });
+    let names = file.alias.into_iter().map(|(address, row)| Edit::Alias { address, row, new: false });
+    let groups = file.group.into_iter().map(|(address, row)| Edit::Group { address, row, new: false });
+    let pseudonyms = file.pseudonym.into_iter().map(|(local, row)| Edit::Pseudonym { local, row });
+    domains.chain(aliases).chain(names).chain(groups).chain(pseudonyms).collect()
+}
+
+/// Changes the model; gives what is to be written.
+fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Change>, DirectoryError> {
+    match edit {
+        Edit::Domain { name, change, new } => {
+            let domain = domain(&name)?;
+            let found =
+                model.domains().find(|(name, _)| *name == domain.key()).map(|(_, entry)| entry.into());
+            if new && found.is_some() {
+                return Err(DirectoryError::Taken(format!("the domain {name} is there already")));
+            }
+            let mut row: DomainRow = found.unwrap_or_default();
+            change.apply(&mut row);
+            model.set_domain(&domain, row.entry()?);
+            Ok(vec![
+                (format!("domain/{}", domain.key()), Some(json(&row)?)),
+                (format!("domain-alias/{}", domain.key()), None),
+            ])
+        }
+        Edit::DomainRemove { name } => {
+            let domain = domain(&name)?;
+            if configured.contains(&domain) {
+                return Err(DirectoryError::Taken(format!(
+                    "the domain {name} is in the configuration; take it out of `domains` there"
+                )));
+            }
+            let gone: Vec<String> = model
+                .domain_aliases()
+                .filter(|(alias, main)| *alias == domain.key() || *main == domain.key())
+                .map(|(alias, _)| format!("domain-alias/{alias}"))
+                .collect();
+            if !model.remove_domain_alias(&domain) && !model.remove_domain(&domain) {
+                return Err(DirectoryError::Taken(format!("there is no domain {name}")));
+            }
+            let mut changes: Vec<Change> = gone.into_iter().map(|key| (key, None)).collect();
+            changes.push((format!("domain/{}", domain.key()), None));
+            Ok(changes)
+        }
+        Edit::DomainAlias { alias, domain: main } => {
+            let (alias, main) = (domain(&alias)?, domain(&main)?);
+            model.set_domain_alias(&alias, &main)?;
+            Ok(vec![(format!("domain-alias/{}", alias.key()), Some(json(&main.key())?))])
+        }
+        Edit::Alias { address: name, row, new } => {
+            set(model, &name, Entry::Alias(row.entry()?), json(&row)?, new)
+        }
+        Edit::Group { address: name, row, new } => {
+            set(model, &name, Entry::Group(row.entry()?), json(&row)?, new)
+        }
+        Edit::GroupMembers { address: name, add, remove } => {
+            let found = model.find(&address(&name)?);
+            let Some(Entry::Group(group)) = found else {
+                return Err(DirectoryError::Taken(format!("there is no group {name}")));
+            };
+            let mut row = GroupRow::from(group);
+            for member in remove {
+                let gone = address(&member)?;
+                let before = row.members.len();
+                row.members.retain(|member| address(member).is_ok_and(|member| member != gone));
+                if row.members.len() == before {
+                    return Err(DirectoryError::Taken(format!("{member} is no member of {name}")));
+                }
+            }
+            for member in add {
+                let member = address(&member)?.to_string();
+                if !row.members.contains(&member) {
+                    row.members.push(member);
+                }
+            }
+            set(model, &name, Entry::Group(row.entry()?), json(&row)?, false)
+        }
+        Edit::AliasRemove { address } => remove(model, &address, "alias"),
+        Edit::GroupRemove { address } => remove(model, &address, "group"),
+        Edit::Pseudonym { local, row } => {
+            model.set_pseudonym(&local, row.entry()?);
+            Ok(vec![(format!("pseudonym/{}", local.to_lowercase()), Some(json(&row)?))])
+        }
+        Edit::PseudonymRemove { local } => {
+            if !model.remove_pseudonym(&local) {
+                return Err(DirectoryError::Taken(format!("there is no alias {local} in all domains")));
+            }
+            Ok(vec![(format!("pseudonym/{}", local.to_lowercase()), None)])
+        }
+        Edit::Account { name, .. } => Err(DirectoryError::Unknown(name)),
+    }
+}
+
+fn set(
+    model: &mut Model,
+    name: &str,
+    entry: Entry,
+    value: Vec<u8>,
+    new: bool,
+) -> Result<Vec<Change>, DirectoryError> {
+    let address = address(name)?;
+    if new && let Some(found) = model.find(&address) {
+        return Err(DirectoryError::Taken(format!("{address} is {} already", found.kind())));
+    }
+    let kind = if matches!(entry, Entry::Group(_)) { "group" } else { "alias" };
+    model.set(&address, entry)?;
+    Ok(vec![(format!("{kind}/{}", model.canonical(&address)), Some(value))])
+}
+
+fn remove(model: &mut Model, name: &str, kind: &str) -> Result<Vec<Change>, DirectoryError> {
+    // A name from the database may need quotes that it does not have any more.
+    let canonical =
+        address(name).map(|address| model.canonical(&address)).unwrap_or_else(|_| name.to_owned());
+    let found = model.entry(&canonical).map(|entry| match entry {
+        Entry::Alias(_) => "alias",
+        Entry::Group(_) => "group",
+        _ => "account",
+    });
+    if found != Some(kind) {
+        return Err(DirectoryError::Taken(format!("there is no {kind} {name}")));
+    }
+    model.take(&canonical);
+    Ok(vec![(format!("{kind}/{canonical}"), None)])
+}
+
+fn domain(name: &str) -> Result<Domain, DirectoryError> {
+    name.parse().map_err(|_| DirectoryError::Target(format!("{name:?} is not a domain name")))
+}
+
+fn json(row: &impl Serialize) -> Result<Vec<u8>, DirectoryError> {
+    serde_json::to_vec(row).map_err(|error| DirectoryError::Target(error.to_string()))
+}
+
+/// Fills a model with what is in the database.
+pub(super) fn read(model: &mut Model, key: &str, value: &[u8]) -> Result<(), DirectoryError> {
+    let corrupt = |problem: String| DirectoryError::Corrupt { name: key.to_owned(), problem };
+    let bad = |error: serde_json::Error| corrupt(error.to_string());
+    let (kind, name) = key.split_once('/').ok_or_else(|| corrupt("it has no kind".into()))?;
+    match kind {
+        "domain" => {
+            let row: DomainRow = serde_json::from_slice(value).map_err(bad)?;
+            model.set_domain(&domain(name)?, row.entry()?);
+        }
+        "domain-alias" => {
+            let main: String = serde_json::from_slice(value).map_err(bad)?;
+            model.set_domain_alias(&domain(name)?, &domain(&main)?)?;
+        }
+        "alias" => {
+            let row: AliasRow = serde_json::from_slice(value).map_err(bad)?;
+            model.restore(name, Entry::Alias(row.entry()?));
+        }
+        "group" => {
+            let row: GroupRow = serde_json::from_slice(value).map_err(bad)?;
+            model.restore(name, Entry::Group(row.entry()?));
+        }
+        "pseudonym" => {
+            let row: AliasRow = serde_json::from_slice(value).map_err(bad)?;
+            model.set_pseudonym(name, row.entry()?);
+        }
+        other => return Err(corrupt(format!("{other} is no kind of entry"))),
+    }
+    Ok(())
+}
+
+/// The account's row as it is to be written; used by the part that keeps the secrets.
+pub(super) fn account_entry(row: &AccountRow) -> Result<Entry, DirectoryError> {
+    row.entry().map(Entry::Account)
+}

@@ -1,0 +1,206 @@
+//! What is at domains and addresses, as it is kept in the database and written in a directory file.
+
+use std::collections::BTreeMap;
+
+use mailwright::{
+    mail_model::Address,
+    relay_policy::directory::{Account, Alias, DomainEntry, DomainMode, Group, GroupDelivery, Target},
+};
+use serde::{Deserialize, Serialize};
+
+use super::DirectoryError;
+
+/// A domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DomainRow {
+    /// Mail for any address goes on elsewhere.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) relay: bool,
+    /// Who gets what is addressed to nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unknown: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) postmaster: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) journal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bcc: Option<String>,
+}
+
+/// An alias, of an address or of a local part in all domains.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AliasRow {
+    pub(crate) targets: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) local_only: bool,
+}
+
+/// A group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupRow {
+    pub(crate) members: Vec<String>,
+    /// One message in a folder that all members see, in place of a copy for each.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) shared_folder: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) forward: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) keep: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) local_only: bool,
+}
+
+/// What becomes of an account's mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AccountRow {
+    pub(crate) mailbox: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) forward: Vec<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) keep: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) local_only: bool,
+}
+
+impl Default for AccountRow {
+    fn default() -> Self {
+        Self { mailbox: true, forward: Vec::new(), keep: false, local_only: false }
+    }
+}
+
+/// The whole directory, but for secrets: the form of `mailwrightd directory export`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct DirectoryFile {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) domain_alias: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) domain: BTreeMap<String, DomainRow>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) account: BTreeMap<String, AccountRow>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) alias: BTreeMap<String, AliasRow>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) group: BTreeMap<String, GroupRow>,
+    /// Local parts known in all domains.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pseudonym: BTreeMap<String, AliasRow>,
+}
+
+impl DomainRow {
+    pub(crate) fn entry(&self) -> Result<DomainEntry, DirectoryError> {
+        let mut entry = DomainEntry::default();
+        entry.mode = if self.relay { DomainMode::Relay } else { DomainMode::Deliver };
+        entry.unknown = self.unknown.as_deref().map(target).transpose()?;
+        entry.postmaster = self.postmaster.as_deref().map(address).transpose()?;
+        entry.journal = self.journal.as_deref().map(address).transpose()?;
+        entry.bcc = self.bcc.as_deref().map(address).transpose()?;
+        Ok(entry)
+    }
+}
+
+impl From<&DomainEntry> for DomainRow {
+    fn from(entry: &DomainEntry) -> Self {
+        let text = |address: &Option<Address>| address.as_ref().map(ToString::to_string);
+        Self {
+            relay: entry.mode == DomainMode::Relay,
+            unknown: entry.unknown.as_ref().map(ToString::to_string),
+            postmaster: text(&entry.postmaster),
+            journal: text(&entry.journal),
+            bcc: text(&entry.bcc),
+        }
+    }
+}
+
+impl AliasRow {
+    pub(crate) fn entry(&self) -> Result<Alias, DirectoryError> {
+        if self.targets.is_empty() {
+            return Err(DirectoryError::Target("an alias needs at least one target".into()));
+        }
+        let mut alias = Alias::to(targets(&self.targets)?);
+        alias.local_only = self.local_only;
+        Ok(alias)
+    }
+}
+
+impl From<&Alias> for AliasRow {
+    fn from(alias: &Alias) -> Self {
+        Self { targets: texts(&alias.targets), local_only: alias.local_only }
+    }
+}
+
+impl GroupRow {
+    pub(crate) fn entry(&self) -> Result<Group, DirectoryError> {
+        let members: Result<Vec<Address>, _> = self.members.iter().map(|member| address(member)).collect();
+        let mut group = Group::of(members?);
+        if self.shared_folder {
+            group.delivery = GroupDelivery::SharedFolder;
+        }
+        group.forward = targets(&self.forward)?;
+        (group.keep, group.local_only) = (self.keep, self.local_only);
+        Ok(group)
+    }
+}
+
+impl From<&Group> for GroupRow {
+    fn from(group: &Group) -> Self {
+        Self {
+            members: group.members.iter().map(ToString::to_string).collect(),
+            shared_folder: group.delivery == GroupDelivery::SharedFolder,
+            forward: texts(&group.forward),
+            keep: group.keep,
+            local_only: group.local_only,
+        }
+    }
+}
+
+impl AccountRow {
+    pub(crate) fn entry(&self) -> Result<Account, DirectoryError> {
+        let mut account = Account::default();
+        account.forward = targets(&self.forward)?;
+        (account.mailbox, account.keep, account.local_only) = (self.mailbox, self.keep, self.local_only);
+        Ok(account)
+    }
+}
+
+impl From<&Account> for AccountRow {
+    fn from(account: &Account) -> Self {
+        Self {
+            mailbox: account.mailbox,
+            forward: texts(&account.forward),
+            keep: account.keep,
+            local_only: account.local_only,
+        }
+    }
+}
+
+pub(crate) fn address(text: &str) -> Result<Address, DirectoryError> {
+    text.parse().map_err(|_| DirectoryError::Name(text.to_owned()))
+}
+
+fn target(text: &str) -> Result<Target, DirectoryError> {
+    let target: Target = text.parse().map_err(|error| DirectoryError::Target(format!("{text}: {error}")))?;
+    match target {
+        Target::Address(_) | Target::Mailbox(_) => Ok(target),
+        _ => Err(DirectoryError::Target(format!(
+            "{text}: files, programs and lists are not delivered to; give an address"
+        ))),
+    }
+}
+
+fn targets(texts: &[String]) -> Result<Vec<Target>, DirectoryError> {
+    texts.iter().map(|text| target(text)).collect()
+}
+
+fn texts(targets: &[Target]) -> Vec<String> {
+    targets.iter().map(ToString::to_string).collect()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
