@@ -1,0 +1,234 @@
+//! Domains, aliases and groups of the running server, changed while sessions are open.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::fs;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use common::{PASSWORD, Server, Talk, USER, run};
+
+/// A command that must succeed; gives what it printed.
+fn tell(server: &Server, command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let output = run(&mut server.command(&words));
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A command that must fail; gives what it said.
+fn refused(server: &Server, command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let output = run(&mut server.command(&words));
+    assert_eq!(output.status.code(), Some(1), "{command}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A session that has named a sender.
+fn sender(server: &Server) -> Talk {
+    let mut talk = server.talk(server.port("smtp", "starttls"));
+    talk.reply();
+    talk.smtp("EHLO client.example");
+    assert!(talk.smtp("MAIL FROM:<eve@elsewhere.example>").starts_with("250"));
+    talk
+}
+
+/// The reply to a recipient, without its text.
+fn code(talk: &mut Talk, to: &str) -> String {
+    talk.smtp(&format!("RCPT TO:<{to}>")).chars().take(9).collect()
+}
+
+const TAKEN: &str = "250 2.1.5";
+const UNKNOWN: &str = "550 5.1.1";
+
+#[test]
+fn a_domain_comes_and_goes_while_a_session_is_open() {
+    let server = Server::start("");
+    let mut talk = sender(&server);
+    assert_eq!(code(&mut talk, "carol@new.example"), "554 5.7.1");
+    tell(&server, "domain add new.example");
+    assert_eq!(code(&mut talk, "carol@new.example"), UNKNOWN);
+    server.add_user("carol@new.example", PASSWORD);
+    assert_eq!(code(&mut talk, "carol@new.example"), TAKEN);
+    tell(&server, "domain alias second.example new.example");
+    assert_eq!(code(&mut talk, "Carol@Second.example"), TAKEN);
+    assert!(refused(&server, "domain add new.example").contains("already"));
+    assert!(refused(&server, "domain alias new.example second.example").contains("domain of its own"));
+    assert_eq!(tell(&server, "domain list"), "example.org\nnew.example\nsecond.example  = new.example\n");
+    tell(&server, "domain remove new.example");
+    assert_eq!(code(&mut talk, "carol@new.example"), "554 5.7.1");
+    assert_eq!(code(&mut talk, "carol@second.example"), "554 5.7.1");
+    assert!(refused(&server, "domain remove example.org").contains("configuration"));
+    assert!(refused(&server, "domain remove none.example").contains("no domain"));
+}
+
+#[test]
+fn the_mail_of_a_removed_domain_can_still_be_read() {
+    let server = Server::start("allow_plaintext_auth = true");
+    tell(&server, "domain add new.example");
+    server.add_user("carol@new.example", PASSWORD);
+    common::deliver(&server, "carol@new.example", "Subject: kept\r\n\r\nkept\r\n");
+    tell(&server, "domain remove new.example");
+    let mut talk = server.talk(server.port("imap", "starttls"));
+    talk.line();
+    assert!(
+        talk.imap("a", &format!("LOGIN carol@new.example {PASSWORD}")).last().unwrap().starts_with("a OK")
+    );
+    assert!(talk.imap("b", "STATUS INBOX (MESSAGES)")[0].contains("MESSAGES 1"));
+}
+
+#[test]
+fn an_alias_receives_and_never_logs_in() {
+    let mut server = Server::start("allow_plaintext_auth = true");
+    tell(&server, "alias add sales@example.org alice@example.org");
+    tell(&server, "alias add info alice@example.org --all-domains");
+    tell(&server, "domain add new.example");
+    common::deliver(&server, "sales@example.org", "Subject: 1\r\n\r\n1\r\n");
+    common::deliver(&server, "INFO@new.example", "Subject: 2\r\n\r\n2\r\n");
+    common::deliver(&server, "alice+tag@example.org", "Subject: 3\r\n\r\n3\r\n");
+    assert_eq!(common::count(&server), 3);
+    // One copy, though three of its names are addressed.
+    let mut talk = sender(&server);
+    for to in ["sales@example.org", "alice@example.org", "info@example.org"] {
+        assert_eq!(code(&mut talk, to), TAKEN);
+    }
+    talk.smtp("DATA");
+    assert!(talk.smtp("Subject: 4\r\n\r\n4\r\n.").starts_with("250"));
+    assert_eq!(common::count(&server), 4);
+    for name in
+        ["sales@example.org", "info@example.org", "alice+tag@example.org", "alice", "info@new.example"]
+    {
+        let mut imap = server.talk(server.port("imap", "starttls"));
+        imap.line();
+        let answer = imap.imap("a", &format!("LOGIN {name} {PASSWORD}"));
+        assert!(answer.last().unwrap().starts_with("a NO"), "{name}: {answer:?}");
+        let mut pop3 = server.talk(server.port("pop3", "starttls"));
+        pop3.line();
+        pop3.send(format!("USER {name}\r\n"));
+        pop3.line();
+        pop3.send(format!("PASS {PASSWORD}\r\n"));
+        let answer = pop3.line();
+        assert!(answer.starts_with("-ERR"), "{name}: {answer}");
+    }
+    // All of it lives through a restart.
+    server.stop();
+    server.serve();
+    assert_eq!(
+        tell(&server, "alias list"),
+        "sales@example.org  alice@example.org\ninfo@*  alice@example.org\n"
+    );
+    tell(&server, "alias remove sales@example.org");
+    tell(&server, "alias remove info --all-domains");
+    let mut talk = sender(&server);
+    assert_eq!(code(&mut talk, "sales@example.org"), UNKNOWN);
+    assert_eq!(code(&mut talk, "info@example.org"), UNKNOWN);
+    assert!(refused(&server, "alias remove sales@example.org").contains("no alias"));
+    assert!(refused(&server, "alias add alice@example.org x@example.org").contains("an account already"));
+}
+
+#[test]
+fn some_addresses_are_for_our_own_people() {
+    let server = Server::start("allow_plaintext_auth = true");
+    tell(&server, "group add everyone@example.org alice@example.org --local-only");
+    let mut talk = sender(&server);
+    assert_eq!(code(&mut talk, "everyone@example.org"), "550 5.7.1");
+    let mut talk = server.talk(server.port("submission", "starttls"));
+    talk.reply();
+    talk.smtp("EHLO client.example");
+    let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
+    assert!(talk.smtp(&format!("AUTH PLAIN {plain}")).starts_with("235"));
+    assert!(talk.smtp(&format!("MAIL FROM:<{USER}>")).starts_with("250"));
+    assert_eq!(code(&mut talk, "everyone@example.org"), TAKEN);
+    let shown = tell(&server, "address everyone@example.org");
+    assert!(shown.contains("delivered to alice@example.org"), "{shown}");
+    assert!(shown.contains("strangers are told: 550 5.7.1"), "{shown}");
+}
+
+#[test]
+fn a_catch_all_and_a_postmaster() {
+    let server = Server::start("allow_plaintext_auth = true");
+    server.add_user("bob@example.org", PASSWORD);
+    let mut talk = sender(&server);
+    assert_eq!(code(&mut talk, "whoever@example.org"), UNKNOWN);
+    assert_eq!(code(&mut talk, "Postmaster"), TAKEN);
+    tell(&server, "domain set example.org --unknown bob@example.org --postmaster bob@example.org");
+    assert_eq!(code(&mut talk, "whoever@example.org"), TAKEN);
+    assert_eq!(tell(&server, "address postmaster@example.org"), "delivered to bob@example.org\n");
+    tell(&server, "domain set example.org --unknown none");
+    assert_eq!(code(&mut talk, "whoever@example.org"), UNKNOWN);
+    assert_eq!(tell(&server, "domain list"), "example.org  postmaster bob@example.org\n");
+    assert!(refused(&server, "domain set other.example --unknown none").contains("no domain"));
+}
+
+#[test]
+fn a_group_is_there_while_a_member_has_a_mailbox() {
+    let server = Server::start("");
+    tell(&server, "user add bob@example.org --no-mailbox");
+    tell(&server, "group add team@example.org bob@example.org eve@elsewhere.example");
+    let mut talk = sender(&server);
+    assert_eq!(code(&mut talk, "bob@example.org"), "550 5.2.1");
+    assert_eq!(code(&mut talk, "team@example.org"), UNKNOWN);
+    tell(&server, "user set bob@example.org --mailbox true");
+    assert_eq!(code(&mut talk, "team@example.org"), TAKEN);
+    tell(&server, "user set bob@example.org --mailbox false");
+    assert_eq!(code(&mut talk, "team@example.org"), UNKNOWN);
+    tell(&server, "group join team@example.org alice@example.org");
+    assert_eq!(code(&mut talk, "team@example.org"), TAKEN);
+    tell(&server, "group leave team@example.org alice@example.org");
+    assert_eq!(code(&mut talk, "team@example.org"), UNKNOWN);
+    assert!(refused(&server, "group leave team@example.org alice@example.org").contains("no member"));
+    assert!(refused(&server, "group join nobody@example.org alice@example.org").contains("no group"));
+    tell(&server, "group remove team@example.org");
+    assert_eq!(tell(&server, "group list"), "");
+}
+
+#[test]
+fn the_whole_directory_goes_to_a_file_and_back() {
+    let server = Server::start("");
+    tell(&server, "domain add new.example --journal alice@example.org");
+    tell(&server, "domain alias second.example new.example");
+    tell(&server, "alias add a@new.example alice@example.org eve@elsewhere.example");
+    tell(&server, "alias add info alice@example.org --all-domains --local-only");
+    tell(&server, "group add team@new.example alice@example.org --shared-folder");
+    tell(&server, "user set alice@example.org --forward eve@elsewhere.example --keep true");
+    let exported = tell(&server, "directory export");
+    let file = server.folder.path().join("directory.toml");
+    fs::write(&file, &exported).unwrap();
+    let import = format!("directory import {} --only", file.display());
+
+    // Elsewhere it makes the same.
+    let other = Server::prepare("");
+    assert!(refused(&other, &import).contains("alice@example.org"), "an account cannot come from nowhere");
+    other.add_user(USER, PASSWORD);
+    tell(&other, "alias add gone@example.org alice@example.org");
+    tell(&other, &import);
+    assert_eq!(tell(&other, "directory export"), exported);
+
+    // A mistake anywhere changes nothing.
+    fs::write(&file, exported.replace("eve@elsewhere.example", "not an address")).unwrap();
+    assert!(refused(&other, &import).contains("not an address"));
+    assert_eq!(tell(&other, "directory export"), exported);
+    fs::write(&file, format!("{exported}\n[aliass]\n")).unwrap();
+    assert!(refused(&other, &import).contains("aliass"));
+    let json: serde_json::Value = serde_json::from_str(&tell(&other, "directory export --json")).unwrap();
+    assert_eq!(json["domain-alias"]["second.example"], "new.example");
+}
+
+#[test]
+fn an_alias_file_is_imported() {
+    let server = Server::prepare("");
+    server.add_user(USER, PASSWORD);
+    let file = server.folder.path().join("aliases");
+    fs::write(&file, "# office\nroot: alice\nstaff: alice, eve@elsewhere.example\n").unwrap();
+    let import = format!("alias import {} --domain example.org", file.display());
+    assert_eq!(tell(&server, &import), "2 entries written\n");
+    assert_eq!(
+        tell(&server, "alias list"),
+        "root@example.org  alice@example.org\nstaff@example.org  alice@example.org, eve@elsewhere.example\n"
+    );
+    fs::write(&file, "root: alice\nlog: \"|/bin/true\"\n").unwrap();
+    assert!(refused(&server, &import).contains("|/bin/true"));
+    fs::write(&file, "root alice\n").unwrap();
+    assert!(refused(&server, &import).contains("line 1"));
+    assert_eq!(tell(&server, "user propose donald.duck"), "donald.duck@example.org\n");
+}
