@@ -58,6 +58,8 @@ pub struct Client {
     /// LMTP's replies to the message so far.
     outcome: Vec<Reply>,
     ended: bool,
+    /// Why the input ended, if not as the server wished.
+    failure: Option<Closed>,
     since: Option<Instant>,
     trace: Trace,
 }
@@ -130,6 +132,7 @@ impl Client {
             accepted: 0,
             outcome: Vec::new(),
             ended: false,
+            failure: None,
             since: None,
             trace: Trace::default(),
         }
@@ -225,14 +228,14 @@ impl Client {
     fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
         match &mut self.phase {
             Phase::Open => self.read(now, rx),
-            Phase::Challenged(_) | Phase::Body if self.ended => self.close(Closed::Eof),
+            Phase::Challenged(_) | Phase::Body if self.ended => self.close_ended(),
             Phase::Challenged(_) | Phase::Body => wait(false, None),
             Phase::Tls { started, .. } if !*started => {
                 *started = true;
                 self.since = Some(now);
                 Some(Output::Start(Layer::Tls))
             }
-            Phase::Tls { .. } if self.ended => self.close(Closed::Eof),
+            Phase::Tls { .. } if self.ended => self.close_ended(),
             Phase::Tls { .. } => match *self.since.get_or_insert(now) + self.config.timeouts.tls {
                 until if until <= now => self.close(Closed::TimedOut(Deadline::Tls)),
                 until => wait(false, Some(until)),
@@ -291,15 +294,21 @@ impl Client {
 
     fn end_of_input(&mut self) -> Option<Output<Event>> {
         match self.expected.pop_front() {
-            Some((_, Expected::Quit)) => self.close(Closed::Farewell),
+            Some((_, Expected::Quit)) if self.failure.is_none() => self.close(Closed::Farewell),
             Some((id, Expected::Commit(_))) if !self.outcome.is_empty() => {
                 // Some LMTP recipients are known.
-                self.close(Closed::Eof);
+                self.close_ended();
                 let outcome = std::mem::take(&mut self.outcome).into();
                 Some(Output::Event(Event::BodyEnd(Ticket::new(id), outcome)))
             }
-            _ => self.close(Closed::Eof),
+            _ => self.close_ended(),
         }
+    }
+
+    /// Closes after the last octet of input.
+    fn close_ended(&mut self) -> Option<Output<Event>> {
+        let why = self.failure.take().unwrap_or(Closed::Eof);
+        self.close(why)
     }
 
     fn close(&mut self, why: Closed) -> Option<Output<Event>> {
@@ -340,6 +349,12 @@ impl Machine for Client {
     }
 
     fn handle_eof(&mut self) {
+        self.ended = true;
+    }
+
+    fn handle_failure(&mut self, reason: Closed) {
+        // Replies that came before it still hold: a message that was taken must not be sent again.
+        self.failure.get_or_insert(reason);
         self.ended = true;
     }
 

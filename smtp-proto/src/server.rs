@@ -380,6 +380,14 @@ impl Machine for Server {
         self.ended = true;
     }
 
+    fn handle_failure(&mut self, reason: Closed) {
+        // Nothing can reach the client any more, so nothing more is answered, taken or begun.
+        self.pipeline.clear();
+        if !matches!(self.phase, Phase::Closing(_) | Phase::Closed) {
+            self.close(reason);
+        }
+    }
+
     fn handle_tls(&mut self, tls: TlsInfo) {
         // RFC 3207 §4.2: all that was known of the client is forgotten, its EHLO first.
         self.session.tls = Some(tls);

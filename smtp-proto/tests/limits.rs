@@ -8,24 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use mailwright_line_proto::{
-    Ask, Closed, Deadline, Gone, Machine, Output, Peer, Shutdown, Wait,
+    Closed, Deadline, Gone, Machine, Output, Shutdown,
     testing::{Pace, Seen, run_input},
 };
 use mailwright_smtp_proto::{
-    Outcome, Rcpt, Reply,
+    Outcome, Reply,
     client::{self, Client},
-    server::{Config, Event, Server},
+    server::{Config, Event},
 };
-use support::{Receiving, Sending};
-
-fn config() -> Config {
-    let mut config = Config::smtp("mx.example").unwrap();
-    config.allow_plaintext_auth = true;
-    config.auth_mechanisms = vec!["PLAIN".to_owned()];
-    config
-}
+use support::{
+    Receiving, Sending,
+    bare::{Bare, config},
+};
 
 fn replies(config: Config, input: &[u8]) -> Vec<String> {
     let run = run_input(&mut Receiving(Arc::new(config)), input, Pace::default(), false);
@@ -98,62 +94,6 @@ fn recipients_have_a_limit() {
     let replies = replies(config(), input.as_bytes());
     assert_eq!(replies[1002], "250 2.1.5 Ok");
     assert_eq!(replies[1003], "452 4.5.3 Too many recipients");
-}
-
-/// A server with no harness around it.
-struct Bare {
-    server: Server,
-    rx: BytesMut,
-    now: Instant,
-}
-
-impl Bare {
-    fn new(config: Config) -> Self {
-        let server = Server::new(Arc::new(config), Peer::unknown());
-        Self { server, rx: BytesMut::new(), now: Instant::now() }
-    }
-
-    fn poll(&mut self) -> Output<Event> {
-        self.server.poll(self.now, &mut self.rx)
-    }
-
-    fn event(&mut self) -> Event {
-        match self.poll() {
-            Output::Event(event) => event,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn wait(&mut self) -> Wait {
-        match self.poll() {
-            Output::Wait(wait) => wait,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn sent(&mut self) -> String {
-        let transmit = self.server.transmit();
-        String::from_utf8(transmit.copy_to_bytes(transmit.remaining()).to_vec()).unwrap()
-    }
-
-    /// With a transaction begun.
-    fn addressing(config: Config, then: &[u8]) -> Self {
-        let mut bare = Self::new(config);
-        bare.rx.extend_from_slice(b"HELO a.example\r\nMAIL FROM:<a@example.org>\r\n");
-        bare.rx.extend_from_slice(then);
-        let Event::Hello(ask) = bare.event() else { panic!() };
-        bare.server.answer(ask, Ok(())).unwrap();
-        let Event::Mail(ask) = bare.event() else { panic!() };
-        bare.server.answer(ask, Reply::SENDER_OK).unwrap();
-        bare
-    }
-
-    fn rcpt(&mut self) -> Ask<Rcpt> {
-        match self.event() {
-            Event::Rcpt(ask) => ask,
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 const THREE: &[u8] =

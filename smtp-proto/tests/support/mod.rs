@@ -1,6 +1,8 @@
 //! The applications that play the other half of every test.
 #![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, none of which uses all")]
 
+pub mod bare;
+
 use std::{fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
@@ -233,6 +235,12 @@ impl Sending {
     }
 }
 
+/// An envelope.
+pub fn message(from: &str, to: &[&str]) -> Message {
+    let rcpt = |text: &&str| Rcpt::new(ForwardPath::parse(text.as_bytes()).unwrap());
+    Message::new(Mail::new(ReversePath::parse(from.as_bytes()).unwrap()), to.iter().map(rcpt).collect())
+}
+
 fn make_call(client: &mut client::Client, call: &str) -> Result<(), mailwright_line_proto::Misuse> {
     let words: Vec<&str> = call.split(' ').collect();
     let unescaped = |text: &str| text.replace("\\0", "\0").replace("\\r", "\r").replace("\\n", "\n");
@@ -259,10 +267,7 @@ fn make_call(client: &mut client::Client, call: &str) -> Result<(), mailwright_l
         }
         "rcpt" => client.call(rcpt(&words[1])).map(drop),
         "data" => client.call(Data).map(drop),
-        "message" => {
-            let recipients = words[2..].iter().map(rcpt).collect();
-            client.call(Message::new(mail(words[1]), recipients)).map(drop)
-        }
+        "message" => client.call(message(words[1], &words[2..])).map(drop),
         "body" => {
             for piece in words[1..].iter() {
                 client.send_body(unescaped(piece).into())?;
