@@ -7,8 +7,9 @@ use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet};
 
 use crate::{
-    Cache, Changes, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Mailbox, MailboxRef,
-    MessageRef, Result, Snapshot, Status, Store, Summary, Upload, User, Watch, Write,
+    Cache, Changes, Copied, Due, Expunge, Expunged, FlagChange, FlagsStored, Folders, Mailbox, MailboxRef,
+    MessageRef, QueueEntry, QueueNumber, Result, Scheduled, Settlement, Snapshot, Spool, Status, Store,
+    Summary, Upload, User, Watch, Write,
 };
 
 // Its traits have the methods of the public ones, so it lives in a module of its own: with both in scope no call
@@ -82,6 +83,10 @@ impl Store for AnyStore {
 
     fn cache(&self) -> Option<&impl Cache> {
         self.erased().cache().map(|_| self)
+    }
+
+    fn spool(&self) -> Option<&impl Spool> {
+        self.erased().spool().map(|_| self)
     }
 }
 
@@ -173,5 +178,39 @@ impl Cache for AnyStore {
 
     async fn save(&self, message: &MessageRef, summary: &Summary) -> Result<()> {
         self.facet(|store| store.cache())?.save(message, summary).await
+    }
+}
+
+impl Spool for AnyStore {
+    async fn due(&self, until: u64, after: Option<Due>, limit: usize) -> Result<Vec<Scheduled>> {
+        self.facet(|store| store.spool())?.due(until, after, limit).await
+    }
+
+    async fn next_due(&self, after: u64) -> Result<Option<u64>> {
+        self.facet(|store| store.spool())?.next_due(after).await
+    }
+
+    async fn entries(&self, after: Option<QueueNumber>, limit: usize) -> Result<Vec<QueueEntry>> {
+        self.facet(|store| store.spool())?.entries(after, limit).await
+    }
+
+    async fn entry(&self, number: QueueNumber) -> Result<Option<QueueEntry>> {
+        self.facet(|store| store.spool())?.entry(number).await
+    }
+
+    async fn octets(&self, entry: &QueueEntry, range: Range<u64>) -> Result<Bytes> {
+        self.facet(|store| store.spool())?.octets(entry, range).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<()> {
+        self.facet(|store| store.spool())?.settle(settlements).await
+    }
+
+    async fn added(&self, seen: u64) -> u64 {
+        match self.erased().spool() {
+            Some(spool) => spool.added(seen).await,
+            // There is no such facet, so nothing is ever added.
+            None => std::future::pending().await,
+        }
     }
 }

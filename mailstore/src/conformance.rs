@@ -25,6 +25,7 @@ mod append;
 mod change;
 mod folders;
 mod notice;
+mod queue;
 mod transfer;
 
 /// What was checked of a store that passed.
@@ -104,6 +105,16 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
     match (store.cache().is_some(), store.writer().is_some()) {
         (true, true) => run!(notice::a_summary_stays_with_the_content),
         _ => report.skipped.push("cache"),
+    }
+    match (store.spool().is_some(), store.writer().is_some()) {
+        (true, true) => run!(
+            queue::a_message_goes_into_mailboxes_and_queue_at_once,
+            queue::what_is_due_comes_in_order,
+            queue::settlements_change_what_is_there_and_nothing_else,
+            queue::a_body_stays_as_long_as_an_entry_has_it,
+            queue::what_is_added_wakes_who_waits,
+        ),
+        _ => report.skipped.push("spool"),
     }
     Ok(report)
 }

@@ -15,7 +15,8 @@ use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet};
 
 use crate::{
     Cache, Changes, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Inline, Mailbox, MailboxRef,
-    MessageRef, Offload, Result, Snapshot, Status, Store, StoreError, Summary, Upload, User, Watch, Write,
+    MessageRef, Offload, Result, Snapshot, Spool, Status, Store, StoreError, Summary, Upload, User, Watch,
+    Write,
 };
 
 mod arrange;
@@ -28,6 +29,7 @@ mod live;
 mod messages;
 mod promise;
 mod row;
+mod spool;
 mod staged;
 mod table;
 #[cfg(test)]
@@ -108,6 +110,8 @@ struct Core {
     options: Options,
     opened: Instant,
     failure: committer::Failure,
+    /// Raised after entries of the queue were added or made due.
+    queued: crate::signal::Signal,
 }
 
 impl Embedded {
@@ -130,7 +134,8 @@ impl<O: Offload + Clone> Embedded<O> {
         let database = Database::open(directory.as_ref(), &options)?;
         let (live, opened, failure) =
             (LiveMailboxes::default(), Instant::now(), committer::Failure::default());
-        let core = Arc::new(Core { database, live, options, opened, failure });
+        let queued = crate::signal::Signal::default();
+        let core = Arc::new(Core { database, live, options, opened, failure, queued });
         core.collect_uploads()?;
         let committer = Committer::start(Arc::clone(&core))?;
         Ok(Self { shared: Arc::new(Shared { committer, core }), offload })
@@ -223,6 +228,10 @@ impl<O: Offload + Clone> Store for Embedded<O> {
     }
 
     fn cache(&self) -> Option<&impl Cache> {
+        Some(self)
+    }
+
+    fn spool(&self) -> Option<&impl Spool> {
         Some(self)
     }
 }

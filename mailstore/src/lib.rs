@@ -18,6 +18,7 @@ mod object_id;
 mod offload;
 mod signal;
 mod snapshot;
+mod spool;
 mod store;
 mod upload;
 mod user;
@@ -34,6 +35,10 @@ pub use mailbox::{Mailbox, MailboxRef, MessageRef, Status};
 pub use object_id::{ObjectId, ObjectIdError};
 pub use offload::{Inline, Offload};
 pub use snapshot::{Difference, Message, Snapshot, SnapshotBuilder};
+pub use spool::{
+    Batch, Committed, Due, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent,
+    Scheduled, Settlement, Spool,
+};
 pub use store::{Never, Store};
 pub use upload::{Appended, CommitError, Sink, Target, Upload};
 pub use user::{User, UserError};

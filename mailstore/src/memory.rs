@@ -12,11 +12,12 @@ use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet, UidValidity
 
 use crate::signal::{Signal, lock};
 use crate::{
-    Cache, Changes, Folders, Mailbox, MailboxRef, MessageRef, ObjectId, Result, Snapshot, Store, StoreError,
-    Summary, User, Watch, Write,
+    Cache, Changes, Folders, Mailbox, MailboxRef, MessageRef, ObjectId, QueueEntry, QueueNumber, Result,
+    Snapshot, Spool, Store, StoreError, Summary, User, Watch, Write,
 };
 
 mod folders;
+mod spool;
 mod write;
 
 /// A [`Store`] in memory. Cheap to clone; clones share their mail.
@@ -50,12 +51,16 @@ struct Shared {
     state: Mutex<State>,
     /// Raised after every change to any mailbox.
     changed: Signal,
+    /// Raised after entries of the queue were added or made due.
+    added: Signal,
 }
 
 #[derive(Default)]
 struct State {
     users: HashMap<User, Account>,
     bodies: HashMap<ObjectId, Body>,
+    queue: BTreeMap<QueueNumber, QueueEntry>,
+    last_queued: u64,
     /// The last identity and the last UIDVALIDITY given out.
     last_id: u128,
     last_validity: u32,
@@ -76,7 +81,7 @@ struct Folder {
 struct Body {
     octets: Bytes,
     summary: Option<Summary>,
-    /// In how many mailboxes it is.
+    /// In how many mailboxes and entries of the queue it is.
     references: usize,
 }
 
@@ -148,12 +153,14 @@ impl State {
 
     /// Lets go of the bodies of messages that are removed.
     fn release<'a>(&mut self, messages: impl Iterator<Item = &'a crate::Message>) {
-        for object in messages.filter_map(|message| message.object) {
-            if let Some(body) = self.bodies.get_mut(&object) {
-                body.references -= 1;
-                if body.references == 0 {
-                    self.bodies.remove(&object);
-                }
+        messages.filter_map(|message| message.object).for_each(|object| self.release_body(object));
+    }
+
+    fn release_body(&mut self, object: ObjectId) {
+        if let Some(body) = self.bodies.get_mut(&object) {
+            body.references -= 1;
+            if body.references == 0 {
+                self.bodies.remove(&object);
             }
         }
     }
@@ -195,6 +202,10 @@ impl Store for Memory {
     }
 
     fn cache(&self) -> Option<&impl Cache> {
+        Some(self)
+    }
+
+    fn spool(&self) -> Option<&impl Spool> {
         Some(self)
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailwright_mail_model::MailboxName;
 
-use crate::{Cache, Changes, Folders, Mailbox, MessageRef, Result, Snapshot, Status, User, Watch, Write};
+use crate::{
+    Cache, Changes, Folders, Mailbox, MessageRef, Result, Snapshot, Spool, Status, User, Watch, Write,
+};
 
 /// Users' mail. Three methods make a read-only IMAP and POP3 server; each facet adds what its trait says.
 ///
@@ -64,6 +66,11 @@ pub trait Store: Send + Sync {
 
     /// Opt in: stored ENVELOPE and BODYSTRUCTURE. Without, messages are scanned each time.
     fn cache(&self) -> Option<&impl Cache> {
+        None::<&Never>
+    }
+
+    /// Opt in: a queue of mail that waits to be sent on. Without, mail is for mailboxes here alone.
+    fn spool(&self) -> Option<&impl Spool> {
         None::<&Never>
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidValidity};
 
-use crate::{Result, StoreError, Summary, User};
+use crate::{Batch, Committed, Result, StoreError, Summary, User};
 
 /// A message that streams into a store: written piece by piece, then committed into mailboxes, all at once.
 ///
@@ -40,6 +40,15 @@ impl Upload {
     pub async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
         self.0.commit(targets).await
     }
+
+    /// As [`commit`](Self::commit), for the queue too: the message appears in every mailbox and goes into the queue, and
+    /// earlier entries of the queue are settled, at one moment; or nothing of it happens.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit), and if the store has no [`Spool`](crate::Spool).
+    pub async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
+        self.0.commit_batch(batch).await
+    }
 }
 
 impl std::fmt::Debug for Upload {
@@ -59,6 +68,19 @@ pub trait Sink: Send {
         &mut self,
         targets: &[Target],
     ) -> impl Future<Output = Result<Vec<Appended>, CommitError>> + Send;
+
+    /// As [`Upload::commit_batch`]. By default there is no queue, and only mailboxes can be named.
+    fn commit_batch(&mut self, batch: &Batch) -> impl Future<Output = Result<Committed, CommitError>> + Send {
+        async {
+            if !batch.queue.is_empty() || !batch.settle.is_empty() {
+                return Err(
+                    StoreError::Invalid("expected mailboxes only: this store has no queue".into()).into()
+                );
+            }
+            let appended = self.commit(&batch.targets).await?;
+            Ok(Committed::new(appended, Vec::new()))
+        }
+    }
 
     /// As [`Upload::summarize`]; by default the store has no use for it.
     fn summarize(&mut self, _summary: Summary) {}
@@ -150,13 +172,14 @@ mod erased {
     use bytes::Bytes;
 
     use super::{Appended, CommitError, Target};
-    use crate::{StoreError, Summary};
+    use crate::{Batch, Committed, StoreError, Summary};
 
     type Pending<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
     pub(super) trait Sink: Send {
         fn write(&mut self, chunk: Bytes) -> Pending<'_, (), StoreError>;
         fn commit<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, Vec<Appended>, CommitError>;
+        fn commit_batch<'a>(&'a mut self, batch: &'a Batch) -> Pending<'a, Committed, CommitError>;
         fn summarize(&mut self, summary: Summary);
     }
 
@@ -167,6 +190,10 @@ mod erased {
 
         fn commit<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, Vec<Appended>, CommitError> {
             Box::pin(super::Sink::commit(self, targets))
+        }
+
+        fn commit_batch<'a>(&'a mut self, batch: &'a Batch) -> Pending<'a, Committed, CommitError> {
+            Box::pin(super::Sink::commit_batch(self, batch))
         }
 
         fn summarize(&mut self, summary: Summary) {

@@ -53,10 +53,10 @@ impl Store for Partial {
 fn facets_that_are_not_there_are_skipped() {
     let store = Partial { memory: Memory::new(), writes: false, loses: 0 };
     let report = block_on(conformance::check(&store)).unwrap();
-    assert_eq!(report.skipped, ["writer", "folders", "watch", "changes", "cache"]);
+    assert_eq!(report.skipped, ["writer", "folders", "watch", "changes", "cache", "spool"]);
     let store = Partial { memory: Memory::new(), writes: true, loses: 0 };
     let report = block_on(conformance::check(&AnyStore::new(store))).unwrap();
-    assert_eq!(report.skipped, ["folders", "watch", "changes", "cache"]);
+    assert_eq!(report.skipped, ["folders", "watch", "changes", "cache", "spool"]);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet};
 
 use crate::{
-    Copied, Expunge, Expunged, FlagChange, FlagsStored, Mailbox, MailboxRef, MessageRef, Result, Snapshot,
-    Status, Summary, Upload, User,
+    Copied, Due, Expunge, Expunged, FlagChange, FlagsStored, Mailbox, MailboxRef, MessageRef, QueueEntry,
+    QueueNumber, Result, Scheduled, Settlement, Snapshot, Status, Summary, Upload, User,
 };
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -66,6 +66,46 @@ implement!(Cache {
     fn save(message: &'a MessageRef, summary: &'a Summary) -> ();
 });
 
+pub(super) trait Spool: Send + Sync {
+    fn due<'a>(&'a self, until: u64, after: Option<Due>, limit: usize) -> Pending<'a, Vec<Scheduled>>;
+    fn next_due<'a>(&'a self, after: u64) -> Pending<'a, Option<u64>>;
+    fn entries<'a>(&'a self, after: Option<QueueNumber>, limit: usize) -> Pending<'a, Vec<QueueEntry>>;
+    fn entry<'a>(&'a self, number: QueueNumber) -> Pending<'a, Option<QueueEntry>>;
+    fn octets<'a>(&'a self, entry: &'a QueueEntry, range: Range<u64>) -> Pending<'a, Bytes>;
+    fn settle<'a>(&'a self, settlements: &'a [Settlement]) -> Pending<'a, ()>;
+    fn added<'a>(&'a self, seen: u64) -> Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
+}
+
+impl<S: crate::Spool> Spool for S {
+    fn due<'a>(&'a self, until: u64, after: Option<Due>, limit: usize) -> Pending<'a, Vec<Scheduled>> {
+        Box::pin(crate::Spool::due(self, until, after, limit))
+    }
+
+    fn next_due<'a>(&'a self, after: u64) -> Pending<'a, Option<u64>> {
+        Box::pin(crate::Spool::next_due(self, after))
+    }
+
+    fn entries<'a>(&'a self, after: Option<QueueNumber>, limit: usize) -> Pending<'a, Vec<QueueEntry>> {
+        Box::pin(crate::Spool::entries(self, after, limit))
+    }
+
+    fn entry<'a>(&'a self, number: QueueNumber) -> Pending<'a, Option<QueueEntry>> {
+        Box::pin(crate::Spool::entry(self, number))
+    }
+
+    fn octets<'a>(&'a self, entry: &'a QueueEntry, range: Range<u64>) -> Pending<'a, Bytes> {
+        Box::pin(crate::Spool::octets(self, entry, range))
+    }
+
+    fn settle<'a>(&'a self, settlements: &'a [Settlement]) -> Pending<'a, ()> {
+        Box::pin(crate::Spool::settle(self, settlements))
+    }
+
+    fn added<'a>(&'a self, seen: u64) -> Pin<Box<dyn Future<Output = u64> + Send + 'a>> {
+        Box::pin(crate::Spool::added(self, seen))
+    }
+}
+
 erase!(Erased {
     fn mailboxes(user: &'a User) -> Vec<Mailbox>;
     fn open(user: &'a User, name: &'a MailboxName) -> Arc<Snapshot>;
@@ -77,6 +117,7 @@ fn folders(&self) -> Option<&dyn Folders>;
 fn watch(&self) -> Option<&dyn Watch>;
 fn changes(&self) -> Option<&dyn Changes>;
 fn cache(&self) -> Option<&dyn Cache>;
+fn spool(&self) -> Option<&dyn Spool>;
 );
 
 impl<S: crate::Store> Erased for S {
@@ -114,5 +155,9 @@ impl<S: crate::Store> Erased for S {
 
     fn cache(&self) -> Option<&dyn Cache> {
         crate::Store::cache(self).map(|facet| facet as &dyn Cache)
+    }
+
+    fn spool(&self) -> Option<&dyn Spool> {
+        crate::Store::spool(self).map(|facet| facet as &dyn Spool)
     }
 }

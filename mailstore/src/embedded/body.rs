@@ -8,7 +8,7 @@ use super::Core;
 use super::committer::Group;
 use super::database::failed;
 use super::row::{self, Fields};
-use crate::{Message, MessageRef, Result, StoreError, Summary};
+use crate::{Message, MessageRef, ObjectId, Result, StoreError, Summary};
 
 /// How many octets of a message a chunk holds; only the last one has fewer.
 pub(super) const CHUNK: usize = 256 * 1024;
@@ -44,20 +44,32 @@ pub(super) fn seal_chunk(body: u64, number: u32, chunk: &mut BytesMut) {
 impl Core {
     /// Octets of a message, up to the end of the chunk that `range` begins in.
     pub(super) fn read(&self, message: &MessageRef, range: &Range<u64>) -> Result<Bytes> {
-        let end = range.end.min(message.size);
-        if range.start >= end {
-            return Ok(Bytes::new());
-        }
         let corrupt = || {
             let (uid, name, user) = (message.uid, message.mailbox.name(), message.mailbox.user());
             StoreError::Corrupt(format!("UID {uid} in {name} of {user}"))
         };
-        let body = message.object.and_then(row::number_of).ok_or(StoreError::NotFound)?;
+        self.octets(message.object, message.size, range, corrupt, || self.exists(message))
+    }
+
+    /// Octets of a body of this size. `exists` says whether it should be there, `corrupt` what else is to be said.
+    pub(super) fn octets(
+        &self,
+        object: Option<ObjectId>,
+        size: u64,
+        range: &Range<u64>,
+        corrupt: impl Fn() -> StoreError + Copy,
+        exists: impl Fn() -> Result<bool>,
+    ) -> Result<Bytes> {
+        let end = range.end.min(size);
+        if range.start >= end {
+            return Ok(Bytes::new());
+        }
+        let body = object.and_then(row::number_of).ok_or(StoreError::NotFound)?;
         let number = u32::try_from(range.start / CHUNK as u64).map_err(|_| corrupt())?;
         let chunk_key = key(body, number);
         let chunk = match self.database.bodies.get(&chunk_key).map_err(failed) {
             Ok(Some(chunk)) => Bytes::from(chunk),
-            Ok(None) if self.exists(message)? => return Err(corrupt()),
+            Ok(None) if exists()? => return Err(corrupt()),
             Ok(None) => return Err(StoreError::NotFound),
             // The database found out first.
             Err(StoreError::Corrupt(_)) => return Err(corrupt()),
@@ -137,7 +149,10 @@ impl Group<'_> {
 
     /// Lets go of the body of a message that is removed.
     pub(super) fn release(&mut self, message: &Message) -> Result<()> {
-        let body = of(message)?;
+        self.release_body(of(message)?)
+    }
+
+    pub(super) fn release_body(&mut self, body: u64) -> Result<()> {
         let count = self.references(body)?.saturating_sub(1);
         self.set_references(body, count);
         Ok(())

@@ -13,7 +13,7 @@ use super::Core;
 use super::database::failed;
 use super::promise::promise;
 use super::staged::Staged;
-use crate::{Result, StoreError};
+use crate::{QueueEntry, QueueNumber, Result, StoreError};
 
 /// How many octets, and how many operations, a group takes in at most.
 const GROUP_OCTETS: usize = 16 << 20;
@@ -94,6 +94,8 @@ pub(super) struct Group<'a> {
     pub(super) references: HashMap<u64, u32>,
     /// Table rows that this group changes.
     pub(super) tables: HashMap<Vec<u8>, Option<Bytes>>,
+    /// Entries of the queue that this group changes.
+    pub(super) queue: HashMap<QueueNumber, Option<QueueEntry>>,
     replies: Vec<Reply>,
 }
 
@@ -110,6 +112,7 @@ impl<'a> Group<'a> {
             replaced: Vec::new(),
             references: HashMap::new(),
             tables: HashMap::new(),
+            queue: HashMap::new(),
             replies: Vec::new(),
         }
     }
@@ -147,7 +150,12 @@ impl<'a> Group<'a> {
         let batch = std::mem::replace(&mut self.batch, self.core.database.handle.batch());
         let outcome = batch.durability(mode).commit().map_err(failed);
         match &outcome {
-            Ok(()) => self.publish(),
+            Ok(()) => {
+                self.publish();
+                if !self.queue.is_empty() {
+                    self.core.queued.raise();
+                }
+            }
             // Whatever the kind of failure, nobody knows what the disk holds now.
             Err(error) => self.core.fail(error),
         }

@@ -35,6 +35,10 @@ pub(super) struct Database {
     pub(super) subscriptions: Keyspace,
     /// length of name, name, key: value.
     pub(super) tables: Keyspace,
+    /// number: [entry](crate::spool::row).
+    pub(super) queue: Keyspace,
+    /// time, number: destination NUL sender. For entries that are not held.
+    pub(super) queue_due: Keyspace,
     /// How often the database has been opened, this time included.
     pub(super) epoch: u32,
     identities: Mutex<Identities>,
@@ -79,6 +83,8 @@ impl Database {
             trash: plain("trash")?,
             subscriptions: plain("subscriptions")?,
             tables: plain("tables")?,
+            queue: plain("queue")?,
+            queue_due: plain("queue_due")?,
             epoch: 0,
             identities: Mutex::new(Identities { next: 1, reserved: 1 }),
             last_validity: Mutex::new(0),

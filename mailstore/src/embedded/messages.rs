@@ -6,8 +6,8 @@ use mailwright_mail_model::{Flag, MailboxName, ModSeq, UidSet};
 use super::committer::Group;
 use super::{body, row};
 use crate::{
-    Appended, CommitError, Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef, Message, ObjectId,
-    Result, StoreError, Summary, Target,
+    Appended, Batch, CommitError, Committed, Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef,
+    Message, ObjectId, Result, StoreError, Summary, Target,
 };
 
 /// A message that is all there.
@@ -25,12 +25,9 @@ pub(super) struct Complete {
 const HISTORY: u32 = 8_192;
 
 impl Group<'_> {
-    /// Puts one message into every target.
-    pub(super) fn append(
-        &mut self,
-        complete: Complete,
-        targets: &[Target],
-    ) -> Result<Vec<Appended>, CommitError> {
+    /// Puts one message into every mailbox and the queue, and settles earlier entries of that.
+    pub(super) fn append(&mut self, complete: Complete, batch: &Batch) -> Result<Committed, CommitError> {
+        let targets = &batch.targets;
         for (index, target) in targets.iter().enumerate() {
             let same = |other: &&Target| (&other.user, &other.mailbox) == (&target.user, &target.mailbox);
             let count = targets.iter().filter(same).count() as u64;
@@ -48,7 +45,7 @@ impl Group<'_> {
         if let Some(summary) = complete.summary {
             self.put_summary(complete.body, &summary);
         }
-        match u32::try_from(targets.len()).unwrap_or(u32::MAX) {
+        match u32::try_from(targets.len() + batch.queue.len()).unwrap_or(u32::MAX) {
             // The body is new, so there is no row to remove.
             1 => drop(self.references.insert(complete.body, 1)),
             count => self.set_references(complete.body, count),
@@ -69,7 +66,12 @@ impl Group<'_> {
             };
             self.add_messages(&key, vec![message])?;
         }
-        Ok(appended)
+        let mut queued = Vec::with_capacity(batch.queue.len());
+        for entry in &batch.queue {
+            queued.push(self.enqueue(entry, complete.body, complete.size)?);
+        }
+        self.settle(&batch.settle)?;
+        Ok(Committed::new(appended, queued))
     }
 
     pub(super) fn store_flags(

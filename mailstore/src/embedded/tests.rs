@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mailwright_mail_model::DateTime;
 
 use super::*;
-use crate::{AnyStore, CommitError, Target, block_on, conformance};
+use crate::{AnyStore, Batch, CommitError, Target, block_on, conformance};
 
 fn user(name: &str) -> User {
     User::new(name).unwrap()
@@ -424,18 +424,18 @@ fn operations_of_one_group_see_each_other() {
         let alice = user("alice");
         let identity = || group.core.database.identity().unwrap();
         let bodies = [identity(), identity(), identity(), identity()];
-        let appended = group.append(complete(bodies[0]), &[to("INBOX")])?;
+        let appended = group.append(complete(bodies[0]), &Batch::to([to("INBOX")]))?;
         let seen = FlagChange::new(crate::FlagOperation::Add, "(\\Seen)".parse().unwrap());
-        let stored = group.store_flags(&mailbox, &appended[0].uid.into(), &seen)?;
+        let stored = group.store_flags(&mailbox, &appended.appended[0].uid.into(), &seen)?;
         assert_eq!(stored.messages.len(), 1);
         group.make(&alice, &name("a/b"), None)?;
-        group.append(complete(bodies[1]), &[to("a/b"), to("a/b")])?;
+        group.append(complete(bodies[1]), &Batch::to([to("a/b"), to("a/b")]))?;
         group.rename(&alice, &name("a"), &name("c"))?;
-        group.append(complete(bodies[2]), &[to("c/b")])?;
-        let moved = group.move_to(&mailbox, &appended[0].uid.into(), &name("c/b"))?;
+        group.append(complete(bodies[2]), &Batch::to([to("c/b")]))?;
+        let moved = group.move_to(&mailbox, &appended.appended[0].uid.into(), &name("c/b"))?;
         assert_eq!(moved.target.to_string(), "4");
         group.rename(&alice, &MailboxName::inbox(), &name("kept"))?;
-        group.append(complete(bodies[3]), &[to("INBOX")])?;
+        group.append(complete(bodies[3]), &Batch::to([to("INBOX")]))?;
         group.make(&alice, &name("a"), None)?;
         group.drop_mailbox(&alice, &name("a"))?;
         group.make(&alice, &name("a"), None)?;

@@ -9,7 +9,7 @@ use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key, seal_chunk};
 use super::database::failed;
 use super::messages::Complete;
 use super::{Core, Shared};
-use crate::{Appended, CommitError, Offload, Result, Sink, StoreError, Summary, Target};
+use crate::{Appended, Batch, CommitError, Committed, Offload, Result, Sink, StoreError, Summary, Target};
 
 /// At most one chunk of the message is in memory, beside what the caller has in hand.
 pub(super) struct Incoming<O> {
@@ -117,9 +117,17 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
     }
 
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
+        self.commit_batch(&Batch::to(targets)).await.map(|committed| committed.appended)
+    }
+
+    async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
         self.check()?;
-        if targets.is_empty() {
-            return Ok(Vec::new());
+        if batch.targets.is_empty() && batch.queue.is_empty() {
+            let settle = batch.settle.clone();
+            if !settle.is_empty() {
+                self.shared.committer.submit(move |group| group.settle(&settle)).await?;
+            }
+            return Ok(Committed::default());
         }
         seal_chunk(self.body, self.spilled, &mut self.chunk);
         // Copied to its exact size: the database keeps it for a while, and would keep the spare room too.
@@ -132,10 +140,10 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
             spilled: self.spilled > 0,
             summary: self.summary.clone(),
         };
-        let targets = targets.to_vec();
+        let batch = batch.clone();
         // Until the answer is there the message may or may not be in; a dropped future must not remove it.
         self.state = State::Committed;
-        let result = self.shared.committer.submit(move |group| group.append(complete, &targets)).await;
+        let result = self.shared.committer.submit(move |group| group.append(complete, &batch)).await;
         if result.is_err() {
             self.state = State::Open;
         }

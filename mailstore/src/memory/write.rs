@@ -7,8 +7,8 @@ use mailwright_mail_model::{Flag, MailboxName, Uid, UidSet};
 
 use super::{Body, Folder, Memory, State};
 use crate::{
-    Appended, CommitError, Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef, Message, Result,
-    Sink, StoreError, Summary, Target, Upload, Write,
+    Appended, Batch, CommitError, Committed, Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef,
+    Message, Result, Sink, StoreError, Summary, Target, Upload, Write,
 };
 
 impl Write for Memory {
@@ -140,9 +140,14 @@ impl Sink for Incoming {
     }
 
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
+        self.commit_batch(&Batch::to(targets)).await.map(|committed| committed.appended)
+    }
+
+    async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
+        let targets = &batch.targets;
         let octets = self.octets.take().ok_or_else(spent)?.freeze();
         let (summary, size) = (self.summary.clone(), octets.len() as u64);
-        let body = Body { octets: octets.clone(), summary, references: targets.len() };
+        let body = Body { octets: octets.clone(), summary, references: targets.len() + batch.queue.len() };
         let result = self.store.change(|state| {
             for (index, target) in targets.iter().enumerate() {
                 let same = |other: &&Target| (&other.user, &other.mailbox) == (&target.user, &target.mailbox);
@@ -163,11 +168,14 @@ impl Sink for Incoming {
                 Ok(Appended::new(folder.snapshot.uid_validity(), uid))
             });
             let appended = appended.collect::<Result<Vec<_>>>()?;
-            if !targets.is_empty() {
+            if body.references > 0 {
                 state.bodies.insert(object, body);
             }
-            Ok(appended)
+            let queued = batch.queue.iter().map(|entry| state.enqueue(entry, object, size)).collect();
+            batch.settle.iter().for_each(|settlement| state.settle(settlement));
+            Ok(Committed::new(appended, queued))
         });
+        self.store.0.added.raise();
         if result.is_err() {
             self.octets = Some(octets.into());
         }

@@ -1,0 +1,167 @@
+//! Mail that waits to be sent on. Destinations of other mail in the queue must not begin with `conformance-`.
+
+use bytes::Bytes;
+use mailwright_mail_model::{MailboxName, ReversePath};
+
+use super::{Outcome, Wrong, date, ensure, equal, name, some, user, writer};
+use crate::{
+    Batch, Committed, Due, Expunge, MailboxRef, Notify, QueueEntry, QueueRecipient, RecipientState,
+    Scheduled, Settlement, Spool, Store, StoreError, Target, Write,
+};
+
+fn spool(store: &impl Store) -> Outcome<&impl Spool> {
+    some(store.spool(), "the queue that was there before")
+}
+
+fn entry(destination: &str, due: u64) -> Outcome<QueueEntry> {
+    let wrong = |error: mailwright_mail_model::AddressError| Wrong(error.to_string());
+    let sender = ReversePath::parse(b"<ann@a.example>").map_err(wrong)?;
+    let mut entry = QueueEntry::new("1D", sender, format!("conformance-{destination}"), due);
+    entry.recipients.push(QueueRecipient::new("bob@b.example".parse().map_err(wrong)?));
+    entry.skip = 2;
+    Ok(entry)
+}
+
+async fn commit(store: &impl Store, text: &'static str, batch: &Batch) -> Outcome<Committed> {
+    let mut upload = writer(store)?.begin(None).await?;
+    upload.write(Bytes::from_static(text.as_bytes())).await?;
+    Ok(upload.commit_batch(batch).await?)
+}
+
+/// What is due of these destinations.
+async fn due(store: &impl Store, destination: &str, until: u64) -> Outcome<Vec<Scheduled>> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = spool(store)?.due(until, after, 2).await?;
+        let last = page.len() < 2;
+        ensure(page.is_sorted_by(|a, b| a.due < b.due), "entries in the order in which they are due")?;
+        ensure(page.iter().all(|entry| Some(entry.due) > after), "entries behind the one given")?;
+        after = page.last().map(|entry| entry.due).or(after);
+        found.extend(
+            page.into_iter().filter(|entry| entry.destination == format!("conformance-{destination}")),
+        );
+        if last {
+            return Ok(found);
+        }
+    }
+}
+
+async fn octets(store: &impl Store, entry: &QueueEntry) -> Outcome<Vec<u8>> {
+    let mut octets = Vec::new();
+    while (octets.len() as u64) < entry.size {
+        let chunk = spool(store)?.octets(entry, octets.len() as u64..entry.size).await?;
+        ensure(!chunk.is_empty(), "a read gives some octets")?;
+        octets.extend_from_slice(&chunk);
+    }
+    Ok(octets)
+}
+
+pub(super) async fn a_message_goes_into_mailboxes_and_queue_at_once(store: &impl Store) -> Outcome {
+    let (user, inbox) = (user("queue")?, MailboxName::inbox());
+    let target = Target::new(user.clone(), inbox.clone(), date()?);
+    let mut one = entry("both", 100)?;
+    one.recipients.extend(one.recipients.clone());
+    if let Some(first) = one.recipients.first_mut() {
+        (first.notify, first.original) = (Notify::asked(true, false, false), Some("rfc822;x".into()));
+    }
+    let batch = Batch::to([target.clone()]).with_queue(vec![one.clone(), entry("both", 101)?]);
+    let bad = Target::new(user.clone(), name("conformance-unknown")?, date()?);
+    let mut upload = writer(store)?.begin(None).await?;
+    upload.write(Bytes::from_static(b"to both")).await?;
+    let refused = upload.commit_batch(&Batch::to([target, bad]).with_queue(batch.queue.clone())).await;
+    equal("an unknown mailbox", refused.map_err(|error| error.error), Err(StoreError::NotFound))?;
+    ensure(due(store, "both", 1_000).await?.is_empty(), "nothing is queued if a mailbox refuses")?;
+    let committed = upload.commit_batch(&batch).await?;
+    equal("mailboxes", committed.appended.len(), 1)?;
+    equal("entries", committed.queued.len(), 2)?;
+    ensure(committed.queued.is_sorted_by(|a, b| a < b), "numbers that rise")?;
+    let (number, other) =
+        (some(committed.queued.first(), "a number")?, some(committed.queued.last(), "another")?);
+    let found = some(spool(store)?.entry(*number).await?, "the entry that was committed")?;
+    let expected = QueueEntry { number: *number, size: 7, object: found.object, ..one };
+    equal("the entry", &found, &expected)?;
+    equal("octets", octets(store, &found).await?, b"to both".to_vec())?;
+    equal("a part", spool(store)?.octets(&found, 3..5).await?, Bytes::from_static(b"bo"))?;
+    let all = spool(store)?.entries(None, usize::MAX).await?;
+    ensure(all.iter().any(|entry| entry.number == *number), "the entry among all")?;
+    let behind = spool(store)?.entries(Some(*number), 1).await?;
+    equal("the next entry", behind.first().map(|entry| entry.number), Some(*other))?;
+    equal("messages", store.open(&user, &inbox).await?.len(), 1)
+}
+
+pub(super) async fn what_is_due_comes_in_order(store: &impl Store) -> Outcome {
+    let queue = [50, 10, 30, 30, 20].map(|due| entry("order", due));
+    let queue = queue.into_iter().collect::<Outcome<Vec<_>>>()?;
+    let committed = commit(store, "x", &Batch::default().with_queue(queue)).await?;
+    let times = |found: Vec<Scheduled>| found.into_iter().map(|entry| entry.due.at).collect::<Vec<_>>();
+    equal("due at 30", times(due(store, "order", 30).await?), vec![10, 20, 30, 30])?;
+    equal("due at 9", times(due(store, "order", 9).await?), vec![])?;
+    let next = spool(store)?.next_due(30).await?;
+    ensure(next.is_some_and(|next| next > 30 && next <= 50), "the next entry is due at 50 or before")?;
+    let remove: Vec<_> = committed.queued.iter().map(|number| Settlement::Remove(*number)).collect();
+    spool(store)?.settle(&remove).await?;
+    equal("due after removal", times(due(store, "order", 100).await?), vec![])
+}
+
+pub(super) async fn settlements_change_what_is_there_and_nothing_else(store: &impl Store) -> Outcome {
+    let batch = Batch::default().with_queue(vec![entry("settle", 10)?, entry("settle", 20)?]);
+    let committed = commit(store, "first", &batch).await?;
+    let (one, other) =
+        (some(committed.queued.first(), "a number")?, some(committed.queued.last(), "another")?);
+    let mut changed = some(spool(store)?.entry(*one).await?, "the entry")?;
+    (changed.due, changed.attempts, changed.attempted) = (40, 1, Some(11));
+    changed.last_error = Some("451 later".into());
+    changed.recipients.iter_mut().for_each(|recipient| recipient.state = RecipientState::Failed);
+    // What was said to hold it meanwhile counts, and so does what comes after in the same change.
+    let settle = [
+        Settlement::Hold(*one, true),
+        Settlement::Update(Box::new(changed.clone())),
+        Settlement::Due(*one, 35),
+    ];
+    spool(store)?.settle(&settle).await?;
+    let found = some(spool(store)?.entry(*one).await?, "the entry that was changed")?;
+    equal("the entry", found, QueueEntry { held: true, due: 35, ..changed.clone() })?;
+    let numbers = |found: Vec<Scheduled>| found.into_iter().map(|entry| entry.due).collect::<Vec<_>>();
+    equal("due without the held one", numbers(due(store, "settle", 99).await?), vec![Due::new(20, *other)])?;
+    // Settled with a new message, as a report about the old one is.
+    let settle = vec![Settlement::Hold(*one, false), Settlement::Remove(*other)];
+    let batch = Batch::default().with_queue(vec![entry("settle", 60)?]).with_settlements(settle);
+    let report = some(commit(store, "report", &batch).await?.queued.pop(), "a number")?;
+    let expected = vec![Due::new(35, *one), Due::new(60, report)];
+    equal("due after release", numbers(due(store, "settle", 99).await?), expected)?;
+    spool(store)?
+        .settle(&[
+            Settlement::Remove(*one),
+            Settlement::Remove(report),
+            Settlement::Update(Box::new(changed)),
+        ])
+        .await?;
+    equal("an entry that is gone", spool(store)?.entry(*one).await?, None)?;
+    equal("due at the end", numbers(due(store, "settle", 99).await?), vec![])
+}
+
+pub(super) async fn a_body_stays_as_long_as_an_entry_has_it(store: &impl Store) -> Outcome {
+    let (user, inbox) = (user("queue-body")?, MailboxName::inbox());
+    let target = Target::new(user.clone(), inbox.clone(), date()?);
+    let batch = Batch::to([target]).with_queue(vec![entry("body", 10)?, entry("body", 10)?]);
+    let committed = commit(store, "the body", &batch).await?;
+    let snapshot = store.open(&user, &inbox).await?;
+    let mailbox = MailboxRef::new(user, inbox, &snapshot);
+    writer(store)?.expunge(&mailbox, &Expunge::Exactly(snapshot.uids())).await?;
+    for number in committed.queued {
+        let found = some(spool(store)?.entry(number).await?, "the entry")?;
+        equal("octets", octets(store, &found).await?, b"the body".to_vec())?;
+        spool(store)?.settle(&[Settlement::Remove(number)]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn what_is_added_wakes_who_waits(store: &impl Store) -> Outcome {
+    let batch = Batch::default().with_queue(vec![entry("wake", 10)?]);
+    let number = some(commit(store, "x", &batch).await?.queued.pop(), "a number")?;
+    // Since something was added, this does not wait.
+    let seen = spool(store)?.added(0).await;
+    spool(store)?.settle(&[Settlement::Due(number, 5)]).await?;
+    ensure(spool(store)?.added(seen).await > seen, "an entry made due is counted")?;
+    Ok(spool(store)?.settle(&[Settlement::Remove(number)]).await?)
+}

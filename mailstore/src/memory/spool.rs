@@ -1,0 +1,94 @@
+//! Mail that waits to be sent on.
+
+use std::ops::{Bound, Range};
+
+use bytes::Bytes;
+
+use super::{Memory, State};
+use crate::{Due, ObjectId, QueueEntry, QueueNumber, Result, Scheduled, Settlement, Spool, StoreError};
+
+impl State {
+    pub(super) fn enqueue(&mut self, entry: &QueueEntry, object: ObjectId, size: u64) -> QueueNumber {
+        self.last_queued += 1;
+        let number = QueueNumber::new(self.last_queued);
+        self.queue.insert(number, QueueEntry { number, size, object: Some(object), ..entry.clone() });
+        number
+    }
+
+    pub(super) fn settle(&mut self, settlement: &Settlement) {
+        match settlement {
+            Settlement::Update(entry) => {
+                if let Some(found) = self.queue.get_mut(&entry.number) {
+                    let (held, size, object) = (found.held, found.size, found.object);
+                    *found = QueueEntry { held, size, object, ..(**entry).clone() };
+                }
+            }
+            Settlement::Remove(number) => {
+                if let Some(object) = self.queue.remove(number).and_then(|entry| entry.object) {
+                    self.release_body(object);
+                }
+            }
+            Settlement::Hold(number, held) => {
+                self.queue.entry(*number).and_modify(|entry| entry.held = *held);
+            }
+            Settlement::Due(number, due) => {
+                self.queue.entry(*number).and_modify(|entry| entry.due = *due);
+            }
+        }
+    }
+}
+
+impl Spool for Memory {
+    async fn due(&self, until: u64, after: Option<Due>, limit: usize) -> Result<Vec<Scheduled>> {
+        let state = self.state();
+        let waiting = state.queue.values().filter(|entry| !entry.held && entry.due <= until);
+        let mut due: Vec<_> = waiting.map(Scheduled::of).filter(|entry| Some(entry.due) > after).collect();
+        due.sort_unstable_by_key(|entry| entry.due);
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    async fn next_due(&self, after: u64) -> Result<Option<u64>> {
+        let state = self.state();
+        let waiting = state.queue.values().filter(|entry| !entry.held && entry.due > after);
+        Ok(waiting.map(|entry| entry.due).min())
+    }
+
+    async fn entries(&self, after: Option<QueueNumber>, limit: usize) -> Result<Vec<QueueEntry>> {
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        Ok(state
+            .queue
+            .range((behind, Bound::Unbounded))
+            .take(limit)
+            .map(|(_, entry)| entry.clone())
+            .collect())
+    }
+
+    async fn entry(&self, number: QueueNumber) -> Result<Option<QueueEntry>> {
+        Ok(self.state().queue.get(&number).cloned())
+    }
+
+    async fn octets(&self, entry: &QueueEntry, range: Range<u64>) -> Result<Bytes> {
+        let state = self.state();
+        let object = state.queue.get(&entry.number).and_then(|entry| entry.object);
+        let body = object.and_then(|object| state.bodies.get(&object)).ok_or(StoreError::NotFound)?;
+        let end = usize::try_from(range.end).unwrap_or(usize::MAX).min(body.octets.len());
+        let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(end);
+        Ok(body.octets.slice(start..end))
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<()> {
+        {
+            let mut state = self.state();
+            settlements.iter().for_each(|settlement| state.settle(settlement));
+        }
+        self.0.added.raise();
+        Ok(())
+    }
+
+    async fn added(&self, seen: u64) -> u64 {
+        self.0.added.wait(seen).await;
+        self.0.added.raised()
+    }
+}

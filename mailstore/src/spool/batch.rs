@@ -1,0 +1,70 @@
+//! What one commit does.
+
+use super::{QueueEntry, QueueNumber};
+use crate::{Appended, Target};
+
+/// Everything that one commit does: the message appears in mailboxes, goes into the queue, and what is over with earlier
+/// entries is noted; all of it at one moment, or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The mailboxes that the message is put into.
+    pub targets: Vec<Target>,
+    /// The entries that are to send it on. The store gives each its number, its size and its body.
+    pub queue: Vec<QueueEntry>,
+    /// What becomes of entries that are there already.
+    pub settle: Vec<Settlement>,
+}
+
+impl Batch {
+    /// Mailboxes and nothing else.
+    pub fn to(targets: impl Into<Vec<Target>>) -> Self {
+        Self { targets: targets.into(), ..Self::default() }
+    }
+
+    /// The same, with these entries of the queue.
+    #[must_use]
+    pub fn with_queue(mut self, queue: Vec<QueueEntry>) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// The same, with these changes to others.
+    #[must_use]
+    pub fn with_settlements(mut self, settle: Vec<Settlement>) -> Self {
+        self.settle = settle;
+        self
+    }
+}
+
+/// What was committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Committed {
+    /// One answer a mailbox, in order.
+    pub appended: Vec<Appended>,
+    /// The number of each new entry, in order.
+    pub queued: Vec<QueueNumber>,
+}
+
+impl Committed {
+    /// For stores.
+    pub const fn new(appended: Vec<Appended>, queued: Vec<QueueNumber>) -> Self {
+        Self { appended, queued }
+    }
+}
+
+/// A change to an entry of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settlement {
+    /// The entry is as told from now on, all but its number, size and body, and whether it is held: that is changed by
+    /// [`Hold`](Self::Hold) alone, which may come while it is being sent.
+    Update(Box<QueueEntry>),
+    /// It is over with the entry.
+    Remove(QueueNumber),
+    /// The entry is held, or is not any more.
+    Hold(QueueNumber, bool),
+    /// The entry is due at this time, in seconds since 1970.
+    Due(QueueNumber, u64),
+}

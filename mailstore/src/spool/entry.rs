@@ -1,0 +1,213 @@
+//! A message that waits to be sent on.
+
+use std::fmt;
+
+use mailwright_mail_model::{Address, ReversePath};
+
+use crate::ObjectId;
+
+/// Which entry of a queue; higher than that of every entry that came before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueNumber(u64);
+
+impl QueueNumber {
+    /// For stores, and for who wrote it down.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for QueueNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A message for recipients that are reached by one way. All times are seconds since 1970-01-01, UTC.
+///
+/// ```
+/// use mailwright_mail_model::ReversePath;
+/// use mailwright_mailstore::{QueueEntry, QueueRecipient};
+///
+/// let mut entry = QueueEntry::new("9C4DCEE3382", ReversePath::parse(b"<ann@a.example>")?, "b.example", 1_700_000_000);
+/// entry.recipients.push(QueueRecipient::new("bob@b.example".parse()?));
+/// assert_eq!(entry.due, entry.arrival);
+/// assert_eq!(entry.waiting().count(), 1);
+/// # Ok::<(), mailwright_mail_model::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueEntry {
+    /// The store's number for it; 0 before it is committed.
+    pub number: QueueNumber,
+    /// What the message is called in replies, trace fields and the log. Entries of one message share it.
+    pub id: String,
+    /// The sender of the envelope.
+    pub sender: ReversePath,
+    /// The account that submitted it, if one did.
+    pub user: Option<String>,
+    /// The message's own `Message-ID`, if it has one.
+    pub message_id: Option<String>,
+    /// By what entries are put together that go one way: a domain or a host. Whoever queues chooses it.
+    pub destination: String,
+    /// Whom it is for. Those that are done with stay in the list until all are.
+    pub recipients: Vec<QueueRecipient>,
+    /// When it arrived.
+    pub arrival: u64,
+    /// When to try next.
+    pub due: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was tried last.
+    pub attempted: Option<u64>,
+    /// Why it is still here.
+    pub last_error: Option<String>,
+    /// Whether the sender was told that it takes long.
+    pub warned: bool,
+    /// Whether it stays until it is released.
+    pub held: bool,
+    /// ENVID (RFC 3461 §4.4), decoded.
+    pub envelope_id: Option<String>,
+    /// RET (RFC 3461 §4.3).
+    pub return_content: Option<ReturnContent>,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// BODY=8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// How many octets at the start of the body are for the mailboxes here and are not sent: `Return-Path`.
+    pub skip: u64,
+    /// The octets of the body, `skip` included. The store's to say.
+    pub size: u64,
+    /// The body. The store's to say.
+    pub object: Option<ObjectId>,
+}
+
+impl QueueEntry {
+    /// A message that is due at once, without recipients yet.
+    pub fn new(
+        id: impl Into<String>,
+        sender: ReversePath,
+        destination: impl Into<String>,
+        arrival: u64,
+    ) -> Self {
+        Self {
+            number: QueueNumber::default(),
+            id: id.into(),
+            sender,
+            user: None,
+            message_id: None,
+            destination: destination.into(),
+            recipients: Vec::new(),
+            arrival,
+            due: arrival,
+            attempts: 0,
+            attempted: None,
+            last_error: None,
+            warned: false,
+            held: false,
+            envelope_id: None,
+            return_content: None,
+            smtputf8: false,
+            eight_bit: false,
+            require_tls: false,
+            skip: 0,
+            size: 0,
+            object: None,
+        }
+    }
+
+    /// The recipients that nothing is decided about yet.
+    pub fn waiting(&self) -> impl Iterator<Item = &QueueRecipient> {
+        self.recipients.iter().filter(|recipient| recipient.state == RecipientState::Waiting)
+    }
+}
+
+/// One recipient of a [`QueueEntry`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueRecipient {
+    /// Where it goes.
+    pub address: Address,
+    /// ORCPT (RFC 3461 §4.2), as it was given: `rfc822;ann@a.example`, decoded.
+    pub original: Option<String>,
+    /// NOTIFY (RFC 3461 §4.1).
+    pub notify: Notify,
+    /// What became of it.
+    pub state: RecipientState,
+    /// What was said about it last: by which host, with which reply.
+    pub last_error: Option<String>,
+}
+
+impl QueueRecipient {
+    /// A recipient that nothing special was asked for.
+    pub const fn new(address: Address) -> Self {
+        Self {
+            address,
+            original: None,
+            notify: Notify::DEFAULT,
+            state: RecipientState::Waiting,
+            last_error: None,
+        }
+    }
+}
+
+/// What became of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "there is no fourth way")]
+pub enum RecipientState {
+    /// Nothing yet.
+    Waiting,
+    /// The next host has it.
+    Delivered,
+    /// It was given up.
+    Failed,
+}
+
+/// What the sender wants to hear of (RFC 3461 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Notify {
+    /// Of success.
+    pub success: bool,
+    /// Of failure.
+    pub failure: bool,
+    /// Of delay.
+    pub delay: bool,
+    /// Whether the sender said so; if not, the next host is not told either.
+    pub asked: bool,
+}
+
+impl Notify {
+    /// What is meant where nothing is said: failure, and delay if we think it useful.
+    pub const DEFAULT: Self = Self { success: false, failure: true, delay: true, asked: false };
+    /// Nothing at all.
+    pub const NEVER: Self = Self { success: false, failure: false, delay: false, asked: true };
+
+    /// What the sender asked for.
+    pub const fn asked(success: bool, failure: bool, delay: bool) -> Self {
+        Self { success, failure, delay, asked: true }
+    }
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// How much of the message a report of failure returns (RFC 3461 §4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 3461 has two")]
+pub enum ReturnContent {
+    /// All of it.
+    Full,
+    /// Its header.
+    Headers,
+}

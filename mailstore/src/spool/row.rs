@@ -1,0 +1,166 @@
+//! How an entry is written: fields one after another.
+
+use bytes::BufMut;
+use mailwright_mail_model::{Address, ReversePath};
+
+use super::{Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent};
+use crate::ObjectId;
+
+/// What the first octet says: how the rest is to be read.
+const FORMAT: u8 = 1;
+
+/// All of an entry but its number, which is in the key.
+pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
+    let mut row = Vec::with_capacity(256);
+    row.push(FORMAT);
+    let flags = [entry.warned, entry.held, entry.smtputf8, entry.eight_bit, entry.require_tls];
+    row.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
+    row.push(match entry.return_content {
+        None => 0,
+        Some(ReturnContent::Full) => 1,
+        Some(ReturnContent::Headers) => 2,
+    });
+    for number in [
+        entry.arrival,
+        entry.due,
+        u64::from(entry.attempts),
+        entry.attempted.unwrap_or(u64::MAX),
+        entry.skip,
+        entry.size,
+    ] {
+        row.put_u64(number);
+    }
+    row.put_u128(entry.object.map_or(0, u128::from));
+    text(&mut row, Some(&entry.id));
+    text(&mut row, entry.sender.address().map(Address::as_str));
+    text(&mut row, entry.user.as_deref());
+    text(&mut row, entry.message_id.as_deref());
+    text(&mut row, Some(&entry.destination));
+    text(&mut row, entry.last_error.as_deref());
+    text(&mut row, entry.envelope_id.as_deref());
+    for recipient in &entry.recipients {
+        text(&mut row, Some(recipient.address.as_str()));
+        text(&mut row, recipient.original.as_deref());
+        text(&mut row, recipient.last_error.as_deref());
+        let Notify { success, failure, delay, asked } = recipient.notify;
+        let bits =
+            [success, failure, delay, asked].iter().rev().fold(0, |bits, on| bits << 1 | u8::from(*on));
+        row.push(bits << 2 | recipient.state as u8);
+    }
+    row
+}
+
+/// The entry of a row; `None` if it is none.
+pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
+    let mut fields = Fields(row);
+    if fields.take::<1>()? != [FORMAT] {
+        return None;
+    }
+    let [flags, content] = fields.take()?;
+    let mut numbers = [0; 6];
+    for number in &mut numbers {
+        *number = u64::from_be_bytes(fields.take()?);
+    }
+    let [arrival, due, attempts, attempted, skip, size] = numbers;
+    let object = Some(u128::from_be_bytes(fields.take()?)).filter(|object| *object != 0);
+    let id = fields.text()??;
+    let sender = match fields.text()? {
+        Some(address) => ReversePath::Address(address.parse().ok()?),
+        None => ReversePath::Null,
+    };
+    let (user, message_id) = (fields.text()?, fields.text()?);
+    let mut entry = QueueEntry::new(id, sender, fields.text()??, arrival);
+    entry.number = number;
+    (entry.user, entry.message_id) = (user, message_id);
+    (entry.due, entry.skip, entry.size) = (due, skip, size);
+    entry.attempts = u32::try_from(attempts).ok()?;
+    entry.attempted = (attempted != u64::MAX).then_some(attempted);
+    entry.object = object.map(ObjectId::from);
+    entry.return_content = match content {
+        0 => None,
+        1 => Some(ReturnContent::Full),
+        2 => Some(ReturnContent::Headers),
+        _ => return None,
+    };
+    let flag = |bit: u8| flags >> bit & 1 == 1;
+    (entry.warned, entry.held, entry.smtputf8) = (flag(0), flag(1), flag(2));
+    (entry.eight_bit, entry.require_tls) = (flag(3), flag(4));
+    (entry.last_error, entry.envelope_id) = (fields.text()?, fields.text()?);
+    while !fields.0.is_empty() {
+        let mut recipient = QueueRecipient::new(fields.text()??.parse().ok()?);
+        (recipient.original, recipient.last_error) = (fields.text()?, fields.text()?);
+        let [bits] = fields.take()?;
+        recipient.state = match bits & 3 {
+            0 => RecipientState::Waiting,
+            1 => RecipientState::Delivered,
+            2 => RecipientState::Failed,
+            _ => return None,
+        };
+        let on = |bit: u8| bits >> bit & 1 == 1;
+        recipient.notify = Notify { success: on(2), failure: on(3), delay: on(4), asked: on(5) };
+        entry.recipients.push(recipient);
+    }
+    Some(entry)
+}
+
+/// A length and so many octets; the highest length stands for no text.
+fn text(row: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => {
+            // Nothing in an entry is longer than a few lines.
+            let octets = text.as_bytes().get(..usize::from(u16::MAX - 1)).unwrap_or(text.as_bytes());
+            row.put_u16(u16::try_from(octets.len()).unwrap_or(0));
+            row.extend_from_slice(octets);
+        }
+        None => row.put_u16(u16::MAX),
+    }
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn text(&mut self) -> Option<Option<String>> {
+        let length = u16::from_be_bytes(self.take()?);
+        if length == u16::MAX {
+            return Some(None);
+        }
+        let (field, rest) = self.0.split_at_checked(usize::from(length))?;
+        self.0 = rest;
+        Some(Some(String::from_utf8_lossy(field).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_comes_back_and_half_of_one_is_none() {
+        let mut entry =
+            QueueEntry::new("9C4D", ReversePath::parse(b"<\"a b\"@a.example>").unwrap(), "b.example", 77);
+        let plain = entry.clone();
+        (entry.due, entry.attempts, entry.attempted, entry.skip, entry.size) = (99, 3, Some(88), 20, 1 << 40);
+        (entry.user, entry.message_id) = (Some("a@a.example".into()), Some("<x@y>".into()));
+        (entry.last_error, entry.envelope_id) = (Some("451 no".into()), Some("QQ".into()));
+        (entry.warned, entry.smtputf8, entry.require_tls) = (true, true, true);
+        entry.return_content = Some(ReturnContent::Headers);
+        entry.object = Some(ObjectId::from(7));
+        let mut recipient = QueueRecipient::new("zoë@b.example".parse().unwrap());
+        (recipient.notify, recipient.state) = (Notify::asked(true, false, true), RecipientState::Failed);
+        entry.recipients = vec![recipient, QueueRecipient::new("c@b.example".parse().unwrap())];
+        for entry in [entry, plain] {
+            let row = encode(&entry);
+            assert_eq!(decode(entry.number, &row), Some(entry.clone()));
+            let fixed = encode(&QueueEntry { recipients: Vec::new(), ..entry.clone() }).len();
+            for end in 0..fixed {
+                assert_eq!(decode(entry.number, &row[..end]), None, "{end}");
+            }
+        }
+    }
+}
