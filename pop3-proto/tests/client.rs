@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use common::{client_config, number};
+use common::{caller::Caller, client_config, number};
 use mailwright_line_proto::{
     Authenticate, Closed, Deadline, Layer, Login, Machine, Misuse, Output, PeerMisbehaved, Secret, Shutdown,
     TlsInfo, Trace, Traced, Wait,
@@ -18,75 +18,6 @@ use mailwright_pop3_proto::{
     Capa, Capability, Client, Dele, List, Noop, Quit, Retr, Rset, Stat, Stls, Top, Uidl,
     client::{Config, Event},
 };
-
-/// A client and what the server sent to it.
-struct Desk {
-    client: Client,
-    rx: BytesMut,
-    now: Instant,
-}
-
-impl Desk {
-    fn new(config: Config) -> Self {
-        Self { client: Client::new(Arc::new(config)), rx: BytesMut::new(), now: Instant::now() }
-    }
-
-    fn greeted(config: Config) -> Self {
-        let mut desk = Self::new(config);
-        assert!(matches!(desk.hear("+OK ready\r\n")[..], [Event::Greeting(_)]));
-        desk
-    }
-
-    fn logged_in() -> Self {
-        Self::logged_in_with(client_config())
-    }
-
-    fn logged_in_with(config: Config) -> Self {
-        let mut desk = Self::greeted(config);
-        desk.client.call(Login::new("a", Secret::from("b"))).unwrap();
-        assert!(matches!(desk.hear("+OK\r\n+OK\r\n")[..], [Event::Login(_, Ok(()))]));
-        desk.sent();
-        desk
-    }
-
-    fn sent(&mut self) -> String {
-        let transmit = self.client.transmit();
-        let length = transmit.remaining();
-        String::from_utf8(transmit.copy_to_bytes(length).to_vec()).unwrap()
-    }
-
-    /// What the server says, and the events of it.
-    fn hear(&mut self, input: &str) -> Vec<Event> {
-        self.rx.extend_from_slice(input.as_bytes());
-        let mut events = Vec::new();
-        loop {
-            match self.client.poll(self.now, &mut self.rx) {
-                Output::Event(event) => events.push(event),
-                _ => return events,
-            }
-        }
-    }
-
-    fn wait(&mut self) -> Wait {
-        match self.client.poll(self.now, &mut self.rx) {
-            Output::Wait(wait) => wait,
-            other => panic!("no wait but {other:?}"),
-        }
-    }
-
-    fn pass(&mut self, seconds: u64) {
-        self.now += Duration::from_secs(seconds);
-    }
-
-    #[track_caller]
-    fn closes(&mut self, input: &str) -> Closed {
-        let mut events = self.hear(input);
-        let Some(Event::Closed(why)) = events.pop() else { panic!("not closed: {events:?}") };
-        assert_eq!(self.client.poll(self.now, &mut self.rx), Output::Close);
-        assert_eq!(self.client.call(Noop), Err(Misuse::Closed));
-        why
-    }
-}
 
 fn misbehaved(why: &Closed) -> &PeerMisbehaved {
     match why {
@@ -100,13 +31,13 @@ fn a_greeting_that_is_none_closes() {
     for garbage in
         ["220 mail ESMTP\r\n", "* OK IMAP\r\n", "\r\n", "+ \r\n", "\0\u{1}\r\n", "HTTP/1.1 400\r\n"]
     {
-        let why = Desk::new(client_config()).closes(garbage);
+        let why = Caller::new(client_config()).closes(garbage);
         assert!(matches!(misbehaved(&why), PeerMisbehaved::BadReply { .. }), "{garbage:?}");
     }
-    let why = Desk::new(client_config()).closes("-ERR [SYS/TEMP] too busy\r\n");
+    let why = Caller::new(client_config()).closes("-ERR [SYS/TEMP] too busy\r\n");
     assert_eq!(why, Closed::Refused("[SYS/TEMP] too busy".to_owned()));
     let PeerMisbehaved::BadReply { received, .. } =
-        misbehaved(&Desk::new(client_config()).closes(&format!("{}\r\n", "\u{7}".repeat(500)))).clone()
+        misbehaved(&Caller::new(client_config()).closes(&format!("{}\r\n", "\u{7}".repeat(500)))).clone()
     else {
         panic!()
     };
@@ -114,28 +45,8 @@ fn a_greeting_that_is_none_closes() {
 }
 
 #[test]
-fn reply_lines_are_bounded() {
-    for (length, fits) in [(8191, true), (8192, true), (8193, false)] {
-        let mut desk = Desk::logged_in();
-        desk.client.call(Noop).unwrap();
-        let line = format!("+OK {}\r\n", "x".repeat(length - 6));
-        let events = desk.hear(&line);
-        assert_eq!(matches!(events[..], [Event::Noop(_, Ok(()))]), fits, "{length}: {events:?}");
-        assert_eq!(matches!(events[..], [Event::Closed(_)]), !fits, "{length}: {events:?}");
-    }
-    let mut desk = Desk::new(client_config());
-    let why = loop {
-        if let Some(Event::Closed(why)) = desk.hear(&"x".repeat(4096)).pop() {
-            break why;
-        }
-        assert!(desk.rx.len() <= 8192);
-    };
-    assert_eq!(why, Closed::Misbehaved(PeerMisbehaved::Endless { limit: 64 * 1024 }));
-}
-
-#[test]
 fn an_over_long_capability_is_skipped() {
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.call(Capa).unwrap();
     let events = desk.hear(&format!("+OK\r\nUIDL\r\nX-LONG {}\r\nTOP\r\n.\r\n", "x".repeat(9000)));
     let [Event::Capa(_, Ok(offered))] = &events[..] else { panic!("{events:?}") };
@@ -144,42 +55,11 @@ fn an_over_long_capability_is_skipped() {
 }
 
 #[test]
-fn capabilities_are_bounded() {
-    for (count, kept) in [(127, 127), (128, 128), (129, 128), (5000, 128)] {
-        let mut desk = Desk::greeted(client_config());
-        desk.client.call(Capa).unwrap();
-        let events = desk.hear(&format!("+OK\r\n{}.\r\n", "X-MORE\r\n".repeat(count)));
-        let [Event::Capa(_, Ok(offered))] = &events[..] else { panic!("{events:?}") };
-        assert_eq!(offered.iter().count(), kept);
-    }
-}
-
-#[test]
-fn listings_are_bounded() {
-    for (count, fits) in [(9, true), (10, true), (11, false)] {
-        let mut config = client_config();
-        config.listing = 10;
-        let mut desk = Desk::logged_in_with(config);
-        desk.client.call(List(None)).unwrap();
-        let lines = (1..=count).map(|number| format!("{number} 5\r\n")).collect::<String>();
-        let events = desk.hear(&format!("+OK\r\n{lines}.\r\n"));
-        match events.last() {
-            Some(Event::List(_, Ok(found))) => assert_eq!((*found, fits), (count, true)),
-            Some(Event::Closed(why)) => {
-                assert!(!fits);
-                assert_eq!(misbehaved(why), &PeerMisbehaved::Endless { limit: 10 });
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
 fn entries_that_are_none_close() {
     for (uidl, lines) in
         [(false, "+OK\r\nx y\r\n"), (false, "+OK\r\n0 1\r\n"), (true, "+OK\r\n1\r\n"), (true, "+OK\r\n\r\n")]
     {
-        let mut desk = Desk::logged_in();
+        let mut desk = Caller::logged_in();
         if uidl {
             desk.client.call(Uidl(None)).unwrap();
         } else {
@@ -188,37 +68,17 @@ fn entries_that_are_none_close() {
         let why = desk.closes(lines);
         assert!(matches!(misbehaved(&why), PeerMisbehaved::BadReply { .. }), "{lines:?}");
     }
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     desk.client.call(List(Some(number(1)))).unwrap();
     assert!(matches!(misbehaved(&desk.closes("+OK\r\n")), PeerMisbehaved::BadReply { .. }));
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     desk.client.call(Stat).unwrap();
     assert!(matches!(misbehaved(&desk.closes("+OK lots\r\n")), PeerMisbehaved::BadReply { .. }));
 }
 
 #[test]
-fn a_message_longer_than_allowed_closes() {
-    // What LIST said does not matter: 1 octet was promised.
-    for (length, fits) in [(999, true), (1000, true), (1001, false)] {
-        let mut config = client_config();
-        config.body = 1000;
-        let mut desk = Desk::logged_in_with(config);
-        desk.client.call(Retr(number(1))).unwrap();
-        let events = desk.hear(&format!("+OK 1 octets\r\n{}\r\n.\r\n", "x".repeat(length - 2)));
-        match events.last() {
-            Some(Event::BodyEnd) => assert!(fits, "{length}"),
-            Some(Event::Closed(why)) => {
-                assert!(!fits, "{length}");
-                assert_eq!(misbehaved(why), &PeerMisbehaved::Endless { limit: 1000 });
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
 fn an_endless_message_can_be_given_up() {
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     let ticket = desk.client.call(Retr(number(1))).unwrap();
     desk.hear("+OK 1 octets\r\n");
     for round in 0..100 {
@@ -235,7 +95,7 @@ fn an_endless_message_can_be_given_up() {
 
 #[test]
 fn a_cancelled_call_is_read_to_its_end() {
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     let list = desk.client.call(List(None)).unwrap();
     desk.client.cancel(list);
     assert_eq!(desk.client.call(Noop), Err(Misuse::Busy));
@@ -249,7 +109,7 @@ fn a_cancelled_call_is_read_to_its_end() {
 
 #[test]
 fn octets_behind_the_consent_to_tls_close() {
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.call(Stls).unwrap();
     let why = desk.closes("+OK begin\r\n+OK injected\r\n");
     assert_eq!(misbehaved(&why), &PeerMisbehaved::PlaintextBehindTls);
@@ -257,7 +117,7 @@ fn octets_behind_the_consent_to_tls_close() {
 
 #[test]
 fn tls_forgets_what_was_offered() {
-    let mut desk = Desk::greeted(Config::default());
+    let mut desk = Caller::greeted(Config::default());
     desk.client.call(Capa).unwrap();
     desk.hear("+OK\r\nPIPELINING\r\nSTLS\r\nSASL PLAIN\r\n.\r\n");
     let ticket = desk.client.call(Stls).unwrap();
@@ -276,7 +136,7 @@ fn tls_forgets_what_was_offered() {
 fn a_failure_of_tls_is_the_reason_of_closing() {
     let why = Closed::Misbehaved(PeerMisbehaved::Tls("unknown issuer".to_owned()));
     for implicit in [true, false] {
-        let mut desk = Desk::new(client_config());
+        let mut desk = Caller::new(client_config());
         if !implicit {
             desk.hear("+OK ready\r\n");
             desk.client.call(Stls).unwrap();
@@ -289,7 +149,7 @@ fn a_failure_of_tls_is_the_reason_of_closing() {
 
 #[test]
 fn stls_is_not_called_where_it_is_not_offered() {
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.call(Capa).unwrap();
     assert_eq!(desk.client.call(Stls), Err(Misuse::Busy));
     desk.hear("+OK\r\nTOP\r\n.\r\n");
@@ -298,7 +158,7 @@ fn stls_is_not_called_where_it_is_not_offered() {
 
 #[test]
 fn no_login_leaves_without_tls() {
-    let mut desk = Desk::greeted(Config::default());
+    let mut desk = Caller::greeted(Config::default());
     desk.client.call(Capa).unwrap();
     desk.hear("+OK\r\nSASL PLAIN\r\nUSER\r\n.\r\n");
     desk.sent();
@@ -311,7 +171,7 @@ fn no_login_leaves_without_tls() {
 
 #[test]
 fn what_would_break_the_line_is_not_sent() {
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     for login in [
         Login::new("a\r\nQUIT", Secret::from("b")),
         Login::new("a", Secret::from("b\r\nQUIT")),
@@ -328,12 +188,12 @@ fn what_would_break_the_line_is_not_sent() {
 
 #[test]
 fn calls_are_made_in_their_state() {
-    let mut desk = Desk::new(client_config());
+    let mut desk = Caller::new(client_config());
     assert!(matches!(desk.client.call(Capa), Err(Misuse::WrongState { state: "before the greeting", .. })));
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     assert!(matches!(desk.client.call(Stat), Err(Misuse::WrongState { state: "before login", .. })));
     assert!(matches!(desk.client.call(Rset), Err(Misuse::WrongState { .. })));
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     let login = Login::new("a", Secret::from("b"));
     assert!(matches!(desk.client.call(login), Err(Misuse::WrongState { state: "after login", .. })));
     desk.client.call(Dele(number(1))).unwrap();
@@ -342,7 +202,7 @@ fn calls_are_made_in_their_state() {
 
 #[test]
 fn pipelining_is_bounded_and_in_order() {
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.call(Capa).unwrap();
     desk.hear("+OK\r\nPIPELINING\r\n.\r\n");
     desk.client.call(Login::new("a", Secret::from("b"))).unwrap();
@@ -367,7 +227,7 @@ fn pipelining_is_bounded_and_in_order() {
 
 #[test]
 fn without_pipelining_the_password_waits_for_the_user() {
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     let ticket = desk.client.call(Login::new("a", Secret::from("b"))).unwrap();
     assert_eq!(desk.sent(), "USER a\r\n");
     let events = desk.hear("-ERR [AUTH] no\r\n");
@@ -380,24 +240,24 @@ fn without_pipelining_the_password_waits_for_the_user() {
 
 #[test]
 fn replies_to_nothing_close() {
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     assert!(matches!(misbehaved(&desk.closes("+OK surprise\r\n")), PeerMisbehaved::Unsolicited { .. }));
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.call(Authenticate::new("X".to_owned(), None)).unwrap();
     assert!(matches!(desk.hear("+ \r\n")[..], [Event::Challenge(..)]));
     // No response was sent yet, so this is no answer to it.
     assert!(matches!(misbehaved(&desk.closes("+OK in you are\r\n")), PeerMisbehaved::Unsolicited { .. }));
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     desk.client.call(Noop).unwrap();
     assert!(matches!(misbehaved(&desk.closes("+ challenge\r\n")), PeerMisbehaved::BadReply { .. }));
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.call(Authenticate::new("X".to_owned(), None)).unwrap();
     assert!(matches!(misbehaved(&desk.closes("+ !!!\r\n")), PeerMisbehaved::BadReply { .. }));
 }
 
 #[test]
 fn a_login_granted_behind_a_refused_user_is_not_believed() {
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.call(Capa).unwrap();
     desk.hear("+OK\r\nPIPELINING\r\n.\r\n");
     desk.client.call(Login::new("a", Secret::from("b"))).unwrap();
@@ -406,7 +266,7 @@ fn a_login_granted_behind_a_refused_user_is_not_believed() {
 
 #[test]
 fn a_challenge_wants_a_response_or_a_cancel() {
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     let ticket = desk.client.call(Authenticate::new("X".to_owned(), None)).unwrap();
     desk.hear("+ b25l\r\n");
     assert!(matches!(desk.client.call(Authenticate::new("X".to_owned(), None)), Err(Misuse::Argument(_))));
@@ -422,12 +282,12 @@ fn a_challenge_wants_a_response_or_a_cancel() {
 
 #[test]
 fn every_wait_has_its_deadline() {
-    let mut desk = Desk::new(client_config());
+    let mut desk = Caller::new(client_config());
     assert_eq!(desk.wait().until, Some(desk.now + Duration::from_secs(300)));
     desk.pass(300);
     assert_eq!(desk.closes(""), Closed::TimedOut(Deadline::Greeting));
 
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     desk.pass(10_000);
     assert_eq!(desk.wait(), Wait { read: true, until: None });
     desk.client.call(Stat).unwrap();
@@ -437,7 +297,7 @@ fn every_wait_has_its_deadline() {
     desk.pass(1);
     assert_eq!(desk.closes(""), Closed::TimedOut(Deadline::Reply));
 
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     desk.client.call(Retr(number(1))).unwrap();
     desk.hear("+OK\r\n");
     for _ in 0..10 {
@@ -451,17 +311,17 @@ fn every_wait_has_its_deadline() {
 #[test]
 fn an_end_of_input_is_told_in_every_state() {
     for input in ["", "+OK", "+OK ready\r\n"] {
-        let mut desk = Desk::new(client_config());
+        let mut desk = Caller::new(client_config());
         desk.hear(input);
         desk.client.handle_eof();
         assert_eq!(desk.closes(""), Closed::Eof, "{input:?}");
     }
-    let mut desk = Desk::logged_in();
+    let mut desk = Caller::logged_in();
     desk.client.call(Quit).unwrap();
     desk.client.handle_eof();
     // Whether the server deleted anything is not known.
     assert_eq!(desk.closes(""), Closed::Eof);
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.call(Stls).unwrap();
     desk.hear("+OK\r\n");
     desk.client.handle_eof();
@@ -472,7 +332,7 @@ fn an_end_of_input_is_told_in_every_state() {
 fn the_trace_shows_no_secret() {
     let seen = Arc::new(Mutex::new(String::new()));
     let sink = Arc::clone(&seen);
-    let mut desk = Desk::greeted(client_config());
+    let mut desk = Caller::greeted(client_config());
     desk.client.set_trace(Trace::new(move |traced| {
         let line = match traced {
             Traced::Received(line) | Traced::Sent(line) => String::from_utf8_lossy(line).into_owned(),

@@ -7,103 +7,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use common::{desk::Desk, number, server_config};
-use mailwright_line_proto::{Closed, Deadline, Gone, Limits, Machine, Misuse, PeerMisbehaved, Wait};
+use mailwright_line_proto::{Closed, Deadline, Gone, Machine, Misuse, Wait};
 use mailwright_pop3_proto::{
     Maildrop, UniqueId,
-    server::{BodyWanted, Config, Event},
+    server::{BodyWanted, Event},
 };
-
-fn with_limits(change: impl FnOnce(&mut Limits)) -> Config {
-    let mut config = server_config();
-    change(&mut config.limits);
-    config
-}
-
-#[test]
-fn line_limits_hold_before_and_after_login() {
-    let config = || {
-        with_limits(|limits| {
-            limits.line_before_login = 100;
-            limits.line = 50;
-            limits.sasl_line = 200;
-        })
-    };
-    for (length, fits) in [(99, true), (100, true), (101, false)] {
-        let mut desk = Desk::new(config());
-        let reply = desk.say(&format!("USER {}\r\n", "u".repeat(length - 7)));
-        assert_eq!(
-            reply,
-            if fits { "+OK password?\r\n" } else { "-ERR the line is too long\r\n" },
-            "{length}"
-        );
-        desk.log_in();
-    }
-    for (length, fits) in [(49, true), (50, true), (51, false)] {
-        let mut desk = Desk::new(config());
-        desk.log_in();
-        let reply = desk.say(&format!("XYZ {}\r\n", "u".repeat(length - 6)));
-        assert_eq!(
-            reply,
-            if fits { "-ERR unknown command\r\n" } else { "-ERR the line is too long\r\n" },
-            "{length}"
-        );
-    }
-    // Initial responses and responses have the room of access tokens.
-    for (length, fits) in [(199, true), (200, true), (201, false)] {
-        let mut desk = Desk::new(config());
-        let reply = desk.say(&format!("auth PLAIN {}\r\n", "A".repeat(length - 13)));
-        assert_eq!(reply == "-ERR the line is too long\r\n", !fits, "{length}: {reply}");
-        assert_eq!(desk.say("AUTH PLAIN\r\n"), "+ \r\n");
-        let reply = desk.say(&format!("{}\r\n", "A".repeat(length - 2)));
-        assert_eq!(reply == "-ERR the response is too long\r\n", !fits, "{length}: {reply}");
-    }
-}
-
-#[test]
-fn an_endless_line_closes() {
-    let mut desk = Desk::new(server_config());
-    let mut fed = 0;
-    while fed <= 64 * 1024 {
-        desk.input(&"x".repeat(1000));
-        fed += 1000;
-        if fed <= 64 * 1024 {
-            assert!(desk.wait().read);
-            assert!(desk.rx.len() <= 1024);
-        }
-    }
-    let limit = 64 * 1024;
-    desk.closes(&Closed::Misbehaved(PeerMisbehaved::Endless { limit }), "-ERR the line is too long\r\n");
-}
-
-#[test]
-fn bad_commands_are_counted() {
-    let mut desk = Desk::new(server_config());
-    for _ in 0..20 {
-        assert_eq!(desk.say("XYZZY\r\n"), "-ERR unknown command\r\n");
-    }
-    assert_eq!(desk.say("CAPA\r\n").lines().last(), Some("."));
-    desk.input("XYZZY\r\nNOOP\r\n");
-    let why = Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit: 20 });
-    desk.closes(&why, "-ERR unknown command\r\n");
-}
-
-#[test]
-fn failed_logins_are_counted_of_every_kind() {
-    let attempts = [
-        "USER x\r\nPASS y\r\n",
-        "AUTH PLAIN eA==\r\n",
-        "AUTH PLAIN\r\n*\r\n",
-        "AUTH PLAIN\r\n!\r\n",
-        "AUTH PLAIN !\r\n",
-    ];
-    let mut desk = Desk::new(server_config());
-    for attempt in attempts {
-        assert!(desk.say(attempt).contains("-ERR "), "{attempt}");
-    }
-    desk.input(attempts[0]);
-    let why = Closed::Misbehaved(PeerMisbehaved::TooManyLogins { limit: 5 });
-    desk.closes(&why, "+OK password?\r\n-ERR [AUTH] authentication failed\r\n");
-}
 
 #[test]
 fn a_failure_of_ours_is_no_failed_login() {
@@ -114,31 +22,6 @@ fn a_failure_of_ours_is_no_failed_login() {
         desk.server.decline(event);
         assert!(desk.say("").starts_with("-ERR [SYS/TEMP] "));
     }
-}
-
-#[test]
-fn a_login_must_be_done_within_a_minute() {
-    let mut desk = Desk::new(server_config());
-    let start = desk.now;
-    desk.pass(30);
-    // Neither commands nor half of an exchange win time.
-    desk.say("CAPA\r\nAUTH PLAIN\r\n");
-    assert_eq!(desk.wait(), Wait { read: true, until: Some(start + Duration::from_secs(60)) });
-    desk.pass(29);
-    assert!(desk.wait().read);
-    desk.pass(1);
-    desk.closes(&Closed::TimedOut(Deadline::Login), "");
-}
-
-#[test]
-fn ten_idle_minutes_end_a_session_and_delete_nothing() {
-    let mut desk = Desk::logged_in();
-    desk.say("DELE 1\r\n");
-    desk.pass(599);
-    desk.input("NO");
-    assert!(desk.wait().read);
-    desk.pass(1);
-    desk.closes(&Closed::TimedOut(Deadline::Command), "");
 }
 
 #[test]
@@ -280,19 +163,6 @@ fn a_large_listing_waits_for_its_reader() {
     assert_eq!(lines[0], "+OK 100000 messages (100000000 octets)");
     assert_eq!(lines[100_000], format!("100000 {:070}", 99_999));
     assert_eq!(lines[100_001..], [".", "+OK"]);
-}
-
-#[test]
-fn a_reader_that_takes_nothing_for_a_minute_is_cut() {
-    let mut desk = open_large();
-    desk.input("LIST\r\n");
-    let start = desk.now;
-    assert_eq!(desk.wait(), Wait { read: false, until: Some(start + Duration::from_secs(60)) });
-    desk.pass(59);
-    desk.server.transmit().advance(1);
-    assert_eq!(desk.wait().until, Some(desk.now + Duration::from_secs(60)));
-    desk.pass(60);
-    desk.closes(&Closed::TimedOut(Deadline::Write), "");
 }
 
 #[test]

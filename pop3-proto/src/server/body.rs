@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use mailwright_line_proto::{Closed, Deadline, Misuse, Transmit, frame::DotWriter};
+use mailwright_line_proto::{Closed, Deadline, Misuse, frame::DotWriter};
 
 use super::{Server, State};
 use crate::command::Cut;
@@ -15,8 +15,6 @@ pub(super) struct Body {
     /// Of TOP, where it ends.
     cut: Option<Cut>,
     complete: bool,
-    /// The last two octets sent; CRLF before there were any.
-    ends: [u8; 2],
     /// When the application last did something about it.
     since: Option<Instant>,
 }
@@ -34,34 +32,11 @@ pub enum BodyWanted {
 
 impl Body {
     pub(super) fn new(lines: Option<u32>) -> Self {
-        Self {
-            writer: DotWriter::default(),
-            cut: lines.map(Cut::new),
-            complete: false,
-            ends: *b"\r\n",
-            since: None,
-        }
+        Self { writer: DotWriter::default(), cut: lines.map(Cut::new), complete: false, since: None }
     }
 
     pub(super) fn since(&mut self, now: Instant) -> Instant {
         *self.since.get_or_insert(now)
-    }
-
-    fn put(&mut self, chunk: Bytes, transmit: &mut Transmit) {
-        self.ends = match (self.ends, &chunk[..]) {
-            (ends, []) => ends,
-            ([_, before], [last]) => [before, *last],
-            (_, [.., before, last]) => [*before, *last],
-        };
-        self.writer.put(chunk, transmit);
-    }
-
-    fn end(mut self, transmit: &mut Transmit) {
-        // RFC 1939 §3: the end is CRLF dot CRLF. A message of bare line ends has no CRLF to begin it.
-        if matches!(self.ends, [before, b'\n'] if before != b'\r') {
-            self.put(Bytes::from_static(b"\r\n"), transmit);
-        }
-        self.writer.end(transmit);
     }
 }
 
@@ -84,7 +59,7 @@ impl Server {
         }
         let (length, complete) = body.cut.as_mut().map_or((chunk.len(), false), |cut| cut.take(&chunk));
         body.complete = complete;
-        self.out.body(|transmit| body.put(chunk.slice(..length), transmit));
+        self.out.body(|transmit| body.writer.put(chunk.slice(..length), transmit));
         Ok(if complete { BodyWanted::Enough } else { BodyWanted::More })
     }
 
@@ -95,7 +70,7 @@ impl Server {
     pub fn end_body(&mut self) -> Result<(), Misuse> {
         match std::mem::replace(&mut self.state, State::Command) {
             State::Body(body) => {
-                self.out.body(|transmit| body.end(transmit));
+                self.out.body(|transmit| body.writer.end(transmit));
                 self.idle_since = None;
                 Ok(())
             }

@@ -1,6 +1,7 @@
 //! Applications that behave the same every time, for both machines.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod caller;
 pub(crate) mod desk;
 
 use std::{collections::VecDeque, num::NonZeroU32, path::Path, sync::Arc};
