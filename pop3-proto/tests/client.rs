@@ -5,17 +5,16 @@ mod common;
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
 use common::{caller::Caller, client_config, number};
 use mailwright_line_proto::{
     Authenticate, Closed, Deadline, Layer, Login, Machine, Misuse, Output, PeerMisbehaved, Secret, Shutdown,
     TlsInfo, Trace, Traced, Wait,
 };
 use mailwright_pop3_proto::{
-    Capa, Capability, Client, Dele, List, Noop, Quit, Retr, Rset, Stat, Stls, Top, Uidl,
+    Capa, Capability, Dele, List, Noop, Quit, Retr, Rset, Stat, Stls, Top, Uidl,
     client::{Config, Event},
 };
 
