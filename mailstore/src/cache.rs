@@ -12,6 +12,19 @@ pub trait Cache: Send + Sync {
     /// What was kept of each message, in the order asked.
     fn load(&self, messages: &[MessageRef]) -> impl Future<Output = Result<Vec<Option<Summary>>>> + Send;
 
+    /// One column of what was kept of each message, in the order asked: cheaper than all of it, most of all for many messages in
+    /// ascending order.
+    fn column(
+        &self,
+        messages: &[MessageRef],
+        column: Column,
+    ) -> impl Future<Output = Result<Vec<Option<Bytes>>>> + Send {
+        async move {
+            let summaries = self.load(messages).await?;
+            Ok(summaries.into_iter().map(|summary| Some(summary?.column(column).clone())).collect())
+        }
+    }
+
     /// Keeps this for a message, whose copies share it. Need not be durable; nothing happens if it is too large for
     /// the store or the message is gone.
     fn save(&self, message: &MessageRef, summary: &Summary) -> impl Future<Output = Result<()>> + Send;
@@ -25,17 +38,74 @@ pub struct Summary {
     pub envelope: Bytes,
     /// The tree of parts.
     pub structure: Bytes,
+    /// The header fields that are asked for most.
+    pub header: Bytes,
+    /// What searches look at, in a form fit for it.
+    pub search: Bytes,
+}
+
+/// One of the parts of a [`Summary`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a store keeps each by itself")]
+pub enum Column {
+    /// [`Summary::envelope`].
+    Envelope,
+    /// [`Summary::structure`].
+    Structure,
+    /// [`Summary::header`].
+    Header,
+    /// [`Summary::search`].
+    Search,
+}
+
+impl Column {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Envelope, Self::Structure, Self::Header, Self::Search];
 }
 
 impl Summary {
-    /// Both together.
+    /// An envelope and a tree of parts.
     pub const fn new(envelope: Bytes, structure: Bytes) -> Self {
-        Self { envelope, structure }
+        Self { envelope, structure, header: Bytes::new(), search: Bytes::new() }
+    }
+
+    /// The same summary, with these header fields.
+    #[must_use]
+    pub fn with_header(mut self, header: Bytes) -> Self {
+        self.header = header;
+        self
+    }
+
+    /// The same summary, with this to be searched.
+    #[must_use]
+    pub fn with_search(mut self, search: Bytes) -> Self {
+        self.search = search;
+        self
+    }
+
+    /// One part of it.
+    pub const fn column(&self, column: Column) -> &Bytes {
+        match column {
+            Column::Envelope => &self.envelope,
+            Column::Structure => &self.structure,
+            Column::Header => &self.header,
+            Column::Search => &self.search,
+        }
+    }
+
+    /// For stores: one part of it, to be filled in.
+    pub const fn column_mut(&mut self, column: Column) -> &mut Bytes {
+        match column {
+            Column::Envelope => &mut self.envelope,
+            Column::Structure => &mut self.structure,
+            Column::Header => &mut self.header,
+            Column::Search => &mut self.search,
+        }
     }
 
     /// How many octets it takes.
     pub const fn len(&self) -> usize {
-        self.envelope.len() + self.structure.len()
+        self.envelope.len() + self.structure.len() + self.header.len() + self.search.len()
     }
 
     /// Whether it says nothing.

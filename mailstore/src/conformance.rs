@@ -23,10 +23,16 @@ use crate::{
 
 mod append;
 mod change;
+mod feed;
 mod folders;
+mod import;
 mod notice;
 mod queue;
+mod quota;
+mod several;
+mod sharing;
 mod transfer;
+mod undelete;
 
 /// What was checked of a store that passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +84,10 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             transfer::a_copy_is_a_message_of_its_own,
             transfer::a_copy_into_the_same_mailbox,
             transfer::a_move_takes_the_original_away,
+            several::a_list_counts_as_status_does,
+            several::messages_tell_when_they_were_saved,
+            several::an_answer_continues_its_thread,
+            several::recent_messages_are_claimed_once,
         );
     } else {
         report.skipped.push("writer");
@@ -106,7 +116,13 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
         (true, true) => run!(notice::a_summary_stays_with_the_content),
         _ => report.skipped.push("cache"),
     }
-    match (store.spool().is_some(), store.writer().is_some()) {
+    let (writes, makes) = (store.writer().is_some(), store.folders().is_some());
+    if store.writer().is_some_and(Write::takes_several) {
+        run!(several::several_messages_come_at_one_moment, several::one_replaces_another);
+    } else {
+        report.skipped.push("several");
+    }
+    match (store.spool().is_some(), writes) {
         (true, true) => run!(
             queue::a_message_goes_into_mailboxes_and_queue_at_once,
             queue::what_is_due_comes_in_order,
@@ -115,6 +131,41 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             queue::what_is_added_wakes_who_waits,
         ),
         _ => report.skipped.push("spool"),
+    }
+    match (store.quota().is_some(), writes) {
+        (true, true) => {
+            run!(quota::what_is_there_is_counted, quota::too_much_is_refused);
+            if makes {
+                run!(quota::mailboxes_count_too);
+            }
+        }
+        _ => report.skipped.push("quota"),
+    }
+    match (store.acl().is_some(), makes) {
+        (true, true) => run!(sharing::rights_follow_the_list, sharing::shared_mailboxes_are_listed),
+        _ => report.skipped.push("acl"),
+    }
+    match (store.metadata().is_some(), makes) {
+        (true, true) => {
+            run!(sharing::annotations_are_private_or_shared, sharing::annotations_go_with_the_mailbox)
+        }
+        _ => report.skipped.push("metadata"),
+    }
+    match (store.origins().is_some(), writes) {
+        (true, true) => run!(import::origins_go_along_with_copies),
+        _ => report.skipped.push("origins"),
+    }
+    match (store.import().is_some(), writes && makes) {
+        (true, true) => run!(import::a_mailbox_keeps_its_numbers),
+        _ => report.skipped.push("import"),
+    }
+    match (store.feed().is_some(), writes && makes) {
+        (true, true) => run!(feed::changes_anywhere_are_told),
+        _ => report.skipped.push("feed"),
+    }
+    match (store.undelete().is_some(), writes) {
+        (true, true) => run!(undelete::what_was_expunged_can_be_had_back),
+        _ => report.skipped.push("undelete"),
     }
     Ok(report)
 }

@@ -11,35 +11,47 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet};
+use mailwright_mail_model::MailboxName;
 
+use crate::feeds::Feeds;
+use crate::signal::Signal;
 use crate::{
-    Cache, Changes, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Inline, Mailbox, MailboxRef,
-    MessageRef, Offload, Result, Snapshot, Spool, Status, Store, StoreError, Summary, Upload, User, Watch,
+    Acl, Cache, Changes, Feed, Folders, Import, Inline, Mailbox, MailboxRef, MessageRef, Metadata, Offload,
+    Origins, Quota, QuotaLimits, Result, Snapshot, Spool, Status, Store, StoreError, Undelete, User, Watch,
     Write,
 };
 
+mod account;
+mod append;
 mod arrange;
 mod body;
 mod collect;
 mod committer;
 mod database;
+mod detail;
+mod facets;
 mod header;
 mod live;
 mod messages;
+mod origins;
 mod promise;
 mod row;
 mod spool;
 mod staged;
+mod summary;
 mod table;
+mod tell;
 #[cfg(test)]
 mod tests;
+mod threads;
+mod undelete;
 mod upload;
 
 pub use table::Table;
 
 use committer::Committer;
-use database::{Database, failed};
+use database::Database;
+use header::Header;
 use live::{Live, LiveMailboxes};
 use row::name_key;
 
@@ -87,12 +99,29 @@ pub struct Options {
     pub snapshots: usize,
     /// How long an expunged message can be read by sessions that still show it.
     pub grace: Duration,
+    /// What a user may have who has no limits of their own.
+    pub quota: QuotaLimits,
+    /// At which parts of a limit, in percent, to warn.
+    pub quota_warnings: Vec<u8>,
+    /// How long an expunged message can be had back; with zero, not at all.
+    pub undelete: Duration,
+    /// The most octets of a message that is appended, as servers announce it; `None` is no limit.
+    pub append_limit: Option<u64>,
 }
 
 impl Default for Options {
-    /// 16 MiB, 8 MiB, 64 MiB and five minutes.
+    /// 16 MiB, 8 MiB, 64 MiB, five minutes; no quota, warnings at 80 and 95 percent; no undelete window, no limit to messages.
     fn default() -> Self {
-        Self { cache: 16 << 20, memtable: 8 << 20, snapshots: 64 << 20, grace: Duration::from_secs(300) }
+        Self {
+            cache: 16 << 20,
+            memtable: 8 << 20,
+            snapshots: 64 << 20,
+            grace: Duration::from_secs(300),
+            quota: QuotaLimits::NONE,
+            quota_warnings: vec![80, 95],
+            undelete: Duration::ZERO,
+            append_limit: None,
+        }
     }
 }
 
@@ -110,8 +139,11 @@ struct Core {
     options: Options,
     opened: Instant,
     failure: committer::Failure,
+    feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
-    queued: crate::signal::Signal,
+    queued: Signal,
+    /// Raised when a quota warning is there.
+    warned: Signal,
 }
 
 impl Embedded {
@@ -134,8 +166,8 @@ impl<O: Offload + Clone> Embedded<O> {
         let database = Database::open(directory.as_ref(), &options)?;
         let (live, opened, failure) =
             (LiveMailboxes::default(), Instant::now(), committer::Failure::default());
-        let queued = crate::signal::Signal::default();
-        let core = Arc::new(Core { database, live, options, opened, failure, queued });
+        let (feeds, queued, warned) = (Feeds::default(), Signal::default(), Signal::default());
+        let core = Arc::new(Core { database, live, options, opened, failure, feeds, queued, warned });
         core.collect_uploads()?;
         let committer = Committer::start(Arc::clone(&core))?;
         Ok(Self { shared: Arc::new(Shared { committer, core }), offload })
@@ -211,6 +243,16 @@ impl<O: Offload + Clone> Store for Embedded<O> {
         Ok(crate::signal::lock(&live.state).header.status())
     }
 
+    async fn list(&self, user: &User) -> Result<Vec<(Mailbox, Status)>> {
+        self.live(user, &MailboxName::inbox()).await?;
+        let user = user.clone();
+        self.run(move |core| core.list(&user)).await
+    }
+
+    fn append_limit(&self) -> Option<u64> {
+        self.shared.core.options.append_limit
+    }
+
     fn writer(&self) -> Option<&impl Write> {
         Some(self)
     }
@@ -234,151 +276,46 @@ impl<O: Offload + Clone> Store for Embedded<O> {
     fn spool(&self) -> Option<&impl Spool> {
         Some(self)
     }
-}
 
-impl<O: Offload + Clone> Write for Embedded<O> {
-    async fn begin(&self, _size: Option<u64>) -> Result<Upload> {
-        self.shared.core.writable()?;
-        upload::Incoming::begin(Arc::clone(&self.shared), self.offload.clone()).map(Upload::new)
+    fn quota(&self) -> Option<&impl Quota> {
+        Some(self)
     }
 
-    async fn store_flags(
-        &self,
-        mailbox: &MailboxRef,
-        uids: &UidSet,
-        change: &FlagChange,
-    ) -> Result<FlagsStored> {
-        let (mailbox, uids, change) = (mailbox.clone(), uids.clone(), change.clone());
-        self.shared.committer.submit(move |group| group.store_flags(&mailbox, &uids, &change)).await
+    fn acl(&self) -> Option<&impl Acl> {
+        Some(self)
     }
 
-    async fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
-        let (mailbox, which) = (mailbox.clone(), which.clone());
-        self.shared.committer.submit(move |group| group.expunge(&mailbox, &which)).await
+    fn metadata(&self) -> Option<&impl Metadata> {
+        Some(self)
     }
 
-    async fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-        let (mailbox, uids, target) = (mailbox.clone(), uids.clone(), target.clone());
-        self.shared.committer.submit(move |group| group.copy(&mailbox, &uids, &target)).await
+    fn origins(&self) -> Option<&impl Origins> {
+        Some(self)
     }
 
-    async fn move_to(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-        let (mailbox, uids, target) = (mailbox.clone(), uids.clone(), target.clone());
-        self.shared.committer.submit(move |group| group.move_to(&mailbox, &uids, &target)).await
-    }
-}
-
-impl<O: Offload + Clone> Folders for Embedded<O> {
-    async fn create(
-        &self,
-        user: &User,
-        name: &MailboxName,
-        special_use: Option<SpecialUse>,
-    ) -> Result<Mailbox> {
-        let (user, name) = (user.clone(), name.clone());
-        self.shared.committer.submit(move |group| group.make(&user, &name, special_use)).await
+    fn import(&self) -> Option<&impl Import> {
+        Some(self)
     }
 
-    async fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
-        let (user, name) = (user.clone(), name.clone());
-        self.shared.committer.submit(move |group| group.drop_mailbox(&user, &name)).await
+    fn feed(&self) -> Option<&impl Feed> {
+        Some(self)
     }
 
-    async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
-        let (user, from, to) = (user.clone(), from.clone(), to.clone());
-        self.shared.committer.submit(move |group| group.rename(&user, &from, &to)).await
-    }
-
-    async fn subscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
-        let key = name_key(user.as_str(), name.as_str()).into_vec();
-        let operation = move |group: &mut committer::Group<'_>| {
-            group.put(&group.core.database.subscriptions, key, Bytes::new());
-            Ok(())
-        };
-        self.shared.committer.submit(operation).await
-    }
-
-    async fn unsubscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
-        let key = name_key(user.as_str(), name.as_str()).into_vec();
-        let operation = move |group: &mut committer::Group<'_>| {
-            group.delete(&group.core.database.subscriptions, key);
-            Ok(())
-        };
-        self.shared.committer.submit(operation).await
-    }
-
-    async fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
-        let user = user.clone();
-        self.run(move |core| core.subscriptions(&user)).await
-    }
-}
-
-impl<O: Offload + Clone> Watch for Embedded<O> {
-    async fn changed(&self, user: &User, name: &MailboxName, seen: &Snapshot) -> Result<Arc<Snapshot>> {
-        loop {
-            let (key, live) = self.live(user, name).await?;
-            // Counted before looking, so that a change after the look is not slept through.
-            let raised = live.changed.raised();
-            let snapshot = self.snapshot(key, Arc::clone(&live)).await?;
-            let version = |snapshot: &Snapshot| (snapshot.uid_validity(), snapshot.highest_modseq());
-            if version(&snapshot) != version(seen) {
-                return Ok(snapshot);
-            }
-            drop(snapshot);
-            if !live.is_gone() {
-                live.changed.wait(raised).await;
-            }
-        }
-    }
-}
-
-impl<O: Offload + Clone> Changes for Embedded<O> {
-    async fn expunged(&self, mailbox: &MailboxRef, since: ModSeq) -> Result<Option<UidSet>> {
-        let (_, live) = self.live(mailbox.user(), mailbox.name()).await?;
-        let header = crate::signal::lock(&live.state).header.clone();
-        if header.uid_validity != mailbox.uid_validity() {
-            return Err(StoreError::NotFound);
-        }
-        if since < header.history_since {
-            return Ok(None);
-        }
-        self.run(move |core| core.history(header.id, since)).await.map(Some)
+    fn undelete(&self) -> Option<&impl Undelete> {
+        Some(self).filter(|store| !store.shared.core.options.undelete.is_zero())
     }
 }
 
 impl Core {
-    /// What was expunged from a mailbox after this mod-sequence.
-    fn history(&self, mailbox: u64, since: ModSeq) -> Result<UidSet> {
-        let bound = |modseq: u64| row::key(mailbox, &modseq.to_be_bytes());
-        let mut ranges = Vec::new();
-        for entry in self.database.expunged.range(bound(since.get().saturating_add(1))..=bound(u64::MAX)) {
-            let (key, sealed) = entry.into_inner().map_err(failed)?;
-            let corrupt = || StoreError::Corrupt("the history of a mailbox".into());
-            let mut fields = row::Fields(row::open(&key, &sealed).ok_or_else(corrupt)?);
-            while let (Some(first), Some(last)) = (fields.u32(), fields.u32()) {
-                ranges.extend(Uid::new(first).zip(Uid::new(last)).map(|(first, last)| first..=last));
-            }
-        }
-        Ok(ranges.into_iter().collect())
-    }
-}
-
-impl<O: Offload + Clone> Cache for Embedded<O> {
-    async fn load(&self, messages: &[MessageRef]) -> Result<Vec<Option<Summary>>> {
-        let messages = messages.to_vec();
-        self.run(move |core| messages.iter().map(|message| core.summary(message)).collect()).await
+    /// The numbers of a mailbox as a session selected it.
+    fn header_of(&self, mailbox: &MailboxRef) -> Result<Header> {
+        let key = name_key(mailbox.user().as_str(), mailbox.name().as_str());
+        let live = self.live(&key)?.ok_or(StoreError::NotFound)?;
+        let header = crate::signal::lock(&live.state).header.clone();
+        if header.uid_validity == mailbox.uid_validity() { Ok(header) } else { Err(StoreError::NotFound) }
     }
 
-    async fn save(&self, message: &MessageRef, summary: &Summary) -> Result<()> {
-        let (message, summary) = (message.clone(), summary.clone());
-        let operation = move |group: &mut committer::Group<'_>| {
-            // Only while the message is there: nobody would remove the summary of a body that is gone.
-            let Ok((key, _)) = group.selected(&message.mailbox) else { return Ok(()) };
-            if let Some(found) = group.snapshot(&key)?.message(message.uid) {
-                group.put_summary(body::of(found)?, &summary);
-            }
-            Ok(())
-        };
-        self.shared.committer.submit(operation).await
+    fn rows_of(&self, mailbox: &MailboxRef) -> Result<u64> {
+        self.header_of(mailbox).map(|header| header.rows)
     }
 }

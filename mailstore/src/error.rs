@@ -19,6 +19,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// | `Corrupt` | `CORRUPTION` | 451 4.3.0 | `SYS/PERM` |
 /// | `TooLarge` | `TOOBIG` (RFC 4469 §4.2) | 552 5.3.4 | `SYS/PERM` |
 /// | `Invalid` | `CANNOT` | 554 5.5.4 | `SYS/PERM` |
+/// | `Full` | `OVERQUOTA` (RFC 5530 §3) | 452 4.3.1 | `SYS/TEMP` |
+/// | `TooMany` | `LIMIT` (RFC 5530 §3) | 452 4.5.3 | `SYS/PERM` |
 ///
 /// ```
 /// use mailwright_mailstore::StoreError;
@@ -56,6 +58,15 @@ pub enum StoreError {
         /// The most that would have been taken, in octets.
         limit: u64,
     },
+    /// The disk is full, or nearly so; there may be room later. The text says how much there is.
+    #[error("no room on disk: {0}")]
+    Full(String),
+    /// More things than the store takes in one place.
+    #[error("expected at most {limit}")]
+    TooMany {
+        /// The most there may be.
+        limit: u64,
+    },
     /// What was asked makes no sense; the text says what was expected.
     #[error("{0}")]
     Invalid(String),
@@ -87,6 +98,8 @@ impl StoreError {
             Self::Unavailable(_) => ("UNAVAILABLE", (451, "4.3.0"), "SYS/TEMP"),
             Self::Corrupt(_) => ("CORRUPTION", (451, "4.3.0"), "SYS/PERM"),
             Self::TooLarge { .. } => ("TOOBIG", (552, "5.3.4"), "SYS/PERM"),
+            Self::Full(_) => ("OVERQUOTA", (452, "4.3.1"), "SYS/TEMP"),
+            Self::TooMany { .. } => ("LIMIT", (452, "4.5.3"), "SYS/PERM"),
             Self::Invalid(_) => ("CANNOT", (554, "5.5.4"), "SYS/PERM"),
         }
     }

@@ -7,39 +7,57 @@ pub mod conformance;
 pub mod embedded;
 pub mod memory;
 
+mod acl;
 mod any;
 mod block_on;
 mod cache;
 mod changes;
 mod error;
+mod feed;
+mod feeds;
 mod folders;
+mod import;
 mod mailbox;
+mod metadata;
 mod object_id;
 mod offload;
+mod origins;
+mod quota;
 mod signal;
 mod snapshot;
 mod spool;
 mod store;
+mod undelete;
 mod upload;
 mod user;
 mod watch;
 mod write;
 
+pub use acl::{
+    Acl, AclChange, AclEntry, Identifier, IdentifierError, Identity, Prepared, Right, Rights, RightsError,
+    SharedMailbox, Subject,
+};
 pub use any::AnyStore;
 pub use block_on::block_on;
-pub use cache::{Cache, Summary};
+pub use cache::{Cache, Column, Summary};
 pub use changes::Changes;
 pub use error::{Result, StoreError};
+pub use feed::{Feed, FeedEvent, FeedPosition, News};
 pub use folders::Folders;
+pub use import::Import;
 pub use mailbox::{Mailbox, MailboxRef, MessageRef, Status};
+pub use metadata::{Annotated, Annotation, EntryName, EntryNameError, Metadata};
 pub use object_id::{ObjectId, ObjectIdError};
 pub use offload::{Inline, Offload};
+pub use origins::{Delivery, Origins};
+pub use quota::{Quota, QuotaLimits, QuotaStatus, QuotaUsage, QuotaWarning, Resource};
 pub use snapshot::{Difference, Message, Snapshot, SnapshotBuilder};
 pub use spool::{
     Batch, Committed, Due, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent,
     Scheduled, Settlement, Spool,
 };
 pub use store::{Never, Store};
+pub use undelete::{ExpungedMessage, Undelete};
 pub use upload::{Appended, CommitError, Sink, Target, Upload};
 pub use user::{User, UserError};
 pub use watch::Watch;

@@ -50,6 +50,9 @@ pub struct Status {
     pub size: u64,
     /// The mailbox's identity, from a store that keeps one.
     pub id: Option<ObjectId>,
+    /// How many messages no session has claimed as `\Recent` yet, from a store that keeps count; see
+    /// [`Write::claim_recent`](crate::Write::claim_recent).
+    pub recent: Option<u32>,
 }
 
 impl From<&Snapshot> for Status {
@@ -63,6 +66,7 @@ impl From<&Snapshot> for Status {
             deleted: snapshot.deleted(),
             size: snapshot.size(),
             id: snapshot.id(),
+            recent: None,
         }
     }
 }

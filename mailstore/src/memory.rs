@@ -8,14 +8,17 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet, UidValidity};
+use mailwright_mail_model::{DateTime, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
 
+use crate::feeds::Feeds;
 use crate::signal::{Signal, lock};
 use crate::{
-    Cache, Changes, Folders, Mailbox, MailboxRef, MessageRef, ObjectId, QueueEntry, QueueNumber, Result,
-    Snapshot, Spool, Store, StoreError, Summary, User, Watch, Write,
+    Acl, AclEntry, Cache, Changes, Delivery, EntryName, Feed, FeedEvent, Folders, Import, Mailbox,
+    MailboxRef, Message, MessageRef, Metadata, ObjectId, Origins, QueueEntry, QueueNumber, Quota,
+    QuotaLimits, Result, Snapshot, Spool, Status, Store, StoreError, Summary, Undelete, User, Watch, Write,
 };
 
+mod extended;
 mod folders;
 mod spool;
 mod write;
@@ -51,6 +54,7 @@ struct Shared {
     state: Mutex<State>,
     /// Raised after every change to any mailbox.
     changed: Signal,
+    feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     added: Signal,
 }
@@ -61,6 +65,10 @@ struct State {
     bodies: HashMap<ObjectId, Body>,
     queue: BTreeMap<QueueNumber, QueueEntry>,
     last_queued: u64,
+    /// By user and identifier.
+    threads: HashMap<(User, Bytes), ObjectId>,
+    annotations: Annotations,
+    quota: QuotaLimits,
     /// The last identity and the last UIDVALIDITY given out.
     last_id: u128,
     last_validity: u32,
@@ -69,13 +77,29 @@ struct State {
 struct Account {
     mailboxes: BTreeMap<MailboxName, Folder>,
     subscriptions: BTreeSet<MailboxName>,
+    limits: Option<QuotaLimits>,
+    /// What was expunged and can be had back.
+    expunged: BTreeMap<ObjectId, (MailboxName, DateTime, Message)>,
 }
+
+/// By the reader, if private, and the name.
+type Annotations = BTreeMap<(Option<User>, EntryName), Bytes>;
 
 struct Folder {
     snapshot: Arc<Snapshot>,
     special_use: Option<SpecialUse>,
     /// What each expunge removed, in order.
     expunged: Vec<(ModSeq, UidSet)>,
+    recent_from: Option<Uid>,
+    access: Vec<AclEntry>,
+    annotations: Annotations,
+    origins: BTreeMap<Uid, Origin>,
+}
+
+#[derive(Clone)]
+struct Origin {
+    unique_id: Option<String>,
+    delivery: Option<Arc<Delivery>>,
 }
 
 struct Body {
@@ -91,13 +115,27 @@ impl Memory {
         Self::default()
     }
 
+    /// The same store, in which this is what a user may have who has no limits of their own.
+    #[must_use]
+    pub fn with_quota(self, limits: QuotaLimits) -> Self {
+        self.state().quota = limits;
+        self
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
     }
 
-    /// Changes something, and tells everybody who waits.
-    fn change<T, E>(&self, change: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
+    /// Changes something, and tells everybody who waits; `events` are for whoever follows the user's feed.
+    fn change<T, E>(
+        &self,
+        events: &[(&User, FeedEvent)],
+        change: impl FnOnce(&mut State) -> Result<T, E>,
+    ) -> Result<T, E> {
         let result = change(&mut self.state())?;
+        for (user, event) in events {
+            self.0.feeds.tell(user.as_str().as_bytes(), event.clone());
+        }
         self.0.changed.raise();
         Ok(result)
     }
@@ -121,14 +159,28 @@ impl State {
         let uid_validity = UidValidity::new(self.last_validity)
             .ok_or_else(|| StoreError::Unavailable("no UIDVALIDITY is left".into()))?;
         let snapshot = Arc::new(Snapshot::builder(uid_validity).id(self.id()).build());
-        Ok(Folder { snapshot, special_use, expunged: Vec::new() })
+        Ok(Folder {
+            snapshot,
+            special_use,
+            expunged: Vec::new(),
+            recent_from: Some(Uid::MIN),
+            access: Vec::new(),
+            annotations: Annotations::new(),
+            origins: BTreeMap::new(),
+        })
     }
 
     /// A user, who has an `INBOX` as soon as somebody asks.
     fn account(&mut self, user: &User) -> Result<&mut Account> {
         if !self.users.contains_key(user) {
             let mailboxes = BTreeMap::from([(MailboxName::inbox(), self.folder(None)?)]);
-            self.users.insert(user.clone(), Account { mailboxes, subscriptions: BTreeSet::new() });
+            let account = Account {
+                mailboxes,
+                subscriptions: BTreeSet::new(),
+                limits: None,
+                expunged: BTreeMap::new(),
+            };
+            self.users.insert(user.clone(), account);
         }
         self.users.get_mut(user).ok_or(StoreError::NotFound)
     }
@@ -150,12 +202,9 @@ impl State {
         let object = row.and_then(|row| row.object).ok_or(StoreError::NotFound)?;
         self.bodies.get_mut(&object).ok_or(StoreError::NotFound)
     }
+}
 
-    /// Lets go of the bodies of messages that are removed.
-    fn release<'a>(&mut self, messages: impl Iterator<Item = &'a crate::Message>) {
-        messages.filter_map(|message| message.object).for_each(|object| self.release_body(object));
-    }
-
+impl State {
     fn release_body(&mut self, object: ObjectId) {
         if let Some(body) = self.bodies.get_mut(&object) {
             body.references -= 1;
@@ -185,6 +234,10 @@ impl Store for Memory {
         Ok(octets.slice(start..end))
     }
 
+    async fn status(&self, user: &User, name: &MailboxName) -> Result<Status> {
+        self.state().find(user, name).map(|folder| folder.status())
+    }
+
     fn writer(&self) -> Option<&impl Write> {
         Some(self)
     }
@@ -206,6 +259,34 @@ impl Store for Memory {
     }
 
     fn spool(&self) -> Option<&impl Spool> {
+        Some(self)
+    }
+
+    fn quota(&self) -> Option<&impl Quota> {
+        Some(self)
+    }
+
+    fn acl(&self) -> Option<&impl Acl> {
+        Some(self)
+    }
+
+    fn metadata(&self) -> Option<&impl Metadata> {
+        Some(self)
+    }
+
+    fn origins(&self) -> Option<&impl Origins> {
+        Some(self)
+    }
+
+    fn import(&self) -> Option<&impl Import> {
+        Some(self)
+    }
+
+    fn feed(&self) -> Option<&impl Feed> {
+        Some(self)
+    }
+
+    fn undelete(&self) -> Option<&impl Undelete> {
         Some(self)
     }
 }
@@ -251,6 +332,13 @@ impl Cache for Memory {
 impl Folder {
     fn describe(&self, name: &MailboxName) -> Mailbox {
         Mailbox { special_use: self.special_use, id: self.snapshot.id(), ..Mailbox::new(name.clone()) }
+    }
+
+    fn status(&self) -> Status {
+        let recent =
+            self.snapshot.messages().rev().take_while(|message| Some(message.uid) >= self.recent_from);
+        let recent = if self.recent_from.is_none() { 0 } else { recent.count() };
+        Status { recent: u32::try_from(recent).ok(), ..Status::from(&*self.snapshot) }
     }
 
     /// The mod-sequence of the next change.

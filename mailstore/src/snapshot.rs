@@ -13,7 +13,7 @@ mod tests;
 
 pub use difference::Difference;
 
-/// One message in a [`Snapshot`]: 72 octets, and keywords.
+/// One message in a [`Snapshot`]: 96 octets, and keywords.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
@@ -29,12 +29,37 @@ pub struct Message {
     pub modseq: ModSeq,
     /// The identity of its content, which copies share (RFC 8474 §5.1), from a store that keeps one.
     pub object: Option<ObjectId>,
+    /// The identity of its thread (RFC 8474 §5.2), from a store that keeps one.
+    pub thread: Option<ObjectId>,
+    /// Seconds since 1970; 0 if nobody knows. Not a date with zone, which would take four times the room.
+    pub(crate) saved: u32,
 }
 
 impl Message {
     /// A message without flags.
     pub const fn new(uid: Uid, size: u64, internal_date: DateTime) -> Self {
-        Self { uid, size, flags: FlagSet::new(), internal_date, modseq: ModSeq::MIN, object: None }
+        Self {
+            uid,
+            size,
+            flags: FlagSet::new(),
+            internal_date,
+            modseq: ModSeq::MIN,
+            object: None,
+            thread: None,
+            saved: 0,
+        }
+    }
+
+    /// When it came into this mailbox, in UTC (RFC 8514), from a store that keeps it. Copies and moves have a time of their own.
+    pub fn saved(&self) -> Option<DateTime> {
+        DateTime::new(i64::from(self.saved), 0).filter(|_| self.saved != 0)
+    }
+
+    /// The same message, saved then; the nearest second from 1970 to 2106 is kept.
+    #[must_use]
+    pub fn with_saved(mut self, saved: Option<DateTime>) -> Self {
+        self.saved = saved.map_or(0, |saved| u32::try_from(saved.seconds().max(1)).unwrap_or(u32::MAX));
+        self
     }
 }
 
@@ -81,7 +106,7 @@ struct Counts {
     size: u64,
 }
 
-/// How many messages a block is filled up to: a change copies some 18 KiB, a million messages take 4,000 blocks.
+/// How many messages a block is filled up to: a change copies some 24 KiB, a million messages take 4,000 blocks.
 const BLOCK: usize = 256;
 
 impl Snapshot {

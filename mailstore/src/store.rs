@@ -7,7 +7,8 @@ use bytes::Bytes;
 use mailwright_mail_model::MailboxName;
 
 use crate::{
-    Cache, Changes, Folders, Mailbox, MessageRef, Result, Snapshot, Spool, Status, User, Watch, Write,
+    Acl, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota, Result,
+    Snapshot, Spool, Status, StoreError, Undelete, User, Watch, Write,
 };
 
 /// Users' mail. Three methods make a read-only IMAP and POP3 server; each facet adds what its trait says.
@@ -44,6 +45,28 @@ pub trait Store: Send + Sync {
         async { self.open(user, name).await.map(|snapshot| Status::from(&*snapshot)) }
     }
 
+    /// Every mailbox of the user with its counts, for LIST with STATUS (RFC 5819) and for NOTIFY. Override it if the store knows
+    /// the counts without opening each mailbox.
+    fn list(&self, user: &User) -> impl Future<Output = Result<Vec<(Mailbox, Status)>>> + Send {
+        async {
+            let mut list = Vec::new();
+            for mailbox in self.mailboxes(user).await? {
+                match self.status(user, &mailbox.name).await {
+                    Ok(status) => list.push((mailbox, status)),
+                    // Deleted meanwhile.
+                    Err(StoreError::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(list)
+        }
+    }
+
+    /// The most octets of a message the store takes, for APPENDLIMIT (RFC 7889) and SIZE; `None` is no limit of its own.
+    fn append_limit(&self) -> Option<u64> {
+        None
+    }
+
     /// Opt in: delivery, APPEND, STORE, EXPUNGE, COPY, MOVE, POP3's DELE.
     fn writer(&self) -> Option<&impl Write> {
         None::<&Never>
@@ -71,6 +94,41 @@ pub trait Store: Send + Sync {
 
     /// Opt in: a queue of mail that waits to be sent on. Without, mail is for mailboxes here alone.
     fn spool(&self) -> Option<&impl Spool> {
+        None::<&Never>
+    }
+
+    /// Opt in: QUOTA, and refusals of what is too much.
+    fn quota(&self) -> Option<&impl Quota> {
+        None::<&Never>
+    }
+
+    /// Opt in: access control lists and shared mailboxes. Without, everybody has their own mailboxes only.
+    fn acl(&self) -> Option<&impl Acl> {
+        None::<&Never>
+    }
+
+    /// Opt in: METADATA.
+    fn metadata(&self) -> Option<&impl Metadata> {
+        None::<&Never>
+    }
+
+    /// Opt in: envelopes of deliveries, unique ids of imported messages.
+    fn origins(&self) -> Option<&impl Origins> {
+        None::<&Never>
+    }
+
+    /// Opt in: mailboxes taken over with their UIDs.
+    fn import(&self) -> Option<&impl Import> {
+        None::<&Never>
+    }
+
+    /// Opt in: NOTIFY by push. Without, lists and counts are compared now and then.
+    fn feed(&self) -> Option<&impl Feed> {
+        None::<&Never>
+    }
+
+    /// Opt in: expunged messages can be had back for a while.
+    fn undelete(&self) -> Option<&impl Undelete> {
         None::<&Never>
     }
 }

@@ -1,13 +1,18 @@
 //! A message on its way into a store.
 
-use bytes::Bytes;
-use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidValidity};
+use std::sync::Arc;
 
-use crate::{Batch, Committed, Result, StoreError, Summary, User};
+use bytes::Bytes;
+use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidSet, UidValidity};
+
+use crate::{Batch, Committed, Delivery, MailboxRef, Result, StoreError, Summary, User};
 
 /// A message that streams into a store: written piece by piece, then committed into mailboxes, all at once.
 ///
 /// Dropped before it is committed, it leaves nothing behind. Made by [`Write::begin`](crate::Write::begin).
+///
+/// Where [`Write::takes_several`](crate::Write::takes_several), one upload carries several messages, all of which appear at one
+/// moment: [`next`](Self::next) ends one and begins another.
 pub struct Upload(Box<dyn erased::Sink>);
 
 impl Upload {
@@ -30,7 +35,33 @@ impl Upload {
         self.0.summarize(summary);
     }
 
-    /// Makes the message appear in every target, durably, at one moment, or in none. One answer a target, in order.
+    /// Gives the identifiers of the message's Message-ID, then those of In-Reply-To and References, without brackets, so that a store
+    /// that keeps threads (RFC 8474 §5.2) finds its own. Of many, the first counts and the last ones.
+    pub fn relate(&mut self, ids: Vec<Bytes>) {
+        self.0.relate(ids);
+    }
+
+    /// Ends this message, whose targets these are, and begins another: MULTIAPPEND (RFC 3502). [`commit`](Self::commit) makes all
+    /// of them appear.
+    ///
+    /// # Errors
+    /// [`Invalid`](StoreError::Invalid) where not [`takes_several`](crate::Write::takes_several), [`TooMany`](StoreError::TooMany), or as
+    /// [`write`](Self::write).
+    pub async fn next(&mut self, targets: &[Target]) -> Result<()> {
+        self.0.next(targets).await
+    }
+
+    /// What is committed takes the place of these messages, which are expunged at the same moment: REPLACE (RFC 8508).
+    /// Those that do not exist by then are passed over in silence.
+    ///
+    /// # Errors
+    /// [`Invalid`](StoreError::Invalid) where not [`takes_several`](crate::Write::takes_several).
+    pub fn replace(&mut self, mailbox: &MailboxRef, uids: &UidSet) -> Result<()> {
+        self.0.replace(mailbox, uids)
+    }
+
+    /// Makes the message appear in every target, durably, at one moment, or in none. One answer a target, in order, those
+    /// of earlier messages first.
     ///
     /// After an error the upload is as before: commit again without the target at fault, or drop it. After
     /// success it is spent.
@@ -84,6 +115,23 @@ pub trait Sink: Send {
 
     /// As [`Upload::summarize`]; by default the store has no use for it.
     fn summarize(&mut self, _summary: Summary) {}
+
+    /// As [`Upload::relate`]; by default the store has no use for it.
+    fn relate(&mut self, _ids: Vec<Bytes>) {}
+
+    /// As [`Upload::next`]; by default the store takes one message at a time.
+    fn next(&mut self, _targets: &[Target]) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Err(one_at_a_time()))
+    }
+
+    /// As [`Upload::replace`]; by default the store takes one message at a time.
+    fn replace(&mut self, _mailbox: &MailboxRef, _uids: &UidSet) -> Result<()> {
+        Err(one_at_a_time())
+    }
+}
+
+fn one_at_a_time() -> StoreError {
+    StoreError::Invalid("expected a store that takes several messages at one moment".into())
 }
 
 /// Where a message goes.
@@ -108,12 +156,65 @@ pub struct Target {
     pub internal_date: DateTime,
     /// The flags it begins with.
     pub flags: FlagSet,
+    /// The UID it had elsewhere, at or above the mailbox's UIDNEXT. Only for a store with [`Import`](crate::Import).
+    pub uid: Option<Uid>,
+    /// When it came into its mailbox elsewhere (RFC 8514); otherwise that is now.
+    pub saved: Option<DateTime>,
+    /// What POP3 clients knew it by elsewhere: 1 to 70 octets from `!` to `~` (RFC 1939 §7). Kept by a store with
+    /// [`Origins`](crate::Origins).
+    pub unique_id: Option<String>,
+    /// The envelope it came with. Kept by a store with [`Origins`](crate::Origins).
+    pub delivery: Option<Arc<Delivery>>,
 }
 
 impl Target {
     /// A mailbox, without flags.
     pub const fn new(user: User, mailbox: MailboxName, internal_date: DateTime) -> Self {
-        Self { user, mailbox, internal_date, flags: FlagSet::new() }
+        let flags = FlagSet::new();
+        Self { user, mailbox, internal_date, flags, uid: None, saved: None, unique_id: None, delivery: None }
+    }
+
+    /// The same target, with the UID it must have.
+    #[must_use]
+    pub const fn with_uid(mut self, uid: Uid) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// The same target, saved at this time.
+    #[must_use]
+    pub const fn with_saved(mut self, saved: DateTime) -> Self {
+        self.saved = Some(saved);
+        self
+    }
+
+    /// The same target, with a unique id.
+    #[must_use]
+    pub fn with_unique_id(mut self, id: impl Into<String>) -> Self {
+        self.unique_id = Some(id.into());
+        self
+    }
+
+    /// The same target, with the envelope of its delivery.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: Arc<Delivery>) -> Self {
+        self.delivery = Some(delivery);
+        self
+    }
+
+    /// For stores: whether the unique id, if there is one, is as RFC 1939 §7 wants it.
+    ///
+    /// # Errors
+    /// [`Invalid`](StoreError::Invalid).
+    pub fn check_unique_id(&self) -> Result<()> {
+        let fits =
+            |id: &String| (1..=70).contains(&id.len()) && id.bytes().all(|octet| octet.is_ascii_graphic());
+        match &self.unique_id {
+            Some(id) if !fits(id) => Err(StoreError::Invalid(format!(
+                "expected a unique id of 1 to 70 octets from ! to ~, got {id:?}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The same target, with flags.
@@ -170,9 +271,10 @@ mod erased {
     use std::pin::Pin;
 
     use bytes::Bytes;
+    use mailwright_mail_model::UidSet;
 
     use super::{Appended, CommitError, Target};
-    use crate::{Batch, Committed, StoreError, Summary};
+    use crate::{Batch, Committed, MailboxRef, StoreError, Summary};
 
     type Pending<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
@@ -181,6 +283,9 @@ mod erased {
         fn commit<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, Vec<Appended>, CommitError>;
         fn commit_batch<'a>(&'a mut self, batch: &'a Batch) -> Pending<'a, Committed, CommitError>;
         fn summarize(&mut self, summary: Summary);
+        fn relate(&mut self, ids: Vec<Bytes>);
+        fn next<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, (), StoreError>;
+        fn replace(&mut self, mailbox: &MailboxRef, uids: &UidSet) -> Result<(), StoreError>;
     }
 
     impl<S: super::Sink> Sink for S {
@@ -198,6 +303,18 @@ mod erased {
 
         fn summarize(&mut self, summary: Summary) {
             super::Sink::summarize(self, summary);
+        }
+
+        fn relate(&mut self, ids: Vec<Bytes>) {
+            super::Sink::relate(self, ids);
+        }
+
+        fn next<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, (), StoreError> {
+            Box::pin(super::Sink::next(self, targets))
+        }
+
+        fn replace(&mut self, mailbox: &MailboxRef, uids: &UidSet) -> Result<(), StoreError> {
+            super::Sink::replace(self, mailbox, uids)
         }
     }
 }

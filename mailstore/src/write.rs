@@ -57,6 +57,23 @@ pub trait Write: Send + Sync {
         uids: &UidSet,
         target: &MailboxName,
     ) -> impl Future<Output = Result<Copied>> + Send;
+
+    /// Whether an [`Upload`] takes several messages and replaces others, all at one moment: MULTIAPPEND (RFC 3502) and
+    /// REPLACE (RFC 8508).
+    fn takes_several(&self) -> bool {
+        false
+    }
+
+    /// Makes the messages that are `\Recent` nobody's, and tells from which UID on they were (RFC 3501 §2.3.2); all below were
+    /// claimed before. `None` from a store that keeps no count: the server remembers what it can. What is
+    /// claimed may be claimed again after a crash.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::StoreError::NotFound) if the mailbox is gone.
+    fn claim_recent(&self, mailbox: &MailboxRef) -> impl Future<Output = Result<Option<Uid>>> + Send {
+        let _ = mailbox;
+        std::future::ready(Ok(None))
+    }
 }
 
 /// What [`Write::store_flags`] does to flags.

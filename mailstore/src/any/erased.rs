@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet};
+use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
 
 use crate::{
-    Copied, Due, Expunge, Expunged, FlagChange, FlagsStored, Mailbox, MailboxRef, MessageRef, QueueEntry,
-    QueueNumber, Result, Scheduled, Settlement, Snapshot, Status, Summary, Upload, User,
+    AclChange, AclEntry, Annotated, Annotation, Appended, Column, Copied, Delivery, Due, EntryName, Expunge,
+    Expunged, ExpungedMessage, FeedPosition, FlagChange, FlagsStored, Identifier, Identity, Mailbox,
+    MailboxRef, MessageRef, News, ObjectId, QueueEntry, QueueNumber, QuotaLimits, QuotaStatus, QuotaWarning,
+    Result, Rights, Scheduled, Settlement, SharedMailbox, Snapshot, Status, Summary, Upload, User,
 };
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -25,13 +27,17 @@ macro_rules! erase {
 }
 
 macro_rules! implement {
-    ($name:ident { $(fn $method:ident($($argument:ident: $type:ty),*) -> $output:ty;)* }) => {
-        erase!($name { $(fn $method($($argument: $type),*) -> $output;)* });
+    ($name:ident { $(fn $method:ident($($argument:ident: $type:ty),*) -> $output:ty;)* }
+     $(plain fn $plain:ident() -> $plain_output:ty;)?) => {
+        erase!($name { $(fn $method($($argument: $type),*) -> $output;)* } $(fn $plain(&self) -> $plain_output;)?);
 
         impl<S: crate::$name> $name for S {
             $(fn $method<'a>(&'a self, $($argument: $type),*) -> Pending<'a, $output> {
                 Box::pin(crate::$name::$method(self, $($argument),*))
             })*
+            $(fn $plain(&self) -> $plain_output {
+                crate::$name::$plain(self)
+            })?
         }
     };
 }
@@ -42,7 +48,10 @@ implement!(Write {
     fn expunge(mailbox: &'a MailboxRef, which: &'a Expunge) -> Expunged;
     fn copy(mailbox: &'a MailboxRef, uids: &'a UidSet, target: &'a MailboxName) -> Copied;
     fn move_to(mailbox: &'a MailboxRef, uids: &'a UidSet, target: &'a MailboxName) -> Copied;
-});
+    fn claim_recent(mailbox: &'a MailboxRef) -> Option<Uid>;
+}
+plain fn takes_several() -> bool;
+);
 
 implement!(Folders {
     fn create(user: &'a User, name: &'a MailboxName, special_use: Option<SpecialUse>) -> Mailbox;
@@ -64,6 +73,47 @@ implement!(Changes {
 implement!(Cache {
     fn load(messages: &'a [MessageRef]) -> Vec<Option<Summary>>;
     fn save(message: &'a MessageRef, summary: &'a Summary) -> ();
+    fn column(messages: &'a [MessageRef], column: Column) -> Vec<Option<Bytes>>;
+});
+
+implement!(Quota {
+    fn quota_of(user: &'a User) -> QuotaStatus;
+    fn set_quota(user: &'a User, limits: Option<QuotaLimits>) -> ();
+    fn quotas() -> Vec<QuotaStatus>;
+    fn check_quota(user: &'a User, octets: u64) -> ();
+    fn quota_warnings() -> Vec<QuotaWarning>;
+    fn settle_warnings(warnings: &'a [QuotaWarning]) -> ();
+});
+
+implement!(Acl {
+    fn access_list(owner: &'a User, name: &'a MailboxName) -> Vec<AclEntry>;
+    fn change_access(owner: &'a User, name: &'a MailboxName, identifier: &'a Identifier, change: AclChange) -> ();
+    fn rights_of(who: &'a Identity, owner: &'a User, name: &'a MailboxName) -> Rights;
+    fn shared_with(who: &'a Identity) -> Vec<SharedMailbox>;
+});
+
+implement!(Metadata {
+    fn annotations(place: &'a Annotated, reader: &'a User) -> Vec<Annotation>;
+    fn annotate(place: &'a Annotated, writer: &'a User, changes: &'a [(EntryName, Option<Bytes>)]) -> ();
+});
+
+implement!(Origins {
+    fn deliveries(messages: &'a [MessageRef]) -> Vec<Option<Arc<Delivery>>>;
+    fn unique_ids(mailbox: &'a MailboxRef) -> Vec<(Uid, String)>;
+});
+
+implement!(Import {
+    fn adopt(user: &'a User, name: &'a MailboxName, uid_validity: UidValidity, uid_next: Option<Uid>) -> ();
+});
+
+implement!(Feed {
+    fn position(user: &'a User) -> FeedPosition;
+    fn after(user: &'a User, since: FeedPosition) -> News;
+});
+
+implement!(Undelete {
+    fn expunged_messages(user: &'a User) -> Vec<ExpungedMessage>;
+    fn undelete(user: &'a User, id: ObjectId, target: &'a MailboxName) -> Appended;
 });
 
 pub(super) trait Spool: Send + Sync {
@@ -111,13 +161,22 @@ erase!(Erased {
     fn open(user: &'a User, name: &'a MailboxName) -> Arc<Snapshot>;
     fn read(message: &'a MessageRef, range: Range<u64>) -> Bytes;
     fn status(user: &'a User, name: &'a MailboxName) -> Status;
+    fn list(user: &'a User) -> Vec<(Mailbox, Status)>;
 }
+fn append_limit(&self) -> Option<u64>;
 fn writer(&self) -> Option<&dyn Write>;
 fn folders(&self) -> Option<&dyn Folders>;
 fn watch(&self) -> Option<&dyn Watch>;
 fn changes(&self) -> Option<&dyn Changes>;
 fn cache(&self) -> Option<&dyn Cache>;
 fn spool(&self) -> Option<&dyn Spool>;
+fn quota(&self) -> Option<&dyn Quota>;
+fn acl(&self) -> Option<&dyn Acl>;
+fn metadata(&self) -> Option<&dyn Metadata>;
+fn origins(&self) -> Option<&dyn Origins>;
+fn import(&self) -> Option<&dyn Import>;
+fn feed(&self) -> Option<&dyn Feed>;
+fn undelete(&self) -> Option<&dyn Undelete>;
 );
 
 impl<S: crate::Store> Erased for S {
@@ -135,6 +194,14 @@ impl<S: crate::Store> Erased for S {
 
     fn status<'a>(&'a self, user: &'a User, name: &'a MailboxName) -> Pending<'a, Status> {
         Box::pin(crate::Store::status(self, user, name))
+    }
+
+    fn list<'a>(&'a self, user: &'a User) -> Pending<'a, Vec<(Mailbox, Status)>> {
+        Box::pin(crate::Store::list(self, user))
+    }
+
+    fn append_limit(&self) -> Option<u64> {
+        crate::Store::append_limit(self)
     }
 
     fn writer(&self) -> Option<&dyn Write> {
@@ -159,5 +226,33 @@ impl<S: crate::Store> Erased for S {
 
     fn spool(&self) -> Option<&dyn Spool> {
         crate::Store::spool(self).map(|facet| facet as &dyn Spool)
+    }
+
+    fn quota(&self) -> Option<&dyn Quota> {
+        crate::Store::quota(self).map(|facet| facet as &dyn Quota)
+    }
+
+    fn acl(&self) -> Option<&dyn Acl> {
+        crate::Store::acl(self).map(|facet| facet as &dyn Acl)
+    }
+
+    fn metadata(&self) -> Option<&dyn Metadata> {
+        crate::Store::metadata(self).map(|facet| facet as &dyn Metadata)
+    }
+
+    fn origins(&self) -> Option<&dyn Origins> {
+        crate::Store::origins(self).map(|facet| facet as &dyn Origins)
+    }
+
+    fn import(&self) -> Option<&dyn Import> {
+        crate::Store::import(self).map(|facet| facet as &dyn Import)
+    }
+
+    fn feed(&self) -> Option<&dyn Feed> {
+        crate::Store::feed(self).map(|facet| facet as &dyn Feed)
+    }
+
+    fn undelete(&self) -> Option<&dyn Undelete> {
+        crate::Store::undelete(self).map(|facet| facet as &dyn Undelete)
     }
 }

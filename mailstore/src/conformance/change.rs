@@ -3,7 +3,7 @@
 use mailwright_mail_model::MailboxName;
 
 use super::{Outcome, ensure, equal, filled, flags, message, modseq_is_known, some, uids, user, writer};
-use crate::{Expunge, FlagChange, FlagOperation, Store, Write};
+use crate::{Expunge, FlagChange, FlagOperation, Status, Store, Write};
 
 pub(super) async fn flags_are_added_removed_and_replaced(store: &impl Store) -> Outcome {
     let user = user("flags")?;
@@ -108,7 +108,8 @@ pub(super) async fn status_is_what_the_snapshot_counts(store: &impl Store) -> Ou
     equal("size", status.size, 4 * "message 0\r\n".len() as u64)?;
     writer(store)?.expunge(&mailbox, &Expunge::Deleted).await?;
     let snapshot = store.open(&user, &inbox).await?;
-    equal("status", store.status(&user, &inbox).await?, (&*snapshot).into())?;
+    let status = store.status(&user, &inbox).await?;
+    equal("status", Status { recent: None, ..status }, (&*snapshot).into())?;
     let counts = (snapshot.len(), snapshot.unseen(), snapshot.deleted());
     equal("counts", counts, (2, 1, 0))
 }

@@ -8,7 +8,7 @@ use super::database::failed;
 use super::header::Header;
 use super::row::name_key;
 use crate::folders::{check_rename, parents, renamed};
-use crate::{Mailbox, Result, StoreError, User};
+use crate::{Mailbox, QuotaUsage, Result, Status, StoreError, User};
 
 impl Core {
     /// The mailboxes of a user, as committed.
@@ -21,6 +21,18 @@ impl Core {
             mailboxes.push(describe(name_of(&prefix, &key)?, &header));
         }
         Ok(mailboxes)
+    }
+
+    /// The same with their counts, which their rows hold.
+    pub(super) fn list(&self, user: &User) -> Result<Vec<(Mailbox, Status)>> {
+        let prefix = name_key(user.as_str(), "");
+        let mut list = Vec::new();
+        for entry in self.database.names.prefix(&prefix) {
+            let (key, row) = entry.into_inner().map_err(failed)?;
+            let header = Header::decode(&key, &row)?;
+            list.push((describe(name_of(&prefix, &key)?, &header), header.status()));
+        }
+        Ok(list)
     }
 
     pub(super) fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
@@ -41,15 +53,41 @@ impl Group<'_> {
         if name.is_inbox() || self.find(&key)?.is_some() {
             return Err(StoreError::Exists);
         }
+        let missing =
+            parents(name).iter().map(|parent| self.is_missing(user, parent)).collect::<Result<Vec<_>>>()?;
+        let made = missing.into_iter().filter(|missing| *missing).count() as u64 + 1;
+        let more = QuotaUsage { mailboxes: made, ..QuotaUsage::NOTHING };
+        self.admit(user.as_str().as_bytes(), &more, &QuotaUsage::NOTHING)?;
         self.make_parents(user, name)?;
-        self.create(&key, special_use).map(|header| describe(name.clone(), &header))
+        let header = self.make_below(user, name, special_use)?;
+        Ok(describe(name.clone(), &header))
+    }
+
+    fn is_missing(&mut self, user: &User, name: &MailboxName) -> Result<bool> {
+        self.find(&name_key(user.as_str(), name.as_str())).map(|found| found.is_none())
+    }
+
+    /// Makes a mailbox, with the access control list of the one above it.
+    fn make_below(
+        &mut self,
+        user: &User,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Header> {
+        let header = self.create(&name_key(user.as_str(), name.as_str()), special_use)?;
+        if let Some(parent) = name.parent()
+            && let Some(above) = self.find(&name_key(user.as_str(), parent.as_str()))?
+        {
+            let above = above.header()?.id;
+            self.inherit_access(user, above, header.id)?;
+        }
+        Ok(header)
     }
 
     fn make_parents(&mut self, user: &User, name: &MailboxName) -> Result<()> {
         for parent in parents(name) {
-            let key = name_key(user.as_str(), parent.as_str());
-            if self.find(&key)?.is_none() {
-                self.create(&key, None)?;
+            if self.is_missing(user, &parent)? {
+                self.make_below(user, &parent, None)?;
             }
         }
         Ok(())
@@ -59,7 +97,19 @@ impl Group<'_> {
         if name.is_inbox() {
             return Err(StoreError::Invalid("expected a mailbox other than INBOX to delete".into()));
         }
-        let header = self.uninstall(&name_key(user.as_str(), name.as_str()))?.header;
+        let key = name_key(user.as_str(), name.as_str());
+        let keeps = !self.core.options.undelete.is_zero();
+        if keeps {
+            // They can be had back, each by itself.
+            let messages: Vec<_> = self.snapshot(&key)?.messages().cloned().collect();
+            self.let_go(&key, &messages)?;
+            self.remove(&key, &messages)?;
+        }
+        let header = self.uninstall(&key)?.header;
+        let account = self.account(user.as_str().as_bytes())?;
+        account.remove_messages(header.messages.into(), header.size);
+        account.remove_mailbox();
+        self.forget_details(user.as_str().as_bytes(), header.id)?;
         self.discard_rows(header.rows);
         self.discard_history(header.id);
         Ok(())
@@ -101,6 +151,7 @@ impl Group<'_> {
         let modseq = inbox.next_modseq()?;
         let uids = self.forget_messages(&key, &messages, modseq)?;
         self.remember(&key, modseq, &uids)?;
+        self.account(user.as_str().as_bytes())?.add_messages(taken.messages.into(), taken.size);
         // The rows may be of this very group, so the messages go along.
         self.replace(&target, taken, &snapshot)
     }
@@ -123,12 +174,12 @@ impl Group<'_> {
     }
 }
 
-fn describe(name: MailboxName, header: &Header) -> Mailbox {
+pub(super) fn describe(name: MailboxName, header: &Header) -> Mailbox {
     Mailbox { special_use: header.special_use, id: Some(header.object_id()), ..Mailbox::new(name) }
 }
 
 /// The mailbox name in a key that begins with `prefix`.
-fn name_of(prefix: &[u8], key: &[u8]) -> Result<MailboxName> {
+pub(super) fn name_of(prefix: &[u8], key: &[u8]) -> Result<MailboxName> {
     let name = key.strip_prefix(prefix).and_then(|name| str::from_utf8(name).ok());
     let corrupt = || StoreError::Corrupt(format!("the mailbox name {:?}", String::from_utf8_lossy(key)));
     name.and_then(|name| MailboxName::lookup(name).ok()).ok_or_else(corrupt)

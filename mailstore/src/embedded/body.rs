@@ -1,4 +1,4 @@
-//! Bodies: chunks of octets, shared by the messages that have the same, and what was found out about them.
+//! Bodies: chunks of octets, shared by the messages that have the same.
 
 use std::ops::Range;
 
@@ -8,15 +8,12 @@ use super::Core;
 use super::committer::Group;
 use super::database::failed;
 use super::row::{self, Fields};
-use crate::{Message, MessageRef, ObjectId, Result, StoreError, Summary};
+use crate::{Message, MessageRef, ObjectId, Result, StoreError};
 
 /// How many octets of a message a chunk holds; only the last one has fewer.
 pub(super) const CHUNK: usize = 256 * 1024;
 /// What is in a chunk's row before the octets: their checksum.
 pub(super) const CHUNK_HEAD: usize = 4;
-/// The most octets a summary may have.
-const SUMMARY: usize = 1 << 20;
-
 pub(super) fn key(body: u64, number: u32) -> Vec<u8> {
     row::key(body, &number.to_be_bytes())
 }
@@ -100,18 +97,6 @@ impl Core {
         let found = self.database.rows.contains_key(row_key).map_err(failed)?;
         Ok(found && validity == message.mailbox.uid_validity())
     }
-
-    pub(super) fn summary(&self, message: &MessageRef) -> Result<Option<Summary>> {
-        let Some(body) = message.object.and_then(row::number_of) else { return Ok(None) };
-        let body_key = body.to_be_bytes();
-        let Some(sealed) = self.database.summaries.get(body_key).map_err(failed)? else { return Ok(None) };
-        let sealed = Bytes::from(sealed);
-        // A corrupt summary is as good as none: it can be found out anew.
-        let Some(value) = row::open(&body_key, &sealed) else { return Ok(None) };
-        let mut fields = Fields(value);
-        let envelope = fields.u32().and_then(|length| fields.octets(length as usize));
-        Ok(envelope.map(|envelope| Summary::new(sealed.slice_ref(envelope), sealed.slice_ref(fields.0))))
-    }
 }
 
 impl Group<'_> {
@@ -123,7 +108,8 @@ impl Group<'_> {
         let body_key = body.to_be_bytes();
         let Some(sealed) = self.core.database.references.get(body_key).map_err(failed)? else { return Ok(1) };
         let count = row::open(&body_key, &sealed).and_then(|value| Fields(value).u32());
-        count.ok_or_else(|| StoreError::Corrupt(format!("the count of references to body {body}")))
+        // A body whose count is lost stays for good, until a check of the store counts again.
+        Ok(count.unwrap_or(u32::MAX / 2))
     }
 
     /// Stages that so many messages share a body. With none it goes into the trash.
@@ -156,19 +142,6 @@ impl Group<'_> {
         let count = self.references(body)?.saturating_sub(1);
         self.set_references(body, count);
         Ok(())
-    }
-
-    pub(super) fn put_summary(&mut self, body: u64, summary: &Summary) {
-        if summary.len() > SUMMARY {
-            return;
-        }
-        let mut value = Vec::with_capacity(summary.len() + 8);
-        value.put_u32(u32::try_from(summary.envelope.len()).unwrap_or(0));
-        value.extend_from_slice(&summary.envelope);
-        value.extend_from_slice(&summary.structure);
-        let body_key = body.to_be_bytes().to_vec();
-        let value = row::seal(&body_key, value);
-        self.put_lazily(&self.core.database.summaries, body_key, value);
     }
 
     fn is_shared(&self, body_key: &[u8]) -> bool {

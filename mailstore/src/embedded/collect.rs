@@ -13,7 +13,8 @@ use super::committer::Group;
 use super::database::failed;
 use super::live::decode_row;
 use super::row::{self, Fields};
-use crate::Result;
+use super::summary;
+use crate::{Column, Result};
 
 const BODY: u8 = 1;
 const ROWS: u8 = 2;
@@ -81,10 +82,13 @@ impl Group<'_> {
         self.put(&self.core.database.trash, trash_key, Bytes::new());
     }
 
-    /// Takes some of what is due out of the trash; whether there may be more.
+    /// Takes some of what is due out of the trash, and some of the expunged messages whose time is over; whether there may be more.
     pub(super) fn collect(&mut self) -> Result<bool> {
         let core = self.core;
-        let mut removed = 0;
+        let mut removed = if core.options.undelete.is_zero() { 0 } else { self.collect_expunged(STEP)? };
+        if removed >= STEP {
+            return Ok(true);
+        }
         for entry in core.database.trash.iter() {
             let trash_key = Bytes::from(entry.key().map_err(failed)?);
             let mut fields = Fields(&trash_key);
@@ -119,7 +123,9 @@ impl Group<'_> {
             self.delete_lazily(&core.database.bodies, Bytes::from(entry.key().map_err(failed)?));
             count += 1;
         }
-        self.delete_lazily(&core.database.summaries, number.to_be_bytes().to_vec());
+        for column in Column::ALL {
+            self.delete_lazily(&core.database.summaries, summary::key(column, number));
+        }
         self.delete_lazily(&core.database.references, number.to_be_bytes().to_vec());
         Ok((count, true))
     }
@@ -138,6 +144,7 @@ impl Group<'_> {
                 let references = self.references(body)?.saturating_sub(1);
                 self.set_references(body, references);
             }
+            self.delete_lazily(&core.database.origins, row_key.to_vec());
             self.delete_lazily(&core.database.rows, Bytes::from(row_key));
             count += 1;
         }

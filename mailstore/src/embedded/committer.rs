@@ -10,10 +10,11 @@ use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
 use super::Core;
+use super::account::Account;
 use super::database::failed;
 use super::promise::promise;
 use super::staged::Staged;
-use crate::{QueueEntry, QueueNumber, Result, StoreError};
+use crate::{FeedEvent, QueueEntry, QueueNumber, Result, StoreError};
 
 /// How many octets, and how many operations, a group takes in at most.
 const GROUP_OCTETS: usize = 16 << 20;
@@ -96,6 +97,18 @@ pub(super) struct Group<'a> {
     pub(super) tables: HashMap<Vec<u8>, Option<Bytes>>,
     /// Entries of the queue that this group changes.
     pub(super) queue: HashMap<QueueNumber, Option<QueueEntry>>,
+    /// What users have, as this group leaves it so far.
+    pub(super) accounts: HashMap<Box<[u8]>, Account>,
+    /// Threads that this group begins or continues.
+    pub(super) threads: HashMap<[u8; 16], u64>,
+    /// Origins that this group adds.
+    pub(super) origins: HashMap<Vec<u8>, Bytes>,
+    /// Whether this group warns of a quota.
+    pub(super) warned: bool,
+    /// Rows of details that this group changes.
+    pub(super) details: HashMap<Vec<u8>, Option<Bytes>>,
+    /// What to tell whoever follows a user's feed, beside what `mailboxes` tells.
+    pub(super) events: Vec<(Box<[u8]>, FeedEvent)>,
     replies: Vec<Reply>,
 }
 
@@ -113,6 +126,12 @@ impl<'a> Group<'a> {
             references: HashMap::new(),
             tables: HashMap::new(),
             queue: HashMap::new(),
+            accounts: HashMap::new(),
+            threads: HashMap::new(),
+            origins: HashMap::new(),
+            warned: false,
+            details: HashMap::new(),
+            events: Vec::new(),
             replies: Vec::new(),
         }
     }
@@ -146,6 +165,7 @@ impl<'a> Group<'a> {
     /// Writes it all, then tells everybody.
     fn commit(mut self) -> Result<()> {
         self.stage_headers();
+        self.stage_accounts();
         let mode = self.durable.then_some(PersistMode::SyncData);
         let batch = std::mem::replace(&mut self.batch, self.core.database.handle.batch());
         let outcome = batch.durability(mode).commit().map_err(failed);

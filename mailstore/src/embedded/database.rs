@@ -25,8 +25,16 @@ pub(super) struct Database {
     pub(super) references: Keyspace,
     /// body: nothing. Chunks of it may have been written although nothing refers to it yet.
     pub(super) uploads: Keyspace,
-    /// body: summary.
+    /// column, body: that part of the summary. See [`body`](super::body).
     pub(super) summaries: Keyspace,
+    /// rows, UID: see [`origins`](super::origins).
+    pub(super) origins: Keyspace,
+    /// See [`threads`](super::threads).
+    pub(super) threads: Keyspace,
+    /// user: see [`account`](super::account).
+    pub(super) users: Keyspace,
+    /// See [`detail`](super::detail).
+    pub(super) details: Keyspace,
     /// mailbox identity, mod-sequence: UIDs.
     pub(super) expunged: Keyspace,
     /// See [`collect`](super::collect).
@@ -53,7 +61,7 @@ struct Identities {
 }
 
 const LOT: u64 = 1 << 20;
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 impl Database {
     pub(super) fn open(directory: &Path, options: &Options) -> Result<Self> {
@@ -79,6 +87,10 @@ impl Database {
             references: plain("references")?,
             uploads: plain("uploads")?,
             summaries: plain("summaries")?,
+            origins: plain("origins")?,
+            threads: plain("threads")?,
+            users: plain("users")?,
+            details: plain("details")?,
             expunged: plain("expunged")?,
             trash: plain("trash")?,
             subscriptions: plain("subscriptions")?,
@@ -141,7 +153,7 @@ impl Database {
     /// A UIDVALIDITY that no mailbox ever had, and the row that says so. Follows the clock, so that it rises even
     /// from one database to another made later in its place.
     pub(super) fn uid_validity(&self) -> Result<(u32, &'static str, Vec<u8>)> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
+        let now = now().max(1);
         let mut last = lock(&self.last_validity);
         let next =
             last.checked_add(1).ok_or_else(|| StoreError::Unavailable("no UIDVALIDITY is left".into()))?;
@@ -150,6 +162,21 @@ impl Database {
         let value = row::seal(b"validity", u64::from(*last).to_be_bytes().to_vec());
         Ok((*last, "validity", value))
     }
+
+    /// Notes a UIDVALIDITY that was given out elsewhere, so that no later mailbox has it; the row that says so.
+    pub(super) fn adopt_validity(&self, given: u32) -> (&'static str, Vec<u8>) {
+        let mut last = lock(&self.last_validity);
+        if given <= u32::MAX / 2 {
+            *last = given.max(*last);
+        }
+        ("validity", row::seal(b"validity", u64::from(*last).to_be_bytes().to_vec()))
+    }
+}
+
+/// Seconds since 1970 by the clock, which may be wrong and may jump.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn opening(directory: &Path, error: fjall::Error) -> StoreError {

@@ -19,6 +19,11 @@ pub(super) struct Header {
     pub(super) deleted: u32,
     pub(super) size: u64,
     pub(super) special_use: Option<SpecialUse>,
+    /// How many messages no session has claimed as recent, and from which UID on they are.
+    pub(super) recent: u32,
+    pub(super) recent_from: Option<Uid>,
+    /// Whether messages may have unique ids of their own.
+    pub(super) unique_ids: bool,
     /// How many rows tell what was expunged, and since which mod-sequence they tell all.
     pub(super) history: u32,
     pub(super) history_since: ModSeq,
@@ -41,6 +46,9 @@ impl Header {
             deleted: 0,
             size: 0,
             special_use,
+            recent: 0,
+            recent_from: Some(Uid::MIN),
+            unique_ids: false,
             history: 0,
             history_since: ModSeq::ZERO,
         }
@@ -60,6 +68,7 @@ impl Header {
             deleted: self.deleted,
             size: self.size,
             id: Some(self.object_id()),
+            recent: Some(self.recent),
         }
     }
 
@@ -86,6 +95,7 @@ impl Header {
         self.unseen = self.unseen.saturating_add(u32::from(!message.flags.contains(&Flag::Seen)));
         self.deleted = self.deleted.saturating_add(u32::from(message.flags.contains(&Flag::Deleted)));
         self.size = self.size.saturating_add(message.size);
+        self.recent = self.recent.saturating_add(u32::from(self.is_recent(message.uid)));
     }
 
     pub(super) fn discount(&mut self, message: &Message) {
@@ -93,10 +103,15 @@ impl Header {
         self.unseen = self.unseen.saturating_sub(u32::from(!message.flags.contains(&Flag::Seen)));
         self.deleted = self.deleted.saturating_sub(u32::from(message.flags.contains(&Flag::Deleted)));
         self.size = self.size.saturating_sub(message.size);
+        self.recent = self.recent.saturating_sub(u32::from(self.is_recent(message.uid)));
+    }
+
+    fn is_recent(&self, uid: Uid) -> bool {
+        self.recent_from.is_some_and(|from| uid >= from)
     }
 
     pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let mut value = Vec::with_capacity(80);
+        let mut value = Vec::with_capacity(96);
         value.extend_from_slice(&self.rows.to_be_bytes());
         value.extend_from_slice(&self.id.to_be_bytes());
         value.extend_from_slice(&self.uid_validity.get().to_be_bytes());
@@ -108,6 +123,9 @@ impl Header {
         value.extend_from_slice(&self.size.to_be_bytes());
         value.extend_from_slice(&self.history.to_be_bytes());
         value.extend_from_slice(&self.history_since.get().to_be_bytes());
+        value.extend_from_slice(&self.recent.to_be_bytes());
+        value.extend_from_slice(&self.recent_from.map_or(0, Uid::get).to_be_bytes());
+        value.push(u8::from(self.unique_ids));
         value.extend_from_slice(self.special_use.map_or("", SpecialUse::as_str).as_bytes());
         row::seal(key, value)
     }
@@ -131,6 +149,9 @@ impl Header {
             size: fields.u64()?,
             history: fields.u32()?,
             history_since: ModSeq::new(fields.u64()?)?,
+            recent: fields.u32()?,
+            recent_from: Uid::new(fields.u32()?),
+            unique_ids: fields.u8()? != 0,
             special_use: match str::from_utf8(fields.0).ok()? {
                 "" => None,
                 usage => Some(usage.parse().ok()?),

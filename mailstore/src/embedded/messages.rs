@@ -1,79 +1,19 @@
-//! Operations on messages: delivery, flags, expunge, copy and move. Each checks all before it stages anything.
+//! Operations on messages that are there: flags, expunge, copy and move. Each checks all before it stages anything.
 
 use bytes::Bytes;
-use mailwright_mail_model::{Flag, MailboxName, ModSeq, UidSet};
+use mailwright_mail_model::{DateTime, Flag, MailboxName, ModSeq, Uid, UidSet};
 
 use super::committer::Group;
+use super::database::now;
 use super::{body, row};
 use crate::{
-    Appended, Batch, CommitError, Committed, Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef,
-    Message, ObjectId, Result, StoreError, Summary, Target,
+    Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef, Message, QuotaUsage, Result, StoreError,
 };
-
-/// A message that is all there.
-pub(super) struct Complete {
-    pub(super) body: u64,
-    pub(super) size: u64,
-    /// The last chunk and its number, unless it is empty.
-    pub(super) tail: Option<(u32, Bytes)>,
-    /// Whether chunks have been written already.
-    pub(super) spilled: bool,
-    pub(super) summary: Option<Summary>,
-}
 
 /// How many rows of its history a mailbox keeps; past that, the older half is forgotten.
 const HISTORY: u32 = 8_192;
 
 impl Group<'_> {
-    /// Puts one message into every mailbox and the queue, and settles earlier entries of that.
-    pub(super) fn append(&mut self, complete: Complete, batch: &Batch) -> Result<Committed, CommitError> {
-        let targets = &batch.targets;
-        for (index, target) in targets.iter().enumerate() {
-            let same = |other: &&Target| (&other.user, &other.mailbox) == (&target.user, &target.mailbox);
-            let count = targets.iter().filter(same).count() as u64;
-            let found = self.named(&target.user, &target.mailbox);
-            let room = found.and_then(|(_, staged)| staged.header()?.room(count));
-            room.map_err(|error| CommitError::of_target(index, error))?;
-        }
-        let core = self.core;
-        if let Some((number, chunk)) = complete.tail {
-            self.put(&core.database.bodies, body::key(complete.body, number), chunk);
-        }
-        if complete.spilled {
-            self.delete(&core.database.uploads, complete.body.to_be_bytes().to_vec());
-        }
-        if let Some(summary) = complete.summary {
-            self.put_summary(complete.body, &summary);
-        }
-        match u32::try_from(targets.len() + batch.queue.len()).unwrap_or(u32::MAX) {
-            // The body is new, so there is no row to remove.
-            1 => drop(self.references.insert(complete.body, 1)),
-            count => self.set_references(complete.body, count),
-        }
-        let mut appended = Vec::with_capacity(targets.len());
-        for target in targets {
-            let (key, staged) = self.named(&target.user, &target.mailbox)?;
-            let header = staged.header()?;
-            let uid = header.uid_next.ok_or(StoreError::NotFound)?;
-            header.uid_next = uid.next();
-            let modseq = header.next_modseq()?;
-            appended.push(Appended::new(header.uid_validity, uid));
-            let message = Message {
-                flags: target.flags.clone(),
-                modseq,
-                object: Some(ObjectId::from(u128::from(complete.body))),
-                ..Message::new(uid, complete.size, target.internal_date)
-            };
-            self.add_messages(&key, vec![message])?;
-        }
-        let mut queued = Vec::with_capacity(batch.queue.len());
-        for entry in &batch.queue {
-            queued.push(self.enqueue(entry, complete.body, complete.size)?);
-        }
-        self.settle(&batch.settle)?;
-        Ok(Committed::new(appended, queued))
-    }
-
     pub(super) fn store_flags(
         &mut self,
         mailbox: &MailboxRef,
@@ -121,9 +61,7 @@ impl Group<'_> {
             Expunge::Exactly(uids) => snapshot.among(uids).cloned().collect(),
         };
         drop(snapshot);
-        for message in &messages {
-            self.release(message)?;
-        }
+        self.let_go(&key, &messages)?;
         self.remove(&key, &messages)
     }
 
@@ -134,6 +72,9 @@ impl Group<'_> {
         target: &MailboxName,
     ) -> Result<Copied> {
         let (key, messages) = self.originals(mailbox, uids)?;
+        let octets = messages.iter().map(|message| message.size).sum();
+        let more = QuotaUsage::of_messages(messages.len() as u64, octets);
+        self.admit(mailbox.user().as_str().as_bytes(), &more, &QuotaUsage::NOTHING)?;
         let mut copied = self.duplicate(mailbox, &messages, target)?;
         for message in &messages {
             let body = body::of(message)?;
@@ -170,19 +111,28 @@ impl Group<'_> {
         messages: &[Message],
         target: &MailboxName,
     ) -> Result<Copied> {
+        let (_, source) = self.selected(mailbox)?;
+        let from = source.header()?.rows;
         let (key, staged) = self.named(mailbox.user(), target)?;
         let header = staged.header()?;
         header.room(messages.len() as u64)?;
-        let uid_validity = header.uid_validity;
+        let (uid_validity, to) = (header.uid_validity, header.rows);
+        // RFC 8514 §2: a copy is saved when it is made, and so is what a MOVE makes.
+        let saved = DateTime::new(now(), 0);
         let mut copies = Vec::with_capacity(messages.len());
         if !messages.is_empty() {
             let modseq = header.next_modseq()?;
             for message in messages {
                 let uid = header.uid_next.ok_or(StoreError::NotFound)?;
                 header.uid_next = uid.next();
-                copies.push(Message { uid, modseq, ..message.clone() });
+                copies.push(Message { uid, modseq, ..message.clone() }.with_saved(saved));
             }
         }
+        let mut unique_ids = false;
+        for (message, copy) in messages.iter().zip(&copies) {
+            unique_ids |= self.copy_origin((from, message.uid), (to, copy.uid))?;
+        }
+        self.find(&key)?.ok_or(StoreError::NotFound)?.header()?.unique_ids |= unique_ids;
         let uids = |messages: &[Message]| messages.iter().map(|message| message.uid).collect();
         let copied = Copied::new(uid_validity, uids(messages), uids(&copies), ModSeq::ZERO);
         self.add_messages(&key, copies)?;
@@ -199,11 +149,25 @@ impl Group<'_> {
         let modseq = header.next_modseq()?;
         let rows = header.rows;
         for message in messages {
-            self.delete(&core.database.rows, row::key(rows, &message.uid.get().to_be_bytes()));
+            let row_key = row::key(rows, &message.uid.get().to_be_bytes());
+            self.delete(&core.database.rows, row_key.clone());
+            self.delete_lazily(&core.database.origins, row_key);
         }
         let uids = self.forget_messages(key, messages, modseq)?;
         self.remember(key, modseq, &uids)?;
         Ok(Expunged::new(uids, modseq))
+    }
+
+    /// Makes the recent messages nobody's; from which UID on they were.
+    pub(super) fn claim_recent(&mut self, mailbox: &MailboxRef) -> Result<Option<Uid>> {
+        let (_, staged) = self.selected(mailbox)?;
+        let header = staged.header()?;
+        let from = header.recent_from;
+        if from != header.uid_next {
+            (header.recent, header.recent_from) = (0, header.uid_next);
+            staged.touch_lazily();
+        }
+        Ok(from)
     }
 
     /// Stages the row that tells what was expunged.

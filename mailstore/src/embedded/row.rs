@@ -38,6 +38,11 @@ pub(super) fn name_key(user: &str, mailbox: &str) -> Box<[u8]> {
     [user.as_bytes(), b"\0", mailbox.as_bytes()].concat().into_boxed_slice()
 }
 
+/// The user in the key of one of their mailboxes.
+pub(super) fn user_of(key: &[u8]) -> &[u8] {
+    key.split(|octet| *octet == 0).next().unwrap_or(key)
+}
+
 /// The number in the last eight octets of an identity. Only this store makes the identities it reads.
 pub(super) fn number_of(id: ObjectId) -> Option<u64> {
     u64::try_from(u128::from(id)).ok()
@@ -74,12 +79,14 @@ impl<'a> Fields<'a> {
 
 /// A message row: all but the UID, which is in the key.
 pub(super) fn encode_message(message: &Message) -> Vec<u8> {
-    let mut row = Vec::with_capacity(48);
+    let mut row = Vec::with_capacity(64);
     row.extend_from_slice(&message.size.to_be_bytes());
     row.extend_from_slice(&message.internal_date.seconds().to_be_bytes());
     row.extend_from_slice(&message.internal_date.offset_minutes().to_be_bytes());
     row.extend_from_slice(&message.modseq.get().to_be_bytes());
     row.extend_from_slice(&message.object.and_then(number_of).unwrap_or(0).to_be_bytes());
+    row.extend_from_slice(&message.thread.and_then(number_of).unwrap_or(0).to_be_bytes());
+    row.extend_from_slice(&message.saved().map_or(0, DateTime::seconds).to_be_bytes());
     row.push(message.flags.system_bits());
     for keyword in message.flags.keywords() {
         // A keyword has at most 255 octets.
@@ -98,6 +105,10 @@ pub(super) fn decode_message(uid: Uid, row: &[u8]) -> Option<Message> {
     let mut message = Message::new(uid, size, internal_date);
     message.modseq = ModSeq::new(fields.u64()?)?;
     message.object = Some(ObjectId::from(u128::from(fields.u64()?)));
+    message.thread =
+        Some(fields.u64()?).filter(|thread| *thread > 0).map(|thread| ObjectId::from(u128::from(thread)));
+    let saved = i64::from_be_bytes(fields.take()?);
+    message = message.with_saved(DateTime::new(saved, 0).filter(|_| saved != 0));
     message.flags = FlagSet::from_system_bits(fields.u8()?)?;
     while let Some(length) = fields.u8() {
         let keyword = str::from_utf8(fields.octets(usize::from(length))?).ok()?;
@@ -117,6 +128,8 @@ mod tests {
         message.flags = "(\\Seen \\Draft $Junk custom)".parse().unwrap();
         message.modseq = ModSeq::MAX;
         message.object = Some(ObjectId::from(99));
+        message.thread = Some(ObjectId::from(98));
+        let message = message.with_saved(DateTime::new(1_700_000_000, 0));
         let row = encode_message(&message);
         assert_eq!(decode_message(uid, &row), Some(message));
         let sealed = seal(b"key", row.clone());

@@ -17,10 +17,12 @@ pub(super) struct Staged {
     pub(super) header: Option<Header>,
     /// With all of `changes`; `None` as long as nobody had to look at the messages.
     snapshot: Option<Arc<Snapshot>>,
-    changes: Vec<Change>,
-    dirty: bool,
+    pub(super) changes: Vec<Change>,
+    pub(super) dirty: bool,
+    /// Whether all that changed may be lost in a crash.
+    lazy: bool,
     /// Whether the name is new, so that nobody else can have it in memory.
-    new: bool,
+    pub(super) new: bool,
 }
 
 /// What stays of a mailbox while its name changes.
@@ -41,9 +43,19 @@ impl Staged {
         self.header.as_mut().ok_or(StoreError::NotFound)
     }
 
+    /// Notes a change to the header that must last.
+    pub(super) const fn touch(&mut self) {
+        (self.dirty, self.lazy) = (true, false);
+    }
+
+    /// Notes a change to the header that may be lost.
+    pub(super) const fn touch_lazily(&mut self) {
+        self.dirty = true;
+    }
+
     /// Notes a change to messages. The header is the caller's affair.
     fn change(&mut self, change: Change) {
-        self.dirty = true;
+        (self.dirty, self.lazy) = (true, false);
         if let Some(snapshot) = &mut self.snapshot {
             change.clone().apply(Arc::make_mut(snapshot));
         }
@@ -57,8 +69,15 @@ impl Group<'_> {
         if !self.mailboxes.contains_key(key) {
             let Some(live) = self.core.live(key)? else { return Ok(None) };
             let header = Some(crate::signal::lock(&live.state).header.clone());
-            let staged =
-                Staged { live, header, snapshot: None, changes: Vec::new(), dirty: false, new: false };
+            let staged = Staged {
+                live,
+                header,
+                snapshot: None,
+                changes: Vec::new(),
+                dirty: false,
+                lazy: true,
+                new: false,
+            };
             self.mailboxes.insert(key.into(), staged);
         }
         Ok(self.mailboxes.get_mut(key).filter(|staged| staged.header.is_some()))
@@ -111,6 +130,7 @@ impl Group<'_> {
         let validity = UidValidity::new(validity)
             .ok_or_else(|| StoreError::Unavailable("no UIDVALIDITY is left".into()))?;
         self.put(&core.database.meta, name.as_bytes().to_vec(), value);
+        self.account(row::user_of(key))?.add_mailbox();
         let header = Header::new(identity, validity, special_use);
         self.install(key, header.clone().into());
         Ok(header)
@@ -121,7 +141,8 @@ impl Group<'_> {
         let Contents { header, snapshot, changes } = contents;
         // Not in the map of live mailboxes before it is committed: nobody may see it yet.
         let live = Arc::new(Live::new(header.clone()));
-        let staged = Staged { live, header: Some(header), snapshot, changes, dirty: true, new: true };
+        let staged =
+            Staged { live, header: Some(header), snapshot, changes, dirty: true, lazy: false, new: true };
         if let Some(old) = self.mailboxes.insert(key.into(), staged) {
             // Deleted earlier in this group: whoever waits on it must hear of it.
             self.replaced.push((key.into(), old));
@@ -141,11 +162,18 @@ impl Group<'_> {
         Ok(())
     }
 
+    /// Makes the snapshot of a mailbox anew after its numbers changed.
+    pub(super) fn renew(&mut self, key: &[u8]) -> Result<()> {
+        let snapshot = self.snapshot(key)?;
+        let header = self.find(key)?.ok_or(StoreError::NotFound)?.header()?.clone();
+        self.replace(key, header, &snapshot)
+    }
+
     /// Stages the end of a name. What happens to the mailbox is the caller's affair.
     pub(super) fn uninstall(&mut self, key: &[u8]) -> Result<Contents> {
         let staged = self.find(key)?.ok_or(StoreError::NotFound)?;
         let header = staged.header.take().ok_or(StoreError::NotFound)?;
-        staged.dirty = true;
+        (staged.dirty, staged.lazy) = (true, false);
         Ok(Contents {
             header,
             snapshot: staged.snapshot.take(),
@@ -162,7 +190,10 @@ impl Group<'_> {
         messages.iter().for_each(|message| header.count(message));
         let rows = header.rows;
         let values: Vec<_> = messages.iter().map(|message| message_row(rows, message)).collect();
+        let octets = messages.iter().map(|message| message.size).sum();
+        let count = messages.len() as u64;
         staged.change(Change { modseq, kind: ChangeKind::Add(messages) });
+        self.account(row::user_of(key))?.add_messages(count, octets);
         for (row_key, value) in values {
             self.put(&core.database.rows, row_key, value);
         }
@@ -202,6 +233,8 @@ impl Group<'_> {
         messages.iter().for_each(|message| header.discount(message));
         let uids: UidSet = messages.iter().map(|message| message.uid).collect();
         staged.change(Change { modseq, kind: ChangeKind::Remove(uids.clone()) });
+        let octets = messages.iter().map(|message| message.size).sum();
+        self.account(row::user_of(key))?.remove_messages(messages.len() as u64, octets);
         Ok(uids)
     }
 
@@ -212,10 +245,13 @@ impl Group<'_> {
             .mailboxes
             .iter()
             .filter(|(_, staged)| staged.dirty)
-            .map(|(key, staged)| (key.clone(), staged.header.as_ref().map(|header| header.encode(key))))
+            .map(|(key, staged)| {
+                (key.clone(), staged.header.as_ref().map(|header| header.encode(key)), staged.lazy)
+            })
             .collect();
-        for (key, value) in rows {
+        for (key, value, lazy) in rows {
             match value {
+                Some(value) if lazy => self.put_lazily(&core.database.names, key.into_vec(), value),
                 Some(value) => self.put(&core.database.names, key.into_vec(), value),
                 None => self.delete(&core.database.names, key.into_vec()),
             }
@@ -224,6 +260,7 @@ impl Group<'_> {
 
     /// Shows everybody what was committed.
     pub(super) fn publish(&mut self) {
+        self.tell();
         for (key, old) in std::mem::take(&mut self.replaced) {
             self.core.live.remove(&key);
             old.live.publish(None, None, Vec::new());

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use mailwright_mail_model::UidSet;
 
+use super::append::{Arrival, Complete};
 use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key, seal_chunk};
 use super::database::failed;
-use super::messages::Complete;
 use super::{Core, Shared};
-use crate::{Appended, Batch, CommitError, Committed, Offload, Result, Sink, StoreError, Summary, Target};
+use crate::{
+    Appended, Batch, CommitError, Committed, MailboxRef, Offload, Result, Sink, StoreError, Summary, Target,
+};
 
 /// At most one chunk of the message is in memory, beside what the caller has in hand.
 pub(super) struct Incoming<O> {
@@ -21,6 +24,11 @@ pub(super) struct Incoming<O> {
     chunk: BytesMut,
     spilled: u32,
     summary: Option<Summary>,
+    ids: Vec<Bytes>,
+    /// The messages before this one, and what all of them replace.
+    earlier: Arrival,
+    /// How many octets of `earlier` are in memory.
+    held: usize,
     state: State,
 }
 
@@ -36,7 +44,8 @@ impl<O: Offload + Clone> Incoming<O> {
     pub(super) fn begin(shared: Arc<Shared>, offload: O) -> Result<Self> {
         let body = shared.core.database.identity()?;
         let (chunk, state) = (empty_chunk(), State::Open);
-        Ok(Self { shared, offload, body, size: 0, chunk, spilled: 0, summary: None, state })
+        let (summary, ids, earlier) = (None, Vec::new(), Arrival::default());
+        Ok(Self { shared, offload, body, size: 0, chunk, spilled: 0, summary, ids, earlier, held: 0, state })
     }
 
     /// Writes the full chunk.
@@ -122,28 +131,20 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
 
     async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
         self.check()?;
-        if batch.targets.is_empty() && batch.queue.is_empty() {
+        if batch.targets.is_empty() && batch.queue.is_empty() && self.earlier.messages.is_empty() {
             let settle = batch.settle.clone();
             if !settle.is_empty() {
                 self.shared.committer.submit(move |group| group.settle(&settle)).await?;
             }
             return Ok(Committed::default());
         }
-        seal_chunk(self.body, self.spilled, &mut self.chunk);
-        // Copied to its exact size: the database keeps it for a while, and would keep the spare room too.
-        let tail =
-            (self.chunk.len() > CHUNK_HEAD).then(|| (self.spilled, Bytes::copy_from_slice(&self.chunk)));
-        let complete = Complete {
-            body: self.body,
-            size: self.size,
-            tail,
-            spilled: self.spilled > 0,
-            summary: self.summary.clone(),
-        };
-        let batch = batch.clone();
+        let mut arrival = self.earlier.clone();
+        let last = self.complete(&batch.targets);
+        arrival.messages.push(Complete { queue: batch.queue.clone(), ..last });
+        arrival.settle.clone_from(&batch.settle);
         // Until the answer is there the message may or may not be in; a dropped future must not remove it.
         self.state = State::Committed;
-        let result = self.shared.committer.submit(move |group| group.append(complete, &batch)).await;
+        let result = self.shared.committer.submit(move |group| group.append(arrival)).await;
         if result.is_err() {
             self.state = State::Open;
         }
@@ -153,18 +154,73 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
     fn summarize(&mut self, summary: Summary) {
         self.summary = Some(summary);
     }
+
+    fn relate(&mut self, ids: Vec<Bytes>) {
+        self.ids = ids;
+    }
+
+    async fn next(&mut self, targets: &[Target]) -> Result<()> {
+        self.check()?;
+        if self.earlier.messages.len() >= MOST {
+            return Err(StoreError::TooMany { limit: MOST as u64 });
+        }
+        if self.held + self.chunk.len() > HELD && self.chunk.len() > CHUNK_HEAD {
+            self.spill().await?;
+        }
+        let complete = self.complete(targets);
+        self.held += complete.tail.as_ref().map_or(0, |(_, tail)| tail.len());
+        self.earlier.messages.push(complete);
+        self.body = self.shared.core.database.identity()?;
+        (self.size, self.spilled, self.chunk) = (0, 0, empty_chunk());
+        (self.summary, self.ids) = (None, Vec::new());
+        Ok(())
+    }
+
+    fn replace(&mut self, mailbox: &MailboxRef, uids: &UidSet) -> Result<()> {
+        self.check()?;
+        self.earlier.replaced.push((mailbox.clone(), uids.clone()));
+        Ok(())
+    }
+}
+
+/// How many messages an upload takes, and how many of their octets wait in memory.
+const MOST: usize = 10_000;
+const HELD: usize = 1 << 20;
+
+impl<O> Incoming<O> {
+    /// The message as it is now.
+    fn complete(&mut self, targets: &[Target]) -> Complete {
+        seal_chunk(self.body, self.spilled, &mut self.chunk);
+        // Copied to its exact size: the database keeps it for a while, and would keep the spare room too.
+        let tail =
+            (self.chunk.len() > CHUNK_HEAD).then(|| (self.spilled, Bytes::copy_from_slice(&self.chunk)));
+        Complete {
+            body: self.body,
+            size: self.size,
+            tail,
+            spilled: self.spilled > 0,
+            summary: self.summary.clone(),
+            ids: self.ids.clone(),
+            targets: targets.to_vec(),
+            queue: Vec::new(),
+        }
+    }
 }
 
 impl<O> Drop for Incoming<O> {
     fn drop(&mut self) {
-        if self.state == State::Committed || self.spilled == 0 {
+        if self.state == State::Committed {
             return;
         }
-        let body = self.body;
-        self.shared.committer.post(move |group| {
-            group.discard_body(body);
-            let uploads = group.core.database.uploads.clone();
-            group.delete_lazily(&uploads, body.to_be_bytes().to_vec());
-        });
+        let earlier = self.earlier.messages.iter().filter(|message| message.spilled);
+        let mut written: Vec<u64> = earlier.map(|message| message.body).collect();
+        written.extend((self.spilled > 0).then_some(self.body));
+        for body in written {
+            self.shared.committer.post(move |group| {
+                group.discard_body(body);
+                let uploads = group.core.database.uploads.clone();
+                group.delete_lazily(&uploads, body.to_be_bytes().to_vec());
+            });
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use mailwright_mail_model::{MailboxName, SpecialUse};
 
-use super::{Memory, State};
+use super::{Folder, Memory, State};
 use crate::folders::{check_rename, parents, renamed};
-use crate::{Folders, Mailbox, Message, Result, Snapshot, StoreError, User};
+use crate::{FeedEvent, Folders, Mailbox, Message, QuotaUsage, Result, Snapshot, StoreError, User};
 
 impl Folders for Memory {
     async fn create(
@@ -15,12 +15,19 @@ impl Folders for Memory {
         name: &MailboxName,
         special_use: Option<SpecialUse>,
     ) -> Result<Mailbox> {
-        self.change(|state| {
+        self.change(&[(user, FeedEvent::Mailboxes)], |state| {
             if state.account(user)?.mailboxes.contains_key(name) {
                 return Err(StoreError::Exists);
             }
+            let missing =
+                parents(name).into_iter().filter(|parent| !state.exists(user, parent)).count() as u64;
+            state.admit(
+                user,
+                &QuotaUsage { mailboxes: missing + 1, ..QuotaUsage::NOTHING },
+                &QuotaUsage::NOTHING,
+            )?;
             state.make_parents(user, name)?;
-            let folder = state.folder(special_use)?;
+            let folder = state.folder_below(user, name, special_use)?;
             let mailbox = folder.describe(name);
             state.account(user)?.mailboxes.insert(name.clone(), folder);
             Ok(mailbox)
@@ -31,15 +38,17 @@ impl Folders for Memory {
         if name.is_inbox() {
             return Err(StoreError::Invalid("expected a mailbox other than INBOX to delete".into()));
         }
-        self.change(|state| {
+        self.change(&[(user, FeedEvent::Mailboxes)], |state| {
             let folder = state.account(user)?.mailboxes.remove(name).ok_or(StoreError::NotFound)?;
-            state.release(folder.snapshot.messages());
+            for message in folder.snapshot.messages() {
+                state.keep(user, name, message)?;
+            }
             Ok(())
         })
     }
 
     async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
-        self.change(|state| {
+        self.change(&[(user, FeedEvent::Mailboxes)], |state| {
             let existing: Vec<_> = state.account(user)?.mailboxes.keys().cloned().collect();
             let moves = check_rename(&existing, from, to)?;
             state.make_parents(user, to)?;
@@ -57,13 +66,17 @@ impl Folders for Memory {
     }
 
     async fn subscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
-        self.state().account(user)?.subscriptions.insert(name.clone());
-        Ok(())
+        self.change(&[(user, FeedEvent::Subscriptions)], |state| {
+            state.account(user)?.subscriptions.insert(name.clone());
+            Ok(())
+        })
     }
 
     async fn unsubscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
-        self.state().account(user)?.subscriptions.remove(name);
-        Ok(())
+        self.change(&[(user, FeedEvent::Subscriptions)], |state| {
+            state.account(user)?.subscriptions.remove(name);
+            Ok(())
+        })
     }
 
     async fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
@@ -72,10 +85,30 @@ impl Folders for Memory {
 }
 
 impl State {
+    fn exists(&mut self, user: &User, name: &MailboxName) -> bool {
+        self.find(user, name).is_ok()
+    }
+
+    /// A new mailbox, with the access control list of the one above it.
+    fn folder_below(
+        &mut self,
+        user: &User,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Folder> {
+        let mut folder = self.folder(special_use)?;
+        if let Some(parent) = name.parent()
+            && let Ok(above) = self.find(user, &parent)
+        {
+            folder.access.clone_from(&above.access);
+        }
+        Ok(folder)
+    }
+
     fn make_parents(&mut self, user: &User, name: &MailboxName) -> Result<()> {
         for parent in parents(name) {
-            if !self.account(user)?.mailboxes.contains_key(&parent) {
-                let folder = self.folder(None)?;
+            if !self.exists(user, &parent) {
+                let folder = self.folder_below(user, &parent, None)?;
                 self.account(user)?.mailboxes.insert(parent, folder);
             }
         }
@@ -90,6 +123,8 @@ impl State {
         let uids = messages.uids();
         Arc::make_mut(&mut inbox.snapshot).remove(&uids, modseq);
         inbox.expunged.push((modseq, uids));
+        folder.origins = std::mem::take(&mut inbox.origins);
+        folder.recent_from = inbox.recent_from;
         let builder = Snapshot::builder(folder.snapshot.uid_validity())
             .highest_modseq(messages.highest_modseq())
             .messages(messages.messages().map(Message::clone));

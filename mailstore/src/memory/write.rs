@@ -1,20 +1,23 @@
 //! Messages come, change and go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use mailwright_mail_model::{Flag, MailboxName, Uid, UidSet};
 
-use super::{Body, Folder, Memory, State};
+use super::extended::now;
+use super::{Body, Folder, Memory, Origin, State};
 use crate::{
-    Appended, Batch, CommitError, Committed, Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef,
-    Message, Result, Sink, StoreError, Summary, Target, Upload, Write,
+    Appended, Batch, CommitError, Committed, Copied, Expunge, Expunged, FeedEvent, FlagChange, FlagsStored,
+    MailboxRef, Message, QueueEntry, QuotaUsage, Result, Sink, StoreError, Summary, Target, Upload, User,
+    Write,
 };
 
 impl Write for Memory {
     async fn begin(&self, _size: Option<u64>) -> Result<Upload> {
-        let octets = Some(BytesMut::new());
-        Ok(Upload::new(Incoming { store: self.clone(), octets, summary: None }))
+        let (messages, replaced) = (vec![Arriving::default()], Vec::new());
+        Ok(Upload::new(Incoming { store: self.clone(), messages, replaced, spent: false }))
     }
 
     async fn store_flags(
@@ -23,7 +26,7 @@ impl Write for Memory {
         uids: &UidSet,
         change: &FlagChange,
     ) -> Result<FlagsStored> {
-        self.change(|state| {
+        self.change(&[messages_of(mailbox)], |state| {
             let folder = state.selected(mailbox)?;
             let modseq = folder.next_modseq()?;
             let mut stored = FlagsStored::default();
@@ -45,7 +48,7 @@ impl Write for Memory {
     }
 
     async fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
-        self.change(|state| {
+        self.change(&[messages_of(mailbox)], |state| {
             let snapshot = Arc::clone(&state.selected(mailbox)?.snapshot);
             let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
             let uids: UidSet = match which {
@@ -55,6 +58,9 @@ impl Write for Memory {
                 }
                 Expunge::Exactly(uids) => snapshot.among(uids).map(|message| message.uid).collect(),
             };
+            for message in snapshot.among(&uids) {
+                state.keep(mailbox.user(), mailbox.name(), message)?;
+            }
             remove(state, mailbox, &uids)?;
             let highest_modseq = state.selected(mailbox)?.snapshot.highest_modseq();
             Ok(Expunged { uids, highest_modseq })
@@ -62,46 +68,76 @@ impl Write for Memory {
     }
 
     async fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-        self.change(|state| copy(state, mailbox, uids, target))
+        let event = (mailbox.user(), FeedEvent::Messages(target.clone()));
+        self.change(&[event], |state| {
+            let source = Arc::clone(&state.selected(mailbox)?.snapshot);
+            let sum = source.among(uids).fold(QuotaUsage::NOTHING, plus);
+            state.admit(mailbox.user(), &sum, &QuotaUsage::NOTHING)?;
+            let copied = copy(state, mailbox, uids, target)?;
+            for object in source.among(uids).filter_map(|message| message.object) {
+                state.refer(object);
+            }
+            Ok(copied)
+        })
     }
 
     async fn move_to(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-        self.change(|state| {
+        let event = (mailbox.user(), FeedEvent::Messages(target.clone()));
+        self.change(&[messages_of(mailbox), event], |state| {
             let mut copied = copy(state, mailbox, uids, target)?;
             remove(state, mailbox, &copied.source)?;
             copied.highest_modseq = state.selected(mailbox)?.snapshot.highest_modseq();
             Ok(copied)
         })
     }
+
+    fn takes_several(&self) -> bool {
+        true
+    }
+
+    async fn claim_recent(&self, mailbox: &MailboxRef) -> Result<Option<Uid>> {
+        let mut state = self.state();
+        let folder = state.selected(mailbox)?;
+        Ok(std::mem::replace(&mut folder.recent_from, folder.snapshot.uid_next()))
+    }
 }
 
-/// Removes messages that exist.
+fn messages_of(mailbox: &MailboxRef) -> (&User, FeedEvent) {
+    (mailbox.user(), FeedEvent::Messages(mailbox.name().clone()))
+}
+
+/// What there is with this message too.
+pub(super) fn plus(sum: QuotaUsage, message: &Message) -> QuotaUsage {
+    QuotaUsage::of_messages(sum.messages + 1, sum.storage + message.size)
+}
+
+/// Removes messages that exist. Their bodies are the caller's affair.
 fn remove(state: &mut State, mailbox: &MailboxRef, uids: &UidSet) -> Result<()> {
     let folder = state.selected(mailbox)?;
     if uids.is_empty() {
         return Ok(());
     }
     let modseq = folder.next_modseq()?;
-    let before = Arc::clone(&folder.snapshot);
     Arc::make_mut(&mut folder.snapshot).remove(uids, modseq);
     folder.expunged.push((modseq, uids.clone()));
-    state.release(before.among(uids));
+    folder.origins.retain(|uid, _| !uids.contains(*uid));
     Ok(())
 }
 
 fn copy(state: &mut State, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-    let source = Arc::clone(&state.selected(mailbox)?.snapshot);
+    let folder = state.selected(mailbox)?;
+    let (source, origins) = (Arc::clone(&folder.snapshot), folder.origins.clone());
     let folder = state.find(mailbox.user(), target)?;
     let mut copied =
         Copied::new(folder.snapshot.uid_validity(), UidSet::new(), UidSet::new(), source.highest_modseq());
     folder.room(source.among(uids).count())?;
     for message in source.among(uids) {
         copied.source.insert(message.uid);
-        copied.target.insert(folder.append(message.clone())?);
-    }
-    for object in source.among(uids).filter_map(|message| message.object) {
-        if let Some(body) = state.bodies.get_mut(&object) {
-            body.references += 1;
+        // RFC 8514 §2: a copy is saved when it is made.
+        let uid = folder.append(message.clone().with_saved(now()), None)?;
+        copied.target.insert(uid);
+        if let Some(origin) = origins.get(&message.uid) {
+            folder.origins.insert(uid, origin.clone());
         }
     }
     copied.highest_modseq = state.selected(mailbox)?.snapshot.highest_modseq();
@@ -110,16 +146,16 @@ fn copy(state: &mut State, mailbox: &MailboxRef, uids: &UidSet, target: &Mailbox
 
 impl Folder {
     /// Whether so many messages more can have UIDs.
-    fn room(&self, messages: usize) -> Result<()> {
+    pub(super) fn room(&self, messages: usize) -> Result<()> {
         let free = self.snapshot.uid_next().map_or(0, |next| u64::from(u32::MAX - next.get()) + 1);
         let enough = u64::try_from(messages).is_ok_and(|messages| messages <= free);
         if enough { Ok(()) } else { Err(StoreError::Unavailable("no UID is left in the mailbox".into())) }
     }
 
-    /// Adds a message under the next UID.
-    fn append(&mut self, message: Message) -> Result<Uid> {
+    /// Adds a message under the next UID, or under the one that is given.
+    pub(super) fn append(&mut self, message: Message, given: Option<Uid>) -> Result<Uid> {
         self.room(1)?;
-        let uid = self.snapshot.uid_next().ok_or(StoreError::NotFound)?;
+        let uid = given.or_else(|| self.snapshot.uid_next()).ok_or(StoreError::NotFound)?;
         let modseq = self.next_modseq()?;
         Arc::make_mut(&mut self.snapshot).add(Message { uid, modseq, ..message });
         Ok(uid)
@@ -128,14 +164,37 @@ impl Folder {
 
 struct Incoming {
     store: Memory,
-    /// `None` once it is committed.
-    octets: Option<BytesMut>,
+    /// Never empty; the last one is being written.
+    messages: Vec<Arriving>,
+    replaced: Vec<(MailboxRef, UidSet)>,
+    /// Whether it is committed.
+    spent: bool,
+}
+
+#[derive(Clone, Default)]
+struct Arriving {
+    octets: BytesMut,
     summary: Option<Summary>,
+    ids: Vec<Bytes>,
+    targets: Vec<Target>,
+    queue: Vec<QueueEntry>,
+}
+
+impl Arriving {
+    const fn references(&self) -> usize {
+        self.targets.len() + self.queue.len()
+    }
+}
+
+impl Incoming {
+    fn last(&mut self) -> Result<&mut Arriving> {
+        self.messages.last_mut().filter(|_| !self.spent).ok_or_else(spent)
+    }
 }
 
 impl Sink for Incoming {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        self.octets.as_mut().ok_or_else(spent)?.extend_from_slice(&chunk);
+        self.last()?.octets.extend_from_slice(&chunk);
         Ok(())
     }
 
@@ -144,47 +203,122 @@ impl Sink for Incoming {
     }
 
     async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
-        let targets = &batch.targets;
-        let octets = self.octets.take().ok_or_else(spent)?.freeze();
-        let (summary, size) = (self.summary.clone(), octets.len() as u64);
-        let body = Body { octets: octets.clone(), summary, references: targets.len() + batch.queue.len() };
-        let result = self.store.change(|state| {
-            for (index, target) in targets.iter().enumerate() {
-                let same = |other: &&Target| (&other.user, &other.mailbox) == (&target.user, &target.mailbox);
-                let count = targets.iter().filter(same).count();
-                let folder = state.find(&target.user, &target.mailbox);
-                folder
-                    .and_then(|folder| folder.room(count))
-                    .map_err(|error| CommitError::of_target(index, error))?;
+        let last = self.last()?;
+        last.targets.clone_from(&batch.targets);
+        last.queue.clone_from(&batch.queue);
+        let targets = self.messages.iter().flat_map(|message| &message.targets);
+        let mut events: Vec<_> =
+            targets.map(|target| (&target.user, FeedEvent::Messages(target.mailbox.clone()))).collect();
+        events.extend(self.replaced.iter().map(|(mailbox, _)| messages_of(mailbox)));
+        let committed = self.store.change(&events, |state| {
+            check(state, &self.messages, &self.replaced)?;
+            let mut committed = Committed::default();
+            for message in self.messages.iter().filter(|message| message.references() > 0) {
+                place(state, message, &mut committed)?;
             }
-            let object = state.id();
-            let appended = targets.iter().map(|target| {
-                let folder = state.find(&target.user, &target.mailbox)?;
-                let uid = folder.append(Message {
-                    flags: target.flags.clone(),
-                    object: Some(object),
-                    ..Message::new(Uid::MIN, size, target.internal_date)
-                })?;
-                Ok(Appended::new(folder.snapshot.uid_validity(), uid))
-            });
-            let appended = appended.collect::<Result<Vec<_>>>()?;
-            if body.references > 0 {
-                state.bodies.insert(object, body);
+            for (mailbox, uids) in &self.replaced {
+                let snapshot = Arc::clone(&state.selected(mailbox)?.snapshot);
+                let there: UidSet = snapshot.among(uids).map(|message| message.uid).collect();
+                for message in snapshot.among(uids) {
+                    state.keep(mailbox.user(), mailbox.name(), message)?;
+                }
+                remove(state, mailbox, &there)?;
             }
-            let queued = batch.queue.iter().map(|entry| state.enqueue(entry, object, size)).collect();
             batch.settle.iter().for_each(|settlement| state.settle(settlement));
-            Ok(Committed::new(appended, queued))
-        });
+            Ok::<_, CommitError>(committed)
+        })?;
         self.store.0.added.raise();
-        if result.is_err() {
-            self.octets = Some(octets.into());
-        }
-        result
+        self.spent = !committed.appended.is_empty() || !committed.queued.is_empty();
+        Ok(committed)
     }
 
     fn summarize(&mut self, summary: Summary) {
-        self.summary = Some(summary);
+        if let Ok(message) = self.last() {
+            message.summary = Some(summary);
+        }
     }
+
+    fn relate(&mut self, ids: Vec<Bytes>) {
+        if let Ok(message) = self.last() {
+            message.ids = ids;
+        }
+    }
+
+    async fn next(&mut self, targets: &[Target]) -> Result<()> {
+        self.last()?.targets = targets.to_vec();
+        self.messages.push(Arriving::default());
+        Ok(())
+    }
+
+    fn replace(&mut self, mailbox: &MailboxRef, uids: &UidSet) -> Result<()> {
+        self.last()?;
+        self.replaced.push((mailbox.clone(), uids.clone()));
+        Ok(())
+    }
+}
+
+/// Whether every target can take its messages.
+fn check(
+    state: &mut State,
+    messages: &[Arriving],
+    replaced: &[(MailboxRef, UidSet)],
+) -> Result<(), CommitError> {
+    let mut less = Vec::new();
+    for (mailbox, uids) in replaced {
+        let sum = state.selected(mailbox)?.snapshot.among(uids).fold(QuotaUsage::NOTHING, plus);
+        less.push((mailbox.user(), sum));
+    }
+    let mut next: HashMap<(&User, &MailboxName), Option<Uid>> = HashMap::new();
+    let mut more: HashMap<&User, QuotaUsage> = HashMap::new();
+    let targets =
+        messages.iter().flat_map(|message| message.targets.iter().map(move |target| (message, target)));
+    for (index, (message, target)) in targets.enumerate() {
+        let mut check = || {
+            target.check_unique_id()?;
+            let known = state.find(&target.user, &target.mailbox)?.snapshot.uid_next();
+            let next = next.entry((&target.user, &target.mailbox)).or_insert(known);
+            let uid = next.ok_or_else(|| StoreError::Unavailable("no UID is left in the mailbox".into()))?;
+            let given = target.uid.unwrap_or(uid);
+            if given < uid {
+                return Err(StoreError::Exists);
+            }
+            *next = given.next();
+            let sum = more.entry(&target.user).or_default();
+            *sum = QuotaUsage::of_messages(sum.messages + 1, sum.storage + message.octets.len() as u64);
+            let less = less.iter().filter(|(user, _)| **user == target.user);
+            let less = less.fold(QuotaUsage::NOTHING, |all, (_, sum)| {
+                QuotaUsage::of_messages(all.messages + sum.messages, all.storage + sum.storage)
+            });
+            state.admit(&target.user, sum, &less)
+        };
+        check().map_err(|error| CommitError::of_target(index, error))?;
+    }
+    Ok(())
+}
+
+fn place(state: &mut State, message: &Arriving, committed: &mut Committed) -> Result<()> {
+    let octets = Bytes::copy_from_slice(&message.octets);
+    let (size, object) = (octets.len() as u64, state.id());
+    for target in &message.targets {
+        let thread = state.thread(&target.user, &message.ids);
+        let folder = state.find(&target.user, &target.mailbox)?;
+        let row = Message {
+            flags: target.flags.clone(),
+            object: Some(object),
+            thread: Some(thread),
+            ..Message::new(Uid::MIN, size, target.internal_date)
+        };
+        let uid = folder.append(row.with_saved(target.saved.or_else(now)), target.uid)?;
+        if target.unique_id.is_some() || target.delivery.is_some() {
+            let (unique_id, delivery) = (target.unique_id.clone(), target.delivery.clone());
+            folder.origins.insert(uid, Origin { unique_id, delivery });
+        }
+        committed.appended.push(Appended::new(folder.snapshot.uid_validity(), uid));
+    }
+    let body = Body { octets, summary: message.summary.clone(), references: message.references() };
+    state.bodies.insert(object, body);
+    committed.queued.extend(message.queue.iter().map(|entry| state.enqueue(entry, object, size)));
+    Ok(())
 }
 
 fn spent() -> StoreError {

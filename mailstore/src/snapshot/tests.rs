@@ -23,7 +23,7 @@ fn of(range: std::ops::Range<u32>) -> Snapshot {
 
 #[test]
 fn a_message_takes_at_most_100_octets() {
-    assert_eq!(size_of::<Message>(), 72);
+    assert_eq!(size_of::<Message>(), 96);
     let snapshot = of(1..100_001);
     assert!(snapshot.memory() <= 100 * 100_000, "{}", snapshot.memory());
 }

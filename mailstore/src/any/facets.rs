@@ -1,0 +1,249 @@
+//! The facets of a store chosen at run time: each passes its calls on.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+
+use super::AnyStore;
+use crate::{
+    Acl, AclChange, AclEntry, Annotated, Annotation, Appended, Cache, Changes, Column, Copied, Delivery, Due,
+    EntryName, Expunge, Expunged, ExpungedMessage, Feed, FeedPosition, FlagChange, FlagsStored, Folders,
+    Identifier, Identity, Import, Mailbox, MailboxRef, MessageRef, Metadata, News, ObjectId, Origins,
+    QueueEntry, QueueNumber, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, Rights, Scheduled,
+    Settlement, SharedMailbox, Snapshot, Spool, Summary, Undelete, Upload, User, Watch, Write,
+};
+
+impl Write for AnyStore {
+    async fn begin(&self, size: Option<u64>) -> Result<Upload> {
+        self.facet(|store| store.writer())?.begin(size).await
+    }
+
+    async fn store_flags(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        change: &FlagChange,
+    ) -> Result<FlagsStored> {
+        self.facet(|store| store.writer())?.store_flags(mailbox, uids, change).await
+    }
+
+    async fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
+        self.facet(|store| store.writer())?.expunge(mailbox, which).await
+    }
+
+    async fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+        self.facet(|store| store.writer())?.copy(mailbox, uids, target).await
+    }
+
+    async fn move_to(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+        self.facet(|store| store.writer())?.move_to(mailbox, uids, target).await
+    }
+
+    fn takes_several(&self) -> bool {
+        self.erased().writer().is_some_and(|writer| writer.takes_several())
+    }
+
+    async fn claim_recent(&self, mailbox: &MailboxRef) -> Result<Option<Uid>> {
+        self.facet(|store| store.writer())?.claim_recent(mailbox).await
+    }
+}
+
+impl Folders for AnyStore {
+    async fn create(
+        &self,
+        user: &User,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Mailbox> {
+        self.facet(|store| store.folders())?.create(user, name, special_use).await
+    }
+
+    async fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
+        self.facet(|store| store.folders())?.delete(user, name).await
+    }
+
+    async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        self.facet(|store| store.folders())?.rename(user, from, to).await
+    }
+
+    async fn subscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
+        self.facet(|store| store.folders())?.subscribe(user, name).await
+    }
+
+    async fn unsubscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
+        self.facet(|store| store.folders())?.unsubscribe(user, name).await
+    }
+
+    async fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
+        self.facet(|store| store.folders())?.subscriptions(user).await
+    }
+}
+
+impl Watch for AnyStore {
+    async fn changed(&self, user: &User, name: &MailboxName, seen: &Snapshot) -> Result<Arc<Snapshot>> {
+        self.facet(|store| store.watch())?.changed(user, name, seen).await
+    }
+}
+
+impl Changes for AnyStore {
+    async fn expunged(&self, mailbox: &MailboxRef, since: ModSeq) -> Result<Option<UidSet>> {
+        self.facet(|store| store.changes())?.expunged(mailbox, since).await
+    }
+}
+
+impl Cache for AnyStore {
+    async fn load(&self, messages: &[MessageRef]) -> Result<Vec<Option<Summary>>> {
+        self.facet(|store| store.cache())?.load(messages).await
+    }
+
+    async fn column(&self, messages: &[MessageRef], column: Column) -> Result<Vec<Option<Bytes>>> {
+        self.facet(|store| store.cache())?.column(messages, column).await
+    }
+
+    async fn save(&self, message: &MessageRef, summary: &Summary) -> Result<()> {
+        self.facet(|store| store.cache())?.save(message, summary).await
+    }
+}
+
+impl Quota for AnyStore {
+    async fn quota_of(&self, user: &User) -> Result<QuotaStatus> {
+        self.facet(|store| store.quota())?.quota_of(user).await
+    }
+
+    async fn set_quota(&self, user: &User, limits: Option<QuotaLimits>) -> Result<()> {
+        self.facet(|store| store.quota())?.set_quota(user, limits).await
+    }
+
+    async fn quotas(&self) -> Result<Vec<QuotaStatus>> {
+        self.facet(|store| store.quota())?.quotas().await
+    }
+
+    async fn check_quota(&self, user: &User, octets: u64) -> Result<()> {
+        self.facet(|store| store.quota())?.check_quota(user, octets).await
+    }
+
+    async fn quota_warnings(&self) -> Result<Vec<QuotaWarning>> {
+        self.facet(|store| store.quota())?.quota_warnings().await
+    }
+
+    async fn settle_warnings(&self, warnings: &[QuotaWarning]) -> Result<()> {
+        self.facet(|store| store.quota())?.settle_warnings(warnings).await
+    }
+}
+
+impl Acl for AnyStore {
+    async fn access_list(&self, owner: &User, name: &MailboxName) -> Result<Vec<AclEntry>> {
+        self.facet(|store| store.acl())?.access_list(owner, name).await
+    }
+
+    async fn change_access(
+        &self,
+        owner: &User,
+        name: &MailboxName,
+        identifier: &Identifier,
+        change: AclChange,
+    ) -> Result<()> {
+        self.facet(|store| store.acl())?.change_access(owner, name, identifier, change).await
+    }
+
+    async fn rights_of(&self, who: &Identity, owner: &User, name: &MailboxName) -> Result<Rights> {
+        self.facet(|store| store.acl())?.rights_of(who, owner, name).await
+    }
+
+    async fn shared_with(&self, who: &Identity) -> Result<Vec<SharedMailbox>> {
+        self.facet(|store| store.acl())?.shared_with(who).await
+    }
+}
+
+impl Metadata for AnyStore {
+    async fn annotations(&self, place: &Annotated, reader: &User) -> Result<Vec<Annotation>> {
+        self.facet(|store| store.metadata())?.annotations(place, reader).await
+    }
+
+    async fn annotate(
+        &self,
+        place: &Annotated,
+        writer: &User,
+        changes: &[(EntryName, Option<Bytes>)],
+    ) -> Result<()> {
+        self.facet(|store| store.metadata())?.annotate(place, writer, changes).await
+    }
+}
+
+impl Origins for AnyStore {
+    async fn deliveries(&self, messages: &[MessageRef]) -> Result<Vec<Option<Arc<Delivery>>>> {
+        self.facet(|store| store.origins())?.deliveries(messages).await
+    }
+
+    async fn unique_ids(&self, mailbox: &MailboxRef) -> Result<Vec<(Uid, String)>> {
+        self.facet(|store| store.origins())?.unique_ids(mailbox).await
+    }
+}
+
+impl Import for AnyStore {
+    async fn adopt(
+        &self,
+        user: &User,
+        name: &MailboxName,
+        uid_validity: UidValidity,
+        uid_next: Option<Uid>,
+    ) -> Result<()> {
+        self.facet(|store| store.import())?.adopt(user, name, uid_validity, uid_next).await
+    }
+}
+
+impl Feed for AnyStore {
+    async fn position(&self, user: &User) -> Result<FeedPosition> {
+        self.facet(|store| store.feed())?.position(user).await
+    }
+
+    async fn after(&self, user: &User, since: FeedPosition) -> Result<News> {
+        self.facet(|store| store.feed())?.after(user, since).await
+    }
+}
+
+impl Undelete for AnyStore {
+    async fn expunged_messages(&self, user: &User) -> Result<Vec<ExpungedMessage>> {
+        self.facet(|store| store.undelete())?.expunged_messages(user).await
+    }
+
+    async fn undelete(&self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
+        self.facet(|store| store.undelete())?.undelete(user, id, target).await
+    }
+}
+
+impl Spool for AnyStore {
+    async fn due(&self, until: u64, after: Option<Due>, limit: usize) -> Result<Vec<Scheduled>> {
+        self.facet(|store| store.spool())?.due(until, after, limit).await
+    }
+
+    async fn next_due(&self, after: u64) -> Result<Option<u64>> {
+        self.facet(|store| store.spool())?.next_due(after).await
+    }
+
+    async fn entries(&self, after: Option<QueueNumber>, limit: usize) -> Result<Vec<QueueEntry>> {
+        self.facet(|store| store.spool())?.entries(after, limit).await
+    }
+
+    async fn entry(&self, number: QueueNumber) -> Result<Option<QueueEntry>> {
+        self.facet(|store| store.spool())?.entry(number).await
+    }
+
+    async fn octets(&self, entry: &QueueEntry, range: Range<u64>) -> Result<Bytes> {
+        self.facet(|store| store.spool())?.octets(entry, range).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<()> {
+        self.facet(|store| store.spool())?.settle(settlements).await
+    }
+
+    async fn added(&self, seen: u64) -> u64 {
+        match self.erased().spool() {
+            Some(spool) => spool.added(seen).await,
+            // There is no such facet, so nothing is ever added.
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What users have is counted, and what is too much is refused.
+
+use bytes::Bytes;
+use mailwright_mail_model::MailboxName;
+
+use super::{Outcome, append, date, ensure, equal, filled, name, refused, some, user, writer};
+use crate::{Expunge, Folders, Quota, QuotaLimits, Resource, Store, StoreError, Target, User, Write};
+
+fn quota(store: &impl Store) -> Outcome<&impl Quota> {
+    some(store.quota(), "the quota that was there before")
+}
+
+async fn has(store: &impl Store, user: &User) -> Outcome<(u64, u64)> {
+    let usage = quota(store)?.quota_of(user).await?.usage;
+    Ok((usage.messages, usage.storage))
+}
+
+pub(super) async fn what_is_there_is_counted(store: &impl Store) -> Outcome {
+    let user = user("usage")?;
+    equal("messages and octets of a new user", has(store, &user).await?, (0, 0))?;
+    let (mailbox, uids) = filled(store, &user, &["()", "()", "()"]).await?;
+    // Each is "message N\r\n".
+    equal("messages and octets", has(store, &user).await?, (3, 33))?;
+    let first = some(uids.first().copied(), "a UID")?;
+    writer(store)?.copy(&mailbox, &first.into(), mailbox.name()).await?;
+    equal("with a copy", has(store, &user).await?, (4, 44))?;
+    writer(store)?.move_to(&mailbox, &first.into(), mailbox.name()).await?;
+    equal("after a move", has(store, &user).await?, (4, 44))?;
+    let last = some(uids.last().copied(), "a UID")?;
+    writer(store)?.expunge(&mailbox, &Expunge::Exactly(last.into())).await?;
+    equal("after an expunge", has(store, &user).await?, (3, 33))?;
+    if let Some(folders) = store.folders() {
+        let archive = name("Archive")?;
+        let status = quota(store)?.quota_of(&user).await?;
+        folders.rename(&user, &MailboxName::inbox(), &archive).await?;
+        equal("after INBOX got a new name", has(store, &user).await?, (3, 33))?;
+        let after = quota(store)?.quota_of(&user).await?;
+        equal("mailboxes", after.usage.mailboxes, status.usage.mailboxes + 1)?;
+        folders.delete(&user, &archive).await?;
+        equal("after all is deleted", has(store, &user).await?, (0, 0))?;
+        equal(
+            "mailboxes",
+            quota(store)?.quota_of(&user).await?.usage,
+            status_of_nothing(status.usage.mailboxes),
+        )?;
+    }
+    let all = quota(store)?.quotas().await?;
+    let mine = all.iter().find(|status| status.user == user);
+    equal("among all", mine.cloned(), Some(quota(store)?.quota_of(&user).await?))
+}
+
+const fn status_of_nothing(mailboxes: u64) -> crate::QuotaUsage {
+    let mut usage = crate::QuotaUsage::of_messages(0, 0);
+    usage.mailboxes = mailboxes;
+    usage
+}
+
+pub(super) async fn too_much_is_refused(store: &impl Store) -> Outcome {
+    let (full, other, inbox) = (user("full")?, user("not-full")?, MailboxName::inbox());
+    let (mailbox, uids) = filled(store, &full, &["()", "()"]).await?;
+    let default = quota(store)?.quota_of(&full).await?;
+    ensure(!default.own, "limits of the default at first")?;
+    let limits = QuotaLimits::NONE.storage(Some(30)).messages(Some(100));
+    quota(store)?.set_quota(&full, Some(limits)).await?;
+    let status = quota(store)?.quota_of(&full).await?;
+    equal("limits", (status.limits, status.own), (limits, true))?;
+    equal("at RCPT", quota(store)?.check_quota(&full, 8).await, Ok(()))?;
+    refused(quota(store)?.check_quota(&full, 9).await, &StoreError::OverQuota)?;
+    let mut upload = writer(store)?.begin(None).await?;
+    upload.write(Bytes::from_static(b"nine octe")).await?;
+    let date = date()?;
+    let targets = [&other, &full].map(|user| Target::new(user.clone(), inbox.clone(), date));
+    match upload.commit(&targets).await {
+        Err(error) => {
+            equal("the target at fault", (error.target, error.error), (Some(1), StoreError::OverQuota))?
+        }
+        Ok(appended) => equal("a message too large", appended, Vec::new())?,
+    }
+    ensure(store.open(&other, &inbox).await?.is_empty(), "no target has it if one refuses it")?;
+    upload.commit(&targets[..1]).await?;
+    let first = some(uids.first().copied(), "a UID")?;
+    refused(writer(store)?.copy(&mailbox, &first.into(), &inbox).await, &StoreError::OverQuota)?;
+    writer(store)?.move_to(&mailbox, &first.into(), &inbox).await?;
+    append(store, &full, &inbox, "8 octets", "()").await?;
+    refused(quota(store)?.check_quota(&full, 1).await, &StoreError::OverQuota)?;
+    quota(store)?.set_quota(&full, Some(QuotaLimits::NONE.messages(Some(3)))).await?;
+    refused(quota(store)?.check_quota(&full, 0).await, &StoreError::OverQuota)?;
+    quota(store)?.set_quota(&full, None).await?;
+    equal("the default again", quota(store)?.quota_of(&full).await?.limits, default.limits)?;
+    append(store, &full, &inbox, "there is room again", "()").await.map(|_| ())
+}
+
+pub(super) async fn mailboxes_count_too(store: &impl Store) -> Outcome {
+    let user = user("many")?;
+    let folders = some(store.folders(), "the folders that were there before")?;
+    let has = quota(store)?.quota_of(&user).await?.usage.of(Resource::Mailbox);
+    quota(store)?.set_quota(&user, Some(QuotaLimits::NONE.mailboxes(Some(has + 2)))).await?;
+    refused(folders.create(&user, &name("A/B/C")?, None).await, &StoreError::OverQuota)?;
+    refused(store.open(&user, &name("A")?).await, &StoreError::NotFound)?;
+    folders.create(&user, &name("A/B")?, None).await?;
+    refused(folders.create(&user, &name("C")?, None).await, &StoreError::OverQuota)?;
+    folders.delete(&user, &name("A/B")?).await?;
+    folders.create(&user, &name("C")?, None).await.map(|_| ())?;
+    equal("mailboxes", quota(store)?.quota_of(&user).await?.usage.mailboxes, has + 2)
+}

@@ -1,0 +1,188 @@
+//! New messages, one or several, are put into mailboxes in one go.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use mailwright_mail_model::{DateTime, Uid, UidSet, UidValidity};
+
+use super::committer::Group;
+use super::database::now;
+use super::origins::origin_row;
+use super::row::name_key;
+use super::{body, row};
+use crate::{
+    Appended, CommitError, Committed, MailboxRef, Message, ObjectId, QueueEntry, QuotaUsage, Result,
+    Settlement, StoreError, Summary, Target, User,
+};
+
+/// A message that is all there.
+#[derive(Clone)]
+pub(super) struct Complete {
+    pub(super) body: u64,
+    pub(super) size: u64,
+    /// The last chunk and its number, unless it is empty.
+    pub(super) tail: Option<(u32, Bytes)>,
+    /// Whether chunks have been written already.
+    pub(super) spilled: bool,
+    pub(super) summary: Option<Summary>,
+    /// The identifiers it carries, its own first.
+    pub(super) ids: Vec<Bytes>,
+    pub(super) targets: Vec<Target>,
+    /// The entries of the queue it is for.
+    pub(super) queue: Vec<QueueEntry>,
+}
+
+/// What takes part in one commit of an upload. Whatever else is to happen at the same moment belongs here.
+#[derive(Clone, Default)]
+pub(super) struct Arrival {
+    pub(super) messages: Vec<Complete>,
+    /// What they take the place of.
+    pub(super) replaced: Vec<(MailboxRef, UidSet)>,
+    /// What becomes of earlier entries of the queue.
+    pub(super) settle: Vec<Settlement>,
+}
+
+/// The messages of a mailbox that go when others come.
+type Leaving = (Box<[u8]>, Vec<Message>);
+
+impl Group<'_> {
+    /// Puts every message into every mailbox of it and the queue, and settles earlier entries of that, or does nothing.
+    pub(super) fn append(&mut self, arrival: Arrival) -> Result<Committed, CommitError> {
+        let leaving = self.leaving(&arrival.replaced)?;
+        self.check(&arrival.messages, &leaving)?;
+        let (mut appended, mut queued) = (Vec::new(), Vec::new());
+        for message in arrival.messages {
+            self.store_body(&message);
+            for target in &message.targets {
+                appended.push(self.place(&message, target)?);
+            }
+            for entry in &message.queue {
+                queued.push(self.enqueue(entry, message.body, message.size)?);
+            }
+        }
+        for (key, messages) in leaving {
+            self.let_go(&key, &messages)?;
+            self.remove(&key, &messages)?;
+        }
+        self.settle(&arrival.settle)?;
+        Ok(Committed::new(appended, queued))
+    }
+
+    fn leaving(&mut self, replaced: &[(MailboxRef, UidSet)]) -> Result<Vec<Leaving>> {
+        let mut leaving = Vec::with_capacity(replaced.len());
+        for (mailbox, uids) in replaced {
+            let (key, _) = self.selected(mailbox)?;
+            let messages = self.snapshot(&key)?.among(uids).cloned().collect();
+            leaving.push((key, messages));
+        }
+        Ok(leaving)
+    }
+
+    /// Whether every target can take its messages.
+    fn check(&mut self, messages: &[Complete], leaving: &[Leaving]) -> Result<(), CommitError> {
+        let mut next: HashMap<Box<[u8]>, Option<Uid>> = HashMap::new();
+        let mut more: HashMap<&User, QuotaUsage> = HashMap::new();
+        let targets =
+            messages.iter().flat_map(|message| message.targets.iter().map(move |target| (message, target)));
+        for (index, (message, target)) in targets.enumerate() {
+            let mut check = || {
+                target.check_unique_id()?;
+                let key = name_key(target.user.as_str(), target.mailbox.as_str());
+                let uid = match next.get(&key) {
+                    Some(uid) => *uid,
+                    None => self.named(&target.user, &target.mailbox)?.1.header()?.uid_next,
+                };
+                let uid =
+                    uid.ok_or_else(|| StoreError::Unavailable("no UID is left in the mailbox".into()))?;
+                let given = target.uid.unwrap_or(uid);
+                if given < uid {
+                    return Err(StoreError::Exists);
+                }
+                next.insert(key, given.next());
+                let user = target.user.as_str().as_bytes();
+                let sum = more.entry(&target.user).or_default();
+                *sum = QuotaUsage::of_messages(sum.messages + 1, sum.storage.saturating_add(message.size));
+                let less = leaving.iter().filter(|(key, _)| row::user_of(key) == user);
+                let less =
+                    less.flat_map(|(_, messages)| messages).fold(QuotaUsage::NOTHING, |less, message| {
+                        QuotaUsage::of_messages(less.messages + 1, less.storage + message.size)
+                    });
+                self.admit(user, sum, &less)
+            };
+            check().map_err(|error| CommitError::of_target(index, error))?;
+        }
+        Ok(())
+    }
+
+    fn store_body(&mut self, message: &Complete) {
+        let core = self.core;
+        if let Some((number, chunk)) = &message.tail {
+            self.put(&core.database.bodies, body::key(message.body, *number), chunk.clone());
+        }
+        if message.spilled {
+            self.delete(&core.database.uploads, message.body.to_be_bytes().to_vec());
+        }
+        if let Some(summary) = &message.summary {
+            self.put_summary(message.body, summary);
+        }
+        match u32::try_from(message.targets.len() + message.queue.len()).unwrap_or(u32::MAX) {
+            // The body is new, so there is no row to remove.
+            1 => drop(self.references.insert(message.body, 1)),
+            count => self.set_references(message.body, count),
+        }
+    }
+
+    fn place(&mut self, complete: &Complete, target: &Target) -> Result<Appended> {
+        let thread = self.thread(target.user.as_str().as_bytes(), &complete.ids)?;
+        let (key, staged) = self.named(&target.user, &target.mailbox)?;
+        let header = staged.header()?;
+        let next = header.uid_next.ok_or(StoreError::NotFound)?;
+        let uid = target.uid.unwrap_or(next);
+        header.uid_next = uid.next();
+        header.unique_ids |= target.unique_id.is_some();
+        let (modseq, rows) = (header.next_modseq()?, header.rows);
+        let appended = Appended::new(header.uid_validity, uid);
+        let message = Message {
+            flags: target.flags.clone(),
+            modseq,
+            object: Some(ObjectId::from(u128::from(complete.body))),
+            thread: Some(thread),
+            ..Message::new(uid, complete.size, target.internal_date)
+        };
+        let saved = target.saved.or_else(|| DateTime::new(now(), 0));
+        if let Some((row_key, sealed)) = origin_row(rows, uid, target) {
+            self.put_origin(row_key, sealed);
+        }
+        self.add_messages(&key, vec![message.with_saved(saved)])?;
+        Ok(appended)
+    }
+
+    /// Gives a mailbox the numbers it had elsewhere.
+    pub(super) fn adopt(
+        &mut self,
+        user: &User,
+        name: &mailwright_mail_model::MailboxName,
+        uid_validity: UidValidity,
+        uid_next: Option<Uid>,
+    ) -> Result<()> {
+        let (key, staged) = self.named(user, name)?;
+        let header = staged.header()?;
+        if header.uid_validity != uid_validity && header.messages > 0 {
+            return Err(StoreError::Exists);
+        }
+        let (meta, value) = self.core.database.adopt_validity(uid_validity.get());
+        self.put(&self.core.database.meta, meta.as_bytes().to_vec(), value);
+        let header = self.find(&key)?.ok_or(StoreError::NotFound)?.header()?;
+        let renumbered = header.uid_validity != uid_validity;
+        // UIDs of another validity mean nothing any more.
+        let next = if renumbered { Some(Uid::MIN) } else { header.uid_next };
+        header.uid_next = next.and_then(|next| uid_next.map(|given| given.max(next)));
+        header.uid_validity = uid_validity;
+        if renumbered {
+            header.recent_from = Some(Uid::MIN);
+            header.history_since = header.next_modseq()?;
+        }
+        self.find(&key)?.ok_or(StoreError::NotFound)?.touch();
+        self.renew(&key)
+    }
+}

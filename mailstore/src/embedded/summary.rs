@@ -1,0 +1,115 @@
+//! What was found out about messages: a row for each column, kept with the body.
+//!
+//! The rows of a column lie together, in the order in which bodies were made. Messages that came one after another into one mailbox
+//! are read by one scan, which is many times faster than looking for each.
+
+use bytes::Bytes;
+
+use super::Core;
+use super::committer::Group;
+use super::database::failed;
+use super::row::{self, number_of};
+use crate::{Column, MessageRef, Result, Summary};
+
+/// The most octets a part of a summary may have.
+const LARGEST: usize = 1 << 20;
+/// Up to how many rows of others are passed over rather than looked around.
+const GAP: u64 = 8;
+/// How many messages are worth a scan.
+const FEW: usize = 4;
+
+pub(super) fn key(column: Column, body: u64) -> Vec<u8> {
+    let number = match column {
+        Column::Envelope => 1,
+        Column::Structure => 2,
+        Column::Header => 3,
+        Column::Search => 4,
+    };
+    [&[number][..], &body.to_be_bytes()].concat()
+}
+
+impl Core {
+    pub(super) fn summaries(&self, messages: &[MessageRef]) -> Result<Vec<Option<Summary>>> {
+        let mut summaries: Vec<Option<Summary>> = vec![None; messages.len()];
+        for column in Column::ALL {
+            let found = self.summary_column(messages, column)?;
+            for (summary, found) in summaries.iter_mut().zip(found) {
+                if let Some(found) = found {
+                    *summary.get_or_insert_default().column_mut(column) = found;
+                }
+            }
+        }
+        Ok(summaries)
+    }
+
+    pub(super) fn summary_column(
+        &self,
+        messages: &[MessageRef],
+        column: Column,
+    ) -> Result<Vec<Option<Bytes>>> {
+        let bodies: Vec<u64> =
+            messages.iter().map(|message| message.object.and_then(number_of).unwrap_or(0)).collect();
+        let mut found = Vec::with_capacity(bodies.len());
+        let mut rest = bodies.as_slice();
+        while let Some(first) = rest.first() {
+            let near = |pair: &[u64]| matches!(pair, [a, b] if b.checked_sub(*a).is_some_and(|gap| (1..=GAP).contains(&gap)));
+            let length = 1 + rest.windows(2).take_while(|pair| near(pair)).count();
+            let (run, later) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            rest = later;
+            if run.len() < FEW {
+                for body in run {
+                    found.push(self.summary_row(column, *body)?);
+                }
+            } else {
+                self.scan(column, *first, run, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn summary_row(&self, column: Column, body: u64) -> Result<Option<Bytes>> {
+        let row_key = key(column, body);
+        let sealed = self.database.summaries.get(&row_key).map_err(failed)?;
+        Ok(sealed.and_then(|sealed| unseal(&row_key, sealed.into())))
+    }
+
+    /// The rows of ascending bodies that are near each other.
+    fn scan(&self, column: Column, first: u64, run: &[u64], found: &mut Vec<Option<Bytes>>) -> Result<()> {
+        let last = run.last().copied().unwrap_or(first);
+        let mut wanted = run.iter().copied().peekable();
+        for entry in self.database.summaries.range(key(column, first)..=key(column, last)) {
+            let (row_key, sealed) = entry.into_inner().map_err(failed)?;
+            let Some(body) = row_key.last_chunk::<8>().map(|body| u64::from_be_bytes(*body)) else {
+                continue;
+            };
+            while wanted.next_if(|wanted| *wanted < body).is_some() {
+                found.push(None);
+            }
+            if wanted.next_if_eq(&body).is_some() {
+                found.push(unseal(&row_key, sealed.into()));
+            }
+        }
+        found.extend(wanted.map(|_| None));
+        Ok(())
+    }
+}
+
+impl Group<'_> {
+    pub(super) fn put_summary(&mut self, body: u64, summary: &Summary) {
+        for column in Column::ALL {
+            let value = summary.column(column);
+            if !value.is_empty() && value.len() <= LARGEST {
+                let row_key = key(column, body);
+                let mut sealed = Vec::with_capacity(value.len() + 4);
+                sealed.extend_from_slice(value);
+                let sealed = row::seal(&row_key, sealed);
+                self.put_lazily(&self.core.database.summaries, row_key, sealed);
+            }
+        }
+    }
+}
+
+/// The value of a row. A corrupt one is as good as none: it can be found out anew.
+fn unseal(row_key: &[u8], sealed: Bytes) -> Option<Bytes> {
+    row::open(row_key, &sealed).map(|value| sealed.slice_ref(value))
+}
