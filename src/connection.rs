@@ -11,6 +11,7 @@ use mailwright_line_proto::{Machine, Output, Wait};
 use tokio::{
     io::Interest,
     net::{TcpStream, UnixStream},
+    task::coop::consume_budget,
     time,
 };
 
@@ -96,6 +97,8 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         while self.drain()? > room {
             self.writable().await?;
         }
+        // A peer that takes everything at once never makes this wait; others want to go on too.
+        consume_budget().await;
         Ok(())
     }
 
@@ -112,6 +115,9 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             // An idle connection holds no buffer.
             self.rx = BytesMut::new();
         }
+        // What follows may find something to do each time it looks, for as long as the peer likes. tokio gives a task so
+        // many turns before it has to let others go on; reading and writing without waiting take none of them.
+        consume_budget().await;
         let before = self.machine.transmit().remaining();
         let write = self.drain()? > 0;
         if self.machine.transmit().remaining() < before {
@@ -269,3 +275,96 @@ macro_rules! socket {
 
 socket!(TcpStream);
 socket!(UnixStream);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use mailwright_line_proto::{TlsInfo, Transmit};
+
+    use super::*;
+
+    /// More looks than this without letting go are for ever.
+    const STARVED: usize = 1_000_000;
+
+    /// A peer that never pauses: there is always something to read and always room to write.
+    #[derive(Default)]
+    struct Restless(AtomicUsize);
+
+    impl Restless {
+        fn count(&self) {
+            assert!(self.0.fetch_add(1, Ordering::Relaxed) < STARVED, "nobody else got a turn");
+        }
+    }
+
+    impl Socket for Restless {
+        async fn readable(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        async fn writable(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn try_read_buf(&self, buffer: &mut BytesMut, _: usize) -> io::Result<usize> {
+            self.count();
+            buffer.extend_from_slice(b"NOOP\r\n");
+            Ok(6)
+        }
+
+        fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.count();
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
+
+        async fn close(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Answers whatever comes and tells nobody.
+    #[derive(Default)]
+    struct Silent {
+        transmit: Transmit,
+        answer: bool,
+    }
+
+    impl Machine for Silent {
+        type Event = ();
+
+        fn poll(&mut self, _: Instant, rx: &mut BytesMut) -> Output<()> {
+            if self.answer && !rx.is_empty() {
+                self.transmit.put(b"OK\r\n");
+            }
+            rx.clear();
+            Output::Wait(Wait { read: true, until: None })
+        }
+
+        fn transmit(&mut self) -> &mut Transmit {
+            &mut self.transmit
+        }
+
+        fn handle_eof(&mut self) {}
+
+        fn handle_tls(&mut self, _: TlsInfo) {}
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_pauses_does_not_starve_others() {
+        const TURN: Duration = Duration::from_millis(20);
+        for answer in [false, true] {
+            let machine = Silent { answer, ..Silent::default() };
+            let mut connection = Connection::new(machine, Restless::default());
+            // On one thread: the time passes only if the connection lets go.
+            assert!(time::timeout(TURN, connection.next()).await.is_err());
+        }
+        let mut connection = Connection::new(Silent::default(), Restless::default());
+        let sending = async {
+            loop {
+                connection.machine().transmit.put(b"more\r\n");
+                connection.flush_below(0).await.unwrap();
+            }
+        };
+        assert!(time::timeout(TURN, sending).await.is_err());
+    }
+}

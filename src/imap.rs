@@ -26,7 +26,7 @@ pub(crate) use self::described::summary;
 use self::{append::Incoming, recent::RecentMarks, selected::Selected};
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{Session, shown},
+    service::{ALPN_IMAP, Session, shown},
 };
 
 /// How often an idle client's mailbox is looked at, if the store cannot tell of changes.
@@ -55,6 +55,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.write = store.writer().is_some();
         abilities.folders = store.folders().is_some();
         config.abilities = abilities;
+        let tls = tls.speaking(ALPN_IMAP);
         config.starttls = tls.is_starttls();
         config.auth_mechanisms = authenticator.mechanisms();
         Self { store, authenticator, tls, config: Arc::new(config), recent: RecentMarks::default() }

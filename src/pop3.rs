@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{Session, shown},
+    service::{ALPN_POP3, Session, shown},
 };
 
 /// How much of a message is read from the store at a time, in octets.
@@ -48,6 +48,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
         tls: ListenerTls,
         mut config: Config,
     ) -> Self {
+        let tls = tls.speaking(ALPN_POP3);
         config.starttls = tls.is_starttls();
         config.mechanisms = authenticator.mechanisms();
         Self { store, authenticator, tls, config: Arc::new(config), open: Arc::default() }

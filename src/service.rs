@@ -30,6 +30,25 @@ impl ListenerTls {
         matches!(self, Self::Starttls(_))
     }
 
+    /// The same for a service with these application protocols (RFC 7301), the first the one it likes best. A client
+    /// that offers others only, a browser led here, is refused with `no_application_protocol` (RFC 7301 §3.2, ALPACA);
+    /// one that offers none is welcome. A configuration that has protocols already keeps them.
+    pub(crate) fn speaking(self, protocols: &[&[u8]]) -> Self {
+        let speaking = |config: Arc<ServerConfig>| {
+            if !config.alpn_protocols.is_empty() {
+                return config;
+            }
+            let mut config = ServerConfig::clone(&config);
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Arc::new(config)
+        };
+        match self {
+            Self::None => Self::None,
+            Self::Starttls(config) => Self::Starttls(speaking(config)),
+            Self::Implicit(config) => Self::Implicit(speaking(config)),
+        }
+    }
+
     /// What a connection that is refused at once can be told: nothing where TLS would have to come first.
     pub(crate) fn refusal(&self, line: &'static [u8]) -> &'static [u8] {
         if matches!(self, Self::Implicit(_)) { b"" } else { line }
@@ -45,6 +64,12 @@ impl ListenerTls {
     }
 }
 
+/// The application protocols of each service, as IANA registered them.
+pub(crate) const ALPN_IMAP: &[&[u8]] = &[b"imap"];
+pub(crate) const ALPN_POP3: &[&[u8]] = &[b"pop3"];
+/// SMTP has none registered; these are what Exim and others offer and take.
+pub(crate) const ALPN_SMTP: &[&[u8]] = &[b"smtp", b"esmtp"];
+
 /// The peer's address, for a line of the log.
 pub(crate) fn shown(peer: &Peer) -> String {
     peer.remote.map_or_else(|| "unknown".into(), |remote| remote.to_string())
@@ -58,4 +83,30 @@ pub(crate) fn entropy() -> std::io::Result<[u8; 32]> {
     let mut octets = [0; 32];
     getrandom::fill(&mut octets).map_err(std::io::Error::other)?;
     Ok(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_line_proto::tls;
+
+    use super::*;
+
+    #[test]
+    fn a_service_says_what_it_speaks_and_leaves_what_was_said_already() {
+        let made = rcgen::generate_simple_self_signed(["mail.test".to_owned()]).unwrap();
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let config = tls::server_config(chain.as_bytes(), key.as_bytes()).unwrap();
+        let mut own = config.clone();
+        own.alpn_protocols = vec![b"x-own".to_vec()];
+        for (config, expected) in [(config, b"imap".to_vec()), (own, b"x-own".to_vec())] {
+            let config = Arc::new(config);
+            for tls in [ListenerTls::Starttls(Arc::clone(&config)), ListenerTls::Implicit(config)] {
+                let (ListenerTls::Starttls(found) | ListenerTls::Implicit(found)) = tls.speaking(ALPN_IMAP)
+                else {
+                    panic!("no TLS")
+                };
+                assert_eq!(found.alpn_protocols, [expected.clone()]);
+            }
+        }
+    }
 }

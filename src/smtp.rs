@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{Session, shown},
+    service::{ALPN_SMTP, Session, shown},
 };
 
 pub use body::{Body, Incomplete};
@@ -60,6 +60,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         tls: ListenerTls,
         mut config: Config,
     ) -> Self {
+        let tls = tls.speaking(ALPN_SMTP);
         config.starttls = tls.is_starttls();
         config.auth_mechanisms =
             authenticator.as_ref().map(|authenticator| authenticator.mechanisms()).unwrap_or_default();

@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
         &[
             "base64",
             "bytes",
+            "flate2",
             "memchr",
             "nom",
             "ring",

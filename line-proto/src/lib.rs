@@ -10,6 +10,8 @@ pub mod testing;
 pub mod tls;
 
 mod authenticate;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod limits;
 mod machine;
 mod peer;
@@ -22,6 +24,8 @@ mod transmit;
 
 pub use authenticate::{AuthRefusal, AuthStep, Authenticate, Login};
 pub use blocking::Blocking;
+#[cfg(feature = "deflate")]
+pub use deflate::Deflate;
 pub use limits::{Limits, Timeouts};
 pub use machine::{
     Ask, Closed, Deadline, Gone, Layer, Machine, Misuse, Output, PeerMisbehaved, Request, Shutdown, Ticket,

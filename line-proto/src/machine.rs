@@ -71,7 +71,7 @@ pub enum Output<E> {
     /// Tell the application.
     Event(E),
     /// Flush [`Machine::transmit`], then put this layer between the machine and the socket. The layer itself
-    /// (`Secure`) does so; a driver that sees this was handed a machine without the layer.
+    /// (`Secure`, `Deflate`) does so; a driver that sees this was handed a machine without the layer.
     Start(Layer),
     /// Flush [`Machine::transmit`], then close. Final.
     Close,
@@ -265,6 +265,9 @@ pub enum PeerMisbehaved {
     /// The TLS handshake or a record failed.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The compressed stream cannot be inflated (RFC 1951).
+    #[error("compression: {0}")]
+    Deflate(String),
     /// A reply that cannot be understood, so that no later one can be trusted.
     #[error("expected {expected}, received {received:?}")]
     BadReply {

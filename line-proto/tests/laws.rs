@@ -27,6 +27,7 @@ enum Fault {
     OpensAgain,
     StartsTlsOverInput,
     KeepsLongLines,
+    ServesWhoTakesNothing,
     TellsHowInputWasCut,
 }
 
@@ -35,6 +36,7 @@ struct Broken {
     fault: Fault,
     count: usize,
     closed: bool,
+    unsent: Transmit,
 }
 
 impl Machine for Broken {
@@ -47,6 +49,9 @@ impl Machine for Broken {
         }
         if self.fault == Fault::StartsTlsOverInput && rx.starts_with(b"STARTTLS\r\n") {
             rx.truncate(10);
+        }
+        if self.fault == Fault::ServesWhoTakesNothing {
+            self.unsent.append(self.toy.transmit());
         }
         match (self.fault, self.toy.poll(now, rx)) {
             (Fault::SecondPollDiffers, Output::Wait(wait)) => Output::Wait(Wait {
@@ -76,6 +81,10 @@ impl Machine for Broken {
     }
 
     fn transmit(&mut self) -> &mut Transmit {
+        if self.fault == Fault::ServesWhoTakesNothing {
+            self.unsent.append(self.toy.transmit());
+            return &mut self.unsent;
+        }
         self.toy.transmit()
     }
 
@@ -94,7 +103,7 @@ impl Subject for Fault {
     type Machine = Broken;
 
     fn build(&self) -> Broken {
-        Broken { toy: Toy::new(), fault: *self, count: 0, closed: false }
+        Broken { toy: Toy::new(), fault: *self, count: 0, closed: false, unsent: Transmit::default() }
     }
 
     fn side(&self) -> Side {
@@ -151,6 +160,12 @@ fn law_3_deadlines_lie_ahead() {
 #[should_panic(expected = "law 4")]
 fn law_4_input_is_left_alone() {
     check(Fault::TakesInputWhileItOwesAnAnswer);
+}
+
+#[test]
+#[should_panic(expected = "law 5")]
+fn law_5_a_peer_that_takes_nothing_is_not_served() {
+    check(Fault::ServesWhoTakesNothing);
 }
 
 #[test]

@@ -1,13 +1,22 @@
 //! The defaults that are shipped, each with the place it comes from. Who changes one changes it here too.
+#![cfg(all(feature = "deflate", feature = "tls", feature = "testing"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use std::time::Duration;
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
 
-use bytes::BytesMut;
+#[allow(dead_code, reason = "other tests use the rest")]
+mod secure_setup;
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
 use mailwright_line_proto::{
-    Limits, Timeouts,
+    Closed, Deadline, Deflate, Limits, Machine, Output, Pipeline, Secure, Timeouts,
     frame::{Line, LineEnds, Lines},
 };
+use secure_setup::{connected, sent, server_side};
+use support::{Toy, ToyEvent};
 
 const KIB: u64 = 1024;
 
@@ -65,6 +74,134 @@ fn times() {
         assert_eq!(timeouts.tls, Duration::from_secs(30), "a handshake");
         assert_eq!(timeouts.write, Duration::from_secs(60), "a peer that takes nothing");
         assert!(timeouts.answer < timeouts.command, "we refuse before the peer gives up");
+    }
+}
+
+// Where each of them is met at the limit, one below and one above it. What only a protocol knows how to count, its machines
+// count and its tests tell; what this crate enforces is tested below.
+//
+// | field                             | enforced by                          | tested by
+// |-----------------------------------|--------------------------------------|-----------------------------------------
+// | `line_before_login`, `line`, `sasl_line` | `frame::Lines`                 | `lines_at_the_limit_and_beside_it`
+// | `skip`                            | `frame::Lines`                       | `what_is_skipped_at_the_limit_and_beside_it`
+// | `transmit` (inside TLS)           | `Secure`                             | `what_is_encrypted_ahead…`
+// | `transmit` (inside compression)   | `Deflate`                            | `what_is_compressed_ahead…`
+// | `transmit` (of a machine)         | each server machine                  | law 5 of `testing::check_laws`
+// | `literal`, `command`              | imap-proto, ManageSieve              | their `tests/limits.rs`
+// | `in_flight`, `errors`, `logins`   | each server machine                  | their `tests/limits.rs`
+// | `greeting`, `command`, `login`, `body`, `body_end` | the machines         | their transcripts (`T:` steps), law 3
+// | `answer`                          | `Pipeline`                           | `an_answer_at_its_deadline_and_beside_it`
+// | `tls`                             | `Secure`                             | `a_handshake_at_its_deadline_and_beside_it`
+// | `write`                           | the driver (package `mailwright`)    | its `connection.rs`
+
+#[test]
+fn what_is_skipped_at_the_limit_and_beside_it() {
+    for limits in [Limits::smtp(), Limits::imap(), Limits::pop3(), Limits::managesieve()] {
+        let skip = usize::try_from(limits.skip).unwrap();
+        for (length, endless) in [(skip - 1, false), (skip, false), (skip + 1, true)] {
+            for split in [1000, usize::MAX] {
+                let (mut lines, mut rx) = (Lines::new(LineEnds::Strict), BytesMut::new());
+                let mut found = Line::Partial;
+                for piece in vec![b'x'; length].chunks(split.min(length)) {
+                    assert_eq!(found, Line::Partial);
+                    rx.extend_from_slice(piece);
+                    found = lines.next(&mut rx, limits.line, limits.skip);
+                }
+                assert_eq!(found, if endless { Line::Endless } else { Line::Partial }, "{length}");
+                assert!(rx.is_empty() && (endless || lines.is_skipping()));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_at_its_deadline_and_beside_it() {
+    let (now, tick) = (Instant::now(), Duration::from_millis(1));
+    for timeouts in [Timeouts::smtp(), Timeouts::imap(), Timeouts::pop3(), Timeouts::managesieve()] {
+        let deadline = now + timeouts.answer;
+        let mut pipeline = Pipeline::default();
+        let id = pipeline.open(deadline);
+        assert_eq!(pipeline.deadline(), Some(deadline));
+        for (at, expired) in [(deadline - tick, None), (deadline, Some(id)), (deadline + tick, Some(id))] {
+            assert_eq!(pipeline.expired(at), expired);
+        }
+    }
+}
+
+#[test]
+fn a_handshake_at_its_deadline_and_beside_it() {
+    let tick = Duration::from_millis(1);
+    for timeouts in [Timeouts::smtp(), Timeouts::imap(), Timeouts::pop3(), Timeouts::managesieve()] {
+        for (late, over) in [(timeouts.tls - tick, false), (timeouts.tls, true), (timeouts.tls + tick, true)]
+        {
+            let (now, mut rx) = (Instant::now(), BytesMut::new());
+            let mut server =
+                Secure::implicit(Toy::new(), server_side()).with_limits(&Limits::smtp(), &timeouts);
+            let Output::Wait(wait) = server.poll(now, &mut rx) else { panic!() };
+            assert_eq!(wait.until, Some(now + timeouts.tls));
+            match server.poll(now + late, &mut rx) {
+                Output::Wait(_) => assert!(!over),
+                Output::Event(ToyEvent::Closed(why)) => {
+                    assert!(over);
+                    assert_eq!(why, Closed::TimedOut(Deadline::Tls));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_encrypted_ahead_of_the_peer_at_the_limit_and_beside_it() {
+    // A record has its own length, so the limit is asked for as the layer promises it: nothing more is encrypted once so
+    // much waits, and one write more may come with what reaches it.
+    let (mut server, mut client) = connected();
+    client.inner_mut().say("GIVE 1\r\n");
+    let mut rx = BytesMut::from(&sent(&mut client)[..]);
+    let Output::Event(ToyEvent::Give(_)) = server.poll(Instant::now(), &mut rx) else { panic!() };
+    let limit = Limits::smtp().transmit;
+    for waits in [limit - 1, limit, limit + 1] {
+        let (mut transmit, before) = (0, server.transmit().len());
+        assert_eq!(before, 0);
+        while transmit < waits {
+            let part = (waits - transmit).min(1000);
+            server.inner_mut().give_part(vec![b'x'; part].into());
+            transmit += part;
+        }
+        let ahead = server.transmit().len();
+        // Each record adds 22 octets.
+        assert!(ahead >= waits.min(limit) && ahead <= limit + 64 * 1024, "{waits}: {ahead}");
+        let _ = sent(&mut server);
+    }
+    server.inner_mut().give_part(vec![b'x'; 4 * limit].into());
+    assert!((limit..limit + 128 * 1024).contains(&server.transmit().len()), "{}", server.transmit().len());
+}
+
+#[test]
+fn what_is_compressed_ahead_of_the_peer_at_the_limit_and_beside_it() {
+    let noise = |length: u32| -> Vec<u8> {
+        (0..length / 4).flat_map(|index| index.wrapping_mul(2_654_435_761).to_be_bytes()).collect()
+    };
+    for limit in [999, 1000, 1001] {
+        let mut limits = Limits::imap();
+        limits.transmit = limit;
+        let mut server = Deflate::new(Toy::new()).with_limits(&limits);
+        let mut rx = BytesMut::from("COMPRESS\r\n");
+        let _ = server.poll(Instant::now(), &mut rx);
+        let _ = sent(&mut server);
+        let mut peer = flate2::Compress::new(flate2::Compression::default(), false);
+        let mut said = Vec::with_capacity(100);
+        peer.compress_vec(b"GIVE 1\r\n", &mut said, flate2::FlushCompress::Sync).unwrap();
+        let mut rx = BytesMut::from(&said[..]);
+        let Output::Event(ToyEvent::Give(_)) = server.poll(Instant::now(), &mut rx) else { panic!() };
+        server.inner_mut().give_part(noise(2000).into());
+        let first = server.transmit().len();
+        assert!(first >= limit, "{first}");
+        // It is reached: nothing more is compressed until the peer takes something.
+        server.inner_mut().give_part(noise(2000).into());
+        assert_eq!(server.transmit().len(), first);
+        server.transmit().advance(first - limit + 1);
+        assert!(server.transmit().len() > limit - 1);
     }
 }
 

@@ -32,6 +32,7 @@ pub fn check_laws<S: Subject>(
         damaged_input_is_survived(&make, transcript);
     }
     input_without_end_is_bounded(&make);
+    a_peer_that_takes_nothing_is_not_served(&make, transcripts);
     if let Some(transcript) = starttls {
         octets_behind_starttls_close(&make, transcript);
     }
@@ -142,6 +143,72 @@ fn input_without_end_is_bounded<S: Subject>(make: &impl Fn() -> S) {
             "law 9: {fed} octets of garbage were read without an end ({:?}…)",
             String::from_utf8_lossy(&filler[..8])
         );
+    }
+}
+
+/// How many lines of the transcripts are repeated for law 5, and how much of each, in octets.
+const REPEATED_LINES: usize = 24;
+const REPEATED: usize = 512 * 1024;
+/// What may wait in `transmit` at most: its limit, and the answers to what was taken before it was reached.
+const UNSENT: usize = 384 * 1024;
+
+/// Laws 5 and 9: commands without end from a peer that takes no answers. The session is the same as with one that
+/// takes them, only later.
+fn a_peer_that_takes_nothing_is_not_served<S: Subject>(make: &impl Fn() -> S, transcripts: &[Transcript]) {
+    if make().side() == Side::Client {
+        // It makes output because it is called, not because of what comes in.
+        return;
+    }
+    let mut tried = std::collections::HashSet::new();
+    for transcript in transcripts {
+        let input = transcript.input(Side::Server);
+        let mut end = 0;
+        for line in input.split_inclusive(|octet| *octet == b'\n') {
+            end += line.len();
+            if tried.len() >= REPEATED_LINES || !tried.insert(line.to_vec()) {
+                continue;
+            }
+            let mut flood = input.get(..end).unwrap_or_default().to_vec();
+            flood.extend(line.repeat(REPEATED / line.len()));
+            let mut subject = make();
+            let mut taking = Player::new(&mut subject, Pace::default());
+            taking.settle();
+            taking.feed(&flood);
+            let mut subject = make();
+            let mut stalled = Player::new(&mut subject, Pace::default());
+            stalled.stalled = true;
+            stalled.settle();
+            let mut pieces = flood.chunks(16 * 1024);
+            while !stalled.run.closed {
+                let waiting = crate::Machine::transmit(&mut stalled.machine).len();
+                assert!(
+                    waiting <= UNSENT,
+                    "law 5: {waiting} octets wait for a peer that repeats {:?}",
+                    String::from_utf8_lossy(line)
+                );
+                if stalled.wait.read {
+                    let Some(piece) = pieces.next() else { break };
+                    stalled.rx.extend_from_slice(piece);
+                } else if !stalled.collect() {
+                    break;
+                }
+                stalled.settle();
+            }
+            while stalled.collect() && !stalled.run.closed {
+                stalled.settle();
+            }
+            // Where TLS begins, octets behind it matter by when they come (law 8).
+            if taking.run.layers.is_empty() {
+                let (whole, later) = (&taking.run, &stalled.run);
+                assert!(
+                    whole.seen == later.seen && whole.sent == later.sent,
+                    "law 5: a peer that repeats {:?} is told {} octets if it takes them at once, {} if later",
+                    String::from_utf8_lossy(line),
+                    whole.sent.len(),
+                    later.sent.len()
+                );
+            }
+        }
     }
 }
 

@@ -114,6 +114,8 @@ pub(super) struct Player<'a, S: Subject> {
     pub(super) rx: BytesMut,
     pub(super) run: Run,
     pub(super) wait: Wait,
+    /// The peer takes nothing: what waits in `transmit` stays there until [`collect`](Self::collect).
+    pub(super) stalled: bool,
     pace: Pace,
     checked: usize,
     ended: bool,
@@ -131,6 +133,7 @@ impl<'a, S: Subject> Player<'a, S> {
             rx: BytesMut::new(),
             run: Run::default(),
             wait: Wait { read: true, until: None },
+            stalled: false,
             pace,
             checked: 0,
             ended: false,
@@ -185,10 +188,9 @@ impl<'a, S: Subject> Player<'a, S> {
                     self.collect();
                     return self.close();
                 }
-                Output::Wait(wait) if pending.is_empty() => {
-                    self.collect();
-                    return self.waits(wait);
-                }
+                // Law 2: there is room now, so the machine may want to go on.
+                Output::Wait(_) if pending.is_empty() && !self.stalled && self.collect() => {}
+                Output::Wait(wait) if pending.is_empty() => return self.waits(wait),
                 Output::Wait(wait) => {
                     self.waits(wait);
                     for event in std::mem::take(&mut pending) {
@@ -211,7 +213,9 @@ impl<'a, S: Subject> Player<'a, S> {
         }
     }
 
-    fn collect(&mut self) {
+    /// Takes all that waits to be sent; says whether that was anything.
+    pub(super) fn collect(&mut self) -> bool {
+        let before = self.run.sent.len();
         let transmit = self.machine.transmit();
         while transmit.has_remaining() {
             let chunk = transmit.chunk();
@@ -220,6 +224,7 @@ impl<'a, S: Subject> Player<'a, S> {
             let length = chunk.len();
             transmit.advance(length);
         }
+        self.run.sent.len() > before
     }
 
     fn waits(&mut self, wait: Wait) {

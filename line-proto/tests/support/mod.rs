@@ -10,7 +10,8 @@ use mailwright_line_proto::{
 
 pub(crate) const IDLE: Duration = Duration::from_secs(300);
 
-/// `ECHO x` → `250 x`; `GIVE n` → the application sends n octets; `TAKE n` → n octets follow; `STARTTLS`; `QUIT`.
+/// `ECHO x` → `250 x`; `GIVE n` → the application sends n octets; `TAKE n` → n octets follow; `STARTTLS`; `COMPRESS`;
+/// `QUIT`.
 #[derive(Debug)]
 pub(crate) struct Toy {
     lines: Lines,
@@ -30,6 +31,7 @@ enum State {
     Giving,
     Taking(Counted),
     StartTls,
+    Compress,
     Closing(Closed),
     Closed,
 }
@@ -98,6 +100,10 @@ impl Toy {
                 self.say("220 go ahead");
                 self.state = State::StartTls;
             }
+            ("COMPRESS", "") => {
+                self.say("220 deflating");
+                self.state = State::Compress;
+            }
             ("QUIT", "") => {
                 self.say("221 bye");
                 self.state = State::Closing(Closed::Farewell);
@@ -138,6 +144,10 @@ impl Machine for Toy {
                 }
                 _ if self.ended && !taking && (rx.is_empty() || giving) => {
                     self.state = State::Closing(self.failure.clone().unwrap_or(Closed::Eof));
+                }
+                State::Compress => {
+                    self.state = State::Ready;
+                    return Output::Start(Layer::Deflate);
                 }
                 State::StartTls if self.tls.is_none() => return Output::Start(Layer::Tls),
                 State::StartTls => self.state = State::Ready,
@@ -195,11 +205,13 @@ impl Machine for Toy {
     }
 }
 
-/// Sends what it is told and reports what comes. With `starttls` it starts TLS after the line `220 go ahead`.
+/// Sends what it is told and reports what comes. With `starttls` it starts TLS after the line `220 go ahead`, with
+/// `compress` compression after the line `220 deflating`.
 #[derive(Debug, Default)]
 pub(crate) struct Caller {
     transmit: Transmit,
     pub starttls: bool,
+    pub compress: bool,
     pub hang_up: bool,
     pub tls: Option<TlsInfo>,
     ended: bool,
@@ -237,6 +249,15 @@ impl Machine for Caller {
                 return Output::Start(Layer::Tls);
             }
             return Output::Wait(Wait { read: true, until: None });
+        }
+        if self.compress && !self.ended {
+            const AGREED: &[u8] = b"220 deflating\r\n";
+            let Some(at) = rx.windows(AGREED.len()).position(|window| window == AGREED) else {
+                return Output::Wait(Wait { read: true, until: None });
+            };
+            let _ = rx.split_to(at + AGREED.len());
+            self.compress = false;
+            return Output::Start(Layer::Deflate);
         }
         if !rx.is_empty() {
             return Output::Event(CallerEvent::Heard(rx.split().freeze()));
