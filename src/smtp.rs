@@ -11,7 +11,7 @@ use mailwright_line_proto::{Closed, Peer, Shutdown};
 use mailwright_mailstore::accounts::{Accounts, Service as Purpose};
 use mailwright_relay_policy::Session as Conversation;
 use mailwright_smtp_proto::{
-    Message, Outcome, Rcpt, Reply,
+    Hello, Mail, Message, Outcome, Rcpt, Reply,
     server::{Config, Event, Server},
 };
 use tokio::net::TcpStream;
@@ -28,6 +28,20 @@ pub(crate) use trace_fields::now;
 
 /// Where mail goes that comes in: two methods make a mail receiver.
 pub trait Inbox: Send + Sync {
+    /// Decides about a client that says who it is, at EHLO. By default anybody will do.
+    fn hello(
+        &self,
+        _session: &Conversation,
+        _hello: &Hello,
+    ) -> impl Future<Output = Result<(), Reply>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Decides about a sender, at MAIL. By default anybody will do: [`Reply::SENDER_OK`].
+    fn sender(&self, _session: &Conversation, _mail: &Mail) -> impl Future<Output = Reply> + Send {
+        async { Reply::SENDER_OK }
+    }
+
     /// Decides about a recipient, at RCPT. [`Reply::RECIPIENT_OK`] takes it; any 4yz or 5yz refuses it.
     fn recipient(&self, session: &Conversation, rcpt: &Rcpt) -> impl Future<Output = Reply> + Send;
 
@@ -141,8 +155,12 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
         // An answer that comes too late was given by the machine already: nothing is left to do about it.
         match event {
             Event::Hello(ask) => {
-                self.conversation.hello = Some(ask.request().clone());
-                let _ = connection.machine().inner_mut().answer(ask, Ok(()));
+                let answer = self.service.inbox.hello(&self.conversation, &ask).await;
+                match &answer {
+                    Ok(()) => self.conversation.hello = Some(ask.request().clone()),
+                    Err(reply) => self.refused("hello", ask.name.as_str(), reply),
+                }
+                let _ = connection.machine().inner_mut().answer(ask, answer);
             }
             Event::Authenticate(ask) => {
                 let Some(authenticator) = &self.service.authenticator else {
@@ -160,19 +178,18 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 let _ = connection.machine().inner_mut().answer(ask, step);
             }
             Event::Mail(ask) => {
-                self.conversation.mail = Some(ask.request().clone());
-                let _ = connection.machine().inner_mut().answer(ask, Reply::SENDER_OK);
+                let reply = self.service.inbox.sender(&self.conversation, &ask).await;
+                if reply.is_positive() {
+                    self.conversation.mail = Some(ask.request().clone());
+                } else {
+                    self.refused("sender", &ask.from.to_string(), &reply);
+                }
+                let _ = connection.machine().inner_mut().answer(ask, reply);
             }
             Event::Rcpt(ask) => {
                 let reply = self.service.inbox.recipient(&self.conversation, &ask).await;
                 if !reply.is_positive() {
-                    tracing::info!(
-                        protocol = "smtp",
-                        peer = shown(&self.conversation.peer),
-                        rcpt = %ask.to,
-                        reply = %reply.to_string().trim_end(),
-                        "recipient refused"
-                    );
+                    self.refused("recipient", &ask.to.to_string(), &reply);
                 }
                 let _ = connection.machine().inner_mut().answer(ask, reply);
             }
@@ -181,6 +198,11 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             other => connection.machine().inner_mut().decline(other),
         }
         Ok(None)
+    }
+
+    fn refused(&self, what: &str, name: &str, reply: &Reply) {
+        let (peer, reply) = (shown(&self.conversation.peer), reply.to_string());
+        tracing::info!(protocol = "smtp", peer, what, name, reply = %reply.trim_end(), "refused");
     }
 
     async fn message(

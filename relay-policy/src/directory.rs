@@ -7,11 +7,14 @@ mod copies;
 mod entry;
 mod expand;
 mod refusal;
+mod senders;
 mod target;
 
 use std::collections::{BTreeMap, HashMap};
 
 use mailwright_mail_model::{Address, Domain};
+
+use crate::networks::Networks;
 
 pub use copies::{BlindCopy, CopyReason};
 pub use entry::{Account, Alias, DomainEntry, DomainMode, Entry, Group, GroupDelivery};
@@ -53,6 +56,7 @@ pub struct Directory {
     postmaster: Option<Address>,
     /// Who gets a copy of every message.
     bcc: Option<Address>,
+    networks: Networks,
 }
 
 /// What holds for the whole server.
@@ -120,6 +124,16 @@ impl Directory {
     /// Says who gets a copy of every message that comes in or goes out.
     pub fn set_bcc(&mut self, address: Option<Address>) {
         self.bcc = address;
+    }
+
+    /// The clients that have rights by where they are.
+    pub const fn networks(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// The clients that have rights by where they are, to be changed.
+    pub const fn networks_mut(&mut self) -> &mut Networks {
+        &mut self.networks
     }
 
     /// Adds a domain, or changes it.

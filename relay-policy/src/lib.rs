@@ -2,6 +2,7 @@
 
 pub mod alias_file;
 pub mod directory;
+pub mod networks;
 
 mod chain;
 mod domains;

@@ -8,7 +8,7 @@ use mailwright_mailstore::{
     CommitError, Store, StoreError, Target, Upload, User, Write, accounts::Recipients,
 };
 use mailwright_relay_policy::{Chain, Session as Conversation, Verdict};
-use mailwright_smtp_proto::{HelloKind, Message, Outcome, Rcpt, Reply};
+use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply};
 
 use super::{
     Body, Inbox,
@@ -86,6 +86,20 @@ impl<S: Store, R: Recipients> StoreInbox<S, R> {
 }
 
 impl<S: Store, R: Recipients> Inbox for StoreInbox<S, R> {
+    async fn hello(&self, session: &Conversation, hello: &Hello) -> Result<(), Reply> {
+        match self.policy.decide_hello(session, hello).await.verdict {
+            Verdict::Reject(reply) => Err(reply),
+            _ => Ok(()),
+        }
+    }
+
+    async fn sender(&self, session: &Conversation, mail: &Mail) -> Reply {
+        match self.policy.decide_mail(session, mail).await.verdict {
+            Verdict::Reject(reply) => reply,
+            _ => Reply::SENDER_OK,
+        }
+    }
+
     async fn recipient(&self, session: &Conversation, rcpt: &Rcpt) -> Reply {
         let decision = self.policy.decide_rcpt(session, rcpt).await;
         if let Verdict::Reject(reply) = decision.verdict {

@@ -1,4 +1,4 @@
-//! The commands `domain`, `alias`, `group`, `address` and `directory`.
+//! The commands `domain`, `alias`, `group`, `network`, `address`, `explain` and `directory`.
 
 use std::{fs, path::Path};
 
@@ -6,10 +6,10 @@ use mailwright::{mail_model::Domain, relay_policy::alias_file};
 
 use crate::{
     admin::{AddressMeaning, Request, Response},
-    cli::{AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand},
+    cli::{AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand},
     command::{CommandError, print_json, request},
     config::Config,
-    directory::{AliasRow, DirectoryFile, DomainChange, Edit, GroupRow},
+    directory::{AliasRow, DirectoryFile, DomainChange, Edit, GroupRow, NetworkRow, Question},
 };
 
 /// `domain`.
@@ -158,6 +158,53 @@ pub(crate) fn group(config: &Config, command: GroupCommand) -> Result<(), Comman
                 let how = if row.shared_folder { "  (shared folder)" } else { "" };
                 println!("{name}  {}{how}{}", row.members.join(", "), local_only(row.local_only));
             }
+        }
+    }
+    Ok(())
+}
+
+/// `network`.
+pub(crate) fn network(config: &Config, command: NetworkCommand) -> Result<(), CommandError> {
+    let change = match command {
+        NetworkCommand::Add { name, members, relay, replace } => {
+            Edit::Network { name, row: NetworkRow { members, relay }, new: !replace }
+        }
+        NetworkCommand::Join { name, members } => {
+            Edit::NetworkMembers { name, add: members, remove: Vec::new() }
+        }
+        NetworkCommand::Leave { name, members } => {
+            Edit::NetworkMembers { name, add: Vec::new(), remove: members }
+        }
+        NetworkCommand::Remove { name } => Edit::NetworkRemove { name },
+        NetworkCommand::List { json } => {
+            let all = everything(config)?;
+            if json {
+                return print_json(&DirectoryFile { network: all.network, ..Default::default() });
+            }
+            for (name, row) in &all.network {
+                println!(
+                    "{name}  {}{}",
+                    row.members.join(", "),
+                    if row.relay { "  (may relay)" } else { "" }
+                );
+            }
+            return Ok(());
+        }
+    };
+    edit(config, change)?;
+    println!("done; it holds from now on");
+    Ok(())
+}
+
+/// `explain`.
+pub(crate) fn explain(config: &Config, question: Question, json: bool) -> Result<(), CommandError> {
+    let response = request(config, Request::Explain(question))?;
+    let Response::Explained { stages } = response else { return Ok(()) };
+    for (stage, rule, outcome) in stages {
+        if json {
+            print_json(&serde_json::json!({ "stage": stage, "rule": rule, "outcome": outcome }))?;
+        } else {
+            println!("{stage:8} {rule:14} {outcome}");
         }
     }
     Ok(())

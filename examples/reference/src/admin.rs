@@ -1,10 +1,11 @@
 //! What can be asked of the server while it runs, or of its data while it does not.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use mailwright::mail_model::ForwardPath;
+use serde::{Deserialize, Serialize};
 
-use crate::directory::{AccountRow, Directory, DirectoryError, DirectoryFile, Edit};
+use crate::directory::{self, AccountRow, Directory, DirectoryError, DirectoryFile, Edit, Question};
 
 /// A request to change or show something. One JSON object a line on the control socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub(crate) enum Request {
     Address {
         address: String,
     },
+    /// What would become of a message.
+    Explain(Question),
     /// The address of this local part in every domain.
     Proposed {
         local: String,
@@ -74,13 +77,31 @@ impl std::fmt::Debug for ImportEntry {
 #[serde(tag = "response", rename_all = "kebab-case")]
 pub(crate) enum Response {
     Done,
-    Users { users: Vec<UserEntry> },
-    Imported { added: usize, replaced: usize, skipped: usize },
-    Directory { file: DirectoryFile },
-    Written { entries: usize },
+    Users {
+        users: Vec<UserEntry>,
+    },
+    Imported {
+        added: usize,
+        replaced: usize,
+        skipped: usize,
+    },
+    Directory {
+        file: DirectoryFile,
+    },
+    Written {
+        entries: usize,
+    },
     Address(AddressMeaning),
-    Proposed { addresses: Vec<String> },
-    Failed { message: String },
+    /// Stage, rule and outcome.
+    Explained {
+        stages: Vec<(String, String, String)>,
+    },
+    Proposed {
+        addresses: Vec<String>,
+    },
+    Failed {
+        message: String,
+    },
 }
 
 /// What an address stands for, as it is shown.
@@ -110,7 +131,7 @@ pub(crate) struct UserEntry {
 }
 
 /// Does it. Slow where passwords are hashed: not for an async thread.
-pub(crate) fn execute(directory: &Directory, request: Request) -> Response {
+pub(crate) fn execute(directory: &Arc<Directory>, request: Request) -> Response {
     let outcome = match request {
         Request::UserAdd { name, password, mailbox } => {
             directory.add(&name, &password.0, mailbox).map(|()| Response::Done)
@@ -127,6 +148,8 @@ pub(crate) fn execute(directory: &Directory, request: Request) -> Response {
             directory.import_file(&file, only).map(|entries| Response::Written { entries })
         }
         Request::Address { address } => meaning(directory, &address).map(Response::Address),
+        Request::Explain(question) => directory::explain(directory, &directory::chain(directory), &question)
+            .map(|stages| Response::Explained { stages }),
         Request::Proposed { local } => {
             let addresses = directory.current().proposed(&local).map(|address| address.to_string()).collect();
             Ok(Response::Proposed { addresses })

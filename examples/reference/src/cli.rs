@@ -55,7 +55,31 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// All domains, accounts, aliases and groups as one file
+    /// Groups of clients by their addresses, and what they may do without logging in
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Show what every rule says about a message that a client could send, and which one decides
+    Explain {
+        /// The client's address
+        #[arg(long, value_name = "IP")]
+        client: std::net::IpAddr,
+        /// The name it says with EHLO
+        #[arg(long, value_name = "NAME", default_value = "client.invalid")]
+        helo: String,
+        /// The sender; without it the null sender
+        #[arg(long, value_name = "ADDRESS", default_value = "")]
+        from: String,
+        /// The recipient
+        #[arg(long, value_name = "ADDRESS")]
+        to: String,
+        /// The account it has logged in to
+        #[arg(long, value_name = "USER")]
+        auth: Option<String>,
+        /// One JSON object a stage
+        #[arg(long)]
+        json: bool,
+    },
+    /// All domains, accounts, aliases, groups and networks as one file
     #[command(subcommand)]
     Directory(DirectoryCommand),
 }
@@ -280,6 +304,51 @@ pub(crate) enum GroupCommand {
         address: String,
     },
     /// List the groups
+    List {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// Add a network
+    Add {
+        /// What it is called
+        name: String,
+        /// Addresses, networks like 192.0.2.0/24, ranges like 192.0.2.1-192.0.2.9
+        #[arg(required = true)]
+        members: Vec<String>,
+        /// Let them send anywhere without logging in
+        #[arg(long)]
+        relay: bool,
+        /// Replace the network if it is there
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Add members
+    Join {
+        /// The network
+        name: String,
+        /// Addresses, networks, ranges
+        #[arg(required = true)]
+        members: Vec<String>,
+    },
+    /// Remove members
+    Leave {
+        /// The network
+        name: String,
+        /// Addresses, networks, ranges, as they are listed
+        #[arg(required = true)]
+        members: Vec<String>,
+    },
+    /// Remove a network
+    Remove {
+        /// The network
+        name: String,
+    },
+    /// List the networks
     List {
         /// As one JSON object
         #[arg(long)]

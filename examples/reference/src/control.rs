@@ -75,7 +75,7 @@ pub(crate) fn listen(data: &Path, directory: Arc<Directory>) -> io::Result<()> {
     Ok(())
 }
 
-fn serve(stream: &UnixStream, directory: &Directory) -> io::Result<()> {
+fn serve(stream: &UnixStream, directory: &Arc<Directory>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(io::Read::take(stream, LONGEST)).read_line(&mut line)?;

@@ -26,13 +26,14 @@ use thiserror::Error;
 
 use crate::{
     admin::UserEntry,
+    config::Config,
     password::{BadPassword, StoredPassword},
 };
 
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use login::Logins;
-pub(crate) use policy::OnlyOurDomains;
-pub(crate) use rows::{AccountRow, AliasRow, DirectoryFile, GroupRow};
+pub(crate) use policy::{Question, chain, explain};
+pub(crate) use rows::{AccountRow, AliasRow, DirectoryFile, GroupRow, NetworkRow};
 
 /// The key of the secret that made-up SCRAM keys are made from.
 const SECRET: &[u8] = b"scram";
@@ -50,6 +51,8 @@ pub(crate) struct Directory {
     /// The domains of the configuration: always there.
     configured: Vec<Domain>,
     postmaster: Option<String>,
+    /// Our own name, in lower case.
+    hostname: String,
 }
 
 /// One account.
@@ -125,12 +128,13 @@ impl Directory {
         table: Table,
         entries: Table,
         secrets: Table,
-        settings: Settings,
-        domains: &[String],
-        postmaster: &str,
+        config: &Config,
     ) -> Result<Self, DirectoryError> {
+        let mut settings = Settings::default();
+        settings.separators.clone_from(&config.separators);
         let mut model = Model::new(settings);
-        let configured: Result<Vec<Domain>, _> = domains
+        let configured: Result<Vec<Domain>, _> = config
+            .domains
             .iter()
             .map(|name| {
                 name.parse().map_err(|_| DirectoryError::Target(format!("{name:?} is not a domain name")))
@@ -153,7 +157,7 @@ impl Directory {
         for (name, account) in &accounts {
             model.restore(name, edit::account_entry(&account.mail)?);
         }
-        let postmaster = if postmaster.is_empty() { None } else { Some(postmaster.to_owned()) };
+        let postmaster = Some(config.postmaster.clone()).filter(|name| !name.is_empty());
         let directory = Self {
             table,
             entries,
@@ -163,6 +167,7 @@ impl Directory {
             changing: Mutex::default(),
             configured,
             postmaster,
+            hostname: config.hostname.to_lowercase(),
         };
         directory.replace_model(model);
         Ok(directory)

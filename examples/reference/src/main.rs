@@ -22,6 +22,7 @@ use crate::{
     cli::{Cli, Command, ConfigCommand},
     command::CommandError,
     config::{Config, LogFormat},
+    directory::Question,
 };
 
 /// What a wrong configuration ends with, as a wrong command line does.
@@ -43,6 +44,11 @@ fn main() -> ExitCode {
         Some(Command::Domain(command)) => done(address_book::domain(&config, command)),
         Some(Command::Alias(command)) => done(address_book::alias(&config, command)),
         Some(Command::Group(command)) => done(address_book::group(&config, command)),
+        Some(Command::Network(command)) => done(address_book::network(&config, command)),
+        Some(Command::Explain { client, helo, from, to, auth, json }) => {
+            let question = Question { client, helo, from, to, user: auth };
+            done(address_book::explain(&config, question, json))
+        }
         Some(Command::Address { address, json }) => done(address_book::address(&config, &address, json)),
         Some(Command::Directory(command)) => done(address_book::directory(&config, command)),
         Some(Command::Serve) | None => match run(config) {

@@ -13,13 +13,12 @@ use mailwright::{
     line_proto::tls,
     mailstore::embedded::{Embedded, Options},
     pop3::Pop3,
-    relay_policy::{Chain, directory::Settings},
     smtp::{Smtp, StoreInbox},
 };
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,7 +26,7 @@ use crate::{
     certificate::{Certificate, CertificateError},
     config::{self, Config, Protocol, Syntax, TlsMode},
     control,
-    directory::{Directory, DirectoryError, Logins, OnlyOurDomains},
+    directory::{self, Directory, DirectoryError, Logins},
     first_run,
 };
 
@@ -80,9 +79,7 @@ pub(crate) fn open(config: &Config) -> Result<(Store, Arc<Directory>), ServeErro
     let table = store.table(ACCOUNTS).map_err(opened)?;
     let secrets = store.table(SECRETS).map_err(opened)?;
     let entries = store.table(ENTRIES).map_err(opened)?;
-    let mut settings = Settings::default();
-    settings.separators.clone_from(&config.separators);
-    let directory = Directory::open(table, entries, secrets, settings, &config.domains, &config.postmaster)?;
+    let directory = Directory::open(table, entries, secrets, config)?;
     Ok((store, Arc::new(directory)))
 }
 
@@ -96,7 +93,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
 
     let secret = directory.secret()?;
     let logins = Logins::new(Arc::clone(&directory))?;
-    let policy = Chain::default().then(OnlyOurDomains(Arc::clone(&directory)));
+    let policy = directory::chain(&directory);
     let services = Services {
         inbox: Arc::new(StoreInbox::new(store.clone(), logins.clone(), policy, config.hostname.clone())),
         store: Arc::new(store),
@@ -125,8 +122,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         };
         services.start(listener, accept, tls)?;
     }
+    // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.
+    let mut signals = StopSignals::catch()?;
     announce(&config, &bound, &certificate, made.as_ref())?;
-    wait_for_signal().await?;
+    signals.wait().await;
 
     tracing::info!("stopping");
     services.stop.cancel();
@@ -242,11 +241,22 @@ fn announce(
     out.flush()
 }
 
-async fn wait_for_signal() -> io::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals that stop the server.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// From here on they do not end the process by themselves.
+    fn catch() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

@@ -132,11 +132,7 @@ fn some_addresses_are_for_our_own_people() {
     tell(&server, "group add everyone@example.org alice@example.org --local-only");
     let mut talk = sender(&server);
     assert_eq!(code(&mut talk, "everyone@example.org"), "550 5.7.1");
-    let mut talk = server.talk(server.port("submission", "starttls"));
-    talk.reply();
-    talk.smtp("EHLO client.example");
-    let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
-    assert!(talk.smtp(&format!("AUTH PLAIN {plain}")).starts_with("235"));
+    let mut talk = submission(&server);
     assert!(talk.smtp(&format!("MAIL FROM:<{USER}>")).starts_with("250"));
     assert_eq!(code(&mut talk, "everyone@example.org"), TAKEN);
     let shown = tell(&server, "address everyone@example.org");
@@ -190,6 +186,7 @@ fn the_whole_directory_goes_to_a_file_and_back() {
     tell(&server, "alias add a@new.example alice@example.org eve@elsewhere.example");
     tell(&server, "alias add info alice@example.org --all-domains --local-only");
     tell(&server, "group add team@new.example alice@example.org --shared-folder");
+    tell(&server, "network add office 192.0.2.0/24 2001:db8::/64 --relay");
     tell(&server, "user set alice@example.org --forward eve@elsewhere.example --keep true");
     let exported = tell(&server, "directory export");
     let file = server.folder.path().join("directory.toml");
@@ -231,4 +228,81 @@ fn an_alias_file_is_imported() {
     fs::write(&file, "root alice\n").unwrap();
     assert!(refused(&server, &import).contains("line 1"));
     assert_eq!(tell(&server, "user propose donald.duck"), "donald.duck@example.org\n");
+}
+
+/// A session of submission that is logged in.
+fn submission(server: &Server) -> Talk {
+    let mut talk = server.talk(server.port("submission", "starttls"));
+    talk.reply();
+    talk.smtp("EHLO client.example");
+    let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
+    assert!(talk.smtp(&format!("AUTH PLAIN {plain}")).starts_with("235"));
+    talk
+}
+
+#[test]
+fn who_is_logged_in_writes_as_nobody_else() {
+    let server = Server::start("allow_plaintext_auth = true");
+    server.add_user("bob@example.org", PASSWORD);
+    tell(&server, "alias add sales@example.org alice@example.org");
+    for (from, expected) in [
+        (USER, "250"),
+        ("Sales@Example.org", "250"),
+        ("alice+shop@example.org", "250"),
+        ("", "250"),
+        ("bob@example.org", "553 5.7.1"),
+        ("alice@elsewhere.example", "553 5.7.1"),
+    ] {
+        let answer = submission(&server).smtp(&format!("MAIL FROM:<{from}>"));
+        assert!(answer.starts_with(expected), "{from}: {answer}");
+    }
+}
+
+#[test]
+fn networks_are_changed_live_and_an_open_relay_is_refused() {
+    let server = Server::start("");
+    tell(&server, "group add everyone@example.org alice@example.org --local-only");
+    let mut talk = sender(&server);
+    assert_eq!(code(&mut talk, "everyone@example.org"), "550 5.7.1");
+    tell(&server, "network add here 127.0.0.1 ::1 --relay");
+    assert_eq!(code(&mut talk, "everyone@example.org"), TAKEN);
+    assert_eq!(tell(&server, "network list"), "here  127.0.0.1, ::1  (may relay)\n");
+    tell(&server, "network leave here 127.0.0.1/32");
+    assert_eq!(code(&mut talk, "everyone@example.org"), "550 5.7.1");
+    tell(&server, "network join here 127.0.0.0/8");
+    assert_eq!(code(&mut talk, "everyone@example.org"), TAKEN);
+    tell(&server, "network remove here");
+    assert_eq!(code(&mut talk, "everyone@example.org"), "550 5.7.1");
+    for members in ["0.0.0.0/0", "::/0", "0.0.0.0/1 128.0.0.0/1", "1.0.0.0-255.255.255.255"] {
+        assert!(
+            refused(&server, &format!("network add all {members} --relay")).contains("open relay"),
+            "{members}"
+        );
+    }
+    assert!(refused(&server, "network add x 192.0.2.1/24").contains("did you mean 192.0.2.0/24"));
+    assert!(refused(&server, "network leave x 192.0.2.1").contains("no network x"));
+}
+
+#[test]
+fn decisions_are_explained_rule_by_rule() {
+    let server = Server::start("");
+    let last = |command: &str| {
+        tell(&server, command).lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let explain = "explain --client 198.51.100.7 --from eve@elsewhere.example";
+    assert_eq!(last(&format!("{explain} --to alice@example.org")), "rcpt - no objection");
+    assert!(last(&format!("{explain} --to x@elsewhere.example")).starts_with("rcpt recipients 554 5.7.1"));
+    assert!(last(&format!("{explain} --to nobody@example.org")).starts_with("rcpt recipients 550 5.1.1"));
+    let forged = last(&format!("{explain} --to alice@example.org --helo Mail.Example.Org"));
+    assert!(forged.starts_with("hello our-own-name 550 5.7.1"), "{forged}");
+    let other = last(&format!("{explain} --to alice@example.org --auth {USER}"));
+    assert!(other.starts_with("mail sender-login 553 5.7.1"), "{other}");
+    assert_eq!(
+        last(&format!("explain --client ::1 --from {USER} --to {USER} --auth {USER}")),
+        "rcpt - no objection"
+    );
+    assert!(refused(&server, &format!("{explain} --to @@")).contains("not a recipient"));
+    let json = tell(&server, &format!("{explain} --to alice@example.org --json"));
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(first["stage"], "connect");
 }

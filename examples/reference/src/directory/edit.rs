@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Directory, DirectoryError,
-    rows::{AccountRow, AliasRow, DirectoryFile, DomainRow, GroupRow, address},
+    rows::{AccountRow, AliasRow, DirectoryFile, DomainRow, GroupRow, NetworkRow, address},
 };
 
 /// One change.
@@ -56,6 +56,19 @@ pub(crate) enum Edit {
     },
     GroupRemove {
         address: String,
+    },
+    Network {
+        name: String,
+        row: NetworkRow,
+        new: bool,
+    },
+    NetworkMembers {
+        name: String,
+        add: Vec<String>,
+        remove: Vec<String>,
+    },
+    NetworkRemove {
+        name: String,
     },
     Account {
         name: String,
@@ -135,6 +148,7 @@ impl Directory {
         file.domain.extend(model.domains().map(|(name, entry)| (name.to_owned(), entry.into())));
         file.domain_alias
             .extend(model.domain_aliases().map(|(alias, domain)| (alias.to_owned(), domain.to_owned())));
+        file.network.extend(model.networks().iter().map(|(name, object)| (name.to_owned(), object.into())));
         file.pseudonym.extend(model.pseudonyms().map(|(local, alias)| (local.to_owned(), alias.into())));
         for (name, entry) in model.entries() {
             let name = name.to_owned();
@@ -197,6 +211,8 @@ impl Directory {
         }
         let pseudonyms = model.pseudonyms().filter(|(local, _)| !file.pseudonym.contains_key(*local));
         edits.extend(pseudonyms.map(|(local, _)| Edit::PseudonymRemove { local: local.to_owned() }));
+        let networks = model.networks().iter().filter(|(name, _)| !file.network.contains_key(*name));
+        edits.extend(networks.map(|(name, _)| Edit::NetworkRemove { name: name.to_owned() }));
         let aliases = model.domain_aliases().filter(|(alias, _)| !file.domain_alias.contains_key(*alias));
         edits.extend(aliases.map(|(alias, _)| Edit::DomainRemove { name: alias.to_owned() }));
         let domains = model.domains().filter(|(name, _)| {
@@ -234,7 +250,8 @@ fn additions(file: &DirectoryFile) -> Vec<Edit> {
     let names = file.alias.into_iter().map(|(address, row)| Edit::Alias { address, row, new: false });
     let groups = file.group.into_iter().map(|(address, row)| Edit::Group { address, row, new: false });
     let pseudonyms = file.pseudonym.into_iter().map(|(local, row)| Edit::Pseudonym { local, row });
-    domains.chain(aliases).chain(names).chain(groups).chain(pseudonyms).collect()
+    let networks = file.network.into_iter().map(|(name, row)| Edit::Network { name, row, new: false });
+    domains.chain(aliases).chain(names).chain(groups).chain(pseudonyms).chain(networks).collect()
 }
 
 /// Changes the model; gives what is to be written.
@@ -319,8 +336,45 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
             }
             Ok(vec![(format!("pseudonym/{}", local.to_lowercase()), None)])
         }
+        Edit::Network { name, row, new } => {
+            if new && model.networks().find(&name).is_some() {
+                return Err(DirectoryError::Taken(format!("there is a network {name} already")));
+            }
+            set_network(model, &name, &row)
+        }
+        Edit::NetworkMembers { name, add, remove } => {
+            let Some(object) = model.networks().find(&name) else {
+                return Err(DirectoryError::Taken(format!("there is no network {name}")));
+            };
+            let mut row = NetworkRow::from(object);
+            // Compared as they are shown, so that `192.0.2.1/32` is `192.0.2.1`.
+            let shown = |members: Vec<String>| {
+                NetworkRow { members, relay: false }.entry().map(|object| NetworkRow::from(&object).members)
+            };
+            for member in shown(remove)? {
+                let before = row.members.len();
+                row.members.retain(|found| *found != member);
+                if row.members.len() == before {
+                    return Err(DirectoryError::Taken(format!("{member} is no member of {name}")));
+                }
+            }
+            row.members.extend(shown(add)?);
+            set_network(model, &name, &row)
+        }
+        Edit::NetworkRemove { name } => match model.networks_mut().remove(&name) {
+            Some(_) => Ok(vec![(format!("network/{name}"), None)]),
+            None => Err(DirectoryError::Taken(format!("there is no network {name}"))),
+        },
         Edit::Account { name, .. } => Err(DirectoryError::Unknown(name)),
     }
+}
+
+fn set_network(model: &mut Model, name: &str, row: &NetworkRow) -> Result<Vec<Change>, DirectoryError> {
+    if name.is_empty() || name.len() > 100 || name.contains(char::is_control) {
+        return Err(DirectoryError::Target(format!("{name:?} is no name for a network: use a short word")));
+    }
+    model.networks_mut().set(name, row.entry()?);
+    Ok(vec![(format!("network/{name}"), Some(json(row)?))])
 }
 
 fn set(
@@ -388,6 +442,10 @@ pub(super) fn read(model: &mut Model, key: &str, value: &[u8]) -> Result<(), Dir
         "pseudonym" => {
             let row: AliasRow = serde_json::from_slice(value).map_err(bad)?;
             model.set_pseudonym(name, row.entry()?);
+        }
+        "network" => {
+            let row: NetworkRow = serde_json::from_slice(value).map_err(bad)?;
+            model.networks_mut().set(name, row.entry()?);
         }
         other => return Err(corrupt(format!("{other} is no kind of entry"))),
     }

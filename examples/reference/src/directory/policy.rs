@@ -1,41 +1,156 @@
 //! Who may write to whom, by the directory as it is at that moment.
 
-use std::sync::Arc;
-
-use mailwright::{
-    mail_model::ForwardPath,
-    relay_policy::{Policy, Session, Verdict},
-    smtp_proto::{Rcpt, Reply},
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
-use super::Directory;
+use mailwright::{
+    line_proto::Peer,
+    mail_model::{ForwardPath, ReversePath},
+    mailstore::block_on,
+    relay_policy::{Chain, Decision, Policy, Session, Verdict, directory::OnwardReason},
+    smtp_proto::{Hello, HelloName, Mail, Rcpt, Reply},
+};
+use serde::{Deserialize, Serialize};
 
-/// No relaying: mail goes to the domains of the directory and to `<postmaster>`, and nowhere else; and there to those who
-/// take it.
-pub(crate) struct OnlyOurDomains(pub(crate) Arc<Directory>);
+use super::{Directory, DirectoryError};
 
-impl Policy for OnlyOurDomains {
+/// The rules of the server, in the order in which they are asked.
+pub(crate) fn chain(directory: &Arc<Directory>) -> Chain {
+    Chain::default()
+        .then(OurName(Arc::clone(directory)))
+        .then(SenderLogin(Arc::clone(directory)))
+        .then(Recipients(Arc::clone(directory)))
+}
+
+/// Whether a client is one of ours: it has logged in, or it is where those are who need not.
+fn trusted(directory: &Directory, session: &Session) -> bool {
+    let network = |remote: SocketAddr| directory.current().networks().relay(remote.ip()).is_some();
+    session.user.is_some() || session.peer.remote.is_some_and(network)
+}
+
+/// A stranger that says it is us is lying, and nothing good follows.
+struct OurName(Arc<Directory>);
+
+impl Policy for OurName {
     fn name(&self) -> &str {
-        "only-our-domains"
+        "our-own-name"
+    }
+
+    async fn hello(&self, session: &Session, hello: &Hello) -> Verdict {
+        let name = hello.name.as_str().trim_end_matches('.').to_lowercase();
+        let ours = name == self.0.hostname
+            || name.parse().is_ok_and(|domain| self.0.current().domain(&domain).is_some());
+        // Programs on this machine may well use its name.
+        let here = session.peer.remote.is_none_or(|remote| remote.ip().to_canonical().is_loopback());
+        if !ours || here || trusted(&self.0, session) {
+            return Verdict::Pass;
+        }
+        Verdict::Reject(Reply::permanent((7, 1), "That is the name of this server; say your own"))
+    }
+}
+
+/// Who is logged in writes as nobody else: not in the envelope.
+struct SenderLogin(Arc<Directory>);
+
+impl Policy for SenderLogin {
+    fn name(&self) -> &str {
+        "sender-login"
+    }
+
+    async fn mail(&self, session: &Session, mail: &Mail) -> Verdict {
+        // The null sender is nobody's name: RFC 3834 §3.3 wants it for automatic replies.
+        let (Some(user), ReversePath::Address(address)) = (&session.user, &mail.from) else {
+            return Verdict::Pass;
+        };
+        if self.0.current().may_send_as(user, address) {
+            return Verdict::Pass;
+        }
+        let text = format!("<{address}>: Sender address rejected: not owned by user {user}");
+        Verdict::Reject(Reply::new(553, (5, 7, 1), text).unwrap_or(Reply::DENIED))
+    }
+}
+
+/// Mail goes to those here who take it, and elsewhere for nobody.
+struct Recipients(Arc<Directory>);
+
+impl Policy for Recipients {
+    fn name(&self) -> &str {
+        "recipients"
     }
 
     async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
-        let directory = self.0.current();
-        let address = match &rcpt.to {
-            ForwardPath::Address(address) if directory.domain(address.domain()).is_none() => {
-                return Verdict::Reject(match session.user {
-                    None => Reply::RELAY_DENIED,
-                    // Not a stranger, who learns nothing: one of ours, who can be told the reason.
-                    Some(_) => Reply::permanent((7, 1), "This server delivers to its own domains only"),
-                });
+        let trusted = trusted(&self.0, session);
+        let expansion = match self.0.expand(&rcpt.to, trusted) {
+            Ok(expansion) => expansion,
+            Err(refusal) => {
+                // RFC 5321 §4.5.1: postmaster without a domain is ours too.
+                let address = rcpt.to.address().map_or("postmaster", |address| address.as_str());
+                return Verdict::Reject(refusal.reply(address));
             }
-            ForwardPath::Address(address) => address.as_str(),
-            // RFC 5321 §4.5.1: postmaster without a domain is ours too.
-            _ => "postmaster",
         };
-        match self.0.expand(&rcpt.to, session.user.is_some()) {
-            Ok(_) => Verdict::Pass,
-            Err(refusal) => Verdict::Reject(refusal.reply(address)),
+        if expansion.onward.iter().all(|onward| onward.reason != OnwardReason::Remote) {
+            return Verdict::Pass;
         }
+        Verdict::Reject(if trusted {
+            // Not a stranger, who learns nothing: one of ours, who can be told the reason.
+            Reply::permanent((7, 1), "This server delivers to its own domains only")
+        } else {
+            Reply::RELAY_DENIED
+        })
     }
+}
+
+/// What `mailwrightd explain` asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Question {
+    pub(crate) client: IpAddr,
+    pub(crate) helo: String,
+    /// Empty: the null sender.
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) user: Option<String>,
+}
+
+/// What every stage of the chain decides about a message that could be: stage, rule, reply. The last one may be a refusal.
+pub(crate) fn explain(
+    directory: &Arc<Directory>,
+    chain: &Chain,
+    question: &Question,
+) -> Result<Vec<(String, String, String)>, DirectoryError> {
+    let bad = |what: &str, text: &str| DirectoryError::Target(format!("{text:?} is not {what}"));
+    let name: HelloName = question.helo.parse().map_err(|_| bad("a name for EHLO", &question.helo))?;
+    let from = ReversePath::parse(format!("<{}>", question.from).as_bytes())
+        .map_err(|_| bad("a sender", &question.from))?;
+    let to = ForwardPath::parse(format!("<{}>", question.to).as_bytes())
+        .map_err(|_| bad("a recipient", &question.to))?;
+    let mut session = Session::default();
+    session.peer = Peer::new(Some((question.client, 0).into()), None);
+    if let Some(user) = &question.user {
+        session.user = Some(directory.account(user)?.user.as_str().to_owned());
+    }
+    let mut stages = Vec::new();
+    let mut note = |stage: &str, decision: Decision| {
+        let (rule, outcome, last) = match decision.verdict {
+            Verdict::Pass => ("-".to_owned(), "no objection".to_owned(), false),
+            Verdict::Accept => (decision.rule, "accepted".to_owned(), true),
+            Verdict::Reject(reply) => (decision.rule, reply.to_string().trim_end().to_owned(), true),
+            other => (decision.rule, format!("{other:?}"), true),
+        };
+        stages.push((stage.to_owned(), rule, outcome));
+        last
+    };
+    let (hello, mail) = (Hello::new(name), Mail::new(from));
+    let ended = note("connect", block_on(chain.decide_connect(&session)))
+        || note("hello", block_on(chain.decide_hello(&session, &hello)))
+        || {
+            session.hello = Some(hello);
+            note("mail", block_on(chain.decide_mail(&session, &mail)))
+        };
+    if !ended {
+        session.mail = Some(mail);
+        note("rcpt", block_on(chain.decide_rcpt(&session, &Rcpt::new(to))));
+    }
+    Ok(stages)
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use mailwright::{
     mail_model::Address,
-    relay_policy::directory::{Account, Alias, DomainEntry, DomainMode, Group, GroupDelivery, Target},
+    relay_policy::{
+        directory::{Account, Alias, DomainEntry, DomainMode, Group, GroupDelivery, Target},
+        networks::{AddressRange, NetworkObject},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +75,16 @@ impl Default for AccountRow {
     }
 }
 
+/// A group of clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NetworkRow {
+    pub(crate) members: Vec<String>,
+    /// They may send anywhere without logging in.
+    #[serde(default)]
+    pub(crate) relay: bool,
+}
+
 /// The whole directory, but for secrets: the form of `mailwrightd directory export`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -86,6 +99,8 @@ pub(crate) struct DirectoryFile {
     pub(crate) alias: BTreeMap<String, AliasRow>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) group: BTreeMap<String, GroupRow>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) network: BTreeMap<String, NetworkRow>,
     /// Local parts known in all domains.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) pseudonym: BTreeMap<String, AliasRow>,
@@ -155,6 +170,22 @@ impl From<&Group> for GroupRow {
             keep: group.keep,
             local_only: group.local_only,
         }
+    }
+}
+
+impl NetworkRow {
+    pub(crate) fn entry(&self) -> Result<NetworkObject, DirectoryError> {
+        let bad = |error: &dyn std::fmt::Display| DirectoryError::Target(error.to_string());
+        let members: Result<Vec<AddressRange>, _> =
+            self.members.iter().map(|member| member.parse()).collect();
+        let members = members.map_err(|error| bad(&error))?;
+        NetworkObject::new(members, self.relay).map_err(|error| bad(&error))
+    }
+}
+
+impl From<&NetworkObject> for NetworkRow {
+    fn from(object: &NetworkObject) -> Self {
+        Self { members: object.members.iter().map(ToString::to_string).collect(), relay: object.relay }
     }
 }
 

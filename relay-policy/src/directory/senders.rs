@@ -1,0 +1,87 @@
+//! Which addresses an account may write as.
+
+use std::collections::HashSet;
+
+use mailwright_mail_model::Address;
+
+use super::{Directory, Entry, Target};
+
+impl Directory {
+    /// Whether an account, by its canonical name, may send as an address: its own, with or without a detail, by any
+    /// name of its domain, or an alias that leads to it. A group is not its members' to speak for.
+    pub fn may_send_as(&self, account: &str, address: &Address) -> bool {
+        let mut seen = HashSet::new();
+        let mut names = vec![self.canonical(address)];
+        while let Some(name) = names.pop() {
+            if name == account {
+                return true;
+            }
+            // A circle of aliases ends here; so does one that is larger than anybody's.
+            if seen.len() > self.settings.most_targets || !seen.insert(name.clone()) {
+                continue;
+            }
+            let Some((local, domain)) = name.rsplit_once('@') else { continue };
+            let alias = match self.entries.get(&name) {
+                Some(Entry::Alias(alias)) => Some(alias),
+                Some(_) => None,
+                None => self.pseudonyms.get(local).filter(|_| self.domains.contains_key(domain)),
+            };
+            if let Some(alias) = alias {
+                names.extend(alias.targets.iter().filter_map(|target| match target {
+                    Target::Address(address) | Target::Mailbox(address) => Some(self.canonical(address)),
+                    _ => None,
+                }));
+            } else if !self.entries.contains_key(&name)
+                && let Some(at) = local.find(|letter| self.settings.separators.contains(letter))
+                && let Some(base) = local.get(..at).filter(|base| !base.is_empty())
+            {
+                names.push(format!("{base}@{domain}"));
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::directory::{Account, Alias, Directory, DomainEntry, Entry, Group};
+
+    #[test]
+    fn one_writes_as_oneself_and_ones_aliases() {
+        let mut directory = Directory::default();
+        directory.set_domain(&"d.example".parse().unwrap(), DomainEntry::default());
+        directory
+            .set_domain_alias(&"second.example".parse().unwrap(), &"d.example".parse().unwrap())
+            .unwrap();
+        for name in ["alice@d.example", "bob@d.example"] {
+            directory.set(&name.parse().unwrap(), Entry::Account(Account::with_mailbox())).unwrap();
+        }
+        let alias = |to: &str| Alias::to([to.parse().unwrap()]);
+        directory.set(&"sales@d.example".parse().unwrap(), Entry::Alias(alias("alice@d.example"))).unwrap();
+        directory.set(&"shop@d.example".parse().unwrap(), Entry::Alias(alias("sales@d.example"))).unwrap();
+        directory.set(&"x@d.example".parse().unwrap(), Entry::Alias(alias("y@d.example"))).unwrap();
+        directory.set(&"y@d.example".parse().unwrap(), Entry::Alias(alias("x@d.example"))).unwrap();
+        directory.set_pseudonym("info", alias("alice@d.example"));
+        let team = Group::of(["alice@d.example".parse().unwrap()]);
+        directory.set(&"team@d.example".parse().unwrap(), Entry::Group(team)).unwrap();
+        for (address, allowed) in [
+            ("alice@d.example", true),
+            ("\"ALICE\"@D.example", true),
+            ("alice+lists@d.example", true),
+            ("alice@second.example", true),
+            ("sales@d.example", true),
+            ("shop@second.example", true),
+            ("info@d.example", true),
+            ("info@elsewhere.example", false),
+            ("bob@d.example", false),
+            ("team@d.example", false),
+            ("x@d.example", false),
+            ("nobody@d.example", false),
+            ("+alice@d.example", false),
+            ("alice@elsewhere.example", false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(directory.may_send_as("alice@d.example", &address), allowed, "{address}");
+        }
+    }
+}
