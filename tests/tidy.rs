@@ -30,7 +30,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("imap-proto", &["line-proto", "mail-model"], PROTOCOL),
     ("pop3-proto", &["line-proto", "mail-model"], PROTOCOL),
     ("sieve", &["line-proto", "mail-model"], PROTOCOL),
-    ("mailstore", &["mail-model"], &["bytes", "crc32fast", "fjall", "stringprep", "thiserror"]),
+    ("mailstore", &["mail-model"], &["bytes", "crc32fast", "fjall", "rustix", "stringprep", "thiserror"]),
     ("relay-policy", &["line-proto", "mail-model", "smtp-proto"], &["bytes", "hickory-proto", "thiserror"]),
 ];
 

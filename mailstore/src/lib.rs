@@ -5,6 +5,8 @@ pub mod accounts;
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(feature = "maildir")]
+pub mod maildir;
 pub mod memory;
 
 mod acl;

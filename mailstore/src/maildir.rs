@@ -1,0 +1,393 @@
+//! Maildir++: one directory a mailbox, one file a message, as Dovecot keeps them.
+//!
+//! The tree can be used by this store, by Dovecot 2.3 and by programs that only deliver into `new`, all at the same time:
+//! UIDs are in `dovecot-uidlist`, keywords in `dovecot-keywords`, UIDVALIDITY in `dovecot-uidvalidity`, subscriptions
+//! in `subscriptions`, and each is changed under the lock that Dovecot takes too. A mailbox `a/b` is the directory
+//! `.a.b`, in modified UTF-7; a dot within a level is written in base64.
+//!
+//! What Dovecot keeps in its indexes is kept in files of our own beside: `mailwright-changes` has mod-sequences and what was
+//! expunged, `mailwright-special-use` what a mailbox is for.
+//!
+//! # Limits
+//!
+//! * A mailbox has at most 26 keywords: there are no more letters.
+//! * A message for several users is delivered to each or to none unless the machine stops in the midst of it; then it may
+//!   have come to some, and the sender tries again.
+//! * Files that are compressed or encrypted are shown as they are.
+//! * The process needs the rights of the mail's owner: directories are made with mode 0700, files with 0600, and nothing is
+//!   given to somebody else.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet};
+
+use crate::signal::lock;
+use crate::{
+    Changes, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Inline, Mailbox, MailboxRef,
+    MessageRef, Offload, Result, Snapshot, Store, StoreError, Upload, User, Watch, Write,
+};
+
+mod arrange;
+mod change;
+pub(crate) mod dot_lock;
+pub(crate) mod file_name;
+mod folder;
+mod journal;
+mod keywords;
+mod place;
+mod read;
+mod state;
+#[cfg(test)]
+mod tests;
+mod uid_list;
+mod uid_validity;
+mod upload;
+mod watch;
+
+pub use place::Template;
+
+use folder::{Folder, Setting};
+
+/// A [`Store`] over Maildir++ trees. Cheap to clone; clones share what is in memory.
+///
+/// ```
+/// use bytes::Bytes;
+/// use mailwright_mail_model::{DateTime, MailboxName};
+/// use mailwright_mailstore::maildir::{Maildir, Options, Template};
+/// use mailwright_mailstore::{Store, Target, User, Write, block_on};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let base = directory.path().display();
+/// let store = Maildir::new(Template::new(&format!("{base}/%d/%n/Maildir"))?, Options::default());
+/// let alice = User::new("alice@example.org")?;
+/// block_on(async {
+///     let arrived = DateTime::from_imap("17-Jul-1996 02:44:25 -0700")?;
+///     let mut upload = store.begin(None).await?;
+///     upload.write(Bytes::from_static(b"Subject: hi\r\n\r\n")).await?;
+///     upload.commit(&[Target::new(alice.clone(), MailboxName::inbox(), arrived)]).await?;
+///     assert_eq!(store.open(&alice, &MailboxName::inbox()).await?.len(), 1);
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
+/// assert!(directory.path().join("example.org/alice/Maildir/dovecot-uidlist").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Maildir<O = Inline> {
+    shared: Arc<Shared>,
+    offload: O,
+}
+
+/// How a [`Maildir`] store behaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where large messages are kept while they come in.
+    pub spool: PathBuf,
+    /// How many messages of mailboxes nobody has open stay known in memory, at some 250 octets each.
+    pub messages: u64,
+    /// How often to look whether another program has changed a mailbox that somebody waits for.
+    pub look: Duration,
+    /// How long to wait for another program that changes a mailbox.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    /// The system's directory for temporary files, 500,000 messages, one second and thirty seconds.
+    fn default() -> Self {
+        Self {
+            spool: std::env::temp_dir().join("mailwright-spool"),
+            messages: 500_000,
+            look: Duration::from_secs(1),
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What clones and uploads share.
+struct Shared {
+    template: Template,
+    options: Options,
+    setting: Setting,
+    folders: Mutex<HashMap<PathBuf, Arc<Folder>>>,
+    marks: read::Marks,
+    /// Whether the thread that looks for changes runs.
+    looking: Mutex<bool>,
+    clock: AtomicU64,
+}
+
+impl Maildir {
+    /// The mail of the users whose directories the template names.
+    pub fn new(template: Template, options: Options) -> Self {
+        Self::with_offload(template, options, Inline)
+    }
+}
+
+impl<O: Offload + Clone> Maildir<O> {
+    /// As [`new`](Maildir::new), with another place to block in.
+    pub fn with_offload(template: Template, options: Options, offload: O) -> Self {
+        let setting = Setting { host: file_name::host(), patience: options.patience };
+        let shared = Shared {
+            template,
+            options,
+            setting,
+            folders: Mutex::default(),
+            marks: read::Marks::default(),
+            looking: Mutex::default(),
+            clock: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared), offload }
+    }
+
+    /// Runs something that may block.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Arc<Shared>) -> T + Send + 'static) -> T {
+        let shared = Arc::clone(&self.shared);
+        self.offload.run(move || work(&shared)).await
+    }
+}
+
+impl<O> std::fmt::Debug for Maildir<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Maildir").field("template", &self.shared.template).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A mailbox, there or not.
+    fn folder(&self, user: &User, name: &MailboxName) -> Result<Arc<Folder>> {
+        let root = self.template.path(user)?;
+        let path = place::folder(&root, name)?;
+        let mut folders = lock(&self.folders);
+        let folder = folders.entry(path.clone()).or_insert_with(|| Arc::new(Folder::new(root, path)));
+        folder.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Ok(Arc::clone(folder))
+    }
+
+    /// A mailbox that is there; `INBOX` is made if need be.
+    fn existing(&self, user: &User, name: &MailboxName) -> Result<Arc<Folder>> {
+        let folder = self.folder(user, name)?;
+        if name.is_inbox() {
+            folder.make_inbox()?;
+        } else if !folder.exists() {
+            lock(&self.folders).remove(&folder.path);
+            return Err(StoreError::NotFound);
+        }
+        Ok(folder)
+    }
+
+    fn open(&self, user: &User, name: &MailboxName) -> Result<Arc<Snapshot>> {
+        let folder = self.existing(user, name)?;
+        let known = folder.peek(|_| ()).is_some();
+        let snapshot = folder.snapshot(&self.setting)?;
+        if !known {
+            self.make_room();
+        }
+        Ok(snapshot)
+    }
+
+    /// Forgets the mailboxes used longest ago if there are too many messages in memory.
+    fn make_room(&self) {
+        let folders: Vec<_> = lock(&self.folders).values().cloned().collect();
+        let mut loaded: Vec<_> = folders
+            .into_iter()
+            .filter_map(|folder| {
+                let messages = folder.peek(|state| u64::from(state.snapshot.len()))?;
+                Some((folder.used.load(Ordering::Relaxed), messages + 100, folder))
+            })
+            .collect();
+        let mut total: u64 = loaded.iter().map(|(_, messages, _)| messages).sum();
+        loaded.sort_by_key(|(used, ..)| *used);
+        // The one just opened stays.
+        loaded.pop();
+        for (_, messages, folder) in loaded {
+            if total <= self.options.messages {
+                return;
+            }
+            if folder.waiting.load(Ordering::Relaxed) == 0 {
+                folder.forget();
+                total -= messages;
+                lock(&self.folders)
+                    .retain(|_, other| !Arc::ptr_eq(other, &folder) || Arc::strong_count(other) > 2);
+            }
+        }
+    }
+}
+
+impl<O: Offload + Clone> Store for Maildir<O> {
+    async fn mailboxes(&self, user: &User) -> Result<Vec<Mailbox>> {
+        let user = user.clone();
+        self.run(move |shared| shared.mailboxes(&user)).await
+    }
+
+    async fn open(&self, user: &User, name: &MailboxName) -> Result<Arc<Snapshot>> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.open(&user, &name)).await
+    }
+
+    async fn read(&self, message: &MessageRef, range: Range<u64>) -> Result<Bytes> {
+        let message = message.clone();
+        self.run(move |shared| {
+            let mailbox = &message.mailbox;
+            let folder = shared.existing(mailbox.user(), mailbox.name())?;
+            let (setting, marks) = (&shared.setting, &shared.marks);
+            read::read(&folder, setting, marks, mailbox.uid_validity(), message.uid, &range)
+        })
+        .await
+    }
+
+    fn writer(&self) -> Option<&impl Write> {
+        Some(self)
+    }
+
+    fn folders(&self) -> Option<&impl Folders> {
+        Some(self)
+    }
+
+    fn watch(&self) -> Option<&impl Watch> {
+        Some(self)
+    }
+
+    fn changes(&self) -> Option<&impl Changes> {
+        Some(self)
+    }
+}
+
+impl<O: Offload + Clone> Write for Maildir<O> {
+    async fn begin(&self, _size: Option<u64>) -> Result<Upload> {
+        Ok(Upload::new(upload::Incoming::begin(Arc::clone(&self.shared), self.offload.clone())))
+    }
+
+    async fn store_flags(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        change: &FlagChange,
+    ) -> Result<FlagsStored> {
+        let (mailbox, uids, change) = (mailbox.clone(), uids.clone(), change.clone());
+        self.run(move |shared| {
+            let folder = shared.existing(mailbox.user(), mailbox.name())?;
+            folder.lock(&shared.setting)?.store_flags(mailbox.uid_validity(), &uids, &change)
+        })
+        .await
+    }
+
+    async fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
+        let (mailbox, which) = (mailbox.clone(), which.clone());
+        self.run(move |shared| {
+            let folder = shared.existing(mailbox.user(), mailbox.name())?;
+            folder.lock(&shared.setting)?.expunge(mailbox.uid_validity(), &which)
+        })
+        .await
+    }
+
+    async fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+        let (mailbox, uids, target) = (mailbox.clone(), uids.clone(), target.clone());
+        self.run(move |shared| shared.copy(&mailbox, &uids, &target)).await
+    }
+
+    async fn move_to(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+        let (mailbox, uids, target) = (mailbox.clone(), uids.clone(), target.clone());
+        self.run(move |shared| {
+            let mut copied = shared.copy(&mailbox, &uids, &target)?;
+            let source = shared.existing(mailbox.user(), mailbox.name())?;
+            let which = Expunge::Exactly(copied.source.clone());
+            let expunged = source.lock(&shared.setting)?.expunge(mailbox.uid_validity(), &which)?;
+            copied.highest_modseq = expunged.highest_modseq;
+            Ok(copied)
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+        let source = self.existing(mailbox.user(), mailbox.name())?;
+        let target = self.existing(mailbox.user(), target)?;
+        change::copy(&source, &target, &self.setting, mailbox.uid_validity(), uids)
+    }
+}
+
+impl<O: Offload + Clone> Folders for Maildir<O> {
+    async fn create(
+        &self,
+        user: &User,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Mailbox> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.create(&user, &name, special_use)).await
+    }
+
+    async fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.delete(&user, &name)).await
+    }
+
+    async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        let (user, from, to) = (user.clone(), from.clone(), to.clone());
+        self.run(move |shared| shared.rename(&user, &from, &to)).await
+    }
+
+    async fn subscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.subscribe(&user, &name, true)).await
+    }
+
+    async fn unsubscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.subscribe(&user, &name, false)).await
+    }
+
+    async fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
+        let user = user.clone();
+        self.run(move |shared| shared.subscriptions(&user)).await
+    }
+}
+
+impl<O: Offload + Clone> Watch for Maildir<O> {
+    async fn changed(&self, user: &User, name: &MailboxName, seen: &Snapshot) -> Result<Arc<Snapshot>> {
+        self.shared.look_out()?;
+        loop {
+            let folder = self.shared.folder(user, name)?;
+            let _waiting = watch::Waiting::new(&folder);
+            // Counted before looking, so that a change after the look is not slept through.
+            let raised = folder.changed.raised();
+            let snapshot = self.open(user, name).await?;
+            let version = |snapshot: &Snapshot| (snapshot.uid_validity(), snapshot.highest_modseq());
+            if version(&snapshot) != version(seen) {
+                return Ok(snapshot);
+            }
+            drop(snapshot);
+            folder.changed.wait(raised).await;
+        }
+    }
+}
+
+impl<O: Offload + Clone> Changes for Maildir<O> {
+    async fn expunged(&self, mailbox: &MailboxRef, since: ModSeq) -> Result<Option<UidSet>> {
+        let mailbox = mailbox.clone();
+        self.run(move |shared| {
+            let folder = shared.existing(mailbox.user(), mailbox.name())?;
+            folder
+                .lock(&shared.setting)?
+                .with_valid(mailbox.uid_validity(), |state| Ok(state.journal.expunged_since(since)))
+        })
+        .await
+    }
+}
+
+/// What the system said about a path.
+fn failed(path: &Path, error: &std::io::Error) -> StoreError {
+    let text = format!("{}: {error}", path.display());
+    match error.kind() {
+        ErrorKind::QuotaExceeded => StoreError::OverQuota,
+        ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(text),
+        _ => StoreError::Unavailable(text),
+    }
+}

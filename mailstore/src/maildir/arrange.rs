@@ -1,0 +1,216 @@
+//! Mailboxes are made, renamed, deleted and subscribed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use mailwright_mail_model::{MailboxName, SpecialUse, UidSet};
+
+use super::dot_lock::DotLock;
+use super::folder::{self, sync_directory};
+use super::uid_list::UidList;
+use super::{Shared, change, failed, place, uid_validity};
+use crate::folders::{check_rename, parents, renamed};
+use crate::{Expunge, Mailbox, ObjectId, Result, StoreError, User};
+
+const SUBSCRIPTIONS: &str = "subscriptions";
+/// What a list of subscriptions begins with whose names have tabs between their levels.
+const SECOND_VERSION: &str = "V\t2";
+/// Dovecot removes mailboxes by way of this name too.
+const TRASH: &str = "..DOVECOT-TRASHED";
+
+impl Shared {
+    /// The mailboxes there are.
+    pub(super) fn mailboxes(&self, user: &User) -> Result<Vec<Mailbox>> {
+        let inbox = self.existing(user, &MailboxName::inbox())?;
+        let mut mailboxes = vec![describe(MailboxName::inbox(), &inbox.path)?];
+        for name in self.names(&inbox.path)? {
+            let path = place::folder(&inbox.path, &name)?;
+            mailboxes.push(describe(name, &path)?);
+        }
+        Ok(mailboxes)
+    }
+
+    /// The names of the mailboxes beside `INBOX`.
+    fn names(&self, root: &Path) -> Result<Vec<MailboxName>> {
+        let error = |error| failed(root, &error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(root).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let name = entry.file_name().to_str().and_then(place::mailbox);
+            names.extend(name.filter(|_| folder::exists(&entry.path())));
+        }
+        Ok(names)
+    }
+
+    pub(super) fn create(
+        &self,
+        user: &User,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Mailbox> {
+        let root = &self.existing(user, &MailboxName::inbox())?.path;
+        if name.is_inbox() || folder::exists(&place::folder(root, name)?) {
+            return Err(StoreError::Exists);
+        }
+        self.make_parents(root, name)?;
+        self.make(root, name, special_use)?;
+        describe(name.clone(), &place::folder(root, name)?)
+    }
+
+    fn make_parents(&self, root: &Path, name: &MailboxName) -> Result<()> {
+        for parent in parents(name).into_iter().filter(|parent| !parent.is_inbox()) {
+            match self.make(root, &parent, None) {
+                Ok(()) | Err(StoreError::Exists) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&self, root: &Path, name: &MailboxName, special_use: Option<SpecialUse>) -> Result<()> {
+        let path = place::folder(root, name)?;
+        if folder::exists(&path) {
+            return Err(StoreError::Exists);
+        }
+        let validity = uid_validity::next(root)?;
+        folder::make(root, &path, validity, None, special_use, &self.setting.host).map(|_| ())
+    }
+
+    pub(super) fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
+        if name.is_inbox() {
+            return Err(StoreError::Invalid("expected a mailbox other than INBOX to delete".into()));
+        }
+        let folder = self.existing(user, name)?;
+        let trash = folder.root.join(TRASH);
+        for _ in 0..10 {
+            // Left over, or being removed by somebody else.
+            let _removed = fs::remove_dir_all(&trash);
+            match fs::rename(&folder.path, &trash) {
+                Ok(()) => {
+                    sync_directory(&folder.root)?;
+                    folder.forget();
+                    folder.changed.raise();
+                    // The mailbox is gone; what is left of it will be when the next one goes.
+                    let _removed = fs::remove_dir_all(&trash);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(StoreError::NotFound),
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+                Err(error) => return Err(failed(&folder.path, &error)),
+            }
+        }
+        Err(StoreError::Unavailable("another program is deleting mailboxes".into()))
+    }
+
+    pub(super) fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        let inbox = self.existing(user, &MailboxName::inbox())?;
+        let root = &inbox.path;
+        let mut existing = self.names(root)?;
+        existing.push(MailboxName::inbox());
+        let moves = check_rename(&existing, from, to)?;
+        for name in &moves {
+            // Before anything is moved: a name may become too long.
+            place::folder(root, &if from.is_inbox() { to.clone() } else { renamed(name, from, to)? })?;
+        }
+        self.make_parents(root, to)?;
+        if from.is_inbox() {
+            // RFC 9051 §6.3.6: renaming INBOX moves its messages and leaves it empty.
+            self.make(root, to, None)?;
+            let target = self.existing(user, to)?;
+            let snapshot = inbox.snapshot(&self.setting)?;
+            let (validity, uids): (_, UidSet) = (snapshot.uid_validity(), snapshot.uids());
+            let copied = change::copy(&inbox, &target, &self.setting, validity, &uids)?;
+            inbox.lock(&self.setting)?.expunge(validity, &Expunge::Exactly(copied.source))?;
+            return Ok(());
+        }
+        for name in moves {
+            let new = renamed(&name, from, to)?;
+            let (old, new) = (self.folder(user, &name)?, self.folder(user, &new)?);
+            {
+                let _locked = old.lock(&self.setting)?;
+                fs::rename(&old.path, &new.path).map_err(|error| failed(&old.path, &error))?;
+                // The lock has gone with the directory.
+                let _removed = fs::remove_file(new.path.join("dovecot-uidlist.lock"));
+            }
+            for folder in [&old, &new] {
+                folder.forget();
+                folder.changed.raise();
+            }
+        }
+        sync_directory(root)
+    }
+
+    pub(super) fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
+        let root = &self.existing(user, &MailboxName::inbox())?.path;
+        Ok(read(root)?
+            .into_iter()
+            .filter_map(|name| parse(&name))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect())
+    }
+
+    /// Adds or takes away a subscription.
+    pub(super) fn subscribe(&self, user: &User, name: &MailboxName, wanted: bool) -> Result<()> {
+        let root = &self.existing(user, &MailboxName::inbox())?.path;
+        let path = root.join(SUBSCRIPTIONS);
+        let lock =
+            DotLock::acquire(root.join("subscriptions.lock"), &self.setting.host, Duration::from_secs(30))?;
+        let mut names = read(root)?;
+        let before = names.len();
+        let there = names.iter().any(|other| parse(other).as_ref() == Some(name));
+        if there == wanted {
+            return Ok(());
+        }
+        names.retain(|other| parse(other).as_ref() != Some(name));
+        if wanted {
+            names.push(name.levels().map(escape).collect::<Vec<_>>().join("\t"));
+        }
+        debug_assert_ne!(before, names.len());
+        let mut text = format!("{SECOND_VERSION}\n\n");
+        names.iter().for_each(|name| text.extend([name, "\n"]));
+        lock.replace(&path, text.as_bytes())?;
+        sync_directory(root)
+    }
+}
+
+/// The names in the list of subscriptions, with tabs between their levels.
+fn read(root: &Path) -> Result<Vec<String>> {
+    let path = root.join(SUBSCRIPTIONS);
+    let text = match fs::read(&path) {
+        Ok(octets) => String::from_utf8_lossy(&octets).into_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(&path, &error)),
+    };
+    let mut lines = text.lines();
+    let second = text.lines().next() == Some(SECOND_VERSION);
+    if second {
+        lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
+    }
+    let names = lines.filter(|line| !line.is_empty());
+    // The first version has names as directories have them.
+    Ok(names.map(|name| if second { name.to_owned() } else { name.replace('.', "\t") }).collect())
+}
+
+fn parse(name: &str) -> Option<MailboxName> {
+    let levels: Option<Vec<_>> = name.split('\t').map(unescape).collect();
+    MailboxName::lookup(&levels?.join("/")).ok()
+}
+
+fn escape(level: &str) -> String {
+    place::encode(level)
+}
+
+fn unescape(level: &str) -> Option<String> {
+    place::decode(level)
+}
+
+/// A mailbox as it is listed.
+fn describe(name: MailboxName, path: &Path) -> Result<Mailbox> {
+    let guid = UidList::read_end(path)?.and_then(|list| list.header.guid);
+    let special_use = folder::special_use(path);
+    Ok(Mailbox { special_use, id: guid.map(ObjectId::from), ..Mailbox::new(name) })
+}

@@ -1,0 +1,252 @@
+//! One mailbox: its directory, its locks, and what is in memory of it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use mailwright_mail_model::{SpecialUse, UidValidity};
+
+use super::dot_lock::DotLock;
+use super::state::State;
+use super::uid_list::{self, Header, UidList};
+use super::{failed, file_name, uid_validity};
+use crate::signal::{Signal, lock};
+use crate::{Result, Snapshot, StoreError};
+
+/// One mailbox. There is one of these for each directory in use.
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+    /// The directory of the user, which is that of `INBOX`.
+    pub(super) root: PathBuf,
+    /// Held with the lock file: threads of this process wait here, which is cheaper.
+    writing: Mutex<()>,
+    state: Mutex<Option<State>>,
+    /// Raised after each change that is known here.
+    pub(super) changed: Signal,
+    /// How many wait for changes.
+    pub(super) waiting: AtomicUsize,
+    pub(super) used: AtomicU64,
+}
+
+/// What of the store a mailbox needs to know.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) host: String,
+    pub(super) patience: Duration,
+}
+
+/// A mailbox that nobody else changes meanwhile.
+pub(super) struct Locked<'a> {
+    pub(super) folder: &'a Folder,
+    pub(super) setting: &'a Setting,
+    _writing: MutexGuard<'a, ()>,
+    _file: DotLock,
+}
+
+/// Holds the special use of a mailbox, if it has one: Dovecot has that in its configuration.
+const SPECIAL_USE: &str = "mailwright-special-use";
+
+impl Folder {
+    pub(super) fn new(root: PathBuf, path: PathBuf) -> Self {
+        Self {
+            path,
+            root,
+            writing: Mutex::default(),
+            state: Mutex::default(),
+            changed: Signal::default(),
+            waiting: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        exists(&self.path)
+    }
+
+    /// The present state, read anew only if somebody else has changed it.
+    pub(super) fn snapshot(&self, setting: &Setting) -> Result<Arc<Snapshot>> {
+        if let Some(state) = &*lock(&self.state)
+            && state.is_fresh(&self.path)
+        {
+            return Ok(Arc::clone(&state.snapshot));
+        }
+        let before = lock(&self.state).as_ref().map(|state| Arc::clone(&state.snapshot));
+        let snapshot = self.lock(setting)?.with(|state| Ok(Arc::clone(&state.snapshot)))?;
+        if before.is_none_or(|before| !Arc::ptr_eq(&before, &snapshot)) {
+            self.changed.raise();
+        }
+        Ok(snapshot)
+    }
+
+    /// Waits until nobody else changes the mailbox.
+    ///
+    /// # Errors
+    /// [`NotFound`](StoreError::NotFound) if there is none.
+    pub(super) fn lock<'a>(&'a self, setting: &'a Setting) -> Result<Locked<'a>> {
+        let writing = lock(&self.writing);
+        let path = self.path.join("dovecot-uidlist.lock");
+        if !self.exists() {
+            return Err(StoreError::NotFound);
+        }
+        let file = DotLock::acquire(path, &setting.host, setting.patience)?;
+        Ok(Locked { folder: self, setting, _writing: writing, _file: file })
+    }
+
+    /// Looks at what is in memory, if anything is.
+    pub(super) fn peek<T>(&self, look: impl FnOnce(&State) -> T) -> Option<T> {
+        lock(&self.state).as_ref().map(look)
+    }
+
+    /// Whether what is in memory, if anything is, is as the directory was at the last look.
+    pub(super) fn is_fresh(&self) -> bool {
+        lock(&self.state).as_ref().is_none_or(|state| state.is_fresh(&self.path))
+    }
+
+    /// Forgets what is in memory.
+    pub(super) fn forget(&self) {
+        *lock(&self.state) = None;
+    }
+
+    /// Makes the directory of a user, if need be, with an empty `INBOX`.
+    pub(super) fn make_inbox(&self) -> Result<()> {
+        if self.exists() {
+            return Ok(());
+        }
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        // `cur` last: with it the mailbox is there.
+        for part in ["tmp", "new", "cur"] {
+            let path = self.path.join(part);
+            builder.create(&path).map_err(|error| failed(&path, &error))?;
+        }
+        sync_directory(&self.path)
+    }
+}
+
+impl Locked<'_> {
+    /// Does something with the mailbox as it is on disk. What fails half-way is read from disk again.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let mut slot = lock(&self.folder.state);
+        let result = self.current(&mut slot).and_then(work);
+        if result.is_err() {
+            *slot = None;
+        }
+        result
+    }
+
+    fn current<'a>(&self, slot: &'a mut Option<State>) -> Result<&'a mut State> {
+        let state = match slot {
+            Some(state) => state,
+            None => slot.insert(State::load(self.folder)?),
+        };
+        if !state.is_fresh(&self.folder.path) {
+            state.sync(self.folder)?;
+        }
+        Ok(state)
+    }
+
+    /// Does something with what is in memory, up to date or not.
+    pub(super) fn with_memory<T>(&self, work: impl FnOnce(&mut Option<State>) -> T) -> T {
+        work(&mut lock(&self.folder.state))
+    }
+}
+
+/// Whether there is a mailbox.
+pub(super) fn exists(path: &Path) -> bool {
+    path.join("cur").is_dir()
+}
+
+/// The list of UIDs, made if there is none.
+pub(super) fn list_of(folder: &Folder) -> Result<(UidList, Vec<uid_list::Line>)> {
+    match UidList::read(&folder.path)? {
+        Some(found) => Ok(found),
+        None => make_list(folder).map(|list| (list, Vec::new())),
+    }
+}
+
+/// Makes a list for a mailbox that has none, or none that can be understood.
+pub(super) fn make_list(folder: &Folder) -> Result<UidList> {
+    let validity = uid_validity::next(&folder.root)?;
+    UidList::create(&folder.path, Header::new(validity, file_name::random()), &[])
+}
+
+/// Makes the directory of a new mailbox, whole or not at all.
+///
+/// # Errors
+/// [`Exists`](StoreError::Exists) if there is one.
+pub(super) fn make(
+    root: &Path,
+    path: &Path,
+    validity: UidValidity,
+    next: Option<u32>,
+    special_use: Option<SpecialUse>,
+    host: &str,
+) -> Result<Header> {
+    if exists(path) {
+        return Err(StoreError::Exists);
+    }
+    let draft = root.join("tmp").join(format!("mailwright.{}", file_name::unique(host)));
+    let made = fill(&draft, validity, next, special_use).and_then(|header| match fs::rename(&draft, path) {
+        Ok(()) => Ok(header),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(StoreError::Exists),
+        Err(error) => Err(failed(path, &error)),
+    });
+    if made.is_err() {
+        let _removed = fs::remove_dir_all(&draft);
+    }
+    let header = made?;
+    sync_directory(root)?;
+    Ok(header)
+}
+
+fn fill(
+    draft: &Path,
+    validity: UidValidity,
+    next: Option<u32>,
+    special_use: Option<SpecialUse>,
+) -> Result<Header> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    for part in ["tmp", "new", "cur"] {
+        let path = draft.join(part);
+        builder.create(&path).map_err(|error| failed(&path, &error))?;
+    }
+    // So that programs that deliver find the quota of the directory above.
+    write_private(&draft.join("maildirfolder"), b"")?;
+    if let Some(special_use) = special_use {
+        write_private(&draft.join(SPECIAL_USE), format!("{special_use}\n").as_bytes())?;
+    }
+    let mut header = Header::new(validity, file_name::random());
+    header.next = next.unwrap_or(1);
+    UidList::create(draft, header.clone(), &[])?;
+    sync_directory(draft)?;
+    Ok(header)
+}
+
+/// The special use of a mailbox.
+pub(super) fn special_use(path: &Path) -> Option<SpecialUse> {
+    fs::read_to_string(path.join(SPECIAL_USE)).ok()?.trim_end().parse().ok()
+}
+
+fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_data()));
+    written.map_err(|error| failed(path, &error))
+}
+
+/// Makes what happened to the names in a directory last.
+pub(super) fn sync_directory(path: &Path) -> Result<()> {
+    fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| failed(path, &error))
+}
+
+impl std::fmt::Debug for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Folder").field("path", &self.path).finish_non_exhaustive()
+    }
+}

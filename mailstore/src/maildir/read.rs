@@ -1,0 +1,228 @@
+//! Octets of messages. Files whose lines end with LF alone are shown with CRLF.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use mailwright_mail_model::{Uid, UidValidity};
+
+use super::failed;
+use super::folder::{Folder, Setting};
+use crate::signal::lock;
+use crate::{Result, StoreError};
+
+/// The most octets that one read gives.
+const MOST: u64 = 256 << 10;
+/// How often others may rename a file between our look and our opening it.
+const ATTEMPTS: usize = 4;
+
+/// Where in files with bare line ends octets of the message are: of the messages read last.
+#[derive(Debug, Default)]
+pub(super) struct Marks(Mutex<VecDeque<(String, Vec<Mark>)>>);
+
+/// A place in a message and in its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    shown: u64,
+    stored: u64,
+    /// Whether the octet before was a CR.
+    after_cr: bool,
+}
+
+/// So many messages' marks are kept, and one for so many octets.
+const MESSAGES: usize = 32;
+const DISTANCE: u64 = 64 << 10;
+
+/// Octets of a message.
+pub(super) fn read(
+    folder: &Folder,
+    setting: &Setting,
+    marks: &Marks,
+    validity: UidValidity,
+    uid: Uid,
+    range: &Range<u64>,
+) -> Result<Bytes> {
+    for _ in 0..ATTEMPTS {
+        let Some((path, base, known)) = find(folder, setting, validity, uid)? else {
+            return Err(StoreError::NotFound);
+        };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                folder.lock(setting)?.with_memory(|state| {
+                    if let Some(state) = state {
+                        state.distrust();
+                    }
+                });
+                folder.snapshot(setting)?;
+                continue;
+            }
+            Err(error) => return Err(failed(&path, &error)),
+        };
+        let end = range.end.min(known.size).min(range.start.saturating_add(MOST));
+        if range.start >= end {
+            return Ok(Bytes::new());
+        }
+        let octets = if known.bare {
+            marks.read(&file, &base, range.start, end).map_err(|error| failed(&path, &error))?
+        } else {
+            let mut octets = vec![0; usize::try_from(end - range.start).unwrap_or_default()];
+            let count = read_at(&file, &mut octets, range.start).map_err(|error| failed(&path, &error))?;
+            octets.truncate(count);
+            octets
+        };
+        if octets.is_empty() {
+            let name = path.display();
+            return Err(StoreError::Corrupt(format!("{name} has fewer octets than its name says")));
+        }
+        return Ok(octets.into());
+    }
+    Err(StoreError::Unavailable("a message's file is renamed too often".into()))
+}
+
+type Place = (std::path::PathBuf, Box<str>, super::journal::Known);
+
+fn find(folder: &Folder, setting: &Setting, validity: UidValidity, uid: Uid) -> Result<Option<Place>> {
+    let look = || {
+        folder.peek(|state| {
+            if state.list.header.validity != validity {
+                return None;
+            }
+            let (entry, known) = (state.entries.get(&uid)?, state.journal.messages.get(&uid)?);
+            let found = entry.file.as_ref()?;
+            Some((entry.path(&folder.path, found), entry.base.clone(), *known))
+        })
+    };
+    match look() {
+        Some(place) => Ok(place),
+        None => {
+            folder.snapshot(setting)?;
+            Ok(look().flatten())
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> std::io::Result<usize> {
+    let mut count = 0;
+    while !buffer.is_empty() {
+        match file.read_at(buffer, at) {
+            Ok(0) => break,
+            Ok(read) => {
+                (count, at) = (count + read, at + read as u64);
+                buffer = buffer.get_mut(read..).unwrap_or_default();
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+impl Marks {
+    /// The octets from `start` to `end` of what is shown of a file with bare line ends.
+    fn read(&self, file: &File, base: &str, start: u64, end: u64) -> std::io::Result<Vec<u8>> {
+        let mut marks = self.take(base);
+        let reached = marks.partition_point(|mark| mark.shown <= start);
+        let mut mark = reached.checked_sub(1).and_then(|index| marks.get(index)).copied().unwrap_or_default();
+        let mut octets = Vec::with_capacity(usize::try_from(end - start).unwrap_or_default());
+        let mut buffer = vec![0; 32 << 10];
+        while mark.shown < end {
+            let count = read_at(file, &mut buffer, mark.stored)?;
+            let stored = buffer.get(..count).unwrap_or_default();
+            if stored.is_empty() {
+                break;
+            }
+            for octet in stored {
+                // An octet's CRLF is never cut by a mark: both are behind it or none is.
+                if mark.shown >= end {
+                    break;
+                }
+                if *octet == b'\n' && !mark.after_cr {
+                    push(&mut octets, b'\r', mark.shown, start, end);
+                    mark.shown += 1;
+                }
+                push(&mut octets, *octet, mark.shown, start, end);
+                mark = Mark { shown: mark.shown + 1, stored: mark.stored + 1, after_cr: *octet == b'\r' };
+            }
+            if marks.last().map_or(0, |last| last.shown) + DISTANCE <= mark.shown {
+                marks.push(mark);
+            }
+        }
+        // Whoever reads on begins here. Where somebody else began to read on is of no use then.
+        if let [.., before, last] = &*marks
+            && last.shown < before.shown + DISTANCE
+            && last.shown < mark.shown
+        {
+            marks.pop();
+        }
+        if marks.last().is_none_or(|last| last.shown < mark.shown) {
+            marks.push(mark);
+        }
+        let mut kept = lock(&self.0);
+        kept.truncate(MESSAGES - 1);
+        kept.push_front((base.to_owned(), marks));
+        Ok(octets)
+    }
+
+    fn take(&self, base: &str) -> Vec<Mark> {
+        let mut kept = lock(&self.0);
+        let place = kept.iter().position(|(name, _)| name == base);
+        place.and_then(|place| kept.remove(place)).map(|(_, marks)| marks).unwrap_or_default()
+    }
+}
+
+fn push(octets: &mut Vec<u8>, octet: u8, at: u64, start: u64, end: u64) {
+    if (start..end).contains(&at) {
+        octets.push(octet);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn bare_lines_are_shown_with_crlf_at_any_place() {
+        let mut file = tempfile::tempfile().unwrap();
+        let stored: Vec<u8> = (0..60_000_u32)
+            .flat_map(|number| match number % 7 {
+                0 => b"\r\n".to_vec(),
+                1 => b"\n".to_vec(),
+                2 => b"\r".to_vec(),
+                3 => b"\n\n".to_vec(),
+                _ => b"text".to_vec(),
+            })
+            .collect();
+        file.write_all(&stored).unwrap();
+        let mut shown = Vec::new();
+        let mut last = 0;
+        for octet in stored {
+            if octet == b'\n' && last != b'\r' {
+                shown.push(b'\r');
+            }
+            shown.push(octet);
+            last = octet;
+        }
+        let marks = Marks::default();
+        let size = shown.len() as u64;
+        for (start, end) in
+            [(0, 1), (0, size), (1, 2), (2, 9), (100_000, 100_001), (size - 1, size), (70_001, 140_003)]
+                .into_iter()
+                .chain((0..size).step_by(5_003).map(|start| (start, size.min(start + 5_003))))
+        {
+            let octets = marks.read(&file, "a", start, end).unwrap();
+            assert!(octets == shown[start as usize..end as usize], "{start}..{end}");
+        }
+        for other in 0..100 {
+            marks.read(&file, &format!("{other}"), 0, 10).unwrap();
+        }
+        assert_eq!(lock(&marks.0).len(), MESSAGES);
+    }
+}
