@@ -29,7 +29,11 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("smtp-proto", &["line-proto", "mail-model"], PROTOCOL),
     ("imap-proto", &["line-proto", "mail-model"], PROTOCOL),
     ("pop3-proto", &["line-proto", "mail-model"], PROTOCOL),
-    ("sieve", &["line-proto", "mail-model"], PROTOCOL),
+    (
+        "sieve",
+        &["line-proto", "mail-model"],
+        &["base64", "bytes", "clap", "memchr", "nom", "regex", "thiserror", "unicode-normalization"],
+    ),
     ("mailstore", &["mail-model"], &["bytes", "crc32fast", "fjall", "rustix", "stringprep", "thiserror"]),
     ("relay-policy", &["line-proto", "mail-model", "smtp-proto"], &["bytes", "hickory-proto", "thiserror"]),
 ];

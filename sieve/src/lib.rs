@@ -1,9 +1,45 @@
 #![doc = include_str!("../README.md")]
 
+pub mod compose;
+pub mod extension;
+pub mod redirect;
+pub mod vacation;
+
+mod action;
 mod ast;
+mod check;
+mod comparator;
+mod diagnostic;
+mod host;
+mod input;
+mod language;
 mod lexer;
+mod limits;
+mod matching;
+mod message;
+mod outcome;
 mod parser;
 mod printer;
+mod program;
+mod refusal;
+mod request;
+mod run;
+mod text;
 
+pub use action::{
+    Action, DeliverBy, Delivery, Notify, Pipe, ProgramInput, ProgramOutput, Redirect, Reject, Report, Snooze,
+};
 pub use ast::{Argument, ArgumentKind, Command, Position, Script, StringLiteral, Test};
-pub use parser::{Limits, SyntaxError, SyntaxErrorKind};
+pub use comparator::Comparator;
+pub use diagnostic::{CompileError, Diagnostic, Severity};
+pub use host::{CalendarFunction, Converter, Folder, MemoryHost, ProgramFunction};
+pub use input::{By, Envelope, Input};
+pub use language::{Definition, Extension, Language, Parameter, Round, Tag, Target};
+pub use limits::Limits;
+pub use matching::Matcher;
+pub use message::{Message, Segment};
+pub use outcome::{LogLine, Outcome, RuntimeError, Seen, TraceLine};
+pub use parser::{SyntaxError, SyntaxErrorKind};
+pub use program::{Call, Program};
+pub use request::{Answer, CalendarOutcome, CalendarRequest, Request, Score};
+pub use run::{Context, Flow, Run, Step, Stop};

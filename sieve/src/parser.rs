@@ -3,25 +3,9 @@
 use thiserror::Error;
 
 use crate::{
-    Argument, ArgumentKind, Command, Position, Script, StringLiteral, Test,
+    Argument, ArgumentKind, Command, Limits, Position, Script, StringLiteral, Test,
     lexer::{Lexer, Token},
 };
-
-/// What a script may cost to parse.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// The size of the script in octets; 1 MiB.
-    pub script: usize,
-    /// How deep blocks, and tests, may be nested; 32 each, which is Pigeonhole's limit.
-    pub nesting: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { script: 1 << 20, nesting: 32 }
-    }
-}
 
 /// Where a script is not Sieve, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -1,0 +1,242 @@
+//! Arguments, held against what the definition takes.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::{Checker, literals};
+use crate::{
+    Argument, ArgumentKind, Call, Definition, Parameter, Position, StringLiteral, Tag,
+    program::{TagUse, Value},
+    text::{self, Text},
+};
+
+impl Checker<'_> {
+    /// A call of a definition with these arguments; what is wrong with them has been said.
+    pub(super) fn call(
+        &mut self,
+        definition: &Arc<Definition>,
+        position: Position,
+        arguments: &[Argument],
+    ) -> Call {
+        let mut call = Call {
+            definition: Arc::clone(definition),
+            position,
+            tags: Vec::new(),
+            values: Vec::new(),
+            matching: None,
+        };
+        let said = self.diagnostics.len();
+        let mut positional = Vec::new();
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            match &argument.kind {
+                ArgumentKind::Tag(name) => {
+                    // RFC 5228 §2.6.2: they stand before the positional arguments.
+                    if !positional.is_empty() {
+                        self.error(
+                            argument.position,
+                            format!("`:{name}` must stand before the other arguments"),
+                        );
+                    }
+                    let Some(tag) = self.tag(definition, argument.position, name) else {
+                        // Its values are unknown, and so is what follows.
+                        return call;
+                    };
+                    self.tag_use(&mut call, &tag, argument.position, &mut rest);
+                }
+                _ => positional.push(argument),
+            }
+        }
+        self.positional(&mut call, &positional);
+        if self.diagnostics.len() > said {
+            return call;
+        }
+        if definition.matches {
+            self.matching(&mut call);
+        }
+        for check in &definition.checks {
+            check(self, &mut call);
+        }
+        call
+    }
+
+    fn matching(&mut self, call: &mut Call) {
+        if let Some(name) = call.tag_constant("comparator") {
+            let required = format!("comparator-{name}");
+            // RFC 5228 §2.7.3: these two are always there.
+            let always = matches!(name, "i;octet" | "i;ascii-casemap");
+            if !always && !self.is_active(&required) && self.language.extension(&required).is_some() {
+                let message = format!("the comparator `{name}` needs `require \"{required}\";`");
+                self.error(call.position, message);
+                return;
+            }
+        }
+        let limits = self.language.limits.clone();
+        if let Err(message) = call.work_out_matching(&limits) {
+            self.error(call.position, message);
+        }
+    }
+
+    fn tag(&mut self, definition: &Definition, position: Position, name: &str) -> Option<Tag> {
+        if let Some(tag) = definition.tags.iter().find(|tag| tag.name == name) {
+            return Some(tag.clone());
+        }
+        let language = self.language;
+        let mut needed = None;
+        for (extension, tag) in language.tags_on(definition).filter(|(_, tag)| tag.name == name) {
+            if self.is_active(extension) {
+                return Some(tag.clone());
+            }
+            needed = needed.or(Some(extension));
+        }
+        self.error(
+            position,
+            match needed {
+                Some(extension) => format!("`:{name}` needs `require \"{extension}\";`"),
+                None => format!("`{}` knows no `:{name}`", definition.name),
+            },
+        );
+        None
+    }
+
+    fn tag_use<'a>(
+        &mut self,
+        call: &mut Call,
+        tag: &Tag,
+        position: Position,
+        rest: &mut impl Iterator<Item = &'a Argument>,
+    ) {
+        if call.has(&tag.name) {
+            self.error(position, format!("`:{}` is here twice", tag.name));
+        } else if let Some(group) = tag.group {
+            let tags = call.tags.iter().find(|other| self.is_in_group(call, &other.name, group));
+            if let Some(other) = tags {
+                self.error(position, format!("there is another {group} already: `:{}`", other.name));
+            }
+        }
+        let mut values = Vec::new();
+        for kind in &tag.values {
+            match rest.next() {
+                Some(argument) => {
+                    let what = format!("`:{}`", tag.name);
+                    values.extend(self.value(*kind, argument, &what));
+                }
+                None => self.error(position, format!("`:{}` takes {}", tag.name, kind.describe())),
+            }
+        }
+        call.tags.push(TagUse { name: tag.name.as_ref().into(), values });
+    }
+
+    fn is_in_group(&self, call: &Call, name: &str, group: &str) -> bool {
+        let same = |tag: &Tag| tag.name == name && tag.group == Some(group);
+        call.definition.tags.iter().any(same)
+            || self.language.tags_on(&call.definition).any(|(_, tag)| same(tag))
+    }
+
+    /// Gives positional arguments to parameters. Where there are fewer of them, optional parameters get one from the left.
+    fn positional(&mut self, call: &mut Call, arguments: &[&Argument]) {
+        let definition = Arc::clone(&call.definition);
+        let required = definition.parameters.iter().filter(|(_, required)| *required).count();
+        let mut spare = arguments.len().saturating_sub(required);
+        let mut rest = arguments.iter();
+        for (kind, required) in &definition.parameters {
+            let given = *required || spare > 0;
+            spare -= usize::from(!*required && spare > 0);
+            let argument = if given { rest.next() } else { None };
+            let value = match argument {
+                Some(argument) => {
+                    let what = format!("`{}`", definition.name);
+                    self.value(*kind, argument, &what)
+                }
+                None => None,
+            };
+            if *required && argument.is_none() {
+                self.error(
+                    call.position,
+                    format!("`{}` is missing an argument: {}", definition.name, kind.describe()),
+                );
+                return;
+            }
+            call.values.push(value);
+        }
+        if let Some(argument) = rest.next() {
+            let none = definition.parameters.is_empty();
+            let message =
+                format!("`{}` takes no {}argument here", definition.name, if none { "" } else { "other " });
+            self.error(argument.position, message);
+        }
+    }
+
+    fn value(&mut self, kind: Parameter, argument: &Argument, of: &str) -> Option<Value> {
+        let unexpected = |checker: &mut Self| {
+            let found = match &argument.kind {
+                ArgumentKind::Tag(name) => format!("`:{name}`"),
+                ArgumentKind::Number(_) => "a number".into(),
+                ArgumentKind::String(_) => "a string".into(),
+                ArgumentKind::StringList(_) => "a list of strings".into(),
+            };
+            checker.error(argument.position, format!("{of} takes {}, found {found}", kind.describe()));
+            None
+        };
+        if let (Parameter::Number, ArgumentKind::Number(number)) = (kind, &argument.kind) {
+            return Some(Value::Number(*number));
+        }
+        let Some(strings) = literals(&argument.kind).filter(|_| kind != Parameter::Number) else {
+            return unexpected(self);
+        };
+        let list = matches!(kind, Parameter::Strings | Parameter::Constants);
+        // RFC 5228 §2.4.2.1: a list of one string is not a string, but the other way round.
+        if !list && matches!(argument.kind, ArgumentKind::StringList(_)) {
+            return unexpected(self);
+        }
+        let mut texts = Vec::with_capacity(strings.len());
+        for string in strings {
+            texts.push(self.string(kind, string, of)?);
+        }
+        Some(Value::Strings(texts))
+    }
+
+    fn string(&mut self, kind: Parameter, literal: &StringLiteral, of: &str) -> Option<Text> {
+        let decoded = match self.is_active("encoded-character") {
+            true => text::decode_characters(&literal.value),
+            false => Ok(Cow::Borrowed(literal.value.as_str())),
+        };
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(message) => {
+                self.error(literal.position, message);
+                return None;
+            }
+        };
+        if kind == Parameter::Variable {
+            return self.target(literal.position, &decoded);
+        }
+        if !self.is_active("variables") {
+            return Some(Text::Constant(decoded.into()));
+        }
+        let compiled = text::template(&decoded, |name| {
+            self.variable(name).map_err(|message| (literal.position, message))
+        });
+        match compiled {
+            Ok(Text::Template(_)) if matches!(kind, Parameter::Constant | Parameter::Constants) => {
+                self.error(literal.position, format!("{of} takes no variable here"));
+                None
+            }
+            Ok(compiled) => Some(compiled),
+            Err((position, message)) => {
+                self.error(position, message);
+                None
+            }
+        }
+    }
+}
+
+impl Parameter {
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::String | Self::Constant => "a string",
+            Self::Variable => "the name of a variable",
+            Self::Strings | Self::Constants => "a string or a list of strings",
+        }
+    }
+}

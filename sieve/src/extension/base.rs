@@ -1,0 +1,148 @@
+//! The commands and tests of RFC 5228 that need no `require`, and `encoded-character`.
+
+use mailwright_mail_model::{Address, header::Fields};
+
+use super::{address, delivery, header};
+use crate::{
+    Action, Call, Context, Definition, Extension, Flow, Parameter, Redirect, Stop, Tag, check::Checker,
+    language::Control,
+};
+
+pub(super) fn extension() -> Extension {
+    let mut extension = Extension::new("");
+    for (name, control) in [
+        ("require", Control::Require),
+        ("if", Control::If),
+        ("elsif", Control::ElseIf),
+        ("else", Control::Else),
+    ] {
+        extension = extension.command(Definition::control(name, control));
+    }
+    for (name, control) in [
+        ("allof", Control::AllOf),
+        ("anyof", Control::AnyOf),
+        ("not", Control::Not),
+        ("true", Control::True),
+        ("false", Control::False),
+    ] {
+        extension = extension.test(Definition::control(name, control));
+    }
+    extension
+        .command(Definition::command("stop", |_, _| Ok(Flow::Stop)))
+        .command(Definition::command("keep", keep))
+        .command(Definition::command("discard", discard))
+        .command(
+            Definition::command("redirect", redirect).parameter(Parameter::String).checked(check_redirect),
+        )
+        .test(header::header())
+        .test(address::address())
+        .test(Definition::test("exists", exists).parameter(Parameter::Strings).checked(header::check_names))
+        .test(
+            Definition::test("size", size)
+                .tag(Tag::new("over").group("comparison"))
+                .tag(Tag::new("under").group("comparison"))
+                .parameter(Parameter::Number)
+                .checked(check_size),
+        )
+}
+
+/// What RFC 5228 has beside: each is a name to require and no more.
+pub(super) fn optional() -> Vec<Extension> {
+    [
+        "encoded-character",
+        "comparator-i;octet",
+        "comparator-i;ascii-casemap",
+        "comparator-i;ascii-numeric",
+        "comparator-i;unicode-casemap",
+    ]
+    .map(Extension::new)
+    .into()
+}
+
+/// RFC 5228 §4.3
+fn keep(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
+    let delivery = delivery::delivery(context, call, None)?;
+    context.act(Action::Keep(delivery))?;
+    Ok(Flow::Next)
+}
+
+/// RFC 5228 §4.4
+fn discard(context: &mut Context, _: &Call) -> Result<Flow, Stop> {
+    context.cancel_keep();
+    Ok(Flow::Next)
+}
+
+/// RFC 5228 §4.2
+fn redirect(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
+    let address = context.text(call, 0)?.into_owned();
+    let list = call.has("list");
+    if !list && !is_address(&address) {
+        return Err(Stop::error(format!("`{address}` is no address to redirect to")));
+    }
+    let copy = call.has("copy");
+    let notify = context.tag_texts(call, "notify")?;
+    let ret = context.tag_text(call, "ret")?;
+    let by = super::envelope::deliver_by(context, call)?;
+    let redirect = Redirect {
+        address,
+        list,
+        copy,
+        notify: notify.map(|values| values.into_iter().map(|value| value.to_ascii_uppercase()).collect()),
+        ret: ret.map(|ret| ret.to_ascii_uppercase()),
+        by,
+        message: context.current.message(),
+    };
+    context.act(Action::Redirect(redirect))?;
+    if !copy {
+        context.cancel_keep();
+    }
+    Ok(Flow::Next)
+}
+
+fn check_redirect(checker: &mut Checker<'_>, call: &mut Call) {
+    if let Some(address) = call.constant(0)
+        && !call.has("list")
+        && !is_address(address)
+    {
+        checker.error(call.position, format!("`{address}` is no address to redirect to"));
+    }
+}
+
+/// Whether this is an address that mail can be sent to.
+pub(super) fn is_address(text: &str) -> bool {
+    Address::parse(text.as_bytes()).is_ok()
+}
+
+/// RFC 5228 §5.5
+fn exists(context: &mut Context, call: &Call) -> Result<bool, Stop> {
+    let names = context.texts(call, 0)?;
+    let parts = header::parts(context, call);
+    for name in names {
+        let mut found = false;
+        for part in &parts {
+            let header = context.header(*part)?;
+            context.charge(header.len())?;
+            if Fields::new(&header).any(|field| field.is(&name)) {
+                found = true;
+                break;
+            }
+        }
+        if !found {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// RFC 5228 §5.9
+fn size(context: &mut Context, call: &Call) -> Result<bool, Stop> {
+    let limit = call.number(0).unwrap_or_default();
+    let octets = context.current.octets();
+    Ok(if call.has("over") { octets > limit } else { octets < limit })
+}
+
+fn check_size(checker: &mut Checker<'_>, call: &mut Call) {
+    if !call.has("over") && !call.has("under") {
+        checker.error(call.position, "`size` takes `:over` or `:under`");
+    }
+}

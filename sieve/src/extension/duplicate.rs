@@ -1,0 +1,61 @@
+//! `duplicate` (RFC 7352).
+
+use mailwright_mail_model::header;
+
+use super::header::{is_name, text};
+use crate::{
+    Call, Context, Definition, Extension, Parameter, Request, Seen, Stop, Tag, check::Checker, compose,
+};
+
+pub(super) fn extensions() -> Vec<Extension> {
+    let test = Definition::test("duplicate", duplicate)
+        .tag(Tag::new("handle").value(Parameter::String))
+        .tag(Tag::new("header").value(Parameter::String).group("way to tell messages apart"))
+        .tag(Tag::new("uniqueid").value(Parameter::String).group("way to tell messages apart"))
+        .tag(Tag::new("seconds").value(Parameter::Number))
+        .tag(Tag::new("last"))
+        .checked(check);
+    vec![Extension::new("duplicate").test(test)]
+}
+
+/// RFC 7352 §3: the period if the script names none, and the longest, in seconds.
+const SECONDS: u64 = 7 * 86_400;
+const MOST_SECONDS: u64 = 365 * 86_400;
+
+fn check(checker: &mut Checker<'_>, call: &mut Call) {
+    if let Some(name) = call.tag_constant("header")
+        && !is_name(name)
+    {
+        let message = format!("`{name}` is no name of a header field");
+        checker.error(call.position, message);
+    }
+}
+
+fn duplicate(context: &mut Context, call: &Call) -> Result<bool, Stop> {
+    let handle = context.tag_text(call, "handle")?.unwrap_or_default();
+    let id = match context.tag_text(call, "uniqueid")? {
+        Some(id) => id.into_owned(),
+        None => {
+            let name = context.tag_text(call, "header")?.unwrap_or_else(|| "Message-ID".into());
+            let header = context.header(0)?;
+            context.charge(header.len())?;
+            match header::find(&header, &name) {
+                Some(field) => text(field.value()),
+                // RFC 7352 §3.1: what cannot be told apart is no duplicate.
+                None => return Ok(false),
+            }
+        }
+    };
+    let seconds = call.tag_number("seconds").unwrap_or(SECONDS).min(MOST_SECONDS);
+    // RFC 7352 §3.1: identifiers of `:uniqueid` and those of header fields are told apart, and handles keep both apart.
+    let kind = if call.has("uniqueid") { "id" } else { "header" };
+    let key = format!("duplicate:{kind}:{:032x}:{:032x}", compose::hash(&[&*handle]), compose::hash(&[&*id]));
+    let request = Request::Duplicate { key: key.clone(), seconds, last: call.has("last") };
+    let known = context.ask_truth(request)?;
+    let here = context.seen.iter().any(|seen| seen.key == key);
+    if (!known || call.has("last")) && !here {
+        // RFC 7352 §3: it is remembered when the script has ended well, and is no duplicate of itself within it.
+        context.seen.push(Seen { key, seconds });
+    }
+    Ok(known)
+}

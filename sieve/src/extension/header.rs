@@ -1,0 +1,124 @@
+//! `header` (RFC 5228 §5.7), with `:index` (RFC 5260 §6) and `:mime` (RFC 5703 §4.1).
+
+use bytes::Bytes;
+use mailwright_mail_model::{header::Fields, parameter::Parameters, word};
+
+use crate::{Call, Context, Definition, Parameter, Stop, check::Checker};
+
+pub(super) fn header() -> Definition {
+    Definition::test("header", test)
+        .parameter(Parameter::Strings)
+        .parameter(Parameter::Strings)
+        .matching()
+        .checked(check_names)
+}
+
+fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
+    let names = context.texts(call, 0)?;
+    let mut matcher = context.matcher(call)?;
+    let parameters = context.tag_texts(call, "param")?;
+    for part in parts(context, call) {
+        let header = context.header(part)?;
+        for name in &names {
+            context.charge(header.len())?;
+            for value in fields(&header, name, call) {
+                let raw = value.as_ref();
+                if call.has("type") || call.has("subtype") || call.has("contenttype") {
+                    let value = media_type(raw, call);
+                    if matcher.value(context, &value)? {
+                        return Ok(true);
+                    }
+                } else if let Some(names) = &parameters {
+                    let given = Parameters::parse(raw);
+                    for name in names {
+                        if let Some(value) = given.decoded(name)
+                            && matcher.value(context, &value)?
+                        {
+                            return Ok(true);
+                        }
+                    }
+                } else if matcher.counts() {
+                    matcher.counted();
+                } else if matcher.value(context, text(raw).as_str())? {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    matcher.finish(context)
+}
+
+/// The parts whose headers a test is about: that of the message, or with `:mime` that of the part a loop is at, and with `:anychild`
+/// those of all parts in it.
+pub(super) fn parts(context: &Context, call: &Call) -> Vec<usize> {
+    if !call.has("mime") && !call.has("anychild") {
+        return vec![0];
+    }
+    let here = context.part_here();
+    if call.has("anychild") { within(context, here).collect() } else { vec![here] }
+}
+
+/// A part and all parts in it.
+pub(super) fn within(context: &Context, part: usize) -> std::ops::Range<usize> {
+    let mut after = part + 1;
+    let structure = &context.current.structure;
+    let mut rest = vec![part];
+    // The last of the children, and of its children, and so on, is the last part.
+    while let Some(last) = rest.pop().and_then(|part| structure.children(part).last()) {
+        after = last + 1;
+        rest.push(last);
+    }
+    part..after
+}
+
+/// The values of the fields of that name, as they stand; with `:index` only the one that counts (RFC 5260 §6.1).
+pub(super) fn fields(header: &Bytes, name: &str, call: &Call) -> Vec<Bytes> {
+    let found = Fields::new(header).filter(|field| field.is(name));
+    let mut values: Vec<_> = found.map(|field| header.slice(field.value_range())).collect();
+    if let Some(index) = call.tag_number("index") {
+        if call.has("last") {
+            values.reverse();
+        }
+        let index = usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1);
+        values = index.and_then(|index| values.get(index).cloned()).into_iter().collect();
+    }
+    values
+}
+
+/// RFC 5228 §2.7.2, §5.7: decoded, and without white space at its ends.
+pub(super) fn text(value: &[u8]) -> String {
+    let text = word::decode(value);
+    let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
+    if trimmed.len() == text.len() { text } else { trimmed.to_owned() }
+}
+
+/// RFC 5703 §4.2: what stands before the parameters.
+fn media_type(value: &[u8], call: &Call) -> String {
+    let text = text(value);
+    let full = text.split(';').next().unwrap_or_default().trim();
+    let (kind, subtype) = full.split_once('/').unwrap_or((full, ""));
+    match (call.has("type"), call.has("subtype")) {
+        (true, _) => kind.trim().to_owned(),
+        (_, true) => subtype.trim().to_owned(),
+        _ => full.to_owned(),
+    }
+}
+
+/// The first argument names header fields (RFC 5322 §2.2).
+pub(super) fn check_names(checker: &mut Checker<'_>, call: &mut Call) {
+    let wrong: Vec<_> = call
+        .texts(0)
+        .iter()
+        .filter_map(|text| text.constant())
+        .filter(|name| !is_name(name))
+        .map(|name| format!("`{name}` is no name of a header field"))
+        .collect();
+    for message in wrong {
+        checker.warn(call.position, message);
+    }
+}
+
+/// RFC 5322 §3.6.8: printable ASCII without the colon.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':')
+}

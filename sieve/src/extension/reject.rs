@@ -1,0 +1,21 @@
+//! `reject` and `ereject` (RFC 5429).
+
+use crate::{Action, Call, Context, Definition, Extension, Flow, Parameter, Reject, Stop};
+
+pub(super) fn extensions() -> Vec<Extension> {
+    ["reject", "ereject"]
+        .map(|name| {
+            let at_protocol_level = name == "ereject";
+            let command =
+                Definition::command(name, move |context, call| reject(context, call, at_protocol_level));
+            Extension::new(name).command(command.parameter(Parameter::String))
+        })
+        .into()
+}
+
+fn reject(context: &mut Context, call: &Call, at_protocol_level: bool) -> Result<Flow, Stop> {
+    let reason = context.text(call, 0)?.into_owned();
+    context.act(Action::Reject(Reject { reason, at_protocol_level }))?;
+    context.cancel_keep();
+    Ok(Flow::Next)
+}

@@ -1,0 +1,86 @@
+//! `vacation` (RFC 5230) and `vacation-seconds` (RFC 6131).
+
+use mailwright_mail_model::address_list::{self, Entry};
+
+use crate::{
+    Action, Call, Context, Definition, Extension, Flow, Parameter, Stop, Tag, Target,
+    check::Checker,
+    vacation::{self, Vacation},
+};
+
+pub(super) fn extensions() -> Vec<Extension> {
+    let command = Definition::command("vacation", command)
+        .tag(Tag::new("days").value(Parameter::Number).group("period"))
+        .tag(Tag::new("subject").value(Parameter::String))
+        .tag(Tag::new("from").value(Parameter::String))
+        .tag(Tag::new("addresses").value(Parameter::Strings))
+        .tag(Tag::new("mime"))
+        .tag(Tag::new("handle").value(Parameter::String))
+        .parameter(Parameter::String)
+        .checked(check);
+    vec![
+        Extension::new("vacation").command(command),
+        Extension::new("vacation-seconds").implies("vacation").tag_on(
+            Target::Named(&["vacation"]),
+            Tag::new("seconds").value(Parameter::Number).group("period"),
+        ),
+    ]
+}
+
+/// RFC 5230 §4.1: the period if the script names none, and how long it may be, in days.
+const DAYS: u64 = 7;
+const MOST_DAYS: u64 = 90;
+
+fn command(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
+    let from = context.tag_text(call, "from")?.map(String::from);
+    if let Some(from) = &from
+        && !is_mailbox(from)
+    {
+        return Err(Stop::error(format!("`{from}` is no address")));
+    }
+    let seconds = match (call.tag_number("seconds"), call.tag_number("days")) {
+        // RFC 6131 §2: 0 is to answer each time.
+        (Some(seconds), _) => seconds.min(MOST_DAYS * 86_400),
+        (None, days) => days.unwrap_or(DAYS).clamp(1, MOST_DAYS) * 86_400,
+    };
+    let addresses = context.tag_texts(call, "addresses")?.unwrap_or_default();
+    let vacation = Vacation {
+        reason: context.text(call, 0)?.into_owned(),
+        subject: context.tag_text(call, "subject")?.map(String::from),
+        from,
+        addresses: addresses.into_iter().map(String::from).collect(),
+        mime: call.has("mime"),
+        handle: context.tag_text(call, "handle")?.map(String::from),
+        seconds,
+        fcc: super::fcc::delivery(context, call)?,
+    };
+    // What is answered is the message that came, whatever the script has made of it.
+    let header = context.header(0)?;
+    let input = context.input();
+    match vacation::reply(&vacation, &header, &input.envelope, &input.addresses) {
+        Ok(reply) => context.act(Action::Vacation(Box::new(reply)))?,
+        Err(silence) => context.log(format!("no vacation answer: {silence}")),
+    }
+    Ok(Flow::Next)
+}
+
+fn check(checker: &mut Checker<'_>, call: &mut Call) {
+    if let Some(from) = call.tag_constant("from")
+        && !is_mailbox(from)
+    {
+        let message = format!("`{from}` is no address");
+        checker.error(call.position, message);
+    }
+    let mut addresses = call.tag_texts("addresses").iter().filter_map(|text| text.constant());
+    if let Some(other) = addresses.find(|address| !is_mailbox(address)) {
+        let message = format!("`{other}` is no address");
+        checker.warn(call.position, message);
+    }
+}
+
+/// RFC 5322 §3.4 `mailbox`: one address, perhaps with a name.
+pub(super) fn is_mailbox(text: &str) -> bool {
+    let entries = address_list::parse(text.as_bytes());
+    matches!(entries.as_slice(), [Entry::Mailbox(mailbox)] if !mailbox.local.is_empty() && !mailbox.domain.is_empty())
+        && !text.contains(['\r', '\n'])
+}

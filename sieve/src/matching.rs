@@ -1,0 +1,346 @@
+//! Match types: how keys are held against values (RFC 5228 §2.7.1, RFC 5231, the regex draft, RFC 6134 §2.4).
+
+mod glob;
+
+use std::{borrow::Cow, sync::Arc};
+
+pub(crate) use glob::Glob;
+use regex::{Regex, RegexBuilder};
+
+use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, program::Value};
+
+/// How a test matches, as far as that is known when it is compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Matching {
+    pub(crate) kind: MatchKind,
+    pub(crate) comparator: Comparator,
+    /// For each key that is constant and has to be compiled, that.
+    pub(crate) patterns: Vec<Option<Pattern>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MatchKind {
+    Is,
+    Contains,
+    Matches,
+    Regex,
+    Value(Relation),
+    Count(Relation),
+    List,
+}
+
+/// RFC 5231 §4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    Equal,
+    NotEqual,
+}
+
+impl Relation {
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "gt" => Self::Greater,
+            "ge" => Self::GreaterEqual,
+            "lt" => Self::Less,
+            "le" => Self::LessEqual,
+            "eq" => Self::Equal,
+            "ne" => Self::NotEqual,
+            _ => return None,
+        })
+    }
+
+    fn holds(self, ordering: std::cmp::Ordering) -> bool {
+        match self {
+            Self::Greater => ordering.is_gt(),
+            Self::GreaterEqual => ordering.is_ge(),
+            Self::Less => ordering.is_lt(),
+            Self::LessEqual => ordering.is_le(),
+            Self::Equal => ordering.is_eq(),
+            Self::NotEqual => ordering.is_ne(),
+        }
+    }
+}
+
+/// A key that has been compiled.
+#[derive(Debug, Clone)]
+pub(crate) enum Pattern {
+    Glob(Arc<Glob>),
+    Regex(Regex),
+}
+
+impl Pattern {
+    /// # Errors
+    /// What is wrong with the key, for the author of the script.
+    pub(crate) fn compile(
+        kind: MatchKind,
+        comparator: Comparator,
+        key: &str,
+        limits: &Limits,
+    ) -> Result<Option<Self>, String> {
+        match kind {
+            MatchKind::Matches => Ok(Some(Self::Glob(Arc::new(Glob::new(&comparator.folded(key)))))),
+            MatchKind::Regex => RegexBuilder::new(key)
+                .case_insensitive(comparator != Comparator::Octet)
+                .size_limit(limits.regex)
+                .dfa_size_limit(limits.regex)
+                .nest_limit(50)
+                .build()
+                .map(|regex| Some(Self::Regex(regex)))
+                .map_err(|error| match error {
+                    regex::Error::CompiledTooBig(limit) => {
+                        format!("this regular expression needs more than {limit} octets")
+                    }
+                    error => {
+                        let text = error.to_string();
+                        let last = text.lines().last().unwrap_or_default();
+                        format!(
+                            "this is no regular expression: {}",
+                            last.strip_prefix("error: ").unwrap_or(last)
+                        )
+                    }
+                }),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Holds the values of one test against its keys, one value after the other.
+#[derive(Debug)]
+pub struct Matcher<'c> {
+    matching: &'c Matching,
+    keys: Vec<Cow<'c, str>>,
+    /// The keys as the comparator sees them, or compiled.
+    folded: Vec<Cow<'c, str>>,
+    patterns: Vec<Option<Pattern>>,
+    count: u64,
+}
+
+impl<'c> Matcher<'c> {
+    pub(crate) fn new(context: &mut Context, call: &'c Call) -> Result<Self, Stop> {
+        let keys = context.texts(call, call.definition.keys)?;
+        Self::with_keys(context, call, keys)
+    }
+
+    /// The same with other keys than those the call holds.
+    pub(crate) fn with_keys(
+        context: &mut Context,
+        call: &'c Call,
+        keys: Vec<Cow<'c, str>>,
+    ) -> Result<Self, Stop> {
+        static DEFAULT: Matching =
+            Matching { kind: MatchKind::Is, comparator: Comparator::AsciiCasemap, patterns: Vec::new() };
+        let matching = call.matching.as_ref().unwrap_or(&DEFAULT);
+        let mut patterns = Vec::new();
+        let mut folded = Vec::new();
+        match matching.kind {
+            MatchKind::Matches | MatchKind::Regex => {
+                for (index, key) in keys.iter().enumerate() {
+                    patterns.push(match matching.patterns.get(index) {
+                        Some(Some(pattern)) => Some(pattern.clone()),
+                        _ => {
+                            context.charge(key.len())?;
+                            Pattern::compile(matching.kind, matching.comparator, key, context.limits())
+                                .map_err(Stop::error)?
+                        }
+                    });
+                }
+            }
+            MatchKind::Contains => {
+                folded =
+                    keys.iter().map(|key| Cow::Owned(matching.comparator.folded(key).into_owned())).collect();
+            }
+            _ => {}
+        }
+        Ok(Self { matching, keys, folded, patterns, count: 0 })
+    }
+
+    /// Whether the test is about how many values there are, not what they are.
+    pub fn counts(&self) -> bool {
+        matches!(self.matching.kind, MatchKind::Count(_))
+    }
+
+    /// Whether a value of any length can be held against the keys piece by piece.
+    pub(crate) fn searches(&self) -> bool {
+        self.matching.kind == MatchKind::Contains
+    }
+
+    /// The comparator, and the keys as it sees them.
+    pub(crate) fn needles(&self) -> (Comparator, &[Cow<'c, str>]) {
+        (self.matching.comparator, &self.folded)
+    }
+
+    /// One value more; `true` if it matches, so that the test is true and the rest need not be seen.
+    ///
+    /// # Errors
+    /// If the host has to be asked first, or a limit is reached.
+    pub fn value(&mut self, context: &mut Context, value: &str) -> Result<bool, Stop> {
+        self.count += 1;
+        let comparator = self.matching.comparator;
+        match self.matching.kind {
+            MatchKind::Count(_) => return Ok(false),
+            MatchKind::Contains => {
+                context.charge(value.len().saturating_mul(self.folded.len()))?;
+                let value = comparator.folded(value);
+                let found =
+                    |key: &Cow<'_, str>| memchr::memmem::find(value.as_bytes(), key.as_bytes()).is_some();
+                return Ok(self.folded.iter().any(found));
+            }
+            MatchKind::Matches | MatchKind::Regex => {
+                for pattern in self.patterns.iter().flatten() {
+                    if pattern_matches(context, pattern, comparator, value)? {
+                        return Ok(true);
+                    }
+                }
+                return Ok(false);
+            }
+            _ => {}
+        }
+        for key in &self.keys {
+            context.charge(value.len().min(key.len()))?;
+            let found = match self.matching.kind {
+                MatchKind::Is => comparator.equal(value, key),
+                MatchKind::Value(relation) => relation.holds(comparator.compare(value, key)),
+                MatchKind::List => {
+                    let request =
+                        Request::ListMember { list: key.clone().into_owned(), value: value.to_owned() };
+                    let member = context.ask_truth(request)?;
+                    if member {
+                        // RFC 6134 §2.4: the value that was found is `${0}`.
+                        context.set_captures(vec![value.to_owned()]);
+                    }
+                    member
+                }
+                _ => false,
+            };
+            if found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// One value more that is only counted.
+    pub fn counted(&mut self) {
+        self.count += 1;
+    }
+
+    /// All values have been seen and none has matched.
+    ///
+    /// # Errors
+    /// If a limit is reached.
+    pub fn finish(&mut self, context: &mut Context) -> Result<bool, Stop> {
+        let MatchKind::Count(relation) = self.matching.kind else { return Ok(false) };
+        context.charge(self.keys.len())?;
+        // RFC 5231 §4.2: the number of values, as a string.
+        let count = self.count.to_string();
+        Ok(self.keys.iter().any(|key| relation.holds(self.matching.comparator.compare(&count, key))))
+    }
+}
+
+/// What a step of `:matches` costs in octets compared.
+const STEP: usize = 8;
+
+fn pattern_matches(
+    context: &mut Context,
+    pattern: &Pattern,
+    comparator: Comparator,
+    value: &str,
+) -> Result<bool, Stop> {
+    let capture = context.captures_wanted();
+    match pattern {
+        Pattern::Glob(glob) => {
+            let mut steps = 0;
+            let most = context.steps_left() / STEP;
+            let found = glob.matches(comparator, value, capture, &mut steps, most);
+            context.charge(steps.saturating_mul(STEP))?;
+            let Some(captures) = found else { return Ok(false) };
+            if capture {
+                context.set_captures(captures);
+            }
+        }
+        Pattern::Regex(regex) => {
+            context.charge(value.len().saturating_mul(4))?;
+            if !capture {
+                return Ok(regex.is_match(value));
+            }
+            let Some(captures) = regex.captures(value) else { return Ok(false) };
+            let limit = context.limits().match_values;
+            let captures = captures
+                .iter()
+                .take(limit)
+                .map(|group| group.map_or_else(String::new, |group| group.as_str().to_owned()))
+                .collect();
+            context.set_captures(captures);
+        }
+    }
+    Ok(true)
+}
+
+impl Call {
+    /// What `:comparator` and the match tag say; errors are for the author of the script.
+    pub(crate) fn work_out_matching(&mut self, limits: &Limits) -> Result<(), String> {
+        let comparator = match self.tag_constant("comparator") {
+            Some(name) => {
+                Comparator::of(name).ok_or_else(|| format!("the comparator `{name}` is not known here"))?
+            }
+            None => Comparator::default(),
+        };
+        let relation = |tag: &str| {
+            let name = self.tag_constant(tag).unwrap_or_default().to_ascii_lowercase();
+            Relation::of(&name).ok_or_else(|| format!("expected gt, ge, lt, le, eq or ne, found `{name}`"))
+        };
+        let kind = if self.has("contains") {
+            MatchKind::Contains
+        } else if self.has("matches") {
+            MatchKind::Matches
+        } else if self.has("regex") {
+            MatchKind::Regex
+        } else if self.has("list") {
+            MatchKind::List
+        } else if self.has("value") {
+            MatchKind::Value(relation("value")?)
+        } else if self.has("count") {
+            MatchKind::Count(relation("count")?)
+        } else {
+            MatchKind::Is
+        };
+        if matches!(kind, MatchKind::Contains | MatchKind::Matches) && !comparator.substrings() {
+            // RFC 4790 §9.1.1: it has no substring operation.
+            return Err(format!("the comparator `{}` cannot look for parts of strings", comparator.as_str()));
+        }
+        let keys = self.values.get(self.definition.keys);
+        let patterns = match keys {
+            Some(Some(Value::Strings(keys))) => keys
+                .iter()
+                .map(|key| match key.constant() {
+                    Some(key) => Pattern::compile(kind, comparator, key, limits),
+                    None => Ok(None),
+                })
+                .collect::<Result<_, _>>()?,
+            _ => Vec::new(),
+        };
+        self.matching = Some(Matching { kind, comparator, patterns });
+        Ok(())
+    }
+}
+
+impl Context {
+    /// The keys and the match type of a test defined with [`Definition::matching`](crate::Definition::matching).
+    ///
+    /// # Errors
+    /// If a key that is put together at run time is no pattern, or a limit is reached.
+    pub fn matcher<'c>(&mut self, call: &'c Call) -> Result<Matcher<'c>, Stop> {
+        Matcher::new(self, call)
+    }
+
+    pub(crate) fn ask_truth(&mut self, request: Request) -> Result<bool, Stop> {
+        match self.ask(request)? {
+            Answer::Truth(truth) => Ok(truth),
+            other => Err(Stop::error(format!("the host answered {other:?} where yes or no was asked"))),
+        }
+    }
+}

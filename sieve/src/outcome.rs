@@ -1,0 +1,83 @@
+//! How a run ended.
+
+use std::fmt;
+
+use crate::{Action, Position};
+
+/// What is to be done, and what there is to say about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// What is to be done, in order. Empty if the message is to be discarded.
+    pub actions: Vec<Action>,
+    /// Whether the message is kept because nothing in the script kept it from that.
+    pub implicit_keep: bool,
+    /// What went wrong. The script's actions are then not done, and the message is kept (RFC 5228 §2.10.6).
+    pub error: Option<RuntimeError>,
+    /// What the user should be told: `debug_log`, and why things were not done.
+    pub log: Vec<LogLine>,
+    /// What is to be remembered once the actions have been done (RFC 7352 §3).
+    pub seen: Vec<Seen>,
+    /// The steps, if [`Input::trace`](crate::Input::trace) is set.
+    pub trace: Vec<TraceLine>,
+}
+
+/// An identifier of `duplicate` to remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seen {
+    /// What identifies the message.
+    pub key: String,
+    /// For how many seconds.
+    pub seconds: u64,
+}
+
+/// Why a script could not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub struct RuntimeError {
+    /// The included script it happened in; `None` for the one that was run.
+    pub script: Option<String>,
+    /// Where.
+    pub position: Position,
+    /// Why, for the author of the script.
+    pub message: String,
+}
+
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(script) = &self.script {
+            write!(formatter, "script `{script}`, ")?;
+        }
+        let Position { line, column } = self.position;
+        write!(formatter, "line {line}, column {column}: {}", self.message)
+    }
+}
+
+/// A line for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogLine {
+    /// Where in the script.
+    pub position: Position,
+    /// What.
+    pub message: String,
+}
+
+/// A step of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TraceLine {
+    /// Where in the script.
+    pub position: Position,
+    /// How deep in included scripts.
+    pub depth: usize,
+    /// What was done there, and with what result.
+    pub text: String,
+}
+
+impl fmt::Display for TraceLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:1$}{2:4}: {3}", "", self.depth * 2, self.position.line, self.text)
+    }
+}

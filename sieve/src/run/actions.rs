@@ -1,0 +1,112 @@
+//! Actions, and which of them go together (RFC 5228 §2.10, RFC 9122).
+
+use super::{Context, Stop};
+use crate::{Action, Delivery};
+
+impl Context {
+    /// Adds an action. One that is there already is not done twice.
+    ///
+    /// # Errors
+    /// If it does not go together with one that is there, or there are too many.
+    pub fn act(&mut self, action: Action) -> Result<(), Stop> {
+        for (index, other) in self.actions.iter().enumerate() {
+            if let Some(message) = conflict(&action, other) {
+                return Err(Stop::error(message));
+            }
+            if index >= self.committed && same(&action, other) {
+                if let (
+                    Action::FileInto(new) | Action::Keep(new),
+                    Some(Action::FileInto(old) | Action::Keep(old)),
+                ) = (action, self.actions.get_mut(index))
+                {
+                    // The last flags count, and what one of them wants to be made is made.
+                    old.flags = new.flags.or_else(|| old.flags.take());
+                    old.create |= new.create;
+                }
+                return Ok(());
+            }
+        }
+        let limits = self.limits();
+        if self.actions.len() >= limits.actions {
+            return Err(Stop::error(format!("the script wants more than {} actions", limits.actions)));
+        }
+        if matches!(action, Action::Redirect(_)) {
+            let redirects =
+                self.actions.iter().filter(|action| matches!(action, Action::Redirect(_))).count();
+            if redirects >= limits.redirects {
+                let most = limits.redirects;
+                return Err(Stop::error(format!("the script redirects to more than {most} addresses")));
+            }
+        }
+        self.actions.push(action);
+        Ok(())
+    }
+
+    /// Nothing but an explicit `keep` keeps the message from now on.
+    pub fn cancel_keep(&mut self) {
+        self.implicit_keep = false;
+    }
+
+    /// Whether the message is to be kept as things are.
+    pub(super) fn kept(&self) -> bool {
+        self.implicit_keep || self.actions.iter().any(|action| matches!(action, Action::Keep(_)))
+    }
+
+    pub(super) fn keep_implicitly(&mut self) {
+        let kept = self.actions.iter().any(|action| matches!(action, Action::Keep(_)));
+        if self.implicit_keep && !kept {
+            // RFC 5232 §4: the implicit keep uses the internal variable too.
+            let flags = (!self.flags.is_empty()).then(|| self.flags.clone());
+            let message = self.current.message();
+            self.actions.push(Action::Keep(Delivery { flags, message, ..Delivery::default() }));
+        } else {
+            self.implicit_keep = false;
+        }
+    }
+}
+
+/// Why two actions cannot both be done.
+fn conflict(new: &Action, old: &Action) -> Option<String> {
+    match (new, old) {
+        // RFC 5230 §4.7
+        (Action::Vacation(_), Action::Vacation(_)) => Some("there can be only one `vacation`".into()),
+        // RFC 5429 §2.1.1, §2.2: a message that is refused is not accepted in any other way, and not refused twice.
+        (Action::Reject(_), other) | (other, Action::Reject(_)) => {
+            let other = match other {
+                Action::Keep(_) => "keep",
+                Action::FileInto(_) => "fileinto",
+                Action::Redirect(_) => "redirect",
+                Action::Vacation(_) => "vacation",
+                Action::Pipe(_) => "pipe",
+                Action::Snooze(_) => "snooze",
+                Action::Reject(_) => "another reject",
+                _ => return None,
+            };
+            Some(format!("a message cannot be refused and have `{other}` as well"))
+        }
+        (Action::Pipe(new), Action::Pipe(old)) if new.program == old.program => {
+            Some(format!("the message is given to `{}` twice", new.program))
+        }
+        _ => None,
+    }
+}
+
+/// Whether doing both would be doing one of them twice (RFC 5228 §2.10.3).
+fn same(new: &Action, old: &Action) -> bool {
+    match (new, old) {
+        (Action::Keep(_), Action::Keep(_)) => true,
+        (Action::FileInto(new), Action::FileInto(old)) => {
+            new.mailbox == old.mailbox
+                && new.mailbox_id == old.mailbox_id
+                && new.special_use == old.special_use
+        }
+        (Action::Redirect(new), Action::Redirect(old)) => {
+            new.list == old.list && new.address.eq_ignore_ascii_case(&old.address)
+        }
+        (Action::Report(new), Action::Report(old)) => {
+            new.feedback_type == old.feedback_type && new.recipient.eq_ignore_ascii_case(&old.recipient)
+        }
+        (Action::Notify(new), Action::Notify(old)) => new == old,
+        _ => false,
+    }
+}

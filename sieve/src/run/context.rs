@@ -1,0 +1,267 @@
+//! What the code of commands and tests works with.
+
+use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use super::reading::Current;
+use crate::{
+    Action, Answer, Input, Limits, LogLine, Outcome, Position, Program, Request, RuntimeError, Seen,
+    TraceLine,
+};
+
+/// The state of a run, as the code of commands and tests sees it.
+///
+/// Code asks the host with [`ask`](Self::ask), and must ask before it changes anything: when the answer is there it is called anew, and
+/// `ask` with the same request gives the answer.
+#[derive(Debug)]
+pub struct Context {
+    input: Input,
+    limits: Limits,
+    answers: Vec<(Request, Answer)>,
+    progress: Vec<Box<dyn Any + Send>>,
+    pub(crate) position: Position,
+    pub(crate) depth: usize,
+    /// The message as it is now.
+    pub(crate) current: Current,
+    pub(crate) locals: Vec<String>,
+    pub(crate) globals: BTreeMap<Arc<str>, String>,
+    pub(crate) captures: Vec<String>,
+    captures_on: bool,
+    /// RFC 5232 §2: the internal variable.
+    pub(crate) flags: Vec<String>,
+    pub(crate) loops: Vec<PartLoop>,
+    pub(crate) actions: Vec<Action>,
+    /// How many actions are those of scripts that have ended.
+    pub(crate) committed: usize,
+    pub(crate) implicit_keep: bool,
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) once: Vec<(bool, String)>,
+    pub(crate) added_headers: usize,
+    pub(crate) caught: Option<RuntimeError>,
+    log: Vec<LogLine>,
+    trace: Vec<TraceLine>,
+    spent: u64,
+}
+
+/// Where a `foreverypart` is.
+#[derive(Debug, Clone)]
+pub(crate) struct PartLoop {
+    /// The part whose parts these are.
+    pub(crate) root: usize,
+    /// The part it is at.
+    pub(crate) part: usize,
+}
+
+/// How it goes on behind a command.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Flow {
+    /// With the next one.
+    Next,
+    /// Not at all: the whole run ends.
+    Stop,
+    /// Behind the `include` that led here; in the first script like [`Stop`](Self::Stop).
+    Return,
+    /// Behind the innermost block of the command of this name, and with this `:name` if one is given.
+    Leave(Cow<'static, str>, Option<String>),
+    /// In this script, which has this name, and then with the next one.
+    Run(Arc<Program>, String),
+}
+
+/// Why code cannot go on now.
+#[derive(Debug, Clone)]
+pub struct Stop(pub(crate) StopKind);
+
+#[derive(Debug, Clone)]
+pub(crate) enum StopKind {
+    Need(Box<Request>),
+    Error(String),
+}
+
+impl Stop {
+    /// The script ends with an error, and the message is kept (RFC 5228 §2.10.6).
+    pub fn error(message: impl Into<String>) -> Self {
+        Self(StopKind::Error(message.into()))
+    }
+}
+
+impl Context {
+    pub(crate) fn new(input: Input, limits: Limits) -> Self {
+        Self {
+            current: Current::new(&input.structure),
+            input,
+            limits,
+            answers: Vec::new(),
+            progress: Vec::new(),
+            position: Position::default(),
+            depth: 0,
+            locals: Vec::new(),
+            globals: BTreeMap::new(),
+            captures: Vec::new(),
+            captures_on: false,
+            flags: Vec::new(),
+            loops: Vec::new(),
+            actions: Vec::new(),
+            committed: 0,
+            implicit_keep: true,
+            seen: Vec::new(),
+            once: Vec::new(),
+            added_headers: 0,
+            caught: None,
+            log: Vec::new(),
+            trace: Vec::new(),
+            spent: 0,
+        }
+    }
+
+    /// What the run was told at its start.
+    pub const fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// The bounds of the run.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The host's answer to a question.
+    ///
+    /// # Errors
+    /// If the host has to be asked first: give the error back, and be called anew. Also if the host has failed.
+    pub fn ask(&mut self, request: Request) -> Result<Answer, Stop> {
+        match self.answers.iter().find(|(asked, _)| *asked == request) {
+            Some((_, Answer::Failed(message))) => Err(Stop::error(message.clone())),
+            Some((_, answer)) => Ok(answer.clone()),
+            None => Err(Stop(StopKind::Need(Box::new(request)))),
+        }
+    }
+
+    /// The host's answer to a question that wants a text.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask); and if the answer is no text.
+    pub fn ask_text(&mut self, request: Request) -> Result<Option<String>, Stop> {
+        match self.ask(request)? {
+            Answer::Text(text) => Ok(text),
+            other => Err(Stop::error(format!("the host answered {other:?} where a text was asked"))),
+        }
+    }
+
+    /// Remembers how far the code of this command or test has come, so that it need not begin anew: what it has been answered so far
+    /// is forgotten. [`progress`](Self::progress) gives it back. There is one for each type.
+    pub fn save<T: Any + Send>(&mut self, progress: T) {
+        self.answers.clear();
+        self.progress.retain(|other| !other.is::<T>());
+        self.progress.push(Box::new(progress));
+    }
+
+    /// Takes what was [saved](Self::save) last by the command or test that is being carried out.
+    pub fn progress<T: Any + Send>(&mut self) -> Option<T> {
+        let at = self.progress.iter().position(|saved| saved.is::<T>())?;
+        self.progress.swap_remove(at).downcast().ok().map(|progress| *progress)
+    }
+
+    /// Spends an instruction and one more for each KiB of `octets`.
+    ///
+    /// # Errors
+    /// If there are none left.
+    pub fn charge(&mut self, octets: usize) -> Result<(), Stop> {
+        self.spent = self.spent.saturating_add(1 + (octets as u64 >> 10));
+        if self.spent > self.limits.instructions {
+            return Err(Stop::error(format!(
+                "the script takes more than {} steps",
+                self.limits.instructions
+            )));
+        }
+        Ok(())
+    }
+
+    /// How many octets can still be looked at.
+    pub(crate) fn steps_left(&self) -> usize {
+        let left = self.limits.instructions.saturating_sub(self.spent).saturating_add(1);
+        usize::try_from(left.saturating_mul(1024)).unwrap_or(usize::MAX)
+    }
+
+    /// Tells the user something.
+    pub fn log(&mut self, message: impl Into<String>) {
+        if self.log.len() < self.limits.log {
+            self.log.push(LogLine { position: self.position, message: message.into() });
+        }
+    }
+
+    /// The error that a block which [catches](crate::Definition::catching) errors is being left by.
+    pub const fn caught(&self) -> Option<&RuntimeError> {
+        self.caught.as_ref()
+    }
+
+    pub(crate) const fn tracing(&self) -> bool {
+        self.input.trace
+    }
+
+    pub(crate) fn trace(&mut self, position: Position, text: String) {
+        if self.trace.len() < TRACE {
+            self.trace.push(TraceLine { position, depth: self.depth, text });
+        }
+    }
+
+    pub(super) const fn captures_on(&mut self, on: bool) {
+        self.captures_on = on;
+    }
+
+    pub(crate) const fn captures_wanted(&self) -> bool {
+        self.captures_on
+    }
+
+    /// RFC 5229 §3.2: what the last match has matched.
+    pub(crate) fn set_captures(&mut self, mut captures: Vec<String>) {
+        if self.captures_on {
+            captures.truncate(self.limits.match_values);
+            self.captures = captures;
+        }
+    }
+
+    pub(super) fn answered(&mut self, request: Request, answer: Answer) {
+        self.answers.push((request, answer));
+    }
+
+    pub(super) fn instruction_done(&mut self) {
+        if !self.answers.is_empty() {
+            self.answers.clear();
+        }
+        self.progress.clear();
+    }
+
+    /// The first script, or one after another, begins.
+    pub(super) fn begin(&mut self, program: &Program) {
+        self.locals = vec![String::new(); program.variables];
+        self.globals.clear();
+        self.captures.clear();
+        self.flags.clone_from(&self.input.flags);
+        self.loops.clear();
+        self.implicit_keep = true;
+    }
+
+    /// An included script begins; gives the variables of the one that includes it.
+    pub(super) fn enter(&mut self, program: &Program) -> Vec<String> {
+        std::mem::replace(&mut self.locals, vec![String::new(); program.variables])
+    }
+
+    /// What a script that has ended did is done.
+    pub(super) fn commit(&mut self) {
+        self.actions.retain(|action| !matches!(action, Action::Keep(_)));
+        self.committed = self.actions.len();
+    }
+
+    pub(super) fn outcome(&mut self) -> Outcome {
+        Outcome {
+            actions: std::mem::take(&mut self.actions),
+            implicit_keep: self.implicit_keep,
+            error: None,
+            log: std::mem::take(&mut self.log),
+            seen: std::mem::take(&mut self.seen),
+            trace: std::mem::take(&mut self.trace),
+        }
+    }
+}
+
+/// The most lines of a trace.
+const TRACE: usize = 10_000;
