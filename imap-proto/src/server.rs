@@ -414,6 +414,13 @@ impl Machine for Server {
         self.ended = true;
     }
 
+    fn handle_failure(&mut self, reason: Closed) {
+        self.ended = true;
+        if !matches!(self.phase, Phase::Closing(_) | Phase::Closed) {
+            let _ = self.close(reason);
+        }
+    }
+
     fn handle_tls(&mut self, tls: TlsInfo) {
         self.tls = Some(tls);
         if matches!(self.phase, Phase::Tls { .. }) {
