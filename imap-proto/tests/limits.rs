@@ -7,7 +7,7 @@
 //! | `login`, `command`, `tls`, `body`, `answer` of the server | here |
 //! | `line_before_login`, `response`, `literal`, `skip`, `in_flight`, `answer`, `messages` of the client | here |
 //! | `challenges` of the client | `client.rs`: challenges are bounded |
-//! | `greeting`, `command`, `body`, `body_end`, `idle` of the client | here |
+//! | `greeting`, `command`, `idle` of the client | here |
 //! | `tls` of the client | the TLS layer's, which holds the handshake's clock |
 //! | `write` of either | the driver's: no machine reads it |
 //! | names, fields, ranges, keys and items of one command | beside the parser of each command |
@@ -441,7 +441,8 @@ fn the_client_waits_so_long() {
     desk.machine.send_body("abc".into()).unwrap();
     desk.machine.end_body().unwrap();
     while let Output::Event(_) = desk.poll() {}
-    desk.waits_for(Duration::from_secs(10 * 60));
+    // The reply to a message takes no other clock than that to any command.
+    desk.waits_for(Duration::from_secs(30 * 60));
     timed_out(&mut desk, Deadline::Reply);
 
     let mut desk = client_in(|_| {});
