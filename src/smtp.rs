@@ -1,8 +1,10 @@
 //! Mail coming in: SMTP, submission and LMTP.
 
+mod addressing;
 mod body;
 mod deliver;
 mod hops;
+mod plan;
 mod trace_fields;
 
 use std::{future::Future, io, sync::Arc};
@@ -22,6 +24,7 @@ use crate::{
     service::{ALPN_SMTP, Session, shown},
 };
 
+pub use addressing::Addressing;
 pub use body::{Body, Incomplete};
 pub use deliver::StoreInbox;
 pub(crate) use trace_fields::now;

@@ -1,18 +1,15 @@
 //! Delivery into a store, within the transaction.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
-use mailwright_mail_model::{ForwardPath, MailboxName, ReversePath, mime};
-use mailwright_mailstore::{
-    CommitError, Store, StoreError, Target, Upload, User, Write, accounts::Recipients,
-};
-use mailwright_relay_policy::{Chain, Session as Conversation, Verdict};
+use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime};
+use mailwright_mailstore::{CommitError, Store, StoreError, Upload, Write};
+use mailwright_relay_policy::{Chain, Session as Conversation, Verdict, directory::Expansion};
 use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply};
 
 use super::{
-    Body, Inbox,
+    Addressing, Body, Inbox,
     hops::HopCounter,
+    plan::{Origin, Plan, Way},
     trace_fields::{now, trace_fields},
 };
 use crate::{
@@ -28,32 +25,16 @@ const MOST_HOPS: usize = 100;
 #[derive(Debug)]
 pub struct StoreInbox<S, R> {
     store: S,
-    recipients: R,
+    addressing: R,
     policy: Chain,
     hostname: String,
 }
 
-impl<S: Store, R: Recipients> StoreInbox<S, R> {
-    /// Delivers into `store`, to whom `recipients` knows and `policy` does not refuse. `hostname` goes into the
+impl<S: Store, R: Addressing> StoreInbox<S, R> {
+    /// Delivers into `store`, and queues there what goes on, to whom `addressing` knows and `policy` does not refuse. `hostname` goes into the
     /// trace fields.
-    pub fn new(store: S, recipients: R, policy: Chain, hostname: impl Into<String>) -> Self {
-        Self { store, recipients, policy, hostname: hostname.into() }
-    }
-
-    async fn account(&self, rcpt: &Rcpt) -> Result<User, Reply> {
-        let address = match &rcpt.to {
-            ForwardPath::Address(address) => address.as_str(),
-            // RFC 5321 §4.5.1
-            _ => "postmaster",
-        };
-        match self.recipients.lookup(address).await {
-            Ok(Some(user)) => Ok(user),
-            Ok(None) => Err(Reply::permanent(
-                (1, 1),
-                format!("<{address}>: Recipient address rejected: User unknown in local recipient table"),
-            )),
-            Err(error) => Err(refusal(&error)),
-        }
+    pub fn new(store: S, addressing: R, policy: Chain, hostname: impl Into<String>) -> Self {
+        Self { store, addressing, policy, hostname: hostname.into() }
     }
 
     async fn upload(
@@ -62,11 +43,14 @@ impl<S: Store, R: Recipients> StoreInbox<S, R> {
         message: &Message,
         body: &mut Body<'_>,
         id: &str,
-    ) -> Result<(Upload, u64), Reply> {
+    ) -> Result<Received, Reply> {
         let writer = self.store.writer().ok_or(Reply::INTERNAL)?;
         let mut upload = writer.begin(message.mail.parameters.size).await.map_err(|error| refusal(&error))?;
         let (mut scanner, mut hops) = (mime::Scanner::new(), HopCounter::default());
-        let trace = Bytes::from(trace_fields(session, message, &self.hostname, id, now()));
+        let trace = trace_fields(session, message, &self.hostname, id, now());
+        // RFC 5321 §4.4: Return-Path is for the final delivery only.
+        let skip = trace.find("Received:").unwrap_or(0) as u64;
+        let trace = Bytes::from(trace);
         let mut size = trace.len() as u64;
         scanner.push(&trace);
         upload.write(trace).await.map_err(|error| refusal(&error))?;
@@ -81,11 +65,58 @@ impl<S: Store, R: Recipients> StoreInbox<S, R> {
             return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
         }
         upload.summarize(summary(&scanner.finish()));
-        Ok((upload, size))
+        Ok(Received { upload, size, skip })
+    }
+
+    /// What each recipient stands for, and the copies that are to be made. A copy that cannot be made does not stop the
+    /// message.
+    async fn way(&self, session: &Conversation, message: &Message) -> Way {
+        let mut way = Way::default();
+        for rcpt in &message.recipients {
+            let expansion = self.addressing.expand(session, &rcpt.to).await;
+            way.recipients.push((rcpt.to.clone(), expansion.and_then(|expansion| self.possible(expansion))));
+        }
+        let proved = session.user.as_ref().and(message.mail.from.address());
+        let taken = way.recipients.iter().filter(|(_, expansion)| expansion.is_ok());
+        let recipients: Vec<Address> = taken.filter_map(|(to, _)| to.address().cloned()).collect();
+        for copy in self.addressing.copies(proved, &recipients) {
+            let to = ForwardPath::Address(copy.to);
+            let expansion = self.addressing.expand(session, &to).await;
+            match expansion.and_then(|expansion| self.possible(expansion)) {
+                Ok(expansion) => way.copies.push((to, expansion)),
+                Err(reply) => {
+                    tracing::error!(%to, %reply, reason = ?copy.reason, "a blind copy cannot be made");
+                }
+            }
+        }
+        way
+    }
+
+    /// The same, if this server can do it.
+    fn possible(&self, expansion: Expansion) -> Result<Expansion, Reply> {
+        if !expansion.files.is_empty() || !expansion.commands.is_empty() {
+            tracing::error!("an alias leads to a file or a program, which are not delivered to");
+            return Err(Reply::INTERNAL);
+        }
+        if !expansion.onward.is_empty() && self.store.spool().is_none() {
+            return Err(Reply::permanent((7, 1), "This server delivers to its own domains only"));
+        }
+        for address in &expansion.dangling {
+            tracing::warn!(%address, "an alias leads to an address that nobody has");
+        }
+        Ok(expansion)
     }
 }
 
-impl<S: Store, R: Recipients> Inbox for StoreInbox<S, R> {
+/// A message that is here whole, and nowhere yet.
+struct Received {
+    upload: Upload,
+    size: u64,
+    /// The octets at its beginning that are for mailboxes only.
+    skip: u64,
+}
+
+impl<S: Store, R: Addressing> Inbox for StoreInbox<S, R> {
     async fn hello(&self, session: &Conversation, hello: &Hello) -> Result<(), Reply> {
         match self.policy.decide_hello(session, hello).await.verdict {
             Verdict::Reject(reply) => Err(reply),
@@ -106,7 +137,8 @@ impl<S: Store, R: Recipients> Inbox for StoreInbox<S, R> {
             tracing::info!(peer = shown(&session.peer), rcpt = %rcpt.to, rule = decision.rule, "refused by policy");
             return reply;
         }
-        match self.account(rcpt).await {
+        let expansion = self.addressing.expand(session, &rcpt.to).await;
+        match expansion.and_then(|expansion| self.possible(expansion)) {
             Ok(_) => Reply::RECIPIENT_OK,
             Err(reply) => reply,
         }
@@ -114,17 +146,15 @@ impl<S: Store, R: Recipients> Inbox for StoreInbox<S, R> {
 
     async fn deliver(&self, session: &Conversation, message: &Message, body: &mut Body<'_>) -> Outcome {
         let Ok(id) = queue_id() else { return Reply::INTERNAL.into() };
-        let mut users = Vec::new();
-        for rcpt in &message.recipients {
-            users.push(self.account(rcpt).await);
-        }
-        let (mut upload, size) = match self.upload(session, message, body, &id).await {
-            Ok(uploaded) => uploaded,
+        let way = self.way(session, message).await;
+        let Received { mut upload, size, skip } = match self.upload(session, message, body, &id).await {
+            Ok(received) => received,
             Err(reply) => return reply.into(),
         };
         // LMTP has a reply for each recipient (RFC 2033 §4.2); SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo);
-        let replies = commit(&mut upload, users, each, &id).await;
+        let origin = Origin { message, user: session.user.as_deref(), id: &id, date: now(), skip };
+        let replies = commit(&mut upload, way, &origin, each).await;
         let sender = match &message.mail.from {
             ReversePath::Address(address) => address.as_str(),
             _ => "<>",
@@ -146,44 +176,43 @@ impl<S: Store, R: Recipients> Inbox for StoreInbox<S, R> {
 
 /// Commits for everybody at once. If a recipient is at fault: without `each`, nobody gets the message; with it, the
 /// others do. One reply a recipient.
-async fn commit(upload: &mut Upload, users: Vec<Result<User, Reply>>, each: bool, id: &str) -> Vec<Reply> {
-    let mut replies: Vec<Option<Reply>> = users.iter().map(|user| user.as_ref().err().cloned()).collect();
-    if !each && let Some(reply) = replies.iter().flatten().next() {
-        return vec![reply.clone(); users.len()];
-    }
-    let date = now();
+async fn commit(upload: &mut Upload, mut way: Way, origin: &Origin<'_>, each: bool) -> Vec<Reply> {
     loop {
-        // One copy for an account, though several of its addresses were named.
-        let mut seen = HashSet::new();
-        let accounts: Vec<&User> = users
-            .iter()
-            .zip(&replies)
-            .filter(|(_, reply)| reply.is_none())
-            .filter_map(|(user, _)| user.as_ref().ok())
-            .filter(|user| seen.insert(user.as_str()))
-            .collect();
-        let targets: Vec<Target> =
-            accounts.iter().map(|user| Target::new((*user).clone(), MailboxName::inbox(), date)).collect();
-        let outcome = if targets.is_empty() { Ok(Vec::new()) } else { upload.commit(&targets).await };
-        let (at_fault, reply) = match outcome {
-            Ok(_) => (None, Reply::queued(id)),
-            Err(CommitError { target, error, .. }) => {
-                tracing::warn!(id, %error, "delivery failed");
-                let at_fault =
-                    target.filter(|_| each).and_then(|target| accounts.get(target)).map(|user| user.as_str());
-                (at_fault, refusal(&error))
-            }
+        let refused = way.recipients.iter().filter_map(|(_, expansion)| expansion.as_ref().err()).count();
+        if refused == way.recipients.len() || (refused > 0 && !each) {
+            return replies(way, origin);
+        }
+        let plan = match Plan::new(&origin.message.mail.from, &way) {
+            Ok(plan) => plan,
+            Err(reply) => return vec![reply; way.recipients.len()],
         };
-        for (slot, user) in replies.iter_mut().zip(&users) {
-            let concerned = at_fault.is_none_or(|name| user.as_ref().is_ok_and(|user| user.as_str() == name));
-            if slot.is_none() && concerned {
-                *slot = Some(reply.clone());
+        let Err(CommitError { target, error, .. }) = upload.commit_batch(&plan.batch(origin)).await else {
+            return replies(way, origin);
+        };
+        tracing::warn!(id = origin.id, %error, "delivery failed");
+        let reply = refusal(&error);
+        let Some(place) = target.filter(|_| each) else { return vec![reply; way.recipients.len()] };
+        let mut concerned = false;
+        for (index, (_, expansion)) in way.recipients.iter_mut().enumerate() {
+            if plan.concerns(index, place) {
+                *expansion = Err(reply.clone());
+                concerned = true;
             }
         }
-        if at_fault.is_none() {
-            return replies.into_iter().map(|reply| reply.unwrap_or(Reply::INTERNAL)).collect();
+        // A mailbox that only copies lead to: the message goes without them.
+        if !concerned {
+            if way.copies.is_empty() {
+                return vec![reply; way.recipients.len()];
+            }
+            way.copies.clear();
         }
     }
+}
+
+fn replies(way: Way, origin: &Origin<'_>) -> Vec<Reply> {
+    let reply =
+        |expansion: Result<Expansion, Reply>| expansion.err().unwrap_or_else(|| Reply::queued(origin.id));
+    way.recipients.into_iter().map(|(_, expansion)| reply(expansion)).collect()
 }
 
 fn first_refusal(replies: Vec<Reply>) -> Reply {
@@ -191,7 +220,7 @@ fn first_refusal(replies: Vec<Reply>) -> Reply {
     replies.into_iter().nth(refused).unwrap_or(Reply::INTERNAL)
 }
 
-fn refusal(error: &StoreError) -> Reply {
+pub(super) fn refusal(error: &StoreError) -> Reply {
     tracing::warn!(%error, "the store refuses a message");
     let (code, status) = error.smtp_status();
     let mut parts = status.split('.').map(|part| part.parse().unwrap_or(0));

@@ -306,3 +306,48 @@ fn decisions_are_explained_rule_by_rule() {
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!(first["stage"], "connect");
 }
+
+/// How many messages an account has.
+fn count(server: &Server, name: &str) -> usize {
+    let mut talk = server.talk(server.port("imap", "starttls"));
+    talk.line();
+    assert!(talk.imap("a", &format!("LOGIN {name} {PASSWORD}")).last().unwrap().starts_with("a OK"));
+    let answer = talk.imap("b", "STATUS INBOX (MESSAGES)");
+    answer[0].split_once("MESSAGES ").unwrap().1.trim_end_matches(')').parse().unwrap()
+}
+
+#[test]
+fn a_group_a_forward_and_a_journal_each_make_one_copy() {
+    let server = Server::start("allow_plaintext_auth = true");
+    for name in ["bob@example.org", "carol@example.org", "journal@example.org"] {
+        server.add_user(name, PASSWORD);
+    }
+    let counts = || {
+        let names = ["alice@example.org", "bob@example.org", "carol@example.org", "journal@example.org"];
+        names.map(|name| count(&server, name))
+    };
+    tell(&server, "group add team@example.org alice@example.org bob@example.org");
+    common::deliver(&server, "team@example.org", "Subject: 1\r\n\r\n1\r\n");
+    assert_eq!(counts(), [1, 1, 0, 0]);
+    // A forwards to B, B to A: one hop each.
+    tell(&server, "user set alice@example.org --forward carol@example.org --keep true");
+    tell(&server, "user set carol@example.org --forward alice@example.org --keep true");
+    common::deliver(&server, "alice@example.org", "Subject: 2\r\n\r\n2\r\n");
+    assert_eq!(counts(), [2, 1, 1, 0]);
+    tell(&server, "user set carol@example.org --forward none");
+    tell(&server, "user set alice@example.org --keep false");
+    common::deliver(&server, "alice@example.org", "Subject: 3\r\n\r\n3\r\n");
+    assert_eq!(counts(), [2, 1, 2, 0]);
+    // Mail inside the domain is sent and received there: one copy in the journal all the same.
+    tell(&server, "domain set example.org --journal journal@example.org");
+    let mut talk = submission(&server);
+    talk.smtp(&format!("MAIL FROM:<{USER}>"));
+    for to in ["bob@example.org", "carol@example.org"] {
+        assert_eq!(code(&mut talk, to), TAKEN);
+    }
+    talk.smtp("DATA");
+    assert!(talk.smtp("Subject: 4\r\n\r\n4\r\n.").starts_with("250"));
+    assert_eq!(counts(), [2, 2, 3, 1]);
+    common::deliver(&server, "journal@example.org", "Subject: 5\r\n\r\n5\r\n");
+    assert_eq!(counts(), [2, 2, 3, 2]);
+}

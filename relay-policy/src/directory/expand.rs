@@ -41,6 +41,11 @@ pub struct Expansion {
 }
 
 impl Expansion {
+    /// One mailbox and nothing else.
+    pub fn to(delivery: Delivery) -> Self {
+        Self { deliveries: vec![delivery], ..Self::default() }
+    }
+
     /// Whether nothing would be done.
     pub fn is_empty(&self) -> bool {
         self.deliveries.is_empty()
@@ -62,6 +67,13 @@ pub struct Delivery {
     pub shared: bool,
     /// Who the sender is from here on, if a list on the way has an owner.
     pub owner: Option<Address>,
+}
+
+impl Delivery {
+    /// Into the mailbox of an account.
+    pub fn new(account: impl Into<String>) -> Self {
+        Self { account: account.into(), detail: None, shared: false, owner: None }
+    }
 }
 
 /// One address elsewhere.

@@ -6,13 +6,17 @@ use std::{
 };
 
 use mailwright::{
-    mail_model::ForwardPath,
+    mail_model::{Address, ForwardPath},
     mailstore::{
-        self, StoreError, User,
-        accounts::{
-            Accounts, Credentials, LoginError, LoginRequest, Recipients, ScramHash, ScramKeys, StoredKeys,
-        },
+        User,
+        accounts::{Accounts, Credentials, LoginError, LoginRequest, ScramHash, ScramKeys, StoredKeys},
     },
+    relay_policy::{
+        Session,
+        directory::{BlindCopy, Expansion},
+    },
+    smtp::Addressing,
+    smtp_proto::Reply,
 };
 use ring::hmac;
 use tokio::sync::Semaphore;
@@ -139,15 +143,14 @@ impl ScramKeys for Logins {
     }
 }
 
-impl Recipients for Logins {
-    async fn lookup(&self, address: &str) -> mailstore::Result<Option<User>, StoreError> {
-        let path = match address.parse() {
-            Ok(address) => ForwardPath::Address(address),
-            Err(_) => ForwardPath::Postmaster,
-        };
-        let expansion = self.0.directory.expand(&path, true).unwrap_or_default();
-        let first =
-            expansion.deliveries.first().and_then(|delivery| self.0.directory.find(&delivery.account));
-        Ok(first.map(|account| account.user.clone()))
+impl Addressing for Logins {
+    async fn expand(&self, session: &Session, recipient: &ForwardPath) -> Result<Expansion, Reply> {
+        let directory = &self.0.directory;
+        let address = recipient.address().map_or("postmaster", Address::as_str);
+        directory.expand(recipient, directory.trusts(session)).map_err(|refusal| refusal.reply(address))
+    }
+
+    fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {
+        self.0.directory.current().copies(sender, recipients)
     }
 }

@@ -24,10 +24,12 @@ pub(crate) fn chain(directory: &Arc<Directory>) -> Chain {
         .then(Recipients(Arc::clone(directory)))
 }
 
-/// Whether a client is one of ours: it has logged in, or it is where those are who need not.
-fn trusted(directory: &Directory, session: &Session) -> bool {
-    let network = |remote: SocketAddr| directory.current().networks().relay(remote.ip()).is_some();
-    session.user.is_some() || session.peer.remote.is_some_and(network)
+impl Directory {
+    /// Whether a client is one of ours: it has logged in, or it is where those are who need not.
+    pub(super) fn trusts(&self, session: &Session) -> bool {
+        let network = |remote: SocketAddr| self.current().networks().relay(remote.ip()).is_some();
+        session.user.is_some() || session.peer.remote.is_some_and(network)
+    }
 }
 
 /// A stranger that says it is us is lying, and nothing good follows.
@@ -44,7 +46,7 @@ impl Policy for OurName {
             || name.parse().is_ok_and(|domain| self.0.current().domain(&domain).is_some());
         // Programs on this machine may well use its name.
         let here = session.peer.remote.is_none_or(|remote| remote.ip().to_canonical().is_loopback());
-        if !ours || here || trusted(&self.0, session) {
+        if !ours || here || self.0.trusts(session) {
             return Verdict::Pass;
         }
         Verdict::Reject(Reply::permanent((7, 1), "That is the name of this server; say your own"))
@@ -81,7 +83,7 @@ impl Policy for Recipients {
     }
 
     async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
-        let trusted = trusted(&self.0, session);
+        let trusted = self.0.trusts(session);
         let expansion = match self.0.expand(&rcpt.to, trusted) {
             Ok(expansion) => expansion,
             Err(refusal) => {

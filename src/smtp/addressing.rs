@@ -1,0 +1,44 @@
+//! Finding out what the recipients of a message stand for.
+
+use std::future::Future;
+
+use mailwright_mail_model::{Address, ForwardPath};
+use mailwright_mailstore::accounts::Recipients;
+use mailwright_relay_policy::{
+    Session as Conversation,
+    directory::{BlindCopy, Delivery, Expansion, Refusal},
+};
+use mailwright_smtp_proto::Reply;
+
+/// Whose mail an address takes in, and where else it leads: for delivery.
+///
+/// Whoever knows accounts and nothing else implements [`Recipients`], which is one method, and has this by it.
+pub trait Addressing: Send + Sync {
+    /// What a recipient stands for, at RCPT and again when the message is there.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn expand(
+        &self,
+        session: &Conversation,
+        recipient: &ForwardPath,
+    ) -> impl Future<Output = Result<Expansion, Reply>> + Send;
+
+    /// The blind copies that are to be made of a message to these recipients, by default none. `sender` is who wrote it,
+    /// if it is somebody who proved it.
+    fn copies(&self, _sender: Option<&Address>, _recipients: &[Address]) -> Vec<BlindCopy> {
+        Vec::new()
+    }
+}
+
+impl<R: Recipients> Addressing for R {
+    async fn expand(&self, _: &Conversation, recipient: &ForwardPath) -> Result<Expansion, Reply> {
+        // RFC 5321 §4.5.1
+        let address = recipient.address().map_or("postmaster", |address| address.as_str());
+        match self.lookup(address).await {
+            Ok(Some(user)) => Ok(Expansion::to(Delivery::new(user.as_str()))),
+            Ok(None) => Err(Refusal::Unknown.reply(address)),
+            Err(error) => Err(super::deliver::refusal(&error)),
+        }
+    }
+}
