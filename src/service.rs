@@ -105,7 +105,7 @@ mod tests {
                 else {
                     panic!("no TLS")
                 };
-                assert_eq!(found.alpn_protocols, [expected.clone()]);
+                assert_eq!(found.alpn_protocols, std::slice::from_ref(&expected));
             }
         }
     }

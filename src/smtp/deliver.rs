@@ -76,7 +76,7 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
             let expansion = self.addressing.expand(session, &rcpt.to).await;
             way.recipients.push((rcpt.to.clone(), expansion.and_then(|expansion| self.possible(expansion))));
         }
-        let proved = session.user.as_ref().and(message.mail.from.address());
+        let proved = session.user.as_ref().and_then(|_| message.mail.from.address());
         let taken = way.recipients.iter().filter(|(_, expansion)| expansion.is_ok());
         let recipients: Vec<Address> = taken.filter_map(|(to, _)| to.address().cloned()).collect();
         for copy in self.addressing.copies(proved, &recipients) {
