@@ -17,6 +17,7 @@ mod frame;
 mod imap;
 mod imap_server;
 mod machine;
+mod managesieve;
 mod model;
 mod pop3;
 mod smtp;
@@ -24,6 +25,7 @@ mod smtp;
 pub use frame::{frame_dot, frame_lines, frame_literal};
 pub use imap::imap_client;
 pub use imap_server::{imap_command, imap_server};
+pub use managesieve::{managesieve_client, managesieve_server};
 pub use model::{
     model_address, model_address_list, model_date, model_header, model_mime, model_parameter, model_utf7,
     model_word,
@@ -52,6 +54,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     // pop3-proto
     ("pop3_client", pop3_client),
     ("pop3_server", pop3_server),
+    // sieve
+    ("managesieve_client", managesieve_client),
+    ("managesieve_server", managesieve_server),
     // smtp-proto
     ("smtp_client", smtp_client),
     ("smtp_grammar", smtp_grammar),

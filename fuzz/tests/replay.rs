@@ -88,6 +88,8 @@ replays! {
     imap_client
     imap_command
     imap_server
+    managesieve_client
+    managesieve_server
     model_address
     model_address_list
     model_date

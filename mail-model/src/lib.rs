@@ -17,6 +17,7 @@ mod date;
 mod envelope;
 mod flag;
 mod keyword;
+mod script_name;
 mod uid;
 mod uid_set;
 
@@ -27,5 +28,6 @@ pub use envelope::Envelope;
 pub use flag::{Flag, FlagError, FlagSet};
 pub use keyword::Keyword;
 pub use mailbox::{MailboxName, MailboxNameError, MailboxPattern, SpecialUse, SpecialUseError};
+pub use script_name::{ScriptName, ScriptNameError};
 pub use uid::{ModSeq, NumberError, Uid, UidValidity};
 pub use uid_set::{UidSet, UidSetError};

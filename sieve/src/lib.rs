@@ -2,6 +2,7 @@
 
 pub mod compose;
 pub mod extension;
+pub mod managesieve;
 pub mod redirect;
 pub mod vacation;
 
