@@ -374,7 +374,7 @@ impl Machine for Server {
                     self.capabilities();
                     Ok(None)
                 }
-                State::Command | State::Body { .. } if full => {
+                State::Command | State::Challenged { .. } | State::Body { .. } if full => {
                     self.stalled(now, taken_since).map_or(Ok(None), Err)
                 }
                 State::Command | State::Challenged { .. } | State::Received(_) => self.next_input(now, rx),
