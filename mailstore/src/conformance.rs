@@ -71,6 +71,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
     if store.writer().is_some() {
         run!(
             append::a_message_comes_back_as_it_was,
+            append::what_is_not_committed_is_read_back,
             append::uids_rise_and_are_never_used_again,
             append::every_target_or_none,
             append::what_is_dropped_was_never_there,

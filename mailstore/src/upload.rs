@@ -1,5 +1,6 @@
 //! A message on its way into a store.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +28,15 @@ impl Upload {
     /// [`TooLarge`](StoreError::TooLarge), or the store cannot take them; the upload is of no more use then.
     pub async fn write(&mut self, chunk: Bytes) -> Result<()> {
         self.0.write(chunk).await
+    }
+
+    /// Octets of what has been written so far, as [`Store::read`](crate::Store::read) gives those of a message: for filters,
+    /// which look at a message before it is anybody's.
+    ///
+    /// # Errors
+    /// [`Invalid`](StoreError::Invalid) if the store cannot give back what it has not committed.
+    pub async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        self.0.read(range).await
     }
 
     /// Gives what was found out about the message on its way, to be kept if the store has a
@@ -93,6 +103,12 @@ impl std::fmt::Debug for Upload {
 pub trait Sink: Send {
     /// As [`Upload::write`].
     fn write(&mut self, chunk: Bytes) -> impl Future<Output = Result<()>> + Send;
+
+    /// As [`Upload::read`]; by default the store cannot.
+    fn read(&mut self, _range: Range<u64>) -> impl Future<Output = Result<Bytes>> + Send {
+        let text = "expected a store that gives back what it has not committed";
+        std::future::ready(Err(StoreError::Invalid(text.into())))
+    }
 
     /// As [`Upload::commit`]. Called again after success, it must fail.
     fn commit(
@@ -268,7 +284,7 @@ impl From<StoreError> for CommitError {
 }
 
 mod erased {
-    use std::pin::Pin;
+    use std::{ops::Range, pin::Pin};
 
     use bytes::Bytes;
     use mailwright_mail_model::UidSet;
@@ -280,6 +296,7 @@ mod erased {
 
     pub(super) trait Sink: Send {
         fn write(&mut self, chunk: Bytes) -> Pending<'_, (), StoreError>;
+        fn read(&mut self, range: Range<u64>) -> Pending<'_, Bytes, StoreError>;
         fn commit<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, Vec<Appended>, CommitError>;
         fn commit_batch<'a>(&'a mut self, batch: &'a Batch) -> Pending<'a, Committed, CommitError>;
         fn summarize(&mut self, summary: Summary);
@@ -291,6 +308,10 @@ mod erased {
     impl<S: super::Sink> Sink for S {
         fn write(&mut self, chunk: Bytes) -> Pending<'_, (), StoreError> {
             Box::pin(super::Sink::write(self, chunk))
+        }
+
+        fn read(&mut self, range: Range<u64>) -> Pending<'_, Bytes, StoreError> {
+            Box::pin(super::Sink::read(self, range))
         }
 
         fn commit<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, Vec<Appended>, CommitError> {

@@ -46,6 +46,34 @@ pub(super) async fn a_message_comes_back_as_it_was(store: &impl Store) -> Outcom
     read_all(store, &mailbox.message(message(&snapshot, empty.uid)?), 10).await.map(|_| ())
 }
 
+/// A store need not be able to; if it is, it gives what was written.
+pub(super) async fn what_is_not_committed_is_read_back(store: &impl Store) -> Outcome {
+    let text: Vec<u8> = (0..700_000_u32).map(|place| (place / 7 % 251) as u8).collect();
+    let mut upload = writer(store)?.begin(None).await?;
+    if matches!(upload.read(0..1).await, Err(StoreError::Invalid(_))) {
+        return Ok(());
+    }
+    equal("octets of nothing", upload.read(0..10).await?, Bytes::new())?;
+    for chunk in text.chunks(70_001) {
+        upload.write(Bytes::copy_from_slice(chunk)).await?;
+    }
+    for range in [0..700_000, 0..1, 262_143..262_145, 524_288..700_000, 699_999..800_000, 700_000..700_001] {
+        let mut read = Vec::new();
+        let mut rest: std::ops::Range<u64> = range.clone();
+        loop {
+            let octets = upload.read(rest.clone()).await?;
+            if octets.is_empty() {
+                break;
+            }
+            rest.start += octets.len() as u64;
+            read.extend_from_slice(&octets);
+        }
+        let within = text.get(range.start as usize..text.len().min(range.end as usize));
+        equal("octets", &read[..], within.unwrap_or_default())?;
+    }
+    Ok(())
+}
+
 pub(super) async fn uids_rise_and_are_never_used_again(store: &impl Store) -> Outcome {
     let user = user("uids")?;
     let (mailbox, uids) = filled(store, &user, &["()", "()", "()"]).await?;

@@ -1,5 +1,6 @@
 //! A message on its way in: small ones wait in memory for their commit, large ones are written as they come.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key, seal_chunk};
 use super::database::failed;
 use super::{Core, Shared};
 use crate::{
-    Appended, Batch, CommitError, Committed, MailboxRef, Offload, Result, Sink, StoreError, Summary, Target,
+    Appended, Batch, CommitError, Committed, MailboxRef, ObjectId, Offload, Result, Sink, StoreError,
+    Summary, Target,
 };
 
 /// At most one chunk of the message is in memory, beside what the caller has in hand.
@@ -123,6 +125,24 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
             }
         }
         Ok(())
+    }
+
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        self.check()?;
+        let end = range.end.min(self.size);
+        if range.start >= end {
+            return Ok(Bytes::new());
+        }
+        let before = u64::from(self.spilled) * CHUNK as u64;
+        if let Some(start) = range.start.checked_sub(before) {
+            let index = |place: u64| usize::try_from(place).map_or(usize::MAX, |place| place + CHUNK_HEAD);
+            let found = self.chunk.get(index(start)..index(end - before));
+            return Ok(found.map(Bytes::copy_from_slice).unwrap_or_default());
+        }
+        let object = Some(ObjectId::from(u128::from(self.body)));
+        let (core, range) = (Arc::clone(&self.shared.core), range.start..end.min(before));
+        let corrupt = || StoreError::Corrupt("a message that is being stored".into());
+        self.offload.run(move || core.octets(object, range.end, &range, corrupt, || Ok(true))).await
     }
 
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {

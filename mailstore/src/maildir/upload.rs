@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,6 +131,30 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
             self.spill().await?;
         }
         Ok(())
+    }
+
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        self.check()?;
+        let before = self.measure.octets - self.buffer.len() as u64;
+        let end = range.end.min(self.measure.octets);
+        if range.start >= end {
+            return Ok(Bytes::new());
+        }
+        if let Some(start) = range.start.checked_sub(before) {
+            let within = usize::try_from(start).ok().zip(usize::try_from(end - before).ok());
+            let found = within.and_then(|(start, end)| self.buffer.get(start..end));
+            return Ok(found.map(Bytes::copy_from_slice).unwrap_or_default());
+        }
+        let Some(spool) = self.spool.clone() else { return Ok(Bytes::new()) };
+        // A part at a time: whoever wants more reads on.
+        let length = usize::try_from(end.min(before) - range.start).unwrap_or(MEMORY).min(MEMORY);
+        let work = move || {
+            let mut octets = vec![0; length];
+            let read = std::os::unix::fs::FileExt::read_exact_at(&spool.file, &mut octets, range.start);
+            read.map_err(|error| failed(&spool.path, &error))?;
+            Ok(Bytes::from(octets))
+        };
+        self.offload.run(work).await
     }
 
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {

@@ -1,6 +1,7 @@
 //! Messages come, change and go.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -196,6 +197,14 @@ impl Sink for Incoming {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
         self.last()?.octets.extend_from_slice(&chunk);
         Ok(())
+    }
+
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let octets = &self.last()?.octets;
+        let end = range.end.min(octets.len() as u64);
+        let within = usize::try_from(range.start).ok().zip(usize::try_from(end).ok());
+        let found = within.and_then(|(start, end)| octets.get(start..end));
+        Ok(found.map(Bytes::copy_from_slice).unwrap_or_default())
     }
 
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
