@@ -374,7 +374,12 @@ impl Checker<'_> {
             self.error(test.position, "`ihave` takes one list of extensions");
             return false;
         };
-        let known = names.iter().all(|name| self.language.extension(&name.value).is_some());
+        // RFC 5463 §4: what changes how scripts are read cannot be switched on by a test.
+        let grammar = |name: &str| matches!(name, "variables" | "encoded-character");
+        let known = names.iter().all(|name| {
+            let allowed = !grammar(&name.value) || self.is_active(&name.value);
+            allowed && self.language.extension(&name.value).is_some()
+        });
         if known {
             for name in names {
                 self.activate(&name.value);

@@ -342,6 +342,8 @@ pub enum Parameter {
     Constant,
     /// The name of a variable that can be set.
     Variable,
+    /// The name of a variable, or a list of them.
+    Variables,
     /// A string or a list of strings.
     Strings,
     /// A string or a list of strings, all of them constant.

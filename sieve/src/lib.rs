@@ -4,6 +4,7 @@ pub mod compose;
 pub mod extension;
 pub mod managesieve;
 pub mod redirect;
+pub mod testsuite;
 pub mod vacation;
 
 mod action;

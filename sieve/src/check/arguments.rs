@@ -183,7 +183,7 @@ impl Checker<'_> {
         let Some(strings) = literals(&argument.kind).filter(|_| kind != Parameter::Number) else {
             return unexpected(self);
         };
-        let list = matches!(kind, Parameter::Strings | Parameter::Constants);
+        let list = matches!(kind, Parameter::Strings | Parameter::Constants | Parameter::Variables);
         // RFC 5228 §2.4.2.1: a list of one string is not a string, but the other way round.
         if !list && matches!(argument.kind, ArgumentKind::StringList(_)) {
             return unexpected(self);
@@ -207,7 +207,7 @@ impl Checker<'_> {
                 return None;
             }
         };
-        if kind == Parameter::Variable {
+        if matches!(kind, Parameter::Variable | Parameter::Variables) {
             return self.target(literal.position, &decoded);
         }
         if !self.is_active("variables") {
@@ -236,6 +236,7 @@ impl Parameter {
             Self::Number => "a number",
             Self::String | Self::Constant => "a string",
             Self::Variable => "the name of a variable",
+            Self::Variables => "the names of variables",
             Self::Strings | Self::Constants => "a string or a list of strings",
         }
     }

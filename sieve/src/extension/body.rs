@@ -34,19 +34,14 @@ pub(super) struct Source {
 struct Progress {
     sources: VecDeque<Source>,
     reading: Option<Reading>,
-    counted: u64,
 }
 
 fn body(context: &mut Context, call: &Call) -> Result<bool, Stop> {
-    let progress = context.progress::<Progress>();
     let mut matcher = context.matcher(call)?;
-    let mut progress = match progress {
+    let mut progress = match context.progress::<Progress>() {
         Some(progress) => progress,
-        None => Progress { sources: sources(context, call)?, reading: None, counted: 0 },
+        None => Progress { sources: sources(context, call)?, reading: None },
     };
-    for _ in 0..progress.counted {
-        matcher.counted();
-    }
     loop {
         if progress.reading.is_none() {
             let Some(source) = progress.sources.pop_front() else { break };
@@ -204,6 +199,7 @@ impl Reading {
             return Ok(None);
         }
         let piece = context.octets(self.at..self.end.min(self.at + PIECE))?;
+        context.forget();
         context.charge(piece.len())?;
         self.at = if piece.is_empty() { self.end } else { self.at + piece.len() as u64 };
         let last = self.at >= self.end;

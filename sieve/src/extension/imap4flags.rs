@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Call, Context, Definition, Extension, Flow, Parameter, Stop, Tag, Target, check::Checker, text::Text,
+    Call, Context, Definition, Extension, Flow, Parameter, Stop, Tag, Target, check::Checker,
+    matching::MatchKind, text::Text,
 };
 
 pub(super) fn extensions() -> Vec<Extension> {
@@ -26,7 +27,7 @@ pub(super) fn extensions() -> Vec<Extension> {
             }))
             .test(
                 Definition::test("hasflag", has_flag)
-                    .optional(Parameter::Strings)
+                    .optional(Parameter::Variables)
                     .parameter(Parameter::Strings)
                     .matching()
                     .checked(check),
@@ -73,9 +74,12 @@ fn has_flag(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     }
     let keys = context.texts(call, 1)?;
     // RFC 5232 §2: a key may hold several flags too.
-    let keys: Vec<_> = match call.matching.as_ref().is_some_and(|matching| matching.patterns.is_empty()) {
-        true => keys.iter().flat_map(|key| key.split(' ')).map(|key| key.to_owned().into()).collect(),
-        false => keys,
+    let patterns = call.matching.as_ref().is_some_and(|matching| {
+        matches!(matching.kind, MatchKind::Matches | MatchKind::Regex | MatchKind::Count(_))
+    });
+    let keys: Vec<_> = match patterns {
+        false => keys.iter().flat_map(|key| key.split(' ')).map(|key| key.to_owned().into()).collect(),
+        true => keys,
     };
     let mut matcher = crate::Matcher::with_keys(context, call, keys)?;
     for flag in held {

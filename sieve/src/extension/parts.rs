@@ -280,7 +280,10 @@ fn convert_part(
         let (from, to, parameters) = (from.to_owned(), to.to_owned(), parameters.to_vec());
         match context.ask(Request::Convert { from, to, parameters, body })? {
             Answer::Converted(None) => return Ok(()),
-            Answer::Converted(new) => done.converted = new,
+            Answer::Converted(new) => {
+                context.forget();
+                done.converted = new;
+            }
             other => return Err(Stop::error(format!("the host answered {other:?} to a conversion"))),
         }
     }

@@ -118,6 +118,10 @@ impl Context {
         &self.input
     }
 
+    pub(crate) fn set_input(&mut self, input: Input) {
+        self.input = input;
+    }
+
     /// The bounds of the run.
     pub const fn limits(&self) -> &Limits {
         &self.limits
@@ -146,12 +150,16 @@ impl Context {
         }
     }
 
-    /// Remembers how far the code of this command or test has come, so that it need not begin anew: what it has been answered so far
-    /// is forgotten. [`progress`](Self::progress) gives it back. There is one for each type.
+    /// Remembers how far the code of this command or test has come, so that it need not begin anew: [`progress`](Self::progress) gives
+    /// it back. There is one for each type.
     pub fn save<T: Any + Send>(&mut self, progress: T) {
-        self.answers.clear();
         self.progress.retain(|other| !other.is::<T>());
         self.progress.push(Box::new(progress));
+    }
+
+    /// Drops the answers this command or test has had so far: what they led to is in what it will [save](Self::save).
+    pub fn forget(&mut self) {
+        self.answers.clear();
     }
 
     /// Takes what was [saved](Self::save) last by the command or test that is being carried out.

@@ -170,6 +170,7 @@ impl Context {
             }
             at += piece.len() as u64;
             scanner.push(&piece);
+            self.forget();
             if let Err(stop) = self.charge(piece.len()) {
                 self.current.octets = old;
                 return Err(stop);

@@ -1,0 +1,2 @@
+fileinto "Tea";
+keep 3;

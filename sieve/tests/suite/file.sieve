@@ -1,0 +1,3 @@
+require ["fileinto", "copy", "imap4flags", "mailbox"];
+fileinto :copy :create :flags "\\Seen" "Tea";
+redirect "bob@example.org";

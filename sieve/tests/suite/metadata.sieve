@@ -1,0 +1,2 @@
+require ["mboxmetadata", "fileinto"];
+if metadata "INBOX" "/private/comment" "yes" { fileinto "INBOX"; }
