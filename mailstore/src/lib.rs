@@ -7,6 +7,8 @@ pub mod conformance;
 pub mod embedded;
 #[cfg(feature = "maildir")]
 pub mod maildir;
+#[cfg(feature = "mbox")]
+pub mod mbox;
 pub mod memory;
 
 mod acl;

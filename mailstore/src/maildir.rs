@@ -26,12 +26,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet};
+use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
 
 use crate::signal::lock;
 use crate::{
-    Changes, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Inline, Mailbox, MailboxRef,
-    MessageRef, Offload, Result, Snapshot, Store, StoreError, Upload, User, Watch, Write,
+    Changes, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Import, Inline, Mailbox,
+    MailboxRef, MessageRef, Offload, Result, Snapshot, Store, StoreError, Upload, User, Watch, Write,
 };
 
 mod arrange;
@@ -145,6 +145,23 @@ impl<O: Offload + Clone> Maildir<O> {
         Self { shared: Arc::new(shared), offload }
     }
 
+    /// What POP3 clients know messages by, where that was said (RFC 1939 §7), ascending: Dovecot keeps it in its list of UIDs.
+    ///
+    /// # Errors
+    /// [`NotFound`](StoreError::NotFound) if the mailbox is gone.
+    pub async fn unique_ids(&self, mailbox: &MailboxRef) -> Result<Vec<(Uid, String)>> {
+        let mailbox = mailbox.clone();
+        self.run(move |shared| {
+            let folder = shared.existing(mailbox.user(), mailbox.name())?;
+            folder.lock(&shared.setting)?.with_valid(mailbox.uid_validity(), |state| {
+                let id = |entry: &state::Entry| uid_list::field(&entry.fields, 'P').map(str::to_owned);
+                let there = state.entries.iter().filter(|(_, entry)| entry.file.is_some());
+                Ok(there.filter_map(|(uid, entry)| Some((*uid, id(entry)?))).collect())
+            })
+        })
+        .await
+    }
+
     /// Runs something that may block.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Arc<Shared>) -> T + Send + 'static) -> T {
         let shared = Arc::clone(&self.shared);
@@ -172,12 +189,11 @@ impl Shared {
     /// A mailbox that is there; `INBOX` is made if need be.
     fn existing(&self, user: &User, name: &MailboxName) -> Result<Arc<Folder>> {
         let folder = self.folder(user, name)?;
-        if name.is_inbox() {
-            folder.make_inbox()?;
-        } else if !folder.exists() {
+        if !name.is_inbox() && !folder.exists() {
             lock(&self.folders).remove(&folder.path);
             return Err(StoreError::NotFound);
         }
+        folder.complete()?;
         Ok(folder)
     }
 
@@ -254,6 +270,10 @@ impl<O: Offload + Clone> Store for Maildir<O> {
     }
 
     fn changes(&self) -> Option<&impl Changes> {
+        Some(self)
+    }
+
+    fn import(&self) -> Option<&impl Import> {
         Some(self)
     }
 }
@@ -382,11 +402,29 @@ impl<O: Offload + Clone> Changes for Maildir<O> {
     }
 }
 
+impl<O: Offload + Clone> Import for Maildir<O> {
+    async fn adopt(
+        &self,
+        user: &User,
+        name: &MailboxName,
+        uid_validity: UidValidity,
+        uid_next: Option<Uid>,
+    ) -> Result<()> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| {
+            let folder = shared.existing(&user, &name)?;
+            folder.lock(&shared.setting)?.adopt(uid_validity, uid_next.map(Uid::get))
+        })
+        .await
+    }
+}
+
 /// What the system said about a path.
-fn failed(path: &Path, error: &std::io::Error) -> StoreError {
+pub(crate) fn failed(path: &Path, error: &std::io::Error) -> StoreError {
     let text = format!("{}: {error}", path.display());
     match error.kind() {
         ErrorKind::QuotaExceeded => StoreError::OverQuota,
+        ErrorKind::StorageFull => StoreError::Full(text),
         ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(text),
         _ => StoreError::Unavailable(text),
     }

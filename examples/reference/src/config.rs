@@ -30,11 +30,32 @@ pub(crate) struct Config {
     pub(crate) separators: String,
     /// Whether passwords are taken without TLS.
     pub(crate) allow_plaintext_auth: bool,
+    pub(crate) store: Store,
     pub(crate) tls: Tls,
     #[serde(rename = "listener")]
     pub(crate) listeners: Vec<Listener>,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+}
+
+/// Where mail is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Store {
+    pub(crate) kind: StoreKind,
+    /// Where each user's Maildir is, with variables.
+    pub(crate) path: String,
+}
+
+/// How mail is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreKind {
+    /// In the database of the data directory.
+    #[default]
+    Embedded,
+    /// In Maildir++ trees.
+    Maildir,
 }
 
 /// The certificate.
@@ -146,6 +167,7 @@ impl Default for Config {
             postmaster: String::new(),
             separators: "+".into(),
             allow_plaintext_auth: false,
+            store: Store::default(),
             tls: Tls::default(),
             listeners: default_listeners(),
             limits: Limits::default(),
@@ -236,6 +258,9 @@ impl Config {
             [&mut config.tls.certificate, &mut config.tls.key].into_iter().flatten().chain([&mut config.data])
         {
             *file = folder.join(&*file);
+        }
+        if !config.store.path.is_empty() {
+            config.store.path = folder.join(&config.store.path).display().to_string();
         }
         Ok(config)
     }

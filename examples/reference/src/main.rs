@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod directory;
 mod first_run;
+mod migrate;
 mod password;
 mod serve;
 mod user;
@@ -21,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{Cli, Command, ConfigCommand},
     command::CommandError,
-    config::{Config, LogFormat},
+    config::{Config, LogFormat, StoreKind},
     directory::Question,
 };
 
@@ -51,6 +52,12 @@ fn main() -> ExitCode {
         }
         Some(Command::Address { address, json }) => done(address_book::address(&config, &address, json)),
         Some(Command::Directory(command)) => done(address_book::directory(&config, command)),
+        Some(Command::Migrate(options)) => match migrate::run(&config, &options) {
+            Ok(true) => ExitCode::SUCCESS,
+            // All that differs has been said.
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => fail(&error, 1),
+        },
         Some(Command::Serve) | None => match run(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&*error, 1),
@@ -92,9 +99,14 @@ fn run(config: Config) -> Result<(), Box<dyn Error>> {
     }
     // Each thread that blocks has an allocator's arena of its own: many of them cost more memory than they win time.
     let threads = 4.max(2 * std::thread::available_parallelism().map_or(1, usize::from));
+    // A Maildir is read and written by these alone, and each waits for the disk.
+    let blocking = match config.store.kind {
+        StoreKind::Embedded => threads,
+        StoreKind::Maildir => 16 * threads,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
-        .max_blocking_threads(threads)
+        .max_blocking_threads(blocking)
         .enable_all()
         .build()?;
     Ok(runtime.block_on(serve::serve(config))?)

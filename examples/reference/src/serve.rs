@@ -8,10 +8,14 @@ use std::{
 };
 
 use mailwright::{
-    Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
+    Admission, Authenticator, ConnectionLimits, Listener, ListenerTls, Pool,
     imap::Imap,
     line_proto::tls,
-    mailstore::embedded::{Embedded, Options},
+    mailstore::{
+        AnyStore,
+        embedded::{Embedded, Options},
+        maildir::{self, Maildir},
+    },
     pop3::Pop3,
     smtp::{Smtp, StoreInbox},
 };
@@ -24,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     certificate::{Certificate, CertificateError},
-    config::{self, Config, Protocol, Syntax, TlsMode},
+    config::{self, Config, Protocol, StoreKind, Syntax, TlsMode},
     control,
     directory::{self, Directory, DirectoryError, Logins},
     first_run,
@@ -64,17 +68,18 @@ pub(crate) enum ServeError {
     Config(String),
 }
 
-/// Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
-/// another thread would. For those that wait for the disk there are more threads than cores.
-type Store = Embedded;
+/// Where mail is, as the configuration says.
+type Store = AnyStore;
 type Inbox = StoreInbox<Store, Logins>;
 
 /// Opens the store and its accounts.
-pub(crate) fn open(config: &Config) -> Result<(Store, Arc<Directory>), ServeError> {
+pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeError> {
     let path = config.data.display().to_string();
     first_run::make_private(&config.data)
         .map_err(|source| ServeError::Data { path: path.clone(), source })?;
     let opened = |source| ServeError::Store { path: path.clone(), source };
+    // Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
+    // another thread would. For those that wait for the disk there are more threads than cores.
     let store = Embedded::open(config.data.join("store"), Options::default()).map_err(opened)?;
     let table = store.table(ACCOUNTS).map_err(opened)?;
     let secrets = store.table(SECRETS).map_err(opened)?;
@@ -83,9 +88,25 @@ pub(crate) fn open(config: &Config) -> Result<(Store, Arc<Directory>), ServeErro
     Ok((store, Arc::new(directory)))
 }
 
+/// The mail of the accounts: in the database, or elsewhere.
+pub(crate) fn mail_store(config: &Config, database: Embedded) -> Result<AnyStore, ServeError> {
+    match config.store.kind {
+        StoreKind::Embedded => Ok(AnyStore::new(database)),
+        StoreKind::Maildir => {
+            let template = maildir::Template::new(&config.store.path)
+                .map_err(|error| ServeError::Config(error.to_string()))?;
+            let mut options = maildir::Options::default();
+            options.spool = config.data.join("spool");
+            // Other programs' locks are waited for, so this must not be where sessions run.
+            Ok(AnyStore::new(Maildir::with_offload(template, options, Pool)))
+        }
+    }
+}
+
 /// Serves until told to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
-    let (store, directory) = open(&config)?;
+    let (database, directory) = open(&config)?;
+    let store = mail_store(&config, database)?;
     let certificate = Certificate::load(&config)?;
     let server_config = Arc::new(tls::server_config(&certificate.chain, &certificate.key)?);
     let made = if directory.is_empty() { Some(first_run::make_accounts(&directory, &config)?) } else { None };

@@ -76,7 +76,7 @@ impl Shared {
             return Err(StoreError::Exists);
         }
         let validity = uid_validity::next(root)?;
-        folder::make(root, &path, validity, None, special_use, &self.setting.host).map(|_| ())
+        folder::make(root, &path, validity, special_use, &self.setting.host).map(|_| ())
     }
 
     pub(super) fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
@@ -160,7 +160,6 @@ impl Shared {
         let lock =
             DotLock::acquire(root.join("subscriptions.lock"), &self.setting.host, Duration::from_secs(30))?;
         let mut names = read(root)?;
-        let before = names.len();
         let there = names.iter().any(|other| parse(other).as_ref() == Some(name));
         if there == wanted {
             return Ok(());
@@ -169,10 +168,9 @@ impl Shared {
         if wanted {
             names.push(name.levels().map(escape).collect::<Vec<_>>().join("\t"));
         }
-        debug_assert_ne!(before, names.len());
         let mut text = format!("{SECOND_VERSION}\n\n");
         names.iter().for_each(|name| text.extend([name, "\n"]));
-        lock.replace(&path, text.as_bytes())?;
+        lock.replace(&path, text.as_bytes(), None)?;
         sync_directory(root)
     }
 }

@@ -63,11 +63,15 @@ impl DotLock {
         }
     }
 
-    /// Makes of the lock the file it guards: writes `content` into it and gives it that name.
-    pub(crate) fn replace(self, target: &Path, content: &[u8]) -> Result<()> {
+    /// Makes of the lock the file it guards: writes `content` into it, as if at this time, and gives it that name.
+    pub(crate) fn replace(self, target: &Path, content: &[u8], time: Option<SystemTime>) -> Result<()> {
         let error = |error| failed(&self.path, &error);
         let mut file = OpenOptions::new().write(true).truncate(true).open(&self.path).map_err(error)?;
-        file.write_all(content).and_then(|()| file.sync_data()).map_err(error)?;
+        file.write_all(content).map_err(error)?;
+        if let Some(time) = time {
+            file.set_modified(time).map_err(error)?;
+        }
+        file.sync_all().map_err(error)?;
         fs::rename(&self.path, target).map_err(error)
     }
 }

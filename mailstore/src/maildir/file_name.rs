@@ -21,7 +21,7 @@ pub(super) fn unique(host: &str) -> String {
 }
 
 /// The name of this machine, fit for the name of a file.
-pub(super) fn host() -> String {
+pub(crate) fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     // As the rules of Maildir have it; and a comma would begin a field.
     name.replace('/', "\\057").replace(':', "\\072").replace(',', "\\054")

@@ -111,9 +111,9 @@ impl Folder {
         *lock(&self.state) = None;
     }
 
-    /// Makes the directory of a user, if need be, with an empty `INBOX`.
-    pub(super) fn make_inbox(&self) -> Result<()> {
-        if self.exists() {
+    /// Makes what is missing of the mailbox: all of it, or what another program that makes it has not come to yet.
+    pub(super) fn complete(&self) -> Result<()> {
+        if ["tmp", "new", "cur"].iter().all(|part| self.path.join(part).is_dir()) {
             return Ok(());
         }
         let mut builder = fs::DirBuilder::new();
@@ -149,6 +149,25 @@ impl Locked<'_> {
         Ok(state)
     }
 
+    /// Takes over the numbers that the mailbox had elsewhere.
+    pub(super) fn adopt(&self, validity: UidValidity, next: Option<u32>) -> Result<()> {
+        let (list, lines) = list_of(self.folder)?;
+        let mut header = list.header;
+        if header.validity != validity {
+            if !super::state::scan(&self.folder.path)?.is_empty() {
+                return Err(StoreError::Exists);
+            }
+            uid_validity::at_least(&self.folder.root, validity)?;
+            (header.validity, header.next) = (validity, 1);
+        }
+        header.next = header.next.max(next.unwrap_or(1));
+        UidList::create(&self.folder.path, header, &lines)?;
+        sync_directory(&self.folder.path)?;
+        self.folder.forget();
+        self.folder.changed.raise();
+        Ok(())
+    }
+
     /// Does something with what is in memory, up to date or not.
     pub(super) fn with_memory<T>(&self, work: impl FnOnce(&mut Option<State>) -> T) -> T {
         work(&mut lock(&self.folder.state))
@@ -182,7 +201,6 @@ pub(super) fn make(
     root: &Path,
     path: &Path,
     validity: UidValidity,
-    next: Option<u32>,
     special_use: Option<SpecialUse>,
     host: &str,
 ) -> Result<Header> {
@@ -190,7 +208,7 @@ pub(super) fn make(
         return Err(StoreError::Exists);
     }
     let draft = root.join("tmp").join(format!("mailwright.{}", file_name::unique(host)));
-    let made = fill(&draft, validity, next, special_use).and_then(|header| match fs::rename(&draft, path) {
+    let made = fill(&draft, validity, special_use).and_then(|header| match fs::rename(&draft, path) {
         Ok(()) => Ok(header),
         Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(StoreError::Exists),
         Err(error) => Err(failed(path, &error)),
@@ -203,12 +221,7 @@ pub(super) fn make(
     Ok(header)
 }
 
-fn fill(
-    draft: &Path,
-    validity: UidValidity,
-    next: Option<u32>,
-    special_use: Option<SpecialUse>,
-) -> Result<Header> {
+fn fill(draft: &Path, validity: UidValidity, special_use: Option<SpecialUse>) -> Result<Header> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     for part in ["tmp", "new", "cur"] {
@@ -220,8 +233,7 @@ fn fill(
     if let Some(special_use) = special_use {
         write_private(&draft.join(SPECIAL_USE), format!("{special_use}\n").as_bytes())?;
     }
-    let mut header = Header::new(validity, file_name::random());
-    header.next = next.unwrap_or(1);
+    let header = Header::new(validity, file_name::random());
     UidList::create(draft, header.clone(), &[])?;
     sync_directory(draft)?;
     Ok(header)

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mailwright_mail_model::{Flag, FlagSet, Keyword};
 
@@ -117,7 +117,10 @@ impl Keywords {
             .enumerate()
             .filter_map(|(number, name)| Some(format!("{number} {}\n", name.as_ref()?)))
             .collect();
-        lock.replace(&folder.join(NAME), text.as_bytes())?;
+        // Dovecot reads the file again only if the second it was written in is another.
+        let after = self.read.and_then(|(.., seconds, _)| u64::try_from(seconds).ok()).unwrap_or(0) + 1;
+        let time = SystemTime::now().max(UNIX_EPOCH + Duration::from_secs(after));
+        lock.replace(&folder.join(NAME), text.as_bytes(), Some(time))?;
         self.refresh(folder).map(|_| ())
     }
 }

@@ -74,6 +74,11 @@ impl Template {
         }
     }
 
+    /// The same path for every user, who then have the same mail.
+    pub fn one(path: impl Into<String>) -> Self {
+        Self(vec![Part::Text(path.into())])
+    }
+
     /// Whether users of different domains have different paths.
     pub fn tells_domains_apart(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::User | Part::Domain))

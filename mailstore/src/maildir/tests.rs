@@ -88,7 +88,7 @@ fn tree(directory: &Path, list: &str, files: &[(&str, &str)]) -> PathBuf {
 fn it_conforms() {
     let directory = tempfile::tempdir().unwrap();
     let report = block_on(conformance::check(&store(directory.path()))).unwrap();
-    for facet in ["writer", "folders", "watch", "changes"] {
+    for facet in ["writer", "folders", "watch", "changes", "import"] {
         assert!(!report.skipped.contains(&facet), "{facet}");
     }
     assert_eq!(fs::read_dir(directory.path().join("spool")).unwrap().count(), 0);

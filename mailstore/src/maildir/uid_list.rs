@@ -177,6 +177,15 @@ impl UidList {
         Ok(uid)
     }
 
+    /// This UID, if it was not given out.
+    pub(super) fn take_uid(&mut self, uid: Uid) -> Result<Uid> {
+        if uid.get() < self.header.next {
+            return Err(StoreError::Exists);
+        }
+        self.header.next = uid.get();
+        self.next_uid()
+    }
+
     /// Adds lines: all, or none if there is an error. They last once [`flush`](Self::flush) has returned.
     pub(super) fn append(&mut self, lines: &[Line]) -> Result<()> {
         let text: String = lines.iter().map(Line::to_line).collect();
@@ -322,11 +331,10 @@ impl Line {
     fn parse(line: &str) -> Option<Self> {
         let (uid, rest) = line.split_once(' ')?;
         let uid = Uid::new(uid.parse().ok()?)?;
-        let (fields, name) = match rest.split_once(':').filter(|(fields, _)| are_fields(fields)) {
-            Some(parts) => parts,
-            // Without a colon it is a line of the older version.
-            None => ("", rest),
-        };
+        let parts = rest.strip_prefix(':').map(|name| ("", name));
+        let parts = parts.or_else(|| rest.split_once(" :").filter(|(fields, _)| are_fields(fields)));
+        // Without a colon it is a line of the older version.
+        let (fields, name) = parts.unwrap_or(("", rest));
         let (base, _) = super::file_name::split(name);
         let fits = !base.is_empty() && !base.contains('/') && super::file_name::is_message(base);
         fits.then(|| Self { uid, fields: fields.trim().into(), base: base.into() })
@@ -354,7 +362,7 @@ mod tests {
 
     const LIST: &str = "3 V1275660208 N25022 G3085f01b7f11094c501100008c4a11c1 Fx\n\
         25006 :1276528487.M364837P9451.host,S=1355,W=1394:2,S\n\
-        25017 W2481 Z-90 :1276533073.M242911P3632.host\n";
+        25017 W2481 Pa:b Z-90 :1276533073.M242911P3632.host\n";
 
     fn line(uid: u32, fields: &str, base: &str) -> Line {
         Line { uid: Uid::new(uid).unwrap(), fields: fields.into(), base: base.into() }
@@ -369,7 +377,7 @@ mod tests {
         let (mut list, lines) = UidList::read(folder.path()).unwrap().unwrap();
         let expected = [
             line(25006, "", "1276528487.M364837P9451.host,S=1355,W=1394"),
-            line(25017, "W2481 Z-90", "1276533073.M242911P3632.host"),
+            line(25017, "W2481 Pa:b Z-90", "1276533073.M242911P3632.host"),
         ];
         assert_eq!(lines, expected);
         assert_eq!((list.header.validity.get(), list.header.next), (1_275_660_208, 25_022));

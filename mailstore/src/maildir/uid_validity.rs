@@ -47,6 +47,26 @@ pub(super) fn next(root: &Path) -> Result<UidValidity> {
     Err(StoreError::Unavailable(format!("{NAME} changes too often")))
 }
 
+/// Makes sure that no mailbox gets one that is not higher than this.
+pub(super) fn at_least(root: &Path, validity: UidValidity) -> Result<()> {
+    for _ in 0..1000 {
+        let renamed = match last(root)? {
+            Some(last) if last >= validity.get() => return Ok(()),
+            Some(last) => fs::rename(file(root, last), file(root, validity.get())),
+            None => return next(root).and_then(|_| at_least(root, validity)),
+        };
+        match renamed {
+            Ok(()) => {
+                let _hint = write(root, validity.get());
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(root, &error)),
+        }
+    }
+    Err(StoreError::Unavailable(format!("{NAME} changes too often")))
+}
+
 fn file(root: &Path, value: u32) -> PathBuf {
     root.join(format!("{NAME}.{value:08x}"))
 }
@@ -94,6 +114,9 @@ mod tests {
         assert_eq!(next(root).unwrap().get(), 0x7000_0001);
         assert_eq!(fs::read_to_string(root.join(NAME)).unwrap(), "70000001");
         assert_eq!(fs::read_dir(root).unwrap().count(), 2);
+        at_least(root, UidValidity::new(0x7100_0000).unwrap()).unwrap();
+        at_least(root, first).unwrap();
+        assert_eq!(next(root).unwrap().get(), 0x7100_0001);
     }
 
     #[test]

@@ -335,7 +335,11 @@ impl<'a> Delivery<'a> {
             keywords.refresh(folder)?;
             keywords.letters(folder, &self.locked.setting.host, &target.flags, Letters::default())?
         };
-        let uid = self.list.next_uid()?;
+        target.check_unique_id()?;
+        let uid = match target.uid {
+            Some(uid) => self.list.take_uid(uid)?,
+            None => self.list.next_uid()?,
+        };
         let is_new = letters == Letters::default();
         let info = if is_new { String::new() } else { letters.to_info() };
         let path = folder.join(if is_new { "new" } else { "cur" }).join(format!("{}{info}", draft.base));
@@ -344,6 +348,9 @@ impl<'a> Delivery<'a> {
         let mut fields = Vec::new();
         if target.internal_date.offset_minutes() != 0 {
             fields.push(format!("Z{}", target.internal_date.offset_minutes()));
+        }
+        if let Some(id) = &target.unique_id {
+            fields.push(format!("P{id}"));
         }
         if content.measure.bare > 0 {
             fields.push("X1".into());

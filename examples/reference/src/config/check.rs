@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{Config, Protocol, TlsMode};
+use mailwright::mailstore::maildir::Template;
+
+use super::{Config, Protocol, Store, StoreKind, TlsMode};
 
 impl Config {
     /// Everything that is wrong, each with what to do.
@@ -35,6 +37,7 @@ impl Config {
                 self.separators
             ));
         }
+        problems.extend(self.store.problem(self.domains.len()));
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());
         }
@@ -73,6 +76,27 @@ impl Config {
             problems.push("limits.recipients must be at least 100 (RFC 5321), or 0 for no limit".into());
         }
         problems
+    }
+}
+
+impl Store {
+    fn problem(&self, domains: usize) -> Option<String> {
+        match (self.kind, &*self.path) {
+            (StoreKind::Embedded, "") => None,
+            (StoreKind::Embedded, path) => Some(format!(
+                "[store] path = {path:?} is for kind = \"maildir\"; the embedded store is in the data directory"
+            )),
+            (StoreKind::Maildir, "") => {
+                Some("[store] kind = \"maildir\" needs a path, such as \"/var/mail/%d/%n/Maildir\"".into())
+            }
+            (StoreKind::Maildir, path) => match Template::new(path) {
+                Err(error) => Some(format!("[store] path = {path:?}: {error}")),
+                Ok(template) if domains > 1 && !template.tells_domains_apart() => Some(format!(
+                    "[store] path = {path:?} would give users of the same name in different domains the same mail: use %u, or %d with %n"
+                )),
+                Ok(_) => None,
+            },
+        }
     }
 }
 
@@ -132,5 +156,23 @@ mod tests {
         ] {
             assert!(problems.contains(word), "{word}: {problems}");
         }
+    }
+
+    #[test]
+    fn a_maildir_has_a_path_for_each_user() {
+        for (text, word) in [
+            ("kind = \"maildir\"", "/var/mail/%d/%n/Maildir"),
+            ("kind = \"maildir\"\npath = \"/mail/all\"", "%u or %n"),
+            ("kind = \"maildir\"\npath = \"/mail/%h\"", "%h"),
+            ("kind = \"maildir\"\npath = \"/mail/%n\"", "different domains"),
+            ("path = \"/mail/%u\"", "embedded"),
+        ] {
+            let text = format!("domains = [\"a.example\", \"b.example\"]\n[store]\n{text}\n");
+            let config: Config = toml::from_str(&text).unwrap();
+            let problems = config.problems();
+            assert!(problems.len() == 1 && problems[0].contains(word), "{text}: {problems:?}");
+        }
+        let config: Config = toml::from_str("[store]\nkind = \"maildir\"\npath = \"/mail/%n\"\n").unwrap();
+        assert!(config.problems().is_empty());
     }
 }

@@ -8,6 +8,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
@@ -26,6 +27,8 @@ pub struct Server {
     child: Option<Child>,
     pub folder: TempDir,
     ports: HashMap<String, u16>,
+    /// The user and group that the server runs as, if not those of the test.
+    pub identity: Option<u32>,
 }
 
 impl Server {
@@ -60,13 +63,16 @@ impl Server {
         }
         config += "[[listener]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\ntls = \"none\"\nsyntax = \"lenient\"\n";
         fs::write(folder.path().join("mailwright.toml"), config).unwrap();
-        Self { child: None, folder, ports: HashMap::new() }
+        Self { child: None, folder, ports: HashMap::new(), identity: None }
     }
 
     /// The program with its configuration, for a command.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailwrightd"));
         command.arg("--config").arg(self.folder.path().join("mailwright.toml")).args(arguments);
+        if let Some(identity) = self.identity {
+            command.uid(identity).gid(identity);
+        }
         command
     }
 

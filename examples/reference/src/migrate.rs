@@ -1,0 +1,285 @@
+//! The `migrate` command: an account's mail is taken over from elsewhere, with its UIDs, flags, dates and POP3 ids.
+//!
+//! What is there already is not fetched again, so a run that was stopped goes on where it was, and a later one brings what
+//! has come since. At the end both sides are compared.
+
+mod imap;
+mod mbox;
+mod source;
+mod tree;
+
+use std::{
+    io::{self, BufRead, Write},
+    time::{Duration, Instant},
+};
+
+use mailwright::{
+    client::ClientError,
+    line_proto::Secret,
+    mail_model::{MailboxName, Uid, UidSet},
+    mailstore::{
+        AnyStore, CommitError, FlagChange, FlagOperation, Folders, Import, MailboxRef, Snapshot, Store,
+        StoreError, Target, User, Write as _,
+    },
+};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{
+    cli::Migrate,
+    config::Config,
+    serve::{self, ServeError},
+};
+
+use source::{Entry, Folder, Source};
+
+/// Why mail was not taken over.
+#[derive(Debug, Error)]
+pub(crate) enum MigrateError {
+    #[error(
+        "{0:?} is no source: write maildir:PATH, mbox:PATH (a file, or a directory of files), imap:HOST[:PORT] or imaps:HOST[:PORT]"
+    )]
+    Source(String),
+    #[error("{0:?} is not the name of an account")]
+    Account(String),
+    #[error("{0}\n  stop the server while mail is taken over")]
+    Open(#[from] ServeError),
+    #[error("{path}: {error}")]
+    File { path: String, error: io::Error },
+    #[error("{0}")]
+    Tls(String),
+    #[error("the source: {0}")]
+    Client(#[from] ClientError),
+    #[error("the source: {0}")]
+    Read(StoreError),
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    #[error("the store: {0}")]
+    Commit(#[from] CommitError),
+    #[error(
+        "{mailbox} of the account holds mail already, under another UIDVALIDITY: take over into an account without mail"
+    )]
+    Occupied { mailbox: String },
+    #[error("this store cannot take over mail")]
+    NoImport,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// What became of a mailbox.
+#[derive(Debug, Clone, Serialize)]
+struct Report {
+    mailbox: String,
+    /// Messages at the source.
+    messages: usize,
+    /// Those that were fetched now.
+    copied: usize,
+    /// Those whose flags were brought up to date.
+    reflagged: usize,
+    /// Messages that are not the same on both sides, and how.
+    differences: Vec<String>,
+}
+
+/// How many differences of a mailbox are told.
+const TOLD: usize = 20;
+
+/// Takes over mail. Says whether both sides are the same at the end.
+pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateError> {
+    let user = User::new(&options.to).map_err(|_| MigrateError::Account(options.to.clone()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let password = if options.from.starts_with("imap") { Some(password()?) } else { None };
+        let mut source = Source::open(options, password).await?;
+        let folders = source.folders().await?;
+        if options.dry_run {
+            for folder in folders {
+                let entries = source.index(&folder).await?;
+                let octets: u64 = entries.iter().map(|entry| entry.size).sum();
+                let line = serde_json::json!({ "mailbox": folder.name.as_str(), "messages": entries.len(), "octets": octets });
+                say(options, &line, || format!("{}: {} messages, {octets} octets", folder.name, entries.len()))?;
+            }
+            return Ok(true);
+        }
+        let (database, _directory) = serve::open(config)?;
+        let mut run = Run { store: serve::mail_store(config, database)?, user, options };
+        let mut same = true;
+        for folder in folders {
+            let report = run.mailbox(&mut source, &folder).await?;
+            same &= report.differences.is_empty();
+            say(options, &report, || {
+                let mut text = format!(
+                    "{}: {} messages, {} copied, {} with other flags, {}",
+                    report.mailbox,
+                    report.messages,
+                    report.copied,
+                    report.reflagged,
+                    if report.differences.is_empty() { "the same on both sides" } else { "NOT THE SAME:" }
+                );
+                for difference in &report.differences {
+                    text.push_str("\n  ");
+                    text.push_str(difference);
+                }
+                text
+            })?;
+        }
+        Ok(same)
+    })
+}
+
+/// One line of output.
+fn say(options: &Migrate, object: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+    let line = if options.json { serde_json::to_string(object).unwrap_or_default() } else { text() };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+fn password() -> Result<Secret, MigrateError> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(Secret::from(line.trim_end_matches(['\r', '\n'])))
+}
+
+struct Run<'a> {
+    store: AnyStore,
+    user: User,
+    options: &'a Migrate,
+}
+
+impl Run<'_> {
+    async fn mailbox(&mut self, source: &mut Source, folder: &Folder) -> Result<Report, MigrateError> {
+        let mailbox = folder.name.to_string();
+        let entries = source.index(folder).await?;
+        let snapshot = self.prepare(folder).await?;
+        // UIDs rise, so what is there ends where the last run was stopped.
+        let last = snapshot.messages().next_back().map(|message| message.uid);
+        let mut report = Report {
+            mailbox,
+            messages: entries.len(),
+            copied: 0,
+            reflagged: self.reflag(folder, &snapshot, &entries).await?,
+            differences: Vec::new(),
+        };
+        let mut progress = Instant::now();
+        for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| Some(entry.uid) > last) {
+            self.copy(source, folder, entry).await?;
+            report.copied += 1;
+            if progress.elapsed() > Duration::from_secs(1) {
+                progress = Instant::now();
+                let (done, all) = (place + 1, entries.len());
+                if self.options.json {
+                    let line = serde_json::json!({ "mailbox": report.mailbox, "done": done, "of": all });
+                    say(self.options, &line, String::new)?;
+                } else {
+                    eprintln!("{}: {done} of {all}", report.mailbox);
+                }
+            }
+        }
+        if let (Some(import), Some(numbers)) = (self.store.import(), folder.numbers) {
+            import.adopt(&self.user, &folder.name, numbers.0, numbers.1).await?;
+        }
+        let after = self.store.open(&self.user, &folder.name).await?;
+        report.differences = compare(folder, &entries, &after);
+        Ok(report)
+    }
+
+    /// Makes the mailbox, with the numbers it has at the source.
+    async fn prepare(&self, folder: &Folder) -> Result<std::sync::Arc<Snapshot>, MigrateError> {
+        let (user, name) = (&self.user, &folder.name);
+        let folders = self.store.folders().ok_or(MigrateError::NoImport)?;
+        let import = self.store.import().ok_or(MigrateError::NoImport)?;
+        match folders.create(user, name, folder.special_use).await {
+            Ok(_) | Err(StoreError::Exists) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if folder.subscribed {
+            folders.subscribe(user, name).await?;
+        }
+        if let Some((validity, _)) = folder.numbers {
+            import.adopt(user, name, validity, Some(Uid::MIN)).await.map_err(|error| match error {
+                StoreError::Exists => MigrateError::Occupied { mailbox: name.to_string() },
+                other => other.into(),
+            })?;
+        }
+        Ok(self.store.open(user, name).await?)
+    }
+
+    /// Gives messages that an earlier run brought the flags they have now.
+    async fn reflag(
+        &self,
+        folder: &Folder,
+        snapshot: &Snapshot,
+        entries: &[Entry],
+    ) -> Result<usize, MigrateError> {
+        let mailbox = MailboxRef::new(self.user.clone(), folder.name.clone(), snapshot);
+        let mut count = 0;
+        for entry in entries {
+            let Some(message) = snapshot.message(entry.uid) else { continue };
+            if message.flags != entry.flags {
+                let change = FlagChange::new(FlagOperation::Replace, entry.flags.clone());
+                let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
+                writer.store_flags(&mailbox, &UidSet::from(entry.uid), &change).await?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    async fn copy(&self, source: &mut Source, folder: &Folder, entry: &Entry) -> Result<(), MigrateError> {
+        let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
+        let mut upload = writer.begin(Some(entry.size)).await?;
+        source.body(folder, entry, &mut upload).await?;
+        let target = Target::new(self.user.clone(), folder.name.clone(), entry.date);
+        let mut target = target.with_uid(entry.uid).with_flags(entry.flags.clone());
+        target.unique_id.clone_from(&entry.unique_id);
+        upload.commit(&[target]).await?;
+        Ok(())
+    }
+}
+
+/// What is not the same on both sides.
+fn compare(folder: &Folder, entries: &[Entry], snapshot: &Snapshot) -> Vec<String> {
+    let mut differences = Vec::new();
+    if let Some((validity, _)) = folder.numbers
+        && validity != snapshot.uid_validity()
+    {
+        differences.push(format!("UIDVALIDITY {validity} is {} here", snapshot.uid_validity()));
+    }
+    for entry in entries {
+        let uid = entry.uid;
+        let Some(message) = snapshot.message(uid) else {
+            differences.push(format!("UID {uid} is not here"));
+            continue;
+        };
+        if message.size != entry.size {
+            differences.push(format!("UID {uid} of {} octets has {} here", entry.size, message.size));
+        }
+        if message.flags != entry.flags {
+            differences.push(format!("UID {uid} with {} has {} here", entry.flags, message.flags));
+        }
+        if message.internal_date.seconds() != entry.date.seconds() {
+            let (there, here) = (entry.date.to_imap(), message.internal_date.to_imap());
+            differences.push(format!("UID {uid} of {there} is of {here} here"));
+        }
+    }
+    let theirs: UidSet = entries.iter().map(|entry| entry.uid).collect();
+    for uid in snapshot.uids().difference(&theirs).iter().take(TOLD) {
+        differences.push(format!("UID {uid} is only here"));
+    }
+    let more = differences.len().saturating_sub(TOLD);
+    if more > 0 {
+        differences.truncate(TOLD);
+        differences.push(format!("and {more} more"));
+    }
+    differences
+}
+
+/// The name of a mailbox elsewhere, as it is here.
+fn local_name(name: &str, delimiter: Option<char>) -> Option<MailboxName> {
+    let name: String = match delimiter {
+        Some('/') | None => name.to_owned(),
+        // What separates levels here cannot be within one.
+        Some(delimiter) => name.replace('/', "_").replace(delimiter, "/"),
+    };
+    MailboxName::lookup(&name).ok()
+}

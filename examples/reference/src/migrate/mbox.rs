@@ -1,0 +1,140 @@
+//! From files of many messages: one is INBOX, a directory has one for each mailbox.
+
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use mailwright::{
+    mail_model::{DateTime, MailboxName, Uid},
+    mailstore::{
+        Upload,
+        mbox::{Piece, Reader},
+    },
+};
+
+use super::{
+    MigrateError, local_name,
+    source::{Entry, Folder},
+};
+
+/// Files of messages.
+pub(super) struct Mboxes {
+    path: PathBuf,
+    /// The file that is being read, and the UIDs of the messages in it that are still to come.
+    reading: Option<(PathBuf, Reader<BufReader<File>>, std::vec::IntoIter<Uid>)>,
+}
+
+impl Mboxes {
+    pub(super) fn open(path: &str) -> Result<Self, MigrateError> {
+        let path = PathBuf::from(path);
+        fs::metadata(&path).map_err(|error| failed(&path, error))?;
+        Ok(Self { path, reading: None })
+    }
+
+    pub(super) fn folders(&self) -> Result<Vec<Folder>, MigrateError> {
+        let mut folders = Vec::new();
+        if self.path.is_file() {
+            folders.push(self.folder(&self.path, MailboxName::inbox())?);
+            return Ok(folders);
+        }
+        let mut left = vec![(self.path.clone(), String::new())];
+        while let Some((directory, prefix)) = left.pop() {
+            for entry in fs::read_dir(&directory).map_err(|error| failed(&directory, error))? {
+                let path = entry.map_err(|error| failed(&directory, error))?.path();
+                let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
+                // Indexes and locks of mail programs.
+                if file.starts_with('.') || file.ends_with(".lock") {
+                    continue;
+                }
+                let name = format!("{prefix}{file}");
+                if path.is_dir() {
+                    left.push((path, format!("{name}/")));
+                } else if let Some(name) = local_name(&name, Some('/')) {
+                    folders.push(self.folder(&path, name)?);
+                }
+            }
+        }
+        folders.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(folders)
+    }
+
+    fn folder(&self, path: &Path, name: MailboxName) -> Result<Folder, MigrateError> {
+        let mut reader = open(path)?;
+        let mut numbers = None;
+        if reader.next_message().map_err(|error| failed(path, error))?.is_some()
+            && let Some(Piece::Header { base: Some((validity, last)), .. }) =
+                reader.next_piece().map_err(|error| failed(path, error))?
+        {
+            numbers = Some((validity, Uid::new(last).and_then(Uid::next)));
+        }
+        let original = path.display().to_string();
+        Ok(Folder { name, original, special_use: None, subscribed: true, numbers })
+    }
+
+    pub(super) fn index(&mut self, folder: &Folder) -> Result<Vec<Entry>, MigrateError> {
+        let path = Path::new(&folder.original);
+        let read = |error| failed(path, error);
+        let (mut reader, mut entries, mut last) = (open(path)?, Vec::new(), None::<Uid>);
+        while let Some(line) = reader.next_message().map_err(read)? {
+            let (mut flags, mut told, mut size) = (Default::default(), None, 0);
+            while let Some(piece) = reader.next_piece().map_err(read)? {
+                size += octets_of(&piece).len() as u64;
+                if let Piece::Header { flags: found, uid, .. } = piece {
+                    (flags, told) = (found, uid);
+                }
+            }
+            // Without a UID, or with one that cannot be, it gets the next; a second run finds the same.
+            let next = last.map_or(Some(Uid::MIN), Uid::next);
+            let uid = told.filter(|uid| Some(*uid) > last).or(next);
+            last = uid;
+            let date = line.date.unwrap_or(DateTime::EPOCH);
+            entries.extend(uid.map(|uid| Entry { uid, flags, date, size, unique_id: None }));
+        }
+        let uids: Vec<Uid> = entries.iter().map(|entry| entry.uid).collect();
+        self.reading = Some((path.to_owned(), open(path)?, uids.into_iter()));
+        Ok(entries)
+    }
+
+    pub(super) async fn body(
+        &mut self,
+        folder: &Folder,
+        entry: &Entry,
+        upload: &mut Upload,
+    ) -> Result<(), MigrateError> {
+        let path = Path::new(&folder.original);
+        let changed = || std::io::Error::other("the file was changed while it was read");
+        let Some((_, reader, uids)) = self.reading.as_mut().filter(|(open, ..)| open == path) else {
+            return Err(failed(path, changed()));
+        };
+        loop {
+            let uid = uids.next().ok_or_else(|| failed(path, changed()))?;
+            reader.next_message().map_err(|error| failed(path, error))?;
+            if uid == entry.uid {
+                break;
+            }
+        }
+        while let Some(piece) = reader.next_piece().map_err(|error| failed(path, error))? {
+            upload.write(octets_of(&piece)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn octets_of(piece: &Piece) -> Bytes {
+    match piece {
+        Piece::Header { octets, .. } | Piece::Body(octets) => octets.clone(),
+        _ => Bytes::new(),
+    }
+}
+
+fn open(path: &Path) -> Result<Reader<BufReader<File>>, MigrateError> {
+    let file = File::open(path).map_err(|error| failed(path, error))?;
+    Ok(Reader::new(BufReader::with_capacity(1 << 16, file)))
+}
+
+fn failed(path: &Path, error: std::io::Error) -> MigrateError {
+    MigrateError::File { path: path.display().to_string(), error }
+}

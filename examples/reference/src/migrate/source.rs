@@ -1,0 +1,90 @@
+//! Where mail comes from: one of three, asked for the same things.
+
+use mailwright::{
+    line_proto::Secret,
+    mail_model::{DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidValidity},
+    mailstore::Upload,
+};
+
+use super::{MigrateError, imap::Imap, mbox::Mboxes, tree::Tree};
+use crate::cli::Migrate;
+
+/// Where mail comes from.
+pub(super) enum Source {
+    Tree(Tree),
+    Mbox(Mboxes),
+    Imap(Box<Imap>),
+}
+
+/// A mailbox there.
+pub(super) struct Folder {
+    /// Its name here.
+    pub(super) name: MailboxName,
+    /// What it is called there.
+    pub(super) original: String,
+    pub(super) special_use: Option<SpecialUse>,
+    pub(super) subscribed: bool,
+    /// UIDVALIDITY and UIDNEXT, if it has any.
+    pub(super) numbers: Option<(UidValidity, Option<Uid>)>,
+}
+
+/// A message there.
+pub(super) struct Entry {
+    pub(super) uid: Uid,
+    pub(super) flags: FlagSet,
+    pub(super) date: DateTime,
+    pub(super) size: u64,
+    pub(super) unique_id: Option<String>,
+}
+
+impl Source {
+    pub(super) async fn open(options: &Migrate, password: Option<Secret>) -> Result<Self, MigrateError> {
+        match options.from.split_once(':') {
+            Some(("maildir", path)) => Tree::open(path, options).map(Self::Tree),
+            Some(("mbox", path)) => Mboxes::open(path).map(Self::Mbox),
+            Some((scheme @ ("imap" | "imaps"), place)) => {
+                let imap =
+                    Imap::open(scheme == "imaps", place, options, password.unwrap_or_default()).await?;
+                Ok(Self::Imap(Box::new(imap)))
+            }
+            _ => Err(MigrateError::Source(options.from.clone())),
+        }
+    }
+
+    /// The mailboxes.
+    pub(super) async fn folders(&mut self) -> Result<Vec<Folder>, MigrateError> {
+        match self {
+            Self::Tree(tree) => tree.folders().await,
+            Self::Mbox(mboxes) => mboxes.folders(),
+            Self::Imap(imap) => imap.folders().await,
+        }
+    }
+
+    /// The messages of a mailbox, ascending.
+    pub(super) async fn index(&mut self, folder: &Folder) -> Result<Vec<Entry>, MigrateError> {
+        match self {
+            Self::Tree(tree) => tree.index(folder).await,
+            Self::Mbox(mboxes) => mboxes.index(folder),
+            Self::Imap(imap) => imap.index(folder).await,
+        }
+    }
+
+    /// The octets of a message; ascending within a mailbox, which was the last to be listed.
+    pub(super) async fn body(
+        &mut self,
+        folder: &Folder,
+        entry: &Entry,
+        upload: &mut Upload,
+    ) -> Result<(), MigrateError> {
+        match self {
+            Self::Tree(tree) => tree.body(folder, entry, upload).await,
+            Self::Mbox(mboxes) => mboxes.body(folder, entry, upload).await,
+            Self::Imap(imap) => imap.body(entry, upload).await,
+        }
+    }
+}
+
+/// What Dovecot tells POP3 clients a message is called, unless it is configured otherwise.
+pub(super) fn dovecot_id(uid: Uid, validity: UidValidity) -> String {
+    format!("{:08x}{:08x}", uid.get(), validity.get())
+}

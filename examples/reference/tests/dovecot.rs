@@ -1,0 +1,133 @@
+//! The server and Dovecot on the same Maildir trees, at the same time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::chown,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use common::{PASSWORD, Server, USER, have, run, wait_for};
+
+/// Whom the mail belongs to: Dovecot serves no mail as root.
+const OWNER: u32 = 5000;
+
+/// Dovecot with a configuration of its own.
+struct Dovecot {
+    child: Child,
+    imap: u16,
+    lmtp: u16,
+}
+
+impl Dovecot {
+    fn start(folder: &Path, mail: &Path) -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (imap, lmtp) = (free(), free());
+        let base = folder.display();
+        let config = format!(
+            "base_dir = {base}/dovecot\nstate_dir = {base}/dovecot\nlog_path = {base}/dovecot.log\n\
+             protocols = imap lmtp\nlisten = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\
+             passdb {{\n  driver = static\n  args = password={PASSWORD}\n}}\n\
+             userdb {{\n  driver = static\n  args = uid={OWNER} gid={OWNER} home={base}/home/%u allow_all_users=yes\n}}\n\
+             mail_location = maildir:{}/%d/%n/Maildir\nfirst_valid_uid = 1\n\
+             namespace inbox {{\n  inbox = yes\n  separator = /\n}}\n\
+             service imap-login {{\n  inet_listener imap {{\n    port = {imap}\n  }}\n  inet_listener imaps {{\n    port = 0\n  }}\n}}\n\
+             service lmtp {{\n  inet_listener lmtp {{\n    port = {lmtp}\n  }}\n}}\n",
+            mail.display()
+        );
+        let path = folder.join("dovecot.conf");
+        fs::write(&path, config).unwrap();
+        let child = Command::new("dovecot")
+            .args(["-F", "-c"])
+            .arg(path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let dovecot = Self { child, imap, lmtp };
+        wait_for("dovecot", || TcpStream::connect(("127.0.0.1", imap)).ok());
+        dovecot
+    }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        // It must end its children, which it cannot when it is killed.
+        let _ = run(Command::new("kill").arg(self.child.id().to_string()));
+        let _ = self.child.wait();
+    }
+}
+
+/// Both over one tree, and the program that compares them; `None` if that cannot be.
+fn both() -> Option<(Server, Dovecot)> {
+    if !have("dovecot") || !have("python3") {
+        return None;
+    }
+    let mut server = Server::prepare("store = { kind = \"maildir\", path = \"mail/%d/%n/Maildir\" }");
+    let folder = server.folder.path().to_owned();
+    let mail = folder.join("mail");
+    fs::create_dir(&mail).unwrap();
+    fs::create_dir(folder.join("home")).unwrap();
+    for path in [&folder, &mail, &folder.join("home"), &folder.join("mailwright.toml")] {
+        if chown(path, Some(OWNER), Some(OWNER)).is_err() {
+            println!("skipped: only root can run Dovecot for another user");
+            return None;
+        }
+    }
+    server.identity = Some(OWNER);
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    let dovecot = Dovecot::start(&folder, &mail);
+    Some((server, dovecot))
+}
+
+fn script(server: &Server, dovecot: &Dovecot, test: &str) {
+    let ports = [server.port("imap", "implicit"), server.port("lmtp", "none"), dovecot.imap, dovecot.lmtp];
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dovecot.py");
+    let output = run(Command::new("python3")
+        .arg(program)
+        .arg(test)
+        .args([USER, PASSWORD])
+        .args(ports.map(|port| port.to_string())));
+    assert!(
+        output.status.success(),
+        "{}\n{}\ndovecot: {:?}\nserver: {:?}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        complaints(server),
+        server
+            .log()
+            .lines()
+            .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+            .collect::<Vec<_>>()
+    );
+}
+
+/// What Dovecot complains about is what would frighten its administrator.
+fn complaints(server: &Server) -> Vec<String> {
+    thread::sleep(Duration::from_millis(100));
+    let log = fs::read_to_string(server.folder.path().join("dovecot.log")).unwrap();
+    let complains =
+        |line: &&str| line.contains("Error:") || line.contains("Panic:") || line.contains("Warning:");
+    log.lines().filter(complains).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_opens_what_the_other_wrote() {
+    let Some((server, dovecot)) = both() else { return };
+    script(&server, &dovecot, "turns");
+    assert_eq!(complaints(&server), [""; 0]);
+}
+
+#[test]
+fn both_change_one_mailbox_at_the_same_time() {
+    let Some((server, dovecot)) = both() else { return };
+    script(&server, &dovecot, "crowd");
+    assert_eq!(complaints(&server), [""; 0]);
+}

@@ -1,0 +1,181 @@
+//! Mail is taken over from Maildir trees, mbox files and IMAP servers, also by runs that are killed in the midst of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use common::{PASSWORD, Server, USER, have, run, succeed};
+
+/// A Maildir as Dovecot leaves it, with so many messages in INBOX.
+fn tree(root: &Path, messages: u32) {
+    for folder in ["", ".Sent", ".Old.Stra&AN8-e"] {
+        for part in ["cur", "new", "tmp"] {
+            fs::create_dir_all(root.join(folder).join(part)).unwrap();
+        }
+    }
+    let mut list = format!("3 V1275660208 N{} G3085f01b7f11094c501100008c4a11c1\n", messages * 3 + 100);
+    for number in 1..=messages {
+        let text =
+            format!("Subject: {number}\nFrom: a@example.net\n\n{}", "text\n".repeat(number as usize % 500));
+        let (size, shown) = (text.len(), text.len() + text.lines().count());
+        let base = format!("{}.M{number}.host,S={size},W={shown}", 1_000_000_000 + number);
+        let flags = ["", ":2,", ":2,S", ":2,FRSa", ":2,Tb"][number as usize % 5];
+        let path = root.join(if flags.is_empty() { "new" } else { "cur" }).join(format!("{base}{flags}"));
+        fs::write(&path, text).unwrap();
+        let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000 + u64::from(number));
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        let id = if number % 7 == 0 { format!(" Pown-{number}") } else { String::new() };
+        list += &format!("{}{id} :{base}\n", number * 3);
+    }
+    fs::write(root.join("dovecot-uidlist"), list).unwrap();
+    fs::write(root.join("dovecot-keywords"), "0 $Forwarded\n1 Work\n").unwrap();
+    fs::write(root.join("subscriptions"), "V\t2\n\nINBOX\nOld\tStra&AN8-e\n").unwrap();
+    fs::write(root.join(".Sent/cur/1.a:2,S"), "Subject: sent\n\nx\n").unwrap();
+}
+
+/// What an IMAP client sees of the account: each message's UID, flags, date, size and octets, mailbox by mailbox.
+fn view(port: u16) -> String {
+    let script = format!(
+        "import imaplib,ssl,hashlib,re\n\
+         c=imaplib.IMAP4_SSL('127.0.0.1',{port},ssl_context=ssl._create_unverified_context())\n\
+         c.login('{USER}','{PASSWORD}')\n\
+         for line in sorted(c.list()[1]):\n\
+         \x20   name=line.split(b' \"/\" ')[1].decode()\n\
+         \x20   c.select(name,True)\n\
+         \x20   print(name,c.response('UIDVALIDITY')[1],c.response('UIDNEXT')[1])\n\
+         \x20   for part in c.uid('FETCH','1:*','(FLAGS INTERNALDATE BODY.PEEK[])')[1]:\n\
+         \x20       if isinstance(part,tuple): print(re.sub(rb'^\\d+ ',b'',part[0]),hashlib.sha256(part[1]).hexdigest())\n\
+         print(sorted(c.lsub()[1]))\n"
+    );
+    String::from_utf8(succeed(Command::new("python3").args(["-c", &script]))).unwrap()
+}
+
+/// What POP3 calls the messages.
+fn unique_ids(port: u16) -> Vec<String> {
+    let script = format!(
+        "import poplib,ssl\nc=poplib.POP3_SSL('127.0.0.1',{port},context=ssl._create_unverified_context())\n\
+         c.user('{USER}');c.pass_('{PASSWORD}')\nfor l in c.uidl()[1]: print(l.decode().split()[1])\n"
+    );
+    let printed = succeed(Command::new("python3").args(["-c", &script]));
+    String::from_utf8(printed).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn migrate(server: &Server, from: &str, arguments: &[&str]) -> Command {
+    server.command(&[&["migrate", "--from", from, "--to", USER], arguments].concat())
+}
+
+#[test]
+fn a_tree_comes_over_with_everything_although_the_run_is_killed() {
+    if !have("python3") {
+        return;
+    }
+    let mut server = Server::prepare("");
+    let root = server.folder.path().join("tree");
+    tree(&root, 600);
+    let from = format!("maildir:{}", root.display());
+    server.add_user(USER, PASSWORD);
+    let dry = String::from_utf8(succeed(&mut migrate(&server, &from, &["--dry-run", "--json"]))).unwrap();
+    assert!(dry.contains("\"messages\":600"), "{dry}");
+    // Killed three times at different moments, it goes on where it was.
+    let mut killed = 0;
+    for pause in [150, 300, 600] {
+        let mut child =
+            migrate(&server, &from, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(pause));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(killed > 0, "no run was killed in the midst of it");
+    let said = String::from_utf8(succeed(&mut migrate(&server, &from, &[]))).unwrap();
+    assert_eq!(said.matches("the same on both sides").count(), 3, "{said}");
+    // What changes there comes over too; what differs is said.
+    let first = fs::read_dir(root.join("new")).unwrap().next().unwrap().unwrap().path();
+    fs::rename(
+        &first,
+        root.join("cur").join(format!("{}:2,DS", first.file_name().unwrap().to_str().unwrap())),
+    )
+    .unwrap();
+    let gone = fs::read_dir(root.join("new")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(gone).unwrap();
+    let output = run(&mut migrate(&server, &from, &["--json"]));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("\"reflagged\":1") && said.contains("is only here"), "{said}");
+    server.serve();
+    let view = view(server.port("imap", "implicit"));
+    assert!(view.contains("INBOX [b'1275660208'] [b'1900']"), "{view}");
+    assert_eq!(view.matches("b'(UID ").count() + view.matches(" UID ").count(), 601, "{view}");
+    assert!(
+        view.contains("$Forwarded") && view.contains("Work") && view.contains("Old/Stra&AN8-e"),
+        "{view}"
+    );
+    let ids = unique_ids(server.port("pop3", "implicit"));
+    assert_eq!(ids[0], "000000034c0907b0");
+}
+
+#[test]
+fn another_server_is_taken_over_by_imap() {
+    if !have("python3") {
+        return;
+    }
+    // The source is a server of our own, filled from a tree.
+    let mut source = Server::prepare("");
+    let root = source.folder.path().join("tree");
+    tree(&root, 60);
+    source.add_user(USER, PASSWORD);
+    succeed(&mut migrate(&source, &format!("maildir:{}", root.display()), &["--pop3-ids", "none"]));
+    source.serve();
+    let mut target = Server::prepare("");
+    target.add_user(USER, PASSWORD);
+    let from = format!("imaps:localhost:{}", source.port("imap", "implicit"));
+    let certificate = source.certificate();
+    let password = target.folder.path().join("password");
+    fs::write(&password, PASSWORD).unwrap();
+    let output = migrate(&target, &from, &["--certificate", certificate.to_str().unwrap()])
+        .stdin(File::open(password).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    target.serve();
+    assert_eq!(view(target.port("imap", "implicit")), view(source.port("imap", "implicit")));
+}
+
+#[test]
+fn files_of_many_messages_become_mailboxes() {
+    if !have("python3") {
+        return;
+    }
+    let mut server = Server::prepare("store = { kind = \"maildir\", path = \"mail/%u\" }");
+    let files = server.folder.path().join("files");
+    fs::create_dir_all(files.join("Lists")).unwrap();
+    fs::write(
+        files.join("inbox"),
+        "From a@b Thu Jan  1 00:00:10 1970\nX-IMAPbase: 1234567 17\nSubject: a\nX-UID: 9\nStatus: RO\n\n>From x\n\n\
+         From c@d Thu Jan  1 00:00:20 1970\nSubject: b\nX-Keywords: Work\n\nb\n\n",
+    )
+    .unwrap();
+    fs::write(files.join("Lists/rust"), "From a@b Thu Jan  1 00:00:10 1970\n\nx\n\n").unwrap();
+    server.add_user(USER, PASSWORD);
+    for _ in 0..2 {
+        let said = succeed(&mut migrate(&server, &format!("mbox:{}", files.display()), &[]));
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!(said.matches("the same on both sides").count(), 2, "{said}");
+    }
+    let wrong = run(&mut migrate(&server, "floppy:a", &[]));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("is no source"), "{wrong:?}");
+    server.serve();
+    let view = view(server.port("imap", "implicit"));
+    assert!(view.contains("INBOX [b'1234567'] [b'18']"), "{view}");
+    for part in ["UID 9 ", "UID 10 ", "FLAGS (\\\\Seen", "FLAGS (Work)", "01-Jan-1970 00:00:20", "Lists/rust"]
+    {
+        assert!(view.contains(part), "{part}: {view}");
+    }
+}

@@ -1,0 +1,278 @@
+//! A file of messages is taken apart.
+
+use std::io::{self, BufRead};
+
+use bytes::Bytes;
+use mailwright_mail_model::{DateTime, Flag, FlagSet, Keyword, Uid, UidValidity};
+
+use super::FROM;
+
+/// Reads the messages of a file one after the other, piece by piece.
+///
+/// A message begins at a line that begins with `From `, at the start of the file or behind an empty line. The fields in which
+/// mail programs keep flags and UIDs (`Status`, `X-Status`, `X-Keywords`, `X-UID`, `X-IMAP` and `X-IMAPbase`) are
+/// taken out of the message and told in [`Piece::Header`].
+///
+/// ```
+/// use mailwright_mailstore::mbox::{Piece, Reader};
+///
+/// let file = b"From bob@example.net Thu Jan  1 00:00:00 1970\nStatus: RO\nSubject: hi\n\n>From here on\n\n";
+/// let mut reader = Reader::new(&file[..]);
+/// assert_eq!(reader.next_message()?.map(|line| line.sender), Some("bob@example.net".into()));
+/// let mut octets = Vec::new();
+/// while let Some(piece) = reader.next_piece()? {
+///     if let Piece::Header { octets: header, flags, .. } = &piece {
+///         assert_eq!(flags.to_string(), "(\\Seen)");
+///         octets.extend_from_slice(header);
+///     } else if let Piece::Body(body) = piece {
+///         octets.extend_from_slice(&body);
+///     }
+/// }
+/// assert_eq!(octets, b"Subject: hi\r\n\r\nFrom here on\r\n");
+/// assert!(reader.next_message()?.is_none());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: R,
+    /// The line read ahead: the one that begins the next message.
+    ahead: Option<Vec<u8>>,
+    /// Within the header, within the body, or between messages.
+    place: Place,
+    /// An empty line that belongs to the message only if the message goes on behind it.
+    empty: bool,
+    /// Whether the last piece ended with its line.
+    at_start: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Header,
+    Body,
+    Between,
+}
+
+/// The line that begins a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FromLine {
+    /// The reverse-path, as it was written.
+    pub sender: String,
+    /// When the message arrived, taken as UTC; `None` if that cannot be understood.
+    pub date: Option<DateTime>,
+}
+
+/// A piece of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Piece {
+    /// The header with the empty line behind it, lines ending with CRLF. Comes first, once.
+    #[non_exhaustive]
+    Header {
+        /// Its octets.
+        octets: Bytes,
+        /// The flags the message has.
+        flags: FlagSet,
+        /// Its UID, if a mail program has given it one.
+        uid: Option<Uid>,
+        /// What UIDs in this file are valid with, and the last one given out; in the first message of the file.
+        base: Option<(UidValidity, u32)>,
+    },
+    /// Octets of the body, lines ending with CRLF.
+    Body(Bytes),
+}
+
+/// The longest header; a longer one goes on as body.
+const LONGEST_HEADER: usize = 1 << 20;
+/// The longest piece.
+const PIECE: usize = 64 << 10;
+
+impl<R: BufRead> Reader<R> {
+    /// The messages of this file.
+    pub const fn new(input: R) -> Self {
+        Self { input, ahead: None, place: Place::Between, empty: false, at_start: true }
+    }
+
+    /// Goes on to the next message, past what is left of this one.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or does not begin with a message.
+    pub fn next_message(&mut self) -> io::Result<Option<FromLine>> {
+        while self.next_piece()?.is_some() {}
+        let line = match self.ahead.take() {
+            Some(line) => Some(line),
+            None => loop {
+                match self.line()? {
+                    Some(line) if line.trim_ascii().is_empty() => {}
+                    other => break other,
+                }
+            },
+        };
+        let Some(line) = line else { return Ok(None) };
+        let Some(rest) = line.strip_prefix(FROM) else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "expected a line that begins with `From `",
+            ));
+        };
+        self.place = Place::Header;
+        (self.empty, self.at_start) = (false, true);
+        let text = String::from_utf8_lossy(rest).trim_end().to_owned();
+        let (sender, date) = text.split_once(' ').unwrap_or((&text, ""));
+        let sender = if sender == "MAILER-DAEMON" { "" } else { sender };
+        Ok(Some(FromLine { sender: sender.into(), date: parse_moment(date) }))
+    }
+
+    /// The next piece of this message.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
+        match self.place {
+            Place::Between => Ok(None),
+            Place::Header => self.header().map(Some),
+            Place::Body => self.body(),
+        }
+    }
+
+    fn header(&mut self) -> io::Result<Piece> {
+        let (mut octets, mut kept) = (Vec::new(), Marks::default());
+        let mut taken = false;
+        self.place = Place::Body;
+        loop {
+            let Some(line) = self.line()? else { break };
+            let text = trim_line(&line);
+            if text.is_empty() {
+                octets.extend_from_slice(b"\r\n");
+                break;
+            }
+            // A folded line belongs to the field above it.
+            taken = if text.starts_with(b" ") || text.starts_with(b"\t") { taken } else { kept.take(text) };
+            if !taken {
+                octets.extend_from_slice(unquote(text));
+                octets.extend_from_slice(b"\r\n");
+            }
+            if octets.len() > LONGEST_HEADER {
+                break;
+            }
+        }
+        Ok(Piece::Header { octets: octets.into(), flags: kept.flags, uid: kept.uid, base: kept.base })
+    }
+
+    fn body(&mut self) -> io::Result<Option<Piece>> {
+        let mut octets = Vec::new();
+        while octets.len() < PIECE {
+            let Some(line) = self.line()? else {
+                self.place = Place::Between;
+                break;
+            };
+            if self.at_start {
+                if self.empty && line.starts_with(FROM) {
+                    (self.ahead, self.place) = (Some(line), Place::Between);
+                    break;
+                }
+                if std::mem::take(&mut self.empty) {
+                    octets.extend_from_slice(b"\r\n");
+                }
+                if trim_line(&line).is_empty() && line.ends_with(b"\n") {
+                    self.empty = true;
+                    continue;
+                }
+            }
+            let text = if self.at_start { unquote(&line) } else { &line };
+            self.at_start = line.ends_with(b"\n");
+            if self.at_start {
+                octets.extend_from_slice(trim_line(text));
+                octets.extend_from_slice(b"\r\n");
+            } else {
+                octets.extend_from_slice(text);
+            }
+        }
+        if octets.is_empty() && self.place == Place::Between {
+            Ok(None)
+        } else {
+            Ok(Some(Piece::Body(octets.into())))
+        }
+    }
+
+    /// A line, or a piece of one that is very long.
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        loop {
+            let octets = self.input.fill_buf()?;
+            if octets.is_empty() {
+                return Ok(Some(line).filter(|line| !line.is_empty()));
+            }
+            let end = octets.iter().position(|octet| *octet == b'\n').map_or(octets.len(), |at| at + 1);
+            let taken = octets.get(..end).unwrap_or_default();
+            line.extend_from_slice(taken);
+            self.input.consume(end);
+            // A CR is not parted from its LF.
+            if line.ends_with(b"\n") || (line.len() >= PIECE && !line.ends_with(b"\r")) {
+                return Ok(Some(line));
+            }
+        }
+    }
+}
+
+fn trim_line(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Takes one `>` from a line that was quoted.
+fn unquote(line: &[u8]) -> &[u8] {
+    let Some(rest) = line.strip_prefix(b">") else { return line };
+    let word = rest.iter().position(|octet| *octet != b'>').and_then(|at| rest.get(at..));
+    if word.is_some_and(|word| word.starts_with(FROM)) { rest } else { line }
+}
+
+/// What is kept in fields of the header.
+#[derive(Default)]
+struct Marks {
+    flags: FlagSet,
+    uid: Option<Uid>,
+    base: Option<(UidValidity, u32)>,
+}
+
+impl Marks {
+    /// Notes a field, if it is one of these.
+    fn take(&mut self, line: &[u8]) -> bool {
+        let Some((name, value)) = str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else {
+            return false;
+        };
+        let value = value.trim();
+        match name.trim_end().to_ascii_lowercase().as_str() {
+            "status" | "x-status" => self.flags.extend(value.chars().filter_map(|letter| match letter {
+                'R' => Some(Flag::Seen),
+                'A' => Some(Flag::Answered),
+                'F' => Some(Flag::Flagged),
+                'D' => Some(Flag::Deleted),
+                'T' => Some(Flag::Draft),
+                _ => None,
+            })),
+            "x-keywords" => {
+                let keywords = value.split_ascii_whitespace().filter_map(|name| Keyword::new(name).ok());
+                self.flags.extend(keywords.map(Flag::Keyword));
+            }
+            "x-uid" => self.uid = value.parse().ok().and_then(Uid::new),
+            "x-imap" | "x-imapbase" => {
+                let mut numbers = value.split_ascii_whitespace().map_while(|number| number.parse().ok());
+                let validity = numbers.next().and_then(UidValidity::new);
+                self.base = validity.zip(numbers.next());
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// `Thu Jan  1 00:00:00 1970`, with a zone behind it or not.
+fn parse_moment(text: &str) -> Option<DateTime> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [_, month, day, time, rest @ ..] = &*words else { return None };
+    let year =
+        rest.iter().find(|word| word.len() == 4 && word.bytes().all(|octet| octet.is_ascii_digit()))?;
+    let zone = rest.iter().find(|word| word.starts_with(['+', '-'])).unwrap_or(&"+0000");
+    DateTime::from_rfc5322(format!("{day} {month} {year} {time} {zone}").as_bytes()).ok()
+}

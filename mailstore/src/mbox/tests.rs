@@ -1,0 +1,204 @@
+//! Files are appended to by many at once, and read back.
+
+use std::io::{Cursor, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn date() -> DateTime {
+    DateTime::new(1_234_567_890, -90).unwrap()
+}
+
+/// The messages of a file.
+fn messages(octets: &[u8]) -> Vec<Vec<u8>> {
+    let (mut reader, mut all) = (Reader::new(octets), Vec::new());
+    while reader.next_message().unwrap().is_some() {
+        let mut message = Vec::new();
+        while let Some(piece) = reader.next_piece().unwrap() {
+            match piece {
+                Piece::Header { octets, .. } | Piece::Body(octets) => message.extend_from_slice(&octets),
+            }
+        }
+        all.push(message);
+    }
+    all
+}
+
+#[test]
+fn lines_that_look_like_a_beginning_are_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mbox) = (folder.path().join("a"), Mbox::new(folder.path().join("a")));
+    let texts =
+        ["From: x\r\n\r\nFrom me\r\n>From you\r\nFromage\r\n\r\nFrom all", "\r\n", "a: b\r\n\r\n\r\nx\ry\r"];
+    for text in texts {
+        mbox.append("", date(), text.as_bytes()).unwrap();
+    }
+    let from = "From MAILER-DAEMON Fri Feb 13 23:31:30 2009\n";
+    let expected = format!(
+        "{from}From: x\n\n>From me\n>>From you\nFromage\n\n>From all\n\n{from}\n\n{from}a: b\n\n\nx\ry\r\n\n"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    assert_eq!(
+        messages(expected.as_bytes()),
+        [
+            &b"From: x\r\n\r\nFrom me\r\n>From you\r\nFromage\r\n\r\nFrom all\r\n"[..],
+            b"\r\n",
+            b"a: b\r\n\r\n\r\nx\ry\r\n"
+        ]
+    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // After a message that was cut off, the next one is still one.
+    fs::write(&path, "From x Thu Jan  1 00:00:00 1970\n\ncut").unwrap();
+    mbox.append("a b\n@c", date(), &b"\r\nwhole\r\n"[..]).unwrap();
+    let text = fs::read(&path).unwrap();
+    assert_eq!(messages(&text), [&b"\r\ncut\r\n"[..], b"\r\nwhole\r\n"]);
+    assert!(String::from_utf8(text).unwrap().contains("From a-b-@c Fri"));
+    assert!(!folder.path().join("a.lock").exists());
+}
+
+#[test]
+fn flags_and_uids_are_in_the_header() {
+    let file = "From a Thu Jan  1 00:00:00 1970 +0100\nX-IMAPbase: 1234 0000000017 Work\nSubject: a\nX-UID: 9\n\
+        Status: RO\nX-Status: AF\nX-Keywords: Work Later\n  $Junk\nTo: b\n\nbody\n";
+    let mut reader = Reader::new(file.as_bytes());
+    assert_eq!(reader.next_message().unwrap().unwrap().date, DateTime::new(-3600, 60));
+    let Some(Piece::Header { octets, flags, uid, base }) = reader.next_piece().unwrap() else {
+        panic!("a header")
+    };
+    assert_eq!(octets, "Subject: a\r\nTo: b\r\n\r\n");
+    assert_eq!(flags.to_string(), "(\\Seen \\Answered \\Flagged Later Work)");
+    assert_eq!(uid, mailwright_mail_model::Uid::new(9));
+    assert_eq!(base.map(|(validity, last)| (validity.get(), last)), Some((1234, 17)));
+    assert!(Reader::new(&b"no mailbox\n"[..]).next_message().is_err());
+    assert!(Reader::new(&b"\n\n"[..]).next_message().unwrap().is_none());
+}
+
+proptest! {
+    #[test]
+    fn what_is_appended_is_read(texts in prop::collection::vec("(>{0,2}From |x|\r\n|\n|>|: |[a-z]{1,5}){0,12}", 0..5), split in 1_usize..9) {
+        let folder = tempfile::tempdir().unwrap();
+        let mbox = Mbox::new(folder.path().join("a"));
+        let texts: Vec<String> = texts.into_iter().map(|text| format!("A: b\r\n\r\n{text}")).collect();
+        for text in &texts {
+            mbox.append("a@b", date(), Slow(Cursor::new(text.clone()), split)).unwrap();
+        }
+        let octets = fs::read(folder.path().join("a")).unwrap_or_default();
+        let expected: Vec<String> = texts.iter().map(|text| {
+            let text = text.replace("\r\n", "\n");
+            format!("{}\n", text.strip_suffix('\n').unwrap_or(&text)).replace('\n', "\r\n")
+        }).collect();
+        let read: Vec<String> = messages(&octets).into_iter().map(|octets| String::from_utf8(octets).unwrap()).collect();
+        prop_assert_eq!(read, expected);
+    }
+}
+
+/// Gives few octets at a time.
+struct Slow(Cursor<String>, usize);
+
+impl Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+#[test]
+fn links_and_strangers_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+    fs::write(&target, "mine").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let refused = |mbox: Mbox| mbox.append("a@b", date(), &b"x"[..]).unwrap_err();
+    assert_eq!(refused(Mbox::new(&link)), StoreError::Denied);
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), folder.path().join("dangling")).unwrap();
+    assert_eq!(refused(Mbox::new(folder.path().join("dangling"))), StoreError::Denied);
+    assert_eq!(refused(Mbox::new(&target).owned_by(4_000_000, 0)), StoreError::Denied);
+    fs::hard_link(&target, folder.path().join("hard")).unwrap();
+    assert_eq!(refused(Mbox::new(&target)), StoreError::Denied);
+    assert!(matches!(refused(Mbox::new(folder.path())), StoreError::Unavailable(_)));
+    assert_eq!(fs::read_to_string(&target).unwrap(), "mine");
+    assert!(!folder.path().join("nowhere").exists());
+}
+
+#[test]
+fn what_cannot_be_written_whole_is_not_there() {
+    struct Broken(usize);
+    impl Read for Broken {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0 += 1;
+            if self.0 > 20 {
+                return Err(std::io::Error::from(ErrorKind::StorageFull));
+            }
+            buffer.fill(b'x');
+            Ok(buffer.len())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mbox = Mbox::new(folder.path().join("a"));
+    mbox.append("a@b", date(), &b"first\r\n"[..]).unwrap();
+    let before = fs::read(folder.path().join("a")).unwrap();
+    assert!(matches!(mbox.append("a@b", date(), Broken(0)), Err(StoreError::Full(_))));
+    assert_eq!(fs::read(folder.path().join("a")).unwrap(), before);
+}
+
+const FILE: &str = "MAILSTORE_MBOX";
+const EACH: usize = 60;
+
+/// Not a test of its own: one of two processes that deliver at once.
+#[test]
+fn deliver_many() {
+    let Ok(path) = std::env::var(FILE) else { return };
+    let mbox = Mbox::new(path);
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let mbox = &mbox;
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let line = format!("{} {thread} {number}\r\n", std::process::id());
+                    mbox.append("a@b", date(), format!("A: b\r\n\r\n{}", line.repeat(2_000)).as_bytes())
+                        .unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn two_processes_append_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let deliver = || {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "mbox::tests::deliver_many"])
+            .env(FILE, &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    for mut child in [deliver(), deliver()] {
+        assert!(child.wait().unwrap().success());
+    }
+    let all = messages(&fs::read(&path).unwrap());
+    assert_eq!(all.len(), 4 * EACH);
+    let mut seen = std::collections::BTreeSet::new();
+    for message in all {
+        let text = String::from_utf8(message).unwrap();
+        let body = text.strip_prefix("A: b\r\n\r\n").unwrap();
+        let line = body.lines().next().unwrap();
+        assert_eq!(body, format!("{line}\r\n").repeat(2_000), "messages are mixed");
+        assert!(seen.insert(line.to_owned()), "{line} twice");
+    }
+}
+
+#[test]
+fn a_lock_of_another_program_is_respected() {
+    let folder = tempfile::tempdir().unwrap();
+    let mbox = Mbox::new(folder.path().join("a")).patience(Duration::from_millis(50));
+    fs::write(folder.path().join("a.lock"), "1:elsewhere").unwrap();
+    assert!(matches!(mbox.append("a@b", date(), &b"x"[..]), Err(StoreError::Unavailable(_))));
+    fs::remove_file(folder.path().join("a.lock")).unwrap();
+    mbox.append("a@b", date(), &b"x"[..]).unwrap();
+}
