@@ -101,7 +101,7 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
             return Ok(true);
         }
         let (database, _directory) = serve::open(config)?;
-        let mut run = Run { store: serve::mail_store(config, database)?, user, options };
+        let run = Run { store: serve::mail_store(config, database)?, user, options };
         let mut same = true;
         for folder in folders {
             let report = run.mailbox(&mut source, &folder).await?;
@@ -147,7 +147,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn mailbox(&mut self, source: &mut Source, folder: &Folder) -> Result<Report, MigrateError> {
+    async fn mailbox(&self, source: &mut Source, folder: &Folder) -> Result<Report, MigrateError> {
         let mailbox = folder.name.to_string();
         let entries = source.index(folder).await?;
         let snapshot = self.prepare(folder).await?;

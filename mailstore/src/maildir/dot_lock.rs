@@ -55,6 +55,8 @@ impl DotLock {
         let written = file.write_all(format!("{}:{host}", std::process::id()).as_bytes());
         match (inode, written) {
             (Ok(inode), Ok(())) => Ok(Self { path, inode }),
+            // A lock needs no content to be one, and it may be taken to make room.
+            (Ok(inode), Err(error)) if error.kind() == ErrorKind::StorageFull => Ok(Self { path, inode }),
             (Err(error), _) | (_, Err(error)) => {
                 // Nobody could tell whose it is.
                 let _removed = fs::remove_file(&path);

@@ -139,8 +139,7 @@ impl<R: BufRead> Reader<R> {
         let (mut octets, mut kept) = (Vec::new(), Marks::default());
         let mut taken = false;
         self.place = Place::Body;
-        loop {
-            let Some(line) = self.line()? else { break };
+        while let Some(line) = self.line()? {
             let text = trim_line(&line);
             if text.is_empty() {
                 octets.extend_from_slice(b"\r\n");
