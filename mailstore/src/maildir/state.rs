@@ -406,8 +406,10 @@ fn remove_leftovers(path: &Path) {
     let Ok(entries) = fs::read_dir(path) else { return };
     for entry in entries.flatten() {
         let Ok(data) = entry.metadata() else { continue };
-        let age = data.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
-        let (age, name) = (age.unwrap_or_default(), entry.file_name());
+        // Not by the time of the content, which is that of the message.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = now.saturating_sub(Duration::from_secs(data.ctime().try_into().unwrap_or_default()));
+        let name = entry.file_name();
         let ours = name.to_str().is_some_and(|name| name.starts_with("mailwright."));
         if data.is_file() && age > Duration::from_secs(36 * 3600) {
             let _removed = fs::remove_file(entry.path());
