@@ -31,7 +31,7 @@ pub use machine::{
     Ask, Closed, Deadline, Gone, Layer, Machine, Misuse, Output, PeerMisbehaved, Request, Shutdown, Ticket,
     Wait,
 };
-pub use peer::{Peer, TlsInfo};
+pub use peer::{Peer, TlsInfo, can_offer};
 pub use pipeline::Pipeline;
 pub use secret::Secret;
 #[cfg(feature = "tls")]
