@@ -1,5 +1,6 @@
 //! Logging in: accounts behind every protocol's login commands and SASL mechanisms.
 
+mod dovecot;
 mod exchange;
 mod generations;
 mod master;
@@ -18,6 +19,7 @@ use mailwright_mailstore::{
 use tokio::time;
 
 pub use self::{
+    dovecot::{DovecotAccounts, DovecotAddress, DovecotAuth},
     exchange::Exchange,
     master::MasterUsers,
     throttle::{Ban, Throttle, ThrottleLimits},

@@ -11,7 +11,10 @@ mod listen;
 mod pool;
 mod service;
 
-pub use auth::{Authenticator, Ban, Exchange, MasterUsers, Throttle, ThrottleLimits};
+pub use auth::{
+    Authenticator, Ban, DovecotAccounts, DovecotAddress, DovecotAuth, Exchange, MasterUsers, Throttle,
+    ThrottleLimits,
+};
 pub use connection::{Connection, Socket};
 pub use ipnet;
 pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany};

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod blocking;
+pub mod dovecot_auth;
 pub mod frame;
 #[cfg(feature = "sasl")]
 pub mod sasl;

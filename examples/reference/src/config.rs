@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, every key with a default, checked before it is used.
 
+pub(crate) mod auth;
 mod check;
 
 use std::{
@@ -31,7 +32,13 @@ pub(crate) struct Config {
     /// Whether passwords are taken without TLS.
     pub(crate) allow_plaintext_auth: bool,
     pub(crate) store: Store,
+    /// Networks of proxies that say with the PROXY protocol whom they connect for.
+    pub(crate) proxies: Vec<String>,
     pub(crate) tls: Tls,
+    pub(crate) auth: auth::Auth,
+    /// Certificates for other names.
+    #[serde(rename = "certificate")]
+    pub(crate) certificates: Vec<NamedCertificate>,
     #[serde(rename = "listener")]
     pub(crate) listeners: Vec<Listener>,
     pub(crate) limits: Limits,
@@ -68,6 +75,17 @@ pub(crate) struct Tls {
     /// PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<PathBuf>,
+}
+
+/// A certificate for clients that ask for one of these names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamedCertificate {
+    pub(crate) names: Vec<String>,
+    /// PEM, the server's own first.
+    pub(crate) certificate: PathBuf,
+    /// PEM.
+    pub(crate) key: PathBuf,
 }
 
 /// One address that is listened on.
@@ -168,7 +186,10 @@ impl Default for Config {
             separators: "+".into(),
             allow_plaintext_auth: false,
             store: Store::default(),
+            proxies: Vec::new(),
             tls: Tls::default(),
+            auth: auth::Auth::default(),
+            certificates: Vec::new(),
             listeners: default_listeners(),
             limits: Limits::default(),
             log: Log::default(),
@@ -261,6 +282,10 @@ impl Config {
         }
         if !config.store.path.is_empty() {
             config.store.path = folder.join(&config.store.path).display().to_string();
+        }
+        for named in &mut config.certificates {
+            named.certificate = folder.join(&named.certificate);
+            named.key = folder.join(&named.key);
         }
         Ok(config)
     }
