@@ -234,7 +234,8 @@ fn an_answer_to_a_cancelled_exchange_is_gone() {
     while let Output::Event(ServerEvent::Exchange(ask)) = server.poll(now, &mut rx) {
         asks.push(ask);
     }
-    let sent = bytes::Buf::copy_to_bytes(server.transmit(), bytes::Buf::remaining(server.transmit()));
+    let length = server.transmit().len();
+    let sent = bytes::Buf::copy_to_bytes(server.transmit(), length);
     assert!(sent.ends_with(b"\ttemp\tcode=temp_fail\n"), "{sent:?}");
     rx.extend_from_slice(b"CONT\t3\tYQ==\n");
     let Output::Event(ServerEvent::Exchange(ask)) = server.poll(now, &mut rx) else { panic!() };

@@ -119,7 +119,10 @@ async fn play(
     peer: &Peer,
 ) -> Result<User, AuthRefusal> {
     let tls = tls();
+    // One that could bind the channel and does not is the victim of a downgrade (RFC 5802 §6).
     let context = Context::tls(&tls).allow_legacy();
+    let bound = mechanism.ends_with("-PLUS");
+    let context = if bound { context } else { context.without_channel_binding() };
     let mut client = Client::new(Mechanism::find(mechanism).unwrap(), proof, &context, [3; 32]).unwrap();
     let mut exchange = None;
     let mut response = client.initial().map(|initial| Secret::from(&initial[..]));

@@ -228,7 +228,7 @@ mod tests {
             assert!(taken <= LONGEST_LINE);
         }
         // One that never ends is waited for, and no longer than the patience lasts.
-        assert_eq!(feed(&binary(1, 0x11, &[0; 12])[..20]).0, Header::Wants(8));
+        assert_eq!(feed(&binary(1, 0x11, &[0; 12])[..20]).0, Header::Wants(12));
     }
 
     #[tokio::test]

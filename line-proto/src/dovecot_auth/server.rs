@@ -96,8 +96,9 @@ pub enum Answer {
 /// let mut rx = BytesMut::from("VERSION\t1\t2\nCPID\t9\nAUTH\t1\tPLAIN\tservice=smtp\tresp=AHRpbQBwYXNz\n");
 /// let Output::Event(ServerEvent::Exchange(ask)) = server.poll(now, &mut rx) else { panic!() };
 /// server.answer(ask, Answer::Accept("tim@example.org".into()))?;
-/// # let transmit = bytes::Buf::copy_to_bytes(server.transmit(), bytes::Buf::remaining(server.transmit()));
-/// assert!(transmit.ends_with(b"DONE\nOK\t1\tuser=tim@example.org\n"));
+/// let length = server.transmit().len();
+/// let sent = bytes::Buf::copy_to_bytes(server.transmit(), length);
+/// assert!(sent.ends_with(b"DONE\nOK\t1\tuser=tim@example.org\n"));
 /// # Ok::<(), mailwright_line_proto::Gone>(())
 /// ```
 #[derive(Debug)]
@@ -294,7 +295,7 @@ impl Server {
         let idle = *self.since.get_or_insert(now) + IDLE;
         let wait = |read, until: Option<Instant>| Some(Output::Wait(Wait { read, until }));
         if asked >= self.config.exchanges || self.transmit.len() >= AHEAD {
-            return wait(false, responses.or(Some(idle).filter(|idle| *idle > now)));
+            return wait(false, responses.or_else(|| Some(idle).filter(|idle| *idle > now)));
         }
         let closed = match self.lines.next(rx, LINE, LINE as u64) {
             Line::Whole(line) => {
