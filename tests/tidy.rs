@@ -36,7 +36,11 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
         &["base64", "bytes", "clap", "memchr", "nom", "regex", "thiserror", "unicode-normalization"],
     ),
     ("mailstore", &["mail-model"], &["bytes", "crc32fast", "fjall", "rustix", "stringprep", "thiserror"]),
-    ("relay-policy", &["line-proto", "mail-model", "smtp-proto"], &["base64", "bytes", "hickory-proto", "ring", "thiserror"]),
+    (
+        "relay-policy",
+        &["line-proto", "mail-model", "smtp-proto"],
+        &["base64", "bytes", "hickory-proto", "ring", "thiserror"],
+    ),
 ];
 
 /// What a protocol crate may use from outside.

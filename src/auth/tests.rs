@@ -224,8 +224,7 @@ async fn a_master_opens_every_account_where_there_is_one() {
 
 #[tokio::test(start_paused = true)]
 async fn guessing_is_slowed_down_and_ends_in_a_ban_whatever_the_mechanism() {
-    let mut limits = ThrottleLimits::default();
-    limits.failures_per_address = 3;
+    let limits = ThrottleLimits { failures_per_address: 3, ..ThrottleLimits::default() };
     let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
     let peer = |address: &str| Peer::new(Some(address.parse().unwrap()), None);
     let (home, away) = (peer("192.0.2.7:1"), peer("198.51.100.1:1"));
