@@ -8,7 +8,7 @@ use mailwright_mail_model::MailboxName;
 
 use crate::{
     Acl, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota, Result,
-    Snapshot, Spool, Status, Store, Undelete, User, Watch, Write,
+    Scripts, Snapshot, Spool, Status, Store, Undelete, User, Watch, Write,
 };
 
 mod facets;
@@ -103,6 +103,10 @@ impl Store for AnyStore {
 
     fn acl(&self) -> Option<&impl Acl> {
         self.erased().acl().map(|_| self)
+    }
+
+    fn scripts(&self) -> Option<&impl Scripts> {
+        self.erased().scripts().map(|_| self)
     }
 
     fn metadata(&self) -> Option<&impl Metadata> {

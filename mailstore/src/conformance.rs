@@ -29,6 +29,7 @@ mod import;
 mod notice;
 mod queue;
 mod quota;
+mod scripts;
 mod several;
 mod sharing;
 mod transfer;
@@ -151,6 +152,12 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             run!(sharing::annotations_are_private_or_shared, sharing::annotations_go_with_the_mailbox)
         }
         _ => report.skipped.push("metadata"),
+    }
+    if store.scripts().is_some() {
+        run!(scripts::scripts_are_kept_and_one_is_active, scripts::scripts_get_other_names);
+        run!(scripts::scripts_have_limits);
+    } else {
+        report.skipped.push("scripts");
     }
     match (store.origins().is_some(), writes) {
         (true, true) => run!(import::origins_go_along_with_copies),

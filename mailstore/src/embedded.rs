@@ -17,8 +17,8 @@ use crate::feeds::Feeds;
 use crate::signal::Signal;
 use crate::{
     Acl, Cache, Changes, Feed, Folders, Import, Inline, Mailbox, MailboxRef, MessageRef, Metadata, Offload,
-    Origins, Quota, QuotaLimits, Result, Snapshot, Spool, Status, Store, StoreError, Undelete, User, Watch,
-    Write,
+    Origins, Quota, QuotaLimits, Result, Scripts, Snapshot, Spool, Status, Store, StoreError, Undelete, User,
+    Watch, Write,
 };
 
 mod account;
@@ -36,6 +36,7 @@ mod messages;
 mod origins;
 mod promise;
 mod row;
+mod scripts;
 mod spool;
 mod staged;
 mod summary;
@@ -282,6 +283,10 @@ impl<O: Offload + Clone> Store for Embedded<O> {
     }
 
     fn acl(&self) -> Option<&impl Acl> {
+        Some(self)
+    }
+
+    fn scripts(&self) -> Option<&impl Scripts> {
         Some(self)
     }
 

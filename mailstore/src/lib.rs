@@ -27,6 +27,7 @@ mod object_id;
 mod offload;
 mod origins;
 mod quota;
+mod scripts;
 mod signal;
 mod snapshot;
 mod spool;
@@ -55,6 +56,7 @@ pub use object_id::{ObjectId, ObjectIdError};
 pub use offload::{Inline, Offload};
 pub use origins::{Delivery, Origins};
 pub use quota::{Quota, QuotaLimits, QuotaStatus, QuotaUsage, QuotaWarning, Resource};
+pub use scripts::{ScriptEntry, ScriptLimits, Scripts};
 pub use snapshot::{Difference, Message, Snapshot, SnapshotBuilder};
 pub use spool::{
     Batch, Committed, Due, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent,

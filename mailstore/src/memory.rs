@@ -8,18 +8,22 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use mailwright_mail_model::{DateTime, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{
+    DateTime, MailboxName, ModSeq, ScriptName, SpecialUse, Uid, UidSet, UidValidity,
+};
 
 use crate::feeds::Feeds;
 use crate::signal::{Signal, lock};
 use crate::{
     Acl, AclEntry, Cache, Changes, Delivery, EntryName, Feed, FeedEvent, Folders, Import, Mailbox,
     MailboxRef, Message, MessageRef, Metadata, ObjectId, Origins, QueueEntry, QueueNumber, Quota,
-    QuotaLimits, Result, Snapshot, Spool, Status, Store, StoreError, Summary, Undelete, User, Watch, Write,
+    QuotaLimits, Result, Scripts, Snapshot, Spool, Status, Store, StoreError, Summary, Undelete, User, Watch,
+    Write,
 };
 
 mod extended;
 mod folders;
+mod scripts;
 mod spool;
 mod write;
 
@@ -77,6 +81,8 @@ struct State {
 struct Account {
     mailboxes: BTreeMap<MailboxName, Folder>,
     subscriptions: BTreeSet<MailboxName>,
+    scripts: BTreeMap<ScriptName, Bytes>,
+    active_script: Option<ScriptName>,
     limits: Option<QuotaLimits>,
     /// What was expunged and can be had back.
     expunged: BTreeMap<ObjectId, (MailboxName, DateTime, Message)>,
@@ -177,6 +183,8 @@ impl State {
             let account = Account {
                 mailboxes,
                 subscriptions: BTreeSet::new(),
+                scripts: BTreeMap::new(),
+                active_script: None,
                 limits: None,
                 expunged: BTreeMap::new(),
             };
@@ -267,6 +275,10 @@ impl Store for Memory {
     }
 
     fn acl(&self) -> Option<&impl Acl> {
+        Some(self)
+    }
+
+    fn scripts(&self) -> Option<&impl Scripts> {
         Some(self)
     }
 

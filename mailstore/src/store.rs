@@ -8,7 +8,7 @@ use mailwright_mail_model::MailboxName;
 
 use crate::{
     Acl, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota, Result,
-    Snapshot, Spool, Status, StoreError, Undelete, User, Watch, Write,
+    Scripts, Snapshot, Spool, Status, StoreError, Undelete, User, Watch, Write,
 };
 
 /// Users' mail. Three methods make a read-only IMAP and POP3 server; each facet adds what its trait says.
@@ -129,6 +129,11 @@ pub trait Store: Send + Sync {
 
     /// Opt in: expunged messages can be had back for a while.
     fn undelete(&self) -> Option<&impl Undelete> {
+        None::<&Never>
+    }
+
+    /// Opt in: Sieve scripts. Without, no user filters mail.
+    fn scripts(&self) -> Option<&impl Scripts> {
         None::<&Never>
     }
 }

@@ -57,7 +57,7 @@ fn facets_that_are_not_there_are_skipped() {
         report.skipped,
         [
             "writer", "folders", "watch", "changes", "cache", "several", "spool", "quota", "acl", "metadata",
-            "origins", "import", "feed", "undelete"
+            "scripts", "origins", "import", "feed", "undelete"
         ]
     );
     let store = Partial { memory: Memory::new(), writes: true, loses: 0 };
@@ -65,8 +65,8 @@ fn facets_that_are_not_there_are_skipped() {
     assert_eq!(
         report.skipped,
         [
-            "folders", "watch", "changes", "cache", "spool", "quota", "acl", "metadata", "origins", "import",
-            "feed", "undelete"
+            "folders", "watch", "changes", "cache", "spool", "quota", "acl", "metadata", "scripts",
+            "origins", "import", "feed", "undelete"
         ]
     );
 }

@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{MailboxName, ModSeq, ScriptName, SpecialUse, Uid, UidSet, UidValidity};
 
 use crate::{
     AclChange, AclEntry, Annotated, Annotation, Appended, Column, Copied, Delivery, Due, EntryName, Expunge,
     Expunged, ExpungedMessage, FeedPosition, FlagChange, FlagsStored, Identifier, Identity, Mailbox,
     MailboxRef, MessageRef, News, ObjectId, QueueEntry, QueueNumber, QuotaLimits, QuotaStatus, QuotaWarning,
-    Result, Rights, Scheduled, Settlement, SharedMailbox, Snapshot, Status, Summary, Upload, User,
+    Result, Rights, Scheduled, ScriptEntry, ScriptLimits, Settlement, SharedMailbox, Snapshot, Status,
+    Summary, Upload, User,
 };
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -90,6 +91,17 @@ implement!(Acl {
     fn change_access(owner: &'a User, name: &'a MailboxName, identifier: &'a Identifier, change: AclChange) -> ();
     fn rights_of(who: &'a Identity, owner: &'a User, name: &'a MailboxName) -> Rights;
     fn shared_with(who: &'a Identity) -> Vec<SharedMailbox>;
+});
+
+implement!(Scripts {
+    fn scripts(user: &'a User) -> Vec<ScriptEntry>;
+    fn script(user: &'a User, name: &'a ScriptName) -> Bytes;
+    fn active_script(user: &'a User) -> Option<(ScriptName, Bytes)>;
+    fn admit_script(user: &'a User, name: &'a ScriptName, size: u64, limits: ScriptLimits) -> ();
+    fn put_script(user: &'a User, name: &'a ScriptName, script: Bytes, limits: ScriptLimits) -> ();
+    fn activate_script(user: &'a User, name: Option<&'a ScriptName>) -> ();
+    fn delete_script(user: &'a User, name: &'a ScriptName) -> ();
+    fn rename_script(user: &'a User, from: &'a ScriptName, to: &'a ScriptName) -> ();
 });
 
 implement!(Metadata {
@@ -172,6 +184,7 @@ fn cache(&self) -> Option<&dyn Cache>;
 fn spool(&self) -> Option<&dyn Spool>;
 fn quota(&self) -> Option<&dyn Quota>;
 fn acl(&self) -> Option<&dyn Acl>;
+fn scripts(&self) -> Option<&dyn Scripts>;
 fn metadata(&self) -> Option<&dyn Metadata>;
 fn origins(&self) -> Option<&dyn Origins>;
 fn import(&self) -> Option<&dyn Import>;
@@ -234,6 +247,10 @@ impl<S: crate::Store> Erased for S {
 
     fn acl(&self) -> Option<&dyn Acl> {
         crate::Store::acl(self).map(|facet| facet as &dyn Acl)
+    }
+
+    fn scripts(&self) -> Option<&dyn Scripts> {
+        crate::Store::scripts(self).map(|facet| facet as &dyn Scripts)
     }
 
     fn metadata(&self) -> Option<&dyn Metadata> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{MailboxName, ModSeq, ScriptName, SpecialUse, Uid, UidSet, UidValidity};
 
 use super::AnyStore;
 use crate::{
@@ -12,7 +12,8 @@ use crate::{
     EntryName, Expunge, Expunged, ExpungedMessage, Feed, FeedPosition, FlagChange, FlagsStored, Folders,
     Identifier, Identity, Import, Mailbox, MailboxRef, MessageRef, Metadata, News, ObjectId, Origins,
     QueueEntry, QueueNumber, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, Rights, Scheduled,
-    Settlement, SharedMailbox, Snapshot, Spool, Summary, Undelete, Upload, User, Watch, Write,
+    ScriptEntry, ScriptLimits, Scripts, Settlement, SharedMailbox, Snapshot, Spool, Summary, Undelete,
+    Upload, User, Watch, Write,
 };
 
 impl Write for AnyStore {
@@ -245,5 +246,51 @@ impl Spool for AnyStore {
             // There is no such facet, so nothing is ever added.
             None => std::future::pending().await,
         }
+    }
+}
+
+impl Scripts for AnyStore {
+    async fn scripts(&self, user: &User) -> Result<Vec<ScriptEntry>> {
+        self.facet(|store| store.scripts())?.scripts(user).await
+    }
+
+    async fn script(&self, user: &User, name: &ScriptName) -> Result<Bytes> {
+        self.facet(|store| store.scripts())?.script(user, name).await
+    }
+
+    async fn active_script(&self, user: &User) -> Result<Option<(ScriptName, Bytes)>> {
+        self.facet(|store| store.scripts())?.active_script(user).await
+    }
+
+    async fn admit_script(
+        &self,
+        user: &User,
+        name: &ScriptName,
+        size: u64,
+        limits: ScriptLimits,
+    ) -> Result<()> {
+        self.facet(|store| store.scripts())?.admit_script(user, name, size, limits).await
+    }
+
+    async fn put_script(
+        &self,
+        user: &User,
+        name: &ScriptName,
+        script: Bytes,
+        limits: ScriptLimits,
+    ) -> Result<()> {
+        self.facet(|store| store.scripts())?.put_script(user, name, script, limits).await
+    }
+
+    async fn activate_script(&self, user: &User, name: Option<&ScriptName>) -> Result<()> {
+        self.facet(|store| store.scripts())?.activate_script(user, name).await
+    }
+
+    async fn delete_script(&self, user: &User, name: &ScriptName) -> Result<()> {
+        self.facet(|store| store.scripts())?.delete_script(user, name).await
+    }
+
+    async fn rename_script(&self, user: &User, from: &ScriptName, to: &ScriptName) -> Result<()> {
+        self.facet(|store| store.scripts())?.rename_script(user, from, to).await
     }
 }

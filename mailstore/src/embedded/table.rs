@@ -120,7 +120,7 @@ impl std::fmt::Debug for Table {
 
 impl Group<'_> {
     /// A row as this group leaves it so far.
-    fn row(&self, key: &[u8]) -> Result<Option<Bytes>> {
+    pub(super) fn row(&self, key: &[u8]) -> Result<Option<Bytes>> {
         if let Some(staged) = self.tables.get(key) {
             return Ok(staged.clone());
         }
@@ -128,7 +128,8 @@ impl Group<'_> {
         sealed.map(|sealed| unseal(key, sealed.into())).transpose()
     }
 
-    fn set_row(&mut self, key: Vec<u8>, value: Option<Bytes>) -> Result<()> {
+    /// Changes a row.
+    pub(super) fn set_row(&mut self, key: Vec<u8>, value: Option<Bytes>) -> Result<()> {
         let core = self.core;
         match &value {
             Some(value) => {
@@ -142,7 +143,7 @@ impl Group<'_> {
     }
 }
 
-fn unseal(key: &[u8], sealed: Bytes) -> Result<Bytes> {
+pub(super) fn unseal(key: &[u8], sealed: Bytes) -> Result<Bytes> {
     let value = row::open(key, &sealed).map(|value| sealed.slice_ref(value));
     value.ok_or_else(|| StoreError::Corrupt(format!("the table row {:?}", String::from_utf8_lossy(key))))
 }
