@@ -3,6 +3,7 @@
 mod addressing;
 mod body;
 mod deliver;
+mod filtering;
 mod hops;
 mod plan;
 mod trace_fields;

@@ -55,6 +55,13 @@ impl Segment {
     }
 }
 
+/// For hosts: a message put together of these, in order.
+impl FromIterator<Segment> for Message {
+    fn from_iter<I: IntoIterator<Item = Segment>>(segments: I) -> Self {
+        Self::of(segments.into_iter().collect())
+    }
+}
+
 impl Message {
     /// The message that came, of so many octets, as it came.
     pub fn original(octets: u64) -> Self {

@@ -1,8 +1,10 @@
 //! Delivery into a store, within the transaction.
 
+use std::{collections::HashMap, sync::Arc};
+
 use bytes::Bytes;
 use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime};
-use mailwright_mailstore::{CommitError, Store, StoreError, Upload, Write};
+use mailwright_mailstore::{CommitError, Store, StoreError, Upload, User, Write};
 use mailwright_relay_policy::{Chain, Session as Conversation, Verdict, directory::Expansion};
 use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply};
 
@@ -13,6 +15,7 @@ use super::{
     trace_fields::{now, trace_fields},
 };
 use crate::{
+    filter::{Filter, Filtered},
     imap::summary,
     service::{entropy, shown},
 };
@@ -23,9 +26,10 @@ const MOST_HOPS: usize = 100;
 /// An inbox that delivers into the `INBOX` of each recipient's account: one commit for all of them, and the positive
 /// reply only after it.
 #[derive(Debug)]
-pub struct StoreInbox<S, R> {
-    store: S,
-    addressing: R,
+pub struct StoreInbox<S, R, F = ()> {
+    pub(super) store: S,
+    pub(super) addressing: R,
+    pub(super) filter: F,
     policy: Chain,
     hostname: String,
 }
@@ -34,7 +38,15 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
     /// Delivers into `store`, and queues there what goes on, to whom `addressing` knows and `policy` does not refuse. `hostname` goes into the
     /// trace fields.
     pub fn new(store: S, addressing: R, policy: Chain, hostname: impl Into<String>) -> Self {
-        Self { store, addressing, policy, hostname: hostname.into() }
+        Self { store, addressing, filter: (), policy, hostname: hostname.into() }
+    }
+}
+
+impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
+    /// The same, with a filter that says into which mailboxes of an account a message goes.
+    pub fn with_filter<G: Filter>(self, filter: G) -> StoreInbox<S, R, G> {
+        let Self { store, addressing, policy, hostname, .. } = self;
+        StoreInbox { store, addressing, filter, policy, hostname }
     }
 
     async fn upload(
@@ -64,8 +76,9 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
         if hops.hops() >= MOST_HOPS {
             return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
         }
-        upload.summarize(summary(&scanner.finish()));
-        Ok(Received { upload, size, skip })
+        let structure = Arc::new(scanner.finish());
+        upload.summarize(summary(&structure));
+        Ok(Received { upload, structure, size, skip })
     }
 
     /// What each recipient stands for, and the copies that are to be made. A copy that cannot be made does not stop the
@@ -93,7 +106,7 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
     }
 
     /// The same, if this server can do it.
-    fn possible(&self, expansion: Expansion) -> Result<Expansion, Reply> {
+    pub(super) fn possible(&self, expansion: Expansion) -> Result<Expansion, Reply> {
         if !expansion.files.is_empty() || !expansion.commands.is_empty() {
             tracing::error!("an alias leads to a file or a program, which are not delivered to");
             return Err(Reply::INTERNAL);
@@ -111,12 +124,13 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
 /// A message that is here whole, and nowhere yet.
 struct Received {
     upload: Upload,
+    structure: Arc<mime::Structure>,
     size: u64,
     /// The octets at its beginning that are for mailboxes only.
     skip: u64,
 }
 
-impl<S: Store, R: Addressing> Inbox for StoreInbox<S, R> {
+impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
     async fn hello(&self, session: &Conversation, hello: &Hello) -> Result<(), Reply> {
         match self.policy.decide_hello(session, hello).await.verdict {
             Verdict::Reject(reply) => Err(reply),
@@ -146,15 +160,17 @@ impl<S: Store, R: Addressing> Inbox for StoreInbox<S, R> {
 
     async fn deliver(&self, session: &Conversation, message: &Message, body: &mut Body<'_>) -> Outcome {
         let Ok(id) = queue_id() else { return Reply::INTERNAL.into() };
-        let way = self.way(session, message).await;
-        let Received { mut upload, size, skip } = match self.upload(session, message, body, &id).await {
-            Ok(received) => received,
-            Err(reply) => return reply.into(),
-        };
+        let mut way = self.way(session, message).await;
+        let Received { mut upload, structure, size, skip } =
+            match self.upload(session, message, body, &id).await {
+                Ok(received) => received,
+                Err(reply) => return reply.into(),
+            };
         // LMTP has a reply for each recipient (RFC 2033 §4.2); SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo);
         let origin = Origin { message, user: session.user.as_deref(), id: &id, date: now(), skip };
-        let replies = commit(&mut upload, way, &origin, each).await;
+        let filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, each).await;
+        let replies = commit(&mut upload, way, &filtered, &origin, each).await;
         let sender = match &message.mail.from {
             ReversePath::Address(address) => address.as_str(),
             _ => "<>",
@@ -176,7 +192,13 @@ impl<S: Store, R: Addressing> Inbox for StoreInbox<S, R> {
 
 /// Commits for everybody at once. If a recipient is at fault: without `each`, nobody gets the message; with it, the
 /// others do. One reply a recipient.
-async fn commit(upload: &mut Upload, mut way: Way, origin: &Origin<'_>, each: bool) -> Vec<Reply> {
+async fn commit(
+    upload: &mut Upload,
+    mut way: Way,
+    filtered: &HashMap<User, Filtered>,
+    origin: &Origin<'_>,
+    each: bool,
+) -> Vec<Reply> {
     loop {
         let refused = way.recipients.iter().filter_map(|(_, expansion)| expansion.as_ref().err()).count();
         if refused == way.recipients.len() || (refused > 0 && !each) {
@@ -186,12 +208,14 @@ async fn commit(upload: &mut Upload, mut way: Way, origin: &Origin<'_>, each: bo
             Ok(plan) => plan,
             Err(reply) => return vec![reply; way.recipients.len()],
         };
-        let Err(CommitError { target, error, .. }) = upload.commit_batch(&plan.batch(origin)).await else {
+        let (batch, places) = plan.batch(origin, filtered);
+        let Err(CommitError { target, error, .. }) = upload.commit_batch(&batch).await else {
             return replies(way, origin);
         };
         tracing::warn!(id = origin.id, %error, "delivery failed");
         let reply = refusal(&error);
-        let Some(place) = target.filter(|_| each) else { return vec![reply; way.recipients.len()] };
+        let place = target.and_then(|target| places.get(target).copied());
+        let Some(place) = place.filter(|_| each) else { return vec![reply; way.recipients.len()] };
         let mut concerned = false;
         for (index, (_, expansion)) in way.recipients.iter_mut().enumerate() {
             if plan.concerns(index, place) {

@@ -5,10 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use mailwright_mail_model::{Address, DateTime, ForwardPath, MailboxName, ReversePath};
+use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
 use mailwright_mailstore::{Batch, Delivery, QueueEntry, QueueRecipient, Target, User};
 use mailwright_relay_policy::directory::{Expansion, OnwardReason};
 use mailwright_smtp_proto::{Message, Reply};
+
+use crate::filter::{Filing, Filtered};
 
 /// A message's way, put together from what each of its recipients stands for. A mailbox gets one copy and an address
 /// elsewhere is sent one, however many recipients lead there.
@@ -23,6 +25,8 @@ pub(super) struct Plan {
     seen: HashSet<Address>,
     /// Which accounts each recipient leads to.
     by_recipient: Vec<Vec<usize>>,
+    /// The recipients that lead elsewhere, too.
+    sent_on: HashSet<usize>,
     places: HashMap<User, usize>,
 }
 
@@ -92,24 +96,37 @@ impl Plan {
             let (_, addresses) = self.onward.entry(key).or_insert_with(|| (sender, Vec::new()));
             addresses.push(onward.to.clone());
         }
+        if expansion.is_some_and(|expansion| !expansion.onward.is_empty()) {
+            self.sent_on.insert(self.by_recipient.len());
+        }
         self.by_recipient.push(places);
         Ok(())
     }
 
-    /// Everything as one commit.
-    pub(super) fn batch(&self, origin: &Origin<'_>) -> Batch {
-        let inbox = MailboxName::inbox();
-        let targets: Vec<Target> = self
-            .accounts
-            .iter()
-            .zip(&self.named)
-            .map(|(user, named)| {
-                let delivery =
-                    Delivery::new(origin.message.mail.from.address().map_or("", Address::as_str), named);
-                Target::new(user.clone(), inbox.clone(), origin.date).with_delivery(Arc::new(delivery))
-            })
-            .collect();
-        Batch::to(targets).with_queue(self.entries(origin))
+    /// The accounts that get it, each once.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = (&User, &str)> {
+        self.accounts.iter().zip(self.named.iter().map(String::as_str))
+    }
+
+    /// Everything as one commit, and for each of its targets which account it is for. What filters say goes before INBOX.
+    pub(super) fn batch(
+        &self,
+        origin: &Origin<'_>,
+        filtered: &HashMap<User, Filtered>,
+    ) -> (Batch, Vec<usize>) {
+        let (mut targets, mut places) = (Vec::new(), Vec::new());
+        let inbox = [Filing::inbox()];
+        for (place, (user, named)) in self.accounts().enumerate() {
+            let sender = origin.message.mail.from.address().map_or("", Address::as_str);
+            let delivery = Arc::new(Delivery::new(sender, named));
+            let filings = filtered.get(user).map_or(&inbox[..], |filtered| &filtered.filings[..]);
+            for filing in filings {
+                let target = Target::new(user.clone(), filing.mailbox.clone(), origin.date);
+                targets.push(target.with_flags(filing.flags.clone()).with_delivery(Arc::clone(&delivery)));
+                places.push(place);
+            }
+        }
+        (Batch::to(targets).with_queue(self.entries(origin)), places)
     }
 
     fn entries(&self, origin: &Origin<'_>) -> Vec<QueueEntry> {
@@ -128,7 +145,18 @@ impl Plan {
             .collect()
     }
 
-    /// Whether a recipient leads to the account at this place of the batch.
+    /// Whether there is one account and nothing else to be done.
+    pub(super) fn is_for_one(&self) -> bool {
+        self.accounts.len() == 1 && self.onward.is_empty()
+    }
+
+    /// Whether a recipient leads to one account and nowhere else.
+    pub(super) fn leads_to_one(&self, recipient: usize) -> bool {
+        self.by_recipient.get(recipient).is_some_and(|places| places.len() == 1)
+            && !self.sent_on.contains(&recipient)
+    }
+
+    /// Whether a recipient leads to the account at this place.
     pub(super) fn concerns(&self, recipient: usize, place: usize) -> bool {
         self.by_recipient.get(recipient).is_some_and(|places| places.contains(&place))
     }

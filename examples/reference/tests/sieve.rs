@@ -1,0 +1,178 @@
+//! Sieve at delivery, in the running server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::fs;
+
+use common::{PASSWORD, Server, Talk, USER};
+
+/// A server whose users have this script, unless they have one of their own; with bob beside alice.
+fn server(script: &str, extra: &str) -> Server {
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    fs::write(server.folder.path().join("default.sieve"), script).unwrap();
+    let file = server.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[sieve]\ndefault = \"default.sieve\"\n{extra}\n")).unwrap();
+    server.add_user(USER, PASSWORD);
+    server.add_user("bob@example.org", PASSWORD);
+    server.serve();
+    server
+}
+
+/// The messages of a mailbox, each whole.
+fn messages(server: &Server, user: &str, mailbox: &str) -> Vec<String> {
+    let mut talk = server.talk(server.port("imap", "starttls"));
+    talk.line();
+    assert!(talk.imap("a", &format!("LOGIN {user} {PASSWORD}")).last().unwrap().starts_with("a OK"));
+    if !talk.imap("b", &format!("EXAMINE {mailbox}")).last().unwrap().starts_with("b OK") {
+        return Vec::new();
+    }
+    let all = talk.imap("c", "FETCH 1:* (FLAGS BODY.PEEK[])").join("\n");
+    all.split("\n* ").filter(|part| part.contains("FETCH (")).map(str::to_owned).collect()
+}
+
+/// What is said to the end of a message by SMTP.
+fn send(server: &Server, to: &[&str], message: &str) -> String {
+    let mut talk = server.talk(server.port("smtp", "starttls"));
+    talk.reply();
+    talk.smtp("EHLO client.example");
+    talk.smtp("MAIL FROM:<bob@example.org>");
+    data(&mut talk, to, message);
+    talk.reply()
+}
+
+fn data(talk: &mut Talk, to: &[&str], message: &str) {
+    for to in to {
+        assert_eq!(talk.smtp(&format!("RCPT TO:<{to}>")), "250 2.1.5 Ok");
+    }
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send(format!("{message}\r\n.\r\n"));
+}
+
+#[test]
+fn messages_are_filed_flagged_and_discarded() {
+    let server = server(
+        r#"require ["fileinto", "mailbox", "imap4flags", "body"];
+           if header :contains "Subject" "tea" { fileinto :create :flags "\\Flagged" "Hot/Tea"; }
+           elsif header :is "Subject" "nothing" { discard; }
+           elsif body :contains "secret word" { fileinto "Nowhere"; }"#,
+        "",
+    );
+    for subject in ["more tea", "nothing", "coffee"] {
+        assert!(send(&server, &[USER], &format!("Subject: {subject}\r\n\r\n{subject}")).starts_with("250"));
+    }
+    assert!(send(&server, &[USER], "Subject: long\r\n\r\nthe secret word").starts_with("250"));
+    let tea = messages(&server, USER, "Hot/Tea");
+    assert_eq!(tea.len(), 1, "{tea:?}");
+    assert!(tea[0].contains("\\Flagged") && tea[0].contains("more tea"), "{tea:?}");
+    // A mailbox that is not there loses no mail.
+    let inbox = messages(&server, USER, "INBOX");
+    assert_eq!(inbox.len(), 2, "{inbox:?}");
+    assert!(inbox[0].contains("coffee") && inbox[1].contains("secret"), "{inbox:?}");
+}
+
+#[test]
+fn a_redirect_to_a_user_here_arrives_and_does_not_go_round() {
+    let server = server(
+        r#"if envelope :is "to" "alice@example.org" { redirect "bob@example.org"; }
+           else { redirect "alice@example.org"; }"#
+            .replace("if envelope", "require \"envelope\"; if envelope")
+            .as_str(),
+        "",
+    );
+    assert!(send(&server, &[USER], "Subject: round\r\n\r\nround").starts_with("250"));
+    let (alice, bob) = (messages(&server, USER, "INBOX"), messages(&server, "bob@example.org", "INBOX"));
+    // alice -> bob -> alice, and there it is known already.
+    assert_eq!((alice.len(), bob.len()), (1, 0), "{alice:?} {bob:?}");
+    assert!(alice[0].contains("X-Sieve-Redirected-From"), "{alice:?}");
+}
+
+#[test]
+fn a_reject_is_said_to_the_client_where_that_is_possible() {
+    let server = server(
+        r#"require ["reject", "envelope"];
+           if envelope :is "to" "alice@example.org" { reject "Not today, thank you."; }"#,
+        "",
+    );
+    assert_eq!(send(&server, &[USER], "Subject: x\r\n\r\nx"), "550 5.7.1 Not today, thank you.");
+    // With others beside her the message is taken, and she tells the sender by mail.
+    assert!(send(&server, &[USER, "bob@example.org"], "Subject: y\r\n\r\ny").starts_with("250"));
+    assert_eq!(messages(&server, USER, "INBOX"), [""; 0]);
+    let bob = messages(&server, "bob@example.org", "INBOX");
+    assert_eq!(bob.len(), 2, "{bob:?}");
+    assert!(
+        bob.iter()
+            .any(|message| message.contains("disposition-notification") && message.contains("Not today"))
+    );
+    // LMTP has a reply for each.
+    let mut talk = server.talk(server.port("lmtp", "none"));
+    talk.reply();
+    talk.smtp("LHLO client.example");
+    talk.smtp("MAIL FROM:<bob@example.org>");
+    data(&mut talk, &[USER, "bob@example.org"], "Subject: z\r\n\r\nz");
+    assert_eq!(talk.reply(), "550 5.7.1 Not today, thank you.");
+    assert!(talk.reply().starts_with("250"));
+}
+
+#[test]
+fn a_vacation_answers_once_and_not_to_machines() {
+    let server = server(
+        r#"require ["vacation", "envelope"];
+           if envelope :is "to" "alice@example.org" { vacation :days 1 :subject "Away" "I am at sea."; }"#,
+        "",
+    );
+    let mail = "From: bob@example.org\r\nTo: alice@example.org\r\nSubject: hello\r\n\r\nhello";
+    for _ in 0..3 {
+        assert!(send(&server, &[USER], mail).starts_with("250"));
+    }
+    let list =
+        "From: bob@example.org\r\nTo: alice@example.org\r\nList-Id: <x.example>\r\nSubject: list\r\n\r\nx";
+    assert!(send(&server, &[USER], list).starts_with("250"));
+    assert_eq!(messages(&server, USER, "INBOX").len(), 4);
+    let bob = messages(&server, "bob@example.org", "INBOX");
+    assert_eq!(bob.len(), 1, "{bob:?}");
+    for word in ["I am at sea.", "Subject: Away", "Auto-Submitted: auto-replied", "Return-Path: <>"] {
+        assert!(bob[0].contains(word), "{word}: {bob:?}");
+    }
+}
+
+#[test]
+fn a_script_that_fails_keeps_the_message_and_changes_nothing() {
+    let server = server(
+        r#"require ["fileinto", "variables", "include"];
+           fileinto "INBOX"; include :global "missing";"#,
+        "",
+    );
+    assert!(send(&server, &[USER], "Subject: kept\r\n\r\nkept").starts_with("250"));
+    assert_eq!(messages(&server, USER, "INBOX").len(), 1);
+    assert!(server.log().contains("the sieve script failed"), "{}", server.log());
+}
+
+#[test]
+fn a_changed_header_is_what_is_filed() {
+    let server = server(
+        r#"require ["editheader", "fileinto"]; addheader "X-Seen-By" "sieve"; deleteheader "X-Spam"; keep;"#,
+        "",
+    );
+    let mail = "X-Spam: yes\r\nSubject: s\r\n\r\nbody";
+    assert!(send(&server, &[USER], mail).starts_with("250"));
+    let inbox = messages(&server, USER, "INBOX");
+    assert_eq!(inbox.len(), 1, "{inbox:?}");
+    assert!(inbox[0].contains("X-Seen-By: sieve") && !inbox[0].contains("X-Spam"), "{inbox:?}");
+}
+
+#[test]
+fn a_script_of_the_server_that_is_not_right_is_told_at_the_start() {
+    let server = Server::prepare("");
+    let file = server.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[sieve]\nbefore = [\"bad.sieve\"]\n")).unwrap();
+    let output = common::run(&mut server.command(&["serve"]));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("bad.sieve"));
+    fs::write(server.folder.path().join("bad.sieve"), "keep;\nfileinto \"x\";\n").unwrap();
+    let output = common::run(&mut server.command(&["serve"]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("bad.sieve") && said.contains("line 2"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}

@@ -1,0 +1,135 @@
+//! What is done with a message for one account before it is in the mailbox: Sieve, or a filter of your own.
+
+mod actions;
+mod answers;
+mod memory;
+mod sieve;
+
+use std::{future::Future, sync::Arc};
+
+use mailwright_mail_model::{Address, DateTime, FlagSet, MailboxName, ReversePath, mime::Structure};
+use mailwright_mailstore::{Upload, User};
+use mailwright_sieve::{Envelope, Message};
+
+pub use memory::{Forgetful, Remember, Remembered};
+pub use sieve::{ServerScripts, SieveFilter};
+
+/// Decides where an account's message goes. `()` is the filter that puts everything into INBOX.
+pub trait Filter: Send + Sync {
+    /// Decides about a message that is here whole and nowhere yet. Whatever goes wrong, the answer must keep it.
+    fn filter(&self, mail: &mut Mail<'_>) -> impl Future<Output = Filtered> + Send;
+}
+
+impl Filter for () {
+    async fn filter(&self, _: &mut Mail<'_>) -> Filtered {
+        Filtered::keep()
+    }
+}
+
+/// A message for one account.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Mail<'a> {
+    /// Whose it is.
+    pub account: &'a User,
+    /// Its octets.
+    pub upload: &'a mut Upload,
+    /// Its parts.
+    pub structure: Arc<Structure>,
+    /// Who sent it to whom.
+    pub envelope: Envelope,
+    /// What it is called in the log.
+    pub id: &'a str,
+    /// This moment.
+    pub now: DateTime,
+    /// The octets at its beginning that are for mailboxes only, and are not sent on.
+    pub skip: u64,
+}
+
+impl<'a> Mail<'a> {
+    pub(crate) fn new(
+        account: &'a User,
+        upload: &'a mut Upload,
+        structure: Arc<Structure>,
+        envelope: Envelope,
+        id: &'a str,
+        (now, skip): (DateTime, u64),
+    ) -> Self {
+        Self { account, upload, structure, envelope, id, now, skip }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filtered {
+    /// The mailboxes that the message goes into as it is, with its flags there; none if it is discarded.
+    pub filings: Vec<Filing>,
+    /// Messages that are made of it, or because of it.
+    pub made: Vec<Made>,
+    /// Why the message is refused, if it is: for a reply where that is possible, for a notice to the sender elsewhere.
+    pub refusal: Option<Refused>,
+}
+
+/// One mailbox of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filing {
+    /// Which. It exists.
+    pub mailbox: MailboxName,
+    /// The flags that the message begins with.
+    pub flags: FlagSet,
+}
+
+/// A message that a filter made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Made {
+    /// Its octets: some of its own, and ranges of the message that came.
+    pub message: Message,
+    /// Who sends it, and to whom; nobody if it is only filed.
+    pub send: Option<(ReversePath, Address)>,
+    /// The mailboxes that it goes into.
+    pub filings: Vec<Filing>,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// Why, for the sender.
+    pub reason: String,
+    /// What is sent if it is too late for a reply.
+    pub notice: Option<Box<Made>>,
+}
+
+impl Filtered {
+    /// Into INBOX, and nothing else.
+    pub fn keep() -> Self {
+        Self { filings: vec![Filing::inbox()], ..Self::default() }
+    }
+}
+
+impl Filing {
+    /// INBOX, without flags.
+    pub fn inbox() -> Self {
+        Self::new(MailboxName::inbox(), FlagSet::new())
+    }
+
+    /// A mailbox that exists, with flags.
+    pub const fn new(mailbox: MailboxName, flags: FlagSet) -> Self {
+        Self { mailbox, flags }
+    }
+}
+
+impl Made {
+    /// A message to be sent.
+    pub fn sent(message: Message, sender: ReversePath, to: Address) -> Self {
+        Self { message, send: Some((sender, to)), filings: Vec::new() }
+    }
+
+    /// A message to be filed.
+    pub fn filed(message: Message, filing: Filing) -> Self {
+        Self { message, send: None, filings: vec![filing] }
+    }
+}

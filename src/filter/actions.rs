@@ -1,0 +1,258 @@
+//! From what a script says to what is done.
+
+use mailwright_mail_model::{Address, FlagSet, MailboxName, ReversePath, SpecialUse, header};
+use mailwright_mailstore::{Folders, Mailbox, Store};
+use mailwright_sieve::{
+    Action, Delivery, Message, Notify, Outcome, Redirect, Reject, Segment,
+    compose::{Mailto, Stamp},
+    redirect::{self, Verdict},
+    vacation::Reply,
+};
+
+use super::{Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter};
+
+/// The longest header that is looked at for redirects and notices, in octets.
+const LONGEST_HEADER: u64 = 256 << 10;
+
+/// Makes a plan of an outcome, and remembers what is to be remembered.
+pub(super) async fn carry_out<S: Store, M: Remember>(
+    filter: &SieveFilter<S, M>,
+    mail: &mut Mail<'_>,
+    outcome: Outcome,
+) -> Filtered {
+    let user = mail.account.as_str().to_owned();
+    if let Some(error) = &outcome.error {
+        tracing::warn!(id = mail.id, user, %error, "the sieve script failed; the message is kept");
+    }
+    for line in &outcome.log {
+        tracing::info!(id = mail.id, user, line = line.position.line, message = line.message, "sieve");
+    }
+    let mut work = Work { filter, made: 0, header: None, filtered: Filtered::default() };
+    for action in outcome.actions {
+        work.act(mail, action).await;
+    }
+    let now = u64::try_from(mail.now.seconds()).unwrap_or(0);
+    for seen in outcome.seen {
+        if let Err(error) = filter.memory.remember(mail.account, &seen.key, now + seen.seconds).await {
+            tracing::error!(id = mail.id, user, %error, "what the sieve script has seen cannot be remembered");
+        }
+    }
+    work.filtered
+}
+
+struct Work<'f, S, M> {
+    filter: &'f SieveFilter<S, M>,
+    /// How many messages were made, for their identifiers.
+    made: u32,
+    header: Option<Vec<u8>>,
+    filtered: Filtered,
+}
+
+impl<S: Store, M: Remember> Work<'_, S, M> {
+    async fn act(&mut self, mail: &mut Mail<'_>, action: Action) {
+        match action {
+            Action::Keep(delivery) | Action::FileInto(delivery) => self.file(mail, delivery).await,
+            Action::Redirect(redirect) => self.redirect(mail, redirect).await,
+            Action::Reject(reject) => self.reject(mail, &reject).await,
+            Action::Vacation(reply) => self.vacation(mail, *reply).await,
+            Action::Notify(notify) => self.notify(mail, *notify).await,
+            other => {
+                // None of the extensions of this filter has others.
+                tracing::error!(id = mail.id, user = %mail.account, ?other, "an action of sieve is not known; the message is kept");
+                self.filtered.filings.push(Filing::inbox());
+            }
+        }
+    }
+
+    /// Puts the message, or what the script made of it, into a mailbox.
+    async fn file(&mut self, mail: &mut Mail<'_>, delivery: Delivery) {
+        let filing = Filing::new(self.mailbox(mail, &delivery).await, flags(&delivery));
+        if delivery.message.is_original() {
+            // RFC 5228 §2.10.3: once, however often it is said; the last flags hold (RFC 5232 §5).
+            self.filtered.filings.retain(|other| other.mailbox != filing.mailbox);
+            self.filtered.filings.push(filing);
+        } else {
+            self.filtered.made.push(Made::filed(delivery.message, filing));
+        }
+    }
+
+    /// The mailbox that is meant, made if need be; INBOX if there is no way to have it.
+    async fn mailbox(&self, mail: &mut Mail<'_>, delivery: &Delivery) -> MailboxName {
+        let store = &self.filter.store;
+        let mailboxes: Vec<Mailbox> = store.mailboxes(mail.account).await.unwrap_or_default();
+        if let Some(id) = &delivery.mailbox_id
+            && let Some(found) =
+                mailboxes.iter().find(|mailbox| mailbox.id.is_some_and(|found| found.to_string() == *id))
+        {
+            return found.name.clone();
+        }
+        let special =
+            delivery.special_use.as_ref().and_then(|attribute| attribute.parse::<SpecialUse>().ok());
+        if let Some(found) =
+            mailboxes.iter().find(|mailbox| special.is_some() && mailbox.special_use == special)
+        {
+            return found.name.clone();
+        }
+        let Some(name) = &delivery.mailbox else { return MailboxName::inbox() };
+        let Ok(name) = name.parse::<MailboxName>() else {
+            tracing::warn!(id = mail.id, user = %mail.account, name, "this is no name of a mailbox; the message goes into INBOX");
+            return MailboxName::inbox();
+        };
+        if mailboxes.iter().any(|mailbox| mailbox.name == name) {
+            return name;
+        }
+        if delivery.create
+            && let Some(folders) = store.folders()
+            && folders.create(mail.account, &name, special).await.is_ok()
+        {
+            return name;
+        }
+        tracing::warn!(id = mail.id, user = %mail.account, %name, "there is no such mailbox; the message goes into INBOX");
+        MailboxName::inbox()
+    }
+
+    async fn redirect(&mut self, mail: &mut Mail<'_>, redirect: Redirect) {
+        let header = self.header(mail).await;
+        let own = [mail.account.as_str().to_owned()];
+        let to = match (
+            redirect::verdict(&header, &redirect.address, &own),
+            redirect.address.parse::<Address>(),
+        ) {
+            (Verdict::Send, Ok(to)) => to,
+            (verdict, _) => {
+                if verdict != Verdict::Loop || self.filtered.filings.is_empty() {
+                    self.keep();
+                }
+                return;
+            }
+        };
+        let mut segments = vec![Segment::Octets(redirect::trace_field(mail.account.as_str()).into())];
+        // Return-Path is for mailboxes only.
+        let skipped = if redirect.message.is_original() { mail.skip } else { 0 };
+        segments.extend(without_front(&redirect.message, skipped));
+        // RFC 5228 §4.2 leaves the sender of the envelope to the server: bounces go to whoever wrote it.
+        let made = Made::sent(segments.into_iter().collect(), self.sender(mail), to);
+        self.filtered.made.push(made);
+    }
+
+    async fn reject(&mut self, mail: &mut Mail<'_>, reject: &Reject) {
+        let header = self.header(mail).await;
+        let stamp = self.stamp(mail);
+        let message = Message::original(mail.structure.octets());
+        let notice = reject.notification(&header, &mail.envelope, &message, &stamp);
+        let to = mail.envelope.from.as_deref().and_then(|sender| sender.parse::<Address>().ok());
+        let notice = notice.zip(to).map(|(notice, to)| Box::new(Made::sent(notice, ReversePath::Null, to)));
+        self.filtered.refusal = Some(Refused { reason: reject.reason.clone(), notice });
+    }
+
+    async fn vacation(&mut self, mail: &mut Mail<'_>, reply: Reply) {
+        let now = u64::try_from(mail.now.seconds()).unwrap_or(0);
+        let memory = &self.filter.memory;
+        let Ok(to) = reply.recipient.parse::<Address>() else { return };
+        match memory.remembers(mail.account, &reply.key, now) {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(error) => {
+                tracing::error!(id = mail.id, user = %mail.account, %error, "no vacation answer: nobody knows who had one");
+                return;
+            }
+        }
+        if let Err(error) = memory.remember(mail.account, &reply.key, now + reply.seconds).await {
+            tracing::error!(id = mail.id, user = %mail.account, %error, "no vacation answer: it could not be remembered");
+            return;
+        }
+        let message = reply.message(&self.stamp(mail));
+        let mut made = Made::sent(message, ReversePath::Null, to);
+        if let Some(delivery) = &reply.fcc {
+            made.filings.push(Filing::new(self.mailbox(mail, delivery).await, flags(delivery)));
+        }
+        self.filtered.made.push(made);
+    }
+
+    async fn notify(&mut self, mail: &mut Mail<'_>, notify: Notify) {
+        let Some(mailto) = Mailto::parse(&notify.method) else { return };
+        let header = self.header(mail).await;
+        let field = |name: &str| {
+            let found = header::find(&header, name);
+            found.map(|field| String::from_utf8_lossy(&field.text()).into_owned()).unwrap_or_default()
+        };
+        let about = (field("From"), field("Subject"));
+        let message = mailto.message(&notify, &self.stamp(mail), mail.account.as_str(), (&about.0, &about.1));
+        let filing = match &notify.fcc {
+            Some(delivery) => Some(Filing::new(self.mailbox(mail, delivery).await, flags(delivery))),
+            None => None,
+        };
+        for (index, recipient) in mailto.recipients.iter().enumerate() {
+            let Ok(to) = recipient.parse::<Address>() else { continue };
+            let mut made = Made::sent(message.clone(), ReversePath::Null, to);
+            made.filings.extend(filing.clone().filter(|_| index == 0));
+            self.filtered.made.push(made);
+        }
+    }
+
+    fn keep(&mut self) {
+        let inbox = Filing::inbox();
+        if !self.filtered.filings.iter().any(|filing| filing.mailbox == inbox.mailbox) {
+            self.filtered.filings.push(inbox);
+        }
+    }
+
+    fn sender(&self, mail: &Mail<'_>) -> ReversePath {
+        let sender = mail.envelope.from.as_deref().and_then(|sender| sender.parse().ok());
+        sender.map_or(ReversePath::Null, ReversePath::Address)
+    }
+
+    fn stamp(&mut self, mail: &Mail<'_>) -> Stamp {
+        self.made += 1;
+        let id = format!("<{}.{}@{}>", mail.id, self.made, self.filter.hostname);
+        Stamp::new(mail.now, id, format!("<{}>", mail.account))
+    }
+
+    /// The message's header, as far as it is looked at.
+    async fn header(&mut self, mail: &mut Mail<'_>) -> Vec<u8> {
+        if let Some(header) = &self.header {
+            return header.clone();
+        }
+        let part = mail.structure.part(0).map_or(0..0, |root| root.header());
+        let end = part.end.min(part.start + LONGEST_HEADER);
+        let mut header = Vec::new();
+        let mut at = part.start;
+        while at < end {
+            match mail.upload.read(at..end).await {
+                Ok(octets) if !octets.is_empty() => {
+                    at += octets.len() as u64;
+                    header.extend_from_slice(&octets);
+                }
+                _ => break,
+            }
+        }
+        self.header = Some(header.clone());
+        header
+    }
+}
+
+fn flags(delivery: &Delivery) -> FlagSet {
+    let flags = delivery.flags.iter().flatten();
+    flags.filter_map(|flag| flag.parse().ok()).collect()
+}
+
+/// The segments of a message but for its first octets.
+fn without_front(message: &Message, mut octets: u64) -> Vec<Segment> {
+    let mut rest = Vec::new();
+    for segment in message.segments() {
+        match segment {
+            Segment::Octets(own) => {
+                let cut = usize::try_from(octets).unwrap_or(usize::MAX).min(own.len());
+                octets -= cut as u64;
+                rest.push(Segment::Octets(own.slice(cut..)));
+            }
+            Segment::Source { source, range } => {
+                let cut = octets.min(range.end - range.start);
+                octets -= cut;
+                rest.push(Segment::Source { source: *source, range: range.start + cut..range.end });
+            }
+            _ => {}
+        }
+    }
+    rest
+}

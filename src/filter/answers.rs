@@ -1,0 +1,128 @@
+//! What a script is told that asks.
+
+use std::sync::Arc;
+
+use mailwright_mail_model::{MailboxName, SpecialUse};
+use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store};
+use mailwright_sieve::{Answer, ProgramOutput, Request};
+
+use super::{Mail, Remember, SieveFilter};
+
+/// Answers the questions of one run.
+pub(super) struct Host<'r, 'm, S, M> {
+    filter: &'r SieveFilter<S, M>,
+    mail: &'r mut Mail<'m>,
+    mailboxes: Option<Vec<Mailbox>>,
+}
+
+impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
+    pub(super) fn new(filter: &'r SieveFilter<S, M>, mail: &'r mut Mail<'m>) -> Self {
+        Self { filter, mail, mailboxes: None }
+    }
+
+    pub(super) async fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Octets { source: 0, range } => match self.mail.upload.read(range).await {
+                Ok(octets) => Answer::Octets(octets),
+                Err(error) => Answer::Failed(error.to_string()),
+            },
+            Request::Mailbox(name) => {
+                let name = name.parse::<MailboxName>();
+                self.has(|mailbox| name.as_ref().is_ok_and(|name| mailbox.name == *name)).await
+            }
+            Request::MailboxById(id) => {
+                self.has(|mailbox| mailbox.id.is_some_and(|found| found.to_string() == id)).await
+            }
+            Request::SpecialUse { mailbox: name, attribute } => {
+                let wanted = attribute.parse::<SpecialUse>().ok();
+                let name = name.map(|name| name.parse::<MailboxName>());
+                self.has(|mailbox| {
+                    let named = name
+                        .as_ref()
+                        .is_none_or(|name| name.as_ref().is_ok_and(|name| mailbox.name == *name));
+                    named && wanted.is_some() && mailbox.special_use == wanted
+                })
+                .await
+            }
+            Request::Metadata { mailbox, annotation } => self.annotation(mailbox, &annotation).await,
+            Request::Duplicate { key, .. } => {
+                let now = u64::try_from(self.mail.now.seconds()).unwrap_or(0);
+                match self.filter.memory.remembers(self.mail.account, &key, now) {
+                    Ok(seen) => Answer::Truth(seen),
+                    Err(error) => Answer::Failed(error.to_string()),
+                }
+            }
+            Request::Environment(item) => Answer::Text(self.environment(&item)),
+            Request::Script { global: true, name } => {
+                Answer::Script(self.filter.server.included.get(&name).cloned())
+            }
+            Request::Script { global: false, name } => self.script(&name).await,
+            Request::NotifyMethod(uri) => Answer::Truth(is_mailto(&uri)),
+            Request::NotifyCapability { uri, capability } => {
+                // RFC 5436 §2.5: nobody knows whether a reader of mail is there.
+                let known = is_mailto(&uri) && capability.eq_ignore_ascii_case("online");
+                Answer::Text(known.then(|| "maybe".to_owned()))
+            }
+            Request::ListMember { .. } | Request::List(_) => Answer::Truth(false),
+            Request::Score(_) => Answer::Text(None),
+            Request::Execute { .. } | Request::Filter { .. } => Answer::Program(ProgramOutput::Unknown),
+            Request::Convert { .. } => Answer::Converted(None),
+            other => Answer::Failed(format!("this server does not know how to answer {other:?}")),
+        }
+    }
+
+    async fn has(&mut self, is: impl Fn(&Mailbox) -> bool) -> Answer {
+        if self.mailboxes.is_none() {
+            match self.filter.store.mailboxes(self.mail.account).await {
+                Ok(mailboxes) => self.mailboxes = Some(mailboxes),
+                Err(error) => return Answer::Failed(error.to_string()),
+            }
+        }
+        Answer::Truth(self.mailboxes.iter().flatten().any(is))
+    }
+
+    async fn annotation(&mut self, mailbox: Option<String>, name: &str) -> Answer {
+        let Some(metadata) = self.filter.store.metadata() else { return Answer::Text(None) };
+        let place = match mailbox.map(|name| name.parse::<MailboxName>()) {
+            None => Annotated::Server,
+            Some(Ok(name)) => Annotated::Mailbox { owner: self.mail.account.clone(), name },
+            Some(Err(_)) => return Answer::Text(None),
+        };
+        match metadata.annotations(&place, self.mail.account).await {
+            Ok(all) => {
+                let found =
+                    all.iter().find(|annotation| annotation.entry.as_str().eq_ignore_ascii_case(name));
+                Answer::Text(found.map(|annotation| String::from_utf8_lossy(&annotation.value).into_owned()))
+            }
+            Err(_) => Answer::Text(None),
+        }
+    }
+
+    async fn script(&mut self, name: &str) -> Answer {
+        let Some(scripts) = self.filter.store.scripts() else { return Answer::Script(None) };
+        let Ok(name) = name.parse() else { return Answer::Script(None) };
+        let program = match scripts.script(self.mail.account, &name).await {
+            Ok(text) => self.filter.language.compile(&text).ok().map(Arc::new),
+            Err(_) => None,
+        };
+        Answer::Script(program)
+    }
+
+    /// RFC 5183 §4.1
+    fn environment(&self, item: &str) -> Option<String> {
+        let host = &self.filter.hostname;
+        match item.to_ascii_lowercase().as_str() {
+            "host" => Some(host.clone()),
+            "domain" => host.split_once('.').map(|(_, domain)| domain.to_owned()),
+            "location" => Some("MDA".into()),
+            "phase" => Some("during".into()),
+            "name" => Some("mailwright".into()),
+            "version" => Some(env!("CARGO_PKG_VERSION").into()),
+            _ => None,
+        }
+    }
+}
+
+fn is_mailto(uri: &str) -> bool {
+    uri.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("mailto:"))
+}

@@ -1,0 +1,109 @@
+//! What a filter remembers from one message to the next: whom it answered, and which messages it has seen.
+
+use mailwright_mailstore::{Result, User, embedded::Table};
+
+/// Remembers keys for a time.
+pub trait Remember: Send + Sync {
+    /// Whether a key of this user's is remembered, at this moment in seconds since 1970.
+    ///
+    /// # Errors
+    /// If nobody can tell now.
+    fn remembers(&self, user: &User, key: &str, now: u64) -> Result<bool>;
+
+    /// Remembers a key up to a moment.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn remember(&self, user: &User, key: &str, until: u64) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Remembers nothing: `vacation` answers each message, `duplicate` finds none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Forgetful;
+
+impl Remember for Forgetful {
+    fn remembers(&self, _: &User, _: &str, _: u64) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn remember(&self, _: &User, _: &str, _: u64) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Remembers in a table of the embedded store, through restarts.
+#[derive(Debug, Clone)]
+pub struct Remembered(Table);
+
+impl Remembered {
+    /// In this table, which is for nothing else.
+    pub const fn new(table: Table) -> Self {
+        Self(table)
+    }
+
+    /// Forgets what is past; how much that was.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn tidy(&self, now: u64) -> Result<usize> {
+        let mut gone = 0;
+        for (key, until) in self.0.scan(b"")? {
+            if moment(&until).is_none_or(|until| until <= now) {
+                self.0.delete(&key).await?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+}
+
+impl Remember for Remembered {
+    fn remembers(&self, user: &User, key: &str, now: u64) -> Result<bool> {
+        let until = self.0.get(&digest(user, key))?;
+        Ok(until.and_then(|until| moment(&until)).is_some_and(|until| until > now))
+    }
+
+    async fn remember(&self, user: &User, key: &str, until: u64) -> Result<()> {
+        self.0.put(&digest(user, key), &until.to_be_bytes()).await
+    }
+}
+
+fn moment(octets: &[u8]) -> Option<u64> {
+    octets.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// Keys are of any length, those of a table are not.
+fn digest(user: &User, key: &str) -> [u8; 32] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(user.as_str().as_bytes());
+    context.update(b"\0");
+    context.update(key.as_bytes());
+    let mut octets = [0; 32];
+    octets.iter_mut().zip(context.finish().as_ref()).for_each(|(octet, digest)| *octet = *digest);
+    octets
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_mailstore::{
+        block_on,
+        embedded::{Embedded, Options},
+    };
+
+    use super::*;
+
+    #[test]
+    fn keys_are_remembered_for_their_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(folder.path(), Options::default()).unwrap();
+        let memory = Remembered::new(store.table("seen").unwrap());
+        let (ann, bob) = (User::new("ann").unwrap(), User::new("bob").unwrap());
+        let key = "k".repeat(10_000);
+        block_on(memory.remember(&ann, &key, 100)).unwrap();
+        assert!(memory.remembers(&ann, &key, 99).unwrap());
+        assert!(!memory.remembers(&ann, &key, 100).unwrap());
+        assert!(!memory.remembers(&bob, &key, 99).unwrap());
+        assert_eq!(block_on(memory.tidy(99)).unwrap(), 0);
+        assert_eq!(block_on(memory.tidy(100)).unwrap(), 1);
+    }
+}

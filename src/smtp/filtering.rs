@@ -1,0 +1,227 @@
+//! Filters at delivery: asked once for each account, before anything is committed.
+
+use std::{collections::HashMap, pin::Pin, sync::Arc};
+
+use mailwright_mail_model::{
+    Address, ForwardPath,
+    mime::{Scanner, Structure},
+};
+use mailwright_mailstore::{
+    Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write,
+};
+use mailwright_relay_policy::Session as Conversation;
+use mailwright_sieve::{Envelope, Message as Content, Segment};
+use mailwright_smtp_proto::Reply;
+
+use super::{
+    Addressing,
+    deliver::StoreInbox,
+    plan::{Origin, Plan, Way},
+};
+use crate::{
+    filter::{Filing, Filter, Filtered, Made, Mail},
+    imap::summary,
+};
+
+/// How often a message that a filter made may be filtered again on its way through accounts here.
+const DEEPEST: u32 = 8;
+/// How much of a message is copied at once, in octets.
+const PIECE: u64 = 256 << 10;
+
+impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
+    /// Asks the filter of each account that the message is for. What filters make is sent at once, and what they refuse
+    /// is noted in `way`, if the client can be told.
+    pub(super) async fn filter_all(
+        &self,
+        upload: &mut Upload,
+        structure: &Arc<Structure>,
+        origin: &Origin<'_>,
+        way: &mut Way,
+        each: bool,
+    ) -> HashMap<User, Filtered> {
+        let mut all = HashMap::new();
+        let Ok(plan) = Plan::new(&origin.message.mail.from, way) else { return all };
+        let alone = !each && plan.is_for_one();
+        for (place, (user, named)) in plan.accounts().enumerate() {
+            let envelope = envelope(origin, named);
+            let about = (origin.date, origin.skip);
+            let mut mail = Mail::new(user, upload, Arc::clone(structure), envelope, origin.id, about);
+            let mut filtered = self.filter.filter(&mut mail).await;
+            if let Some(refused) = filtered.refusal.take() {
+                let told = each || alone;
+                let mut concerned =
+                    (0..way.recipients.len()).filter(|index| plan.concerns(*index, place)).peekable();
+                let only =
+                    told && concerned.peek().is_some() && concerned.all(|index| plan.leads_to_one(index));
+                if only {
+                    for (index, (_, expansion)) in way.recipients.iter_mut().enumerate() {
+                        if plan.concerns(index, place) {
+                            *expansion = Err(refusal(&refused.reason));
+                        }
+                    }
+                } else {
+                    filtered.made.extend(refused.notice.map(|notice| *notice));
+                }
+            }
+            let work = Work { inbox: self, id: origin.id, date: origin.date, depth: 0 };
+            work.make(user, upload, &mut filtered).await;
+            all.insert(user.clone(), filtered);
+        }
+        all
+    }
+}
+
+/// RFC 5429 §2.1: the reason as the text of the reply.
+fn refusal(reason: &str) -> Reply {
+    let words: Vec<&str> = reason.split_whitespace().collect();
+    let text: String = words
+        .join(" ")
+        .chars()
+        .map(|letter| if letter.is_ascii() && !letter.is_ascii_control() { letter } else { '?' })
+        .take(400)
+        .collect();
+    Reply::permanent((7, 1), text)
+}
+
+fn envelope(origin: &Origin<'_>, named: &str) -> Envelope {
+    let mut envelope = Envelope::default();
+    envelope.from = Some(origin.message.mail.from.address().map_or(String::new(), ToString::to_string));
+    envelope.to = Some(named.to_owned());
+    envelope.auth = origin.user.map(str::to_owned);
+    envelope
+}
+
+/// Carrying out what filters made.
+struct Work<'w, I> {
+    inbox: &'w I,
+    id: &'w str,
+    date: mailwright_mail_model::DateTime,
+    depth: u32,
+}
+
+impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
+    /// Sends and files what a filter made of the message in `source`. What fails is told in the log, and the message
+    /// itself is then kept.
+    fn make<'a>(
+        &'a self,
+        user: &'a User,
+        source: &'a mut Upload,
+        filtered: &'a mut Filtered,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        // In a box, for what is made may be filtered in its turn.
+        Box::pin(async move {
+            for made in std::mem::take(&mut filtered.made) {
+                let automatic = matches!(&made.send, Some((sender, _)) if sender.address().is_none());
+                if let Err(error) = self.one(user, source, made).await {
+                    tracing::error!(id = self.id, %user, %error, "what the filter made cannot be sent");
+                    // An answer that is not sent is no loss; a message that is not sent on would be.
+                    if !automatic && filtered.filings.is_empty() {
+                        filtered.filings.push(Filing::inbox());
+                    }
+                }
+            }
+        })
+    }
+
+    async fn one(&self, user: &User, source: &mut Upload, made: Made) -> Result<()> {
+        let writer = self
+            .inbox
+            .store
+            .writer()
+            .ok_or_else(|| StoreError::ReadOnly("the store takes no mail".into()))?;
+        let mut upload = writer.begin(Some(made.message.octets())).await?;
+        // RFC 5321 §4.4: for the mailboxes here; it is not sent on.
+        let front = made.send.as_ref().map_or(String::new(), |(sender, _)| {
+            format!("Return-Path: <{}>\r\n", sender.address().map_or("", Address::as_str))
+        });
+        let skip = front.len() as u64;
+        let structure = Arc::new(copy(source, &mut upload, front, &made.message).await?);
+        upload.summarize(summary(&structure));
+        let target = |user: &User, filing: &Filing| {
+            Target::new(user.clone(), filing.mailbox.clone(), self.date).with_flags(filing.flags.clone())
+        };
+        let mut targets: Vec<Target> = made.filings.iter().map(|filing| target(user, filing)).collect();
+        let mut queue = Vec::new();
+        if let Some((sender, to)) = made.send {
+            // It goes where mail from this user would go.
+            let mut session = Conversation::default();
+            session.user = Some(user.as_str().to_owned());
+            let path = ForwardPath::Address(to);
+            let expansion = self.inbox.addressing.expand(&session, &path).await;
+            let expansion = expansion
+                .and_then(|expansion| self.inbox.possible(expansion))
+                .map_err(|reply| StoreError::Invalid(reply.to_string().trim_end().to_owned()))?;
+            for delivery in &expansion.deliveries {
+                let Ok(account) = User::new(&delivery.account) else { continue };
+                let filtered = if self.depth < DEEPEST {
+                    let mut envelope = Envelope::default();
+                    envelope.from = Some(sender.address().map_or(String::new(), ToString::to_string));
+                    envelope.to = path.address().map(ToString::to_string);
+                    let about = (self.date, skip);
+                    let mut mail =
+                        Mail::new(&account, &mut upload, Arc::clone(&structure), envelope, self.id, about);
+                    let mut filtered = self.inbox.filter.filter(&mut mail).await;
+                    if let Some(refused) = filtered.refusal.take() {
+                        filtered.made.extend(refused.notice.map(|notice| *notice));
+                    }
+                    let deeper = Work { depth: self.depth + 1, ..*self };
+                    deeper.make(&account, &mut upload, &mut filtered).await;
+                    filtered
+                } else {
+                    Filtered::keep()
+                };
+                targets.extend(filtered.filings.iter().map(|filing| target(&account, filing)));
+            }
+            let arrival = u64::try_from(self.date.seconds()).unwrap_or(0);
+            queue.extend(expansion.onward.iter().map(|onward| {
+                let domain = onward.to.domain().key();
+                let mut entry = QueueEntry::new(self.id, sender.clone(), domain, arrival);
+                entry.skip = skip;
+                entry.user = Some(user.as_str().to_owned());
+                entry.recipients = vec![QueueRecipient::new(onward.to.clone())];
+                entry.smtputf8 = !onward.to.is_ascii()
+                    || sender.address().is_some_and(|sender: &Address| !sender.is_ascii());
+                entry
+            }));
+        }
+        if targets.is_empty() && queue.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch::to(targets).with_queue(queue);
+        upload.commit_batch(&batch).await.map(drop).map_err(|failed| failed.error)
+    }
+}
+
+/// Writes a message that was made of another one; finds out its parts on the way.
+async fn copy(
+    source: &mut Upload,
+    upload: &mut Upload,
+    front: String,
+    message: &Content,
+) -> Result<Structure> {
+    let mut scanner = Scanner::new();
+    scanner.push(front.as_bytes());
+    upload.write(front.into()).await?;
+    for segment in message.segments() {
+        match segment {
+            Segment::Octets(octets) => {
+                scanner.push(octets);
+                upload.write(octets.clone()).await?;
+            }
+            Segment::Source { source: 0, range } => {
+                let mut at = range.start;
+                while at < range.end {
+                    let octets = source.read(at..range.end.min(at + PIECE)).await?;
+                    if octets.is_empty() {
+                        break;
+                    }
+                    at += octets.len() as u64;
+                    scanner.push(&octets);
+                    upload.write(octets).await?;
+                }
+            }
+            _ => return Err(StoreError::Invalid("expected octets of the message itself".into())),
+        }
+    }
+    Ok(scanner.finish())
+}
