@@ -1,18 +1,30 @@
 //! Logging in: accounts behind every protocol's login commands and SASL mechanisms.
 
+mod dovecot;
+mod exchange;
+mod generations;
+mod master;
+mod throttle;
+
+use std::{sync::Arc, time::Instant};
+
 use mailwright_line_proto::{
-    AuthRefusal, AuthStep, Authenticate, Login, Peer, Secret, TlsInfo,
-    sasl::{self, Context, Identity, Mechanism, ServerStep, Verdict, Verify},
+    AuthRefusal, Login, Peer, Secret,
+    sasl::{self, Mechanism},
 };
 use mailwright_mailstore::{
     User,
     accounts::{Accounts, Credentials, LoginError, LoginRequest, ScramHash, ScramKeys as _, Service},
 };
+use tokio::time;
 
-use crate::service::{entropy, shown};
-
-/// The iterations that an unknown user's made-up keys claim: those of accounts made by the reference server.
-const FAKE_ITERATIONS: u32 = 10_000;
+pub use self::{
+    dovecot::{DovecotAccounts, DovecotAddress, DovecotAuth},
+    exchange::Exchange,
+    master::MasterUsers,
+    throttle::{Ban, Throttle, ThrottleLimits},
+};
+use crate::service::shown;
 
 /// Decides about logins of all services over one set of accounts.
 #[derive(Debug)]
@@ -20,25 +32,62 @@ pub struct Authenticator<A> {
     accounts: A,
     /// What made-up keys of unknown users are made from: the same user always gets the same ones.
     secret: Secret,
+    throttle: Arc<Throttle>,
+    masters: MasterUsers,
+    legacy: bool,
 }
-
-/// A SASL exchange under way.
-#[derive(Debug)]
-pub struct Exchange(sasl::Server);
 
 impl<A: Accounts> Authenticator<A> {
     /// Over these accounts. `secret` is random and stays the same for as long as the accounts do: unknown users are
     /// told SCRAM salts made from it, which must not change from one day to the next.
+    ///
+    /// Guessing is slowed down as [`ThrottleLimits`] has it by default, nobody is a master user, and obsolete mechanisms
+    /// are not offered.
     pub fn new(accounts: A, secret: Secret) -> Self {
-        Self { accounts, secret }
+        Self { accounts, secret, throttle: Arc::default(), masters: MasterUsers::default(), legacy: false }
     }
 
-    /// The SASL mechanisms that can be offered, the best first.
+    /// Sets how guessing is slowed down. What is shared is one memory for all authenticators that have it.
+    #[must_use]
+    pub fn with_throttle(self, throttle: Arc<Throttle>) -> Self {
+        Self { throttle, ..self }
+    }
+
+    /// Sets who may log in as somebody else.
+    #[must_use]
+    pub fn with_masters(self, masters: MasterUsers) -> Self {
+        Self { masters, ..self }
+    }
+
+    /// Offers SCRAM-SHA-1 and CRAM-MD5 too, where the accounts have what they need.
+    #[must_use]
+    pub fn with_legacy(self, legacy: bool) -> Self {
+        Self { legacy, ..self }
+    }
+
+    /// What failed lately.
+    pub fn throttle(&self) -> &Arc<Throttle> {
+        &self.throttle
+    }
+
+    /// The SASL mechanisms that can be offered, the best first: those that the accounts have what it takes for.
     pub fn mechanisms(&self) -> Vec<String> {
-        let scram = self.accounts.scram().is_some();
+        let scram = |hash| self.accounts.scram().is_some_and(|keys| keys.has(hash));
         Mechanism::all()
-            .filter(|mechanism| mechanism.shows_secret() || scram)
-            .map(|mechanism| mechanism.name().to_owned())
+            .filter(|mechanism| self.legacy || !mechanism.is_legacy())
+            .map(Mechanism::name)
+            .filter(|name| match *name {
+                "PLAIN" | "LOGIN" => self.accounts.takes_passwords(),
+                "CRAM-MD5" => self.accounts.shared().is_some(),
+                "EXTERNAL" => self.accounts.certificates().is_some(),
+                "OAUTHBEARER" | "XOAUTH2" => self.accounts.bearer().is_some(),
+                "ANONYMOUS" => self.accounts.guest().is_some(),
+                name if name.starts_with("SCRAM-SHA-512") => scram(ScramHash::Sha512),
+                name if name.starts_with("SCRAM-SHA-256") => scram(ScramHash::Sha256),
+                name if name.starts_with("SCRAM-SHA-1") => scram(ScramHash::Sha1),
+                _ => false,
+            })
+            .map(str::to_owned)
             .collect()
     }
 
@@ -53,148 +102,120 @@ impl<A: Accounts> Authenticator<A> {
         tls: bool,
         service: Service,
     ) -> Result<User, AuthRefusal> {
+        if !self.accounts.takes_passwords() {
+            return Err(AuthRefusal::Mechanism);
+        }
         let credentials = Credentials::password(login.password.expose());
-        let request = request(login.user.clone(), None, credentials, peer, tls, service);
-        self.decide(&request, peer, "password").await
+        let request = Attempt { peer, tls, service, mechanism: "password" };
+        self.decide(login.user.clone(), None, credentials, &request).await
     }
 
-    /// The next step of a SASL exchange, and the account once it is over and accepted. `tls` is what the connection
-    /// is inside of; without it, the configuration has allowed passwords in the clear, or the protocol's machine
-    /// would not have let the exchange begin.
-    pub async fn step(
-        &self,
-        exchange: &mut Option<Exchange>,
-        ask: &Authenticate,
-        peer: &Peer,
-        tls: Option<&TlsInfo>,
-        service: Service,
-    ) -> (AuthStep, Option<User>) {
-        let outcome = self.advance(exchange, ask, peer, tls, service).await;
-        match outcome {
-            Ok((AuthStep::Challenge(challenge), _)) => (AuthStep::Challenge(challenge), None),
-            Ok(done) => {
-                *exchange = None;
-                done
-            }
-            Err(refusal) => {
-                *exchange = None;
-                (AuthStep::Refuse(refusal), None)
-            }
-        }
+    /// Whether a login may be tried now; if so whether the user is familiar there.
+    fn admit(&self, user: &str, attempt: &Attempt<'_>) -> Result<bool, AuthRefusal> {
+        self.throttle.admit(Instant::now(), attempt.address(), user).map_err(|why| {
+            attempt.tell_refused(user, &why);
+            // Not that it is wrong: whoever it is must not be asked for another password.
+            AuthRefusal::Unavailable
+        })
     }
 
-    async fn advance(
-        &self,
-        exchange: &mut Option<Exchange>,
-        ask: &Authenticate,
-        peer: &Peer,
-        tls: Option<&TlsInfo>,
-        service: Service,
-    ) -> Result<(AuthStep, Option<User>), AuthRefusal> {
-        // An exchange that was cancelled leaves its machine behind; its name tells.
-        let running = exchange.take().filter(|running| running.0.mechanism().name() == ask.mechanism);
-        let mut server = match running {
-            Some(Exchange(server)) => server,
-            None => {
-                let context = tls.map_or_else(|| Context::plaintext().allow_secrets_in_clear(), Context::tls);
-                let entropy = entropy().map_err(|_| AuthRefusal::Unavailable)?;
-                sasl::Server::start(&ask.mechanism, &context, entropy)?
-            }
-        };
-        let mut step = server.step(ask.response.as_ref().map(Secret::expose));
-        let mut user = None;
-        if let ServerStep::Verify(verify) = step {
-            let verdict =
-                self.verify(verify, &mut user, peer, tls.is_some(), service, &ask.mechanism).await?;
-            step = server.resume(verdict);
-        }
-        if let (ServerStep::Done(identity), None) = (&step, &user) {
-            let Identity { authcid, authzid, .. } = identity.clone();
-            let request = request(authcid, authzid, Credentials::Proven, peer, tls.is_some(), service);
-            user = Some(self.decide(&request, peer, &ask.mechanism).await?);
-        }
-        if let ServerStep::Refuse(why) = &step {
-            tracing::warn!(protocol = %service, peer = shown(peer), mechanism = ask.mechanism, %why, "login refused");
-        }
-        let answer = step.answer().unwrap_or(AuthStep::Refuse(AuthRefusal::Unavailable));
-        *exchange = Some(Exchange(server));
-        Ok((answer, user))
-    }
-
-    async fn verify(
-        &self,
-        verify: Verify,
-        user: &mut Option<User>,
-        peer: &Peer,
-        tls: bool,
-        service: Service,
-        mechanism: &str,
-    ) -> Result<Verdict, AuthRefusal> {
-        match verify {
-            Verify::Password { authzid, authcid, password } => {
-                let credentials = Credentials::password(password.expose());
-                let request = request(authcid, authzid, credentials, peer, tls, service);
-                *user = Some(self.decide(&request, peer, mechanism).await?);
-                Ok(Verdict::Accept)
-            }
-            Verify::Scram { username, hash, .. } => {
-                let stored_hash = match hash {
-                    sasl::ScramHash::Sha256 => ScramHash::Sha256,
-                    _ => return Err(AuthRefusal::Mechanism),
-                };
-                let scram = self.accounts.scram().ok_or(AuthRefusal::Mechanism)?;
-                let stored = scram.keys(&username, stored_hash).await.map_err(refusal)?;
-                let keys = stored.and_then(|keys| {
-                    let (stored_key, server_key) = (&keys.stored_key[..], &keys.server_key[..]);
-                    sasl::ScramKeys::new(
-                        hash,
-                        &keys.salt,
-                        keys.iterations,
-                        stored_key.into(),
-                        server_key.into(),
-                    )
-                    .ok()
-                });
-                let fake = || sasl::ScramKeys::fake(hash, &self.secret, &username, FAKE_ITERATIONS);
-                Ok(Verdict::Keys(keys.unwrap_or_else(fake)))
-            }
-            _ => Err(AuthRefusal::Mechanism),
-        }
-    }
-
+    /// A login with these credentials: the one place where accounts are asked.
     async fn decide(
         &self,
-        request: &LoginRequest,
-        peer: &Peer,
-        mechanism: &str,
+        user: String,
+        authorization: Option<String>,
+        credentials: Credentials,
+        attempt: &Attempt<'_>,
     ) -> Result<User, AuthRefusal> {
-        let (peer, service) = (shown(peer), request.service);
-        match self.accounts.login(request).await {
-            Ok(user) => {
-                tracing::info!(protocol = %service, peer, %user, mechanism, tls = request.tls, "login");
-                Ok(user)
+        let familiar = self.admit(&user, attempt)?;
+        let outcome = self.open(&user, authorization, credentials, familiar, attempt).await;
+        match outcome {
+            Ok(account) => {
+                self.throttle.succeeded(Instant::now(), attempt.address(), &user);
+                let (peer, mechanism, tls) = (shown(attempt.peer), attempt.mechanism, attempt.tls);
+                tracing::info!(protocol = %attempt.service, peer, user = %account, mechanism, tls, "login");
+                Ok(account)
             }
             Err(why) => {
-                tracing::warn!(protocol = %service, peer, user = ?request.user, mechanism, %why, "login refused");
-                Err(refusal(why))
+                attempt.tell_refused(&user, &why);
+                let refusal = refusal(why);
+                if refusal == AuthRefusal::Credentials {
+                    self.penalize(&user, attempt).await;
+                }
+                Err(refusal)
             }
         }
+    }
+
+    /// Counts a failure, and waits as long as it costs.
+    async fn penalize(&self, user: &str, attempt: &Attempt<'_>) {
+        let delay = self.throttle.failed(Instant::now(), attempt.address(), user);
+        if !delay.is_zero() {
+            time::sleep(delay).await;
+        }
+    }
+
+    /// Opens an account, its own or, for a master user, another.
+    async fn open(
+        &self,
+        user: &str,
+        authorization: Option<String>,
+        credentials: Credentials,
+        familiar: bool,
+        attempt: &Attempt<'_>,
+    ) -> Result<User, LoginError> {
+        let make = |name: &str, credentials| {
+            let mut request = LoginRequest::new(name, credentials, attempt.service);
+            request.peer = attempt.address();
+            request.tls = attempt.tls;
+            request.familiar = familiar;
+            request
+        };
+        let (name, target) = match (self.masters.split(user), authorization) {
+            (Some((master, target)), None) => (master, Some(target.to_owned())),
+            (_, authorization) => (user, authorization),
+        };
+        let Some(target) = target else { return self.accounts.login(&make(name, credentials)).await };
+        let own = self.accounts.login(&make(name, credentials)).await?;
+        if self.masters.contains(own.as_str()) {
+            let opened = self.accounts.login(&make(&target, Credentials::Proven)).await;
+            // Everybody can be seen to have been opened, and nobody to be there or not.
+            let shown = shown(attempt.peer);
+            match &opened {
+                Ok(account) => {
+                    tracing::warn!(protocol = %attempt.service, peer = shown, master = %own, user = %account, "master login");
+                }
+                Err(why) => {
+                    tracing::warn!(protocol = %attempt.service, peer = shown, master = %own, user = ?target, %why, "master login refused");
+                }
+            }
+            return opened;
+        }
+        // RFC 4616 §2: oneself under another spelling is no other identity.
+        let mut request = make(name, Credentials::Proven);
+        request.authorization = Some(target);
+        self.accounts.login(&request).await
     }
 }
 
-fn request(
-    user: String,
-    authorization: Option<String>,
-    credentials: Credentials,
-    peer: &Peer,
+/// Where and how somebody logs in.
+#[derive(Debug, Clone, Copy)]
+struct Attempt<'a> {
+    peer: &'a Peer,
     tls: bool,
     service: Service,
-) -> LoginRequest {
-    let mut request = LoginRequest::new(user, credentials, service);
-    request.authorization = authorization;
-    request.peer = peer.remote.map(|remote| remote.ip());
-    request.tls = tls;
-    request
+    mechanism: &'a str,
+}
+
+impl Attempt<'_> {
+    fn address(&self) -> Option<std::net::IpAddr> {
+        self.peer.remote.map(|remote| remote.ip())
+    }
+
+    fn tell_refused(&self, user: &str, why: &dyn std::fmt::Display) {
+        let peer = shown(self.peer);
+        tracing::warn!(protocol = %self.service, peer, user, mechanism = self.mechanism, %why, "login refused");
+    }
 }
 
 fn refusal(error: LoginError) -> AuthRefusal {
@@ -206,3 +227,16 @@ fn refusal(error: LoginError) -> AuthRefusal {
         _ => AuthRefusal::Unavailable,
     }
 }
+
+/// The hash as the accounts know it.
+fn stored_hash(hash: sasl::ScramHash) -> Option<ScramHash> {
+    match hash {
+        sasl::ScramHash::Sha1 => Some(ScramHash::Sha1),
+        sasl::ScramHash::Sha256 => Some(ScramHash::Sha256),
+        sasl::ScramHash::Sha512 => Some(ScramHash::Sha512),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,12 @@ mod listen;
 mod pool;
 mod service;
 
-pub use auth::{Authenticator, Exchange};
+pub use auth::{
+    Authenticator, Ban, DovecotAccounts, DovecotAddress, DovecotAuth, Exchange, MasterUsers, Throttle,
+    ThrottleLimits,
+};
 pub use connection::{Connection, Socket};
+pub use ipnet;
 pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany};
 pub use mailwright_imap_proto as imap_proto;
 pub use mailwright_line_proto as line_proto;

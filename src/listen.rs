@@ -1,4 +1,6 @@
-//! Accepting connections: limits by address, and a graceful stop.
+//! Accepting connections: limits by address, proxies in front of us, and a graceful stop.
+
+mod proxy;
 
 use std::{
     collections::HashMap,
@@ -11,6 +13,7 @@ use std::{
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
 use mailwright_line_proto::Peer;
 use tokio::{
     io::AsyncWriteExt,
@@ -18,6 +21,8 @@ use tokio::{
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::proxy::Proxies;
 
 /// After this many new connections the table of addresses is tidied.
 const TIDY_EVERY: u32 = 4096;
@@ -135,6 +140,7 @@ pub struct Listener {
     socket: TcpListener,
     admission: Arc<Admission>,
     refusal: &'static [u8],
+    proxies: Proxies,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -147,12 +153,21 @@ impl Listener {
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        Self { socket, admission, refusal: b"", stop, tasks }
+        Self { socket, admission, refusal: b"", proxies: Proxies::default(), stop, tasks }
     }
 
     /// What a connection over the limits is told before it is closed, if anything: a line of its protocol.
     pub fn with_refusal(mut self, line: &'static [u8]) -> Self {
         self.refusal = line;
+        self
+    }
+
+    /// Connections from these networks begin with a header of the PROXY protocol, version 1 or 2, which says whom the
+    /// proxy connects for: that is then the peer, for limits, logs and decisions. One without is closed. Connections from
+    /// everywhere else are as ever, and are told nothing by a header.
+    #[must_use]
+    pub fn behind_proxies(mut self, networks: Vec<IpNet>) -> Self {
+        self.proxies = Proxies(networks);
         self
     }
 
@@ -167,14 +182,16 @@ impl Listener {
     /// Accepts and serves. A panic in `serve` ends that connection and no other.
     pub async fn run<F, T>(self, serve: F)
     where
-        F: Fn(TcpStream, Peer) -> T,
+        F: Fn(TcpStream, Peer) -> T + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
         let local = self.socket.local_addr().ok();
+        let Self { socket, admission, refusal, proxies, stop, tasks } = self;
+        let gate = Arc::new(Gate { admission, refusal, serve });
         loop {
             let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
-                () = self.stop.cancelled() => return,
+                accepted = socket.accept() => accepted,
+                () = stop.cancelled() => return,
             };
             let (socket, remote) = match accepted {
                 Ok(accepted) => accepted,
@@ -188,29 +205,60 @@ impl Listener {
                     continue;
                 }
             };
-            match self.admission.admit(remote.ip()) {
-                Ok(admitted) => {
-                    // Replies are written whole; waiting for more would only delay them.
-                    let _ = socket.set_nodelay(true);
-                    // In a box: the task would otherwise hold room for the session twice, before and while it runs.
-                    let session = Box::pin(serve(socket, Peer::new(Some(remote), local)));
-                    self.tasks.spawn(async move {
-                        session.await;
-                        drop(admitted);
-                    });
+            let peer = Peer::new(Some(remote), local);
+            if !proxies.include(remote.ip()) {
+                gate.enter(&tasks, socket, peer);
+                continue;
+            }
+            let (gate, inner) = (Arc::clone(&gate), tasks.clone());
+            tasks.spawn(async move {
+                let mut socket = socket;
+                match proxy::read(&mut socket, peer).await {
+                    Ok(peer) => gate.enter(&inner, socket, peer),
+                    Err(why) => tracing::warn!(proxy = %remote, %why, "connection refused"),
                 }
-                Err(why) => {
-                    tracing::warn!(peer = %remote, %why, "connection refused");
-                    let line = self.refusal;
-                    self.tasks.spawn(async move {
-                        let mut socket = socket;
-                        let farewell = async {
-                            socket.write_all(line).await?;
-                            socket.shutdown().await
-                        };
-                        let _ = time::timeout(Duration::from_secs(1), farewell).await;
-                    });
-                }
+            });
+        }
+    }
+}
+
+/// Where connections are counted and let in.
+struct Gate<F> {
+    admission: Arc<Admission>,
+    refusal: &'static [u8],
+    serve: F,
+}
+
+impl<F, T> Gate<F>
+where
+    F: Fn(TcpStream, Peer) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    /// Serves the connection in a task of its own, or tells it that there are too many.
+    fn enter(&self, tasks: &TaskTracker, socket: TcpStream, peer: Peer) {
+        let address = peer.remote.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |remote| remote.ip());
+        match self.admission.admit(address) {
+            Ok(admitted) => {
+                // Replies are written whole; waiting for more would only delay them.
+                let _ = socket.set_nodelay(true);
+                // In a box: the task would otherwise hold room for the session twice, before and while it runs.
+                let session = Box::pin((self.serve)(socket, peer));
+                tasks.spawn(async move {
+                    session.await;
+                    drop(admitted);
+                });
+            }
+            Err(why) => {
+                tracing::warn!(peer = %address, %why, "connection refused");
+                let line = self.refusal;
+                tasks.spawn(async move {
+                    let mut socket = socket;
+                    let farewell = async {
+                        socket.write_all(line).await?;
+                        socket.shutdown().await
+                    };
+                    let _ = time::timeout(Duration::from_secs(1), farewell).await;
+                });
             }
         }
     }

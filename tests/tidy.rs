@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "base64",
             "bytes",
             "flate2",
+            "md-5",
             "memchr",
             "nom",
             "ring",

@@ -1,6 +1,6 @@
 //! What the server says it can do: always computed, never configured.
 
-use mailwright_line_proto::TlsInfo;
+use mailwright_line_proto::{TlsInfo, can_offer};
 
 use crate::{config::Config, grammar::LiteralMode, response::Capabilities};
 
@@ -48,9 +48,7 @@ pub(crate) fn offered<'a>(
     names.filter(move |name| match *name {
         // These send what opens the account to anybody who reads along.
         "PLAIN" | "LOGIN" | "XOAUTH2" | "OAUTHBEARER" => may_log_in(config, tls),
-        // RFC 5802 §6: only with something to bind to.
-        name if name.ends_with("-PLUS") => tls.is_some_and(|tls| tls.exporter.is_some()),
-        _ => true,
+        name => can_offer(name, tls),
     })
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod blocking;
+pub mod dovecot_auth;
 pub mod frame;
 #[cfg(feature = "sasl")]
 pub mod sasl;
@@ -31,7 +32,7 @@ pub use machine::{
     Ask, Closed, Deadline, Gone, Layer, Machine, Misuse, Output, PeerMisbehaved, Request, Shutdown, Ticket,
     Wait,
 };
-pub use peer::{Peer, TlsInfo};
+pub use peer::{Peer, TlsInfo, can_offer};
 pub use pipeline::Pipeline;
 pub use secret::Secret;
 #[cfg(feature = "tls")]

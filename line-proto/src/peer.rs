@@ -24,6 +24,24 @@ impl Peer {
     }
 }
 
+/// Whether a server can offer a SASL mechanism of this name on a connection with this TLS: one that ends in `-PLUS` only
+/// where there is a channel to bind to (RFC 5802 §6), EXTERNAL only to a client that has shown a certificate.
+///
+/// Whether passwords may be shown without TLS is another question, and the protocol's.
+///
+/// ```
+/// use mailwright_line_proto::{TlsInfo, can_offer};
+///
+/// let tls = TlsInfo::default();
+/// assert!(can_offer("PLAIN", None) && !can_offer("EXTERNAL", Some(&tls)) && !can_offer("SCRAM-SHA-256-PLUS", None));
+/// ```
+pub fn can_offer(mechanism: &str, tls: Option<&TlsInfo>) -> bool {
+    if mechanism.ends_with("-PLUS") {
+        return tls.is_some_and(|tls| tls.exporter.is_some());
+    }
+    mechanism != "EXTERNAL" || tls.is_some_and(|tls| !tls.peer_certificates.is_empty())
+}
+
 /// What the TLS handshake agreed on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -38,7 +38,11 @@
 //! # Ok(()) }
 //! ```
 
+mod anonymous;
+mod bearer;
 mod client;
+mod cram_md5;
+mod external;
 mod login;
 mod mechanism;
 mod plain;

@@ -1,9 +1,15 @@
 //! Who may log in, and whose an address is.
 
+mod facets;
+mod function;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::{Never, Result, User};
+
+pub use facets::{BearerTokens, Certificates, ScramHash, ScramKeys, SharedPasswords, StoredKeys};
+pub use function::{FromFn, from_fn};
 
 /// Who may log in. One method is enough; stored secrets for challenge mechanisms are a facet.
 ///
@@ -33,24 +39,37 @@ pub trait Accounts: Send + Sync {
     /// wrong password takes.
     fn login(&self, request: &LoginRequest) -> impl Future<Output = Result<User, LoginError>> + Send;
 
+    /// Whether [`login`](Self::login) can check passwords: PLAIN, LOGIN and the login commands of IMAP and POP3. Opt
+    /// out where everybody has a token or a certificate.
+    fn takes_passwords(&self) -> bool {
+        true
+    }
+
     /// Opt in: SCRAM mechanisms.
     fn scram(&self) -> Option<&impl ScramKeys> {
         None::<&Never>
     }
-}
 
-/// Stored keys for SCRAM mechanisms (RFC 5802).
-pub trait ScramKeys: Send + Sync {
-    /// The keys of a user, as named by the client. For an unknown user `None`; the mechanism then makes up keys and
-    /// fails at its end.
-    ///
-    /// # Errors
-    /// [`Unavailable`](LoginError::Unavailable) if nobody can tell now.
-    fn keys(
-        &self,
-        user: &str,
-        hash: ScramHash,
-    ) -> impl Future<Output = Result<Option<StoredKeys>, LoginError>> + Send;
+    /// Opt in: passwords kept in clear, for CRAM-MD5, where somebody has switched that on.
+    fn shared(&self) -> Option<&impl SharedPasswords> {
+        None::<&Never>
+    }
+
+    /// Opt in: OAuth 2.0 access tokens, for OAUTHBEARER and XOAUTH2.
+    fn bearer(&self) -> Option<&impl BearerTokens> {
+        None::<&Never>
+    }
+
+    /// Opt in: TLS client certificates, for EXTERNAL.
+    fn certificates(&self) -> Option<&impl Certificates> {
+        None::<&Never>
+    }
+
+    /// Opt in: ANONYMOUS. The account of guests, asked for by [`login`](Self::login) as
+    /// [`Credentials::Proven`].
+    fn guest(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Whose mail an address takes in: for delivery.
@@ -78,12 +97,23 @@ pub struct LoginRequest {
     pub tls: bool,
     /// What for.
     pub service: Service,
+    /// Whether this user has logged in from about there before, as far as whoever asks remembers: somebody whom a
+    /// flood of strangers should not keep out.
+    pub familiar: bool,
 }
 
 impl LoginRequest {
     /// A login over an unencrypted connection from an unknown place; set the other fields as known.
     pub fn new(user: impl Into<String>, credentials: Credentials, service: Service) -> Self {
-        Self { user: user.into(), credentials, authorization: None, peer: None, tls: false, service }
+        Self {
+            user: user.into(),
+            credentials,
+            authorization: None,
+            peer: None,
+            tls: false,
+            service,
+            familiar: false,
+        }
     }
 }
 
@@ -168,49 +198,6 @@ pub enum LoginError {
     /// This account logs in over TLS only.
     #[error("TLS is required before authentication")]
     NeedsTls,
-}
-
-/// The hash function of a SCRAM mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ScramHash {
-    /// SCRAM-SHA-1 (RFC 5802).
-    Sha1,
-    /// SCRAM-SHA-256 (RFC 7677).
-    Sha256,
-}
-
-/// What a server keeps of a user's password for SCRAM (RFC 5802 §3). Never shown whole by `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoredKeys {
-    /// The salt.
-    pub salt: Vec<u8>,
-    /// How many iterations.
-    pub iterations: u32,
-    /// `StoredKey`.
-    pub stored_key: Vec<u8>,
-    /// `ServerKey`.
-    pub server_key: Vec<u8>,
-}
-
-impl StoredKeys {
-    /// All four together.
-    pub const fn new(salt: Vec<u8>, iterations: u32, stored_key: Vec<u8>, server_key: Vec<u8>) -> Self {
-        Self { salt, iterations, stored_key, server_key }
-    }
-}
-
-impl fmt::Debug for StoredKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredKeys").field("iterations", &self.iterations).finish_non_exhaustive()
-    }
-}
-
-impl ScramKeys for Never {
-    async fn keys(&self, _: &str, _: ScramHash) -> Result<Option<StoredKeys>, LoginError> {
-        match *self {}
-    }
 }
 
 #[cfg(test)]

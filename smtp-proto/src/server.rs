@@ -21,7 +21,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::BytesMut;
 use mailwright_line_proto::{
     Ask, Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Pipeline, Shutdown, TlsInfo, Trace,
-    Transmit, Wait,
+    Transmit, Wait, can_offer,
     frame::{Line, LineEnds, Lines},
 };
 
@@ -168,10 +168,9 @@ impl Server {
 
     /// The mechanisms that work on this connection.
     fn offered(&self) -> impl Iterator<Item = &str> {
-        let bindable = self.session.tls.as_ref().is_some_and(|tls| tls.exporter.is_some());
-        // RFC 5802 §6: -PLUS only where there is a channel to bind to.
+        let tls = self.session.tls.as_ref();
         let names = self.config.auth_mechanisms.iter().map(String::as_str);
-        names.filter(move |name| bindable || !name.ends_with("-PLUS"))
+        names.filter(move |name| can_offer(name, tls))
     }
 
     /// One transition; `None` if there is another to make at once.

@@ -161,11 +161,10 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
     async fn deliver(&self, session: &Conversation, message: &Message, body: &mut Body<'_>) -> Outcome {
         let Ok(id) = queue_id() else { return Reply::INTERNAL.into() };
         let mut way = self.way(session, message).await;
-        let Received { mut upload, structure, size, skip } =
-            match self.upload(session, message, body, &id).await {
-                Ok(received) => received,
-                Err(reply) => return reply.into(),
-            };
+        let Received { mut upload, structure, size, skip } = match self.upload(session, message, body, &id).await {
+            Ok(received) => received,
+            Err(reply) => return reply.into(),
+        };
         // LMTP has a reply for each recipient (RFC 2033 §4.2); SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo);
         let origin = Origin { message, user: session.user.as_deref(), id: &id, date: now(), skip };

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use mailwright::mail_model::ForwardPath;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{self, AccountRow, Directory, DirectoryError, DirectoryFile, Edit, Question};
+use crate::{
+    directory::{self, AccountRow, Directory, DirectoryError, DirectoryFile, Edit, Question},
+    live::{self, BanEntry, Live, LiveRequest},
+};
 
 /// A request to change or show something. One JSON object a line on the control socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ pub(crate) enum Request {
     },
     /// What would become of a message.
     Explain(Question),
+    /// What only a running server can answer.
+    Live(LiveRequest),
     /// The address of this local part in every domain.
     Proposed {
         local: String,
@@ -99,6 +104,9 @@ pub(crate) enum Response {
     Proposed {
         addresses: Vec<String>,
     },
+    Bans {
+        bans: Vec<BanEntry>,
+    },
     Failed {
         message: String,
     },
@@ -131,7 +139,7 @@ pub(crate) struct UserEntry {
 }
 
 /// Does it. Slow where passwords are hashed: not for an async thread.
-pub(crate) fn execute(directory: &Arc<Directory>, request: Request) -> Response {
+pub(crate) fn execute(directory: &Arc<Directory>, live: Option<&Live>, request: Request) -> Response {
     let outcome = match request {
         Request::UserAdd { name, password, mailbox } => {
             directory.add(&name, &password.0, mailbox).map(|()| Response::Done)
@@ -150,6 +158,7 @@ pub(crate) fn execute(directory: &Arc<Directory>, request: Request) -> Response 
         Request::Address { address } => meaning(directory, &address).map(Response::Address),
         Request::Explain(question) => directory::explain(directory, &directory::chain(directory), &question)
             .map(|stages| Response::Explained { stages }),
+        Request::Live(request) => Ok(live::execute(live, &request)),
         Request::Proposed { local } => {
             let addresses = directory.current().proposed(&local).map(|address| address.to_string()).collect();
             Ok(Response::Proposed { addresses })

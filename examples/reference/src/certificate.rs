@@ -1,14 +1,18 @@
 //! The certificate and its key: from files, or self-signed at the first start.
 
+mod in_use;
+
 use std::{
     fs, io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use mailwright::line_proto::tls::TlsConfigError;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use thiserror::Error;
 
+pub(crate) use self::in_use::Certificates;
 use crate::config::Config;
 
 /// PEM texts of a certificate chain and its key.
@@ -32,6 +36,8 @@ pub(crate) enum CertificateError {
         "the key {path} can be read by others (mode {mode:o}), so it is not secret any more\n  mend it with: chmod 600 {path}"
     )]
     Readable { path: PathBuf, mode: u32 },
+    #[error("the certificate {path} or its key cannot be used: {source}")]
+    Unusable { path: PathBuf, source: TlsConfigError },
     #[error("cannot write the self-signed certificate {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot make a self-signed certificate for {hostname}: {source}")]

@@ -40,6 +40,11 @@ pub(crate) enum Command {
     User(UserCommand),
     /// Take over an account's mail from a Maildir, from mbox files or from an IMAP server, with UIDs, flags and dates
     Migrate(Migrate),
+    /// Addresses that are banned for failed logins
+    #[command(subcommand)]
+    Ban(BanCommand),
+    /// Read the certificates again; open sessions go on
+    Reload,
     /// Domains whose mail is taken, with their postmaster, journal and catch-all
     #[command(subcommand)]
     Domain(DomainCommand),
@@ -137,6 +142,21 @@ pub(crate) enum ConfigCommand {
     Show,
     /// Print the default configuration, every key with its meaning
     Default,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BanCommand {
+    /// List the bans of the running server, those that end first in front
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget what failed from an address
+    Lift {
+        /// The address; an IPv6 address stands for its /64
+        address: std::net::IpAddr,
+    },
 }
 
 #[derive(Debug, Subcommand)]

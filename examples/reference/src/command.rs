@@ -41,7 +41,7 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
         Some(response) => response,
         None => {
             let (_store, directory) = serve::open(config)?;
-            admin::execute(&directory, request)
+            admin::execute(&directory, None, request)
         }
     };
     match response {

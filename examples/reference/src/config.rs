@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, every key with a default, checked before it is used.
 
+pub(crate) mod auth;
 mod check;
 
 use std::{
@@ -31,7 +32,13 @@ pub(crate) struct Config {
     /// Whether passwords are taken without TLS.
     pub(crate) allow_plaintext_auth: bool,
     pub(crate) store: Store,
+    /// Networks of proxies that say with the PROXY protocol whom they connect for.
+    pub(crate) proxies: Vec<String>,
     pub(crate) tls: Tls,
+    pub(crate) auth: auth::Auth,
+    /// Certificates for other names.
+    #[serde(rename = "certificate")]
+    pub(crate) certificates: Vec<NamedCertificate>,
     #[serde(rename = "listener")]
     pub(crate) listeners: Vec<Listener>,
     pub(crate) limits: Limits,
@@ -85,6 +92,17 @@ pub(crate) struct Tls {
     /// PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<PathBuf>,
+}
+
+/// A certificate for clients that ask for one of these names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamedCertificate {
+    pub(crate) names: Vec<String>,
+    /// PEM, the server's own first.
+    pub(crate) certificate: PathBuf,
+    /// PEM.
+    pub(crate) key: PathBuf,
 }
 
 /// One address that is listened on.
@@ -185,7 +203,10 @@ impl Default for Config {
             separators: "+".into(),
             allow_plaintext_auth: false,
             store: Store::default(),
+            proxies: Vec::new(),
             tls: Tls::default(),
+            auth: auth::Auth::default(),
+            certificates: Vec::new(),
             listeners: default_listeners(),
             limits: Limits::default(),
             sieve: Sieve::default(),
@@ -272,22 +293,22 @@ impl Config {
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError::Parse { path: shown, message: indent(&error.to_string()) })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        for file in [
-            &mut config.tls.certificate,
-            &mut config.tls.key,
-            &mut config.sieve.default,
-            &mut config.sieve.included,
-        ]
-        .into_iter()
-        .flatten()
-        .chain([&mut config.data])
-        .chain(&mut config.sieve.before)
-        .chain(&mut config.sieve.after)
+        for file in
+            [&mut config.tls.certificate, &mut config.tls.key, &mut config.sieve.default, &mut config.sieve.included]
+                .into_iter()
+                .flatten()
+                .chain([&mut config.data])
+                .chain(&mut config.sieve.before)
+                .chain(&mut config.sieve.after)
         {
             *file = folder.join(&*file);
         }
         if !config.store.path.is_empty() {
             config.store.path = folder.join(&config.store.path).display().to_string();
+        }
+        for named in &mut config.certificates {
+            named.certificate = folder.join(&named.certificate);
+            named.key = folder.join(&named.key);
         }
         Ok(config)
     }

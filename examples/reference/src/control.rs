@@ -15,6 +15,7 @@ use std::{
 use crate::{
     admin::{self, Request, Response},
     directory::Directory,
+    live::Live,
 };
 
 /// The longest request: thousands of accounts to import fit.
@@ -47,7 +48,8 @@ pub(crate) fn ask(data: &Path, request: &Request) -> io::Result<Option<Response>
 /// Listens on the socket, each connection in a thread of its own: requests are rare, and hashing takes its time.
 ///
 /// Whoever owns the data directory may connect, and nobody else.
-pub(crate) fn listen(data: &Path, directory: Arc<Directory>) -> io::Result<()> {
+pub(crate) fn listen(data: &Path, directory: Arc<Directory>, live: Live) -> io::Result<()> {
+    let live = Arc::new(live);
     let path = path(data);
     // The data directory is locked by now, so a socket that is there already is a dead server's.
     match std::fs::remove_file(&path) {
@@ -58,10 +60,10 @@ pub(crate) fn listen(data: &Path, directory: Arc<Directory>) -> io::Result<()> {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     thread::Builder::new().name("control".into()).spawn(move || {
         for stream in listener.incoming() {
-            let directory = Arc::clone(&directory);
+            let (directory, live) = (Arc::clone(&directory), Arc::clone(&live));
             let served = stream.and_then(|stream| {
                 thread::Builder::new().name("control".into()).spawn(move || {
-                    if let Err(error) = serve(&stream, &directory) {
+                    if let Err(error) = serve(&stream, &directory, &live) {
                         tracing::warn!(%error, "a control connection failed");
                     }
                 })
@@ -75,14 +77,14 @@ pub(crate) fn listen(data: &Path, directory: Arc<Directory>) -> io::Result<()> {
     Ok(())
 }
 
-fn serve(stream: &UnixStream, directory: &Arc<Directory>) -> io::Result<()> {
+fn serve(stream: &UnixStream, directory: &Arc<Directory>, live: &Live) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(io::Read::take(stream, LONGEST)).read_line(&mut line)?;
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             tracing::info!(?request, "control");
-            admin::execute(directory, request)
+            admin::execute(directory, Some(live), request)
         }
         Err(error) => Response::Failed { message: format!("the request is not understood: {error}") },
     };

@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod directory;
 mod first_run;
+mod live;
 mod migrate;
 mod password;
 mod serve;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Config(command)) => show(&config, &command),
         Some(Command::User(command)) => done(user::run(&config, command)),
+        Some(Command::Ban(command)) => done(live::ban(&config, command)),
+        Some(Command::Reload) => done(live::reload(&config)),
         Some(Command::Domain(command)) => done(address_book::domain(&config, command)),
         Some(Command::Alias(command)) => done(address_book::alias(&config, command)),
         Some(Command::Group(command)) => done(address_book::group(&config, command)),

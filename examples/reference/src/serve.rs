@@ -3,12 +3,14 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use mailwright::{
-    Admission, Authenticator, ConnectionLimits, Listener, ListenerTls, Pool,
+    Admission, Authenticator, ConnectionLimits, DovecotAuth, Listener, ListenerTls, Pool,
     filter::{Remembered, SieveFilter},
     imap::Imap,
     line_proto::tls,
@@ -22,17 +24,22 @@ use mailwright::{
 };
 use thiserror::Error;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    certificate::{Certificate, CertificateError},
-    config::{self, Config, Protocol, StoreKind, Syntax, TlsMode},
+    certificate::{Certificate, CertificateError, Certificates},
+    config::{
+        self, Config, Protocol, StoreKind, Syntax, TlsMode,
+        auth::{Listen, networks},
+    },
     control,
     directory::{self, Directory, DirectoryError, Logins},
-    first_run, server_scripts,
+    first_run,
+    live::Live,
+    server_scripts,
 };
 
 /// The table of the accounts in the store's database.
@@ -63,6 +70,10 @@ pub(crate) enum ServeError {
         "cannot listen on {address} for {protocol}: {source}\n  is another server running there? ports below 1024 need a privilege"
     )]
     Listen { protocol: &'static str, address: SocketAddr, source: io::Error },
+    #[error(
+        "cannot listen on {path} for other programs' logins: {source}\n  it is named in auth.listen of the configuration; its folder must be there and ours to write to"
+    )]
+    AuthSocket { path: String, source: io::Error },
     #[error(transparent)]
     Sieve(#[from] server_scripts::ScriptError),
     #[error("the control socket cannot be made: {0}")]
@@ -111,29 +122,36 @@ pub(crate) fn mail_store(config: &Config, database: Embedded) -> Result<AnyStore
 /// Serves until told to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let (database, directory) = open(&config)?;
-    let memory = Remembered::new(
-        database
-            .table(SIEVE_MEMORY)
-            .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?,
-    );
+    let memory = Remembered::new(database.table(SIEVE_MEMORY).map_err(|source| ServeError::Store {
+        path: config.data.display().to_string(),
+        source,
+    })?);
     let scripts = server_scripts::load(&config.sieve)?;
     let store = mail_store(&config, database)?;
-    let certificate = Certificate::load(&config)?;
-    let server_config = Arc::new(tls::server_config(&certificate.chain, &certificate.key)?);
+    let (certificates, certificate) = Certificates::load(&config)?;
+    let certificates = Arc::new(certificates);
+    let resolver: Arc<dyn tls::rustls::server::ResolvesServerCert> = Arc::clone(&certificates) as _;
+    let server_config = Arc::new(tls::server_config_resolving(resolver, tls::ClientCertificates::Ignored)?);
     let made = if directory.is_empty() { Some(first_run::make_accounts(&directory, &config)?) } else { None };
-    control::listen(&config.data, Arc::clone(&directory)).map_err(ServeError::Control)?;
+    let throttle = config.auth.throttle();
+    let live = Live { throttle: Arc::clone(&throttle), certificates: Arc::clone(&certificates) };
+    control::listen(&config.data, Arc::clone(&directory), live).map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
     let logins = Logins::new(Arc::clone(&directory))?;
     let policy = directory::chain(&directory);
-    let filter =
-        SieveFilter::new(store.clone(), memory, config.hostname.clone()).with_server_scripts(scripts);
-    let inbox =
-        StoreInbox::new(store.clone(), logins.clone(), policy, config.hostname.clone()).with_filter(filter);
+    let filter = SieveFilter::new(store.clone(), memory, config.hostname.clone())
+        .with_server_scripts(scripts);
+    let inbox = StoreInbox::new(store.clone(), logins.clone(), policy, config.hostname.clone()).with_filter(filter);
     let services = Services {
         inbox: Arc::new(inbox),
         store: Arc::new(store),
-        authenticator: Arc::new(Authenticator::new(logins, secret)),
+        authenticator: Arc::new(
+            Authenticator::new(logins, secret)
+                .with_throttle(throttle)
+                .with_masters(config.auth.masters())
+                .with_legacy(config.auth.legacy_mechanisms),
+        ),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
         config: &config,
@@ -150,7 +168,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         let socket = TcpListener::bind(listener.address).await.map_err(failed)?;
         bound.push((listener, socket.local_addr().map_err(failed)?));
         let accept =
-            Listener::new(socket, Arc::clone(&admission), services.stop.clone(), services.tasks.clone());
+            Listener::new(socket, Arc::clone(&admission), services.stop.clone(), services.tasks.clone())
+                .behind_proxies(networks(&config.proxies));
         let tls = match listener.tls {
             TlsMode::None => ListenerTls::None,
             TlsMode::Starttls => ListenerTls::Starttls(Arc::clone(&server_config)),
@@ -158,8 +177,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         };
         services.start(listener, accept, tls)?;
     }
+    services.answer_others(&admission).await?;
     // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.
     let mut signals = StopSignals::catch()?;
+    reload_on_signal(certificates)?;
     announce(&config, &bound, &certificate, made.as_ref())?;
     signals.wait().await;
 
@@ -185,6 +206,32 @@ struct Services<'a> {
 }
 
 impl Services<'_> {
+    /// Answers other programs that ask whether a login is right.
+    async fn answer_others(&self, admission: &Arc<Admission>) -> Result<(), ServeError> {
+        let service = Arc::new(DovecotAuth::new(Arc::clone(&self.authenticator)));
+        for place in self.config.auth.listen() {
+            let (service, stop, tasks) = (Arc::clone(&service), self.stop.clone(), self.tasks.clone());
+            match place {
+                Listen::Path(path) => {
+                    let shown = path.display().to_string();
+                    let failed = |source| ServeError::AuthSocket { path: shown.clone(), source };
+                    let listener = auth_socket(&path, self.config.auth.mode()).map_err(failed)?;
+                    tracing::info!(protocol = "dovecot-auth", path = shown, "listening");
+                    self.tasks.spawn(service.serve_unix(listener, stop, tasks));
+                }
+                Listen::Address(address) => {
+                    let failed = |source| ServeError::Listen { protocol: "dovecot-auth", address, source };
+                    let socket = TcpListener::bind(address).await.map_err(failed)?;
+                    let bound = socket.local_addr().map_err(failed)?;
+                    tracing::info!(protocol = "dovecot-auth", address = %bound, "listening");
+                    let accept = Listener::new(socket, Arc::clone(admission), stop.clone(), tasks);
+                    self.tasks.spawn(service.serve(accept, stop));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn start(
         &self,
         listener: &config::Listener,
@@ -275,6 +322,43 @@ fn announce(
     }
     writeln!(out, "ready")?;
     out.flush()
+}
+
+/// A socket for other programs. One that a dead server has left is replaced; one that somebody listens on is not.
+fn auth_socket(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there already"));
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "something else than a socket is there",
+            ));
+        }
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok(listener)
+}
+
+/// Reads the certificates again whenever SIGHUP comes.
+fn reload_on_signal(certificates: Arc<Certificates>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let certificates = Arc::clone(&certificates);
+            let reloaded = tokio::task::spawn_blocking(move || certificates.reload()).await;
+            if let Ok(Err(error)) = reloaded {
+                tracing::error!(%error, "the certificates in use stay");
+            }
+        }
+    });
+    Ok(())
 }
 
 /// The signals that stop the server.

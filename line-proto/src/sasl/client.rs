@@ -36,19 +36,53 @@ pub(super) trait ClientSide: Send + Sync {
 pub struct Credentials {
     pub(super) authcid: String,
     pub(super) authzid: Option<String>,
-    pub(super) password: Secret,
+    pub(super) proof: Proof,
+}
+
+/// What proves it: each mechanism wants one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Proof {
+    Password(Secret),
+    Token(Secret),
+    /// The client's TLS certificate, which was shown in the handshake.
+    Certificate,
+    None,
 }
 
 impl Credentials {
-    /// A user's name and password.
+    /// A user's name and password: for PLAIN, LOGIN, CRAM-MD5 and SCRAM.
     pub fn new(user: impl Into<String>, password: Secret) -> Self {
-        Self { authcid: user.into(), authzid: None, password }
+        Self { authcid: user.into(), authzid: None, proof: Proof::Password(password) }
+    }
+
+    /// A user's name and an OAuth 2.0 access token: for OAUTHBEARER and XOAUTH2.
+    pub fn bearer(user: impl Into<String>, token: Secret) -> Self {
+        Self { authcid: user.into(), authzid: None, proof: Proof::Token(token) }
+    }
+
+    /// The certificate that the TLS handshake has shown: for EXTERNAL.
+    pub fn certificate() -> Self {
+        Self { authcid: String::new(), authzid: None, proof: Proof::Certificate }
+    }
+
+    /// Nobody in particular: for ANONYMOUS. `trace` is a mail address or a word for the server's log, at most 255
+    /// characters, or empty.
+    pub fn anonymous(trace: impl Into<String>) -> Self {
+        Self { authcid: trace.into(), authzid: None, proof: Proof::None }
     }
 
     /// The same, to act as somebody else.
     #[must_use]
     pub fn acting_as(self, authzid: impl Into<String>) -> Self {
         Self { authzid: Some(authzid.into()), ..self }
+    }
+
+    /// The password, for a mechanism that needs one.
+    pub(super) fn password(&self, mechanism: &'static str) -> Result<&Secret, ClientError> {
+        match &self.proof {
+            Proof::Password(password) => Ok(password),
+            _ => Err(ClientError::OtherCredentials(mechanism)),
+        }
     }
 }
 
@@ -65,6 +99,12 @@ pub enum ClientError {
     /// The name or password holds what RFC 4013 forbids, or nothing.
     #[error("the name or password is empty or holds characters that cannot be used")]
     Unusable,
+    /// The mechanism proves something else than these credentials hold.
+    #[error("{0} needs other credentials")]
+    OtherCredentials(&'static str),
+    /// The mechanism is obsolete, and its use was not allowed.
+    #[error("{0} is obsolete and not allowed here")]
+    Legacy(&'static str),
     /// The mechanism cannot carry an authorization identity.
     #[error("{0} cannot act as somebody else")]
     NoActing(&'static str),
@@ -116,7 +156,9 @@ impl Client {
     ) -> Result<Self, ClientError> {
         if !mechanism.is_usable(context) {
             let name = mechanism.name();
-            return Err(if mechanism.shows_secret() {
+            return Err(if mechanism.is_legacy() && !context.legacy {
+                ClientError::Legacy(name)
+            } else if mechanism.shows_secret() {
                 ClientError::NeedsTls(name)
             } else {
                 ClientError::NoChannel(name)

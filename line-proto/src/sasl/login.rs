@@ -14,6 +14,8 @@ pub(super) static ROW: Row = Row {
     name: "LOGIN",
     shows_secret: true,
     binds_channel: false,
+    needs_certificate: false,
+    legacy: false,
     server: |_, _| Box::new(LoginServer { state: State::Start, shown: Shown::default() }),
     client: |credentials, _, _| LoginClient::new(credentials).map(|side| Box::new(side) as _),
 };
@@ -69,7 +71,8 @@ impl LoginClient {
         }
         Ok(Self {
             name: prepare::name(&credentials.authcid).ok_or(ClientError::Unusable)?,
-            password: prepare::password(credentials.password.expose()).ok_or(ClientError::Unusable)?,
+            password: prepare::password(credentials.password("LOGIN")?.expose())
+                .ok_or(ClientError::Unusable)?,
             asked: 0,
         })
     }

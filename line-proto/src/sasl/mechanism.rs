@@ -3,14 +3,29 @@
 use std::fmt;
 
 use super::{
+    anonymous, bearer,
     client::{ClientError, ClientSide, Credentials},
-    login, plain, scram,
+    cram_md5, external, login, plain, scram,
     server::ServerSide,
 };
 use crate::TlsInfo;
 
 /// The strongest first.
-static TABLE: &[&Row] = &[&scram::SHA_256_PLUS, &scram::SHA_256, &plain::ROW, &login::ROW];
+static TABLE: &[&Row] = &[
+    &external::ROW,
+    &scram::SHA_512_PLUS,
+    &scram::SHA_256_PLUS,
+    &scram::SHA_512,
+    &scram::SHA_256,
+    &bearer::OAUTHBEARER,
+    &bearer::XOAUTH2,
+    &scram::SHA_1_PLUS,
+    &scram::SHA_1,
+    &plain::ROW,
+    &login::ROW,
+    &cram_md5::ROW,
+    &anonymous::ROW,
+];
 
 /// What the table knows of a mechanism.
 pub(super) struct Row {
@@ -19,6 +34,10 @@ pub(super) struct Row {
     pub(super) shows_secret: bool,
     /// It cannot be used without channel binding.
     pub(super) binds_channel: bool,
+    /// The peer's TLS certificate is what it is about.
+    pub(super) needs_certificate: bool,
+    /// Obsolete: only where somebody has switched it on.
+    pub(super) legacy: bool,
     pub(super) server: fn(&Context, [u8; 32]) -> Box<dyn ServerSide>,
     pub(super) client: ClientStart,
 }
@@ -56,11 +75,23 @@ impl Mechanism {
         self.0.binds_channel
     }
 
+    /// Whether it is obsolete, and used only where [`Context::allow_legacy`] says so.
+    pub fn is_legacy(self) -> bool {
+        self.0.legacy
+    }
+
+    /// Whether the peer's TLS certificate is what it is about.
+    pub fn needs_certificate(self) -> bool {
+        self.0.needs_certificate
+    }
+
     /// Whether it may be used on this connection; a server offers those for which this is true and whose secrets it
     /// has.
     pub fn is_usable(self, context: &Context) -> bool {
         (!self.shows_secret() || context.may_show_secrets())
             && (!self.binds_channel() || context.exporter.is_some())
+            && (!self.needs_certificate() || context.certificate)
+            && (!self.is_legacy() || context.legacy)
     }
 }
 
@@ -83,25 +114,28 @@ impl fmt::Debug for Mechanism {
 pub struct Context {
     secure: bool,
     secrets_in_clear: bool,
+    certificate: bool,
+    pub(super) legacy: bool,
     pub(super) exporter: Option<[u8; 32]>,
 }
 
 impl Context {
     /// Without TLS: no mechanism that shows the password (RFC 8314 §3, RFC 4954 §4).
     pub fn plaintext() -> Self {
-        Self { secure: false, secrets_in_clear: false, exporter: None }
+        Self { secure: false, secrets_in_clear: false, certificate: false, legacy: false, exporter: None }
     }
 
     /// Inside TLS. Where it has an exporter, `-PLUS` mechanisms work, and a client that says it would have bound the
     /// channel had it been offered is refused as the victim of a downgrade (RFC 5802 §6): offer them, or take the
     /// context [`without_channel_binding`](Self::without_channel_binding).
     pub fn tls(tls: &TlsInfo) -> Self {
-        Self { secure: true, secrets_in_clear: false, exporter: tls.exporter }
+        let certificate = !tls.peer_certificates.is_empty();
+        Self { secure: true, certificate, exporter: tls.exporter, ..Self::plaintext() }
     }
 
     /// Inside something else that nobody can listen to: a Unix socket, a proxy that did the TLS.
     pub fn trusted() -> Self {
-        Self { secure: true, secrets_in_clear: false, exporter: None }
+        Self { secure: true, ..Self::plaintext() }
     }
 
     /// The same, without channel binding.
@@ -116,6 +150,12 @@ impl Context {
         Self { secrets_in_clear: true, ..self }
     }
 
+    /// The same, with the obsolete mechanisms: SCRAM-SHA-1 and CRAM-MD5.
+    #[must_use]
+    pub fn allow_legacy(self) -> Self {
+        Self { legacy: true, ..self }
+    }
+
     fn may_show_secrets(&self) -> bool {
         self.secure || self.secrets_in_clear
     }
@@ -127,6 +167,8 @@ impl fmt::Debug for Context {
             .debug_struct("Context")
             .field("secure", &self.secure)
             .field("secrets_in_clear", &self.secrets_in_clear)
+            .field("certificate", &self.certificate)
+            .field("legacy", &self.legacy)
             .field("channel_binding", &self.exporter.is_some())
             .finish()
     }
@@ -145,9 +187,19 @@ mod tests {
                 .map(Mechanism::name)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(usable(&Context::plaintext()), ["SCRAM-SHA-256"]);
-        assert_eq!(usable(&Context::trusted()), ["SCRAM-SHA-256", "PLAIN", "LOGIN"]);
-        assert_eq!(usable(&Context::tls(&tls)), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]);
+        assert_eq!(usable(&Context::plaintext()), ["SCRAM-SHA-512", "SCRAM-SHA-256", "ANONYMOUS"]);
+        assert_eq!(
+            usable(&Context::plaintext().allow_legacy()),
+            ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "ANONYMOUS"]
+        );
+        let trusted =
+            ["SCRAM-SHA-512", "SCRAM-SHA-256", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN", "ANONYMOUS"];
+        assert_eq!(usable(&Context::trusted()), trusted);
+        let bound = [&["SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS"][..], &trusted].concat();
+        assert_eq!(usable(&Context::tls(&tls)), bound);
+        let shown = TlsInfo { peer_certificates: vec![vec![1]], ..tls.clone() };
+        assert_eq!(usable(&Context::tls(&shown)), [&["EXTERNAL"][..], &bound].concat());
+        assert_eq!(usable(&Context::tls(&shown).allow_legacy()).len(), TABLE.len());
         assert_eq!(usable(&Context::tls(&tls).without_channel_binding()), usable(&Context::trusted()));
         assert_eq!(usable(&Context::plaintext().allow_secrets_in_clear()), usable(&Context::trusted()));
         assert_eq!(Mechanism::find("plain").map(Mechanism::name), Some("PLAIN"));

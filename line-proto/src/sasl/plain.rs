@@ -14,6 +14,8 @@ pub(super) static ROW: Row = Row {
     name: "PLAIN",
     shows_secret: true,
     binds_channel: false,
+    needs_certificate: false,
+    legacy: false,
     server: |_, _| Box::new(PlainServer::default()),
     client: |credentials, _, _| PlainClient::new(credentials).map(|side| Box::new(side) as _),
 };
@@ -64,7 +66,8 @@ impl PlainClient {
     fn new(credentials: &Credentials) -> Result<Self, ClientError> {
         let authzid = credentials.authzid.as_deref().unwrap_or_default();
         let authcid = prepare::name(&credentials.authcid).ok_or(ClientError::Unusable)?;
-        let password = prepare::password(credentials.password.expose()).ok_or(ClientError::Unusable)?;
+        let password =
+            prepare::password(credentials.password("PLAIN")?.expose()).ok_or(ClientError::Unusable)?;
         if authzid.chars().any(char::is_control) {
             return Err(ClientError::Unusable);
         }

@@ -42,7 +42,7 @@ pub enum ServerStep {
     /// Ask the application, then [`Server::resume`].
     Verify(Verify),
     /// The peer is who it says. Whether it may act as [`Identity::authzid`] is for the application to say: a `Verify`
-    /// that accepted has said it for [`Verify::Password`]; after [`Verify::Scram`] it is still open.
+    /// that accepted has said it for [`Verify::Password`]; after the others it is still open.
     Done(Identity),
     /// It is not.
     Refuse(AuthRefusal),
@@ -82,6 +82,31 @@ pub enum Verify {
         /// For which hash keys are needed.
         hash: ScramHash,
     },
+    /// What is the password, as it is kept in clear? Answer with [`Verdict::Shared`].
+    Shared {
+        /// Who the peer says it is, prepared.
+        username: String,
+    },
+    /// Whose is this token? Answer with [`Verdict::Identity`] or [`Verdict::Refuse`].
+    Bearer {
+        /// Whom the peer wants to act as; absent where the token alone is to tell. That it is the token's own user, or
+        /// may act as another, is for the application to say.
+        authzid: Option<String>,
+        /// The token (RFC 6750 §2.1).
+        token: Secret,
+    },
+    /// Whose is the certificate that the peer has shown in the TLS handshake? Answer with [`Verdict::Identity`] or
+    /// [`Verdict::Refuse`].
+    External {
+        /// Whom the peer wants to act as, if not as whom the certificate names.
+        authzid: Option<String>,
+    },
+    /// May nobody in particular come in? Answer with [`Verdict::Identity`], the account of such guests, or
+    /// [`Verdict::Refuse`].
+    Anonymous {
+        /// What the peer says about itself, for the log: at most 255 characters, none of them a control character.
+        trace: String,
+    },
 }
 
 /// What the application answers.
@@ -94,6 +119,10 @@ pub enum Verdict {
     Refuse(AuthRefusal),
     /// The keys of that user.
     Keys(ScramKeys),
+    /// The password of that user, prepared; `None` if there is no such user, which the peer learns only at the end.
+    Shared(Option<Secret>),
+    /// It is this user.
+    Identity(String),
 }
 
 /// Who logged in.
@@ -115,9 +144,8 @@ impl Server {
     pub fn start(mechanism: &str, context: &Context, entropy: [u8; 32]) -> Result<Self, AuthRefusal> {
         let mechanism = Mechanism::find(mechanism).ok_or(AuthRefusal::Mechanism)?;
         if !mechanism.is_usable(context) {
-            let refusal =
-                if mechanism.shows_secret() { AuthRefusal::NeedsTls } else { AuthRefusal::Mechanism };
-            return Err(refusal);
+            let hidden = mechanism.shows_secret() && (!mechanism.is_legacy() || context.legacy);
+            return Err(if hidden { AuthRefusal::NeedsTls } else { AuthRefusal::Mechanism });
         }
         Ok(Self { mechanism, side: (mechanism.0.server)(context, entropy), expects: Expects::Response })
     }
@@ -158,6 +186,28 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Server({}, expects {:?})", self.mechanism.name(), self.expects)
+    }
+}
+
+/// A proof that waits for the application to say whose it is: what EXTERNAL, ANONYMOUS and the tokens have in common.
+#[derive(Debug, Default)]
+pub(super) struct Identified {
+    authzid: Option<Option<String>>,
+}
+
+impl Identified {
+    pub(super) fn ask(&mut self, authzid: Option<String>, verify: Verify) -> ServerStep {
+        self.authzid = Some(authzid);
+        ServerStep::Verify(verify)
+    }
+
+    pub(super) fn resume(&mut self, verdict: Verdict) -> ServerStep {
+        match (verdict, self.authzid.take()) {
+            (Verdict::Identity(authcid), Some(authzid)) => ServerStep::Done(Identity { authcid, authzid }),
+            (Verdict::Refuse(refusal), _) => ServerStep::Refuse(refusal),
+            // That it is right does not say whose it is.
+            _ => ServerStep::Refuse(AuthRefusal::Unavailable),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Instant};
 
-use mailwright_line_proto::{AuthRefusal, Authenticate, Closed, Login, PeerMisbehaved, Secret, Traced};
+use mailwright_line_proto::{AuthRefusal, Authenticate, Closed, Login, PeerMisbehaved, Secret, Traced, can_offer};
 
 use super::{Commit, Event, Question, Read, Server, State};
 use crate::{
@@ -142,12 +142,11 @@ impl Server {
     }
 
     fn mechanisms(&self) -> impl Iterator<Item = &str> {
-        let bound = self.tls.is_some();
         self.config
             .mechanisms
             .iter()
             .map(String::as_str)
-            .filter(move |name| bound || !name.ends_with("-PLUS"))
+            .filter(|name| can_offer(name, self.tls.as_ref()))
     }
 
     fn may_start_tls(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use mailwright::mailstore::maildir::Template;
 
-use super::{Config, Protocol, Store, StoreKind, TlsMode};
+use super::{Config, Protocol, Store, StoreKind, TlsMode, auth::bad_networks};
 
 impl Config {
     /// Everything that is wrong, each with what to do.
@@ -40,6 +40,23 @@ impl Config {
         problems.extend(self.store.problem(self.domains.len()));
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());
+        }
+        problems.extend(self.auth.problems());
+        problems.extend(bad_networks("proxies", &self.proxies));
+        for named in &self.certificates {
+            if named.names.is_empty() {
+                problems.push(format!(
+                    "[[certificate]] {} has no names: list those that clients ask for",
+                    named.certificate.display()
+                ));
+            }
+            for name in &named.names {
+                if !is_host_name(name.strip_prefix("*.").unwrap_or(name)) {
+                    problems.push(format!(
+                        "[[certificate]]: {name:?} is not a host name, nor *. in front of one"
+                    ));
+                }
+            }
         }
         if self.listeners.is_empty() {
             problems.push("there is no [[listener]]: the server would have nothing to do".into());
@@ -126,9 +143,16 @@ mod tests {
     fn every_problem_is_named_at_once() {
         let text = r#"
             hostname = "not a name"
+            proxies = ["10.0.0.0/99"]
             domains = []
             postmaster = "root"
             [tls]
+            key = "k.pem"
+            [auth]
+            exempt = ["everybody"]
+            [[certificate]]
+            names = ["not a name either"]
+            certificate = "c.pem"
             key = "k.pem"
             [limits]
             message_size = 10
@@ -145,6 +169,9 @@ mod tests {
         let problems = config.problems().join("\n");
         for word in [
             "not a name",
+            "everybody",
+            "not a name either",
+            "10.0.0.0/99",
             "domains is empty",
             "root",
             "certificate",

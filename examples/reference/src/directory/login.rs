@@ -2,7 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use mailwright::{
@@ -26,8 +30,12 @@ use crate::password::StoredPassword;
 
 /// How many passwords are hashed at once: hashing must not take every core from those who are logged in.
 const HASHING: usize = 2;
-/// How many logins may wait for that. More are told to try again.
-const WAITING: usize = 64;
+/// The same for those who have logged in from where they are before: a flood of strangers does not stand in their way.
+const HASHING_FAMILIAR: usize = 1;
+/// How many logins may wait for that: in all, and from one network. More are told to try again. All wait some ten seconds at
+/// most.
+const WAITING: usize = 512;
+const WAITING_FROM_ONE: u32 = 16;
 /// How many passwords are remembered as right.
 const REMEMBERED: usize = 10_000;
 
@@ -37,14 +45,68 @@ pub(crate) struct Logins(Arc<Inner>);
 
 struct Inner {
     directory: Arc<Directory>,
-    hashing: Semaphore,
-    waiting: Semaphore,
+    strangers: Lane,
+    familiar: Lane,
     /// What an unknown user's password is compared with, so that it takes as long as a known one's.
     nobody: Arc<StoredPassword>,
     /// For each account the HMAC of a password that was right, with the stored password it was right for: clients
     /// log in again and again, and a slow hash each time would buy nothing.
     remembered: Mutex<HashMap<String, (StoredPassword, hmac::Tag)>>,
     key: hmac::Key,
+    /// How many passwords were hashed, the made-up one of unknown users included.
+    hashed: AtomicU64,
+}
+
+/// Some who hash passwords and some who wait for it.
+struct Lane {
+    hashing: Semaphore,
+    waiting: Mutex<HashMap<Option<IpAddr>, u32>>,
+}
+
+impl Lane {
+    fn new(hashing: usize) -> Self {
+        Self { hashing: Semaphore::new(hashing), waiting: Mutex::default() }
+    }
+
+    /// A place in the line, for as long as the guard lives.
+    fn enter(&self, from: Option<IpAddr>) -> Result<Place<'_>, LoginError> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: u32 = waiting.values().sum();
+        let count = waiting.entry(from).or_insert(0);
+        if total as usize >= WAITING || *count >= WAITING_FROM_ONE {
+            if *count == 0 {
+                waiting.remove(&from);
+            }
+            return Err(LoginError::Unavailable);
+        }
+        *count += 1;
+        Ok(Place { lane: self, from })
+    }
+}
+
+struct Place<'a> {
+    lane: &'a Lane,
+    from: Option<IpAddr>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.lane.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = waiting.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// The unit by which addresses are counted.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 impl Logins {
@@ -54,23 +116,31 @@ impl Logins {
         getrandom::fill(&mut secret).map_err(|error| super::DirectoryError::Randomness(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             directory,
-            hashing: Semaphore::new(HASHING),
-            waiting: Semaphore::new(WAITING),
+            strangers: Lane::new(HASHING),
+            familiar: Lane::new(HASHING_FAMILIAR),
             nobody: Arc::new(StoredPassword::new(&secret)?),
             remembered: Mutex::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            hashed: AtomicU64::new(0),
         })))
     }
 
-    async fn verify(&self, account: Option<&Account>, password: &[u8]) -> Result<bool, LoginError> {
+    async fn verify(
+        &self,
+        account: Option<&Account>,
+        password: &[u8],
+        request: &LoginRequest,
+    ) -> Result<bool, LoginError> {
         let inner = &self.0;
         if let Some(account) = account
             && self.remembers(account, password)
         {
             return Ok(true);
         }
-        let _waiting = inner.waiting.try_acquire().map_err(|_| LoginError::Unavailable)?;
-        let _hashing = inner.hashing.acquire().await.map_err(|_| LoginError::Unavailable)?;
+        let lane = if request.familiar { &inner.familiar } else { &inner.strangers };
+        let _place = lane.enter(request.peer.map(network))?;
+        let _hashing = lane.hashing.acquire().await.map_err(|_| LoginError::Unavailable)?;
+        inner.hashed.fetch_add(1, Ordering::Relaxed);
         let stored =
             account.map_or_else(|| Arc::clone(&inner.nobody), |account| Arc::new(account.password.clone()));
         let copy = password.to_vec();
@@ -112,7 +182,7 @@ impl Accounts for Logins {
     async fn login(&self, request: &LoginRequest) -> Result<User, LoginError> {
         let account = self.account(&request.user);
         let proved = match &request.credentials {
-            Credentials::Password(password) => self.verify(account.as_deref(), password).await?,
+            Credentials::Password(password) => self.verify(account.as_deref(), password, request).await?,
             Credentials::Proven => account.is_some(),
             _ => false,
         };
@@ -152,5 +222,73 @@ impl Addressing for Logins {
 
     fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {
         self.0.directory.current().copies(sender, recipients)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright::mailstore::{
+        accounts::Service,
+        embedded::{Embedded, Options},
+    };
+
+    use super::*;
+    use crate::config::Config;
+
+    fn logins(folder: &std::path::Path) -> Logins {
+        let config = Config { domains: vec!["a.test".into()], ..Config::default() };
+        let store = Embedded::open(folder.join("store"), Options::default()).unwrap();
+        let table = |name| store.table(name).unwrap();
+        let directory = Directory::open(table("a"), table("e"), table("s"), &config).unwrap();
+        directory.add("alice@a.test", "pencil", true).unwrap();
+        Logins::new(Arc::new(directory)).unwrap()
+    }
+
+    fn request(user: &str, password: &str, from: &str, familiar: bool) -> LoginRequest {
+        let mut request = LoginRequest::new(user, Credentials::password(password.as_bytes()), Service::Imap);
+        request.peer = Some(from.parse().unwrap());
+        request.familiar = familiar;
+        request
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_unknown_user_costs_as_much_work_as_a_wrong_password_and_is_told_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let logins = logins(folder.path());
+        let mut counts = Vec::new();
+        for user in ["alice@a.test", "alice", "al@a.test", "nobody@a.test", "nobody@b.test", "no address", ""]
+        {
+            let before = logins.0.hashed.load(Ordering::Relaxed);
+            let refused = logins.login(&request(user, "pen", "192.0.2.1", false)).await;
+            assert_eq!(refused, Err(LoginError::Credentials), "{user}");
+            counts.push(logins.0.hashed.load(Ordering::Relaxed) - before);
+        }
+        assert_eq!(counts, [1; 7]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_flood_of_strangers_keeps_out_strangers_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let logins = logins(folder.path());
+        // As many as may wait from one network, and a little more.
+        let flood: Vec<_> = (0..WAITING_FROM_ONE * 2)
+            .map(|number| {
+                let logins = logins.clone();
+                tokio::spawn(async move {
+                    logins.login(&request(&format!("{number}@a.test"), "x", "192.0.2.1", false)).await
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        // Not remembered, so it is hashed: in its own lane, and from another network even among strangers.
+        for (from, familiar) in [("192.0.2.1", true), ("198.51.100.1", false)] {
+            logins.0.remembered.lock().unwrap().clear();
+            let opened = logins.login(&request("alice@a.test", "pencil", from, familiar)).await;
+            assert_eq!(opened.as_ref().map(User::as_str), Ok("alice@a.test"), "{from}");
+        }
+        for outcome in flood {
+            assert!(matches!(outcome.await.unwrap(), Err(LoginError::Credentials | LoginError::Unavailable)));
+        }
+        assert!(logins.0.strangers.waiting.lock().unwrap().is_empty());
     }
 }

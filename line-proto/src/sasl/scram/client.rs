@@ -46,7 +46,8 @@ impl ScramClient {
         nonce: String,
     ) -> Result<Self, ClientError> {
         let username = prepare::name(&credentials.authcid).ok_or(ClientError::Unusable)?;
-        let password = prepare::password(credentials.password.expose()).ok_or(ClientError::Unusable)?;
+        let password =
+            prepare::password(credentials.password("SCRAM")?.expose()).ok_or(ClientError::Unusable)?;
         let authzid = match credentials.authzid.as_deref() {
             None => String::new(),
             Some(authzid) if authzid.is_empty() || authzid.contains('\0') => {

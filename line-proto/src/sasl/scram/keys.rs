@@ -18,8 +18,12 @@ pub const MAX_ITERATIONS: u32 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ScramHash {
+    /// SHA-1 (RFC 5802): obsolete.
+    Sha1,
     /// SHA-256 (RFC 7677).
     Sha256,
+    /// SHA-512.
+    Sha512,
 }
 
 impl ScramHash {
@@ -30,19 +34,25 @@ impl ScramHash {
 
     fn digest(self) -> &'static digest::Algorithm {
         match self {
+            Self::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => &digest::SHA256,
+            Self::Sha512 => &digest::SHA512,
         }
     }
 
     fn hmac(self) -> hmac::Algorithm {
         match self {
+            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => hmac::HMAC_SHA256,
+            Self::Sha512 => hmac::HMAC_SHA512,
         }
     }
 
     fn pbkdf2(self) -> pbkdf2::Algorithm {
         match self {
+            Self::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
             Self::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+            Self::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
         }
     }
 

@@ -110,11 +110,11 @@ impl<'a> ServerFinal<'a> {
 }
 
 /// RFC 5802 §5.1: commas and equals signs in a name are `=2C` and `=3D`.
-pub(super) fn encode_name(name: &str) -> String {
+pub(in super::super) fn encode_name(name: &str) -> String {
     name.replace('=', "=3D").replace(',', "=2C")
 }
 
-fn decode_name(text: &str) -> Option<String> {
+pub(in super::super) fn decode_name(text: &str) -> Option<String> {
     let mut pieces = text.split('=');
     let mut name = pieces.next()?.to_owned();
     for piece in pieces {

@@ -76,6 +76,40 @@ fn the_example_of_rfc_7677() {
     assert_eq!((identity.authcid.as_str(), identity.authzid), ("user", None));
 }
 
+/// RFC 5802 §5, and the example of RFC 7677 with SHA-512, computed with Python's `hashlib`.
+#[test]
+fn the_same_with_other_hashes() {
+    for (hash, nonces, salt, proof, signature) in [
+        (
+            ScramHash::Sha1,
+            ("fyko+d2lbbFgONRv9qkxdawL", "3rfcNHYJY1ZVvWVs7j"),
+            "QSXCR+Q6sek8bf92",
+            "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+            "rmF9pqV8S7suAoZWja4dJRkFsKQ=",
+        ),
+        (
+            ScramHash::Sha512,
+            (CLIENT_NONCE, SERVER_NONCE),
+            SALT,
+            "gMGXRcevScNtxZ6/8lQYpGtnsNAc3mGcmNomv+xnoOMw+3R2xNJdMNnzMlTN8PPC6wdp6dybEmDYXYTxwnYPJQ==",
+            "ZQnYEgWQMFmmsM8aQMF0nDDCy/AgCzkwk8CmMZYcMg0vSVlKDanekLtifDSeVGT4+5ZxXnJq199RVG2rR7N7Zw==",
+        ),
+    ] {
+        let mut client = ScramClient::new(hash, &user(), false, None, nonces.0.to_owned()).unwrap();
+        let mut server = ScramServer::new(hash, false, None, nonces.1.to_owned());
+        let first = client.initial().unwrap();
+        assert!(matches!(server.step(Some(&first)), ServerStep::Verify(Verify::Scram { .. })));
+        let keys = ScramKeys::derive(hash, &"pencil".into(), &STANDARD.decode(salt).unwrap(), 4096).unwrap();
+        let challenge = format!("r={}{},s={salt},i=4096", nonces.0, nonces.1);
+        assert_eq!(server.resume(Verdict::Keys(keys)), ServerStep::Challenge(challenge.clone().into()));
+        let last = client.respond(challenge.as_bytes()).unwrap();
+        assert_eq!(last, format!("c=biws,r={}{},p={proof}", nonces.0, nonces.1));
+        let proved = server.step(Some(&last));
+        assert_eq!(proved, ServerStep::Challenge(format!("v={signature}").into()));
+        assert_eq!(client.respond(format!("v={signature}").as_bytes()), Ok(Bytes::new()));
+    }
+}
+
 #[test]
 fn both_sides_with_and_without_the_channel() {
     for (name, context) in [

@@ -1,0 +1,189 @@
+//! The configuration of logins.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use mailwright::{MasterUsers, Throttle, ThrottleLimits, ipnet::IpNet};
+use serde::{Deserialize, Serialize};
+
+/// How logins are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Auth {
+    /// Accounts that may open every other.
+    pub(crate) master_users: Vec<String>,
+    /// What stands between the two names; empty for none.
+    pub(crate) master_separator: String,
+    /// Whether the obsolete mechanisms are offered.
+    pub(crate) legacy_mechanisms: bool,
+    /// What the second failed login in a row costs, in milliseconds.
+    pub(crate) penalty_milliseconds: u64,
+    pub(crate) failures_per_address: u32,
+    pub(crate) failures_per_user: u32,
+    pub(crate) ban_seconds: u64,
+    /// Networks that are never slowed down.
+    pub(crate) exempt: Vec<String>,
+    /// Where other programs ask whether a login is right, by Dovecot's protocol: paths and addresses.
+    pub(crate) listen: Vec<String>,
+    /// Who may connect to those that are paths, in octal digits.
+    pub(crate) socket_mode: String,
+}
+
+/// Where other programs ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Path(PathBuf),
+    Address(SocketAddr),
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        let limits = ThrottleLimits::default();
+        Self {
+            master_users: Vec::new(),
+            master_separator: "*".into(),
+            legacy_mechanisms: false,
+            penalty_milliseconds: 500,
+            failures_per_address: limits.failures_per_address,
+            failures_per_user: limits.failures_per_user,
+            ban_seconds: limits.ban.as_secs(),
+            exempt: limits.exempt.iter().map(ToString::to_string).collect(),
+            listen: Vec::new(),
+            socket_mode: "0660".into(),
+        }
+    }
+}
+
+impl Auth {
+    /// The memory of what failed, with nothing in it.
+    pub(crate) fn throttle(&self) -> Arc<Throttle> {
+        let mut limits = ThrottleLimits::default();
+        limits.penalty = Duration::from_millis(self.penalty_milliseconds);
+        limits.failures_per_address = self.failures_per_address;
+        limits.failures_per_user = self.failures_per_user;
+        limits.ban = Duration::from_secs(self.ban_seconds);
+        limits.exempt = networks(&self.exempt);
+        Arc::new(Throttle::new(limits))
+    }
+
+    /// Where other programs ask; what is wrong was told already.
+    pub(crate) fn listen(&self) -> Vec<Listen> {
+        self.listen.iter().filter_map(|text| listen(text)).collect()
+    }
+
+    /// The permissions of the sockets.
+    pub(crate) fn mode(&self) -> Option<u32> {
+        u32::from_str_radix(&self.socket_mode, 8).ok().filter(|mode| *mode <= 0o777)
+    }
+
+    pub(crate) fn masters(&self) -> MasterUsers {
+        let names = self.master_users.iter().map(|name| name.to_lowercase());
+        MasterUsers::new(names, self.master_separator.chars().next())
+    }
+
+    /// Everything that is wrong, each with what to do.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = bad_networks("auth.exempt", &self.exempt);
+        for text in &self.listen {
+            match listen(text) {
+                None => problems.push(format!(
+                    "auth.listen: {text:?} is neither an absolute path nor an address with a port, like \"127.0.0.1:12345\""
+                )),
+                Some(Listen::Address(address)) if !address.ip().is_loopback() => problems.push(format!(
+                    "auth.listen: {address} can be reached from other machines, but its clients are asked nothing and send passwords in the clear: use a path or a loopback address"
+                )),
+                Some(_) => {}
+            }
+        }
+        if self.mode().is_none() {
+            problems.push(format!(
+                "auth.socket_mode = {:?} is not a mode in octal digits, like \"0660\"",
+                self.socket_mode
+            ));
+        }
+        for name in &self.master_users {
+            if !name.contains('@') {
+                problems.push(format!(
+                    "auth.master_users: {name:?} is not the name of an account, like \"admin@example.org\""
+                ));
+            }
+        }
+        if !self.master_users.is_empty() {
+            let mut letters = self.master_separator.chars();
+            let one =
+                letters.next().is_none_or(|letter| letter.is_ascii_punctuation() && !"@.-_".contains(letter));
+            if !one || letters.next().is_some() {
+                problems.push(format!(
+                    "auth.master_separator = {:?} is not one character that no name has: write \"*\", or \"\" for none",
+                    self.master_separator
+                ));
+            }
+        }
+        if self.ban_seconds == 0 && self.failures_per_address != 0 {
+            problems.push(
+                "auth.ban_seconds = 0 would ban nobody: set auth.failures_per_address = 0 if that is meant"
+                    .into(),
+            );
+        }
+        problems
+    }
+}
+
+fn listen(text: &str) -> Option<Listen> {
+    if text.starts_with('/') {
+        return Some(Listen::Path(text.into()));
+    }
+    text.parse().ok().map(Listen::Address)
+}
+
+/// The networks of a list whose problems were told already.
+pub(crate) fn networks(list: &[String]) -> Vec<IpNet> {
+    list.iter().filter_map(|text| network(text)).collect()
+}
+
+/// What is wrong with a list of networks.
+pub(super) fn bad_networks(key: &str, list: &[String]) -> Vec<String> {
+    let bad = list.iter().filter(|text| network(text).is_none());
+    bad.map(|text| format!("{key}: {text:?} is neither an address nor a network like \"192.0.2.0/24\""))
+        .collect()
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert!(Auth::default().problems().is_empty());
+        let wrong = Auth {
+            master_users: vec!["admin".into()],
+            master_separator: "@".into(),
+            ban_seconds: 0,
+            listen: vec!["auth".into(), "0.0.0.0:12345".into()],
+            socket_mode: "rw".into(),
+            exempt: vec!["192.0.2.1".into(), "192.0.2.0/33".into()],
+            ..Auth::default()
+        };
+        let problems = wrong.problems().join("\n");
+        for word in [
+            "192.0.2.0/33",
+            "absolute path",
+            "loopback address",
+            "octal",
+            "admin@example.org",
+            "master_separator",
+            "ban_seconds",
+        ] {
+            assert!(problems.contains(word), "{word}: {problems}");
+        }
+        assert_eq!(networks(&wrong.exempt), ["192.0.2.1/32".parse::<IpNet>().unwrap()]);
+    }
+}

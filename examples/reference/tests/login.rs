@@ -1,0 +1,149 @@
+//! Logging in to the running server: proxies, bans, certificates that change, other programs that ask.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+};
+
+use common::{PASSWORD, Server, Talk, USER, succeed, wait_for};
+
+/// In front of `[limits]`, so what stands in a section stands last.
+const CONFIG: &str = "allow_plaintext_auth = true\nproxies = [\"127.0.0.1\"]\n\
+    [auth]\nfailures_per_address = 3\npenalty_milliseconds = 2\nmaster_users = [\"root@example.org\"]\n";
+
+/// Everything but `auth` has to come first in the file, so the rest is put in front of the section.
+fn start() -> Server {
+    let mut server = Server::prepare("");
+    let path = server.folder.path().join("mailwright.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let socket = server.folder.path().join("auth");
+    let (front, auth) = CONFIG.split_at(CONFIG.find("[auth]").unwrap());
+    fs::write(&path, format!("{front}{config}{auth}listen = [{socket:?}]\n")).unwrap();
+    server.add_user(USER, PASSWORD);
+    server.add_user("root@example.org", "master-key-1");
+    server.serve();
+    server
+}
+
+/// A session of POP3 behind a proxy, for a client of this address.
+fn pop3(server: &Server, client: &str) -> Talk {
+    let mut talk = Talk::connect(server.port("pop3", "starttls"));
+    talk.send(format!("PROXY TCP4 {client} 198.51.100.1 40000 110\r\n"));
+    assert!(talk.line().starts_with("+OK"));
+    talk
+}
+
+fn login(talk: &mut Talk, user: &str, password: &str) -> String {
+    talk.send(format!("USER {user}\r\nPASS {password}\r\n"));
+    talk.line();
+    talk.line()
+}
+
+#[test]
+fn guessing_ends_in_a_ban_that_can_be_seen_and_lifted() {
+    let server = start();
+    let mut home = pop3(&server, "192.0.2.1");
+    assert!(login(&mut home, USER, PASSWORD).starts_with("+OK"));
+    home.send("QUIT\r\n");
+    home.rest();
+    let mut away = pop3(&server, "192.0.2.66");
+    for user in [USER, "nobody@example.org", "alice"] {
+        assert!(login(&mut away, user, "guess").starts_with("-ERR [AUTH]"));
+    }
+    // Not that it is wrong: nobody is to be asked for another password.
+    let banned = login(&mut pop3(&server, "192.0.2.66"), USER, PASSWORD);
+    assert!(banned.starts_with("-ERR [SYS/TEMP]"), "{banned}");
+    assert!(login(&mut pop3(&server, "192.0.2.1"), USER, PASSWORD).starts_with("+OK"));
+
+    let list = || String::from_utf8(succeed(&mut server.command(&["ban", "list"]))).unwrap();
+    assert!(list().starts_with("192.0.2.66 for 89") && list().contains("3 failures"), "{}", list());
+    succeed(&mut server.command(&["ban", "lift", "192.0.2.66"]));
+    assert_eq!(list(), "");
+    assert!(!server.command(&["ban", "lift", "192.0.2.66"]).output().unwrap().status.success());
+    wait_for("the session at home to end", || {
+        login(&mut pop3(&server, "192.0.2.66"), USER, PASSWORD).starts_with("+OK").then_some(())
+    });
+}
+
+#[test]
+fn a_proxy_says_whom_it_is_for_and_nobody_else_does() {
+    let server = start();
+    let mut silent = Talk::connect(server.port("imap", "starttls"));
+    silent.send("a CAPABILITY\r\nb CAPABILITY\r\n");
+    assert_eq!(silent.rest(), "", "no header, no service");
+    let mut talk = Talk::connect(server.port("smtp", "starttls"));
+    let header =
+        [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C"[..], &[192, 0, 2, 7, 198, 51, 100, 1, 0x9C, 0x40, 0, 25]]
+            .concat();
+    talk.send(&header);
+    talk.reply();
+    assert!(talk.smtp("QUIT").starts_with("221"));
+    wait_for("the log to name the client", || server.log().contains("192.0.2.7:40000").then_some(()));
+}
+
+#[test]
+fn a_master_opens_another_account_and_that_is_told() {
+    let server = start();
+    let name = format!("{USER}*root@example.org");
+    assert!(login(&mut pop3(&server, "192.0.2.2"), &name, "guess").starts_with("-ERR [AUTH]"));
+    assert!(login(&mut pop3(&server, "192.0.2.2"), &name, "master-key-1").starts_with("+OK"));
+    assert!(
+        login(&mut pop3(&server, "192.0.2.2"), &format!("root@example.org*{USER}"), PASSWORD)
+            .starts_with("-ERR")
+    );
+    assert!(server.log().contains("master login"), "{}", server.log());
+}
+
+#[test]
+fn other_programs_ask_by_the_protocol_of_dovecot() {
+    let server = start();
+    let mut socket = UnixStream::connect(server.folder.path().join("auth")).unwrap();
+    let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    let mut said = Vec::new();
+    while said.last().map(String::as_str) != Some("DONE") {
+        said.push(next());
+    }
+    assert_eq!(said[0], "VERSION\t1\t2");
+    assert!(
+        said.contains(&"MECH\tPLAIN\tplaintext".to_owned())
+            && said.contains(&"MECH\tSCRAM-SHA-256".to_owned())
+    );
+    // NUL alice@example.org NUL correct-horse-7
+    let right = "AGFsaWNlQGV4YW1wbGUub3JnAGNvcnJlY3QtaG9yc2UtNw==";
+    for (number, response, expected) in [
+        (1, right, format!("OK\t1\tuser={USER}")),
+        (2, "AGFsaWNlQGV4YW1wbGUub3JnAHdyb25n", "FAIL\t2".to_owned()),
+        (3, right, format!("OK\t3\tuser={USER}")),
+    ] {
+        if number == 1 {
+            socket.write_all(b"VERSION\t1\t0\nCPID\t9\n").unwrap();
+        }
+        let line = format!("AUTH\t{number}\tPLAIN\tservice=smtp\tnologin\trip=192.0.2.3\tresp={response}\n");
+        socket.write_all(line.as_bytes()).unwrap();
+        assert_eq!(next(), expected);
+    }
+}
+
+#[test]
+fn certificates_are_read_again_and_sessions_go_on() {
+    let server = start();
+    let mut open = pop3(&server, "192.0.2.4");
+    for file in ["self-signed.pem", "self-signed.key"] {
+        fs::remove_file(server.folder.path().join("data/tls").join(file)).unwrap();
+    }
+    succeed(&mut server.command(&["reload"]));
+    assert!(server.folder.path().join("data/tls/self-signed.pem").exists());
+    assert!(server.log().contains("the certificates were read again"), "{}", server.log());
+    // The same by a signal.
+    fs::remove_file(server.folder.path().join("data/tls/self-signed.pem")).unwrap();
+    succeed(std::process::Command::new("kill").args(["-HUP", &server.pid().to_string()]));
+    wait_for("the certificate to be made anew", || {
+        server.folder.path().join("data/tls/self-signed.pem").exists().then_some(())
+    });
+    assert!(login(&mut open, USER, PASSWORD).starts_with("+OK"));
+}

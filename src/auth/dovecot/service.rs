@@ -1,0 +1,192 @@
+//! Our accounts for others: what Postfix calls `smtpd_sasl_type = dovecot`.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use mailwright_line_proto::{
+    Ask, AuthStep, Authenticate, Peer, Shutdown, TlsInfo, can_offer,
+    dovecot_auth::{self, Answer, MechanismOffer, Server, ServerConfig, ServerEvent},
+    sasl::Mechanism,
+};
+use mailwright_mailstore::accounts::{Accounts, Service};
+use tokio::{net::UnixListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::super::{Authenticator, Exchange};
+use crate::{Connection, Listener, Socket, service::entropy};
+
+/// How many connections one listener has at once: Postfix opens one for each of its processes.
+const CONNECTIONS: usize = 1000;
+
+/// Answers programs that speak Dovecot's authentication protocol: Postfix, Exim, and Dovecot's own proxies.
+///
+/// Whoever reaches the socket can try passwords and is believed about where a login comes from, so it belongs into a folder
+/// that only those programs can enter, or on a private network. Guessing is slowed down by the address that they tell.
+#[derive(Debug)]
+pub struct DovecotAuth<A> {
+    authenticator: Arc<Authenticator<A>>,
+    connections: AtomicU32,
+}
+
+/// An exchange under way, with what its beginning told.
+struct Running {
+    mechanism: String,
+    peer: Peer,
+    secured: bool,
+    service: Service,
+    exchange: Option<Exchange>,
+}
+
+impl<A: Accounts + 'static> DovecotAuth<A> {
+    /// Over these logins.
+    pub fn new(authenticator: Arc<Authenticator<A>>) -> Self {
+        Self { authenticator, connections: AtomicU32::new(0) }
+    }
+
+    /// Serves every connection of a Unix socket until it is stopped.
+    pub async fn serve_unix(
+        self: Arc<Self>,
+        listener: UnixListener,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let entering = async {
+                let place = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
+                Ok::<_, io::Error>((listener.accept().await?.0, place))
+            };
+            let entered = tokio::select! {
+                entered = entering => entered,
+                () = stop.cancelled() => return,
+            };
+            match entered {
+                Ok((socket, place)) => {
+                    let (service, stop) = (Arc::clone(&self), stop.clone());
+                    tasks.spawn(async move {
+                        service.session(socket, stop).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept a connection");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Serves every connection of a listener until it is stopped.
+    pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
+        listener
+            .run(move |socket, _| {
+                let (service, stop) = (Arc::clone(&self), stop.clone());
+                async move { service.session(socket, stop).await }
+            })
+            .await;
+    }
+
+    /// Serves one connection to its end.
+    pub async fn session<S: Socket>(&self, socket: S, stop: CancellationToken) {
+        if let Err(error) = self.run(socket, stop).await {
+            tracing::info!(protocol = "dovecot-auth", %error, "connection lost");
+        }
+    }
+
+    async fn run<S: Socket>(&self, socket: S, stop: CancellationToken) -> io::Result<()> {
+        let mut connection = Connection::new(Server::new(self.config()?), socket);
+        let mut running: HashMap<u32, Running> = HashMap::new();
+        let mut stopping = false;
+        loop {
+            let event = tokio::select! {
+                event = connection.next() => event?,
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.machine().shutdown(Shutdown::Stopping);
+                    continue;
+                }
+            };
+            match event {
+                None => return Ok(()),
+                Some(ServerEvent::Exchange(ask)) => {
+                    let answer = Box::pin(self.step(&mut running, &ask)).await;
+                    // One that was cancelled meanwhile wants no answer.
+                    let _ = connection.machine().answer(ask, answer);
+                }
+                Some(ServerEvent::Cancelled(id)) => {
+                    running.remove(&id);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn config(&self) -> io::Result<ServerConfig> {
+        let offers = self.authenticator.mechanisms().into_iter().filter(|name| can_offer(name, None));
+        let offer = |name: String| {
+            let plaintext = Mechanism::find(&name).is_some_and(Mechanism::shows_secret);
+            MechanismOffer::new(name, plaintext)
+        };
+        let mut config = ServerConfig::new(offers.map(offer).collect());
+        config.process = std::process::id();
+        config.connection = self.connections.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let random = entropy()?;
+        for (to, from) in config.cookie.iter_mut().zip(random) {
+            *to = from;
+        }
+        Ok(config)
+    }
+
+    async fn step(&self, running: &mut HashMap<u32, Running>, ask: &Ask<dovecot_auth::Exchange>) -> Answer {
+        let id = ask.id();
+        let response = match ask.request() {
+            dovecot_auth::Exchange::Begin(request) => {
+                let port = |address| (address, 0).into();
+                let begun = Running {
+                    mechanism: request.mechanism.clone(),
+                    peer: Peer::new(request.remote.map(port), request.local.map(port)),
+                    secured: request.secured,
+                    service: service(&request.service),
+                    exchange: None,
+                };
+                running.insert(id, begun);
+                request.initial.clone()
+            }
+            dovecot_auth::Exchange::Response(response) => Some(response.clone()),
+            _ => None,
+        };
+        let Some(begun) = running.get_mut(&id) else {
+            return Answer::Refuse(mailwright_line_proto::AuthRefusal::Unavailable);
+        };
+        let tls = begun.secured.then(TlsInfo::default);
+        let ask = Authenticate::new(begun.mechanism.clone(), response);
+        let (step, user) = self
+            .authenticator
+            .step(&mut begun.exchange, &ask, &begun.peer, tls.as_ref(), begun.service)
+            .await;
+        let answer = match (step, user) {
+            (AuthStep::Challenge(challenge), _) => return Answer::Challenge(challenge),
+            (AuthStep::Accept, Some(user)) => Answer::Accept(user.as_str().to_owned()),
+            (AuthStep::Refuse(refusal), _) => Answer::Refuse(refusal),
+            _ => Answer::Refuse(mailwright_line_proto::AuthRefusal::Unavailable),
+        };
+        running.remove(&id);
+        answer
+    }
+}
+
+/// What a login is for, by Dovecot's name of it.
+fn service(name: &str) -> Service {
+    match name {
+        "imap" => Service::Imap,
+        "pop3" => Service::Pop3,
+        "sieve" | "managesieve" => Service::ManageSieve,
+        _ => Service::Submission,
+    }
+}

@@ -1,0 +1,159 @@
+//! SASL exchanges over the accounts.
+
+use mailwright_line_proto::{
+    AuthRefusal, AuthStep, Authenticate, Peer, Secret, TlsInfo,
+    sasl::{self, Context, Identity, ServerStep, Verdict, Verify},
+};
+use mailwright_mailstore::{
+    User,
+    accounts::{
+        Accounts, BearerTokens as _, Certificates as _, Credentials, ScramKeys as _, Service,
+        SharedPasswords as _,
+    },
+};
+
+use super::{Attempt, Authenticator, refusal, stored_hash};
+use crate::service::{entropy, shown};
+
+/// The iterations that an unknown user's made-up keys claim: those of accounts made by the reference server.
+const FAKE_ITERATIONS: u32 = 10_000;
+
+/// A SASL exchange under way.
+#[derive(Debug)]
+pub struct Exchange {
+    server: sasl::Server,
+    /// Who the peer says it is, as soon as it has said so.
+    user: String,
+}
+
+impl<A: Accounts> Authenticator<A> {
+    /// The next step of a SASL exchange, and the account once it is over and accepted. `tls` is what the connection
+    /// is inside of; without it, the configuration has allowed passwords in the clear, or the protocol's machine
+    /// would not have let the exchange begin.
+    pub async fn step(
+        &self,
+        exchange: &mut Option<Exchange>,
+        ask: &Authenticate,
+        peer: &Peer,
+        tls: Option<&TlsInfo>,
+        service: Service,
+    ) -> (AuthStep, Option<User>) {
+        let attempt = Attempt { peer, tls: tls.is_some(), service, mechanism: &ask.mechanism };
+        match self.advance(exchange.take(), ask, tls, &attempt).await {
+            Ok((challenge @ AuthStep::Challenge(_), running, _)) => {
+                *exchange = Some(running);
+                (challenge, None)
+            }
+            Ok((done, _, user)) => (done, user),
+            Err(refusal) => (AuthStep::Refuse(refusal), None),
+        }
+    }
+
+    async fn advance(
+        &self,
+        exchange: Option<Exchange>,
+        ask: &Authenticate,
+        tls: Option<&TlsInfo>,
+        attempt: &Attempt<'_>,
+    ) -> Result<(AuthStep, Exchange, Option<User>), AuthRefusal> {
+        // An exchange that was cancelled leaves its machine behind; its name tells.
+        let running = exchange.filter(|running| running.server.mechanism().name() == ask.mechanism);
+        let mut exchange = match running {
+            Some(running) => running,
+            None => {
+                let context = tls.map_or_else(|| Context::plaintext().allow_secrets_in_clear(), Context::tls);
+                let context = if self.legacy { context.allow_legacy() } else { context };
+                let entropy = entropy().map_err(|_| AuthRefusal::Unavailable)?;
+                // What is not announced is not done either: the accounts have nothing to do it with.
+                if !self.mechanisms().contains(&ask.mechanism) {
+                    return Err(AuthRefusal::Mechanism);
+                }
+                let server = sasl::Server::start(&ask.mechanism, &context, entropy)?;
+                Exchange { server, user: String::new() }
+            }
+        };
+        let mut step = exchange.server.step(ask.response.as_ref().map(Secret::expose));
+        let mut user = None;
+        if let ServerStep::Verify(verify) = step {
+            let verdict = self.verify(verify, &mut exchange.user, &mut user, tls, attempt).await?;
+            step = exchange.server.resume(verdict);
+        }
+        if let (ServerStep::Done(identity), None) = (&step, &user) {
+            let Identity { authcid, authzid, .. } = identity.clone();
+            user = Some(self.decide(authcid, authzid, Credentials::Proven, attempt).await?);
+        }
+        if let ServerStep::Refuse(why) = &step {
+            attempt.tell_refused(&exchange.user, why);
+            if *why == AuthRefusal::Credentials {
+                self.penalize(&exchange.user, attempt).await;
+            }
+        }
+        let answer = step.answer().unwrap_or(AuthStep::Refuse(AuthRefusal::Unavailable));
+        Ok((answer, exchange, user))
+    }
+
+    async fn verify(
+        &self,
+        verify: Verify,
+        name: &mut String,
+        user: &mut Option<User>,
+        tls: Option<&TlsInfo>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Verdict, AuthRefusal> {
+        match verify {
+            Verify::Password { authzid, authcid, password } => {
+                let credentials = Credentials::password(password.expose());
+                *user = Some(self.decide(authcid, authzid, credentials, attempt).await?);
+                Ok(Verdict::Accept)
+            }
+            Verify::Scram { username, hash, .. } => {
+                self.admit(&username, attempt)?;
+                let keys = self.keys(&username, hash).await?;
+                *name = username;
+                Ok(Verdict::Keys(keys))
+            }
+            Verify::Shared { username } => {
+                self.admit(&username, attempt)?;
+                let shared = self.accounts.shared().ok_or(AuthRefusal::Mechanism)?;
+                let password = shared.password(&username).await.map_err(refusal)?;
+                *name = username;
+                Ok(Verdict::Shared(password.map(|password| Secret::from(&password[..]))))
+            }
+            Verify::Bearer { authzid, token } => {
+                let claimed = authzid.unwrap_or_default();
+                self.admit(&claimed, attempt)?;
+                let bearer = self.accounts.bearer().ok_or(AuthRefusal::Mechanism)?;
+                let wanted = Some(claimed.as_str()).filter(|claimed| !claimed.is_empty());
+                let holder = bearer.holder(token.expose(), wanted).await;
+                *name = claimed;
+                Ok(holder.map_or_else(|why| Verdict::Refuse(refusal(why)), Verdict::Identity))
+            }
+            Verify::External { .. } => {
+                let certificates = self.accounts.certificates().ok_or(AuthRefusal::Mechanism)?;
+                let chain = tls.map(|tls| tls.peer_certificates.as_slice()).unwrap_or_default();
+                let holder = certificates.holder(chain).await;
+                Ok(holder.map_or_else(|why| Verdict::Refuse(refusal(why)), Verdict::Identity))
+            }
+            Verify::Anonymous { trace } => {
+                let guest = self.accounts.guest().ok_or(AuthRefusal::Mechanism)?;
+                tracing::info!(protocol = %attempt.service, peer = shown(attempt.peer), trace, "anonymous login");
+                Ok(Verdict::Identity(guest))
+            }
+            _ => Err(AuthRefusal::Mechanism),
+        }
+    }
+
+    /// The keys of a user, or made-up ones.
+    async fn keys(&self, username: &str, hash: sasl::ScramHash) -> Result<sasl::ScramKeys, AuthRefusal> {
+        let stored_hash = stored_hash(hash).ok_or(AuthRefusal::Mechanism)?;
+        let scram = self.accounts.scram().ok_or(AuthRefusal::Mechanism)?;
+        let stored = scram.keys(username, stored_hash).await.map_err(refusal)?;
+        // Made in any case, so that an unknown user is not answered later or sooner than a known one.
+        let made_up = sasl::ScramKeys::fake(hash, &self.secret, username, FAKE_ITERATIONS);
+        let keys = stored.and_then(|keys| {
+            let (stored_key, server_key) = (&keys.stored_key[..], &keys.server_key[..]);
+            sasl::ScramKeys::new(hash, &keys.salt, keys.iterations, stored_key.into(), server_key.into()).ok()
+        });
+        Ok(keys.unwrap_or(made_up))
+    }
+}

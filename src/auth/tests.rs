@@ -1,0 +1,250 @@
+//! Logins over accounts that can do everything.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mailwright_line_proto::{
+    AuthStep, Authenticate, TlsInfo,
+    sasl::{Client, Context, Credentials as Proof, Mechanism, ScramKeys as Keys},
+};
+use mailwright_mailstore::accounts::{
+    BearerTokens, Certificates, ScramKeys, SharedPasswords, StoredKeys, from_fn,
+};
+
+use super::*;
+
+/// Two accounts, `alice` and `admin`, with the password `pencil`, and a guest. Alice's alias is `al`.
+#[derive(Default)]
+struct Everything {
+    asked: AtomicUsize,
+}
+
+fn known(name: &str) -> Option<&'static str> {
+    match name {
+        "alice" | "Alice" => Some("alice"),
+        "admin" => Some("admin"),
+        "guest" => Some("guest"),
+        _ => None,
+    }
+}
+
+impl Accounts for Everything {
+    async fn login(&self, request: &LoginRequest) -> Result<User, LoginError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let account = known(&request.user).ok_or(LoginError::Credentials)?;
+        if matches!(request.credentials, Credentials::Password(_))
+            && !request.credentials.is_password(b"pencil")
+        {
+            return Err(LoginError::Credentials);
+        }
+        if request.authorization.as_deref().is_some_and(|other| known(other) != Some(account)) {
+            return Err(LoginError::NotAuthorized);
+        }
+        User::new(account).map_err(|_| LoginError::Unavailable)
+    }
+
+    fn scram(&self) -> Option<&impl ScramKeys> {
+        Some(self)
+    }
+
+    fn shared(&self) -> Option<&impl SharedPasswords> {
+        Some(self)
+    }
+
+    fn bearer(&self) -> Option<&impl BearerTokens> {
+        Some(self)
+    }
+
+    fn certificates(&self) -> Option<&impl Certificates> {
+        Some(self)
+    }
+
+    fn guest(&self) -> Option<String> {
+        Some("guest".into())
+    }
+}
+
+impl ScramKeys for Everything {
+    async fn keys(&self, user: &str, hash: ScramHash) -> Result<Option<StoredKeys>, LoginError> {
+        let hash = match hash {
+            ScramHash::Sha1 => sasl::ScramHash::Sha1,
+            ScramHash::Sha256 => sasl::ScramHash::Sha256,
+            _ => sasl::ScramHash::Sha512,
+        };
+        let keys = Keys::derive(hash, &"pencil".into(), b"saltsaltsaltsalt", 4096).unwrap();
+        let stored = |key: &Secret| key.expose().to_vec();
+        Ok(known(user).map(|_| {
+            StoredKeys::new(keys.salt().to_vec(), 4096, stored(keys.stored_key()), stored(keys.server_key()))
+        }))
+    }
+
+    fn has(&self, _: ScramHash) -> bool {
+        true
+    }
+}
+
+impl SharedPasswords for Everything {
+    async fn password(&self, user: &str) -> Result<Option<Vec<u8>>, LoginError> {
+        Ok(known(user).map(|_| b"pencil".to_vec()))
+    }
+}
+
+impl BearerTokens for Everything {
+    async fn holder(&self, token: &[u8], _: Option<&str>) -> Result<String, LoginError> {
+        if token == b"token" { Ok("alice".into()) } else { Err(LoginError::Credentials) }
+    }
+}
+
+impl Certificates for Everything {
+    async fn holder(&self, chain: &[Vec<u8>]) -> Result<String, LoginError> {
+        if chain == [vec![1]] { Ok("alice".into()) } else { Err(LoginError::Credentials) }
+    }
+}
+
+fn tls() -> TlsInfo {
+    let mut tls = TlsInfo::default();
+    tls.exporter = Some([9; 32]);
+    tls.peer_certificates = vec![vec![1]];
+    tls
+}
+
+fn everything() -> Authenticator<Everything> {
+    Authenticator::new(Everything::default(), "secret".into()).with_legacy(true)
+}
+
+/// Plays the client's part to the end.
+async fn play(
+    authenticator: &Authenticator<Everything>,
+    mechanism: &str,
+    proof: &Proof,
+    peer: &Peer,
+) -> Result<User, AuthRefusal> {
+    let tls = tls();
+    // One that could bind the channel and does not is the victim of a downgrade (RFC 5802 §6).
+    let context = Context::tls(&tls).allow_legacy();
+    let bound = mechanism.ends_with("-PLUS");
+    let context = if bound { context } else { context.without_channel_binding() };
+    let mut client = Client::new(Mechanism::find(mechanism).unwrap(), proof, &context, [3; 32]).unwrap();
+    let mut exchange = None;
+    let mut response = client.initial().map(|initial| Secret::from(&initial[..]));
+    loop {
+        let ask = Authenticate::new(mechanism.to_owned(), response.take());
+        match authenticator.step(&mut exchange, &ask, peer, Some(&tls), Service::Imap).await {
+            (AuthStep::Challenge(challenge), None) => {
+                response = Some(Secret::from(&client.respond(&challenge).unwrap_or_default()[..]));
+            }
+            (AuthStep::Accept, Some(user)) => return Ok(user),
+            (AuthStep::Refuse(why), None) => return Err(why),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_mechanism_opens_the_account_and_no_other() {
+    let authenticator = everything();
+    let peer = Peer::unknown();
+    let names = authenticator.mechanisms();
+    assert_eq!(names.len(), 13, "{names:?}");
+    for name in &names {
+        let (right, wrong, whom) = match &**name {
+            "EXTERNAL" => (Proof::certificate(), Proof::certificate().acting_as("admin"), "alice"),
+            "OAUTHBEARER" | "XOAUTH2" => {
+                (Proof::bearer("alice", "token".into()), Proof::bearer("alice", "other".into()), "alice")
+            }
+            "ANONYMOUS" => (Proof::anonymous("me"), Proof::anonymous("me"), "guest"),
+            _ => (Proof::new("alice", "pencil".into()), Proof::new("alice", "pen".into()), "alice"),
+        };
+        assert_eq!(play(&authenticator, name, &right, &peer).await.unwrap().as_str(), whom, "{name}");
+        if name != "ANONYMOUS" {
+            assert!(play(&authenticator, name, &wrong, &peer).await.is_err(), "{name}");
+        }
+        // An alias and a name that nobody has are refused alike.
+        if !matches!(&**name, "EXTERNAL" | "OAUTHBEARER" | "XOAUTH2" | "ANONYMOUS") {
+            for nobody in ["al", "nobody"] {
+                let refused = play(&authenticator, name, &Proof::new(nobody, "pencil".into()), &peer).await;
+                assert_eq!(refused, Err(AuthRefusal::Credentials), "{name} {nobody}");
+            }
+        }
+    }
+    // A token of one for the account of another.
+    let stolen = play(&authenticator, "XOAUTH2", &Proof::bearer("admin", "token".into()), &peer).await;
+    assert_eq!(stolen, Err(AuthRefusal::NotAuthorized));
+}
+
+#[tokio::test]
+async fn what_the_accounts_cannot_do_is_neither_announced_nor_done() {
+    let simple = Authenticator::new(
+        from_fn(|_: LoginRequest| async { Err::<User, _>(LoginError::Credentials) }),
+        "secret".into(),
+    );
+    assert_eq!(simple.mechanisms(), ["PLAIN", "LOGIN"]);
+    for name in ["SCRAM-SHA-256", "EXTERNAL", "ANONYMOUS", "OAUTHBEARER", "CRAM-MD5", "X-NONE"] {
+        let ask = Authenticate::new(name.to_owned(), None);
+        let peer = Peer::unknown();
+        let (step, user) = simple.step(&mut None, &ask, &peer, Some(&tls()), Service::Pop3).await;
+        assert_eq!((step, user), (AuthStep::Refuse(AuthRefusal::Mechanism), None), "{name}");
+    }
+    let modern = Authenticator::new(Everything::default(), "secret".into());
+    assert!(!modern.mechanisms().iter().any(|name| name == "CRAM-MD5" || name.starts_with("SCRAM-SHA-1")));
+}
+
+async fn password(authenticator: &Authenticator<Everything>, user: &str, password: &str) -> Option<String> {
+    let (login, peer) = (Login::new(user, password.into()), Peer::unknown());
+    let opened = authenticator.password(&login, &peer, true, Service::Imap).await;
+    opened.ok().map(|user| user.as_str().to_owned())
+}
+
+#[tokio::test]
+async fn a_master_opens_every_account_where_there_is_one() {
+    let nobody = everything();
+    assert_eq!(password(&nobody, "alice*admin", "pencil").await, None);
+    let masters = MasterUsers::new(["admin"], Some('*'));
+    let authenticator = everything().with_masters(masters);
+    for (user, secret, opened) in [
+        ("alice*admin", "pencil", Some("alice")),
+        ("alice*admin", "pen", None),
+        ("nobody*admin", "pencil", None),
+        // Who is no master opens only what is theirs.
+        ("admin*alice", "pencil", None),
+        ("Alice*alice", "pencil", Some("alice")),
+        ("alice", "pencil", Some("alice")),
+    ] {
+        assert_eq!(password(&authenticator, user, secret).await.as_deref(), opened, "{user}");
+    }
+    // The authorization identity does the same, in every mechanism that has one.
+    for name in ["PLAIN", "SCRAM-SHA-256-PLUS"] {
+        let acting = |user: &str, other: &str| Proof::new(user, "pencil".into()).acting_as(other);
+        let peer = Peer::unknown();
+        let opened = play(&authenticator, name, &acting("admin", "alice"), &peer).await;
+        assert_eq!(opened.unwrap().as_str(), "alice");
+        let refused = play(&authenticator, name, &acting("alice", "admin"), &peer).await;
+        assert_eq!(refused, Err(AuthRefusal::NotAuthorized));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn guessing_is_slowed_down_and_ends_in_a_ban_whatever_the_mechanism() {
+    let limits = ThrottleLimits { failures_per_address: 3, ..ThrottleLimits::default() };
+    let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
+    let peer = |address: &str| Peer::new(Some(address.parse().unwrap()), None);
+    let (home, away) = (peer("192.0.2.7:1"), peer("198.51.100.1:1"));
+    let alice = Proof::new("alice", "pencil".into());
+    play(&authenticator, "PLAIN", &alice, &home).await.unwrap();
+    let started = time::Instant::now();
+    for (name, user) in [("PLAIN", "alice"), ("SCRAM-SHA-256", "nobody"), ("CRAM-MD5", "alice")] {
+        let guess = Proof::new(user, "pen".into());
+        assert_eq!(play(&authenticator, name, &guess, &away).await, Err(AuthRefusal::Credentials), "{name}");
+    }
+    assert_eq!(started.elapsed().as_millis(), 250 + 500 + 1000);
+    let asked = authenticator.accounts.asked.load(Ordering::Relaxed);
+    // Banned: not even tried, and not told whether it would have been right.
+    for name in ["PLAIN", "SCRAM-SHA-512", "CRAM-MD5"] {
+        assert_eq!(play(&authenticator, name, &alice, &away).await, Err(AuthRefusal::Unavailable), "{name}");
+    }
+    assert_eq!(authenticator.accounts.asked.load(Ordering::Relaxed), asked);
+    // At home she is let in, and there somebody lifts the ban.
+    play(&authenticator, "PLAIN", &alice, &home).await.unwrap();
+    let [ban] = authenticator.throttle().bans(Instant::now())[..] else { panic!() };
+    assert!(authenticator.throttle().lift(ban.network));
+    play(&authenticator, "PLAIN", &alice, &away).await.unwrap();
+}

@@ -1,0 +1,346 @@
+//! Slowing down who guesses passwords: one memory for all protocols.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use ipnet::IpNet;
+
+use super::generations::Generations;
+
+/// How failed logins are answered.
+///
+/// Addresses count with their network: an IPv6 address stands for its /64. A user at a network from which that user has
+/// logged in before is *familiar* there, and is judged by what fails between the two of them alone: neither a ban of the
+/// network for guessing at others, nor a botnet's guesses at this user from elsewhere, keep the user out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ThrottleLimits {
+    /// What the second failure in a row from a network costs it before it is told; each further one costs twice as much.
+    /// The first costs half of it. Zero switches delays off.
+    pub penalty: Duration,
+    /// The longest such delay.
+    pub longest_penalty: Duration,
+    /// After so many failures from a network it is banned; 0 bans nobody.
+    pub failures_per_address: u32,
+    /// After so many failures for one user, from networks where it is not familiar, all such networks wait; 0 is no
+    /// limit.
+    pub failures_per_user: u32,
+    /// How long a ban lasts, and for how long a failure counts.
+    pub ban: Duration,
+    /// How many networks and users are remembered, each; the least recent are forgotten first.
+    pub remembered: usize,
+    /// Networks that are never slowed down or banned: those of a webmail or a proxy, which log in for everybody.
+    pub exempt: Vec<IpNet>,
+}
+
+impl Default for ThrottleLimits {
+    fn default() -> Self {
+        Self {
+            penalty: Duration::from_millis(500),
+            longest_penalty: Duration::from_secs(15), // Dovecot AUTH_PENALTY_MAX_SECS
+            failures_per_address: 20,
+            failures_per_user: 100,
+            ban: Duration::from_secs(15 * 60),
+            remembered: 65_536,
+            exempt: vec![
+                IpNet::new_assert(IpAddr::V4([127, 0, 0, 0].into()), 8),
+                IpNet::new_assert(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+            ],
+        }
+    }
+}
+
+/// What failed lately, everywhere.
+#[derive(Debug)]
+pub struct Throttle {
+    limits: ThrottleLimits,
+    /// Users are remembered by a hash of what was sent, which may be long and no user's name at all.
+    hasher: RandomState,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    networks: Generations<IpAddr, Failures>,
+    users: Generations<u64, Failures>,
+    familiar: Generations<(u64, IpAddr), Failures>,
+}
+
+/// Failures in a row; an old one is forgotten.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+impl Failures {
+    fn none(now: Instant) -> Self {
+        Self { count: 0, last: now }
+    }
+
+    /// How many count at this moment.
+    fn at(&self, now: Instant, memory: Duration) -> u32 {
+        if now.saturating_duration_since(self.last) < memory { self.count } else { 0 }
+    }
+}
+
+/// A network that is banned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ban {
+    /// The address, or the first of an IPv6 /64.
+    pub network: IpAddr,
+    /// For how long it still is.
+    pub left: Duration,
+    /// How many logins failed.
+    pub failures: u32,
+}
+
+/// Why a login is not even tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Throttled {
+    #[error("the address is banned for failed logins")]
+    Address,
+    #[error("too many failed logins of this user from unfamiliar addresses")]
+    User,
+}
+
+impl Throttle {
+    /// With nothing remembered.
+    pub fn new(limits: ThrottleLimits) -> Self {
+        let most = limits.remembered;
+        let memory = Memory {
+            networks: Generations::new(most),
+            users: Generations::new(most),
+            familiar: Generations::new(most),
+        };
+        Self { limits, hasher: RandomState::new(), memory: Mutex::new(memory) }
+    }
+
+    /// The networks that are banned now, those whose ban ends first in front.
+    pub fn bans(&self, now: Instant) -> Vec<Ban> {
+        let memory = self.memory();
+        let banned = |(network, failures): (&IpAddr, &Failures)| {
+            let count = failures.at(now, self.limits.ban);
+            self.is_over(count, self.limits.failures_per_address).then(|| Ban {
+                network: *network,
+                left: (failures.last + self.limits.ban).saturating_duration_since(now),
+                failures: count,
+            })
+        };
+        let mut bans: Vec<Ban> = memory.networks.iter().filter_map(banned).collect();
+        bans.sort_by_key(|ban| ban.left);
+        bans
+    }
+
+    /// Forgets what failed from the network of this address; says whether anything had.
+    pub fn lift(&self, address: IpAddr) -> bool {
+        self.memory().networks.remove(&network(address)).is_some()
+    }
+
+    /// Whether this user may try to log in from there now, and whether it is familiar there.
+    pub(super) fn admit(&self, now: Instant, from: Option<IpAddr>, user: &str) -> Result<bool, Throttled> {
+        let (Some(network), user) = (self.judged(from), self.key(user)) else { return Ok(true) };
+        let memory = self.memory();
+        let count = |failures: Option<&Failures>| failures.map_or(0, |found| found.at(now, self.limits.ban));
+        let familiar = memory.familiar.get(&(user, network));
+        if familiar.is_some() {
+            let over = self.is_over(count(familiar), self.limits.failures_per_address);
+            return if over { Err(Throttled::Address) } else { Ok(true) };
+        }
+        if self.is_over(count(memory.networks.get(&network)), self.limits.failures_per_address) {
+            Err(Throttled::Address)
+        } else if self.is_over(count(memory.users.get(&user)), self.limits.failures_per_user) {
+            Err(Throttled::User)
+        } else {
+            Ok(false)
+        }
+    }
+
+    /// This user has logged in from there.
+    pub(super) fn succeeded(&self, now: Instant, from: Option<IpAddr>, user: &str) {
+        let (Some(network), user) = (self.judged(from), self.key(user)) else { return };
+        let mut memory = self.memory();
+        *memory.familiar.entry(&(user, network), || Failures::none(now)) = Failures::none(now);
+        // What the network did to others still counts: whoever has one account must not buy new guesses with it.
+    }
+
+    /// A login of this user from there failed: how long to wait before that is told. Unknown users and wrong passwords
+    /// are the same here.
+    pub(super) fn failed(&self, now: Instant, from: Option<IpAddr>, user: &str) -> Duration {
+        let (Some(network), user) = (self.judged(from), self.key(user)) else { return Duration::ZERO };
+        let memory = &mut *self.memory();
+        let forget = self.limits.ban;
+        let count = |failures: &mut Failures| {
+            *failures = Failures { count: failures.at(now, forget).saturating_add(1), last: now };
+            failures.count
+        };
+        let none = || Failures::none(now);
+        let failures = if memory.familiar.get(&(user, network)).is_some() {
+            count(memory.familiar.entry(&(user, network), none))
+        } else {
+            count(memory.users.entry(&user, none));
+            count(memory.networks.entry(&network, none))
+        };
+        let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        (self.limits.penalty / 2).saturating_mul(doubled).min(self.limits.longest_penalty)
+    }
+
+    fn is_over(&self, count: u32, limit: u32) -> bool {
+        limit != 0 && count >= limit
+    }
+
+    /// The network that is judged; `None` for what is not slowed down.
+    fn judged(&self, from: Option<IpAddr>) -> Option<IpAddr> {
+        let address = from?.to_canonical();
+        (!self.limits.exempt.iter().any(|exempt| exempt.contains(&address))).then(|| network(address))
+    }
+
+    fn key(&self, user: &str) -> u64 {
+        self.hasher.hash_one(user.to_lowercase())
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new(ThrottleLimits::default())
+    }
+}
+
+/// The unit by which addresses are judged.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn throttle() -> Throttle {
+        Throttle::new(ThrottleLimits {
+            failures_per_address: 4,
+            failures_per_user: 6,
+            ban: 10 * MINUTE,
+            ..ThrottleLimits::default()
+        })
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn each_failure_costs_twice_as_much_and_then_the_network_is_banned() {
+        let (throttle, now) = (throttle(), Instant::now());
+        for (address, expected) in
+            [("2001:db8::1", 250), ("2001:db8::2", 500), ("2001:db8::3", 1000), ("2001:db8::4", 2000)]
+        {
+            assert_eq!(throttle.admit(now, ip(address), "a"), Ok(false));
+            assert_eq!(throttle.failed(now, ip(address), "a"), Duration::from_millis(expected));
+        }
+        assert_eq!(throttle.admit(now, ip("2001:db8::9"), "b"), Err(Throttled::Address));
+        assert_eq!(throttle.admit(now, ip("2001:db8:0:1::9"), "b"), Ok(false));
+        let [ban] = throttle.bans(now + MINUTE)[..] else { panic!() };
+        assert_eq!((ban.network, ban.left, ban.failures), (ip("2001:db8::").unwrap(), 9 * MINUTE, 4));
+        // It ends by itself, at its time, or because somebody says so.
+        let end = now + 10 * MINUTE;
+        assert!(throttle.admit(end - Duration::from_millis(1), ip("2001:db8::9"), "b").is_err());
+        assert_eq!(throttle.admit(end, ip("2001:db8::9"), "b"), Ok(false));
+        assert!(throttle.bans(end).is_empty());
+        assert!(
+            throttle.lift("2001:db8::77".parse().unwrap()) && !throttle.lift("192.0.2.1".parse().unwrap())
+        );
+        assert_eq!(throttle.admit(now, ip("2001:db8::9"), "b"), Ok(false));
+        for _ in 0..40 {
+            throttle.failed(now, ip("192.0.2.1"), "x");
+        }
+        assert_eq!(throttle.failed(now, ip("192.0.2.1"), "x"), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_familiar_user_is_kept_out_by_nobody_else() {
+        let (throttle, now) = (throttle(), Instant::now());
+        assert_eq!(throttle.admit(now, ip("192.0.2.1"), "Alice"), Ok(false));
+        throttle.succeeded(now, ip("192.0.2.1"), "Alice");
+        // Somebody at the same address guesses at others, and a botnet at her.
+        for guess in 0..4 {
+            throttle.failed(now, ip("192.0.2.1"), &guess.to_string());
+        }
+        for bot in 0..6 {
+            throttle.failed(now, ip(&format!("198.51.100.{bot}")), "alice");
+        }
+        assert_eq!(throttle.admit(now, ip("192.0.2.1"), "bob"), Err(Throttled::Address));
+        assert_eq!(throttle.admit(now, ip("203.0.113.5"), "alice"), Err(Throttled::User));
+        assert_eq!(throttle.admit(now, ip("192.0.2.1"), "alice"), Ok(true));
+        // But her own place buys nobody endless guesses.
+        for _ in 0..4 {
+            assert_eq!(throttle.admit(now, ip("192.0.2.1"), "alice"), Ok(true));
+            throttle.failed(now, ip("192.0.2.1"), "alice");
+        }
+        assert_eq!(throttle.admit(now, ip("192.0.2.1"), "alice"), Err(Throttled::Address));
+    }
+
+    #[test]
+    fn one_account_of_ones_own_buys_no_guesses_at_others() {
+        let (throttle, now) = (throttle(), Instant::now());
+        for guess in 0..4 {
+            throttle.failed(now, ip("192.0.2.1"), &guess.to_string());
+            throttle.succeeded(now, ip("192.0.2.1"), "mallory");
+        }
+        assert_eq!(throttle.admit(now, ip("192.0.2.1"), "next"), Err(Throttled::Address));
+    }
+
+    #[test]
+    fn the_exempt_and_those_without_an_address_are_not_slowed_down() {
+        let (throttle, now) = (throttle(), Instant::now());
+        for address in [ip("127.0.0.1"), ip("::1"), ip("::ffff:127.0.0.9"), None] {
+            for _ in 0..20 {
+                assert_eq!(throttle.failed(now, address, "a"), Duration::ZERO);
+            }
+            assert_eq!(throttle.admit(now, address, "a"), Ok(true));
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_is_tried() {
+        let limits = ThrottleLimits { remembered: 1000, ..ThrottleLimits::default() };
+        let (throttle, now) = (Throttle::new(limits), Instant::now());
+        for number in 0..100_000_u32 {
+            let address = Some(IpAddr::V4((0x0A00_0000 + number).into()));
+            throttle.failed(now, address, &number.to_string());
+            throttle.succeeded(now, address, &number.to_string());
+        }
+        let memory = throttle.memory();
+        assert!(memory.networks.len() + memory.users.len() + memory.familiar.len() <= 3 * 1001);
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_none() {
+        let limits = ThrottleLimits {
+            failures_per_address: 0,
+            failures_per_user: 0,
+            penalty: Duration::ZERO,
+            ..ThrottleLimits::default()
+        };
+        let (throttle, now) = (Throttle::new(limits), Instant::now());
+        for _ in 0..1000 {
+            assert_eq!(throttle.failed(now, ip("192.0.2.1"), "a"), Duration::ZERO);
+        }
+        assert_eq!(throttle.admit(now, ip("192.0.2.1"), "a"), Ok(false));
+        assert!(throttle.bans(now).is_empty());
+    }
+}
