@@ -7,7 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,12 @@ use crate::maildir::{failed, file_name};
 use crate::signal::lock;
 use crate::{Result, StoreError};
 
+mod deliver;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use deliver::MboxStore;
 pub use read::{FromLine, Piece, Reader};
 
 /// One file of messages, to be appended to.
@@ -87,23 +89,20 @@ impl Mbox {
     /// [`Unavailable`](StoreError::Unavailable) if it is locked for too long or the system fails.
     pub fn append(&self, sender: &str, date: DateTime, message: impl Read) -> Result<()> {
         let _turn = TURNS.get(self.turn()).map(lock);
+        let appending = self.begin()?;
+        let done = appending.write(sender, date, message).and_then(|()| appending.sync());
+        if done.is_err() {
+            appending.undo();
+        }
+        done
+    }
+
+    /// Locks the file.
+    fn begin(&self) -> Result<Appending<'_>> {
         let file = self.open()?;
-        let _locked = self.lock(&file)?;
+        let lock = self.lock(&file)?;
         let before = self.check(&file)?.len();
-        let error = |error| failed(&self.path, &error);
-        let written = write(&file, before, sender, date, message).and_then(|()| file.sync_all());
-        if let Err(problem) = written {
-            // What there is of it must not be taken for a message.
-            let undone = file.set_len(before).and_then(|()| file.sync_all());
-            return Err(error(undone.err().unwrap_or(problem)));
-        }
-        if before == 0
-            && let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty())
-        {
-            // The name may be new too.
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(error)?;
-        }
-        Ok(())
+        Ok(Appending { path: &self.path, file, before, _lock: lock })
     }
 
     fn turn(&self) -> usize {
@@ -172,6 +171,42 @@ impl Mbox {
         let mut name = self.path.clone().into_os_string();
         name.push(".lock");
         DotLock::acquire(name.into(), &file_name::host(), self.patience)
+    }
+}
+
+/// A file that is locked.
+#[derive(Debug)]
+struct Appending<'a> {
+    path: &'a Path,
+    file: File,
+    /// Its size before.
+    before: u64,
+    _lock: DotLock,
+}
+
+impl Appending<'_> {
+    fn write(&self, sender: &str, date: DateTime, message: impl Read) -> Result<()> {
+        let size = self.file.metadata().map(|data| data.len());
+        let written = size.and_then(|size| write(&self.file, size, sender, date, message));
+        written.map_err(|error| failed(self.path, &error))
+    }
+
+    /// Makes what was written last.
+    fn sync(&self) -> Result<()> {
+        let error = |error| failed(self.path, &error);
+        self.file.sync_all().map_err(error)?;
+        if self.before == 0
+            && let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        {
+            // The name may be new too.
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(error)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was written: what there is of it must not be taken for a message.
+    fn undo(&self) {
+        let _as_far_as_can_be = self.file.set_len(self.before).and_then(|()| self.file.sync_all());
     }
 }
 

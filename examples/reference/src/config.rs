@@ -53,6 +53,8 @@ pub(crate) struct Store {
     pub(crate) kind: StoreKind,
     /// Where each user's Maildir is, with variables.
     pub(crate) path: String,
+    /// Where each user's file of messages is, if mail is delivered there instead.
+    pub(crate) mbox: String,
 }
 
 /// How mail is kept.
@@ -303,8 +305,10 @@ impl Config {
         {
             *file = folder.join(&*file);
         }
-        if !config.store.path.is_empty() {
-            config.store.path = folder.join(&config.store.path).display().to_string();
+        for path in [&mut config.store.path, &mut config.store.mbox] {
+            if !path.is_empty() {
+                *path = folder.join(&*path).display().to_string();
+            }
         }
         for named in &mut config.certificates {
             named.certificate = folder.join(&named.certificate);

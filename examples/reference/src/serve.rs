@@ -18,6 +18,7 @@ use mailwright::{
         AnyStore,
         embedded::{Embedded, Options},
         maildir::{self, Maildir},
+        mbox::MboxStore,
     },
     pop3::Pop3,
     smtp::{Smtp, StoreInbox},
@@ -119,6 +120,16 @@ pub(crate) fn mail_store(config: &Config, database: Embedded) -> Result<AnyStore
     }
 }
 
+/// Where mail that comes in goes: into the store, or into files.
+fn delivery_store(config: &Config, store: &AnyStore) -> Result<AnyStore, ServeError> {
+    if config.store.mbox.is_empty() {
+        return Ok(store.clone());
+    }
+    let template =
+        maildir::Template::new(&config.store.mbox).map_err(|error| ServeError::Config(error.to_string()))?;
+    Ok(AnyStore::new(MboxStore::with_offload(template, config.data.join("spool"), Pool)))
+}
+
 /// Serves until told to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let (database, directory) = open(&config)?;
@@ -142,7 +153,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let policy = directory::chain(&directory);
     let filter = SieveFilter::new(store.clone(), memory, config.hostname.clone())
         .with_server_scripts(scripts);
-    let inbox = StoreInbox::new(store.clone(), logins.clone(), policy, config.hostname.clone()).with_filter(filter);
+    let delivery = delivery_store(&config, &store)?;
+    let inbox = StoreInbox::new(delivery, logins.clone(), policy, config.hostname.clone()).with_filter(filter);
     let services = Services {
         inbox: Arc::new(inbox),
         store: Arc::new(store),

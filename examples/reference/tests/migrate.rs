@@ -174,8 +174,28 @@ fn files_of_many_messages_become_mailboxes() {
     server.serve();
     let view = view(server.port("imap", "implicit"));
     assert!(view.contains("INBOX [b'1234567'] [b'18']"), "{view}");
-    for part in ["UID 9 ", "UID 10 ", "FLAGS (\\\\Seen", "FLAGS (Work)", "01-Jan-1970 00:00:20", "Lists/rust"]
+    for part in ["UID 9 ", "UID 10 ", "FLAGS (\\\\Seen", "FLAGS (Work", " 1-Jan-1970 00:00:20", "Lists/rust"]
     {
         assert!(view.contains(part), "{part}: {view}");
     }
+}
+
+#[test]
+fn mail_is_delivered_into_files() {
+    use std::os::unix::fs::MetadataExt;
+    // A user of every system: as root, the server gives files to those they are named after.
+    let name = "nobody@example.org";
+    let mut server = Server::prepare("store = { mbox = \"spool-%n\" }");
+    server.add_user(name, PASSWORD);
+    server.serve();
+    for number in 0..3 {
+        common::deliver(&server, name, &format!("Subject: {number}\r\n\r\nFrom here\r\n"));
+    }
+    let file = server.folder.path().join("spool-nobody");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("From bob@example.net "), "{text}");
+    assert_eq!((text.matches("\n\nFrom ").count(), text.matches(">From here").count()), (2, 3), "{text}");
+    let (file, folder) = (fs::metadata(file).unwrap(), fs::metadata(server.folder.path()).unwrap());
+    assert_eq!(file.mode() & 0o777, 0o600);
+    assert_eq!(file.uid() == folder.uid(), folder.uid() != 0);
 }

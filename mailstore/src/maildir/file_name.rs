@@ -13,7 +13,7 @@ const INFO: char = ':';
 const FLAGS: &str = "2,";
 
 /// A name nobody else chooses: the moment, this process, a count, this machine.
-pub(super) fn unique(host: &str) -> String {
+pub(crate) fn unique(host: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (count, process) = (COUNT.fetch_add(1, Ordering::Relaxed), std::process::id());

@@ -202,3 +202,35 @@ fn a_lock_of_another_program_is_respected() {
     fs::remove_file(folder.path().join("a.lock")).unwrap();
     mbox.append("a@b", date(), &b"x"[..]).unwrap();
 }
+
+#[test]
+fn a_message_goes_to_every_file_or_to_none() {
+    use crate::{Target, User, Write as _, block_on};
+    use mailwright_mail_model::MailboxName;
+    let folder = tempfile::tempdir().unwrap();
+    let template = crate::maildir::Template::new(&format!("{}/%u", folder.path().display())).unwrap();
+    let store = MboxStore::new(template, folder.path().join("spool")).owned_by_process();
+    let target = |name: &str| Target::new(User::new(name).unwrap(), MailboxName::inbox(), date());
+    block_on(async {
+        let mut upload = store.begin(None).await.unwrap();
+        upload.write(bytes::Bytes::from_static(b"Return-Path: <>\r\n\r\nFrom x\r\n")).await.unwrap();
+        // The second one's file is not one.
+        fs::create_dir(folder.path().join("b")).unwrap();
+        let error = upload.commit(&[target("a"), target("b"), target("c")]).await.unwrap_err();
+        assert_eq!(error.target, Some(1));
+        for name in ["a", "c"] {
+            assert_eq!(fs::read(folder.path().join(name)).unwrap_or_default(), b"", "{name}");
+        }
+        upload.commit(&[target("c"), target("a"), target("c")]).await.unwrap();
+        assert!(upload.commit(&[target("a")]).await.is_err());
+    });
+    for (name, count) in [("a", 1), ("c", 2)] {
+        let text = fs::read(folder.path().join(name)).unwrap();
+        assert_eq!(messages(&text), vec![b"Return-Path: <>\r\n\r\nFrom x\r\n"; count], "{name}");
+        assert!(text.starts_with(b"From MAILER-DAEMON "));
+    }
+    let mut left: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a", "b", "c", "spool"]);
+}

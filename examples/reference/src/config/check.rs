@@ -37,7 +37,7 @@ impl Config {
                 self.separators
             ));
         }
-        problems.extend(self.store.problem(self.domains.len()));
+        problems.extend(self.store.problems(self.domains.len()));
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());
         }
@@ -97,8 +97,8 @@ impl Config {
 }
 
 impl Store {
-    fn problem(&self, domains: usize) -> Option<String> {
-        match (self.kind, &*self.path) {
+    fn problems(&self, domains: usize) -> impl Iterator<Item = String> {
+        let kind = match (self.kind, &*self.path) {
             (StoreKind::Embedded, "") => None,
             (StoreKind::Embedded, path) => Some(format!(
                 "[store] path = {path:?} is for kind = \"maildir\"; the embedded store is in the data directory"
@@ -106,14 +106,20 @@ impl Store {
             (StoreKind::Maildir, "") => {
                 Some("[store] kind = \"maildir\" needs a path, such as \"/var/mail/%d/%n/Maildir\"".into())
             }
-            (StoreKind::Maildir, path) => match Template::new(path) {
-                Err(error) => Some(format!("[store] path = {path:?}: {error}")),
-                Ok(template) if domains > 1 && !template.tells_domains_apart() => Some(format!(
-                    "[store] path = {path:?} would give users of the same name in different domains the same mail: use %u, or %d with %n"
-                )),
-                Ok(_) => None,
-            },
-        }
+            (StoreKind::Maildir, path) => template_problem("path", path, domains),
+        };
+        let mbox = (!self.mbox.is_empty()).then(|| template_problem("mbox", &self.mbox, domains)).flatten();
+        kind.into_iter().chain(mbox)
+    }
+}
+
+fn template_problem(key: &str, path: &str, domains: usize) -> Option<String> {
+    match Template::new(path) {
+        Err(error) => Some(format!("[store] {key} = {path:?}: {error}")),
+        Ok(template) if domains > 1 && !template.tells_domains_apart() => Some(format!(
+            "[store] {key} = {path:?} would give users of the same name in different domains the same mail: use %u, or %d with %n"
+        )),
+        Ok(_) => None,
     }
 }
 
@@ -193,6 +199,7 @@ mod tests {
             ("kind = \"maildir\"\npath = \"/mail/%h\"", "%h"),
             ("kind = \"maildir\"\npath = \"/mail/%n\"", "different domains"),
             ("path = \"/mail/%u\"", "embedded"),
+            ("mbox = \"/var/mail/%n\"", "different domains"),
         ] {
             let text = format!("domains = [\"a.example\", \"b.example\"]\n[store]\n{text}\n");
             let config: Config = toml::from_str(&text).unwrap();
