@@ -295,13 +295,17 @@ impl Config {
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError::Parse { path: shown, message: indent(&error.to_string()) })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        for file in
-            [&mut config.tls.certificate, &mut config.tls.key, &mut config.sieve.default, &mut config.sieve.included]
-                .into_iter()
-                .flatten()
-                .chain([&mut config.data])
-                .chain(&mut config.sieve.before)
-                .chain(&mut config.sieve.after)
+        for file in [
+            &mut config.tls.certificate,
+            &mut config.tls.key,
+            &mut config.sieve.default,
+            &mut config.sieve.included,
+        ]
+        .into_iter()
+        .flatten()
+        .chain([&mut config.data])
+        .chain(&mut config.sieve.before)
+        .chain(&mut config.sieve.after)
         {
             *file = folder.join(&*file);
         }

@@ -133,10 +133,11 @@ fn delivery_store(config: &Config, store: &AnyStore) -> Result<AnyStore, ServeEr
 /// Serves until told to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let (database, directory) = open(&config)?;
-    let memory = Remembered::new(database.table(SIEVE_MEMORY).map_err(|source| ServeError::Store {
-        path: config.data.display().to_string(),
-        source,
-    })?);
+    let memory = Remembered::new(
+        database
+            .table(SIEVE_MEMORY)
+            .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?,
+    );
     let scripts = server_scripts::load(&config.sieve)?;
     let store = mail_store(&config, database)?;
     let (certificates, certificate) = Certificates::load(&config)?;
@@ -151,10 +152,11 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let secret = directory.secret()?;
     let logins = Logins::new(Arc::clone(&directory))?;
     let policy = directory::chain(&directory);
-    let filter = SieveFilter::new(store.clone(), memory, config.hostname.clone())
-        .with_server_scripts(scripts);
+    let filter =
+        SieveFilter::new(store.clone(), memory, config.hostname.clone()).with_server_scripts(scripts);
     let delivery = delivery_store(&config, &store)?;
-    let inbox = StoreInbox::new(delivery, logins.clone(), policy, config.hostname.clone()).with_filter(filter);
+    let inbox =
+        StoreInbox::new(delivery, logins.clone(), policy, config.hostname.clone()).with_filter(filter);
     let services = Services {
         inbox: Arc::new(inbox),
         store: Arc::new(store),

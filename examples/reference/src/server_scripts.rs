@@ -1,7 +1,11 @@
 //! The server's own Sieve scripts: read and compiled at the start, so that a mistake is told then and not with the first
 //! message.
 
-use std::{fs, io, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use mailwright::{
     filter::{Remembered, ServerScripts, SieveFilter},
@@ -24,7 +28,8 @@ pub(crate) enum ScriptError {
 /// All of them.
 pub(crate) fn load(config: &Sieve) -> Result<ServerScripts, ScriptError> {
     let language = SieveFilter::<Embedded, Remembered>::language();
-    let all = |paths: &[PathBuf]| paths.iter().map(|path| compile(&language, path)).collect::<Result<Vec<_>, _>>();
+    let all =
+        |paths: &[PathBuf]| paths.iter().map(|path| compile(&language, path)).collect::<Result<Vec<_>, _>>();
     let mut scripts = ServerScripts::default();
     scripts.before = all(&config.before)?;
     scripts.after = all(&config.after)?;
@@ -45,6 +50,7 @@ pub(crate) fn load(config: &Sieve) -> Result<ServerScripts, ScriptError> {
 
 fn compile(language: &Language, path: &Path) -> Result<Arc<Program>, ScriptError> {
     let text = fs::read(path).map_err(|source| ScriptError::Read { path: path.into(), source })?;
-    let program = language.compile(&text).map_err(|source| ScriptError::Compile { path: path.into(), source })?;
+    let program =
+        language.compile(&text).map_err(|source| ScriptError::Compile { path: path.into(), source })?;
     Ok(Arc::new(program))
 }

@@ -101,7 +101,10 @@ fn a_reject_is_said_to_the_client_where_that_is_possible() {
     assert_eq!(messages(&server, USER, "INBOX"), [""; 0]);
     let bob = messages(&server, "bob@example.org", "INBOX");
     assert_eq!(bob.len(), 2, "{bob:?}");
-    assert!(bob.iter().any(|message| message.contains("disposition-notification") && message.contains("Not today")));
+    assert!(
+        bob.iter()
+            .any(|message| message.contains("disposition-notification") && message.contains("Not today"))
+    );
     // LMTP has a reply for each.
     let mut talk = server.talk(server.port("lmtp", "none"));
     talk.reply();
@@ -123,7 +126,8 @@ fn a_vacation_answers_once_and_not_to_machines() {
     for _ in 0..3 {
         assert!(send(&server, &[USER], mail).starts_with("250"));
     }
-    let list = "From: bob@example.org\r\nTo: alice@example.org\r\nList-Id: <x.example>\r\nSubject: list\r\n\r\nx";
+    let list =
+        "From: bob@example.org\r\nTo: alice@example.org\r\nList-Id: <x.example>\r\nSubject: list\r\n\r\nx";
     assert!(send(&server, &[USER], list).starts_with("250"));
     assert_eq!(messages(&server, USER, "INBOX").len(), 4);
     let bob = messages(&server, "bob@example.org", "INBOX");
