@@ -20,6 +20,7 @@ mod machine;
 mod managesieve;
 mod model;
 mod pop3;
+mod sieve;
 mod smtp;
 
 pub use frame::{frame_dot, frame_lines, frame_literal};
@@ -31,6 +32,7 @@ pub use model::{
     model_word,
 };
 pub use pop3::{pop3_client, pop3_server};
+pub use sieve::{sieve_compare, sieve_parse, sieve_run};
 pub use smtp::{smtp_client, smtp_grammar, smtp_server};
 
 /// A target: takes any octets, panics if a promise is broken.
@@ -57,6 +59,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     // sieve
     ("managesieve_client", managesieve_client),
     ("managesieve_server", managesieve_server),
+    ("sieve_compare", sieve_compare),
+    ("sieve_parse", sieve_parse),
+    ("sieve_run", sieve_run),
     // smtp-proto
     ("smtp_client", smtp_client),
     ("smtp_grammar", smtp_grammar),

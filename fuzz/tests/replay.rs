@@ -90,6 +90,9 @@ replays! {
     imap_server
     managesieve_client
     managesieve_server
+    sieve_compare
+    sieve_parse
+    sieve_run
     model_address
     model_address_list
     model_date
