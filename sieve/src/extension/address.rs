@@ -57,16 +57,14 @@ fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let mut matcher = context.matcher(call)?;
     for part in parts(context, call) {
         let header = context.header(part)?;
-        for name in &names {
-            context.charge(header.len())?;
-            for value in fields(&header, name, call) {
-                for entry in address_list::parse(&value) {
-                    let Entry::Mailbox(mailbox) = entry else { continue };
-                    let local = String::from_utf8_lossy(&mailbox.local);
-                    let domain = String::from_utf8_lossy(&mailbox.domain);
-                    if matches(context, call, &mut matcher, &local, &domain)? {
-                        return Ok(true);
-                    }
+        context.charge(header.len().saturating_mul(names.len()))?;
+        for value in fields(&header, names.iter().map(|name| &**name), call) {
+            for entry in address_list::parse(&value) {
+                let Entry::Mailbox(mailbox) = entry else { continue };
+                let local = String::from_utf8_lossy(&mailbox.local);
+                let domain = String::from_utf8_lossy(&mailbox.domain);
+                if matches(context, call, &mut matcher, &local, &domain)? {
+                    return Ok(true);
                 }
             }
         }
@@ -84,18 +82,19 @@ pub(super) fn matches(
 ) -> Result<bool, Stop> {
     let separator = context.input().separator.clone();
     let split = if separator.is_empty() { None } else { local.split_once(separator.as_str()) };
-    if call.has("localpart") {
+    // What has no domain is no address, and has no parts; it is compared as it stands.
+    let partial = ["localpart", "domain", "user", "detail"].iter().any(|part| call.has(part));
+    if domain.is_empty() {
+        if partial { Ok(false) } else { matcher.value(context, local) }
+    } else if call.has("localpart") {
         matcher.value(context, local)
     } else if call.has("domain") {
-        // What has no domain is no address that this part could be of.
-        if domain.is_empty() { Ok(false) } else { matcher.value(context, domain) }
+        matcher.value(context, domain)
     } else if call.has("user") {
         matcher.value(context, split.map_or(local, |(user, _)| user))
     } else if call.has("detail") {
         // RFC 5233 §4: without a separator there is no detail, and the test is false.
         split.map_or(Ok(false), |(_, detail)| matcher.value(context, detail))
-    } else if domain.is_empty() {
-        matcher.value(context, local)
     } else {
         matcher.value(context, &format!("{local}@{domain}"))
     }

@@ -63,6 +63,7 @@ pub(super) fn optional() -> Vec<Extension> {
 fn keep(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     let delivery = delivery::delivery(context, call, None)?;
     context.act(Action::Keep(delivery))?;
+    context.explicit_keep = true;
     Ok(Flow::Next)
 }
 

@@ -61,7 +61,7 @@ fn date_test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let header = context.header(0)?;
     context.charge(header.len())?;
     // RFC 5260 §4: the first field alone, unless `:index` says which.
-    let values = fields(&header, &name, call);
+    let values = fields(&header, [&*name], call);
     if let Some(value) = values.first() {
         // RFC 5260 §4: the date of a field like Received stands behind its last semicolon.
         let text = match value.iter().rposition(|octet| *octet == b';') {

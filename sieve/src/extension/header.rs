@@ -19,29 +19,27 @@ fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let parameters = context.tag_texts(call, "param")?;
     for part in parts(context, call) {
         let header = context.header(part)?;
-        for name in &names {
-            context.charge(header.len())?;
-            for value in fields(&header, name, call) {
-                let raw = value.as_ref();
-                if call.has("type") || call.has("subtype") || call.has("contenttype") {
-                    let value = media_type(raw, call);
-                    if matcher.value(context, &value)? {
-                        return Ok(true);
-                    }
-                } else if let Some(names) = &parameters {
-                    let given = Parameters::parse(raw);
-                    for name in names {
-                        if let Some(value) = given.decoded(name)
-                            && matcher.value(context, &value)?
-                        {
-                            return Ok(true);
-                        }
-                    }
-                } else if matcher.counts() {
-                    matcher.counted();
-                } else if matcher.value(context, text(raw).as_str())? {
+        context.charge(header.len().saturating_mul(names.len()))?;
+        for value in fields(&header, names.iter().map(|name| &**name), call) {
+            let raw = value.as_ref();
+            if call.has("type") || call.has("subtype") || call.has("contenttype") {
+                let value = media_type(raw, call);
+                if matcher.value(context, &value)? {
                     return Ok(true);
                 }
+            } else if let Some(names) = &parameters {
+                let given = Parameters::parse(raw);
+                for name in names {
+                    if let Some(value) = given.decoded(name)
+                        && matcher.value(context, &value)?
+                    {
+                        return Ok(true);
+                    }
+                }
+            } else if matcher.counts() {
+                matcher.counted();
+            } else if matcher.value(context, text(raw).as_str())? {
+                return Ok(true);
             }
         }
     }
@@ -71,10 +69,18 @@ pub(super) fn within(context: &Context, part: usize) -> std::ops::Range<usize> {
     part..after
 }
 
-/// The values of the fields of that name, as they stand; with `:index` only the one that counts (RFC 5260 §6.1).
-pub(super) fn fields(header: &Bytes, name: &str, call: &Call) -> Vec<Bytes> {
-    let found = Fields::new(header).filter(|field| field.is(name));
-    let mut values: Vec<_> = found.map(|field| header.slice(field.value_range())).collect();
+/// The values of the fields of these names, as they stand, name by name; with `:index` only the one that counts (RFC 5260 §6: all
+/// named fields are counted, in the order of the list).
+pub(super) fn fields<'n>(
+    header: &Bytes,
+    names: impl IntoIterator<Item = &'n str>,
+    call: &Call,
+) -> Vec<Bytes> {
+    let mut values = Vec::new();
+    for name in names {
+        let found = Fields::new(header).filter(|field| field.is(name));
+        values.extend(found.map(|field| header.slice(field.value_range())));
+    }
     if let Some(index) = call.tag_number("index") {
         if call.has("last") {
             values.reverse();

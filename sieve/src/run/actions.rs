@@ -14,13 +14,11 @@ impl Context {
                 return Err(Stop::error(message));
             }
             if index >= self.committed && same(&action, other) {
-                if let (
-                    Action::FileInto(new) | Action::Keep(new),
-                    Some(Action::FileInto(old) | Action::Keep(old)),
-                ) = (action, self.actions.get_mut(index))
+                if let (Some(new), Some(old)) =
+                    (delivery_of(action), self.actions.get_mut(index).and_then(delivery))
                 {
                     // The last flags count, and what one of them wants to be made is made.
-                    old.flags = new.flags.or_else(|| old.flags.take());
+                    old.flags = new.flags;
                     old.create |= new.create;
                 }
                 return Ok(());
@@ -48,20 +46,50 @@ impl Context {
     }
 
     /// Whether the message is to be kept as things are.
-    pub(super) fn kept(&self) -> bool {
-        self.implicit_keep || self.actions.iter().any(|action| matches!(action, Action::Keep(_)))
+    pub(super) const fn kept(&self) -> bool {
+        self.implicit_keep || self.explicit_keep
     }
 
     pub(super) fn keep_implicitly(&mut self) {
-        let kept = self.actions.iter().any(|action| matches!(action, Action::Keep(_)));
-        if self.implicit_keep && !kept {
-            // RFC 5232 §4: the implicit keep uses the internal variable too.
-            let flags = (!self.flags.is_empty()).then(|| self.flags.clone());
-            let message = self.current.message();
-            self.actions.push(Action::Keep(Delivery { flags, message, ..Delivery::default() }));
-        } else {
-            self.implicit_keep = false;
+        // RFC 5232 §4: the implicit keep uses the internal variable too.
+        let flags = (!self.flags.is_empty()).then(|| self.flags.clone());
+        let mut own = self.actions.iter_mut().skip(self.committed);
+        let stored = own.find(|action| matches!(action, Action::Keep(_)) || is_inbox(action));
+        match stored {
+            _ if !self.implicit_keep => {}
+            Some(stored) => {
+                // The message is where it would be kept; the last flags count.
+                if let (Some(stored), Some(flags)) = (delivery(stored), flags) {
+                    stored.flags = Some(flags);
+                }
+                self.implicit_keep = false;
+            }
+            None => {
+                let message = self.current.message();
+                self.actions.push(Action::Keep(Delivery { flags, message, ..Delivery::default() }));
+            }
         }
+    }
+}
+
+/// Whether this puts the message where `keep` does.
+fn is_inbox(action: &Action) -> bool {
+    matches!(action, Action::FileInto(file) if file.mailbox.as_deref() == Some("INBOX")
+        && file.mailbox_id.is_none()
+        && file.special_use.is_none())
+}
+
+fn delivery(action: &mut Action) -> Option<&mut Delivery> {
+    match action {
+        Action::Keep(delivery) | Action::FileInto(delivery) => Some(delivery),
+        _ => None,
+    }
+}
+
+fn delivery_of(action: Action) -> Option<Delivery> {
+    match action {
+        Action::Keep(delivery) | Action::FileInto(delivery) => Some(delivery),
+        _ => None,
     }
 }
 
@@ -95,6 +123,7 @@ fn conflict(new: &Action, old: &Action) -> Option<String> {
 fn same(new: &Action, old: &Action) -> bool {
     match (new, old) {
         (Action::Keep(_), Action::Keep(_)) => true,
+        (Action::Keep(_), other) | (other, Action::Keep(_)) => is_inbox(other),
         (Action::FileInto(new), Action::FileInto(old)) => {
             new.mailbox == old.mailbox
                 && new.mailbox_id == old.mailbox_id

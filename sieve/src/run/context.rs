@@ -33,6 +33,7 @@ pub struct Context {
     /// How many actions are those of scripts that have ended.
     pub(crate) committed: usize,
     pub(crate) implicit_keep: bool,
+    pub(crate) explicit_keep: bool,
     pub(crate) seen: Vec<Seen>,
     pub(crate) once: Vec<(bool, String)>,
     pub(crate) added_headers: usize,
@@ -103,6 +104,7 @@ impl Context {
             actions: Vec::new(),
             committed: 0,
             implicit_keep: true,
+            explicit_keep: false,
             seen: Vec::new(),
             once: Vec::new(),
             added_headers: 0,
@@ -246,6 +248,7 @@ impl Context {
         self.flags.clone_from(&self.input.flags);
         self.loops.clear();
         self.implicit_keep = true;
+        self.explicit_keep = false;
     }
 
     /// An included script begins; gives the variables of the one that includes it.

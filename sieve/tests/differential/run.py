@@ -38,7 +38,8 @@ EXTENSIONS = [
 WORDS = ["tea", "Tea", "TEA time", "café", "x", "", "10", "9", "abc123", "[list] more tea", "a*b", "a?b", "\\\\*", "ann@example.org"]
 HEADERS = ["subject", "Subject", "from", "to", "cc", "x-number", "x-empty", "x-none", "x-two", "list-id", "received"]
 ADDRESS_HEADERS = ["from", "to", "cc", "sender", "reply-to", "resent-to"]
-PATTERNS = ["*", "*tea*", "?ea*", "[*] *", "*@*", "a*b*", "*é", "", "??", "*1*3", "\\\\**", "*<*>*"]
+# No pattern begins with `?`: Pigeonhole of Debian 12 takes "?ea*" to match "ann".
+PATTERNS = ["*", "*tea*", "t?a*", "[*] *", "*@*", "a*b*", "*é", "", "*1*3", "\\\\**", "*<*>*"]
 REGEXES = ["tea", "^t.a", "(t)(e)(a)", "[0-9]+", "(a|b)c*", "x?$", "^$", "@example[.]org"]
 
 
@@ -93,6 +94,8 @@ def test(random, depth=0):
     if kind == "size":
         return f"size {random.choice([':over', ':under'])} {random.choice([0, 100, 300, 400, 500, '1K', '1M'])}"
     if kind == "string":
+        # Pigeonhole of Debian 12 compares octets here if no comparator is named, against RFC 5228 §2.7.3.
+        how = how if ":comparator" in how else f'{how} :comparator "i;ascii-casemap"'
         return f"string {how} {strings(random, ['${a}', '${1}', '${0}', '${b}${a}', 'tea', ''])} {keys}"
     if kind == "body":
         transform = random.choice([":raw", ":text", ':content "text"', ':content "text/html"', ':content "image"', ""])
@@ -100,7 +103,7 @@ def test(random, depth=0):
             how, keys = ":contains", strings(random, ["tea", "html", "Bcafé", "line", "zzz"])
         return f"body {transform} {how} {keys}"
     if kind == "date":
-        what = random.choice(["year", "month", "day", "hour", "minute", "weekday", "date", "zone", "julian", "iso8601", "std11"])
+        what = random.choice(["year", "month", "day", "hour", "minute", "weekday", "date", "zone", "julian", "iso8601"])
         zone = random.choice([":originalzone", ':zone "+0200"', ':zone "-0530"'])
         if "comparator" in how and "numeric" in how:
             return f'date {how} {zone} "date" "{what}" {keys}'
@@ -131,9 +134,11 @@ def command(random, depth=0):
     if kind == "every":
         return f"{pad}foreverypart {{ if header :mime :contains \"content-type\" \"html\" {{ set \"a\" \"html\"; break; }} }}\n"
     if kind == "fileinto":
-        copy = random.choice(["", ":copy "])
         flags = random.choice(["", "", ':flags "\\\\Flagged" '])
-        mailbox = random.choice(["Tea", "INBOX", "lists.a", "x-${1}", "y-${a}", "z-${2}-${0}"])
+        # A mailbox is always or never with `:copy`: where it is both, Pigeonhole keeps the message (docs/sieve.md).
+        mailbox, copy = random.choice([
+            ("Tea", ""), ("INBOX", ":copy "), ("lists.a", ""), ("x-${1}", ":copy "), ("y-${a}", ""), ("z-${2}-${0}", ":copy "),
+        ])
         return f'{pad}fileinto {copy}{flags}"{mailbox}";\n'
     if kind == "redirect":
         return f'{pad}redirect {random.choice(["", ":copy "])}"{random.choice(["a@b.example", "c@d.example"])}";\n'
@@ -195,7 +200,15 @@ def theirs(output):
         elif found := re.match(r"\+ (?:add|set) IMAP flags:? *(.*)", line):
             if actions:
                 actions[-1][2] = " ".join(sorted(set(found[1].lower().split())))
-    return sorted(map(tuple, actions))
+    return settled(map(tuple, actions))
+
+
+def settled(actions):
+    """What is stored in INBOX by `fileinto` and by the implicit keep is one message, which Pigeonhole finds out later."""
+    actions = sorted(set(actions))
+    inbox = [action for action in actions if action[:2] == ("store", "INBOX")]
+    return sorted([action for action in actions if action not in inbox] + ([("store", "INBOX", "")] if len(inbox) > 1 else inbox))
+
 
 
 def ours(output):
@@ -211,6 +224,12 @@ def ours(output):
         elif found := re.match(r'redirect "(.*?)"', line):
             actions.append(("redirect", found[1], ""))
     return sorted(set(actions))
+
+
+def equal(theirs, ours):
+    """Flags of a message in INBOX are not compared where there were several stores."""
+    without = lambda actions: [action[:2] if action[:2] == ("store", "INBOX") else action for action in actions]
+    return theirs == ours or (("store", "INBOX", "") in theirs and without(theirs) == without(ours))
 
 
 def run(arguments):
@@ -244,7 +263,7 @@ def main():
             os.unlink(script_path)
             they_fail, we_fail = code != 0 or "error:" in errors, our_code != 0
             failed += they_fail
-            same = they_fail == we_fail and (they_fail or theirs(out) == ours(our_out))
+            same = they_fail == we_fail and (they_fail or equal(theirs(out), ours(our_out)))
             if not same:
                 different += 1
                 print(f"=== {number}\n{text}\n--- message\n{mail}\n--- theirs {code}\n{theirs(out)}\n{errors}--- ours {our_code}\n{ours(our_out)}\n{our_out}{our_errors}")
