@@ -7,7 +7,7 @@ use mailwright_mail_model::{DateTime, mime::Structure};
 use mailwright_sieve::{Action, Answer, Input, Language, Limits, MemoryHost, Outcome, Request, Run, Step};
 
 const MESSAGE: &str = "From: Ann <ann@Example.org>\r\nTo: bob+tea@example.com, Carl <carl@example.net>\r\n\
-    Subject: =?utf-8?q?Caf=C3=A9?= and tea\r\nX-Number: 17\r\n\r\nBody.\r\n";
+    Subject: =?utf-8?q?Caf=C3=A9?= and tea\r\nX-Number: 17\r\nX-Original-To: tea\r\n\r\nBody.\r\n";
 
 fn host() -> MemoryHost {
     let mut host = MemoryHost::new(MESSAGE);
@@ -36,7 +36,7 @@ fn actions(outcome: &Outcome) -> String {
 }
 
 const REQUIRE: &str = "require [\"fileinto\", \"copy\", \"envelope\", \"subaddress\", \"variables\", \"relational\", \"regex\", \
-    \"comparator-i;ascii-numeric\", \"comparator-i;unicode-casemap\", \"reject\", \"imap4flags\", \"editheader\", \"ihave\"];\n";
+    \"comparator-i;ascii-numeric\", \"comparator-i;unicode-casemap\", \"reject\", \"index\", \"imap4flags\", \"editheader\", \"ihave\"];\n";
 
 #[test]
 fn what_scripts_do() {
@@ -46,6 +46,8 @@ fn what_scripts_do() {
         ("discard;", ""),
         ("discard; keep;", "keep"),
         ("stop; discard;", "implicit"),
+        ("fileinto :copy \"INBOX\";", "into INBOX"),
+        ("setflag \"a\"; keep; addflag \"b\";", "keep"),
         ("fileinto \"a\";", "into a"),
         ("fileinto \"inbox\"; fileinto \"INBOX\";", "into INBOX"),
         ("fileinto :copy \"a\";", "into a, implicit"),
@@ -85,9 +87,14 @@ fn what_tests_say() {
         ("address :detail \"to\" \"tea\"", true),
         ("address :detail \"from\" \"\"", false),
         ("address :count \"eq\" :comparator \"i;ascii-numeric\" \"to\" \"2\"", true),
+        ("address :detail :count \"eq\" :comparator \"i;ascii-numeric\" \"to\" \"2\"", true),
         ("envelope \"from\" \"ann@example.org\"", true),
         ("envelope :detail \"to\" \"tea\"", true),
         ("envelope \"auth\" \"\"", false),
+        ("address :localpart \"x-original-to\" \"tea\"", false),
+        ("address \"x-original-to\" \"tea\"", true),
+        ("header :index 2 [\"x-number\", \"x-original-to\"] \"tea\"", true),
+        ("header :index 2 :last [\"x-number\", \"x-original-to\"] \"tea\"", false),
         ("exists [\"from\", \"to\"]", true),
         ("exists [\"from\", \"x-none\"]", false),
         ("size :over 10", true),
@@ -192,7 +199,9 @@ fn header_changes_are_in_what_is_stored_and_not_in_what_went_before() {
     assert_eq!(
         text,
         "X-Tea: one  X-Evil: 1\r\n".to_owned()
-            + &MESSAGE.replace("X-Number: 17\r\n", "X-Last: =?UTF-8?B?w6k=?=\r\n")
+            + &MESSAGE
+                .replace("X-Number: 17\r\n", "")
+                .replace("tea\r\n\r\n", "tea\r\nX-Last: =?UTF-8?B?w6k=?=\r\n\r\n")
     );
 }
 

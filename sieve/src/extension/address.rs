@@ -80,6 +80,11 @@ pub(super) fn matches(
     local: &str,
     domain: &str,
 ) -> Result<bool, Stop> {
+    if matcher.counts() {
+        // RFC 5231 §5: addresses are counted, not their parts.
+        matcher.counted();
+        return Ok(false);
+    }
     let separator = context.input().separator.clone();
     let split = if separator.is_empty() { None } else { local.split_once(separator.as_str()) };
     // What has no domain is no address, and has no parts; it is compared as it stands.

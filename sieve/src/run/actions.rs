@@ -57,6 +57,8 @@ impl Context {
         let stored = own.find(|action| matches!(action, Action::Keep(_)) || is_inbox(action));
         match stored {
             _ if !self.implicit_keep => {}
+            // What `keep` has said stays.
+            Some(Action::Keep(_)) => self.implicit_keep = false,
             Some(stored) => {
                 // The message is where it would be kept; the last flags count.
                 if let (Some(stored), Some(flags)) = (delivery(stored), flags) {

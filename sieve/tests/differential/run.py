@@ -31,15 +31,15 @@ plugin {{
 
 EXTENSIONS = [
     "fileinto", "copy", "envelope", "subaddress", "variables", "relational", "regex", "imap4flags", "body", "date", "index",
-    "encoded-character", "mime", "foreverypart", "extracttext", "ihave", "comparator-i;ascii-numeric", "editheader", "reject",
+    "encoded-character", "mime", "foreverypart", "extracttext", "comparator-i;ascii-numeric", "editheader", "reject",
     "environment", "mailbox",
 ]
 
 WORDS = ["tea", "Tea", "TEA time", "café", "x", "", "10", "9", "abc123", "[list] more tea", "a*b", "a?b", "\\\\*", "ann@example.org"]
 HEADERS = ["subject", "Subject", "from", "to", "cc", "x-number", "x-empty", "x-none", "x-two", "list-id", "received"]
 ADDRESS_HEADERS = ["from", "to", "cc", "sender", "reply-to", "resent-to"]
-# No pattern begins with `?`: Pigeonhole of Debian 12 takes "?ea*" to match "ann".
-PATTERNS = ["*", "*tea*", "t?a*", "[*] *", "*@*", "a*b*", "*é", "", "*1*3", "\\\\**", "*<*>*"]
+# No pattern has a `?`: Pigeonhole of Debian 12 takes "?ea*" to match "ann".
+PATTERNS = ["*", "*tea*", "t*a*", "[*] *", "*@*", "a*b*", "*é", "", "*1*3", "\\\\**", "*<*>*"]
 REGEXES = ["tea", "^t.a", "(t)(e)(a)", "[0-9]+", "(a|b)c*", "x?$", "^$", "@example[.]org"]
 
 
@@ -83,7 +83,8 @@ def test(random, depth=0):
     if kind in ("allof", "anyof"):
         return kind + " (" + ", ".join(test(random, depth + 1) for _ in range(random.randint(1, 3))) + ")"
     if kind == "header":
-        index = random.choice(["", "", "", ":index 1", ":index 2", ":index 1 :last"])
+        # Pigeonhole of Debian 12 counts no field at all where there is an index.
+        index = random.choice(["", "", "", ":index 1", ":index 2", ":index 1 :last"]) if ":count" not in how else ""
         return f"header {how} {index} {strings(random, HEADERS)} {keys}"
     if kind == "address":
         return f"address {how} {part} {strings(random, ADDRESS_HEADERS)} {keys}"
@@ -98,18 +99,18 @@ def test(random, depth=0):
         how = how if ":comparator" in how else f'{how} :comparator "i;ascii-casemap"'
         return f"string {how} {strings(random, ['${a}', '${1}', '${0}', '${b}${a}', 'tea', ''])} {keys}"
     if kind == "body":
-        transform = random.choice([":raw", ":text", ':content "text"', ':content "text/html"', ':content "image"', ""])
-        if ":regex" in how or ":value" in how:
+        transform = random.choice([":raw", ':content "text"', ':content "text/html"', ':content "image"'])
+        if ":regex" in how or ":value" in how or ":count" in how:
             how, keys = ":contains", strings(random, ["tea", "html", "Bcafé", "line", "zzz"])
         return f"body {transform} {how} {keys}"
     if kind == "date":
-        what = random.choice(["year", "month", "day", "hour", "minute", "weekday", "date", "zone", "julian", "iso8601"])
+        what = random.choice(["year", "month", "day", "hour", "minute", "weekday", "date", "zone", "julian"])
         zone = random.choice([":originalzone", ':zone "+0200"', ':zone "-0530"'])
         if "comparator" in how and "numeric" in how:
             return f'date {how} {zone} "date" "{what}" {keys}'
         return f'date :matches {zone} "date" "{what}" {strings(random, ["*0*", "2*", "*:*", "-*", "1", "*"])}'
     if kind == "hasflag":
-        return f"hasflag {how} {strings(random, ['a', 'b', chr(92) * 2 + 'Seen', '*', '1'])}"
+        return f"hasflag {how} {strings(random, ['a', 'b', chr(92) * 2 + 'Seen', '1'])}"
     if kind == "mime":
         option = random.choice([":type", ":subtype", ":contenttype", ':param "charset"', ""])
         child = random.choice(["", ":anychild"])
@@ -141,7 +142,8 @@ def command(random, depth=0):
         ])
         return f'{pad}fileinto {copy}{flags}"{mailbox}";\n'
     if kind == "redirect":
-        return f'{pad}redirect {random.choice(["", ":copy "])}"{random.choice(["a@b.example", "c@d.example"])}";\n'
+        target = random.choice(['"a@b.example"', ':copy "c@d.example"'])
+        return f"{pad}redirect {target};\n"
     if kind == "set":
         modifier = random.choice(["", ":lower ", ":upper ", ":length ", ":upperfirst ", ":lowerfirst ", ":quotewildcard ", ":upperfirst :lower "])
         return f'{pad}set {modifier}"{random.choice("ab")}" {quote(random.choice(WORDS + ["${1}", "${a}${b}", "${0}", "${2}x"]))};\n'
@@ -166,7 +168,7 @@ def script(random):
 
 def message(random):
     lines = []
-    people = ["ann@example.org", "Ann <ann@Example.org>", "bob+tea@example.com", '"a b" <c@d.example>', "x@y.example, z+q@y.example", "tea"]
+    people = ["ann@example.org", "Ann <ann@Example.org>", "bob+tea@example.com", '"a b" <c@d.example>', "x@y.example, z+q@y.example"]
     subjects = ["tea", "[list] more tea", "TEA time", "=?utf-8?q?caf=C3=A9?=", "  spaced  ", "", "a*b", "10", "folded\n tea"]
     for name, values in [
         ("From", people), ("To", people), ("Cc", people), ("Subject", subjects), ("X-Number", ["10", "9", "010", "abc"]),
