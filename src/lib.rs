@@ -4,6 +4,8 @@ pub mod client;
 pub mod filter;
 pub mod imap;
 pub mod pop3;
+pub mod queue;
+pub mod resolve;
 pub mod smtp;
 
 mod auth;

@@ -28,6 +28,8 @@ use crate::{
 pub use addressing::Addressing;
 pub use body::{Body, Incomplete};
 pub use deliver::StoreInbox;
+pub(crate) use deliver::queue_id;
+pub(crate) use plan::{Origin, Plan, Way};
 pub(crate) use trace_fields::now;
 
 /// Where mail goes that comes in: two methods make a mail receiver.

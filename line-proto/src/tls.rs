@@ -19,7 +19,10 @@ use rustls::{
 };
 use thiserror::Error;
 
+mod unverified;
+
 pub use rustls;
+pub use unverified::client_config_unverified;
 
 /// Why a configuration cannot be made.
 #[derive(Debug, Error)]

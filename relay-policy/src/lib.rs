@@ -1,8 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 pub mod alias_file;
+pub mod delivery;
 pub mod directory;
+pub mod dns;
 pub mod networks;
+pub mod retry;
+pub mod route;
+pub mod srs;
 
 mod chain;
 mod domains;

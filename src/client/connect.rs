@@ -13,12 +13,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// When TLS begins, and whom it trusts.
 ///
-/// There is no falling back: a server that does not offer STARTTLS is an error where it is asked for.
+/// There is no falling back unless it is asked for: a server that does not offer STARTTLS is an error then.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Security {
     /// Never. Then nothing that shows a password is sent, unless the client's configuration allows it.
     Plain,
+    /// By STARTTLS if the server offers it, in the clear if not: what mail servers do among each other. For SMTP.
+    Opportunistic(Arc<ClientConfig>),
     /// By STARTTLS or STLS, before anything else is said.
     Starttls(Arc<ClientConfig>),
     /// At once (RFC 8314 §3).
@@ -59,6 +61,11 @@ impl Endpoint {
         matches!(self.security, Security::Starttls(_))
     }
 
+    /// Whether TLS is to be asked for where it is offered.
+    pub(super) fn is_opportunistic(&self) -> bool {
+        matches!(self.security, Security::Opportunistic(_))
+    }
+
     /// Puts the TLS layer around a machine.
     pub(super) fn secure<M: Machine>(&self, machine: M) -> Result<Secure<M>, ClientError> {
         let side = |config: &Arc<ClientConfig>| {
@@ -68,7 +75,9 @@ impl Endpoint {
         };
         Ok(match &self.security {
             Security::Plain => Secure::plain(machine),
-            Security::Starttls(config) => Secure::starttls(machine, side(config)?),
+            Security::Starttls(config) | Security::Opportunistic(config) => {
+                Secure::starttls(machine, side(config)?)
+            }
             Security::Implicit(config) => Secure::implicit(machine, side(config)?),
         })
     }

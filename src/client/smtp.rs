@@ -36,7 +36,8 @@ impl SmtpClient {
         let mut client = Self { link, hello, config };
         while !matches!(client.link.next().await?, Event::Greeting(_)) {}
         client.hello().await?;
-        if endpoint.is_starttls() {
+        let offered = client.link.machine().capabilities().starttls;
+        if endpoint.is_starttls() || (endpoint.is_opportunistic() && offered) {
             positive(answer!(client.link, StartTls, StartTls))?;
             // RFC 3207 §4.2: what was announced before counts no more.
             client.hello().await?;
@@ -51,6 +52,11 @@ impl SmtpClient {
     /// What the server can do.
     pub fn capabilities(&mut self) -> &Capabilities {
         self.link.machine().capabilities()
+    }
+
+    /// What TLS agreed on, if there is TLS.
+    pub fn tls(&mut self) -> Option<&mailwright_line_proto::TlsInfo> {
+        self.link.tls()
     }
 
     /// Logs in with the strongest mechanism that both sides know.

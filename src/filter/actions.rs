@@ -9,7 +9,7 @@ use mailwright_sieve::{
     vacation::Reply,
 };
 
-use super::{Filing, Filtered, Mail, Made, Refused, Remember, SieveFilter};
+use super::{Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter};
 
 /// The longest header that is looked at for redirects and notices, in octets.
 const LONGEST_HEADER: u64 = 256 << 10;
@@ -81,12 +81,16 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         let store = &self.filter.store;
         let mailboxes: Vec<Mailbox> = store.mailboxes(mail.account).await.unwrap_or_default();
         if let Some(id) = &delivery.mailbox_id
-            && let Some(found) = mailboxes.iter().find(|mailbox| mailbox.id.is_some_and(|found| found.to_string() == *id))
+            && let Some(found) =
+                mailboxes.iter().find(|mailbox| mailbox.id.is_some_and(|found| found.to_string() == *id))
         {
             return found.name.clone();
         }
-        let special = delivery.special_use.as_ref().and_then(|attribute| attribute.parse::<SpecialUse>().ok());
-        if let Some(found) = mailboxes.iter().find(|mailbox| special.is_some() && mailbox.special_use == special) {
+        let special =
+            delivery.special_use.as_ref().and_then(|attribute| attribute.parse::<SpecialUse>().ok());
+        if let Some(found) =
+            mailboxes.iter().find(|mailbox| special.is_some() && mailbox.special_use == special)
+        {
             return found.name.clone();
         }
         let Some(name) = &delivery.mailbox else { return MailboxName::inbox() };
@@ -110,7 +114,10 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     async fn redirect(&mut self, mail: &mut Mail<'_>, redirect: Redirect) {
         let header = self.header(mail).await;
         let own = [mail.account.as_str().to_owned()];
-        let to = match (redirect::verdict(&header, &redirect.address, &own), redirect.address.parse::<Address>()) {
+        let to = match (
+            redirect::verdict(&header, &redirect.address, &own),
+            redirect.address.parse::<Address>(),
+        ) {
             (Verdict::Send, Ok(to)) => to,
             (verdict, _) => {
                 if verdict != Verdict::Loop || self.filtered.filings.is_empty() {

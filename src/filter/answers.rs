@@ -37,7 +37,9 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
                 let wanted = attribute.parse::<SpecialUse>().ok();
                 let name = name.map(|name| name.parse::<MailboxName>());
                 self.has(|mailbox| {
-                    let named = name.as_ref().is_none_or(|name| name.as_ref().is_ok_and(|name| mailbox.name == *name));
+                    let named = name
+                        .as_ref()
+                        .is_none_or(|name| name.as_ref().is_ok_and(|name| mailbox.name == *name));
                     named && wanted.is_some() && mailbox.special_use == wanted
                 })
                 .await
@@ -51,7 +53,9 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
                 }
             }
             Request::Environment(item) => Answer::Text(self.environment(&item)),
-            Request::Script { global: true, name } => Answer::Script(self.filter.server.included.get(&name).cloned()),
+            Request::Script { global: true, name } => {
+                Answer::Script(self.filter.server.included.get(&name).cloned())
+            }
             Request::Script { global: false, name } => self.script(&name).await,
             Request::NotifyMethod(uri) => Answer::Truth(is_mailto(&uri)),
             Request::NotifyCapability { uri, capability } => {
@@ -86,7 +90,8 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         };
         match metadata.annotations(&place, self.mail.account).await {
             Ok(all) => {
-                let found = all.iter().find(|annotation| annotation.entry.as_str().eq_ignore_ascii_case(name));
+                let found =
+                    all.iter().find(|annotation| annotation.entry.as_str().eq_ignore_ascii_case(name));
                 Answer::Text(found.map(|annotation| String::from_utf8_lossy(&annotation.value).into_owned()))
             }
             Err(_) => Answer::Text(None),

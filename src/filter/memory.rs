@@ -14,12 +14,7 @@ pub trait Remember: Send + Sync {
     ///
     /// # Errors
     /// If it cannot be written.
-    fn remember(
-        &self,
-        user: &User,
-        key: &str,
-        until: u64,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn remember(&self, user: &User, key: &str, until: u64) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// Remembers nothing: `vacation` answers each message, `duplicate` finds none.
@@ -90,7 +85,10 @@ fn digest(user: &User, key: &str) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use mailwright_mailstore::{block_on, embedded::{Embedded, Options}};
+    use mailwright_mailstore::{
+        block_on,
+        embedded::{Embedded, Options},
+    };
 
     use super::*;
 

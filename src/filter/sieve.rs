@@ -54,16 +54,25 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 
     /// What scripts may use here: everything that needs nothing this filter does not have.
     pub fn language() -> Language {
-        ["extlists", "snooze", "spamtest", "spamtestplus", "virustest", "envelope-deliverby", "redirect-deliverby"]
-            .into_iter()
-            .fold(Language::standard(), Language::without)
+        [
+            "extlists",
+            "snooze",
+            "spamtest",
+            "spamtestplus",
+            "virustest",
+            "envelope-deliverby",
+            "redirect-deliverby",
+        ]
+        .into_iter()
+        .fold(Language::standard(), Language::without)
     }
 
     /// Runs what is to be run for this message, without doing what it says.
     pub async fn run(&self, mail: &mut Mail<'_>, trace: bool) -> Option<Outcome> {
         let personal = self.personal(mail.account).await;
         let mut programs = self.server.before.iter().cloned();
-        let mut programs: Vec<Arc<Program>> = programs.by_ref().chain(personal).chain(self.server.after.iter().cloned()).collect();
+        let mut programs: Vec<Arc<Program>> =
+            programs.by_ref().chain(personal).chain(self.server.after.iter().cloned()).collect();
         if programs.is_empty() {
             return None;
         }

@@ -5,7 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime};
 use mailwright_mailstore::{CommitError, Store, StoreError, Upload, User, Write};
-use mailwright_relay_policy::{Chain, Session as Conversation, Verdict, directory::Expansion};
+use mailwright_relay_policy::{
+    Chain, Session as Conversation, Verdict,
+    directory::{Expansion, OnwardReason},
+    route::{NextHop, RouteTable},
+};
 use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply};
 
 use super::{
@@ -32,21 +36,30 @@ pub struct StoreInbox<S, R, F = ()> {
     pub(super) filter: F,
     policy: Chain,
     hostname: String,
+    routes: Arc<RouteTable>,
 }
 
 impl<S: Store, R: Addressing> StoreInbox<S, R> {
     /// Delivers into `store`, and queues there what goes on, to whom `addressing` knows and `policy` does not refuse. `hostname` goes into the
     /// trace fields.
     pub fn new(store: S, addressing: R, policy: Chain, hostname: impl Into<String>) -> Self {
-        Self { store, addressing, filter: (), policy, hostname: hostname.into() }
+        Self { store, addressing, filter: (), policy, hostname: hostname.into(), routes: Arc::default() }
     }
 }
 
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     /// The same, with a filter that says into which mailboxes of an account a message goes.
     pub fn with_filter<G: Filter>(self, filter: G) -> StoreInbox<S, R, G> {
-        let Self { store, addressing, policy, hostname, .. } = self;
-        StoreInbox { store, addressing, filter, policy, hostname }
+        let Self { store, addressing, policy, hostname, routes, .. } = self;
+        StoreInbox { store, addressing, filter, policy, hostname, routes }
+    }
+
+    /// With routes for what goes on: those of the [`Queue`](crate::queue::Queue). Recipients that go the same way share an
+    /// entry of the queue.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Arc<RouteTable>) -> Self {
+        self.routes = routes;
+        self
     }
 
     async fn upload(
@@ -63,7 +76,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         // RFC 5321 §4.4: Return-Path is for the final delivery only.
         let skip = trace.find("Received:").unwrap_or(0) as u64;
         let trace = Bytes::from(trace);
-        let mut size = trace.len() as u64;
+        let (mut size, mut eight_bit) = (trace.len() as u64, false);
         scanner.push(&trace);
         upload.write(trace).await.map_err(|error| refusal(&error))?;
         // Without its end there is nothing to reply to: the machine has refused the message or is gone.
@@ -71,6 +84,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             size += chunk.len() as u64;
             scanner.push(&chunk);
             hops.push(&chunk);
+            eight_bit |= !chunk.is_ascii();
             upload.write(chunk).await.map_err(|error| refusal(&error))?;
         }
         if hops.hops() >= MOST_HOPS {
@@ -78,7 +92,10 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         }
         let structure = Arc::new(scanner.finish());
         upload.summarize(summary(&structure));
-        Ok(Received { upload, structure, size, skip })
+        let envelope = structure.part(0).and_then(|part| part.envelope());
+        let message_id = envelope.and_then(|envelope| envelope.message_id());
+        let message_id = message_id.map(|id| String::from_utf8_lossy(id).trim().to_owned());
+        Ok(Received { upload, structure, size, skip, eight_bit, message_id })
     }
 
     /// What each recipient stands for, and the copies that are to be made. A copy that cannot be made does not stop the
@@ -114,6 +131,11 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         if !expansion.onward.is_empty() && self.store.spool().is_none() {
             return Err(Reply::permanent((7, 1), "This server delivers to its own domains only"));
         }
+        for onward in expansion.onward.iter().filter(|onward| onward.reason == OnwardReason::Remote) {
+            if let NextHop::Refuse(text) = self.routes.next_hop(&onward.to) {
+                return Err(Reply::permanent((1, 2), format!("<{}>: {text}", onward.to)));
+            }
+        }
         for address in &expansion.dangling {
             tracing::warn!(%address, "an alias leads to an address that nobody has");
         }
@@ -128,6 +150,9 @@ struct Received {
     size: u64,
     /// The octets at its beginning that are for mailboxes only.
     skip: u64,
+    /// Whether any octet is above 127.
+    eight_bit: bool,
+    message_id: Option<String>,
 }
 
 impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
@@ -161,15 +186,24 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
     async fn deliver(&self, session: &Conversation, message: &Message, body: &mut Body<'_>) -> Outcome {
         let Ok(id) = queue_id() else { return Reply::INTERNAL.into() };
         let mut way = self.way(session, message).await;
-        let Received { mut upload, structure, size, skip } = match self.upload(session, message, body, &id).await {
-            Ok(received) => received,
-            Err(reply) => return reply.into(),
-        };
+        let Received { mut upload, structure, size, skip, eight_bit, message_id } =
+            match self.upload(session, message, body, &id).await {
+                Ok(received) => received,
+                Err(reply) => return reply.into(),
+            };
         // LMTP has a reply for each recipient (RFC 2033 §4.2); SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo);
-        let origin = Origin { message, user: session.user.as_deref(), id: &id, date: now(), skip };
+        let origin = Origin {
+            message,
+            user: session.user.as_deref(),
+            id: &id,
+            date: now(),
+            skip,
+            eight_bit,
+            message_id,
+        };
         let filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, each).await;
-        let replies = commit(&mut upload, way, &filtered, &origin, each).await;
+        let replies = commit(&mut upload, way, &filtered, &origin, &self.routes, each).await;
         let sender = match &message.mail.from {
             ReversePath::Address(address) => address.as_str(),
             _ => "<>",
@@ -196,6 +230,7 @@ async fn commit(
     mut way: Way,
     filtered: &HashMap<User, Filtered>,
     origin: &Origin<'_>,
+    routes: &RouteTable,
     each: bool,
 ) -> Vec<Reply> {
     loop {
@@ -207,7 +242,7 @@ async fn commit(
             Ok(plan) => plan,
             Err(reply) => return vec![reply; way.recipients.len()],
         };
-        let (batch, places) = plan.batch(origin, filtered);
+        let (batch, places) = plan.batch(origin, filtered, routes);
         let Err(CommitError { target, error, .. }) = upload.commit_batch(&batch).await else {
             return replies(way, origin);
         };
@@ -259,7 +294,7 @@ pub(super) fn refusal(error: &StoreError) -> Reply {
 }
 
 /// What the message is called in replies, trace fields and the log.
-fn queue_id() -> std::io::Result<String> {
+pub(crate) fn queue_id() -> std::io::Result<String> {
     let octets = entropy()?;
     Ok(octets.iter().take(8).map(|octet| format!("{octet:02X}")).collect())
 }

@@ -6,7 +6,9 @@ use mailwright_mail_model::{
     Address, ForwardPath,
     mime::{Scanner, Structure},
 };
-use mailwright_mailstore::{Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write};
+use mailwright_mailstore::{
+    Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write,
+};
 use mailwright_relay_policy::Session as Conversation;
 use mailwright_sieve::{Envelope, Message as Content, Segment};
 use mailwright_smtp_proto::Reply;
@@ -47,8 +49,10 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             let mut filtered = self.filter.filter(&mut mail).await;
             if let Some(refused) = filtered.refusal.take() {
                 let told = each || alone;
-                let mut concerned = (0..way.recipients.len()).filter(|index| plan.concerns(*index, place)).peekable();
-                let only = told && concerned.peek().is_some() && concerned.all(|index| plan.leads_to_one(index));
+                let mut concerned =
+                    (0..way.recipients.len()).filter(|index| plan.concerns(*index, place)).peekable();
+                let only =
+                    told && concerned.peek().is_some() && concerned.all(|index| plan.leads_to_one(index));
                 if only {
                     for (index, (_, expansion)) in way.recipients.iter_mut().enumerate() {
                         if plan.concerns(index, place) {
@@ -120,7 +124,11 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     }
 
     async fn one(&self, user: &User, source: &mut Upload, made: Made) -> Result<()> {
-        let writer = self.inbox.store.writer().ok_or_else(|| StoreError::ReadOnly("the store takes no mail".into()))?;
+        let writer = self
+            .inbox
+            .store
+            .writer()
+            .ok_or_else(|| StoreError::ReadOnly("the store takes no mail".into()))?;
         let mut upload = writer.begin(Some(made.message.octets())).await?;
         // RFC 5321 §4.4: for the mailboxes here; it is not sent on.
         let front = made.send.as_ref().map_or(String::new(), |(sender, _)| {
@@ -171,7 +179,8 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 entry.skip = skip;
                 entry.user = Some(user.as_str().to_owned());
                 entry.recipients = vec![QueueRecipient::new(onward.to.clone())];
-                entry.smtputf8 = !onward.to.is_ascii() || sender.address().is_some_and(|sender: &Address| !sender.is_ascii());
+                entry.smtputf8 = !onward.to.is_ascii()
+                    || sender.address().is_some_and(|sender: &Address| !sender.is_ascii());
                 entry
             }));
         }

@@ -7,15 +7,18 @@ use std::{
 
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
 use mailwright_mailstore::{Batch, Delivery, QueueEntry, QueueRecipient, Target, User};
-use mailwright_relay_policy::directory::{Expansion, OnwardReason};
-use mailwright_smtp_proto::{Message, Reply};
+use mailwright_relay_policy::{
+    directory::{Expansion, OnwardReason},
+    route::RouteTable,
+};
+use mailwright_smtp_proto::{BodyKind, Message, Reply};
 
 use crate::filter::{Filing, Filtered};
 
 /// A message's way, put together from what each of its recipients stands for. A mailbox gets one copy and an address
 /// elsewhere is sent one, however many recipients lead there.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// The accounts, in the order in which they were named.
     accounts: Vec<User>,
     /// The recipient by which each account was named first.
@@ -32,27 +35,33 @@ pub(super) struct Plan {
 
 /// What the recipients of a message stand for.
 #[derive(Debug, Default)]
-pub(super) struct Way {
+pub(crate) struct Way {
     /// In the order in which they were named; a refusal in place of what they stand for.
-    pub(super) recipients: Vec<(ForwardPath, Result<Expansion, Reply>)>,
+    pub(crate) recipients: Vec<(ForwardPath, Result<Expansion, Reply>)>,
     /// Blind copies.
-    pub(super) copies: Vec<(ForwardPath, Expansion)>,
+    pub(crate) copies: Vec<(ForwardPath, Expansion)>,
 }
 
 /// What of the message the queue must know.
-pub(super) struct Origin<'a> {
-    pub(super) message: &'a Message,
+pub(crate) struct Origin<'a> {
+    pub(crate) message: &'a Message,
     /// Who submitted it.
-    pub(super) user: Option<&'a str>,
-    pub(super) id: &'a str,
-    pub(super) date: DateTime,
+    pub(crate) user: Option<&'a str>,
+    pub(crate) id: &'a str,
+    pub(crate) date: DateTime,
     /// The octets at its beginning that are for mailboxes only.
-    pub(super) skip: u64,
+    pub(crate) skip: u64,
+    /// Whether any octet is above 127.
+    pub(crate) eight_bit: bool,
+    pub(crate) message_id: Option<String>,
 }
+
+/// So many recipients go into one entry of the queue, and one transaction. RFC 5321 §4.5.3.1.8: every server takes 100.
+const MOST_RECIPIENTS: usize = 100;
 
 impl Plan {
     /// For the recipients that are not refused, and the copies.
-    pub(super) fn new(sender: &ReversePath, way: &Way) -> Result<Self, Reply> {
+    pub(crate) fn new(sender: &ReversePath, way: &Way) -> Result<Self, Reply> {
         let mut plan = Self::default();
         for (recipient, expansion) in &way.recipients {
             plan.add(sender, recipient, expansion.as_ref().ok())?;
@@ -108,11 +117,13 @@ impl Plan {
         self.accounts.iter().zip(self.named.iter().map(String::as_str))
     }
 
-    /// Everything as one commit, and for each of its targets which account it is for. What filters say goes before INBOX.
-    pub(super) fn batch(
+    /// Everything as one commit, and for each of its targets which account it is for. What filters say goes before INBOX,
+    /// and what `routes` say of addresses elsewhere decides which of them share an entry of the queue.
+    pub(crate) fn batch(
         &self,
         origin: &Origin<'_>,
         filtered: &HashMap<User, Filtered>,
+        routes: &RouteTable,
     ) -> (Batch, Vec<usize>) {
         let (mut targets, mut places) = (Vec::new(), Vec::new());
         let inbox = [Filing::inbox()];
@@ -126,23 +137,35 @@ impl Plan {
                 places.push(place);
             }
         }
-        (Batch::to(targets).with_queue(self.entries(origin)), places)
+        (Batch::to(targets).with_queue(self.entries(origin, routes)), places)
     }
 
-    fn entries(&self, origin: &Origin<'_>) -> Vec<QueueEntry> {
+    /// One entry for each way and sender.
+    fn entries(&self, origin: &Origin<'_>, routes: &RouteTable) -> Vec<QueueEntry> {
         let arrival = u64::try_from(origin.date.seconds()).unwrap_or(0);
         let parameters = &origin.message.mail.parameters;
-        self.onward
-            .iter()
-            .map(|((domain, _), (sender, addresses))| {
-                let mut entry = QueueEntry::new(origin.id, sender.clone(), domain.clone(), arrival);
+        let mut ways: BTreeMap<(String, &String), (&ReversePath, Vec<&Address>)> = BTreeMap::new();
+        for ((_, key), (sender, addresses)) in &self.onward {
+            for address in addresses {
+                let way = (routes.next_hop(address).destination(), key);
+                ways.entry(way).or_insert_with(|| (sender, Vec::new())).1.push(address);
+            }
+        }
+        let mut entries = Vec::new();
+        for ((destination, _), (sender, addresses)) in ways {
+            for some in addresses.chunks(MOST_RECIPIENTS) {
+                let mut entry = QueueEntry::new(origin.id, sender.clone(), destination.clone(), arrival);
                 entry.user = origin.user.map(str::to_owned);
-                entry.recipients = addresses.iter().cloned().map(QueueRecipient::new).collect();
+                entry.message_id.clone_from(&origin.message_id);
+                entry.recipients =
+                    some.iter().map(|address| QueueRecipient::new((*address).clone())).collect();
                 entry.smtputf8 = parameters.smtputf8;
+                entry.eight_bit = origin.eight_bit || parameters.body == Some(BodyKind::EightBitMime);
                 entry.skip = origin.skip;
-                entry
-            })
-            .collect()
+                entries.push(entry);
+            }
+        }
+        entries
     }
 
     /// Whether there is one account and nothing else to be done.
@@ -159,5 +182,49 @@ impl Plan {
     /// Whether a recipient leads to the account at this place.
     pub(super) fn concerns(&self, recipient: usize, place: usize) -> bool {
         self.by_recipient.get(recipient).is_some_and(|places| places.contains(&place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_relay_policy::directory::{Context, Directory, NoIncludes};
+    use mailwright_smtp_proto::{Mail, Rcpt};
+
+    use super::*;
+
+    #[test]
+    fn recipients_that_go_one_way_go_together() {
+        let mut addresses = vec!["bob@b.example".to_owned(), "eve@c.example".into(), "joe@B.example".into()];
+        addresses.push("bob@b.example".into());
+        addresses.extend((0..250).map(|number| format!("r{number}@many.example")));
+        let mut way = Way::default();
+        for address in &addresses {
+            let to = ForwardPath::Address(address.parse().unwrap());
+            let expansion = Directory::default().expand(&to, &Context::default(), &NoIncludes).unwrap();
+            way.recipients.push((to, Ok(expansion)));
+        }
+        let sender = ReversePath::parse(b"<ann@a.example>").unwrap();
+        let rcpt = Rcpt::new("bob@b.example".parse::<Address>().unwrap().into());
+        let message = Message::new(Mail::new(sender.clone()), vec![rcpt]);
+        let origin = Origin {
+            message: &message,
+            user: Some("ann@a.example"),
+            id: "1D",
+            date: DateTime::new(7, 0).unwrap(),
+            skip: 30,
+            eight_bit: true,
+            message_id: None,
+        };
+        let plan = Plan::new(&sender, &way).unwrap();
+        let made = plan.batch(&origin, &HashMap::new(), &RouteTable::default()).0.queue;
+        let counts: Vec<_> = made.iter().map(|entry| (&*entry.destination, entry.recipients.len())).collect();
+        let many = "many.example";
+        assert_eq!(counts, [("b.example", 2), ("c.example", 1), (many, 100), (many, 100), (many, 50)]);
+        assert!(made.iter().all(|entry| entry.skip == 30 && entry.eight_bit && entry.due == 7));
+        // With a smarthost all go one way.
+        let routes = RouteTable::default().with_smarthost("[smart.example]".parse().unwrap());
+        let made = plan.batch(&origin, &HashMap::new(), &routes).0.queue;
+        assert_eq!(made.iter().map(|entry| entry.recipients.len()).collect::<Vec<_>>(), [100, 100, 53]);
+        assert!(made.iter().all(|entry| entry.destination == "[smart.example]:25"));
     }
 }

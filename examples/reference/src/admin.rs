@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::{self, AccountRow, Directory, DirectoryError, DirectoryFile, Edit, Question},
     live::{self, BanEntry, Live, LiveRequest},
+    queue::{self, Access, QueueRequest, QueueResponse},
 };
 
 /// A request to change or show something. One JSON object a line on the control socket.
@@ -50,6 +51,8 @@ pub(crate) enum Request {
     Proposed {
         local: String,
     },
+    /// Mail that waits to be sent on.
+    Queue(QueueRequest),
 }
 
 /// A password on its way, which `Debug` does not show.
@@ -107,6 +110,7 @@ pub(crate) enum Response {
     Bans {
         bans: Vec<BanEntry>,
     },
+    Queue(QueueResponse),
     Failed {
         message: String,
     },
@@ -139,8 +143,19 @@ pub(crate) struct UserEntry {
 }
 
 /// Does it. Slow where passwords are hashed: not for an async thread.
-pub(crate) fn execute(directory: &Arc<Directory>, live: Option<&Live>, request: Request) -> Response {
+pub(crate) fn execute(
+    directory: &Arc<Directory>,
+    queue: &Access,
+    live: Option<&Live>,
+    request: Request,
+) -> Response {
     let outcome = match request {
+        Request::Queue(request) => {
+            return match queue::answer(queue, request) {
+                Ok(response) => Response::Queue(response),
+                Err(error) => Response::Failed { message: error.to_string() },
+            };
+        }
         Request::UserAdd { name, password, mailbox } => {
             directory.add(&name, &password.0, mailbox).map(|()| Response::Done)
         }

@@ -86,6 +86,21 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Mail that waits to be sent on
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// List what waits as Postfix's mailq does
+    Mailq {
+        /// One JSON object an entry, as postqueue -j has it
+        #[arg(short, long)]
+        json: bool,
+    },
+    /// Show how old the mail in the queue is, by domain
+    Qshape {
+        /// By the senders' domains in place of the recipients'
+        #[arg(short = 's', long)]
+        senders: bool,
+    },
     /// All domains, accounts, aliases, groups and networks as one file
     #[command(subcommand)]
     Directory(DirectoryCommand),
@@ -132,6 +147,60 @@ pub(crate) struct Migrate {
 pub(crate) enum Pop3Ids {
     Dovecot,
     None,
+}
+
+/// Which entries of the queue are meant: all conditions hold together.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Which {
+    /// Their ids, as they are listed
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// All of them
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// Those of this sender: an address, @domain, or <> for reports
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: Option<String>,
+    /// Those that wait for this recipient: an address or @domain
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List what waits, with the last error and the next try
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// One JSON object an entry
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an entry and its message
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Try again now
+    Retry {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Delete without a report to the sender
+    Delete {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Keep until it is released
+    Hold {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Send on what was held
+    Release {
+        #[command(flatten)]
+        which: Which,
+    },
 }
 
 #[derive(Debug, Subcommand)]

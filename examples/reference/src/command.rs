@@ -2,6 +2,7 @@
 
 use std::io;
 
+use mailwright::mailstore::AnyStore;
 use thiserror::Error;
 
 use crate::{
@@ -9,6 +10,7 @@ use crate::{
     config::Config,
     control,
     directory::DirectoryError,
+    queue::Access,
     serve::{self, ServeError},
 };
 
@@ -40,8 +42,9 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
     let response = match control::ask(&config.data, &request).map_err(CommandError::Control)? {
         Some(response) => response,
         None => {
-            let (_store, directory) = serve::open(config)?;
-            admin::execute(&directory, None, request)
+            let (store, directory) = serve::open(config)?;
+            let access = Access { store: AnyStore::new(store), flush: None };
+            admin::execute(&directory, &access, None, request)
         }
     };
     match response {

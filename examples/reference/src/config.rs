@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 mod check;
+mod outbound;
 
 use std::{
     fs,
@@ -11,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};
 
 /// The commented default configuration, as `mailwrightd config default` prints it.
 pub(crate) const DEFAULT: &str = include_str!("config/default.toml");
@@ -41,6 +44,9 @@ pub(crate) struct Config {
     pub(crate) certificates: Vec<NamedCertificate>,
     #[serde(rename = "listener")]
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) relay: Relay,
+    pub(crate) queue: Queue,
+    pub(crate) dns: Dns,
     pub(crate) limits: Limits,
     pub(crate) sieve: Sieve,
     pub(crate) log: Log,
@@ -210,6 +216,9 @@ impl Default for Config {
             auth: auth::Auth::default(),
             certificates: Vec::new(),
             listeners: default_listeners(),
+            relay: Relay::default(),
+            queue: Queue::default(),
+            dns: Dns::default(),
             limits: Limits::default(),
             sieve: Sieve::default(),
             log: Log::default(),
@@ -295,19 +304,16 @@ impl Config {
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError::Parse { path: shown, message: indent(&error.to_string()) })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        for file in [
-            &mut config.tls.certificate,
-            &mut config.tls.key,
-            &mut config.sieve.default,
-            &mut config.sieve.included,
-        ]
-        .into_iter()
-        .flatten()
-        .chain([&mut config.data])
-        .chain(&mut config.sieve.before)
-        .chain(&mut config.sieve.after)
+        let optional = [&mut config.tls.certificate, &mut config.tls.key].into_iter().flatten();
+        for file in optional
+            .chain([&mut config.sieve.default, &mut config.sieve.included].into_iter().flatten())
+            .chain([&mut config.data, &mut config.relay.trust, &mut config.relay.password_file])
+            .chain(&mut config.sieve.before)
+            .chain(&mut config.sieve.after)
         {
-            *file = folder.join(&*file);
+            if !file.as_os_str().is_empty() {
+                *file = folder.join(&*file);
+            }
         }
         for path in [&mut config.store.path, &mut config.store.mbox] {
             if !path.is_empty() {

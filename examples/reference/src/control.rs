@@ -16,6 +16,7 @@ use crate::{
     admin::{self, Request, Response},
     directory::Directory,
     live::Live,
+    queue::Access,
 };
 
 /// The longest request: thousands of accounts to import fit.
@@ -48,7 +49,7 @@ pub(crate) fn ask(data: &Path, request: &Request) -> io::Result<Option<Response>
 /// Listens on the socket, each connection in a thread of its own: requests are rare, and hashing takes its time.
 ///
 /// Whoever owns the data directory may connect, and nobody else.
-pub(crate) fn listen(data: &Path, directory: Arc<Directory>, live: Live) -> io::Result<()> {
+pub(crate) fn listen(data: &Path, directory: Arc<Directory>, queue: Access, live: Live) -> io::Result<()> {
     let live = Arc::new(live);
     let path = path(data);
     // The data directory is locked by now, so a socket that is there already is a dead server's.
@@ -60,10 +61,10 @@ pub(crate) fn listen(data: &Path, directory: Arc<Directory>, live: Live) -> io::
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     thread::Builder::new().name("control".into()).spawn(move || {
         for stream in listener.incoming() {
-            let (directory, live) = (Arc::clone(&directory), Arc::clone(&live));
+            let (directory, queue, live) = (Arc::clone(&directory), queue.clone(), Arc::clone(&live));
             let served = stream.and_then(|stream| {
                 thread::Builder::new().name("control".into()).spawn(move || {
-                    if let Err(error) = serve(&stream, &directory, &live) {
+                    if let Err(error) = serve(&stream, &directory, &queue, &live) {
                         tracing::warn!(%error, "a control connection failed");
                     }
                 })
@@ -77,14 +78,14 @@ pub(crate) fn listen(data: &Path, directory: Arc<Directory>, live: Live) -> io::
     Ok(())
 }
 
-fn serve(stream: &UnixStream, directory: &Arc<Directory>, live: &Live) -> io::Result<()> {
+fn serve(stream: &UnixStream, directory: &Arc<Directory>, queue: &Access, live: &Live) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(io::Read::take(stream, LONGEST)).read_line(&mut line)?;
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             tracing::info!(?request, "control");
-            admin::execute(directory, Some(live), request)
+            admin::execute(directory, queue, Some(live), request)
         }
         Err(error) => Response::Failed { message: format!("the request is not understood: {error}") },
     };

@@ -12,6 +12,8 @@ mod first_run;
 mod live;
 mod migrate;
 mod password;
+mod qshape;
+mod queue;
 mod serve;
 mod server_scripts;
 mod user;
@@ -55,6 +57,13 @@ fn main() -> ExitCode {
             done(address_book::explain(&config, question, json))
         }
         Some(Command::Address { address, json }) => done(address_book::address(&config, &address, json)),
+        Some(Command::Queue(command)) => done(queue::run(&config, command)),
+        Some(Command::Mailq { json }) => done(queue::mailq(&config, json)),
+        Some(Command::Qshape { senders }) => {
+            done(queue::entries(&config, queue::Selection::default()).map(|entries| {
+                print!("{}", qshape::table(&entries, senders, queue::unix_time()));
+            }))
+        }
         Some(Command::Directory(command)) => done(address_book::directory(&config, command)),
         Some(Command::Migrate(options)) => match migrate::run(&config, &options) {
             Ok(true) => ExitCode::SUCCESS,

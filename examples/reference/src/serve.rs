@@ -15,7 +15,7 @@ use mailwright::{
     imap::Imap,
     line_proto::tls,
     mailstore::{
-        AnyStore,
+        AnyStore, Store as _,
         embedded::{Embedded, Options},
         maildir::{self, Maildir},
         mbox::MboxStore,
@@ -40,6 +40,7 @@ use crate::{
     directory::{self, Directory, DirectoryError, Logins},
     first_run,
     live::Live,
+    queue::{self, Access},
     server_scripts,
 };
 
@@ -147,10 +148,15 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let made = if directory.is_empty() { Some(first_run::make_accounts(&directory, &config)?) } else { None };
     let throttle = config.auth.throttle();
     let live = Live { throttle: Arc::clone(&throttle), certificates: Arc::clone(&certificates) };
-    control::listen(&config.data, Arc::clone(&directory), live).map_err(ServeError::Control)?;
+    let logins = Logins::new(Arc::clone(&directory))?;
+    let routes = Arc::new(config.relay.routes().map_err(ServeError::Config)?);
+    let queue =
+        queue::start(&config, &store, logins.clone(), Arc::clone(&routes)).map_err(ServeError::Config)?;
+    let flush = Arc::clone(&queue);
+    let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())) };
+    control::listen(&config.data, Arc::clone(&directory), access, live).map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
-    let logins = Logins::new(Arc::clone(&directory))?;
     let policy = directory::chain(&directory);
     let filter =
         SieveFilter::new(store.clone(), memory, config.hostname.clone()).with_server_scripts(scripts);
@@ -158,7 +164,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let inbox =
         StoreInbox::new(delivery, logins.clone(), policy, config.hostname.clone()).with_filter(filter);
     let services = Services {
-        inbox: Arc::new(inbox),
+        inbox: Arc::new(inbox.with_routes(routes)),
         store: Arc::new(store),
         authenticator: Arc::new(
             Authenticator::new(logins, secret)
@@ -192,6 +198,15 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         services.start(listener, accept, tls)?;
     }
     services.answer_others(&admission).await?;
+    // Maildirs have no queue; then nothing is taken that would have to go on.
+    if services.store.spool().is_some() {
+        let sending = queue.run(services.stop.clone());
+        services.tasks.spawn(async move {
+            if let Err(error) = sending.await {
+                tracing::error!(%error, "nothing is sent on");
+            }
+        });
+    }
     // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.
     let mut signals = StopSignals::catch()?;
     reload_on_signal(certificates)?;

@@ -97,6 +97,8 @@ pub(super) struct Group<'a> {
     pub(super) tables: HashMap<Vec<u8>, Option<Bytes>>,
     /// Entries of the queue that this group changes.
     pub(super) queue: HashMap<QueueNumber, Option<QueueEntry>>,
+    /// Whether an entry was added to the queue, released or made due.
+    pub(super) queue_added: bool,
     /// What users have, as this group leaves it so far.
     pub(super) accounts: HashMap<Box<[u8]>, Account>,
     /// Threads that this group begins or continues.
@@ -126,6 +128,7 @@ impl<'a> Group<'a> {
             references: HashMap::new(),
             tables: HashMap::new(),
             queue: HashMap::new(),
+            queue_added: false,
             accounts: HashMap::new(),
             threads: HashMap::new(),
             origins: HashMap::new(),
@@ -172,7 +175,7 @@ impl<'a> Group<'a> {
         match &outcome {
             Ok(()) => {
                 self.publish();
-                if !self.queue.is_empty() {
+                if self.queue_added {
                     self.core.queued.raise();
                 }
             }

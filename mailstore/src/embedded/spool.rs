@@ -101,6 +101,7 @@ impl Group<'_> {
         // Given out here, one commit after the other, so that they rise.
         let number = QueueNumber::new(self.core.database.identity()?);
         let object = Some(ObjectId::from(u128::from(body)));
+        self.queue_added = true;
         self.put_entry(None, QueueEntry { number, size, object, ..entry.clone() });
         Ok(number)
     }
@@ -128,8 +129,14 @@ impl Group<'_> {
                     self.remove_entry(&before)?;
                     continue;
                 }
-                Settlement::Hold(_, held) => after.held = *held,
-                Settlement::Due(_, due) => after.due = *due,
+                Settlement::Hold(_, held) => {
+                    after.held = *held;
+                    self.queue_added |= !held;
+                }
+                Settlement::Due(_, due) => {
+                    after.due = *due;
+                    self.queue_added = true;
+                }
             }
             self.put_entry(Some(&before), after);
         }

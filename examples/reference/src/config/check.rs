@@ -82,6 +82,7 @@ impl Config {
                 ));
             }
         }
+        self.outbound_problems(&mut problems);
         if self.limits.message_size != 0 && self.limits.message_size < 64 * 1024 {
             // RFC 5321 §4.5.3.1.7
             problems.push(

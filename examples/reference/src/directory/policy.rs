@@ -92,15 +92,10 @@ impl Policy for Recipients {
                 return Verdict::Reject(refusal.reply(address));
             }
         };
-        if expansion.onward.iter().all(|onward| onward.reason != OnwardReason::Remote) {
+        if trusted || expansion.onward.iter().all(|onward| onward.reason != OnwardReason::Remote) {
             return Verdict::Pass;
         }
-        Verdict::Reject(if trusted {
-            // Not a stranger, who learns nothing: one of ours, who can be told the reason.
-            Reply::permanent((7, 1), "This server delivers to its own domains only")
-        } else {
-            Reply::RELAY_DENIED
-        })
+        Verdict::Reject(Reply::RELAY_DENIED)
     }
 }
 

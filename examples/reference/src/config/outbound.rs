@@ -1,0 +1,176 @@
+//! Mail going out: where to, when, and how names are looked up.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use mailwright::relay_policy::route::{NextHop, RouteTable};
+use serde::{Deserialize, Serialize};
+
+use super::Config;
+
+/// Where mail goes that is not for here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Relay {
+    /// The host that gets everything the transport map has no row for; none if empty.
+    pub(crate) smarthost: String,
+    /// How to log in there.
+    pub(crate) user: String,
+    pub(crate) password_file: PathBuf,
+    /// Whether the smarthost may see the password without TLS.
+    pub(crate) password_in_clear: bool,
+    /// Whether the smarthost speaks TLS from the first octet on.
+    pub(crate) implicit_tls: bool,
+    /// The host that stands in where a domain's own cannot be reached; none if empty.
+    pub(crate) fallback: String,
+    /// The name to say hello by; the host name if empty.
+    pub(crate) helo: String,
+    /// How much protection connections must have.
+    pub(crate) tls: TlsLevel,
+    /// Whom `verify` trusts: PEM.
+    pub(crate) trust: PathBuf,
+    /// The port of mail exchangers.
+    pub(crate) port: u16,
+    /// Which addresses can be reached from here.
+    pub(crate) families: Families,
+    /// Other names and addresses of this server.
+    pub(crate) own: Vec<String>,
+    /// The transport map.
+    pub(crate) transport: BTreeMap<String, String>,
+    /// Destinations that need another protection.
+    pub(crate) tls_for: BTreeMap<String, TlsLevel>,
+}
+
+/// How much protection a connection must have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TlsLevel {
+    None,
+    #[default]
+    May,
+    Encrypt,
+    Verify,
+}
+
+/// Which addresses can be reached from here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Families {
+    #[default]
+    Both,
+    Ipv4,
+    Ipv6,
+}
+
+/// When it is tried, how often, how much at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Queue {
+    pub(crate) lifetime_hours: u64,
+    pub(crate) warn_after_hours: u64,
+    pub(crate) first_retry_seconds: u64,
+    pub(crate) longest_retry_seconds: u64,
+    pub(crate) connections: usize,
+    pub(crate) connections_per_destination: usize,
+    pub(crate) connect_seconds: u64,
+}
+
+/// How names are looked up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Dns {
+    pub(crate) servers: Vec<SocketAddr>,
+    pub(crate) dnssec: bool,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self {
+            smarthost: String::new(),
+            user: String::new(),
+            password_file: PathBuf::new(),
+            password_in_clear: false,
+            implicit_tls: false,
+            fallback: String::new(),
+            helo: String::new(),
+            tls: TlsLevel::May,
+            trust: "/etc/ssl/certs/ca-certificates.crt".into(),
+            port: 25,
+            families: Families::Both,
+            own: Vec::new(),
+            transport: BTreeMap::new(),
+            tls_for: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            lifetime_hours: 96,
+            warn_after_hours: 4,
+            first_retry_seconds: 60,
+            longest_retry_seconds: 4_000,
+            connections: 100,
+            connections_per_destination: 20,
+            connect_seconds: 30,
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { servers: Vec::new(), dnssec: true }
+    }
+}
+
+impl Relay {
+    /// The transport map and the smarthost.
+    pub(crate) fn routes(&self) -> Result<RouteTable, String> {
+        let mut routes = RouteTable::default().with_port(self.port);
+        for (key, hop) in &self.transport {
+            let hop = hop.parse().map_err(|error| format!("relay.transport: {key}: {error}"))?;
+            routes = routes.with_transport(key, hop).map_err(|error| format!("relay.transport: {error}"))?;
+        }
+        match hop("relay.smarthost", &self.smarthost)? {
+            Some(smarthost) => Ok(routes.with_smarthost(smarthost)),
+            None => Ok(routes),
+        }
+    }
+}
+
+/// A host, if one is named.
+pub(crate) fn hop(key: &str, text: &str) -> Result<Option<NextHop>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| format!("{key}: {error}"))
+}
+
+impl Config {
+    /// What is wrong with what is said of mail going out.
+    pub(super) fn outbound_problems(&self, problems: &mut Vec<String>) {
+        problems.extend(self.relay.routes().err());
+        problems.extend(hop("relay.fallback", &self.relay.fallback).err());
+        if !self.relay.user.is_empty() && self.relay.smarthost.is_empty() {
+            problems.push("relay.user is for logging in to relay.smarthost, which is empty".into());
+        }
+        if self.relay.user.is_empty() != self.relay.password_file.as_os_str().is_empty() {
+            problems.push("[relay] needs both user and password_file, or neither".into());
+        }
+        if self.relay.port == 0 {
+            problems.push("relay.port must be 1 to 65535; mail exchangers listen on 25".into());
+        }
+        for (key, number) in [
+            ("lifetime_hours", self.queue.lifetime_hours),
+            ("first_retry_seconds", self.queue.first_retry_seconds),
+            ("longest_retry_seconds", self.queue.longest_retry_seconds),
+            ("connections", self.queue.connections as u64),
+            ("connections_per_destination", self.queue.connections_per_destination as u64),
+            ("connect_seconds", self.queue.connect_seconds),
+        ] {
+            if number == 0 {
+                problems.push(format!("queue.{key} must be at least 1"));
+            }
+        }
+    }
+}

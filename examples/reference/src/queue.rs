@@ -1,0 +1,9 @@
+//! Mail going out: what the server sends, and the commands that show and change what waits.
+
+mod admin;
+mod outbound;
+mod print;
+
+pub(crate) use admin::{Access, Change, Entry, QueueRequest, QueueResponse, Selection, answer, unix_time};
+pub(crate) use outbound::start;
+pub(crate) use print::{entries, mailq, run};

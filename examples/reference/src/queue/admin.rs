@@ -1,0 +1,220 @@
+//! Showing and changing what waits.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use mailwright::mailstore::{
+    AnyStore, QueueEntry, QueueNumber, RecipientState, Settlement, Spool, Store, StoreError, block_on,
+};
+use serde::{Deserialize, Serialize};
+
+/// How many entries are read together.
+const PAGE: usize = 1_000;
+
+/// What there is to show and change: a store, and the queue that runs on it if one does.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) store: AnyStore,
+    pub(crate) flush: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// What can be asked about the queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "queue", rename_all = "kebab-case")]
+pub(crate) enum QueueRequest {
+    List {
+        selection: Selection,
+    },
+    /// The message itself.
+    Show {
+        id: String,
+    },
+    Change {
+        selection: Selection,
+        change: Change,
+    },
+}
+
+/// Which entries are meant: all conditions hold together.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Selection {
+    /// Any of these, or all if there is none.
+    pub(crate) ids: Vec<String>,
+    /// The sender: an address, `@domain` or `<>`.
+    pub(crate) from: Option<String>,
+    /// One of the recipients: an address or `@domain`.
+    pub(crate) to: Option<String>,
+}
+
+/// What is to happen to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Change {
+    Retry,
+    Delete,
+    Hold,
+    Release,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "queue-response", rename_all = "kebab-case")]
+pub(crate) enum QueueResponse {
+    Entries { entries: Vec<Entry> },
+    Message { entry: Box<Entry>, text: String },
+    Changed { count: usize },
+}
+
+/// An entry, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) number: u64,
+    pub(crate) size: u64,
+    /// Seconds since 1970, as all times here.
+    pub(crate) arrival: u64,
+    /// Empty for the null sender.
+    pub(crate) sender: String,
+    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) destination: String,
+    pub(crate) attempts: u32,
+    pub(crate) next_try: u64,
+    pub(crate) last_error: Option<String>,
+    pub(crate) held: bool,
+    pub(crate) message_id: Option<String>,
+}
+
+/// One of its recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recipient {
+    pub(crate) address: String,
+    /// waiting, delivered or failed
+    pub(crate) state: String,
+    pub(crate) last_error: Option<String>,
+}
+
+impl From<&QueueEntry> for Entry {
+    fn from(entry: &QueueEntry) -> Self {
+        let recipient = |recipient: &mailwright::mailstore::QueueRecipient| Recipient {
+            address: recipient.address.to_string(),
+            state: match recipient.state {
+                RecipientState::Waiting => "waiting",
+                RecipientState::Delivered => "delivered",
+                RecipientState::Failed => "failed",
+            }
+            .into(),
+            last_error: recipient.last_error.clone(),
+        };
+        Self {
+            id: entry.id.clone(),
+            number: entry.number.get(),
+            size: entry.size.saturating_sub(entry.skip),
+            arrival: entry.arrival,
+            sender: entry.sender.address().map_or_else(String::new, ToString::to_string),
+            recipients: entry.recipients.iter().map(recipient).collect(),
+            destination: entry.destination.clone(),
+            attempts: entry.attempts,
+            next_try: entry.due,
+            last_error: entry.last_error.clone(),
+            held: entry.held,
+            message_id: entry.message_id.clone(),
+        }
+    }
+}
+
+impl Selection {
+    fn includes(&self, entry: &QueueEntry) -> bool {
+        let id = self.ids.is_empty()
+            || self
+                .ids
+                .iter()
+                .any(|id| id.eq_ignore_ascii_case(&entry.id) || *id == entry.number.to_string());
+        let from = self.from.as_ref().is_none_or(|wanted| match entry.sender.address() {
+            Some(address) => names(wanted, address.as_str()),
+            None => matches!(wanted.as_str(), "<>" | "" | "MAILER-DAEMON"),
+        });
+        let to = self
+            .to
+            .as_ref()
+            .is_none_or(|wanted| entry.waiting().any(|recipient| names(wanted, recipient.address.as_str())));
+        id && from && to
+    }
+}
+
+/// Whether a pattern is this address, or its domain behind an `@`.
+fn names(wanted: &str, address: &str) -> bool {
+    let (wanted, address) = (wanted.trim_matches(['<', '>']).to_lowercase(), address.to_lowercase());
+    wanted == address || (wanted.starts_with('@') && address.ends_with(&wanted))
+}
+
+/// Now, in seconds since 1970.
+pub(crate) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Does it. Blocks.
+pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResponse, StoreError> {
+    match request {
+        QueueRequest::List { selection } => {
+            let mut entries = Vec::new();
+            for_each(access, &selection, |entry| entries.push(Entry::from(entry)))?;
+            Ok(QueueResponse::Entries { entries })
+        }
+        QueueRequest::Show { id } => {
+            let selection = Selection { ids: vec![id], ..Selection::default() };
+            let mut found = None;
+            for_each(access, &selection, |entry| found = Some(entry.clone()))?;
+            let entry = found.ok_or(StoreError::NotFound)?;
+            let (mut octets, mut offset) = (Vec::new(), entry.skip);
+            while offset < entry.size {
+                let chunk = block_on(spool(access)?.octets(&entry, offset..entry.size))?;
+                offset += chunk.len() as u64;
+                octets.extend_from_slice(&chunk);
+            }
+            let text = String::from_utf8_lossy(&octets).into_owned();
+            Ok(QueueResponse::Message { entry: Box::new((&entry).into()), text })
+        }
+        QueueRequest::Change { selection, change } => {
+            let now = unix_time();
+            let mut settle = Vec::new();
+            for_each(access, &selection, |entry| {
+                settle.push(match change {
+                    Change::Retry => Settlement::Due(entry.number, now),
+                    Change::Delete => Settlement::Remove(entry.number),
+                    Change::Hold => Settlement::Hold(entry.number, true),
+                    Change::Release => Settlement::Hold(entry.number, false),
+                });
+            })?;
+            let count = settle.len();
+            for some in settle.chunks(PAGE) {
+                block_on(spool(access)?.settle(some))?;
+            }
+            if let (Some(flush), Change::Retry | Change::Release) = (&access.flush, change) {
+                flush();
+            }
+            Ok(QueueResponse::Changed { count })
+        }
+    }
+}
+
+fn spool(access: &Access) -> Result<&impl Spool, StoreError> {
+    access.store.spool().ok_or_else(|| StoreError::Invalid("expected a store with a queue".into()))
+}
+
+fn for_each(
+    access: &Access,
+    selection: &Selection,
+    mut visit: impl FnMut(&QueueEntry),
+) -> Result<(), StoreError> {
+    let mut after: Option<QueueNumber> = None;
+    loop {
+        let page = block_on(spool(access)?.entries(after, PAGE))?;
+        page.iter().filter(|entry| selection.includes(entry)).for_each(&mut visit);
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.number),
+            _ => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The queue as it is configured.
+
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+
+use mailwright::{
+    line_proto::{Secret, tls},
+    mailstore::AnyStore,
+    queue::{Queue, QueueConfig, Relay, TlsLevel},
+    relay_policy::route::RouteTable,
+    resolve::{Resolver, ResolverOptions},
+};
+
+use crate::{
+    config::{self, Config},
+    directory::Logins,
+};
+
+/// What sends mail on.
+pub(crate) type Outbound = Queue<AnyStore, Resolver, Logins>;
+
+/// Makes the queue of this configuration.
+pub(crate) fn start(
+    config: &Config,
+    store: &AnyStore,
+    logins: Logins,
+    routes: Arc<RouteTable>,
+) -> Result<Arc<Outbound>, String> {
+    let mut options = ResolverOptions::default();
+    options.servers.clone_from(&config.dns.servers);
+    options.dnssec = config.dns.dnssec;
+    let resolver = Resolver::new(&options).or_else(|error| {
+        tracing::warn!(%error, "the system names no name server; asking the one of this machine");
+        options.servers = vec![SocketAddr::from(([127, 0, 0, 1], 53))];
+        Resolver::new(&options).map_err(|error| error.to_string())
+    })?;
+    let queue = queue_config(config, routes)?;
+    Ok(Arc::new(Queue::new(Arc::new(store.clone()), Arc::new(resolver), Arc::new(logins), queue)))
+}
+
+fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig, String> {
+    let (relay, limits) = (&config.relay, &config.queue);
+    let helo = if relay.helo.is_empty() { &config.hostname } else { &relay.helo };
+    let mut queue = QueueConfig::new(helo).map_err(|error| format!("relay.helo: {error}"))?;
+    queue.routes = routes;
+    queue.lookup.own.push(config.hostname.clone());
+    queue.lookup.own.extend(relay.own.iter().cloned());
+    queue.lookup.families = match relay.families {
+        config::Families::Both => mailwright::relay_policy::route::Families::Both,
+        config::Families::Ipv4 => mailwright::relay_policy::route::Families::V4,
+        config::Families::Ipv6 => mailwright::relay_policy::route::Families::V6,
+    };
+    let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3_600));
+    queue.retry.lifetime = hours(limits.lifetime_hours);
+    queue.retry.lifetime_of_reports = queue.retry.lifetime;
+    queue.retry.warn_after = hours(limits.warn_after_hours);
+    queue.retry.first = Duration::from_secs(limits.first_retry_seconds);
+    queue.retry.longest = Duration::from_secs(limits.longest_retry_seconds);
+    queue.concurrency.total = limits.connections;
+    queue.concurrency.per_destination = limits.connections_per_destination;
+    queue.concurrency.dead_for = queue.retry.first;
+    queue.connect_timeout = Duration::from_secs(limits.connect_seconds);
+    queue.fallback = config::hop("relay.fallback", &relay.fallback)?;
+    if let Some(smarthost) = config::hop("relay.smarthost", &relay.smarthost)? {
+        let destination = smarthost.destination();
+        if !relay.user.is_empty() {
+            let file = relay.password_file.display();
+            let text = fs::read_to_string(&relay.password_file)
+                .map_err(|error| format!("relay.password_file {file}: {error}"))?;
+            let password = text.lines().next().unwrap_or_default();
+            let mut login = Relay::new(relay.user.clone(), Secret::from(password));
+            login.in_clear = relay.password_in_clear;
+            queue.relays.insert(destination.clone(), login);
+        }
+        if relay.implicit_tls {
+            queue.tls.implicit.insert(destination);
+        }
+    }
+    queue.tls.default = level(relay.tls);
+    queue.tls.levels = relay.tls_for.iter().map(|(key, tls)| (key.to_lowercase(), level(*tls))).collect();
+    queue.tls.verified = trust(relay);
+    Ok(queue)
+}
+
+fn level(level: config::TlsLevel) -> TlsLevel {
+    match level {
+        config::TlsLevel::None => TlsLevel::None,
+        config::TlsLevel::May => TlsLevel::May,
+        config::TlsLevel::Encrypt => TlsLevel::Encrypt,
+        config::TlsLevel::Verify => TlsLevel::Verify,
+    }
+}
+
+/// Whom to trust, if the file can be read. Without it, mail that needs it waits and says so.
+fn trust(relay: &config::Relay) -> Option<Arc<tls::rustls::ClientConfig>> {
+    let pem = fs::read(&relay.trust).ok()?;
+    let made = tls::roots(&pem).and_then(tls::client_config);
+    match made {
+        Ok(client) => Some(Arc::new(client)),
+        Err(error) => {
+            tracing::warn!(file = %relay.trust.display(), %error, "the trusted authorities cannot be used");
+            None
+        }
+    }
+}

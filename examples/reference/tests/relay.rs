@@ -1,0 +1,226 @@
+//! Mail between servers: two of ours and a name server on the loopback network, Debian's Postfix, and hosts that misbehave.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+#[path = "relay/world.rs"]
+mod world;
+
+use std::{
+    io::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Talk, have, wait_for};
+use world::{Behaviour, Host, Names, Site, free_port};
+
+/// Hands a message to a server's submission port, logged in.
+fn submit(site: &Site, user: &str, to: &[&str], text: &str) -> String {
+    let mut talk = site.talk("submission");
+    assert!(talk.reply().starts_with("220"));
+    talk.smtp("EHLO laptop.example");
+    assert!(talk.smtp(&site.auth(user)).starts_with("235"));
+    assert!(talk.smtp(&format!("MAIL FROM:<{user}>")).starts_with("250"));
+    for to in to {
+        let reply = talk.smtp(&format!("RCPT TO:<{to}>"));
+        assert!(reply.starts_with("250"), "{to}: {reply}");
+    }
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send(text.replace("\r\n.", "\r\n.."));
+    let reply = talk.smtp(".");
+    assert!(reply.starts_with("250 2.0.0 Ok: queued as "), "{reply}");
+    talk.smtp("QUIT");
+    reply.trim_start_matches("250 2.0.0 Ok: queued as ").to_owned()
+}
+
+fn message(subject: &str) -> String {
+    format!(
+        "From: <ann@a.example>\r\nSubject: {subject}\r\nMessage-ID: <{subject}@a.example>\r\n\r\n.{subject}\r\n"
+    )
+}
+
+/// Two of our servers and what they know of each other.
+fn pair() -> Option<(Names, Site, Site)> {
+    if !have("dnsmasq") {
+        return None;
+    }
+    let port = free_port();
+    let names = Names::start(&[
+        "mx-host=b.example,mx.b.example,10",
+        "address=/mx.b.example/127.0.0.3",
+        "mx-host=a.example,mx.a.example,10",
+        "address=/mx.a.example/127.0.0.2",
+    ]);
+    let a = Site::start("a.example", "127.0.0.2", port, &names, "", &["ann"]);
+    let b = Site::start("b.example", "127.0.0.3", port, &names, "", &["bob"]);
+    Some((names, a, b))
+}
+
+#[test]
+fn alice_writes_to_bob_on_another_server() {
+    let Some((_names, a, b)) = pair() else { return };
+    let begun = Instant::now();
+    submit(&a, "ann@a.example", &["bob@b.example"], &message("hello"));
+    let text = wait_for("the message at the other server", || b.fetch("bob@b.example", 1));
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(5), "{taken:?}");
+    println!("sent, looked up, delivered and read in {taken:?}");
+    assert!(text.contains("Subject: hello") && text.contains("\r\n.hello\r\n"), "{text}");
+    // Our own Return-Path stayed at home; each hop left its Received field.
+    assert_eq!(text.matches("Return-Path: <ann@a.example>").count(), 1, "{text}");
+    assert_eq!(text.matches("Received: from").count(), 2, "{text}");
+    assert!(text.contains("with ESMTPS id"), "TLS was offered: {text}");
+    assert!(b.pop3("bob@b.example").contains("Subject: hello"));
+    wait_for("an empty queue", || (a.queue(&["list"]).is_empty()).then_some(()));
+}
+
+#[test]
+fn a_stranger_cannot_relay_and_an_unknown_recipient_is_reported() {
+    let Some((_names, a, _b)) = pair() else { return };
+    let mut talk = a.talk("smtp");
+    talk.reply();
+    talk.smtp("EHLO stranger.example");
+    talk.smtp("MAIL FROM:<x@elsewhere.example>");
+    assert!(talk.smtp("RCPT TO:<bob@b.example>").starts_with("554 5.7.1"));
+    submit(&a, "ann@a.example", &["nobody@b.example", "bob@nowhere.example"], &message("lost"));
+    for number in 1..=2 {
+        let text = wait_for("a report", || a.fetch("ann@a.example", number));
+        assert!(text.contains("Return-Path: <>"), "{text}");
+        assert!(text.contains("report-type=delivery-status"), "{text}");
+        assert!(text.contains("Action: failed") && text.contains("Status: 5.1."), "{text}");
+        assert!(text.contains("Subject: lost"), "the message is returned: {text}");
+    }
+}
+
+#[test]
+fn one_message_for_mailboxes_here_and_elsewhere() {
+    let Some((_names, a, b)) = pair() else { return };
+    submit(&a, "ann@a.example", &["ann@a.example", "bob@b.example"], &message("both"));
+    assert!(a.fetch("ann@a.example", 1).unwrap().contains("Subject: both"));
+    wait_for("the message at the other server", || b.fetch("bob@b.example", 1));
+}
+
+#[test]
+fn hosts_that_misbehave_get_it_in_the_end() {
+    let hosts = [
+        Behaviour::Greylist,
+        Behaviour::DropAt("greeting"),
+        Behaviour::DropAt("EHLO"),
+        Behaviour::DropAt("MAIL"),
+        Behaviour::DropAt("RCPT"),
+        Behaviour::DropAt("DATA"),
+        Behaviour::DropAt("."),
+        Behaviour::Answer("greeting", "421 4.3.2 busy"),
+        Behaviour::Answer("greeting", "554 5.3.2 not today"),
+        Behaviour::Answer("EHLO", "421 4.3.2 busy"),
+        Behaviour::Answer("MAIL", "451 4.3.0 later"),
+        Behaviour::Answer("RCPT", "421 4.3.2 closing"),
+        Behaviour::Answer("DATA", "451 4.3.0 later"),
+        Behaviour::Answer(".", "452 4.3.1 full"),
+        Behaviour::Answer("MAIL", "!!! garbage"),
+        Behaviour::Silent,
+    ];
+    let started: Vec<Host> = hosts.iter().map(|behaviour| Host::start(*behaviour)).collect();
+    let transport: String = started
+        .iter()
+        .enumerate()
+        .map(|(number, host)| format!("\"h{number}.example\" = \"smtp:[127.0.0.1]:{}\"\n", host.port))
+        .collect();
+    let extra = format!(
+        "[queue]\nfirst_retry_seconds = 1\nlongest_retry_seconds = 1\nconnect_seconds = 3\n[relay.transport]\n{transport}"
+    );
+    let names = Names::none();
+    let a = Site::start("a.example", "127.0.0.1", free_port(), &names, &extra, &["ann"]);
+    for number in 0..hosts.len() {
+        let subject = format!("m{number}");
+        submit(&a, "ann@a.example", &[&format!("bob@h{number}.example")], &message(&subject));
+    }
+    // All of them relent at the second attempt, but for the one that never says anything: that must not keep others.
+    for (number, host) in started.iter().enumerate().take(hosts.len() - 1) {
+        let got = wait_for(&format!("{:?} to relent", hosts[number]), || host.received().first().cloned());
+        assert!(got.contains(&format!("Subject: m{number}")), "{got}");
+    }
+    let left = a.queue(&["list"]);
+    assert!(left.contains("h15.example"), "{left}");
+    let log = a.log();
+    assert!(!log.contains("panicked"), "{log}");
+    assert!(log.contains("deferred"));
+}
+
+#[test]
+fn a_permanent_refusal_is_reported_at_once() {
+    let host = Host::start(Behaviour::Answer("RCPT", "550 5.1.1 no such user"));
+    let extra = format!("[relay.transport]\n\"b.example\" = \"smtp:[127.0.0.1]:{}\"\n", host.port);
+    let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann"]);
+    submit(&a, "ann@a.example", &["bob@b.example"], &message("refused"));
+    let text = wait_for("the report", || a.fetch("ann@a.example", 1));
+    assert!(text.contains("Diagnostic-Code: smtp; 550 5.1.1 no such user"), "{text}");
+    assert!(text.contains("Final-Recipient: rfc822; bob@b.example"), "{text}");
+    assert_eq!(a.queue(&["list"]), "");
+}
+
+#[test]
+fn a_smarthost_gets_login_and_all_that_is_not_for_here() {
+    let host = Host::start(Behaviour::WantsLogin);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::File::create(folder.path().join("password")).unwrap().write_all(b"s3cret\n").unwrap();
+    let extra = format!(
+        "[relay]\nsmarthost = \"[127.0.0.1]:[{}]\"\nuser = \"relay-user\"\npassword_file = \"{}\"\npassword_in_clear = true\n",
+        host.port,
+        folder.path().join("password").display()
+    );
+    let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann"]);
+    submit(&a, "ann@a.example", &["bob@b.example", "eve@c.example", "ann@a.example"], &message("smart"));
+    let got = wait_for("the smarthost to get it", || host.received().first().cloned());
+    assert!(got.contains("Subject: smart"));
+    assert_eq!(host.commands("RCPT").len(), 2, "one transaction, and what is for here stays here");
+    assert_eq!(host.logins(), ["\0relay-user\0s3cret"]);
+    assert!(a.fetch("ann@a.example", 1).is_some());
+    wait_for("an empty queue", || a.queue(&["list"]).is_empty().then_some(()));
+    // A message that is larger than the host takes is refused here and at once.
+    host.limit(100);
+    thread::sleep(Duration::from_secs(5));
+    submit(&a, "ann@a.example", &["bob@b.example"], &message(&"x".repeat(300)));
+    let text = wait_for("the report", || a.fetch("ann@a.example", 2));
+    assert!(text.contains("Status: 5.3.4"), "{text}");
+}
+
+#[test]
+fn the_queue_is_shown_and_changed() {
+    // A port that nobody listens on.
+    let extra = format!("[relay.transport]\n\"*\" = \"smtp:[127.0.0.1]:{}\"\n", free_port());
+    let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann"]);
+    let first = submit(&a, "ann@a.example", &["bob@b.example"], &message("one"));
+    let second = submit(&a, "ann@a.example", &["eve@c.example"], &message("two"));
+    let listed = wait_for("both to be tried", || {
+        let listed = a.queue(&["list", "--json"]);
+        (listed.matches("\"last_error\":\"host").count() >= 2).then_some(listed)
+    });
+    let entries: Vec<serde_json::Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(entries.len(), 2);
+    assert_eq!((entries[0]["id"].as_str(), entries[1]["id"].as_str()), (Some(&*first), Some(&*second)));
+    assert_eq!(entries[0]["sender"], "ann@a.example");
+    assert_eq!(entries[0]["recipients"][0]["address"], "bob@b.example");
+    assert!(entries[0]["next_try"].as_u64() > entries[0]["arrival"].as_u64());
+    assert!(a.queue(&["show", &first]).contains("Subject: one"));
+    assert_eq!(a.queue(&["hold", "--to", "@b.example"]), "1 held\n");
+    let mailq = a.run(&["mailq"]);
+    assert!(mailq.contains(&format!("{first}!")), "{mailq}");
+    assert!(mailq.ends_with("in 2 Requests.\n"), "{mailq}");
+    let postqueue: serde_json::Value =
+        serde_json::from_str(a.run(&["mailq", "-j"]).lines().next().unwrap()).unwrap();
+    assert_eq!(postqueue["queue_name"], "hold");
+    let qshape = a.run(&["qshape", "-s"]);
+    assert!(qshape.lines().nth(2).unwrap().trim_start().starts_with("a.example  2"), "{qshape}");
+    // It survives, held as it is.
+    let a = a.again();
+    assert_eq!(a.queue(&["list", "--from", "ann@a.example"]).matches("octets").count(), 2);
+    assert_eq!(a.queue(&["release", &first]), "1 released\n");
+    assert_eq!(a.queue(&["retry", "--all"]), "2 tried again\n");
+    assert_eq!(a.queue(&["delete", "--all"]), "2 deleted\n");
+    assert_eq!(a.queue(&["list"]), "");
+    assert_eq!(a.run(&["mailq"]), "Mail queue is empty\n");
+    let mut talk: Talk = a.talk("smtp");
+    assert!(talk.reply().starts_with("220"));
+}

@@ -1,0 +1,282 @@
+//! From a next hop to hosts and their addresses (RFC 5321 §5).
+
+use std::net::IpAddr;
+
+use mailwright_smtp_proto::Reply;
+
+use super::NextHop;
+use crate::dns::{LookupError, RecordType, Resolve, key, name};
+
+/// A host that may take the mail, with its addresses in the order in which they are to be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exchanger {
+    /// Its name, or its IP address if that is all that is known. What its certificate should bear.
+    pub name: String,
+    /// Its addresses, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// Whether DNSSEC vouches for the way from the domain to these addresses: what DANE asks for (RFC 7672 §2.2).
+    pub authentic: bool,
+}
+
+/// Which addresses can be reached from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum Families {
+    /// Both kinds, IPv6 first.
+    #[default]
+    Both,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+}
+
+/// Why there is no way to a host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The domain says that it takes no mail (RFC 7505).
+    #[error("the domain {0} takes no mail (null MX)")]
+    NullMx(String),
+    /// There is no such domain.
+    #[error("there is no such domain as {0}")]
+    NoDomain(String),
+    /// There is, but no host of it has an address that can be reached.
+    #[error("no mail exchanger of {0} has an address")]
+    NoAddress(String),
+    /// The best host that is left is this one.
+    #[error("mail for {0} loops back to this server")]
+    Loop(String),
+    /// Nobody can tell now.
+    #[error("the mail exchangers of {domain} cannot be looked up: {error}")]
+    Lookup {
+        /// Of which domain.
+        domain: String,
+        /// What happened.
+        error: LookupError,
+    },
+}
+
+impl RouteError {
+    /// What becomes of a recipient there (RFC 3463; RFC 7505 §4.2).
+    pub fn reply(&self) -> Reply {
+        let text = self.to_string();
+        match self {
+            Self::NullMx(_) => Reply::permanent((1, 10), text),
+            Self::NoDomain(_) => Reply::permanent((1, 2), text),
+            Self::NoAddress(_) => Reply::permanent((4, 4), text),
+            Self::Loop(_) => Reply::permanent((4, 6), text),
+            Self::Lookup { error: LookupError::NotAName(_), .. } => Reply::permanent((1, 2), text),
+            Self::Lookup { error: LookupError::Bogus(_), .. } => Reply::transient((7, 0), text),
+            Self::Lookup { .. } => Reply::transient((4, 3), text),
+        }
+    }
+}
+
+/// Looks up exchangers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Lookup {
+    /// Which addresses can be reached.
+    pub families: Families,
+    /// The names and addresses of this server: mail that the name system sends to these would go round.
+    pub own: Vec<String>,
+    /// How many hosts are asked for their addresses at most.
+    pub most_hosts: usize,
+    /// How many addresses of them are tried at most.
+    pub most_addresses: usize,
+}
+
+impl Default for Lookup {
+    /// Both kinds of addresses; eight hosts, ten addresses; no own names.
+    fn default() -> Self {
+        Self { families: Families::Both, own: Vec::new(), most_hosts: 8, most_addresses: 10 }
+    }
+}
+
+impl Lookup {
+    /// The hosts of a next hop in the order in which they are to be tried: by preference, hosts of one preference in a random
+    /// order, which `random` decides.
+    ///
+    /// # Errors
+    /// [`RouteError`]; also for next hops that are no hosts.
+    pub async fn exchangers(
+        &self,
+        resolver: &impl Resolve,
+        hop: &NextHop,
+        random: u64,
+    ) -> Result<Vec<Exchanger>, RouteError> {
+        match hop {
+            NextHop::Exchangers { domain, port } => self.of_domain(resolver, domain, *port, random).await,
+            // Configured by hand, so it is where it is, even if it is here.
+            NextHop::Host { host, port } | NextHop::Lmtp { host, port } => {
+                let (addresses, authentic) = match self.addresses(resolver, host).await {
+                    Ok(found) => found,
+                    Err(LookupError::NoName) => return Err(RouteError::NoDomain(host.clone())),
+                    Err(error) => return Err(RouteError::Lookup { domain: host.clone(), error }),
+                };
+                if addresses.is_empty() {
+                    return Err(RouteError::NoAddress(host.clone()));
+                }
+                Ok(vec![Exchanger { name: host.clone(), addresses, port: *port, authentic }])
+            }
+            NextHop::Pipe(name) | NextHop::Refuse(name) => Err(RouteError::NoAddress(name.clone())),
+        }
+    }
+
+    async fn of_domain(
+        &self,
+        resolver: &impl Resolve,
+        domain: &str,
+        port: u16,
+        random: u64,
+    ) -> Result<Vec<Exchanger>, RouteError> {
+        // RFC 5321 §4.1.3: a literal is its own answer.
+        if let Some(literal) = domain.strip_prefix('[') {
+            let inner = literal.trim_end_matches(']');
+            let address = inner.strip_prefix("IPv6:").unwrap_or(inner).parse::<IpAddr>();
+            let address = address.map_err(|_| RouteError::NoAddress(domain.to_owned()))?;
+            if !self.reaches(address) {
+                return Err(RouteError::NoAddress(domain.to_owned()));
+            }
+            if self.is_own(&address.to_string()) {
+                return Err(RouteError::Loop(domain.to_owned()));
+            }
+            let name = address.to_string();
+            return Ok(vec![Exchanger { name, addresses: vec![address], port, authentic: false }]);
+        }
+        let failed = |error| RouteError::Lookup { domain: domain.to_owned(), error };
+        let asked = name(domain).map_err(failed)?;
+        let answer = match resolver.lookup(&asked, RecordType::MX).await {
+            Ok(answer) => answer,
+            Err(LookupError::NoName) => return Err(RouteError::NoDomain(domain.to_owned())),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut exchangers: Vec<(u16, String)> =
+            answer.exchangers().map(|(preference, host)| (preference, key(host))).collect();
+        let implicit = exchangers.is_empty();
+        if implicit {
+            // RFC 5321 §5.1: without any, the domain is its own mail exchanger.
+            exchangers.push((0, domain.to_owned()));
+        }
+        // RFC 7505 §3: the null MX stands alone; beside others it says nothing.
+        exchangers.retain(|(_, host)| !host.is_empty());
+        if exchangers.is_empty() {
+            return Err(RouteError::NullMx(domain.to_owned()));
+        }
+        shuffle(&mut exchangers, random);
+        self.hosts(resolver, domain, exchangers, port, answer.authentic).await
+    }
+
+    /// The hosts that have addresses, up to the one that is this server.
+    async fn hosts(
+        &self,
+        resolver: &impl Resolve,
+        domain: &str,
+        exchangers: Vec<(u16, String)>,
+        port: u16,
+        authentic: bool,
+    ) -> Result<Vec<Exchanger>, RouteError> {
+        let (mut hosts, mut failure, mut own) = (Vec::<(u16, Exchanger)>::new(), None, None);
+        for (preference, host) in exchangers.into_iter().take(self.most_hosts) {
+            if own.is_some_and(|own| preference >= own) {
+                break;
+            }
+            let (addresses, signed) = match self.addresses(resolver, &host).await {
+                Ok(found) => found,
+                Err(LookupError::NoName | LookupError::NotAName(_)) => continue,
+                Err(error) => {
+                    failure = Some(error);
+                    continue;
+                }
+            };
+            // RFC 5321 §5.1: ourselves, and whoever is not preferred to us, are no way onward.
+            if self.is_own(&host) || addresses.iter().any(|address| self.is_own(&address.to_string())) {
+                own = Some(preference);
+                hosts.retain(|(other, _)| *other < preference);
+                continue;
+            }
+            if !addresses.is_empty() {
+                let authentic = authentic && signed;
+                hosts.push((preference, Exchanger { name: host, addresses, port, authentic }));
+            }
+        }
+        let mut room = self.most_addresses;
+        let mut hosts: Vec<Exchanger> = hosts.into_iter().map(|(_, host)| host).collect();
+        for host in &mut hosts {
+            host.addresses.truncate(room);
+            room -= host.addresses.len();
+        }
+        hosts.retain(|host| !host.addresses.is_empty());
+        match (hosts.is_empty(), own, failure) {
+            (false, ..) => Ok(hosts),
+            (true, Some(_), _) => Err(RouteError::Loop(domain.to_owned())),
+            (true, None, Some(error)) => Err(RouteError::Lookup { domain: domain.to_owned(), error }),
+            (true, None, None) => Err(RouteError::NoAddress(domain.to_owned())),
+        }
+    }
+
+    /// The addresses of a host that can be reached, and whether all answers were signed.
+    async fn addresses(
+        &self,
+        resolver: &impl Resolve,
+        host: &str,
+    ) -> Result<(Vec<IpAddr>, bool), LookupError> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok((vec![address], false));
+        }
+        let asked = name(host)?;
+        let kinds: &[RecordType] = match self.families {
+            Families::Both => &[RecordType::AAAA, RecordType::A],
+            Families::V4 => &[RecordType::A],
+            Families::V6 => &[RecordType::AAAA],
+        };
+        let (mut addresses, mut failure, mut signed) = (Vec::new(), None, true);
+        for kind in kinds {
+            match resolver.lookup(&asked, *kind).await {
+                Ok(answer) => {
+                    signed &= answer.authentic;
+                    addresses.extend(answer.addresses().filter(|address| self.reaches(*address)));
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if addresses.is_empty() => Err(error),
+            _ => Ok((addresses, signed)),
+        }
+    }
+
+    fn reaches(&self, address: IpAddr) -> bool {
+        match self.families {
+            Families::Both => true,
+            Families::V4 => address.is_ipv4(),
+            Families::V6 => address.is_ipv6(),
+        }
+    }
+
+    fn is_own(&self, host: &str) -> bool {
+        self.own.iter().any(|own| own.eq_ignore_ascii_case(host))
+    }
+}
+
+/// By preference; those of one preference in an order that the number decides (RFC 5321 §5.1).
+fn shuffle(exchangers: &mut [(u16, String)], random: u64) {
+    let mut state = random | 1;
+    let mut keyed: Vec<(u16, u64, String)> = exchangers
+        .iter()
+        .map(|(preference, host)| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (*preference, state.wrapping_mul(0x2545_F491_4F6C_DD1D), host.clone())
+        })
+        .collect();
+    keyed.sort_unstable();
+    for (slot, (preference, _, host)) in exchangers.iter_mut().zip(keyed) {
+        *slot = (preference, host);
+    }
+}

@@ -1,0 +1,237 @@
+use std::{
+    collections::HashSet,
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use super::*;
+use crate::dns::{CannedAnswers, LookupError, RecordType};
+
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("canned answers never wait"),
+    }
+}
+
+/// All that the name system says in these tests.
+fn zone() -> CannedAnswers {
+    let temporary = || LookupError::Temporary("SERVFAIL".into());
+    CannedAnswers::default()
+        .mx("one.example", 10, "mx.one.example")
+        .a("mx.one.example", "192.0.2.1")
+        .mx("two.example", 20, "b.two.example")
+        .mx("two.example", 10, "a.two.example")
+        .a("a.two.example", "192.0.2.10")
+        .aaaa("a.two.example", "2001:db8::10")
+        .a("b.two.example", "192.0.2.20")
+        .a("implicit.example", "192.0.2.2")
+        .aaaa("implicit6.example", "2001:db8::2")
+        .txt("nothing.example", "there is a name, and no way to it")
+        .mx("null.example", 0, ".")
+        .mx("nulland.example", 0, ".")
+        .mx("nulland.example", 10, "mx.one.example")
+        .cname("alias.example", "one.example")
+        .cname("deep.example", "alias.example")
+        .cname("round.example", "round.example")
+        .cname("aliasa.example", "implicit.example")
+        .cname("dangling.example", "nowhere.example")
+        .mx("tocname.example", 10, "www.tocname.example")
+        .cname("www.tocname.example", "mx.one.example")
+        .mx("dead.example", 10, "gone.example")
+        .mx("halfdead.example", 10, "gone.example")
+        .mx("halfdead.example", 20, "mx.one.example")
+        .mx("noaddress.example", 10, "nothing.example")
+        .mx("v6only.example", 10, "six.example")
+        .aaaa("six.example", "2001:db8::6")
+        .mx("ip.example", 10, "192.0.2.77")
+        .mx("UPPER.example", 10, "MX.ONE.example")
+        .failure("servfail.example", RecordType::MX, temporary())
+        .failure("bogus.example", RecordType::MX, LookupError::Bogus("RRSIG".into()))
+        .mx("mxfails.example", 10, "fails.example")
+        .failure("fails.example", RecordType::A, temporary())
+        .failure("fails.example", RecordType::AAAA, temporary())
+        .mx("mxhalffails.example", 10, "fails.example")
+        .mx("mxhalffails.example", 20, "mx.one.example")
+        .mx("onefamily.example", 10, "onefamily.example")
+        .a("onefamily.example", "192.0.2.33")
+        .failure("onefamily.example", RecordType::AAAA, temporary())
+        .mx("own.example", 10, "ours.example")
+        .a("ours.example", "192.0.2.200")
+        .mx("backup.example", 10, "mx.one.example")
+        .mx("backup.example", 20, "ours.example")
+        .mx("backup.example", 30, "b.two.example")
+        .mx("same.example", 10, "ours.example")
+        .mx("same.example", 10, "mx.one.example")
+        .mx("byaddress.example", 10, "hidden.example")
+        .a("hidden.example", "192.0.2.200")
+        .a("self.example", "192.0.2.200")
+        .mx("xn--bcher-kva.example", 10, "mx.one.example")
+        .mx("smart.example", 10, "mx.one.example")
+        .a("relay.example", "192.0.2.50")
+}
+
+const TWO: &str = "a.two.example[2001:db8::10,192.0.2.10] b.two.example[192.0.2.20]";
+const ONE: &str = "mx.one.example[192.0.2.1]";
+
+/// What is looked up, and what comes of it: the hosts, or the code of the refusal.
+const CASES: &[(&str, &str)] = &[
+    ("one.example", ONE),
+    ("two.example", TWO),
+    ("implicit.example", "implicit.example[192.0.2.2]"),
+    ("implicit6.example", "implicit6.example[2001:db8::2]"),
+    ("nothing.example", "550 5.4.4"),
+    ("unknown.example", "550 5.1.2"),
+    ("null.example", "550 5.1.10"),
+    ("nulland.example", ONE),
+    ("alias.example", ONE),
+    ("deep.example", ONE),
+    ("round.example", "450 4.4.3"),
+    ("aliasa.example", "aliasa.example[192.0.2.2]"),
+    ("dangling.example", "550 5.1.2"),
+    ("tocname.example", "www.tocname.example[192.0.2.1]"),
+    ("dead.example", "550 5.4.4"),
+    ("halfdead.example", ONE),
+    ("noaddress.example", "550 5.4.4"),
+    ("v6only.example", "six.example[2001:db8::6]"),
+    ("ip.example", "192.0.2.77[192.0.2.77]"),
+    ("upper.EXAMPLE", ONE),
+    ("servfail.example", "450 4.4.3"),
+    ("bogus.example", "450 4.7.0"),
+    ("mxfails.example", "450 4.4.3"),
+    ("mxhalffails.example", ONE),
+    ("onefamily.example", "onefamily.example[192.0.2.33]"),
+    ("own.example", "550 5.4.6"),
+    ("backup.example", ONE),
+    ("same.example", "550 5.4.6"),
+    ("byaddress.example", "550 5.4.6"),
+    ("self.example", "550 5.4.6"),
+    ("bücher.example", ONE),
+    ("[192.0.2.9]", "192.0.2.9[192.0.2.9]"),
+    ("[IPv6:2001:db8::9]", "2001:db8::9[2001:db8::9]"),
+    ("[192.0.2.200]", "550 5.4.6"),
+];
+
+fn shown(found: Result<Vec<Exchanger>, RouteError>) -> String {
+    match found {
+        Ok(hosts) => {
+            let host = |host: &Exchanger| {
+                let addresses: Vec<_> = host.addresses.iter().map(ToString::to_string).collect();
+                format!("{}[{}]", host.name, addresses.join(","))
+            };
+            hosts.iter().map(host).collect::<Vec<_>>().join(" ")
+        }
+        Err(error) => {
+            let reply = error.reply().to_string();
+            reply.split(' ').take(2).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+fn lookup() -> Lookup {
+    Lookup { own: vec!["ours.example".into(), "192.0.2.200".into()], ..Lookup::default() }
+}
+
+#[test]
+fn every_case_of_the_table() {
+    let (zone, lookup) = (zone(), lookup());
+    assert!(CASES.len() >= 30);
+    for (domain, expected) in CASES {
+        let address: Address = format!("ann@{domain}").parse().unwrap();
+        let hop = RouteTable::default().next_hop(&address);
+        for random in [0, 7, u64::MAX] {
+            assert_eq!(shown(ready(lookup.exchangers(&zone, &hop, random))), *expected, "{domain}");
+        }
+    }
+}
+
+#[test]
+fn families_that_are_not_there_are_not_tried() {
+    for (families, domain, expected) in [
+        (Families::V4, "two.example", "a.two.example[192.0.2.10] b.two.example[192.0.2.20]"),
+        (Families::V6, "two.example", "a.two.example[2001:db8::10]"),
+        (Families::V4, "v6only.example", "550 5.4.4"),
+        (Families::V4, "[IPv6:2001:db8::9]", "550 5.4.4"),
+        (Families::V6, "[192.0.2.9]", "550 5.4.4"),
+    ] {
+        let lookup = Lookup { families, ..lookup() };
+        let hop = NextHop::Exchangers { domain: domain.into(), port: 25 };
+        assert_eq!(shown(ready(lookup.exchangers(&zone(), &hop, 1))), expected, "{domain}");
+    }
+}
+
+#[test]
+fn hosts_of_one_preference_share_the_load() {
+    let mut zone = CannedAnswers::default();
+    for host in ["a.example", "b.example", "c.example", "d.example"] {
+        zone = zone.mx("many.example", 10, host).a(host, "192.0.2.1");
+    }
+    zone = zone.mx("many.example", 5, "first.example").a("first.example", "192.0.2.2");
+    zone = zone.mx("many.example", 20, "last.example").a("last.example", "192.0.2.3");
+    let hop = NextHop::Exchangers { domain: "many.example".into(), port: 25 };
+    let mut seconds = HashSet::new();
+    for random in 0..200_u64 {
+        let random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let hosts = ready(Lookup::default().exchangers(&zone, &hop, random)).unwrap();
+        assert_eq!(hosts.len(), 6);
+        assert_eq!((&*hosts[0].name, &*hosts[5].name), ("first.example", "last.example"));
+        seconds.insert(hosts[1].name.clone());
+    }
+    assert_eq!(seconds.len(), 4);
+    // However many there are, not all are tried.
+    let lookup = Lookup { most_hosts: 3, most_addresses: 2, ..Lookup::default() };
+    assert_eq!(ready(lookup.exchangers(&zone, &hop, 3)).unwrap().len(), 2);
+}
+
+#[test]
+fn a_signed_way_is_signed_all_along() {
+    let hop = NextHop::Exchangers { domain: "one.example".into(), port: 25 };
+    assert!(ready(Lookup::default().exchangers(&zone().authentic(), &hop, 1)).unwrap()[0].authentic);
+    assert!(!ready(Lookup::default().exchangers(&zone(), &hop, 1)).unwrap()[0].authentic);
+}
+
+#[test]
+fn the_nearest_row_of_the_map_counts() {
+    let hop = |text: &str| text.parse::<NextHop>().unwrap();
+    let mut table = RouteTable::default().with_smarthost(hop("smart.example"));
+    for (key, to) in [
+        ("a.example", "smtp:[a]"),
+        (".a.example", "lmtp:[below]:24"),
+        ("Ann@a.example", "pipe:ann"),
+        (".example", "relay:[all]:26"),
+        ("gone.example", "error:this domain has closed"),
+    ] {
+        table = table.with_transport(key, hop(to)).unwrap();
+    }
+    for (address, expected) in [
+        ("bob@a.example", "[a]:25"),
+        ("ann@A.example", "pipe:ann"),
+        ("bob@x.y.a.example", "lmtp:below:24"),
+        ("bob@b.example", "[all]:26"),
+        ("bob@gone.example", "error:this domain has closed"),
+        ("bob@elsewhere.test", "smart.example"),
+        ("bob@[192.0.2.1]", "smart.example"),
+    ] {
+        assert_eq!(table.next_hop(&address.parse().unwrap()).destination(), expected, "{address}");
+    }
+    let all = table.with_transport("*", hop("[star]")).unwrap();
+    assert_eq!(all.next_hop(&"bob@elsewhere.test".parse().unwrap()).destination(), "[star]:25");
+    assert!(RouteTable::default().with_transport("a b", hop("x")).is_err());
+}
+
+#[test]
+fn next_hops_that_are_none() {
+    for text in
+        ["", "a b", "host:0", "host:99999", "host:x", "[host", "[host]x", "local:", "pipe:", "host:[25", "-x"]
+    {
+        assert!(text.parse::<NextHop>().is_err(), "{text:?}");
+    }
+    for text in ["b.example", "b.example:26", "[h]:25", "lmtp:h:24", "lmtp:unix:/x", "pipe:p", "error:no"] {
+        let hop: NextHop = text.parse().unwrap();
+        assert_eq!(hop.destination().parse::<NextHop>(), Ok(hop), "{text}");
+    }
+    let hop = "smtp:[relay.example]:2525".parse().unwrap();
+    let hosts = ready(lookup().exchangers(&zone(), &hop, 1)).unwrap();
+    assert_eq!((hosts[0].port, &*hosts[0].name), (2_525, "relay.example"));
+}

@@ -1,0 +1,112 @@
+//! Mail going out: what waits in a store's [`Spool`] is sent on, tried again, and reported on.
+//!
+//! [`StoreInbox`](crate::smtp::StoreInbox) puts messages into the queue in the same commit as into mailboxes; [`Queue`] takes them from
+//! there. The store is the truth: what is in memory is only what is under way, and a light note of what is next.
+
+mod attempt;
+mod config;
+mod judge;
+mod report;
+mod run;
+mod scheduler;
+mod sessions;
+mod source;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use mailwright_mailstore::{Spool, Store, StoreError};
+use mailwright_relay_policy::dns::Resolve;
+use tokio::sync::Notify;
+
+use crate::smtp::Addressing;
+
+pub use config::{Pipes, QueueConfig, Relay, Tls, TlsLevel};
+pub use judge::Outcome;
+pub use scheduler::Concurrency;
+
+/// Sends on what waits in a store.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use mailwright::{
+///     mailstore::{embedded::Embedded, User, StoreError, accounts::Recipients},
+///     queue::{Queue, QueueConfig},
+///     resolve::{Resolver, ResolverOptions},
+/// };
+/// use tokio_util::sync::CancellationToken;
+///
+/// /// Whose reports of failure are delivered here.
+/// struct Nobody;
+///
+/// impl Recipients for Nobody {
+///     async fn lookup(&self, _: &str) -> Result<Option<User>, StoreError> {
+///         Ok(None)
+///     }
+/// }
+///
+/// # async fn example(store: Embedded) -> Result<(), Box<dyn std::error::Error>> {
+/// let resolver = Resolver::new(&ResolverOptions::default())?;
+/// let config = QueueConfig::new("mail.example.org")?;
+/// let queue = Arc::new(Queue::new(Arc::new(store), Arc::new(resolver), Arc::new(Nobody), config));
+/// queue.run(CancellationToken::new()).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Queue<S, R, P> {
+    store: Arc<S>,
+    resolver: Arc<R>,
+    addressing: Arc<P>,
+    config: QueueConfig,
+    sessions: sessions::Sessions,
+    revive: AtomicBool,
+    called: Notify,
+    delivered: AtomicU64,
+    active: AtomicU64,
+}
+
+impl<S, R, P> Queue<S, R, P>
+where
+    S: Store + 'static,
+    R: Resolve + 'static,
+    P: Addressing + 'static,
+{
+    /// A queue over a store that has a [`Spool`]. `addressing` says where reports to senders here go.
+    pub fn new(store: Arc<S>, resolver: Arc<R>, addressing: Arc<P>, config: QueueConfig) -> Self {
+        Self {
+            store,
+            resolver,
+            addressing,
+            config,
+            sessions: sessions::Sessions::default(),
+            revive: AtomicBool::new(false),
+            called: Notify::new(),
+            delivered: AtomicU64::new(0),
+            active: AtomicU64::new(0),
+        }
+    }
+
+    /// Looks at once at what is due, also at destinations that are left alone since they could not be reached. Make entries
+    /// due with [`Settlement::Due`](mailwright_mailstore::Settlement::Due) first.
+    pub fn flush(&self) {
+        self.revive.store(true, Ordering::Release);
+        self.called.notify_one();
+    }
+
+    /// How many recipients were delivered to since the start.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// How many entries are being sent now.
+    pub fn active(&self) -> u64 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    fn spool(&self) -> Result<&impl Spool, StoreError> {
+        self.store.spool().ok_or_else(|| StoreError::Invalid("expected a store with a queue".into()))
+    }
+}

@@ -1,0 +1,365 @@
+//! One attempt to send an entry to all its recipients.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use mailwright_line_proto::{Closed, Misuse, PeerMisbehaved};
+use mailwright_mailstore::{QueueEntry, RecipientState, Store};
+use mailwright_relay_policy::{
+    delivery::Diagnosis,
+    dns::Resolve,
+    route::{Exchanger, NextHop},
+};
+use mailwright_smtp_proto::{
+    BodyKind, Mail, MailParameters, Message, Rcpt, Reply, SizeLimit, client::Config,
+};
+
+use super::{Outcome, Queue, TlsLevel, scheduler::Contact, sessions::Open, source::Source};
+use crate::{
+    client::{ClientError, Endpoint, Refusal, Security, SmtpClient},
+    service::entropy,
+    smtp::Addressing,
+};
+
+/// What came of an attempt.
+pub(super) struct Attempted {
+    /// What became of each recipient that was tried, by its place.
+    pub(super) outcomes: Vec<(usize, Outcome)>,
+    /// What it tells of the destination.
+    pub(super) contact: Contact,
+    /// Why nobody was there, if so: it holds for all mail that goes the same way.
+    pub(super) failure: Option<Diagnosis>,
+}
+
+/// Nobody took anything.
+struct Unreached {
+    diagnosis: Diagnosis,
+    /// Whether all mail that goes the same way would meet the same.
+    all: bool,
+}
+
+impl Unreached {
+    fn one(diagnosis: Diagnosis) -> Self {
+        Self { diagnosis, all: false }
+    }
+
+    fn all(diagnosis: Diagnosis) -> Self {
+        Self { diagnosis, all: true }
+    }
+}
+
+impl<S, R, P> Queue<S, R, P>
+where
+    S: Store + 'static,
+    R: Resolve + 'static,
+    P: Addressing + 'static,
+{
+    /// Tries every recipient that waits, by the ways that lead to them now.
+    pub(super) async fn attempt(&self, entry: &Arc<QueueEntry>) -> Attempted {
+        let mut ways: Vec<(NextHop, Vec<usize>)> = Vec::new();
+        for (place, recipient) in entry.recipients.iter().enumerate() {
+            if recipient.state == RecipientState::Waiting {
+                let hop = self.config.routes.next_hop(&recipient.address);
+                match ways.iter_mut().find(|(other, _)| *other == hop) {
+                    Some((_, places)) => places.push(place),
+                    None => ways.push((hop, vec![place])),
+                }
+            }
+        }
+        let mut attempted = Attempted { outcomes: Vec::new(), contact: Contact::Unknown, failure: None };
+        for (hop, places) in ways {
+            let outcomes = match self.deliver(&hop, entry, &places).await {
+                Ok(outcomes) => {
+                    attempted.contact = Contact::Reached;
+                    outcomes
+                }
+                Err(Unreached { diagnosis, all }) => {
+                    if all && hop.destination() == entry.destination {
+                        attempted.contact = Contact::Failed;
+                        attempted.failure = Some(diagnosis.clone());
+                    }
+                    vec![Outcome::Refused(diagnosis); places.len()]
+                }
+            };
+            attempted.outcomes.extend(places.into_iter().zip(outcomes));
+        }
+        attempted
+    }
+
+    async fn deliver(
+        &self,
+        hop: &NextHop,
+        entry: &Arc<QueueEntry>,
+        places: &[usize],
+    ) -> Result<Vec<Outcome>, Unreached> {
+        match hop {
+            NextHop::Refuse(text) => {
+                Err(Unreached::one(Diagnosis::found(Reply::permanent((1, 2), text.clone()))))
+            }
+            NextHop::Pipe(name) => self.pipe(name, entry, places).await,
+            _ => {
+                let destination = hop.destination();
+                if let Some(open) = self.sessions.take(&destination, self.config.idle) {
+                    // The host may have hung up meanwhile, which says nothing of it.
+                    if let Ok(outcomes) = self.send(open, &destination, entry, places, true).await {
+                        return Ok(outcomes);
+                    }
+                }
+                let outcome = self.deliver_to(hop, &destination, entry, places).await;
+                match (&outcome, &self.config.fallback) {
+                    (Err(unreached), Some(fallback))
+                        if fallback != hop && unreached.all && !unreached.diagnosis.is_permanent() =>
+                    {
+                        tracing::info!(id = entry.id, %fallback, reason = %unreached.diagnosis, "falling back");
+                        self.deliver_to(fallback, &fallback.destination(), entry, places).await
+                    }
+                    _ => outcome,
+                }
+            }
+        }
+    }
+
+    /// Over a new connection to one of the hosts of a next hop.
+    async fn deliver_to(
+        &self,
+        hop: &NextHop,
+        destination: &str,
+        entry: &Arc<QueueEntry>,
+        places: &[usize],
+    ) -> Result<Vec<Outcome>, Unreached> {
+        let random = entropy()
+            .map_or(0, |octets| octets.iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet)));
+        let exchangers =
+            self.config.lookup.exchangers(&*self.resolver, hop, random).await.map_err(|error| {
+                let reply = error.reply();
+                let permanent = reply.is_permanent();
+                let diagnosis = Diagnosis::found(reply);
+                if permanent { Unreached::one(diagnosis) } else { Unreached::all(diagnosis) }
+            })?;
+        let mut last = None;
+        for exchanger in &exchangers {
+            for address in &exchanger.addresses {
+                let address = SocketAddr::new(*address, exchanger.port);
+                match self.open(hop, destination, exchanger, address, entry.require_tls).await {
+                    Ok(open) => return self.send(open, destination, entry, places, false).await,
+                    Err(diagnosis) => {
+                        tracing::info!(id = entry.id, destination, %address, reason = %diagnosis, "no connection");
+                        last = Some(diagnosis);
+                    }
+                }
+            }
+        }
+        let nowhere = || Diagnosis::found(Reply::transient((4, 1), "No host of the destination was tried"));
+        Err(Unreached::all(last.unwrap_or_else(nowhere)))
+    }
+
+    /// Opens a connection, secures it as the destination wants it, and logs in.
+    async fn open(
+        &self,
+        hop: &NextHop,
+        destination: &str,
+        exchanger: &Exchanger,
+        address: SocketAddr,
+        require_tls: bool,
+    ) -> Result<Open, Diagnosis> {
+        let host = format!("{}[{}]:{}", exchanger.name, address.ip(), address.port());
+        let lmtp = matches!(hop, NextHop::Lmtp { .. });
+        let mut config = if lmtp { Config::lmtp() } else { Config::default() };
+        let relay = self.config.relays.get(destination);
+        config.allow_plaintext_auth = relay.is_some_and(|relay| relay.in_clear);
+        let config = Arc::new(config);
+        let level = match self.config.tls.level(destination) {
+            // LMTP is for hosts next door.
+            TlsLevel::May if lmtp => TlsLevel::None,
+            // RFC 8689 §4.2.1: TLS, and a certificate that holds.
+            _ if require_tls => TlsLevel::Verify,
+            level => level,
+        };
+        let client = self.config.tls.client(level);
+        let security = match (level, client) {
+            (TlsLevel::None, _) => Security::Plain,
+            (_, None) => {
+                return Err(Diagnosis::found(Reply::transient(
+                    (7, 5),
+                    "No authorities are configured to verify hosts by",
+                )));
+            }
+            (_, Some(client)) if self.config.tls.implicit.contains(destination) => Security::Implicit(client),
+            (TlsLevel::May, Some(client)) => Security::Opportunistic(client),
+            (_, Some(client)) => Security::Starttls(client),
+        };
+        let connect = |security| {
+            let endpoint = Endpoint::new(exchanger.name.clone(), exchanger.port, security)
+                .at(address)
+                .with_timeout(self.config.connect_timeout);
+            let (hello, config) = (self.config.hostname.clone(), Arc::clone(&config));
+            async move { SmtpClient::connect(&endpoint, hello, config).await }
+        };
+        let opened = match connect(security).await {
+            // RFC 7435 §3: what would be sent in the clear anyway is, if TLS does not work.
+            Err(ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(why))))
+                if level == TlsLevel::May =>
+            {
+                tracing::info!(host, %why, "TLS does not work; going on without");
+                connect(Security::Plain).await
+            }
+            opened => opened,
+        };
+        let mut client = opened.map_err(|error| connecting(&host, &error))?;
+        if let Some(relay) = relay {
+            client.login(&relay.user, &relay.password).await.map_err(|error| {
+                // A wrong password is ours to mend, and the mail waits for that.
+                let text = format!("Login as {} failed: {error}", relay.user);
+                Diagnosis::found_at(&*host, Reply::transient((7, 8), text))
+            })?;
+        }
+        Ok(Open { client, host, messages: 0 })
+    }
+
+    /// Sends the message over a connection, and keeps that for the next one.
+    async fn send(
+        &self,
+        mut open: Open,
+        destination: &str,
+        entry: &Arc<QueueEntry>,
+        places: &[usize],
+        reused: bool,
+    ) -> Result<Vec<Outcome>, Unreached> {
+        let host = open.host.clone();
+        let size = entry.size.saturating_sub(entry.skip);
+        let capabilities = open.client.capabilities();
+        let too_large =
+            matches!(capabilities.size, Some(SizeLimit::AtMost(limit)) if size > limit && limit > 0);
+        let unreadable = entry.smtputf8 && !capabilities.smtputf8;
+        let refused = if too_large {
+            // RFC 1870 §6.3: no use to begin.
+            Some(Reply::permanent((3, 4), format!("The message has {size} octets, more than the host takes")))
+        } else if unreadable {
+            // RFC 6531 §3.5
+            Some(Reply::permanent((6, 7), "The host takes no internationalized addresses"))
+        } else {
+            None
+        };
+        if let Some(reply) = refused {
+            self.sessions.keep(destination, open);
+            let diagnosis = Diagnosis::found_at(host, reply);
+            return Ok(vec![Outcome::Refused(diagnosis); places.len()]);
+        }
+        let message = message(entry, places, size);
+        let mut body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
+        let replies = match open.client.send_from(message, &mut body).await {
+            Ok(replies) => replies,
+            Err(error) => {
+                let diagnosis = sending(&host, &error);
+                // An old connection that is closed is tried anew, unless the host may have the message.
+                return match (reused, &error) {
+                    (true, ClientError::Closed(Closed::Eof) | ClientError::Io(_)) => {
+                        Err(Unreached::one(diagnosis))
+                    }
+                    (true, _) => Ok(vec![Outcome::Refused(diagnosis); places.len()]),
+                    (false, ClientError::Body(_) | ClientError::Misuse(_)) => Err(Unreached::one(diagnosis)),
+                    (false, _) => Err(Unreached::all(diagnosis)),
+                };
+            }
+        };
+        // RFC 5321 §3.8: after 421 the host closes, and takes nothing now.
+        let closing = replies.iter().find(|reply| reply.code() == 421).cloned();
+        open.messages += 1;
+        if closing.is_none() && open.messages < self.config.messages_per_connection {
+            self.sessions.keep(destination, open);
+        }
+        if let Some(reply) = closing.filter(|_| replies.iter().all(|reply| !reply.is_positive())) {
+            return Err(Unreached::all(Diagnosis::said(host, &reply)));
+        }
+        let outcome = |reply: &Reply| {
+            let diagnosis = Diagnosis::said(host.clone(), reply);
+            if reply.is_positive() {
+                let delivered = destination.starts_with("lmtp:");
+                Outcome::Taken { diagnosis, reports: false, delivered }
+            } else {
+                Outcome::Refused(diagnosis)
+            }
+        };
+        Ok(replies.iter().map(outcome).collect())
+    }
+
+    /// Hands the message to a program, once for each recipient.
+    async fn pipe(
+        &self,
+        name: &str,
+        entry: &Arc<QueueEntry>,
+        places: &[usize],
+    ) -> Result<Vec<Outcome>, Unreached> {
+        let Some(pipes) = &self.config.pipes else {
+            let reply = Reply::transient((3, 5), "Programs are not enabled here");
+            return Err(Unreached::one(Diagnosis::found(reply)));
+        };
+        let mut outcomes = Vec::new();
+        for place in places {
+            let body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
+            outcomes.push(match pipes.run(name, entry, *place, Box::pin(body)).await {
+                Ok(()) => {
+                    let diagnosis = Diagnosis::found(Reply::OK);
+                    Outcome::Taken { diagnosis, reports: false, delivered: true }
+                }
+                Err(diagnosis) => Outcome::Refused(diagnosis),
+            });
+        }
+        Ok(outcomes)
+    }
+}
+
+/// The envelope for some of the recipients.
+fn message(entry: &QueueEntry, places: &[usize], size: u64) -> Message {
+    let mut parameters = MailParameters::default();
+    parameters.size = Some(size);
+    parameters.body = entry.eight_bit.then_some(BodyKind::EightBitMime);
+    parameters.smtputf8 = entry.smtputf8;
+    let recipients = places.iter().filter_map(|place| entry.recipients.get(*place));
+    let recipients = recipients.map(|recipient| Rcpt::new(recipient.address.clone().into())).collect();
+    Message::new(Mail::new(entry.sender.clone()).with_parameters(parameters), recipients)
+}
+
+/// Why there is no connection.
+fn connecting(host: &str, error: &ClientError) -> Diagnosis {
+    let reply = match error {
+        // Refused at the greeting or at hello: not this message is refused, but all mail; it may change.
+        ClientError::Refused(Refusal::Smtp(reply)) => return said_for_now(host, reply),
+        ClientError::Closed(Closed::Refused(text)) => Reply::transient((4, 1), text.clone()),
+        ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(_))) => {
+            Reply::transient((7, 5), error.to_string())
+        }
+        ClientError::Misuse(Misuse::NotOffered(what)) => {
+            Reply::transient((7, 10), format!("The host does not offer {what}"))
+        }
+        _ => Reply::transient((4, 1), error.to_string()),
+    };
+    Diagnosis::found_at(host, reply)
+}
+
+/// Why the message did not get through.
+fn sending(host: &str, error: &ClientError) -> Diagnosis {
+    let reply = match error {
+        ClientError::Refused(Refusal::Smtp(reply)) => return said_for_now(host, reply),
+        ClientError::Body(error) => {
+            let reply = Reply::transient((3, 0), format!("The message cannot be read: {error}"));
+            return Diagnosis::found(reply);
+        }
+        ClientError::Misuse(Misuse::NotOffered(what)) => {
+            Reply::permanent((5, 3), format!("The host does not offer {what}, which the message needs"))
+        }
+        ClientError::Misuse(misuse) => Reply::permanent((5, 4), misuse.to_string()),
+        // RFC 1047: whether the host has it is not known; better twice than never.
+        _ => Reply::transient((4, 2), error.to_string()),
+    };
+    Diagnosis::found_at(host, reply)
+}
+
+/// A refusal of everything, which the sender of one message cannot help.
+fn said_for_now(host: &str, reply: &Reply) -> Diagnosis {
+    if reply.is_permanent() {
+        let text = reply.lines().collect::<Vec<_>>().join(" ");
+        let reply = Reply::transient((4, 1), format!("{} {text}", reply.code()));
+        return Diagnosis::found_at(host, reply);
+    }
+    Diagnosis::said(host, reply)
+}

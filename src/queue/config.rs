@@ -1,0 +1,159 @@
+//! How the queue behaves.
+
+use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use mailwright_line_proto::{Secret, tls};
+use mailwright_mailstore::QueueEntry;
+use mailwright_relay_policy::{
+    delivery::Diagnosis,
+    retry::RetrySchedule,
+    route::{Lookup, RouteTable},
+};
+use mailwright_smtp_proto::{HelloName, SyntaxError};
+use rustls::ClientConfig;
+use tokio::io::AsyncRead;
+
+use super::Concurrency;
+
+/// The configuration of a [`Queue`](super::Queue).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct QueueConfig {
+    /// The name we say hello by, and sign reports with.
+    pub hostname: HelloName,
+    /// Where mail goes: the transport map and the smarthost. The same as at the inbox.
+    pub routes: Arc<RouteTable>,
+    /// How hosts are looked up.
+    pub lookup: Lookup,
+    /// When it is tried again, and for how long.
+    pub retry: RetrySchedule,
+    /// How much at once.
+    pub concurrency: Concurrency,
+    /// How to log in to hosts that want it: by destination, as [`NextHop`](mailwright_relay_policy::route::NextHop) prints it.
+    pub relays: HashMap<String, Relay>,
+    /// Which hosts of a smarthost's destination stand in when a domain's own cannot be reached at all.
+    pub fallback: Option<mailwright_relay_policy::route::NextHop>,
+    /// How connections are secured.
+    pub tls: Tls,
+    /// How long it may take until a host answers the call.
+    pub connect_timeout: Duration,
+    /// How long a connection is kept for the next message.
+    pub idle: Duration,
+    /// How many messages go over one connection.
+    pub messages_per_connection: u32,
+    /// How many octets of a message a report of failure returns; of a longer one its header.
+    pub returned_octets: u64,
+    /// What runs programs; without it, no mail goes to one.
+    pub pipes: Option<Arc<dyn Pipes>>,
+}
+
+impl QueueConfig {
+    /// What does for most; to be changed field by field.
+    ///
+    /// # Errors
+    /// If the name is not one a host can have.
+    pub fn new(hostname: &str) -> Result<Self, SyntaxError> {
+        let mut lookup = Lookup::default();
+        lookup.own = vec![hostname.to_owned()];
+        Ok(Self {
+            hostname: hostname.parse()?,
+            routes: Arc::default(),
+            lookup,
+            retry: RetrySchedule::default(),
+            concurrency: Concurrency::default(),
+            relays: HashMap::new(),
+            fallback: None,
+            tls: Tls::default(),
+            connect_timeout: Duration::from_secs(30),
+            idle: Duration::from_secs(4),
+            messages_per_connection: 100,
+            returned_octets: 64 * 1024,
+            pipes: None,
+        })
+    }
+}
+
+/// How to log in to a host that relays for us.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Relay {
+    /// The user name there.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+    /// Whether the password may be shown without TLS.
+    pub in_clear: bool,
+}
+
+impl Relay {
+    /// With TLS only.
+    pub fn new(user: impl Into<String>, password: Secret) -> Self {
+        Self { user: user.into(), password, in_clear: false }
+    }
+}
+
+/// How much protection a connection must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum TlsLevel {
+    /// None, though it be offered.
+    None,
+    /// TLS where it is offered, with whatever certificate; in the clear where it is not, or does not work (RFC 7435).
+    #[default]
+    May,
+    /// TLS, with whatever certificate.
+    Encrypt,
+    /// TLS, with a certificate for the host's name by an authority that is trusted.
+    Verify,
+}
+
+/// How connections are secured.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Tls {
+    /// What is done where nothing else is said.
+    pub default: TlsLevel,
+    /// What is done for some destinations.
+    pub levels: HashMap<String, TlsLevel>,
+    /// Whom [`Verify`](TlsLevel::Verify) trusts; without it, such mail waits.
+    pub verified: Option<Arc<ClientConfig>>,
+    /// Destinations that speak TLS from the first octet on (port 465).
+    pub implicit: std::collections::HashSet<String>,
+}
+
+impl Tls {
+    /// What a destination must have.
+    pub(super) fn level(&self, destination: &str) -> TlsLevel {
+        self.levels.get(destination).copied().unwrap_or(self.default)
+    }
+
+    /// The configuration for a level.
+    pub(super) fn client(&self, level: TlsLevel) -> Option<Arc<ClientConfig>> {
+        match level {
+            TlsLevel::None => None,
+            TlsLevel::Verify => self.verified.clone(),
+            TlsLevel::May | TlsLevel::Encrypt => {
+                static ANYBODY: std::sync::OnceLock<Option<Arc<ClientConfig>>> = std::sync::OnceLock::new();
+                ANYBODY.get_or_init(|| tls::client_config_unverified().ok().map(Arc::new)).clone()
+            }
+        }
+    }
+}
+
+/// Runs the programs that mail is handed to. What they are is for the configuration to say, never for a message.
+pub trait Pipes: Send + Sync {
+    /// Hands the message to the program of this name, for one recipient.
+    fn run<'a>(
+        &'a self,
+        name: &'a str,
+        entry: &'a QueueEntry,
+        place: usize,
+        body: Pin<Box<dyn AsyncRead + Send + 'a>>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Diagnosis>> + Send + 'a>>;
+}
+
+impl fmt::Debug for dyn Pipes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pipes")
+    }
+}

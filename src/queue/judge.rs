@@ -1,0 +1,203 @@
+//! What follows from an attempt: a decision without I/O.
+
+use mailwright_mailstore::{QueueEntry, RecipientState};
+use mailwright_relay_policy::{
+    delivery::{Action, Diagnosis},
+    retry::{Next, RetrySchedule},
+};
+
+/// What became of one recipient in an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The next host has it, and reports success itself if that is asked for and it can.
+    Taken {
+        /// What it said.
+        diagnosis: Diagnosis,
+        /// Whether it was told what the sender wants to hear of.
+        reports: bool,
+        /// Whether it is delivered and not only passed on.
+        delivered: bool,
+    },
+    /// Refused, for now or for good, as the reply says.
+    Refused(Diagnosis),
+}
+
+/// What is to be done after an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// The entry as it is from now on.
+    pub(super) entry: QueueEntry,
+    /// Whether it stays in the queue.
+    pub(super) stays: bool,
+    /// What the sender is to be told, of which recipients.
+    pub(super) reports: Vec<(Action, Vec<(usize, Diagnosis)>)>,
+    /// Which recipients refused for good.
+    pub(super) refused: Vec<usize>,
+}
+
+/// Judges an attempt that ended at `now` with these outcomes, by the places of the recipients.
+pub(super) fn judge(
+    mut entry: QueueEntry,
+    outcomes: Vec<(usize, Outcome)>,
+    schedule: &RetrySchedule,
+    now: u64,
+    random: u64,
+) -> Judgement {
+    entry.attempts = entry.attempts.saturating_add(1);
+    entry.attempted = Some(now);
+    let is_report = entry.sender.address().is_none();
+    let next = match is_report {
+        true => schedule.next_of_report(entry.arrival, entry.attempts, now, random),
+        false => schedule.next(entry.arrival, entry.attempts, now, random),
+    };
+    let warn = !entry.warned && schedule.warns(entry.arrival, now);
+    let (mut failed, mut delayed, mut delivered, mut relayed) = (vec![], vec![], vec![], vec![]);
+    let mut refused = Vec::new();
+    for (place, outcome) in outcomes {
+        let Some(recipient) = entry.recipients.get_mut(place) else { continue };
+        match outcome {
+            Outcome::Taken { diagnosis, reports, delivered: here } => {
+                recipient.state = RecipientState::Delivered;
+                recipient.last_error = Some(diagnosis.to_string());
+                if recipient.notify.success && !reports {
+                    // RFC 3461 §5.2.2: whoever passes it on to a host that cannot report says so itself.
+                    if here { &mut delivered } else { &mut relayed }.push((place, diagnosis));
+                }
+            }
+            Outcome::Refused(diagnosis) => {
+                recipient.last_error = Some(diagnosis.to_string());
+                entry.last_error = Some(diagnosis.to_string());
+                if diagnosis.is_permanent() {
+                    refused.push(place);
+                }
+                if diagnosis.is_permanent() || next == Next::GiveUp {
+                    recipient.state = RecipientState::Failed;
+                    if recipient.notify.failure {
+                        failed.push((place, diagnosis));
+                    }
+                } else if warn && recipient.notify.delay {
+                    delayed.push((place, diagnosis));
+                }
+            }
+        }
+    }
+    let stays = entry.waiting().next().is_some();
+    entry.due = match next {
+        Next::Retry { at } => at,
+        Next::GiveUp => now,
+    };
+    entry.warned |= warn && stays;
+    let mut reports = vec![
+        (Action::Failed, failed),
+        (Action::Delayed, delayed),
+        (Action::Delivered, delivered),
+        (Action::Relayed, relayed),
+    ];
+    // RFC 5321 §6.1: never a report about a report.
+    reports.retain(|(_, recipients)| !is_report && !recipients.is_empty());
+    Judgement { entry, stays, reports, refused }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_mail_model::ReversePath;
+    use mailwright_mailstore::{Notify, QueueRecipient};
+    use mailwright_smtp_proto::Reply;
+
+    use super::*;
+
+    const ARRIVAL: u64 = 1_700_000_000;
+
+    fn entry(sender: &str, recipients: usize) -> QueueEntry {
+        let sender = ReversePath::parse(sender.as_bytes()).unwrap();
+        let mut entry = QueueEntry::new("1D", sender, "b.example", ARRIVAL);
+        for number in 0..recipients {
+            entry.recipients.push(QueueRecipient::new(format!("r{number}@b.example").parse().unwrap()));
+        }
+        entry
+    }
+
+    fn said(text: &str) -> Diagnosis {
+        Diagnosis::said("mx.b.example[192.0.2.1]", &Reply::parse(text.as_bytes()).unwrap())
+    }
+
+    fn later() -> Outcome {
+        Outcome::Refused(said("451 4.7.1 later\r\n"))
+    }
+
+    fn taken() -> Outcome {
+        Outcome::Taken { diagnosis: said("250 2.0.0 Ok\r\n"), reports: false, delivered: false }
+    }
+
+    /// The life of a message that nobody takes: when it was tried, and what was reported when, in seconds.
+    fn life(mut entry: QueueEntry) -> (Vec<u64>, Vec<(u64, Action)>) {
+        let (schedule, mut tried, mut told) = (RetrySchedule::default(), vec![], vec![]);
+        loop {
+            let now = entry.due;
+            tried.push(now - ARRIVAL);
+            let wait = schedule.wait(entry.attempts + 1).as_secs();
+            let judgement = judge(entry, vec![(0, later())], &schedule, now, wait / 10);
+            told.extend(judgement.reports.iter().map(|(action, _)| (now - ARRIVAL, *action)));
+            entry = judgement.entry;
+            if !judgement.stays {
+                assert_eq!(entry.recipients[0].state, RecipientState::Failed);
+                return (tried, told);
+            }
+        }
+    }
+
+    #[test]
+    fn four_days_end_with_a_report() {
+        let (tried, told) = life(entry("<ann@a.example>", 1));
+        assert_eq!(tried[..9], [0, 60, 180, 420, 900, 1_860, 3_780, 7_620, 11_620]);
+        assert_eq!((tried.len(), tried.last()), (93, Some(&345_600)));
+        // The first attempt after four hours, and the end.
+        assert_eq!(told, [(15_620, Action::Delayed), (345_600, Action::Failed)]);
+    }
+
+    #[test]
+    fn nobody_hears_of_a_report_that_fails() {
+        let (tried, told) = life(entry("<>", 1));
+        assert_eq!((tried.last(), told), (Some(&345_600), vec![]));
+    }
+
+    #[test]
+    fn the_sender_hears_of_what_it_asked_for() {
+        for (notify, expected) in [
+            (Notify::NEVER, vec![]),
+            (Notify::asked(true, false, false), vec![]),
+            (Notify::asked(false, true, false), vec![Action::Failed]),
+            (Notify::asked(false, false, true), vec![Action::Delayed]),
+        ] {
+            let mut entry = entry("<ann@a.example>", 1);
+            entry.recipients[0].notify = notify;
+            let told: Vec<_> = life(entry).1.into_iter().map(|(_, action)| action).collect();
+            assert_eq!(told, expected, "{notify:?}");
+        }
+    }
+
+    #[test]
+    fn every_recipient_has_its_own_fate() {
+        let mut entry = entry("<ann@a.example>", 5);
+        entry.recipients[1].notify = Notify::asked(true, true, false);
+        entry.recipients[2].notify = Notify::asked(true, true, false);
+        let gone = said("550 5.1.1 no such user\r\n");
+        let reporting = Outcome::Taken { diagnosis: said("250 Ok\r\n"), reports: true, delivered: false };
+        let outcomes =
+            vec![(0, taken()), (1, taken()), (2, reporting), (3, Outcome::Refused(gone)), (4, later())];
+        let judgement = judge(entry, outcomes, &RetrySchedule::default(), ARRIVAL + 1, 0);
+        assert!(judgement.stays);
+        assert_eq!(judgement.refused, [3]);
+        let told: Vec<_> = judgement
+            .reports
+            .iter()
+            .map(|(action, recipients)| (*action, recipients.iter().map(|(place, _)| *place).collect()))
+            .collect();
+        assert_eq!(told, [(Action::Failed, vec![3]), (Action::Relayed, vec![1])]);
+        let states: Vec<_> = judgement.entry.recipients.iter().map(|recipient| recipient.state).collect();
+        use RecipientState::{Delivered, Failed, Waiting};
+        assert_eq!(states, [Delivered, Delivered, Delivered, Failed, Waiting]);
+        assert!(judgement.entry.due > ARRIVAL + 1 && judgement.entry.attempts == 1);
+    }
+}

@@ -1,0 +1,181 @@
+//! Reports to senders, into their mailboxes or back into the queue.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use mailwright_mail_model::{DateTime, ForwardPath, ReversePath};
+use mailwright_mailstore::{
+    Notify, QueueEntry, ReturnContent, Settlement, Spool, Store, StoreError, Upload, Write,
+};
+use mailwright_relay_policy::{
+    Session,
+    delivery::{Action, Diagnosis, Report, ReportedRecipient, Returned},
+    dns::Resolve,
+};
+use mailwright_smtp_proto::{Mail, MailParameters, Message, Rcpt, Reply};
+
+use super::{Queue, judge::Judgement};
+use crate::smtp::{Addressing, Origin, Plan, Way, now, queue_id};
+
+/// How much is read from the store at a time, and of a header that has no end.
+const CHUNK: u64 = 64 * 1024;
+
+impl<S, R, P> Queue<S, R, P>
+where
+    S: Store + 'static,
+    R: Resolve + 'static,
+    P: Addressing + 'static,
+{
+    /// Writes down what was judged: the entry as it is now, and the reports, all in one commit if there is one report, as
+    /// there nearly always is.
+    pub(super) async fn settle(&self, judgement: Judgement) -> Result<(), StoreError> {
+        let Judgement { entry, stays, reports, .. } = judgement;
+        let settlement = match stays {
+            true => Settlement::Update(Box::new(entry.clone())),
+            false => Settlement::Remove(entry.number),
+        };
+        let mut settle = vec![settlement];
+        let last = reports.len().saturating_sub(1);
+        for (number, (action, recipients)) in reports.into_iter().enumerate() {
+            // The entry is settled with the last of them: a crash before repeats a report and loses none.
+            let with = if number == last { std::mem::take(&mut settle) } else { Vec::new() };
+            if let Err(error) = self.report(&entry, action, recipients, with.clone()).await {
+                tracing::error!(id = entry.id, %error, "a report cannot be made");
+                settle = with;
+            }
+        }
+        if settle.is_empty() { Ok(()) } else { self.spool()?.settle(&settle).await }
+    }
+
+    /// Tells the sender, if there is one who can be told.
+    async fn report(
+        &self,
+        entry: &QueueEntry,
+        action: Action,
+        recipients: Vec<(usize, Diagnosis)>,
+        settle: Vec<Settlement>,
+    ) -> Result<(), StoreError> {
+        let Some(sender) = entry.sender.address() else {
+            return self.spool()?.settle(&settle).await;
+        };
+        // Whoever wrote it is one of ours, or is told by way of those who are.
+        let mut session = Session::default();
+        session.user = Some("MAILER-DAEMON".into());
+        let to = ForwardPath::Address(sender.clone());
+        let expansion = match self.addressing.expand(&session, &to).await {
+            Ok(expansion) => expansion,
+            Err(reply) if reply.is_permanent() => {
+                // Nobody is left to be told.
+                tracing::warn!(id = entry.id, %sender, reply = %reply.to_string().trim_end(), "the sender of a message cannot be told");
+                return self.spool()?.settle(&settle).await;
+            }
+            Err(reply) => return Err(StoreError::Unavailable(reply.to_string())),
+        };
+        let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let report = self.describe(entry, action, recipients, &id, sender.clone());
+        let writer = self.store.writer().ok_or_else(|| StoreError::Invalid("expected a writer".into()))?;
+        let mut upload = writer.begin(None).await?;
+        let path = "Return-Path: <>\r\n";
+        upload.write(Bytes::from_static(path.as_bytes())).await?;
+        upload.write(Bytes::from(report.head())).await?;
+        self.copy(entry, report.returned, &mut upload).await?;
+        upload.write(Bytes::from(report.tail())).await?;
+        let mut way = Way::default();
+        way.recipients.push((to.clone(), Ok(expansion)));
+        let impossible = |reply: Reply| StoreError::Unavailable(reply.to_string());
+        let plan = Plan::new(&ReversePath::Null, &way).map_err(impossible)?;
+        let mut parameters = MailParameters::default();
+        parameters.smtputf8 = !sender.is_ascii();
+        let mail = Mail::new(ReversePath::Null).with_parameters(parameters);
+        let message = Message::new(mail, vec![Rcpt::new(to)]);
+        let origin = Origin {
+            message: &message,
+            user: None,
+            id: &id,
+            date: now(),
+            skip: path.len() as u64,
+            eight_bit: report.eight_bit,
+            message_id: Some(format!("<{}@{}>", report.unique, report.reporter)),
+        };
+        // Reports are not filtered: nothing may answer them, and nobody may miss them.
+        let (batch, _) = plan.batch(&origin, &HashMap::new(), &self.config.routes);
+        let mut batch = batch.with_settlements(settle);
+        // RFC 3461 §6.1: of a report nobody wants to hear.
+        let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);
+        recipients.for_each(|recipient| recipient.notify = Notify::NEVER);
+        upload.commit_batch(&batch).await.map_err(|error| error.error)?;
+        tracing::info!(id = entry.id, report = id, ?action, to = %sender, "sender told");
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        entry: &QueueEntry,
+        action: Action,
+        recipients: Vec<(usize, Diagnosis)>,
+        id: &str,
+        sender: mailwright_mail_model::Address,
+    ) -> Report {
+        let date = |seconds: u64| i64::try_from(seconds).ok().and_then(|seconds| DateTime::new(seconds, 0));
+        let arrival = date(entry.arrival).unwrap_or(DateTime::EPOCH);
+        let reporter = self.config.hostname.as_str().to_owned();
+        let mut report = Report::new(action, reporter, sender, arrival, now());
+        id.clone_into(&mut report.unique);
+        report.queue_id.clone_from(&entry.id);
+        report.envelope_id.clone_from(&entry.envelope_id);
+        report.retry_until = date(entry.arrival + self.config.retry.lifetime.as_secs());
+        report.eight_bit = entry.eight_bit;
+        let wanted = entry.return_content.unwrap_or(ReturnContent::Full);
+        // RFC 3461 §4.3: RET is about failure; other reports return the header.
+        let whole = wanted == ReturnContent::Full
+            && action == Action::Failed
+            && entry.size <= self.config.returned_octets;
+        report.returned = if whole { Returned::Full } else { Returned::Headers };
+        report.recipients = recipients
+            .into_iter()
+            .filter_map(|(place, diagnosis)| {
+                let recipient = entry.recipients.get(place)?;
+                let mut reported = ReportedRecipient::new(recipient.address.clone(), diagnosis);
+                reported.original.clone_from(&recipient.original);
+                reported.attempted = entry.attempted.and_then(date);
+                Some(reported)
+            })
+            .collect();
+        report
+    }
+
+    /// Copies the message, or its header, into a report.
+    async fn copy(
+        &self,
+        entry: &QueueEntry,
+        returned: Returned,
+        upload: &mut Upload,
+    ) -> Result<(), StoreError> {
+        let spool = self.spool()?;
+        let mut offset = entry.skip;
+        match returned {
+            Returned::Full => {
+                while offset < entry.size {
+                    let chunk = spool.octets(entry, offset..entry.size).await?;
+                    if chunk.is_empty() {
+                        return Err(StoreError::Corrupt("a message without its end".into()));
+                    }
+                    offset += chunk.len() as u64;
+                    upload.write(chunk).await?;
+                }
+            }
+            Returned::Headers => {
+                let chunk = spool.octets(entry, offset..entry.size.min(offset + CHUNK)).await?;
+                let end =
+                    chunk.windows(4).position(|four| four == b"\r\n\r\n").map_or(chunk.len(), |at| at + 2);
+                upload.write(chunk.slice(..end.min(chunk.len()))).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Now, in seconds since 1970.
+pub(super) fn seconds() -> u64 {
+    u64::try_from(now().seconds()).unwrap_or(0)
+}

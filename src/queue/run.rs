@@ -1,0 +1,313 @@
+//! The loop: what is due is offered to the scheduler, whose turn it is is sent, and what came of it is written down.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use mailwright_mailstore::{Due, QueueEntry, Scheduled, Settlement, Spool, Store, StoreError};
+use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve};
+use mailwright_smtp_proto::Reply;
+use tokio::{task::JoinSet, time};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Outcome, Queue,
+    judge::{Judgement, judge},
+    report::seconds,
+    scheduler::{Contact, Offer, Scheduler},
+};
+use crate::{service::entropy, smtp::Addressing};
+
+/// How many entries are looked at together.
+const PAGE: usize = 1_000;
+/// How often all that is due is looked through, whatever happens. What becomes due out of order is found then.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How many seconds before the last look a new one begins: commits that began earlier may end later.
+const OVERLAP: u64 = 30;
+/// How long to wait after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// How often connections that nobody uses are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long attempts that are under way may go on after the end was announced.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// What an attempt tells the loop.
+struct Finished {
+    entry: Scheduled,
+    contact: Contact,
+    failure: Option<Diagnosis>,
+}
+
+/// Where the loop is.
+struct Loop {
+    scheduler: Scheduler,
+    began: Instant,
+    /// How far what is due was looked at.
+    cursor: Option<Due>,
+    /// What is due later than this was not looked at.
+    looked: u64,
+    /// Whether to look at what is new, and whether to look at everything.
+    look: bool,
+    look_at_all: bool,
+    /// Whether there was no room for all that is due.
+    full: bool,
+    /// Why each dead destination is dead.
+    reasons: std::collections::HashMap<String, Diagnosis>,
+}
+
+impl Loop {
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl<S, R, P> Queue<S, R, P>
+where
+    S: Store + 'static,
+    R: Resolve + 'static,
+    P: Addressing + 'static,
+{
+    /// Sends until it is stopped.
+    ///
+    /// # Errors
+    /// If the store has no queue.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<(), StoreError> {
+        self.spool()?;
+        let mut state = Loop {
+            scheduler: Scheduler::new(self.config.concurrency.clone()),
+            began: Instant::now(),
+            cursor: None,
+            looked: 0,
+            look: true,
+            look_at_all: true,
+            full: false,
+            reasons: std::collections::HashMap::new(),
+        };
+        let (mut seen, mut attempts) = (0, JoinSet::new());
+        let (mut sweep, mut again) = (time::interval(SWEEP), time::interval(LOOK_AGAIN));
+        loop {
+            if self.revive.swap(false, Ordering::AcqRel) {
+                state.scheduler.revive();
+                state.look_at_all = true;
+            }
+            let mut wait = LOOK_AGAIN;
+            if state.look || state.look_at_all {
+                match self.look(&mut state).await {
+                    Ok(next) => wait = next,
+                    Err(error) => {
+                        tracing::error!(%error, "the queue cannot be read");
+                        wait = STORE_PAUSE;
+                    }
+                }
+            } else if let Ok(Some(next)) = self.spool()?.next_due(state.looked).await {
+                // Something else may have woken us when it was due.
+                state.look = next <= seconds();
+                wait = Duration::from_secs(next.saturating_sub(seconds()));
+            }
+            while let Some(entry) = state.scheduler.next(state.now()) {
+                attempts.spawn(Arc::clone(&self).one(entry));
+            }
+            self.active.store(state.scheduler.active() as u64, Ordering::Relaxed);
+            if let Some(wake) = state.scheduler.wake_at(state.now()) {
+                wait = wait.min(Duration::from_millis(wake.saturating_sub(state.now()).max(1)));
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(finished) = attempts.join_next() => {
+                    if let Ok(finished) = finished {
+                        self.finish(&mut state, finished).await;
+                    }
+                    // Others that have ended by now need no look of their own.
+                    while let Some(finished) = attempts.try_join_next() {
+                        if let Ok(finished) = finished {
+                            self.finish(&mut state, finished).await;
+                        }
+                    }
+                }
+                now = self.spool()?.added(seen) => {
+                    seen = now;
+                    state.look = true;
+                }
+                () = self.called.notified() => state.look_at_all = true,
+                _ = sweep.tick() => self.sessions.sweep(self.config.idle),
+                _ = again.tick() => {
+                    state.look_at_all = true;
+                    let now = state.now();
+                    state.scheduler.tidy(now);
+                }
+                () = time::sleep(wait.min(LOOK_AGAIN)) => state.look = true,
+            }
+        }
+        // What is under way may end; what does not end in time is in the store, and is tried again.
+        let _ = time::timeout(FAREWELL, async { while attempts.join_next().await.is_some() {} }).await;
+        Ok(())
+    }
+
+    /// Offers what is due to the scheduler; says for how long there is nothing more.
+    async fn look(&self, state: &mut Loop) -> Result<Duration, StoreError> {
+        let spool = self.spool()?;
+        let now = seconds();
+        let mut after = match state.cursor {
+            Some(cursor) if !state.look_at_all => {
+                Some(Due::new(cursor.at.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0)))
+            }
+            _ => None,
+        };
+        (state.look, state.look_at_all, state.full) = (false, false, false);
+        state.looked = now;
+        let mut dead = Vec::new();
+        loop {
+            let page = spool.due(now, after, PAGE).await?;
+            let last = page.len() < PAGE;
+            for entry in page {
+                let due = entry.due;
+                let clock = state.now();
+                match state.scheduler.offer(entry.clone(), clock) {
+                    Offer::Full => {
+                        state.full = true;
+                        break;
+                    }
+                    Offer::Dead => dead.push(entry),
+                    Offer::Taken | Offer::Known | Offer::DestinationFull => {}
+                }
+                after = Some(due);
+                state.cursor = state.cursor.max(Some(due));
+            }
+            if last || state.full {
+                break;
+            }
+        }
+        self.put_off(state, dead).await;
+        let next = spool.next_due(now).await?;
+        Ok(next.map_or(LOOK_AGAIN, |next| Duration::from_secs(next.saturating_sub(now))))
+    }
+
+    async fn finish(&self, state: &mut Loop, finished: Finished) {
+        let Finished { entry, contact, failure } = finished;
+        let now = state.now();
+        match failure {
+            Some(failure) => drop(state.reasons.insert(entry.destination.clone(), failure)),
+            None => drop(state.reasons.remove(&entry.destination)),
+        }
+        let drained = state.scheduler.finished(&entry, contact, now);
+        self.put_off(state, drained).await;
+        state.look_at_all |= state.scheduler.take_starved() || (state.full && state.scheduler.has_room());
+    }
+
+    /// Mail for a destination that cannot be reached is judged as if it had been tried: it would have met the same.
+    async fn put_off(&self, state: &Loop, entries: Vec<Scheduled>) {
+        let mut settle = Vec::new();
+        for scheduled in entries {
+            let reason = state.reasons.get(&scheduled.destination).cloned().unwrap_or_else(|| {
+                Diagnosis::found(Reply::transient((4, 1), "The destination cannot be reached"))
+            });
+            let Ok(Some(entry)) = self.load(&scheduled).await else { continue };
+            let waiting = waiting(&entry);
+            let outcomes =
+                waiting.into_iter().map(|place| (place, Outcome::Refused(reason.clone()))).collect();
+            let judgement = self.judged(entry, outcomes);
+            match judgement.stays && judgement.reports.is_empty() {
+                true => settle.push(Settlement::Update(Box::new(judgement.entry))),
+                false => self.write_down(judgement).await,
+            }
+            if settle.len() >= PAGE {
+                self.settle_all(&mut settle).await;
+            }
+        }
+        self.settle_all(&mut settle).await;
+    }
+
+    async fn settle_all(&self, settle: &mut Vec<Settlement>) {
+        if settle.is_empty() {
+            return;
+        }
+        if let Ok(spool) = self.spool()
+            && let Err(error) = spool.settle(settle).await
+        {
+            tracing::error!(%error, "the queue cannot be written");
+        }
+        settle.clear();
+    }
+
+    /// Sends one entry, and writes down what came of it.
+    async fn one(self: Arc<Self>, scheduled: Scheduled) -> Finished {
+        let nothing = |entry| Finished { entry, contact: Contact::Unknown, failure: None };
+        let entry = match self.load(&scheduled).await {
+            Ok(Some(entry)) => Arc::new(entry),
+            // Removed or held since it was found.
+            Ok(None) => return nothing(scheduled),
+            Err(error) => {
+                tracing::error!(number = %scheduled.due.number, %error, "an entry of the queue cannot be read");
+                self.shelve(&scheduled).await;
+                return nothing(scheduled);
+            }
+        };
+        let attempted = self.attempt(&entry).await;
+        for (place, outcome) in &attempted.outcomes {
+            self.log(&entry, *place, outcome);
+        }
+        let entry = Arc::unwrap_or_clone(entry);
+        let judgement = self.judged(entry, attempted.outcomes);
+        self.write_down(judgement).await;
+        Finished { entry: scheduled, contact: attempted.contact, failure: attempted.failure }
+    }
+
+    async fn load(&self, scheduled: &Scheduled) -> Result<Option<QueueEntry>, StoreError> {
+        let entry = self.spool()?.entry(scheduled.due.number).await?;
+        Ok(entry.filter(|entry| !entry.held && entry.due <= seconds()))
+    }
+
+    /// An entry that cannot be read is left alone for a while.
+    async fn shelve(&self, scheduled: &Scheduled) {
+        let later = seconds() + self.config.retry.longest.as_secs();
+        self.settle_all(&mut vec![Settlement::Due(scheduled.due.number, later)]).await;
+    }
+
+    fn judged(&self, entry: QueueEntry, outcomes: Vec<(usize, Outcome)>) -> Judgement {
+        let random = entropy()
+            .map_or(0, |octets| octets.iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet)));
+        judge(entry, outcomes, &self.config.retry, seconds(), random)
+    }
+
+    /// Until it is written down, an attempt has not ended: the entry would be sent again.
+    async fn write_down(&self, judgement: Judgement) {
+        while let Err(error) = self.settle(judgement.clone()).await {
+            tracing::error!(id = judgement.entry.id, %error, "what became of a message cannot be written down");
+            time::sleep(STORE_PAUSE).await;
+        }
+    }
+
+    fn log(&self, entry: &QueueEntry, place: usize, outcome: &Outcome) {
+        let Some(recipient) = entry.recipients.get(place) else { return };
+        let (status, diagnosis) = match outcome {
+            Outcome::Taken { diagnosis, .. } => {
+                self.delivered.fetch_add(1, Ordering::Relaxed);
+                ("sent", diagnosis)
+            }
+            Outcome::Refused(diagnosis) if diagnosis.is_permanent() => ("bounced", diagnosis),
+            Outcome::Refused(diagnosis) => ("deferred", diagnosis),
+        };
+        let delay = seconds().saturating_sub(entry.arrival);
+        tracing::info!(
+            id = entry.id,
+            from = %entry.sender,
+            to = %recipient.address,
+            destination = entry.destination,
+            delay,
+            status,
+            reply = %diagnosis,
+            "sent on"
+        );
+    }
+}
+
+fn waiting(entry: &QueueEntry) -> Vec<usize> {
+    use mailwright_mailstore::RecipientState;
+    let waits = entry.recipients.iter().enumerate();
+    waits
+        .filter(|(_, recipient)| recipient.state == RecipientState::Waiting)
+        .map(|(place, _)| place)
+        .collect()
+}

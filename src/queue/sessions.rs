@@ -1,0 +1,60 @@
+//! Connections that wait for the next message to the same destination.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::client::SmtpClient;
+
+/// An open connection, said hello and logged in.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) client: SmtpClient,
+    /// The host, as it is named in errors: `mx.b.example[192.0.2.1]`.
+    pub(super) host: String,
+    /// How many messages went over it.
+    pub(super) messages: u32,
+}
+
+/// The connections that nobody uses now.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<String, Vec<(Instant, Open)>>>);
+
+impl Sessions {
+    /// A connection to a destination, the last one that was used.
+    pub(super) fn take(&self, destination: &str, idle: Duration) -> Option<Open> {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = sessions.get_mut(destination)?;
+        let (since, open) = kept.pop()?;
+        (since.elapsed() < idle).then_some(open)
+    }
+
+    /// Keeps a connection for the next message.
+    pub(super) fn keep(&self, destination: &str, open: Open) {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.entry(destination.to_owned()).or_default().push((Instant::now(), open));
+    }
+
+    /// Takes leave of those that have waited for long enough.
+    pub(super) fn sweep(&self, idle: Duration) {
+        let mut old = Vec::new();
+        {
+            let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.retain(|_, kept| {
+                let (gone, stay): (Vec<_>, Vec<_>) =
+                    kept.drain(..).partition(|(since, _)| since.elapsed() >= idle);
+                old.extend(gone);
+                *kept = stay;
+                !kept.is_empty()
+            });
+        }
+        for (_, open) in old {
+            tokio::spawn(async move {
+                // Whoever does not answer the farewell is left standing.
+                let _ = tokio::time::timeout(Duration::from_secs(5), open.client.quit()).await;
+            });
+        }
+    }
+}
