@@ -73,7 +73,8 @@ pub(super) async fn scripts_have_limits(store: &impl Store) -> Outcome {
         let admitted = scripts.admit_script(&user, &name, size as u64, LIMITS).await;
         let stored = scripts.put_script(&user, &name, script, LIMITS).await;
         if fits {
-            (admitted?, stored?);
+            admitted?;
+            stored?;
         } else {
             refused(admitted, &too_large)?;
             refused(stored, &too_large)?;
@@ -87,7 +88,8 @@ pub(super) async fn scripts_have_limits(store: &impl Store) -> Outcome {
         let admitted = scripts.admit_script(&user, &name, 1, LIMITS).await;
         let stored = scripts.put_script(&user, &name, Bytes::from_static(b"x"), LIMITS).await;
         if fits {
-            (admitted?, stored?);
+            admitted?;
+            stored?;
         } else {
             refused(admitted, &too_many)?;
             refused(stored, &too_many)?;
