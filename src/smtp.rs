@@ -2,7 +2,9 @@
 
 mod addressing;
 mod body;
+mod border;
 mod deliver;
+mod facets;
 mod filtering;
 mod hops;
 mod plan;
@@ -10,12 +12,12 @@ mod trace_fields;
 
 use std::{future::Future, io, sync::Arc};
 
-use mailwright_line_proto::{Closed, Peer, Shutdown};
+use mailwright_line_proto::{Ask, Closed, Peer, Shutdown};
 use mailwright_mailstore::accounts::{Accounts, Service as Purpose};
-use mailwright_relay_policy::Session as Conversation;
+use mailwright_relay_policy::{Session as Conversation, networks::AddressRange};
 use mailwright_smtp_proto::{
-    Hello, Mail, Message, Outcome, Rcpt, Reply,
-    server::{Config, Event, Server},
+    Attribute, Expn, Hello, Mail, Message, Outcome, Rcpt, Reply, Vrfy, XClient,
+    server::{Abilities, Config, Event, Protocol, Server, VrfyPolicy},
 };
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -25,15 +27,40 @@ use crate::{
     service::{ALPN_SMTP, Session, shown},
 };
 
+use border::BorderFilter;
+use facets::Never;
+
 pub use addressing::Addressing;
 pub use body::{Body, Incomplete};
 pub use deliver::StoreInbox;
 pub(crate) use deliver::queue_id;
 pub(crate) use plan::{Origin, Plan, Way};
+pub use facets::{Expand, StartQueue, Verify};
 pub(crate) use trace_fields::now;
+pub use trace_fields::{delivered_to, received, return_path};
 
 /// Where mail goes that comes in: two methods make a mail receiver.
 pub trait Inbox: Send + Sync {
+    /// What it honours beyond taking messages. What is announced follows from this and from the facets below.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    /// VRFY: asked only where the configuration has [`VrfyPolicy::Ask`].
+    fn verify(&self) -> Option<&impl Verify> {
+        None::<&Never>
+    }
+
+    /// EXPN: asked only where the configuration has [`VrfyPolicy::Ask`].
+    fn expand(&self) -> Option<&impl Expand> {
+        None::<&Never>
+    }
+
+    /// ETRN.
+    fn queues(&self) -> Option<&impl StartQueue> {
+        None::<&Never>
+    }
+
     /// Decides about a client that says who it is, at EHLO. By default anybody will do.
     fn hello(
         &self,
@@ -69,6 +96,8 @@ pub struct Smtp<I, A> {
     authenticator: Option<Arc<Authenticator<A>>>,
     tls: ListenerTls,
     config: Arc<Config>,
+    xclient: Vec<AddressRange>,
+    xforward: Vec<AddressRange>,
 }
 
 impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
@@ -84,7 +113,41 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         config.starttls = tls.is_starttls();
         config.auth_mechanisms =
             authenticator.as_ref().map(|authenticator| authenticator.mechanisms()).unwrap_or_default();
-        Self { inbox, authenticator, tls, config: Arc::new(config) }
+        config.abilities = inbox.abilities();
+        config.abilities.start_queue = inbox.queues().is_some();
+        // There is nobody to fetch the one, and no machine under this that could do the other.
+        config.abilities.burl = None;
+        config.abilities.turn = false;
+        if config.vrfy == VrfyPolicy::Ask && inbox.verify().is_none() {
+            config.vrfy = VrfyPolicy::Decline;
+        }
+        if config.expn == VrfyPolicy::Ask && inbox.expand().is_none() {
+            config.expn = VrfyPolicy::Off;
+        }
+        let config = Arc::new(config);
+        Self { inbox, authenticator, tls, config, xclient: Vec::new(), xforward: Vec::new() }
+    }
+
+    /// Believes XCLIENT from proxies at the first addresses and XFORWARD at the second. From nobody else, and by default
+    /// from nobody.
+    pub fn with_proxies(mut self, xclient: Vec<AddressRange>, xforward: Vec<AddressRange>) -> Self {
+        (self.xclient, self.xforward) = (xclient, xforward);
+        self
+    }
+
+    /// The configuration for this peer: what it may do depends on where it is.
+    fn config_for(&self, peer: &Peer) -> Arc<Config> {
+        let is_in = |ranges: &[AddressRange]| {
+            let address = peer.remote.map(|remote| remote.ip().to_canonical());
+            address.is_some_and(|address| ranges.iter().any(|range| range.contains(address)))
+        };
+        let (xclient, xforward) = (is_in(&self.xclient), is_in(&self.xforward));
+        if !xclient && !xforward {
+            return Arc::clone(&self.config);
+        }
+        let mut config = Config::clone(&self.config);
+        (config.xclient, config.xforward) = (xclient, xforward);
+        Arc::new(config)
     }
 
     /// Serves every connection of a listener until it is stopped.
@@ -100,7 +163,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
-        let machine = Server::new(Arc::clone(&self.config), peer);
+        let machine = Server::new(self.config_for(&peer), peer);
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
         let mut conversation = Conversation::default();
@@ -200,10 +263,52 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 let _ = connection.machine().inner_mut().answer(ask, reply);
             }
             Event::Message(ask) => return self.message(connection, ask).await,
+            Event::Vrfy(ask) => {
+                let reply = match self.service.inbox.verify() {
+                    Some(verify) => verify.verify(&self.conversation, &ask).await,
+                    None => Vrfy::DECLINED,
+                };
+                let _ = connection.machine().inner_mut().answer(ask, reply);
+            }
+            Event::Expn(ask) => {
+                let reply = match self.service.inbox.expand() {
+                    Some(expand) => expand.expand(&self.conversation, &ask).await,
+                    None => Expn::DECLINED,
+                };
+                let _ = connection.machine().inner_mut().answer(ask, reply);
+            }
+            Event::Etrn(ask) => match self.service.inbox.queues() {
+                Some(queues) => {
+                    let reply = queues.start(&self.conversation, &ask).await;
+                    let _ = connection.machine().inner_mut().answer(ask, reply);
+                }
+                None => connection.machine().inner_mut().decline(Event::Etrn(ask)),
+            },
+            Event::XClient(ask) => self.take_over(connection, ask),
+            Event::XForward(ask) => {
+                let (peer, client) = (shown(&self.conversation.peer), &ask.request().0);
+                tracing::info!(protocol = "smtp", peer, ?client, "forwarded");
+                let _ = connection.machine().inner_mut().answer(ask, Reply::OK);
+            }
             Event::Reset => self.conversation.mail = None,
             other => connection.machine().inner_mut().decline(other),
         }
         Ok(None)
+    }
+
+    /// From here on the connection is another client's: a proxy that is believed says so.
+    fn take_over(&mut self, connection: &mut Session<Server>, ask: Ask<XClient>) {
+        let proxy = shown(&self.conversation.peer);
+        let user = ask.request().0.login.as_ref().and_then(Attribute::known).cloned();
+        if connection.machine().inner_mut().answer(ask, Ok(())).is_err() {
+            return;
+        }
+        self.exchange = None;
+        self.conversation = Conversation::default();
+        self.conversation.tls = connection.machine().is_secure();
+        self.conversation.peer = *connection.machine().inner().session().peer();
+        self.conversation.user = user;
+        tracing::info!(protocol = "smtp", proxy, peer = shown(&self.conversation.peer), "taken over");
     }
 
     fn refused(&self, what: &str, name: &str, reply: &Reply) {
@@ -214,13 +319,17 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
     async fn message(
         &mut self,
         connection: &mut Session<Server>,
-        ask: mailwright_line_proto::Ask<Message>,
+        ask: Ask<Message>,
     ) -> io::Result<Option<Event>> {
         let message = ask.request().clone();
         if connection.machine().inner_mut().answer(ask, Ok(())).is_err() {
             return Ok(None);
         }
-        let mut body = Body::new(connection);
+        // LMTP is for servers of our own, whose results are ours.
+        let config = &self.service.config;
+        let outside = config.protocol == Protocol::Smtp;
+        let border = outside.then(|| BorderFilter::new(config.hostname.as_str()));
+        let mut body = Body::new(connection, border);
         let outcome = self.service.inbox.deliver(&self.conversation, &message, &mut body).await;
         let next = match body.finish().await {
             Ok(ask) => {

@@ -33,7 +33,7 @@ pub use model::{
 };
 pub use pop3::{pop3_client, pop3_server};
 pub use sieve::{sieve_compare, sieve_parse, sieve_run};
-pub use smtp::{smtp_client, smtp_grammar, smtp_server};
+pub use smtp::{smtp_client, smtp_grammar, smtp_server, smtp_seven_bit};
 
 /// A target: takes any octets, panics if a promise is broken.
 pub type Target = fn(&[u8]);
@@ -66,6 +66,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("smtp_client", smtp_client),
     ("smtp_grammar", smtp_grammar),
     ("smtp_server", smtp_server),
+    ("smtp_seven_bit", smtp_seven_bit),
     // imap-proto
     ("imap_client", imap_client),
     ("imap_command", imap_command),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mailwright_line_proto::{
-    AuthRefusal, AuthStep, Authenticate, Peer, Secret,
+    AuthRefusal, AuthStep, Authenticate, Peer, Secret, Shutdown,
     testing::{Seen, Side, Subject},
 };
 use mailwright_mail_model::{ForwardPath, ReversePath};
 use mailwright_smtp_proto::{
-    Command, Data, Hello, Mail, Message, Noop, Outcome, Quit, Rcpt, Reply, Rset, StartTls, Syntax, Vrfy,
+    BodyKind, Burl, Command, Data, Etrn, Hello, Mail, Message, Noop, Outcome, Quit, Rcpt, Reply, Rset,
+    SevenBit, StartTls, Syntax, Vrfy, XClient,
     client::{self, Client},
     server::{self, Server},
 };
@@ -26,6 +27,22 @@ pub fn smtp_server(data: &[u8]) {
 pub fn smtp_client(data: &[u8]) {
     let Some(plan) = Plan::new(data) else { return };
     plan.play(|| Sending { choices: plan.choices.clone() });
+}
+
+/// A message encoded for servers that take ASCII: any split gives the same, and nothing beyond ASCII comes out.
+pub fn smtp_seven_bit(data: &[u8]) {
+    let Some((split, message)) = data.split_first() else { return };
+    let encode = |split: usize| -> Result<Vec<u8>, &'static str> {
+        let (mut encoder, mut output) = (SevenBit::new(), Vec::new());
+        for piece in message.chunks(split) {
+            encoder.push(piece, &mut output)?;
+        }
+        encoder.finish(&mut output)?;
+        Ok(output)
+    };
+    let whole = encode(usize::MAX);
+    assert_eq!(whole, encode(1 + usize::from(*split)), "the split of the input matters");
+    assert!(whole.is_err() || whole.is_ok_and(|octets| octets.is_ascii()));
 }
 
 /// A command line: what is read is written so that the same is read again. And so for a reply.
@@ -79,11 +96,20 @@ impl Subject for Receiving {
         config.auth_mechanisms = vec!["PLAIN".to_owned()];
         config.max_recipients = 3;
         config.max_message_size = Some(100);
+        config.abilities.binary = true;
+        config.abilities.dsn = true;
+        config.abilities.each_recipient = true;
+        config.abilities.start_queue = true;
+        config.abilities.turn = true;
+        config.abilities.burl = Some(vec!["imap".to_owned()]);
+        config.xclient = true;
+        config.xforward = true;
         if choices.below(2) == 0 {
             config.syntax = Syntax::Lenient;
             config.bare_line_ends = server::BareLineEnds::Accept;
             config.vrfy = server::VrfyPolicy::Ask;
             config.ask_connect = true;
+            config.expn = server::VrfyPolicy::Ask;
         }
         Server::new(Arc::new(config), Peer::unknown())
     }
@@ -114,6 +140,14 @@ impl Subject for Receiving {
                 let reply = self.reply(Reply::RECIPIENT_OK);
                 server.answer(ask, reply).unwrap();
             }
+            Event::Burl(ask) => {
+                let reply = self.reply(Reply::OK);
+                server.answer(ask, reply).unwrap();
+            }
+            Event::XClient(ask) => {
+                let answer = if self.choices.below(2) == 0 { Err(Reply::DENIED) } else { Ok(()) };
+                server.answer(ask, answer).unwrap();
+            }
             Event::Message(ask) => {
                 assert!((1..=3).contains(&ask.recipients.len()));
                 let answer = if self.choices.below(6) == 0 { Err(Reply::DENIED) } else { Ok(()) };
@@ -139,7 +173,14 @@ impl Sending {
     fn call(&mut self, client: &mut Client) {
         let mail = Mail::new(ReversePath::Null);
         let rcpt = || Rcpt::new(ForwardPath::Postmaster);
-        let called = match self.choices.below(14) {
+        let mut each = mail.clone();
+        each.parameters.each_recipient = true;
+        each.parameters.body = Some(BodyKind::BinaryMime);
+        let called = match self.choices.below(18) {
+            14 => client.call(Message::new(each, vec![rcpt(); 2])).is_ok(),
+            15 => client.call(Burl::new("imap://x", true).unwrap()).is_ok(),
+            16 => client.call(Etrn::Queue("x".to_owned())).is_ok(),
+            17 => client.call(XClient::default()).is_ok(),
             0 => client.call(StartTls).is_ok(),
             1 => client.call(Authenticate::new("PLAIN".to_owned(), Some(Secret::from("\0a\0b")))).is_ok(),
             2 => client.call(mail).is_ok() && client.call(rcpt()).is_ok(),
@@ -161,7 +202,10 @@ impl Sending {
     fn send(&mut self, client: &mut Client) {
         let split = 1 + usize::from(self.choices.below(9));
         for piece in b"A: b\n\r\n.one\r.\r\ntwo\r".chunks(split) {
-            client.send_body(Bytes::copy_from_slice(piece)).unwrap();
+            // What cannot be encoded ends the connection.
+            if client.send_body(Bytes::copy_from_slice(piece)).is_err() {
+                return client.shutdown(Shutdown::Kicked);
+            }
         }
         client.end_body().map(drop).unwrap();
     }
@@ -174,6 +218,9 @@ impl Subject for Sending {
         let lmtp = self.choices.clone().below(2) == 0;
         let mut config = if lmtp { client::Config::lmtp() } else { client::Config::default() };
         config.allow_plaintext_auth = true;
+        if self.choices.clone().below(3) == 0 {
+            config.chunking = client::Chunking::WhenOffered;
+        }
         Client::new(Arc::new(config))
     }
 

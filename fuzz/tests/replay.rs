@@ -106,6 +106,7 @@ replays! {
     smtp_client
     smtp_grammar
     smtp_server
+    smtp_seven_bit
 }
 
 /// xorshift64*: enough to mutate seeds, and the same every time.

@@ -1,6 +1,12 @@
 //! What a server announces in its reply to EHLO or LHLO: one table row a keyword.
 
-use crate::Reply;
+mod table;
+mod values;
+
+pub use values::{FutureRelease, SessionLimits, SizeLimit};
+
+use crate::{Reply, Solicitation};
+use table::{FOREIGN, TABLE};
 
 /// The extensions a server announces (RFC 5321 §4.1.1.1).
 ///
@@ -22,6 +28,12 @@ pub struct Capabilities {
     pub size: Option<SizeLimit>,
     /// VRFY: it gives real answers.
     pub vrfy: bool,
+    /// EXPN: it names the members of lists.
+    pub expn: bool,
+    /// ETRN (RFC 1985).
+    pub etrn: bool,
+    /// ATRN (RFC 2645).
+    pub atrn: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
     /// The mechanisms of AUTH (RFC 4954), in upper case. None means no AUTH.
@@ -32,115 +44,39 @@ pub struct Capabilities {
     pub eight_bit_mime: bool,
     /// SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+    /// CHUNKING (RFC 3030): BDAT.
+    pub chunking: bool,
+    /// BINARYMIME (RFC 3030).
+    pub binary_mime: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+    /// DELIVERBY (RFC 2852): the shortest time in seconds that BY may name, if there is one.
+    pub deliver_by: Option<Option<u32>>,
+    /// FUTURERELEASE (RFC 4865).
+    pub future_release: Option<FutureRelease>,
+    /// MT-PRIORITY (RFC 6710): the name of the profile, often empty.
+    pub priority: Option<String>,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// RRVS (RFC 7293).
+    pub valid_since: bool,
+    /// NO-SOLICITING (RFC 3865): the classes that are not wanted, if they are named.
+    pub no_soliciting: Option<Option<Solicitation>>,
+    /// BURL (RFC 4468): the words behind it.
+    pub burl: Option<Vec<String>>,
+    /// PRDR (draft-hall-prdr): a reply for each recipient behind the message.
+    pub each_recipient: bool,
+    /// LIMITS (RFC 9422).
+    pub limits: Option<SessionLimits>,
+    /// The attributes of XCLIENT that this client may set. None means no XCLIENT.
+    pub xclient: Vec<String>,
+    /// The attributes of XFORWARD that this client may set. None means no XFORWARD.
+    pub xforward: Vec<String>,
+    /// AUTH is announced also in the form `AUTH=PLAIN`, which programs older than RFC 2554 look for.
+    pub legacy_auth: bool,
     /// Lines with keywords not named above, as they were sent.
     pub other: Vec<String>,
 }
-
-/// The largest message a server takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SizeLimit {
-    /// It does not say, or says that there is no fixed limit (RFC 1870 §4: zero).
-    Unknown,
-    /// So many octets.
-    AtMost(u64),
-}
-
-/// One keyword.
-struct Row {
-    keyword: &'static str,
-    parse: fn(&mut Capabilities, &str),
-    encode: fn(&Capabilities) -> Option<String>,
-}
-
-/// The keywords, in the order in which they are announced.
-const TABLE: &[Row] = &[
-    Row {
-        keyword: "PIPELINING",
-        parse: |capabilities, _| capabilities.pipelining = true,
-        encode: |capabilities| flag(capabilities.pipelining),
-    },
-    Row {
-        keyword: "SIZE",
-        parse: |capabilities, value| {
-            // C128: what is no number says nothing about the limit.
-            capabilities.size = Some(match value.parse() {
-                Ok(limit) if limit > 0 => SizeLimit::AtMost(limit),
-                _ => SizeLimit::Unknown,
-            });
-        },
-        encode: |capabilities| match capabilities.size? {
-            SizeLimit::Unknown => Some(String::new()),
-            SizeLimit::AtMost(limit) => Some(limit.to_string()),
-        },
-    },
-    Row {
-        keyword: "VRFY",
-        parse: |capabilities, _| capabilities.vrfy = true,
-        encode: |capabilities| flag(capabilities.vrfy),
-    },
-    Row {
-        keyword: "STARTTLS",
-        parse: |capabilities, _| capabilities.starttls = true,
-        encode: |capabilities| flag(capabilities.starttls),
-    },
-    Row {
-        keyword: "AUTH",
-        parse: |capabilities, value| {
-            for mechanism in value.split_ascii_whitespace().map(str::to_ascii_uppercase) {
-                if !capabilities.auth.contains(&mechanism) {
-                    capabilities.auth.push(mechanism);
-                }
-            }
-        },
-        encode: |capabilities| (!capabilities.auth.is_empty()).then(|| capabilities.auth.join(" ")),
-    },
-    Row {
-        keyword: "ENHANCEDSTATUSCODES",
-        parse: |capabilities, _| capabilities.enhanced_status_codes = true,
-        encode: |capabilities| flag(capabilities.enhanced_status_codes),
-    },
-    Row {
-        keyword: "8BITMIME",
-        parse: |capabilities, _| capabilities.eight_bit_mime = true,
-        encode: |capabilities| flag(capabilities.eight_bit_mime),
-    },
-    Row {
-        keyword: "SMTPUTF8",
-        parse: |capabilities, _| capabilities.smtputf8 = true,
-        encode: |capabilities| flag(capabilities.smtputf8),
-    },
-];
-
-/// Keywords of extensions not spoken here, known so that a line of them is not taken for anything else.
-const FOREIGN: &[&str] = &[
-    "ATRN",
-    "BINARYMIME",
-    "BURL",
-    "CHECKPOINT",
-    "CHUNKING",
-    "CONNEG",
-    "CONPERM",
-    "DELIVERBY",
-    "DSN",
-    "ETRN",
-    "EXPN",
-    "FUTURERELEASE",
-    "HELP",
-    "LIMITS",
-    "MT-PRIORITY",
-    "MTRK",
-    "NO-SOLICITING",
-    "REQUIRETLS",
-    "RRVS",
-    "SAML",
-    "SEND",
-    "SOML",
-    "SUBMITTER",
-    "TURN",
-    "XCLIENT",
-    "XFORWARD",
-];
 
 impl Capabilities {
     /// Reads them from the reply to EHLO: every line but the first.
@@ -152,9 +88,14 @@ impl Capabilities {
 
     /// The reply to EHLO with these capabilities.
     pub fn reply(&self, hostname: &str) -> Reply {
-        let announced = TABLE.iter().filter_map(|row| {
-            let value = (row.encode)(self)?;
-            Some(if value.is_empty() { row.keyword.to_owned() } else { format!("{} {value}", row.keyword) })
+        let announced = TABLE.iter().flat_map(|row| {
+            let line = (row.encode)(self).map(|value| match &value[..] {
+                "" => row.keyword.to_owned(),
+                value => format!("{} {value}", row.keyword),
+            });
+            let legacy = line.as_ref().filter(|_| row.keyword == "AUTH" && self.legacy_auth);
+            let legacy = legacy.map(|line| line.replacen(' ', "=", 1));
+            [line, legacy].into_iter().flatten()
         });
         let lines = [hostname.to_owned()].into_iter().chain(announced).chain(self.other.iter().cloned());
         Reply::of_lines(250, &lines.collect::<Vec<_>>())
@@ -178,6 +119,8 @@ impl Capabilities {
     /// Adds what one line announces.
     pub(crate) fn add(&mut self, line: &str) {
         let (keyword, value) = split(line);
+        self.legacy_auth |=
+            line.trim_start().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("AUTH="));
         match TABLE.iter().find(|row| row.keyword.eq_ignore_ascii_case(keyword)) {
             Some(row) => (row.parse)(self, value),
             None if line.is_empty() => {}
@@ -193,26 +136,24 @@ fn split(line: &str) -> (&str, &str) {
     (keyword, value.trim_start_matches(' '))
 }
 
-fn flag(set: bool) -> Option<String> {
-    set.then(String::new)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Rcpt;
+    use mailwright_mail_model::ForwardPath;
 
     #[test]
     fn odd_lists_are_read_sanely() {
         // C128
-        let text = "250-mx\r\n250-SIZE -1\r\n250-DSN\r\n250-DSN\r\n250-AUTH=LOGIN\r\n250-auth login PLAIN\r\n\
+        let text = "250-mx\r\n250-SIZE -1\r\n250-MTRK\r\n250-MTRK\r\n250-AUTH=LOGIN\r\n250-auth login PLAIN\r\n\
             250-\r\n250-8bitmime\r\n250 pipelining\r\n";
         let found = Capabilities::parse(&Reply::parse(text.as_bytes()).unwrap());
         assert_eq!(found.size, Some(SizeLimit::Unknown));
         assert_eq!(found.auth, ["LOGIN", "PLAIN"]);
         assert!(found.pipelining && found.eight_bit_mime && !found.starttls);
-        assert_eq!(found.other, ["DSN", "DSN"]);
+        assert_eq!(found.other, ["MTRK", "MTRK"]);
     }
 
     #[test]
@@ -229,20 +170,67 @@ mod tests {
         }
     }
 
+    #[test]
+    fn values_that_are_none_say_nothing() {
+        let text = "250-mx\r\n250-LIMITS RCPTMAX=10 MAILMAX=x RCPTDOMAINMAX=1234567 FOO=1\r\n250-DELIVERBY soon\r\n\
+            250-NO-SOLICITING 1\r\n250-FUTURERELEASE\r\n250-MT-PRIORITY\r\n250 BURL imap\r\n";
+        let found = Capabilities::parse(&Reply::parse(text.as_bytes()).unwrap());
+        let limits = found.limits.unwrap();
+        assert_eq!((limits.recipients, limits.messages, limits.recipient_domains), (Some(10), None, None));
+        assert_eq!(limits.other, ["FOO=1"]);
+        assert_eq!((found.deliver_by, found.no_soliciting), (Some(None), Some(None)));
+        assert_eq!((found.future_release, found.priority.as_deref()), (None, Some("")));
+        assert_eq!(found.burl.unwrap(), ["IMAP"]);
+    }
+
+    #[test]
+    fn as_many_recipients_as_there_is_room_for() {
+        let to = ["a@x.example", "b@X.example", "c@y.example", "d@z.example"];
+        let all: Vec<_> = to
+            .iter()
+            .map(|to| Rcpt::new(ForwardPath::parse(format!("<{to}>").as_bytes()).unwrap()))
+            .collect();
+        for (line, room) in
+            [("SIZE", 4), ("LIMITS RCPTMAX=3", 3), ("LIMITS RCPTDOMAINMAX=1", 2), ("LIMITS RCPTMAX=9", 4)]
+        {
+            let mut capabilities = Capabilities::default();
+            capabilities.add(line);
+            assert_eq!(capabilities.room_for(&all), room, "{line}");
+        }
+    }
+
     proptest! {
         #[test]
         fn comes_round(
-            flags in any::<[bool; 6]>(),
+            flags in any::<[bool; 16]>(),
             size in prop::option::of(any::<u64>()),
             auth in prop::collection::btree_set("[A-Z0-9-]{1,20}", 0..6),
-            other in prop::collection::vec("X[A-Z]{1,8}( [a-z0-9]{1,8})?", 0..4),
+            words in prop::collection::vec("[A-Z]{1,8}", 1..4),
+            numbers in any::<[Option<u16>; 4]>(),
+            other in prop::collection::vec("XQ[A-Z]{1,8}( [a-z0-9]{1,8})?", 0..4),
         ) {
-            let size = size.map(|limit| if limit == 0 { SizeLimit::Unknown } else { SizeLimit::AtMost(limit) });
-            let [pipelining, vrfy, starttls, enhanced_status_codes, eight_bit_mime, smtputf8] = flags;
+            let mut some = flags.into_iter();
+            let mut next = || some.next().unwrap();
+            let [messages, recipients, domains, least] = numbers.map(|number| number.filter(|n| *n > 0).map(u32::from));
+            let limits = SessionLimits { messages, recipients, recipient_domains: domains, other: Vec::new() };
+            let latest = mailwright_mail_model::DateTime::new(4_000_000_000, 0).unwrap();
             let capabilities = Capabilities {
-                pipelining, size, vrfy, starttls, auth: auth.into_iter().collect(),
-                enhanced_status_codes, eight_bit_mime, smtputf8,
-                other: other.into_iter().filter(|line| !line.starts_with("XCLIENT")).collect(),
+                pipelining: next(), vrfy: next(), starttls: next(), enhanced_status_codes: next(),
+                eight_bit_mime: next(), smtputf8: next(), expn: next(), etrn: next(), atrn: next(),
+                chunking: next(), binary_mime: next(), dsn: next(), require_tls: next(), valid_since: next(),
+                each_recipient: next(),
+                legacy_auth: next() && !auth.is_empty(),
+                size: size.map(|limit| if limit == 0 { SizeLimit::Unknown } else { SizeLimit::AtMost(limit) }),
+                auth: auth.into_iter().collect(),
+                limits: (limits != SessionLimits::default()).then_some(limits),
+                deliver_by: flags[0].then_some(least),
+                future_release: least.map(|seconds| FutureRelease::new(seconds, latest)),
+                priority: flags[1].then(|| words[0].clone()),
+                no_soliciting: flags[2].then(|| words[0].parse().ok()),
+                burl: flags[3].then(|| words.clone()),
+                xclient: if flags[4] { words.clone() } else { Vec::new() },
+                xforward: if flags[5] { words } else { Vec::new() },
+                other,
             };
             let reply = capabilities.reply("mail.example.org");
             let read = Reply::parse(&reply.encode()).unwrap();

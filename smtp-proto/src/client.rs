@@ -5,8 +5,10 @@
 //! * Every reply belongs to the oldest command without one. A reply to nothing, or one that is not to be
 //!   understood, closes the connection: no later one could be trusted.
 //! * Nothing is called that was not announced, and nothing is announced before the last hello on this side of TLS.
+//! * While a body is sent the server is listened to: what it refuses in the middle is not sent to its end.
 //! * A message whose final dot was sent and not answered is neither delivered nor refused.
 
+mod body;
 mod call;
 mod config;
 mod group;
@@ -14,7 +16,7 @@ mod replies;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use mailwright_line_proto::{
     Authenticate, Closed, Deadline, Layer, Machine, Misuse, Output, PeerMisbehaved, Secret, Shutdown, Ticket,
     TlsInfo, Trace, Traced, Transmit, Wait,
@@ -22,14 +24,15 @@ use mailwright_line_proto::{
 };
 
 pub use call::Call;
-pub use config::{Addressed, Config, Event, LineEnds};
+pub use config::{Addressed, Chunking, Config, EightBit, Event, LineEnds};
 
 use crate::{
-    Capabilities, Commit, Hello, Reply,
+    Capabilities, Hello, Reply,
     body::Sender,
     reply::{ReplyReader, Step},
     server::Protocol,
 };
+use body::Way;
 use group::Group;
 
 /// One connection to a server. See [`Machine`] for how it is driven.
@@ -41,7 +44,15 @@ pub struct Client {
     /// What is in flight, oldest first.
     expected: VecDeque<(u32, Expected)>,
     group: Option<Group>,
+    /// How the message that was begun goes.
+    way: Way,
     sender: Option<Sender>,
+    /// The number of the body.
+    body: u32,
+    /// Why a part of it was refused.
+    refused: Option<Reply>,
+    /// How many messages were begun.
+    messages: u32,
     transmit: Transmit,
     lines: Lines,
     reader: ReplyReader,
@@ -55,7 +66,7 @@ pub struct Client {
     challenges: u32,
     /// The recipients accepted since MAIL.
     accepted: usize,
-    /// LMTP's replies to the message so far.
+    /// The replies to the message so far, of those that come one a recipient.
     outcome: Vec<Reply>,
     ended: bool,
     /// Why the input ended, if not as the server wished.
@@ -77,6 +88,10 @@ enum Phase {
     Tls { id: u32, reply: Reply, started: bool },
     /// TLS is up, which is to be told.
     Secured { id: u32, reply: Reply },
+    /// DATA was called for a message that goes without it; that is to be told.
+    Granted(u32),
+    /// The roles have turned (ATRN).
+    Turned,
     /// To be closed for this reason.
     Closing(Closed),
     /// It is over.
@@ -95,9 +110,21 @@ enum Expected {
     Data,
     /// The message, of which so many replies are to come.
     Commit(usize),
+    /// The replies of PRDR, so many more and one.
+    Each(usize),
+    /// A part of the message that is not the last.
+    Part,
+    /// The end of a message of which a part was refused.
+    PartsRset,
+    Burl,
     Rset,
     Noop,
     Vrfy,
+    Expn,
+    Etrn,
+    Atrn,
+    XClient,
+    XForward,
     Quit,
     GroupMail,
     GroupRcpt,
@@ -119,7 +146,11 @@ impl Client {
             phase: Phase::Open,
             expected: VecDeque::from([(0, Expected::Greeting)]),
             group: None,
+            way: Way::default(),
             sender: None,
+            body: 0,
+            refused: None,
+            messages: 0,
             transmit: Transmit::default(),
             lines: Lines::new(Ends::Lenient),
             reader: ReplyReader::default(),
@@ -143,6 +174,10 @@ impl Client {
         self.trace = trace;
     }
 
+    pub(crate) fn shared_config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
+    }
+
     /// What the server announced last; nothing before hello, and nothing again after STARTTLS.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -163,8 +198,8 @@ impl Client {
     pub fn call<R: Call>(&mut self, request: R) -> Result<Ticket<R>, Misuse> {
         match self.phase {
             Phase::Open => {}
-            Phase::Body => return Err(Misuse::BodyOpen),
-            Phase::Closing(_) | Phase::Closed => return Err(Misuse::Closed),
+            Phase::Body | Phase::Granted(_) => return Err(Misuse::BodyOpen),
+            Phase::Closing(_) | Phase::Closed | Phase::Turned => return Err(Misuse::Closed),
             Phase::Challenged(_) | Phase::Tls { .. } | Phase::Secured { .. } => return Err(Misuse::Busy),
         }
         if self.expected.front().is_some_and(|(_, expected)| *expected == Expected::Greeting) {
@@ -190,32 +225,10 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a part of the body. Its dots are stuffed and its line ends are watched
-    /// ([`Config::line_ends`]).
-    ///
-    /// # Errors
-    /// [`Misuse::NoBody`] if the server has not asked for one; [`Misuse::Argument`] for a lone CR or LF, if they are
-    /// refused: then [`shutdown`](Self::shutdown) is all that is left.
-    pub fn send_body(&mut self, chunk: Bytes) -> Result<(), Misuse> {
-        match &mut self.sender {
-            Some(sender) => sender.put(chunk, &mut self.transmit),
-            None => Err(Misuse::NoBody),
-        }
-    }
-
-    /// Ends the body; what became of it comes with [`Event::BodyEnd`].
-    ///
-    /// # Errors
-    /// As for [`send_body`](Self::send_body).
-    pub fn end_body(&mut self) -> Result<Ticket<Commit>, Misuse> {
-        let sender = self.sender.take().ok_or(Misuse::NoBody)?;
-        sender.end(&mut self.transmit)?;
-        self.phase = Phase::Open;
-        let id = self.number();
-        let replies = if self.config.protocol == Protocol::Lmtp { self.accepted } else { 1 };
-        self.outcome = Vec::new();
-        self.expect(id, Expected::Commit(replies));
-        Ok(Ticket::new(id))
+    /// Whether ATRN was accepted: this side is the server from here on, and is to greet. Hand the connection, with its
+    /// TLS, to a [`Server`](crate::server::Server).
+    pub fn is_turned(&self) -> bool {
+        matches!(self.phase, Phase::Turned)
     }
 
     /// Closes the connection at once. A body that was not ended is not delivered.
@@ -227,9 +240,14 @@ impl Client {
 
     fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
         match &mut self.phase {
-            Phase::Open => self.read(now, rx),
-            Phase::Challenged(_) | Phase::Body if self.ended => self.close_ended(),
-            Phase::Challenged(_) | Phase::Body => wait(false, None),
+            Phase::Open | Phase::Body => self.read(now, rx),
+            Phase::Challenged(_) | Phase::Turned if self.ended => self.close_ended(),
+            Phase::Challenged(_) | Phase::Turned => wait(false, None),
+            Phase::Granted(id) => {
+                let id = *id;
+                self.open_body();
+                Some(Output::Event(Event::Data(Ticket::new(id), Ok(()))))
+            }
             Phase::Tls { started, .. } if !*started => {
                 *started = true;
                 self.since = Some(now);
@@ -277,8 +295,10 @@ impl Client {
             Line::Partial => {
                 let timeouts = &self.config.timeouts;
                 let (patience, deadline) = match self.expected.front() {
-                    // Between calls there is nothing to wait for; but a farewell is heard.
+                    // Between calls there is nothing to wait for; but a farewell is heard. So is a refusal while a
+                    // body is sent.
                     None => return wait(true, None),
+                    Some((_, Expected::Part)) if self.sender.is_some() => return wait(true, None),
                     Some((_, Expected::Greeting)) => (timeouts.greeting, Deadline::Greeting),
                     // RFC 5321 §4.5.3.2.6
                     Some((_, Expected::Commit(_))) => (timeouts.body_end, Deadline::Reply),

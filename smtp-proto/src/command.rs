@@ -1,22 +1,30 @@
 //! Commands: the table that says when each one is allowed, and the type that holds any of them.
 
+mod attributes;
 mod auth;
+mod bdat;
 mod data;
+mod expn;
 mod hello;
 mod mail;
 mod rcpt;
 mod simple;
+mod turn;
 mod vrfy;
 
 use mailwright_line_proto::Authenticate;
 use mailwright_mail_model::AddressError;
 use thiserror::Error;
 
+pub use attributes::{Attribute, ClientAttributes, XClient, XForward};
+pub use bdat::{Bdat, Burl};
 pub use data::{Commit, Message, Outcome};
+pub use expn::Expn;
 pub use hello::{Hello, HelloKind, HelloName};
 pub use mail::Mail;
 pub use rcpt::Rcpt;
 pub use simple::{Connect, Data, Noop, Quit, Rset, StartTls};
+pub use turn::{Atrn, Etrn};
 pub use vrfy::Vrfy;
 
 pub(crate) use auth::response;
@@ -67,6 +75,20 @@ pub enum Command {
     Noop,
     /// VRFY.
     Vrfy(Vrfy),
+    /// EXPN.
+    Expn(Expn),
+    /// ETRN.
+    Etrn(Etrn),
+    /// ATRN.
+    Atrn(Atrn),
+    /// BDAT; its octets follow the line.
+    Bdat(Bdat),
+    /// BURL.
+    Burl(Burl),
+    /// XCLIENT.
+    XClient(Box<XClient>),
+    /// XFORWARD.
+    XForward(Box<XForward>),
     /// HELP.
     Help,
     /// QUIT.
@@ -95,12 +117,13 @@ pub enum SyntaxError {
     /// The recipient's address is none.
     #[error("Bad recipient address syntax: {0}")]
     Recipient(AddressError),
-    /// A parameter that is not offered.
+    /// A parameter that is not offered. [`Command::parse`] keeps such parameters; a server refuses those that its
+    /// application does not know.
     #[error("Parameter not recognized: {0}")]
     UnknownParameter(String),
     /// A parameter that stands there twice.
     #[error("Parameter given twice: {0}")]
-    Twice(&'static str),
+    Twice(String),
     /// A parameter with a value that is none for it.
     #[error("Bad value of parameter {0}")]
     Value(&'static str),
@@ -123,6 +146,8 @@ pub(crate) struct Row {
     pub(crate) before_tls: bool,
     /// Whether it may come before AUTH where that is required (RFC 4954 §6).
     pub(crate) before_auth: bool,
+    /// Whether it may come between the parts of a message that BDAT sends.
+    pub(crate) amid_parts: bool,
     /// Whether it may be begun while RCPTs before it are still being decided.
     pub(crate) overlaps: bool,
     /// Whether too many of it without a message between them are errors.
@@ -138,12 +163,14 @@ const PLAIN: Row = Row {
     before_hello: false,
     before_tls: false,
     before_auth: false,
+    amid_parts: false,
     overlaps: false,
     junk: false,
 };
 
 /// Allowed at any time.
-const ALWAYS: Row = Row { before_hello: true, before_tls: true, before_auth: true, junk: true, ..PLAIN };
+const ALWAYS: Row =
+    Row { before_hello: true, before_tls: true, before_auth: true, amid_parts: true, junk: true, ..PLAIN };
 
 /// Every command that is known; HELP lists them in this order.
 pub(crate) const TABLE: &[Row] = &[
@@ -155,13 +182,18 @@ pub(crate) const TABLE: &[Row] = &[
     Row { verb: "MAIL", parse: mail::parse, ..PLAIN },
     Row { verb: "RCPT", parse: rcpt::parse, overlaps: true, ..PLAIN },
     Row { verb: "DATA", parse: simple::parse_data, ..PLAIN },
+    Row { verb: "BDAT", parse: bdat::parse_bdat, amid_parts: true, ..PLAIN },
+    Row { verb: "BURL", parse: bdat::parse_burl, amid_parts: true, ..PLAIN },
     Row { verb: "RSET", parse: simple::parse_rset, ..ALWAYS },
     Row { verb: "NOOP", parse: simple::parse_noop, overlaps: true, ..ALWAYS },
     Row { verb: "VRFY", parse: vrfy::parse, junk: true, ..PLAIN },
     Row { verb: "HELP", parse: simple::parse_help, overlaps: true, ..ALWAYS },
     Row { verb: "QUIT", parse: simple::parse_quit, ..ALWAYS },
-    Row { verb: "EXPN", before_hello: true, before_auth: true, ..PLAIN },
-    Row { verb: "ETRN", before_hello: true, before_auth: true, ..PLAIN },
+    Row { verb: "EXPN", parse: expn::parse, junk: true, ..PLAIN },
+    Row { verb: "ETRN", parse: turn::parse_etrn, junk: true, ..PLAIN },
+    Row { verb: "ATRN", parse: turn::parse_atrn, ..PLAIN },
+    Row { verb: "XCLIENT", parse: attributes::parse_xclient, before_tls: true, before_auth: true, ..PLAIN },
+    Row { verb: "XFORWARD", parse: attributes::parse_xforward, ..PLAIN },
     Row { verb: "TURN", before_hello: true, before_auth: true, ..PLAIN },
 ];
 
@@ -190,6 +222,13 @@ impl Command {
             Self::Rset => "RSET".to_owned(),
             Self::Noop => "NOOP".to_owned(),
             Self::Vrfy(vrfy) => vrfy.to_string(),
+            Self::Expn(expn) => expn.to_string(),
+            Self::Etrn(etrn) => etrn.to_string(),
+            Self::Atrn(atrn) => atrn.to_string(),
+            Self::Bdat(bdat) => bdat.to_string(),
+            Self::Burl(burl) => burl.to_string(),
+            Self::XClient(client) => client.to_string(),
+            Self::XForward(client) => client.to_string(),
             Self::Help => "HELP".to_owned(),
             Self::Quit => "QUIT".to_owned(),
         };
@@ -269,8 +308,6 @@ mod tests {
             (b"", SyntaxError::Unknown),
             (b" NOOP", SyntaxError::Unknown),
             (b"NOOPS", SyntaxError::Unknown),
-            (b"EXPN list", SyntaxError::NotImplemented),
-            (b"etrn example.org", SyntaxError::NotImplemented),
             (b"TURN", SyntaxError::NotImplemented),
             (b"NOOP\0", SyntaxError::Octets),
             (b"RCPT TO:<a@b.example>\0", SyntaxError::Octets),

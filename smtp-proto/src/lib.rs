@@ -8,12 +8,21 @@ mod capabilities;
 mod command;
 mod params;
 mod reply;
+mod seven_bit;
+mod timestamp;
+mod turn;
 mod xtext;
 
-pub use capabilities::{Capabilities, SizeLimit};
+pub use capabilities::{Capabilities, FutureRelease, SessionLimits, SizeLimit};
 pub use command::{
-    Command, Commit, Connect, Data, Hello, HelloKind, HelloName, Mail, Message, Noop, Outcome, Quit, Rcpt,
-    Rset, StartTls, Syntax, SyntaxError, Vrfy,
+    Atrn, Attribute, Bdat, Burl, ClientAttributes, Command, Commit, Connect, Data, Etrn, Expn, Hello,
+    HelloKind, HelloName, Mail, Message, Noop, Outcome, Quit, Rcpt, Rset, StartTls, Syntax, SyntaxError,
+    Vrfy, XClient, XForward,
 };
-pub use params::{BodyKind, MailParameters, RcptParameters, Submitter};
+pub use params::{
+    BodyKind, ByMode, Changed, DeliverBy, EnvelopeId, Hold, MailParameters, Notify, OriginalRecipient,
+    Parameter, Priority, RcptParameters, ReturnContent, Solicitation, Submitter, ValidSince,
+};
 pub use reply::{LINE_LIMIT, Reply, ReplyError, Severity};
+pub use seven_bit::SevenBit;
+pub use turn::{Turn, TurnEvent};

@@ -1,5 +1,16 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11): one table row each.
 
+mod body;
+mod deliver_by;
+mod dsn;
+mod hold;
+mod mail;
+mod other;
+mod priority;
+mod rcpt;
+mod solicitation;
+mod valid_since;
+
 use std::fmt;
 
 use nom::{
@@ -9,58 +20,21 @@ use nom::{
     sequence::preceded,
 };
 
-use crate::{Capabilities, SyntaxError, xtext};
+pub use body::{BodyKind, Submitter};
+pub use deliver_by::{ByMode, DeliverBy};
+pub use dsn::{EnvelopeId, Notify, OriginalRecipient, ReturnContent};
+pub use hold::Hold;
+pub use mail::MailParameters;
+pub use other::Parameter;
+pub use priority::Priority;
+pub use rcpt::RcptParameters;
+pub use solicitation::Solicitation;
+pub use valid_since::{Changed, ValidSince};
 
-/// What MAIL says beside the sender.
-///
-/// ```
-/// use mailwright_smtp_proto::{BodyKind, Command, Syntax};
-///
-/// let line = b"MAIL FROM:<ann@example.org> SIZE=1000 BODY=8BITMIME SMTPUTF8";
-/// let Command::Mail(mail) = Command::parse(line, Syntax::Strict)? else { unreachable!() };
-/// assert_eq!(mail.parameters.size, Some(1000));
-/// assert_eq!(mail.parameters.body, Some(BodyKind::EightBitMime));
-/// assert!(mail.parameters.smtputf8);
-/// # Ok::<(), mailwright_smtp_proto::SyntaxError>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct MailParameters {
-    /// SIZE: how many octets the client thinks the message has (RFC 1870).
-    pub size: Option<u64>,
-    /// BODY: what kind of content it is (RFC 6152).
-    pub body: Option<BodyKind>,
-    /// SMTPUTF8: addresses and header fields may be UTF-8 (RFC 6531).
-    pub smtputf8: bool,
-    /// AUTH: who submitted the message first, as the client has it (RFC 4954 §5). To be believed only of trusted
-    /// clients.
-    pub auth: Option<Submitter>,
-}
+pub(crate) use mail::MAIL;
+pub(crate) use rcpt::RCPT;
 
-/// What RCPT says beside the recipient.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct RcptParameters {}
-
-/// The kind of content that BODY announces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BodyKind {
-    /// Nothing but ASCII.
-    SevenBit,
-    /// Any octets, in lines.
-    EightBitMime,
-}
-
-/// Who the AUTH parameter names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Submitter {
-    /// `<>`: not known, or not trusted.
-    Unknown,
-    /// This mailbox, decoded.
-    Mailbox(String),
-}
+use crate::{Capabilities, SyntaxError};
 
 /// One parameter.
 pub(crate) struct Row<P> {
@@ -69,74 +43,23 @@ pub(crate) struct Row<P> {
     /// The parameter as it is written, with the value behind `=` if it has one.
     encode: fn(&P) -> Option<String>,
     /// Whether a server that announced this takes it.
-    announced: fn(&Capabilities) -> bool,
-    /// Whether a client may leave it out for a server that does not take it.
-    optional: bool,
+    announced: fn(&P, &Capabilities) -> bool,
+    /// Whether a client must not send the message without it. If not, it is left out for a server that does not
+    /// take it.
+    needed: fn(&P) -> bool,
 }
 
 /// Takes the value, if there is one; `None` if it is none for this parameter.
 type Parse<P> = fn(&mut P, Option<&str>) -> Option<Result<(), SyntaxError>>;
 
-/// The parameters of MAIL.
-pub(crate) const MAIL: &[Row<MailParameters>] = &[
-    Row {
-        keyword: "SIZE",
-        parse: |parameters, value| Some(parse_size(value?).map(|size| parameters.size = Some(size))),
-        encode: |parameters| parameters.size.map(|size| format!("SIZE={size}")),
-        announced: |capabilities| capabilities.size.is_some(),
-        optional: true,
-    },
-    Row {
-        keyword: "BODY",
-        parse: |parameters, value| {
-            let value = value?;
-            let kind = KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(value))?.1;
-            parameters.body = Some(kind);
-            Some(Ok(()))
-        },
-        encode: |parameters| {
-            let kind = parameters.body?;
-            KINDS.iter().find(|(_, named)| *named == kind).map(|(name, _)| format!("BODY={name}"))
-        },
-        announced: |capabilities| capabilities.eight_bit_mime,
-        optional: false,
-    },
-    Row {
-        keyword: "SMTPUTF8",
-        // RFC 6531 §3.4: the parameter has no value
-        parse: |parameters, value| {
-            parameters.smtputf8 = true;
-            value.is_none().then_some(Ok(()))
-        },
-        encode: |parameters| parameters.smtputf8.then(|| "SMTPUTF8".to_owned()),
-        announced: |capabilities| capabilities.smtputf8,
-        optional: false,
-    },
-    Row {
-        keyword: "AUTH",
-        parse: |parameters, value| {
-            parameters.auth = Some(match value? {
-                "<>" => Submitter::Unknown,
-                text => Submitter::Mailbox(xtext::decode(text).filter(|mailbox| !mailbox.is_empty())?),
-            });
-            Some(Ok(()))
-        },
-        encode: |parameters| match parameters.auth.as_ref()? {
-            Submitter::Unknown => Some("AUTH=<>".to_owned()),
-            Submitter::Mailbox(mailbox) => Some(format!("AUTH={}", xtext::encode(mailbox))),
-        },
-        announced: |capabilities| !capabilities.auth.is_empty(),
-        optional: true,
-    },
-];
-
-/// The parameters of RCPT.
-pub(crate) const RCPT: &[Row<RcptParameters>] = &[];
-
-const KINDS: &[(&str, BodyKind)] = &[("7BIT", BodyKind::SevenBit), ("8BITMIME", BodyKind::EightBitMime)];
+/// Parameters that keep those without a row.
+pub(crate) trait Keep: Default {
+    fn other(&self) -> &[Parameter];
+    fn other_mut(&mut self) -> &mut Vec<Parameter>;
+}
 
 /// Reads what follows the path: nothing, or parameters with a space before each.
-pub(crate) fn parse<P: Default>(table: &[Row<P>], rest: &[u8]) -> Result<P, SyntaxError> {
+pub(crate) fn parse<P: Keep>(table: &[Row<P>], rest: &[u8]) -> Result<P, SyntaxError> {
     let wrong = SyntaxError::Arguments("<address> [KEYWORD[=value] ...]");
     let Ok(rest) = std::str::from_utf8(rest) else { return Err(wrong) };
     if !rest.is_empty() && !rest.starts_with(' ') {
@@ -147,10 +70,15 @@ pub(crate) fn parse<P: Default>(table: &[Row<P>], rest: &[u8]) -> Result<P, Synt
         let Ok(("", (keyword, value))) = parameter(word) else { return Err(wrong) };
         let row = table.iter().enumerate().find(|(_, row)| row.keyword.eq_ignore_ascii_case(keyword));
         let Some((index, row)) = row else {
-            return Err(SyntaxError::UnknownParameter(keyword.to_ascii_uppercase()));
+            let other = Parameter::read(keyword, value);
+            if parameters.other().iter().any(|earlier| earlier.keyword() == other.keyword()) {
+                return Err(SyntaxError::Twice(other.keyword().to_owned()));
+            }
+            parameters.other_mut().push(other);
+            continue;
         };
         if seen & (1 << index) != 0 {
-            return Err(SyntaxError::Twice(row.keyword));
+            return Err(SyntaxError::Twice(row.keyword.to_owned()));
         }
         seen |= 1 << index;
         (row.parse)(&mut parameters, value).unwrap_or(Err(SyntaxError::Value(row.keyword)))?;
@@ -159,13 +87,21 @@ pub(crate) fn parse<P: Default>(table: &[Row<P>], rest: &[u8]) -> Result<P, Synt
 }
 
 /// Writes the parameters that are set, a space before each.
-pub(crate) fn encode<P>(table: &[Row<P>], parameters: &P, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    table.iter().filter_map(|row| (row.encode)(parameters)).try_for_each(|text| write!(formatter, " {text}"))
+pub(crate) fn encode<P: Keep>(
+    table: &[Row<P>],
+    parameters: &P,
+    formatter: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    table
+        .iter()
+        .filter_map(|row| (row.encode)(parameters))
+        .try_for_each(|text| write!(formatter, " {text}"))?;
+    parameters.other().iter().try_for_each(|other| write!(formatter, " {other}"))
 }
 
 /// The parameters that may be sent to a server of these capabilities: what is not announced and not needed is left
-/// out; what is needed is the error.
-pub(crate) fn fit<P: Default>(
+/// out; what is needed is the error. Those without a row are the caller's.
+pub(crate) fn fit<P: Keep>(
     table: &[Row<P>],
     parameters: &P,
     capabilities: &Capabilities,
@@ -173,15 +109,31 @@ pub(crate) fn fit<P: Default>(
     let mut fitting = P::default();
     for row in table {
         let Some(text) = (row.encode)(parameters) else { continue };
-        if (row.announced)(capabilities) {
+        if (row.announced)(parameters, capabilities) {
             let value = text.split_once('=').map(|(_, value)| value);
             // What was encoded can be parsed.
             let _ = (row.parse)(&mut fitting, value);
-        } else if !row.optional {
+        } else if (row.needed)(parameters) {
             return Err(row.keyword);
         }
     }
+    fitting.other_mut().extend_from_slice(parameters.other());
     Ok(fitting)
+}
+
+/// The first parameter that a server which announced this does not take.
+pub(crate) fn not_taken<P: Keep>(
+    table: &[Row<P>],
+    parameters: &P,
+    capabilities: &Capabilities,
+    taken: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let of_table = table
+        .iter()
+        .find(|row| (row.encode)(parameters).is_some() && !(row.announced)(parameters, capabilities))
+        .map(|row| row.keyword);
+    let other = || parameters.other().iter().map(Parameter::keyword).find(|keyword| !taken(keyword));
+    of_table.or_else(other).map(str::to_owned)
 }
 
 /// RFC 5321 §4.1.2: esmtp-param = esmtp-keyword ["=" esmtp-value]; RFC 6531 §3.3 adds UTF-8 to the value.
@@ -194,111 +146,11 @@ fn parameter(word: &str) -> IResult<&str, (&str, Option<&str>)> {
     (keyword, opt(preceded(tag("="), value))).parse(word)
 }
 
-/// RFC 1870 §4: 1 to 20 digits. A number beyond every limit is not wrapped but refused as too large.
-fn parse_size(value: &str) -> Result<u64, SyntaxError> {
-    if value.is_empty() || value.len() > 20 || !value.bytes().all(|octet| octet.is_ascii_digit()) {
-        return Err(SyntaxError::Value("SIZE"));
-    }
-    value.parse().map_err(|_| SyntaxError::Size)
+/// At most so many digits and nothing else.
+fn digits(text: &str, most: usize) -> Option<u64> {
+    let fits = !text.is_empty() && text.len() <= most && text.bytes().all(|octet| octet.is_ascii_digit());
+    text.parse().ok().filter(|_| fits)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{Command, Mail, Syntax};
-
-    fn mail(parameters: &str) -> Result<MailParameters, u16> {
-        let line = format!("MAIL FROM:<a@b.example>{parameters}");
-        match Command::parse(line.as_bytes(), Syntax::Strict) {
-            Ok(Command::Mail(mail)) => Ok(mail.parameters),
-            Ok(other) => panic!("{other:?}"),
-            Err(error) => Err(error.reply().code()),
-        }
-    }
-
-    #[test]
-    fn wrong_parameters() {
-        // S208 to S218, S227
-        for (parameters, code) in [
-            (" SIZE=-1", 501),
-            (" SIZE=", 501),
-            (" SIZE", 501),
-            (" SIZE=1x", 501),
-            (" SIZE=18446744073709551615", 0),
-            (" SIZE=18446744073709551616", 552),
-            (" SIZE=18446744073709551617", 552),
-            (" SIZE=184467440737095516170", 501),
-            (" SIZE=1 SIZE=1", 501),
-            (" size=1 Size=2", 501),
-            (" BODY=BOGUS", 501),
-            (" BODY", 501),
-            (" BODY=7BIT BODY=8BITMIME", 501),
-            (" SMTPUTF8=1", 501),
-            (" AUTH", 501),
-            (" AUTH=", 501),
-            (" AUTH=a+4", 501),
-            (" AUTH=a+zz", 501),
-            (" AUTH=<> AUTH=<>", 501),
-            (" FOO", 555),
-            (" FOO=bar", 555),
-            (" RET=NOPE", 555),
-            (" MT-PRIORITY=99", 555),
-            (" -SIZE=1", 501),
-            (" =1", 501),
-            (" SIZE=1=2", 501),
-            (" and more!", 555),
-            (" more!", 501),
-            ("SIZE=1", 501),
-            ("", 0),
-            ("   SIZE=1   BODY=8bitmime  ", 0),
-        ] {
-            assert_eq!(mail(parameters).err().unwrap_or(0), code, "{parameters}");
-        }
-        assert_eq!(mail(&format!(" ENVID={}", "x".repeat(500))), Err(555));
-    }
-
-    #[test]
-    fn values() {
-        let found = mail(" SIZE=5 BODY=7BIT SMTPUTF8 AUTH=e+3Dmc2@example.com").unwrap();
-        assert_eq!(found.size, Some(5));
-        assert_eq!(found.body, Some(BodyKind::SevenBit));
-        assert!(found.smtputf8);
-        assert_eq!(found.auth, Some(Submitter::Mailbox("e=mc2@example.com".to_owned())));
-    }
-
-    #[test]
-    fn only_what_is_announced_is_sent() {
-        let mut parameters = mail(" SIZE=5 AUTH=<>").unwrap();
-        let none = Capabilities::default();
-        assert_eq!(fit(MAIL, &parameters, &none), Ok(MailParameters::default()));
-        parameters.smtputf8 = true;
-        assert_eq!(fit(MAIL, &parameters, &none), Err("SMTPUTF8"));
-        let all = Capabilities {
-            size: Some(crate::SizeLimit::Unknown),
-            smtputf8: true,
-            auth: vec!["PLAIN".to_owned()],
-            ..none
-        };
-        assert_eq!(fit(MAIL, &parameters, &all), Ok(parameters));
-    }
-
-    proptest! {
-        #[test]
-        fn comes_round(
-            size in prop::option::of(any::<u64>()),
-            body in 0_usize..3,
-            smtputf8: bool,
-            auth in prop::option::of("[ -~é]{0,20}"),
-        ) {
-            let body = [None, Some(BodyKind::SevenBit), Some(BodyKind::EightBitMime)][body];
-            let auth = auth.map(|text| if text.is_empty() { Submitter::Unknown } else { Submitter::Mailbox(text) });
-            let parameters = MailParameters { size, body, smtputf8, auth };
-            let command = Command::Mail(
-                Mail::new(mailwright_mail_model::ReversePath::Null).with_parameters(parameters),
-            );
-            prop_assert_eq!(Command::parse(command.encode().trim_end().as_bytes(), Syntax::Strict), Ok(command));
-        }
-    }
-}
+mod tests;

@@ -9,10 +9,13 @@
 //!   command closes the connection: it is a message sent without consent (RFC 2920 §3.1), and lines of a message
 //!   must not be run as commands.
 
+mod abilities;
 mod answer;
 mod commands;
 mod config;
 mod event;
+mod parts;
+mod questions;
 mod replies;
 mod session;
 
@@ -25,16 +28,18 @@ use mailwright_line_proto::{
     frame::{Line, LineEnds, Lines},
 };
 
+pub use abilities::{Abilities, Extension};
 pub use answer::Serve;
 pub use config::{BareLineEnds, Config, Protocol, VrfyPolicy};
 pub use event::{Aborted, Event};
 pub use session::Session;
 
 use crate::{
-    Capabilities, Command, Commit, Connect, Reply, SizeLimit, Syntax,
+    Capabilities, Command, Commit, Connect, Reply, SessionLimits, SizeLimit, Syntax, XClient, XForward,
     body::{Part, Receiver},
     command::Row,
 };
+use parts::{Parts, Skipped};
 use session::Transaction;
 
 /// One connection of a client to a server. See [`Machine`] for how it is driven.
@@ -43,6 +48,10 @@ pub struct Server {
     config: Arc<Config>,
     session: Session,
     transaction: Option<Transaction>,
+    /// A message that comes in parts, between two of them.
+    parts: Option<Parts>,
+    /// The message under way wants a reply for each recipient (PRDR).
+    each_recipient: bool,
     phase: Phase,
     pipeline: Pipeline,
     transmit: Transmit,
@@ -51,6 +60,8 @@ pub struct Server {
     held: Option<(&'static Row, Command)>,
     /// A transaction has ended, which is still to be told.
     reset: bool,
+    /// A message that was being taken has ended without its last part, which is still to be told.
+    abandoned: bool,
     /// DATA was refused, and neither RSET nor EHLO came since.
     data_refused: bool,
     /// The greeting was a refusal; all that is left is QUIT.
@@ -60,6 +71,8 @@ pub struct Server {
     errors: u32,
     junk: u32,
     failed_logins: u32,
+    /// How many messages were begun.
+    messages: u32,
     started: Option<Instant>,
     /// Since when the client has had the turn.
     since: Option<Instant>,
@@ -79,6 +92,10 @@ enum Phase {
     Challenged(String),
     /// The client's, to send a message.
     Body(Receiver),
+    /// The client's, to send a part of a message that is refused.
+    Skip(Skipped),
+    /// The roles have turned (ATRN).
+    Turned,
     /// The go-ahead for TLS was given; first it is to be started, then it is being negotiated.
     Tls { started: bool },
     /// The connection is to be closed for this reason once all is answered.
@@ -95,8 +112,13 @@ enum Asked {
     Authenticate,
     Mail,
     Message,
-    Commit { recipients: usize },
-    Vrfy,
+    /// The same, of a message in parts.
+    Parts,
+    Burl,
+    Commit {
+        recipients: usize,
+    },
+    Other,
 }
 
 impl Server {
@@ -110,12 +132,15 @@ impl Server {
             config,
             session: Session::new(peer),
             transaction: None,
+            parts: None,
+            each_recipient: false,
             phase: Phase::Start,
             pipeline: Pipeline::default(),
             transmit: Transmit::default(),
             lines: Lines::new(ends),
             held: None,
             reset: false,
+            abandoned: false,
             data_refused: false,
             refused: false,
             shutdown: None,
@@ -123,6 +148,7 @@ impl Server {
             errors: 0,
             junk: 0,
             failed_logins: 0,
+            messages: 0,
             started: None,
             since: None,
             trace: Trace::default(),
@@ -144,6 +170,10 @@ impl Server {
         &self.config
     }
 
+    pub(crate) fn shared_config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
+    }
+
     /// Ends the connection with 421 as soon as nothing is under way; a message that has begun is still taken.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
@@ -153,17 +183,40 @@ impl Server {
     pub fn capabilities(&self) -> Capabilities {
         let tls = self.session.tls.is_some();
         let auth = (tls || self.config.allow_plaintext_auth) && !self.session.authenticated;
-        Capabilities {
+        let config = &self.config;
+        let announced = |number: usize| u32::try_from(number).ok().filter(|number| *number <= 999_999);
+        let limits = SessionLimits {
+            recipients: announced(config.max_recipients),
+            messages: config.max_messages.filter(|number| *number <= 999_999),
+            ..SessionLimits::default()
+        };
+        let mut capabilities = Capabilities {
             pipelining: true,
-            size: Some(self.config.max_message_size.map_or(SizeLimit::Unknown, SizeLimit::AtMost)),
-            vrfy: self.config.vrfy == VrfyPolicy::Ask,
-            starttls: self.config.starttls && !tls,
+            size: Some(config.max_message_size.map_or(SizeLimit::Unknown, SizeLimit::AtMost)),
+            vrfy: config.vrfy == VrfyPolicy::Ask,
+            expn: config.expn == VrfyPolicy::Ask,
+            starttls: config.starttls && !tls,
             auth: if auth { self.offered().map(str::to_owned).collect() } else { Vec::new() },
+            legacy_auth: config.legacy_auth,
             enhanced_status_codes: true,
             eight_bit_mime: true,
-            smtputf8: self.config.smtputf8,
-            other: Vec::new(),
-        }
+            smtputf8: config.smtputf8,
+            chunking: true,
+            limits: Some(limits),
+            xclient: if config.xclient { XClient::names() } else { Vec::new() },
+            xforward: if config.xforward { XForward::names() } else { Vec::new() },
+            ..Capabilities::default()
+        };
+        config.abilities.announce(tls, &mut capabilities);
+        // LMTP has that of itself.
+        capabilities.each_recipient &= config.protocol == Protocol::Smtp;
+        capabilities
+    }
+
+    /// Whether ATRN was accepted: the client is the server from here on, and will greet. Hand the connection, with its
+    /// TLS, to a [`Client`](crate::client::Client).
+    pub fn is_turned(&self) -> bool {
+        matches!(self.phase, Phase::Turned)
     }
 
     /// The mechanisms that work on this connection.
@@ -177,6 +230,9 @@ impl Server {
     fn step(&mut self, now: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
         if std::mem::take(&mut self.reset) {
             return Some(Output::Event(Event::Reset));
+        }
+        if std::mem::take(&mut self.abandoned) {
+            return Some(Output::Event(Event::BodyAborted(Aborted::Unfinished)));
         }
         let since = *self.since.get_or_insert(now);
         let timeouts = &self.config.timeouts;
@@ -196,12 +252,19 @@ impl Server {
                         Some(Output::Event(Event::Body(chunk)))
                     }
                     Part::TooLarge => Some(Output::Event(Event::BodyAborted(Aborted::TooLarge))),
+                    Part::Complete => self.end_of_part(now),
                     Part::End(end) => {
                         let recipients = receiver.recipients();
                         self.end_of_body(now, recipients, end)
                     }
                 }
             }
+            Phase::Skip(_) => self.skip_on(now, since, rx),
+            Phase::Turned if self.ended => self.close(Closed::Eof),
+            Phase::Turned => match since + timeouts.command {
+                until if until <= now => self.close(Closed::TimedOut(Deadline::Command)),
+                until => wait(false, Some(until)),
+            },
             Phase::Tls { started: false } => {
                 self.phase = Phase::Tls { started: true };
                 Some(Output::Start(Layer::Tls))
@@ -338,12 +401,8 @@ impl Server {
                 return event(Event::BodyEnd, id, commit);
             }
             // RFC 1870 §6.3
-            Err(Aborted::TooLarge) => {
-                (Reply::fixed(552, (5, 3, 4), "Message size exceeds fixed limit"), false)
-            }
-            Err(Aborted::BareLineEnds) => {
-                (Reply::fixed(550, (5, 6, 11), "Message has CR without LF or LF without CR"), true)
-            }
+            Err(Aborted::TooLarge) => (Self::too_large(), false),
+            Err(_) => (Reply::fixed(550, (5, 6, 11), "Message has CR without LF or LF without CR"), true),
         };
         self.phase = Phase::Command;
         self.reply_each(vec![reply; self.replies_to(recipients)]);
@@ -393,6 +452,7 @@ impl Machine for Server {
         self.session.hello = None;
         self.session.authenticated = false;
         self.transaction = None;
+        self.parts = None;
         self.data_refused = false;
         self.held = None;
         self.since = None;

@@ -82,6 +82,42 @@ fn nothing_else_ends_a_message() {
 }
 
 #[test]
+fn parts_are_content_whatever_they_hold() {
+    // S142 to S151: what looks like the end of a message, or of a part, or like a command, is content.
+    let head = "HELO a.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\n";
+    for bare in [BareLineEnds::Reject, BareLineEnds::Accept] {
+        let mut config = Config::smtp("mx.example").unwrap();
+        config.bare_line_ends = bare;
+        let config = Arc::new(config);
+        for (before, behind) in FORGED.iter().chain([&("\r\n", "\r\n")]) {
+            let body = format!("one{before}.{behind}{SMUGGLED}.\r\nBDAT 1 LAST\r\nQUIT\r\n");
+            for parts in [
+                format!("BDAT {} LAST\r\n{body}", body.len()),
+                format!("BDAT {}\r\n{body}BDAT 0 LAST\r\n", body.len()),
+                body.chars()
+                    .map(|letter| format!("BDAT {}\r\n{letter}", letter.len_utf8()))
+                    .collect::<String>()
+                    + "BDAT 0 LAST\r\n",
+            ] {
+                for split in [usize::MAX, 1, 7] {
+                    let input = format!("{head}{parts}QUIT\r\n");
+                    let pace = Pace { split, lazy: false };
+                    let run = run_input(&mut Receiving(Arc::clone(&config)), input.as_bytes(), pace, true);
+                    let sent = String::from_utf8(run.sent).unwrap();
+                    assert_eq!(count(&run.seen, "Mail("), 1, "{sent}");
+                    assert_eq!(count(&run.seen, "BodyEnd") + count(&run.seen, "BodyAborted"), 1, "{sent}");
+                    assert!(sent.ends_with("221 2.0.0 Bye\r\n"), "{sent}");
+                    assert!(
+                        run.seen.iter().any(|seen| matches!(seen, Seen::Body(found) if *found == body)),
+                        "{sent}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_lone_cr_or_lf_is_refused_unless_accepted() {
     let mut config = Config::smtp("mx.example").unwrap();
     for (body, clean) in

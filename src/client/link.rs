@@ -81,7 +81,12 @@ impl<M: Client> Link<M> {
 
     /// The next event but the closing one, which is an error.
     pub(super) async fn next(&mut self) -> Result<M::Event, ClientError> {
-        let Some(event) = self.0.next().await? else { return Err(Misuse::Closed.into()) };
+        let event = self.0.next().await?;
+        self.told(event).await
+    }
+
+    async fn told(&mut self, event: Option<M::Event>) -> Result<M::Event, ClientError> {
+        let Some(event) = event else { return Err(Misuse::Closed.into()) };
         let Some(why) = M::closing(&event) else { return Ok(event) };
         // What TLS knows is more exact than what the machine was told.
         let why = self.0.machine().failure().unwrap_or(why).clone();
@@ -107,6 +112,43 @@ impl<M: Client> Link<M> {
             self.machine().give_up();
         }
         sent
+    }
+
+    /// As [`send_body`](Self::send_body), of a protocol whose server may refuse in the middle: the event that came then.
+    pub(super) async fn send_body_listening<R: AsyncRead + Unpin>(
+        &mut self,
+        source: &mut R,
+        put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
+    ) -> Result<Option<M::Event>, ClientError> {
+        let sent = self.pump_listening(source, put).await;
+        if sent.is_err() {
+            self.machine().give_up();
+        }
+        sent
+    }
+
+    async fn pump_listening<R: AsyncRead + Unpin>(
+        &mut self,
+        source: &mut R,
+        put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
+    ) -> Result<Option<M::Event>, ClientError> {
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.reserve(CHUNK);
+            let count = tokio::select! {
+                biased;
+                event = self.0.next() => {
+                    let event = event?;
+                    return self.told(event).await.map(Some);
+                }
+                count = source.read_buf(&mut buffer) => count.map_err(ClientError::Body)?,
+            };
+            if count == 0 {
+                return Ok(None);
+            }
+            put(self.machine(), buffer.split().freeze())?;
+            self.0.flush_below(AHEAD).await?;
+        }
     }
 
     async fn pump<R: AsyncRead + Unpin>(

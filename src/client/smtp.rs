@@ -123,7 +123,14 @@ impl SmtpClient {
         if !addressed.is_ready() {
             return Ok(unsent(addressed, recipients));
         }
-        self.link.send_body(body, Client::send_body).await?;
+        let mut early = self.link.send_body_listening(body, Client::send_body).await?;
+        while let Some(event) = early.take() {
+            if let Event::BodyEnd(_, outcome) = event {
+                // Refused in the middle: the rest was not sent.
+                return Ok(sent(addressed, outcome));
+            }
+            early = self.link.send_body_listening(body, Client::send_body).await?;
+        }
         let ticket = self.link.machine().end_body()?;
         loop {
             if let Event::BodyEnd(answered, outcome) = self.link.next().await?

@@ -10,11 +10,13 @@ use mailwright_smtp_proto::{
 };
 use thiserror::Error;
 
+use super::border::BorderFilter;
 use crate::service::Session;
 
 /// The octets of a message, pulled from its connection: what is not pulled is not read from the network.
 pub struct Body<'a> {
     connection: &'a mut Session<Server>,
+    border: Option<BorderFilter>,
     end: Option<Result<Ask<Commit>, Incomplete>>,
 }
 
@@ -31,8 +33,9 @@ pub enum Incomplete {
 }
 
 impl<'a> Body<'a> {
-    pub(super) fn new(connection: &'a mut Session<Server>) -> Self {
-        Self { connection, end: None }
+    /// A message from outside passes through a filter.
+    pub(super) fn new(connection: &'a mut Session<Server>, border: Option<BorderFilter>) -> Self {
+        Self { connection, border, end: None }
     }
 
     /// The next part of the message, dots unstuffed, cut anywhere; `None` at its end.
@@ -46,10 +49,16 @@ impl<'a> Body<'a> {
             None => {}
         }
         let incomplete = match self.connection.next().await {
-            Ok(Some(Event::Body(chunk))) => return Ok(Some(chunk)),
+            Ok(Some(Event::Body(chunk))) => {
+                return Ok(Some(match &mut self.border {
+                    Some(border) => border.push(chunk),
+                    None => chunk,
+                }));
+            }
             Ok(Some(Event::BodyEnd(ask))) => {
                 self.end = Some(Ok(ask));
-                return Ok(None);
+                let kept = self.border.as_mut().map(BorderFilter::finish);
+                return Ok(kept.filter(|kept| !kept.is_empty()));
             }
             // The machine has refused it already.
             Ok(Some(Event::BodyAborted(_))) => Incomplete::Event(None),

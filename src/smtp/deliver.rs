@@ -13,7 +13,7 @@ use mailwright_relay_policy::{
 use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply};
 
 use super::{
-    Addressing, Body, Inbox,
+    Addressing, Body, Inbox, Verify,
     hops::HopCounter,
     plan::{Origin, Plan, Way},
     trace_fields::{now, trace_fields},
@@ -156,6 +156,10 @@ struct Received {
 }
 
 impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
+    fn verify(&self) -> Option<&impl Verify> {
+        Some(self)
+    }
+
     async fn hello(&self, session: &Conversation, hello: &Hello) -> Result<(), Reply> {
         match self.policy.decide_hello(session, hello).await.verdict {
             Verdict::Reject(reply) => Err(reply),

@@ -1,8 +1,8 @@
-//! The fields that a delivery puts in front of a message.
+//! The fields that a delivery puts in front of a message (RFC 5321 §4.4): pure functions.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mailwright_mail_model::{DateTime, ForwardPath, ReversePath};
+use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
 use mailwright_relay_policy::Session as Conversation;
 use mailwright_smtp_proto::{HelloKind, Message};
 
@@ -16,7 +16,7 @@ pub(crate) fn now() -> DateTime {
         .unwrap_or(DateTime::EPOCH)
 }
 
-/// Return-Path and Received (RFC 5321 §4.4).
+/// Return-Path and Received, as a final delivery writes them.
 pub(super) fn trace_fields(
     session: &Conversation,
     message: &Message,
@@ -24,16 +24,47 @@ pub(super) fn trace_fields(
     id: &str,
     now: DateTime,
 ) -> String {
-    let sender = match &message.mail.from {
+    return_path(&message.mail.from) + &received(session, message, hostname, id, now)
+}
+
+/// Return-Path: where failure is reported; only the last server writes it.
+///
+/// ```
+/// use mailwright::{mail_model::ReversePath, smtp::return_path};
+///
+/// assert_eq!(return_path(&ReversePath::parse(b"<ann@example.org>")?), "Return-Path: <ann@example.org>\r\n");
+/// assert_eq!(return_path(&ReversePath::Null), "Return-Path: <>\r\n");
+/// # Ok::<(), mailwright::mail_model::AddressError>(())
+/// ```
+pub fn return_path(from: &ReversePath) -> String {
+    let sender = match from {
         ReversePath::Address(address) => address.as_str(),
         _ => "",
     };
+    format!("Return-Path: <{sender}>\r\n")
+}
+
+/// Delivered-To (RFC 9228): which mailbox the message came to. Found in a message that comes to the same again, it
+/// tells of a loop.
+pub fn delivered_to(address: &Address) -> String {
+    format!("Delivered-To: {address}\r\n")
+}
+
+/// Received: who gave us the message, how, and when.
+///
+/// The recipient is named only if there is no other: several may not want to know of each other (RFC 5321 §7.6).
+pub fn received(
+    session: &Conversation,
+    message: &Message,
+    hostname: &str,
+    id: &str,
+    now: DateTime,
+) -> String {
     let hello = session.hello.as_ref().map_or("unknown", |hello| hello.name.as_str());
     let remote = session.peer.remote.map_or_else(String::new, |remote| match remote.ip().to_canonical() {
         std::net::IpAddr::V4(address) => format!(" ([{address}])"),
         std::net::IpAddr::V6(address) => format!(" ([IPv6:{address}])"),
     });
-    // RFC 5321 §7.6: several recipients may not want to know of each other.
     let recipient = match &message.recipients[..] {
         [only] => match &only.to {
             ForwardPath::Address(address) => format!("\r\n\tfor <{address}>"),
@@ -43,7 +74,7 @@ pub(super) fn trace_fields(
     };
     let protocol = with_protocol(session, message);
     format!(
-        "Return-Path: <{sender}>\r\nReceived: from {hello}{remote}\r\n\tby {hostname} with {protocol} id {id}{recipient};\r\n\t{}\r\n",
+        "Received: from {hello}{remote}\r\n\tby {hostname} with {protocol} id {id}{recipient};\r\n\t{}\r\n",
         now.to_rfc5322()
     )
 }
@@ -60,4 +91,38 @@ fn with_protocol(session: &Conversation, message: &Message) -> String {
     let tls = if session.tls { "S" } else { "" };
     let auth = if session.user.is_some() { "A" } else { "" };
     format!("{prefix}{base}{tls}{auth}")
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_line_proto::Peer;
+    use mailwright_smtp_proto::{Hello, Mail, Rcpt};
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_said_and_nothing_more() {
+        let rcpt = |text: &str| Rcpt::new(ForwardPath::parse(text.as_bytes()).unwrap());
+        let mut message = Message::new(Mail::new(ReversePath::Null), vec![rcpt("<b@example.com>")]);
+        let mut session = Conversation::default();
+        let now = DateTime::new(0, 0).unwrap();
+        assert_eq!(
+            trace_fields(&session, &message, "mx.example", "1F", now),
+            "Return-Path: <>\r\nReceived: from unknown\r\n\tby mx.example with SMTP id 1F\r\n\tfor <b@example.com>;\r\n\t\
+             Thu, 1 Jan 1970 00:00:00 +0000\r\n"
+        );
+        session.peer = Peer::new(Some("[::ffff:192.0.2.1]:25".parse().unwrap()), None);
+        session.hello = Some(Hello::new("a.example".parse().unwrap()));
+        session.tls = true;
+        session.user = Some("ann".to_owned());
+        message.mail.parameters.smtputf8 = true;
+        message.recipients.push(rcpt("<c@example.com>"));
+        let field = received(&session, &message, "mx.example", "1F", now);
+        assert!(field.starts_with(
+            "Received: from a.example ([192.0.2.1])\r\n\tby mx.example with UTF8SMTPSA id 1F;\r\n"
+        ));
+        assert!(!field.contains("example.com"));
+        let address = message.recipients[0].to.address().unwrap();
+        assert_eq!(delivered_to(address), "Delivered-To: b@example.com\r\n");
+    }
 }

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mailwright::relay_policy::networks::AddressRange;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -49,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) dns: Dns,
     pub(crate) limits: Limits,
     pub(crate) sieve: Sieve,
+    pub(crate) smtp: SmtpOptions,
     pub(crate) log: Log,
 }
 
@@ -88,6 +90,48 @@ pub(crate) struct Sieve {
     /// The scripts of this directory can be included by their names, without `.sieve`, as `:global`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) included: Option<PathBuf>,
+}
+
+/// What smtp, submission and lmtp listeners have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SmtpOptions {
+    pub(crate) vrfy: Answers,
+    pub(crate) expn: Lists,
+    /// Whether AUTH is announced in its old form too.
+    pub(crate) legacy_auth: bool,
+    /// Where proxies are that are believed.
+    pub(crate) xclient: Vec<String>,
+    pub(crate) xforward: Vec<String>,
+}
+
+/// What VRFY does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Answers {
+    /// Neither yes nor no.
+    #[default]
+    Decline,
+    /// The truth.
+    Ask,
+    /// It is no command.
+    Off,
+}
+
+/// What EXPN does: nobody is told who is on a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Lists {
+    /// It is no command.
+    #[default]
+    Off,
+    /// Neither yes nor no.
+    Decline,
+}
+
+/// Ranges of addresses, of texts that were checked.
+pub(crate) fn ranges(texts: &[String]) -> Vec<AddressRange> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 /// The certificate.
@@ -221,6 +265,7 @@ impl Default for Config {
             dns: Dns::default(),
             limits: Limits::default(),
             sieve: Sieve::default(),
+            smtp: SmtpOptions::default(),
             log: Log::default(),
         }
     }

@@ -33,7 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     certificate::{Certificate, CertificateError, Certificates},
     config::{
-        self, Config, Protocol, StoreKind, Syntax, TlsMode,
+        self, Answers, Config, Lists, Protocol, StoreKind, Syntax, TlsMode,
         auth::{Listen, networks},
     },
     control,
@@ -292,7 +292,9 @@ impl Services<'_> {
                 // Strangers have no account here, and LMTP is for machines: login is for submission.
                 let authenticator =
                     (listener.protocol == Protocol::Submission).then(|| Arc::clone(&self.authenticator));
-                let service = Smtp::new(Arc::clone(&self.inbox), authenticator, tls, config);
+                let options = &self.config.smtp;
+                let service = Smtp::new(Arc::clone(&self.inbox), authenticator, tls, config)
+                    .with_proxies(config::ranges(&options.xclient), config::ranges(&options.xforward));
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
         }
@@ -303,7 +305,7 @@ impl Services<'_> {
         &self,
         listener: &config::Listener,
     ) -> Result<mailwright::smtp_proto::server::Config, ServeError> {
-        use mailwright::smtp_proto::server::Config as Smtp;
+        use mailwright::smtp_proto::server::{Config as Smtp, VrfyPolicy};
         let hostname = &self.config.hostname;
         let made = match listener.protocol {
             Protocol::Submission => Smtp::submission(hostname),
@@ -317,6 +319,16 @@ impl Services<'_> {
         config.max_recipients = match limits.recipients {
             0 => usize::MAX,
             count => usize::try_from(count).unwrap_or(usize::MAX),
+        };
+        config.legacy_auth = self.config.smtp.legacy_auth;
+        config.vrfy = match self.config.smtp.vrfy {
+            Answers::Decline => VrfyPolicy::Decline,
+            Answers::Ask => VrfyPolicy::Ask,
+            Answers::Off => VrfyPolicy::Off,
+        };
+        config.expn = match self.config.smtp.expn {
+            Lists::Off => VrfyPolicy::Off,
+            Lists::Decline => VrfyPolicy::Decline,
         };
         if listener.syntax == Syntax::Lenient {
             config.syntax = mailwright::smtp_proto::Syntax::Lenient;

@@ -1,21 +1,23 @@
-//! The body behind DATA, as a server takes it: counted, bounded, watched.
+//! The body behind DATA or BDAT, as a server takes it: counted, bounded, watched.
 
 use bytes::{Bytes, BytesMut};
-use mailwright_line_proto::frame::{BodyPart, DotReader};
+use mailwright_line_proto::frame::{BodyPart, Counted, DotReader};
+use memchr::memchr2;
 
 use crate::{
-    Commit,
+    Bdat, Commit,
     server::{Aborted, BareLineEnds},
 };
 
 /// A body on its way in.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    reader: DotReader,
+    source: Source,
     limit: Option<u64>,
     bare_line_ends: BareLineEnds,
     recipients: usize,
-    /// How much was handed on.
+    /// How much came, and how much of it was handed on.
+    length: u64,
     passed: u64,
     /// Nothing more is handed on.
     over: bool,
@@ -25,24 +27,37 @@ pub(crate) struct Receiver {
     nul: bool,
 }
 
+/// How the body comes.
+#[derive(Debug)]
+enum Source {
+    /// Behind DATA.
+    Dots(DotReader),
+    /// Behind BDAT.
+    Parts { part: Counted, last: bool, ends: LineEndWatch },
+}
+
 /// What came next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Chunk(Bytes),
     /// The limit is passed; the rest will be thrown away.
     TooLarge,
+    /// The end of a part that is not the last.
+    Complete,
     /// The end.
     End(Result<Commit, Aborted>),
     Partial,
 }
 
 impl Receiver {
+    /// For a body that ends with a dot.
     pub(crate) fn new(limit: Option<u64>, bare_line_ends: BareLineEnds, recipients: usize) -> Self {
         Self {
-            reader: DotReader::default(),
+            source: Source::Dots(DotReader::default()),
             limit,
             bare_line_ends,
             recipients,
+            length: 0,
             passed: 0,
             over: false,
             tell: false,
@@ -51,9 +66,33 @@ impl Receiver {
         }
     }
 
+    /// For a body that comes in parts of known length. Of a binary one, no line end is looked at.
+    pub(crate) fn parts(
+        limit: Option<u64>,
+        bare_line_ends: BareLineEnds,
+        recipients: usize,
+        binary: bool,
+    ) -> Self {
+        let ends = LineEndWatch { binary, ..LineEndWatch::default() };
+        let source = Source::Parts { part: Counted::new(0), last: false, ends };
+        Self { source, ..Self::new(limit, bare_line_ends, recipients) }
+    }
+
+    /// The next part begins.
+    pub(crate) fn begin(&mut self, bdat: Bdat) {
+        if let Source::Parts { part, last, .. } = &mut self.source {
+            (*part, *last) = (Counted::new(bdat.size), bdat.last);
+        }
+    }
+
     /// How many recipients the message has.
     pub(crate) fn recipients(&self) -> usize {
         self.recipients
+    }
+
+    /// Whether it is larger than it may be.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// The next part. Octets over the limit are taken and dropped: the end must be the true one.
@@ -62,31 +101,47 @@ impl Receiver {
             if std::mem::take(&mut self.tell) {
                 return Part::TooLarge;
             }
-            match self.reader.next(rx) {
-                BodyPart::Partial => return Part::Partial,
-                BodyPart::End => return Part::End(self.end()),
-                BodyPart::Chunk(_) if self.over => {}
-                BodyPart::Chunk(mut chunk) => {
-                    self.over = self.limit.is_some_and(|limit| self.reader.length() > limit);
-                    if self.over {
-                        // To the octet, so that no split of the input shows.
-                        let room = self.limit.unwrap_or(u64::MAX).saturating_sub(self.passed);
-                        chunk.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-                        self.tell = true;
+            let mut chunk = match &mut self.source {
+                Source::Dots(reader) => match reader.next(rx) {
+                    BodyPart::Partial => return Part::Partial,
+                    BodyPart::End => return Part::End(self.end()),
+                    BodyPart::Chunk(chunk) => chunk,
+                },
+                Source::Parts { part, last, ends } => match part.next(rx) {
+                    None if !part.is_done() => return Part::Partial,
+                    None if *last => return Part::End(self.end()),
+                    None => return Part::Complete,
+                    Some(chunk) => {
+                        ends.see(&chunk);
+                        chunk
                     }
-                    self.passed += chunk.len() as u64;
-                    self.eight_bit = self.eight_bit || !chunk.is_ascii();
-                    self.nul = self.nul || memchr::memchr(0, &chunk).is_some();
-                    if !chunk.is_empty() {
-                        return Part::Chunk(chunk);
-                    }
-                }
+                },
+            };
+            self.length = self.length.saturating_add(chunk.len() as u64);
+            if self.over {
+                continue;
+            }
+            self.over = self.limit.is_some_and(|limit| self.length > limit);
+            if self.over {
+                // To the octet, so that no split of the input shows.
+                let room = self.limit.unwrap_or(u64::MAX).saturating_sub(self.passed);
+                chunk.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+                self.tell = true;
+            }
+            self.passed += chunk.len() as u64;
+            self.eight_bit = self.eight_bit || !chunk.is_ascii();
+            self.nul = self.nul || memchr::memchr(0, &chunk).is_some();
+            if !chunk.is_empty() {
+                return Part::Chunk(chunk);
             }
         }
     }
 
     fn end(&self) -> Result<Commit, Aborted> {
-        let bare_line_ends = self.reader.has_bare_line_end();
+        let bare_line_ends = match &self.source {
+            Source::Dots(reader) => reader.has_bare_line_end(),
+            Source::Parts { ends, .. } => ends.bare || ends.cr,
+        };
         if self.over {
             return Err(Aborted::TooLarge);
         }
@@ -103,34 +158,79 @@ impl Receiver {
     }
 }
 
+/// Looks for a CR without LF or an LF without CR where no line end ends anything.
+#[derive(Debug, Default)]
+struct LineEndWatch {
+    binary: bool,
+    /// The last octet was a CR.
+    cr: bool,
+    bare: bool,
+}
+
+impl LineEndWatch {
+    fn see(&mut self, octets: &[u8]) {
+        if self.binary || self.bare || octets.is_empty() {
+            return;
+        }
+        let mut rest = octets;
+        if std::mem::take(&mut self.cr) {
+            match rest.strip_prefix(b"\n") {
+                Some(after) => rest = after,
+                None => self.bare = true,
+            }
+        }
+        while let Some(at) = memchr2(b'\r', b'\n', rest).filter(|_| !self.bare) {
+            match rest.get(at..) {
+                Some([b'\r', b'\n', after @ ..]) => rest = after,
+                Some([b'\r']) => {
+                    self.cr = true;
+                    return;
+                }
+                _ => self.bare = true,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All parts, the body joined.
+    fn receive(
+        mut receiver: Receiver,
+        input: &[u8],
+        split: usize,
+    ) -> (Vec<u8>, u32, Option<Result<Commit, Aborted>>) {
+        let (mut rx, mut body, mut told) = (BytesMut::new(), Vec::new(), 0);
+        for piece in input.chunks(split) {
+            rx.extend_from_slice(piece);
+            loop {
+                match receiver.next(&mut rx) {
+                    Part::Chunk(chunk) => body.extend_from_slice(&chunk),
+                    Part::TooLarge => told += 1,
+                    Part::End(end) => return (body, told, Some(end)),
+                    Part::Partial => break,
+                    Part::Complete => panic!("there is but one"),
+                }
+            }
+        }
+        (body, told, None)
+    }
 
     #[test]
     fn the_limit_is_kept_to_the_octet() {
         for (limit, fits) in [(7, false), (8, true), (9, true)] {
             for split in 1..14 {
-                let mut receiver = Receiver::new(Some(limit), BareLineEnds::Reject, 1);
-                let (mut rx, mut body, mut told) = (BytesMut::new(), Vec::new(), 0);
-                let mut end = None;
-                for piece in b"..a\r\nbc\r\n.\r\n".chunks(split) {
-                    rx.extend_from_slice(piece);
-                    loop {
-                        match receiver.next(&mut rx) {
-                            Part::Chunk(chunk) => body.extend_from_slice(&chunk),
-                            Part::TooLarge => told += 1,
-                            Part::End(found) => end = Some(found),
-                            Part::Partial => break,
-                        }
-                        if end.is_some() {
-                            break;
-                        }
-                    }
+                let dots = Receiver::new(Some(limit), BareLineEnds::Reject, 1);
+                let mut parts = Receiver::parts(Some(limit), BareLineEnds::Reject, 1, false);
+                parts.begin(Bdat::new(8, true));
+                for (receiver, input) in [(dots, &b"..a\r\nbc\r\n.\r\n"[..]), (parts, b".a\r\nbc\r\n")] {
+                    let (body, told, end) = receive(receiver, input, split);
+                    assert_eq!(body.len() as u64, limit.min(8));
+                    assert_eq!(told, u32::from(!fits));
+                    assert_eq!(end.unwrap().map(|commit| commit.size).ok(), fits.then_some(8));
                 }
-                assert_eq!(body.len() as u64, limit.min(8));
-                assert_eq!(told, u32::from(!fits));
-                assert_eq!(end.unwrap().map(|commit| commit.size).ok(), fits.then_some(8));
             }
         }
     }
@@ -143,5 +243,30 @@ mod tests {
         let Part::End(Ok(commit)) = receiver.next(&mut rx) else { panic!() };
         assert!(commit.bare_line_ends && commit.eight_bit && commit.nul);
         assert_eq!((commit.size, commit.recipients), (6, 2));
+    }
+
+    #[test]
+    fn lone_line_ends_are_seen_in_parts_too() {
+        for (text, clean) in [
+            ("a\r\nb\r\n", true),
+            ("a\nb", false),
+            ("a\rb", false),
+            ("a\r", false),
+            ("\n", false),
+            ("\r\r\n", false),
+            ("", true),
+            ("ab", true),
+            ("a\r\n\n", false),
+        ] {
+            for split in 1..=text.len().max(1) {
+                for binary in [false, true] {
+                    let mut receiver = Receiver::parts(None, BareLineEnds::Reject, 1, binary);
+                    receiver.begin(Bdat::new(text.len() as u64, true));
+                    let (_, _, end) =
+                        receive(receiver, if text.is_empty() { b"x" } else { text.as_bytes() }, split);
+                    assert_eq!(end.unwrap().is_ok(), clean || binary, "{text:?}/{split}");
+                }
+            }
+        }
     }
 }

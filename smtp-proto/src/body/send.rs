@@ -1,8 +1,10 @@
-//! The body behind DATA, as a client sends it: dots stuffed, no lone CR or LF.
+//! The body behind DATA or BDAT, as a client sends it: dots stuffed where a dot ends it, no lone CR or LF.
 
 use bytes::Bytes;
 use mailwright_line_proto::{Misuse, Transmit, frame::DotWriter};
 use memchr::memchr2;
+
+use crate::{Bdat, Command, SevenBit};
 
 /// What a client does with a CR without LF or an LF without CR in a body.
 ///
@@ -22,21 +24,65 @@ pub enum LineEnds {
 /// A body on its way out.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    writer: DotWriter,
+    sink: Sink,
     ends: LineEnds,
+    convert: Option<SevenBit>,
     /// The last octet was a CR, not sent yet.
     cr: bool,
 }
 
+/// How it goes.
+#[derive(Debug)]
+enum Sink {
+    /// Behind DATA, to a final dot.
+    Dots(DotWriter),
+    /// By BDAT. `binary` is sent as it is; so many parts were sent since that was last asked for.
+    Parts { pending: Transmit, binary: bool, sent: usize },
+}
+
 const CRLF: Bytes = Bytes::from_static(b"\r\n");
+/// How much is gathered for one BDAT.
+const PART: usize = 256 * 1024;
 
 impl Sender {
+    /// Behind DATA.
     pub(crate) fn new(ends: LineEnds) -> Self {
-        Self { writer: DotWriter::default(), ends, cr: false }
+        Self { sink: Sink::Dots(DotWriter::default()), ends, convert: None, cr: false }
+    }
+
+    /// By BDAT.
+    pub(crate) fn parts(ends: LineEnds, binary: bool) -> Self {
+        let sink = Sink::Parts { pending: Transmit::default(), binary, sent: 0 };
+        Self { sink, ends, convert: None, cr: false }
+    }
+
+    /// The same, encoded so that a server which takes less can have it.
+    pub(crate) fn converted(mut self, convert: Option<SevenBit>) -> Self {
+        self.convert = convert;
+        self
+    }
+
+    /// How many parts were sent that have no reply waited for yet.
+    pub(crate) fn take_sent(&mut self) -> usize {
+        match &mut self.sink {
+            Sink::Parts { sent, .. } => std::mem::take(sent),
+            Sink::Dots(_) => 0,
+        }
     }
 
     /// Sends the next part, any split of the body.
-    pub(crate) fn put(&mut self, mut chunk: Bytes, transmit: &mut Transmit) -> Result<(), Misuse> {
+    pub(crate) fn put(&mut self, chunk: Bytes, transmit: &mut Transmit) -> Result<(), Misuse> {
+        let Some(convert) = &mut self.convert else { return self.put_lines(chunk, transmit) };
+        let mut converted = Vec::new();
+        convert.push(&chunk, &mut converted).map_err(Misuse::Argument)?;
+        self.put_lines(converted.into(), transmit)
+    }
+
+    fn put_lines(&mut self, mut chunk: Bytes, transmit: &mut Transmit) -> Result<(), Misuse> {
+        if let Sink::Parts { binary: true, .. } = self.sink {
+            self.pass(chunk, transmit);
+            return Ok(());
+        }
         if self.cr && !chunk.is_empty() {
             if chunk.first() == Some(&b'\n') {
                 let _ = chunk.split_to(1);
@@ -44,7 +90,7 @@ impl Sender {
                 self.bare()?;
             }
             self.cr = false;
-            self.writer.put(CRLF, transmit);
+            self.pass(CRLF, transmit);
         }
         let mut from = 0;
         while let Some(at) = memchr2(b'\r', b'\n', chunk.get(from..).unwrap_or_default()).map(|at| from + at)
@@ -58,24 +104,50 @@ impl Sender {
                 }
                 _ => {
                     self.bare()?;
-                    self.writer.put(chunk.split_to(at), transmit);
-                    self.writer.put(CRLF, transmit);
+                    self.pass(chunk.split_to(at), transmit);
+                    self.pass(CRLF, transmit);
                     let _ = chunk.split_to(1);
                     from = 0;
                 }
             }
         }
-        self.writer.put(chunk, transmit);
+        self.pass(chunk, transmit);
         Ok(())
     }
 
+    fn pass(&mut self, chunk: Bytes, transmit: &mut Transmit) {
+        match &mut self.sink {
+            Sink::Dots(writer) => writer.put(chunk, transmit),
+            Sink::Parts { pending, sent, .. } => {
+                pending.put_bytes(chunk);
+                if pending.len() >= PART {
+                    transmit.put(Command::Bdat(Bdat::new(pending.len() as u64, false)).encode().as_bytes());
+                    transmit.append(pending);
+                    *sent += 1;
+                }
+            }
+        }
+    }
+
     /// Ends the body.
-    pub(crate) fn end(mut self, transmit: &mut Transmit) -> Result<(), Misuse> {
+    pub(crate) fn end(&mut self, transmit: &mut Transmit) -> Result<(), Misuse> {
+        if let Some(mut convert) = self.convert.take() {
+            let mut converted = Vec::new();
+            convert.finish(&mut converted).map_err(Misuse::Argument)?;
+            self.put_lines(converted.into(), transmit)?;
+        }
         if self.cr {
             self.bare()?;
-            self.writer.put(CRLF, transmit);
+            self.cr = false;
+            self.pass(CRLF, transmit);
         }
-        self.writer.end(transmit);
+        match &mut self.sink {
+            Sink::Dots(writer) => std::mem::take(writer).end(transmit),
+            Sink::Parts { pending, .. } => {
+                transmit.put(Command::Bdat(Bdat::new(pending.len() as u64, true)).encode().as_bytes());
+                transmit.append(pending);
+            }
+        }
         Ok(())
     }
 
@@ -94,6 +166,27 @@ mod tests {
     use bytes::Buf;
 
     use super::*;
+
+    #[test]
+    fn parts_say_how_long_they_are() {
+        let (mut sender, mut transmit) = (Sender::parts(LineEnds::Normalise, false), Transmit::default());
+        for piece in ["a\n", ".\r", "\n.b"] {
+            sender.put(Bytes::from(piece), &mut transmit).unwrap();
+        }
+        sender.end(&mut transmit).unwrap();
+        let wire = transmit.copy_to_bytes(transmit.remaining());
+        assert_eq!(wire, "BDAT 8 LAST\r\na\r\n.\r\n.b");
+
+        let mut sender = Sender::parts(LineEnds::Refuse, true);
+        let large = Bytes::from(vec![b'\r'; PART + 1]);
+        sender.put(large.slice(..PART - 1), &mut transmit).unwrap();
+        assert_eq!((sender.take_sent(), transmit.len()), (0, 0), "one less");
+        sender.put(large.slice(..1), &mut transmit).unwrap();
+        assert_eq!((sender.take_sent(), transmit.len()), (1, PART + "BDAT 262144\r\n".len()));
+        sender.end(&mut transmit).unwrap();
+        let wire = transmit.copy_to_bytes(transmit.remaining());
+        assert!(wire.ends_with(b"\r\r\rBDAT 0 LAST\r\n"));
+    }
 
     fn send(body: &[u8], split: usize, ends: LineEnds) -> Result<String, Misuse> {
         let (mut sender, mut transmit) = (Sender::new(ends), Transmit::default());

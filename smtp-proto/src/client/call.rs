@@ -2,8 +2,11 @@
 
 use mailwright_line_proto::{Authenticate, Misuse, Secret, Traced};
 
-use super::{Client, Expected, Protocol};
-use crate::{Command, Data, Hello, HelloKind, Mail, Message, Noop, Quit, Rcpt, Rset, StartTls, Vrfy, params};
+use super::{Client, Expected, Phase, Protocol};
+use crate::{
+    Atrn, Burl, Command, Data, Etrn, Expn, Hello, HelloKind, Mail, Message, Noop, Quit, Rcpt, Rset, StartTls,
+    Vrfy, XClient, XForward, params,
+};
 
 /// A request that a client can call. Implemented for the commands and nothing else.
 pub trait Call: Send {}
@@ -43,6 +46,10 @@ impl Client {
         }
     }
 
+    fn offered(&self, is: bool, what: &'static str) -> Result<(), Misuse> {
+        if is { Ok(()) } else { Err(Misuse::NotOffered(what)) }
+    }
+
     fn alone(&self) -> Result<(), Misuse> {
         if self.expected.is_empty() { Ok(()) } else { Err(Misuse::Busy) }
     }
@@ -59,14 +66,11 @@ impl Client {
         Ok(())
     }
 
-    /// The mail as this server can be told it.
-    pub(super) fn fitting(&self, mail: &Mail) -> Result<Mail, Misuse> {
-        if !mail.from.is_ascii() && !mail.parameters.smtputf8 {
-            return Err(Misuse::Argument("a sender with other letters than ASCII needs SMTPUTF8"));
-        }
-        let parameters =
-            params::fit(params::MAIL, &mail.parameters, &self.capabilities).map_err(Misuse::NotOffered)?;
-        Ok(Mail::new(mail.from.clone()).with_parameters(parameters))
+    /// The recipient as this server can be told it.
+    pub(super) fn fit_rcpt(&self, rcpt: &mut Rcpt) -> Result<(), Misuse> {
+        rcpt.parameters =
+            params::fit(params::RCPT, &rcpt.parameters, &self.capabilities).map_err(Misuse::NotOffered)?;
+        Ok(())
     }
 
     pub(super) fn put(&mut self, command: &Command) {
@@ -164,6 +168,7 @@ impl Send for Mail {
         client.in_session(Self::NAME)?;
         let mail = client.fitting(&self)?;
         client.accepted = 0;
+        client.messages = client.messages.saturating_add(1);
         Ok(client.issue(&Command::Mail(mail), Expected::Mail))
     }
 }
@@ -172,9 +177,10 @@ impl Call for Rcpt {}
 impl Send for Rcpt {
     const NAME: &'static str = "Rcpt";
 
-    fn send(self, client: &mut Client) -> Result<u32, Misuse> {
+    fn send(mut self, client: &mut Client) -> Result<u32, Misuse> {
         client.pipeline()?;
         client.in_session(Self::NAME)?;
+        client.fit_rcpt(&mut self)?;
         if !self.to.is_ascii() && !client.capabilities.smtputf8 {
             return Err(Misuse::NotOffered("SMTPUTF8"));
         }
@@ -192,6 +198,12 @@ impl Send for Data {
         client.in_session(Self::NAME)?;
         if client.accepted == 0 {
             return Err(Misuse::WrongState { request: Self::NAME, state: "without an accepted recipient" });
+        }
+        if client.way.parts {
+            // BDAT needs no leave; the answer is given at once.
+            let id = client.number();
+            client.phase = Phase::Granted(id);
+            return Ok(id);
         }
         Ok(client.issue(&Command::Data, Expected::Data))
     }
@@ -242,6 +254,82 @@ impl Send for Vrfy {
         let vrfy =
             Self::new(self.user).map_err(|_| Misuse::Argument("VRFY takes a user without controls"))?;
         Ok(client.issue(&Command::Vrfy(vrfy), Expected::Vrfy))
+    }
+}
+
+impl Call for Expn {}
+impl Send for Expn {
+    const NAME: &'static str = "Expn";
+
+    fn send(self, client: &mut Client) -> Result<u32, Misuse> {
+        client.pipeline()?;
+        client.in_session(Self::NAME)?;
+        let expn =
+            Self::new(self.list).map_err(|_| Misuse::Argument("EXPN takes a list without controls"))?;
+        Ok(client.issue(&Command::Expn(expn), Expected::Expn))
+    }
+}
+
+impl Call for Etrn {}
+impl Send for Etrn {
+    const NAME: &'static str = "Etrn";
+
+    fn send(self, client: &mut Client) -> Result<u32, Misuse> {
+        client.pipeline()?;
+        client.in_session(Self::NAME)?;
+        client.offered(client.capabilities.etrn, "ETRN")?;
+        Ok(client.issue(&Command::Etrn(self), Expected::Etrn))
+    }
+}
+
+impl Call for Atrn {}
+impl Send for Atrn {
+    const NAME: &'static str = "Atrn";
+
+    fn send(self, client: &mut Client) -> Result<u32, Misuse> {
+        client.alone()?;
+        client.in_session(Self::NAME)?;
+        client.offered(client.capabilities.atrn, "ATRN")?;
+        Ok(client.issue(&Command::Atrn(self), Expected::Atrn))
+    }
+}
+
+impl Call for Burl {}
+impl Send for Burl {
+    const NAME: &'static str = "Burl";
+
+    fn send(self, client: &mut Client) -> Result<u32, Misuse> {
+        client.alone()?;
+        client.in_session(Self::NAME)?;
+        client.offered(client.capabilities.burl.is_some(), "BURL")?;
+        if client.accepted == 0 {
+            return Err(Misuse::WrongState { request: Self::NAME, state: "without an accepted recipient" });
+        }
+        Ok(client.issue(&Command::Burl(self), Expected::Burl))
+    }
+}
+
+impl Call for XClient {}
+impl Send for XClient {
+    const NAME: &'static str = "XClient";
+
+    fn send(self, client: &mut Client) -> Result<u32, Misuse> {
+        client.alone()?;
+        client.in_session(Self::NAME)?;
+        client.offered(!client.capabilities.xclient.is_empty(), "XCLIENT")?;
+        Ok(client.issue(&Command::XClient(Box::new(self)), Expected::XClient))
+    }
+}
+
+impl Call for XForward {}
+impl Send for XForward {
+    const NAME: &'static str = "XForward";
+
+    fn send(self, client: &mut Client) -> Result<u32, Misuse> {
+        client.pipeline()?;
+        client.in_session(Self::NAME)?;
+        client.offered(!client.capabilities.xforward.is_empty(), "XFORWARD")?;
+        Ok(client.issue(&Command::XForward(Box::new(self)), Expected::XForward))
     }
 }
 

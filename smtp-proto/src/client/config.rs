@@ -4,8 +4,8 @@ use mailwright_line_proto::{Authenticate, Closed, Limits, Secret, Ticket, Timeou
 
 pub use crate::body::LineEnds;
 use crate::{
-    Commit, Data, Hello, Mail, Message, Noop, Outcome, Quit, Rcpt, Reply, Rset, StartTls, Vrfy,
-    server::Protocol,
+    Atrn, Burl, Commit, Data, Etrn, Expn, Hello, Mail, Message, Noop, Outcome, Quit, Rcpt, Reply, Rset,
+    StartTls, Vrfy, XClient, XForward, server::Protocol,
 };
 
 /// The configuration of a client, shared by its connections.
@@ -29,10 +29,37 @@ pub struct Config {
     pub allow_plaintext_auth: bool,
     /// What is done with a CR without LF or an LF without CR in a message.
     pub line_ends: LineEnds,
+    /// What is done with content that the server does not take.
+    pub eight_bit: EightBit,
+    /// When messages go by BDAT.
+    pub chunking: Chunking,
     /// What one connection may cost: `line` is the longest line of a reply.
     pub limits: Limits,
     /// How long each thing may take.
     pub timeouts: Timeouts,
+}
+
+/// What a client does with a message of `BODY=8BITMIME` or `BODY=BINARYMIME` for a server that does not take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum EightBit {
+    /// It is encoded on its way ([`SevenBit`](crate::SevenBit)); if that cannot be done the body is refused with
+    /// [`Misuse::Argument`](mailwright_line_proto::Misuse::Argument).
+    #[default]
+    Convert,
+    /// MAIL is refused with [`Misuse::NotOffered`](mailwright_line_proto::Misuse::NotOffered).
+    Refuse,
+}
+
+/// When a client sends messages by BDAT (RFC 3030) rather than DATA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Chunking {
+    /// If they are binary.
+    #[default]
+    WhenNeeded,
+    /// Whenever the server offers CHUNKING and PIPELINING.
+    WhenOffered,
 }
 
 impl Config {
@@ -60,6 +87,8 @@ impl Default for Config {
             require_tls: false,
             allow_plaintext_auth: false,
             line_ends: LineEnds::Normalise,
+            eight_bit: EightBit::Convert,
+            chunking: Chunking::WhenNeeded,
             limits,
             timeouts: Timeouts::smtp(),
         }
@@ -88,7 +117,7 @@ pub enum Event {
     Data(Ticket<Data>, Result<(), Reply>),
     /// The answers to a whole envelope: if [`is_ready`](Addressed::is_ready), the body is to be sent.
     Message(Ticket<Message>, Addressed),
-    /// What became of the message.
+    /// What became of the message. It can come before the body was ended, if the server wants no more of it.
     BodyEnd(Ticket<Commit>, Outcome),
     /// The answer to RSET.
     Rset(Ticket<Rset>, Reply),
@@ -96,6 +125,18 @@ pub enum Event {
     Noop(Ticket<Noop>, Reply),
     /// The answer to VRFY.
     Vrfy(Ticket<Vrfy>, Reply),
+    /// The answer to EXPN.
+    Expn(Ticket<Expn>, Reply),
+    /// The answer to ETRN.
+    Etrn(Ticket<Etrn>, Reply),
+    /// The answer to ATRN. After `Ok`, the connection is to be [turned](super::Client::is_turned).
+    Atrn(Ticket<Atrn>, Result<(), Reply>),
+    /// The answer to BURL: of the last part, what became of the message.
+    Burl(Ticket<Burl>, Reply),
+    /// The answer to XCLIENT. After a positive one, hello is to be said again.
+    XClient(Ticket<XClient>, Reply),
+    /// The answer to XFORWARD.
+    XForward(Ticket<XForward>, Reply),
     /// The answer to QUIT.
     Quit(Ticket<Quit>, Reply),
     /// The connection is over. Calls that were not answered never will be: whether they were carried out is not
@@ -109,9 +150,12 @@ pub enum Event {
 pub struct Addressed {
     /// To the sender.
     pub mail: Reply,
-    /// To each recipient, in order; fewer than there are if the server does not pipeline and refused the sender.
+    /// To each recipient, in order; fewer than there are if the server does not pipeline and refused the sender. Those
+    /// for whom the server has no room in one message ([`limits`](crate::Capabilities::limits)) were not named to it;
+    /// theirs is 452 of this client's own, and they are for another message.
     pub recipients: Vec<Reply>,
-    /// To DATA; `None` if it was not called any more.
+    /// To DATA; `None` if it was not called any more. A message that goes by BDAT needs no leave: the 354 is this
+    /// client's own.
     pub data: Option<Reply>,
 }
 

@@ -4,7 +4,7 @@ use std::vec;
 
 use mailwright_line_proto::{Misuse, Output, PeerMisbehaved, Ticket};
 
-use super::{Addressed, Client, Event, Expected, Phase, Protocol};
+use super::{Addressed, Client, Event, Expected, Protocol};
 use crate::{Command, Message, Rcpt, Reply};
 
 /// An envelope under way.
@@ -16,6 +16,8 @@ pub(super) struct Group {
     mail: Option<Reply>,
     recipients: Vec<Reply>,
     data: Option<Reply>,
+    /// For how many more recipients there is no room.
+    beyond: usize,
 }
 
 type Step = Option<Output<Event>>;
@@ -27,24 +29,34 @@ impl Client {
             return Err(Misuse::Argument("a message has at least one recipient"));
         }
         let mail = self.fitting(&message.mail)?;
-        if !mail.parameters.smtputf8 && !message.recipients.iter().all(|rcpt| rcpt.to.is_ascii()) {
+        let mut recipients = message.recipients;
+        let room = self.capabilities.room_for(&recipients);
+        let beyond = recipients.len().saturating_sub(room);
+        recipients.truncate(room);
+        for rcpt in &mut recipients {
+            self.fit_rcpt(rcpt)?;
+        }
+        if !mail.parameters.smtputf8 && !recipients.iter().all(|rcpt| rcpt.to.is_ascii()) {
             return Err(Misuse::Argument("a recipient with other letters than ASCII needs SMTPUTF8"));
         }
         let id = self.number();
         self.accepted = 0;
         self.put(&Command::Mail(mail));
         self.expect(id, Expected::GroupMail);
-        let mut rest = message.recipients.into_iter();
+        self.messages = self.messages.saturating_add(1);
+        let mut rest = recipients.into_iter();
         if self.capabilities.pipelining {
             // RFC 2920 §3.1: MAIL and RCPT anywhere in a group, DATA at its end
             for rcpt in rest.by_ref() {
                 self.put(&Command::Rcpt(rcpt));
                 self.expect(id, Expected::GroupRcpt);
             }
-            self.put(&Command::Data);
-            self.expect(id, Expected::GroupData);
+            if !self.way.parts {
+                self.put(&Command::Data);
+                self.expect(id, Expected::GroupData);
+            }
         }
-        self.group = Some(Group { id, rest, mail: None, recipients: Vec::new(), data: None });
+        self.group = Some(Group { id, rest, mail: None, recipients: Vec::new(), data: None, beyond });
         Ok(id)
     }
 
@@ -105,6 +117,10 @@ impl Client {
         if let Some(rcpt) = group.rest.next() {
             self.put(&Command::Rcpt(rcpt));
             self.expect(id, Expected::GroupRcpt);
+        } else if self.accepted > 0 && self.way.parts {
+            group.data = Some(Reply::plain(354, "By BDAT"));
+            self.open_body();
+            return self.end_group();
         } else if self.accepted > 0 {
             self.put(&Command::Data);
             self.expect(id, Expected::GroupData);
@@ -133,16 +149,12 @@ impl Client {
 
     fn end_group(&mut self) -> Step {
         let group = self.group.take()?;
-        let addressed = Addressed {
-            mail: group.mail.unwrap_or(Reply::INTERNAL),
-            recipients: group.recipients,
-            data: group.data,
-        };
+        let mut recipients = group.recipients;
+        // RFC 9422 §4: what the server would say
+        let full = Reply::fixed(452, (4, 5, 3), "More recipients than the server takes; not sent");
+        recipients.extend(std::iter::repeat_n(full, group.beyond));
+        let addressed =
+            Addressed { mail: group.mail.unwrap_or(Reply::INTERNAL), recipients, data: group.data };
         Some(Output::Event(Event::Message(Ticket::new(group.id), addressed)))
-    }
-
-    pub(super) fn open_body(&mut self) {
-        self.sender = Some(super::Sender::new(self.config.line_ends));
-        self.phase = Phase::Body;
     }
 }

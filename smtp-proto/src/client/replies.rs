@@ -22,11 +22,11 @@ impl Client {
         let farewell = reply.code() == 421;
         let text = || reply.lines().collect::<Vec<_>>().join(" ");
         let Some((id, expected)) = self.expected.pop_front() else {
-            let why = match farewell {
-                true => Closed::Refused(text()),
-                false => Closed::Misbehaved(PeerMisbehaved::Unsolicited { received: shown(&reply) }),
+            return match () {
+                () if self.sender.is_some() => self.take_early(reply),
+                () if farewell => self.close(Closed::Refused(text())),
+                () => self.unsolicited(&reply),
             };
-            return self.close(why);
         };
         if !farewell {
             return self.answer(id, expected, reply, rx);
@@ -40,6 +40,10 @@ impl Client {
             | Expected::GroupData
             | Expected::GroupEmpty
             | Expected::GroupRset => None,
+            Expected::Part | Expected::PartsRset | Expected::Each(_) => {
+                let outcome = Outcome::All(self.refused.take().unwrap_or(reply));
+                Some(Output::Event(Event::BodyEnd(Ticket::new(id), outcome)))
+            }
             Expected::Commit(left) if self.config.protocol == Protocol::Lmtp => {
                 let mut replies = std::mem::take(&mut self.outcome);
                 replies.extend(std::iter::repeat_n(reply, left));
@@ -69,6 +73,9 @@ impl Client {
                 Event::Data(Ticket::new(id), Ok(()))
             }
             Expected::Commit(left) => return self.take_outcome(id, left, reply),
+            Expected::Each(left) => return self.take_each(id, left, reply),
+            Expected::Part => return self.take_part(reply),
+            Expected::PartsRset => return self.take_parts_rset(),
             Expected::GroupMail | Expected::GroupRcpt | Expected::GroupData if reply.code() / 100 == 3 => {
                 match expected {
                     Expected::GroupData => return self.take_group(&expected, reply),
@@ -96,6 +103,23 @@ impl Client {
             Expected::Rset => Event::Rset(Ticket::new(id), reply),
             Expected::Noop => Event::Noop(Ticket::new(id), reply),
             Expected::Vrfy => Event::Vrfy(Ticket::new(id), reply),
+            Expected::Expn => Event::Expn(Ticket::new(id), reply),
+            Expected::Etrn => Event::Etrn(Ticket::new(id), reply),
+            Expected::Burl => Event::Burl(Ticket::new(id), reply),
+            Expected::XForward => Event::XForward(Ticket::new(id), reply),
+            Expected::Atrn if reply.is_positive() => {
+                self.phase = Phase::Turned;
+                Event::Atrn(Ticket::new(id), Ok(()))
+            }
+            Expected::Atrn => Event::Atrn(Ticket::new(id), Err(reply)),
+            Expected::XClient => {
+                if reply.is_positive() {
+                    // The server has begun anew.
+                    self.greeted = false;
+                    self.accepted = 0;
+                }
+                Event::XClient(Ticket::new(id), reply)
+            }
             Expected::Quit => {
                 self.close(Closed::Farewell);
                 Event::Quit(Ticket::new(id), reply)
@@ -154,28 +178,11 @@ impl Client {
         }
     }
 
-    fn take_outcome(&mut self, id: u32, left: usize, reply: Reply) -> Step {
-        if reply.code() / 100 == 3 {
-            return self.bad_reply("a reply that accepts or refuses", &reply);
-        }
-        if self.config.protocol == Protocol::Smtp {
-            return Some(Output::Event(Event::BodyEnd(Ticket::new(id), Outcome::All(reply))));
-        }
-        // RFC 2033 §4.2: one for each accepted recipient
-        self.outcome.push(reply);
-        if left > 1 {
-            self.expected.push_front((id, Expected::Commit(left - 1)));
-            return None;
-        }
-        let outcome = std::mem::take(&mut self.outcome).into();
-        Some(Output::Event(Event::BodyEnd(Ticket::new(id), outcome)))
-    }
-
     pub(super) fn bad_reply(&mut self, expected: &'static str, reply: &Reply) -> Step {
         self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received: shown(reply) }))
     }
 }
 
-fn shown(reply: &Reply) -> String {
+pub(super) fn shown(reply: &Reply) -> String {
     reply.to_string().trim_end().chars().take(128).collect()
 }

@@ -92,7 +92,7 @@ mod tests {
             b"RCPT TO:<a@b@c.example>",
             b"RCPT TO:<\xc3@b.example>",
             b"RCPT TO:<\"a\r\nDATA\"@b.example>",
-            b"RCPT TO:<a@b.example> NOTIFY=NEVER",
+            b"RCPT TO:<a@b.example> NOTIFY=SELDOM",
         ] {
             for syntax in [Syntax::Strict, Syntax::Lenient] {
                 let reply = rcpt(line, syntax).unwrap_err().reply();

@@ -43,6 +43,15 @@ impl ReplyReader {
             _ => (None, text),
         };
         self.lines += 1;
+        if code < 200 && self.begun.is_none() {
+            // RFC 5321 §4.2.1 has no 1yz; RFC 821's are notes that something is under way, and the reply is still to
+            // come.
+            return if self.lines > MOST_LINES {
+                Err("at most 512 lines in a reply")
+            } else {
+                Ok(Step::More)
+            };
+        }
         let clean = clean(text);
         match &mut self.begun {
             None => self.begun = Some(Reply { code, enhanced, text: Cow::Owned(clean) }),
@@ -74,7 +83,7 @@ impl ReplyReader {
 
 /// The code and what follows it: a space, a hyphen, or the end of the line.
 fn head(line: &[u8]) -> IResult<&[u8], (u16, Option<char>)> {
-    let mut digits = (one_of("2345"), one_of("012345"), one_of("0123456789"));
+    let mut digits = (one_of("12345"), one_of("012345"), one_of("0123456789"));
     let (rest, (first, second, third)) = digits.parse(line)?;
     let value = |digit: char| digit.to_digit(10).unwrap_or(0) as u16;
     let code = value(first) * 100 + value(second) * 10 + value(third);
@@ -111,7 +120,7 @@ mod tests {
     fn only_real_codes_are_codes() {
         // C112
         for line in
-            ["", "2", "25", "2500 x", "999 x", "25O x", "x", "-250", "199 x", "260 x", "250x", " 250 x"]
+            ["", "2", "25", "2500 x", "999 x", "25O x", "x", "-250", "099 x", "260 x", "250x", " 250 x"]
         {
             assert!(ReplyReader::default().line(line.as_bytes()).is_err(), "{line:?}");
         }
@@ -121,6 +130,20 @@ mod tests {
                 "{line:?}"
             );
         }
+    }
+
+    #[test]
+    fn preliminary_replies_are_passed_over() {
+        let mut reader = ReplyReader::default();
+        for line in ["120 Wait", "150-Still", "150 Working"] {
+            assert_eq!(reader.line(line.as_bytes()), Ok(Step::More));
+        }
+        assert!(matches!(reader.line(b"250 Ok"), Ok(Step::Done(reply)) if reply.code() == 250));
+        assert_eq!(reader.line(b"250-a"), Ok(Step::More));
+        assert!(reader.line(b"120 Wait").is_err(), "not within a reply");
+        let mut reader = ReplyReader::default();
+        assert!((0..512).all(|_| reader.line(b"120 Wait").is_ok()));
+        assert!(reader.line(b"120 Wait").is_err());
     }
 
     #[test]

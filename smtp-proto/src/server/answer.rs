@@ -4,7 +4,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use mailwright_line_proto::{Ask, AuthRefusal, AuthStep, Authenticate, Closed, Gone, Shutdown, Traced};
 
 use super::{Asked, Event, Phase, Receiver, Server, session::Transaction};
-use crate::{Commit, Connect, Hello, Mail, Message, Outcome, Rcpt, Reply, SyntaxError, Vrfy};
+use crate::{
+    Atrn, BodyKind, Burl, Commit, Connect, Etrn, Expn, Hello, Mail, Message, Outcome, Rcpt, Reply,
+    SyntaxError, Vrfy, XClient, XForward,
+};
 
 /// A request that a server is asked. Implemented for all of [`Event`]'s questions and nothing else.
 pub trait Serve: Settle {}
@@ -56,6 +59,12 @@ impl Server {
             Event::Message(ask) => self.answer(ask, Err(refusal)),
             Event::BodyEnd(ask) => self.answer(ask, Outcome::All(Reply::INTERNAL)),
             Event::Vrfy(ask) => self.answer(ask, Vrfy::DECLINED),
+            Event::Expn(ask) => self.answer(ask, refusal),
+            Event::Etrn(ask) => self.answer(ask, refusal),
+            Event::Atrn(ask) => self.answer(ask, Err(refusal)),
+            Event::Burl(ask) => self.answer(ask, refusal),
+            Event::XClient(ask) => self.answer(ask, Err(refusal)),
+            Event::XForward(ask) => self.answer(ask, refusal),
             Event::Body(_) | Event::BodyAborted(_) | Event::Reset | Event::Closed(_) => Ok(()),
         };
     }
@@ -68,7 +77,10 @@ impl Server {
             Phase::Asked(Asked::Authenticate) => {
                 self.settle_auth(id, String::new(), AuthStep::Refuse(AuthRefusal::Unavailable));
             }
-            Phase::Asked(Asked::Message) => self.settle_message(id, Err(Reply::INTERNAL), 0),
+            Phase::Asked(Asked::Message) => self.settle_message(id, Err(Reply::INTERNAL), false, 0),
+            // How many recipients there were went with the question; one reply must do.
+            Phase::Asked(Asked::Parts) => self.settle_message(id, Err(Reply::INTERNAL), false, 0),
+            Phase::Asked(Asked::Burl) => self.settle_burl(id, Reply::INTERNAL, false),
             Phase::Asked(Asked::Commit { recipients }) => {
                 self.settle_commit(id, Reply::INTERNAL.into(), recipients)
             }
@@ -126,15 +138,22 @@ impl Server {
         self.fill(id, &reply);
     }
 
-    fn settle_message(&mut self, id: u32, answer: Result<(), Reply>, recipients: usize) {
-        let reply = match answer.map_err(refusal) {
+    fn settle_message(&mut self, id: u32, answer: Result<(), Reply>, binary: bool, recipients: usize) {
+        let in_parts = matches!(self.phase, Phase::Asked(Asked::Parts));
+        self.phase = Phase::Command;
+        let answer = answer.map_err(refusal);
+        if in_parts {
+            // The reply is the one about the part, which is to come yet.
+            let _ = self.pipeline.fill(id, bytes::Bytes::new(), &mut self.transmit);
+            return self.settle_parts(answer, binary, recipients);
+        }
+        let reply = match answer {
             Ok(()) => {
                 let (limit, bare) = (self.config.max_message_size, self.config.bare_line_ends);
                 self.phase = Phase::Body(Receiver::new(limit, bare, recipients));
                 Reply::plain(354, "End data with <CR><LF>.<CR><LF>")
             }
             Err(reply) => {
-                self.phase = Phase::Command;
                 self.data_refused = true;
                 reply
             }
@@ -144,12 +163,18 @@ impl Server {
 
     fn settle_commit(&mut self, id: u32, outcome: Outcome, recipients: usize) {
         self.phase = Phase::Command;
-        let mut replies = match self.config.protocol {
-            super::Protocol::Smtp => vec![outcome.one()],
-            super::Protocol::Lmtp => outcome.each(recipients),
-        }
-        .into_iter()
-        .map(verdict);
+        let replies = match self.config.protocol {
+            super::Protocol::Smtp if std::mem::take(&mut self.each_recipient) => {
+                // draft-hall-prdr: 353, one for each, and one for all, which is a refusal if each of them was
+                let each = outcome.each(recipients).into_iter().map(verdict).collect::<Vec<_>>();
+                let all = each.iter().find(|reply| reply.is_positive()).or_else(|| each.first()).cloned();
+                let opening = Reply::plain(353, "A reply for each recipient follows");
+                [opening].into_iter().chain(each).chain(all).collect()
+            }
+            super::Protocol::Smtp => vec![verdict(outcome.one())],
+            super::Protocol::Lmtp => outcome.each(recipients).into_iter().map(verdict).collect(),
+        };
+        let mut replies = replies.into_iter();
         if let Some(first) = replies.next() {
             self.fill(id, &first);
         }
@@ -160,7 +185,7 @@ impl Server {
     }
 
     /// Sends the reply in its turn; 421 ends the connection.
-    fn fill(&mut self, id: u32, reply: &Reply) {
+    pub(super) fn fill(&mut self, id: u32, reply: &Reply) {
         let encoded = self.traced(reply);
         // Only open questions are settled.
         let _ = self.pipeline.fill(id, encoded, &mut self.transmit);
@@ -212,6 +237,7 @@ impl Settle for Mail {
         server.phase = Phase::Command;
         let answer = verdict(answer);
         if answer.is_positive() {
+            server.messages = server.messages.saturating_add(1);
             server.transaction = Some(Transaction::new(self));
         }
         server.fill(id, &answer);
@@ -234,7 +260,8 @@ impl Settle for Rcpt {
 impl Serve for Message {}
 impl Settle for Message {
     fn settle(self, server: &mut Server, id: u32, answer: Result<(), Reply>) {
-        server.settle_message(id, answer, self.recipients.len());
+        let binary = self.mail.parameters.body == Some(BodyKind::BinaryMime);
+        server.settle_message(id, answer, binary, self.recipients.len());
     }
 }
 
@@ -245,11 +272,39 @@ impl Settle for Commit {
     }
 }
 
-impl Serve for Vrfy {}
-impl Settle for Vrfy {
+/// Questions that are answered with a reply and change nothing.
+macro_rules! replied {
+    ($($request:ident),*) => {$(
+        impl Serve for $request {}
+        impl Settle for $request {
+            fn settle(self, server: &mut Server, id: u32, answer: Reply) {
+                server.phase = Phase::Command;
+                server.fill(id, &verdict(answer));
+            }
+        }
+    )*};
+}
+
+replied!(Vrfy, Expn, Etrn, XForward);
+
+impl Serve for Atrn {}
+impl Settle for Atrn {
+    fn settle(self, server: &mut Server, id: u32, answer: Result<(), Reply>) {
+        server.settle_atrn(id, answer.map_err(refusal));
+    }
+}
+
+impl Serve for Burl {}
+impl Settle for Burl {
     fn settle(self, server: &mut Server, id: u32, answer: Reply) {
-        server.phase = Phase::Command;
-        server.fill(id, &verdict(answer));
+        server.settle_burl(id, verdict(answer), self.last);
+    }
+}
+
+impl Serve for XClient {}
+impl Settle for XClient {
+    fn settle(self, server: &mut Server, id: u32, answer: Result<(), Reply>) {
+        server.settle_xclient(id, &self.0, answer.map_err(refusal));
     }
 }
 

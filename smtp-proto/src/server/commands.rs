@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
-use mailwright_line_proto::{Authenticate, Closed, Output, PeerMisbehaved, Traced};
+use mailwright_line_proto::{Authenticate, Closed, Output, PeerMisbehaved, Shutdown, Traced};
 
-use super::{Asked, Event, Phase, Protocol, Server, VrfyPolicy, event, session::Transaction};
+use super::{Asked, Event, Parts, Phase, Protocol, Server, VrfyPolicy, event, parts, session::Transaction};
 use crate::{
-    Command, Hello, HelloKind, Mail, Message, Rcpt, Reply, SyntaxError, Vrfy,
+    BodyKind, Capabilities, Command, Hello, HelloKind, Hold, Mail, MailParameters, Message, Rcpt, Reply,
+    SyntaxError,
     command::{self, Row, TABLE},
+    params,
 };
 
 type Step = Option<Output<Event>>;
@@ -31,6 +33,7 @@ impl Server {
         }
         let (row, arguments) = match command::find(line) {
             Ok(found) => found,
+            Err(error) if parts::is_bdat(line) => return self.refuse_unbounded(&error.reply()),
             Err(SyntaxError::Unknown | SyntaxError::Octets) if self.data_refused => {
                 return self.close_foreign("RSET after a refused DATA", "the lines of a message");
             }
@@ -38,6 +41,9 @@ impl Server {
         };
         if let Some(refusal) = self.not_now(row) {
             self.data_refused |= row.verb == "DATA";
+            if row.verb == "BDAT" {
+                return self.refuse_bdat(arguments, refusal);
+            }
             return self.refuse(&refusal);
         }
         match (row.parse)(arguments, self.config.syntax) {
@@ -46,6 +52,7 @@ impl Server {
                 None
             }
             Ok(command) => self.run(now, row, command, rx),
+            Err(error) if row.verb == "BDAT" => self.refuse_unbounded(&error.reply()),
             Err(error) => {
                 self.data_refused |= row.verb == "DATA";
                 self.refuse(&error.reply())
@@ -54,7 +61,7 @@ impl Server {
     }
 
     /// Runs a command whose turn has come.
-    pub(super) fn run(&mut self, now: Instant, row: &Row, command: Command, rx: &BytesMut) -> Step {
+    pub(super) fn run(&mut self, now: Instant, row: &'static Row, command: Command, rx: &BytesMut) -> Step {
         if row.junk {
             self.junk = self.junk.saturating_add(1);
             if self.junk > self.config.junk_commands {
@@ -63,7 +70,7 @@ impl Server {
             }
         }
         match command {
-            Command::Hello(hello) => self.run_hello(now, hello),
+            Command::Hello(hello) => self.run_hello(now, row, hello),
             Command::StartTls => self.run_starttls(rx),
             Command::Authenticate(authenticate) => self.run_auth(now, authenticate),
             Command::Mail(mail) => self.run_mail(now, mail),
@@ -74,7 +81,14 @@ impl Server {
                 self.say(&Reply::OK)
             }
             Command::Noop => self.say(&Reply::OK),
-            Command::Vrfy(vrfy) => self.run_vrfy(now, vrfy),
+            Command::Bdat(bdat) => self.run_bdat(now, row, bdat),
+            Command::Burl(burl) => self.run_burl(now, row, burl),
+            command @ (Command::Vrfy(_)
+            | Command::Expn(_)
+            | Command::Etrn(_)
+            | Command::Atrn(_)
+            | Command::XClient(_)
+            | Command::XForward(_)) => self.run_question(now, command),
             Command::Help => {
                 let verbs = TABLE.iter().filter(|row| self.is_offered(row)).map(|row| row.verb);
                 let text = format!("Commands: {}", verbs.collect::<Vec<_>>().join(" "));
@@ -108,6 +122,7 @@ impl Server {
     pub(super) fn forget_transaction(&mut self) {
         self.data_refused = false;
         self.reset |= self.transaction.take().is_some();
+        self.abandoned |= matches!(self.parts.take(), Some(Parts::Open(_)));
     }
 
     /// Why the command cannot come in this state of the session, whatever its arguments are.
@@ -126,6 +141,10 @@ impl Server {
         }
         if self.config.require_tls && self.session.tls.is_none() && !row.before_tls {
             return Some(Reply::fixed(530, (5, 7, 0), "Must issue a STARTTLS command first"));
+        }
+        if self.parts.is_some() && !row.amid_parts {
+            // RFC 3030 §2: nothing comes between the parts of a message
+            return Some(Reply::fixed(503, BAD_SEQUENCE, "Message not complete; send BDAT or RSET"));
         }
         let strict = self.config.syntax == crate::Syntax::Strict;
         if strict && self.session.hello.is_none() && !row.before_hello {
@@ -150,7 +169,13 @@ impl Server {
             "STARTTLS" => self.config.starttls || self.session.tls.is_some(),
             "AUTH" => !self.config.auth_mechanisms.is_empty(),
             "VRFY" => self.config.vrfy != VrfyPolicy::Off,
-            "EXPN" | "ETRN" | "TURN" => false,
+            "EXPN" => self.config.expn != VrfyPolicy::Off,
+            "ETRN" => self.config.abilities.start_queue,
+            "ATRN" => self.config.abilities.turn,
+            "BURL" => self.config.abilities.burl.is_some(),
+            "XCLIENT" => self.config.xclient,
+            "XFORWARD" => self.config.xforward,
+            "TURN" => false,
             _ => true,
         }
     }
@@ -163,7 +188,13 @@ impl Server {
         matches!(command, Command::Rcpt(_)) && !self.transaction.as_ref().is_none_or(room)
     }
 
-    fn run_hello(&mut self, now: Instant, hello: Hello) -> Step {
+    fn run_hello(&mut self, now: Instant, row: &'static Row, hello: Hello) -> Step {
+        if self.parts.is_some() {
+            // Before the question, so that the application can make room for it.
+            self.forget_transaction();
+            self.held = Some((row, Command::Hello(hello)));
+            return None;
+        }
         let id = self.ask(now, Asked::Hello);
         event(Event::Hello, id, hello)
     }
@@ -228,8 +259,23 @@ impl Server {
         if self.data_refused {
             return self.refuse(&Self::wants_rset());
         }
-        if mail.parameters.smtputf8 && !self.config.smtputf8 {
-            return self.refuse(&SyntaxError::UnknownParameter("SMTPUTF8".to_owned()).reply());
+        if self.config.max_messages.is_some_and(|limit| self.messages >= limit) {
+            // RFC 9422 §4.2
+            self.reply_421((4, 7, 0), "Too many messages on this connection");
+            return self.close(Closed::Shutdown(Shutdown::TooBusy));
+        }
+        let mut announced = self.capabilities();
+        // RFC 4954 §5: it may be said by whoever may relay; who that is, the application knows.
+        announced.auth.push(String::new());
+        let abilities = &self.config.abilities;
+        let unknown = params::not_taken(params::MAIL, &mail.parameters, &announced, |other| {
+            abilities.takes_of_mail(other)
+        });
+        if let Some(keyword) = unknown {
+            return self.refuse(&SyntaxError::UnknownParameter(keyword).reply());
+        }
+        if let Some(keyword) = beyond(&mail.parameters, &announced) {
+            return self.refuse(&SyntaxError::Value(keyword).reply());
         }
         if !mail.from.is_ascii() && !mail.parameters.smtputf8 {
             return self.refuse(&Self::wants_smtputf8());
@@ -249,6 +295,14 @@ impl Server {
         let Some(transaction) = &mut self.transaction else {
             return self.refuse(&Reply::fixed(503, BAD_SEQUENCE, "Need MAIL command"));
         };
+        let (announced, abilities) = (&mut Capabilities::default(), &self.config.abilities);
+        abilities.announce(self.session.tls.is_some(), announced);
+        let unknown = params::not_taken(params::RCPT, &rcpt.parameters, announced, |other| {
+            abilities.takes_of_rcpt(other)
+        });
+        if let Some(keyword) = unknown {
+            return self.refuse(&SyntaxError::UnknownParameter(keyword).reply());
+        }
         if !rcpt.to.is_ascii() && !transaction.mail.parameters.smtputf8 {
             return self.refuse(&Self::wants_smtputf8());
         }
@@ -267,8 +321,13 @@ impl Server {
             None => Reply::fixed(503, BAD_SEQUENCE, "Need MAIL command"),
             // RFC 5321 §3.3
             Some(0) => Reply::fixed(554, BAD_SEQUENCE, "No valid recipients"),
+            Some(_) if self.is_binary() => {
+                // RFC 3030 §3
+                Reply::fixed(503, BAD_SEQUENCE, "A BINARYMIME message is sent by BDAT")
+            }
             Some(_) => {
                 let (mail, recipients) = self.transaction.take().map(Transaction::into_parts)?;
+                self.each_recipient = mail.parameters.each_recipient;
                 let id = self.ask(now, Asked::Message);
                 return event(Event::Message, id, Message::new(mail, recipients));
             }
@@ -277,20 +336,12 @@ impl Server {
         self.refuse(&refusal)
     }
 
-    fn run_vrfy(&mut self, now: Instant, vrfy: Vrfy) -> Step {
-        if self.config.vrfy == VrfyPolicy::Decline {
-            return self.say(&Vrfy::DECLINED);
-        }
-        let id = self.ask(now, Asked::Vrfy);
-        event(Event::Vrfy, id, vrfy)
+    fn is_binary(&self) -> bool {
+        let body = self.transaction.as_ref().map(|transaction| transaction.mail.parameters.body);
+        body == Some(Some(BodyKind::BinaryMime))
     }
 
-    fn say(&mut self, reply: &Reply) -> Step {
-        self.reply(reply);
-        None
-    }
-
-    fn wants_rset() -> Reply {
+    pub(super) fn wants_rset() -> Reply {
         Reply::fixed(503, BAD_SEQUENCE, "Send RSET first")
     }
 
@@ -305,5 +356,22 @@ impl Server {
             HelloKind::Helo => Reply::plain(250, self.config.hostname.to_string()),
             _ => self.capabilities().reply(self.config.hostname.as_str()),
         }
+    }
+}
+
+/// The parameter that asks for more than was announced.
+fn beyond(parameters: &MailParameters, announced: &Capabilities) -> Option<&'static str> {
+    let hold = parameters.hold.zip(announced.future_release);
+    let least = announced.deliver_by.flatten().map_or(0, i64::from);
+    match hold {
+        Some((Hold::For(seconds), limits)) if seconds.get() > limits.most_seconds => Some("HOLDFOR"),
+        Some((Hold::Until(moment), limits)) if moment.seconds() > limits.latest.seconds() => {
+            Some("HOLDUNTIL")
+        }
+        // RFC 2852 §4.1.4.1
+        _ if parameters.deliver_by.is_some_and(|by| by.seconds() > 0 && i64::from(by.seconds()) < least) => {
+            Some("BY")
+        }
+        _ => None,
     }
 }

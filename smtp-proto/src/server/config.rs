@@ -2,6 +2,7 @@
 
 use mailwright_line_proto::{Limits, Timeouts};
 
+use super::Abilities;
 use crate::{HelloName, Syntax, SyntaxError};
 
 /// The configuration of a server, shared by its connections.
@@ -39,16 +40,28 @@ pub struct Config {
     /// The SASL mechanisms the application can do, in upper case and in the order in which they are announced.
     /// Empty: no AUTH.
     pub auth_mechanisms: Vec<String>,
+    /// Whether the mechanisms are announced also in the form `AUTH=PLAIN`, for programs older than RFC 2554.
+    pub legacy_auth: bool,
+    /// What the application can do with a message beyond taking it.
+    pub abilities: Abilities,
     /// The largest message, in octets (RFC 1870). None: no limit.
     pub max_message_size: Option<u64>,
-    /// The most recipients of a message.
+    /// The most recipients of a message; announced by LIMITS (RFC 9422), as the next one is.
     pub max_recipients: usize,
+    /// The most messages on one connection. None: no limit.
+    pub max_messages: Option<u32>,
     /// What is done with a message that has a CR without LF or an LF without CR in it.
     pub bare_line_ends: BareLineEnds,
     /// Whether SMTPUTF8 is offered.
     pub smtputf8: bool,
     /// What VRFY does.
     pub vrfy: VrfyPolicy,
+    /// What EXPN does: as for VRFY.
+    pub expn: VrfyPolicy,
+    /// Whether this client may say XCLIENT: it is a proxy that is believed. Never for strangers.
+    pub xclient: bool,
+    /// Whether this client may say XFORWARD.
+    pub xforward: bool,
     /// How many of NOOP, RSET, VRFY, HELP and EHLO may come between two messages before each more counts as a bad
     /// command.
     pub junk_commands: u32,
@@ -82,14 +95,14 @@ pub enum BareLineEnds {
     Accept,
 }
 
-/// What VRFY does.
+/// What VRFY and EXPN do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 #[non_exhaustive]
 pub enum VrfyPolicy {
     /// The machine answers 252: neither yes nor no (RFC 5321 §7.3).
     #[default]
     Decline,
-    /// The application is asked, and VRFY announced.
+    /// The application is asked, and the command announced.
     Ask,
     /// 502.
     Off,
@@ -119,11 +132,17 @@ impl Config {
             require_auth: false,
             allow_plaintext_auth: false,
             auth_mechanisms: Vec::new(),
+            legacy_auth: false,
+            abilities: Abilities::default(),
             max_message_size: Some(Self::MAX_MESSAGE_SIZE),
             max_recipients: Self::MAX_RECIPIENTS,
+            max_messages: None,
             bare_line_ends: BareLineEnds::Reject,
             smtputf8: true,
             vrfy: VrfyPolicy::Decline,
+            expn: VrfyPolicy::Off,
+            xclient: false,
+            xforward: false,
             junk_commands: Self::JUNK_COMMANDS,
             limits: Limits::smtp(),
             timeouts: Timeouts::smtp(),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mailwright_line_proto::{Ask, Authenticate, Closed};
 
-use crate::{Commit, Connect, Hello, Mail, Message, Rcpt, Vrfy};
+use crate::{Atrn, Burl, Commit, Connect, Etrn, Expn, Hello, Mail, Message, Rcpt, Vrfy, XClient, XForward};
 
 /// What happened. Every `Ask` wants an answer: [`Server::answer`](super::Server::answer), or
 /// [`Server::decline`](super::Server::decline) for what an application does not care for.
@@ -34,6 +34,20 @@ pub enum Event {
     /// It wants to know whether there is such a user; asked only with
     /// [`VrfyPolicy::Ask`](super::VrfyPolicy::Ask).
     Vrfy(Ask<Vrfy>),
+    /// It wants to know who is on a list; asked only with [`VrfyPolicy::Ask`](super::VrfyPolicy::Ask).
+    Expn(Ask<Expn>),
+    /// It wants a queue to be run.
+    Etrn(Ask<Etrn>),
+    /// It wants its mail on this connection. After a positive answer the connection is to be
+    /// [turned](super::Server::is_turned).
+    Atrn(Ask<Atrn>),
+    /// The next part of the message is at this URL.
+    Burl(Ask<Burl>),
+    /// It is a proxy, and says for whom it speaks. After a positive answer nothing that was known of the client holds
+    /// any more; the new address is in the [session](super::Session::peer).
+    XClient(Ask<XClient>),
+    /// It is a proxy or filter, and says whose message the next one is.
+    XForward(Ask<XForward>),
     /// The connection is over, and whatever was under way with it.
     Closed(Closed),
 }
@@ -46,4 +60,6 @@ pub enum Aborted {
     TooLarge,
     /// It has a CR without LF or an LF without CR.
     BareLineEnds,
+    /// Not all of its parts came: the client said RSET or EHLO between two of them, or one could not be fetched.
+    Unfinished,
 }

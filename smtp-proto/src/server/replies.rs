@@ -15,6 +15,11 @@ impl Server {
         }
     }
 
+    /// RFC 1870 §6.3
+    pub(super) fn too_large() -> Reply {
+        Reply::fixed(552, (5, 3, 4), "Message size exceeds fixed limit")
+    }
+
     pub(super) fn reply(&mut self, reply: &Reply) {
         let encoded = self.traced(reply);
         self.pipeline.push(encoded, &mut self.transmit);
@@ -40,6 +45,11 @@ impl Server {
             self.reply_421((4, 7, 0), "Too many errors");
             return self.close(Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit }));
         }
+        self.reply(reply);
+        None
+    }
+
+    pub(super) fn say(&mut self, reply: &Reply) -> Option<Output<Event>> {
         self.reply(reply);
         None
     }

@@ -1,8 +1,10 @@
 //! What is known of the client, and the transaction it has begun.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use mailwright_line_proto::{Peer, TlsInfo};
 
-use crate::{Hello, Mail, Rcpt};
+use crate::{Attribute, ClientAttributes, Hello, Mail, Rcpt, XClient};
 
 /// What is known of the client of one connection.
 #[derive(Debug)]
@@ -18,7 +20,16 @@ impl Session {
         Self { peer, tls: None, hello: None, authenticated: false }
     }
 
-    /// Its address.
+    /// From here on this is the client that XCLIENT tells of.
+    pub(super) fn take_over(&mut self, client: &ClientAttributes) {
+        self.hello = None;
+        self.authenticated = XClient::has_login(client);
+        self.peer.remote = moved(self.peer.remote, client.address.as_ref(), client.port.as_ref());
+        self.peer.local =
+            moved(self.peer.local, client.destination_address.as_ref(), client.destination_port.as_ref());
+    }
+
+    /// Its address: behind a proxy that says XCLIENT, the client's.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -37,6 +48,21 @@ impl Session {
     pub fn is_authenticated(&self) -> bool {
         self.authenticated
     }
+}
+
+/// The address with what was said of it changed. Of an address that is not known, no port is.
+fn moved(
+    from: Option<SocketAddr>,
+    address: Option<&Attribute<IpAddr>>,
+    port: Option<&Attribute<u16>>,
+) -> Option<SocketAddr> {
+    let port = port.and_then(Attribute::known).copied();
+    match address {
+        None => from.map(|from| SocketAddr::new(from.ip(), port.unwrap_or_else(|| from.port()))),
+        Some(Attribute::Known(address)) => Some(SocketAddr::new(*address, port.unwrap_or(0))),
+        Some(_) => None,
+    }
+    .filter(|address| address.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 /// A message being addressed.

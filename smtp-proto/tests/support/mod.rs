@@ -12,8 +12,8 @@ use mailwright_line_proto::{
 };
 use mailwright_mail_model::{ForwardPath, ReversePath};
 use mailwright_smtp_proto::{
-    BodyKind, Data, Hello, Mail, MailParameters, Message, Noop, Outcome, Quit, Rcpt, Reply, Rset, StartTls,
-    Syntax, Vrfy, client, server,
+    Atrn, BodyKind, Burl, Command, Data, Etrn, Expn, FutureRelease, Hello, Mail, MailParameters, Message,
+    Noop, Outcome, Quit, Rcpt, Reply, Rset, StartTls, Syntax, Vrfy, client, server,
 };
 
 /// The words of all lines that begin with this mark, one entry a line.
@@ -68,6 +68,30 @@ pub fn server_config(text: &str) -> server::Config {
         config.bare_line_ends = server::BareLineEnds::Accept;
     }
     config.smtputf8 = !has("no-smtputf8");
+    if has("expn") {
+        config.expn = server::VrfyPolicy::Ask;
+    }
+    config.legacy_auth = has("legacy-auth");
+    config.xclient = has("xclient");
+    config.xforward = has("xforward");
+    config.max_messages = value("messages").map(|count| count.parse().unwrap());
+    let abilities = &mut config.abilities;
+    abilities.binary = has("binary");
+    abilities.dsn = has("dsn");
+    abilities.deliver_by = value("by").map(|least| least.parse().ok());
+    abilities.future_release = has("hold")
+        .then(|| FutureRelease::new(1000, mailwright_mail_model::DateTime::new(2_000_000_000, 0).unwrap()));
+    abilities.priority = has("priority").then(|| "MIXER".to_owned());
+    abilities.require_tls = has("requiretls");
+    abilities.valid_since = has("rrvs");
+    abilities.no_soliciting = has("no-soliciting").then(|| "net.example:ADV".parse().ok());
+    abilities.each_recipient = has("prdr");
+    abilities.burl = has("burl").then(|| vec!["imap".to_owned()]);
+    abilities.start_queue = has("etrn");
+    abilities.turn = has("atrn");
+    if has("extension") {
+        abilities.extensions.push(server::Extension::new("XEXAMPLE 1", &["XMAIL"], &["XRCPT"]));
+    }
     if let Some(size) = value("size") {
         config.max_message_size = Some(size.parse().unwrap());
     }
@@ -151,6 +175,9 @@ pub fn receive(server: &mut server::Server, event: server::Event) -> Seen {
         Event::BodyEnd(ask) => {
             let outcome =
                 match server.config().protocol {
+                    _ if ask.recipients == 3 => {
+                        Outcome::Each(vec![Reply::OK, Reply::transient((2, 2), "Mailbox full"), Reply::OK])
+                    }
                     server::Protocol::Lmtp => Outcome::Each(
                         (0..ask.recipients)
                             .map(|index| {
@@ -169,6 +196,34 @@ pub fn receive(server: &mut server::Server, event: server::Event) -> Seen {
             };
             server.answer(ask, reply)
         }
+        Event::Expn(ask) => {
+            let first = Reply::positive((1, 5), "Jon Postel <Postel@example.com>");
+            let reply = match &ask.list[..] {
+                "Example-People" => first.with_line("Sam Q. Smith <SQSmith@example.com>").unwrap(),
+                _ => Reply::permanent((1, 1), "No such list"),
+            };
+            server.answer(ask, reply)
+        }
+        Event::Etrn(ask) => {
+            let reply = match ask.request() {
+                Etrn::Domain(_) => Reply::new(253, (2, 0, 0), "14 pending messages for node started"),
+                Etrn::Subdomains(_) => Reply::new(251, (2, 0, 0), "Ok, no messages waiting"),
+                _ => Reply::new(459, (4, 3, 0), "Node not allowed"),
+            };
+            server.answer(ask, reply.unwrap())
+        }
+        Event::Atrn(ask) => {
+            let nothing = ask.domains.iter().any(|domain| domain.as_str() == "empty.example");
+            let refusal = Reply::new(453, (4, 0, 0), "You have no mail").unwrap();
+            server.answer(ask, if nothing { Err(refusal) } else { Ok(()) })
+        }
+        Event::Burl(ask) => {
+            let found = ask.url.starts_with("imap://");
+            let refusal = Reply::new(554, (5, 6, 6), "IMAP URL resolution failed").unwrap();
+            server.answer(ask, if found { Reply::positive((6, 0), "Ok: fetched") } else { refusal })
+        }
+        Event::XClient(ask) => server.answer(ask, Ok(())),
+        Event::XForward(ask) => server.answer(ask, Reply::OK),
         Event::Closed(why) => return Seen::Closed(shown(&why)),
         other => {
             server.decline(other);
@@ -211,6 +266,12 @@ impl Sending {
         config.require_tls = has("require-tls");
         config.allow_plaintext_auth = has("plaintext");
         config.fall_back_to_helo = !has("no-helo");
+        if has("bdat") {
+            config.chunking = client::Chunking::WhenOffered;
+        }
+        if has("refuse-8bit") {
+            config.eight_bit = client::EightBit::Refuse;
+        }
         if has("refuse-bare") {
             config.line_ends = client::LineEnds::Refuse;
         }
@@ -241,6 +302,22 @@ pub fn message(from: &str, to: &[&str]) -> Message {
     Message::new(Mail::new(ReversePath::parse(from.as_bytes()).unwrap()), to.iter().map(rcpt).collect())
 }
 
+fn parameters(flags: &[&str]) -> MailParameters {
+    let mut parameters = MailParameters::default();
+    for flag in flags {
+        match flag.trim_start_matches('+') {
+            "8bit" => parameters.body = Some(BodyKind::EightBitMime),
+            "binary" => parameters.body = Some(BodyKind::BinaryMime),
+            "size" => parameters.size = Some(100),
+            "prdr" => parameters.each_recipient = true,
+            "utf8" => parameters.smtputf8 = true,
+            "requiretls" => parameters.require_tls = true,
+            other => panic!("no such parameter: {other}"),
+        }
+    }
+    parameters
+}
+
 fn make_call(client: &mut client::Client, call: &str) -> Result<(), mailwright_line_proto::Misuse> {
     let words: Vec<&str> = call.split(' ').collect();
     let unescaped = |text: &str| text.replace("\\0", "\0").replace("\\r", "\r").replace("\\n", "\n");
@@ -255,19 +332,26 @@ fn make_call(client: &mut client::Client, call: &str) -> Result<(), mailwright_l
             let response = words.get(2).map(|text| Secret::from(&unescaped(text)[..]));
             client.call(Authenticate::new(words[1].to_owned(), response)).map(drop)
         }
-        "mail" => {
-            let mut parameters = MailParameters::default();
-            if words.contains(&"8bit") {
-                parameters.body = Some(BodyKind::EightBitMime);
-            }
-            if words.contains(&"size") {
-                parameters.size = Some(100);
-            }
-            client.call(mail(words[1]).with_parameters(parameters)).map(drop)
-        }
+        "mail" => client.call(mail(words[1]).with_parameters(parameters(&words[2..]))).map(drop),
         "rcpt" => client.call(rcpt(&words[1])).map(drop),
         "data" => client.call(Data).map(drop),
-        "message" => client.call(message(words[1], &words[2..])).map(drop),
+        "message" => {
+            let (flags, words): (Vec<&str>, Vec<&str>) =
+                words[1..].iter().partition(|word| word.starts_with('+'));
+            let mut message = message(words[0], &words[1..]);
+            message.mail.parameters = parameters(&flags);
+            client.call(message).map(drop)
+        }
+        "part" => client.send_body(unescaped(words[1]).into()),
+        "expn" => client.call(Expn::new(words[1]).unwrap()).map(drop),
+        "etrn" => client.call(Etrn::Domain(words[1].parse().unwrap())).map(drop),
+        "atrn" => client.call(Atrn::new(vec![words[1].parse().unwrap()])).map(drop),
+        "burl" => client.call(Burl::new(words[1], true).unwrap()).map(drop),
+        "xclient" | "xforward" => match Command::parse(call.as_bytes(), Syntax::Strict).unwrap() {
+            Command::XClient(request) => client.call(*request).map(drop),
+            Command::XForward(request) => client.call(*request).map(drop),
+            other => panic!("{other:?}"),
+        },
         "body" => {
             for piece in words[1..].iter() {
                 client.send_body(unescaped(piece).into())?;

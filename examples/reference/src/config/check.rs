@@ -1,6 +1,11 @@
 //! What a configuration must keep to beyond its syntax.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use mailwright::relay_policy::networks::AddressRange;
 
 use mailwright::mailstore::maildir::Template;
 
@@ -83,6 +88,18 @@ impl Config {
             }
         }
         self.outbound_problems(&mut problems);
+        for (key, texts) in [("xclient", &self.smtp.xclient), ("xforward", &self.smtp.xforward)] {
+            for text in texts {
+                match text.parse::<AddressRange>() {
+                    Err(error) => problems.push(format!("[smtp] {key}: {error}")),
+                    // RFC 5321 §7.9: whoever is believed here can be anybody.
+                    Ok(range) if EVERYBODY.iter().any(|address| range.contains(*address)) => problems.push(format!(
+                        "[smtp] {key}: {text} holds addresses of strangers, who could claim to be anybody; name the proxies alone"
+                    )),
+                    Ok(_) => {}
+                }
+            }
+        }
         if self.limits.message_size != 0 && self.limits.message_size < 64 * 1024 {
             // RFC 5321 §4.5.3.1.7
             problems.push(
@@ -124,6 +141,10 @@ fn template_problem(key: &str, path: &str, domains: usize) -> Option<String> {
     }
 }
 
+/// Addresses that nobody has: a range that holds one was not meant to name a proxy.
+const EVERYBODY: [IpAddr; 3] =
+    [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::BROADCAST), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+
 /// RFC 1123 §2.1, with letters beyond ASCII allowed for internationalized names.
 fn is_host_name(name: &str) -> bool {
     !name.is_empty()
@@ -161,6 +182,8 @@ mod tests {
             names = ["not a name either"]
             certificate = "c.pem"
             key = "k.pem"
+            [smtp]
+            xclient = ["nowhere", "0.0.0.0/0"]
             [limits]
             message_size = 10
             recipients = 5
@@ -186,6 +209,8 @@ mod tests {
             "LMTP",
             "log in",
             "65536",
+            "nowhere",
+            "strangers",
             "100",
         ] {
             assert!(problems.contains(word), "{word}: {problems}");

@@ -1,0 +1,64 @@
+//! What an inbox may offer beyond taking messages: each a trait, and offered by the server if the inbox has it.
+
+use std::future::Future;
+
+use mailwright_mail_model::ForwardPath;
+use mailwright_mailstore::Store;
+use mailwright_relay_policy::Session as Conversation;
+use mailwright_smtp_proto::{Etrn, Expn, Rcpt, Reply, Vrfy};
+
+use super::{Addressing, Inbox, StoreInbox};
+use crate::filter::Filter;
+
+/// Says whether somebody is a user here: VRFY.
+pub trait Verify: Send + Sync {
+    /// 250 and the address, 252 for neither yes nor no, or 550.
+    fn verify(&self, session: &Conversation, vrfy: &Vrfy) -> impl Future<Output = Reply> + Send;
+}
+
+/// Says who is on a list: EXPN.
+pub trait Expand: Send + Sync {
+    /// 250 with a member on each line, or a refusal.
+    fn expand(&self, session: &Conversation, expn: &Expn) -> impl Future<Output = Reply> + Send;
+}
+
+/// Runs a queue when a client asks for it: ETRN (RFC 1985).
+pub trait StartQueue: Send + Sync {
+    /// 250 to 253 if it was started or there is nothing in it, 458 or 459 if it cannot be.
+    fn start(&self, session: &Conversation, etrn: &Etrn) -> impl Future<Output = Reply> + Send;
+}
+
+/// What is not there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Never {}
+
+impl Verify for Never {
+    async fn verify(&self, _: &Conversation, _: &Vrfy) -> Reply {
+        match *self {}
+    }
+}
+
+impl Expand for Never {
+    async fn expand(&self, _: &Conversation, _: &Expn) -> Reply {
+        match *self {}
+    }
+}
+
+impl StartQueue for Never {
+    async fn start(&self, _: &Conversation, _: &Etrn) -> Reply {
+        match *self {}
+    }
+}
+
+impl<S: Store, R: Addressing, F: Filter> Verify for StoreInbox<S, R, F> {
+    async fn verify(&self, session: &Conversation, vrfy: &Vrfy) -> Reply {
+        // RFC 5321 §3.5.1: a mailbox, with or without brackets
+        let text = if vrfy.user.starts_with('<') { vrfy.user.clone() } else { format!("<{}>", vrfy.user) };
+        let Ok(path) = ForwardPath::parse(text.as_bytes()) else {
+            return Reply::permanent((1, 3), "A mailbox is user@domain");
+        };
+        // What RCPT would say, but for the name.
+        let reply = self.recipient(session, &Rcpt::new(path.clone())).await;
+        if reply.is_positive() { Reply::positive((1, 5), path.to_string()) } else { reply }
+    }
+}
