@@ -365,6 +365,9 @@ impl Config {
                 *path = folder.join(&*path).display().to_string();
             }
         }
+        for file in &mut config.auth.passwd_files {
+            *file = folder.join(&*file);
+        }
         for named in &mut config.certificates {
             named.certificate = folder.join(&named.certificate);
             named.key = folder.join(&named.key);

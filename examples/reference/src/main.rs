@@ -11,6 +11,7 @@ mod directory;
 mod first_run;
 mod live;
 mod migrate;
+mod passwd_file;
 mod password;
 mod qshape;
 mod queue;

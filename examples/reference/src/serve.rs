@@ -40,6 +40,7 @@ use crate::{
     directory::{self, Directory, DirectoryError, Logins},
     first_run,
     live::Live,
+    passwd_file::PasswdFiles,
     queue::{self, Access},
     server_scripts,
 };
@@ -148,7 +149,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let made = if directory.is_empty() { Some(first_run::make_accounts(&directory, &config)?) } else { None };
     let throttle = config.auth.throttle();
     let live = Live { throttle: Arc::clone(&throttle), certificates: Arc::clone(&certificates) };
-    let logins = Logins::new(Arc::clone(&directory))?;
+    let passwd = PasswdFiles::new(config.auth.passwd_files.clone(), &config.data, Arc::clone(&directory));
+    passwd.follow().map_err(|error| ServeError::Config(format!("auth.passwd_files: {error}")))?;
+    let logins = Logins::new(Arc::clone(&directory), config.auth.dovecot())?;
     let routes = Arc::new(config.relay.routes().map_err(ServeError::Config)?);
     let queue =
         queue::start(&config, &store, logins.clone(), Arc::clone(&routes)).map_err(ServeError::Config)?;
@@ -207,6 +210,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
             }
         });
     }
+    services.tasks.spawn(passwd.watch(services.stop.clone()));
     // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.
     let mut signals = StopSignals::catch()?;
     reload_on_signal(certificates)?;

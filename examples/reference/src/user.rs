@@ -90,7 +90,7 @@ fn shown(made: bool, password: &str) -> String {
 }
 
 /// Reads lines of `user@domain:{SCHEME}hash`, with whatever fields a passwd-file has behind.
-fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, CommandError> {
+pub(crate) fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, CommandError> {
     let shown = file.display().to_string();
     let failed = |source| CommandError::File { file: shown.clone(), source };
     let mut text = String::new();

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use mailwright::{MasterUsers, Throttle, ThrottleLimits, ipnet::IpNet};
+use mailwright::{DovecotAccounts, DovecotAddress, MasterUsers, Throttle, ThrottleLimits, ipnet::IpNet};
 use serde::{Deserialize, Serialize};
 
 /// How logins are taken.
@@ -29,6 +29,10 @@ pub(crate) struct Auth {
     pub(crate) exempt: Vec<String>,
     /// Where other programs ask whether a login is right, by Dovecot's protocol: paths and addresses.
     pub(crate) listen: Vec<String>,
+    /// Passwd-files of Dovecot whose accounts are ours.
+    pub(crate) passwd_files: Vec<PathBuf>,
+    /// A Dovecot that checks the passwords: the path of its socket, or its address; empty for none.
+    pub(crate) dovecot: String,
     /// Who may connect to those that are paths, in octal digits.
     pub(crate) socket_mode: String,
 }
@@ -53,6 +57,8 @@ impl Default for Auth {
             ban_seconds: limits.ban.as_secs(),
             exempt: limits.exempt.iter().map(ToString::to_string).collect(),
             listen: Vec::new(),
+            passwd_files: Vec::new(),
+            dovecot: String::new(),
             socket_mode: "0660".into(),
         }
     }
@@ -73,6 +79,15 @@ impl Auth {
     /// Where other programs ask; what is wrong was told already.
     pub(crate) fn listen(&self) -> Vec<Listen> {
         self.listen.iter().filter_map(|text| listen(text)).collect()
+    }
+
+    /// The Dovecot that checks the passwords.
+    pub(crate) fn dovecot(&self) -> Option<DovecotAccounts> {
+        let address = match listen(&self.dovecot)? {
+            Listen::Path(path) => DovecotAddress::Unix(path),
+            Listen::Address(address) => DovecotAddress::Tcp(address),
+        };
+        Some(DovecotAccounts::new(address))
     }
 
     /// The permissions of the sockets.
@@ -98,6 +113,12 @@ impl Auth {
                 )),
                 Some(_) => {}
             }
+        }
+        if !self.dovecot.is_empty() && listen(&self.dovecot).is_none() {
+            problems.push(format!(
+                "auth.dovecot = {:?} is neither the absolute path of a socket nor an address with a port, like \"127.0.0.1:12345\"",
+                self.dovecot
+            ));
         }
         if self.mode().is_none() {
             problems.push(format!(
@@ -168,6 +189,7 @@ mod tests {
             master_separator: "@".into(),
             ban_seconds: 0,
             listen: vec!["auth".into(), "0.0.0.0:12345".into()],
+            dovecot: "auth-client".into(),
             socket_mode: "rw".into(),
             exempt: vec!["192.0.2.1".into(), "192.0.2.0/33".into()],
             ..Auth::default()
@@ -178,6 +200,7 @@ mod tests {
             "absolute path",
             "loopback address",
             "octal",
+            "auth.dovecot",
             "admin@example.org",
             "master_separator",
             "ban_seconds",

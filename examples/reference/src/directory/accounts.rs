@@ -123,7 +123,7 @@ impl Directory {
     }
 
     /// The account of this name, however it is written: an alias of the account is not its name, an alias of its domain is.
-    pub(super) fn account(&self, name: &str) -> Result<Arc<Account>, DirectoryError> {
+    pub(crate) fn account(&self, name: &str) -> Result<Arc<Account>, DirectoryError> {
         let canonical = self.current().canonical(&address(name)?);
         self.find(&canonical).ok_or(DirectoryError::Unknown(canonical))
     }

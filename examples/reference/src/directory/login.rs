@@ -10,6 +10,7 @@ use std::{
 };
 
 use mailwright::{
+    DovecotAccounts,
     mail_model::{Address, ForwardPath},
     mailstore::{
         User,
@@ -47,6 +48,8 @@ struct Inner {
     directory: Arc<Directory>,
     strangers: Lane,
     familiar: Lane,
+    /// Who checks the passwords, if not we.
+    dovecot: Option<DovecotAccounts>,
     /// What an unknown user's password is compared with, so that it takes as long as a known one's.
     nobody: Arc<StoredPassword>,
     /// For each account the HMAC of a password that was right, with the stored password it was right for: clients
@@ -111,13 +114,17 @@ fn network(address: IpAddr) -> IpAddr {
 
 impl Logins {
     /// Over these accounts. Slow, for it hashes a password.
-    pub(crate) fn new(directory: Arc<Directory>) -> Result<Self, super::DirectoryError> {
+    pub(crate) fn new(
+        directory: Arc<Directory>,
+        dovecot: Option<DovecotAccounts>,
+    ) -> Result<Self, super::DirectoryError> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| super::DirectoryError::Randomness(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             directory,
             strangers: Lane::new(HASHING),
             familiar: Lane::new(HASHING_FAMILIAR),
+            dovecot,
             nobody: Arc::new(StoredPassword::new(&secret)?),
             remembered: Mutex::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
@@ -132,10 +139,21 @@ impl Logins {
         request: &LoginRequest,
     ) -> Result<bool, LoginError> {
         let inner = &self.0;
-        if let Some(account) = account
+        if inner.dovecot.is_none()
+            && let Some(account) = account
             && self.remembers(account, password)
         {
             return Ok(true);
+        }
+        if let Some(dovecot) = &inner.dovecot {
+            let mut request = request.clone();
+            request.authorization = None;
+            // Whom it does not know and whom we do not know are asked about alike.
+            let found = match dovecot.login(&request).await {
+                Err(LoginError::Credentials) => return Ok(false),
+                found => found?,
+            };
+            return Ok(account.is_some_and(|account| account.user == found));
         }
         let lane = if request.familiar { &inner.familiar } else { &inner.strangers };
         let _place = lane.enter(request.peer.map(network))?;
@@ -199,7 +217,7 @@ impl Accounts for Logins {
     /// Offered once every account has keys: a client that chooses SCRAM for an account without them could not log in
     /// though its password is right.
     fn scram(&self) -> Option<&impl ScramKeys> {
-        self.0.directory.all_have_scram().then_some(self)
+        (self.0.dovecot.is_none() && self.0.directory.all_have_scram()).then_some(self)
     }
 }
 
@@ -241,7 +259,7 @@ mod tests {
         let table = |name| store.table(name).unwrap();
         let directory = Directory::open(table("a"), table("e"), table("s"), &config).unwrap();
         directory.add("alice@a.test", "pencil", true).unwrap();
-        Logins::new(Arc::new(directory)).unwrap()
+        Logins::new(Arc::new(directory), None).unwrap()
     }
 
     fn request(user: &str, password: &str, from: &str, familiar: bool) -> LoginRequest {

@@ -1,0 +1,160 @@
+//! Passwd-files of Dovecot that are followed while the server runs: an account for each line, and none for a line that is
+//! gone.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::ImportEntry,
+    command::CommandError,
+    directory::{Directory, DirectoryError},
+    password::StoredPassword,
+    user::read_passwd,
+};
+
+/// How often the files are looked at.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Why the accounts stay as they are.
+#[derive(Debug, Error)]
+pub(crate) enum PasswdError {
+    #[error(transparent)]
+    Read(#[from] CommandError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("cannot write {path}: {source}")]
+    Ledger { path: PathBuf, source: io::Error },
+}
+
+/// The files, and which accounts are theirs.
+pub(crate) struct PasswdFiles {
+    files: Vec<PathBuf>,
+    /// The names of the accounts that came from the files: what tells them from accounts that were added by hand.
+    ledger: PathBuf,
+    directory: Arc<Directory>,
+}
+
+impl PasswdFiles {
+    pub(crate) fn new(files: Vec<PathBuf>, data: &Path, directory: Arc<Directory>) -> Self {
+        Self { files, ledger: data.join("passwd-files.json"), directory }
+    }
+
+    /// Makes the accounts what the files say. If one of them cannot be used, nothing changes.
+    pub(crate) fn follow(&self) -> Result<(), PasswdError> {
+        let ours: BTreeSet<String> = fs::read(&self.ledger)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
+        if self.files.is_empty() && ours.is_empty() {
+            return Ok(());
+        }
+        let mut entries: Vec<ImportEntry> = Vec::new();
+        for file in &self.files {
+            entries.extend(read_passwd(file)?);
+        }
+        let changed: Vec<ImportEntry> = entries.iter().filter(|entry| self.is_new(entry)).cloned().collect();
+        self.directory.import(&changed, true)?;
+        let mut wanted = BTreeSet::new();
+        for entry in &entries {
+            wanted.insert(self.directory.account(&entry.name)?.user.as_str().to_owned());
+        }
+        let gone: Vec<&String> = ours.difference(&wanted).collect();
+        for name in &gone {
+            match self.directory.remove(name) {
+                // Somebody has removed it by hand.
+                Ok(()) | Err(DirectoryError::Unknown(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !changed.is_empty() || !gone.is_empty() {
+            tracing::info!(changed = changed.len(), removed = gone.len(), "the passwd-files were read");
+        }
+        let failed = |source| PasswdError::Ledger { path: self.ledger.clone(), source };
+        let text = serde_json::to_vec(&wanted).map_err(|error| failed(error.into()))?;
+        let new = self.ledger.with_extension("new");
+        fs::write(&new, text).and_then(|()| fs::rename(&new, &self.ledger)).map_err(failed)
+    }
+
+    /// Follows the files whenever one changes, until it is stopped.
+    pub(crate) async fn watch(self, stop: CancellationToken) {
+        let this = Arc::new(self);
+        let mut seen = this.stamps();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            let found = this.stamps();
+            if found == seen {
+                continue;
+            }
+            let follower = Arc::clone(&this);
+            let followed = tokio::task::spawn_blocking(move || follower.follow()).await;
+            if let Ok(Err(error)) = followed {
+                tracing::error!(%error, "the accounts of the passwd-files stay as they are");
+            }
+            seen = found;
+        }
+    }
+
+    fn stamps(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let stamp = |file: &PathBuf| {
+            let found = fs::metadata(file).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        };
+        self.files.iter().map(stamp).collect()
+    }
+
+    fn is_new(&self, entry: &ImportEntry) -> bool {
+        let Ok(account) = self.directory.account(&entry.name) else { return true };
+        StoredPassword::parse(&entry.password).map_or(true, |password| password != account.password)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright::mailstore::embedded::{Embedded, Options};
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn accounts_are_what_the_files_say_and_those_added_by_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { domains: vec!["a.test".into()], ..Config::default() };
+        let store = Embedded::open(folder.path().join("store"), Options::default()).unwrap();
+        let table = |name| store.table(name).unwrap();
+        let directory = Arc::new(Directory::open(table("a"), table("e"), table("s"), &config).unwrap());
+        directory.add("hand@a.test", "pencil", true).unwrap();
+        let file = folder.path().join("users");
+        let files = PasswdFiles::new(vec![file.clone()], folder.path(), Arc::clone(&directory));
+        let names = || directory.list().into_iter().map(|user| user.name).collect::<Vec<_>>();
+
+        fs::write(&file, "Ann@a.test:{PLAIN}one\nbob@a.test:{PLAIN}two:::::\n").unwrap();
+        files.follow().unwrap();
+        assert_eq!(names(), ["ann@a.test", "bob@a.test", "hand@a.test"]);
+        fs::write(&file, "bob@a.test:{PLAIN}three\n").unwrap();
+        files.follow().unwrap();
+        assert_eq!(names(), ["bob@a.test", "hand@a.test"]);
+        assert!(directory.account("bob@a.test").unwrap().password.verify(b"three"));
+        // A file that cannot be used changes nothing.
+        for bad in
+            ["bob@a.test:{PLAIN}four\nnonsense\n", "bob@a.test:{MD5}x\n", "bob@elsewhere.test:{PLAIN}x\n"]
+        {
+            fs::write(&file, bad).unwrap();
+            assert!(files.follow().is_err(), "{bad}");
+        }
+        assert!(directory.account("bob@a.test").unwrap().password.verify(b"three"));
+        // Without the files their accounts go.
+        PasswdFiles::new(Vec::new(), folder.path(), Arc::clone(&directory)).follow().unwrap();
+        assert_eq!(names(), ["hand@a.test"]);
+    }
+}
