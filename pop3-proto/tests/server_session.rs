@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use common::{desk::Desk, server_config};
 use mailwright_line_proto::{
-    Ask, AuthStep, Closed, Gone, Layer, Login, Machine, Output, PeerMisbehaved, Secret, Shutdown, TlsInfo,
-    Trace, Traced,
+    Ask, AuthStep, Closed, Gone, Layer, Login, Machine, Output, PeerMisbehaved, Secret, Shutdown, Trace,
+    Traced, testing::simulated_tls,
 };
 use mailwright_pop3_proto::{
     Refusal, ResponseCode, Text,
@@ -47,7 +47,7 @@ fn tls_forgets_and_is_not_offered_twice() {
     desk.input("STLS\r\n");
     assert_eq!(desk.poll(), Output::Start(Layer::Tls));
     assert_eq!(desk.sent(), "+OK begin TLS\r\n");
-    desk.server.handle_tls(TlsInfo::default());
+    desk.server.handle_tls(simulated_tls());
     assert!(desk.server.tls().is_some());
     let offered = desk.say("CAPA\r\n");
     assert!(!offered.contains("STLS") && offered.contains("SASL PLAIN X-TWO X-TWO-PLUS\r\n"), "{offered}");
@@ -62,7 +62,7 @@ fn a_name_given_before_tls_or_an_exchange_is_forgotten() {
     desk.input("STLS\r\n");
     assert_eq!(desk.poll(), Output::Start(Layer::Tls));
     desk.sent();
-    desk.server.handle_tls(TlsInfo::default());
+    desk.server.handle_tls(simulated_tls());
     assert_eq!(desk.say("PASS tanstaaf\r\n"), first);
     assert!(desk.say("USER mrose\r\nAUTH PLAIN\r\n*\r\nPASS tanstaaf\r\n").ends_with(first));
 }
@@ -71,7 +71,7 @@ fn a_name_given_before_tls_or_an_exchange_is_forgotten() {
 fn implicit_tls_comes_before_the_greeting() {
     let mut desk = Desk::silent(server_config());
     assert!(desk.server.transmit().is_empty());
-    desk.server.handle_tls(TlsInfo::default());
+    desk.server.handle_tls(simulated_tls());
     assert_eq!(desk.say(""), "+OK POP3 server ready\r\n");
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
-use crate::{Layer, Machine, Output, TlsInfo, Wait};
+use crate::{Layer, Machine, Output, Wait};
 
 /// A server and a client machine joined by two queues of octets, with a clock of their own.
 ///
@@ -51,7 +51,7 @@ impl<M: Machine> End<M> {
         while !self.closed {
             match self.machine.poll(now, &mut self.rx) {
                 Output::Event(event) => on_event(&mut self.machine, event),
-                Output::Start(Layer::Tls) => self.machine.handle_tls(TlsInfo::default()),
+                Output::Start(Layer::Tls) => self.machine.handle_tls(super::simulated_tls()),
                 Output::Start(Layer::Deflate) => {}
                 Output::Close => self.closed = true,
                 Output::Wait(wait) => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Side, Step, Transcript};
-use crate::{Layer, Machine, Output, TlsInfo, Wait};
+use crate::{Layer, Machine, Output, Wait};
 
 /// A machine under test, with an application that behaves the same every time.
 pub trait Subject {
@@ -178,7 +178,7 @@ impl<'a, S: Subject> Player<'a, S> {
                     self.collect();
                     self.run.layers.push((layer, self.run.sent.len()));
                     if layer == Layer::Tls {
-                        self.machine.handle_tls(TlsInfo::default());
+                        self.machine.handle_tls(super::simulated_tls());
                     }
                 }
                 Output::Close => {

@@ -27,7 +27,7 @@ pub struct Config {
     /// Whether USER and PASS are offered. On by default.
     pub password_login: bool,
     /// The SASL mechanisms that are offered, in upper case, the best first. None by default. Those that end in
-    /// `-PLUS` are offered inside TLS only.
+    /// `-PLUS` are offered inside TLS with a channel to bind only, EXTERNAL to a client that has shown a certificate.
     pub mechanisms: Vec<String>,
     /// What ends a command line. Lenient by default: people type at POP3 servers, and no command holds a message.
     pub line_ends: LineEnds,

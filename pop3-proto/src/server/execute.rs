@@ -2,7 +2,9 @@
 
 use std::{num::NonZeroU32, time::Instant};
 
-use mailwright_line_proto::{AuthRefusal, Authenticate, Closed, Login, PeerMisbehaved, Secret, Traced, can_offer};
+use mailwright_line_proto::{
+    AuthRefusal, Authenticate, Closed, Login, PeerMisbehaved, Secret, Traced, can_offer,
+};
 
 use super::{Commit, Event, Question, Read, Server, State};
 use crate::{
@@ -142,11 +144,7 @@ impl Server {
     }
 
     fn mechanisms(&self) -> impl Iterator<Item = &str> {
-        self.config
-            .mechanisms
-            .iter()
-            .map(String::as_str)
-            .filter(|name| can_offer(name, self.tls.as_ref()))
+        self.config.mechanisms.iter().map(String::as_str).filter(|name| can_offer(name, self.tls.as_ref()))
     }
 
     fn may_start_tls(&self) -> bool {
