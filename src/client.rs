@@ -38,6 +38,7 @@ macro_rules! answer {
 }
 
 pub mod imap;
+pub mod managesieve;
 pub mod pop3;
 
 mod connect;
@@ -49,10 +50,12 @@ use std::{fmt, io};
 use mailwright_imap_proto::response::ResponseCode as ImapCode;
 use mailwright_line_proto::{Closed, Deadline, Misuse, sasl};
 use mailwright_pop3_proto::ResponseCode as Pop3Code;
+use mailwright_sieve::managesieve::ResponseCode as SieveCode;
 use thiserror::Error;
 
 pub use connect::{Endpoint, Security};
 pub use imap::ImapClient;
+pub use managesieve::ManageSieveClient;
 pub use pop3::Pop3Client;
 pub use smtp::SmtpClient;
 
@@ -114,6 +117,8 @@ pub enum Refusal {
     Pop3(mailwright_pop3_proto::Refusal),
     /// `NO` or `BAD`.
     Imap(Box<mailwright_imap_proto::client::Refused>),
+    /// `NO` or `BYE` of ManageSieve.
+    ManageSieve(mailwright_sieve::managesieve::Refusal),
 }
 
 impl Refusal {
@@ -123,6 +128,7 @@ impl Refusal {
             Self::Pop3(refusal) => {
                 matches!(refusal.code(), Some(Pop3Code::InUse | Pop3Code::LoginDelay | Pop3Code::SysTemp))
             }
+            Self::ManageSieve(refusal) => refusal.code() == Some(&SieveCode::TryLater),
             Self::Imap(refused) => {
                 matches!(refused.0.code, Some(ImapCode::Unavailable | ImapCode::InUse))
             }
@@ -142,6 +148,12 @@ impl From<mailwright_pop3_proto::Refusal> for Refusal {
     }
 }
 
+impl From<mailwright_sieve::managesieve::Refusal> for Refusal {
+    fn from(refusal: mailwright_sieve::managesieve::Refusal) -> Self {
+        Self::ManageSieve(refusal)
+    }
+}
+
 impl From<mailwright_imap_proto::client::Refused> for Refusal {
     fn from(refused: mailwright_imap_proto::client::Refused) -> Self {
         Self::Imap(Box::new(refused))
@@ -154,6 +166,7 @@ impl fmt::Display for Refusal {
             Self::Smtp(reply) => formatter.write_str(reply.to_string().trim_end()),
             Self::Pop3(refusal) => refusal.fmt(formatter),
             Self::Imap(refused) => refused.fmt(formatter),
+            Self::ManageSieve(refusal) => refusal.fmt(formatter),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod filter;
 pub mod imap;
+pub mod managesieve;
 pub mod pop3;
 pub mod queue;
 pub mod resolve;

@@ -66,6 +66,7 @@ impl ListenerTls {
 
 /// The application protocols of each service, as IANA registered them.
 pub(crate) const ALPN_IMAP: &[&[u8]] = &[b"imap"];
+pub(crate) const ALPN_MANAGESIEVE: &[&[u8]] = &[b"managesieve"];
 pub(crate) const ALPN_POP3: &[&[u8]] = &[b"pop3"];
 /// SMTP has none registered; these are what Exim and others offer and take.
 pub(crate) const ALPN_SMTP: &[&[u8]] = &[b"smtp", b"esmtp"];

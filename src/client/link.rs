@@ -47,9 +47,10 @@ macro_rules! client {
 
 use mailwright_imap_proto as imap_proto;
 use mailwright_pop3_proto as pop3_proto;
+use mailwright_sieve::managesieve;
 use mailwright_smtp_proto as smtp_proto;
 
-client!(imap_proto, pop3_proto, smtp_proto);
+client!(imap_proto, managesieve, pop3_proto, smtp_proto);
 
 /// A client's machine on its socket.
 #[derive(Debug)]
@@ -188,13 +189,23 @@ impl<M: Client> Link<M> {
         login: Login,
         outcome: Result<(), Refusal>,
     ) -> Result<(), ClientError> {
+        self.end_login_with(login, outcome, None)
+    }
+
+    /// The same, where the server's acceptance may bear what it had still to say in the exchange.
+    pub(super) fn end_login_with(
+        &mut self,
+        login: Login,
+        outcome: Result<(), Refusal>,
+        last: Option<&[u8]>,
+    ) -> Result<(), ClientError> {
         let Login { mut exchange, failure } = login;
         let proven = match (outcome, failure) {
             // What was wrong with the challenge says more than the refusal of our cancelling.
             (Err(_), Some(failure)) => return Err(AuthError::from(failure).into()),
             (Err(refusal), None) => return Err(refusal.into()),
             (Ok(()), Some(failure)) => Err(failure),
-            (Ok(()), None) => exchange.finish(None),
+            (Ok(()), None) => exchange.finish(last),
         };
         if proven.is_err() {
             // Whoever this is, nothing more is said to it.

@@ -179,6 +179,7 @@ pub(crate) enum Protocol {
     Lmtp,
     Imap,
     Pop3,
+    ManageSieve,
 }
 
 impl Protocol {
@@ -190,6 +191,7 @@ impl Protocol {
             Self::Lmtp => "lmtp",
             Self::Imap => "imap",
             Self::Pop3 => "pop3",
+            Self::ManageSieve => "managesieve",
         }
     }
 }
@@ -225,6 +227,8 @@ pub(crate) struct Limits {
     pub(crate) new_connections_per_minute: u32,
     pub(crate) message_size: u64,
     pub(crate) recipients: u32,
+    pub(crate) scripts: u64,
+    pub(crate) script_size: u32,
     pub(crate) stop_seconds: u64,
 }
 
@@ -279,6 +283,8 @@ impl Default for Limits {
             new_connections_per_minute: 300,
             message_size: 50 << 20,
             recipients: 1000,
+            scripts: 100,
+            script_size: 1 << 20,
             stop_seconds: 30,
         }
     }
@@ -300,6 +306,7 @@ fn default_listeners() -> Vec<Listener> {
         (Protocol::Imap, 2993, TlsMode::Implicit),
         (Protocol::Pop3, 2110, TlsMode::Starttls),
         (Protocol::Pop3, 2995, TlsMode::Implicit),
+        (Protocol::ManageSieve, 4190, TlsMode::Starttls),
     ]
     .into_iter()
     .map(|(protocol, port, tls)| Listener {

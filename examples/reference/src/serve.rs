@@ -15,12 +15,14 @@ use mailwright::{
     imap::Imap,
     line_proto::tls,
     mailstore::{
-        AnyStore, Store as _,
+        AnyStore, ScriptLimits, Store as _,
         embedded::{Embedded, Options},
         maildir::{self, Maildir},
         mbox::MboxStore,
     },
+    managesieve::ManageSieve,
     pop3::Pop3,
+    sieve::Language,
     smtp::{Smtp, StoreInbox},
 };
 use thiserror::Error;
@@ -280,6 +282,21 @@ impl Services<'_> {
                     Pop3::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config);
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
+            Protocol::ManageSieve => {
+                let mut config = mailwright::sieve::managesieve::server::Config::default();
+                config.allow_plaintext_auth = plaintext;
+                let language = Language::standard();
+                config.max_redirects = u32::try_from(mailwright::sieve::Limits::default().redirects).ok();
+                let service = ManageSieve::new(
+                    Arc::clone(&self.store),
+                    Arc::clone(&self.authenticator),
+                    Arc::new(language),
+                    tls,
+                    config,
+                    self.script_limits(),
+                );
+                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+            }
             Protocol::Imap => {
                 let mut config = mailwright::imap_proto::server::Config::default();
                 config.allow_plaintext_auth = plaintext;
@@ -303,6 +320,14 @@ impl Services<'_> {
             }
         }
         Ok(())
+    }
+
+    fn script_limits(&self) -> ScriptLimits {
+        let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+        let limits = &self.config.limits;
+        // The language itself takes no larger ones.
+        let size = limit(limits.script_size.into()).min(mailwright::sieve::Limits::default().script as u64);
+        ScriptLimits::new(limit(limits.scripts), size)
     }
 
     fn smtp_config(

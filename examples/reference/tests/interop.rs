@@ -335,3 +335,59 @@ fn mutt_reads_and_saves() {
     assert!(text.contains("Subject: interop"), "{text}\n{}", String::from_utf8_lossy(&output.stdout));
     assert!(text.contains("\n.a line with a dot\n"), "{text}");
 }
+
+#[test]
+fn sieve_connect_manages_scripts() {
+    if !have("sieve-connect") {
+        return;
+    }
+    let server = Server::start("");
+    let folder = server.folder.path();
+    for (name, script) in [
+        ("keep.sieve", "require \"fileinto\";\nif header :contains \"subject\" \"x\" { fileinto \"X\"; }\n"),
+        ("broken.sieve", "require \"fileinto\";\nfileinto;\nnonsense;\n"),
+    ] {
+        fs::write(folder.join(name), script).unwrap();
+    }
+    let port = server.port("managesieve", "starttls");
+    let sieve = |arguments: &[&str]| {
+        let mut child = Command::new("sieve-connect")
+            .args(["--server", "localhost", "--port", &port.to_string(), "--user", USER, "--passwordfd", "0"])
+            .args(arguments)
+            .env("SSL_CERT_FILE", server.certificate())
+            .current_dir(folder)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("{PASSWORD}\n").as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let certificate = server.certificate();
+    let ca = ["--tlscafile", certificate.to_str().unwrap()];
+    let run = |arguments: &[&str]| sieve(&[&ca[..], arguments].concat());
+    let (ok, text) = run(&["--localsieve", "keep.sieve", "--upload"]);
+    assert!(ok, "{text}");
+    let (ok, text) = run(&["--localsieve", "broken.sieve", "--upload"]);
+    assert!(text.contains("line 2, column"), "{ok} {text}");
+    let (ok, text) = run(&["--remotesieve", "keep.sieve", "--activate"]);
+    assert!(ok, "{text}");
+    let (ok, text) = run(&["--list"]);
+    assert!(ok && text.contains("\"keep.sieve\" ACTIVE") && !text.contains("broken"), "{text}");
+    let (ok, text) = run(&["--remotesieve", "keep.sieve", "--localsieve", "fetched.sieve", "--download"]);
+    assert!(ok, "{text}");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap().replace("\r\n", "\n");
+    assert_eq!(read("fetched.sieve"), read("keep.sieve"));
+    let (_, text) = run(&["--remotesieve", "keep.sieve", "--delete"]);
+    assert!(text.contains("active"), "{text}");
+    let (ok, text) = run(&["--deactivate"]);
+    assert!(ok, "{text}");
+    let (ok, text) = run(&["--remotesieve", "keep.sieve", "--delete"]);
+    assert!(ok, "{text}");
+    let (_, text) = run(&["--list"]);
+    assert!(!text.contains("keep.sieve"), "{text}");
+}

@@ -78,8 +78,7 @@ impl Config {
                     listener.address
                 ));
             }
-            let takes_passwords =
-                matches!(listener.protocol, Protocol::Submission | Protocol::Imap | Protocol::Pop3);
+            let takes_passwords = !matches!(listener.protocol, Protocol::Smtp | Protocol::Lmtp);
             if takes_passwords && listener.tls == TlsMode::None && !self.allow_plaintext_auth {
                 problems.push(format!(
                     "nobody could log in at the {name} listener {}: give it tls = \"starttls\" or \"implicit\", or set allow_plaintext_auth = true",

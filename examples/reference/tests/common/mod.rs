@@ -56,6 +56,7 @@ impl Server {
             ("imap", "implicit"),
             ("pop3", "starttls"),
             ("pop3", "implicit"),
+            ("managesieve", "starttls"),
         ] {
             config += &format!(
                 "[[listener]]\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\ntls = \"{tls}\"\n"
