@@ -1,7 +1,7 @@
 //! POP3 over a store.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -9,7 +9,7 @@ use std::{
 use mailwright_line_proto::{Closed, Peer, Shutdown};
 use mailwright_mail_model::{MailboxName, Uid, UidSet};
 use mailwright_mailstore::{
-    Expunge, MailboxRef, MessageRef, Snapshot, Store, StoreError, User, Write,
+    Expunge, MailboxRef, MessageRef, Origins, Snapshot, Store, StoreError, User, Write,
     accounts::{Accounts, Service as Purpose},
 };
 use mailwright_pop3_proto::{
@@ -173,16 +173,23 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let lock = Lock::take(&self.service.open, &user).ok_or_else(Refusal::in_use)?;
         let inbox = MailboxName::inbox();
         let snapshot = self.service.store.open(&user, &inbox).await.map_err(|error| refusal(&error))?;
+        let mailbox = MailboxRef::new(user, inbox, &snapshot);
+        // Messages taken over from another server keep the ids their clients know.
+        let stored = match self.service.store.origins() {
+            Some(origins) => origins.unique_ids(&mailbox).await.map_err(|error| refusal(&error))?,
+            None => Vec::new(),
+        };
+        let stored: HashMap<Uid, String> = stored.into_iter().collect();
         let mut maildrop = Maildrop::default();
         for message in snapshot.messages() {
             // The template `%08Xu%08Xv` of Dovecot: clients that move here do not fetch everything again.
-            let id = format!("{:08x}{:08x}", message.uid.get(), snapshot.uid_validity().get());
+            let made = || format!("{:08x}{:08x}", message.uid.get(), snapshot.uid_validity().get());
+            let id = stored.get(&message.uid).cloned().unwrap_or_else(made);
             let id = UniqueId::new(id).map_err(|_| Refusal::permanent())?;
             maildrop
                 .push(u64::from(message.uid.get()), message.size, &id)
                 .map_err(|_| Refusal::permanent())?;
         }
-        let mailbox = MailboxRef::new(user, inbox, &snapshot);
         self.maildrop = Some(Opened { mailbox, snapshot, _lock: lock });
         Ok(maildrop)
     }

@@ -7,7 +7,7 @@ mod world;
 use std::{future::pending, io, num::NonZeroU32, pin::Pin, sync::Arc, task, time::Duration};
 
 use mailwright::{
-    client::{AuthError, ClientError, ImapClient, Pop3Client, Refusal, SmtpClient},
+    client::{AuthError, ClientError, ImapClient, ManageSieveClient, Pop3Client, Refusal, SmtpClient},
     imap_proto::{
         client::Event,
         command::{
@@ -16,7 +16,9 @@ use mailwright::{
         response::{FetchedItem, StatusKind},
     },
     line_proto::{Closed, Misuse, PeerMisbehaved, Secret},
-    mail_model::{Address, MailboxName, ReversePath, Uid, UidSet, query::Query},
+    mail_model::{Address, DateTime, MailboxName, ReversePath, Uid, UidSet, query::Query},
+    mailstore::{Target, User, Write},
+    sieve::managesieve::ResponseCode,
     smtp_proto::{Mail, Message, Rcpt},
 };
 use tokio::{
@@ -425,4 +427,81 @@ impl AsyncRead for Broken {
     ) -> task::Poll<io::Result<()>> {
         task::Poll::Ready(Err(io::Error::other("the file is gone")))
     }
+}
+
+#[tokio::test]
+async fn manages_scripts_over_every_kind_of_connection() {
+    for scram in [true, false] {
+        let world = World::new(scram).await;
+        for protection in [Protection::Plain, Protection::Starttls, Protection::Implicit] {
+            let config = Arc::new(world::managesieve_config(protection));
+            let endpoint = world.managesieve(protection);
+            let mut client = ManageSieveClient::connect(&endpoint, config).await.unwrap();
+            assert!(client.list().await.is_err(), "before login");
+            client.login(USER, &password()).await.unwrap();
+            assert_eq!(world.last_login(), if scram { "proof" } else { "password" });
+            assert_eq!(client.capabilities().owner(), Some(USER));
+            assert!(client.capabilities().extensions().any(|name| name == "vacation"));
+            let code = |error: ClientError| match error {
+                ClientError::Refused(Refusal::ManageSieve(refusal)) => refusal.code().cloned(),
+                other => panic!("{other}"),
+            };
+            let wrong = client.put("wrong", b"keep;\r\nnonsense;\r\n").await.unwrap_err().to_string();
+            assert!(wrong.contains("line 2, column 1"), "{wrong}");
+            client.check(b"require \"fileinto\"; fileinto \"a\";").await.unwrap();
+            let script = b"require \"vacation\";\r\nvacation \"back in \xe2\x99\xa5 June\";\r\n";
+            client.put("one", script).await.unwrap();
+            client.put("two \"2\"", b"stop;").await.unwrap();
+            let three = client.put("three", b"stop;").await.unwrap_err();
+            assert_eq!(code(three), Some(ResponseCode::QuotaMaxScripts));
+            let large = client.have_space("one", 1001).await.unwrap_err();
+            assert_eq!(code(large), Some(ResponseCode::QuotaMaxSize));
+            client.have_space("one", 1000).await.unwrap();
+            client.activate(Some("one")).await.unwrap();
+            assert_eq!(code(client.delete("one").await.unwrap_err()), Some(ResponseCode::Active));
+            let exists = client.rename("one", "two \"2\"").await.unwrap_err();
+            assert_eq!(code(exists), Some(ResponseCode::AlreadyExists));
+            client.rename("one", "eins").await.unwrap();
+            let mut found = Vec::new();
+            assert_eq!(client.get("eins", &mut found).await.unwrap(), script.len() as u64);
+            assert_eq!(found, script);
+            assert_eq!(
+                code(client.get("one", &mut found).await.unwrap_err()),
+                Some(ResponseCode::Nonexistent)
+            );
+            let listed = client.list().await.unwrap();
+            let listed: Vec<_> = listed.iter().map(|entry| (entry.name.as_str(), entry.active)).collect();
+            assert_eq!(listed, [("eins", true), ("two \"2\"", false)]);
+            client.activate(None).await.unwrap();
+            client.delete("eins").await.unwrap();
+            client.delete("two \"2\"").await.unwrap();
+            client.noop().await.unwrap();
+            client.unauthenticate().await.unwrap();
+            assert!(client.list().await.is_err(), "after UNAUTHENTICATE");
+            client.login(USER, &password()).await.unwrap();
+            assert!(client.list().await.unwrap().is_empty());
+            client.logout().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_from_elsewhere_keep_their_unique_ids() {
+    let world = World::new(false).await;
+    for id in [Some("whqtswO00WBw418f9t5JxYwZ"), None] {
+        let mut upload = world.store.begin(None).await.unwrap();
+        upload.write(SMALL.into()).await.unwrap();
+        let date = DateTime::new(1_700_000_000, 0).unwrap();
+        let target = Target::new(User::new(USER).unwrap(), MailboxName::inbox(), date);
+        let target = match id {
+            Some(id) => target.with_unique_id(id),
+            None => target,
+        };
+        upload.commit(&[target]).await.unwrap();
+    }
+    let mut client = pop3(&world).await;
+    let ids = client.uidl().await.unwrap();
+    assert_eq!(ids[0].unique_id.as_str(), "whqtswO00WBw418f9t5JxYwZ");
+    assert!(ids[1].unique_id.as_str().starts_with("00000002"), "{ids:?}");
+    client.quit().await.unwrap();
 }

@@ -12,14 +12,16 @@ use mailwright::{
     imap::Imap,
     line_proto::{Secret, sasl, tls},
     mailstore::{
-        User,
+        ScriptLimits, User,
         accounts::{
             Accounts, Credentials, LoginError, LoginRequest, Recipients, ScramHash, ScramKeys, StoredKeys,
         },
         memory::Memory,
     },
+    managesieve::ManageSieve,
     pop3::Pop3,
     relay_policy::{Chain, LocalDomains, OnlyLocalRecipients},
+    sieve::Language,
     smtp::{Smtp, StoreInbox},
 };
 use rustls::ClientConfig;
@@ -43,6 +45,9 @@ pub struct World {
     smtp: [SocketAddr; 3],
     imap: [SocketAddr; 3],
     pop3: [SocketAddr; 3],
+    managesieve: [SocketAddr; 3],
+    /// What all services are over.
+    pub store: Memory,
     lmtp: SocketAddr,
     client: Arc<ClientConfig>,
     logins: Arc<Mutex<&'static str>>,
@@ -64,7 +69,8 @@ impl World {
         let inbox = || Arc::new(StoreInbox::new(store.clone(), people.clone(), policy(), HOST));
         let stop = CancellationToken::new();
         let unset = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (mut smtp, mut imap, mut pop3) = ([unset; 3], [unset; 3], [unset; 3]);
+        let (mut smtp, mut imap, mut pop3, mut managesieve) =
+            ([unset; 3], [unset; 3], [unset; 3], [unset; 3]);
         for (index, tls) in
             [ListenerTls::None, ListenerTls::Starttls(Arc::clone(&server)), ListenerTls::Implicit(server)]
                 .into_iter()
@@ -86,9 +92,23 @@ impl World {
 
             let mut config = mailwright::pop3_proto::server::Config::default();
             config.allow_plaintext_auth = index == 0;
-            let service = Pop3::new(Arc::new(store.clone()), Arc::clone(&authenticator), tls, config);
+            let service = Pop3::new(Arc::new(store.clone()), Arc::clone(&authenticator), tls.clone(), config);
             let listener = self::listener(&stop).await;
             pop3[index] = listener.local_addr().unwrap();
+            tokio::spawn(Arc::new(service).serve(listener, stop.clone()));
+
+            let mut config = mailwright::sieve::managesieve::server::Config::default();
+            config.allow_plaintext_auth = index == 0;
+            let service = ManageSieve::new(
+                Arc::new(store.clone()),
+                Arc::clone(&authenticator),
+                Arc::new(Language::standard()),
+                tls,
+                config,
+                ScriptLimits::new(2, 1000),
+            );
+            let listener = self::listener(&stop).await;
+            managesieve[index] = listener.local_addr().unwrap();
             tokio::spawn(Arc::new(service).serve(listener, stop.clone()));
         }
         let mut config = mailwright::smtp_proto::server::Config::smtp(HOST).unwrap();
@@ -97,7 +117,7 @@ impl World {
         let listener = listener(&stop).await;
         let lmtp = listener.local_addr().unwrap();
         tokio::spawn(Arc::new(service).serve(listener, stop.clone()));
-        Self { smtp, imap, pop3, lmtp, client, logins, stop }
+        Self { smtp, imap, pop3, managesieve, store, lmtp, client, logins, stop }
     }
 
     /// How somebody logged in last: with a `password` that the server saw, or a `proof`.
@@ -115,6 +135,10 @@ impl World {
 
     pub fn pop3(&self, protection: Protection) -> Endpoint {
         self.endpoint(HOST, self.pop3, protection)
+    }
+
+    pub fn managesieve(&self, protection: Protection) -> Endpoint {
+        self.endpoint(HOST, self.managesieve, protection)
     }
 
     pub fn lmtp(&self) -> Endpoint {
@@ -169,6 +193,13 @@ macro_rules! configs {
 }
 
 configs! { smtp_config smtp_proto imap_config imap_proto pop3_config pop3_proto }
+
+/// Logs in without TLS where there is none.
+pub fn managesieve_config(protection: Protection) -> mailwright::sieve::managesieve::client::Config {
+    let mut config = mailwright::sieve::managesieve::client::Config::default();
+    config.allow_plaintext_auth = protection == Protection::Plain;
+    config
+}
 
 /// Ann, who can log in, and Bob, who can only get mail.
 #[derive(Clone)]
