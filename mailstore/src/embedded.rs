@@ -27,6 +27,7 @@ mod arrange;
 mod body;
 mod collect;
 mod committer;
+mod damage;
 mod database;
 mod detail;
 mod facets;
@@ -37,6 +38,7 @@ mod origins;
 mod promise;
 mod row;
 mod scripts;
+mod space;
 mod spool;
 mod staged;
 mod summary;
@@ -100,6 +102,9 @@ pub struct Options {
     pub snapshots: usize,
     /// How long an expunged message can be read by sessions that still show it.
     pub grace: Duration,
+    /// How many octets of the disk to keep free. With less, messages are refused with [`Full`](StoreError::Full) until there is
+    /// room again; with less than a quarter, so is everything. 0 looks at nothing.
+    pub reserve: u64,
     /// What a user may have who has no limits of their own.
     pub quota: QuotaLimits,
     /// At which parts of a limit, in percent, to warn.
@@ -111,13 +116,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 16 MiB, 8 MiB, 64 MiB, five minutes; no quota, warnings at 80 and 95 percent; no undelete window, no limit to messages.
+    /// 16 MiB, 8 MiB, 64 MiB, five minutes, 128 MiB of the disk; no quota, warnings at 80 and 95 percent; no undelete window, no limit to messages.
     fn default() -> Self {
         Self {
             cache: 16 << 20,
             memtable: 8 << 20,
             snapshots: 64 << 20,
             grace: Duration::from_secs(300),
+            reserve: 128 << 20,
             quota: QuotaLimits::NONE,
             quota_warnings: vec![80, 95],
             undelete: Duration::ZERO,
@@ -140,6 +146,8 @@ struct Core {
     options: Options,
     opened: Instant,
     failure: committer::Failure,
+    damage: damage::Damage,
+    space: space::Space,
     feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     queued: Signal,
@@ -168,7 +176,10 @@ impl<O: Offload + Clone> Embedded<O> {
         let (live, opened, failure) =
             (LiveMailboxes::default(), Instant::now(), committer::Failure::default());
         let (feeds, queued, warned) = (Feeds::default(), Signal::default(), Signal::default());
-        let core = Arc::new(Core { database, live, options, opened, failure, feeds, queued, warned });
+        let damage = damage::Damage::default();
+        let space = space::Space::new(directory.as_ref(), options.reserve);
+        let core =
+            Arc::new(Core { database, live, options, opened, failure, damage, space, feeds, queued, warned });
         core.collect_uploads()?;
         let committer = Committer::start(Arc::clone(&core))?;
         Ok(Self { shared: Arc::new(Shared { committer, core }), offload })
@@ -180,6 +191,16 @@ impl<O: Offload + Clone> Embedded<O> {
     /// [`Invalid`](StoreError::Invalid) for a name that is empty or too long.
     pub fn table(&self, name: &str) -> Result<Table> {
         Table::new(Arc::clone(&self.shared), name)
+    }
+
+    /// What was found to be damaged since the store was opened, each thing once, while the rest was served.
+    pub fn damage(&self) -> Vec<String> {
+        self.shared.core.damage.all()
+    }
+
+    /// Why the store takes no changes any more, if a write to disk failed.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.core.failure.text()
     }
 
     /// Runs something that may block.

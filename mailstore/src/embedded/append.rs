@@ -48,6 +48,9 @@ type Leaving = (Box<[u8]>, Vec<Message>);
 impl Group<'_> {
     /// Puts every message into every mailbox of it and the queue, and settles earlier entries of that, or does nothing.
     pub(super) fn append(&mut self, arrival: Arrival) -> Result<Committed, CommitError> {
+        let octets =
+            arrival.messages.iter().flat_map(|message| &message.tail).map(|(_, tail)| tail.len() as u64);
+        self.core.room(octets.sum())?;
         let leaving = self.leaving(&arrival.replaced)?;
         self.check(&arrival.messages, &leaving)?;
         let (mut appended, mut queued) = (Vec::new(), Vec::new());

@@ -51,7 +51,8 @@ impl Committer {
     {
         let (promise, promised) = promise();
         let sent = self.post(move |group| {
-            match group.core.writable().map_err(E::from).and_then(|()| operation(group)) {
+            let ready = group.core.writable().and_then(|()| group.core.room_for_changes());
+            match ready.map_err(E::from).and_then(|()| operation(group)) {
                 Err(error) => promise.keep(Err(error)),
                 Ok(value) => group.replies.push(Box::new(move |outcome| {
                     promise.keep(outcome.map(|()| value).map_err(E::from));
@@ -227,6 +228,12 @@ const COLLECT_MORE: Duration = Duration::from_millis(20);
 /// The first failure to write, after which nothing is written any more.
 #[derive(Default)]
 pub(super) struct Failure(OnceLock<String>);
+
+impl Failure {
+    pub(super) fn text(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+}
 
 impl Core {
     pub(super) fn fail(&self, error: &StoreError) {

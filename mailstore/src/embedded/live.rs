@@ -254,9 +254,32 @@ impl Core {
 
     fn load_rows(&self, key: &[u8], header: &Header, moment: &fjall::Snapshot) -> Result<Snapshot> {
         let mut messages = Vec::with_capacity(header.messages as usize);
-        for entry in moment.prefix(&self.database.rows, header.rows.to_be_bytes()) {
-            let (row_key, value) = entry.into_inner().map_err(failed)?;
-            messages.push(decode_row(key, &row_key, &value)?);
+        let end = row::key(header.rows, &u32::MAX.to_be_bytes());
+        let mut start = row::key(header.rows, &0_u32.to_be_bytes());
+        // One pass, unless a part of the disk cannot be read: then another one begins behind each row that is lost.
+        loop {
+            let mut broken = false;
+            for entry in moment.range(&self.database.rows, start.clone()..=end.clone()) {
+                let Ok((row_key, value)) = entry.into_inner().map_err(failed) else {
+                    broken = true;
+                    break;
+                };
+                // What cannot be read is not shown, and the rest is.
+                match decode_row(key, &row_key, &value) {
+                    Ok(message) => messages.push(message),
+                    Err(error) => self.damage.note(&error),
+                }
+                start = [&row_key[..], b"\0"].concat();
+            }
+            if !broken {
+                break;
+            }
+            let Some((row_key, value)) = self.behind_the_hole(key, header, &start, moment) else { break };
+            match decode_row(key, &row_key, &value) {
+                Ok(message) => messages.push(message),
+                Err(error) => self.damage.note(&error),
+            }
+            start = [&row_key[..], b"\0"].concat();
         }
         let builder = Snapshot::builder(header.uid_validity)
             .id(header.object_id())
@@ -264,6 +287,34 @@ impl Core {
             .uid_next(header.uid_next)
             .messages(messages);
         Ok(builder.build())
+    }
+}
+
+impl Core {
+    /// Looks for the next row that can be read, UID by UID, and notes those that cannot.
+    fn behind_the_hole(
+        &self,
+        key: &[u8],
+        header: &Header,
+        start: &[u8],
+        moment: &fjall::Snapshot,
+    ) -> Option<(Vec<u8>, fjall::UserValue)> {
+        let first = start.get(8..12).and_then(|uid| uid.try_into().ok()).map_or(0, u32::from_be_bytes);
+        // Behind a row that was read: its key and an octet more.
+        let first = if start.len() > 12 { first.checked_add(1)? } else { first };
+        let last = header.uid_next.map_or(u32::MAX, Uid::get);
+        for uid in first..last {
+            let row_key = row::key(header.rows, &uid.to_be_bytes());
+            match moment.get(&self.database.rows, &row_key) {
+                Ok(None) => {}
+                Ok(Some(value)) => return Some((row_key, value)),
+                Err(_) => {
+                    let name = String::from_utf8_lossy(key);
+                    self.damage.note(&StoreError::Corrupt(format!("the row of UID {uid} in {name:?}")));
+                }
+            }
+        }
+        None
     }
 }
 

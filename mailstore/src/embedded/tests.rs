@@ -8,6 +8,8 @@ use mailwright_mail_model::{DateTime, ModSeq, Uid};
 use super::*;
 use crate::{AnyStore, CommitError, Expunge, FlagChange, Target, Upload, block_on, conformance};
 
+mod damage;
+
 fn user(name: &str) -> User {
     User::new(name).unwrap()
 }

@@ -89,6 +89,7 @@ impl Core {
     /// the same log; the note that it exists goes with the first one, so it can be found if there is no commit.
     fn spill(&self, body: u64, number: u32, chunk: Bytes) -> Result<()> {
         self.writable()?;
+        self.room(chunk.len() as u64)?;
         let mut batch = self.database.handle.batch();
         if number == 0 {
             batch.insert(&self.database.uploads, body.to_be_bytes(), Bytes::new());

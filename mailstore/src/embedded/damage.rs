@@ -1,0 +1,27 @@
+//! What was found to be damaged.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use crate::StoreError;
+use crate::signal::lock;
+
+/// How many findings are remembered.
+const MOST: usize = 1_000;
+
+/// Damage that was found while the rest was served.
+#[derive(Default)]
+pub(super) struct Damage(Mutex<BTreeSet<String>>);
+
+impl Damage {
+    pub(super) fn note(&self, error: &StoreError) {
+        let mut found = lock(&self.0);
+        if found.len() < MOST {
+            found.insert(error.to_string());
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<String> {
+        lock(&self.0).iter().cloned().collect()
+    }
+}
