@@ -24,7 +24,9 @@ use crate::{
 mod account;
 mod append;
 mod arrange;
+mod backup;
 mod body;
+mod check;
 mod collect;
 mod committer;
 mod damage;
@@ -50,6 +52,8 @@ mod threads;
 mod undelete;
 mod upload;
 
+pub use backup::{BackupReport, restore};
+pub use check::{CheckProgress, CheckReport, Finding};
 pub use table::Table;
 
 use committer::Committer;

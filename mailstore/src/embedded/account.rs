@@ -56,6 +56,11 @@ impl Account {
         self.dirty = true;
     }
 
+    pub(super) const fn set_usage(&mut self, usage: QuotaUsage) {
+        self.usage = usage;
+        self.dirty = true;
+    }
+
     /// The thresholds passed since the last look.
     fn warn(&mut self, default: &QuotaLimits, thresholds: &[u8]) -> Vec<(Resource, u8)> {
         let limits = self.limits.unwrap_or(*default);

@@ -47,6 +47,8 @@ pub(super) struct Database {
     pub(super) queue: Keyspace,
     /// time, number: destination NUL sender. For entries that are not held.
     pub(super) queue_due: Keyspace,
+    /// Rows of messages that a check set aside, as they were.
+    pub(super) lost: Keyspace,
     /// How often the database has been opened, this time included.
     pub(super) epoch: u32,
     identities: Mutex<Identities>,
@@ -65,6 +67,36 @@ const FORMAT: u64 = 2;
 
 impl Database {
     pub(super) fn open(directory: &Path, options: &Options) -> Result<Self> {
+        let mut database = Self::open_empty(directory, options)?;
+        database.begin()?;
+        Ok(database)
+    }
+
+    /// Every keyspace but that of bodies, and its number in backups.
+    pub(super) const fn index(&self) -> [(u8, &Keyspace); 17] {
+        [
+            (1, &self.meta),
+            (2, &self.names),
+            (3, &self.rows),
+            (4, &self.references),
+            (5, &self.uploads),
+            (6, &self.summaries),
+            (7, &self.origins),
+            (8, &self.threads),
+            (9, &self.users),
+            (10, &self.details),
+            (11, &self.queue),
+            (12, &self.queue_due),
+            (13, &self.expunged),
+            (14, &self.trash),
+            (15, &self.subscriptions),
+            (16, &self.tables),
+            (17, &self.lost),
+        ]
+    }
+
+    /// The database without a look at what is in it.
+    pub(super) fn open_empty(directory: &Path, options: &Options) -> Result<Self> {
         let handle = fjall::Database::builder(directory)
             .cache_size(options.cache)
             .journal_compression(fjall::CompressionType::None)
@@ -79,7 +111,7 @@ impl Database {
                 .max_memtable_size(options.memtable)
                 .with_kv_separation(Some(KvSeparationOptions::default()))
         };
-        let mut database = Self {
+        Ok(Self {
             meta: plain("meta")?,
             names: plain("names")?,
             rows: plain("rows")?,
@@ -95,15 +127,14 @@ impl Database {
             trash: plain("trash")?,
             subscriptions: plain("subscriptions")?,
             tables: plain("tables")?,
+            lost: plain("lost")?,
             queue: plain("queue")?,
             queue_due: plain("queue_due")?,
             epoch: 0,
             identities: Mutex::new(Identities { next: 1, reserved: 1 }),
             last_validity: Mutex::new(0),
             handle,
-        };
-        database.begin()?;
-        Ok(database)
+        })
     }
 
     /// Reads the numbers, and notes that the database is open.

@@ -9,6 +9,7 @@ use super::*;
 use crate::{AnyStore, CommitError, Expunge, FlagChange, Target, Upload, block_on, conformance};
 
 mod damage;
+mod keeping;
 
 fn user(name: &str) -> User {
     User::new(name).unwrap()

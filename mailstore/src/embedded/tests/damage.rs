@@ -32,9 +32,14 @@ fn a_hole_in_the_file_spares_the_rest() {
     let directory = tempfile::tempdir().unwrap();
     {
         let store = open(directory.path());
-        for number in 0..2_000 {
-            block_on(deliver(&store, "alice", format!("message {number}").as_bytes()));
-        }
+        block_on(async {
+            let mut upload = upload(&store, b"first").await;
+            for _ in 1..2_000 {
+                upload.next(&[target("alice")]).await.unwrap();
+                upload.write(Bytes::from_static(b"next")).await.unwrap();
+            }
+            upload.commit(&[target("alice")]).await.unwrap();
+        });
         store.shared.core.database.rows.rotate_memtable_and_wait().unwrap();
     }
     // The rows lie in the largest table that is not of bodies or summaries; the octets in its middle are lost.
@@ -42,7 +47,8 @@ fn a_hole_in_the_file_spares_the_rest() {
         let store = open(directory.path());
         store.shared.core.database.rows.path().to_owned()
     };
-    let mut tables: Vec<_> = fs::read_dir(rows.join("tables")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut tables: Vec<_> =
+        fs::read_dir(rows.join("tables")).unwrap().map(|entry| entry.unwrap().path()).collect();
     tables.sort_by_key(|path| fs::metadata(path).unwrap().len());
     let table = tables.last().unwrap();
     let mut octets = fs::read(table).unwrap();

@@ -1,0 +1,49 @@
+//! What is made anew after a check.
+
+use bytes::Bytes;
+use fjall::Keyspace;
+
+use crate::embedded::committer::Group;
+use crate::embedded::header::Header;
+use crate::embedded::row;
+use crate::{QuotaUsage, Result};
+
+/// One thing to put right.
+pub(super) enum Repair {
+    /// A row that can be found out anew goes.
+    Remove(Keyspace, Vec<u8>),
+    /// The row of a message that cannot be read leaves the mailbox, but is kept.
+    SetAside(Vec<u8>, Bytes),
+    /// A mailbox gets these numbers.
+    Header(Vec<u8>, Header),
+    /// A body is shared by so many.
+    References(u64, u32),
+    /// A user has this.
+    Usage(Vec<u8>, QuotaUsage),
+}
+
+impl Repair {
+    pub(super) fn stage(self, group: &mut Group<'_>) -> Result<()> {
+        let database = &group.core.database;
+        match self {
+            Self::Remove(keyspace, key) => group.delete(&keyspace, key),
+            Self::SetAside(key, value) => {
+                group.put(&database.lost, key.clone(), value);
+                group.delete(&database.rows, key);
+            }
+            Self::Header(key, header) => {
+                if let Some(staged) = group.find(&key)? {
+                    *staged.header()? = header;
+                    staged.touch();
+                }
+            }
+            Self::References(body, count) => {
+                let key = body.to_be_bytes().to_vec();
+                let sealed = row::seal(&key, count.to_be_bytes().to_vec());
+                group.put(&database.references, key, sealed);
+            }
+            Self::Usage(user, usage) => group.account(&user)?.set_usage(usage),
+        }
+        Ok(())
+    }
+}
