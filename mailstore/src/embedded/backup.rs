@@ -71,7 +71,7 @@ impl<O: Offload + Clone> Embedded<O> {
             let Some(chunk) = moment.get(&database.bodies, &key).map_err(failed)? else { continue };
             report.octets += bodies.record(0, &key, &chunk)?;
             report.chunks += 1;
-            if report.chunks % 1_024 == 0 {
+            if report.chunks.is_multiple_of(1_024) {
                 progress(&report);
             }
         }
@@ -82,7 +82,7 @@ impl<O: Offload + Clone> Embedded<O> {
                 let (key, value) = entry.into_inner().map_err(failed)?;
                 report.octets += index.record(number, &key, &value)?;
                 report.rows += 1;
-                if report.rows % 65_536 == 0 {
+                if report.rows.is_multiple_of(65_536) {
                     progress(&report);
                 }
             }
@@ -108,7 +108,7 @@ pub fn restore(
 ) -> Result<BackupReport> {
     let (from, directory) = (from.as_ref(), directory.as_ref());
     let all = generations(from)?;
-    let wanted = generation.or(all.last().copied()).filter(|wanted| all.contains(wanted));
+    let wanted = generation.or_else(|| all.last().copied()).filter(|wanted| all.contains(wanted));
     let wanted = wanted.ok_or(StoreError::NotFound)?;
     if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(StoreError::Exists);

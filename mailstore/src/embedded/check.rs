@@ -128,7 +128,7 @@ impl Check<'_> {
     }
 
     fn step(&mut self, step: &'static str, rows: u64) {
-        if rows % 16_384 == 0 {
+        if rows.is_multiple_of(16_384) {
             (self.progress)(CheckProgress { step, rows });
         }
     }
@@ -384,7 +384,8 @@ impl Check<'_> {
         for (body, (count, _, who)) in &self.bodies {
             let known = recorded.remove(body).unwrap_or(Some(1));
             if known != Some(*count) {
-                let known = known.map_or("something unreadable".to_owned(), |known| known.to_string());
+                let known =
+                    known.map_or_else(|| "something unreadable".to_owned(), |known| known.to_string());
                 wrong.push((
                     format!("{who}: {known} references are counted, there are {count}"),
                     *body,
