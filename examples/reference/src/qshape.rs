@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(squeezed(&lines[2]), "b.example 277 0 3 1 0 2 2 7 20 43 199");
         assert_eq!(squeezed(&lines[3]), "gmail.com 12 0 0 0 0 0 0 0 0 0 12");
         assert!(lines.iter().all(|line| line.len() == 80), "{lines:#?}");
-        assert_eq!(lines[3], format!("{:>38} 12  0  0  0  0  0   0   0   0    0    12", "gmail.com"));
+        assert_eq!(lines[3], format!("{:>38}  12  0  0  0  0  0   0   0   0    0    12", "gmail.com"));
         let by_sender = table(&all, true, now);
         assert!(by_sender.lines().nth(2).unwrap().trim_start().starts_with("ours.example 289"));
     }

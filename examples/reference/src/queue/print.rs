@@ -214,7 +214,7 @@ mod tests {
         let expected = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n\
             0123456789ABCDEF      2345 Tue Nov 14 22:13:20 ann@a.example\n\
             \u{20}                                                        (host b said: 451 no)\n\
-            \u{20}                                             bob@b.example\n\n\
+            \u{20}                                              bob@b.example\n\n\
             0123456789ABCDEF!     2345 Tue Nov 14 22:13:20 MAILER-DAEMON\n\n\
             -- 4 Kbytes in 2 Requests.\n";
         let held = Entry { held: true, sender: String::new(), recipients: Vec::new(), ..entry() };
