@@ -1,6 +1,7 @@
 //! IMAP over a store.
 
 mod append;
+mod derived;
 mod described;
 mod fetch;
 mod folders;
@@ -14,7 +15,7 @@ use mailwright_imap_proto::{
     Refusal,
     server::{Abilities, Config, Event, Server},
 };
-use mailwright_line_proto::{Closed, Peer, Shutdown};
+use mailwright_line_proto::{Closed, Deflate, Peer, Shutdown};
 use mailwright_mailstore::{
     Snapshot, Store, StoreError, User, Watch,
     accounts::{Accounts, Service as Purpose},
@@ -54,6 +55,16 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         let mut abilities = Abilities::read_only();
         abilities.write = store.writer().is_some();
         abilities.folders = store.folders().is_some();
+        abilities.mod_sequences = store.changes().is_some();
+        // A store that keeps one kind of identity or time keeps all: what it has none of is answered with NIL.
+        abilities.object_ids = store.changes().is_some();
+        abilities.save_dates = true;
+        abilities.derives = true;
+        abilities.statuses = true;
+        if let Some(limit) = store.append_limit() {
+            config.max_message_size = config.max_message_size.min(limit);
+        }
+        config.compress = true;
         config.abilities = abilities;
         let tls = tls.speaking(ALPN_IMAP);
         config.starttls = tls.is_starttls();
@@ -74,7 +85,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
-        let machine = Server::new(Arc::clone(&self.config), peer);
+        let machine =
+            Deflate::new(Server::new(Arc::clone(&self.config), peer)).with_limits(&self.config.limits);
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit {
@@ -115,7 +127,7 @@ struct Visit<'a, S, A> {
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     async fn run(
         &mut self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         stop: CancellationToken,
     ) -> io::Result<Option<Closed>> {
         let (mut closed, mut stopping) = (None, false);
@@ -129,7 +141,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
-                    connection.machine().inner_mut().shutdown(Shutdown::Stopping);
+                    connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Stopping);
                     continue;
                 }
             };
@@ -142,51 +154,51 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
     }
 
-    async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
+    async fn handle(&mut self, connection: &mut Session<Deflate<Server>>, event: Event) -> io::Result<()> {
         // An answer that comes too late was given by the machine already: nothing is left to do about it.
         match event {
             Event::Login(ask) => {
                 let tls = connection.machine().is_secure();
                 let answer = self.service.authenticator.password(&ask, &self.peer, tls, Purpose::Imap).await;
                 let answer = answer.map(|user| self.user = Some(user));
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Authenticate(ask) => {
-                let tls = connection.machine().inner().tls().cloned();
+                let tls = connection.machine().inner().inner().tls().cloned();
                 let (step, user) = self
                     .service
                     .authenticator
                     .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Imap)
                     .await;
                 self.user = user.or_else(|| self.user.take());
-                let _ = connection.machine().inner_mut().answer(ask, step);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, step);
             }
             Event::Open(ask) => {
                 let answer = self.open(&ask).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Close(ask) => {
                 let answer = self.close(ask.expunge).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Refresh(ask) => {
                 self.refresh(connection).await;
-                let _ = connection.machine().inner_mut().answer(ask, ());
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, ());
             }
             Event::Idle(ask) => {
                 self.refresh(connection).await;
-                self.idle = connection.machine().inner_mut().answer(ask, ()).is_ok();
+                self.idle = connection.machine().inner_mut().inner_mut().answer(ask, ()).is_ok();
             }
             Event::IdleEnd => self.idle = false,
             Event::Message(ask) => {
                 let answer = self.begin_append(&ask).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Body(chunk) => self.append_chunk(chunk).await,
             Event::BodyEnd(ask) => {
                 let answer = self.commit_append().await;
                 self.refresh(connection).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::BodyAborted => self.incoming = None,
             Event::Fetch(ask) => self.fetch(connection, ask).await?,
@@ -194,20 +206,20 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::Find(ask) => {
                 self.refresh(connection).await;
                 let answer = self.find(&ask).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Expunge(ask) => {
                 let answer = self.expunge(ask.messages.as_ref()).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
                 self.refresh(connection).await;
             }
             Event::Copy(ask) => {
                 let answer = self.copy(&ask.messages, &ask.to).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Move(ask) => {
                 let answer = self.relocate(&ask.messages, &ask.to).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
                 self.refresh(connection).await;
             }
             other => self.handle_folders(connection, other).await,

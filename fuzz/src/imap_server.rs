@@ -67,7 +67,11 @@ impl Serving {
                 server.notify(Change::Added { uids: uid.into(), recent: uid.into() });
             }
             1 => server.notify(Change::Removed("2,11:13".parse().unwrap())),
-            2 => server.notify(Change::Flags { uid: Uid::MIN, flags: "\\Seen x".parse().unwrap() }),
+            2 => server.notify(Change::Flags {
+                uid: Uid::MIN,
+                flags: "\\Seen x".parse().unwrap(),
+                mod_seq: None,
+            }),
             _ => {}
         }
     }
@@ -168,7 +172,8 @@ impl Subject for Serving {
                 server.answer(ask, answer)
             }
             Event::Find(ask) => {
-                let answer = self.or_refusal("1:2,7,99".parse().unwrap());
+                let found: UidSet = "1:2,7,99".parse().unwrap();
+                let answer = self.or_refusal(found.into());
                 server.answer(ask, answer)
             }
             Event::Fetch(ask) => {
@@ -178,9 +183,9 @@ impl Subject for Serving {
             Event::Store(ask) => {
                 for uid in ask.messages.iter().take(20) {
                     let flags = ask.operation.apply(&FlagSet::new(), &ask.flags);
-                    server.fetch_flags(&ask, uid, &flags).unwrap();
+                    server.fetch_flags(&ask, uid, &flags, None).unwrap();
                 }
-                server.answer(ask, Ok(()))
+                server.answer(ask, Ok(UidSet::new()))
             }
             Event::Expunge(ask) => server.answer(ask, Ok("1,3,8".parse().unwrap())),
             Event::Copy(ask) => {

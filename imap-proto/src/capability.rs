@@ -7,8 +7,18 @@ use crate::{config::Config, grammar::LiteralMode, response::Capabilities};
 /// The capabilities of a session.
 ///
 /// `tls` is the layer if it is up, `logged_in` whether the peer is known.
-pub(crate) fn capabilities(config: &Config, tls: Option<&TlsInfo>, logged_in: bool) -> Capabilities {
+pub(crate) fn capabilities(
+    config: &Config,
+    tls: Option<&TlsInfo>,
+    logged_in: bool,
+    compressed: bool,
+) -> Capabilities {
     let mut names = vec!["IMAP4rev1"];
+    let abilities = &config.abilities;
+    // RFC 9051 has these among its requirements.
+    if abilities.statuses && abilities.derives && abilities.write && abilities.folders {
+        names.push("IMAP4rev2");
+    }
     match config.literals {
         LiteralMode::Plus => names.push("LITERAL+"),
         LiteralMode::Minus => names.push("LITERAL-"),
@@ -16,10 +26,28 @@ pub(crate) fn capabilities(config: &Config, tls: Option<&TlsInfo>, logged_in: bo
     }
     names.extend(["SASL-IR", "ENABLE", "ID"]);
     let mechanisms: Vec<String>;
+    let limit: String;
     if logged_in {
         names.extend(["IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "SPECIAL-USE"]);
+        names.extend(["ESEARCH", "SEARCHRES", "PARTIAL", "LIST-EXTENDED", "UTF8=ACCEPT", "UIDONLY"]);
+        names.push("UNAUTHENTICATE");
+        for (able, more) in [
+            (abilities.mod_sequences, &["CONDSTORE", "QRESYNC"][..]),
+            (abilities.object_ids, &["OBJECTID"]),
+            (abilities.save_dates, &["SAVEDATE"]),
+            (abilities.derives, &["BINARY", "PREVIEW", "WITHIN"]),
+            (abilities.statuses, &["LIST-STATUS", "STATUS=SIZE"]),
+            (abilities.folders && abilities.derives, &["CREATE-SPECIAL-USE"]),
+            (config.compress && !compressed, &["COMPRESS=DEFLATE"]),
+        ] {
+            if able {
+                names.extend(more);
+            }
+        }
         if config.abilities.write {
             names.extend(["UIDPLUS", "MOVE"]);
+            limit = format!("APPENDLIMIT={}", config.max_message_size);
+            names.push(&limit);
         }
     } else {
         if config.starttls && tls.is_none() {
@@ -58,7 +86,7 @@ mod tests {
     use crate::config::Abilities;
 
     fn text(config: &Config, tls: Option<&TlsInfo>, logged_in: bool) -> String {
-        capabilities(config, tls, logged_in).iter().collect::<Vec<_>>().join(" ")
+        capabilities(config, tls, logged_in, false).iter().collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -79,12 +107,23 @@ mod tests {
         );
         tls.exporter = Some([1; 32]);
         assert!(text(&config, Some(&tls), false).ends_with("AUTH=SCRAM-SHA-256-PLUS"));
-        assert!(text(&config, None, true).ends_with("SPECIAL-USE UIDPLUS MOVE"));
+        assert!(text(&config, None, true).ends_with("UNAUTHENTICATE UIDPLUS MOVE APPENDLIMIT=52428800"));
+        config.abilities = Abilities::everything();
+        config.compress = true;
+        assert_eq!(
+            text(&config, None, true),
+            "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH \
+             SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
+             BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE CREATE-SPECIAL-USE COMPRESS=DEFLATE UIDPLUS MOVE \
+             APPENDLIMIT=52428800"
+        );
+        config.compress = false;
         config.abilities = Abilities::read_only();
         config.literals = LiteralMode::Minus;
         assert_eq!(
             text(&config, None, true),
-            "IMAP4REV1 LITERAL- SASL-IR ENABLE ID IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE"
+            "IMAP4REV1 LITERAL- SASL-IR ENABLE ID IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH SEARCHRES \
+             PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UNAUTHENTICATE"
         );
     }
 }

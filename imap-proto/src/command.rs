@@ -16,6 +16,7 @@ mod namespace;
 mod relocate;
 mod rename;
 mod search;
+mod search_return;
 mod section;
 mod select;
 mod status;
@@ -36,16 +37,18 @@ pub use create::Create;
 pub use delete::Delete;
 pub use enable::Enable;
 pub use expunge::Expunge;
-pub use fetch::{BodyName, BodySection, Fetch, FetchItem};
+pub use fetch::{BinarySection, BodyName, BodySection, Fetch, FetchItem};
 pub use id::Id;
-pub use list::List;
+pub use list::{List, ListReturn, ListSelection};
 pub use lsub::Lsub;
 pub use namespace::Namespace;
 pub use relocate::Move;
 pub use rename::Rename;
 pub use search::Search;
+pub(crate) use search::names_mod_seq;
+pub use search_return::{ResultRange, SearchReturn};
 pub use section::{Partial, Section, SectionText};
-pub use select::Select;
+pub use select::{Resync, Select};
 pub use status::{Status, StatusItem};
 pub use store::{Store, StoreOperation};
 pub use subscribe::Subscribe;
@@ -95,6 +98,8 @@ pub enum Command {
     Check,
     Close,
     Unselect,
+    Unauthenticate,
+    Compress,
     Expunge(Expunge),
     Search(Search),
     Fetch(Fetch),
@@ -111,12 +116,21 @@ pub struct SearchContext<'a> {
     pub messages: &'a UidSet,
     /// Those that have `\Recent` in this session.
     pub recent: &'a UidSet,
+    /// Those that the last SEARCH with SAVE found: what `$` stands for (RFC 5182).
+    pub saved: &'a UidSet,
 }
 
 impl<'a> SearchContext<'a> {
     /// A mailbox with these messages.
     pub fn new(messages: &'a UidSet, recent: &'a UidSet) -> Self {
-        Self { messages, recent }
+        static EMPTY: UidSet = UidSet::new();
+        Self { messages, recent, saved: &EMPTY }
+    }
+
+    /// With what `$` stands for.
+    #[must_use]
+    pub fn with_saved(self, saved: &'a UidSet) -> Self {
+        Self { saved, ..self }
     }
 }
 
@@ -124,7 +138,7 @@ impl Default for SearchContext<'_> {
     /// An empty mailbox.
     fn default() -> Self {
         static EMPTY: UidSet = UidSet::new();
-        Self { messages: &EMPTY, recent: &EMPTY }
+        Self::new(&EMPTY, &EMPTY)
     }
 }
 
@@ -163,7 +177,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 36] = {
+static TABLE: [Spec; 38] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -192,6 +206,8 @@ static TABLE: [Spec; 36] = {
         row("IDLE",         Authenticated,    !SEQS,     !READS, |_, _| Ok(Command::Idle)),
         row("CHECK",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Check)),
         row("CLOSE",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Close)),
+        row("UNAUTHENTICATE", Authenticated,  !SEQS,     !READS, |_, _| Ok(Command::Unauthenticate)),
+        row("COMPRESS",     Authenticated,    !SEQS,     !READS, |input, _| compress(input)),
         row("UNSELECT",     Selected,         !SEQS,     !READS, |_, _| Ok(Command::Unselect)),
         row("EXPUNGE",      Selected,         !SEQS,     !READS, |input, _| Expunge::parse(input).map(Command::Expunge)),
         row("UID EXPUNGE",  Selected,         !SEQS,     !READS, |input, _| Expunge::parse_uid(input).map(Command::Expunge)),
@@ -207,6 +223,12 @@ static TABLE: [Spec; 36] = {
         row("UID MOVE",     Selected,         !SEQS,     !READS, |input, _| Move::parse(input, true).map(Command::Move)),
     ]
 };
+
+/// COMPRESS (RFC 4978 §3): there is one mechanism.
+fn compress(input: &mut Input<'_>) -> Result<Command, GrammarError> {
+    input.space()?;
+    if input.keyword("DEFLATE") { Ok(Command::Compress) } else { Err(input.expected("DEFLATE")) }
+}
 
 impl Spec {
     /// Takes the name of a command from the front, `UID` and the name behind it together, and finds its row.
@@ -272,6 +294,8 @@ impl Command {
             Self::Check => wire.put(b"CHECK"),
             Self::Close => wire.put(b"CLOSE"),
             Self::Unselect => wire.put(b"UNSELECT"),
+            Self::Unauthenticate => wire.put(b"UNAUTHENTICATE"),
+            Self::Compress => wire.put(b"COMPRESS DEFLATE"),
             Self::Expunge(expunge) => expunge.encode(wire),
             Self::Search(search) => search.encode(wire),
             Self::Fetch(fetch) => fetch.encode(wire),

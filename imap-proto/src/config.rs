@@ -25,6 +25,8 @@ pub struct Config {
     pub auth_mechanisms: Vec<String>,
     /// Whether STARTTLS is offered: there is a TLS layer beneath that waits to be started.
     pub starttls: bool,
+    /// Whether COMPRESS is offered: there is a layer beneath that can deflate and waits to be started (RFC 4978).
+    pub compress: bool,
     /// Whether passwords may be sent without TLS. For tests, and for sockets that never leave the machine.
     pub allow_plaintext_auth: bool,
     /// Which literals a client may send without waiting (RFC 7888).
@@ -45,6 +47,7 @@ impl Default for Config {
             abilities: Abilities::default(),
             auth_mechanisms: Vec::new(),
             starttls: false,
+            compress: false,
             allow_plaintext_auth: false,
             literals: LiteralMode::Plus,
             max_message_size: 50 << 20,
@@ -63,18 +66,50 @@ pub struct Abilities {
     pub write: bool,
     /// Mailboxes can be made, removed, renamed and subscribed to.
     pub folders: bool,
+    /// Mod-sequences are kept, and what was expunged since one of them is known: CONDSTORE and QRESYNC (RFC 7162).
+    pub mod_sequences: bool,
+    /// Mailboxes, messages and threads have identities that last: OBJECTID (RFC 8474).
+    pub object_ids: bool,
+    /// It is known when a message came into its mailbox: SAVEDATE (RFC 8514).
+    pub save_dates: bool,
+    /// Whatever can be derived from the octets of a message is: BINARY (RFC 3516) and PREVIEW (RFC 8970); and all keys of a
+    /// search are known (WITHIN, RFC 5032) and special uses heeded when mailboxes are made (RFC 6154 §3).
+    pub derives: bool,
+    /// The counts of mailboxes come with their list: LIST-STATUS (RFC 5819). STATUS knows SIZE and DELETED besides.
+    pub statuses: bool,
 }
 
 impl Default for Abilities {
-    /// Everything.
+    /// What RFC 3501 has, and nothing that asks more of the application.
     fn default() -> Self {
-        Self { write: true, folders: true }
+        Self { write: true, folders: true, ..Self::read_only() }
     }
 }
 
 impl Abilities {
     /// Reading only.
     pub fn read_only() -> Self {
-        Self { write: false, folders: false }
+        Self {
+            write: false,
+            folders: false,
+            mod_sequences: false,
+            object_ids: false,
+            save_dates: false,
+            derives: false,
+            statuses: false,
+        }
+    }
+
+    /// Everything there is.
+    pub fn everything() -> Self {
+        Self {
+            write: true,
+            folders: true,
+            mod_sequences: true,
+            object_ids: true,
+            save_dates: true,
+            derives: true,
+            statuses: true,
+        }
     }
 }

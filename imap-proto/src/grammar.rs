@@ -8,5 +8,6 @@ mod terminal;
 mod wire;
 
 pub use input::{GrammarError, Input};
+pub(crate) use terminal::flag as flag_name;
 pub use terminal::{is_astring_char, is_atom_char, is_list_char, is_tag_char, is_text_char};
-pub use wire::{CommandWriter, LiteralMode, Wire};
+pub use wire::{CommandWriter, LiteralMode, Utf8Wire, Wire};

@@ -9,6 +9,7 @@ mod continuation;
 pub mod count;
 mod described;
 mod envelope;
+pub(crate) mod esearch;
 pub(crate) mod fetch;
 mod flags;
 mod id;
@@ -28,6 +29,7 @@ pub use capabilities::Capabilities;
 pub use code::ResponseCode;
 pub use continuation::Continuation;
 pub use envelope::{Envelope, EnvelopeAddress};
+pub use esearch::Esearch;
 pub use fetch::{FetchWriter, Fetched, FetchedItem, FetchedSection};
 pub use flags::FlagList;
 pub use id::ServerId;
@@ -40,7 +42,12 @@ pub use status::{Status, StatusKind};
 pub use structure::{BodyStructure, Content, Extension};
 pub use text::Text;
 
-use crate::grammar::GrammarError;
+use mailwright_mail_model::{UidSet, mime::Structure};
+
+use crate::{
+    command::FetchItem,
+    grammar::{GrammarError, Wire},
+};
 use reader::{Reader, Result};
 
 /// One complete response.
@@ -80,6 +87,15 @@ pub enum Response {
     MailboxStatus(MailboxStatus),
     /// The messages that a SEARCH found.
     Search(Search),
+    /// The same, in the form that was asked for (RFC 4731).
+    Esearch(Esearch),
+    /// Messages are gone (RFC 7162 §3.2.10).
+    Vanished {
+        /// They were gone already when the client asked; nothing moves up.
+        earlier: bool,
+        /// Which.
+        uids: UidSet,
+    },
     /// The flags of the selected mailbox.
     Flags(FlagList),
     /// How many messages there are.
@@ -94,6 +110,39 @@ pub enum Response {
     Namespace(Namespaces),
     /// What the server says it is.
     Id(ServerId),
+}
+
+/// `ENVELOPE`, `BODY` or `BODYSTRUCTURE` of a message as it stands in a response, to be kept for
+/// [`FetchData::Written`](crate::server::FetchData::Written).
+///
+/// ```
+/// use mailwright_imap_proto::{command::FetchItem, response::written};
+/// use mailwright_mail_model::mime::Structure;
+///
+/// let structure = Structure::of(b"Subject: tea\r\n\r\n");
+/// let envelope = written(&FetchItem::Envelope, &structure);
+/// assert_eq!(envelope, b"(NIL \"tea\" NIL NIL NIL NIL NIL NIL NIL NIL)");
+/// ```
+pub fn written(item: &FetchItem, structure: &Structure) -> Vec<u8> {
+    let mut octets = Vec::new();
+    match item {
+        FetchItem::Envelope => {
+            if let Some(envelope) = structure.part(0).and_then(|part| part.envelope()) {
+                described::put_envelope(envelope, &mut octets);
+            }
+        }
+        FetchItem::Body => described::put_structure(structure, false, &mut octets),
+        FetchItem::BodyStructure => described::put_structure(structure, true, &mut octets),
+        _ => {}
+    }
+    octets
+}
+
+/// Writes `* VANISHED` (RFC 7162 §3.2.10).
+pub(crate) fn encode_vanished(earlier: bool, uids: &UidSet, wire: &mut impl Wire) {
+    wire.put(if earlier { b"* VANISHED (EARLIER) " } else { b"* VANISHED " });
+    wire.put_display(uids);
+    wire.put(b"\r\n");
 }
 
 impl Response {
@@ -133,6 +182,12 @@ fn untagged(reader: &mut Reader<'_>) -> Result<Response> {
     }
     let word = reader.atom()?.to_ascii_uppercase();
     Ok(match word.as_str() {
+        "ESEARCH" => Response::Esearch(Esearch::read(reader)?),
+        "VANISHED" => {
+            reader.space()?;
+            let earlier = reader.input.prefix("(EARLIER) ");
+            Response::Vanished { earlier, uids: uids(reader)? }
+        }
         "SEARCH" => Response::Search(Search::read(reader)?),
         "LIST" => Response::List(Listed::read(reader)?),
         "LSUB" => Response::Lsub(Listed::read(reader)?),
@@ -147,6 +202,11 @@ fn untagged(reader: &mut Reader<'_>) -> Result<Response> {
         "ID" => Response::Id(ServerId::read(reader)?),
         _ => return Err(reader.expected("a known response before this")),
     })
+}
+
+fn uids(reader: &mut Reader<'_>) -> Result<UidSet> {
+    let text = reader.atom()?;
+    text.parse().map_err(|_| reader.expected("UIDs before this"))
 }
 
 fn numbered(reader: &mut Reader<'_>) -> Result<Response> {

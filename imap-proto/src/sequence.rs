@@ -41,12 +41,14 @@ impl MessageSet {
         }
     }
 
-    /// The messages meant, among those the client knows. UIDs that are not there are passed over.
+    /// The messages meant, among those the client knows; `saved` is what `$` stands for. UIDs that are not there are
+    /// passed over.
     ///
     /// # Errors
     /// [`GrammarError::OutOfRange`] for a sequence number that is not there.
-    pub fn resolve(&self, known: &UidSet) -> Result<UidSet, GrammarError> {
+    pub fn resolve(&self, known: &UidSet, saved: &UidSet) -> Result<UidSet, GrammarError> {
         match self {
+            _ if self.set().saved => Ok(saved.intersection(known)),
             Self::Sequence(set) => set.sequence_numbers_in(known),
             Self::Uid(set) => Ok(set.uids_in(known)),
         }
@@ -62,7 +64,7 @@ impl From<UidSet> for MessageSet {
             let (first, last) = range.into_inner();
             (Number::from(first), Number::from(last))
         });
-        Self::Uid(SequenceSet { ranges: ranges.collect() })
+        Self::Uid(SequenceSet { ranges: ranges.collect(), saved: false })
     }
 }
 
@@ -81,6 +83,8 @@ impl From<UidSet> for MessageSet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequenceSet {
     ranges: Vec<(Number, Number)>,
+    /// `$` (RFC 5182), and no ranges.
+    saved: bool,
 }
 
 /// A number of a set; `None` is `*`.
@@ -112,17 +116,32 @@ impl Number {
 impl SequenceSet {
     /// One range of numbers, in either order.
     pub fn range(first: NonZeroU32, last: NonZeroU32) -> Self {
-        Self { ranges: vec![(Number(Some(first)), Number(Some(last)))] }
+        Self { ranges: vec![(Number(Some(first)), Number(Some(last)))], saved: false }
     }
 
     /// `first:*`: the messages from this number on, and the last one in any case.
     pub fn from(first: NonZeroU32) -> Self {
-        Self { ranges: vec![(Number(Some(first)), Number(None))] }
+        Self { ranges: vec![(Number(Some(first)), Number(None))], saved: false }
     }
 
     /// `1:*`: every message.
     pub fn all() -> Self {
         Self::from(NonZeroU32::MIN)
+    }
+
+    /// `$`: what the last SEARCH with SAVE found (RFC 5182).
+    pub fn saved() -> Self {
+        Self { ranges: Vec::new(), saved: true }
+    }
+
+    /// Whether it is `$`.
+    pub fn is_saved(&self) -> bool {
+        self.saved
+    }
+
+    /// The numbers themselves, `*` being `last`; none of `$`.
+    pub fn numbers_to(&self, last: Uid) -> UidSet {
+        self.numbers(last)
     }
 
     /// Adds a range to the set.
@@ -135,6 +154,9 @@ impl SequenceSet {
     /// # Errors
     /// If none is here, a number is 0 or of more than 32 bits, or there are more than [`MAX_RANGES`] ranges.
     pub fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+        if input.eat(b'$') {
+            return Ok(Self::saved());
+        }
         let mut ranges = Vec::new();
         loop {
             if ranges.len() == MAX_RANGES {
@@ -144,7 +166,7 @@ impl SequenceSet {
             let last = if input.eat(b':') { Number::parse(input)? } else { first };
             ranges.push((first, last));
             if !input.eat(b',') {
-                return Ok(Self { ranges });
+                return Ok(Self { ranges, saved: false });
             }
         }
     }
@@ -195,6 +217,9 @@ impl SequenceSet {
 
 impl fmt::Display for SequenceSet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.saved {
+            return formatter.write_str("$");
+        }
         for (index, (first, last)) in self.ranges.iter().enumerate() {
             if index > 0 {
                 formatter.write_str(",")?;
@@ -226,7 +251,8 @@ pub(crate) mod tests {
     pub(crate) fn sequence_sets() -> impl Strategy<Value = SequenceSet> {
         let number =
             || prop::option::weighted(0.9, 1_u32..40).prop_map(|n| Number(n.and_then(NonZeroU32::new)));
-        prop::collection::vec((number(), number()), 1..6).prop_map(|ranges| SequenceSet { ranges })
+        prop::collection::vec((number(), number()), 1..6)
+            .prop_map(|ranges| SequenceSet { ranges, saved: false })
     }
 
     pub(crate) fn message_sets() -> impl Strategy<Value = MessageSet> {

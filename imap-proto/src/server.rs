@@ -12,11 +12,16 @@
 mod answer;
 mod append;
 mod ask;
+mod enabled;
 mod event;
 mod fetch;
 mod intake;
+mod listing;
 mod login;
+mod opening;
+mod reading;
 mod run;
+mod searching;
 mod slots;
 
 use std::{sync::Arc, time::Instant};
@@ -26,11 +31,14 @@ use mailwright_line_proto::{
     Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Trace, Traced,
     Transmit, Wait, frame::LiteralMark,
 };
+use mailwright_mail_model::UidSet;
 
 pub use answer::Serve;
-pub use ask::{AppendUid, Close, Commit, Find, Idle, ListEntry, Mailboxes, Message, Open, Opened, Refresh};
+pub use ask::{AppendUid, Close, Commit, Idle, ListEntry, Mailboxes, Message, Open, Opened, Refresh};
+pub(crate) use enabled::Enabled;
 pub use event::Event;
 pub use fetch::FetchData;
+pub use searching::{Find, Found, ModSeqOf};
 
 pub use crate::{
     config::{Abilities, Config},
@@ -47,7 +55,7 @@ use crate::{
 use append::Incoming;
 use fetch::Stream;
 use intake::{Intake, Taken};
-use slots::Slots;
+use slots::{Slot, Slots};
 
 /// One connection of a client to a server. See [`Machine`] for how it is driven.
 #[derive(Debug)]
@@ -56,7 +64,11 @@ pub struct Server {
     peer: Peer,
     tls: Option<TlsInfo>,
     state: State,
+    enabled: Enabled,
+    compressed: bool,
     phase: Phase,
+    /// The messages to be sent before a SELECT ends: those that changed since the client saw the mailbox last.
+    follow: Option<(Slot, UidSet)>,
     slots: Slots,
     intake: Intake,
     /// A command that has come and waits for its turn.
@@ -81,7 +93,12 @@ pub struct Server {
 enum State {
     NotAuthenticated,
     Authenticated,
-    Selected { view: Box<View>, read_only: bool },
+    /// `saved` is what `$` stands for (RFC 5182).
+    Selected {
+        view: Box<View>,
+        read_only: bool,
+        saved: UidSet,
+    },
 }
 
 /// What the next octets are.
@@ -99,6 +116,8 @@ enum Phase {
     Idle { tag: Box<str> },
     /// The handshake of TLS: to be started, or under way.
     Tls { started: bool },
+    /// Compression is to be started, or has been; then commands go on.
+    Deflate,
     /// Of no interest. The closing event is still to be told.
     Closing(Closed),
     /// Of no interest.
@@ -126,6 +145,9 @@ impl Server {
             peer,
             tls: None,
             state: State::NotAuthenticated,
+            enabled: Enabled::default(),
+            compressed: false,
+            follow: None,
             phase: Phase::Start,
             slots: Slots::default(),
             intake: Intake::default(),
@@ -165,7 +187,7 @@ impl Server {
 
     /// What is announced to the client now.
     pub fn capabilities(&self) -> Capabilities {
-        capabilities(&self.config, self.tls.as_ref(), self.is_logged_in())
+        capabilities(&self.config, self.tls.as_ref(), self.is_logged_in(), self.compressed)
     }
 
     /// Reports what happened in the open mailbox; without one it is ignored. The client is told when the protocol
@@ -177,7 +199,7 @@ impl Server {
         let State::Selected { view, .. } = &mut self.state else { return };
         view.note(change);
         if matches!(self.phase, Phase::Idle { .. }) {
-            view.announce(true, &mut self.transmit);
+            view.announce(true, self.enabled, &mut self.transmit);
         }
     }
 
@@ -198,6 +220,10 @@ impl Server {
                 self.phase = Phase::Tls { started: true };
                 return Some(Output::Start(Layer::Tls));
             }
+            Phase::Deflate => {
+                self.phase = Phase::Commands;
+                return Some(Output::Start(Layer::Deflate));
+            }
             Phase::Closing(why) => {
                 let why = why.clone();
                 self.phase = Phase::Closed;
@@ -214,6 +240,9 @@ impl Server {
         // Nothing is read while a section is being sent, or the client does not take what was sent.
         if self.stream.is_some() || self.transmit.len() >= self.config.limits.transmit {
             return wait(false, answer);
+        }
+        if let Some(output) = self.follow_select() {
+            return Some(output);
         }
         if let Some(ready) = self.ready.take() {
             let output = self.start(ready, rx.is_empty());
@@ -324,6 +353,7 @@ impl Server {
     /// Nothing more is read or answered; what is written still goes out.
     fn close(&mut self, why: Closed) -> Option<Output<Event>> {
         self.slots.clear();
+        self.follow = None;
         self.ready = None;
         self.stream = None;
         self.held.clear();
@@ -333,7 +363,7 @@ impl Server {
     }
 
     /// A bad command, `BAD` for it, and the end of patience if there were too many.
-    fn bad(&mut self, tag: Option<&str>, status: &Status) -> Option<Output<Event>> {
+    pub(super) fn bad(&mut self, tag: Option<&str>, status: &Status) -> Option<Output<Event>> {
         self.say(tag, status);
         self.errors += 1;
         let limit = self.config.limits.errors;
@@ -359,7 +389,7 @@ impl Server {
         let may_expunge = may_expunge && self.slots.may_expunge();
         let out = if self.stream.is_some() { &mut self.held } else { &mut self.transmit };
         if let State::Selected { view, .. } = &mut self.state {
-            view.announce(may_expunge, out);
+            view.announce(may_expunge, self.enabled, out);
         }
         self.say(Some(tag), status);
         self.since = None;

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use mailwright_mail_model::{FlagSet, Uid, UidSet};
+use mailwright_mail_model::{FlagSet, ModSeq, Uid, UidSet};
 
-use crate::grammar::Wire;
+use crate::{grammar::Wire, response::encode_vanished, server::Enabled};
 
 /// What happened in the selected mailbox, told to a server by `Server::notify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Change {
         uid: Uid,
         /// All its flags.
         flags: FlagSet,
+        /// Its mod-sequence, from a store that keeps them.
+        mod_seq: Option<ModSeq>,
     },
 }
 
@@ -39,7 +41,7 @@ pub(crate) struct View {
     recent: UidSet,
     added: UidSet,
     removed: UidSet,
-    flags: BTreeMap<Uid, FlagSet>,
+    flags: BTreeMap<Uid, (FlagSet, Option<ModSeq>)>,
 }
 
 impl View {
@@ -90,46 +92,46 @@ impl View {
                 }
                 self.removed = self.removed.union(&self.known.intersection(&uids));
             }
-            Change::Flags { uid, flags } => {
+            Change::Flags { uid, flags, mod_seq } => {
                 if self.known.contains(uid) || self.added.contains(uid) {
-                    self.flags.insert(uid, flags);
+                    self.flags.insert(uid, (flags, mod_seq));
                 }
             }
         }
     }
 
     /// Announces what happened. Without `may_expunge` removed messages keep their number for now.
-    pub(crate) fn announce(&mut self, may_expunge: bool, wire: &mut impl Wire) {
+    pub(crate) fn announce(&mut self, may_expunge: bool, enabled: Enabled, wire: &mut impl Wire) {
         if may_expunge && !self.removed.is_empty() {
-            self.announce_removed(wire);
+            self.announce_removed(enabled, wire);
         }
         if !self.added.is_empty() {
             self.known = self.known.union(&self.added);
             self.added = UidSet::new();
             line(wire, self.known.len(), b" EXISTS\r\n");
-            line(wire, self.recent.len(), b" RECENT\r\n");
+            // RFC 9051 has no \Recent.
+            if !enabled.rev2 {
+                line(wire, self.recent.len(), b" RECENT\r\n");
+            }
         }
-        for (uid, flags) in std::mem::take(&mut self.flags) {
+        for (uid, (flags, mod_seq)) in std::mem::take(&mut self.flags) {
             if self.removed.contains(uid) {
                 continue;
             }
             let Some(sequence) = self.sequence(uid) else { continue };
-            line(wire, sequence, b" FETCH (FLAGS ");
-            self.put_flags(uid, &flags, wire);
-            wire.put(b")\r\n");
+            enabled.put_flags((sequence, uid), &flags, self.is_recent(uid), mod_seq, wire);
         }
     }
 
-    /// Writes the flags of a message as this session sees them: `\Recent` is a matter of the session.
-    pub(crate) fn put_flags(&self, uid: Uid, flags: &FlagSet, wire: &mut impl Wire) {
-        wire.put_flags_and(flags, self.is_recent(uid).then_some("\\Recent"));
-    }
-
-    fn announce_removed(&mut self, wire: &mut impl Wire) {
+    fn announce_removed(&mut self, enabled: Enabled, wire: &mut impl Wire) {
         let removed = std::mem::take(&mut self.removed);
-        // From the last to the first, so that no number changes before it is used.
-        for uid in removed.iter().rev() {
-            line(wire, self.known.rank(uid) + 1, b" EXPUNGE\r\n");
+        if enabled.vanishes() {
+            encode_vanished(false, &removed, wire);
+        } else {
+            // From the last to the first, so that no number changes before it is used.
+            for uid in removed.iter().rev() {
+                line(wire, self.known.rank(uid) + 1, b" EXPUNGE\r\n");
+            }
         }
         self.known = self.known.difference(&removed);
         self.recent = self.recent.difference(&removed);
@@ -154,7 +156,7 @@ mod tests {
 
     fn announced(view: &mut View, may_expunge: bool) -> String {
         let mut octets = Vec::new();
-        view.announce(may_expunge, &mut octets);
+        view.announce(may_expunge, Enabled::default(), &mut octets);
         String::from_utf8(octets).unwrap()
     }
 
@@ -163,8 +165,12 @@ mod tests {
         let mut view = View::new(set("1,3,5,7"), &set("7"));
         view.note(Change::Removed(set("3,7")));
         view.note(Change::Added { uids: set("8:9"), recent: set("8:9") });
-        view.note(Change::Flags { uid: Uid::new(5).unwrap(), flags: "\\Seen".parse().unwrap() });
-        view.note(Change::Flags { uid: Uid::new(3).unwrap(), flags: FlagSet::new() });
+        view.note(Change::Flags {
+            uid: Uid::new(5).unwrap(),
+            flags: "\\Seen".parse().unwrap(),
+            mod_seq: None,
+        });
+        view.note(Change::Flags { uid: Uid::new(3).unwrap(), flags: FlagSet::new(), mod_seq: None });
         assert_eq!(announced(&mut view, false), "* 6 EXISTS\r\n* 3 RECENT\r\n* 3 FETCH (FLAGS (\\Seen))\r\n");
         assert_eq!(view.sequence(Uid::new(7).unwrap()), Some(4));
         assert_eq!(announced(&mut view, true), "* 4 EXPUNGE\r\n* 2 EXPUNGE\r\n");
@@ -262,7 +268,7 @@ mod tests {
                         let uid = *which.get(&store);
                         flagged.retain(|other| *other != uid);
                         flagged.push(uid);
-                        view.note(Change::Flags { uid: Uid::new(uid).unwrap(), flags: FlagSet::new() });
+                        view.note(Change::Flags { uid: Uid::new(uid).unwrap(), flags: FlagSet::new(), mod_seq: None });
                     }
                     Act::Flag(_) => {}
                     Act::Announce(may_expunge) => {

@@ -93,11 +93,11 @@ impl Mail {
                     self.messages.iter_mut().filter(|(uid, ..)| ask.messages.contains(*uid))
                 {
                     *flags = operation.apply(flags, &ask.flags);
-                    server.fetch_flags(&ask, *uid, flags).unwrap();
+                    server.fetch_flags(&ask, *uid, flags, None).unwrap();
                 }
-                server.answer(ask, Ok(())).unwrap();
+                server.answer(ask, Ok(UidSet::new())).unwrap();
             }
-            server::Event::Find(ask) => server.answer(ask, Ok(self.uids())).unwrap(),
+            server::Event::Find(ask) => server.answer(ask, Ok(self.uids().into())).unwrap(),
             server::Event::Expunge(ask) => {
                 let deleted = "\\Deleted".parse().unwrap();
                 let gone: UidSet = self

@@ -159,7 +159,7 @@ fn what_changes_something_runs_alone() {
     session.server.answer(ask, Ok(())).unwrap();
     let Event::Store(ask) = session.event("") else { panic!() };
     assert!(!session.waits("").read);
-    session.server.answer(ask, Ok(())).unwrap();
+    session.server.answer(ask, Ok(UidSet::new())).unwrap();
     let _ = session.fetch("");
 }
 
@@ -200,7 +200,7 @@ fn idle_tells_at_once() {
     session.server.answer(ask, ()).unwrap();
     assert_eq!(session.sent(), "+ idling\r\n* 4 EXPUNGE\r\n");
     session.server.notify(Change::Removed(set("1")));
-    session.server.notify(Change::Flags { uid: uid(3), flags: "\\Seen".parse().unwrap() });
+    session.server.notify(Change::Flags { uid: uid(3), flags: "\\Seen".parse().unwrap(), mod_seq: None });
     assert_eq!(session.sent(), "* 1 EXPUNGE\r\n* 2 FETCH (FLAGS (\\Seen))\r\n");
     assert_eq!(session.event("DONE\r\n"), Event::IdleEnd);
     assert_eq!(session.sent(), "c OK IDLE completed\r\n");

@@ -39,6 +39,16 @@ fn with_everything_on() {
     keeps_the_laws("server", config);
 }
 
+/// Each extension by itself, so that a session stays short: it is split at every octet.
+#[test]
+fn extensions() {
+    keeps_the_laws("server-extensions", || {
+        let mut config = config();
+        config.abilities = Abilities::everything();
+        config
+    });
+}
+
 #[test]
 fn before_tls() {
     let make = || {

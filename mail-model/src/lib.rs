@@ -9,6 +9,7 @@ pub mod message_id;
 pub mod mime;
 pub mod parameter;
 pub mod query;
+pub mod sort;
 pub mod word;
 
 mod address;

@@ -80,6 +80,22 @@ pub enum Key {
     Smaller(u64),
     /// Messages with this mod-sequence or a higher one (RFC 7162 §3.1.5).
     ModSeq(ModSeq),
+    /// Messages whose internal date lies at least so many seconds back (RFC 5032 §2.1).
+    Older(u32),
+    /// Messages whose internal date lies less than so many seconds back, or at most so many (RFC 5032 §2.2).
+    Younger(u32),
+    /// Messages that came into this mailbox before this day, in UTC (RFC 8514 §4.3).
+    SavedBefore(Date),
+    /// Messages that came into this mailbox on this day, in UTC.
+    SavedOn(Date),
+    /// Messages that came into this mailbox on this day or later, in UTC.
+    SavedSince(Date),
+    /// Every message, if it is kept when messages come into the mailbox.
+    SaveDateSupported,
+    /// Messages of this identity (RFC 8474 §6).
+    EmailId(Box<str>),
+    /// Messages of this thread (RFC 8474 §6).
+    ThreadId(Box<str>),
     /// Messages that have a field of this name whose text contains this one, case apart; any text contains the
     /// empty one.
     Header {

@@ -1,16 +1,25 @@
 //! The MIME structure of messages, with the envelope in it: from the store's cache, or found out.
 
 use bytes::Bytes;
+use mailwright_imap_proto::{command::FetchItem, response::written};
 use mailwright_mail_model::mime::{Scanner, Structure};
-use mailwright_mailstore::{Cache, MessageRef, Result, Store, Summary};
+use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store, Summary};
 
 /// How much of a message is read from the store at a time, in octets.
 pub(super) const CHUNK: u64 = 256 * 1024;
 
 /// What a store is to keep of a message.
 pub(crate) fn summary(structure: &Structure) -> Summary {
-    // The structure has the envelope in it.
-    Summary::new(Bytes::new(), structure.to_bytes().into())
+    // The structure has the envelope in it; beside it stands the form in which clients ask for it most.
+    Summary::new(written(&FetchItem::Envelope, structure).into(), structure.to_bytes().into())
+}
+
+/// The envelopes of messages as they stand in a response, where they are kept so.
+pub(super) async fn envelopes(store: &impl Store, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
+    let Some(cache) = store.cache() else { return Ok(Vec::new()) };
+    let kept = cache.column(messages, Column::Envelope).await?;
+    // A store that was filled by an earlier version has none.
+    Ok(kept.into_iter().map(|octets| octets.filter(|octets| !octets.is_empty())).collect())
 }
 
 /// The structures of messages, in their order; nothing for one that cannot be read any more.

@@ -5,10 +5,11 @@ use std::{io, ops::Range};
 use bytes::{Bytes, BytesMut};
 use mailwright_imap_proto::{
     Refusal,
-    command::{BodySection, Fetch, FetchItem, SectionText},
+    command::{BinarySection, BodySection, Fetch, FetchItem, SectionText},
+    response::ResponseCode,
     server::{FetchData, Server},
 };
-use mailwright_line_proto::Ask;
+use mailwright_line_proto::{Ask, Deflate};
 use mailwright_mail_model::{
     Flag, FlagSet, UidSet,
     header::Fields,
@@ -20,8 +21,10 @@ use mailwright_mailstore::{
 
 use super::{
     Visit,
-    described::{CHUNK, structures},
+    derived::{binary, own_id, preview},
+    described::{CHUNK, envelopes, structures},
     refusal,
+    selected::expunged,
 };
 use crate::service::Session;
 
@@ -35,12 +38,16 @@ enum Item<'a> {
     Ready(FetchData<'a>),
     Octets(&'a BodySection, Option<Bytes>),
     Stream(&'a BodySection, Range<u64>),
+    EmailId(String),
+    ThreadId(Option<String>),
+    Preview(Option<String>),
+    Binary(&'a BinarySection, Option<Bytes>),
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn fetch(
         &mut self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         ask: Ask<Fetch<UidSet>>,
     ) -> io::Result<()> {
         self.refresh(connection).await;
@@ -48,14 +55,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Ok(seen) => self.send(connection, &ask, &seen).await?,
             Err(error) => Err(refusal(&error)),
         };
-        let _ = connection.machine().inner_mut().answer(ask, sent);
+        let _ = connection.machine().inner_mut().inner_mut().answer(ask, sent);
         Ok(())
     }
 
     /// Sets `\Seen` where reading does so; gives the messages whose flags changed by that.
     async fn mark_seen(
         &mut self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         ask: &Ask<Fetch<UidSet>>,
     ) -> Result<UidSet, StoreError> {
         let (Some(selected), Some(writer)) = (&self.selected, self.store.writer()) else {
@@ -77,24 +84,56 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     async fn send(
         &self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         ask: &Ask<Fetch<UidSet>>,
         seen: &UidSet,
     ) -> io::Result<Result<(), Refusal>> {
         let Some(selected) = &self.selected else { return Ok(Err(Refusal::unavailable())) };
         let described = ask.items.iter().any(needs_structure);
+        // An envelope is kept as it is sent, and need not be taken apart.
+        let only_envelope =
+            !ask.items.iter().any(|item| needs_structure(item) && *item != FetchItem::Envelope);
         let snapshot = selected.snapshot.clone();
+        if let (Some(named), Some(since), Some(changes)) =
+            (&ask.vanished, ask.changed_since, self.store.changes())
+        {
+            match expunged(changes, &selected.mailbox, &snapshot, since, named).await {
+                Ok(vanished) => {
+                    let _ = connection.machine().inner_mut().inner_mut().vanished(ask, &vanished);
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
         let mut messages = snapshot.among(&ask.messages);
+        let is_wanted = |message: &&Message| ask.changed_since.is_none_or(|since| message.modseq > since);
+        let (mut there, mut lost) = (0_u64, false);
         loop {
             // A store whose reads never wait would otherwise keep this thread from everybody else.
             tokio::task::yield_now().await;
-            let batch: Vec<&Message> = messages.by_ref().take(BATCH).collect();
+            let batch: Vec<&Message> = messages.by_ref().take(BATCH).inspect(|_| there += 1).collect();
             if batch.is_empty() {
-                return Ok(Ok(()));
+                // RFC 2180 §4.1.2: who asks by number of what another session has expunged is told so.
+                let gone = lost || there < ask.messages.len();
+                let text = "some of the messages were expunged by another session";
+                return Ok(if gone { Err(Refusal::new(ResponseCode::ExpungeIssued, text)) } else { Ok(()) });
             }
-            let found = if described {
-                let references: Vec<MessageRef> =
-                    batch.iter().map(|message| selected.mailbox.message(message)).collect();
+            let batch: Vec<&Message> = batch.into_iter().filter(is_wanted).collect();
+            let references: Vec<MessageRef> = match described {
+                true => batch.iter().map(|message| selected.mailbox.message(message)).collect(),
+                false => Vec::new(),
+            };
+            let mut kept = Vec::new();
+            if described && only_envelope {
+                kept = match envelopes(self.store, &references).await {
+                    Ok(kept) => kept,
+                    Err(error) => return Ok(Err(refusal(&error))),
+                };
+                // Where one is missing, all are had the other way.
+                if kept.iter().any(Option::is_none) {
+                    kept.clear();
+                }
+            }
+            let found = if described && kept.is_empty() {
                 match structures(self.store, &references).await {
                     Ok(found) => found,
                     Err(error) => return Ok(Err(refusal(&error))),
@@ -102,20 +141,33 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             } else {
                 Vec::new()
             };
-            let mut found = found.into_iter();
+            let (mut found, mut kept) = (found.into_iter(), kept.into_iter());
             for message in batch {
-                let structure = found.next().flatten();
+                let (structure, envelope) = (found.next().flatten(), kept.next().flatten());
                 // Expunged meanwhile, by another session: there is nothing to tell of it.
-                if described && structure.is_none() {
+                if described && structure.is_none() && envelope.is_none() {
+                    lost = true;
                     continue;
                 }
                 let reference = selected.mailbox.message(message);
                 let told = seen.contains(message.uid);
-                let Ok(items) = self.items(ask, message, &reference, structure.as_ref(), told).await else {
-                    continue;
+                let items = match self
+                    .items(ask, message, &reference, (structure.as_ref(), envelope.as_ref()), told)
+                    .await
+                {
+                    Ok(items) => items,
+                    // RFC 3516 §4.3
+                    Err(StoreError::Invalid(_)) => {
+                        let text = "the transfer encoding of a part is not known";
+                        return Ok(Err(Refusal::new(ResponseCode::UnknownCte, text)));
+                    }
+                    Err(_) => {
+                        lost = true;
+                        continue;
+                    }
                 };
                 self.send_one(connection, ask, &reference, &items).await?;
-                if connection.machine().inner().transmit_room() == 0 {
+                if connection.machine().inner().inner().transmit_room() == 0 {
                     connection.flush_below(self.service.config.limits.transmit / 2).await?;
                 }
             }
@@ -127,19 +179,24 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         ask: &'a Ask<Fetch<UidSet>>,
         message: &'a Message,
         reference: &MessageRef,
-        structure: Option<&'a Structure>,
+        (structure, envelope): (Option<&'a Structure>, Option<&'a Bytes>),
         told: bool,
     ) -> Result<Vec<Item<'a>>, StoreError> {
         let mut items = Vec::with_capacity(ask.items.len() + 1);
         // RFC 3501 §6.4.5: the flags come along if they changed by this.
         if told && !ask.items.contains(&FetchItem::Flags) {
             items.push(Item::Ready(FetchData::Flags(&message.flags)));
+            items.push(Item::Ready(FetchData::ModSeq(message.modseq)));
         }
         for item in &ask.items {
             let ready = match (item, structure) {
                 (FetchItem::Flags, _) => FetchData::Flags(&message.flags),
                 (FetchItem::InternalDate, _) => FetchData::InternalDate(message.internal_date),
                 (FetchItem::Size, _) => FetchData::Size(message.size),
+                (FetchItem::Envelope, None) => match envelope {
+                    Some(octets) => FetchData::Written(item, octets),
+                    None => continue,
+                },
                 (FetchItem::Envelope, Some(structure)) => {
                     match structure.part(0).and_then(mime::Part::envelope) {
                         Some(envelope) => FetchData::Envelope(envelope),
@@ -148,6 +205,36 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
                 (FetchItem::Body, Some(structure)) => FetchData::Body(structure),
                 (FetchItem::BodyStructure, Some(structure)) => FetchData::BodyStructure(structure),
+                (FetchItem::ModSeq, _) => FetchData::ModSeq(message.modseq),
+                (FetchItem::SaveDate, _) => FetchData::SaveDate(message.saved()),
+                (FetchItem::EmailId, _) => {
+                    // A message without an identity of its own is only itself.
+                    let id = message.object.map_or_else(|| own_id(reference), |id| id.to_string());
+                    items.push(Item::EmailId(id));
+                    continue;
+                }
+                (FetchItem::ThreadId, _) => {
+                    items.push(Item::ThreadId(message.thread.map(|id| id.to_string())));
+                    continue;
+                }
+                (FetchItem::Preview { .. }, Some(structure)) => {
+                    items.push(Item::Preview(preview(self.store, reference, structure).await?));
+                    continue;
+                }
+                (FetchItem::Binary(section), Some(structure)) => {
+                    items.push(Item::Binary(
+                        section,
+                        binary(self.store, reference, structure, section).await?,
+                    ));
+                    continue;
+                }
+                (FetchItem::BinarySize(part), Some(structure)) => {
+                    let section = BinarySection::peek(part.clone());
+                    let octets = binary(self.store, reference, structure, &section).await?;
+                    let size = octets.map_or(0, |octets| octets.len() as u64);
+                    items.push(Item::Ready(FetchData::BinarySize(part, size)));
+                    continue;
+                }
                 (FetchItem::Section(section), structure) => {
                     items.push(self.section(section, message, reference, structure).await?);
                     continue;
@@ -190,7 +277,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     async fn send_one(
         &self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         ask: &Ask<Fetch<UidSet>>,
         reference: &MessageRef,
         items: &[Item<'_>],
@@ -208,10 +295,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 .map(|item| match item {
                     Item::Ready(data) => *data,
                     Item::Octets(section, octets) => FetchData::Section(section, octets.as_ref()),
+                    Item::EmailId(id) => FetchData::EmailId(id),
+                    Item::ThreadId(id) => FetchData::ThreadId(id.as_deref()),
+                    Item::Preview(text) => FetchData::Preview(text.as_deref()),
+                    Item::Binary(section, octets) => FetchData::Binary(section, octets.as_ref()),
                     Item::Stream(section, range) => FetchData::Stream(section, range.end - range.start),
                 })
                 .collect();
-            let server = connection.machine().inner_mut();
+            let server = connection.machine().inner_mut().inner_mut();
             let sent = if begun {
                 server.fetch_more(&data).map(|()| true)
             } else {
@@ -231,7 +322,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         if open {
             // If the connection is gone, its closing event says so next.
-            let _ = connection.machine().inner_mut().end_body();
+            let _ = connection.machine().inner_mut().inner_mut().end_body();
         }
         Ok(())
     }
@@ -239,14 +330,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     /// Sends octets of a message; says whether all of them could be had.
     async fn stream(
         &self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         reference: &MessageRef,
         range: Range<u64>,
     ) -> io::Result<bool> {
         let mut offset = range.start;
         while offset < range.end {
             let chunk = self.store.read(reference, offset..range.end.min(offset + CHUNK)).await;
-            let server = connection.machine().inner_mut();
+            let server = connection.machine().inner_mut().inner_mut();
             match chunk {
                 Ok(chunk) if !chunk.is_empty() => {
                     offset += chunk.len() as u64;
@@ -274,6 +365,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 fn needs_structure(item: &FetchItem) -> bool {
     match item {
         FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => true,
+        FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => true,
         FetchItem::Section(section) => !is_whole(section),
         _ => false,
     }
@@ -304,7 +396,11 @@ fn part_of(range: Range<u64>, section: &BodySection) -> Range<u64> {
     start..start.saturating_add(partial.length).min(range.end)
 }
 
-async fn read(store: &impl Store, message: &MessageRef, range: Range<u64>) -> Result<Bytes, StoreError> {
+pub(super) async fn read(
+    store: &impl Store,
+    message: &MessageRef,
+    range: Range<u64>,
+) -> Result<Bytes, StoreError> {
     let mut octets = BytesMut::new();
     let mut offset = range.start;
     while offset < range.end {

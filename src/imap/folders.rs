@@ -6,35 +6,36 @@ use mailwright_imap_proto::{
     Answered, Refusal,
     command::{Status, StatusItem},
     response::{MailboxStatus, Namespaces, ServerId},
-    server::{Event, ListEntry, Server},
+    server::{Event, ListEntry, Mailboxes, Server},
 };
-use mailwright_mail_model::MailboxName;
-use mailwright_mailstore::{Folders, MailboxRef, Store, accounts::Accounts};
+use mailwright_line_proto::Deflate;
+use mailwright_mail_model::{Flag, MailboxName};
+use mailwright_mailstore::{Folders, MailboxRef, Message, Store, accounts::Accounts};
 
 use super::{Visit, refusal};
 use crate::service::Session;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
-    pub(super) async fn handle_folders(&self, connection: &mut Session<Server>, event: Event) {
+    pub(super) async fn handle_folders(&self, connection: &mut Session<Deflate<Server>>, event: Event) {
         match event {
             Event::Mailboxes(ask) => {
-                let answer = self.mailboxes().await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let answer = self.mailboxes(&ask).await;
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Status(ask) => {
                 let answer = self.status(&ask).await;
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Create(ask) => {
                 let answer = match self.folders() {
                     Ok((user, folders)) => folders
-                        .create(user, &ask.mailbox, None)
+                        .create(user, &ask.mailbox, ask.special_use.first().copied())
                         .await
                         .map(drop)
                         .map_err(|error| refusal(&error)),
                     Err(refusal) => Err(refusal),
                 };
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Delete(ask) => {
                 let answer = match self.folders() {
@@ -43,7 +44,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     }
                     Err(refusal) => Err(refusal),
                 };
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Rename(ask) => {
                 let answer = match self.folders() {
@@ -52,7 +53,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     }
                     Err(refusal) => Err(refusal),
                 };
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Subscribe(ask) => {
                 let answer = match self.folders() {
@@ -61,7 +62,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     }
                     Err(refusal) => Err(refusal),
                 };
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Unsubscribe(ask) => {
                 let answer = match self.folders() {
@@ -70,16 +71,17 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     }
                     Err(refusal) => Err(refusal),
                 };
-                let _ = connection.machine().inner_mut().answer(ask, answer);
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Namespace(ask) => {
-                let _ = connection.machine().inner_mut().answer(ask, Ok(Namespaces::personal('/')));
+                let _ =
+                    connection.machine().inner_mut().inner_mut().answer(ask, Ok(Namespaces::personal('/')));
             }
             // RFC 2971 §3.3: says nothing of what runs here; a client's bug report needs it less than an attacker does.
             Event::Id(ask) => {
-                let _ = connection.machine().inner_mut().answer(ask, Ok(ServerId::default()));
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, Ok(ServerId::default()));
             }
-            other => connection.machine().inner_mut().decline(other),
+            other => connection.machine().inner_mut().inner_mut().decline(other),
         }
     }
 
@@ -87,7 +89,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         Ok((self.user()?, self.store.folders().ok_or_else(Refusal::cannot)?))
     }
 
-    async fn mailboxes(&self) -> Answered<Vec<ListEntry>> {
+    async fn mailboxes(&self, request: &Mailboxes) -> Answered<Vec<ListEntry>> {
         let user = self.user()?;
         let mailboxes = self.store.mailboxes(user).await.map_err(|error| refusal(&error))?;
         let subscribed: Option<HashSet<MailboxName>> = match self.store.folders() {
@@ -101,6 +103,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let mut entries: BTreeMap<String, ListEntry> = BTreeMap::new();
         for mailbox in mailboxes {
             let mut entry = ListEntry::new(mailbox.name.clone());
+            if request.wants_status_of(&mailbox.name) {
+                let status = Status::new(mailbox.name.clone(), request.status.iter().copied());
+                // Of one that is deleted meanwhile there is nothing to tell.
+                entry.status = self.status(&status).await.ok();
+            }
             entry.special_use.extend(mailbox.special_use);
             entry.can_have_children = self.store.folders().is_some();
             entries.insert(mailbox.name.as_str().to_owned(), entry);
@@ -149,6 +156,20 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 StatusItem::UidNext => answer.uid_next = found.uid_next,
                 StatusItem::UidValidity => answer.uid_validity = Some(found.uid_validity),
                 StatusItem::Unseen => answer.unseen = Some(found.unseen),
+                StatusItem::Deleted => answer.deleted = Some(found.deleted),
+                StatusItem::Size => answer.size = Some(found.size),
+                StatusItem::DeletedStorage => {
+                    let snapshot =
+                        self.store.open(user, &status.mailbox).await.map_err(|error| refusal(&error))?;
+                    let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
+                    let octets = snapshot.messages().filter(deleted).map(|message| message.size).sum();
+                    answer.deleted_storage = Some(octets);
+                }
+                StatusItem::HighestModSeq => answer.highest_mod_seq = Some(found.highest_modseq),
+                StatusItem::MailboxId => answer.mailbox_id = found.id.map(|id| id.to_string()),
+                StatusItem::AppendLimit => {
+                    answer.append_limit = Some(Some(self.service.config.max_message_size));
+                }
                 StatusItem::Recent => {
                     let snapshot =
                         self.store.open(user, &status.mailbox).await.map_err(|error| refusal(&error))?;

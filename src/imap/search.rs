@@ -1,22 +1,28 @@
 //! SEARCH: what the snapshot does not tell is read.
 
-use mailwright_imap_proto::{Answered, Refusal, server::Find};
+use mailwright_imap_proto::{
+    Answered, Refusal,
+    server::{Find, Found},
+};
 use mailwright_mail_model::{
     UidSet,
-    query::{Matcher, Metadata, Verdict},
+    query::{Key, Matcher, Metadata, Node, Query, Verdict},
 };
 use mailwright_mailstore::{MessageRef, Store, accounts::Accounts};
 
 use super::{Visit, described::CHUNK};
+use crate::smtp::now;
 
 /// After so many messages others may go on.
 const BREATH: usize = 32;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
-    pub(super) async fn find(&self, find: &Find) -> Answered<UidSet> {
+    pub(super) async fn find(&self, find: &Find) -> Answered<Found> {
         let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
         let mut matcher = Matcher::new(&find.query);
         let mut found = UidSet::new();
+        let now = now().seconds();
+        let by_id = names_id(&find.query);
         for (index, message) in selected.snapshot.messages().enumerate() {
             if index % BREATH == BREATH - 1 {
                 // A store whose reads never wait would otherwise keep this thread from everybody else.
@@ -29,6 +35,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 message.size,
                 message.modseq,
             );
+            let ids =
+                [message.object, message.thread].map(|id| id.filter(|_| by_id).map(|id| id.to_string()));
+            let [object, thread] = &ids;
+            let metadata =
+                metadata.at(now).saved(message.saved()).identified(object.as_deref(), thread.as_deref());
             let answers = match matcher.metadata(&metadata) {
                 Verdict::True => true,
                 Verdict::False => false,
@@ -38,7 +49,19 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 found.insert(message.uid);
             }
         }
-        Ok(found)
+        let told = find.mod_seq.of(&found);
+        let mod_seq = selected.snapshot.among(&told).map(|message| message.modseq).max();
+        Ok(Found::new(found).with_mod_seq(mod_seq))
+    }
+}
+
+/// Whether identities are searched for: writing them down for every message costs something.
+fn names_id(query: &Query) -> bool {
+    match query.node() {
+        Node::Key(Key::EmailId(_) | Key::ThreadId(_)) => true,
+        Node::Not(query) => names_id(query),
+        Node::And(queries) | Node::Or(queries) => queries.iter().any(names_id),
+        _ => false,
     }
 }
 

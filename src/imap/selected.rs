@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use mailwright_imap_proto::{
     Answered, Refusal,
-    command::{CopyUid, Store as StoreRequest, StoreOperation},
+    command::{CopyUid, Resync, Store as StoreRequest, StoreOperation},
     server::{Change, Open, Opened, Server},
 };
-use mailwright_line_proto::{Ask, Shutdown};
-use mailwright_mail_model::{Flag, FlagSet, MailboxName, UidSet};
+use mailwright_line_proto::{Ask, Deflate, Shutdown};
+use mailwright_mail_model::{Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet};
 use mailwright_mailstore::{
-    Expunge, FlagChange, FlagOperation, MailboxRef, Snapshot, Store, StoreError, Write, accounts::Accounts,
+    Changes, Expunge, FlagChange, FlagOperation, MailboxRef, Snapshot, Store, StoreError, Write,
+    accounts::Accounts,
 };
 
 use super::{Visit, refusal, target_refusal};
@@ -34,6 +35,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let mut opened = Opened::new(snapshot.uids(), snapshot.uid_validity());
         opened.uid_next = snapshot.uid_next();
         opened.read_only = read_only;
+        opened.mailbox_id = snapshot.id().map(|id| id.to_string());
+        if let Some(changes) = self.store.changes() {
+            opened.highest_mod_seq = Some(snapshot.highest_modseq());
+            if let Some(resync) =
+                open.resync.as_ref().filter(|resync| resync.uid_validity == snapshot.uid_validity())
+            {
+                (opened.vanished, opened.changed) = since(changes, &mailbox, &snapshot, resync).await?;
+            }
+        }
         opened.recent = self.service.recent.of(&mailbox, &snapshot, !read_only);
         if snapshot.unseen() > 0 {
             let unseen = |message: &&mailwright_mailstore::Message| !message.flags.contains(&Flag::Seen);
@@ -66,12 +76,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     /// Brings the session up to the present state of its mailbox.
-    pub(super) async fn refresh(&mut self, connection: &mut Session<Server>) {
+    pub(super) async fn refresh(&mut self, connection: &mut Session<Deflate<Server>>) {
         self.refresh_but(connection, &UidSet::new()).await;
     }
 
     /// The same, saying nothing of the flags of messages that the client is told of in another way.
-    pub(super) async fn refresh_but(&mut self, connection: &mut Session<Server>, told: &UidSet) {
+    pub(super) async fn refresh_but(&mut self, connection: &mut Session<Deflate<Server>>, told: &UidSet) {
         let Some(selected) = &self.selected else { return };
         let now = self.store.open(selected.mailbox.user(), selected.mailbox.name()).await;
         self.catch_up_but(connection, now, told);
@@ -79,7 +89,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     pub(super) fn catch_up(
         &mut self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         now: Result<Arc<Snapshot>, StoreError>,
     ) {
         self.catch_up_but(connection, now, &UidSet::new());
@@ -87,12 +97,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     fn catch_up_but(
         &mut self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         now: Result<Arc<Snapshot>, StoreError>,
         told: &UidSet,
     ) {
         let Some(selected) = &mut self.selected else { return };
-        let server = connection.machine().inner_mut();
+        let server = connection.machine().inner_mut().inner_mut();
         let later = match now {
             Ok(later) if Arc::ptr_eq(&later, &selected.snapshot) => return,
             Ok(later) => later,
@@ -113,8 +123,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         for message in later.among(&difference.changed.difference(told)) {
             let before = selected.snapshot.message(message.uid);
-            if before.is_none_or(|before| before.flags != message.flags) {
-                server.notify(Change::Flags { uid: message.uid, flags: message.flags.clone() });
+            let knows = self.store.changes().is_some();
+            if before.is_none_or(|before| {
+                before.flags != message.flags || knows && before.modseq != message.modseq
+            }) {
+                server.notify(Change::Flags {
+                    uid: message.uid,
+                    flags: message.flags.clone(),
+                    mod_seq: Some(message.modseq),
+                });
             }
         }
         if !difference.removed.is_empty() {
@@ -125,7 +142,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     pub(super) async fn store_flags(
         &mut self,
-        connection: &mut Session<Server>,
+        connection: &mut Session<Deflate<Server>>,
         ask: Ask<StoreRequest<UidSet>>,
     ) -> std::io::Result<()> {
         let operation = match ask.operation {
@@ -136,6 +153,17 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let stored = match (self.selected.as_ref(), self.store.writer()) {
             (Some(selected), Some(writer)) if !selected.read_only => {
                 let change = FlagChange::new(operation, ask.flags.clone());
+                // No mod-sequence is below the lowest, so the number 0 means that nothing is to change (RFC 7162 §3.1.3).
+                if ask.unchanged_since == Some(None) {
+                    let all: UidSet =
+                        selected.snapshot.among(&ask.messages).map(|message| message.uid).collect();
+                    let _ = connection.machine().inner_mut().inner_mut().answer(ask, Ok(all));
+                    return Ok(());
+                }
+                let change = match ask.unchanged_since.flatten() {
+                    Some(mod_seq) => change.unchanged_since(mod_seq),
+                    None => change,
+                };
                 writer
                     .store_flags(&selected.mailbox, &ask.messages, &change)
                     .await
@@ -147,18 +175,23 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Ok(stored) => {
                 let told: UidSet = stored.messages.iter().map(|(uid, _, _)| *uid).collect();
                 self.refresh_but(connection, &told).await;
-                for (uid, flags, _) in &stored.messages {
+                for (uid, flags, mod_seq) in &stored.messages {
                     // What the client does not know of any more is passed over by the machine.
-                    let _ = connection.machine().inner_mut().fetch_flags(&ask, *uid, flags);
-                    if connection.machine().inner().transmit_room() == 0 {
+                    let _ = connection.machine().inner_mut().inner_mut().fetch_flags(
+                        &ask,
+                        *uid,
+                        flags,
+                        Some(*mod_seq),
+                    );
+                    if connection.machine().inner().inner().transmit_room() == 0 {
                         connection.flush_below(self.service.config.limits.transmit / 2).await?;
                     }
                 }
-                Ok(())
+                Ok(stored.modified)
             }
             Err(refusal) => Err(refusal),
         };
-        let _ = connection.machine().inner_mut().answer(ask, answer);
+        let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
         Ok(())
     }
 
@@ -193,4 +226,45 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             _ => Err(Refusal::no_permission()),
         }
     }
+}
+
+/// What is gone and what has changed since a client saw a mailbox last, of the messages it knows (RFC 7162 §3.2.5).
+async fn since(
+    changes: &impl Changes,
+    mailbox: &MailboxRef,
+    snapshot: &Snapshot,
+    resync: &Resync,
+) -> Answered<(UidSet, UidSet)> {
+    let before = snapshot.uid_next().map_or(Some(Uid::MAX), Uid::previous);
+    let known = match (&resync.known, before) {
+        (Some(known), _) => known.clone(),
+        (None, Some(last)) => UidSet::from(Uid::MIN..=last),
+        (None, None) => UidSet::new(),
+    };
+    let vanished = expunged(changes, mailbox, snapshot, resync.mod_seq, &known).await?;
+    let changed = snapshot.changed_since(resync.mod_seq).map(|message| message.uid).collect::<UidSet>();
+    // New messages are told of too, though the client cannot have named them.
+    let new =
+        known.last().and_then(Uid::next).map_or(UidSet::new(), |first| changed.within(first..=Uid::MAX));
+    Ok((vanished, changed.intersection(&known).union(&new)))
+}
+
+/// Those messages of a set that were expunged since; more of them if the store has forgotten which.
+pub(super) async fn expunged(
+    changes: &impl Changes,
+    mailbox: &MailboxRef,
+    snapshot: &Snapshot,
+    mod_seq: ModSeq,
+    named: &UidSet,
+) -> Answered<UidSet> {
+    let expunged = changes.expunged(mailbox, mod_seq).await.map_err(|error| refusal(&error))?;
+    Ok(match expunged {
+        Some(expunged) => expunged.intersection(named),
+        // RFC 7162 §3.2.6: whatever is not there.
+        None => {
+            let last = snapshot.uid_next().map_or(Some(Uid::MAX), Uid::previous);
+            let once = last.map_or(UidSet::new(), |last| named.within(Uid::MIN..=last));
+            once.difference(&snapshot.uids())
+        }
+    })
 }

@@ -1,4 +1,4 @@
-//! APPEND (RFC 3501 §6.3.11).
+//! APPEND (RFC 3501 §6.3.11), with literals that may hold NUL (RFC 3516 §4.4) and headers in UTF-8 (RFC 6855 §4).
 
 use mailwright_line_proto::frame::LiteralMark;
 use mailwright_mail_model::{DateTime, FlagSet, MailboxName};
@@ -18,22 +18,26 @@ pub struct Append {
     pub internal_date: Option<DateTime>,
     /// Its length in octets.
     pub size: u64,
+    /// `UTF8`: its header is in UTF-8.
+    pub utf8: bool,
 }
 
 impl Append {
     /// A message of `size` octets for this mailbox, without flags, dated now.
     pub fn new(mailbox: MailboxName, size: u64) -> Self {
-        Self { mailbox, flags: FlagSet::new(), internal_date: None, size }
+        Self { mailbox, flags: FlagSet::new(), internal_date: None, size, utf8: false }
     }
 
     /// Takes the arguments to the mark of the message's literal, which must be all there is.
     pub(crate) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
         let (mailbox, flags, internal_date) = Self::parse_head(input)?;
-        let mark =
-            LiteralMark::find(input.rest()).ok().flatten().filter(|mark| mark.start == 0 && !mark.binary);
+        let utf8 = input.prefix("UTF8 (");
+        let mark = LiteralMark::find(input.rest()).ok().flatten();
+        // RFC 6855 §4: what is in UTF-8 comes as a literal8.
+        let mark = mark.filter(|mark| mark.start == 0 && (mark.binary || !utf8));
         let mark = mark.ok_or_else(|| input.expected("the message as a literal"))?;
         input.take("the mark", nom::combinator::rest)?;
-        Ok(Self { mailbox, flags, internal_date, size: mark.length })
+        Ok(Self { mailbox, flags, internal_date, size: mark.length, utf8 })
     }
 
     fn parse_head(input: &mut Input<'_>) -> Result<(MailboxName, FlagSet, Option<DateTime>), GrammarError> {
@@ -69,6 +73,9 @@ impl Append {
             wire.put(b"\"");
             wire.put(date.to_imap().as_bytes());
             wire.put(b"\" ");
+        }
+        if self.utf8 {
+            wire.put(b"UTF8 (~");
         }
         wire.put_mark(self.size);
     }

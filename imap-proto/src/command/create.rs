@@ -1,7 +1,7 @@
 //! CREATE (RFC 3501 §6.3.3).
 
 use mailwright_line_proto::Request;
-use mailwright_mail_model::MailboxName;
+use mailwright_mail_model::{MailboxName, SpecialUse};
 
 use crate::grammar::{GrammarError, Input, Wire};
 use crate::refusal::Answered;
@@ -12,22 +12,44 @@ use crate::refusal::Answered;
 pub struct Create {
     /// The name. Never INBOX: the machine refuses that by itself.
     pub mailbox: MailboxName,
+    /// What it shall be used for (RFC 6154 §3).
+    pub special_use: Vec<SpecialUse>,
 }
 
 impl Create {
     /// Makes a mailbox of this name.
     pub fn new(mailbox: MailboxName) -> Self {
-        Self { mailbox }
+        Self { mailbox, special_use: Vec::new() }
     }
 
     pub(super) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
         input.space()?;
-        Ok(Self { mailbox: new_name(input)? })
+        let mailbox = new_name(input)?;
+        let mut special_use = Vec::new();
+        if input.eat(b' ') {
+            input.octet(b'(', "USE in parentheses")?;
+            if !input.keyword("USE") {
+                return Err(input.expected("USE"));
+            }
+            input.space()?;
+            special_use = input.list("special uses", 16, |input| {
+                let here = input.clone();
+                let name = input.take("a special use", crate::grammar::flag_name)?;
+                name.parse().map_err(|_| here.expected("a known special use"))
+            })?;
+            input.octet(b')', "a closing parenthesis")?;
+        }
+        Ok(Self { mailbox, special_use })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         wire.put(b"CREATE ");
         wire.put_mailbox(&self.mailbox);
+        if !self.special_use.is_empty() {
+            wire.put(b" (USE ");
+            wire.put_list(&self.special_use, |wire, special| wire.put(special.as_str().as_bytes()));
+            wire.put(b")");
+        }
     }
 }
 
@@ -39,7 +61,12 @@ impl Request for Create {
 pub(super) fn new_name(input: &mut Input<'_>) -> Result<MailboxName, GrammarError> {
     let name = input.astring()?;
     // RFC 3501 §6.3.3: a separator at the end only says that mailboxes will be made below this one.
-    let name = MailboxName::from_utf7(name.strip_suffix(b"/").unwrap_or(&name))?;
+    let name = name.strip_suffix(b"/").unwrap_or(&name);
+    if input.is_utf8() {
+        let name = str::from_utf8(name).map_err(|_| input.expected("UTF-8"))?;
+        return Ok(MailboxName::new(name)?);
+    }
+    let name = MailboxName::from_utf7(name)?;
     Ok(MailboxName::new(name.as_str())?)
 }
 

@@ -1,9 +1,11 @@
-//! FETCH (RFC 3501 §6.4.5).
+//! FETCH (RFC 3501 §6.4.5), with the items and modifiers of its extensions.
+
+use std::num::NonZeroU32;
 
 use mailwright_line_proto::Request;
-use mailwright_mail_model::UidSet;
+use mailwright_mail_model::{ModSeq, UidSet};
 
-use super::{Partial, Section, SectionText};
+use super::{Partial, ResultRange, Section, SectionText, select::mod_seq};
 use crate::{
     MessageSet,
     grammar::{GrammarError, Input, Wire},
@@ -24,6 +26,12 @@ pub struct Fetch<M = MessageSet> {
     pub messages: M,
     /// What of them; each item once. Never [`FetchItem::Uid`] in a server's event: the machine sends UIDs by itself.
     pub items: Vec<FetchItem>,
+    /// `CHANGEDSINCE`: pass over messages whose mod-sequence is not higher (RFC 7162 §3.1.4.1).
+    pub changed_since: Option<ModSeq>,
+    /// `VANISHED`: say first which of them were expunged since (RFC 7162 §3.2.6).
+    pub vanished: Option<M>,
+    /// `PARTIAL`: only some of the messages (RFC 9394 §3.2). Never in a server's event: `messages` are those.
+    pub partial: Option<ResultRange>,
 }
 
 /// One thing to know of a message.
@@ -46,6 +54,53 @@ pub enum FetchItem {
     Uid,
     /// Octets of the message.
     Section(BodySection),
+    /// The mod-sequence (RFC 7162 §3.1.4.2).
+    ModSeq,
+    /// When the message came into this mailbox (RFC 8514).
+    SaveDate,
+    /// The identity of the message (RFC 8474 §5.1).
+    EmailId,
+    /// The identity of its thread (RFC 8474 §5.2).
+    ThreadId,
+    /// How its text begins (RFC 8970); `lazy` if it must cost nothing.
+    Preview {
+        /// Only if it is at hand.
+        lazy: bool,
+    },
+    /// Octets of a part, its transfer encoding undone (RFC 3516).
+    Binary(BinarySection),
+    /// How many octets [`Binary`](Self::Binary) of this part has.
+    BinarySize(Vec<NonZeroU32>),
+}
+
+/// Octets of a part without its transfer encoding, as one item of FETCH.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct BinarySection {
+    /// The number of the part at each level; none for the message itself, which has no encoding.
+    pub part: Vec<NonZeroU32>,
+    /// Which octets of it; all if `None`.
+    pub partial: Option<Partial>,
+    /// Whether `\Seen` shall stay as it is.
+    pub peek: bool,
+}
+
+impl BinarySection {
+    /// `BINARY.PEEK[part]`.
+    pub fn peek(part: Vec<NonZeroU32>) -> Self {
+        Self { part, partial: None, peek: true }
+    }
+
+    /// The name of the item in the response, where a partial is named by its first octet.
+    pub(crate) fn encode_in_response(&self, wire: &mut impl Wire) {
+        wire.put(b"BINARY");
+        Section::new(self.part.clone(), SectionText::Whole).encode(wire);
+        if let Some(partial) = self.partial {
+            wire.put(b"<");
+            wire.put_number(partial.offset);
+            wire.put(b">");
+        }
+    }
 }
 
 /// Octets of a message, as one item of FETCH.
@@ -124,13 +179,17 @@ impl<M> Fetch<M> {
                 unique.push(item);
             }
         }
-        Self { messages, items: unique }
+        Self { messages, items: unique, changed_since: None, vanished: None, partial: None }
     }
 
     /// Whether reading sets `\Seen` (RFC 3501 §6.4.5). A server's application then reports the flags as well, of
     /// those messages whose flags change.
     pub fn sets_seen(&self) -> bool {
-        self.items.iter().any(|item| matches!(item, FetchItem::Section(section) if !section.peek))
+        self.items.iter().any(|item| match item {
+            FetchItem::Section(section) => !section.peek,
+            FetchItem::Binary(section) => !section.peek,
+            _ => false,
+        })
     }
 }
 
@@ -139,15 +198,44 @@ impl Fetch {
         input.space()?;
         let messages = MessageSet::parse(input, by_uid)?;
         input.space()?;
-        if input.peek() != Some(b'(') {
-            return Ok(Self::new(messages, FetchItem::parse_macro(input)?));
+        let items = if input.peek() == Some(b'(') {
+            let here = input.clone();
+            let items = input.list("FETCH items", MAX_ITEMS, FetchItem::parse)?;
+            if items.is_empty() {
+                return Err(here.expected("at least one FETCH item"));
+            }
+            items
+        } else {
+            FetchItem::parse_macro(input)?
+        };
+        let mut fetch = Self::new(messages, items);
+        if input.eat(b' ') {
+            fetch.parse_modifiers(input)?;
         }
+        Ok(fetch)
+    }
+
+    fn parse_modifiers(&mut self, input: &mut Input<'_>) -> Result<(), GrammarError> {
         let here = input.clone();
-        let items = input.list("FETCH items", MAX_ITEMS, FetchItem::parse)?;
-        if items.is_empty() {
-            return Err(here.expected("at least one FETCH item"));
+        input.list("FETCH modifiers", 16, |input| {
+            if input.keyword("CHANGEDSINCE") {
+                input.space()?;
+                self.changed_since = Some(mod_seq(input)?);
+            } else if input.keyword("VANISHED") {
+                self.vanished = Some(self.messages.clone());
+            } else if input.keyword("PARTIAL") {
+                input.space()?;
+                self.partial = Some(ResultRange::parse(input)?);
+            } else {
+                return Err(input.expected("CHANGEDSINCE, VANISHED or PARTIAL"));
+            }
+            Ok(())
+        })?;
+        // RFC 7162 §3.2.6
+        if self.vanished.is_some() && (self.changed_since.is_none() || !self.messages.is_uid()) {
+            return Err(here.expected("CHANGEDSINCE and UID FETCH beside VANISHED"));
         }
-        Ok(Self::new(messages, items))
+        Ok(())
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
@@ -155,6 +243,24 @@ impl Fetch {
         self.messages.set().encode(wire);
         wire.put(b" ");
         wire.put_list(&self.items, |wire, item| item.encode(wire));
+        let mut before: &[u8] = b" (";
+        if let Some(mod_seq) = self.changed_since {
+            wire.put(std::mem::replace(&mut before, b" "));
+            wire.put(b"CHANGEDSINCE ");
+            wire.put_number(mod_seq.get());
+        }
+        if self.vanished.is_some() {
+            wire.put(std::mem::replace(&mut before, b" "));
+            wire.put(b"VANISHED");
+        }
+        if let Some(range) = self.partial {
+            wire.put(std::mem::replace(&mut before, b" "));
+            wire.put(b"PARTIAL ");
+            range.encode(wire);
+        }
+        if before == b" " {
+            wire.put(b")");
+        }
     }
 }
 
@@ -163,7 +269,7 @@ impl Request for Fetch<UidSet> {
 }
 
 /// Items without arguments. No name is followed by what could be part of a longer one.
-const WORDS: [(&str, FetchItem); 7] = [
+const WORDS: [(&str, FetchItem); 12] = [
     ("FLAGS", FetchItem::Flags),
     ("UID", FetchItem::Uid),
     ("INTERNALDATE", FetchItem::InternalDate),
@@ -171,9 +277,19 @@ const WORDS: [(&str, FetchItem); 7] = [
     ("ENVELOPE", FetchItem::Envelope),
     ("BODYSTRUCTURE", FetchItem::BodyStructure),
     ("BODY", FetchItem::Body),
+    ("MODSEQ", FetchItem::ModSeq),
+    ("SAVEDATE", FetchItem::SaveDate),
+    ("EMAILID", FetchItem::EmailId),
+    ("THREADID", FetchItem::ThreadId),
+    ("PREVIEW", FetchItem::Preview { lazy: false }),
 ];
 
 impl FetchItem {
+    /// The name of an item without arguments.
+    pub(crate) fn name(&self) -> &'static str {
+        WORDS.iter().find(|(_, item)| item == self).map_or("", |(word, _)| word)
+    }
+
     fn parse_macro(input: &mut Input<'_>) -> Result<Vec<Self>, GrammarError> {
         let fast = [Self::Flags, Self::InternalDate, Self::Size];
         let more: &[Self] = if input.keyword("FAST") {
@@ -204,11 +320,43 @@ impl FetchItem {
             let partial = Partial::parse(input)?;
             return Ok(Self::Section(BodySection { name: BodyName::Body, section, partial, peek }));
         }
-        let word = WORDS.into_iter().find(|(word, _)| input.keyword(word));
-        word.map(|(_, item)| item).ok_or_else(|| input.expected("a FETCH item"))
+        for (word, peek) in [("BINARY.PEEK[", true), ("BINARY[", false)] {
+            if input.prefix(word) {
+                let part = part(input)?;
+                let partial = Partial::parse(input)?;
+                return Ok(Self::Binary(BinarySection { part, partial, peek }));
+            }
+        }
+        if input.prefix("BINARY.SIZE[") {
+            return part(input).map(Self::BinarySize);
+        }
+        let word = WORDS.iter().find(|(word, _)| input.keyword(word));
+        let item = word.map(|(_, item)| item.clone()).ok_or_else(|| input.expected("a FETCH item"))?;
+        // RFC 8970 §3.1
+        if item == (Self::Preview { lazy: false }) && input.rest().starts_with(b" (") {
+            input.space()?;
+            let lazy = input.list("PREVIEW modifiers", 4, |input| {
+                if input.keyword("LAZY") { Ok(()) } else { Err(input.expected("LAZY")) }
+            })?;
+            return Ok(Self::Preview { lazy: !lazy.is_empty() });
+        }
+        Ok(item)
     }
 
     fn encode(&self, wire: &mut impl Wire) {
+        match self {
+            Self::Preview { lazy: true } => return wire.put(b"PREVIEW (LAZY)"),
+            Self::Binary(section) => {
+                wire.put(if section.peek { b"BINARY.PEEK" } else { b"BINARY" });
+                Section::new(section.part.clone(), SectionText::Whole).encode(wire);
+                return section.partial.into_iter().for_each(|partial| partial.encode(wire));
+            }
+            Self::BinarySize(part) => {
+                wire.put(b"BINARY.SIZE");
+                return Section::new(part.clone(), SectionText::Whole).encode(wire);
+            }
+            _ => {}
+        }
         let Self::Section(body) = self else {
             let word = WORDS.iter().find(|(_, item)| item == self);
             return wire.put(word.map_or("", |(word, _)| word).as_bytes());
@@ -221,6 +369,15 @@ impl FetchItem {
         if let Some(partial) = body.partial {
             partial.encode(wire);
         }
+    }
+}
+
+/// The number of a part, behind the opening bracket.
+fn part(input: &mut Input<'_>) -> Result<Vec<NonZeroU32>, GrammarError> {
+    let here = input.clone();
+    match Section::parse_after_bracket(input)? {
+        Section { part, text: SectionText::Whole } => Ok(part),
+        _ => Err(here.expected("the number of a part")),
     }
 }
 
@@ -241,7 +398,12 @@ pub(super) mod tests {
         let old = prop::sample::select(vec![BodyName::Rfc822, BodyName::Rfc822Header, BodyName::Rfc822Text])
             .prop_map(|name| FetchItem::Section(BodySection::rfc822(name)));
         let word = prop::sample::select(WORDS.map(|(_, item)| item).to_vec());
-        prop_oneof![body, old, word]
+        let number = prop::collection::vec((1_u32..9).prop_map(|n| NonZeroU32::new(n).unwrap()), 0..3);
+        let binary = (number, any::<bool>()).prop_map(|(part, size)| match size {
+            true => FetchItem::BinarySize(part),
+            false => FetchItem::Binary(BinarySection::peek(part)),
+        });
+        prop_oneof![body, old, word, binary, Just(FetchItem::Preview { lazy: true })]
     }
 
     fn parse(text: &str) -> Result<Vec<FetchItem>, GrammarError> {

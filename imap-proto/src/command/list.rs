@@ -1,8 +1,12 @@
-//! LIST (RFC 3501 §6.3.8).
+//! LIST (RFC 3501 §6.3.8), with the options of RFC 5258, RFC 5819 and RFC 6154.
 
 use mailwright_mail_model::{MailboxPattern, mailbox::utf7};
 
+use super::StatusItem;
 use crate::grammar::{GrammarError, Input, Wire};
+
+/// How many patterns one LIST may have.
+const MAX_PATTERNS: usize = 100;
 
 /// Which mailboxes are there?
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,32 +16,134 @@ pub struct List {
     pub reference: String,
     /// The pattern, with `*` and `%`. UTF-8.
     pub pattern: String,
+    /// More patterns: whatever matches any of them is meant.
+    pub more_patterns: Vec<String>,
+    /// Which of those that match; all if `None`.
+    pub selection: Option<ListSelection>,
+    /// What to say of each besides; what is usual if `None`.
+    pub returns: Option<ListReturn>,
+}
+
+/// Which mailboxes LIST is about (RFC 5258 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ListSelection {
+    /// Names subscribed to, whether there are such mailboxes or not.
+    pub subscribed: bool,
+    /// Mailboxes on other servers too.
+    pub remote: bool,
+    /// Mailboxes too below which there is one that is meant.
+    pub recursive_match: bool,
+    /// Mailboxes with a special use (RFC 6154 §5.2).
+    pub special_use: bool,
+}
+
+/// What LIST says of mailboxes (RFC 5258 §3.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ListReturn {
+    /// Whether the user is subscribed.
+    pub subscribed: bool,
+    /// Whether there are mailboxes below.
+    pub children: bool,
+    /// What it is used for (RFC 6154 §5.3).
+    pub special_use: bool,
+    /// Its numbers (RFC 5819).
+    pub status: Vec<StatusItem>,
 }
 
 impl List {
     /// Asks for the mailboxes that match.
     pub fn new(reference: impl Into<String>, pattern: impl Into<String>) -> Self {
-        Self { reference: reference.into(), pattern: pattern.into() }
+        Self {
+            reference: reference.into(),
+            pattern: pattern.into(),
+            more_patterns: Vec::new(),
+            selection: None,
+            returns: None,
+        }
     }
 
-    /// Reference and pattern together, ready to match with.
+    /// Reference and first pattern together, ready to match with.
     pub fn matcher(&self) -> MailboxPattern {
+        self.matcher_of(&self.pattern)
+    }
+
+    /// Every pattern with the reference before it.
+    pub fn matchers(&self) -> Vec<MailboxPattern> {
+        let all = std::iter::once(&self.pattern).chain(&self.more_patterns);
+        all.filter(|pattern| !pattern.is_empty()).map(|pattern| self.matcher_of(pattern)).collect()
+    }
+
+    fn matcher_of(&self, pattern: &str) -> MailboxPattern {
         // RFC 3501 §6.3.8: how the two are combined is the server's choice; a pattern with a leading separator
         // would leave the reference, and no name of ours begins with one.
-        MailboxPattern::new(&format!("{}{}", self.reference, self.pattern))
+        MailboxPattern::new(&format!("{}{pattern}", self.reference))
+    }
+
+    /// Whether it is of the form of RFC 5258.
+    pub fn is_extended(&self) -> bool {
+        self.selection.is_some() || self.returns.is_some() || !self.more_patterns.is_empty()
+    }
+
+    pub(super) fn parse_plain(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+        input.space()?;
+        let reference = pattern(&input.astring()?, input.is_utf8());
+        input.space()?;
+        let pattern = pattern(&input.list_mailbox()?, input.is_utf8());
+        Ok(Self::new(reference, pattern))
     }
 
     pub(super) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+        let mut selection = None;
+        if input.rest().starts_with(b" (") {
+            input.space()?;
+            selection = Some(ListSelection::parse(input)?);
+        }
         input.space()?;
-        let reference = pattern(&input.astring()?);
+        let utf8 = input.is_utf8();
+        let reference = pattern(&input.astring()?, utf8);
         input.space()?;
-        let pattern = pattern(&input.list_mailbox()?);
-        Ok(Self { reference, pattern })
+        let mut patterns = if input.peek() == Some(b'(') {
+            let here = input.clone();
+            let patterns =
+                input.list("patterns", MAX_PATTERNS, |input| Ok(pattern(&input.list_mailbox()?, utf8)))?;
+            if patterns.is_empty() {
+                return Err(here.expected("at least one pattern"));
+            }
+            patterns
+        } else {
+            vec![pattern(&input.list_mailbox()?, utf8)]
+        };
+        let mut returns = None;
+        if input.eat(b' ') {
+            if !input.keyword("RETURN") {
+                return Err(input.expected("RETURN"));
+            }
+            input.space()?;
+            returns = Some(ListReturn::parse(input)?);
+        }
+        let more_patterns = patterns.split_off(1);
+        let pattern = patterns.pop().unwrap_or_default();
+        Ok(Self { reference, pattern, more_patterns, selection, returns })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         wire.put(b"LIST ");
-        self.encode_arguments(wire);
+        if let Some(selection) = self.selection {
+            selection.encode(wire);
+        }
+        if self.more_patterns.is_empty() {
+            self.encode_arguments(wire);
+        } else {
+            wire.put_astring(utf7::encode(&self.reference).as_bytes());
+            wire.put(b" ");
+            let all = std::iter::once(&self.pattern).chain(&self.more_patterns);
+            wire.put_list(all, |wire, pattern| wire.put_string(utf7::encode(pattern).as_bytes()));
+        }
+        if let Some(returns) = &self.returns {
+            returns.encode(wire);
+        }
     }
 
     pub(super) fn encode_arguments(&self, wire: &mut impl Wire) {
@@ -47,8 +153,89 @@ impl List {
     }
 }
 
+impl ListSelection {
+    fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+        let here = input.clone();
+        let mut selection = Self::default();
+        input.list("selection options", 16, |input| {
+            if input.keyword("SUBSCRIBED") {
+                selection.subscribed = true;
+            } else if input.keyword("REMOTE") {
+                selection.remote = true;
+            } else if input.keyword("RECURSIVEMATCH") {
+                selection.recursive_match = true;
+            } else if input.keyword("SPECIAL-USE") {
+                selection.special_use = true;
+            } else {
+                return Err(input.expected("SUBSCRIBED, REMOTE, RECURSIVEMATCH or SPECIAL-USE"));
+            }
+            Ok(())
+        })?;
+        // RFC 5258 §3.1: there must be something that recursion looks for.
+        if selection.recursive_match && !selection.subscribed && !selection.special_use {
+            return Err(here.expected("another selection beside RECURSIVEMATCH"));
+        }
+        Ok(selection)
+    }
+
+    fn encode(self, wire: &mut impl Wire) {
+        let words = [
+            ("SUBSCRIBED", self.subscribed),
+            ("REMOTE", self.remote),
+            ("RECURSIVEMATCH", self.recursive_match),
+            ("SPECIAL-USE", self.special_use),
+        ];
+        wire.put_list(words.iter().filter(|(_, wanted)| *wanted), |wire, (word, _)| {
+            wire.put(word.as_bytes())
+        });
+        wire.put(b" ");
+    }
+}
+
+impl ListReturn {
+    fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+        let mut returns = Self::default();
+        input.list("return options", 16, |input| {
+            if input.keyword("SUBSCRIBED") {
+                returns.subscribed = true;
+            } else if input.keyword("CHILDREN") {
+                returns.children = true;
+            } else if input.keyword("SPECIAL-USE") {
+                returns.special_use = true;
+            } else if input.keyword("STATUS") {
+                input.space()?;
+                returns.status = StatusItem::parse_list(input)?;
+            } else {
+                return Err(input.expected("SUBSCRIBED, CHILDREN, SPECIAL-USE or STATUS"));
+            }
+            Ok(())
+        })?;
+        Ok(returns)
+    }
+
+    fn encode(&self, wire: &mut impl Wire) {
+        wire.put(b" RETURN (");
+        let mut before: &[u8] = b"";
+        let words =
+            [("SUBSCRIBED", self.subscribed), ("CHILDREN", self.children), ("SPECIAL-USE", self.special_use)];
+        for (word, _) in words.iter().filter(|(_, wanted)| *wanted) {
+            wire.put(std::mem::replace(&mut before, b" "));
+            wire.put(word.as_bytes());
+        }
+        if !self.status.is_empty() {
+            wire.put(before);
+            wire.put(b"STATUS ");
+            wire.put_list(&self.status, |wire, item| wire.put(item.as_str().as_bytes()));
+        }
+        wire.put(b")");
+    }
+}
+
 /// A pattern that is no modified UTF-7 is taken as it stands: it may still match names that are spelled so.
-fn pattern(text: &[u8]) -> String {
+fn pattern(text: &[u8], utf8: bool) -> String {
+    if utf8 {
+        return String::from_utf8_lossy(text).into_owned();
+    }
     utf7::decode(text).unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned())
 }
 
@@ -67,9 +254,36 @@ mod tests {
         assert_eq!(parse(b" \"\" %"), Ok(List::new("", "%")));
         assert_eq!(parse(b" a/ \"Entw&APw-rfe/*\""), Ok(List::new("a/", "Entw\u{fc}rfe/*")));
         assert_eq!(parse(b" \"\" {2}\r\n&x"), Ok(List::new("", "&x")));
-        assert!(parse(b" \"\" (a)").is_err());
+        assert!(parse(b" \"\" (").is_err());
         let name = MailboxName::new("a/b").unwrap();
         assert!(parse(b" a/ %").unwrap().matcher().matches(&name));
         assert!(!parse(b" \"\" %").unwrap().matcher().matches(&name));
+    }
+
+    #[test]
+    fn options_are_read_as_they_were_written() {
+        for text in [
+            "LIST (SUBSCRIBED) \"\" \"*\"",
+            "LIST () \"\" (\"INBOX\" \"Drafts\" \"Sent/%\")",
+            "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" \"*\" RETURN (CHILDREN STATUS (MESSAGES UNSEEN))",
+            "LIST \"\" \"%\" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)",
+            "LIST (SPECIAL-USE) \"\" \"*\" RETURN ()",
+        ] {
+            let list = parse(text.strip_prefix("LIST").unwrap().as_bytes()).unwrap();
+            let mut wire = Vec::new();
+            list.encode(&mut wire);
+            assert_eq!(String::from_utf8(wire).unwrap(), text);
+        }
+        for bad in [
+            " (RECURSIVEMATCH) \"\" *",
+            " (X) \"\" *",
+            " \"\" ()",
+            " \"\" * RETURN",
+            " \"\" * RETURN (STATUS ())",
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let many = format!(" \"\" ({})", ["a"; 101].join(" "));
+        assert!(matches!(parse(many.as_bytes()), Err(GrammarError::TooMany { .. })));
     }
 }

@@ -18,7 +18,7 @@ impl Lsub {
     }
 
     pub(super) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
-        Ok(Self { list: List::parse(input)? })
+        Ok(Self { list: List::parse_plain(input)? })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {

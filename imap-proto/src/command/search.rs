@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use mailwright_mail_model::{
-    Date, Flag, Keyword, UidSet, charset,
+    Date, Flag, Keyword, ModSeq, UidSet, charset,
     query::{Key, Node, Query, QueryError},
 };
 
-use super::SearchContext;
+use super::{SearchContext, SearchReturn};
 use crate::{
     SequenceSet,
     grammar::{GrammarError, Input, Wire},
@@ -24,12 +24,14 @@ pub struct Search {
     pub query: Query,
     /// `UID SEARCH`: whether the answer is UIDs rather than sequence numbers.
     pub by_uid: bool,
+    /// How to tell what was found (RFC 4731).
+    pub returns: Option<SearchReturn>,
 }
 
 impl Search {
     /// Searches for this, to be answered with UIDs.
     pub fn new(query: Query) -> Self {
-        Self { query, by_uid: true }
+        Self { query, by_uid: true, returns: None }
     }
 
     pub(super) fn parse(
@@ -38,31 +40,50 @@ impl Search {
         context: SearchContext<'_>,
     ) -> Result<Self, GrammarError> {
         input.space()?;
-        let mut label = None;
-        if input.keyword("CHARSET") {
-            input.space()?;
-            let name = input.text()?;
-            charset::decode(&name, b"").ok_or(GrammarError::Charset)?;
-            input.space()?;
-            // A byte order mark is a character like any other to search for, so UTF-8 is not for the decoder.
-            let is_default = ["UTF-8", "US-ASCII"].iter().any(|label| label.eq_ignore_ascii_case(&name));
-            label = (!is_default).then_some(name);
-        }
-        let mut reader = Reader { context, charset: label.as_deref(), keys: 0 };
-        let query = reader.row(input, 0)?;
-        Ok(Self { query, by_uid })
+        let returns = SearchReturn::parse(input)?;
+        let query = program(input, context)?;
+        Ok(Self { query, by_uid, returns })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         wire.put(if self.by_uid { b"UID SEARCH " } else { b"SEARCH " });
+        if let Some(returns) = &self.returns {
+            returns.encode(wire);
+        }
         if !is_ascii(&self.query) {
             wire.put(b"CHARSET UTF-8 ");
         }
-        match self.query.node() {
-            Node::And(queries) => put_row(queries, wire),
-            _ => put(&self.query, wire),
-        }
+        put_program(&self.query, wire);
     }
+}
+
+/// The charset and the keys of SEARCH and its kin, to the end.
+pub(super) fn program(input: &mut Input<'_>, context: SearchContext<'_>) -> Result<Query, GrammarError> {
+    let mut label = None;
+    if input.keyword("CHARSET") {
+        input.space()?;
+        label = charset_name(input)?;
+        input.space()?;
+    }
+    keys_in(label.as_deref(), input, context)
+}
+
+/// The name of a known charset; `None` if texts need no conversion from it.
+pub(super) fn charset_name(input: &mut Input<'_>) -> Result<Option<String>, GrammarError> {
+    let name = input.text()?;
+    charset::decode(&name, b"").ok_or(GrammarError::Charset)?;
+    // A byte order mark is a character like any other to search for, so UTF-8 is not for the decoder.
+    let is_default = ["UTF-8", "US-ASCII"].iter().any(|label| label.eq_ignore_ascii_case(&name));
+    Ok((!is_default).then_some(name))
+}
+
+/// The keys behind the name of a charset that has been read already.
+pub(super) fn keys_in(
+    label: Option<&str>,
+    input: &mut Input<'_>,
+    context: SearchContext<'_>,
+) -> Result<Query, GrammarError> {
+    Reader { context, charset: label, keys: 0 }.row(input, 0)
 }
 
 struct Reader<'a> {
@@ -87,7 +108,10 @@ const FLAGS: [(&str, &str, Flag); 5] = [
 type OfDate = fn(Date) -> Key;
 
 /// Keys whose argument is a date.
-const DATES: [(&str, OfDate); 6] = [
+const DATES: [(&str, OfDate); 9] = [
+    ("SAVEDBEFORE", Key::SavedBefore),
+    ("SAVEDON", Key::SavedOn),
+    ("SAVEDSINCE", Key::SavedSince),
     ("BEFORE", Key::Before),
     ("ON", Key::On),
     ("SINCE", Key::Since),
@@ -120,6 +144,9 @@ impl Reader<'_> {
             let query = self.row(input, depth + 1)?;
             input.octet(b')', "a closing parenthesis")?;
             return Ok(query);
+        }
+        if input.eat(b'$') {
+            return Ok(Key::Uid(self.context.saved.intersection(self.context.messages)).into());
         }
         if input.peek().is_some_and(|octet| octet.is_ascii_digit() || octet == b'*') {
             let numbers = SequenceSet::parse(input)?;
@@ -181,7 +208,24 @@ impl Reader<'_> {
             Key::Smaller(number(input)?).into()
         } else if input.keyword("UID") {
             input.space()?;
-            Key::Uid(SequenceSet::parse(input)?.uids_in(self.context.messages)).into()
+            let set = SequenceSet::parse(input)?;
+            let uids = match set.is_saved() {
+                true => self.context.saved.intersection(self.context.messages),
+                false => set.uids_in(self.context.messages),
+            };
+            Key::Uid(uids).into()
+        } else if input.keyword("OLDER") {
+            Key::Older(interval(input)?).into()
+        } else if input.keyword("YOUNGER") {
+            Key::Younger(interval(input)?).into()
+        } else if input.keyword("MODSEQ") {
+            Key::ModSeq(search_mod_seq(input)?).into()
+        } else if input.keyword("EMAILID") {
+            Key::EmailId(object_id(input)?).into()
+        } else if input.keyword("THREADID") {
+            Key::ThreadId(object_id(input)?).into()
+        } else if input.keyword("SAVEDATESUPPORTED") {
+            Key::SaveDateSupported.into()
         } else {
             return Err(input.expected("a search key"));
         })
@@ -220,6 +264,39 @@ fn keyword(input: &mut Input<'_>) -> Result<Query, GrammarError> {
     Ok(Key::Flag(Flag::Keyword(keyword)).into())
 }
 
+/// Seconds, at least one (RFC 5032 §3).
+fn interval(input: &mut Input<'_>) -> Result<u32, GrammarError> {
+    input.space()?;
+    let here = input.clone();
+    let seconds = input.number()?;
+    if seconds == 0 { Err(here.expected("a number of seconds above 0")) } else { Ok(seconds) }
+}
+
+/// A mod-sequence, 0 for any, and perhaps before it the name and kind of a flag: all flags share one mod-sequence here, as
+/// RFC 7162 §3.1.5 allows.
+fn search_mod_seq(input: &mut Input<'_>) -> Result<ModSeq, GrammarError> {
+    input.space()?;
+    if input.peek() == Some(b'"') {
+        input.quoted()?;
+        input.space()?;
+        if !["all", "priv", "shared"].iter().any(|kind| input.keyword(kind)) {
+            return Err(input.expected("all, priv or shared"));
+        }
+        input.space()?;
+    }
+    Ok(ModSeq::new(input.number64()?).unwrap_or(ModSeq::MIN))
+}
+
+/// RFC 8474 §7: 1 to 255 letters, digits, `-` and `_`.
+fn object_id(input: &mut Input<'_>) -> Result<Box<str>, GrammarError> {
+    input.space()?;
+    let here = input.clone();
+    let id = input.atom()?;
+    let fits = id.len() <= 255
+        && id.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
+    if fits { Ok(id.into()) } else { Err(here.expected("an object id")) }
+}
+
 fn number(input: &mut Input<'_>) -> Result<u64, GrammarError> {
     input.space()?;
     input.number64()
@@ -241,6 +318,24 @@ fn is_ascii(query: &Query) -> bool {
         Node::Not(query) => is_ascii(query),
         Node::And(queries) | Node::Or(queries) => queries.iter().all(is_ascii),
         _ => true,
+    }
+}
+
+/// Whether mod-sequences are searched for, which makes a client one that knows them (RFC 7162 §3.1.5).
+pub(crate) fn names_mod_seq(query: &Query) -> bool {
+    match query.node() {
+        Node::Key(Key::ModSeq(_)) => true,
+        Node::Not(query) => names_mod_seq(query),
+        Node::And(queries) | Node::Or(queries) => queries.iter().any(names_mod_seq),
+        _ => false,
+    }
+}
+
+/// Writes a query as the keys of a command.
+pub(super) fn put_program(query: &Query, wire: &mut impl Wire) {
+    match query.node() {
+        Node::And(queries) => put_row(queries, wire),
+        _ => put(query, wire),
     }
 }
 
@@ -305,6 +400,14 @@ fn put_key(key: &Key, wire: &mut impl Wire) {
         Key::SentSince(date) => argument("SENTSINCE", &date.to_string()),
         Key::Larger(size) => argument("LARGER", &size.to_string()),
         Key::Smaller(size) => argument("SMALLER", &size.to_string()),
+        Key::SavedBefore(date) => argument("SAVEDBEFORE", &date.to_string()),
+        Key::SavedOn(date) => argument("SAVEDON", &date.to_string()),
+        Key::SavedSince(date) => argument("SAVEDSINCE", &date.to_string()),
+        Key::SaveDateSupported => wire.put(b"SAVEDATESUPPORTED"),
+        Key::Older(seconds) => argument("OLDER", &seconds.to_string()),
+        Key::Younger(seconds) => argument("YOUNGER", &seconds.to_string()),
+        Key::EmailId(id) => argument("EMAILID", id),
+        Key::ThreadId(id) => argument("THREADID", id),
         Key::ModSeq(sequence) => argument("MODSEQ", &sequence.to_string()),
         Key::Body(text) => argument("BODY", text),
         Key::Text(text) => argument("TEXT", text),
@@ -347,6 +450,9 @@ pub(super) mod tests {
                 uids.into_iter().filter_map(mailwright_mail_model::Uid::new).collect()
             )),
             (prop::sample::select(DATES.to_vec()), date).prop_map(|((_, key), date)| key(date)),
+            (1..1_u64 << 40).prop_map(|seq| Key::ModSeq(ModSeq::new(seq).unwrap())),
+            (1..u32::MAX).prop_map(Key::Older),
+            "[a-zA-Z0-9_-]{1,9}".prop_map(|id| Key::ThreadId(id.into())),
             (0..1_u64 << 40).prop_map(Key::Larger),
             (0..1_u64 << 40).prop_map(Key::Smaller),
             text().prop_map(Key::Body),

@@ -33,11 +33,35 @@ pub enum StatusItem {
     UidValidity,
     /// The number of messages without `\Seen`.
     Unseen,
+    /// The number of messages with `\Deleted` (RFC 9051 §6.3.11, RFC 9208 §4.1.4).
+    Deleted,
+    /// The octets of all messages (RFC 8438).
+    Size,
+    /// The octets that deleted messages would give back (RFC 9208 §4.1.4).
+    DeletedStorage,
+    /// The highest mod-sequence (RFC 7162 §3.1.7).
+    HighestModSeq,
+    /// The identity of the mailbox (RFC 8474 §4.3).
+    MailboxId,
+    /// The largest message that it takes (RFC 7889 §3.2).
+    AppendLimit,
 }
 
 impl StatusItem {
     /// Every item.
-    pub const ALL: [Self; 5] = [Self::Messages, Self::Recent, Self::UidNext, Self::UidValidity, Self::Unseen];
+    pub const ALL: [Self; 11] = [
+        Self::Messages,
+        Self::Recent,
+        Self::UidNext,
+        Self::UidValidity,
+        Self::Unseen,
+        Self::Deleted,
+        Self::Size,
+        Self::DeletedStorage,
+        Self::HighestModSeq,
+        Self::MailboxId,
+        Self::AppendLimit,
+    ];
 
     /// The item as it is written.
     pub fn as_str(self) -> &'static str {
@@ -47,7 +71,25 @@ impl StatusItem {
             Self::UidNext => "UIDNEXT",
             Self::UidValidity => "UIDVALIDITY",
             Self::Unseen => "UNSEEN",
+            Self::Deleted => "DELETED",
+            Self::Size => "SIZE",
+            Self::DeletedStorage => "DELETED-STORAGE",
+            Self::HighestModSeq => "HIGHESTMODSEQ",
+            Self::MailboxId => "MAILBOXID",
+            Self::AppendLimit => "APPENDLIMIT",
         }
+    }
+}
+
+impl StatusItem {
+    /// Items in parentheses, at least one.
+    pub(crate) fn parse_list(input: &mut Input<'_>) -> Result<Vec<Self>, GrammarError> {
+        let here = input.clone();
+        let items = input.list("status items", 256, |input| {
+            let word = Self::ALL.into_iter().find(|item| input.keyword(item.as_str()));
+            word.ok_or_else(|| input.expected("a known status item"))
+        })?;
+        if items.is_empty() { Err(here.expected("at least one status item")) } else { Ok(items) }
     }
 }
 
@@ -72,7 +114,12 @@ impl Status {
         status.uid_next.take_if(|_| !asked(StatusItem::UidNext));
         status.uid_validity.take_if(|_| !asked(StatusItem::UidValidity));
         status.unseen.take_if(|_| !asked(StatusItem::Unseen));
-        (status.deleted, status.size, status.highest_mod_seq) = (None, None, None);
+        status.deleted.take_if(|_| !asked(StatusItem::Deleted));
+        status.size.take_if(|_| !asked(StatusItem::Size));
+        status.deleted_storage.take_if(|_| !asked(StatusItem::DeletedStorage));
+        status.highest_mod_seq.take_if(|_| !asked(StatusItem::HighestModSeq));
+        status.mailbox_id.take_if(|_| !asked(StatusItem::MailboxId));
+        status.append_limit.take_if(|_| !asked(StatusItem::AppendLimit));
         status
     }
 
@@ -80,15 +127,7 @@ impl Status {
         input.space()?;
         let mailbox = input.mailbox()?;
         input.space()?;
-        let here = input.clone();
-        let items = input.list("status items", 256, |input| {
-            let word = StatusItem::ALL.into_iter().find(|item| input.keyword(item.as_str()));
-            word.ok_or_else(|| input.expected("MESSAGES, RECENT, UIDNEXT, UIDVALIDITY or UNSEEN"))
-        })?;
-        if items.is_empty() {
-            return Err(here.expected("at least one status item"));
-        }
-        Ok(Self::new(mailbox, items))
+        Ok(Self::new(mailbox, StatusItem::parse_list(input)?))
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {

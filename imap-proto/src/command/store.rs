@@ -1,7 +1,7 @@
 //! STORE (RFC 3501 §6.4.6).
 
 use mailwright_line_proto::Request;
-use mailwright_mail_model::{Flag, FlagSet, UidSet};
+use mailwright_mail_model::{Flag, FlagSet, ModSeq, UidSet};
 
 use crate::{
     MessageSet,
@@ -26,6 +26,9 @@ pub struct Store<M = MessageSet> {
     pub flags: FlagSet,
     /// `.SILENT`: the client does not want to be told the outcome.
     pub silent: bool,
+    /// `UNCHANGEDSINCE`: leave messages alone whose mod-sequence is higher (RFC 7162 §3.1.3). 0 if `Some(None)`: change none
+    /// that there is.
+    pub unchanged_since: Option<Option<ModSeq>>,
 }
 
 /// What is done with the flags of [`Store`].
@@ -54,7 +57,7 @@ impl StoreOperation {
 impl<M> Store<M> {
     /// Changes flags of these messages.
     pub fn new(messages: M, operation: StoreOperation, flags: FlagSet) -> Self {
-        Self { messages, operation, flags, silent: false }
+        Self { messages, operation, flags, silent: false, unchanged_since: None }
     }
 }
 
@@ -63,6 +66,16 @@ impl Store {
         input.space()?;
         let messages = MessageSet::parse(input, by_uid)?;
         input.space()?;
+        let mut unchanged_since = None;
+        if input.eat(b'(') {
+            if !input.keyword("UNCHANGEDSINCE") {
+                return Err(input.expected("UNCHANGEDSINCE"));
+            }
+            input.space()?;
+            unchanged_since = Some(ModSeq::new(input.number64()?));
+            input.octet(b')', "a closing parenthesis")?;
+            input.space()?;
+        }
         let operation = match input.peek() {
             Some(b'+') => StoreOperation::Add,
             Some(b'-') => StoreOperation::Remove,
@@ -76,12 +89,17 @@ impl Store {
             return Err(input.expected("FLAGS or FLAGS.SILENT"));
         }
         input.space()?;
-        Ok(Self { messages, operation, flags: flags(input)?, silent })
+        Ok(Self { messages, operation, flags: flags(input)?, silent, unchanged_since })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         wire.put(if self.messages.is_uid() { b"UID STORE " } else { b"STORE " });
         self.messages.set().encode(wire);
+        if let Some(mod_seq) = self.unchanged_since {
+            wire.put(b" (UNCHANGEDSINCE ");
+            wire.put_number(mod_seq.map_or(0, ModSeq::get));
+            wire.put(b")");
+        }
         wire.put(match self.operation {
             StoreOperation::Replace => b" FLAGS",
             StoreOperation::Add => b" +FLAGS",
@@ -93,7 +111,8 @@ impl Store {
 }
 
 impl Request for Store<UidSet> {
-    type Answer = Answered<()>;
+    /// The messages left alone because they had changed.
+    type Answer = Answered<UidSet>;
 }
 
 /// Flags in parentheses, or one or more without (RFC 3501 §9, `store-att-flags`).

@@ -59,7 +59,7 @@ fn outside_a_mailbox() -> impl Strategy<Value = Command> {
         (mailboxes(), items).prop_map(|(name, items)| Command::Status(Status::new(name, items))),
         (mailboxes(), flags(), prop::option::of(dates()), any::<u32>()).prop_map(
             |(mailbox, flags, internal_date, size)| {
-                Command::Append(Append { mailbox, flags, internal_date, size: size.into() })
+                Command::Append(Append { flags, internal_date, ..Append::new(mailbox, size.into()) })
             }
         ),
     ]
@@ -74,12 +74,12 @@ fn inside_a_mailbox() -> impl Strategy<Value = Command> {
             Command::Expunge(Expunge::new(messages))
         }),
         (search::tests::queries(), any::<bool>())
-            .prop_map(|(query, by_uid)| Command::Search(Search { query, by_uid })),
+            .prop_map(|(query, by_uid)| Command::Search(Search { by_uid, ..Search::new(query) })),
         (message_sets(), prop::collection::vec(fetch::tests::items(), 1..5))
             .prop_map(|(messages, items)| Command::Fetch(Fetch::new(messages, items))),
         (message_sets(), operation, flags(), any::<bool>()).prop_map(
             |(messages, operation, flags, silent)| {
-                Command::Store(Store { messages, operation, flags, silent })
+                Command::Store(Store { silent, ..Store::new(messages, operation, flags) })
             }
         ),
         (message_sets(), mailboxes()).prop_map(|(messages, to)| Command::Copy(Copy::new(messages, to))),

@@ -29,6 +29,7 @@ use super::terminal;
 pub struct Input<'a> {
     rest: &'a [u8],
     length: usize,
+    utf8: bool,
 }
 
 /// Why a command or response is not understood.
@@ -73,7 +74,18 @@ type Result<T> = std::result::Result<T, GrammarError>;
 impl<'a> Input<'a> {
     /// The whole of `octets`, without the last line end.
     pub fn new(octets: &'a [u8]) -> Self {
-        Self { rest: octets, length: octets.len() }
+        Self { rest: octets, length: octets.len(), utf8: false }
+    }
+
+    /// The same, with mailbox names and quoted strings in UTF-8 (RFC 6855 §3, RFC 9051 §5.1).
+    #[must_use]
+    pub fn with_utf8(self, utf8: bool) -> Self {
+        Self { utf8, ..self }
+    }
+
+    /// Whether mailbox names are in UTF-8.
+    pub fn is_utf8(&self) -> bool {
+        self.utf8
     }
 
     /// What is left.
@@ -212,7 +224,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// If none is here, it is not closed, or it holds a line end, NUL or an octet of 8 bits.
     pub fn quoted(&mut self) -> Result<Cow<'a, [u8]>> {
-        self.take("a quoted string", terminal::quoted)
+        self.take("a quoted string", if self.utf8 { terminal::quoted_utf8 } else { terminal::quoted })
     }
 
     /// Takes a quoted string or a literal.
@@ -220,6 +232,9 @@ impl<'a> Input<'a> {
     /// # Errors
     /// If neither is here.
     pub fn string(&mut self) -> Result<Cow<'a, [u8]>> {
+        if self.utf8 && self.peek() == Some(b'"') {
+            return self.quoted();
+        }
         self.take("a string", terminal::string)
     }
 
@@ -228,6 +243,9 @@ impl<'a> Input<'a> {
     /// # Errors
     /// If neither is here.
     pub fn astring(&mut self) -> Result<Cow<'a, [u8]>> {
+        if self.utf8 && self.peek() == Some(b'"') {
+            return self.quoted();
+        }
         self.take("an atom or string", terminal::astring)
     }
 
@@ -254,15 +272,21 @@ impl<'a> Input<'a> {
     /// # Errors
     /// If neither is here.
     pub fn list_mailbox(&mut self) -> Result<Cow<'a, [u8]>> {
+        if self.utf8 && self.peek() == Some(b'"') {
+            return self.quoted();
+        }
         self.take("a mailbox pattern", terminal::list_mailbox)
     }
 
-    /// Takes a mailbox name in modified UTF-7.
+    /// Takes a mailbox name: in modified UTF-7, or in UTF-8 where that is agreed on.
     ///
     /// # Errors
     /// [`GrammarError::Mailbox`] if there is a string, but no mailbox can be called so.
     pub fn mailbox(&mut self) -> Result<MailboxName> {
-        Ok(MailboxName::from_utf7(&self.astring()?)?)
+        if !self.utf8 {
+            return Ok(MailboxName::from_utf7(&self.astring()?)?);
+        }
+        Ok(MailboxName::lookup(&self.text()?)?)
     }
 
     /// Takes a flag. `\Recent` is no flag that anybody could set, so it is an error.

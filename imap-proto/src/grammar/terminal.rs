@@ -56,7 +56,7 @@ pub(super) fn number64(input: &[u8]) -> Parsed<'_, u64> {
 }
 
 /// A flag as text: `\Seen` or `$Junk`.
-pub(super) fn flag(input: &[u8]) -> Parsed<'_, &str> {
+pub(crate) fn flag(input: &[u8]) -> Parsed<'_, &str> {
     let (start, backslash) = match input.split_first() {
         Some((b'\\', rest)) => (rest, 1),
         _ => (input, 0),
@@ -67,12 +67,21 @@ pub(super) fn flag(input: &[u8]) -> Parsed<'_, &str> {
 }
 
 pub(super) fn quoted(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
+    quoted_of(is_text_char, input)
+}
+
+/// With UTF-8 in it (RFC 9051 §9, `UTF8-2`); whether it is that, is for whoever reads the text.
+pub(super) fn quoted_utf8(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
+    quoted_of(|octet| is_text_char(octet) || octet >= 0x80, input)
+}
+
+fn quoted_of(is_char: fn(u8) -> bool, input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
     let Some((b'"', mut rest)) = input.split_first() else { return Err(error()) };
     let mut text = Cow::Borrowed(&[][..]);
     loop {
         let at = memchr2(b'"', b'\\', rest).ok_or_else(error)?;
         let (plain, after) = rest.split_at_checked(at).ok_or_else(error)?;
-        if !plain.iter().copied().all(is_text_char) {
+        if !plain.iter().copied().all(is_char) {
             return Err(error());
         }
         if text.is_empty() {

@@ -123,6 +123,37 @@ pub trait Wire {
     }
 }
 
+/// Writes mailbox names in UTF-8 rather than in modified UTF-7, to a peer that has agreed to it (RFC 6855 §3, RFC 9051 §5.1).
+#[derive(Debug)]
+pub struct Utf8Wire<'a, W>(pub &'a mut W);
+
+impl<W: Wire> Wire for Utf8Wire<'_, W> {
+    fn put(&mut self, octets: &[u8]) {
+        self.0.put(octets);
+    }
+
+    fn put_literal(&mut self, octets: &[u8]) {
+        self.0.put_literal(octets);
+    }
+
+    fn put_mailbox(&mut self, name: &MailboxName) {
+        let name = name.as_str();
+        if name.is_ascii() {
+            return self.0.put_astring(name.as_bytes());
+        }
+        self.put(b"\"");
+        for piece in name.split_inclusive(['"', '\\']) {
+            let plain = piece.strip_suffix(['"', '\\']).unwrap_or(piece);
+            self.put(plain.as_bytes());
+            if let Some(special) = piece.strip_prefix(plain).filter(|special| !special.is_empty()) {
+                self.put(b"\\");
+                self.put(special.as_bytes());
+            }
+        }
+        self.put(b"\"");
+    }
+}
+
 struct Formatted<'a, W: ?Sized>(&'a mut W);
 
 impl<W: Wire + ?Sized> fmt::Write for Formatted<'_, W> {

@@ -58,6 +58,17 @@ pub enum ResponseCode {
     Closed,
     /// The highest mod-sequence of the mailbox (RFC 7162 §3.1.2.1).
     HighestModSeq(ModSeq),
+    /// These messages were left as they are, since they had changed (RFC 7162 §3.1.3): sequence numbers, or UIDs if the
+    /// command named UIDs.
+    Modified(UidSet),
+    /// The identity of the mailbox (RFC 8474 §4).
+    MailboxId(String),
+    /// Sequence numbers cannot be used any more (RFC 9586 §3).
+    UidRequired,
+    /// Compression is on already (RFC 4978 §3).
+    CompressionActive,
+    /// A search found more than can be saved (RFC 5182 §2.1).
+    NotSaved,
     /// The mailbox has no mod-sequences (RFC 7162 §3.1.2.2).
     NoModSeq,
     /// The message or literal is larger than the server takes (RFC 7889 §4).
@@ -112,7 +123,7 @@ pub enum ResponseCode {
 }
 
 /// The codes that are one word.
-static WORDS: [(&str, ResponseCode); 29] = [
+static WORDS: [(&str, ResponseCode); 32] = [
     ("ALERT", ResponseCode::Alert),
     ("PARSE", ResponseCode::Parse),
     ("READ-ONLY", ResponseCode::ReadOnly),
@@ -142,6 +153,9 @@ static WORDS: [(&str, ResponseCode); 29] = [
     ("HASCHILDREN", ResponseCode::HasChildren),
     ("USEATTR", ResponseCode::UseAttr),
     ("UNKNOWN-CTE", ResponseCode::UnknownCte),
+    ("UIDREQUIRED", ResponseCode::UidRequired),
+    ("COMPRESSIONACTIVE", ResponseCode::CompressionActive),
+    ("NOTSAVED", ResponseCode::NotSaved),
 ];
 
 impl ResponseCode {
@@ -167,6 +181,15 @@ impl ResponseCode {
             Self::UidNext(uid) => put(wire, "UIDNEXT", uid.get().into()),
             Self::UidValidity(validity) => put(wire, "UIDVALIDITY", validity.get().into()),
             Self::Unseen(sequence) => put(wire, "UNSEEN", sequence.get().into()),
+            Self::Modified(set) => {
+                wire.put(b"MODIFIED ");
+                wire.put_display(set);
+            }
+            Self::MailboxId(id) => {
+                wire.put(b"MAILBOXID (");
+                wire.put(id.as_bytes());
+                wire.put(b")");
+            }
             Self::HighestModSeq(modseq) => put(wire, "HIGHESTMODSEQ", modseq.get()),
             Self::AppendUid { validity, uids } => {
                 put(wire, "APPENDUID", validity.get().into());
@@ -248,6 +271,12 @@ impl ResponseCode {
                 reader.space()?;
                 let number = reader.number64()?;
                 Self::HighestModSeq(ModSeq::new(number).ok_or_else(|| reader.expected("a mod-sequence"))?)
+            }
+            "MODIFIED" => Self::Modified(uids(reader)?),
+            "MAILBOXID" => {
+                reader.space()?;
+                let id = reader.list(|reader| reader.atom().map(str::to_owned))?.pop();
+                Self::MailboxId(id.ok_or_else(|| reader.expected("an object id"))?)
             }
             "APPENDUID" => {
                 let validity = number(reader, UidValidity::new)?;

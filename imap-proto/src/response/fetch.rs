@@ -10,7 +10,7 @@ use super::{
     reader::{Reader, Result},
 };
 use crate::{
-    command::{BodyName, Section, SectionText},
+    command::{BinarySection, BodyName, Section, SectionText},
     grammar::Wire,
 };
 
@@ -217,6 +217,92 @@ pub struct FetchWriter<'a, W> {
 }
 
 impl<'a, W: Wire> FetchWriter<'a, W> {
+    /// Begins the response about the message with this UID, to a client that will not hear of numbers (RFC 9586 §3.3).
+    pub fn by_uid(uid: Uid, wire: &'a mut W) -> Self {
+        wire.put(b"* ");
+        wire.put_number(uid.get().into());
+        wire.put(b" UIDFETCH (");
+        Self { wire, first: true }
+    }
+
+    /// `MODSEQ` (RFC 7162 §3.1.4.2).
+    pub fn mod_seq(&mut self, mod_seq: ModSeq) {
+        self.name(b"MODSEQ (");
+        self.wire.put_number(mod_seq.get());
+        self.wire.put(b")");
+    }
+
+    /// `SAVEDATE` (RFC 8514 §4.2).
+    pub fn save_date(&mut self, date: Option<DateTime>) {
+        self.name(b"SAVEDATE ");
+        match date {
+            Some(date) => {
+                self.wire.put(b"\"");
+                self.wire.put(date.to_imap().as_bytes());
+                self.wire.put(b"\"");
+            }
+            None => self.wire.put(b"NIL"),
+        }
+    }
+
+    /// `EMAILID` (RFC 8474 §5.1).
+    pub fn email_id(&mut self, id: &str) {
+        self.name(b"EMAILID (");
+        self.wire.put(id.as_bytes());
+        self.wire.put(b")");
+    }
+
+    /// `THREADID` (RFC 8474 §5.2).
+    pub fn thread_id(&mut self, id: Option<&str>) {
+        self.name(b"THREADID ");
+        match id {
+            Some(id) => {
+                self.wire.put(b"(");
+                self.wire.put(id.as_bytes());
+                self.wire.put(b")");
+            }
+            None => self.wire.put(b"NIL"),
+        }
+    }
+
+    /// `PREVIEW` (RFC 8970 §3).
+    pub fn preview(&mut self, text: Option<&str>) {
+        self.name(b"PREVIEW ");
+        self.wire.put_nstring(text.map(str::as_bytes));
+    }
+
+    /// `BINARY.SIZE` (RFC 3516 §4.2).
+    pub fn binary_size(&mut self, part: &[NonZeroU32], size: u64) {
+        self.name(b"BINARY.SIZE");
+        Section::new(part.to_vec(), SectionText::Whole).encode(self.wire);
+        self.wire.put(b" ");
+        self.wire.put_number(size);
+    }
+
+    /// `BINARY`; `None` if there is no such part.
+    pub fn binary(&mut self, section: &BinarySection, octets: Option<&[u8]>) {
+        self.name(b"");
+        section.encode_in_response(self.wire);
+        self.wire.put(b" ");
+        match octets {
+            // RFC 3516 §4.2: NUL stands in a literal8 only.
+            Some(octets) => {
+                if memchr::memchr(0, octets).is_some() {
+                    self.wire.put(b"~");
+                }
+                self.wire.put_literal(octets);
+            }
+            None => self.wire.put(b"NIL"),
+        }
+    }
+
+    /// An item by its name, its value written already.
+    pub fn written(&mut self, name: &str, value: &[u8]) {
+        self.name(name.as_bytes());
+        self.wire.put(b" ");
+        self.wire.put(value);
+    }
+
     /// Begins the response about the message with this number.
     pub fn new(sequence: NonZeroU32, wire: &'a mut W) -> Self {
         wire.put(b"* ");
@@ -323,11 +409,7 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
             FetchedItem::Envelope(envelope) => self.envelope(envelope),
             FetchedItem::Body(structure) => self.body(structure),
             FetchedItem::BodyStructure(structure) => self.body_structure(structure),
-            FetchedItem::ModSeq(modseq) => {
-                self.name(b"MODSEQ (");
-                self.wire.put_number(modseq.get());
-                self.wire.put(b")");
-            }
+            FetchedItem::ModSeq(modseq) => self.mod_seq(*modseq),
             FetchedItem::Section(section, octets) => self.section(section, octets.as_deref()),
         }
     }

@@ -152,14 +152,33 @@ impl Listed {
         self.encode_as(b"* LSUB ", wire);
     }
 
+    /// Writes `* LIST`, the mailbox, and what there is below it that was asked for (RFC 5258 §3.5).
+    pub(crate) fn encode_extended(&self, below: &[&str], wire: &mut impl Wire) {
+        if below.is_empty() {
+            return self.encode(wire);
+        }
+        self.put(b"* LIST ", wire);
+        wire.put(b" (CHILDINFO (");
+        for (index, word) in below.iter().enumerate() {
+            wire.put(if index == 0 { b"\"" } else { b" \"" });
+            wire.put(word.as_bytes());
+            wire.put(b"\"");
+        }
+        wire.put(b"))\r\n");
+    }
+
     fn encode_as(&self, start: &[u8], wire: &mut impl Wire) {
+        self.put(start, wire);
+        wire.put(b"\r\n");
+    }
+
+    fn put(&self, start: &[u8], wire: &mut impl Wire) {
         wire.put(start);
         wire.put_list(&self.attributes, |wire, attribute| wire.put(attribute.as_str().as_bytes()));
         wire.put(b" ");
         put_delimiter(self.delimiter, wire);
         wire.put(b" ");
         self.name.put(wire);
-        wire.put(b"\r\n");
     }
 
     /// What follows the word.

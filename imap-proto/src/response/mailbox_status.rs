@@ -30,6 +30,12 @@ pub struct MailboxStatus {
     pub size: Option<u64>,
     /// The highest mod-sequence (RFC 7162).
     pub highest_mod_seq: Option<ModSeq>,
+    /// The octets of the messages with `\Deleted` (RFC 9208 §4.1.4).
+    pub deleted_storage: Option<u64>,
+    /// The identity of the mailbox (RFC 8474 §4.3).
+    pub mailbox_id: Option<String>,
+    /// The most octets of a message it takes (RFC 7889 §3.2); the inner `None` is no limit.
+    pub append_limit: Option<Option<u64>>,
 }
 
 impl MailboxStatus {
@@ -45,6 +51,9 @@ impl MailboxStatus {
             deleted: None,
             size: None,
             highest_mod_seq: None,
+            deleted_storage: None,
+            mailbox_id: None,
+            append_limit: None,
         }
     }
 
@@ -62,14 +71,36 @@ impl MailboxStatus {
             ("DELETED", self.deleted.map(u64::from)),
             ("SIZE", self.size),
             ("HIGHESTMODSEQ", self.highest_mod_seq.map(ModSeq::get)),
+            ("DELETED-STORAGE", self.deleted_storage),
+            ("APPENDLIMIT", self.append_limit.flatten()),
         ];
-        let known = numbers.iter().filter_map(|(name, number)| number.map(|number| (name, number)));
-        wire.put_list(known, |wire, (name, number)| {
+        let mut before: &[u8] = b"(";
+        let mut name = |wire: &mut dyn Wire, name: &str| {
+            wire.put(before);
+            before = b" ";
             wire.put(name.as_bytes());
             wire.put(b" ");
-            wire.put_number(number);
-        });
-        wire.put(b"\r\n");
+        };
+        for (word, number) in numbers {
+            if let Some(number) = number {
+                name(wire, word);
+                wire.put_number(number);
+            }
+        }
+        if self.append_limit == Some(None) {
+            name(wire, "APPENDLIMIT");
+            wire.put(b"NIL");
+        }
+        if let Some(id) = &self.mailbox_id {
+            name(wire, "MAILBOXID");
+            wire.put(b"(");
+            wire.put(id.as_bytes());
+            wire.put(b")");
+        }
+        if before == b"(" {
+            wire.put(b"(");
+        }
+        wire.put(b")\r\n");
     }
 
     /// What follows the word.
@@ -89,6 +120,12 @@ impl MailboxStatus {
                 "UNSEEN" => status.unseen = Some(reader.number()?),
                 "DELETED" => status.deleted = Some(reader.number()?),
                 "SIZE" => status.size = Some(reader.number64()?),
+                "DELETED-STORAGE" => status.deleted_storage = Some(reader.number64()?),
+                "APPENDLIMIT" if reader.keyword("NIL") => status.append_limit = Some(None),
+                "APPENDLIMIT" => status.append_limit = Some(Some(reader.number64()?)),
+                "MAILBOXID" => {
+                    status.mailbox_id = reader.list(|reader| reader.atom().map(str::to_owned))?.pop();
+                }
                 "HIGHESTMODSEQ" => status.highest_mod_seq = ModSeq::new(reader.number64()?),
                 _ => reader.skip_value()?,
             }

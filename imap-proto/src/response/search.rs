@@ -1,5 +1,7 @@
 //! `* SEARCH`: the numbers found.
 
+use mailwright_mail_model::ModSeq;
+
 use super::reader::{Reader, Result};
 use crate::grammar::Wire;
 
@@ -19,15 +21,25 @@ impl Search {
 
     /// Writes the response.
     pub fn encode(&self, wire: &mut impl Wire) {
-        Self::encode_numbers(self.numbers.iter().copied(), wire);
+        Self::encode_numbers(self.numbers.iter().copied(), None, wire);
     }
 
-    /// Writes the response from numbers that are nowhere collected.
-    pub fn encode_numbers(numbers: impl IntoIterator<Item = u32>, wire: &mut impl Wire) {
+    /// Writes the response from numbers that are nowhere collected, with the highest mod-sequence of those messages if that was
+    /// asked for (RFC 7162 §3.1.5).
+    pub fn encode_numbers(
+        numbers: impl IntoIterator<Item = u32>,
+        mod_seq: Option<ModSeq>,
+        wire: &mut impl Wire,
+    ) {
         wire.put(b"* SEARCH");
         for number in numbers {
             wire.put(b" ");
             wire.put_number(number.into());
+        }
+        if let Some(mod_seq) = mod_seq {
+            wire.put(b" (MODSEQ ");
+            wire.put_number(mod_seq.get());
+            wire.put(b")");
         }
         wire.put(b"\r\n");
     }

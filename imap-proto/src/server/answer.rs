@@ -1,26 +1,22 @@
 //! What the application's answers become.
 
-use std::collections::BTreeSet;
-
-use mailwright_line_proto::{Ask, AuthRefusal, Gone, Transmit};
+use mailwright_line_proto::{Ask, AuthRefusal, Gone};
 use mailwright_mail_model::UidSet;
 
 use super::{
-    Close, Find, Idle, ListEntry, Mailboxes, Open, Opened, Phase, Refresh, Server, State,
+    Close, Idle, Phase, Refresh, Server, State,
     run::completed,
     slots::{Kind, Slot},
 };
 use crate::{
     Answered, Refusal,
     command::{
-        Copy, CopyUid, Create, Delete, Expunge, Fetch, Id, List, Move, Namespace, Rename,
-        Status as StatusCommand, Store, Subscribe, Unsubscribe,
+        Copy, CopyUid, Create, Delete, Expunge, Fetch, Id, Move, Namespace, Rename, Status as StatusCommand,
+        StatusItem, Store, Subscribe, Unsubscribe,
     },
-    response::{
-        FlagList, ListAttribute, Listed, MailboxStatus, Namespaces, ResponseCode, Search, ServerId, Status,
-        count,
-    },
-    view::{Change, View},
+    grammar::Utf8Wire,
+    response::{MailboxStatus, Namespaces, ResponseCode, ServerId, Status},
+    view::Change,
 };
 
 /// A request that a server asks about. Implemented for all of [`Event`](super::Event)'s questions and nothing else.
@@ -75,14 +71,14 @@ impl Server {
         }
     }
 
-    fn done(&mut self, slot: &Slot, answer: Answered<()>) {
+    pub(super) fn done(&mut self, slot: &Slot, answer: Answered<()>) {
         match answer {
             Ok(()) => self.succeed(slot, None),
             Err(refusal) => self.refuse(slot, refusal),
         }
     }
 
-    fn succeed(&mut self, slot: &Slot, code: Option<ResponseCode>) {
+    pub(super) fn succeed(&mut self, slot: &Slot, code: Option<ResponseCode>) {
         let status = Status::ok(completed(slot.name));
         let status = match code {
             Some(code) => status.with(code),
@@ -91,110 +87,14 @@ impl Server {
         self.finish(&slot.tag, &status, !slot.uses_seqs);
     }
 
-    fn refuse(&mut self, slot: &Slot, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, slot: &Slot, refusal: Refusal) {
         self.finish(&slot.tag, &refusal.into(), !slot.uses_seqs);
     }
 
-    /// The untagged part of the answer to SELECT (RFC 3501 §6.3.1), and the change of state.
-    fn opened(&mut self, slot: &Slot, opened: Opened, read_only: bool) {
-        let Opened {
-            uids,
-            recent,
-            uid_validity,
-            uid_next,
-            flags,
-            permanent_flags,
-            new_keywords,
-            first_unseen,
-            ..
-        } = opened;
-        let view = View::new(uids, &recent);
-        let wire = &mut self.transmit;
-        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        FlagList::new(flags).encode(wire);
-        count::encode_exists(number(view.known().len()), wire);
-        count::encode_recent(number(view.recent().len()), wire);
-        let mut notice = |code, text: &'static str| Status::ok(text).with(code).encode(None, wire);
-        let unseen =
-            first_unseen.and_then(|uid| view.sequence(uid)).map(number).and_then(std::num::NonZeroU32::new);
-        if let Some(unseen) = unseen {
-            notice(ResponseCode::Unseen(unseen), "the first unseen message");
-        }
-        let permanent = if read_only {
-            FlagList::default()
-        } else {
-            FlagList::new(permanent_flags).wildcard(new_keywords)
-        };
-        notice(ResponseCode::PermanentFlags(permanent), "flags that can be changed");
-        if let Some(next) = uid_next {
-            notice(ResponseCode::UidNext(next), "the next UID");
-        }
-        notice(ResponseCode::UidValidity(uid_validity), "UIDs are valid");
-        self.state = State::Selected { view: Box::new(view), read_only };
-        let code = if read_only { ResponseCode::ReadOnly } else { ResponseCode::ReadWrite };
-        self.succeed(slot, Some(code));
-    }
-
-    fn removed(&mut self, uids: UidSet) {
+    pub(super) fn removed(&mut self, uids: UidSet) {
         if let State::Selected { view, .. } = &mut self.state {
             view.note(Change::Removed(uids));
         }
-    }
-}
-
-impl Reply for Open {
-    fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<Opened>) {
-        let read_only = matches!(slot.kind, Kind::Open { read_only: true });
-        match answer {
-            Ok(opened) => {
-                let read_only = read_only || opened.read_only;
-                server.opened(&slot, opened, read_only);
-            }
-            Err(refusal) => server.refuse(&slot, refusal),
-        }
-    }
-}
-
-impl Reply for Mailboxes {
-    fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<Vec<ListEntry>>) {
-        let (Ok(entries), Kind::List { list, subscribed }) = (&answer, &slot.kind) else {
-            return server.done(&slot, answer.map(drop));
-        };
-        let wire = server.out();
-        if *subscribed {
-            list_subscribed(list, entries, wire);
-        } else {
-            let matcher = list.matcher();
-            let listed = entries.iter().filter(|entry| entry.exists && matcher.matches(&entry.mailbox));
-            listed.for_each(|entry| entry.listed().encode(wire));
-        }
-        server.succeed(&slot, None);
-    }
-}
-
-fn list_subscribed(list: &List, entries: &[ListEntry], wire: &mut Transmit) {
-    let matcher = list.matcher();
-    let subscribed = || entries.iter().filter(|entry| entry.subscribed);
-    let mut above = BTreeSet::new();
-    for entry in subscribed() {
-        if matcher.matches(&entry.mailbox) {
-            entry.listed().encode_lsub(wire);
-            continue;
-        }
-        // RFC 3501 §6.3.9: a level that matches `%` is listed as \Noselect if only names below it are subscribed.
-        let mut parent = entry.mailbox.parent();
-        while let Some(name) = parent {
-            parent = name.parent();
-            if matcher.matches(&name) {
-                above.insert(name);
-            }
-        }
-    }
-    for entry in subscribed() {
-        above.remove(&entry.mailbox);
-    }
-    for name in above {
-        Listed::new(name, vec![ListAttribute::NoSelect]).encode_lsub(wire);
     }
 }
 
@@ -202,7 +102,14 @@ impl Reply for StatusCommand {
     fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<MailboxStatus>) {
         match answer {
             Ok(status) => {
-                request.only_asked_for(status).encode(server.out());
+                let mut status = request.only_asked_for(status);
+                if request.items.contains(&StatusItem::AppendLimit) {
+                    status.append_limit.get_or_insert(Some(server.config.max_message_size));
+                }
+                match server.enabled.is_utf8() {
+                    true => status.encode(&mut Utf8Wire(server.out())),
+                    false => status.encode(server.out()),
+                }
                 server.succeed(&slot, None);
             }
             Err(refusal) => server.refuse(&slot, refusal),
@@ -238,24 +145,9 @@ impl Reply for Idle {
     fn reply(server: &mut Server, slot: Slot, _: Self, (): ()) {
         server.transmit.put(b"+ idling\r\n");
         if let State::Selected { view, .. } = &mut server.state {
-            view.announce(true, &mut server.transmit);
+            view.announce(true, server.enabled, &mut server.transmit);
         }
         server.phase = Phase::Idle { tag: slot.tag };
-    }
-}
-
-impl Reply for Find {
-    fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<UidSet>) {
-        if let (Ok(found), State::Selected { view, .. }) = (&answer, &server.state) {
-            let found = found.intersection(view.known());
-            let by_uid = slot.says_uid;
-            let number = |uid: mailwright_mail_model::Uid| {
-                if by_uid { Some(uid.get()) } else { u32::try_from(view.sequence(uid)?).ok() }
-            };
-            let out = if server.stream.is_some() { &mut server.held } else { &mut server.transmit };
-            Search::encode_numbers(found.iter().filter_map(number), out);
-        }
-        server.done(&slot, answer.map(drop));
     }
 }
 
@@ -306,4 +198,41 @@ macro_rules! done {
     };
 }
 
-done!(Create, Delete, Rename, Subscribe, Unsubscribe, Close, Fetch<UidSet>, Store<UidSet>);
+done!(Create, Delete, Rename, Subscribe, Unsubscribe);
+
+impl Reply for Close {
+    fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<()>) {
+        if !matches!(slot.kind, Kind::Leaving) {
+            return server.done(&slot, answer);
+        }
+        // RFC 8437 §3: what can be done now is another matter.
+        server.succeed(&slot, Some(ResponseCode::Capability(server.capabilities())));
+    }
+}
+
+impl Reply for Fetch<UidSet> {
+    fn reply(server: &mut Server, mut slot: Slot, _: Self, answer: Answered<()>) {
+        match (answer, std::mem::replace(&mut slot.kind, Kind::Plain)) {
+            (Ok(()), Kind::Resync { code }) => server.succeed(&slot, Some(code)),
+            // RFC 9051 §6.4.9: a UID that is not there is no error.
+            (Err(refusal), _) if slot.by_uid && refusal.code == Some(ResponseCode::ExpungeIssued) => {
+                server.succeed(&slot, None);
+            }
+            (answer, _) => server.done(&slot, answer),
+        }
+    }
+}
+
+impl Reply for Store<UidSet> {
+    fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<UidSet>) {
+        match answer {
+            Ok(modified) if modified.is_empty() => server.succeed(&slot, None),
+            // RFC 7162 §3.1.3
+            Ok(modified) => match server.named(&modified, slot.by_uid) {
+                Some(modified) => server.succeed(&slot, Some(ResponseCode::Modified(modified))),
+                None => server.succeed(&slot, None),
+            },
+            Err(refusal) => server.refuse(&slot, refusal),
+        }
+    }
+}

@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Incoming {
     tag: Box<str>,
     octets: Counted,
+    /// What ends the command behind the message.
+    end: &'static [u8],
     /// Why it is not wanted, if it is not: it is taken to its end nevertheless.
     refusal: Option<Box<Status>>,
 }
@@ -40,24 +42,27 @@ impl Server {
     ) -> Option<Output<Event>> {
         let refusal = if !self.config.abilities.write {
             Some(Refusal::cannot())
+        } else if append.utf8 && !self.enabled.utf8 {
+            // RFC 6855 §4
+            Some(Refusal::plain("expected ENABLE UTF8=ACCEPT before this"))
         } else if append.size > self.config.max_message_size {
             Some(Refusal::new(ResponseCode::TooBig, "message too large"))
         } else {
             None
         };
-        let kind = Kind::Message { size: append.size, synchronizing: mark.synchronizing };
+        let kind = Kind::Message { size: append.size, synchronizing: mark.synchronizing, utf8: append.utf8 };
         let slot = Slot::new(tag, "APPEND", kind);
         if let Some(refusal) = refusal {
             self.message_answered(slot, Err(refusal));
             return None;
         }
         let id = self.slots.open(slot);
-        let Append { mailbox, flags, internal_date, size } = append;
+        let Append { mailbox, flags, internal_date, size, .. } = append;
         Some(Output::Event(Event::Message(Ask::new(id, Message { mailbox, flags, internal_date, size }))))
     }
 
     pub(super) fn message_answered(&mut self, slot: Slot, answer: Answered<()>) {
-        let Kind::Message { size, synchronizing } = slot.kind else { return };
+        let Kind::Message { size, synchronizing, utf8 } = slot.kind else { return };
         if synchronizing {
             match answer {
                 Ok(()) => self.transmit.put(b"+ OK\r\n"),
@@ -66,7 +71,12 @@ impl Server {
             }
         }
         let refusal = answer.err().map(|refusal| Box::new(refusal.into()));
-        self.phase = Phase::Body(Incoming { tag: slot.tag, octets: Counted::new(size), refusal });
+        self.phase = Phase::Body(Incoming {
+            tag: slot.tag,
+            octets: Counted::new(size),
+            end: if utf8 { b")" } else { b"" },
+            refusal,
+        });
         self.since = None;
     }
 
@@ -99,7 +109,7 @@ impl Server {
     fn end_of_message(&mut self, line: &[u8]) -> Option<Output<Event>> {
         let Phase::Body(incoming) = std::mem::replace(&mut self.phase, Phase::Commands) else { return None };
         self.since = None;
-        let Incoming { tag, refusal, .. } = incoming;
+        let Incoming { tag, refusal, end, .. } = incoming;
         let more = match LiteralMark::find(line) {
             Ok(mark) => mark.is_some_and(|mark| !mark.synchronizing),
             Err(_) => true,
@@ -109,7 +119,7 @@ impl Server {
             let limit = self.config.max_message_size;
             return self.misbehaved(PeerMisbehaved::Endless { limit }, "more than one message");
         }
-        if !line.is_empty() {
+        if line != end {
             let wanted = refusal.is_none();
             let _ = self.bad(Some(&tag), &Status::bad("expected the end of the command behind the message"));
             return wanted.then_some(Output::Event(Event::BodyAborted));
@@ -123,8 +133,8 @@ impl Server {
     }
 
     /// Takes the APPEND apart that stands before the message.
-    pub(super) fn parse_message(head: &[u8]) -> Option<(Box<str>, Append)> {
-        let mut input = crate::grammar::Input::new(head);
+    pub(super) fn parse_message(head: &[u8], utf8: bool) -> Option<(Box<str>, Append)> {
+        let mut input = crate::grammar::Input::new(head).with_utf8(utf8);
         let tag = input.tag().ok()?.into();
         input.space().ok()?;
         match Command::parse(&mut input, Default::default()) {

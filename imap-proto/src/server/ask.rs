@@ -2,12 +2,13 @@
 
 use mailwright_line_proto::Request;
 use mailwright_mail_model::{
-    DateTime, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity, query::Query,
+    DateTime, FlagSet, MailboxName, MailboxPattern, ModSeq, SpecialUse, Uid, UidSet, UidValidity,
 };
 
 use crate::{
+    command::{List, Resync, StatusItem},
     refusal::Answered,
-    response::{ListAttribute, Listed},
+    response::{ListAttribute, Listed, MailboxStatus},
 };
 
 /// Opens a mailbox (SELECT, EXAMINE). One that was open before is closed by this, without an expunge.
@@ -18,11 +19,13 @@ pub struct Open {
     pub mailbox: MailboxName,
     /// Nothing may change, not even by reading.
     pub read_only: bool,
+    /// What the client knows of it from before: say in [`Opened::vanished`] and [`Opened::changed`] what happened since.
+    pub resync: Option<Resync>,
 }
 
 impl Open {
-    pub(super) fn new(mailbox: MailboxName, read_only: bool) -> Self {
-        Self { mailbox, read_only }
+    pub(super) fn new(mailbox: MailboxName, read_only: bool, resync: Option<Resync>) -> Self {
+        Self { mailbox, read_only, resync }
     }
 }
 
@@ -54,6 +57,15 @@ pub struct Opened {
     pub read_only: bool,
     /// The highest mod-sequence, if the store keeps them.
     pub highest_mod_seq: Option<ModSeq>,
+    /// The identity of the mailbox, if the store keeps one (RFC 8474 §4.2).
+    pub mailbox_id: Option<String>,
+    /// How the mailbox is listed, which a client of IMAP4rev2 is told (RFC 9051 §6.3.2).
+    pub listed: Option<ListEntry>,
+    /// Answers [`Open::resync`]: the messages that are gone, of those the client knows.
+    pub vanished: UidSet,
+    /// Answers [`Open::resync`]: the messages whose flags changed, of those the client knows, and new ones. They are asked for
+    /// with a [`Fetch`](crate::command::Fetch) next.
+    pub changed: UidSet,
 }
 
 impl Opened {
@@ -72,6 +84,10 @@ impl Opened {
             first_unseen: None,
             read_only: false,
             highest_mod_seq: None,
+            mailbox_id: None,
+            listed: None,
+            vanished: UidSet::new(),
+            changed: UidSet::new(),
         }
     }
 }
@@ -80,9 +96,25 @@ impl Opened {
 ///
 /// Answer with all of them, and with the subscribed names of those that are no more; the machine picks what
 /// matches the client's pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Mailboxes;
+pub struct Mailboxes {
+    /// What to say of the mailboxes in [`ListEntry::status`]; most often nothing.
+    pub status: Vec<StatusItem>,
+    matchers: Vec<MailboxPattern>,
+}
+
+impl Mailboxes {
+    pub(super) fn new(list: &List) -> Self {
+        let status = list.returns.as_ref().map(|returns| returns.status.clone()).unwrap_or_default();
+        Self { status, matchers: list.matchers() }
+    }
+
+    /// Whether the status of this mailbox is wanted.
+    pub fn wants_status_of(&self, name: &MailboxName) -> bool {
+        !self.status.is_empty() && self.matchers.iter().any(|matcher| matcher.matches(name))
+    }
+}
 
 impl Request for Mailboxes {
     type Answer = Answered<Vec<ListEntry>>;
@@ -108,6 +140,8 @@ pub struct ListEntry {
     pub subscribed: bool,
     /// What it is used for (RFC 6154).
     pub special_use: Vec<SpecialUse>,
+    /// Its numbers, if they were asked for.
+    pub status: Option<MailboxStatus>,
 }
 
 impl ListEntry {
@@ -122,6 +156,7 @@ impl ListEntry {
             marked: None,
             subscribed: false,
             special_use: Vec::new(),
+            status: None,
         }
     }
 
@@ -226,23 +261,4 @@ pub struct Close {
 
 impl Request for Close {
     type Answer = Answered<()>;
-}
-
-/// Which messages match (SEARCH, UID SEARCH)?
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Find {
-    /// What is searched for, sequence numbers in it already turned into UIDs.
-    pub query: Query,
-}
-
-impl Find {
-    pub(super) fn new(query: Query) -> Self {
-        Self { query }
-    }
-}
-
-impl Request for Find {
-    /// The messages that match, by UID.
-    type Answer = Answered<UidSet>;
 }

@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use mailwright_line_proto::{Ask, Closed, Misuse, Transmit};
-use mailwright_mail_model::{DateTime, Envelope, FlagSet, Uid, UidSet, mime::Structure};
+use mailwright_mail_model::{DateTime, Envelope, FlagSet, ModSeq, Uid, UidSet, mime::Structure};
 
 use super::{Server, State};
 use crate::{
-    command::{BodySection, Fetch, Store},
-    response::{FetchWriter, FetchedSection},
+    command::{BinarySection, BodySection, Fetch, FetchItem, Store},
+    response::{FetchWriter, FetchedSection, encode_vanished},
 };
 
 /// One thing about a message, in the answer to FETCH.
@@ -30,6 +30,22 @@ pub enum FetchData<'a> {
     BodyStructure(&'a Structure),
     /// The octets of a section as asked for, cut to its partial; `None` if the message has no such section.
     Section(&'a BodySection, Option<&'a Bytes>),
+    /// `MODSEQ`: passed over unless the client knows mod-sequences.
+    ModSeq(ModSeq),
+    /// `SAVEDATE`.
+    SaveDate(Option<DateTime>),
+    /// `EMAILID`.
+    EmailId(&'a str),
+    /// `THREADID`.
+    ThreadId(Option<&'a str>),
+    /// `PREVIEW`.
+    Preview(Option<&'a str>),
+    /// `BINARY.SIZE` of this part.
+    BinarySize(&'a [NonZeroU32], u64),
+    /// The octets of a part without its encoding, cut to its partial; `None` if there is no such part.
+    Binary(&'a BinarySection, Option<&'a Bytes>),
+    /// `ENVELOPE`, `BODY` or `BODYSTRUCTURE` as [`written`](crate::response::written) it was before.
+    Written(&'a FetchItem, &'a [u8]),
     /// As `Section`, but so many octets come with [`Server::send_body`]. Nothing can stand behind it.
     Stream(&'a BodySection, u64),
 }
@@ -38,8 +54,7 @@ pub enum FetchData<'a> {
 #[derive(Debug)]
 pub(super) struct Stream {
     id: u32,
-    /// Whether the message is recent in this session.
-    recent: bool,
+    look: Look,
     announced: u64,
     remaining: u64,
 }
@@ -77,17 +92,17 @@ impl Server {
         if stream.remaining > 0 {
             return Err(Misuse::BodyOpen);
         }
-        let (id, recent) = (stream.id, stream.recent);
+        let (id, look) = (stream.id, stream.look);
         self.slots.touch(id);
         self.stream = None;
         let writer = FetchWriter::resume(&mut self.transmit);
-        match put(writer, recent, data) {
+        match put(writer, look, data) {
             Put::Ended(writer) => {
                 writer.end();
                 self.transmit.append(&mut self.held);
             }
             Put::Streams(announced) => {
-                self.stream = Some(Stream { id, recent, announced, remaining: announced })
+                self.stream = Some(Stream { id, look, announced, remaining: announced })
             }
         }
         Ok(())
@@ -102,12 +117,37 @@ impl Server {
         ask: &Ask<Store<UidSet>>,
         uid: Uid,
         flags: &FlagSet,
+        mod_seq: Option<ModSeq>,
     ) -> Result<bool, Misuse> {
-        if ask.silent {
-            self.slots.touch(ask.id());
-            return Ok(false);
+        let mod_seq = mod_seq.filter(|_| self.enabled.mod_sequences);
+        match (ask.silent, mod_seq) {
+            (true, None) => {
+                self.slots.touch(ask.id());
+                Ok(false)
+            }
+            // RFC 7162 §3.1.3: the new mod-sequence is told even so.
+            (true, Some(mod_seq)) => self.respond(ask.id(), uid, &[FetchData::ModSeq(mod_seq)]),
+            (false, None) => self.respond(ask.id(), uid, &[FetchData::Flags(flags)]),
+            (false, Some(mod_seq)) => {
+                self.respond(ask.id(), uid, &[FetchData::Flags(flags), FetchData::ModSeq(mod_seq)])
+            }
         }
-        self.respond(ask.id(), uid, &[FetchData::Flags(flags)])
+    }
+
+    /// Says which messages were expunged, of those that [`Fetch::vanished`](crate::command::Fetch) names. Before the first message is sent.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub fn vanished(&mut self, ask: &Ask<Fetch<UidSet>>, uids: &UidSet) -> Result<(), Misuse> {
+        if self.stream.is_some() {
+            return Err(Misuse::BodyOpen);
+        }
+        self.slots.find(ask.id()).ok_or(Misuse::Argument("the request is gone"))?;
+        self.slots.touch(ask.id());
+        if !uids.is_empty() {
+            encode_vanished(true, uids, &mut self.transmit);
+        }
+        Ok(())
     }
 
     /// Sends octets of the section that was announced with [`FetchData::Stream`].
@@ -164,19 +204,25 @@ impl Server {
         if data.iter().any(|item| matches!(item, FetchData::Flags(_))) {
             view.flags_sent(uid);
         }
-        if data.is_empty() && !says_uid {
-            // RFC 3501 §9: a response about nothing has no form.
+        // RFC 3501 §9: a response about nothing has no form.
+        let enabled = self.enabled;
+        let look =
+            Look { recent: view.is_recent(uid) && !enabled.rev2, mod_sequences: enabled.mod_sequences };
+        let is_shown = |item: &FetchData<'_>| look.mod_sequences || !matches!(item, FetchData::ModSeq(_));
+        if !says_uid && !data.iter().any(is_shown) {
             return Ok(true);
         }
-        let recent = view.is_recent(uid);
-        let mut writer = FetchWriter::new(sequence, &mut self.transmit);
-        if says_uid {
+        let mut writer = match enabled.uid_only {
+            true => FetchWriter::by_uid(uid, &mut self.transmit),
+            false => FetchWriter::new(sequence, &mut self.transmit),
+        };
+        if says_uid && !enabled.uid_only {
             writer.uid(uid);
         }
-        match put(writer, recent, data) {
+        match put(writer, look, data) {
             Put::Ended(writer) => writer.end(),
             Put::Streams(announced) => {
-                self.stream = Some(Stream { id, recent, announced, remaining: announced })
+                self.stream = Some(Stream { id, look, announced, remaining: announced })
             }
         }
         Ok(true)
@@ -196,6 +242,15 @@ impl Server {
     }
 }
 
+/// What depends on the session.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// Whether the message is recent in it.
+    recent: bool,
+    /// Whether it knows mod-sequences.
+    mod_sequences: bool,
+}
+
 /// How a response goes on.
 enum Put<'a> {
     /// All items are written.
@@ -204,15 +259,24 @@ enum Put<'a> {
     Streams(u64),
 }
 
-fn put<'a>(mut writer: FetchWriter<'a, Transmit>, recent: bool, data: &[FetchData<'_>]) -> Put<'a> {
+fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<'_>]) -> Put<'a> {
     for item in data {
         match item {
-            FetchData::Flags(flags) => writer.flags(flags, recent),
+            FetchData::Flags(flags) => writer.flags(flags, look.recent),
             FetchData::InternalDate(date) => writer.internal_date(*date),
             FetchData::Size(size) => writer.size(*size),
             FetchData::Envelope(envelope) => writer.envelope_of(envelope),
             FetchData::Body(structure) => writer.body_of(structure),
             FetchData::BodyStructure(structure) => writer.body_structure_of(structure),
+            FetchData::ModSeq(_) if !look.mod_sequences => {}
+            FetchData::ModSeq(mod_seq) => writer.mod_seq(*mod_seq),
+            FetchData::SaveDate(date) => writer.save_date(*date),
+            FetchData::EmailId(id) => writer.email_id(id),
+            FetchData::ThreadId(id) => writer.thread_id(*id),
+            FetchData::Preview(text) => writer.preview(*text),
+            FetchData::BinarySize(part, size) => writer.binary_size(part, *size),
+            FetchData::Binary(section, octets) => writer.binary(section, octets.map(|octets| &octets[..])),
+            FetchData::Written(item, value) => writer.written(item.name(), value),
             FetchData::Section(section, octets) => {
                 writer.section(&fetched(section), octets.map(|octets| &octets[..]));
             }

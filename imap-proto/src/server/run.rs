@@ -4,15 +4,15 @@ use mailwright_line_proto::{Ask, Closed, Output, PeerMisbehaved};
 use mailwright_mail_model::UidSet;
 
 use super::{
-    Close, Event, Find, Idle, Mailboxes, Open, Phase, Ready, Refresh, Server, State,
+    Close, Enabled, Event, Idle, Mailboxes, Phase, Ready, Refresh, Server, State,
     slots::{Kind, Slot},
 };
 use crate::{
     Refusal,
     capability::{may_log_in, offered},
-    command::{Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, Spec, Store, When},
+    command::{Command, Copy, Expunge, Fetch, List, Move, SearchContext, Spec, StatusItem, Store, When},
     grammar::{GrammarError, Input},
-    response::{Capabilities, Listed, ResponseCode, Status},
+    response::{Listed, ResponseCode, Status},
 };
 
 /// A command whose turn has come.
@@ -41,7 +41,7 @@ impl Server {
             }
             Ready::Bad { tag, status } => self.bad(tag.as_deref(), &status),
             Ready::Message { head, mark } => {
-                let (tag, append) = Self::parse_message(&head)?;
+                let (tag, append) = Self::parse_message(&head, self.enabled.is_utf8())?;
                 self.start_message(tag, append, mark)
             }
             Ready::Parsed { tag, spec, command } => self.run(Turn { tag, spec }, *command, nothing_behind),
@@ -56,7 +56,7 @@ impl Server {
 
     /// Reads a command; `None` if what it means is not known before others are done.
     fn understand(&self, octets: &[u8]) -> Option<Ready> {
-        let mut input = Input::new(octets);
+        let mut input = Input::new(octets).with_utf8(self.enabled.is_utf8());
         let Ok(tag) = input.tag().map(Box::<str>::from) else {
             let status = Box::new(Status::bad("expected a tag"));
             return Some(Ready::Bad { tag: None, status });
@@ -72,6 +72,10 @@ impl Server {
             When::Authenticated => self.is_logged_in(),
             When::Selected => matches!(self.state, State::Selected { .. }),
         };
+        if allowed && spec.uses_seqs && self.enabled.uid_only {
+            // RFC 9586 §3.1
+            return Some(bad(Status::bad("sequence numbers are not used").with(ResponseCode::UidRequired)));
+        }
         // Whether it is allowed, and which messages it means, may be decided by what still runs.
         let beside = allowed && self.slots.admit(spec.reads, spec.uses_seqs);
         if !self.slots.is_empty() && !beside {
@@ -86,7 +90,9 @@ impl Server {
             return Some(bad(Status::bad(now)));
         }
         let context = match &self.state {
-            State::Selected { view, .. } => SearchContext::new(view.known(), view.recent()),
+            State::Selected { view, saved, .. } => {
+                SearchContext::new(view.known(), view.recent()).with_saved(saved)
+            }
             _ => SearchContext::default(),
         };
         Some(match spec.parse(&mut input, context) {
@@ -130,18 +136,19 @@ impl Server {
                 self.ask_login(turn.tag, "AUTHENTICATE", authenticate, Event::Authenticate)
             }
             Command::Id(id) => self.ask(turn, Kind::Plain, id, Event::Id),
-            Command::Enable(_) => {
-                // RFC 5161 §3.1: what is not known or has nothing to enable is passed over.
-                Capabilities::default().encode_enabled(&mut self.transmit);
+            Command::Enable(enable) => {
+                self.enable(&enable);
                 self.ok(&turn)
             }
-            Command::Select(select) => {
-                // RFC 3501 §6.3.1: whatever comes of it, the mailbox before is no longer selected.
-                self.state = State::Authenticated;
-                let read_only = select.read_only || !self.config.abilities.write;
-                let open = Open::new(select.mailbox, read_only);
-                self.ask(turn, Kind::Open { read_only }, open, Event::Open)
+            Command::Unauthenticate => {
+                // RFC 8437 §3: as if it had just been greeted, but for TLS and compression.
+                self.state = State::NotAuthenticated;
+                self.enabled = Enabled::default();
+                self.started = None;
+                self.ask(turn, Kind::Leaving, Close { expunge: false }, Event::Close)
             }
+            Command::Compress => self.compress(&turn),
+            Command::Select(select) => self.select(turn, select),
             Command::Create(create) if create.mailbox.is_inbox() => self.no(&turn, Refusal::already_exists()),
             Command::Create(create) => self.ask(turn, Kind::Plain, create, Event::Create),
             Command::Delete(delete) if delete.mailbox.is_inbox() => self.no(&turn, Refusal::cannot()),
@@ -159,7 +166,7 @@ impl Server {
             Command::Subscribe(subscribe) => self.ask(turn, Kind::Plain, subscribe, Event::Subscribe),
             Command::Unsubscribe(unsubscribe) => self.ask(turn, Kind::Plain, unsubscribe, Event::Unsubscribe),
             // RFC 3501 §6.3.8: an empty pattern asks for the delimiter.
-            Command::List(list) if list.pattern.is_empty() => {
+            Command::List(list) if list.pattern.is_empty() && !list.is_extended() => {
                 Listed::root().encode(self.out());
                 self.ok(&turn)
             }
@@ -174,7 +181,7 @@ impl Server {
             Command::Idle => self.ask(turn, Kind::Plain, Idle, Event::Idle),
             Command::Close => self.leave(turn, true),
             Command::Unselect => self.leave(turn, false),
-            Command::Search(search) => self.ask(turn, Kind::Plain, Find::new(search.query), Event::Find),
+            Command::Search(search) => self.search(turn, search),
             Command::Expunge(expunge) => {
                 let messages = match expunge.messages.map(|set| self.resolve(&set)) {
                     None => None,
@@ -185,15 +192,16 @@ impl Server {
                 self.ask(turn, Kind::Plain, Expunge::new(messages), Event::Expunge)
             }
             Command::Fetch(fetch) => match self.resolve(&fetch.messages) {
-                Ok(uids) if uids.is_empty() => self.ok(&turn),
+                Ok(uids) if uids.is_empty() && fetch.vanished.is_none() => self.ok(&turn),
                 Ok(uids) => self.fetch_messages(turn, fetch, uids),
                 Err(error) => self.not_resolved(&turn, error),
             },
             Command::Store(store) => match self.resolve(&store.messages) {
                 Ok(uids) if uids.is_empty() => self.ok(&turn),
                 Ok(messages) => {
-                    let Store { operation, flags, silent, .. } = store;
-                    let store = Store { messages, operation, flags, silent };
+                    let Store { operation, flags, silent, unchanged_since, .. } = store;
+                    self.enabled.mod_sequences |= unchanged_since.is_some();
+                    let store = Store { messages, operation, flags, silent, unchanged_since };
                     self.ask(turn, Kind::Plain, store, Event::Store)
                 }
                 Err(error) => self.not_resolved(&turn, error),
@@ -211,7 +219,7 @@ impl Server {
         }
     }
 
-    fn ask<R>(
+    pub(super) fn ask<R>(
         &mut self,
         turn: Turn,
         kind: Kind,
@@ -220,8 +228,11 @@ impl Server {
     ) -> Option<Output<Event>> {
         let mut slot = Slot::new(turn.tag, turn.spec.name, kind);
         slot.says_uid = turn.spec.name.starts_with("UID ");
+        slot.by_uid = slot.says_uid;
         slot.uses_seqs = turn.spec.uses_seqs;
-        slot.reads = turn.spec.reads;
+        // What comes next may mean what a SEARCH saves (RFC 5182 §2.3).
+        slot.reads =
+            turn.spec.reads && !matches!(&slot.kind, Kind::Search { returns: Some(returns) } if returns.save);
         let id = self.slots.open(slot);
         Some(Output::Event(event(Ask::new(id, request))))
     }
@@ -238,30 +249,13 @@ impl Server {
     }
 
     fn list(&mut self, turn: Turn, list: List, subscribed: bool) -> Option<Output<Event>> {
-        self.ask(turn, Kind::List { list, subscribed }, Mailboxes, Event::Mailboxes)
-    }
-
-    fn fetch_messages(&mut self, turn: Turn, fetch: Fetch, messages: UidSet) -> Option<Output<Event>> {
-        let seen = self.changes_flags(&fetch);
-        let says_uid = fetch.messages.is_uid() || fetch.items.contains(&FetchItem::Uid);
-        let items = fetch.items.into_iter().filter(|item| *item != FetchItem::Uid).map(|item| match item {
-            // RFC 3501 §6.3.2: nothing changes in a mailbox that is open for reading only.
-            FetchItem::Section(section) if !seen => {
-                FetchItem::Section(crate::command::BodySection { peek: true, ..section })
-            }
-            item => item,
-        });
-        let mut slot = Slot::new(turn.tag, turn.spec.name, Kind::Plain);
-        slot.says_uid = says_uid;
-        slot.uses_seqs = turn.spec.uses_seqs;
-        slot.reads = !seen;
-        let request = Fetch { messages, items: items.collect() };
-        let id = self.slots.open(slot);
-        Some(Output::Event(Event::Fetch(Ask::new(id, request))))
+        let mailboxes = Mailboxes::new(&list);
+        self.ask(turn, Kind::List { list: list.into(), subscribed }, mailboxes, Event::Mailboxes)
     }
 
     fn leave(&mut self, turn: Turn, expunge: bool) -> Option<Output<Event>> {
-        let State::Selected { read_only, .. } = self.state else { return None };
+        let State::Selected { read_only, .. } = &self.state else { return None };
+        let read_only = *read_only;
         self.state = State::Authenticated;
         self.ask(turn, Kind::Close, Close { expunge: expunge && !read_only }, Event::Close)
     }
@@ -282,7 +276,7 @@ impl Server {
 
     fn resolve(&self, messages: &crate::MessageSet) -> Result<UidSet, GrammarError> {
         match &self.state {
-            State::Selected { view, .. } => messages.resolve(view.known()),
+            State::Selected { view, saved, .. } => messages.resolve(view.known(), saved),
             _ => Ok(UidSet::new()),
         }
     }
@@ -292,32 +286,47 @@ impl Server {
     }
 
     /// Whether a FETCH may set `\Seen`.
-    fn changes_flags(&self, fetch: &Fetch) -> bool {
+    pub(super) fn changes_flags(&self, fetch: &Fetch) -> bool {
         matches!(self.state, State::Selected { read_only: false, .. }) && fetch.sets_seen()
     }
 
     /// Whether the application cannot do that at all, or not in this mailbox.
     fn is_beyond_abilities(&self, command: &Command) -> bool {
-        let abilities = self.config.abilities;
+        let abilities = &self.config.abilities;
         let read_only = matches!(self.state, State::Selected { read_only: true, .. });
         match command {
+            Command::Create(create) if !create.special_use.is_empty() && !abilities.derives => true,
             Command::Create(_)
             | Command::Delete(_)
             | Command::Rename(_)
             | Command::Subscribe(_)
             | Command::Unsubscribe(_) => !abilities.folders,
+            Command::Store(store) if store.unchanged_since.is_some() && !abilities.mod_sequences => true,
             Command::Store(_) | Command::Expunge(_) | Command::Move(_) => !abilities.write || read_only,
             Command::Copy(_) => !abilities.write,
+            Command::Fetch(fetch) => self.is_fetch_beyond(fetch),
+            Command::Select(select) => {
+                (select.mod_sequences || select.resync.is_some()) && !abilities.mod_sequences
+            }
+            Command::List(list) => {
+                list.returns.as_ref().is_some_and(|returns| !returns.status.is_empty()) && !abilities.statuses
+            }
+            Command::Status(status) => status.items.iter().any(|item| match item {
+                StatusItem::Size | StatusItem::Deleted | StatusItem::DeletedStorage => !abilities.statuses,
+                StatusItem::HighestModSeq => !abilities.mod_sequences,
+                StatusItem::MailboxId => !abilities.object_ids,
+                _ => false,
+            }),
             _ => false,
         }
     }
 
-    fn ok(&mut self, turn: &Turn) -> Option<Output<Event>> {
+    pub(super) fn ok(&mut self, turn: &Turn) -> Option<Output<Event>> {
         self.finish(&turn.tag, &Status::ok(completed(turn.spec.name)), !turn.spec.uses_seqs);
         None
     }
 
-    fn no(&mut self, turn: &Turn, refusal: Refusal) -> Option<Output<Event>> {
+    pub(super) fn no(&mut self, turn: &Turn, refusal: Refusal) -> Option<Output<Event>> {
         self.finish(&turn.tag, &refusal.into(), !turn.spec.uses_seqs);
         None
     }

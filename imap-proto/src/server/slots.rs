@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mailwright_line_proto::Gone;
 
 use super::List;
+use crate::{command::SearchReturn, response::ResponseCode};
 
 /// A command that the application was asked about.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Slot {
     pub(super) name: &'static str,
     /// Whether FETCH responses to it say the UID.
     pub(super) says_uid: bool,
+    /// Whether the command named messages by UID.
+    pub(super) by_uid: bool,
     /// Whether no message may be announced as expunged while it runs.
     pub(super) uses_seqs: bool,
     /// Whether others may run beside it.
@@ -33,17 +36,23 @@ pub(super) enum Kind {
     /// Nothing.
     Plain,
     /// Which names are wanted, and whether only subscribed ones.
-    List { list: List, subscribed: bool },
+    List { list: Box<List>, subscribed: bool },
+    /// How to tell what is found.
+    Search { returns: Option<SearchReturn> },
+    /// A SELECT whose changed messages are sent; how it ends.
+    Resync { code: ResponseCode },
     /// Whether the mailbox was asked for without the right to change it.
     Open { read_only: bool },
     /// A login.
     Login,
     /// A message may come, and the mark of its literal.
-    Message { size: u64, synchronizing: bool },
+    Message { size: u64, synchronizing: bool, utf8: bool },
     /// A message has come.
     Commit,
     /// The mailbox is left.
     Close,
+    /// The user is (RFC 8437).
+    Leaving,
 }
 
 /// The commands in flight.
@@ -120,6 +129,16 @@ impl Slots {
 impl Slot {
     /// A command that is about to be asked about.
     pub(super) fn new(tag: Box<str>, name: &'static str, kind: Kind) -> Self {
-        Self { id: 0, deadline: None, tag, name, says_uid: false, uses_seqs: false, reads: false, kind }
+        Self {
+            id: 0,
+            deadline: None,
+            tag,
+            name,
+            says_uid: false,
+            by_uid: false,
+            uses_seqs: false,
+            reads: false,
+            kind,
+        }
     }
 }

@@ -7,14 +7,14 @@ use mailwright_imap_proto::{
     Refusal,
     command::{BodySection, CopyUid, FetchItem, StatusItem},
     response::{MailboxStatus, Namespaces, ServerId},
-    server::{AppendUid, Change, Config, Event, FetchData, ListEntry, Message, Opened, Server},
+    server::{AppendUid, Change, Config, Event, FetchData, Found, ListEntry, Message, Opened, Server},
 };
 use mailwright_line_proto::{
     AuthRefusal, AuthStep, Peer,
     testing::{Seen, Side, Subject},
 };
 use mailwright_mail_model::{
-    DateTime, Flag, FlagSet, MailboxName, SpecialUse, Uid, UidSet, UidValidity,
+    DateTime, Flag, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity,
     mime::Structure,
     query::{Key, Node, Query},
 };
@@ -25,6 +25,7 @@ pub(crate) struct App {
     selected: Option<String>,
     incoming: Option<(Message, Vec<u8>)>,
     challenges: u32,
+    binary: Bytes,
 }
 
 #[derive(Default)]
@@ -32,6 +33,8 @@ struct Folder {
     messages: Vec<Stored>,
     next: u32,
     subscribed: bool,
+    mod_seq: u64,
+    gone: Vec<(Uid, u64)>,
 }
 
 #[derive(Clone)]
@@ -40,6 +43,7 @@ struct Stored {
     flags: FlagSet,
     date: DateTime,
     octets: Bytes,
+    mod_seq: u64,
 }
 
 const VALIDITY: u32 = 3_857_529_045;
@@ -63,7 +67,7 @@ impl App {
             inbox.add(flags.parse().unwrap(), None, LETTER.as_bytes());
         }
         inbox.next = 12;
-        let folder = |subscribed| Folder { next: 1, subscribed, messages: Vec::new() };
+        let folder = |subscribed| Folder { next: 1, subscribed, ..Folder::default() };
         let folders = [
             ("INBOX", inbox),
             ("Sent", folder(true)),
@@ -76,6 +80,7 @@ impl App {
             selected: None,
             incoming: None,
             challenges: 0,
+            binary: Bytes::from_static(b"a\0b"),
         }
     }
 
@@ -101,11 +106,18 @@ impl App {
         server: &mut Server,
         ask: &mailwright_line_proto::Ask<mailwright_imap_proto::command::Fetch<UidSet>>,
     ) {
+        if let (Some(named), Some(since)) = (&ask.vanished, ask.changed_since) {
+            let gone = self.open().gone_since(since.get()).intersection(named);
+            server.vanished(ask, &gone).unwrap();
+        }
         for uid in ask.messages.iter() {
             let folder = self.open();
             let Some(message) = folder.messages.iter_mut().find(|message| message.uid == uid) else {
                 continue;
             };
+            if ask.changed_since.is_some_and(|since| message.mod_seq <= since.get()) {
+                continue;
+            }
             let tells =
                 ask.sets_seen() && message.flags.insert(Flag::Seen) && !ask.items.contains(&FetchItem::Flags);
             let message = message.clone();
@@ -140,6 +152,13 @@ impl App {
                             octets => FetchData::Section(section, octets.as_ref()),
                         }
                     }
+                    FetchItem::ModSeq => FetchData::ModSeq(ModSeq::new(message.mod_seq).unwrap()),
+                    FetchItem::SaveDate => FetchData::SaveDate(Some(message.date)),
+                    FetchItem::EmailId => FetchData::EmailId("M6d99ac3275bb4e"),
+                    FetchItem::ThreadId => FetchData::ThreadId(None),
+                    FetchItem::Preview { .. } => FetchData::Preview(Some("Good afternoon.")),
+                    FetchItem::BinarySize(part) => FetchData::BinarySize(part, 17),
+                    FetchItem::Binary(section) => FetchData::Binary(section, Some(&self.binary)),
                     other => panic!("{other:?}"),
                 });
             }
@@ -210,8 +229,14 @@ impl Folder {
         let uid = Uid::new(self.next).unwrap();
         self.next += 1;
         let date = date.unwrap_or_else(|| DateTime::from_imap("17-Jul-1996 02:44:25 -0700").unwrap());
-        self.messages.push(Stored { uid, flags, date, octets: Bytes::copy_from_slice(octets) });
+        self.mod_seq += 1;
+        let mod_seq = self.mod_seq;
+        self.messages.push(Stored { uid, flags, date, octets: Bytes::copy_from_slice(octets), mod_seq });
         uid
+    }
+
+    fn gone_since(&self, mod_seq: u64) -> UidSet {
+        self.gone.iter().filter(|(_, gone)| *gone > mod_seq).map(|(uid, _)| *uid).collect()
     }
 
     fn uids(&self) -> UidSet {
@@ -219,7 +244,10 @@ impl Folder {
     }
 
     fn remove(&mut self, gone: impl Fn(&Stored) -> bool) -> UidSet {
-        let uids = self.messages.iter().filter(|message| gone(message)).map(|message| message.uid).collect();
+        let uids: UidSet =
+            self.messages.iter().filter(|message| gone(message)).map(|message| message.uid).collect();
+        self.mod_seq += u64::from(!uids.is_empty());
+        self.gone.extend(uids.iter().map(|uid| (uid, self.mod_seq)));
         self.messages.retain(|message| !gone(message));
         uids
     }
@@ -247,6 +275,7 @@ fn matches_query(message: &Stored, query: &Query) -> bool {
     match query.node() {
         Node::Key(Key::All) => true,
         Node::Key(Key::Flag(flag)) => message.flags.contains(flag),
+        Node::Key(Key::ModSeq(mod_seq)) => message.mod_seq >= mod_seq.get(),
         Node::Key(Key::Uid(uids)) => uids.contains(message.uid),
         Node::Key(Key::Since(date)) => message.date.date() >= *date,
         Node::Key(Key::Header { text, .. } | Key::Text(text)) => {
@@ -299,6 +328,12 @@ impl Subject for App {
             Event::Mailboxes(ask) => {
                 let entries = self.folders.iter().map(|(name, folder)| {
                     let mut entry = ListEntry::new(MailboxName::new(name).unwrap());
+                    if ask.wants_status_of(&entry.mailbox) {
+                        let mut status = MailboxStatus::new(entry.mailbox.clone());
+                        status.messages = Some(folder.messages.len() as u32);
+                        status.unseen = Some(folder.unseen().count() as u32);
+                        entry.status = Some(status);
+                    }
                     entry.subscribed = folder.subscribed;
                     entry.has_children =
                         Some(self.folders.keys().any(|other| other.starts_with(&format!("{name}/"))));
@@ -345,6 +380,11 @@ impl Subject for App {
                     status.uid_next = Uid::new(folder.next);
                     status.uid_validity = Some(validity());
                     status.unseen = Some(folder.unseen().count() as u32);
+                    status.size =
+                        Some(folder.messages.iter().map(|message| message.octets.len() as u64).sum());
+                    status.deleted = Some(1);
+                    status.highest_mod_seq = ModSeq::new(folder.mod_seq);
+                    status.mailbox_id = Some("F2212ea87".into());
                     status
                 });
                 assert!(!ask.items.is_empty() && ask.items.len() <= StatusItem::ALL.len());
@@ -355,6 +395,18 @@ impl Subject for App {
                     let mut opened = Opened::new(folder.uids(), validity());
                     opened.uid_next = Uid::new(folder.next);
                     opened.first_unseen = folder.unseen().next().map(|message| message.uid);
+                    opened.highest_mod_seq = ModSeq::new(folder.mod_seq);
+                    if let Some(resync) =
+                        ask.resync.as_ref().filter(|resync| resync.uid_validity == validity())
+                    {
+                        let since = resync.mod_seq.get();
+                        opened.vanished = folder.gone_since(since);
+                        if let Some(known) = &resync.known {
+                            opened.vanished = opened.vanished.intersection(known);
+                        }
+                        let changed = folder.messages.iter().filter(|message| message.mod_seq > since);
+                        opened.changed = changed.map(|message| message.uid).collect();
+                    }
                     opened.recent = opened.uids.within(Uid::new(9).unwrap()..=Uid::MAX);
                     opened
                 });
@@ -406,22 +458,33 @@ impl Subject for App {
             }
             Event::Find(ask) => {
                 let found = self.find(&ask.query);
-                server.answer(ask, Ok(found))
+                let told = ask.mod_seq.of(&found);
+                let messages = self.open().messages.iter().filter(|message| told.contains(message.uid));
+                let mod_seq = messages.map(|message| message.mod_seq).max().and_then(ModSeq::new);
+                server.answer(ask, Ok(Found::new(found).with_mod_seq(mod_seq)))
             }
             Event::Fetch(ask) => {
                 self.fetch(server, &ask);
                 server.answer(ask, Ok(()))
             }
             Event::Store(ask) => {
+                let mut modified = UidSet::new();
                 for uid in ask.messages.iter() {
                     let folder = self.open();
+                    let mod_seq = folder.mod_seq + 1;
                     let Some(message) = folder.messages.iter_mut().find(|message| message.uid == uid) else {
                         continue;
                     };
+                    let most = ask.unchanged_since.map(|since| since.map_or(0, ModSeq::get));
+                    if most.is_some_and(|most| message.mod_seq > most) {
+                        modified.insert(uid);
+                        continue;
+                    }
+                    (message.mod_seq, folder.mod_seq) = (mod_seq, mod_seq);
                     message.flags = ask.operation.apply(&message.flags, &ask.flags);
-                    server.fetch_flags(&ask, uid, &message.flags.clone()).unwrap();
+                    server.fetch_flags(&ask, uid, &message.flags.clone(), ModSeq::new(mod_seq)).unwrap();
                 }
-                server.answer(ask, Ok(()))
+                server.answer(ask, Ok(modified))
             }
             Event::Expunge(ask) => {
                 let wanted = ask.messages.clone();

@@ -139,6 +139,14 @@ pub enum SectionError {
 }
 
 impl Structure {
+    /// The part of this number, one number a level; the message itself if there is none.
+    pub fn part_at(&self, path: &[NonZeroU32]) -> Option<&Part> {
+        if path.is_empty() {
+            return self.part(0);
+        }
+        self.part(self.find(path)?)
+    }
+
     /// Where a section stands in the message; `None` if there is no such part, or it is no message and has no
     /// header or text of its own.
     pub fn locate(&self, section: &Section) -> Option<Range<u64>> {

@@ -70,6 +70,12 @@ pub struct Metadata<'a> {
     pub size: u64,
     /// Its mod-sequence.
     pub mod_seq: ModSeq,
+    /// When it came into this mailbox; the internal date counts where that is not kept (RFC 8514 §4.3).
+    pub saved: Option<DateTime>,
+    /// The identities of the message and of its thread, where they are kept.
+    pub ids: [Option<&'a str>; 2],
+    /// The time now, in seconds since 1970.
+    pub now: i64,
 }
 
 impl<'a> Metadata<'a> {
@@ -81,7 +87,37 @@ impl<'a> Metadata<'a> {
         size: u64,
         mod_seq: ModSeq,
     ) -> Self {
-        Self { uid, flags, internal_date, size, mod_seq }
+        Self { uid, flags, internal_date, size, mod_seq, saved: None, ids: [None; 2], now: 0 }
+    }
+
+    /// With the time now, in seconds since 1970, which OLDER and YOUNGER count from.
+    #[must_use]
+    pub const fn at(mut self, now: i64) -> Self {
+        self.now = now;
+        self
+    }
+
+    /// With the moment it came into this mailbox.
+    #[must_use]
+    pub const fn saved(mut self, saved: Option<DateTime>) -> Self {
+        self.saved = saved;
+        self
+    }
+
+    /// With the identities of the message and of its thread.
+    #[must_use]
+    pub const fn identified(mut self, message: Option<&'a str>, thread: Option<&'a str>) -> Self {
+        self.ids = [message, thread];
+        self
+    }
+
+    /// Seconds since it was received.
+    const fn age(&self) -> i64 {
+        self.now.saturating_sub(self.internal_date.seconds())
+    }
+
+    fn saved_on(&self) -> Date {
+        self.saved.unwrap_or(self.internal_date).date()
     }
 
     /// Whether the message meets a condition; `None` if that cannot be told from here.
@@ -96,6 +132,14 @@ impl<'a> Metadata<'a> {
             Key::Larger(size) => self.size > *size,
             Key::Smaller(size) => self.size < *size,
             Key::ModSeq(mod_seq) => self.mod_seq >= *mod_seq,
+            Key::Older(seconds) => self.age() >= i64::from(*seconds),
+            Key::Younger(seconds) => self.age() <= i64::from(*seconds),
+            Key::SavedBefore(date) => self.saved_on() < *date,
+            Key::SavedOn(date) => self.saved_on() == *date,
+            Key::SavedSince(date) => self.saved_on() >= *date,
+            Key::SaveDateSupported => self.saved.is_some(),
+            Key::EmailId(id) => self.ids.first().copied().flatten() == Some(id),
+            Key::ThreadId(id) => self.ids.last().copied().flatten() == Some(id),
             Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) => return None,
             Key::Header { .. } | Key::Body(_) | Key::Text(_) => return None,
         })

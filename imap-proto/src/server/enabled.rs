@@ -1,0 +1,89 @@
+//! What a client has asked for once and for all (RFC 5161), and the commands that ask for it in passing.
+
+use mailwright_mail_model::{FlagSet, ModSeq, Uid};
+
+use super::Server;
+use crate::{command::Enable, config::Abilities, grammar::Wire};
+
+/// What the responses of a session are like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Enabled {
+    /// RFC 9051 rather than RFC 3501: nothing is recent, searches are answered with ESEARCH, names are UTF-8.
+    pub(crate) rev2: bool,
+    /// Mod-sequences stand beside flags (RFC 7162 §3.1).
+    pub(crate) mod_sequences: bool,
+    /// Expunges are told by UID (RFC 7162 §3.2).
+    pub(crate) resync: bool,
+    /// RFC 6855.
+    pub(crate) utf8: bool,
+    /// No sequence numbers at all (RFC 9586).
+    pub(crate) uid_only: bool,
+}
+
+impl Enabled {
+    /// Whether mailbox names and quoted strings are UTF-8.
+    pub(crate) fn is_utf8(self) -> bool {
+        self.rev2 || self.utf8
+    }
+
+    /// Whether expunges are told by UID.
+    pub(crate) fn vanishes(self) -> bool {
+        self.resync || self.uid_only
+    }
+
+    /// Writes the response that a message has these flags.
+    pub(crate) fn put_flags(
+        self,
+        (sequence, uid): (u64, Uid),
+        flags: &FlagSet,
+        recent: bool,
+        mod_seq: Option<ModSeq>,
+        wire: &mut impl Wire,
+    ) {
+        wire.put(b"* ");
+        wire.put_number(if self.uid_only { uid.get().into() } else { sequence });
+        wire.put(if self.uid_only { b" UIDFETCH (FLAGS " } else { b" FETCH (FLAGS " });
+        wire.put_flags_and(flags, (recent && !self.rev2).then_some("\\Recent"));
+        // RFC 7162 §3.2.4: with QRESYNC each such response says the UID.
+        if self.resync && !self.uid_only {
+            wire.put(b" UID ");
+            wire.put_number(uid.get().into());
+        }
+        if let Some(mod_seq) = mod_seq.filter(|_| self.mod_sequences) {
+            wire.put(b" MODSEQ (");
+            wire.put_number(mod_seq.get());
+            wire.put(b")");
+        }
+        wire.put(b")\r\n");
+    }
+
+    /// Switches on what is known of these names; gives those that are on by this.
+    fn enable(&mut self, enable: &Enable, abilities: &Abilities, rev2: bool) -> Vec<&'static str> {
+        let mut now_on = Vec::new();
+        for name in &enable.capabilities {
+            let (name, on, able) = match name.as_str() {
+                "IMAP4REV2" => ("IMAP4REV2", &mut self.rev2, rev2),
+                "CONDSTORE" => ("CONDSTORE", &mut self.mod_sequences, abilities.mod_sequences),
+                "QRESYNC" => ("QRESYNC", &mut self.resync, abilities.mod_sequences),
+                "UTF8=ACCEPT" => ("UTF8=ACCEPT", &mut self.utf8, true),
+                "UIDONLY" => ("UIDONLY", &mut self.uid_only, true),
+                _ => continue,
+            };
+            if able && !std::mem::replace(on, true) {
+                now_on.push(name);
+            }
+        }
+        // RFC 7162 §3.2.3: the one is with the other.
+        self.mod_sequences |= self.resync;
+        now_on
+    }
+}
+
+impl Server {
+    /// RFC 5161 §3.1: what is not known or has nothing to enable is passed over.
+    pub(super) fn enable(&mut self, enable: &Enable) {
+        let rev2 = self.capabilities().has("IMAP4rev2");
+        let now_on = self.enabled.enable(enable, &self.config.abilities, rev2);
+        now_on.into_iter().collect::<crate::response::Capabilities>().encode_enabled(&mut self.transmit);
+    }
+}

@@ -1,0 +1,136 @@
+//! LIST and LSUB: which names a pattern means, and what is said of them.
+
+use std::collections::BTreeSet;
+
+use mailwright_line_proto::Transmit;
+use mailwright_mail_model::{MailboxName, MailboxPattern};
+
+use super::{
+    ListEntry, Mailboxes, Server,
+    answer::Reply,
+    slots::{Kind, Slot},
+};
+use crate::{
+    command::{List, ListReturn, ListSelection},
+    grammar::{Utf8Wire, Wire},
+    refusal::Answered,
+    response::{ListAttribute, Listed},
+};
+
+impl Reply for Mailboxes {
+    fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Vec<ListEntry>>) {
+        let (Ok(entries), Kind::List { list, subscribed }) = (&answer, &slot.kind) else {
+            return server.done(&slot, answer.map(drop));
+        };
+        let utf8 = server.enabled.is_utf8();
+        let wire = server.out();
+        match (utf8, *subscribed) {
+            (true, true) => list_subscribed(list, entries, &mut Utf8Wire(wire)),
+            (false, true) => list_subscribed(list, entries, wire),
+            (true, false) => put(list, &request, entries, &mut Utf8Wire(wire)),
+            (false, false) => put::<Transmit>(list, &request, entries, wire),
+        }
+        server.succeed(&slot, None);
+    }
+}
+
+fn put<W: Wire>(list: &List, request: &Mailboxes, entries: &[ListEntry], wire: &mut W) {
+    let matchers = list.matchers();
+    let matches = |name: &MailboxName| matchers.iter().any(|matcher| matcher.matches(name));
+    if list.pattern.is_empty() {
+        Listed::root().encode(wire);
+    }
+    if !list.is_extended() {
+        let listed = entries.iter().filter(|entry| entry.exists && matches(&entry.mailbox));
+        return listed.for_each(|entry| entry.listed().encode(wire));
+    }
+    let selection = list.selection.unwrap_or_default();
+    let no_returns = ListReturn::default();
+    let returns = list.returns.as_ref().unwrap_or(&no_returns);
+    let above =
+        if selection.recursive_match { above(entries, selection, &matchers) } else { BTreeSet::new() };
+    for entry in entries.iter().filter(|entry| matches(&entry.mailbox)) {
+        let child_info = above.contains(&entry.mailbox);
+        if !selection.means(entry) && !child_info {
+            continue;
+        }
+        let mut listed = entry.listed();
+        if !entry.exists {
+            // RFC 5258 §3: \NonExistent says \Noselect too.
+            listed.attributes.retain(|attribute| *attribute != ListAttribute::NoSelect);
+            listed.attributes.insert(0, ListAttribute::NonExistent);
+        }
+        if entry.subscribed && (selection.subscribed || returns.subscribed) {
+            listed.attributes.push(ListAttribute::Subscribed);
+        }
+        let below = if child_info { selection.words() } else { Vec::new() };
+        listed.encode_extended(&below, wire);
+        // RFC 5819 §2: of what cannot be selected there is no status.
+        if let Some(status) = entry.status.as_ref().filter(|_| entry.selectable && entry.exists)
+            && !request.status.is_empty()
+        {
+            let asked = crate::command::Status::new(entry.mailbox.clone(), request.status.iter().copied());
+            asked.only_asked_for(status.clone()).encode(wire);
+        }
+    }
+    // Levels that nobody made and that match: there is something meant below them (RFC 5258 §3.1).
+    for name in above {
+        if !entries.iter().any(|entry| entry.mailbox == name) {
+            Listed::new(name, vec![ListAttribute::NonExistent]).encode_extended(&selection.words(), wire);
+        }
+    }
+}
+
+impl ListSelection {
+    fn means(self, entry: &ListEntry) -> bool {
+        (if self.subscribed { entry.subscribed } else { entry.exists })
+            && (!self.special_use || !entry.special_use.is_empty())
+    }
+
+    /// What CHILDINFO says that there is below (RFC 5258 §3.5).
+    fn words(self) -> Vec<&'static str> {
+        let words = [("SUBSCRIBED", self.subscribed), ("SPECIAL-USE", self.special_use)];
+        words.into_iter().filter(|(_, on)| *on).map(|(word, _)| word).collect()
+    }
+}
+
+/// Names that match below which there is something meant that does not match itself.
+fn above(
+    entries: &[ListEntry],
+    selection: ListSelection,
+    matchers: &[MailboxPattern],
+) -> BTreeSet<MailboxName> {
+    let matches = |name: &MailboxName| matchers.iter().any(|matcher| matcher.matches(name));
+    let mut above = BTreeSet::new();
+    for entry in entries.iter().filter(|entry| selection.means(entry) && !matches(&entry.mailbox)) {
+        let levels = std::iter::successors(entry.mailbox.parent(), MailboxName::parent);
+        above.extend(levels.filter(matches));
+    }
+    above
+}
+
+fn list_subscribed<W: Wire>(list: &List, entries: &[ListEntry], wire: &mut W) {
+    let matcher = list.matcher();
+    let subscribed = || entries.iter().filter(|entry| entry.subscribed);
+    let mut above = BTreeSet::new();
+    for entry in subscribed() {
+        if matcher.matches(&entry.mailbox) {
+            entry.listed().encode_lsub(wire);
+            continue;
+        }
+        // RFC 3501 §6.3.9: a level that matches `%` is listed as \Noselect if only names below it are subscribed.
+        let mut parent = entry.mailbox.parent();
+        while let Some(name) = parent {
+            parent = name.parent();
+            if matcher.matches(&name) {
+                above.insert(name);
+            }
+        }
+    }
+    for entry in subscribed() {
+        above.remove(&entry.mailbox);
+    }
+    for name in above {
+        Listed::new(name, vec![ListAttribute::NoSelect]).encode_lsub(wire);
+    }
+}

@@ -1,0 +1,129 @@
+//! SELECT and EXAMINE: a mailbox becomes the one that the session is about.
+
+use mailwright_line_proto::{Ask, Output};
+use mailwright_mail_model::UidSet;
+
+use super::{
+    Event, Open, Opened, Server, State,
+    answer::Reply,
+    run::Turn,
+    slots::{Kind, Slot},
+};
+use crate::{
+    command::{Fetch, FetchItem, Select},
+    grammar::Utf8Wire,
+    refusal::Answered,
+    response::{FlagList, ResponseCode, Status, count, encode_vanished},
+    view::View,
+};
+
+impl Server {
+    pub(super) fn select(&mut self, turn: Turn, select: Select) -> Option<Output<Event>> {
+        let Select { mailbox, read_only, mod_sequences, resync } = select;
+        if resync.is_some() && !self.enabled.resync {
+            // RFC 7162 §3.2.5
+            return self.bad(Some(&turn.tag), &Status::bad("expected ENABLE QRESYNC before this"));
+        }
+        self.enabled.mod_sequences |= mod_sequences;
+        // RFC 3501 §6.3.1: whatever comes of it, the mailbox before is no longer selected.
+        if matches!(std::mem::replace(&mut self.state, State::Authenticated), State::Selected { .. }) {
+            // RFC 7162 §3.2.11, RFC 9051 §7.1: what follows is about another mailbox.
+            self.say(None, &Status::ok("the mailbox before is closed").with(ResponseCode::Closed));
+        }
+        let read_only = read_only || !self.config.abilities.write;
+        self.ask(turn, Kind::Open { read_only }, Open::new(mailbox, read_only, resync), Event::Open)
+    }
+
+    /// The untagged part of the answer to SELECT (RFC 3501 §6.3.1), and the change of state.
+    fn opened(&mut self, mut slot: Slot, open: &Open, opened: Opened, read_only: bool) {
+        let Opened {
+            uids,
+            recent,
+            uid_validity,
+            uid_next,
+            flags,
+            permanent_flags,
+            new_keywords,
+            first_unseen,
+            highest_mod_seq,
+            mailbox_id,
+            listed,
+            vanished,
+            changed,
+            ..
+        } = opened;
+        let (enabled, mod_sequences) = (self.enabled, self.config.abilities.mod_sequences);
+        let view = View::new(uids, &recent);
+        let wire = &mut self.transmit;
+        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        FlagList::new(flags).encode(wire);
+        count::encode_exists(number(view.known().len()), wire);
+        if !enabled.rev2 {
+            count::encode_recent(number(view.recent().len()), wire);
+        }
+        let mut notice = |code, text: &'static str| Status::ok(text).with(code).encode(None, wire);
+        let unseen = first_unseen.and_then(|uid| view.sequence(uid)).map(number);
+        if let Some(unseen) =
+            unseen.and_then(std::num::NonZeroU32::new).filter(|_| !enabled.rev2 && !enabled.uid_only)
+        {
+            notice(ResponseCode::Unseen(unseen), "the first unseen message");
+        }
+        let permanent = if read_only {
+            FlagList::default()
+        } else {
+            FlagList::new(permanent_flags).wildcard(new_keywords)
+        };
+        notice(ResponseCode::PermanentFlags(permanent), "flags that can be changed");
+        if let Some(next) = uid_next {
+            notice(ResponseCode::UidNext(next), "the next UID");
+        }
+        notice(ResponseCode::UidValidity(uid_validity), "UIDs are valid");
+        match highest_mod_seq.filter(|_| mod_sequences) {
+            Some(mod_seq) => notice(ResponseCode::HighestModSeq(mod_seq), "the highest mod-sequence"),
+            // RFC 7162 §3.1.2.2
+            None if enabled.mod_sequences => notice(ResponseCode::NoModSeq, "no mod-sequences"),
+            None => {}
+        }
+        if let Some(id) = mailbox_id.filter(|_| self.config.abilities.object_ids) {
+            notice(ResponseCode::MailboxId(id), "the identity of the mailbox");
+        }
+        if enabled.rev2 {
+            // RFC 9051 §6.3.2
+            let listed = listed.unwrap_or_else(|| super::ListEntry::new(open.mailbox.clone()));
+            listed.listed().encode(&mut Utf8Wire(&mut *wire));
+        }
+        if !vanished.is_empty() {
+            encode_vanished(true, &vanished, wire);
+        }
+        let changed = changed.intersection(view.known());
+        self.state = State::Selected { view: Box::new(view), read_only, saved: UidSet::new() };
+        let code = if read_only { ResponseCode::ReadOnly } else { ResponseCode::ReadWrite };
+        if changed.is_empty() {
+            return self.succeed(&slot, Some(code));
+        }
+        slot.kind = Kind::Resync { code };
+        slot.says_uid = true;
+        self.follow = Some((slot, changed));
+    }
+
+    /// Asks for the messages that changed since the client saw the mailbox that is being opened.
+    pub(super) fn follow_select(&mut self) -> Option<Output<Event>> {
+        let (slot, changed) = self.follow.take()?;
+        let id = self.slots.open(slot);
+        let fetch = Fetch::new(changed, [FetchItem::Flags, FetchItem::ModSeq]);
+        Some(Output::Event(Event::Fetch(Ask::new(id, fetch))))
+    }
+}
+
+impl Reply for Open {
+    fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Opened>) {
+        let read_only = matches!(slot.kind, Kind::Open { read_only: true });
+        match answer {
+            Ok(opened) => {
+                let read_only = read_only || opened.read_only;
+                server.opened(slot, &request, opened, read_only);
+            }
+            Err(refusal) => server.refuse(&slot, refusal),
+        }
+    }
+}

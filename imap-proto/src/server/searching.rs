@@ -1,0 +1,183 @@
+//! SEARCH: what is asked, and how what was found is told.
+
+use mailwright_line_proto::{Output, Request};
+use mailwright_mail_model::{ModSeq, Uid, UidSet, query::Query};
+
+use super::{
+    Event, Server, State,
+    answer::Reply,
+    run::Turn,
+    slots::{Kind, Slot},
+};
+use crate::{
+    command::{Search as SearchCommand, SearchReturn, names_mod_seq},
+    refusal::{Answered, Refusal},
+    response::{Esearch, Search},
+};
+
+/// Which messages match (SEARCH, UID SEARCH)?
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Find {
+    /// What is searched for, sequence numbers in it already turned into UIDs.
+    pub query: Query,
+    /// Of which of the messages found the highest mod-sequence is wanted.
+    pub mod_seq: ModSeqOf,
+}
+
+/// Whose mod-sequence is wanted (RFC 7162 §3.1.5, §3.1.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ModSeqOf {
+    /// Nobody's.
+    #[default]
+    None,
+    /// All that were found.
+    All,
+    /// The first of them.
+    First,
+    /// The last of them.
+    Last,
+    /// The first and the last of them.
+    Ends,
+}
+
+impl ModSeqOf {
+    /// Those of the messages found.
+    pub fn of(self, found: &UidSet) -> UidSet {
+        match self {
+            Self::None => UidSet::new(),
+            Self::All => found.clone(),
+            Self::First => found.first().into_iter().collect(),
+            Self::Last => found.last().into_iter().collect(),
+            Self::Ends => found.first().into_iter().chain(found.last()).collect(),
+        }
+    }
+}
+
+/// The answer to [`Find`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// The messages that match.
+    pub uids: UidSet,
+    /// The highest mod-sequence of [those it is wanted of](Find::mod_seq).
+    pub mod_seq: Option<ModSeq>,
+}
+
+impl Found {
+    /// These messages.
+    pub fn new(uids: UidSet) -> Self {
+        Self { uids, mod_seq: None }
+    }
+
+    /// With the mod-sequence that was asked for.
+    #[must_use]
+    pub fn with_mod_seq(self, mod_seq: Option<ModSeq>) -> Self {
+        Self { mod_seq, ..self }
+    }
+}
+
+impl From<UidSet> for Found {
+    fn from(uids: UidSet) -> Self {
+        Self::new(uids)
+    }
+}
+
+impl Request for Find {
+    type Answer = Answered<Found>;
+}
+
+impl Server {
+    pub(super) fn search(&mut self, turn: Turn, search: SearchCommand) -> Option<Output<Event>> {
+        let SearchCommand { query, mut returns, .. } = search;
+        let names_mod_seq = names_mod_seq(&query);
+        if names_mod_seq && !self.config.abilities.mod_sequences {
+            return self.no(&turn, Refusal::cannot());
+        }
+        self.enabled.mod_sequences |= names_mod_seq;
+        if self.enabled.rev2 {
+            // RFC 9051 §6.4.4: there is no other answer than ESEARCH.
+            returns = returns.or(Some(SearchReturn::all()));
+        }
+        let mod_seq = match (&returns, names_mod_seq) {
+            (_, false) => ModSeqOf::None,
+            (Some(returns), _) if !returns.all && !returns.count && returns.partial.is_none() => {
+                match (returns.min, returns.max) {
+                    (true, true) => ModSeqOf::Ends,
+                    (true, false) => ModSeqOf::First,
+                    (false, true) => ModSeqOf::Last,
+                    (false, false) => ModSeqOf::All,
+                }
+            }
+            _ => ModSeqOf::All,
+        };
+        self.ask(turn, Kind::Search { returns }, Find { query, mod_seq }, Event::Find)
+    }
+
+    /// These messages as the client names them; `None` if it knows none of them.
+    pub(super) fn named(&self, uids: &UidSet, by_uid: bool) -> Option<UidSet> {
+        let State::Selected { view, .. } = &self.state else { return None };
+        let known = uids.intersection(view.known());
+        let named: UidSet = if by_uid {
+            known
+        } else {
+            let number =
+                |uid| view.sequence(uid).and_then(|number| u32::try_from(number).ok()).and_then(Uid::new);
+            // Row by row: what follows each other among the UIDs known does so among the numbers.
+            let rows = known.ranges().filter_map(|row| Some(number(*row.start())?..=number(*row.end())?));
+            rows.collect()
+        };
+        (!named.is_empty()).then_some(named)
+    }
+}
+
+impl Reply for Find {
+    fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<Found>) {
+        let Kind::Search { returns } = &slot.kind else { return server.done(&slot, answer.map(drop)) };
+        let found = match answer {
+            Ok(found) => found,
+            Err(refusal) => {
+                // RFC 5182 §2.1: after a NO there is nothing saved.
+                if let (Some(SearchReturn { save: true, .. }), State::Selected { saved, .. }) =
+                    (returns, &mut server.state)
+                {
+                    *saved = UidSet::new();
+                }
+                return server.refuse(&slot, refusal);
+            }
+        };
+        let Found { uids, mod_seq } = found;
+        let found = server.named(&uids, slot.by_uid).unwrap_or_default();
+        match returns {
+            None => Search::encode_numbers(
+                found.iter().map(Uid::get),
+                mod_seq.filter(|_| !found.is_empty()),
+                server.out(),
+            ),
+            Some(returns) => server.extended(&slot, *returns, &found, mod_seq),
+        }
+        if let (Some(returns), State::Selected { saved, view, .. }) = (returns, &mut server.state)
+            && returns.save
+        {
+            *saved = returns.saved_of(&uids.intersection(view.known()));
+        }
+        server.done(&slot, Ok(()));
+    }
+}
+
+impl Server {
+    fn extended(&mut self, slot: &Slot, returns: SearchReturn, found: &UidSet, mod_seq: Option<ModSeq>) {
+        if returns.only_saves() {
+            return;
+        }
+        let mut answer = Esearch::new(Some(slot.tag.to_string()), slot.by_uid);
+        answer.min = found.first().filter(|_| returns.min).map(Uid::get);
+        answer.max = found.last().filter(|_| returns.max).map(Uid::get);
+        answer.count = returns.count.then(|| u32::try_from(found.len()).unwrap_or(u32::MAX));
+        answer.all = returns.all.then(|| found.clone());
+        answer.partial = returns.partial.map(|range| (range, range.of(found)));
+        answer.mod_seq = mod_seq.filter(|_| !found.is_empty());
+        answer.encode(self.out());
+    }
+}
