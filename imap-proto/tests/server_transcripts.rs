@@ -6,7 +6,7 @@ mod server_common;
 use std::{fs, path::Path};
 
 use mailwright_imap_proto::server::{Abilities, Config};
-use mailwright_line_proto::testing::{Transcript, check_laws};
+use mailwright_line_proto::testing::{Pace, Transcript, check_laws, run};
 use server_common::{App, config};
 
 fn transcripts(directory: &str) -> Vec<(String, Transcript)> {
@@ -39,14 +39,25 @@ fn with_everything_on() {
     keeps_the_laws("server", config);
 }
 
-/// Each extension by itself, so that a session stays short: it is split at every octet.
+/// Each extension by itself: whole, octet by octet, and at other splits. The laws that go over every octet of a session are
+/// tried on the others.
 #[test]
 fn extensions() {
-    keeps_the_laws("server-extensions", || {
+    let make = || {
         let mut config = config();
         config.abilities = Abilities::everything();
-        config
-    });
+        App::new(config)
+    };
+    for (name, transcript) in transcripts("server-extensions") {
+        println!("{name}");
+        let whole = run(&mut make(), &transcript, Pace::default());
+        for split in [1, 2, 3, 5, 7, 16, 61] {
+            for lazy in [false, true] {
+                let found = run(&mut make(), &transcript, Pace { split, lazy });
+                assert_eq!(found, whole, "{name}: {split}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Server {
         self.enabled.mod_sequences |= names_mod_seq;
         if self.enabled.rev2 {
             // RFC 9051 §6.4.4: there is no other answer than ESEARCH.
-            returns = returns.or(Some(SearchReturn::all()));
+            returns = returns.or_else(|| Some(SearchReturn::all()));
         }
         let mod_seq = match (&returns, names_mod_seq) {
             (_, false) => ModSeqOf::None,
