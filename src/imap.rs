@@ -56,8 +56,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.write = store.writer().is_some();
         abilities.folders = store.folders().is_some();
         abilities.mod_sequences = store.changes().is_some();
-        // A store that keeps one kind of identity or time keeps all: what it has none of is answered with NIL.
-        abilities.object_ids = store.changes().is_some();
+        abilities.object_ids = store.keeps_object_ids();
+        // What is not known is NIL (RFC 8514 §4.2).
         abilities.save_dates = true;
         abilities.derives = true;
         abilities.statuses = true;

@@ -73,6 +73,10 @@ impl Store for AnyStore {
         self.erased().append_limit()
     }
 
+    fn keeps_object_ids(&self) -> bool {
+        self.erased().keeps_object_ids()
+    }
+
     fn writer(&self) -> Option<&impl Write> {
         self.erased().writer().map(|_| self)
     }

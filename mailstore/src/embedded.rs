@@ -279,6 +279,10 @@ impl<O: Offload + Clone> Store for Embedded<O> {
         self.shared.core.options.append_limit
     }
 
+    fn keeps_object_ids(&self) -> bool {
+        true
+    }
+
     fn writer(&self) -> Option<&impl Write> {
         Some(self)
     }

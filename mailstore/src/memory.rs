@@ -246,6 +246,10 @@ impl Store for Memory {
         self.state().find(user, name).map(|folder| folder.status())
     }
 
+    fn keeps_object_ids(&self) -> bool {
+        true
+    }
+
     fn writer(&self) -> Option<&impl Write> {
         Some(self)
     }

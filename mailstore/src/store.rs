@@ -67,6 +67,11 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Whether every mailbox and every message has an identity that lasts, for OBJECTID (RFC 8474).
+    fn keeps_object_ids(&self) -> bool {
+        false
+    }
+
     /// Opt in: delivery, APPEND, STORE, EXPUNGE, COPY, MOVE, POP3's DELE.
     fn writer(&self) -> Option<&impl Write> {
         None::<&Never>

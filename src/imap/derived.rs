@@ -18,11 +18,6 @@ const PREVIEW: usize = 200;
 /// How many octets of a part are looked at for that.
 const LOOKED_AT: u64 = 16 * 1024;
 
-/// The identity of a message whose store keeps none: a message by itself (RFC 8474 §5.1).
-pub(super) fn own_id(message: &MessageRef) -> String {
-    format!("M{}-{}", message.mailbox.uid_validity().get(), message.uid.get())
-}
-
 /// The octets of a part without its transfer encoding (RFC 3516); `None` if there is no such part.
 ///
 /// # Errors

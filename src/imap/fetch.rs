@@ -21,7 +21,7 @@ use mailwright_mailstore::{
 
 use super::{
     Visit,
-    derived::{binary, own_id, preview},
+    derived::{binary, preview},
     described::{CHUNK, envelopes, structures},
     refusal,
     selected::expunged,
@@ -208,9 +208,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 (FetchItem::ModSeq, _) => FetchData::ModSeq(message.modseq),
                 (FetchItem::SaveDate, _) => FetchData::SaveDate(message.saved()),
                 (FetchItem::EmailId, _) => {
-                    // A message without an identity of its own is only itself.
-                    let id = message.object.map_or_else(|| own_id(reference), |id| id.to_string());
-                    items.push(Item::EmailId(id));
+                    // The store keeps one for each, or the item would have been refused.
+                    let Some(id) = message.object else { continue };
+                    items.push(Item::EmailId(id.to_string()));
                     continue;
                 }
                 (FetchItem::ThreadId, _) => {

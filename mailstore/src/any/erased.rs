@@ -176,6 +176,7 @@ erase!(Erased {
     fn list(user: &'a User) -> Vec<(Mailbox, Status)>;
 }
 fn append_limit(&self) -> Option<u64>;
+fn keeps_object_ids(&self) -> bool;
 fn writer(&self) -> Option<&dyn Write>;
 fn folders(&self) -> Option<&dyn Folders>;
 fn watch(&self) -> Option<&dyn Watch>;
@@ -215,6 +216,10 @@ impl<S: crate::Store> Erased for S {
 
     fn append_limit(&self) -> Option<u64> {
         crate::Store::append_limit(self)
+    }
+
+    fn keeps_object_ids(&self) -> bool {
+        crate::Store::keeps_object_ids(self)
     }
 
     fn writer(&self) -> Option<&dyn Write> {
