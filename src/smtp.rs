@@ -34,8 +34,8 @@ pub use addressing::Addressing;
 pub use body::{Body, Incomplete};
 pub use deliver::StoreInbox;
 pub(crate) use deliver::queue_id;
-pub(crate) use plan::{Origin, Plan, Way};
 pub use facets::{Expand, StartQueue, Verify};
+pub(crate) use plan::{Origin, Plan, Way};
 pub(crate) use trace_fields::now;
 pub use trace_fields::{delivered_to, received, return_path};
 

@@ -77,6 +77,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     }
 
     /// The mailbox that is meant, made if need be; INBOX if there is no way to have it.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "an upload cannot be shared between threads")]
     async fn mailbox(&self, mail: &mut Mail<'_>, delivery: &Delivery) -> MailboxName {
         let store = &self.filter.store;
         let mailboxes: Vec<Mailbox> = store.mailboxes(mail.account).await.unwrap_or_default();

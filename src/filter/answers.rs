@@ -81,6 +81,7 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         Answer::Truth(self.mailboxes.iter().flatten().any(is))
     }
 
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "an upload cannot be shared between threads")]
     async fn annotation(&mut self, mailbox: Option<String>, name: &str) -> Answer {
         let Some(metadata) = self.filter.store.metadata() else { return Answer::Text(None) };
         let place = match mailbox.map(|name| name.parse::<MailboxName>()) {
@@ -98,6 +99,7 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         }
     }
 
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "an upload cannot be shared between threads")]
     async fn script(&mut self, name: &str) -> Answer {
         let Some(scripts) = self.filter.store.scripts() else { return Answer::Script(None) };
         let Ok(name) = name.parse() else { return Answer::Script(None) };

@@ -28,6 +28,9 @@ pub struct ServerScripts {
     pub included: HashMap<String, Arc<Program>>,
 }
 
+/// The hash of a script's name and text, and its program if it is right.
+type Compiled = (u64, Option<Arc<Program>>);
+
 /// Filters by Sieve. The scripts of the users are those of the store's [`Scripts`] facet.
 pub struct SieveFilter<S, M> {
     pub(super) store: S,
@@ -35,7 +38,7 @@ pub struct SieveFilter<S, M> {
     pub(super) hostname: String,
     pub(super) language: Language,
     pub(super) server: ServerScripts,
-    compiled: Mutex<HashMap<User, (u64, Option<Arc<Program>>)>>,
+    compiled: Mutex<HashMap<User, Compiled>>,
 }
 
 impl<S: Store, M: Remember> SieveFilter<S, M> {

@@ -83,7 +83,8 @@ impl Spool for Memory {
             let mut state = self.state();
             settlements.iter().for_each(|settlement| state.settle(settlement));
         }
-        let made_due = |settlement: &Settlement| matches!(settlement, Settlement::Hold(_, false) | Settlement::Due(..));
+        let made_due =
+            |settlement: &Settlement| matches!(settlement, Settlement::Hold(_, false) | Settlement::Due(..));
         if settlements.iter().any(made_due) {
             self.0.added.raise();
         }
