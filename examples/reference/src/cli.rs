@@ -45,6 +45,34 @@ pub(crate) enum Command {
     Ban(BanCommand),
     /// Read the certificates again; open sessions go on
     Reload,
+    /// Back up mail, accounts and queue into a directory, while the server runs or not; only what is new is copied again
+    Backup {
+        /// The directory of the backup; each run adds a generation
+        directory: PathBuf,
+        /// One JSON object a line, progress too
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring a backup back into an empty data directory
+    Restore {
+        /// The directory of the backup
+        directory: PathBuf,
+        /// Which generation; without it the latest
+        #[arg(long, value_name = "NUMBER")]
+        generation: Option<u32>,
+        /// One JSON object a line, progress too
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every checksum, reference and count of the store, while the server runs or not
+    Fsck {
+        /// Put right what can be derived; the server must not run
+        #[arg(long)]
+        repair: bool,
+        /// One JSON object a line, progress too
+        #[arg(long)]
+        json: bool,
+    },
     /// Domains whose mail is taken, with their postmaster, journal and catch-all
     #[command(subcommand)]
     Domain(DomainCommand),

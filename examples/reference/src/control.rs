@@ -12,8 +12,11 @@ use std::{
     time::Duration,
 };
 
+use mailwright::mailstore::embedded::Embedded;
+
 use crate::{
     admin::{self, Request, Response},
+    backup,
     directory::Directory,
     live::Live,
     queue::Access,
@@ -49,7 +52,13 @@ pub(crate) fn ask(data: &Path, request: &Request) -> io::Result<Option<Response>
 /// Listens on the socket, each connection in a thread of its own: requests are rare, and hashing takes its time.
 ///
 /// Whoever owns the data directory may connect, and nobody else.
-pub(crate) fn listen(data: &Path, directory: Arc<Directory>, queue: Access, live: Live) -> io::Result<()> {
+pub(crate) fn listen(
+    data: &Path,
+    directory: Arc<Directory>,
+    queue: Access,
+    live: Live,
+    store: Embedded,
+) -> io::Result<()> {
     let live = Arc::new(live);
     let path = path(data);
     // The data directory is locked by now, so a socket that is there already is a dead server's.
@@ -61,10 +70,11 @@ pub(crate) fn listen(data: &Path, directory: Arc<Directory>, queue: Access, live
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     thread::Builder::new().name("control".into()).spawn(move || {
         for stream in listener.incoming() {
-            let (directory, queue, live) = (Arc::clone(&directory), queue.clone(), Arc::clone(&live));
+            let (directory, queue, live, store) =
+                (Arc::clone(&directory), queue.clone(), Arc::clone(&live), store.clone());
             let served = stream.and_then(|stream| {
                 thread::Builder::new().name("control".into()).spawn(move || {
-                    if let Err(error) = serve(&stream, &directory, &queue, &live) {
+                    if let Err(error) = serve(&stream, &directory, &queue, &live, &store) {
                         tracing::warn!(%error, "a control connection failed");
                     }
                 })
@@ -78,10 +88,20 @@ pub(crate) fn listen(data: &Path, directory: Arc<Directory>, queue: Access, live
     Ok(())
 }
 
-fn serve(stream: &UnixStream, directory: &Arc<Directory>, queue: &Access, live: &Live) -> io::Result<()> {
+fn serve(
+    stream: &UnixStream,
+    directory: &Arc<Directory>,
+    queue: &Access,
+    live: &Live,
+    store: &Embedded,
+) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(io::Read::take(stream, LONGEST)).read_line(&mut line)?;
+    if let Ok(work) = serde_json::from_str::<backup::Work>(&line) {
+        tracing::info!(?work, "control");
+        return backup::serve_one(stream, store, &work);
+    }
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             tracing::info!(?request, "control");

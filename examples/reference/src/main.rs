@@ -2,6 +2,7 @@
 
 mod address_book;
 mod admin;
+mod backup;
 mod certificate;
 mod cli;
 mod command;
@@ -49,6 +50,11 @@ fn main() -> ExitCode {
         Some(Command::User(command)) => done(user::run(&config, command)),
         Some(Command::Ban(command)) => done(live::ban(&config, command)),
         Some(Command::Reload) => done(live::reload(&config)),
+        Some(Command::Backup { directory, json }) => done(backup::back_up(&config, directory, json)),
+        Some(Command::Restore { directory, generation, json }) => {
+            done(backup::restore_from(&config, directory, generation, json))
+        }
+        Some(Command::Fsck { repair, json }) => done(backup::check(&config, repair, json)),
         Some(Command::Domain(command)) => done(address_book::domain(&config, command)),
         Some(Command::Alias(command)) => done(address_book::alias(&config, command)),
         Some(Command::Group(command)) => done(address_book::group(&config, command)),

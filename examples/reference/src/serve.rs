@@ -143,7 +143,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
             .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?,
     );
     let scripts = server_scripts::load(&config.sieve)?;
-    let store = mail_store(&config, database)?;
+    let store = mail_store(&config, database.clone())?;
     let (certificates, certificate) = Certificates::load(&config)?;
     let certificates = Arc::new(certificates);
     let resolver: Arc<dyn tls::rustls::server::ResolvesServerCert> = Arc::clone(&certificates) as _;
@@ -159,7 +159,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         queue::start(&config, &store, logins.clone(), Arc::clone(&routes)).map_err(ServeError::Config)?;
     let flush = Arc::clone(&queue);
     let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())) };
-    control::listen(&config.data, Arc::clone(&directory), access, live).map_err(ServeError::Control)?;
+    control::listen(&config.data, Arc::clone(&directory), access, live, database).map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
     let policy = directory::chain(&directory);

@@ -1,0 +1,234 @@
+//! Long work on the whole store: backup, restore, check. Backup and check run in the server if one runs, else on the data themselves.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use mailwright::mailstore::{
+    StoreError, block_on,
+    embedded::{BackupReport, Embedded, restore},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{command::CommandError, config::Config, control, serve};
+
+/// How long the server may say nothing while it works.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How often progress is told.
+const OFTEN: Duration = Duration::from_millis(500);
+
+/// What can be asked for. One JSON object a line on the control socket, as other requests.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "work", rename_all = "kebab-case")]
+pub(crate) enum Work {
+    Backup { directory: PathBuf },
+    Check { repair: bool },
+}
+
+/// What is told of it: any number of `progress`, then one of the others. Printed as they are with `--json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(crate) enum Event {
+    Progress { step: String, rows: u64, octets: u64 },
+    BackedUp { generation: u32, rows: u64, chunks: u64, octets: u64 },
+    Restored { generation: u32, rows: u64, chunks: u64, octets: u64 },
+    Checked { mailboxes: u64, messages: u64, octets: u64, findings: Vec<Found> },
+    Failed { message: String },
+}
+
+/// Something that is wrong with the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Found {
+    what: String,
+    repaired: bool,
+}
+
+/// `mailwrightd backup`
+pub(crate) fn back_up(config: &Config, directory: PathBuf, json: bool) -> Result<(), CommandError> {
+    // The server may have another working directory.
+    let directory = std::path::absolute(&directory).unwrap_or(directory);
+    finish(run(config, &Work::Backup { directory }, json)?, json)
+}
+
+/// `mailwrightd fsck`
+pub(crate) fn check(config: &Config, repair: bool, json: bool) -> Result<(), CommandError> {
+    finish(run(config, &Work::Check { repair }, json)?, json)
+}
+
+/// `mailwrightd restore`
+pub(crate) fn restore_from(
+    config: &Config,
+    directory: PathBuf,
+    generation: Option<u32>,
+    json: bool,
+) -> Result<(), CommandError> {
+    let target = config.data.join("store");
+    crate::first_run::make_private(&config.data)
+        .map_err(|source| CommandError::File { file: config.data.display().to_string(), source })?;
+    let mut teller = Teller::new();
+    let mut progress = |report: &BackupReport| {
+        teller.tell("restore", report.rows + report.chunks, report.octets, &mut |event| show(event, json));
+    };
+    let event = match restore(&directory, generation, &target, &mut progress) {
+        Ok(report) => Event::Restored {
+            generation: report.generation,
+            rows: report.rows,
+            chunks: report.chunks,
+            octets: report.octets,
+        },
+        Err(StoreError::Exists) => failed(format!("{} is not empty", target.display())),
+        Err(StoreError::NotFound) => failed(format!("no such generation in {}", directory.display())),
+        Err(error) => failed(error),
+    };
+    finish(event, json)
+}
+
+/// Has it done by the server, or here.
+fn run(config: &Config, work: &Work, json: bool) -> Result<Event, CommandError> {
+    let stream = match UnixStream::connect(control::path(&config.data)) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            let (store, _) = serve::open(config)?;
+            return Ok(execute(&store, work, true, &mut |event| show(event, json)));
+        }
+        Err(error) => return Err(CommandError::Control(error)),
+    };
+    listen(&stream, work, json).map_err(CommandError::Control)
+}
+
+fn listen(mut stream: &UnixStream, work: &Work, json: bool) -> io::Result<Event> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(work)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    for line in BufReader::new(stream).lines() {
+        match serde_json::from_str(&line?)? {
+            event @ Event::Progress { .. } => show(&event, json),
+            event => return Ok(event),
+        }
+    }
+    Ok(failed("the server has ended"))
+}
+
+/// Does what another process asked for, and tells it.
+pub(crate) fn serve_one(mut stream: &UnixStream, store: &Embedded, work: &Work) -> io::Result<()> {
+    let mut send = |event: &Event| {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        stream.write_all(&line)
+    };
+    // Nobody may listen any more; the work is done all the same.
+    let last = execute(store, work, false, &mut |event| drop(send(event)));
+    send(&last)?;
+    stream.shutdown(Shutdown::Write)
+}
+
+fn execute(store: &Embedded, work: &Work, alone: bool, tell: &mut (dyn FnMut(&Event) + Send)) -> Event {
+    let mut teller = Teller::new();
+    match work {
+        Work::Backup { directory } => {
+            let mut progress = |report: &BackupReport| {
+                teller.tell("backup", report.rows + report.chunks, report.octets, tell);
+            };
+            match store.back_up(directory, &mut progress) {
+                Ok(report) => Event::BackedUp {
+                    generation: report.generation,
+                    rows: report.rows,
+                    chunks: report.chunks,
+                    octets: report.octets,
+                },
+                Err(error) => failed(error),
+            }
+        }
+        Work::Check { repair: true } if !alone => {
+            failed("expected no server to run while the store is repaired")
+        }
+        Work::Check { repair } => {
+            let mut progress = |at: mailwright::mailstore::embedded::CheckProgress| {
+                teller.tell(at.step, at.rows, 0, tell);
+            };
+            match block_on(store.check(*repair, &mut progress)) {
+                Ok(report) => Event::Checked {
+                    mailboxes: report.mailboxes,
+                    messages: report.messages,
+                    octets: report.octets,
+                    findings: report
+                        .findings
+                        .into_iter()
+                        .map(|found| Found { what: found.what, repaired: found.repaired })
+                        .collect(),
+                },
+                Err(error) => failed(error),
+            }
+        }
+    }
+}
+
+fn failed(error: impl ToString) -> Event {
+    Event::Failed { message: error.to_string() }
+}
+
+/// Tells progress now and then.
+struct Teller(Instant);
+
+impl Teller {
+    fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    fn tell(&mut self, step: &str, rows: u64, octets: u64, tell: &mut dyn FnMut(&Event)) {
+        if self.0.elapsed() >= OFTEN {
+            self.0 = Instant::now();
+            tell(&Event::Progress { step: step.to_owned(), rows, octets });
+        }
+    }
+}
+
+/// Progress is for whoever looks on, and stays out of what is printed for programs but with `--json`.
+fn show(event: &Event, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string(event).unwrap_or_default());
+    } else if let Event::Progress { step, rows, octets } = event {
+        eprintln!("{step}: {rows} rows, {} MiB", octets >> 20);
+    }
+}
+
+fn finish(event: Event, json: bool) -> Result<(), CommandError> {
+    if json {
+        show(&event, true);
+    }
+    let text = match &event {
+        Event::Failed { message } => return Err(CommandError::Refused(message.clone())),
+        Event::Progress { .. } => String::new(),
+        Event::BackedUp { generation, rows, chunks, octets } => {
+            format!("generation {generation}: {rows} rows and {chunks} parts of messages, {octets} octets")
+        }
+        Event::Restored { generation, rows, chunks, octets } => {
+            format!(
+                "generation {generation} is back: {rows} rows and {chunks} parts of messages, {octets} octets"
+            )
+        }
+        Event::Checked { mailboxes, messages, octets, findings } => {
+            let found = findings.iter().map(|found| {
+                let mark = if found.repaired { "repaired" } else { "found" };
+                format!("{mark}: {}\n", found.what)
+            });
+            let sum = format!("{mailboxes} mailboxes, {messages} messages, {octets} octets: ");
+            let verdict = format!("{} findings", findings.len());
+            found.collect::<String>() + &sum + &verdict
+        }
+    };
+    if !json {
+        println!("{text}");
+    }
+    match event {
+        Event::Checked { findings, .. } if findings.iter().any(|found| !found.repaired) => {
+            Err(CommandError::Refused("the store is not in order".into()))
+        }
+        _ => Ok(()),
+    }
+}
