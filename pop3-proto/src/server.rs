@@ -299,7 +299,9 @@ impl Machine for Server {
                     self.ok(&greeting);
                     None
                 }
-                State::Command | State::Listing(_) | State::Body(_) if full => self.stalled(now, taken_since),
+                State::Command | State::Challenged { .. } | State::Listing(_) | State::Body(_) if full => {
+                    self.stalled(now, taken_since)
+                }
                 State::Command | State::Challenged { .. } => match self.next_line(now, rx) {
                     Ok(Some(event)) => return Output::Event(event),
                     Ok(None) => None,

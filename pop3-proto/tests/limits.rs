@@ -6,10 +6,11 @@ mod common;
 
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use common::{caller::Caller, client_config, desk::Desk, number, server_config};
 use mailwright_line_proto::{
-    Authenticate, Closed, Deadline, Limits, Login, Machine, Misuse, PeerMisbehaved, Secret, Timeouts, Wait,
+    AuthStep, Authenticate, Closed, Deadline, Limits, Login, Machine, Misuse, PeerMisbehaved, Secret,
+    Timeouts, Wait,
 };
 use mailwright_pop3_proto::{
     Capa, List, Noop, Retr, Stat, Uidl,
@@ -142,6 +143,21 @@ fn commands_wait_once_so_much_waits_to_be_sent() {
         assert!(!desk.wait().read);
         assert_eq!(desk.sent(), "+OK\r\n".repeat(replies), "{limit}");
     }
+}
+
+#[test]
+fn an_exchange_waits_too_once_so_much_waits_to_be_sent() {
+    let mut config = server_config();
+    config.limits.transmit = 4;
+    let mut desk = Desk::new(config);
+    desk.say("");
+    desk.input("AUTH PLAIN\r\n*\r\nNOOP\r\n");
+    let Asked::Authenticate(ask) = desk.event() else { panic!() };
+    desk.server.answer(ask, AuthStep::Challenge(Bytes::new())).unwrap();
+    assert!(!desk.wait().read);
+    assert_eq!(desk.sent(), "+ \r\n");
+    assert!(!desk.wait().read);
+    assert!(desk.sent().starts_with("-ERR "));
 }
 
 #[test]
