@@ -102,12 +102,13 @@ fn beginning(part: &Part, octets: &[u8]) -> String {
             // A line quoted, and what is between words, tells nothing.
             character if character.is_whitespace() || character.is_control() => space = true,
             character => {
-                if std::mem::take(&mut space) && !shown.is_empty() {
+                let between = std::mem::take(&mut space) && !shown.is_empty();
+                if characters + usize::from(between) >= PREVIEW {
+                    break;
+                }
+                if between {
                     shown.push(' ');
                     characters += 1;
-                }
-                if characters >= PREVIEW {
-                    break;
                 }
                 shown.push(character);
                 characters += 1;

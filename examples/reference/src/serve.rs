@@ -159,7 +159,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         queue::start(&config, &store, logins.clone(), Arc::clone(&routes)).map_err(ServeError::Config)?;
     let flush = Arc::clone(&queue);
     let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())) };
-    control::listen(&config.data, Arc::clone(&directory), access, live, database).map_err(ServeError::Control)?;
+    control::listen(&config.data, Arc::clone(&directory), access, live, database)
+        .map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
     let policy = directory::chain(&directory);

@@ -107,7 +107,10 @@ fn bad_smtp_gets_the_right_reply_and_no_more() {
             ),
             "250 550 554 421",
         ),
-        ("BDAT 99999999999999999999999\r\nBDAT 0x10\r\nBDAT -1\r\nNOOP\r\n".into(), "500 500 500 250"),
+        // Nobody knows how many octets of a message follow: what comes is not run as commands (RFC 3030 §2).
+        ("BDAT 99999999999999999999999\r\nNOOP\r\n".into(), "501"),
+        ("BDAT 0x10\r\nNOOP\r\n".into(), "501"),
+        ("BDAT -1\r\nNOOP\r\n".into(), "501"),
         ("MAIL FROM:<a@example.net> SIZE=-1\r\n".into(), "501"),
         ("MAIL FROM:<a@example.net> SIZE=18446744073709551617\r\n".into(), "552"),
         ("MAIL FROM:<a@example.net> SIZE=1 SIZE=2\r\n".into(), "501"),
@@ -121,7 +124,7 @@ fn bad_smtp_gets_the_right_reply_and_no_more() {
         ("EHLO a\0b\r\nEHLO [1.2.3\r\nEHLO \u{e9}\r\nEHLO\r\n".into(), "500 501 501 501"),
         (
             "EXPN x\r\nTURN\r\nDEBUG\r\nXCLIENT NAME=x\r\nPROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n".into(),
-            "502 502 500 500 500",
+            "502 502 500 502 500",
         ),
         ("RSET\r\nQUIT\r\nNOOP\r\n".into(), "250 221"),
     ] {
@@ -341,7 +344,8 @@ fn logins_that_are_not_right_are_refused_alike() {
         (&right, "235"),
         (&right, "503"),
         ("MAIL FROM:<alice@example.org>", "250"),
-        ("RCPT TO:<victim@external.example>", "550"),
+        ("RCPT TO:<victim%external.example@example.org>", "550"),
+        ("RCPT TO:<friend@external.example>", "250"),
     ] {
         assert!(talk.smtp(command).starts_with(expected), "{command}");
     }
