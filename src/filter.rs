@@ -12,7 +12,7 @@ use mailwright_mailstore::{Upload, User};
 use mailwright_sieve::{Envelope, Message};
 
 pub use memory::{Forgetful, Remember, Remembered};
-pub use sieve::{ServerScripts, SieveFilter};
+pub use sieve::{ServerScripts, SieveFilter, language};
 
 /// Decides where an account's message goes. `()` is the filter that puts everything into INBOX.
 pub trait Filter: Send + Sync {

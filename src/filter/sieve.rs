@@ -28,6 +28,22 @@ pub struct ServerScripts {
     pub included: HashMap<String, Arc<Program>>,
 }
 
+/// What scripts may use here: everything that needs nothing this filter does not have. ManageSieve must check scripts
+/// with the same.
+pub fn language() -> Language {
+    [
+        "extlists",
+        "snooze",
+        "spamtest",
+        "spamtestplus",
+        "virustest",
+        "envelope-deliverby",
+        "redirect-deliverby",
+    ]
+    .into_iter()
+    .fold(Language::standard(), Language::without)
+}
+
 /// The hash of a script's name and text, and its program if it is right.
 type Compiled = (u64, Option<Arc<Program>>);
 
@@ -44,7 +60,7 @@ pub struct SieveFilter<S, M> {
 impl<S: Store, M: Remember> SieveFilter<S, M> {
     /// Filters for the users of a store. `hostname` is in the identifiers of messages that scripts make.
     pub fn new(store: S, memory: M, hostname: impl Into<String>) -> Self {
-        let (language, server) = (Self::language(), ServerScripts::default());
+        let (language, server) = (language(), ServerScripts::default());
         Self { store, memory, hostname: hostname.into(), language, server, compiled: Mutex::default() }
     }
 
@@ -53,21 +69,6 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     pub fn with_server_scripts(mut self, server: ServerScripts) -> Self {
         self.server = server;
         self
-    }
-
-    /// What scripts may use here: everything that needs nothing this filter does not have.
-    pub fn language() -> Language {
-        [
-            "extlists",
-            "snooze",
-            "spamtest",
-            "spamtestplus",
-            "virustest",
-            "envelope-deliverby",
-            "redirect-deliverby",
-        ]
-        .into_iter()
-        .fold(Language::standard(), Language::without)
     }
 
     /// Runs what is to be run for this message, without doing what it says.

@@ -11,7 +11,7 @@ use std::{
 
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, DovecotAuth, Listener, ListenerTls, Pool,
-    filter::{Remembered, SieveFilter},
+    filter::{self, Remembered, SieveFilter},
     imap::Imap,
     line_proto::tls,
     mailstore::{
@@ -22,7 +22,6 @@ use mailwright::{
     },
     managesieve::ManageSieve,
     pop3::Pop3,
-    sieve::Language,
     smtp::{Smtp, StoreInbox},
 };
 use thiserror::Error;
@@ -286,7 +285,7 @@ impl Services<'_> {
             Protocol::ManageSieve => {
                 let mut config = mailwright::sieve::managesieve::server::Config::default();
                 config.allow_plaintext_auth = plaintext;
-                let language = Language::standard();
+                let language = filter::language();
                 config.max_redirects = u32::try_from(mailwright::sieve::Limits::default().redirects).ok();
                 let service = ManageSieve::new(
                     Arc::clone(&self.store),

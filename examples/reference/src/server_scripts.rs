@@ -8,8 +8,7 @@ use std::{
 };
 
 use mailwright::{
-    filter::{Remembered, ServerScripts, SieveFilter},
-    mailstore::embedded::Embedded,
+    filter::{self, ServerScripts},
     sieve::{CompileError, Language, Program},
 };
 use thiserror::Error;
@@ -27,7 +26,7 @@ pub(crate) enum ScriptError {
 
 /// All of them.
 pub(crate) fn load(config: &Sieve) -> Result<ServerScripts, ScriptError> {
-    let language = SieveFilter::<Embedded, Remembered>::language();
+    let language = filter::language();
     let all =
         |paths: &[PathBuf]| paths.iter().map(|path| compile(&language, path)).collect::<Result<Vec<_>, _>>();
     let mut scripts = ServerScripts::default();

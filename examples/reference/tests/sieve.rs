@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use common::{PASSWORD, Server, Talk, USER};
 
 /// A server whose users have this script, unless they have one of their own; with bob beside alice.
@@ -175,4 +176,31 @@ fn a_script_of_the_server_that_is_not_right_is_told_at_the_start() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("bad.sieve") && said.contains("line 2"), "{said}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_users_own_script_filters_and_is_checked_as_it_is_run() {
+    let server = server("discard;", "");
+    let mut talk = server.talk(server.port("managesieve", "starttls"));
+    talk.until("OK");
+    let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
+    talk.send(format!("AUTHENTICATE \"PLAIN\" \"{plain}\"\r\n"));
+    let answer = talk.until("OK");
+    assert!(answer.last().unwrap().starts_with("OK"), "{answer:?}");
+    // What the filter here cannot do, is refused when it is put.
+    let mut put = |script: &str| {
+        talk.send(format!("PUTSCRIPT \"mine\" {{{}+}}\r\n{script}\r\n", script.len()));
+        talk.line()
+    };
+    let refused = put("require \"extlists\";");
+    assert!(refused.starts_with("NO") || refused.starts_with("NO ("), "{refused}");
+    let answer = put("require [\"fileinto\", \"mailbox\"]; fileinto :create \"Mine\";");
+    assert!(answer.starts_with("OK"), "{answer}");
+    talk.send("SETACTIVE \"mine\"\r\n");
+    let active = talk.until("OK");
+    assert!(active.last().unwrap().starts_with("OK"), "{active:?}");
+    assert!(send(&server, &[USER, "bob@example.org"], "Subject: x\r\n\r\nx").starts_with("250"));
+    assert_eq!(messages(&server, USER, "Mine").len(), 1);
+    // Who has none has the server's default.
+    assert_eq!(messages(&server, "bob@example.org", "INBOX"), [""; 0]);
 }
