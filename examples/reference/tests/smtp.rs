@@ -1,0 +1,166 @@
+//! SMTP's extensions against the running server: parts of known length, proxies, addresses beyond ASCII, and what
+//! must not come in.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use std::process::Command;
+
+use common::{PASSWORD, Server, Talk, USER, count, have, inbox, succeed};
+
+const PLAINTEXT: &str = "allow_plaintext_auth = true\n";
+
+fn begin(server: &Server) -> Talk {
+    let mut talk = server.talk(server.port("smtp", "starttls"));
+    assert!(talk.reply().starts_with("220 "));
+    assert!(talk.smtp("EHLO client.example").starts_with("250"));
+    talk
+}
+
+fn address(talk: &mut Talk) {
+    assert_eq!(talk.smtp("MAIL FROM:<bob@example.net>"), "250 2.1.0 Ok");
+    assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
+}
+
+#[test]
+fn parts_of_a_message_are_content() {
+    let server = Server::start(PLAINTEXT);
+    let mut talk = begin(&server);
+    address(&mut talk);
+    let smuggled =
+        "one\r\n.\r\nMAIL FROM:<evil@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nx\r\n.\r\n";
+    talk.send(format!("BDAT 16\r\nSubject: x\r\n\r\n..BDAT {} LAST\r\n{smuggled}", smuggled.len()));
+    assert_eq!(talk.reply(), "250 2.0.0 Ok: part received");
+    assert!(talk.reply().starts_with("250 2.0.0 Ok: queued as "));
+    assert_eq!(talk.smtp("NOOP"), "250 2.0.0 Ok");
+    assert_eq!(count(&server), 1);
+    let text = inbox(&server).imap("fetch", "FETCH 1 BODY.PEEK[TEXT]");
+    assert!(text.iter().any(|line| line == "..one") && text.iter().any(|line| line == "."), "{text:?}");
+
+    // Refused parts are thrown away; where nobody knows how long they are, the connection is.
+    address(&mut talk);
+    talk.send("BDAT 99999999999999999999999 LAST\r\nMAIL FROM:<evil@example.net>\r\n");
+    assert_eq!(talk.reply(), "501 5.5.4 Syntax: BDAT octets [LAST]");
+    assert!(talk.at_end());
+    let mut talk = begin(&server);
+    let group = format!("MAIL FROM:<a@example.net>\r\nRCPT TO:<{USER}>\r\nDATA\r\nx\r\n.\r\n");
+    talk.send(format!("BDAT {} LAST\r\n{group}NOOP\r\n", group.len()));
+    assert!(talk.reply().starts_with("503 "));
+    assert_eq!(talk.reply(), "250 2.0.0 Ok");
+    assert_eq!(count(&server), 1);
+}
+
+#[test]
+fn nothing_else_ends_a_message() {
+    let server = Server::start(PLAINTEXT);
+    let second = "MAIL FROM:<evil@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nsmuggled\r\n";
+    let forged = [
+        "\n.\n",
+        "\r.\r",
+        "\n.\r\n",
+        "\r\n.\n",
+        "\r\n.\r",
+        "\r\n\0.\r\n",
+        "\r\n.\0\r\n",
+        "\r\n.\r\r\n",
+        "\r\n .\r\n",
+    ];
+    let mut taken = 0;
+    for end in forged {
+        let mut talk = begin(&server);
+        address(&mut talk);
+        assert!(talk.smtp("DATA").starts_with("354 "));
+        talk.send(format!("Subject: x\r\n\r\none{end}{second}.\r\nQUIT\r\n"));
+        let verdict = talk.reply();
+        assert_eq!(talk.reply(), "221 2.0.0 Bye", "{end:?}: {verdict}");
+        assert!(talk.at_end());
+        taken += usize::from(verdict.starts_with("250 "));
+        assert_eq!(count(&server), taken, "{end:?}: {verdict}");
+    }
+    // Pipelined behind STARTTLS, and before the greeting: nothing of it has an effect.
+    let mut talk = begin(&server);
+    talk.send(format!("STARTTLS\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<{USER}>\r\nDATA\r\nx\r\n.\r\n"));
+    assert!(talk.reply().starts_with("554 5.7.0"));
+    assert!(talk.at_end());
+    let mut early = server.talk(server.port("smtp", "starttls"));
+    early.send("NOOP\r\nQUIT\r\n");
+    assert!(early.reply().starts_with("220 "), "the greeting comes first");
+    assert_eq!(count(&server), taken);
+}
+
+#[test]
+fn results_of_authentication_from_strangers_are_taken_out() {
+    let server = Server::start(PLAINTEXT);
+    common::deliver(
+        &server,
+        USER,
+        "Authentication-Results: mail.example.org; dkim=pass\r\n\theader.d=bank.example\r\n\
+         Authentication-Results: other.example; none\r\nSubject: x\r\n\r\nbody\r\n",
+    );
+    let header = inbox(&server).imap("fetch", "FETCH 1 BODY.PEEK[HEADER]").join("\n");
+    assert!(!header.contains("bank.example"), "{header}");
+    assert!(
+        header.contains("Authentication-Results: other.example") && header.contains("Subject: x"),
+        "{header}"
+    );
+}
+
+#[test]
+fn proxies_are_believed_where_they_are_named() {
+    // S392
+    let stranger = Server::start("");
+    let mut talk = stranger.talk(stranger.port("smtp", "starttls"));
+    talk.reply();
+    let announced = talk.smtp("EHLO proxy.example");
+    assert!(!announced.contains("XCLIENT") && !announced.contains("XFORWARD"), "{announced}");
+    assert!(talk.smtp("XCLIENT ADDR=192.0.2.1").starts_with("502 "));
+
+    let server =
+        Server::start(&format!("{PLAINTEXT}smtp.xclient = [\"127.0.0.0/8\"]\nsmtp.vrfy = \"ask\"\n"));
+    let mut talk = server.talk(server.port("smtp", "starttls"));
+    talk.reply();
+    let announced = talk.smtp("EHLO proxy.example");
+    assert!(announced.contains("XCLIENT NAME ADDR") && announced.contains("VRFY"), "{announced}");
+    assert!(talk.smtp("XCLIENT ADDR=192.0.2.77 NAME=client.example").starts_with("220 "));
+    assert!(talk.smtp("EHLO client.example").starts_with("250"));
+    assert_eq!(talk.smtp(&format!("VRFY {USER}")), format!("250 2.1.5 <{USER}>"));
+    assert!(talk.smtp("VRFY nobody@example.org").starts_with("550 5.1.1"));
+    assert!(talk.smtp("VRFY somebody@example.com").starts_with("554 5.7.1"));
+    address(&mut talk);
+    talk.send("BDAT 14 LAST\r\nSubject: x\r\n\r\n");
+    assert!(talk.reply().starts_with("250 2.0.0 Ok: queued as "));
+    let header = inbox(&server).imap("fetch", "FETCH 1 BODY.PEEK[HEADER]").join("\n");
+    assert!(header.contains("from client.example ([192.0.2.77])"), "{header}");
+}
+
+#[test]
+fn smtplib_sends_in_every_way() {
+    if !have("python3") {
+        return;
+    }
+    let server = Server::start(PLAINTEXT);
+    let script = format!(
+        "import smtplib, ssl, email.message, email.policy\n\
+         context = ssl._create_unverified_context()\n\
+         message = email.message.EmailMessage(policy=email.policy.SMTPUTF8)\n\
+         message['From'] = 'jürgen@example.net'; message['To'] = '{USER}'; message['Subject'] = 'Grüße'\n\
+         message.set_content('Grüße\\n.\\n', cte='8bit')\n\
+         with smtplib.SMTP('127.0.0.1', {smtp}) as c:\n\
+        \x20   c.send_message(message); assert c.does_esmtp and c.has_extn('chunking')\n\
+        \x20   c.starttls(context=context)\n\
+        \x20   c.sendmail('a@example.net', ['{USER}'], 'Subject: é\\r\\n\\r\\né\\r\\n'.encode(), mail_options=['BODY=8BITMIME'])\n\
+        \x20   try:\n\
+        \x20       c.sendmail('a@example.net', ['x@example.org', 'y@example.com'], 'x'); assert False\n\
+        \x20   except smtplib.SMTPRecipientsRefused as e:\n\
+        \x20       assert sorted(code for code, _ in e.recipients.values()) == [550, 554], e.recipients\n\
+         with smtplib.SMTP('127.0.0.1', {submission}) as c:\n\
+        \x20   c.starttls(context=context); c.login('{USER}', '{PASSWORD}'); c.sendmail('{USER}', ['{USER}'], 'x')\n\
+         with smtplib.SMTP_SSL('127.0.0.1', {implicit}, context=context) as c:\n\
+        \x20   c.login('{USER}', '{PASSWORD}'); c.sendmail('{USER}', ['{USER}'], 'x')\n",
+        smtp = server.port("smtp", "starttls"),
+        submission = server.port("submission", "starttls"),
+        implicit = server.port("submission", "implicit"),
+    );
+    succeed(Command::new("python3").args(["-c", &script]));
+    assert_eq!(count(&server), 4);
+}
