@@ -55,6 +55,7 @@ impl Feeds {
     }
 
     /// Whether somebody follows any feed.
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn is_followed(&self) -> bool {
         !lock(&self.users).is_empty()
     }

@@ -140,7 +140,7 @@ pub(crate) enum Command {
 /// come since. Both sides are compared at the end.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
-    /// maildir:PATH, mbox:PATH (a file, or a directory of files), imap:HOST[:PORT] or imaps:HOST[:PORT]; the password for
+    /// maildir:PATH, mbox:PATH (a file, or a directory of files), imap:HOST or imaps:HOST, with :PORT if need be; the password for
     /// IMAP is the first line of standard input
     #[arg(long, value_name = "SOURCE")]
     pub(crate) from: String,
