@@ -23,7 +23,7 @@ pub struct RcptParameters {
     /// RRVS: since when the mailbox must be whose it is (RFC 7293).
     pub valid_since: Option<ValidSince>,
     /// Parameters of extensions that are not spoken here, as
-    /// [`MailParameters::other`](crate::MailParameters::other).
+    /// [`MailParameters`](crate::MailParameters) has them.
     pub other: Vec<Parameter>,
 }
 
