@@ -135,7 +135,12 @@ fn what_was_acknowledged_survives_kills() {
     let directory = tempfile::tempdir().unwrap();
     block_on(store(directory.path()).create(&alice(), &archive(), None)).unwrap();
     let mut ledger = Ledger::default();
-    for round in 0..KILLS / 2 {
+    let enough = |ledger: &Ledger| ledger.delivered.len() > 200 && ledger.moved.len() > 10;
+    // A busy machine gets less done between two kills, and so is killed more often.
+    for round in 0..KILLS * 5 {
+        if round >= KILLS / 2 && enough(&ledger) {
+            break;
+        }
         // Two processes at the same mailbox, killed one after the other: the second one meets the first one's locks.
         let (mut one, first) = start(directory.path(), &format!("{round}a"));
         let (mut other, second) = start(directory.path(), &format!("{round}b"));
@@ -148,9 +153,9 @@ fn what_was_acknowledged_survives_kills() {
             ledger.note(reader.join().unwrap());
         }
     }
-    assert!(ledger.delivered.len() > 200 && ledger.moved.len() > 10, "too little was done to say anything");
+    assert!(enough(&ledger), "too little was done to say anything");
     check(directory.path(), &ledger);
-    println!("{KILLS} kills, {} delivered, {} moved", ledger.delivered.len(), ledger.moved.len());
+    println!("{KILLS} kills or more, {} delivered, {} moved", ledger.delivered.len(), ledger.moved.len());
 }
 
 /// The messages of a mailbox: UID to name, each of them whole.
