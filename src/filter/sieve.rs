@@ -39,6 +39,9 @@ pub fn language() -> Language {
         "virustest",
         "envelope-deliverby",
         "redirect-deliverby",
+        "redirect-dsn",
+        "imapsieve",
+        "vnd.dovecot.report",
     ]
     .into_iter()
     .fold(Language::standard(), Language::without)
