@@ -75,7 +75,7 @@ pub(crate) struct Queue {
 }
 
 /// How names are looked up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Dns {
     pub(crate) servers: Vec<SocketAddr>,
@@ -114,12 +114,6 @@ impl Default for Queue {
             connections_per_destination: 20,
             connect_seconds: 30,
         }
-    }
-}
-
-impl Default for Dns {
-    fn default() -> Self {
-        Self { servers: Vec::new(), dnssec: true }
     }
 }
 
