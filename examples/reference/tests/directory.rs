@@ -185,7 +185,7 @@ fn the_whole_directory_goes_to_a_file_and_back() {
     tell(&server, "domain alias second.example new.example");
     tell(&server, "alias add a@new.example alice@example.org eve@elsewhere.example");
     tell(&server, "alias add info alice@example.org --all-domains --local-only");
-    tell(&server, "group add team@new.example alice@example.org --shared-folder");
+    tell(&server, "group add team@new.example alice@example.org");
     tell(&server, "network add office 192.0.2.0/24 2001:db8::/64 --relay");
     tell(&server, "user set alice@example.org --forward eve@elsewhere.example --keep true");
     let exported = tell(&server, "directory export");
@@ -200,6 +200,10 @@ fn the_whole_directory_goes_to_a_file_and_back() {
     tell(&other, "alias add gone@example.org alice@example.org");
     tell(&other, &import);
     assert_eq!(tell(&other, "directory export"), exported);
+
+    // What would lose mail is refused: nobody could see a group's folder.
+    fs::write(&file, exported.replace("members = [\"alice@", "shared_folder = true\nmembers = [\"alice@")).unwrap();
+    assert!(refused(&other, &import).contains("shared folder"));
 
     // A mistake anywhere changes nothing.
     fs::write(&file, exported.replace("eve@elsewhere.example", "not an address")).unwrap();

@@ -1,0 +1,69 @@
+//! `user`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add an account; without a password on standard input one is made and printed
+    Add {
+        /// The account's name, a mail address: alice@example.org
+        name: String,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// No mailbox: the account can send, and what it is sent is forwarded or refused
+        #[arg(long)]
+        no_mailbox: bool,
+    },
+    /// Change what becomes of an account's mail
+    Set {
+        /// The account's name
+        name: String,
+        /// Whether there is a mailbox
+        #[arg(long, value_name = "BOOL")]
+        mailbox: Option<bool>,
+        /// Forward to this address, once for each; none ends forwarding
+        #[arg(long, value_name = "ADDRESS")]
+        forward: Vec<String>,
+        /// Keep a copy of what is forwarded
+        #[arg(long, value_name = "BOOL")]
+        keep: Option<bool>,
+        /// Take mail from our own users and networks only
+        #[arg(long, value_name = "BOOL")]
+        local_only: Option<bool>,
+    },
+    /// Propose addresses for somebody: the name at every domain
+    Propose {
+        /// The part before the @
+        local: String,
+    },
+    /// List the accounts
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set an account's password; without one on standard input one is made and printed
+    Password {
+        /// The account's name
+        name: String,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Remove an account; it cannot log in any more and gets no mail, its mail is kept
+    Remove {
+        /// The account's name
+        name: String,
+    },
+    /// Add the accounts of a Dovecot passwd-file: lines of user@domain:{SCHEME}hash
+    Import {
+        /// The file, or - for standard input
+        file: PathBuf,
+        /// Replace the passwords of accounts that are there already
+        #[arg(long)]
+        replace: bool,
+    },
+}
