@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use smol_str::{SmolStr, format_smolstr};
+
 mod domain;
 mod error;
 mod local_part;
@@ -34,8 +36,10 @@ pub use path::{ForwardPath, ReversePath};
 /// # Ok::<(), mailwright_mail_model::AddressError>(())
 /// ```
 #[derive(Clone)]
-pub struct Address {
-    text: Arc<str>,
+pub struct Address(Arc<Parts>);
+
+struct Parts {
+    text: SmolStr,
     local: LocalPart,
     domain: Domain,
 }
@@ -49,11 +53,7 @@ impl Address {
     /// # Errors
     /// If the whole is too long.
     pub fn new(local: LocalPart, domain: Domain) -> Result<Self, AddressError> {
-        let text: Arc<str> = format!("{local}@{domain}").into();
-        if text.len() > Self::MAX_OCTETS {
-            return Err(AddressError::TooLong(text.len()));
-        }
-        Ok(Self { text, local, domain })
+        Self::of(format_smolstr!("{local}@{domain}"), local, domain)
     }
 
     /// The address written in these octets, all of them.
@@ -68,33 +68,40 @@ impl Address {
         }
         let (local, rest) = local_part::split(text)?;
         let domain = rest.strip_prefix('@').ok_or(AddressError::NoDomain)?;
-        Self::new(local.parse()?, domain.parse()?)
+        Self::of(text.into(), local.parse()?, domain.parse()?)
+    }
+
+    fn of(text: SmolStr, local: LocalPart, domain: Domain) -> Result<Self, AddressError> {
+        if text.len() > Self::MAX_OCTETS {
+            return Err(AddressError::TooLong(text.len()));
+        }
+        Ok(Self(Arc::new(Parts { text, local, domain })))
     }
 
     /// The part before the `@`.
-    pub const fn local(&self) -> &LocalPart {
-        &self.local
+    pub fn local(&self) -> &LocalPart {
+        &self.0.local
     }
 
     /// The part after the `@`.
-    pub const fn domain(&self) -> &Domain {
-        &self.domain
+    pub fn domain(&self) -> &Domain {
+        &self.0.domain
     }
 
     /// The address exactly as it was written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// Whether the address can be sent to a host without SMTPUTF8 as it is (RFC 6531 §3.4).
     pub fn is_ascii(&self) -> bool {
-        self.text.is_ascii()
+        self.0.text.is_ascii()
     }
 }
 
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
-        self.local == other.local && self.domain == other.domain
+        self.local() == other.local() && self.domain() == other.domain()
     }
 }
 
@@ -102,20 +109,20 @@ impl Eq for Address {}
 
 impl Hash for Address {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.local.hash(state);
-        self.domain.hash(state);
+        self.local().hash(state);
+        self.domain().hash(state);
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.text)
     }
 }
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Address({})", self.text)
+        write!(f, "Address({})", self.0.text)
     }
 }
 

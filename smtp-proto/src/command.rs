@@ -14,6 +14,7 @@ mod vrfy;
 
 use mailwright_line_proto::Authenticate;
 use mailwright_mail_model::AddressError;
+use memchr::memchr;
 use thiserror::Error;
 
 pub use attributes::{Attribute, ClientAttributes, XClient, XForward};
@@ -139,6 +140,8 @@ pub enum SyntaxError {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) verb: &'static str,
+    /// The verb as [`key`] has it.
+    key: u64,
     pub(crate) parse: Parser,
     /// Whether it may come before HELO, EHLO or LHLO.
     pub(crate) before_hello: bool,
@@ -159,6 +162,7 @@ type Parser = fn(&str, Syntax) -> Result<Command, SyntaxError>;
 /// What most commands are.
 const PLAIN: Row = Row {
     verb: "",
+    key: 0,
     parse: not_implemented,
     before_hello: false,
     before_tls: false,
@@ -174,27 +178,27 @@ const ALWAYS: Row =
 
 /// Every command that is known; HELP lists them in this order.
 pub(crate) const TABLE: &[Row] = &[
-    Row { verb: "HELO", parse: hello::parse_helo, ..ALWAYS },
-    Row { verb: "EHLO", parse: hello::parse_ehlo, ..ALWAYS },
-    Row { verb: "LHLO", parse: hello::parse_lhlo, ..ALWAYS },
-    Row { verb: "STARTTLS", parse: simple::parse_starttls, before_tls: true, before_auth: true, ..PLAIN },
-    Row { verb: "AUTH", parse: auth::parse, before_auth: true, ..PLAIN },
-    Row { verb: "MAIL", parse: mail::parse, ..PLAIN },
-    Row { verb: "RCPT", parse: rcpt::parse, overlaps: true, ..PLAIN },
-    Row { verb: "DATA", parse: simple::parse_data, ..PLAIN },
-    Row { verb: "BDAT", parse: bdat::parse_bdat, amid_parts: true, ..PLAIN },
-    Row { verb: "BURL", parse: bdat::parse_burl, amid_parts: true, ..PLAIN },
-    Row { verb: "RSET", parse: simple::parse_rset, ..ALWAYS },
-    Row { verb: "NOOP", parse: simple::parse_noop, overlaps: true, ..ALWAYS },
-    Row { verb: "VRFY", parse: vrfy::parse, junk: true, ..PLAIN },
-    Row { verb: "HELP", parse: simple::parse_help, overlaps: true, ..ALWAYS },
-    Row { verb: "QUIT", parse: simple::parse_quit, ..ALWAYS },
-    Row { verb: "EXPN", parse: expn::parse, junk: true, ..PLAIN },
-    Row { verb: "ETRN", parse: turn::parse_etrn, junk: true, ..PLAIN },
-    Row { verb: "ATRN", parse: turn::parse_atrn, ..PLAIN },
-    Row { verb: "XCLIENT", parse: attributes::parse_xclient, before_tls: true, before_auth: true, ..PLAIN },
-    Row { verb: "XFORWARD", parse: attributes::parse_xforward, ..PLAIN },
-    Row { verb: "TURN", before_hello: true, before_auth: true, ..PLAIN },
+    named("HELO", Row { parse: hello::parse_helo, ..ALWAYS }),
+    named("EHLO", Row { parse: hello::parse_ehlo, ..ALWAYS }),
+    named("LHLO", Row { parse: hello::parse_lhlo, ..ALWAYS }),
+    named("STARTTLS", Row { parse: simple::parse_starttls, before_tls: true, before_auth: true, ..PLAIN }),
+    named("AUTH", Row { parse: auth::parse, before_auth: true, ..PLAIN }),
+    named("MAIL", Row { parse: mail::parse, ..PLAIN }),
+    named("RCPT", Row { parse: rcpt::parse, overlaps: true, ..PLAIN }),
+    named("DATA", Row { parse: simple::parse_data, ..PLAIN }),
+    named("BDAT", Row { parse: bdat::parse_bdat, amid_parts: true, ..PLAIN }),
+    named("BURL", Row { parse: bdat::parse_burl, amid_parts: true, ..PLAIN }),
+    named("RSET", Row { parse: simple::parse_rset, ..ALWAYS }),
+    named("NOOP", Row { parse: simple::parse_noop, overlaps: true, ..ALWAYS }),
+    named("VRFY", Row { parse: vrfy::parse, junk: true, ..PLAIN }),
+    named("HELP", Row { parse: simple::parse_help, overlaps: true, ..ALWAYS }),
+    named("QUIT", Row { parse: simple::parse_quit, ..ALWAYS }),
+    named("EXPN", Row { parse: expn::parse, junk: true, ..PLAIN }),
+    named("ETRN", Row { parse: turn::parse_etrn, junk: true, ..PLAIN }),
+    named("ATRN", Row { parse: turn::parse_atrn, ..PLAIN }),
+    named("XCLIENT", Row { parse: attributes::parse_xclient, before_tls: true, before_auth: true, ..PLAIN }),
+    named("XFORWARD", Row { parse: attributes::parse_xforward, ..PLAIN }),
+    named("TURN", Row { before_hello: true, before_auth: true, ..PLAIN }),
 ];
 
 /// What other protocols say first: a peer that says this is no mail client, however the rest of it looks.
@@ -262,14 +266,37 @@ impl SyntaxError {
 /// The row of the command that this line is, and the text of its arguments.
 pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &str), SyntaxError> {
     // Nothing is cut at a NUL, and no lone CR or LF is passed on to anything that might take it for a line end.
-    if line.iter().any(u8::is_ascii_control) {
+    // Without a way out of the loop, so that it is done for many octets at once.
+    if line.iter().fold(false, |found, octet| found | octet.is_ascii_control()) {
         return Err(SyntaxError::Octets);
     }
     // RFC 5321 §4.1.1: white space before the CRLF is to be tolerated.
     let text = std::str::from_utf8(line).map_err(|_| SyntaxError::Octets)?.trim_end_matches(' ');
-    let (verb, arguments) = text.split_once(' ').unwrap_or((text, ""));
-    let row = TABLE.iter().find(|row| row.verb.eq_ignore_ascii_case(verb)).ok_or(SyntaxError::Unknown)?;
+    let (verb, arguments) = match memchr(b' ', text.as_bytes()) {
+        Some(at) => (text.get(..at).unwrap_or(text), text.get(at + 1..).unwrap_or_default()),
+        None => (text, ""),
+    };
+    let key = key(verb);
+    let row = TABLE.iter().find(|row| row.key == key && key != 0).ok_or(SyntaxError::Unknown)?;
     Ok((row, arguments))
+}
+
+const fn named(verb: &'static str, row: Row) -> Row {
+    Row { verb, key: key(verb), ..row }
+}
+
+/// A verb of at most eight octets as one number, the same for both cases of its letters; 0 for a longer one.
+const fn key(verb: &str) -> u64 {
+    let (mut rest, mut key) = (verb.as_bytes(), 0);
+    if rest.len() > 8 {
+        return 0;
+    }
+    while let [octet, after @ ..] = rest {
+        // Of all octets, only the two cases of a letter become that letter without this bit.
+        key = (key << 8) | (*octet & !0x20) as u64;
+        rest = after;
+    }
+    key
 }
 
 /// Whether the line begins as those of other protocols do.
@@ -308,6 +335,8 @@ mod tests {
             (b"", SyntaxError::Unknown),
             (b" NOOP", SyntaxError::Unknown),
             (b"NOOPS", SyntaxError::Unknown),
+            (b"XFORWARDS", SyntaxError::Unknown),
+            ("DÁTA".as_bytes(), SyntaxError::Unknown),
             (b"TURN", SyntaxError::NotImplemented),
             (b"NOOP\0", SyntaxError::Octets),
             (b"RCPT TO:<a@b.example>\0", SyntaxError::Octets),

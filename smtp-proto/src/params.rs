@@ -13,13 +13,6 @@ mod valid_since;
 
 use std::fmt;
 
-use nom::{
-    IResult, Parser,
-    bytes::complete::{tag, take_while, take_while1},
-    combinator::{opt, verify},
-    sequence::preceded,
-};
-
 pub use body::{BodyKind, Submitter};
 pub use deliver_by::{ByMode, DeliverBy};
 pub use dsn::{EnvelopeId, Notify, OriginalRecipient, ReturnContent};
@@ -61,13 +54,16 @@ pub(crate) trait Keep: Default {
 /// Reads what follows the path: nothing, or parameters with a space before each.
 pub(crate) fn parse<P: Keep>(table: &[Row<P>], rest: &[u8]) -> Result<P, SyntaxError> {
     let wrong = SyntaxError::Arguments("<address> [KEYWORD[=value] ...]");
+    if rest.is_empty() {
+        return Ok(P::default());
+    }
     let Ok(rest) = std::str::from_utf8(rest) else { return Err(wrong) };
-    if !rest.is_empty() && !rest.starts_with(' ') {
+    if !rest.starts_with(' ') {
         return Err(wrong);
     }
     let (mut parameters, mut seen) = (P::default(), 0_u64);
     for word in rest.split(' ').filter(|word| !word.is_empty()) {
-        let Ok(("", (keyword, value))) = parameter(word) else { return Err(wrong) };
+        let Some((keyword, value)) = parameter(word) else { return Err(wrong) };
         let row = table.iter().enumerate().find(|(_, row)| row.keyword.eq_ignore_ascii_case(keyword));
         let Some((index, row)) = row else {
             let other = Parameter::read(keyword, value);
@@ -137,13 +133,16 @@ pub(crate) fn not_taken<P: Keep>(
 }
 
 /// RFC 5321 §4.1.2: esmtp-param = esmtp-keyword ["=" esmtp-value]; RFC 6531 §3.3 adds UTF-8 to the value.
-fn parameter(word: &str) -> IResult<&str, (&str, Option<&str>)> {
-    let keyword =
-        verify(take_while1(|letter: char| letter.is_ascii_alphanumeric() || letter == '-'), |text: &str| {
-            !text.starts_with('-')
-        });
-    let value = take_while(|letter| !matches!(letter, '\0'..=' ' | '=' | '\x7f'));
-    (keyword, opt(preceded(tag("="), value))).parse(word)
+fn parameter(word: &str) -> Option<(&str, Option<&str>)> {
+    let (keyword, value) = match word.split_once('=') {
+        Some((keyword, value)) => (keyword, Some(value)),
+        None => (word, None),
+    };
+    let keyword_fits = !keyword.is_empty()
+        && !keyword.starts_with('-')
+        && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    let value_fits = |value: &str| !value.bytes().any(|octet| matches!(octet, 0..=b' ' | b'=' | 0x7f));
+    (keyword_fits && value.is_none_or(value_fits)).then_some((keyword, value))
 }
 
 /// At most so many digits and nothing else.

@@ -12,6 +12,13 @@ pub(crate) fn encode(text: &str) -> String {
     encoded
 }
 
+/// How long [`encode`] makes it.
+pub(crate) fn encoded_length(text: &str) -> usize {
+    text.bytes()
+        .map(|octet| if matches!(octet, b'!'..=b'~' if !matches!(octet, b'+' | b'=')) { 1 } else { 3 })
+        .sum()
+}
+
 /// Reads it again. `None` if it is not xtext, or not UTF-8 once decoded, or holds control characters.
 pub(crate) fn decode(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());

@@ -1,9 +1,14 @@
 //! Bodies that end with a line of one dot: SMTP DATA and POP3 multi-line responses.
 
+use std::sync::LazyLock;
+
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::memmem::{self, Finder};
 
 use crate::Transmit;
+
+/// A line end with a dot behind it. Made once: a body may have one in every few octets.
+static STUFFED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n."));
 
 /// What [`DotReader::next`] took.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,27 +119,27 @@ impl DotReader {
                 _ => self.bare = true,
             }
         }
-        while let Some(at) = memchr2(b'\r', b'\n', rest) {
-            let (line_end, after) = match rest.get(at..) {
-                Some([b'\r', b'\n', after @ ..]) => (true, after),
-                Some([b'\r']) => {
-                    self.state = State::Cr;
-                    return rx.len();
-                }
-                Some([_, after @ ..]) => (false, after),
-                _ => break,
-            };
-            rest = after;
-            if !line_end {
-                self.bare = true;
-            } else if after.first().is_none_or(|octet| *octet == b'.') {
-                self.state = State::LineStart;
-                return taken(rest);
-            }
-        }
-        self.state = State::Inside;
-        rx.len()
+        let (part, state) = match STUFFED.find(rest) {
+            Some(at) => (rest.get(..at + 2).unwrap_or(rest), State::LineStart),
+            None if rest.ends_with(b"\r\n") => (rest, State::LineStart),
+            None => match rest.split_last() {
+                Some((b'\r', before)) => (before, State::Cr),
+                _ => (rest, State::Inside),
+            },
+        };
+        self.bare |= has_bare_line_end(part);
+        self.state = state;
+        if state == State::LineStart { taken(rest) + part.len() } else { rx.len() }
     }
+}
+
+/// Whether there is a CR before anything but LF, or an LF behind anything but CR.
+///
+/// Without a way out of the loop, so that it is done for many octets at once.
+fn has_bare_line_end(part: &[u8]) -> bool {
+    let edges = part.first() == Some(&b'\n') || part.last() == Some(&b'\r');
+    let inside = part.iter().zip(part.iter().skip(1));
+    edges | inside.fold(false, |found, (one, next)| found | ((*one == b'\r') != (*next == b'\n')))
 }
 
 /// Sends a body with its dots stuffed and the final dot behind it.
@@ -175,7 +180,7 @@ impl DotWriter {
             transmit.put(b".");
         }
         let mut from = 0;
-        for at in memchr::memmem::find_iter(&chunk, b"\n.") {
+        for at in memmem::find_iter(&chunk, b"\n.") {
             transmit.put_bytes(chunk.slice(from..=at));
             transmit.put(b".");
             from = at + 1;

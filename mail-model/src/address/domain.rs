@@ -4,10 +4,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
-use std::sync::Arc;
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
+use smol_str::SmolStr;
 
 use super::AddressError;
 
@@ -28,10 +28,9 @@ use super::AddressError;
 /// ```
 #[derive(Clone)]
 pub struct Domain {
-    text: Arc<str>,
+    text: SmolStr,
     /// Absent if it is the text itself.
-    key: Option<Arc<str>>,
-    ip: Option<IpAddr>,
+    key: Option<SmolStr>,
 }
 
 impl Domain {
@@ -50,8 +49,8 @@ impl Domain {
     }
 
     /// The address of a literal such as `[192.0.2.1]`; `None` for names and literals of other kinds.
-    pub const fn ip(&self) -> Option<IpAddr> {
-        self.ip
+    pub fn ip(&self) -> Option<IpAddr> {
+        literal_ip(self.text.strip_prefix('[')?.strip_suffix(']')?)
     }
 
     /// Whether this is an address literal rather than a name.
@@ -64,9 +63,9 @@ impl Domain {
         self.text.is_ascii()
     }
 
-    fn with_key(text: &str, key: String, ip: Option<IpAddr>) -> Self {
+    fn with_key(text: &str, key: String) -> Self {
         let key = (key != text).then(|| key.into());
-        Self { text: text.into(), key, ip }
+        Self { text: text.into(), key }
     }
 }
 
@@ -79,7 +78,7 @@ impl FromStr for Domain {
         }
         match text.strip_prefix('[') {
             Some(rest) => literal(text, rest.strip_suffix(']').ok_or(AddressError::Literal)?),
-            None => Ok(Self::with_key(text, name_key(text)?, None)),
+            None => Ok(Self { text: text.into(), key: name_key(text)? }),
         }
     }
 }
@@ -87,40 +86,49 @@ impl FromStr for Domain {
 impl From<IpAddr> for Domain {
     /// The address literal of `ip`.
     fn from(ip: IpAddr) -> Self {
-        Self { text: literal_key(ip).into(), key: None, ip: Some(ip) }
+        Self { text: literal_key(ip).into(), key: None }
     }
 }
 
-/// The name in lower case and A-labels.
-fn name_key(name: &str) -> Result<String, AddressError> {
-    let key = if name.is_ascii() {
-        name.to_ascii_lowercase()
-    } else {
-        // RFC 6531 §3.3: U-labels, which have exactly one ASCII form.
-        let ascii =
-            Uts46::new().to_ascii(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify);
-        ascii.map_err(|_| AddressError::Domain)?.into_owned()
-    };
-    if key.split('.').all(is_label) { Ok(key) } else { Err(AddressError::Domain) }
+/// The name in lower case and A-labels, unless it is so already.
+fn name_key(name: &str) -> Result<Option<SmolStr>, AddressError> {
+    if name.is_ascii() {
+        let lower = || name.chars().map(|letter| letter.to_ascii_lowercase()).collect();
+        let has_upper = name.bytes().any(|byte| byte.is_ascii_uppercase());
+        return is_name(name).then(|| has_upper.then(lower)).ok_or(AddressError::Domain);
+    }
+    // RFC 6531 §3.3: U-labels, which have exactly one ASCII form.
+    let ascii =
+        Uts46::new().to_ascii(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify);
+    let key = ascii.map_err(|_| AddressError::Domain)?;
+    is_name(&key).then(|| Some(SmolStr::from(key))).ok_or(AddressError::Domain)
 }
 
-/// RFC 5321 §4.1.2 `sub-domain`, of at most 63 octets (RFC 1035 §2.3.4).
-fn is_label(label: &str) -> bool {
-    (1..=63).contains(&label.len())
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+/// RFC 5321 §4.1.2 `sub-domain`s with dots between them, each of at most 63 octets (RFC 1035 §2.3.4).
+fn is_name(name: &str) -> bool {
+    let (mut length, mut last) = (0, b'.');
+    let ends_well = |length: usize, last: u8| (1..=63).contains(&length) && last != b'-';
+    for byte in name.bytes() {
+        match byte {
+            b'.' if ends_well(length, last) => length = 0,
+            b'-' if length == 0 => return false,
+            b'-' => length += 1,
+            _ if byte.is_ascii_alphanumeric() => length += 1,
+            _ => return false,
+        }
+        last = byte;
+    }
+    ends_well(length, last)
 }
 
 /// RFC 5321 §4.1.3 `address-literal`, of which `content` stands between the brackets.
 fn literal(text: &str, content: &str) -> Result<Domain, AddressError> {
-    if let Ok(ip) = content.parse::<Ipv4Addr>() {
-        return Ok(Domain::with_key(text, literal_key(ip.into()), Some(ip.into())));
+    if let Some(ip) = literal_ip(content) {
+        return Ok(Domain::with_key(text, literal_key(ip)));
     }
     let (tag, value) = content.split_once(':').ok_or(AddressError::Literal)?;
     if tag.eq_ignore_ascii_case("IPv6") {
-        let ip: Ipv6Addr = value.parse().map_err(|_| AddressError::Literal)?;
-        return Ok(Domain::with_key(text, literal_key(ip.into()), Some(ip.into())));
+        return Err(AddressError::Literal);
     }
     let tag_fits = !tag.is_empty()
         && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -129,7 +137,15 @@ fn literal(text: &str, content: &str) -> Result<Domain, AddressError> {
     if !tag_fits || !value_fits {
         return Err(AddressError::Literal);
     }
-    Ok(Domain::with_key(text, format!("[{}:{value}]", tag.to_ascii_lowercase()), None))
+    Ok(Domain::with_key(text, format!("[{}:{value}]", tag.to_ascii_lowercase())))
+}
+
+fn literal_ip(content: &str) -> Option<IpAddr> {
+    if let Ok(ip) = content.parse::<Ipv4Addr>() {
+        return Some(ip.into());
+    }
+    let (tag, value) = content.split_once(':')?;
+    value.parse::<Ipv6Addr>().ok().filter(|_| tag.eq_ignore_ascii_case("IPv6")).map(IpAddr::V6)
 }
 
 fn literal_key(ip: IpAddr) -> String {

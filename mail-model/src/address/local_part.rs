@@ -3,7 +3,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use super::AddressError;
 
@@ -22,9 +23,9 @@ use super::AddressError;
 /// ```
 #[derive(Clone)]
 pub struct LocalPart {
-    text: Arc<str>,
+    text: SmolStr,
     /// If the text is in quotes, what it means.
-    unquoted: Option<Arc<str>>,
+    unquoted: Option<SmolStr>,
 }
 
 impl LocalPart {
@@ -95,6 +96,16 @@ impl FromStr for LocalPart {
 
 /// RFC 5321 §4.1.2 `Dot-string`.
 fn check_dot_string(text: &str) -> Result<(), AddressError> {
+    // One pass for what nearly all are.
+    let mut behind_dot = true;
+    let plain = text.bytes().all(|byte| {
+        let fits = if byte == b'.' { !behind_dot } else { is_atom_octet(byte) };
+        behind_dot = byte == b'.';
+        fits
+    });
+    if plain && !behind_dot {
+        return Ok(());
+    }
     if let Some(stray) = text.chars().find(|character| *character != '.' && !is_atom_text(*character)) {
         return Err(AddressError::LocalPartCharacter(stray));
     }
@@ -102,7 +113,7 @@ fn check_dot_string(text: &str) -> Result<(), AddressError> {
 }
 
 /// RFC 5321 §4.1.2 `QcontentSMTP`, what stands between the quotes.
-fn unquote(content: &str) -> Result<Arc<str>, AddressError> {
+fn unquote(content: &str) -> Result<SmolStr, AddressError> {
     let mut unquoted = String::with_capacity(content.len());
     let mut characters = content.chars();
     while let Some(character) = characters.next() {
@@ -123,11 +134,15 @@ fn unquote(content: &str) -> Result<Arc<str>, AddressError> {
     if unquoted.is_empty() { Err(AddressError::EmptyLocalPart) } else { Ok(unquoted.into()) }
 }
 
+/// RFC 5322 §3.2.3 `atext`.
+const fn is_atom_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric()
+        || matches!(octet, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
+}
+
 /// RFC 5322 §3.2.3 `atext`, and RFC 6531 §3.3 `UTF8-non-ascii` without the C1 controls.
 fn is_atom_text(character: char) -> bool {
-    character.is_ascii_alphanumeric()
-        || "!#$%&'*+-/=?^_`{|}~".contains(character)
-        || (!character.is_ascii() && !character.is_control())
+    u8::try_from(character).is_ok_and(is_atom_octet) || (!character.is_ascii() && !character.is_control())
 }
 
 impl PartialEq for LocalPart {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use memchr::memchr2;
+
 use super::{Address, AddressError, Domain};
 
 /// Where a message comes from and where failure is reported: an address, or nobody (RFC 5321 §4.1.1.2).
@@ -185,6 +187,12 @@ fn bare(octets: &[u8]) -> Result<(&[u8], &[u8]), AddressError> {
 
 /// Splits before the first `end` that is not in quotes, or at the end.
 fn split_unquoted(octets: &[u8], end: u8) -> Result<(&[u8], &[u8]), AddressError> {
+    // Nearly no address has quotes.
+    if let Some(at) = memchr2(end, b'"', octets)
+        && octets.get(at) == Some(&end)
+    {
+        return Ok(octets.split_at_checked(at).unwrap_or((octets, &[])));
+    }
     let (mut quoted, mut escaped) = (false, false);
     let at = octets.iter().position(|&byte| {
         if escaped {

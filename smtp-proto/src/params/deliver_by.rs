@@ -65,11 +65,11 @@ impl DeliverBy {
             None => (false, time.strip_prefix('+').unwrap_or(time)),
         };
         let size = i32::try_from(digits(time, 9)?).ok()?;
-        let (mode, trace) = match mode.to_ascii_uppercase().as_str() {
-            "R" => (ByMode::Return, false),
-            "RT" => (ByMode::Return, true),
-            "N" => (ByMode::Notify, false),
-            "NT" => (ByMode::Notify, true),
+        let (mode, trace) = match mode.as_bytes() {
+            [b'R' | b'r'] => (ByMode::Return, false),
+            [b'R' | b'r', b'T' | b't'] => (ByMode::Return, true),
+            [b'N' | b'n'] => (ByMode::Notify, false),
+            [b'N' | b'n', b'T' | b't'] => (ByMode::Notify, true),
             _ => return None,
         };
         Self::new(if negative { -size } else { size }, mode, trace)

@@ -16,11 +16,7 @@ pub enum ReturnContent {
 
 impl ReturnContent {
     pub(super) fn parse(value: &str) -> Option<Self> {
-        match value.to_ascii_uppercase().as_str() {
-            "FULL" => Some(Self::Full),
-            "HDRS" => Some(Self::Headers),
-            _ => None,
-        }
+        [Self::Full, Self::Headers].into_iter().find(|content| content.name().eq_ignore_ascii_case(value))
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -51,7 +47,7 @@ impl EnvelopeId {
     pub fn new(text: impl Into<String>) -> Result<Self, SyntaxError> {
         let text = text.into();
         // RFC 3461 §4.4: at most 100 characters in all, and nothing but printable ASCII once decoded
-        let fits = !text.is_empty() && is_printable(&text) && xtext::encode(&text).len() <= 100;
+        let fits = !text.is_empty() && is_printable(&text) && xtext::encoded_length(&text) <= 100;
         if fits { Ok(Self(text)) } else { Err(SyntaxError::Value("ENVID")) }
     }
 
@@ -95,10 +91,10 @@ impl Notify {
         }
         let (mut success, mut failure, mut delay) = (false, false, false);
         for word in value.split(',') {
-            match word.to_ascii_uppercase().as_str() {
-                "SUCCESS" => success = true,
-                "FAILURE" => failure = true,
-                "DELAY" => delay = true,
+            match word {
+                _ if word.eq_ignore_ascii_case("SUCCESS") => success = true,
+                _ if word.eq_ignore_ascii_case("FAILURE") => failure = true,
+                _ if word.eq_ignore_ascii_case("DELAY") => delay = true,
                 _ => return None,
             }
         }
@@ -142,7 +138,7 @@ impl OriginalRecipient {
             && !made.address.is_empty()
             && !made.address.chars().any(char::is_control)
             && (made.is_unicode() || is_printable(&made.address))
-            && made.encode().len() <= 500; // RFC 3461 §4.2
+            && made.encoded_length() <= 500; // RFC 3461 §4.2
         if fits { Ok(made) } else { Err(SyntaxError::Value("ORCPT")) }
     }
 
@@ -164,6 +160,15 @@ impl OriginalRecipient {
         let (kind, address) = value.split_once(';')?;
         let decode = if kind.eq_ignore_ascii_case("utf-8") { decode_unicode } else { xtext::decode };
         Self::new(kind, decode(address)?).ok().filter(|_| value.len() <= 500)
+    }
+
+    fn encoded_length(&self) -> usize {
+        let address = if self.is_unicode() {
+            encode_unicode(&self.address).len()
+        } else {
+            xtext::encoded_length(&self.address)
+        };
+        self.kind.len() + 1 + address
     }
 
     pub(super) fn encode(&self) -> String {

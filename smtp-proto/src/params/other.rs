@@ -30,7 +30,7 @@ impl Parameter {
     pub fn new(keyword: &str, value: Option<&str>) -> Result<Self, SyntaxError> {
         let made = Self::read(keyword, value);
         match parameter(&made.to_string()) {
-            Ok(("", (_, found))) if found == value => Ok(made),
+            Some((_, found)) if found == value => Ok(made),
             _ => Err(SyntaxError::Arguments("KEYWORD[=value]")),
         }
     }
