@@ -37,6 +37,30 @@ macro_rules! answer {
     }};
 }
 
+/// Goes through a SASL exchange with the strongest mechanism of those offered, telling `note` of events that are no part
+/// of it: the login, and what the server said at its end.
+macro_rules! exchange {
+    ($link:expr, $offered:expr, $credentials:expr, $in_clear:expr, $note:expr) => {{
+        let mut login = $link.begin_login($offered, $credentials, $in_clear)?;
+        let request = Authenticate::new(login.mechanism(), login.initial());
+        let ticket = $link.machine().call(request)?;
+        let outcome = loop {
+            match $link.next().await? {
+                Event::Challenge(_, challenge) => match login.respond(&challenge) {
+                    Some(response) => {
+                        let response = Authenticate::new(login.mechanism(), Some(response));
+                        $link.machine().call(response)?;
+                    }
+                    None => $link.machine().cancel(ticket),
+                },
+                Event::Authenticate(_, outcome) => break outcome.map_err(Refusal::from),
+                other => $note(other),
+            }
+        };
+        (login, outcome)
+    }};
+}
+
 pub mod imap;
 pub mod managesieve;
 pub mod pop3;

@@ -27,7 +27,7 @@ pub(crate) use self::described::summary;
 use self::{append::Incoming, recent::RecentMarks, selected::Selected};
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{ALPN_IMAP, Session, shown},
+    service::{ALPN_IMAP, Session, tell_end},
 };
 
 /// How often an idle client's mailbox is looked at, if the store cannot tell of changes.
@@ -99,15 +99,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             idle: false,
         };
         let ended = visit.run(&mut connection, stop).await;
-        let user = visit.user.as_ref().map_or("-", User::as_str);
-        match ended {
-            Ok(closed) => {
-                tracing::info!(protocol = "imap", peer = shown(&peer), user, ?closed, "disconnected")
-            }
-            Err(error) => {
-                tracing::info!(protocol = "imap", peer = shown(&peer), user, %error, "connection lost")
-            }
-        }
+        tell_end("imap", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 }
 

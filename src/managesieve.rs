@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use mailwright_line_proto::{AuthStep, Closed, Peer, Shutdown};
+use mailwright_line_proto::{AuthStep, Peer};
 use mailwright_mailstore::{
     ScriptLimits, Scripts, Store, StoreError, User,
     accounts::{Accounts, Service as Purpose},
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{ALPN_MANAGESIEVE, Session, shown},
+    service::{self, ALPN_MANAGESIEVE, Session, attend, tell_end},
 };
 
 /// How much of a script is handed to the connection at a time, in octets.
@@ -81,13 +81,8 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit { service: self, peer, exchange: None, user: None, script: BytesMut::new() };
-        let ended = visit.run(&mut connection, stop).await;
-        let user = visit.user.as_ref().map_or("-", User::as_str);
-        let (protocol, peer) = ("managesieve", shown(&peer));
-        match ended {
-            Ok(closed) => tracing::info!(protocol, peer, user, ?closed, "disconnected"),
-            Err(error) => tracing::info!(protocol, peer, user, %error, "connection lost"),
-        }
+        let ended = attend(&mut visit, &mut connection, &stop).await;
+        tell_end("managesieve", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 }
 
@@ -125,31 +120,7 @@ struct Visit<'a, S, A> {
     script: BytesMut,
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
-    async fn run(
-        &mut self,
-        connection: &mut Session<Server>,
-        stop: CancellationToken,
-    ) -> io::Result<Option<Closed>> {
-        let (mut closed, mut stopping) = (None, false);
-        loop {
-            let event = tokio::select! {
-                event = connection.next() => event?,
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    connection.machine().inner_mut().shutdown(Shutdown::Stopping);
-                    continue;
-                }
-            };
-            match event {
-                None => return Ok(closed),
-                Some(Event::Closed(reason)) => closed = Some(reason),
-                // In a box, so that a session that only waits does not hold room for everything it might do.
-                Some(event) => Box::pin(self.handle(connection, event)).await?,
-            }
-        }
-    }
-
+impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
     async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
         let (service, user) = (self.service, self.user.clone());
         let scripts = || service.store.scripts().zip(user.as_ref()).ok_or_else(Refusal::temporary);
@@ -266,7 +237,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         };
         Ok(())
     }
+}
 
+impl<S: Store, A: Accounts> Visit<'_, S, A> {
     async fn send(&self, connection: &mut Session<Server>, mut script: Bytes) -> io::Result<()> {
         while !script.is_empty() {
             let chunk = script.split_to(script.len().min(CHUNK));

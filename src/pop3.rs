@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use mailwright_line_proto::{Closed, Peer, Shutdown};
+use mailwright_line_proto::Peer;
 use mailwright_mail_model::{MailboxName, Uid, UidSet};
 use mailwright_mailstore::{
     Expunge, MailboxRef, MessageRef, Origins, Snapshot, Store, StoreError, User, Write,
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{ALPN_POP3, Session, shown},
+    service::{self, ALPN_POP3, Session, attend, tell_end},
 };
 
 /// How much of a message is read from the store at a time, in octets.
@@ -71,16 +71,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit { service: self, peer, exchange: None, user: None, maildrop: None };
-        let ended = visit.run(&mut connection, stop).await;
-        let user = visit.user.as_ref().map_or("-", User::as_str);
-        match ended {
-            Ok(closed) => {
-                tracing::info!(protocol = "pop3", peer = shown(&peer), user, ?closed, "disconnected")
-            }
-            Err(error) => {
-                tracing::info!(protocol = "pop3", peer = shown(&peer), user, %error, "connection lost")
-            }
-        }
+        let ended = attend(&mut visit, &mut connection, &stop).await;
+        tell_end("pop3", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 }
 
@@ -100,31 +92,7 @@ struct Opened {
     _lock: Lock,
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
-    async fn run(
-        &mut self,
-        connection: &mut Session<Server>,
-        stop: CancellationToken,
-    ) -> io::Result<Option<Closed>> {
-        let (mut closed, mut stopping) = (None, false);
-        loop {
-            let event = tokio::select! {
-                event = connection.next() => event?,
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    connection.machine().inner_mut().shutdown(Shutdown::Stopping);
-                    continue;
-                }
-            };
-            match event {
-                None => return Ok(closed),
-                Some(Event::Closed(reason)) => closed = Some(reason),
-                // In a box, so that a session that only waits does not hold room for everything it might do.
-                Some(event) => Box::pin(self.handle(connection, event)).await?,
-            }
-        }
-    }
-
+impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
     async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
         // An answer that comes too late was given by the machine already: nothing is left to do about it.
         match event {
@@ -167,7 +135,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         Ok(())
     }
+}
 
+impl<S: Store, A: Accounts> Visit<'_, S, A> {
     async fn open(&mut self) -> Result<Maildrop, Refusal> {
         let user = self.user.clone().ok_or_else(Refusal::temporary)?;
         let lock = Lock::take(&self.service.open, &user).ok_or_else(Refusal::in_use)?;

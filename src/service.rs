@@ -1,5 +1,7 @@
 //! What the ready-made services have in common.
 
+mod visit;
+
 use std::sync::Arc;
 
 use mailwright_line_proto::{Machine, Peer, Secure, TlsSide};
@@ -7,6 +9,8 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
 use crate::Connection;
+
+pub(crate) use visit::{Visit, attend, tell_end};
 
 /// A server machine behind its TLS layer, on a socket.
 pub(crate) type Session<M> = Connection<Secure<M>, TcpStream>;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{ALPN_SMTP, Session, shown},
+    service::{ALPN_SMTP, Session, shown, tell_end},
 };
 
 use border::BorderFilter;
@@ -170,15 +170,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         conversation.peer = peer;
         let mut visit = Visit { service: self, conversation, exchange: None };
         let ended = visit.run(&mut connection, stop).await;
-        let user = visit.conversation.user.as_deref().unwrap_or("-");
-        match ended {
-            Ok(closed) => {
-                tracing::info!(protocol = "smtp", peer = shown(&peer), user, ?closed, "disconnected")
-            }
-            Err(error) => {
-                tracing::info!(protocol = "smtp", peer = shown(&peer), user, %error, "connection lost")
-            }
-        }
+        tell_end("smtp", &peer, visit.conversation.user.as_ref().map(|user| user as _), ended);
     }
 }
 

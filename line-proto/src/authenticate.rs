@@ -29,6 +29,19 @@ impl Request for Authenticate {
     type Answer = AuthStep;
 }
 
+/// Whether this can be the name of a SASL mechanism, in either case: 1 to 20 letters, digits, hyphens and underscores
+/// (RFC 4422 §3.1).
+///
+/// ```
+/// use mailwright_line_proto::is_mechanism_name;
+///
+/// assert!(is_mechanism_name(b"SCRAM-SHA-256") && !is_mechanism_name(b"") && !is_mechanism_name(b"PLAIN AGE="));
+/// ```
+pub fn is_mechanism_name(name: &[u8]) -> bool {
+    (1..=20).contains(&name.len())
+        && name.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+}
+
 /// A peer wants to log in with a name and a password (IMAP LOGIN, POP3 USER and PASS).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

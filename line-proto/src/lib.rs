@@ -15,6 +15,7 @@ mod authenticate;
 mod deflate;
 mod limits;
 mod machine;
+mod outgoing;
 mod peer;
 mod pipeline;
 mod secret;
@@ -23,7 +24,7 @@ mod secure;
 mod trace;
 mod transmit;
 
-pub use authenticate::{AuthRefusal, AuthStep, Authenticate, Login};
+pub use authenticate::{AuthRefusal, AuthStep, Authenticate, Login, is_mechanism_name};
 pub use blocking::Blocking;
 #[cfg(feature = "deflate")]
 pub use deflate::Deflate;
@@ -32,6 +33,7 @@ pub use machine::{
     Ask, Closed, Deadline, Gone, Layer, Machine, Misuse, Output, PeerMisbehaved, Request, Shutdown, Ticket,
     Wait,
 };
+pub use outgoing::Outgoing;
 pub use peer::{Peer, TlsInfo, can_offer};
 pub use pipeline::Pipeline;
 pub use secret::Secret;

@@ -13,13 +13,13 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 use mailwright_line_proto::{
-    Closed, Deadline, Layer, Machine, Output, PeerMisbehaved, Shutdown, Ticket, TlsInfo, Trace, Traced,
-    Transmit, Wait,
+    Closed, Deadline, Layer, Machine, Outgoing, Output, PeerMisbehaved, Shutdown, Ticket, TlsInfo, Trace,
+    Traced, Transmit, Wait,
     frame::{BodyPart, DotReader, Line, LineEnds, Lines},
 };
 
 use self::call::Queue;
-use crate::{Capabilities, outgoing::Outgoing, text::Text};
+use crate::{Capabilities, text::Text};
 
 pub use self::{call::Call, config::Config, event::Event};
 

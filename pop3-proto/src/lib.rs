@@ -6,7 +6,6 @@ pub mod server;
 mod command;
 mod grammar;
 mod maildrop;
-mod outgoing;
 mod reply;
 mod text;
 

@@ -15,13 +15,13 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 use mailwright_line_proto::{
-    Ask, Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Request, Shutdown, TlsInfo, Trace,
-    Traced, Transmit, Wait,
+    Ask, Closed, Deadline, Layer, Machine, Outgoing, Output, Peer, PeerMisbehaved, Request, Shutdown,
+    TlsInfo, Trace, Traced, Transmit, Wait,
     frame::{Line, Lines},
 };
 
 use self::{answer::Question, body::Body, execute::Listing, session::Session};
-use crate::{Refusal, outgoing::Outgoing};
+use crate::Refusal;
 
 pub use self::{
     answer::Serve,

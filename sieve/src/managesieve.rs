@@ -52,7 +52,6 @@ pub mod server;
 mod capability;
 mod command;
 mod gather;
-mod outgoing;
 mod reply;
 mod token;
 

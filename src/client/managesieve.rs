@@ -78,25 +78,10 @@ impl ManageSieveClient {
     pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
         let offered = self.link.machine().capabilities().mechanisms().map(str::to_owned).collect();
         let in_clear = self.config.allow_plaintext_auth;
-        let mut login = self.link.begin_login(offered, credentials, in_clear)?;
-        let request = Authenticate::new(login.mechanism(), login.initial());
-        let ticket = self.link.machine().call(request)?;
-        let outcome = loop {
-            match self.link.next().await? {
-                Event::Challenge(_, challenge) => match login.respond(&challenge) {
-                    Some(response) => {
-                        let response = Authenticate::new(login.mechanism(), Some(response));
-                        self.link.machine().call(response)?;
-                    }
-                    None => self.link.machine().cancel(ticket),
-                },
-                Event::Authenticate(_, outcome) => break outcome,
-                _ => {}
-            }
-        };
+        let (login, outcome) = exchange!(self.link, offered, credentials, in_clear, drop);
         let (outcome, last) = match outcome {
             Ok(last) => (Ok(()), last),
-            Err(refusal) => (Err(Refusal::from(refusal)), None),
+            Err(refusal) => (Err(refusal), None),
         };
         self.link.end_login_with(login, outcome, last.as_deref())?;
         answer!(self.link, Capability, Capability)?;

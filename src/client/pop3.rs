@@ -70,23 +70,8 @@ impl Pop3Client {
         let capabilities = self.link.machine().capabilities();
         let offered = capabilities.into_iter().flat_map(|all| all.mechanisms()).map(str::to_owned).collect();
         let in_clear = self.config.allow_plaintext_auth;
-        let mut login = self.link.begin_login(offered, credentials, in_clear)?;
-        let request = Authenticate::new(login.mechanism(), login.initial());
-        let ticket = self.link.machine().call(request)?;
-        let outcome = loop {
-            match self.link.next().await? {
-                Event::Challenge(_, challenge) => match login.respond(&challenge) {
-                    Some(response) => {
-                        let response = Authenticate::new(login.mechanism(), Some(response));
-                        self.link.machine().call(response)?;
-                    }
-                    None => self.link.machine().cancel(ticket),
-                },
-                Event::Authenticate(_, outcome) => break outcome,
-                _ => {}
-            }
-        };
-        self.link.end_login(login, outcome.map_err(Refusal::from))
+        let (login, outcome) = exchange!(self.link, offered, credentials, in_clear, drop);
+        self.link.end_login(login, outcome)
     }
 
     /// How many messages there are, and their octets together.

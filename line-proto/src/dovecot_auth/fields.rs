@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::Secret;
+use crate::{Secret, is_mechanism_name};
 
 /// A mechanism that a server offers, with its properties as Dovecot names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl MechanismOffer {
 
     /// What stands behind `MECH`.
     pub(super) fn parse<'a>(mut fields: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let name = fields.next().filter(|name| is_mechanism(name))?.to_ascii_uppercase();
+        let name = fields.next().filter(|name| is_mechanism_name(name.as_bytes()))?.to_ascii_uppercase();
         Some(Self { name, plaintext: fields.any(|property| property == "plaintext") })
     }
 }
@@ -67,7 +67,7 @@ impl AuthRequest {
 
     /// What stands behind `AUTH` and the number.
     pub(super) fn parse<'a>(mut fields: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let mechanism = fields.next().filter(|name| is_mechanism(name))?.to_ascii_uppercase();
+        let mechanism = fields.next().filter(|name| is_mechanism_name(name.as_bytes()))?.to_ascii_uppercase();
         let mut request = Self::new(mechanism, "");
         for field in fields {
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
@@ -100,12 +100,6 @@ impl AuthRequest {
         }
         line + "\n"
     }
-}
-
-/// RFC 4422 §3.1.
-pub(super) fn is_mechanism(name: &str) -> bool {
-    let known = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
-    (1..=20).contains(&name.len()) && name.bytes().all(known)
 }
 
 pub(super) fn decode(text: &str) -> Option<Secret> {

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use mailwright_line_proto::{Authenticate, Secret};
+use mailwright_line_proto::{Authenticate, Secret, is_mechanism_name};
 
 use super::Command;
 
@@ -18,7 +18,7 @@ pub(crate) struct Auth {
 impl Auth {
     /// The line that begins this exchange, or nothing if the mechanism's name is none.
     pub(crate) fn encode(request: &Authenticate) -> Option<Secret> {
-        if !is_mechanism(request.mechanism.as_bytes()) {
+        if !is_mechanism_name(request.mechanism.as_bytes()) {
             return None;
         }
         let initial = match &request.response {
@@ -43,7 +43,7 @@ impl Auth {
 
 pub(super) fn parse(arguments: Option<&[u8]>) -> Option<Command> {
     let mut words = arguments?.split(|octet| *octet == b' ');
-    let mechanism = words.next().filter(|name| is_mechanism(name))?;
+    let mechanism = words.next().filter(|name| is_mechanism_name(name))?;
     let initial = words.next();
     if words.next().is_some() || initial.is_some_and(<[u8]>::is_empty) {
         return None;
@@ -65,12 +65,6 @@ pub(crate) fn decode(text: &[u8]) -> Result<Bytes, BadBase64> {
 /// What should be Base64 is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadBase64;
-
-/// RFC 4422 §3.1: 1 to 20 of letters, digits, hyphen and underscore.
-fn is_mechanism(name: &[u8]) -> bool {
-    (1..=20).contains(&name.len())
-        && name.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
-}
 
 #[cfg(test)]
 mod tests {

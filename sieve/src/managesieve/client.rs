@@ -13,15 +13,14 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{
-    Closed, Deadline, Layer, Machine, Misuse, Output, PeerMisbehaved, Shutdown, TlsInfo, Trace, Traced,
-    Transmit, Wait, frame::LineEnds,
+    Closed, Deadline, Layer, Machine, Misuse, Outgoing, Output, PeerMisbehaved, Shutdown, TlsInfo, Trace,
+    Traced, Transmit, Wait, frame::LineEnds,
 };
 
 use self::call::Queue;
 use super::{
     Capabilities,
     gather::{Gather, Gathered, Source},
-    outgoing::Outgoing,
 };
 
 pub use self::{call::Call, config::Config, event::Event};

@@ -14,15 +14,14 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 use mailwright_line_proto::{
-    Ask, Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Request, Shutdown, TlsInfo, Trace,
-    Traced, Transmit, Wait, frame::LineEnds,
+    Ask, Closed, Deadline, Layer, Machine, Outgoing, Output, Peer, PeerMisbehaved, Request, Shutdown,
+    TlsInfo, Trace, Traced, Transmit, Wait, frame::LineEnds,
 };
 
 use self::answer::Question;
 use super::{
     Refusal, ResponseCode,
     gather::{Gather, Gathered, Source},
-    outgoing::Outgoing,
     reply::{Reply, Status},
 };
 

@@ -1,7 +1,7 @@
 //! AUTH (RFC 4954 §4).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use mailwright_line_proto::{Authenticate, Secret};
+use mailwright_line_proto::{Authenticate, Secret, is_mechanism_name};
 
 use super::{Command, Syntax, SyntaxError};
 
@@ -9,7 +9,10 @@ const USAGE: &str = "AUTH mechanism [initial-response]";
 
 pub(super) fn parse(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
     let mut words = arguments.split(' ').filter(|word| !word.is_empty());
-    let mechanism = words.next().filter(|name| is_mechanism(name)).ok_or(SyntaxError::Arguments(USAGE))?;
+    let mechanism = words
+        .next()
+        .filter(|name| is_mechanism_name(name.as_bytes()))
+        .ok_or(SyntaxError::Arguments(USAGE))?;
     let response = words.next().map(|word| initial(word.as_bytes())).transpose()?;
     match words.next() {
         Some(_) => Err(SyntaxError::Arguments(USAGE)),
@@ -42,12 +45,6 @@ fn initial(word: &[u8]) -> Result<Secret, SyntaxError> {
 
 fn decode(text: &[u8]) -> Result<Secret, SyntaxError> {
     STANDARD.decode(text).map(|octets| Secret::from(&octets[..])).map_err(|_| SyntaxError::Base64)
-}
-
-/// RFC 4422 §3.1: 1 to 20 letters, digits, hyphens and underscores.
-pub(crate) fn is_mechanism(name: &str) -> bool {
-    (1..=20).contains(&name.len())
-        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use mailwright_line_proto::{Authenticate, Secret};
+use mailwright_line_proto::{Authenticate, Secret, is_mechanism_name};
 
 use super::{Arguments, Command};
 use crate::managesieve::token::put_string;
@@ -19,7 +19,7 @@ pub(in crate::managesieve) struct Auth {
 impl Auth {
     /// The line that begins this exchange, or nothing if the mechanism's name is none.
     pub(in crate::managesieve) fn encode(request: &Authenticate) -> Option<Secret> {
-        if !is_mechanism(request.mechanism.as_bytes()) {
+        if !is_mechanism_name(request.mechanism.as_bytes()) {
             return None;
         }
         let mut line = format!("AUTHENTICATE \"{}\"", request.mechanism.to_ascii_uppercase()).into_bytes();
@@ -32,7 +32,7 @@ impl Auth {
 }
 
 pub(super) fn parse(mut arguments: Arguments) -> Option<Command> {
-    let mechanism = arguments.text().filter(|name| is_mechanism(name.as_bytes()))?.to_ascii_uppercase();
+    let mechanism = arguments.text().filter(|name| is_mechanism_name(name.as_bytes()))?.to_ascii_uppercase();
     let initial = if arguments.is_empty() { None } else { Some(Secret::from(&arguments.string()?[..])) };
     arguments.end(Command::Authenticate(Auth { mechanism, initial }))
 }
@@ -52,12 +52,6 @@ pub(in crate::managesieve) fn decode(text: &[u8]) -> Result<Bytes, BadBase64> {
 /// What should be Base64 is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::managesieve) struct BadBase64;
-
-/// RFC 4422 §3.1: 1 to 20 of letters, digits, hyphen and underscore.
-fn is_mechanism(name: &[u8]) -> bool {
-    (1..=20).contains(&name.len())
-        && name.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
-}
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,7 @@ pub struct Config {
     /// Whether logins are taken without TLS, of any kind. Off by default (RFC 8314 §4.1).
     pub allow_plaintext_auth: bool,
     /// The SASL mechanisms that are offered, in upper case, the best first. None by default. Those that end in
-    /// `-PLUS` are offered inside TLS only.
+    /// `-PLUS` are offered inside TLS with a channel to bind only, EXTERNAL to a client that has shown a certificate.
     pub mechanisms: Vec<String>,
     /// The Sieve extensions that scripts may require: what the engine that will run them knows.
     pub extensions: Vec<String>,

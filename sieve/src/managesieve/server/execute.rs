@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mailwright_line_proto::{
-    Ask, AuthRefusal, Authenticate, Closed, PeerMisbehaved, Secret, Traced, frame::Counted,
+    Ask, AuthRefusal, Authenticate, Closed, PeerMisbehaved, Secret, Traced, can_offer, frame::Counted,
 };
 
 use super::{Event, Incoming, Question, Server, Source, State, Upload};
@@ -268,9 +268,7 @@ impl Server {
     }
 
     fn mechanisms(&self) -> impl Iterator<Item = &str> {
-        let bound = self.tls.is_some();
-        let all = self.config.mechanisms.iter().map(String::as_str);
-        all.filter(move |name| bound || !name.ends_with("-PLUS"))
+        self.config.mechanisms.iter().map(String::as_str).filter(|name| can_offer(name, self.tls.as_ref()))
     }
 
     fn may_start_tls(&self) -> bool {

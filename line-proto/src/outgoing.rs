@@ -2,11 +2,27 @@
 
 use std::time::Instant;
 
-use mailwright_line_proto::{Trace, Traced, Transmit};
+use crate::{Trace, Traced, Transmit};
 
-/// The transmit rope of a machine, with the trace of what is put into it.
+/// The transmit rope of a machine, with the trace of what is put into it: for writers of machines.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use bytes::Buf;
+/// use mailwright_line_proto::Outgoing;
+///
+/// let (mut out, start) = (Outgoing::default(), Instant::now());
+/// out.line(b"+OK ready");
+/// assert_eq!(out.observe(start), start);
+/// // Nothing is taken for a while, then all of it.
+/// let later = start + Duration::from_secs(60);
+/// assert_eq!(out.observe(later), start);
+/// out.transmit().advance(11);
+/// assert_eq!(out.observe(later), later);
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     transmit: Transmit,
     trace: Trace,
     /// The length when it was last looked at or added to: if it is shorter now, the peer took something.
@@ -18,47 +34,52 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Sends a line.
-    pub(crate) fn line(&mut self, line: &[u8]) {
+    /// Sends a line, with its CRLF.
+    pub fn line(&mut self, line: &[u8]) {
         self.trace.line(Traced::Sent(line));
         self.put(line);
     }
 
-    /// Sends a line that must not be shown.
-    pub(crate) fn secret_line(&mut self, line: &[u8], what: &'static str) {
+    /// Sends a line that must not be shown; the trace is told what it is.
+    pub fn secret_line(&mut self, line: &[u8], what: &'static str) {
         self.trace.line(Traced::SentSecret(what));
         self.put(line);
     }
 
     /// Lets `write` add to the rope.
-    pub(crate) fn body(&mut self, write: impl FnOnce(&mut Transmit)) {
+    pub fn body(&mut self, write: impl FnOnce(&mut Transmit)) {
         self.notice();
         write(&mut self.transmit);
         self.seen = self.transmit.len();
     }
 
     /// Reports a line of the peer to the trace.
-    pub(crate) fn received(&mut self, traced: Traced<'_>) {
+    pub fn received(&mut self, traced: Traced<'_>) {
         self.trace.line(traced);
     }
 
     /// How many octets wait.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.transmit.len()
     }
 
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.transmit.is_empty()
+    }
+
     /// The rope, for the driver.
-    pub(crate) fn transmit(&mut self) -> &mut Transmit {
+    pub fn transmit(&mut self) -> &mut Transmit {
         &mut self.transmit
     }
 
     /// From now on reports every line to `trace`.
-    pub(crate) fn watch(&mut self, trace: Trace) {
+    pub fn watch(&mut self, trace: Trace) {
         self.trace = trace;
     }
 
     /// Notes at the start of a poll whether the peer took something, and says since when it took nothing.
-    pub(crate) fn observe(&mut self, now: Instant) -> Instant {
+    pub fn observe(&mut self, now: Instant) -> Instant {
         self.notice();
         if std::mem::take(&mut self.moved) || self.transmit.is_empty() {
             self.since = Some(now);
@@ -67,7 +88,7 @@ impl Outgoing {
     }
 
     /// Forgets what the peer does not take.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.transmit.clear();
         self.seen = 0;
     }
