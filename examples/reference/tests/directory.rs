@@ -202,7 +202,8 @@ fn the_whole_directory_goes_to_a_file_and_back() {
     assert_eq!(tell(&other, "directory export"), exported);
 
     // What would lose mail is refused: nobody could see a group's folder.
-    fs::write(&file, exported.replace("members = [\"alice@", "shared_folder = true\nmembers = [\"alice@")).unwrap();
+    fs::write(&file, exported.replace("members = [\"alice@", "shared_folder = true\nmembers = [\"alice@"))
+        .unwrap();
     assert!(refused(&other, &import).contains("shared folder"));
 
     // A mistake anywhere changes nothing.
