@@ -99,6 +99,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
         run!(folders::names_that_cannot_be, folders::a_name_made_again_is_another_mailbox);
         if store.writer().is_some() {
             run!(folders::a_new_name_keeps_messages_and_children, folders::inbox_is_emptied_by_a_new_name);
+            run!(folders::who_is_erased_begins_anew);
         }
     } else {
         report.skipped.push("folders");

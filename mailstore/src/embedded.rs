@@ -32,6 +32,7 @@ mod committer;
 mod damage;
 mod database;
 mod detail;
+mod erase;
 mod facets;
 mod header;
 mod live;

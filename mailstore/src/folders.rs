@@ -49,6 +49,11 @@ pub trait Folders: Send + Sync {
 
     /// The names the user subscribed, sorted, some of which may not exist.
     fn subscriptions(&self, user: &User) -> impl Future<Output = Result<Vec<MailboxName>>> + Send;
+
+    /// Removes all that is kept of a user: mailboxes, `INBOX` too, expunged messages that could be had back, subscriptions, scripts,
+    /// annotations, access lists and limits. To whoever looks at one of the mailboxes it is deleted. A user who comes back begins
+    /// anew, with an `INBOX` that has another UIDVALIDITY; somebody who has nothing has nothing removed.
+    fn erase(&self, user: &User) -> impl Future<Output = Result<()>> + Send;
 }
 
 impl Folders for Never {
@@ -73,6 +78,10 @@ impl Folders for Never {
     }
 
     async fn subscriptions(&self, _: &User) -> Result<Vec<MailboxName>> {
+        match *self {}
+    }
+
+    async fn erase(&self, _: &User) -> Result<()> {
         match *self {}
     }
 }

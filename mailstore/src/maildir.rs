@@ -368,6 +368,11 @@ impl<O: Offload + Clone> Folders for Maildir<O> {
         let user = user.clone();
         self.run(move |shared| shared.subscriptions(&user)).await
     }
+
+    async fn erase(&self, user: &User) -> Result<()> {
+        let user = user.clone();
+        self.run(move |shared| shared.erase(&user)).await
+    }
 }
 
 impl<O: Offload + Clone> Watch for Maildir<O> {

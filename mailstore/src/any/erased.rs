@@ -61,6 +61,7 @@ implement!(Folders {
     fn subscribe(user: &'a User, name: &'a MailboxName) -> ();
     fn unsubscribe(user: &'a User, name: &'a MailboxName) -> ();
     fn subscriptions(user: &'a User) -> Vec<MailboxName>;
+    fn erase(user: &'a User) -> ();
 });
 
 implement!(Watch {

@@ -80,6 +80,10 @@ impl Folders for AnyStore {
     async fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
         self.facet(|store| store.folders())?.subscriptions(user).await
     }
+
+    async fn erase(&self, user: &User) -> Result<()> {
+        self.facet(|store| store.folders())?.erase(user).await
+    }
 }
 
 impl Watch for AnyStore {

@@ -23,6 +23,16 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Of somebody who has nothing any more.
+    pub(super) fn erased() -> Self {
+        Self { dirty: true, ..Self::default() }
+    }
+
+    /// Whether there is nothing to keep in a row.
+    fn is_nothing(&self) -> bool {
+        self.usage == QuotaUsage::NOTHING && self.limits.is_none()
+    }
+
     pub(super) const fn add_messages(&mut self, messages: u64, octets: u64) {
         self.usage.messages = self.usage.messages.saturating_add(messages);
         self.usage.storage = self.usage.storage.saturating_add(octets);
@@ -204,7 +214,11 @@ impl Group<'_> {
                 self.put(&core.database.details, warning_key(user, resource, percent), Bytes::new());
                 self.warned = true;
             }
-            self.put(&core.database.users, user.to_vec(), account.encode(user));
+            if account.is_nothing() {
+                self.delete(&core.database.users, user.to_vec());
+            } else {
+                self.put(&core.database.users, user.to_vec(), account.encode(user));
+            }
         }
     }
 
@@ -218,10 +232,13 @@ impl Group<'_> {
 
 fn warning_key(user: &[u8], resource: Resource, percent: u8) -> Vec<u8> {
     let number = Resource::ALL.iter().position(|known| *known == resource).unwrap_or(0);
-    let mut key = vec![detail::WARNING];
-    key.extend_from_slice(user);
-    key.extend_from_slice(&[0, u8::try_from(number).unwrap_or(0), percent]);
+    let mut key = warning_prefix(user);
+    key.extend_from_slice(&[u8::try_from(number).unwrap_or(0), percent]);
     key
+}
+
+pub(super) fn warning_prefix(user: &[u8]) -> Vec<u8> {
+    [&[detail::WARNING][..], user, b"\0"].concat()
 }
 
 fn decode_warning(key: &[u8]) -> Option<QuotaWarning> {

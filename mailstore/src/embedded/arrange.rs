@@ -157,7 +157,7 @@ impl Group<'_> {
     }
 
     /// The names of a user's mailboxes as this group leaves them so far.
-    fn names(&self, user: &User) -> Result<Vec<MailboxName>> {
+    pub(super) fn names(&self, user: &User) -> Result<Vec<MailboxName>> {
         let prefix = name_key(user.as_str(), "");
         let staged: Vec<_> = self.mailboxes.iter().filter(|(key, _)| key.starts_with(&prefix)).collect();
         let mut names = Vec::new();

@@ -85,7 +85,8 @@ impl Group<'_> {
     /// Takes some of what is due out of the trash, and some of the expunged messages whose time is over; whether there may be more.
     pub(super) fn collect(&mut self) -> Result<bool> {
         let core = self.core;
-        let mut removed = if core.options.undelete.is_zero() { 0 } else { self.collect_expunged(STEP)? };
+        // Without a window too: there may have been one when the store was open before.
+        let mut removed = self.collect_expunged(STEP)?;
         if removed >= STEP {
             return Ok(true);
         }

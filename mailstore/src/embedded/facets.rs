@@ -108,6 +108,11 @@ impl<O: Offload + Clone> Folders for Embedded<O> {
         let user = user.clone();
         self.run(move |core| core.subscriptions(&user)).await
     }
+
+    async fn erase(&self, user: &User) -> Result<()> {
+        let user = user.clone();
+        self.shared.committer.submit(move |group| group.erase(&user)).await
+    }
 }
 
 impl<O: Offload + Clone> Watch for Embedded<O> {

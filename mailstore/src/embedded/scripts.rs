@@ -155,7 +155,7 @@ impl Group<'_> {
     }
 }
 
-fn key(user: &User, name: &str) -> Vec<u8> {
+pub(super) fn key(user: &User, name: &str) -> Vec<u8> {
     [b"\0scripts\0", user.as_str().as_bytes(), b"\0", name.as_bytes()].concat()
 }
 

@@ -113,7 +113,7 @@ impl Group<'_> {
     }
 }
 
-fn key(user: &[u8], id: Option<u64>) -> Vec<u8> {
+pub(super) fn key(user: &[u8], id: Option<u64>) -> Vec<u8> {
     let mut key = vec![detail::EXPUNGED];
     key.extend_from_slice(user);
     key.push(0);
@@ -121,7 +121,7 @@ fn key(user: &[u8], id: Option<u64>) -> Vec<u8> {
     key
 }
 
-fn time_key(seconds: i64, row_key: &[u8]) -> Vec<u8> {
+pub(super) fn time_key(seconds: i64, row_key: &[u8]) -> Vec<u8> {
     [&[detail::EXPUNGED_AT][..], &seconds.to_be_bytes(), row_key].concat()
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::folder::{self, sync_directory};
 use super::uid_list::UidList;
 use super::{Shared, change, failed, place, uid_validity};
 use crate::folders::{check_rename, parents, renamed};
+use crate::signal::lock;
 use crate::{Expunge, Mailbox, ObjectId, Result, StoreError, User};
 
 const SUBSCRIPTIONS: &str = "subscriptions";
@@ -103,6 +105,42 @@ impl Shared {
             }
         }
         Err(StoreError::Unavailable("another program is deleting mailboxes".into()))
+    }
+
+    pub(super) fn erase(&self, user: &User) -> Result<()> {
+        let root = self.template.path(user)?;
+        if !root.is_dir() {
+            return Ok(());
+        }
+        let next = uid_validity::next(&root)?;
+        // Beside it, so that it is gone at once; what is left of an earlier attempt goes too.
+        let mut trash = root.clone().into_os_string();
+        trash.push(".mailwright-erased");
+        let trash = Path::new(&trash);
+        match fs::remove_dir_all(trash) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(trash, &error)),
+            _ => {}
+        }
+        fs::rename(&root, trash).map_err(|error| failed(&root, &error))?;
+        if let Some(above) = root.parent() {
+            sync_directory(above)?;
+        }
+        let known: Vec<_> = {
+            let mut folders = lock(&self.folders);
+            let gone: Vec<_> = folders.keys().filter(|path| path.starts_with(&root)).cloned().collect();
+            gone.iter().filter_map(|path| folders.remove(path)).collect()
+        };
+        for folder in known {
+            folder.forget();
+            folder.changed.raise();
+        }
+        fs::remove_dir_all(trash).map_err(|error| failed(trash, &error))?;
+        if next.get() > uid_validity::of_the_time() {
+            // Nothing but the number, so that mailboxes to come do not get those of the ones that are gone.
+            fs::DirBuilder::new().mode(0o700).create(&root).map_err(|error| failed(&root, &error))?;
+            uid_validity::at_least(&root, next)?;
+        }
+        Ok(())
     }
 
     pub(super) fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {

@@ -30,8 +30,7 @@ pub(super) fn next(root: &Path) -> Result<UidValidity> {
                 }
             }
             None => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let now = u32::try_from(now).unwrap_or(u32::MAX / 2).max(1);
+                let now = of_the_time();
                 let path = file(root, now);
                 match OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path) {
                     Ok(_) => now,
@@ -45,6 +44,12 @@ pub(super) fn next(root: &Path) -> Result<UidValidity> {
         return UidValidity::new(value).ok_or_else(exhausted);
     }
     Err(StoreError::Unavailable(format!("{NAME} changes too often")))
+}
+
+/// The first one of a user who has none yet.
+pub(super) fn of_the_time() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    u32::try_from(now).unwrap_or(u32::MAX / 2).max(1)
 }
 
 /// Makes sure that no mailbox gets one that is not higher than this.

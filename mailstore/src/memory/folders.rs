@@ -47,6 +47,19 @@ impl Folders for Memory {
         })
     }
 
+    async fn erase(&self, user: &User) -> Result<()> {
+        self.change(&[(user, FeedEvent::Mailboxes)], |state| {
+            let Some(account) = state.users.remove(user) else { return Ok(()) };
+            let messages = account.mailboxes.values().flat_map(|folder| folder.snapshot.messages());
+            let kept = account.expunged.values().map(|(_, _, message)| message);
+            for object in messages.chain(kept).filter_map(|message| message.object) {
+                state.release_body(object);
+            }
+            state.threads.retain(|(owner, _), _| owner != user);
+            Ok(())
+        })
+    }
+
     async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
         self.change(&[(user, FeedEvent::Mailboxes)], |state| {
             let existing: Vec<_> = state.account(user)?.mailboxes.keys().cloned().collect();
