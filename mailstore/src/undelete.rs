@@ -15,7 +15,7 @@ pub trait Undelete: Send + Sync {
     /// # Errors
     /// [`NotFound`](crate::StoreError::NotFound) if it cannot be had back, or there is no such mailbox;
     /// [`OverQuota`](crate::StoreError::OverQuota).
-    fn undelete(
+    fn bring_back(
         &self,
         user: &User,
         id: ObjectId,
@@ -59,7 +59,7 @@ impl Undelete for Never {
         match *self {}
     }
 
-    async fn undelete(&self, _: &User, _: ObjectId, _: &MailboxName) -> Result<Appended> {
+    async fn bring_back(&self, _: &User, _: ObjectId, _: &MailboxName) -> Result<Appended> {
         match *self {}
     }
 }

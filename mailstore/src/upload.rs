@@ -181,13 +181,25 @@ pub struct Target {
     pub unique_id: Option<String>,
     /// The envelope it came with. Kept by a store with [`Origins`](crate::Origins).
     pub delivery: Option<Arc<Delivery>>,
+    /// Whether it is taken whatever the quota says: what the server itself has to tell, such as that the quota is used up. It counts
+    /// all the same.
+    pub exempt: bool,
 }
 
 impl Target {
     /// A mailbox, without flags.
     pub const fn new(user: User, mailbox: MailboxName, internal_date: DateTime) -> Self {
-        let flags = FlagSet::new();
-        Self { user, mailbox, internal_date, flags, uid: None, saved: None, unique_id: None, delivery: None }
+        Self {
+            user,
+            mailbox,
+            internal_date,
+            flags: FlagSet::new(),
+            uid: None,
+            saved: None,
+            unique_id: None,
+            delivery: None,
+            exempt: false,
+        }
     }
 
     /// The same target, with the UID it must have.
@@ -215,6 +227,13 @@ impl Target {
     #[must_use]
     pub fn with_delivery(mut self, delivery: Arc<Delivery>) -> Self {
         self.delivery = Some(delivery);
+        self
+    }
+
+    /// The same target, exempt from the quota.
+    #[must_use]
+    pub const fn exempt(mut self) -> Self {
+        self.exempt = true;
         self
     }
 

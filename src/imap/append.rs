@@ -8,7 +8,7 @@ use mailwright_imap_proto::{
     server::{AppendUid, Message},
 };
 use mailwright_mail_model::mime;
-use mailwright_mailstore::{Store, StoreError, Target, Upload, Write, accounts::Accounts};
+use mailwright_mailstore::{Quota, Store, StoreError, Target, Upload, Write, accounts::Accounts};
 
 use super::{Visit, described::summary, target_refusal};
 use crate::smtp::now;
@@ -29,6 +29,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let writer = self.store.writer().ok_or_else(Refusal::no_permission)?;
         // RFC 3501 §6.3.11: a mailbox that is not there is not made, and the client is told before it sends.
         self.store.status(&user, &message.mailbox).await.map_err(|error| target_refusal(&error))?;
+        if let Some(quota) = self.store.quota() {
+            // RFC 9208 §4.3: before the client sends what would be refused.
+            quota.check_quota(&user, message.size).await.map_err(|error| target_refusal(&error))?;
+        }
         let upload = writer.begin(Some(message.size)).await.map_err(|error| target_refusal(&error))?;
         let date = message.internal_date.unwrap_or_else(now);
         let target = Target::new(user, message.mailbox.clone(), date).with_flags(message.flags.clone());

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime};
-use mailwright_mailstore::{CommitError, Store, StoreError, Upload, User, Write};
+use mailwright_mailstore::{CommitError, Quota, Store, StoreError, Upload, User, Write};
 use mailwright_relay_policy::{
     Chain, Session as Conversation, Verdict,
     directory::{Expansion, OnwardReason},
@@ -143,6 +143,20 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     }
 }
 
+impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
+    /// Whether each mailbox has room for the message: for as many octets as MAIL said, or for any at all.
+    async fn room(&self, session: &Conversation, expansion: &Expansion) -> Result<(), Reply> {
+        let Some(quota) = self.store.quota() else { return Ok(()) };
+        let announced = session.mail.as_ref().and_then(|mail| mail.parameters.size);
+        for delivery in &expansion.deliveries {
+            let user = User::new(&delivery.account).map_err(|_| Reply::INTERNAL)?;
+            let admitted = quota.check_quota(&user, announced.unwrap_or(0).max(1)).await;
+            admitted.map_err(|error| refusal(&error))?;
+        }
+        Ok(())
+    }
+}
+
 /// A message that is here whole, and nowhere yet.
 struct Received {
     upload: Upload,
@@ -182,7 +196,10 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         }
         let expansion = self.addressing.expand(session, &rcpt.to).await;
         match expansion.and_then(|expansion| self.possible(expansion)) {
-            Ok(_) => Reply::RECIPIENT_OK,
+            Ok(expansion) => match self.room(session, &expansion).await {
+                Ok(()) => Reply::RECIPIENT_OK,
+                Err(reply) => reply,
+            },
             Err(reply) => reply,
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     directory::{self, AccountRow, Directory, DirectoryError, DirectoryFile, Edit, Question},
+    life::{Life, LifeRequest, LifeResponse},
     live::{self, BanEntry, Live, LiveRequest},
     queue::{self, Access, QueueRequest, QueueResponse},
 };
@@ -53,6 +54,8 @@ pub(crate) enum Request {
     },
     /// Mail that waits to be sent on.
     Queue(QueueRequest),
+    /// What mailboxes hold, and for how long.
+    Life(LifeRequest),
 }
 
 /// A password on its way, which `Debug` does not show.
@@ -111,6 +114,7 @@ pub(crate) enum Response {
         bans: Vec<BanEntry>,
     },
     Queue(QueueResponse),
+    Life(LifeResponse),
     Failed {
         message: String,
     },
@@ -147,12 +151,19 @@ pub(crate) fn execute(
     directory: &Arc<Directory>,
     queue: &Access,
     live: Option<&Live>,
+    life: &Life,
     request: Request,
 ) -> Response {
     let outcome = match request {
         Request::Queue(request) => {
             return match queue::answer(queue, request) {
                 Ok(response) => Response::Queue(response),
+                Err(error) => Response::Failed { message: error.to_string() },
+            };
+        }
+        Request::Life(request) => {
+            return match life.execute(request) {
+                Ok(response) => Response::Life(response),
                 Err(error) => Response::Failed { message: error.to_string() },
             };
         }

@@ -14,7 +14,13 @@ use mailwright::mailstore::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{command::CommandError, config::Config, control, serve};
+use crate::{
+    command::CommandError,
+    config::Config,
+    control,
+    life::{self, Expired, Gone, Life},
+    serve,
+};
 
 /// How long the server may say nothing while it works.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -27,17 +33,42 @@ const OFTEN: Duration = Duration::from_millis(500);
 pub(crate) enum Work {
     Backup { directory: PathBuf },
     Check { repair: bool },
+    Expire { dry_run: bool },
 }
 
 /// What is told of it: any number of `progress`, then one of the others. Printed as they are with `--json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(crate) enum Event {
-    Progress { step: String, rows: u64, octets: u64 },
-    BackedUp { generation: u32, rows: u64, chunks: u64, octets: u64 },
-    Restored { generation: u32, rows: u64, chunks: u64, octets: u64 },
-    Checked { mailboxes: u64, messages: u64, octets: u64, findings: Vec<Found> },
-    Failed { message: String },
+    Progress {
+        step: String,
+        rows: u64,
+        octets: u64,
+    },
+    BackedUp {
+        generation: u32,
+        rows: u64,
+        chunks: u64,
+        octets: u64,
+    },
+    Restored {
+        generation: u32,
+        rows: u64,
+        chunks: u64,
+        octets: u64,
+    },
+    /// As [`Gone`], any number of times.
+    Expiring(Gone),
+    Expired(Expired),
+    Checked {
+        mailboxes: u64,
+        messages: u64,
+        octets: u64,
+        findings: Vec<Found>,
+    },
+    Failed {
+        message: String,
+    },
 }
 
 /// Something that is wrong with the store.
@@ -57,6 +88,11 @@ pub(crate) fn back_up(config: &Config, directory: PathBuf, json: bool) -> Result
 /// `mailwrightd fsck`
 pub(crate) fn check(config: &Config, repair: bool, json: bool) -> Result<(), CommandError> {
     finish(run(config, &Work::Check { repair }, json)?, json)
+}
+
+/// `mailwrightd expire`
+pub(crate) fn expire(config: &Config, dry_run: bool, json: bool) -> Result<(), CommandError> {
+    finish(run(config, &Work::Expire { dry_run }, json)?, json)
 }
 
 /// `mailwrightd restore`
@@ -92,8 +128,12 @@ fn run(config: &Config, work: &Work, json: bool) -> Result<Event, CommandError> 
     let stream = match UnixStream::connect(control::path(&config.data)) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            let (store, _) = serve::open(config)?;
-            return Ok(execute(&store, work, true, &mut |event| show(event, json)));
+            let (store, directory) = serve::open(config)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.map_err(CommandError::Control)?;
+            let _runtime = runtime.enter();
+            let life = serve::life(config, &store, &directory)?;
+            return Ok(execute(&store, &life, work, true, &mut |event| show(event, json)));
         }
         Err(error) => return Err(CommandError::Control(error)),
     };
@@ -107,7 +147,7 @@ fn listen(mut stream: &UnixStream, work: &Work, json: bool) -> io::Result<Event>
     stream.write_all(&line)?;
     for line in BufReader::new(stream).lines() {
         match serde_json::from_str(&line?)? {
-            event @ Event::Progress { .. } => show(&event, json),
+            event @ (Event::Progress { .. } | Event::Expiring(_)) => show(&event, json),
             event => return Ok(event),
         }
     }
@@ -115,19 +155,30 @@ fn listen(mut stream: &UnixStream, work: &Work, json: bool) -> io::Result<Event>
 }
 
 /// Does what another process asked for, and tells it.
-pub(crate) fn serve_one(mut stream: &UnixStream, store: &Embedded, work: &Work) -> io::Result<()> {
+pub(crate) fn serve_one(
+    mut stream: &UnixStream,
+    store: &Embedded,
+    life: &Life,
+    work: &Work,
+) -> io::Result<()> {
     let mut send = |event: &Event| {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
         stream.write_all(&line)
     };
     // Nobody may listen any more; the work is done all the same.
-    let last = execute(store, work, false, &mut |event| drop(send(event)));
+    let last = execute(store, life, work, false, &mut |event| drop(send(event)));
     send(&last)?;
     stream.shutdown(Shutdown::Write)
 }
 
-fn execute(store: &Embedded, work: &Work, alone: bool, tell: &mut (dyn FnMut(&Event) + Send)) -> Event {
+fn execute(
+    store: &Embedded,
+    life: &Life,
+    work: &Work,
+    alone: bool,
+    tell: &mut (dyn FnMut(&Event) + Send),
+) -> Event {
     let mut teller = Teller::new();
     match work {
         Work::Backup { directory } => {
@@ -143,6 +194,13 @@ fn execute(store: &Embedded, work: &Work, alone: bool, tell: &mut (dyn FnMut(&Ev
                 },
                 Err(error) => failed(error),
             }
+        }
+        Work::Expire { dry_run } => {
+            let mut told = |accounts, gone: Option<Gone>| match gone {
+                Some(gone) => tell(&Event::Expiring(gone)),
+                None => teller.tell("accounts", accounts, 0, tell),
+            };
+            Event::Expired(block_on(life::expire(life, crate::queue::unix_time(), *dry_run, &mut told)))
         }
         Work::Check { repair: true } if !alone => {
             failed("expected no server to run while the store is repaired")
@@ -192,6 +250,9 @@ impl Teller {
 fn show(event: &Event, json: bool) {
     if json {
         println!("{}", serde_json::to_string(event).unwrap_or_default());
+    } else if let Event::Expiring(Gone { user, mailbox, messages, octets }) = event {
+        let place = if mailbox.is_empty() { "all mail of the removed account" } else { mailbox };
+        println!("{user}  {place}: {messages} messages, {octets} octets");
     } else if let Event::Progress { step, rows, octets } = event {
         eprintln!("{step}: {rows} rows, {} MiB", octets >> 20);
     }
@@ -203,7 +264,12 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
     }
     let text = match &event {
         Event::Failed { message } => return Err(CommandError::Refused(message.clone())),
-        Event::Progress { .. } => String::new(),
+        Event::Progress { .. } | Event::Expiring(_) => String::new(),
+        Event::Expired(Expired { accounts, messages, octets, erased }) => {
+            format!(
+                "{accounts} accounts: {messages} messages, {octets} octets, and {erased} removed accounts"
+            )
+        }
         Event::BackedUp { generation, rows, chunks, octets } => {
             format!("generation {generation}: {rows} rows and {chunks} parts of messages, {octets} octets")
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod directory;
+mod life;
 mod migrate;
 mod queue;
 mod user;
@@ -12,6 +13,7 @@ mod user;
 pub(crate) use directory::{
     AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand,
 };
+pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
 pub(crate) use queue::{QueueCommand, Which};
 pub(crate) use user::UserCommand;
@@ -82,6 +84,23 @@ pub(crate) enum Command {
         #[arg(long)]
         repair: bool,
         /// One JSON object a line, progress too
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove now what is in Trash and Junk for too long, and the mail of accounts removed long ago; the server does it by itself
+    Expire {
+        /// Only show what would go
+        #[arg(long)]
+        dry_run: bool,
+        /// One JSON object a line, progress too
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring expunged messages back, as long as [store] undelete keeps them
+    Undelete(UndeleteOptions),
+    /// Show what every user has and may have
+    Usage {
+        /// One JSON object a line
         #[arg(long)]
         json: bool,
     },

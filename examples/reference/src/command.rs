@@ -42,9 +42,14 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
     let response = match control::ask(&config.data, &request).map_err(CommandError::Control)? {
         Some(response) => response,
         None => {
-            let (store, directory) = serve::open(config)?;
-            let access = Access { store: AnyStore::new(store), flush: None };
-            admin::execute(&directory, &access, None, request)
+            let (database, directory) = serve::open(config)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.map_err(|error| CommandError::Refused(error.to_string()))?;
+            // Stores may hand what blocks to its threads.
+            let _runtime = runtime.enter();
+            let life = serve::life(config, &database, &directory)?;
+            let access = Access { store: AnyStore::new(database), flush: None };
+            admin::execute(&directory, &access, None, &life, request)
         }
     };
     match response {

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 mod check;
+mod life;
 mod outbound;
 
 use std::{
@@ -14,6 +15,7 @@ use mailwright::relay_policy::networks::AddressRange;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use life::{Expiry, Period, Quota, Size};
 pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};
 
 /// The commented default configuration, as `mailwrightd config default` prints it.
@@ -49,13 +51,15 @@ pub(crate) struct Config {
     pub(crate) queue: Queue,
     pub(crate) dns: Dns,
     pub(crate) limits: Limits,
+    pub(crate) quota: Quota,
+    pub(crate) expiry: Expiry,
     pub(crate) sieve: Sieve,
     pub(crate) smtp: SmtpOptions,
     pub(crate) log: Log,
 }
 
 /// Where mail is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Store {
     pub(crate) kind: StoreKind,
@@ -63,6 +67,22 @@ pub(crate) struct Store {
     pub(crate) path: String,
     /// Where each user's file of messages is, if mail is delivered there instead.
     pub(crate) mbox: String,
+    /// How many octets of the disk to keep free.
+    pub(crate) reserve: u64,
+    /// How long expunged messages can be had back.
+    pub(crate) undelete: Period,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            kind: StoreKind::default(),
+            path: String::new(),
+            mbox: String::new(),
+            reserve: 128 << 20,
+            undelete: Period::default(),
+        }
+    }
 }
 
 /// How mail is kept.
@@ -268,6 +288,8 @@ impl Default for Config {
             queue: Queue::default(),
             dns: Dns::default(),
             limits: Limits::default(),
+            quota: Quota::default(),
+            expiry: Expiry::default(),
             sieve: Sieve::default(),
             smtp: SmtpOptions::default(),
             log: Log::default(),

@@ -18,6 +18,7 @@ use crate::{
     admin::{self, Request, Response},
     backup,
     directory::Directory,
+    life::Life,
     live::Live,
     queue::Access,
 };
@@ -58,8 +59,9 @@ pub(crate) fn listen(
     queue: Access,
     live: Live,
     store: Embedded,
+    life: Life,
 ) -> io::Result<()> {
-    let live = Arc::new(live);
+    let (live, runtime) = (Arc::new(live), tokio::runtime::Handle::current());
     let path = path(data);
     // The data directory is locked by now, so a socket that is there already is a dead server's.
     match std::fs::remove_file(&path) {
@@ -72,9 +74,12 @@ pub(crate) fn listen(
         for stream in listener.incoming() {
             let (directory, queue, live, store) =
                 (Arc::clone(&directory), queue.clone(), Arc::clone(&live), store.clone());
+            let (life, runtime) = (life.clone(), runtime.clone());
             let served = stream.and_then(|stream| {
                 thread::Builder::new().name("control".into()).spawn(move || {
-                    if let Err(error) = serve(&stream, &directory, &queue, &live, &store) {
+                    // Stores may hand what blocks to its threads.
+                    let _runtime = runtime.enter();
+                    if let Err(error) = serve(&stream, &directory, &queue, &live, &store, &life) {
                         tracing::warn!(%error, "a control connection failed");
                     }
                 })
@@ -94,18 +99,19 @@ fn serve(
     queue: &Access,
     live: &Live,
     store: &Embedded,
+    life: &Life,
 ) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(io::Read::take(stream, LONGEST)).read_line(&mut line)?;
     if let Ok(work) = serde_json::from_str::<backup::Work>(&line) {
         tracing::info!(?work, "control");
-        return backup::serve_one(stream, store, &work);
+        return backup::serve_one(stream, store, life, &work);
     }
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             tracing::info!(?request, "control");
-            admin::execute(directory, queue, Some(live), request)
+            admin::execute(directory, queue, Some(live), life, request)
         }
         Err(error) => Response::Failed { message: format!("the request is not understood: {error}") },
     };

@@ -5,6 +5,7 @@ mod accounts;
 mod edit;
 mod login;
 mod policy;
+mod removed;
 mod rows;
 
 use std::{
@@ -33,6 +34,7 @@ use crate::{
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use login::Logins;
 pub(crate) use policy::{Question, chain, explain};
+pub(crate) use removed::RemovedEntry;
 pub(crate) use rows::{AccountRow, AliasRow, DirectoryFile, GroupRow, NetworkRow};
 
 /// The key of the secret that made-up SCRAM keys are made from.
@@ -43,6 +45,8 @@ pub(crate) struct Directory {
     table: Table,
     entries: Table,
     secrets: Table,
+    /// Accounts that were removed, as long as their mail is kept.
+    removed: Table,
     accounts: RwLock<HashMap<String, Arc<Account>>>,
     /// What mail needs to know: no secrets. Replaced as a whole, so that a session never sees half a change.
     model: RwLock<Arc<Model>>,
@@ -106,6 +110,14 @@ pub(crate) enum DirectoryError {
     Exists(String),
     #[error("there is no account {0}; `mailwrightd user list` shows all")]
     Unknown(String),
+    #[error(
+        "{0} was removed, and the mail is kept still: `mailwrightd user restore {0}` brings both back, `mailwrightd user erase {0}` erases the mail at once"
+    )]
+    Removed(String),
+    #[error("the mail of the removed account {0} is being erased")]
+    Erasing(String),
+    #[error("there is no removed account {0} with mail; `mailwrightd user removed` shows all")]
+    NotRemoved(String),
     #[error("the password is empty")]
     Empty,
     #[error("{name}: {problem}")]
@@ -128,6 +140,7 @@ impl Directory {
         table: Table,
         entries: Table,
         secrets: Table,
+        removed: Table,
         config: &Config,
     ) -> Result<Self, DirectoryError> {
         let mut settings = Settings::default();
@@ -162,6 +175,7 @@ impl Directory {
             table,
             entries,
             secrets,
+            removed,
             accounts: RwLock::new(accounts),
             model: RwLock::default(),
             changing: Mutex::default(),

@@ -10,6 +10,7 @@ mod config;
 mod control;
 mod directory;
 mod first_run;
+mod life;
 mod live;
 mod migrate;
 mod passwd_file;
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
             done(backup::restore_from(&config, directory, generation, json))
         }
         Some(Command::Fsck { repair, json }) => done(backup::check(&config, repair, json)),
+        Some(Command::Expire { dry_run, json }) => done(backup::expire(&config, dry_run, json)),
+        Some(Command::Undelete(options)) => done(life::show_undelete(&config, options)),
+        Some(Command::Usage { json }) => done(life::usage(&config, json)),
         Some(Command::Domain(command)) => done(address_book::domain(&config, command)),
         Some(Command::Alias(command)) => done(address_book::alias(&config, command)),
         Some(Command::Group(command)) => done(address_book::group(&config, command)),

@@ -40,6 +40,7 @@ use crate::{
     control,
     directory::{self, Directory, DirectoryError, Logins},
     first_run,
+    life::{self, Life},
     live::Live,
     passwd_file::PasswdFiles,
     queue::{self, Access},
@@ -52,6 +53,8 @@ const ACCOUNTS: &str = "accounts";
 const ENTRIES: &str = "directory";
 /// The table of what is made once and never shown.
 const SECRETS: &str = "secrets";
+/// The table of accounts that were removed.
+const REMOVED: &str = "removed";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
 const SIEVE_MEMORY: &str = "sieve-memory";
 
@@ -100,12 +103,29 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     let opened = |source| ServeError::Store { path: path.clone(), source };
     // Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
     // another thread would. For those that wait for the disk there are more threads than cores.
-    let store = Embedded::open(config.data.join("store"), Options::default()).map_err(opened)?;
+    let mut options = Options::default();
+    options.reserve = config.store.reserve;
+    options.undelete = Duration::from_secs(config.store.undelete.seconds());
+    options.quota = config.quota.limits();
+    options.quota_warnings.clone_from(&config.quota.warn_percent);
+    let store = Embedded::open(config.data.join("store"), options).map_err(opened)?;
     let table = store.table(ACCOUNTS).map_err(opened)?;
     let secrets = store.table(SECRETS).map_err(opened)?;
     let entries = store.table(ENTRIES).map_err(opened)?;
-    let directory = Directory::open(table, entries, secrets, config)?;
+    let removed = store.table(REMOVED).map_err(opened)?;
+    let directory = Directory::open(table, entries, secrets, removed, config)?;
     Ok((store, Arc::new(directory)))
+}
+
+/// What looks after the mailboxes.
+pub(crate) fn life(
+    config: &Config,
+    database: &Embedded,
+    directory: &Arc<Directory>,
+) -> Result<Life, ServeError> {
+    let store = mail_store(config, database.clone())?;
+    Life::new(config, store, Arc::clone(directory), database)
+        .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })
 }
 
 /// The mail of the accounts: in the database, or elsewhere.
@@ -158,13 +178,15 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         queue::start(&config, &store, logins.clone(), Arc::clone(&routes)).map_err(ServeError::Config)?;
     let flush = Arc::clone(&queue);
     let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())) };
-    control::listen(&config.data, Arc::clone(&directory), access, live, database)
+    let life = Life::new(&config, store.clone(), Arc::clone(&directory), &database)
+        .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?;
+    control::listen(&config.data, Arc::clone(&directory), access, live, database, life.clone())
         .map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
     let policy = directory::chain(&directory);
     let filter =
-        SieveFilter::new(store.clone(), memory, config.hostname.clone()).with_server_scripts(scripts);
+        SieveFilter::new(store.clone(), memory.clone(), config.hostname.clone()).with_server_scripts(scripts);
     let delivery = delivery_store(&config, &store)?;
     let inbox =
         StoreInbox::new(delivery, logins.clone(), policy, config.hostname.clone()).with_filter(filter);
@@ -213,6 +235,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         });
     }
     services.tasks.spawn(passwd.watch(services.stop.clone()));
+    let (command, name) = (config.quota.warn_command.clone(), config.hostname.clone());
+    services.tasks.spawn(life::warn(life.store.clone(), command, name, services.stop.clone()));
+    services.tasks.spawn(life::watch(life, memory, services.stop.clone()));
     // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.
     let mut signals = StopSignals::catch()?;
     reload_on_signal(certificates)?;

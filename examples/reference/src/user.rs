@@ -12,7 +12,7 @@ use crate::{
     command::{CommandError, request},
     config::Config,
     directory::{AccountChange, Edit},
-    first_run,
+    first_run, life,
 };
 
 /// Does it, and prints what came of it.
@@ -49,9 +49,20 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
         }
         UserCommand::Remove { name } => {
             request(config, Request::UserRemove { name: name.clone() })?;
-            println!("removed {name}; its mail is kept");
+            match config.expiry.removed_users {
+                keep if keep.is_never() => println!("removed {name}; its mail is kept"),
+                keep => {
+                    println!("removed {name}; its mail is kept for {keep}, `user restore` brings both back")
+                }
+            }
         }
-        UserCommand::List { json } => {
+        UserCommand::Removed { json } => life::list_removed(config, json)?,
+        UserCommand::Restore { name } => life::restore(config, &name)?,
+        UserCommand::Erase { name } => life::erase(config, &name)?,
+        UserCommand::Quota(options) => life::user_quota(config, options)?,
+        UserCommand::Expiry(options) => life::expiry(config, options)?,
+        UserCommand::List { usage: true, json } => life::users_with_usage(config, json)?,
+        UserCommand::List { json, .. } => {
             if let Response::Users { users } = request(config, Request::UserList)? {
                 for user in users {
                     if json {

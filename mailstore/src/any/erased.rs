@@ -126,7 +126,7 @@ implement!(Feed {
 
 implement!(Undelete {
     fn expunged_messages(user: &'a User) -> Vec<ExpungedMessage>;
-    fn undelete(user: &'a User, id: ObjectId, target: &'a MailboxName) -> Appended;
+    fn bring_back(user: &'a User, id: ObjectId, target: &'a MailboxName) -> Appended;
 });
 
 pub(super) trait Spool: Send + Sync {

@@ -214,8 +214,8 @@ impl Undelete for AnyStore {
         self.facet(|store| store.undelete())?.expunged_messages(user).await
     }
 
-    async fn undelete(&self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
-        self.facet(|store| store.undelete())?.undelete(user, id, target).await
+    async fn bring_back(&self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
+        self.facet(|store| store.undelete())?.bring_back(user, id, target).await
     }
 }
 

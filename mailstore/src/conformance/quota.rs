@@ -85,6 +85,10 @@ pub(super) async fn too_much_is_refused(store: &impl Store) -> Outcome {
     refused(quota(store)?.check_quota(&full, 1).await, &StoreError::OverQuota)?;
     quota(store)?.set_quota(&full, Some(QuotaLimits::NONE.messages(Some(3)))).await?;
     refused(quota(store)?.check_quota(&full, 0).await, &StoreError::OverQuota)?;
+    let mut notice = writer(store)?.begin(None).await?;
+    notice.write(Bytes::from_static(b"your mailbox is full")).await?;
+    notice.commit(&[Target::new(full.clone(), inbox.clone(), date).exempt()]).await?;
+    equal("what the server has to tell counts", has(store, &full).await?.0, 4)?;
     quota(store)?.set_quota(&full, None).await?;
     equal("the default again", quota(store)?.quota_of(&full).await?.limits, default.limits)?;
     append(store, &full, &inbox, "there is room again", "()").await.map(|_| ())

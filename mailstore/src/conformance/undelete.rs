@@ -18,15 +18,15 @@ pub(super) async fn what_was_expunged_can_be_had_back(store: &impl Store) -> Out
     equal("how many", kept.len(), 1)?;
     equal("which", (found.uid, found.size, &found.mailbox), (first.uid, first.size, &inbox))?;
     equal("its date", found.internal_date, first.internal_date)?;
-    refused(facet.undelete(&user, found.id, &name("unknown")?).await, &StoreError::NotFound)?;
-    refused(facet.undelete(&user, ObjectId::from(u128::MAX), &inbox).await, &StoreError::NotFound)?;
-    let back = facet.undelete(&user, found.id, &inbox).await?;
+    refused(facet.bring_back(&user, found.id, &name("unknown")?).await, &StoreError::NotFound)?;
+    refused(facet.bring_back(&user, ObjectId::from(u128::MAX), &inbox).await, &StoreError::NotFound)?;
+    let back = facet.bring_back(&user, found.id, &inbox).await?;
     let snapshot = store.open(&user, &inbox).await?;
     ensure(back.uid > some(uids.last().copied(), "a UID")?, "a UID of its own")?;
     let again = message(&snapshot, back.uid)?;
     equal("flags", &again.flags, &flags("(\\Seen)")?)?;
     equal("octets", read_all(store, &mailbox.message(again), 100).await?, b"message 0\r\n".to_vec())?;
-    refused(facet.undelete(&user, found.id, &inbox).await, &StoreError::NotFound)?;
+    refused(facet.bring_back(&user, found.id, &inbox).await, &StoreError::NotFound)?;
     ensure(facet.expunged_messages(&user).await?.is_empty(), "what is back is expunged no more")?;
     // Somebody else's cannot be had.
     writer(store)?.expunge(&mailbox, &Expunge::Exactly(back.uid.into())).await?;
@@ -34,5 +34,5 @@ pub(super) async fn what_was_expunged_can_be_had_back(store: &impl Store) -> Out
     let stranger = super::user("undelete-stranger")?;
     let id = some(kept.first(), "an expunged message")?.id;
     store.open(&stranger, &inbox).await?;
-    refused(facet.undelete(&stranger, id, &inbox).await, &StoreError::NotFound)
+    refused(facet.bring_back(&stranger, id, &inbox).await, &StoreError::NotFound)
 }

@@ -110,7 +110,7 @@ impl Group<'_> {
                     less.flat_map(|(_, messages)| messages).fold(QuotaUsage::NOTHING, |less, message| {
                         QuotaUsage::of_messages(less.messages + 1, less.storage + message.size)
                     });
-                self.admit(user, sum, &less)
+                if target.exempt { Ok(()) } else { self.admit(user, sum, &less) }
             };
             check().map_err(|error| CommitError::of_target(index, error))?;
         }

@@ -262,7 +262,7 @@ impl Undelete for Memory {
             .collect())
     }
 
-    async fn undelete(&self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
+    async fn bring_back(&self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
         self.change(&[(user, FeedEvent::Messages(target.clone()))], |state| {
             let (_, _, message) =
                 state.account(user)?.expunged.get(&id).cloned().ok_or(StoreError::NotFound)?;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::{ExpiryOptions, QuotaOptions};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Add an account; without a password on standard input one is made and printed
@@ -39,8 +41,15 @@ pub(crate) enum UserCommand {
         /// The part before the @
         local: String,
     },
+    /// Show or change what an account may have
+    Quota(QuotaOptions),
+    /// Show or change how long Trash and Junk of an account are kept
+    Expiry(ExpiryOptions),
     /// List the accounts
     List {
+        /// With what each has and may have
+        #[arg(long)]
+        usage: bool,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -53,8 +62,24 @@ pub(crate) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Remove an account; it cannot log in any more and gets no mail, its mail is kept
+    /// Remove an account; it cannot log in any more and gets no mail. Its mail is kept as long as [expiry] removed_users says
     Remove {
+        /// The account's name
+        name: String,
+    },
+    /// List the removed accounts whose mail is kept still
+    Removed {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring a removed account back, with its password and its mail
+    Restore {
+        /// The account's name
+        name: String,
+    },
+    /// Erase the mail of a removed account at once
+    Erase {
         /// The account's name
         name: String,
     },

@@ -87,6 +87,12 @@ impl Config {
             }
         }
         self.outbound_problems(&mut problems);
+        let embedded = self.store.kind == StoreKind::Embedded;
+        problems.extend(self.quota.problems(embedded));
+        problems.extend(self.expiry.problems(embedded));
+        if !embedded && !self.store.undelete.is_never() {
+            problems.push("[store] undelete needs kind = \"embedded\"".into());
+        }
         for (key, texts) in [("xclient", &self.smtp.xclient), ("xforward", &self.smtp.xforward)] {
             for text in texts {
                 match text.parse::<AddressRange>() {

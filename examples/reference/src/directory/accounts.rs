@@ -50,6 +50,7 @@ impl Directory {
         if self.find(&name).is_some() {
             return Err(DirectoryError::Exists(name));
         }
+        self.check_free(&name)?;
         self.write(vec![(name, password, Some(scram), AccountRow { mailbox, ..AccountRow::default() })])
     }
 
@@ -78,19 +79,6 @@ impl Directory {
         )])
     }
 
-    /// Removes an account. Its mail stays in the store.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), DirectoryError> {
-        let _changing = self.lock_changes();
-        let account = self.account(name)?;
-        let name = account.user.as_str();
-        block_on(self.table.delete(name.as_bytes()))?;
-        self.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        let mut model = self.model();
-        model.take(name);
-        self.replace_model(model);
-        Ok(())
-    }
-
     /// Adds many accounts with hashed passwords. Every line is checked before the first account is written.
     pub(crate) fn import(&self, entries: &[ImportEntry], replace: bool) -> Result<Response, DirectoryError> {
         let _changing = self.lock_changes();
@@ -109,7 +97,10 @@ impl Directory {
                     mail.clone_from(&account.mail);
                     replaced += 1;
                 }
-                (None, _) => added += 1,
+                (None, _) => {
+                    self.take_back(&name)?;
+                    added += 1;
+                }
             }
             rows.push((name, password, None, mail));
         }
@@ -135,7 +126,7 @@ impl Directory {
     }
 
     /// Writes accounts, for good, and makes them known. The caller holds the lock of changes.
-    fn write(&self, rows: Vec<NewRow>) -> Result<(), DirectoryError> {
+    pub(super) fn write(&self, rows: Vec<NewRow>) -> Result<(), DirectoryError> {
         let mut next = {
             let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
             accounts.values().map(|account| account.number + 1).max().unwrap_or(0)

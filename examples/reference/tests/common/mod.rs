@@ -304,7 +304,8 @@ pub fn deliver(server: &Server, to: &str, message: &str) {
     assert_eq!(talk.smtp(&format!("RCPT TO:<{to}>")), "250 2.1.5 Ok");
     assert!(talk.smtp("DATA").starts_with("354 "));
     talk.send(message.replace("\r\n.", "\r\n.."));
-    assert!(talk.smtp(".").starts_with("250 2.0.0 Ok: queued as "));
+    let reply = talk.smtp(".");
+    assert!(reply.starts_with("250 2.0.0 Ok: queued as "), "{reply}");
     assert_eq!(talk.smtp("QUIT"), "221 2.0.0 Bye");
 }
 

@@ -141,7 +141,7 @@ impl<O: Offload + Clone> Undelete for Embedded<O> {
         self.run(move |core| core.expunged_messages(&user)).await
     }
 
-    async fn undelete(&self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
+    async fn bring_back(&self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
         let (user, target) = (user.clone(), target.clone());
         self.shared.committer.submit(move |group| group.undelete(&user, id, &target)).await
     }
