@@ -64,6 +64,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         if let Some(limit) = store.append_limit() {
             config.max_message_size = config.max_message_size.min(limit);
         }
+        config.compress = true;
         config.abilities = abilities;
         let tls = tls.speaking(ALPN_IMAP);
         config.starttls = tls.is_starttls();

@@ -21,7 +21,7 @@ use mailwright_mailstore::{
 
 use super::{
     Visit,
-    derived::{binary, preview},
+    derived::{Decoding, preview},
     described::{CHUNK, envelopes, structures},
     refusal,
     selected::expunged,
@@ -42,6 +42,15 @@ enum Item<'a> {
     ThreadId(Option<String>),
     Preview(Option<String>),
     Binary(&'a BinarySection, Option<Bytes>),
+    /// So many octets come out of it.
+    Decode(&'a BinarySection, u64, Decoding),
+}
+
+impl Item<'_> {
+    /// Whether its octets are sent piece by piece, so that nothing can stand behind it.
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(..) | Self::Decode(..))
+    }
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -222,16 +231,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     continue;
                 }
                 (FetchItem::Binary(section), Some(structure)) => {
-                    items.push(Item::Binary(
-                        section,
-                        binary(self.store, reference, structure, section).await?,
-                    ));
+                    items.push(self.binary(section, reference, structure).await?);
                     continue;
                 }
                 (FetchItem::BinarySize(part), Some(structure)) => {
                     let section = BinarySection::peek(part.clone());
-                    let octets = binary(self.store, reference, structure, &section).await?;
-                    let size = octets.map_or(0, |octets| octets.len() as u64);
+                    let size = match Decoding::new(reference, structure, &section)? {
+                        Some(decoding) => decoding.length(self.store, reference).await?,
+                        None => 0,
+                    };
                     items.push(Item::Ready(FetchData::BinarySize(part, size)));
                     continue;
                 }
@@ -275,6 +283,23 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         Ok(Item::Octets(section, Some(read(self.store, reference, range).await?)))
     }
 
+    async fn binary<'a>(
+        &self,
+        section: &'a BinarySection,
+        reference: &MessageRef,
+        structure: &Structure,
+    ) -> Result<Item<'a>, StoreError> {
+        let Some(decoding) = Decoding::new(reference, structure, section)? else {
+            return Ok(Item::Binary(section, None));
+        };
+        if decoding.is_at_most(INLINE) {
+            return Ok(Item::Binary(section, Some(decoding.whole(self.store, reference).await?)));
+        }
+        // A literal says its length first. Decoding twice costs less than keeping it.
+        let length = decoding.length(self.store, reference).await?;
+        Ok(Item::Decode(section, length, decoding))
+    }
+
     async fn send_one(
         &self,
         connection: &mut Session<Deflate<Server>>,
@@ -286,8 +311,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let mut rest = items;
         while !(rest.is_empty() && begun) {
             // Up to and with the next section that is streamed: nothing can stand behind that.
-            let length =
-                rest.iter().position(|item| matches!(item, Item::Stream(..))).map_or(rest.len(), |at| at + 1);
+            let length = rest.iter().position(Item::is_stream).map_or(rest.len(), |at| at + 1);
             let (now, later) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             rest = later;
             let data: Vec<FetchData<'_>> = now
@@ -300,6 +324,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     Item::Preview(text) => FetchData::Preview(text.as_deref()),
                     Item::Binary(section, octets) => FetchData::Binary(section, octets.as_ref()),
                     Item::Stream(section, range) => FetchData::Stream(section, range.end - range.start),
+                    Item::Decode(section, length, _) => FetchData::StreamBinary(section, *length),
                 })
                 .collect();
             let server = connection.machine().inner_mut().inner_mut();
@@ -313,12 +338,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 // The client does not know of the message, or the request is gone.
                 Ok(false) | Err(_) => return Ok(()),
             }
-            if let Some(Item::Stream(_, range)) = now.last() {
-                open = true;
-                if !self.stream(connection, reference, range.clone()).await? {
-                    return Ok(());
-                }
+            let went = match now.last() {
+                Some(Item::Stream(_, range)) => self.stream(connection, reference, range.clone()).await?,
+                Some(Item::Decode(_, _, decoding)) => self.decode(connection, reference, decoding).await?,
+                _ => continue,
+            };
+            if !went {
+                return Ok(());
             }
+            open = true;
         }
         if open {
             // If the connection is gone, its closing event says so next.
@@ -337,27 +365,54 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let mut offset = range.start;
         while offset < range.end {
             let chunk = self.store.read(reference, offset..range.end.min(offset + CHUNK)).await;
-            let server = connection.machine().inner_mut().inner_mut();
-            match chunk {
-                Ok(chunk) if !chunk.is_empty() => {
-                    offset += chunk.len() as u64;
-                    if server.send_body(chunk).is_err() {
-                        return Ok(false);
-                    }
-                }
-                failed => {
-                    tracing::error!(
-                        uid = reference.uid.get(),
-                        ?failed,
-                        "cannot read a message that is being sent"
-                    );
-                    // Short of what was announced: the machine closes, so that nobody takes the part for the whole.
-                    let _ = server.end_body();
+            offset += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+            if !self.send_chunk(connection, reference, chunk).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same for a part without its encoding.
+    async fn decode(
+        &self,
+        connection: &mut Session<Deflate<Server>>,
+        reference: &MessageRef,
+        decoding: &Decoding,
+    ) -> io::Result<bool> {
+        let mut decoder = decoding.start();
+        while let Some(chunk) = decoder.next(self.store, reference).await.transpose() {
+            if !self.send_chunk(connection, reference, chunk).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends the next octets of what is being sent, and waits until the client takes them.
+    async fn send_chunk(
+        &self,
+        connection: &mut Session<Deflate<Server>>,
+        reference: &MessageRef,
+        chunk: Result<Bytes, StoreError>,
+    ) -> io::Result<bool> {
+        let server = connection.machine().inner_mut().inner_mut();
+        match chunk {
+            Ok(chunk) if !chunk.is_empty() => {
+                if server.send_body(chunk).is_err() {
                     return Ok(false);
                 }
             }
-            connection.flush_below(self.service.config.limits.transmit).await?;
+            failed => {
+                let uid = reference.uid.get();
+                tracing::error!(uid, ?failed, "cannot read a message that is being sent");
+                // Short of what was announced: the machine closes, so that nobody takes the part for the whole.
+                let _ = server.end_body();
+                return Ok(false);
+            }
         }
+        // Below what is compressed ahead, or the machine's own would grow while nothing is taken of that.
+        connection.flush_below(self.service.config.limits.transmit / 2).await?;
         Ok(true)
     }
 }

@@ -296,6 +296,16 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
         }
     }
 
+    /// A part without its encoding, whose `length` octets follow: as [`begin_section`](Self::begin_section). They are announced as
+    /// octets of any kind, for nobody has seen yet whether NUL is among them (RFC 3516 §4.2).
+    pub fn begin_binary(mut self, section: &BinarySection, length: u64) {
+        self.name(b"");
+        section.encode_in_response(self.wire);
+        self.wire.put(b" ~{");
+        self.wire.put_number(length);
+        self.wire.put(b"}\r\n");
+    }
+
     /// An item by its name, its value written already.
     pub fn written(&mut self, name: &str, value: &[u8]) {
         self.name(name.as_bytes());

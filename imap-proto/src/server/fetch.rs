@@ -48,6 +48,8 @@ pub enum FetchData<'a> {
     Written(&'a FetchItem, &'a [u8]),
     /// As `Section`, but so many octets come with [`Server::send_body`]. Nothing can stand behind it.
     Stream(&'a BodySection, u64),
+    /// As `Binary`, but so many octets, the encoding taken off, come with [`Server::send_body`]. Nothing can stand behind it.
+    StreamBinary(&'a BinarySection, u64),
 }
 
 /// A section that is being sent.
@@ -63,7 +65,7 @@ impl Server {
     /// Sends what was asked for of one message. The UID is added by itself where it was asked for.
     ///
     /// Send the messages in the order of their UIDs. Keep to [`transmit_room`](Self::transmit_room): when there is
-    /// none, let the driver write first. If the last of `data` is a [`FetchData::Stream`], the response stays open:
+    /// none, let the driver write first. If the last of `data` is a stream, the response stays open:
     /// go on with [`send_body`](Self::send_body), and then [`fetch_more`](Self::fetch_more) or
     /// [`end_body`](Self::end_body).
     ///
@@ -284,6 +286,10 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<
                 writer.begin_section(&fetched(section), *length);
                 return Put::Streams(*length);
             }
+            FetchData::StreamBinary(section, length) => {
+                writer.begin_binary(section, *length);
+                return Put::Streams(*length);
+            }
         }
     }
     Put::Ended(writer)
@@ -292,7 +298,7 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<
 /// A stream leaves the response open, so it must be the last.
 fn check_order(data: &[FetchData<'_>]) -> Result<(), Misuse> {
     let before = data.split_last().map_or(data, |(_, before)| before);
-    if before.iter().any(|item| matches!(item, FetchData::Stream(..))) {
+    if before.iter().any(|item| matches!(item, FetchData::Stream(..) | FetchData::StreamBinary(..))) {
         return Err(Misuse::Argument("a stream must be the last item"));
     }
     Ok(())

@@ -158,6 +158,10 @@ impl App {
                     FetchItem::ThreadId => FetchData::ThreadId(None),
                     FetchItem::Preview { .. } => FetchData::Preview(Some("Good afternoon.")),
                     FetchItem::BinarySize(part) => FetchData::BinarySize(part, 17),
+                    // The message itself streams, a part comes in one piece.
+                    FetchItem::Binary(section) if section.part.is_empty() => {
+                        FetchData::StreamBinary(section, self.binary.len() as u64)
+                    }
                     FetchItem::Binary(section) => FetchData::Binary(section, Some(&self.binary)),
                     other => panic!("{other:?}"),
                 });
@@ -181,7 +185,9 @@ impl App {
         let mut rest = data;
         let mut begun = false;
         loop {
-            let streams = rest.iter().position(|item| matches!(item, FetchData::Stream(..)));
+            let is_stream =
+                |item: &FetchData<'_>| matches!(item, FetchData::Stream(..) | FetchData::StreamBinary(..));
+            let streams = rest.iter().position(is_stream);
             let (now, later) = rest.split_at(streams.map_or(rest.len(), |at| at + 1));
             if begun {
                 server.fetch_more(now).unwrap();
@@ -189,8 +195,13 @@ impl App {
                 return;
             }
             begun = true;
-            let Some(FetchData::Stream(section, _)) = now.last() else { return };
-            let octets = sections.iter().find(|(one, _)| one == *section).unwrap().1.clone().unwrap();
+            let octets = match now.last() {
+                Some(FetchData::Stream(section, _)) => {
+                    sections.iter().find(|(one, _)| one == *section).unwrap().1.clone().unwrap()
+                }
+                Some(FetchData::StreamBinary(..)) => self.binary.clone(),
+                _ => return,
+            };
             let half = octets.len() / 2;
             server.send_body(octets.slice(..half)).unwrap();
             server.send_body(octets.slice(half..)).unwrap();
