@@ -10,6 +10,7 @@ pub mod mime;
 pub mod parameter;
 pub mod query;
 pub mod sort;
+pub mod thread;
 pub mod word;
 
 mod address;

@@ -149,7 +149,7 @@ fn display(entries: Option<&[Entry]>) -> Value {
 }
 
 /// Text as it is compared, case apart: close to `i;unicode-casemap` (RFC 5051), and equal to it in ASCII.
-fn folded(text: &str) -> Box<str> {
+pub(crate) fn folded(text: &str) -> Box<str> {
     if text.is_ascii() {
         return text.to_ascii_uppercase().into();
     }
