@@ -37,6 +37,7 @@ pub(crate) fn capabilities(
             (abilities.save_dates, &["SAVEDATE"]),
             (abilities.derives, &["BINARY", "PREVIEW", "WITHIN"]),
             (abilities.statuses, &["LIST-STATUS", "STATUS=SIZE"]),
+            (abilities.sorts, SORTING),
             (abilities.folders && abilities.derives, &["CREATE-SPECIAL-USE"]),
             (config.compress && !compressed, &["COMPRESS=DEFLATE"]),
         ] {
@@ -61,6 +62,19 @@ pub(crate) fn capabilities(
     }
     names.into_iter().collect()
 }
+
+/// What sorting messages and keeping searches up to date makes possible.
+const SORTING: &[&str] = &[
+    "SORT",
+    "SORT=DISPLAY",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "THREAD=REFS",
+    "ESORT",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
+    "I18NLEVEL=1",
+];
 
 /// Whether a password may be sent as it is: RFC 3501 §11.1 wants TLS for that.
 pub(crate) fn may_log_in(config: &Config, tls: Option<&TlsInfo>) -> bool {
@@ -114,7 +128,8 @@ mod tests {
             text(&config, None, true),
             "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH \
              SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
-             BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE CREATE-SPECIAL-USE COMPRESS=DEFLATE UIDPLUS MOVE \
+             BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
+             THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=1 CREATE-SPECIAL-USE COMPRESS=DEFLATE UIDPLUS MOVE \
              APPENDLIMIT=52428800"
         );
         config.compress = false;

@@ -1,7 +1,9 @@
 //! The commands: a table of what each may do when, and one file for each with its type, parser and encoder.
 
 mod append;
+
 mod authenticate;
+mod cancel_update;
 mod copy;
 mod create;
 mod delete;
@@ -19,9 +21,11 @@ mod search;
 mod search_return;
 mod section;
 mod select;
+mod sort;
 mod status;
 mod store;
 mod subscribe;
+mod thread;
 mod unsubscribe;
 
 #[cfg(test)]
@@ -32,6 +36,7 @@ use mailwright_mail_model::UidSet;
 
 pub use append::Append;
 pub(crate) use authenticate::decode_response;
+pub use cancel_update::CancelUpdate;
 pub use copy::{Copy, CopyUid};
 pub use create::Create;
 pub use delete::Delete;
@@ -49,9 +54,11 @@ pub(crate) use search::names_mod_seq;
 pub use search_return::{ResultRange, SearchReturn};
 pub use section::{Partial, Section, SectionText};
 pub use select::{Resync, Select};
+pub use sort::Sort;
 pub use status::{Status, StatusItem};
 pub use store::{Store, StoreOperation};
 pub use subscribe::Subscribe;
+pub use thread::Thread;
 pub use unsubscribe::Unsubscribe;
 
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
@@ -102,6 +109,9 @@ pub enum Command {
     Compress,
     Expunge(Expunge),
     Search(Search),
+    Sort(Sort),
+    Thread(Thread),
+    CancelUpdate(CancelUpdate),
     Fetch(Fetch),
     Store(Store),
     Copy(Copy),
@@ -177,7 +187,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 38] = {
+static TABLE: [Spec; 43] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -213,6 +223,11 @@ static TABLE: [Spec; 38] = {
         row("UID EXPUNGE",  Selected,         !SEQS,     !READS, |input, _| Expunge::parse_uid(input).map(Command::Expunge)),
         row("SEARCH",       Selected,         SEQS,      READS,  |input, context| Search::parse(input, false, context).map(Command::Search)),
         row("UID SEARCH",   Selected,         !SEQS,     READS,  |input, context| Search::parse(input, true, context).map(Command::Search)),
+        row("SORT",         Selected,         SEQS,      READS,  |input, context| Sort::parse(input, false, context).map(Command::Sort)),
+        row("UID SORT",     Selected,         !SEQS,     READS,  |input, context| Sort::parse(input, true, context).map(Command::Sort)),
+        row("THREAD",       Selected,         SEQS,      READS,  |input, context| Thread::parse(input, false, context).map(Command::Thread)),
+        row("UID THREAD",   Selected,         !SEQS,     READS,  |input, context| Thread::parse(input, true, context).map(Command::Thread)),
+        row("CANCELUPDATE", Selected,         !SEQS,     !READS, |input, _| CancelUpdate::parse(input).map(Command::CancelUpdate)),
         row("FETCH",        Selected,         SEQS,      READS,  |input, _| Fetch::parse(input, false).map(Command::Fetch)),
         row("UID FETCH",    Selected,         !SEQS,     READS,  |input, _| Fetch::parse(input, true).map(Command::Fetch)),
         row("STORE",        Selected,         SEQS,      !READS, |input, _| Store::parse(input, false).map(Command::Store)),
@@ -298,6 +313,9 @@ impl Command {
             Self::Compress => wire.put(b"COMPRESS DEFLATE"),
             Self::Expunge(expunge) => expunge.encode(wire),
             Self::Search(search) => search.encode(wire),
+            Self::Sort(sort) => sort.encode(wire),
+            Self::Thread(thread) => thread.encode(wire),
+            Self::CancelUpdate(cancel) => cancel.encode(wire),
             Self::Fetch(fetch) => fetch.encode(wire),
             Self::Store(store) => store.encode(wire),
             Self::Copy(copy) => copy.encode(wire),

@@ -77,6 +77,10 @@ pub struct Abilities {
     pub derives: bool,
     /// The counts of mailboxes come with their list: LIST-STATUS (RFC 5819). STATUS knows SIZE and DELETED besides.
     pub statuses: bool,
+    /// Messages can be sorted and gathered to threads (RFC 5256, RFC 5957), and texts are compared and searched by
+    /// `i;unicode-casemap` (RFC 5255 §4.1); the searches that a client watches are searched again when the mailbox changes
+    /// (RFC 5267): see [`Server::watched`](crate::server::Server::watched).
+    pub sorts: bool,
 }
 
 impl Default for Abilities {
@@ -97,6 +101,7 @@ impl Abilities {
             save_dates: false,
             derives: false,
             statuses: false,
+            sorts: false,
         }
     }
 
@@ -110,6 +115,7 @@ impl Abilities {
             save_dates: true,
             derives: true,
             statuses: true,
+            sorts: true,
         }
     }
 }

@@ -19,9 +19,11 @@ mod mailbox_status;
 mod namespace;
 pub(crate) mod reader;
 mod search;
+mod sort;
 mod status;
 mod structure;
 mod text;
+mod thread;
 
 use std::num::NonZeroU32;
 
@@ -38,9 +40,12 @@ pub use list::{ListAttribute, Listed, ListedName};
 pub use mailbox_status::MailboxStatus;
 pub use namespace::{Namespace, Namespaces};
 pub use search::Search;
+pub use sort::Sort;
+pub(crate) use sort::set_of;
 pub use status::{Status, StatusKind};
 pub use structure::{BodyStructure, Content, Extension};
 pub use text::Text;
+pub use thread::Thread;
 
 use mailwright_mail_model::{UidSet, mime::Structure};
 
@@ -87,6 +92,10 @@ pub enum Response {
     MailboxStatus(MailboxStatus),
     /// The messages that a SEARCH found.
     Search(Search),
+    /// The messages that a SORT found, sorted.
+    Sort(Sort),
+    /// The messages that a THREAD found, as trees.
+    Thread(Thread),
     /// The same, in the form that was asked for (RFC 4731).
     Esearch(Esearch),
     /// Messages are gone (RFC 7162 §3.2.10).
@@ -188,6 +197,8 @@ fn untagged(reader: &mut Reader<'_>) -> Result<Response> {
             let earlier = reader.input.prefix("(EARLIER) ");
             Response::Vanished { earlier, uids: uids(reader)? }
         }
+        "SORT" => Response::Sort(Sort::read(reader)?),
+        "THREAD" => Response::Thread(Thread::read(reader)?),
         "SEARCH" => Response::Search(Search::read(reader)?),
         "LIST" => Response::List(Listed::read(reader)?),
         "LSUB" => Response::Lsub(Listed::read(reader)?),

@@ -12,6 +12,7 @@
 mod answer;
 mod append;
 mod ask;
+mod contexts;
 mod enabled;
 mod event;
 mod fetch;
@@ -23,6 +24,7 @@ mod reading;
 mod run;
 mod searching;
 mod slots;
+mod sorting;
 
 use std::{sync::Arc, time::Instant};
 
@@ -35,10 +37,12 @@ use mailwright_mail_model::UidSet;
 
 pub use answer::Serve;
 pub use ask::{AppendUid, Close, Commit, Idle, ListEntry, Mailboxes, Message, Open, Opened, Refresh};
+pub use contexts::{Question, Watched};
 pub(crate) use enabled::Enabled;
 pub use event::Event;
 pub use fetch::FetchData;
 pub use searching::{Find, Found, ModSeqOf};
+pub use sorting::{Gather, Order, Ordered};
 
 pub use crate::{
     config::{Abilities, Config},
@@ -53,6 +57,7 @@ use crate::{
     view::View,
 };
 use append::Incoming;
+use contexts::Context;
 use fetch::Stream;
 use intake::{Intake, Taken};
 use slots::{Slot, Slots};
@@ -98,6 +103,7 @@ enum State {
         view: Box<View>,
         read_only: bool,
         saved: UidSet,
+        contexts: Vec<Context>,
     },
 }
 
@@ -199,7 +205,7 @@ impl Server {
         let State::Selected { view, .. } = &mut self.state else { return };
         view.note(change);
         if matches!(self.phase, Phase::Idle { .. }) {
-            view.announce(true, self.enabled, &mut self.transmit);
+            self.announce(true);
         }
     }
 
@@ -387,10 +393,7 @@ impl Server {
     /// Announces what is new and ends a command.
     fn finish(&mut self, tag: &str, status: &Status, may_expunge: bool) {
         let may_expunge = may_expunge && self.slots.may_expunge();
-        let out = if self.stream.is_some() { &mut self.held } else { &mut self.transmit };
-        if let State::Selected { view, .. } = &mut self.state {
-            view.announce(may_expunge, self.enabled, out);
-        }
+        self.announce(may_expunge);
         self.say(Some(tag), status);
         self.since = None;
     }

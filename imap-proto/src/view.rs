@@ -54,6 +54,11 @@ impl View {
         &self.known
     }
 
+    /// Those of them that are gone, which the client is not told yet.
+    pub(crate) fn removed(&self) -> &UidSet {
+        &self.removed
+    }
+
     /// Those that have `\Recent` in this session.
     pub(crate) fn recent(&self) -> &UidSet {
         &self.recent

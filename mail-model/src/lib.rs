@@ -2,6 +2,7 @@
 
 pub mod address_list;
 pub mod charset;
+pub mod collation;
 pub mod encoding;
 pub mod header;
 pub mod mailbox;

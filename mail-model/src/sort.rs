@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::address_list::Entry;
-use crate::{DateTime, Envelope, Uid, word};
+use crate::{DateTime, Envelope, Uid, collation, word};
 
 /// What messages are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,12 +148,9 @@ fn display(entries: Option<&[Entry]>) -> Value {
     Value::Text(folded(&text))
 }
 
-/// Text as it is compared, case apart: close to `i;unicode-casemap` (RFC 5051), and equal to it in ASCII.
+/// Text as it is compared (RFC 5255 §4.1).
 pub(crate) fn folded(text: &str) -> Box<str> {
-    if text.is_ascii() {
-        return text.to_ascii_uppercase().into();
-    }
-    text.chars().flat_map(char::to_uppercase).collect::<String>().into()
+    collation::folded(text).into()
 }
 
 /// The subject that replies and forwards have in common with what they answer, and whether anything was taken off

@@ -20,6 +20,10 @@ pub struct SearchReturn {
     pub save: bool,
     /// `PARTIAL`: some of them (RFC 9394 §3.1).
     pub partial: Option<ResultRange>,
+    /// `UPDATE`: tell of changes to the results from now on (RFC 5267 §4.3).
+    pub update: bool,
+    /// `CONTEXT`: the same will be searched for again (RFC 5267 §4.2).
+    pub context: bool,
 }
 
 /// Some of a row of results, by their place in it, from 1 on.
@@ -113,6 +117,10 @@ impl SearchReturn {
                 returns.count = true;
             } else if input.keyword("SAVE") {
                 returns.save = true;
+            } else if input.keyword("UPDATE") {
+                returns.update = true;
+            } else if input.keyword("CONTEXT") {
+                returns.context = true;
             } else if input.keyword("PARTIAL") {
                 input.space()?;
                 let here = input.clone();
@@ -121,7 +129,7 @@ impl SearchReturn {
                     return Err(here.expected("PARTIAL only once"));
                 }
             } else {
-                return Err(input.expected("MIN, MAX, ALL, COUNT, SAVE or PARTIAL"));
+                return Err(input.expected("MIN, MAX, ALL, COUNT, SAVE, PARTIAL, UPDATE or CONTEXT"));
             }
             Ok(())
         })?;
@@ -130,7 +138,8 @@ impl SearchReturn {
         if returns.partial.is_some() && returns.all {
             return Err(input.expected("not both ALL and PARTIAL"));
         }
-        if returns == Self::default() {
+        // A hint asks for nothing by itself.
+        if (Self { context: false, ..returns }) == Self::default() {
             returns.all = true;
         }
         Ok(Some(returns))
@@ -146,6 +155,8 @@ impl SearchReturn {
             ("ALL", self.all),
             ("COUNT", self.count),
             ("SAVE", self.save),
+            ("UPDATE", self.update),
+            ("CONTEXT", self.context),
             ("PARTIAL", self.partial.is_some()),
         ] {
             if wanted {
@@ -162,12 +173,17 @@ impl SearchReturn {
 
     /// Whether there is nothing to tell (RFC 5182 §2.1).
     pub(crate) fn only_saves(&self) -> bool {
-        Self { save: false, ..*self } == Self::default()
+        self.asks_nothing() && self.save
+    }
+
+    /// Whether no answer is asked for, but something else.
+    pub(crate) fn asks_nothing(&self) -> bool {
+        Self { save: false, update: false, context: false, ..*self } == Self::default()
     }
 
     /// What `$` stands for after it found these (RFC 5182 §2.4, RFC 9394 §3.1).
     pub(crate) fn saved_of(&self, found: &UidSet) -> UidSet {
-        if self.all || self.count || (self.only_saves() && self.partial.is_none()) {
+        if self.all || self.count || self.asks_nothing() {
             return found.clone();
         }
         let ends = [found.first().filter(|_| self.min), found.last().filter(|_| self.max)];
@@ -189,9 +205,13 @@ mod tests {
 
     #[test]
     fn options_are_read_as_they_were_written() {
-        for text in
-            ["RETURN (MIN MAX ALL COUNT SAVE) ", "RETURN (COUNT PARTIAL -1:-100) ", "RETURN (PARTIAL 5:9) "]
-        {
+        for text in [
+            "RETURN (MIN MAX ALL COUNT SAVE) ",
+            "RETURN (COUNT UPDATE CONTEXT) ",
+            "RETURN (UPDATE) ",
+            "RETURN (COUNT PARTIAL -1:-100) ",
+            "RETURN (PARTIAL 5:9) ",
+        ] {
             let mut wire = Vec::new();
             parse(text).unwrap().unwrap().encode(&mut wire);
             assert_eq!(wire, text.as_bytes());

@@ -32,6 +32,15 @@ impl Search {
         wire: &mut impl Wire,
     ) {
         wire.put(b"* SEARCH");
+        Self::put_numbers(numbers, mod_seq, wire);
+    }
+
+    /// What follows the word.
+    pub(super) fn put_numbers(
+        numbers: impl IntoIterator<Item = u32>,
+        mod_seq: Option<ModSeq>,
+        wire: &mut impl Wire,
+    ) {
         for number in numbers {
             wire.put(b" ");
             wire.put_number(number.into());

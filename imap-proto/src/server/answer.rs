@@ -144,9 +144,7 @@ impl Reply for Refresh {
 impl Reply for Idle {
     fn reply(server: &mut Server, slot: Slot, _: Self, (): ()) {
         server.transmit.put(b"+ idling\r\n");
-        if let State::Selected { view, .. } = &mut server.state {
-            view.announce(true, server.enabled, &mut server.transmit);
-        }
+        server.announce(true);
         server.phase = Phase::Idle { tag: slot.tag };
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mailwright_line_proto::{Ask, AuthRefusal, AuthStep, Authenticate, Closed, Login};
 use mailwright_mail_model::UidSet;
 
-use super::{Close, Commit, Find, Idle, Mailboxes, Message, Open, Refresh, Server};
+use super::{Close, Commit, Find, Gather, Idle, Mailboxes, Message, Open, Order, Refresh, Server};
 use crate::{
     Refusal,
     command::{
@@ -56,6 +56,10 @@ pub enum Event {
     BodyAborted,
     /// SEARCH and UID SEARCH.
     Find(Ask<Find>),
+    /// SORT and UID SORT.
+    Order(Ask<Order>),
+    /// THREAD and UID THREAD.
+    Gather(Ask<Gather>),
     /// FETCH: send the items with [`Server::fetch`], then answer.
     Fetch(Ask<Fetch<UidSet>>),
     /// STORE: send the new flags with [`Server::fetch_flags`], then answer.
@@ -101,6 +105,8 @@ impl Server {
             Event::Message(ask) => self.answer(ask, Err(no())),
             Event::BodyEnd(ask) => self.answer(ask, Err(no())),
             Event::Find(ask) => self.answer(ask, Err(no())),
+            Event::Order(ask) => self.answer(ask, Err(no())),
+            Event::Gather(ask) => self.answer(ask, Err(no())),
             Event::Fetch(ask) => self.answer(ask, Err(no())),
             Event::Store(ask) => self.answer(ask, Err(no())),
             Event::Expunge(ask) => self.answer(ask, Err(no())),

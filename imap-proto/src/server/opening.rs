@@ -96,7 +96,8 @@ impl Server {
             encode_vanished(true, &vanished, wire);
         }
         let changed = changed.intersection(view.known());
-        self.state = State::Selected { view: Box::new(view), read_only, saved: UidSet::new() };
+        self.state =
+            State::Selected { view: Box::new(view), read_only, saved: UidSet::new(), contexts: Vec::new() };
         let code = if read_only { ResponseCode::ReadOnly } else { ResponseCode::ReadWrite };
         if changed.is_empty() {
             return self.succeed(&slot, Some(code));

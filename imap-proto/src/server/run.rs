@@ -182,6 +182,9 @@ impl Server {
             Command::Close => self.leave(turn, true),
             Command::Unselect => self.leave(turn, false),
             Command::Search(search) => self.search(turn, search),
+            Command::Sort(sort) => self.sort(turn, sort),
+            Command::Thread(thread) => self.thread(turn, thread),
+            Command::CancelUpdate(cancel) => self.cancel_update(&turn, &cancel),
             Command::Expunge(expunge) => {
                 let messages = match expunge.messages.map(|set| self.resolve(&set)) {
                     None => None,
@@ -304,6 +307,10 @@ impl Server {
             Command::Store(store) if store.unchanged_since.is_some() && !abilities.mod_sequences => true,
             Command::Store(_) | Command::Expunge(_) | Command::Move(_) => !abilities.write || read_only,
             Command::Copy(_) => !abilities.write,
+            Command::Sort(_) | Command::Thread(_) | Command::CancelUpdate(_) => !abilities.sorts,
+            Command::Search(search) => {
+                search.returns.is_some_and(|returns| returns.update) && !abilities.sorts
+            }
             Command::Fetch(fetch) => self.is_fetch_beyond(fetch),
             Command::Select(select) => {
                 (select.mod_sequences || select.resync.is_some()) && !abilities.mod_sequences

@@ -6,6 +6,7 @@ use mailwright_mail_model::{ModSeq, Uid, UidSet, query::Query};
 use super::{
     Event, Server, State,
     answer::Reply,
+    contexts::Question,
     run::Turn,
     slots::{Kind, Slot},
 };
@@ -91,18 +92,35 @@ impl Request for Find {
 impl Server {
     pub(super) fn search(&mut self, turn: Turn, search: SearchCommand) -> Option<Output<Event>> {
         let SearchCommand { query, mut returns, .. } = search;
-        let names_mod_seq = names_mod_seq(&query);
-        if names_mod_seq && !self.config.abilities.mod_sequences {
-            return self.no(&turn, Refusal::cannot());
-        }
-        self.enabled.mod_sequences |= names_mod_seq;
         if self.enabled.rev2 {
             // RFC 9051 §6.4.4: there is no other answer than ESEARCH.
             returns = returns.or_else(|| Some(SearchReturn::all()));
         }
-        let mod_seq = match (&returns, names_mod_seq) {
-            (_, false) => ModSeqOf::None,
-            (Some(returns), _) if !returns.all && !returns.count && returns.partial.is_none() => {
+        let mod_seq = match self.mod_seq_wanted(&query, returns.as_ref()) {
+            Ok(mod_seq) => mod_seq,
+            Err(refusal) => return self.no(&turn, refusal),
+        };
+        if let Some(refused) = self.reuses_tag(&turn, returns.as_ref()) {
+            return refused;
+        }
+        self.ask(turn, Kind::Search { returns }, Find { query, mod_seq }, Event::Find)
+    }
+
+    /// Whose mod-sequence is told with what is found (RFC 7162 §3.1.5, §3.1.10).
+    pub(super) fn mod_seq_wanted(
+        &mut self,
+        query: &Query,
+        returns: Option<&SearchReturn>,
+    ) -> Result<ModSeqOf, Refusal> {
+        if !names_mod_seq(query) {
+            return Ok(ModSeqOf::None);
+        }
+        if !self.config.abilities.mod_sequences {
+            return Err(Refusal::cannot());
+        }
+        self.enabled.mod_sequences = true;
+        Ok(match returns {
+            Some(returns) if !returns.all && !returns.count && returns.partial.is_none() => {
                 match (returns.min, returns.max) {
                     (true, true) => ModSeqOf::Ends,
                     (true, false) => ModSeqOf::First,
@@ -111,8 +129,7 @@ impl Server {
                 }
             }
             _ => ModSeqOf::All,
-        };
-        self.ask(turn, Kind::Search { returns }, Find { query, mod_seq }, Event::Find)
+        })
     }
 
     /// These messages as the client names them; `None` if it knows none of them.
@@ -133,7 +150,7 @@ impl Server {
 }
 
 impl Reply for Find {
-    fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<Found>) {
+    fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Found>) {
         let Kind::Search { returns } = &slot.kind else { return server.done(&slot, answer.map(drop)) };
         let found = match answer {
             Ok(found) => found,
@@ -161,6 +178,12 @@ impl Reply for Find {
             && returns.save
         {
             *saved = returns.saved_of(&uids.intersection(view.known()));
+        }
+        if let (Some(SearchReturn { update: true, .. }), State::Selected { view, .. }) =
+            (returns, &server.state)
+        {
+            let told = uids.intersection(view.known()).iter().collect();
+            server.begin_context(&slot, Question::Find(request), told, uids.iter().collect());
         }
         server.done(&slot, Ok(()));
     }

@@ -7,16 +7,21 @@ use mailwright_imap_proto::{
     Refusal,
     command::{BodySection, CopyUid, FetchItem, StatusItem},
     response::{MailboxStatus, Namespaces, ServerId},
-    server::{AppendUid, Change, Config, Event, FetchData, Found, ListEntry, Message, Opened, Server},
+    server::{
+        AppendUid, Change, Config, Event, FetchData, Found, ListEntry, Message, Opened, Order, Ordered,
+        Question, Server,
+    },
 };
 use mailwright_line_proto::{
     AuthRefusal, AuthStep, Peer,
     testing::{Seen, Side, Subject},
 };
 use mailwright_mail_model::{
-    DateTime, Flag, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity,
+    DateTime, Envelope, Flag, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity,
     mime::Structure,
     query::{Key, Node, Query},
+    sort::Sorter,
+    thread::Threader,
 };
 
 pub(crate) struct App {
@@ -220,6 +225,30 @@ impl App {
             .filter(|message| matches_query(message, query))
             .map(|message| message.uid)
             .collect()
+    }
+
+    fn order(&mut self, order: &Order) -> Vec<Uid> {
+        let found = self.find(&order.query);
+        let mut sorter = Sorter::new(order.criteria.clone());
+        for message in self.open().messages.iter().filter(|message| found.contains(message.uid)) {
+            let envelope = Envelope::of(&message.octets);
+            sorter.add(message.uid, message.date, message.octets.len() as u64, Some(&envelope));
+        }
+        sorter.finish()
+    }
+
+    /// Searches again for what the client watches.
+    fn watch(&mut self, server: &mut Server) {
+        let watched: Vec<(String, Question)> =
+            server.watched().map(|watched| (watched.tag.to_owned(), watched.question.clone())).collect();
+        for (tag, question) in watched {
+            let found = match question {
+                Question::Find(find) => self.find(&find.query).iter().collect(),
+                Question::Order(order) => self.order(&order),
+                other => panic!("{other:?}"),
+            };
+            server.found(&tag, found);
+        }
     }
 
     fn copy(&mut self, uids: &UidSet, to: &MailboxName) -> Result<CopyUid, Refusal> {
@@ -439,6 +468,7 @@ impl Subject for App {
                     let uid = folder.add(FlagSet::new(), None, LETTER.as_bytes());
                     server.notify(Change::Removed(gone));
                     server.notify(Change::Added { uids: uid.into(), recent: uid.into() });
+                    self.watch(server);
                 }
                 server.answer(ask, ())
             }
@@ -460,6 +490,7 @@ impl Subject for App {
                 let uid = folder.add(message.flags, message.internal_date, &octets);
                 if self.selected.as_deref() == Some(message.mailbox.as_str()) {
                     server.notify(Change::Added { uids: uid.into(), recent: UidSet::new() });
+                    self.watch(server);
                 }
                 server.answer(ask, Ok(Some(AppendUid::new(validity(), uid))))
             }
@@ -473,6 +504,21 @@ impl Subject for App {
                 let messages = self.open().messages.iter().filter(|message| told.contains(message.uid));
                 let mod_seq = messages.map(|message| message.mod_seq).max().and_then(ModSeq::new);
                 server.answer(ask, Ok(Found::new(found).with_mod_seq(mod_seq)))
+            }
+            Event::Order(ask) => {
+                let sorted = self.order(&ask);
+                let told = ask.mod_seq.of_sorted(&sorted);
+                let messages = self.open().messages.iter().filter(|message| told.contains(message.uid));
+                let mod_seq = messages.map(|message| message.mod_seq).max().and_then(ModSeq::new);
+                server.answer(ask, Ok(Ordered::new(sorted).with_mod_seq(mod_seq)))
+            }
+            Event::Gather(ask) => {
+                let found = self.find(&ask.query).intersection(&ask.among);
+                let mut threader = Threader::new(ask.algorithm);
+                for message in self.open().messages.iter().filter(|message| found.contains(message.uid)) {
+                    threader.add(message.uid, message.date, &message.octets);
+                }
+                server.answer(ask, Ok(threader.finish()))
             }
             Event::Fetch(ask) => {
                 self.fetch(server, &ask);
@@ -495,6 +541,7 @@ impl Subject for App {
                     message.flags = ask.operation.apply(&message.flags, &ask.flags);
                     server.fetch_flags(&ask, uid, &message.flags.clone(), ModSeq::new(mod_seq)).unwrap();
                 }
+                self.watch(server);
                 server.answer(ask, Ok(modified))
             }
             Event::Expunge(ask) => {
@@ -503,6 +550,8 @@ impl Subject for App {
                     message.flags.contains(&Flag::Deleted)
                         && wanted.as_ref().is_none_or(|uids| uids.contains(message.uid))
                 });
+                server.notify(Change::Removed(gone.clone()));
+                self.watch(server);
                 server.answer(ask, Ok(gone))
             }
             Event::Copy(ask) => {
@@ -524,6 +573,7 @@ impl Subject for App {
                     let first = folder.messages.remove(0).uid;
                     server.notify(Change::Added { uids: uid.into(), recent: uid.into() });
                     server.notify(Change::Removed(first.into()));
+                    self.watch(server);
                 }
                 server.answer(ask, ())
             }

@@ -2,6 +2,8 @@
 
 use memchr::memmem::Finder;
 
+use crate::collation::fold;
+
 /// How much text is gathered before it is searched, in octets.
 const GATHER: usize = 16 * 1024;
 
@@ -23,21 +25,6 @@ impl Needle {
 
     pub(super) fn len(&self) -> usize {
         self.0.needle().len()
-    }
-}
-
-/// Appends `text` in lower case to `folded`. One character gives one (Unicode simple case mapping), so that what
-/// is folded in pieces is what is folded whole.
-pub(super) fn fold(text: &str, folded: &mut Vec<u8>) {
-    if text.is_ascii() {
-        folded.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
-        return;
-    }
-    let mut buffer = [0; 4];
-    for character in text.chars() {
-        // Only U+0130 gives two; the first is its simple mapping.
-        let lower = character.to_lowercase().next().unwrap_or(character);
-        folded.extend_from_slice(lower.encode_utf8(&mut buffer).as_bytes());
     }
 }
 
@@ -78,18 +65,6 @@ mod tests {
 
     use super::*;
 
-    fn folded(text: &str) -> String {
-        let mut folded = Vec::new();
-        fold(text, &mut folded);
-        String::from_utf8(folded).unwrap()
-    }
-
-    #[test]
-    fn case_is_folded_one_for_one() {
-        assert_eq!(folded("ÄÖ Straße ΔÉ İ Я"), "äö straße δé i я");
-        assert_eq!(folded("ASCII 1"), "ascii 1");
-    }
-
     proptest! {
         #[test]
         fn any_split_finds_the_same(
@@ -109,7 +84,7 @@ mod tests {
                 prop_assert!(haystack.folded.len() < GATHER + 40 * 2);
             }
             haystack.finish(|folded| found |= needle.is_in(folded));
-            prop_assert_eq!(found, needle.is_in(folded(&text).as_bytes()));
+            prop_assert_eq!(found, needle.is_in(crate::collation::folded(&text).as_bytes()));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Tests the conditions of a query on what a scanner tells of a message, decoding text on the way.
 
-use super::haystack::{Haystack, fold};
+use super::haystack::Haystack;
 use super::matcher::{Condition, Sent};
+use crate::collation::fold;
 use crate::encoding::{self, TransferEncoding};
 use crate::header::{Field, Fields};
 use crate::mime::{Limits, Part, Shape, Sink};

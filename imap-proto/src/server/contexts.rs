@@ -1,0 +1,192 @@
+//! Searches whose results the client wants to be told of as they change (RFC 5267 §4.3).
+
+use mailwright_line_proto::Output;
+use mailwright_mail_model::{Uid, UidSet};
+
+use super::{Event, Find, Order, Phase, Server, State, run::Turn, slots::Slot};
+use crate::{
+    command::{CancelUpdate, SearchReturn},
+    grammar::Wire,
+    response::{ResponseCode, Status, set_of},
+};
+
+/// The most of them that a session can have.
+const MOST: usize = 16;
+
+/// A search that is kept up to date, as [`Server::watched`] gives it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Watched<'a> {
+    /// Names it.
+    pub tag: &'a str,
+    /// What is searched for.
+    pub question: &'a Question,
+    /// What was found last.
+    pub found: &'a [Uid],
+}
+
+/// What is kept up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Question {
+    /// The messages that match; they are told in the order of the mailbox.
+    Find(Find),
+    /// The messages that match, sorted.
+    Order(Order),
+}
+
+#[derive(Debug)]
+pub(super) struct Context {
+    tag: Box<str>,
+    by_uid: bool,
+    question: Question,
+    /// What the client was told of.
+    told: Vec<Uid>,
+    /// What it is to be told of next.
+    found: Vec<Uid>,
+}
+
+impl Server {
+    /// The searches whose results the client wants to hear about. After the open mailbox has changed, and the change was told
+    /// with [`notify`](Self::notify), say for each with [`found`](Self::found) what it finds now.
+    pub fn watched(&self) -> impl Iterator<Item = Watched<'_>> {
+        let contexts = match &self.state {
+            State::Selected { contexts, .. } => &contexts[..],
+            _ => &[],
+        };
+        contexts.iter().map(|Context { tag, question, found, .. }| Watched { tag, question, found })
+    }
+
+    /// What one of the [`watched`](Self::watched) searches finds now: sorted as it wants, or else by UID.
+    pub fn found(&mut self, tag: &str, uids: Vec<Uid>) {
+        let State::Selected { contexts, .. } = &mut self.state else { return };
+        let Some(context) = contexts.iter_mut().find(|context| *context.tag == *tag) else { return };
+        context.found = uids;
+        if matches!(self.phase, Phase::Idle { .. }) {
+            self.announce(true);
+        }
+    }
+
+    pub(super) fn cancel_update(&mut self, turn: &Turn, cancel: &CancelUpdate) -> Option<Output<Event>> {
+        if let State::Selected { contexts, .. } = &mut self.state {
+            contexts.retain(|context| !cancel.tags.iter().any(|tag| **tag == *context.tag));
+        }
+        self.ok(turn)
+    }
+
+    /// RFC 5267 §4.3: a tag names one search only.
+    #[expect(clippy::option_option, reason = "refused, and what a transition ends in")]
+    pub(super) fn reuses_tag(
+        &mut self,
+        turn: &Turn,
+        returns: Option<&SearchReturn>,
+    ) -> Option<Option<Output<Event>>> {
+        let State::Selected { contexts, .. } = &self.state else { return None };
+        let used = contexts.iter().any(|context| context.tag == turn.tag);
+        let updates = returns.is_some_and(|returns| returns.update);
+        (used && updates).then(|| {
+            self.bad(Some(&turn.tag), &Status::bad("this tag names a search that is kept up to date"))
+        })
+    }
+
+    /// Keeps a search up to date that was just answered, or says that it is not.
+    pub(super) fn begin_context(&mut self, slot: &Slot, question: Question, told: Vec<Uid>, found: Vec<Uid>) {
+        let State::Selected { contexts, .. } = &mut self.state else { return };
+        if contexts.len() < MOST {
+            let (tag, by_uid) = (slot.tag.clone(), slot.by_uid);
+            contexts.push(Context { tag, by_uid, question, told, found });
+            return;
+        }
+        // RFC 5267 §4.3.1. A tag has no octet that must be escaped in a quoted string.
+        let code = ResponseCode::Other { name: "NOUPDATE".into(), text: Some(format!("\"{}\"", slot.tag)) };
+        self.say(None, &Status::no("too many searches are kept up to date").with(code));
+    }
+
+    /// Announces what happened in the open mailbox, and what that makes of the searches that are kept up to date.
+    pub(super) fn announce(&mut self, may_expunge: bool) {
+        let enabled = self.enabled;
+        let out = if self.stream.is_some() { &mut self.held } else { &mut self.transmit };
+        let State::Selected { view, contexts, .. } = &mut self.state else { return };
+        // RFC 5267 §4.3.4: before the messages are announced as expunged, while their numbers still hold.
+        for context in contexts.iter_mut() {
+            let removed = view.removed();
+            let stays: UidSet = context.found.iter().copied().collect::<UidSet>().difference(removed);
+            context.tell(false, &stays, |uid| view.sequence(uid), out);
+        }
+        view.announce(may_expunge, enabled, out);
+        // RFC 5267 §4.3.3: after the messages were announced.
+        for context in contexts {
+            let known = view.known().difference(view.removed());
+            context.tell(true, &known, |uid| view.sequence(uid), out);
+        }
+    }
+}
+
+impl Context {
+    /// Tells what came to the results, or what went. Of two results that stay the order never changes, for nothing that a message
+    /// is sorted by does.
+    fn tell(
+        &mut self,
+        adds: bool,
+        those: &UidSet,
+        sequence: impl Fn(Uid) -> Option<u64>,
+        wire: &mut impl Wire,
+    ) {
+        let mut changes: Vec<(usize, Vec<Uid>)> = Vec::new();
+        if adds {
+            let now: Vec<Uid> = self.found.iter().copied().filter(|uid| those.contains(*uid)).collect();
+            if now == self.told {
+                return;
+            }
+            let told: UidSet = self.told.iter().copied().collect();
+            let new = now.iter().enumerate().filter(|(_, uid)| !told.contains(**uid));
+            // At its place in the end, one after the other: what follows is not there yet.
+            gather(&mut changes, new.map(|(place, uid)| (place, *uid)));
+            self.told = now;
+        } else {
+            if self.told.iter().all(|uid| those.contains(*uid)) {
+                return;
+            }
+            let gone = self.told.iter().enumerate().filter(|(_, uid)| !those.contains(**uid));
+            gather(&mut changes, gone.map(|(place, uid)| (place, *uid)));
+            // From the last to the first, so that no place changes before it is used.
+            changes.reverse();
+            self.told.retain(|uid| those.contains(*uid));
+        }
+        let by_uid = self.by_uid;
+        let number = |uid: &Uid| match by_uid {
+            true => Some(uid.get()),
+            false => u32::try_from(sequence(*uid)?).ok(),
+        };
+        let sorted = matches!(self.question, Question::Order(_));
+        if !sorted {
+            // RFC 5267 §4.3.3: in the order of the mailbox no place need be named, and one set says it all.
+            let all = std::mem::take(&mut changes).into_iter();
+            let all: UidSet = all.flat_map(|(_, uids)| uids).collect();
+            changes.push((0, all.iter().collect()));
+        }
+        wire.put(b"* ESEARCH (TAG ");
+        wire.put_string(self.tag.as_bytes());
+        wire.put(if by_uid { b") UID " } else { b") " });
+        wire.put(if adds { b"ADDTO (" } else { b"REMOVEFROM (" });
+        for (index, (place, uids)) in changes.iter().enumerate() {
+            if index > 0 {
+                wire.put(b" ");
+            }
+            wire.put_number(if sorted { *place as u64 + 1 } else { 0 });
+            wire.put(b" ");
+            wire.put(set_of(uids.iter().filter_map(number)).as_bytes());
+        }
+        wire.put(b")\r\n");
+    }
+}
+
+/// Puts together what stands side by side.
+fn gather(changes: &mut Vec<(usize, Vec<Uid>)>, places: impl Iterator<Item = (usize, Uid)>) {
+    for (place, uid) in places {
+        match changes.last_mut() {
+            Some((first, uids)) if *first + uids.len() == place => uids.push(uid),
+            _ => changes.push((place, vec![uid])),
+        }
+    }
+}
