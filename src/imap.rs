@@ -5,9 +5,12 @@ mod derived;
 mod described;
 mod fetch;
 mod folders;
+mod headers;
+mod known;
 mod recent;
 mod search;
 mod selected;
+mod sorting;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,6 +19,7 @@ use mailwright_imap_proto::{
     server::{Abilities, Config, Event, Server},
 };
 use mailwright_line_proto::{Closed, Deflate, Peer, Shutdown};
+use mailwright_mail_model::UidSet;
 use mailwright_mailstore::{
     Snapshot, Store, StoreError, User, Watch,
     accounts::{Accounts, Service as Purpose},
@@ -23,7 +27,7 @@ use mailwright_mailstore::{
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::described::summary;
+pub(crate) use self::described::Describer;
 use self::{append::Incoming, recent::RecentMarks, selected::Selected};
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
@@ -61,6 +65,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.save_dates = true;
         abilities.derives = true;
         abilities.statuses = true;
+        abilities.sorts = true;
         if let Some(limit) = store.append_limit() {
             config.max_message_size = config.max_message_size.min(limit);
         }
@@ -98,6 +103,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             selected: None,
             incoming: None,
             idle: false,
+            stale: UidSet::new(),
         };
         let ended = visit.run(&mut connection, stop).await;
         tell_end("imap", &peer, visit.user.as_ref().map(|user| user as _), ended);
@@ -114,6 +120,8 @@ struct Visit<'a, S, A> {
     selected: Option<Selected>,
     incoming: Option<Box<Incoming>>,
     idle: bool,
+    /// What changed in the open mailbox since the searches that the client watches were made again.
+    stale: UidSet,
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -129,6 +137,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 event = connection.next() => event?,
                 changed = changed(self.store, watched), if watched.is_some() => {
                     self.catch_up(connection, changed);
+                    self.search_again(connection).await;
                     continue;
                 }
                 () = stop.cancelled(), if !stopping => {
@@ -198,6 +207,16 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::Find(ask) => {
                 self.refresh(connection).await;
                 let answer = self.find(&ask).await;
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
+            }
+            Event::Order(ask) => {
+                self.refresh(connection).await;
+                let answer = self.order(&ask).await;
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
+            }
+            Event::Gather(ask) => {
+                self.refresh(connection).await;
+                let answer = self.gather(&ask).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Expunge(ask) => {

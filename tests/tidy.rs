@@ -8,7 +8,11 @@ use serde_json::Value;
 /// For each package of the family: the packages of the family it may depend on, and the outside ones it may not do
 /// without being asked here first. Development dependencies are free, except for the reference server.
 const ALLOWED: &[(&str, &[&str], &[&str])] = &[
-    ("mail-model", &[], &["base64", "bytes", "encoding_rs", "idna", "memchr", "nom", "thiserror", "unicode-normalization"]),
+    (
+        "mail-model",
+        &[],
+        &["base64", "bytes", "encoding_rs", "idna", "memchr", "nom", "thiserror", "unicode-normalization"],
+    ),
     (
         "line-proto",
         &[],

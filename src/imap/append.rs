@@ -7,10 +7,9 @@ use mailwright_imap_proto::{
     Answered, Refusal,
     server::{AppendUid, Message},
 };
-use mailwright_mail_model::mime;
 use mailwright_mailstore::{Quota, Store, StoreError, Target, Upload, Write, accounts::Accounts};
 
-use super::{Visit, described::summary, target_refusal};
+use super::{Visit, described::Describer, target_refusal};
 use crate::smtp::now;
 
 /// A message on its way in.
@@ -18,7 +17,7 @@ pub(super) struct Incoming {
     /// Never locked: the mutex only lets a session that holds it be shared, which its futures need.
     upload: Mutex<Upload>,
     target: Target,
-    scanner: mime::Scanner,
+    describer: Describer,
     /// The first thing that went wrong. The rest of the message is taken and dropped.
     failed: Option<StoreError>,
 }
@@ -39,7 +38,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         self.incoming = Some(Box::new(Incoming {
             upload: Mutex::new(upload),
             target,
-            scanner: mime::Scanner::new(),
+            describer: Describer::default(),
             failed: None,
         }));
         Ok(())
@@ -48,7 +47,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn append_chunk(&mut self, chunk: Bytes) {
         let Some(incoming) = &mut self.incoming else { return };
         if incoming.failed.is_none() {
-            incoming.scanner.push(&chunk);
+            incoming.describer.push(&chunk);
             incoming.failed = upload(&mut incoming.upload).write(chunk).await.err();
         }
     }
@@ -59,7 +58,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             return Err(target_refusal(&error));
         }
         let upload = upload(&mut incoming.upload);
-        upload.summarize(summary(&incoming.scanner.finish()));
+        upload.summarize(incoming.describer.finish().1);
         let appended = upload.commit(std::slice::from_ref(&incoming.target)).await;
         let appended = appended.map_err(|failed| target_refusal(&failed.error))?;
         Ok(appended.first().map(|appended| AppendUid::new(appended.uid_validity, appended.uid)))

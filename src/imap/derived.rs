@@ -125,7 +125,8 @@ impl Decoder {
         message: &MessageRef,
     ) -> Result<Option<Bytes>, StoreError> {
         while self.rest.start < self.rest.end {
-            let chunk = store.read(message, self.rest.start..self.rest.end.min(self.rest.start + CHUNK)).await?;
+            let chunk =
+                store.read(message, self.rest.start..self.rest.end.min(self.rest.start + CHUNK)).await?;
             if chunk.is_empty() {
                 return Err(StoreError::NotFound);
             }

@@ -5,13 +5,32 @@ use mailwright_imap_proto::{command::FetchItem, response::written};
 use mailwright_mail_model::mime::{Scanner, Structure};
 use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store, Summary};
 
+use super::headers::HeaderKeeper;
+
 /// How much of a message is read from the store at a time, in octets.
 pub(super) const CHUNK: u64 = 256 * 1024;
 
-/// What a store is to keep of a message.
-pub(crate) fn summary(structure: &Structure) -> Summary {
-    // The structure has the envelope in it; beside it stands the form in which clients ask for it most.
-    Summary::new(written(&FetchItem::Envelope, structure).into(), structure.to_bytes().into())
+/// Finds out about a message while it passes, in pieces of any size.
+#[derive(Debug, Default)]
+pub(crate) struct Describer {
+    scanner: Scanner,
+    header: HeaderKeeper,
+}
+
+impl Describer {
+    /// The next octets.
+    pub(crate) fn push(&mut self, octets: &[u8]) {
+        self.scanner.push_to(octets, &mut self.header);
+    }
+
+    /// The structure, and what a store is to keep of the message.
+    pub(crate) fn finish(mut self) -> (Structure, Summary) {
+        let structure = self.scanner.finish_to(&mut self.header);
+        // The structure has the envelope in it; beside it stands the form in which clients ask for it most.
+        let envelope = written(&FetchItem::Envelope, &structure).into();
+        let summary = Summary::new(envelope, structure.to_bytes().into()).with_header(self.header.finish());
+        (structure, summary)
+    }
 }
 
 /// The envelopes of messages as they stand in a response, where they are kept so.
@@ -37,26 +56,27 @@ pub(super) async fn structures(
         let known = kept.next().flatten().and_then(|summary| Structure::from_bytes(&summary.structure).ok());
         structures.push(match known {
             Some(structure) => Some(structure),
-            None => scan(store, message).await,
+            None => describe(store, message).await,
         });
     }
     Ok(structures)
 }
 
-async fn scan(store: &impl Store, message: &MessageRef) -> Option<Structure> {
-    let (mut scanner, mut offset) = (Scanner::new(), 0);
+/// Reads a message to find out about it; nothing of one that cannot be read any more.
+pub(super) async fn describe(store: &impl Store, message: &MessageRef) -> Option<Structure> {
+    let (mut describer, mut offset) = (Describer::default(), 0);
     while offset < message.size {
         let chunk = store.read(message, offset..message.size.min(offset + CHUNK)).await.ok()?;
         if chunk.is_empty() {
             return None;
         }
         offset += chunk.len() as u64;
-        scanner.push(&chunk);
+        describer.push(&chunk);
     }
-    let structure = scanner.finish();
+    let (structure, summary) = describer.finish();
     if let Some(cache) = store.cache() {
         // Only the next look is slower if it is not kept.
-        let _ = cache.save(message, &summary(&structure)).await;
+        let _ = cache.save(message, &summary).await;
     }
     Some(structure)
 }

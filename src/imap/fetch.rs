@@ -22,7 +22,8 @@ use mailwright_mailstore::{
 use super::{
     Visit,
     derived::{Decoding, preview},
-    described::{CHUNK, envelopes, structures},
+    described::CHUNK,
+    known::{Known, Needs, is_kept_section, known},
     refusal,
     selected::expunged,
 };
@@ -98,10 +99,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         seen: &UidSet,
     ) -> io::Result<Result<(), Refusal>> {
         let Some(selected) = &self.selected else { return Ok(Err(Refusal::unavailable())) };
-        let described = ask.items.iter().any(needs_structure);
-        // An envelope is kept as it is sent, and need not be taken apart.
-        let only_envelope =
-            !ask.items.iter().any(|item| needs_structure(item) && *item != FetchItem::Envelope);
+        let needs = Needs::of(&ask.items);
         let snapshot = selected.snapshot.clone();
         if let (Some(named), Some(since), Some(changes)) =
             (&ask.vanished, ask.changed_since, self.store.changes())
@@ -127,43 +125,24 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 return Ok(if gone { Err(Refusal::new(ResponseCode::ExpungeIssued, text)) } else { Ok(()) });
             }
             let batch: Vec<&Message> = batch.into_iter().filter(is_wanted).collect();
-            let references: Vec<MessageRef> = match described {
-                true => batch.iter().map(|message| selected.mailbox.message(message)).collect(),
-                false => Vec::new(),
+            let references: Vec<MessageRef> = match needs {
+                Needs::NOTHING => Vec::new(),
+                _ => batch.iter().map(|message| selected.mailbox.message(message)).collect(),
             };
-            let mut kept = Vec::new();
-            if described && only_envelope {
-                kept = match envelopes(self.store, &references).await {
-                    Ok(kept) => kept,
-                    Err(error) => return Ok(Err(refusal(&error))),
-                };
-                // Where one is missing, all are had the other way.
-                if kept.iter().any(Option::is_none) {
-                    kept.clear();
-                }
-            }
-            let found = if described && kept.is_empty() {
-                match structures(self.store, &references).await {
-                    Ok(found) => found,
-                    Err(error) => return Ok(Err(refusal(&error))),
-                }
-            } else {
-                Vec::new()
+            let mut known = match known(self.store, needs, &references).await {
+                Ok(known) => known.into_iter(),
+                Err(error) => return Ok(Err(refusal(&error))),
             };
-            let (mut found, mut kept) = (found.into_iter(), kept.into_iter());
             for message in batch {
-                let (structure, envelope) = (found.next().flatten(), kept.next().flatten());
+                let known = known.next().unwrap_or_default();
                 // Expunged meanwhile, by another session: there is nothing to tell of it.
-                if described && structure.is_none() && envelope.is_none() {
+                if !known.meets(needs) {
                     lost = true;
                     continue;
                 }
                 let reference = selected.mailbox.message(message);
                 let told = seen.contains(message.uid);
-                let items = match self
-                    .items(ask, message, &reference, (structure.as_ref(), envelope.as_ref()), told)
-                    .await
-                {
+                let items = match self.items(ask, message, &reference, &known, told).await {
                     Ok(items) => items,
                     // RFC 3516 §4.3
                     Err(StoreError::Invalid(_)) => {
@@ -188,9 +167,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         ask: &'a Ask<Fetch<UidSet>>,
         message: &'a Message,
         reference: &MessageRef,
-        (structure, envelope): (Option<&'a Structure>, Option<&'a Bytes>),
+        known: &'a Known,
         told: bool,
     ) -> Result<Vec<Item<'a>>, StoreError> {
+        let structure = known.structure.as_ref();
         let mut items = Vec::with_capacity(ask.items.len() + 1);
         // RFC 3501 §6.4.5: the flags come along if they changed by this.
         if told && !ask.items.contains(&FetchItem::Flags) {
@@ -202,7 +182,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 (FetchItem::Flags, _) => FetchData::Flags(&message.flags),
                 (FetchItem::InternalDate, _) => FetchData::InternalDate(message.internal_date),
                 (FetchItem::Size, _) => FetchData::Size(message.size),
-                (FetchItem::Envelope, None) => match envelope {
+                // As it is sent, it need not be taken apart.
+                (FetchItem::Envelope, _) if known.envelope.is_some() => match &known.envelope {
                     Some(octets) => FetchData::Written(item, octets),
                     None => continue,
                 },
@@ -243,6 +224,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     items.push(Item::Ready(FetchData::BinarySize(part, size)));
                     continue;
                 }
+                (FetchItem::Section(section), _) if known.header.is_some() && is_kept_section(section) => {
+                    let fields = known.header.as_deref().unwrap_or_default();
+                    items.push(chosen(section, fields));
+                    continue;
+                }
                 (FetchItem::Section(section), structure) => {
                     items.push(self.section(section, message, reference, structure).await?);
                     continue;
@@ -267,14 +253,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             structure.and_then(|structure| structure.locate(&located(section)?))
         };
         let Some(whole) = whole else { return Ok(Item::Octets(section, None)) };
-        if let SectionText::HeaderFields(names) | SectionText::HeaderFieldsNot(names) = &section.section.text
-        {
-            let wanted = matches!(section.section.text, SectionText::HeaderFields(_));
-            let header = read(self.store, reference, whole).await?;
-            let chosen = choose(&header, names, wanted);
-            let range = part_of(0..chosen.len() as u64, section);
-            let (from, to) = (range.start as usize, range.end as usize);
-            return Ok(Item::Octets(section, Some(chosen.slice(from..to))));
+        if let SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) = &section.section.text {
+            return Ok(chosen(section, &read(self.store, reference, whole).await?));
         }
         let range = part_of(whole, section);
         if range.end - range.start > INLINE {
@@ -417,16 +397,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 }
 
-fn needs_structure(item: &FetchItem) -> bool {
-    match item {
-        FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => true,
-        FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => true,
-        FetchItem::Section(section) => !is_whole(section),
-        _ => false,
-    }
-}
-
-fn is_whole(section: &BodySection) -> bool {
+pub(super) fn is_whole(section: &BodySection) -> bool {
     section.section.part.is_empty() && section.section.text == SectionText::Whole
 }
 
@@ -473,13 +444,20 @@ pub(super) async fn read(
 }
 
 /// The fields of a header that are named, or those that are not, and the empty line.
-fn choose(header: &[u8], names: &[String], wanted: bool) -> Bytes {
-    let mut chosen = BytesMut::new();
+fn chosen<'a>(section: &'a BodySection, header: &[u8]) -> Item<'a> {
+    let (names, wanted) = match &section.section.text {
+        SectionText::HeaderFields(names) => (&names[..], true),
+        SectionText::HeaderFieldsNot(names) => (&names[..], false),
+        _ => (&[][..], false),
+    };
+    let mut chosen = BytesMut::with_capacity(header.len());
     for field in Fields::new(header) {
-        if names.iter().any(|name| field.name().eq_ignore_ascii_case(name)) == wanted {
+        if names.iter().any(|name| field.is(name)) == wanted {
             chosen.extend_from_slice(field.raw());
         }
     }
     chosen.extend_from_slice(b"\r\n");
-    chosen.freeze()
+    let range = part_of(0..chosen.len() as u64, section);
+    let (from, to) = (range.start as usize, range.end as usize);
+    Item::Octets(section, Some(chosen.freeze().slice(from..to)))
 }

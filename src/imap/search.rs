@@ -1,66 +1,165 @@
-//! SEARCH: what the snapshot does not tell is read.
+//! SEARCH: what the snapshot does not tell is read, from the header fields that are kept if they suffice.
 
 use mailwright_imap_proto::{
     Answered, Refusal,
     server::{Find, Found},
 };
 use mailwright_mail_model::{
-    UidSet,
+    Uid, UidSet,
     query::{Key, Matcher, Metadata, Node, Query, Verdict},
 };
-use mailwright_mailstore::{MessageRef, Store, accounts::Accounts};
+use mailwright_mailstore::{Message, MessageRef, Store, accounts::Accounts};
 
-use super::{Visit, described::CHUNK};
+use super::{
+    Visit,
+    described::CHUNK,
+    headers::{headers, is_kept},
+    refusal,
+    selected::Selected,
+};
 use crate::smtp::now;
 
 /// After so many messages others may go on.
 const BREATH: usize = 32;
+/// How many headers are had at a time.
+const BATCH: usize = 512;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn find(&self, find: &Find) -> Answered<Found> {
         let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
-        let mut matcher = Matcher::new(&find.query);
-        let mut found = UidSet::new();
-        let now = now().seconds();
-        let by_id = names_id(&find.query);
-        for (index, message) in selected.snapshot.messages().enumerate() {
-            if index % BREATH == BREATH - 1 {
-                // A store whose reads never wait would otherwise keep this thread from everybody else.
-                tokio::task::yield_now().await;
-            }
-            let metadata = Metadata::new(
-                message.uid,
-                &message.flags,
-                message.internal_date,
-                message.size,
-                message.modseq,
-            );
-            let ids =
-                [message.object, message.thread].map(|id| id.filter(|_| by_id).map(|id| id.to_string()));
-            let [object, thread] = &ids;
-            let metadata =
-                metadata.at(now).saved(message.saved()).identified(object.as_deref(), thread.as_deref());
-            let answers = match matcher.metadata(&metadata) {
-                Verdict::True => true,
-                Verdict::False => false,
-                _ => read(self.store, &selected.mailbox.message(message), &mut matcher).await,
-            };
-            if answers {
-                found.insert(message.uid);
-            }
-        }
+        let found = self.matching(selected, &find.query, None).await?;
         let told = find.mod_seq.of(&found);
         let mod_seq = selected.snapshot.among(&told).map(|message| message.modseq).max();
         Ok(Found::new(found).with_mod_seq(mod_seq))
     }
+
+    /// The messages that answer a query, of all or of some.
+    pub(super) async fn matching(
+        &self,
+        selected: &Selected,
+        query: &Query,
+        among: Option<&UidSet>,
+    ) -> Answered<UidSet> {
+        let mut search = Search::new(self.store, selected, query);
+        let among = match (query.uids(), among) {
+            (Some(uids), Some(among)) => Some(uids.intersection(among)),
+            (Some(uids), None) => Some(uids),
+            (None, among) => among.cloned(),
+        };
+        match among {
+            Some(uids) => search.run(selected.snapshot.among(&uids)).await?,
+            None => search.run(selected.snapshot.messages()).await?,
+        }
+        Ok(search.found)
+    }
 }
 
-/// Whether identities are searched for: writing them down for every message costs something.
-fn names_id(query: &Query) -> bool {
+/// A query on its way through a mailbox.
+struct Search<'a, S> {
+    store: &'a S,
+    selected: &'a Selected,
+    matcher: Matcher,
+    now: i64,
+    /// Whether identities are searched for: writing them down for every message costs something.
+    by_id: bool,
+    /// Whether the fields that are kept are all that is searched of the header.
+    kept: bool,
+    found: UidSet,
+}
+
+impl<'a, S: Store> Search<'a, S> {
+    fn new(store: &'a S, selected: &'a Selected, query: &Query) -> Self {
+        Self {
+            store,
+            selected,
+            matcher: Matcher::new(query),
+            now: now().seconds(),
+            by_id: any(query, &|key| matches!(key, Key::EmailId(_) | Key::ThreadId(_))),
+            kept: !any(query, &|key| match key {
+                Key::Text(_) => true,
+                Key::Header { name, .. } => !is_kept(name),
+                _ => false,
+            }),
+            found: UidSet::new(),
+        }
+    }
+
+    async fn run(&mut self, messages: impl Iterator<Item = &'a Message>) -> Answered<()> {
+        let mut open: Vec<&Message> = Vec::new();
+        // Whole rows of messages at a time: one by one would cost more than the search itself.
+        let mut row: Vec<Uid> = Vec::new();
+        for (index, message) in messages.enumerate() {
+            if index % (8 * BREATH) == 0 {
+                // A store whose reads never wait would otherwise keep this thread from everybody else.
+                tokio::task::yield_now().await;
+            }
+            match self.metadata(message) {
+                Verdict::True => row.push(message.uid),
+                Verdict::False => {}
+                _ => open.push(message),
+            }
+            if open.len() == BATCH {
+                self.read_all(&mut open, &mut row).await?;
+            }
+            if row.len() >= BATCH {
+                self.found = self.found.union(&row.drain(..).collect());
+            }
+        }
+        self.read_all(&mut open, &mut row).await?;
+        self.found = self.found.union(&row.into_iter().collect());
+        Ok(())
+    }
+
+    /// What is known without reading.
+    fn metadata(&mut self, message: &Message) -> Verdict {
+        let by_id = self.by_id;
+        let ids = [message.object, message.thread].map(|id| id.filter(|_| by_id).map(|id| id.to_string()));
+        let [object, thread] = &ids;
+        let metadata =
+            Metadata::new(message.uid, &message.flags, message.internal_date, message.size, message.modseq)
+                .at(self.now)
+                .saved(message.saved())
+                .identified(object.as_deref(), thread.as_deref());
+        self.matcher.metadata(&metadata)
+    }
+
+    async fn read_all(&mut self, open: &mut Vec<&Message>, row: &mut Vec<Uid>) -> Answered<()> {
+        let references: Vec<MessageRef> =
+            open.iter().map(|message| self.selected.mailbox.message(message)).collect();
+        let mut kept = Vec::new();
+        if self.kept && !open.is_empty() {
+            kept = headers(self.store, &references).await.map_err(|error| refusal(&error))?;
+        }
+        let mut kept = kept.into_iter();
+        for (index, (message, reference)) in open.drain(..).zip(&references).enumerate() {
+            let mut verdict = self.metadata(message);
+            if let (Verdict::NeedsHeader, Some(header)) = (verdict, kept.next().flatten()) {
+                verdict = self.matcher.header(&header);
+            }
+            let answers = match verdict {
+                Verdict::True => true,
+                Verdict::False => false,
+                _ => {
+                    if index % BREATH == BREATH - 1 {
+                        tokio::task::yield_now().await;
+                    }
+                    read(self.store, reference, &mut self.matcher).await
+                }
+            };
+            if answers {
+                row.push(message.uid);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a key of a query is such a one. As deep as the query is, which is bounded.
+fn any(query: &Query, is: &impl Fn(&Key) -> bool) -> bool {
     match query.node() {
-        Node::Key(Key::EmailId(_) | Key::ThreadId(_)) => true,
-        Node::Not(query) => names_id(query),
-        Node::And(queries) | Node::Or(queries) => queries.iter().any(names_id),
+        Node::Key(key) => is(key),
+        Node::Not(query) => any(query, is),
+        Node::And(queries) | Node::Or(queries) => queries.iter().any(|query| any(query, is)),
         _ => false,
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct Selected {
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn open(&mut self, open: &Open) -> Answered<Opened> {
         self.selected = None;
+        self.stale = UidSet::new();
         let user = self.user()?.clone();
         let snapshot = self.store.open(&user, &open.mailbox).await.map_err(|error| refusal(&error))?;
         let read_only = open.read_only || self.store.writer().is_none();
@@ -85,6 +86,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let Some(selected) = &self.selected else { return };
         let now = self.store.open(selected.mailbox.user(), selected.mailbox.name()).await;
         self.catch_up_but(connection, now, told);
+        self.search_again(connection).await;
     }
 
     pub(super) fn catch_up(
@@ -117,6 +119,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             // Made anew under the same name: nothing this client knows of it holds any more.
             return server.shutdown(Shutdown::Kicked);
         };
+        if server.watched().next().is_some() {
+            self.stale = [&difference.added, &difference.changed, &difference.removed]
+                .into_iter()
+                .fold(std::mem::take(&mut self.stale), |all, some| all.union(some));
+        }
         if !difference.added.is_empty() {
             let recent = self.service.recent.of(&selected.mailbox, &later, !selected.read_only);
             server.notify(Change::Added { uids: difference.added, recent });

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     filter::{Filter, Filtered},
-    imap::summary,
+    imap::Describer,
     service::{entropy, shown},
 };
 
@@ -71,18 +71,18 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     ) -> Result<Received, Reply> {
         let writer = self.store.writer().ok_or(Reply::INTERNAL)?;
         let mut upload = writer.begin(message.mail.parameters.size).await.map_err(|error| refusal(&error))?;
-        let (mut scanner, mut hops) = (mime::Scanner::new(), HopCounter::default());
+        let (mut describer, mut hops) = (Describer::default(), HopCounter::default());
         let trace = trace_fields(session, message, &self.hostname, id, now());
         // RFC 5321 §4.4: Return-Path is for the final delivery only.
         let skip = trace.find("Received:").unwrap_or(0) as u64;
         let trace = Bytes::from(trace);
         let (mut size, mut eight_bit) = (trace.len() as u64, false);
-        scanner.push(&trace);
+        describer.push(&trace);
         upload.write(trace).await.map_err(|error| refusal(&error))?;
         // Without its end there is nothing to reply to: the machine has refused the message or is gone.
         while let Some(chunk) = body.next().await.map_err(|_| Reply::INTERNAL)? {
             size += chunk.len() as u64;
-            scanner.push(&chunk);
+            describer.push(&chunk);
             hops.push(&chunk);
             eight_bit |= !chunk.is_ascii();
             upload.write(chunk).await.map_err(|error| refusal(&error))?;
@@ -90,8 +90,9 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         if hops.hops() >= MOST_HOPS {
             return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
         }
-        let structure = Arc::new(scanner.finish());
-        upload.summarize(summary(&structure));
+        let (structure, summary) = describer.finish();
+        let structure = Arc::new(structure);
+        upload.summarize(summary);
         let envelope = structure.part(0).and_then(|part| part.envelope());
         let message_id = envelope.and_then(|envelope| envelope.message_id());
         let message_id = message_id.map(|id| String::from_utf8_lossy(id).trim().to_owned());

@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, pin::Pin, sync::Arc};
 
-use mailwright_mail_model::{
-    Address, ForwardPath,
-    mime::{Scanner, Structure},
-};
+use mailwright_mail_model::{Address, ForwardPath, mime::Structure};
 use mailwright_mailstore::{
     Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write,
 };
@@ -20,7 +17,7 @@ use super::{
 };
 use crate::{
     filter::{Filing, Filter, Filtered, Made, Mail},
-    imap::summary,
+    imap::Describer,
 };
 
 /// How often a message that a filter made may be filtered again on its way through accounts here.
@@ -135,8 +132,9 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             format!("Return-Path: <{}>\r\n", sender.address().map_or("", Address::as_str))
         });
         let skip = front.len() as u64;
-        let structure = Arc::new(copy(source, &mut upload, front, &made.message).await?);
-        upload.summarize(summary(&structure));
+        let (structure, summary) = copy(source, &mut upload, front, &made.message).await?.finish();
+        let structure = Arc::new(structure);
+        upload.summarize(summary);
         let target = |user: &User, filing: &Filing| {
             Target::new(user.clone(), filing.mailbox.clone(), self.date).with_flags(filing.flags.clone())
         };
@@ -198,14 +196,14 @@ async fn copy(
     upload: &mut Upload,
     front: String,
     message: &Content,
-) -> Result<Structure> {
-    let mut scanner = Scanner::new();
-    scanner.push(front.as_bytes());
+) -> Result<Describer> {
+    let mut describer = Describer::default();
+    describer.push(front.as_bytes());
     upload.write(front.into()).await?;
     for segment in message.segments() {
         match segment {
             Segment::Octets(octets) => {
-                scanner.push(octets);
+                describer.push(octets);
                 upload.write(octets.clone()).await?;
             }
             Segment::Source { source: 0, range } => {
@@ -216,12 +214,12 @@ async fn copy(
                         break;
                     }
                     at += octets.len() as u64;
-                    scanner.push(&octets);
+                    describer.push(&octets);
                     upload.write(octets).await?;
                 }
             }
             _ => return Err(StoreError::Invalid("expected octets of the message itself".into())),
         }
     }
-    Ok(scanner.finish())
+    Ok(describer)
 }

@@ -5,7 +5,7 @@ mod common;
 
 use std::{fs, io::Read, path::Path, process::Command};
 
-use common::{PASSWORD, Server, USER, have, inbox, run};
+use common::{PASSWORD, Server, USER, deliver, have, inbox, run};
 
 fn server(more: &str) -> Server {
     let mut server = Server::prepare("allow_plaintext_auth = true");
@@ -84,4 +84,93 @@ fn compressed_sessions() {
     let (_, peak) = server.memory();
     assert!(peak < 200 << 10, "{peak} KiB");
     assert!(!server.log().contains("panicked"));
+}
+
+/// The lines of an answer that begin with this.
+fn told(lines: &[String], start: &str) -> Vec<String> {
+    lines.iter().filter(|line| line.starts_with(start)).cloned().collect()
+}
+
+/// RFC 5256, RFC 5957, RFC 5267: what is sorted and gathered, and what is kept up to date in another session.
+#[test]
+fn messages_are_sorted_and_threaded_and_searches_kept_up_to_date() {
+    let server = server("");
+    for (number, header) in [
+        (1, "Subject: Re: tea\r\nFrom: Zoe <b@x.example>\r\nReferences: <2@x>"),
+        (2, "Subject: tea\r\nFrom: ann <c@x.example>"),
+        (3, "Subject: =?utf-8?q?caf=C3=A9?=\r\nFrom: a@x.example\r\nDate: Wed, 17 Jul 1996 02:23:25 -0700"),
+        (4, "Subject: Fwd: CAFE\u{301}\r\nFrom: =?utf-8?q?=C3=89mile?= <d@x.example>"),
+    ] {
+        deliver(&server, USER, &format!("Message-ID: <{number}@x>\r\n{header}\r\n\r\nbody {number}\r\n"));
+    }
+    let mut talk = inbox(&server);
+    let capability = talk.imap("a", "CAPABILITY").remove(0);
+    for name in [
+        "SORT",
+        "SORT=DISPLAY",
+        "ESORT",
+        "THREAD=ORDEREDSUBJECT",
+        "THREAD=REFERENCES",
+        "THREAD=REFS",
+        "CONTEXT=SEARCH",
+        "CONTEXT=SORT",
+        "I18NLEVEL=1",
+        "COMPRESS=DEFLATE",
+    ] {
+        assert!(capability.split(' ').any(|word| word == name), "{name}: {capability}");
+    }
+    for (command, answer) in [
+        ("SORT (SUBJECT) UTF-8 ALL", "* SORT 3 4 1 2"),
+        ("UID SORT (REVERSE FROM) UTF-8 ALL", "* SORT 4 2 1 3"),
+        ("SORT (DISPLAYFROM) UTF-8 ALL", "* SORT 3 2 4 1"),
+        ("SORT (DATE) UTF-8 TEXT tea", "* SORT 1 2"),
+        (
+            "SORT RETURN (COUNT PARTIAL 1:2) (REVERSE FROM) UTF-8 ALL",
+            "* ESEARCH (TAG \"b\") COUNT 4 PARTIAL (1:2 4,2)",
+        ),
+        ("THREAD REFERENCES UTF-8 ALL", "* THREAD (3 4)(2 1)"),
+        ("UID THREAD ORDEREDSUBJECT UTF-8 ALL", "* THREAD (3 4)(1 2)"),
+        ("THREAD REFS UTF-8 SUBJECT tea", "* THREAD (2 1)"),
+        ("SEARCH CHARSET UTF-8 SUBJECT {5+}\r\nCAF\u{c9}", "* SEARCH 3 4"),
+        ("SEARCH HEADER Received example FROM zoe", "* SEARCH 1"),
+        ("SEARCH NOT SUBJECT tea BODY \"body 4\"", "* SEARCH 4"),
+    ] {
+        assert_eq!(talk.imap("b", command)[0], answer, "{command}");
+    }
+    let header = talk.imap("c", "FETCH 1 BODY.PEEK[HEADER.FIELDS (from Subject X-None)]");
+    assert_eq!(header[1..4], ["Subject: Re: tea", "From: Zoe <b@x.example>", ""]);
+
+    // One session looks on while another changes things.
+    assert_eq!(
+        talk.imap("d", "UID SEARCH RETURN (UPDATE COUNT) UNFLAGGED")[0],
+        "* ESEARCH (TAG \"d\") UID COUNT 4"
+    );
+    assert_eq!(
+        talk.imap("e", "UID SORT RETURN (UPDATE ALL) (SUBJECT) UTF-8 UNFLAGGED")[0],
+        "* ESEARCH (TAG \"e\") UID ALL 3:4,1:2"
+    );
+    let mut other = inbox(&server);
+    other.imap("a", "STORE 1 +FLAGS.SILENT (\\Flagged)");
+    let lines = talk.imap("f", "NOOP");
+    assert_eq!(
+        told(&lines, "* ESEARCH"),
+        ["* ESEARCH (TAG \"d\") UID REMOVEFROM (0 1)", "* ESEARCH (TAG \"e\") UID REMOVEFROM (3 1)"]
+    );
+    talk.send("g IDLE\r\n");
+    assert!(talk.line().starts_with('+'));
+    deliver(&server, USER, "Subject: beer\r\n\r\nx\r\n");
+    let mut lines = Vec::new();
+    while told(&lines, "* ESEARCH").len() < 2 {
+        lines.push(talk.line());
+    }
+    assert_eq!(lines[0], "* 5 EXISTS");
+    assert_eq!(
+        told(&lines, "* ESEARCH"),
+        ["* ESEARCH (TAG \"d\") UID ADDTO (0 5)", "* ESEARCH (TAG \"e\") UID ADDTO (1 5)"]
+    );
+    talk.send("DONE\r\n");
+    assert!(talk.until("g").last().unwrap().starts_with("g OK"));
+    assert!(talk.imap("h", "CANCELUPDATE \"d\" \"e\"").last().unwrap().starts_with("h OK"));
+    other.imap("b", "STORE 2 +FLAGS.SILENT (\\Flagged)");
+    assert_eq!(told(&talk.imap("i", "NOOP"), "* ESEARCH"), [""; 0]);
 }

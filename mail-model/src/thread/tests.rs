@@ -24,7 +24,7 @@ fn shown(threads: &Threads) -> String {
             text.push(' ');
         }
         text += &">".repeat(node.depth as usize);
-        text += &node.message.map_or("-".to_owned(), |uid| uid.to_string());
+        text += &node.message.map_or_else(|| "-".to_owned(), |uid| uid.to_string());
     }
     text
 }

@@ -1,0 +1,89 @@
+//! What FETCH needs of messages beside the snapshot: no more than was asked for, and what is kept before what must be found out.
+
+use bytes::Bytes;
+use mailwright_imap_proto::command::{BodySection, FetchItem, SectionText};
+use mailwright_mail_model::mime::Structure;
+use mailwright_mailstore::{MessageRef, Result, Store};
+
+use super::{
+    described::{envelopes, structures},
+    fetch::is_whole,
+    headers::{headers, is_kept},
+};
+
+/// What is needed of messages beside the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Needs {
+    pub(super) structure: bool,
+    pub(super) envelope: bool,
+    pub(super) header: bool,
+}
+
+impl Needs {
+    pub(super) const NOTHING: Self = Self { structure: false, envelope: false, header: false };
+
+    pub(super) fn of(items: &[FetchItem]) -> Self {
+        let mut needs = Self::NOTHING;
+        for item in items {
+            match item {
+                FetchItem::Envelope => needs.envelope = true,
+                FetchItem::Body | FetchItem::BodyStructure => needs.structure = true,
+                FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => {
+                    needs.structure = true;
+                }
+                FetchItem::Section(section) if is_kept_section(section) => needs.header = true,
+                FetchItem::Section(section) => needs.structure |= !is_whole(section),
+                _ => {}
+            }
+        }
+        needs
+    }
+}
+
+/// What is known of a message.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) structure: Option<Structure>,
+    /// As it is sent.
+    pub(super) envelope: Option<Bytes>,
+    /// The fields of its header that are kept.
+    pub(super) header: Option<Bytes>,
+}
+
+impl Known {
+    pub(super) fn meets(&self, needs: Needs) -> bool {
+        (self.structure.is_some() || !needs.structure)
+            && (self.envelope.is_some() || self.structure.is_some() || !needs.envelope)
+            && (self.header.is_some() || !needs.header)
+    }
+}
+
+/// Whether a section is made of fields that are kept of each message.
+pub(super) fn is_kept_section(section: &BodySection) -> bool {
+    let is_kept = |names: &Vec<String>| names.iter().all(|name| is_kept(name));
+    section.section.part.is_empty()
+        && matches!(&section.section.text, SectionText::HeaderFields(names) if is_kept(names))
+}
+
+/// What is known of messages, or found out about them.
+pub(super) async fn known(store: &impl Store, needs: Needs, messages: &[MessageRef]) -> Result<Vec<Known>> {
+    let mut known: Vec<Known> = messages.iter().map(|_| Known::default()).collect();
+    let mut structure = needs.structure;
+    if needs.envelope {
+        for (known, envelope) in known.iter_mut().zip(envelopes(store, messages).await?) {
+            known.envelope = envelope;
+        }
+        structure |= known.iter().any(|known| known.envelope.is_none());
+    }
+    if needs.header {
+        for (known, header) in known.iter_mut().zip(headers(store, messages).await?) {
+            known.header = header;
+        }
+    }
+    if structure {
+        for (known, structure) in known.iter_mut().zip(structures(store, messages).await?) {
+            known.structure = structure;
+        }
+    }
+    Ok(known)
+}

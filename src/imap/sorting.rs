@@ -1,0 +1,135 @@
+//! SORT and THREAD, from the header fields that are kept; and searches that are kept up to date.
+
+use bytes::Bytes;
+use mailwright_imap_proto::{
+    Answered, Refusal,
+    server::{Find, Gather, Order, Ordered, Question, Server},
+};
+use mailwright_line_proto::Deflate;
+use mailwright_mail_model::{
+    Envelope, Uid, UidSet,
+    header::Fields,
+    sort::{SortKey, Sorter},
+    thread::{self, Threader, Threads},
+};
+use mailwright_mailstore::{Message, MessageRef, Store, accounts::Accounts};
+
+use super::{Visit, headers::headers, refusal, selected::Selected};
+use crate::service::Session;
+
+/// How many headers are had at a time.
+const BATCH: usize = 512;
+
+impl<S: Store, A: Accounts> Visit<'_, S, A> {
+    pub(super) async fn order(&self, order: &Order) -> Answered<Ordered> {
+        let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
+        let found = self.matching(selected, &order.query, None).await?;
+        let mut sorter = Sorter::new(order.criteria.clone());
+        if sorter.needs_envelope() {
+            let mut fields: Vec<&str> =
+                order.criteria.iter().filter_map(|criterion| field(criterion.key)).collect();
+            fields.sort_unstable();
+            fields.dedup();
+            self.with_headers(selected, &found, |message, header| {
+                let envelope = Envelope::of(&chosen(header, &fields));
+                sorter.add(message.uid, message.internal_date, message.size, Some(&envelope));
+            })
+            .await?;
+        } else {
+            for message in selected.snapshot.among(&found) {
+                sorter.add(message.uid, message.internal_date, message.size, None);
+            }
+        }
+        let sorted = sorter.finish();
+        let told = order.mod_seq.of_sorted(&sorted);
+        let mod_seq = selected.snapshot.among(&told).map(|message| message.modseq).max();
+        Ok(Ordered::new(sorted).with_mod_seq(mod_seq))
+    }
+
+    pub(super) async fn gather(&self, gather: &Gather) -> Answered<Threads> {
+        let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
+        let found = self.matching(selected, &gather.query, Some(&gather.among)).await?;
+        let mut threader = Threader::new(gather.algorithm);
+        self.with_headers(selected, &found, |message, header| {
+            threader.add(message.uid, message.internal_date, &chosen(header, &thread::FIELDS));
+        })
+        .await?;
+        Ok(threader.finish())
+    }
+
+    /// Goes through messages with what is kept of their headers; of one that cannot be read any more, with nothing.
+    async fn with_headers(
+        &self,
+        selected: &Selected,
+        uids: &UidSet,
+        mut take: impl FnMut(&Message, &[u8]),
+    ) -> Answered<()> {
+        let mut messages = selected.snapshot.among(uids);
+        loop {
+            // A store whose reads never wait would otherwise keep this thread from everybody else.
+            tokio::task::yield_now().await;
+            let batch: Vec<&Message> = messages.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let references: Vec<MessageRef> =
+                batch.iter().map(|message| selected.mailbox.message(message)).collect();
+            let headers = headers(self.store, &references).await.map_err(|error| refusal(&error))?;
+            for (message, header) in batch.into_iter().zip(headers) {
+                take(message, &header.unwrap_or_else(Bytes::new));
+            }
+        }
+    }
+
+    /// Makes the searches again that the client watches, as far as what changed can have changed them.
+    pub(super) async fn search_again(&mut self, connection: &mut Session<Deflate<Server>>) {
+        if self.stale.is_empty() {
+            return;
+        }
+        let stale = std::mem::take(&mut self.stale);
+        let Some(selected) = &self.selected else { return };
+        let server = connection.machine().inner_mut().inner_mut();
+        let watched: Vec<(String, Question, Vec<Uid>)> = server
+            .watched()
+            .map(|watched| (watched.tag.to_owned(), watched.question.clone(), watched.found.to_vec()))
+            .collect();
+        for (tag, question, before) in watched {
+            let found = match question {
+                Question::Find(Find { query, .. }) => {
+                    let before: UidSet = before.into_iter().collect();
+                    let again = self.matching(selected, &query, Some(&stale)).await;
+                    again.map(|found| before.difference(&stale).union(&found).iter().collect())
+                }
+                Question::Order(order) => self.order(&order).await.map(|ordered| ordered.uids),
+                _ => continue,
+            };
+            // What cannot be found out now is found out with the next change.
+            if let Ok(found) = found {
+                connection.machine().inner_mut().inner_mut().found(&tag, found);
+            }
+        }
+    }
+}
+
+/// The field that a key looks at.
+fn field(key: SortKey) -> Option<&'static str> {
+    Some(match key {
+        SortKey::Cc => "Cc",
+        SortKey::Date => "Date",
+        SortKey::From | SortKey::DisplayFrom => "From",
+        SortKey::Subject => "Subject",
+        SortKey::To | SortKey::DisplayTo => "To",
+        _ => return None,
+    })
+}
+
+/// The fields of these names: what nobody looks at need not be understood.
+fn chosen(header: &[u8], names: &[&str]) -> Vec<u8> {
+    let mut chosen = Vec::new();
+    for field in Fields::new(header) {
+        if names.iter().any(|name| field.is(name)) {
+            chosen.extend_from_slice(field.raw());
+        }
+    }
+    chosen
+}
