@@ -185,7 +185,7 @@ impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
             }
             Event::ListScripts(ask) => {
                 let answer = match scripts() {
-                    Ok((scripts, user)) => scripts.scripts(user).await.map_err(refusal),
+                    Ok((scripts, user)) => scripts.all_scripts(user).await.map_err(refusal),
                     Err(refusal) => Err(refusal),
                 };
                 let listed = answer.map(|entries| {

@@ -140,8 +140,11 @@ impl Acl for Never {
 /// The most entries of a list, for back ends.
 pub(crate) const MOST_ENTRIES: usize = 1_000;
 
-/// For back ends: a list after a change, or why it cannot be.
-pub(crate) fn changed_list(
+/// The list of a mailbox after a change, by the rules of [`Acl::change_access`].
+///
+/// # Errors
+/// As there.
+pub fn changed_list(
     owner: &User,
     mut list: Vec<AclEntry>,
     identifier: &Identifier,

@@ -48,6 +48,7 @@ pub struct Report {
 /// What a store did wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{check}: {what}")]
+#[non_exhaustive]
 pub struct Failure {
     /// The check that found it.
     pub check: &'static str,

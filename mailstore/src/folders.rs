@@ -86,9 +86,23 @@ impl Folders for Never {
     }
 }
 
-/// The rules of [`Folders::rename`], for back ends: the existing names that get new ones, `from` itself first if it
-/// exists, or why they cannot.
-pub(crate) fn check_rename(
+/// The rules of [`Folders::rename`]: the existing names that get new ones, or why they cannot. For `INBOX` that is itself alone, whose
+/// messages move.
+///
+/// ```
+/// use mailwright_mail_model::MailboxName;
+/// use mailwright_mailstore::backend::{check_rename, renamed};
+///
+/// let [old, child, new] = ["old", "old/child", "new"].map(|name| MailboxName::new(name).unwrap());
+/// let moves = check_rename(&[MailboxName::inbox(), old.clone(), child.clone()], &old, &new)?;
+/// assert_eq!(moves, [old.clone(), child.clone()]);
+/// assert_eq!(renamed(&child, &old, &new)?.as_str(), "new/child");
+/// # Ok::<(), mailwright_mailstore::StoreError>(())
+/// ```
+///
+/// # Errors
+/// As [`Folders::rename`] has them.
+pub fn check_rename(
     existing: &[MailboxName],
     from: &MailboxName,
     to: &MailboxName,
@@ -115,14 +129,17 @@ pub(crate) fn check_rename(
 }
 
 /// What `name`, which is `from` or below it, is called once `from` is called `to`.
-pub(crate) fn renamed(name: &MailboxName, from: &MailboxName, to: &MailboxName) -> Result<MailboxName> {
+///
+/// # Errors
+/// [`Invalid`](StoreError::Invalid) if that becomes too long or too deep.
+pub fn renamed(name: &MailboxName, from: &MailboxName, to: &MailboxName) -> Result<MailboxName> {
     let rest = name.as_str().strip_prefix(from.as_str()).unwrap_or_default();
     // A name made elsewhere may hold wildcards, and keeps them.
     MailboxName::lookup(&format!("{to}{rest}")).map_err(|error| StoreError::Invalid(error.to_string()))
 }
 
-/// The names above `name`, from the top.
-pub(crate) fn parents(name: &MailboxName) -> Vec<MailboxName> {
+/// The names above `name`, from the top: what [`Folders::create`] and [`Folders::rename`] make if it is missing.
+pub fn parents(name: &MailboxName) -> Vec<MailboxName> {
     let mut parents: Vec<_> = std::iter::successors(name.parent(), MailboxName::parent).collect();
     parents.reverse();
     parents

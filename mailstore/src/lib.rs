@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+/// The guide to back ends of your own, whose examples are tests.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../docs/backends.md")]
+mod guide {}
+
 pub mod accounts;
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -13,6 +18,7 @@ pub mod memory;
 
 mod acl;
 mod any;
+pub mod backend;
 mod block_on;
 mod cache;
 mod changes;

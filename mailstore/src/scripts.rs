@@ -11,7 +11,7 @@ use crate::{Result, StoreError, User};
 /// What a script says is for others to check: a store takes any octets.
 pub trait Scripts: Send + Sync {
     /// All of a user's scripts, sorted by name.
-    fn scripts(&self, user: &User) -> impl Future<Output = Result<Vec<ScriptEntry>>> + Send;
+    fn all_scripts(&self, user: &User) -> impl Future<Output = Result<Vec<ScriptEntry>>> + Send;
 
     /// The content of a script.
     ///
@@ -33,7 +33,7 @@ pub trait Scripts: Send + Sync {
         size: u64,
         limits: ScriptLimits,
     ) -> impl Future<Output = Result<()>> + Send {
-        async move { limits.admit(&self.scripts(user).await?, name, size) }
+        async move { limits.admit(&self.all_scripts(user).await?, name, size) }
     }
 
     /// Stores a script, in the place of the one of that name if there is one; the active one stays active.
@@ -132,7 +132,7 @@ impl Default for ScriptLimits {
 }
 
 impl Scripts for Never {
-    async fn scripts(&self, _: &User) -> Result<Vec<ScriptEntry>> {
+    async fn all_scripts(&self, _: &User) -> Result<Vec<ScriptEntry>> {
         match *self {}
     }
 

@@ -127,9 +127,19 @@ impl Plan {
     ) -> (Batch, Vec<usize>) {
         let (mut targets, mut places) = (Vec::new(), Vec::new());
         let inbox = [Filing::inbox()];
+        let originals: HashMap<&str, String> = origin
+            .message
+            .recipients
+            .iter()
+            .filter_map(|rcpt| {
+                Some((rcpt.to.address()?.as_str(), rcpt.parameters.original.as_ref()?.to_string()))
+            })
+            .collect();
         for (place, (user, named)) in self.accounts().enumerate() {
             let sender = origin.message.mail.from.address().map_or("", Address::as_str);
-            let delivery = Arc::new(Delivery::new(sender, named));
+            let mut delivery = Delivery::new(sender, named);
+            delivery.original_recipient = originals.get(named).cloned();
+            let delivery = Arc::new(delivery);
             let filings = filtered.get(user).map_or(&inbox[..], |filtered| &filtered.filings[..]);
             for filing in filings {
                 let target = Target::new(user.clone(), filing.mailbox.clone(), origin.date);
@@ -188,9 +198,29 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use mailwright_relay_policy::directory::{Context, Directory, NoIncludes};
-    use mailwright_smtp_proto::{Mail, Rcpt};
+    use mailwright_smtp_proto::{Mail, OriginalRecipient, Rcpt};
 
     use super::*;
+
+    #[test]
+    fn a_delivery_remembers_who_the_recipient_was_at_first() {
+        let mut rcpt = Rcpt::new("bob@b.example".parse::<Address>().unwrap().into());
+        rcpt.parameters.original = OriginalRecipient::new("rfc822", "list@a.example").ok();
+        let mut way = Way::default();
+        let mut expansion = Expansion::default();
+        expansion.deliveries.push(mailwright_relay_policy::directory::Delivery::new("bob@b.example"));
+        way.recipients.push((rcpt.to.clone(), Ok(expansion)));
+        let sender = ReversePath::parse(b"<ann@a.example>").unwrap();
+        let message = Message::new(Mail::new(sender.clone()), vec![rcpt]);
+        let date = DateTime::new(7, 0).unwrap();
+        let (user, id, skip, eight_bit, message_id) = (None, "1D", 0, false, None);
+        let origin = Origin { message: &message, user, id, date, skip, eight_bit, message_id };
+        let plan = Plan::new(&sender, &way).unwrap();
+        let batch = plan.batch(&origin, &HashMap::new(), &RouteTable::default()).0;
+        let delivery = batch.targets[0].delivery.as_ref().unwrap();
+        assert_eq!((&*delivery.sender, &*delivery.recipient), ("ann@a.example", "bob@b.example"));
+        assert_eq!(delivery.original_recipient.as_deref(), Some("rfc822;list@a.example"));
+    }
 
     #[test]
     fn recipients_that_go_one_way_go_together() {

@@ -95,7 +95,7 @@ implement!(Acl {
 });
 
 implement!(Scripts {
-    fn scripts(user: &'a User) -> Vec<ScriptEntry>;
+    fn all_scripts(user: &'a User) -> Vec<ScriptEntry>;
     fn script(user: &'a User, name: &'a ScriptName) -> Bytes;
     fn active_script(user: &'a User) -> Option<(ScriptName, Bytes)>;
     fn admit_script(user: &'a User, name: &'a ScriptName, size: u64, limits: ScriptLimits) -> ();

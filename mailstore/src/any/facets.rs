@@ -254,8 +254,8 @@ impl Spool for AnyStore {
 }
 
 impl Scripts for AnyStore {
-    async fn scripts(&self, user: &User) -> Result<Vec<ScriptEntry>> {
-        self.facet(|store| store.scripts())?.scripts(user).await
+    async fn all_scripts(&self, user: &User) -> Result<Vec<ScriptEntry>> {
+        self.facet(|store| store.scripts())?.all_scripts(user).await
     }
 
     async fn script(&self, user: &User, name: &ScriptName) -> Result<Bytes> {

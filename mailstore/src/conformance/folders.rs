@@ -98,7 +98,7 @@ pub(super) async fn who_is_erased_begins_anew(store: &impl Store) -> Outcome {
         ensure(undelete.expunged_messages(&user).await?.is_empty(), "nothing to be had back")?;
     }
     if let Some(scripts) = store.scripts() {
-        ensure(scripts.scripts(&user).await?.is_empty(), "no scripts")?;
+        ensure(scripts.all_scripts(&user).await?.is_empty(), "no scripts")?;
     }
     equal("messages of another", store.open(&other, &inbox).await?.len(), 1)?;
     append(store, &user, &inbox, "anew", "()").await?;

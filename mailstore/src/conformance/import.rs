@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, Uid, UidValidity};
+use mailwright_mail_model::{DateTime, MailboxName, Uid, UidValidity};
 
 use super::{Outcome, append, date, ensure, equal, message, name, refused, some, user, writer};
 use crate::{Delivery, Folders, Import, MailboxRef, Origins, Store, StoreError, Target, Write};
@@ -47,10 +47,11 @@ pub(super) async fn a_mailbox_keeps_its_numbers(store: &impl Store) -> Outcome {
     equal("numbers", (snapshot.uid_validity(), snapshot.uid_next()), (validity, Some(uid(500)?)))?;
     equal("numbers", store.status(&user, &moved).await?.uid_validity, validity)?;
     let date = date()?;
+    let saved = some(DateTime::new(date.seconds() + 86_400, 0), "a date")?;
     let put = async |number: u32| -> Outcome<crate::Result<Uid>> {
         let mut upload = writer(store)?.begin(None).await?;
         upload.write(Bytes::from_static(b"text")).await?;
-        let target = Target::new(user.clone(), moved.clone(), date).with_uid(uid(number)?);
+        let target = Target::new(user.clone(), moved.clone(), date).with_uid(uid(number)?).with_saved(saved);
         let appended = upload.commit(&[target]).await.map_err(|error| error.error);
         Ok(appended.map(|appended| appended.first().map_or(Uid::MIN, |appended| appended.uid)))
     };
@@ -65,7 +66,10 @@ pub(super) async fn a_mailbox_keeps_its_numbers(store: &impl Store) -> Outcome {
     let snapshot = store.open(&user, &moved).await?;
     equal("messages", snapshot.uids().to_string(), "512,700:701".to_owned())?;
     equal("UIDNEXT", snapshot.uid_next(), Some(uid(900)?))?;
-    message(&snapshot, uid(512)?)?;
+    let taken = message(&snapshot, uid(512)?)?;
+    equal("the date it arrived", taken.internal_date, date)?;
+    // RFC 8514: a store that knows when messages were saved takes that over, too.
+    ensure(taken.saved().is_none_or(|known| known.seconds() == saved.seconds()), "the date it was saved")?;
     let other = some(UidValidity::new(78), "a UIDVALIDITY")?;
     refused(import.adopt(&user, &moved, other, None).await, &StoreError::Exists)?;
     // A mailbox made later has another.

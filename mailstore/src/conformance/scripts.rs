@@ -15,7 +15,7 @@ fn name(name: &str) -> Outcome<ScriptName> {
 }
 
 async fn listed(scripts: &impl Scripts, user: &User) -> Outcome<Vec<(String, u64, bool)>> {
-    let all = scripts.scripts(user).await?;
+    let all = scripts.all_scripts(user).await?;
     Ok(all.iter().map(|entry| (entry.name.to_string(), entry.size, entry.active)).collect())
 }
 

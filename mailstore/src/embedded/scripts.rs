@@ -15,7 +15,7 @@ use super::{Core, Embedded};
 use crate::{Offload, Result, ScriptEntry, ScriptLimits, Scripts, StoreError, User};
 
 impl<O: Offload + Clone> Scripts for Embedded<O> {
-    async fn scripts(&self, user: &User) -> Result<Vec<ScriptEntry>> {
+    async fn all_scripts(&self, user: &User) -> Result<Vec<ScriptEntry>> {
         let user = user.clone();
         self.run(move |core| core.scripts(&user).map(|found| found.entries())).await
     }

@@ -7,7 +7,7 @@ use super::Memory;
 use crate::{Result, ScriptEntry, ScriptLimits, Scripts, StoreError, User};
 
 impl Scripts for Memory {
-    async fn scripts(&self, user: &User) -> Result<Vec<ScriptEntry>> {
+    async fn all_scripts(&self, user: &User) -> Result<Vec<ScriptEntry>> {
         let mut state = self.state();
         let account = state.account(user)?;
         let entry = |(name, script): (&ScriptName, &Bytes)| {
@@ -35,7 +35,7 @@ impl Scripts for Memory {
         script: Bytes,
         limits: ScriptLimits,
     ) -> Result<()> {
-        let present = self.scripts(user).await?;
+        let present = self.all_scripts(user).await?;
         limits.admit(&present, name, script.len() as u64)?;
         self.state().account(user)?.scripts.insert(name.clone(), script);
         Ok(())
