@@ -14,8 +14,12 @@ use mailwright_line_proto::{
 };
 use mailwright_mailstore::{
     User,
-    accounts::{Accounts, Credentials, LoginError, LoginRequest, ScramHash, ScramKeys as _, Service},
+    accounts::{
+        Accounts, Credentials, LoginError, LoginRequest, ScramHash, ScramKeys as _, Service,
+        SharedPasswords as _,
+    },
 };
+use mailwright_pop3_proto::{Apop, Timestamp};
 use tokio::time;
 
 pub use self::{
@@ -105,9 +109,43 @@ impl<A: Accounts> Authenticator<A> {
         if !self.accounts.takes_passwords() {
             return Err(AuthRefusal::Mechanism);
         }
-        let credentials = Credentials::password(login.password.expose());
-        let request = Attempt { peer, tls, service, mechanism: "password" };
-        self.decide(login.user.clone(), None, credentials, &request).await
+        let attempt = Attempt { mechanism: "password", ..Attempt::new(peer, tls, service) };
+        let (user, password) = prepared(login, service).ok_or(AuthRefusal::Credentials)?;
+        self.decide(user, None, Credentials::password(password.expose()), &attempt).await
+    }
+
+    /// A login with the digest of a timestamp and a password that the accounts must keep in clear (RFC 1939 §7).
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn apop(
+        &self,
+        login: &Apop,
+        timestamp: &Timestamp,
+        peer: &Peer,
+        tls: bool,
+        service: Service,
+    ) -> Result<User, AuthRefusal> {
+        let attempt = Attempt { mechanism: "APOP", ..Attempt::new(peer, tls, service) };
+        let user = sasl::prepare_name(&login.user).ok_or(AuthRefusal::Credentials)?;
+        self.admit(&user, &attempt)?;
+        let shared = self.accounts.shared().ok_or(AuthRefusal::Mechanism)?;
+        let password = shared.password(&user).await.map_err(refusal)?;
+        let known = password.is_some();
+        // Made for unknown users too, and compared in constant time.
+        let password = Secret::from(password.unwrap_or_default().as_slice());
+        let expected = sasl::apop_digest(timestamp.as_str(), &password);
+        if Secret::from(&expected[..]) != Secret::from(&login.digest[..]) || !known {
+            attempt.tell_refused(&user, &AuthRefusal::Credentials);
+            self.penalize(&user, &attempt).await;
+            return Err(AuthRefusal::Credentials);
+        }
+        self.decide(user, None, Credentials::Proven, &attempt).await
+    }
+
+    /// Whether the accounts keep passwords in clear: APOP needs them.
+    pub fn has_shared_passwords(&self) -> bool {
+        self.accounts.shared().is_some()
     }
 
     /// Whether a login may be tried now; if so whether the user is familiar there.
@@ -200,11 +238,19 @@ impl<A: Accounts> Authenticator<A> {
 
 /// Where and how somebody logs in.
 #[derive(Debug, Clone, Copy)]
-struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     peer: &'a Peer,
     tls: bool,
     service: Service,
     mechanism: &'a str,
+    /// What separates an account's name from a folder's.
+    separator: Option<char>,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(peer: &'a Peer, tls: bool, service: Service) -> Self {
+        Self { peer, tls, service, mechanism: "", separator: None }
+    }
 }
 
 impl Attempt<'_> {
@@ -216,6 +262,29 @@ impl Attempt<'_> {
         let peer = shown(self.peer);
         tracing::warn!(protocol = %self.service, peer, user, mechanism = self.mechanism, %why, "login refused");
     }
+}
+
+/// Takes a detail out of a name: `alice+Lists@a.example` is `alice@a.example` and `Lists`.
+pub(crate) fn without_detail(name: String, separator: Option<char>) -> (String, Option<String>) {
+    let split = |name: &str| {
+        let (account, rest) = name.split_once(separator?)?;
+        let (detail, domain) = rest.split_at_checked(rest.find('@').unwrap_or(rest.len()))?;
+        let fits = !account.is_empty() && !account.contains('@') && !detail.is_empty();
+        fits.then(|| (format!("{account}{domain}"), detail.to_owned()))
+    };
+    match split(&name) {
+        Some((account, detail)) => (account, Some(detail)),
+        None => (name, None),
+    }
+}
+
+/// The name and password of a login, prepared where the protocol says that they are UTF-8: for POP3 RFC 6856 §2.2.
+fn prepared(login: &Login, service: Service) -> Option<(String, Secret)> {
+    let (user, password) = (&login.user, &login.password);
+    if service != Service::Pop3 || (user.is_ascii() && password.expose().is_ascii()) {
+        return Some((user.clone(), password.clone()));
+    }
+    Some((sasl::prepare_name(user)?, sasl::prepare_password(password.expose())?))
 }
 
 fn refusal(error: LoginError) -> AuthRefusal {

@@ -252,10 +252,20 @@ macro_rules! socket {
             }
 
             fn try_read_buf(&self, buffer: &mut BytesMut, size: usize) -> io::Result<usize> {
-                self.try_io(Interest::READABLE, || {
+                let mut short = None;
+                let read = self.try_io(Interest::READABLE, || {
                     buffer.reserve(size);
-                    <$kind>::try_read_buf(self, buffer)
-                })
+                    let room = buffer.capacity() - buffer.len();
+                    let count = <$kind>::try_read_buf(self, buffer)?;
+                    if count == 0 || count == room {
+                        return Ok(count);
+                    }
+                    // There was no more: said this way, the next look costs no call of the system, but waits for news.
+                    // What came since is news (epoll(7), on reading less than was asked for).
+                    short = Some(count);
+                    Err(io::ErrorKind::WouldBlock.into())
+                });
+                short.map_or(read, Ok)
             }
 
             fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -1,47 +1,104 @@
 //! POP3 over a store.
 
+mod maildrops;
+mod unique_ids;
+
 use std::{
     collections::{HashMap, HashSet},
     io,
-    sync::{Arc, Mutex, PoisonError},
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use mailwright_line_proto::Peer;
+use mailwright_line_proto::{Ask, Authenticate, Login, Peer};
 use mailwright_mail_model::{MailboxName, Uid, UidSet};
 use mailwright_mailstore::{
-    Expunge, MailboxRef, MessageRef, Origins, Snapshot, Store, StoreError, User, Write,
+    Expunge, MailboxRef, Message, MessageRef, Origins, Snapshot, Store, StoreError, User, Write,
     accounts::{Accounts, Service as Purpose},
 };
 use mailwright_pop3_proto::{
-    Maildrop, Refusal, Server, UniqueId,
+    Apop, Expire, Maildrop, Refusal, Server, Timestamp, UniqueId,
     server::{BodyWanted, Commit, Config, Event, Open},
 };
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use self::maildrops::Lock;
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{self, ALPN_POP3, Session, attend, tell_end},
+    auth::without_detail,
+    service::{self, ALPN_POP3, Session, attend, entropy, tell_end},
+};
+
+pub use self::{
+    maildrops::Maildrops,
+    unique_ids::{UidTemplate, UidTemplateError},
 };
 
 /// How much of a message is read from the store at a time, in octets.
 const CHUNK: u64 = 256 * 1024;
 
+/// What a service does beyond its protocol.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// What unique ids are made of. Messages that came from another server with ids of their own keep those.
+    pub unique_ids: UidTemplate,
+    /// Whether a maildrop is open in one session at a time (RFC 1939 §8); a second one is told `[IN-USE]`. On by default.
+    /// Otherwise each session sees what was there when it began, and a message that another one has deleted cannot be read
+    /// any more.
+    pub exclusive: bool,
+    /// What separates an account's name from a folder's at login: with `+`, `alice+Lists@a.example` is alice's folder
+    /// `Lists`. None by default: there is the INBOX and nothing else.
+    pub folder_separator: Option<char>,
+    /// The host name in the timestamps of APOP; without one, as by default, it is not offered, nor with accounts that do
+    /// not keep their passwords in clear.
+    pub apop: Option<String>,
+    /// The policies of users who have their own, by account.
+    pub policies: HashMap<String, Policy>,
+    /// What services know of each other: give all that serve one store the same.
+    pub maildrops: Maildrops,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            unique_ids: UidTemplate::default(),
+            exclusive: true,
+            folder_separator: None,
+            apop: None,
+            policies: HashMap::new(),
+            maildrops: Maildrops::default(),
+        }
+    }
+}
+
+/// What holds for a user, where it is not what holds for all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "RFC 2449 has these two")]
+pub struct Policy {
+    /// How long messages stay: what is older, counted from when it came into the mailbox, is deleted at QUIT.
+    pub expire: Option<Expire>,
+    /// How many seconds must lie between two logins.
+    pub login_delay: Option<u32>,
+}
+
 /// POP3 sessions on the `INBOX` of each account.
-///
-/// A maildrop is open in one session at a time (RFC 1939 §8); a second one is told `[IN-USE]`.
 #[derive(Debug)]
 pub struct Pop3<S, A> {
     store: Arc<S>,
     authenticator: Arc<Authenticator<A>>,
     tls: ListenerTls,
     config: Arc<Config>,
-    open: Arc<Mutex<HashSet<User>>>,
+    /// What holds for users without policies of their own.
+    general: Policy,
+    options: Options,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
     /// A service over a store. Of `config`, what follows from the accounts and from TLS is set here: the mechanisms,
-    /// and whether STLS is offered.
+    /// whether STLS is offered, and that names may be UTF-8.
     pub fn new(
         store: Arc<S>,
         authenticator: Arc<Authenticator<A>>,
@@ -51,7 +108,24 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
         let tls = tls.speaking(ALPN_POP3);
         config.starttls = tls.is_starttls();
         config.mechanisms = authenticator.mechanisms();
-        Self { store, authenticator, tls, config: Arc::new(config), open: Arc::default() }
+        config.utf8_logins = true;
+        let general = Policy { expire: config.expire, login_delay: config.login_delay };
+        Self { store, authenticator, tls, config: Arc::new(config), general, options: Options::default() }
+    }
+
+    /// Sets what is done beyond the protocol. What is announced before login then holds for all users that have policies of
+    /// their own too.
+    #[must_use]
+    pub fn with_options(mut self, options: Options) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        config.policies_per_user = !options.policies.is_empty();
+        for policy in options.policies.values() {
+            // RFC 2449 §6.5, §6.7: the smallest, and the largest.
+            config.expire =
+                policy.expire.map(|own| own.min(config.expire.unwrap_or(Expire::Never))).or(config.expire);
+            config.login_delay = config.login_delay.max(policy.login_delay);
+        }
+        Self { options, ..self }
     }
 
     /// Serves every connection of a listener until it is stopped.
@@ -67,12 +141,34 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
-        let machine = Server::new(Arc::clone(&self.config), peer);
+        let mut machine = Server::new(Arc::clone(&self.config), peer);
+        if let Some(timestamp) = self.timestamp() {
+            machine.offer_apop(timestamp);
+        }
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
-        let mut visit = Visit { service: self, peer, exchange: None, user: None, maildrop: None };
+        let mut visit =
+            Visit { service: self, peer, exchange: None, user: None, folder: None, maildrop: None };
         let ended = attend(&mut visit, &mut connection, &stop).await;
         tell_end("pop3", &peer, visit.user.as_ref().map(|user| user as _), ended);
+    }
+
+    /// What the greeting bears for APOP, if that is offered: never the same twice, and not to be guessed.
+    fn timestamp(&self) -> Option<Timestamp> {
+        let host = self.options.apop.as_ref().filter(|_| self.authenticator.has_shared_passwords())?;
+        let octets = entropy().ok()?;
+        let (left, right) = octets.split_at_checked(16)?;
+        let [left, right] = [left, right].map(|half| half.try_into().map(u128::from_be_bytes));
+        Timestamp::new(&format!("<{:x}.{:x}@{host}>", left.ok()?, right.ok()?)).ok()
+    }
+
+    /// What holds for a user.
+    fn policy(&self, user: &User) -> Policy {
+        let own = self.options.policies.get(user.as_str()).copied().unwrap_or_default();
+        Policy {
+            expire: own.expire.or(self.general.expire),
+            login_delay: own.login_delay.or(self.general.login_delay),
+        }
     }
 }
 
@@ -82,6 +178,8 @@ struct Visit<'a, S, A> {
     peer: Peer,
     exchange: Option<Exchange>,
     user: Option<User>,
+    /// The folder that was named at login.
+    folder: Option<String>,
     maildrop: Option<Opened>,
 }
 
@@ -89,30 +187,16 @@ struct Visit<'a, S, A> {
 struct Opened {
     mailbox: MailboxRef,
     snapshot: Arc<Snapshot>,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
-impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> service::Visit<Server> for Visit<'_, S, A> {
     async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
         // An answer that comes too late was given by the machine already: nothing is left to do about it.
         match event {
-            Event::Login(ask) => {
-                let tls = connection.machine().is_secure();
-                let authenticator = &self.service.authenticator;
-                let answer = authenticator.password(&ask, &self.peer, tls, Purpose::Pop3).await;
-                let answer = answer.map(|user| self.user = Some(user));
-                let _ = connection.machine().inner_mut().answer(ask, answer);
-            }
-            Event::Authenticate(ask) => {
-                let tls = connection.machine().inner().tls().cloned();
-                let (step, user) = self
-                    .service
-                    .authenticator
-                    .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Pop3)
-                    .await;
-                self.user = user.or_else(|| self.user.take());
-                let _ = connection.machine().inner_mut().answer(ask, step);
-            }
+            Event::Login(ask) => self.log_in(connection, ask).await,
+            Event::Apop(ask) => self.log_in_by_digest(connection, ask).await,
+            Event::Authenticate(ask) => self.authenticate(connection, ask).await,
             Event::Open(ask) => {
                 let answer = self.open().await;
                 let _ = connection.machine().inner_mut().answer::<Open>(ask, answer);
@@ -135,32 +219,113 @@ impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
         }
         Ok(())
     }
+
+    fn end(&mut self) {
+        // Who has heard our goodbye may come again at once.
+        self.maildrop = None;
+    }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
+    async fn log_in(&mut self, connection: &mut Session<Server>, ask: Ask<Login>) {
+        let tls = connection.machine().is_secure();
+        let (name, folder) = without_detail(ask.user.clone(), self.service.options.folder_separator);
+        let login = Login::new(name, ask.password.clone());
+        let answer = self.service.authenticator.password(&login, &self.peer, tls, Purpose::Pop3).await;
+        let answer = answer.map(|user| (self.user, self.folder) = (Some(user), folder));
+        let _ = connection.machine().inner_mut().answer(ask, answer);
+    }
+
+    async fn log_in_by_digest(&mut self, connection: &mut Session<Server>, ask: Ask<Apop>) {
+        let tls = connection.machine().is_secure();
+        let Some(timestamp) = connection.machine().inner().timestamp().cloned() else {
+            return connection.machine().inner_mut().decline(Event::Apop(ask));
+        };
+        let (name, folder) = without_detail(ask.user.clone(), self.service.options.folder_separator);
+        let login = Apop::new(name, ask.digest);
+        let answer =
+            self.service.authenticator.apop(&login, &timestamp, &self.peer, tls, Purpose::Pop3).await;
+        let answer = answer.map(|user| (self.user, self.folder) = (Some(user), folder));
+        let _ = connection.machine().inner_mut().answer(ask, answer);
+    }
+
+    async fn authenticate(&mut self, connection: &mut Session<Server>, ask: Ask<Authenticate>) {
+        let tls = connection.machine().inner().tls().cloned();
+        let (service, separator) = (self.service, self.service.options.folder_separator);
+        let (step, user, folder) = service
+            .authenticator
+            .step_into(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Pop3, separator)
+            .await;
+        if user.is_some() {
+            (self.user, self.folder) = (user, folder);
+        }
+        let _ = connection.machine().inner_mut().answer(ask, step);
+    }
+
     async fn open(&mut self) -> Result<Maildrop, Refusal> {
+        let options = &self.service.options;
         let user = self.user.clone().ok_or_else(Refusal::temporary)?;
-        let lock = Lock::take(&self.service.open, &user).ok_or_else(Refusal::in_use)?;
-        let inbox = MailboxName::inbox();
-        let snapshot = self.service.store.open(&user, &inbox).await.map_err(|error| refusal(&error))?;
-        let mailbox = MailboxRef::new(user, inbox, &snapshot);
+        let (now, policy) = (Instant::now(), self.service.policy(&user));
+        if !options.maildrops.may_come(&user, now) {
+            return Err(Refusal::login_delay());
+        }
+        let name = match &self.folder {
+            Some(folder) => MailboxName::new(folder).map_err(|_| Refusal::permanent())?,
+            None => MailboxName::inbox(),
+        };
+        let lock = match options.exclusive {
+            true => Some(options.maildrops.lock(&user, &name).ok_or_else(Refusal::in_use)?),
+            false => None,
+        };
+        let snapshot = self.service.store.open(&user, &name).await.map_err(|error| refusal(&error))?;
+        let mailbox = MailboxRef::new(user.clone(), name, &snapshot);
+        let maildrop = self.list(&mailbox, &snapshot, policy).await?;
+        self.maildrop = Some(Opened { mailbox, snapshot, _lock: lock });
+        options.maildrops.came(&user, now, Duration::from_secs(policy.login_delay.unwrap_or(0).into()));
+        Ok(maildrop)
+    }
+
+    /// What is in a mailbox.
+    async fn list(
+        &self,
+        mailbox: &MailboxRef,
+        snapshot: &Snapshot,
+        policy: Policy,
+    ) -> Result<Maildrop, Refusal> {
         // Messages taken over from another server keep the ids their clients know.
         let stored = match self.service.store.origins() {
-            Some(origins) => origins.unique_ids(&mailbox).await.map_err(|error| refusal(&error))?,
+            Some(origins) => origins.unique_ids(mailbox).await.map_err(|error| refusal(&error))?,
             None => Vec::new(),
         };
-        let stored: HashMap<Uid, String> = stored.into_iter().collect();
+        let taken: HashSet<&str> = stored.iter().map(|(_, id)| id.as_str()).collect();
+        let mut stored = stored.iter().peekable();
+        let (template, oldest) = (&self.service.options.unique_ids, oldest(policy.expire));
         let mut maildrop = Maildrop::default();
         for message in snapshot.messages() {
-            // The template `%08Xu%08Xv` of Dovecot: clients that move here do not fetch everything again.
-            let made = || format!("{:08x}{:08x}", message.uid.get(), snapshot.uid_validity().get());
-            let id = stored.get(&message.uid).cloned().unwrap_or_else(made);
+            // Both ascend.
+            while stored.next_if(|(uid, _)| *uid < message.uid).is_some() {}
+            let id = match stored.next_if(|(uid, _)| *uid == message.uid) {
+                Some((_, id)) => id.clone(),
+                None => {
+                    let mut id = template.unique_id(message.uid, snapshot.uid_validity());
+                    // RFC 1939 §7: no two messages have the same one.
+                    while taken.contains(id.as_str()) {
+                        id.push('+');
+                    }
+                    id
+                }
+            };
             let id = UniqueId::new(id).map_err(|_| Refusal::permanent())?;
             maildrop
                 .push(u64::from(message.uid.get()), message.size, &id)
                 .map_err(|_| Refusal::permanent())?;
+            if let Some(number) = NonZeroU32::new(maildrop.len())
+                && oldest.is_some_and(|oldest| came(message) < oldest)
+            {
+                maildrop.expire(number);
+            }
         }
-        self.maildrop = Some(Opened { mailbox, snapshot, _lock: lock });
+        maildrop.set_policies(policy.expire, policy.login_delay);
         Ok(maildrop)
     }
 
@@ -186,7 +351,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 // TOP has all its lines, or the connection is gone.
                 _ => break,
             }
-            connection.flush_below(self.service.config.limits.transmit).await?;
+            // What is left leaves with the end of the message, and perhaps with the next one.
+            if offset < message.size {
+                connection.flush_below(self.service.config.limits.transmit).await?;
+            }
         }
         // If the connection is gone, its closing event says so next.
         let _ = connection.machine().inner_mut().end_body();
@@ -205,6 +373,23 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 }
 
+/// When a message came into its mailbox, in seconds since 1970.
+fn came(message: &Message) -> i64 {
+    message.saved().unwrap_or(message.internal_date).seconds()
+}
+
+/// What came before this, in seconds since 1970, is to go. With no day it goes once it is retrieved, which the machine knows.
+fn oldest(expire: Option<Expire>) -> Option<i64> {
+    const DAY: i64 = 24 * 60 * 60;
+    match expire {
+        Some(Expire::Days(days)) if days > 0 => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+            Some(i64::try_from(now.as_secs()).ok()? - i64::from(days) * DAY)
+        }
+        _ => None,
+    }
+}
+
 fn uid(key: u64) -> Option<Uid> {
     u32::try_from(key).ok().and_then(Uid::new)
 }
@@ -212,23 +397,4 @@ fn uid(key: u64) -> Option<Uid> {
 fn refusal(error: &StoreError) -> Refusal {
     tracing::warn!(%error, "a maildrop cannot be used");
     if error.pop3_code() == "SYS/PERM" { Refusal::permanent() } else { Refusal::temporary() }
-}
-
-/// The right to be in a maildrop alone.
-struct Lock {
-    open: Arc<Mutex<HashSet<User>>>,
-    user: User,
-}
-
-impl Lock {
-    fn take(open: &Arc<Mutex<HashSet<User>>>, user: &User) -> Option<Self> {
-        let inserted = open.lock().unwrap_or_else(PoisonError::into_inner).insert(user.clone());
-        inserted.then(|| Self { open: Arc::clone(open), user: user.clone() })
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.user);
-    }
 }

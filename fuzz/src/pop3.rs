@@ -8,8 +8,8 @@ use mailwright_line_proto::{
     testing::{Seen, Side, Subject},
 };
 use mailwright_pop3_proto::{
-    Capa, Client, Dele, List, Maildrop, Noop, Quit, Refusal, Retr, Rset, Server, Stat, Stls, Top, Uidl,
-    UniqueId, client, server,
+    Apop, Capa, Client, Dele, Expire, Lang, Last, List, Maildrop, Noop, Quit, Refusal, Retr, Rset, Server,
+    Stat, Stls, Timestamp, Top, Uidl, UniqueId, Utf8, client, server,
 };
 
 use crate::machine::{Choices, Plan};
@@ -30,7 +30,12 @@ struct Serving {
     choices: Choices,
 }
 
-const MESSAGES: [&str; 3] = ["A: b\r\n\r\n.one\r\n.\r\ntwo\r\n", "\r\n", "A: b\n\n.no end"];
+const MESSAGES: [&str; 4] = [
+    "A: b\r\n\r\n.one\r\n.\r\ntwo\r\n",
+    "\r\n",
+    "A: b\n\n.no end",
+    "A: \u{fc}\0 \u{20ac}\u{20ac}\u{20ac} no end",
+];
 
 fn maildrop() -> Maildrop {
     let mut maildrop = Maildrop::default();
@@ -38,6 +43,7 @@ fn maildrop() -> Maildrop {
         let id = UniqueId::new(format!("id{key}")).unwrap();
         maildrop.push(key as u64, message.len() as u64, &id).unwrap();
     }
+    maildrop.expire(NonZeroU32::MIN);
     maildrop
 }
 
@@ -62,7 +68,12 @@ impl Subject for Serving {
         config.starttls = true;
         config.allow_plaintext_auth = true;
         config.mechanisms = vec!["PLAIN".to_owned(), "X-LONG".to_owned()];
-        Server::new(Arc::new(config), Peer::unknown())
+        config.expire = Some(Expire::Days(0));
+        config.workarounds.no_nuls = true;
+        config.workarounds.end_of_header = true;
+        let mut server = Server::new(Arc::new(config), Peer::unknown());
+        server.offer_apop(Timestamp::new("<1.2@pop.example>").unwrap());
+        server
     }
 
     fn side(&self) -> Side {
@@ -75,6 +86,10 @@ impl Subject for Serving {
         match event {
             Event::Closed(_) => return Seen::Closed(seen),
             Event::Login(ask) => {
+                let answer = if self.choices.below(4) == 0 { Err(AuthRefusal::Credentials) } else { Ok(()) };
+                server.answer(ask, answer).unwrap();
+            }
+            Event::Apop(ask) => {
                 let answer = if self.choices.below(4) == 0 { Err(AuthRefusal::Credentials) } else { Ok(()) };
                 server.answer(ask, answer).unwrap();
             }
@@ -114,7 +129,7 @@ impl Calling {
     fn call(&mut self, client: &mut Client) {
         let number = NonZeroU32::MIN.saturating_add(self.choices.below(3).into());
         let one = (self.choices.below(2) == 0).then_some(number);
-        let called = match self.choices.below(14) {
+        let called = match self.choices.below(18) {
             0 => client.call(Capa).is_ok(),
             1 => client.call(Stls).is_ok(),
             2 => client.call(Authenticate::new("PLAIN".to_owned(), None)).is_ok(),
@@ -127,6 +142,10 @@ impl Calling {
             9 => client.call(Noop).is_ok(),
             10 => client.call(Rset).is_ok(),
             11 => client.call(Quit).is_ok(),
+            12 => client.call(Last).is_ok(),
+            13 => client.call(Utf8).is_ok(),
+            14 => client.call(Lang(one.map(|_| "en".to_owned()))).is_ok(),
+            15 => client.call(Apop::new("user", [7; 16])).is_ok(),
             _ => false,
         };
         if !called {

@@ -39,6 +39,7 @@
 //! ```
 
 mod anonymous;
+mod apop;
 mod bearer;
 mod client;
 mod cram_md5;
@@ -50,7 +51,9 @@ mod prepare;
 mod scram;
 mod server;
 
+pub use apop::apop_digest;
 pub use client::{Client, ClientError, Credentials};
 pub use mechanism::{Context, Mechanism};
+pub use prepare::{name as prepare_name, password as prepare_password};
 pub use scram::{KeysError, MAX_ITERATIONS, MIN_ITERATIONS, ScramHash, ScramKeys};
 pub use server::{Identity, Server, ServerStep, Verdict, Verify};

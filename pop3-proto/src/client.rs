@@ -19,7 +19,7 @@ use mailwright_line_proto::{
 };
 
 use self::call::Queue;
-use crate::{Capabilities, text::Text};
+use crate::{Capabilities, Text, Timestamp};
 
 pub use self::{call::Call, config::Config, event::Event};
 
@@ -42,6 +42,8 @@ pub struct Client {
     tls: bool,
     /// What the server can do, since it was last asked.
     capabilities: Option<Capabilities>,
+    /// What the greeting bore for APOP.
+    timestamp: Option<Timestamp>,
     /// A SASL challenge waits for the application's response.
     challenged: bool,
     /// Since when nothing came of what is awaited.
@@ -89,6 +91,7 @@ impl Client {
             calls: 0,
             tls: false,
             capabilities: None,
+            timestamp: None,
             challenged: false,
             since: None,
             eof: false,
@@ -98,6 +101,11 @@ impl Client {
     /// What the server can do, if it was asked since TLS came up.
     pub fn capabilities(&self) -> Option<&Capabilities> {
         self.capabilities.as_ref()
+    }
+
+    /// What the greeting bore for [`Apop`](crate::Apop), if the server offers that.
+    pub fn timestamp(&self) -> Option<&Timestamp> {
+        self.timestamp.as_ref()
     }
 
     /// Watches the lines of this session, without their secrets. Bodies are not shown.

@@ -11,8 +11,8 @@ mod text;
 
 pub use client::Client;
 pub use command::{
-    Capa, Capabilities, Capability, Dele, Identified, List, Listed, Noop, Quit, Retr, Rset, Stat, Stls, Top,
-    Totals, Uidl,
+    Apop, Capa, Capabilities, Capability, Dele, Expire, Identified, Lang, Language, Last, List, Listed, Noop,
+    Quit, Retr, Rset, Stat, Stls, Timestamp, TimestampError, Top, Totals, Uidl, Utf8,
 };
 pub use maildrop::{Maildrop, MaildropFull, Message, UniqueId, UniqueIdError};
 pub use reply::{Refusal, ResponseCode};

@@ -4,6 +4,8 @@ use std::{fmt, num::NonZeroU32};
 
 use thiserror::Error;
 
+use crate::Expire;
+
 /// The listing of a maildrop: for each message its size, its unique id and the application's own key.
 ///
 /// Message numbers are the order of [`push`](Self::push), from 1, and hold for the whole session (RFC 1939 §5).
@@ -23,6 +25,10 @@ pub struct Maildrop {
     /// All ids, one behind the other.
     ids: String,
     octets: u64,
+    /// One bit a message whose time is over; nothing is allotted before the first.
+    expired: Marks,
+    expire: Option<Expire>,
+    login_delay: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +68,28 @@ impl Maildrop {
         Ok(())
     }
 
+    /// Has a message deleted at QUIT, whether the peer asks for it or not: its time on the server is over. It is there until
+    /// then. What `EXPIRE` announces should say so (RFC 2449 §6.7).
+    pub fn expire(&mut self, number: NonZeroU32) {
+        if self.message(number).is_some() {
+            self.expired.set(number, self.len());
+        }
+    }
+
+    /// Sets the policies for this user, where they are not those of the configuration: what CAPA says of `EXPIRE` and, in
+    /// seconds, of `LOGIN-DELAY` after login.
+    pub fn set_policies(&mut self, expire: Option<Expire>, login_delay: Option<u32>) {
+        (self.expire, self.login_delay) = (expire, login_delay);
+    }
+
+    pub(crate) fn policies(&self) -> (Option<Expire>, Option<u32>) {
+        (self.expire, self.login_delay)
+    }
+
+    pub(crate) fn is_expired(&self, number: NonZeroU32) -> bool {
+        self.expired.contain(number)
+    }
+
     /// How many messages there are.
     pub fn len(&self) -> u32 {
         // An id has at least one octet and all of them end within 32 bits.
@@ -89,6 +117,34 @@ impl Maildrop {
         let unique_id = self.ids.get(start..entry.id_end as usize)?;
         Some(Message { number, key: entry.key, octets: entry.octets, unique_id })
     }
+}
+
+/// A set of messages, one bit each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Marks(Vec<u64>);
+
+impl Marks {
+    /// Adds a message, of so many that there are.
+    pub(crate) fn set(&mut self, number: NonZeroU32, length: u32) {
+        let words = length as usize / 64 + 1;
+        if self.0.len() < words {
+            self.0.resize(words, 0);
+        }
+        let (word, bit) = place(number);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    pub(crate) fn contain(&self, number: NonZeroU32) -> bool {
+        let (word, bit) = place(number);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+}
+
+fn place(number: NonZeroU32) -> (usize, u64) {
+    let index = number.get() - 1;
+    (index as usize / 64, 1 << (index % 64))
 }
 
 /// A maildrop's ids need more than 4 GiB.

@@ -46,6 +46,11 @@ impl Refusal {
         Self::fixed(Some(ResponseCode::SysPerm), "permanent failure, ask your mail administrator")
     }
 
+    /// `[LOGIN-DELAY]`: this user was here too short a time ago.
+    pub fn login_delay() -> Self {
+        Self::fixed(Some(ResponseCode::LoginDelay), "too soon after the last login")
+    }
+
     /// The machine-readable reason, if there is one.
     pub fn code(&self) -> Option<&ResponseCode> {
         self.code.as_ref()
@@ -105,6 +110,8 @@ pub enum ResponseCode {
     SysPerm,
     /// `AUTH`: a problem with the user's credentials (RFC 3206 §4).
     Auth,
+    /// `UTF8`: what was asked for needs UTF-8, which the client did not ask for (RFC 6856 §5).
+    Utf8,
     /// Any other.
     Other(Text),
 }
@@ -118,12 +125,13 @@ impl ResponseCode {
             Self::SysTemp => "SYS/TEMP",
             Self::SysPerm => "SYS/PERM",
             Self::Auth => "AUTH",
+            Self::Utf8 => "UTF8",
             Self::Other(text) => text.as_str(),
         }
     }
 
     fn received(octets: &[u8]) -> Self {
-        [Self::InUse, Self::LoginDelay, Self::SysTemp, Self::SysPerm, Self::Auth]
+        [Self::InUse, Self::LoginDelay, Self::SysTemp, Self::SysPerm, Self::Auth, Self::Utf8]
             .into_iter()
             .find(|code| code.as_str().as_bytes().eq_ignore_ascii_case(octets))
             .unwrap_or_else(|| Self::Other(Text::received(octets)))
@@ -225,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_refusal_survives_the_wire(index in 0_usize..6, text in "[a-zA-Z(][ -~]{0,40}[a-z]") {
+        fn a_refusal_survives_the_wire(index in 0_usize..7, text in "[a-zA-Z(][ -~]{0,40}[a-z]") {
             let code = [
                 None,
                 Some(ResponseCode::InUse),
@@ -233,6 +241,7 @@ mod tests {
                 Some(ResponseCode::SysTemp),
                 Some(ResponseCode::SysPerm),
                 Some(ResponseCode::Auth),
+                Some(ResponseCode::Utf8),
             ][index].clone();
             let refusal = Refusal::new(code, Text::new(&text).unwrap());
             let line = format!("-ERR {refusal}");

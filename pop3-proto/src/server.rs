@@ -10,6 +10,7 @@ mod config;
 mod event;
 mod execute;
 mod session;
+mod surrogate;
 
 use std::{sync::Arc, time::Instant};
 
@@ -21,19 +22,19 @@ use mailwright_line_proto::{
 };
 
 use self::{answer::Question, body::Body, execute::Listing, session::Session};
-use crate::Refusal;
+use crate::{Refusal, Timestamp};
 
 pub use self::{
     answer::Serve,
     body::BodyWanted,
-    config::Config,
+    config::{Config, Workarounds},
     event::{Commit, Event, Open, Read},
 };
 
 /// The server's end of one POP3 connection.
 ///
 /// By itself it answers CAPA, STLS, STAT, LIST, UIDL, DELE, NOOP, RSET and everything that is wrong. Its application
-/// is asked for [`Event::Login`] or [`Event::Authenticate`], then [`Event::Open`], then [`Event::Read`] for each
+/// is asked for [`Event::Login`], [`Event::Apop`] or [`Event::Authenticate`], then [`Event::Open`], then [`Event::Read`] for each
 /// message, and [`Event::Commit`] at the end.
 ///
 /// See the crate's documentation for a server around it.
@@ -47,6 +48,11 @@ pub struct Server {
     state: State,
     /// What USER said, until a PASS.
     user: Option<String>,
+    /// What the greeting bears for APOP.
+    timestamp: Option<Timestamp>,
+    workarounds: Workarounds,
+    /// The peer has said UTF8.
+    utf8: bool,
     /// There is one in the TRANSACTION state, and none in the AUTHORIZATION state.
     session: Option<Session>,
     /// The number of the last ask.
@@ -94,12 +100,15 @@ impl Server {
     pub fn new(config: Arc<Config>, peer: Peer) -> Self {
         Self {
             lines: Lines::new(config.line_ends),
+            workarounds: config.workarounds,
             config,
             peer,
             tls: None,
             out: Outgoing::default(),
             state: State::Greeting,
             user: None,
+            timestamp: None,
+            utf8: false,
             session: None,
             asked: 0,
             errors: 0,
@@ -114,6 +123,21 @@ impl Server {
     /// Who is at the other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Offers APOP with this timestamp, which no other greeting may ever have had. To be called before the first poll.
+    pub fn offer_apop(&mut self, timestamp: Timestamp) {
+        self.timestamp = Some(timestamp);
+    }
+
+    /// What the greeting bore for APOP.
+    pub fn timestamp(&self) -> Option<&Timestamp> {
+        self.timestamp.as_ref()
+    }
+
+    /// Sets what is done for this peer that is wrong, in the place of [`Config::workarounds`].
+    pub fn set_workarounds(&mut self, workarounds: Workarounds) {
+        self.workarounds = workarounds;
     }
 
     /// What the TLS handshake agreed on, if TLS is up.
@@ -295,7 +319,10 @@ impl Machine for Server {
                 }
                 State::Greeting => {
                     self.state = State::Command;
-                    let greeting = self.config.greeting.to_string();
+                    let mut greeting = self.config.greeting.to_string();
+                    if let Some(timestamp) = &self.timestamp {
+                        greeting += &format!(" {timestamp}");
+                    }
                     self.ok(&greeting);
                     None
                 }
@@ -354,6 +381,7 @@ impl Machine for Server {
         self.tls = Some(tls);
         // RFC 2595 §4: back to the AUTHORIZATION state, with nothing known. No second greeting.
         self.user = None;
+        self.utf8 = false;
         self.session = None;
         self.lines.reset();
         if !matches!(self.state, State::Greeting | State::Closing(_) | State::Closed) {

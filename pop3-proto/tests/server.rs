@@ -85,14 +85,14 @@ fn a_body_that_stops_closes_the_connection() {
         desk.input("RETR 1\r\n");
         let Event::Read(ask) = desk.event() else { panic!() };
         desk.server.answer(ask, Ok(())).unwrap();
-        assert_eq!(desk.server.send_body("half".into()), Ok(BodyWanted::More));
+        assert_eq!(desk.server.send_body("half\r\n".into()), Ok(BodyWanted::More));
         assert!(!desk.wait().read);
         if silent {
             desk.pass(240)
         } else {
             desk.server.abort_body()
         }
-        desk.closes(&Closed::TimedOut(Deadline::Body), "+OK 120 octets\r\nhalf");
+        desk.closes(&Closed::TimedOut(Deadline::Body), "+OK 120 octets\r\nhalf\r\n");
         assert_eq!(desk.server.send_body("x".into()), Err(Misuse::Closed));
         assert_eq!(desk.server.end_body(), Err(Misuse::Closed));
     }

@@ -12,7 +12,7 @@ use mailwright_mailstore::{
     },
 };
 
-use super::{Attempt, Authenticator, refusal, stored_hash};
+use super::{Attempt, Authenticator, refusal, stored_hash, without_detail};
 use crate::service::{entropy, shown};
 
 /// The iterations that an unknown user's made-up keys claim: those of accounts made by the reference server.
@@ -22,8 +22,24 @@ const FAKE_ITERATIONS: u32 = 10_000;
 #[derive(Debug)]
 pub struct Exchange {
     server: sasl::Server,
-    /// Who the peer says it is, as soon as it has said so.
+    names: Names,
+}
+
+/// Who the peer says it is, as soon as it has said so.
+#[derive(Debug, Default)]
+struct Names {
     user: String,
+    /// The folder that was named with it.
+    folder: Option<String>,
+}
+
+impl Names {
+    /// The account's part of a name.
+    fn account(&mut self, name: String, attempt: &Attempt<'_>) -> String {
+        let (account, folder) = without_detail(name, attempt.separator);
+        self.folder = folder;
+        account
+    }
 }
 
 impl<A: Accounts> Authenticator<A> {
@@ -38,14 +54,29 @@ impl<A: Accounts> Authenticator<A> {
         tls: Option<&TlsInfo>,
         service: Service,
     ) -> (AuthStep, Option<User>) {
-        let attempt = Attempt { peer, tls: tls.is_some(), service, mechanism: &ask.mechanism };
+        let (step, user, _) = self.step_into(exchange, ask, peer, tls, service, None).await;
+        (step, user)
+    }
+
+    /// The same, where a name may be an account's, `separator` and a folder's: that comes with the account.
+    pub(crate) async fn step_into(
+        &self,
+        exchange: &mut Option<Exchange>,
+        ask: &Authenticate,
+        peer: &Peer,
+        tls: Option<&TlsInfo>,
+        service: Service,
+        separator: Option<char>,
+    ) -> (AuthStep, Option<User>, Option<String>) {
+        let mechanism = &ask.mechanism;
+        let attempt = Attempt { mechanism, separator, ..Attempt::new(peer, tls.is_some(), service) };
         match self.advance(exchange.take(), ask, tls, &attempt).await {
             Ok((challenge @ AuthStep::Challenge(_), running, _)) => {
                 *exchange = Some(running);
-                (challenge, None)
+                (challenge, None, None)
             }
-            Ok((done, _, user)) => (done, user),
-            Err(refusal) => (AuthStep::Refuse(refusal), None),
+            Ok((done, ended, user)) => (done, user, ended.names.folder),
+            Err(refusal) => (AuthStep::Refuse(refusal), None, None),
         }
     }
 
@@ -69,23 +100,24 @@ impl<A: Accounts> Authenticator<A> {
                     return Err(AuthRefusal::Mechanism);
                 }
                 let server = sasl::Server::start(&ask.mechanism, &context, entropy)?;
-                Exchange { server, user: String::new() }
+                Exchange { server, names: Names::default() }
             }
         };
         let mut step = exchange.server.step(ask.response.as_ref().map(Secret::expose));
         let mut user = None;
         if let ServerStep::Verify(verify) = step {
-            let verdict = self.verify(verify, &mut exchange.user, &mut user, tls, attempt).await?;
+            let verdict = self.verify(verify, &mut exchange.names, &mut user, tls, attempt).await?;
             step = exchange.server.resume(verdict);
         }
         if let (ServerStep::Done(identity), None) = (&step, &user) {
             let Identity { authcid, authzid, .. } = identity.clone();
+            let authcid = exchange.names.account(authcid, attempt);
             user = Some(self.decide(authcid, authzid, Credentials::Proven, attempt).await?);
         }
         if let ServerStep::Refuse(why) = &step {
-            attempt.tell_refused(&exchange.user, why);
+            attempt.tell_refused(&exchange.names.user, why);
             if *why == AuthRefusal::Credentials {
-                self.penalize(&exchange.user, attempt).await;
+                self.penalize(&exchange.names.user, attempt).await;
             }
         }
         let answer = step.answer().unwrap_or(AuthStep::Refuse(AuthRefusal::Unavailable));
@@ -95,28 +127,31 @@ impl<A: Accounts> Authenticator<A> {
     async fn verify(
         &self,
         verify: Verify,
-        name: &mut String,
+        names: &mut Names,
         user: &mut Option<User>,
         tls: Option<&TlsInfo>,
         attempt: &Attempt<'_>,
     ) -> Result<Verdict, AuthRefusal> {
         match verify {
             Verify::Password { authzid, authcid, password } => {
+                let authcid = names.account(authcid, attempt);
                 let credentials = Credentials::password(password.expose());
                 *user = Some(self.decide(authcid, authzid, credentials, attempt).await?);
                 Ok(Verdict::Accept)
             }
             Verify::Scram { username, hash, .. } => {
+                let username = names.account(username, attempt);
                 self.admit(&username, attempt)?;
                 let keys = self.keys(&username, hash).await?;
-                *name = username;
+                names.user = username;
                 Ok(Verdict::Keys(keys))
             }
             Verify::Shared { username } => {
+                let username = names.account(username, attempt);
                 self.admit(&username, attempt)?;
                 let shared = self.accounts.shared().ok_or(AuthRefusal::Mechanism)?;
                 let password = shared.password(&username).await.map_err(refusal)?;
-                *name = username;
+                names.user = username;
                 Ok(Verdict::Shared(password.map(|password| Secret::from(&password[..]))))
             }
             Verify::Bearer { authzid, token } => {
@@ -125,7 +160,7 @@ impl<A: Accounts> Authenticator<A> {
                 let bearer = self.accounts.bearer().ok_or(AuthRefusal::Mechanism)?;
                 let wanted = Some(claimed.as_str()).filter(|claimed| !claimed.is_empty());
                 let holder = bearer.holder(token.expose(), wanted).await;
-                *name = claimed;
+                names.user = claimed;
                 Ok(holder.map_or_else(|why| Verdict::Refuse(refusal(why)), Verdict::Identity))
             }
             Verify::External { .. } => {

@@ -248,3 +248,21 @@ async fn guessing_is_slowed_down_and_ends_in_a_ban_whatever_the_mechanism() {
     assert!(authenticator.throttle().lift(ban.network));
     play(&authenticator, "PLAIN", &alice, &away).await.unwrap();
 }
+
+#[test]
+fn a_folder_is_taken_out_of_a_name() {
+    for (name, account, folder) in [
+        ("alice+Lists@a.example", "alice@a.example", Some("Lists")),
+        ("alice+Lists/One", "alice", Some("Lists/One")),
+        ("alice+A+B@a.example", "alice@a.example", Some("A+B")),
+        ("alice@a.example", "alice@a.example", None),
+        ("alice+@a.example", "alice+@a.example", None),
+        ("+Lists@a.example", "+Lists@a.example", None),
+        ("alice@a+b.example", "alice@a+b.example", None),
+        ("alice+Lists@a.example*admin@a.example", "alice@a.example*admin@a.example", Some("Lists")),
+    ] {
+        let found = without_detail(name.to_owned(), Some('+'));
+        assert_eq!(found, (account.to_owned(), folder.map(str::to_owned)), "{name}");
+        assert_eq!(without_detail(name.to_owned(), None), (name.to_owned(), None));
+    }
+}

@@ -3,9 +3,13 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use bytes::Bytes;
-use mailwright_line_proto::{Authenticate, Login, Secret, sasl::Credentials};
+use mailwright_line_proto::{
+    Authenticate, Login, Misuse, Secret,
+    sasl::{self, Credentials},
+};
 use mailwright_pop3_proto::{
-    Capa, Capability, Dele, Identified, List, Listed, Noop, Quit, Retr, Rset, Stat, Stls, Top, Totals, Uidl,
+    Apop, Capa, Capability, Dele, Identified, Lang, Language, Last, List, Listed, Noop, Quit, Retr, Rset,
+    Stat, Stls, Top, Totals, Uidl, Utf8,
     client::{Client, Config, Event},
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -72,6 +76,49 @@ impl Pop3Client {
         let in_clear = self.config.allow_plaintext_auth;
         let (login, outcome) = exchange!(self.link, offered, credentials, in_clear, drop);
         self.link.end_login(login, outcome)
+    }
+
+    /// Logs in with a digest of the password, for servers that can do nothing better: MD5 is broken, and a server that says
+    /// who it is wrongly learns enough to guess the password. Without TLS, that is not done unless the configuration allows it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the server does not want us; [`ClientError::Misuse`] if it does not offer APOP.
+    pub async fn login_by_digest(&mut self, user: &str, password: &Secret) -> Result<(), ClientError> {
+        let timestamp = self.link.machine().timestamp().ok_or(Misuse::NotOffered("APOP"))?;
+        let digest = sasl::apop_digest(timestamp.as_str(), password);
+        Ok(answer!(self.link, Apop, Apop::new(user, digest))?)
+    }
+
+    /// Says, before login, that header fields may hold UTF-8: a server that knows of it sends messages as they are.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it does not.
+    pub async fn utf8(&mut self) -> Result<(), ClientError> {
+        Ok(answer!(self.link, Utf8, Utf8)?)
+    }
+
+    /// The languages that the server speaks to people.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn languages(&mut self) -> Result<Vec<Language>, ClientError> {
+        Ok(answer!(self.settled().await?, Lang, Lang(None))?)
+    }
+
+    /// Chooses a language by a range, such as `de`, or `*` for the server's favourite; gives the tag of what it chose.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn speak(&mut self, range: &str) -> Result<Option<Language>, ClientError> {
+        Ok(answer!(self.settled().await?, Lang, Lang(Some(range.to_owned())))?.into_iter().next())
+    }
+
+    /// The highest message that was retrieved, 0 if none was. Few servers know this.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn last(&mut self) -> Result<u32, ClientError> {
+        Ok(answer!(self.settled().await?, Last, Last)?)
     }
 
     /// How many messages there are, and their octets together.

@@ -46,6 +46,9 @@ pub(crate) trait Visit<M: ServerMachine> {
         connection: &mut Session<M>,
         event: M::Event,
     ) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Lets go of what others may wait for: the session is over, though the peer does not know yet.
+    fn end(&mut self) {}
 }
 
 /// Serves one peer to the end of its session, or until it is to stop.
@@ -67,7 +70,10 @@ pub(crate) async fn attend<M: ServerMachine>(
         };
         let Some(event) = event else { return Ok(closed) };
         match M::closing(&event) {
-            Some(why) => closed = Some(why.clone()),
+            Some(why) => {
+                closed = Some(why.clone());
+                visit.end();
+            }
             // In a box, so that a session that only waits does not hold room for everything it might do.
             None => Box::pin(visit.handle(connection, event)).await?,
         }

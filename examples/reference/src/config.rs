@@ -4,6 +4,7 @@ pub(crate) mod auth;
 mod check;
 mod life;
 mod outbound;
+mod pop3;
 
 use std::{
     fs,
@@ -55,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) expiry: Expiry,
     pub(crate) sieve: Sieve,
     pub(crate) smtp: SmtpOptions,
+    pub(crate) pop3: pop3::Pop3,
     pub(crate) log: Log,
 }
 
@@ -292,6 +294,7 @@ impl Default for Config {
             expiry: Expiry::default(),
             sieve: Sieve::default(),
             smtp: SmtpOptions::default(),
+            pop3: pop3::Pop3::default(),
             log: Log::default(),
         }
     }

@@ -98,6 +98,11 @@ impl StoredPassword {
         }
     }
 
+    /// The password itself, if it is kept in clear.
+    pub(crate) fn plain(&self) -> Option<&str> {
+        (self.scheme == Scheme::Plain).then_some(&self.hash)
+    }
+
     /// The name of the scheme.
     pub(crate) fn scheme(&self) -> &'static str {
         SCHEMES.iter().find(|(_, scheme)| *scheme == self.scheme).map_or("", |(name, _)| name)

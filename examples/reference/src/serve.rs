@@ -21,7 +21,7 @@ use mailwright::{
         mbox::MboxStore,
     },
     managesieve::ManageSieve,
-    pop3::Pop3,
+    pop3::{Maildrops, Pop3},
     smtp::{Smtp, StoreInbox},
 };
 use thiserror::Error;
@@ -167,7 +167,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let certificates = Arc::new(certificates);
     let resolver: Arc<dyn tls::rustls::server::ResolvesServerCert> = Arc::clone(&certificates) as _;
     let server_config = Arc::new(tls::server_config_resolving(resolver, tls::ClientCertificates::Ignored)?);
-    let made = if directory.is_empty() { Some(first_run::make_accounts(&directory, &config)?) } else { None };
+    // Who has accounts elsewhere needs none to try.
+    let first = directory.is_empty() && config.auth.passwd_files.is_empty();
+    let made = if first { Some(first_run::make_accounts(&directory, &config)?) } else { None };
     let throttle = config.auth.throttle();
     let live = Live { throttle: Arc::clone(&throttle), certificates: Arc::clone(&certificates) };
     let passwd = PasswdFiles::new(config.auth.passwd_files.clone(), &config.data, Arc::clone(&directory));
@@ -199,10 +201,16 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
                 .with_masters(config.auth.masters())
                 .with_legacy(config.auth.legacy_mechanisms),
         ),
+        maildrops: Maildrops::default(),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
         config: &config,
     };
+    if config.pop3.apop && !services.authenticator.has_shared_passwords() {
+        return Err(ServeError::Config(
+            "pop3.apop is on, but not all accounts have their passwords in clear ({PLAIN}), which APOP needs\n  switch it off, or keep all accounts in auth.passwd_files with {PLAIN} passwords".into(),
+        ));
+    }
     let admission = Admission::new(ConnectionLimits {
         per_address: config.limits.connections_per_address,
         new_per_minute: config.limits.new_connections_per_minute,
@@ -260,6 +268,8 @@ struct Services<'a> {
     inbox: Arc<Inbox>,
     store: Arc<Store>,
     authenticator: Arc<Authenticator<Logins>>,
+    /// What all POP3 listeners know of each other.
+    maildrops: Maildrops,
     stop: CancellationToken,
     tasks: TaskTracker,
     config: &'a Config,
@@ -301,10 +311,12 @@ impl Services<'_> {
         let (stop, plaintext) = (self.stop.clone(), self.config.allow_plaintext_auth);
         match listener.protocol {
             Protocol::Pop3 => {
-                let mut config = mailwright::pop3_proto::server::Config::default();
+                let mut config = self.config.pop3.config();
                 config.allow_plaintext_auth = plaintext;
+                let options = self.config.pop3.options(&self.config.hostname, &self.maildrops);
                 let service =
-                    Pop3::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config);
+                    Pop3::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
+                        .with_options(options);
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
             Protocol::ManageSieve => {

@@ -3,12 +3,12 @@
 use crate::Secret;
 
 /// A name as it is compared, or `None` if it holds what is forbidden, or nothing.
-pub(super) fn name(text: &str) -> Option<String> {
+pub fn name(text: &str) -> Option<String> {
     prepare(text)
 }
 
 /// A password as it is hashed, or `None` as for a name.
-pub(super) fn password(octets: &[u8]) -> Option<Secret> {
+pub fn password(octets: &[u8]) -> Option<Secret> {
     prepare(std::str::from_utf8(octets).ok()?).map(|text| Secret::from(text.as_str()))
 }
 

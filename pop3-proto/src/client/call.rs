@@ -6,7 +6,8 @@ use mailwright_line_proto::{Authenticate, Login, Misuse, Request, Secret, Ticket
 
 use super::{Client, Phase};
 use crate::{
-    Capa, Capabilities, Capability, Dele, List, Noop, Quit, Refusal, Retr, Rset, Stat, Stls, Top, Uidl,
+    Apop, Capa, Capabilities, Capability, Dele, Lang, Language, Last, List, Noop, Quit, Refusal, Retr, Rset,
+    Stat, Stls, Top, Uidl, Utf8,
     command::{self, Auth, Row, TABLE},
 };
 
@@ -40,7 +41,14 @@ pub(super) enum Kind {
     Pass {
         refused: Option<Refusal>,
     },
+    Apop,
     Authenticate,
+    Utf8,
+    Lang {
+        /// Whether one was asked for, and not the listing.
+        one: bool,
+        found: Vec<Language>,
+    },
     Stat,
     List {
         one: bool,
@@ -55,13 +63,17 @@ pub(super) enum Kind {
     Dele,
     Noop,
     Rset,
+    Last,
     Quit,
 }
 
 impl Kind {
     /// Whether nothing may be called until its reply is there, because that changes what can be.
     fn is_last(&self) -> bool {
-        matches!(self, Self::Stls | Self::User { .. } | Self::Pass { .. } | Self::Authenticate | Self::Quit)
+        matches!(
+            self,
+            Self::Stls | Self::User { .. } | Self::Pass { .. } | Self::Apop | Self::Authenticate | Self::Quit
+        )
     }
 }
 
@@ -92,7 +104,12 @@ impl Client {
                 self.out.line(b"*");
             }
             // They decide how the session goes on: the application must hear of them.
-            Kind::Authenticate | Kind::Stls | Kind::User { .. } | Kind::Pass { .. } | Kind::Quit => {}
+            Kind::Apop
+            | Kind::Authenticate
+            | Kind::Stls
+            | Kind::User { .. }
+            | Kind::Pass { .. }
+            | Kind::Quit => {}
             _ => expected.muted = true,
         }
     }
@@ -184,6 +201,8 @@ one_line! {
     Dele "DELE" |dele| dele.encode().into() => |_| Kind::Dele;
     Noop "NOOP" |_| Noop::LINE.to_vec() => |_| Kind::Noop;
     Rset "RSET" |_| Rset::LINE.to_vec() => |_| Kind::Rset;
+    Last "LAST" |_| Last::LINE.to_vec() => |_| Kind::Last;
+    Utf8 "UTF8" |_| Utf8::LINE.to_vec() => |_| Kind::Utf8;
     Quit "QUIT" |_| Quit::LINE.to_vec() => |_| Kind::Quit;
 }
 
@@ -201,6 +220,24 @@ impl sealed::Start for Stls {
             return Err(Misuse::Busy);
         }
         client.send(Client::row("STLS")?, Self::LINE, Kind::Stls)
+    }
+}
+
+impl sealed::Start for Lang {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        let line = self.encode().ok_or(Misuse::Argument("this is no language range"))?;
+        let kind = Kind::Lang { one: self.0.is_some(), found: Vec::new() };
+        client.send(Client::row("LANG")?, line.as_bytes(), kind)
+    }
+}
+
+impl sealed::Start for Apop {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        if client.timestamp.is_none() {
+            return Err(Misuse::NotOffered("APOP"));
+        }
+        let line = self.encode().ok_or(Misuse::Argument("this is no user name"))?;
+        client.send(Client::row("APOP")?, line.as_bytes(), Kind::Apop)
     }
 }
 

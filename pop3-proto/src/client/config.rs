@@ -13,7 +13,7 @@ pub struct Config {
     pub body: u64,
     /// The most lines of one listing. 1,000,000 by default.
     pub listing: u32,
-    /// The most lines of an answer to CAPA. 128 by default.
+    /// The most lines of an answer to CAPA or LANG that are kept. 128 by default.
     pub capabilities: usize,
     /// Sizes and counts. `line` is for replies: 8 KiB by default, though RFC 2449 §4 has 512 octets. `in_flight` is how
     /// many calls may be under way at a server that announced PIPELINING: 32 by default.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use mailwright_line_proto::{Authenticate, Closed, Login, Request, Ticket};
 
 use crate::{
-    Capa, Dele, Identified, List, Listed, Noop, Quit, Refusal, Retr, Rset, Stat, Stls, Text, Top, Uidl,
+    Apop, Capa, Dele, Identified, Lang, Last, List, Listed, Noop, Quit, Refusal, Retr, Rset, Stat, Stls,
+    Text, Top, Uidl, Utf8,
 };
 
 /// What a [`Client`](super::Client) tells its application: the ticket of each call comes back with its answer.
@@ -19,6 +20,12 @@ pub enum Event {
     Stls(Ticket<Stls>, <Stls as Request>::Answer),
     /// The login with a password was accepted or refused.
     Login(Ticket<Login>, Result<(), Refusal>),
+    /// The login with a digest was accepted or refused.
+    Apop(Ticket<Apop>, Result<(), Refusal>),
+    /// The server sends messages as they are, or does not know of that.
+    Utf8(Ticket<Utf8>, <Utf8 as Request>::Answer),
+    /// The language was chosen, or these are all.
+    Lang(Ticket<Lang>, <Lang as Request>::Answer),
     /// The server wants a response to this challenge: the next call must be an [`Authenticate`] that bears it, or
     /// [`cancel`](super::Client::cancel).
     Challenge(Ticket<Authenticate>, Bytes),
@@ -48,6 +55,8 @@ pub enum Event {
     Noop(Ticket<Noop>, <Noop as Request>::Answer),
     /// The marks were taken back.
     Rset(Ticket<Rset>, <Rset as Request>::Answer),
+    /// The highest message that was retrieved.
+    Last(Ticket<Last>, <Last as Request>::Answer),
     /// What was marked deleted is deleted; on a refusal, some of it may not be.
     Quit(Ticket<Quit>, <Quit as Request>::Answer),
     /// The session is over. The last event.

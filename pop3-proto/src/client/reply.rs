@@ -7,7 +7,9 @@ use super::{
     call::{Expected, Kind},
     excerpt, said,
 };
-use crate::{Capability, Identified, Listed, Refusal, Totals, command, reply::Status};
+use crate::{
+    Capability, Identified, Language, Last, Listed, Refusal, Timestamp, Totals, command, reply::Status,
+};
 
 impl Client {
     /// The first line of a reply. `alone` is whether nothing stood behind it.
@@ -47,6 +49,7 @@ impl Client {
         match status {
             Status::Ok(text) => {
                 self.phase = Phase::Authorization;
+                self.timestamp = Timestamp::find(text);
                 return Some(Event::Greeting(said(text)));
             }
             Status::Refused(refusal) => self.close(Closed::Refused(refusal.to_string())),
@@ -81,10 +84,31 @@ impl Client {
                 self.phase = Phase::Transaction;
                 Event::Login(Ticket::new(id), Ok(()))
             }
+            Kind::Apop => {
+                self.phase = Phase::Transaction;
+                Event::Apop(Ticket::new(id), Ok(()))
+            }
             Kind::Authenticate => {
                 self.phase = Phase::Transaction;
                 Event::Authenticate(Ticket::new(id), Ok(()))
             }
+            Kind::Utf8 => Event::Utf8(Ticket::new(id), Ok(())),
+            Kind::Lang { one: false, .. } => return self.go_on(id, kind, muted, Reading::Listing),
+            // RFC 6856 §3.2: the tag, and a text in that language.
+            Kind::Lang { .. } => match Language::decode(text) {
+                Some(chosen) => Event::Lang(Ticket::new(id), Ok(vec![chosen])),
+                None => {
+                    self.misbehaved("a language tag", text);
+                    return None;
+                }
+            },
+            Kind::Last => match Last::decode(text) {
+                Some(last) => Event::Last(Ticket::new(id), Ok(last)),
+                None => {
+                    self.misbehaved("a message number", text);
+                    return None;
+                }
+            },
             Kind::Stat => match Totals::decode(text) {
                 Some(totals) => Event::Stat(Ticket::new(id), Ok(totals)),
                 None => {
@@ -136,7 +160,11 @@ impl Client {
             }
             Kind::Pass { refused: Some(first) } => Event::Login(Ticket::new(id), Err(first)),
             Kind::User { .. } | Kind::Pass { refused: None } => Event::Login(Ticket::new(id), Err(refusal)),
+            Kind::Apop => Event::Apop(Ticket::new(id), Err(refusal)),
             Kind::Authenticate => Event::Authenticate(Ticket::new(id), Err(refusal)),
+            Kind::Utf8 => Event::Utf8(Ticket::new(id), Err(refusal)),
+            Kind::Lang { .. } => Event::Lang(Ticket::new(id), Err(refusal)),
+            Kind::Last => Event::Last(Ticket::new(id), Err(refusal)),
             Kind::Stat => Event::Stat(Ticket::new(id), Err(refusal)),
             Kind::List { .. } => Event::List(Ticket::new(id), Err(refusal)),
             Kind::Uidl { .. } => Event::Uidl(Ticket::new(id), Err(refusal)),
@@ -197,6 +225,12 @@ impl Client {
                 }
                 return None;
             }
+            Kind::Lang { found, .. } => {
+                if let Some(language) = Language::decode(line).filter(|_| found.len() < most_capabilities) {
+                    found.push(language);
+                }
+                return None;
+            }
             Kind::List { count, .. } => {
                 (Listed::decode(line).map(|entry| Event::Listed(Ticket::new(id), entry)), count)
             }
@@ -225,6 +259,7 @@ impl Client {
                 self.capabilities = Some(capabilities.clone());
                 Event::Capa(Ticket::new(id), Ok(capabilities))
             }
+            Kind::Lang { found, .. } => Event::Lang(Ticket::new(id), Ok(found)),
             Kind::List { count, .. } => Event::List(Ticket::new(id), Ok(count)),
             Kind::Uidl { count, .. } => Event::Uidl(Ticket::new(id), Ok(count)),
             _ => return None,

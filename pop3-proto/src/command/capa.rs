@@ -49,6 +49,10 @@ impl Capabilities {
         self.0.push(capability);
     }
 
+    pub(crate) fn extend(&mut self, capabilities: impl IntoIterator<Item = Capability>) {
+        self.0.extend(capabilities);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -76,6 +80,27 @@ pub enum Capability {
     Implementation(Text),
     /// `STLS` is understood (RFC 2595 §4).
     Stls,
+    /// How long messages stay on the server (RFC 2449 §6.7).
+    Expire {
+        /// The policy, before login the strictest of any user.
+        after: Expire,
+        /// Whether users differ, so that asking again after login is worth it.
+        per_user: bool,
+    },
+    /// How long to wait between logins (RFC 2449 §6.5).
+    LoginDelay {
+        /// The delay in seconds, before login the longest of any user.
+        seconds: u32,
+        /// Whether users differ.
+        per_user: bool,
+    },
+    /// `UTF8` is understood (RFC 6856 §2).
+    Utf8 {
+        /// Whether `USER` and `PASS` take UTF-8 too.
+        logins: bool,
+    },
+    /// `LANG` is understood (RFC 6856 §3).
+    Lang,
     /// Any other, as its line.
     Other(Text),
 }
@@ -99,8 +124,45 @@ impl Capability {
                 Self::Implementation(Text::received(line.trim_ascii_start().get(tag.len()..)?))
             }
             b"STLS" => Self::Stls,
+            b"LANG" => Self::Lang,
+            b"UTF8" => Self::Utf8 { logins: fields.any(|field| field.eq_ignore_ascii_case(b"USER")) },
+            b"EXPIRE" | b"LOGIN-DELAY" => {
+                return Some(Self::policy(&tag, fields).unwrap_or_else(|| Self::Other(Text::received(line))));
+            }
             _ => Self::Other(Text::received(line)),
         })
+    }
+
+    /// Reads what follows `EXPIRE` or `LOGIN-DELAY`.
+    fn policy<'a>(tag: &[u8], mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let value = fields.next()?;
+        let per_user = fields.next().is_some_and(|field| field.eq_ignore_ascii_case(b"USER"));
+        Some(match tag {
+            b"EXPIRE" if value.eq_ignore_ascii_case(b"NEVER") => {
+                Self::Expire { after: Expire::Never, per_user }
+            }
+            b"EXPIRE" => Self::Expire { after: Expire::Days(grammar::whole_number(value)?), per_user },
+            _ => Self::LoginDelay { seconds: grammar::whole_number(value)?, per_user },
+        })
+    }
+}
+
+/// How long a server keeps messages (RFC 2449 §6.7). The strictest is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 2449 has these two")]
+pub enum Expire {
+    /// So many days; with 0, what was retrieved is deleted at QUIT.
+    Days(u32),
+    /// For ever.
+    Never,
+}
+
+impl fmt::Display for Expire {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Days(days) => write!(formatter, "{days}"),
+            Self::Never => formatter.write_str("NEVER"),
+        }
     }
 }
 
@@ -119,9 +181,21 @@ impl fmt::Display for Capability {
             Self::Uidl => "UIDL",
             Self::Implementation(software) => return write!(formatter, "IMPLEMENTATION {software}"),
             Self::Stls => "STLS",
+            Self::Expire { after, per_user } => {
+                return write!(formatter, "EXPIRE {after}{}", user(*per_user));
+            }
+            Self::LoginDelay { seconds, per_user } => {
+                return write!(formatter, "LOGIN-DELAY {seconds}{}", user(*per_user));
+            }
+            Self::Utf8 { logins } => return write!(formatter, "UTF8{}", user(*logins)),
+            Self::Lang => "LANG",
             Self::Other(line) => line.as_str(),
         })
     }
+}
+
+fn user(said: bool) -> &'static str {
+    if said { " USER" } else { "" }
 }
 
 pub(super) fn parse(arguments: Option<&[u8]>) -> Option<Command> {
@@ -144,7 +218,13 @@ mod tests {
             Capability::Uidl,
             Capability::Implementation(Text::new("Shlemazle-Plotz-v302").unwrap()),
             Capability::Stls,
-            Capability::Other(Text::new("EXPIRE 60 USER").unwrap()),
+            Capability::Expire { after: Expire::Days(60), per_user: true },
+            Capability::Expire { after: Expire::Never, per_user: false },
+            Capability::LoginDelay { seconds: 900, per_user: false },
+            Capability::Utf8 { logins: true },
+            Capability::Utf8 { logins: false },
+            Capability::Lang,
+            Capability::Other(Text::new("X-NEW 60 USER").unwrap()),
         ] {
             let line = capability.to_string();
             assert_eq!(Capability::decode(line.as_bytes()), Some(capability.clone()), "{line}");
@@ -153,5 +233,9 @@ mod tests {
             assert_eq!(std::mem::discriminant(&found), std::mem::discriminant(&capability), "{odd}");
         }
         assert_eq!(Capability::decode(b" "), None);
+        for odd in ["EXPIRE", "EXPIRE soon", "LOGIN-DELAY -1"] {
+            assert!(matches!(Capability::decode(odd.as_bytes()), Some(Capability::Other(_))), "{odd}");
+        }
+        assert!(Expire::Days(0) < Expire::Days(1) && Expire::Days(u32::MAX) < Expire::Never);
     }
 }

@@ -79,6 +79,15 @@ impl Cut {
         (taken, true)
     }
 
+    /// What a header that ends here lacks to the end of its last line.
+    pub(crate) fn line_end(&self) -> &'static [u8] {
+        match self.place {
+            Place::LineStart | Place::Body => b"",
+            Place::Cr => b"\n",
+            Place::Line => b"\r\n",
+        }
+    }
+
     fn is_complete(&self) -> bool {
         self.place == Place::Body && self.lines == 0
     }

@@ -13,7 +13,7 @@ pub(super) fn parse(arguments: Option<&[u8]>) -> Option<Command> {
 }
 
 /// Names of accounts hold spaces at times, but do not begin or end with one.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.trim() == name && !name.chars().any(char::is_control)
 }
 

@@ -3,7 +3,7 @@
 use mailwright_line_proto::{Ask, AuthRefusal, AuthStep, Authenticate, Closed, Gone, Login, Request};
 
 use super::{Body, Commit, Event, Open, Read, Server, Session, State};
-use crate::{Refusal, command};
+use crate::{Apop, Refusal, command};
 
 pub(super) use self::sealed::Question;
 
@@ -36,6 +36,7 @@ impl Server {
         // A question that is gone was refused already: that is no error here.
         let _ = match event {
             Event::Login(ask) => self.answer(ask, Err(AuthRefusal::Unavailable)),
+            Event::Apop(ask) => self.answer(ask, Err(AuthRefusal::Unavailable)),
             Event::Authenticate(ask) => self.answer(ask, AuthStep::Refuse(AuthRefusal::Unavailable)),
             Event::Open(ask) => self.answer(ask, Err(Refusal::temporary())),
             Event::Read(ask) => self.answer(ask, Err(Refusal::temporary())),
@@ -52,6 +53,13 @@ impl Server {
         self.refuse(&Refusal::temporary());
         if question == Question::Commit {
             self.close(Closed::Farewell);
+        }
+    }
+
+    fn login_answered(&mut self, answer: Result<(), AuthRefusal>) {
+        match answer {
+            Ok(()) => self.state = State::Opening,
+            Err(refusal) => self.login_refused(refusal),
         }
     }
 
@@ -73,6 +81,7 @@ mod sealed {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Question {
         Login,
+        Apop,
         Open,
         Read,
         Commit,
@@ -91,10 +100,15 @@ impl sealed::Apply for Login {
     const QUESTION: Question = Question::Login;
 
     fn apply(self, answer: Self::Answer, server: &mut Server) {
-        match answer {
-            Ok(()) => server.state = State::Opening,
-            Err(refusal) => server.login_refused(refusal),
-        }
+        server.login_answered(answer);
+    }
+}
+
+impl sealed::Apply for Apop {
+    const QUESTION: Question = Question::Apop;
+
+    fn apply(self, answer: Self::Answer, server: &mut Server) {
+        server.login_answered(answer);
     }
 }
 
@@ -141,7 +155,8 @@ impl sealed::Apply for Read {
                     Some(_) => server.ok("top of message follows"),
                     None => server.ok(&format!("{} octets", self.octets)),
                 }
-                server.state = State::Body(Body::new(self.lines));
+                server.state =
+                    State::Body(Body::new(self.number, self.lines, server.workarounds, server.utf8));
             }
             Err(refusal) => server.refuse(&refusal),
         }

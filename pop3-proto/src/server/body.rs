@@ -1,17 +1,20 @@
 //! Sending a message.
 
-use std::time::Instant;
+use std::{num::NonZeroU32, time::Instant};
 
 use bytes::Bytes;
 use mailwright_line_proto::{Closed, Deadline, Misuse, frame::DotWriter};
 
-use super::{Server, State};
+use super::{Server, State, Workarounds, surrogate::Surrogate};
 use crate::command::Cut;
 
 /// A body under way.
 #[derive(Debug)]
 pub(super) struct Body {
     writer: DotWriter,
+    /// The message's number, of RETR.
+    retrieved: Option<NonZeroU32>,
+    change: Change,
     /// Of TOP, where it ends.
     cut: Option<Cut>,
     complete: bool,
@@ -31,8 +34,15 @@ pub enum BodyWanted {
 }
 
 impl Body {
-    pub(super) fn new(lines: Option<u32>) -> Self {
-        Self { writer: DotWriter::default(), cut: lines.map(Cut::new), complete: false, since: None }
+    pub(super) fn new(number: NonZeroU32, lines: Option<u32>, workarounds: Workarounds, utf8: bool) -> Self {
+        Self {
+            writer: DotWriter::default(),
+            retrieved: lines.is_none().then_some(number),
+            change: Change::new(workarounds, utf8),
+            cut: lines.map(Cut::new),
+            complete: false,
+            since: None,
+        }
     }
 
     pub(super) fn since(&mut self, now: Instant) -> Instant {
@@ -57,6 +67,7 @@ impl Server {
         if body.complete {
             return Ok(BodyWanted::Enough);
         }
+        let chunk = body.change.take(chunk);
         let (length, complete) = body.cut.as_mut().map_or((chunk.len(), false), |cut| cut.take(&chunk));
         body.complete = complete;
         self.out.body(|transmit| body.writer.put(chunk.slice(..length), transmit));
@@ -70,7 +81,15 @@ impl Server {
     pub fn end_body(&mut self) -> Result<(), Misuse> {
         match std::mem::replace(&mut self.state, State::Command) {
             State::Body(body) => {
-                self.out.body(|transmit| body.writer.end(transmit));
+                let Body { mut writer, retrieved, change, complete, .. } = body;
+                let rest = if complete { Bytes::new() } else { change.end() };
+                self.out.body(|transmit| {
+                    writer.put(rest, transmit);
+                    writer.end(transmit);
+                });
+                if let (Some(session), Some(number)) = (&mut self.session, retrieved) {
+                    session.retrieved(number);
+                }
                 self.idle_since = None;
                 Ok(())
             }
@@ -89,5 +108,65 @@ impl Server {
         if matches!(self.state, State::Body(_)) {
             self.close(Closed::TimedOut(Deadline::Body));
         }
+    }
+}
+
+/// What of a message is sent otherwise than it is.
+#[derive(Debug)]
+struct Change {
+    workarounds: Workarounds,
+    /// Finds the end of the header; none once it is found, or if nobody wants to know.
+    header: Option<Cut>,
+    surrogate: Option<Surrogate>,
+}
+
+impl Change {
+    fn new(workarounds: Workarounds, utf8: bool) -> Self {
+        // RFC 6856 §2.1: strings beyond ASCII must not be sent as they are. That is about header fields: bodies are 8bit
+        // wherever they are anything.
+        let surrogate = (!utf8).then(Surrogate::default);
+        let header = (surrogate.is_some() || workarounds.end_of_header).then(|| Cut::new(0));
+        Self { workarounds, header, surrogate }
+    }
+
+    /// The next part, as it is to be sent.
+    fn take(&mut self, chunk: Bytes) -> Bytes {
+        let chunk = match &mut self.header {
+            Some(cut) => {
+                let (length, ends) = cut.take(&chunk);
+                let header = chunk.get(..length).unwrap_or_default();
+                let made = self.surrogate.as_mut().and_then(|surrogate| surrogate.take(header));
+                if ends {
+                    self.header = None;
+                }
+                match made {
+                    None => chunk,
+                    Some(mut made) => {
+                        if ends {
+                            made.append(
+                                &mut self.surrogate.take().map(|mut rest| rest.end()).unwrap_or_default(),
+                            );
+                        }
+                        made.extend_from_slice(chunk.get(length..).unwrap_or_default());
+                        made.into()
+                    }
+                }
+            }
+            None => chunk,
+        };
+        if !self.workarounds.no_nuls || memchr::memchr(0, &chunk).is_none() {
+            return chunk;
+        }
+        chunk.iter().map(|octet| if *octet == 0 { 0x80 } else { *octet }).collect()
+    }
+
+    /// What is to be sent behind the last part.
+    fn end(self) -> Bytes {
+        let mut rest = self.surrogate.map(|mut surrogate| surrogate.end()).unwrap_or_default();
+        if let Some(cut) = self.header.filter(|_| self.workarounds.end_of_header) {
+            rest.extend_from_slice(cut.line_end());
+            rest.extend_from_slice(b"\r\n");
+        }
+        rest.into()
     }
 }

@@ -2,7 +2,7 @@
 
 use mailwright_line_proto::{Limits, Timeouts, frame::LineEnds};
 
-use crate::{Text, TextError};
+use crate::{Expire, Text, TextError};
 
 /// How servers behave. One is shared by many connections.
 ///
@@ -29,12 +29,37 @@ pub struct Config {
     /// The SASL mechanisms that are offered, in upper case, the best first. None by default. Those that end in
     /// `-PLUS` are offered inside TLS with a channel to bind only, EXTERNAL to a client that has shown a certificate.
     pub mechanisms: Vec<String>,
+    /// How long messages may stay on the server, if that is to be said: of all users, the strictest. What was retrieved is
+    /// deleted at QUIT if the user's own is no day; all else is up to the application, by
+    /// [`Maildrop::expire`](crate::Maildrop::expire).
+    pub expire: Option<Expire>,
+    /// How many seconds must lie between two logins of a user, if that is to be said: of all users, the most. The
+    /// application sees to it, by [`Refusal::login_delay`](crate::Refusal::login_delay).
+    pub login_delay: Option<u32>,
+    /// Whether users differ in these two, so that CAPA has more to say after login. Off by default.
+    pub policies_per_user: bool,
+    /// Whether names and passwords of USER and PASS may hold more than ASCII, prepared by the application as RFC 6856 §2.2
+    /// has it. Off by default.
+    pub utf8_logins: bool,
+    /// What is done for clients that are wrong. Nothing by default.
+    pub workarounds: Workarounds,
     /// What ends a command line. Lenient by default: people type at POP3 servers, and no command holds a message.
     pub line_ends: LineEnds,
     /// Sizes and counts.
     pub limits: Limits,
     /// Times.
     pub timeouts: Timeouts,
+}
+
+/// What is done for clients that are wrong. All of it changes messages, so nothing is done unless it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Workarounds {
+    /// Sends the octet 0x80 in the place of NUL, which Outlook up to 2003 and Outlook Express wait behind for ever.
+    pub no_nuls: bool,
+    /// Sends the empty line behind the header of a message that ends before it, without which Outlook Express and Netscape
+    /// Mail take the next message for a part of this one.
+    pub end_of_header: bool,
 }
 
 impl Config {
@@ -57,6 +82,11 @@ impl Default for Config {
             allow_plaintext_auth: false,
             password_login: true,
             mechanisms: Vec::new(),
+            expire: None,
+            login_delay: None,
+            policies_per_user: false,
+            utf8_logins: false,
+            workarounds: Workarounds::default(),
             line_ends: LineEnds::Lenient,
             limits: Limits::pop3(),
             timeouts: Timeouts::pop3(),

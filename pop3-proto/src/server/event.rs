@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use mailwright_line_proto::{Ask, Authenticate, Closed, Login, Request};
 
-use crate::{Maildrop, Refusal};
+use crate::{Apop, Maildrop, Refusal};
 
 /// What a [`Server`](super::Server) tells its application. Everything that holds an [`Ask`] wants an
 /// [`answer`](super::Server::answer).
@@ -13,6 +13,8 @@ use crate::{Maildrop, Refusal};
 pub enum Event {
     /// USER and PASS: is this the password?
     Login(Ask<Login>),
+    /// APOP: is this the digest of [`timestamp`](super::Server::timestamp) and the password?
+    Apop(Ask<Apop>),
     /// AUTH: the next step of a SASL exchange.
     Authenticate(Ask<Authenticate>),
     /// The login was right: what is in the maildrop?
@@ -61,7 +63,7 @@ impl Request for Read {
 
 /// The peer quits and wants these messages deleted.
 ///
-/// Asked only at QUIT, and only if something is marked deleted. `Ok` means that they are gone for good: it is told
+/// Asked only at QUIT, and only if something is marked deleted or must go by the policies. `Ok` means that they are gone for good: it is told
 /// the peer. On a refusal the peer is told that, and the session ends all the same (RFC 1939 §6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -8,7 +8,7 @@ use mailwright_line_proto::{
 
 use super::{Commit, Event, Question, Read, Server, State};
 use crate::{
-    Capabilities, Capability, Identified, Listed, Message, Refusal,
+    Apop, Capabilities, Capability, Expire, Identified, Listed, Message, Refusal, Text,
     command::{self, Auth, Command, Row},
 };
 
@@ -25,6 +25,9 @@ enum Kind {
     Sizes,
     UniqueIds,
 }
+
+/// The languages of our texts, each with its name in itself.
+static LANGUAGES: [(&str, &str); 1] = [("en", "English")];
 
 impl Kind {
     fn line(self, message: Message<'_>) -> String {
@@ -75,6 +78,12 @@ impl Server {
                 self.ok("password?");
             }
             Command::Pass(password) => return self.password(now, password),
+            Command::Apop(apop) => return self.apop(now, apop),
+            Command::Utf8(_) => {
+                self.utf8 = true;
+                self.ok("UTF-8 it is");
+            }
+            Command::Lang(lang) => self.language(lang.0.as_deref()),
             Command::Auth(auth) => return self.begin_exchange(now, &auth),
             Command::Stat(_) => {
                 let totals = self.session.as_ref()?.totals().encode();
@@ -97,6 +106,10 @@ impl Server {
                 session.reset();
                 let totals = session.totals().describe();
                 self.ok(&format!("maildrop has {totals}"));
+            }
+            Command::Last(_) => {
+                let last = self.session.as_ref()?.last();
+                self.ok(&last.to_string());
             }
             Command::Quit(_) => return self.quit(now),
         }
@@ -121,9 +134,16 @@ impl Server {
             Capability::RespCodes,
             Capability::AuthRespCode,
             Capability::Pipelining,
+            Capability::Utf8 { logins: self.config.utf8_logins },
+            Capability::Lang,
         ] {
             offered.push(capability);
         }
+        let (expire, login_delay) = self.policies();
+        // RFC 2449 §6.5, §6.7: whoever asks again after login learns more.
+        let per_user = self.config.policies_per_user && self.session.is_none();
+        offered.extend(expire.map(|after| Capability::Expire { after, per_user }));
+        offered.extend(login_delay.map(|seconds| Capability::LoginDelay { seconds, per_user }));
         // RFC 2595 §4: only where STLS is permitted.
         if self.may_start_tls() && self.session.is_none() {
             offered.push(Capability::Stls);
@@ -143,6 +163,13 @@ impl Server {
         offered
     }
 
+    /// Those of the user, or of all users.
+    fn policies(&self) -> (Option<Expire>, Option<u32>) {
+        let (expire, login_delay) =
+            self.session.as_ref().map(|session| session.policies()).unwrap_or_default();
+        (expire.or(self.config.expire), login_delay.or(self.config.login_delay))
+    }
+
     fn mechanisms(&self) -> impl Iterator<Item = &str> {
         self.config.mechanisms.iter().map(String::as_str).filter(|name| can_offer(name, self.tls.as_ref()))
     }
@@ -154,6 +181,10 @@ impl Server {
     fn start_tls(&mut self, alone: bool) {
         if !self.may_start_tls() {
             return self.bad_command("STLS is not offered");
+        }
+        // RFC 6856 §2.1: clients must not.
+        if self.utf8 {
+            return self.bad_command("STLS comes before UTF8");
         }
         if !alone {
             // CVE-2011-0411: it would be taken for what came through TLS.
@@ -171,6 +202,36 @@ impl Server {
             return None;
         };
         Some(Event::Login(self.ask(now, Question::Login, Login::new(user, password))))
+    }
+
+    fn apop(&mut self, now: Instant, apop: Apop) -> Option<Event> {
+        self.user = None;
+        if self.timestamp.is_none() {
+            self.bad_command("APOP is not offered");
+            return None;
+        }
+        Some(Event::Apop(self.ask(now, Question::Apop, apop)))
+    }
+
+    /// RFC 6856 §3.2
+    fn language(&mut self, range: Option<&str>) {
+        let Some(range) = range else {
+            self.ok("language listing follows");
+            for (tag, name) in &LANGUAGES {
+                self.out.line(format!("{tag} {name}").as_bytes());
+            }
+            return self.out.line(b".");
+        };
+        // RFC 4647 §3.3.1: a range matches the tag, and longer ones that begin with it; "*" is our own favourite.
+        let matches = |tag: &&(&str, &str)| {
+            let (start, rest) = tag.0.split_at_checked(range.len()).unwrap_or((tag.0, "x"));
+            range == "*" || (start.eq_ignore_ascii_case(range) && (rest.is_empty() || rest.starts_with('-')))
+        };
+        match LANGUAGES.iter().find(matches) {
+            Some((tag, name)) => self.ok(&format!("{tag} {name} it is")),
+            None => self
+                .refuse(&Refusal::new(None, Text::received(format!("invalid language {range}").as_bytes()))),
+        }
     }
 
     fn begin_exchange(&mut self, now: Instant, auth: &Auth) -> Option<Event> {
@@ -254,7 +315,10 @@ impl Server {
     }
 
     fn quit(&mut self, now: Instant) -> Option<Event> {
-        let delete = self.session.as_ref().map(|session| session.deleted()).unwrap_or_default();
+        // RFC 2449 §6.7: with "EXPIRE 0" a message that was retrieved is taken for deleted.
+        let leave_nothing = self.policies().0 == Some(Expire::Days(0));
+        let session = self.session.as_ref();
+        let delete = session.map(|session| session.to_delete(leave_nothing)).unwrap_or_default();
         if delete.is_empty() {
             self.sign_off();
             return None;

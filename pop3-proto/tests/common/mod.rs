@@ -13,8 +13,8 @@ use mailwright_line_proto::{
     testing::{Seen, Side, Step, Subject, Transcript},
 };
 use mailwright_pop3_proto::{
-    Capa, Client, Dele, List, Maildrop, Noop, Quit, Refusal, Retr, Rset, Server, Stat, Stls, Top, Uidl,
-    UniqueId, client, server,
+    Apop, Capa, Client, Dele, Expire, Lang, Last, List, Maildrop, Noop, Quit, Refusal, Retr, Rset, Server,
+    Stat, Stls, Text, Timestamp, Top, Uidl, UniqueId, Utf8, client, server,
 };
 
 /// The messages of the user `odd`: without a last line end, empty, a dot alone, no header, bare line ends.
@@ -51,19 +51,60 @@ pub(crate) fn server_config() -> server::Config {
     config
 }
 
-/// A server with users `mrose` (password `tanstaaf`), `test` (`test`), `odd`, `locked`, `late` and `sticky`.
+/// The messages of the user `utf8`: header fields beyond ASCII, and a body.
+pub(crate) const UTF8: [&str; 2] = [
+    "Subject: Gr\u{fc}\u{df}e aus K\u{f6}ln\r\nFrom: J\u{fc}rgen <j@a.example>\r\n\r\nf\u{fc}r\r\n",
+    "Subject: plain\r\n\r\nf\u{fc}r\r\n",
+];
+
+/// The messages of the user `nul`: NULs, and a header without an end.
+pub(crate) const NUL: [&str; 3] = ["A: b\0\r\n\r\nc\0\0\r\n", "A: b\r\n", "A: b"];
+
+/// The server that the transcripts of a directory are about.
+pub(crate) fn pop_for(directory: &str) -> Pop {
+    let mut config = server_config();
+    let mut timestamp = None;
+    match directory {
+        // RFC 1939 §7
+        "session-apop" => timestamp = Some(Timestamp::new("<1896.697170952@dbc.mtview.ca.us>").unwrap()),
+        "session-policies" => {
+            config.expire = Some(Expire::Days(0));
+            config.login_delay = Some(900);
+            config.policies_per_user = true;
+            config.utf8_logins = true;
+            config.implementation = Some(Text::new("Shlemazle-Plotz-v302").unwrap());
+        }
+        "server-workarounds" => {
+            config.workarounds.no_nuls = true;
+            config.workarounds.end_of_header = true;
+        }
+        "server-tls" => config.allow_plaintext_auth = false,
+        _ => {}
+    }
+    Pop { timestamp, ..Pop::new(config) }
+}
+
+/// A server with users `mrose` (password `tanstaaf`), `test` (`test`), `odd`, `utf8`, `nul`,
+/// `hasty`, `kept`, `locked`, `late` and `sticky`.
 #[derive(Debug, Clone)]
 pub(crate) struct Pop {
     pub(crate) config: Arc<server::Config>,
     pub(crate) messages: Vec<String>,
     pub(crate) user: String,
+    pub(crate) timestamp: Option<Timestamp>,
     /// What was deleted for good.
     pub(crate) deleted: Vec<u64>,
 }
 
 impl Pop {
     pub(crate) fn new(config: server::Config) -> Self {
-        Self { config: Arc::new(config), messages: rose(), user: String::new(), deleted: Vec::new() }
+        Self {
+            config: Arc::new(config),
+            messages: rose(),
+            user: String::new(),
+            timestamp: None,
+            deleted: Vec::new(),
+        }
     }
 
     pub(crate) fn serve(&mut self, server: &mut Server, event: server::Event) {
@@ -77,6 +118,12 @@ impl Pop {
                     _ => Err(AuthRefusal::Credentials),
                 };
                 server.answer(ask, answer).unwrap();
+            }
+            Event::Apop(ask) => {
+                self.user = ask.user.clone();
+                // MD5 of the RFC's timestamp and its password.
+                let right = ask.digest == 0xc4c9_334b_ac56_0ecc_979e_5800_1b3e_22fb_u128.to_be_bytes();
+                server.answer(ask, if right { Ok(()) } else { Err(AuthRefusal::Credentials) }).unwrap();
             }
             Event::Authenticate(ask) => {
                 let step = match (ask.mechanism.as_str(), ask.response.as_ref().map(Secret::expose)) {
@@ -93,9 +140,15 @@ impl Pop {
             Event::Open(ask) => {
                 let answer = match self.user.as_str() {
                     "locked" => Err(Refusal::in_use()),
-                    "odd" => {
-                        self.messages = ODD.map(str::to_owned).to_vec();
-                        Ok(maildrop(&self.messages))
+                    "hasty" => Err(Refusal::login_delay()),
+                    "odd" => Ok(self.messages_are(&ODD)),
+                    "utf8" => Ok(self.messages_are(&UTF8)),
+                    "nul" => Ok(self.messages_are(&NUL)),
+                    "kept" => {
+                        let mut maildrop = maildrop(&self.messages);
+                        maildrop.set_policies(Some(Expire::Days(30)), Some(60));
+                        maildrop.expire(number(2));
+                        Ok(maildrop)
                     }
                     _ => Ok(maildrop(&self.messages)),
                 };
@@ -119,11 +172,22 @@ impl Pop {
     }
 }
 
+impl Pop {
+    fn messages_are(&mut self, messages: &[&str]) -> Maildrop {
+        self.messages = messages.iter().map(|message| (*message).to_owned()).collect();
+        maildrop(&self.messages)
+    }
+}
+
 impl Subject for Pop {
     type Machine = Server;
 
     fn build(&self) -> Server {
-        Server::new(Arc::clone(&self.config), Peer::unknown())
+        let mut server = Server::new(Arc::clone(&self.config), Peer::unknown());
+        if let Some(timestamp) = &self.timestamp {
+            server.offer_apop(timestamp.clone());
+        }
+        server
     }
 
     fn side(&self) -> Side {
@@ -191,6 +255,14 @@ impl Script {
                 };
                 client.call(Authenticate::new(mechanism.to_owned(), initial)).is_ok()
             }
+            "APOP" => {
+                let (user, digits) = rest.rsplit_once(' ').unwrap();
+                let digest = u128::from_str_radix(digits, 16).unwrap().to_be_bytes();
+                client.call(Apop::new(user, digest)).is_ok()
+            }
+            "UTF8" => client.call(Utf8).is_ok(),
+            "LANG" => client.call(Lang(Some(rest.to_owned()).filter(|rest| !rest.is_empty()))).is_ok(),
+            "LAST" => client.call(Last).is_ok(),
             "STAT" => client.call(Stat).is_ok(),
             "LIST" => client.call(List(rest.parse().ok())).is_ok(),
             "UIDL" => client.call(Uidl(rest.parse().ok())).is_ok(),

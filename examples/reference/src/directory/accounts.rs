@@ -125,6 +125,12 @@ impl Directory {
         accounts.values().all(|account| account.scram.is_some())
     }
 
+    /// Whether there are accounts, and every one has its password in clear.
+    pub(super) fn all_in_clear(&self) -> bool {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        !accounts.is_empty() && accounts.values().all(|account| account.password.plain().is_some())
+    }
+
     /// Writes accounts, for good, and makes them known. The caller holds the lock of changes.
     pub(super) fn write(&self, rows: Vec<NewRow>) -> Result<(), DirectoryError> {
         let mut next = {

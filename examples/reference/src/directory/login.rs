@@ -14,7 +14,10 @@ use mailwright::{
     mail_model::{Address, ForwardPath},
     mailstore::{
         User,
-        accounts::{Accounts, Credentials, LoginError, LoginRequest, ScramHash, ScramKeys, StoredKeys},
+        accounts::{
+            Accounts, Credentials, LoginError, LoginRequest, ScramHash, ScramKeys, SharedPasswords,
+            StoredKeys,
+        },
     },
     relay_policy::{
         Session,
@@ -218,6 +221,18 @@ impl Accounts for Logins {
     /// though its password is right.
     fn scram(&self) -> Option<&impl ScramKeys> {
         (self.0.dovecot.is_none() && self.0.directory.all_have_scram()).then_some(self)
+    }
+
+    /// Likewise, once every account has its password in clear.
+    fn shared(&self) -> Option<&impl SharedPasswords> {
+        (self.0.dovecot.is_none() && self.0.directory.all_in_clear()).then_some(self)
+    }
+}
+
+impl SharedPasswords for Logins {
+    async fn password(&self, user: &str) -> Result<Option<Vec<u8>>, LoginError> {
+        let account = self.account(user);
+        Ok(account.and_then(|account| account.password.plain().map(|password| password.as_bytes().to_vec())))
     }
 }
 
