@@ -7,6 +7,7 @@ mod fetch;
 mod folders;
 mod headers;
 mod known;
+mod notify;
 mod recent;
 mod search;
 mod selected;
@@ -28,7 +29,12 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
-use self::{append::Incoming, recent::RecentMarks, selected::Selected};
+use self::{
+    append::Incoming,
+    notify::{Notifier, news},
+    recent::RecentMarks,
+    selected::Selected,
+};
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls,
     service::{ALPN_IMAP, Session, tell_end},
@@ -66,6 +72,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.derives = true;
         abilities.statuses = true;
         abilities.sorts = true;
+        abilities.notifies = store.feed().is_some();
         if let Some(limit) = store.append_limit() {
             config.max_message_size = config.max_message_size.min(limit);
         }
@@ -104,6 +111,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             incoming: None,
             idle: false,
             stale: UidSet::new(),
+            notifier: None,
         };
         let ended = visit.run(&mut connection, stop).await;
         tell_end("imap", &peer, visit.user.as_ref().map(|user| user as _), ended);
@@ -122,6 +130,8 @@ struct Visit<'a, S, A> {
     idle: bool,
     /// What changed in the open mailbox since the searches that the client watches were made again.
     stale: UidSet,
+    /// What the client wants to be told of all mailboxes.
+    notifier: Option<Box<Notifier>>,
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -132,12 +142,17 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     ) -> io::Result<Option<Closed>> {
         let (mut closed, mut stopping) = (None, false);
         loop {
-            let watched = if self.idle { self.selected.as_ref() } else { None };
+            let awake = self.idle || connection.machine().inner().inner().notifies_selected();
+            let watched = if awake { self.selected.as_ref() } else { None };
             let event = tokio::select! {
                 event = connection.next() => event?,
                 changed = changed(self.store, watched), if watched.is_some() => {
                     self.catch_up(connection, changed);
                     self.search_again(connection).await;
+                    continue;
+                }
+                news = news(self.store, self.user.as_ref(), self.notifier.as_deref()), if self.notifier.is_some() => {
+                    Box::pin(self.tell_news(connection, Some(news), false)).await;
                     continue;
                 }
                 () = stop.cancelled(), if !stopping => {
@@ -233,7 +248,18 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
                 self.refresh(connection).await;
             }
-            other => self.handle_folders(connection, other).await,
+            Event::Notify(ask) => {
+                self.refresh(connection).await;
+                let answer = self.begin_to_notify(&ask).await;
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
+            }
+            other => {
+                self.handle_folders(connection, other).await;
+                if self.notifier.is_some() {
+                    // RFC 5465 §5: not what the client did itself.
+                    self.tell_news(connection, None, true).await;
+                }
+            }
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ pub(crate) fn capabilities(
             (abilities.derives, &["BINARY", "PREVIEW", "WITHIN"]),
             (abilities.statuses, &["LIST-STATUS", "STATUS=SIZE"]),
             (abilities.sorts, SORTING),
+            (abilities.notifies, &["NOTIFY"]),
             (abilities.folders && abilities.derives, &["CREATE-SPECIAL-USE"]),
             (config.compress && !compressed, &["COMPRESS=DEFLATE"]),
         ] {
@@ -129,7 +130,7 @@ mod tests {
             "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH \
              SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
              BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
-             THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=1 CREATE-SPECIAL-USE COMPRESS=DEFLATE UIDPLUS MOVE \
+             THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=1 NOTIFY CREATE-SPECIAL-USE COMPRESS=DEFLATE UIDPLUS MOVE \
              APPENDLIMIT=52428800"
         );
         config.compress = false;

@@ -15,6 +15,7 @@ mod list;
 mod login;
 mod lsub;
 mod namespace;
+mod notify;
 mod relocate;
 mod rename;
 mod search;
@@ -47,6 +48,7 @@ pub use id::Id;
 pub use list::{List, ListReturn, ListSelection};
 pub use lsub::Lsub;
 pub use namespace::Namespace;
+pub use notify::{Notify, NotifyEvents, NotifyGroup, NotifyMailboxes};
 pub use relocate::Move;
 pub use rename::Rename;
 pub use search::Search;
@@ -62,6 +64,11 @@ pub use thread::Thread;
 pub use unsubscribe::Unsubscribe;
 
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
+
+/// The events that NOTIFY knows.
+pub(crate) fn notify_events() -> &'static str {
+    notify::EVENTS
+}
 
 /// A command as it stands on the wire, without its tag.
 ///
@@ -102,6 +109,7 @@ pub enum Command {
     /// Ends with the mark of the message's literal; the message follows.
     Append(Append),
     Idle,
+    Notify(Notify),
     Check,
     Close,
     Unselect,
@@ -187,7 +195,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 43] = {
+static TABLE: [Spec; 44] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -214,6 +222,7 @@ static TABLE: [Spec; 43] = {
         row("STATUS",       Authenticated,    !SEQS,     READS,  |input, _| Status::parse(input).map(Command::Status)),
         row("APPEND",       Authenticated,    !SEQS,     !READS, |input, _| Append::parse(input).map(Command::Append)),
         row("IDLE",         Authenticated,    !SEQS,     !READS, |_, _| Ok(Command::Idle)),
+        row("NOTIFY",       Authenticated,    !SEQS,     !READS, |input, _| Notify::parse(input).map(Command::Notify)),
         row("CHECK",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Check)),
         row("CLOSE",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Close)),
         row("UNAUTHENTICATE", Authenticated,  !SEQS,     !READS, |_, _| Ok(Command::Unauthenticate)),
@@ -306,6 +315,7 @@ impl Command {
             Self::Status(status) => status.encode(wire),
             Self::Append(append) => append.encode(wire),
             Self::Idle => wire.put(b"IDLE"),
+            Self::Notify(notify) => notify.encode(wire),
             Self::Check => wire.put(b"CHECK"),
             Self::Close => wire.put(b"CLOSE"),
             Self::Unselect => wire.put(b"UNSELECT"),

@@ -81,6 +81,8 @@ pub struct Abilities {
     /// `i;unicode-casemap` (RFC 5255 §4.1); the searches that a client watches are searched again when the mailbox changes
     /// (RFC 5267): see [`Server::watched`](crate::server::Server::watched).
     pub sorts: bool,
+    /// What happens is told by itself, in the open mailbox and in others: NOTIFY (RFC 5465).
+    pub notifies: bool,
 }
 
 impl Default for Abilities {
@@ -102,6 +104,7 @@ impl Abilities {
             derives: false,
             statuses: false,
             sorts: false,
+            notifies: false,
         }
     }
 
@@ -116,6 +119,7 @@ impl Abilities {
             derives: true,
             statuses: true,
             sorts: true,
+            notifies: true,
         }
     }
 }

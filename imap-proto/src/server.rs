@@ -19,6 +19,7 @@ mod fetch;
 mod intake;
 mod listing;
 mod login;
+mod notifying;
 mod opening;
 mod reading;
 mod run;
@@ -60,6 +61,7 @@ use append::Incoming;
 use contexts::Context;
 use fetch::Stream;
 use intake::{Intake, Taken};
+use notifying::Notifying;
 use slots::{Slot, Slots};
 
 /// One connection of a client to a server. See [`Machine`] for how it is driven.
@@ -74,6 +76,8 @@ pub struct Server {
     phase: Phase,
     /// The messages to be sent before a SELECT ends: those that changed since the client saw the mailbox last.
     follow: Option<(Slot, UidSet)>,
+    /// What NOTIFY has asked for; without it, the client is told of the open mailbox when it says something (RFC 5465 §3.1).
+    notifying: Option<Notifying>,
     slots: Slots,
     intake: Intake,
     /// A command that has come and waits for its turn.
@@ -154,6 +158,7 @@ impl Server {
             enabled: Enabled::default(),
             compressed: false,
             follow: None,
+            notifying: None,
             phase: Phase::Start,
             slots: Slots::default(),
             intake: Intake::default(),
@@ -204,9 +209,7 @@ impl Server {
     pub fn notify(&mut self, change: Change) {
         let State::Selected { view, .. } = &mut self.state else { return };
         view.note(change);
-        if matches!(self.phase, Phase::Idle { .. }) {
-            self.announce(true);
-        }
+        self.announce_now();
     }
 
     /// Ends the connection with BYE as soon as nothing is under way; a message that has begun is still taken.
@@ -247,7 +250,7 @@ impl Server {
         if self.stream.is_some() || self.transmit.len() >= self.config.limits.transmit {
             return wait(false, answer);
         }
-        if let Some(output) = self.follow_select() {
+        if let Some(output) = self.follow_select().or_else(|| self.follow_news()) {
             return Some(output);
         }
         if let Some(ready) = self.ready.take() {

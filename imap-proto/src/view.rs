@@ -54,6 +54,16 @@ impl View {
         &self.known
     }
 
+    /// Those it is told of next.
+    pub(crate) fn added(&self) -> &UidSet {
+        &self.added
+    }
+
+    /// Changes of flags are not told.
+    pub(crate) fn forget_flags(&mut self) {
+        self.flags.clear();
+    }
+
     /// Those of them that are gone, which the client is not told yet.
     pub(crate) fn removed(&self) -> &UidSet {
         &self.removed

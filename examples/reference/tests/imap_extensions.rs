@@ -5,7 +5,7 @@ mod common;
 
 use std::{fs, io::Read, path::Path, process::Command};
 
-use common::{PASSWORD, Server, USER, deliver, have, inbox, run};
+use common::{PASSWORD, Server, USER, deliver, have, imap, inbox, run};
 
 fn server(more: &str) -> Server {
     let mut server = Server::prepare("allow_plaintext_auth = true");
@@ -173,4 +173,67 @@ fn messages_are_sorted_and_threaded_and_searches_kept_up_to_date() {
     assert!(talk.imap("h", "CANCELUPDATE \"d\" \"e\"").last().unwrap().starts_with("h OK"));
     other.imap("b", "STORE 2 +FLAGS.SILENT (\\Flagged)");
     assert_eq!(told(&talk.imap("i", "NOOP"), "* ESEARCH"), [""; 0]);
+}
+
+/// RFC 5465: what happens in all mailboxes is told without being asked, whether one is open or not.
+#[test]
+fn clients_are_notified() {
+    let server = server("");
+    let mut other = inbox(&server);
+    for command in ["CREATE lists", "CREATE lists/rust", "CREATE quiet"] {
+        assert!(other.imap("a", command).last().unwrap().starts_with("a OK"));
+    }
+    let mut talk = imap(&server);
+    let answer = talk.imap(
+        "a",
+        "NOTIFY SET STATUS (selected (MessageNew (uid body.peek[header.fields (subject)]) MessageExpunge FlagChange)) \
+         (subtree lists (MessageNew MessageExpunge FlagChange)) (personal (MailboxName SubscriptionChange))",
+    );
+    assert_eq!(answer.len(), 3, "{answer:?}");
+    assert!(answer[1].starts_with("* STATUS lists/rust (MESSAGES 0 UIDNEXT 1 UIDVALIDITY "), "{answer:?}");
+    let append = |talk: &mut common::Talk, mailbox: &str| {
+        talk.send(format!("b APPEND {mailbox} {{20+}}\r\nSubject: new\r\n\r\nhi\r\n\r\n"));
+        assert!(talk.until("b").last().unwrap().starts_with("b OK"));
+    };
+    // Nothing is open: another mailbox, one that nobody asked for, and names.
+    append(&mut other, "quiet");
+    append(&mut other, "lists/rust");
+    let line = talk.line();
+    assert!(line.starts_with("* STATUS lists/rust (MESSAGES 1 UIDNEXT 2 UNSEEN 1 HIGHESTMODSEQ "), "{line}");
+    other.imap("c", "CREATE more");
+    assert_eq!(talk.line(), "* LIST (\\HasNoChildren) \"/\" more");
+    other.imap("c", "RENAME more less");
+    assert_eq!(talk.line(), "* LIST (\\HasNoChildren) \"/\" less (\"OLDNAME\" (more))");
+    other.imap("c", "SUBSCRIBE less");
+    assert_eq!(talk.line(), "* LIST (\\HasNoChildren \\Subscribed) \"/\" less");
+    other.imap("c", "UNSUBSCRIBE less");
+    assert_eq!(talk.line(), "* LIST (\\HasNoChildren) \"/\" less");
+    other.imap("c", "DELETE less");
+    assert_eq!(talk.line(), "* LIST (\\NonExistent) \"/\" less");
+    // What the client does itself it is not told of.
+    assert_eq!(talk.imap("d", "CREATE own").len(), 1);
+    // In the open mailbox, without a command.
+    talk.imap("e", "SELECT INBOX");
+    append(&mut other, "INBOX");
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| line != ")") {
+        lines.push(talk.line());
+    }
+    assert_eq!(lines[0], "* 1 EXISTS");
+    let rest: Vec<&str> =
+        lines.iter().map(String::as_str).filter(|line| !line.ends_with("RECENT")).skip(1).collect();
+    assert_eq!(rest, ["* 1 FETCH (UID 1 BODY[HEADER.FIELDS (subject)] {16}", "Subject: new", "", ")"]);
+    other.imap("f", "NOOP");
+    other.imap("f", "STORE 1 +FLAGS.SILENT (\\Deleted)");
+    let line = talk.line();
+    assert!(line.starts_with("* 1 FETCH (FLAGS (\\Deleted") && line.contains("UID 1"), "{line}");
+    other.imap("g", "EXPUNGE");
+    assert_eq!(talk.line(), "* 1 EXPUNGE");
+    // And after NONE nothing at all.
+    assert!(talk.imap("h", "NOTIFY NONE").last().unwrap().starts_with("h OK"));
+    append(&mut other, "lists/rust");
+    append(&mut other, "INBOX");
+    assert_eq!(talk.imap("i", "NOOP"), ["i OK NOOP completed"]);
+    let bad = talk.imap("j", "NOTIFY SET (selected (MessageNew MessageExpunge AnnotationChange))");
+    assert!(bad[0].starts_with("j NO [BADEVENT ("), "{bad:?}");
 }

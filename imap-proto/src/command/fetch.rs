@@ -304,7 +304,7 @@ impl FetchItem {
         Ok(fast.iter().chain(more).cloned().collect())
     }
 
-    fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+    pub(super) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
         for (word, name) in [
             ("RFC822.HEADER", BodyName::Rfc822Header),
             ("RFC822.TEXT", BodyName::Rfc822Text),
@@ -343,7 +343,7 @@ impl FetchItem {
         Ok(item)
     }
 
-    fn encode(&self, wire: &mut impl Wire) {
+    pub(super) fn encode(&self, wire: &mut impl Wire) {
         match self {
             Self::Preview { lazy: true } => return wire.put(b"PREVIEW (LAZY)"),
             Self::Binary(section) => {

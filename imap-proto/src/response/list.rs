@@ -167,6 +167,17 @@ impl Listed {
         wire.put(b"))\r\n");
     }
 
+    /// Writes `* LIST`, the mailbox, and the name that it had before (RFC 5465 §5.4).
+    pub(crate) fn encode_renamed(&self, before: Option<&MailboxName>, wire: &mut impl Wire) {
+        self.put(b"* LIST ", wire);
+        if let Some(before) = before {
+            wire.put(b" (\"OLDNAME\" (");
+            wire.put_mailbox(before);
+            wire.put(b"))");
+        }
+        wire.put(b"\r\n");
+    }
+
     fn encode_as(&self, start: &[u8], wire: &mut impl Wire) {
         self.put(start, wire);
         wire.put(b"\r\n");

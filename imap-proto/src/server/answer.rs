@@ -67,6 +67,7 @@ impl Server {
         match slot.kind {
             Kind::Login => self.failed_login(&slot.tag, &Refusal::from(AuthRefusal::Unavailable).into()),
             Kind::Message { .. } => self.message_answered(slot, Err(Refusal::unavailable())),
+            Kind::News => {}
             _ => self.refuse(&slot, Refusal::unavailable()),
         }
     }
@@ -211,6 +212,8 @@ impl Reply for Close {
 impl Reply for Fetch<UidSet> {
     fn reply(server: &mut Server, mut slot: Slot, _: Self, answer: Answered<()>) {
         match (answer, std::mem::replace(&mut slot.kind, Kind::Plain)) {
+            // Nobody waits for its end.
+            (_, Kind::News) => server.announce_now(),
             (Ok(()), Kind::Resync { code }) => server.succeed(&slot, Some(code)),
             // RFC 9051 §6.4.9: a UID that is not there is no error.
             (Err(refusal), _) if slot.by_uid && refusal.code == Some(ResponseCode::ExpungeIssued) => {

@@ -62,9 +62,7 @@ impl Server {
         let State::Selected { contexts, .. } = &mut self.state else { return };
         let Some(context) = contexts.iter_mut().find(|context| *context.tag == *tag) else { return };
         context.found = uids;
-        if matches!(self.phase, Phase::Idle { .. }) {
-            self.announce(true);
-        }
+        self.announce_now();
     }
 
     pub(super) fn cancel_update(&mut self, turn: &Turn, cancel: &CancelUpdate) -> Option<Output<Event>> {
@@ -102,9 +100,32 @@ impl Server {
         self.say(None, &Status::no("too many searches are kept up to date").with(code));
     }
 
+    /// The same, if the client is ready to hear it at any time: during IDLE, and after NOTIFY.
+    pub(super) fn announce_now(&mut self) {
+        let idle = matches!(self.phase, Phase::Idle { .. });
+        let free = matches!(self.phase, Phase::Commands) && self.is_announced_between();
+        let at_once = self.notifying.as_ref().is_some_and(|notifying| notifying.at_once);
+        if idle || free {
+            self.announce(idle || (at_once && self.slots.may_expunge()));
+        }
+    }
+
+    fn is_announced_between(&self) -> bool {
+        // While a command is running, its end is when it is told.
+        self.notifies_selected() && self.slots.is_empty()
+    }
+
     /// Announces what happened in the open mailbox, and what that makes of the searches that are kept up to date.
     pub(super) fn announce(&mut self, may_expunge: bool) {
-        let enabled = self.enabled;
+        let mut enabled = self.enabled;
+        if let Some(notifying) = &self.notifying {
+            if notifying.selected.new.is_none() {
+                // RFC 5465 §3.1: the client wants to hear nothing of it.
+                return;
+            }
+            // RFC 5465 §5.1: with its UID.
+            enabled.flags_by_uid = true;
+        }
         let out = if self.stream.is_some() { &mut self.held } else { &mut self.transmit };
         let State::Selected { view, contexts, .. } = &mut self.state else { return };
         // RFC 5267 §4.3.4: before the messages are announced as expunged, while their numbers still hold.
@@ -112,6 +133,12 @@ impl Server {
             let removed = view.removed();
             let stays: UidSet = context.found.iter().copied().collect::<UidSet>().difference(removed);
             context.tell(false, &stays, |uid| view.sequence(uid), out);
+        }
+        if let Some(notifying) = &mut self.notifying {
+            notifying.came(view.added());
+            if !notifying.selected.flags {
+                view.forget_flags();
+            }
         }
         view.announce(may_expunge, enabled, out);
         // RFC 5267 §4.3.3: after the messages were announced.

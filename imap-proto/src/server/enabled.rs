@@ -18,6 +18,8 @@ pub(crate) struct Enabled {
     pub(crate) utf8: bool,
     /// No sequence numbers at all (RFC 9586).
     pub(crate) uid_only: bool,
+    /// Changes of flags are told with the UID, as after NOTIFY (RFC 5465 §5.1).
+    pub(crate) flags_by_uid: bool,
 }
 
 impl Enabled {
@@ -45,7 +47,7 @@ impl Enabled {
         wire.put(if self.uid_only { b" UIDFETCH (FLAGS " } else { b" FETCH (FLAGS " });
         wire.put_flags_and(flags, (recent && !self.rev2).then_some("\\Recent"));
         // RFC 7162 §3.2.4: with QRESYNC each such response says the UID.
-        if self.resync && !self.uid_only {
+        if (self.resync || self.flags_by_uid) && !self.uid_only {
             wire.put(b" UID ");
             wire.put_number(uid.get().into());
         }

@@ -8,7 +8,7 @@ use super::{Close, Commit, Find, Gather, Idle, Mailboxes, Message, Open, Order, 
 use crate::{
     Refusal,
     command::{
-        Copy, Create, Delete, Expunge, Fetch, Id, Move, Namespace, Rename, Status, Store, Subscribe,
+        Copy, Create, Delete, Expunge, Fetch, Id, Move, Namespace, Notify, Rename, Status, Store, Subscribe,
         Unsubscribe,
     },
     response::{Namespaces, ServerId},
@@ -70,6 +70,9 @@ pub enum Event {
     Copy(Ask<Copy<UidSet>>),
     /// MOVE.
     Move(Ask<Move<UidSet>>),
+    /// NOTIFY: tell of these events from now on, with [`Server::notify`], [`Server::notify_status`] and
+    /// [`Server::notify_mailbox`], and answer with the state of the mailboxes if that is wanted.
+    Notify(Ask<Notify>),
     /// IDLE.
     Idle(Ask<Idle>),
     /// IDLE is over.
@@ -102,6 +105,7 @@ impl Server {
             Event::Status(ask) => self.answer(ask, Err(no())),
             Event::Open(ask) => self.answer(ask, Err(no())),
             Event::Close(ask) => self.answer(ask, Err(no())),
+            Event::Notify(ask) => self.answer(ask, Err(no())),
             Event::Message(ask) => self.answer(ask, Err(no())),
             Event::BodyEnd(ask) => self.answer(ask, Err(no())),
             Event::Find(ask) => self.answer(ask, Err(no())),

@@ -144,6 +144,7 @@ impl Server {
                 // RFC 8437 §3: as if it had just been greeted, but for TLS and compression.
                 self.state = State::NotAuthenticated;
                 self.enabled = Enabled::default();
+                self.notifying = None;
                 self.started = None;
                 self.ask(turn, Kind::Leaving, Close { expunge: false }, Event::Close)
             }
@@ -178,6 +179,7 @@ impl Server {
             Command::Append(_) => {
                 self.bad(Some(&turn.tag), &Status::bad("expected the message as a literal"))
             }
+            Command::Notify(notify) => self.ask_to_notify(turn, notify),
             Command::Idle => self.ask(turn, Kind::Plain, Idle, Event::Idle),
             Command::Close => self.leave(turn, true),
             Command::Unselect => self.leave(turn, false),
@@ -312,6 +314,7 @@ impl Server {
                 search.returns.is_some_and(|returns| returns.update) && !abilities.sorts
             }
             Command::Fetch(fetch) => self.is_fetch_beyond(fetch),
+            Command::Notify(_) => !abilities.notifies,
             Command::Select(select) => {
                 (select.mod_sequences || select.resync.is_some()) && !abilities.mod_sequences
             }

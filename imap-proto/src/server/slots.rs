@@ -51,6 +51,8 @@ pub(super) enum Kind {
     Commit,
     /// The mailbox is left.
     Close,
+    /// Nothing was asked: what is sent of new messages by itself (RFC 5465 §5.2).
+    News,
     /// The user is (RFC 8437).
     Leaving,
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use mailwright_imap_proto::{
     Refusal,
-    command::{BodySection, CopyUid, FetchItem, StatusItem},
+    command::{BodySection, CopyUid, FetchItem, NotifyMailboxes, StatusItem},
     response::{MailboxStatus, Namespaces, ServerId},
     server::{
         AppendUid, Change, Config, Event, FetchData, Found, ListEntry, Message, Opened, Order, Ordered,
@@ -275,6 +275,13 @@ impl Folder {
         uid
     }
 
+    fn counts(&self, name: &str) -> MailboxStatus {
+        let mut status = MailboxStatus::new(MailboxName::new(name).unwrap());
+        status.messages = Some(self.messages.len() as u32);
+        status.uid_next = Uid::new(self.next);
+        status
+    }
+
     fn gone_since(&self, mod_seq: u64) -> UidSet {
         self.gone.iter().filter(|(_, gone)| *gone > mod_seq).map(|(uid, _)| *uid).collect()
     }
@@ -391,12 +398,16 @@ impl Subject for App {
             }
             Event::Delete(ask) => {
                 let gone = self.folders.remove(ask.mailbox.as_str());
+                let mut entry = ListEntry::new(ask.mailbox.clone());
+                entry.exists = false;
+                server.notify_mailbox(&entry, None);
                 server.answer(ask, gone.map(drop).ok_or_else(Refusal::non_existent))
             }
             Event::Rename(ask) => {
                 let answer = match self.folders.remove(ask.from.as_str()) {
                     Some(folder) => {
                         self.folders.insert(ask.to.to_string(), folder);
+                        server.notify_mailbox(&ListEntry::new(ask.to.clone()), Some(&ask.from));
                         Ok(())
                     }
                     None => Err(Refusal::non_existent()),
@@ -405,6 +416,9 @@ impl Subject for App {
             }
             Event::Subscribe(ask) => {
                 let answer = self.folder(&ask.mailbox).map(|folder| folder.subscribed = true);
+                let mut entry = ListEntry::new(ask.mailbox.clone());
+                entry.subscribed = true;
+                server.notify_mailbox(&entry, None);
                 server.answer(ask, answer)
             }
             Event::Unsubscribe(ask) => {
@@ -453,6 +467,19 @@ impl Subject for App {
                 self.selected = answer.is_ok().then(|| ask.mailbox.to_string());
                 server.answer(ask, answer)
             }
+            Event::Notify(ask) => {
+                let below = |name: &str| {
+                    ask.groups.iter().any(|group| match &group.mailboxes {
+                        NotifyMailboxes::Subtree(names) => {
+                            names.iter().any(|above| name.starts_with(above.as_str()))
+                        }
+                        _ => false,
+                    })
+                };
+                let folders = self.folders.iter().filter(|(name, _)| ask.status && below(name));
+                let statuses = folders.map(|(name, folder)| folder.counts(name)).collect();
+                server.answer(ask, Ok(statuses))
+            }
             Event::Close(ask) => {
                 if ask.expunge {
                     self.open().remove(|message| message.flags.contains(&Flag::Deleted));
@@ -491,6 +518,9 @@ impl Subject for App {
                 if self.selected.as_deref() == Some(message.mailbox.as_str()) {
                     server.notify(Change::Added { uids: uid.into(), recent: UidSet::new() });
                     self.watch(server);
+                } else {
+                    let name = message.mailbox.to_string();
+                    server.notify_status(&self.folders[&name].counts(&name));
                 }
                 server.answer(ask, Ok(Some(AppendUid::new(validity(), uid))))
             }

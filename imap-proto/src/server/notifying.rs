@@ -1,0 +1,126 @@
+//! NOTIFY: what is told without being asked, of the open mailbox and of others (RFC 5465).
+
+use mailwright_line_proto::{Ask, Output};
+use mailwright_mail_model::{MailboxName, UidSet};
+
+use super::{
+    Event, ListEntry, Server, State,
+    answer::Reply,
+    run::Turn,
+    slots::{Kind, Slot},
+};
+use crate::{
+    command::{Fetch, FetchItem, Notify, NotifyEvents, notify_events},
+    grammar::Utf8Wire,
+    refusal::{Answered, Refusal},
+    response::{ListAttribute, MailboxStatus, ResponseCode},
+};
+
+/// What the client was promised, and what it is still owed.
+#[derive(Debug)]
+pub(super) struct Notifying {
+    /// What it is told of the open mailbox.
+    pub(super) selected: NotifyEvents,
+    /// Whether messages may be announced as expunged at any time.
+    pub(super) at_once: bool,
+    /// New messages that were announced, of which something is to be sent.
+    new: UidSet,
+}
+
+impl Notifying {
+    /// Messages were announced.
+    pub(super) fn came(&mut self, uids: &UidSet) {
+        if self.selected.new.as_ref().is_some_and(|items| !items.is_empty()) {
+            self.new = self.new.union(uids);
+        }
+    }
+}
+
+impl Server {
+    /// Whether the client wants to be told at any time what happens in the open mailbox: then
+    /// [`notify`](Self::notify) when it happens.
+    pub fn notifies_selected(&self) -> bool {
+        self.notifying.as_ref().is_some_and(|notifying| notifying.selected.new.is_some())
+    }
+
+    /// Tells of the state of a mailbox, where the client asked for that with NOTIFY: those of its numbers that are set.
+    pub fn notify_status(&mut self, status: &MailboxStatus) {
+        if self.notifying.is_none() {
+            return;
+        }
+        match self.enabled.is_utf8() {
+            true => status.encode(&mut Utf8Wire(self.out())),
+            false => status.encode(self.out()),
+        }
+    }
+
+    /// Tells that a mailbox was made, is gone (its `exists` says so), has another name than before, or is subscribed or not any
+    /// more, where the client asked for that with NOTIFY.
+    pub fn notify_mailbox(&mut self, entry: &ListEntry, before: Option<&MailboxName>) {
+        if self.notifying.is_none() {
+            return;
+        }
+        let mut listed = entry.listed();
+        if !entry.exists {
+            // RFC 5258 §3: \NonExistent says \Noselect too.
+            listed.attributes.retain(|attribute| *attribute != ListAttribute::NoSelect);
+            listed.attributes.insert(0, ListAttribute::NonExistent);
+        }
+        if entry.subscribed {
+            listed.attributes.push(ListAttribute::Subscribed);
+        }
+        match self.enabled.is_utf8() {
+            true => listed.encode_renamed(before, &mut Utf8Wire(self.out())),
+            false => listed.encode_renamed(before, self.out()),
+        }
+    }
+
+    pub(super) fn ask_to_notify(&mut self, turn: Turn, notify: Notify) -> Option<Output<Event>> {
+        if notify.unknown {
+            // RFC 5465 §3.1: no command is half done.
+            let code = ResponseCode::Other { name: "BADEVENT".into(), text: Some(notify_events().into()) };
+            return self.no(&turn, Refusal::new(code, "there are events of other kinds only"));
+        }
+        self.ask(turn, Kind::Plain, notify, Event::Notify)
+    }
+
+    /// Asks for what is to be sent of messages that were announced.
+    pub(super) fn follow_news(&mut self) -> Option<Output<Event>> {
+        if self.notifying.as_ref()?.new.is_empty() || !self.slots.all_read() {
+            return None;
+        }
+        let State::Selected { view, .. } = &self.state else { return None };
+        let notifying = self.notifying.as_mut()?;
+        let messages = std::mem::take(&mut notifying.new).intersection(view.known());
+        let items = notifying.selected.new.clone().unwrap_or_default();
+        if messages.is_empty() {
+            return None;
+        }
+        let mut slot = Slot::new("".into(), "FETCH", Kind::News);
+        slot.says_uid = items.contains(&FetchItem::Uid);
+        slot.uses_seqs = true;
+        slot.reads = true;
+        let id = self.slots.open(slot);
+        let fetch = Fetch::new(messages, items.into_iter().filter(|item| *item != FetchItem::Uid));
+        Some(Output::Event(Event::Fetch(Ask::new(id, fetch))))
+    }
+}
+
+impl Reply for Notify {
+    fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Vec<MailboxStatus>>) {
+        let statuses = match answer {
+            Ok(statuses) => statuses,
+            Err(refusal) => return server.refuse(&slot, refusal),
+        };
+        let (selected, at_once) =
+            request.selected().map_or_else(Default::default, |(events, delayed)| (events.clone(), !delayed));
+        // RFC 5465 §3.1: what happened so far is told as NOOP would.
+        server.notifying = None;
+        server.announce(true);
+        server.notifying = Some(Notifying { selected, at_once, new: UidSet::new() });
+        for status in &statuses {
+            server.notify_status(status);
+        }
+        server.succeed(&slot, None);
+    }
+}
