@@ -1,13 +1,16 @@
 //! Mail coming in: SMTP, submission and LMTP.
 
 mod addressing;
+mod authentication;
 mod body;
 mod border;
 mod deliver;
 mod facets;
 mod filtering;
 mod hops;
+mod intake;
 mod plan;
+mod quarantine;
 mod trace_fields;
 
 use std::{future::Future, io, sync::Arc};
@@ -31,6 +34,7 @@ use border::BorderFilter;
 use facets::Never;
 
 pub use addressing::Addressing;
+pub use authentication::{Authentication, Observation};
 pub use body::{Body, Incomplete};
 pub use deliver::StoreInbox;
 pub(crate) use deliver::queue_id;

@@ -1,9 +1,11 @@
 //! What policies and routes ask the domain name system: one method, and the types of hickory-proto.
 
+mod any;
 mod canned;
 
 use std::{future::Future, net::IpAddr};
 
+pub use any::AnyResolver;
 pub use canned::CannedAnswers;
 pub use hickory_proto::rr::{Name, RData, Record, RecordType};
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod alias_file;
+pub mod authentication;
 pub mod delivery;
 pub mod directory;
 pub mod dns;

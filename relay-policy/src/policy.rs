@@ -19,12 +19,14 @@ pub struct Session {
     pub tls: bool,
     /// Who sends the message that is under way.
     pub mail: Option<Mail>,
+    /// Whether nothing of it happens: somebody only wants to know what would be decided. Rules remember nothing of it.
+    pub rehearsal: bool,
 }
 
 impl Default for Session {
     /// A stranger that has said nothing yet.
     fn default() -> Self {
-        Self { peer: Peer::unknown(), hello: None, user: None, tls: false, mail: None }
+        Self { peer: Peer::unknown(), hello: None, user: None, tls: false, mail: None, rehearsal: false }
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime};
-use mailwright_mailstore::{CommitError, Quota, Store, StoreError, Upload, User, Write};
+use mailwright_mailstore::{CommitError, Quota, Store, StoreError, Upload, User};
 use mailwright_relay_policy::{
     Chain, Session as Conversation, Verdict,
     directory::{Expansion, OnwardReason},
@@ -14,18 +13,15 @@ use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Repl
 
 use super::{
     Addressing, Body, Inbox, Verify,
-    hops::HopCounter,
+    authentication::Authentication,
+    intake::Intake,
     plan::{Origin, Plan, Way},
-    trace_fields::{now, trace_fields},
+    trace_fields::now,
 };
 use crate::{
     filter::{Filter, Filtered},
-    imap::Describer,
     service::{entropy, shown},
 };
-
-/// RFC 5321 §6.3 wants at least 100 before a loop is assumed; Postfix's hopcount_limit is 50.
-const MOST_HOPS: usize = 100;
 
 /// An inbox that delivers into the `INBOX` of each recipient's account: one commit for all of them, and the positive
 /// reply only after it.
@@ -37,21 +33,30 @@ pub struct StoreInbox<S, R, F = ()> {
     policy: Chain,
     hostname: String,
     routes: Arc<RouteTable>,
+    pub(super) authentication: Option<Arc<Authentication>>,
 }
 
 impl<S: Store, R: Addressing> StoreInbox<S, R> {
     /// Delivers into `store`, and queues there what goes on, to whom `addressing` knows and `policy` does not refuse. `hostname` goes into the
     /// trace fields.
     pub fn new(store: S, addressing: R, policy: Chain, hostname: impl Into<String>) -> Self {
-        Self { store, addressing, filter: (), policy, hostname: hostname.into(), routes: Arc::default() }
+        Self {
+            store,
+            addressing,
+            filter: (),
+            policy,
+            hostname: hostname.into(),
+            routes: Arc::default(),
+            authentication: None,
+        }
     }
 }
 
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     /// The same, with a filter that says into which mailboxes of an account a message goes.
     pub fn with_filter<G: Filter>(self, filter: G) -> StoreInbox<S, R, G> {
-        let Self { store, addressing, policy, hostname, routes, .. } = self;
-        StoreInbox { store, addressing, filter, policy, hostname, routes }
+        let Self { store, addressing, policy, hostname, routes, authentication, .. } = self;
+        StoreInbox { store, addressing, filter, policy, hostname, routes, authentication }
     }
 
     /// With routes for what goes on: those of the [`Queue`](crate::queue::Queue). Recipients that go the same way share an
@@ -62,41 +67,11 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         self
     }
 
-    async fn upload(
-        &self,
-        session: &Conversation,
-        message: &Message,
-        body: &mut Body<'_>,
-        id: &str,
-    ) -> Result<Received, Reply> {
-        let writer = self.store.writer().ok_or(Reply::INTERNAL)?;
-        let mut upload = writer.begin(message.mail.parameters.size).await.map_err(|error| refusal(&error))?;
-        let (mut describer, mut hops) = (Describer::default(), HopCounter::default());
-        let trace = trace_fields(session, message, &self.hostname, id, now());
-        // RFC 5321 §4.4: Return-Path is for the final delivery only.
-        let skip = trace.find("Received:").unwrap_or(0) as u64;
-        let trace = Bytes::from(trace);
-        let (mut size, mut eight_bit) = (trace.len() as u64, false);
-        describer.push(&trace);
-        upload.write(trace).await.map_err(|error| refusal(&error))?;
-        // Without its end there is nothing to reply to: the machine has refused the message or is gone.
-        while let Some(chunk) = body.next().await.map_err(|_| Reply::INTERNAL)? {
-            size += chunk.len() as u64;
-            describer.push(&chunk);
-            hops.push(&chunk);
-            eight_bit |= !chunk.is_ascii();
-            upload.write(chunk).await.map_err(|error| refusal(&error))?;
-        }
-        if hops.hops() >= MOST_HOPS {
-            return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
-        }
-        let (structure, summary) = describer.finish();
-        let structure = Arc::new(structure);
-        upload.summarize(summary);
-        let envelope = structure.part(0).and_then(|part| part.envelope());
-        let message_id = envelope.and_then(|envelope| envelope.message_id());
-        let message_id = message_id.map(|id| String::from_utf8_lossy(id).trim().to_owned());
-        Ok(Received { upload, structure, size, skip, eight_bit, message_id })
+    /// With what finds out where messages come from, and signs those that come from here.
+    #[must_use]
+    pub fn with_authentication(mut self, authentication: Arc<Authentication>) -> Self {
+        self.authentication = Some(authentication);
+        self
     }
 
     /// What each recipient stands for, and the copies that are to be made. A copy that cannot be made does not stop the
@@ -159,15 +134,17 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
 }
 
 /// A message that is here whole, and nowhere yet.
-struct Received {
-    upload: Upload,
-    structure: Arc<mime::Structure>,
-    size: u64,
+pub(super) struct Received {
+    pub(super) upload: Upload,
+    pub(super) structure: Arc<mime::Structure>,
+    pub(super) size: u64,
     /// The octets at its beginning that are for mailboxes only.
-    skip: u64,
+    pub(super) skip: u64,
     /// Whether any octet is above 127.
-    eight_bit: bool,
-    message_id: Option<String>,
+    pub(super) eight_bit: bool,
+    pub(super) message_id: Option<String>,
+    /// Whether it is suspicious.
+    pub(super) quarantine: bool,
 }
 
 impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
@@ -208,10 +185,20 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
     async fn deliver(&self, session: &Conversation, message: &Message, body: &mut Body<'_>) -> Outcome {
         let Ok(id) = queue_id() else { return Reply::INTERNAL.into() };
         let mut way = self.way(session, message).await;
-        let Received { mut upload, structure, size, skip, eight_bit, message_id } =
-            match self.upload(session, message, body, &id).await {
+        let sent_on = way.recipients.iter().find_map(|(to, expansion)| {
+            let expansion = expansion.as_ref().ok()?;
+            to.address().filter(|_| !expansion.onward.is_empty())
+        });
+        let intake = Intake {
+            store: &self.store,
+            authentication: self.authentication.as_deref(),
+            hostname: &self.hostname,
+            forwarder: sent_on.map(|address| address.domain().key()),
+        };
+        let Received { mut upload, structure, size, skip, eight_bit, message_id, quarantine } =
+            match intake.take(session, message, body, &id).await {
                 Ok(received) => received,
-                Err(reply) => return reply.into(),
+                Err(reply) => return self.refuse(session, message, reply),
             };
         // LMTP has a reply for each recipient (RFC 2033 §4.2); SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo);
@@ -224,7 +211,10 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             eight_bit,
             message_id,
         };
-        let filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, each).await;
+        let mut filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, each).await;
+        if quarantine {
+            self.quarantine(&origin, &way, &mut filtered).await;
+        }
         let replies = commit(&mut upload, way, &filtered, &origin, &self.routes, each).await;
         let sender = match &message.mail.from {
             ReversePath::Address(address) => address.as_str(),
@@ -242,6 +232,18 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             );
         }
         if each { replies.into() } else { first_refusal(replies).into() }
+    }
+}
+
+impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
+    /// The outcome for a message that was refused whole.
+    fn refuse(&self, session: &Conversation, message: &Message, reply: Reply) -> Outcome {
+        let from = message.mail.from.to_string();
+        tracing::info!(peer = shown(&session.peer), from, reply = %reply.to_string().trim_end(), "message refused");
+        if session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo) {
+            return vec![reply; message.recipients.len()].into();
+        }
+        reply.into()
     }
 }
 

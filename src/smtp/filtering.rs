@@ -1,12 +1,13 @@
 //! Filters at delivery: asked once for each account, before anything is committed.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc};
+use std::{collections::HashMap, ops::Range, pin::Pin, sync::Arc};
 
+use bytes::Bytes;
 use mailwright_mail_model::{Address, ForwardPath, mime::Structure};
 use mailwright_mailstore::{
     Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write,
 };
-use mailwright_relay_policy::Session as Conversation;
+use mailwright_relay_policy::{Session as Conversation, authentication::Examiner};
 use mailwright_sieve::{Envelope, Message as Content, Segment};
 use mailwright_smtp_proto::Reply;
 
@@ -132,7 +133,12 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             format!("Return-Path: <{}>\r\n", sender.address().map_or("", Address::as_str))
         });
         let skip = front.len() as u64;
-        let (structure, summary) = copy(source, &mut upload, front, &made.message).await?.finish();
+        let fields = match &made.send {
+            Some(_) => self.signatures(user, source, &made.message).await?,
+            None => String::new(),
+        };
+        let (structure, summary) =
+            copy(source, &mut upload, front + &fields, &made.message).await?.finish();
         let structure = Arc::new(structure);
         upload.summarize(summary);
         let target = |user: &User, filing: &Filing| {
@@ -190,6 +196,25 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     }
 }
 
+impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
+    /// What is sent for a user is signed by the user's domain, if it has a key.
+    async fn signatures(&self, user: &User, source: &mut Upload, message: &Content) -> Result<String> {
+        let domain = user.as_str().rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
+        let Some((authentication, domain)) = self.inbox.authentication.as_ref().zip(domain) else {
+            return Ok(String::new());
+        };
+        if !authentication.signs(&domain) {
+            return Ok(String::new());
+        }
+        let mut examiner = Examiner::new().for_signing();
+        let mut octets = Octets::of(message);
+        while let Some(some) = octets.next(source).await? {
+            examiner.push(&some);
+        }
+        Ok(authentication.signatures([domain].into_iter(), &examiner.finish()))
+    }
+}
+
 /// Writes a message that was made of another one; finds out its parts on the way.
 async fn copy(
     source: &mut Upload,
@@ -200,26 +225,40 @@ async fn copy(
     let mut describer = Describer::default();
     describer.push(front.as_bytes());
     upload.write(front.into()).await?;
-    for segment in message.segments() {
-        match segment {
-            Segment::Octets(octets) => {
-                describer.push(octets);
-                upload.write(octets.clone()).await?;
-            }
-            Segment::Source { source: 0, range } => {
-                let mut at = range.start;
-                while at < range.end {
-                    let octets = source.read(at..range.end.min(at + PIECE)).await?;
-                    if octets.is_empty() {
-                        break;
-                    }
-                    at += octets.len() as u64;
-                    describer.push(&octets);
-                    upload.write(octets).await?;
-                }
-            }
-            _ => return Err(StoreError::Invalid("expected octets of the message itself".into())),
-        }
+    let mut octets = Octets::of(message);
+    while let Some(some) = octets.next(source).await? {
+        describer.push(&some);
+        upload.write(some).await?;
     }
     Ok(describer)
+}
+
+/// The octets of a message that was made of another one, piece by piece.
+struct Octets<'a> {
+    segments: std::slice::Iter<'a, Segment>,
+    /// What is left of a part of the other message.
+    rest: Range<u64>,
+}
+
+impl<'a> Octets<'a> {
+    fn of(message: &'a Content) -> Self {
+        Self { segments: message.segments().iter(), rest: 0..0 }
+    }
+
+    async fn next(&mut self, source: &mut Upload) -> Result<Option<Bytes>> {
+        loop {
+            if !self.rest.is_empty() {
+                let octets = source.read(self.rest.start..self.rest.end.min(self.rest.start + PIECE)).await?;
+                self.rest.start =
+                    if octets.is_empty() { self.rest.end } else { self.rest.start + octets.len() as u64 };
+                return Ok(Some(octets));
+            }
+            match self.segments.next() {
+                None => return Ok(None),
+                Some(Segment::Octets(octets)) => return Ok(Some(octets.clone())),
+                Some(Segment::Source { source: 0, range }) => self.rest = range.clone(),
+                Some(_) => return Err(StoreError::Invalid("expected octets of the message itself".into())),
+            }
+        }
+    }
 }

@@ -16,17 +16,6 @@ pub(crate) fn now() -> DateTime {
         .unwrap_or(DateTime::EPOCH)
 }
 
-/// Return-Path and Received, as a final delivery writes them.
-pub(super) fn trace_fields(
-    session: &Conversation,
-    message: &Message,
-    hostname: &str,
-    id: &str,
-    now: DateTime,
-) -> String {
-    return_path(&message.mail.from) + &received(session, message, hostname, id, now)
-}
-
 /// Return-Path: where failure is reported; only the last server writes it.
 ///
 /// ```
@@ -107,8 +96,8 @@ mod tests {
         let mut session = Conversation::default();
         let now = DateTime::new(0, 0).unwrap();
         assert_eq!(
-            trace_fields(&session, &message, "mx.example", "1F", now),
-            "Return-Path: <>\r\nReceived: from unknown\r\n\tby mx.example with SMTP id 1F\r\n\tfor <b@example.com>;\r\n\t\
+            received(&session, &message, "mx.example", "1F", now),
+            "Received: from unknown\r\n\tby mx.example with SMTP id 1F\r\n\tfor <b@example.com>;\r\n\t\
              Thu, 1 Jan 1970 00:00:00 +0000\r\n"
         );
         session.peer = Peer::new(Some("[::ffff:192.0.2.1]:25".parse().unwrap()), None);

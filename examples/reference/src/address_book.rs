@@ -9,7 +9,8 @@ use crate::{
     cli::{AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand},
     command::{CommandError, print_json, request},
     config::Config,
-    directory::{AliasRow, DirectoryFile, DomainChange, Edit, GroupRow, NetworkRow, Question},
+    directory::{AliasRow, DirectoryFile, DomainChange, Edit, GroupRow, NetworkRow},
+    rules::Question,
 };
 
 /// `domain`.

@@ -6,10 +6,12 @@ use mailwright::mail_model::ForwardPath;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    directory::{self, AccountRow, Directory, DirectoryError, DirectoryFile, Edit, Question},
+    directory::{AccountRow, Directory, DirectoryError, DirectoryFile, Edit},
+    dkim::{DkimRequest, KeyEntry},
     life::{Life, LifeRequest, LifeResponse},
     live::{self, BanEntry, Live, LiveRequest},
     queue::{self, Access, QueueRequest, QueueResponse},
+    rules::{Question, Rules},
 };
 
 /// A request to change or show something. One JSON object a line on the control socket.
@@ -56,6 +58,8 @@ pub(crate) enum Request {
     Queue(QueueRequest),
     /// What mailboxes hold, and for how long.
     Life(LifeRequest),
+    /// Keys that sign.
+    Dkim(DkimRequest),
 }
 
 /// A password on its way, which `Debug` does not show.
@@ -115,6 +119,9 @@ pub(crate) enum Response {
     },
     Queue(QueueResponse),
     Life(LifeResponse),
+    Keys {
+        keys: Vec<KeyEntry>,
+    },
     Failed {
         message: String,
     },
@@ -152,6 +159,7 @@ pub(crate) fn execute(
     queue: &Access,
     live: Option<&Live>,
     life: &Life,
+    rules: Option<&Rules>,
     request: Request,
 ) -> Response {
     let outcome = match request {
@@ -164,6 +172,12 @@ pub(crate) fn execute(
         Request::Life(request) => {
             return match life.execute(request) {
                 Ok(response) => Response::Life(response),
+                Err(error) => Response::Failed { message: error.to_string() },
+            };
+        }
+        Request::Dkim(request) => {
+            return match directory.keys.execute(&request) {
+                Ok(keys) => Response::Keys { keys },
                 Err(error) => Response::Failed { message: error.to_string() },
             };
         }
@@ -182,8 +196,10 @@ pub(crate) fn execute(
             directory.import_file(&file, only).map(|entries| Response::Written { entries })
         }
         Request::Address { address } => meaning(directory, &address).map(Response::Address),
-        Request::Explain(question) => directory::explain(directory, &directory::chain(directory), &question)
-            .map(|stages| Response::Explained { stages }),
+        Request::Explain(question) => match rules.or_else(|| live.map(|live| &*live.rules)) {
+            Some(rules) => rules.explain(directory, &question).map(|stages| Response::Explained { stages }),
+            None => return Response::Failed { message: "there are no rules to ask".into() },
+        },
         Request::Live(request) => Ok(live::execute(live, &request)),
         Request::Proposed { local } => {
             let addresses = directory.current().proposed(&local).map(|address| address.to_string()).collect();

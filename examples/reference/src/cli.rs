@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod directory;
+mod dkim;
 mod life;
 mod migrate;
 mod queue;
@@ -13,6 +14,7 @@ mod user;
 pub(crate) use directory::{
     AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand,
 };
+pub(crate) use dkim::{DkimCommand, KeyCommand};
 pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
 pub(crate) use queue::{QueueCommand, Which};
@@ -145,6 +147,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keys that sign mail of our domains
+    #[command(subcommand)]
+    Dkim(DkimCommand),
     /// Mail that waits to be sent on
     #[command(subcommand)]
     Queue(QueueCommand),

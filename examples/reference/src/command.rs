@@ -11,6 +11,7 @@ use crate::{
     control,
     directory::DirectoryError,
     queue::Access,
+    rules::Rules,
     serve::{self, ServeError},
 };
 
@@ -49,7 +50,11 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
             let _runtime = runtime.enter();
             let life = serve::life(config, &database, &directory)?;
             let access = Access { store: AnyStore::new(database), flush: None };
-            admin::execute(&directory, &access, None, &life, request)
+            let rules = match request {
+                Request::Explain(_) => Some(Rules::alone(config, &directory).map_err(CommandError::Refused)?),
+                _ => None,
+            };
+            admin::execute(&directory, &access, None, &life, rules.as_ref(), request)
         }
     };
     match response {

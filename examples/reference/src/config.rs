@@ -1,6 +1,7 @@
 //! The configuration: one TOML file, every key with a default, checked before it is used.
 
 pub(crate) mod auth;
+pub(crate) mod authentication;
 mod check;
 mod life;
 mod outbound;
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) relay: Relay,
     pub(crate) queue: Queue,
     pub(crate) dns: Dns,
+    pub(crate) authentication: authentication::Authentication,
     pub(crate) limits: Limits,
     pub(crate) quota: Quota,
     pub(crate) expiry: Expiry,
@@ -289,6 +291,7 @@ impl Default for Config {
             relay: Relay::default(),
             queue: Queue::default(),
             dns: Dns::default(),
+            authentication: authentication::Authentication::default(),
             limits: Limits::default(),
             quota: Quota::default(),
             expiry: Expiry::default(),

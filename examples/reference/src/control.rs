@@ -111,7 +111,7 @@ fn serve(
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             tracing::info!(?request, "control");
-            admin::execute(directory, queue, Some(live), life, request)
+            admin::execute(directory, queue, Some(live), life, None, request)
         }
         Err(error) => Response::Failed { message: format!("the request is not understood: {error}") },
     };

@@ -28,12 +28,13 @@ use thiserror::Error;
 use crate::{
     admin::UserEntry,
     config::Config,
+    dkim::Keys,
     password::{BadPassword, StoredPassword},
 };
 
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use login::Logins;
-pub(crate) use policy::{Question, chain, explain};
+pub(crate) use policy::chain;
 pub(crate) use removed::RemovedEntry;
 pub(crate) use rows::{AccountRow, AliasRow, DirectoryFile, GroupRow, NetworkRow};
 
@@ -47,6 +48,8 @@ pub(crate) struct Directory {
     secrets: Table,
     /// Accounts that were removed, as long as their mail is kept.
     removed: Table,
+    /// The keys that sign.
+    pub(crate) keys: Keys,
     accounts: RwLock<HashMap<String, Arc<Account>>>,
     /// What mail needs to know: no secrets. Replaced as a whole, so that a session never sees half a change.
     model: RwLock<Arc<Model>>,
@@ -141,6 +144,7 @@ impl Directory {
         entries: Table,
         secrets: Table,
         removed: Table,
+        keys: Keys,
         config: &Config,
     ) -> Result<Self, DirectoryError> {
         let mut settings = Settings::default();
@@ -176,6 +180,7 @@ impl Directory {
             entries,
             secrets,
             removed,
+            keys,
             accounts: RwLock::new(accounts),
             model: RwLock::default(),
             changing: Mutex::default(),

@@ -11,12 +11,14 @@ use crate::{
     cli::BanCommand,
     command::{CommandError, print_json, request},
     config::Config,
+    rules::Rules,
 };
 
 /// The parts of the running server that commands reach.
 pub(crate) struct Live {
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) certificates: Arc<Certificates>,
+    pub(crate) rules: Arc<Rules>,
 }
 
 /// A ban, as it is listed.

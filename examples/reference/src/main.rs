@@ -2,6 +2,7 @@
 
 mod address_book;
 mod admin;
+mod authentication;
 mod backup;
 mod certificate;
 mod cli;
@@ -9,6 +10,7 @@ mod command;
 mod config;
 mod control;
 mod directory;
+mod dkim;
 mod first_run;
 mod life;
 mod live;
@@ -17,6 +19,7 @@ mod passwd_file;
 mod password;
 mod qshape;
 mod queue;
+mod rules;
 mod serve;
 mod server_scripts;
 mod user;
@@ -30,7 +33,7 @@ use crate::{
     cli::{Cli, Command, ConfigCommand},
     command::CommandError,
     config::{Config, LogFormat, StoreKind},
-    directory::Question,
+    rules::Question,
 };
 
 /// What a wrong configuration ends with, as a wrong command line does.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
             done(address_book::explain(&config, question, json))
         }
         Some(Command::Address { address, json }) => done(address_book::address(&config, &address, json)),
+        Some(Command::Dkim(command)) => done(dkim::run(&config, command)),
         Some(Command::Queue(command)) => done(queue::run(&config, command)),
         Some(Command::Mailq { json }) => done(queue::mailq(&config, json)),
         Some(Command::Qshape { senders }) => {

@@ -132,8 +132,10 @@ mod tests {
         let config = Config { domains: vec!["a.test".into()], ..Config::default() };
         let store = Embedded::open(folder.path().join("store"), Options::default()).unwrap();
         let table = |name| store.table(name).unwrap();
+        let keys = crate::dkim::Keys::open(table("k")).unwrap();
         let directory =
-            Arc::new(Directory::open(table("a"), table("e"), table("s"), table("r"), &config).unwrap());
+            Directory::open(table("a"), table("e"), table("s"), table("r"), keys, &config).unwrap();
+        let directory = Arc::new(directory);
         directory.add("hand@a.test", "pencil", true).unwrap();
         let file = folder.path().join("users");
         let files = PasswdFiles::new(vec![file.clone()], folder.path(), Arc::clone(&directory));

@@ -5,5 +5,5 @@ mod outbound;
 mod print;
 
 pub(crate) use admin::{Access, Change, Entry, QueueRequest, QueueResponse, Selection, answer, unix_time};
-pub(crate) use outbound::start;
+pub(crate) use outbound::{resolver, start};
 pub(crate) use print::{entries, mailq, run};

@@ -22,6 +22,7 @@ use mailwright::{
     },
     managesieve::ManageSieve,
     pop3::{Maildrops, Pop3},
+    relay_policy::dns::AnyResolver,
     smtp::{Smtp, StoreInbox},
 };
 use thiserror::Error;
@@ -38,12 +39,14 @@ use crate::{
         auth::{Listen, networks},
     },
     control,
-    directory::{self, Directory, DirectoryError, Logins},
+    directory::{Directory, DirectoryError, Logins},
+    dkim::{KeyError, Keys},
     first_run,
     life::{self, Life},
     live::Live,
     passwd_file::PasswdFiles,
     queue::{self, Access},
+    rules::Rules,
     server_scripts,
 };
 
@@ -55,6 +58,8 @@ const ENTRIES: &str = "directory";
 const SECRETS: &str = "secrets";
 /// The table of accounts that were removed.
 const REMOVED: &str = "removed";
+/// The table of the keys that sign.
+const KEYS: &str = "dkim";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
 const SIEVE_MEMORY: &str = "sieve-memory";
 
@@ -69,6 +74,8 @@ pub(crate) enum ServeError {
     Store { path: String, source: mailwright::mailstore::StoreError },
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     #[error("the certificate cannot be used: {0}")]
@@ -113,7 +120,8 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     let secrets = store.table(SECRETS).map_err(opened)?;
     let entries = store.table(ENTRIES).map_err(opened)?;
     let removed = store.table(REMOVED).map_err(opened)?;
-    let directory = Directory::open(table, entries, secrets, removed, config)?;
+    let keys = Keys::open(store.table(KEYS).map_err(opened)?)?;
+    let directory = Directory::open(table, entries, secrets, removed, keys, config)?;
     Ok((store, Arc::new(directory)))
 }
 
@@ -171,13 +179,20 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let first = directory.is_empty() && config.auth.passwd_files.is_empty();
     let made = if first { Some(first_run::make_accounts(&directory, &config)?) } else { None };
     let throttle = config.auth.throttle();
-    let live = Live { throttle: Arc::clone(&throttle), certificates: Arc::clone(&certificates) };
     let passwd = PasswdFiles::new(config.auth.passwd_files.clone(), &config.data, Arc::clone(&directory));
     passwd.follow().map_err(|error| ServeError::Config(format!("auth.passwd_files: {error}")))?;
     let logins = Logins::new(Arc::clone(&directory), config.auth.dovecot())?;
     let routes = Arc::new(config.relay.routes().map_err(ServeError::Config)?);
-    let queue =
-        queue::start(&config, &store, logins.clone(), Arc::clone(&routes)).map_err(ServeError::Config)?;
+    let resolver = queue::resolver(&config).map_err(ServeError::Config)?;
+    let names = AnyResolver::new(resolver.clone());
+    let rules = Arc::new(Rules::new(&config, names, &directory, tokio::runtime::Handle::current()));
+    let live = Live {
+        throttle: Arc::clone(&throttle),
+        certificates: Arc::clone(&certificates),
+        rules: Arc::clone(&rules),
+    };
+    let queue = queue::start(&config, &store, logins.clone(), Arc::clone(&routes), resolver)
+        .map_err(ServeError::Config)?;
     let flush = Arc::clone(&queue);
     let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())) };
     let life = Life::new(&config, store.clone(), Arc::clone(&directory), &database)
@@ -186,14 +201,14 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         .map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
-    let policy = directory::chain(&directory);
+    let policy = rules.chain.clone();
     let filter =
         SieveFilter::new(store.clone(), memory.clone(), config.hostname.clone()).with_server_scripts(scripts);
     let delivery = delivery_store(&config, &store)?;
     let inbox =
         StoreInbox::new(delivery, logins.clone(), policy, config.hostname.clone()).with_filter(filter);
     let services = Services {
-        inbox: Arc::new(inbox.with_routes(routes)),
+        inbox: Arc::new(inbox.with_routes(routes).with_authentication(Arc::clone(&rules.authentication))),
         store: Arc::new(store),
         authenticator: Arc::new(
             Authenticator::new(logins, secret)

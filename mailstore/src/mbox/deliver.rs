@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -194,7 +194,7 @@ struct At<'a>(&'a File, u64);
 
 impl std::io::Read for At<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = std::os::unix::fs::FileExt::read_at(self.0, buffer, self.1)?;
+        let count = self.0.read_at(buffer, self.1)?;
         self.1 += count as u64;
         Ok(count)
     }
@@ -218,6 +218,20 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         Ok(())
     }
 
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let spooled = self.spooled.as_ref().map(Arc::clone).ok_or_else(spent)?;
+        let work = move || {
+            let error = |error| failed("the spool".as_ref(), &error);
+            let end = range.end.min(spooled.0.metadata().map_err(error)?.len());
+            // A part at a time: whoever wants more reads on.
+            let length = end.saturating_sub(range.start).min(PIECE);
+            let mut octets = vec![0; usize::try_from(length).unwrap_or_default()];
+            spooled.0.read_exact_at(&mut octets, range.start).map_err(error)?;
+            Ok(Bytes::from(octets))
+        };
+        self.offload.run(work).await
+    }
+
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
         let spooled = self.spooled.take().ok_or_else(spent)?;
         let (shared, content, targets) = (Arc::clone(&self.shared), Arc::clone(&spooled), targets.to_vec());
@@ -228,6 +242,9 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         result
     }
 }
+
+/// How much of a message is read at once.
+const PIECE: u64 = 256 << 10;
 
 fn spent() -> StoreError {
     StoreError::Invalid("expected an upload that is whole and not committed yet".into())

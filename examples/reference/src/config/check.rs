@@ -94,6 +94,7 @@ impl Config {
         if !embedded && !self.store.undelete.is_never() {
             problems.push("[store] undelete needs kind = \"embedded\"".into());
         }
+        problems.extend(self.authentication.problems());
         for (key, texts) in [("xclient", &self.smtp.xclient), ("xforward", &self.smtp.xforward)] {
             for text in texts {
                 match text.parse::<AddressRange>() {

@@ -272,7 +272,9 @@ mod tests {
         let config = Config { domains: vec!["a.test".into()], ..Config::default() };
         let store = Embedded::open(folder.join("store"), Options::default()).unwrap();
         let table = |name| store.table(name).unwrap();
-        let directory = Directory::open(table("a"), table("e"), table("s"), table("r"), &config).unwrap();
+        let keys = crate::dkim::Keys::open(table("k")).unwrap();
+        let directory =
+            Directory::open(table("a"), table("e"), table("s"), table("r"), keys, &config).unwrap();
         directory.add("alice@a.test", "pencil", true).unwrap();
         Logins::new(Arc::new(directory), None).unwrap()
     }

@@ -1,20 +1,14 @@
 //! Who may write to whom, by the directory as it is at that moment.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use mailwright::{
-    line_proto::Peer,
-    mail_model::{ForwardPath, ReversePath},
-    mailstore::block_on,
-    relay_policy::{Chain, Decision, Policy, Session, Verdict, directory::OnwardReason},
-    smtp_proto::{Hello, HelloName, Mail, Rcpt, Reply},
+    mail_model::ReversePath,
+    relay_policy::{Chain, Policy, Session, Verdict, directory::OnwardReason},
+    smtp_proto::{Hello, Mail, Rcpt, Reply},
 };
-use serde::{Deserialize, Serialize};
 
-use super::{Directory, DirectoryError};
+use super::Directory;
 
 /// The rules of the server, in the order in which they are asked.
 pub(crate) fn chain(directory: &Arc<Directory>) -> Chain {
@@ -26,7 +20,7 @@ pub(crate) fn chain(directory: &Arc<Directory>) -> Chain {
 
 impl Directory {
     /// Whether a client is one of ours: it has logged in, or it is where those are who need not.
-    pub(super) fn trusts(&self, session: &Session) -> bool {
+    pub(crate) fn trusts(&self, session: &Session) -> bool {
         let network = |remote: SocketAddr| self.current().networks().relay(remote.ip()).is_some();
         session.user.is_some() || session.peer.remote.is_some_and(network)
     }
@@ -97,57 +91,4 @@ impl Policy for Recipients {
         }
         Verdict::Reject(Reply::RELAY_DENIED)
     }
-}
-
-/// What `mailwrightd explain` asks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Question {
-    pub(crate) client: IpAddr,
-    pub(crate) helo: String,
-    /// Empty: the null sender.
-    pub(crate) from: String,
-    pub(crate) to: String,
-    pub(crate) user: Option<String>,
-}
-
-/// What every stage of the chain decides about a message that could be: stage, rule, reply. The last one may be a refusal.
-pub(crate) fn explain(
-    directory: &Arc<Directory>,
-    chain: &Chain,
-    question: &Question,
-) -> Result<Vec<(String, String, String)>, DirectoryError> {
-    let bad = |what: &str, text: &str| DirectoryError::Target(format!("{text:?} is not {what}"));
-    let name: HelloName = question.helo.parse().map_err(|_| bad("a name for EHLO", &question.helo))?;
-    let from = ReversePath::parse(format!("<{}>", question.from).as_bytes())
-        .map_err(|_| bad("a sender", &question.from))?;
-    let to = ForwardPath::parse(format!("<{}>", question.to).as_bytes())
-        .map_err(|_| bad("a recipient", &question.to))?;
-    let mut session = Session::default();
-    session.peer = Peer::new(Some((question.client, 0).into()), None);
-    if let Some(user) = &question.user {
-        session.user = Some(directory.account(user)?.user.as_str().to_owned());
-    }
-    let mut stages = Vec::new();
-    let mut note = |stage: &str, decision: Decision| {
-        let (rule, outcome, last) = match decision.verdict {
-            Verdict::Pass => ("-".to_owned(), "no objection".to_owned(), false),
-            Verdict::Accept => (decision.rule, "accepted".to_owned(), true),
-            Verdict::Reject(reply) => (decision.rule, reply.to_string().trim_end().to_owned(), true),
-            other => (decision.rule, format!("{other:?}"), true),
-        };
-        stages.push((stage.to_owned(), rule, outcome));
-        last
-    };
-    let (hello, mail) = (Hello::new(name), Mail::new(from));
-    let ended = note("connect", block_on(chain.decide_connect(&session)))
-        || note("hello", block_on(chain.decide_hello(&session, &hello)))
-        || {
-            session.hello = Some(hello);
-            note("mail", block_on(chain.decide_mail(&session, &mail)))
-        };
-    if !ended {
-        session.mail = Some(mail);
-        note("rcpt", block_on(chain.decide_rcpt(&session, &Rcpt::new(to))));
-    }
-    Ok(stages)
 }

@@ -24,17 +24,22 @@ pub(crate) fn start(
     store: &AnyStore,
     logins: Logins,
     routes: Arc<RouteTable>,
+    resolver: Resolver,
 ) -> Result<Arc<Outbound>, String> {
+    let queue = queue_config(config, routes)?;
+    Ok(Arc::new(Queue::new(Arc::new(store.clone()), Arc::new(resolver), Arc::new(logins), queue)))
+}
+
+/// What looks names up.
+pub(crate) fn resolver(config: &Config) -> Result<Resolver, String> {
     let mut options = ResolverOptions::default();
     options.servers.clone_from(&config.dns.servers);
     options.dnssec = config.dns.dnssec;
-    let resolver = Resolver::new(&options).or_else(|error| {
+    Resolver::new(&options).or_else(|error| {
         tracing::warn!(%error, "the system names no name server; asking the one of this machine");
         options.servers = vec![SocketAddr::from(([127, 0, 0, 1], 53))];
         Resolver::new(&options).map_err(|error| error.to_string())
-    })?;
-    let queue = queue_config(config, routes)?;
-    Ok(Arc::new(Queue::new(Arc::new(store.clone()), Arc::new(resolver), Arc::new(logins), queue)))
+    })
 }
 
 fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig, String> {

@@ -1,0 +1,140 @@
+//! The rules of the server, and what they say of a message that could be.
+
+use std::{net::IpAddr, sync::Arc};
+
+use mailwright::{
+    line_proto::Peer,
+    mail_model::{ForwardPath, ReversePath},
+    relay_policy::{Chain, Decision, Session, Verdict, authentication::dmarc::Wish, dns::AnyResolver},
+    smtp::Authentication,
+    smtp_proto::{Hello, HelloName, Mail, Rcpt},
+};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::{Handle, Runtime};
+
+use crate::{
+    authentication,
+    config::Config,
+    directory::{self, Directory, DirectoryError},
+    queue,
+};
+
+/// Everything that decides about mail.
+pub(crate) struct Rules {
+    pub(crate) chain: Chain,
+    pub(crate) authentication: Arc<Authentication>,
+    runtime: Handle,
+    /// What runs lookups where no server does.
+    _own: Option<Runtime>,
+}
+
+/// What `mailwrightd explain` asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Question {
+    pub(crate) client: IpAddr,
+    pub(crate) helo: String,
+    /// Empty: the null sender.
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) user: Option<String>,
+}
+
+/// Stage, rule and outcome.
+pub(crate) type Stage = (String, String, String);
+
+impl Rules {
+    /// Those of a server that runs.
+    pub(crate) fn new(
+        config: &Config,
+        names: AnyResolver,
+        directory: &Arc<Directory>,
+        runtime: Handle,
+    ) -> Self {
+        let authentication = Arc::new(authentication::make(config, names, directory));
+        Self { chain: directory::chain(directory), authentication, runtime, _own: None }
+    }
+
+    /// The same, where none runs.
+    pub(crate) fn alone(config: &Config, directory: &Arc<Directory>) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let entered = runtime.enter();
+        let names = AnyResolver::new(queue::resolver(config)?);
+        drop(entered);
+        let rules = Self::new(config, names, directory, runtime.handle().clone());
+        Ok(Self { _own: Some(runtime), ..rules })
+    }
+
+    /// What every stage decides about a message that could be. The last one may be a refusal. Not for an async thread.
+    pub(crate) fn explain(
+        &self,
+        directory: &Directory,
+        question: &Question,
+    ) -> Result<Vec<Stage>, DirectoryError> {
+        let bad = |what: &str, text: &str| DirectoryError::Target(format!("{text:?} is not {what}"));
+        let name: HelloName = question.helo.parse().map_err(|_| bad("a name for EHLO", &question.helo))?;
+        let from = ReversePath::parse(format!("<{}>", question.from).as_bytes())
+            .map_err(|_| bad("a sender", &question.from))?;
+        let to = ForwardPath::parse(format!("<{}>", question.to).as_bytes())
+            .map_err(|_| bad("a recipient", &question.to))?;
+        let mut session = Session::default();
+        session.peer = Peer::new(Some((question.client, 0).into()), None);
+        session.rehearsal = true;
+        if let Some(user) = &question.user {
+            session.user = Some(directory.account(user)?.user.as_str().to_owned());
+        }
+        Ok(self.runtime.block_on(self.stages(session, Hello::new(name), Mail::new(from), Rcpt::new(to))))
+    }
+
+    async fn stages(&self, mut session: Session, hello: Hello, mail: Mail, rcpt: Rcpt) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        if note(&mut stages, "connect", self.chain.decide_connect(&session).await)
+            || note(&mut stages, "hello", self.chain.decide_hello(&session, &hello).await)
+        {
+            return stages;
+        }
+        session.hello = Some(hello);
+        if note(&mut stages, "mail", self.chain.decide_mail(&session, &mail).await) {
+            return stages;
+        }
+        session.mail = Some(mail);
+        if note(&mut stages, "rcpt", self.chain.decide_rcpt(&session, &rcpt).await) {
+            return stages;
+        }
+        let Some((findings, done)) = self.authentication.rehearse(&session).await else { return stages };
+        let (spf, dmarc) = (&findings.spf, &findings.dmarc);
+        let whose = if spf.of_sender { "the sender's domain" } else { "the name of EHLO" };
+        stages.push((
+            "message".into(),
+            "spf".into(),
+            format!("{} for {whose}, {}", spf.result.as_str(), spf.domain),
+        ));
+        let word = dmarc.result.as_str();
+        let outcome = match (&dmarc.author.record, done) {
+            (None, _) => format!("{word}: {} says nothing", dmarc.author.domain),
+            (Some((place, record)), Wish::None) => {
+                format!("{word}, nothing is done (p={} at {place})", record.policy.as_str())
+            }
+            (Some((place, record)), done) => format!(
+                "{word}, {} unless it is signed by {} (p={} at {place})",
+                done.as_str(),
+                dmarc.author.domain,
+                record.policy.as_str()
+            ),
+        };
+        stages.push(("message".into(), "dmarc".into(), outcome));
+        stages
+    }
+}
+
+/// Whether that was the last.
+fn note(stages: &mut Vec<Stage>, stage: &str, decision: Decision) -> bool {
+    let (rule, outcome, last) = match decision.verdict {
+        Verdict::Pass => ("-".to_owned(), "no objection".to_owned(), false),
+        Verdict::Accept => (decision.rule, "accepted".to_owned(), true),
+        Verdict::Reject(reply) => (decision.rule, reply.to_string().trim_end().to_owned(), true),
+        other => (decision.rule, format!("{other:?}"), true),
+    };
+    stages.push((stage.to_owned(), rule, outcome));
+    last
+}

@@ -1,0 +1,261 @@
+//! SPF, DKIM, DMARC and ARC against the running server: what comes from outside is judged by a name server of the test's own,
+//! and what goes out is signed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+mod names;
+
+use std::{fs, future::Future, pin::pin, process::Stdio, task};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use common::{PASSWORD, Server, Talk, USER, count, inbox, succeed};
+use mailwright::relay_policy::{
+    authentication::{
+        Examiner,
+        dkim::{self, Outcome, Signer, SigningKey},
+    },
+    dns::CannedAnswers,
+};
+use names::Names;
+
+const RSA_KEY: &str = include_str!("../../../relay-policy/src/authentication/tests/rsa.pkcs8.base64");
+
+fn start(names: &Names, extra: &str) -> Server {
+    let mut server = Server::prepare(&format!(
+        "allow_plaintext_auth = true\nsmtp.xclient = [\"127.0.0.0/8\"]\ndns.servers = [\"127.0.0.1:{}\"]\n{extra}",
+        names.port
+    ));
+    let path = server.folder.path().join("mailwright.toml");
+    let config = fs::read_to_string(&path).unwrap().replace("[limits]\n", "[limits]\nmessage_size = 0\n");
+    fs::write(&path, config).unwrap();
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    server
+}
+
+/// A session of a client at this address.
+fn client(server: &Server, address: &str) -> Talk {
+    let mut talk = server.talk(server.port("smtp", "starttls"));
+    assert!(talk.reply().starts_with("220 "));
+    assert!(talk.smtp("EHLO proxy.example").starts_with("250"));
+    assert!(talk.smtp(&format!("XCLIENT ADDR={address} NAME=client.example")).starts_with("220 "));
+    assert!(talk.smtp("EHLO client.example").starts_with("250"));
+    talk
+}
+
+/// Sends a message from there; what the server says of it.
+fn send(server: &Server, address: &str, from: &str, message: &str) -> String {
+    let mut talk = client(server, address);
+    assert_eq!(talk.smtp(&format!("MAIL FROM:<{from}>")), "250 2.1.0 Ok");
+    assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
+    assert!(talk.smtp("DATA").starts_with("354 "));
+    talk.send(message);
+    talk.smtp(".")
+}
+
+/// A session of our user.
+fn submission(server: &Server) -> Talk {
+    let mut talk = server.talk(server.port("submission", "starttls"));
+    assert!(talk.reply().starts_with("220 "));
+    assert!(talk.smtp("EHLO client.example").starts_with("250"));
+    let login = STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
+    assert!(talk.smtp(&format!("AUTH PLAIN {login}")).starts_with("235 "));
+    talk
+}
+
+fn run(server: &Server, arguments: &[&str]) -> String {
+    String::from_utf8(succeed(&mut server.command(arguments))).unwrap()
+}
+
+fn header(server: &Server, number: usize) -> String {
+    inbox(server).imap("fetch", &format!("FETCH {number} BODY.PEEK[HEADER]")).join("\r\n")
+}
+
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut task::Context::from_waker(task::Waker::noop())) {
+        task::Poll::Ready(done) => done,
+        task::Poll::Pending => panic!("canned answers never wait"),
+    }
+}
+
+fn signed(signer: &Signer, message: &str) -> String {
+    let mut examiner = Examiner::new().for_signing();
+    examiner.push(message.as_bytes());
+    dkim::sign(signer, &examiner.finish(), 1_700_000_000).unwrap() + message
+}
+
+fn signer(domain: &str) -> Signer {
+    Signer::new(domain, "s1", SigningKey::from_pkcs8(&STANDARD.decode(RSA_KEY.trim()).unwrap()).unwrap())
+}
+
+/// A world in which good.example signs and says who may send, and strict.example wants the rest refused.
+fn world() -> (Names, Signer) {
+    let signer = signer("good.example");
+    let names = Names::start(&[
+        ("good.example", "v=spf1 ip4:192.0.2.0/24 -all"),
+        ("s1._domainkey.good.example", &signer.key.record()),
+        ("_dmarc.good.example", "v=DMARC1; p=reject"),
+        ("strict.example", "v=spf1 -all"),
+        ("_dmarc.strict.example", "v=DMARC1; p=reject"),
+        ("_dmarc.careful.example", "v=DMARC1; p=quarantine"),
+        ("excepted.example", "v=spf1 -all"),
+        ("_dmarc.excepted.example", "v=DMARC1; p=reject"),
+    ]);
+    (names, signer)
+}
+
+#[test]
+fn results_are_written_in_front_of_what_comes_from_outside() {
+    let (names, signer) = world();
+    let server = start(&names, "");
+    let message = "From: Ann <ann@good.example>\r\nSubject: hello\r\n\r\nHello\r\n";
+    let whole = signed(&signer, message);
+    let forged = format!(
+        "Authentication-Results: mail.example.org;\r\n\tdmarc=pass header.from=bank.example\r\n{whole}"
+    );
+    assert!(send(&server, "192.0.2.7", "ann@good.example", &forged).starts_with("250 "));
+    let first = header(&server, 1);
+    assert!(!first.contains("bank.example"), "{first}");
+    let expected = "Authentication-Results: mail.example.org;\r\n\tspf=pass smtp.mailfrom=ann@good.example;\r\n\t\
+                    dkim=pass header.d=good.example header.s=s1 header.b=";
+    assert!(first.contains(expected) && first.contains("dmarc=pass header.from=good.example"), "{first}");
+    // The trace of this server is in order: Return-Path, results, Received.
+    let places: Vec<_> = ["Return-Path:", "Authentication-Results:", "Received:", "DKIM-Signature:"]
+        .map(|name| first.find(name))
+        .into();
+    assert!(places.is_sorted() && places[0].is_some(), "{first}");
+    // Through a forwarder SPF breaks and DKIM holds.
+    assert!(send(&server, "198.51.100.7", "ann@good.example", &whole).starts_with("250 "));
+    let second = header(&server, 2);
+    assert!(second.contains("spf=fail") && second.contains("dmarc=pass"), "{second}");
+    // What this server lets in from its own machine has no results.
+    common::deliver(&server, USER, message);
+    assert!(!header(&server, 3).contains("Authentication-Results"));
+}
+
+#[test]
+fn dmarc_is_done_as_far_as_the_configuration_says() {
+    let (names, _) = world();
+    let forged = |domain: &str| format!("From: x@{domain}\r\nSubject: forged\r\n\r\nx\r\n");
+    let server = start(
+        &names,
+        "authentication.dmarc = \"reject\"\nauthentication.dmarc_exceptions = [\"excepted.example\"]\n",
+    );
+    let told = send(&server, "198.51.100.7", "x@strict.example", &forged("strict.example"));
+    assert!(told.starts_with("550 5.7.1 Refused by the DMARC policy of strict.example"), "{told}");
+    // Another author does not help.
+    let two = "From: x@unknown.example, y@strict.example\r\n\r\nx\r\n";
+    assert!(send(&server, "198.51.100.7", "x@unknown.example", two).starts_with("550 5.7.1"));
+    let two = "From: x@unknown.example\r\nFrom: y@strict.example\r\n\r\nx\r\n";
+    assert!(send(&server, "198.51.100.7", "x@unknown.example", two).starts_with("550 5.7.1"));
+    assert!(
+        send(&server, "198.51.100.7", "x@excepted.example", &forged("excepted.example")).starts_with("250 ")
+    );
+    assert_eq!(count(&server), 1);
+    assert!(
+        send(&server, "198.51.100.7", "x@careful.example", &forged("careful.example")).starts_with("250 ")
+    );
+    assert_eq!(count(&server), 1);
+    let mut talk = inbox(&server);
+    let junk = talk.imap("status", "STATUS Junk (MESSAGES)").join(" ");
+    assert!(junk.contains("(MESSAGES 1)"), "{junk}");
+    // What explain says of the same.
+    let explained =
+        run(&server, &["explain", "--client", "198.51.100.7", "--from", "x@strict.example", "--to", USER]);
+    assert!(explained.contains("spf") && explained.contains("fail"), "{explained}");
+    assert!(explained.contains("dmarc") && explained.contains("reject"), "{explained}");
+
+    let quiet = start(&names, "authentication.dmarc = \"none\"\n");
+    assert!(send(&quiet, "198.51.100.7", "x@strict.example", &forged("strict.example")).starts_with("250 "));
+    assert!(header(&quiet, 1).contains("dmarc=fail header.from=strict.example policy.dmarc=reject"));
+}
+
+#[test]
+fn what_our_users_send_is_signed_without_a_restart() {
+    let names = Names::start(&[]);
+    let server = start(&names, "");
+    let submit = |subject: &str| {
+        let mut talk = submission(&server);
+        assert_eq!(talk.smtp(&format!("MAIL FROM:<{USER}>")), "250 2.1.0 Ok");
+        assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
+        assert!(talk.smtp("DATA").starts_with("354 "));
+        talk.send(format!("From: Alice <{USER}>\r\nSubject: {subject}\r\n\r\nHello\r\n"));
+        assert!(talk.smtp(".").starts_with("250 "));
+    };
+    submit("before");
+    let rsa = run(&server, &["dkim", "key", "add", "example.org", "--selector", "s1"]);
+    assert!(rsa.contains("s1._domainkey.example.org. IN TXT ( \"v=DKIM1; k=rsa; p="), "{rsa}");
+    run(&server, &["dkim", "key", "add", "example.org", "--ed25519", "--selector", "s2"]);
+    submit("after");
+    assert!(!header(&server, 1).contains("DKIM-Signature"));
+    let listed = run(&server, &["dkim", "list", "--json"]);
+    let keys: Vec<serde_json::Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(keys.len(), 2);
+    assert!(!listed.contains("PRIVATE"));
+    let mut zone = CannedAnswers::default();
+    for key in &keys {
+        let (place, record) =
+            (format!("{}._domainkey.example.org", key["selector"].as_str().unwrap()), &key["record"]);
+        zone = zone.txt(&place, record.as_str().unwrap());
+        names.add(&place, record.as_str().unwrap());
+    }
+    let text = inbox(&server).imap("fetch", "FETCH 2 BODY.PEEK[]");
+    let text = text[1..text.len() - 1].join("\r\n");
+    let text = text.strip_suffix(')').unwrap_or(&text);
+    let mut examiner = Examiner::new();
+    examiner.push(text.as_bytes());
+    let found = ready(dkim::verify(&zone, &examiner.finish(), 1_700_000_000));
+    let outcomes: Vec<_> = found.iter().map(|verified| verified.outcome.clone()).collect();
+    assert_eq!(outcomes, [Outcome::Pass, Outcome::Pass], "{text}");
+    let checked = run(&server, &["dkim", "check"]);
+    assert_eq!(checked, "s1._domainkey.example.org: ok\ns2._domainkey.example.org: ok\n");
+    names.add("s2._domainkey.example.org", "v=DKIM1; p=");
+    run(&server, &["dkim", "key", "remove", "example.org", "s1"]);
+    let output = server.command(&["dkim", "check"]).stderr(Stdio::piped()).output().unwrap();
+    assert!(!output.status.success());
+    submit("with one key");
+    assert_eq!(header(&server, 3).matches("DKIM-Signature").count(), 1);
+    // They are there again after a restart.
+    let mut server = server;
+    server.stop();
+    server.serve();
+    assert_eq!(run(&server, &["dkim", "list"]).lines().count(), 1);
+}
+
+#[test]
+fn a_large_message_is_judged_in_little_memory() {
+    let (names, signer) = world();
+    let server = start(&names, "");
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let header_lines = "From: ann@good.example\r\nSubject: large\r\n\r\n";
+    let line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n";
+    let (pieces, piece) = (100, line.repeat(16_384));
+    let mut examiner = Examiner::new().for_signing();
+    examiner.push(header_lines.as_bytes());
+    (0..pieces).for_each(|_| examiner.push(piece.as_bytes()));
+    let field = dkim::sign(&signer, &examiner.finish(), 1_700_000_000).unwrap();
+    let before = peak();
+    let mut talk = client(&server, "192.0.2.7");
+    assert_eq!(talk.smtp("MAIL FROM:<ann@good.example>"), "250 2.1.0 Ok");
+    assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
+    assert!(talk.smtp("DATA").starts_with("354 "));
+    talk.send(format!("{field}{header_lines}"));
+    (0..pieces).for_each(|_| talk.send(&*piece));
+    let told = talk.smtp(".");
+    assert!(told.starts_with("250 "), "{told}");
+    let grown = (peak() - before) / 1024;
+    let text = header(&server, 1);
+    assert!(
+        text.contains("dkim=pass")
+            && text.contains("Return-Path: <ann@good.example>\r\nAuthentication-Results"),
+        "{text}"
+    );
+    // The database keeps what it has not written out yet, but never a message of 104 megabytes.
+    println!("{} MB of mail, {grown} MB of memory", pieces);
+    assert!(grown < 90, "{grown} MB");
+}

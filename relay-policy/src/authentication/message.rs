@@ -1,0 +1,232 @@
+//! A message as it streams by: its header is kept, its body hashed.
+
+use std::{collections::HashMap, ops::Range};
+
+use mailwright_mail_model::{Domain, address_list};
+
+use super::{
+    arc,
+    canonical::{BodyHasher, Canonicalization},
+    dkim::Signature,
+};
+
+/// Looks at a message while it streams by. Memory is bounded by [`Examiner::LONGEST_HEADER`], whatever the size of the
+/// message.
+///
+/// An example is at the [module](super).
+#[derive(Clone)]
+pub struct Examiner {
+    header: Vec<u8>,
+    /// Where the line begins that is being read.
+    line: usize,
+    in_body: bool,
+    overlong: bool,
+    signs: bool,
+    hashers: Vec<(Wanted, BodyHasher)>,
+}
+
+/// A hash that a signature asks for.
+pub(super) type Wanted = (Canonicalization, Option<u64>);
+
+/// What there is to know of a message to judge its signatures, or to sign it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Examined {
+    header: Vec<u8>,
+    fields: Vec<Range<usize>>,
+    hashes: Vec<(Wanted, [u8; 32], u64)>,
+    overlong: bool,
+}
+
+impl Default for Examiner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Examiner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Examiner").field("header", &self.header.len()).finish_non_exhaustive()
+    }
+}
+
+impl Examiner {
+    /// The longest header that is looked at, in octets; no signature of a message with a longer one is good.
+    pub const LONGEST_HEADER: usize = 1 << 20;
+
+    /// For a message that has not begun.
+    pub fn new() -> Self {
+        let (header, hashers) = (Vec::new(), Vec::new());
+        Self { header, line: 0, in_body: false, overlong: false, signs: false, hashers }
+    }
+
+    /// The same, for a message that is to be signed too.
+    #[must_use]
+    pub fn for_signing(mut self) -> Self {
+        self.signs = true;
+        self
+    }
+
+    /// The next octets, cut anywhere.
+    pub fn push(&mut self, octets: &[u8]) {
+        let mut rest = octets;
+        while !self.in_body && !rest.is_empty() {
+            let end = rest.iter().position(|octet| *octet == b'\n').map_or(rest.len(), |at| at + 1);
+            let (part, behind) = rest.split_at_checked(end).unwrap_or((rest, b""));
+            rest = behind;
+            if self.header.len() + part.len() > Self::LONGEST_HEADER {
+                // Nothing will be verified, so nothing need be kept.
+                (self.overlong, self.in_body) = (true, true);
+                self.header = Vec::new();
+                return;
+            }
+            self.header.extend_from_slice(part);
+            if part.last() == Some(&b'\n') {
+                let line = self.header.get(self.line..).unwrap_or_default();
+                if matches!(line, b"\r\n" | b"\n") {
+                    self.header.truncate(self.line);
+                    self.begin_body();
+                }
+                self.line = self.header.len();
+            }
+        }
+        for (_, hasher) in &mut self.hashers {
+            hasher.push(rest);
+        }
+    }
+
+    /// At the end of the message.
+    pub fn finish(mut self) -> Examined {
+        if !self.in_body {
+            self.begin_body();
+        }
+        let hash = |(wanted, hasher): (Wanted, BodyHasher)| {
+            let (hash, octets) = hasher.finish();
+            (wanted, hash, octets)
+        };
+        let hashes = self.hashers.into_iter().map(hash).collect();
+        Examined { fields: fields(&self.header), header: self.header, hashes, overlong: self.overlong }
+    }
+
+    /// The header is there: from it follows how the body is hashed.
+    fn begin_body(&mut self) {
+        self.in_body = true;
+        let examined =
+            Examined { fields: fields(&self.header), header: self.header.clone(), ..Examined::default() };
+        let signatures = examined.named("DKIM-Signature").take(Examined::MOST_SIGNATURES);
+        let mut wanted: Vec<Wanted> = signatures
+            .filter_map(|field| Signature::parse(field.value()).ok())
+            .map(|found| found.body())
+            .collect();
+        wanted.extend(arc::wanted(&examined));
+        if self.signs {
+            wanted.push((Canonicalization::Relaxed, None));
+        }
+        for wanted in wanted {
+            if !self.hashers.iter().any(|(other, _)| *other == wanted) {
+                self.hashers.push((wanted, BodyHasher::new(wanted.0, wanted.1)));
+            }
+        }
+    }
+}
+
+/// One field of the header, with its line ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub(super) octets: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn name(&self) -> &'a [u8] {
+        let end = self.octets.iter().position(|octet| *octet == b':').unwrap_or(self.octets.len());
+        self.octets.get(..end).unwrap_or_default().trim_ascii_end()
+    }
+
+    pub(super) fn value(&self) -> &'a [u8] {
+        let start =
+            self.octets.iter().position(|octet| *octet == b':').map_or(self.octets.len(), |at| at + 1);
+        self.octets.get(start..).unwrap_or_default()
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name().eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+impl Examined {
+    /// So many signatures of a message are looked at.
+    pub(super) const MOST_SIGNATURES: usize = 8;
+
+    /// All fields, from the top.
+    pub(super) fn fields(&self) -> impl DoubleEndedIterator<Item = Field<'_>> {
+        self.fields.iter().filter_map(|range| self.header.get(range.clone())).map(|octets| Field { octets })
+    }
+
+    /// The fields of a name, from the top.
+    pub(super) fn named<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = Field<'a>> {
+        self.fields().filter(move |field| field.is(name))
+    }
+
+    /// The hash of the body, and the length of its canonical form.
+    pub(super) fn hash(&self, wanted: Wanted) -> Option<([u8; 32], u64)> {
+        self.hashes.iter().find(|(other, ..)| *other == wanted).map(|(_, hash, octets)| (*hash, *octets))
+    }
+
+    /// Whether the header was too long to be looked at.
+    pub fn is_overlong(&self) -> bool {
+        self.overlong
+    }
+
+    /// The canonical form of the fields that a signature names, in its order. RFC 6376 §5.4.2: of several of one name, the last
+    /// counts first; one that is not there is nothing.
+    pub(super) fn signed(&self, names: &[String], kind: Canonicalization) -> Vec<u8> {
+        let mut output = Vec::new();
+        let mut by_name: HashMap<Vec<u8>, Vec<Field<'_>>> = HashMap::new();
+        for field in self.fields() {
+            by_name.entry(field.name().to_ascii_lowercase()).or_default().push(field);
+        }
+        for name in names {
+            let fields = by_name.get_mut(name.to_ascii_lowercase().as_bytes());
+            if let Some(field) = fields.and_then(Vec::pop) {
+                kind.field(field.octets, &mut output);
+                output.extend_from_slice(b"\r\n");
+            }
+        }
+        output
+    }
+
+    /// The domains of all authors: those of every address in every From field, each once; `None` if there is none that can be
+    /// read, or too many.
+    pub fn author_domains(&self) -> Option<Vec<String>> {
+        const MOST: usize = 8;
+        let mut domains: Vec<String> = Vec::new();
+        for field in self.named("From") {
+            for entry in address_list::parse(field.value()) {
+                let address_list::Entry::Mailbox(mailbox) = entry else { continue };
+                let domain = String::from_utf8_lossy(&mailbox.domain).into_owned();
+                let domain = domain.parse::<Domain>().ok()?.key().to_owned();
+                if !domains.contains(&domain) {
+                    if domains.len() == MOST {
+                        return None;
+                    }
+                    domains.push(domain);
+                }
+            }
+        }
+        (!domains.is_empty()).then_some(domains)
+    }
+}
+
+/// Where each field is.
+fn fields(header: &[u8]) -> Vec<Range<usize>> {
+    let mut fields: Vec<Range<usize>> = Vec::new();
+    let mut at = 0;
+    for line in header.split_inclusive(|octet| *octet == b'\n') {
+        let end = at + line.len();
+        match fields.last_mut() {
+            Some(field) if matches!(line.first(), Some(b' ' | b'\t')) => field.end = end,
+            _ => fields.push(at..end),
+        }
+        at = end;
+    }
+    fields
+}

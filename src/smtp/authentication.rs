@@ -1,0 +1,250 @@
+//! Finding out where messages come from, and signing those that come from here.
+
+use std::{collections::HashSet, fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use mailwright_mail_model::Address;
+use mailwright_relay_policy::{
+    Session as Conversation,
+    authentication::{
+        Examined, Examiner, Findings, Origin,
+        arc::ArcResult,
+        check,
+        dkim::{Signer, sign},
+        dmarc::{DmarcResult, Wish},
+    },
+    dns::AnyResolver,
+};
+use mailwright_smtp_proto::{HelloKind, Message, Reply};
+
+use super::trace_fields::now;
+use crate::service::shown;
+
+/// Verifies SPF, DKIM, ARC and DMARC of what comes from outside, tells of it in the field Authentication-Results (RFC 8601), does
+/// what the author's domain wants done, and signs what comes from here.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Authentication {
+    resolver: AnyResolver,
+    hostname: String,
+    /// Whether anything is verified.
+    pub verify: bool,
+    /// What is done at most where DMARC fails and the domain wishes it.
+    pub at_most: Wish,
+    /// Domains of authors for whom nothing is done, in lower case.
+    pub exceptions: HashSet<String>,
+    /// Domains whose seals are believed: what they passed on unchanged is not refused (RFC 8617 §7.2.1). In lower case.
+    pub trusted_sealers: HashSet<String>,
+    /// How long it may all take. RFC 7208 §4.6.4: 20 seconds at least.
+    pub patience: Duration,
+    trusts: Arc<dyn Fn(&Conversation) -> bool + Send + Sync>,
+    signers: Arc<Signers>,
+    observer: Arc<dyn Fn(&Observation<'_>) + Send + Sync>,
+}
+
+/// The keys of a domain.
+type Signers = dyn Fn(&str) -> Vec<Arc<Signer>> + Send + Sync;
+
+/// A message that was judged, for those who keep count.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Observation<'a> {
+    /// The client.
+    pub client: IpAddr,
+    /// The envelope's sender.
+    pub sender: Option<&'a Address>,
+    /// What was found out.
+    pub findings: &'a Findings,
+    /// What was done.
+    pub done: Wish,
+}
+
+/// What follows for a message.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// Fields to be put in front of it.
+    pub(super) fields: String,
+    /// Whether it is suspicious.
+    pub(super) quarantine: bool,
+}
+
+impl Authentication {
+    /// Verifies over what `resolver` says and writes in the name of `hostname`. Nobody is trusted, and nothing signed.
+    pub fn new(resolver: AnyResolver, hostname: impl Into<String>) -> Self {
+        Self {
+            resolver,
+            hostname: hostname.into(),
+            verify: true,
+            at_most: Wish::Reject,
+            exceptions: HashSet::new(),
+            trusted_sealers: HashSet::new(),
+            patience: Duration::from_secs(20),
+            trusts: Arc::new(|session| session.user.is_some()),
+            signers: Arc::new(|_| Vec::new()),
+            observer: Arc::new(|_| {}),
+        }
+    }
+
+    /// The same, where these clients are ours: what they send is not verified, but signed.
+    #[must_use]
+    pub fn trusting(mut self, trusts: impl Fn(&Conversation) -> bool + Send + Sync + 'static) -> Self {
+        self.trusts = Arc::new(trusts);
+        self
+    }
+
+    /// The same, with the keys of a domain of ours.
+    #[must_use]
+    pub fn with_signers(
+        mut self,
+        signers: impl Fn(&str) -> Vec<Arc<Signer>> + Send + Sync + 'static,
+    ) -> Self {
+        self.signers = Arc::new(signers);
+        self
+    }
+
+    /// The same, telling of each message that was judged.
+    #[must_use]
+    pub fn observed(mut self, observer: impl Fn(&Observation<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// What looks at a message of this session while it comes in; `None` if nothing is to be found out about it.
+    pub(super) fn examiner(&self, session: &Conversation) -> Option<Examiner> {
+        let lmtp = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo);
+        // LMTP is for servers of ours, which have judged and signed already.
+        (!lmtp).then(|| Examiner::new().for_signing())
+    }
+
+    /// Judges a message, and signs it if it is ours, or if it is sent on for `forwarder`, a domain of ours.
+    ///
+    /// # Errors
+    /// What the client is told, if the message is refused.
+    pub(super) async fn judge(
+        &self,
+        session: &Conversation,
+        message: &Message,
+        examined: &Examined,
+        forwarder: Option<&str>,
+    ) -> Result<Judged, Reply> {
+        let sender = message.mail.from.address();
+        if (self.trusts)(session) {
+            let author = examined.author_domains().and_then(|domains| domains.into_iter().next());
+            let envelope = || sender.map(|sender| sender.domain().key().to_owned());
+            let domains = [author, envelope()].into_iter().flatten().chain(forwarder.map(str::to_owned));
+            let fields = self.signatures(domains, examined);
+            return Ok(Judged { fields, quarantine: false });
+        }
+        let mut judged = Judged::default();
+        // What runs on this machine has no address that says anything.
+        let remote = session.peer.remote.map(|remote| remote.ip().to_canonical());
+        if let Some(client) = remote.filter(|client| self.verify && !client.is_loopback()) {
+            let helo = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
+            let from = sender.map_or("", Address::as_str);
+            let origin = Origin::new(client, helo, from).received_by(&self.hostname);
+            let checking = check(&self.resolver, &origin, examined, seconds());
+            match tokio::time::timeout(self.patience, checking).await {
+                Ok(findings) => {
+                    judged.fields = findings.field(&self.hostname);
+                    let done = self.decide(&findings);
+                    (self.observer)(&Observation { client, sender, findings: &findings, done });
+                    judged.quarantine = done == Wish::Quarantine;
+                    if done != Wish::None {
+                        let (peer, domain) = (shown(&session.peer), &findings.dmarc.author.domain);
+                        tracing::info!(
+                            peer,
+                            domain,
+                            from,
+                            rule = "dmarc",
+                            done = done.as_str(),
+                            "not proved"
+                        );
+                    }
+                    if done == Wish::Reject {
+                        return Err(refusal(&findings));
+                    }
+                }
+                Err(_) => {
+                    let server = &self.hostname;
+                    tracing::warn!(peer = shown(&session.peer), from, "name servers take too long");
+                    judged.fields = format!(
+                        "Authentication-Results: {server};\r\n\tspf=temperror; dkim=temperror; dmarc=temperror\r\n"
+                    );
+                }
+            }
+        }
+        let domains = forwarder.map(str::to_owned).into_iter();
+        judged.fields.insert_str(0, &self.signatures(domains, examined));
+        Ok(judged)
+    }
+
+    /// What would be found out about a message of this session without any signature, whose author is the sender, and what would
+    /// be done; `None` if nothing is verified.
+    pub async fn rehearse(&self, session: &Conversation) -> Option<(Findings, Wish)> {
+        let client = session.peer.remote.map(|remote| remote.ip().to_canonical())?;
+        if (self.trusts)(session) || !self.verify || client.is_loopback() {
+            return None;
+        }
+        let helo = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
+        let from = session.mail.as_ref().and_then(|mail| mail.from.address()).map_or("", Address::as_str);
+        let mut examiner = Examiner::new();
+        examiner.push(format!("From: {from}\r\n\r\n").as_bytes());
+        let origin = Origin::new(client, helo, from).received_by(&self.hostname);
+        let findings = check(&self.resolver, &origin, &examiner.finish(), seconds()).await;
+        let done = self.decide(&findings);
+        Some((findings, done))
+    }
+
+    /// What is done with a message of which this was found out.
+    pub fn decide(&self, findings: &Findings) -> Wish {
+        let dmarc = &findings.dmarc;
+        if dmarc.result != DmarcResult::Fail || self.exceptions.contains(&dmarc.author.domain) {
+            return Wish::None;
+        }
+        let sealer = findings.arc.domain.as_ref().filter(|_| findings.arc.result == ArcResult::Pass);
+        if sealer.is_some_and(|sealer| self.trusted_sealers.contains(sealer)) {
+            return Wish::None;
+        }
+        dmarc.wish.min(self.at_most)
+    }
+
+    /// Whether a domain has keys.
+    pub(super) fn signs(&self, domain: &str) -> bool {
+        !(self.signers)(domain).is_empty()
+    }
+
+    /// Signatures by the first of these domains that has keys.
+    pub(super) fn signatures(&self, domains: impl Iterator<Item = String>, examined: &Examined) -> String {
+        let mut fields = String::new();
+        for domain in domains {
+            for signer in (self.signers)(&domain) {
+                match sign(&signer, examined, seconds()) {
+                    Ok(field) => fields.push_str(&field),
+                    Err(error) => tracing::error!(domain, selector = signer.selector, %error, "not signed"),
+                }
+            }
+            if !fields.is_empty() {
+                break;
+            }
+        }
+        fields
+    }
+}
+
+impl fmt::Debug for Authentication {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Authentication").field("hostname", &self.hostname).finish_non_exhaustive()
+    }
+}
+
+/// RFC 7489 §10.3: 5.7.1, and why.
+fn refusal(findings: &Findings) -> Reply {
+    let domain = &findings.dmarc.author.domain;
+    Reply::permanent(
+        (7, 1),
+        format!("Refused by the DMARC policy of {domain}: neither SPF nor DKIM proves its author"),
+    )
+}
+
+fn seconds() -> u64 {
+    u64::try_from(now().seconds()).unwrap_or(0)
+}

@@ -1,0 +1,143 @@
+//! Taking in a message: what goes in front of it is known only when it is here.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mailwright_mailstore::{Store, Upload, Write};
+use mailwright_relay_policy::Session as Conversation;
+use mailwright_smtp_proto::{Message, Reply};
+
+use super::{
+    Body,
+    authentication::{Authentication, Judged},
+    deliver::{Received, refusal},
+    hops::HopCounter,
+    trace_fields::{now, received, return_path},
+};
+use crate::imap::Describer;
+
+/// RFC 5321 §6.3 wants at least 100 before a loop is assumed; Postfix's hopcount_limit is 50.
+const MOST_HOPS: usize = 100;
+/// So much of a message waits in memory for what is to stand in front of it. Most messages are smaller; a larger one is
+/// copied once within the store, if something is to stand there.
+const HELD: usize = 256 << 10;
+
+/// What is needed to take in messages.
+pub(super) struct Intake<'a, S> {
+    pub(super) store: &'a S,
+    pub(super) authentication: Option<&'a Authentication>,
+    pub(super) hostname: &'a str,
+    /// The domain of ours that sends the message on, if one does.
+    pub(super) forwarder: Option<&'a str>,
+}
+
+impl<S: Store> Intake<'_, S> {
+    /// Takes in a message to its end.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(super) async fn take(
+        &self,
+        session: &Conversation,
+        message: &Message,
+        body: &mut Body<'_>,
+        id: &str,
+    ) -> Result<Received, Reply> {
+        let mut hops = HopCounter::default();
+        let mut examiner = self.authentication.and_then(|authentication| authentication.examiner(session));
+        let (front, trace) =
+            (return_path(&message.mail.from), received(session, message, self.hostname, id, now()));
+        let (mut held, mut draft, mut eight_bit) = (BytesMut::new(), None, false);
+        // Without its end there is nothing to reply to: the machine has refused the message or is gone.
+        while let Some(chunk) = body.next().await.map_err(|_| Reply::INTERNAL)? {
+            hops.push(&chunk);
+            eight_bit |= !chunk.is_ascii();
+            if let Some(examiner) = &mut examiner {
+                examiner.push(&chunk);
+            }
+            match &mut draft {
+                None if held.len() + chunk.len() <= HELD => held.extend_from_slice(&chunk),
+                None => {
+                    let mut begun = self.begin(message, &[&front, &trace]).await?;
+                    begun.write(held.split().freeze()).await?;
+                    begun.write(chunk).await?;
+                    draft = Some(begun);
+                }
+                Some(draft) => draft.write(chunk).await?,
+            }
+        }
+        if hops.hops() >= MOST_HOPS {
+            return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
+        }
+        let Judged { fields, quarantine } = match self.authentication.zip(examiner) {
+            Some((authentication, examiner)) => {
+                authentication.judge(session, message, &examiner.finish(), self.forwarder).await?
+            }
+            None => Judged::default(),
+        };
+        let draft = match draft {
+            Some(draft) if fields.is_empty() => draft,
+            Some(draft) => self.again(message, draft, &front, &fields).await?,
+            None => {
+                let mut draft = self.begin(message, &[&front, &fields, &trace]).await?;
+                draft.write(held.freeze()).await?;
+                draft
+            }
+        };
+        let Draft { mut upload, describer, size } = draft;
+        let (structure, summary) = describer.finish();
+        let structure = Arc::new(structure);
+        upload.summarize(summary);
+        let envelope = structure.part(0).and_then(|part| part.envelope());
+        let message_id = envelope.and_then(|envelope| envelope.message_id());
+        let message_id = message_id.map(|id| String::from_utf8_lossy(id).trim().to_owned());
+        // RFC 5321 §4.4: Return-Path is for the final delivery only.
+        let skip = front.len() as u64;
+        Ok(Received { upload, structure, size, skip, eight_bit, message_id, quarantine })
+    }
+
+    async fn begin(&self, message: &Message, fields: &[&str]) -> Result<Draft, Reply> {
+        let writer = self.store.writer().ok_or(Reply::INTERNAL)?;
+        let upload = writer.begin(message.mail.parameters.size).await.map_err(|error| refusal(&error))?;
+        let mut draft = Draft { upload, describer: Describer::default(), size: 0 };
+        draft.write(fields.concat().into()).await?;
+        Ok(draft)
+    }
+
+    /// The message with fields behind its first one.
+    async fn again(
+        &self,
+        message: &Message,
+        mut draft: Draft,
+        front: &str,
+        fields: &str,
+    ) -> Result<Draft, Reply> {
+        let mut copy = self.begin(message, &[front, fields]).await?;
+        let mut at = front.len() as u64;
+        while at < draft.size {
+            let end = draft.size.min(at + HELD as u64);
+            let octets = draft.upload.read(at..end).await.map_err(|error| refusal(&error))?;
+            if octets.is_empty() {
+                return Err(Reply::INTERNAL);
+            }
+            at += octets.len() as u64;
+            copy.write(octets).await?;
+        }
+        Ok(copy)
+    }
+}
+
+/// A message that is being written.
+struct Draft {
+    upload: Upload,
+    describer: Describer,
+    size: u64,
+}
+
+impl Draft {
+    async fn write(&mut self, octets: Bytes) -> Result<(), Reply> {
+        self.size += octets.len() as u64;
+        self.describer.push(&octets);
+        self.upload.write(octets).await.map_err(|error| refusal(&error))
+    }
+}
