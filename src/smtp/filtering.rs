@@ -137,8 +137,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             Some(_) => self.signatures(user, source, &made.message).await?,
             None => String::new(),
         };
-        let (structure, summary) =
-            copy(source, &mut upload, front + &fields, &made.message).await?.finish();
+        let (structure, summary) = copy(source, &mut upload, front + &fields, &made.message).await?.finish();
         let structure = Arc::new(structure);
         upload.summarize(summary);
         let target = |user: &User, filing: &Filing| {
