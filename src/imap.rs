@@ -12,6 +12,7 @@ mod recent;
 mod search;
 mod selected;
 mod sorting;
+mod url;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,7 +23,7 @@ use mailwright_imap_proto::{
 use mailwright_line_proto::{Closed, Deflate, Peer, Shutdown};
 use mailwright_mail_model::UidSet;
 use mailwright_mailstore::{
-    Snapshot, Store, StoreError, User, Watch,
+    Snapshot, Store, StoreError, User, Watch, Write,
     accounts::{Accounts, Service as Purpose},
 };
 use tokio::net::TcpStream;
@@ -70,6 +71,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         // What is not known is NIL (RFC 8514 §4.2).
         abilities.save_dates = true;
         abilities.derives = true;
+        abilities.several = store.writer().is_some_and(Write::takes_several);
         abilities.statuses = true;
         abilities.sorts = true;
         abilities.notifies = store.feed().is_some();
@@ -211,6 +213,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Body(chunk) => self.append_chunk(chunk).await,
+            Event::Include(ask) => {
+                let answer = self.include(&ask.url).await;
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
+            }
             Event::BodyEnd(ask) => {
                 let answer = self.commit_append().await;
                 self.refresh(connection).await;

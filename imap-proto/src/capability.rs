@@ -48,6 +48,12 @@ pub(crate) fn capabilities(
         }
         if config.abilities.write {
             names.extend(["UIDPLUS", "MOVE"]);
+            if abilities.derives {
+                names.push("CATENATE");
+            }
+            if abilities.several {
+                names.extend(["MULTIAPPEND", "REPLACE"]);
+            }
             limit = format!("APPENDLIMIT={}", config.max_message_size);
             names.push(&limit);
         }
@@ -131,7 +137,7 @@ mod tests {
              SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
              BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
              THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=1 NOTIFY CREATE-SPECIAL-USE COMPRESS=DEFLATE UIDPLUS MOVE \
-             APPENDLIMIT=52428800"
+             CATENATE MULTIAPPEND REPLACE APPENDLIMIT=52428800"
         );
         config.compress = false;
         config.abilities = Abilities::read_only();

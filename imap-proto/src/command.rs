@@ -1,7 +1,7 @@
 //! The commands: a table of what each may do when, and one file for each with its type, parser and encoder.
 
 mod append;
-
+mod append_steps;
 mod authenticate;
 mod cancel_update;
 mod copy;
@@ -18,6 +18,7 @@ mod namespace;
 mod notify;
 mod relocate;
 mod rename;
+mod replace;
 mod search;
 mod search_return;
 mod section;
@@ -36,6 +37,7 @@ use mailwright_line_proto::{Authenticate, Login};
 use mailwright_mail_model::UidSet;
 
 pub use append::Append;
+pub(crate) use append_steps::{Place, Step, Steps};
 pub(crate) use authenticate::decode_response;
 pub use cancel_update::CancelUpdate;
 pub use copy::{Copy, CopyUid};
@@ -51,6 +53,7 @@ pub use namespace::Namespace;
 pub use notify::{Notify, NotifyEvents, NotifyGroup, NotifyMailboxes};
 pub use relocate::Move;
 pub use rename::Rename;
+pub use replace::Replace;
 pub use search::Search;
 pub(crate) use search::names_mod_seq;
 pub use search_return::{ResultRange, SearchReturn};
@@ -108,6 +111,8 @@ pub enum Command {
     Status(Status),
     /// Ends with the mark of the message's literal; the message follows.
     Append(Append),
+    /// As [`Append`](Self::Append).
+    Replace(Replace),
     Idle,
     Notify(Notify),
     Check,
@@ -195,7 +200,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 44] = {
+static TABLE: [Spec; 46] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -221,6 +226,8 @@ static TABLE: [Spec; 44] = {
         row("NAMESPACE",    Authenticated,    !SEQS,     READS,  |_, _| Ok(Command::Namespace)),
         row("STATUS",       Authenticated,    !SEQS,     READS,  |input, _| Status::parse(input).map(Command::Status)),
         row("APPEND",       Authenticated,    !SEQS,     !READS, |input, _| Append::parse(input).map(Command::Append)),
+        row("REPLACE",      Selected,         !SEQS,     !READS, |input, _| Replace::parse(input, false).map(Command::Replace)),
+        row("UID REPLACE",  Selected,         !SEQS,     !READS, |input, _| Replace::parse(input, true).map(Command::Replace)),
         row("IDLE",         Authenticated,    !SEQS,     !READS, |_, _| Ok(Command::Idle)),
         row("NOTIFY",       Authenticated,    !SEQS,     !READS, |input, _| Notify::parse(input).map(Command::Notify)),
         row("CHECK",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Check)),
@@ -314,6 +321,7 @@ impl Command {
             Self::Namespace => wire.put(b"NAMESPACE"),
             Self::Status(status) => status.encode(wire),
             Self::Append(append) => append.encode(wire),
+            Self::Replace(replace) => replace.encode(wire),
             Self::Idle => wire.put(b"IDLE"),
             Self::Notify(notify) => notify.encode(wire),
             Self::Check => wire.put(b"CHECK"),

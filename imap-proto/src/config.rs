@@ -72,9 +72,12 @@ pub struct Abilities {
     pub object_ids: bool,
     /// It is known when a message came into its mailbox: SAVEDATE (RFC 8514).
     pub save_dates: bool,
-    /// Whatever can be derived from the octets of a message is: BINARY (RFC 3516) and PREVIEW (RFC 8970); and all keys of a
+    /// Whatever can be derived from the octets of a message is: BINARY (RFC 3516), PREVIEW (RFC 8970), and parts of messages by
+    /// their URL for CATENATE (RFC 4469); and all keys of a
     /// search are known (WITHIN, RFC 5032) and special uses heeded when mailboxes are made (RFC 6154 §3).
     pub derives: bool,
+    /// Several messages are added, and others expunged in their place, at one moment: MULTIAPPEND (RFC 3502) and REPLACE (RFC 8508).
+    pub several: bool,
     /// The counts of mailboxes come with their list: LIST-STATUS (RFC 5819). STATUS knows SIZE and DELETED besides.
     pub statuses: bool,
     /// Messages can be sorted and gathered to threads (RFC 5256, RFC 5957), and texts are compared and searched by
@@ -102,6 +105,7 @@ impl Abilities {
             object_ids: false,
             save_dates: false,
             derives: false,
+            several: false,
             statuses: false,
             sorts: false,
             notifies: false,
@@ -117,6 +121,7 @@ impl Abilities {
             object_ids: true,
             save_dates: true,
             derives: true,
+            several: true,
             statuses: true,
             sorts: true,
             notifies: true,

@@ -10,7 +10,9 @@ mod capability;
 mod config;
 mod refusal;
 mod sequence;
+mod url;
 mod view;
 
 pub use refusal::{Answered, Refusal};
 pub use sequence::{MAX_RANGES, MessageSet, SequenceSet};
+pub use url::{ImapUrl, UrlError};

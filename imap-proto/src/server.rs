@@ -32,12 +32,14 @@ use std::{sync::Arc, time::Instant};
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{
     Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Trace, Traced,
-    Transmit, Wait, frame::LiteralMark,
+    Transmit, Wait,
 };
 use mailwright_mail_model::UidSet;
 
 pub use answer::Serve;
-pub use ask::{AppendUid, Close, Commit, Idle, ListEntry, Mailboxes, Message, Open, Opened, Refresh};
+pub use ask::{
+    AppendUid, Close, Commit, Idle, Include, ListEntry, Mailboxes, Message, Open, Opened, Refresh,
+};
 pub use contexts::{Question, Watched};
 pub(crate) use enabled::Enabled;
 pub use event::Event;
@@ -141,8 +143,8 @@ enum Ready {
     Command(Bytes),
     /// One that was understood already.
     Parsed { tag: Box<str>, spec: &'static Spec, command: Box<Command> },
-    /// An APPEND whose message is next.
-    Message { head: Bytes, mark: LiteralMark },
+    /// An APPEND or REPLACE up to the octets of a message, or to its end if there are none.
+    Message { head: Bytes },
     /// The refusal of a command that was not understood.
     Bad { tag: Option<Box<str>>, status: Box<Status> },
 }
@@ -288,9 +290,9 @@ impl Server {
                 let status = Status::no("literal too large").with(ResponseCode::TooBig);
                 self.ready = Some(Ready::Bad { tag, status: status.into() });
             }
-            Taken::Message { head, mark } => {
+            Taken::Message { head } => {
                 self.trace_received(&head);
-                self.ready = Some(Ready::Message { head, mark });
+                self.ready = Some(Ready::Message { head });
             }
             Taken::Command(line) => {
                 self.since = None;

@@ -3,11 +3,30 @@
 
 mod server_common;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
-use mailwright_imap_proto::server::{Abilities, Config};
-use mailwright_line_proto::testing::{Pace, Transcript, check_laws, run};
+use bytes::BytesMut;
+use mailwright_imap_proto::server::{Abilities, Config, Event, Server};
+use mailwright_line_proto::{
+    Machine, Output, Peer,
+    testing::{Pace, Transcript, check_laws, run},
+};
 use server_common::{App, config};
+
+/// What a server of everything announces after the login, which is long.
+fn all() -> String {
+    let mut config = config();
+    config.abilities = Abilities::everything();
+    let mut server = Server::new(config.into(), Peer::unknown());
+    let mut rx = BytesMut::from(&b"a LOGIN SMITH SESAME\r\n"[..]);
+    let Output::Event(Event::Login(ask)) = server.poll(Instant::now(), &mut rx) else { panic!() };
+    server.answer(ask, Ok(())).unwrap();
+    server.capabilities().iter().collect::<Vec<_>>().join(" ").replacen(
+        "IMAP4REV1 IMAP4REV2",
+        "IMAP4rev1 IMAP4rev2",
+        1,
+    )
+}
 
 fn transcripts(directory: &str) -> Vec<(String, Transcript)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(directory);
@@ -15,7 +34,7 @@ fn transcripts(directory: &str) -> Vec<(String, Transcript)> {
         .unwrap()
         .map(|entry| {
             let path = entry.unwrap().path();
-            let text = fs::read_to_string(&path).unwrap();
+            let text = fs::read_to_string(&path).unwrap().replace("@ALL", &all());
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let transcript = Transcript::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             (name, transcript)

@@ -1,55 +1,90 @@
-//! APPEND: a message streams from the client into the store.
+//! APPEND and REPLACE: messages stream from the client into the store.
 
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use mailwright_imap_proto::{
     Answered, Refusal,
+    response::ResponseCode,
     server::{AppendUid, Message},
 };
+use mailwright_mail_model::UidSet;
 use mailwright_mailstore::{Quota, Store, StoreError, Target, Upload, Write, accounts::Accounts};
 
-use super::{Visit, described::Describer, target_refusal};
+use super::{
+    Visit,
+    described::{CHUNK, Describer},
+    target_refusal,
+};
 use crate::smtp::now;
 
-/// A message on its way in.
+/// Messages on their way in.
 pub(super) struct Incoming {
     /// Never locked: the mutex only lets a session that holds it be shared, which its futures need.
     upload: Mutex<Upload>,
+    /// The last message.
     target: Target,
     describer: Describer,
-    /// The first thing that went wrong. The rest of the message is taken and dropped.
+    size: u64,
+    /// The first thing that went wrong. The rest is taken and dropped.
     failed: Option<StoreError>,
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn begin_append(&mut self, message: &Message) -> Answered<()> {
+        let before = self.incoming.take().filter(|_| message.sequel);
         let user = self.user()?.clone();
         let writer = self.store.writer().ok_or_else(Refusal::no_permission)?;
-        // RFC 3501 §6.3.11: a mailbox that is not there is not made, and the client is told before it sends.
-        self.store.status(&user, &message.mailbox).await.map_err(|error| target_refusal(&error))?;
-        if let Some(quota) = self.store.quota() {
-            // RFC 9208 §4.3: before the client sends what would be refused.
-            quota.check_quota(&user, message.size).await.map_err(|error| target_refusal(&error))?;
-        }
-        let upload = writer.begin(Some(message.size)).await.map_err(|error| target_refusal(&error))?;
         let date = message.internal_date.unwrap_or_else(now);
         let target = Target::new(user, message.mailbox.clone(), date).with_flags(message.flags.clone());
+        if let Some(mut incoming) = before {
+            // RFC 3502 §6.3.11: all of them or none.
+            incoming.next(target).await.map_err(|error| target_refusal(&error))?;
+            self.incoming = Some(incoming);
+            return Ok(());
+        }
+        // RFC 3501 §6.3.11: a mailbox that is not there is not made, and the client is told before it sends.
+        self.store.status(&target.user, &target.mailbox).await.map_err(|error| target_refusal(&error))?;
+        // RFC 9208 §4.3: before the client sends what would be refused. What is replaced makes room (RFC 8508 §3.4).
+        if let (Some(quota), None) = (self.store.quota(), message.replaces) {
+            let size = message.size.unwrap_or_default();
+            quota.check_quota(&target.user, size).await.map_err(|error| target_refusal(&error))?;
+        }
+        let mut upload = writer.begin(message.size).await.map_err(|error| target_refusal(&error))?;
+        if let Some(uid) = message.replaces {
+            let selected = self.selected.as_ref().filter(|selected| !selected.read_only);
+            let selected = selected.ok_or_else(Refusal::no_permission)?;
+            upload.replace(&selected.mailbox, &UidSet::from(uid)).map_err(|error| target_refusal(&error))?;
+        }
         self.incoming = Some(Box::new(Incoming {
             upload: Mutex::new(upload),
             target,
             describer: Describer::default(),
+            size: 0,
             failed: None,
         }));
         Ok(())
     }
 
     pub(super) async fn append_chunk(&mut self, chunk: Bytes) {
-        let Some(incoming) = &mut self.incoming else { return };
-        if incoming.failed.is_none() {
-            incoming.describer.push(&chunk);
-            incoming.failed = upload(&mut incoming.upload).write(chunk).await.err();
+        if let Some(incoming) = &mut self.incoming {
+            incoming.push(chunk).await;
         }
+    }
+
+    /// CATENATE: a part of a message that is here goes into the one that comes in (RFC 4469 §3).
+    pub(super) async fn include(&mut self, url: &str) -> Answered<u64> {
+        let limit = self.service.config.max_message_size;
+        let mut part = self.part(url).await?;
+        let Some(incoming) = &mut self.incoming else { return Err(Refusal::unavailable()) };
+        let length = part.length();
+        if incoming.size.saturating_add(length) > limit {
+            return Err(Refusal::new(ResponseCode::TooBig, "message too large"));
+        }
+        while let Some(chunk) = part.next(self.store, CHUNK).await.map_err(|_| Refusal::bad_url(url))? {
+            incoming.push(chunk).await;
+        }
+        Ok(length)
     }
 
     pub(super) async fn commit_append(&mut self) -> Answered<Option<AppendUid>> {
@@ -61,7 +96,31 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         upload.summarize(incoming.describer.finish().1);
         let appended = upload.commit(std::slice::from_ref(&incoming.target)).await;
         let appended = appended.map_err(|failed| target_refusal(&failed.error))?;
-        Ok(appended.first().map(|appended| AppendUid::new(appended.uid_validity, appended.uid)))
+        let uids: UidSet = appended.iter().map(|appended| appended.uid).collect();
+        Ok(appended.first().map(|appended| AppendUid::new(appended.uid_validity, uids)))
+    }
+}
+
+impl Incoming {
+    async fn push(&mut self, chunk: Bytes) {
+        if self.failed.is_none() {
+            self.size = self.size.saturating_add(chunk.len() as u64);
+            self.describer.push(&chunk);
+            self.failed = upload(&mut self.upload).write(chunk).await.err();
+        }
+    }
+
+    /// Ends this message and begins another.
+    async fn next(&mut self, target: Target) -> Result<(), StoreError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let done = std::mem::replace(&mut self.target, target);
+        let describer = std::mem::take(&mut self.describer);
+        self.size = 0;
+        let upload = upload(&mut self.upload);
+        upload.summarize(describer.finish().1);
+        upload.next(std::slice::from_ref(&done)).await
     }
 }
 

@@ -158,6 +158,11 @@ impl World {
         Endpoint::new(HOST, 0, Security::Starttls(Arc::clone(&self.client))).at(self.smtp[0])
     }
 
+    /// Where IMAP is served.
+    pub fn address(&self, protection: Protection) -> SocketAddr {
+        self.imap[protection as usize]
+    }
+
     fn endpoint(&self, name: &str, addresses: [SocketAddr; 3], protection: Protection) -> Endpoint {
         let client = Arc::clone(&self.client);
         let (address, security) = match protection {

@@ -1,9 +1,8 @@
 //! APPEND (RFC 3501 §6.3.11), with literals that may hold NUL (RFC 3516 §4.4) and headers in UTF-8 (RFC 6855 §4).
 
-use mailwright_line_proto::frame::LiteralMark;
 use mailwright_mail_model::{DateTime, FlagSet, MailboxName};
 
-use super::store::flag_list;
+use super::append_steps::{attributes, message_mark};
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 
 /// Puts a message into a mailbox. The message itself follows, streamed.
@@ -30,39 +29,22 @@ impl Append {
 
     /// Takes the arguments to the mark of the message's literal, which must be all there is.
     pub(crate) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
-        let (mailbox, flags, internal_date) = Self::parse_head(input)?;
-        let utf8 = input.prefix("UTF8 (");
-        let mark = LiteralMark::find(input.rest()).ok().flatten();
-        // RFC 6855 §4: what is in UTF-8 comes as a literal8.
-        let mark = mark.filter(|mark| mark.start == 0 && (mark.binary || !utf8));
-        let mark = mark.ok_or_else(|| input.expected("the message as a literal"))?;
-        input.take("the mark", nom::combinator::rest)?;
-        Ok(Self { mailbox, flags, internal_date, size: mark.length, utf8 })
-    }
-
-    fn parse_head(input: &mut Input<'_>) -> Result<(MailboxName, FlagSet, Option<DateTime>), GrammarError> {
         input.space()?;
         let mailbox = input.mailbox()?;
         input.space()?;
-        let mut flags = FlagSet::new();
-        if input.peek() == Some(b'(') {
-            flags = flag_list(input)?;
-            input.space()?;
-        }
-        let mut internal_date = None;
-        if input.peek() == Some(b'"') {
-            let here = input.clone();
-            let text = input.quoted()?;
-            let date = str::from_utf8(&text).ok().and_then(|text| DateTime::from_imap(text).ok());
-            internal_date =
-                Some(date.ok_or_else(|| here.expected("a date such as \"17-Jul-1996 02:44:25 -0700\""))?);
-            input.space()?;
-        }
-        Ok((mailbox, flags, internal_date))
+        let (flags, internal_date) = attributes(input)?;
+        let utf8 = input.prefix("UTF8 (");
+        let mark = message_mark(input, utf8)?;
+        Ok(Self { mailbox, flags, internal_date, size: mark.length, utf8 })
     }
 
     pub(super) fn encode(&self, wire: &mut CommandWriter) {
         wire.put(b"APPEND ");
+        self.encode_arguments(wire);
+    }
+
+    /// The arguments, to the mark of the message.
+    pub(super) fn encode_arguments(&self, wire: &mut CommandWriter) {
         wire.put_mailbox(&self.mailbox);
         wire.put(b" ");
         if !self.flags.is_empty() {

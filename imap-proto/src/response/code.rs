@@ -109,6 +109,8 @@ pub enum ResponseCode {
     NonExistent,
     /// The mailbox cannot be deleted: it has children (RFC 9051 §7.1).
     HasChildren,
+    /// This URL could not be made use of (RFC 4469 §4.1).
+    BadUrl(String),
     /// The special use cannot be given (RFC 6154 §3).
     UseAttr,
     /// The content transfer encoding cannot be undone (RFC 3516 §4.3).
@@ -203,6 +205,12 @@ impl ResponseCode {
                 wire.put(b" ");
                 wire.put_display(target);
             }
+            Self::BadUrl(url) => {
+                wire.put(b"BADURL ");
+                // Anything else could not stand in brackets.
+                let fits = |octet: &u8| crate::grammar::is_text_char(*octet) && *octet != b']';
+                wire.put(&url.bytes().filter(fits).collect::<Vec<_>>());
+            }
             Self::Other { name, text } => {
                 wire.put(name.as_bytes());
                 if let Some(text) = text {
@@ -281,6 +289,13 @@ impl ResponseCode {
             "APPENDUID" => {
                 let validity = number(reader, UidValidity::new)?;
                 Self::AppendUid { validity, uids: uids(reader)? }
+            }
+            "BADURL" => {
+                reader.space()?;
+                let rest = reader.input.rest();
+                let end = memchr::memchr(b']', rest).unwrap_or(0);
+                let url = reader.input.take("a URL", nom::bytes::complete::take(end))?;
+                Self::BadUrl(String::from_utf8_lossy(url).into_owned())
             }
             "COPYUID" => {
                 let validity = number(reader, UidValidity::new)?;

@@ -66,7 +66,7 @@ impl Server {
         let Ok(slot) = self.slots.take(id) else { return };
         match slot.kind {
             Kind::Login => self.failed_login(&slot.tag, &Refusal::from(AuthRefusal::Unavailable).into()),
-            Kind::Message { .. } => self.message_answered(slot, Err(Refusal::unavailable())),
+            Kind::Message | Kind::Include => self.message_answered(Err(Refusal::unavailable())),
             Kind::News => {}
             _ => self.refuse(&slot, Refusal::unavailable()),
         }

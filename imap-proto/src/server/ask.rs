@@ -196,8 +196,13 @@ pub struct Message {
     pub flags: FlagSet,
     /// The internal date it shall have; now if `None`.
     pub internal_date: Option<DateTime>,
-    /// Its length in octets.
-    pub size: u64,
+    /// Its length in octets; `None` if it is pieced together, so that nobody knows yet (RFC 4469).
+    pub size: Option<u64>,
+    /// Whether there are messages before it in the same command (RFC 3502): what has come is one whole, and all of them are to appear
+    /// at one moment, or none.
+    pub sequel: bool,
+    /// The message of the open mailbox that is expunged at the moment when this one appears (RFC 8508).
+    pub replaces: Option<Uid>,
 }
 
 impl Request for Message {
@@ -209,25 +214,44 @@ impl Request for Message {
 #[non_exhaustive]
 pub struct Commit;
 
+/// A part of another message goes into the one that comes in, where it is now (RFC 4469).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Include {
+    /// The URL of the part, as the client gave it.
+    pub url: String,
+}
+
+impl Include {
+    pub(super) fn new(url: String) -> Self {
+        Self { url }
+    }
+}
+
+impl Request for Include {
+    /// How many octets went into the message. Refuse with [`Refusal::bad_url`](crate::Refusal::bad_url) if there is no such part.
+    type Answer = Answered<u64>;
+}
+
 impl Request for Commit {
-    /// The UID the message has; `None` if the store does not tell.
+    /// The UIDs the messages have; `None` if the store does not tell.
     type Answer = Answered<Option<AppendUid>>;
 }
 
-/// The UID of a message that was appended (RFC 4315 §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The UIDs of messages that were appended (RFC 4315 §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AppendUid {
     /// The validity of the UIDs of the mailbox.
     pub uid_validity: UidValidity,
-    /// The UID.
-    pub uid: Uid,
+    /// The UIDs: one for each message, in order.
+    pub uids: UidSet,
 }
 
 impl AppendUid {
-    /// The message has this UID.
-    pub fn new(uid_validity: UidValidity, uid: Uid) -> Self {
-        Self { uid_validity, uid }
+    /// The messages have these UIDs.
+    pub fn new(uid_validity: UidValidity, uids: impl Into<UidSet>) -> Self {
+        Self { uid_validity, uids: uids.into() }
     }
 }
 

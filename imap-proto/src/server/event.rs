@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mailwright_line_proto::{Ask, AuthRefusal, AuthStep, Authenticate, Closed, Login};
 use mailwright_mail_model::UidSet;
 
-use super::{Close, Commit, Find, Gather, Idle, Mailboxes, Message, Open, Order, Refresh, Server};
+use super::{Close, Commit, Find, Gather, Idle, Include, Mailboxes, Message, Open, Order, Refresh, Server};
 use crate::{
     Refusal,
     command::{
@@ -50,9 +50,12 @@ pub enum Event {
     Message(Ask<Message>),
     /// The next octets of the message that may come.
     Body(Bytes),
-    /// The message has come whole.
+    /// APPEND with CATENATE: a part of another message is next.
+    Include(Ask<Include>),
+    /// The message has come whole, with all before it.
     BodyEnd(Ask<Commit>),
-    /// The message is not to be kept: what followed it was wrong, or it came too late.
+    /// What has come of an APPEND is not to be kept: something was wrong with it or with what followed, or was refused, or it came too
+    /// late.
     BodyAborted,
     /// SEARCH and UID SEARCH.
     Find(Ask<Find>),
@@ -107,6 +110,7 @@ impl Server {
             Event::Close(ask) => self.answer(ask, Err(no())),
             Event::Notify(ask) => self.answer(ask, Err(no())),
             Event::Message(ask) => self.answer(ask, Err(no())),
+            Event::Include(ask) => self.answer(ask, Err(no())),
             Event::BodyEnd(ask) => self.answer(ask, Err(no())),
             Event::Find(ask) => self.answer(ask, Err(no())),
             Event::Order(ask) => self.answer(ask, Err(no())),

@@ -7,12 +7,12 @@ use mailwright_line_proto::{
 };
 
 use crate::{
-    command::{Append, Spec},
-    grammar::{Input, LiteralMode},
+    command::{Place, Replace, Spec, Steps},
+    grammar::{GrammarError, Input, LiteralMode},
 };
 
-/// How many literals may stand before the message of an APPEND: its mailbox name.
-const LITERALS_BEFORE_MESSAGE: usize = 1;
+/// How many literals may stand before the octets of a message: the name of its mailbox, URLs of parts of it.
+const LITERALS_BEFORE_MESSAGE: usize = 8;
 
 /// The command that is being put together.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Intake {
     literal: Option<Counted>,
     /// Over a limit: what comes is thrown away to the end of the command.
     refused: bool,
+    /// What is put together goes on behind the octets of a message, with this.
+    behind: Option<Place>,
 }
 
 /// What [`Intake::next`] took.
@@ -37,8 +39,9 @@ pub(super) enum Taken {
     Command(Bytes),
     /// The client waits for `+` before it sends a literal.
     Consent,
-    /// A command to the end of the mark of its message; the message is next, after `+` if it synchronizes.
-    Message { head: Bytes, mark: LiteralMark },
+    /// A command, or what goes on behind a message, to the end of the mark of a message; its octets are next, after `+` if it
+    /// synchronizes.
+    Message { head: Bytes },
     /// A literal over a limit. The stream is behind the command.
     TooBig { start: Bytes },
     /// A line over the limit. Nobody knows what its end would have announced.
@@ -54,6 +57,7 @@ impl Default for Intake {
             literal_octets: 0,
             literal: None,
             refused: false,
+            behind: None,
         }
     }
 }
@@ -66,6 +70,18 @@ impl Intake {
             Line::Partial if !self.lines.is_skipping() => Taken::Partial,
             _ => Taken::Endless { limit: limit as u64 },
         }
+    }
+
+    /// As [`next`](Self::next), for what goes on behind the octets of a message.
+    pub(super) fn behind(
+        &mut self,
+        place: Place,
+        rx: &mut BytesMut,
+        limits: &Limits,
+        mode: LiteralMode,
+    ) -> Taken {
+        self.behind = Some(place);
+        self.next(rx, limits, mode, true)
     }
 
     /// Takes the next piece of a command from the front of `rx`.
@@ -124,8 +140,8 @@ impl Intake {
             Err(_) => return Some(Taken::Endless { limit: limits.literal }),
         };
         let may_be_message = logged_in && !self.refused && self.literals <= LITERALS_BEFORE_MESSAGE;
-        if may_be_message && is_message(&self.command) {
-            return Some(Taken::Message { head: self.reset(), mark });
+        if may_be_message && is_message(&self.command, self.behind) {
+            return Some(Taken::Message { head: self.reset() });
         }
         if self.is_too_big(&mark, limits, mode, logged_in) {
             if mark.synchronizing {
@@ -168,11 +184,27 @@ impl Intake {
     }
 }
 
-/// Whether this is an APPEND, complete but for its message.
-fn is_message(command: &[u8]) -> bool {
-    let mut input = Input::new(command);
-    let is_append = input.tag().is_ok()
-        && input.space().is_ok()
-        && Spec::find(&mut input).is_ok_and(|spec| spec.name == "APPEND");
-    is_append && Append::parse(&mut input).is_ok()
+/// Whether this is an APPEND or REPLACE, or what goes on behind a message, complete but for the octets of a message.
+fn is_message(command: &[u8], behind: Option<Place>) -> bool {
+    let mut input = Input::new(command).with_utf8(true);
+    let place = match behind {
+        Some(place) => Ok(place),
+        None => begins_message(&mut input),
+    };
+    place.and_then(|place| Steps::parse(&mut input, place)).is_ok_and(|steps| steps.place.is_some())
+}
+
+fn begins_message(input: &mut Input<'_>) -> Result<Place, GrammarError> {
+    input.tag()?;
+    input.space()?;
+    let spec = Spec::find(input)?;
+    match spec.name {
+        "APPEND" => {}
+        "REPLACE" => drop(Replace::parse_message(input, false)?),
+        "UID REPLACE" => drop(Replace::parse_message(input, true)?),
+        _ => return Err(input.expected("a command with a message")),
+    }
+    input.space()?;
+    input.mailbox()?;
+    Ok(Place::Message)
 }

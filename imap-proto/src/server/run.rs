@@ -1,5 +1,6 @@
 //! Starting commands: when their turn has come, and what the machine does by itself.
 
+use bytes::Bytes;
 use mailwright_line_proto::{Ask, Closed, Output, PeerMisbehaved};
 use mailwright_mail_model::UidSet;
 
@@ -40,10 +41,7 @@ impl Server {
                 None
             }
             Ready::Bad { tag, status } => self.bad(tag.as_deref(), &status),
-            Ready::Message { head, mark } => {
-                let (tag, append) = Self::parse_message(&head, self.enabled.is_utf8())?;
-                self.start_message(tag, append, mark)
-            }
+            Ready::Message { head } => self.start_message(&head),
             Ready::Parsed { tag, spec, command } => self.run(Turn { tag, spec }, *command, nothing_behind),
         }
     }
@@ -55,7 +53,7 @@ impl Server {
     }
 
     /// Reads a command; `None` if what it means is not known before others are done.
-    fn understand(&self, octets: &[u8]) -> Option<Ready> {
+    fn understand(&self, octets: &Bytes) -> Option<Ready> {
         let mut input = Input::new(octets).with_utf8(self.enabled.is_utf8());
         let Ok(tag) = input.tag().map(Box::<str>::from) else {
             let status = Box::new(Status::bad("expected a tag"));
@@ -88,6 +86,10 @@ impl Server {
                 _ => "not before login",
             };
             return Some(bad(Status::bad(now)));
+        }
+        if matches!(spec.name, "APPEND" | "REPLACE" | "UID REPLACE") {
+            // Pieced together from parts of messages alone: no octets follow.
+            return Some(Ready::Message { head: octets.clone() });
         }
         let context = match &self.state {
             State::Selected { view, saved, .. } => {
@@ -175,8 +177,8 @@ impl Server {
             Command::Lsub(lsub) => self.list(turn, lsub.list, true),
             Command::Namespace => self.ask(turn, Kind::Plain, crate::command::Namespace, Event::Namespace),
             Command::Status(status) => self.ask(turn, Kind::Plain, status, Event::Status),
-            // Its message would have been found before the command was whole.
-            Command::Append(_) => {
+            // These are taken apart where their messages are.
+            Command::Append(_) | Command::Replace(_) => {
                 self.bad(Some(&turn.tag), &Status::bad("expected the message as a literal"))
             }
             Command::Notify(notify) => self.ask_to_notify(turn, notify),
@@ -279,7 +281,7 @@ impl Server {
         None
     }
 
-    fn resolve(&self, messages: &crate::MessageSet) -> Result<UidSet, GrammarError> {
+    pub(super) fn resolve(&self, messages: &crate::MessageSet) -> Result<UidSet, GrammarError> {
         match &self.state {
             State::Selected { view, saved, .. } => messages.resolve(view.known(), saved),
             _ => Ok(UidSet::new()),
@@ -348,7 +350,7 @@ pub(super) fn completed(name: &str) -> String {
 }
 
 /// BAD for what no server would understand, NO for what is well-formed but means nothing here.
-fn not_understood(spec: &Spec, error: GrammarError) -> Status {
+pub(super) fn not_understood(spec: &Spec, error: GrammarError) -> Status {
     match error {
         GrammarError::Mailbox(error) => {
             let code = if spec.name == "CREATE" { ResponseCode::Cannot } else { ResponseCode::NonExistent };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mailwright_line_proto::Gone;
+use mailwright_mail_model::UidSet;
 
 use super::List;
 use crate::{command::SearchReturn, response::ResponseCode};
@@ -45,10 +46,12 @@ pub(super) enum Kind {
     Open { read_only: bool },
     /// A login.
     Login,
-    /// A message may come, and the mark of its literal.
-    Message { size: u64, synchronizing: bool, utf8: bool },
-    /// A message has come.
-    Commit,
+    /// A message may come.
+    Message,
+    /// A part of another message goes into it.
+    Include,
+    /// The messages have come, in the place of these.
+    Commit { replaced: UidSet },
     /// The mailbox is left.
     Close,
     /// Nothing was asked: what is sent of new messages by itself (RFC 5465 §5.2).

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use mailwright_imap_proto::{
-    Refusal,
+    ImapUrl, Refusal,
     command::{BodySection, CopyUid, FetchItem, NotifyMailboxes, StatusItem},
     response::{MailboxStatus, Namespaces, ServerId},
     server::{
@@ -28,7 +28,7 @@ pub(crate) struct App {
     config: Arc<Config>,
     folders: BTreeMap<String, Folder>,
     selected: Option<String>,
-    incoming: Option<(Message, Vec<u8>)>,
+    incoming: Vec<(Message, Vec<u8>)>,
     challenges: u32,
     binary: Bytes,
 }
@@ -83,7 +83,7 @@ impl App {
             config: Arc::new(config),
             folders: folders.into_iter().map(|(name, folder)| (name.to_owned(), folder)).collect(),
             selected: None,
-            incoming: None,
+            incoming: Vec::new(),
             challenges: 0,
             binary: Bytes::from_static(b"a\0b"),
         }
@@ -96,6 +96,19 @@ impl App {
     fn open(&mut self) -> &mut Folder {
         let name = self.selected.as_ref().expect("a mailbox is open");
         self.folders.get_mut(name).unwrap()
+    }
+
+    /// The octets that a URL means.
+    fn part(&self, url: &str) -> Option<Bytes> {
+        let url: ImapUrl = url.parse().ok()?;
+        let folder = match &url.mailbox {
+            Some(name) => self.folders.get(name.as_str())?,
+            None => self.folders.get(self.selected.as_ref()?)?,
+        };
+        let message = folder.messages.iter().find(|message| message.uid == url.uid)?;
+        let structure = Structure::of(&message.octets);
+        let section = BodySection::peek(url.section.clone().unwrap_or_default());
+        cut(&message.octets, &structure, &section)
     }
 
     fn create(&mut self, name: &MailboxName) -> Result<(), Refusal> {
@@ -502,30 +515,47 @@ impl Subject for App {
             Event::Message(ask) => {
                 let answer = self.folder(&ask.mailbox).map(drop).map_err(|_| Refusal::try_create());
                 if answer.is_ok() {
-                    self.incoming = Some((ask.request().clone(), Vec::new()));
+                    self.incoming.push((ask.request().clone(), Vec::new()));
                 }
                 server.answer(ask, answer)
             }
             Event::Body(octets) => {
-                self.incoming.as_mut().unwrap().1.extend_from_slice(&octets);
+                self.incoming.last_mut().unwrap().1.extend_from_slice(&octets);
                 return Seen::Body(octets);
             }
+            Event::Include(ask) => {
+                let answer = match self.part(&ask.url) {
+                    Some(octets) => {
+                        self.incoming.last_mut().unwrap().1.extend_from_slice(&octets);
+                        Ok(octets.len() as u64)
+                    }
+                    None => Err(Refusal::bad_url(&ask.url)),
+                };
+                server.answer(ask, answer)
+            }
             Event::BodyEnd(ask) => {
-                let (message, octets) = self.incoming.take().unwrap();
-                assert_eq!(octets.len() as u64, message.size);
-                let folder = self.folder(&message.mailbox).unwrap();
-                let uid = folder.add(message.flags, message.internal_date, &octets);
-                if self.selected.as_deref() == Some(message.mailbox.as_str()) {
-                    server.notify(Change::Added { uids: uid.into(), recent: UidSet::new() });
-                    self.watch(server);
-                } else {
-                    let name = message.mailbox.to_string();
-                    server.notify_status(&self.folders[&name].counts(&name));
+                let mut uids = UidSet::new();
+                for (index, (message, octets)) in std::mem::take(&mut self.incoming).into_iter().enumerate() {
+                    assert_eq!(message.sequel, index > 0);
+                    assert!(message.size.is_none_or(|size| octets.len() as u64 == size));
+                    let folder = self.folder(&message.mailbox).unwrap();
+                    let uid = folder.add(message.flags, message.internal_date, &octets);
+                    uids.insert(uid);
+                    if self.selected.as_deref() == Some(message.mailbox.as_str()) {
+                        server.notify(Change::Added { uids: uid.into(), recent: UidSet::new() });
+                        self.watch(server);
+                    } else {
+                        let name = message.mailbox.to_string();
+                        server.notify_status(&self.folders[&name].counts(&name));
+                    }
+                    if let Some(replaced) = message.replaces {
+                        self.open().remove(|message| message.uid == replaced);
+                    }
                 }
-                server.answer(ask, Ok(Some(AppendUid::new(validity(), uid))))
+                server.answer(ask, Ok(Some(AppendUid::new(validity(), uids))))
             }
             Event::BodyAborted => {
-                self.incoming = None;
+                self.incoming.clear();
                 Ok(())
             }
             Event::Find(ask) => {
