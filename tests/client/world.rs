@@ -159,6 +159,7 @@ impl World {
     }
 
     /// Where IMAP is served.
+    #[allow(dead_code, reason = "one of the tests that share this needs it")]
     pub fn address(&self, protection: Protection) -> SocketAddr {
         self.imap[protection as usize]
     }
