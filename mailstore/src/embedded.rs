@@ -27,6 +27,7 @@ mod arrange;
 mod backup;
 mod body;
 mod check;
+mod chunk;
 mod collect;
 mod committer;
 mod damage;
@@ -116,6 +117,11 @@ pub struct Options {
     pub quota_warnings: Vec<u8>,
     /// How long an expunged message can be had back; with zero, not at all.
     pub undelete: Duration,
+    /// The level of Zstandard, 1 to 19, by which bodies that come are compressed; `None` writes them as they are. Both are read, and
+    /// each chunk of 256 KiB by itself, so that a range costs no more than that. Once this was `Some`, programs without the
+    /// feature `zstd` refuse to open the store.
+    #[cfg(feature = "zstd")]
+    pub zstd: Option<i32>,
     /// The most octets of a message that is appended, as servers announce it; `None` is no limit.
     pub append_limit: Option<u64>,
 }
@@ -132,6 +138,8 @@ impl Default for Options {
             quota: QuotaLimits::NONE,
             quota_warnings: vec![80, 95],
             undelete: Duration::ZERO,
+            #[cfg(feature = "zstd")]
+            zstd: None,
             append_limit: None,
         }
     }

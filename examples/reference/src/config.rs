@@ -75,6 +75,8 @@ pub(crate) struct Store {
     pub(crate) reserve: u64,
     /// How long expunged messages can be had back.
     pub(crate) undelete: Period,
+    /// The level of Zstandard by which bodies are compressed; 0 not at all.
+    pub(crate) compression: u8,
 }
 
 impl Default for Store {
@@ -85,6 +87,7 @@ impl Default for Store {
             mbox: String::new(),
             reserve: 128 << 20,
             undelete: Period::default(),
+            compression: 0,
         }
     }
 }

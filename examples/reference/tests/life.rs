@@ -318,3 +318,19 @@ fn a_domain_that_goes_takes_no_mail_along() {
     let all = lines(&server, &["usage", "--json"]);
     assert!(all.iter().any(|user| user["name"] == carol && user["messages"] == 1), "{all:?}");
 }
+
+#[test]
+fn compressed_mail_reads_as_it_was_sent() {
+    let server = Server::start("allow_plaintext_auth = true\nstore.compression = 3");
+    let text = message("large", 700_000);
+    deliver(&server, USER, &text);
+    let mut session = imap(&server);
+    last(&mut session, "a", "SELECT INBOX");
+    let fetched = session.imap("b", "FETCH 1 BODY[TEXT]").join("\r\n");
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(fetched.contains(body.trim_end()), "{} octets came", fetched.len());
+    let part = session.imap("c", "FETCH 1 BODY[TEXT]<300000.17>").join("\r\n");
+    assert!(part.contains(&body[300_000..300_010]), "{part}");
+    let checked = done(&server, &["fsck"]);
+    assert!(checked.contains("1 messages") && checked.ends_with(": 0 findings\n"), "{checked}");
+}

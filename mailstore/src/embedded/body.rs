@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::Core;
 use super::committer::Group;
 use super::database::failed;
 use super::row::{self, Fields};
+use super::{Core, chunk};
 use crate::{Message, MessageRef, ObjectId, Result, StoreError};
 
 /// How many octets of a message a chunk holds; only the last one has fewer.
@@ -29,13 +29,6 @@ pub(super) fn empty_chunk() -> BytesMut {
     let mut chunk = BytesMut::with_capacity(4_096);
     chunk.put_bytes(0, CHUNK_HEAD);
     chunk
-}
-
-/// Fills in the checksum.
-pub(super) fn seal_chunk(body: u64, number: u32, chunk: &mut BytesMut) {
-    if let Some((head, octets)) = chunk.split_first_chunk_mut::<CHUNK_HEAD>() {
-        *head = row::checksum(&key(body, number), octets).to_be_bytes();
-    }
 }
 
 impl Core {
@@ -72,17 +65,14 @@ impl Core {
             Err(StoreError::Corrupt(_)) => return Err(corrupt()),
             Err(error) => return Err(error),
         };
-        let (head, octets) = chunk.split_first_chunk::<CHUNK_HEAD>().ok_or_else(corrupt)?;
-        if row::checksum(&chunk_key, octets).to_be_bytes() != *head {
-            return Err(corrupt());
-        }
+        let octets = chunk::unpack(&chunk_key, &chunk).ok_or_else(corrupt)?;
         let first = u64::from(number) * CHUNK as u64;
-        let within = |place: u64| usize::try_from(place - first).map(|index| index + CHUNK_HEAD);
+        let within = |place: u64| usize::try_from(place - first);
         let (Ok(start), Ok(stop)) = (within(range.start), within(end)) else { return Err(corrupt()) };
-        if start >= chunk.len() {
+        if start >= octets.len() {
             return Err(corrupt());
         }
-        Ok(chunk.slice(start..stop.min(chunk.len())))
+        Ok(octets.slice(start..stop.min(octets.len())))
     }
 
     /// Whether the message is in its mailbox still.

@@ -8,6 +8,7 @@ use mailwright_mail_model::{ModSeq, Uid};
 
 use super::account::Account;
 use super::body::{CHUNK, CHUNK_HEAD};
+use super::chunk;
 use super::committer::Group;
 use super::database::failed;
 use super::header::Header;
@@ -336,14 +337,16 @@ impl Check<'_> {
         self.walk(&self.core.database.bodies, "bodies", |check, key, chunk| {
             let mut fields = Fields(key);
             let (Some(body), Some(number)) = (fields.u64(), fields.u32()) else { return };
-            let octets = chunk.get(CHUNK_HEAD..).unwrap_or_default();
-            let right =
-                chunk.first_chunk().is_some_and(|sum| row::checksum(key, octets).to_be_bytes() == *sum);
-            check.report.octets += octets.len() as u64;
+            let octets = chunk::unpack(key, &Bytes::copy_from_slice(chunk));
+            let right = octets.is_some();
+            // What is damaged is told once, so it counts as whole.
+            let length =
+                octets.map_or_else(|| chunk.len().saturating_sub(CHUNK_HEAD), |octets| octets.len()) as u64;
+            check.report.octets += length;
             let whole = found.entry(body).or_default();
             // Chunks come in order; a hole is seen in the sum.
             if *whole == u64::from(number) * CHUNK as u64 {
-                *whole += octets.len() as u64;
+                *whole += length;
             }
             if !right {
                 let who =

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fjall::{Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 
+use super::chunk::Packing;
 use super::{Options, row};
 use crate::signal::lock;
 use crate::{Result, StoreError};
@@ -64,11 +65,13 @@ struct Identities {
 
 const LOT: u64 = 1 << 20;
 const FORMAT: u64 = 2;
+/// The format once bodies may be compressed.
+const PACKED_FORMAT: u64 = 3;
 
 impl Database {
     pub(super) fn open(directory: &Path, options: &Options) -> Result<Self> {
         let mut database = Self::open_empty(directory, options)?;
-        database.begin()?;
+        database.begin(Packing::new(options))?;
         Ok(database)
     }
 
@@ -138,20 +141,30 @@ impl Database {
     }
 
     /// Reads the numbers, and notes that the database is open.
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self, packing: Packing) -> Result<()> {
         let format = self.number("format")?.unwrap_or(FORMAT);
-        if format != FORMAT {
-            return Err(StoreError::Unavailable(format!(
-                "expected a store of format {FORMAT}, found {format}"
-            )));
+        match format {
+            FORMAT => {}
+            PACKED_FORMAT if cfg!(feature = "zstd") => {}
+            PACKED_FORMAT => {
+                return Err(StoreError::Unavailable(
+                    "expected a store without compression, which this program lacks (feature zstd)".into(),
+                ));
+            }
+            _ => {
+                return Err(StoreError::Unavailable(format!(
+                    "expected a store of format {FORMAT} or {PACKED_FORMAT}, found {format}"
+                )));
+            }
         }
+        let format = if packing.is_new() { PACKED_FORMAT } else { format };
         let epoch = self.number("epoch")?.unwrap_or(0) + 1;
         self.epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
         let next = self.number("identities")?.unwrap_or(1);
         self.identities = Mutex::new(Identities { next, reserved: next });
         let validity = self.number("validity")?.unwrap_or(0);
         self.last_validity = Mutex::new(u32::try_from(validity).unwrap_or(u32::MAX));
-        self.set_number("format", FORMAT)?;
+        self.set_number("format", format)?;
         self.set_number("epoch", epoch)?;
         self.identity().map(|_| ())
     }

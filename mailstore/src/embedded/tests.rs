@@ -8,6 +8,8 @@ use mailwright_mail_model::{DateTime, ModSeq, Uid};
 use super::*;
 use crate::{AnyStore, CommitError, Expunge, FlagChange, Target, Upload, block_on, conformance};
 
+#[cfg(feature = "zstd")]
+mod compressed;
 mod damage;
 mod keeping;
 
@@ -418,8 +420,8 @@ fn operations_of_one_group_see_each_other() {
             tail: {
                 let mut chunk = body::empty_chunk();
                 chunk.extend_from_slice(b"text");
-                body::seal_chunk(body, 0, &mut chunk);
-                Some((0, chunk.freeze()))
+                let packed = chunk::Packing::default().pack(body, 0, &mut chunk);
+                Some((0, packed.unwrap_or_else(|| chunk.freeze())))
             },
             spilled: false,
             summary: None,

@@ -8,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 use mailwright_mail_model::UidSet;
 
 use super::append::{Arrival, Complete};
-use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key, seal_chunk};
+use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key};
+use super::chunk::Packing;
 use super::database::failed;
 use super::{Core, Shared};
 use crate::{
@@ -53,14 +54,13 @@ impl<O: Offload + Clone> Incoming<O> {
     /// Writes the full chunk.
     async fn spill(&mut self) -> Result<()> {
         let (body, number) = (self.body, self.spilled);
-        let mut chunk = std::mem::replace(&mut self.chunk, BytesMut::new());
-        seal_chunk(body, number, &mut chunk);
+        let chunk = std::mem::replace(&mut self.chunk, BytesMut::new());
         // A dropped future leaves the upload broken: nobody knows whether the chunk was written.
         let before = std::mem::replace(&mut self.state, State::Broken);
         let limit = u64::from(u32::MAX) * CHUNK as u64;
         self.spilled = number.checked_add(1).ok_or(StoreError::TooLarge { limit })?;
         let core = Arc::clone(&self.shared.core);
-        self.offload.run(move || core.spill(body, number, chunk.freeze())).await?;
+        self.offload.run(move || core.spill(body, number, chunk)).await?;
         self.state = before;
         self.chunk = BytesMut::with_capacity(CHUNK + CHUNK_HEAD);
         self.chunk.extend_from_slice(&[0; CHUNK_HEAD]);
@@ -87,8 +87,10 @@ const PATIENCE: u32 = 2_000;
 impl Core {
     /// Writes a chunk that nothing refers to yet. It need not last before the commit does, which comes later in
     /// the same log; the note that it exists goes with the first one, so it can be found if there is no commit.
-    fn spill(&self, body: u64, number: u32, chunk: Bytes) -> Result<()> {
+    fn spill(&self, body: u64, number: u32, mut chunk: BytesMut) -> Result<()> {
         self.writable()?;
+        let packed = Packing::new(&self.options).pack(body, number, &mut chunk);
+        let chunk = packed.unwrap_or_else(|| chunk.freeze());
         self.room(chunk.len() as u64)?;
         let mut batch = self.database.handle.batch();
         if number == 0 {
@@ -211,10 +213,12 @@ const HELD: usize = 1 << 20;
 impl<O> Incoming<O> {
     /// The message as it is now.
     fn complete(&mut self, targets: &[Target]) -> Complete {
-        seal_chunk(self.body, self.spilled, &mut self.chunk);
-        // Copied to its exact size: the database keeps it for a while, and would keep the spare room too.
-        let tail =
-            (self.chunk.len() > CHUNK_HEAD).then(|| (self.spilled, Bytes::copy_from_slice(&self.chunk)));
+        let tail = (self.chunk.len() > CHUNK_HEAD).then(|| {
+            let packing = Packing::new(&self.shared.core.options);
+            let packed = packing.pack(self.body, self.spilled, &mut self.chunk);
+            // Copied to its exact size: the database keeps it for a while, and would keep the spare room too.
+            (self.spilled, packed.unwrap_or_else(|| Bytes::copy_from_slice(&self.chunk)))
+        });
         Complete {
             body: self.body,
             size: self.size,

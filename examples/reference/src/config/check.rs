@@ -91,6 +91,9 @@ impl Config {
         let embedded = self.store.kind == StoreKind::Embedded;
         problems.extend(self.quota.problems(embedded));
         problems.extend(self.expiry.problems(embedded));
+        if self.store.compression > 19 || (!embedded && self.store.compression > 0) {
+            problems.push("[store] compression is a level from 0 to 19, for kind = \"embedded\"".into());
+        }
         if !embedded && !self.store.undelete.is_never() {
             problems.push("[store] undelete needs kind = \"embedded\"".into());
         }

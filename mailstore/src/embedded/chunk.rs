@@ -1,0 +1,166 @@
+//! How a chunk of a body is written: a checksum and the octets, or, if that is wanted and worth it, fewer octets that mean the same.
+//!
+//! The checksum of octets as they are is over the key and the octets, that of others over the key, a mark and what is written: the
+//! first of what is written then is how. A row whose checksum happens to be right either way is written as it is, so that
+//! there is one way to read each.
+
+use bytes::{Bytes, BytesMut};
+
+use super::body::{CHUNK_HEAD, key};
+use super::row;
+
+/// What the checksum is over, behind the key, where octets are not written as they are.
+const MARK: u8 = 0xc5;
+/// How: by Zstandard.
+#[cfg(feature = "zstd")]
+const ZSTANDARD: u8 = 1;
+
+/// Fewer octets are not worth the work.
+#[cfg(feature = "zstd")]
+const WORTH_IT: usize = 512;
+
+/// How chunks are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Packing {
+    #[cfg(feature = "zstd")]
+    level: Option<i32>,
+}
+
+impl Packing {
+    pub(super) const fn new(options: &super::Options) -> Self {
+        #[cfg(feature = "zstd")]
+        return Self { level: options.zstd };
+        #[cfg(not(feature = "zstd"))]
+        {
+            let _ = options;
+            Self {}
+        }
+    }
+
+    /// Whether rows may be written that older programs cannot read.
+    pub(super) const fn is_new(self) -> bool {
+        #[cfg(feature = "zstd")]
+        return self.level.is_some();
+        #[cfg(not(feature = "zstd"))]
+        false
+    }
+
+    /// The row of a chunk, which has room for the checksum at its front; `None` if it is the chunk itself, where the checksum is now.
+    pub(super) fn pack(self, body: u64, number: u32, chunk: &mut BytesMut) -> Option<Bytes> {
+        let key = key(body, number);
+        let packed = self.squeeze(&key, chunk.get(CHUNK_HEAD..).unwrap_or_default());
+        if packed.is_none()
+            && let Some((head, octets)) = chunk.split_first_chunk_mut::<CHUNK_HEAD>()
+        {
+            *head = row::checksum(&key, octets).to_be_bytes();
+        }
+        packed
+    }
+
+    #[cfg(feature = "zstd")]
+    fn squeeze(self, key: &[u8], octets: &[u8]) -> Option<Bytes> {
+        let level = self.level.filter(|_| octets.len() >= WORTH_IT)?;
+        let packed = zstd::bulk::compress(octets, level).ok()?;
+        if packed.len() + octets.len() / 8 >= octets.len() {
+            return None;
+        }
+        let mut row = vec![0; CHUNK_HEAD];
+        row.push(ZSTANDARD);
+        row.extend_from_slice(&packed);
+        let rest = row.get(CHUNK_HEAD..)?;
+        let sum = marked(key, rest);
+        if row::checksum(key, rest) == sum {
+            return None;
+        }
+        *row.first_chunk_mut::<CHUNK_HEAD>()? = sum.to_be_bytes();
+        Some(row.into())
+    }
+
+    #[cfg(not(feature = "zstd"))]
+    #[expect(clippy::unused_self, reason = "there is nothing to choose from")]
+    const fn squeeze(self, _: &[u8], _: &[u8]) -> Option<Bytes> {
+        None
+    }
+}
+
+/// The octets in a row; `None` if it is damaged.
+pub(super) fn unpack(key: &[u8], row: &Bytes) -> Option<Bytes> {
+    let (head, rest) = row.split_first_chunk::<CHUNK_HEAD>()?;
+    let sum = u32::from_be_bytes(*head);
+    if row::checksum(key, rest) == sum {
+        return Some(row.slice(CHUNK_HEAD..));
+    }
+    let (how, packed) = rest.split_first().filter(|_| marked(key, rest) == sum)?;
+    expand(*how, packed)
+}
+
+fn marked(key: &[u8], rest: &[u8]) -> u32 {
+    row::checksum(&[key, &[MARK]].concat(), rest)
+}
+
+/// A chunk never holds more than [`CHUNK`](super::body::CHUNK) octets, so no more than that is made of anything.
+#[cfg(feature = "zstd")]
+fn expand(how: u8, packed: &[u8]) -> Option<Bytes> {
+    if how != ZSTANDARD {
+        return None;
+    }
+    zstd::bulk::decompress(packed, super::body::CHUNK).ok().map(Bytes::from)
+}
+
+#[cfg(not(feature = "zstd"))]
+const fn expand(_: u8, _: &[u8]) -> Option<Bytes> {
+    None
+}
+
+#[cfg(all(test, feature = "zstd"))]
+mod tests {
+    use super::*;
+    use crate::embedded::body::{CHUNK, empty_chunk};
+
+    fn packed(level: Option<i32>, octets: &[u8]) -> Bytes {
+        let mut chunk = empty_chunk();
+        chunk.extend_from_slice(octets);
+        Packing { level }.pack(7, 3, &mut chunk).unwrap_or_else(|| chunk.freeze())
+    }
+
+    #[test]
+    fn what_was_packed_comes_back() {
+        let text = "To be, or not to be, that is the question.\r\n".repeat(100).into_bytes();
+        let noise: Vec<u8> =
+            (0..CHUNK as u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let mixed = [&text[..], &vec![b'x'; CHUNK - text.len()]].concat();
+        for octets in [&b""[..], b"short", &text, &noise, &mixed] {
+            for level in [None, Some(1), Some(3), Some(19)] {
+                let row = packed(level, octets);
+                assert_eq!(unpack(&key(7, 3), &row).as_deref(), Some(octets), "{level:?} {}", octets.len());
+                assert!(row.len() <= octets.len() + CHUNK_HEAD);
+                assert!(octets.is_empty() || unpack(&key(7, 4), &row).is_none(), "in another place");
+            }
+        }
+        assert!(packed(Some(3), &text).len() * 10 < text.len());
+        assert!(packed(Some(3), &mixed).len() * 100 < mixed.len());
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let text = "To be, or not to be, that is the question.\r\n".repeat(100).into_bytes();
+        let row = packed(Some(3), &text);
+        for place in 0..row.len() {
+            let mut damaged = row.to_vec();
+            damaged[place] ^= 0x10;
+            assert_eq!(unpack(&key(7, 3), &Bytes::from(damaged)), None, "{place}");
+        }
+        for end in 0..row.len() {
+            assert_eq!(unpack(&key(7, 3), &row.slice(..end)), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_a_chunk_is_made_of_anything() {
+        let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
+        let key = key(7, 3);
+        let rest = [&[ZSTANDARD][..], &bomb].concat();
+        let row = [&marked(&key, &rest).to_be_bytes()[..], &rest].concat();
+        assert_eq!(unpack(&key, &Bytes::from(row)), None);
+    }
+}
