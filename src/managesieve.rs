@@ -59,6 +59,8 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
         if config.notify.is_empty() && language.extensions().any(|name| name == "enotify") {
             config.notify = vec!["mailto".to_owned()];
         }
+        // RFC 5804 §1.7: what we say to people is English.
+        config.language.get_or_insert_with(|| "en".to_owned());
         config.script = u32::try_from(limits.size).unwrap_or(u32::MAX);
         Self { store, authenticator, language, tls, config: Arc::new(config), limits }
     }

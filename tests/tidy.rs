@@ -11,7 +11,17 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "mail-model",
         &[],
-        &["base64", "bytes", "encoding_rs", "idna", "memchr", "nom", "thiserror", "unicode-normalization"],
+        &[
+            "base64",
+            "bytes",
+            "encoding_rs",
+            "idna",
+            "memchr",
+            "nom",
+            "smol_str",
+            "thiserror",
+            "unicode-normalization",
+        ],
     ),
     (
         "line-proto",
