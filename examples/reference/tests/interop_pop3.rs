@@ -186,7 +186,7 @@ fn curl_lists_peeks_and_deletes() {
     let ids = curl("implicit", "", &["--request", "UIDL"]);
     let ids: Vec<_> = ids.lines().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect();
     assert!(ids.len() == COUNT && ids.iter().all(|id| id.len() == 16) && ids[0] != ids[1], "{ids:?}");
-    let top = curl("implicit", "2", &["--request", "TOP 2 1"]);
+    let top = curl("implicit", "", &["--request", "TOP 2 1"]);
     assert!(top.contains("Subject: message 2\r\n") && top.ends_with("\r\n\r\nHello,\r\n"), "{top}");
     let whole = curl("starttls", "2", &[]);
     assert!(whole.ends_with(&message(2)), "{whole}");
