@@ -155,8 +155,12 @@ impl sealed::Apply for Read {
                     Some(_) => server.ok("top of message follows"),
                     None => server.ok(&format!("{} octets", self.octets)),
                 }
-                server.state =
-                    State::Body(Body::new(self.number, self.lines, server.workarounds, server.utf8));
+                server.state = State::Body(Body::new(
+                    self.number,
+                    self.lines,
+                    server.workarounds,
+                    server.utf8 || !server.config.surrogates,
+                ));
             }
             Err(refusal) => server.refuse(&refusal),
         }

@@ -34,11 +34,11 @@ pub enum BodyWanted {
 }
 
 impl Body {
-    pub(super) fn new(number: NonZeroU32, lines: Option<u32>, workarounds: Workarounds, utf8: bool) -> Self {
+    pub(super) fn new(number: NonZeroU32, lines: Option<u32>, workarounds: Workarounds, as_is: bool) -> Self {
         Self {
             writer: DotWriter::default(),
             retrieved: lines.is_none().then_some(number),
-            change: Change::new(workarounds, utf8),
+            change: Change::new(workarounds, as_is),
             cut: lines.map(Cut::new),
             complete: false,
             since: None,
@@ -121,10 +121,10 @@ struct Change {
 }
 
 impl Change {
-    fn new(workarounds: Workarounds, utf8: bool) -> Self {
+    fn new(workarounds: Workarounds, as_is: bool) -> Self {
         // RFC 6856 §2.1: strings beyond ASCII must not be sent as they are. That is about header fields: bodies are 8bit
         // wherever they are anything.
-        let surrogate = (!utf8).then(Surrogate::default);
+        let surrogate = (!as_is).then(Surrogate::default);
         let header = (surrogate.is_some() || workarounds.end_of_header).then(|| Cut::new(0));
         Self { workarounds, header, surrogate }
     }

@@ -41,6 +41,10 @@ pub struct Config {
     /// Whether names and passwords of USER and PASS may hold more than ASCII, prepared by the application as RFC 6856 §2.2
     /// has it. Off by default.
     pub utf8_logins: bool,
+    /// Whether clients that have not said UTF8 are sent header fields beyond ASCII as encoded-words, which RFC 6856 §2.1
+    /// demands. On by default. Off, everybody is sent messages as they are, which most clients bear, and of the size that LIST
+    /// says.
+    pub surrogates: bool,
     /// What is done for clients that are wrong. Nothing by default.
     pub workarounds: Workarounds,
     /// What ends a command line. Lenient by default: people type at POP3 servers, and no command holds a message.
@@ -86,6 +90,7 @@ impl Default for Config {
             login_delay: None,
             policies_per_user: false,
             utf8_logins: false,
+            surrogates: true,
             workarounds: Workarounds::default(),
             line_ends: LineEnds::Lenient,
             limits: Limits::pop3(),

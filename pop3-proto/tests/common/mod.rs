@@ -75,6 +75,7 @@ pub(crate) fn pop_for(directory: &str) -> Pop {
             config.implementation = Some(Text::new("Shlemazle-Plotz-v302").unwrap());
         }
         "server-workarounds" => {
+            config.surrogates = false;
             config.workarounds.no_nuls = true;
             config.workarounds.end_of_header = true;
         }

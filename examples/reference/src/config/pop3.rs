@@ -25,6 +25,8 @@ pub(crate) struct Pop3 {
     pub(crate) expire: String,
     /// In seconds; 0 for none.
     pub(crate) login_delay: u32,
+    /// Whether header fields beyond ASCII are encoded for clients that have not said UTF8.
+    pub(crate) ascii_headers: bool,
     pub(crate) workarounds: Vec<Workaround>,
     pub(crate) users: BTreeMap<String, User>,
 }
@@ -57,6 +59,7 @@ impl Default for Pop3 {
             apop: false,
             expire: "never".into(),
             login_delay: 0,
+            ascii_headers: true,
             workarounds: Vec::new(),
             users: BTreeMap::new(),
         }
@@ -71,6 +74,7 @@ impl Pop3 {
             Some(&self.implementation).filter(|text| !text.is_empty()).and_then(|text| Text::new(text).ok());
         config.expire = expire(&self.expire);
         config.login_delay = Some(self.login_delay).filter(|seconds| *seconds > 0);
+        config.surrogates = self.ascii_headers;
         config.workarounds.no_nuls = self.workarounds.contains(&Workaround::OutlookNoNuls);
         config.workarounds.end_of_header = self.workarounds.contains(&Workaround::OeNsEoh);
         config

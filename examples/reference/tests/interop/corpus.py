@@ -91,6 +91,7 @@ for first in range(1, count + 1, 50):
 imap.logout()
 
 pop3 = poplib.POP3_SSL("127.0.0.1", pop3s_port, context=unverified)
+pop3.utf8()  # otherwise header fields beyond ASCII would be encoded (RFC 6856)
 pop3.user(user)
 pop3.pass_(password)
 assert pop3.stat()[0] == count
