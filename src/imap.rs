@@ -1,5 +1,6 @@
 //! IMAP over a store.
 
+mod access;
 mod append;
 mod derived;
 mod described;
@@ -11,7 +12,9 @@ mod notify;
 mod recent;
 mod search;
 mod selected;
+mod sharing;
 mod sorting;
+mod transfer;
 mod url;
 
 use std::{io, sync::Arc, time::Duration};
@@ -29,6 +32,7 @@ use mailwright_mailstore::{
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+pub use self::access::Groups;
 pub(crate) use self::described::Describer;
 use self::{
     append::Incoming,
@@ -52,6 +56,7 @@ pub struct Imap<S, A> {
     tls: ListenerTls,
     config: Arc<Config>,
     recent: RecentMarks,
+    groups: Option<Arc<dyn Groups>>,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
@@ -73,6 +78,9 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.derives = true;
         abilities.several = store.writer().is_some_and(Write::takes_several);
         abilities.statuses = true;
+        abilities.quota = store.quota().is_some();
+        abilities.access_lists = store.acl().is_some();
+        abilities.annotations = store.metadata().is_some();
         abilities.sorts = true;
         abilities.notifies = store.feed().is_some();
         if let Some(limit) = store.append_limit() {
@@ -83,7 +91,21 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         let tls = tls.speaking(ALPN_IMAP);
         config.starttls = tls.is_starttls();
         config.auth_mechanisms = authenticator.mechanisms();
-        Self { store, authenticator, tls, config: Arc::new(config), recent: RecentMarks::default() }
+        Self {
+            store,
+            authenticator,
+            tls,
+            config: Arc::new(config),
+            recent: RecentMarks::default(),
+            groups: None,
+        }
+    }
+
+    /// Knows who is in which groups: access control lists can name them then.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Arc<dyn Groups>) -> Self {
+        self.groups = Some(groups);
+        self
     }
 
     /// Serves every connection of a listener until it is stopped.

@@ -5,11 +5,15 @@
 #[allow(dead_code, reason = "shared with the tests of the clients")]
 mod world;
 
+use mailwright::{
+    mail_model::{DateTime, MailboxName},
+    mailstore::{Acl, AclChange, Quota, QuotaLimits, Store, Target, User, Write},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use world::{PASSWORD, Protection, USER, World};
+use world::{BOB, CAROL, PASSWORD, Protection, STAFF, USER, World};
 
 /// A session that is logged in.
 struct Talk {
@@ -86,4 +90,191 @@ async fn several_messages_come_at_one_moment_in_pieces_and_in_the_place_of_other
     assert!(said.ends_with("x NO there is no such message\r\n"), "{said}");
     let said = talk.run("UID REPLACE 1 nowhere {1+}\r\nx").await;
     assert!(said.contains("NO [TRYCREATE]"), "{said}");
+}
+
+#[tokio::test]
+async fn mailboxes_are_shared_as_far_as_rights_go() {
+    let world = World::new(false).await;
+    let (mut ann, mut bob) = (Talk::new(&world, USER).await, Talk::new(&world, BOB).await);
+    assert!(
+        ann.run("NAMESPACE")
+            .await
+            .contains("((\"\" \"/\")) ((\"Other Users/\" \"/\")) ((\"Shared Folders/\" \"/\"))")
+    );
+    ann.run("CREATE Plans").await;
+    ann.run("APPEND Plans (\\Flagged) {2+}\r\nab").await;
+    ann.run("APPEND Plans (\\Deleted) {2+}\r\ncd").await;
+    let plans = "\"Other Users/ann@example.org/Plans\"";
+    // Nothing is seen of what is not shared, not even that it is there.
+    for command in
+        ["STATUS {} (MESSAGES)", "SELECT {}", "MYRIGHTS {}", "GETACL {}", "DELETE {}", "GETQUOTAROOT {}"]
+    {
+        let said = bob.run(&command.replace("{}", plans)).await;
+        assert!(said.contains("x NO [NONEXISTENT]"), "{said}");
+    }
+    assert!(bob.run(&format!("APPEND {plans} {{1+}}\r\nx")).await.contains("x NO [TRYCREATE]"));
+    assert!(!bob.run("LIST \"\" *").await.contains("Other"));
+    assert!(ann.run(&format!("SETACL Plans {BOB} lr")).await.contains("x OK"));
+    assert_eq!(
+        ann.run("GETACL Plans").await,
+        format!("* ACL Plans {USER} lrswipkxteacd {BOB} lr\r\nx OK GETACL completed\r\n")
+    );
+    assert_eq!(
+        bob.run(&format!("MYRIGHTS {plans}")).await,
+        format!("* MYRIGHTS {plans} lr\r\nx OK MYRIGHTS completed\r\n")
+    );
+    let listed = bob.run("LIST \"\" * RETURN (MYRIGHTS STATUS (MESSAGES))").await;
+    for line in [
+        "* LIST (\\Noselect \\HasChildren) \"/\" \"Other Users\"",
+        "* LIST (\\Noselect \\HasChildren) \"/\" \"Other Users/ann@example.org\"",
+        "* LIST (\\HasNoChildren) \"/\" \"Other Users/ann@example.org/Plans\"",
+        "* MYRIGHTS \"Other Users/ann@example.org/Plans\" lr",
+        "* STATUS \"Other Users/ann@example.org/Plans\" (MESSAGES 2)",
+        "* MYRIGHTS INBOX lrswipkxteacd",
+    ] {
+        assert!(listed.lines().any(|listed| listed == line), "{line}: {listed}");
+    }
+    // To read, and nothing else.
+    let said = bob.run(&format!("SELECT {plans}")).await;
+    assert!(said.contains("* 2 EXISTS") && said.contains("x OK [READ-ONLY]"), "{said}");
+    assert_eq!(bob.text(1).await, "ab");
+    assert!(bob.run("STORE 1 +FLAGS (\\Seen)").await.contains("x NO"));
+    assert!(bob.run(&format!("APPEND {plans} {{1+}}\r\nx")).await.contains("x NO [NOPERM]"));
+    assert!(bob.run(&format!("SETACL {plans} {BOB} lrswipkxtea")).await.contains("x NO [NOPERM]"));
+    assert!(bob.run("COPY 1 INBOX").await.contains("COPYUID"));
+    assert!(
+        bob.run(&format!("CREATE \"Other Users/ann@example.org/Plans/mine\""))
+            .await
+            .contains("x NO [NOPERM]")
+    );
+    // To keep flags of some kinds.
+    ann.run(&format!("SETACL Plans {BOB} +si")).await;
+    let said = bob.run(&format!("SELECT {plans}")).await;
+    assert!(said.contains("[PERMANENTFLAGS (\\Seen)]") && said.contains("x OK [READ-WRITE]"), "{said}");
+    assert!(bob.run("STORE 1 +FLAGS (\\Seen \\Draft)").await.contains("FLAGS (\\Seen \\Flagged"));
+    assert!(bob.run("STORE 1 +FLAGS (\\Deleted)").await.contains("x NO [NOPERM]"));
+    assert!(bob.run("STORE 1 FLAGS (\\Seen)").await.contains("x NO [NOPERM]"));
+    assert!(bob.run("EXPUNGE").await.contains("x NO [NOPERM]"));
+    assert!(bob.run("MOVE 1 INBOX").await.contains("x NO [NOPERM]"));
+    bob.run(&format!("APPEND {plans} (\\Draft \\Seen) {{2+}}\r\nef")).await;
+    assert!(bob.run("FETCH 3 (FLAGS)").await.contains("FLAGS (\\Seen"));
+    assert!(bob.run("CLOSE").await.contains("x OK"));
+    assert!(ann.run("STATUS Plans (MESSAGES)").await.contains("MESSAGES 3"));
+    // A right that is taken is taken at once.
+    bob.run(&format!("SELECT {plans}")).await;
+    ann.run(&format!("SETACL Plans {BOB} -s")).await;
+    assert!(bob.run("STORE 1 -FLAGS (\\Seen)").await.contains("x NO [NOPERM]"));
+    // To move mail between accounts, both ways.
+    ann.run(&format!("SETACL Plans {BOB} lrswipkxte")).await;
+    bob.run(&format!("SELECT {plans}")).await;
+    let said = bob.run("MOVE 1 INBOX").await;
+    assert!(said.contains("* OK [COPYUID") && said.contains("* 1 EXPUNGE"), "{said}");
+    bob.run("SELECT INBOX").await;
+    let said = bob.run(&format!("MOVE 1 {plans}")).await;
+    assert!(said.contains("* OK [COPYUID") && said.contains("* 1 EXPUNGE"), "{said}");
+    let said = bob.run(&format!("CREATE \"Other Users/ann@example.org/Plans/mine\"")).await;
+    assert!(said.contains("x OK"), "{said}");
+    assert!(ann.run("LIST \"\" Plans/*").await.contains("Plans/mine"));
+    assert!(
+        bob.run(
+            "RENAME \"Other Users/ann@example.org/Plans/mine\" \"Other Users/ann@example.org/Plans/ours\""
+        )
+        .await
+        .contains("x OK")
+    );
+    assert!(
+        bob.run("RENAME \"Other Users/ann@example.org/Plans/ours\" Mine").await.contains("x NO [CANNOT]")
+    );
+    assert!(bob.run("DELETE \"Other Users/ann@example.org/Plans/ours\"").await.contains("x OK"));
+    assert!(bob.run("SUBSCRIBE \"Other Users/ann@example.org/Plans\"").await.contains("x OK"));
+    assert!(bob.run("LSUB \"\" *").await.contains("\"Other Users/ann@example.org/Plans\""));
+    ann.run(&format!("DELETEACL Plans {BOB}")).await;
+    assert!(bob.run(&format!("STATUS {plans} (MESSAGES)")).await.contains("x NO [NONEXISTENT]"));
+    assert!(
+        ann.run(&format!("LISTRIGHTS Plans {BOB}"))
+            .await
+            .starts_with(&format!("* LISTRIGHTS Plans {BOB} \"\" l r s w i p k x t e a c d\r\n"))
+    );
+    assert!(ann.run(&format!("SETACL Plans {USER} lr")).await.contains("x NO"));
+}
+
+#[tokio::test]
+async fn members_read_what_their_group_got() {
+    let world = World::new(false).await;
+    let staff = User::new(STAFF).unwrap();
+    let entry = format!("${STAFF}").to_uppercase().parse().unwrap();
+    let rights = AclChange::Replace("lrswite".parse().unwrap());
+    world.store.acl().unwrap().change_access(&staff, &MailboxName::inbox(), &entry, rights).await.unwrap();
+    let mut upload = world.store.begin(None).await.unwrap();
+    upload.write("Subject: all of us\r\n\r\n".into()).await.unwrap();
+    let date = DateTime::from_imap("17-Jul-1996 02:44:25 -0700").unwrap();
+    upload.commit(&[Target::new(staff, MailboxName::inbox(), date)]).await.unwrap();
+    for member in [USER, BOB] {
+        let mut talk = Talk::new(&world, member).await;
+        assert!(talk.run("LIST \"\" *").await.contains("\"Shared Folders/staff@example.org\""));
+        assert!(talk.run("SELECT \"Shared Folders/staff@example.org\"").await.contains("x OK [READ-WRITE]"));
+        assert_eq!(talk.text(1).await, "Subject: all of us\r\n\r\n");
+    }
+    let mut talk = Talk::new(&world, CAROL).await;
+    assert!(!talk.run("LIST \"\" *").await.contains("staff"));
+    assert!(talk.run("SELECT \"Shared Folders/staff@example.org\"").await.contains("x NO [NONEXISTENT]"));
+}
+
+#[tokio::test]
+async fn quota_and_notes_are_told() {
+    let world = World::new(false).await;
+    let ann = User::new(USER).unwrap();
+    let limits = QuotaLimits::default().storage(Some(4096)).messages(Some(2));
+    world.store.quota().unwrap().set_quota(&ann, Some(limits)).await.unwrap();
+    let mut talk = Talk::new(&world, USER).await;
+    assert!(talk.run("CAPABILITY").await.contains(" QUOTA QUOTA=RES-STORAGE "));
+    talk.run("APPEND INBOX (\\Deleted) {2+}\r\nab").await;
+    assert_eq!(
+        talk.run("GETQUOTAROOT INBOX").await,
+        "* QUOTAROOT INBOX \"ann@example.org\"\r\n* QUOTA \"ann@example.org\" (STORAGE 1 4 MESSAGE 1 2)\r\nx OK GETQUOTAROOT completed\r\n"
+    );
+    assert!(talk.run("GETQUOTA ann@example.org").await.contains("(STORAGE 1 4 MESSAGE 1 2)"));
+    assert!(talk.run("GETQUOTA bob@example.org").await.contains("x NO [NONEXISTENT]"));
+    assert!(talk.run("SETQUOTA ann@example.org ()").await.contains("x NO [CANNOT]"));
+    assert!(
+        talk.run("STATUS INBOX (DELETED DELETED-STORAGE)").await.contains("(DELETED 1 DELETED-STORAGE 2)")
+    );
+    let long = "x".repeat(5000);
+    assert!(talk.run(&format!("APPEND INBOX {{5000+}}\r\n{long}")).await.contains("x NO [OVERQUOTA]"));
+    let said = talk.run("APPEND INBOX {2+}\r\nab {2+}\r\ncd").await;
+    assert!(said.contains("x NO [OVERQUOTA]"), "{said}");
+    assert!(talk.run("STATUS INBOX (MESSAGES)").await.contains("MESSAGES 1"));
+    assert!(
+        talk.run("SETMETADATA INBOX (/private/comment \"mine\" /shared/comment \"ours\")")
+            .await
+            .contains("x OK")
+    );
+    assert!(
+        talk.run("LIST \"\" * RETURN (METADATA (/private/comment))")
+            .await
+            .contains("* METADATA INBOX (/private/comment \"mine\")")
+    );
+    assert!(talk.run("SETMETADATA \"\" (/shared/comment \"x\")").await.contains("x NO [NOPERM]"));
+    assert!(talk.run("SETMETADATA \"\" (/private/comment \"x\")").await.contains("x OK"));
+    assert!(
+        talk.run("GETMETADATA \"\" /private/comment")
+            .await
+            .contains("* METADATA \"\" (/private/comment \"x\")")
+    );
+    let said =
+        talk.run(&format!("SETMETADATA INBOX (/private/x {{65537+}}\r\n{})", "x".repeat(65_537))).await;
+    assert!(said.contains("x NO [TOOBIG]") || said.contains("x NO [METADATA MAXSIZE 65536]"), "{said}");
+    assert!(talk.run("SETMETADATA nowhere (/private/x y)").await.contains("x BAD"));
+    assert!(talk.run("SETMETADATA nowhere (/private/x \"y\")").await.contains("x NO [NONEXISTENT]"));
+    talk.run(&format!("SETACL INBOX {BOB} l")).await;
+    let mut bob = Talk::new(&world, BOB).await;
+    let place = "\"Other Users/ann@example.org\"";
+    assert!(bob.run(&format!("GETMETADATA {place} /shared/comment")).await.contains("x NO [NOPERM]"));
+    talk.run(&format!("SETACL INBOX {BOB} lr")).await;
+    assert!(
+        bob.run(&format!("GETMETADATA {place} (/shared/comment /private/comment)"))
+            .await
+            .contains("(/shared/comment \"ours\" /private/comment NIL)")
+    );
+    assert!(bob.run(&format!("SETMETADATA {place} (/shared/comment \"x\")")).await.contains("x NO [NOPERM]"));
 }

@@ -40,6 +40,12 @@ pub(crate) fn capabilities(
             (abilities.sorts, SORTING),
             (abilities.notifies, &["NOTIFY"]),
             (abilities.folders && abilities.derives, &["CREATE-SPECIAL-USE"]),
+            (abilities.quota, &["QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX"]),
+            (abilities.quota && abilities.annotations, &["QUOTA=RES-ANNOTATION-STORAGE"]),
+            (abilities.set_quota, &["QUOTASET"]),
+            // RFC 4314 §2.2: those that RFC 2086 did not have.
+            (abilities.access_lists, &["ACL", "RIGHTS=kxte", "LIST-MYRIGHTS"]),
+            (abilities.annotations, &["METADATA", "LIST-METADATA"]),
             (config.compress && !compressed, &["COMPRESS=DEFLATE"]),
         ] {
             if able {
@@ -136,7 +142,8 @@ mod tests {
             "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH \
              SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
              BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
-             THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=1 NOTIFY CREATE-SPECIAL-USE COMPRESS=DEFLATE UIDPLUS MOVE \
+             THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=1 NOTIFY CREATE-SPECIAL-USE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
+             QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTE LIST-MYRIGHTS METADATA LIST-METADATA COMPRESS=DEFLATE UIDPLUS MOVE \
              CATENATE MULTIAPPEND REPLACE APPENDLIMIT=52428800"
         );
         config.compress = false;

@@ -1,5 +1,6 @@
 //! The commands: a table of what each may do when, and one file for each with its type, parser and encoder.
 
+mod acl;
 mod append;
 mod append_steps;
 mod authenticate;
@@ -14,8 +15,10 @@ mod id;
 mod list;
 mod login;
 mod lsub;
+mod metadata;
 mod namespace;
 mod notify;
+mod quota;
 mod relocate;
 mod rename;
 mod replace;
@@ -36,6 +39,7 @@ mod tests;
 use mailwright_line_proto::{Authenticate, Login};
 use mailwright_mail_model::UidSet;
 
+pub use acl::{DeleteAcl, GetAcl, ListRights, ListedRights, MyRights, RightsChange, SetAcl};
 pub use append::Append;
 pub(crate) use append_steps::{Place, Step, Steps};
 pub(crate) use authenticate::decode_response;
@@ -49,8 +53,10 @@ pub use fetch::{BinarySection, BodyName, BodySection, Fetch, FetchItem};
 pub use id::Id;
 pub use list::{List, ListReturn, ListSelection};
 pub use lsub::Lsub;
+pub use metadata::{Depth, GetMetadata, SetMetadata};
 pub use namespace::Namespace;
 pub use notify::{Notify, NotifyEvents, NotifyGroup, NotifyMailboxes};
+pub use quota::{GetQuota, GetQuotaRoot, SetQuota};
 pub use relocate::Move;
 pub use rename::Rename;
 pub use replace::Replace;
@@ -113,6 +119,16 @@ pub enum Command {
     Append(Append),
     /// As [`Append`](Self::Append).
     Replace(Replace),
+    GetQuota(GetQuota),
+    GetQuotaRoot(GetQuotaRoot),
+    SetQuota(SetQuota),
+    SetAcl(SetAcl),
+    DeleteAcl(DeleteAcl),
+    GetAcl(GetAcl),
+    ListRights(ListRights),
+    MyRights(MyRights),
+    GetMetadata(GetMetadata),
+    SetMetadata(SetMetadata),
     Idle,
     Notify(Notify),
     Check,
@@ -200,7 +216,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 46] = {
+static TABLE: [Spec; 56] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -228,6 +244,16 @@ static TABLE: [Spec; 46] = {
         row("APPEND",       Authenticated,    !SEQS,     !READS, |input, _| Append::parse(input).map(Command::Append)),
         row("REPLACE",      Selected,         !SEQS,     !READS, |input, _| Replace::parse(input, false).map(Command::Replace)),
         row("UID REPLACE",  Selected,         !SEQS,     !READS, |input, _| Replace::parse(input, true).map(Command::Replace)),
+        row("GETQUOTA",      Authenticated,    !SEQS,     READS,  |input, _| GetQuota::parse(input).map(Command::GetQuota)),
+        row("GETQUOTAROOT",  Authenticated,    !SEQS,     READS,  |input, _| GetQuotaRoot::parse(input).map(Command::GetQuotaRoot)),
+        row("SETQUOTA",      Authenticated,    !SEQS,     !READS, |input, _| SetQuota::parse(input).map(Command::SetQuota)),
+        row("SETACL",        Authenticated,    !SEQS,     !READS, |input, _| SetAcl::parse(input).map(Command::SetAcl)),
+        row("DELETEACL",     Authenticated,    !SEQS,     !READS, |input, _| DeleteAcl::parse(input).map(Command::DeleteAcl)),
+        row("GETACL",        Authenticated,    !SEQS,     READS,  |input, _| GetAcl::parse(input).map(Command::GetAcl)),
+        row("LISTRIGHTS",    Authenticated,    !SEQS,     READS,  |input, _| ListRights::parse(input).map(Command::ListRights)),
+        row("MYRIGHTS",      Authenticated,    !SEQS,     READS,  |input, _| MyRights::parse(input).map(Command::MyRights)),
+        row("GETMETADATA",   Authenticated,    !SEQS,     READS,  |input, _| GetMetadata::parse(input).map(Command::GetMetadata)),
+        row("SETMETADATA",   Authenticated,    !SEQS,     !READS, |input, _| SetMetadata::parse(input).map(Command::SetMetadata)),
         row("IDLE",         Authenticated,    !SEQS,     !READS, |_, _| Ok(Command::Idle)),
         row("NOTIFY",       Authenticated,    !SEQS,     !READS, |input, _| Notify::parse(input).map(Command::Notify)),
         row("CHECK",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Check)),
@@ -322,6 +348,16 @@ impl Command {
             Self::Status(status) => status.encode(wire),
             Self::Append(append) => append.encode(wire),
             Self::Replace(replace) => replace.encode(wire),
+            Self::GetQuota(request) => request.encode(wire),
+            Self::GetQuotaRoot(request) => request.encode(wire),
+            Self::SetQuota(request) => request.encode(wire),
+            Self::SetAcl(request) => request.encode(wire),
+            Self::DeleteAcl(request) => request.encode(wire),
+            Self::GetAcl(request) => request.encode(wire),
+            Self::ListRights(request) => request.encode(wire),
+            Self::MyRights(request) => request.encode(wire),
+            Self::GetMetadata(request) => request.encode(wire),
+            Self::SetMetadata(request) => request.encode(wire),
             Self::Idle => wire.put(b"IDLE"),
             Self::Notify(notify) => notify.encode(wire),
             Self::Check => wire.put(b"CHECK"),

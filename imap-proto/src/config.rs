@@ -76,6 +76,14 @@ pub struct Abilities {
     /// their URL for CATENATE (RFC 4469); and all keys of a
     /// search are known (WITHIN, RFC 5032) and special uses heeded when mailboxes are made (RFC 6154 §3).
     pub derives: bool,
+    /// It is known how much everybody has and may have: QUOTA with all resources of RFC 9208.
+    pub quota: bool,
+    /// Somebody may change that: QUOTASET.
+    pub set_quota: bool,
+    /// It is known who may do what with a mailbox: ACL (RFC 4314) and LIST-MYRIGHTS (RFC 8440).
+    pub access_lists: bool,
+    /// Things can be noted about mailboxes and the server: METADATA (RFC 5464) and LIST-METADATA (RFC 9590).
+    pub annotations: bool,
     /// Several messages are added, and others expunged in their place, at one moment: MULTIAPPEND (RFC 3502) and REPLACE (RFC 8508).
     pub several: bool,
     /// The counts of mailboxes come with their list: LIST-STATUS (RFC 5819). STATUS knows SIZE and DELETED besides.
@@ -106,6 +114,10 @@ impl Abilities {
             save_dates: false,
             derives: false,
             several: false,
+            quota: false,
+            set_quota: false,
+            access_lists: false,
+            annotations: false,
             statuses: false,
             sorts: false,
             notifies: false,
@@ -122,6 +134,10 @@ impl Abilities {
             save_dates: true,
             derives: true,
             several: true,
+            quota: true,
+            set_quota: true,
+            access_lists: true,
+            annotations: true,
             statuses: true,
             sorts: true,
             notifies: true,

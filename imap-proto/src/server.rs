@@ -24,6 +24,7 @@ mod opening;
 mod reading;
 mod run;
 mod searching;
+mod sharing;
 mod slots;
 mod sorting;
 

@@ -9,10 +9,11 @@ use mailwright_imap_proto::{
     server::{AppendUid, Message},
 };
 use mailwright_mail_model::UidSet;
-use mailwright_mailstore::{Quota, Store, StoreError, Target, Upload, Write, accounts::Accounts};
+use mailwright_mailstore::{Quota, Right, Store, StoreError, Target, Upload, Write, accounts::Accounts};
 
 use super::{
     Visit,
+    access::permitted,
     described::{CHUNK, Describer},
     target_refusal,
 };
@@ -33,10 +34,11 @@ pub(super) struct Incoming {
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn begin_append(&mut self, message: &Message) -> Answered<()> {
         let before = self.incoming.take().filter(|_| message.sequel);
-        let user = self.user()?.clone();
+        let at = self.locate_for(&message.mailbox, Right::Insert).await;
+        let at = at.map_err(|error| target_refusal(&error))?;
         let writer = self.store.writer().ok_or_else(Refusal::no_permission)?;
         let date = message.internal_date.unwrap_or_else(now);
-        let target = Target::new(user, message.mailbox.clone(), date).with_flags(message.flags.clone());
+        let target = Target::new(at.owner, at.name, date).with_flags(permitted(at.rights, &message.flags));
         if let Some(mut incoming) = before {
             // RFC 3502 §6.3.11: all of them or none.
             incoming.next(target).await.map_err(|error| target_refusal(&error))?;
@@ -52,6 +54,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         let mut upload = writer.begin(message.size).await.map_err(|error| target_refusal(&error))?;
         if let Some(uid) = message.replaces {
+            // RFC 8508 §4.1
+            self.require(&[Right::DeleteMessages, Right::Expunge]).await?;
             let selected = self.selected.as_ref().filter(|selected| !selected.read_only);
             let selected = selected.ok_or_else(Refusal::no_permission)?;
             upload.replace(&selected.mailbox, &UidSet::from(uid)).map_err(|error| target_refusal(&error))?;

@@ -16,7 +16,7 @@ use mailwright_mail_model::{
     mime::{self, Structure},
 };
 use mailwright_mailstore::{
-    FlagChange, FlagOperation, Message, MessageRef, Store, StoreError, Write, accounts::Accounts,
+    FlagChange, FlagOperation, Message, MessageRef, Right, Store, StoreError, Write, accounts::Accounts,
 };
 
 use super::{
@@ -78,7 +78,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let (Some(selected), Some(writer)) = (&self.selected, self.store.writer()) else {
             return Ok(UidSet::new());
         };
-        if selected.read_only || !ask.sets_seen() {
+        if selected.read_only
+            || !ask.sets_seen()
+            || !self.rights().await.is_ok_and(|rights| rights.contains(Right::Seen))
+        {
             return Ok(UidSet::new());
         }
         let unseen =

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, HashSet};
 
 use mailwright_imap_proto::{
     Answered, Refusal,
-    command::{Status, StatusItem},
-    response::{MailboxStatus, Namespaces, ServerId},
+    command::{Create, Rename, Status, StatusItem},
+    response::{MailboxStatus, ServerId},
     server::{Event, ListEntry, Mailboxes, Server},
 };
 use mailwright_line_proto::Deflate;
 use mailwright_mail_model::{Flag, MailboxName};
-use mailwright_mailstore::{Folders, MailboxRef, Message, Store, accounts::Accounts};
+use mailwright_mailstore::{
+    Annotated, Folders, MailboxRef, Message, Right, Rights, Store, accounts::Accounts,
+};
 
-use super::{Visit, refusal};
+use super::{Visit, refusal, sharing::shown};
 use crate::service::Session;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -27,32 +29,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Create(ask) => {
-                let answer = match self.folders() {
-                    Ok((user, folders)) => folders
-                        .create(user, &ask.mailbox, ask.special_use.first().copied())
-                        .await
-                        .map(drop)
-                        .map_err(|error| refusal(&error)),
-                    Err(refusal) => Err(refusal),
-                };
+                let answer = self.create(&ask).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Delete(ask) => {
-                let answer = match self.folders() {
-                    Ok((user, folders)) => {
-                        folders.delete(user, &ask.mailbox).await.map_err(|error| refusal(&error))
-                    }
-                    Err(refusal) => Err(refusal),
-                };
+                let answer = self.delete(&ask.mailbox).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Rename(ask) => {
-                let answer = match self.folders() {
-                    Ok((user, folders)) => {
-                        folders.rename(user, &ask.from, &ask.to).await.map_err(|error| refusal(&error))
-                    }
-                    Err(refusal) => Err(refusal),
-                };
+                let answer = self.rename(&ask).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Subscribe(ask) => {
@@ -74,19 +59,45 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Namespace(ask) => {
-                let _ =
-                    connection.machine().inner_mut().inner_mut().answer(ask, Ok(Namespaces::personal('/')));
+                let answer = Ok(self.namespaces());
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             // RFC 2971 §3.3: says nothing of what runs here; a client's bug report needs it less than an attacker does.
             Event::Id(ask) => {
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, Ok(ServerId::default()));
             }
-            other => connection.machine().inner_mut().inner_mut().decline(other),
+            other => self.handle_sharing(connection, other).await,
         }
     }
 
     fn folders(&self) -> Result<(&mailwright_mailstore::User, &(impl Folders + use<'_, S, A>)), Refusal> {
         Ok((self.user()?, self.store.folders().ok_or_else(Refusal::cannot)?))
+    }
+
+    async fn create(&self, request: &Create) -> Answered<()> {
+        let (_, folders) = self.folders()?;
+        let at = self.locate_new(&request.mailbox).await.map_err(|error| refusal(&error))?;
+        let made = folders.create(&at.owner, &at.name, request.special_use.first().copied()).await;
+        made.map(drop).map_err(|error| refusal(&error))
+    }
+
+    async fn delete(&self, mailbox: &MailboxName) -> Answered<()> {
+        let (_, folders) = self.folders()?;
+        let at = self.locate_for(mailbox, Right::DeleteMailbox).await.map_err(|error| refusal(&error))?;
+        folders.delete(&at.owner, &at.name).await.map_err(|error| refusal(&error))
+    }
+
+    async fn rename(&self, request: &Rename) -> Answered<()> {
+        let (_, folders) = self.folders()?;
+        // RFC 4314 §4
+        let from = self.locate_for(&request.from, Right::DeleteMailbox).await;
+        let from = from.map_err(|error| refusal(&error))?;
+        let to = self.locate_new(&request.to).await.map_err(|error| refusal(&error))?;
+        if from.owner != to.owner {
+            // Mail would have to change hands, and what is below it.
+            return Err(Refusal::cannot());
+        }
+        folders.rename(&from.owner, &from.name, &to.name).await.map_err(|error| refusal(&error))
     }
 
     async fn mailboxes(&self, request: &Mailboxes) -> Answered<Vec<ListEntry>> {
@@ -110,8 +121,16 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             entry.special_use.extend(mailbox.special_use);
             entry.can_have_children = self.store.folders().is_some();
+            if request.rights {
+                entry.rights = Some(shown(Rights::ALL));
+            }
+            if request.annotations && request.is_about(&mailbox.name) {
+                let place = Annotated::Mailbox { owner: user.clone(), name: mailbox.name.clone() };
+                entry.annotations = self.annotations(&place).await.unwrap_or_default();
+            }
             entries.insert(mailbox.name.as_str().to_owned(), entry);
         }
+        self.list_shared(request, &mut entries).await?;
         for name in subscribed.iter().flatten() {
             // RFC 3501 §6.3.6: a name can be subscribed to without a mailbox. Then LSUB tells it, and LIST does not.
             entries.entry(name.as_str().to_owned()).or_insert_with(|| {
@@ -146,9 +165,38 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             .collect())
     }
 
+    /// The mailboxes of others (RFC 2342).
+    async fn list_shared(
+        &self,
+        request: &Mailboxes,
+        entries: &mut BTreeMap<String, ListEntry>,
+    ) -> Answered<()> {
+        for (name, shared) in self.shared().await.map_err(|error| refusal(&error))? {
+            if !shared.rights.contains(Right::Lookup) {
+                continue;
+            }
+            let mut entry = ListEntry::new(name.clone());
+            if request.wants_status_of(&name) {
+                let status = Status::new(name.clone(), request.status.iter().copied());
+                entry.status = self.status(&status).await.ok();
+            }
+            entry.can_have_children = self.store.folders().is_some();
+            if request.rights {
+                entry.rights = Some(shown(shared.rights));
+            }
+            if request.annotations && request.is_about(&name) && shared.rights.contains(Right::Read) {
+                let place = Annotated::Mailbox { owner: shared.owner, name: shared.mailbox.name };
+                entry.annotations = self.annotations(&place).await.unwrap_or_default();
+            }
+            entries.insert(name.as_str().to_owned(), entry);
+        }
+        Ok(())
+    }
+
     async fn status(&self, status: &Status) -> Answered<MailboxStatus> {
-        let user = self.user()?;
-        let found = self.store.status(user, &status.mailbox).await.map_err(|error| refusal(&error))?;
+        let at = self.locate_for(&status.mailbox, Right::Read).await.map_err(|error| refusal(&error))?;
+        let (user, name) = (&at.owner, &at.name);
+        let found = self.store.status(user, name).await.map_err(|error| refusal(&error))?;
         let mut answer = MailboxStatus::new(status.mailbox.clone());
         for item in &status.items {
             match item {
@@ -159,8 +207,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 StatusItem::Deleted => answer.deleted = Some(found.deleted),
                 StatusItem::Size => answer.size = Some(found.size),
                 StatusItem::DeletedStorage => {
-                    let snapshot =
-                        self.store.open(user, &status.mailbox).await.map_err(|error| refusal(&error))?;
+                    let snapshot = self.store.open(user, name).await.map_err(|error| refusal(&error))?;
                     let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
                     let octets = snapshot.messages().filter(deleted).map(|message| message.size).sum();
                     answer.deleted_storage = Some(octets);
@@ -171,9 +218,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     answer.append_limit = Some(Some(self.service.config.max_message_size));
                 }
                 StatusItem::Recent => {
-                    let snapshot =
-                        self.store.open(user, &status.mailbox).await.map_err(|error| refusal(&error))?;
-                    let mailbox = MailboxRef::new(user.clone(), status.mailbox.clone(), &snapshot);
+                    let snapshot = self.store.open(user, name).await.map_err(|error| refusal(&error))?;
+                    let mailbox = MailboxRef::new(user.clone(), name.clone(), &snapshot);
                     let recent = self.service.recent.of(&mailbox, &snapshot, false);
                     answer.recent = Some(u32::try_from(recent.len()).unwrap_or(u32::MAX));
                 }

@@ -15,7 +15,7 @@ use mailwright_mailstore::{
     accounts::Accounts,
 };
 
-use super::{Visit, refusal};
+use super::{Visit, refusal, selected::Selected};
 use crate::service::Session;
 
 /// What a client wants to be told, and what it knows.
@@ -105,7 +105,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     fn is_selected(&self, name: &MailboxName) -> bool {
-        self.selected.as_ref().is_some_and(|selected| selected.mailbox.name() == name)
+        let own = |selected: &Selected| Some(selected.mailbox.user()) == self.user.as_ref();
+        self.selected.as_ref().is_some_and(|selected| own(selected) && selected.mailbox.name() == name)
     }
 
     /// Tells what has happened since the client was told last. What the client does itself it is not told of

@@ -5,16 +5,21 @@ use std::sync::Arc;
 use mailwright_imap_proto::{
     Answered, Refusal,
     command::{CopyUid, Resync, Store as StoreRequest, StoreOperation},
+    response::ResponseCode,
     server::{Change, Open, Opened, Server},
 };
 use mailwright_line_proto::{Ask, Deflate, Shutdown};
 use mailwright_mail_model::{Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet};
 use mailwright_mailstore::{
-    Changes, Expunge, FlagChange, FlagOperation, MailboxRef, Snapshot, Store, StoreError, Write,
-    accounts::Accounts,
+    Changes, Expunge, FlagChange, FlagOperation, MailboxRef, Right, Rights, Snapshot, Store, StoreError,
+    Write, accounts::Accounts,
 };
 
-use super::{Visit, refusal, target_refusal};
+use super::{
+    Visit,
+    access::{may_change, permitted},
+    refusal, target_refusal,
+};
 use crate::service::Session;
 
 /// An open mailbox.
@@ -29,10 +34,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn open(&mut self, open: &Open) -> Answered<Opened> {
         self.selected = None;
         self.stale = UidSet::new();
-        let user = self.user()?.clone();
-        let snapshot = self.store.open(&user, &open.mailbox).await.map_err(|error| refusal(&error))?;
-        let read_only = open.read_only || self.store.writer().is_none();
-        let mailbox = MailboxRef::new(user, open.mailbox.clone(), &snapshot);
+        let at = self.locate_for(&open.mailbox, Right::Read).await.map_err(|error| refusal(&error))?;
+        let snapshot = self.store.open(&at.owner, &at.name).await.map_err(|error| refusal(&error))?;
+        // RFC 4314 §4
+        let read_only = open.read_only || self.store.writer().is_none() || !may_change(at.rights);
+        let mailbox = MailboxRef::new(at.owner, at.name, &snapshot);
         let mut opened = Opened::new(snapshot.uids(), snapshot.uid_validity());
         opened.uid_next = snapshot.uid_next();
         opened.read_only = read_only;
@@ -58,13 +64,16 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             opened.permanent_flags = FlagSet::new();
             opened.new_keywords = false;
         } else {
-            opened.permanent_flags = opened.flags.clone();
+            opened.permanent_flags = permitted(at.rights, &opened.flags);
+            opened.new_keywords = at.rights.contains(Right::Write);
         }
         self.selected = Some(Selected { mailbox, snapshot, read_only });
         Ok(opened)
     }
 
     pub(super) async fn close(&mut self, expunge: bool) -> Answered<()> {
+        // RFC 4314 §4: without the right to it nothing is expunged, and that is no error.
+        let expunge = expunge && self.require(&[Right::Expunge]).await.is_ok();
         let Some(selected) = self.selected.take() else { return Ok(()) };
         // RFC 3501 §6.4.2: nothing is removed from a mailbox that was opened with EXAMINE.
         if expunge
@@ -157,9 +166,20 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             StoreOperation::Remove => FlagOperation::Remove,
             StoreOperation::Replace => FlagOperation::Replace,
         };
+        let rights = self.rights().await.unwrap_or(Rights::NONE);
+        let flags = permitted(rights, &ask.flags);
+        // RFC 4314 §4: what may be changed is, unless that is nothing.
+        let barred = match operation {
+            FlagOperation::Replace => {
+                let all = [Right::Seen, Right::Write, Right::DeleteMessages];
+                !all.iter().all(|right| rights.contains(*right))
+            }
+            _ => flags.is_empty() && !ask.flags.is_empty(),
+        };
         let stored = match (self.selected.as_ref(), self.store.writer()) {
+            _ if barred => Err(Refusal::no_permission()),
             (Some(selected), Some(writer)) if !selected.read_only => {
-                let change = FlagChange::new(operation, ask.flags.clone());
+                let change = FlagChange::new(operation, flags);
                 // No mod-sequence is below the lowest, so the number 0 means that nothing is to change (RFC 7162 §3.1.3).
                 if ask.unchanged_since == Some(None) {
                     let all: UidSet =
@@ -203,6 +223,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     pub(super) async fn expunge(&self, among: Option<&UidSet>) -> Answered<UidSet> {
+        self.require(&[Right::Expunge]).await?;
         let (mailbox, writer) = self.writable()?;
         let which = among.map_or(Expunge::Deleted, |uids| Expunge::DeletedAmong(uids.clone()));
         let expunged = writer.expunge(mailbox, &which).await.map_err(|error| refusal(&error))?;
@@ -213,8 +234,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let (Some(selected), Some(writer)) = (&self.selected, self.store.writer()) else {
             return Err(Refusal::no_permission());
         };
+        let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
+        if to.owner != *selected.mailbox.user() || to.rights != Rights::ALL {
+            return self.transfer(uids, &to, false).await;
+        }
         let copied =
-            writer.copy(&selected.mailbox, uids, to).await.map_err(|error| target_refusal(&error))?;
+            writer.copy(&selected.mailbox, uids, &to.name).await.map_err(|error| target_refusal(&error))?;
         if copied.source.is_empty() {
             return Ok(None);
         }
@@ -222,8 +247,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     pub(super) async fn relocate(&self, uids: &UidSet, to: &MailboxName) -> Answered<CopyUid> {
+        // RFC 6851 §3: what COPY, STORE and EXPUNGE need.
+        self.require(&[Right::DeleteMessages, Right::Expunge]).await?;
         let (mailbox, writer) = self.writable()?;
-        let moved = writer.move_to(mailbox, uids, to).await.map_err(|error| target_refusal(&error))?;
+        let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
+        if to.owner != *mailbox.user() || to.rights != Rights::ALL {
+            let moved = self.transfer(uids, &to, true).await?;
+            return moved.ok_or_else(|| Refusal::new(ResponseCode::ExpungeIssued, "the messages are gone"));
+        }
+        let moved = writer.move_to(mailbox, uids, &to.name).await.map_err(|error| target_refusal(&error))?;
         Ok(CopyUid::new(moved.uid_validity, moved.source, moved.target))
     }
 

@@ -7,7 +7,7 @@ use mailwright_imap_proto::{
     Answered, ImapUrl, Refusal,
     command::{Section, SectionText},
 };
-use mailwright_mailstore::{MailboxRef, MessageRef, Store, StoreError, User, accounts::Accounts};
+use mailwright_mailstore::{MailboxRef, MessageRef, Right, Store, StoreError, User, accounts::Accounts};
 
 use super::{Visit, described::structures, fetch::read};
 
@@ -56,11 +56,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let url: ImapUrl = text.parse().ok().filter(|url: &ImapUrl| url.server.is_none()).ok_or_else(bad)?;
         let selected = self.selected.as_ref().map(|selected| &selected.mailbox);
         let (user, name) = match (&url.mailbox, selected) {
-            (Some(name), _) => (self.user()?, name),
-            (None, Some(mailbox)) => (mailbox.user(), mailbox.name()),
+            (Some(name), _) => {
+                let at = self.locate_for(name, Right::Read).await.map_err(|_| bad())?;
+                (at.owner, at.name)
+            }
+            (None, Some(mailbox)) => (mailbox.user().clone(), mailbox.name().clone()),
             (None, None) => return Err(bad()),
         };
-        part_of(self.store, user, name, &url).await.map_err(|_| bad())
+        part_of(self.store, &user, &name, &url).await.map_err(|_| bad())
     }
 }
 

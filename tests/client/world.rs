@@ -9,7 +9,7 @@ use std::{
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
     client::{Endpoint, Security},
-    imap::Imap,
+    imap::{Groups, Imap},
     line_proto::{Secret, sasl, tls},
     mailstore::{
         ScriptLimits, User,
@@ -29,6 +29,10 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub const USER: &str = "ann@example.org";
+pub const BOB: &str = "bob@example.org";
+pub const CAROL: &str = "carol@example.org";
+/// The group of Ann and Bob.
+pub const STAFF: &str = "staff@example.org";
 pub const PASSWORD: &str = "correct horse";
 const HOST: &str = "mail.example.org";
 
@@ -85,7 +89,8 @@ impl World {
 
             let mut config = mailwright::imap_proto::server::Config::default();
             config.allow_plaintext_auth = index == 0;
-            let service = Imap::new(Arc::new(store.clone()), Arc::clone(&authenticator), tls.clone(), config);
+            let service = Imap::new(Arc::new(store.clone()), Arc::clone(&authenticator), tls.clone(), config)
+                .with_groups(Arc::new(Staff));
             let listener = self::listener(&stop).await;
             imap[index] = listener.local_addr().unwrap();
             tokio::spawn(Arc::new(service).serve(listener, stop.clone()));
@@ -207,7 +212,7 @@ pub fn managesieve_config(protection: Protection) -> mailwright::sieve::managesi
     config
 }
 
-/// Ann, who can log in, and Bob, who can only get mail.
+/// Ann, Bob and Carol, who has no address.
 #[derive(Clone)]
 struct People {
     scram: bool,
@@ -221,15 +226,29 @@ impl Accounts for People {
             _ if request.credentials.is_password(PASSWORD.as_bytes()) => "password",
             _ => return Err(LoginError::Credentials),
         };
-        if request.user != USER {
+        if ![USER, BOB, CAROL].contains(&&*request.user) {
             return Err(LoginError::Credentials);
         }
         *self.logins.lock().unwrap() = kind;
-        Ok(User::new(USER).unwrap())
+        Ok(User::new(&request.user).unwrap())
     }
 
     fn scram(&self) -> Option<&impl ScramKeys> {
         self.scram.then_some(self)
+    }
+}
+
+#[derive(Debug)]
+struct Staff;
+
+impl Groups for Staff {
+    fn groups_of(&self, user: &User) -> Vec<String> {
+        let member = [USER, BOB].contains(&user.as_str());
+        member.then(|| STAFF.to_owned()).into_iter().collect()
+    }
+
+    fn is_group(&self, user: &User) -> bool {
+        user.as_str() == STAFF
     }
 }
 

@@ -50,6 +50,10 @@ pub struct ListReturn {
     pub special_use: bool,
     /// Its numbers (RFC 5819).
     pub status: Vec<StatusItem>,
+    /// What the user may do with it (RFC 8440).
+    pub rights: bool,
+    /// What is noted about it: these entries (RFC 9590).
+    pub annotations: Vec<String>,
 }
 
 impl List {
@@ -205,8 +209,14 @@ impl ListReturn {
             } else if input.keyword("STATUS") {
                 input.space()?;
                 returns.status = StatusItem::parse_list(input)?;
+            } else if input.keyword("MYRIGHTS") {
+                returns.rights = true;
+            } else if input.keyword("METADATA") {
+                input.space()?;
+                returns.annotations = super::metadata::entries(input)?;
             } else {
-                return Err(input.expected("SUBSCRIBED, CHILDREN, SPECIAL-USE or STATUS"));
+                let expected = "SUBSCRIBED, CHILDREN, SPECIAL-USE, STATUS, MYRIGHTS or METADATA";
+                return Err(input.expected(expected));
             }
             Ok(())
         })?;
@@ -216,16 +226,25 @@ impl ListReturn {
     fn encode(&self, wire: &mut impl Wire) {
         wire.put(b" RETURN (");
         let mut before: &[u8] = b"";
-        let words =
-            [("SUBSCRIBED", self.subscribed), ("CHILDREN", self.children), ("SPECIAL-USE", self.special_use)];
+        let words = [
+            ("SUBSCRIBED", self.subscribed),
+            ("CHILDREN", self.children),
+            ("SPECIAL-USE", self.special_use),
+            ("MYRIGHTS", self.rights),
+        ];
         for (word, _) in words.iter().filter(|(_, wanted)| *wanted) {
             wire.put(std::mem::replace(&mut before, b" "));
             wire.put(word.as_bytes());
         }
         if !self.status.is_empty() {
-            wire.put(before);
+            wire.put(std::mem::replace(&mut before, b" "));
             wire.put(b"STATUS ");
             wire.put_list(&self.status, |wire, item| wire.put(item.as_str().as_bytes()));
+        }
+        if !self.annotations.is_empty() {
+            wire.put(before);
+            wire.put(b"METADATA ");
+            wire.put_list(&self.annotations, |wire, entry| wire.put_astring(entry.as_bytes()));
         }
         wire.put(b")");
     }
@@ -268,6 +287,7 @@ mod tests {
             "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" \"*\" RETURN (CHILDREN STATUS (MESSAGES UNSEEN))",
             "LIST \"\" \"%\" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)",
             "LIST (SPECIAL-USE) \"\" \"*\" RETURN ()",
+            "LIST \"\" \"%\" RETURN (MYRIGHTS STATUS (UNSEEN) METADATA (/shared/comment /private/x))",
         ] {
             let list = parse(text.strip_prefix("LIST").unwrap().as_bytes()).unwrap();
             let mut wire = Vec::new();

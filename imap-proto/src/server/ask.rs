@@ -1,5 +1,6 @@
 //! What a server asks its application, where the command on the wire says it otherwise.
 
+use bytes::Bytes;
 use mailwright_line_proto::Request;
 use mailwright_mail_model::{
     DateTime, FlagSet, MailboxName, MailboxPattern, ModSeq, SpecialUse, Uid, UidSet, UidValidity,
@@ -101,18 +102,28 @@ impl Opened {
 pub struct Mailboxes {
     /// What to say of the mailboxes in [`ListEntry::status`]; most often nothing.
     pub status: Vec<StatusItem>,
+    /// Whether to say what the user may do with each, in [`ListEntry::rights`].
+    pub rights: bool,
+    /// Whether to say what is noted about each, in [`ListEntry::annotations`].
+    pub annotations: bool,
     matchers: Vec<MailboxPattern>,
 }
 
 impl Mailboxes {
     pub(super) fn new(list: &List) -> Self {
-        let status = list.returns.as_ref().map(|returns| returns.status.clone()).unwrap_or_default();
-        Self { status, matchers: list.matchers() }
+        let returns = list.returns.clone().unwrap_or_default();
+        let (rights, annotations) = (returns.rights, !returns.annotations.is_empty());
+        Self { status: returns.status, rights, annotations, matchers: list.matchers() }
     }
 
     /// Whether the status of this mailbox is wanted.
     pub fn wants_status_of(&self, name: &MailboxName) -> bool {
-        !self.status.is_empty() && self.matchers.iter().any(|matcher| matcher.matches(name))
+        !self.status.is_empty() && self.is_about(name)
+    }
+
+    /// Whether this mailbox is one that the client asks about.
+    pub fn is_about(&self, name: &MailboxName) -> bool {
+        self.matchers.iter().any(|matcher| matcher.matches(name))
     }
 }
 
@@ -142,6 +153,10 @@ pub struct ListEntry {
     pub special_use: Vec<SpecialUse>,
     /// Its numbers, if they were asked for.
     pub status: Option<MailboxStatus>,
+    /// What the user may do with it, if that was asked for.
+    pub rights: Option<String>,
+    /// What is noted about it, all that the user may see, if that was asked for.
+    pub annotations: Vec<(String, Bytes)>,
 }
 
 impl ListEntry {
@@ -157,6 +172,8 @@ impl ListEntry {
             subscribed: false,
             special_use: Vec::new(),
             status: None,
+            rights: None,
+            annotations: Vec::new(),
         }
     }
 

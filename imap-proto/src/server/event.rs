@@ -8,8 +8,9 @@ use super::{Close, Commit, Find, Gather, Idle, Include, Mailboxes, Message, Open
 use crate::{
     Refusal,
     command::{
-        Copy, Create, Delete, Expunge, Fetch, Id, Move, Namespace, Notify, Rename, Status, Store, Subscribe,
-        Unsubscribe,
+        Copy, Create, Delete, DeleteAcl, Expunge, Fetch, GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id,
+        ListRights, Move, MyRights, Namespace, Notify, Rename, SetAcl, SetMetadata, SetQuota, Status, Store,
+        Subscribe, Unsubscribe,
     },
     response::{Namespaces, ServerId},
 };
@@ -40,6 +41,26 @@ pub enum Event {
     Unsubscribe(Ask<Unsubscribe>),
     /// STATUS.
     Status(Ask<Status>),
+    /// GETQUOTA.
+    GetQuota(Ask<GetQuota>),
+    /// GETQUOTAROOT.
+    GetQuotaRoot(Ask<GetQuotaRoot>),
+    /// SETQUOTA.
+    SetQuota(Ask<SetQuota>),
+    /// SETACL.
+    SetAcl(Ask<SetAcl>),
+    /// DELETEACL.
+    DeleteAcl(Ask<DeleteAcl>),
+    /// GETACL.
+    GetAcl(Ask<GetAcl>),
+    /// LISTRIGHTS.
+    ListRights(Ask<ListRights>),
+    /// MYRIGHTS.
+    MyRights(Ask<MyRights>),
+    /// GETMETADATA.
+    GetMetadata(Ask<GetMetadata>),
+    /// SETMETADATA.
+    SetMetadata(Ask<SetMetadata>),
     /// SELECT and EXAMINE.
     Open(Ask<Open>),
     /// CLOSE and UNSELECT.
@@ -105,6 +126,16 @@ impl Server {
             Event::Rename(ask) => self.answer(ask, Err(no())),
             Event::Subscribe(ask) => self.answer(ask, Err(no())),
             Event::Unsubscribe(ask) => self.answer(ask, Err(no())),
+            Event::GetQuota(ask) => self.answer(ask, Err(no())),
+            Event::GetQuotaRoot(ask) => self.answer(ask, Err(no())),
+            Event::SetQuota(ask) => self.answer(ask, Err(no())),
+            Event::SetAcl(ask) => self.answer(ask, Err(no())),
+            Event::DeleteAcl(ask) => self.answer(ask, Err(no())),
+            Event::GetAcl(ask) => self.answer(ask, Err(no())),
+            Event::ListRights(ask) => self.answer(ask, Err(no())),
+            Event::MyRights(ask) => self.answer(ask, Err(no())),
+            Event::GetMetadata(ask) => self.answer(ask, Err(no())),
+            Event::SetMetadata(ask) => self.answer(ask, Err(no())),
             Event::Status(ask) => self.answer(ask, Err(no())),
             Event::Open(ask) => self.answer(ask, Err(no())),
             Event::Close(ask) => self.answer(ask, Err(no())),

@@ -8,10 +8,11 @@ use mailwright_mail_model::{MailboxName, MailboxPattern};
 use super::{
     ListEntry, Mailboxes, Server,
     answer::Reply,
+    sharing::{choose, put_annotations, put_my_rights},
     slots::{Kind, Slot},
 };
 use crate::{
-    command::{List, ListReturn, ListSelection},
+    command::{Depth, List, ListReturn, ListSelection},
     grammar::{Utf8Wire, Wire},
     refusal::Answered,
     response::{ListAttribute, Listed},
@@ -71,6 +72,17 @@ fn put<W: Wire>(list: &List, request: &Mailboxes, entries: &[ListEntry], wire: &
         {
             let asked = crate::command::Status::new(entry.mailbox.clone(), request.status.iter().copied());
             asked.only_asked_for(status.clone()).encode(wire);
+        }
+        // RFC 8440 §4, RFC 9590 §3: nor are there rights to it, or notes about it.
+        if !entry.exists || !entry.selectable {
+            continue;
+        }
+        if let Some(rights) = entry.rights.as_ref().filter(|_| returns.rights) {
+            put_my_rights(&entry.mailbox, rights, wire);
+        }
+        if !returns.annotations.is_empty() {
+            let (told, _) = choose(&entry.annotations, &returns.annotations, Depth::Zero, usize::MAX);
+            put_annotations(Some(&entry.mailbox), &told, wire);
         }
     }
     // Levels that nobody made and that match: there is something meant below them (RFC 5258 §3.1).

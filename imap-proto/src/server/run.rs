@@ -182,6 +182,16 @@ impl Server {
                 self.bad(Some(&turn.tag), &Status::bad("expected the message as a literal"))
             }
             Command::Notify(notify) => self.ask_to_notify(turn, notify),
+            Command::GetQuota(request) => self.ask(turn, Kind::Plain, request, Event::GetQuota),
+            Command::GetQuotaRoot(request) => self.ask(turn, Kind::Plain, request, Event::GetQuotaRoot),
+            Command::SetQuota(request) => self.ask(turn, Kind::Plain, request, Event::SetQuota),
+            Command::SetAcl(request) => self.ask(turn, Kind::Plain, request, Event::SetAcl),
+            Command::DeleteAcl(request) => self.ask(turn, Kind::Plain, request, Event::DeleteAcl),
+            Command::GetAcl(request) => self.ask(turn, Kind::Plain, request, Event::GetAcl),
+            Command::ListRights(request) => self.ask(turn, Kind::Plain, request, Event::ListRights),
+            Command::MyRights(request) => self.ask(turn, Kind::Plain, request, Event::MyRights),
+            Command::GetMetadata(request) => self.ask(turn, Kind::Plain, request, Event::GetMetadata),
+            Command::SetMetadata(request) => self.ask(turn, Kind::Plain, request, Event::SetMetadata),
             Command::Idle => self.ask(turn, Kind::Plain, Idle, Event::Idle),
             Command::Close => self.leave(turn, true),
             Command::Unselect => self.leave(turn, false),
@@ -310,6 +320,14 @@ impl Server {
             | Command::Unsubscribe(_) => !abilities.folders,
             Command::Store(store) if store.unchanged_since.is_some() && !abilities.mod_sequences => true,
             Command::Store(_) | Command::Expunge(_) | Command::Move(_) => !abilities.write || read_only,
+            Command::GetQuota(_) | Command::GetQuotaRoot(_) => !abilities.quota,
+            Command::SetQuota(_) => !abilities.set_quota,
+            Command::SetAcl(_)
+            | Command::DeleteAcl(_)
+            | Command::GetAcl(_)
+            | Command::ListRights(_)
+            | Command::MyRights(_) => !abilities.access_lists,
+            Command::GetMetadata(_) | Command::SetMetadata(_) => !abilities.annotations,
             Command::Copy(_) => !abilities.write,
             Command::Sort(_) | Command::Thread(_) | Command::CancelUpdate(_) => !abilities.sorts,
             Command::Search(search) => {
@@ -320,11 +338,15 @@ impl Server {
             Command::Select(select) => {
                 (select.mod_sequences || select.resync.is_some()) && !abilities.mod_sequences
             }
-            Command::List(list) => {
-                list.returns.as_ref().is_some_and(|returns| !returns.status.is_empty()) && !abilities.statuses
-            }
+            Command::List(list) => list.returns.as_ref().is_some_and(|returns| {
+                !returns.status.is_empty() && !abilities.statuses
+                    || returns.rights && !abilities.access_lists
+                    || !returns.annotations.is_empty() && !abilities.annotations
+            }),
             Command::Status(status) => status.items.iter().any(|item| match item {
-                StatusItem::Size | StatusItem::Deleted | StatusItem::DeletedStorage => !abilities.statuses,
+                // RFC 9208 §4.1.4
+                StatusItem::Deleted | StatusItem::DeletedStorage => !abilities.statuses && !abilities.quota,
+                StatusItem::Size => !abilities.statuses,
                 StatusItem::HighestModSeq => !abilities.mod_sequences,
                 StatusItem::MailboxId => !abilities.object_ids,
                 _ => false,

@@ -1,5 +1,7 @@
 //! A mail store in memory behind the server machine: small, and the same every time.
 
+mod sharing;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
@@ -23,12 +25,14 @@ use mailwright_mail_model::{
     sort::Sorter,
     thread::Threader,
 };
+use sharing::Sharing;
 
 pub(crate) struct App {
     config: Arc<Config>,
     folders: BTreeMap<String, Folder>,
     selected: Option<String>,
     incoming: Vec<(Message, Vec<u8>)>,
+    sharing: Sharing,
     challenges: u32,
     binary: Bytes,
 }
@@ -84,6 +88,7 @@ impl App {
             folders: folders.into_iter().map(|(name, folder)| (name.to_owned(), folder)).collect(),
             selected: None,
             incoming: Vec::new(),
+            sharing: Sharing::new(),
             challenges: 0,
             binary: Bytes::from_static(b"a\0b"),
         }
@@ -397,6 +402,10 @@ impl Subject for App {
                     entry.subscribed = folder.subscribed;
                     entry.has_children =
                         Some(self.folders.keys().any(|other| other.starts_with(&format!("{name}/"))));
+                    entry.rights = ask.rights.then(|| sharing::RIGHTS.into());
+                    if ask.annotations {
+                        entry.annotations = self.sharing.notes(Some(name));
+                    }
                     if name == "Sent" {
                         entry.special_use = vec![SpecialUse::Sent];
                     }
@@ -450,6 +459,7 @@ impl Subject for App {
                     status.size =
                         Some(folder.messages.iter().map(|message| message.octets.len() as u64).sum());
                     status.deleted = Some(1);
+                    status.deleted_storage = Some(430);
                     status.highest_mod_seq = ModSeq::new(folder.mod_seq);
                     status.mailbox_id = Some("F2212ea87".into());
                     status
@@ -639,7 +649,7 @@ impl Subject for App {
             }
             Event::IdleEnd => Ok(()),
             Event::Closed(why) => return Seen::Closed(format!("{why:?}")),
-            other => panic!("{other:?}"),
+            other => self.sharing.handle(server, other),
         };
         answered.unwrap();
         seen
