@@ -20,7 +20,6 @@ pub use auth::{
     ThrottleLimits,
 };
 pub use connection::{Connection, Socket};
-pub use ipnet;
 pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany};
 pub use mailwright_imap_proto as imap_proto;
 pub use mailwright_line_proto as line_proto;

@@ -13,8 +13,8 @@ use std::{
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use ipnet::IpNet;
 use mailwright_line_proto::Peer;
+use mailwright_relay_policy::networks::AddressRange;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -166,7 +166,7 @@ impl Listener {
     /// proxy connects for: that is then the peer, for limits, logs and decisions. One without is closed. Connections from
     /// everywhere else are as ever, and are told nothing by a header.
     #[must_use]
-    pub fn behind_proxies(mut self, networks: Vec<IpNet>) -> Self {
+    pub fn behind_proxies(mut self, networks: Vec<AddressRange>) -> Self {
         self.proxies = Proxies(networks);
         self
     }

@@ -13,7 +13,7 @@ mod plan;
 mod quarantine;
 mod trace_fields;
 
-use std::{future::Future, io, sync::Arc};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use mailwright_line_proto::{Ask, Closed, Peer, Shutdown};
 use mailwright_mailstore::accounts::{Accounts, Service as Purpose};
@@ -102,6 +102,8 @@ pub struct Smtp<I, A> {
     config: Arc<Config>,
     xclient: Vec<AddressRange>,
     xforward: Vec<AddressRange>,
+    /// After so many refusals, each further one takes so long.
+    tarpit: Option<(u32, Duration)>,
 }
 
 impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
@@ -129,13 +131,20 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
             config.expn = VrfyPolicy::Off;
         }
         let config = Arc::new(config);
-        Self { inbox, authenticator, tls, config, xclient: Vec::new(), xforward: Vec::new() }
+        let (xclient, xforward) = (Vec::new(), Vec::new());
+        Self { inbox, authenticator, tls, config, xclient, xforward, tarpit: None }
     }
 
     /// Believes XCLIENT from proxies at the first addresses and XFORWARD at the second. From nobody else, and by default
     /// from nobody.
     pub fn with_proxies(mut self, xclient: Vec<AddressRange>, xforward: Vec<AddressRange>) -> Self {
         (self.xclient, self.xforward) = (xclient, xforward);
+        self
+    }
+
+    /// Makes clients wait for each refusal of a sender or a recipient after so many of them: who guesses addresses guesses slowly.
+    pub fn with_tarpit(mut self, after: u32, delay: Duration) -> Self {
+        self.tarpit = (!delay.is_zero()).then_some((after, delay));
         self
     }
 
@@ -172,7 +181,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         connection.set_write_timeout(self.config.timeouts.write);
         let mut conversation = Conversation::default();
         conversation.peer = peer;
-        let mut visit = Visit { service: self, conversation, exchange: None };
+        let mut visit = Visit { service: self, conversation, exchange: None, refusals: 0 };
         let ended = visit.run(&mut connection, stop).await;
         tell_end("smtp", &peer, visit.conversation.user.as_ref().map(|user| user as _), ended);
     }
@@ -183,6 +192,7 @@ struct Visit<'a, I, A> {
     service: &'a Smtp<I, A>,
     conversation: Conversation,
     exchange: Option<Exchange>,
+    refusals: u32,
 }
 
 impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
@@ -248,6 +258,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                     self.conversation.mail = Some(ask.request().clone());
                 } else {
                     self.refused("sender", &ask.from.to_string(), &reply);
+                    self.tarry().await;
                 }
                 let _ = connection.machine().inner_mut().answer(ask, reply);
             }
@@ -255,6 +266,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 let reply = self.service.inbox.recipient(&self.conversation, &ask).await;
                 if !reply.is_positive() {
                     self.refused("recipient", &ask.to.to_string(), &reply);
+                    self.tarry().await;
                 }
                 let _ = connection.machine().inner_mut().answer(ask, reply);
             }
@@ -305,6 +317,14 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
         self.conversation.peer = *connection.machine().inner().session().peer();
         self.conversation.user = user;
         tracing::info!(protocol = "smtp", proxy, peer = shown(&self.conversation.peer), "taken over");
+    }
+
+    /// Waits, if there were many refusals before.
+    async fn tarry(&mut self) {
+        self.refusals = self.refusals.saturating_add(1);
+        if let Some((_, delay)) = self.service.tarpit.filter(|(after, _)| self.refusals > *after) {
+            tokio::time::sleep(delay).await;
+        }
     }
 
     fn refused(&self, what: &str, name: &str, reply: &Reply) {

@@ -39,7 +39,7 @@ mod message;
 mod results;
 mod tags;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::IpAddr;
 

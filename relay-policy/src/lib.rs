@@ -8,6 +8,7 @@ pub mod dns;
 pub mod networks;
 pub mod retry;
 pub mod route;
+pub mod rules;
 pub mod srs;
 
 mod chain;

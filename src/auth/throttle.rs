@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipnet::IpNet;
+use mailwright_relay_policy::networks::AddressRange;
 
 use super::generations::Generations;
 
@@ -35,7 +35,7 @@ pub struct ThrottleLimits {
     /// How many networks and users are remembered, each; the least recent are forgotten first.
     pub remembered: usize,
     /// Networks that are never slowed down or banned: those of a webmail or a proxy, which log in for everybody.
-    pub exempt: Vec<IpNet>,
+    pub exempt: Vec<AddressRange>,
 }
 
 impl Default for ThrottleLimits {
@@ -48,8 +48,8 @@ impl Default for ThrottleLimits {
             ban: Duration::from_secs(15 * 60),
             remembered: 65_536,
             exempt: vec![
-                IpNet::new_assert(IpAddr::V4([127, 0, 0, 0].into()), 8),
-                IpNet::new_assert(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+                AddressRange::network(IpAddr::V4([127, 0, 0, 0].into()), 8),
+                AddressRange::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             ],
         }
     }
@@ -198,7 +198,7 @@ impl Throttle {
     /// The network that is judged; `None` for what is not slowed down.
     fn judged(&self, from: Option<IpAddr>) -> Option<IpAddr> {
         let address = from?.to_canonical();
-        (!self.limits.exempt.iter().any(|exempt| exempt.contains(&address))).then(|| network(address))
+        (!self.limits.exempt.iter().any(|exempt| exempt.contains(address))).then(|| network(address))
     }
 
     fn key(&self, user: &str) -> u64 {

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
 use mailwright_line_proto::Peer;
+use mailwright_relay_policy::networks::AddressRange;
 use ppp::{v1, v2};
 use tokio::{io::AsyncReadExt, net::TcpStream, time};
 
@@ -27,12 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Proxies whose word about their clients is believed. From everywhere else a header is no header: it is given to the
 /// protocol, which refuses it as it refuses any nonsense.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Proxies(pub(super) Vec<IpNet>);
+pub(super) struct Proxies(pub(super) Vec<AddressRange>);
 
 impl Proxies {
     pub(super) fn include(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.0.iter().any(|network| network.contains(address))
     }
 }
 

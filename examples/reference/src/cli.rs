@@ -14,7 +14,7 @@ mod user;
 pub(crate) use directory::{
     AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand,
 };
-pub(crate) use dkim::{DkimCommand, KeyCommand};
+pub(crate) use dkim::{DkimCommand, DmarcCommand, KeyCommand};
 pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
 pub(crate) use queue::{QueueCommand, Which};
@@ -150,6 +150,9 @@ pub(crate) enum Command {
     /// Keys that sign mail of our domains
     #[command(subcommand)]
     Dkim(DkimCommand),
+    /// What others report of mail in our name
+    #[command(subcommand)]
+    Dmarc(DmarcCommand),
     /// Mail that waits to be sent on
     #[command(subcommand)]
     Queue(QueueCommand),

@@ -49,9 +49,12 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
             // Stores may hand what blocks to its threads.
             let _runtime = runtime.enter();
             let life = serve::life(config, &database, &directory)?;
-            let access = Access { store: AnyStore::new(database), flush: None };
+            let access = Access { store: AnyStore::new(database.clone()), flush: None };
             let rules = match request {
-                Request::Explain(_) => Some(Rules::alone(config, &directory).map_err(CommandError::Refused)?),
+                Request::Explain(_) => {
+                    let known = serve::known(config, &database)?;
+                    Some(Rules::alone(config, &directory, known).map_err(CommandError::Refused)?)
+                }
                 _ => None,
             };
             admin::execute(&directory, &access, None, &life, rules.as_ref(), request)

@@ -6,6 +6,7 @@ mod check;
 mod life;
 mod outbound;
 mod pop3;
+pub(crate) mod rules;
 
 use std::{
     fs,
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) separators: String,
     /// Whether passwords are taken without TLS.
     pub(crate) allow_plaintext_auth: bool,
+    /// The families of addresses that are used.
+    pub(crate) inet_protocols: rules::Protocols,
     pub(crate) store: Store,
     /// Networks of proxies that say with the PROXY protocol whom they connect for.
     pub(crate) proxies: Vec<String>,
@@ -53,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) queue: Queue,
     pub(crate) dns: Dns,
     pub(crate) authentication: authentication::Authentication,
+    pub(crate) rules: rules::Rules,
     pub(crate) limits: Limits,
     pub(crate) quota: Quota,
     pub(crate) expiry: Expiry,
@@ -295,6 +299,8 @@ impl Default for Config {
             queue: Queue::default(),
             dns: Dns::default(),
             authentication: authentication::Authentication::default(),
+            rules: rules::Rules::default(),
+            inet_protocols: rules::Protocols::default(),
             limits: Limits::default(),
             quota: Quota::default(),
             expiry: Expiry::default(),

@@ -21,6 +21,7 @@ use mailwright::{
         Context, Directory as Model, DirectoryError as ModelError, DomainEntry, Expansion, NoIncludes,
         Refusal, Settings,
     },
+    relay_policy::networks::NetworkObject,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -34,7 +35,7 @@ use crate::{
 
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use login::Logins;
-pub(crate) use policy::chain;
+pub(crate) use policy::{recipients, senders};
 pub(crate) use removed::RemovedEntry;
 pub(crate) use rows::{AccountRow, AliasRow, DirectoryFile, GroupRow, NetworkRow};
 
@@ -50,6 +51,8 @@ pub(crate) struct Directory {
     removed: Table,
     /// The keys that sign.
     pub(crate) keys: Keys,
+    /// Networks of the configuration that may relay.
+    networks: NetworkObject,
     accounts: RwLock<HashMap<String, Arc<Account>>>,
     /// What mail needs to know: no secrets. Replaced as a whole, so that a session never sees half a change.
     model: RwLock<Arc<Model>>,
@@ -181,6 +184,7 @@ impl Directory {
             secrets,
             removed,
             keys,
+            networks: config.relay_networks().map_err(|error| DirectoryError::Target(error.to_string()))?,
             accounts: RwLock::new(accounts),
             model: RwLock::default(),
             changing: Mutex::default(),

@@ -11,6 +11,7 @@ mod config;
 mod control;
 mod directory;
 mod dkim;
+mod dmarc;
 mod first_run;
 mod life;
 mod live;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
             done(address_book::explain(&config, question, json))
         }
         Some(Command::Address { address, json }) => done(address_book::address(&config, &address, json)),
+        Some(Command::Dmarc(command)) => done(dmarc::run(command)),
         Some(Command::Dkim(command)) => done(dkim::run(&config, command)),
         Some(Command::Queue(command)) => done(queue::run(&config, command)),
         Some(Command::Mailq { json }) => done(queue::mailq(&config, json)),

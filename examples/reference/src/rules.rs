@@ -1,5 +1,8 @@
 //! The rules of the server, and what they say of a message that could be.
 
+mod known;
+mod strangers;
+
 use std::{net::IpAddr, sync::Arc};
 
 use mailwright::{
@@ -15,9 +18,11 @@ use tokio::runtime::{Handle, Runtime};
 use crate::{
     authentication,
     config::Config,
-    directory::{self, Directory, DirectoryError},
+    directory::{Directory, DirectoryError},
     queue,
 };
+
+pub(crate) use known::Known;
 
 /// Everything that decides about mail.
 pub(crate) struct Rules {
@@ -48,20 +53,26 @@ impl Rules {
         config: &Config,
         names: AnyResolver,
         directory: &Arc<Directory>,
+        known: Arc<Known>,
         runtime: Handle,
     ) -> Self {
+        let chain = strangers::chain(config, &names, directory, known);
         let authentication = Arc::new(authentication::make(config, names, directory));
-        Self { chain: directory::chain(directory), authentication, runtime, _own: None }
+        Self { chain, authentication, runtime, _own: None }
     }
 
     /// The same, where none runs.
-    pub(crate) fn alone(config: &Config, directory: &Arc<Directory>) -> Result<Self, String> {
+    pub(crate) fn alone(
+        config: &Config,
+        directory: &Arc<Directory>,
+        known: Arc<Known>,
+    ) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let entered = runtime.enter();
         let names = AnyResolver::new(queue::resolver(config)?);
         drop(entered);
-        let rules = Self::new(config, names, directory, runtime.handle().clone());
+        let rules = Self::new(config, names, directory, known, runtime.handle().clone());
         Ok(Self { _own: Some(runtime), ..rules })
     }
 
@@ -88,6 +99,8 @@ impl Rules {
 
     async fn stages(&self, mut session: Session, hello: Hello, mail: Mail, rcpt: Rcpt) -> Vec<Stage> {
         let mut stages = Vec::new();
+        let all = self.chain.rules().collect::<Vec<_>>().join(", ");
+        stages.push(("rules".into(), "-".into(), all));
         if note(&mut stages, "connect", self.chain.decide_connect(&session).await)
             || note(&mut stages, "hello", self.chain.decide_hello(&session, &hello).await)
         {

@@ -34,10 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     certificate::{Certificate, CertificateError, Certificates},
-    config::{
-        self, Answers, Config, Lists, Protocol, StoreKind, Syntax, TlsMode,
-        auth::{Listen, networks},
-    },
+    config::{self, Answers, Config, Lists, Protocol, StoreKind, Syntax, TlsMode, auth::Listen},
     control,
     directory::{Directory, DirectoryError, Logins},
     dkim::{KeyError, Keys},
@@ -46,7 +43,7 @@ use crate::{
     live::Live,
     passwd_file::PasswdFiles,
     queue::{self, Access},
-    rules::Rules,
+    rules::{Known, Rules},
     server_scripts,
 };
 
@@ -58,6 +55,8 @@ const ENTRIES: &str = "directory";
 const SECRETS: &str = "secrets";
 /// The table of accounts that were removed.
 const REMOVED: &str = "removed";
+/// The table of strangers that came again.
+const KNOWN: &str = "greylist";
 /// The table of the keys that sign.
 const KEYS: &str = "dkim";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
@@ -137,6 +136,14 @@ pub(crate) fn life(
         .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })
 }
 
+/// Strangers that came again.
+pub(crate) fn known(config: &Config, database: &Embedded) -> Result<Arc<Known>, ServeError> {
+    let path = config.data.display().to_string();
+    let opened = |source| ServeError::Store { path: path.clone(), source };
+    let table = database.table(KNOWN).map_err(opened)?;
+    Known::open(table).map(Arc::new).map_err(opened)
+}
+
 /// The mail of the accounts: in the database, or elsewhere.
 pub(crate) fn mail_store(config: &Config, database: Embedded) -> Result<AnyStore, ServeError> {
     match config.store.kind {
@@ -186,7 +193,13 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let routes = Arc::new(config.relay.routes().map_err(ServeError::Config)?);
     let resolver = queue::resolver(&config).map_err(ServeError::Config)?;
     let names = AnyResolver::new(resolver.clone());
-    let rules = Arc::new(Rules::new(&config, names, &directory, tokio::runtime::Handle::current()));
+    let rules = Arc::new(Rules::new(
+        &config,
+        names,
+        &directory,
+        known(&config, &database)?,
+        tokio::runtime::Handle::current(),
+    ));
     let live = Live {
         throttle: Arc::clone(&throttle),
         certificates: Arc::clone(&certificates),
@@ -240,7 +253,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         bound.push((listener, socket.local_addr().map_err(failed)?));
         let accept =
             Listener::new(socket, Arc::clone(&admission), services.stop.clone(), services.tasks.clone())
-                .behind_proxies(networks(&config.proxies));
+                .behind_proxies(config::ranges(&config.proxies));
         let tls = match listener.tls {
             TlsMode::None => ListenerTls::None,
             TlsMode::Starttls => ListenerTls::Starttls(Arc::clone(&server_config)),
@@ -368,7 +381,11 @@ impl Services<'_> {
                     (listener.protocol == Protocol::Submission).then(|| Arc::clone(&self.authenticator));
                 let options = &self.config.smtp;
                 let service = Smtp::new(Arc::clone(&self.inbox), authenticator, tls, config)
-                    .with_proxies(config::ranges(&options.xclient), config::ranges(&options.xforward));
+                    .with_proxies(config::ranges(&options.xclient), config::ranges(&options.xforward))
+                    .with_tarpit(
+                        self.config.rules.tarpit_after,
+                        Duration::from_secs(self.config.rules.tarpit_seconds),
+                    );
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
         }

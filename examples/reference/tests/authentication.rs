@@ -16,36 +16,13 @@ use mailwright::relay_policy::{
     },
     dns::CannedAnswers,
 };
-use names::Names;
+use names::{Names, client, start};
 
 const RSA_KEY: &str = include_str!("../../../relay-policy/src/authentication/tests/rsa.pkcs8.base64");
 
-fn start(names: &Names, extra: &str) -> Server {
-    let mut server = Server::prepare(&format!(
-        "allow_plaintext_auth = true\nsmtp.xclient = [\"127.0.0.0/8\"]\ndns.servers = [\"127.0.0.1:{}\"]\n{extra}",
-        names.port
-    ));
-    let path = server.folder.path().join("mailwright.toml");
-    let config = fs::read_to_string(&path).unwrap().replace("[limits]\n", "[limits]\nmessage_size = 0\n");
-    fs::write(&path, config).unwrap();
-    server.add_user(USER, PASSWORD);
-    server.serve();
-    server
-}
-
-/// A session of a client at this address.
-fn client(server: &Server, address: &str) -> Talk {
-    let mut talk = server.talk(server.port("smtp", "starttls"));
-    assert!(talk.reply().starts_with("220 "));
-    assert!(talk.smtp("EHLO proxy.example").starts_with("250"));
-    assert!(talk.smtp(&format!("XCLIENT ADDR={address} NAME=client.example")).starts_with("220 "));
-    assert!(talk.smtp("EHLO client.example").starts_with("250"));
-    talk
-}
-
 /// Sends a message from there; what the server says of it.
 fn send(server: &Server, address: &str, from: &str, message: &str) -> String {
-    let mut talk = client(server, address);
+    let mut talk = client(server, address, "client.example");
     assert_eq!(talk.smtp(&format!("MAIL FROM:<{from}>")), "250 2.1.0 Ok");
     assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
     assert!(talk.smtp("DATA").starts_with("354 "));
@@ -240,7 +217,7 @@ fn a_large_message_is_judged_in_little_memory() {
     (0..pieces).for_each(|_| examiner.push(piece.as_bytes()));
     let field = dkim::sign(&signer, &examiner.finish(), 1_700_000_000).unwrap();
     let before = peak();
-    let mut talk = client(&server, "192.0.2.7");
+    let mut talk = client(&server, "192.0.2.7", "client.example");
     assert_eq!(talk.smtp("MAIL FROM:<ann@good.example>"), "250 2.1.0 Ok");
     assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
     assert!(talk.smtp("DATA").starts_with("354 "));

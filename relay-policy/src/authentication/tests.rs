@@ -15,7 +15,7 @@ use super::{
 use crate::dns::CannedAnswers;
 
 /// What is ready at once, as canned answers are.
-pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
         Poll::Pending => panic!("canned answers never wait"),

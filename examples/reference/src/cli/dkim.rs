@@ -1,4 +1,6 @@
-//! `dkim`.
+//! `dkim` and `dmarc`.
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
@@ -17,6 +19,19 @@ pub(crate) enum DkimCommand {
     Check {
         /// The domain; all without it
         domain: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DmarcCommand {
+    /// Sum up reports that others sent: XML, plain, in gzip or in zip
+    Report {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// One JSON object a record
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -1,13 +1,11 @@
 //! The configuration of logins.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use mailwright::{DovecotAccounts, DovecotAddress, MasterUsers, Throttle, ThrottleLimits, ipnet::IpNet};
+use mailwright::{
+    DovecotAccounts, DovecotAddress, MasterUsers, Throttle, ThrottleLimits,
+    relay_policy::networks::AddressRange,
+};
 use serde::{Deserialize, Serialize};
 
 /// How logins are taken.
@@ -72,7 +70,7 @@ impl Auth {
         limits.failures_per_address = self.failures_per_address;
         limits.failures_per_user = self.failures_per_user;
         limits.ban = Duration::from_secs(self.ban_seconds);
-        limits.exempt = networks(&self.exempt);
+        limits.exempt = super::ranges(&self.exempt);
         Arc::new(Throttle::new(limits))
     }
 
@@ -161,20 +159,10 @@ fn listen(text: &str) -> Option<Listen> {
     text.parse().ok().map(Listen::Address)
 }
 
-/// The networks of a list whose problems were told already.
-pub(crate) fn networks(list: &[String]) -> Vec<IpNet> {
-    list.iter().filter_map(|text| network(text)).collect()
-}
-
 /// What is wrong with a list of networks.
 pub(super) fn bad_networks(key: &str, list: &[String]) -> Vec<String> {
-    let bad = list.iter().filter(|text| network(text).is_none());
-    bad.map(|text| format!("{key}: {text:?} is neither an address nor a network like \"192.0.2.0/24\""))
-        .collect()
-}
-
-fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let errors = list.iter().filter_map(|text| text.parse::<AddressRange>().err());
+    errors.map(|error| format!("{key}: {error}")).collect()
 }
 
 #[cfg(test)]
@@ -207,6 +195,6 @@ mod tests {
         ] {
             assert!(problems.contains(word), "{word}: {problems}");
         }
-        assert_eq!(networks(&wrong.exempt), ["192.0.2.1/32".parse::<IpNet>().unwrap()]);
+        assert_eq!(crate::config::ranges(&wrong.exempt), ["192.0.2.1".parse().unwrap()]);
     }
 }

@@ -98,6 +98,8 @@ impl Config {
             problems.push("[store] undelete needs kind = \"embedded\"".into());
         }
         problems.extend(self.authentication.problems());
+        problems.extend(self.rules.problems());
+        problems.extend(self.network_problems());
         for (key, texts) in [("xclient", &self.smtp.xclient), ("xforward", &self.smtp.xforward)] {
             for text in texts {
                 match text.parse::<AddressRange>() {

@@ -34,6 +34,10 @@ pub(crate) struct Relay {
     pub(crate) families: Families,
     /// Other names and addresses of this server.
     pub(crate) own: Vec<String>,
+    /// Networks that may send anywhere without logging in, besides those of `mailwrightd network`.
+    pub(crate) networks: Vec<String>,
+    /// Which networks of this machine's interfaces may as well.
+    pub(crate) networks_style: super::rules::Style,
     /// The transport map.
     pub(crate) transport: BTreeMap<String, String>,
     /// Destinations that need another protection.
@@ -97,6 +101,8 @@ impl Default for Relay {
             port: 25,
             families: Families::Both,
             own: Vec::new(),
+            networks: Vec::new(),
+            networks_style: super::rules::Style::default(),
             transport: BTreeMap::new(),
             tls_for: BTreeMap::new(),
         }

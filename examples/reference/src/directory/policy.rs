@@ -10,18 +10,23 @@ use mailwright::{
 
 use super::Directory;
 
-/// The rules of the server, in the order in which they are asked.
-pub(crate) fn chain(directory: &Arc<Directory>) -> Chain {
-    Chain::default()
-        .then(OurName(Arc::clone(directory)))
-        .then(SenderLogin(Arc::clone(directory)))
-        .then(Recipients(Arc::clone(directory)))
+/// What the directory says of names and senders.
+pub(crate) fn senders(chain: Chain, directory: &Arc<Directory>) -> Chain {
+    chain.then(OurName(Arc::clone(directory))).then(SenderLogin(Arc::clone(directory)))
+}
+
+/// What it says of recipients.
+pub(crate) fn recipients(chain: Chain, directory: &Arc<Directory>) -> Chain {
+    chain.then(Recipients(Arc::clone(directory)))
 }
 
 impl Directory {
     /// Whether a client is one of ours: it has logged in, or it is where those are who need not.
     pub(crate) fn trusts(&self, session: &Session) -> bool {
-        let network = |remote: SocketAddr| self.current().networks().relay(remote.ip()).is_some();
+        let network = |remote: SocketAddr| {
+            let address = remote.ip().to_canonical();
+            self.networks.contains(address) || self.current().networks().relay(address).is_some()
+        };
         session.user.is_some() || session.peer.remote.is_some_and(network)
     }
 }

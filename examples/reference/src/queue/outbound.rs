@@ -49,7 +49,7 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.routes = routes;
     queue.lookup.own.push(config.hostname.clone());
     queue.lookup.own.extend(relay.own.iter().cloned());
-    queue.lookup.families = match relay.families {
+    queue.lookup.families = match config.families() {
         config::Families::Both => mailwright::relay_policy::route::Families::Both,
         config::Families::Ipv4 => mailwright::relay_policy::route::Families::V4,
         config::Families::Ipv6 => mailwright::relay_policy::route::Families::V6,

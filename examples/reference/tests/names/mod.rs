@@ -2,12 +2,16 @@
 #![allow(unreachable_pub, reason = "a module of a test program")]
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
+mod client;
+
 use std::{
     collections::HashMap,
     net::UdpSocket,
     sync::{Arc, Mutex},
     thread,
 };
+
+pub use client::{client, start};
 
 type Records = Arc<Mutex<HashMap<(String, u16), Vec<Vec<u8>>>>>;
 

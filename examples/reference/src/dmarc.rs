@@ -1,0 +1,89 @@
+//! `dmarc report`: what others say of mail in our name (RFC 7489 §7.2, RFC 9990).
+
+mod report;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use report::{Record, Report};
+use serde::Serialize;
+
+use crate::{
+    cli::DmarcCommand,
+    command::{CommandError, print_json},
+};
+
+/// Does it.
+pub(crate) fn run(command: DmarcCommand) -> Result<(), CommandError> {
+    let DmarcCommand::Report { files, json } = command;
+    for file in files {
+        let report = read(&file)?;
+        if json {
+            for record in &report.records {
+                print_json(&Line::new(&report, record))?;
+            }
+        } else {
+            print(&report);
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Report, CommandError> {
+    let shown = file.display().to_string();
+    let octets = fs::read(file).map_err(|source| CommandError::File { file: shown.clone(), source })?;
+    Report::read(&octets).map_err(|error| CommandError::Content { file: shown, problem: error.to_string() })
+}
+
+/// A record, as one JSON object.
+#[derive(Serialize)]
+struct Line<'a> {
+    reporter: &'a str,
+    report: &'a str,
+    begin: u64,
+    end: u64,
+    domain: &'a str,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+impl<'a> Line<'a> {
+    fn new(report: &'a Report, record: &'a Record) -> Self {
+        let Report { reporter, id, begin, end, domain, .. } = report;
+        Self { reporter, report: id, begin: *begin, end: *end, domain, record }
+    }
+}
+
+/// The sum of what passed and what did not, and the sources, those with most failures first.
+fn print(report: &Report) {
+    let Report { reporter, domain, policy, .. } = report;
+    let day = |seconds: u64| {
+        let date = mailwright::mail_model::DateTime::new(i64::try_from(seconds).unwrap_or(0), 0);
+        let date = date.unwrap_or(mailwright::mail_model::DateTime::EPOCH).date();
+        format!("{}-{:02}-{:02}", date.year(), date.month(), date.day())
+    };
+    let total: u64 = report.records.iter().map(|record| record.count).sum();
+    let passed: u64 = report.records.iter().filter(|record| record.passes()).map(|record| record.count).sum();
+    println!(
+        "{domain} (p={policy}) at {reporter}, {} to {}: {total} messages, {passed} passed, {} failed",
+        day(report.begin),
+        day(report.end),
+        total - passed
+    );
+    let mut sources: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for record in &report.records {
+        let (failed, all) = sources.entry(&record.source).or_default();
+        *all += record.count;
+        *failed += if record.passes() { 0 } else { record.count };
+    }
+    let mut sources: Vec<_> = sources.into_iter().collect();
+    sources.sort_by_key(|(_, (failed, all))| std::cmp::Reverse((*failed, *all)));
+    for (source, (failed, all)) in sources {
+        println!("  {source:39} {all:>8} messages {failed:>8} failed");
+        for record in report.records.iter().filter(|record| record.source == source && !record.passes()) {
+            println!(
+                "    {:>8} from {}: dkim={} spf={}, {}",
+                record.count, record.author, record.dkim, record.spf, record.done
+            );
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The rules for strangers against the running server: reputation, greylisting, rates, names that must exist, and the tarpit.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+mod names;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Server, USER, succeed};
+use names::{Names, client, start};
+
+/// What the server says to MAIL and to RCPT; the latter empty if MAIL was refused.
+fn said(server: &Server, address: &str, name: &str, from: &str) -> (String, String) {
+    let mut talk = client(server, address, name);
+    let mail = talk.smtp(&format!("MAIL FROM:<{from}>"));
+    let rcpt = if mail.starts_with("250") { talk.smtp(&format!("RCPT TO:<{USER}>")) } else { String::new() };
+    (mail, rcpt)
+}
+
+fn explained(server: &Server, address: &str, name: &str, from: &str) -> String {
+    let arguments = ["explain", "--client", address, "--helo", name, "--from", from, "--to", USER];
+    String::from_utf8(succeed(&mut server.command(&arguments))).unwrap()
+}
+
+#[test]
+fn lists_names_and_spf_refuse_strangers_and_explain_says_which() {
+    let names =
+        Names::start(&[("forged.example", "v=spf1 -all exp=why.example"), ("why.example", "ask %{d}")]);
+    for host in ["good.example", "forged.example", "2.0.0.127.bl.example", "66.2.0.192.bl.example"] {
+        names.add_address(host, [127, 0, 0, 2]);
+    }
+    // This one lists everybody.
+    for host in ["2.0.0.127.dead.example", "1.0.0.127.dead.example", "7.2.0.192.dead.example"] {
+        names.add_address(host, [127, 0, 0, 2]);
+    }
+    let server = start(
+        &names,
+        "rules.lists = [\"bl.example*2\", \"dead.example*9\"]\nrules.lists_limit = 2\nrules.hello_exists = true\n\
+         rules.sender_exists = true\nrules.spf_fail = true\n",
+    );
+    let ok = "250 2.1.5 Ok";
+    for (address, name, from, expected, rule) in [
+        ("192.0.2.7", "good.example", "x@good.example", ok, "no objection"),
+        (
+            "192.0.2.66",
+            "good.example",
+            "x@good.example",
+            "550 5.7.1 192.0.2.66 is listed by bl.example",
+            "reputation",
+        ),
+        (
+            "192.0.2.7",
+            "nobody.example",
+            "x@good.example",
+            "550 5.7.1 There is no host nobody.example",
+            "hello-exists",
+        ),
+        ("192.0.2.7", "[192.0.2.7]", "x@good.example", ok, "no objection"),
+        ("192.0.2.7", "good.example", "x@nobody.example", "550 5.1.8 The sender's domain", "sender-exists"),
+        (
+            "192.0.2.7",
+            "good.example",
+            "x@forged.example",
+            "550 5.7.23 forged.example does not let 192.0.2.7",
+            "spf",
+        ),
+        ("192.0.2.7", "good.example", "", ok, "no objection"),
+    ] {
+        let (mail, rcpt) = said(&server, address, name, from);
+        let last = if rcpt.is_empty() { mail } else { rcpt };
+        assert!(last.starts_with(expected), "{address} {name} {from}: {last}");
+        let told = explained(&server, address, name, from);
+        assert!(told.contains(rule), "{address} {name} {from}: {told}");
+        assert!(
+            told.starts_with("rules") && told.contains("our-own-name, sender-login, hello-exists"),
+            "{told}"
+        );
+    }
+    // Who is listed can still say that it is listed by mistake.
+    let mut talk = client(&server, "192.0.2.66", "good.example");
+    assert_eq!(talk.smtp("MAIL FROM:<x@good.example>"), "250 2.1.0 Ok");
+    assert_eq!(talk.smtp("RCPT TO:<postmaster@example.org>"), ok);
+}
+
+#[test]
+fn strangers_come_again_even_over_a_restart() {
+    let names = Names::start(&[]);
+    let mut server = start(&names, "rules.greylist = true\nrules.greylist_delay_seconds = 3\n");
+    let ask = |server: &Server| said(server, "192.0.2.7", "a.example", "x@a.example").1;
+    // Who only wants to know is no attempt.
+    assert!(explained(&server, "192.0.2.7", "a.example", "x@a.example").contains("greylist"));
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(ask(&server), "450 4.7.1 Greylisted: try again in 3 seconds");
+    assert!(ask(&server).starts_with("450 4.7.1 Greylisted"));
+    server.stop();
+    server.serve();
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(ask(&server), "250 2.1.5 Ok");
+    assert!(said(&server, "192.0.2.7", "a.example", "other@a.example").1.starts_with("450"));
+    // Our own machine is no stranger.
+    common::deliver(&server, USER, "Subject: x\r\n\r\n");
+}
+
+#[test]
+fn rates_and_the_tarpit_slow_down_whoever_sends_too_much() {
+    let names = Names::start(&[]);
+    let server = start(
+        &names,
+        "rules.messages_per_client = 3\nrules.messages_per_recipient = 5\nrules.tarpit_after = 2\nrules.tarpit_seconds = 1\n",
+    );
+    let ask = |address: &str| said(&server, address, "a.example", "x@a.example");
+    for _ in 0..3 {
+        assert_eq!(ask("192.0.2.7").1, "250 2.1.5 Ok");
+    }
+    assert_eq!(ask("192.0.2.7").0, "450 4.7.1 Too many messages from your address; try again later");
+    assert!(explained(&server, "192.0.2.7", "a.example", "x@a.example").contains("rates"));
+    for _ in 0..2 {
+        assert_eq!(ask("192.0.2.8").1, "250 2.1.5 Ok");
+    }
+    assert_eq!(ask("192.0.2.8").1, "450 4.7.1 Too many messages to this recipient; try again later");
+    let mut talk = client(&server, "192.0.2.9", "a.example");
+    assert_eq!(talk.smtp("MAIL FROM:<x@a.example>"), "250 2.1.0 Ok");
+    let times: Vec<Duration> = (0..4)
+        .map(|number| {
+            let begun = Instant::now();
+            assert!(talk.smtp(&format!("RCPT TO:<nobody{number}@example.org>")).starts_with("550"));
+            begun.elapsed()
+        })
+        .collect();
+    let second = Duration::from_millis(990);
+    assert!(
+        times[..2].iter().all(|time| *time < second) && times[2..].iter().all(|time| *time >= second),
+        "{times:?}"
+    );
+}

@@ -1,0 +1,168 @@
+//! What lists in the domain name system say of clients (RFC 5782): black ones, white ones, each with its weight.
+
+use std::{
+    collections::HashMap, fmt, net::IpAddr, str::FromStr, sync::Mutex, sync::PoisonError, time::Duration,
+};
+
+use mailwright_smtp_proto::{Rcpt, Reply};
+
+use super::{Clock, client, is_for_trouble};
+use crate::{
+    Policy, Session, Verdict,
+    dns::{RecordType, Resolve, name},
+    networks::AddressRange,
+};
+
+/// One list.
+///
+/// ```
+/// use mailwright_relay_policy::rules::List;
+///
+/// // Weight 1, any answer in 127.0.0.0/8; a white list that takes two away; some answers only.
+/// assert_eq!("bl.example.org".parse::<List>()?.weight, 1);
+/// assert_eq!("wl.example.org*-2".parse::<List>()?.weight, -2);
+/// assert!("bl.example.org=127.0.0.2-127.0.0.11*3".parse::<List>()?.counts("127.0.0.4".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct List {
+    /// Its zone, lower case.
+    pub zone: String,
+    /// How much it counts: below zero for a white list.
+    pub weight: i32,
+    answers: Option<AddressRange>,
+}
+
+/// What is no list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a list as zone, zone*weight or zone=answers*weight, like \"bl.example.org=127.0.0.2-127.0.0.9*2\", got {0:?}"
+)]
+pub struct ListError(String);
+
+impl FromStr for List {
+    type Err = ListError;
+
+    fn from_str(text: &str) -> Result<Self, ListError> {
+        let wrong = || ListError(text.to_owned());
+        let (rest, weight) = match text.rsplit_once('*') {
+            Some((rest, weight)) => (rest, weight.trim().parse().map_err(|_| wrong())?),
+            None => (text, 1),
+        };
+        let (zone, answers) = match rest.split_once('=') {
+            Some((zone, answers)) => (zone, Some(answers.parse().map_err(|_| wrong())?)),
+            None => (rest, None),
+        };
+        let zone = zone.trim().trim_end_matches('.').to_ascii_lowercase();
+        if weight == 0 || !zone.contains('.') || name(&zone).is_err() {
+            return Err(wrong());
+        }
+        Ok(Self { zone, weight, answers })
+    }
+}
+
+impl List {
+    /// Whether an answer says that the client is listed. RFC 5782 §2.1: in 127.0.0.0/8; 127.255.255.0/24 is how lists say that
+    /// they will not answer, and answers from elsewhere are a parked domain's.
+    pub fn counts(&self, answer: IpAddr) -> bool {
+        let IpAddr::V4(address) = answer else { return false };
+        match self.answers {
+            Some(range) => range.contains(answer),
+            None => address.is_loopback() && address.octets().get(..3) != Some(&[127, 255, 255]),
+        }
+    }
+}
+
+/// Refuses clients of which the lists say enough.
+pub struct Reputation<R> {
+    resolver: R,
+    lists: Vec<List>,
+    /// From which sum of weights on.
+    limit: i32,
+    clock: Clock,
+    /// Whether each list is to be believed, and until when.
+    tested: Mutex<HashMap<String, (bool, Duration)>>,
+}
+
+/// For so long a test of a list counts.
+const TESTED: Duration = Duration::from_secs(3_600);
+
+impl<R: Resolve> Reputation<R> {
+    /// Refuses from this sum of weights on.
+    pub fn new(resolver: R, lists: Vec<List>, limit: i32, clock: Clock) -> Self {
+        Self { resolver, lists, limit: limit.max(1), clock, tested: Mutex::default() }
+    }
+
+    /// What the lists say of an address: the sum of their weights, and the zones that have it.
+    pub async fn score(&self, address: IpAddr) -> (i32, Vec<&str>) {
+        let (mut sum, mut zones) = (0_i32, Vec::new());
+        for list in &self.lists {
+            if self.has(list, address).await && self.is_believed(list).await {
+                sum = sum.saturating_add(list.weight);
+                zones.push(&*list.zone);
+            }
+        }
+        (sum, zones)
+    }
+
+    /// Whether a list has an address. One that cannot be asked has nobody.
+    async fn has(&self, list: &List, address: IpAddr) -> bool {
+        let reversed = match address {
+            IpAddr::V4(address) => {
+                let [a, b, c, d] = address.octets();
+                format!("{d}.{c}.{b}.{a}")
+            }
+            IpAddr::V6(address) => {
+                let digits = format!("{:032x}", address.to_bits());
+                digits.chars().rev().map(String::from).collect::<Vec<_>>().join(".")
+            }
+        };
+        let Ok(at) = name(&format!("{reversed}.{}", list.zone)) else { return false };
+        match self.resolver.lookup(&at, RecordType::A).await {
+            Ok(answer) => answer.addresses().any(|answer| list.counts(answer)),
+            Err(_) => false,
+        }
+    }
+
+    /// RFC 5782 §5: a list that is alive has 127.0.0.2 and not 127.0.0.1; one that has everybody is dead. Asked only when it
+    /// would count.
+    async fn is_believed(&self, list: &List) -> bool {
+        let now = (self.clock)();
+        let known = self.tested.lock().unwrap_or_else(PoisonError::into_inner).get(&list.zone).copied();
+        if let Some((believed, _)) = known.filter(|(_, until)| now < *until) {
+            return believed;
+        }
+        let any = List { answers: None, ..list.clone() };
+        let [listed, unlisted] = [2, 1].map(|last| IpAddr::V4([127, 0, 0, last].into()));
+        let believed = self.has(&any, listed).await && !self.has(&any, unlisted).await;
+        let mut tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
+        tested.insert(list.zone.clone(), (believed, now + TESTED));
+        believed
+    }
+}
+
+impl<R: Resolve> Policy for Reputation<R> {
+    fn name(&self) -> &str {
+        "reputation"
+    }
+
+    async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
+        let Some(address) = client(session).filter(|_| !is_for_trouble(rcpt)) else { return Verdict::Pass };
+        let (sum, zones) = self.score(address).await;
+        if sum < self.limit {
+            return Verdict::Pass;
+        }
+        let black = zones
+            .into_iter()
+            .filter(|zone| self.lists.iter().any(|list| list.zone == **zone && list.weight > 0));
+        let text = format!("{address} is listed by {}", black.collect::<Vec<_>>().join(", "));
+        Verdict::Reject(Reply::permanent((7, 1), text))
+    }
+}
+
+impl<R> fmt::Debug for Reputation<R> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reputation").field("lists", &self.lists).finish_non_exhaustive()
+    }
+}

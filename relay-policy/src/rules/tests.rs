@@ -1,0 +1,198 @@
+//! The rules over canned answers, with a clock that is turned by hand.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use mailwright_line_proto::Peer;
+use mailwright_mail_model::{ForwardPath, ReversePath};
+use mailwright_smtp_proto::Reply;
+
+use super::*;
+use crate::{
+    Chain,
+    authentication::tests::ready,
+    dns::{CannedAnswers, LookupError, RecordType},
+};
+
+fn session(address: &str, hello: &str, from: &str) -> Session {
+    Session {
+        peer: Peer::new(Some((address.parse::<IpAddr>().unwrap(), 25).into()), None),
+        hello: Some(Hello::new(hello.parse().unwrap())),
+        mail: Some(mail(from)),
+        ..Session::default()
+    }
+}
+
+fn mail(from: &str) -> Mail {
+    Mail::new(ReversePath::parse(format!("<{from}>").as_bytes()).unwrap())
+}
+
+fn rcpt(to: &str) -> Rcpt {
+    Rcpt::new(ForwardPath::parse(format!("<{to}>").as_bytes()).unwrap())
+}
+
+fn code(verdict: &Verdict) -> u16 {
+    match verdict {
+        Verdict::Reject(reply) => reply.code(),
+        Verdict::Pass => 0,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn still() -> Clock {
+    Arc::new(|| Duration::from_secs(1_000))
+}
+
+#[test]
+fn lists_are_weighed_and_dead_ones_are_not_believed() {
+    let zone = CannedAnswers::default()
+        .a("2.0.0.127.bl.example", "127.0.0.2")
+        .a("7.2.0.192.bl.example", "127.0.0.4")
+        .a("2.0.0.127.wl.example", "127.0.0.2")
+        .a("8.2.0.192.wl.example", "127.0.0.2")
+        .a("8.2.0.192.bl.example", "127.0.0.2")
+        .a("9.2.0.192.bl.example", "127.255.255.254")
+        .a("10.2.0.192.bl.example", "203.0.113.1")
+        // It lists the world.
+        .a("1.0.0.127.dead.example", "127.0.0.2")
+        .a("2.0.0.127.dead.example", "127.0.0.2")
+        .a("11.2.0.192.dead.example", "127.0.0.2")
+        .a("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bl.example", "127.0.0.2");
+    let lists =
+        ["bl.example*2", "wl.example*-1", "dead.example*5", "gone.example"].map(|list| list.parse().unwrap());
+    let rule = Reputation::new(zone, lists.into(), 2, still());
+    for (address, expected) in [
+        ("192.0.2.7", 554),
+        ("192.0.2.8", 0),
+        ("192.0.2.9", 0),
+        ("192.0.2.10", 0),
+        ("192.0.2.11", 0),
+        ("192.0.2.1", 0),
+        ("2001:db8::1", 554),
+    ] {
+        let verdict = ready(rule.rcpt(&session(address, "a.example", "x@a.example"), &rcpt("b@c.example")));
+        let found = if code(&verdict) >= 500 { 554 } else { 0 };
+        assert_eq!(found, expected, "{address} {verdict:?}");
+    }
+    let trouble = ready(rule.rcpt(&session("192.0.2.7", "a.example", ""), &rcpt("Postmaster@c.example")));
+    assert_eq!(trouble, Verdict::Pass);
+    assert_eq!(ready(rule.score("192.0.2.8".parse().unwrap())), (1, vec!["bl.example", "wl.example"]));
+    for wrong in ["", "example", "bl.example*0", "bl.example*x", "bl.example=none", "a b.example*"] {
+        assert!(wrong.parse::<List>().is_err(), "{wrong}");
+    }
+}
+
+#[derive(Default)]
+struct Notes(Mutex<HashMap<[u8; 16], Seen>>);
+
+impl GreylistMemory for Notes {
+    async fn find(&self, key: &[u8; 16]) -> Option<Seen> {
+        self.0.lock().unwrap().get(key).copied()
+    }
+
+    async fn keep(&self, key: [u8; 16], seen: Seen) {
+        self.0.lock().unwrap().insert(key, seen);
+    }
+}
+
+#[test]
+fn strangers_come_again_in_time() {
+    let time = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&time);
+    let notes = Arc::new(Notes::default());
+    let limits = GreylistLimits {
+        delay: Duration::from_secs(300),
+        window: Duration::from_secs(1_000),
+        known: Duration::from_secs(5_000),
+    };
+    let rule = Greylist::new(
+        Arc::clone(&notes),
+        limits,
+        Arc::new(move || Duration::from_secs(clock.load(Ordering::Relaxed))),
+    );
+    let at = |now: u64, address: &str, from: &str, to: &str| {
+        time.store(now, Ordering::Relaxed);
+        code(&ready(rule.rcpt(&session(address, "h.example", from), &rcpt(to))))
+    };
+    let (from, to) = ("ann@a.example", "bob@b.example");
+    assert_eq!(at(0, "192.0.2.1", from, to), 450);
+    assert_eq!(at(299, "192.0.2.1", from, to), 450);
+    // Exactly in time, and by a neighbour, however the names are written.
+    assert_eq!(at(300, "192.0.2.200", "ANN@a.example", "Bob@B.example"), 0);
+    assert_eq!(at(5_300, "192.0.2.1", from, to), 0);
+    assert_eq!(at(10_301, "192.0.2.1", from, to), 450, "known no longer");
+    // Too late is a first attempt.
+    assert_eq!(at(20_000, "198.51.100.1", from, to), 450);
+    assert_eq!(at(21_000, "198.51.100.1", from, to), 0, "the last moment of the window");
+    assert_eq!(at(30_000, "203.0.113.1", from, to), 450);
+    assert_eq!(at(31_001, "203.0.113.1", from, to), 450);
+    assert_eq!(at(31_301, "203.0.113.1", from, to), 0);
+    assert_eq!(at(40_000, "203.0.113.1", from, "postmaster@b.example"), 0);
+    // Whoever only wants to know leaves nothing behind.
+    let before = notes.0.lock().unwrap().len();
+    let mut rehearsal = session("192.0.2.77", "h.example", "new@a.example");
+    rehearsal.rehearsal = true;
+    assert_eq!(code(&ready(rule.rcpt(&rehearsal, &rcpt(to)))), 450);
+    assert_eq!(notes.0.lock().unwrap().len(), before);
+}
+
+#[test]
+fn names_must_exist() {
+    let zone = CannedAnswers::default()
+        .a("host.example", "192.0.2.1")
+        .mx("mail.example", 10, "host.example")
+        .mx("silent.example", 0, ".")
+        .txt("text.example", "only")
+        .failure("late.example", RecordType::MX, LookupError::Temporary("late".into()))
+        .txt("late.example", "there is such a name");
+    let said = |hello: &str| {
+        let rule = HelloExists::new(zone.clone());
+        code(&ready(rule.mail(&session("192.0.2.1", hello, ""), &mail(""))))
+    };
+    for (hello, expected) in [
+        ("host.example", 0),
+        ("mail.example", 0),
+        ("[192.0.2.1]", 0),
+        ("nobody.example", 550),
+        ("late.example", 450),
+    ] {
+        assert_eq!(said(hello), expected, "{hello}");
+    }
+    let sent =
+        |from: &str| code(&ready(SenderExists::new(zone.clone()).mail(&Session::default(), &mail(from))));
+    for (from, expected) in [
+        ("", 0),
+        ("x@host.example", 0),
+        ("x@mail.example", 0),
+        ("x@silent.example", 550),
+        ("x@text.example", 550),
+        ("x@nobody.example", 550),
+    ] {
+        assert_eq!(sent(from), expected, "{from}");
+    }
+}
+
+#[test]
+fn only_strangers_are_asked() {
+    struct No;
+    impl Policy for No {
+        fn name(&self) -> &str {
+            "no"
+        }
+
+        async fn mail(&self, _: &Session, _: &Mail) -> Verdict {
+            Verdict::Reject(Reply::DENIED)
+        }
+    }
+    let trusts = Arc::new(|session: &Session| session.user.is_some());
+    let chain = Chain::default().then(Strangers::new(No, trusts));
+    let mut stranger = session("192.0.2.1", "a.example", "");
+    assert_eq!(ready(chain.decide_mail(&stranger, &mail(""))).rule, "no");
+    stranger.user = Some("ann".into());
+    assert_eq!(ready(chain.decide_mail(&stranger, &mail(""))).verdict, Verdict::Pass);
+}
