@@ -5,8 +5,14 @@
 //! in `subscriptions`, and each is changed under the lock that Dovecot takes too. A mailbox `a/b` is the directory
 //! `.a.b`, in modified UTF-7; a dot within a level is written in base64.
 //!
+//! Sieve scripts are where Pigeonhole has them: in `sieve` beside the Maildir, where that directory is the user's alone, with a link
+//! `.dovecot.sieve` to the active one.
+//!
 //! What Dovecot keeps in its indexes is kept in files of our own beside: `mailwright-changes` has mod-sequences and what was
 //! expunged, `mailwright-special-use` what a mailbox is for.
+//!
+//! What users have is counted in `maildirsize`, as other programs of the family count. What comes and goes by programs that do
+//! not count is noticed within fifteen minutes. A user's own limits are in `mailwright-quota`; a warning may be lost when the process is killed.
 //!
 //! # Limits
 //!
@@ -31,7 +37,8 @@ use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidVal
 use crate::signal::lock;
 use crate::{
     Changes, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Import, Inline, Mailbox,
-    MailboxRef, MessageRef, Offload, Result, Snapshot, Store, StoreError, Upload, User, Watch, Write,
+    MailboxRef, MessageRef, Offload, Quota, QuotaLimits, QuotaUsage, Result, Scripts, Snapshot, Store,
+    StoreError, Upload, User, Watch, Write,
 };
 
 mod arrange;
@@ -42,13 +49,16 @@ mod folder;
 mod journal;
 mod keywords;
 mod place;
+mod quota;
 mod read;
+mod scripts;
 mod state;
 #[cfg(test)]
 mod tests;
 mod uid_list;
 mod uid_validity;
 mod upload;
+mod users;
 mod watch;
 
 pub use place::Template;
@@ -96,16 +106,23 @@ pub struct Options {
     pub look: Duration,
     /// How long to wait for another program that changes a mailbox.
     pub patience: Duration,
+    /// What a user may have who has no limits of their own. Annotations are none.
+    pub quota: QuotaLimits,
+    /// At which parts of a limit, in percent, to warn.
+    pub quota_warnings: Vec<u8>,
 }
 
 impl Default for Options {
-    /// The system's directory for temporary files, 500,000 messages, one second and thirty seconds.
+    /// The system's directory for temporary files, 500,000 messages, one second and thirty seconds; no quota, warnings at 80 and 95
+    /// percent.
     fn default() -> Self {
         Self {
             spool: std::env::temp_dir().join("mailwright-spool"),
             messages: 500_000,
             look: Duration::from_secs(1),
             patience: Duration::from_secs(30),
+            quota: QuotaLimits::NONE,
+            quota_warnings: vec![80, 95],
         }
     }
 }
@@ -117,6 +134,7 @@ struct Shared {
     setting: Setting,
     folders: Mutex<HashMap<PathBuf, Arc<Folder>>>,
     marks: read::Marks,
+    warnings: quota::Warnings,
     /// Whether the thread that looks for changes runs.
     looking: Mutex<bool>,
     clock: AtomicU64,
@@ -139,6 +157,7 @@ impl<O: Offload + Clone> Maildir<O> {
             setting,
             folders: Mutex::default(),
             marks: read::Marks::default(),
+            warnings: quota::Warnings::default(),
             looking: Mutex::default(),
             clock: AtomicU64::new(0),
         };
@@ -265,6 +284,14 @@ impl<O: Offload + Clone> Store for Maildir<O> {
         Some(self)
     }
 
+    fn quota(&self) -> Option<&impl Quota> {
+        Some(self)
+    }
+
+    fn scripts(&self) -> Option<&impl Scripts> {
+        Some(self)
+    }
+
     fn watch(&self) -> Option<&impl Watch> {
         Some(self)
     }
@@ -299,16 +326,21 @@ impl<O: Offload + Clone> Write for Maildir<O> {
 
     async fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
         let (mailbox, which) = (mailbox.clone(), which.clone());
-        self.run(move |shared| {
-            let folder = shared.existing(mailbox.user(), mailbox.name())?;
-            folder.lock(&shared.setting)?.expunge(mailbox.uid_validity(), &which)
-        })
-        .await
+        self.run(move |shared| shared.expunge(&mailbox, &which)).await
     }
 
     async fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
         let (mailbox, uids, target) = (mailbox.clone(), uids.clone(), target.clone());
-        self.run(move |shared| shared.copy(&mailbox, &uids, &target)).await
+        self.run(move |shared| {
+            let snapshot = shared.open(mailbox.user(), mailbox.name())?;
+            let octets = snapshot.among(&uids).map(|message| message.size).sum();
+            let more = QuotaUsage::of_messages(snapshot.among(&uids).count() as u64, octets);
+            shared.admit(mailbox.user(), &more)?;
+            let copied = shared.copy(&mailbox, &uids, &target)?;
+            shared.note_messages(mailbox.user(), &snapshot, &copied.source, true);
+            Ok(copied)
+        })
+        .await
     }
 
     async fn move_to(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
@@ -317,6 +349,7 @@ impl<O: Offload + Clone> Write for Maildir<O> {
             let mut copied = shared.copy(&mailbox, &uids, &target)?;
             let source = shared.existing(mailbox.user(), mailbox.name())?;
             let which = Expunge::Exactly(copied.source.clone());
+            // The user has no more and no less than before.
             let expunged = source.lock(&shared.setting)?.expunge(mailbox.uid_validity(), &which)?;
             copied.highest_modseq = expunged.highest_modseq;
             Ok(copied)
@@ -326,6 +359,14 @@ impl<O: Offload + Clone> Write for Maildir<O> {
 }
 
 impl Shared {
+    fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
+        let folder = self.existing(mailbox.user(), mailbox.name())?;
+        let before = folder.snapshot(&self.setting)?;
+        let expunged = folder.lock(&self.setting)?.expunge(mailbox.uid_validity(), which)?;
+        self.note_messages(mailbox.user(), &before, &expunged.uids, false);
+        Ok(expunged)
+    }
+
     fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
         let source = self.existing(mailbox.user(), mailbox.name())?;
         let target = self.existing(mailbox.user(), target)?;

@@ -334,3 +334,34 @@ fn compressed_mail_reads_as_it_was_sent() {
     let checked = done(&server, &["fsck"]);
     assert!(checked.contains("1 messages") && checked.ends_with(": 0 findings\n"), "{checked}");
 }
+
+#[test]
+fn maildirs_have_quotas_and_scripts_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&format!(
+        "allow_plaintext_auth = true\nquota.messages = 10\nquota.warn_percent = [40]\n\
+         store.kind = \"maildir\"\nstore.path = \"{}/%n/Maildir\"",
+        folder.path().display()
+    ));
+    let mut session = imap(&server);
+    for number in 0..3 {
+        deliver(&server, USER, &message(&number.to_string(), 100));
+    }
+    assert_eq!(exists(&mut session, "INBOX"), 3);
+    deliver(&server, USER, &message("fourth", 100));
+    wait_for("the warning", || (exists(&mut session, "INBOX") == 5).then_some(()));
+    done(&server, &["user", "quota", USER, "--messages", "5"]);
+    assert!(rcpt(&server, "smtp", USER, None).starts_with("552 5.2.2"));
+    assert!(append(&mut session, "INBOX", &message("append", 100)).starts_with("z NO [OVERQUOTA]"));
+    done(&server, &["user", "quota", USER, "--default"]);
+    let all = lines(&server, &["usage", "--json"]);
+    assert_eq!((all[0]["name"].as_str(), all[0]["messages"].as_u64()), (Some(USER), Some(5)), "{all:?}");
+    // A script of the file system filters.
+    let home = folder.path().join("alice");
+    fs::create_dir_all(home.join("sieve")).unwrap();
+    fs::write(home.join("sieve/main.sieve"), "require \"fileinto\";\r\nfileinto \"Lists\";\r\n").unwrap();
+    std::os::unix::fs::symlink("sieve/main.sieve", home.join(".dovecot.sieve")).unwrap();
+    last(&mut session, "a", "CREATE Lists");
+    deliver(&server, USER, &message("to a list", 100));
+    assert_eq!((exists(&mut session, "INBOX"), exists(&mut session, "Lists")), (5, 1));
+}

@@ -15,7 +15,7 @@ use super::uid_list::UidList;
 use super::{Shared, change, failed, place, uid_validity};
 use crate::folders::{check_rename, parents, renamed};
 use crate::signal::lock;
-use crate::{Expunge, Mailbox, ObjectId, Result, StoreError, User};
+use crate::{Expunge, Mailbox, ObjectId, QuotaUsage, Result, StoreError, User};
 
 const SUBSCRIPTIONS: &str = "subscriptions";
 /// What a list of subscriptions begins with whose names have tabs between their levels.
@@ -36,7 +36,7 @@ impl Shared {
     }
 
     /// The names of the mailboxes beside `INBOX`.
-    fn names(&self, root: &Path) -> Result<Vec<MailboxName>> {
+    pub(super) fn names(&self, root: &Path) -> Result<Vec<MailboxName>> {
         let error = |error| failed(root, &error);
         let mut names = Vec::new();
         for entry in fs::read_dir(root).map_err(error)? {
@@ -57,6 +57,11 @@ impl Shared {
         if name.is_inbox() || folder::exists(&place::folder(root, name)?) {
             return Err(StoreError::Exists);
         }
+        let mut missing = 1;
+        for parent in parents(name).into_iter().filter(|parent| !parent.is_inbox()) {
+            missing += u64::from(!folder::exists(&place::folder(root, &parent)?));
+        }
+        self.admit(user, &QuotaUsage { mailboxes: missing, ..QuotaUsage::NOTHING })?;
         self.make_parents(root, name)?;
         self.make(root, name, special_use)?;
         describe(name.clone(), &place::folder(root, name)?)
@@ -93,6 +98,7 @@ impl Shared {
             match fs::rename(&folder.path, &trash) {
                 Ok(()) => {
                     sync_directory(&folder.root)?;
+                    self.miscount(user);
                     folder.forget();
                     folder.changed.raise();
                     // The mailbox is gone; what is left of it will be when the next one goes.
@@ -108,6 +114,7 @@ impl Shared {
     }
 
     pub(super) fn erase(&self, user: &User) -> Result<()> {
+        self.erase_scripts(user)?;
         let root = self.template.path(user)?;
         if !root.is_dir() {
             return Ok(());

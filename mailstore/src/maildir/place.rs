@@ -26,7 +26,7 @@ use crate::{Result, StoreError, User};
 pub struct Template(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Text(String),
     User,
     Local,
@@ -101,6 +101,25 @@ impl Template {
             });
         }
         Ok(path.into())
+    }
+}
+
+impl Template {
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
+    /// The home of a user: the directory above the Maildir, if that is the user's alone, as in `/var/mail/%d/%n/Maildir`; otherwise the
+    /// Maildir itself.
+    pub(super) fn home(&self, user: &User) -> Result<PathBuf> {
+        let path = self.path(user)?;
+        let last_is_fixed = match self.0.last() {
+            Some(Part::Text(text)) => text.trim_end_matches('/').contains('/'),
+            _ => false,
+        };
+        // Without a variable there is one user, and what is above may be anybody's.
+        let above = path.parent().filter(|_| last_is_fixed && self.0.len() > 1);
+        Ok(above.map_or_else(|| path.clone(), Path::to_owned))
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use mailwright_mail_model::{DateTime, MailboxName, SpecialUse, Uid, UidSet};
+use mailwright_mail_model::{DateTime, MailboxName, ScriptName, SpecialUse, Uid, UidSet};
 
 use super::{Maildir, Options, Template};
 use crate::{
-    Appended, Changes, Expunge, FlagChange, FlagOperation, Folders, MailboxRef, Snapshot, Store, StoreError,
-    Target, User, Watch, Write, block_on, conformance,
+    Appended, Changes, Expunge, FlagChange, FlagOperation, Folders, MailboxRef, Quota, QuotaLimits,
+    ScriptLimits, Scripts, Snapshot, Store, StoreError, Target, User, Watch, Write, block_on, conformance,
 };
 
 fn store(path: &Path) -> Maildir {
@@ -88,7 +88,7 @@ fn tree(directory: &Path, list: &str, files: &[(&str, &str)]) -> PathBuf {
 fn it_conforms() {
     let directory = tempfile::tempdir().unwrap();
     let report = block_on(conformance::check(&store(directory.path()))).unwrap();
-    for facet in ["writer", "folders", "watch", "changes", "import"] {
+    for facet in ["writer", "folders", "watch", "changes", "import", "quota", "scripts"] {
         assert!(!report.skipped.contains(&facet), "{facet}");
     }
     assert_eq!(fs::read_dir(directory.path().join("spool")).unwrap().count(), 0);
@@ -285,4 +285,92 @@ fn mail_that_cannot_be_placed_leaves_nothing() {
     for part in ["alice@example.org/tmp", "bob@example.org/tmp", "alice@example.org/cur"] {
         assert_eq!(names(&directory.path().join(part)), [""; 0], "{part}");
     }
+}
+
+#[test]
+fn what_others_bring_and_take_is_counted_after_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(directory.path());
+    let root = directory.path().join("alice@example.org");
+    let has = || {
+        let usage = block_on(store.quota_of(&alice())).unwrap().usage;
+        (usage.messages, usage.storage)
+    };
+    deliver(&store, "0123456789\r\n", "");
+    assert_eq!(has(), (1, 12));
+    deliver(&store, "0123456789\r\n", "");
+    assert_eq!(fs::read_to_string(root.join("maildirsize")).unwrap(), "\n12 1\n12 1\n");
+    // A program that does not count delivers; one that counts does, too.
+    fs::write(root.join("new/1000000001.M1P1.elsewhere,S=5"), b"12345").unwrap();
+    fs::write(root.join("new/1000000002.M1P1.elsewhere"), b"123").unwrap();
+    assert_eq!(has(), (2, 24));
+    fs::OpenOptions::new()
+        .append(true)
+        .open(root.join("maildirsize"))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"3 1\n"))
+        .unwrap();
+    assert_eq!(has(), (3, 27));
+    // Other limits, and it is made anew; so is one that makes no sense.
+    block_on(store.set_quota(&alice(), Some(QuotaLimits::NONE.messages(Some(4))))).unwrap();
+    assert_eq!(has(), (4, 32));
+    assert_eq!(fs::read_to_string(root.join("maildirsize")).unwrap(), "4C\n32 4\n");
+    fs::write(root.join("maildirsize"), "4C\n99 99\nwhat?\n").unwrap();
+    assert_eq!(has(), (4, 32));
+    // Nothing is refused for what others have taken away meanwhile.
+    assert_eq!(block_on(store.check_quota(&alice(), 1)), Err(StoreError::OverQuota));
+    let mut upload = block_on(store.begin(None)).unwrap();
+    block_on(upload.write(Bytes::from_static(b"x"))).unwrap();
+    let target = Target::new(alice(), inbox(), DateTime::new(0, 0).unwrap());
+    let refused = block_on(upload.commit(std::slice::from_ref(&target))).unwrap_err();
+    assert_eq!((refused.target, refused.error), (Some(0), StoreError::OverQuota));
+    fs::remove_file(root.join("new/1000000002.M1P1.elsewhere")).unwrap();
+    block_on(upload.commit(&[target])).unwrap();
+    assert_eq!(has(), (4, 30));
+    let warnings = block_on(store.quota_warnings()).unwrap();
+    assert!(warnings.iter().all(|warning| warning.user == alice() && warning.percent == 95), "{warnings:?}");
+    block_on(store.settle_warnings(&warnings)).unwrap();
+    let all = block_on(store.quotas()).unwrap();
+    assert_eq!(all.iter().map(|status| status.user.clone()).collect::<Vec<_>>(), [alice()]);
+}
+
+#[test]
+fn scripts_are_where_pigeonhole_has_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let template = Template::new(&format!("{}/%d/%n/Maildir", directory.path().display())).unwrap();
+    let store = Maildir::new(template, Options::default());
+    let home = directory.path().join("example.org/alice");
+    let (name, limits) = (|name: &str| ScriptName::new(name).unwrap(), ScriptLimits::default());
+    let put = |script: &str| {
+        block_on(store.put_script(&alice(), &name(script), Bytes::from_static(b"keep;"), limits)).unwrap();
+    };
+    put("one");
+    block_on(store.activate_script(&alice(), Some(&name("one")))).unwrap();
+    assert_eq!(fs::read_link(home.join(".dovecot.sieve")).unwrap(), Path::new("sieve/one.sieve"));
+    assert_eq!(fs::read(home.join("sieve/one.sieve")).unwrap(), b"keep;");
+    // As `sievec` and an editor leave it.
+    fs::write(home.join("sieve/one.svbin"), b"\0").unwrap();
+    fs::write(home.join("sieve/two.sieve"), b"stop;").unwrap();
+    let all = || -> Vec<_> {
+        let all = block_on(store.all_scripts(&alice())).unwrap();
+        all.into_iter().map(|script| (script.name.to_string(), script.active)).collect()
+    };
+    assert_eq!(all(), [("one".to_owned(), true), ("two".to_owned(), false)]);
+    // Written by hand: it filters, and is kept when another takes its place.
+    fs::remove_file(home.join(".dovecot.sieve")).unwrap();
+    fs::write(home.join(".dovecot.sieve"), b"discard;").unwrap();
+    let active = || block_on(store.active_script(&alice())).unwrap();
+    assert_eq!(active(), Some((name("dovecot.orig"), Bytes::from_static(b"discard;"))));
+    block_on(store.activate_script(&alice(), Some(&name("two")))).unwrap();
+    assert_eq!(active(), Some((name("two"), Bytes::from_static(b"stop;"))));
+    assert_eq!(block_on(store.script(&alice(), &name("dovecot.orig"))).unwrap(), "discard;");
+    // Nobody else's file is shown by a link to it.
+    let secret = directory.path().join("secret");
+    fs::write(&secret, b"secret").unwrap();
+    std::os::unix::fs::symlink(&secret, home.join("sieve/link.sieve")).unwrap();
+    assert!(block_on(store.script(&alice(), &name("link"))).is_err());
+    fs::remove_file(home.join(".dovecot.sieve")).unwrap();
+    std::os::unix::fs::symlink(&secret, home.join(".dovecot.sieve")).unwrap();
+    assert_eq!(active(), None);
+    block_on(store.erase(&alice())).unwrap();
+    assert!(!home.join("sieve").exists());
 }

@@ -206,6 +206,8 @@ fn deliver(shared: &Shared, content: &Content, targets: &[Target]) -> Result<Vec
         let found = shared.existing(&target.user, &target.mailbox);
         folders.push(found.map_err(|error| CommitError::of_target(index, error))?);
     }
+    let admitted = shared.admit_delivery(targets, content.measure.octets);
+    admitted.map_err(|(index, error)| CommitError::of_target(index, error))?;
     let mut places = folders.clone();
     places.sort_by(|one, other| one.path.cmp(&other.path));
     places.dedup_by(|one, other| Arc::ptr_eq(one, other));
@@ -251,6 +253,9 @@ fn deliver(shared: &Shared, content: &Content, targets: &[Target]) -> Result<Vec
     placed.0.clear();
     for folder in &places {
         folder.changed.raise();
+    }
+    for target in targets {
+        shared.note(&target.user, i64::try_from(content.measure.octets).unwrap_or(i64::MAX), 1);
     }
     Ok(appended)
 }

@@ -63,10 +63,11 @@ impl Quota {
             .annotations(limit(self.annotations))
     }
 
-    pub(super) fn problems(&self, keeps_quota: bool) -> Vec<String> {
+    pub(super) fn problems(&self, counts_annotations: bool) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.limits() != QuotaLimits::NONE && !keeps_quota {
-            problems.push("[quota] needs [store] kind = \"embedded\": the others do not count".into());
+        if self.annotations > 0 && !counts_annotations {
+            problems
+                .push("[quota] annotations needs [store] kind = \"embedded\": the others have none".into());
         }
         if let Some(percent) = self.warn_percent.iter().find(|percent| !(1..=100).contains(*percent)) {
             problems.push(format!("[quota] warn_percent: {percent} is not between 1 and 100"));

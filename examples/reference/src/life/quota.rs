@@ -62,8 +62,16 @@ impl Life {
 
     /// All that have mail, in time proportional to their number.
     pub(super) async fn usage(&self) -> Result<LifeResponse, LifeError> {
-        let mut users: Vec<_> =
-            quota_of(&self.store)?.quotas().await?.iter().map(|status| self.entry(status)).collect();
+        let quota = quota_of(&self.store)?;
+        let mut statuses = quota.quotas().await?;
+        if statuses.iter().any(|status| !status.user.as_str().contains('@')) {
+            // Their directories do not say of which domain they are.
+            statuses.clear();
+            for user in self.directory.users() {
+                statuses.push(quota.quota_of(&user).await?);
+            }
+        }
+        let mut users: Vec<_> = statuses.iter().map(|status| self.entry(status)).collect();
         users.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(LifeResponse::Usage { users })
     }
