@@ -49,7 +49,11 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
         &["line-proto", "mail-model"],
         &["base64", "bytes", "clap", "memchr", "nom", "regex", "thiserror", "unicode-normalization"],
     ),
-    ("mailstore", &["mail-model"], &["bytes", "crc32fast", "fjall", "rustix", "stringprep", "thiserror", "zstd"]),
+    (
+        "mailstore",
+        &["mail-model"],
+        &["bytes", "crc32fast", "fjall", "rustix", "stringprep", "thiserror", "zstd"],
+    ),
     (
         "relay-policy",
         &["line-proto", "mail-model", "smtp-proto"],
