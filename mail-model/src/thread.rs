@@ -122,7 +122,7 @@ impl Threader {
     pub fn add(&mut self, uid: Uid, internal_date: DateTime, header: &[u8]) {
         let is_refs = self.algorithm == ThreadAlgorithm::Refs;
         let sent = header::find(header, "Date").and_then(|date| DateTime::from_rfc5322(date.value()).ok());
-        let date = sent.filter(|_| !is_refs).unwrap_or(internal_date).seconds();
+        let date = sent.unwrap_or(internal_date).seconds();
         let (mut subject, mut is_reply) = (Box::default(), false);
         if !is_refs && let Some(field) = header::find(header, "Subject") {
             let (base, changed) = base_subject(&word::decode(field.value()));
@@ -305,19 +305,21 @@ impl Gathered<'_> {
             done += 1;
         }
         let mut keys: Vec<Option<(i64, Uid)>> = vec![None; self.forest.places.len()];
+        let mut newest = keys.clone();
         for place in order.into_iter().rev() {
             let own = self.message(place).map(Message::key);
             let Some(here) = self.forest.places.get_mut(place) else { continue };
             here.children.sort_by_key(|child| keys.get(*child).copied().flatten());
-            let key = |child: Option<&usize>| child.and_then(|child| keys.get(*child)).copied().flatten();
-            let key = match self.newest_counts {
-                true => own.max(key(here.children.last())),
-                false => own.or_else(|| key(here.children.first())),
-            };
-            if let Some(slot) = keys.get_mut(place) {
-                *slot = key;
+            let key = |child: &usize| keys.get(*child).copied().flatten();
+            let first = own.or_else(|| here.children.first().and_then(key));
+            let below = here.children.iter().filter_map(|child| newest.get(*child).copied().flatten()).max();
+            for (slot, key) in [(keys.get_mut(place), first), (newest.get_mut(place), own.max(below))] {
+                if let Some(slot) = slot {
+                    *slot = key;
+                }
             }
         }
+        let keys = if self.newest_counts { newest } else { keys };
         self.forest.roots.sort_by_key(|root| keys.get(*root).copied().flatten());
     }
 

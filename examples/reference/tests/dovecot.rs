@@ -87,6 +87,40 @@ fn both() -> Option<(Server, Dovecot)> {
     Some((server, dovecot))
 }
 
+/// Each with mail of its own: what a client is told of the same messages is the same, but for what
+/// docs/imap-and-dovecot.md explains.
+#[test]
+fn the_same_answers_to_the_same_questions() {
+    if !have("dovecot") || !have("python3") {
+        return;
+    }
+    let server = Server::start("allow_plaintext_auth = true");
+    let folder = tempfile::tempdir().unwrap();
+    let (home, mail) = (folder.path().join("home"), folder.path().join("mail"));
+    fs::create_dir(&home).unwrap();
+    fs::create_dir(&mail).unwrap();
+    for path in [folder.path(), &home, &mail] {
+        if chown(path, Some(OWNER), Some(OWNER)).is_err() {
+            println!("skipped: only root can run Dovecot for another user");
+            return;
+        }
+    }
+    let dovecot = Dovecot::start(folder.path(), &mail);
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/imap_differential.py");
+    let ports = [server.port("imap", "starttls"), dovecot.imap].map(|port| port.to_string());
+    let output = run(Command::new("python3")
+        .arg(program)
+        .args([USER, PASSWORD])
+        .args(ports)
+        .args(["7", "80", "2000"]));
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 fn script(server: &Server, dovecot: &Dovecot, test: &str) {
     let ports = [server.port("imap", "implicit"), server.port("lmtp", "none"), dovecot.imap, dovecot.lmtp];
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dovecot.py");

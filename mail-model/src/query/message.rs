@@ -19,6 +19,8 @@ pub(super) struct Search {
     /// The longest text to find in bodies, in folded octets.
     longest: usize,
     header_seen: bool,
+    /// What comes is of a body, and not of the header of a part.
+    in_body: bool,
     /// A Date field was met; only the first counts.
     date_seen: bool,
     /// A result came that [`take_change`](Self::take_change) has not told.
@@ -46,6 +48,7 @@ impl Search {
             longest: longest.max().unwrap_or(0),
             conditions,
             header_seen: false,
+            in_body: false,
             date_seen: false,
             changed: false,
             text: None,
@@ -56,7 +59,7 @@ impl Search {
     /// Turns to another message, of which `known` tells what it can.
     pub(super) fn reset(&mut self, known: impl Fn(&Condition) -> Option<bool>) {
         self.results = self.conditions.iter().map(known).collect();
-        (self.header_seen, self.date_seen, self.changed) = (false, false, false);
+        (self.header_seen, self.in_body, self.date_seen, self.changed) = (false, false, false, false);
         self.text = None;
         self.haystack = Haystack::default();
     }
@@ -136,7 +139,7 @@ impl Search {
 
     fn end_header(&mut self) {
         self.end_text();
-        self.header_seen = true;
+        (self.header_seen, self.in_body) = (true, true);
         self.settle(|condition| match condition {
             Condition::Header(..) | Condition::Sent(..) => Some(false),
             _ => None,
@@ -148,9 +151,9 @@ impl Search {
         self.open().any(|condition| matches!(condition, Condition::Body(_) | Condition::Text(_)))
     }
 
-    /// Looks for what is open in folded text of the header or, once that has ended, of the body.
+    /// Looks for what is open in folded text of headers or of bodies.
     fn find(&mut self, text: &[u8]) {
-        let in_body = self.header_seen;
+        let in_body = self.in_body;
         self.settle(|condition| match condition {
             Condition::Text(needle) => needle.is_in(text).then_some(true),
             Condition::Body(needle) => (in_body && needle.is_in(text)).then_some(true),
@@ -181,7 +184,8 @@ impl Search {
 
 impl Sink for Search {
     fn wants_fields(&self) -> bool {
-        !self.header_seen || self.wants_body()
+        // RFC 9051 §6.4.4: TEXT looks at the headers of parts too, BODY at no header.
+        !self.header_seen || self.open().any(|condition| matches!(condition, Condition::Text(_)))
     }
 
     fn field(&mut self, part: usize, field: &[u8]) {
@@ -190,7 +194,8 @@ impl Sink for Search {
             if !self.header_seen {
                 self.header_field(&field);
             }
-        } else if self.wants_body() {
+        } else if self.wants_fields() {
+            self.in_body = false;
             self.push_field(&field);
         }
     }
@@ -198,6 +203,7 @@ impl Sink for Search {
     fn header_end(&mut self, part: usize, details: &Part) {
         if part > 0 {
             self.end_text();
+            self.in_body = true;
         } else if !self.header_seen {
             self.end_header();
         }

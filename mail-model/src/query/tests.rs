@@ -88,9 +88,9 @@ fn every_key_that_is_met() {
         Key::Text("CAFÉ EST PRÊT".into()),
         Key::Body("café est prêt".into()),
         Key::Body("base sixty four".into()),
-        Key::Body("inner subject".into()),
+        Key::Text("inner subject".into()),
         Key::Body("nested BODY".into()),
-        Key::Body("hidden.bin".into()),
+        Key::Text("hidden.bin".into()),
         Key::Body("".into()),
         Key::Text("".into()),
     ];
@@ -103,6 +103,8 @@ fn every_key_that_is_met() {
 #[test]
 fn every_key_that_is_not_met() {
     let keys = [
+        Key::Body("inner subject".into()),
+        Key::Body("hidden.bin".into()),
         Key::Flag(Flag::Draft),
         Key::Uid("1:6".parse().unwrap()),
         Key::Before(day("21-Nov-1997")),
