@@ -8,6 +8,7 @@ mod fetch;
 mod folders;
 mod headers;
 mod known;
+mod multi_search;
 mod notify;
 mod recent;
 mod search;
@@ -82,6 +83,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.access_lists = store.acl().is_some();
         abilities.annotations = store.metadata().is_some();
         abilities.sorts = true;
+        abilities.searches_all = true;
         abilities.notifies = store.feed().is_some();
         if let Some(limit) = store.append_limit() {
             config.max_message_size = config.max_message_size.min(limit);
@@ -250,6 +252,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::Find(ask) => {
                 self.refresh(connection).await;
                 let answer = self.find(&ask).await;
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
+            }
+            Event::MultiSearch(ask) => {
+                self.refresh(connection).await;
+                let answer = self.search_several(&ask).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Order(ask) => {

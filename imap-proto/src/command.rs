@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod delete;
 mod enable;
+mod esearch;
 mod expunge;
 mod fetch;
 mod id;
@@ -48,6 +49,7 @@ pub use copy::{Copy, CopyUid};
 pub use create::Create;
 pub use delete::Delete;
 pub use enable::Enable;
+pub use esearch::MultiSearch;
 pub use expunge::Expunge;
 pub use fetch::{BinarySection, BodyName, BodySection, Fetch, FetchItem};
 pub use id::Id;
@@ -138,6 +140,7 @@ pub enum Command {
     Compress,
     Expunge(Expunge),
     Search(Search),
+    MultiSearch(MultiSearch),
     Sort(Sort),
     Thread(Thread),
     CancelUpdate(CancelUpdate),
@@ -216,7 +219,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 56] = {
+static TABLE: [Spec; 57] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -265,6 +268,7 @@ static TABLE: [Spec; 56] = {
         row("UID EXPUNGE",  Selected,         !SEQS,     !READS, |input, _| Expunge::parse_uid(input).map(Command::Expunge)),
         row("SEARCH",       Selected,         SEQS,      READS,  |input, context| Search::parse(input, false, context).map(Command::Search)),
         row("UID SEARCH",   Selected,         !SEQS,     READS,  |input, context| Search::parse(input, true, context).map(Command::Search)),
+        row("ESEARCH",      Authenticated,    !SEQS,     READS,  |input, context| MultiSearch::parse(input, context).map(Command::MultiSearch)),
         row("SORT",         Selected,         SEQS,      READS,  |input, context| Sort::parse(input, false, context).map(Command::Sort)),
         row("UID SORT",     Selected,         !SEQS,     READS,  |input, context| Sort::parse(input, true, context).map(Command::Sort)),
         row("THREAD",       Selected,         SEQS,      READS,  |input, context| Thread::parse(input, false, context).map(Command::Thread)),
@@ -367,6 +371,7 @@ impl Command {
             Self::Compress => wire.put(b"COMPRESS DEFLATE"),
             Self::Expunge(expunge) => expunge.encode(wire),
             Self::Search(search) => search.encode(wire),
+            Self::MultiSearch(search) => search.encode(wire),
             Self::Sort(sort) => sort.encode(wire),
             Self::Thread(thread) => thread.encode(wire),
             Self::CancelUpdate(cancel) => cancel.encode(wire),

@@ -94,6 +94,8 @@ pub struct Abilities {
     pub sorts: bool,
     /// What happens is told by itself, in the open mailbox and in others: NOTIFY (RFC 5465).
     pub notifies: bool,
+    /// Mailboxes that are not selected can be searched: MULTISEARCH (RFC 7377).
+    pub searches_all: bool,
 }
 
 impl Default for Abilities {
@@ -121,6 +123,7 @@ impl Abilities {
             statuses: false,
             sorts: false,
             notifies: false,
+            searches_all: false,
         }
     }
 
@@ -141,6 +144,7 @@ impl Abilities {
             statuses: true,
             sorts: true,
             notifies: true,
+            searches_all: true,
         }
     }
 }

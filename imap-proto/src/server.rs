@@ -19,6 +19,7 @@ mod fetch;
 mod intake;
 mod listing;
 mod login;
+mod multi_search;
 mod notifying;
 mod opening;
 mod reading;
@@ -45,6 +46,7 @@ pub use contexts::{Question, Watched};
 pub(crate) use enabled::Enabled;
 pub use event::Event;
 pub use fetch::FetchData;
+pub use multi_search::FoundIn;
 pub use searching::{Find, Found, ModSeqOf};
 pub use sorting::{Gather, Order, Ordered};
 

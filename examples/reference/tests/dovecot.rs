@@ -112,7 +112,7 @@ fn the_same_answers_to_the_same_questions() {
         .arg(program)
         .args([USER, PASSWORD])
         .args(ports)
-        .args(["7", "80", "2000"]));
+        .args(["7", "50", "1000"]));
     assert!(
         output.status.success(),
         "{}\n{}",

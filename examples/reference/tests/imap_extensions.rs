@@ -175,6 +175,51 @@ fn messages_are_sorted_and_threaded_and_searches_kept_up_to_date() {
     assert_eq!(told(&talk.imap("i", "NOOP"), "* ESEARCH"), [""; 0]);
 }
 
+/// RFC 7377: one question to several mailboxes, without leaving the one that is open.
+#[test]
+fn several_mailboxes_are_searched() {
+    let server = server("");
+    let mut talk = inbox(&server);
+    for mailbox in ["folder1", "folder2", "folder2/banana", "folder2/banana/green"] {
+        assert!(talk.imap("a", &format!("CREATE {mailbox}")).last().unwrap().starts_with("a OK"));
+        for subject in ["chad", "tea"] {
+            talk.send(format!(
+                "b APPEND {mailbox} (\\Seen) {{{}+}}\r\nSubject: {subject}\r\n\r\nx\r\n",
+                14 + subject.len()
+            ));
+            assert!(talk.until("b").last().unwrap().starts_with("b OK"));
+        }
+    }
+    assert!(talk.imap("c", "CAPABILITY")[0].contains(" MULTISEARCH"));
+    let mut found = |command: &str| {
+        let lines = talk.imap("d", command);
+        assert!(lines.last().unwrap().starts_with("d OK"), "{lines:?}");
+        let tell = |line: &String| {
+            let (mailbox, rest) =
+                line.strip_prefix("* ESEARCH (TAG \"d\" MAILBOX ").unwrap().split_once(' ').unwrap();
+            format!("{mailbox} {}", rest.split_once(") ").unwrap().1)
+        };
+        told(&lines, "* ESEARCH").iter().map(tell).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found("ESEARCH IN (mailboxes folder1 subtree folder2) SUBJECT chad"),
+        [
+            "folder1 UID ALL 1",
+            "folder2 UID ALL 1",
+            "folder2/banana UID ALL 1",
+            "folder2/banana/green UID ALL 1"
+        ]
+    );
+    assert_eq!(
+        found(
+            "ESEARCH IN (mailboxes (folder1 folder1 nowhere) subtree-one folder2) RETURN (COUNT) SUBJECT tea UID 2:*"
+        ),
+        ["folder1 UID COUNT 1", "folder2 UID COUNT 1", "folder2/banana UID COUNT 1"]
+    );
+    assert_eq!(found("ESEARCH IN (personal) SUBJECT nothing"), [""; 0]);
+    assert_eq!(found("ESEARCH ALL"), [""; 0]);
+}
+
 /// RFC 5465: what happens in all mailboxes is told without being asked, whether one is open or not.
 #[test]
 fn clients_are_notified() {

@@ -38,7 +38,7 @@ pub struct NotifyGroup {
     pub events: NotifyEvents,
 }
 
-/// The mailboxes that a [`NotifyGroup`] is about (RFC 5465 §6).
+/// The mailboxes that a [`NotifyGroup`] is about (RFC 5465 §6), or a [`MultiSearch`](super::MultiSearch) (RFC 7377 §2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotifyMailboxes {
@@ -55,6 +55,8 @@ pub enum NotifyMailboxes {
     Subscribed,
     /// These, and all below them.
     Subtree(Vec<MailboxName>),
+    /// These, and those right below them; for searches only.
+    SubtreeOne(Vec<MailboxName>),
     /// These.
     Mailboxes(Vec<MailboxName>),
 }
@@ -156,7 +158,7 @@ impl NotifyGroup {
 
     fn parse(input: &mut Input<'_>, unknown: &mut bool) -> Result<Self, GrammarError> {
         input.octet(b'(', "an opening parenthesis")?;
-        let mailboxes = NotifyMailboxes::parse(input)?;
+        let mailboxes = NotifyMailboxes::parse(input, false)?;
         input.space()?;
         let here = input.clone();
         let events = NotifyEvents::parse(input, unknown)?;
@@ -180,7 +182,7 @@ impl NotifyGroup {
 }
 
 impl NotifyMailboxes {
-    fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
+    pub(super) fn parse(input: &mut Input<'_>, search: bool) -> Result<Self, GrammarError> {
         for (word, meant) in [
             ("SELECTED-DELAYED", Self::Selected { delayed: true }),
             ("SELECTED", Self::Selected { delayed: false }),
@@ -188,9 +190,13 @@ impl NotifyMailboxes {
             ("PERSONAL", Self::Personal),
             ("SUBSCRIBED", Self::Subscribed),
         ] {
-            if input.keyword(word) {
+            let known = !(search && meant == Self::Selected { delayed: true });
+            if known && input.keyword(word) {
                 return Ok(meant);
             }
+        }
+        if search && input.keyword("SUBTREE-ONE") {
+            return mailboxes(input).map(Self::SubtreeOne);
         }
         if input.keyword("SUBTREE") {
             return mailboxes(input).map(Self::Subtree);
@@ -201,7 +207,7 @@ impl NotifyMailboxes {
         Err(input.expected("which mailboxes are meant"))
     }
 
-    fn encode(&self, wire: &mut impl Wire) {
+    pub(super) fn encode(&self, wire: &mut impl Wire) {
         let (word, names): (&[u8], &[MailboxName]) = match self {
             Self::Selected { delayed: true } => (b"SELECTED-DELAYED", &[]),
             Self::Selected { delayed: false } => (b"SELECTED", &[]),
@@ -209,6 +215,7 @@ impl NotifyMailboxes {
             Self::Personal => (b"PERSONAL", &[]),
             Self::Subscribed => (b"SUBSCRIBED", &[]),
             Self::Subtree(names) => (b"SUBTREE ", names),
+            Self::SubtreeOne(names) => (b"SUBTREE-ONE ", names),
             Self::Mailboxes(names) => (b"MAILBOXES ", names),
         };
         wire.put(word);

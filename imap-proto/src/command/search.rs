@@ -311,7 +311,7 @@ fn too_many(error: QueryError) -> GrammarError {
     }
 }
 
-fn is_ascii(query: &Query) -> bool {
+pub(super) fn is_ascii(query: &Query) -> bool {
     match query.node() {
         Node::Key(Key::Header { name, text }) => name.is_ascii() && text.is_ascii(),
         Node::Key(Key::Body(text) | Key::Text(text)) => text.is_ascii(),

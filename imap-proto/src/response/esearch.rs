@@ -1,6 +1,6 @@
 //! `* ESEARCH`: what a search found, in as few words as were asked for (RFC 4731, RFC 9394).
 
-use mailwright_mail_model::{ModSeq, Uid, UidSet};
+use mailwright_mail_model::{MailboxName, ModSeq, Uid, UidSet, UidValidity};
 
 use super::reader::{Reader, Result};
 use crate::{
@@ -15,6 +15,10 @@ use crate::{
 pub struct Esearch {
     /// The tag of the command it answers.
     pub tag: Option<String>,
+    /// The mailbox that was searched, if it need not be the selected one (RFC 7377 §2.1).
+    pub mailbox: Option<MailboxName>,
+    /// The validity of the UIDs in it.
+    pub uid_validity: Option<UidValidity>,
     /// Whether the numbers are UIDs.
     pub by_uid: bool,
     /// The lowest number.
@@ -58,6 +62,14 @@ impl Esearch {
         if let Some(tag) = &self.tag {
             wire.put(b" (TAG ");
             wire.put_string(tag.as_bytes());
+            if let Some(mailbox) = &self.mailbox {
+                wire.put(b" MAILBOX ");
+                wire.put_mailbox(mailbox);
+            }
+            if let Some(validity) = self.uid_validity {
+                wire.put(b" UIDVALIDITY ");
+                wire.put_number(validity.get().into());
+            }
             wire.put(b")");
         }
         if self.by_uid {
@@ -99,8 +111,14 @@ impl Esearch {
                 let name = reader.atom()?.to_ascii_uppercase();
                 reader.space()?;
                 let value = reader.astring()?;
-                if name == "TAG" {
-                    found.tag = Some(String::from_utf8_lossy(&value).into_owned());
+                match name.as_str() {
+                    "TAG" => found.tag = Some(String::from_utf8_lossy(&value).into_owned()),
+                    "MAILBOX" => found.mailbox = MailboxName::from_utf7(&value).ok(),
+                    "UIDVALIDITY" => {
+                        let number = str::from_utf8(&value).ok().and_then(|number| number.parse().ok());
+                        found.uid_validity = number.and_then(UidValidity::new);
+                    }
+                    _ => {}
                 }
                 Ok(())
             })?;
@@ -151,6 +169,7 @@ mod tests {
             "* ESEARCH (TAG \"A282\") MIN 2 COUNT 3\r\n",
             "* ESEARCH (TAG \"A283\") UID MIN 7 MAX 3800 COUNT 15 ALL 2,10:11\r\n",
             "* ESEARCH (TAG \"A01\") UID PARTIAL (-1:-100 NIL) MODSEQ 917162500\r\n",
+            "* ESEARCH (TAG \"tag1\" MAILBOX folder1 UIDVALIDITY 1) UID ALL 4001,4003\r\n",
             "* ESEARCH\r\n",
         ] {
             let Ok(Response::Esearch(found)) = Response::parse(line.as_bytes(), Leniency::strict()) else {

@@ -9,8 +9,8 @@ use crate::{
     Refusal,
     command::{
         Copy, Create, Delete, DeleteAcl, Expunge, Fetch, GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id,
-        ListRights, Move, MyRights, Namespace, Notify, Rename, SetAcl, SetMetadata, SetQuota, Status, Store,
-        Subscribe, Unsubscribe,
+        ListRights, Move, MultiSearch, MyRights, Namespace, Notify, Rename, SetAcl, SetMetadata, SetQuota,
+        Status, Store, Subscribe, Unsubscribe,
     },
     response::{Namespaces, ServerId},
 };
@@ -80,6 +80,8 @@ pub enum Event {
     BodyAborted,
     /// SEARCH and UID SEARCH.
     Find(Ask<Find>),
+    /// ESEARCH.
+    MultiSearch(Ask<MultiSearch>),
     /// SORT and UID SORT.
     Order(Ask<Order>),
     /// THREAD and UID THREAD.
@@ -144,6 +146,7 @@ impl Server {
             Event::Include(ask) => self.answer(ask, Err(no())),
             Event::BodyEnd(ask) => self.answer(ask, Err(no())),
             Event::Find(ask) => self.answer(ask, Err(no())),
+            Event::MultiSearch(ask) => self.answer(ask, Err(no())),
             Event::Order(ask) => self.answer(ask, Err(no())),
             Event::Gather(ask) => self.answer(ask, Err(no())),
             Event::Fetch(ask) => self.answer(ask, Err(no())),

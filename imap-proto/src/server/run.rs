@@ -196,6 +196,7 @@ impl Server {
             Command::Close => self.leave(turn, true),
             Command::Unselect => self.leave(turn, false),
             Command::Search(search) => self.search(turn, search),
+            Command::MultiSearch(search) => self.search_several(turn, search),
             Command::Sort(sort) => self.sort(turn, sort),
             Command::Thread(thread) => self.thread(turn, thread),
             Command::CancelUpdate(cancel) => self.cancel_update(&turn, &cancel),
@@ -335,6 +336,7 @@ impl Server {
             }
             Command::Fetch(fetch) => self.is_fetch_beyond(fetch),
             Command::Notify(_) => !abilities.notifies,
+            Command::MultiSearch(_) => !abilities.searches_all,
             Command::Select(select) => {
                 (select.mod_sequences || select.resync.is_some()) && !abilities.mod_sequences
             }

@@ -26,6 +26,13 @@ pub struct Find {
     pub mod_seq: ModSeqOf,
 }
 
+impl Find {
+    /// These messages, and that of their mod-sequences.
+    pub fn new(query: Query, mod_seq: ModSeqOf) -> Self {
+        Self { query, mod_seq }
+    }
+}
+
 /// Whose mod-sequence is wanted (RFC 7162 §3.1.5, §3.1.10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -194,13 +201,22 @@ impl Server {
         if returns.only_saves() {
             return;
         }
-        let mut answer = Esearch::new(Some(slot.tag.to_string()), slot.by_uid);
-        answer.min = found.first().filter(|_| returns.min).map(Uid::get);
-        answer.max = found.last().filter(|_| returns.max).map(Uid::get);
-        answer.count = returns.count.then(|| u32::try_from(found.len()).unwrap_or(u32::MAX));
-        answer.all = returns.all.then(|| found.clone());
-        answer.partial = returns.partial.map(|range| (range, range.of(found)));
-        answer.mod_seq = mod_seq.filter(|_| !found.is_empty());
+        let mut answer = returns.tell(&slot.tag, found, mod_seq);
+        answer.by_uid = slot.by_uid;
         answer.encode(self.out());
+    }
+}
+
+impl SearchReturn {
+    /// What is told of these UIDs.
+    pub(super) fn tell(self, tag: &str, found: &UidSet, mod_seq: Option<ModSeq>) -> Esearch {
+        let mut answer = Esearch::new(Some(tag.to_owned()), true);
+        answer.min = found.first().filter(|_| self.min).map(Uid::get);
+        answer.max = found.last().filter(|_| self.max).map(Uid::get);
+        answer.count = self.count.then(|| u32::try_from(found.len()).unwrap_or(u32::MAX));
+        answer.all = self.all.then(|| found.clone());
+        answer.partial = self.partial.map(|range| (range, range.of(found)));
+        answer.mod_seq = mod_seq.filter(|_| !found.is_empty());
+        answer
     }
 }

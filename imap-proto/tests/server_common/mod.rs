@@ -10,8 +10,8 @@ use mailwright_imap_proto::{
     command::{BodySection, CopyUid, FetchItem, NotifyMailboxes, StatusItem},
     response::{MailboxStatus, Namespaces, ServerId},
     server::{
-        AppendUid, Change, Config, Event, FetchData, Found, ListEntry, Message, Opened, Order, Ordered,
-        Question, Server,
+        AppendUid, Change, Config, Event, FetchData, Found, FoundIn, ListEntry, Message, Opened, Order,
+        Ordered, Question, Server,
     },
 };
 use mailwright_line_proto::{
@@ -574,6 +574,30 @@ impl Subject for App {
                 let messages = self.open().messages.iter().filter(|message| told.contains(message.uid));
                 let mod_seq = messages.map(|message| message.mod_seq).max().and_then(ModSeq::new);
                 server.answer(ask, Ok(Found::new(found).with_mod_seq(mod_seq)))
+            }
+            Event::MultiSearch(ask) => {
+                let mut all = Vec::new();
+                for (name, folder) in &self.folders {
+                    let selected = self.selected.as_deref() == Some(name) && ask.names_selected();
+                    let named = ask.sources.iter().any(|source| match source {
+                        NotifyMailboxes::Personal => true,
+                        NotifyMailboxes::Subtree(names) => {
+                            names.iter().any(|above| name.starts_with(above.as_str()))
+                        }
+                        NotifyMailboxes::Mailboxes(names) => names.iter().any(|one| one.as_str() == name),
+                        _ => false,
+                    });
+                    if let (true, Some(query)) = (selected || named, ask.query_in(&folder.uids())) {
+                        let messages =
+                            folder.messages.iter().filter(|message| matches_query(message, &query));
+                        let uids: UidSet = messages.map(|message| message.uid).collect();
+                        let mut found =
+                            FoundIn::new(MailboxName::new(name).unwrap(), validity(), uids.into());
+                        found.selected = selected;
+                        all.push(found);
+                    }
+                }
+                server.answer(ask, Ok(all))
             }
             Event::Order(ask) => {
                 let sorted = self.order(&ask);
