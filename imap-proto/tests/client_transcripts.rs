@@ -79,6 +79,21 @@ fn idle_tells_and_ends() {
 }
 
 #[test]
+fn messages_come_sorted_and_in_threads() {
+    let seen = one("client", "sorting.txt", &config());
+    has(
+        &seen,
+        &[
+            "Sort(Ticket(2), Ok([5, 3, 4, 1, 2]))",
+            "Thread(Ticket(3), Ok(Threads { nodes: [ThreadNode { depth: 0, message: Some(Uid(2)) }, ThreadNode { depth: 0",
+            "CancelUpdate(Ticket(4), Ok(()))",
+            "Notify(Ticket(5), Ok(()))",
+            "Unasked(MailboxStatus(MailboxStatus { name: Name(",
+        ],
+    );
+}
+
+#[test]
 fn uids_are_known_when_messages_leave() {
     let seen = one("client", "rfc4315-rfc6851.txt", &config());
     has(

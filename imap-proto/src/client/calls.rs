@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use mailwright_line_proto::{Closed, Misuse, Secret, Ticket, Traced};
+use mailwright_mail_model::thread::Threads;
 
 use super::{
     Client, Event, Phase, Session,
@@ -52,6 +53,8 @@ pub(super) enum Kind {
     Lsub(Vec<Listed>),
     Status(Option<MailboxStatus>),
     Search(Vec<u32>),
+    Sort(Vec<u32>),
+    Thread(Threads),
     Append {
         size: u64,
     },

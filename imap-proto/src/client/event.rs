@@ -4,14 +4,15 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use mailwright_line_proto::{Authenticate, Closed, Login, Ticket};
-use mailwright_mail_model::{ModSeq, Uid, UidValidity};
+use mailwright_mail_model::{ModSeq, Uid, UidValidity, thread::Threads};
 use thiserror::Error;
 
 use super::request::{Capability, Check, Close, Idle, Logout, Noop, StartTls, Unselect};
 use crate::{
     command::{
-        Append, Copy, CopyUid, Create, Delete, Enable, Expunge, Fetch, Id, List, Lsub, Move, Namespace,
-        Rename, Search, Select, Status as AskStatus, Store, Subscribe, Unsubscribe,
+        Append, CancelUpdate, Copy, CopyUid, Create, Delete, Enable, Expunge, Fetch, Id, List, Lsub, Move,
+        Namespace, Notify, Rename, Search, Select, Sort, Status as AskStatus, Store, Subscribe, Thread,
+        Unsubscribe,
     },
     response::{
         Capabilities, Fetched, FetchedSection, FlagList, Listed, MailboxStatus, Namespaces, Response,
@@ -94,6 +95,14 @@ pub enum Event {
     Expunge(Ticket<Expunge>, Outcome<()>),
     /// The messages that were found: numbers, or UIDs if the search asked for those.
     Search(Ticket<Search>, Outcome<Vec<u32>>),
+    /// The messages that were found, sorted: numbers, or UIDs if the command asked for those.
+    Sort(Ticket<Sort>, Outcome<Vec<u32>>),
+    /// The messages that were found, as threads. What is a UID by its type is a number if the command was THREAD.
+    Thread(Ticket<Thread>, Outcome<Threads>),
+    /// The server tells from now on what was asked for, as responses that are [unasked](Self::Unasked).
+    Notify(Ticket<Notify>, Outcome<()>),
+    /// Those searches are not kept up to date any more.
+    CancelUpdate(Ticket<CancelUpdate>, Outcome<()>),
     /// All that was asked for has come.
     Fetch(Ticket<Fetch>, Outcome<()>),
     /// The flags are changed.

@@ -87,6 +87,8 @@ impl Client {
                 (Kind::List(_), Response::List(_))
                     | (Kind::Lsub(_), Response::Lsub(_))
                     | (Kind::Search(_), Response::Search(_))
+                    | (Kind::Sort(_), Response::Sort(_))
+                    | (Kind::Thread(_), Response::Thread(_))
                     | (Kind::Status(None), Response::MailboxStatus(_))
                     | (Kind::Enable(_), Response::Enabled(_))
                     | (Kind::Namespace(_), Response::Namespace(_))
@@ -99,6 +101,8 @@ impl Client {
         match (kind, response) {
             (Kind::List(all) | Kind::Lsub(all), Response::List(one) | Response::Lsub(one)) => all.push(one),
             (Kind::Search(numbers), Response::Search(more)) => numbers.extend(more.numbers),
+            (Kind::Sort(numbers), Response::Sort(more)) => numbers.extend(more.numbers),
+            (Kind::Thread(threads), Response::Thread(found)) => *threads = found.threads,
             (Kind::Status(slot), Response::MailboxStatus(status)) => *slot = Some(status),
             (Kind::Enable(slot), Response::Enabled(enabled)) => *slot = enabled,
             (Kind::Namespace(slot), Response::Namespace(namespaces)) => *slot = Some(namespaces),
@@ -310,6 +314,8 @@ impl Client {
             Kind::Lsub(all) => Event::Lsub(Ticket::new(id), outcome.map(|()| all)),
             Kind::Status(slot) => Event::Status(Ticket::new(id), outcome.map(|()| slot)),
             Kind::Search(numbers) => Event::Search(Ticket::new(id), outcome.map(|()| numbers)),
+            Kind::Sort(numbers) => Event::Sort(Ticket::new(id), outcome.map(|()| numbers)),
+            Kind::Thread(threads) => Event::Thread(Ticket::new(id), outcome.map(|()| threads)),
             Kind::Append { .. } => Event::Append(Ticket::new(id), outcome.map(|()| appended(code))),
             Kind::Copy(slot) => Event::Copy(Ticket::new(id), outcome.map(|()| copied.or(slot))),
             Kind::Move(slot) => Event::Move(Ticket::new(id), outcome.map(|()| copied.or(slot))),

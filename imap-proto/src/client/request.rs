@@ -1,13 +1,14 @@
 //! What can be called.
 
 use mailwright_line_proto::{Authenticate, Login, Misuse, Secret, Ticket};
+use mailwright_mail_model::thread::Threads;
 
 use super::{Client, Event, calls::Kind, event::Opened};
 use crate::{
     MessageSet,
     command::{
-        Append, Command, Copy, Create, Delete, Enable, Expunge, Fetch, Id, List, Lsub, Move, Namespace,
-        Rename, Search, Select, Status, Store, Subscribe, Unsubscribe,
+        Append, CancelUpdate, Command, Copy, Create, Delete, Enable, Expunge, Fetch, Id, List, Lsub, Move,
+        Namespace, Notify, Rename, Search, Select, Sort, Status, Store, Subscribe, Thread, Unsubscribe,
     },
     grammar::is_atom_char,
     response::Capabilities,
@@ -66,7 +67,7 @@ macro_rules! plain {
     };
 }
 
-plain!(Create, Delete, Rename, Subscribe, Unsubscribe);
+plain!(CancelUpdate, Create, Delete, Notify, Rename, Subscribe, Unsubscribe);
 
 macro_rules! about_messages {
     ($($name:ident => $kind:expr;)*) => {
@@ -106,6 +107,8 @@ collecting! {
     Lsub => Kind::Lsub(Vec::new());
     Status => Kind::Status(None);
     Search => Kind::Search(Vec::new());
+    Sort => Kind::Sort(Vec::new());
+    Thread => Kind::Thread(Threads::default());
 }
 
 impl sealed::Start for Append {

@@ -120,7 +120,7 @@ mod tests {
         }
         let search = parse(" IN (mailboxes \"a\" subtree-one b) UID 5:*").unwrap();
         let uids = |text: &str| search.query_in(&text.parse().unwrap()).unwrap().uids().unwrap().to_string();
-        assert_eq!((uids("1:9"), uids("1:3")), ("5:9".to_owned(), "3:5".to_owned()));
+        assert_eq!((uids("1:9"), uids("1:3")), ("5:9".to_owned(), "3".to_owned()));
         assert!(!search.names_selected() && parse(" ALL").unwrap().names_only_selected());
         for bad in [
             "",

@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use mailwright_imap_proto::{
     client::{Call, Capability, Check, Close, Event, Logout, Noop, Opened, Outcome, StartTls, Unselect},
     command::{
-        Copy, CopyUid, Create, Delete, Enable, Expunge, Id, List, Lsub, Move, Namespace, Rename, Search,
-        Select, Status, Store, Subscribe, Unsubscribe,
+        CancelUpdate, Copy, CopyUid, Create, Delete, Enable, Expunge, Id, List, Lsub, Move, Namespace,
+        Notify, Rename, Search, Select, Sort, Status, Store, Subscribe, Thread, Unsubscribe,
     },
     response::{Capabilities, Listed, MailboxStatus, Namespaces, ServerId},
 };
 use mailwright_line_proto::{Login, Ticket};
+use mailwright_mail_model::thread::Threads;
 
 /// A request that [`ImapClient::call`](super::ImapClient::call) takes. Not for others to implement: FETCH, APPEND,
 /// IDLE and AUTHENTICATE are more than a question and an answer and have methods of their own.
@@ -61,6 +62,10 @@ requests! {
     Noop => ();
     Rename => ();
     Search => Vec<u32>;
+    Sort => Vec<u32>;
+    Thread => Threads;
+    Notify => ();
+    CancelUpdate => ();
     Select => Box<Opened>;
     StartTls => ();
     Status => Option<MailboxStatus>;
