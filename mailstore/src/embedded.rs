@@ -5,8 +5,8 @@
 //!
 //! The database belongs to one process; a second one that opens it is refused.
 
-use std::ops::Range;
-use std::path::Path;
+use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,9 +35,12 @@ mod database;
 mod detail;
 mod erase;
 mod facets;
+mod failure;
 mod header;
+mod journal;
 mod live;
 mod messages;
+mod opening;
 mod origins;
 mod promise;
 mod row;
@@ -62,6 +65,7 @@ use committer::Committer;
 use database::Database;
 use header::Header;
 use live::{Live, LiveMailboxes};
+use opening::Opening;
 use row::name_key;
 
 /// A [`Store`] in a directory, with every facet. Cheap to clone; the directory is free again when the last clone, and
@@ -147,18 +151,42 @@ impl Default for Options {
 
 /// What a store's clones, uploads and tables share.
 struct Shared {
-    // Dropped first: its thread holds the core too, and ends with it.
+    // Dropped first: its thread ends with it, after it has closed the database.
     committer: Committer,
-    core: Arc<Core>,
+    opening: Arc<Opening>,
+    lasting: Arc<Lasting>,
 }
 
-/// The database, and what of it is in memory.
+impl Shared {
+    /// The open database. Not to be held longer than one operation takes.
+    fn core(&self) -> Result<Arc<Core>> {
+        self.opening.core()
+    }
+}
+
+/// The database as it is open now, and what is in memory.
 struct Core {
     database: Database,
+    lasting: Arc<Lasting>,
+}
+
+impl Deref for Core {
+    type Target = Lasting;
+
+    fn deref(&self) -> &Lasting {
+        &self.lasting
+    }
+}
+
+/// What stays in memory while the database is opened anew.
+struct Lasting {
+    directory: PathBuf,
     live: LiveMailboxes,
     options: Options,
     opened: Instant,
-    failure: committer::Failure,
+    /// The epoch of the database at the first opening.
+    epoch: u32,
+    failure: failure::Failure,
     damage: damage::Damage,
     space: space::Space,
     feeds: Feeds,
@@ -185,17 +213,27 @@ impl<O: Offload + Clone> Embedded<O> {
     /// # Errors
     /// As [`open`](Embedded::open).
     pub fn open_with(directory: impl AsRef<Path>, options: Options, offload: O) -> Result<Self> {
-        let database = Database::open(directory.as_ref(), &options)?;
-        let (live, opened, failure) =
-            (LiveMailboxes::default(), Instant::now(), committer::Failure::default());
-        let (feeds, queued, warned) = (Feeds::default(), Signal::default(), Signal::default());
-        let damage = damage::Damage::default();
-        let space = space::Space::new(directory.as_ref(), options.reserve);
-        let core =
-            Arc::new(Core { database, live, options, opened, failure, damage, space, feeds, queued, warned });
+        let directory = directory.as_ref();
+        let database = Database::open(directory, &options)?;
+        let lasting = Arc::new(Lasting {
+            directory: directory.to_owned(),
+            live: LiveMailboxes::default(),
+            opened: Instant::now(),
+            epoch: database.epoch,
+            failure: failure::Failure::default(),
+            damage: damage::Damage::default(),
+            space: space::Space::new(directory, options.reserve),
+            feeds: Feeds::default(),
+            queued: Signal::default(),
+            warned: Signal::default(),
+            options,
+        });
+        let core = Core { database, lasting: Arc::clone(&lasting) };
+        core.tell_damage();
         core.collect_uploads()?;
-        let committer = Committer::start(Arc::clone(&core))?;
-        Ok(Self { shared: Arc::new(Shared { committer, core }), offload })
+        let opening = Arc::new(Opening::new(core));
+        let committer = Committer::start(Arc::clone(&opening), Arc::clone(&lasting))?;
+        Ok(Self { shared: Arc::new(Shared { committer, opening, lasting }), offload })
     }
 
     /// A map for small rows that are no mail, in the same database.
@@ -208,24 +246,28 @@ impl<O: Offload + Clone> Embedded<O> {
 
     /// What was found to be damaged since the store was opened, each thing once, while the rest was served.
     pub fn damage(&self) -> Vec<String> {
-        self.shared.core.damage.all()
+        self.shared.lasting.damage.all()
     }
 
-    /// Why the store takes no changes any more, if a write to disk failed.
+    /// Why the store takes no changes now, if a write to disk failed. After one for lack of room it takes them again as soon as
+    /// there is room; after any other it has to be opened anew, by a new process at best.
     pub fn failure(&self) -> Option<String> {
-        self.shared.core.failure.text()
+        self.shared.lasting.failure.text()
     }
 
     /// Runs something that may block.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Core) -> T + Send + 'static) -> T {
-        let core = Arc::clone(&self.shared.core);
-        self.offload.run(move || work(&core)).await
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let opening = Arc::clone(&self.shared.opening);
+        self.offload.run(move || work(&*opening.core()?)).await
     }
 
     /// A mailbox in memory; `INBOX` is made if need be.
     async fn live(&self, user: &User, name: &MailboxName) -> Result<(Box<[u8]>, Arc<Live>)> {
         let key = name_key(user.as_str(), name.as_str());
-        if let Some(live) = self.shared.core.live.cached(&key) {
+        if let Some(live) = self.shared.lasting.live.cached(&key) {
             return Ok((key, live));
         }
         for attempt in 0..2 {
@@ -285,7 +327,7 @@ impl<O: Offload + Clone> Store for Embedded<O> {
     }
 
     fn append_limit(&self) -> Option<u64> {
-        self.shared.core.options.append_limit
+        self.shared.lasting.options.append_limit
     }
 
     fn keeps_object_ids(&self) -> bool {
@@ -345,7 +387,7 @@ impl<O: Offload + Clone> Store for Embedded<O> {
     }
 
     fn undelete(&self) -> Option<&impl Undelete> {
-        Some(self).filter(|store| !store.shared.core.options.undelete.is_zero())
+        Some(self).filter(|store| !store.shared.lasting.options.undelete.is_zero())
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) struct Complete {
     pub(super) size: u64,
     /// The last chunk and its number, unless it is empty.
     pub(super) tail: Option<(u32, Bytes)>,
-    /// Whether chunks have been written already.
-    pub(super) spilled: bool,
+    /// In which epoch of the database chunks have been written already.
+    pub(super) spilled: Option<u32>,
     pub(super) summary: Option<Summary>,
     /// The identifiers it carries, its own first.
     pub(super) ids: Vec<Bytes>,
@@ -51,6 +51,9 @@ impl Group<'_> {
         let octets =
             arrival.messages.iter().flat_map(|message| &message.tail).map(|(_, tail)| tail.len() as u64);
         self.core.room(octets.sum())?;
+        if arrival.messages.iter().any(|message| !self.core.has(message.spilled)) {
+            return Err(StoreError::Unavailable("an earlier part of the message was not stored".into()).into());
+        }
         let leaving = self.leaving(&arrival.replaced)?;
         self.check(&arrival.messages, &leaving)?;
         let (mut appended, mut queued) = (Vec::new(), Vec::new());
@@ -122,7 +125,7 @@ impl Group<'_> {
         if let Some((number, chunk)) = &message.tail {
             self.put(&core.database.bodies, body::key(message.body, *number), chunk.clone());
         }
-        if message.spilled {
+        if message.spilled.is_some() {
             self.delete(&core.database.uploads, message.body.to_be_bytes().to_vec());
         }
         if let Some(summary) = &message.summary {

@@ -60,7 +60,8 @@ impl<O: Offload + Clone> Embedded<O> {
         for generation in &earlier {
             Reader::open(&path(directory, *generation, "bodies"))?.keys(&mut known)?;
         }
-        let database = &self.shared.core.database;
+        let core = self.shared.core()?;
+        let database = &core.database;
         let moment = database.handle.snapshot();
         let mut bodies = Writer::create(&path(directory, report.generation, "bodies"))?;
         for entry in moment.iter(&database.bodies) {

@@ -68,7 +68,7 @@ impl<O: Offload + Clone> Embedded<O> {
         repair: bool,
         progress: &mut (dyn FnMut(CheckProgress) + Send),
     ) -> Result<CheckReport> {
-        let (mut report, repairs) = self.shared.core.check(progress)?;
+        let (mut report, repairs) = self.shared.core()?.check(progress)?;
         if repair && !repairs.is_empty() {
             self.shared.committer.submit(move |group| group.repair(repairs)).await?;
             report.findings.iter_mut().for_each(|finding| finding.repaired = finding.repaired_by_now());

@@ -41,7 +41,7 @@ impl Core {
             if !more {
                 batch.remove(&self.database.uploads, upload);
             }
-            batch.commit().map_err(failed)?;
+            self.database.commit(batch)?;
         }
     }
 
@@ -58,7 +58,7 @@ impl Core {
 
     fn is_due(&self, epoch: u32, seconds: u32) -> bool {
         let due = u64::from(seconds).saturating_add(self.options.grace.as_secs());
-        epoch < self.database.epoch || due <= self.opened.elapsed().as_secs()
+        epoch < self.lasting.epoch || due <= self.opened.elapsed().as_secs()
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
-use super::Core;
+use super::opening::Opening;
+use super::{Core, Lasting, journal};
 use super::account::Account;
-use super::database::failed;
 use super::promise::promise;
 use super::staged::Staged;
 use crate::{FeedEvent, QueueEntry, QueueNumber, Result, StoreError};
@@ -27,15 +27,17 @@ pub(super) struct Committer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Something to do to the database. Stages its rows in the group or, if it cannot be done, none.
-type Operation = Box<dyn FnOnce(&mut Group<'_>) + Send>;
+/// Something to do to the database. Stages its rows in the group or, if it cannot be done, none. Without a database there is
+/// the reason.
+type Operation = Box<dyn FnOnce(Result<&mut Group<'_>>) + Send>;
 
 impl Committer {
-    pub(super) fn start(core: Arc<Core>) -> Result<Self> {
+    pub(super) fn start(opening: Arc<Opening>, lasting: Arc<Lasting>) -> Result<Self> {
         let (queue, operations) = channel();
+        let last = opening.core()?.database.group()?;
         let thread = thread::Builder::new()
             .name("mailstore".into())
-            .spawn(move || run(&core, &operations))
+            .spawn(move || Writer { opening, lasting, last, flushed: last, failed: None }.run(&operations))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
@@ -50,15 +52,23 @@ impl Committer {
         E: From<StoreError> + Send + 'static,
     {
         let (promise, promised) = promise();
-        let sent = self.post(move |group| {
-            let ready = group.core.writable().and_then(|()| group.core.room_for_changes());
-            match ready.map_err(E::from).and_then(|()| operation(group)) {
+        let sent = self.send(Box::new(move |group| {
+            let ready = group.and_then(|group| {
+                group.core.writable()?;
+                group.core.room_for_changes()?;
+                Ok(group)
+            });
+            let group = match ready {
+                Ok(group) => group,
+                Err(error) => return promise.keep(Err(error.into())),
+            };
+            match operation(group) {
                 Err(error) => promise.keep(Err(error)),
                 Ok(value) => group.replies.push(Box::new(move |outcome| {
                     promise.keep(outcome.map(|()| value).map_err(E::from));
                 })),
             }
-        });
+        }));
         let closing = || StoreError::Unavailable("the store is closing".into());
         if !sent {
             return Err(closing().into());
@@ -68,7 +78,14 @@ impl Committer {
 
     /// Does something to the database some time, whatever comes of it.
     pub(super) fn post(&self, operation: impl FnOnce(&mut Group<'_>) + Send + 'static) -> bool {
-        self.queue.as_ref().is_some_and(|queue| queue.send(Box::new(operation)).is_ok())
+        self.send(Box::new(move |group| {
+            // Without a database: as if it had been lost in a crash.
+            let _ = group.map(operation);
+        }))
+    }
+
+    fn send(&self, operation: Operation) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.send(operation).is_ok())
     }
 }
 
@@ -85,6 +102,8 @@ impl Drop for Committer {
 /// What is about to be committed together.
 pub(super) struct Group<'a> {
     pub(super) core: &'a Core,
+    /// The last group that was flushed.
+    flushed: u64,
     batch: OwnedWriteBatch,
     octets: usize,
     /// Whether somebody was promised that it lasts.
@@ -118,9 +137,10 @@ pub(super) struct Group<'a> {
 type Reply = Box<dyn FnOnce(Result<()>) + Send>;
 
 impl<'a> Group<'a> {
-    fn new(core: &'a Core) -> Self {
+    fn new(core: &'a Core, flushed: u64) -> Self {
         Self {
             core,
+            flushed,
             batch: core.database.handle.batch(),
             octets: 0,
             durable: false,
@@ -166,82 +186,158 @@ impl<'a> Group<'a> {
         self.batch.remove(keyspace, key);
     }
 
-    /// Writes it all, then tells everybody.
-    fn commit(mut self) -> Result<()> {
+    /// Writes it all as the group of this number, then tells everybody.
+    fn commit(mut self, number: u64) -> Outcome {
         self.stage_headers();
         self.stage_accounts();
         let mode = self.durable.then_some(PersistMode::SyncData);
-        let batch = std::mem::replace(&mut self.batch, self.core.database.handle.batch());
-        let outcome = batch.durability(mode).commit().map_err(failed);
-        match &outcome {
-            Ok(()) => {
-                self.publish();
-                if self.queue_added {
-                    self.core.queued.raise();
-                }
+        let mut batch = std::mem::replace(&mut self.batch, self.core.database.handle.batch());
+        let mut outcome = Ok(());
+        let written = self.durable || !batch.is_empty();
+        if written {
+            let row = journal::group_row(number, self.flushed);
+            batch.insert(&self.core.database.meta, journal::GROUP, row);
+            let committed = self.core.database.commit(batch.durability(mode));
+            outcome = committed.map_err(|error| self.core.fail(&error));
+        }
+        if outcome.is_ok() {
+            self.publish();
+            if self.queue_added {
+                self.core.queued.raise();
             }
-            // Whatever the kind of failure, nobody knows what the disk holds now.
-            Err(error) => self.core.fail(error),
         }
         for reply in self.replies {
             reply(outcome.clone());
         }
-        outcome
+        match (outcome, written) {
+            (Err(_), _) => Outcome::Failed,
+            (Ok(()), false) => Outcome::Nothing,
+            (Ok(()), true) if mode.is_some() => Outcome::Flushed,
+            (Ok(()), true) => Outcome::Written,
+        }
     }
 }
 
-fn run(core: &Core, operations: &Receiver<Operation>) {
-    let mut collect_at = Instant::now();
-    loop {
-        let wait = collect_at.saturating_duration_since(Instant::now());
-        match operations.recv_timeout(wait) {
-            Ok(first) => {
-                let mut group = Group::new(core);
-                first(&mut group);
-                for operation in operations.try_iter().take(GROUP_OPERATIONS) {
-                    operation(&mut group);
-                    if group.octets > GROUP_OCTETS {
-                        break;
-                    }
-                }
-                // A failure has been told to everybody in the group, and stays in `core`.
-                let _ = group.commit();
+/// What became of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Nothing,
+    Written,
+    Flushed,
+    Failed,
+}
+
+/// What the thread has in hand.
+struct Writer {
+    opening: Arc<Opening>,
+    lasting: Arc<Lasting>,
+    /// The numbers of the last group, of the last one that was flushed, and of the one that failed.
+    last: u64,
+    flushed: u64,
+    failed: Option<u64>,
+}
+
+impl Writer {
+    fn run(mut self, operations: &Receiver<Operation>) {
+        let (mut collect_at, mut retry_at) = (Instant::now(), Instant::now());
+        loop {
+            let wait = collect_at.saturating_duration_since(Instant::now());
+            let wait = if self.lasting.failure.is_passing() { wait.min(RETRY) } else { wait };
+            match operations.recv_timeout(wait) {
+                Ok(first) => self.group(first, operations),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        if core.live.is_full(core.options.snapshots) {
-            core.live.evict(core.options.snapshots);
-        }
-        if Instant::now() >= collect_at {
-            let mut group = Group::new(core);
-            let more = group.collect().is_ok_and(|more| more) && group.commit().is_ok();
-            collect_at = Instant::now() + if more { COLLECT_MORE } else { COLLECT };
+            let (live, budget) = (&self.lasting.live, self.lasting.options.snapshots);
+            if live.is_full(budget) {
+                live.evict(budget);
+            }
+            if Instant::now() >= collect_at {
+                let more = self.lasting.writable().is_ok() && self.collect();
+                collect_at = Instant::now() + if more { COLLECT_MORE } else { COLLECT };
+            }
+            if self.lasting.failure.is_passing() && Instant::now() >= retry_at {
+                self.recover();
+                retry_at = Instant::now() + RETRY;
+            }
         }
     }
+
+    /// Does what many want, as one group.
+    fn group(&mut self, first: Operation, operations: &Receiver<Operation>) {
+        let core = match self.opening.core() {
+            Ok(core) => core,
+            Err(error) => {
+                let error = self.lasting.writable().err().unwrap_or(error);
+                return first(Err(error));
+            }
+        };
+        let mut group = Group::new(&core, self.flushed);
+        first(Ok(&mut group));
+        for operation in operations.try_iter().take(GROUP_OPERATIONS) {
+            operation(Ok(&mut group));
+            if group.octets > GROUP_OCTETS {
+                break;
+            }
+        }
+        // A failure has been told to everybody in the group.
+        let outcome = group.commit(self.last + 1);
+        self.note(outcome);
+    }
+
+    /// Takes away some of what nobody needs; whether there may be more.
+    fn collect(&mut self) -> bool {
+        let Ok(core) = self.opening.core() else { return false };
+        let mut group = Group::new(&core, self.flushed);
+        let Ok(more) = group.collect() else { return false };
+        let outcome = group.commit(self.last + 1);
+        self.note(outcome);
+        more && outcome != Outcome::Failed
+    }
+
+    const fn note(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Written => self.last += 1,
+            Outcome::Flushed => {
+                self.last += 1;
+                self.flushed = self.last;
+            }
+            // What fails later fails because of this one, and is not written.
+            Outcome::Failed => {
+                if self.failed.is_none() {
+                    self.failed = Some(self.last + 1);
+                }
+            }
+        }
+    }
+
+    /// Opens the database, which failed for lack of room, anew if there is room again.
+    fn recover(&mut self) {
+        // Whatever keeps it from being opened, a later attempt may find gone.
+        if self.lasting.space.is_back() && self.opening.renew(&self.lasting, self.failed).is_ok() {
+            self.failed = None;
+            self.lasting.failure.is_over();
+        }
+    }
+
+    /// Leaves a last row that is flushed, so that damage to what is before it can be told from an incomplete end.
+    fn close(&mut self) {
+        if self.lasting.writable().is_ok()
+            && let Ok(core) = self.opening.core()
+        {
+            let mut group = Group::new(&core, self.flushed);
+            group.durable = true;
+            let outcome = group.commit(self.last + 1);
+            self.note(outcome);
+        }
+        self.opening.close(&self.lasting, self.failed);
+    }
 }
+
+/// How often to look whether there is room again.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// How often to look for bodies nobody needs, and how soon again if there were many.
 const COLLECT: Duration = Duration::from_secs(15);
 const COLLECT_MORE: Duration = Duration::from_millis(20);
-
-/// The first failure to write, after which nothing is written any more.
-#[derive(Default)]
-pub(super) struct Failure(OnceLock<String>);
-
-impl Failure {
-    pub(super) fn text(&self) -> Option<String> {
-        self.0.get().cloned()
-    }
-}
-
-impl Core {
-    pub(super) fn fail(&self, error: &StoreError) {
-        let _ = self.failure.0.set(error.to_string());
-    }
-
-    /// Whether writes are possible still.
-    pub(super) fn writable(&self) -> Result<()> {
-        self.failure.0.get().map_or(Ok(()), |text| Err(StoreError::ReadOnly(text.clone())))
-    }
-}

@@ -15,9 +15,13 @@ pub(super) struct Damage(Mutex<BTreeSet<String>>);
 
 impl Damage {
     pub(super) fn note(&self, error: &StoreError) {
+        self.note_text(&error.to_string());
+    }
+
+    pub(super) fn note_text(&self, text: &str) {
         let mut found = lock(&self.0);
         if found.len() < MOST {
-            found.insert(error.to_string());
+            found.insert(text.to_owned());
         }
     }
 

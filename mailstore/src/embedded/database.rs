@@ -1,13 +1,15 @@
 //! The database under the store: its keyspaces, its numbers, and what its errors mean.
 
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fjall::{Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode};
 
 use super::chunk::Packing;
-use super::{Options, row};
+use super::{Core, Options, journal, row};
 use crate::signal::lock;
 use crate::{Result, StoreError};
 
@@ -52,6 +54,10 @@ pub(super) struct Database {
     pub(super) lost: Keyspace,
     /// How often the database has been opened, this time included.
     pub(super) epoch: u32,
+    /// What was found damaged before it was opened.
+    pub(super) damage: Vec<String>,
+    /// Held while a batch is committed.
+    writing: Mutex<()>,
     identities: Mutex<Identities>,
     last_validity: Mutex<u32>,
 }
@@ -70,7 +76,9 @@ const PACKED_FORMAT: u64 = 3;
 
 impl Database {
     pub(super) fn open(directory: &Path, options: &Options) -> Result<Self> {
+        let damage = mend(directory)?;
         let mut database = Self::open_empty(directory, options)?;
+        database.damage = damage;
         database.begin(Packing::new(options))?;
         Ok(database)
     }
@@ -134,6 +142,8 @@ impl Database {
             queue: plain("queue")?,
             queue_due: plain("queue_due")?,
             epoch: 0,
+            damage: Vec::new(),
+            writing: Mutex::default(),
             identities: Mutex::new(Identities { next: 1, reserved: 1 }),
             last_validity: Mutex::new(0),
             handle,
@@ -178,7 +188,37 @@ impl Database {
     }
 
     fn set_number(&self, name: &str, value: u64) -> Result<()> {
-        self.meta.insert(name, row::seal(name.as_bytes(), value.to_be_bytes().to_vec())).map_err(failed)
+        let mut batch = self.handle.batch();
+        batch.insert(&self.meta, name, row::seal(name.as_bytes(), value.to_be_bytes().to_vec()));
+        self.commit(batch)
+    }
+
+    /// The number of the last group of changes.
+    pub(super) fn group(&self) -> Result<u64> {
+        let Some(row) = self.meta.get(journal::GROUP).map_err(failed)? else { return Ok(0) };
+        // Only what is in the journal matters, and a damaged row is there no more.
+        Ok(journal::group_numbers(&row).map_or(0, |(number, _)| number))
+    }
+
+    /// Writes a batch.
+    pub(super) fn commit(&self, batch: OwnedWriteBatch) -> Result<()> {
+        let _writing = lock(&self.writing);
+        self.catch_up()?;
+        batch.commit().map_err(failed)
+    }
+
+    /// Waits until the database has written out enough of what it has in memory. It would wait too, though for ever if its threads
+    /// that do it have failed.
+    fn catch_up(&self) -> Result<()> {
+        let behind = |keyspace: &Keyspace| {
+            keyspace.tree.sealed_memtable_count() >= SEALED || keyspace.tree.l0_run_count() >= RUNS
+        };
+        while self.index().iter().any(|(_, keyspace)| behind(keyspace)) || behind(&self.bodies) {
+            // Writes nothing, but says whether they have.
+            self.handle.persist(PersistMode::Buffer).map_err(failed)?;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     /// A number that no body and no mailbox ever had.
@@ -217,6 +257,41 @@ impl Database {
     }
 }
 
+/// How far behind the database may be, in memory tables that wait to be written and in runs that wait to be merged: less than what
+/// makes itself wait.
+const SEALED: usize = 3;
+const RUNS: usize = 24;
+
+impl Core {
+    /// A number that no body and no mailbox ever had.
+    pub(super) fn identity(&self) -> Result<u64> {
+        self.writable()?;
+        self.database.identity().map_err(|error| self.fail(&error))
+    }
+
+    /// Makes known what was found damaged while the database was opened.
+    pub(super) fn tell_damage(&self) {
+        self.database.damage.iter().for_each(|text| self.damage.note_text(text));
+    }
+}
+
+/// Mends the journals of a database that nobody has open, and tells what was damaged.
+fn mend(directory: &Path) -> Result<Vec<String>> {
+    // The file by which the database keeps others out.
+    let path = directory.join("lock");
+    let unusable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    let lock = match File::options().read(true).write(true).open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unusable(error)),
+    };
+    match lock.try_lock() {
+        Ok(()) => journal::mend(directory).map(|mended| mended.damage),
+        Err(TryLockError::WouldBlock) => Err(opening(directory, fjall::Error::Locked)),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
 /// Seconds since 1970 by the clock, which may be wrong and may jump.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -243,7 +318,10 @@ pub(super) fn failed(error: fjall::Error) -> StoreError {
     match error {
         fjall::Error::Poisoned => StoreError::ReadOnly("an earlier write to disk failed".into()),
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
-            StoreError::Unavailable(error.to_string())
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full(error.to_string()),
+                _ => StoreError::Unavailable(error.to_string()),
+            }
         }
         fjall::Error::Locked => StoreError::Unavailable("the database is locked".into()),
         error => StoreError::Corrupt(error.to_string()),

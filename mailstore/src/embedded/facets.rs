@@ -18,8 +18,8 @@ mod extended;
 
 impl<O: Offload + Clone> Write for Embedded<O> {
     async fn begin(&self, size: Option<u64>) -> Result<Upload> {
-        self.shared.core.writable()?;
-        self.shared.core.room(size.unwrap_or(0))?;
+        self.shared.lasting.writable()?;
+        self.shared.lasting.room(size.unwrap_or(0))?;
         upload::Incoming::begin(Arc::clone(&self.shared), self.offload.clone()).map(Upload::new)
     }
 

@@ -1,9 +1,11 @@
-//! How much room is left on disk. What is refused in time can be tried again; after a write that failed nobody knows what the
-//! disk holds, and the store would have to be opened anew.
+//! How much room is left on disk. What is refused in time costs nothing; after a write that failed the database has to be opened
+//! anew.
 
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::Core;
+use super::Lasting;
 use crate::{Result, StoreError};
 
 /// The disk a store is on.
@@ -11,6 +13,11 @@ pub(super) struct Space {
     directory: PathBuf,
     reserve: u64,
 }
+
+/// With less room than this a failure of unknown kind is one for lack of room, whatever the reserve is.
+const LITTLE: u64 = 8 << 20;
+/// How much must be writable before the database is opened again.
+const TRIAL: usize = 1 << 20;
 
 impl Space {
     pub(super) fn new(directory: &Path, reserve: u64) -> Self {
@@ -29,9 +36,25 @@ impl Space {
         let (free, reserve) = (free >> 20, self.reserve >> 20);
         Err(StoreError::Full(format!("{free} MiB are free, of which {reserve} MiB are kept in reserve")))
     }
+
+    /// Whether so little is left that a write may have failed for it.
+    pub(super) fn is_used_up(&self) -> bool {
+        available(&self.directory) < (self.reserve / 4).max(LITTLE)
+    }
+
+    /// Whether there is room again. What the file system says is not all there is to it: there are quotas too.
+    pub(super) fn is_back(&self) -> bool {
+        let path = self.directory.join("room");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; TRIAL])?;
+            file.sync_all()
+        });
+        let removed = fs::remove_file(&path);
+        written.is_ok() && removed.is_ok() && self.check(0, 4).is_ok()
+    }
 }
 
-impl Core {
+impl Lasting {
     /// Whether there is room for so many octets more.
     pub(super) fn room(&self, octets: u64) -> Result<()> {
         self.space.check(octets, 1)

@@ -64,7 +64,7 @@ impl<O: Offload + Clone> Spool for Embedded<O> {
     }
 
     async fn added(&self, seen: u64) -> u64 {
-        let queued = &self.shared.core.queued;
+        let queued = &self.shared.lasting.queued;
         queued.wait(seen).await;
         queued.raised()
     }
@@ -218,7 +218,7 @@ mod tests {
         let all = queued.iter().map(|number| Settlement::Remove(*number)).collect::<Vec<_>>();
         block_on(store.settle(&all)).unwrap();
         // With its last entry the body goes.
-        assert_eq!(store.shared.core.database.trash.iter().count(), 1);
-        assert_eq!(store.shared.core.database.queue_due.iter().count(), 0);
+        assert_eq!(store.shared.core().unwrap().database.trash.iter().count(), 1);
+        assert_eq!(store.shared.core().unwrap().database.queue_due.iter().count(), 0);
     }
 }

@@ -45,7 +45,7 @@ impl Table {
     /// [`Corrupt`](StoreError::Corrupt), or the database cannot be read.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let key = self.key(key)?;
-        let Some(sealed) = self.shared.core.database.tables.get(&key).map_err(failed)? else {
+        let Some(sealed) = self.shared.core()?.database.tables.get(&key).map_err(failed)? else {
             return Ok(None);
         };
         unseal(&key, sealed.into()).map(Some)
@@ -58,7 +58,7 @@ impl Table {
     pub fn scan(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
         let start = [&self.prefix, prefix].concat();
         let mut rows = Vec::new();
-        for entry in self.shared.core.database.tables.prefix(&start) {
+        for entry in self.shared.core()?.database.tables.prefix(&start) {
             let (key, sealed) = entry.into_inner().map_err(failed)?;
             let value = unseal(&key, sealed.into())?;
             let key = Bytes::from(key);

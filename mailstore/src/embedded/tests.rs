@@ -215,10 +215,12 @@ fn an_upload_cut_short_is_collected() {
     block_on(deliver(&store, "alice", b"makes it all last"));
     let killed = tempfile::tempdir().unwrap();
     copy_directory(directory.path(), killed.path());
-    let database = &store.shared.core.database;
+    let core = store.shared.core().unwrap();
+    let database = &core.database;
     assert_eq!((rows(&database.uploads), rows(&database.bodies)), (1, 6));
     let copy = open(killed.path());
-    let database = &copy.shared.core.database;
+    let core = copy.shared.core().unwrap();
+    let database = &core.database;
     assert_eq!((rows(&database.uploads), rows(&database.bodies)), (0, 1));
     assert_eq!(inbox(&copy, "alice").1.len(), 1);
     drop(pending);
@@ -244,7 +246,8 @@ fn bodies_go_with_their_last_message_after_the_grace() {
         let (mailbox, snapshot) = inbox(&store, name);
         block_on(store.expunge(&mailbox, &Expunge::Exactly(snapshot.uids()))).unwrap();
     };
-    let database = &store.shared.core.database;
+    let core = store.shared.core().unwrap();
+    let database = &core.database;
     expunge("alice");
     collect();
     assert_eq!((rows(&database.bodies), rows(&database.references)), (2, 0));
@@ -281,7 +284,8 @@ fn a_corrupt_chunk_names_its_message_and_spares_the_rest() {
     block_on(deliver(&store, "alice", b"bad!"));
     let (mailbox, snapshot) = inbox(&store, "alice");
     let messages: Vec<_> = snapshot.messages().map(|message| mailbox.message(message)).collect();
-    let database = &store.shared.core.database;
+    let core = store.shared.core().unwrap();
+    let database = &core.database;
     let key = body::key(row::number_of(messages[1].object.unwrap()).unwrap(), 0);
     let mut chunk = database.bodies.get(&key).unwrap().unwrap().to_vec();
     *chunk.last_mut().unwrap() ^= 1;
@@ -311,7 +315,7 @@ fn after_a_failed_write_nothing_is_acknowledged() {
     let store = open(directory.path());
     block_on(deliver(&store, "alice", b"before"));
     let mut pending = block_on(upload(&store, b"pending"));
-    store.shared.core.fail(&StoreError::Unavailable("disk on fire".into()));
+    store.shared.core().unwrap().fail(&StoreError::Unavailable("disk on fire".into()));
     let error = block_on(pending.commit(&[target("alice")])).unwrap_err();
     assert_eq!(error.error, StoreError::ReadOnly("store unavailable: disk on fire".into()));
     assert!(block_on(store.begin(None)).is_err());
@@ -350,7 +354,7 @@ fn idle_mailboxes_are_forgotten_and_read_again() {
         }
         assert_eq!(inbox(&store, &name).1.len(), 3);
     }
-    let cached = |name: &str| store.shared.core.live.cached(&name_key(name, "INBOX")).is_some();
+    let cached = |name: &str| store.shared.lasting.live.cached(&name_key(name, "INBOX")).is_some();
     assert!(cached("held"), "somebody holds its snapshot");
     assert!(!cached("user-0"));
     assert_eq!(held.len(), 1);
@@ -380,7 +384,7 @@ fn a_long_history_is_halved_and_says_so() {
     let (mailbox, snapshot) = inbox(&store, "alice");
     block_on(store.expunge(&mailbox, &Expunge::Exactly(snapshot.uids()))).unwrap();
     assert_eq!(block_on(store.expunged(&mailbox, start)).unwrap(), None);
-    assert_eq!(rows(&store.shared.core.database.expunged), 8_192 / 2 + 1);
+    assert_eq!(rows(&store.shared.core().unwrap().database.expunged), 8_192 / 2 + 1);
 }
 
 #[test]
@@ -423,7 +427,7 @@ fn operations_of_one_group_see_each_other() {
                 let packed = chunk::Packing::default().pack(body, 0, &mut chunk);
                 Some((0, packed.unwrap_or_else(|| chunk.freeze())))
             },
-            spilled: false,
+            spilled: None,
             summary: None,
             ids: Vec::new(),
             targets: targets.to_vec(),
@@ -469,7 +473,7 @@ fn operations_of_one_group_see_each_other() {
             all.push((mailbox.name.to_string(), snapshot.uids().to_string(), snapshot));
         }
         let usage = block_on(store.quota_of(&user("alice"))).unwrap().usage;
-        assert_eq!(usage, store.shared.core.recount(b"alice").unwrap());
+        assert_eq!(usage, store.shared.core().unwrap().recount(b"alice").unwrap());
         assert_eq!(usage.messages, all.iter().map(|(_, _, snapshot)| u64::from(snapshot.len())).sum::<u64>());
         all
     };

@@ -10,7 +10,6 @@ use mailwright_mail_model::UidSet;
 use super::append::{Arrival, Complete};
 use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key};
 use super::chunk::Packing;
-use super::database::failed;
 use super::{Core, Shared};
 use crate::{
     Appended, Batch, CommitError, Committed, MailboxRef, ObjectId, Offload, Result, Sink, StoreError,
@@ -26,6 +25,8 @@ pub(super) struct Incoming<O> {
     /// The chunk being filled, and how many have been written before it.
     chunk: BytesMut,
     spilled: u32,
+    /// In which epoch of the database they were.
+    epoch: Option<u32>,
     summary: Option<Summary>,
     ids: Vec<Bytes>,
     /// The messages before this one, and what all of them replace.
@@ -45,10 +46,23 @@ enum State {
 
 impl<O: Offload + Clone> Incoming<O> {
     pub(super) fn begin(shared: Arc<Shared>, offload: O) -> Result<Self> {
-        let body = shared.core.database.identity()?;
+        let body = shared.core()?.identity()?;
         let (chunk, state) = (empty_chunk(), State::Open);
         let (summary, ids, earlier) = (None, Vec::new(), Arrival::default());
-        Ok(Self { shared, offload, body, size: 0, chunk, spilled: 0, summary, ids, earlier, held: 0, state })
+        Ok(Self {
+            shared,
+            offload,
+            body,
+            size: 0,
+            chunk,
+            spilled: 0,
+            epoch: None,
+            summary,
+            ids,
+            earlier,
+            held: 0,
+            state,
+        })
     }
 
     /// Writes the full chunk.
@@ -59,8 +73,9 @@ impl<O: Offload + Clone> Incoming<O> {
         let before = std::mem::replace(&mut self.state, State::Broken);
         let limit = u64::from(u32::MAX) * CHUNK as u64;
         self.spilled = number.checked_add(1).ok_or(StoreError::TooLarge { limit })?;
-        let core = Arc::clone(&self.shared.core);
-        self.offload.run(move || core.spill(body, number, chunk)).await?;
+        let (shared, epoch) = (Arc::clone(&self.shared), self.epoch);
+        let spilled = self.offload.run(move || shared.core()?.spill(body, number, chunk, epoch));
+        self.epoch = Some(spilled.await?);
         self.state = before;
         self.chunk = BytesMut::with_capacity(CHUNK + CHUNK_HEAD);
         self.chunk.extend_from_slice(&[0; CHUNK_HEAD]);
@@ -87,8 +102,11 @@ const PATIENCE: u32 = 2_000;
 impl Core {
     /// Writes a chunk that nothing refers to yet. It need not last before the commit does, which comes later in
     /// the same log; the note that it exists goes with the first one, so it can be found if there is no commit.
-    fn spill(&self, body: u64, number: u32, mut chunk: BytesMut) -> Result<()> {
+    fn spill(&self, body: u64, number: u32, mut chunk: BytesMut, epoch: Option<u32>) -> Result<u32> {
         self.writable()?;
+        if !self.has(epoch) {
+            return Err(StoreError::Unavailable("an earlier part of the message was not stored".into()));
+        }
         let packed = Packing::new(&self.options).pack(body, number, &mut chunk);
         let chunk = packed.unwrap_or_else(|| chunk.freeze());
         self.room(chunk.len() as u64)?;
@@ -97,9 +115,14 @@ impl Core {
             batch.insert(&self.database.uploads, body.to_be_bytes(), Bytes::new());
         }
         batch.insert(&self.database.bodies, key(body, number), chunk);
-        batch.commit().map_err(failed)?;
+        self.database.commit(batch).map_err(|error| self.fail(&error))?;
         self.let_the_disk_catch_up();
-        Ok(())
+        Ok(self.database.epoch)
+    }
+
+    /// Whether the chunks written in this epoch are there still: if the database was opened anew since, nobody knows.
+    pub(super) fn has(&self, epoch: Option<u32>) -> bool {
+        epoch.is_none_or(|epoch| epoch == self.database.epoch)
     }
 
     /// What the database cannot write out as fast as it comes, it keeps in memory, and when that gets too much it makes every
@@ -143,9 +166,9 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
             return Ok(found.map(Bytes::copy_from_slice).unwrap_or_default());
         }
         let object = Some(ObjectId::from(u128::from(self.body)));
-        let (core, range) = (Arc::clone(&self.shared.core), range.start..end.min(before));
+        let (shared, range) = (Arc::clone(&self.shared), range.start..end.min(before));
         let corrupt = || StoreError::Corrupt("a message that is being stored".into());
-        self.offload.run(move || core.octets(object, range.end, &range, corrupt, || Ok(true))).await
+        self.offload.run(move || shared.core()?.octets(object, range.end, &range, corrupt, || Ok(true))).await
     }
 
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
@@ -193,8 +216,8 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         let complete = self.complete(targets);
         self.held += complete.tail.as_ref().map_or(0, |(_, tail)| tail.len());
         self.earlier.messages.push(complete);
-        self.body = self.shared.core.database.identity()?;
-        (self.size, self.spilled, self.chunk) = (0, 0, empty_chunk());
+        self.body = self.shared.core()?.identity()?;
+        (self.size, self.spilled, self.epoch, self.chunk) = (0, 0, None, empty_chunk());
         (self.summary, self.ids) = (None, Vec::new());
         Ok(())
     }
@@ -214,7 +237,7 @@ impl<O> Incoming<O> {
     /// The message as it is now.
     fn complete(&mut self, targets: &[Target]) -> Complete {
         let tail = (self.chunk.len() > CHUNK_HEAD).then(|| {
-            let packing = Packing::new(&self.shared.core.options);
+            let packing = Packing::new(&self.shared.lasting.options);
             let packed = packing.pack(self.body, self.spilled, &mut self.chunk);
             // Copied to its exact size: the database keeps it for a while, and would keep the spare room too.
             (self.spilled, packed.unwrap_or_else(|| Bytes::copy_from_slice(&self.chunk)))
@@ -223,7 +246,7 @@ impl<O> Incoming<O> {
             body: self.body,
             size: self.size,
             tail,
-            spilled: self.spilled > 0,
+            spilled: self.epoch,
             summary: self.summary.clone(),
             ids: self.ids.clone(),
             targets: targets.to_vec(),
@@ -237,7 +260,7 @@ impl<O> Drop for Incoming<O> {
         if self.state == State::Committed {
             return;
         }
-        let earlier = self.earlier.messages.iter().filter(|message| message.spilled);
+        let earlier = self.earlier.messages.iter().filter(|message| message.spilled.is_some());
         let mut written: Vec<u64> = earlier.map(|message| message.body).collect();
         written.extend((self.spilled > 0).then_some(self.body));
         for body in written {

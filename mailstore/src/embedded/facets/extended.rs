@@ -35,12 +35,12 @@ impl<O: Offload + Clone> Quota for Embedded<O> {
     async fn quota_warnings(&self) -> Result<Vec<QuotaWarning>> {
         loop {
             // Counted before looking, so that what comes after the look is not slept through.
-            let raised = self.shared.core.warned.raised();
+            let raised = self.shared.lasting.warned.raised();
             let warnings = self.run(|core| core.warnings()).await?;
             if !warnings.is_empty() {
                 return Ok(warnings);
             }
-            self.shared.core.warned.wait(raised).await;
+            self.shared.lasting.warned.wait(raised).await;
         }
     }
 
@@ -127,11 +127,11 @@ impl<O: Offload + Clone> Import for Embedded<O> {
 
 impl<O: Offload + Clone> Feed for Embedded<O> {
     async fn position(&self, user: &User) -> Result<FeedPosition> {
-        Ok(self.shared.core.feeds.position(user.as_str().as_bytes()))
+        Ok(self.shared.lasting.feeds.position(user.as_str().as_bytes()))
     }
 
     async fn after(&self, user: &User, since: FeedPosition) -> Result<News> {
-        Ok(self.shared.core.feeds.after(user.as_str().as_bytes(), since).await)
+        Ok(self.shared.lasting.feeds.after(user.as_str().as_bytes(), since).await)
     }
 }
 

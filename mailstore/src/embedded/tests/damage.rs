@@ -10,7 +10,8 @@ fn a_corrupt_row_of_a_message_spares_the_rest() {
         for number in 0..5 {
             block_on(deliver(&store, "alice", format!("message {number}").as_bytes()));
         }
-        let database = &store.shared.core.database;
+        let core = store.shared.core().unwrap();
+    let database = &core.database;
         let entry = database.rows.iter().nth(2).unwrap();
         let (key, value) = entry.into_inner().unwrap();
         let mut value = value.to_vec();
@@ -40,12 +41,12 @@ fn a_hole_in_the_file_spares_the_rest() {
             }
             upload.commit(&[target("alice")]).await.unwrap();
         });
-        store.shared.core.database.rows.rotate_memtable_and_wait().unwrap();
+        store.shared.core().unwrap().database.rows.rotate_memtable_and_wait().unwrap();
     }
     // The rows lie in the largest table that is not of bodies or summaries; the octets in its middle are lost.
     let rows = {
         let store = open(directory.path());
-        store.shared.core.database.rows.path().to_owned()
+        store.shared.core().unwrap().database.rows.path().to_owned()
     };
     let mut tables: Vec<_> =
         fs::read_dir(rows.join("tables")).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -35,7 +35,8 @@ fn fill(store: &Embedded) {
 
 fn index(store: &Embedded) -> Vec<(u8, Vec<u8>, Vec<u8>)> {
     let mut rows = Vec::new();
-    let database = &store.shared.core.database;
+    let core = store.shared.core().unwrap();
+    let database = &core.database;
     for (number, keyspace) in database.index().into_iter().chain([(0, &database.bodies)]) {
         for entry in keyspace.iter() {
             let (key, value) = entry.into_inner().unwrap();
@@ -109,7 +110,8 @@ fn a_check_finds_and_repairs() {
         let report = check(&store, false);
         assert_eq!(report.findings, []);
         assert!(report.messages > 60 && report.octets > 1_000_000, "{report:?}");
-        let database = &store.shared.core.database;
+        let core = store.shared.core().unwrap();
+    let database = &core.database;
         let spoil = |keyspace: &fjall::Keyspace, place: usize| {
             let (key, value) = keyspace.iter().nth(place).unwrap().into_inner().unwrap();
             let mut value = value.to_vec();
@@ -157,5 +159,5 @@ fn a_check_finds_and_repairs() {
         rest.iter().all(|what| what.contains("damaged") || what.contains("bodies that nothing")),
         "{rest:#?}"
     );
-    assert_eq!(store.shared.core.database.lost.iter().count(), 1);
+    assert_eq!(store.shared.core().unwrap().database.lost.iter().count(), 1);
 }
