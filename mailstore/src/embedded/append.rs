@@ -52,7 +52,9 @@ impl Group<'_> {
             arrival.messages.iter().flat_map(|message| &message.tail).map(|(_, tail)| tail.len() as u64);
         self.core.room(octets.sum())?;
         if arrival.messages.iter().any(|message| !self.core.has(message.spilled)) {
-            return Err(StoreError::Unavailable("an earlier part of the message was not stored".into()).into());
+            return Err(
+                StoreError::Unavailable("an earlier part of the message was not stored".into()).into()
+            );
         }
         let leaving = self.leaving(&arrival.replaced)?;
         self.check(&arrival.messages, &leaving)?;

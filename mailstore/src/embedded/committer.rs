@@ -1,19 +1,19 @@
 //! The one thread that changes the database: what many callers want at a time becomes one batch and one flush.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
-use super::opening::Opening;
-use super::{Core, Lasting, journal};
 use super::account::Account;
+use super::opening::Opening;
 use super::promise::promise;
 use super::staged::Staged;
+use super::{Core, Lasting, journal};
 use crate::{FeedEvent, QueueEntry, QueueNumber, Result, StoreError};
 
 /// How many octets, and how many operations, a group takes in at most.

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode};
+use fjall::{
+    AbstractTree, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode,
+};
 
 use super::chunk::Packing;
 use super::{Core, Options, journal, row};
@@ -79,6 +81,7 @@ impl Database {
         let damage = mend(directory)?;
         let mut database = Self::open_empty(directory, options)?;
         database.damage = damage;
+        flush_names(directory)?;
         database.begin(Packing::new(options))?;
         Ok(database)
     }
@@ -207,6 +210,11 @@ impl Database {
         batch.commit().map_err(failed)
     }
 
+    /// Whether tables of bodies wait to be written out.
+    pub(super) fn has_bodies_to_write(&self) -> bool {
+        self.bodies.tree.sealed_memtable_count() > 1
+    }
+
     /// Waits until the database has written out enough of what it has in memory. It would wait too, though for ever if its threads
     /// that do it have failed.
     fn catch_up(&self) -> Result<()> {
@@ -275,6 +283,25 @@ impl Core {
     }
 }
 
+/// Makes the folders of keyspaces last. The database flushes what is in them, and not that they are there.
+#[cfg(unix)]
+fn flush_names(directory: &Path) -> Result<()> {
+    let flush = || {
+        let folders = directory.join("keyspaces");
+        for folder in std::fs::read_dir(&folders)? {
+            File::open(folder?.path())?.sync_all()?;
+        }
+        File::open(&folders)?.sync_all()?;
+        File::open(directory)?.sync_all()
+    };
+    flush().map_err(|error| failed(fjall::Error::Io(error)))
+}
+
+#[cfg(not(unix))]
+fn flush_names(_: &Path) -> Result<()> {
+    Ok(())
+}
+
 /// Mends the journals of a database that nobody has open, and tells what was damaged.
 fn mend(directory: &Path) -> Result<Vec<String>> {
     // The file by which the database keeps others out.
@@ -286,7 +313,10 @@ fn mend(directory: &Path) -> Result<Vec<String>> {
         Err(error) => return Err(unusable(error)),
     };
     match lock.try_lock() {
-        Ok(()) => journal::mend(directory).map(|mended| mended.damage),
+        Ok(()) => {
+            journal::clear_if_unfinished(directory)?;
+            journal::mend(directory)
+        }
         Err(TryLockError::WouldBlock) => Err(opening(directory, fjall::Error::Locked)),
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
@@ -317,12 +347,10 @@ fn opening(directory: &Path, error: fjall::Error) -> StoreError {
 pub(super) fn failed(error: fjall::Error) -> StoreError {
     match error {
         fjall::Error::Poisoned => StoreError::ReadOnly("an earlier write to disk failed".into()),
-        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
-            match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full(error.to_string()),
-                _ => StoreError::Unavailable(error.to_string()),
-            }
-        }
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full(error.to_string()),
+            _ => StoreError::Unavailable(error.to_string()),
+        },
         fjall::Error::Locked => StoreError::Unavailable("the database is locked".into()),
         error => StoreError::Corrupt(error.to_string()),
     }

@@ -31,24 +31,44 @@ pub(super) fn group_numbers(sealed: &[u8]) -> Option<(u64, u64)> {
     fields.u64().zip(fields.u64())
 }
 
-/// What the journals of a store turned out to be.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Mended {
-    /// What was damaged, in words.
-    pub(super) damage: Vec<String>,
-}
-
-/// Makes every journal in `directory` one that the database reads to its end. Nobody may have the database open.
-pub(super) fn mend(directory: &Path) -> Result<Mended> {
-    let mut mended = Mended::default();
+/// Makes every journal in `directory` one that the database reads to its end; what was damaged, in words. Nobody may have the
+/// database open.
+pub(super) fn mend(directory: &Path) -> Result<Vec<String>> {
+    let mut damage = Vec::new();
     let journals = journals(directory)?;
     let mut known = 0;
     for (index, path) in journals.iter().enumerate() {
         let sealed = index + 1 < journals.len();
-        known = mend_one(path, sealed, known, &mut mended).map_err(|error| io_failed(path, &error))?;
+        known = mend_one(path, sealed, known, &mut damage).map_err(|error| io_failed(path, &error))?;
     }
-    Ok(mended)
+    Ok(damage)
 }
+
+/// Removes what there is of a database whose making was cut short, before which nothing was ever written.
+pub(super) fn clear_if_unfinished(directory: &Path) -> Result<()> {
+    let clear = || {
+        let version = directory.join("version");
+        let finished = fs::metadata(&version).is_ok_and(|version| version.len() >= VERSION);
+        let keyspaces = fs::read_dir(directory.join("keyspaces")).is_ok_and(|mut all| all.next().is_some());
+        let journals = journals(directory).unwrap_or_default();
+        if finished || keyspaces {
+            return Ok(());
+        }
+        for journal in &journals {
+            if used(journal, 0)? > 0 {
+                return Ok(());
+            }
+        }
+        for path in journals.iter().chain([&version]).filter(|path| path.exists()) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    };
+    clear().map_err(|error| io_failed(directory, &error))
+}
+
+/// How long the file is that is there once a database has been made, in octets.
+const VERSION: u64 = 4;
 
 /// Takes a group of changes, which is the last one if it is there at all, from the end of the journal.
 pub(super) fn withdraw(directory: &Path, number: u64) -> Result<()> {
@@ -83,17 +103,19 @@ fn journals(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Mends one journal. `known` is the last group of the journals before it; gives that of this one.
-fn mend_one(path: &Path, sealed: bool, mut known: u64, mended: &mut Mended) -> std::io::Result<u64> {
+fn mend_one(path: &Path, sealed: bool, mut known: u64, damage: &mut Vec<String>) -> std::io::Result<u64> {
     let mut scanner = Scanner::new(BufReader::new(File::open(path)?));
     while let Some(batch) = scanner.next()? {
         known = batch.group.map_or(known, |(number, _)| number.max(known));
     }
     let end = scanner.end();
-    if rest_is_empty(path, end)? {
+    let used = used(path, end)?;
+    if used <= end {
         return Ok(known);
     }
-    // Rare enough to take the whole file into memory.
-    let octets = fs::read(path)?;
+    // Rare enough to take the whole of it into memory.
+    let mut octets = Vec::new();
+    File::open(path)?.take(used).read_to_end(&mut octets)?;
     let later = batches_behind(&octets, usize::try_from(end).unwrap_or(usize::MAX));
     let first = later.iter().filter_map(|(_, group)| *group).map(|(number, _)| number).min();
     // A group behind the place was flushed, or one that nobody sees any more, though the one before it is known.
@@ -104,7 +126,7 @@ fn mend_one(path: &Path, sealed: bool, mut known: u64, mended: &mut Mended) -> s
         return Ok(known);
     }
     set_aside(path, &octets, end, later.iter().map(|(range, _)| range.clone()))?;
-    mended.damage.push(format!(
+    damage.push(format!(
         "changes in the journal {} from octet {end} on cannot be read; it is kept as it was beside it",
         path.display()
     ));
@@ -112,18 +134,19 @@ fn mend_one(path: &Path, sealed: bool, mut known: u64, mended: &mut Mended) -> s
     Ok(last.unwrap_or(known).max(known))
 }
 
-/// Whether nothing but zeros follows, which is how a journal begins.
-fn rest_is_empty(path: &Path, end: u64) -> std::io::Result<bool> {
+/// Where the last block ends that is not all zeros, which is how a journal begins; at the earliest `start`.
+fn used(path: &Path, start: u64) -> std::io::Result<u64> {
     let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(end))?;
-    let mut block = vec![0; 1 << 16];
+    let (mut place, mut used) = (file.seek(SeekFrom::Start(start))?, start);
+    let (mut block, zeros) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         let count = file.read(&mut block)?;
         if count == 0 {
-            return Ok(true);
+            return Ok(used);
         }
-        if block.iter().take(count).any(|octet| *octet != 0) {
-            return Ok(false);
+        place += count as u64;
+        if block.get(..count) != zeros.get(..count) {
+            used = place;
         }
     }
 }
@@ -191,5 +214,90 @@ fn io_failed(path: &Path, error: &std::io::Error) -> StoreError {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full(text),
         _ => StoreError::Unavailable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use mailwright_mail_model::{DateTime, MailboxName};
+
+    use super::*;
+    use crate::embedded::{Embedded, Options};
+    use crate::{Store, Target, User, Write as _, block_on};
+
+    fn alice() -> User {
+        User::new("alice").unwrap()
+    }
+
+    /// A store with messages as the disk would hold it, were its process killed.
+    fn killed(messages: usize) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let (living, killed) = (directory.path().join("living"), directory.path().join("killed"));
+        let store = Embedded::open(&living, Options::default()).unwrap();
+        for number in 0..messages {
+            block_on(async {
+                let mut upload = store.begin(None).await.unwrap();
+                upload.write(Bytes::from(format!("{number} {}", "x".repeat(5_000)))).await.unwrap();
+                let target = Target::new(alice(), MailboxName::inbox(), DateTime::new(0, 0).unwrap());
+                upload.commit(&[target]).await.unwrap();
+            });
+        }
+        crate::embedded::tests::copy_directory(&living, &killed);
+        directory
+    }
+
+    /// Overwrites octets in the middle of the last or an earlier message; what is there then, and what is told.
+    fn overwritten(messages: usize, wanted: usize) -> (u32, Vec<String>, tempfile::TempDir) {
+        let directory = killed(messages);
+        let path = directory.path().join("killed/0.jnl");
+        let mut octets = fs::read(&path).unwrap();
+        let place = find(&octets, format!("{wanted} xxxx").as_bytes()).unwrap() + 3_000;
+        octets[place..place + 100].fill(0);
+        fs::write(&path, octets).unwrap();
+        let store = Embedded::open(directory.path().join("killed"), Options::default()).unwrap();
+        let found = block_on(store.open(&alice(), &MailboxName::inbox())).unwrap().len();
+        (found, store.damage(), directory)
+    }
+
+    #[test]
+    fn a_hole_in_what_was_not_flushed_is_the_end() {
+        let (found, damage, _directory) = overwritten(5, 4);
+        assert_eq!((found, damage), (4, Vec::new()));
+    }
+
+    #[test]
+    fn a_hole_in_what_was_flushed_is_told_and_spares_the_rest() {
+        let (found, damage, directory) = overwritten(5, 1);
+        assert_eq!(found, 4);
+        assert!(damage.len() == 1 && damage[0].contains("0.jnl from octet"), "{damage:?}");
+        assert!(directory.path().join("killed/0.damaged-0").exists());
+    }
+
+    #[test]
+    fn a_group_is_withdrawn() {
+        let directory = killed(3);
+        let path = directory.path().join("killed");
+        let octets = fs::read(path.join("0.jnl")).unwrap();
+        let mut scanner = Scanner::new(&octets[..]);
+        let mut groups = Vec::new();
+        while let Some(batch) = scanner.next().unwrap() {
+            groups.extend(batch.group.map(|(number, _)| number));
+        }
+        assert!(groups.len() >= 3 && groups.is_sorted());
+        withdraw(&path, *groups.last().unwrap()).unwrap();
+        withdraw(&path, groups.last().unwrap() + 1).unwrap();
+        let store = Embedded::open(&path, Options::default()).unwrap();
+        assert_eq!(block_on(store.open(&alice(), &MailboxName::inbox())).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_store_whose_making_was_cut_short_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("keyspaces")).unwrap();
+        File::create(directory.path().join("lock")).unwrap();
+        File::create(directory.path().join("0.jnl")).unwrap().set_len(1 << 20).unwrap();
+        File::create(directory.path().join("version")).unwrap();
+        drop(Embedded::open(directory.path(), Options::default()).unwrap());
     }
 }

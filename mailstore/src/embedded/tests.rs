@@ -57,7 +57,7 @@ fn first(store: &Embedded, name: &str) -> MessageRef {
     mailbox.message(snapshot.messages().next().unwrap())
 }
 
-fn copy_directory(from: &Path, to: &Path) {
+pub(super) fn copy_directory(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
         let target = to.join(entry.file_name());

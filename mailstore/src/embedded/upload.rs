@@ -129,8 +129,7 @@ impl Core {
     /// writer wait. A large message waits earlier, so that it neither takes the memory nor holds up small ones.
     fn let_the_disk_catch_up(&self) {
         for _ in 0..PATIENCE {
-            // Not in the database's documentation yet, but the only way to know.
-            if self.database.handle.write_buffer_size() <= 2 * self.options.memtable {
+            if !self.database.has_bodies_to_write() {
                 return;
             }
             std::thread::sleep(MOMENT);

@@ -11,7 +11,7 @@ fn a_corrupt_row_of_a_message_spares_the_rest() {
             block_on(deliver(&store, "alice", format!("message {number}").as_bytes()));
         }
         let core = store.shared.core().unwrap();
-    let database = &core.database;
+        let database = &core.database;
         let entry = database.rows.iter().nth(2).unwrap();
         let (key, value) = entry.into_inner().unwrap();
         let mut value = value.to_vec();

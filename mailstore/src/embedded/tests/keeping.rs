@@ -111,7 +111,7 @@ fn a_check_finds_and_repairs() {
         assert_eq!(report.findings, []);
         assert!(report.messages > 60 && report.octets > 1_000_000, "{report:?}");
         let core = store.shared.core().unwrap();
-    let database = &core.database;
+        let database = &core.database;
         let spoil = |keyspace: &fjall::Keyspace, place: usize| {
             let (key, value) = keyspace.iter().nth(place).unwrap().into_inner().unwrap();
             let mut value = value.to_vec();

@@ -1,0 +1,79 @@
+//! Writes and flushes that fail, one after another.
+
+use std::process::{Command, Stdio};
+
+use mailwright_mailstore::embedded::Embedded;
+
+use crate::ledger::Ledger;
+use crate::workload::{Listener, options};
+use crate::{can_trace, number, scratch};
+
+/// How many failures of each kind to look at, unless `MAILSTORE_ERRORS` says another number; 0 is every one there is.
+const ERRORS: usize = 10;
+const EACH: usize = 10;
+
+/// Runs the workload in a new store and lets a call fail; what it was told, how often the call came, and whether it failed.
+fn run(call: &str, injection: &str) -> (usize, bool, Ledger, tempfile::TempDir) {
+    let directory = scratch();
+    let (path, log) = (directory.path().join("store"), directory.path().join("log"));
+    // The making of a store takes hundreds of flushes, which are not what this is about.
+    drop(Embedded::open(&path, options()).unwrap());
+    let listener = Listener::start(Ledger::default());
+    let mut command = Command::new("strace");
+    command.args([
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-s",
+        "0",
+        "-e",
+        "signal=none",
+        "-e",
+        &format!("trace={call}"),
+    ]);
+    command.args(["-e", &format!("inject={call}:{injection}"), "-o"]).arg(&log);
+    listener.equip(&mut command, &path, 0, EACH);
+    // However it ends: the harness around the workload may be what cannot write.
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    let log = std::fs::read_to_string(&log).unwrap();
+    let calls = log.lines().filter(|line| line.contains(&format!("{call}("))).count();
+    (calls, log.contains("INJECTED"), listener.finish(), directory)
+}
+
+#[test]
+fn nothing_is_acknowledged_that_could_not_be_written() {
+    if !can_trace() {
+        return;
+    }
+    let most = number("MAILSTORE_ERRORS", ERRORS);
+    for (call, error) in [
+        ("fdatasync", "EIO"),
+        ("fsync", "EIO"),
+        ("write", "EIO"),
+        ("write", "ENOSPC"),
+        ("fdatasync", "ENOSPC"),
+    ] {
+        // Far behind the end: to count.
+        let (calls, ..) = run(call, &format!("error={error}:when=60000"));
+        let every = calls.checked_div(most).map_or(1, |every| every.max(1));
+        let (mut done, mut acknowledged, mut refused) = (0, 0, 0);
+        for when in (1..=calls).step_by(every) {
+            // Once, or from then on.
+            let more = if when / every % 2 == 0 { "" } else { "+" };
+            let (_, injected, ledger, directory) = run(call, &format!("error={error}:when={when}{more}"));
+            if !injected {
+                continue;
+            }
+            done += 1;
+            (acknowledged, refused) = (acknowledged + ledger.acknowledged, refused + ledger.refused);
+            let place = directory.path().join("store");
+            if let Err(why) = ledger.check(&place, true) {
+                panic!("{call} number {when}{more} of {calls} failed with {error}: {why}");
+            }
+        }
+        println!(
+            "{call} failed with {error} at {done} of {calls} places: {acknowledged} acknowledged, {refused} refused"
+        );
+        assert!(done > 3 && acknowledged > 0 && refused > 0);
+    }
+}

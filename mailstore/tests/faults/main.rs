@@ -1,0 +1,36 @@
+//! The embedded store on disks that fail: power cuts that lose any part of what was not flushed, errors of writes and flushes, disks
+//! without room, clocks that jump. What was acknowledged is there each time, once, under its UID and whole.
+#![cfg(all(feature = "embedded", target_os = "linux"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod disk;
+mod errors;
+mod full;
+mod ledger;
+mod replay;
+mod trace;
+mod workload;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Whether the program that records and injects is there.
+fn can_trace() -> bool {
+    if Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        return true;
+    }
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "strace is missing");
+    println!("skipped: strace is missing");
+    false
+}
+
+/// A directory where nothing is slow, if there is one.
+fn scratch() -> tempfile::TempDir {
+    let memory = PathBuf::from("/dev/shm");
+    tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// A number of the environment.
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
