@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::{AccountRow, Directory, DirectoryError, DirectoryFile, Edit},
     dkim::{DkimRequest, KeyEntry},
+    health::Health,
     life::{Life, LifeRequest, LifeResponse},
     live::{self, BanEntry, Live, LiveRequest},
     queue::{self, Access, QueueRequest, QueueResponse},
@@ -113,6 +114,9 @@ pub(crate) enum Response {
     },
     Proposed {
         addresses: Vec<String>,
+    },
+    Health {
+        health: Health,
     },
     Bans {
         bans: Vec<BanEntry>,

@@ -61,6 +61,12 @@ pub(crate) enum Command {
     Ban(BanCommand),
     /// Read the certificates again; open sessions go on
     Reload,
+    /// Tell whether the store of the running server takes mail, and what was found damaged
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Back up mail, accounts and queue into a directory, while the server runs or not; only what is new is copied again
     Backup {
         /// The directory of the backup; each run adds a generation

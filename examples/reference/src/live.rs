@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use mailwright::Throttle;
+use mailwright::{Throttle, mailstore::embedded::Embedded};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     cli::BanCommand,
     command::{CommandError, print_json, request},
     config::Config,
+    health::Health,
     rules::Rules,
 };
 
@@ -19,6 +20,7 @@ pub(crate) struct Live {
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) store: Embedded,
 }
 
 /// A ban, as it is listed.
@@ -36,6 +38,7 @@ pub(crate) enum LiveRequest {
     Bans,
     Lift { address: IpAddr },
     Reload,
+    Health,
 }
 
 /// Does it; `live` is what runs, if anything does.
@@ -59,6 +62,7 @@ pub(crate) fn execute(live: Option<&Live>, request: &LiveRequest) -> Response {
         LiveRequest::Lift { address } => {
             Response::Failed { message: format!("nothing failed from {address} lately") }
         }
+        LiveRequest::Health => Response::Health { health: Health::of(&live.store) },
         LiveRequest::Reload => match live.certificates.reload() {
             Ok(()) => Response::Done,
             Err(error) => Response::Failed { message: format!("the certificates in use stay: {error}") },

@@ -13,6 +13,7 @@ mod directory;
 mod dkim;
 mod dmarc;
 mod first_run;
+mod health;
 mod life;
 mod live;
 mod migrate;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Some(Command::Config(command)) => show(&config, &command),
         Some(Command::User(command)) => done(user::run(&config, command)),
         Some(Command::Ban(command)) => done(live::ban(&config, command)),
+        Some(Command::Status { json }) => done(health::status(&config, json)),
         Some(Command::Reload) => done(live::reload(&config)),
         Some(Command::Backup { directory, json }) => done(backup::back_up(&config, directory, json)),
         Some(Command::Restore { directory, generation, json }) => {

@@ -38,7 +38,7 @@ use crate::{
     control,
     directory::{Directory, DirectoryError, Logins},
     dkim::{KeyError, Keys},
-    first_run,
+    first_run, health,
     life::{self, Life},
     live::Live,
     passwd_file::PasswdFiles,
@@ -206,7 +206,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         throttle: Arc::clone(&throttle),
         certificates: Arc::clone(&certificates),
         rules: Arc::clone(&rules),
+        store: database.clone(),
     };
+    let watched = database.clone();
     let queue = queue::start(&config, &store, logins.clone(), Arc::clone(&routes), resolver)
         .map_err(ServeError::Config)?;
     let flush = Arc::clone(&queue);
@@ -273,6 +275,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
             }
         });
     }
+    services.tasks.spawn(health::watch(watched, services.stop.clone()));
     services.tasks.spawn(passwd.watch(services.stop.clone()));
     let (command, name) = (config.quota.warn_command.clone(), config.hostname.clone());
     services.tasks.spawn(life::warn(life.store.clone(), command, name, services.stop.clone()));

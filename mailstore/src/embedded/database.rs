@@ -309,7 +309,10 @@ fn mend(directory: &Path) -> Result<Vec<String>> {
     let unusable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
     let lock = match File::options().read(true).write(true).open(&path) {
         Ok(lock) => lock,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        // Either nothing is there, or hardly more.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return journal::clear_if_unfinished(directory).map(|()| Vec::new());
+        }
         Err(error) => return Err(unusable(error)),
     };
     match lock.try_lock() {

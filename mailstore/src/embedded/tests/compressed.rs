@@ -32,7 +32,8 @@ fn what_is_there_stays_readable_whatever_is_chosen() {
     let store = compressing(directory.path());
     block_on(deliver(&store, "alice", &text));
     block_on(deliver(&store, "alice", b"small"));
-    let database = &store.shared.core.database;
+    let core = store.shared.core().unwrap();
+    let database = &core.database;
     let stored = |number: u64| -> usize {
         database.bodies.prefix(number.to_be_bytes()).map(|entry| entry.into_inner().unwrap().1.len()).sum()
     };
@@ -43,7 +44,7 @@ fn what_is_there_stays_readable_whatever_is_chosen() {
     assert_eq!(stored(bodies[2]), 5 + body::CHUNK_HEAD);
     block_on(store.check(false, &mut |_| {})).map(|report| assert_eq!(report.findings, [])).unwrap();
     store.back_up(backup.path(), &mut |_| {}).unwrap();
-    drop(store);
+    drop((core, store));
     restore(backup.path(), None, restored.path(), &mut |_| {}).unwrap();
     for place in [directory.path(), restored.path()] {
         let store = open(place);
@@ -70,7 +71,8 @@ fn a_damaged_chunk_names_its_message() {
     block_on(deliver(&store, "alice", &text()));
     let message = first(&store, "alice");
     let key = body::key(row::number_of(message.object.unwrap()).unwrap(), 1);
-    let database = &store.shared.core.database;
+    let core = store.shared.core().unwrap();
+    let database = &core.database;
     let mut chunk = database.bodies.get(&key).unwrap().unwrap().to_vec();
     chunk[100] ^= 1;
     database.bodies.insert(key, chunk).unwrap();
