@@ -142,11 +142,7 @@ async fn mailboxes_are_shared_as_far_as_rights_go() {
     assert!(bob.run(&format!("APPEND {plans} {{1+}}\r\nx")).await.contains("x NO [NOPERM]"));
     assert!(bob.run(&format!("SETACL {plans} {BOB} lrswipkxtea")).await.contains("x NO [NOPERM]"));
     assert!(bob.run("COPY 1 INBOX").await.contains("COPYUID"));
-    assert!(
-        bob.run(&format!("CREATE \"Other Users/ann@example.org/Plans/mine\""))
-            .await
-            .contains("x NO [NOPERM]")
-    );
+    assert!(bob.run("CREATE \"Other Users/ann@example.org/Plans/mine\"").await.contains("x NO [NOPERM]"));
     // To keep flags of some kinds.
     ann.run(&format!("SETACL Plans {BOB} +si")).await;
     let said = bob.run(&format!("SELECT {plans}")).await;
@@ -172,7 +168,7 @@ async fn mailboxes_are_shared_as_far_as_rights_go() {
     bob.run("SELECT INBOX").await;
     let said = bob.run(&format!("MOVE 1 {plans}")).await;
     assert!(said.contains("* OK [COPYUID") && said.contains("* 1 EXPUNGE"), "{said}");
-    let said = bob.run(&format!("CREATE \"Other Users/ann@example.org/Plans/mine\"")).await;
+    let said = bob.run("CREATE \"Other Users/ann@example.org/Plans/mine\"").await;
     assert!(said.contains("x OK"), "{said}");
     assert!(ann.run("LIST \"\" Plans/*").await.contains("Plans/mine"));
     assert!(
