@@ -133,8 +133,8 @@ pub(crate) fn alias(config: &Config, command: AliasCommand) -> Result<(), Comman
 /// `group`.
 pub(crate) fn group(config: &Config, command: GroupCommand) -> Result<(), CommandError> {
     match command {
-        GroupCommand::Add { address, members, forward, keep, local_only, replace } => {
-            let row = GroupRow { members, shared_folder: false, forward, keep, local_only };
+        GroupCommand::Add { address, members, shared_folder, forward, keep, local_only, replace } => {
+            let row = GroupRow { members, shared_folder, forward, keep, local_only };
             edit(config, Edit::Group { address: address.clone(), row, new: !replace })?;
             println!("added the group {address}");
         }
@@ -156,7 +156,8 @@ pub(crate) fn group(config: &Config, command: GroupCommand) -> Result<(), Comman
                 return print_json(&DirectoryFile { group: all.group, ..Default::default() });
             }
             for (name, row) in &all.group {
-                println!("{name}  {}{}", row.members.join(", "), local_only(row.local_only));
+                let how = if row.shared_folder { "  (shared folder)" } else { "" };
+                println!("{name}  {}{how}{}", row.members.join(", "), local_only(row.local_only));
             }
         }
     }

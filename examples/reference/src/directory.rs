@@ -3,6 +3,7 @@
 
 mod accounts;
 mod edit;
+mod groups;
 mod login;
 mod policy;
 mod removed;
@@ -34,6 +35,7 @@ use crate::{
 };
 
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
+pub(crate) use groups::Members;
 pub(crate) use login::Logins;
 pub(crate) use policy::{recipients, senders};
 pub(crate) use removed::RemovedEntry;

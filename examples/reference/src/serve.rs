@@ -36,7 +36,7 @@ use crate::{
     certificate::{Certificate, CertificateError, Certificates},
     config::{self, Answers, Config, Lists, Protocol, StoreKind, Syntax, TlsMode, auth::Listen},
     control,
-    directory::{Directory, DirectoryError, Logins},
+    directory::{Directory, DirectoryError, Logins, Members},
     dkim::{KeyError, Keys},
     first_run, health,
     life::{self, Life},
@@ -234,6 +234,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
                 .with_masters(config.auth.masters())
                 .with_legacy(config.auth.legacy_mechanisms),
         ),
+        directory: Arc::clone(&directory),
         maildrops: Maildrops::default(),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -302,6 +303,7 @@ struct Services<'a> {
     inbox: Arc<Inbox>,
     store: Arc<Store>,
     authenticator: Arc<Authenticator<Logins>>,
+    directory: Arc<Directory>,
     /// What all POP3 listeners know of each other.
     maildrops: Maildrops,
     stop: CancellationToken,
@@ -376,7 +378,8 @@ impl Services<'_> {
                     limit => limit,
                 };
                 let service =
-                    Imap::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config);
+                    Imap::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
+                        .with_groups(Arc::new(Members(Arc::clone(&self.directory))));
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
             Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {

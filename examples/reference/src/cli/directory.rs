@@ -112,6 +112,9 @@ pub(crate) enum GroupCommand {
         /// Its members
         #[arg(required = true)]
         members: Vec<String>,
+        /// Deliver one message to a folder that the members share, rather than a copy to each
+        #[arg(long)]
+        shared_folder: bool,
         /// Forward to this address, once for each
         #[arg(long, value_name = "ADDRESS")]
         forward: Vec<String>,

@@ -153,9 +153,7 @@ impl GroupRow {
         let members: Result<Vec<Address>, _> = self.members.iter().map(|member| address(member)).collect();
         let mut group = Group::of(members?);
         if self.shared_folder {
-            return Err(DirectoryError::Target(
-                "a group's shared folder could not be seen by its members yet: leave shared_folder out, and each gets a copy".into(),
-            ));
+            group.delivery = GroupDelivery::SharedFolder;
         }
         group.forward = targets(&self.forward)?;
         (group.keep, group.local_only) = (self.keep, self.local_only);
