@@ -243,7 +243,7 @@ mod tests {
         let inbox = MailboxName::inbox();
         assert_eq!(
             parse(b" \"INBOX\" (/shared/comment /private/comment)"),
-            Ok(GetMetadata::new(Some(inbox.clone()), both))
+            Ok(GetMetadata::new(Some(inbox), both))
         );
         assert_eq!(parse(b" INBOX /shared/comment /private/comment").unwrap().entries, both);
         for text in [
