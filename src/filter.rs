@@ -3,16 +3,18 @@
 mod actions;
 mod answers;
 mod memory;
+mod scores;
 mod sieve;
 
 use std::{future::Future, sync::Arc};
 
 use mailwright_mail_model::{Address, DateTime, FlagSet, MailboxName, ReversePath, mime::Structure};
-use mailwright_mailstore::{Upload, User};
+use mailwright_mailstore::{Notify, ReturnContent, Upload, User};
 use mailwright_sieve::{Envelope, Message};
 
 pub use memory::{Forgetful, Remember, Remembered};
-pub use sieve::{ServerScripts, SieveFilter, language};
+pub use scores::{SpamField, VirusField};
+pub use sieve::{Explanation, FilterOptions, ScriptOrigin, ServerScripts, SieveFilter, language};
 
 /// Decides where an account's message goes. `()` is the filter that puts everything into INBOX.
 pub trait Filter: Send + Sync {
@@ -47,14 +49,16 @@ pub struct Mail<'a> {
 }
 
 impl<'a> Mail<'a> {
-    pub(crate) fn new(
+    /// A message that is here whole. `moment` is when it came, and the octets at its beginning that are not sent on.
+    pub fn new(
         account: &'a User,
         upload: &'a mut Upload,
         structure: Arc<Structure>,
         envelope: Envelope,
         id: &'a str,
-        (now, skip): (DateTime, u64),
+        moment: (DateTime, u64),
     ) -> Self {
+        let (now, skip) = moment;
         Self { account, upload, structure, envelope, id, now, skip }
     }
 }
@@ -91,6 +95,10 @@ pub struct Made {
     pub send: Option<(ReversePath, Address)>,
     /// The mailboxes that it goes into.
     pub filings: Vec<Filing>,
+    /// Of what the sender is told (RFC 3461 §4.1), and how much of the message comes back with it; what is usual if not said.
+    pub notify: Option<Notify>,
+    /// See `notify`.
+    pub return_content: Option<ReturnContent>,
 }
 
 /// A refusal.
@@ -125,11 +133,11 @@ impl Filing {
 impl Made {
     /// A message to be sent.
     pub fn sent(message: Message, sender: ReversePath, to: Address) -> Self {
-        Self { message, send: Some((sender, to)), filings: Vec::new() }
+        Self { message, send: Some((sender, to)), filings: Vec::new(), notify: None, return_content: None }
     }
 
     /// A message to be filed.
     pub fn filed(message: Message, filing: Filing) -> Self {
-        Self { message, send: None, filings: vec![filing] }
+        Self { message, send: None, filings: vec![filing], notify: None, return_content: None }
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod client;
+pub mod fetch;
 pub mod filter;
 pub mod imap;
 pub mod managesieve;

@@ -6,6 +6,7 @@ mod body;
 mod border;
 mod deliver;
 mod facets;
+mod fetched;
 mod filtering;
 mod hops;
 mod intake;
@@ -40,8 +41,8 @@ pub use deliver::StoreInbox;
 pub(crate) use deliver::queue_id;
 pub use facets::{Expand, StartQueue, Verify};
 pub(crate) use plan::{Origin, Plan, Way};
-pub(crate) use trace_fields::now;
 pub use trace_fields::{delivered_to, received, return_path};
+pub(crate) use trace_fields::{fetched_words, now};
 
 /// Where mail goes that comes in: two methods make a mail receiver.
 pub trait Inbox: Send + Sync {

@@ -66,7 +66,7 @@ pub use scripts::{ScriptEntry, ScriptLimits, Scripts};
 pub use snapshot::{Difference, Message, Snapshot, SnapshotBuilder};
 pub use spool::{
     Batch, Committed, Due, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent,
-    Scheduled, Settlement, Spool,
+    Row, Scheduled, Settlement, Spool,
 };
 pub use store::{Never, Store};
 pub use undelete::{ExpungedMessage, Undelete};

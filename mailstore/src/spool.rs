@@ -12,7 +12,7 @@ mod entry;
 #[cfg(feature = "embedded")]
 pub(crate) mod row;
 
-pub use batch::{Batch, Committed, Settlement};
+pub use batch::{Batch, Committed, Row, Settlement};
 pub use entry::{Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent};
 
 /// A durable queue beside the mailboxes, in the same place: one commit ([`Upload::commit_batch`](crate::Upload::commit_batch)) puts a message into

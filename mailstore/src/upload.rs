@@ -124,6 +124,9 @@ pub trait Sink: Send {
                     StoreError::Invalid("expected mailboxes only: this store has no queue".into()).into()
                 );
             }
+            if !batch.rows.is_empty() {
+                return Err(StoreError::Invalid("expected no rows: this store has no tables".into()).into());
+            }
             let appended = self.commit(&batch.targets).await?;
             Ok(Committed::new(appended, Vec::new()))
         }

@@ -64,6 +64,11 @@ pub trait Write: Send + Sync {
         false
     }
 
+    /// Whether a [`Batch`](crate::Batch) may change rows of tables at the moment of its commit.
+    fn takes_rows(&self) -> bool {
+        false
+    }
+
     /// Makes the messages that are `\Recent` nobody's, and tells from which UID on they were (RFC 3501 §2.3.2); all below were
     /// claimed before. `None` from a store that keeps no count: the server remembers what it can. What is
     /// claimed may be claimed again after a crash.

@@ -27,6 +27,7 @@ mod refusal;
 mod request;
 mod run;
 mod text;
+mod words;
 
 pub use action::{
     Action, DeliverBy, Delivery, Notify, Pipe, ProgramInput, ProgramOutput, Redirect, Reject, Report, Snooze,

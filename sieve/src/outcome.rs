@@ -1,6 +1,6 @@
 //! How a run ended.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{Action, Position};
 
@@ -68,6 +68,10 @@ pub struct LogLine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceLine {
+    /// In which of the scripts that run one after another ([`Run::then`](crate::Run::then)), from 0.
+    pub script: usize,
+    /// The name of the included script it is in.
+    pub included: Option<Arc<str>>,
     /// Where in the script.
     pub position: Position,
     /// How deep in included scripts.

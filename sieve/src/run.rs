@@ -202,6 +202,7 @@ impl Run {
         }
         let outer = self.context.enter(&program);
         let loops = self.context.loops.len();
+        self.context.included = Some(name.as_str().into());
         self.frames.push(Frame::new(program, Some(name), outer, loops));
         self.context.depth = self.frames.len().saturating_sub(1);
         Ok(())
@@ -212,6 +213,8 @@ impl Run {
         if let Some(frame) = self.frames.pop() {
             self.context.loops.truncate(frame.loops);
             self.context.locals = frame.outer;
+            let outer = self.frames.last().and_then(|frame| frame.name.as_deref());
+            self.context.included = outer.map(Into::into);
         }
         self.context.depth = self.frames.len().saturating_sub(1);
     }

@@ -230,7 +230,7 @@ impl Pop3Client {
     }
 
     /// The next part of the message that is being read.
-    async fn part(&mut self) -> Result<Option<Bytes>, ClientError> {
+    pub(crate) async fn part(&mut self) -> Result<Option<Bytes>, ClientError> {
         while self.reading {
             match self.link.next().await? {
                 Event::Body(chunk) => return Ok(Some(chunk)),

@@ -1,9 +1,9 @@
 //! From what a script says to what is done.
 
 use mailwright_mail_model::{Address, FlagSet, MailboxName, ReversePath, SpecialUse, header};
-use mailwright_mailstore::{Folders, Mailbox, Store};
+use mailwright_mailstore::{Folders, Mailbox, ReturnContent, Store};
 use mailwright_sieve::{
-    Action, Delivery, Message, Notify, Outcome, Redirect, Reject, Segment,
+    Action, Delivery, Message, Notify, Outcome, Redirect, Reject, Report, Segment,
     compose::{Mailto, Stamp},
     redirect::{self, Verdict},
     vacation::Reply,
@@ -12,7 +12,7 @@ use mailwright_sieve::{
 use super::{Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter};
 
 /// The longest header that is looked at for redirects and notices, in octets.
-const LONGEST_HEADER: u64 = 256 << 10;
+pub(super) const LONGEST_HEADER: u64 = 256 << 10;
 
 /// Makes a plan of an outcome, and remembers what is to be remembered.
 pub(super) async fn carry_out<S: Store, M: Remember>(
@@ -56,6 +56,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
             Action::Reject(reject) => self.reject(mail, &reject).await,
             Action::Vacation(reply) => self.vacation(mail, *reply).await,
             Action::Notify(notify) => self.notify(mail, *notify).await,
+            Action::Report(report) => self.report(mail, &report),
             other => {
                 // None of the extensions of this filter has others.
                 tracing::error!(id = mail.id, user = %mail.account, ?other, "an action of sieve is not known; the message is kept");
@@ -132,7 +133,12 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         let skipped = if redirect.message.is_original() { mail.skip } else { 0 };
         segments.extend(without_front(&redirect.message, skipped));
         // RFC 5228 §4.2 leaves the sender of the envelope to the server: bounces go to whoever wrote it.
-        let made = Made::sent(segments.into_iter().collect(), self.sender(mail), to);
+        let mut made = Made::sent(segments.into_iter().collect(), self.sender(mail), to);
+        made.notify = redirect.notify.as_deref().map(wanted);
+        made.return_content = redirect.ret.as_deref().map(|content| match content {
+            "HDRS" | "hdrs" => ReturnContent::Headers,
+            _ => ReturnContent::Full,
+        });
         self.filtered.made.push(made);
     }
 
@@ -191,6 +197,17 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         }
     }
 
+    /// Reports abuse. It is no automatic answer to the sender, but nobody is told either if it cannot be sent.
+    fn report(&mut self, mail: &Mail<'_>, report: &Report) {
+        let Ok(to) = report.recipient.parse::<Address>() else { return };
+        let octets = mail.structure.octets();
+        let header = mail.structure.part(0).map_or(0, |root| root.header().end.saturating_sub(mail.skip));
+        let original: Message = without_front(&Message::original(octets), mail.skip).into_iter().collect();
+        let stamp = self.stamp(mail);
+        let message = report.message(&original, header, &mail.envelope, &stamp);
+        self.filtered.made.push(Made::sent(message, ReversePath::Null, to));
+    }
+
     fn keep(&mut self) {
         let inbox = Filing::inbox();
         if !self.filtered.filings.iter().any(|filing| filing.mailbox == inbox.mailbox) {
@@ -230,6 +247,15 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         self.header = Some(header.clone());
         header
     }
+}
+
+/// The values of NOTIFY (RFC 3461 §4.1).
+fn wanted(words: &[String]) -> mailwright_mailstore::Notify {
+    let has = |wanted: &str| words.iter().any(|word| word.eq_ignore_ascii_case(wanted));
+    if has("NEVER") {
+        return mailwright_mailstore::Notify::NEVER;
+    }
+    mailwright_mailstore::Notify::asked(has("SUCCESS"), has("FAILURE"), has("DELAY"))
 }
 
 fn flags(delivery: &Delivery) -> FlagSet {

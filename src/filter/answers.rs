@@ -6,7 +6,7 @@ use mailwright_mail_model::{MailboxName, SpecialUse};
 use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store};
 use mailwright_sieve::{Answer, ProgramOutput, Request};
 
-use super::{Mail, Remember, SieveFilter};
+use super::{Mail, Remember, SieveFilter, actions::LONGEST_HEADER, scores::score};
 
 /// Answers the questions of one run.
 pub(super) struct Host<'r, 'm, S, M> {
@@ -64,11 +64,32 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
                 Answer::Text(known.then(|| "maybe".to_owned()))
             }
             Request::ListMember { .. } | Request::List(_) => Answer::Truth(false),
-            Request::Score(_) => Answer::Text(None),
+            Request::Score(wanted) => {
+                let header = self.header().await;
+                let options = &self.filter.options;
+                Answer::Text(score(options.spam.as_ref(), options.virus.as_ref(), wanted, &header))
+            }
             Request::Execute { .. } | Request::Filter { .. } => Answer::Program(ProgramOutput::Unknown),
             Request::Convert { .. } => Answer::Converted(None),
             other => Answer::Failed(format!("this server does not know how to answer {other:?}")),
         }
+    }
+
+    /// The header, as far as scores are looked for in it.
+    async fn header(&mut self) -> Vec<u8> {
+        let part = self.mail.structure.part(0).map_or(0..0, |root| root.header());
+        let end = part.end.min(part.start + LONGEST_HEADER);
+        let (mut header, mut at) = (Vec::new(), part.start);
+        while at < end {
+            match self.mail.upload.read(at..end).await {
+                Ok(octets) if !octets.is_empty() => {
+                    at += octets.len() as u64;
+                    header.extend_from_slice(&octets);
+                }
+                _ => break,
+            }
+        }
+        header
     }
 
     async fn has(&mut self, is: impl Fn(&Mailbox) -> bool) -> Answer {

@@ -9,7 +9,11 @@ use std::{
 use mailwright_mailstore::{Scripts, Store, User};
 use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step};
 
-use super::{Filter, Filtered, Mail, Remember, actions, answers::Host};
+use super::{
+    Filter, Filtered, Mail, Remember, actions,
+    answers::Host,
+    scores::{SpamField, VirusField},
+};
 
 /// How many compiled scripts are kept.
 const KEPT: usize = 10_000;
@@ -31,20 +35,63 @@ pub struct ServerScripts {
 /// What scripts may use here: everything that needs nothing this filter does not have. ManageSieve must check scripts
 /// with the same.
 pub fn language() -> Language {
-    [
-        "extlists",
-        "snooze",
-        "spamtest",
-        "spamtestplus",
-        "virustest",
-        "envelope-deliverby",
-        "redirect-deliverby",
-        "redirect-dsn",
-        "imapsieve",
-        "vnd.dovecot.report",
-    ]
-    .into_iter()
-    .fold(Language::standard(), Language::without)
+    FilterOptions::default().language()
+}
+
+/// What a filter has that not every filter has.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct FilterOptions {
+    /// Where the score of a spam filter is: `spamtest` and `spamtestplus` (RFC 5235).
+    pub spam: Option<SpamField>,
+    /// Where the result of a virus scanner is: `virustest`.
+    pub virus: Option<VirusField>,
+}
+
+impl FilterOptions {
+    /// What scripts may use with these.
+    pub fn language(&self) -> Language {
+        let mut without = vec!["extlists", "snooze", "envelope-deliverby", "redirect-deliverby", "imapsieve"];
+        if self.spam.is_none() {
+            without.extend(["spamtest", "spamtestplus"]);
+        }
+        if self.virus.is_none() {
+            without.push("virustest");
+        }
+        without.into_iter().fold(Language::standard(), Language::without)
+    }
+}
+
+/// Which script it is that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScriptOrigin {
+    /// This one of the server's before the user's, from 0.
+    Before(usize),
+    /// The user's own, by its name.
+    Personal(String),
+    /// The one for users who have none.
+    Default,
+    /// This one of the server's after the user's, from 0.
+    After(usize),
+}
+
+/// What would be done with a message, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The scripts that there are for the user, in order. One runs if the message is still to be kept when its turn comes.
+    pub scripts: Vec<ScriptOrigin>,
+    /// Why the user's own is not among them, although there is one.
+    pub problem: Option<String>,
+    /// What they want, each step in [`Outcome::trace`]; `None` if there are no scripts, and the message is kept.
+    pub outcome: Option<Outcome>,
+}
+
+/// The user's script, and why it is not their own.
+struct Personal {
+    program: Option<(ScriptOrigin, Arc<Program>)>,
+    problem: Option<String>,
 }
 
 /// The hash of a script's name and text, and its program if it is right.
@@ -56,6 +103,7 @@ pub struct SieveFilter<S, M> {
     pub(super) memory: M,
     pub(super) hostname: String,
     pub(super) language: Language,
+    pub(super) options: FilterOptions,
     pub(super) server: ServerScripts,
     compiled: Mutex<HashMap<User, Compiled>>,
 }
@@ -63,8 +111,25 @@ pub struct SieveFilter<S, M> {
 impl<S: Store, M: Remember> SieveFilter<S, M> {
     /// Filters for the users of a store. `hostname` is in the identifiers of messages that scripts make.
     pub fn new(store: S, memory: M, hostname: impl Into<String>) -> Self {
-        let (language, server) = (language(), ServerScripts::default());
-        Self { store, memory, hostname: hostname.into(), language, server, compiled: Mutex::default() }
+        let (options, server) = (FilterOptions::default(), ServerScripts::default());
+        let language = options.language();
+        Self {
+            store,
+            memory,
+            hostname: hostname.into(),
+            language,
+            options,
+            server,
+            compiled: Mutex::default(),
+        }
+    }
+
+    /// The same, with what it has more.
+    #[must_use]
+    pub fn with_options(mut self, options: FilterOptions) -> Self {
+        self.language = options.language();
+        self.options = options;
+        self
     }
 
     /// The same, with scripts of the server.
@@ -76,10 +141,33 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 
     /// Runs what is to be run for this message, without doing what it says.
     pub async fn run(&self, mail: &mut Mail<'_>, trace: bool) -> Option<Outcome> {
+        let personal = self.personal(mail.account).await.program.map(|(_, program)| program);
+        let before = self.server.before.iter().cloned();
+        self.run_all(mail, before.chain(personal).chain(self.server.after.iter().cloned()).collect(), trace)
+            .await
+    }
+
+    /// Says what would be done with a message, and why; nothing is done.
+    pub async fn explain(&self, mail: &mut Mail<'_>) -> Explanation {
         let personal = self.personal(mail.account).await;
-        let mut programs = self.server.before.iter().cloned();
-        let mut programs: Vec<Arc<Program>> =
-            programs.by_ref().chain(personal).chain(self.server.after.iter().cloned()).collect();
+        let numbered = |programs: &[Arc<Program>], origin: fn(usize) -> ScriptOrigin| {
+            let programs = programs.iter().enumerate();
+            programs.map(|(place, program)| (origin(place), Arc::clone(program))).collect::<Vec<_>>()
+        };
+        let mut all = numbered(&self.server.before, ScriptOrigin::Before);
+        all.extend(personal.program);
+        all.extend(numbered(&self.server.after, ScriptOrigin::After));
+        let (scripts, programs) = all.into_iter().unzip();
+        let outcome = self.run_all(mail, programs, true).await;
+        Explanation { scripts, problem: personal.problem, outcome }
+    }
+
+    async fn run_all(
+        &self,
+        mail: &mut Mail<'_>,
+        mut programs: Vec<Arc<Program>>,
+        trace: bool,
+    ) -> Option<Outcome> {
         if programs.is_empty() {
             return None;
         }
@@ -104,15 +192,31 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     }
 
     /// The user's active script, or what stands in for it.
-    async fn personal(&self, user: &User) -> Option<Arc<Program>> {
-        let default = || self.server.default.clone();
-        let Some(scripts) = self.store.scripts() else { return default() };
+    async fn personal(&self, user: &User) -> Personal {
+        let default = |problem| {
+            let program = self.server.default.clone();
+            Personal { program: program.map(|program| (ScriptOrigin::Default, program)), problem }
+        };
+        let Some(scripts) = self.store.scripts() else { return default(None) };
         match scripts.active_script(user).await {
-            Ok(Some((name, text))) => self.compile(user, &name.to_string(), &text).or_else(default),
-            Ok(None) => default(),
+            Ok(Some((name, text))) => {
+                let name = name.to_string();
+                match self.compile(user, &name, &text) {
+                    Some(program) => {
+                        let program = Some((ScriptOrigin::Personal(name), program));
+                        Personal { program, problem: None }
+                    }
+                    None => {
+                        let error = self.language.compile(&text).err();
+                        let error = error.map(|error| error.to_string()).unwrap_or_default();
+                        default(Some(format!("the script \"{name}\" is not right: {error}")))
+                    }
+                }
+            }
+            Ok(None) => default(None),
             Err(error) => {
                 tracing::error!(%user, %error, "the sieve script cannot be read; the message is kept");
-                default()
+                default(Some(format!("the script cannot be read: {error}")))
             }
         }
     }

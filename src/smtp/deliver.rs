@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime};
-use mailwright_mailstore::{CommitError, Quota, Store, StoreError, Upload, User};
+use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath, mime};
+use mailwright_mailstore::{CommitError, Quota, Row, Store, StoreError, Upload, User};
 use mailwright_relay_policy::{
     Chain, Session as Conversation, Verdict,
     directory::{Expansion, OnwardReason},
@@ -14,6 +14,7 @@ use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Repl
 use super::{
     Addressing, Body, Inbox, Verify,
     authentication::Authentication,
+    filtering::Told,
     intake::Intake,
     plan::{Origin, Plan, Way},
     trace_fields::now,
@@ -31,8 +32,8 @@ pub struct StoreInbox<S, R, F = ()> {
     pub(super) addressing: R,
     pub(super) filter: F,
     policy: Chain,
-    hostname: String,
-    routes: Arc<RouteTable>,
+    pub(super) hostname: String,
+    pub(super) routes: Arc<RouteTable>,
     pub(super) authentication: Option<Arc<Authentication>>,
 }
 
@@ -76,13 +77,17 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
 
     /// What each recipient stands for, and the copies that are to be made. A copy that cannot be made does not stop the
     /// message.
-    async fn way(&self, session: &Conversation, message: &Message) -> Way {
+    pub(super) async fn way(
+        &self,
+        session: &Conversation,
+        message: &Message,
+        proved: Option<&Address>,
+    ) -> Way {
         let mut way = Way::default();
         for rcpt in &message.recipients {
             let expansion = self.addressing.expand(session, &rcpt.to).await;
             way.recipients.push((rcpt.to.clone(), expansion.and_then(|expansion| self.possible(expansion))));
         }
-        let proved = session.user.as_ref().and_then(|_| message.mail.from.address());
         let taken = way.recipients.iter().filter(|(_, expansion)| expansion.is_ok());
         let recipients: Vec<Address> = taken.filter_map(|(to, _)| to.address().cloned()).collect();
         for copy in self.addressing.copies(proved, &recipients) {
@@ -184,7 +189,8 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
 
     async fn deliver(&self, session: &Conversation, message: &Message, body: &mut Body<'_>) -> Outcome {
         let Ok(id) = queue_id() else { return Reply::INTERNAL.into() };
-        let mut way = self.way(session, message).await;
+        let proved = session.user.as_ref().and_then(|_| message.mail.from.address());
+        let mut way = self.way(session, message, proved).await;
         let sent_on = way.recipients.iter().find_map(|(to, expansion)| {
             let expansion = expansion.as_ref().ok()?;
             to.address().filter(|_| !expansion.onward.is_empty())
@@ -211,11 +217,13 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             eight_bit,
             message_id,
         };
-        let mut filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, each).await;
+        let told = if each { Told::Each } else { Told::One };
+        let mut filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, told).await;
         if quarantine {
             self.quarantine(&origin, &way, &mut filtered).await;
         }
-        let replies = commit(&mut upload, way, &filtered, &origin, &self.routes, each).await;
+        let about = About { origin: &origin, routes: &self.routes, date: None, rows: &[] };
+        let replies = commit(&mut upload, way, &filtered, &about, each).await;
         let sender = match &message.mail.from {
             ReversePath::Address(address) => address.as_str(),
             _ => "<>",
@@ -247,16 +255,26 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     }
 }
 
+/// What a commit needs to know of the message.
+pub(super) struct About<'a> {
+    pub(super) origin: &'a Origin<'a>,
+    pub(super) routes: &'a RouteTable,
+    /// When it came, if that was not now.
+    pub(super) date: Option<DateTime>,
+    /// What else is written at the same moment.
+    pub(super) rows: &'a [Row],
+}
+
 /// Commits for everybody at once. If a recipient is at fault: without `each`, nobody gets the message; with it, the
 /// others do. One reply a recipient.
-async fn commit(
+pub(super) async fn commit(
     upload: &mut Upload,
     mut way: Way,
     filtered: &HashMap<User, Filtered>,
-    origin: &Origin<'_>,
-    routes: &RouteTable,
+    about: &About<'_>,
     each: bool,
 ) -> Vec<Reply> {
+    let origin = about.origin;
     loop {
         let refused = way.recipients.iter().filter_map(|(_, expansion)| expansion.as_ref().err()).count();
         if refused == way.recipients.len() || (refused > 0 && !each) {
@@ -266,7 +284,11 @@ async fn commit(
             Ok(plan) => plan,
             Err(reply) => return vec![reply; way.recipients.len()],
         };
-        let (batch, places) = plan.batch(origin, filtered, routes);
+        let (mut batch, places) = plan.batch(origin, filtered, about.routes);
+        batch.rows = about.rows.to_vec();
+        if let Some(date) = about.date {
+            batch.targets.iter_mut().for_each(|target| target.internal_date = date);
+        }
         let Err(CommitError { target, error, .. }) = upload.commit_batch(&batch).await else {
             return replies(way, origin);
         };

@@ -9,7 +9,7 @@ use mailwright_mailstore::{
 };
 use mailwright_relay_policy::{Session as Conversation, authentication::Examiner};
 use mailwright_sieve::{Envelope, Message as Content, Segment};
-use mailwright_smtp_proto::Reply;
+use mailwright_smtp_proto::{Notify, Reply, ReturnContent};
 
 use super::{
     Addressing,
@@ -26,6 +26,17 @@ const DEEPEST: u32 = 8;
 /// How much of a message is copied at once, in octets.
 const PIECE: u64 = 256 << 10;
 
+/// Who hears of a refusal by the reply to the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Each recipient has a reply.
+    Each,
+    /// There is one reply for all.
+    One,
+    /// Nobody waits for one.
+    Nobody,
+}
+
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     /// Asks the filter of each account that the message is for. What filters make is sent at once, and what they refuse
     /// is noted in `way`, if the client can be told.
@@ -35,18 +46,21 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         structure: &Arc<Structure>,
         origin: &Origin<'_>,
         way: &mut Way,
-        each: bool,
+        told: Told,
     ) -> HashMap<User, Filtered> {
         let mut all = HashMap::new();
         let Ok(plan) = Plan::new(&origin.message.mail.from, way) else { return all };
-        let alone = !each && plan.is_for_one();
+        let told = match told {
+            Told::Each => true,
+            Told::One => plan.is_for_one(),
+            Told::Nobody => false,
+        };
         for (place, (user, named)) in plan.accounts().enumerate() {
             let envelope = envelope(origin, named);
             let about = (origin.date, origin.skip);
             let mut mail = Mail::new(user, upload, Arc::clone(structure), envelope, origin.id, about);
             let mut filtered = self.filter.filter(&mut mail).await;
             if let Some(refused) = filtered.refusal.take() {
-                let told = each || alone;
                 let mut concerned =
                     (0..way.recipients.len()).filter(|index| plan.concerns(*index, place)).peekable();
                 let only =
@@ -86,7 +100,36 @@ fn envelope(origin: &Origin<'_>, named: &str) -> Envelope {
     envelope.from = Some(origin.message.mail.from.address().map_or(String::new(), ToString::to_string));
     envelope.to = Some(named.to_owned());
     envelope.auth = origin.user.map(str::to_owned);
+    let parameters = &origin.message.mail.parameters;
+    envelope.ret = parameters.return_content.map(|content| {
+        match content {
+            ReturnContent::Headers => "HDRS",
+            _ => "FULL",
+        }
+        .to_owned()
+    });
+    envelope.id = parameters.envelope_id.as_ref().map(|id| id.as_str().to_owned());
+    let rcpt = origin
+        .message
+        .recipients
+        .iter()
+        .find(|rcpt| rcpt.to.address().is_some_and(|address| address.as_str() == named));
+    if let Some(rcpt) = rcpt {
+        envelope.notify = rcpt.parameters.notify.map_or_else(Vec::new, notify);
+        envelope.original_recipient = rcpt.parameters.original.as_ref().map(ToString::to_string);
+    }
     envelope
+}
+
+/// The values of NOTIFY, a word each.
+fn notify(notify: Notify) -> Vec<String> {
+    let words = match notify {
+        Notify::On { success, failure, delay } => {
+            [(success, "SUCCESS"), (failure, "FAILURE"), (delay, "DELAY")]
+        }
+        _ => [(true, "NEVER"), (false, ""), (false, "")],
+    };
+    words.into_iter().filter(|(set, _)| *set).map(|(_, word)| word.to_owned()).collect()
 }
 
 /// Carrying out what filters made.
@@ -181,7 +224,10 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 let mut entry = QueueEntry::new(self.id, sender.clone(), domain, arrival);
                 entry.skip = skip;
                 entry.user = Some(user.as_str().to_owned());
-                entry.recipients = vec![QueueRecipient::new(onward.to.clone())];
+                let mut recipient = QueueRecipient::new(onward.to.clone());
+                recipient.notify = made.notify.unwrap_or(recipient.notify);
+                entry.recipients = vec![recipient];
+                entry.return_content = made.return_content;
                 entry.smtputf8 = !onward.to.is_ascii()
                     || sender.address().is_some_and(|sender: &Address| !sender.is_ascii());
                 entry

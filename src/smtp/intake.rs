@@ -58,7 +58,7 @@ impl<S: Store> Intake<'_, S> {
             match &mut draft {
                 None if held.len() + chunk.len() <= HELD => held.extend_from_slice(&chunk),
                 None => {
-                    let mut begun = self.begin(message, &[&front, &trace]).await?;
+                    let mut begun = self.begin(message.mail.parameters.size, &[&front, &trace]).await?;
                     begun.write(held.split().freeze()).await?;
                     begun.write(chunk).await?;
                     draft = Some(begun);
@@ -79,26 +79,41 @@ impl<S: Store> Intake<'_, S> {
             Some(draft) if fields.is_empty() => draft,
             Some(draft) => self.again(message, draft, &front, &fields).await?,
             None => {
-                let mut draft = self.begin(message, &[&front, &fields, &trace]).await?;
+                let mut draft = self.begin(message.mail.parameters.size, &[&front, &fields, &trace]).await?;
                 draft.write(held.freeze()).await?;
                 draft
             }
         };
-        let Draft { mut upload, describer, size } = draft;
-        let (structure, summary) = describer.finish();
-        let structure = Arc::new(structure);
-        upload.summarize(summary);
-        let envelope = structure.part(0).and_then(|part| part.envelope());
-        let message_id = envelope.and_then(|envelope| envelope.message_id());
-        let message_id = message_id.map(|id| String::from_utf8_lossy(id).trim().to_owned());
         // RFC 5321 §4.4: Return-Path is for the final delivery only.
-        let skip = front.len() as u64;
-        Ok(Received { upload, structure, size, skip, eight_bit, message_id, quarantine })
+        Ok(Received { skip: front.len() as u64, eight_bit, quarantine, ..draft.finish() })
     }
 
-    async fn begin(&self, message: &Message, fields: &[&str]) -> Result<Draft, Reply> {
+    /// Takes in a message that was fetched, with `trace` in front. Who sends it cannot be found out any more.
+    ///
+    /// # Errors
+    /// Why it cannot be taken.
+    pub(super) async fn fetch(
+        &self,
+        size: Option<u64>,
+        trace: &str,
+        source: &mut impl Source,
+    ) -> Result<Received, Reply> {
+        let (mut hops, mut eight_bit) = (HopCounter::default(), false);
+        let mut draft = self.begin(size, &[trace]).await?;
+        while let Some(chunk) = source.chunk().await? {
+            hops.push(&chunk);
+            eight_bit |= !chunk.is_ascii();
+            draft.write(chunk).await?;
+        }
+        if hops.hops() >= MOST_HOPS {
+            return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
+        }
+        Ok(Received { eight_bit, ..draft.finish() })
+    }
+
+    async fn begin(&self, size: Option<u64>, fields: &[&str]) -> Result<Draft, Reply> {
         let writer = self.store.writer().ok_or(Reply::INTERNAL)?;
-        let upload = writer.begin(message.mail.parameters.size).await.map_err(|error| refusal(&error))?;
+        let upload = writer.begin(size).await.map_err(|error| refusal(&error))?;
         let mut draft = Draft { upload, describer: Describer::default(), size: 0 };
         draft.write(fields.concat().into()).await?;
         Ok(draft)
@@ -112,7 +127,7 @@ impl<S: Store> Intake<'_, S> {
         front: &str,
         fields: &str,
     ) -> Result<Draft, Reply> {
-        let mut copy = self.begin(message, &[front, fields]).await?;
+        let mut copy = self.begin(message.mail.parameters.size, &[front, fields]).await?;
         let mut at = front.len() as u64;
         while at < draft.size {
             let end = draft.size.min(at + HELD as u64);
@@ -127,6 +142,15 @@ impl<S: Store> Intake<'_, S> {
     }
 }
 
+/// Where a message comes from.
+pub(super) trait Source: Send {
+    /// The next part of it; `None` at its end.
+    ///
+    /// # Errors
+    /// There will be no end.
+    fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Reply>> + Send;
+}
+
 /// A message that is being written.
 struct Draft {
     upload: Upload,
@@ -139,5 +163,17 @@ impl Draft {
         self.size += octets.len() as u64;
         self.describer.push(&octets);
         self.upload.write(octets).await.map_err(|error| refusal(&error))
+    }
+
+    /// The message, and what its octets tell of it.
+    fn finish(self) -> Received {
+        let Self { mut upload, describer, size } = self;
+        let (structure, summary) = describer.finish();
+        upload.summarize(summary);
+        let envelope = structure.part(0).and_then(|part| part.envelope());
+        let message_id = envelope.and_then(|envelope| envelope.message_id());
+        let message_id = message_id.map(|id| String::from_utf8_lossy(id).trim().to_owned());
+        let structure = Arc::new(structure);
+        Received { upload, structure, size, skip: 0, eight_bit: false, message_id, quarantine: false }
     }
 }

@@ -6,6 +6,8 @@ use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
 use mailwright_relay_policy::Session as Conversation;
 use mailwright_smtp_proto::{HelloKind, Message};
 
+use crate::fetch::Arrival;
+
 /// This moment, told in UTC.
 pub(crate) fn now() -> DateTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -64,6 +66,22 @@ pub fn received(
     let protocol = with_protocol(session, message);
     format!(
         "Received: from {hello}{remote}\r\n\tby {hostname} with {protocol} id {id}{recipient};\r\n\t{}\r\n",
+        now.to_rfc5322()
+    )
+}
+
+/// The words by which a trace field of [`fetched`] is known again, for one user.
+pub(crate) fn fetched_words(hostname: &str, user: &str) -> [String; 3] {
+    [format!("by {hostname} with "), "(fetched)".to_owned(), format!("for <{user}>")]
+}
+
+/// Received, of a message that was fetched: from where, how, and for whom. Found in a message that is fetched for the same
+/// user, it tells of a loop.
+pub(super) fn fetched(arrival: &Arrival<'_>, hostname: &str, id: &str, now: DateTime) -> String {
+    let (host, user) = (arrival.host, arrival.user);
+    let protocol = arrival.protocol.name().to_ascii_uppercase();
+    format!(
+        "Received: from {host}\r\n\tby {hostname} with {protocol} (fetched) id {id}\r\n\tfor <{user}>;\r\n\t{}\r\n",
         now.to_rfc5322()
     )
 }

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::{AccountRow, Directory, DirectoryError, DirectoryFile, Edit},
     dkim::{DkimRequest, KeyEntry},
+    fetch::{Fetch, FetchRequest, FetchResponse},
     health::Health,
     life::{Life, LifeRequest, LifeResponse},
     live::{self, BanEntry, Live, LiveRequest},
     queue::{self, Access, QueueRequest, QueueResponse},
     rules::{Question, Rules},
+    sieve::{self, Explained, SieveRequest},
 };
 
 /// A request to change or show something. One JSON object a line on the control socket.
@@ -59,6 +61,10 @@ pub(crate) enum Request {
     Queue(QueueRequest),
     /// What mailboxes hold, and for how long.
     Life(LifeRequest),
+    /// Accounts elsewhere.
+    Fetch(FetchRequest),
+    /// What scripts do.
+    Sieve(SieveRequest),
     /// Keys that sign.
     Dkim(DkimRequest),
 }
@@ -123,6 +129,8 @@ pub(crate) enum Response {
     },
     Queue(QueueResponse),
     Life(LifeResponse),
+    Fetch(FetchResponse),
+    Sieve(Explained),
     Keys {
         keys: Vec<KeyEntry>,
     },
@@ -163,6 +171,7 @@ pub(crate) fn execute(
     queue: &Access,
     live: Option<&Live>,
     life: &Life,
+    fetch: &Fetch,
     rules: Option<&Rules>,
     request: Request,
 ) -> Response {
@@ -170,6 +179,18 @@ pub(crate) fn execute(
         Request::Queue(request) => {
             return match queue::answer(queue, request) {
                 Ok(response) => Response::Queue(response),
+                Err(error) => Response::Failed { message: error.to_string() },
+            };
+        }
+        Request::Sieve(request) => {
+            let explained = life.filter.as_ref().map_err(Clone::clone).and_then(|filter| {
+                sieve::execute(directory, &life.store, filter, &request).map_err(|error| error.to_string())
+            });
+            return explained.map_or_else(|message| Response::Failed { message }, Response::Sieve);
+        }
+        Request::Fetch(request) => {
+            return match fetch.execute(request) {
+                Ok(response) => Response::Fetch(response),
                 Err(error) => Response::Failed { message: error.to_string() },
             };
         }

@@ -6,18 +6,22 @@ use clap::{Args, Parser, Subcommand};
 
 mod directory;
 mod dkim;
+mod fetch;
 mod life;
 mod migrate;
 mod queue;
+mod sieve;
 mod user;
 
 pub(crate) use directory::{
     AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand,
 };
 pub(crate) use dkim::{DkimCommand, DmarcCommand, KeyCommand};
+pub(crate) use fetch::{FetchAdd, FetchCommand};
 pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
 pub(crate) use queue::{QueueCommand, Which};
+pub(crate) use sieve::SieveCommand;
 pub(crate) use user::UserCommand;
 
 /// A mail server: SMTP, submission and LMTP in, IMAP and POP3 out, one durable store.
@@ -112,6 +116,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Sieve scripts and what they do
+    #[command(subcommand)]
+    Sieve(SieveCommand),
+    /// Mail that is fetched from accounts elsewhere; these commands work while the server runs
+    #[command(subcommand)]
+    Fetch(FetchCommand),
     /// Domains whose mail is taken, with their postmaster, journal and catch-all
     #[command(subcommand)]
     Domain(DomainCommand),

@@ -49,6 +49,7 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
             // Stores may hand what blocks to its threads.
             let _runtime = runtime.enter();
             let life = serve::life(config, &database, &directory)?;
+            let fetch = serve::fetch(config, &database, &directory)?;
             let access = Access { store: AnyStore::new(database.clone()), flush: None };
             let rules = match request {
                 Request::Explain(_) => {
@@ -57,7 +58,7 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
                 }
                 _ => None,
             };
-            admin::execute(&directory, &access, None, &life, rules.as_ref(), request)
+            admin::execute(&directory, &access, None, &life, &fetch, rules.as_ref(), request)
         }
     };
     match response {

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod authentication;
 mod check;
+mod fetch;
 mod life;
 mod outbound;
 mod pop3;
@@ -14,10 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mailwright::filter::{FilterOptions, SpamField, VirusField};
 use mailwright::relay_policy::networks::AddressRange;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use fetch::Fetch;
 pub(crate) use life::{Expiry, Period, Quota, Size};
 pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};
 
@@ -61,6 +64,7 @@ pub(crate) struct Config {
     pub(crate) quota: Quota,
     pub(crate) expiry: Expiry,
     pub(crate) sieve: Sieve,
+    pub(crate) fetch: Fetch,
     pub(crate) smtp: SmtpOptions,
     pub(crate) pop3: pop3::Pop3,
     pub(crate) log: Log,
@@ -108,7 +112,7 @@ pub(crate) enum StoreKind {
 }
 
 /// The server's own Sieve scripts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Sieve {
     /// Run before each user's own, in order.
@@ -121,6 +125,40 @@ pub(crate) struct Sieve {
     /// The scripts of this directory can be included by their names, without `.sieve`, as `:global`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) included: Option<PathBuf>,
+    /// The field with the score of a spam filter, and the score from which on a message is certainly spam.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spam_field: Option<String>,
+    pub(crate) spam_worst: u32,
+    /// The field with the result of a virus scanner, and what it begins with if nothing was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) virus_field: Option<String>,
+    pub(crate) virus_clean: String,
+}
+
+impl Default for Sieve {
+    fn default() -> Self {
+        Self {
+            before: Vec::new(),
+            after: Vec::new(),
+            default: None,
+            included: None,
+            spam_field: None,
+            spam_worst: 10,
+            virus_field: None,
+            virus_clean: "clean".into(),
+        }
+    }
+}
+
+impl Sieve {
+    /// What the filter has.
+    pub(crate) fn options(&self) -> FilterOptions {
+        let mut options = FilterOptions::default();
+        let worst = f64::from(self.spam_worst.max(1));
+        options.spam = self.spam_field.as_ref().map(|name| SpamField::new(name, worst));
+        options.virus = self.virus_field.as_ref().map(|name| VirusField::new(name, &self.virus_clean));
+        options
+    }
 }
 
 /// What smtp, submission and lmtp listeners have in common.
@@ -305,6 +343,7 @@ impl Default for Config {
             quota: Quota::default(),
             expiry: Expiry::default(),
             sieve: Sieve::default(),
+            fetch: Fetch::default(),
             smtp: SmtpOptions::default(),
             pop3: pop3::Pop3::default(),
             log: Log::default(),

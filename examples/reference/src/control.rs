@@ -18,6 +18,7 @@ use crate::{
     admin::{self, Request, Response},
     backup,
     directory::Directory,
+    fetch::Fetch,
     life::Life,
     live::Live,
     queue::Access,
@@ -60,6 +61,7 @@ pub(crate) fn listen(
     live: Live,
     store: Embedded,
     life: Life,
+    fetch: Fetch,
 ) -> io::Result<()> {
     let (live, runtime) = (Arc::new(live), tokio::runtime::Handle::current());
     let path = path(data);
@@ -74,12 +76,12 @@ pub(crate) fn listen(
         for stream in listener.incoming() {
             let (directory, queue, live, store) =
                 (Arc::clone(&directory), queue.clone(), Arc::clone(&live), store.clone());
-            let (life, runtime) = (life.clone(), runtime.clone());
+            let (life, fetch, runtime) = (life.clone(), fetch.clone(), runtime.clone());
             let served = stream.and_then(|stream| {
                 thread::Builder::new().name("control".into()).spawn(move || {
                     // Stores may hand what blocks to its threads.
                     let _runtime = runtime.enter();
-                    if let Err(error) = serve(&stream, &directory, &queue, &live, &store, &life) {
+                    if let Err(error) = serve(&stream, &directory, &queue, &live, &store, (&life, &fetch)) {
                         tracing::warn!(%error, "a control connection failed");
                     }
                 })
@@ -99,7 +101,7 @@ fn serve(
     queue: &Access,
     live: &Live,
     store: &Embedded,
-    life: &Life,
+    (life, fetch): (&Life, &Fetch),
 ) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
@@ -111,7 +113,7 @@ fn serve(
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             tracing::info!(?request, "control");
-            admin::execute(directory, queue, Some(live), life, None, request)
+            admin::execute(directory, queue, Some(live), life, fetch, None, request)
         }
         Err(error) => Response::Failed { message: format!("the request is not understood: {error}") },
     };

@@ -10,6 +10,7 @@ mod warn;
 
 use std::sync::Arc;
 
+use mailwright::filter::{Remembered, SieveFilter};
 use mailwright::mailstore::{AnyStore, StoreError, block_on, embedded::Embedded, embedded::Table};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -17,6 +18,8 @@ use thiserror::Error;
 use crate::{
     config::{Config, Expiry, Period},
     directory::{Directory, DirectoryError, RemovedEntry},
+    serve::SIEVE_MEMORY,
+    server_scripts, sieve,
 };
 
 pub(crate) use expire::{Expired, Gone, expire, watch};
@@ -36,6 +39,8 @@ pub(crate) struct Life {
     pub(crate) directory: Arc<Directory>,
     periods: Table,
     expiry: Expiry,
+    /// What explains scripts, or why nothing does.
+    pub(crate) filter: Result<Arc<sieve::Filter>, String>,
 }
 
 /// What can be asked of it.
@@ -109,7 +114,13 @@ impl Life {
         database: &Embedded,
     ) -> Result<Self, StoreError> {
         let periods = database.table(PERIODS)?;
-        Ok(Self { store, directory, periods, expiry: config.expiry.clone() })
+        let memory = Remembered::new(database.table(SIEVE_MEMORY)?);
+        let scripts = server_scripts::load(&config.sieve).map_err(|error| error.to_string());
+        let filter = scripts.map(|scripts| {
+            let filter = SieveFilter::new(store.clone(), memory, config.hostname.clone());
+            Arc::new(filter.with_options(config.sieve.options()).with_server_scripts(scripts))
+        });
+        Ok(Self { store, directory, periods, expiry: config.expiry.clone(), filter })
     }
 
     /// Does what is asked. Blocks.

@@ -12,6 +12,7 @@ mod control;
 mod directory;
 mod dkim;
 mod dmarc;
+mod fetch;
 mod first_run;
 mod health;
 mod life;
@@ -24,6 +25,7 @@ mod queue;
 mod rules;
 mod serve;
 mod server_scripts;
+mod sieve;
 mod user;
 
 use std::{error::Error, process::ExitCode};
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
         }
         Some(Command::Fsck { repair, json }) => done(backup::check(&config, repair, json)),
         Some(Command::Expire { dry_run, json }) => done(backup::expire(&config, dry_run, json)),
+        Some(Command::Sieve(command)) => done(sieve::run(&config, command)),
+        Some(Command::Fetch(command)) => done(fetch::run(&config, command)),
         Some(Command::Undelete(options)) => done(life::show_undelete(&config, options)),
         Some(Command::Usage { json }) => done(life::usage(&config, json)),
         Some(Command::Domain(command)) => done(address_book::domain(&config, command)),

@@ -11,7 +11,8 @@ use std::{
 
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, DovecotAuth, Listener, ListenerTls, Pool,
-    filter::{self, Remembered, SieveFilter},
+    fetch::Fetcher,
+    filter::{Remembered, SieveFilter},
     imap::Imap,
     line_proto::tls,
     mailstore::{
@@ -38,6 +39,7 @@ use crate::{
     control,
     directory::{Directory, DirectoryError, Logins, Members},
     dkim::{KeyError, Keys},
+    fetch::Fetch,
     first_run, health,
     life::{self, Life},
     live::Live,
@@ -60,7 +62,7 @@ const KNOWN: &str = "greylist";
 /// The table of the keys that sign.
 const KEYS: &str = "dkim";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
-const SIEVE_MEMORY: &str = "sieve-memory";
+pub(crate) const SIEVE_MEMORY: &str = "sieve-memory";
 
 /// Why the server does not start, and what to do.
 #[derive(Debug, Error)]
@@ -99,7 +101,7 @@ pub(crate) enum ServeError {
 
 /// Where mail is, as the configuration says.
 type Store = AnyStore;
-type Inbox = StoreInbox<Store, Logins, SieveFilter<Store, Remembered>>;
+pub(crate) type Inbox = StoreInbox<Store, Logins, SieveFilter<Store, Remembered>>;
 
 /// Opens the store and its accounts.
 pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeError> {
@@ -142,6 +144,16 @@ pub(crate) fn known(config: &Config, database: &Embedded) -> Result<Arc<Known>, 
     let opened = |source| ServeError::Store { path: path.clone(), source };
     let table = database.table(KNOWN).map_err(opened)?;
     Known::open(table).map(Arc::new).map_err(opened)
+}
+
+/// The accounts elsewhere.
+pub(crate) fn fetch(
+    config: &Config,
+    database: &Embedded,
+    directory: &Arc<Directory>,
+) -> Result<Fetch, ServeError> {
+    Fetch::open(&config.data, database, Arc::clone(directory))
+        .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })
 }
 
 /// The mail of the accounts: in the database, or elsewhere.
@@ -215,13 +227,23 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())) };
     let life = Life::new(&config, store.clone(), Arc::clone(&directory), &database)
         .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?;
-    control::listen(&config.data, Arc::clone(&directory), access, live, database, life.clone())
-        .map_err(ServeError::Control)?;
+    let fetch = fetch(&config, &database, &directory)?;
+    control::listen(
+        &config.data,
+        Arc::clone(&directory),
+        access,
+        live,
+        database,
+        life.clone(),
+        fetch.clone(),
+    )
+    .map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
     let policy = rules.chain.clone();
-    let filter =
-        SieveFilter::new(store.clone(), memory.clone(), config.hostname.clone()).with_server_scripts(scripts);
+    let filter = SieveFilter::new(store.clone(), memory.clone(), config.hostname.clone())
+        .with_options(config.sieve.options())
+        .with_server_scripts(scripts);
     let delivery = delivery_store(&config, &store)?;
     let inbox =
         StoreInbox::new(delivery, logins.clone(), policy, config.hostname.clone()).with_filter(filter);
@@ -267,6 +289,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         services.start(listener, accept, tls)?;
     }
     services.answer_others(&admission).await?;
+    services.fetch(&fetch)?;
     // Maildirs have no queue; then nothing is taken that would have to go on.
     if services.store.spool().is_some() {
         let sending = queue.run(services.stop.clone());
@@ -312,6 +335,15 @@ struct Services<'a> {
 }
 
 impl Services<'_> {
+    /// Fetches mail from accounts elsewhere.
+    fn fetch(&self, fetch: &Fetch) -> Result<(), ServeError> {
+        let options = self.config.fetch.options(&self.config.hostname, self.config.limits.message_size);
+        let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
+        let fetcher = Fetcher::new(Arc::clone(&self.inbox), fetch.ledger(), options, stop, tasks);
+        let path = self.config.data.display().to_string();
+        fetch.start(fetcher).map_err(|source| ServeError::Store { path, source })
+    }
+
     /// Answers other programs that ask whether a login is right.
     async fn answer_others(&self, admission: &Arc<Admission>) -> Result<(), ServeError> {
         let service = Arc::new(DovecotAuth::new(Arc::clone(&self.authenticator)));
@@ -358,7 +390,7 @@ impl Services<'_> {
             Protocol::ManageSieve => {
                 let mut config = mailwright::sieve::managesieve::server::Config::default();
                 config.allow_plaintext_auth = plaintext;
-                let language = filter::language();
+                let language = self.config.sieve.options().language();
                 config.max_redirects = u32::try_from(mailwright::sieve::Limits::default().redirects).ok();
                 let service = ManageSieve::new(
                     Arc::clone(&self.store),

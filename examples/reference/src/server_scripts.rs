@@ -8,7 +8,7 @@ use std::{
 };
 
 use mailwright::{
-    filter::{self, ServerScripts},
+    filter::ServerScripts,
     sieve::{CompileError, Language, Program},
 };
 use thiserror::Error;
@@ -26,7 +26,7 @@ pub(crate) enum ScriptError {
 
 /// All of them.
 pub(crate) fn load(config: &Sieve) -> Result<ServerScripts, ScriptError> {
-    let language = filter::language();
+    let language = config.options().language();
     let all =
         |paths: &[PathBuf]| paths.iter().map(|path| compile(&language, path)).collect::<Result<Vec<_>, _>>();
     let mut scripts = ServerScripts::default();

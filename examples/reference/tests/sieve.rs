@@ -204,3 +204,83 @@ fn a_users_own_script_filters_and_is_checked_as_it_is_run() {
     // Who has none has the server's default.
     assert_eq!(messages(&server, "bob@example.org", "INBOX"), [""; 0]);
 }
+
+#[test]
+fn what_filters_before_us_found_can_be_tested() {
+    let server = server(
+        r#"require ["spamtestplus", "virustest", "relational", "comparator-i;ascii-numeric", "fileinto", "mailbox"];
+           if virustest :value "ge" :comparator "i;ascii-numeric" "4" { fileinto :create "Virus"; }
+           elsif spamtest :percent :value "ge" :comparator "i;ascii-numeric" "70" { fileinto :create "Spam"; }"#,
+        "spam_field = \"X-Spam-Score\"\nvirus_field = \"X-Virus\"",
+    );
+    for (subject, fields) in [
+        ("ham", "X-Spam-Score: 1.5\r\nX-Virus: clean"),
+        ("spam", "X-Spam-Score: 8.2\r\nX-Virus: Clean"),
+        ("worm", "X-Spam-Score: 0\r\nX-Virus: Worm.A found"),
+        ("unseen", "X-Other: 99"),
+    ] {
+        let message = format!("Subject: {subject}\r\n{fields}\r\n\r\nx");
+        assert!(send(&server, &[USER], &message).starts_with("250"));
+    }
+    assert_eq!(messages(&server, USER, "INBOX").len(), 2);
+    assert!(messages(&server, USER, "Spam").concat().contains("Subject: spam"));
+    assert!(messages(&server, USER, "Virus").concat().contains("Subject: worm"));
+}
+
+#[test]
+fn abuse_is_reported_in_the_form_for_it() {
+    let server = server(
+        r#"require "vnd.dovecot.report";
+           if header :is "Subject" "win" { report :headers_only "abuse" "This is spam." "bob@example.org"; discard; }"#,
+        "",
+    );
+    assert!(send(&server, &[USER], "Subject: win\r\n\r\nthe body").starts_with("250"));
+    let reports = messages(&server, "bob@example.org", "INBOX");
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    for part in [
+        "multipart/report",
+        "Feedback-Type: abuse",
+        "This is spam.",
+        "Subject: win",
+        "Original-Rcpt-To: <alice@",
+    ] {
+        assert!(reports[0].contains(part), "{part}: {}", reports[0]);
+    }
+    assert!(!reports[0].contains("the body"));
+    assert!(messages(&server, USER, "INBOX").is_empty());
+}
+
+#[test]
+fn a_message_is_explained_and_nothing_happens() {
+    let mut server = server(
+        r#"require ["fileinto", "mailbox", "vacation"];
+           if header :contains "Subject" "tea" {
+               fileinto :create "Tea";
+               vacation :addresses "alice@example.org" "away";
+           }"#,
+        "",
+    );
+    let file = server.folder.path().join("message");
+    fs::write(&file, "From: bob@example.org\r\nTo: alice@example.org\r\nSubject: more tea\r\n\r\nNow.\r\n")
+        .unwrap();
+    let explain = |server: &Server, options: &[&str]| {
+        let mut command = server.command(&["sieve", "explain", USER, file.to_str().unwrap()]);
+        String::from_utf8(common::succeed(command.args(["--from", "bob@example.org"]).args(options))).unwrap()
+    };
+    let words = explain(&server, &[]);
+    for line in ["scripts: default", "  line 2: header is true", "  line 3: fileinto", "  line 4: vacation"] {
+        assert!(words.lines().any(|found| found == line), "{line}: {words}");
+    }
+    assert!(
+        words.contains("would: fileinto \"Tea\"") && words.contains("would: vacation to bob@"),
+        "{words}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&explain(&server, &["--json"])).unwrap();
+    assert_eq!((&json["steps"][0]["line"], &json["steps"][0]["script"]), (&2.into(), &"default".into()));
+    assert_eq!(json["implicit_keep"], false);
+    assert!(messages(&server, USER, "Tea").is_empty() && messages(&server, USER, "INBOX").is_empty());
+    assert!(messages(&server, "bob@example.org", "INBOX").is_empty());
+    // The same without a server.
+    server.stop();
+    assert_eq!(explain(&server, &[]), words);
+}

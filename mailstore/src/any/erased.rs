@@ -29,8 +29,8 @@ macro_rules! erase {
 
 macro_rules! implement {
     ($name:ident { $(fn $method:ident($($argument:ident: $type:ty),*) -> $output:ty;)* }
-     $(plain fn $plain:ident() -> $plain_output:ty;)?) => {
-        erase!($name { $(fn $method($($argument: $type),*) -> $output;)* } $(fn $plain(&self) -> $plain_output;)?);
+     $(plain fn $plain:ident() -> $plain_output:ty;)*) => {
+        erase!($name { $(fn $method($($argument: $type),*) -> $output;)* } $(fn $plain(&self) -> $plain_output;)*);
 
         impl<S: crate::$name> $name for S {
             $(fn $method<'a>(&'a self, $($argument: $type),*) -> Pending<'a, $output> {
@@ -38,7 +38,7 @@ macro_rules! implement {
             })*
             $(fn $plain(&self) -> $plain_output {
                 crate::$name::$plain(self)
-            })?
+            })*
         }
     };
 }
@@ -52,6 +52,7 @@ implement!(Write {
     fn claim_recent(mailbox: &'a MailboxRef) -> Option<Uid>;
 }
 plain fn takes_several() -> bool;
+plain fn takes_rows() -> bool;
 );
 
 implement!(Folders {

@@ -46,6 +46,10 @@ impl Write for AnyStore {
         self.erased().writer().is_some_and(|writer| writer.takes_several())
     }
 
+    fn takes_rows(&self) -> bool {
+        self.erased().writer().is_some_and(|writer| writer.takes_rows())
+    }
+
     async fn claim_recent(&self, mailbox: &MailboxRef) -> Result<Option<Uid>> {
         self.facet(|store| store.writer())?.claim_recent(mailbox).await
     }

@@ -11,7 +11,7 @@ use super::origins::origin_row;
 use super::row::name_key;
 use super::{body, row};
 use crate::{
-    Appended, CommitError, Committed, MailboxRef, Message, ObjectId, QueueEntry, QuotaUsage, Result,
+    Appended, CommitError, Committed, MailboxRef, Message, ObjectId, QueueEntry, QuotaUsage, Result, Row,
     Settlement, StoreError, Summary, Target, User,
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Arrival {
     pub(super) replaced: Vec<(MailboxRef, UidSet)>,
     /// What becomes of earlier entries of the queue.
     pub(super) settle: Vec<Settlement>,
+    /// Rows of tables that change.
+    pub(super) rows: Vec<Row>,
 }
 
 /// The messages of a mailbox that go when others come.
@@ -58,6 +60,7 @@ impl Group<'_> {
         }
         let leaving = self.leaving(&arrival.replaced)?;
         self.check(&arrival.messages, &leaving)?;
+        Self::check_rows(&arrival.rows)?;
         let (mut appended, mut queued) = (Vec::new(), Vec::new());
         for message in arrival.messages {
             self.store_body(&message);
@@ -73,6 +76,7 @@ impl Group<'_> {
             self.remove(&key, &messages)?;
         }
         self.settle(&arrival.settle)?;
+        self.set_rows(&arrival.rows)?;
         Ok(Committed::new(appended, queued))
     }
 

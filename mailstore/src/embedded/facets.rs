@@ -52,6 +52,10 @@ impl<O: Offload + Clone> Write for Embedded<O> {
         true
     }
 
+    fn takes_rows(&self) -> bool {
+        true
+    }
+
     async fn claim_recent(&self, mailbox: &MailboxRef) -> Result<Option<Uid>> {
         let wanted = mailbox.clone();
         let header = self.run(move |core| core.header_of(&wanted)).await?;

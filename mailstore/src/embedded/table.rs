@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::committer::Group;
 use super::database::failed;
 use super::{Shared, row};
-use crate::{Result, StoreError};
+use crate::{Result, Row, StoreError};
 
 /// A named map from keys to values in the database of an [`Embedded`](super::Embedded) store. Every change is
 /// durable when its method returns. Cheap to clone.
@@ -105,6 +105,28 @@ impl Table {
         self.shared.committer.submit(operation).await
     }
 
+    /// A change to a row of this table, for [`change`](Self::change) or to be committed with a message
+    /// ([`Batch::rows`](crate::Batch::rows)).
+    pub fn row(&self, key: &[u8], value: Option<&[u8]>) -> Row {
+        Row::new(self.name(), key, value.map(<[u8]>::to_vec))
+    }
+
+    /// Makes several changes at one moment, whichever tables they are to.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put); nothing is changed then.
+    pub async fn change(&self, rows: Vec<Row>) -> Result<()> {
+        let operation = move |group: &mut Group<'_>| {
+            Group::check_rows(&rows)?;
+            group.set_rows(&rows)
+        };
+        self.shared.committer.submit(operation).await
+    }
+
+    fn name(&self) -> String {
+        String::from_utf8_lossy(self.prefix.get(1..).unwrap_or_default()).into_owned()
+    }
+
     fn key(&self, key: &[u8]) -> Result<Vec<u8>> {
         check_length("a key", key)?;
         Ok([&self.prefix, key].concat())
@@ -113,8 +135,7 @@ impl Table {
 
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = String::from_utf8_lossy(self.prefix.get(1..).unwrap_or_default()).into_owned();
-        f.debug_struct("Table").field("name", &name).finish_non_exhaustive()
+        f.debug_struct("Table").field("name", &self.name()).finish_non_exhaustive()
     }
 }
 
@@ -126,6 +147,23 @@ impl Group<'_> {
         }
         let sealed = self.core.database.tables.get(key).map_err(failed)?;
         sealed.map(|sealed| unseal(key, sealed.into())).transpose()
+    }
+
+    /// Whether all of these can be rows, to be asked before anything is changed.
+    pub(super) fn check_rows(rows: &[Row]) -> Result<()> {
+        rows.iter().try_for_each(|row| {
+            check_length("a name of a table", row.table.as_bytes())?;
+            check_length("a key", &row.key).map(drop)
+        })
+    }
+
+    /// Changes rows, whichever tables they are of.
+    pub(super) fn set_rows(&mut self, rows: &[Row]) -> Result<()> {
+        rows.iter().try_for_each(|row| {
+            let length = check_length("a name of a table", row.table.as_bytes())?;
+            let key = [&[length], row.table.as_bytes(), &row.key].concat();
+            self.set_row(key, row.value.clone().map(Bytes::from))
+        })
     }
 
     /// Changes a row.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mailwright_mail_model::{DateTime, ModSeq, Uid};
 
 use super::*;
-use crate::{AnyStore, CommitError, Expunge, FlagChange, Target, Upload, block_on, conformance};
+use crate::{AnyStore, Batch, CommitError, Expunge, FlagChange, Target, Upload, block_on, conformance};
 
 #[cfg(feature = "zstd")]
 mod compressed;
@@ -412,6 +412,33 @@ fn tables_keep_rows_apart_and_for_good() {
 }
 
 #[test]
+fn rows_change_at_the_moment_of_a_commit_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let table = store.table("ledger").unwrap();
+    let commit = |batch: Batch| {
+        block_on(async {
+            let mut upload = upload(&store, b"text").await;
+            upload.commit_batch(&batch).await.map_err(|failed| failed.error)
+        })
+    };
+    let rows = |key: &[u8]| vec![table.row(key, Some(b"1"))];
+    let mut nowhere = target("alice");
+    nowhere.mailbox = name("nowhere");
+    assert!(commit(Batch::to([nowhere]).with_rows(rows(b"a"))).is_err());
+    assert_eq!(table.get(b"a").unwrap(), None);
+    assert!(commit(Batch::to([target("alice")]).with_rows(rows(&[b'x'; 256]))).is_err());
+    commit(Batch::to([target("alice")]).with_rows(rows(b"a"))).unwrap();
+    assert_eq!(table.get(b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    // A message that nobody gets leaves its row all the same.
+    commit(Batch::default().with_rows(rows(b"b"))).unwrap();
+    assert_eq!(table.scan(b"").unwrap().len(), 2);
+    block_on(table.change(vec![table.row(b"a", None), table.row(b"c", Some(b"2"))])).unwrap();
+    let keys: Vec<_> = table.scan(b"").unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [&b"b"[..], b"c"]);
+}
+
+#[test]
 fn operations_of_one_group_see_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
@@ -434,6 +461,7 @@ fn operations_of_one_group_see_each_other() {
             queue: Vec::new(),
         }],
         replaced: Vec::new(),
+        rows: Vec::new(),
         settle: Vec::new(),
     };
     let to = |mailbox| Target { mailbox: name(mailbox), ..target("alice") };

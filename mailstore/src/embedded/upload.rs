@@ -10,6 +10,7 @@ use mailwright_mail_model::UidSet;
 use super::append::{Arrival, Complete};
 use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key};
 use super::chunk::Packing;
+use super::committer::Group;
 use super::{Core, Shared};
 use crate::{
     Appended, Batch, CommitError, Committed, MailboxRef, ObjectId, Offload, Result, Sink, StoreError,
@@ -177,9 +178,14 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
     async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
         self.check()?;
         if batch.targets.is_empty() && batch.queue.is_empty() && self.earlier.messages.is_empty() {
-            let settle = batch.settle.clone();
-            if !settle.is_empty() {
-                self.shared.committer.submit(move |group| group.settle(&settle)).await?;
+            let (settle, rows) = (batch.settle.clone(), batch.rows.clone());
+            if !settle.is_empty() || !rows.is_empty() {
+                let operation = move |group: &mut Group<'_>| {
+                    Group::check_rows(&rows)?;
+                    group.settle(&settle)?;
+                    group.set_rows(&rows)
+                };
+                self.shared.committer.submit(operation).await?;
             }
             return Ok(Committed::default());
         }
@@ -187,6 +193,7 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         let last = self.complete(&batch.targets);
         arrival.messages.push(Complete { queue: batch.queue.clone(), ..last });
         arrival.settle.clone_from(&batch.settle);
+        arrival.rows.clone_from(&batch.rows);
         // Until the answer is there the message may or may not be in; a dropped future must not remove it.
         self.state = State::Committed;
         let result = self.shared.committer.submit(move |group| group.append(arrival)).await;

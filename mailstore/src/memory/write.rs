@@ -212,6 +212,9 @@ impl Sink for Incoming {
     }
 
     async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
+        if !batch.rows.is_empty() {
+            return Err(StoreError::Invalid("expected no rows: this store has no tables".into()).into());
+        }
         let last = self.last()?;
         last.targets.clone_from(&batch.targets);
         last.queue.clone_from(&batch.queue);

@@ -14,6 +14,27 @@ pub struct Batch {
     pub queue: Vec<QueueEntry>,
     /// What becomes of entries that are there already.
     pub settle: Vec<Settlement>,
+    /// Rows of tables that change along with it, where the store [`takes_rows`](crate::Write::takes_rows).
+    pub rows: Vec<Row>,
+}
+
+/// A change to a row of one of the store's [tables](crate::embedded::Table).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Row {
+    /// The table's name.
+    pub table: String,
+    /// The row's key.
+    pub key: Vec<u8>,
+    /// What it holds from now on; `None` if it is to go.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Row {
+    /// A row of this table.
+    pub fn new(table: impl Into<String>, key: impl Into<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
+        Self { table: table.into(), key: key.into(), value }
+    }
 }
 
 impl Batch {
@@ -33,6 +54,13 @@ impl Batch {
     #[must_use]
     pub fn with_settlements(mut self, settle: Vec<Settlement>) -> Self {
         self.settle = settle;
+        self
+    }
+
+    /// The same, with these changes to rows of tables.
+    #[must_use]
+    pub fn with_rows(mut self, rows: Vec<Row>) -> Self {
+        self.rows = rows;
         self
     }
 }

@@ -40,6 +40,9 @@ pub struct Context {
     pub(crate) caught: Option<RuntimeError>,
     log: Vec<LogLine>,
     trace: Vec<TraceLine>,
+    /// Which script this is of those that run one after another, and the name of the included one in it.
+    script: usize,
+    pub(super) included: Option<Arc<str>>,
     spent: u64,
 }
 
@@ -111,6 +114,8 @@ impl Context {
             caught: None,
             log: Vec::new(),
             trace: Vec::new(),
+            script: 0,
+            included: None,
             spent: 0,
         }
     }
@@ -209,7 +214,8 @@ impl Context {
 
     pub(crate) fn trace(&mut self, position: Position, text: String) {
         if self.trace.len() < TRACE {
-            self.trace.push(TraceLine { position, depth: self.depth, text });
+            let (script, included) = (self.script, self.included.clone());
+            self.trace.push(TraceLine { script, included, position, depth: self.depth, text });
         }
     }
 
@@ -258,6 +264,7 @@ impl Context {
 
     /// What a script that has ended did is done.
     pub(super) fn commit(&mut self) {
+        self.script += 1;
         self.actions.retain(|action| !matches!(action, Action::Keep(_)));
         self.committed = self.actions.len();
     }

@@ -94,17 +94,24 @@ impl Fetching<'_> {
     /// # Errors
     /// [`ClientError`]; a refusal may come after some of what was asked for.
     pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
-        while let Some(ticket) = self.client.fetching {
-            match self.client.link.next().await? {
+        self.client.next_fetched().await
+    }
+}
+
+impl ImapClient {
+    /// What [`Fetching::next`] gives.
+    pub(crate) async fn next_fetched(&mut self) -> Result<Option<Event>, ClientError> {
+        while let Some(ticket) = self.fetching {
+            match self.link.next().await? {
                 Event::Fetch(answered, outcome) if answered == ticket => {
-                    self.client.fetching = None;
+                    self.fetching = None;
                     outcome?;
                 }
                 event @ (Event::FetchBody { .. }
                 | Event::Body(_)
                 | Event::BodyEnd
                 | Event::Fetched { .. }) => return Ok(Some(event)),
-                other => self.client.note(other),
+                other => self.note(other),
             }
         }
         Ok(None)

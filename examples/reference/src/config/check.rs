@@ -94,6 +94,7 @@ impl Config {
         if self.store.compression > 19 || (!embedded && self.store.compression > 0) {
             problems.push("[store] compression is a level from 0 to 19, for kind = \"embedded\"".into());
         }
+        problems.extend(self.fetch.problems());
         if !embedded && !self.store.undelete.is_never() {
             problems.push("[store] undelete needs kind = \"embedded\"".into());
         }

@@ -27,7 +27,7 @@ fn fill(store: &Embedded) {
         let entry = ("/shared/comment".parse().unwrap(), Some(Bytes::from_static(b"old")));
         store.annotate(&place, &user("alice"), &[entry]).await.unwrap();
         let entry = QueueEntry::new("1D", mailwright_mail_model::ReversePath::Null, "b.example", 7);
-        let batch = crate::Batch::to([target("alice")]).with_queue(vec![entry]);
+        let batch = Batch::to([target("alice")]).with_queue(vec![entry]);
         upload(store, b"queued").await.commit_batch(&batch).await.unwrap();
         store.table("accounts").unwrap().put(b"alice", b"secret").await.unwrap();
     });

@@ -182,7 +182,7 @@ fn run(arguments: &RunArguments) -> Done {
     for line in &outcome.trace {
         print(&line.to_string())?;
     }
-    for line in show::actions(&outcome) {
+    for line in outcome.in_words() {
         print(&line)?;
     }
     for line in &outcome.log {

@@ -1,0 +1,63 @@
+//! `fetch`.
+
+use clap::{Args, Subcommand};
+
+use crate::config::Period;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FetchCommand {
+    /// Fetch mail from an account elsewhere; its password is read from standard input. Added again, it is changed
+    Add(Box<FetchAdd>),
+    /// List the accounts elsewhere
+    List {
+        /// Only those of this user
+        user: Option<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// End fetching from an account elsewhere, and forget which of its messages are here
+    Remove {
+        /// Its number, as it is listed
+        id: u64,
+    },
+    /// Show how fetching goes: when, how much, and what went wrong
+    Status {
+        /// Only for this user
+        user: Option<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look now, whenever it would be its turn
+    Now {
+        /// Its number; without it all are looked at
+        id: Option<u64>,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FetchAdd {
+    /// Who gets the mail
+    pub(crate) user: String,
+    /// Where it is: PROTOCOL://LOGIN@HOST[:PORT], with pop3, pop3s, imap or imaps
+    pub(crate) source: String,
+    /// Delete messages there once they are here; without this or --delete-after they stay
+    #[arg(long, conflicts_with = "delete_after")]
+    pub(crate) delete: bool,
+    /// Delete messages there that have been here for so long: 14d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) delete_after: Option<Period>,
+    /// The mailbox there; imap and imaps only
+    #[arg(long, default_value = "INBOX")]
+    pub(crate) folder: String,
+    /// How often to look
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub(crate) every: Period,
+    /// Do not wait for the server's news in between
+    #[arg(long)]
+    pub(crate) no_push: bool,
+    /// Send the password without TLS
+    #[arg(long)]
+    pub(crate) in_clear: bool,
+}

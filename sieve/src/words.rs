@@ -1,0 +1,73 @@
+//! What is to be done, in words.
+
+use crate::{Action, Delivery, Message, Outcome};
+
+impl Outcome {
+    /// A line for each action, for people: close to what the script says. A message that is discarded is one line too.
+    ///
+    /// ```
+    /// use mailwright_sieve::Outcome;
+    ///
+    /// assert_eq!(Outcome::default().in_words(), ["discard"]);
+    /// ```
+    pub fn in_words(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self
+            .actions
+            .iter()
+            .map(|action| match action {
+                Action::Keep(delivery) if self.implicit_keep => format!("implicit keep{}", details(delivery)),
+                action => line(action),
+            })
+            .collect();
+        if lines.is_empty() {
+            lines.push("discard".into());
+        }
+        lines
+    }
+}
+
+fn line(action: &Action) -> String {
+    match action {
+        Action::Keep(delivery) => format!("keep{}", details(delivery)),
+        Action::FileInto(delivery) => {
+            format!("fileinto \"{}\"{}", delivery.mailbox.as_deref().unwrap_or("INBOX"), details(delivery))
+        }
+        Action::Redirect(redirect) => {
+            let list = if redirect.list { " :list" } else { "" };
+            format!("redirect{list} \"{}\"{}", redirect.address, changed(&redirect.message))
+        }
+        Action::Reject(reject) => {
+            let name = if reject.at_protocol_level { "ereject" } else { "reject" };
+            format!("{name}: {}", reject.reason.trim_end())
+        }
+        Action::Vacation(reply) => {
+            format!("vacation to {}, once in {} s: {}", reply.recipient, reply.seconds, reply.subject)
+        }
+        Action::Notify(notify) => format!("notify {}", notify.method),
+        Action::Pipe(pipe) => format!("pipe \"{}\" {:?}", pipe.program, pipe.arguments),
+        Action::Report(report) => format!("report \"{}\" to {}", report.feedback_type, report.recipient),
+        Action::Snooze(snooze) => format!("snooze until {:?}", snooze.times),
+        other => format!("{other:?}"),
+    }
+}
+
+fn details(delivery: &Delivery) -> String {
+    let mut text = String::new();
+    if let Some(flags) = &delivery.flags {
+        text.push_str(&format!(" flags ({})", flags.join(" ")));
+    }
+    if let Some(id) = &delivery.mailbox_id {
+        text.push_str(&format!(" mailboxid \"{id}\""));
+    }
+    if let Some(special_use) = &delivery.special_use {
+        text.push_str(&format!(" specialuse \"{special_use}\""));
+    }
+    if delivery.create {
+        text.push_str(" create");
+    }
+    text + changed(&delivery.message)
+}
+
+fn changed(message: &Message) -> &'static str {
+    if message.is_original() { "" } else { " (changed)" }
+}

@@ -1,0 +1,337 @@
+//! One look at an account: what is new is brought, what is here is deleted there if that is wanted.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use mailwright_mail_model::DateTime;
+use mailwright_smtp_proto::Reply;
+
+use super::{
+    Arrival, Broken, End, Entry, EntryState, FetchAccount, FetchConfig, FetchError, Fingerprint, Ledger,
+    MessageName, Pieces, Receive, Received, fingerprint::HeaderReader,
+};
+use crate::smtp::{fetched_words, now};
+
+/// How many messages in a row may fail before the mailbox is believed to be what fails.
+const PATIENCE: usize = 3;
+/// How many lines of the ledger are written together.
+const TOGETHER: usize = 1_000;
+
+/// A message, as the server lists it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed {
+    pub(super) name: MessageName,
+    /// What it is called in this session.
+    pub(super) handle: u32,
+    pub(super) size: Option<u64>,
+}
+
+/// A session with the server: what POP3 and IMAP have in common.
+pub(super) trait Remote: Send {
+    /// All messages that are there. The sizes of those that are known do not matter.
+    fn list(
+        &mut self,
+        known: &HashMap<MessageName, Entry>,
+    ) -> impl Future<Output = Result<Vec<Listed>, FetchError>> + Send;
+
+    /// Asks for a message, or for its header, of which more may come; whether it is there, as far as can be said yet.
+    fn open(&mut self, handle: u32, header: bool) -> impl Future<Output = Result<bool, FetchError>> + Send;
+
+    /// The next part of it.
+    fn piece(&mut self) -> impl Future<Output = Result<Option<Bytes>, FetchError>> + Send;
+
+    /// Behind its end: whether there was a message, and when it came there.
+    fn came(&self) -> (bool, Option<DateTime>);
+
+    /// Deletes messages.
+    fn delete(&mut self, handles: &[u32]) -> impl Future<Output = Result<(), FetchError>> + Send;
+}
+
+/// One look.
+pub(super) struct Pass<'a, D, L> {
+    pub(super) delivery: &'a D,
+    pub(super) ledger: &'a L,
+    pub(super) config: &'a FetchConfig,
+    pub(super) account: &'a FetchAccount,
+    /// Called for each message that has come.
+    pub(super) delivered: &'a (dyn Fn() + Send + Sync),
+}
+
+/// What is known while it goes on.
+struct Book {
+    known: HashMap<MessageName, Entry>,
+    /// What the server does not show any more, by its fingerprint.
+    missing: HashMap<Fingerprint, Vec<MessageName>>,
+}
+
+impl Book {
+    /// The entry of a message that was known by another name.
+    fn earlier(&self, fingerprint: Fingerprint) -> Option<&Entry> {
+        self.known.get(self.missing.get(&fingerprint)?.last()?)
+    }
+}
+
+impl<D: Receive, L: Ledger> Pass<'_, D, L> {
+    /// Does it. What fails for one message does not stop the others; the error is told at the end.
+    pub(super) async fn run(&self, remote: &mut impl Remote) -> Result<(), FetchError> {
+        let entries = self.ledger.entries(self.account.id)?;
+        let mut known: HashMap<_, _> = entries.into_iter().map(|entry| (entry.name, entry)).collect();
+        let listed = remote.list(&known).await?;
+        self.note_presence(&mut known, &listed).await?;
+        let mut missing: HashMap<Fingerprint, Vec<MessageName>> = HashMap::new();
+        for entry in known.values().filter(|entry| entry.gone != 0) {
+            if let Some(fingerprint) = entry.fingerprint {
+                missing.entry(fingerprint).or_default().push(entry.name);
+            }
+        }
+        // A server that knows none of the names it gave has given new ones: most of these messages are here. Otherwise a message
+        // that is known by another name is the exception, and it is found out on its way.
+        let renamed = !missing.is_empty() && !listed.iter().any(|message| known.contains_key(&message.name));
+        let mut book = Book { known, missing };
+        let (mut failed, mut in_a_row) = (None, 0);
+        for message in &listed {
+            if book.known.contains_key(&message.name) {
+                continue;
+            }
+            if renamed && self.was_renamed(remote, message, &mut book).await? {
+                continue;
+            }
+            match self.bring(remote, message, &mut book).await? {
+                Ok(()) => in_a_row = 0,
+                Err(reply) => {
+                    in_a_row += 1;
+                    failed = Some(reply);
+                    if in_a_row == PATIENCE {
+                        break;
+                    }
+                }
+            }
+        }
+        self.delete(remote, &listed, &book.known).await?;
+        failed.map_or(Ok(()), |reply| Err(FetchError::Delivery(reply)))
+    }
+
+    /// Notes which messages the server does not show, and which of them it shows again. What is gone for long is forgotten.
+    async fn note_presence(
+        &self,
+        known: &mut HashMap<MessageName, Entry>,
+        listed: &[Listed],
+    ) -> Result<(), FetchError> {
+        let there: HashSet<MessageName> = listed.iter().map(|message| message.name).collect();
+        let (now, remember) = (seconds(), self.config.remember.as_secs());
+        let (mut changed, mut forgotten) = (Vec::new(), Vec::new());
+        for entry in known.values_mut() {
+            let gone = match (there.contains(&entry.name), entry.gone) {
+                (true, _) => 0,
+                (false, 0) => now,
+                (false, since) => since,
+            };
+            if gone != 0 && gone.saturating_add(remember) < now {
+                forgotten.push(entry.name);
+            } else if gone != entry.gone {
+                entry.gone = gone;
+                changed.push(entry.clone());
+            }
+        }
+        for some in changed.chunks(TOGETHER) {
+            self.ledger.change(self.account.id, some, &[]).await?;
+        }
+        for some in forgotten.chunks(TOGETHER) {
+            self.ledger.change(self.account.id, &[], some).await?;
+        }
+        forgotten.iter().for_each(|name| drop(known.remove(name)));
+        Ok(())
+    }
+
+    /// Looks at the header of a message alone; whether it is here under another name, which is noted.
+    async fn was_renamed(
+        &self,
+        remote: &mut impl Remote,
+        message: &Listed,
+        book: &mut Book,
+    ) -> Result<bool, FetchError> {
+        if !remote.open(message.handle, true).await? {
+            return Ok(false);
+        }
+        let mut header = HeaderReader::default();
+        while let Some(octets) = remote.piece().await? {
+            header.push(&octets);
+        }
+        let fingerprint = header.fingerprint();
+        if !remote.came().0 || book.earlier(fingerprint).is_none() {
+            return Ok(false);
+        }
+        self.rename(message.name, fingerprint, book).await?;
+        Ok(true)
+    }
+
+    /// A message that is here has another name now.
+    async fn rename(
+        &self,
+        name: MessageName,
+        fingerprint: Fingerprint,
+        book: &mut Book,
+    ) -> Result<(), FetchError> {
+        let Some(earlier) = book.missing.get_mut(&fingerprint).and_then(Vec::pop) else { return Ok(()) };
+        let Some(mut entry) = book.known.remove(&earlier) else { return Ok(()) };
+        (entry.name, entry.gone) = (name, 0);
+        // At one moment: two messages of one fingerprint must not be taken for one.
+        self.ledger.change(self.account.id, std::slice::from_ref(&entry), &[earlier]).await?;
+        book.known.insert(name, entry);
+        Ok(())
+    }
+
+    /// Brings a message. The inner error is why it cannot be delivered now.
+    async fn bring(
+        &self,
+        remote: &mut impl Remote,
+        message: &Listed,
+        book: &mut Book,
+    ) -> Result<Result<(), Reply>, FetchError> {
+        let account = self.account;
+        if let Some((size, most)) = message.size.zip(self.config.largest).filter(|(size, most)| size > most) {
+            let reason = format!("too large: {size} octets, and at most {most} are taken");
+            self.refuse(message.name, None, reason, book).await?;
+            return Ok(Ok(()));
+        }
+        if !remote.open(message.handle, false).await? {
+            return Ok(Ok(()));
+        }
+        let words = fetched_words(&self.config.hostname, account.user.as_str());
+        let (header, name) = (HeaderReader::default(), message.name);
+        let mut pieces =
+            Streaming { remote, header, name, words, account, ledger: self.ledger, book, end: Verdict::None };
+        let mut arrival =
+            Arrival { user: &account.user, protocol: account.protocol, host: &account.host, size: None };
+        arrival.size = message.size;
+        let outcome = self.delivery.receive(&arrival, &mut pieces).await;
+        let (verdict, fingerprint) = (std::mem::take(&mut pieces.end), pieces.header.fingerprint());
+        match (outcome, verdict) {
+            (_, Verdict::Broken(error)) => return Err(error),
+            (Ok(received @ (Received::WithRows | Received::WithoutRows)), Verdict::Deliver(entry)) => {
+                if received == Received::WithoutRows {
+                    self.ledger.change(account.id, std::slice::from_ref(&entry), &[]).await?;
+                }
+                book.known.insert(entry.name, entry);
+                (self.delivered)();
+            }
+            (_, Verdict::Known(fingerprint)) => self.rename(message.name, fingerprint, book).await?,
+            (_, Verdict::Loop) => {
+                let reason = "it came round in a loop: it was fetched for this user before".to_owned();
+                self.refuse(message.name, Some(fingerprint), reason, book).await?;
+            }
+            (Err(reply), _) if is_of_message(&reply) => {
+                let reason = reply.to_string().trim_end().to_owned();
+                self.refuse(message.name, None, reason, book).await?;
+            }
+            (Err(reply), _) => return Ok(Err(reply)),
+            // It went away while we looked.
+            (Ok(_), _) => {}
+        }
+        Ok(Ok(()))
+    }
+
+    /// Notes that a message stays where it is.
+    async fn refuse(
+        &self,
+        name: MessageName,
+        fingerprint: Option<Fingerprint>,
+        reason: String,
+        book: &mut Book,
+    ) -> Result<(), FetchError> {
+        tracing::warn!(user = %self.account.user, host = self.account.host, reason, "a message is not fetched");
+        let entry = Entry::new(name, fingerprint, EntryState::Refused(reason), seconds());
+        self.ledger.change(self.account.id, std::slice::from_ref(&entry), &[]).await?;
+        book.known.insert(name, entry);
+        Ok(())
+    }
+
+    /// Deletes there what is here, as far as the policy goes.
+    async fn delete(
+        &self,
+        remote: &mut impl Remote,
+        listed: &[Listed],
+        known: &HashMap<MessageName, Entry>,
+    ) -> Result<(), FetchError> {
+        let now = seconds();
+        let goes = |message: &&Listed| {
+            known.get(&message.name).is_some_and(|entry| {
+                entry.state == EntryState::Delivered && self.account.policy.deletes(entry.since, now)
+            })
+        };
+        let handles: Vec<u32> = listed.iter().filter(goes).map(|message| message.handle).collect();
+        if handles.is_empty() { Ok(()) } else { remote.delete(&handles).await }
+    }
+}
+
+/// Whether it is the message that cannot be delivered, and will not be later.
+fn is_of_message(reply: &Reply) -> bool {
+    // RFC 3463 §3: X.1 is of addresses, X.2 of mailboxes.
+    reply.is_permanent() && reply.enhanced().is_none_or(|(_, subject, _)| !matches!(subject, 1 | 2))
+}
+
+/// Now, in seconds since 1970.
+pub(super) fn seconds() -> u64 {
+    u64::try_from(now().seconds()).unwrap_or(0)
+}
+
+/// What is found out about a message on its way.
+#[derive(Debug, Default)]
+enum Verdict {
+    /// Nothing yet, or that it is not there.
+    #[default]
+    None,
+    Deliver(Entry),
+    Known(Fingerprint),
+    Loop,
+    Broken(FetchError),
+}
+
+/// A message on its way.
+struct Streaming<'a, R, L> {
+    remote: &'a mut R,
+    header: HeaderReader,
+    name: MessageName,
+    /// The words of a trace field of ours.
+    words: [String; 3],
+    account: &'a FetchAccount,
+    ledger: &'a L,
+    book: &'a Book,
+    end: Verdict,
+}
+
+impl<R: Remote, L: Ledger> Pieces for Streaming<'_, R, L> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        match self.remote.piece().await {
+            Ok(Some(octets)) => {
+                self.header.push(&octets);
+                Ok(Some(octets))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.end = Verdict::Broken(error);
+                Err(Broken)
+            }
+        }
+    }
+
+    fn end(&mut self) -> Option<End> {
+        let (there, date) = self.remote.came();
+        if !there {
+            return None;
+        }
+        let fingerprint = self.header.fingerprint();
+        if self.book.earlier(fingerprint).is_some() {
+            self.end = Verdict::Known(fingerprint);
+            return None;
+        }
+        if self.header.came_by(&self.words.each_ref().map(String::as_str)) {
+            self.end = Verdict::Loop;
+            return None;
+        }
+        let entry = Entry::new(self.name, Some(fingerprint), EntryState::Delivered, seconds());
+        let row = self.ledger.row(self.account.id, &entry);
+        self.end = Verdict::Deliver(entry);
+        Some(End::new(self.header.sender(), date, vec![row]))
+    }
+}

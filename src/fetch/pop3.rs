@@ -1,0 +1,127 @@
+//! A session with a POP3 server.
+
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+
+use bytes::Bytes;
+use mailwright_mail_model::DateTime;
+use mailwright_pop3_proto::client::Config;
+
+use super::{
+    Entry, FetchAccount, FetchError, MessageName,
+    fingerprint::HeaderReader,
+    pass::{Listed, Remote},
+};
+use crate::client::{ClientError, Endpoint, Pop3Client, Refusal};
+
+/// A maildrop that is open.
+pub(super) struct Pop3 {
+    client: Pop3Client,
+}
+
+impl Pop3 {
+    pub(super) async fn open(endpoint: &Endpoint, account: &FetchAccount) -> Result<Self, FetchError> {
+        let mut config = Config::default();
+        config.allow_plaintext_auth = account.in_clear;
+        let mut client = Pop3Client::connect(endpoint, Arc::new(config)).await?;
+        client.login(&account.login, &account.password).await.map_err(FetchError::at_login)?;
+        Ok(Self { client })
+    }
+
+    /// Ends the session: what was deleted goes now.
+    pub(super) async fn quit(self) -> Result<(), FetchError> {
+        Ok(self.client.quit().await?)
+    }
+
+    /// The names of messages on a server that gives none: by their headers.
+    async fn names_by_header(&mut self, count: u32) -> Result<Vec<(u32, MessageName)>, FetchError> {
+        let (mut names, mut seen) = (Vec::new(), HashMap::new());
+        for number in 1..=count {
+            if !Remote::open(self, number, true).await? {
+                continue;
+            }
+            let mut header = HeaderReader::default();
+            while let Some(octets) = self.piece().await? {
+                header.push(&octets);
+            }
+            let fingerprint = header.fingerprint();
+            names.push((number, MessageName::of(&[b"header", &fingerprint.0, &nth(&mut seen, fingerprint)])));
+        }
+        Ok(names)
+    }
+}
+
+/// How often this was seen before: servers have been met that give two messages one name.
+fn nth<K: std::hash::Hash + Eq>(seen: &mut HashMap<K, u32>, name: K) -> [u8; 4] {
+    let count = seen.entry(name).or_insert(0);
+    *count += 1;
+    count.to_be_bytes()
+}
+
+impl Remote for Pop3 {
+    async fn list(&mut self, _: &HashMap<MessageName, Entry>) -> Result<Vec<Listed>, FetchError> {
+        let sizes: HashMap<u32, u64> = self
+            .client
+            .list()
+            .await?
+            .into_iter()
+            .map(|listed| (listed.number.get(), listed.octets))
+            .collect();
+        let names = match self.client.uidl().await {
+            Ok(identified) => {
+                let mut seen = HashMap::new();
+                let name = |identified: mailwright_pop3_proto::Identified| {
+                    let id = identified.unique_id.as_str().to_owned();
+                    let name = MessageName::of(&[b"uidl", id.as_bytes(), &nth(&mut seen, id.clone())]);
+                    (identified.number.get(), name)
+                };
+                identified.into_iter().map(name).collect()
+            }
+            // RFC 1939 §7: UIDL is optional.
+            Err(ClientError::Refused(_)) => {
+                let count = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
+                self.names_by_header(count).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let listed = |(handle, name)| Listed { name, handle, size: sizes.get(&handle).copied() };
+        Ok(names.into_iter().map(listed).collect())
+    }
+
+    async fn open(&mut self, handle: u32, header: bool) -> Result<bool, FetchError> {
+        let Some(number) = NonZeroU32::new(handle) else { return Ok(false) };
+        if header {
+            match self.client.top(number, 0).await {
+                Ok(_) => return Ok(true),
+                // RFC 1939 §7: TOP is optional as well.
+                Err(ClientError::Refused(Refusal::Pop3(_))) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match self.client.open(number).await {
+            Ok(_) => Ok(true),
+            Err(ClientError::Refused(refusal)) => {
+                tracing::warn!(%refusal, "the server does not give a message that it lists");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, FetchError> {
+        Ok(self.client.part().await?)
+    }
+
+    fn came(&self) -> (bool, Option<DateTime>) {
+        (true, None)
+    }
+
+    async fn delete(&mut self, handles: &[u32]) -> Result<(), FetchError> {
+        for number in handles.iter().filter_map(|handle| NonZeroU32::new(*handle)) {
+            match self.client.dele(number).await {
+                Ok(()) | Err(ClientError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

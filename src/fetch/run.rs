@@ -1,0 +1,188 @@
+//! One account, from its start to its end: when to look, and what to do when that fails.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    FetchAccount, FetchConfig, FetchError, FetchPhase, FetchStatus, Inner, Ledger, Receive,
+    imap::Imap,
+    pass::{Pass, seconds},
+    pop3::Pop3,
+};
+use crate::{
+    client::{Endpoint, Security},
+    service::entropy,
+};
+
+/// What an account's status is changed by.
+type Shared = Arc<Mutex<FetchStatus>>;
+
+impl<D: Receive, L: Ledger> Inner<D, L> {
+    /// Fetches until it is stopped.
+    pub(super) async fn run(
+        &self,
+        account: FetchAccount,
+        stop: CancellationToken,
+        wake: Arc<Notify>,
+        status: Shared,
+    ) {
+        // Accounts that start together do not look together.
+        let mut wait = share(self.config.first_retry.min(Duration::from_secs(2)), 0, 100);
+        loop {
+            let next = seconds().saturating_add(wait.as_secs());
+            change(&status, |status| {
+                (status.phase, status.next) = (FetchPhase::Waiting, Some(next));
+            });
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = wake.notified() => {}
+                () = time::sleep(wait) => {}
+            }
+            let visit = self.visit(&account, &wake, &status);
+            let outcome = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                outcome = visit => outcome,
+            };
+            wait = match outcome {
+                Ok(()) => share(account.poll, 90, 110),
+                Err(error) => {
+                    let failures = change(&status, |status| {
+                        status.failures = status.failures.saturating_add(1);
+                        status.error = Some(error.to_string());
+                        status.failures
+                    });
+                    tracing::warn!(user = %account.user, host = account.host, %error, failures, "mail cannot be fetched");
+                    retry(&self.config, failures, error.is_login())
+                }
+            };
+        }
+    }
+
+    /// One session: a look, and as long as the server tells its news, further ones.
+    async fn visit(&self, account: &FetchAccount, wake: &Notify, status: &Shared) -> Result<(), FetchError> {
+        let mut slot = self.slots.acquire().await.ok();
+        change(status, |status| {
+            (status.phase, status.tried) = (FetchPhase::Fetching, Some(seconds()));
+        });
+        let endpoint = self.endpoint(account)?;
+        let delivered = || change(status, |status| status.delivered += 1);
+        let pass = Pass {
+            delivery: &*self.delivery,
+            ledger: &self.ledger,
+            config: &self.config,
+            account,
+            delivered: &delivered,
+        };
+        if account.protocol.is_pop3() {
+            let mut remote = Pop3::open(&endpoint, account).await?;
+            let looked = pass.run(&mut remote).await;
+            // RFC 1939 §6: what was marked goes with QUIT, even if something failed, as long as the session goes on.
+            match looked {
+                Ok(()) | Err(FetchError::Delivery(_)) => {
+                    remote.quit().await?;
+                }
+                Err(_) => {}
+            }
+            looked?;
+            went_well(status);
+            return Ok(());
+        }
+        let mut remote = Imap::open(&endpoint, account).await?;
+        loop {
+            pass.run(&mut remote).await?;
+            went_well(status);
+            if !account.push || !remote.tells() {
+                // All is done: what it says to our leave changes nothing.
+                let _ = remote.logout().await;
+                return Ok(());
+            }
+            drop(slot.take());
+            let wait = share(account.poll, 90, 110);
+            let next = seconds().saturating_add(wait.as_secs());
+            change(status, |status| {
+                (status.phase, status.next) = (FetchPhase::Listening, Some(next));
+            });
+            remote
+                .listen(async {
+                    tokio::select! {
+                        () = wake.notified() => {}
+                        () = time::sleep(wait) => {}
+                    }
+                })
+                .await?;
+            slot = self.slots.acquire().await.ok();
+            change(status, |status| {
+                (status.phase, status.tried) = (FetchPhase::Fetching, Some(seconds()));
+            });
+        }
+    }
+
+    fn endpoint(&self, account: &FetchAccount) -> Result<Endpoint, FetchError> {
+        let tls = || self.config.tls.clone().ok_or(FetchError::NoTrust);
+        let security = match (account.protocol.is_implicit(), account.in_clear) {
+            (true, _) => Security::Implicit(tls()?),
+            (false, false) => Security::Starttls(tls()?),
+            (false, true) => Security::Plain,
+        };
+        let endpoint = Endpoint::new(account.host.clone(), account.port, security);
+        Ok(match account.address {
+            Some(address) => endpoint.at(address),
+            None => endpoint,
+        })
+    }
+}
+
+fn change<T>(status: &Shared, how: impl FnOnce(&mut FetchStatus) -> T) -> T {
+    how(&mut status.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn went_well(status: &Shared) {
+    change(status, |status| {
+        (status.failures, status.error, status.succeeded) = (0, None, Some(seconds()));
+    });
+}
+
+/// How long to wait after so many failures in a row.
+fn retry(config: &FetchConfig, failures: u32, login: bool) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(20));
+    let wait = config.first_retry.saturating_mul(doubled).min(config.longest_retry);
+    share(if login { wait.max(config.login_retry) } else { wait }, 75, 125)
+}
+
+/// A share of a time, in hundredths between these: many who failed together must not come back together.
+fn share(time: Duration, least: u32, most: u32) -> Duration {
+    let [first, second, ..] = entropy().unwrap_or([128; 32]);
+    let random = u32::from(u16::from_be_bytes([first, second]));
+    let thousandths = least * 10 + (most - least) * 10 * random / u32::from(u16::MAX);
+    time.saturating_mul(thousandths) / 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_make_the_wait_longer_up_to_a_limit() {
+        let config = FetchConfig::new("mx.test");
+        let seconds = |failures, login| retry(&config, failures, login).as_secs();
+        assert!((45..=75).contains(&seconds(1, false)));
+        assert!((180..=300).contains(&seconds(3, false)));
+        assert!((2_700..=4_500).contains(&seconds(u32::MAX, false)));
+        assert!((675..=1_125).contains(&seconds(1, true)));
+    }
+
+    #[test]
+    fn no_two_wait_alike() {
+        let minute = Duration::from_secs(60);
+        let waits: std::collections::HashSet<Duration> = (0..50).map(|_| share(minute, 75, 125)).collect();
+        assert!(waits.len() > 10);
+        assert!(waits.iter().all(|wait| (Duration::from_secs(45)..=Duration::from_secs(75)).contains(wait)));
+    }
+}

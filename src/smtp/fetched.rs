@@ -1,0 +1,120 @@
+//! Delivery of mail that was fetched from elsewhere: as if it had come by LMTP, but that nobody waits for a reply.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use mailwright_mail_model::ForwardPath;
+use mailwright_mailstore::{Store, Write};
+use mailwright_relay_policy::{
+    Session as Conversation,
+    directory::{Delivery, Expansion},
+};
+use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
+
+use super::{
+    Addressing, StoreInbox,
+    border::BorderFilter,
+    deliver::{self, About},
+    filtering::Told,
+    intake::{Intake, Source},
+    plan::{Origin, Way},
+    trace_fields::{fetched, now},
+};
+use crate::{
+    fetch::{Arrival, Pieces, Receive, Received},
+    filter::Filter,
+};
+
+impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
+    async fn receive<P: Pieces>(&self, arrival: &Arrival<'_>, pieces: &mut P) -> Result<Received, Reply> {
+        let id = deliver::queue_id().map_err(|_| Reply::INTERNAL)?;
+        let date = now();
+        let trace = fetched(arrival, &self.hostname, &id, date);
+        let border = BorderFilter::new(&self.hostname);
+        let mut source = Fetched { pieces, border, state: State::Open };
+        let intake =
+            Intake { store: &self.store, authentication: None, hostname: &self.hostname, forwarder: None };
+        let received = intake.fetch(arrival.size, &trace, &mut source).await;
+        if source.state == State::Broken {
+            return Ok(Received::Dropped);
+        }
+        let deliver::Received { mut upload, structure, size, skip, eight_bit, message_id, .. } = received?;
+        let Some(end) = pieces.end() else { return Ok(Received::Dropped) };
+
+        // It goes where mail for this user goes, whoever may write to it: it is the user's own.
+        let mut session = Conversation::default();
+        session.user = Some(arrival.user.as_str().to_owned());
+        let (to, mut way) = match arrival.user.as_str().parse() {
+            Ok(address) => (ForwardPath::Address(address), None),
+            // A user whose name is no address has no other way than its mailbox.
+            Err(_) => {
+                let alone = Expansion::to(Delivery::new(arrival.user.as_str()));
+                let mut way = Way::default();
+                way.recipients.push((ForwardPath::Postmaster, Ok(alone)));
+                (ForwardPath::Postmaster, Some(way))
+            }
+        };
+        let message = Message::new(Mail::new(end.sender), vec![Rcpt::new(to)]);
+        let mut way = match way.take() {
+            Some(way) => way,
+            // The sender proved nothing to us.
+            None => self.way(&session, &message, None).await,
+        };
+        let origin = Origin { message: &message, user: None, id: &id, date, skip, eight_bit, message_id };
+        let mut filtered = HashMap::new();
+        if way.recipients.iter().any(|(_, expansion)| expansion.is_ok()) {
+            filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
+        }
+        let with_rows = self.store.writer().is_some_and(Write::takes_rows);
+        let rows = if with_rows { &end.rows[..] } else { &[] };
+        let about = About { origin: &origin, routes: &self.routes, date: end.date, rows };
+        let replies = deliver::commit(&mut upload, way, &filtered, &about, true).await;
+        let reply = replies.into_iter().next().unwrap_or(Reply::INTERNAL);
+        tracing::info!(
+            id,
+            host = arrival.host,
+            user = %arrival.user,
+            size,
+            reply = %reply.to_string().trim_end(),
+            "fetched"
+        );
+        match (reply.is_positive(), with_rows) {
+            (true, true) => Ok(Received::WithRows),
+            (true, false) => Ok(Received::WithoutRows),
+            (false, _) => Err(reply),
+        }
+    }
+}
+
+/// What comes from outside, without what only we may say.
+struct Fetched<'a, P> {
+    pieces: &'a mut P,
+    border: BorderFilter,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Ended,
+    Broken,
+}
+
+impl<P: Pieces> Source for Fetched<'_, P> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Reply> {
+        if self.state != State::Open {
+            return Ok(None);
+        }
+        match self.pieces.next().await {
+            Ok(Some(chunk)) => Ok(Some(self.border.push(chunk))),
+            Ok(None) => {
+                self.state = State::Ended;
+                Ok(Some(self.border.finish()).filter(|rest| !rest.is_empty()))
+            }
+            Err(_) => {
+                self.state = State::Broken;
+                Err(Reply::INTERNAL)
+            }
+        }
+    }
+}
