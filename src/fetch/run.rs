@@ -84,11 +84,8 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
             let mut remote = Pop3::open(&endpoint, account).await?;
             let looked = pass.run(&mut remote).await;
             // RFC 1939 §6: what was marked goes with QUIT, even if something failed, as long as the session goes on.
-            match looked {
-                Ok(()) | Err(FetchError::Delivery(_)) => {
-                    remote.quit().await?;
-                }
-                Err(_) => {}
+            if matches!(looked, Ok(()) | Err(FetchError::Delivery(_))) {
+                remote.quit().await?;
             }
             looked?;
             went_well(status);

@@ -304,7 +304,7 @@ impl Fetch {
 
     fn account(&self, id: u64, stored: &Stored) -> Result<FetchAccount, FetchError> {
         let row = &stored.row;
-        let invalid = |text: String| FetchError::Invalid(text);
+        let invalid = FetchError::Invalid;
         let protocol: FetchProtocol = row.protocol.parse().map_err(|error| invalid(format!("{error}")))?;
         let user = User::new(&row.user).map_err(|error| invalid(error.to_string()))?;
         let password = self.0.vault.open(&stored.sealed, &about(row))?;

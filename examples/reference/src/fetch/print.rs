@@ -1,6 +1,6 @@
 //! `fetch`, and what it prints.
 
-use std::io;
+use std::io::{self, BufRead};
 
 use super::{FetchEntry, FetchRequest, FetchResponse, Policy, Row};
 use crate::{
@@ -60,8 +60,6 @@ fn add(config: &Config, options: FetchAdd) -> Result<(), CommandError> {
     }
     Ok(())
 }
-
-use std::io::BufRead as _;
 
 /// What the options say, or what is wrong with them.
 fn row(options: &FetchAdd) -> Result<Row, String> {
