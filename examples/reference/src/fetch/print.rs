@@ -170,8 +170,9 @@ fn report(entry: &FetchEntry, now: u64) -> Vec<String> {
 
 fn span(seconds: u64) -> String {
     const UNITS: [(u64, char); 3] = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
-    let unit =
-        UNITS.into_iter().find(|(unit, _)| seconds >= *unit && (seconds % unit == 0 || seconds > 2 * unit));
+    let unit = UNITS
+        .into_iter()
+        .find(|(unit, _)| seconds >= *unit && (seconds.is_multiple_of(*unit) || seconds > 2 * unit));
     unit.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 

@@ -91,7 +91,7 @@ fn serve_pop3(stream: TcpStream, drop: &Mutex<Maildrop>) -> Option<()> {
             "RETR" => {
                 state.given += 1;
                 let message = stuffed(&message.unwrap());
-                if state.given % 5 == 0 && state.names != "none" {
+                if state.given.is_multiple_of(5) && state.names != "none" {
                     say(&mut stream, &format!("+OK\r\n{}", &message[..message.len() / 2]))?;
                     return None;
                 }
