@@ -5,6 +5,7 @@
 
 mod attempt;
 mod config;
+mod envelope;
 mod judge;
 mod report;
 mod run;
@@ -26,6 +27,11 @@ use crate::smtp::Addressing;
 pub use config::{Pipes, QueueConfig, Relay, Tls, TlsLevel};
 pub use judge::Outcome;
 pub use scheduler::Concurrency;
+
+/// The destination of entries that are not sent: the message is delivered, and the sender is to be told.
+pub(crate) const DELIVERED: &str = "report:delivered";
+/// The same of a recipient that became several elsewhere.
+pub(crate) const EXPANDED: &str = "report:expanded";
 
 /// Sends on what waits in a store.
 ///

@@ -9,11 +9,12 @@ use mailwright_relay_policy::{
     dns::Resolve,
     route::{Exchanger, NextHop},
 };
-use mailwright_smtp_proto::{
-    BodyKind, Mail, MailParameters, Message, Rcpt, Reply, SizeLimit, client::Config,
-};
+use mailwright_smtp_proto::{Reply, SizeLimit, client::Config};
 
-use super::{Outcome, Queue, TlsLevel, scheduler::Contact, sessions::Open, source::Source};
+use super::{
+    DELIVERED, EXPANDED, Outcome, Queue, TlsLevel, envelope::message, scheduler::Contact, sessions::Open,
+    source::Source,
+};
 use crate::{
     client::{ClientError, Endpoint, Refusal, Security, SmtpClient},
     service::entropy,
@@ -55,6 +56,9 @@ where
 {
     /// Tries every recipient that waits, by the ways that lead to them now.
     pub(super) async fn attempt(&self, entry: &Arc<QueueEntry>) -> Attempted {
+        if let Some(news) = news(entry) {
+            return news;
+        }
         let mut ways: Vec<(NextHop, Vec<usize>)> = Vec::new();
         for (place, recipient) in entry.recipients.iter().enumerate() {
             if recipient.state == RecipientState::Waiting {
@@ -230,6 +234,7 @@ where
         let too_large =
             matches!(capabilities.size, Some(SizeLimit::AtMost(limit)) if size > limit && limit > 0);
         let unreadable = entry.smtputf8 && !capabilities.smtputf8;
+        let reports = capabilities.dsn;
         let refused = if too_large {
             // RFC 1870 §6.3: no use to begin.
             Some(Reply::permanent((3, 4), format!("The message has {size} octets, more than the host takes")))
@@ -274,7 +279,7 @@ where
             let diagnosis = Diagnosis::said(host.clone(), reply);
             if reply.is_positive() {
                 let delivered = destination.starts_with("lmtp:");
-                Outcome::Taken { diagnosis, reports: false, delivered }
+                Outcome::Taken { diagnosis, reports, delivered }
             } else {
                 Outcome::Refused(diagnosis)
             }
@@ -308,15 +313,23 @@ where
     }
 }
 
-/// The envelope for some of the recipients.
-fn message(entry: &QueueEntry, places: &[usize], size: u64) -> Message {
-    let mut parameters = MailParameters::default();
-    parameters.size = Some(size);
-    parameters.body = entry.eight_bit.then_some(BodyKind::EightBitMime);
-    parameters.smtputf8 = entry.smtputf8;
-    let recipients = places.iter().filter_map(|place| entry.recipients.get(*place));
-    let recipients = recipients.map(|recipient| Rcpt::new(recipient.address.clone().into())).collect();
-    Message::new(Mail::new(entry.sender.clone()).with_parameters(parameters), recipients)
+/// What becomes of an entry that is there to be told of.
+fn news(entry: &QueueEntry) -> Option<Attempted> {
+    let outcome = match &*entry.destination {
+        DELIVERED => {
+            let diagnosis = Diagnosis::found(Reply::positive((1, 5), "Delivered"));
+            Outcome::Taken { diagnosis, reports: false, delivered: true }
+        }
+        EXPANDED => {
+            let text = "Sent on to several recipients, of whom nothing more is told";
+            Outcome::Expanded(Diagnosis::found(Reply::positive((1, 5), text)))
+        }
+        _ => return None,
+    };
+    let places = entry.recipients.iter().enumerate();
+    let waiting = places.filter(|(_, recipient)| recipient.state == RecipientState::Waiting);
+    let outcomes = waiting.map(|(place, _)| (place, outcome.clone())).collect();
+    Some(Attempted { outcomes, contact: Contact::Unknown, failure: None })
 }
 
 /// Why there is no connection.

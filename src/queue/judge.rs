@@ -19,6 +19,8 @@ pub enum Outcome {
         /// Whether it is delivered and not only passed on.
         delivered: bool,
     },
+    /// It became several addresses elsewhere, and goes on to them without news of success.
+    Expanded(Diagnosis),
     /// Refused, for now or for good, as the reply says.
     Refused(Diagnosis),
 }
@@ -53,6 +55,7 @@ pub(super) fn judge(
     };
     let warn = !entry.warned && schedule.warns(entry.arrival, now);
     let (mut failed, mut delayed, mut delivered, mut relayed) = (vec![], vec![], vec![], vec![]);
+    let mut expanded = Vec::new();
     let mut refused = Vec::new();
     for (place, outcome) in outcomes {
         let Some(recipient) = entry.recipients.get_mut(place) else { continue };
@@ -63,6 +66,12 @@ pub(super) fn judge(
                 if recipient.notify.success && !reports {
                     // RFC 3461 §5.2.2: whoever passes it on to a host that cannot report says so itself.
                     if here { &mut delivered } else { &mut relayed }.push((place, diagnosis));
+                }
+            }
+            Outcome::Expanded(diagnosis) => {
+                recipient.state = RecipientState::Delivered;
+                if recipient.notify.success {
+                    expanded.push((place, diagnosis));
                 }
             }
             Outcome::Refused(diagnosis) => {
@@ -93,6 +102,7 @@ pub(super) fn judge(
         (Action::Delayed, delayed),
         (Action::Delivered, delivered),
         (Action::Relayed, relayed),
+        (Action::Expanded, expanded),
     ];
     // RFC 5321 §6.1: never a report about a report.
     reports.retain(|(_, recipients)| !is_report && !recipients.is_empty());

@@ -286,6 +286,7 @@ where
                 self.delivered.fetch_add(1, Ordering::Relaxed);
                 ("sent", diagnosis)
             }
+            Outcome::Expanded(diagnosis) => ("expanded", diagnosis),
             Outcome::Refused(diagnosis) if diagnosis.is_permanent() => ("bounced", diagnosis),
             Outcome::Refused(diagnosis) => ("deferred", diagnosis),
         };

@@ -29,6 +29,12 @@ pub trait Addressing: Send + Sync {
     fn copies(&self, _sender: Option<&Address>, _recipients: &[Address]) -> Vec<BlindCopy> {
         Vec::new()
     }
+
+    /// The sender that mail from `sender` goes on with when `forwarder` forwards it, an account or an alias here; `None`
+    /// leaves it as it is, which is the default. See [`Srs`](mailwright_relay_policy::srs::Srs).
+    fn forwarded_as(&self, _sender: &Address, _forwarder: &str) -> Option<Address> {
+        None
+    }
 }
 
 impl<R: Recipients> Addressing for R {

@@ -9,7 +9,7 @@ use mailwright_relay_policy::{
     directory::{Expansion, OnwardReason},
     route::{NextHop, RouteTable},
 };
-use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply};
+use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply, server::Abilities};
 
 use super::{
     Addressing, Body, Inbox, Verify,
@@ -86,7 +86,9 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         let mut way = Way::default();
         for rcpt in &message.recipients {
             let expansion = self.addressing.expand(session, &rcpt.to).await;
-            way.recipients.push((rcpt.to.clone(), expansion.and_then(|expansion| self.possible(expansion))));
+            let expansion = expansion.and_then(|expansion| self.possible(expansion));
+            let answered = expansion.map(|expansion| self.answer_for(&message.mail.from, expansion));
+            way.recipients.push((rcpt.to.clone(), answered));
         }
         let taken = way.recipients.iter().filter(|(_, expansion)| expansion.is_ok());
         let recipients: Vec<Address> = taken.filter_map(|(to, _)| to.address().cloned()).collect();
@@ -101,6 +103,17 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             }
         }
         way
+    }
+
+    /// The same, with the senders that what is forwarded goes on with.
+    fn answer_for(&self, sender: &ReversePath, mut expansion: Expansion) -> Expansion {
+        let Some(sender) = sender.address() else { return expansion };
+        for onward in expansion.onward.iter_mut().filter(|onward| onward.owner.is_none()) {
+            if let OnwardReason::Forward(name) = &onward.reason {
+                onward.sender = self.addressing.forwarded_as(sender, name);
+            }
+        }
+        expansion
     }
 
     /// The same, if this server can do it.
@@ -153,6 +166,14 @@ pub(super) struct Received {
 }
 
 impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
+    /// Reports need a queue: it makes them. Each recipient can have a reply of its own.
+    fn abilities(&self) -> Abilities {
+        let mut abilities = Abilities::default();
+        abilities.dsn = self.store.spool().is_some();
+        abilities.each_recipient = true;
+        abilities
+    }
+
     fn verify(&self) -> Option<&impl Verify> {
         Some(self)
     }
@@ -206,8 +227,9 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
                 Ok(received) => received,
                 Err(reply) => return self.refuse(session, message, reply),
             };
-        // LMTP has a reply for each recipient (RFC 2033 §4.2); SMTP has one, so it is all or none.
-        let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo);
+        // LMTP has a reply for each recipient (RFC 2033 §4.2), and so has PRDR; else SMTP has one, so it is all or none.
+        let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo)
+            || message.mail.parameters.each_recipient;
         let origin = Origin {
             message,
             user: session.user.as_deref(),

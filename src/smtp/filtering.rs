@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Range, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use mailwright_mail_model::{Address, ForwardPath, mime::Structure};
+use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime::Structure};
 use mailwright_mailstore::{
     Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write,
 };
@@ -221,6 +221,10 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             let arrival = u64::try_from(self.date.seconds()).unwrap_or(0);
             queue.extend(expansion.onward.iter().map(|onward| {
                 let domain = onward.to.domain().key();
+                let answered = sender
+                    .address()
+                    .and_then(|sender| self.inbox.addressing.forwarded_as(sender, user.as_str()));
+                let sender = answered.map_or_else(|| sender.clone(), ReversePath::Address);
                 let mut entry = QueueEntry::new(self.id, sender.clone(), domain, arrival);
                 entry.skip = skip;
                 entry.user = Some(user.as_str().to_owned());

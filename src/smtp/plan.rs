@@ -6,7 +6,7 @@ use std::{
 };
 
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
-use mailwright_mailstore::{Batch, Delivery, QueueEntry, QueueRecipient, Target, User};
+use mailwright_mailstore::{Batch, Delivery, QueueEntry, Target, User};
 use mailwright_relay_policy::{
     directory::{Expansion, OnwardReason},
     route::RouteTable,
@@ -14,6 +14,10 @@ use mailwright_relay_policy::{
 use mailwright_smtp_proto::{BodyKind, Message, Reply};
 
 use crate::filter::{Filing, Filtered};
+
+mod wishes;
+
+use wishes::{Bound, Fate, Passes};
 
 /// A message's way, put together from what each of its recipients stands for. A mailbox gets one copy and an address
 /// elsewhere is sent one, however many recipients lead there.
@@ -24,12 +28,14 @@ pub(crate) struct Plan {
     /// The recipient by which each account was named first.
     named: Vec<String>,
     /// Addresses elsewhere, each with the sender that it is told, by domain and sender.
-    onward: BTreeMap<(String, String), (ReversePath, Vec<Address>)>,
+    onward: BTreeMap<(String, String), (ReversePath, Vec<Bound>)>,
     seen: HashSet<Address>,
     /// Which accounts each recipient leads to.
     by_recipient: Vec<Vec<usize>>,
     /// The recipients that lead elsewhere, too.
     sent_on: HashSet<usize>,
+    /// What there is to tell of recipients that are reached here.
+    fates: Vec<Fate>,
     places: HashMap<User, usize>,
 }
 
@@ -58,6 +64,25 @@ pub(crate) struct Origin<'a> {
 
 /// So many recipients go into one entry of the queue, and one transaction. RFC 5321 §4.5.3.1.8: every server takes 100.
 const MOST_RECIPIENTS: usize = 100;
+
+impl Origin<'_> {
+    /// An entry of the queue for the message, without recipients yet.
+    fn entry(&self, sender: ReversePath, destination: String) -> QueueEntry {
+        let arrival = u64::try_from(self.date.seconds()).unwrap_or(0);
+        let parameters = &self.message.mail.parameters;
+        let mut entry = QueueEntry::new(self.id, sender, destination, arrival);
+        entry.user = self.user.map(str::to_owned);
+        entry.message_id.clone_from(&self.message_id);
+        entry.smtputf8 = parameters.smtputf8;
+        entry.eight_bit = self.eight_bit || parameters.body == Some(BodyKind::EightBitMime);
+        entry.skip = self.skip;
+        entry.require_tls = parameters.require_tls;
+        // RFC 3461 §5.2.1
+        entry.envelope_id = parameters.envelope_id.as_ref().map(|id| id.as_str().to_owned());
+        entry.return_content = parameters.return_content.map(wishes::returned);
+        entry
+    }
+}
 
 impl Plan {
     /// For the recipients that are not refused, and the copies.
@@ -90,20 +115,27 @@ impl Plan {
             }
             places.push(place);
         }
+        let index = self.by_recipient.len();
         for onward in expansion.into_iter().flat_map(|expansion| &expansion.onward) {
             if !self.seen.insert(onward.to.clone()) {
                 continue;
             }
-            // A list's owner hears of its trouble; everything else comes back to whoever wrote it.
-            let sender = match (&onward.owner, &onward.reason) {
-                (Some(owner), OnwardReason::Forward(_)) if sender.address().is_some() => {
-                    ReversePath::Address(owner.clone())
+            // A list's owner hears of its trouble, and a forwarder that answers for the sender (SRS) passes it back;
+            // everything else comes back to whoever wrote it.
+            let told = onward.owner.as_ref().or(onward.sender.as_ref());
+            let sender = match (told, &onward.reason) {
+                (Some(told), OnwardReason::Forward(_)) if sender.address().is_some() => {
+                    ReversePath::Address(told.clone())
                 }
                 _ => sender.clone(),
             };
             let key = (onward.to.domain().key().to_owned(), sender.to_string());
-            let (_, addresses) = self.onward.entry(key).or_insert_with(|| (sender, Vec::new()));
-            addresses.push(onward.to.clone());
+            let (_, bound) = self.onward.entry(key).or_insert_with(|| (sender, Vec::new()));
+            let passes = expansion.map_or(Passes::Nothing, |expansion| Passes::of(expansion, onward));
+            bound.push(Bound { to: onward.to.clone(), recipient: index, passes });
+        }
+        if let Some(expansion) = expansion {
+            self.fates.extend(Fate::of(index, recipient, expansion));
         }
         if expansion.is_some_and(|expansion| !expansion.onward.is_empty()) {
             self.sent_on.insert(self.by_recipient.len());
@@ -150,31 +182,28 @@ impl Plan {
         (Batch::to(targets).with_queue(self.entries(origin, routes)), places)
     }
 
-    /// One entry for each way and sender.
+    /// One entry for each way and sender, and one for each kind of good news.
     fn entries(&self, origin: &Origin<'_>, routes: &RouteTable) -> Vec<QueueEntry> {
-        let arrival = u64::try_from(origin.date.seconds()).unwrap_or(0);
-        let parameters = &origin.message.mail.parameters;
-        let mut ways: BTreeMap<(String, &String), (&ReversePath, Vec<&Address>)> = BTreeMap::new();
-        for ((_, key), (sender, addresses)) in &self.onward {
-            for address in addresses {
-                let way = (routes.next_hop(address).destination(), key);
-                ways.entry(way).or_insert_with(|| (sender, Vec::new())).1.push(address);
+        let mut ways: BTreeMap<(String, &String), (&ReversePath, Vec<&Bound>)> = BTreeMap::new();
+        for ((_, key), (sender, all)) in &self.onward {
+            for bound in all {
+                let way = (routes.next_hop(&bound.to).destination(), key);
+                ways.entry(way).or_insert_with(|| (sender, Vec::new())).1.push(bound);
             }
         }
         let mut entries = Vec::new();
-        for ((destination, _), (sender, addresses)) in ways {
-            for some in addresses.chunks(MOST_RECIPIENTS) {
-                let mut entry = QueueEntry::new(origin.id, sender.clone(), destination.clone(), arrival);
-                entry.user = origin.user.map(str::to_owned);
-                entry.message_id.clone_from(&origin.message_id);
-                entry.recipients =
-                    some.iter().map(|address| QueueRecipient::new((*address).clone())).collect();
-                entry.smtputf8 = parameters.smtputf8;
-                entry.eight_bit = origin.eight_bit || parameters.body == Some(BodyKind::EightBitMime);
-                entry.skip = origin.skip;
+        for ((destination, _), (sender, bound)) in ways {
+            for some in bound.chunks(MOST_RECIPIENTS) {
+                let mut entry = origin.entry(sender.clone(), destination.clone());
+                entry.recipients = some.iter().map(|bound| bound.queued(origin.message)).collect();
+                // RFC 3461 §5.2.7.3: a list sends a message of its own.
+                if some.iter().all(|bound| bound.passes == Passes::Nothing) {
+                    (entry.envelope_id, entry.return_content) = (None, None);
+                }
                 entries.push(entry);
             }
         }
+        entries.extend(wishes::news(&self.fates, origin));
         entries
     }
 

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod edit;
+mod forwarded;
 mod groups;
 mod login;
 mod policy;
@@ -23,6 +24,7 @@ use mailwright::{
         Refusal, Settings,
     },
     relay_policy::networks::NetworkObject,
+    relay_policy::srs::Srs,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -65,6 +67,8 @@ pub(crate) struct Directory {
     postmaster: Option<String>,
     /// Our own name, in lower case.
     hostname: String,
+    /// What rewrites the senders of mail that is forwarded, if that is wanted.
+    srs: Option<Srs>,
 }
 
 /// One account.
@@ -180,6 +184,10 @@ impl Directory {
             model.restore(name, edit::account_entry(&account.mail)?);
         }
         let postmaster = Some(config.postmaster.clone()).filter(|name| !name.is_empty());
+        let srs = match config.relay.srs {
+            true => Some(Srs::new(&lasting(&secrets, b"srs")?)),
+            false => None,
+        };
         let directory = Self {
             table,
             entries,
@@ -193,6 +201,7 @@ impl Directory {
             configured,
             postmaster,
             hostname: config.hostname.to_lowercase(),
+            srs,
         };
         directory.replace_model(model);
         Ok(directory)
@@ -205,13 +214,7 @@ impl Directory {
 
     /// A random secret that stays the same for as long as the accounts do.
     pub(crate) fn secret(&self) -> Result<Secret, DirectoryError> {
-        if let Some(secret) = self.secrets.get(SECRET)? {
-            return Ok(Secret::from(&secret[..]));
-        }
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| DirectoryError::Randomness(error.to_string()))?;
-        block_on(self.secrets.put(SECRET, &secret))?;
-        Ok(Secret::from(&secret[..]))
+        Ok(Secret::from(&lasting(&self.secrets, SECRET)?[..]))
     }
 
     /// What there is now.
@@ -221,6 +224,9 @@ impl Directory {
 
     /// What a recipient stands for. Only `trusted` senders reach addresses that are for our own people.
     pub(crate) fn expand(&self, recipient: &ForwardPath, trusted: bool) -> Result<Expansion, Refusal> {
+        if let Some(expansion) = self.passed_back(recipient) {
+            return Ok(expansion);
+        }
         self.current().expand(recipient, &Context::new(trusted), &NoIncludes)
     }
 
@@ -244,4 +250,15 @@ impl Directory {
     fn lock_changes(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A random secret of this name, made when it is first wanted.
+fn lasting(secrets: &Table, name: &[u8]) -> Result<Vec<u8>, DirectoryError> {
+    if let Some(secret) = secrets.get(name)? {
+        return Ok(secret.to_vec());
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| DirectoryError::Randomness(error.to_string()))?;
+    block_on(secrets.put(name, &secret))?;
+    Ok(secret.to_vec())
 }

@@ -115,7 +115,7 @@ fn bad_smtp_gets_the_right_reply_and_no_more() {
         ("MAIL FROM:<a@example.net> SIZE=18446744073709551617\r\n".into(), "552"),
         ("MAIL FROM:<a@example.net> SIZE=1 SIZE=2\r\n".into(), "501"),
         ("MAIL FROM:<a@example.net> BODY=BOGUS\r\n".into(), "501"),
-        ("MAIL FROM:<a@example.net> RET=FULL\r\nMAIL FROM:<> FOO\r\n".into(), "555 555"),
+        ("MAIL FROM:<a@example.net> BY=100;R\r\nMAIL FROM:<> FOO\r\n".into(), "555 555"),
         ("MAIL FROM:<a@example.net> AUTH=+0D+0A\r\n".into(), "501"),
         ("MAIL FROM:<\"\"@example.net>\r\nMAIL FROM:<@a.example:b\r\n".into(), "501 501"),
         (format!("MAIL FROM:<{}a@example.net>\r\n", "a.".repeat(200)), "501"),

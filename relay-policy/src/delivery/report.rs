@@ -51,6 +51,9 @@ pub enum Action {
     Delivered,
     /// Handed to a host that cannot report success; the sender asked to be told (RFC 3461 §5.2.2).
     Relayed,
+    /// It stands for several addresses elsewhere, and was sent to them; the sender asked to be told, and hears of no
+    /// success of theirs.
+    Expanded,
 }
 
 /// How much of the message a report returns.
@@ -154,7 +157,7 @@ impl Report {
         let subject = match self.action {
             Action::Failed => "Undelivered mail returned to sender",
             Action::Delayed => "Delayed mail (still being retried)",
-            Action::Delivered | Action::Relayed => "Successful mail delivery report",
+            Action::Delivered | Action::Relayed | Action::Expanded => "Successful mail delivery report",
         };
         format!(
             "Date: {}\r\nFrom: Mail Delivery System <MAILER-DAEMON@{reporter}>\r\nTo: {}\r\nSubject: {subject}\r\n\
@@ -179,6 +182,9 @@ impl Report {
                  it is tried again until it is delivered or has waited for too long.\r\n"
             }
             Action::Delivered => "Your message was delivered to the recipients below.\r\n",
+            Action::Expanded => {
+                "Your message was sent on to everybody that the addresses below stand for. You hear of their trouble only.\r\n"
+            }
             Action::Relayed => {
                 "Your message was handed to the mail system of the recipients below, which sends no report of success.\r\n"
             }
@@ -219,6 +225,7 @@ impl Report {
                     Action::Delayed => "delayed",
                     Action::Delivered => "delivered",
                     Action::Relayed => "relayed",
+                    Action::Expanded => "expanded",
                 },
             );
             field(text, "Status", &self.code(&recipient.diagnosis));
@@ -247,7 +254,7 @@ impl Report {
             (Action::Failed, 4) if (subject, detail) == (0, 0) => (5, 4, 7),
             (Action::Failed, _) => (5, subject, detail),
             (Action::Delayed, _) => (4, subject, detail),
-            (Action::Delivered | Action::Relayed, _) => (2, subject, detail),
+            (Action::Delivered | Action::Relayed | Action::Expanded, _) => (2, subject, detail),
         };
         format!("{class}.{subject}.{detail}")
     }

@@ -86,6 +86,15 @@ pub struct Onward {
     pub reason: OnwardReason,
     /// Who the sender is from here on, if a list on the way has an owner.
     pub owner: Option<Address>,
+    /// Who the sender is from here on, if we answer for mail that we forward (see [`Srs`](crate::srs::Srs)).
+    pub sender: Option<Address>,
+}
+
+impl Onward {
+    /// A recipient here, by its canonical name, that leads to an address elsewhere.
+    pub fn forwarded(to: Address, by: impl Into<String>) -> Self {
+        Self { to, reason: OnwardReason::Forward(by.into()), owner: None, sender: None }
+    }
 }
 
 /// Why a message goes elsewhere.
@@ -409,7 +418,8 @@ impl Walk<'_> {
 
     fn send(&mut self, to: &Address, reason: OnwardReason, through: Option<usize>) {
         if self.seen.insert(Mark::Target(Target::Address(to.clone()))) {
-            self.found.onward.push(Onward { to: to.clone(), reason, owner: self.inherited(through) });
+            let owner = self.inherited(through);
+            self.found.onward.push(Onward { to: to.clone(), reason, owner, sender: None });
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Relay {
     pub(crate) networks: Vec<String>,
     /// Which networks of this machine's interfaces may as well.
     pub(crate) networks_style: super::rules::Style,
+    /// Whether the senders of forwarded mail are rewritten (SRS).
+    pub(crate) srs: bool,
     /// The transport map.
     pub(crate) transport: BTreeMap<String, String>,
     /// Destinations that need another protection.
@@ -103,6 +105,7 @@ impl Default for Relay {
             own: Vec::new(),
             networks: Vec::new(),
             networks_style: super::rules::Style::default(),
+            srs: true,
             transport: BTreeMap::new(),
             tls_for: BTreeMap::new(),
         }

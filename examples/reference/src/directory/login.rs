@@ -256,6 +256,10 @@ impl Addressing for Logins {
     fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {
         self.0.directory.current().copies(sender, recipients)
     }
+
+    fn forwarded_as(&self, sender: &Address, forwarder: &str) -> Option<Address> {
+        self.0.directory.forwarded_as(sender, forwarder)
+    }
 }
 
 #[cfg(test)]

@@ -83,6 +83,11 @@ impl Policy for Recipients {
 
     async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
         let trusted = self.0.trusts(session);
+        let is_report = session.mail.as_ref().is_none_or(|mail| mail.from.address().is_none());
+        if self.0.rewritten(&rcpt.to).is_some() && !is_report {
+            // Whoever saw such an address could have us send anything to whom it stands for.
+            return Verdict::Reject(Reply::permanent((7, 1), "This address takes reports about mail only"));
+        }
         let expansion = match self.0.expand(&rcpt.to, trusted) {
             Ok(expansion) => expansion,
             Err(refusal) => {

@@ -1,0 +1,232 @@
+//! What the sender wants to hear of each recipient (RFC 3461): what of that goes on, and what is answered here.
+
+use mailwright_mail_model::{Address, ForwardPath};
+use mailwright_mailstore::{Notify, QueueEntry, QueueRecipient, ReturnContent};
+use mailwright_relay_policy::directory::{Expansion, Onward, OnwardReason};
+use mailwright_smtp_proto::{Message, Notify as Wanted, ReturnContent as Asked};
+
+use super::Origin;
+use crate::queue::{DELIVERED, EXPANDED};
+
+/// An address elsewhere.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) to: Address,
+    /// Which recipient of the message led here; blind copies have places behind them.
+    pub(super) recipient: usize,
+    pub(super) passes: Passes,
+}
+
+/// What of the sender's wishes goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passes {
+    /// All: the address takes the place of the recipient.
+    All,
+    /// All but news of success, which is told here once (RFC 3461 §5.2.7.2).
+    Trouble,
+    /// Nothing: a list with an owner sends a message of its own (RFC 3461 §5.2.7.3).
+    Nothing,
+}
+
+impl Passes {
+    pub(super) fn of(expansion: &Expansion, onward: &Onward) -> Self {
+        match onward.reason {
+            OnwardReason::Forward(_) if onward.owner.is_some() => Self::Nothing,
+            OnwardReason::Forward(_) if !is_renamed(expansion) => Self::Trouble,
+            _ => Self::All,
+        }
+    }
+}
+
+/// Whether the recipient stands for one address elsewhere and for nothing else.
+fn is_renamed(expansion: &Expansion) -> bool {
+    let here = expansion.deliveries.len() + expansion.files.len() + expansion.commands.len();
+    here == 0 && expansion.onward.len() == 1
+}
+
+impl Bound {
+    /// The recipient as it waits in the queue.
+    pub(super) fn queued(&self, message: &Message) -> QueueRecipient {
+        let mut queued = QueueRecipient::new(self.to.clone());
+        let Some(rcpt) = message.recipients.get(self.recipient) else { return queued };
+        if self.passes == Passes::Nothing {
+            return queued;
+        }
+        queued.original = rcpt.parameters.original.as_ref().map(ToString::to_string);
+        // RFC 3461 §5.2.1 (e): whoever gives it another name says what the name was.
+        if let (None, Some(address)) = (&queued.original, rcpt.to.address())
+            && *address != self.to
+            && address.is_ascii()
+        {
+            queued.original = Some(format!("rfc822;{address}"));
+        }
+        queued.notify = rcpt.parameters.notify.map_or(Notify::DEFAULT, notify);
+        if self.passes == Passes::Trouble {
+            queued.notify.success = false;
+        }
+        queued
+    }
+}
+
+/// What is to be told of a recipient that is reached here, if the sender wants to hear of success.
+#[derive(Debug)]
+pub(super) struct Fate {
+    recipient: usize,
+    address: Address,
+    /// Whether it is delivered; else it became several addresses elsewhere.
+    delivered: bool,
+}
+
+impl Fate {
+    pub(super) fn of(recipient: usize, path: &ForwardPath, expansion: &Expansion) -> Option<Self> {
+        let forwards = |onward: &&Onward| matches!(onward.reason, OnwardReason::Forward(_));
+        let list = expansion.onward.iter().filter(forwards).any(|onward| onward.owner.is_some());
+        let here =
+            !expansion.deliveries.is_empty() || !expansion.files.is_empty() || !expansion.commands.is_empty();
+        let several = expansion.onward.iter().filter(forwards).count() > 1;
+        if !(here || list || several) {
+            return None;
+        }
+        // The bare postmaster is somebody.
+        let account = || expansion.deliveries.first()?.account.parse().ok();
+        let address = path.address().cloned().or_else(account)?;
+        Some(Self { recipient, address, delivered: here || list })
+    }
+}
+
+/// Entries of the queue that are not sent but told of, in the same commit as what they tell.
+pub(super) fn news(fates: &[Fate], origin: &Origin<'_>) -> Vec<QueueEntry> {
+    if origin.message.mail.from.address().is_none() {
+        return Vec::new();
+    }
+    let wants = |fate: &&Fate| {
+        let rcpt = origin.message.recipients.get(fate.recipient);
+        matches!(rcpt.and_then(|rcpt| rcpt.parameters.notify), Some(Wanted::On { success: true, .. }))
+    };
+    let entry = |(delivered, destination): (bool, &str)| {
+        let told = fates.iter().filter(|fate| fate.delivered == delivered).filter(wants);
+        let recipients: Vec<_> = told
+            .map(|fate| {
+                let passes = Passes::All;
+                let bound = Bound { to: fate.address.clone(), recipient: fate.recipient, passes };
+                bound.queued(origin.message)
+            })
+            .collect();
+        let mut entry = origin.entry(origin.message.mail.from.clone(), destination.to_owned());
+        entry.recipients = recipients;
+        (!entry.recipients.is_empty()).then_some(entry)
+    };
+    [(true, DELIVERED), (false, EXPANDED)].into_iter().filter_map(entry).collect()
+}
+
+fn notify(wanted: Wanted) -> Notify {
+    match wanted {
+        Wanted::On { success, failure, delay } => Notify::asked(success, failure, delay),
+        _ => Notify::NEVER,
+    }
+}
+
+pub(super) const fn returned(asked: Asked) -> ReturnContent {
+    match asked {
+        Asked::Headers => ReturnContent::Headers,
+        _ => ReturnContent::Full,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_mail_model::DateTime;
+    use mailwright_relay_policy::{
+        directory::{Account, Alias, Context, Directory, DomainEntry, Entry, NoIncludes, Settings},
+        route::RouteTable,
+    };
+    use mailwright_smtp_proto::{Command, Syntax};
+
+    use super::*;
+    use crate::smtp::plan::{Plan, Way};
+
+    /// The entries that a message from MAIL to RCPTs makes where `alias@a.example` stands for these.
+    fn entries(targets: &str, mail: &str, rcpts: &[&str]) -> Vec<QueueEntry> {
+        let mut directory = Directory::new(Settings::default());
+        directory.set_domain(&"a.example".parse().unwrap(), DomainEntry::default());
+        directory.set(&"bob@a.example".parse().unwrap(), Entry::Account(Account::with_mailbox())).unwrap();
+        let targets = targets.split(' ').map(|target| target.parse().unwrap());
+        directory.set(&"alias@a.example".parse().unwrap(), Entry::Alias(Alias::to(targets))).unwrap();
+        let Command::Mail(mail) = Command::parse(mail.as_bytes(), Syntax::Strict).unwrap() else { panic!() };
+        let rcpts: Vec<_> = rcpts
+            .iter()
+            .map(|rcpt| match Command::parse(rcpt.as_bytes(), Syntax::Strict).unwrap() {
+                Command::Rcpt(rcpt) => rcpt,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let mut way = Way::default();
+        for rcpt in &rcpts {
+            let expansion = directory.expand(&rcpt.to, &Context::default(), &NoIncludes).unwrap();
+            way.recipients.push((rcpt.to.clone(), Ok(expansion)));
+        }
+        let message = Message::new(mail, rcpts);
+        let origin = Origin {
+            message: &message,
+            user: None,
+            id: "1D",
+            date: DateTime::new(7, 0).unwrap(),
+            skip: 0,
+            eight_bit: false,
+            message_id: None,
+        };
+        let plan = Plan::new(&message.mail.from, &way).unwrap();
+        plan.batch(&origin, &Default::default(), &RouteTable::default()).0.queue
+    }
+
+    const MAIL: &str = "MAIL FROM:<ann@c.example> RET=HDRS ENVID=QQ+2B1";
+
+    #[test]
+    fn all_goes_on_to_a_recipient_elsewhere() {
+        let rcpt = "RCPT TO:<eve@b.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;old@b.example";
+        let [entry] = &entries("x@y.example", MAIL, &[rcpt])[..] else { panic!() };
+        assert_eq!(entry.envelope_id.as_deref(), Some("QQ+1"));
+        assert_eq!(entry.return_content, Some(ReturnContent::Headers));
+        let [recipient] = &entry.recipients[..] else { panic!() };
+        assert_eq!(recipient.notify, Notify::asked(true, false, true));
+        assert_eq!(recipient.original.as_deref(), Some("rfc822;old@b.example"));
+    }
+
+    #[test]
+    fn a_new_name_says_what_the_old_one_was() {
+        let rcpt = "RCPT TO:<alias@a.example> NOTIFY=NEVER";
+        let [entry] = &entries("x@y.example", MAIL, &[rcpt])[..] else { panic!() };
+        assert_eq!(entry.recipients[0].notify, Notify::NEVER);
+        assert_eq!(entry.recipients[0].original.as_deref(), Some("rfc822;alias@a.example"));
+    }
+
+    #[test]
+    fn success_is_told_once_where_one_became_several() {
+        let made =
+            entries("x@y.example z@y.example", MAIL, &["RCPT TO:<alias@a.example> NOTIFY=SUCCESS,FAILURE"]);
+        let [sent, told] = &made[..] else { panic!("{made:?}") };
+        assert!(
+            sent.recipients.iter().all(|recipient| recipient.notify == Notify::asked(false, true, false))
+        );
+        assert_eq!((&*told.destination, told.recipients.len()), (EXPANDED, 1));
+        assert_eq!(told.recipients[0].address.as_str(), "alias@a.example");
+        // With a mailbox among them it is delivered.
+        let made = entries("x@y.example bob@a.example", MAIL, &["RCPT TO:<alias@a.example> NOTIFY=SUCCESS"]);
+        assert_eq!(
+            made.iter().map(|entry| &*entry.destination).collect::<Vec<_>>(),
+            ["y.example", DELIVERED]
+        );
+        assert_eq!(made[1].envelope_id.as_deref(), Some("QQ+1"));
+    }
+
+    #[test]
+    fn nothing_is_told_that_nobody_asked_for() {
+        let bob = "RCPT TO:<bob@a.example>";
+        assert_eq!(entries("x@y.example", MAIL, &[&format!("{bob} NOTIFY=SUCCESS")]).len(), 1);
+        for rcpt in [bob.to_owned(), format!("{bob} NOTIFY=FAILURE"), format!("{bob} NOTIFY=NEVER")] {
+            assert_eq!(entries("x@y.example", MAIL, &[&rcpt]), []);
+        }
+        // RFC 3461 §4: nobody hears of reports.
+        assert_eq!(entries("x@y.example", "MAIL FROM:<>", &[&format!("{bob} NOTIFY=SUCCESS")]), []);
+    }
+}
