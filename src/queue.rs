@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 use crate::smtp::Addressing;
 
-pub use config::{Pipes, QueueConfig, Relay, Tls, TlsLevel};
+pub use config::{Pipes, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
 pub use judge::Outcome;
 pub use scheduler::Concurrency;
 

@@ -60,8 +60,15 @@ where
             return news;
         }
         let mut ways: Vec<(NextHop, Vec<usize>)> = Vec::new();
+        let mut alone = Vec::new();
         for (place, recipient) in entry.recipients.iter().enumerate() {
             if recipient.state == RecipientState::Waiting {
+                let suppressions = self.config.suppressions.as_ref();
+                if let Some(why) = suppressions.and_then(|list| list.suppressed(&recipient.address)) {
+                    let diagnosis = Diagnosis::found(Reply::permanent((1, 1), why));
+                    alone.push((place, Outcome::Refused(diagnosis)));
+                    continue;
+                }
                 let hop = self.config.routes.next_hop(&recipient.address);
                 match ways.iter_mut().find(|(other, _)| *other == hop) {
                     Some((_, places)) => places.push(place),
@@ -69,7 +76,7 @@ where
                 }
             }
         }
-        let mut attempted = Attempted { outcomes: Vec::new(), contact: Contact::Unknown, failure: None };
+        let mut attempted = Attempted { outcomes: alone, contact: Contact::Unknown, failure: None };
         for (hop, places) in ways {
             let outcomes = match self.deliver(&hop, entry, &places).await {
                 Ok(outcomes) => {

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use mailwright_line_proto::{Secret, tls};
+use mailwright_mail_model::Address;
 use mailwright_mailstore::QueueEntry;
 use mailwright_relay_policy::{
     delivery::Diagnosis,
@@ -45,6 +46,8 @@ pub struct QueueConfig {
     pub returned_octets: u64,
     /// What runs programs; without it, no mail goes to one.
     pub pipes: Option<Arc<dyn Pipes>>,
+    /// What knows which addresses are left alone; without it, none are.
+    pub suppressions: Option<Arc<dyn Suppressions>>,
 }
 
 impl QueueConfig {
@@ -69,6 +72,7 @@ impl QueueConfig {
             messages_per_connection: 100,
             returned_octets: 64 * 1024,
             pipes: None,
+            suppressions: None,
         })
     }
 }
@@ -155,5 +159,24 @@ pub trait Pipes: Send + Sync {
 impl fmt::Debug for dyn Pipes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pipes")
+    }
+}
+
+/// Remembers which addresses refused for good, and decides which are left alone. What is told of here is asked about for every recipient, so
+/// it answers from memory and writes behind.
+pub trait Suppressions: Send + Sync {
+    /// Why nothing is sent to an address, if so.
+    fn suppressed(&self, address: &Address) -> Option<String>;
+
+    /// A host said for good that nobody has the address.
+    fn refused(&self, address: &Address);
+
+    /// A host took mail for the address.
+    fn taken(&self, address: &Address);
+}
+
+impl fmt::Debug for dyn Suppressions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Suppressions")
     }
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use mailwright_mailstore::{Due, QueueEntry, Scheduled, Settlement, Spool, Store, StoreError};
-use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve};
+use mailwright_relay_policy::{
+    delivery::{Diagnosis, Suppression},
+    dns::Resolve,
+};
 use mailwright_smtp_proto::Reply;
 use tokio::{task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
@@ -247,6 +250,7 @@ where
         let attempted = self.attempt(&entry).await;
         for (place, outcome) in &attempted.outcomes {
             self.log(&entry, *place, outcome);
+            self.remember(&entry, *place, outcome);
         }
         let entry = Arc::unwrap_or_clone(entry);
         let judgement = self.judged(entry, attempted.outcomes);
@@ -276,6 +280,21 @@ where
         while let Err(error) = self.settle(judgement.clone()).await {
             tracing::error!(id = judgement.entry.id, %error, "what became of a message cannot be written down");
             time::sleep(STORE_PAUSE).await;
+        }
+    }
+
+    /// What an answer says of the address.
+    fn remember(&self, entry: &QueueEntry, place: usize, outcome: &Outcome) {
+        let Some((list, recipient)) = self.config.suppressions.as_ref().zip(entry.recipients.get(place))
+        else {
+            return;
+        };
+        match outcome {
+            Outcome::Taken { .. } => list.taken(&recipient.address),
+            Outcome::Refused(diagnosis) if Suppression::is_hard(diagnosis) => {
+                list.refused(&recipient.address)
+            }
+            _ => {}
         }
     }
 

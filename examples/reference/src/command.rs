@@ -50,7 +50,8 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
             let _runtime = runtime.enter();
             let life = serve::life(config, &database, &directory)?;
             let fetch = serve::fetch(config, &database, &directory)?;
-            let access = Access { store: AnyStore::new(database.clone()), flush: None };
+            let suppressed = serve::suppressed(config, &database)?;
+            let access = Access { store: AnyStore::new(database.clone()), flush: None, suppressed };
             let rules = match request {
                 Request::Explain(_) => {
                     let known = serve::known(config, &database)?;

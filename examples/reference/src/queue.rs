@@ -3,7 +3,9 @@
 mod admin;
 mod outbound;
 mod print;
+mod suppressed;
 
 pub(crate) use admin::{Access, Change, Entry, QueueRequest, QueueResponse, Selection, answer, unix_time};
-pub(crate) use outbound::{resolver, start};
+pub(crate) use outbound::{Parts, resolver, start};
 pub(crate) use print::{entries, mailq, run};
+pub(crate) use suppressed::{Suppressed, SuppressedEntry};

@@ -44,7 +44,7 @@ use crate::{
     life::{self, Life},
     live::Live,
     passwd_file::PasswdFiles,
-    queue::{self, Access},
+    queue::{self, Access, Suppressed},
     rules::{Known, Rules},
     server_scripts,
 };
@@ -59,6 +59,8 @@ const SECRETS: &str = "secrets";
 const REMOVED: &str = "removed";
 /// The table of strangers that came again.
 const KNOWN: &str = "greylist";
+/// The table of addresses that refused for good.
+const SUPPRESSED: &str = "suppressed";
 /// The table of the keys that sign.
 const KEYS: &str = "dkim";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
@@ -125,6 +127,12 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     let keys = Keys::open(store.table(KEYS).map_err(opened)?)?;
     let directory = Directory::open(table, entries, secrets, removed, keys, config)?;
     Ok((store, Arc::new(directory)))
+}
+
+/// The addresses that nothing is sent to.
+pub(crate) fn suppressed(config: &Config, database: &Embedded) -> Result<Suppressed, ServeError> {
+    let opened = |source| ServeError::Store { path: config.data.display().to_string(), source };
+    Suppressed::open(database.table(SUPPRESSED).map_err(opened)?, config).map_err(opened)
 }
 
 /// What looks after the mailboxes.
@@ -221,10 +229,11 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         store: database.clone(),
     };
     let watched = database.clone();
-    let queue = queue::start(&config, &store, logins.clone(), Arc::clone(&routes), resolver)
-        .map_err(ServeError::Config)?;
+    let suppressed = suppressed(&config, &database)?;
+    let sender = queue::Parts { logins: logins.clone(), routes: Arc::clone(&routes), resolver };
+    let queue = queue::start(&config, &store, sender, suppressed.clone()).map_err(ServeError::Config)?;
     let flush = Arc::clone(&queue);
-    let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())) };
+    let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())), suppressed };
     let life = Life::new(&config, store.clone(), Arc::clone(&directory), &database)
         .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?;
     let fetch = fetch(&config, &database, &directory)?;

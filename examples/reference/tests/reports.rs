@@ -156,3 +156,26 @@ fn a_reply_for_each_recipient_behind_the_message() {
         assert!(talk.reply().starts_with("250"));
     }
 }
+
+#[test]
+fn an_address_that_refused_twice_is_left_alone() {
+    let host = Host::start(Behaviour::Answer("RCPT", "550 5.1.1 nobody"));
+    let map = [("b.example", "127.0.0.1", host.port)];
+    let a = site("a.example", "127.0.0.2", free_port(), &map, "ann");
+    let mut talk = session(&a);
+    for number in 1..=3 {
+        send(&mut talk, "MAIL FROM:<ann@a.example>", &["RCPT TO:<Gone@b.example>"]);
+        let report = wait_for("the report", || a.fetch("ann@a.example", number));
+        has(&report, &["Action: failed", "Status: 5.1.1"]);
+        assert_eq!(report.contains("Nothing was sent"), number == 3, "{report}");
+    }
+    assert_eq!(host.commands("RCPT").len(), 2);
+    // It is remembered, and shown.
+    let a = a.again();
+    let listed = a.queue(&["suppress", "list"]);
+    assert!(listed.starts_with("gone@b.example  suppressed, refused 2 times"), "{listed}");
+    assert_eq!(a.queue(&["suppress", "remove", "gone@b.example"]), "1 sent to again\n");
+    assert_eq!(a.queue(&["suppress", "list"]), "");
+    send(&mut session(&a), "MAIL FROM:<ann@a.example>", &["RCPT TO:<gone@b.example>"]);
+    wait_for("the third attempt", || (host.commands("RCPT").len() == 3).then_some(()));
+}

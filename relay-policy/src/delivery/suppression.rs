@@ -1,5 +1,7 @@
 //! Addresses that nothing is sent to any more, since they refused for good too often.
 
+use super::Diagnosis;
+
 /// When an address is left alone.
 ///
 /// ```
@@ -53,8 +55,46 @@ impl Bounces {
 }
 
 impl Suppression {
+    /// Whether a refusal is about the address itself: a host said for good that there is nobody, or nobody any more. Refusals of the
+    /// message, of its sender or of us say nothing of the address.
+    pub fn is_hard(diagnosis: &Diagnosis) -> bool {
+        // RFC 3463 §3.2 and §3.3: X.1.x is about addresses, of which 7 and 8 are about the sender's; X.2.1 is a mailbox that is disabled.
+        let about_address = match diagnosis.reply.enhanced() {
+            Some((_, 1, detail)) => !matches!(detail, 7 | 8),
+            Some((_, subject, detail)) => (subject, detail) == (2, 1),
+            None => matches!(diagnosis.reply.code(), 550 | 551),
+        };
+        diagnosis.quoted && diagnosis.is_permanent() && about_address
+    }
+
     /// Whether the address is to be left alone.
     pub const fn suppresses(&self, bounces: &Bounces, now: u64) -> bool {
         bounces.count >= self.bounces && now.saturating_sub(bounces.last) < self.period
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_smtp_proto::Reply;
+
+    use super::*;
+
+    #[test]
+    fn what_is_about_the_address() {
+        for (text, hard) in [
+            ("550 5.1.1 no such user", true),
+            ("550 5.1.10 null mx", true),
+            ("550 5.2.1 disabled", true),
+            ("550 no such user", true),
+            ("550 5.7.1 spam", false),
+            ("550 5.1.8 bad sender", false),
+            ("552 5.2.2 full", false),
+            ("554 no", false),
+            ("450 4.1.1 later", false),
+        ] {
+            let reply = Reply::parse(format!("{text}\r\n").as_bytes()).unwrap();
+            assert_eq!(Suppression::is_hard(&Diagnosis::said("b.example", &reply)), hard, "{text}");
+            assert!(!Suppression::is_hard(&Diagnosis::found(reply)), "what we found is no answer");
+        }
     }
 }

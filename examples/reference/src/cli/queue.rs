@@ -54,4 +54,23 @@ pub(crate) enum QueueCommand {
         #[command(flatten)]
         which: Which,
     },
+    /// Addresses that nothing is sent to, since they refused for good too often
+    #[command(subcommand)]
+    Suppress(SuppressCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SuppressCommand {
+    /// List those that refused for good, and whether they are still sent to
+    List {
+        /// One JSON object an address
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send to them again
+    Remove {
+        /// The addresses
+        #[arg(required = true, value_name = "ADDRESS")]
+        addresses: Vec<String>,
+    },
 }

@@ -78,6 +78,9 @@ pub(crate) struct Queue {
     pub(crate) connections: usize,
     pub(crate) connections_per_destination: usize,
     pub(crate) connect_seconds: u64,
+    /// After how many hard bounces an address is left alone, and for how long.
+    pub(crate) suppress_after: u32,
+    pub(crate) suppress_days: u64,
 }
 
 /// How names are looked up.
@@ -122,6 +125,8 @@ impl Default for Queue {
             connections: 100,
             connections_per_destination: 20,
             connect_seconds: 30,
+            suppress_after: 2,
+            suppress_days: 30,
         }
     }
 }

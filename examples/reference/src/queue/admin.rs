@@ -10,6 +10,8 @@ use mailwright::mailstore::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::{Suppressed, SuppressedEntry};
+
 /// How many entries are read together.
 const PAGE: usize = 1_000;
 
@@ -18,6 +20,8 @@ const PAGE: usize = 1_000;
 pub(crate) struct Access {
     pub(crate) store: AnyStore,
     pub(crate) flush: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// What nothing is sent to.
+    pub(crate) suppressed: Suppressed,
 }
 
 /// What can be asked about the queue.
@@ -34,6 +38,12 @@ pub(crate) enum QueueRequest {
     Change {
         selection: Selection,
         change: Change,
+    },
+    /// Which addresses nothing is sent to.
+    Suppressed,
+    /// Addresses that are sent to again.
+    Unsuppress {
+        addresses: Vec<String>,
     },
 }
 
@@ -65,6 +75,7 @@ pub(crate) enum QueueResponse {
     Entries { entries: Vec<Entry> },
     Message { entry: Box<Entry>, text: String },
     Changed { count: usize },
+    Suppressed { addresses: Vec<SuppressedEntry> },
 }
 
 /// An entry, as it is shown.
@@ -193,6 +204,14 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             }
             if let (Some(flush), Change::Retry | Change::Release) = (&access.flush, change) {
                 flush();
+            }
+            Ok(QueueResponse::Changed { count })
+        }
+        QueueRequest::Suppressed => Ok(QueueResponse::Suppressed { addresses: access.suppressed.list() }),
+        QueueRequest::Unsuppress { addresses } => {
+            let mut count = 0;
+            for address in addresses {
+                count += usize::from(access.suppressed.remove(&address)?);
             }
             Ok(QueueResponse::Changed { count })
         }

@@ -15,19 +15,29 @@ use crate::{
     directory::Logins,
 };
 
+use super::Suppressed;
+
 /// What sends mail on.
 pub(crate) type Outbound = Queue<AnyStore, Resolver, Logins>;
+
+/// What the queue asks.
+pub(crate) struct Parts {
+    pub(crate) logins: Logins,
+    pub(crate) routes: Arc<RouteTable>,
+    pub(crate) resolver: Resolver,
+}
 
 /// Makes the queue of this configuration.
 pub(crate) fn start(
     config: &Config,
     store: &AnyStore,
-    logins: Logins,
-    routes: Arc<RouteTable>,
-    resolver: Resolver,
+    parts: Parts,
+    suppressed: Suppressed,
 ) -> Result<Arc<Outbound>, String> {
-    let queue = queue_config(config, routes)?;
-    Ok(Arc::new(Queue::new(Arc::new(store.clone()), Arc::new(resolver), Arc::new(logins), queue)))
+    let mut queue = queue_config(config, parts.routes)?;
+    queue.suppressions = Some(Arc::new(suppressed));
+    let (resolver, logins) = (Arc::new(parts.resolver), Arc::new(parts.logins));
+    Ok(Arc::new(Queue::new(Arc::new(store.clone()), resolver, logins, queue)))
 }
 
 /// What looks names up.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Change, Entry, QueueRequest, QueueResponse, Selection, unix_time};
 use crate::{
     admin::{Request, Response},
-    cli::{QueueCommand, Which},
+    cli::{QueueCommand, SuppressCommand, Which},
     command::{CommandError, print_json, request},
     config::Config,
 };
@@ -34,6 +34,31 @@ pub(crate) fn run(config: &Config, command: QueueCommand) -> Result<(), CommandE
         QueueCommand::Delete { which } => change(config, which, Change::Delete, "deleted"),
         QueueCommand::Hold { which } => change(config, which, Change::Hold, "held"),
         QueueCommand::Release { which } => change(config, which, Change::Release, "released"),
+        QueueCommand::Suppress(SuppressCommand::List { json }) => {
+            let QueueResponse::Suppressed { addresses } = ask(config, QueueRequest::Suppressed)? else {
+                return Ok(());
+            };
+            for entry in addresses {
+                if json {
+                    print_json(&entry)?;
+                } else {
+                    let state = if entry.suppressed { "suppressed" } else { "still sent to" };
+                    println!(
+                        "{}  {state}, refused {} times, last {}",
+                        entry.address,
+                        entry.bounces,
+                        date(entry.last)
+                    );
+                }
+            }
+            Ok(())
+        }
+        QueueCommand::Suppress(SuppressCommand::Remove { addresses }) => {
+            if let QueueResponse::Changed { count } = ask(config, QueueRequest::Unsuppress { addresses })? {
+                println!("{count} sent to again");
+            }
+            Ok(())
+        }
     }
 }
 
