@@ -55,13 +55,11 @@ impl Suppressed {
         let (now, mut rows) = (unix_time(), HashMap::new());
         for (key, value) in table.scan(b"")? {
             let row: Option<Row> = serde_json::from_slice(&value).ok();
-            match row.filter(|row| now.saturating_sub(row.last) < rule.period) {
-                Some(row) => {
-                    let name = String::from_utf8_lossy(&key).into_owned();
-                    drop(rows.insert(name, Bounces::new(row.count, row.last)));
-                }
-                None => block_on(table.delete(&key)).map(drop)?,
-            }
+            let Some(row) = row.filter(|row| now.saturating_sub(row.last) < rule.period) else {
+                block_on(table.delete(&key))?;
+                continue;
+            };
+            rows.insert(String::from_utf8_lossy(&key).into_owned(), Bounces::new(row.count, row.last));
         }
         Ok(Self(Arc::new(Inner { table, rule, rows: RwLock::new(rows) })))
     }
