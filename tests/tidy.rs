@@ -52,7 +52,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "mailstore",
         &["mail-model"],
-        &["bytes", "crc32fast", "fjall", "rustix", "stringprep", "thiserror", "zstd"],
+        &["bytes", "crc32fast", "fjall", "rustix", "stringprep", "thiserror", "xxhash-rust", "zstd"],
     ),
     (
         "relay-policy",

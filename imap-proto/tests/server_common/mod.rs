@@ -1,17 +1,21 @@
 //! A mail store in memory behind the server machine: small, and the same every time.
 
+mod fetching;
+mod folder;
 mod sharing;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use fetching::cut;
+use folder::{Folder, Stored, matches_query};
 use mailwright_imap_proto::{
     ImapUrl, Refusal,
-    command::{BodySection, CopyUid, FetchItem, NotifyMailboxes, StatusItem},
+    command::{BodySection, CopyUid, NotifyMailboxes, StatusItem},
     response::{MailboxStatus, Namespaces, ServerId},
     server::{
-        AppendUid, Change, Config, Event, FetchData, Found, FoundIn, ListEntry, Message, Opened, Order,
-        Ordered, Question, Server,
+        AppendUid, Change, Config, Event, Found, FoundIn, ListEntry, Message, Opened, Order, Ordered,
+        Question, Server,
     },
 };
 use mailwright_line_proto::{
@@ -19,11 +23,8 @@ use mailwright_line_proto::{
     testing::{Seen, Side, Subject},
 };
 use mailwright_mail_model::{
-    DateTime, Envelope, Flag, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity,
-    mime::Structure,
-    query::{Key, Node, Query},
-    sort::Sorter,
-    thread::Threader,
+    Envelope, Flag, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity, mime::Structure,
+    query::Query, sort::Sorter, thread::Threader,
 };
 use sharing::Sharing;
 
@@ -35,24 +36,6 @@ pub(crate) struct App {
     sharing: Sharing,
     challenges: u32,
     binary: Bytes,
-}
-
-#[derive(Default)]
-struct Folder {
-    messages: Vec<Stored>,
-    next: u32,
-    subscribed: bool,
-    mod_seq: u64,
-    gone: Vec<(Uid, u64)>,
-}
-
-#[derive(Clone)]
-struct Stored {
-    uid: Uid,
-    flags: FlagSet,
-    date: DateTime,
-    octets: Bytes,
-    mod_seq: u64,
 }
 
 const VALIDITY: u32 = 3_857_529_045;
@@ -124,117 +107,6 @@ impl App {
         Ok(())
     }
 
-    fn fetch(
-        &mut self,
-        server: &mut Server,
-        ask: &mailwright_line_proto::Ask<mailwright_imap_proto::command::Fetch<UidSet>>,
-    ) {
-        if let (Some(named), Some(since)) = (&ask.vanished, ask.changed_since) {
-            let gone = self.open().gone_since(since.get()).intersection(named);
-            server.vanished(ask, &gone).unwrap();
-        }
-        for uid in ask.messages.iter() {
-            let folder = self.open();
-            let Some(message) = folder.messages.iter_mut().find(|message| message.uid == uid) else {
-                continue;
-            };
-            if ask.changed_since.is_some_and(|since| message.mod_seq <= since.get()) {
-                continue;
-            }
-            let tells =
-                ask.sets_seen() && message.flags.insert(Flag::Seen) && !ask.items.contains(&FetchItem::Flags);
-            let message = message.clone();
-            let structure = Structure::of(&message.octets);
-            let sections: Vec<(BodySection, Option<Bytes>)> = ask
-                .items
-                .iter()
-                .filter_map(|item| match item {
-                    FetchItem::Section(section) => {
-                        Some((section.clone(), cut(&message.octets, &structure, section)))
-                    }
-                    _ => None,
-                })
-                .collect();
-            let mut data = Vec::new();
-            for item in &ask.items {
-                data.push(match item {
-                    FetchItem::Flags => FetchData::Flags(&message.flags),
-                    FetchItem::InternalDate => FetchData::InternalDate(message.date),
-                    FetchItem::Size => FetchData::Size(message.octets.len() as u64),
-                    FetchItem::Envelope => {
-                        FetchData::Envelope(structure.part(0).unwrap().envelope().unwrap())
-                    }
-                    FetchItem::Body => FetchData::Body(&structure),
-                    FetchItem::BodyStructure => FetchData::BodyStructure(&structure),
-                    FetchItem::Section(section) => {
-                        let (_, octets) = sections.iter().find(|(one, _)| one == section).unwrap();
-                        match octets {
-                            Some(octets) if octets.len() > 300 => {
-                                FetchData::Stream(section, octets.len() as u64)
-                            }
-                            octets => FetchData::Section(section, octets.as_ref()),
-                        }
-                    }
-                    FetchItem::ModSeq => FetchData::ModSeq(ModSeq::new(message.mod_seq).unwrap()),
-                    FetchItem::SaveDate => FetchData::SaveDate(Some(message.date)),
-                    FetchItem::EmailId => FetchData::EmailId("M6d99ac3275bb4e"),
-                    FetchItem::ThreadId => FetchData::ThreadId(None),
-                    FetchItem::Preview { .. } => FetchData::Preview(Some("Good afternoon.")),
-                    FetchItem::BinarySize(part) => FetchData::BinarySize(part, 17),
-                    // The message itself streams, a part comes in one piece.
-                    FetchItem::Binary(section) if section.part.is_empty() => {
-                        FetchData::StreamBinary(section, self.binary.len() as u64)
-                    }
-                    FetchItem::Binary(section) => FetchData::Binary(section, Some(&self.binary)),
-                    other => panic!("{other:?}"),
-                });
-            }
-            if tells {
-                data.push(FetchData::Flags(&message.flags));
-            }
-            self.send(server, ask, uid, &data, &sections);
-        }
-    }
-
-    /// Sends the items; the octets of those that stream come in two pieces.
-    fn send(
-        &self,
-        server: &mut Server,
-        ask: &mailwright_line_proto::Ask<mailwright_imap_proto::command::Fetch<UidSet>>,
-        uid: Uid,
-        data: &[FetchData<'_>],
-        sections: &[(BodySection, Option<Bytes>)],
-    ) {
-        let mut rest = data;
-        let mut begun = false;
-        loop {
-            let is_stream =
-                |item: &FetchData<'_>| matches!(item, FetchData::Stream(..) | FetchData::StreamBinary(..));
-            let streams = rest.iter().position(is_stream);
-            let (now, later) = rest.split_at(streams.map_or(rest.len(), |at| at + 1));
-            if begun {
-                server.fetch_more(now).unwrap();
-            } else if !server.fetch(ask, uid, now).unwrap() {
-                return;
-            }
-            begun = true;
-            let octets = match now.last() {
-                Some(FetchData::Stream(section, _)) => {
-                    sections.iter().find(|(one, _)| one == *section).unwrap().1.clone().unwrap()
-                }
-                Some(FetchData::StreamBinary(..)) => self.binary.clone(),
-                _ => return,
-            };
-            let half = octets.len() / 2;
-            server.send_body(octets.slice(..half)).unwrap();
-            server.send_body(octets.slice(half..)).unwrap();
-            if later.is_empty() {
-                return server.end_body().unwrap();
-            }
-            rest = later;
-        }
-    }
-
     fn find(&mut self, query: &Query) -> UidSet {
         let folder = self.open();
         folder
@@ -282,75 +154,8 @@ impl App {
     }
 }
 
-impl Folder {
-    fn add(&mut self, flags: FlagSet, date: Option<DateTime>, octets: &[u8]) -> Uid {
-        let uid = Uid::new(self.next).unwrap();
-        self.next += 1;
-        let date = date.unwrap_or_else(|| DateTime::from_imap("17-Jul-1996 02:44:25 -0700").unwrap());
-        self.mod_seq += 1;
-        let mod_seq = self.mod_seq;
-        self.messages.push(Stored { uid, flags, date, octets: Bytes::copy_from_slice(octets), mod_seq });
-        uid
-    }
-
-    fn counts(&self, name: &str) -> MailboxStatus {
-        let mut status = MailboxStatus::new(MailboxName::new(name).unwrap());
-        status.messages = Some(self.messages.len() as u32);
-        status.uid_next = Uid::new(self.next);
-        status
-    }
-
-    fn gone_since(&self, mod_seq: u64) -> UidSet {
-        self.gone.iter().filter(|(_, gone)| *gone > mod_seq).map(|(uid, _)| *uid).collect()
-    }
-
-    fn uids(&self) -> UidSet {
-        self.messages.iter().map(|message| message.uid).collect()
-    }
-
-    fn remove(&mut self, gone: impl Fn(&Stored) -> bool) -> UidSet {
-        let uids: UidSet =
-            self.messages.iter().filter(|message| gone(message)).map(|message| message.uid).collect();
-        self.mod_seq += u64::from(!uids.is_empty());
-        self.gone.extend(uids.iter().map(|uid| (uid, self.mod_seq)));
-        self.messages.retain(|message| !gone(message));
-        uids
-    }
-
-    fn unseen(&self) -> impl Iterator<Item = &Stored> {
-        self.messages.iter().filter(|message| !message.flags.contains(&Flag::Seen))
-    }
-}
-
 fn validity() -> UidValidity {
     UidValidity::new(VALIDITY).unwrap()
-}
-
-fn cut(message: &Bytes, structure: &Structure, section: &BodySection) -> Option<Bytes> {
-    let range = structure.locate(&section.section.locator().ok()?)?;
-    let octets = message.slice(range.start as usize..range.end as usize);
-    let octets = section.section.select(&octets).map_or(octets, Bytes::from);
-    let Some(partial) = section.partial else { return Some(octets) };
-    let start = (partial.offset as usize).min(octets.len());
-    let end = start.saturating_add(partial.length as usize).min(octets.len());
-    Some(octets.slice(start..end))
-}
-
-fn matches_query(message: &Stored, query: &Query) -> bool {
-    match query.node() {
-        Node::Key(Key::All) => true,
-        Node::Key(Key::Flag(flag)) => message.flags.contains(flag),
-        Node::Key(Key::ModSeq(mod_seq)) => message.mod_seq >= mod_seq.get(),
-        Node::Key(Key::Uid(uids)) => uids.contains(message.uid),
-        Node::Key(Key::Since(date)) => message.date.date() >= *date,
-        Node::Key(Key::Header { text, .. } | Key::Text(text)) => {
-            String::from_utf8_lossy(&message.octets).to_lowercase().contains(&text.to_lowercase())
-        }
-        Node::Not(query) => !matches_query(message, query),
-        Node::And(queries) => queries.iter().all(|query| matches_query(message, query)),
-        Node::Or(queries) => queries.iter().any(|query| matches_query(message, query)),
-        _ => false,
-    }
 }
 
 impl Subject for App {

@@ -1,0 +1,83 @@
+//! A mailbox of the store in memory.
+
+use bytes::Bytes;
+use mailwright_imap_proto::response::MailboxStatus;
+use mailwright_mail_model::{
+    DateTime, Flag, FlagSet, MailboxName, Uid, UidSet,
+    query::{Key, Node, Query},
+};
+
+#[derive(Default)]
+pub(super) struct Folder {
+    pub(super) messages: Vec<Stored>,
+    pub(super) next: u32,
+    pub(super) subscribed: bool,
+    pub(super) mod_seq: u64,
+    pub(super) gone: Vec<(Uid, u64)>,
+}
+
+#[derive(Clone)]
+pub(super) struct Stored {
+    pub(super) uid: Uid,
+    pub(super) flags: FlagSet,
+    pub(super) date: DateTime,
+    pub(super) octets: Bytes,
+    pub(super) mod_seq: u64,
+}
+
+impl Folder {
+    pub(super) fn add(&mut self, flags: FlagSet, date: Option<DateTime>, octets: &[u8]) -> Uid {
+        let uid = Uid::new(self.next).unwrap();
+        self.next += 1;
+        let date = date.unwrap_or_else(|| DateTime::from_imap("17-Jul-1996 02:44:25 -0700").unwrap());
+        self.mod_seq += 1;
+        let mod_seq = self.mod_seq;
+        self.messages.push(Stored { uid, flags, date, octets: Bytes::copy_from_slice(octets), mod_seq });
+        uid
+    }
+
+    pub(super) fn counts(&self, name: &str) -> MailboxStatus {
+        let mut status = MailboxStatus::new(MailboxName::new(name).unwrap());
+        status.messages = Some(self.messages.len() as u32);
+        status.uid_next = Uid::new(self.next);
+        status
+    }
+
+    pub(super) fn gone_since(&self, mod_seq: u64) -> UidSet {
+        self.gone.iter().filter(|(_, gone)| *gone > mod_seq).map(|(uid, _)| *uid).collect()
+    }
+
+    pub(super) fn uids(&self) -> UidSet {
+        self.messages.iter().map(|message| message.uid).collect()
+    }
+
+    pub(super) fn remove(&mut self, gone: impl Fn(&Stored) -> bool) -> UidSet {
+        let uids: UidSet =
+            self.messages.iter().filter(|message| gone(message)).map(|message| message.uid).collect();
+        self.mod_seq += u64::from(!uids.is_empty());
+        self.gone.extend(uids.iter().map(|uid| (uid, self.mod_seq)));
+        self.messages.retain(|message| !gone(message));
+        uids
+    }
+
+    pub(super) fn unseen(&self) -> impl Iterator<Item = &Stored> {
+        self.messages.iter().filter(|message| !message.flags.contains(&Flag::Seen))
+    }
+}
+
+pub(super) fn matches_query(message: &Stored, query: &Query) -> bool {
+    match query.node() {
+        Node::Key(Key::All) => true,
+        Node::Key(Key::Flag(flag)) => message.flags.contains(flag),
+        Node::Key(Key::ModSeq(mod_seq)) => message.mod_seq >= mod_seq.get(),
+        Node::Key(Key::Uid(uids)) => uids.contains(message.uid),
+        Node::Key(Key::Since(date)) => message.date.date() >= *date,
+        Node::Key(Key::Header { text, .. } | Key::Text(text)) => {
+            String::from_utf8_lossy(&message.octets).to_lowercase().contains(&text.to_lowercase())
+        }
+        Node::Not(query) => !matches_query(message, query),
+        Node::And(queries) => queries.iter().all(|query| matches_query(message, query)),
+        Node::Or(queries) => queries.iter().any(|query| matches_query(message, query)),
+        _ => false,
+    }
+}
