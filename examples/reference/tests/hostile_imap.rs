@@ -107,7 +107,7 @@ fn bad_imap_after_login_is_refused() {
         (format!("ENABLE {}", many(5000, "X")), "BAD"),
         ("COPY 1 nowhere".into(), "NO [TRYCREATE]"),
         ("SEARCH BEFORE 32-Foo-99999".into(), "BAD"),
-        ("SETQUOTA \"\" (STORAGE 99)".into(), "BAD"),
+        ("SETQUOTA \"\" (STORAGE 99)".into(), "NO [CANNOT]"),
         ("LOCALDELETE INBOX".into(), "BAD"),
         ("SELECT user/bob".into(), "NO"),
         ("SELECT \"../bob/INBOX\"".into(), "NO"),
