@@ -266,6 +266,8 @@ def explanation(kind, where, one, other):
             above.append(re.sub(rb"\.1(\]|\.MIME)", rb"\1", above[-1], count=1))
         if other in ([b""], [b"\r\n"]) or other in [leaf_answers.get((number, one)) for one in above[1:]]:
             return "Parts that are not there"
+    if kind.startswith("SEARCH") and b"NOT " in where and len(re.findall(rb"(?:SMALLER|LARGER) ", where)) > 1:
+        return "Sizes below NOT"
     return None
 
 
