@@ -108,7 +108,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Bring expunged messages back, as long as [store] undelete keeps them
+    /// Bring expunged messages back, as long as store.undelete keeps them
     Undelete(UndeleteOptions),
     /// Show what every user has and may have
     Usage {

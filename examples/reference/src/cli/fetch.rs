@@ -40,7 +40,7 @@ pub(crate) enum FetchCommand {
 pub(crate) struct FetchAdd {
     /// Who gets the mail
     pub(crate) user: String,
-    /// Where it is: PROTOCOL://LOGIN@HOST[:PORT], with pop3, pop3s, imap or imaps
+    /// Where it is: PROTOCOL://LOGIN@HOST or PROTOCOL://LOGIN@HOST:PORT, with pop3, pop3s, imap or imaps
     pub(crate) source: String,
     /// Delete messages there once they are here; without this or --delete-after they stay
     #[arg(long, conflicts_with = "delete_after")]

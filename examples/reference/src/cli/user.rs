@@ -62,7 +62,7 @@ pub(crate) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Remove an account; it cannot log in any more and gets no mail. Its mail is kept as long as [expiry] removed_users says
+    /// Remove an account; it cannot log in any more and gets no mail. Its mail is kept as long as expiry.removed_users says
     Remove {
         /// The account's name
         name: String,
