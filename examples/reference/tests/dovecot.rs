@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use common::{PASSWORD, Server, USER, have, run, wait_for};
+use common::{PASSWORD, Server, USER, free_port, have, run, wait_for};
 
 /// Whom the mail belongs to: Dovecot serves no mail as root.
 const OWNER: u32 = 5000;
@@ -27,8 +27,7 @@ struct Dovecot {
 
 impl Dovecot {
     fn start(folder: &Path, mail: &Path) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (imap, lmtp) = (free(), free());
+        let (imap, lmtp) = (free_port(), free_port());
         let base = folder.display();
         let config = format!(
             "base_dir = {base}/dovecot\nstate_dir = {base}/dovecot\nlog_path = {base}/dovecot.log\n\

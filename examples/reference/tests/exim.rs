@@ -18,9 +18,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use common::{PASSWORD, Server, USER, count, inbox, succeed, wait_for};
+use common::{PASSWORD, Server, USER, count, free_port, inbox, succeed, wait_for};
 use tempfile::TempDir;
-use world::{Names, Site, free_port};
+use world::{Names, Site};
 
 /// Eight-bit text, a dot at the start of a line and a long line.
 const MESSAGE: &str = "From: Bob <bob@exim.example>\nTo: alice@example.org\nSubject: by Exim\nMIME-Version: 1.0\n\

@@ -18,7 +18,7 @@ use std::{
 };
 
 use bad::{Imap, Pop3};
-use common::{PASSWORD, Server, Talk, USER, deliver, have, imap, run, succeed, wait_for};
+use common::{PASSWORD, Server, Talk, USER, deliver, free_port, have, imap, run, succeed, wait_for};
 
 const QUICK: &str = "allow_plaintext_auth = true\nfetch = { first_retry_seconds = 1, longest_retry_seconds = 2, login_retry_seconds = 1 }";
 
@@ -378,8 +378,7 @@ fn dovecot_gives_its_mail_once_by_imap_and_by_pop3() {
             all.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }
     }
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (imap_port, pop3_port) = (free(), free());
+    let (imap_port, pop3_port) = (free_port(), free_port());
     let config = format!(
         "base_dir = {base}/run\nstate_dir = {base}/run\nlog_path = {base}/dovecot.log\nprotocols = imap pop3\n\
          listen = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\

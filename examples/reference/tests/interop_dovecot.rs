@@ -5,7 +5,7 @@ mod common;
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     num::NonZeroU32,
     os::unix::fs::chown,
     path::Path,
@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use common::{PASSWORD, have, run, wait_for};
+use common::{PASSWORD, free_port, have, run, wait_for};
 use mailwright::{
     client::{ClientError, Endpoint, ManageSieveClient, Pop3Client, Refusal, Security},
     line_proto::Secret,
@@ -55,8 +55,7 @@ impl Dovecot {
                 return None;
             }
         }
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (pop3, sieve) = (free(), free());
+        let (pop3, sieve) = (free_port(), free_port());
         let config = format!(
             "base_dir = {base}/run\nstate_dir = {base}/run\nlog_path = {base}/dovecot.log\n\
              protocols = pop3 sieve\nlisten = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\

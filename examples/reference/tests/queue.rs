@@ -20,8 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Talk, wait_for};
-use world::{Names, Site, free_port};
+use common::{Talk, free_port, wait_for};
+use world::{Names, Site};
 
 const LIVE: usize = 99;
 

@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Talk, have, wait_for};
-use world::{Behaviour, Host, Names, Site, free_port};
+use common::{Talk, free_port, have, wait_for};
+use world::{Behaviour, Host, Names, Site};
 
 /// Hands a message to a server's submission port, logged in.
 fn submit(site: &Site, user: &str, to: &[&str], text: &str) -> String {

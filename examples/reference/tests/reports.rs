@@ -6,8 +6,8 @@ mod common;
 #[allow(dead_code, reason = "this uses a part of it")]
 mod world;
 
-use common::{Talk, wait_for};
-use world::{Behaviour, Host, Names, Site, free_port};
+use common::{Talk, free_port, wait_for};
+use world::{Behaviour, Host, Names, Site};
 
 const TEXT: &str = "From: <ann@a.example>\r\nSubject: reported\r\n\r\nHello\r\n.";
 

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -412,6 +412,21 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         }
         assert!(begun.elapsed() < PATIENCE, "waited too long for {what}");
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port that nobody listens at, for a program that cannot tell which one it took. It lies below those that the system
+/// hands out by itself, so that no connection of another test takes it before the program does.
+pub fn free_port() -> u16 {
+    use std::hash::{BuildHasher, RandomState};
+    loop {
+        // Every RandomState has other keys, also in other processes.
+        let port = 10_000 + u16::try_from(RandomState::new().hash_one(0) % 22_000).unwrap();
+        let listens =
+            TcpListener::bind(("0.0.0.0", port)).is_ok() && UdpSocket::bind(("0.0.0.0", port)).is_ok();
+        if listens {
+            return port;
+        }
     }
 }
 

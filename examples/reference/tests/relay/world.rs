@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -16,12 +16,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{PASSWORD, PATIENCE, Talk, succeed, wait_for};
-
-/// A port that is free on all loopback addresses, more or less.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::common::{PASSWORD, PATIENCE, Talk, free_port, succeed, wait_for};
 
 /// A name server, or the address of none.
 pub struct Names {
@@ -32,7 +27,7 @@ pub struct Names {
 impl Names {
     /// dnsmasq with these lines of configuration, and no other knowledge.
     pub fn start(lines: &[&str]) -> Self {
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut command = Command::new("dnsmasq");
         command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv"]);
         command.args(["--listen-address=127.0.0.1", "--bind-interfaces", "--no-daemon"]);
