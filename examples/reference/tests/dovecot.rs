@@ -5,7 +5,7 @@ mod common;
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::chown,
     path::Path,
     process::{Child, Command, Stdio},
