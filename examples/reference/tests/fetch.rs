@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::chown,
     process::{Child, Command, Stdio},
     thread,
