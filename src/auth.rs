@@ -1,9 +1,12 @@
 //! Logging in: accounts behind every protocol's login commands and SASL mechanisms.
 
+mod certificate;
 mod dovecot;
 mod exchange;
 mod generations;
+mod introspection;
 mod master;
+mod program;
 mod throttle;
 
 use std::{sync::Arc, time::Instant};
@@ -23,9 +26,12 @@ use mailwright_pop3_proto::{Apop, Timestamp};
 use tokio::time;
 
 pub use self::{
+    certificate::{CertificateError, CertificateNames},
     dovecot::{DovecotAccounts, DovecotAddress, DovecotAuth},
     exchange::Exchange,
+    introspection::TokenIntrospection,
     master::MasterUsers,
+    program::PasswordProgram,
     throttle::{Ban, Throttle, ThrottleLimits},
 };
 use crate::service::shown;

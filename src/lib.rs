@@ -3,6 +3,7 @@
 pub mod client;
 pub mod fetch;
 pub mod filter;
+pub mod https;
 pub mod imap;
 pub mod managesieve;
 pub mod pop3;
@@ -17,8 +18,8 @@ mod pool;
 mod service;
 
 pub use auth::{
-    Authenticator, Ban, DovecotAccounts, DovecotAddress, DovecotAuth, Exchange, MasterUsers, Throttle,
-    ThrottleLimits,
+    Authenticator, Ban, CertificateError, CertificateNames, DovecotAccounts, DovecotAddress, DovecotAuth,
+    Exchange, MasterUsers, PasswordProgram, Throttle, ThrottleLimits, TokenIntrospection,
 };
 pub use connection::{Connection, Socket};
 pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany};
