@@ -122,8 +122,8 @@ fn values() {
     assert!(found.smtputf8);
     assert_eq!(found.auth, Some(Submitter::Mailbox("e=mc2@example.com".to_owned())));
     assert_eq!(found.deliver_by, DeliverBy::new(-120, ByMode::Notify, true));
-    // RFC 6533 §3: both ways of writing it
-    for written in ["\\x{3B1}@example.com", "α@example.com"] {
+    // RFC 6533 §3: both ways of writing it, and that of Postfix
+    for written in ["\\x{3B1}@example.com", "α@example.com", "+CE+B1@example.com"] {
         let found = rcpt(&format!(" ORCPT=utf-8;{written}")).unwrap().original.unwrap();
         assert_eq!((found.kind(), found.address()), ("utf-8", "α@example.com"));
     }
