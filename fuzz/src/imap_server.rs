@@ -37,6 +37,11 @@ pub fn imap_command(data: &[u8]) {
         _ => octets,
     };
     let again = Command::parse(&mut Input::new(octets), context());
+    if let (Ok(Command::Notify(again)), Command::Notify(command)) = (&again, &command) {
+        // Events of a kind that nobody knows are not written again.
+        assert_eq!((again.status, &again.groups), (command.status, &command.groups));
+        return;
+    }
     assert_eq!(again, Ok(command), "{}", octets.escape_ascii());
 }
 

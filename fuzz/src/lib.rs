@@ -19,6 +19,7 @@ mod imap_server;
 mod machine;
 mod managesieve;
 mod model;
+mod policy;
 mod pop3;
 mod sieve;
 mod smtp;
@@ -30,6 +31,10 @@ pub use managesieve::{managesieve_client, managesieve_server};
 pub use model::{
     model_address, model_address_list, model_date, model_header, model_mime, model_parameter, model_utf7,
     model_word,
+};
+pub use policy::{
+    policy_aliases, policy_authentication, policy_names, policy_records, policy_report, policy_senders,
+    store_names,
 };
 pub use pop3::{pop3_client, pop3_server};
 pub use sieve::{sieve_compare, sieve_parse, sieve_run};
@@ -56,6 +61,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     // pop3-proto
     ("pop3_client", pop3_client),
     ("pop3_server", pop3_server),
+    // relay-policy and mailstore
+    ("policy_aliases", policy_aliases),
+    ("policy_authentication", policy_authentication),
+    ("policy_names", policy_names),
+    ("policy_records", policy_records),
+    ("policy_report", policy_report),
+    ("policy_senders", policy_senders),
+    ("store_names", store_names),
     // sieve
     ("managesieve_client", managesieve_client),
     ("managesieve_server", managesieve_server),

@@ -101,12 +101,19 @@ replays! {
     model_parameter
     model_utf7
     model_word
+    policy_aliases
+    policy_authentication
+    policy_names
+    policy_records
+    policy_report
+    policy_senders
     pop3_client
     pop3_server
     smtp_client
     smtp_grammar
     smtp_server
     smtp_seven_bit
+    store_names
 }
 
 /// xorshift64*: enough to mutate seeds, and the same every time.

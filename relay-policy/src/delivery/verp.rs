@@ -1,6 +1,6 @@
 //! Senders that tell by themselves which recipient failed.
 
-use mailwright_mail_model::Address;
+use mailwright_mail_model::{Address, LocalPart};
 
 /// Variable envelope return paths: `list+bob=b.example@a.example` is who hears of trouble with `bob@b.example`.
 ///
@@ -53,14 +53,21 @@ impl Verp {
         let local = address.local().unquoted();
         let (rest, host) = local.rsplit_once(self.at)?;
         let (list, to) = rest.split_once(self.before)?;
-        let list = format!("{list}@{}", address.domain()).parse().ok()?;
-        Some((list, format!("{to}@{host}").parse().ok()?))
+        let list = Address::new(LocalPart::from_unquoted(list).ok()?, address.domain().clone()).ok()?;
+        Some((list, Address::new(LocalPart::from_unquoted(to).ok()?, host.parse().ok()?).ok()?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn recipients_that_need_quotes_come_back() {
+        let (list, to) = ("list@a.example".parse().unwrap(), "\"a \\\"b=c\"@b.example".parse().unwrap());
+        let sender = Verp::default().encode(&list, &to).unwrap();
+        assert_eq!(Verp::default().decode(&sender), Some((list, to)));
+    }
 
     #[test]
     fn others_are_not_decoded() {
