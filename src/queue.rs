@@ -7,10 +7,12 @@ mod attempt;
 mod config;
 mod envelope;
 mod judge;
+mod post;
 mod report;
 mod run;
 mod scheduler;
 mod sessions;
+mod signing;
 mod source;
 
 use std::sync::{
@@ -32,6 +34,8 @@ pub use scheduler::Concurrency;
 pub(crate) const DELIVERED: &str = "report:delivered";
 /// The same of a recipient that became several elsewhere.
 pub(crate) const EXPANDED: &str = "report:expanded";
+/// The same of a member of a group who could not get it; what was said is the recipient's last error, as a reply.
+pub(crate) const UNDELIVERED: &str = "report:undelivered";
 
 /// Sends on what waits in a store.
 ///

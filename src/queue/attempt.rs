@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use mailwright_line_proto::{Closed, Misuse, PeerMisbehaved};
-use mailwright_mailstore::{QueueEntry, RecipientState, Store};
+use mailwright_mailstore::{QueueEntry, QueueRecipient, RecipientState, Store};
 use mailwright_relay_policy::{
     delivery::Diagnosis,
     dns::Resolve,
@@ -12,8 +12,8 @@ use mailwright_relay_policy::{
 use mailwright_smtp_proto::{Reply, SizeLimit, client::Config};
 
 use super::{
-    DELIVERED, EXPANDED, Outcome, Queue, TlsLevel, envelope::message, scheduler::Contact, sessions::Open,
-    source::Source,
+    DELIVERED, EXPANDED, Outcome, Queue, TlsLevel, UNDELIVERED, envelope::message, scheduler::Contact,
+    sessions::Open, source::Source,
 };
 use crate::{
     client::{ClientError, Endpoint, Refusal, Security, SmtpClient},
@@ -256,8 +256,12 @@ where
             let diagnosis = Diagnosis::found_at(host, reply);
             return Ok(vec![Outcome::Refused(diagnosis); places.len()]);
         }
-        let message = message(entry, places, size);
+        let encoded = entry.eight_bit && !capabilities.eight_bit_mime;
         let mut body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
+        if encoded && let Some((fields, in_place_of)) = self.signed_anew(entry).await {
+            body = body.with_beginning(fields, in_place_of);
+        }
+        let message = message(entry, places, size);
         let replies = match open.client.send_from(message, &mut body).await {
             Ok(replies) => replies,
             Err(error) => {
@@ -331,11 +335,23 @@ fn news(entry: &QueueEntry) -> Option<Attempted> {
             let text = "Sent on to several recipients, of whom nothing more is told";
             Outcome::Expanded(Diagnosis::found(Reply::positive((1, 5), text)))
         }
+        UNDELIVERED => {
+            let text = "The mailbox cannot take the message";
+            Outcome::Refused(Diagnosis::found(Reply::permanent((2, 0), text)))
+        }
         _ => return None,
+    };
+    // What was said of each alone, where that was noted.
+    let said = |recipient: &QueueRecipient| {
+        let text = recipient.last_error.as_ref().filter(|_| entry.destination == UNDELIVERED)?;
+        let reply = Reply::parse(format!("{text}\r\n").as_bytes()).ok()?;
+        reply.is_permanent().then(|| Outcome::Refused(Diagnosis::found(reply)))
     };
     let places = entry.recipients.iter().enumerate();
     let waiting = places.filter(|(_, recipient)| recipient.state == RecipientState::Waiting);
-    let outcomes = waiting.map(|(place, _)| (place, outcome.clone())).collect();
+    let outcomes = waiting
+        .map(|(place, recipient)| (place, said(recipient).unwrap_or_else(|| outcome.clone())))
+        .collect();
     Some(Attempted { outcomes, contact: Contact::Unknown, failure: None })
 }
 

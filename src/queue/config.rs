@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use tokio::io::AsyncRead;
 
 use super::Concurrency;
+use crate::smtp::Authentication;
 
 /// The configuration of a [`Queue`](super::Queue).
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct QueueConfig {
     pub pipes: Option<Arc<dyn Pipes>>,
     /// What knows which addresses are left alone; without it, none are.
     pub suppressions: Option<Arc<dyn Suppressions>>,
+    /// What signs reports, and signs again what has to be encoded for a host; without it, neither is signed.
+    pub signing: Option<Arc<Authentication>>,
 }
 
 impl QueueConfig {
@@ -73,6 +76,7 @@ impl QueueConfig {
             returned_octets: 64 * 1024,
             pipes: None,
             suppressions: None,
+            signing: None,
         })
     }
 }

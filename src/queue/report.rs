@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, ForwardPath, ReversePath};
-use mailwright_mailstore::{
-    Notify, QueueEntry, ReturnContent, Settlement, Spool, Store, StoreError, Upload, Write,
-};
+use mailwright_mailstore::{Notify, QueueEntry, ReturnContent, Settlement, Spool, Store, StoreError, Write};
 use mailwright_relay_policy::{
     Session,
     delivery::{Action, Diagnosis, Report, ReportedRecipient, Returned},
@@ -74,11 +72,15 @@ where
         let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let report = self.describe(entry, action, recipients, &id, sender.clone());
         let writer = self.store.writer().ok_or_else(|| StoreError::Invalid("expected a writer".into()))?;
+        let signatures = self.signatures(entry, &report).await?;
         let mut upload = writer.begin(None).await?;
         let path = "Return-Path: <>\r\n";
         upload.write(Bytes::from_static(path.as_bytes())).await?;
-        upload.write(Bytes::from(report.head())).await?;
-        self.copy(entry, report.returned, &mut upload).await?;
+        upload.write(Bytes::from(signatures + &report.head())).await?;
+        let mut place = entry.skip;
+        while let Some(chunk) = self.returned(entry, report.returned, &mut place).await? {
+            upload.write(chunk).await?;
+        }
         upload.write(Bytes::from(report.tail())).await?;
         let mut way = Way::default();
         way.recipients.push((to.clone(), Ok(expansion)));
@@ -144,34 +146,31 @@ where
         report
     }
 
-    /// Copies the message, or its header, into a report.
-    async fn copy(
+    /// The next part of what a report returns of the message, from `place` on; `None` at its end.
+    pub(super) async fn returned(
         &self,
         entry: &QueueEntry,
         returned: Returned,
-        upload: &mut Upload,
-    ) -> Result<(), StoreError> {
-        let spool = self.spool()?;
-        let mut offset = entry.skip;
-        match returned {
-            Returned::Full => {
-                while offset < entry.size {
-                    let chunk = spool.octets(entry, offset..entry.size).await?;
-                    if chunk.is_empty() {
-                        return Err(StoreError::Corrupt("a message without its end".into()));
-                    }
-                    offset += chunk.len() as u64;
-                    upload.write(chunk).await?;
-                }
-            }
-            Returned::Headers => {
-                let chunk = spool.octets(entry, offset..entry.size.min(offset + CHUNK)).await?;
-                let end =
-                    chunk.windows(4).position(|four| four == b"\r\n\r\n").map_or(chunk.len(), |at| at + 2);
-                upload.write(chunk.slice(..end.min(chunk.len()))).await?;
-            }
+        place: &mut u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        if *place >= entry.size {
+            return Ok(None);
         }
-        Ok(())
+        let end = match returned {
+            Returned::Full => entry.size,
+            Returned::Headers => entry.size.min(*place + CHUNK),
+        };
+        let chunk = self.spool()?.octets(entry, *place..end).await?;
+        if returned == Returned::Headers {
+            *place = entry.size;
+            let end = chunk.windows(4).position(|four| four == b"\r\n\r\n").map_or(chunk.len(), |at| at + 2);
+            return Ok(Some(chunk.slice(..end.min(chunk.len()))));
+        }
+        if chunk.is_empty() {
+            return Err(StoreError::Corrupt("a message without its end".into()));
+        }
+        *place += chunk.len() as u64;
+        Ok(Some(chunk))
     }
 }
 

@@ -35,6 +35,13 @@ impl<S: Store + 'static> Source<S> {
         Self { store, entry, offset, end, chunk: Bytes::new(), pending: None }
     }
 
+    /// The same with other octets in place of so many at its beginning.
+    pub(super) fn with_beginning(mut self, beginning: Bytes, in_place_of: u64) -> Self {
+        self.chunk = beginning;
+        self.offset = (self.offset + in_place_of).min(self.end);
+        self
+    }
+
     fn fetch(&self) -> Pending {
         let (store, entry) = (Arc::clone(&self.store), Arc::clone(&self.entry));
         let range = self.offset..self.end.min(self.offset + CHUNK);

@@ -7,9 +7,9 @@ use mailwright_relay_policy::{
     Session as Conversation,
     authentication::{
         Examined, Examiner, Findings, Origin,
-        arc::ArcResult,
+        arc::{self, ArcFinding, ArcResult},
         check,
-        dkim::{Signer, sign},
+        dkim::{Algorithm, Signer, sign},
         dmarc::{DmarcResult, Wish},
     },
     dns::AnyResolver,
@@ -20,7 +20,7 @@ use super::trace_fields::now;
 use crate::service::shown;
 
 /// Verifies SPF, DKIM, ARC and DMARC of what comes from outside, tells of it in the field Authentication-Results (RFC 8601), does
-/// what the author's domain wants done, and signs what comes from here.
+/// what the author's domain wants done, signs what comes from here, and seals what is sent on.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Authentication {
@@ -34,6 +34,8 @@ pub struct Authentication {
     pub exceptions: HashSet<String>,
     /// Domains whose seals are believed: what they passed on unchanged is not refused (RFC 8617 §7.2.1). In lower case.
     pub trusted_sealers: HashSet<String>,
+    /// Whether what comes from outside and goes on is sealed (RFC 8617), if the domain that sends it on has a key.
+    pub seal: bool,
     /// How long it may all take. RFC 7208 §4.6.4: 20 seconds at least.
     pub patience: Duration,
     trusts: Arc<dyn Fn(&Conversation) -> bool + Send + Sync>,
@@ -58,6 +60,18 @@ pub struct Observation<'a> {
     pub done: Wish,
 }
 
+impl<'a> Observation<'a> {
+    /// Of a message from this client and sender.
+    pub const fn new(
+        client: IpAddr,
+        sender: Option<&'a Address>,
+        findings: &'a Findings,
+        done: Wish,
+    ) -> Self {
+        Self { client, sender, findings, done }
+    }
+}
+
 /// What follows for a message.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
@@ -77,6 +91,7 @@ impl Authentication {
             at_most: Wish::Reject,
             exceptions: HashSet::new(),
             trusted_sealers: HashSet::new(),
+            seal: true,
             patience: Duration::from_secs(20),
             trusts: Arc::new(|session| session.user.is_some()),
             signers: Arc::new(|_| Vec::new()),
@@ -108,11 +123,41 @@ impl Authentication {
         self
     }
 
-    /// What looks at a message of this session while it comes in; `None` if nothing is to be found out about it.
-    pub(super) fn examiner(&self, session: &Conversation) -> Option<Examiner> {
+    /// What looks at a message of this session while it comes in; `None` if nothing is to be found out about it. It is sent on by
+    /// the domain `forwarder`, if one does that.
+    pub(super) fn examiner(
+        &self,
+        session: &Conversation,
+        message: &Message,
+        forwarder: Option<&str>,
+    ) -> Option<Examiner> {
         let lmtp = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo);
-        // LMTP is for servers of ours, which have judged and signed already.
-        (!lmtp).then(|| Examiner::new().for_signing())
+        if lmtp {
+            // LMTP is for servers of ours, which have judged and signed already.
+            return None;
+        }
+        let ours = (self.trusts)(session);
+        let sender = message.mail.from.address().filter(|_| ours);
+        let known: Vec<String> = sender
+            .map(|sender| sender.domain().key())
+            .into_iter()
+            .chain(forwarder)
+            .map(str::to_owned)
+            .collect();
+        let signers = Arc::clone(&self.signers);
+        let examiner = Examiner::new().for_signing_if(move |examined| {
+            let signs = |domain: &String| !signers(domain).is_empty();
+            let author = || examined.author_domains().and_then(|domains| domains.into_iter().next());
+            known.iter().any(signs) || (ours && author().is_some_and(|author| signs(&author)))
+        });
+        let judged = !ours && self.judges(session).is_some();
+        Some(if judged { examiner } else { examiner.without_verifying() })
+    }
+
+    /// The client, if what it sends is verified. What runs on this machine has no address that says anything.
+    fn judges(&self, session: &Conversation) -> Option<IpAddr> {
+        let remote = session.peer.remote.map(|remote| remote.ip().to_canonical());
+        remote.filter(|client| self.verify && !client.is_loopback())
     }
 
     /// Judges a message, and signs it if it is ours, or if it is sent on for `forwarder`, a domain of ours.
@@ -135,9 +180,7 @@ impl Authentication {
             return Ok(Judged { fields, quarantine: false });
         }
         let mut judged = Judged::default();
-        // What runs on this machine has no address that says anything.
-        let remote = session.peer.remote.map(|remote| remote.ip().to_canonical());
-        if let Some(client) = remote.filter(|client| self.verify && !client.is_loopback()) {
+        if let Some(client) = self.judges(session) {
             let helo = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
             let from = sender.map_or("", Address::as_str);
             let origin = Origin::new(client, helo, from).received_by(&self.hostname);
@@ -161,6 +204,10 @@ impl Authentication {
                     }
                     if done == Wish::Reject {
                         return Err(refusal(&findings));
+                    }
+                    if let Some(forwarder) = forwarder {
+                        let seal = self.sealed(forwarder, examined, &judged.fields, &findings.arc);
+                        judged.fields.insert_str(0, &seal);
                     }
                 }
                 Err(_) => {
@@ -208,12 +255,41 @@ impl Authentication {
     }
 
     /// Whether a domain has keys.
-    pub(super) fn signs(&self, domain: &str) -> bool {
+    pub(crate) fn signs(&self, domain: &str) -> bool {
         !(self.signers)(domain).is_empty()
     }
 
+    /// The seal of a message that goes on in the name of a domain, if it is sealed. `results` is our field
+    /// Authentication-Results, `found` what there is to say of the seals before.
+    fn sealed(&self, domain: &str, examined: &Examined, results: &str, found: &ArcFinding) -> String {
+        let signers = (self.signers)(domain);
+        // Not everybody knows Ed25519.
+        let rsa = signers.iter().find(|signer| signer.key.algorithm() == Algorithm::RsaSha256);
+        let Some(signer) = rsa.or_else(|| signers.first()).filter(|_| self.seal) else {
+            return String::new();
+        };
+        arc::seal(signer, examined, results, found, seconds()).unwrap_or_else(|reason| {
+            tracing::info!(domain, %reason, "not sealed");
+            String::new()
+        })
+    }
+
+    /// What goes in front of a message that an account here sends on: a seal, if it was judged when it came in, and signatures.
+    pub(super) async fn sent_on(&self, domain: &str, examined: &Examined) -> String {
+        let mut fields = self.signatures(std::iter::once(domain.to_owned()), examined);
+        // A field in our name is ours: those of others were taken out at the border.
+        if let Some(results) = examined.results_of(&self.hostname).filter(|_| self.seal) {
+            let verifying = arc::verify(&self.resolver, examined, seconds());
+            match tokio::time::timeout(self.patience, verifying).await {
+                Ok(found) => fields.push_str(&self.sealed(domain, examined, &results, &found)),
+                Err(_) => tracing::warn!(domain, "not sealed: name servers take too long"),
+            }
+        }
+        fields
+    }
+
     /// Signatures by the first of these domains that has keys.
-    pub(super) fn signatures(&self, domains: impl Iterator<Item = String>, examined: &Examined) -> String {
+    pub(crate) fn signatures(&self, domains: impl Iterator<Item = String>, examined: &Examined) -> String {
         let mut fields = String::new();
         for domain in domains {
             for signer in (self.signers)(&domain) {

@@ -138,16 +138,22 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
 }
 
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
-    /// Whether each mailbox has room for the message: for as many octets as MAIL said, or for any at all.
+    /// Whether there is room for the message in any mailbox that the recipient leads to: for as many octets as MAIL said, or for
+    /// any at all. One full mailbox does not keep a message from the others of a group.
     async fn room(&self, session: &Conversation, expansion: &Expansion) -> Result<(), Reply> {
         let Some(quota) = self.store.quota() else { return Ok(()) };
         let announced = session.mail.as_ref().and_then(|mail| mail.parameters.size);
+        let mut refused = Ok(());
         for delivery in &expansion.deliveries {
             let user = User::new(&delivery.account).map_err(|_| Reply::INTERNAL)?;
-            let admitted = quota.check_quota(&user, announced.unwrap_or(0).max(1)).await;
-            admitted.map_err(|error| refusal(&error))?;
+            match quota.check_quota(&user, announced.unwrap_or(0).max(1)).await {
+                Ok(()) => return Ok(()),
+                Err(error) => refused = Err(refusal(&error)),
+            }
         }
-        Ok(())
+        let only_here =
+            expansion.onward.is_empty() && expansion.files.is_empty() && expansion.commands.is_empty();
+        if only_here { refused } else { Ok(()) }
     }
 }
 
@@ -288,7 +294,8 @@ pub(super) struct About<'a> {
 }
 
 /// Commits for everybody at once. If a recipient is at fault: without `each`, nobody gets the message; with it, the
-/// others do. One reply a recipient.
+/// others do. A mailbox that can never take it is left out where its recipient leads to others too, and the sender is told.
+/// One reply a recipient.
 pub(super) async fn commit(
     upload: &mut Upload,
     mut way: Way,
@@ -317,20 +324,12 @@ pub(super) async fn commit(
         tracing::warn!(id = origin.id, %error, "delivery failed");
         let reply = refusal(&error);
         let place = target.and_then(|target| places.get(target).copied());
-        let Some(place) = place.filter(|_| each) else { return vec![reply; way.recipients.len()] };
-        let mut concerned = false;
-        for (index, (_, expansion)) in way.recipients.iter_mut().enumerate() {
-            if plan.concerns(index, place) {
-                *expansion = Err(reply.clone());
-                concerned = true;
-            }
-        }
-        // A mailbox that only copies lead to: the message goes without them.
-        if !concerned {
-            if way.copies.is_empty() {
-                return vec![reply; way.recipients.len()];
-            }
-            way.copies.clear();
+        let Some(account) = place.and_then(|place| plan.account(place)) else {
+            return vec![reply; way.recipients.len()];
+        };
+        // Every round leaves something out, so they end.
+        if !way.leave_out(account, &reply) {
+            return vec![reply; way.recipients.len()];
         }
     }
 }

@@ -246,7 +246,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
 }
 
 impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
-    /// What is sent for a user is signed by the user's domain, if it has a key.
+    /// What is sent for a user is signed by the user's domain, if it has a key, and sealed if it came from elsewhere.
     async fn signatures(&self, user: &User, source: &mut Upload, message: &Content) -> Result<String> {
         let domain = user.as_str().rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
         let Some((authentication, domain)) = self.inbox.authentication.as_ref().zip(domain) else {
@@ -260,7 +260,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
         while let Some(some) = octets.next(source).await? {
             examiner.push(&some);
         }
-        Ok(authentication.signatures([domain].into_iter(), &examiner.finish()))
+        Ok(authentication.sent_on(&domain, &examiner.finish()).await)
     }
 }
 

@@ -44,7 +44,9 @@ impl<S: Store> Intake<'_, S> {
         id: &str,
     ) -> Result<Received, Reply> {
         let mut hops = HopCounter::default();
-        let mut examiner = self.authentication.and_then(|authentication| authentication.examiner(session));
+        let mut examiner = self
+            .authentication
+            .and_then(|authentication| authentication.examiner(session, message, self.forwarder));
         let (front, trace) =
             (return_path(&message.mail.from), received(session, message, self.hostname, id, now()));
         let (mut held, mut draft, mut eight_bit) = (BytesMut::new(), None, false);

@@ -15,8 +15,10 @@ use mailwright_smtp_proto::{BodyKind, Message, Reply};
 
 use crate::filter::{Filing, Filtered};
 
+mod left_out;
 mod wishes;
 
+use left_out::LeftOut;
 use wishes::{Bound, Fate, Passes};
 
 /// A message's way, put together from what each of its recipients stands for. A mailbox gets one copy and an address
@@ -36,6 +38,8 @@ pub(crate) struct Plan {
     sent_on: HashSet<usize>,
     /// What there is to tell of recipients that are reached here.
     fates: Vec<Fate>,
+    /// Who else of these is not.
+    left_out: Vec<LeftOut>,
     places: HashMap<User, usize>,
 }
 
@@ -46,6 +50,8 @@ pub(crate) struct Way {
     pub(crate) recipients: Vec<(ForwardPath, Result<Expansion, Reply>)>,
     /// Blind copies.
     pub(crate) copies: Vec<(ForwardPath, Expansion)>,
+    /// Accounts that were left out, while others that the same recipient leads to get the message.
+    left_out: Vec<LeftOut>,
 }
 
 /// What of the message the queue must know.
@@ -94,6 +100,7 @@ impl Plan {
         for (recipient, expansion) in &way.copies {
             plan.add(sender, recipient, Some(expansion))?;
         }
+        plan.left_out.clone_from(&way.left_out);
         Ok(plan)
     }
 
@@ -204,6 +211,7 @@ impl Plan {
             }
         }
         entries.extend(wishes::news(&self.fates, origin));
+        entries.extend(left_out::news(&self.left_out, origin));
         entries
     }
 
@@ -216,6 +224,11 @@ impl Plan {
     pub(super) fn leads_to_one(&self, recipient: usize) -> bool {
         self.by_recipient.get(recipient).is_some_and(|places| places.len() == 1)
             && !self.sent_on.contains(&recipient)
+    }
+
+    /// The account at this place.
+    pub(super) fn account(&self, place: usize) -> Option<&User> {
+        self.accounts.get(place)
     }
 
     /// Whether a recipient leads to the account at this place.

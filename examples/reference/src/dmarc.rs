@@ -1,6 +1,8 @@
-//! `dmarc report`: what others say of mail in our name (RFC 7489 §7.2, RFC 9990).
+//! Reports of DMARC (RFC 7489 §7.2, RFC 9990): what others say of mail in our name, and what we say of theirs.
 
+mod collect;
 mod report;
+mod send;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -8,13 +10,29 @@ use report::{Record, Report};
 use serde::Serialize;
 
 use crate::{
+    admin::{Request, Response},
     cli::DmarcCommand,
-    command::{CommandError, print_json},
+    command::{CommandError, print_json, request},
+    config::Config,
+    live::LiveRequest,
 };
 
+pub(crate) use collect::Collector;
+pub(crate) use send::{Reports, seconds};
+
 /// Does it.
-pub(crate) fn run(command: DmarcCommand) -> Result<(), CommandError> {
-    let DmarcCommand::Report { files, json } = command;
+pub(crate) fn run(config: &Config, command: DmarcCommand) -> Result<(), CommandError> {
+    let (files, json) = match command {
+        DmarcCommand::Report { files, json } => (files, json),
+        DmarcCommand::Send { today } => {
+            if let Response::Written { entries } =
+                request(config, Request::Live(LiveRequest::Reports { today }))?
+            {
+                println!("{entries} reports are on their way");
+            }
+            return Ok(());
+        }
+    };
     for file in files {
         let report = read(&file)?;
         if json {
@@ -50,6 +68,19 @@ impl<'a> Line<'a> {
     fn new(report: &'a Report, record: &'a Record) -> Self {
         let Report { reporter, id, begin, end, domain, .. } = report;
         Self { reporter, report: id, begin: *begin, end: *end, domain, record }
+    }
+}
+
+/// Sends what was collected of the days before, and of this one if that is wanted.
+pub(crate) fn send(reports: Option<&std::sync::Arc<Reports>>, today: bool) -> Response {
+    let Some(reports) = reports else {
+        let message = "no reports are collected; say reports = true in [authentication]".into();
+        return Response::Failed { message };
+    };
+    let day = seconds() / collect::DAY + u64::from(today);
+    match tokio::runtime::Handle::current().block_on(reports.send_before(day)) {
+        Ok(entries) => Response::Written { entries },
+        Err(message) => Response::Failed { message },
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     cli::BanCommand,
     command::{CommandError, print_json, request},
     config::Config,
+    dmarc::{self, Reports},
     health::Health,
     rules::Rules,
 };
@@ -21,6 +22,8 @@ pub(crate) struct Live {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) store: Embedded,
+    /// What reports of DMARC are made by, if any are.
+    pub(crate) reports: Option<Arc<Reports>>,
 }
 
 /// A ban, as it is listed.
@@ -36,9 +39,15 @@ pub(crate) struct BanEntry {
 #[serde(tag = "live", rename_all = "kebab-case")]
 pub(crate) enum LiveRequest {
     Bans,
-    Lift { address: IpAddr },
+    Lift {
+        address: IpAddr,
+    },
     Reload,
     Health,
+    /// Sends reports of DMARC.
+    Reports {
+        today: bool,
+    },
 }
 
 /// Does it; `live` is what runs, if anything does.
@@ -62,6 +71,7 @@ pub(crate) fn execute(live: Option<&Live>, request: &LiveRequest) -> Response {
         LiveRequest::Lift { address } => {
             Response::Failed { message: format!("nothing failed from {address} lately") }
         }
+        LiveRequest::Reports { today } => dmarc::send(live.reports.as_ref(), *today),
         LiveRequest::Health => Response::Health { health: Health::of(&live.store) },
         LiveRequest::Reload => match live.certificates.reload() {
             Ok(()) => Response::Done,

@@ -78,7 +78,7 @@ fn main() -> ExitCode {
             done(address_book::explain(&config, question, json))
         }
         Some(Command::Address { address, json }) => done(address_book::address(&config, &address, json)),
-        Some(Command::Dmarc(command)) => done(dmarc::run(command)),
+        Some(Command::Dmarc(command)) => done(dmarc::run(&config, command)),
         Some(Command::Dkim(command)) => done(dkim::run(&config, command)),
         Some(Command::Queue(command)) => done(queue::run(&config, command)),
         Some(Command::Mailq { json }) => done(queue::mailq(&config, json)),

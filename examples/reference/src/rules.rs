@@ -19,6 +19,7 @@ use crate::{
     authentication,
     config::Config,
     directory::{Directory, DirectoryError},
+    dmarc::Collector,
     queue,
 };
 
@@ -54,10 +55,11 @@ impl Rules {
         names: AnyResolver,
         directory: &Arc<Directory>,
         known: Arc<Known>,
+        collector: Option<Arc<Collector>>,
         runtime: Handle,
     ) -> Self {
         let chain = strangers::chain(config, &names, directory, known);
-        let authentication = Arc::new(authentication::make(config, names, directory));
+        let authentication = Arc::new(authentication::make(config, names, directory, collector));
         Self { chain, authentication, runtime, _own: None }
     }
 
@@ -72,7 +74,7 @@ impl Rules {
         let entered = runtime.enter();
         let names = AnyResolver::new(queue::resolver(config)?);
         drop(entered);
-        let rules = Self::new(config, names, directory, known, runtime.handle().clone());
+        let rules = Self::new(config, names, directory, known, None, runtime.handle().clone());
         Ok(Self { _own: Some(runtime), ..rules })
     }
 

@@ -39,6 +39,7 @@ use crate::{
     control,
     directory::{Directory, DirectoryError, Logins, Members},
     dkim::{KeyError, Keys},
+    dmarc::{Collector, Reports},
     fetch::Fetch,
     first_run, health,
     life::{self, Life},
@@ -61,6 +62,8 @@ const REMOVED: &str = "removed";
 const KNOWN: &str = "greylist";
 /// The table of addresses that refused for good.
 const SUPPRESSED: &str = "suppressed";
+/// The table of what is to be reported of DMARC.
+const DMARC: &str = "dmarc";
 /// The table of the keys that sign.
 const KEYS: &str = "dkim";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
@@ -194,11 +197,8 @@ fn delivery_store(config: &Config, store: &AnyStore) -> Result<AnyStore, ServeEr
 /// Serves until told to stop.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let (database, directory) = open(&config)?;
-    let memory = Remembered::new(
-        database
-            .table(SIEVE_MEMORY)
-            .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?,
-    );
+    let opened = |source| ServeError::Store { path: config.data.display().to_string(), source };
+    let memory = Remembered::new(database.table(SIEVE_MEMORY).map_err(opened)?);
     let scripts = server_scripts::load(&config.sieve)?;
     let store = mail_store(&config, database.clone())?;
     let (certificates, certificate) = Certificates::load(&config)?;
@@ -215,23 +215,33 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let routes = Arc::new(config.relay.routes().map_err(ServeError::Config)?);
     let resolver = queue::resolver(&config).map_err(ServeError::Config)?;
     let names = AnyResolver::new(resolver.clone());
+    let collector = match config.authentication.reports {
+        true => Some(Arc::new(Collector::new(database.table(DMARC).map_err(opened)?))),
+        false => None,
+    };
     let rules = Arc::new(Rules::new(
         &config,
-        names,
+        names.clone(),
         &directory,
         known(&config, &database)?,
+        collector.clone(),
         tokio::runtime::Handle::current(),
     ));
+    let watched = database.clone();
+    let suppressed = suppressed(&config, &database)?;
+    let signing = Arc::clone(&rules.authentication);
+    let sender = queue::Parts { logins: logins.clone(), routes: Arc::clone(&routes), resolver, signing };
+    let queue = queue::start(&config, &store, sender, suppressed.clone()).map_err(ServeError::Config)?;
+    let hostname = config.hostname.clone();
+    let reports = collector
+        .map(|collector| Arc::new(Reports { collector, queue: Arc::clone(&queue), names, hostname }));
     let live = Live {
         throttle: Arc::clone(&throttle),
         certificates: Arc::clone(&certificates),
         rules: Arc::clone(&rules),
         store: database.clone(),
+        reports: reports.clone(),
     };
-    let watched = database.clone();
-    let suppressed = suppressed(&config, &database)?;
-    let sender = queue::Parts { logins: logins.clone(), routes: Arc::clone(&routes), resolver };
-    let queue = queue::start(&config, &store, sender, suppressed.clone()).map_err(ServeError::Config)?;
     let flush = Arc::clone(&queue);
     let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())), suppressed };
     let life = Life::new(&config, store.clone(), Arc::clone(&directory), &database)
@@ -307,6 +317,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
                 tracing::error!(%error, "nothing is sent on");
             }
         });
+    }
+    if let Some(reports) = reports {
+        services.tasks.spawn(reports.run(services.stop.clone()));
     }
     services.tasks.spawn(health::watch(watched, services.stop.clone()));
     services.tasks.spawn(passwd.watch(services.stop.clone()));

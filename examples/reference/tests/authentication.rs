@@ -4,19 +4,24 @@
 
 mod common;
 mod names;
+#[path = "relay/world.rs"]
+#[allow(dead_code, reason = "this uses a part of it")]
+mod world;
 
 use std::{fs, future::Future, pin::pin, process::Stdio, task};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use common::{PASSWORD, Server, Talk, USER, count, inbox, succeed};
+use common::{PASSWORD, Server, Talk, USER, count, inbox, succeed, wait_for};
 use mailwright::relay_policy::{
     authentication::{
         Examiner,
+        arc::{self, ArcResult},
         dkim::{self, Outcome, Signer, SigningKey},
     },
     dns::CannedAnswers,
 };
 use names::{Names, client, start};
+use world::{Behaviour, Host};
 
 const RSA_KEY: &str = include_str!("../../../relay-policy/src/authentication/tests/rsa.pkcs8.base64");
 
@@ -235,4 +240,156 @@ fn a_large_message_is_judged_in_little_memory() {
     // The database keeps what it has not written out yet, but never a message of 104 megabytes.
     println!("{} MB of mail, {grown} MB of memory", pieces);
     assert!(grown < 90, "{grown} MB");
+}
+
+/// What others find of the keys that the server has.
+fn zone(server: &Server) -> CannedAnswers {
+    let listed = run(server, &["dkim", "list", "--json"]);
+    let keys = listed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    keys.fold(CannedAnswers::default(), |zone, key| {
+        let text = |name: &str| key[name].as_str().unwrap().to_owned();
+        zone.txt(&format!("{}._domainkey.{}", text("selector"), text("domain")), &text("record"))
+    })
+}
+
+fn examined(message: &str) -> mailwright::relay_policy::authentication::Examined {
+    let mut examiner = Examiner::new();
+    examiner.push(message.as_bytes());
+    examiner.finish()
+}
+
+/// What the signatures of a message are worth.
+fn signatures(zone: &CannedAnswers, message: &str) -> Vec<Outcome> {
+    let found = ready(dkim::verify(zone, &examined(message), 1_700_000_000));
+    found.into_iter().map(|verified| verified.outcome).collect()
+}
+
+/// A server that sends mail for b.example to a host, and what of the configuration else.
+fn beside(names: &Names, host: &Host, extra: &str) -> Server {
+    let transport = format!("relay.transport.\"b.example\" = \"smtp:[127.0.0.1]:{}\"\n", host.port);
+    let server = start(names, &format!("{transport}{extra}"));
+    run(&server, &["dkim", "key", "add", "example.org", "--selector", "s1"]);
+    run(&server, &["dkim", "key", "add", "example.org", "--ed25519", "--selector", "s2"]);
+    server
+}
+
+#[test]
+fn signatures_hold_where_only_seven_bits_are_taken_and_reports_have_them() {
+    let (names, host) = (Names::start(&[]), Host::start(Behaviour::Answer("VRFY", "")));
+    let server = beside(&names, &host, "");
+    let mut talk = submission(&server);
+    assert!(talk.smtp(&format!("MAIL FROM:<{USER}> BODY=8BITMIME")).starts_with("250"));
+    assert!(talk.smtp("RCPT TO:<bob@b.example>").starts_with("250"));
+    assert!(talk.smtp("DATA").starts_with("354 "));
+    talk.send(format!(
+        "From: Alice <{USER}>\r\nSubject: eight\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Transfer-Encoding: 8bit\r\n\r\nHellö\r\n"
+    ));
+    assert!(talk.smtp(".").starts_with("250 "));
+    let message = wait_for("the message", || host.received().first().cloned());
+    assert!(message.contains("quoted-printable") && message.contains("Hell=C3=B6"), "{message}");
+    let zone = zone(&server);
+    assert_eq!(signatures(&zone, &message), [Outcome::Pass, Outcome::Pass], "{message}");
+
+    // Reports are from a name below the domain that has keys.
+    let refuses = Host::start(Behaviour::Answer("RCPT", "550 5.1.1 nobody"));
+    let server = beside(&names, &refuses, "");
+    let mut talk = submission(&server);
+    assert!(talk.smtp(&format!("MAIL FROM:<{USER}>")).starts_with("250"));
+    assert!(talk.smtp("RCPT TO:<bob@b.example>").starts_with("250"));
+    assert!(talk.smtp("DATA").starts_with("354 "));
+    talk.send(format!("From: <{USER}>\r\nSubject: returned\r\n\r\nHello\r\n"));
+    assert!(talk.smtp(".").starts_with("250 "));
+    wait_for("the report", || (count(&server) == 1).then_some(()));
+    let text = inbox(&server).imap("fetch", "FETCH 1 BODY.PEEK[]");
+    let text = text[1..text.len() - 1].join("\r\n");
+    let text = text.strip_suffix(')').unwrap_or(&text);
+    assert!(text.contains("Action: failed") && text.contains("d=example.org"), "{text}");
+    let outcomes = signatures(&self::zone(&server), text);
+    assert_eq!(outcomes, [Outcome::Pass, Outcome::Pass], "{text}");
+}
+
+#[test]
+fn what_is_sent_on_is_sealed() {
+    let (names, signer) = world();
+    let host = Host::start(Behaviour::Answer("VRFY", ""));
+    let server = beside(&names, &host, "");
+    run(&server, &["alias", "add", "fwd@example.org", "bob@b.example"]);
+    let send = |message: &str| {
+        let before = host.received().len();
+        let mut talk = client(&server, "192.0.2.7", "client.example");
+        assert!(talk.smtp("MAIL FROM:<ann@good.example>").starts_with("250"));
+        assert!(talk.smtp("RCPT TO:<fwd@example.org>").starts_with("250"));
+        assert!(talk.smtp("DATA").starts_with("354 "));
+        talk.send(message);
+        let told = talk.smtp(".");
+        assert!(told.starts_with("250 "), "{told}");
+        wait_for("the message", || host.received().get(before).cloned())
+    };
+    let message = signed(&signer, "From: Ann <ann@good.example>\r\nSubject: hello\r\n\r\nHello\r\n");
+    let first = send(&message);
+    let zone = zone(&server);
+    let found = ready(arc::verify(&zone, &examined(&first), 1_700_000_000));
+    assert_eq!((found.result, found.seals), (ArcResult::Pass, 1), "{}: {first}", found.reason);
+    assert!(first.contains("ARC-Authentication-Results: i=1; mail.example.org;"), "{first}");
+    assert!(first.contains("cv=none") && first.contains("dkim=pass header.d=good.example"), "{first}");
+    // A chain goes on, as far as this server can look up its keys.
+    for selector in ["s1", "s2"] {
+        let listed = run(&server, &["dkim", "list", "--json"]);
+        let key = listed.lines().find(|line| line.contains(&format!("\"selector\":\"{selector}\""))).unwrap();
+        let key: serde_json::Value = serde_json::from_str(key).unwrap();
+        names.add(&format!("{selector}._domainkey.example.org"), key["record"].as_str().unwrap());
+    }
+    let second = send(&first);
+    let found = ready(arc::verify(&zone, &examined(&second), 1_700_000_000));
+    assert_eq!((found.result, found.seals), (ArcResult::Pass, 2), "{}: {second}", found.reason);
+    // What was changed on the way is not sealed as if it were whole.
+    let changed = send(&second.replace("\r\nHello\r\n", "\r\nGoodbye\r\n"));
+    assert!(!changed.contains("ARC-Seal: i=3"), "{changed}");
+}
+
+#[test]
+fn owners_of_domains_get_reports() {
+    let host = Host::start(Behaviour::Answer("VRFY", ""));
+    let names = Names::start(&[
+        ("strict.example", "v=spf1 ip4:192.0.2.0/24 -all"),
+        ("_dmarc.strict.example", "v=DMARC1; p=reject; rua=mailto:dmarc@b.example,mailto:x@victim.example"),
+        ("strict.example._report._dmarc.b.example", "v=DMARC1"),
+        ("silent.example", "v=spf1 ip4:192.0.2.0/24 -all"),
+        ("_dmarc.silent.example", "v=DMARC1; p=reject"),
+    ]);
+    let mut server =
+        beside(&names, &host, "authentication.dmarc = \"reject\"\nauthentication.reports = true\n");
+    let from = |domain: &str| format!("From: <x@{domain}>\r\nSubject: hello\r\n\r\nx\r\n");
+    for (address, code) in [("192.0.2.7", "250 "), ("192.0.2.7", "250 "), ("198.51.100.7", "550 ")] {
+        for domain in ["strict.example", "silent.example"] {
+            let told = send(&server, address, &format!("x@{domain}"), &from(domain));
+            assert!(told.starts_with(code), "{told}");
+        }
+    }
+    // The day is not over.
+    assert_eq!(run(&server, &["dmarc", "send"]), "0 reports are on their way\n");
+    // It is all there after a restart.
+    server.stop();
+    server.serve();
+    let told = send(&server, "192.0.2.7", "x@strict.example", &from("strict.example"));
+    assert!(told.starts_with("250 "), "{told}");
+    assert_eq!(run(&server, &["dmarc", "send", "--today"]), "1 reports are on their way\n");
+    let message = wait_for("the report", || host.received().first().cloned());
+    assert_eq!(host.commands("RCPT"), ["RCPT TO:<dmarc@b.example>"]);
+    assert!(host.commands("MAIL")[0].starts_with("MAIL FROM:<>"), "nothing comes back");
+    assert!(message.contains("Report Domain: strict.example\r\n Submitter: mail.example.org"), "{message}");
+    assert!(message.contains("filename=\"mail.example.org!strict.example!"), "{message}");
+    assert_eq!(signatures(&zone(&server), &message), [Outcome::Pass, Outcome::Pass], "{message}");
+    let attached = message.split("Content-Disposition").nth(1).unwrap();
+    let (_, attached) = attached.split_once("\r\n\r\n").unwrap();
+    let attached: String = attached.split("\r\n\r\n").next().unwrap().split_whitespace().collect();
+    let file = server.folder.path().join("report.xml.gz");
+    fs::write(&file, STANDARD.decode(attached).unwrap()).unwrap();
+    let report = run(&server, &["dmarc", "report", file.to_str().unwrap()]);
+    assert!(report.starts_with("strict.example (p=reject) at mail.example.org, "), "{report}");
+    assert!(report.contains("4 messages, 3 passed, 1 failed"), "{report}");
+    assert!(report.contains("1 from strict.example: dkim=fail spf=fail, reject"), "{report}");
+    // Told once.
+    assert_eq!(run(&server, &["dmarc", "send", "--today"]), "0 reports are on their way\n");
 }

@@ -164,3 +164,120 @@ fn smtplib_sends_in_every_way() {
     succeed(Command::new("python3").args(["-c", &script]));
     assert_eq!(count(&server), 4);
 }
+
+fn tell(server: &Server, arguments: &str) -> String {
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    String::from_utf8(succeed(&mut server.command(&arguments))).unwrap()
+}
+
+#[test]
+fn a_full_member_keeps_nobody_from_the_mail_of_a_group() {
+    let server = Server::start(PLAINTEXT);
+    for name in ["bob@example.org", "carol@example.org"] {
+        server.add_user(name, PASSWORD);
+    }
+    tell(&server, "group add team@example.org bob@example.org carol@example.org");
+    tell(&server, "user quota bob@example.org --messages 1");
+    let mail = |name: &str| {
+        let mut talk = server.talk(server.port("imap", "starttls"));
+        talk.line();
+        talk.imap("a", &format!("LOGIN {name} {PASSWORD}"));
+        talk.imap("b", "SELECT INBOX");
+        talk.imap("c", "FETCH 1:* BODY.PEEK[]").join("\n")
+    };
+    let send = |to: &[&str]| {
+        let mut talk = begin(&server);
+        assert!(talk.smtp(&format!("MAIL FROM:<{USER}>")).starts_with("250"));
+        let replies: Vec<_> = to.iter().map(|to| talk.smtp(&format!("RCPT TO:<{to}>"))).collect();
+        assert!(talk.smtp("DATA").starts_with("354"));
+        talk.send("Subject: to the team\r\n\r\nhello\r\n");
+        (replies, talk.smtp("."))
+    };
+    let team = "team@example.org";
+    assert!(send(&[team]).1.starts_with("250 "));
+    // Bob is full now. Whoever writes to him alone is told at once; whoever writes to the team, by a report.
+    let (replies, end) = send(&["bob@example.org", team]);
+    assert!(replies[0].starts_with("552 5.2.2") && replies[1].starts_with("250 "), "{replies:?}");
+    assert!(end.starts_with("250 "), "{end}");
+    let report = common::wait_for("the report", || {
+        let mail = mail(USER);
+        mail.contains("Action: failed").then_some(mail)
+    });
+    for line in [
+        "Original-Recipient: rfc822; team@example.org",
+        "Final-Recipient: rfc822; bob@example.org",
+        "Status: 5.2.2",
+        "The mailbox is full",
+        "Subject: to the team",
+    ] {
+        assert!(report.contains(line), "{line} is missing in {report}");
+    }
+    assert!(!report.contains("carol@example.org"), "{report}");
+    assert_eq!(mail("carol@example.org").matches("Subject: to the team").count(), 2);
+    assert_eq!(mail("bob@example.org").matches("Subject: to the team").count(), 1);
+    // Where every member is full, the sender is refused and hears nothing else.
+    tell(&server, "user quota carol@example.org --messages 2");
+    let mut talk = begin(&server);
+    assert!(talk.smtp(&format!("MAIL FROM:<{USER}>")).starts_with("250"));
+    assert!(talk.smtp(&format!("RCPT TO:<{team}>")).starts_with("552 5.2.2"));
+    assert_eq!(count(&server), 1);
+}
+
+#[test]
+fn lmtp_has_a_reply_and_a_report_for_each_recipient() {
+    let server = Server::start(PLAINTEXT);
+    for name in ["bob@example.org", "full@example.org"] {
+        server.add_user(name, PASSWORD);
+    }
+    tell(&server, "user quota full@example.org --messages 1");
+    let start = || {
+        let mut talk = server.talk(server.port("lmtp", "none"));
+        assert!(talk.reply().starts_with("220 "));
+        let announced = talk.smtp("LHLO mx.example.org");
+        for word in ["CHUNKING", "DSN", "PIPELINING", "ENHANCEDSTATUSCODES"] {
+            assert!(announced.contains(word), "{announced}");
+        }
+        assert!(talk.smtp("EHLO mx.example.org").starts_with("50"), "RFC 2033 §4.1");
+        talk
+    };
+    let full = "RCPT TO:<full@example.org>";
+    // Two messages for the one who may have one, in the same session and at the same time: both are let in.
+    let (mut talk, mut other) = (start(), start());
+    for talk in [&mut talk, &mut other] {
+        assert!(talk.smtp(&format!("MAIL FROM:<{USER}> RET=HDRS ENVID=Q1")).starts_with("250"));
+        assert!(talk.smtp("RCPT TO:<nobody@example.org>").starts_with("550 5.1.1"));
+        assert!(
+            talk.smtp("RCPT TO:<bob@example.org> NOTIFY=SUCCESS ORCPT=rfc822;b@example.net")
+                .starts_with("250")
+        );
+        assert!(talk.smtp(full).starts_with("250"));
+        assert!(talk.smtp("RCPT TO:<bob+x@example.org> NOTIFY=NEVER").starts_with("250"));
+    }
+    // One reply for each that was taken, in their order: behind DATA,
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send("Subject: one\r\n\r\nby DATA\r\n.\r\n");
+    let replies: Vec<_> = (0..3).map(|_| talk.reply()).collect();
+    assert!(replies.iter().all(|reply| reply.starts_with("250 2.0.0")), "{replies:?}");
+    // and behind the last part; an earlier one has one.
+    other.send("BDAT 16\r\nSubject: two\r\n\r\nBDAT 7 LAST\r\nparts\r\n");
+    assert!(other.reply().starts_with("250 "));
+    let replies: Vec<_> = (0..3).map(|_| other.reply()).collect();
+    let codes: Vec<_> = replies.iter().map(|reply| &reply[..9]).collect();
+    assert_eq!(codes, ["250 2.0.0", "552 5.2.2", "250 2.0.0"], "{replies:?}");
+    for talk in [&mut talk, &mut other] {
+        assert_eq!(talk.smtp("NOOP"), "250 2.0.0 Ok");
+    }
+    // Success is reported where that was asked for; refusals are told by whoever sent it.
+    let reports = common::wait_for("the reports", || {
+        let mail = inbox(&server).imap("c", "FETCH 1:* BODY.PEEK[]").join("\n");
+        (mail.matches("Action: delivered").count() == 2).then_some(mail)
+    });
+    for line in [
+        "Original-Envelope-Id: Q1",
+        "Original-Recipient: rfc822; b@example.net",
+        "Final-Recipient: rfc822; bob@example.org",
+    ] {
+        assert_eq!(reports.matches(line).count(), 2, "{line}: {reports}");
+    }
+    assert!(!reports.contains("bob+x") && !reports.contains("full@"), "{reports}");
+}

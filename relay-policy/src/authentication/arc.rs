@@ -1,5 +1,9 @@
 //! ARC (RFC 8617): what servers on the way found out about a message, each of them signed.
 
+mod seal;
+
+pub use seal::{SealError, seal};
+
 use super::{
     canonical::Canonicalization,
     dkim::{Algorithm, Outcome, Signature, data_to_verify, lookup_key, without_value},
@@ -147,7 +151,7 @@ fn sets(examined: &Examined) -> Result<Vec<Set<'_>>, &'static str> {
     }
     let mut sets = Vec::new();
     for ((results, message), seal_field) in results.into_iter().zip(messages).zip(seals) {
-        let (Some(signature), Some((seal, validation))) = (message_signature(message), seal(seal_field))
+        let (Some(signature), Some((seal, validation))) = (message_signature(message), read_seal(seal_field))
         else {
             return Err("a field of the chain cannot be understood");
         };
@@ -200,7 +204,7 @@ fn message_signature(field: Field<'_>) -> Option<Signature> {
     (!seals && !signature.headers.is_empty()).then_some(signature)
 }
 
-fn seal(field: Field<'_>) -> Option<(Seal, String)> {
+fn read_seal(field: Field<'_>) -> Option<(Seal, String)> {
     let tags = Tags::parse(std::str::from_utf8(field.value()).ok()?)?;
     // RFC 8617 §4.1.3
     if tags.value("h").is_some() {

@@ -10,5 +10,6 @@ pub use sign::{SignError, Signer, SigningKey, sign};
 pub use signature::{Algorithm, Signature, SignatureError};
 pub use verify::{Outcome, Verified, verify};
 
+pub(super) use sign::{add_value, sign_for_arc};
 pub(super) use signature::without_value;
 pub(super) use verify::{data_to_verify, lookup_key};

@@ -2,9 +2,11 @@
 //!
 //! The organization that a domain belongs to is found by walking up the tree of names, without any list of public suffixes.
 
+mod destinations;
 mod evaluate;
 mod record;
 
+pub use destinations::{DestinationError, destinations};
 pub use evaluate::{Author, DmarcFinding, DmarcResult, evaluate};
 pub use record::{Record, RecordError};
 

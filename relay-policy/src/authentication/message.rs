@@ -1,6 +1,6 @@
 //! A message as it streams by: its header is kept, its body hashed.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use mailwright_mail_model::{Domain, address_list};
 
@@ -21,9 +21,13 @@ pub struct Examiner {
     line: usize,
     in_body: bool,
     overlong: bool,
-    signs: bool,
+    verifies: bool,
+    signs: Signs,
     hashers: Vec<(Wanted, BodyHasher)>,
 }
+
+/// Whether a message is signed, as its header tells.
+type Signs = Arc<dyn Fn(&Examined) -> bool + Send + Sync>;
 
 /// A hash that a signature asks for.
 pub(super) type Wanted = (Canonicalization, Option<u64>);
@@ -56,13 +60,28 @@ impl Examiner {
     /// For a message that has not begun.
     pub fn new() -> Self {
         let (header, hashers) = (Vec::new(), Vec::new());
-        Self { header, line: 0, in_body: false, overlong: false, signs: false, hashers }
+        let signs: Signs = Arc::new(|_| false);
+        Self { header, line: 0, in_body: false, overlong: false, verifies: true, signs, hashers }
     }
 
     /// The same, for a message that is to be signed too.
     #[must_use]
-    pub fn for_signing(mut self) -> Self {
-        self.signs = true;
+    pub fn for_signing(self) -> Self {
+        self.for_signing_if(|_| true)
+    }
+
+    /// The same, for a message that is to be signed too if this says so once the header is there: a body that nobody needs the
+    /// hash of is not hashed.
+    #[must_use]
+    pub fn for_signing_if(mut self, signs: impl Fn(&Examined) -> bool + Send + Sync + 'static) -> Self {
+        self.signs = Arc::new(signs);
+        self
+    }
+
+    /// The same, for a message whose own signatures nobody verifies.
+    #[must_use]
+    pub fn without_verifying(mut self) -> Self {
+        self.verifies = false;
         self
     }
 
@@ -110,17 +129,19 @@ impl Examiner {
     /// The header is there: from it follows how the body is hashed.
     fn begin_body(&mut self) {
         self.in_body = true;
-        let examined =
-            Examined { fields: fields(&self.header), header: self.header.clone(), ..Examined::default() };
-        let signatures = examined.named("DKIM-Signature").take(Examined::MOST_SIGNATURES);
-        let mut wanted: Vec<Wanted> = signatures
-            .filter_map(|field| Signature::parse(field.value()).ok())
-            .map(|found| found.body())
-            .collect();
-        wanted.extend(arc::wanted(&examined));
-        if self.signs {
+        let header = std::mem::take(&mut self.header);
+        let examined = Examined { fields: fields(&header), header, ..Examined::default() };
+        let mut wanted: Vec<Wanted> = Vec::new();
+        if self.verifies {
+            let signatures = examined.named("DKIM-Signature").take(Examined::MOST_SIGNATURES);
+            let signatures = signatures.filter_map(|field| Signature::parse(field.value()).ok());
+            wanted.extend(signatures.map(|found| found.body()));
+            wanted.extend(arc::wanted(&examined));
+        }
+        if (self.signs)(&examined) {
             wanted.push((Canonicalization::Relaxed, None));
         }
+        self.header = examined.header;
         for wanted in wanted {
             if !self.hashers.iter().any(|(other, _)| *other == wanted) {
                 self.hashers.push((wanted, BodyHasher::new(wanted.0, wanted.1)));
@@ -169,6 +190,35 @@ impl Examined {
     /// The hash of the body, and the length of its canonical form.
     pub(super) fn hash(&self, wanted: Wanted) -> Option<([u8; 32], u64)> {
         self.hashes.iter().find(|(other, ..)| *other == wanted).map(|(_, hash, octets)| (*hash, *octets))
+    }
+
+    /// The topmost field Authentication-Results in the name of a server (RFC 8601 §2.2), whole, if there is one.
+    pub fn results_of(&self, server: &str) -> Option<String> {
+        let written_by = |field: &Field<'_>| {
+            let value = String::from_utf8_lossy(field.value());
+            let name = value.split(';').next().unwrap_or_default();
+            name.split_whitespace().next().is_some_and(|name| name.eq_ignore_ascii_case(server))
+        };
+        let field = self.named("Authentication-Results").find(written_by)?;
+        Some(String::from_utf8_lossy(field.octets).into_owned())
+    }
+
+    /// The domains of the signatures at the very top that are by these domains, each once, and how many octets the fields
+    /// have.
+    pub fn topmost_signatures(&self, by: impl Fn(&str) -> bool) -> (Vec<String>, usize) {
+        let (mut domains, mut octets) = (Vec::new(), 0);
+        for field in self.fields().take_while(|field| field.is("DKIM-Signature")).take(Self::MOST_SIGNATURES)
+        {
+            let Some(signature) = Signature::parse(field.value()).ok().filter(|found| by(&found.domain))
+            else {
+                break;
+            };
+            octets += field.octets.len();
+            if !domains.contains(&signature.domain) {
+                domains.push(signature.domain);
+            }
+        }
+        (domains, octets)
     }
 
     /// Whether the header was too long to be looked at.
@@ -229,4 +279,30 @@ fn fields(header: &[u8]) -> Vec<Range<usize>> {
         at = end;
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_hashed_that_nobody_asks_for() {
+        let message = b"From: ann@a.example\r\nSubject: x\r\n\r\nbody\r\n";
+        let hashes = |mut examiner: Examiner| {
+            examiner.push(message);
+            let asking = examiner.hashers.len();
+            (asking, examiner.finish().hashes.len())
+        };
+        let by_ann = |examined: &Examined| examined.author_domains() == Some(vec!["a.example".to_owned()]);
+        assert_eq!(hashes(Examiner::new()), (0, 0));
+        assert_eq!(hashes(Examiner::new().for_signing()), (1, 1));
+        assert_eq!(hashes(Examiner::new().for_signing_if(by_ann)), (1, 1));
+        assert_eq!(hashes(Examiner::new().for_signing_if(move |examined| !by_ann(examined))), (0, 0));
+        let signed = "DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; bh=AAAA; b=AAAA\r\n";
+        for (examiner, expected) in [(Examiner::new(), 1), (Examiner::new().without_verifying(), 0)] {
+            let mut examiner = examiner;
+            examiner.push(signed.as_bytes());
+            assert_eq!(hashes(examiner), (expected, expected));
+        }
+    }
 }

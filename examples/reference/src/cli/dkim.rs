@@ -33,6 +33,12 @@ pub(crate) enum DmarcCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Send the owners of domains what was found out about their mail, without waiting for the time to do so
+    Send {
+        /// Of this day too, which is not over yet; what comes later is in another report
+        #[arg(long)]
+        today: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

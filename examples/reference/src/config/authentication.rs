@@ -17,6 +17,10 @@ pub(crate) struct Authentication {
     pub(crate) trusted_sealers: Vec<String>,
     /// Whether mail of domains with a key is signed.
     pub(crate) sign: bool,
+    /// Whether what is sent on is sealed.
+    pub(crate) seal: bool,
+    /// Whether the owners of domains are told what was found out about mail from them.
+    pub(crate) reports: bool,
 }
 
 /// What is done.
@@ -40,6 +44,8 @@ impl Default for Authentication {
             dmarc_exceptions: Vec::new(),
             trusted_sealers: Vec::new(),
             sign: true,
+            seal: true,
+            reports: false,
         }
     }
 }
@@ -58,7 +64,11 @@ impl Authentication {
         let exceptions = self.dmarc_exceptions.iter().map(|domain| ("dmarc_exceptions", domain));
         let sealers = self.trusted_sealers.iter().map(|domain| ("trusted_sealers", domain));
         let wrong = exceptions.chain(sealers).filter(|(_, domain)| domain.parse::<Domain>().is_err());
-        wrong.map(|(key, domain)| format!("[authentication] {key}: {domain:?} is not a domain name"))
+        let nothing = self.reports && !self.verify;
+        let nothing = nothing.then(|| "[authentication] reports: nothing is verified, so there is nothing to report; say verify = true".to_owned());
+        wrong
+            .map(|(key, domain)| format!("[authentication] {key}: {domain:?} is not a domain name"))
+            .chain(nothing)
     }
 }
 

@@ -8,6 +8,7 @@ use mailwright::{
     queue::{Queue, QueueConfig, Relay, TlsLevel},
     relay_policy::route::RouteTable,
     resolve::{Resolver, ResolverOptions},
+    smtp::Authentication,
 };
 
 use crate::{
@@ -25,6 +26,7 @@ pub(crate) struct Parts {
     pub(crate) logins: Logins,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) resolver: Resolver,
+    pub(crate) signing: Arc<Authentication>,
 }
 
 /// Makes the queue of this configuration.
@@ -36,6 +38,7 @@ pub(crate) fn start(
 ) -> Result<Arc<Outbound>, String> {
     let mut queue = queue_config(config, parts.routes)?;
     queue.suppressions = Some(Arc::new(suppressed));
+    queue.signing = Some(parts.signing);
     let (resolver, logins) = (Arc::new(parts.resolver), Arc::new(parts.logins));
     Ok(Arc::new(Queue::new(Arc::new(store.clone()), resolver, logins, queue)))
 }

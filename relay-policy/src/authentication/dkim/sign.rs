@@ -145,20 +145,56 @@ const MOST_OF_A_NAME: usize = 16;
 /// # Errors
 /// If the message was not examined [for signing](super::super::Examiner::for_signing), or the key fails.
 pub fn sign(signer: &Signer, examined: &Examined, now: u64) -> Result<String, SignError> {
-    let (form, wanted) = (Canonicalization::Relaxed, (Canonicalization::Relaxed, None));
+    let wanted = (Canonicalization::Relaxed, None);
     let (hash, _) = examined.hash(wanted).filter(|_| !examined.is_overlong()).ok_or(SignError::Message)?;
     let mut names: Vec<String> = Vec::new();
     for (name, sealed) in FIELDS {
         let count = examined.named(name).take(MOST_OF_A_NAME).count() + usize::from(*sealed);
         names.extend(std::iter::repeat_n((*name).to_owned(), count));
     }
-    let mut field = format!(
+    let start = format!(
         "DKIM-Signature: v=1; a={}; c=relaxed/relaxed; d={}; s={};\r\n\tt={now}; bh={};\r\n\th=",
         signer.key.algorithm().as_str(),
         signer.domain,
         signer.selector,
         STANDARD.encode(hash),
     );
+    complete(signer, start, &names, examined)
+}
+
+/// The ARC-Message-Signature of the instance with this number (RFC 8617 §4.1.2). As `sign`, but what other servers signed is
+/// signed too, and fields may be added: their own signatures tell of that.
+pub(in super::super) fn sign_for_arc(
+    signer: &Signer,
+    examined: &Examined,
+    instance: usize,
+    now: u64,
+) -> Result<String, SignError> {
+    let wanted = (Canonicalization::Relaxed, None);
+    let (hash, _) = examined.hash(wanted).filter(|_| !examined.is_overlong()).ok_or(SignError::Message)?;
+    let mut names: Vec<String> = Vec::new();
+    for (name, _) in FIELDS.iter().chain(&[("DKIM-Signature", false)]) {
+        let count = examined.named(name).take(MOST_OF_A_NAME).count();
+        names.extend(std::iter::repeat_n((*name).to_owned(), count));
+    }
+    let start = format!(
+        "ARC-Message-Signature: i={instance}; a={}; c=relaxed/relaxed; d={}; s={};\r\n\tt={now}; bh={};\r\n\th=",
+        signer.key.algorithm().as_str(),
+        signer.domain,
+        signer.selector,
+        STANDARD.encode(hash),
+    );
+    complete(signer, start, &names, examined)
+}
+
+/// Adds the names of what is signed, and the signature.
+fn complete(
+    signer: &Signer,
+    mut field: String,
+    names: &[String],
+    examined: &Examined,
+) -> Result<String, SignError> {
+    let form = Canonicalization::Relaxed;
     let mut width = 9;
     for (index, name) in names.iter().enumerate() {
         if index > 0 {
@@ -172,9 +208,18 @@ pub fn sign(signer: &Signer, examined: &Examined, now: u64) -> Result<String, Si
         width += name.len() + 1;
     }
     field.push_str(";\r\n\tb=");
-    let mut data = examined.signed(&names, form);
+    let mut data = examined.signed(names, form);
     form.field(field.as_bytes(), &mut data);
-    let value = STANDARD.encode(signer.key.sign(&data)?);
+    add_value(signer, field, &data)
+}
+
+/// The field with the signature of `data` behind it, and its line end.
+pub(in super::super) fn add_value(
+    signer: &Signer,
+    mut field: String,
+    data: &[u8],
+) -> Result<String, SignError> {
+    let value = STANDARD.encode(signer.key.sign(data)?);
     let mut rest = &*value;
     while let Some((line, behind)) = rest.split_at_checked(72) {
         field.push_str(line);

@@ -144,21 +144,21 @@ async fn one<R: Resolve>(
 }
 
 /// Records on the way from domains to the root.
-struct Tree<'a, R> {
-    resolve: &'a R,
-    known: HashMap<String, Option<Record>>,
+pub(super) struct Tree<'a, R> {
+    pub(super) resolve: &'a R,
+    pub(super) known: HashMap<String, Option<Record>>,
 }
 
 /// What the walk from a domain found.
-struct Walk {
+pub(super) struct Walk {
     /// The record that counts for it, and where it is.
     record: Option<(String, Record)>,
     /// The domain of its organization.
-    organization: String,
+    pub(super) organization: String,
 }
 
 /// Nobody can tell now.
-struct Later;
+pub(super) struct Later;
 
 /// RFC 9989 §4.10: names are asked about from so many labels on; together with the domain itself, that is eight questions.
 const MOST_LABELS: usize = 7;
@@ -185,7 +185,7 @@ impl<R: Resolve> Tree<'_, R> {
     }
 
     /// The tree walk (RFC 9989 §4.10).
-    async fn find(&mut self, domain: &str) -> Result<Walk, Later> {
+    pub(super) async fn find(&mut self, domain: &str) -> Result<Walk, Later> {
         let mut found: Vec<(&str, Record)> = Vec::new();
         let mut organization = None;
         let mut last = domain;

@@ -1,0 +1,63 @@
+//! Messages that this server writes itself.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use mailwright_mail_model::{Address, ForwardPath, ReversePath};
+use mailwright_mailstore::{Notify, Store, StoreError, Write};
+use mailwright_relay_policy::{Session, authentication::Examiner, dns::Resolve};
+use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
+
+use super::Queue;
+use crate::smtp::{Addressing, Origin, Plan, Way, now, queue_id};
+
+impl<S, R, P> Queue<S, R, P>
+where
+    S: Store + 'static,
+    R: Resolve + 'static,
+    P: Addressing + 'static,
+{
+    /// Sends a message that this server wrote, from nobody, so that nothing comes back: to a mailbox here, or by way of the
+    /// queue. It is signed if the domain of this host, or one above it, has a key.
+    ///
+    /// `message` is ASCII, with its header; its lines end with CRLF.
+    ///
+    /// # Errors
+    /// If the address is refused, or the store takes nothing.
+    pub async fn post(&self, to: &Address, message: String) -> Result<(), StoreError> {
+        let mut session = Session::default();
+        session.user = Some("MAILER-DAEMON".into());
+        let path = ForwardPath::Address(to.clone());
+        let impossible = |reply: Reply| StoreError::Invalid(reply.to_string().trim_end().to_owned());
+        let expansion = self.addressing.expand(&session, &path).await.map_err(impossible)?;
+        let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let mut signatures = String::new();
+        if let Some((signing, domain)) = self.config.signing.as_ref().zip(self.signing_domain()) {
+            let mut examiner = Examiner::new().without_verifying().for_signing();
+            examiner.push(message.as_bytes());
+            signatures = signing.signatures(std::iter::once(domain), &examiner.finish());
+        }
+        let writer = self.store.writer().ok_or_else(|| StoreError::Invalid("expected a writer".into()))?;
+        let front = "Return-Path: <>\r\n";
+        let mut upload = writer.begin(u64::try_from(message.len()).ok()).await?;
+        upload.write(Bytes::from(format!("{front}{signatures}"))).await?;
+        upload.write(Bytes::from(message)).await?;
+        let mut way = Way::default();
+        way.recipients.push((path.clone(), Ok(expansion)));
+        let plan = Plan::new(&ReversePath::Null, &way).map_err(impossible)?;
+        let message = Message::new(Mail::new(ReversePath::Null), vec![Rcpt::new(path)]);
+        let origin = Origin {
+            message: &message,
+            user: None,
+            id: &id,
+            date: now(),
+            skip: front.len() as u64,
+            eight_bit: false,
+            message_id: None,
+        };
+        let (mut batch, _) = plan.batch(&origin, &HashMap::new(), &self.config.routes);
+        let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);
+        recipients.for_each(|recipient| recipient.notify = Notify::NEVER);
+        upload.commit_batch(&batch).await.map(drop).map_err(|error| error.error)
+    }
+}
