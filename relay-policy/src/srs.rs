@@ -137,7 +137,10 @@ fn kind(local: &str) -> Option<(Kind, &str)> {
         "SRS1" => Kind::One,
         _ => return None,
     };
-    rest.strip_prefix(['=', '+', '-']).map(|rest| (kind, rest))
+    let rest = rest.strip_prefix(['=', '+', '-'])?;
+    // What only begins like the second kind, without the domain of the first forwarder, is a name as others are.
+    let whole = kind == Kind::Zero || rest.split_once('=').is_some_and(|(_, tail)| tail.contains('='));
+    whole.then_some((kind, rest))
 }
 
 fn address(local: &str, domain: &str) -> Result<Address, SrsError> {
@@ -222,6 +225,16 @@ mod tests {
         assert_eq!(back, one);
         assert_eq!(first.reverse(&back, 6).unwrap(), parse("ann@a.example"));
         assert_eq!(second.reverse(&two, 6).unwrap(), one);
+    }
+
+    #[test]
+    fn what_only_begins_like_one_comes_back_too() {
+        let srs = Srs::new(b"secret");
+        for text in ["SRS1=x@a.example", "SRS1=x=y@a.example", "SRS0=x@a.example", "SRS1@a.example"] {
+            let (sender, ours) = (text.parse().unwrap(), "fwd.example".parse().unwrap());
+            let rewritten = srs.forward(&sender, &ours, 20_000).unwrap();
+            assert_eq!(srs.reverse(&rewritten, 20_001), Ok(sender), "{rewritten}");
+        }
     }
 
     #[test]

@@ -185,7 +185,7 @@ fn attacks() -> Vec<(String, Vec<u8>, usize)> {
         ("in a recipient", "MAIL FROM:<a@client.example>\r\nRCPT TO:<bob@postfix.example>\nDATA\r\n"),
         ("in a quoted local part", "MAIL FROM:<\"a\r\nRSET\r\n\"@client.example>\r\n"),
     ] {
-        let session = format!("EHLO client.example\r\n{path}\r\nDATA\r\n.\r\nRSET\r\nQUIT\r\n");
+        let session = format!("EHLO client.example\r\n{path}RSET\r\nQUIT\r\n");
         attacks.push((format!("a line end {name}"), session.into_bytes(), 0));
     }
     attacks

@@ -158,13 +158,11 @@ impl OriginalRecipient {
 
     pub(super) fn parse(value: &str) -> Option<Self> {
         let (kind, address) = value.split_once(';')?;
-        let decoded = if kind.eq_ignore_ascii_case("utf-8") {
-            // Postfix writes xtext here too. RFC 6533 §3 has no plus sign, so what has one is nothing else.
-            decode_unicode(address).or_else(|| xtext::decode(address).filter(|_| address.contains('+')))
-        } else {
-            xtext::decode(address)
-        };
-        Self::new(kind, decoded?).ok().filter(|_| value.len() <= 500)
+        let decode = if kind.eq_ignore_ascii_case("utf-8") { decode_unicode } else { xtext::decode };
+        let decoded = decode(address)?;
+        // Postfix calls them all rfc822. RFC 6533 §3: beyond ASCII they are utf-8.
+        let kind = if kind.eq_ignore_ascii_case("rfc822") && !decoded.is_ascii() { "utf-8" } else { kind };
+        Self::new(kind, decoded).ok().filter(|_| value.len() <= 500)
     }
 
     fn encoded_length(&self) -> usize {

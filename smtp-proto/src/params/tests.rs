@@ -123,8 +123,8 @@ fn values() {
     assert_eq!(found.auth, Some(Submitter::Mailbox("e=mc2@example.com".to_owned())));
     assert_eq!(found.deliver_by, DeliverBy::new(-120, ByMode::Notify, true));
     // RFC 6533 §3: both ways of writing it, and that of Postfix
-    for written in ["\\x{3B1}@example.com", "α@example.com", "+CE+B1@example.com"] {
-        let found = rcpt(&format!(" ORCPT=utf-8;{written}")).unwrap().original.unwrap();
+    for written in ["utf-8;\\x{3B1}@example.com", "utf-8;α@example.com", "rfc822;+CE+B1@example.com"] {
+        let found = rcpt(&format!(" ORCPT={written}")).unwrap().original.unwrap();
         assert_eq!((found.kind(), found.address()), ("utf-8", "α@example.com"));
     }
     // RFC 3461 §4.2: "+" itself is encoded
