@@ -139,7 +139,8 @@ fn kind(local: &str) -> Option<(Kind, &str)> {
     };
     let rest = rest.strip_prefix(['=', '+', '-'])?;
     // What only begins like the second kind, without the domain of the first forwarder, is a name as others are.
-    let whole = kind == Kind::Zero || rest.split_once('=').is_some_and(|(_, tail)| tail.contains('='));
+    let whole =
+        matches!(kind, Kind::Zero) || rest.split_once('=').is_some_and(|(_, tail)| tail.contains('='));
     whole.then_some((kind, rest))
 }
 
