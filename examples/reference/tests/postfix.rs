@@ -76,10 +76,10 @@ fn postfix_sends_in_every_way() {
         let text = newest(&server);
         assert!(text.contains(&format!("with {protocol} id")), "{name}: {text}");
         // Whom it greets by HELO, it takes for one of seven bits.
-        let hello = if name == &"helo" { "Hell=C3=B6" } else { "Hellö" };
+        let hello = if *name == "helo" { "Hell=C3=B6" } else { "Hellö" };
         assert!(text.contains(&format!("\n{hello}\n.dot\n..two\n.\n")), "{name}: {text}");
         assert!(
-            text.contains("\nbye\n") && (name == &"helo" || text.contains(&"long".repeat(249))),
+            text.contains("\nbye\n") && (*name == "helo" || text.contains(&"long".repeat(249))),
             "{name}: {text}"
         );
     }
