@@ -7,6 +7,7 @@ mod attempt;
 mod config;
 mod envelope;
 mod judge;
+mod pipe;
 mod post;
 mod report;
 mod run;
@@ -26,7 +27,7 @@ use tokio::sync::Notify;
 
 use crate::smtp::Addressing;
 
-pub use config::{Pipes, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
+pub use config::{Pipes, Place, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
 pub use judge::Outcome;
 pub use scheduler::Concurrency;
 

@@ -1,5 +1,6 @@
 //! What the ready-made services have in common.
 
+mod stream;
 mod visit;
 
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use tokio::net::TcpStream;
 
 use crate::Connection;
 
+pub(crate) use stream::Stream;
 pub(crate) use visit::{Visit, attend, tell_end};
 
 /// A server machine behind its TLS layer, on a socket.
-pub(crate) type Session<M> = Connection<Secure<M>, TcpStream>;
+pub(crate) type Session<M, S = TcpStream> = Connection<Secure<M>, S>;
 
 /// When TLS begins at a listener, and with which certificate.
 #[derive(Debug, Clone, Default)]

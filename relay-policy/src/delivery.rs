@@ -1,5 +1,9 @@
-//! What became of a message, and who is told: reports (RFC 3464), variable senders (VERP), addresses not to be tried again.
+//! What became of a message, and who is told: reports (RFC 3464), variable senders (VERP), addresses not to be tried again; and
+//! files and programs of this machine that it is delivered to.
 
+mod command_line;
+mod exit;
+mod local;
 mod report;
 mod suppression;
 mod verp;
@@ -8,6 +12,9 @@ use std::fmt;
 
 use mailwright_smtp_proto::Reply;
 
+pub use command_line::{CommandLine, CommandLineError};
+pub use exit::exit_reply;
+pub use local::{Identity, LocalKind, LocalTarget, NotLocal};
 pub use report::{Action, Report, ReportedRecipient, Returned};
 pub use suppression::{Bounces, Suppression};
 pub use verp::Verp;

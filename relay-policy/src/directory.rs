@@ -10,17 +10,20 @@ mod refusal;
 mod senders;
 mod target;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use mailwright_mail_model::{Address, Domain};
 
-use crate::networks::Networks;
+use crate::{alias_file::AliasLine, delivery::Verp, networks::Networks};
 
 pub use copies::{BlindCopy, CopyReason};
 pub use entry::{Account, Alias, DomainEntry, DomainMode, Entry, Group, GroupDelivery};
-pub use expand::{Context, Delivery, Expansion, Onward, OnwardReason};
+pub use expand::{Context, Delivery, Expansion, Handed, Onward, OnwardReason};
 pub use refusal::Refusal;
-pub use target::{Includes, NoIncludes, Target, TargetError};
+pub use target::{Forwarding, Includes, NoIncludes, Target, TargetError};
 
 /// All that a server knows of its domains and addresses.
 ///
@@ -56,6 +59,8 @@ pub struct Directory {
     postmaster: Option<Address>,
     /// Who gets a copy of every message.
     bcc: Option<Address>,
+    /// The aliases of a file, by canonical name.
+    file: Arc<HashMap<String, Alias>>,
     networks: Networks,
 }
 
@@ -70,11 +75,13 @@ pub struct Settings {
     pub most_targets: usize,
     /// How many aliases and forwards may follow one another: as many as hops before a loop is assumed.
     pub most_steps: usize,
+    /// How the sender of a list with an owner tells which recipient failed; without it, the owner is the sender as it is.
+    pub verp: Option<Verp>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { separators: "+".into(), most_targets: 200_000, most_steps: 50 }
+        Self { separators: "+".into(), most_targets: 200_000, most_steps: 50, verp: None }
     }
 }
 
@@ -124,6 +131,30 @@ impl Directory {
     /// Says who gets a copy of every message that comes in or goes out.
     pub fn set_bcc(&mut self, address: Option<Address>) {
         self.bcc = address;
+    }
+
+    /// Takes the aliases of a file (see [`alias_file`](crate::alias_file)) in place of those it had. A name without a domain is
+    /// one in each of `domains`. They go before everything else of the same name: `alice: \\alice, bob` keeps a copy in
+    /// the mailbox of the account that there is.
+    pub fn set_alias_file(&mut self, lines: &[AliasLine], domains: &[Domain]) {
+        let mut aliases = HashMap::new();
+        for line in lines {
+            let alias = Alias::to(line.targets.iter().cloned());
+            if let Ok(address) = line.name.parse::<Address>() {
+                aliases.insert(self.canonical(&address), alias);
+                continue;
+            }
+            for domain in domains {
+                let main = self.main_name(domain.key());
+                aliases.insert(format!("{}@{main}", line.name.to_lowercase()), alias.clone());
+            }
+        }
+        self.file = Arc::new(aliases);
+    }
+
+    /// The aliases of the file, in no particular order: canonical name and alias.
+    pub fn file_aliases(&self) -> impl Iterator<Item = (&str, &Alias)> {
+        self.file.iter().map(|(name, alias)| (name.as_str(), alias))
     }
 
     /// The clients that have rights by where they are.

@@ -15,6 +15,8 @@ pub struct Session {
     pub hello: Option<Hello>,
     /// The account it logged in to.
     pub user: Option<String>,
+    /// The user of this machine whose program hands mail over, if it comes so. Such a user has no account, but is one of ours.
+    pub local: Option<String>,
     /// Whether the connection is encrypted.
     pub tls: bool,
     /// Who sends the message that is under way.
@@ -26,7 +28,15 @@ pub struct Session {
 impl Default for Session {
     /// A stranger that has said nothing yet.
     fn default() -> Self {
-        Self { peer: Peer::unknown(), hello: None, user: None, tls: false, mail: None, rehearsal: false }
+        Self {
+            peer: Peer::unknown(),
+            hello: None,
+            user: None,
+            local: None,
+            tls: false,
+            mail: None,
+            rehearsal: false,
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use mailwright_relay_policy::{
 use mailwright_smtp_proto::{Reply, SizeLimit, client::Config};
 
 use super::{
-    DELIVERED, EXPANDED, Outcome, Queue, TlsLevel, UNDELIVERED, envelope::message, scheduler::Contact,
+    DELIVERED, EXPANDED, Outcome, Place, Queue, TlsLevel, UNDELIVERED, envelope::message,
+    scheduler::Contact,
     sessions::Open, source::Source,
 };
 use crate::{
@@ -58,6 +59,9 @@ where
     pub(super) async fn attempt(&self, entry: &Arc<QueueEntry>) -> Attempted {
         if let Some(news) = news(entry) {
             return news;
+        }
+        if let Ok(target) = entry.destination.parse() {
+            return self.hand(Place::Target(target), entry).await;
         }
         let mut ways: Vec<(NextHop, Vec<usize>)> = Vec::new();
         let mut alone = Vec::new();
@@ -106,7 +110,7 @@ where
             NextHop::Refuse(text) => {
                 Err(Unreached::one(Diagnosis::found(Reply::permanent((1, 2), text.clone()))))
             }
-            NextHop::Pipe(name) => self.pipe(name, entry, places).await,
+            NextHop::Pipe(name) => Ok(self.pipe(&Place::Transport(name.clone()), entry, places).await),
             _ => {
                 let destination = hop.destination();
                 if let Some(open) = self.sessions.take(&destination, self.config.idle) {
@@ -296,31 +300,6 @@ where
             }
         };
         Ok(replies.iter().map(outcome).collect())
-    }
-
-    /// Hands the message to a program, once for each recipient.
-    async fn pipe(
-        &self,
-        name: &str,
-        entry: &Arc<QueueEntry>,
-        places: &[usize],
-    ) -> Result<Vec<Outcome>, Unreached> {
-        let Some(pipes) = &self.config.pipes else {
-            let reply = Reply::transient((3, 5), "Programs are not enabled here");
-            return Err(Unreached::one(Diagnosis::found(reply)));
-        };
-        let mut outcomes = Vec::new();
-        for place in places {
-            let body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
-            outcomes.push(match pipes.run(name, entry, *place, Box::pin(body)).await {
-                Ok(()) => {
-                    let diagnosis = Diagnosis::found(Reply::OK);
-                    Outcome::Taken { diagnosis, reports: false, delivered: true }
-                }
-                Err(diagnosis) => Outcome::Refused(diagnosis),
-            });
-        }
-        Ok(outcomes)
     }
 }
 

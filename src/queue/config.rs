@@ -4,9 +4,9 @@ use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, time::
 
 use mailwright_line_proto::{Secret, tls};
 use mailwright_mail_model::Address;
-use mailwright_mailstore::QueueEntry;
+use mailwright_mailstore::{QueueEntry, QueueRecipient};
 use mailwright_relay_policy::{
-    delivery::Diagnosis,
+    delivery::{Diagnosis, LocalTarget},
     retry::RetrySchedule,
     route::{Lookup, RouteTable},
 };
@@ -45,7 +45,7 @@ pub struct QueueConfig {
     pub messages_per_connection: u32,
     /// How many octets of a message a report of failure returns; of a longer one its header.
     pub returned_octets: u64,
-    /// What runs programs; without it, no mail goes to one.
+    /// What hands mail to files and programs; without it, that waits.
     pub pipes: Option<Arc<dyn Pipes>>,
     /// What knows which addresses are left alone; without it, none are.
     pub suppressions: Option<Arc<dyn Suppressions>>,
@@ -148,16 +148,27 @@ impl Tls {
     }
 }
 
-/// Runs the programs that mail is handed to. What they are is for the configuration to say, never for a message.
+/// Hands mail to files and programs of this machine. What they are is for the configuration and for aliases to say, never for a
+/// message.
 pub trait Pipes: Send + Sync {
-    /// Hands the message to the program of this name, for one recipient.
+    /// Hands the message to a place, for one recipient of the entry.
     fn run<'a>(
         &'a self,
-        name: &'a str,
+        place: &'a Place,
         entry: &'a QueueEntry,
-        place: usize,
+        recipient: &'a QueueRecipient,
         body: Pin<Box<dyn AsyncRead + Send + 'a>>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Diagnosis>> + Send + 'a>>;
+}
+
+/// What mail is handed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// The transport of this name: `pipe:NAME` in the transport map.
+    Transport(String),
+    /// What an alias or a forward leads to.
+    Target(LocalTarget),
 }
 
 impl fmt::Debug for dyn Pipes {

@@ -13,7 +13,7 @@ use mailwright_relay_policy::{
 use mailwright_smtp_proto::{Mail, MailParameters, Message, Rcpt, Reply};
 
 use super::{Queue, judge::Judgement};
-use crate::smtp::{Addressing, Origin, Plan, Way, now, queue_id};
+use crate::smtp::{Addressing, Origin, Plan, Way, journal, now, queue_id};
 
 /// How much is read from the store at a time, and of a header that has no end.
 const CHUNK: u64 = 64 * 1024;
@@ -106,6 +106,7 @@ where
         let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);
         recipients.for_each(|recipient| recipient.notify = Notify::NEVER);
         upload.commit_batch(&batch).await.map_err(|error| error.error)?;
+        journal::committed(&id, &batch, "a report");
         tracing::info!(id = entry.id, report = id, ?action, to = %sender, "sender told");
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
 
 use mailwright_mailstore::{Due, QueueEntry, Scheduled, Settlement, Spool, Store, StoreError};
 use mailwright_relay_policy::{
-    delivery::{Diagnosis, Suppression},
+    delivery::{Diagnosis, LocalTarget, Suppression},
     dns::Resolve,
 };
 use mailwright_smtp_proto::Reply;
@@ -289,6 +289,10 @@ where
         else {
             return;
         };
+        // What a program of ours says of an address of ours is no reason to leave that alone.
+        if entry.destination.parse::<LocalTarget>().is_ok() {
+            return;
+        }
         match outcome {
             Outcome::Taken { .. } => list.taken(&recipient.address),
             Outcome::Refused(diagnosis) if Suppression::is_hard(diagnosis) => {

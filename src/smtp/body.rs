@@ -11,11 +11,11 @@ use mailwright_smtp_proto::{
 use thiserror::Error;
 
 use super::border::BorderFilter;
-use crate::service::Session;
+use crate::service::{Session, Stream};
 
 /// The octets of a message, pulled from its connection: what is not pulled is not read from the network.
 pub struct Body<'a> {
-    connection: &'a mut Session<Server>,
+    connection: &'a mut Session<Server, Stream>,
     border: Option<BorderFilter>,
     end: Option<Result<Ask<Commit>, Incomplete>>,
 }
@@ -34,7 +34,7 @@ pub enum Incomplete {
 
 impl<'a> Body<'a> {
     /// A message from outside passes through a filter.
-    pub(super) fn new(connection: &'a mut Session<Server>, border: Option<BorderFilter>) -> Self {
+    pub(super) fn new(connection: &'a mut Session<Server, Stream>, border: Option<BorderFilter>) -> Self {
         Self { connection, border, end: None }
     }
 

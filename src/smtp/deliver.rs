@@ -16,6 +16,7 @@ use super::{
     authentication::Authentication,
     filtering::Told,
     intake::Intake,
+    journal,
     plan::{Origin, Plan, Way},
     trace_fields::now,
 };
@@ -118,8 +119,10 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
 
     /// The same, if this server can do it.
     pub(super) fn possible(&self, expansion: Expansion) -> Result<Expansion, Reply> {
-        if !expansion.files.is_empty() || !expansion.commands.is_empty() {
-            tracing::error!("an alias leads to a file or a program, which are not delivered to");
+        if !expansion.handed.is_empty() && self.store.spool().is_none() {
+            tracing::error!(
+                "an alias leads to a file or a program, which a store without a queue cannot deliver to"
+            );
             return Err(Reply::INTERNAL);
         }
         if !expansion.onward.is_empty() && self.store.spool().is_none() {
@@ -216,7 +219,8 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
 
     async fn deliver(&self, session: &Conversation, message: &Message, body: &mut Body<'_>) -> Outcome {
         let Ok(id) = queue_id() else { return Reply::INTERNAL.into() };
-        let proved = session.user.as_ref().and_then(|_| message.mail.from.address());
+        let proved = session.user.as_ref().or(session.local.as_ref());
+        let proved = proved.and_then(|_| message.mail.from.address());
         let mut way = self.way(session, message, proved).await;
         let sent_on = way.recipients.iter().find_map(|(to, expansion)| {
             let expansion = expansion.as_ref().ok()?;
@@ -231,7 +235,10 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         let Received { mut upload, structure, size, skip, eight_bit, message_id, quarantine } =
             match intake.take(session, message, body, &id).await {
                 Ok(received) => received,
-                Err(reply) => return self.refuse(session, message, reply),
+                Err(reply) => {
+                    journal::refused(&id, session, message, &reply);
+                    return self.refuse(session, message, reply);
+                }
             };
         // LMTP has a reply for each recipient (RFC 2033 §4.2), and so has PRDR; else SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo)
@@ -245,6 +252,7 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             eight_bit,
             message_id,
         };
+        journal::accepted(session, &origin, size, &way);
         let told = if each { Told::Each } else { Told::One };
         let mut filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, told).await;
         if quarantine {
@@ -319,6 +327,7 @@ pub(super) async fn commit(
             batch.targets.iter_mut().for_each(|target| target.internal_date = date);
         }
         let Err(CommitError { target, error, .. }) = upload.commit_batch(&batch).await else {
+            journal::committed(origin.id, &batch, "");
             return replies(way, origin);
         };
         tracing::warn!(id = origin.id, %error, "delivery failed");

@@ -14,6 +14,7 @@ use mailwright_smtp_proto::{Notify, Reply, ReturnContent};
 use super::{
     Addressing,
     deliver::StoreInbox,
+    journal,
     plan::{Origin, Plan, Way},
 };
 use crate::{
@@ -60,6 +61,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             let about = (origin.date, origin.skip);
             let mut mail = Mail::new(user, upload, Arc::clone(structure), envelope, origin.id, about);
             let mut filtered = self.filter.filter(&mut mail).await;
+            journal::filtered(origin.id, user, &filtered);
             if let Some(refused) = filtered.refusal.take() {
                 let mut concerned =
                     (0..way.recipients.len()).filter(|index| plan.concerns(*index, place)).peekable();
@@ -219,6 +221,14 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 targets.extend(filtered.filings.iter().map(|filing| target(&account, filing)));
             }
             let arrival = u64::try_from(self.date.seconds()).unwrap_or(0);
+            for handed in &expansion.handed {
+                let Some(to) = path.address() else { continue };
+                let mut entry = QueueEntry::new(self.id, sender.clone(), handed.target.to_string(), arrival);
+                entry.skip = skip;
+                entry.user = Some(user.as_str().to_owned());
+                entry.recipients = vec![QueueRecipient::new(to.clone())];
+                queue.push(entry);
+            }
             queue.extend(expansion.onward.iter().map(|onward| {
                 let domain = onward.to.domain().key();
                 let answered = sender
@@ -241,7 +251,9 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             return Ok(());
         }
         let batch = Batch::to(targets).with_queue(queue);
-        upload.commit_batch(&batch).await.map(drop).map_err(|failed| failed.error)
+        upload.commit_batch(&batch).await.map(drop).map_err(|failed| failed.error)?;
+        journal::committed(self.id, &batch, "by a filter");
+        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     /// Addresses elsewhere, each with the sender that it is told, by domain and sender.
     onward: BTreeMap<(String, String), (ReversePath, Vec<Bound>)>,
     seen: HashSet<Address>,
+    /// Files and programs, each with the sender that it is told.
+    handed: BTreeMap<String, (ReversePath, Bound)>,
     /// Which accounts each recipient leads to.
     by_recipient: Vec<Vec<usize>>,
     /// The recipients that lead elsewhere, too.
@@ -141,10 +143,20 @@ impl Plan {
             let passes = expansion.map_or(Passes::Nothing, |expansion| Passes::of(expansion, onward));
             bound.push(Bound { to: onward.to.clone(), recipient: index, passes });
         }
+        for handed in expansion.into_iter().flat_map(|expansion| &expansion.handed) {
+            // Whom it is for: the recipient as it was named, or the alias behind it.
+            let to =
+                recipient.address().cloned().or_else(|| handed.by.parse().ok()).ok_or(Reply::INTERNAL)?;
+            let told = handed.owner.as_ref().filter(|_| sender.address().is_some());
+            let sender = told.map_or_else(|| sender.clone(), |told| ReversePath::Address(told.clone()));
+            let passes = expansion.map_or(Passes::Nothing, |expansion| Passes::to_hand(expansion, handed));
+            let bound = Bound { to, recipient: index, passes };
+            self.handed.entry(handed.target.to_string()).or_insert((sender, bound));
+        }
         if let Some(expansion) = expansion {
             self.fates.extend(Fate::of(index, recipient, expansion));
         }
-        if expansion.is_some_and(|expansion| !expansion.onward.is_empty()) {
+        if expansion.is_some_and(|expansion| !expansion.onward.is_empty() || !expansion.handed.is_empty()) {
             self.sent_on.insert(self.by_recipient.len());
         }
         self.by_recipient.push(places);
@@ -189,7 +201,7 @@ impl Plan {
         (Batch::to(targets).with_queue(self.entries(origin, routes)), places)
     }
 
-    /// One entry for each way and sender, and one for each kind of good news.
+    /// One entry for each way and sender, for each file and program, and for each kind of good news.
     fn entries(&self, origin: &Origin<'_>, routes: &RouteTable) -> Vec<QueueEntry> {
         let mut ways: BTreeMap<(String, &String), (&ReversePath, Vec<&Bound>)> = BTreeMap::new();
         for ((_, key), (sender, all)) in &self.onward {
@@ -210,6 +222,14 @@ impl Plan {
                 entries.push(entry);
             }
         }
+        for (destination, (sender, bound)) in &self.handed {
+            let mut entry = origin.entry(sender.clone(), destination.clone());
+            entry.recipients.push(bound.queued(origin.message));
+            if bound.passes == Passes::Nothing {
+                (entry.envelope_id, entry.return_content) = (None, None);
+            }
+            entries.push(entry);
+        }
         entries.extend(wishes::news(&self.fates, origin));
         entries.extend(left_out::news(&self.left_out, origin));
         entries
@@ -217,7 +237,7 @@ impl Plan {
 
     /// Whether there is one account and nothing else to be done.
     pub(super) fn is_for_one(&self) -> bool {
-        self.accounts.len() == 1 && self.onward.is_empty()
+        self.accounts.len() == 1 && self.onward.is_empty() && self.handed.is_empty()
     }
 
     /// Whether a recipient leads to one account and nowhere else.

@@ -56,6 +56,8 @@ pub fn received(
         std::net::IpAddr::V4(address) => format!(" ([{address}])"),
         std::net::IpAddr::V6(address) => format!(" ([IPv6:{address}])"),
     });
+    // RFC 5321 §4.4: the comment is free text; the user is one of this machine.
+    let remote = session.local.as_ref().map_or(remote, |user| format!(" (local user {})", comment(user)));
     let recipient = match &message.recipients[..] {
         [only] => match &only.to {
             ForwardPath::Address(address) => format!("\r\n\tfor <{address}>"),
@@ -68,6 +70,11 @@ pub fn received(
         "Received: from {hello}{remote}\r\n\tby {hostname} with {protocol} id {id}{recipient};\r\n\t{}\r\n",
         now.to_rfc5322()
     )
+}
+
+/// Without what would end a comment.
+fn comment(text: &str) -> String {
+    text.chars().filter(|letter| letter.is_ascii_graphic() && !matches!(letter, '(' | ')' | '\\')).collect()
 }
 
 /// The words by which a trace field of [`fetched`] is known again, for one user.

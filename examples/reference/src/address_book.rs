@@ -218,17 +218,32 @@ pub(crate) fn address(config: &Config, address: &str, json: bool) -> Result<(), 
     if json {
         return print_json(&meaning);
     }
-    let AddressMeaning { mailboxes, shared, onward, dangling, refusal } = meaning;
+    let AddressMeaning { mailboxes, shared, onward, files, programs, dangling, refusal } = meaning;
     for (what, names) in [
         ("delivered to", mailboxes),
         ("delivered to the shared folder of", shared),
         ("sent on to", onward),
+        ("appended to", files),
+        ("handed to the program", programs),
         ("left out, for nobody has it:", dangling),
     ] {
         names.iter().for_each(|name| println!("{what} {name}"));
     }
     if !refusal.is_empty() {
         println!("strangers are told: {refusal}");
+    }
+    Ok(())
+}
+
+/// `newaliases`.
+pub(crate) fn new_aliases(config: &Config) -> Result<(), CommandError> {
+    let file = &config.aliases.file;
+    if file.as_os_str().is_empty() {
+        let text = "no alias file is configured: name one as file in [aliases], such as \"/etc/aliases\"";
+        return Err(CommandError::Refused(text.into()));
+    }
+    if let Response::Written { entries } = request(config, Request::ReadAliases)? {
+        println!("{}: {entries} aliases", file.display());
     }
     Ok(())
 }

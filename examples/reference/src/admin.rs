@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mailwright::mail_model::ForwardPath;
+use mailwright::{mail_model::ForwardPath, relay_policy::delivery::LocalKind};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -67,6 +67,8 @@ pub(crate) enum Request {
     Sieve(SieveRequest),
     /// Keys that sign.
     Dkim(DkimRequest),
+    /// The alias file is to be read again.
+    ReadAliases,
 }
 
 /// A password on its way, which `Debug` does not show.
@@ -148,6 +150,12 @@ pub(crate) struct AddressMeaning {
     pub(crate) shared: Vec<String>,
     /// The addresses elsewhere.
     pub(crate) onward: Vec<String>,
+    /// Files that it is appended to.
+    #[serde(default)]
+    pub(crate) files: Vec<String>,
+    /// Programs that it is handed to.
+    #[serde(default)]
+    pub(crate) programs: Vec<String>,
     /// Targets that nobody has.
     pub(crate) dangling: Vec<String>,
     /// What a stranger is told who writes to it; empty if it is taken.
@@ -216,13 +224,16 @@ pub(crate) fn execute(
         Request::UserRemove { name } => directory.remove(&name).map(|()| Response::Done),
         Request::UserImport { entries, replace } => directory.import(&entries, replace),
         Request::Edit(edit) => directory.edit(edit).map(|()| Response::Done),
+        Request::ReadAliases => directory.read_aliases().map(|entries| Response::Written { entries }),
         Request::DirectoryExport => Ok(Response::Directory { file: directory.export() }),
         Request::DirectoryImport { file, only } => {
             directory.import_file(&file, only).map(|entries| Response::Written { entries })
         }
         Request::Address { address } => meaning(directory, &address).map(Response::Address),
         Request::Explain(question) => match rules.or_else(|| live.map(|live| &*live.rules)) {
-            Some(rules) => rules.explain(directory, &question).map(|stages| Response::Explained { stages }),
+            Some(rules) => rules
+                .explain(directory, &queue.suppressed, &question)
+                .map(|stages| Response::Explained { stages }),
             None => return Response::Failed { message: "there are no rules to ask".into() },
         },
         Request::Live(request) => Ok(live::execute(live, &request)),
@@ -254,6 +265,17 @@ fn meaning(directory: &Directory, address: &str) -> Result<AddressMeaning, Direc
         if delivery.shared { meaning.shared.push(name) } else { meaning.mailboxes.push(name) }
     }
     meaning.onward = expansion.onward.iter().map(|onward| onward.to.to_string()).collect();
+    for handed in &expansion.handed {
+        let whose = match handed.target.identity {
+            Some(identity) => format!("  (as user {})", identity.user),
+            None => String::new(),
+        };
+        match &handed.target.kind {
+            LocalKind::File(path) => meaning.files.push(format!("{path}{whose}")),
+            LocalKind::Command(line) => meaning.programs.push(format!("{line}{whose}")),
+            _ => {}
+        }
+    }
     meaning.dangling = expansion.dangling.iter().map(ToString::to_string).collect();
     Ok(meaning)
 }

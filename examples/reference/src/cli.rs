@@ -29,13 +29,28 @@ pub(crate) use user::UserCommand;
 /// Without arguments it serves on unprivileged ports of this machine, keeps everything in ./mailwright-data, makes a
 /// self-signed certificate and two accounts, and prints how to send and read a first message.
 #[derive(Debug, Parser)]
-#[command(name = "mailwrightd", version, max_term_width = 110)]
+#[command(name = "mailwrightd", version, max_term_width = 110, after_help = FIRST_STEPS)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
+
+const FIRST_STEPS: &str = "\
+First steps:
+  mailwrightd config default > /etc/mailwright.toml   every key with its meaning; change domains, hostname, listeners
+  export MAILWRIGHT_CONFIG=/etc/mailwright.toml
+  mailwrightd config check                            what is wrong with it
+  mailwrightd user add alice@example.org              an account; the first one is the postmaster
+  mailwrightd                                         serve
+
+When something is wrong:
+  mailwrightd trace ADDRESS                           what became of the messages from and to an address
+  mailwrightd explain --client IP --to ADDRESS        why mail would be refused, or where it would go
+  mailwrightd status; mailwrightd qshape              the store, and what waits for whom
+
+docs/operating.md leads through the first day.";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -63,7 +78,7 @@ pub(crate) enum Command {
     /// Addresses that are banned for failed logins
     #[command(subcommand)]
     Ban(BanCommand),
-    /// Read the certificates again; open sessions go on
+    /// Read the certificates again; open sessions go on. SIGHUP does so too, and reads the alias file
     Reload,
     /// Tell whether the store of the running server takes mail, and what was found damaged
     Status {
@@ -142,7 +157,11 @@ pub(crate) enum Command {
     /// Groups of clients by their addresses, and what they may do without logging in
     #[command(subcommand)]
     Network(NetworkCommand),
-    /// Show what every rule says about a message that a client could send, and which one decides
+    /// Show what every rule says about a message that a client could send, which one decides, and where it would go
+    #[command(after_help = "\
+Examples:
+  mailwrightd explain --client 198.51.100.7 --from eve@elsewhere.example --to info@example.org
+  mailwrightd explain --client 192.0.2.9 --auth alice@example.org --from alice@example.org --to bob@elsewhere.example")]
     Explain {
         /// The client's address
         #[arg(long, value_name = "IP")]
@@ -183,6 +202,35 @@ pub(crate) enum Command {
         /// By the senders' domains in place of the recipients'
         #[arg(short = 's', long)]
         senders: bool,
+    },
+    /// Read the alias file ([aliases] file) again, after looking whether all of it can be used
+    Newaliases,
+    /// Send the message on standard input, with the options that programs give to sendmail: -t, -i, -f, -F, -N, -R, -V, -B, -bs, -bp, -bi, -q
+    ///
+    /// A link to this program by the name sendmail (or mailq, newaliases, postalias) does the same. The message goes to the running server; if
+    /// none runs, the command ends with 75 (try again).
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// What sendmail is given
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION|RECIPIENT")]
+        arguments: Vec<String>,
+    },
+    /// Append the message on standard input to a file: what the server starts with the rights of the file's owner
+    #[command(hide = true)]
+    Append { file: PathBuf, sender: String },
+    /// Show the whole life of a message: who sent it, by what right, what filters chose, each delivery, attempt, reply and report
+    #[command(after_help = "\
+Examples:
+  mailwrightd trace 8D1F3C5A7B9E0246              the id in the reply to a message, and in its Received field
+  mailwrightd trace '<1234@laptop.example>'       its Message-ID
+  mailwrightd trace alice@example.org             all from and to an address, and what was refused to it
+[trace] in the configuration says for how long this is kept.")]
+    Trace {
+        /// Its Message-ID, the id in the reply to it, or an address that sent or got it
+        message: String,
+        /// One JSON object an event
+        #[arg(long)]
+        json: bool,
     },
     /// All domains, accounts, aliases, groups and networks as one file
     #[command(subcommand)]

@@ -1,28 +1,37 @@
 //! The configuration: one TOML file, every key with a default, checked before it is used.
 
+pub(crate) mod aliases;
 pub(crate) mod auth;
 pub(crate) mod authentication;
 mod check;
 mod fetch;
 mod life;
+mod listener;
 mod outbound;
 mod pop3;
 pub(crate) mod rules;
+mod sendmail;
+mod sieve;
+mod store;
+mod trace;
+mod users;
 
 use std::{
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use mailwright::filter::{FilterOptions, SpamField, VirusField};
 use mailwright::relay_policy::networks::AddressRange;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use fetch::Fetch;
 pub(crate) use life::{Expiry, Period, Quota, Size};
+pub(crate) use listener::{Answers, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode};
 pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};
+pub(crate) use sieve::Sieve;
+pub(crate) use store::{Store, StoreKind};
+pub(crate) use trace::Trace;
 
 /// The commented default configuration, as `mailwrightd config default` prints it.
 pub(crate) const DEFAULT: &str = include_str!("config/default.toml");
@@ -37,14 +46,19 @@ pub(crate) struct Config {
     pub(crate) hostname: String,
     /// The domains whose mail is delivered here.
     pub(crate) domains: Vec<String>,
+    /// The domain of names without one, in aliases and from programs here; the first of `domains` if empty.
+    pub(crate) origin: String,
     /// The account that gets mail for postmaster; the oldest account if empty.
     pub(crate) postmaster: String,
+    /// Who gets a blind copy of every message that comes in or goes out; nobody if empty.
+    pub(crate) always_bcc: String,
     /// The characters that separate a detail from an account's name.
     pub(crate) separators: String,
     /// Whether passwords are taken without TLS.
     pub(crate) allow_plaintext_auth: bool,
     /// The families of addresses that are used.
     pub(crate) inet_protocols: rules::Protocols,
+    pub(crate) users: users::Users,
     pub(crate) store: Store,
     /// Networks of proxies that say with the PROXY protocol whom they connect for.
     pub(crate) proxies: Vec<String>,
@@ -55,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) certificates: Vec<NamedCertificate>,
     #[serde(rename = "listener")]
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) aliases: aliases::Aliases,
+    pub(crate) sendmail: sendmail::Sendmail,
     pub(crate) relay: Relay,
     pub(crate) queue: Queue,
     pub(crate) dns: Dns,
@@ -67,135 +83,8 @@ pub(crate) struct Config {
     pub(crate) fetch: Fetch,
     pub(crate) smtp: SmtpOptions,
     pub(crate) pop3: pop3::Pop3,
+    pub(crate) trace: Trace,
     pub(crate) log: Log,
-}
-
-/// Where mail is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Store {
-    pub(crate) kind: StoreKind,
-    /// Where each user's Maildir is, with variables.
-    pub(crate) path: String,
-    /// Where each user's file of messages is, if mail is delivered there instead.
-    pub(crate) mbox: String,
-    /// How many octets of the disk to keep free.
-    pub(crate) reserve: u64,
-    /// How long expunged messages can be had back.
-    pub(crate) undelete: Period,
-    /// The level of Zstandard by which bodies are compressed; 0 not at all.
-    pub(crate) compression: u8,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            kind: StoreKind::default(),
-            path: String::new(),
-            mbox: String::new(),
-            reserve: 128 << 20,
-            undelete: Period::default(),
-            compression: 0,
-        }
-    }
-}
-
-/// How mail is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum StoreKind {
-    /// In the database of the data directory.
-    #[default]
-    Embedded,
-    /// In Maildir++ trees.
-    Maildir,
-}
-
-/// The server's own Sieve scripts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Sieve {
-    /// Run before each user's own, in order.
-    pub(crate) before: Vec<PathBuf>,
-    /// Run after, as long as the message is still to be kept.
-    pub(crate) after: Vec<PathBuf>,
-    /// Run for users without an active script.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) default: Option<PathBuf>,
-    /// The scripts of this directory can be included by their names, without `.sieve`, as `:global`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) included: Option<PathBuf>,
-    /// The field with the score of a spam filter, and the score from which on a message is certainly spam.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) spam_field: Option<String>,
-    pub(crate) spam_worst: u32,
-    /// The field with the result of a virus scanner, and what it begins with if nothing was found.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) virus_field: Option<String>,
-    pub(crate) virus_clean: String,
-}
-
-impl Default for Sieve {
-    fn default() -> Self {
-        Self {
-            before: Vec::new(),
-            after: Vec::new(),
-            default: None,
-            included: None,
-            spam_field: None,
-            spam_worst: 10,
-            virus_field: None,
-            virus_clean: "clean".into(),
-        }
-    }
-}
-
-impl Sieve {
-    /// What the filter has.
-    pub(crate) fn options(&self) -> FilterOptions {
-        let mut options = FilterOptions::default();
-        let worst = f64::from(self.spam_worst.max(1));
-        options.spam = self.spam_field.as_ref().map(|name| SpamField::new(name, worst));
-        options.virus = self.virus_field.as_ref().map(|name| VirusField::new(name, &self.virus_clean));
-        options
-    }
-}
-
-/// What smtp, submission and lmtp listeners have in common.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct SmtpOptions {
-    pub(crate) vrfy: Answers,
-    pub(crate) expn: Lists,
-    /// Whether AUTH is announced in its old form too.
-    pub(crate) legacy_auth: bool,
-    /// Where proxies are that are believed.
-    pub(crate) xclient: Vec<String>,
-    pub(crate) xforward: Vec<String>,
-}
-
-/// What VRFY does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Answers {
-    /// Neither yes nor no.
-    #[default]
-    Decline,
-    /// The truth.
-    Ask,
-    /// It is no command.
-    Off,
-}
-
-/// What EXPN does: nobody is told who is on a list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Lists {
-    /// It is no command.
-    #[default]
-    Off,
-    /// Neither yes nor no.
-    Decline,
 }
 
 /// Ranges of addresses, of texts that were checked.
@@ -224,67 +113,6 @@ pub(crate) struct NamedCertificate {
     pub(crate) certificate: PathBuf,
     /// PEM.
     pub(crate) key: PathBuf,
-}
-
-/// One address that is listened on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Listener {
-    pub(crate) protocol: Protocol,
-    pub(crate) address: SocketAddr,
-    #[serde(default)]
-    pub(crate) tls: TlsMode,
-    /// SMTP and submission: whether the syntax of RFC 5321 is insisted on.
-    #[serde(default)]
-    pub(crate) syntax: Syntax,
-}
-
-/// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
-    Smtp,
-    Submission,
-    Lmtp,
-    Imap,
-    Pop3,
-    ManageSieve,
-}
-
-impl Protocol {
-    /// The name, as in the configuration.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Smtp => "smtp",
-            Self::Submission => "submission",
-            Self::Lmtp => "lmtp",
-            Self::Imap => "imap",
-            Self::Pop3 => "pop3",
-            Self::ManageSieve => "managesieve",
-        }
-    }
-}
-
-/// When TLS begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum TlsMode {
-    /// Never.
-    None,
-    /// When the client asks for it.
-    #[default]
-    Starttls,
-    /// At once.
-    Implicit,
-}
-
-/// How exact a client's commands must be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Syntax {
-    #[default]
-    Strict,
-    Lenient,
 }
 
 /// What a peer may cost. Zero is no limit.
@@ -324,15 +152,20 @@ impl Default for Config {
             data: "mailwright-data".into(),
             hostname: "localhost".into(),
             domains: vec!["localhost".into()],
+            origin: String::new(),
             postmaster: String::new(),
+            always_bcc: String::new(),
             separators: "+".into(),
             allow_plaintext_auth: false,
+            users: users::Users::default(),
             store: Store::default(),
             proxies: Vec::new(),
             tls: Tls::default(),
             auth: auth::Auth::default(),
             certificates: Vec::new(),
-            listeners: default_listeners(),
+            listeners: listener::default_listeners(),
+            aliases: aliases::Aliases::default(),
+            sendmail: sendmail::Sendmail::default(),
             relay: Relay::default(),
             queue: Queue::default(),
             dns: Dns::default(),
@@ -346,6 +179,7 @@ impl Default for Config {
             fetch: Fetch::default(),
             smtp: SmtpOptions::default(),
             pop3: pop3::Pop3::default(),
+            trace: Trace::default(),
             log: Log::default(),
         }
     }
@@ -370,28 +204,6 @@ impl Default for Log {
     fn default() -> Self {
         Self { level: "info".into(), format: LogFormat::Text }
     }
-}
-
-/// Unprivileged ports on the loopback address: safe to try without thinking.
-fn default_listeners() -> Vec<Listener> {
-    [
-        (Protocol::Smtp, 2525, TlsMode::Starttls),
-        (Protocol::Submission, 2587, TlsMode::Starttls),
-        (Protocol::Submission, 2465, TlsMode::Implicit),
-        (Protocol::Imap, 2143, TlsMode::Starttls),
-        (Protocol::Imap, 2993, TlsMode::Implicit),
-        (Protocol::Pop3, 2110, TlsMode::Starttls),
-        (Protocol::Pop3, 2995, TlsMode::Implicit),
-        (Protocol::ManageSieve, 4190, TlsMode::Starttls),
-    ]
-    .into_iter()
-    .map(|(protocol, port, tls)| Listener {
-        protocol,
-        address: SocketAddr::from(([127, 0, 0, 1], port)),
-        tls,
-        syntax: Syntax::Strict,
-    })
-    .collect()
 }
 
 /// What is wrong with a configuration, and what to do about it.
@@ -425,6 +237,11 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Check { problems }) }
     }
 
+    /// Reads the file without looking whether a server could be run with it.
+    pub(crate) fn unchecked(path: Option<&Path>) -> Result<Self, ConfigError> {
+        path.map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
         let text =
@@ -435,6 +252,7 @@ impl Config {
         let optional = [&mut config.tls.certificate, &mut config.tls.key].into_iter().flatten();
         for file in optional
             .chain([&mut config.sieve.default, &mut config.sieve.included].into_iter().flatten())
+            .chain([&mut config.aliases.file, &mut config.aliases.programs, &mut config.sendmail.socket])
             .chain([&mut config.data, &mut config.relay.trust, &mut config.relay.password_file])
             .chain(&mut config.sieve.before)
             .chain(&mut config.sieve.after)
@@ -443,7 +261,7 @@ impl Config {
                 *file = folder.join(&*file);
             }
         }
-        for path in [&mut config.store.path, &mut config.store.mbox] {
+        for path in [&mut config.store.path, &mut config.store.mbox, &mut config.aliases.forward] {
             if !path.is_empty() {
                 *path = folder.join(&*path).display().to_string();
             }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod edit;
+mod files;
 mod forwarded;
 mod groups;
 mod login;
@@ -19,9 +20,9 @@ use mailwright::{
     line_proto::Secret,
     mail_model::{Domain, ForwardPath},
     mailstore::{StoreError, User, block_on, embedded::Table},
+    relay_policy::delivery::{LocalKind, Verp},
     relay_policy::directory::{
-        Context, Directory as Model, DirectoryError as ModelError, DomainEntry, Expansion, NoIncludes,
-        Refusal, Settings,
+        Context, Directory as Model, DirectoryError as ModelError, DomainEntry, Expansion, Refusal, Settings,
     },
     relay_policy::networks::NetworkObject,
     relay_policy::srs::Srs,
@@ -35,6 +36,8 @@ use crate::{
     dkim::Keys,
     password::{BadPassword, StoredPassword},
 };
+
+use files::Files;
 
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use groups::Members;
@@ -69,6 +72,8 @@ pub(crate) struct Directory {
     hostname: String,
     /// What rewrites the senders of mail that is forwarded, if that is wanted.
     srs: Option<Srs>,
+    /// The alias file, and what else is in files.
+    files: Files,
 }
 
 /// One account.
@@ -158,7 +163,16 @@ impl Directory {
     ) -> Result<Self, DirectoryError> {
         let mut settings = Settings::default();
         settings.separators.clone_from(&config.separators);
+        if config.aliases.verp {
+            let before = config.separators.chars().next();
+            settings.verp = before.map(|before| {
+                let mut verp = Verp::default();
+                verp.before = before;
+                verp
+            });
+        }
         let mut model = Model::new(settings);
+        model.set_bcc(config.always_bcc.parse().ok());
         let configured: Result<Vec<Domain>, _> = config
             .domains
             .iter()
@@ -167,6 +181,7 @@ impl Directory {
             })
             .collect();
         let configured = configured?;
+        let files = Files::new(config, &configured)?;
         for domain in &configured {
             model.set_domain(domain, DomainEntry::default());
         }
@@ -202,9 +217,22 @@ impl Directory {
             postmaster,
             hostname: config.hostname.to_lowercase(),
             srs,
+            files,
         };
+        model.set_alias_file(&directory.files.aliases()?, directory.files.domains());
         directory.replace_model(model);
         Ok(directory)
+    }
+
+    /// Reads the alias file again; says how many aliases it has. If it cannot be used, those that there are stay.
+    pub(crate) fn read_aliases(&self) -> Result<usize, DirectoryError> {
+        let lines = self.files.aliases()?;
+        let _changing = self.lock_changes();
+        let mut model = self.model();
+        model.set_alias_file(&lines, self.files.domains());
+        self.replace_model(model);
+        tracing::info!(aliases = lines.len(), "the alias file was read");
+        Ok(lines.len())
     }
 
     /// Whether there is no account.
@@ -227,7 +255,18 @@ impl Directory {
         if let Some(expansion) = self.passed_back(recipient) {
             return Ok(expansion);
         }
-        self.current().expand(recipient, &Context::new(trusted), &NoIncludes)
+        let expansion = self.current().expand(recipient, &Context::new(trusted), &self.files)?;
+        let mut programs = expansion.handed.iter().filter_map(|handed| match &handed.target.kind {
+            LocalKind::Command(line) => Some(line),
+            _ => None,
+        });
+        match programs.next() {
+            Some(line) if !self.files.programs => {
+                tracing::error!(line, "an alias names a program, which [aliases] programs does not enable");
+                Err(Refusal::Unreadable(format!("{line}: programs are not enabled ([aliases] programs)")))
+            }
+            _ => Ok(expansion),
+        }
     }
 
     /// A copy to be changed.

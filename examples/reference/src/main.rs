@@ -17,21 +17,24 @@ mod first_run;
 mod health;
 mod life;
 mod live;
+mod local;
 mod migrate;
 mod passwd_file;
 mod password;
 mod qshape;
 mod queue;
 mod rules;
+mod sendmail;
 mod serve;
 mod server_scripts;
 mod sieve;
+mod trace;
 mod user;
 
 use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     cli::{Cli, Command, ConfigCommand},
@@ -44,10 +47,20 @@ use crate::{
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    if let Some(first) = arguments.next().as_deref().and_then(sendmail::called_as) {
+        return sendmail::run(first.iter().map(|word| (*word).to_owned()).chain(arguments), None);
+    }
     let cli = Cli::parse();
+    if let Some(Command::Sendmail { arguments }) = cli.command {
+        return sendmail::run(arguments.into_iter(), cli.common.config.as_deref());
+    }
     if let Some(Command::Config(ConfigCommand::Default)) = cli.command {
         print!("{}", config::DEFAULT);
         return ExitCode::SUCCESS;
+    }
+    if let Some(Command::Append { file, sender }) = &cli.command {
+        return local::append(file, sender);
     }
     let config = match Config::load(cli.common.config.as_deref(), cli.common.data.as_deref()) {
         Ok(config) => config,
@@ -87,6 +100,10 @@ fn main() -> ExitCode {
                 print!("{}", qshape::table(&entries, senders, queue::unix_time()));
             }))
         }
+        Some(Command::Trace { message, json }) => done(trace::run(&config, &message, json)),
+        Some(Command::Newaliases) => done(address_book::new_aliases(&config)),
+        // This was done already.
+        Some(Command::Append { .. } | Command::Sendmail { .. }) => ExitCode::SUCCESS,
         Some(Command::Directory(command)) => done(address_book::directory(&config, command)),
         Some(Command::Migrate(options)) => match migrate::run(&config, &options) {
             Ok(true) => ExitCode::SUCCESS,
@@ -128,11 +145,16 @@ fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_new(directives).map_err(|error| {
         format!("log.level = {:?} is neither a level nor a filter: {error}", config.log.level)
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    match config.log.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let log = match config.log.format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().boxed(),
+    };
+    // Whatever the log shows, the journal is whole. A store that cannot be opened says why by itself.
+    let pen = first_run::make_private(&config.data).and_then(|()| trace::begin(&config.data, &config.trace));
+    let pen = pen.ok().flatten();
+    let journal = pen.clone().map(|pen| trace::Journal(pen).with_filter(trace::wanted()));
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(journal).init();
     // Each thread that blocks has an allocator's arena of its own: many of them cost more memory than they win time.
     let threads = 4.max(2 * std::thread::available_parallelism().map_or(1, usize::from));
     // A Maildir is read and written by these alone, and each waits for the disk.
@@ -145,7 +167,9 @@ fn run(config: Config) -> Result<(), Box<dyn Error>> {
         .max_blocking_threads(blocking)
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(serve::serve(config))?)
+    let served = runtime.block_on(serve::serve(config));
+    pen.iter().for_each(trace::Pen::finish);
+    Ok(served?)
 }
 
 fn fail(error: &dyn Error, code: u8) -> ExitCode {

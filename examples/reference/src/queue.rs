@@ -7,5 +7,5 @@ mod suppressed;
 
 pub(crate) use admin::{Access, Change, Entry, QueueRequest, QueueResponse, Selection, answer, unix_time};
 pub(crate) use outbound::{Outbound, Parts, resolver, start};
-pub(crate) use print::{entries, mailq, run};
+pub(crate) use print::{entries, flush, mailq, run};
 pub(crate) use suppressed::{Suppressed, SuppressedEntry};

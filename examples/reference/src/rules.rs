@@ -2,6 +2,7 @@
 
 mod known;
 mod strangers;
+mod way;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -20,7 +21,7 @@ use crate::{
     config::Config,
     directory::{Directory, DirectoryError},
     dmarc::Collector,
-    queue,
+    queue::{self, Suppressed},
 };
 
 pub(crate) use known::Known;
@@ -78,10 +79,11 @@ impl Rules {
         Ok(Self { _own: Some(runtime), ..rules })
     }
 
-    /// What every stage decides about a message that could be. The last one may be a refusal. Not for an async thread.
+    /// What every stage decides about a message that could be, and where it would go. The last one may be a refusal. Not for an async thread.
     pub(crate) fn explain(
         &self,
         directory: &Directory,
+        suppressed: &Suppressed,
         question: &Question,
     ) -> Result<Vec<Stage>, DirectoryError> {
         let bad = |what: &str, text: &str| DirectoryError::Target(format!("{text:?} is not {what}"));
@@ -96,27 +98,41 @@ impl Rules {
         if let Some(user) = &question.user {
             session.user = Some(directory.account(user)?.user.as_str().to_owned());
         }
-        Ok(self.runtime.block_on(self.stages(session, Hello::new(name), Mail::new(from), Rcpt::new(to))))
+        let asked = way::Asked {
+            from: from.address(),
+            to: &to,
+            trusted: directory.trusts(&session),
+            proved: session.user.is_some(),
+        };
+        let way = way::stages(directory, suppressed, &asked);
+        let (mail, rcpt) = (Mail::new(from.clone()), Rcpt::new(to.clone()));
+        let (mut stages, refused) = self.runtime.block_on(self.stages(session, Hello::new(name), mail, rcpt));
+        if !refused {
+            stages.extend(way);
+        }
+        Ok(stages)
     }
 
-    async fn stages(&self, mut session: Session, hello: Hello, mail: Mail, rcpt: Rcpt) -> Vec<Stage> {
+    async fn stages(&self, mut session: Session, hello: Hello, mail: Mail, rcpt: Rcpt) -> (Vec<Stage>, bool) {
         let mut stages = Vec::new();
         let all = self.chain.rules().collect::<Vec<_>>().join(", ");
         stages.push(("rules".into(), "-".into(), all));
         if note(&mut stages, "connect", self.chain.decide_connect(&session).await)
             || note(&mut stages, "hello", self.chain.decide_hello(&session, &hello).await)
         {
-            return stages;
+            return accepted(stages);
         }
         session.hello = Some(hello);
         if note(&mut stages, "mail", self.chain.decide_mail(&session, &mail).await) {
-            return stages;
+            return accepted(stages);
         }
         session.mail = Some(mail);
         if note(&mut stages, "rcpt", self.chain.decide_rcpt(&session, &rcpt).await) {
-            return stages;
+            return accepted(stages);
         }
-        let Some((findings, done)) = self.authentication.rehearse(&session).await else { return stages };
+        let Some((findings, done)) = self.authentication.rehearse(&session).await else {
+            return (stages, false);
+        };
         let (spf, dmarc) = (&findings.spf, &findings.dmarc);
         let whose = if spf.of_sender { "the sender's domain" } else { "the name of EHLO" };
         stages.push((
@@ -138,15 +154,24 @@ impl Rules {
             ),
         };
         stages.push(("message".into(), "dmarc".into(), outcome));
-        stages
+        (stages, false)
     }
 }
+
+/// What a rule that decides leaves open: nothing, if it refuses.
+fn accepted(stages: Vec<Stage>) -> (Vec<Stage>, bool) {
+    let refused = stages.last().is_some_and(|(_, _, outcome)| outcome != ACCEPTED);
+    (stages, refused)
+}
+
+/// What is said of a rule that accepts.
+const ACCEPTED: &str = "accepted";
 
 /// Whether that was the last.
 fn note(stages: &mut Vec<Stage>, stage: &str, decision: Decision) -> bool {
     let (rule, outcome, last) = match decision.verdict {
         Verdict::Pass => ("-".to_owned(), "no objection".to_owned(), false),
-        Verdict::Accept => (decision.rule, "accepted".to_owned(), true),
+        Verdict::Accept => (decision.rule, ACCEPTED.to_owned(), true),
         Verdict::Reject(reply) => (decision.rule, reply.to_string().trim_end().to_owned(), true),
         other => (decision.rule, format!("{other:?}"), true),
     };

@@ -18,11 +18,14 @@ use crate::{
 /// Does it, and prints what came of it.
 pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandError> {
     match command {
-        UserCommand::Add { name, password_stdin, no_mailbox } => {
+        UserCommand::Add { name, password_stdin, mailbox, no_mailbox } => {
+            let mailbox = !no_mailbox && (mailbox || config.users.mailbox);
             let (password, made) = password(password_stdin)?;
             let hidden = Hidden(password.clone());
-            request(config, Request::UserAdd { name: name.clone(), password: hidden, mailbox: !no_mailbox })?;
-            println!("added {name}{}", shown(made, &password));
+            request(config, Request::UserAdd { name: name.clone(), password: hidden, mailbox })?;
+            let without = if mailbox { "" } else { ", without a mailbox" };
+            println!("added {name}{without}{}", shown(made, &password));
+            propose(config, &name)?;
         }
         UserCommand::Set { name, mailbox, forward, keep, local_only } => {
             let forward = match &forward[..] {
@@ -94,6 +97,16 @@ fn password(from_stdin: bool) -> Result<(String, bool), CommandError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(CommandError::Password)?;
     Ok((line.trim_end_matches(['\r', '\n']).to_owned(), false))
+}
+
+/// The name at the other domains: what an alias could be.
+fn propose(config: &Config, name: &str) -> Result<(), CommandError> {
+    let local = name.rsplit_once('@').map_or(name, |(local, _)| local).to_owned();
+    let Response::Proposed { addresses } = request(config, Request::Proposed { local })? else { return Ok(()) };
+    for address in addresses.iter().filter(|address| !address.eq_ignore_ascii_case(name)) {
+        println!("  also at another domain: mailwrightd alias add {address} {name}");
+    }
+    Ok(())
 }
 
 fn shown(made: bool, password: &str) -> String {

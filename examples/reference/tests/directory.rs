@@ -335,7 +335,8 @@ fn decisions_are_explained_rule_by_rule() {
     // What DMARC would say of the message comes behind the commands.
     let last = |command: &str| {
         let told = tell(&server, command);
-        let line = told.lines().rfind(|line| !line.starts_with("message")).unwrap();
+        let rules = |line: &&str| !line.starts_with("message") && !line.starts_with("delivery");
+        let line = told.lines().rfind(rules).unwrap();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let explain = "explain --client 198.51.100.7 --from eve@elsewhere.example";
@@ -355,6 +356,51 @@ fn decisions_are_explained_rule_by_rule() {
     let stages = json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let stages: Vec<_> = stages.map(|stage| stage["stage"].clone()).collect();
     assert_eq!(stages[..5], ["rules", "connect", "hello", "mail", "rcpt"]);
+}
+
+#[test]
+fn where_it_would_go_is_explained() {
+    let server = Server::start("");
+    for user in ["bob@example.org", "carol@example.org"] {
+        server.add_user(user, PASSWORD);
+    }
+    for command in [
+        "domain set example.org --journal journal@archive.example",
+        "alias add away@example.org eve@elsewhere.example",
+        "alias add list@example.org joe@elsewhere.example bob@example.org",
+        "alias add owner-list@example.org carol@example.org",
+        "group add team@example.org alice@example.org bob@example.org --shared-folder",
+        "group add crew@example.org alice@example.org bob@example.org",
+    ] {
+        tell(&server, command);
+    }
+    let way = |from: &str, to: &str| {
+        let told = tell(&server, &format!("explain --client 198.51.100.7 --from {from} --to {to}"));
+        let lines = told.lines().filter(|line| line.starts_with("delivery"));
+        let words = |line: &str| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+        lines.map(words).collect::<Vec<_>>()
+    };
+    let copy = "journal a blind copy to journal@archive.example";
+    let from = "ann@a.example";
+    assert_eq!(way(from, "alice+x@example.org"), ["mailbox alice@example.org, with the detail \"x\"", copy]);
+    let away = way(from, "away@example.org");
+    assert!(
+        away[0].starts_with("forward sent on to eve@elsewhere.example for away@example.org, as SRS0="),
+        "{away:?}"
+    );
+    assert!(away[0].ends_with("=a.example=ann@example.org (SRS)"), "{away:?}");
+    assert_eq!(
+        way(from, "list@example.org"),
+        [
+            "mailbox bob@example.org",
+            "forward sent on to joe@elsewhere.example for list@example.org, as owner-list@example.org (the list's owner)",
+            copy
+        ]
+    );
+    assert_eq!(way(from, "team@example.org")[0], "group once into the folder that team@example.org shares");
+    assert_eq!(way(from, "crew@example.org")[..2], ["mailbox alice@example.org", "mailbox bob@example.org"]);
+    assert!(way(from, "nobody@example.org").is_empty(), "what is refused goes nowhere");
+    assert!(way(from, "x@elsewhere.example").is_empty());
 }
 
 /// How many messages an account has.
@@ -400,4 +446,43 @@ fn a_group_a_forward_and_a_journal_each_make_one_copy() {
     assert_eq!(counts(), [2, 2, 3, 1]);
     common::deliver(&server, "journal@example.org", "Subject: 5\r\n\r\n5\r\n");
     assert_eq!(counts(), [2, 2, 3, 2]);
+}
+
+#[test]
+fn copies_are_made_for_the_whole_server_and_come_back_to_the_author() {
+    let mut server = Server::prepare("allow_plaintext_auth = true\nalways_bcc = \"all@example.org\"");
+    let config = server.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let transport = "[relay.transport]\n\"archive.example\" = \"pipe:full\"\n\"out.example\" = \"[127.0.0.1]:1\"\n";
+    let pipe = "[relay.pipes.full]\ncommand = [\"/bin/false\"]\n[users]\nmailbox = false\n";
+    fs::write(&config, format!("{text}{transport}{pipe}")).unwrap();
+    for name in [USER, "all@example.org"] {
+        server.add_user(name, PASSWORD);
+        tell(&server, &format!("user set {name} --mailbox true"));
+    }
+    server.serve();
+    // In, out and within: one copy each.
+    common::deliver(&server, USER, "Subject: in\r\n\r\nx\r\n");
+    assert_eq!((count(&server, USER), count(&server, "all@example.org")), (1, 1));
+    let send = |to: &str| {
+        let mut talk = submission(&server);
+        talk.smtp(&format!("MAIL FROM:<{USER}>"));
+        assert_eq!(code(&mut talk, to), TAKEN);
+        talk.smtp("DATA");
+        assert!(talk.smtp("Subject: x\r\n\r\nx\r\n.").starts_with("250"));
+    };
+    send("eve@out.example");
+    send(USER);
+    assert_eq!((count(&server, USER), count(&server, "all@example.org")), (2, 3));
+    // A journal that refuses is told of to whoever wrote the message.
+    tell(&server, "domain set example.org --journal journal@archive.example");
+    send(USER);
+    common::wait_for("the report", || (count(&server, USER) == 4).then_some(()));
+    // New accounts have no mailbox here, and their names at other domains are proposed.
+    tell(&server, "domain add second.example");
+    let said = tell(&server, "user add donald.duck@example.org");
+    assert!(said.starts_with("added donald.duck@example.org, without a mailbox"), "{said}");
+    assert!(said.contains("mailwrightd alias add donald.duck@second.example donald.duck@example.org"), "{said}");
+    let mut talk = sender(&server);
+    assert_eq!(code(&mut talk, "donald.duck@example.org"), "550 5.2.1");
 }

@@ -4,6 +4,8 @@ use std::collections::{HashSet, VecDeque};
 
 use mailwright_mail_model::{Address, ForwardPath};
 
+use crate::delivery::{Identity, LocalKind, LocalTarget};
+
 use super::{
     Account, Alias, Directory, DomainEntry, DomainMode, Entry, Group, GroupDelivery, Includes, Refusal,
     Target,
@@ -32,10 +34,8 @@ pub struct Expansion {
     pub deliveries: Vec<Delivery>,
     /// Addresses elsewhere, each once.
     pub onward: Vec<Onward>,
-    /// Files to append to, each once.
-    pub files: Vec<String>,
-    /// Programs to hand the message to, each once.
-    pub commands: Vec<String>,
+    /// Files and programs of this machine, each once.
+    pub handed: Vec<Handed>,
     /// Targets of aliases that nobody has: not the sender's fault, so they are left out, and somebody should be told.
     pub dangling: Vec<Address>,
 }
@@ -48,10 +48,7 @@ impl Expansion {
 
     /// Whether nothing would be done.
     pub fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
-            && self.onward.is_empty()
-            && self.files.is_empty()
-            && self.commands.is_empty()
+        self.deliveries.is_empty() && self.onward.is_empty() && self.handed.is_empty()
     }
 }
 
@@ -74,6 +71,18 @@ impl Delivery {
     pub fn new(account: impl Into<String>) -> Self {
         Self { account: account.into(), detail: None, shared: false, owner: None }
     }
+}
+
+/// One file or program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handed {
+    /// Which.
+    pub target: LocalTarget,
+    /// The canonical name of the entry that leads there.
+    pub by: String,
+    /// Who the sender is from here on, if a list on the way has an owner.
+    pub owner: Option<Address>,
 }
 
 /// One address elsewhere.
@@ -187,6 +196,9 @@ impl Directory {
     }
 
     fn by_name(&self, name: String, detail: Option<String>) -> Option<Found<'_>> {
+        if let Some(alias) = self.file.get(&name) {
+            return Some(Found::Alias { name, alias });
+        }
         if let Some(entry) = self.entries.get(&name) {
             return Some(Found::Entry { name, entry, detail });
         }
@@ -262,6 +274,7 @@ enum Mark {
     Entry(String),
     Mailbox(String),
     Target(Target),
+    Local(LocalTarget),
 }
 
 struct Step {
@@ -269,6 +282,8 @@ struct Step {
     through: Option<usize>,
     depth: usize,
     owner: Option<Address>,
+    /// Whose forward file it is that names what follows.
+    identity: Option<Identity>,
 }
 
 impl Walk<'_> {
@@ -276,28 +291,25 @@ impl Walk<'_> {
         let mut waiting = VecDeque::from([(Target::Address(recipient.clone()), None)]);
         while let Some((target, through)) = waiting.pop_front() {
             let followed = match &target {
-                Target::Address(address) => self.follow(address, through)?,
+                Target::Address(address) => self.follow(address, through, includes)?,
                 Target::Mailbox(address) => {
                     self.keep(&self.directory.canonical(address), None, through);
                     continue;
                 }
                 Target::File(path) => {
-                    if self.seen.insert(Mark::Target(target.clone())) {
-                        self.found.files.push(path.clone());
-                    }
+                    self.hand(LocalKind::File(path.clone()), through);
                     continue;
                 }
-                Target::Command(command) => {
-                    if self.seen.insert(Mark::Target(target.clone())) {
-                        self.found.commands.push(command.clone());
-                    }
+                Target::Command(line) => {
+                    self.hand(LocalKind::Command(line.clone()), through);
                     continue;
                 }
                 Target::Include(path) => {
                     if !self.seen.insert(Mark::Target(target.clone())) {
                         continue;
                     }
-                    let targets = includes.include(path).map_err(Refusal::Unreadable)?;
+                    let identity = self.step(through).and_then(|step| step.identity);
+                    let targets = includes.include(path, identity).map_err(Refusal::Unreadable)?;
                     targets.into_iter().map(|target| (target, through)).collect()
                 }
             };
@@ -314,11 +326,13 @@ impl Walk<'_> {
         &mut self,
         address: &Address,
         through: Option<usize>,
+        includes: &dyn Includes,
     ) -> Result<Vec<(Target, Option<usize>)>, Refusal> {
         let directory = self.directory;
+        let mut identity = None;
         let (name, targets): (String, Vec<Target>) = match directory.look_up(address) {
             Found::Remote => {
-                let reason = match through.and_then(|index| self.steps.get(index)) {
+                let reason = match self.step(through) {
                     Some(step) => OnwardReason::Forward(step.name.clone()),
                     None => OnwardReason::Remote,
                 };
@@ -343,7 +357,10 @@ impl Walk<'_> {
                 }
                 match entry {
                     Entry::Account(account) => {
-                        let targets = self.account(account, &name, detail, through);
+                        let own = includes.forward(&name).map_err(Refusal::Unreadable)?;
+                        identity = own.as_ref().map(|own| own.identity);
+                        let own = own.map(|own| own.targets).unwrap_or_default();
+                        let targets = self.account(account, own, &name, detail, through);
                         (name, targets)
                     }
                     Entry::Alias(alias) => (name, alias.targets.clone()),
@@ -353,7 +370,14 @@ impl Walk<'_> {
                     }
                 }
             }
-            Found::Alias { name, alias } => (name, alias.targets.clone()),
+            Found::Alias { name, alias } => {
+                if self.passed(&name, through) {
+                    // An alias that names itself means the account of that name.
+                    self.keep(&name, None, through);
+                    return Ok(Vec::new());
+                }
+                (name, alias.targets.clone())
+            }
             Found::Postmaster { name, postmaster } => (name, vec![Target::Address(postmaster.clone())]),
             Found::CatchAll { name, target } => (name, vec![target.clone()]),
         };
@@ -361,28 +385,31 @@ impl Walk<'_> {
         if targets.is_empty() || !self.seen.insert(Mark::Entry(name.clone())) {
             return Ok(Vec::new());
         }
-        let depth = through.and_then(|index| self.steps.get(index)).map_or(0, |step| step.depth + 1);
+        let depth = self.step(through).map_or(0, |step| step.depth + 1);
         if depth > directory.settings.most_steps {
             return Err(Refusal::TooDeep);
         }
         let owner = self.owner(&name).or_else(|| self.inherited(through));
-        self.steps.push(Step { name, through, depth, owner });
+        self.steps.push(Step { name, through, depth, owner, identity });
         let index = self.steps.len() - 1;
         Ok(targets.into_iter().map(|target| (target, Some(index))).collect())
     }
 
-    /// Delivers to an account as it wants it; gives where else.
+    /// Delivers to an account as it wants it, with what its `own` forward file says; gives where else.
     fn account(
         &mut self,
         account: &Account,
+        own: Vec<Target>,
         name: &str,
         detail: Option<String>,
         through: Option<usize>,
     ) -> Vec<Target> {
-        if account.mailbox && (account.keep || account.forward.is_empty()) {
+        if account.mailbox && (account.keep || (account.forward.is_empty() && own.is_empty())) {
             self.keep(name, detail, through);
         }
-        account.forward.clone()
+        let mut targets = account.forward.clone();
+        targets.extend(own);
+        targets
     }
 
     fn group(&mut self, group: &Group, name: &str, through: Option<usize>) -> Vec<Target> {
@@ -418,31 +445,48 @@ impl Walk<'_> {
 
     fn send(&mut self, to: &Address, reason: OnwardReason, through: Option<usize>) {
         if self.seen.insert(Mark::Target(Target::Address(to.clone()))) {
-            let owner = self.inherited(through);
+            let verp = self.directory.settings.verp;
+            // One that does not fit into an address is left as it is.
+            let own = |owner: Address| verp.and_then(|verp| verp.encode(&owner, to).ok()).unwrap_or(owner);
+            let owner = self.inherited(through).map(own);
             self.found.onward.push(Onward { to: to.clone(), reason, owner, sender: None });
         }
     }
 
+    fn hand(&mut self, kind: LocalKind, through: Option<usize>) {
+        let Some(step) = self.step(through) else { return };
+        let target = LocalTarget::new(kind, step.identity);
+        let handed = Handed { by: step.name.clone(), owner: step.owner.clone(), target: target.clone() };
+        if self.seen.insert(Mark::Local(target)) {
+            self.found.handed.push(handed);
+        }
+    }
+
+    fn step(&self, through: Option<usize>) -> Option<&Step> {
+        through.and_then(|index| self.steps.get(index))
+    }
+
     /// Whether the way here led through an entry. Ways are short: `most_steps` ends longer ones.
     fn passed(&self, name: &str, through: Option<usize>) -> bool {
-        let mut at = through.and_then(|index| self.steps.get(index));
+        let mut at = self.step(through);
         while let Some(step) = at {
             if step.name == name {
                 return true;
             }
-            at = step.through.and_then(|index| self.steps.get(index));
+            at = self.step(step.through);
         }
         false
     }
 
     fn inherited(&self, through: Option<usize>) -> Option<Address> {
-        through.and_then(|index| self.steps.get(index)).and_then(|step| step.owner.clone())
+        self.step(through).and_then(|step| step.owner.clone())
     }
 
     /// `owner-list` is who hears of trouble with `list`, if there is one.
     fn owner(&self, name: &str) -> Option<Address> {
         let (local, domain) = name.rsplit_once('@')?;
         let owner = format!("owner-{local}@{domain}");
-        self.directory.entries.contains_key(&owner).then(|| owner.parse().ok()).flatten()
+        let there = self.directory.entries.contains_key(&owner) || self.directory.file.contains_key(&owner);
+        there.then(|| owner.parse().ok()).flatten()
     }
 }

@@ -21,10 +21,10 @@ impl Directory {
                 continue;
             }
             let Some((local, domain)) = name.rsplit_once('@') else { continue };
-            let alias = match self.entries.get(&name) {
-                Some(Entry::Alias(alias)) => Some(alias),
-                Some(_) => None,
-                None => self.pseudonyms.get(local).filter(|_| self.domains.contains_key(domain)),
+            let alias = match (self.file.get(&name), self.entries.get(&name)) {
+                (Some(alias), _) | (_, Some(Entry::Alias(alias))) => Some(alias),
+                (_, Some(_)) => None,
+                _ => self.pseudonyms.get(local).filter(|_| self.domains.contains_key(domain)),
             };
             if let Some(alias) = alias {
                 names.extend(alias.targets.iter().filter_map(|target| match target {

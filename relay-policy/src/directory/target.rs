@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use mailwright_mail_model::{Address, AddressError};
 
+use crate::delivery::Identity;
+
 /// One target of an alias or a forward, as `/etc/aliases` and `~/.forward` write them.
 ///
 /// ```
@@ -90,21 +92,46 @@ impl fmt::Display for Target {
     }
 }
 
-/// Reads the files that `:include:` names.
+/// Reads what aliases and forwards leave to files: lists that `:include:` names, and users' own forward files.
 pub trait Includes {
-    /// The targets listed in a file.
+    /// The targets listed in a file: addresses only. If a user's forward file names it, it is read with that user's rights.
     ///
     /// # Errors
     /// What is wrong, for the log: mail for the alias is then to be tried again later.
-    fn include(&self, path: &str) -> Result<Vec<Target>, String>;
+    fn include(&self, path: &str, identity: Option<Identity>) -> Result<Vec<Target>, String>;
+
+    /// What the forward file of an account says, if it has one: by default nobody has.
+    ///
+    /// # Errors
+    /// What is wrong, for the log: mail for the account is then to be tried again later.
+    fn forward(&self, _account: &str) -> Result<Option<Forwarding>, String> {
+        Ok(None)
+    }
 }
 
-/// Lists are not read: an alias with one is temporarily undeliverable.
+/// What a user's own forward file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Forwarding {
+    /// Where mail goes in place of the mailbox.
+    pub targets: Vec<Target>,
+    /// With whose rights the files and programs among them are reached.
+    pub identity: Identity,
+}
+
+impl Forwarding {
+    /// To these, with the rights of that user.
+    pub const fn new(targets: Vec<Target>, identity: Identity) -> Self {
+        Self { targets, identity }
+    }
+}
+
+/// Lists are not read: an alias with one is temporarily undeliverable. Nobody has a forward file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoIncludes;
 
 impl Includes for NoIncludes {
-    fn include(&self, path: &str) -> Result<Vec<Target>, String> {
+    fn include(&self, path: &str, _: Option<Identity>) -> Result<Vec<Target>, String> {
         Err(format!(":include:{path} is not allowed here"))
     }
 }

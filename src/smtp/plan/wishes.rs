@@ -2,7 +2,7 @@
 
 use mailwright_mail_model::{Address, ForwardPath};
 use mailwright_mailstore::{Notify, QueueEntry, QueueRecipient, ReturnContent};
-use mailwright_relay_policy::directory::{Expansion, Onward, OnwardReason};
+use mailwright_relay_policy::directory::{Expansion, Handed, Onward, OnwardReason};
 use mailwright_smtp_proto::{Message, Notify as Wanted, ReturnContent as Asked};
 
 use super::Origin;
@@ -36,12 +36,20 @@ impl Passes {
             _ => Self::All,
         }
     }
+
+    /// The same of a file or a program.
+    pub(super) fn to_hand(expansion: &Expansion, handed: &Handed) -> Self {
+        match handed.owner {
+            Some(_) => Self::Nothing,
+            None if is_renamed(expansion) => Self::All,
+            None => Self::Trouble,
+        }
+    }
 }
 
-/// Whether the recipient stands for one address elsewhere and for nothing else.
+/// Whether the recipient stands for one address elsewhere, or one file or program, and for nothing else.
 fn is_renamed(expansion: &Expansion) -> bool {
-    let here = expansion.deliveries.len() + expansion.files.len() + expansion.commands.len();
-    here == 0 && expansion.onward.len() == 1
+    expansion.deliveries.is_empty() && expansion.onward.len() + expansion.handed.len() == 1
 }
 
 impl Bound {
@@ -81,9 +89,9 @@ impl Fate {
     pub(super) fn of(recipient: usize, path: &ForwardPath, expansion: &Expansion) -> Option<Self> {
         let forwards = |onward: &&Onward| matches!(onward.reason, OnwardReason::Forward(_));
         let list = expansion.onward.iter().filter(forwards).any(|onward| onward.owner.is_some());
-        let here =
-            !expansion.deliveries.is_empty() || !expansion.files.is_empty() || !expansion.commands.is_empty();
-        let several = expansion.onward.iter().filter(forwards).count() > 1;
+        let list = list || expansion.handed.iter().any(|handed| handed.owner.is_some());
+        let here = !expansion.deliveries.is_empty();
+        let several = expansion.onward.iter().filter(forwards).count() + expansion.handed.len() > 1;
         if !(here || list || several) {
             return None;
         }
@@ -217,6 +225,20 @@ mod tests {
             ["y.example", DELIVERED]
         );
         assert_eq!(made[1].envelope_id.as_deref(), Some("QQ+1"));
+    }
+
+    #[test]
+    fn a_program_is_told_of_when_it_has_run() {
+        let rcpt = "RCPT TO:<alias@a.example> NOTIFY=SUCCESS";
+        let [entry] = &entries("|filter", MAIL, &[rcpt])[..] else { panic!() };
+        assert_eq!((&*entry.destination, entry.envelope_id.as_deref()), ("command::filter", Some("QQ+1")));
+        assert_eq!(entry.recipients[0].address.as_str(), "alias@a.example");
+        assert!(entry.recipients[0].notify.success);
+        // Once, though two lead there, and with the others as several.
+        let made = entries("|filter /copy /copy bob@a.example", MAIL, &[rcpt]);
+        let destinations: Vec<_> = made.iter().map(|entry| &*entry.destination).collect();
+        assert_eq!(destinations, ["command::filter", "file::/copy", DELIVERED]);
+        assert!(!made[0].recipients[0].notify.success);
     }
 
     #[test]

@@ -7,6 +7,11 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub(crate) enum DomainCommand {
     /// Add a domain
+    #[command(after_help = "\
+Examples:
+  mailwrightd domain add example.net                                mail for the accounts that are added at it
+  mailwrightd domain add example.net --unknown alice@example.org    whatever is before the @ is Alice's
+  mailwrightd domain add partner.example --relay                    pass everything on to where the transport map or MX says")]
     Add {
         /// The domain
         name: String,
@@ -63,6 +68,12 @@ pub(crate) struct DomainSettings {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AliasCommand {
     /// Add an alias
+    #[command(after_help = "\
+Examples:
+  mailwrightd alias add info@example.org alice@example.org
+  mailwrightd alias add staff@example.org alice@example.org bob@elsewhere.example
+  mailwrightd alias add abuse alice@example.org --all-domains
+Files, programs and lists belong into the alias file ([aliases] file in the configuration).")]
     Add {
         /// The address; with --all-domains the part before the @
         address: String,
@@ -106,6 +117,10 @@ pub(crate) enum AliasCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum GroupCommand {
     /// Add a group
+    #[command(after_help = "\
+Examples:
+  mailwrightd group add team@example.org alice@example.org bob@example.org
+  mailwrightd group add office@example.org alice@example.org bob@example.org --shared-folder")]
     Add {
         /// Its address
         address: String,

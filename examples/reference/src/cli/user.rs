@@ -9,17 +9,29 @@ use super::{ExpiryOptions, QuotaOptions};
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Add an account; without a password on standard input one is made and printed
+    #[command(after_help = "\
+Examples:
+  mailwrightd user add alice@example.org
+  echo 'correct horse' | mailwrightd user add bob@example.org --password-stdin
+Its domain must be one of ours: mailwrightd domain add.")]
     Add {
         /// The account's name, a mail address: alice@example.org
         name: String,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
+        /// With a mailbox, whatever [users] mailbox says
+        #[arg(long, conflicts_with = "no_mailbox")]
+        mailbox: bool,
         /// No mailbox: the account can send, and what it is sent is forwarded or refused
         #[arg(long)]
         no_mailbox: bool,
     },
     /// Change what becomes of an account's mail
+    #[command(after_help = "\
+Examples:
+  mailwrightd user set alice@example.org --forward alice@elsewhere.example --keep true
+  mailwrightd user set alice@example.org --forward none")]
     Set {
         /// The account's name
         name: String,

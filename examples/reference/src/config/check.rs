@@ -87,7 +87,15 @@ impl Config {
                 ));
             }
         }
+        if !self.origin.is_empty() && !is_host_name(&self.origin) {
+            problems.push(format!("origin = {:?} is not a domain name", self.origin));
+        }
+        if !self.always_bcc.is_empty() && self.always_bcc.parse::<mailwright::mail_model::Address>().is_err() {
+            problems.push(format!("always_bcc = {:?} is not an address", self.always_bcc));
+        }
         self.outbound_problems(&mut problems);
+        problems.extend(self.aliases.problems(self.domains.len(), &self.separators));
+        problems.extend(self.relay.pipe_problems());
         let embedded = self.store.kind == StoreKind::Embedded;
         problems.extend(self.quota.problems(embedded));
         problems.extend(self.expiry.problems(embedded));

@@ -99,6 +99,10 @@ pub(crate) struct Period(u64);
 const UNITS: [(&str, u64); 5] = [("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
 impl Period {
+    pub(crate) const fn days(days: u64) -> Self {
+        Self(days * 86_400)
+    }
+
     pub(crate) const fn seconds(self) -> u64 {
         self.0
     }

@@ -42,6 +42,8 @@ pub(crate) struct Relay {
     pub(crate) srs: bool,
     /// The transport map.
     pub(crate) transport: BTreeMap<String, String>,
+    /// The programs that are transports, by name.
+    pub(crate) pipes: BTreeMap<String, super::aliases::Pipe>,
     /// Destinations that need another protection.
     pub(crate) tls_for: BTreeMap<String, TlsLevel>,
 }
@@ -110,6 +112,7 @@ impl Default for Relay {
             networks_style: super::rules::Style::default(),
             srs: true,
             transport: BTreeMap::new(),
+            pipes: BTreeMap::new(),
             tls_for: BTreeMap::new(),
         }
     }

@@ -16,7 +16,7 @@ const DAY: u64 = 86_400;
 impl Directory {
     /// The sender that mail goes on with when an account or alias here forwards it; `None` leaves it as it is, as for
     /// senders of our own domains.
-    pub(super) fn forwarded_as(&self, sender: &Address, forwarder: &str) -> Option<Address> {
+    pub(crate) fn forwarded_as(&self, sender: &Address, forwarder: &str) -> Option<Address> {
         let srs = self.srs.as_ref()?;
         let current = self.current();
         if current.domain(sender.domain()).is_some() {

@@ -27,7 +27,7 @@ impl Directory {
             let address = remote.ip().to_canonical();
             self.networks.contains(address) || self.current().networks().relay(address).is_some()
         };
-        session.user.is_some() || session.peer.remote.is_some_and(network)
+        session.user.is_some() || session.local.is_some() || session.peer.remote.is_some_and(network)
     }
 }
 

@@ -218,7 +218,7 @@ fn target(text: &str) -> Result<Target, DirectoryError> {
     match target {
         Target::Address(_) | Target::Mailbox(_) => Ok(target),
         _ => Err(DirectoryError::Target(format!(
-            "{text}: files, programs and lists are not delivered to; give an address"
+            "{text} is not an address; files, programs and lists belong into the alias file ([aliases] file)"
         ))),
     }
 }

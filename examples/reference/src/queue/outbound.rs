@@ -14,6 +14,7 @@ use mailwright::{
 use crate::{
     config::{self, Config},
     directory::Logins,
+    local::Local,
 };
 
 use super::Suppressed;
@@ -27,6 +28,7 @@ pub(crate) struct Parts {
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) resolver: Resolver,
     pub(crate) signing: Arc<Authentication>,
+    pub(crate) local: Local,
 }
 
 /// Makes the queue of this configuration.
@@ -39,6 +41,7 @@ pub(crate) fn start(
     let mut queue = queue_config(config, parts.routes)?;
     queue.suppressions = Some(Arc::new(suppressed));
     queue.signing = Some(parts.signing);
+    queue.pipes = Some(Arc::new(parts.local));
     let (resolver, logins) = (Arc::new(parts.resolver), Arc::new(parts.logins));
     Ok(Arc::new(Queue::new(Arc::new(store.clone()), resolver, logins, queue)))
 }

@@ -11,6 +11,12 @@ use crate::{
     config::Config,
 };
 
+/// Has everything that waits tried again now.
+pub(crate) fn flush(config: &Config) -> Result<(), CommandError> {
+    let selection = Selection::default();
+    ask(config, QueueRequest::Change { selection, change: Change::Retry }).map(drop)
+}
+
 /// Does it, and prints what came of it.
 pub(crate) fn run(config: &Config, command: QueueCommand) -> Result<(), CommandError> {
     match command {

@@ -1,0 +1,125 @@
+//! What is listened on, and what SMTP listeners have in common.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// One address that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listener {
+    pub(crate) protocol: Protocol,
+    pub(crate) address: SocketAddr,
+    #[serde(default)]
+    pub(crate) tls: TlsMode,
+    /// SMTP and submission: whether the syntax of RFC 5321 is insisted on.
+    #[serde(default)]
+    pub(crate) syntax: Syntax,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    Smtp,
+    Submission,
+    Lmtp,
+    Imap,
+    Pop3,
+    ManageSieve,
+}
+
+impl Protocol {
+    /// The name, as in the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Lmtp => "lmtp",
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+            Self::ManageSieve => "managesieve",
+        }
+    }
+}
+
+/// When TLS begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TlsMode {
+    /// Never.
+    None,
+    /// When the client asks for it.
+    #[default]
+    Starttls,
+    /// At once.
+    Implicit,
+}
+
+/// How exact a client's commands must be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Syntax {
+    #[default]
+    Strict,
+    Lenient,
+}
+
+/// What smtp, submission and lmtp listeners have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SmtpOptions {
+    pub(crate) vrfy: Answers,
+    pub(crate) expn: Lists,
+    /// Whether AUTH is announced in its old form too.
+    pub(crate) legacy_auth: bool,
+    /// Where proxies are that are believed.
+    pub(crate) xclient: Vec<String>,
+    pub(crate) xforward: Vec<String>,
+}
+
+/// What VRFY does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Answers {
+    /// Neither yes nor no.
+    #[default]
+    Decline,
+    /// The truth.
+    Ask,
+    /// It is no command.
+    Off,
+}
+
+/// What EXPN does: nobody is told who is on a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Lists {
+    /// It is no command.
+    #[default]
+    Off,
+    /// Neither yes nor no.
+    Decline,
+}
+
+/// Unprivileged ports on the loopback address: safe to try without thinking.
+pub(super) fn default_listeners() -> Vec<Listener> {
+    [
+        (Protocol::Smtp, 2525, TlsMode::Starttls),
+        (Protocol::Submission, 2587, TlsMode::Starttls),
+        (Protocol::Submission, 2465, TlsMode::Implicit),
+        (Protocol::Imap, 2143, TlsMode::Starttls),
+        (Protocol::Imap, 2993, TlsMode::Implicit),
+        (Protocol::Pop3, 2110, TlsMode::Starttls),
+        (Protocol::Pop3, 2995, TlsMode::Implicit),
+        (Protocol::ManageSieve, 4190, TlsMode::Starttls),
+    ]
+    .into_iter()
+    .map(|(protocol, port, tls)| Listener {
+        protocol,
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        tls,
+        syntax: Syntax::Strict,
+    })
+    .collect()
+}

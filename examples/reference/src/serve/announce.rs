@@ -1,0 +1,85 @@
+//! What the server says when it is ready, and what it is told by signals.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    certificate::{Certificate, Certificates},
+    config::{self, Config, Syntax, TlsMode},
+    directory::Directory,
+    first_run,
+};
+
+/// Says where it listens, in lines that a program can read, and to a first-time user what to do.
+pub(super) fn announce(
+    config: &Config,
+    bound: &[(&config::Listener, SocketAddr)],
+    certificate: &Certificate,
+    made: Option<&first_run::Accounts>,
+) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for (listener, address) in bound {
+        let tls = match listener.tls {
+            TlsMode::None => "none",
+            TlsMode::Starttls => "starttls",
+            TlsMode::Implicit => "implicit",
+        };
+        let syntax = match listener.syntax {
+            Syntax::Strict => "strict",
+            Syntax::Lenient => "lenient",
+        };
+        writeln!(out, "listening {} {tls} {syntax} {address}", listener.protocol.name())?;
+        tracing::info!(protocol = listener.protocol.name(), tls, %address, "listening");
+    }
+    if let Some(accounts) = made {
+        write!(out, "{}", first_run::recipe(config, bound, certificate, accounts))?;
+    }
+    writeln!(out, "ready")?;
+    out.flush()
+}
+
+/// Reads the certificates and the alias file again whenever SIGHUP comes.
+pub(super) fn reload_on_signal(certificates: Arc<Certificates>, directory: Arc<Directory>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let (certificates, directory) = (Arc::clone(&certificates), Arc::clone(&directory));
+            let reloading = tokio::task::spawn_blocking(move || {
+                if let Err(error) = certificates.reload() {
+                    tracing::error!(%error, "the certificates in use stay");
+                }
+                if let Err(error) = directory.read_aliases() {
+                    tracing::error!(%error, "the aliases stay");
+                }
+            });
+            // If it panics, everything stays as it is.
+            let _ended = reloading.await;
+        }
+    });
+    Ok(())
+}
+
+/// The signals that stop the server.
+pub(super) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// From here on they do not end the process by themselves.
+    pub(super) fn catch() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    pub(super) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

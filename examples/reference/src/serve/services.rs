@@ -1,0 +1,227 @@
+//! The protocols: what each listener serves.
+
+use std::{sync::Arc, time::Duration};
+
+use mailwright::{
+    Admission, Authenticator, DovecotAuth, Listener, ListenerTls,
+    fetch::Fetcher,
+    imap::Imap,
+    mailstore::ScriptLimits,
+    managesieve::ManageSieve,
+    pop3::{Maildrops, Pop3},
+    smtp::Smtp,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Inbox, ServeError, Store, sockets::auth_socket};
+use crate::{
+    config::{self, Answers, Config, Lists, Protocol, Syntax, auth::Listen},
+    directory::{Directory, Logins, Members},
+    fetch::Fetch,
+    local::Users,
+};
+
+/// How many programs hand mail over at once; more wait.
+const MOST_PROGRAMS: usize = 100;
+
+/// What every listener needs.
+pub(super) struct Services<'a> {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) store: Arc<Store>,
+    pub(super) authenticator: Arc<Authenticator<Logins>>,
+    pub(super) directory: Arc<Directory>,
+    /// What all POP3 listeners know of each other.
+    pub(super) maildrops: Maildrops,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) config: &'a Config,
+}
+
+impl Services<'_> {
+    /// Fetches mail from accounts elsewhere.
+    pub(super) fn fetch(&self, fetch: &Fetch) -> Result<(), ServeError> {
+        let options = self.config.fetch.options(&self.config.hostname, self.config.limits.message_size);
+        let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
+        let fetcher = Fetcher::new(Arc::clone(&self.inbox), fetch.ledger(), options, stop, tasks);
+        let path = self.config.data.display().to_string();
+        fetch.start(fetcher).map_err(|source| ServeError::Store { path, source })
+    }
+
+    /// Answers other programs that ask whether a login is right.
+    pub(super) async fn answer_others(&self, admission: &Arc<Admission>) -> Result<(), ServeError> {
+        let service = Arc::new(DovecotAuth::new(Arc::clone(&self.authenticator)));
+        for place in self.config.auth.listen() {
+            let (service, stop, tasks) = (Arc::clone(&service), self.stop.clone(), self.tasks.clone());
+            match place {
+                Listen::Path(path) => {
+                    let shown = path.display().to_string();
+                    let failed = |source| ServeError::AuthSocket { path: shown.clone(), source };
+                    let listener = auth_socket(&path, self.config.auth.mode()).map_err(failed)?;
+                    tracing::info!(protocol = "dovecot-auth", path = shown, "listening");
+                    self.tasks.spawn(service.serve_unix(listener, stop, tasks));
+                }
+                Listen::Address(address) => {
+                    let failed = |source| ServeError::Listen { protocol: "dovecot-auth", address, source };
+                    let socket = TcpListener::bind(address).await.map_err(failed)?;
+                    let bound = socket.local_addr().map_err(failed)?;
+                    tracing::info!(protocol = "dovecot-auth", address = %bound, "listening");
+                    let accept = Listener::new(socket, Arc::clone(admission), stop.clone(), tasks);
+                    self.tasks.spawn(service.serve(accept, stop));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes mail from programs of this machine.
+    pub(super) fn take_from_programs(&self) -> Result<(), ServeError> {
+        let path = self.config.sendmail.socket(&self.config.data);
+        // Who may come in is for the folder to say.
+        let socket = auth_socket(&path, Some(0o666))
+            .map_err(|source| ServeError::Sendmail { path: path.display().to_string(), source })?;
+        tracing::info!(protocol = "sendmail", path = %path.display(), "listening");
+        let hostname = &self.config.hostname;
+        let config = mailwright::smtp_proto::server::Config::smtp(hostname)
+            .map_err(|error| ServeError::Config(error.to_string()))?;
+        let config = self.limited(config);
+        let service =
+            Arc::new(Smtp::<_, Logins>::new(Arc::clone(&self.inbox), None, ListenerTls::None, config));
+        let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
+        self.tasks.spawn(async move {
+            let places = Arc::new(Semaphore::new(MOST_PROGRAMS));
+            loop {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let accepted = tokio::select! {
+                    () = stop.cancelled() => return,
+                    accepted = socket.accept() => accepted,
+                };
+                let Ok((stream, _)) = accepted else {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
+                let number = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+                let user = Users.by_number(number).map_or_else(|| format!("uid{number}"), |user| user.name);
+                let (service, stop) = (Arc::clone(&service), stop.clone());
+                tasks.spawn(async move {
+                    service.local_session(stream, user, stop).await;
+                    drop(place);
+                });
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn start(
+        &self,
+        listener: &config::Listener,
+        accept: Listener,
+        tls: ListenerTls,
+    ) -> Result<(), ServeError> {
+        let (stop, plaintext) = (self.stop.clone(), self.config.allow_plaintext_auth);
+        match listener.protocol {
+            Protocol::Pop3 => {
+                let mut config = self.config.pop3.config();
+                config.allow_plaintext_auth = plaintext;
+                let options = self.config.pop3.options(&self.config.hostname, &self.maildrops);
+                let service =
+                    Pop3::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
+                        .with_options(options);
+                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+            }
+            Protocol::ManageSieve => {
+                let mut config = mailwright::sieve::managesieve::server::Config::default();
+                config.allow_plaintext_auth = plaintext;
+                let language = self.config.sieve.options().language();
+                config.max_redirects = u32::try_from(mailwright::sieve::Limits::default().redirects).ok();
+                let service = ManageSieve::new(
+                    Arc::clone(&self.store),
+                    Arc::clone(&self.authenticator),
+                    Arc::new(language),
+                    tls,
+                    config,
+                    self.script_limits(),
+                );
+                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+            }
+            Protocol::Imap => {
+                let mut config = mailwright::imap_proto::server::Config::default();
+                config.allow_plaintext_auth = plaintext;
+                config.max_message_size = match self.config.limits.message_size {
+                    0 => u64::MAX,
+                    limit => limit,
+                };
+                let service =
+                    Imap::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
+                        .with_groups(Arc::new(Members(Arc::clone(&self.directory))));
+                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+            }
+            Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
+                let config = self.smtp_config(listener)?;
+                // Strangers have no account here, and LMTP is for machines: login is for submission.
+                let authenticator =
+                    (listener.protocol == Protocol::Submission).then(|| Arc::clone(&self.authenticator));
+                let options = &self.config.smtp;
+                let service = Smtp::new(Arc::clone(&self.inbox), authenticator, tls, config)
+                    .with_proxies(config::ranges(&options.xclient), config::ranges(&options.xforward))
+                    .with_tarpit(
+                        self.config.rules.tarpit_after,
+                        Duration::from_secs(self.config.rules.tarpit_seconds),
+                    );
+                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+            }
+        }
+        Ok(())
+    }
+
+    fn script_limits(&self) -> ScriptLimits {
+        let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+        let limits = &self.config.limits;
+        // The language itself takes no larger ones.
+        let size = limit(limits.script_size.into()).min(mailwright::sieve::Limits::default().script as u64);
+        ScriptLimits::new(limit(limits.scripts), size)
+    }
+
+    fn smtp_config(
+        &self,
+        listener: &config::Listener,
+    ) -> Result<mailwright::smtp_proto::server::Config, ServeError> {
+        use mailwright::smtp_proto::server::{Config as Smtp, VrfyPolicy};
+        let hostname = &self.config.hostname;
+        let made = match listener.protocol {
+            Protocol::Submission => Smtp::submission(hostname),
+            Protocol::Lmtp => Smtp::lmtp(hostname),
+            _ => Smtp::smtp(hostname),
+        };
+        let mut config = made.map_err(|error| ServeError::Config(error.to_string()))?;
+        config = self.limited(config);
+        config.allow_plaintext_auth = self.config.allow_plaintext_auth;
+        config.legacy_auth = self.config.smtp.legacy_auth;
+        config.vrfy = match self.config.smtp.vrfy {
+            Answers::Decline => VrfyPolicy::Decline,
+            Answers::Ask => VrfyPolicy::Ask,
+            Answers::Off => VrfyPolicy::Off,
+        };
+        config.expn = match self.config.smtp.expn {
+            Lists::Off => VrfyPolicy::Off,
+            Lists::Decline => VrfyPolicy::Decline,
+        };
+        if listener.syntax == Syntax::Lenient {
+            config.syntax = mailwright::smtp_proto::Syntax::Lenient;
+        }
+        Ok(config)
+    }
+
+    fn limited(
+        &self,
+        mut config: mailwright::smtp_proto::server::Config,
+    ) -> mailwright::smtp_proto::server::Config {
+        let limits = &self.config.limits;
+        config.max_message_size = (limits.message_size != 0).then_some(limits.message_size);
+        config.max_recipients = match limits.recipients {
+            0 => usize::MAX,
+            count => usize::try_from(count).unwrap_or(usize::MAX),
+        };
+        config
+    }
+}

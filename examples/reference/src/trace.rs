@@ -1,0 +1,47 @@
+//! The whole life of each message, kept for some days: a file a day in the data directory, a line an event.
+//!
+//! Whoever delivers says what it does as it always did, by events of `tracing`. Those that are about a message come here too, and a
+//! thread of its own writes them: a delivery waits for no flush more than it did.
+
+mod record;
+mod show;
+mod write;
+
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    Layer,
+    filter::{FilterFn, filter_fn},
+    layer::Context,
+};
+
+pub(crate) use record::Record;
+pub(crate) use show::run;
+pub(crate) use write::{Pen, begin};
+
+/// The folder in the data directory.
+const FOLDER: &str = "trace";
+/// The target of events that are for the journal alone.
+const JOURNAL: &str = "mailwright::journal";
+
+/// Passes on what is about a message.
+pub(crate) struct Journal(pub(crate) Pen);
+
+/// What the journal wants to see: everything of ours that the log would have at `info`, and what is for it alone.
+pub(crate) fn wanted() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    filter_fn(|metadata| {
+        let ours = metadata.target().starts_with("mailwright");
+        metadata.is_event() && ours && (*metadata.level() <= Level::INFO || metadata.target() == JOURNAL)
+    })
+}
+
+impl<S: Subscriber> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // An event about no message has neither an id nor a recipient; most have not even a field of that name.
+        let fields = event.metadata().fields();
+        if ["id", "rcpt", "name"].iter().any(|name| fields.field(name).is_some())
+            && let Some(record) = Record::of(event)
+        {
+            self.0.write(record);
+        }
+    }
+}
