@@ -12,8 +12,7 @@ use mailwright_relay_policy::{
 use mailwright_smtp_proto::{Reply, SizeLimit, client::Config};
 
 use super::{
-    DELIVERED, EXPANDED, Outcome, Place, Queue, TlsLevel, UNDELIVERED, envelope::message,
-    scheduler::Contact,
+    DELIVERED, EXPANDED, Outcome, Place, Queue, TlsLevel, UNDELIVERED, envelope::message, scheduler::Contact,
     sessions::Open, source::Source,
 };
 use crate::{

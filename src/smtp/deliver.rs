@@ -154,8 +154,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
                 Err(error) => refused = Err(refusal(&error)),
             }
         }
-        let only_here =
-            expansion.onward.is_empty() && expansion.files.is_empty() && expansion.commands.is_empty();
+        let only_here = expansion.onward.is_empty() && expansion.handed.is_empty();
         if only_here { refused } else { Ok(()) }
     }
 }

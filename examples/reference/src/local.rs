@@ -188,9 +188,7 @@ impl Local {
                 Err(later((3, 5), text))
             }
             // Nothing that a message sets going is root's.
-            _ if user == 0 => {
-                Err(later((3, 5), "Nothing is handed over with the rights of root"))
-            }
+            _ if user == 0 => Err(later((3, 5), "Nothing is handed over with the rights of root")),
             switch => Ok(Acting {
                 switch,
                 name: found.as_ref().map(|user| user.name.clone()),

@@ -102,7 +102,9 @@ fn password(from_stdin: bool) -> Result<(String, bool), CommandError> {
 /// The name at the other domains: what an alias could be.
 fn propose(config: &Config, name: &str) -> Result<(), CommandError> {
     let local = name.rsplit_once('@').map_or(name, |(local, _)| local).to_owned();
-    let Response::Proposed { addresses } = request(config, Request::Proposed { local })? else { return Ok(()) };
+    let Response::Proposed { addresses } = request(config, Request::Proposed { local })? else {
+        return Ok(());
+    };
     for address in addresses.iter().filter(|address| !address.eq_ignore_ascii_case(name)) {
         println!("  also at another domain: mailwrightd alias add {address} {name}");
     }

@@ -453,7 +453,8 @@ fn copies_are_made_for_the_whole_server_and_come_back_to_the_author() {
     let mut server = Server::prepare("allow_plaintext_auth = true\nalways_bcc = \"all@example.org\"");
     let config = server.folder.path().join("mailwright.toml");
     let text = fs::read_to_string(&config).unwrap();
-    let transport = "[relay.transport]\n\"archive.example\" = \"pipe:full\"\n\"out.example\" = \"[127.0.0.1]:1\"\n";
+    let transport =
+        "[relay.transport]\n\"archive.example\" = \"pipe:full\"\n\"out.example\" = \"[127.0.0.1]:1\"\n";
     let pipe = "[relay.pipes.full]\ncommand = [\"/bin/false\"]\n[users]\nmailbox = false\n";
     fs::write(&config, format!("{text}{transport}{pipe}")).unwrap();
     for name in [USER, "all@example.org"] {
@@ -482,7 +483,10 @@ fn copies_are_made_for_the_whole_server_and_come_back_to_the_author() {
     tell(&server, "domain add second.example");
     let said = tell(&server, "user add donald.duck@example.org");
     assert!(said.starts_with("added donald.duck@example.org, without a mailbox"), "{said}");
-    assert!(said.contains("mailwrightd alias add donald.duck@second.example donald.duck@example.org"), "{said}");
+    assert!(
+        said.contains("mailwrightd alias add donald.duck@second.example donald.duck@example.org"),
+        "{said}"
+    );
     let mut talk = sender(&server);
     assert_eq!(code(&mut talk, "donald.duck@example.org"), "550 5.2.1");
 }

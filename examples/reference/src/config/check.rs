@@ -90,7 +90,8 @@ impl Config {
         if !self.origin.is_empty() && !is_host_name(&self.origin) {
             problems.push(format!("origin = {:?} is not a domain name", self.origin));
         }
-        if !self.always_bcc.is_empty() && self.always_bcc.parse::<mailwright::mail_model::Address>().is_err() {
+        if !self.always_bcc.is_empty() && self.always_bcc.parse::<mailwright::mail_model::Address>().is_err()
+        {
             problems.push(format!("always_bcc = {:?} is not an address", self.always_bcc));
         }
         self.outbound_problems(&mut problems);
