@@ -30,7 +30,7 @@ pub(crate) struct Journal(pub(crate) Pen);
 pub(crate) fn wanted() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     filter_fn(|metadata| {
         let ours = metadata.target().starts_with("mailwright");
-        metadata.is_event() && ours && (*metadata.level() <= Level::INFO || metadata.target() == JOURNAL)
+        !metadata.is_span() && ours && (*metadata.level() <= Level::INFO || metadata.target() == JOURNAL)
     })
 }
 

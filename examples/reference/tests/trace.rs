@@ -176,10 +176,16 @@ fn a_trace_costs_no_flush() {
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        if strace.try_wait().unwrap().is_some() {
+        let status = format!("/proc/{}/status", server.pid());
+        let attached = wait_for("strace", || {
+            let traced = !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n");
+            (traced || strace.try_wait().unwrap().is_some()).then_some(traced)
+        });
+        if !attached {
             return None;
         }
+        // It takes the threads one after the other.
+        std::thread::sleep(std::time::Duration::from_secs(2));
         for number in 0..40 {
             common::deliver(&server, USER, &format!("Subject: {number}\r\n\r\nx\r\n"));
         }
