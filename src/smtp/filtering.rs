@@ -182,7 +182,8 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             Some(_) => self.signatures(user, source, &made.message).await?,
             None => String::new(),
         };
-        let (structure, summary) = copy(source, &mut upload, front + &fields, &made.message).await?.finish();
+        let (describer, eight_bit) = copy(source, &mut upload, front + &fields, &made.message).await?;
+        let (structure, summary) = describer.finish();
         let structure = Arc::new(structure);
         upload.summarize(summary);
         let target = |user: &User, filing: &Filing| {
@@ -237,6 +238,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 let sender = answered.map_or_else(|| sender.clone(), ReversePath::Address);
                 let mut entry = QueueEntry::new(self.id, sender.clone(), domain, arrival);
                 entry.skip = skip;
+                entry.eight_bit = eight_bit;
                 entry.user = Some(user.as_str().to_owned());
                 let mut recipient = QueueRecipient::new(onward.to.clone());
                 recipient.notify = made.notify.unwrap_or(recipient.notify);
@@ -276,22 +278,23 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     }
 }
 
-/// Writes a message that was made of another one; finds out its parts on the way.
+/// Writes a message that was made of another one; finds out its parts on the way, and whether any octet is above 127.
 async fn copy(
     source: &mut Upload,
     upload: &mut Upload,
     front: String,
     message: &Content,
-) -> Result<Describer> {
-    let mut describer = Describer::default();
+) -> Result<(Describer, bool)> {
+    let (mut describer, mut eight_bit) = (Describer::default(), false);
     describer.push(front.as_bytes());
     upload.write(front.into()).await?;
     let mut octets = Octets::of(message);
     while let Some(some) = octets.next(source).await? {
         describer.push(&some);
+        eight_bit |= !some.is_ascii();
         upload.write(some).await?;
     }
-    Ok(describer)
+    Ok((describer, eight_bit))
 }
 
 /// The octets of a message that was made of another one, piece by piece.

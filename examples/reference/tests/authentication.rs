@@ -349,6 +349,31 @@ fn what_is_sent_on_is_sealed() {
 }
 
 #[test]
+fn what_a_script_sends_on_is_sealed_signed_and_encoded() {
+    let (names, signer) = world();
+    let (host, folder) = (Host::start(Behaviour::Answer("VRFY", "")), tempfile::tempdir().unwrap());
+    let script = folder.path().join("redirect.sieve");
+    fs::write(&script, "redirect \"bob@b.example\";\r\n").unwrap();
+    let server = beside(&names, &host, &format!("sieve.before = [{script:?}]\n"));
+    let message = |body: &str| {
+        let text = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit";
+        let header =
+            format!("From: Ann <ann@good.example>\r\nSubject: hello\r\nMIME-Version: 1.0\r\n{text}\r\n");
+        signed(&signer, &format!("{header}\r\n{body}\r\n"))
+    };
+    for (number, body, seals) in [(0, "Hello", ArcResult::Pass), (1, "Hellö", ArcResult::Fail)] {
+        assert!(send(&server, "192.0.2.7", "ann@good.example", &message(body)).starts_with("250 "));
+        let sent = wait_for("the message", || host.received().get(number).cloned());
+        let zone = zone(&server);
+        // Nobody but us can sign again what the host takes in seven bits only.
+        assert_eq!(signatures(&zone, &sent)[..2], [Outcome::Pass, Outcome::Pass], "{sent}");
+        let found = ready(arc::verify(&zone, &examined(&sent), 1_700_000_000));
+        assert_eq!((found.result, found.seals), (seals, 1), "{}: {sent}", found.reason);
+        assert!(sent.is_ascii() && sent.contains("dkim=pass header.d=good.example"), "{sent}");
+    }
+}
+
+#[test]
 fn owners_of_domains_get_reports() {
     let host = Host::start(Behaviour::Answer("VRFY", ""));
     let names = Names::start(&[
