@@ -75,6 +75,16 @@ impl<A: Accounts> Authenticator<A> {
         Self { legacy, ..self }
     }
 
+    /// Whether anybody may log in as somebody else.
+    pub fn has_masters(&self) -> bool {
+        !self.masters.is_empty()
+    }
+
+    /// Whether this account may log in as others, which makes its owner an administrator of all accounts.
+    pub fn is_master(&self, user: &User) -> bool {
+        self.masters.contains(user.as_str())
+    }
+
     /// What failed lately.
     pub fn throttle(&self) -> &Arc<Throttle> {
         &self.throttle

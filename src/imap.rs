@@ -10,6 +10,7 @@ mod headers;
 mod known;
 mod multi_search;
 mod notify;
+mod options;
 mod recent;
 mod search;
 mod selected;
@@ -33,8 +34,8 @@ use mailwright_mailstore::{
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-pub use self::access::Groups;
 pub(crate) use self::described::Describer;
+pub use self::{access::Groups, options::Options};
 use self::{
     append::Incoming,
     notify::{Notifier, news},
@@ -58,6 +59,7 @@ pub struct Imap<S, A> {
     config: Arc<Config>,
     recent: RecentMarks,
     groups: Option<Arc<dyn Groups>>,
+    options: Options,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
@@ -82,6 +84,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.quota = store.quota().is_some();
         abilities.access_lists = store.acl().is_some();
         abilities.annotations = store.metadata().is_some();
+        abilities.filters = abilities.annotations;
+        abilities.set_quota = abilities.quota && authenticator.has_masters();
         abilities.sorts = true;
         abilities.searches_all = true;
         abilities.notifies = store.feed().is_some();
@@ -100,6 +104,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             config: Arc::new(config),
             recent: RecentMarks::default(),
             groups: None,
+            options: Options::default(),
         }
     }
 
@@ -107,6 +112,13 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
     #[must_use]
     pub fn with_groups(mut self, groups: Arc<dyn Groups>) -> Self {
         self.groups = Some(groups);
+        self
+    }
+
+    /// Sets what can be chosen.
+    #[must_use]
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
         self
     }
 
@@ -139,6 +151,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             stale: UidSet::new(),
             notifier: None,
         };
+        connection.machine().inner_mut().inner_mut().work_around(self.options.workarounds_for(None));
         let ended = visit.run(&mut connection, stop).await;
         tell_end("imap", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
@@ -203,6 +216,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 let tls = connection.machine().is_secure();
                 let answer = self.service.authenticator.password(&ask, &self.peer, tls, Purpose::Imap).await;
                 let answer = answer.map(|user| self.user = Some(user));
+                connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Authenticate(ask) => {
@@ -213,6 +227,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Imap)
                     .await;
                 self.user = user.or_else(|| self.user.take());
+                connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, step);
             }
             Event::Open(ask) => {
@@ -297,6 +312,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the user is one of those who may open everything.
+    fn is_administrator(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| self.service.authenticator.is_master(user))
     }
 
     fn user(&self) -> Result<&User, Refusal> {

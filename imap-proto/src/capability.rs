@@ -6,12 +6,13 @@ use crate::{config::Config, grammar::LiteralMode, response::Capabilities};
 
 /// The capabilities of a session.
 ///
-/// `tls` is the layer if it is up, `logged_in` whether the peer is known.
+/// `tls` is the layer if it is up, `logged_in` whether the peer is known, `sets_quota` whether it may set quotas.
 pub(crate) fn capabilities(
     config: &Config,
     tls: Option<&TlsInfo>,
     logged_in: bool,
     compressed: bool,
+    sets_quota: bool,
 ) -> Capabilities {
     let mut names = vec!["IMAP4rev1"];
     let abilities = &config.abilities;
@@ -24,13 +25,14 @@ pub(crate) fn capabilities(
         LiteralMode::Minus => names.push("LITERAL-"),
         LiteralMode::Synchronizing => {}
     }
-    names.extend(["SASL-IR", "ENABLE", "ID"]);
+    // RFC 5255 §3.1: before login too.
+    names.extend(["SASL-IR", "ENABLE", "ID", "LANGUAGE"]);
     let mechanisms: Vec<String>;
     let limit: String;
     if logged_in {
         names.extend(["IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "SPECIAL-USE"]);
         names.extend(["ESEARCH", "SEARCHRES", "PARTIAL", "LIST-EXTENDED", "UTF8=ACCEPT", "UIDONLY"]);
-        names.push("UNAUTHENTICATE");
+        names.extend(["UIDBATCHES", "UNAUTHENTICATE"]);
         for (able, more) in [
             (abilities.mod_sequences, &["CONDSTORE", "QRESYNC"][..]),
             (abilities.object_ids, &["OBJECTID"]),
@@ -43,10 +45,12 @@ pub(crate) fn capabilities(
             (abilities.folders && abilities.derives, &["CREATE-SPECIAL-USE"]),
             (abilities.quota, &["QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX"]),
             (abilities.quota && abilities.annotations, &["QUOTA=RES-ANNOTATION-STORAGE"]),
-            (abilities.set_quota, &["QUOTASET"]),
+            (abilities.set_quota && sets_quota, &["QUOTASET"]),
             // RFC 4314 §2.2: those that RFC 2086 did not have.
             (abilities.access_lists, &["ACL", "RIGHTS=kxte", "LIST-MYRIGHTS"]),
             (abilities.annotations, &["METADATA", "LIST-METADATA"]),
+            (abilities.filters, &["FILTERS"]),
+            (config.jmap_url.is_some(), &["JMAPACCESS"]),
             (config.compress && !compressed, &["COMPRESS=DEFLATE"]),
         ] {
             if able {
@@ -114,7 +118,7 @@ mod tests {
     use crate::config::Abilities;
 
     fn text(config: &Config, tls: Option<&TlsInfo>, logged_in: bool) -> String {
-        capabilities(config, tls, logged_in, false).iter().collect::<Vec<_>>().join(" ")
+        capabilities(config, tls, logged_in, false, true).iter().collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -126,25 +130,28 @@ mod tests {
         };
         assert_eq!(
             text(&config, None, false),
-            "IMAP4REV1 LITERAL+ SASL-IR ENABLE ID STARTTLS LOGINDISABLED AUTH=SCRAM-SHA-256"
+            "IMAP4REV1 LITERAL+ SASL-IR ENABLE ID LANGUAGE STARTTLS LOGINDISABLED AUTH=SCRAM-SHA-256"
         );
         let mut tls = TlsInfo::default();
         assert_eq!(
             text(&config, Some(&tls), false),
-            "IMAP4REV1 LITERAL+ SASL-IR ENABLE ID AUTH=PLAIN AUTH=SCRAM-SHA-256"
+            "IMAP4REV1 LITERAL+ SASL-IR ENABLE ID LANGUAGE AUTH=PLAIN AUTH=SCRAM-SHA-256"
         );
         tls.exporter = Some([1; 32]);
         assert!(text(&config, Some(&tls), false).ends_with("AUTH=SCRAM-SHA-256-PLUS"));
-        assert!(text(&config, None, true).ends_with("UNAUTHENTICATE UIDPLUS MOVE APPENDLIMIT=52428800"));
+        assert!(
+            text(&config, None, true)
+                .ends_with("UIDBATCHES UNAUTHENTICATE UIDPLUS MOVE APPENDLIMIT=52428800")
+        );
         config.abilities = Abilities::everything();
         config.compress = true;
         assert_eq!(
             text(&config, None, true),
-            "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH \
-             SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
+            "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID LANGUAGE IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH \
+             SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UIDBATCHES UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
              BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
              THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=1 NOTIFY MULTISEARCH CREATE-SPECIAL-USE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
-             QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTE LIST-MYRIGHTS METADATA LIST-METADATA COMPRESS=DEFLATE UIDPLUS MOVE \
+             QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTE LIST-MYRIGHTS METADATA LIST-METADATA FILTERS COMPRESS=DEFLATE UIDPLUS MOVE \
              CATENATE MULTIAPPEND REPLACE APPENDLIMIT=52428800"
         );
         config.compress = false;
@@ -152,8 +159,8 @@ mod tests {
         config.literals = LiteralMode::Minus;
         assert_eq!(
             text(&config, None, true),
-            "IMAP4REV1 LITERAL- SASL-IR ENABLE ID IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH SEARCHRES \
-             PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UNAUTHENTICATE"
+            "IMAP4REV1 LITERAL- SASL-IR ENABLE ID LANGUAGE IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH SEARCHRES \
+             PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UIDBATCHES UNAUTHENTICATE"
         );
     }
 }

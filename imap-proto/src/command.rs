@@ -12,7 +12,9 @@ mod enable;
 mod esearch;
 mod expunge;
 mod fetch;
+mod filter;
 mod id;
+mod language;
 mod list;
 mod login;
 mod lsub;
@@ -32,6 +34,7 @@ mod status;
 mod store;
 mod subscribe;
 mod thread;
+mod uid_batches;
 mod unsubscribe;
 
 #[cfg(test)]
@@ -52,7 +55,9 @@ pub use enable::Enable;
 pub use esearch::MultiSearch;
 pub use expunge::Expunge;
 pub use fetch::{BinarySection, BodyName, BodySection, Fetch, FetchItem};
+pub use filter::Filter;
 pub use id::Id;
+pub use language::Language;
 pub use list::{List, ListReturn, ListSelection};
 pub use lsub::Lsub;
 pub use metadata::{Depth, GetMetadata, SetMetadata};
@@ -72,13 +77,14 @@ pub use status::{Status, StatusItem};
 pub use store::{Store, StoreOperation};
 pub use subscribe::Subscribe;
 pub use thread::Thread;
+pub use uid_batches::UidBatches;
 pub use unsubscribe::Unsubscribe;
 
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 
-/// The events that NOTIFY knows.
-pub(crate) fn notify_events() -> &'static str {
-    notify::EVENTS
+/// The events that NOTIFY knows, with annotations or without.
+pub(crate) fn notify_events(annotations: bool) -> &'static str {
+    if annotations { notify::EVENTS_AND_ANNOTATIONS } else { notify::EVENTS }
 }
 
 /// A command as it stands on the wire, without its tag.
@@ -106,6 +112,7 @@ pub enum Command {
     Authenticate(Authenticate),
     Login(Login),
     Id(Id),
+    Language(Language),
     Enable(Enable),
     Select(Select),
     Create(Create),
@@ -131,6 +138,7 @@ pub enum Command {
     MyRights(MyRights),
     GetMetadata(GetMetadata),
     SetMetadata(SetMetadata),
+    GetJmapAccess,
     Idle,
     Notify(Notify),
     Check,
@@ -144,6 +152,7 @@ pub enum Command {
     Sort(Sort),
     Thread(Thread),
     CancelUpdate(CancelUpdate),
+    UidBatches(UidBatches),
     Fetch(Fetch),
     Store(Store),
     Copy(Copy),
@@ -160,19 +169,35 @@ pub struct SearchContext<'a> {
     pub recent: &'a UidSet,
     /// Those that the last SEARCH with SAVE found: what `$` stands for (RFC 5182).
     pub saved: &'a UidSet,
+    /// The searches that have names, and their names (RFC 5466).
+    pub filters: &'a [(Box<str>, Box<str>)],
+    /// Whether the client has said that it uses no sequence numbers (RFC 9586).
+    pub uid_only: bool,
 }
 
 impl<'a> SearchContext<'a> {
     /// A mailbox with these messages.
     pub fn new(messages: &'a UidSet, recent: &'a UidSet) -> Self {
         static EMPTY: UidSet = UidSet::new();
-        Self { messages, recent, saved: &EMPTY }
+        Self { messages, recent, saved: &EMPTY, filters: &[], uid_only: false }
     }
 
     /// With what `$` stands for.
     #[must_use]
     pub fn with_saved(self, saved: &'a UidSet) -> Self {
         Self { saved, ..self }
+    }
+
+    /// With these filters: each is its name and its text.
+    #[must_use]
+    pub fn with_filters(self, filters: &'a [(Box<str>, Box<str>)]) -> Self {
+        Self { filters, ..self }
+    }
+
+    /// Where sequence numbers are an error.
+    #[must_use]
+    pub fn by_uid_only(self, uid_only: bool) -> Self {
+        Self { uid_only, ..self }
     }
 }
 
@@ -219,7 +244,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 57] = {
+static TABLE: [Spec; 60] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -229,6 +254,7 @@ static TABLE: [Spec; 57] = {
         row("NOOP",         Always,           !SEQS,     !READS, |_, _| Ok(Command::Noop)),
         row("LOGOUT",       Always,           !SEQS,     !READS, |_, _| Ok(Command::Logout)),
         row("ID",           Always,           !SEQS,     READS,  |input, _| Id::parse(input).map(Command::Id)),
+        row("LANGUAGE",     Always,           !SEQS,     !READS, |input, _| Language::parse(input).map(Command::Language)),
         row("STARTTLS",     NotAuthenticated, !SEQS,     !READS, |_, _| Ok(Command::StartTls)),
         row("AUTHENTICATE", NotAuthenticated, !SEQS,     !READS, |input, _| authenticate::parse(input).map(Command::Authenticate)),
         row("LOGIN",        NotAuthenticated, !SEQS,     !READS, |input, _| login::parse(input).map(Command::Login)),
@@ -257,6 +283,7 @@ static TABLE: [Spec; 57] = {
         row("MYRIGHTS",      Authenticated,    !SEQS,     READS,  |input, _| MyRights::parse(input).map(Command::MyRights)),
         row("GETMETADATA",   Authenticated,    !SEQS,     READS,  |input, _| GetMetadata::parse(input).map(Command::GetMetadata)),
         row("SETMETADATA",   Authenticated,    !SEQS,     !READS, |input, _| SetMetadata::parse(input).map(Command::SetMetadata)),
+        row("GETJMAPACCESS", Authenticated,   !SEQS,     READS,  |_, _| Ok(Command::GetJmapAccess)),
         row("IDLE",         Authenticated,    !SEQS,     !READS, |_, _| Ok(Command::Idle)),
         row("NOTIFY",       Authenticated,    !SEQS,     !READS, |input, _| Notify::parse(input).map(Command::Notify)),
         row("CHECK",        Selected,         !SEQS,     !READS, |_, _| Ok(Command::Check)),
@@ -274,6 +301,7 @@ static TABLE: [Spec; 57] = {
         row("THREAD",       Selected,         SEQS,      READS,  |input, context| Thread::parse(input, false, context).map(Command::Thread)),
         row("UID THREAD",   Selected,         !SEQS,     READS,  |input, context| Thread::parse(input, true, context).map(Command::Thread)),
         row("CANCELUPDATE", Selected,         !SEQS,     !READS, |input, _| CancelUpdate::parse(input).map(Command::CancelUpdate)),
+        row("UIDBATCHES",   Selected,         !SEQS,     READS,  |input, _| UidBatches::parse(input).map(Command::UidBatches)),
         row("FETCH",        Selected,         SEQS,      READS,  |input, _| Fetch::parse(input, false).map(Command::Fetch)),
         row("UID FETCH",    Selected,         !SEQS,     READS,  |input, _| Fetch::parse(input, true).map(Command::Fetch)),
         row("STORE",        Selected,         SEQS,      !READS, |input, _| Store::parse(input, false).map(Command::Store)),
@@ -339,6 +367,7 @@ impl Command {
             Self::Authenticate(authenticate) => authenticate::encode(authenticate, wire),
             Self::Login(login) => login::encode(login, wire),
             Self::Id(id) => id.encode(wire),
+            Self::Language(language) => language.encode(wire),
             Self::Enable(enable) => enable.encode(wire),
             Self::Select(select) => select.encode(wire),
             Self::Create(create) => create.encode(wire),
@@ -362,6 +391,7 @@ impl Command {
             Self::MyRights(request) => request.encode(wire),
             Self::GetMetadata(request) => request.encode(wire),
             Self::SetMetadata(request) => request.encode(wire),
+            Self::GetJmapAccess => wire.put(b"GETJMAPACCESS"),
             Self::Idle => wire.put(b"IDLE"),
             Self::Notify(notify) => notify.encode(wire),
             Self::Check => wire.put(b"CHECK"),
@@ -375,6 +405,7 @@ impl Command {
             Self::Sort(sort) => sort.encode(wire),
             Self::Thread(thread) => thread.encode(wire),
             Self::CancelUpdate(cancel) => cancel.encode(wire),
+            Self::UidBatches(batches) => batches.encode(wire),
             Self::Fetch(fetch) => fetch.encode(wire),
             Self::Store(store) => store.encode(wire),
             Self::Copy(copy) => copy.encode(wire),

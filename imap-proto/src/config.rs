@@ -31,6 +31,8 @@ pub struct Config {
     pub allow_plaintext_auth: bool,
     /// Which literals a client may send without waiting (RFC 7888).
     pub literals: LiteralMode,
+    /// Where the same mail can be had by JMAP: the URL of the session object, told after login (RFC 9698).
+    pub jmap_url: Option<String>,
     /// The largest message that APPEND takes, in octets.
     pub max_message_size: u64,
     /// Sizes and counts.
@@ -50,11 +52,22 @@ impl Default for Config {
             compress: false,
             allow_plaintext_auth: false,
             literals: LiteralMode::Plus,
+            jmap_url: None,
             max_message_size: 50 << 20,
             limits: Limits::imap(),
             timeouts: Timeouts::imap(),
         }
     }
+}
+
+/// What a server does for a client that is wrong, by the names that Dovecot gave these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Workarounds {
+    /// `delay-newmail`: new messages are announced in answer to NOOP and CHECK, and during IDLE, and nowhere else.
+    pub delay_new_mail: bool,
+    /// `tb-extra-mailbox-sep`: the name of a mailbox may end with the separator of levels, which is passed over.
+    pub extra_separator: bool,
 }
 
 /// What the application behind a server can do. What it cannot is neither announced nor asked of it.
@@ -84,6 +97,8 @@ pub struct Abilities {
     pub access_lists: bool,
     /// Things can be noted about mailboxes and the server: METADATA (RFC 5464) and LIST-METADATA (RFC 9590).
     pub annotations: bool,
+    /// Searches can have names: FILTERS (RFC 5466). Those are annotations.
+    pub filters: bool,
     /// Several messages are added, and others expunged in their place, at one moment: MULTIAPPEND (RFC 3502) and REPLACE (RFC 8508).
     pub several: bool,
     /// The counts of mailboxes come with their list: LIST-STATUS (RFC 5819). STATUS knows SIZE and DELETED besides.
@@ -120,6 +135,7 @@ impl Abilities {
             set_quota: false,
             access_lists: false,
             annotations: false,
+            filters: false,
             statuses: false,
             sorts: false,
             notifies: false,
@@ -141,6 +157,7 @@ impl Abilities {
             set_quota: true,
             access_lists: true,
             annotations: true,
+            filters: true,
             statuses: true,
             sorts: true,
             notifies: true,

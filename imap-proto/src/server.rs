@@ -16,7 +16,9 @@ mod contexts;
 mod enabled;
 mod event;
 mod fetch;
+mod filtering;
 mod intake;
+mod language;
 mod listing;
 mod login;
 mod multi_search;
@@ -51,7 +53,7 @@ pub use searching::{Find, Found, ModSeqOf};
 pub use sorting::{Gather, Order, Ordered};
 
 pub use crate::{
-    config::{Abilities, Config},
+    config::{Abilities, Config, Workarounds},
     view::Change,
 };
 
@@ -78,6 +80,11 @@ pub struct Server {
     state: State,
     enabled: Enabled,
     compressed: bool,
+    /// Whether the user may set quotas.
+    sets_quota: bool,
+    workarounds: Workarounds,
+    /// The searches with names that the command names that is being read.
+    filters: Vec<(Box<str>, Box<str>)>,
     phase: Phase,
     /// The messages to be sent before a SELECT ends: those that changed since the client saw the mailbox last.
     follow: Option<(Slot, UidSet)>,
@@ -148,6 +155,8 @@ enum Ready {
     Parsed { tag: Box<str>, spec: &'static Spec, command: Box<Command> },
     /// An APPEND or REPLACE up to the octets of a message, or to its end if there are none.
     Message { head: Bytes },
+    /// A command that names a search, which must be known before it can be read.
+    Filter { tag: Box<str>, spec: &'static Spec, name: Box<str>, octets: Bytes },
     /// The refusal of a command that was not understood.
     Bad { tag: Option<Box<str>>, status: Box<Status> },
 }
@@ -162,6 +171,9 @@ impl Server {
             state: State::NotAuthenticated,
             enabled: Enabled::default(),
             compressed: false,
+            sets_quota: true,
+            workarounds: Workarounds::default(),
+            filters: Vec::new(),
             follow: None,
             notifying: None,
             phase: Phase::Start,
@@ -203,7 +215,7 @@ impl Server {
 
     /// What is announced to the client now.
     pub fn capabilities(&self) -> Capabilities {
-        capabilities(&self.config, self.tls.as_ref(), self.is_logged_in(), self.compressed)
+        capabilities(&self.config, self.tls.as_ref(), self.is_logged_in(), self.compressed, self.sets_quota)
     }
 
     /// Reports what happened in the open mailbox; without one it is ignored. The client is told when the protocol
@@ -215,6 +227,17 @@ impl Server {
         let State::Selected { view, .. } = &mut self.state else { return };
         view.note(change);
         self.announce_now();
+    }
+
+    /// Says whether the user may set quotas, where anybody may ([`Abilities::set_quota`]): before the login is answered. Until
+    /// then, and after the user has left, yes.
+    pub fn allow_set_quota(&mut self, may: bool) {
+        self.sets_quota = may;
+    }
+
+    /// From now on does this for the client: it is one that is wrong, as it may have said with ID.
+    pub fn work_around(&mut self, workarounds: Workarounds) {
+        self.workarounds = workarounds;
     }
 
     /// Ends the connection with BYE as soon as nothing is under way; a message that has begun is still taken.
@@ -401,7 +424,7 @@ impl Server {
     /// Announces what is new and ends a command.
     fn finish(&mut self, tag: &str, status: &Status, may_expunge: bool) {
         let may_expunge = may_expunge && self.slots.may_expunge();
-        self.announce(may_expunge);
+        self.announce(may_expunge, !self.workarounds.delay_new_mail);
         self.say(Some(tag), status);
         self.since = None;
     }

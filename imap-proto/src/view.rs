@@ -115,12 +115,19 @@ impl View {
         }
     }
 
-    /// Announces what happened. Without `may_expunge` removed messages keep their number for now.
-    pub(crate) fn announce(&mut self, may_expunge: bool, enabled: Enabled, wire: &mut impl Wire) {
+    /// Announces what happened. Without `may_expunge` removed messages keep their number for now; without `tells_new` nothing is said
+    /// of new ones.
+    pub(crate) fn announce(
+        &mut self,
+        may_expunge: bool,
+        tells_new: bool,
+        enabled: Enabled,
+        wire: &mut impl Wire,
+    ) {
         if may_expunge && !self.removed.is_empty() {
             self.announce_removed(enabled, wire);
         }
-        if !self.added.is_empty() {
+        if tells_new && !self.added.is_empty() {
             self.known = self.known.union(&self.added);
             self.added = UidSet::new();
             line(wire, self.known.len(), b" EXISTS\r\n");
@@ -171,7 +178,7 @@ mod tests {
 
     fn announced(view: &mut View, may_expunge: bool) -> String {
         let mut octets = Vec::new();
-        view.announce(may_expunge, Enabled::default(), &mut octets);
+        view.announce(may_expunge, true, Enabled::default(), &mut octets);
         String::from_utf8(octets).unwrap()
     }
 

@@ -13,10 +13,13 @@ use mailwright_line_proto::{
 };
 use server_common::{App, config};
 
+const JMAP: &str = "https://mail.example/.well-known/jmap";
+
 /// What a server of everything announces after the login, which is long.
 fn all() -> String {
     let mut config = config();
     config.abilities = Abilities::everything();
+    config.jmap_url = Some(JMAP.into());
     let mut server = Server::new(config.into(), Peer::unknown());
     let mut rx = BytesMut::from(&b"a LOGIN SMITH SESAME\r\n"[..]);
     let Output::Event(Event::Login(ask)) = server.poll(Instant::now(), &mut rx) else { panic!() };
@@ -65,6 +68,7 @@ fn extensions() {
     let make = || {
         let mut config = config();
         config.abilities = Abilities::everything();
+        config.jmap_url = Some(JMAP.into());
         App::new(config)
     };
     for (name, transcript) in transcripts("server-extensions") {

@@ -25,6 +25,11 @@ impl MasterUsers {
         (!target.is_empty() && !master.is_empty()).then_some((master, target))
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// Whether this account is one of them.
     pub(super) fn contains(&self, account: &str) -> bool {
         self.names.contains(account)

@@ -175,13 +175,19 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     /// Whether a name stands in a namespace of others.
-    fn is_foreign(&self, name: &MailboxName) -> bool {
+    pub(super) fn is_foreign(&self, name: &MailboxName) -> bool {
         let first = name.as_str().split('/').next().unwrap_or_default();
         match first {
             OTHER_USERS => self.store.acl().is_some(),
             SHARED => self.service.groups.is_some(),
             _ => false,
         }
+    }
+
+    /// The account that the name of a mailbox in a namespace of others begins with.
+    pub(super) fn owner_named(&self, name: &MailboxName) -> Option<User> {
+        let level = name.as_str().split('/').nth(1).filter(|_| self.is_foreign(name))?;
+        User::new(&unescaped(level)?).ok()
     }
 
     fn outer_name(&self, shared: &SharedMailbox) -> Option<MailboxName> {
@@ -208,6 +214,18 @@ fn escaped(name: &str) -> String {
     escaped
 }
 
+/// What [`escaped`] makes such a level of.
+fn unescaped(level: &str) -> Option<String> {
+    let mut pieces = level.split('=');
+    let mut name = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2)?;
+        name.push(char::from(u8::from_str_radix(digits, 16).ok()?));
+        name.push_str(rest);
+    }
+    Some(name)
+}
+
 /// Those flags that may be changed (RFC 4314 §4).
 pub(super) fn permitted(rights: Rights, flags: &FlagSet) -> FlagSet {
     let seen = FlagSet::from_iter([Flag::Seen]);
@@ -231,4 +249,20 @@ pub(super) fn may_change(rights: Rights) -> bool {
     [Right::Insert, Right::Expunge, Right::Seen, Right::DeleteMessages, Right::Write]
         .into_iter()
         .any(|right| rights.contains(right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escaped, unescaped};
+
+    #[test]
+    fn levels_are_made_of_names_and_names_of_levels() {
+        for name in ["bob@b.example", "a/b=c%d*", "zo\u{eb}=", "=2F"] {
+            let level = escaped(name);
+            assert!(!level.contains(['/', '%', '*']), "{level}");
+            assert_eq!(unescaped(&level).as_deref(), Some(name));
+        }
+        assert_eq!(unescaped("a=2"), None);
+        assert_eq!(unescaped("a=xy"), None);
+    }
 }

@@ -1,99 +1,71 @@
-//! NOTIFY: what happens in all mailboxes of a user, told as it happens.
+//! NOTIFY: what happens in all mailboxes of a user, and in those of others, told as it happens.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod seen;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    future::poll_fn,
+    pin::Pin,
+    task::Poll,
+};
 
 use mailwright_imap_proto::{
     Answered, Refusal,
-    command::{Notify, NotifyEvents, NotifyMailboxes},
-    response::MailboxStatus,
-    server::{ListEntry, Server},
+    command::Notify,
+    response::{MailboxStatus, ResponseCode},
+    server::Server,
 };
 use mailwright_line_proto::Deflate;
 use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::{
-    Feed, FeedEvent, FeedPosition, Folders, Mailbox, News, ObjectId, Result, Status, Store, User,
-    accounts::Accounts,
+    Feed, FeedEvent, FeedPosition, News, ObjectId, Result, Status, Store, User, accounts::Accounts,
 };
 
-use super::{Visit, refusal, selected::Selected};
+use self::seen::{Known, Seen};
+use super::{Visit, refusal};
 use crate::service::Session;
+
+/// The most others whose mailboxes are followed for one session.
+const MOST_OTHERS: usize = 256;
 
 /// What a client wants to be told, and what it knows.
 #[derive(Debug)]
 pub(super) struct Notifier {
     request: Notify,
     position: FeedPosition,
+    /// The others whose mailboxes it is told of, and up to where.
+    others: BTreeMap<User, FeedPosition>,
     seen: Seen,
-}
-
-/// The mailboxes of a user at one moment.
-#[derive(Debug, Default)]
-struct Seen {
-    mailboxes: BTreeMap<String, (Mailbox, Status)>,
-    subscribed: HashSet<MailboxName>,
-}
-
-impl Seen {
-    async fn look(store: &impl Store, user: &User) -> Result<Self> {
-        let list = store.list(user).await?;
-        let mailboxes = list
-            .into_iter()
-            .map(|(mailbox, status)| (mailbox.name.as_str().to_owned(), (mailbox, status)))
-            .collect();
-        let subscribed = match store.folders() {
-            Some(folders) => folders.subscriptions(user).await?.into_iter().collect(),
-            None => HashSet::new(),
-        };
-        Ok(Self { mailboxes, subscribed })
-    }
-}
-
-impl Notifier {
-    /// What is told of a mailbox by all groups together, but for the one about the selected mailbox.
-    fn events_of(&self, name: &MailboxName, seen: &Seen) -> NotifyEvents {
-        let mut all = NotifyEvents::default();
-        for group in &self.request.groups {
-            let meant = match &group.mailboxes {
-                NotifyMailboxes::Personal => true,
-                // Mail is delivered wherever a script of the user's files it (RFC 5465 §6.3).
-                NotifyMailboxes::Inboxes => true,
-                NotifyMailboxes::Subscribed => seen.subscribed.contains(name),
-                NotifyMailboxes::Subtree(names) => {
-                    names.iter().any(|above| name == above || name.starts_with_level(above))
-                }
-                NotifyMailboxes::Mailboxes(names) => names.contains(name),
-                _ => false,
-            };
-            if meant {
-                all.new = all.new.or_else(|| group.events.new.clone());
-                all.expunge |= group.events.expunge;
-                all.flags |= group.events.flags;
-                all.names |= group.events.names;
-                all.subscriptions |= group.events.subscriptions;
-            }
-        }
-        all
-    }
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn begin_to_notify(&mut self, request: &Notify) -> Answered<Vec<MailboxStatus>> {
         self.notifier = None;
-        let user = self.user()?;
+        let user = self.user()?.clone();
         let feed = self.store.feed().ok_or_else(Refusal::cannot)?;
         // The position first: what happens after it is told, if it was seen or not.
-        let position = feed.position(user).await.map_err(|error| refusal(&error))?;
-        let seen = Seen::look(self.store, user).await.map_err(|error| refusal(&error))?;
-        let notifier = Notifier { request: request.clone(), position, seen };
+        let position = feed.position(&user).await.map_err(|error| refusal(&error))?;
+        let mut notifier =
+            Notifier { request: request.clone(), position, others: BTreeMap::new(), seen: Seen::default() };
+        // Twice: the first look says whom to follow, and nothing that happens behind the second is missed.
+        let seen = Seen::look(self, &user, &notifier).await.map_err(|error| refusal(&error))?;
+        if !self.follow_others(&mut notifier, &seen).await.map_err(|error| refusal(&error))? {
+            return Err(Refusal::new(ResponseCode::Limit, "too many others' mailboxes to tell of"));
+        }
+        notifier.seen = match notifier.others.is_empty() {
+            true => seen,
+            false => Seen::look(self, &user, &notifier).await.map_err(|error| refusal(&error))?,
+        };
         let mut statuses = Vec::new();
         if request.status {
             let knows = self.store.changes().is_some();
-            for (mailbox, status) in notifier.seen.mailboxes.values() {
-                let events = notifier.events_of(&mailbox.name, &notifier.seen);
-                if events.expunge && !self.is_selected(&mailbox.name) {
-                    let mut told = counts(mailbox, status);
-                    told.uid_validity = Some(status.uid_validity);
-                    told.highest_mod_seq = Some(status.highest_modseq).filter(|_| events.flags && knows);
+            for known in notifier.seen.mailboxes.values() {
+                let events = notifier.events_of(&known.name, &notifier.seen);
+                if events.expunge && known.readable && !self.is_selected(known) {
+                    let mut told = counts(known);
+                    told.uid_validity = Some(known.status.uid_validity);
+                    told.highest_mod_seq =
+                        Some(known.status.highest_modseq).filter(|_| events.flags && knows);
                     statuses.push(told);
                 }
             }
@@ -104,9 +76,30 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         Ok(statuses)
     }
 
-    fn is_selected(&self, name: &MailboxName) -> bool {
-        let own = |selected: &Selected| Some(selected.mailbox.user()) == self.user.as_ref();
-        self.selected.as_ref().is_some_and(|selected| own(selected) && selected.mailbox.name() == name)
+    /// Follows those whose mailboxes are seen or named: who gives a right to one later is heard too. False if they are too many.
+    async fn follow_others(&self, notifier: &mut Notifier, seen: &Seen) -> Result<bool> {
+        let Some(feed) = self.store.feed() else { return Ok(true) };
+        let mut owners = seen.owners();
+        owners.extend(notifier.named().filter_map(|name| self.owner_named(name)));
+        owners.retain(|owner| Some(owner) != self.user.as_ref());
+        if owners.len() > MOST_OTHERS {
+            return Ok(false);
+        }
+        notifier.others.retain(|owner, _| owners.contains(owner));
+        for owner in owners {
+            if !notifier.others.contains_key(&owner) {
+                let position = feed.position(&owner).await?;
+                notifier.others.insert(owner, position);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_selected(&self, known: &Known) -> bool {
+        let owner = known.owner.as_ref().or(self.user.as_ref());
+        self.selected.as_ref().is_some_and(|selected| {
+            Some(selected.mailbox.user()) == owner && *selected.mailbox.name() == known.inner
+        })
     }
 
     /// Tells what has happened since the client was told last. What the client does itself it is not told of
@@ -114,48 +107,66 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn tell_news(
         &mut self,
         connection: &mut Session<Deflate<Server>>,
-        news: Option<Result<News>>,
+        news: Option<(Option<User>, Result<News>)>,
         silent: bool,
     ) {
-        let (Some(notifier), Some(user)) = (&mut self.notifier, &self.user) else { return };
+        let (Some(mut notifier), Some(user)) = (self.notifier.take(), self.user.clone()) else { return };
         match news {
-            Some(Ok(news)) => {
-                notifier.position = news.position;
-                let in_open = |event: &FeedEvent| matches!((event, &self.selected), (FeedEvent::Messages(name), Some(selected)) if selected.mailbox.name() == name);
-                if news.events.iter().all(in_open) {
+            Some((owner, Ok(news))) => {
+                let whose = owner.as_ref().unwrap_or(&user);
+                let in_open = |event: &FeedEvent| matches!((event, &self.selected), (FeedEvent::Messages(name), Some(selected)) if selected.mailbox.name() == name && selected.mailbox.user() == whose);
+                let only_open = news.events.iter().all(in_open);
+                match owner {
+                    Some(owner) => drop(notifier.others.insert(owner, news.position)),
+                    None => notifier.position = news.position,
+                }
+                if only_open {
+                    self.notifier = Some(notifier);
                     return;
                 }
             }
-            Some(Err(error)) => {
+            Some((_, Err(error))) => {
                 tracing::warn!(%error, "cannot follow a feed");
                 tokio::time::sleep(super::POLL).await;
             }
             None => {}
         }
-        let now = match Seen::look(self.store, user).await {
+        let now = match Seen::look(self, &user, &notifier).await {
             Ok(now) => now,
             // Not now: the next change will tell.
-            Err(error) => return tracing::warn!(%error, "cannot look at mailboxes"),
+            Err(error) => {
+                self.notifier = Some(notifier);
+                return tracing::warn!(%error, "cannot look at mailboxes");
+            }
         };
-        let before = std::mem::replace(&mut notifier.seen, now);
-        if silent {
-            return;
+        match self.follow_others(&mut notifier, &now).await {
+            Ok(true) => {}
+            // RFC 5465 §5.8: the notifier is gone.
+            Ok(false) => return connection.machine().inner_mut().inner_mut().notify_overflow(),
+            Err(error) => tracing::warn!(%error, "cannot follow a feed"),
         }
-        let (Some(notifier), knows) = (&self.notifier, self.store.changes().is_some()) else { return };
-        let now = &notifier.seen;
-        let server = connection.machine().inner_mut().inner_mut();
-        tell_names(notifier, &before, server);
-        for (name, (mailbox, status)) in &now.mailboxes {
-            let Some((_, known)) = before.mailboxes.get(name) else { continue };
-            let events = notifier.events_of(&mailbox.name, now);
-            if known == status || !events.expunge || self.is_selected(&mailbox.name) {
+        let before = std::mem::replace(&mut notifier.seen, now);
+        if !silent {
+            self.tell_changes(&notifier, &before, connection.machine().inner_mut().inner_mut());
+        }
+        self.notifier = Some(notifier);
+    }
+
+    /// Tells how what is seen now differs from what was seen before.
+    fn tell_changes(&self, notifier: &Notifier, before: &Seen, server: &mut Server) {
+        let (now, knows) = (&notifier.seen, self.store.changes().is_some());
+        tell_names(notifier, before, server);
+        for (name, mailbox) in &now.mailboxes {
+            let Some(Known { status: known, .. }) = before.mailboxes.get(name) else { continue };
+            let (status, events) = (&mailbox.status, notifier.events_of(&mailbox.name, now));
+            if known == status || !events.expunge || !mailbox.readable || self.is_selected(mailbox) {
                 continue;
             }
             let is_new = known.uid_validity != status.uid_validity;
             let moved = known.messages != status.messages || known.uid_next != status.uid_next;
             if moved || is_new {
                 // RFC 5465 §5.2, §5.3
-                let mut told = counts(mailbox, status);
+                let mut told = counts(mailbox);
                 told.uid_validity = Some(status.uid_validity).filter(|_| is_new);
                 told.highest_mod_seq = Some(status.highest_modseq).filter(|_| knows);
                 told.unseen = Some(status.unseen).filter(|unseen| events.flags && *unseen != known.unseen);
@@ -169,25 +180,48 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 server.notify_status(&told);
             }
         }
+        // RFC 5465 §5.6, §5.7
+        for (name, entries) in now.changed_annotations(before) {
+            let mailbox = now.mailboxes.get(&name).map(|known| &known.name);
+            server.notify_annotations(mailbox, &entries);
+        }
     }
 }
 
-/// Waits for news of the user's mailboxes, if the client wants to be told.
+/// Waits for news of the mailboxes that the client wants to be told of, and says whose they are, if not the user's own.
 pub(super) async fn news<S: Store>(
     store: &S,
     user: Option<&User>,
     notifier: Option<&Notifier>,
-) -> Result<News> {
-    match (store.feed(), user, notifier) {
-        (Some(feed), Some(user), Some(notifier)) => feed.after(user, notifier.position).await,
-        _ => std::future::pending().await,
+) -> (Option<User>, Result<News>) {
+    let (Some(feed), Some(user), Some(notifier)) = (store.feed(), user, notifier) else {
+        return std::future::pending().await;
+    };
+    if notifier.others.is_empty() {
+        return (None, feed.after(user, notifier.position).await);
     }
+    let own = std::iter::once((None, user, notifier.position));
+    let others = notifier.others.iter().map(|(owner, position)| (Some(owner), owner, *position));
+    let mut waits: Vec<(Option<&User>, Pin<Box<dyn Future<Output = Result<News>> + Send + '_>>)> = Vec::new();
+    for (owner, whose, position) in own.chain(others) {
+        waits.push((owner, Box::pin(feed.after(whose, position))));
+    }
+    poll_fn(|context| {
+        for (owner, wait) in &mut waits {
+            if let Poll::Ready(news) = wait.as_mut().poll(context) {
+                return Poll::Ready((owner.cloned(), news));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
-fn counts(mailbox: &Mailbox, status: &Status) -> MailboxStatus {
-    let mut told = MailboxStatus::new(mailbox.name.clone());
-    told.messages = Some(status.messages);
-    told.uid_next = status.uid_next;
+fn counts(known: &Known) -> MailboxStatus {
+    let Status { messages, uid_next, .. } = known.status;
+    let mut told = MailboxStatus::new(known.name.clone());
+    told.messages = Some(messages);
+    told.uid_next = uid_next;
     told
 }
 
@@ -197,54 +231,40 @@ fn tell_names(notifier: &Notifier, before: &Seen, server: &mut Server) {
     let ids: HashMap<ObjectId, &MailboxName> = before
         .mailboxes
         .values()
-        .filter(|(mailbox, _)| !now.mailboxes.contains_key(mailbox.name.as_str()))
-        .filter_map(|(mailbox, status)| Some((status.id?, &mailbox.name)))
+        .filter(|known| !now.mailboxes.contains_key(known.name.as_str()))
+        .filter_map(|known| Some((known.status.id?, &known.name)))
         .collect();
     let mut renamed: HashSet<&MailboxName> = HashSet::new();
     let mut told: HashSet<&MailboxName> = HashSet::new();
-    for (name, (mailbox, status)) in &now.mailboxes {
+    for (name, known) in &now.mailboxes {
         if before.mailboxes.contains_key(name) {
             continue;
         }
-        let earlier = status.id.and_then(|id| ids.get(&id).copied());
+        let earlier = known.status.id.and_then(|id| ids.get(&id).copied());
         renamed.extend(earlier);
-        let wanted = notifier.events_of(&mailbox.name, now).names
+        let wanted = notifier.events_of(&known.name, now).names
             || earlier.is_some_and(|earlier| notifier.events_of(earlier, before).names);
         // Children go with their parent, and nothing is said of them.
         let parent_moved = earlier.and_then(MailboxName::parent).is_some_and(|parent| {
             !now.mailboxes.contains_key(parent.as_str()) && before.mailboxes.contains_key(parent.as_str())
         });
         if wanted && !parent_moved {
-            server.notify_mailbox(&entry(&mailbox.name, now), earlier);
-            told.insert(&mailbox.name);
+            server.notify_mailbox(&now.entry(&known.name), earlier);
+            told.insert(&known.name);
         }
     }
-    for (mailbox, _) in before.mailboxes.values() {
-        let gone = !now.mailboxes.contains_key(mailbox.name.as_str()) && !renamed.contains(&mailbox.name);
-        if gone && notifier.events_of(&mailbox.name, before).names {
-            server.notify_mailbox(&entry(&mailbox.name, now), None);
-            told.insert(&mailbox.name);
+    for known in before.mailboxes.values() {
+        let gone = !now.mailboxes.contains_key(known.name.as_str()) && !renamed.contains(&known.name);
+        if gone && notifier.events_of(&known.name, before).names {
+            server.notify_mailbox(&now.entry(&known.name), None);
+            told.insert(&known.name);
         }
     }
     for name in now.subscribed.symmetric_difference(&before.subscribed) {
         let wanted =
             notifier.events_of(name, now).subscriptions || notifier.events_of(name, before).subscriptions;
         if wanted && !told.contains(name) {
-            server.notify_mailbox(&entry(name, now), None);
+            server.notify_mailbox(&now.entry(name), None);
         }
     }
-}
-
-fn entry(name: &MailboxName, seen: &Seen) -> ListEntry {
-    let mut entry = ListEntry::new(name.clone());
-    let mailbox = seen.mailboxes.get(name.as_str());
-    entry.exists = mailbox.is_some();
-    entry.special_use.extend(mailbox.and_then(|(mailbox, _)| mailbox.special_use));
-    entry.subscribed = seen.subscribed.contains(name);
-    if entry.exists {
-        let below =
-            |(mailbox, _): &(Mailbox, Status)| mailbox.name.starts_with_level(name) && mailbox.name != *name;
-        entry.has_children = Some(seen.mailboxes.values().any(below));
-    }
-    entry
 }

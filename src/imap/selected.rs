@@ -9,10 +9,10 @@ use mailwright_imap_proto::{
     server::{Change, Open, Opened, Server},
 };
 use mailwright_line_proto::{Ask, Deflate, Shutdown};
-use mailwright_mail_model::{Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet};
+use mailwright_mail_model::{Flag, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet};
 use mailwright_mailstore::{
-    Changes, Expunge, FlagChange, FlagOperation, MailboxRef, Right, Rights, Snapshot, Store, StoreError,
-    Write, accounts::Accounts,
+    Changes, Expunge, FlagChange, FlagOperation, Folders, MailboxRef, Right, Rights, Snapshot, Store,
+    StoreError, Write, accounts::Accounts,
 };
 
 use super::{
@@ -21,6 +21,9 @@ use super::{
     refusal, target_refusal,
 };
 use crate::service::Session;
+
+/// What is expunged is brought here, where nothing has the special use.
+const TRASH: &str = "Trash";
 
 /// An open mailbox.
 pub(super) struct Selected {
@@ -74,6 +77,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn close(&mut self, expunge: bool) -> Answered<()> {
         // RFC 4314 §4: without the right to it nothing is expunged, and that is no error.
         let expunge = expunge && self.require(&[Right::Expunge]).await.is_ok();
+        if expunge && self.writable().is_ok() {
+            self.bring_to_trash(None).await?;
+        }
         let Some(selected) = self.selected.take() else { return Ok(()) };
         // RFC 3501 §6.4.2: nothing is removed from a mailbox that was opened with EXAMINE.
         if expunge
@@ -225,9 +231,51 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn expunge(&self, among: Option<&UidSet>) -> Answered<UidSet> {
         self.require(&[Right::Expunge]).await?;
         let (mailbox, writer) = self.writable()?;
+        let moved = self.bring_to_trash(among).await?;
         let which = among.map_or(Expunge::Deleted, |uids| Expunge::DeletedAmong(uids.clone()));
         let expunged = writer.expunge(mailbox, &which).await.map_err(|error| refusal(&error))?;
-        Ok(expunged.uids)
+        Ok(expunged.uids.union(&moved))
+    }
+
+    /// Moves what is to be expunged to the mailbox for that, if there is to be one; says what was moved.
+    async fn bring_to_trash(&self, among: Option<&UidSet>) -> Answered<UidSet> {
+        let (mailbox, writer) = self.writable()?;
+        let wanted = self.service.options.deleted_to_trash && Some(mailbox.user()) == self.user.as_ref();
+        let Some(folders) = self.store.folders().filter(|_| wanted) else { return Ok(UidSet::new()) };
+        let user = mailbox.user();
+        let all = self.store.mailboxes(user).await.map_err(|error| refusal(&error))?;
+        let special = all.iter().find(|one| one.special_use == Some(SpecialUse::Trash));
+        let usual = || all.iter().find(|one| one.name.as_str() == TRASH);
+        let trash = match special.or_else(usual) {
+            Some(found) => found.name.clone(),
+            None => {
+                let name = MailboxName::new(TRASH).map_err(|_| Refusal::cannot())?;
+                let made = folders.create(user, &name, Some(SpecialUse::Trash)).await;
+                made.map_err(|error| refusal(&error))?.name
+            }
+        };
+        // What is expunged there is gone, and what lies below it has been brought there too.
+        if mailbox.name().starts_with_level(&trash) || *mailbox.name() == trash {
+            return Ok(UidSet::new());
+        }
+        let now = self.store.open(user, mailbox.name()).await.map_err(|error| refusal(&error))?;
+        let deleted = FlagSet::from_iter([Flag::Deleted]);
+        let marked: UidSet = now
+            .messages()
+            .filter(|message| message.flags.contains(&Flag::Deleted))
+            .map(|message| message.uid)
+            .collect();
+        let marked = among.map_or_else(|| marked.clone(), |among| marked.intersection(among));
+        if marked.is_empty() {
+            return Ok(marked);
+        }
+        let moved = writer.move_to(mailbox, &marked, &trash).await.map_err(|error| refusal(&error))?;
+        // There they are to be seen, until they are deleted there.
+        let snapshot = self.store.open(user, &trash).await.map_err(|error| refusal(&error))?;
+        let there = MailboxRef::new(user.clone(), trash, &snapshot);
+        let clear = FlagChange::new(FlagOperation::Remove, deleted);
+        writer.store_flags(&there, &moved.target, &clear).await.map_err(|error| refusal(&error))?;
+        Ok(moved.source)
     }
 
     pub(super) async fn copy(&self, uids: &UidSet, to: &MailboxName) -> Answered<Option<CopyUid>> {

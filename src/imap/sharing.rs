@@ -5,15 +5,19 @@ use std::str::FromStr;
 use bytes::Bytes;
 use mailwright_imap_proto::{
     Answered, Refusal,
-    command::{DeleteAcl, GetMetadata, ListRights, ListedRights, RightsChange, SetAcl, SetMetadata},
+    command::{
+        Command, DeleteAcl, GetMetadata, ListRights, ListedRights, RightsChange, SearchContext, SetAcl,
+        SetMetadata, SetQuota,
+    },
+    grammar::{GrammarError, Input},
     response::{QuotaResource, QuotaRoot, ResponseCode},
     server::{Event, Server},
 };
 use mailwright_line_proto::Deflate;
 use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::{
-    Acl, AclChange, Annotated, EntryName, Identifier, Identity, Metadata, Quota, QuotaStatus, Resource,
-    Right, Rights, Store, StoreError, User, accounts::Accounts,
+    Acl, AclChange, Annotated, EntryName, Identifier, Identity, Metadata, Quota, QuotaLimits, QuotaStatus,
+    Resource, Right, Rights, Store, StoreError, User, accounts::Accounts,
 };
 
 use super::{Visit, refusal};
@@ -38,18 +42,68 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::MyRights(ask) => answer!(ask, self.my_rights(&ask.mailbox).await),
             Event::GetMetadata(ask) => answer!(ask, self.annotations_for(&ask).await),
             Event::SetMetadata(ask) => answer!(ask, self.annotate(&ask).await),
+            Event::Filter(ask) => answer!(ask, self.filter(&ask.name).await),
+            Event::SetQuota(ask) => answer!(ask, self.set_quota(&ask).await),
             other => connection.machine().inner_mut().inner_mut().decline(other),
         }
     }
 
-    /// RFC 9208 §4.1.1. There is one root for each user, and everybody sees their own.
+    /// RFC 9208 §4.1.1. There is one root for each user, and everybody sees their own; administrators see all.
     async fn quota_root(&self, name: &str) -> Answered<QuotaRoot> {
-        let user = self.user()?;
+        let user = self.root_named(name).await?;
         let quota = self.store.quota().ok_or_else(Refusal::cannot)?;
-        if user.as_str() != name {
-            return Err(Refusal::new(ResponseCode::NonExistent, "there is no such quota root"));
+        quota.quota_of(&user).await.map(|status| root(&status)).map_err(|error| refusal(&error))
+    }
+
+    /// RFC 9208 §4.1.3: these limits and no others.
+    async fn set_quota(&self, request: &SetQuota) -> Answered<QuotaRoot> {
+        if !self.is_administrator() {
+            return Err(Refusal::no_permission());
         }
-        quota.quota_of(user).await.map(|status| root(&status)).map_err(|error| refusal(&error))
+        let user = self.root_named(&request.root).await?;
+        let quota = self.store.quota().ok_or_else(Refusal::cannot)?;
+        let mut limits = QuotaLimits::NONE;
+        for (name, limit) in &request.limits {
+            let known = Resource::ALL.into_iter().find(|resource| resource.as_str() == name);
+            let resource =
+                known.ok_or_else(|| Refusal::plain(format!("there is no limit of the resource {name}")))?;
+            let limit = Some(limit.saturating_mul(unit(resource)));
+            limits = match resource {
+                Resource::Storage => limits.storage(limit),
+                Resource::Message => limits.messages(limit),
+                Resource::Mailbox => limits.mailboxes(limit),
+                Resource::AnnotationStorage => limits.annotations(limit),
+                _ => return Err(Refusal::plain(format!("there is no limit of the resource {name}"))),
+            };
+        }
+        quota.set_quota(&user, Some(limits)).await.map_err(|error| refusal(&error))?;
+        quota.quota_of(&user).await.map(|status| root(&status)).map_err(|error| refusal(&error))
+    }
+
+    /// Whose quota root has this name, of those that the user may know of.
+    async fn root_named(&self, name: &str) -> Answered<User> {
+        let user = self.user()?;
+        if user.as_str() == name {
+            return Ok(user.clone());
+        }
+        let quota = self.store.quota().filter(|_| self.is_administrator());
+        let all = match quota {
+            Some(quota) => quota.quotas().await.map_err(|error| refusal(&error))?,
+            None => Vec::new(),
+        };
+        let found = all.into_iter().map(|status| status.user).find(|known| known.as_str() == name);
+        found.ok_or_else(|| Refusal::new(ResponseCode::NonExistent, "there is no such quota root"))
+    }
+
+    /// A search that was noted under a name (RFC 5466 §3.1).
+    async fn filter(&self, name: &str) -> Answered<Option<String>> {
+        let all = self.annotations(&Annotated::Server).await?;
+        let find = |place: &str| {
+            let entry = format!("{place}{FILTERS}{name}");
+            all.iter().find(|(known, _)| *known == entry)
+        };
+        let found = find("/private").or_else(|| find("/shared"));
+        Ok(found.and_then(|(_, text)| String::from_utf8(text.to_vec()).ok()))
     }
 
     async fn quota_roots(&self, mailbox: &MailboxName) -> Answered<Vec<QuotaRoot>> {
@@ -121,7 +175,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let user = self.user()?;
         let metadata = self.store.metadata().ok_or_else(Refusal::cannot)?;
         let all = metadata.annotations(place, user).await.map_err(|error| refusal(&error))?;
-        Ok(all.into_iter().map(|annotation| (annotation.entry.to_string(), annotation.value)).collect())
+        let shown = all.into_iter().filter(|annotation| !is_hidden(&annotation.entry));
+        Ok(shown.map(|annotation| (annotation.entry.to_string(), annotation.value)).collect())
     }
 
     async fn annotate(&self, request: &SetMetadata) -> Answered<()> {
@@ -130,13 +185,19 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let mut changes = Vec::with_capacity(request.changes.len());
         for (entry, value) in &request.changes {
             let entry: EntryName = entry.parse().map_err(|error| Refusal::plain(format!("{error}")))?;
+            if is_hidden(&entry) {
+                return Err(Refusal::no_permission());
+            }
+            if let (None, Some(value)) = (&request.mailbox, value) {
+                check_filter(&entry, value)?;
+            }
             changes.push((entry, value.clone()));
         }
         let shares = changes.iter().any(|(entry, _)| !entry.is_private());
         // RFC 5464 §3.3: what is shared takes the right to write; of the server it is the administrator's.
         let right = if shares { Right::Write } else { Right::Read };
         let place = self.annotated(request.mailbox.as_ref(), right).await?;
-        if shares && place == Annotated::Server {
+        if shares && place == Annotated::Server && !self.is_administrator() {
             return Err(Refusal::no_permission());
         }
         metadata.annotate(&place, user, &changes).await.map_err(|error| match &error {
@@ -151,6 +212,39 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let at = self.locate_for(mailbox, right).await.map_err(|error| refusal(&error))?;
         Ok(Annotated::Mailbox { owner: at.owner, name: at.name })
     }
+}
+
+/// Below this are searches with names, each user's own and those of all (RFC 5466 §3.2).
+const FILTERS: &str = "/filters/values/";
+
+/// Below this the server keeps what is its own and no client's.
+pub(super) const HIDDEN: &str = "/private/vendor/mailwright/server/";
+
+/// Whether an annotation is none of the clients'.
+pub(super) fn is_hidden(entry: &EntryName) -> bool {
+    entry.as_str().starts_with(HIDDEN)
+}
+
+/// Refuses what is to be searched for under a name, if it is no search (RFC 5466 §3.2).
+fn check_filter(entry: &EntryName, text: &[u8]) -> Answered<()> {
+    let rest = entry.as_str().strip_prefix("/private").or_else(|| entry.as_str().strip_prefix("/shared"));
+    if !rest.is_some_and(|rest| rest.starts_with(FILTERS)) {
+        return Ok(());
+    }
+    let command = [b"SEARCH ", text].concat();
+    let read = Command::parse(&mut Input::new(&command).with_utf8(true), SearchContext::default());
+    match read {
+        Err(error @ (GrammarError::Syntax { .. } | GrammarError::TooMany { .. } | GrammarError::Charset)) => {
+            Err(Refusal::plain(format!("this is no search: {error}")))
+        }
+        // What its numbers and the filters in it mean is known when it is used.
+        _ => Ok(()),
+    }
+}
+
+/// RFC 9208 §5.1, §5.4: in units of 1,024 octets.
+fn unit(resource: Resource) -> u64 {
+    if matches!(resource, Resource::Storage | Resource::AnnotationStorage) { 1024 } else { 1 }
 }
 
 /// RFC 5464 §4.3
@@ -180,8 +274,7 @@ fn root(status: &QuotaStatus) -> QuotaRoot {
     let limited =
         Resource::ALL.into_iter().filter_map(|resource| Some((resource, status.limits.of(resource)?)));
     let resources = limited.map(|(resource, limit)| {
-        // RFC 9208 §5.1, §5.4: in units of 1,024 octets.
-        let unit = if matches!(resource, Resource::Storage | Resource::AnnotationStorage) { 1024 } else { 1 };
+        let unit = unit(resource);
         QuotaResource::new(resource.as_str(), status.usage.of(resource).div_ceil(unit), limit / unit)
     });
     QuotaRoot::new(user.as_str(), resources.collect())

@@ -5,6 +5,7 @@ pub(crate) mod auth;
 pub(crate) mod authentication;
 mod check;
 mod fetch;
+mod imap;
 mod life;
 mod listener;
 mod outbound;
@@ -82,6 +83,7 @@ pub(crate) struct Config {
     pub(crate) sieve: Sieve,
     pub(crate) fetch: Fetch,
     pub(crate) smtp: SmtpOptions,
+    pub(crate) imap: imap::Imap,
     pub(crate) pop3: pop3::Pop3,
     pub(crate) trace: Trace,
     pub(crate) log: Log,
@@ -178,6 +180,7 @@ impl Default for Config {
             sieve: Sieve::default(),
             fetch: Fetch::default(),
             smtp: SmtpOptions::default(),
+            imap: imap::Imap::default(),
             pop3: pop3::Pop3::default(),
             trace: Trace::default(),
             log: Log::default(),

@@ -25,12 +25,13 @@ pub struct MultiSearch {
     /// The program as it was sent: what its numbers mean depends on the mailbox.
     program: Box<[u8]>,
     utf8: bool,
+    filters: Box<[(Box<str>, Box<str>)]>,
 }
 
 impl MultiSearch {
     /// Searches in these mailboxes.
     pub fn new(sources: Vec<NotifyMailboxes>, query: Query) -> Self {
-        Self { sources, returns: None, query, program: Box::default(), utf8: false }
+        Self { sources, returns: None, query, program: Box::default(), utf8: false, filters: Box::default() }
     }
 
     /// Whether the selected mailbox is searched.
@@ -51,7 +52,7 @@ impl MultiSearch {
         }
         let none = UidSet::new();
         let mut input = Input::new(&self.program).with_utf8(self.utf8);
-        program(&mut input, SearchContext::new(messages, &none)).ok()
+        program(&mut input, SearchContext::new(messages, &none).with_filters(&self.filters)).ok()
     }
 
     pub(super) fn parse(input: &mut Input<'_>, context: SearchContext<'_>) -> Result<Self, GrammarError> {
@@ -75,7 +76,14 @@ impl MultiSearch {
         let returns = SearchReturn::parse(input)?;
         let octets = input.rest();
         let query = program(input, context)?;
-        Ok(Self { sources, returns, query, program: octets.into(), utf8: input.is_utf8() })
+        Ok(Self {
+            sources,
+            returns,
+            query,
+            program: octets.into(),
+            utf8: input.is_utf8(),
+            filters: context.filters.into(),
+        })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {

@@ -75,10 +75,16 @@ pub struct NotifyEvents {
     pub names: bool,
     /// `SubscriptionChange`.
     pub subscriptions: bool,
+    /// `MailboxMetadataChange`.
+    pub annotations: bool,
+    /// `ServerMetadataChange`.
+    pub server_annotations: bool,
 }
 
 /// The events that a server here can tell of.
 pub(crate) const EVENTS: &str = "(MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)";
+/// The same, of one that keeps annotations (RFC 5465 §5.6, §5.7).
+pub(crate) const EVENTS_AND_ANNOTATIONS: &str = "(MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)";
 
 impl Notify {
     /// Nothing is told at all.
@@ -89,6 +95,11 @@ impl Notify {
     /// These groups.
     pub fn new(groups: Vec<NotifyGroup>) -> Self {
         Self { groups, ..Self::default() }
+    }
+
+    /// Whether changes of annotations are among what is to be told.
+    pub(crate) fn names_annotations(&self) -> bool {
+        self.groups.iter().any(|group| group.events.annotations || group.events.server_annotations)
     }
 
     /// What is told of the selected mailbox, and whether of expunged messages only where other commands would.
@@ -171,7 +182,9 @@ impl NotifyGroup {
         if events.flags && !events.expunge {
             return Err(here.expected("MessageNew and MessageExpunge with FlagChange"));
         }
-        if is_selected && (events.names || events.subscriptions) {
+        let of_mailboxes =
+            events.names || events.subscriptions || events.annotations || events.server_annotations;
+        if is_selected && of_mailboxes {
             return Err(here.expected("events of messages for the selected mailbox"));
         }
         if !is_selected && events.new.as_ref().is_some_and(|items| !items.is_empty()) {
@@ -280,6 +293,8 @@ impl NotifyEvents {
             ("FlagChange", &mut self.flags),
             ("MailboxName", &mut self.names),
             ("SubscriptionChange", &mut self.subscriptions),
+            ("MailboxMetadataChange", &mut self.annotations),
+            ("ServerMetadataChange", &mut self.server_annotations),
         ];
         match known.into_iter().find(|(known, _)| is(known)) {
             Some((_, wanted)) => *wanted = true,
@@ -306,6 +321,8 @@ impl NotifyEvents {
             (self.flags, "FlagChange"),
             (self.names, "MailboxName"),
             (self.subscriptions, "SubscriptionChange"),
+            (self.annotations, "MailboxMetadataChange"),
+            (self.server_annotations, "ServerMetadataChange"),
         ] {
             if wanted {
                 wire.put(std::mem::replace(&mut before, b" "));
@@ -332,7 +349,7 @@ mod tests {
         for text in [
             "NOTIFY NONE",
             "NOTIFY SET STATUS (SELECTED (MessageNew (UID BODY.PEEK[HEADER.FIELDS (FROM)]) MessageExpunge)) (SUBTREE (Lists) (MessageNew MessageExpunge))",
-            "NOTIFY SET (SELECTED-DELAYED NONE) (PERSONAL (MailboxName SubscriptionChange))",
+            "NOTIFY SET (SELECTED-DELAYED NONE) (PERSONAL (MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange))",
             "NOTIFY SET (INBOXES (MessageNew MessageExpunge FlagChange)) (SUBSCRIBED NONE) (MAILBOXES (a INBOX) (MailboxName))",
         ] {
             let mut wire = Vec::new();
@@ -350,6 +367,7 @@ mod tests {
             " SET (SELECTED (MessageExpunge))",
             " SET (SELECTED (FlagChange))",
             " SET (SELECTED (MailboxName))",
+            " SET (SELECTED (MailboxMetadataChange))",
             " SET (PERSONAL (MessageNew (UID) MessageExpunge))",
             " SET (SELECTED NONE) (SELECTED-DELAYED NONE)",
             " SET (SUBTREE () NONE)",

@@ -30,6 +30,7 @@ pub struct Input<'a> {
     rest: &'a [u8],
     length: usize,
     utf8: bool,
+    extra_separator: bool,
 }
 
 /// Why a command or response is not understood.
@@ -67,6 +68,18 @@ pub enum GrammarError {
         /// How many there are.
         messages: u64,
     },
+    /// A message sequence number, where the client has said that it uses none (RFC 9586 §3).
+    #[error("sequence numbers are not used")]
+    UidRequired,
+    /// A filter that is not known (RFC 5466 §3.1).
+    #[error("there is no filter {0}")]
+    Filter(Box<str>),
+    /// A filter that names itself, or others too deep (RFC 5466 §3.1).
+    #[error("the filter {0} leads too deep")]
+    FilterLoop(Box<str>),
+    /// A filter beside a charset that is not that of filters (RFC 5466 §3.1).
+    #[error("filters are in UTF-8 and so must be what they are searched with")]
+    FilterCharset,
 }
 
 type Result<T> = std::result::Result<T, GrammarError>;
@@ -74,13 +87,19 @@ type Result<T> = std::result::Result<T, GrammarError>;
 impl<'a> Input<'a> {
     /// The whole of `octets`, without the last line end.
     pub fn new(octets: &'a [u8]) -> Self {
-        Self { rest: octets, length: octets.len(), utf8: false }
+        Self { rest: octets, length: octets.len(), utf8: false, extra_separator: false }
     }
 
     /// The same, with mailbox names and quoted strings in UTF-8 (RFC 6855 §3, RFC 9051 §5.1).
     #[must_use]
     pub fn with_utf8(self, utf8: bool) -> Self {
         Self { utf8, ..self }
+    }
+
+    /// The same, with names of mailboxes that may end with the separator of levels, which is passed over.
+    #[must_use]
+    pub(crate) fn with_extra_separator(self, extra_separator: bool) -> Self {
+        Self { extra_separator, ..self }
     }
 
     /// Whether mailbox names are in UTF-8.
@@ -284,9 +303,17 @@ impl<'a> Input<'a> {
     /// [`GrammarError::Mailbox`] if there is a string, but no mailbox can be called so.
     pub fn mailbox(&mut self) -> Result<MailboxName> {
         if !self.utf8 {
-            return Ok(MailboxName::from_utf7(&self.astring()?)?);
+            let name = self.astring()?;
+            return Ok(MailboxName::from_utf7(self.without_separator(&name))?);
         }
-        Ok(MailboxName::lookup(&self.text()?)?)
+        let name = self.text()?;
+        let name = self.without_separator(name.as_bytes());
+        Ok(MailboxName::lookup(&String::from_utf8_lossy(name))?)
+    }
+
+    fn without_separator<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        let shorter = name.strip_suffix(b"/").filter(|shorter| self.extra_separator && !shorter.is_empty());
+        shorter.unwrap_or(name)
     }
 
     /// Takes a flag. `\Recent` is no flag that anybody could set, so it is an error.

@@ -68,6 +68,10 @@ impl Server {
             Kind::Login => self.failed_login(&slot.tag, &Refusal::from(AuthRefusal::Unavailable).into()),
             Kind::Message | Kind::Include => self.message_answered(Err(Refusal::unavailable())),
             Kind::News => {}
+            Kind::Filter { .. } => {
+                self.filters.clear();
+                self.refuse(&slot, Refusal::unavailable());
+            }
             _ => self.refuse(&slot, Refusal::unavailable()),
         }
     }
@@ -138,6 +142,8 @@ impl Reply for Namespace {
 
 impl Reply for Refresh {
     fn reply(server: &mut Server, slot: Slot, _: Self, (): ()) {
+        // For a client that is told of new messages here only.
+        server.announce(server.slots.may_expunge(), true);
         server.succeed(&slot, None);
     }
 }
@@ -145,7 +151,7 @@ impl Reply for Refresh {
 impl Reply for Idle {
     fn reply(server: &mut Server, slot: Slot, _: Self, (): ()) {
         server.transmit.put(b"+ idling\r\n");
-        server.announce(true);
+        server.announce(true, true);
         server.phase = Phase::Idle { tag: slot.tag };
     }
 }

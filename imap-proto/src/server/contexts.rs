@@ -106,7 +106,7 @@ impl Server {
         let free = matches!(self.phase, Phase::Commands) && self.is_announced_between();
         let at_once = self.notifying.as_ref().is_some_and(|notifying| notifying.at_once);
         if idle || free {
-            self.announce(idle || (at_once && self.slots.may_expunge()));
+            self.announce(idle || (at_once && self.slots.may_expunge()), true);
         }
     }
 
@@ -115,8 +115,9 @@ impl Server {
         self.notifies_selected() && self.slots.is_empty()
     }
 
-    /// Announces what happened in the open mailbox, and what that makes of the searches that are kept up to date.
-    pub(super) fn announce(&mut self, may_expunge: bool) {
+    /// Announces what happened in the open mailbox, and what that makes of the searches that are kept up to date; new messages only
+    /// if that is said.
+    pub(super) fn announce(&mut self, may_expunge: bool, tells_new: bool) {
         let mut enabled = self.enabled;
         if let Some(notifying) = &self.notifying {
             if notifying.selected.new.is_none() {
@@ -135,12 +136,14 @@ impl Server {
             context.tell(false, &stays, |uid| view.sequence(uid), out);
         }
         if let Some(notifying) = &mut self.notifying {
-            notifying.came(view.added());
+            if tells_new {
+                notifying.came(view.added());
+            }
             if !notifying.selected.flags {
                 view.forget_flags();
             }
         }
-        view.announce(may_expunge, enabled, out);
+        view.announce(may_expunge, tells_new, enabled, out);
         // RFC 5267 §4.3.3: after the messages were announced.
         for context in contexts {
             let known = view.known().difference(view.removed());

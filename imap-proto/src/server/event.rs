@@ -8,9 +8,9 @@ use super::{Close, Commit, Find, Gather, Idle, Include, Mailboxes, Message, Open
 use crate::{
     Refusal,
     command::{
-        Copy, Create, Delete, DeleteAcl, Expunge, Fetch, GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id,
-        ListRights, Move, MultiSearch, MyRights, Namespace, Notify, Rename, SetAcl, SetMetadata, SetQuota,
-        Status, Store, Subscribe, Unsubscribe,
+        Copy, Create, Delete, DeleteAcl, Expunge, Fetch, Filter, GetAcl, GetMetadata, GetQuota, GetQuotaRoot,
+        Id, ListRights, Move, MultiSearch, MyRights, Namespace, Notify, Rename, SetAcl, SetMetadata,
+        SetQuota, Status, Store, Subscribe, Unsubscribe,
     },
     response::{Namespaces, ServerId},
 };
@@ -61,6 +61,8 @@ pub enum Event {
     GetMetadata(Ask<GetMetadata>),
     /// SETMETADATA.
     SetMetadata(Ask<SetMetadata>),
+    /// SEARCH and its kin, with FILTER: what is searched for by this name?
+    Filter(Ask<Filter>),
     /// SELECT and EXAMINE.
     Open(Ask<Open>),
     /// CLOSE and UNSELECT.
@@ -138,6 +140,7 @@ impl Server {
             Event::MyRights(ask) => self.answer(ask, Err(no())),
             Event::GetMetadata(ask) => self.answer(ask, Err(no())),
             Event::SetMetadata(ask) => self.answer(ask, Err(no())),
+            Event::Filter(ask) => self.answer(ask, Err(no())),
             Event::Status(ask) => self.answer(ask, Err(no())),
             Event::Open(ask) => self.answer(ask, Err(no())),
             Event::Close(ask) => self.answer(ask, Err(no())),

@@ -7,13 +7,14 @@ use super::{
     Event, ListEntry, Server, State,
     answer::Reply,
     run::Turn,
+    sharing::put_changed_annotations,
     slots::{Kind, Slot},
 };
 use crate::{
     command::{Fetch, FetchItem, Notify, NotifyEvents, notify_events},
     grammar::Utf8Wire,
     refusal::{Answered, Refusal},
-    response::{ListAttribute, MailboxStatus, ResponseCode},
+    response::{ListAttribute, MailboxStatus, ResponseCode, Status},
 };
 
 /// What the client was promised, and what it is still owed.
@@ -75,10 +76,32 @@ impl Server {
         }
     }
 
+    /// Tells that these annotations of a mailbox changed or are gone, of the server if it is none, where the client asked for that with
+    /// NOTIFY.
+    pub fn notify_annotations(&mut self, mailbox: Option<&MailboxName>, entries: &[String]) {
+        if self.notifying.is_none() || entries.is_empty() {
+            return;
+        }
+        match self.enabled.is_utf8() {
+            true => put_changed_annotations(mailbox, entries, &mut Utf8Wire(self.out())),
+            false => put_changed_annotations(mailbox, entries, self.out()),
+        }
+    }
+
+    /// Tells that there is too much to tell, and that nothing is told any more: as after `NOTIFY NONE` (RFC 5465 §5.8).
+    pub fn notify_overflow(&mut self) {
+        if self.notifying.take().is_some() {
+            let code = ResponseCode::Other { name: "NOTIFICATIONOVERFLOW".into(), text: None };
+            self.say(None, &Status::ok("too much happens; nothing more is told").with(code));
+        }
+    }
+
     pub(super) fn ask_to_notify(&mut self, turn: Turn, notify: Notify) -> Option<Output<Event>> {
-        if notify.unknown {
+        let annotations = self.config.abilities.annotations;
+        if notify.unknown || (notify.names_annotations() && !annotations) {
             // RFC 5465 §3.1: no command is half done.
-            let code = ResponseCode::Other { name: "BADEVENT".into(), text: Some(notify_events().into()) };
+            let events = notify_events(annotations).into();
+            let code = ResponseCode::Other { name: "BADEVENT".into(), text: Some(events) };
             return self.no(&turn, Refusal::new(code, "there are events of other kinds only"));
         }
         self.ask(turn, Kind::Plain, notify, Event::Notify)
@@ -116,7 +139,7 @@ impl Reply for Notify {
             request.selected().map_or_else(Default::default, |(events, delayed)| (events.clone(), !delayed));
         // RFC 5465 §3.1: what happened so far is told as NOOP would.
         server.notifying = None;
-        server.announce(true);
+        server.announce(true, true);
         server.notifying = Some(Notifying { selected, at_once, new: UidSet::new() });
         for status in &statuses {
             server.notify_status(status);

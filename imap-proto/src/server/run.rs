@@ -6,6 +6,7 @@ use mailwright_mail_model::UidSet;
 
 use super::{
     Close, Enabled, Event, Idle, Mailboxes, Phase, Ready, Refresh, Server, State,
+    filtering::undefined_filter,
     slots::{Kind, Slot},
 };
 use crate::{
@@ -29,7 +30,12 @@ impl Server {
             Ready::Command(octets) => {
                 let ready = self.understand(&octets);
                 match ready {
-                    Some(ready) => self.start(ready, nothing_behind),
+                    Some(ready) => {
+                        if !matches!(ready, Ready::Filter { .. }) {
+                            self.filters.clear();
+                        }
+                        self.start(ready, nothing_behind)
+                    }
                     None => {
                         self.ready = Some(Ready::Command(octets));
                         None
@@ -42,6 +48,7 @@ impl Server {
             }
             Ready::Bad { tag, status } => self.bad(tag.as_deref(), &status),
             Ready::Message { head } => self.start_message(&head),
+            Ready::Filter { tag, spec, name, octets } => self.ask_for_filter(tag, spec, name, octets),
             Ready::Parsed { tag, spec, command } => self.run(Turn { tag, spec }, *command, nothing_behind),
         }
     }
@@ -54,7 +61,9 @@ impl Server {
 
     /// Reads a command; `None` if what it means is not known before others are done.
     fn understand(&self, octets: &Bytes) -> Option<Ready> {
-        let mut input = Input::new(octets).with_utf8(self.enabled.is_utf8());
+        let mut input = Input::new(octets)
+            .with_utf8(self.enabled.is_utf8())
+            .with_extra_separator(self.workarounds.extra_separator);
         let Ok(tag) = input.tag().map(Box::<str>::from) else {
             let status = Box::new(Status::bad("expected a tag"));
             return Some(Ready::Bad { tag: None, status });
@@ -97,8 +106,12 @@ impl Server {
             }
             _ => SearchContext::default(),
         };
+        let context = context.with_filters(&self.filters).by_uid_only(self.enabled.uid_only);
         Some(match spec.parse(&mut input, context) {
             Ok(command) => Ready::Parsed { tag, spec, command: command.into() },
+            Err(GrammarError::Filter(name)) if self.config.abilities.filters => {
+                Ready::Filter { tag, spec, name, octets: octets.clone() }
+            }
             Err(error) => bad(not_understood(spec, error)),
         })
     }
@@ -137,6 +150,9 @@ impl Server {
                 }
                 self.ask_login(turn.tag, "AUTHENTICATE", authenticate, Event::Authenticate)
             }
+            Command::Language(language) => self.language(&turn, &language),
+            Command::GetJmapAccess => self.jmap_access(&turn),
+            Command::UidBatches(batches) => self.uid_batches(&turn, &batches),
             Command::Id(id) => self.ask(turn, Kind::Plain, id, Event::Id),
             Command::Enable(enable) => {
                 self.enable(&enable);
@@ -147,6 +163,7 @@ impl Server {
                 self.state = State::NotAuthenticated;
                 self.enabled = Enabled::default();
                 self.notifying = None;
+                self.sets_quota = true;
                 self.started = None;
                 self.ask(turn, Kind::Leaving, Close { expunge: false }, Event::Close)
             }
@@ -322,7 +339,7 @@ impl Server {
             Command::Store(store) if store.unchanged_since.is_some() && !abilities.mod_sequences => true,
             Command::Store(_) | Command::Expunge(_) | Command::Move(_) => !abilities.write || read_only,
             Command::GetQuota(_) | Command::GetQuotaRoot(_) => !abilities.quota,
-            Command::SetQuota(_) => !abilities.set_quota,
+            Command::SetQuota(_) => !abilities.set_quota || !self.sets_quota,
             Command::SetAcl(_)
             | Command::DeleteAcl(_)
             | Command::GetAcl(_)
@@ -383,6 +400,11 @@ pub(super) fn not_understood(spec: &Spec, error: GrammarError) -> Status {
         GrammarError::Charset => Status::no("unknown charset")
             .with(ResponseCode::BadCharset(vec!["UTF-8".into(), "US-ASCII".into()])),
         GrammarError::TooMany { .. } => Status::bad(error.to_string()).with(ResponseCode::TooBig),
+        // RFC 9586 §3.1
+        GrammarError::UidRequired => Status::bad(error.to_string()).with(ResponseCode::UidRequired),
+        GrammarError::Filter(name) | GrammarError::FilterLoop(name) => undefined_filter(&name).into(),
+        GrammarError::FilterCharset => Status::bad(error.to_string())
+            .with(ResponseCode::BadCharset(vec!["UTF-8".into(), "US-ASCII".into()])),
         error => Status::bad(error.to_string()),
     }
 }

@@ -166,6 +166,24 @@ pub(super) fn choose<'a>(
     (told, longest)
 }
 
+/// `* METADATA` that says which entries changed, and not how (RFC 5464 §4.4.2).
+pub(super) fn put_changed_annotations<W: Wire>(
+    mailbox: Option<&MailboxName>,
+    entries: &[String],
+    wire: &mut W,
+) {
+    wire.put(b"* METADATA ");
+    match mailbox {
+        Some(mailbox) => wire.put_mailbox(mailbox),
+        None => wire.put(b"\"\""),
+    }
+    for entry in entries {
+        wire.put(b" ");
+        wire.put_astring(entry.as_bytes());
+    }
+    wire.put(b"\r\n");
+}
+
 /// `* METADATA`, for LIST too (RFC 9590).
 pub(super) fn put_annotations<W: Wire>(mailbox: Option<&MailboxName>, told: &[Told<'_>], wire: &mut W) {
     if told.is_empty() {

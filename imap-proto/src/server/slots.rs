@@ -46,6 +46,8 @@ pub(super) enum Kind {
     Open { read_only: bool },
     /// A login.
     Login,
+    /// A search with a name, which this command waits for.
+    Filter { octets: bytes::Bytes },
     /// A message may come.
     Message,
     /// A part of another message goes into it.

@@ -71,6 +71,7 @@ pub(super) fn matches_query(message: &Stored, query: &Query) -> bool {
         Node::Key(Key::Flag(flag)) => message.flags.contains(flag),
         Node::Key(Key::ModSeq(mod_seq)) => message.mod_seq >= mod_seq.get(),
         Node::Key(Key::Uid(uids)) => uids.contains(message.uid),
+        Node::Key(Key::Smaller(size)) => (message.octets.len() as u64) < *size,
         Node::Key(Key::Since(date)) => message.date.date() >= *date,
         Node::Key(Key::Header { text, .. } | Key::Text(text)) => {
             String::from_utf8_lossy(&message.octets).to_lowercase().contains(&text.to_lowercase())

@@ -15,7 +15,7 @@ use mailwright_imap_proto::{
     response::{MailboxStatus, Namespaces, ServerId},
     server::{
         AppendUid, Change, Config, Event, Found, FoundIn, ListEntry, Message, Opened, Order, Ordered,
-        Question, Server,
+        Question, Server, Workarounds,
     },
 };
 use mailwright_line_proto::{
@@ -191,6 +191,11 @@ impl Subject for App {
                 server.answer(ask, step)
             }
             Event::Id(ask) => {
+                if ask.fields.iter().any(|(_, value)| value.as_deref() == Some("Wrong")) {
+                    let mut workarounds = Workarounds::default();
+                    (workarounds.delay_new_mail, workarounds.extra_separator) = (true, true);
+                    server.work_around(workarounds);
+                }
                 let fields = vec![("name".to_owned(), Some("mailwright".to_owned()))];
                 server.answer(ask, Ok(ServerId::new(fields)))
             }

@@ -94,7 +94,18 @@ impl Sharing {
                         None => self.annotations.remove(&key),
                     };
                 }
+                let entries: Vec<String> = ask.changes.iter().map(|(entry, _)| entry.clone()).collect();
+                server.notify_annotations(ask.mailbox.as_ref(), &entries);
                 server.answer(ask, Ok(()))
+            }
+            Event::Filter(ask) => {
+                let note = |place: &str| {
+                    let entry = format!("/{place}/filters/values/{}", ask.name);
+                    self.annotations.get(&(None, entry))
+                };
+                let text = note("private").or_else(|| note("shared"));
+                let text = text.map(|text| String::from_utf8(text.to_vec()).unwrap());
+                server.answer(ask, Ok(text))
             }
             other => panic!("{other:?}"),
         }

@@ -47,6 +47,7 @@ impl Config {
             problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());
         }
         problems.extend(self.auth.problems());
+        problems.extend(self.imap.problems());
         problems.extend(self.pop3.problems());
         problems.extend(bad_networks("proxies", &self.proxies));
         for named in &self.certificates {

@@ -1,0 +1,93 @@
+//! The configuration of IMAP.
+
+use std::collections::BTreeMap;
+
+use mailwright::{
+    imap::Options,
+    imap_proto::server::{Config, Workarounds},
+};
+use serde::{Deserialize, Serialize};
+
+/// What IMAP listeners have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Imap {
+    /// The session object of a JMAP server of the same mail; empty for none.
+    pub(crate) jmap_url: String,
+    pub(crate) deleted_to_trash: bool,
+    /// By a part of the client's name.
+    pub(crate) workarounds: BTreeMap<String, Vec<Workaround>>,
+}
+
+/// What is done for clients that are wrong, by Dovecot's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Workaround {
+    DelayNewmail,
+    TbExtraMailboxSep,
+    /// Done for everybody: LSUB always says what cannot be selected.
+    TbLsubFlags,
+}
+
+impl Imap {
+    /// The machine's part of it.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.jmap_url = Some(self.jmap_url.clone()).filter(|url| !url.is_empty());
+        config
+    }
+
+    /// The service's part of it.
+    pub(crate) fn options(&self) -> Options {
+        let mut options = Options::default();
+        options.deleted_to_trash = self.deleted_to_trash;
+        for (client, names) in &self.workarounds {
+            let mut workarounds = Workarounds::default();
+            workarounds.delay_new_mail = names.contains(&Workaround::DelayNewmail);
+            workarounds.extra_separator = names.contains(&Workaround::TbExtraMailboxSep);
+            options.workarounds.push((client.clone(), workarounds));
+        }
+        options
+    }
+
+    /// Everything that is wrong, each with what to do.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let fits = |url: &str| {
+            let rest = url.strip_prefix("https://").unwrap_or_default();
+            !rest.is_empty() && rest.bytes().all(|octet| octet.is_ascii_graphic())
+        };
+        if !self.jmap_url.is_empty() && !fits(&self.jmap_url) {
+            problems.push(format!(
+                "imap.jmap_url = {:?} is not a URL like \"https://mail.example.org/.well-known/jmap\"",
+                self.jmap_url
+            ));
+        }
+        if self.workarounds.keys().any(String::is_empty) {
+            problems.push(
+                "imap.workarounds: \"\" is no part of a client's name, like \"Thunderbird\"; \"*\" is every client".into(),
+            );
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_and_what_is_right_is_done() {
+        assert_eq!(Imap::default().problems(), Vec::<String>::new());
+        let wrong: Imap = toml::from_str("jmap_url = \"mail\"\n[workarounds]\n\"\" = []\n").unwrap();
+        assert_eq!(wrong.problems().len(), 2);
+        let right: Imap = toml::from_str(
+            "jmap_url = \"https://a/b\"\n[workarounds]\nOutlook = [\"delay-newmail\", \"tb-lsub-flags\"]\n",
+        )
+        .unwrap();
+        assert!(right.problems().is_empty());
+        assert_eq!(right.config().jmap_url.as_deref(), Some("https://a/b"));
+        assert!(right.options().workarounds_for(Some("outlook")).delay_new_mail);
+        assert!(toml::from_str::<Imap>("[workarounds]\n\"*\" = [\"x\"]\n").is_err());
+    }
+}

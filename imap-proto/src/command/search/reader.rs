@@ -1,0 +1,280 @@
+//! Reading the keys of a search.
+
+use std::borrow::Cow;
+
+use mailwright_mail_model::{
+    Date, Flag, Keyword, ModSeq, charset,
+    query::{Key, Query, QueryError},
+};
+
+use super::words::{DATES, FIELDS, FLAGS};
+use crate::{
+    SequenceSet,
+    command::SearchContext,
+    grammar::{GrammarError, Input},
+};
+
+/// How many times the text of a filter is put in the place of its name, one within the other (RFC 5466 §3.1).
+const FILTER_PASSES: usize = 3;
+
+/// The charset and the keys of SEARCH and its kin, to the end.
+pub(in crate::command) fn program(
+    input: &mut Input<'_>,
+    context: SearchContext<'_>,
+) -> Result<Query, GrammarError> {
+    let mut label = None;
+    if input.keyword("CHARSET") {
+        input.space()?;
+        label = charset_name(input)?;
+        input.space()?;
+    }
+    keys_in(label.as_deref(), input, context)
+}
+
+/// The name of a known charset; `None` if texts need no conversion from it.
+pub(in crate::command) fn charset_name(input: &mut Input<'_>) -> Result<Option<String>, GrammarError> {
+    let name = input.text()?;
+    charset::decode(&name, b"").ok_or(GrammarError::Charset)?;
+    // A byte order mark is a character like any other to search for, so UTF-8 is not for the decoder.
+    let is_default = ["UTF-8", "US-ASCII"].iter().any(|label| label.eq_ignore_ascii_case(&name));
+    Ok((!is_default).then_some(name))
+}
+
+/// The keys behind the name of a charset that has been read already.
+pub(in crate::command) fn keys_in(
+    label: Option<&str>,
+    input: &mut Input<'_>,
+    context: SearchContext<'_>,
+) -> Result<Query, GrammarError> {
+    Reader { context, charset: label, keys: 0, passes: 0 }.row(input, 0)
+}
+
+struct Reader<'a> {
+    context: SearchContext<'a>,
+    charset: Option<&'a str>,
+    keys: usize,
+    /// In how many filters this is.
+    passes: usize,
+}
+
+impl Reader<'_> {
+    /// Keys with spaces between them, all of which must hold.
+    fn row(&mut self, input: &mut Input<'_>, depth: usize) -> Result<Query, GrammarError> {
+        let mut queries = vec![self.key(input, depth)?];
+        while input.eat(b' ') {
+            queries.push(self.key(input, depth)?);
+        }
+        Query::and(queries).map_err(too_many)
+    }
+
+    /// One key. It calls itself no deeper than a query may be, so a long row of NOTs is an error and no danger.
+    fn key(&mut self, input: &mut Input<'_>, depth: usize) -> Result<Query, GrammarError> {
+        if depth == Query::MAX_DEPTH {
+            return Err(GrammarError::TooMany { what: "levels of search keys", limit: Query::MAX_DEPTH });
+        }
+        self.keys += 1;
+        if self.keys > 2 * Query::MAX_KEYS {
+            // ANDs and the like are counted here too; the exact bound is the query's.
+            return Err(GrammarError::TooMany { what: "search keys", limit: Query::MAX_KEYS });
+        }
+        if input.eat(b'(') {
+            let query = self.row(input, depth + 1)?;
+            input.octet(b')', "a closing parenthesis")?;
+            return Ok(query);
+        }
+        if input.eat(b'$') {
+            return Ok(Key::Uid(self.context.saved.intersection(self.context.messages)).into());
+        }
+        if input.peek().is_some_and(|octet| octet.is_ascii_digit() || octet == b'*') {
+            if self.context.uid_only {
+                return Err(GrammarError::UidRequired);
+            }
+            let numbers = SequenceSet::parse(input)?;
+            return numbers.sequence_numbers_in(self.context.messages).map(|uids| Key::Uid(uids).into());
+        }
+        if input.keyword("NOT") {
+            input.space()?;
+            return Query::not(self.key(input, depth + 1)?).map_err(too_many);
+        }
+        if input.keyword("OR") {
+            input.space()?;
+            let one = self.key(input, depth + 1)?;
+            input.space()?;
+            let other = self.key(input, depth + 1)?;
+            return Query::or(vec![one, other]).map_err(too_many);
+        }
+        if input.keyword("FILTER") {
+            return self.filter(input, depth);
+        }
+        self.simple(input)
+    }
+
+    /// A search that is kept on the server, in the place of its name (RFC 5466 §3.1).
+    fn filter(&mut self, input: &mut Input<'_>, depth: usize) -> Result<Query, GrammarError> {
+        input.space()?;
+        let here = input.clone();
+        let name = input.atom()?;
+        if name.contains('/') {
+            return Err(here.expected("the name of a filter"));
+        }
+        if self.charset.is_some() {
+            return Err(GrammarError::FilterCharset);
+        }
+        let unknown = || GrammarError::Filter(name.to_ascii_lowercase().into());
+        // RFC 5466 §3.1: one that names itself is none.
+        if self.passes == FILTER_PASSES {
+            return Err(GrammarError::FilterLoop(name.into()));
+        }
+        let found = self.context.filters.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let (_, text) = found.ok_or_else(unknown)?;
+        let mut text = Input::new(text.as_bytes()).with_utf8(true);
+        self.passes += 1;
+        let query = self.row(&mut text, depth + 1)?;
+        self.passes -= 1;
+        if text.is_empty() { Ok(query) } else { Err(text.expected("the end of the filter")) }
+    }
+
+    fn simple(&self, input: &mut Input<'_>) -> Result<Query, GrammarError> {
+        let recent = || Query::from(Key::Uid(self.context.recent.clone()));
+        let not = |query| Query::not(query).map_err(too_many);
+        for (with, without, flag) in FLAGS {
+            if input.keyword(with) {
+                return Ok(Key::Flag(flag).into());
+            }
+            if input.keyword(without) {
+                return not(Key::Flag(flag).into());
+            }
+        }
+        if let Some((_, field)) = FIELDS.iter().find(|(word, _)| input.keyword(word)) {
+            return self.string(input).map(|text| Key::header(field, &text).into());
+        }
+        if let Some((_, key)) = DATES.iter().find(|(word, _)| input.keyword(word)) {
+            return date(input).map(|date| key(date).into());
+        }
+        Ok(if input.keyword("ALL") {
+            Query::all()
+        } else if input.keyword("NEW") {
+            Query::and(vec![recent(), not(Key::Flag(Flag::Seen).into())?]).map_err(too_many)?
+        } else if input.keyword("RECENT") {
+            recent()
+        } else if input.keyword("OLD") {
+            not(recent())?
+        } else if input.keyword("BODY") {
+            Key::Body(self.string(input)?).into()
+        } else if input.keyword("TEXT") {
+            Key::Text(self.string(input)?).into()
+        } else if input.keyword("HEADER") {
+            let name = self.string(input)?;
+            Key::Header { name, text: self.string(input)? }.into()
+        } else if input.keyword("KEYWORD") {
+            keyword(input)?
+        } else if input.keyword("UNKEYWORD") {
+            not(keyword(input)?)?
+        } else if input.keyword("LARGER") {
+            Key::Larger(number(input)?).into()
+        } else if input.keyword("SMALLER") {
+            Key::Smaller(number(input)?).into()
+        } else if input.keyword("UID") {
+            input.space()?;
+            let set = SequenceSet::parse(input)?;
+            let uids = match set.is_saved() {
+                true => self.context.saved.intersection(self.context.messages),
+                false => set.uids_in(self.context.messages),
+            };
+            Key::Uid(uids).into()
+        } else if input.keyword("OLDER") {
+            Key::Older(interval(input)?).into()
+        } else if input.keyword("YOUNGER") {
+            Key::Younger(interval(input)?).into()
+        } else if input.keyword("MODSEQ") {
+            Key::ModSeq(search_mod_seq(input)?).into()
+        } else if input.keyword("EMAILID") {
+            Key::EmailId(object_id(input)?).into()
+        } else if input.keyword("THREADID") {
+            Key::ThreadId(object_id(input)?).into()
+        } else if input.keyword("SAVEDATESUPPORTED") {
+            Key::SaveDateSupported.into()
+        } else {
+            return Err(input.expected("a search key"));
+        })
+    }
+
+    /// A string in the charset of the command.
+    fn string(&self, input: &mut Input<'_>) -> Result<Box<str>, GrammarError> {
+        input.space()?;
+        let octets = input.astring()?;
+        let text = match self.charset {
+            Some(label) => charset::decode(label, &octets).ok_or(GrammarError::Charset)?,
+            // RFC 3501 §6.4.4: US-ASCII; clients that send more without saying so mean UTF-8.
+            None => String::from_utf8_lossy(&octets),
+        };
+        Ok(match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        })
+    }
+}
+
+fn date(input: &mut Input<'_>) -> Result<Date, GrammarError> {
+    input.space()?;
+    let here = input.clone();
+    let quoted = input.eat(b'"');
+    let text = input.atom()?;
+    if quoted {
+        input.octet(b'"', "a closing quote")?;
+    }
+    text.parse().map_err(|_| here.expected("a date such as 1-Feb-1994"))
+}
+
+fn keyword(input: &mut Input<'_>) -> Result<Query, GrammarError> {
+    input.space()?;
+    let keyword = Keyword::new(input.atom()?)?;
+    Ok(Key::Flag(Flag::Keyword(keyword)).into())
+}
+
+/// Seconds, at least one (RFC 5032 §3).
+fn interval(input: &mut Input<'_>) -> Result<u32, GrammarError> {
+    input.space()?;
+    let here = input.clone();
+    let seconds = input.number()?;
+    if seconds == 0 { Err(here.expected("a number of seconds above 0")) } else { Ok(seconds) }
+}
+
+/// A mod-sequence, 0 for any, and perhaps before it the name and kind of a flag: all flags share one mod-sequence here, as
+/// RFC 7162 §3.1.5 allows.
+fn search_mod_seq(input: &mut Input<'_>) -> Result<ModSeq, GrammarError> {
+    input.space()?;
+    if input.peek() == Some(b'"') {
+        input.quoted()?;
+        input.space()?;
+        if !["all", "priv", "shared"].iter().any(|kind| input.keyword(kind)) {
+            return Err(input.expected("all, priv or shared"));
+        }
+        input.space()?;
+    }
+    Ok(ModSeq::new(input.number64()?).unwrap_or(ModSeq::MIN))
+}
+
+/// RFC 8474 §7: 1 to 255 letters, digits, `-` and `_`.
+fn object_id(input: &mut Input<'_>) -> Result<Box<str>, GrammarError> {
+    input.space()?;
+    let here = input.clone();
+    let id = input.atom()?;
+    let fits = id.len() <= 255
+        && id.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
+    if fits { Ok(id.into()) } else { Err(here.expected("an object id")) }
+}
+
+fn number(input: &mut Input<'_>) -> Result<u64, GrammarError> {
+    input.space()?;
+    input.number64()
+}
+
+fn too_many(error: QueryError) -> GrammarError {
+    match error {
+        QueryError::TooDeep(_) => {
+            GrammarError::TooMany { what: "levels of search keys", limit: Query::MAX_DEPTH }
+        }
+        _ => GrammarError::TooMany { what: "search keys", limit: Query::MAX_KEYS },
+    }
+}

@@ -1,0 +1,43 @@
+//! What can be chosen about IMAP.
+
+use mailwright_imap_proto::server::Workarounds;
+
+/// What can be chosen about a service.
+///
+/// ```
+/// use mailwright::imap::Options;
+/// use mailwright::imap_proto::server::Workarounds;
+///
+/// let mut delays = Workarounds::default();
+/// delays.delay_new_mail = true;
+/// let mut options = Options::default();
+/// options.workarounds.push(("Outlook".into(), delays));
+/// assert!(options.workarounds_for(Some("Microsoft Outlook 2003")).delay_new_mail);
+/// assert!(!options.workarounds_for(Some("Thunderbird")).delay_new_mail);
+/// assert!(!options.workarounds_for(None).delay_new_mail);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Whether what is expunged is moved to the user's mailbox with the special use `\Trash`, or to `Trash`, which is made if it is
+    /// missing; what is expunged there is gone. Only in the user's own mailboxes.
+    pub deleted_to_trash: bool,
+    /// What is done for which clients: a part of the name that they give with ID, in any case, or `*` for all.
+    pub workarounds: Vec<(String, Workarounds)>,
+}
+
+impl Options {
+    /// What is done for a client that calls itself so, or has not said how it is called.
+    pub fn workarounds_for(&self, name: Option<&str>) -> Workarounds {
+        let name = name.map(str::to_lowercase);
+        let means = |pattern: &str| {
+            pattern == "*" || name.as_ref().is_some_and(|name| name.contains(&pattern.to_lowercase()))
+        };
+        let mut all = Workarounds::default();
+        for (_, workarounds) in self.workarounds.iter().filter(|(pattern, _)| means(pattern)) {
+            all.delay_new_mail |= workarounds.delay_new_mail;
+            all.extra_separator |= workarounds.extra_separator;
+        }
+        all
+    }
+}
