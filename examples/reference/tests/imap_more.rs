@@ -179,5 +179,5 @@ fn clients_that_are_wrong_say_who_they_are() {
     // Another program is told at once.
     assert!(ok(&talk.imap("f", "ID (\"name\" \"mutt\")")));
     append(&mut other, "INBOX");
-    assert_eq!(talk.imap("g", "UID SEARCH RETURN (COUNT) ALL")[0], "* 2 EXISTS");
+    assert!(talk.imap("g", "UID SEARCH RETURN (COUNT) ALL").contains(&"* 2 EXISTS".to_owned()));
 }
