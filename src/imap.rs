@@ -11,6 +11,7 @@ mod known;
 mod multi_search;
 mod notify;
 mod options;
+mod progress;
 mod recent;
 mod search;
 mod selected;
@@ -18,6 +19,8 @@ mod sharing;
 mod sorting;
 mod transfer;
 mod url;
+mod url_auth;
+mod url_fetch;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -35,10 +38,11 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
-pub use self::{access::Groups, options::Options};
+pub use self::{access::Groups, options::Options, url_fetch::MailboxUrls};
 use self::{
     append::Incoming,
     notify::{Notifier, news},
+    progress::Progress,
     recent::RecentMarks,
     selected::Selected,
 };
@@ -60,6 +64,8 @@ pub struct Imap<S, A> {
     recent: RecentMarks,
     groups: Option<Arc<dyn Groups>>,
     options: Options,
+    /// Held while the key of a mailbox is made or taken away.
+    keys: tokio::sync::Mutex<()>,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
@@ -85,8 +91,11 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.access_lists = store.acl().is_some();
         abilities.annotations = store.metadata().is_some();
         abilities.filters = abilities.annotations;
+        // The keys are annotations.
+        abilities.url_auth = abilities.annotations;
         abilities.set_quota = abilities.quota && authenticator.has_masters();
         abilities.sorts = true;
+        abilities.tells_progress = true;
         abilities.searches_all = true;
         abilities.notifies = store.feed().is_some();
         if let Some(limit) = store.append_limit() {
@@ -105,6 +114,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             recent: RecentMarks::default(),
             groups: None,
             options: Options::default(),
+            keys: tokio::sync::Mutex::default(),
         }
     }
 
@@ -150,6 +160,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             idle: false,
             stale: UidSet::new(),
             notifier: None,
+            progress: Progress::default(),
         };
         connection.machine().inner_mut().inner_mut().work_around(self.options.workarounds_for(None));
         let ended = visit.run(&mut connection, stop).await;
@@ -171,6 +182,8 @@ struct Visit<'a, S, A> {
     stale: UidSet,
     /// What the client wants to be told of all mailboxes.
     notifier: Option<Box<Notifier>>,
+    /// How far the present search has come.
+    progress: Progress,
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -263,25 +276,26 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             Event::BodyAborted => self.incoming = None,
             Event::Fetch(ask) => self.fetch(connection, ask).await?,
+            Event::UrlFetch(ask) => self.fetch_urls(connection, ask).await?,
             Event::Store(ask) => self.store_flags(connection, ask).await?,
             Event::Find(ask) => {
                 self.refresh(connection).await;
-                let answer = self.find(&ask).await;
+                let answer = self.telling(connection, &ask, self.find(&ask)).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::MultiSearch(ask) => {
                 self.refresh(connection).await;
-                let answer = self.search_several(&ask).await;
+                let answer = self.telling(connection, &ask, self.search_several(&ask)).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Order(ask) => {
                 self.refresh(connection).await;
-                let answer = self.order(&ask).await;
+                let answer = self.telling(connection, &ask, self.order(&ask)).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Gather(ask) => {
                 self.refresh(connection).await;
-                let answer = self.gather(&ask).await;
+                let answer = self.telling(connection, &ask, self.gather(&ask)).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Expunge(ask) => {

@@ -14,6 +14,7 @@ pub(crate) mod journal;
 mod plan;
 mod quarantine;
 mod trace_fields;
+mod urls;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -44,6 +45,7 @@ pub use facets::{Expand, StartQueue, Verify};
 pub(crate) use plan::{Origin, Plan, Way};
 pub use trace_fields::{delivered_to, received, return_path};
 pub(crate) use trace_fields::{fetched_words, now};
+pub use urls::{NextOctets, OpenUrl, UrlOctets, UrlSource};
 
 /// Where mail goes that comes in: two methods make a mail receiver.
 pub trait Inbox: Send + Sync {
@@ -106,6 +108,7 @@ pub struct Smtp<I, A> {
     xforward: Vec<AddressRange>,
     /// After so many refusals, each further one takes so long.
     tarpit: Option<(u32, Duration)>,
+    urls: Option<Arc<dyn UrlSource>>,
 }
 
 impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
@@ -123,7 +126,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
             authenticator.as_ref().map(|authenticator| authenticator.mechanisms()).unwrap_or_default();
         config.abilities = inbox.abilities();
         config.abilities.start_queue = inbox.queues().is_some();
-        // There is nobody to fetch the one, and no machine under this that could do the other.
+        // There is nobody to fetch the one before `with_urls`, and no machine under this that could do the other.
         config.abilities.burl = None;
         config.abilities.turn = false;
         if config.vrfy == VrfyPolicy::Ask && inbox.verify().is_none() {
@@ -134,7 +137,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         }
         let config = Arc::new(config);
         let (xclient, xforward) = (Vec::new(), Vec::new());
-        Self { inbox, authenticator, tls, config, xclient, xforward, tarpit: None }
+        Self { inbox, authenticator, tls, config, xclient, xforward, tarpit: None, urls: None }
     }
 
     /// Believes XCLIENT from proxies at the first addresses and XFORWARD at the second. From nobody else, and by default
@@ -147,6 +150,17 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     /// Makes clients wait for each refusal of a sender or a recipient after so many of them: who guesses addresses guesses slowly.
     pub fn with_tarpit(mut self, after: u32, delay: Duration) -> Self {
         self.tarpit = (!delay.is_zero()).then_some((after, delay));
+        self
+    }
+
+    /// Fetches parts of messages from here for users who have logged in, and says so with these words: `imap`, `imap://host` (RFC 4468
+    /// §3.2).
+    #[must_use]
+    pub fn with_urls(mut self, urls: Arc<dyn UrlSource>, words: Vec<String>) -> Self {
+        let mut config = Config::clone(&self.config);
+        config.abilities.burl = self.authenticator.is_some().then_some(words);
+        self.config = Arc::new(config);
+        self.urls = Some(urls);
         self
     }
 
@@ -363,7 +377,8 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
         let config = &self.service.config;
         let outside = config.protocol == Protocol::Smtp;
         let border = outside.then(|| BorderFilter::new(config.hostname.as_str()));
-        let mut body = Body::new(connection, border);
+        let urls = self.service.urls.as_deref().zip(self.conversation.user.clone());
+        let mut body = Body::new(connection, border, urls, config.max_message_size);
         let outcome = self.service.inbox.deliver(&self.conversation, &message, &mut body).await;
         let next = match body.finish().await {
             Ok(ask) => {

@@ -50,6 +50,8 @@ pub(crate) fn capabilities(
             (abilities.access_lists, &["ACL", "RIGHTS=kxte", "LIST-MYRIGHTS"]),
             (abilities.annotations, &["METADATA", "LIST-METADATA"]),
             (abilities.filters, &["FILTERS"]),
+            (abilities.tells_progress, &["INPROGRESS"]),
+            (abilities.url_auth, &["URLAUTH", "URLAUTH=BINARY"]),
             (config.jmap_url.is_some(), &["JMAPACCESS"]),
             (config.compress && !compressed, &["COMPRESS=DEFLATE"]),
         ] {
@@ -60,7 +62,8 @@ pub(crate) fn capabilities(
         if config.abilities.write {
             names.extend(["UIDPLUS", "MOVE"]);
             if abilities.derives {
-                names.push("CATENATE");
+                // RFC 5550 §4.2: URLs of some octets of a part.
+                names.extend(["CATENATE", "URL-PARTIAL"]);
             }
             if abilities.several {
                 names.extend(["MULTIAPPEND", "REPLACE"]);
@@ -151,8 +154,8 @@ mod tests {
              SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UIDBATCHES UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
              BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
              THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=1 NOTIFY MULTISEARCH CREATE-SPECIAL-USE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
-             QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTE LIST-MYRIGHTS METADATA LIST-METADATA FILTERS COMPRESS=DEFLATE UIDPLUS MOVE \
-             CATENATE MULTIAPPEND REPLACE APPENDLIMIT=52428800"
+             QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTE LIST-MYRIGHTS METADATA LIST-METADATA FILTERS INPROGRESS URLAUTH URLAUTH=BINARY COMPRESS=DEFLATE UIDPLUS MOVE \
+             CATENATE URL-PARTIAL MULTIAPPEND REPLACE APPENDLIMIT=52428800"
         );
         config.compress = false;
         config.abilities = Abilities::read_only();

@@ -36,6 +36,8 @@ mod subscribe;
 mod thread;
 mod uid_batches;
 mod unsubscribe;
+mod url_auth;
+mod url_fetch;
 
 #[cfg(test)]
 mod tests;
@@ -79,6 +81,8 @@ pub use subscribe::Subscribe;
 pub use thread::Thread;
 pub use uid_batches::UidBatches;
 pub use unsubscribe::Unsubscribe;
+pub use url_auth::{GenUrlAuth, ResetKey};
+pub use url_fetch::{UrlFetch, UrlOctets, WantedUrl};
 
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 
@@ -138,6 +142,9 @@ pub enum Command {
     MyRights(MyRights),
     GetMetadata(GetMetadata),
     SetMetadata(SetMetadata),
+    GenUrlAuth(GenUrlAuth),
+    ResetKey(ResetKey),
+    UrlFetch(UrlFetch),
     GetJmapAccess,
     Idle,
     Notify(Notify),
@@ -244,7 +251,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 60] = {
+static TABLE: [Spec; 63] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -283,6 +290,9 @@ static TABLE: [Spec; 60] = {
         row("MYRIGHTS",      Authenticated,    !SEQS,     READS,  |input, _| MyRights::parse(input).map(Command::MyRights)),
         row("GETMETADATA",   Authenticated,    !SEQS,     READS,  |input, _| GetMetadata::parse(input).map(Command::GetMetadata)),
         row("SETMETADATA",   Authenticated,    !SEQS,     !READS, |input, _| SetMetadata::parse(input).map(Command::SetMetadata)),
+        row("GENURLAUTH",    Authenticated,    !SEQS,     !READS, |input, _| GenUrlAuth::parse(input).map(Command::GenUrlAuth)),
+        row("RESETKEY",      Authenticated,    !SEQS,     !READS, |input, _| ResetKey::parse(input).map(Command::ResetKey)),
+        row("URLFETCH",      Authenticated,    !SEQS,     READS,  |input, _| UrlFetch::parse(input).map(Command::UrlFetch)),
         row("GETJMAPACCESS", Authenticated,   !SEQS,     READS,  |_, _| Ok(Command::GetJmapAccess)),
         row("IDLE",         Authenticated,    !SEQS,     !READS, |_, _| Ok(Command::Idle)),
         row("NOTIFY",       Authenticated,    !SEQS,     !READS, |input, _| Notify::parse(input).map(Command::Notify)),
@@ -391,6 +401,9 @@ impl Command {
             Self::MyRights(request) => request.encode(wire),
             Self::GetMetadata(request) => request.encode(wire),
             Self::SetMetadata(request) => request.encode(wire),
+            Self::GenUrlAuth(request) => request.encode(wire),
+            Self::ResetKey(request) => request.encode(wire),
+            Self::UrlFetch(request) => request.encode(wire),
             Self::GetJmapAccess => wire.put(b"GETJMAPACCESS"),
             Self::Idle => wire.put(b"IDLE"),
             Self::Notify(notify) => notify.encode(wire),

@@ -97,6 +97,11 @@ pub struct Abilities {
     pub access_lists: bool,
     /// Things can be noted about mailboxes and the server: METADATA (RFC 5464) and LIST-METADATA (RFC 9590).
     pub annotations: bool,
+    /// The client is told how far what takes long has come: INPROGRESS (RFC 9585), by
+    /// [`Server::progress`](crate::server::Server::progress).
+    pub tells_progress: bool,
+    /// Users can give out URLs that let others read parts of their messages: URLAUTH (RFC 4467, RFC 5524).
+    pub url_auth: bool,
     /// Searches can have names: FILTERS (RFC 5466). Those are annotations.
     pub filters: bool,
     /// Several messages are added, and others expunged in their place, at one moment: MULTIAPPEND (RFC 3502) and REPLACE (RFC 8508).
@@ -135,6 +140,8 @@ impl Abilities {
             set_quota: false,
             access_lists: false,
             annotations: false,
+            tells_progress: false,
+            url_auth: false,
             filters: false,
             statuses: false,
             sorts: false,
@@ -157,6 +164,8 @@ impl Abilities {
             set_quota: true,
             access_lists: true,
             annotations: true,
+            tells_progress: true,
+            url_auth: true,
             filters: true,
             statuses: true,
             sorts: true,

@@ -15,4 +15,4 @@ mod view;
 
 pub use refusal::{Answered, Refusal};
 pub use sequence::{MAX_RANGES, MessageSet, SequenceSet};
-pub use url::{ImapUrl, UrlError};
+pub use url::{AuthorizedUrl, ImapUrl, UrlAccess, UrlError, UrlToken};

@@ -31,6 +31,7 @@ use std::num::NonZeroU32;
 pub use capabilities::Capabilities;
 pub use code::ResponseCode;
 pub use continuation::Continuation;
+pub(crate) use described::put_part_structure;
 pub use envelope::{Envelope, EnvelopeAddress};
 pub use esearch::Esearch;
 pub use fetch::{FetchWriter, Fetched, FetchedItem, FetchedSection};

@@ -24,12 +24,14 @@ mod login;
 mod multi_search;
 mod notifying;
 mod opening;
+mod progress;
 mod reading;
 mod run;
 mod searching;
 mod sharing;
 mod slots;
 mod sorting;
+mod url_fetching;
 
 use std::{sync::Arc, time::Instant};
 
@@ -51,6 +53,7 @@ pub use fetch::FetchData;
 pub use multi_search::FoundIn;
 pub use searching::{Find, Found, ModSeqOf};
 pub use sorting::{Gather, Order, Ordered};
+pub use url_fetching::UrlContent;
 
 pub use crate::{
     config::{Abilities, Config, Workarounds},

@@ -1,7 +1,11 @@
 //! URLs of messages and of parts of messages (RFC 5092), as CATENATE and URLAUTH take them.
 
+mod authorized;
+
 use mailwright_mail_model::{MailboxName, Uid, UidValidity};
 use thiserror::Error;
+
+pub use authorized::{AuthorizedUrl, UrlAccess, UrlToken};
 
 use crate::{command::Section, grammar::Input};
 

@@ -208,6 +208,10 @@ impl Server {
             ..Capabilities::default()
         };
         config.abilities.announce(tls, &mut capabilities);
+        if config.require_auth && !self.session.authenticated {
+            // RFC 4468 §3.2: whose URLs they are is known by the login.
+            capabilities.burl = None;
+        }
         // LMTP has that of itself.
         capabilities.each_recipient &= config.protocol == Protocol::Smtp;
         capabilities

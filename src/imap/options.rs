@@ -1,5 +1,7 @@
 //! What can be chosen about IMAP.
 
+use std::time::Duration;
+
 use mailwright_imap_proto::server::Workarounds;
 
 /// What can be chosen about a service.
@@ -16,7 +18,7 @@ use mailwright_imap_proto::server::Workarounds;
 /// assert!(!options.workarounds_for(Some("Thunderbird")).delay_new_mail);
 /// assert!(!options.workarounds_for(None).delay_new_mail);
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
     /// Whether what is expunged is moved to the user's mailbox with the special use `\Trash`, or to `Trash`, which is made if it is
@@ -24,6 +26,15 @@ pub struct Options {
     pub deleted_to_trash: bool,
     /// What is done for which clients: a part of the name that they give with ID, in any case, or `*` for all.
     pub workarounds: Vec<(String, Workarounds)>,
+    /// How often a client is told how far a search has come; RFC 9585 §3.1 asks for no more than once in ten seconds.
+    pub progress_interval: Duration,
+}
+
+impl Default for Options {
+    /// Nothing is done for clients that are wrong, and what is expunged is gone.
+    fn default() -> Self {
+        Self { deleted_to_trash: false, workarounds: Vec::new(), progress_interval: Duration::from_secs(10) }
+    }
 }
 
 impl Options {

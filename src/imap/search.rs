@@ -14,6 +14,7 @@ use super::{
     Visit,
     described::CHUNK,
     headers::{headers, is_kept},
+    progress::Progress,
     refusal,
     selected::Selected,
 };
@@ -40,12 +41,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         query: &Query,
         among: Option<&UidSet>,
     ) -> Answered<UidSet> {
-        let mut search = Search::new(self.store, selected, query);
+        let mut search = Search::new(self.store, selected, query, &self.progress);
         let among = match (query.uids(), among) {
             (Some(uids), Some(among)) => Some(uids.intersection(among)),
             (Some(uids), None) => Some(uids),
             (None, among) => among.cloned(),
         };
+        let all = among.as_ref().map_or_else(|| selected.snapshot.len().into(), UidSet::len);
+        self.progress.expect(all);
         match among {
             Some(uids) => search.run(selected.snapshot.among(&uids)).await?,
             None => search.run(selected.snapshot.messages()).await?,
@@ -65,10 +68,11 @@ struct Search<'a, S> {
     /// Whether the fields that are kept are all that is searched of the header.
     kept: bool,
     found: UidSet,
+    progress: &'a Progress,
 }
 
 impl<'a, S: Store> Search<'a, S> {
-    fn new(store: &'a S, selected: &'a Selected, query: &Query) -> Self {
+    fn new(store: &'a S, selected: &'a Selected, query: &Query, progress: &'a Progress) -> Self {
         Self {
             store,
             selected,
@@ -81,6 +85,7 @@ impl<'a, S: Store> Search<'a, S> {
                 _ => false,
             }),
             found: UidSet::new(),
+            progress,
         }
     }
 
@@ -90,6 +95,7 @@ impl<'a, S: Store> Search<'a, S> {
         let mut row: Vec<Uid> = Vec::new();
         for (index, message) in messages.enumerate() {
             if index % (8 * BREATH) == 0 {
+                self.progress.add(if index == 0 { 0 } else { 8 * BREATH as u64 });
                 // A store whose reads never wait would otherwise keep this thread from everybody else.
                 tokio::task::yield_now().await;
             }

@@ -42,6 +42,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::MyRights(ask) => answer!(ask, self.my_rights(&ask.mailbox).await),
             Event::GetMetadata(ask) => answer!(ask, self.annotations_for(&ask).await),
             Event::SetMetadata(ask) => answer!(ask, self.annotate(&ask).await),
+            Event::GenUrlAuth(ask) => answer!(ask, self.authorize_urls(&ask).await),
+            Event::ResetKey(ask) => answer!(ask, self.reset_keys(&ask).await),
             Event::Filter(ask) => answer!(ask, self.filter(&ask.name).await),
             Event::SetQuota(ask) => answer!(ask, self.set_quota(&ask).await),
             other => connection.machine().inner_mut().inner_mut().decline(other),

@@ -5,12 +5,15 @@ use std::io;
 use bytes::Bytes;
 use mailwright_line_proto::Ask;
 use mailwright_smtp_proto::{
-    Commit,
+    Burl, Commit, Reply,
     server::{Event, Server},
 };
 use thiserror::Error;
 
-use super::border::BorderFilter;
+use super::{
+    border::BorderFilter,
+    urls::{LineEnds, UrlOctets, UrlSource},
+};
 use crate::service::{Session, Stream};
 
 /// The octets of a message, pulled from its connection: what is not pulled is not read from the network.
@@ -18,6 +21,13 @@ pub struct Body<'a> {
     connection: &'a mut Session<Server, Stream>,
     border: Option<BorderFilter>,
     end: Option<Result<Ask<Commit>, Incomplete>>,
+    /// Where parts are fetched from, and for whom.
+    urls: Option<(&'a dyn UrlSource, String)>,
+    /// The part that is being fetched.
+    fetched: Option<(Ask<Burl>, Box<dyn UrlOctets + 'a>, LineEnds)>,
+    /// How many octets came, and may come.
+    octets: u64,
+    limit: u64,
 }
 
 /// Why a message has no end.
@@ -34,8 +44,14 @@ pub enum Incomplete {
 
 impl<'a> Body<'a> {
     /// A message from outside passes through a filter.
-    pub(super) fn new(connection: &'a mut Session<Server, Stream>, border: Option<BorderFilter>) -> Self {
-        Self { connection, border, end: None }
+    pub(super) fn new(
+        connection: &'a mut Session<Server, Stream>,
+        border: Option<BorderFilter>,
+        urls: Option<(&'a dyn UrlSource, String)>,
+        limit: Option<u64>,
+    ) -> Self {
+        let limit = limit.unwrap_or(u64::MAX);
+        Self { connection, border, end: None, urls, fetched: None, octets: 0, limit }
     }
 
     /// The next part of the message, dots unstuffed, cut anywhere; `None` at its end.
@@ -48,8 +64,18 @@ impl<'a> Body<'a> {
             Some(Err(_)) => return Err(Incomplete::Event(None)),
             None => {}
         }
-        let incomplete = match self.connection.next().await {
+        let event = loop {
+            if let Some(chunk) = self.next_fetched().await {
+                return Ok(Some(chunk));
+            }
+            match self.connection.next().await {
+                Ok(Some(Event::Burl(ask))) => self.open(ask).await,
+                event => break event,
+            }
+        };
+        let incomplete = match event {
             Ok(Some(Event::Body(chunk))) => {
+                self.octets = self.octets.saturating_add(chunk.len() as u64);
                 return Ok(Some(match &mut self.border {
                     Some(border) => border.push(chunk),
                     None => chunk,
@@ -67,6 +93,50 @@ impl<'a> Body<'a> {
         };
         self.end = Some(Err(incomplete));
         Err(Incomplete::Event(None))
+    }
+
+    /// Begins to fetch a part, or refuses it.
+    async fn open(&mut self, ask: Ask<Burl>) {
+        let opened = match &self.urls {
+            Some((urls, user)) => {
+                let urls: &'a dyn UrlSource = *urls;
+                urls.open(user, &ask.url).await
+            }
+            None => Err(Reply::permanent((7, 0), "Parts are fetched for users who have logged in")),
+        };
+        let large = |octets: &dyn UrlOctets| self.octets.saturating_add(octets.length()) > self.limit;
+        match opened {
+            Ok(octets) if large(&*octets) => {
+                self.settle(ask, Reply::permanent((3, 4), "Message too large"));
+            }
+            Ok(octets) => {
+                self.octets = self.octets.saturating_add(octets.length());
+                self.fetched = Some((ask, octets, LineEnds::default()));
+            }
+            Err(reply) => self.settle(ask, reply),
+        }
+    }
+
+    /// The next octets of the part that is being fetched; `None` if there is none or it is at its end.
+    async fn next_fetched(&mut self) -> Option<Bytes> {
+        let (_, octets, ends) = self.fetched.as_mut()?;
+        let reply = match octets.next().await {
+            Ok(Some(chunk)) if ends.push(&chunk) => return Some(chunk),
+            Ok(None) if ends.finish() => Reply::positive((6, 0), "Ok: fetched"),
+            Ok(_) => Reply::permanent((6, 0), "The part has octets that no message may have"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot fetch a part of a message");
+                Reply::INTERNAL
+            }
+        };
+        let (ask, ..) = self.fetched.take()?;
+        self.settle(ask, reply);
+        None
+    }
+
+    /// An answer that comes too late was given by the machine already.
+    fn settle(&mut self, ask: Ask<Burl>, reply: Reply) {
+        let _ = self.connection.machine().inner_mut().answer(ask, reply);
     }
 
     /// Passes over what was not pulled; gives the question that waits at the end.

@@ -181,3 +181,18 @@ fn clients_that_are_wrong_say_who_they_are() {
     append(&mut other, "INBOX");
     assert!(talk.imap("g", "UID SEARCH RETURN (COUNT) ALL").contains(&"* 2 EXISTS".to_owned()));
 }
+
+/// RFC 9585: what takes long says how far it has come.
+#[test]
+fn long_searches_say_how_far_they_are() {
+    let server = server("[imap]\nprogress_milliseconds = 1\n");
+    let mut talk = inbox(&server);
+    assert!(talk.imap("a", "CAPABILITY")[0].contains(" INPROGRESS"));
+    for _ in 0..20 {
+        talk.send(format!("b APPEND INBOX{}\r\n", " {20+}\r\nSubject: new\r\n\r\nhi\r\n".repeat(100)));
+        assert!(ok(&talk.until("b")));
+    }
+    let lines = talk.imap("c", "SEARCH BODY nothing TEXT nobody");
+    assert!(lines[0].starts_with("* OK [INPROGRESS (\"c\" ") && lines[0].contains(" 2000)] "), "{lines:?}");
+    assert!(lines.contains(&"* SEARCH".to_owned()), "{lines:?}");
+}

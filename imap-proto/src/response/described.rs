@@ -1,5 +1,7 @@
 //! ENVELOPE, BODY and BODYSTRUCTURE of messages at hand, straight from what is known of them.
 
+use std::num::NonZeroU32;
+
 use mailwright_mail_model::{
     BodyKind, BodyStructure, Envelope,
     address_list::Entry,
@@ -62,6 +64,15 @@ fn put_entry(entry: &Entry, wire: &mut impl Wire) {
 pub(super) fn put_structure(structure: &Structure, extended: bool, wire: &mut impl Wire) {
     if let Some(message) = BodyStructure::of(structure, 0) {
         put_part(&message, extended, wire);
+    }
+}
+
+/// Writes the structure of one part, with its extension data; NIL if there is no such part.
+pub(crate) fn put_part_structure(structure: &Structure, path: &[NonZeroU32], wire: &mut impl Wire) {
+    let index = if path.is_empty() { Some(0) } else { structure.find(path) };
+    match index.and_then(|index| BodyStructure::of(structure, index)) {
+        Some(part) => put_part(&part, true, wire),
+        None => wire.put(b"NIL"),
     }
 }
 

@@ -8,9 +8,9 @@ use super::{Close, Commit, Find, Gather, Idle, Include, Mailboxes, Message, Open
 use crate::{
     Refusal,
     command::{
-        Copy, Create, Delete, DeleteAcl, Expunge, Fetch, Filter, GetAcl, GetMetadata, GetQuota, GetQuotaRoot,
-        Id, ListRights, Move, MultiSearch, MyRights, Namespace, Notify, Rename, SetAcl, SetMetadata,
-        SetQuota, Status, Store, Subscribe, Unsubscribe,
+        Copy, Create, Delete, DeleteAcl, Expunge, Fetch, Filter, GenUrlAuth, GetAcl, GetMetadata, GetQuota,
+        GetQuotaRoot, Id, ListRights, Move, MultiSearch, MyRights, Namespace, Notify, Rename, ResetKey,
+        SetAcl, SetMetadata, SetQuota, Status, Store, Subscribe, Unsubscribe, UrlFetch,
     },
     response::{Namespaces, ServerId},
 };
@@ -59,6 +59,12 @@ pub enum Event {
     MyRights(Ask<MyRights>),
     /// GETMETADATA.
     GetMetadata(Ask<GetMetadata>),
+    /// GENURLAUTH.
+    GenUrlAuth(Ask<GenUrlAuth>),
+    /// RESETKEY.
+    ResetKey(Ask<ResetKey>),
+    /// URLFETCH: send what is named with [`Server::fetch_url`], then answer.
+    UrlFetch(Ask<UrlFetch>),
     /// SETMETADATA.
     SetMetadata(Ask<SetMetadata>),
     /// SEARCH and its kin, with FILTER: what is searched for by this name?
@@ -139,6 +145,9 @@ impl Server {
             Event::ListRights(ask) => self.answer(ask, Err(no())),
             Event::MyRights(ask) => self.answer(ask, Err(no())),
             Event::GetMetadata(ask) => self.answer(ask, Err(no())),
+            Event::GenUrlAuth(ask) => self.answer(ask, Err(no())),
+            Event::ResetKey(ask) => self.answer(ask, Err(no())),
+            Event::UrlFetch(ask) => self.answer(ask, Err(no())),
             Event::SetMetadata(ask) => self.answer(ask, Err(no())),
             Event::Filter(ask) => self.answer(ask, Err(no())),
             Event::Status(ask) => self.answer(ask, Err(no())),

@@ -56,9 +56,25 @@ pub enum FetchData<'a> {
 #[derive(Debug)]
 pub(super) struct Stream {
     id: u32,
-    look: Look,
+    tail: Tail,
     announced: u64,
     remaining: u64,
+}
+
+/// What stands behind the octets of a section.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Tail {
+    /// Other items of a FETCH response, or its end.
+    Items(Look),
+    /// These octets.
+    Literal(&'static [u8]),
+}
+
+impl Stream {
+    /// So many octets are next, and then this.
+    pub(super) fn new(id: u32, tail: Tail, announced: u64) -> Self {
+        Self { id, tail, announced, remaining: announced }
+    }
 }
 
 impl Server {
@@ -94,7 +110,10 @@ impl Server {
         if stream.remaining > 0 {
             return Err(Misuse::BodyOpen);
         }
-        let (id, look) = (stream.id, stream.look);
+        let id = stream.id;
+        let Tail::Items(look) = stream.tail else {
+            return Err(Misuse::Argument("the response has no items"));
+        };
         self.slots.touch(id);
         self.stream = None;
         let writer = FetchWriter::resume(&mut self.transmit);
@@ -103,9 +122,7 @@ impl Server {
                 writer.end();
                 self.transmit.append(&mut self.held);
             }
-            Put::Streams(announced) => {
-                self.stream = Some(Stream { id, look, announced, remaining: announced })
-            }
+            Put::Streams(announced) => self.stream = Some(Stream::new(id, Tail::Items(look), announced)),
         }
         Ok(())
     }
@@ -181,8 +198,11 @@ impl Server {
         if stream.remaining > 0 {
             return Err(self.broken_stream());
         }
+        match stream.tail {
+            Tail::Items(_) => FetchWriter::resume(&mut self.transmit).end(),
+            Tail::Literal(octets) => self.transmit.put(octets),
+        }
         self.stream = None;
-        FetchWriter::resume(&mut self.transmit).end();
         self.transmit.append(&mut self.held);
         Ok(())
     }
@@ -223,9 +243,7 @@ impl Server {
         }
         match put(writer, look, data) {
             Put::Ended(writer) => writer.end(),
-            Put::Streams(announced) => {
-                self.stream = Some(Stream { id, look, announced, remaining: announced })
-            }
+            Put::Streams(announced) => self.stream = Some(Stream::new(id, Tail::Items(look), announced)),
         }
         Ok(true)
     }
@@ -246,7 +264,7 @@ impl Server {
 
 /// What depends on the session.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+pub(super) struct Look {
     /// Whether the message is recent in it.
     recent: bool,
     /// Whether it knows mod-sequences.

@@ -8,6 +8,7 @@ use super::{
     answer::Reply,
     run::Turn,
     slots::{Kind, Slot},
+    url_fetching::mechanisms,
 };
 use crate::{
     command::{Fetch, FetchItem, Select},
@@ -78,6 +79,10 @@ impl Server {
             notice(ResponseCode::UidNext(next), "the next UID");
         }
         notice(ResponseCode::UidValidity(uid_validity), "UIDs are valid");
+        if self.config.abilities.url_auth {
+            // RFC 4467 §8
+            notice(mechanisms(), "how URLs are authorized");
+        }
         match highest_mod_seq.filter(|_| mod_sequences) {
             Some(mod_seq) => notice(ResponseCode::HighestModSeq(mod_seq), "the highest mod-sequence"),
             // RFC 7162 §3.1.2.2

@@ -151,6 +151,9 @@ impl Server {
                 self.ask_login(turn.tag, "AUTHENTICATE", authenticate, Event::Authenticate)
             }
             Command::Language(language) => self.language(&turn, &language),
+            Command::GenUrlAuth(request) => self.ask(turn, Kind::Plain, request, Event::GenUrlAuth),
+            Command::ResetKey(request) => self.ask(turn, Kind::Plain, request, Event::ResetKey),
+            Command::UrlFetch(request) => self.ask(turn, Kind::Plain, request, Event::UrlFetch),
             Command::GetJmapAccess => self.jmap_access(&turn),
             Command::UidBatches(batches) => self.uid_batches(&turn, &batches),
             Command::Id(id) => self.ask(turn, Kind::Plain, id, Event::Id),
@@ -346,6 +349,7 @@ impl Server {
             | Command::ListRights(_)
             | Command::MyRights(_) => !abilities.access_lists,
             Command::GetMetadata(_) | Command::SetMetadata(_) => !abilities.annotations,
+            Command::GenUrlAuth(_) | Command::ResetKey(_) | Command::UrlFetch(_) => !abilities.url_auth,
             Command::Copy(_) => !abilities.write,
             Command::Sort(_) | Command::Thread(_) | Command::CancelUpdate(_) => !abilities.sorts,
             Command::Search(search) => {

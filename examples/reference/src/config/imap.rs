@@ -1,6 +1,6 @@
 //! The configuration of IMAP.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use mailwright::{
     imap::Options,
@@ -9,12 +9,14 @@ use mailwright::{
 use serde::{Deserialize, Serialize};
 
 /// What IMAP listeners have in common.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Imap {
     /// The session object of a JMAP server of the same mail; empty for none.
     pub(crate) jmap_url: String,
     pub(crate) deleted_to_trash: bool,
+    /// How often a client is told how far a search has come.
+    pub(crate) progress_milliseconds: u32,
     /// By a part of the client's name.
     pub(crate) workarounds: BTreeMap<String, Vec<Workaround>>,
 }
@@ -29,6 +31,17 @@ pub(crate) enum Workaround {
     TbLsubFlags,
 }
 
+impl Default for Imap {
+    fn default() -> Self {
+        Self {
+            jmap_url: String::new(),
+            deleted_to_trash: false,
+            progress_milliseconds: 10_000,
+            workarounds: BTreeMap::new(),
+        }
+    }
+}
+
 impl Imap {
     /// The machine's part of it.
     pub(crate) fn config(&self) -> Config {
@@ -41,6 +54,7 @@ impl Imap {
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::default();
         options.deleted_to_trash = self.deleted_to_trash;
+        options.progress_interval = Duration::from_millis(self.progress_milliseconds.into());
         for (client, names) in &self.workarounds {
             let mut workarounds = Workarounds::default();
             workarounds.delay_new_mail = names.contains(&Workaround::DelayNewmail);
@@ -63,6 +77,11 @@ impl Imap {
                 self.jmap_url
             ));
         }
+        if self.progress_milliseconds == 0 {
+            problems.push(
+                "imap.progress_milliseconds = 0 would tell of nothing else: use 1 or more, like 10000".into(),
+            );
+        }
         if self.workarounds.keys().any(String::is_empty) {
             problems.push(
                 "imap.workarounds: \"\" is no part of a client's name, like \"Thunderbird\"; \"*\" is every client".into(),
@@ -79,8 +98,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_and_what_is_right_is_done() {
         assert_eq!(Imap::default().problems(), Vec::<String>::new());
-        let wrong: Imap = toml::from_str("jmap_url = \"mail\"\n[workarounds]\n\"\" = []\n").unwrap();
-        assert_eq!(wrong.problems().len(), 2);
+        let wrong: Imap =
+            toml::from_str("jmap_url = \"mail\"\nprogress_milliseconds = 0\n[workarounds]\n\"\" = []\n")
+                .unwrap();
+        assert_eq!(wrong.problems().len(), 3);
         let right: Imap = toml::from_str(
             "jmap_url = \"https://a/b\"\n[workarounds]\nOutlook = [\"delay-newmail\", \"tb-lsub-flags\"]\n",
         )

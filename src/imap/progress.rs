@@ -1,0 +1,61 @@
+//! What takes long tells how far it has come (RFC 9585).
+
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use mailwright_imap_proto::server::{Serve, Server};
+use mailwright_line_proto::{Ask, Deflate};
+use mailwright_mailstore::{Store, accounts::Accounts};
+
+use super::Visit;
+use crate::service::Session;
+
+/// How many of how many messages were looked at.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    done: AtomicU64,
+    goal: AtomicU64,
+}
+
+impl Progress {
+    /// So many more are to be looked at.
+    pub(super) fn expect(&self, messages: u64) {
+        self.goal.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// So many more were.
+    pub(super) fn add(&self, messages: u64) {
+        self.done.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    fn begin(&self) {
+        self.done.store(0, Ordering::Relaxed);
+        self.goal.store(0, Ordering::Relaxed);
+    }
+}
+
+impl<S: Store, A: Accounts> Visit<'_, S, A> {
+    /// Does what a command asks for, and tells from time to time how far it has come.
+    pub(super) async fn telling<R: Serve, T>(
+        &self,
+        connection: &mut Session<Deflate<Server>>,
+        ask: &Ask<R>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        self.progress.begin();
+        let mut work = pin!(work);
+        let interval = self.service.options.progress_interval;
+        loop {
+            if let Ok(done) = tokio::time::timeout(interval, work.as_mut()).await {
+                return done;
+            }
+            let (done, goal) =
+                (self.progress.done.load(Ordering::Relaxed), self.progress.goal.load(Ordering::Relaxed));
+            connection.machine().inner_mut().inner_mut().progress(ask, Some(done), Some(goal));
+            // If the connection is broken, its end says so.
+            let _ = connection.flush_below(self.service.config.limits.transmit / 2).await;
+        }
+    }
+}
