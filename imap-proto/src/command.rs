@@ -5,6 +5,7 @@ mod append;
 mod append_steps;
 mod authenticate;
 mod cancel_update;
+mod comparator;
 mod copy;
 mod create;
 mod delete;
@@ -50,6 +51,7 @@ pub use append::Append;
 pub(crate) use append_steps::{Place, Step, Steps};
 pub(crate) use authenticate::decode_response;
 pub use cancel_update::CancelUpdate;
+pub use comparator::Comparator;
 pub use copy::{Copy, CopyUid};
 pub use create::Create;
 pub use delete::Delete;
@@ -142,6 +144,7 @@ pub enum Command {
     MyRights(MyRights),
     GetMetadata(GetMetadata),
     SetMetadata(SetMetadata),
+    Comparator(Comparator),
     GenUrlAuth(GenUrlAuth),
     ResetKey(ResetKey),
     UrlFetch(UrlFetch),
@@ -251,7 +254,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 63] = {
+static TABLE: [Spec; 64] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -290,6 +293,7 @@ static TABLE: [Spec; 63] = {
         row("MYRIGHTS",      Authenticated,    !SEQS,     READS,  |input, _| MyRights::parse(input).map(Command::MyRights)),
         row("GETMETADATA",   Authenticated,    !SEQS,     READS,  |input, _| GetMetadata::parse(input).map(Command::GetMetadata)),
         row("SETMETADATA",   Authenticated,    !SEQS,     !READS, |input, _| SetMetadata::parse(input).map(Command::SetMetadata)),
+        row("COMPARATOR",    Authenticated,    !SEQS,     !READS, |input, _| Comparator::parse(input).map(Command::Comparator)),
         row("GENURLAUTH",    Authenticated,    !SEQS,     !READS, |input, _| GenUrlAuth::parse(input).map(Command::GenUrlAuth)),
         row("RESETKEY",      Authenticated,    !SEQS,     !READS, |input, _| ResetKey::parse(input).map(Command::ResetKey)),
         row("URLFETCH",      Authenticated,    !SEQS,     READS,  |input, _| UrlFetch::parse(input).map(Command::UrlFetch)),
@@ -401,6 +405,7 @@ impl Command {
             Self::MyRights(request) => request.encode(wire),
             Self::GetMetadata(request) => request.encode(wire),
             Self::SetMetadata(request) => request.encode(wire),
+            Self::Comparator(comparator) => comparator.encode(wire),
             Self::GenUrlAuth(request) => request.encode(wire),
             Self::ResetKey(request) => request.encode(wire),
             Self::UrlFetch(request) => request.encode(wire),

@@ -232,17 +232,6 @@ impl Server {
         self.announce_now();
     }
 
-    /// Says whether the user may set quotas, where anybody may ([`Abilities::set_quota`]): before the login is answered. Until
-    /// then, and after the user has left, yes.
-    pub fn allow_set_quota(&mut self, may: bool) {
-        self.sets_quota = may;
-    }
-
-    /// From now on does this for the client: it is one that is wrong, as it may have said with ID.
-    pub fn work_around(&mut self, workarounds: Workarounds) {
-        self.workarounds = workarounds;
-    }
-
     /// Ends the connection with BYE as soon as nothing is under way; a message that has begun is still taken.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);

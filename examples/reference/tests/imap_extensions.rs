@@ -114,7 +114,7 @@ fn messages_are_sorted_and_threaded_and_searches_kept_up_to_date() {
         "THREAD=REFS",
         "CONTEXT=SEARCH",
         "CONTEXT=SORT",
-        "I18NLEVEL=1",
+        "I18NLEVEL=2",
         "COMPRESS=DEFLATE",
     ] {
         assert!(capability.split(' ').any(|word| word == name), "{name}: {capability}");

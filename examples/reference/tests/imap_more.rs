@@ -125,7 +125,7 @@ fn administrators_set_quotas() {
     assert!(root.imap("a", "CAPABILITY")[0].contains(" QUOTASET"));
     assert_eq!(
         root.imap("b", &format!("SETQUOTA {BOB} (STORAGE 1000 MESSAGE 2)"))[0],
-        format!("* QUOTA {BOB} (STORAGE 1 1000 MESSAGE 1 2)")
+        format!("* QUOTA \"{BOB}\" (STORAGE 1 1000 MESSAGE 1 2)")
     );
     assert!(root.imap("c", "SETQUOTA nobody@example.org ()")[0].starts_with("c NO [NONEXISTENT] "));
     assert!(root.imap("d", &format!("SETQUOTA {BOB} (X-MOON 1)"))[0].starts_with("d NO "));

@@ -2,7 +2,7 @@
 
 use mailwright_mail_model::{FlagSet, ModSeq, Uid};
 
-use super::Server;
+use super::{Server, Workarounds};
 use crate::{command::Enable, config::Abilities, grammar::Wire};
 
 /// What the responses of a session are like.
@@ -82,6 +82,17 @@ impl Enabled {
 }
 
 impl Server {
+    /// Says whether the user may set quotas, where anybody may ([`Abilities::set_quota`]): before the login is answered. Until
+    /// then, and after the user has left, yes.
+    pub fn allow_set_quota(&mut self, may: bool) {
+        self.sets_quota = may;
+    }
+
+    /// From now on does this for the client: it is one that is wrong, as it may have said with ID.
+    pub fn work_around(&mut self, workarounds: Workarounds) {
+        self.workarounds = workarounds;
+    }
+
     /// RFC 5161 §3.1: what is not known or has nothing to enable is passed over.
     pub(super) fn enable(&mut self, enable: &Enable) {
         let rev2 = self.capabilities().has("IMAP4rev2");

@@ -1,11 +1,11 @@
-//! What the machine knows by itself: in which languages it speaks, where else the mail is, and how it falls into batches.
+//! What the machine knows by itself: in which languages it speaks, how it compares, where else the mail is, and how it falls into batches.
 
 use mailwright_line_proto::Output;
 use mailwright_mail_model::Uid;
 
 use super::{Event, Server, State, run::Turn};
 use crate::{
-    command::{Language, UidBatches},
+    command::{Comparator, Language, UidBatches},
     grammar::Wire,
     refusal::Refusal,
     response::ResponseCode,
@@ -13,6 +13,9 @@ use crate::{
 
 /// The languages of the texts for people: they are English, which is what `i-default` is made of (RFC 2277 §4.5).
 const LANGUAGES: [&str; 2] = ["en", "i-default"];
+
+/// How texts are compared and searched (RFC 5051).
+const COLLATION: &str = "i;unicode-casemap";
 
 /// The smallest batches that a client may ask for: smaller ones would say as much as the UIDs themselves.
 const SMALLEST_BATCH: u32 = 500;
@@ -30,6 +33,20 @@ impl Server {
         let wire = self.out();
         wire.put(b"* LANGUAGE ");
         wire.put_list(told, |wire, language| wire.put_astring(language.as_bytes()));
+        wire.put(b"\r\n");
+        self.ok(turn)
+    }
+
+    /// COMPARATOR (RFC 5255 §4.7): there is one, which serves all languages.
+    pub(super) fn comparator(&mut self, turn: &Turn, comparator: &Comparator) -> Option<Output<Event>> {
+        if !comparator.means(COLLATION) {
+            // RFC 5255 §4.9
+            let code = ResponseCode::Other { name: "BADCOMPARATOR".into(), text: None };
+            return self.no(turn, Refusal::new(code, format!("texts are compared by {COLLATION} only")));
+        }
+        let wire = self.out();
+        wire.put(b"* COMPARATOR ");
+        wire.put_astring(COLLATION.as_bytes());
         wire.put(b"\r\n");
         self.ok(turn)
     }

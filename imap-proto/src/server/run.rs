@@ -154,6 +154,7 @@ impl Server {
             Command::GenUrlAuth(request) => self.ask(turn, Kind::Plain, request, Event::GenUrlAuth),
             Command::ResetKey(request) => self.ask(turn, Kind::Plain, request, Event::ResetKey),
             Command::UrlFetch(request) => self.ask(turn, Kind::Plain, request, Event::UrlFetch),
+            Command::Comparator(comparator) => self.comparator(&turn, &comparator),
             Command::GetJmapAccess => self.jmap_access(&turn),
             Command::UidBatches(batches) => self.uid_batches(&turn, &batches),
             Command::Id(id) => self.ask(turn, Kind::Plain, id, Event::Id),
@@ -351,7 +352,9 @@ impl Server {
             Command::GetMetadata(_) | Command::SetMetadata(_) => !abilities.annotations,
             Command::GenUrlAuth(_) | Command::ResetKey(_) | Command::UrlFetch(_) => !abilities.url_auth,
             Command::Copy(_) => !abilities.write,
-            Command::Sort(_) | Command::Thread(_) | Command::CancelUpdate(_) => !abilities.sorts,
+            Command::Sort(_) | Command::Thread(_) | Command::CancelUpdate(_) | Command::Comparator(_) => {
+                !abilities.sorts
+            }
             Command::Search(search) => {
                 search.returns.is_some_and(|returns| returns.update) && !abilities.sorts
             }
