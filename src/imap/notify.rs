@@ -3,7 +3,7 @@
 mod seen;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     future::poll_fn,
     pin::Pin,
     task::Poll,
@@ -87,9 +87,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         notifier.others.retain(|owner, _| owners.contains(owner));
         for owner in owners {
-            if !notifier.others.contains_key(&owner) {
-                let position = feed.position(&owner).await?;
-                notifier.others.insert(owner, position);
+            if let Entry::Vacant(place) = notifier.others.entry(owner) {
+                let position = feed.position(place.key()).await?;
+                place.insert(position);
             }
         }
         Ok(true)
@@ -188,6 +188,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 }
 
+type Wait<'a> = Pin<Box<dyn Future<Output = Result<News>> + Send + 'a>>;
+
 /// Waits for news of the mailboxes that the client wants to be told of, and says whose they are, if not the user's own.
 pub(super) async fn news<S: Store>(
     store: &S,
@@ -202,7 +204,7 @@ pub(super) async fn news<S: Store>(
     }
     let own = std::iter::once((None, user, notifier.position));
     let others = notifier.others.iter().map(|(owner, position)| (Some(owner), owner, *position));
-    let mut waits: Vec<(Option<&User>, Pin<Box<dyn Future<Output = Result<News>> + Send + '_>>)> = Vec::new();
+    let mut waits: Vec<(Option<&User>, Wait<'_>)> = Vec::new();
     for (owner, whose, position) in own.chain(others) {
         waits.push((owner, Box::pin(feed.after(whose, position))));
     }
