@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use mailwright::{
     Admission, Authenticator, DovecotAuth, Listener, ListenerTls,
     fetch::Fetcher,
-    imap::Imap,
-    mailstore::ScriptLimits,
+    imap::{Imap, MailboxUrls},
+    mailstore::{ScriptLimits, Store as _},
     managesieve::ManageSieve,
     pop3::{Maildrops, Pop3},
     smtp::Smtp,
@@ -145,7 +145,7 @@ impl Services<'_> {
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
             Protocol::Imap => {
-                let mut config = mailwright::imap_proto::server::Config::default();
+                let mut config = self.config.imap.config();
                 config.allow_plaintext_auth = plaintext;
                 config.max_message_size = match self.config.limits.message_size {
                     0 => u64::MAX,
@@ -153,7 +153,8 @@ impl Services<'_> {
                 };
                 let service =
                     Imap::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
-                        .with_groups(Arc::new(Members(Arc::clone(&self.directory))));
+                        .with_groups(Arc::new(Members(Arc::clone(&self.directory))))
+                        .with_options(self.config.imap.options());
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
             Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
@@ -168,6 +169,13 @@ impl Services<'_> {
                         self.config.rules.tarpit_after,
                         Duration::from_secs(self.config.rules.tarpit_seconds),
                     );
+                let service = match listener.protocol {
+                    Protocol::Submission if self.store.metadata().is_some() => {
+                        let words = vec!["imap".into(), format!("imap://{}", self.config.hostname)];
+                        service.with_urls(Arc::new(MailboxUrls::new(Arc::clone(&self.store))), words)
+                    }
+                    _ => service,
+                };
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
         }
