@@ -1,9 +1,6 @@
 //! A socket of the network or of this machine.
 
-use std::{
-    future::Future,
-    io::{self, IoSlice},
-};
+use std::io::{self, IoSlice};
 
 use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
@@ -46,12 +43,10 @@ impl Socket for Stream {
         }
     }
 
-    fn close(&mut self) -> impl Future<Output = io::Result<()>> + Send {
-        async move {
-            match self {
-                Self::Tcp(socket) => socket.close().await,
-                Self::Unix(socket) => socket.close().await,
-            }
+    async fn close(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.close().await,
+            Self::Unix(socket) => socket.close().await,
         }
     }
 }

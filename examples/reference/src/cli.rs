@@ -203,7 +203,7 @@ Examples:
         #[arg(short = 's', long)]
         senders: bool,
     },
-    /// Read the alias file ([aliases] file) again, after looking whether all of it can be used
+    /// Read the alias file (aliases.file of the configuration) again, after looking whether all of it can be used
     Newaliases,
     /// Send the message on standard input, with the options that programs give to sendmail: -t, -i, -f, -F, -N, -R, -V, -B, -bs, -bp, -bi, -q
     ///

@@ -166,7 +166,7 @@ fn a_trace_costs_no_flush() {
         return;
     }
     let count = |extra: &str| {
-        let server = start(extra);
+        let mut server = start(extra);
         common::deliver(&server, USER, "Subject: warm\r\n\r\nx\r\n");
         let out = server.folder.path().join("strace");
         let mut strace = Command::new("strace")
@@ -189,7 +189,7 @@ fn a_trace_costs_no_flush() {
         for number in 0..40 {
             common::deliver(&server, USER, &format!("Subject: {number}\r\n\r\nx\r\n"));
         }
-        drop(server);
+        server.kill();
         strace.wait().unwrap();
         let text = fs::read_to_string(out).unwrap_or_default();
         Some(text.lines().filter(|line| line.contains("sync(")).count())

@@ -20,7 +20,7 @@ Its domain must be one of ours: mailwrightd domain add.")]
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
-        /// With a mailbox, whatever [users] mailbox says
+        /// With a mailbox, whatever users.mailbox of the configuration says
         #[arg(long, conflicts_with = "no_mailbox")]
         mailbox: bool,
         /// No mailbox: the account can send, and what it is sent is forwarded or refused
