@@ -7,14 +7,20 @@ mod attempt;
 mod config;
 mod envelope;
 mod judge;
+mod open;
 mod pipe;
 mod post;
 mod report;
 mod run;
 mod scheduler;
+mod security;
 mod sessions;
 mod signing;
 mod source;
+mod sts;
+mod submit;
+mod tls_report;
+mod verifier;
 
 use std::sync::{
     Arc,
@@ -30,6 +36,8 @@ use crate::smtp::Addressing;
 pub use config::{Pipes, Place, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
 pub use judge::Outcome;
 pub use scheduler::Concurrency;
+pub use sts::{FetchError, FetchPolicy, KeepPolicies, StsCache, StsFound, StsPolicies};
+pub use tls_report::{AppliedPolicy, TlsFailure, TlsObserver, TlsSession};
 
 /// The destination of entries that are not sent: the message is delivered, and the sender is to be told.
 pub(crate) const DELIVERED: &str = "report:delivered";

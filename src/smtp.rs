@@ -13,6 +13,7 @@ mod intake;
 pub(crate) mod journal;
 mod plan;
 mod quarantine;
+mod start_queue;
 mod trace_fields;
 mod urls;
 
@@ -43,6 +44,7 @@ pub use deliver::StoreInbox;
 pub(crate) use deliver::queue_id;
 pub use facets::{Expand, StartQueue, Verify};
 pub(crate) use plan::{Origin, Plan, Way};
+pub use start_queue::QueueStarter;
 pub use trace_fields::{delivered_to, received, return_path};
 pub(crate) use trace_fields::{fetched_words, now};
 pub use urls::{NextOctets, OpenUrl, UrlOctets, UrlSource};

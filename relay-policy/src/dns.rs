@@ -59,6 +59,24 @@ impl Answer {
         })
     }
 
+    /// The name at the end of the aliases on the way from a name; `None` if it is no alias.
+    pub fn canonical(&self, from: &Name) -> Option<Name> {
+        let mut at = None;
+        // No longer way than there are records, for aliases may go round.
+        for _ in &self.records {
+            let here = at.as_ref().unwrap_or(from);
+            let next = self.records.iter().find_map(|record| match &record.data {
+                RData::CNAME(target) if record.name == *here => Some(target.0.clone()),
+                _ => None,
+            });
+            match next {
+                Some(next) => at = Some(next),
+                None => break,
+            }
+        }
+        at
+    }
+
     /// The texts among the records, the strings of each joined.
     pub fn texts(&self) -> impl Iterator<Item = String> {
         self.records.iter().filter_map(|record| match &record.data {

@@ -2,6 +2,7 @@
 
 pub mod alias_file;
 pub mod authentication;
+pub mod dane;
 pub mod delivery;
 pub mod directory;
 pub mod dns;
@@ -10,6 +11,7 @@ pub mod retry;
 pub mod route;
 pub mod rules;
 pub mod srs;
+pub mod sts;
 
 mod chain;
 mod domains;

@@ -1,22 +1,22 @@
 //! One attempt to send an entry to all its recipients.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use mailwright_line_proto::{Closed, Misuse, PeerMisbehaved};
+use mailwright_line_proto::{Closed, Misuse};
 use mailwright_mailstore::{QueueEntry, QueueRecipient, RecipientState, Store};
-use mailwright_relay_policy::{
-    delivery::Diagnosis,
-    dns::Resolve,
-    route::{Exchanger, NextHop},
-};
-use mailwright_smtp_proto::{Reply, SizeLimit, client::Config};
+use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve, route::NextHop};
+use mailwright_smtp_proto::{Reply, SizeLimit};
 
 use super::{
-    DELIVERED, EXPANDED, Outcome, Place, Queue, TlsLevel, UNDELIVERED, envelope::message, scheduler::Contact,
-    sessions::Open, source::Source,
+    DELIVERED, EXPANDED, Outcome, Place, Queue, UNDELIVERED,
+    envelope::message,
+    open::{Terms, requires, said_for_now},
+    scheduler::Contact,
+    sessions::Open,
+    source::Source,
 };
 use crate::{
-    client::{ClientError, Endpoint, Refusal, Security, SmtpClient},
+    client::{ClientError, Refusal},
     service::entropy,
     smtp::Addressing,
 };
@@ -112,7 +112,8 @@ where
             NextHop::Pipe(name) => Ok(self.pipe(&Place::Transport(name.clone()), entry, places).await),
             _ => {
                 let destination = hop.destination();
-                if let Some(open) = self.sessions.take(&destination, self.config.idle) {
+                let lane = Terms::lane(&destination, requires(entry));
+                if let Some(open) = self.sessions.take(&lane, self.config.idle) {
                     // The host may have hung up meanwhile, which says nothing of it.
                     if let Ok(outcomes) = self.send(open, &destination, entry, places, true).await {
                         return Ok(outcomes);
@@ -149,84 +150,21 @@ where
                 let diagnosis = Diagnosis::found(reply);
                 if permanent { Unreached::one(diagnosis) } else { Unreached::all(diagnosis) }
             })?;
+        let terms = self.terms(hop, destination, entry, &exchangers).await;
         let mut last = None;
         for exchanger in &exchangers {
-            for address in &exchanger.addresses {
-                let address = SocketAddr::new(*address, exchanger.port);
-                match self.open(hop, destination, exchanger, address, entry.require_tls).await {
-                    Ok(open) => return self.send(open, destination, entry, places, false).await,
-                    Err(diagnosis) => {
-                        tracing::info!(id = entry.id, destination, %address, reason = %diagnosis, "no connection");
-                        last = Some(diagnosis);
-                    }
-                }
+            match self.reach(&terms, exchanger, &entry.id).await {
+                Ok(open) => return self.send(open, destination, entry, places, false).await,
+                Err(diagnosis) => last = diagnosis.or(last),
             }
         }
         let nowhere = || Diagnosis::found(Reply::transient((4, 1), "No host of the destination was tried"));
-        Err(Unreached::all(last.unwrap_or_else(nowhere)))
-    }
-
-    /// Opens a connection, secures it as the destination wants it, and logs in.
-    async fn open(
-        &self,
-        hop: &NextHop,
-        destination: &str,
-        exchanger: &Exchanger,
-        address: SocketAddr,
-        require_tls: bool,
-    ) -> Result<Open, Diagnosis> {
-        let host = format!("{}[{}]:{}", exchanger.name, address.ip(), address.port());
-        let lmtp = matches!(hop, NextHop::Lmtp { .. });
-        let mut config = if lmtp { Config::lmtp() } else { Config::default() };
-        let relay = self.config.relays.get(destination);
-        config.allow_plaintext_auth = relay.is_some_and(|relay| relay.in_clear);
-        let config = Arc::new(config);
-        let level = match self.config.tls.level(destination) {
-            // LMTP is for hosts next door.
-            TlsLevel::May if lmtp => TlsLevel::None,
-            // RFC 8689 §4.2.1: TLS, and a certificate that holds.
-            _ if require_tls => TlsLevel::Verify,
-            level => level,
-        };
-        let client = self.config.tls.client(level);
-        let security = match (level, client) {
-            (TlsLevel::None, _) => Security::Plain,
-            (_, None) => {
-                return Err(Diagnosis::found(Reply::transient(
-                    (7, 5),
-                    "No authorities are configured to verify hosts by",
-                )));
-            }
-            (_, Some(client)) if self.config.tls.implicit.contains(destination) => Security::Implicit(client),
-            (TlsLevel::May, Some(client)) => Security::Opportunistic(client),
-            (_, Some(client)) => Security::Starttls(client),
-        };
-        let connect = |security| {
-            let endpoint = Endpoint::new(exchanger.name.clone(), exchanger.port, security)
-                .at(address)
-                .with_timeout(self.config.connect_timeout);
-            let (hello, config) = (self.config.hostname.clone(), Arc::clone(&config));
-            async move { SmtpClient::connect(&endpoint, hello, config).await }
-        };
-        let opened = match connect(security).await {
-            // RFC 7435 §3: what would be sent in the clear anyway is, if TLS does not work.
-            Err(ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(why))))
-                if level == TlsLevel::May =>
-            {
-                tracing::info!(host, %why, "TLS does not work; going on without");
-                connect(Security::Plain).await
-            }
-            opened => opened,
-        };
-        let mut client = opened.map_err(|error| connecting(&host, &error))?;
-        if let Some(relay) = relay {
-            client.login(&relay.user, &relay.password).await.map_err(|error| {
-                // A wrong password is ours to mend, and the mail waits for that.
-                let text = format!("Login as {} failed: {error}", relay.user);
-                Diagnosis::found_at(&*host, Reply::transient((7, 8), text))
-            })?;
+        let diagnosis = last.unwrap_or_else(nowhere);
+        if requires(entry) && diagnosis.status_text().contains(".7.") {
+            // RFC 8689 §4.2.1: not that somebody waits for days for what will not be.
+            return Err(Unreached::one(for_good(diagnosis)));
         }
-        Ok(Open { client, host, messages: 0 })
+        Err(Unreached::all(diagnosis))
     }
 
     /// Sends the message over a connection, and keeps that for the next one.
@@ -255,16 +193,17 @@ where
             None
         };
         if let Some(reply) = refused {
-            self.sessions.keep(destination, open);
+            self.sessions.keep(open);
             let diagnosis = Diagnosis::found_at(host, reply);
             return Ok(vec![Outcome::Refused(diagnosis); places.len()]);
         }
         let encoded = entry.eight_bit && !capabilities.eight_bit_mime;
+        let requires_tls = capabilities.require_tls;
         let mut body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
         if encoded && let Some((fields, in_place_of)) = self.signed_anew(entry).await {
             body = body.with_beginning(fields, in_place_of);
         }
-        let message = message(entry, places, size);
+        let message = message(entry, places, size, requires_tls);
         let replies = match open.client.send_from(message, &mut body).await {
             Ok(replies) => replies,
             Err(error) => {
@@ -284,7 +223,7 @@ where
         let closing = replies.iter().find(|reply| reply.code() == 421).cloned();
         open.messages += 1;
         if closing.is_none() && open.messages < self.config.messages_per_connection {
-            self.sessions.keep(destination, open);
+            self.sessions.keep(open);
         }
         if let Some(reply) = closing.filter(|_| replies.iter().all(|reply| !reply.is_positive())) {
             return Err(Unreached::all(Diagnosis::said(host, &reply)));
@@ -333,21 +272,17 @@ fn news(entry: &QueueEntry) -> Option<Attempted> {
     Some(Attempted { outcomes, contact: Contact::Unknown, failure: None })
 }
 
-/// Why there is no connection.
-fn connecting(host: &str, error: &ClientError) -> Diagnosis {
-    let reply = match error {
-        // Refused at the greeting or at hello: not this message is refused, but all mail; it may change.
-        ClientError::Refused(Refusal::Smtp(reply)) => return said_for_now(host, reply),
-        ClientError::Closed(Closed::Refused(text)) => Reply::transient((4, 1), text.clone()),
-        ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(_))) => {
-            Reply::transient((7, 5), error.to_string())
-        }
-        ClientError::Misuse(Misuse::NotOffered(what)) => {
-            Reply::transient((7, 10), format!("The host does not offer {what}"))
-        }
-        _ => Reply::transient((4, 1), error.to_string()),
-    };
-    Diagnosis::found_at(host, reply)
+/// TLS as the sender requires it cannot be had, and will not be had later.
+fn for_good(diagnosis: Diagnosis) -> Diagnosis {
+    if diagnosis.is_permanent() {
+        return diagnosis;
+    }
+    let text = diagnosis.reply.lines().collect::<Vec<_>>().join(" ");
+    let reply = Reply::permanent((7, 10), text);
+    match diagnosis.host {
+        Some(host) => Diagnosis::found_at(host, reply),
+        None => Diagnosis::found(reply),
+    }
 }
 
 /// Why the message did not get through.
@@ -366,14 +301,4 @@ fn sending(host: &str, error: &ClientError) -> Diagnosis {
         _ => Reply::transient((4, 2), error.to_string()),
     };
     Diagnosis::found_at(host, reply)
-}
-
-/// A refusal of everything, which the sender of one message cannot help.
-fn said_for_now(host: &str, reply: &Reply) -> Diagnosis {
-    if reply.is_permanent() {
-        let text = reply.lines().collect::<Vec<_>>().join(" ");
-        let reply = Reply::transient((4, 1), format!("{} {text}", reply.code()));
-        return Diagnosis::found_at(host, reply);
-    }
-    Diagnosis::said(host, reply)
 }

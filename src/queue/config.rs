@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use mailwright_line_proto::{Secret, tls};
+use mailwright_line_proto::Secret;
 use mailwright_mail_model::Address;
 use mailwright_mailstore::{QueueEntry, QueueRecipient};
 use mailwright_relay_policy::{
@@ -14,7 +14,7 @@ use mailwright_smtp_proto::{HelloName, SyntaxError};
 use rustls::ClientConfig;
 use tokio::io::AsyncRead;
 
-use super::Concurrency;
+use super::{Concurrency, StsPolicies, TlsObserver};
 use crate::smtp::Authentication;
 
 /// The configuration of a [`Queue`](super::Queue).
@@ -113,9 +113,16 @@ pub enum TlsLevel {
     Encrypt,
     /// TLS, with a certificate for the host's name by an authority that is trusted.
     Verify,
+    /// TLS, with a certificate that signed records of the name system name (RFC 7672). Without such records, mail waits.
+    Dane,
+    /// TLS as with [`Verify`](Self::Verify), with a host that the domain's MTA-STS policy names (RFC 8461). Without a policy, mail waits.
+    Sts,
 }
 
 /// How connections are secured.
+///
+/// Where [`May`](TlsLevel::May) or [`Encrypt`](TlsLevel::Encrypt) hold, what the recipient's domain has published counts on top: TLSA
+/// records, if the resolver checks signatures, and an MTA-STS policy, if something knows those.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Tls {
@@ -123,28 +130,20 @@ pub struct Tls {
     pub default: TlsLevel,
     /// What is done for some destinations.
     pub levels: HashMap<String, TlsLevel>,
-    /// Whom [`Verify`](TlsLevel::Verify) trusts; without it, such mail waits.
+    /// Whom [`Verify`](TlsLevel::Verify) and MTA-STS trust; without it, such mail waits.
     pub verified: Option<Arc<ClientConfig>>,
     /// Destinations that speak TLS from the first octet on (port 465).
     pub implicit: std::collections::HashSet<String>,
+    /// What knows the MTA-STS policies of domains; without it, none are obeyed.
+    pub sts: Option<Arc<dyn StsPolicies>>,
+    /// What hears how TLS went with mail exchangers.
+    pub observer: Option<Arc<dyn TlsObserver>>,
 }
 
 impl Tls {
     /// What a destination must have.
     pub(super) fn level(&self, destination: &str) -> TlsLevel {
         self.levels.get(destination).copied().unwrap_or(self.default)
-    }
-
-    /// The configuration for a level.
-    pub(super) fn client(&self, level: TlsLevel) -> Option<Arc<ClientConfig>> {
-        match level {
-            TlsLevel::None => None,
-            TlsLevel::Verify => self.verified.clone(),
-            TlsLevel::May | TlsLevel::Encrypt => {
-                static ANYBODY: std::sync::OnceLock<Option<Arc<ClientConfig>>> = std::sync::OnceLock::new();
-                ANYBODY.get_or_init(|| tls::client_config_unverified().ok().map(Arc::new)).clone()
-            }
-        }
     }
 }
 

@@ -6,13 +6,14 @@ use mailwright_smtp_proto::{
     RcptParameters, ReturnContent as Asked,
 };
 
-/// The envelope for some of the recipients. What the host does not know and need not is left out when it is sent.
-pub(super) fn message(entry: &QueueEntry, places: &[usize], size: u64) -> Message {
+/// The envelope for some of the recipients, for a host that may offer REQUIRETLS. What the host does not know and need not is left out when it is sent.
+pub(super) fn message(entry: &QueueEntry, places: &[usize], size: u64, requires_tls: bool) -> Message {
     let mut parameters = MailParameters::default();
     parameters.size = Some(size);
     parameters.body = entry.eight_bit.then_some(BodyKind::EightBitMime);
     parameters.smtputf8 = entry.smtputf8;
-    parameters.require_tls = entry.require_tls;
+    // RFC 8689 §5: a report is not held back where a host does not know it; others do not get this far.
+    parameters.require_tls = entry.require_tls && requires_tls;
     // RFC 3461 §5.2.1: as they came.
     parameters.return_content = entry.return_content.map(|content| match content {
         ReturnContent::Full => Asked::Full,
@@ -62,7 +63,7 @@ mod tests {
             queued.notify = notify;
             entry.recipients.push(queued);
         }
-        let message = message(&entry, &[0, 1, 2, 3], 100);
+        let message = message(&entry, &[0, 1, 2, 3], 100, false);
         assert_eq!(message.mail.parameters.envelope_id.as_ref().unwrap().as_str(), "Q 1");
         assert_eq!(message.mail.parameters.return_content, Some(Asked::Headers));
         let wanted: Vec<_> = message.recipients.iter().map(|rcpt| rcpt.parameters.notify).collect();

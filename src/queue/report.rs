@@ -88,6 +88,8 @@ where
         let plan = Plan::new(&ReversePath::Null, &way).map_err(impossible)?;
         let mut parameters = MailParameters::default();
         parameters.smtputf8 = !sender.is_ascii();
+        // RFC 8689 §5: what it returns was to be protected.
+        parameters.require_tls = entry.require_tls;
         let mail = Mail::new(ReversePath::Null).with_parameters(parameters);
         let message = Message::new(mail, vec![Rcpt::new(to)]);
         let origin = Origin {
@@ -132,6 +134,8 @@ where
         // RFC 3461 §4.3: RET is about failure; other reports return the header.
         let whole = wanted == ReturnContent::Full
             && action == Action::Failed
+            // RFC 8689 §5
+            && !entry.require_tls
             && entry.size <= self.config.returned_octets;
         report.returned = if whole { Returned::Full } else { Returned::Headers };
         report.recipients = recipients

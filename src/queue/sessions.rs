@@ -16,6 +16,8 @@ pub(super) struct Open {
     pub(super) host: String,
     /// How many messages went over it.
     pub(super) messages: u32,
+    /// For which messages it is kept; none if it is for one only.
+    pub(super) lane: Option<String>,
 }
 
 /// The connections that nobody uses now.
@@ -23,18 +25,19 @@ pub(super) struct Open {
 pub(super) struct Sessions(Mutex<HashMap<String, Vec<(Instant, Open)>>>);
 
 impl Sessions {
-    /// A connection to a destination, the last one that was used.
-    pub(super) fn take(&self, destination: &str, idle: Duration) -> Option<Open> {
+    /// A connection of this kind, the last one that was used.
+    pub(super) fn take(&self, lane: &str, idle: Duration) -> Option<Open> {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = sessions.get_mut(destination)?;
+        let kept = sessions.get_mut(lane)?;
         let (since, open) = kept.pop()?;
         (since.elapsed() < idle).then_some(open)
     }
 
     /// Keeps a connection for the next message.
-    pub(super) fn keep(&self, destination: &str, open: Open) {
+    pub(super) fn keep(&self, open: Open) {
+        let Some(lane) = open.lane.clone() else { return };
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.entry(destination.to_owned()).or_default().push((Instant::now(), open));
+        sessions.entry(lane).or_default().push((Instant::now(), open));
     }
 
     /// Takes leave of those that have waited for long enough.

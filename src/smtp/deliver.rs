@@ -12,7 +12,7 @@ use mailwright_relay_policy::{
 use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply, server::Abilities};
 
 use super::{
-    Addressing, Body, Inbox, Verify,
+    Addressing, Body, Inbox, QueueStarter, StartQueue, Verify,
     authentication::Authentication,
     filtering::Told,
     intake::Intake,
@@ -36,6 +36,7 @@ pub struct StoreInbox<S, R, F = ()> {
     pub(super) hostname: String,
     pub(super) routes: Arc<RouteTable>,
     pub(super) authentication: Option<Arc<Authentication>>,
+    pub(super) starter: Option<QueueStarter>,
 }
 
 impl<S: Store, R: Addressing> StoreInbox<S, R> {
@@ -50,6 +51,7 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
             hostname: hostname.into(),
             routes: Arc::default(),
             authentication: None,
+            starter: None,
         }
     }
 }
@@ -57,8 +59,8 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     /// The same, with a filter that says into which mailboxes of an account a message goes.
     pub fn with_filter<G: Filter>(self, filter: G) -> StoreInbox<S, R, G> {
-        let Self { store, addressing, policy, hostname, routes, authentication, .. } = self;
-        StoreInbox { store, addressing, filter, policy, hostname, routes, authentication }
+        let Self { store, addressing, policy, hostname, routes, authentication, starter, .. } = self;
+        StoreInbox { store, addressing, filter, policy, hostname, routes, authentication, starter }
     }
 
     /// With routes for what goes on: those of the [`Queue`](crate::queue::Queue). Recipients that go the same way share an
@@ -66,6 +68,13 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     #[must_use]
     pub fn with_routes(mut self, routes: Arc<RouteTable>) -> Self {
         self.routes = routes;
+        self
+    }
+
+    /// Lets clients have the queue run (ETRN).
+    #[must_use]
+    pub fn with_queue_starter(mut self, starter: QueueStarter) -> Self {
+        self.starter = Some(starter);
         self
     }
 
@@ -174,16 +183,21 @@ pub(super) struct Received {
 }
 
 impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
-    /// Reports need a queue: it makes them. Each recipient can have a reply of its own.
+    /// Reports need a queue: it makes them, and it passes on by TLS what must be. Each recipient can have a reply of its own.
     fn abilities(&self) -> Abilities {
         let mut abilities = Abilities::default();
         abilities.dsn = self.store.spool().is_some();
+        abilities.require_tls = self.store.spool().is_some();
         abilities.each_recipient = true;
         abilities
     }
 
     fn verify(&self) -> Option<&impl Verify> {
         Some(self)
+    }
+
+    fn queues(&self) -> Option<&impl StartQueue> {
+        self.starter.is_some().then_some(self)
     }
 
     async fn hello(&self, session: &Conversation, hello: &Hello) -> Result<(), Reply> {

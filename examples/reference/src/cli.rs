@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod directory;
 mod dkim;
+mod dns;
 mod fetch;
 mod life;
 mod migrate;
@@ -17,6 +18,7 @@ pub(crate) use directory::{
     AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand,
 };
 pub(crate) use dkim::{DkimCommand, DmarcCommand, KeyCommand};
+pub(crate) use dns::{DnsCommand, TlsrptCommand};
 pub(crate) use fetch::{FetchAdd, FetchCommand};
 pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
@@ -188,6 +190,12 @@ Examples:
     /// What others report of mail in our name
     #[command(subcommand)]
     Dmarc(DmarcCommand),
+    /// The records of our domains in the domain name system
+    #[command(subcommand)]
+    Dns(DnsCommand),
+    /// How TLS goes between our hosts and those of others
+    #[command(subcommand)]
+    Tlsrpt(TlsrptCommand),
     /// Mail that waits to be sent on
     #[command(subcommand)]
     Queue(QueueCommand),

@@ -24,6 +24,8 @@ pub(crate) struct Live {
     pub(crate) store: Embedded,
     /// What reports of DMARC are made by, if any are.
     pub(crate) reports: Option<Arc<Reports>>,
+    /// Sends what was seen of TLS; says how many reports went out.
+    pub(crate) report_tls: Arc<dyn Fn() -> usize + Send + Sync>,
 }
 
 /// A ban, as it is listed.
@@ -48,6 +50,7 @@ pub(crate) enum LiveRequest {
     Reports {
         today: bool,
     },
+    SendTlsReports,
 }
 
 /// Does it; `live` is what runs, if anything does.
@@ -56,6 +59,7 @@ pub(crate) fn execute(live: Option<&Live>, request: &LiveRequest) -> Response {
         return Response::Failed { message: "no server runs on this data directory".into() };
     };
     match request {
+        LiveRequest::SendTlsReports => Response::Written { entries: (live.report_tls)() },
         LiveRequest::Bans => {
             let entry = |ban: mailwright::Ban| BanEntry {
                 network: match ban.network {

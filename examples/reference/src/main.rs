@@ -12,6 +12,7 @@ mod control;
 mod directory;
 mod dkim;
 mod dmarc;
+mod dns_plan;
 mod fetch;
 mod first_run;
 mod health;
@@ -28,6 +29,7 @@ mod sendmail;
 mod serve;
 mod server_scripts;
 mod sieve;
+mod tlsrpt;
 mod trace;
 mod user;
 
@@ -92,6 +94,8 @@ fn main() -> ExitCode {
         }
         Some(Command::Address { address, json }) => done(address_book::address(&config, &address, json)),
         Some(Command::Dmarc(command)) => done(dmarc::run(&config, command)),
+        Some(Command::Dns(command)) => done(dns_plan::run(&config, command)),
+        Some(Command::Tlsrpt(command)) => done(tlsrpt::run(&config, command)),
         Some(Command::Dkim(command)) => done(dkim::run(&config, command)),
         Some(Command::Queue(command)) => done(queue::run(&config, command)),
         Some(Command::Mailq { json }) => done(queue::mailq(&config, json)),

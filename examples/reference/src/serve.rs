@@ -14,7 +14,7 @@ use mailwright::{
     mailstore::{AnyStore, Store as _},
     pop3::Maildrops,
     relay_policy::dns::AnyResolver,
-    smtp::StoreInbox,
+    smtp::{QueueStarter, StoreInbox},
 };
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -35,6 +35,7 @@ use crate::{
     queue::{self, Access},
     rules::Rules,
     server_scripts,
+    tlsrpt::{self, Collected, Reporter},
 };
 
 use announce::{StopSignals, announce, reload_on_signal};
@@ -120,11 +121,30 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     ));
     let watched = database.clone();
     let suppressed = suppressed(&config, &database)?;
-    let signing = Arc::clone(&rules.authentication);
+    let collected = Collected::wanted(&config, &database).map_err(opened)?;
+    let web = queue::web(&config, &resolver);
     let local = Local::new(&config).map_err(ServeError::Config)?;
-    let sender =
-        queue::Parts { logins: logins.clone(), routes: Arc::clone(&routes), resolver, signing, local };
-    let queue = queue::start(&config, &store, sender, suppressed.clone()).map_err(ServeError::Config)?;
+    let sender = queue::Parts {
+        logins: logins.clone(),
+        routes: Arc::clone(&routes),
+        resolver,
+        signing: Arc::clone(&rules.authentication),
+        local,
+        policies: queue::KeptPolicies::open(&database).map_err(opened)?,
+        web: web.clone(),
+        suppressed: suppressed.clone(),
+        collected: collected.clone(),
+    };
+    let queue = queue::start(&config, &store, sender).map_err(ServeError::Config)?;
+    let reporter = collected.map(|collected| Reporter {
+        collected,
+        resolver: names.clone(),
+        https: web,
+        queue: Arc::clone(&queue),
+        directory: Arc::clone(&directory),
+        domain: config.reporting_domain(),
+    });
+    let (runtime, tls_reports) = (tokio::runtime::Handle::current(), reporter.clone());
     let hostname = config.hostname.clone();
     let reports = collector
         .map(|collector| Arc::new(Reports { collector, queue: Arc::clone(&queue), names, hostname }));
@@ -134,6 +154,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         rules: Arc::clone(&rules),
         store: database.clone(),
         reports: reports.clone(),
+        report_tls: Arc::new(move || {
+            tls_reports.as_ref().map_or(0, |reporter| runtime.block_on(reporter.send_all()))
+        }),
     };
     let flush = Arc::clone(&queue);
     let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())), suppressed };
@@ -157,8 +180,12 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         .with_options(config.sieve.options())
         .with_server_scripts(scripts);
     let delivery = delivery_store(&config, &store)?;
-    let inbox =
+    let mut inbox =
         StoreInbox::new(delivery, logins.clone(), policy, config.hostname.clone()).with_filter(filter);
+    if !config.smtp.etrn.is_empty() {
+        let (flush, allowed) = (Arc::clone(&queue), config::ranges(&config.smtp.etrn));
+        inbox = inbox.with_queue_starter(QueueStarter::new(allowed, move || flush.flush()));
+    }
     let services = Services {
         inbox: Arc::new(inbox.with_routes(routes).with_authentication(Arc::clone(&rules.authentication))),
         store: Arc::new(store),
@@ -214,6 +241,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     }
     if let Some(reports) = reports {
         services.tasks.spawn(reports.run(services.stop.clone()));
+    }
+    if let Some(reporter) = reporter {
+        services.tasks.spawn(tlsrpt::watch(reporter, services.stop.clone()));
     }
     services.tasks.spawn(health::watch(watched, services.stop.clone()));
     services.tasks.spawn(passwd.watch(services.stop.clone()));

@@ -1,6 +1,6 @@
 //! Answers known beforehand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, TXT};
 
@@ -24,6 +24,7 @@ pub struct CannedAnswers {
     records: HashMap<(String, RecordType), Vec<Record>>,
     failures: HashMap<(String, RecordType), LookupError>,
     authentic: bool,
+    unsigned: HashSet<String>,
 }
 
 /// An alias of an alias of an alias: after so many, it is a loop.
@@ -96,27 +97,31 @@ impl CannedAnswers {
         self.authentic = true;
         self
     }
+
+    /// Without signatures at this name, though others have them.
+    #[must_use]
+    pub fn unsigned(mut self, at: &str) -> Self {
+        self.unsigned.insert(at.to_ascii_lowercase());
+        self
+    }
 }
 
 impl Resolve for CannedAnswers {
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Answer, LookupError> {
-        let (mut at, mut records) = (key(name), Vec::new());
+        let (mut at, mut records, mut authentic) = (key(name), Vec::new(), self.authentic);
         for _ in 0..MOST_ALIASES {
+            authentic &= !self.unsigned.contains(&at);
             if let Some(error) = self.failures.get(&(at.clone(), kind)) {
                 return Err(error.clone());
             }
             if let Some(found) = self.records.get(&(at.clone(), kind)) {
                 records.extend(found.iter().cloned());
-                return Ok(Answer::new(records, self.authentic));
+                return Ok(Answer::new(records, authentic));
             }
             let alias = self.records.get(&(at.clone(), RecordType::CNAME)).and_then(|found| found.first());
             let Some((alias, RData::CNAME(target))) = alias.map(|alias| (alias, &alias.data)) else {
                 let known = self.records.keys().any(|(name, _)| *name == at);
-                return if known {
-                    Ok(Answer::new(records, self.authentic))
-                } else {
-                    Err(LookupError::NoName)
-                };
+                return if known { Ok(Answer::new(records, authentic)) } else { Err(LookupError::NoName) };
             };
             records.push(alias.clone());
             at = key(&target.0);

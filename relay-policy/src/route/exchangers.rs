@@ -19,6 +19,18 @@ pub struct Exchanger {
     pub port: u16,
     /// Whether DNSSEC vouches for the way from the domain to these addresses: what DANE asks for (RFC 7672 §2.2).
     pub authentic: bool,
+    /// Whether DNSSEC vouches for the way from the domain to the name; a host that is configured by name needs nobody to.
+    pub vouched: bool,
+    /// The name that the host's name stands for, if it is an alias.
+    pub canonical: Option<String>,
+}
+
+/// What is known of a host's addresses.
+struct Found {
+    addresses: Vec<IpAddr>,
+    /// Whether all of them were signed.
+    signed: bool,
+    canonical: Option<String>,
 }
 
 /// Which addresses can be reached from here.
@@ -28,6 +40,8 @@ pub enum Families {
     /// Both kinds, IPv6 first.
     #[default]
     Both,
+    /// Both kinds, IPv4 first.
+    BothV4First,
     /// IPv4 alone.
     V4,
     /// IPv6 alone.
@@ -113,7 +127,7 @@ impl Lookup {
             NextHop::Exchangers { domain, port } => self.of_domain(resolver, domain, *port, random).await,
             // Configured by hand, so it is where it is, even if it is here.
             NextHop::Host { host, port } | NextHop::Lmtp { host, port } => {
-                let (addresses, authentic) = match self.addresses(resolver, host).await {
+                let Found { addresses, signed, canonical } = match self.addresses(resolver, host).await {
                     Ok(found) => found,
                     Err(LookupError::NoName) => return Err(RouteError::NoDomain(host.clone())),
                     Err(error) => return Err(RouteError::Lookup { domain: host.clone(), error }),
@@ -121,7 +135,8 @@ impl Lookup {
                 if addresses.is_empty() {
                     return Err(RouteError::NoAddress(host.clone()));
                 }
-                Ok(vec![Exchanger { name: host.clone(), addresses, port: *port, authentic }])
+                let (name, port, vouched) = (host.clone(), *port, true);
+                Ok(vec![Exchanger { name, addresses, port, authentic: signed, vouched, canonical }])
             }
             NextHop::Pipe(name) | NextHop::Refuse(name) => Err(RouteError::NoAddress(name.clone())),
         }
@@ -146,7 +161,14 @@ impl Lookup {
                 return Err(RouteError::Loop(domain.to_owned()));
             }
             let name = address.to_string();
-            return Ok(vec![Exchanger { name, addresses: vec![address], port, authentic: false }]);
+            return Ok(vec![Exchanger {
+                name,
+                addresses: vec![address],
+                port,
+                authentic: false,
+                vouched: false,
+                canonical: None,
+            }]);
         }
         let failed = |error| RouteError::Lookup { domain: domain.to_owned(), error };
         let asked = name(domain).map_err(failed)?;
@@ -185,7 +207,7 @@ impl Lookup {
             if own.is_some_and(|own| preference >= own) {
                 break;
             }
-            let (addresses, signed) = match self.addresses(resolver, &host).await {
+            let Found { addresses, signed, canonical } = match self.addresses(resolver, &host).await {
                 Ok(found) => found,
                 Err(LookupError::NoName | LookupError::NotAName(_)) => continue,
                 Err(error) => {
@@ -200,8 +222,9 @@ impl Lookup {
                 continue;
             }
             if !addresses.is_empty() {
-                let authentic = authentic && signed;
-                hosts.push((preference, Exchanger { name: host, addresses, port, authentic }));
+                let (vouched, authentic) = (authentic, authentic && signed);
+                let host = Exchanger { name: host, addresses, port, authentic, vouched, canonical };
+                hosts.push((preference, host));
             }
         }
         let mut room = self.most_addresses;
@@ -219,26 +242,25 @@ impl Lookup {
         }
     }
 
-    /// The addresses of a host that can be reached, and whether all answers were signed.
-    async fn addresses(
-        &self,
-        resolver: &impl Resolve,
-        host: &str,
-    ) -> Result<(Vec<IpAddr>, bool), LookupError> {
+    /// The addresses of a host that can be reached.
+    async fn addresses(&self, resolver: &impl Resolve, host: &str) -> Result<Found, LookupError> {
         if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok((vec![address], false));
+            return Ok(Found { addresses: vec![address], signed: false, canonical: None });
         }
         let asked = name(host)?;
         let kinds: &[RecordType] = match self.families {
             Families::Both => &[RecordType::AAAA, RecordType::A],
+            Families::BothV4First => &[RecordType::A, RecordType::AAAA],
             Families::V4 => &[RecordType::A],
             Families::V6 => &[RecordType::AAAA],
         };
-        let (mut addresses, mut failure, mut signed) = (Vec::new(), None, true);
+        let (mut addresses, mut failure, mut signed, mut canonical) = (Vec::new(), None, true, None);
         for kind in kinds {
             match resolver.lookup(&asked, *kind).await {
                 Ok(answer) => {
-                    signed &= answer.authentic;
+                    // An answer without addresses leads nowhere, so nobody need vouch for it.
+                    signed &= answer.authentic || answer.addresses().next().is_none();
+                    canonical = canonical.or_else(|| answer.canonical(&asked).map(|name| key(&name)));
                     addresses.extend(answer.addresses().filter(|address| self.reaches(*address)));
                 }
                 Err(error) => failure = Some(error),
@@ -246,13 +268,13 @@ impl Lookup {
         }
         match failure {
             Some(error) if addresses.is_empty() => Err(error),
-            _ => Ok((addresses, signed)),
+            _ => Ok(Found { addresses, signed, canonical }),
         }
     }
 
     fn reaches(&self, address: IpAddr) -> bool {
         match self.families {
-            Families::Both => true,
+            Families::Both | Families::BothV4First => true,
             Families::V4 => address.is_ipv4(),
             Families::V6 => address.is_ipv6(),
         }

@@ -149,6 +149,11 @@ fn every_case_of_the_table() {
 #[test]
 fn families_that_are_not_there_are_not_tried() {
     for (families, domain, expected) in [
+        (
+            Families::BothV4First,
+            "two.example",
+            "a.two.example[192.0.2.10,2001:db8::10] b.two.example[192.0.2.20]",
+        ),
         (Families::V4, "two.example", "a.two.example[192.0.2.10] b.two.example[192.0.2.20]"),
         (Families::V6, "two.example", "a.two.example[2001:db8::10]"),
         (Families::V4, "v6only.example", "550 5.4.4"),

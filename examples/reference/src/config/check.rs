@@ -111,6 +111,7 @@ impl Config {
         problems.extend(self.authentication.problems());
         problems.extend(self.rules.problems());
         problems.extend(self.network_problems());
+        problems.extend(bad_networks("[smtp] etrn", &self.smtp.etrn));
         for (key, texts) in [("xclient", &self.smtp.xclient), ("xforward", &self.smtp.xforward)] {
             for text in texts {
                 match text.parse::<AddressRange>() {

@@ -76,6 +76,8 @@ pub(crate) struct SmtpOptions {
     /// Where proxies are that are believed.
     pub(crate) xclient: Vec<String>,
     pub(crate) xforward: Vec<String>,
+    /// Who may have the queue run.
+    pub(crate) etrn: Vec<String>,
 }
 
 /// What VRFY does.

@@ -26,8 +26,13 @@ pub(crate) struct Relay {
     pub(crate) helo: String,
     /// How much protection connections must have.
     pub(crate) tls: TlsLevel,
-    /// Whom `verify` trusts: PEM.
+    /// Whom `verify` and MTA-STS trust: PEM.
     pub(crate) trust: PathBuf,
+    /// Whether the MTA-STS policies of domains are obeyed, and the port they are fetched at.
+    pub(crate) mta_sts: bool,
+    pub(crate) mta_sts_port: u16,
+    /// Whether other domains are told every day how TLS with their hosts went.
+    pub(crate) tls_reports: bool,
     /// The port of mail exchangers.
     pub(crate) port: u16,
     /// Which addresses can be reached from here.
@@ -55,8 +60,11 @@ pub(crate) enum TlsLevel {
     None,
     #[default]
     May,
+    #[serde(alias = "require")]
     Encrypt,
     Verify,
+    Dane,
+    Sts,
 }
 
 /// Which addresses can be reached from here.
@@ -65,6 +73,9 @@ pub(crate) enum TlsLevel {
 pub(crate) enum Families {
     #[default]
     Both,
+    /// Both, IPv4 first.
+    #[serde(rename = "prefer-ipv4")]
+    PreferIpv4,
     Ipv4,
     Ipv6,
 }
@@ -79,6 +90,8 @@ pub(crate) struct Queue {
     pub(crate) longest_retry_seconds: u64,
     pub(crate) connections: usize,
     pub(crate) connections_per_destination: usize,
+    /// The least time between two messages to a destination, in milliseconds.
+    pub(crate) pace: BTreeMap<String, u64>,
     pub(crate) connect_seconds: u64,
     /// After how many hard bounces an address is left alone, and for how long.
     pub(crate) suppress_after: u32,
@@ -91,6 +104,8 @@ pub(crate) struct Queue {
 pub(crate) struct Dns {
     pub(crate) servers: Vec<SocketAddr>,
     pub(crate) dnssec: bool,
+    /// A file with the keys of the root that are believed in place of the world's; none if empty.
+    pub(crate) trust_anchors: PathBuf,
 }
 
 impl Default for Relay {
@@ -105,6 +120,9 @@ impl Default for Relay {
             helo: String::new(),
             tls: TlsLevel::May,
             trust: "/etc/ssl/certs/ca-certificates.crt".into(),
+            mta_sts: true,
+            mta_sts_port: 443,
+            tls_reports: false,
             port: 25,
             families: Families::Both,
             own: Vec::new(),
@@ -127,6 +145,7 @@ impl Default for Queue {
             longest_retry_seconds: 4_000,
             connections: 100,
             connections_per_destination: 20,
+            pace: BTreeMap::new(),
             connect_seconds: 30,
             suppress_after: 2,
             suppress_days: 30,
@@ -158,6 +177,13 @@ pub(crate) fn hop(key: &str, text: &str) -> Result<Option<NextHop>, String> {
 }
 
 impl Config {
+    /// The domain in whose name this server reports to others, in A-labels.
+    pub(crate) fn reporting_domain(&self) -> String {
+        let named = self.domains.first().unwrap_or(&self.hostname);
+        let parsed = named.parse::<mailwright::mail_model::Domain>();
+        parsed.map_or_else(|_| named.to_lowercase(), |domain| domain.key().to_owned())
+    }
+
     /// What is wrong with what is said of mail going out.
     pub(super) fn outbound_problems(&self, problems: &mut Vec<String>) {
         problems.extend(self.relay.routes().err());
@@ -170,6 +196,20 @@ impl Config {
         }
         if self.relay.port == 0 {
             problems.push("relay.port must be 1 to 65535; mail exchangers listen on 25".into());
+        }
+        if self.relay.mta_sts_port == 0 {
+            problems.push("relay.mta_sts_port must be 1 to 65535; policies are fetched at 443".into());
+        }
+        let levels = self.relay.tls_for.values().chain([&self.relay.tls]);
+        if !self.dns.dnssec && levels.clone().any(|level| *level == TlsLevel::Dane) {
+            problems.push("a destination with tls = \"dane\" gets no mail without dns.dnssec = true: TLSA records count only if they are signed".into());
+        }
+        if !self.relay.mta_sts && levels.clone().any(|level| *level == TlsLevel::Sts) {
+            problems
+                .push("a destination with tls = \"sts\" gets no mail without relay.mta_sts = true".into());
+        }
+        if !self.dns.dnssec && !self.dns.trust_anchors.as_os_str().is_empty() {
+            problems.push("dns.trust_anchors are for dns.dnssec = true".into());
         }
         for (key, number) in [
             ("lifetime_hours", self.queue.lifetime_hours),

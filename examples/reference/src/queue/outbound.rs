@@ -3,11 +3,12 @@
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use mailwright::{
+    https::Https,
     line_proto::{Secret, tls},
     mailstore::AnyStore,
-    queue::{Queue, QueueConfig, Relay, TlsLevel},
-    relay_policy::route::RouteTable,
-    resolve::{Resolver, ResolverOptions},
+    queue::{Queue, QueueConfig, Relay, StsCache, TlsLevel},
+    relay_policy::{dns::AnyResolver, route::RouteTable},
+    resolve::{Resolver, ResolverError, ResolverOptions},
     smtp::Authentication,
 };
 
@@ -15,9 +16,13 @@ use crate::{
     config::{self, Config},
     directory::Logins,
     local::Local,
+    tlsrpt::Collected,
 };
 
-use super::Suppressed;
+use super::{
+    Suppressed,
+    sts::{KeptPolicies, WebPolicies},
+};
 
 /// What sends mail on.
 pub(crate) type Outbound = Queue<AnyStore, Resolver, Logins>;
@@ -29,21 +34,35 @@ pub(crate) struct Parts {
     pub(crate) resolver: Resolver,
     pub(crate) signing: Arc<Authentication>,
     pub(crate) local: Local,
+    pub(crate) suppressed: Suppressed,
+    /// What counts how TLS goes, if that is to be reported.
+    pub(crate) collected: Option<Collected>,
+    /// Where MTA-STS policies are kept, and what fetches them.
+    pub(crate) policies: KeptPolicies,
+    pub(crate) web: Option<Https>,
 }
 
 /// Makes the queue of this configuration.
-pub(crate) fn start(
-    config: &Config,
-    store: &AnyStore,
-    parts: Parts,
-    suppressed: Suppressed,
-) -> Result<Arc<Outbound>, String> {
+pub(crate) fn start(config: &Config, store: &AnyStore, parts: Parts) -> Result<Arc<Outbound>, String> {
     let mut queue = queue_config(config, parts.routes)?;
-    queue.suppressions = Some(Arc::new(suppressed));
+    queue.suppressions = Some(Arc::new(parts.suppressed));
+    queue.tls.observer = parts.collected.map(|collected| Arc::new(collected) as _);
+    if let Some(https) = parts.web.filter(|_| config.relay.mta_sts) {
+        let fetch = WebPolicies { https, port: config.relay.mta_sts_port };
+        let policies = StsCache::new(AnyResolver::new(parts.resolver.clone()), fetch);
+        queue.tls.sts = Some(Arc::new(policies.kept_by(Arc::new(parts.policies))));
+    }
     queue.signing = Some(parts.signing);
     queue.pipes = Some(Arc::new(parts.local));
     let (resolver, logins) = (Arc::new(parts.resolver), Arc::new(parts.logins));
     Ok(Arc::new(Queue::new(Arc::new(store.clone()), resolver, logins, queue)))
+}
+
+/// What asks web servers, if there are authorities to trust.
+pub(crate) fn web(config: &Config, resolver: &Resolver) -> Option<Https> {
+    let pem = fs::read(&config.relay.trust).ok()?;
+    let tls = tls::roots(&pem).and_then(tls::client_config).ok()?;
+    Some(Https::new(tls).with_resolver(AnyResolver::new(resolver.clone())))
 }
 
 /// What looks names up.
@@ -51,7 +70,12 @@ pub(crate) fn resolver(config: &Config) -> Result<Resolver, String> {
     let mut options = ResolverOptions::default();
     options.servers.clone_from(&config.dns.servers);
     options.dnssec = config.dns.dnssec;
+    options.trust_anchors =
+        Some(config.dns.trust_anchors.clone()).filter(|file| !file.as_os_str().is_empty());
     Resolver::new(&options).or_else(|error| {
+        if matches!(error, ResolverError::TrustAnchors(..)) {
+            return Err(format!("dns.trust_anchors: {error}"));
+        }
         tracing::warn!(%error, "the system names no name server; asking the one of this machine");
         options.servers = vec![SocketAddr::from(([127, 0, 0, 1], 53))];
         Resolver::new(&options).map_err(|error| error.to_string())
@@ -67,6 +91,7 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.lookup.own.extend(relay.own.iter().cloned());
     queue.lookup.families = match config.families() {
         config::Families::Both => mailwright::relay_policy::route::Families::Both,
+        config::Families::PreferIpv4 => mailwright::relay_policy::route::Families::BothV4First,
         config::Families::Ipv4 => mailwright::relay_policy::route::Families::V4,
         config::Families::Ipv6 => mailwright::relay_policy::route::Families::V6,
     };
@@ -78,6 +103,8 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.retry.longest = Duration::from_secs(limits.longest_retry_seconds);
     queue.concurrency.total = limits.connections;
     queue.concurrency.per_destination = limits.connections_per_destination;
+    let pace = |(key, time): (&String, &u64)| (key.to_lowercase(), Duration::from_millis(*time));
+    queue.concurrency.pace = limits.pace.iter().map(pace).collect();
     queue.concurrency.dead_for = queue.retry.first;
     queue.connect_timeout = Duration::from_secs(limits.connect_seconds);
     queue.fallback = config::hop("relay.fallback", &relay.fallback)?;
@@ -108,6 +135,8 @@ fn level(level: config::TlsLevel) -> TlsLevel {
         config::TlsLevel::May => TlsLevel::May,
         config::TlsLevel::Encrypt => TlsLevel::Encrypt,
         config::TlsLevel::Verify => TlsLevel::Verify,
+        config::TlsLevel::Dane => TlsLevel::Dane,
+        config::TlsLevel::Sts => TlsLevel::Sts,
     }
 }
 

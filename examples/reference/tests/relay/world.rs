@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -22,9 +23,17 @@ use crate::common::{PASSWORD, PATIENCE, Talk, free_port, succeed, wait_for};
 pub struct Names {
     child: Option<Child>,
     pub port: u16,
+    /// The keys of the root, if answers are signed.
+    anchors: Option<PathBuf>,
 }
 
 impl Names {
+    /// Another program than dnsmasq, with the keys of its root.
+    #[allow(dead_code, reason = "not every test program has signed names")]
+    pub fn signed(child: Child, port: u16, anchors: PathBuf) -> Self {
+        Self { child: Some(child), port, anchors: Some(anchors) }
+    }
+
     /// dnsmasq with these lines of configuration, and no other knowledge.
     pub fn start(lines: &[&str]) -> Self {
         let port = free_port();
@@ -36,12 +45,12 @@ impl Names {
         command.args(lines.iter().map(|line| format!("--{line}")));
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for("the name server", || TcpStream::connect(("127.0.0.1", port)).ok());
-        Self { child: Some(child), port }
+        Self { child: Some(child), port, anchors: None }
     }
 
     /// Nobody.
     pub fn none() -> Self {
-        Self { child: None, port: free_port() }
+        Self { child: None, port: free_port(), anchors: None }
     }
 }
 
@@ -71,10 +80,14 @@ impl Site {
             Some((before, behind)) => (behind.to_owned(), before.to_owned()),
             None => (String::new(), extra.to_owned()),
         };
+        let dnssec = match &names.anchors {
+            Some(file) => format!("dnssec = true\ntrust_anchors = {file:?}"),
+            None => "dnssec = false".to_owned(),
+        };
         let mut config = format!(
             "data = \"data\"\nhostname = \"mx.{domain}\"\ndomains = [\"{domain}\"]\nallow_plaintext_auth = true\n\
              [limits]\nconnections_per_address = 0\nnew_connections_per_minute = 0\nstop_seconds = 2\n\
-             [dns]\nservers = [\"127.0.0.1:{}\"]\ndnssec = false\n{rest}\n[relay]\nport = {port}\nfamilies = \"ipv4\"\n{relay}\n",
+             [dns]\nservers = [\"127.0.0.1:{}\"]\n{dnssec}\n{rest}\n[relay]\nport = {port}\nfamilies = \"ipv4\"\n{relay}\n",
             names.port
         );
         if rest.contains("[relay.transport]") {
@@ -146,6 +159,26 @@ impl Site {
     /// What a command prints.
     pub fn run(&self, arguments: &[&str]) -> String {
         String::from_utf8(succeed(&mut self.command(arguments))).unwrap()
+    }
+
+    /// From now on commands ask this name server; the running server does not.
+    #[allow(dead_code, reason = "not every test program changes it")]
+    pub fn asks(&self, names: &Names) {
+        let file = self.folder.path().join("mailwright.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.lines().map(|line| match line.starts_with("servers = ") {
+            true => format!("servers = [\"127.0.0.1:{}\"]\n", names.port),
+            false => format!("{line}\n"),
+        });
+        fs::write(&file, lines.collect::<String>()).unwrap();
+    }
+
+    /// What a command that must fail says.
+    #[allow(dead_code, reason = "not every test program has one")]
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        let output = crate::common::run(&mut self.command(arguments));
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     /// What a queue command prints.
@@ -238,7 +271,12 @@ struct Seen {
 
 impl Host {
     pub fn start(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(0, behaviour)
+    }
+
+    /// At a port that was known before.
+    pub fn at(port: u16, behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
@@ -372,7 +410,7 @@ pub fn base64(octets: &[u8]) -> String {
     text
 }
 
-fn unbase64(text: &str) -> Vec<u8> {
+pub fn unbase64(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text
         .bytes()
         .filter_map(|letter| ALPHABET.iter().position(|other| *other == letter))

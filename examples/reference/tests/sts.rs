@@ -1,0 +1,182 @@
+//! MTA-STS (RFC 8461), with a web server that has policies: what gets through is what they allow.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+#[path = "relay/world.rs"]
+#[allow(dead_code, reason = "this test needs a part of it")]
+mod world;
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use common::{Server, have, wait_for, write_private};
+use mailwright::line_proto::tls::{self, rustls};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use world::{Names, Site};
+
+/// An authority, with a certificate for each list of names.
+fn certificates(folder: &Path, wanted: &[(&str, &[&str])]) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap();
+    write_private(&folder.join("authority.pem"), &authority.pem());
+    let issuer = Issuer::new(params, key);
+    for (file, names) in wanted {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        write_private(&folder.join(format!("{file}.pem")), &certificate.pem());
+        write_private(&folder.join(format!("{file}.key")), &key.serialize_pem());
+    }
+}
+
+/// A web server that has the policies of some domains, as long as it is open.
+fn policies(folder: &Path, policies: Vec<(String, String)>, open: Arc<AtomicBool>) -> u16 {
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let config = Arc::new(tls::server_config(&read("web.pem"), &read("web.key")).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let policies = Arc::new(policies);
+    thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            if !open.load(Ordering::Relaxed) {
+                continue;
+            }
+            let (config, policies) = (Arc::clone(&config), Arc::clone(&policies));
+            thread::spawn(move || {
+                let tls = rustls::ServerConnection::new(config).unwrap();
+                let mut reader = BufReader::new(rustls::StreamOwned::new(tls, socket));
+                let (mut path, mut host) = (String::new(), String::new());
+                loop {
+                    let mut line = String::new();
+                    if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                        return;
+                    }
+                    let line = line.trim_end().to_ascii_lowercase();
+                    match line.split_once(' ') {
+                        _ if line.is_empty() => break,
+                        Some(("get", rest)) => path = rest.split(' ').next().unwrap().to_owned(),
+                        Some(("host:", name)) => host = name.split(':').next().unwrap().to_owned(),
+                        _ => {}
+                    }
+                }
+                let policy = policies.iter().find(|(domain, _)| host == format!("mta-sts.{domain}"));
+                let answer = match policy {
+                    Some((_, text)) if path == "/.well-known/mta-sts.txt" => format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+                        text.len()
+                    ),
+                    _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(),
+                };
+                let stream = reader.get_mut();
+                let _ = stream.write_all(answer.as_bytes());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            });
+        }
+    });
+    port
+}
+
+fn submit(site: &Site, to: &str) {
+    let mut talk = site.talk("submission");
+    assert!(talk.reply().starts_with("220"));
+    talk.smtp("EHLO laptop.example");
+    assert!(talk.smtp(&site.auth("ann@a.example")).starts_with("235"));
+    assert!(talk.smtp("MAIL FROM:<ann@a.example>").starts_with("250"));
+    assert!(talk.smtp(&format!("RCPT TO:<{to}>")).starts_with("250"));
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send("From: <ann@a.example>\r\nSubject: sts\r\n\r\nHello.\r\n");
+    assert!(talk.smtp(".").starts_with("250"));
+}
+
+/// What the log says of the last attempt to send to an address, after so many.
+fn fate(site: &Site, to: &str, attempts: usize) -> String {
+    wait_for(&format!("mail to {to}"), || {
+        let (log, to) = (site.log(), format!("to={to} "));
+        let mut lines = log.lines().filter(|line| line.contains(&to) && line.contains("status="));
+        lines.nth(attempts - 1).map(str::to_owned)
+    })
+}
+
+#[test]
+fn policies_decide_what_gets_through() {
+    if !have("dnsmasq") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // Name, policy (none: it is announced, and not there), and what becomes of mail.
+    let cases = [
+        ("good", Some(("enforce", "mx.good.example")), "sent"),
+        ("wildcard", Some(("enforce", "*.wildcard.example")), "sent"),
+        ("unnamed", Some(("enforce", "mx.elsewhere.example")), "deferred"),
+        ("wrong", Some(("enforce", "mx.wrong.example")), "deferred"),
+        ("testing", Some(("testing", "mx.testing.example")), "sent"),
+        ("nothing", None, "sent"),
+        ("silent", None, "sent"),
+    ];
+    let web: Vec<String> = cases.iter().map(|(name, ..)| format!("mta-sts.{name}.example")).collect();
+    let web: Vec<&str> = web.iter().map(String::as_str).collect();
+    let hosts = ["mx.good.example", "mx.wildcard.example", "mx.unnamed.example"];
+    certificates(folder.path(), &[("web", &web), ("hosts", &hosts)]);
+    let published = cases.iter().filter_map(|(name, policy, _)| {
+        let (mode, host) = (*policy)?;
+        let text = format!("version: STSv1\r\nmode: {mode}\r\nmx: {host}\r\nmax_age: 604800\r\n");
+        Some((format!("{name}.example"), text))
+    });
+    let open = Arc::new(AtomicBool::new(true));
+    let web_port = policies(folder.path(), published.collect(), Arc::clone(&open));
+
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let mut receiver = Server::prepare(&format!(
+        "allow_plaintext_auth = true\ntls = {{ certificate = {:?}, key = {:?} }}",
+        at("hosts.pem"),
+        at("hosts.key")
+    ));
+    receiver.add_user(common::USER, common::PASSWORD);
+    for (name, ..) in &cases {
+        common::succeed(&mut receiver.command(&["domain", "add", &format!("{name}.example")]));
+        let bob = format!("bob@{name}.example");
+        common::succeed(&mut receiver.command(&["alias", "add", &bob, common::USER]));
+    }
+    receiver.serve();
+    let port = receiver.port("smtp", "starttls");
+    let mut lines = Vec::new();
+    for (name, ..) in &cases {
+        lines.push(format!("mx-host={name}.example,mx.{name}.example,10"));
+        lines.push(format!("address=/mx.{name}.example/127.0.0.1"));
+        lines.push(format!("address=/mta-sts.{name}.example/127.0.0.1"));
+        if *name != "silent" {
+            lines.push(format!("txt-record=_mta-sts.{name}.example,v=STSv1; id=1;"));
+        }
+    }
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let names = Names::start(&lines);
+    let extra = format!("[relay]\nmta_sts_port = {web_port}\ntrust = {:?}\n", at("authority.pem"));
+    let a = Site::start("a.example", "127.0.0.2", port, &names, &extra, &["ann"]);
+    for (name, ..) in &cases {
+        submit(&a, &format!("bob@{name}.example"));
+    }
+    for (name, _, expected) in &cases {
+        let line = fate(&a, &format!("bob@{name}.example"), 1);
+        assert!(line.contains(&format!("status=\"{expected}\"")), "{name}: {line}");
+    }
+    assert_eq!(common::count(&receiver), 5);
+    // Policies outlive the server, and a web server that is gone.
+    open.store(false, Ordering::Relaxed);
+    let a = a.again();
+    submit(&a, "bob@unnamed.example");
+    let line = fate(&a, "bob@unnamed.example", 2);
+    assert!(line.contains("status=\"deferred\"") && line.contains("MTA-STS policy"), "{line}");
+    submit(&a, "bob@good.example");
+    assert!(fate(&a, "bob@good.example", 2).contains("status=\"sent\""));
+}

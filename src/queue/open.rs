@@ -1,0 +1,415 @@
+//! From a host to a connection on which mail can be sent.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use mailwright_line_proto::{Closed, Misuse, PeerMisbehaved, tls};
+use mailwright_mailstore::{QueueEntry, Spool, Store};
+use mailwright_relay_policy::{
+    dane::{self, Dane},
+    delivery::Diagnosis,
+    dns::Resolve,
+    route::{Exchanger, NextHop},
+    sts::StsPolicy,
+};
+use mailwright_smtp_proto::{Reply, client::Config};
+use rustls::ClientConfig;
+
+use super::{
+    AppliedPolicy, Queue, TlsFailure, TlsLevel, TlsSession,
+    security::{Circumstances, Guard, Unfit, guard},
+    sessions::Open,
+    verifier,
+};
+use crate::{
+    client::{ClientError, Endpoint, Refusal, Security, SmtpClient},
+    smtp::Addressing,
+};
+
+/// Where a header that has no end is left alone, in octets.
+const LONGEST_HEADER: u64 = 64 * 1024;
+
+/// What must hold for all hosts of a next hop.
+pub(super) struct Terms<'a> {
+    hop: &'a NextHop,
+    destination: &'a str,
+    level: TlsLevel,
+    sts: Option<Arc<StsPolicy>>,
+    sts_failed: bool,
+    /// REQUIRETLS, which the sender can be told about.
+    require: bool,
+    /// `TLS-Required: No`
+    relaxed: bool,
+}
+
+impl<'a> Terms<'a> {
+    /// The domain that hears of it: one whose mail exchangers were looked up.
+    fn domain(&self) -> Option<&'a str> {
+        match self.hop {
+            NextHop::Exchangers { domain, .. } if !domain.starts_with('[') => Some(domain),
+            _ => None,
+        }
+    }
+
+    /// By which name connections are kept: who requires TLS does not get one of those who do not, and what was opened for somebody
+    /// who does not mind is for nobody else.
+    pub(super) fn lane(destination: &str, require: bool) -> String {
+        if require { format!("{destination} requiretls") } else { destination.to_owned() }
+    }
+}
+
+/// A host and what is known of it.
+struct Site<'a> {
+    exchanger: &'a Exchanger,
+    address: SocketAddr,
+    guard: &'a Guard,
+    policy: AppliedPolicy,
+}
+
+/// Whether a message asks for TLS in earnest. A report goes on without, if it must (RFC 8689 §5).
+pub(super) fn requires(entry: &QueueEntry) -> bool {
+    entry.require_tls && entry.sender.address().is_some()
+}
+
+impl<S, R, P> Queue<S, R, P>
+where
+    S: Store + 'static,
+    R: Resolve + 'static,
+    P: Addressing + 'static,
+{
+    /// What must hold for the hosts of this next hop.
+    pub(super) async fn terms<'a>(
+        &self,
+        hop: &'a NextHop,
+        destination: &'a str,
+        entry: &QueueEntry,
+        exchangers: &[Exchanger],
+    ) -> Terms<'a> {
+        let level = match self.config.tls.level(destination) {
+            // LMTP is for hosts next door.
+            TlsLevel::May if matches!(hop, NextHop::Lmtp { .. }) => TlsLevel::None,
+            level => level,
+        };
+        let require = requires(entry);
+        let mut terms =
+            Terms { hop, destination, level, sts: None, sts_failed: false, require, relaxed: false };
+        if let (Some(domain), Some(policies)) = (terms.domain(), &self.config.tls.sts)
+            && (level != TlsLevel::None || require)
+        {
+            let found = policies.policy(domain).await;
+            terms.sts_failed = found.failure.is_some();
+            if let Some((failure, reason)) = found.failure {
+                let (domain, policy) = (domain.to_owned(), AppliedPolicy::Sts(None));
+                let (host, address) = (None, None);
+                let (failure, reason) = (Some(failure), Some(reason));
+                self.observe(TlsSession { domain, policy, host, address, failure, reason });
+            }
+            terms.sts = found.policy;
+        }
+        let published = terms.sts.is_some() || exchangers.iter().any(|exchanger| exchanger.vouched);
+        let ours = matches!(level, TlsLevel::May | TlsLevel::Encrypt);
+        terms.relaxed = published && ours && !require && self.does_not_mind(entry).await;
+        terms
+    }
+
+    /// Whether the message says that it need not be protected as its recipients' domains wish (RFC 8689 §3).
+    async fn does_not_mind(&self, entry: &QueueEntry) -> bool {
+        let Ok(spool) = self.spool() else { return false };
+        let end = entry.size.min(entry.skip.saturating_add(LONGEST_HEADER));
+        spool.octets(entry, entry.skip..end).await.is_ok_and(|octets| says_tls_is_optional(&octets))
+    }
+
+    /// Opens a connection to a host at the first of its addresses where that can be done.
+    pub(super) async fn reach(
+        &self,
+        terms: &Terms<'_>,
+        exchanger: &Exchanger,
+        id: &str,
+    ) -> Result<Open, Option<Diagnosis>> {
+        let (dane, unfit) = self.dane(terms, exchanger).await;
+        let published = match (&dane, &terms.sts) {
+            (Dane::Usable(set), _) => {
+                AppliedPolicy::Tlsa(set.records().iter().map(ToString::to_string).collect())
+            }
+            (Dane::Unusable, _) => AppliedPolicy::Tlsa(Vec::new()),
+            (Dane::Absent, Some(policy)) => AppliedPolicy::Sts(Some(Arc::clone(policy))),
+            // That one was told already.
+            _ => AppliedPolicy::Absent,
+        };
+        let circumstances = Circumstances {
+            level: terms.level,
+            dane: &dane,
+            sts: terms.sts.as_deref().filter(|_| !terms.relaxed),
+            host: &exchanger.name,
+            vouched: exchanger.vouched,
+            require: terms.require,
+        };
+        let decided = match unfit {
+            Some(unfit) => Err(unfit),
+            None => guard(&circumstances),
+        };
+        let guard = match decided {
+            Ok(guard) => guard,
+            Err(unfit) => {
+                let diagnosis = Diagnosis::found_at(exchanger.name.clone(), unfit.reply);
+                self.tell(terms, exchanger, None, published, unfit.failure, Some(&diagnosis));
+                return Err(Some(diagnosis));
+            }
+        };
+        if dane == Dane::Unusable {
+            let failure = Some(TlsFailure::TlsaInvalid);
+            self.tell(terms, exchanger, None, published.clone(), failure, None);
+        }
+        let mut last = None;
+        for address in &exchanger.addresses {
+            let address = SocketAddr::new(*address, exchanger.port);
+            let site = Site { exchanger, address, guard: &guard, policy: published.clone() };
+            match self.open(terms, &site).await {
+                Ok(mut open) => {
+                    open.lane = (!terms.relaxed).then(|| Terms::lane(terms.destination, terms.require));
+                    return Ok(open);
+                }
+                Err(diagnosis) => {
+                    let destination = terms.destination;
+                    tracing::info!(id, destination, %address, reason = %diagnosis, "no connection");
+                    last = Some(diagnosis);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// What the name system says of a host's certificate, and whether the host cannot be used since nobody knows.
+    async fn dane(&self, terms: &Terms<'_>, exchanger: &Exchanger) -> (Dane, Option<Unfit>) {
+        let wanted =
+            matches!(terms.level, TlsLevel::May | TlsLevel::Encrypt | TlsLevel::Dane) || terms.require;
+        if !wanted || terms.relaxed || matches!(terms.hop, NextHop::Lmtp { .. }) {
+            return (Dane::Absent, None);
+        }
+        let domain = match terms.hop {
+            NextHop::Exchangers { domain, .. } => domain,
+            _ => &exchanger.name,
+        };
+        match dane::look_up(&*self.resolver, exchanger, domain).await {
+            Ok(dane) => (dane, None),
+            Err(error) => {
+                // RFC 7672 §2.2: who cannot be asked may be somebody who was kept from answering.
+                let text = format!("The TLSA records of {} cannot be looked up: {error}", exchanger.name);
+                let reply = Reply::transient((7, 5), text);
+                (Dane::Absent, Some(Unfit { reply, failure: Some(TlsFailure::DnssecInvalid) }))
+            }
+        }
+    }
+
+    /// Opens a connection, secures it, and logs in.
+    async fn open(&self, terms: &Terms<'_>, site: &Site<'_>) -> Result<Open, Diagnosis> {
+        let Site { exchanger, address, guard, .. } = *site;
+        let host = format!("{}[{}]:{}", exchanger.name, address.ip(), address.port());
+        let lmtp = matches!(terms.hop, NextHop::Lmtp { .. });
+        let mut config = if lmtp { Config::lmtp() } else { Config::default() };
+        let relay = self.config.relays.get(terms.destination);
+        config.allow_plaintext_auth = relay.is_some_and(|relay| relay.in_clear);
+        let config = Arc::new(config);
+        // RFC 7672 §8.1: what is asked for is what the records are kept under.
+        let name = match guard {
+            Guard::Dane(set) => set.base().to_owned(),
+            _ => exchanger.name.clone(),
+        };
+        let connect = |security| {
+            let endpoint = Endpoint::new(name.clone(), exchanger.port, security)
+                .at(address)
+                .with_timeout(self.config.connect_timeout);
+            let (hello, config) = (self.config.hostname.clone(), Arc::clone(&config));
+            async move { SmtpClient::connect(&endpoint, hello, config).await }
+        };
+        let security = self.security(guard, terms.destination)?;
+        let mut opened = connect(security).await;
+        let failure = opened.as_ref().err().and_then(tls_failure);
+        if let (Guard::Trial, Some(failure), Err(error)) = (guard, failure, &opened) {
+            // RFC 8461 §5: told, and sent nevertheless.
+            let diagnosis = connecting(&host, error);
+            self.tell(terms, exchanger, Some(site), site.policy.clone(), Some(failure), Some(&diagnosis));
+            opened = connect(self.security(&Guard::May, terms.destination)?).await;
+        }
+        let weak = matches!(guard, Guard::May | Guard::Trial);
+        let opened = match opened {
+            // RFC 7435 §3: what would be sent in the clear anyway is, if TLS does not work.
+            Err(ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(why)))) if weak => {
+                tracing::info!(host, %why, "TLS does not work; going on without");
+                let reply = Reply::transient((7, 5), why);
+                let diagnosis = Diagnosis::found_at(&*host, reply);
+                let failure = Some(TlsFailure::ValidationFailure);
+                self.tell(terms, exchanger, Some(site), site.policy.clone(), failure, Some(&diagnosis));
+                connect(Security::Plain).await
+            }
+            Err(error) => {
+                if let Some(failure) = tls_failure(&error) {
+                    let diagnosis = connecting(&host, &error);
+                    self.tell(
+                        terms,
+                        exchanger,
+                        Some(site),
+                        site.policy.clone(),
+                        Some(failure),
+                        Some(&diagnosis),
+                    );
+                }
+                Err(error)
+            }
+            Ok(mut client) => {
+                let plain = client.tls().is_none().then_some(TlsFailure::StarttlsNotSupported);
+                if *guard != Guard::Plain && !(*guard == Guard::Trial && failure.is_some()) {
+                    self.tell(terms, exchanger, Some(site), site.policy.clone(), plain, None);
+                }
+                Ok(client)
+            }
+        };
+        let mut client = opened.map_err(|error| connecting(&host, &error))?;
+        if terms.require && !client.capabilities().require_tls {
+            // RFC 8689 §4.2.1, step 5
+            let _ = client.quit().await;
+            let text = "The sender requires TLS all the way, and the host does not offer REQUIRETLS";
+            return Err(Diagnosis::found_at(host, Reply::permanent((7, 30), text)));
+        }
+        if let Some(relay) = relay {
+            client.login(&relay.user, &relay.password).await.map_err(|error| {
+                // A wrong password is ours to mend, and the mail waits for that.
+                let text = format!("Login as {} failed: {error}", relay.user);
+                Diagnosis::found_at(&*host, Reply::transient((7, 8), text))
+            })?;
+        }
+        Ok(Open { client, host, messages: 0, lane: None })
+    }
+
+    /// The configuration for what a connection must have.
+    fn security(&self, guard: &Guard, destination: &str) -> Result<Security, Diagnosis> {
+        let without = || {
+            let reply = Reply::transient((7, 5), "No authorities are configured to verify hosts by");
+            Diagnosis::found(reply)
+        };
+        let client = match guard {
+            Guard::Plain => return Ok(Security::Plain),
+            Guard::May | Guard::Encrypt => anybody().ok_or_else(without)?,
+            Guard::Verify | Guard::Trial => self.config.tls.verified.clone().ok_or_else(without)?,
+            Guard::Dane(set) => verifier::client(set)
+                .map_err(|error| Diagnosis::found(Reply::transient((7, 5), error.to_string())))?,
+        };
+        Ok(match guard {
+            _ if self.config.tls.implicit.contains(destination) => Security::Implicit(client),
+            Guard::May => Security::Opportunistic(client),
+            _ => Security::Starttls(client),
+        })
+    }
+
+    /// Tells who reports it of what became of TLS with a host.
+    fn tell(
+        &self,
+        terms: &Terms<'_>,
+        exchanger: &Exchanger,
+        site: Option<&Site<'_>>,
+        policy: AppliedPolicy,
+        failure: Option<TlsFailure>,
+        diagnosis: Option<&Diagnosis>,
+    ) {
+        let Some(domain) = terms.domain() else { return };
+        // RFC 8460 §4.2: of a policy that was not found there is nothing more to tell.
+        if terms.sts_failed && policy == AppliedPolicy::Absent {
+            return;
+        }
+        self.observe(TlsSession {
+            domain: domain.to_owned(),
+            policy,
+            host: Some(exchanger.name.clone()),
+            address: site.map(|site| site.address.ip()),
+            failure,
+            reason: diagnosis.map(|diagnosis| diagnosis.reply.lines().collect::<Vec<_>>().join(" ")),
+        });
+    }
+
+    fn observe(&self, session: TlsSession) {
+        if let Some(observer) = &self.config.tls.observer {
+            observer.seen(session);
+        }
+    }
+}
+
+/// Whoever has the key of whatever certificate.
+fn anybody() -> Option<Arc<ClientConfig>> {
+    static ANYBODY: std::sync::OnceLock<Option<Arc<ClientConfig>>> = std::sync::OnceLock::new();
+    ANYBODY.get_or_init(|| tls::client_config_unverified().ok().map(Arc::new)).clone()
+}
+
+/// What of TLS failed, if it was that.
+fn tls_failure(error: &ClientError) -> Option<TlsFailure> {
+    match error {
+        ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(why))) => Some(TlsFailure::of_tls(why)),
+        ClientError::Misuse(Misuse::NotOffered(_)) => Some(TlsFailure::StarttlsNotSupported),
+        _ => None,
+    }
+}
+
+/// Why there is no connection.
+fn connecting(host: &str, error: &ClientError) -> Diagnosis {
+    let reply = match error {
+        // Refused at the greeting or at hello: not this message is refused, but all mail; it may change.
+        ClientError::Refused(Refusal::Smtp(reply)) => return said_for_now(host, reply),
+        ClientError::Closed(Closed::Refused(text)) => Reply::transient((4, 1), text.clone()),
+        ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(_))) => {
+            Reply::transient((7, 5), error.to_string())
+        }
+        ClientError::Misuse(Misuse::NotOffered(what)) => {
+            Reply::transient((7, 10), format!("The host does not offer {what}"))
+        }
+        _ => Reply::transient((4, 1), error.to_string()),
+    };
+    Diagnosis::found_at(host, reply)
+}
+
+/// A refusal of everything, which the sender of one message cannot help.
+pub(super) fn said_for_now(host: &str, reply: &Reply) -> Diagnosis {
+    if reply.is_permanent() {
+        let text = reply.lines().collect::<Vec<_>>().join(" ");
+        let reply = Reply::transient((4, 1), format!("{} {text}", reply.code()));
+        return Diagnosis::found_at(host, reply);
+    }
+    Diagnosis::said(host, reply)
+}
+
+/// Whether a header has the field `TLS-Required: No` (RFC 8689 §3).
+fn says_tls_is_optional(octets: &[u8]) -> bool {
+    let lines = octets.split(|octet| *octet == b'\n').map(<[u8]>::trim_ascii_end);
+    lines.take_while(|line| !line.is_empty()).any(|line| {
+        let colon = line.iter().position(|octet| *octet == b':');
+        let field = colon.and_then(|colon| line.split_at_checked(colon));
+        field.is_some_and(|(name, value)| {
+            let value = value.strip_prefix(b":").unwrap_or_default();
+            name.trim_ascii_end().eq_ignore_ascii_case(b"TLS-Required")
+                && value.trim_ascii().eq_ignore_ascii_case(b"No")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_that_asks_for_less() {
+        for (header, expected) in [
+            ("Subject: x\r\nTLS-Required: No\r\n\r\n", true),
+            ("tls-required:no\r\n\r\n", true),
+            ("Subject: x\r\n\r\nTLS-Required: No\r\n", false),
+            ("TLS-Required: Yes\r\n\r\n", false),
+            ("X-TLS-Required: No\r\n\r\n", false),
+            ("Subject: x\r\n TLS-Required: No\r\n\r\n", false),
+            ("", false),
+        ] {
+            // A folded line begins with a blank, which a name does not.
+            assert_eq!(says_tls_is_optional(header.as_bytes()), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn who_requires_tls_has_connections_of_its_own() {
+        assert_ne!(Terms::lane("b.example", true), Terms::lane("b.example", false));
+    }
+}
