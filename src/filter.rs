@@ -3,16 +3,25 @@
 mod actions;
 mod answers;
 mod memory;
+mod octets;
+mod pipes;
+mod programs;
 mod scores;
 mod sieve;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+};
 
 use mailwright_mail_model::{Address, DateTime, FlagSet, MailboxName, ReversePath, mime::Structure};
 use mailwright_mailstore::{Notify, ReturnContent, Upload, User};
 use mailwright_sieve::{Envelope, Message};
 
+pub(crate) use octets::{Octets, Sources};
+
 pub use memory::{Forgetful, Remember, Remembered};
+pub use programs::Programs;
 pub use scores::{SpamField, VirusField};
 pub use sieve::{Explanation, FilterOptions, ScriptOrigin, ServerScripts, SieveFilter, language};
 
@@ -64,7 +73,7 @@ impl<'a> Mail<'a> {
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Filtered {
     /// The mailboxes that the message goes into as it is, with its flags there; none if it is discarded.
@@ -73,6 +82,8 @@ pub struct Filtered {
     pub made: Vec<Made>,
     /// Why the message is refused, if it is: for a reply where that is possible, for a notice to the sender elsewhere.
     pub refusal: Option<Refused>,
+    /// Messages that are nowhere but here: [`Segment::Source`](mailwright_sieve::Segment::Source) 1 and on of what was made.
+    pub sources: Vec<Mutex<Upload>>,
 }
 
 /// One mailbox of the account.

@@ -181,8 +181,10 @@ pub enum ProgramInput {
 pub enum ProgramOutput {
     /// It succeeded, and wrote this.
     Success(Bytes),
-    /// It ended with an error.
+    /// It ran to its end and said no: with an exit code other than 0.
     Failure,
+    /// It could not be started, was killed, took too long or wrote too much. The script ends with an error.
+    Aborted,
     /// There is no such program.
     Unknown,
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{Action, Position};
+use crate::{Action, Delivery, Position};
 
 /// What is to be done, and what there is to say about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +12,9 @@ pub struct Outcome {
     pub actions: Vec<Action>,
     /// Whether the message is kept because nothing in the script kept it from that.
     pub implicit_keep: bool,
+    /// How the message is kept if none of its [`Action::Pipe`]s without `:copy` succeeds: where nothing but these kept it from being
+    /// kept.
+    pub unless_piped: Option<Delivery>,
     /// What went wrong. The script's actions are then not done, and the message is kept (RFC 5228 §2.10.6).
     pub error: Option<RuntimeError>,
     /// What the user should be told: `debug_log`, and why things were not done.

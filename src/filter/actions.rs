@@ -1,7 +1,9 @@
 //! From what a script says to what is done.
 
+use std::sync::Mutex;
+
 use mailwright_mail_model::{Address, FlagSet, MailboxName, ReversePath, SpecialUse, header};
-use mailwright_mailstore::{Folders, Mailbox, ReturnContent, Store};
+use mailwright_mailstore::{Folders, Mailbox, ReturnContent, Store, Upload};
 use mailwright_sieve::{
     Action, Delivery, Message, Notify, Outcome, Redirect, Reject, Report, Segment,
     compose::{Mailto, Stamp},
@@ -9,7 +11,7 @@ use mailwright_sieve::{
     vacation::Reply,
 };
 
-use super::{Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter};
+use super::{Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter, pipes};
 
 /// The longest header that is looked at for redirects and notices, in octets.
 pub(super) const LONGEST_HEADER: u64 = 256 << 10;
@@ -18,7 +20,8 @@ pub(super) const LONGEST_HEADER: u64 = 256 << 10;
 pub(super) async fn carry_out<S: Store, M: Remember>(
     filter: &SieveFilter<S, M>,
     mail: &mut Mail<'_>,
-    outcome: Outcome,
+    mut outcome: Outcome,
+    mut sources: Vec<Mutex<Upload>>,
 ) -> Filtered {
     let user = mail.account.as_str().to_owned();
     if let Some(error) = &outcome.error {
@@ -27,10 +30,14 @@ pub(super) async fn carry_out<S: Store, M: Remember>(
     for line in &outcome.log {
         tracing::info!(id = mail.id, user, line = line.position.line, message = line.message, "sieve");
     }
+    if !pipes::give(filter, mail, &mut outcome, &mut sources).await {
+        return Filtered::keep();
+    }
     let mut work = Work { filter, made: 0, header: None, filtered: Filtered::default() };
     for action in outcome.actions {
         work.act(mail, action).await;
     }
+    work.filtered.sources = sources;
     let now = u64::try_from(mail.now.seconds()).unwrap_or(0);
     for seen in outcome.seen {
         if let Err(error) = filter.memory.remember(mail.account, &seen.key, now + seen.seconds).await {
@@ -57,6 +64,8 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
             Action::Vacation(reply) => self.vacation(mail, *reply).await,
             Action::Notify(notify) => self.notify(mail, *notify).await,
             Action::Report(report) => self.report(mail, &report),
+            // Given already.
+            Action::Pipe(_) => {}
             other => {
                 // None of the extensions of this filter has others.
                 tracing::error!(id = mail.id, user = %mail.account, ?other, "an action of sieve is not known; the message is kept");

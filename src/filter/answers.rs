@@ -1,28 +1,45 @@
 //! What a script is told that asks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use mailwright_mail_model::{MailboxName, SpecialUse};
-use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store};
-use mailwright_sieve::{Answer, ProgramOutput, Request};
+use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store, Upload, Write};
+use mailwright_sieve::{Answer, Message, ProgramInput, ProgramOutput, Request};
 
-use super::{Mail, Remember, SieveFilter, actions::LONGEST_HEADER, scores::score};
+use super::{
+    Mail, Remember, SieveFilter, Sources,
+    actions::LONGEST_HEADER,
+    programs::{Call, Input, Output, Ran},
+    scores::score,
+};
+
+/// How many programs the scripts of one message may start.
+const PROGRAMS: u32 = 32;
 
 /// Answers the questions of one run.
 pub(super) struct Host<'r, 'm, S, M> {
     filter: &'r SieveFilter<S, M>,
     mail: &'r mut Mail<'m>,
     mailboxes: Option<Vec<Mailbox>>,
+    /// What programs made of the message.
+    others: Vec<Mutex<Upload>>,
+    /// How many programs were started.
+    started: u32,
 }
 
 impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
     pub(super) fn new(filter: &'r SieveFilter<S, M>, mail: &'r mut Mail<'m>) -> Self {
-        Self { filter, mail, mailboxes: None }
+        Self { filter, mail, mailboxes: None, others: Vec::new(), started: 0 }
+    }
+
+    /// What programs made of the message, for the actions.
+    pub(super) fn finish(self) -> Vec<Mutex<Upload>> {
+        self.others
     }
 
     pub(super) async fn answer(&mut self, request: Request) -> Answer {
         match request {
-            Request::Octets { source: 0, range } => match self.mail.upload.read(range).await {
+            Request::Octets { source, range } => match self.sources().read(source, range).await {
                 Ok(octets) => Answer::Octets(octets),
                 Err(error) => Answer::Failed(error.to_string()),
             },
@@ -69,9 +86,79 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
                 let options = &self.filter.options;
                 Answer::Text(score(options.spam.as_ref(), options.virus.as_ref(), wanted, &header))
             }
-            Request::Execute { .. } | Request::Filter { .. } => Answer::Program(ProgramOutput::Unknown),
+            Request::Execute { program, arguments, input } => {
+                let input = match &input {
+                    ProgramInput::Text(text) => Input::Text(text),
+                    ProgramInput::Message(message) => Input::Message(message),
+                    _ => Input::Nothing,
+                };
+                let mut output = Output::Text(Vec::new());
+                let ran = match self.start(&program, &arguments, input, &mut output).await {
+                    Ok(ran) => ran,
+                    Err(failed) => return failed,
+                };
+                let octets = if let Output::Text(text) = output { text } else { Vec::new() };
+                Answer::Program(ran.output(octets))
+            }
+            Request::Filter { program, arguments, message } => {
+                self.filtered(&program, &arguments, &message).await
+            }
             Request::Convert { .. } => Answer::Converted(None),
             other => Answer::Failed(format!("this server does not know how to answer {other:?}")),
+        }
+    }
+
+    fn sources(&mut self) -> Sources<'_> {
+        Sources { own: &mut *self.mail.upload, others: &mut self.others }
+    }
+
+    /// Runs a program, if there are programs here and this run has not started too many.
+    async fn start(
+        &mut self,
+        program: &str,
+        arguments: &[String],
+        input: Input<'_>,
+        output: &mut Output,
+    ) -> Result<Ran, Answer> {
+        let filter = self.filter;
+        let Some(programs) = &filter.options.programs else { return Ok(Ran::Unknown) };
+        self.started += 1;
+        if self.started > PROGRAMS {
+            return Err(Answer::Failed(format!("the script starts more than {PROGRAMS} programs")));
+        }
+        let environment = filter.environment(self.mail);
+        let call = Call { program, arguments, environment: &environment, id: self.mail.id };
+        // It is never closed.
+        let _turn = filter.turns.acquire().await;
+        Ok(programs.run(call, input, &mut self.sources(), output).await)
+    }
+
+    /// A message that a program makes of this one: held like one that comes in, and never committed.
+    async fn filtered(&mut self, program: &str, arguments: &[String], message: &Message) -> Answer {
+        let Some(programs) = &self.filter.options.programs else {
+            return Answer::Program(ProgramOutput::Unknown);
+        };
+        let longest = programs.message;
+        let Some(writer) = self.filter.store.writer() else {
+            return Answer::Failed("the store takes no mail".into());
+        };
+        let upload = match writer.begin(None).await {
+            Ok(upload) => upload,
+            Err(error) => return Answer::Failed(error.to_string()),
+        };
+        let mut output = Output::message(upload, longest);
+        let ran = match self.start(program, arguments, Input::Message(message), &mut output).await {
+            Ok(ran) => ran,
+            Err(failed) => return failed,
+        };
+        let Output::Message(made) = output else { return Answer::Program(ran.output(Vec::new())) };
+        match made.finish().filter(|_| ran == Ran::Succeeded) {
+            Some((upload, structure)) => {
+                self.others.push(Mutex::new(upload));
+                let source = u32::try_from(self.others.len()).unwrap_or(u32::MAX);
+                Answer::Message { source, structure: Arc::new(structure) }
+            }
+            None => Answer::Program(ran.output(Vec::new())),
         }
     }
 

@@ -6,15 +6,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use mailwright_mailstore::{Scripts, Store, User};
-use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step};
+use mailwright_mailstore::{Scripts, Store, Upload, User};
+use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, extension};
+use tokio::sync::Semaphore;
 
 use super::{
-    Filter, Filtered, Mail, Remember, actions,
+    Filter, Filtered, Mail, Programs, Remember, actions,
     answers::Host,
     scores::{SpamField, VirusField},
 };
 
+/// How many programs of scripts run at once; others wait.
+const AT_ONCE: usize = 16;
 /// How many compiled scripts are kept.
 const KEPT: usize = 10_000;
 
@@ -46,11 +49,22 @@ pub struct FilterOptions {
     pub spam: Option<SpamField>,
     /// Where the result of a virus scanner is: `virustest`.
     pub virus: Option<VirusField>,
+    /// Programs that scripts may start: `vnd.dovecot.pipe`, `vnd.dovecot.filter` and `vnd.dovecot.execute`.
+    pub programs: Option<Programs>,
 }
 
 impl FilterOptions {
-    /// What scripts may use with these.
+    /// What users' scripts may use with these.
     pub fn language(&self) -> Language {
+        self.with_programs(|programs| !programs.server_only)
+    }
+
+    /// What the server's own scripts may use.
+    pub fn server_language(&self) -> Language {
+        self.with_programs(|_| true)
+    }
+
+    fn with_programs(&self, may: impl Fn(&Programs) -> bool) -> Language {
         let mut without = vec!["extlists", "snooze", "envelope-deliverby", "redirect-deliverby", "imapsieve"];
         if self.spam.is_none() {
             without.extend(["spamtest", "spamtestplus"]);
@@ -58,7 +72,11 @@ impl FilterOptions {
         if self.virus.is_none() {
             without.push("virustest");
         }
-        without.into_iter().fold(Language::standard(), Language::without)
+        let language = without.into_iter().fold(Language::standard(), Language::without);
+        match self.programs.as_ref().is_some_and(may) {
+            true => extension::programs().into_iter().fold(language, Language::with),
+            false => language,
+        }
     }
 }
 
@@ -105,6 +123,8 @@ pub struct SieveFilter<S, M> {
     pub(super) language: Language,
     pub(super) options: FilterOptions,
     pub(super) server: ServerScripts,
+    /// Programs that may run now.
+    pub(super) turns: Semaphore,
     compiled: Mutex<HashMap<User, Compiled>>,
 }
 
@@ -120,6 +140,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             language,
             options,
             server,
+            turns: Semaphore::new(AT_ONCE),
             compiled: Mutex::default(),
         }
     }
@@ -140,14 +161,15 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     }
 
     /// Runs what is to be run for this message, without doing what it says.
-    pub async fn run(&self, mail: &mut Mail<'_>, trace: bool) -> Option<Outcome> {
+    async fn run(&self, mail: &mut Mail<'_>) -> Option<(Outcome, Vec<Mutex<Upload>>)> {
         let personal = self.personal(mail.account).await.program.map(|(_, program)| program);
         let before = self.server.before.iter().cloned();
-        self.run_all(mail, before.chain(personal).chain(self.server.after.iter().cloned()).collect(), trace)
-            .await
+        let all = before.chain(personal).chain(self.server.after.iter().cloned()).collect();
+        self.run_all(mail, all, false).await
     }
 
-    /// Says what would be done with a message, and why; nothing is done.
+    /// Says what would be done with a message, and why; nothing is done. Programs that scripts ask (`filter`, `execute`) are
+    /// run, since what comes next depends on them.
     pub async fn explain(&self, mail: &mut Mail<'_>) -> Explanation {
         let personal = self.personal(mail.account).await;
         let numbered = |programs: &[Arc<Program>], origin: fn(usize) -> ScriptOrigin| {
@@ -158,7 +180,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         all.extend(personal.program);
         all.extend(numbered(&self.server.after, ScriptOrigin::After));
         let (scripts, programs) = all.into_iter().unzip();
-        let outcome = self.run_all(mail, programs, true).await;
+        let outcome = self.run_all(mail, programs, true).await.map(|(outcome, _)| outcome);
         Explanation { scripts, problem: personal.problem, outcome }
     }
 
@@ -167,7 +189,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         mail: &mut Mail<'_>,
         mut programs: Vec<Arc<Program>>,
         trace: bool,
-    ) -> Option<Outcome> {
+    ) -> Option<(Outcome, Vec<Mutex<Upload>>)> {
         if programs.is_empty() {
             return None;
         }
@@ -182,13 +204,21 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         let mut host = Host::new(self, mail);
         loop {
             match run.poll() {
-                Step::Done(outcome) => return Some(*outcome),
+                Step::Done(outcome) => return Some((*outcome, host.finish())),
                 Step::Need(request) => {
                     let answer = host.answer(request).await;
                     run.answer(answer);
                 }
             }
         }
+    }
+
+    /// What programs are told of the message.
+    pub(super) fn environment(&self, mail: &Mail<'_>) -> Vec<(&'static str, String)> {
+        let mut known = vec![("USER", mail.account.as_str().to_owned()), ("HOST", self.hostname.clone())];
+        let envelope = [("SENDER", &mail.envelope.from), ("RECIPIENT", &mail.envelope.to)];
+        known.extend(envelope.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+        known
     }
 
     /// The user's active script, or what stands in for it.
@@ -252,8 +282,8 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 
 impl<S: Store, M: Remember> Filter for SieveFilter<S, M> {
     async fn filter(&self, mail: &mut Mail<'_>) -> Filtered {
-        match self.run(mail, false).await {
-            Some(outcome) => actions::carry_out(self, mail, outcome).await,
+        match self.run(mail).await {
+            Some((outcome, sources)) => actions::carry_out(self, mail, outcome, sources).await,
             None => Filtered::keep(),
         }
     }

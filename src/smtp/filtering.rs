@@ -1,14 +1,13 @@
 //! Filters at delivery: asked once for each account, before anything is committed.
 
-use std::{collections::HashMap, ops::Range, pin::Pin, sync::Arc};
+use std::{collections::HashMap, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
 use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime::Structure};
 use mailwright_mailstore::{
     Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write,
 };
 use mailwright_relay_policy::{Session as Conversation, authentication::Examiner};
-use mailwright_sieve::{Envelope, Message as Content, Segment};
+use mailwright_sieve::{Envelope, Message as Content};
 use mailwright_smtp_proto::{Notify, Reply, ReturnContent};
 
 use super::{
@@ -18,14 +17,12 @@ use super::{
     plan::{Origin, Plan, Way},
 };
 use crate::{
-    filter::{Filing, Filter, Filtered, Made, Mail},
+    filter::{Filing, Filter, Filtered, Made, Mail, Octets, Sources},
     imap::Describer,
 };
 
 /// How often a message that a filter made may be filtered again on its way through accounts here.
 const DEEPEST: u32 = 8;
-/// How much of a message is copied at once, in octets.
-const PIECE: u64 = 256 << 10;
 
 /// Who hears of a refusal by the reply to the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,9 +150,10 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         // In a box, for what is made may be filtered in its turn.
         Box::pin(async move {
+            let mut sources = Sources { own: source, others: &mut filtered.sources };
             for made in std::mem::take(&mut filtered.made) {
                 let automatic = matches!(&made.send, Some((sender, _)) if sender.address().is_none());
-                if let Err(error) = self.one(user, source, made).await {
+                if let Err(error) = self.one(user, &mut sources, made).await {
                     tracing::error!(id = self.id, %user, %error, "what the filter made cannot be sent");
                     // An answer that is not sent is no loss; a message that is not sent on would be.
                     if !automatic && filtered.filings.is_empty() {
@@ -166,7 +164,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
         })
     }
 
-    async fn one(&self, user: &User, source: &mut Upload, made: Made) -> Result<()> {
+    async fn one(&self, user: &User, source: &mut Sources<'_>, made: Made) -> Result<()> {
         let writer = self
             .inbox
             .store
@@ -261,7 +259,12 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
 
 impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     /// What is sent for a user is signed by the user's domain, if it has a key, and sealed if it came from elsewhere.
-    async fn signatures(&self, user: &User, source: &mut Upload, message: &Content) -> Result<String> {
+    async fn signatures(
+        &self,
+        user: &User,
+        source: &mut Sources<'_>,
+        message: &Content,
+    ) -> Result<String> {
         let domain = user.as_str().rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
         let Some((authentication, domain)) = self.inbox.authentication.as_ref().zip(domain) else {
             return Ok(String::new());
@@ -280,7 +283,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
 
 /// Writes a message that was made of another one; finds out its parts on the way, and whether any octet is above 127.
 async fn copy(
-    source: &mut Upload,
+    source: &mut Sources<'_>,
     upload: &mut Upload,
     front: String,
     message: &Content,
@@ -295,34 +298,4 @@ async fn copy(
         upload.write(some).await?;
     }
     Ok((describer, eight_bit))
-}
-
-/// The octets of a message that was made of another one, piece by piece.
-struct Octets<'a> {
-    segments: std::slice::Iter<'a, Segment>,
-    /// What is left of a part of the other message.
-    rest: Range<u64>,
-}
-
-impl<'a> Octets<'a> {
-    fn of(message: &'a Content) -> Self {
-        Self { segments: message.segments().iter(), rest: 0..0 }
-    }
-
-    async fn next(&mut self, source: &mut Upload) -> Result<Option<Bytes>> {
-        loop {
-            if !self.rest.is_empty() {
-                let octets = source.read(self.rest.start..self.rest.end.min(self.rest.start + PIECE)).await?;
-                self.rest.start =
-                    if octets.is_empty() { self.rest.end } else { self.rest.start + octets.len() as u64 };
-                return Ok(Some(octets));
-            }
-            match self.segments.next() {
-                None => return Ok(None),
-                Some(Segment::Octets(octets)) => return Ok(Some(octets.clone())),
-                Some(Segment::Source { source: 0, range }) => self.rest = range.clone(),
-                Some(_) => return Err(StoreError::Invalid("expected octets of the message itself".into())),
-            }
-        }
-    }
 }

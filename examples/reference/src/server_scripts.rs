@@ -26,7 +26,7 @@ pub(crate) enum ScriptError {
 
 /// All of them.
 pub(crate) fn load(config: &Sieve) -> Result<ServerScripts, ScriptError> {
-    let language = config.options().language();
+    let language = config.options().server_language();
     let all =
         |paths: &[PathBuf]| paths.iter().map(|path| compile(&language, path)).collect::<Result<Vec<_>, _>>();
     let mut scripts = ServerScripts::default();

@@ -100,7 +100,7 @@ fn pipe(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     let copy = pipe.copy;
     context.act(Action::Pipe(pipe))?;
     if !copy {
-        context.cancel_keep();
+        context.cancel_keep_by_pipe();
     }
     Ok(Flow::Next)
 }
@@ -120,9 +120,10 @@ fn filter(context: &mut Context, call: &Call, command: bool) -> Result<bool, Sto
         Answer::Program(ProgramOutput::Unknown) if command => {
             Err(Stop::error(format!("there is no program `{program}`")))
         }
-        Answer::Program(ProgramOutput::Failure) if command => {
-            Err(Stop::error(format!("the program `{program}` failed")))
+        Answer::Program(ProgramOutput::Aborted) => {
+            Err(Stop::error(format!("the program `{program}` could not be run to its end")))
         }
+        // As Pigeonhole has it: the program said no, and the script goes on.
         Answer::Program(_) => Ok(false),
         other => Err(Stop::error(format!("the host answered {other:?} to a filter"))),
     }
@@ -146,9 +147,10 @@ fn run_program(context: &mut Context, call: &Call, command: bool) -> Result<bool
         Answer::Program(ProgramOutput::Unknown) if command => {
             Err(Stop::error(format!("there is no program `{program}`")))
         }
-        Answer::Program(ProgramOutput::Failure) if command => {
-            Err(Stop::error(format!("the program `{program}` failed")))
+        Answer::Program(ProgramOutput::Aborted) => {
+            Err(Stop::error(format!("the program `{program}` could not be run to its end")))
         }
+        // As Pigeonhole has it: the program said no, and the script goes on.
         Answer::Program(_) => Ok(false),
         other => Err(Stop::error(format!("the host answered {other:?} to a program"))),
     }
@@ -194,4 +196,76 @@ fn report(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     }
     context.act(Action::Report(report))?;
     Ok(Flow::Next)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Action, Language, MemoryHost, Outcome, ProgramOutput, extension};
+
+    fn run(script: &str) -> Outcome {
+        let language = extension::programs().into_iter().fold(Language::standard(), Language::with);
+        let required = r#"require ["vnd.dovecot.pipe", "vnd.dovecot.filter", "vnd.dovecot.execute", "fileinto", "copy", "variables"];"#;
+        let program = language.compile(format!("{required}{script}").as_bytes()).unwrap();
+        let mut host = MemoryHost::new(*b"Subject: old\r\n\r\nx\r\n");
+        host.programs.insert("no".into(), |_, _| ProgramOutput::Failure);
+        host.programs.insert("dies".into(), |_, _| ProgramOutput::Aborted);
+        host.programs
+            .insert("new".into(), |_, _| ProgramOutput::Success("Subject: new\r\n\r\n".into()));
+        host.programs.insert("echo".into(), |arguments, input| {
+            ProgramOutput::Success([arguments.concat().as_bytes(), input].concat().into())
+        });
+        host.run(program)
+    }
+
+    /// What is done, in words; or `error`.
+    fn words(script: &str) -> String {
+        let outcome = run(script);
+        if outcome.error.is_some() { "error".into() } else { outcome.in_words().join(", ") }
+    }
+
+    #[test]
+    fn programs_answer_to_scripts() {
+        let cases = [
+            // A program that says no is no fault; one that is not there or dies is.
+            (r#"filter "no"; fileinto "x";"#, r#"fileinto "x""#),
+            (r#"execute "no"; fileinto "x";"#, r#"fileinto "x""#),
+            (r#"filter "nothing"; fileinto "x";"#, "error"),
+            (r#"execute "nothing"; fileinto "x";"#, "error"),
+            (r#"filter "dies"; fileinto "x";"#, "error"),
+            (r#"if execute "dies" { stop; } fileinto "x";"#, "error"),
+            // In a test nothing is there either.
+            (r#"if not filter "nothing" { fileinto "x"; }"#, r#"fileinto "x""#),
+            (r#"if not execute "nothing" { fileinto "x"; }"#, r#"fileinto "x""#),
+            (r#"if not execute "no" { fileinto "x"; }"#, r#"fileinto "x""#),
+            (r#"filter "new"; if header "subject" "new" { fileinto "x"; }"#, r#"fileinto "x""#),
+            (r#"set "v" "o"; execute :output "v" "no"; fileinto "${v}";"#, r#"fileinto "o""#),
+            (r#"execute :output "v" :input "b" "echo" "a"; fileinto "${v}";"#, r#"fileinto "ab""#),
+            (r#"execute :output "v" "echo" ["a", "b"]; fileinto "${v}";"#, r#"fileinto "ab""#),
+            (r#"pipe :copy "a"; pipe "a";"#, "error"),
+        ];
+        for (script, expected) in cases {
+            let found = words(script);
+            assert!(found.starts_with(expected), "{script}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_only_pipe_kept_from_being_kept_is_kept_if_no_program_takes_it() {
+        let kept = |script: &str| run(script).unless_piped.is_some();
+        assert!(kept(r#"pipe "a";"#));
+        assert!(kept(r#"pipe :try "a"; fileinto :copy "b";"#));
+        for other in [
+            r#"pipe "a"; keep;"#,
+            r#"pipe "a"; discard;"#,
+            r#"discard; pipe "a";"#,
+            r#"pipe "a"; fileinto "b";"#,
+            r#"pipe :copy "a";"#,
+            "keep;",
+        ] {
+            assert!(!kept(other), "{other}");
+        }
+        let filtered = run(r#"filter "new"; pipe "a";"#);
+        assert!(matches!(&filtered.actions[..], [Action::Pipe(_)]));
+        assert!(!filtered.unless_piped.unwrap().message.is_original());
+    }
 }

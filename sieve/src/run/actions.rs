@@ -43,6 +43,13 @@ impl Context {
     /// Nothing but an explicit `keep` keeps the message from now on.
     pub fn cancel_keep(&mut self) {
         self.implicit_keep = false;
+        self.only_piped = false;
+    }
+
+    /// As [`cancel_keep`](Self::cancel_keep), as long as the program takes the message (spec-bosch-sieve-extprograms §5).
+    pub(crate) fn cancel_keep_by_pipe(&mut self) {
+        self.only_piped = self.implicit_keep || self.only_piped;
+        self.implicit_keep = false;
     }
 
     /// Whether the message is to be kept as things are.
@@ -53,9 +60,13 @@ impl Context {
     pub(super) fn keep_implicitly(&mut self) {
         // RFC 5232 §4: the implicit keep uses the internal variable too.
         let flags = (!self.flags.is_empty()).then(|| self.flags.clone());
+        let message = self.current.message();
         let mut own = self.actions.iter_mut().skip(self.committed);
         let stored = own.find(|action| matches!(action, Action::Keep(_)) || is_inbox(action));
         match stored {
+            None if self.only_piped => {
+                self.unless_piped = Some(Delivery { flags, message, ..Delivery::default() });
+            }
             _ if !self.implicit_keep => {}
             // What `keep` has said stays.
             Some(Action::Keep(_)) => self.implicit_keep = false,
@@ -67,7 +78,6 @@ impl Context {
                 self.implicit_keep = false;
             }
             None => {
-                let message = self.current.message();
                 self.actions.push(Action::Keep(Delivery { flags, message, ..Delivery::default() }));
             }
         }

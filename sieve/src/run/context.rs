@@ -4,7 +4,7 @@ use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::reading::Current;
 use crate::{
-    Action, Answer, Input, Limits, LogLine, Outcome, Position, Program, Request, RuntimeError, Seen,
+    Action, Answer, Delivery, Input, Limits, LogLine, Outcome, Position, Program, Request, RuntimeError, Seen,
     TraceLine,
 };
 
@@ -34,6 +34,9 @@ pub struct Context {
     pub(crate) committed: usize,
     pub(crate) implicit_keep: bool,
     pub(crate) explicit_keep: bool,
+    /// Whether nothing but `pipe` has cancelled the implicit keep.
+    pub(super) only_piped: bool,
+    pub(super) unless_piped: Option<Delivery>,
     pub(crate) seen: Vec<Seen>,
     pub(crate) once: Vec<(bool, String)>,
     pub(crate) added_headers: usize,
@@ -108,6 +111,8 @@ impl Context {
             committed: 0,
             implicit_keep: true,
             explicit_keep: false,
+            only_piped: false,
+            unless_piped: None,
             seen: Vec::new(),
             once: Vec::new(),
             added_headers: 0,
@@ -255,6 +260,7 @@ impl Context {
         self.loops.clear();
         self.implicit_keep = true;
         self.explicit_keep = false;
+        self.only_piped = false;
     }
 
     /// An included script begins; gives the variables of the one that includes it.
@@ -273,6 +279,7 @@ impl Context {
         Outcome {
             actions: std::mem::take(&mut self.actions),
             implicit_keep: self.implicit_keep,
+            unless_piped: self.unless_piped.take(),
             error: None,
             log: std::mem::take(&mut self.log),
             seen: std::mem::take(&mut self.seen),

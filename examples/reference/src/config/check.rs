@@ -49,6 +49,7 @@ impl Config {
         problems.extend(self.auth.problems());
         problems.extend(self.imap.problems());
         problems.extend(self.pop3.problems());
+        problems.extend(self.sieve.problems());
         problems.extend(bad_networks("proxies", &self.proxies));
         for named in &self.certificates {
             if named.names.is_empty() {

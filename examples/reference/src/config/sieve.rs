@@ -1,8 +1,8 @@
-//! Sieve scripts of the server's own, and what scripts can ask of other programs.
+//! The configuration of Sieve.
 
-use std::path::PathBuf;
+use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
-use mailwright::filter::{FilterOptions, SpamField, VirusField};
+use mailwright::filter::{FilterOptions, Programs, SpamField, VirusField};
 use serde::{Deserialize, Serialize};
 
 /// The server's own Sieve scripts.
@@ -19,6 +19,12 @@ pub(crate) struct Sieve {
     /// The scripts of this directory can be included by their names, without `.sieve`, as `:global`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) included: Option<PathBuf>,
+    /// The programs of this directory can be started by scripts, in so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) programs: Option<PathBuf>,
+    pub(crate) program_seconds: u64,
+    /// By which scripts.
+    pub(crate) program_scripts: ProgramScripts,
     /// The field with the score of a spam filter, and the score from which on a message is certainly spam.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spam_field: Option<String>,
@@ -29,6 +35,14 @@ pub(crate) struct Sieve {
     pub(crate) virus_clean: String,
 }
 
+/// Whose scripts may start programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProgramScripts {
+    All,
+    Server,
+}
+
 impl Default for Sieve {
     fn default() -> Self {
         Self {
@@ -36,6 +50,9 @@ impl Default for Sieve {
             after: Vec::new(),
             default: None,
             included: None,
+            programs: None,
+            program_seconds: 10,
+            program_scripts: ProgramScripts::All,
             spam_field: None,
             spam_worst: 10,
             virus_field: None,
@@ -50,7 +67,36 @@ impl Sieve {
         let mut options = FilterOptions::default();
         let worst = f64::from(self.spam_worst.max(1));
         options.spam = self.spam_field.as_ref().map(|name| SpamField::new(name, worst));
+        options.programs = self.programs.as_ref().map(|folder| {
+            let mut programs = Programs::new(folder);
+            programs.time = Duration::from_secs(self.program_seconds);
+            programs.server_only = self.program_scripts == ProgramScripts::Server;
+            programs
+        });
         options.virus = self.virus_field.as_ref().map(|name| VirusField::new(name, &self.virus_clean));
         options
+    }
+}
+
+impl Sieve {
+    /// What is wrong, each with what to do.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.program_seconds == 0 {
+            problems.push("[sieve] program_seconds must be at least 1".into());
+        }
+        let Some(folder) = &self.programs else { return problems };
+        let shown = folder.display();
+        match folder.metadata() {
+            Err(error) => problems.push(format!("[sieve] programs = \"{shown}\" cannot be read: {error}; make the directory, or take the line out")),
+            Ok(found) if !found.is_dir() => {
+                problems.push(format!("[sieve] programs = \"{shown}\" is no directory"));
+            }
+            Ok(found) if found.permissions().mode() & 0o002 != 0 => problems.push(format!(
+                "[sieve] programs = \"{shown}\" can be written to by everybody, who could then do what the server can: chmod o-w it"
+            )),
+            Ok(_) => {}
+        }
+        problems
     }
 }
