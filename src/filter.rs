@@ -2,6 +2,7 @@
 
 mod actions;
 mod answers;
+mod events;
 mod memory;
 mod octets;
 mod pipes;
@@ -17,6 +18,8 @@ use std::{
 use mailwright_mail_model::{Address, DateTime, FlagSet, MailboxName, ReversePath, mime::Structure};
 use mailwright_mailstore::{Notify, ReturnContent, Upload, User};
 use mailwright_sieve::{Envelope, Message};
+
+use crate::imap::Cause;
 
 pub(crate) use octets::{Octets, Sources};
 
@@ -55,6 +58,20 @@ pub struct Mail<'a> {
     pub now: DateTime,
     /// The octets at its beginning that are for mailboxes only, and are not sent on.
     pub skip: u64,
+    /// What happened to it, if it is not being delivered (RFC 6785).
+    pub(crate) event: Option<Happened>,
+}
+
+/// What scripts are told of an event (RFC 6785 §4).
+#[derive(Debug, Clone)]
+pub(crate) struct Happened {
+    pub(crate) user: String,
+    pub(crate) cause: Cause,
+    pub(crate) mailbox: String,
+    /// The names of the flags that have changed.
+    pub(crate) changed: String,
+    /// The flags as they are now.
+    pub(crate) flags: Vec<String>,
 }
 
 impl<'a> Mail<'a> {
@@ -68,7 +85,7 @@ impl<'a> Mail<'a> {
         moment: (DateTime, u64),
     ) -> Self {
         let (now, skip) = moment;
-        Self { account, upload, structure, envelope, id, now, skip }
+        Self { account, upload, structure, envelope, id, now, skip, event: None }
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod append;
 mod derived;
 mod described;
+mod events;
 mod fetch;
 mod folders;
 mod headers;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
 pub use self::{access::Groups, options::Options, url_fetch::MailboxUrls};
+pub use self::events::{Cause, Events, ImapEvent};
 use self::{
     append::Incoming,
     notify::{Notifier, news},
@@ -66,6 +68,7 @@ pub struct Imap<S, A> {
     options: Options,
     /// Held while the key of a mailbox is made or taken away.
     keys: tokio::sync::Mutex<()>,
+    events: Option<events::Told>,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
@@ -115,7 +118,15 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             groups: None,
             options: Options::default(),
             keys: tokio::sync::Mutex::default(),
+            events: None,
         }
+    }
+
+    /// Tells of what happens to messages: where it runs scripts, name in `Config::sieve_url` where these are managed.
+    #[must_use]
+    pub fn with_events(mut self, events: Arc<dyn Events>) -> Self {
+        self.events = Some(events::Told(events));
+        self
     }
 
     /// Knows who is in which groups: access control lists can name them then.

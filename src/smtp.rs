@@ -5,6 +5,7 @@ mod authentication;
 mod body;
 mod border;
 mod deliver;
+mod events;
 mod facets;
 mod fetched;
 mod filtering;

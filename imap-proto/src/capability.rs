@@ -29,6 +29,7 @@ pub(crate) fn capabilities(
     names.extend(["SASL-IR", "ENABLE", "ID", "LANGUAGE"]);
     let mechanisms: Vec<String>;
     let limit: String;
+    let sieve: String;
     if logged_in {
         names.extend(["IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "SPECIAL-USE"]);
         names.extend(["ESEARCH", "SEARCHRES", "PARTIAL", "LIST-EXTENDED", "UTF8=ACCEPT", "UIDONLY"]);
@@ -58,6 +59,10 @@ pub(crate) fn capabilities(
             if able {
                 names.extend(more);
             }
+        }
+        if let Some(url) = config.sieve_url.as_ref().filter(|_| abilities.annotations && abilities.write) {
+            sieve = format!("IMAPSIEVE={url}");
+            names.push(&sieve);
         }
         if config.abilities.write {
             names.extend(["UIDPLUS", "MOVE"]);

@@ -33,6 +33,9 @@ pub struct Config {
     pub literals: LiteralMode,
     /// Where the same mail can be had by JMAP: the URL of the session object, told after login (RFC 9698).
     pub jmap_url: Option<String>,
+    /// Where scripts that run when messages change are managed, such as `sieve://mail.example.org`; `None` if there are none:
+    /// IMAPSIEVE (RFC 6785 §2.1).
+    pub sieve_url: Option<String>,
     /// The largest message that APPEND takes, in octets.
     pub max_message_size: u64,
     /// Sizes and counts.
@@ -53,6 +56,7 @@ impl Default for Config {
             allow_plaintext_auth: false,
             literals: LiteralMode::Plus,
             jmap_url: None,
+            sieve_url: None,
             max_message_size: 50 << 20,
             limits: Limits::imap(),
             timeouts: Timeouts::imap(),

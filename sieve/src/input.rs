@@ -23,6 +23,9 @@ pub struct Input {
     pub separator: String,
     /// Flags the message has already (RFC 6785 §4.5); none at delivery.
     pub flags: Vec<String>,
+    /// Whether this is no delivery, but something that happened to a message in a mailbox (RFC 6785): there is no envelope then, and
+    /// nobody to be answered. [`Action::Keep`](crate::Action::Keep) always has the flags that the message is to have.
+    pub event: bool,
     /// Whether steps are written down in [`Outcome::trace`](crate::Outcome::trace).
     pub trace: bool,
 }
@@ -37,6 +40,7 @@ impl Input {
             addresses: Vec::new(),
             separator: "+".into(),
             flags: Vec::new(),
+            event: false,
             trace: false,
         }
     }

@@ -7,7 +7,7 @@ use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store, Upload,
 use mailwright_sieve::{Answer, Message, ProgramInput, ProgramOutput, Request};
 
 use super::{
-    Mail, Remember, SieveFilter, Sources,
+    Happened, Mail, Remember, SieveFilter, Sources,
     actions::LONGEST_HEADER,
     programs::{Call, Input, Output, Ran},
     scores::score,
@@ -218,10 +218,29 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         Answer::Script(program)
     }
 
+    /// RFC 6785 §4.2 to §4.5; empty at delivery.
+    fn of_event(&self, item: &str) -> Option<String> {
+        let of = |text: fn(&Happened) -> String| Some(self.mail.event.as_ref().map(text).unwrap_or_default());
+        match item {
+            "user" | "email" => of(|event| event.user.clone()),
+            "cause" => of(|event| event.cause.as_str().to_owned()),
+            "mailbox" => of(|event| event.mailbox.clone()),
+            "changedflags" => of(|event| event.changed.clone()),
+            _ => None,
+        }
+    }
+
     /// RFC 5183 §4.1
     fn environment(&self, item: &str) -> Option<String> {
         let host = &self.filter.hostname;
-        match item.to_ascii_lowercase().as_str() {
+        let item = item.to_ascii_lowercase();
+        if let Some(item) = item.strip_prefix("imap.").filter(|_| self.filter.options.events) {
+            return self.of_event(item);
+        }
+        match item.as_str() {
+            // RFC 6785 §4.1
+            "location" if self.mail.event.is_some() => Some("MS".into()),
+            "phase" if self.mail.event.is_some() => Some("post".into()),
             "host" => Some(host.clone()),
             "domain" => host.split_once('.').map(|(_, domain)| domain.to_owned()),
             "location" => Some("MDA".into()),

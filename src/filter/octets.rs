@@ -26,9 +26,10 @@ impl Sources<'_> {
     pub(crate) async fn read(&mut self, source: u32, range: Range<u64>) -> Result<Bytes> {
         let upload = match usize::try_from(source).unwrap_or(usize::MAX).checked_sub(1) {
             None => Some(&mut *self.own),
-            Some(place) => {
-                self.others.get_mut(place).map(|other| other.get_mut().unwrap_or_else(PoisonError::into_inner))
-            }
+            Some(place) => self
+                .others
+                .get_mut(place)
+                .map(|other| other.get_mut().unwrap_or_else(PoisonError::into_inner)),
         };
         let Some(upload) = upload else {
             return Err(StoreError::Invalid("expected octets of a message that is here".into()));

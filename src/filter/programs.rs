@@ -61,12 +61,7 @@ pub struct Programs {
 impl Programs {
     /// Those in a folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-            time: Duration::from_secs(10),
-            message: 50 << 20,
-            server_only: false,
-        }
+        Self { folder: folder.into(), time: Duration::from_secs(10), message: 50 << 20, server_only: false }
     }
 
     /// The file of a program, if there is one.
@@ -133,8 +128,12 @@ impl Programs {
                 tracing::info!(id, program, %status, complaint, "a program of a sieve script said no");
                 return Ran::Failed;
             }
-            Ok(Ok(status)) => tracing::warn!(id, program, %status, complaint, "a program of a sieve script died"),
-            Ok(Err(error)) => tracing::warn!(id, program, %error, complaint, "a program of a sieve script failed"),
+            Ok(Ok(status)) => {
+                tracing::warn!(id, program, %status, complaint, "a program of a sieve script died")
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(id, program, %error, complaint, "a program of a sieve script failed")
+            }
             Err(_) => tracing::warn!(id, program, complaint, "a program of a sieve script took too long"),
         }
         // What it has started, too.
@@ -318,7 +317,9 @@ mod tests {
         std::fs::create_dir(folder.path().join("inner")).unwrap();
         let programs = Programs::new(folder.path());
         assert!(programs.find("good").is_some());
-        for name in ["plain", ".hidden", "inner", "", ".", "..", "../bin/sh", "/bin/sh", "inner/../good", "goo"] {
+        for name in
+            ["plain", ".hidden", "inner", "", ".", "..", "../bin/sh", "/bin/sh", "inner/../good", "goo"]
+        {
             assert_eq!(programs.find(name), None, "{name}");
         }
     }

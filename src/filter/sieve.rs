@@ -49,6 +49,9 @@ pub struct FilterOptions {
     pub spam: Option<SpamField>,
     /// Where the result of a virus scanner is: `virustest`.
     pub virus: Option<VirusField>,
+    /// Whether scripts run when messages in mailboxes change: `imapsieve` (RFC 6785). Needs an [`Imap`](crate::Imap) that
+    /// [tells](crate::Imap::with_events) what happens.
+    pub events: bool,
     /// Programs that scripts may start: `vnd.dovecot.pipe`, `vnd.dovecot.filter` and `vnd.dovecot.execute`.
     pub programs: Option<Programs>,
 }
@@ -64,8 +67,18 @@ impl FilterOptions {
         self.with_programs(|_| true)
     }
 
+    /// RFC 6785 §3.11: what is for delivery only cannot even be required.
+    fn event_language(&self) -> Language {
+        ["reject", "ereject", "vacation", "vacation-seconds"]
+            .into_iter()
+            .fold(self.language(), Language::without)
+    }
+
     fn with_programs(&self, may: impl Fn(&Programs) -> bool) -> Language {
-        let mut without = vec!["extlists", "snooze", "envelope-deliverby", "redirect-deliverby", "imapsieve"];
+        let mut without = vec!["extlists", "snooze", "envelope-deliverby", "redirect-deliverby"];
+        if !self.events {
+            without.push("imapsieve");
+        }
         if self.spam.is_none() {
             without.extend(["spamtest", "spamtestplus"]);
         }
@@ -121,23 +134,27 @@ pub struct SieveFilter<S, M> {
     pub(super) memory: M,
     pub(super) hostname: String,
     pub(super) language: Language,
+    /// What scripts may use that run because of an event.
+    event_language: Language,
     pub(super) options: FilterOptions,
     pub(super) server: ServerScripts,
     /// Programs that may run now.
     pub(super) turns: Semaphore,
-    compiled: Mutex<HashMap<User, Compiled>>,
+    /// By user, and whether it is for events.
+    compiled: Mutex<HashMap<(User, bool), Compiled>>,
 }
 
 impl<S: Store, M: Remember> SieveFilter<S, M> {
     /// Filters for the users of a store. `hostname` is in the identifiers of messages that scripts make.
     pub fn new(store: S, memory: M, hostname: impl Into<String>) -> Self {
         let (options, server) = (FilterOptions::default(), ServerScripts::default());
-        let language = options.language();
+        let (language, event_language) = (options.language(), options.event_language());
         Self {
             store,
             memory,
             hostname: hostname.into(),
             language,
+            event_language,
             options,
             server,
             turns: Semaphore::new(AT_ONCE),
@@ -149,6 +166,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     #[must_use]
     pub fn with_options(mut self, options: FilterOptions) -> Self {
         self.language = options.language();
+        self.event_language = options.event_language();
         self.options = options;
         self
     }
@@ -184,7 +202,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         Explanation { scripts, problem: personal.problem, outcome }
     }
 
-    async fn run_all(
+    pub(super) async fn run_all(
         &self,
         mail: &mut Mail<'_>,
         mut programs: Vec<Arc<Program>>,
@@ -197,6 +215,10 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         input.envelope = mail.envelope.clone();
         input.addresses = vec![mail.account.as_str().to_owned()];
         input.trace = trace;
+        if let Some(event) = &mail.event {
+            input.event = true;
+            input.flags.clone_from(&event.flags);
+        }
         let rest = programs.split_off(1);
         let first = programs.pop()?;
         let run = Run::with_limits(first, input, Limits::default());
@@ -252,19 +274,32 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     }
 
     /// Compiles a user's script, once for as long as it stays the same.
-    pub(super) fn compile(&self, user: &User, name: &str, text: &[u8]) -> Option<Arc<Program>> {
+    fn compile(&self, user: &User, name: &str, text: &[u8]) -> Option<Arc<Program>> {
+        self.compile_for(user, name, text, false)
+    }
+
+    /// The same, for delivery or for an event.
+    pub(super) fn compile_for(
+        &self,
+        user: &User,
+        name: &str,
+        text: &[u8],
+        event: bool,
+    ) -> Option<Arc<Program>> {
+        let key = (user.clone(), event);
+        let language = if event { &self.event_language } else { &self.language };
         let mut hasher = DefaultHasher::new();
         (name, text).hash(&mut hasher);
         let hash = hasher.finish();
         {
             let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((known, program)) = compiled.get(user)
+            if let Some((known, program)) = compiled.get(&key)
                 && *known == hash
             {
                 return program.clone();
             }
         }
-        let program = match self.language.compile(text) {
+        let program = match language.compile(text) {
             Ok(program) => Some(Arc::new(program)),
             Err(error) => {
                 tracing::warn!(%user, script = name, %error, "the sieve script is not right; the message is kept");
@@ -275,7 +310,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         if compiled.len() >= KEPT {
             compiled.clear();
         }
-        compiled.insert(user.clone(), (hash, program.clone()));
+        compiled.insert(key, (hash, program.clone()));
         program
     }
 }

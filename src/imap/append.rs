@@ -15,6 +15,7 @@ use super::{
     Visit,
     access::permitted,
     described::{CHUNK, Describer},
+    events::Cause,
     target_refusal,
 };
 use crate::smtp::now;
@@ -101,6 +102,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let appended = upload.commit(std::slice::from_ref(&incoming.target)).await;
         let appended = appended.map_err(|failed| target_refusal(&failed.error))?;
         let uids: UidSet = appended.iter().map(|appended| appended.uid).collect();
+        self.added(Cause::Append, &incoming.target.user, &incoming.target.mailbox, &uids).await;
         Ok(appended.first().map(|appended| AppendUid::new(appended.uid_validity, uids)))
     }
 }

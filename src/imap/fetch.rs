@@ -91,6 +91,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             let change = FlagChange::new(FlagOperation::Add, FlagSet::from_iter([Flag::Seen]));
             writer.store_flags(&selected.mailbox, &unseen, &change).await?;
             self.refresh_but(connection, &unseen).await;
+            let seen = |uid| (uid, FlagSet::from_iter([Flag::Seen]));
+            self.flagged(unseen.iter().map(seen).collect()).await;
         }
         Ok(unseen)
     }

@@ -18,6 +18,7 @@ use mailwright_mailstore::{
 use super::{
     Visit,
     access::{may_change, permitted},
+    events::Cause,
     refusal, target_refusal,
 };
 use crate::service::Session;
@@ -207,7 +208,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let answer = match stored {
             Ok(stored) => {
                 let told: UidSet = stored.messages.iter().map(|(uid, _, _)| *uid).collect();
+                let changed = self.changed_flags(&stored.messages);
                 self.refresh_but(connection, &told).await;
+                self.flagged(changed).await;
                 for (uid, flags, mod_seq) in &stored.messages {
                     // What the client does not know of any more is passed over by the machine.
                     let _ = connection.machine().inner_mut().inner_mut().fetch_flags(
@@ -226,6 +229,19 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         };
         let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
         Ok(())
+    }
+
+    /// The flags of each message that are not as this session has seen them.
+    fn changed_flags(&self, messages: &[(Uid, FlagSet, ModSeq)]) -> Vec<(Uid, FlagSet)> {
+        let Some(selected) = self.selected.as_ref().filter(|_| self.service.events.is_some()) else {
+            return Vec::new();
+        };
+        let changed = messages.iter().filter_map(|(uid, flags, _)| {
+            let before = &selected.snapshot.message(*uid)?.flags;
+            let changed = before.difference(flags).union(&flags.difference(before));
+            (changed != FlagSet::new()).then_some((*uid, changed))
+        });
+        changed.collect()
     }
 
     pub(super) async fn expunge(&self, among: Option<&UidSet>) -> Answered<UidSet> {
@@ -284,13 +300,18 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         };
         let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
         if to.owner != *selected.mailbox.user() || to.rights != Rights::ALL {
-            return self.transfer(uids, &to, false).await;
+            let copied = self.transfer(uids, &to, false).await?;
+            if let Some(copied) = &copied {
+                self.added(Cause::Copy, &to.owner, &to.name, &copied.destination).await;
+            }
+            return Ok(copied);
         }
         let copied =
             writer.copy(&selected.mailbox, uids, &to.name).await.map_err(|error| target_refusal(&error))?;
         if copied.source.is_empty() {
             return Ok(None);
         }
+        self.added(Cause::Copy, &to.owner, &to.name, &copied.target).await;
         Ok(Some(CopyUid::new(copied.uid_validity, copied.source, copied.target)))
     }
 
@@ -301,9 +322,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
         if to.owner != *mailbox.user() || to.rights != Rights::ALL {
             let moved = self.transfer(uids, &to, true).await?;
-            return moved.ok_or_else(|| Refusal::new(ResponseCode::ExpungeIssued, "the messages are gone"));
+            let moved =
+                moved.ok_or_else(|| Refusal::new(ResponseCode::ExpungeIssued, "the messages are gone"))?;
+            self.added(Cause::Copy, &to.owner, &to.name, &moved.destination).await;
+            return Ok(moved);
         }
         let moved = writer.move_to(mailbox, uids, &to.name).await.map_err(|error| target_refusal(&error))?;
+        self.added(Cause::Copy, &to.owner, &to.name, &moved.target).await;
         Ok(CopyUid::new(moved.uid_validity, moved.source, moved.target))
     }
 

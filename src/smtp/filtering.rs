@@ -132,17 +132,17 @@ fn notify(notify: Notify) -> Vec<String> {
 }
 
 /// Carrying out what filters made.
-struct Work<'w, I> {
-    inbox: &'w I,
-    id: &'w str,
-    date: mailwright_mail_model::DateTime,
-    depth: u32,
+pub(super) struct Work<'w, I> {
+    pub(super) inbox: &'w I,
+    pub(super) id: &'w str,
+    pub(super) date: mailwright_mail_model::DateTime,
+    pub(super) depth: u32,
 }
 
 impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     /// Sends and files what a filter made of the message in `source`. What fails is told in the log, and the message
     /// itself is then kept.
-    fn make<'a>(
+    pub(super) fn make<'a>(
         &'a self,
         user: &'a User,
         source: &'a mut Upload,
@@ -259,12 +259,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
 
 impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     /// What is sent for a user is signed by the user's domain, if it has a key, and sealed if it came from elsewhere.
-    async fn signatures(
-        &self,
-        user: &User,
-        source: &mut Sources<'_>,
-        message: &Content,
-    ) -> Result<String> {
+    async fn signatures(&self, user: &User, source: &mut Sources<'_>, message: &Content) -> Result<String> {
         let domain = user.as_str().rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
         let Some((authentication, domain)) = self.inbox.authentication.as_ref().zip(domain) else {
             return Ok(String::new());

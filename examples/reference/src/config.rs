@@ -254,7 +254,11 @@ impl Config {
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         let optional = [&mut config.tls.certificate, &mut config.tls.key].into_iter().flatten();
         for file in optional
-            .chain([&mut config.sieve.default, &mut config.sieve.included, &mut config.sieve.programs].into_iter().flatten())
+            .chain(
+                [&mut config.sieve.default, &mut config.sieve.included, &mut config.sieve.programs]
+                    .into_iter()
+                    .flatten(),
+            )
             .chain([&mut config.aliases.file, &mut config.aliases.programs, &mut config.sendmail.socket])
             .chain([&mut config.data, &mut config.relay.trust, &mut config.relay.password_file])
             .chain(&mut config.sieve.before)

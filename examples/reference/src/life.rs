@@ -115,10 +115,10 @@ impl Life {
     ) -> Result<Self, StoreError> {
         let periods = database.table(PERIODS)?;
         let memory = Remembered::new(database.table(SIEVE_MEMORY)?);
-        let scripts = server_scripts::load(&config.sieve).map_err(|error| error.to_string());
+        let scripts = server_scripts::load(config).map_err(|error| error.to_string());
         let filter = scripts.map(|scripts| {
             let filter = SieveFilter::new(store.clone(), memory, config.hostname.clone());
-            Arc::new(filter.with_options(config.sieve.options()).with_server_scripts(scripts))
+            Arc::new(filter.with_options(config.filter_options()).with_server_scripts(scripts))
         });
         Ok(Self { store, directory, periods, expiry: config.expiry.clone(), filter })
     }

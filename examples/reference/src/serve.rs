@@ -91,7 +91,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let (database, directory) = open(&config)?;
     let opened = |source| ServeError::Store { path: config.data.display().to_string(), source };
     let memory = Remembered::new(database.table(SIEVE_MEMORY).map_err(opened)?);
-    let scripts = server_scripts::load(&config.sieve)?;
+    let scripts = server_scripts::load(&config)?;
     let store = mail_store(&config, database.clone())?;
     let (certificates, certificate) = Certificates::load(&config)?;
     let certificates = Arc::new(certificates);
@@ -177,7 +177,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let secret = directory.secret()?;
     let policy = rules.chain.clone();
     let filter = SieveFilter::new(store.clone(), memory.clone(), config.hostname.clone())
-        .with_options(config.sieve.options())
+        .with_options(config.filter_options())
         .with_server_scripts(scripts);
     let delivery = delivery_store(&config, &store)?;
     let mut inbox =

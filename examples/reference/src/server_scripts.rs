@@ -13,7 +13,7 @@ use mailwright::{
 };
 use thiserror::Error;
 
-use crate::config::Sieve;
+use crate::config::Config;
 
 /// Why a script of the server cannot be used.
 #[derive(Debug, Error)]
@@ -25,8 +25,9 @@ pub(crate) enum ScriptError {
 }
 
 /// All of them.
-pub(crate) fn load(config: &Sieve) -> Result<ServerScripts, ScriptError> {
-    let language = config.options().server_language();
+pub(crate) fn load(config: &Config) -> Result<ServerScripts, ScriptError> {
+    let language = config.filter_options().server_language();
+    let config = &config.sieve;
     let all =
         |paths: &[PathBuf]| paths.iter().map(|path| compile(&language, path)).collect::<Result<Vec<_>, _>>();
     let mut scripts = ServerScripts::default();

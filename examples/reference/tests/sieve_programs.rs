@@ -87,14 +87,38 @@ const CASES: [(&str, &str, &[(&str, &str)]); 16] = [
     ("pipe-try-discard", r#"pipe :try "refuse"; discard;"#, &[]),
     ("pipe-nothing", r#"pipe "nothing";"#, &[("INBOX", "Subject: pipe-nothing")]),
     ("pipe-plain", r#"pipe "plain";"#, &[("INBOX", "Subject: pipe-plain")]),
-    ("filter", r#"filter "new" "tea"; if header "subject" "new" { fileinto :create "New"; }"#, &[("New", "made of tea")]),
-    ("filter-twice", r#"filter "new" "two"; filter "upper"; fileinto :create "Upper";"#, &[("Upper", "MADE OF TWO")]),
+    (
+        "filter",
+        r#"filter "new" "tea"; if header "subject" "new" { fileinto :create "New"; }"#,
+        &[("New", "made of tea")],
+    ),
+    (
+        "filter-twice",
+        r#"filter "new" "two"; filter "upper"; fileinto :create "Upper";"#,
+        &[("Upper", "MADE OF TWO")],
+    ),
     ("filter-keep", r#"if filter "new" "kept" { keep; }"#, &[("INBOX", "made of kept")]),
     ("filter-refuse", r#"filter "refuse"; fileinto :create "Same";"#, &[("Same", "Subject: filter-refuse")]),
-    ("filter-silent", r#"if not filter "silent" { fileinto :create "Silent"; }"#, &[("Silent", "Subject: filter-silent")]),
-    ("execute", r#"if execute :input "quiet" :output "v" "upper" { fileinto :create "X${v}"; }"#, &[("XQUIET", "Subject: execute")]),
-    ("execute-pipe", r#"execute :pipe :output "v" "deaf"; if string :contains "${v}" "heard nothing" { fileinto :create "Deaf"; }"#, &[("Deaf", "Subject: execute-pipe")]),
-    ("execute-die", r#"if execute "die" { stop; } fileinto :create "Dead";"#, &[("INBOX", "Subject: execute-die")]),
+    (
+        "filter-silent",
+        r#"if not filter "silent" { fileinto :create "Silent"; }"#,
+        &[("Silent", "Subject: filter-silent")],
+    ),
+    (
+        "execute",
+        r#"if execute :input "quiet" :output "v" "upper" { fileinto :create "X${v}"; }"#,
+        &[("XQUIET", "Subject: execute")],
+    ),
+    (
+        "execute-pipe",
+        r#"execute :pipe :output "v" "deaf"; if string :contains "${v}" "heard nothing" { fileinto :create "Deaf"; }"#,
+        &[("Deaf", "Subject: execute-pipe")],
+    ),
+    (
+        "execute-die",
+        r#"if execute "die" { stop; } fileinto :create "Dead";"#,
+        &[("INBOX", "Subject: execute-die")],
+    ),
 ];
 
 #[test]

@@ -209,8 +209,7 @@ mod tests {
         let mut host = MemoryHost::new(*b"Subject: old\r\n\r\nx\r\n");
         host.programs.insert("no".into(), |_, _| ProgramOutput::Failure);
         host.programs.insert("dies".into(), |_, _| ProgramOutput::Aborted);
-        host.programs
-            .insert("new".into(), |_, _| ProgramOutput::Success("Subject: new\r\n\r\n".into()));
+        host.programs.insert("new".into(), |_, _| ProgramOutput::Success("Subject: new\r\n\r\n".into()));
         host.programs.insert("echo".into(), |arguments, input| {
             ProgramOutput::Success([arguments.concat().as_bytes(), input].concat().into())
         });

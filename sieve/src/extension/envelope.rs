@@ -68,6 +68,10 @@ fn check(checker: &mut Checker<'_>, call: &mut Call) {
 }
 
 fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
+    if context.input().event {
+        // RFC 6785 §4.6
+        return Err(Stop::error("there is no envelope: the message is not being delivered"));
+    }
     let names = context.texts(call, 0)?;
     let mut matcher = context.matcher(call)?;
     for name in names {

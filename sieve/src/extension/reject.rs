@@ -14,6 +14,10 @@ pub(super) fn extensions() -> Vec<Extension> {
 }
 
 fn reject(context: &mut Context, call: &Call, at_protocol_level: bool) -> Result<Flow, Stop> {
+    if context.input().event {
+        // RFC 6785 §3.11
+        return Err(Stop::error("a message that is not being delivered cannot be refused"));
+    }
     let reason = context.text(call, 0)?.into_owned();
     context.act(Action::Reject(Reject { reason, at_protocol_level }))?;
     context.cancel_keep();

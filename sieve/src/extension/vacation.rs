@@ -32,6 +32,10 @@ const DAYS: u64 = 7;
 const MOST_DAYS: u64 = 90;
 
 fn command(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
+    if context.input().event {
+        // RFC 6785 §3.11
+        return Err(Stop::error("a message that is not being delivered is not answered"));
+    }
     let from = context.tag_text(call, "from")?.map(String::from);
     if let Some(from) = &from
         && !is_mailbox(from)

@@ -59,7 +59,7 @@ impl Context {
 
     pub(super) fn keep_implicitly(&mut self) {
         // RFC 5232 §4: the implicit keep uses the internal variable too.
-        let flags = (!self.flags.is_empty()).then(|| self.flags.clone());
+        let flags = (self.input().event || !self.flags.is_empty()).then(|| self.flags.clone());
         let message = self.current.message();
         let mut own = self.actions.iter_mut().skip(self.committed);
         let stored = own.find(|action| matches!(action, Action::Keep(_)) || is_inbox(action));

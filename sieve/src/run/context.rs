@@ -4,8 +4,8 @@ use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::reading::Current;
 use crate::{
-    Action, Answer, Delivery, Input, Limits, LogLine, Outcome, Position, Program, Request, RuntimeError, Seen,
-    TraceLine,
+    Action, Answer, Delivery, Input, Limits, LogLine, Outcome, Position, Program, Request, RuntimeError,
+    Seen, TraceLine,
 };
 
 /// The state of a run, as the code of commands and tests sees it.

@@ -5,6 +5,8 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 use mailwright::filter::{FilterOptions, Programs, SpamField, VirusField};
 use serde::{Deserialize, Serialize};
 
+use super::{Config, Protocol, StoreKind};
+
 /// The server's own Sieve scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +35,8 @@ pub(crate) struct Sieve {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) virus_field: Option<String>,
     pub(crate) virus_clean: String,
+    /// Whether scripts run when messages in mailboxes change.
+    pub(crate) imap: bool,
 }
 
 /// Whose scripts may start programs.
@@ -57,13 +61,14 @@ impl Default for Sieve {
             spam_worst: 10,
             virus_field: None,
             virus_clean: "clean".into(),
+            imap: true,
         }
     }
 }
 
 impl Sieve {
     /// What the filter has.
-    pub(crate) fn options(&self) -> FilterOptions {
+    fn options(&self) -> FilterOptions {
         let mut options = FilterOptions::default();
         let worst = f64::from(self.spam_worst.max(1));
         options.spam = self.spam_field.as_ref().map(|name| SpamField::new(name, worst));
@@ -98,5 +103,31 @@ impl Sieve {
             Ok(_) => {}
         }
         problems
+    }
+}
+
+impl Config {
+    /// What filters have.
+    pub(crate) fn filter_options(&self) -> FilterOptions {
+        let mut options = self.sieve.options();
+        options.events = self.sieve_url().is_some();
+        options
+    }
+
+    /// Where scripts that run when messages change are managed; none if there are none. RFC 6785 §2.1 asks for ManageSieve, and for
+    /// annotations, which Maildirs do not have.
+    pub(crate) fn sieve_url(&self) -> Option<String> {
+        let listeners =
+            || self.listeners.iter().filter(|listener| listener.protocol == Protocol::ManageSieve);
+        let usual = listeners().find(|listener| listener.address.port() == 4190);
+        let listener = usual.or_else(|| listeners().next())?;
+        (self.sieve.imap && self.store.kind == StoreKind::Embedded).then(|| {
+            // RFC 5804 §3
+            match listener.address.port() {
+                // 0 is for tests, and whatever the system gives.
+                0 | 4190 => format!("sieve://{}", self.hostname),
+                port => format!("sieve://{}:{port}", self.hostname),
+            }
+        })
     }
 }

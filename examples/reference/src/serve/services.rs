@@ -132,7 +132,7 @@ impl Services<'_> {
             Protocol::ManageSieve => {
                 let mut config = mailwright::sieve::managesieve::server::Config::default();
                 config.allow_plaintext_auth = plaintext;
-                let language = self.config.sieve.options().language();
+                let language = self.config.filter_options().language();
                 config.max_redirects = u32::try_from(mailwright::sieve::Limits::default().redirects).ok();
                 let service = ManageSieve::new(
                     Arc::clone(&self.store),
@@ -151,10 +151,16 @@ impl Services<'_> {
                     0 => u64::MAX,
                     limit => limit,
                 };
-                let service =
+                config.sieve_url = self.config.sieve_url();
+                let scripts = config.sieve_url.is_some();
+                let mut service =
                     Imap::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
                         .with_groups(Arc::new(Members(Arc::clone(&self.directory))))
                         .with_options(self.config.imap.options());
+                if scripts {
+                    let inbox: Arc<Inbox> = Arc::clone(&self.inbox);
+                    service = service.with_events(inbox);
+                }
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
             Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
