@@ -162,6 +162,12 @@ mod tests {
              QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTE LIST-MYRIGHTS METADATA LIST-METADATA FILTERS INPROGRESS URLAUTH URLAUTH=BINARY COMPRESS=DEFLATE UIDPLUS MOVE \
              CATENATE URL-PARTIAL MULTIAPPEND REPLACE APPENDLIMIT=52428800"
         );
+        // Only where scripts can be named; not below.
+        config.sieve_url = Some("sieve://mail.example.org".into());
+        assert!(
+            text(&config, None, true)
+                .contains(" COMPRESS=DEFLATE IMAPSIEVE=sieve://mail.example.org UIDPLUS ")
+        );
         config.compress = false;
         config.abilities = Abilities::read_only();
         config.literals = LiteralMode::Minus;

@@ -77,9 +77,18 @@ impl Capabilities {
                 reader.padding();
                 break;
             };
-            names.push(name.to_ascii_uppercase().into());
+            names.push(spelled(name));
         }
         Ok(Self(names))
+    }
+}
+
+/// In upper case, for case means nothing; but the URL behind `IMAPSIEVE=` is as it was written (RFC 6785 §2.1).
+fn spelled(name: &str) -> Box<str> {
+    const SIEVE: &str = "IMAPSIEVE=";
+    match name.split_at_checked(SIEVE.len()) {
+        Some((front, url)) if front.eq_ignore_ascii_case(SIEVE) => format!("{SIEVE}{url}").into(),
+        _ => name.to_ascii_uppercase().into(),
     }
 }
 
@@ -87,7 +96,7 @@ impl<'a> FromIterator<&'a str> for Capabilities {
     /// Names that are no atoms are left out: they cannot be sent.
     fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
         let is_atom = |name: &&str| !name.is_empty() && name.bytes().all(crate::grammar::is_atom_char);
-        Self(names.into_iter().filter(is_atom).map(|name| name.to_ascii_uppercase().into()).collect())
+        Self(names.into_iter().filter(is_atom).map(spelled).collect())
     }
 }
 
@@ -95,6 +104,14 @@ impl<'a> FromIterator<&'a str> for Capabilities {
 mod tests {
     use super::*;
     use crate::response::{Leniency, Response};
+
+    #[test]
+    fn a_url_is_spelled_as_it_was() {
+        let line = b"* CAPABILITY IMAP4rev1 imapsieve=sieve://Mail.example.org idle\r\n";
+        let Ok(Response::Capability(names)) = Response::parse(line, Leniency::strict()) else { panic!() };
+        assert!(names.iter().eq(["IMAP4REV1", "IMAPSIEVE=sieve://Mail.example.org", "IDLE"]));
+        assert!(names.has("IMAPSIEVE=SIEVE://MAIL.EXAMPLE.ORG"));
+    }
 
     #[test]
     fn both_responses() {
