@@ -33,6 +33,8 @@ mod committer;
 mod damage;
 mod database;
 mod detail;
+#[cfg(feature = "encryption")]
+mod encryption;
 mod erase;
 mod facets;
 mod failure;
@@ -45,6 +47,7 @@ mod origins;
 mod promise;
 mod row;
 mod scripts;
+mod sealed;
 mod space;
 mod spool;
 mod staged;
@@ -189,6 +192,7 @@ struct Lasting {
     failure: failure::Failure,
     damage: damage::Damage,
     space: space::Space,
+    sealing: sealed::Sealing,
     feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     queued: Signal,
@@ -223,6 +227,7 @@ impl<O: Offload + Clone> Embedded<O> {
             failure: failure::Failure::default(),
             damage: damage::Damage::default(),
             space: space::Space::new(directory, options.reserve),
+            sealing: sealed::Sealing::of(&database),
             feeds: Feeds::default(),
             queued: Signal::default(),
             warned: Signal::default(),

@@ -19,6 +19,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// | `Corrupt` | `CORRUPTION` | 451 4.3.0 | `SYS/PERM` |
 /// | `TooLarge` | `TOOBIG` (RFC 4469 §4.2) | 552 5.3.4 | `SYS/PERM` |
 /// | `Invalid` | `CANNOT` | 554 5.5.4 | `SYS/PERM` |
+/// | `Locked` | `NOPERM` | 451 4.7.0 | `SYS/PERM` |
 /// | `Full` | `OVERQUOTA` (RFC 5530 §3) | 452 4.3.1 | `SYS/TEMP` |
 /// | `TooMany` | `LIMIT` (RFC 5530 §3) | 452 4.5.3 | `SYS/PERM` |
 ///
@@ -61,6 +62,11 @@ pub enum StoreError {
     /// The disk is full, or nearly so; there may be room later. The text says how much there is.
     #[error("no room on disk: {0}")]
     Full(String),
+    /// The mail is encrypted, and whoever wants to read it has not logged in with the password that opens it.
+    #[error(
+        "the mail of {0} is encrypted: expected a login with the password (PLAIN or LOGIN), which opens it"
+    )]
+    Locked(String),
     /// More things than the store takes in one place.
     #[error("expected at most {limit}")]
     TooMany {
@@ -98,6 +104,7 @@ impl StoreError {
             Self::Unavailable(_) => ("UNAVAILABLE", (451, "4.3.0"), "SYS/TEMP"),
             Self::Corrupt(_) => ("CORRUPTION", (451, "4.3.0"), "SYS/PERM"),
             Self::TooLarge { .. } => ("TOOBIG", (552, "5.3.4"), "SYS/PERM"),
+            Self::Locked(_) => ("NOPERM", (451, "4.7.0"), "SYS/PERM"),
             Self::Full(_) => ("OVERQUOTA", (452, "4.3.1"), "SYS/TEMP"),
             Self::TooMany { .. } => ("LIMIT", (452, "4.5.3"), "SYS/PERM"),
             Self::Invalid(_) => ("CANNOT", (554, "5.5.4"), "SYS/PERM"),

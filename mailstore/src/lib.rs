@@ -41,6 +41,11 @@ mod store;
 mod undelete;
 mod upload;
 mod user;
+#[cfg(feature = "encryption")]
+mod vault;
+#[cfg(not(feature = "encryption"))]
+#[path = "vault/none.rs"]
+mod vault;
 mod watch;
 mod write;
 
@@ -72,5 +77,7 @@ pub use store::{Never, Store};
 pub use undelete::{ExpungedMessage, Undelete};
 pub use upload::{Appended, CommitError, Sink, Target, Upload};
 pub use user::{User, UserError};
+#[cfg(feature = "encryption")]
+pub use vault::RecoveryKey;
 pub use watch::Watch;
 pub use write::{Copied, Expunge, Expunged, FlagChange, FlagOperation, FlagsStored, Write};

@@ -1,8 +1,12 @@
 //! The account whose mail is meant.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
+
+use crate::vault::MailKey;
 
 /// The canonical name of an account, such as `alice@example.org`. Cheap to clone.
 ///
@@ -18,8 +22,14 @@ use std::sync::Arc;
 /// assert!(User::new("").is_err());
 /// # Ok::<(), mailwright_mailstore::UserError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct User(Arc<str>);
+///
+/// One that comes from [`Embedded::unlock`](crate::embedded::Embedded::unlock) has with it the key to mail that is encrypted. It is the
+/// same account: the key takes no part in comparisons, and goes wherever clones go.
+#[derive(Clone)]
+pub struct User {
+    name: Arc<str>,
+    key: Option<MailKey>,
+}
 
 impl User {
     /// The longest name, in octets: the longest local part and domain of RFC 5321 §4.5.3.1 with their `@`.
@@ -35,31 +45,70 @@ impl User {
         }
         match name.chars().find(|character| character.is_control()) {
             Some(control) => Err(UserError::Control(control)),
-            None => Ok(Self(name.into())),
+            None => Ok(Self { name: name.into(), key: None }),
         }
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The same account, with the key to its mail.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn with_key(mut self, key: MailKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The key to the account's mail, if a login has opened it.
+    #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "no other back end encrypts"))]
+    pub(crate) const fn key(&self) -> Option<&MailKey> {
+        self.key.as_ref()
+    }
+}
+
+impl PartialEq for User {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for User {}
+
+impl PartialOrd for User {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for User {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+}
+
+impl Hash for User {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "User({:?})", &*self.0)
+        write!(f, "User({:?})", &*self.name)
     }
 }
 
 impl AsRef<str> for User {
     fn as_ref(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 

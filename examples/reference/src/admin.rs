@@ -30,6 +30,14 @@ pub(crate) enum Request {
     UserPassword {
         name: String,
         password: Hidden,
+        /// What opens the account's mail now, if that is encrypted.
+        #[serde(default)]
+        old: Option<Hidden>,
+    },
+    /// Encrypt an account's mail by this password, or none that comes from now on.
+    UserEncrypt {
+        name: String,
+        password: Option<Hidden>,
     },
     UserRemove {
         name: String,
@@ -126,6 +134,10 @@ pub(crate) enum Response {
     Health {
         health: Health,
     },
+    /// What opens encrypted mail beside the password; told once.
+    RecoveryKey {
+        key: Hidden,
+    },
     Bans {
         bans: Vec<BanEntry>,
     },
@@ -218,8 +230,16 @@ pub(crate) fn execute(
             directory.add(&name, &password.0, mailbox).map(|()| Response::Done)
         }
         Request::UserList => Ok(Response::Users { users: directory.list() }),
-        Request::UserPassword { name, password } => {
-            directory.set_password(&name, &password.0).map(|()| Response::Done)
+        Request::UserPassword { name, password, old } => {
+            let old = old.as_ref().map(|old| &*old.0);
+            directory.set_password(&name, &password.0, old).map(|()| Response::Done)
+        }
+        Request::UserEncrypt { name, password: Some(password) } => {
+            let key = directory.encrypt(&name, &password.0);
+            key.map(|key| Response::RecoveryKey { key: Hidden(key.as_str().to_owned()) })
+        }
+        Request::UserEncrypt { name, password: None } => {
+            directory.stop_encrypting(&name).map(|()| Response::Done)
         }
         Request::UserRemove { name } => directory.remove(&name).map(|()| Response::Done),
         Request::UserImport { entries, replace } => directory.import(&entries, replace),

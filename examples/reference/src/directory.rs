@@ -3,6 +3,7 @@
 
 mod accounts;
 mod edit;
+mod encryption;
 mod files;
 mod forwarded;
 mod groups;
@@ -13,13 +14,16 @@ mod rows;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
 };
 
 use mailwright::{
     line_proto::Secret,
     mail_model::{Domain, ForwardPath},
-    mailstore::{StoreError, User, block_on, embedded::Table},
+    mailstore::{
+        StoreError, User, block_on,
+        embedded::{Embedded, Table},
+    },
     relay_policy::delivery::{LocalKind, Verp},
     relay_policy::directory::{
         Context, Directory as Model, DirectoryError as ModelError, DomainEntry, Expansion, Refusal, Settings,
@@ -70,6 +74,8 @@ pub(crate) struct Directory {
     postmaster: Option<String>,
     /// Our own name, in lower case.
     hostname: String,
+    /// Where mail can be encrypted, if it can.
+    vault: OnceLock<Embedded>,
     /// What rewrites the senders of mail that is forwarded, if that is wanted.
     srs: Option<Srs>,
     /// The alias file, and what else is in files.
@@ -137,6 +143,20 @@ pub(crate) enum DirectoryError {
     NotRemoved(String),
     #[error("the password is empty")]
     Empty,
+    #[error("mail can be encrypted in the server's own store only: store.kind = \"embedded\"")]
+    NoEncryption,
+    #[error("the mail of {0} is encrypted already")]
+    Encrypted(String),
+    #[error(
+        "the mail of {0} was encrypted before, and this password does not open it\n  `mailwrightd user password {0} --password-stdin --old-stdin` makes it so, with the old password or the recovery key"
+    )]
+    NotOpened(String),
+    #[error("this is not the password of {0}")]
+    WrongPassword(String),
+    #[error(
+        "the mail of {0} is encrypted: its password changes with the old password or the recovery key (--old-stdin)"
+    )]
+    OldPassword(String),
     #[error("{name}: {problem}")]
     Import { name: String, problem: String },
     #[error(transparent)]
@@ -216,6 +236,7 @@ impl Directory {
             configured,
             postmaster,
             hostname: config.hostname.to_lowercase(),
+            vault: OnceLock::new(),
             srs,
             files,
         };

@@ -42,13 +42,25 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
                 addresses.iter().for_each(|address| println!("{address}"));
             }
         }
-        UserCommand::Password { name, password_stdin } => {
+        UserCommand::Password { name, password_stdin, old_stdin } => {
             let (password, made) = password(password_stdin)?;
-            request(
-                config,
-                Request::UserPassword { name: name.clone(), password: Hidden(password.clone()) },
-            )?;
+            let old = old_stdin.then(line).transpose()?.map(Hidden);
+            let hidden = Hidden(password.clone());
+            request(config, Request::UserPassword { name: name.clone(), password: hidden, old })?;
             println!("changed the password of {name}{}", shown(made, &password));
+        }
+        UserCommand::Encrypt { name, off, .. } => {
+            let password = if off { None } else { Some(Hidden(line()?)) };
+            let answer = request(config, Request::UserEncrypt { name: name.clone(), password })?;
+            match answer {
+                Response::RecoveryKey { key } => {
+                    println!("mail that comes for {name} is encrypted from now on\nrecovery key: {}", key.0);
+                    println!("keep it in a safe place: without it or the password nobody can read the mail");
+                }
+                _ => println!(
+                    "mail that comes for {name} is not encrypted any more; what is encrypted stays so"
+                ),
+            }
         }
         UserCommand::Remove { name } => {
             request(config, Request::UserRemove { name: name.clone() })?;
@@ -94,9 +106,14 @@ fn password(from_stdin: bool) -> Result<(String, bool), CommandError> {
     if !from_stdin {
         return Ok((first_run::random_password()?, true));
     }
+    Ok((line()?, false))
+}
+
+/// The next line of standard input.
+fn line() -> Result<String, CommandError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(CommandError::Password)?;
-    Ok((line.trim_end_matches(['\r', '\n']).to_owned(), false))
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The name at the other domains: what an alias could be.

@@ -9,7 +9,9 @@ use super::committer::Group;
 use super::database::now;
 use super::origins::origin_row;
 use super::row::name_key;
+use super::sealed::KeyRow;
 use super::{body, row};
+use crate::vault::BodyKey;
 use crate::{
     Appended, CommitError, Committed, MailboxRef, Message, ObjectId, QueueEntry, QuotaUsage, Result, Row,
     Settlement, StoreError, Summary, Target, User,
@@ -28,8 +30,14 @@ pub(super) struct Complete {
     /// The identifiers it carries, its own first.
     pub(super) ids: Vec<Bytes>,
     pub(super) targets: Vec<Target>,
+    /// The place of each target among those of all messages.
+    pub(super) places: Vec<usize>,
     /// The entries of the queue it is for.
     pub(super) queue: Vec<QueueEntry>,
+    /// What is found out about it is sealed with this.
+    pub(super) seal: Option<BodyKey>,
+    /// By what its body is opened, if that is sealed.
+    pub(super) keys: Vec<KeyRow>,
 }
 
 /// What takes part in one commit of an upload. Whatever else is to happen at the same moment belongs here.
@@ -58,14 +66,15 @@ impl Group<'_> {
                 StoreError::Unavailable("an earlier part of the message was not stored".into()).into()
             );
         }
+        arrival.messages.iter().try_for_each(|message| self.check_keys(&message.keys))?;
         let leaving = self.leaving(&arrival.replaced)?;
         self.check(&arrival.messages, &leaving)?;
         Self::check_rows(&arrival.rows)?;
         let (mut appended, mut queued) = (Vec::new(), Vec::new());
         for message in arrival.messages {
-            self.store_body(&message);
-            for target in &message.targets {
-                appended.push(self.place(&message, target)?);
+            self.store_body(&message)?;
+            for (place, target) in message.places.iter().zip(&message.targets) {
+                appended.push((*place, self.place(&message, target)?));
             }
             for entry in &message.queue {
                 queued.push(self.enqueue(entry, message.body, message.size)?);
@@ -77,7 +86,8 @@ impl Group<'_> {
         }
         self.settle(&arrival.settle)?;
         self.set_rows(&arrival.rows)?;
-        Ok(Committed::new(appended, queued))
+        appended.sort_unstable_by_key(|(place, _)| *place);
+        Ok(Committed::new(appended.into_iter().map(|(_, appended)| appended).collect(), queued))
     }
 
     fn leaving(&mut self, replaced: &[(MailboxRef, UidSet)]) -> Result<Vec<Leaving>> {
@@ -94,9 +104,16 @@ impl Group<'_> {
     fn check(&mut self, messages: &[Complete], leaving: &[Leaving]) -> Result<(), CommitError> {
         let mut next: HashMap<Box<[u8]>, Option<Uid>> = HashMap::new();
         let mut more: HashMap<&User, QuotaUsage> = HashMap::new();
-        let targets =
-            messages.iter().flat_map(|message| message.targets.iter().map(move |target| (message, target)));
-        for (index, (message, target)) in targets.enumerate() {
+        let mut targets: Vec<_> = messages
+            .iter()
+            .flat_map(|message| {
+                let targets = message.places.iter().zip(&message.targets);
+                targets.map(move |(place, target)| (*place, message, target))
+            })
+            .collect();
+        // What is given out is, too, in the order in which it was asked for.
+        targets.sort_unstable_by_key(|(place, ..)| *place);
+        for (index, message, target) in targets {
             let mut check = || {
                 target.check_unique_id()?;
                 let key = name_key(target.user.as_str(), target.mailbox.as_str());
@@ -126,7 +143,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn store_body(&mut self, message: &Complete) {
+    fn store_body(&mut self, message: &Complete) -> Result<()> {
         let core = self.core;
         if let Some((number, chunk)) = &message.tail {
             self.put(&core.database.bodies, body::key(message.body, *number), chunk.clone());
@@ -135,13 +152,15 @@ impl Group<'_> {
             self.delete(&core.database.uploads, message.body.to_be_bytes().to_vec());
         }
         if let Some(summary) = &message.summary {
-            self.put_summary(message.body, summary);
+            self.put_summary(message.body, summary, message.seal.as_ref())?;
         }
+        self.put_keys(message.body, &message.keys);
         match u32::try_from(message.targets.len() + message.queue.len()).unwrap_or(u32::MAX) {
             // The body is new, so there is no row to remove.
             1 => drop(self.references.insert(message.body, 1)),
             count => self.set_references(message.body, count),
         }
+        Ok(())
     }
 
     fn place(&mut self, complete: &Complete, target: &Target) -> Result<Appended> {
@@ -162,7 +181,7 @@ impl Group<'_> {
             ..Message::new(uid, complete.size, target.internal_date)
         };
         let saved = target.saved.or_else(|| DateTime::new(now(), 0));
-        if let Some((row_key, sealed)) = origin_row(rows, uid, target) {
+        if let Some((row_key, sealed)) = origin_row(rows, uid, target, complete.seal.as_ref())? {
             self.put_origin(row_key, sealed);
         }
         self.add_messages(&key, vec![message.with_saved(saved)])?;

@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::committer::Group;
 use super::database::failed;
 use super::row::{self, Fields};
+use super::sealed::Reader;
 use super::{Core, chunk};
 use crate::{Message, MessageRef, ObjectId, Result, StoreError};
 
@@ -38,7 +39,8 @@ impl Core {
             let (uid, name, user) = (message.uid, message.mailbox.name(), message.mailbox.user());
             StoreError::Corrupt(format!("UID {uid} in {name} of {user}"))
         };
-        self.octets(message.object, message.size, range, corrupt, || self.exists(message))
+        let reader = Reader::User(message.mailbox.user());
+        self.octets(message.object, message.size, range, reader, corrupt, || self.exists(message))
     }
 
     /// Octets of a body of this size. `exists` says whether it should be there, `corrupt` what else is to be said.
@@ -47,6 +49,7 @@ impl Core {
         object: Option<ObjectId>,
         size: u64,
         range: &Range<u64>,
+        reader: Reader<'_>,
         corrupt: impl Fn() -> StoreError + Copy,
         exists: impl Fn() -> Result<bool>,
     ) -> Result<Bytes> {
@@ -65,7 +68,9 @@ impl Core {
             Err(StoreError::Corrupt(_)) => return Err(corrupt()),
             Err(error) => return Err(error),
         };
-        let octets = chunk::unpack(&chunk_key, &chunk).ok_or_else(corrupt)?;
+        let unpacked = chunk::unpack(&chunk_key, &chunk).ok_or_else(corrupt)?;
+        let opened = unpacked.open(&chunk_key, || self.body_key(body, size, reader));
+        let octets = opened?.ok_or_else(corrupt)?;
         let first = u64::from(number) * CHUNK as u64;
         let within = |place: u64| usize::try_from(place - first);
         let (Ok(start), Ok(stop)) = (within(range.start), within(end)) else { return Err(corrupt()) };

@@ -13,7 +13,7 @@ use super::committer::Group;
 use super::database::failed;
 use super::header::Header;
 use super::row::{self, Fields};
-use super::{Core, Embedded, detail, undelete};
+use super::{Core, Embedded, detail, summary, undelete};
 use crate::{Message, Offload, QuotaUsage, Result};
 
 mod repair;
@@ -163,7 +163,7 @@ impl Check<'_> {
         let derived = [(&database.summaries, "summaries"), (&database.threads, "threads")];
         for (keyspace, step) in derived {
             self.walk(keyspace, step, |check, key, value| {
-                if row::open(key, value).is_none() {
+                if row::open(key, value).is_none() && !summary::is_sealed(key, value) {
                     let remove = Repair::Remove(keyspace.clone(), key.to_vec());
                     check.find(format!("{step}: a row with a wrong checksum"), Some(remove));
                 }
@@ -341,7 +341,7 @@ impl Check<'_> {
             let right = octets.is_some();
             // What is damaged is told once, so it counts as whole.
             let length =
-                octets.map_or_else(|| chunk.len().saturating_sub(CHUNK_HEAD), |octets| octets.len()) as u64;
+                octets.map_or_else(|| chunk.len().saturating_sub(CHUNK_HEAD) as u64, |octets| octets.len());
             check.report.octets += length;
             let whole = found.entry(body).or_default();
             // Chunks come in order; a hole is seen in the sum.

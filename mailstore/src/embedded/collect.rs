@@ -128,6 +128,7 @@ impl Group<'_> {
             self.delete_lazily(&core.database.summaries, summary::key(column, number));
         }
         self.delete_lazily(&core.database.references, number.to_be_bytes().to_vec());
+        self.forget_keys(number)?;
         Ok((count, true))
     }
 

@@ -75,6 +75,8 @@ const LOT: u64 = 1 << 20;
 const FORMAT: u64 = 2;
 /// The format once bodies may be compressed.
 const PACKED_FORMAT: u64 = 3;
+/// What is added to either once they may be sealed.
+const ENCRYPTED: u64 = 2;
 
 impl Database {
     pub(super) fn open(directory: &Path, options: &Options) -> Result<Self> {
@@ -156,21 +158,21 @@ impl Database {
     /// Reads the numbers, and notes that the database is open.
     fn begin(&mut self, packing: Packing) -> Result<()> {
         let format = self.number("format")?.unwrap_or(FORMAT);
-        match format {
-            FORMAT => {}
-            PACKED_FORMAT if cfg!(feature = "zstd") => {}
-            PACKED_FORMAT => {
-                return Err(StoreError::Unavailable(
-                    "expected a store without compression, which this program lacks (feature zstd)".into(),
-                ));
+        let sealed = if format > PACKED_FORMAT { ENCRYPTED } else { 0 };
+        let lacks = match format - sealed {
+            PACKED_FORMAT if !cfg!(feature = "zstd") => {
+                Some("a store without compression, which this program lacks (feature zstd)".to_owned())
             }
-            _ => {
-                return Err(StoreError::Unavailable(format!(
-                    "expected a store of format {FORMAT} or {PACKED_FORMAT}, found {format}"
-                )));
+            FORMAT | PACKED_FORMAT if sealed > 0 && !cfg!(feature = "encryption") => {
+                Some("a store without encryption, which this program lacks (feature encryption)".to_owned())
             }
+            FORMAT | PACKED_FORMAT => None,
+            _ => Some(format!("a store of format {FORMAT} to {}, found {format}", PACKED_FORMAT + ENCRYPTED)),
+        };
+        if let Some(lacks) = lacks {
+            return Err(StoreError::Unavailable(format!("expected {lacks}")));
         }
-        let format = if packing.is_new() { PACKED_FORMAT } else { format };
+        let format = if packing.is_new() { PACKED_FORMAT + sealed } else { format };
         let epoch = self.number("epoch")?.unwrap_or(0) + 1;
         self.epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
         let next = self.number("identities")?.unwrap_or(1);
@@ -194,6 +196,14 @@ impl Database {
         let mut batch = self.handle.batch();
         batch.insert(&self.meta, name, row::seal(name.as_bytes(), value.to_be_bytes().to_vec()));
         self.commit(batch)
+    }
+
+    /// The row that keeps out programs that cannot read what is sealed.
+    #[cfg(feature = "encryption")]
+    pub(super) fn sealed_format(&self) -> Result<(&'static str, Vec<u8>)> {
+        let format = self.number("format")?.unwrap_or(FORMAT);
+        let format = if format > PACKED_FORMAT { format } else { format + ENCRYPTED };
+        Ok(("format", row::seal(b"format", format.to_be_bytes().to_vec())))
     }
 
     /// The number of the last group of changes.

@@ -28,6 +28,10 @@ pub(super) const EXPUNGED: u8 = 4;
 pub(super) const EXPUNGED_AT: u8 = 5;
 /// user, NUL, resource, percent: nothing.
 pub(super) const WARNING: u8 = 6;
+/// user: their pair of keys. See [`sealed`](super::sealed).
+pub(super) const LOCK: u8 = 7;
+/// body, user (empty for everybody): by what it is opened.
+pub(super) const BODY_KEY: u8 = 8;
 
 /// The identity that annotations of the server have in place of a mailbox's.
 const SERVER: u64 = 0;

@@ -6,7 +6,7 @@ use super::account::Account;
 use super::committer::Group;
 use super::database::failed;
 use super::row::name_key;
-use super::{account, body, scripts, undelete};
+use super::{account, body, scripts, sealed, undelete};
 use crate::{FeedEvent, Result, User};
 
 impl Group<'_> {
@@ -32,6 +32,7 @@ impl Group<'_> {
         for entry in core.database.tables.prefix(scripts::key(user, "")) {
             self.set_row(entry.key().map_err(failed)?.to_vec(), None)?;
         }
+        self.set_detail(sealed::lock_key(user), None);
         self.accounts.insert(octets.into(), Account::erased());
         self.events.push((octets.into(), FeedEvent::Mailboxes));
         Ok(())

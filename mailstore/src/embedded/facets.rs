@@ -183,7 +183,12 @@ impl<O: Offload + Clone> Cache for Embedded<O> {
             // Only while the message is there: nobody would remove the summary of a body that is gone.
             let Ok((key, _)) = group.selected(&message.mailbox) else { return Ok(()) };
             if let Some(found) = group.snapshot(&key)?.message(message.uid) {
-                group.put_summary(body::of(found)?, &summary);
+                let body = body::of(found)?;
+                let user = message.mailbox.user();
+                // Without the key nothing can be kept that would not be in the clear.
+                if let Ok(key) = group.core.summary_key(body, found.size, user) {
+                    group.put_summary(body, &summary, key.as_ref())?;
+                }
             }
             Ok(())
         };

@@ -9,50 +9,77 @@ use super::Core;
 use super::committer::Group;
 use super::database::failed;
 use super::row::{self, Fields};
+use super::sealed::Reader;
+use crate::vault::BodyKey;
 use crate::{Delivery, MailboxRef, MessageRef, Result, StoreError, Target};
 
 /// The row of a message with some origin, in the mailbox with these rows.
-pub(super) fn origin_row(rows: u64, uid: Uid, target: &Target) -> Option<(Vec<u8>, Vec<u8>)> {
+///
+/// The envelope is sealed as the body is, if that is; the unique id is not, for it says nothing.
+pub(super) fn origin_row(
+    rows: u64,
+    uid: Uid,
+    target: &Target,
+    seal: Option<&BodyKey>,
+) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     if target.unique_id.is_none() && target.delivery.is_none() {
-        return None;
+        return Ok(None);
     }
     let key = row::key(rows, &uid.get().to_be_bytes());
-    let mut value = Vec::new();
-    let mut push = |text: &str| {
+    let push = |value: &mut Vec<u8>, text: &str| {
+        // An address is shorter than this by far; one that is not, is not kept.
+        let text = if text.len() < usize::from(SEALED) { text } else { "" };
         value.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_be_bytes());
         value.extend_from_slice(text.as_bytes());
     };
-    push(target.unique_id.as_deref().unwrap_or_default());
+    let mut value = Vec::new();
+    push(&mut value, target.unique_id.as_deref().unwrap_or_default());
     if let Some(delivery) = &target.delivery {
         let original = delivery.original_recipient.as_deref().unwrap_or_default();
-        // An address is shorter than this by far; one that is not, is not kept.
+        let mut envelope = Vec::new();
         for text in [delivery.sender.as_str(), &delivery.recipient, original] {
-            push(if text.len() <= usize::from(u16::MAX) { text } else { "" });
+            push(&mut envelope, text);
         }
+        if let Some(seal) = seal {
+            // Copies share the body and its key, so this is bound to no message.
+            envelope = seal.seal(PURPOSE, &envelope)?;
+            value.extend_from_slice(&SEALED.to_be_bytes());
+        }
+        value.extend_from_slice(&envelope);
     }
     let sealed = row::seal(&key, value);
-    Some((key, sealed))
+    Ok(Some((key, sealed)))
 }
+
+/// In place of the length of the sender: the rest is sealed.
+const SEALED: u16 = u16::MAX;
+const PURPOSE: &[u8] = b"envelope";
 
 struct Origin {
     unique_id: String,
     delivery: Option<Delivery>,
 }
 
-/// What a row says; nothing if it is corrupt, for it is not worth a refusal.
-fn decode(key: &[u8], sealed: &[u8]) -> Option<Origin> {
+/// What a row says; nothing if it is corrupt or cannot be opened, for it is not worth a refusal.
+fn decode(key: &[u8], sealed: &[u8], seal: impl FnOnce() -> Option<BodyKey>) -> Option<Origin> {
     let mut fields = Fields(row::open(key, sealed)?);
-    let mut text = || {
-        let length = u16::from_be_bytes(fields.take()?);
-        str::from_utf8(fields.octets(usize::from(length))?).ok().map(str::to_owned)
+    let unique_id = text(&mut fields)?;
+    let envelope = match fields.0.strip_prefix(&SEALED.to_be_bytes()) {
+        Some(sealed) => seal().and_then(|seal| seal.open(PURPOSE, sealed)).unwrap_or_default(),
+        None => fields.0.to_vec(),
     };
-    let unique_id = text()?;
-    let delivery = text().and_then(|sender| {
-        let delivery = Delivery::new(sender, text()?);
-        let original = text()?;
+    let mut fields = Fields(&envelope);
+    let delivery = text(&mut fields).and_then(|sender| {
+        let delivery = Delivery::new(sender, text(&mut fields)?);
+        let original = text(&mut fields)?;
         Some(if original.is_empty() { delivery } else { delivery.original_recipient(original) })
     });
     Some(Origin { unique_id, delivery })
+}
+
+fn text(fields: &mut Fields<'_>) -> Option<String> {
+    let length = u16::from_be_bytes(fields.take()?);
+    str::from_utf8(fields.octets(usize::from(length))?).ok().map(str::to_owned)
 }
 
 impl Core {
@@ -69,7 +96,11 @@ impl Core {
             };
             let key = row::key(rows, &message.uid.get().to_be_bytes());
             let sealed = self.database.origins.get(&key).map_err(failed)?;
-            let origin = sealed.and_then(|sealed| decode(&key, &sealed));
+            let seal = || {
+                let body = message.object.and_then(row::number_of)?;
+                self.body_key(body, message.size, Reader::User(message.mailbox.user())).ok()
+            };
+            let origin = sealed.and_then(|sealed| decode(&key, &sealed, seal));
             deliveries.push(origin.and_then(|origin| origin.delivery).map(Arc::new));
         }
         Ok(deliveries)
@@ -84,7 +115,8 @@ impl Core {
         for entry in self.database.origins.prefix(header.rows.to_be_bytes()) {
             let (key, sealed) = entry.into_inner().map_err(failed)?;
             let uid = key.last_chunk::<4>().and_then(|uid| Uid::new(u32::from_be_bytes(*uid)));
-            let id = decode(&key, &sealed).map(|origin| origin.unique_id).filter(|id| !id.is_empty());
+            let id =
+                decode(&key, &sealed, || None).map(|origin| origin.unique_id).filter(|id| !id.is_empty());
             ids.extend(uid.zip(id));
         }
         Ok(ids)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::committer::Group;
 use super::database::failed;
 use super::row::{self, Fields};
+use super::sealed::Reader;
 use super::{Core, Embedded};
 use crate::spool::row::{decode, encode};
 use crate::{
@@ -53,7 +54,7 @@ impl<O: Offload + Clone> Spool for Embedded<O> {
         self.run(move |core| {
             let corrupt = || StoreError::Corrupt(format!("the message of entry {number} of the queue"));
             let exists = || core.entry(number).map(|entry| entry.is_some());
-            core.octets(object, size, &range, corrupt, exists)
+            core.octets(object, size, &range, Reader::Queue, corrupt, exists)
         })
         .await
     }

@@ -9,6 +9,8 @@ use super::Core;
 use super::committer::Group;
 use super::database::failed;
 use super::row::{self, number_of};
+use super::sealed::Reader;
+use crate::vault::BodyKey;
 use crate::{Column, MessageRef, Result, Summary};
 
 /// The most octets a part of a summary may have.
@@ -49,7 +51,7 @@ impl Core {
     ) -> Result<Vec<Option<Bytes>>> {
         let bodies: Vec<u64> =
             messages.iter().map(|message| message.object.and_then(number_of).unwrap_or(0)).collect();
-        let mut found = Vec::with_capacity(bodies.len());
+        let mut found: Vec<Option<Found>> = Vec::with_capacity(bodies.len());
         let mut rest = bodies.as_slice();
         while let Some(first) = rest.first() {
             let near = |pair: &[u64]| matches!(pair, [a, b] if b.checked_sub(*a).is_some_and(|gap| (1..=GAP).contains(&gap)));
@@ -64,17 +66,26 @@ impl Core {
                 self.scan(column, *first, run, &mut found)?;
             }
         }
-        Ok(found)
+        let open = |(found, message): (Option<Found>, &MessageRef)| match found? {
+            Found::Plain(value) => Some(value),
+            Found::Sealed(row_key, sealed) => {
+                let (body, user) = (message.object.and_then(number_of)?, message.mailbox.user());
+                // Whoever cannot open it finds out what is the matter when they look at the message itself.
+                let key = self.body_key(body, message.size, Reader::User(user)).ok()?;
+                key.open(&row_key, &sealed).map(Bytes::from)
+            }
+        };
+        Ok(found.into_iter().zip(messages).map(open).collect())
     }
 
-    fn summary_row(&self, column: Column, body: u64) -> Result<Option<Bytes>> {
+    fn summary_row(&self, column: Column, body: u64) -> Result<Option<Found>> {
         let row_key = key(column, body);
         let sealed = self.database.summaries.get(&row_key).map_err(failed)?;
         Ok(sealed.and_then(|sealed| unseal(&row_key, sealed.into())))
     }
 
     /// The rows of ascending bodies that are near each other.
-    fn scan(&self, column: Column, first: u64, run: &[u64], found: &mut Vec<Option<Bytes>>) -> Result<()> {
+    fn scan(&self, column: Column, first: u64, run: &[u64], found: &mut Vec<Option<Found>>) -> Result<()> {
         let last = run.last().copied().unwrap_or(first);
         let mut wanted = run.iter().copied().peekable();
         for entry in self.database.summaries.range(key(column, first)..=key(column, last)) {
@@ -95,21 +106,48 @@ impl Core {
 }
 
 impl Group<'_> {
-    pub(super) fn put_summary(&mut self, body: u64, summary: &Summary) {
+    pub(super) fn put_summary(&mut self, body: u64, summary: &Summary, seal: Option<&BodyKey>) -> Result<()> {
         for column in Column::ALL {
             let value = summary.column(column);
             if !value.is_empty() && value.len() <= LARGEST {
                 let row_key = key(column, body);
-                let mut sealed = Vec::with_capacity(value.len() + 4);
-                sealed.extend_from_slice(value);
-                let sealed = row::seal(&row_key, sealed);
+                let sealed = match seal {
+                    Some(seal) => row::seal(&marked(&row_key), seal.seal(&row_key, value)?),
+                    None => {
+                        let mut sealed = Vec::with_capacity(value.len() + 4);
+                        sealed.extend_from_slice(value);
+                        row::seal(&row_key, sealed)
+                    }
+                };
                 self.put_lazily(&self.core.database.summaries, row_key, sealed);
             }
         }
+        Ok(())
     }
 }
 
+/// What a row holds.
+enum Found {
+    Plain(Bytes),
+    /// Sealed under its key.
+    Sealed(Vec<u8>, Bytes),
+}
+
+/// What the checksum of a sealed value is over, before the value.
+fn marked(row_key: &[u8]) -> Vec<u8> {
+    [row_key, &[0xc5]].concat()
+}
+
+/// Whether a row is whole and its value sealed.
+pub(super) fn is_sealed(row_key: &[u8], sealed: &[u8]) -> bool {
+    row::open(&marked(row_key), sealed).is_some()
+}
+
 /// The value of a row. A corrupt one is as good as none: it can be found out anew.
-fn unseal(row_key: &[u8], sealed: Bytes) -> Option<Bytes> {
-    row::open(row_key, &sealed).map(|value| sealed.slice_ref(value))
+fn unseal(row_key: &[u8], sealed: Bytes) -> Option<Found> {
+    if let Some(value) = row::open(row_key, &sealed) {
+        return Some(Found::Plain(sealed.slice_ref(value)));
+    }
+    let value = row::open(&marked(row_key), &sealed)?;
+    Some(Found::Sealed(row_key.to_vec(), sealed.slice_ref(value)))
 }

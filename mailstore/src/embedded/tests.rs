@@ -11,6 +11,8 @@ use crate::{AnyStore, Batch, CommitError, Expunge, FlagChange, Target, Upload, b
 #[cfg(feature = "zstd")]
 mod compressed;
 mod damage;
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod keeping;
 
 fn user(name: &str) -> User {
@@ -458,6 +460,9 @@ fn operations_of_one_group_see_each_other() {
             summary: None,
             ids: Vec::new(),
             targets: targets.to_vec(),
+            places: (0..targets.len()).collect(),
+            seal: None,
+            keys: Vec::new(),
             queue: Vec::new(),
         }],
         replaced: Vec::new(),

@@ -7,15 +7,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use mailwright_mail_model::UidSet;
 
-use super::append::{Arrival, Complete};
+use super::append::Arrival;
 use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key};
 use super::chunk::Packing;
 use super::committer::Group;
+use super::sealed::Reader;
 use super::{Core, Shared};
+use crate::vault::BodyKey;
 use crate::{
     Appended, Batch, CommitError, Committed, MailboxRef, ObjectId, Offload, Result, Sink, StoreError,
     Summary, Target,
 };
+
+mod complete;
 
 /// At most one chunk of the message is in memory, beside what the caller has in hand.
 pub(super) struct Incoming<O> {
@@ -28,12 +32,21 @@ pub(super) struct Incoming<O> {
     spilled: u32,
     /// In which epoch of the database they were.
     epoch: Option<u32>,
+    /// What the chunks are sealed with that are written before anybody knows for whom they are, where anybody has a lock.
+    seal: Option<BodyKey>,
     summary: Option<Summary>,
     ids: Vec<Bytes>,
     /// The messages before this one, and what all of them replace.
     earlier: Arrival,
-    /// How many octets of `earlier` are in memory.
+    /// How many octets of `earlier` are in memory, and how many targets it has.
     held: usize,
+    placed: usize,
+    /// Bodies with the same octets as others of this upload, sealed for those who have locks: of earlier messages, and of this one.
+    twins: Vec<u64>,
+    twin: Option<u64>,
+    /// Bodies of which only such a twin is wanted.
+    orphans: Vec<u64>,
+    orphan: Option<u64>,
     state: State,
 }
 
@@ -48,6 +61,7 @@ enum State {
 impl<O: Offload + Clone> Incoming<O> {
     pub(super) fn begin(shared: Arc<Shared>, offload: O) -> Result<Self> {
         let body = shared.core()?.identity()?;
+        let seal = shared.seal()?;
         let (chunk, state) = (empty_chunk(), State::Open);
         let (summary, ids, earlier) = (None, Vec::new(), Arrival::default());
         Ok(Self {
@@ -58,10 +72,16 @@ impl<O: Offload + Clone> Incoming<O> {
             chunk,
             spilled: 0,
             epoch: None,
+            seal,
             summary,
             ids,
             earlier,
             held: 0,
+            placed: 0,
+            twins: Vec::new(),
+            twin: None,
+            orphans: Vec::new(),
+            orphan: None,
             state,
         })
     }
@@ -74,8 +94,9 @@ impl<O: Offload + Clone> Incoming<O> {
         let before = std::mem::replace(&mut self.state, State::Broken);
         let limit = u64::from(u32::MAX) * CHUNK as u64;
         self.spilled = number.checked_add(1).ok_or(StoreError::TooLarge { limit })?;
-        let (shared, epoch) = (Arc::clone(&self.shared), self.epoch);
-        let spilled = self.offload.run(move || shared.core()?.spill(body, number, chunk, epoch));
+        let (shared, epoch, seal) = (Arc::clone(&self.shared), self.epoch, self.seal.clone());
+        let spilled =
+            self.offload.run(move || shared.core()?.spill(body, number, chunk, epoch, seal.as_ref()));
         self.epoch = Some(spilled.await?);
         self.state = before;
         self.chunk = BytesMut::with_capacity(CHUNK + CHUNK_HEAD);
@@ -103,13 +124,23 @@ const PATIENCE: u32 = 2_000;
 impl Core {
     /// Writes a chunk that nothing refers to yet. It need not last before the commit does, which comes later in
     /// the same log; the note that it exists goes with the first one, so it can be found if there is no commit.
-    fn spill(&self, body: u64, number: u32, mut chunk: BytesMut, epoch: Option<u32>) -> Result<u32> {
+    pub(super) fn spill(
+        &self,
+        body: u64,
+        number: u32,
+        mut chunk: BytesMut,
+        epoch: Option<u32>,
+        seal: Option<&BodyKey>,
+    ) -> Result<u32> {
         self.writable()?;
         if !self.has(epoch) {
             return Err(StoreError::Unavailable("an earlier part of the message was not stored".into()));
         }
-        let packed = Packing::new(&self.options).pack(body, number, &mut chunk);
-        let chunk = packed.unwrap_or_else(|| chunk.freeze());
+        let packing = Packing::new(&self.options);
+        let chunk = match seal {
+            Some(seal) => packing.seal(body, number, &chunk, seal)?,
+            None => packing.pack(body, number, &mut chunk).unwrap_or_else(|| chunk.freeze()),
+        };
         self.room(chunk.len() as u64)?;
         let mut batch = self.database.handle.batch();
         if number == 0 {
@@ -167,8 +198,13 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         }
         let object = Some(ObjectId::from(u128::from(self.body)));
         let (shared, range) = (Arc::clone(&self.shared), range.start..end.min(before));
-        let corrupt = || StoreError::Corrupt("a message that is being stored".into());
-        self.offload.run(move || shared.core()?.octets(object, range.end, &range, corrupt, || Ok(true))).await
+        let (corrupt, seal) = (corrupt, self.seal.clone());
+        self.offload
+            .run(move || {
+                let maker = Reader::Maker(seal.as_ref());
+                shared.core()?.octets(object, range.end, &range, maker, corrupt, || Ok(true))
+            })
+            .await
     }
 
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
@@ -190,8 +226,8 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
             return Ok(Committed::default());
         }
         let mut arrival = self.earlier.clone();
-        let last = self.complete(&batch.targets);
-        arrival.messages.push(Complete { queue: batch.queue.clone(), ..last });
+        let last = self.complete(&batch.targets, &batch.queue).await?;
+        arrival.messages.extend(last);
         arrival.settle.clone_from(&batch.settle);
         arrival.rows.clone_from(&batch.rows);
         // Until the answer is there the message may or may not be in; a dropped future must not remove it.
@@ -213,16 +249,21 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
 
     async fn next(&mut self, targets: &[Target]) -> Result<()> {
         self.check()?;
-        if self.earlier.messages.len() >= MOST {
+        if self.placed.max(self.earlier.messages.len()) >= MOST {
             return Err(StoreError::TooMany { limit: MOST as u64 });
         }
         if self.held + self.chunk.len() > HELD && self.chunk.len() > CHUNK_HEAD {
             self.spill().await?;
         }
-        let complete = self.complete(targets);
-        self.held += complete.tail.as_ref().map_or(0, |(_, tail)| tail.len());
-        self.earlier.messages.push(complete);
+        let complete = self.complete(targets, &[]).await?;
+        self.held +=
+            complete.iter().flat_map(|message| &message.tail).map(|(_, tail)| tail.len()).sum::<usize>();
+        self.earlier.messages.extend(complete);
+        self.placed += targets.len();
+        self.twins.extend(self.twin.take());
+        self.orphans.extend(self.orphan.take());
         self.body = self.shared.core()?.identity()?;
+        self.seal = self.shared.seal()?;
         (self.size, self.spilled, self.epoch, self.chunk) = (0, 0, None, empty_chunk());
         (self.summary, self.ids) = (None, Vec::new());
         Ok(())
@@ -239,42 +280,22 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
 const MOST: usize = 10_000;
 const HELD: usize = 1 << 20;
 
-impl<O> Incoming<O> {
-    /// The message as it is now.
-    fn complete(&mut self, targets: &[Target]) -> Complete {
-        let tail = (self.chunk.len() > CHUNK_HEAD).then(|| {
-            let packing = Packing::new(&self.shared.lasting.options);
-            let packed = packing.pack(self.body, self.spilled, &mut self.chunk);
-            // Copied to its exact size: the database keeps it for a while, and would keep the spare room too.
-            (self.spilled, packed.unwrap_or_else(|| Bytes::copy_from_slice(&self.chunk)))
-        });
-        Complete {
-            body: self.body,
-            size: self.size,
-            tail,
-            spilled: self.epoch,
-            summary: self.summary.clone(),
-            ids: self.ids.clone(),
-            targets: targets.to_vec(),
-            queue: Vec::new(),
-        }
-    }
+fn corrupt() -> StoreError {
+    StoreError::Corrupt("a message that is being stored".into())
 }
 
 impl<O> Drop for Incoming<O> {
     fn drop(&mut self) {
+        let orphans = std::mem::take(&mut self.orphans);
+        orphans.into_iter().chain(self.orphan.take()).for_each(|body| self.discard(body));
         if self.state == State::Committed {
             return;
         }
+        let twins = std::mem::take(&mut self.twins);
+        twins.into_iter().chain(self.twin.take()).for_each(|body| self.discard(body));
         let earlier = self.earlier.messages.iter().filter(|message| message.spilled.is_some());
         let mut written: Vec<u64> = earlier.map(|message| message.body).collect();
         written.extend((self.spilled > 0).then_some(self.body));
-        for body in written {
-            self.shared.committer.post(move |group| {
-                group.discard_body(body);
-                let uploads = group.core.database.uploads.clone();
-                group.delete_lazily(&uploads, body.to_be_bytes().to_vec());
-            });
-        }
+        written.into_iter().for_each(|body| self.discard(body));
     }
 }

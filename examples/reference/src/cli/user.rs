@@ -67,12 +67,32 @@ Examples:
         json: bool,
     },
     /// Set an account's password; without one on standard input one is made and printed
+    ///
+    /// If the account's mail is encrypted, the old password or the recovery key is needed too: without either, the mail that is there
+    /// is lost.
     Password {
         /// The account's name
         name: String,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
+        /// Read the old password, or the recovery key, from the next line of standard input; for accounts whose mail is encrypted
+        #[arg(long)]
+        old_stdin: bool,
+    },
+    /// Encrypt the mail that comes for an account from now on, with a key that only a login opens
+    ///
+    /// Prints a recovery key, once. Whoever has neither the password nor the recovery key cannot read the mail, and nobody can help
+    /// them. The account logs in with its password itself (PLAIN, LOGIN; no SCRAM). What is there already stays as it is.
+    Encrypt {
+        /// The account's name
+        name: String,
+        /// Read the account's password from the first line of standard input
+        #[arg(long, required_unless_present = "off")]
+        password_stdin: bool,
+        /// Encrypt nothing that comes from now on; what is encrypted stays so
+        #[arg(long, conflicts_with = "password_stdin")]
+        off: bool,
     },
     /// Remove an account; it cannot log in any more and gets no mail. Its mail is kept as long as expiry.removed_users says
     Remove {

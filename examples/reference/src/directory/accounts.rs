@@ -54,12 +54,30 @@ impl Directory {
         self.write(vec![(name, password, Some(scram), AccountRow { mailbox, ..AccountRow::default() })])
     }
 
-    /// Changes a password.
-    pub(crate) fn set_password(&self, name: &str, password: &str) -> Result<(), DirectoryError> {
-        let (password, scram) = secrets(password)?;
+    /// Changes a password. `old` is what opens the mail of the account now, if that is encrypted.
+    pub(crate) fn set_password(
+        &self,
+        name: &str,
+        password: &str,
+        old: Option<&str>,
+    ) -> Result<(), DirectoryError> {
+        let (stored, scram) = secrets(password)?;
         let _changing = self.lock_changes();
         let account = self.account(name)?;
-        self.write(vec![(account.user.as_str().to_owned(), password, Some(scram), account.mail.clone())])
+        let row = |scram| (account.user.as_str().to_owned(), stored, scram, account.mail.clone());
+        if !self.has_keys(&account.user)? {
+            return self.write(vec![row(Some(scram))]);
+        }
+        // At no moment is there a password that opens the account and not its mail.
+        self.add_mail_password(&account.user, old, password)?;
+        self.write(vec![row(None)])?;
+        self.forget_old_mail_passwords(&account.user)
+    }
+
+    /// Takes from an account what lets it log in without its password being seen here.
+    pub(super) fn forget_scram(&self, account: &Account) -> Result<(), DirectoryError> {
+        let name = account.user.as_str().to_owned();
+        self.write(vec![(name, account.password.clone(), None, account.mail.clone())])
     }
 
     /// Changes what becomes of an account's mail.
@@ -92,6 +110,12 @@ impl Directory {
                 (Some(_), false) => {
                     skipped += 1;
                     continue;
+                }
+                (Some(account), true) if self.has_keys(&account.user)? => {
+                    return Err(bad(
+                        "its mail is encrypted by its password; change that by `mailwrightd user password`"
+                            .into(),
+                    ));
                 }
                 (Some(account), true) => {
                     mail.clone_from(&account.mail);

@@ -177,6 +177,26 @@ impl Logins {
         }
     }
 
+    /// The user, with the key to their mail if that is encrypted and the password opens it.
+    async fn opened(&self, account: &Account, credentials: &Credentials) -> User {
+        let (inner, user) = (&self.0, account.user.clone());
+        let Credentials::Password(password) = credentials else { return user };
+        if matches!(inner.directory.has_keys(&user), Ok(false)) {
+            return user;
+        }
+        let (directory, password, asked) = (Arc::clone(&inner.directory), password.clone(), user.clone());
+        let _hashing = inner.familiar.hashing.acquire().await;
+        let unlock = move || directory.unlock(&asked, &password);
+        match tokio::task::spawn_blocking(unlock).await.unwrap_or_else(|_| Ok(user.clone())) {
+            Ok(user) => user,
+            Err(error) => {
+                // The password was changed somewhere else. Mail can be sent all the same, and it is said when some is read.
+                tracing::warn!(user = %account.user, %error, "the password does not open the mail of the account");
+                user
+            }
+        }
+    }
+
     fn remembers(&self, account: &Account, password: &[u8]) -> bool {
         let remembered = self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.get(account.user.as_str()).is_some_and(|(stored, tag)| {
@@ -213,7 +233,7 @@ impl Accounts for Logins {
             Some(other) if self.account(other).is_none_or(|other| other.user != account.user) => {
                 Err(LoginError::NotAuthorized)
             }
-            _ => Ok(account.user.clone()),
+            _ => Ok(self.opened(&account, &request.credentials).await),
         }
     }
 

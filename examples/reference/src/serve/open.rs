@@ -64,6 +64,9 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     let removed = store.table(REMOVED).map_err(opened)?;
     let keys = Keys::open(store.table(KEYS).map_err(opened)?)?;
     let directory = Directory::open(table, entries, secrets, removed, keys, config)?;
+    if matches!(config.store.kind, StoreKind::Embedded) {
+        directory.encrypt_in(store.clone());
+    }
     Ok((store, Arc::new(directory)))
 }
 
