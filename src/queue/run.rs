@@ -137,6 +137,9 @@ where
                 _ = sweep.tick() => self.sessions.sweep(self.config.idle),
                 _ = again.tick() => {
                     state.look_at_all = true;
+                    if let Err(error) = self.bring_near().await {
+                        tracing::error!(%error, "the queue cannot be read");
+                    }
                     let now = state.now();
                     state.scheduler.tidy(now);
                 }
@@ -152,6 +155,8 @@ where
     async fn look(&self, state: &mut Loop) -> Result<Duration, StoreError> {
         let spool = self.spool()?;
         let now = seconds();
+        // The clock went back: what came since is due before what was looked at.
+        state.look_at_all |= now < state.looked;
         let mut after = match state.cursor {
             Some(cursor) if !state.look_at_all => {
                 Some(Due::new(cursor.at.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0)))
@@ -185,6 +190,17 @@ where
         self.put_off(state, dead).await;
         let next = spool.next_due(now).await?;
         Ok(next.map_or(LOOK_AGAIN, |next| Duration::from_secs(next.saturating_sub(now))))
+    }
+
+    /// What is due later than any wait lasts was put off by a clock that was ahead: it is due now.
+    async fn bring_near(&self) -> Result<(), StoreError> {
+        let furthest = seconds().saturating_add(self.config.retry.longest.as_secs().saturating_mul(2));
+        let after = Due::new(furthest, mailwright_mailstore::QueueNumber::new(u64::MAX));
+        let far = self.spool()?.due(u64::MAX, Some(after), PAGE).await?;
+        let now = seconds();
+        let mut settle = far.iter().map(|entry| Settlement::Due(entry.due.number, now)).collect();
+        self.settle_all(&mut settle).await;
+        Ok(())
     }
 
     async fn finish(&self, state: &mut Loop, finished: Finished) {

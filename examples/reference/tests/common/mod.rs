@@ -29,6 +29,8 @@ pub struct Server {
     ports: HashMap<String, u16>,
     /// The user and group that the server runs as, if not those of the test.
     pub identity: Option<u32>,
+    /// What the server finds in its environment beside ours.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Server {
@@ -64,7 +66,7 @@ impl Server {
         }
         config += "[[listener]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\ntls = \"none\"\nsyntax = \"lenient\"\n";
         fs::write(folder.path().join("mailwright.toml"), config).unwrap();
-        Self { child: None, folder, ports: HashMap::new(), identity: None }
+        Self { child: None, folder, ports: HashMap::new(), identity: None, environment: Vec::new() }
     }
 
     /// The program with its configuration, for a command.
@@ -94,6 +96,7 @@ impl Server {
     pub fn serve(&mut self) -> String {
         let mut child = self
             .command(&["serve"])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
