@@ -44,6 +44,7 @@ mod user;
 #[cfg(feature = "encryption")]
 mod vault;
 #[cfg(not(feature = "encryption"))]
+#[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "no other back end encrypts"))]
 #[path = "vault/none.rs"]
 mod vault;
 mod watch;

@@ -119,7 +119,10 @@ fn numbers_rise_and_mail_goes_on_whatever_the_clock_says() {
     server.kill();
     server.serve();
     wait_for("what was put off", || (late.received().len() == 1).then_some(()));
-    assert!(imap(&server).imap("t", "STATUS Trash (MESSAGES)")[0].ends_with("(MESSAGES 1)"), "expired too soon");
+    assert!(
+        imap(&server).imap("t", "STATUS Trash (MESSAGES)")[0].ends_with("(MESSAGES 1)"),
+        "expired too soon"
+    );
     assert_eq!(newest(&server), last);
     assert_eq!(common::count(&server), 7);
 }

@@ -38,7 +38,8 @@ fn encrypt(server: &Server) -> String {
     let output = tell(server, &["user", "encrypt", USER, "--password-stdin"], &[PASSWORD]);
     assert!(output.status.success(), "{}", said(&output));
     let said = said(&output);
-    let key = said.lines().find_map(|line| line.strip_prefix("recovery key: ")).unwrap_or_else(|| panic!("{said}"));
+    let key =
+        said.lines().find_map(|line| line.strip_prefix("recovery key: ")).unwrap_or_else(|| panic!("{said}"));
     key.to_owned()
 }
 
@@ -64,7 +65,9 @@ fn read(server: &Server, password: &str) {
     let (mut talk, opened) = login(server, USER, password);
     assert!(opened);
     talk.imap("b", "SELECT INBOX");
-    let fetched = talk.imap("c", "FETCH 1 (ENVELOPE BODYSTRUCTURE PREVIEW BODY.PEEK[HEADER.FIELDS (SUBJECT)])").join("\n");
+    let fetched = talk
+        .imap("c", "FETCH 1 (ENVELOPE BODYSTRUCTURE PREVIEW BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        .join("\n");
     assert!(fetched.contains(SUBJECT) && fetched.contains("\"john\""), "{fetched}");
     assert!(fetched.contains("c OK"), "{fetched}");
     let body = talk.imap("d", "FETCH 1 BODY.PEEK[TEXT]");
@@ -159,7 +162,8 @@ fn others_see_that_it_is_locked() {
     assert!(opened);
     let listed = talk.imap("b", "LIST \"\" *");
     let name = listed.iter().find(|line| line.contains(USER) && line.contains("INBOX"));
-    let name = name.unwrap_or_else(|| panic!("{listed:?}")).rsplit('"').find(|part| part.contains(USER)).unwrap();
+    let name =
+        name.unwrap_or_else(|| panic!("{listed:?}")).rsplit('"').find(|part| part.contains(USER)).unwrap();
     let selected = talk.imap("c", &format!("SELECT \"{name}\""));
     assert!(selected.last().unwrap().starts_with("c OK"), "{selected:?}");
     let fetched = talk.imap("d", "FETCH 1 BODY.PEEK[TEXT]").join("\n");

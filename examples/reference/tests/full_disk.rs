@@ -315,8 +315,9 @@ fn send(way: Way, talk: &mut Talk, number: u64) -> String {
         Way::Waiting => format!("n{number}@dead.example"),
         _ => USER.to_owned(),
     };
+    let from = if matches!(way, Way::Smtp | Way::Lmtp) { "bob@example.net" } else { USER };
     for (command, good) in [
-        (format!("MAIL FROM:<{USER}> SIZE={}", text.len()), "250"),
+        (format!("MAIL FROM:<{from}> SIZE={}", text.len()), "250"),
         (format!("RCPT TO:<{to}>"), "250"),
         ("DATA".into(), "354"),
     ] {
