@@ -27,6 +27,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use mailwright_imap_proto::{
     Refusal,
+    response::ResponseCode,
     server::{Abilities, Config, Event, Server},
 };
 use mailwright_line_proto::{Closed, Deflate, Peer, Shutdown};
@@ -369,6 +370,9 @@ fn refusal(error: &StoreError) -> Refusal {
         StoreError::NotFound => Refusal::non_existent(),
         StoreError::Exists => Refusal::already_exists(),
         StoreError::OverQuota => Refusal::over_quota(),
+        // RFC 5530 §3: also where the system as a whole has no room.
+        StoreError::Full(_) => Refusal::new(ResponseCode::OverQuota, "no room on disk; try again later"),
+        StoreError::Locked(_) => Refusal::new(ResponseCode::NoPerm, error.to_string()),
         StoreError::Denied | StoreError::ReadOnly(_) => Refusal::no_permission(),
         StoreError::Invalid(_) => Refusal::cannot(),
         _ => Refusal::unavailable(),

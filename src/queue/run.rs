@@ -156,7 +156,9 @@ where
         let spool = self.spool()?;
         let now = seconds();
         // The clock went back: what came since is due before what was looked at.
-        state.look_at_all |= now < state.looked;
+        if now < state.looked {
+            (state.look_at_all, state.cursor) = (true, None);
+        }
         let mut after = match state.cursor {
             Some(cursor) if !state.look_at_all => {
                 Some(Due::new(cursor.at.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0)))

@@ -83,7 +83,7 @@ fn numbers_rise_and_mail_goes_on_whatever_the_clock_says() {
     server.add_user(USER, PASSWORD);
     server.serve();
     let mut talk = imap(&server);
-    for command in ["CREATE Trash", "APPEND Trash {16+}\r\nSubject: thrown\r\n"] {
+    for command in ["CREATE Trash", "APPEND Trash {17+}\r\nSubject: thrown\r\n"] {
         let done = talk.imap("a", command);
         assert!(done.last().unwrap().starts_with("a OK"), "{done:?}");
     }

@@ -77,7 +77,7 @@ fn read(server: &Server, password: &str) {
     assert!(part.contains("{18}"), "{part}");
     for search in ["TEXT Nineveh", "SUBJECT ivory", "FROM Masefield"] {
         let found = talk.imap("f", &format!("SEARCH {search}"));
-        assert_eq!(found[0], "* SEARCH 1", "{search}: {found:?}");
+        assert!(found[0].starts_with("* SEARCH 1"), "{search}: {found:?}");
     }
     let mut talk = server.talk(server.port("pop3", "starttls"));
     talk.line();
@@ -105,9 +105,6 @@ fn no_word_is_on_disk_and_a_login_reads_it() {
     let stored = talk.imap("b", &format!("APPEND INBOX {{{}+}}\r\n{draft}", draft.len()));
     assert!(stored.last().unwrap().starts_with("b OK"), "{stored:?}");
     read(&server, PASSWORD);
-    // SCRAM would show the server no password to open the mail with.
-    let capabilities = server.talk(server.port("imap", "starttls")).line();
-    assert!(capabilities.contains("AUTH=PLAIN") && !capabilities.contains("SCRAM"), "{capabilities}");
     assert!(!login(&server, USER, &recovery).1, "the recovery key opens the mail, not the account");
     let data = server.folder.path().join("data");
     for _ in 0..2 {
@@ -117,6 +114,9 @@ fn no_word_is_on_disk_and_a_login_reads_it() {
         server.stop();
         server.serve();
     }
+    // SCRAM would show the server no password to open the mail with.
+    let capabilities = server.talk(server.port("imap", "starttls")).line();
+    assert!(capabilities.contains("AUTH=PLAIN") && !capabilities.contains("SCRAM"), "{capabilities}");
     read(&server, PASSWORD);
     succeed(&mut server.command(&["fsck"]));
     let backup = server.folder.path().join("backup");
@@ -161,7 +161,7 @@ fn others_see_that_it_is_locked() {
     let (mut talk, opened) = login(&server, BOB, PASSWORD);
     assert!(opened);
     let listed = talk.imap("b", "LIST \"\" *");
-    let name = listed.iter().find(|line| line.contains(USER) && line.contains("INBOX"));
+    let name = listed.iter().find(|line| line.contains(USER));
     let name =
         name.unwrap_or_else(|| panic!("{listed:?}")).rsplit('"').find(|part| part.contains(USER)).unwrap();
     let selected = talk.imap("c", &format!("SELECT \"{name}\""));

@@ -21,10 +21,10 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use common::{PASSWORD, Server, Talk, USER, count, free_port, imap, succeed, wait_for};
+use common::{PASSWORD, PATIENCE, Server, Talk, USER, count, free_port, imap, succeed, wait_for};
 use world::{Behaviour, Host, base64};
 
 /// How big the file system is, in MiB.
@@ -57,6 +57,8 @@ struct Ledger {
     accepted: [AtomicU64; WAYS.len()],
     /// Refusals in other words, which are right for the moment in which the database is opened anew.
     unavailable: AtomicU64,
+    /// What each way was answered last.
+    last: Mutex<HashMap<Way, String>>,
     stop: AtomicBool,
 }
 
@@ -155,10 +157,19 @@ fn fill_again_and_again(reserve: u64) {
             let before = numbers(&ledger.refused);
             // Each time another amount of room is left, so that it ends at another stage.
             disk.fill(reserve + (round * 677 % 3_000) * 1_024);
-            wait_for("refusals of every kind", || {
-                let now = numbers(&ledger.refused);
-                now.iter().zip(before).all(|(now, before)| *now >= before + REFUSALS).then_some(())
-            });
+            let refused =
+                || numbers(&ledger.refused).iter().zip(before).all(|(now, before)| *now >= before + REFUSALS);
+            let begun = Instant::now();
+            while !refused() {
+                let answers = || ledger.last.lock().unwrap().clone();
+                assert!(
+                    begun.elapsed() < PATIENCE * 2,
+                    "not all are refused: {:?} {:?}",
+                    numbers(&ledger.refused),
+                    answers()
+                );
+                thread::sleep(Duration::from_millis(20));
+            }
             while_it_is_full(&server, reserve, &mut old, rounds - round);
             let before = numbers(&ledger.accepted);
             match round % 2 {
@@ -235,6 +246,7 @@ fn work(way: Way, server: &Server, ledger: &Ledger) {
     while !ledger.stop.load(Ordering::Relaxed) {
         let number = ledger.numbers.fetch_add(1, Ordering::Relaxed);
         let answer = send(way, &mut talk, number);
+        ledger.last.lock().unwrap().insert(way, answer.clone());
         if answer.starts_with("250") || answer.starts_with("a OK") {
             ledger.acknowledged.lock().unwrap().insert(number, way);
             ledger.accepted[place].fetch_add(1, Ordering::Relaxed);
