@@ -26,21 +26,34 @@ where
 {
     /// Writes down what was judged: the entry as it is now, and the reports, all in one commit if there is one report, as
     /// there nearly always is.
-    pub(super) async fn settle(&self, judgement: Judgement) -> Result<(), StoreError> {
-        let Judgement { entry, stays, reports, .. } = judgement;
-        let settlement = match stays {
+    ///
+    /// # Errors
+    /// If the store takes nothing now. What it took is no more in the judgement then.
+    pub(super) async fn settle(&self, judgement: &mut Judgement) -> Result<(), StoreError> {
+        let entry = judgement.entry.clone();
+        let settlement = match judgement.stays {
             true => Settlement::Update(Box::new(entry.clone())),
             false => Settlement::Remove(entry.number),
         };
         let mut settle = vec![settlement];
-        let last = reports.len().saturating_sub(1);
-        for (number, (action, recipients)) in reports.into_iter().enumerate() {
+        while let Some((action, recipients)) = judgement.reports.first().cloned() {
             // The entry is settled with the last of them: a crash before repeats a report and loses none.
-            let with = if number == last { std::mem::take(&mut settle) } else { Vec::new() };
-            if let Err(error) = self.report(&entry, action, recipients, with.clone()).await {
-                tracing::error!(id = entry.id, %error, "a report cannot be made");
-                settle = with;
+            let last = judgement.reports.len() == 1;
+            let with = if last { std::mem::take(&mut settle) } else { Vec::new() };
+            match self.report(&entry, action, recipients, with.clone()).await {
+                Ok(()) => {}
+                // Without room for a report there may be room still to forget the entry: nobody would hear of it then.
+                Err(error @ (StoreError::Full(_) | StoreError::ReadOnly(_) | StoreError::Unavailable(_))) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::error!(id = entry.id, %error, "a report cannot be made");
+                    if last {
+                        settle = with;
+                    }
+                }
             }
+            judgement.reports.remove(0);
         }
         if settle.is_empty() { Ok(()) } else { self.spool()?.settle(&settle).await }
     }
@@ -84,7 +97,7 @@ where
         upload.write(Bytes::from(report.tail())).await?;
         let mut way = Way::default();
         way.recipients.push((to.clone(), Ok(expansion)));
-        let impossible = |reply: Reply| StoreError::Unavailable(reply.to_string());
+        let impossible = |reply: Reply| StoreError::Invalid(reply.to_string());
         let plan = Plan::new(&ReversePath::Null, &way).map_err(impossible)?;
         let mut parameters = MailParameters::default();
         parameters.smtputf8 = !sender.is_ascii();

@@ -294,8 +294,8 @@ where
     }
 
     /// Until it is written down, an attempt has not ended: the entry would be sent again.
-    async fn write_down(&self, judgement: Judgement) {
-        while let Err(error) = self.settle(judgement.clone()).await {
+    async fn write_down(&self, mut judgement: Judgement) {
+        while let Err(error) = self.settle(&mut judgement).await {
             tracing::error!(id = judgement.entry.id, %error, "what became of a message cannot be written down");
             time::sleep(STORE_PAUSE).await;
         }
