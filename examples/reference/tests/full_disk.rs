@@ -28,7 +28,7 @@ use common::{PASSWORD, PATIENCE, Server, Talk, USER, count, free_port, imap, suc
 use world::{Behaviour, Host, base64};
 
 /// How big the file system is, in MiB.
-const SIZE: u64 = 220;
+const SIZE: u64 = 320;
 /// How often each way must have been refused in each round.
 const REFUSALS: u64 = 4;
 
@@ -113,7 +113,7 @@ impl Drop for Small {
 
 #[test]
 fn with_a_reserve_nothing_fails_before_it_is_refused() {
-    fill_again_and_again(16 << 20);
+    fill_again_and_again(96 << 20);
 }
 
 #[test]
