@@ -1,5 +1,6 @@
 //! The certificate and its key: from files, or self-signed at the first start.
 
+mod clients;
 mod in_use;
 
 use std::{
@@ -12,8 +13,11 @@ use mailwright::line_proto::tls::TlsConfigError;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use thiserror::Error;
 
-pub(crate) use self::in_use::Certificates;
+pub(crate) use self::{clients::ServerConfigs, in_use::Certificates};
 use crate::config::Config;
+
+/// The certificate that an authority issued by ACME and its key, in one file of the folder `tls`.
+pub(crate) const ACME_FILE: &str = "acme.pem";
 
 /// PEM texts of a certificate chain and its key.
 pub(crate) struct Certificate {
@@ -38,6 +42,14 @@ pub(crate) enum CertificateError {
     Readable { path: PathBuf, mode: u32 },
     #[error("the certificate {path} or its key cannot be used: {source}")]
     Unusable { path: PathBuf, source: TlsConfigError },
+    #[error(
+        "cannot read {path}: {source}\n  it is named as client_ca in [tls] of the configuration: the authorities of clients' certificates"
+    )]
+    ReadAuthorities { path: PathBuf, source: io::Error },
+    #[error("{path}, named as client_ca in [tls] of the configuration, cannot be used: {source}")]
+    Authorities { path: PathBuf, source: TlsConfigError },
+    #[error("clients cannot be asked for certificates of the authorities of client_ca: {0}")]
+    Clients(TlsConfigError),
     #[error("cannot write the self-signed certificate {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot make a self-signed certificate for {hostname}: {source}")]
@@ -51,6 +63,10 @@ impl Certificate {
             return Self::read(chain, key, false);
         }
         let folder = config.data.join("tls");
+        let issued = folder.join(ACME_FILE);
+        if config.acme.is_some() && issued.exists() {
+            return Self::read(&issued, &issued, false);
+        }
         let (chain, key) = (folder.join("self-signed.pem"), folder.join("self-signed.key"));
         if !chain.exists() || !key.exists() {
             make(&config.hostname, &config.domains, &folder, &chain, &key)?;
@@ -102,7 +118,7 @@ fn make(
 }
 
 /// Writes a file that is whole or not there, never readable by more than `mode` says.
-fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;

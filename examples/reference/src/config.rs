@@ -1,13 +1,16 @@
 //! The configuration: one TOML file, every key with a default, checked before it is used.
 
+pub(crate) mod acme;
 pub(crate) mod aliases;
 pub(crate) mod auth;
 pub(crate) mod authentication;
 mod check;
 mod fetch;
 mod imap;
+pub(crate) mod ldap;
 mod life;
 mod listener;
+pub(crate) mod oauth;
 mod outbound;
 mod pop3;
 pub(crate) mod rules;
@@ -28,7 +31,9 @@ use thiserror::Error;
 
 pub(crate) use fetch::Fetch;
 pub(crate) use life::{Expiry, Period, Quota, Size};
-pub(crate) use listener::{Answers, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode};
+pub(crate) use listener::{
+    Answers, AskForCertificate, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
+};
 pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};
 pub(crate) use sieve::Sieve;
 pub(crate) use store::{Store, StoreKind};
@@ -64,6 +69,9 @@ pub(crate) struct Config {
     /// Networks of proxies that say with the PROXY protocol whom they connect for.
     pub(crate) proxies: Vec<String>,
     pub(crate) tls: Tls,
+    /// Who issues our certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) acme: Option<acme::Acme>,
     pub(crate) auth: auth::Auth,
     /// Certificates for other names.
     #[serde(rename = "certificate")]
@@ -104,6 +112,11 @@ pub(crate) struct Tls {
     /// PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<PathBuf>,
+    /// The authorities whose certificates clients may show: PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Whether a certificate's common name may be that of an account.
+    pub(crate) client_common_name: bool,
 }
 
 /// A certificate for clients that ask for one of these names.
@@ -163,6 +176,7 @@ impl Default for Config {
             store: Store::default(),
             proxies: Vec::new(),
             tls: Tls::default(),
+            acme: None,
             auth: auth::Auth::default(),
             certificates: Vec::new(),
             listeners: listener::default_listeners(),
@@ -252,7 +266,8 @@ impl Config {
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError::Parse { path: shown, message: indent(&error.to_string()) })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        let optional = [&mut config.tls.certificate, &mut config.tls.key].into_iter().flatten();
+        let tls = &mut config.tls;
+        let optional = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca].into_iter().flatten();
         for file in optional
             .chain(
                 [&mut config.sieve.default, &mut config.sieve.included, &mut config.sieve.programs]
@@ -271,6 +286,23 @@ impl Config {
         for path in [&mut config.store.path, &mut config.store.mbox, &mut config.aliases.forward] {
             if !path.is_empty() {
                 *path = folder.join(&*path).display().to_string();
+            }
+        }
+        if let Some(ldap) = &mut config.auth.ldap {
+            for file in [&mut ldap.password_file, &mut ldap.trust] {
+                if !file.as_os_str().is_empty() {
+                    *file = folder.join(&*file);
+                }
+            }
+        }
+        if let Some(acme) = &mut config.acme {
+            acme.trust = folder.join(&acme.trust);
+        }
+        if let Some(oauth) = &mut config.auth.oauth {
+            for file in [&mut oauth.secret_file, &mut oauth.trust] {
+                if !file.as_os_str().is_empty() {
+                    *file = folder.join(&*file);
+                }
             }
         }
         for file in &mut config.auth.passwd_files {

@@ -2,11 +2,13 @@
 //! changed while the server runs.
 
 mod accounts;
+mod backends;
 mod edit;
 mod encryption;
 mod files;
 mod forwarded;
 mod groups;
+mod lane;
 mod login;
 mod policy;
 mod removed;
@@ -43,6 +45,7 @@ use crate::{
 
 use files::Files;
 
+pub(crate) use backends::{Backends, Checker};
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use groups::Members;
 pub(crate) use login::Logins;

@@ -1,5 +1,7 @@
 //! mailwrightd, the reference server of the mailwright family.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod address_book;
 mod admin;
 mod authentication;
@@ -16,6 +18,8 @@ mod dns_plan;
 mod fetch;
 mod first_run;
 mod health;
+#[cfg(feature = "ldap")]
+mod ldap;
 mod life;
 mod live;
 mod local;

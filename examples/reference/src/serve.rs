@@ -10,7 +10,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
     filter::{Remembered, SieveFilter},
-    line_proto::tls,
     mailstore::{AnyStore, Store as _},
     pop3::Maildrops,
     relay_policy::dns::AnyResolver,
@@ -21,10 +20,10 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    certificate::{CertificateError, Certificates},
+    certificate::{CertificateError, Certificates, ServerConfigs},
     config::{self, Config, TlsMode},
     control,
-    directory::{DirectoryError, Logins},
+    directory::{Backends, DirectoryError, Logins},
     dkim::KeyError,
     dmarc::{Collector, Reports},
     first_run, health,
@@ -58,8 +57,6 @@ pub(crate) enum ServeError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    #[error("the certificate cannot be used: {0}")]
-    Tls(#[from] tls::TlsConfigError),
     #[error(
         "cannot listen on {address} for {protocol}: {source}\n  is another server running there? ports below 1024 need a privilege"
     )]
@@ -72,6 +69,9 @@ pub(crate) enum ServeError {
         "cannot listen on {path} for programs of this machine: {source}\n  it is named as socket in [sendmail] of the configuration; its folder must be there and ours to write to"
     )]
     Sendmail { path: String, source: io::Error },
+    #[cfg(feature = "acme")]
+    #[error(transparent)]
+    Acme(#[from] crate::acme::AcmeError),
     #[error(transparent)]
     Sieve(#[from] server_scripts::ScriptError),
     #[error("the control socket cannot be made: {0}")]
@@ -95,15 +95,17 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let store = mail_store(&config, database.clone())?;
     let (certificates, certificate) = Certificates::load(&config)?;
     let certificates = Arc::new(certificates);
-    let resolver: Arc<dyn tls::rustls::server::ResolvesServerCert> = Arc::clone(&certificates) as _;
-    let server_config = Arc::new(tls::server_config_resolving(resolver, tls::ClientCertificates::Ignored)?);
+    let server_configs = ServerConfigs::new(&config, &certificates)?;
     // Who has accounts elsewhere needs none to try.
-    let first = directory.is_empty() && config.auth.passwd_files.is_empty();
+    let first = directory.is_empty() && config.auth.passwd_files.is_empty() && config.auth.ldap.is_none();
     let made = if first { Some(first_run::make_accounts(&directory, &config)?) } else { None };
     let throttle = config.auth.throttle();
     let passwd = PasswdFiles::new(config.auth.passwd_files.clone(), &config.data, Arc::clone(&directory));
     passwd.follow().map_err(|error| ServeError::Config(format!("auth.passwd_files: {error}")))?;
-    let logins = Logins::new(Arc::clone(&directory), config.auth.dovecot())?;
+    let backends = Backends::new(&config).map_err(ServeError::Config)?;
+    #[cfg(feature = "ldap")]
+    let ldap = backends.ldap();
+    let logins = Logins::new(Arc::clone(&directory), backends)?;
     let routes = Arc::new(config.relay.routes().map_err(ServeError::Config)?);
     let resolver = queue::resolver(&config).map_err(ServeError::Config)?;
     let names = AnyResolver::new(resolver.clone());
@@ -222,12 +224,18 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
                 .behind_proxies(config::ranges(&config.proxies));
         let tls = match listener.tls {
             TlsMode::None => ListenerTls::None,
-            TlsMode::Starttls => ListenerTls::Starttls(Arc::clone(&server_config)),
-            TlsMode::Implicit => ListenerTls::Implicit(Arc::clone(&server_config)),
+            TlsMode::Starttls => ListenerTls::Starttls(server_configs.of(listener.client_certificates)),
+            TlsMode::Implicit => ListenerTls::Implicit(server_configs.of(listener.client_certificates)),
         };
         services.start(listener, accept, tls)?;
     }
     services.answer_others(&admission).await?;
+    #[cfg(feature = "acme")]
+    if let Some(options) = &config.acme {
+        let ours = Arc::clone(&certificates);
+        let acme = crate::acme::Acme::new(&config, options, ours, &services.stop).await?;
+        services.tasks.spawn(acme.run(services.stop.clone()));
+    }
     services.take_from_programs()?;
     services.fetch(&fetch)?;
     // Maildirs have no queue; then nothing is taken that would have to go on.
@@ -249,6 +257,14 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     services.tasks.spawn(passwd.watch(services.stop.clone()));
     let (command, name) = (config.quota.warn_command.clone(), config.hostname.clone());
     services.tasks.spawn(life::warn(life.store.clone(), command, name, services.stop.clone()));
+    #[cfg(feature = "ldap")]
+    if let Some(ldap) =
+        ldap.filter(|_| config.auth.ldap.as_ref().is_some_and(|ldap| !ldap.accounts.is_empty()))
+    {
+        let accounts =
+            crate::ldap::LdapAccounts::new(ldap, Arc::clone(&directory), life.clone(), &config.data);
+        services.tasks.spawn(accounts.watch(services.stop.clone()));
+    }
     services.tasks.spawn(life::watch(life, memory, services.stop.clone()));
     // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.
     let mut signals = StopSignals::catch()?;

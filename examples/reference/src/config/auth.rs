@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use mailwright::{
-    DovecotAccounts, DovecotAddress, MasterUsers, Throttle, ThrottleLimits,
+    DovecotAccounts, DovecotAddress, MasterUsers, PasswordProgram, Throttle, ThrottleLimits,
     relay_policy::networks::AddressRange,
 };
 use serde::{Deserialize, Serialize};
+
+use super::{ldap::Ldap, oauth::Oauth};
+use crate::directory::Checker;
 
 /// How logins are taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,16 @@ pub(crate) struct Auth {
     pub(crate) passwd_files: Vec<PathBuf>,
     /// A Dovecot that checks the passwords: the path of its socket, or its address; empty for none.
     pub(crate) dovecot: String,
+    /// A program that checks the passwords, with its arguments; empty for none.
+    pub(crate) program: Vec<String>,
+    /// How long it may take.
+    pub(crate) program_seconds: u64,
+    /// Who says whose a token is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oauth: Option<Oauth>,
+    /// Where accounts are, if not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ldap: Option<Ldap>,
     /// Who may connect to those that are paths, in octal digits.
     pub(crate) socket_mode: String,
 }
@@ -57,6 +70,10 @@ impl Default for Auth {
             listen: Vec::new(),
             passwd_files: Vec::new(),
             dovecot: String::new(),
+            program: Vec::new(),
+            program_seconds: 10,
+            oauth: None,
+            ldap: None,
             socket_mode: "0660".into(),
         }
     }
@@ -79,13 +96,22 @@ impl Auth {
         self.listen.iter().filter_map(|text| listen(text)).collect()
     }
 
-    /// The Dovecot that checks the passwords.
-    pub(crate) fn dovecot(&self) -> Option<DovecotAccounts> {
-        let address = match listen(&self.dovecot)? {
+    /// Who checks the passwords in our place.
+    pub(crate) fn checker(&self) -> Result<Option<Checker>, String> {
+        #[cfg(feature = "ldap")]
+        if let Some(options) = &self.ldap {
+            return Ok(Some(Checker::Ldap(Arc::new(crate::ldap::Ldap::new(options)?))));
+        }
+        if let [program, arguments @ ..] = &*self.program {
+            let timeout = Duration::from_secs(self.program_seconds);
+            let program = PasswordProgram::new(program, arguments).with_timeout(timeout);
+            return Ok(Some(Checker::Program(program)));
+        }
+        let address = listen(&self.dovecot).map(|place| match place {
             Listen::Path(path) => DovecotAddress::Unix(path),
             Listen::Address(address) => DovecotAddress::Tcp(address),
-        };
-        Some(DovecotAccounts::new(address))
+        });
+        Ok(address.map(|address| Checker::Dovecot(DovecotAccounts::new(address))))
     }
 
     /// The permissions of the sockets.
@@ -117,6 +143,17 @@ impl Auth {
                 "auth.dovecot = {:?} is neither the absolute path of a socket nor an address with a port, like \"127.0.0.1:12345\"",
                 self.dovecot
             ));
+        }
+        problems.extend(self.oauth.iter().flat_map(Oauth::problems));
+        problems.extend(self.ldap.iter().flat_map(Ldap::problems));
+        problems.extend(self.program_problems());
+        let checkers =
+            [!self.dovecot.is_empty(), !self.program.is_empty(), self.ldap.is_some()].map(usize::from);
+        if checkers.iter().sum::<usize>() > 1 {
+            problems.push(
+                "of auth.dovecot, auth.program and [auth.ldap] one checks the passwords: leave out the others"
+                    .into(),
+            );
         }
         if self.mode().is_none() {
             problems.push(format!(
@@ -152,6 +189,26 @@ impl Auth {
     }
 }
 
+impl Auth {
+    fn program_problems(&self) -> Vec<String> {
+        let Some(program) = self.program.first() else { return Vec::new() };
+        let mut problems = Vec::new();
+        if !program.starts_with('/') {
+            problems.push(format!("auth.program: {program:?} is not the absolute path of a program"));
+        }
+        if self.program.len() < 2 {
+            problems.push(
+                "auth.program names no program to become if the password is right, as checkpassword has it: add \"/bin/true\"".into(),
+            );
+        }
+        if self.program_seconds == 0 {
+            problems
+                .push("auth.program_seconds = 0 would give the program no time: 10 is the default".into());
+        }
+        problems
+    }
+}
+
 fn listen(text: &str) -> Option<Listen> {
     if text.starts_with('/') {
         return Some(Listen::Path(text.into()));
@@ -178,6 +235,9 @@ mod tests {
             ban_seconds: 0,
             listen: vec!["auth".into(), "0.0.0.0:12345".into()],
             dovecot: "auth-client".into(),
+            program: vec!["checkpassword".into()],
+            program_seconds: 0,
+            oauth: Some(Oauth::default()),
             socket_mode: "rw".into(),
             exempt: vec!["192.0.2.1".into(), "192.0.2.0/33".into()],
             ..Auth::default()
@@ -192,6 +252,11 @@ mod tests {
             "admin@example.org",
             "master_separator",
             "ban_seconds",
+            "absolute path of a program",
+            "/bin/true",
+            "program_seconds",
+            "leave out the others",
+            "auth.oauth.url",
         ] {
             assert!(problems.contains(word), "{word}: {problems}");
         }

@@ -9,7 +9,7 @@ use mailwright::relay_policy::networks::AddressRange;
 
 use mailwright::mailstore::maildir::Template;
 
-use super::{Config, Protocol, Store, StoreKind, TlsMode, auth::bad_networks};
+use super::{AskForCertificate, Config, Listener, Protocol, Store, StoreKind, TlsMode, auth::bad_networks};
 
 impl Config {
     /// Everything that is wrong, each with what to do.
@@ -46,8 +46,10 @@ impl Config {
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());
         }
+        problems.extend(self.acme.iter().flat_map(|acme| acme.problems(self.tls.certificate.is_some())));
         problems.extend(self.auth.problems());
         problems.extend(self.imap.problems());
+        problems.extend(self.client_certificate_problems());
         problems.extend(self.pop3.problems());
         problems.extend(self.sieve.problems());
         problems.extend(bad_networks("proxies", &self.proxies));
@@ -134,6 +136,37 @@ impl Config {
         if self.limits.recipients != 0 && self.limits.recipients < 100 {
             // RFC 5321 §4.5.3.1.8
             problems.push("limits.recipients must be at least 100 (RFC 5321), or 0 for no limit".into());
+        }
+        problems
+    }
+}
+
+impl Config {
+    fn client_certificate_problems(&self) -> Vec<String> {
+        let asks = |listener: &&Listener| listener.client_certificates != AskForCertificate::None;
+        let mut problems = Vec::new();
+        for listener in self.listeners.iter().filter(asks) {
+            let what = format!("the {} listener {}", listener.protocol.name(), listener.address);
+            if self.tls.client_ca.is_none() {
+                problems.push(format!(
+                    "{what} asks clients for certificates, but nobody says which are right: name the authorities as client_ca in [tls]"
+                ));
+            }
+            if listener.tls == TlsMode::None {
+                problems.push(format!(
+                    "{what} asks clients for certificates, but has no TLS to show them in: give it tls = \"implicit\" or \"starttls\""
+                ));
+            }
+            if matches!(listener.protocol, Protocol::Smtp | Protocol::Lmtp) {
+                problems.push(format!(
+                    "{what} asks clients for certificates, but nobody logs in there; other servers may have some of their own, and could not send their mail"
+                ));
+            }
+        }
+        if self.tls.client_ca.is_some() && !self.listeners.iter().any(|listener| asks(&listener)) {
+            problems.push(
+                "tls.client_ca is set, but no [[listener]] asks for certificates: give those where people log in client_certificates = \"ask\"".into(),
+            );
         }
         problems
     }
@@ -240,6 +273,25 @@ mod tests {
         ] {
             assert!(problems.contains(word), "{word}: {problems}");
         }
+    }
+
+    #[test]
+    fn certificates_are_asked_for_where_that_has_a_meaning() {
+        let problems = |text: &str| toml::from_str::<Config>(text).unwrap().problems();
+        let listener =
+            "[[listener]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:993\"\nclient_certificates = \"ask\"\n";
+        let right = format!("[tls]\nclient_ca = \"ca.pem\"\n{listener}");
+        assert!(problems(&right).is_empty());
+        for (text, word) in [
+            (listener.to_owned(), "client_ca"),
+            ("[tls]\nclient_ca = \"ca.pem\"\n".into(), "no [[listener]] asks"),
+            (right.replace("imap", "smtp"), "nobody logs in"),
+        ] {
+            let problems = problems(&text);
+            assert!(problems.len() == 1 && problems[0].contains(word), "{text}: {problems:?}");
+        }
+        let clear = format!("allow_plaintext_auth = true\n{right}tls = \"none\"\n");
+        assert!(problems(&clear)[0].contains("no TLS"));
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     #[serde(default)]
     pub(crate) tls: TlsMode,
+    /// Whether clients are asked for certificates.
+    #[serde(default)]
+    pub(crate) client_certificates: AskForCertificate,
     /// SMTP and submission: whether the syntax of RFC 5321 is insisted on.
     #[serde(default)]
     pub(crate) syntax: Syntax,
@@ -54,6 +57,18 @@ pub(crate) enum TlsMode {
     Starttls,
     /// At once.
     Implicit,
+}
+
+/// Whether clients are asked for certificates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AskForCertificate {
+    #[default]
+    None,
+    /// Who has none comes in too.
+    Ask,
+    /// Who has none does not come in.
+    Require,
 }
 
 /// How exact a client's commands must be.
@@ -121,6 +136,7 @@ pub(super) fn default_listeners() -> Vec<Listener> {
         protocol,
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         tls,
+        client_certificates: AskForCertificate::None,
         syntax: Syntax::Strict,
     })
     .collect()

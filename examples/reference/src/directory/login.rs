@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -10,13 +9,13 @@ use std::{
 };
 
 use mailwright::{
-    DovecotAccounts,
+    CertificateNames,
     mail_model::{Address, ForwardPath},
     mailstore::{
         User,
         accounts::{
-            Accounts, Credentials, LoginError, LoginRequest, ScramHash, ScramKeys, SharedPasswords,
-            StoredKeys,
+            Accounts, BearerTokens, Certificates, Credentials, LoginError, LoginRequest, ScramHash,
+            ScramKeys, SharedPasswords, StoredKeys,
         },
     },
     relay_policy::{
@@ -27,19 +26,18 @@ use mailwright::{
     smtp_proto::Reply,
 };
 use ring::hmac;
-use tokio::sync::Semaphore;
 
-use super::{Account, Directory};
+use super::{
+    Account, Directory,
+    backends::{Backends, CertificateName},
+    lane::{Lane, TooMany},
+};
 use crate::password::StoredPassword;
 
 /// How many passwords are hashed at once: hashing must not take every core from those who are logged in.
 const HASHING: usize = 2;
 /// The same for those who have logged in from where they are before: a flood of strangers does not stand in their way.
 const HASHING_FAMILIAR: usize = 1;
-/// How many logins may wait for that: in all, and from one network. More are told to try again. All wait some ten seconds at
-/// most.
-const WAITING: usize = 512;
-const WAITING_FROM_ONE: u32 = 16;
 /// How many passwords are remembered as right.
 const REMEMBERED: usize = 10_000;
 
@@ -51,8 +49,8 @@ struct Inner {
     directory: Arc<Directory>,
     strangers: Lane,
     familiar: Lane,
-    /// Who checks the passwords, if not we.
-    dovecot: Option<DovecotAccounts>,
+    /// Who else says who somebody is.
+    backends: Backends,
     /// What an unknown user's password is compared with, so that it takes as long as a known one's.
     nobody: Arc<StoredPassword>,
     /// For each account the HMAC of a password that was right, with the stored password it was right for: clients
@@ -63,71 +61,16 @@ struct Inner {
     hashed: AtomicU64,
 }
 
-/// Some who hash passwords and some who wait for it.
-struct Lane {
-    hashing: Semaphore,
-    waiting: Mutex<HashMap<Option<IpAddr>, u32>>,
-}
-
-impl Lane {
-    fn new(hashing: usize) -> Self {
-        Self { hashing: Semaphore::new(hashing), waiting: Mutex::default() }
-    }
-
-    /// A place in the line, for as long as the guard lives.
-    fn enter(&self, from: Option<IpAddr>) -> Result<Place<'_>, LoginError> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: u32 = waiting.values().sum();
-        let count = waiting.entry(from).or_insert(0);
-        if total as usize >= WAITING || *count >= WAITING_FROM_ONE {
-            if *count == 0 {
-                waiting.remove(&from);
-            }
-            return Err(LoginError::Unavailable);
-        }
-        *count += 1;
-        Ok(Place { lane: self, from })
-    }
-}
-
-struct Place<'a> {
-    lane: &'a Lane,
-    from: Option<IpAddr>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut waiting = self.lane.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = waiting.get_mut(&self.from) {
-            *count -= 1;
-            if *count == 0 {
-                waiting.remove(&self.from);
-            }
-        }
-    }
-}
-
-/// The unit by which addresses are counted.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 impl Logins {
     /// Over these accounts. Slow, for it hashes a password.
-    pub(crate) fn new(
-        directory: Arc<Directory>,
-        dovecot: Option<DovecotAccounts>,
-    ) -> Result<Self, super::DirectoryError> {
+    pub(crate) fn new(directory: Arc<Directory>, backends: Backends) -> Result<Self, super::DirectoryError> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| super::DirectoryError::Randomness(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             directory,
             strangers: Lane::new(HASHING),
             familiar: Lane::new(HASHING_FAMILIAR),
-            dovecot,
+            backends,
             nobody: Arc::new(StoredPassword::new(&secret)?),
             remembered: Mutex::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
@@ -137,30 +80,21 @@ impl Logins {
 
     async fn verify(
         &self,
-        account: Option<&Account>,
+        account: Option<&Arc<Account>>,
         password: &[u8],
         request: &LoginRequest,
     ) -> Result<bool, LoginError> {
         let inner = &self.0;
-        if inner.dovecot.is_none()
-            && let Some(account) = account
+        if let Some(checker) = &inner.backends.checker {
+            return checker.is_right(account, request).await;
+        }
+        if let Some(account) = account
             && self.remembers(account, password)
         {
             return Ok(true);
         }
-        if let Some(dovecot) = &inner.dovecot {
-            let mut request = request.clone();
-            request.authorization = None;
-            // Whom it does not know and whom we do not know are asked about alike.
-            let found = match dovecot.login(&request).await {
-                Err(LoginError::Credentials) => return Ok(false),
-                found => found?,
-            };
-            return Ok(account.is_some_and(|account| account.user == found));
-        }
         let lane = if request.familiar { &inner.familiar } else { &inner.strangers };
-        let _place = lane.enter(request.peer.map(network))?;
-        let _hashing = lane.hashing.acquire().await.map_err(|_| LoginError::Unavailable)?;
+        let _turn = lane.enter(request.peer).await.map_err(|TooMany| LoginError::Unavailable)?;
         inner.hashed.fetch_add(1, Ordering::Relaxed);
         let stored =
             account.map_or_else(|| Arc::clone(&inner.nobody), |account| Arc::new(account.password.clone()));
@@ -223,7 +157,7 @@ impl Accounts for Logins {
     async fn login(&self, request: &LoginRequest) -> Result<User, LoginError> {
         let account = self.account(&request.user);
         let proved = match &request.credentials {
-            Credentials::Password(password) => self.verify(account.as_deref(), password, request).await?,
+            Credentials::Password(password) => self.verify(account.as_ref(), password, request).await?,
             Credentials::Proven => account.is_some(),
             _ => false,
         };
@@ -240,12 +174,37 @@ impl Accounts for Logins {
     /// Offered once every account has keys: a client that chooses SCRAM for an account without them could not log in
     /// though its password is right.
     fn scram(&self) -> Option<&impl ScramKeys> {
-        (self.0.dovecot.is_none() && self.0.directory.all_have_scram()).then_some(self)
+        (self.0.backends.checker.is_none() && self.0.directory.all_have_scram()).then_some(self)
     }
 
     /// Likewise, once every account has its password in clear.
     fn shared(&self) -> Option<&impl SharedPasswords> {
-        (self.0.dovecot.is_none() && self.0.directory.all_in_clear()).then_some(self)
+        (self.0.backends.checker.is_none() && self.0.directory.all_in_clear()).then_some(self)
+    }
+
+    /// Whom else a token names, this table must have too.
+    fn bearer(&self) -> Option<&impl BearerTokens> {
+        self.0.backends.tokens.as_ref()
+    }
+
+    fn certificates(&self) -> Option<&impl Certificates> {
+        self.0.backends.certificates.is_some().then_some(self)
+    }
+}
+
+impl Certificates for Logins {
+    async fn holder(&self, chain: &[Vec<u8>]) -> Result<String, LoginError> {
+        let own = chain.first().ok_or(LoginError::Credentials)?;
+        let names = CertificateNames::read(own).map_err(|error| {
+            tracing::warn!(%error, "a client's certificate cannot be read");
+            LoginError::Credentials
+        })?;
+        let by_common_name = self.0.backends.certificates == Some(CertificateName::CommonName);
+        let common = names.common_name().filter(|_| by_common_name);
+        let named: Vec<&str> = names.mailboxes().chain(common).collect();
+        // Of several the first that is an account's; if none is, what is refused is told by its name.
+        let found = named.iter().find(|name| self.account(name).is_some()).or(named.first());
+        found.map(|name| (*name).to_owned()).ok_or(LoginError::Credentials)
     }
 }
 
@@ -300,7 +259,7 @@ mod tests {
         let directory =
             Directory::open(table("a"), table("e"), table("s"), table("r"), keys, &config).unwrap();
         directory.add("alice@a.test", "pencil", true).unwrap();
-        Logins::new(Arc::new(directory), None).unwrap()
+        Logins::new(Arc::new(directory), Backends::default()).unwrap()
     }
 
     fn request(user: &str, password: &str, from: &str, familiar: bool) -> LoginRequest {
@@ -326,11 +285,21 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_flood_of_strangers_keeps_out_strangers_alone() {
+    async fn a_name_is_the_same_however_it_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let logins = logins(folder.path());
-        // As many as may wait from one network, and a little more.
-        let flood: Vec<_> = (0..WAITING_FROM_ONE * 2)
+        for user in ["alice@a.test", "Alice@A.test", "\"alice\"@a.test", "\"al\\ice\"@a.test"] {
+            let opened = logins.login(&request(user, "pencil", "192.0.2.1", false)).await;
+            assert_eq!(opened.as_ref().map(User::as_str), Ok("alice@a.test"), "{user}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_flood_of_wrong_guesses_keeps_out_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let logins = logins(folder.path());
+        // As many as connections may come from one address.
+        let flood: Vec<_> = (0..100)
             .map(|number| {
                 let logins = logins.clone();
                 tokio::spawn(async move {
@@ -339,15 +308,15 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        // Not remembered, so it is hashed: in its own lane, and from another network even among strangers.
-        for (from, familiar) in [("192.0.2.1", true), ("198.51.100.1", false)] {
+        // Not remembered, so it is hashed: in its own lane, when it is its network's turn, and even behind all the others.
+        for (from, familiar) in [("192.0.2.1", true), ("198.51.100.1", false), ("192.0.2.1", false)] {
             logins.0.remembered.lock().unwrap().clear();
             let opened = logins.login(&request("alice@a.test", "pencil", from, familiar)).await;
             assert_eq!(opened.as_ref().map(User::as_str), Ok("alice@a.test"), "{from}");
         }
         for outcome in flood {
-            assert!(matches!(outcome.await.unwrap(), Err(LoginError::Credentials | LoginError::Unavailable)));
+            assert_eq!(outcome.await.unwrap(), Err(LoginError::Credentials));
         }
-        assert!(logins.0.strangers.waiting.lock().unwrap().is_empty());
+        assert_eq!(logins.0.strangers.waiting(), 0);
     }
 }

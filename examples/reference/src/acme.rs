@@ -1,0 +1,268 @@
+//! A certificate from an authority that speaks ACME (RFC 8555), and a new one in time.
+
+mod challenge;
+mod web;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use instant_acme::{
+    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder,
+    OrderStatus, RetryPolicy,
+};
+use mailwright::line_proto::tls::{
+    self,
+    rustls::pki_types::{CertificateDer, pem::PemObject},
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use x509_cert::{
+    Certificate as X509,
+    der::Decode,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+};
+
+use self::{challenge::Challenges, web::Web};
+use crate::{
+    certificate::{ACME_FILE, Certificates, write_new},
+    config::{Config, acme::Acme as Options},
+};
+
+/// How long the authority may take to look at a challenge, and to issue a certificate.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// How often to look whether it is time: clocks may be set.
+const LOOK: Duration = Duration::from_secs(3600);
+
+/// Keeps the certificate fresh.
+pub(crate) struct Acme {
+    options: Options,
+    names: Vec<String>,
+    /// Where the account's key and the certificate are.
+    account_file: PathBuf,
+    certificate_file: PathBuf,
+    challenges: Challenges,
+    web: Web,
+    certificates: Arc<Certificates>,
+}
+
+/// Why there is no certificate.
+#[derive(Debug, Error)]
+pub(crate) enum AcmeError {
+    #[error("cannot listen on {address}, where acme.http wants the authority to look: {source}")]
+    Listen { address: std::net::SocketAddr, source: io::Error },
+    #[error("acme.trust: {path}: {problem}")]
+    Trust { path: PathBuf, problem: String },
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("the account in {path} cannot be read: {source}")]
+    Account { path: PathBuf, source: serde_json::Error },
+    #[error("the authority says: {0}")]
+    Authority(#[from] instant_acme::Error),
+    #[error("the authority offers no http-01 challenge for {0}")]
+    NoChallenge(String),
+    #[error(
+        "the authority does not believe that {names} are ours ({status}): is port 80 of each of them led to acme.http here?"
+    )]
+    NotProved { names: String, status: String },
+    #[error("the certificate that was issued cannot be used: {0}")]
+    Unusable(#[from] tls::TlsConfigError),
+}
+
+/// The account's key, and whose it is.
+#[derive(Serialize, Deserialize)]
+struct Registered {
+    directory: String,
+    credentials: AccountCredentials,
+}
+
+impl Acme {
+    /// Listens for the authority. Nothing is asked yet.
+    pub(crate) async fn new(
+        config: &Config,
+        options: &Options,
+        certificates: Arc<Certificates>,
+        stop: &CancellationToken,
+    ) -> Result<Self, AcmeError> {
+        let folder = config.data.join("tls");
+        fs::create_dir_all(&folder).map_err(|source| AcmeError::File { path: folder.clone(), source })?;
+        let web = Web::new(&options.trust)?;
+        let challenges = Challenges::listen(options.http, stop.clone())
+            .await
+            .map_err(|source| AcmeError::Listen { address: options.http, source })?;
+        let mut names = options.names.clone();
+        if names.is_empty() {
+            names.push(config.hostname.clone());
+        }
+        Ok(Self {
+            options: options.clone(),
+            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            account_file: folder.join("acme-account.json"),
+            certificate_file: folder.join(ACME_FILE),
+            challenges,
+            web,
+            certificates,
+        })
+    }
+
+    /// Gets certificates, for as long as the server runs. While there is none, and whenever it fails, what is in use stays.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.keep_fresh() => {}
+        }
+    }
+
+    async fn keep_fresh(&self) {
+        loop {
+            let wait = match self.due() {
+                Some(left) => left.min(LOOK),
+                None => match self.issue().await {
+                    Ok(()) => {
+                        tracing::info!(names = self.names.join(", "), "a new certificate is in use");
+                        // An authority whose certificates are over at once is not asked without end.
+                        self.due().unwrap_or(self.retry()).min(LOOK)
+                    }
+                    Err(error) => {
+                        let retry = self.options.retry_seconds;
+                        tracing::error!(%error, retry_seconds = retry, "no new certificate; the one in use stays");
+                        self.retry()
+                    }
+                },
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn retry(&self) -> Duration {
+        Duration::from_secs(self.options.retry_seconds)
+    }
+
+    /// How long until a new certificate is needed; nothing if that is now.
+    fn due(&self) -> Option<Duration> {
+        let pem = fs::read(&self.certificate_file).ok()?;
+        let first = CertificateDer::pem_slice_iter(&pem).next()?.ok()?;
+        due(&first, &self.names, SystemTime::now())
+    }
+
+    async fn issue(&self) -> Result<(), AcmeError> {
+        let account = self.account().await?;
+        let identifiers: Vec<Identifier> = self.names.iter().cloned().map(Identifier::Dns).collect();
+        let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
+        // They are shown until this order is over.
+        let mut shown = Vec::new();
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            let name = authorization.identifier().to_string();
+            let mut challenge =
+                authorization.challenge(ChallengeType::Http01).ok_or(AcmeError::NoChallenge(name))?;
+            shown.push(self.challenges.show(&challenge.token, challenge.key_authorization().as_str()));
+            challenge.set_ready().await?;
+        }
+        let patience = RetryPolicy::default().timeout(PATIENCE);
+        let status = order.poll_ready(&patience).await?;
+        if status != OrderStatus::Ready {
+            let (names, status) = (self.names.join(", "), format!("{status:?}"));
+            return Err(AcmeError::NotProved { names, status });
+        }
+        let key = order.finalize().await?;
+        let chain = order.poll_certificate(&patience).await?;
+        tls::certified_key(chain.as_bytes(), key.as_bytes())?;
+        // One file, so that the certificate and its key change together.
+        let path = &self.certificate_file;
+        write_new(path, format!("{key}{chain}").as_bytes(), 0o600)
+            .map_err(|source| AcmeError::File { path: path.clone(), source })?;
+        if let Err(error) = self.certificates.reload() {
+            tracing::error!(%error, "the certificates cannot be read again; those in use stay");
+        }
+        Ok(())
+    }
+
+    /// Our account with the authority, made if there is none yet.
+    async fn account(&self) -> Result<Account, AcmeError> {
+        let path = &self.account_file;
+        let builder = Account::builder_with_http(Box::new(self.web.clone()));
+        if let Some(known) = read(path)? {
+            if known.directory == self.options.directory {
+                return Ok(builder.from_credentials(known.credentials).await?);
+            }
+            tracing::info!(directory = self.options.directory, "another authority: a new account is made");
+        }
+        let contact = format!("mailto:{}", self.options.contact);
+        let contacts = [contact.as_str()];
+        let new = NewAccount {
+            contact: if self.options.contact.is_empty() { &[] } else { &contacts },
+            terms_of_service_agreed: self.options.agree_terms,
+            only_return_existing: false,
+        };
+        let directory = self.options.directory.clone();
+        let (account, credentials) = builder.create(&new, directory.clone(), None).await?;
+        let text = serde_json::to_vec(&Registered { directory, credentials })
+            .map_err(|source| AcmeError::Account { path: path.clone(), source })?;
+        write_new(path, &text, 0o600).map_err(|source| AcmeError::File { path: path.clone(), source })?;
+        Ok(account)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Registered>, AcmeError> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|source| AcmeError::Account { path: path.into(), source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(AcmeError::File { path: path.into(), source }),
+    }
+}
+
+/// How long until a certificate is to be replaced: at two thirds of its life, or now if it is not for these names.
+fn due(certificate: &[u8], names: &[String], now: SystemTime) -> Option<Duration> {
+    let certificate = X509::from_der(certificate).ok()?.tbs_certificate;
+    let alternatives = certificate.get::<SubjectAltName>().ok()??.1;
+    let has = |wanted: &String| {
+        alternatives
+            .0
+            .iter()
+            .any(|name| matches!(name, GeneralName::DnsName(name) if name.as_str() == wanted))
+    };
+    if !names.iter().all(has) {
+        return None;
+    }
+    let (begins, ends) = (certificate.validity.not_before, certificate.validity.not_after);
+    let (begins, ends) = (begins.to_system_time(), ends.to_system_time());
+    let life = ends.duration_since(begins).ok()?;
+    let left = (begins + life * 2 / 3).duration_since(now).ok()?;
+    (!left.is_zero()).then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_replaced_at_two_thirds_of_its_life_or_for_other_names() {
+        let mut parameters = rcgen::CertificateParams::new(["a.example".into(), "b.example".into()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2026, 4, 1);
+        let made = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        const DAY: u64 = 86_400;
+        let begins = SystemTime::UNIX_EPOCH + Duration::from_secs(20_454 * DAY);
+        let at = |day: u64, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            due(made.der(), &names, begins + Duration::from_secs(day * DAY))
+        };
+        assert_eq!(at(0, &["a.example"]), Some(Duration::from_secs(60 * DAY)));
+        assert_eq!(at(59, &["b.example", "a.example"]), Some(Duration::from_secs(DAY)));
+        assert_eq!(at(60, &["a.example"]), None);
+        assert_eq!(at(200, &["a.example"]), None);
+        assert_eq!(at(0, &["a.example", "c.example"]), None);
+        assert_eq!(due(b"none", &[], begins), None);
+    }
+}

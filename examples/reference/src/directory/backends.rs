@@ -1,0 +1,97 @@
+//! Who else than our own table says who somebody is.
+
+use std::sync::Arc;
+
+use mailwright::{
+    DovecotAccounts, PasswordProgram, TokenIntrospection,
+    mailstore::accounts::{Accounts as _, LoginError, LoginRequest},
+};
+
+use super::Account;
+use crate::config::{Config, oauth::Oauth};
+
+/// What logins are checked by beside the table of accounts. The accounts themselves are always ours.
+#[derive(Default)]
+pub(crate) struct Backends {
+    /// Who checks the passwords, if not we.
+    pub(crate) checker: Option<Checker>,
+    /// Who says whose a token is.
+    pub(crate) tokens: Option<TokenIntrospection>,
+    /// What a client's certificate may name the account by, if clients are asked for one.
+    pub(crate) certificates: Option<CertificateName>,
+}
+
+impl Backends {
+    /// As configured.
+    pub(crate) fn new(config: &Config) -> Result<Self, String> {
+        let tokens = config.auth.oauth.as_ref().map(Oauth::tokens).transpose()?;
+        let named = if config.tls.client_common_name {
+            CertificateName::CommonName
+        } else {
+            CertificateName::Mailbox
+        };
+        let certificates = config.tls.client_ca.is_some().then_some(named);
+        Ok(Self { checker: config.auth.checker()?, tokens, certificates })
+    }
+
+    /// The LDAP server that checks the passwords.
+    #[cfg(feature = "ldap")]
+    pub(crate) fn ldap(&self) -> Option<Arc<crate::ldap::Ldap>> {
+        match &self.checker {
+            Some(Checker::Ldap(ldap)) => Some(Arc::clone(ldap)),
+            _ => None,
+        }
+    }
+}
+
+/// What of a certificate may be an account's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CertificateName {
+    /// A mailbox among the alternative names.
+    Mailbox,
+    /// The common name too.
+    CommonName,
+}
+
+/// Who checks passwords in our place.
+pub(crate) enum Checker {
+    Dovecot(DovecotAccounts),
+    Program(PasswordProgram),
+    #[cfg(feature = "ldap")]
+    Ldap(Arc<crate::ldap::Ldap>),
+}
+
+impl Checker {
+    /// Whether this login's password is right for the account. Whom we do not know is asked about like anybody.
+    pub(super) async fn is_right(
+        &self,
+        account: Option<&Arc<Account>>,
+        request: &LoginRequest,
+    ) -> Result<bool, LoginError> {
+        let mut request = request.clone();
+        request.authorization = None;
+        match self {
+            Self::Dovecot(dovecot) => match dovecot.login(&request).await {
+                Err(LoginError::Credentials) => Ok(false),
+                found => {
+                    let found = found?;
+                    Ok(account.is_some_and(|account| account.user == found))
+                }
+            },
+            Self::Program(program) => {
+                // Under its one name, however the client writes it: the program may know no other.
+                if let Some(account) = account {
+                    request.user = account.user.as_str().to_owned();
+                }
+                Ok(program.is_right(&request).await? && account.is_some())
+            }
+            #[cfg(feature = "ldap")]
+            Self::Ldap(ldap) => {
+                if let Some(account) = account {
+                    request.user = account.user.as_str().to_owned();
+                }
+                Ok(ldap.is_right(&request).await? && account.is_some())
+            }
+        }
+    }
+}
