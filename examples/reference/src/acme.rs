@@ -62,7 +62,7 @@ pub(crate) enum AcmeError {
     #[error("the account in {path} cannot be read: {source}")]
     Account { path: PathBuf, source: serde_json::Error },
     #[error("the authority says: {0}")]
-    Authority(#[from] instant_acme::Error),
+    Authority(Box<instant_acme::Error>),
     #[error("the authority offers no http-01 challenge for {0}")]
     NoChallenge(String),
     #[error(
@@ -71,6 +71,12 @@ pub(crate) enum AcmeError {
     NotProved { names: String, status: String },
     #[error("the certificate that was issued cannot be used: {0}")]
     Unusable(#[from] tls::TlsConfigError),
+}
+
+impl From<instant_acme::Error> for AcmeError {
+    fn from(error: instant_acme::Error) -> Self {
+        Self::Authority(Box::new(error))
+    }
 }
 
 /// The account's key, and whose it is.
@@ -125,7 +131,7 @@ impl Acme {
                     Ok(()) => {
                         tracing::info!(names = self.names.join(", "), "a new certificate is in use");
                         // An authority whose certificates are over at once is not asked without end.
-                        self.due().unwrap_or(self.retry()).min(LOOK)
+                        self.due().unwrap_or_else(|| self.retry()).min(LOOK)
                     }
                     Err(error) => {
                         let retry = self.options.retry_seconds;

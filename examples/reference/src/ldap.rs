@@ -38,12 +38,13 @@ impl Ldap {
     pub(crate) fn new(options: &Options) -> Result<Self, String> {
         let patience = Duration::from_secs(options.timeout_seconds);
         let mut settings = LdapConnSettings::new().set_conn_timeout(patience);
-        if options.is_encrypted() {
+        let starttls = options.url.starts_with("ldap://") && options.starttls;
+        // A socket of this machine, and this machine itself, need none.
+        if starttls || options.url.starts_with("ldaps://") {
             let wrong = |problem: String| format!("auth.ldap.trust: {}: {problem}", options.trust.display());
             let pem = fs::read(&options.trust).map_err(|error| wrong(error.to_string()))?;
             let config = tls::roots(&pem).and_then(tls::client_config);
             let config = config.map_err(|error| wrong(error.to_string()))?;
-            let starttls = options.url.starts_with("ldap://");
             settings = settings.set_config(Arc::new(config)).set_starttls(starttls);
         }
         let named = !options.bind_dn.is_empty();

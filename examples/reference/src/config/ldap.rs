@@ -56,11 +56,6 @@ impl Default for Ldap {
 }
 
 impl Ldap {
-    /// Whether TLS is needed: a socket of this machine, and this machine itself, need none.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        self.url.starts_with("ldaps://") || (self.url.starts_with("ldap://") && self.starttls)
-    }
-
     /// Everything that is wrong.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -203,8 +203,8 @@ impl Certificates for Logins {
         let common = names.common_name().filter(|_| by_common_name);
         let named: Vec<&str> = names.mailboxes().chain(common).collect();
         // Of several the first that is an account's; if none is, what is refused is told by its name.
-        let found = named.iter().find(|name| self.account(name).is_some()).or(named.first());
-        found.map(|name| (*name).to_owned()).ok_or(LoginError::Credentials)
+        let found = named.iter().find(|name| self.account(name).is_some());
+        found.into_iter().chain(&named).next().map(|name| (*name).to_owned()).ok_or(LoginError::Credentials)
     }
 }
 
