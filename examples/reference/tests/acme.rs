@@ -259,12 +259,14 @@ async fn a_certificate_is_ordered_proved_and_used_and_what_is_in_use_stays_when_
         let metadata = fs::metadata(server.folder.path().join("data/tls").join(file)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{file}");
     }
-    let (accounts, orders) = (memory.lock().unwrap().accounts, memory.lock().unwrap().orders);
+    // One after the other: a guard lives to the end of its statement.
+    let port = memory.lock().unwrap().port.unwrap();
+    let (accounts, orders) = {
+        let memory = memory.lock().unwrap();
+        (memory.accounts, memory.orders)
+    };
     assert_eq!((accounts, orders), (1, 1));
-    assert!(
-        get(memory.lock().unwrap().port.unwrap(), "/.well-known/acme-challenge/to-ken")
-            .starts_with("HTTP/1.1 404")
-    );
+    assert!(get(port, "/.well-known/acme-challenge/to-ken").starts_with("HTTP/1.1 404"));
 
     // Started again it has its certificate and asks for none; with another name it asks, as the same account.
     server.stop();
