@@ -38,6 +38,8 @@ pub struct Summary {
     pub envelope: Bytes,
     /// The tree of parts.
     pub structure: Bytes,
+    /// The tree of parts as it is sent.
+    pub body_structure: Bytes,
     /// The header fields that are asked for most.
     pub header: Bytes,
     /// What searches look at, in a form fit for it.
@@ -52,6 +54,8 @@ pub enum Column {
     Envelope,
     /// [`Summary::structure`].
     Structure,
+    /// [`Summary::body_structure`].
+    BodyStructure,
     /// [`Summary::header`].
     Header,
     /// [`Summary::search`].
@@ -60,13 +64,21 @@ pub enum Column {
 
 impl Column {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Envelope, Self::Structure, Self::Header, Self::Search];
+    pub const ALL: [Self; 5] =
+        [Self::Envelope, Self::Structure, Self::BodyStructure, Self::Header, Self::Search];
 }
 
 impl Summary {
     /// An envelope and a tree of parts.
     pub const fn new(envelope: Bytes, structure: Bytes) -> Self {
-        Self { envelope, structure, header: Bytes::new(), search: Bytes::new() }
+        Self { envelope, structure, body_structure: Bytes::new(), header: Bytes::new(), search: Bytes::new() }
+    }
+
+    /// The same summary, with the tree of parts as it is sent.
+    #[must_use]
+    pub fn with_body_structure(mut self, body_structure: Bytes) -> Self {
+        self.body_structure = body_structure;
+        self
     }
 
     /// The same summary, with these header fields.
@@ -88,6 +100,7 @@ impl Summary {
         match column {
             Column::Envelope => &self.envelope,
             Column::Structure => &self.structure,
+            Column::BodyStructure => &self.body_structure,
             Column::Header => &self.header,
             Column::Search => &self.search,
         }
@@ -98,6 +111,7 @@ impl Summary {
         match column {
             Column::Envelope => &mut self.envelope,
             Column::Structure => &mut self.structure,
+            Column::BodyStructure => &mut self.body_structure,
             Column::Header => &mut self.header,
             Column::Search => &mut self.search,
         }
@@ -105,7 +119,11 @@ impl Summary {
 
     /// How many octets it takes.
     pub const fn len(&self) -> usize {
-        self.envelope.len() + self.structure.len() + self.header.len() + self.search.len()
+        self.envelope.len()
+            + self.structure.len()
+            + self.body_structure.len()
+            + self.header.len()
+            + self.search.len()
     }
 
     /// Whether it says nothing.

@@ -26,17 +26,23 @@ impl Describer {
     /// The structure, and what a store is to keep of the message.
     pub(crate) fn finish(mut self) -> (Structure, Summary) {
         let structure = self.scanner.finish_to(&mut self.header);
-        // The structure has the envelope in it; beside it stands the form in which clients ask for it most.
-        let envelope = written(&FetchItem::Envelope, &structure).into();
-        let summary = Summary::new(envelope, structure.to_bytes().into()).with_header(self.header.finish());
+        // The structure has all of it; beside it stand the forms in which clients ask for it most.
+        let written = |item| Bytes::from(written(&item, &structure));
+        let summary = Summary::new(written(FetchItem::Envelope), structure.to_bytes().into())
+            .with_body_structure(written(FetchItem::BodyStructure))
+            .with_header(self.header.finish());
         (structure, summary)
     }
 }
 
-/// The envelopes of messages as they stand in a response, where they are kept so.
-pub(super) async fn envelopes(store: &impl Store, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
+/// What is kept of messages as it stands in a response, where it is kept so.
+pub(super) async fn written_before(
+    store: &impl Store,
+    messages: &[MessageRef],
+    column: Column,
+) -> Result<Vec<Option<Bytes>>> {
     let Some(cache) = store.cache() else { return Ok(Vec::new()) };
-    let kept = cache.column(messages, Column::Envelope).await?;
+    let kept = cache.column(messages, column).await?;
     // A store that was filled by an earlier version has none.
     Ok(kept.into_iter().map(|octets| octets.filter(|octets| !octets.is_empty())).collect())
 }
@@ -47,13 +53,13 @@ pub(super) async fn structures(
     messages: &[MessageRef],
 ) -> Result<Vec<Option<Structure>>> {
     let kept = match store.cache() {
-        Some(cache) => cache.load(messages).await?,
+        Some(cache) => cache.column(messages, Column::Structure).await?,
         None => Vec::new(),
     };
     let mut kept = kept.into_iter();
     let mut structures = Vec::with_capacity(messages.len());
     for message in messages {
-        let known = kept.next().flatten().and_then(|summary| Structure::from_bytes(&summary.structure).ok());
+        let known = kept.next().flatten().and_then(|octets| Structure::from_bytes(&octets).ok());
         structures.push(match known {
             Some(structure) => Some(structure),
             None => describe(store, message).await,

@@ -198,6 +198,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                         None => continue,
                     }
                 }
+                (FetchItem::BodyStructure, _) if known.body_structure.is_some() => {
+                    match &known.body_structure {
+                        Some(octets) => FetchData::Written(item, octets),
+                        None => continue,
+                    }
+                }
                 (FetchItem::Body, Some(structure)) => FetchData::Body(structure),
                 (FetchItem::BodyStructure, Some(structure)) => FetchData::BodyStructure(structure),
                 (FetchItem::ModSeq, _) => FetchData::ModSeq(message.modseq),

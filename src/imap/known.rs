@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use mailwright_imap_proto::command::{BodySection, FetchItem, SectionText};
 use mailwright_mail_model::mime::Structure;
-use mailwright_mailstore::{MessageRef, Result, Store};
+use mailwright_mailstore::{Column, MessageRef, Result, Store};
 
 use super::{
-    described::{envelopes, structures},
+    described::{structures, written_before},
     fetch::is_whole,
     headers::{headers, is_kept},
 };
@@ -16,18 +16,21 @@ use super::{
 pub(super) struct Needs {
     pub(super) structure: bool,
     pub(super) envelope: bool,
+    pub(super) body_structure: bool,
     pub(super) header: bool,
 }
 
 impl Needs {
-    pub(super) const NOTHING: Self = Self { structure: false, envelope: false, header: false };
+    pub(super) const NOTHING: Self =
+        Self { structure: false, envelope: false, body_structure: false, header: false };
 
     pub(super) fn of(items: &[FetchItem]) -> Self {
         let mut needs = Self::NOTHING;
         for item in items {
             match item {
                 FetchItem::Envelope => needs.envelope = true,
-                FetchItem::Body | FetchItem::BodyStructure => needs.structure = true,
+                FetchItem::BodyStructure => needs.body_structure = true,
+                FetchItem::Body => needs.structure = true,
                 FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => {
                     needs.structure = true;
                 }
@@ -46,6 +49,8 @@ pub(super) struct Known {
     pub(super) structure: Option<Structure>,
     /// As it is sent.
     pub(super) envelope: Option<Bytes>,
+    /// As it is sent.
+    pub(super) body_structure: Option<Bytes>,
     /// The fields of its header that are kept.
     pub(super) header: Option<Bytes>,
 }
@@ -54,6 +59,7 @@ impl Known {
     pub(super) fn meets(&self, needs: Needs) -> bool {
         (self.structure.is_some() || !needs.structure)
             && (self.envelope.is_some() || self.structure.is_some() || !needs.envelope)
+            && (self.body_structure.is_some() || self.structure.is_some() || !needs.body_structure)
             && (self.header.is_some() || !needs.header)
     }
 }
@@ -70,10 +76,14 @@ pub(super) async fn known(store: &impl Store, needs: Needs, messages: &[MessageR
     let mut known: Vec<Known> = messages.iter().map(|_| Known::default()).collect();
     let mut structure = needs.structure;
     if needs.envelope {
-        for (known, envelope) in known.iter_mut().zip(envelopes(store, messages).await?) {
-            known.envelope = envelope;
-        }
+        let envelopes = written_before(store, messages, Column::Envelope).await?;
+        known.iter_mut().zip(envelopes).for_each(|(known, envelope)| known.envelope = envelope);
         structure |= known.iter().any(|known| known.envelope.is_none());
+    }
+    if needs.body_structure {
+        let written = written_before(store, messages, Column::BodyStructure).await?;
+        known.iter_mut().zip(written).for_each(|(known, written)| known.body_structure = written);
+        structure |= known.iter().any(|known| known.body_structure.is_none());
     }
     if needs.header {
         for (known, header) in known.iter_mut().zip(headers(store, messages).await?) {

@@ -9,7 +9,8 @@ use mailwright_mail_model::{MailboxName, ModSeq};
 
 use super::{Outcome, append, ensure, equal, filled, flags, message, name, refused, some, user, writer};
 use crate::{
-    Cache, Changes, Expunge, FlagChange, FlagOperation, Folders, Store, StoreError, Summary, Watch, Write,
+    Cache, Changes, Column, Expunge, FlagChange, FlagOperation, Folders, Store, StoreError, Summary, Watch,
+    Write,
 };
 
 pub(super) async fn a_change_wakes_who_waits(store: &impl Store) -> Outcome {
@@ -100,7 +101,9 @@ pub(super) async fn a_summary_stays_with_the_content(store: &impl Store) -> Outc
     let copied =
         writer(store)?.copy(&mailbox, &numbers.iter().copied().take(1).collect(), mailbox.name()).await?;
     let snapshot = store.open(&user, mailbox.name()).await?;
-    let summary = Summary::new(Bytes::from_static(b"envelope"), Bytes::from_static(b"structure"));
+    let summary = Summary::new(Bytes::from_static(b"envelope"), Bytes::from_static(b"structure"))
+        .with_body_structure(Bytes::from_static(b"body structure"))
+        .with_header(Bytes::from_static(b"header"));
     let messages: Vec<_> = snapshot.messages().map(|message| mailbox.message(message)).collect();
     equal("before", cache.load(&messages).await?, vec![None, None, None])?;
     cache.save(some(messages.first(), "a message")?, &summary).await?;
@@ -110,5 +113,10 @@ pub(super) async fn a_summary_stays_with_the_content(store: &impl Store) -> Outc
     let other = some(numbers.get(1).copied(), "a UID")?;
     let place = messages.iter().position(|message| message.uid == other);
     equal("another message", some(place.and_then(|place| loaded.get(place)), "an answer")?, &None)?;
+    for column in Column::ALL {
+        let found = cache.column(&messages, column).await?;
+        let mut known = found.iter().flatten().filter(|octets| !octets.is_empty());
+        ensure(known.all(|octets| octets == summary.column(column)), "a column of what was saved")?;
+    }
     message(&snapshot, some(copied.target.first(), "a copy")?).map(|_| ())
 }

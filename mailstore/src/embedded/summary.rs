@@ -26,6 +26,7 @@ pub(super) fn key(column: Column, body: u64) -> Vec<u8> {
         Column::Structure => 2,
         Column::Header => 3,
         Column::Search => 4,
+        Column::BodyStructure => 5,
     };
     [&[number][..], &body.to_be_bytes()].concat()
 }
