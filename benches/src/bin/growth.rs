@@ -29,7 +29,9 @@ const SIZE: usize = 4096;
 fn main() -> Result<()> {
     let most: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |most| most.parse())?;
     println!("{SIZE} octets a message, {SESSIONS} sessions, {MEASURED} messages a row");
-    println!("  messages  mailboxes  messages/s  flushes/message  written/stored   opened cold  octets/message");
+    println!(
+        "  messages  mailboxes  messages/s  flushes/message  written/stored   opened cold  octets/message"
+    );
     for messages in [1_000, 10_000, 100_000, 1_000_000] {
         if messages <= most {
             row(messages, 1)?;
@@ -67,7 +69,8 @@ fn row(messages: usize, mailboxes: usize) -> Result<()> {
 /// Delivers messages from several sessions at once, one mailbox after another.
 fn deliver(store: &Embedded, messages: usize, mailboxes: usize) -> Result<()> {
     let next = AtomicUsize::new(0);
-    let text = Bytes::from("The quick brown fox jumps over the lazy dog.\r\n".repeat(SIZE / 46 + 1)).slice(..SIZE);
+    let text =
+        Bytes::from("The quick brown fox jumps over the lazy dog.\r\n".repeat(SIZE / 46 + 1)).slice(..SIZE);
     thread::scope(|scope| {
         let sessions: Vec<_> = (0..SESSIONS)
             .map(|_| {
@@ -136,7 +139,8 @@ impl Counted {
             .filter_map(|line| field(line, 18))
             .sum();
         let own = fs::read_to_string("/proc/self/io")?;
-        let written = own.lines().find_map(|line| line.strip_prefix("write_bytes:")).ok_or("no write_bytes")?;
+        let written =
+            own.lines().find_map(|line| line.strip_prefix("write_bytes:")).ok_or("no write_bytes")?;
         Ok(Self { flushes, written: written.trim().parse()? })
     }
 }
