@@ -276,7 +276,7 @@ fn the_owner_of_a_list_hears_of_its_trouble() {
 #[test]
 fn the_sender_of_a_list_may_tell_who_failed() {
     let mut directory = office();
-    directory.settings.verp = Some(crate::delivery::Verp::default());
+    directory.settings.verp = Some(Verp::default());
     alias(&mut directory, "list@d1.example", "eve@elsewhere.example joe@b.example alice@d1.example");
     alias(&mut directory, "owner-list@d1.example", "bob@d1.example");
     let expansion = expand(&directory, "list@d1.example").unwrap();
