@@ -40,8 +40,8 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
-pub use self::{access::Groups, options::Options, url_fetch::MailboxUrls};
 pub use self::events::{Cause, Events, ImapEvent};
+pub use self::{access::Groups, options::Options, url_fetch::MailboxUrls};
 use self::{
     append::Incoming,
     notify::{Notifier, news},

@@ -276,7 +276,7 @@ fn work(way: Way, server: &Server, ledger: &Ledger) {
 
 fn begin(way: Way, server: &Server) -> Talk {
     match way {
-        Way::Append => return imap(server),
+        Way::Append => imap(server),
         Way::Smtp => {
             let mut talk = server.talk(server.port("smtp", "starttls"));
             assert!(talk.reply().starts_with("220"));

@@ -76,8 +76,11 @@ fn mailbox(server: &Server, name: &str) -> String {
     talk.imap("c", "FETCH 1:* BODY.PEEK[]").join("\n")
 }
 
+/// A mailbox, and what is found in it.
+type Found = (&'static str, &'static str);
+
 /// Each subject has a script of its own, and the mailboxes where `here` is found after it, in the message or its header.
-const CASES: [(&str, &str, &[(&str, &str)]); 16] = [
+const CASES: [(&str, &str, &[Found]); 16] = [
     ("pipe", r#"pipe "take" ["a", "b c"];"#, &[]),
     ("pipe-copy", r#"pipe :copy "take";"#, &[("INBOX", "Subject: pipe-copy")]),
     // The script asks for a mailbox; but a program failed that must not.

@@ -197,7 +197,8 @@ impl Reading {
         let full = !self.searching && self.text.len() >= self.most;
         if self.at >= self.end || full {
             // RFC 5228 §2.7.1: the empty key is in every text, and an empty text is never read.
-            let everywhere = matcher.is_some_and(|matcher| matcher.needles().1.iter().any(|key| key.is_empty()));
+            let everywhere =
+                matcher.is_some_and(|matcher| matcher.needles().1.iter().any(|key| key.is_empty()));
             return Ok((self.searching && everywhere).then_some(true));
         }
         let piece = context.octets(self.at..self.end.min(self.at + PIECE))?;

@@ -112,23 +112,25 @@ impl Logins {
     }
 
     /// The user, with the key to their mail if that is encrypted and the password opens it.
-    async fn opened(&self, account: &Account, credentials: &Credentials) -> User {
+    async fn opened(&self, account: &Account, request: &LoginRequest) -> Result<User, LoginError> {
         let (inner, user) = (&self.0, account.user.clone());
-        let Credentials::Password(password) = credentials else { return user };
+        let Credentials::Password(password) = &request.credentials else { return Ok(user) };
         if matches!(inner.directory.has_keys(&user), Ok(false)) {
-            return user;
+            return Ok(user);
         }
         let (directory, password, asked) = (Arc::clone(&inner.directory), password.clone(), user.clone());
-        let _hashing = inner.familiar.hashing.acquire().await;
+        // Their password is right, so they come before those who may be guessing.
+        let _turn = inner.familiar.enter(request.peer).await.map_err(|TooMany| LoginError::Unavailable)?;
         let unlock = move || directory.unlock(&asked, &password);
-        match tokio::task::spawn_blocking(unlock).await.unwrap_or_else(|_| Ok(user.clone())) {
+        let opened = tokio::task::spawn_blocking(unlock).await.unwrap_or_else(|_| Ok(user.clone()));
+        Ok(match opened {
             Ok(user) => user,
             Err(error) => {
                 // The password was changed somewhere else. Mail can be sent all the same, and it is said when some is read.
                 tracing::warn!(user = %account.user, %error, "the password does not open the mail of the account");
                 user
             }
-        }
+        })
     }
 
     fn remembers(&self, account: &Account, password: &[u8]) -> bool {
@@ -167,7 +169,7 @@ impl Accounts for Logins {
             Some(other) if self.account(other).is_none_or(|other| other.user != account.user) => {
                 Err(LoginError::NotAuthorized)
             }
-            _ => Ok(self.opened(&account, &request.credentials).await),
+            _ => self.opened(&account, request).await,
         }
     }
 

@@ -151,7 +151,7 @@ fn each_has_what_is_theirs_of_a_message_to_all() {
         // The sieve of a delivery reads what is not anybody's yet.
         assert_eq!(block_on(upload.read(0..5)).unwrap(), text(5));
         let names = ["carol", "alice", "dave", "bob"];
-        let mut batch = Batch::to(&names.map(target));
+        let mut batch = Batch::to(names.map(target));
         batch.queue = vec![QueueEntry::new("1D", mailwright_mail_model::ReversePath::Null, "b.example", 0)];
         let committed = block_on(upload.commit_batch(&batch)).unwrap();
         assert_eq!(committed.appended.len(), 4);
@@ -253,7 +253,7 @@ fn a_key_goes_where_its_user_goes_and_is_no_part_of_the_name() {
     block_on(store.encrypt(&user("alice"), SECRET)).unwrap();
     let alice = unlocked(&store, "alice", SECRET);
     assert_eq!(alice, user("alice"));
-    assert!(alice.clone().key().is_some() && user("alice").key().is_none());
+    assert!(alice.key().is_some() && user("alice").key().is_none());
     assert_eq!(format!("{alice:?}"), "User(\"alice\")");
     let _: &MailKey = alice.key().unwrap();
     assert!(block_on(store.unlock(&user("bob"), b"whatever")).unwrap().key().is_none());
