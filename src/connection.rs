@@ -74,7 +74,7 @@ impl<M: Machine, S: Socket> Connection<M, S> {
     /// The socket's, and `TimedOut` if the peer takes nothing of what waits to be sent.
     pub async fn next(&mut self) -> io::Result<Option<M::Event>> {
         loop {
-            match self.machine.poll(Instant::now(), &mut self.rx) {
+            match self.machine.poll(now(), &mut self.rx) {
                 Output::Event(event) => return Ok(Some(event)),
                 Output::Wait(wait) => self.wait(wait).await?,
                 Output::Close => {
@@ -153,7 +153,7 @@ impl<M: Machine, S: Socket> Connection<M, S> {
 
     fn check_stalled(&self) -> io::Result<()> {
         match self.stalled {
-            Some(since) if since.elapsed() >= self.write_timeout => {
+            Some(since) if now().duration_since(since) >= self.write_timeout => {
                 Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing of what waits for it"))
             }
             _ => Ok(()),
@@ -199,16 +199,21 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             match self.socket.try_write_vectored(slices.get(..filled).unwrap_or_default()) {
                 Ok(count) => {
                     transmit.advance(count);
-                    self.stalled = Some(Instant::now());
+                    self.stalled = Some(now());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stalled.get_or_insert_with(Instant::now);
+                    self.stalled.get_or_insert_with(now);
                     return Ok(transmit.remaining());
                 }
                 Err(error) => return Err(error),
             }
         }
     }
+}
+
+/// The time that timers go by: in tests, a simulated one.
+fn now() -> Instant {
+    time::Instant::now().into_std()
 }
 
 async fn sleep_until(until: Option<Instant>) {

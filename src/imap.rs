@@ -36,7 +36,6 @@ use mailwright_mailstore::{
     Snapshot, Store, StoreError, User, Watch, Write,
     accounts::{Accounts, Service as Purpose},
 };
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
@@ -50,7 +49,7 @@ use self::{
     selected::Selected,
 };
 use crate::{
-    Authenticator, Connection, Exchange, Listener, ListenerTls,
+    Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     service::{ALPN_IMAP, Session, tell_end},
 };
 
@@ -156,10 +155,10 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
     }
 
     /// Serves one connection to its end.
-    pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
+    pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
         let machine =
             Deflate::new(Server::new(Arc::clone(&self.config), peer)).with_limits(&self.config.limits);
-        let mut connection = Connection::new(self.tls.secure(machine), socket);
+        let mut connection = Connection::new(self.tls.secure(machine), socket.into());
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit {
             store: &*self.store,
@@ -312,8 +311,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             Event::Expunge(ask) => {
                 let answer = self.expunge(ask.messages.as_ref()).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
+                // First: the answer says up to which mod-sequence everything is told.
                 self.refresh(connection).await;
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Copy(ask) => {
                 let answer = self.copy(&ask.messages, &ask.to).await;
@@ -321,8 +321,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             Event::Move(ask) => {
                 let answer = self.relocate(&ask.messages, &ask.to).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
                 self.refresh(connection).await;
+                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Notify(ask) => {
                 self.refresh(connection).await;

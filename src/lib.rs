@@ -14,6 +14,7 @@ pub mod smtp;
 mod auth;
 mod connection;
 mod listen;
+mod pipe;
 mod pool;
 mod service;
 
@@ -31,5 +32,6 @@ pub use mailwright_pop3_proto as pop3_proto;
 pub use mailwright_relay_policy as relay_policy;
 pub use mailwright_sieve as sieve;
 pub use mailwright_smtp_proto as smtp_proto;
+pub use pipe::{Pipe, Stream};
 pub use pool::Pool;
 pub use service::ListenerTls;

@@ -15,11 +15,10 @@ use mailwright_sieve::{
         server::{Config, Event},
     },
 };
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Authenticator, Connection, Exchange, Listener, ListenerTls,
+    Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     service::{self, ALPN_MANAGESIEVE, Session, attend, tell_end},
 };
 
@@ -78,9 +77,9 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
     }
 
     /// Serves one connection to its end.
-    pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
+    pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
         let machine = Server::new(Arc::clone(&self.config), peer);
-        let mut connection = Connection::new(self.tls.secure(machine), socket);
+        let mut connection = Connection::new(self.tls.secure(machine), socket.into());
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit { service: self, peer, exchange: None, user: None, script: BytesMut::new() };
         let ended = attend(&mut visit, &mut connection, &stop).await;

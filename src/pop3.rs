@@ -21,12 +21,11 @@ use mailwright_pop3_proto::{
     Apop, Expire, Maildrop, Refusal, Server, Timestamp, UniqueId,
     server::{BodyWanted, Commit, Config, Event, Open},
 };
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use self::maildrops::Lock;
 use crate::{
-    Authenticator, Connection, Exchange, Listener, ListenerTls,
+    Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     auth::without_detail,
     service::{self, ALPN_POP3, Session, attend, entropy, tell_end},
 };
@@ -140,12 +139,12 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
     }
 
     /// Serves one connection to its end.
-    pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
+    pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
         let mut machine = Server::new(Arc::clone(&self.config), peer);
         if let Some(timestamp) = self.timestamp() {
             machine.offer_apop(timestamp);
         }
-        let mut connection = Connection::new(self.tls.secure(machine), socket);
+        let mut connection = Connection::new(self.tls.secure(machine), socket.into());
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit =
             Visit { service: self, peer, exchange: None, user: None, folder: None, maildrop: None };

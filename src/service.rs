@@ -7,15 +7,14 @@ use std::sync::Arc;
 
 use mailwright_line_proto::{Machine, Peer, Secure, TlsSide};
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
 
 use crate::Connection;
 
 pub(crate) use stream::Stream;
 pub(crate) use visit::{Visit, attend, tell_end};
 
-/// A server machine behind its TLS layer, on a socket.
-pub(crate) type Session<M, S = TcpStream> = Connection<Secure<M>, S>;
+/// A server machine behind its TLS layer, on whatever it speaks over.
+pub(crate) type Session<M, S = crate::Stream> = Connection<Secure<M>, S>;
 
 /// When TLS begins at a listener, and with which certificate.
 #[derive(Debug, Clone, Default)]

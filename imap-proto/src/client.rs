@@ -89,7 +89,7 @@ use crate::response::Capabilities;
 pub use self::{
     config::Config,
     event::{Appended, Event, Opened, Outcome, Refused},
-    request::{Call, Capability, Check, Close, Idle, Logout, Noop, StartTls, Unselect},
+    request::{Call, Capability, Check, Close, Find, Idle, Logout, Noop, StartTls, Unselect},
 };
 
 /// The client's end of one IMAP connection.

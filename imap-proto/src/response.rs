@@ -20,6 +20,7 @@ mod namespace;
 mod quota;
 pub(crate) mod reader;
 mod search;
+mod sharing;
 mod sort;
 mod status;
 mod structure;
@@ -41,8 +42,9 @@ pub use leniency::Leniency;
 pub use list::{ListAttribute, Listed, ListedName};
 pub use mailbox_status::MailboxStatus;
 pub use namespace::{Namespace, Namespaces};
-pub use quota::{QuotaResource, QuotaRoot};
+pub use quota::{QuotaResource, QuotaRoot, QuotaRootNames};
 pub use search::Search;
+pub use sharing::{Acl, Annotations, OwnRights, RightsOf};
 pub use sort::Sort;
 pub(crate) use sort::set_of;
 pub use status::{Status, StatusKind};
@@ -122,6 +124,18 @@ pub enum Response {
     Namespace(Namespaces),
     /// What the server says it is.
     Id(ServerId),
+    /// A quota root (RFC 9208 §4.2.1).
+    Quota(QuotaRoot),
+    /// Which quota roots count for a mailbox (RFC 9208 §4.2.2).
+    QuotaRoots(QuotaRootNames),
+    /// Who may do what with a mailbox (RFC 4314 §3.6).
+    Acl(Acl),
+    /// Which rights can be given to somebody (RFC 4314 §3.7).
+    RightsOf(RightsOf),
+    /// What the user may do with a mailbox (RFC 4314 §3.8).
+    OwnRights(OwnRights),
+    /// What is noted about a mailbox or the server (RFC 5464 §4.4).
+    Annotations(Annotations),
 }
 
 /// `ENVELOPE`, `BODY` or `BODYSTRUCTURE` of a message as it stands in a response, to be kept for
@@ -214,6 +228,12 @@ fn untagged(reader: &mut Reader<'_>) -> Result<Response> {
         "ENABLED" => Response::Enabled(Capabilities::read(reader)?),
         "NAMESPACE" => Response::Namespace(Namespaces::read(reader)?),
         "ID" => Response::Id(ServerId::read(reader)?),
+        "QUOTA" => Response::Quota(QuotaRoot::read(reader)?),
+        "QUOTAROOT" => Response::QuotaRoots(QuotaRootNames::read(reader)?),
+        "ACL" => Response::Acl(Acl::read(reader)?),
+        "LISTRIGHTS" => Response::RightsOf(RightsOf::read(reader)?),
+        "MYRIGHTS" => Response::OwnRights(OwnRights::read(reader)?),
+        "METADATA" => Response::Annotations(Annotations::read(reader)?),
         _ => return Err(reader.expected("a known response before this")),
     })
 }

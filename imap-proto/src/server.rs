@@ -40,7 +40,7 @@ use mailwright_line_proto::{
     Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Trace, Traced,
     Transmit, Wait,
 };
-use mailwright_mail_model::UidSet;
+use mailwright_mail_model::{ModSeq, UidSet};
 
 pub use answer::Serve;
 pub use ask::{
@@ -417,8 +417,21 @@ impl Server {
     fn finish(&mut self, tag: &str, status: &Status, may_expunge: bool) {
         let may_expunge = may_expunge && self.slots.may_expunge();
         self.announce(may_expunge, !self.workarounds.delay_new_mail);
+        if let Some(mod_seq) = self.held_back() {
+            // RFC 7162 §6: mod-sequences were told beside flags that are above those of expunges yet to be announced. A
+            // client that is gone after this and comes back must not ask from there on.
+            let status = Status::ok("expunged messages are still to be told");
+            self.say(None, &status.with(ResponseCode::HighestModSeq(mod_seq)));
+        }
         self.say(Some(tag), status);
         self.since = None;
+    }
+
+    fn held_back(&self) -> Option<ModSeq> {
+        match &self.state {
+            State::Selected { view, .. } if self.enabled.resync => view.held_back(),
+            _ => None,
+        }
     }
 
     /// Sends a status response.

@@ -31,6 +31,9 @@ pub enum Change {
         /// Its mod-sequence, from a store that keeps them.
         mod_seq: Option<ModSeq>,
     },
+    /// Every change up to this mod-sequence was reported, from a store that keeps them. The last of a row of changes:
+    /// a client is told no later one while something of what came before is held back (RFC 7162 §6).
+    UpTo(ModSeq),
 }
 
 /// The numbering of one session, and the changes that wait to be announced.
@@ -42,11 +45,34 @@ pub(crate) struct View {
     added: UidSet,
     removed: UidSet,
     flags: BTreeMap<Uid, (FlagSet, Option<ModSeq>)>,
+    /// Up to which mod-sequence everything was reported, and up to which it was announced.
+    reported: Option<ModSeq>,
+    announced: Option<ModSeq>,
 }
 
 impl View {
     pub(crate) fn new(known: UidSet, recent: &UidSet) -> Self {
         Self { recent: recent.intersection(&known), known, ..Self::default() }
+    }
+
+    /// With the mod-sequence that the client is told when it opens the mailbox.
+    pub(crate) fn up_to(self, mod_seq: Option<ModSeq>) -> Self {
+        Self { reported: mod_seq, announced: mod_seq, ..self }
+    }
+
+    /// Up to which mod-sequence everything was reported.
+    pub(crate) fn reported(&self) -> Option<ModSeq> {
+        self.reported
+    }
+
+    /// Up to which mod-sequence everything was announced.
+    pub(crate) fn announced(&self) -> Option<ModSeq> {
+        self.announced
+    }
+
+    /// Up to which mod-sequence the client knows everything, if something later is held back from it.
+    pub(crate) fn held_back(&self) -> Option<ModSeq> {
+        self.announced.filter(|_| !self.removed.is_empty() && self.announced != self.reported)
     }
 
     /// All messages the client knows of.
@@ -112,6 +138,7 @@ impl View {
                     self.flags.insert(uid, (flags, mod_seq));
                 }
             }
+            Change::UpTo(mod_seq) => self.reported = self.reported.max(Some(mod_seq)),
         }
     }
 
@@ -142,6 +169,9 @@ impl View {
             }
             let Some(sequence) = self.sequence(uid) else { continue };
             enabled.put_flags((sequence, uid), &flags, self.is_recent(uid), mod_seq, wire);
+        }
+        if self.removed.is_empty() {
+            self.announced = self.reported;
         }
     }
 
@@ -199,6 +229,22 @@ mod tests {
         assert_eq!(announced(&mut view, true), "");
         assert_eq!(view.known(), &set("1,5,8:9"));
         assert_eq!(view.recent(), &set("8:9"));
+    }
+
+    /// RFC 7162 §6: a client that has been told of a later change asks from there on, so it must not be told too much.
+    #[test]
+    fn tells_up_to_where_nothing_is_held_back() {
+        let mod_seq = |number| ModSeq::new(number);
+        let mut view = View::new(set("1:3"), &UidSet::new()).up_to(mod_seq(99));
+        assert_eq!(view.held_back(), None);
+        view.note(Change::Removed(set("2")));
+        view.note(Change::UpTo(mod_seq(100).unwrap()));
+        view.note(Change::Flags { uid: Uid::MIN, flags: FlagSet::new(), mod_seq: mod_seq(101) });
+        view.note(Change::UpTo(mod_seq(101).unwrap()));
+        announced(&mut view, false);
+        assert_eq!((view.held_back(), view.reported()), (mod_seq(99), mod_seq(101)));
+        announced(&mut view, true);
+        assert_eq!((view.held_back(), view.announced()), (None, mod_seq(101)));
     }
 
     #[test]

@@ -180,6 +180,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         // RFC 3501 §6.4.5: the flags come along if they changed by this.
         if told && !ask.items.contains(&FetchItem::Flags) {
             items.push(Item::Ready(FetchData::Flags(&message.flags)));
+        }
+        // RFC 7162 §3.2.4
+        if told && !ask.items.contains(&FetchItem::ModSeq) {
             items.push(Item::Ready(FetchData::ModSeq(message.modseq)));
         }
         for item in &ask.items {

@@ -160,6 +160,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         if !difference.removed.is_empty() {
             server.notify(Change::Removed(difference.removed));
         }
+        if self.store.changes().is_some() {
+            server.notify(Change::UpTo(later.highest_modseq()));
+        }
         selected.snapshot = later;
     }
 
@@ -198,16 +201,22 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     Some(mod_seq) => change.unchanged_since(mod_seq),
                     None => change,
                 };
-                writer
-                    .store_flags(&selected.mailbox, &ask.messages, &change)
-                    .await
-                    .map_err(|error| refusal(&error))
+                let before = Arc::clone(&selected.snapshot);
+                let stored = writer.store_flags(&selected.mailbox, &ask.messages, &change).await;
+                stored.map(|stored| (stored, before, change)).map_err(|error| refusal(&error))
             }
             _ => Err(Refusal::no_permission()),
         };
         let answer = match stored {
-            Ok(stored) => {
-                let told: UidSet = stored.messages.iter().map(|(uid, _, _)| *uid).collect();
+            Ok((stored, before, change)) => {
+                // RFC 3501 §6.4.6: a client that wants to hear nothing works the flags out from those it knows, so it is
+                // told if another session has changed them meanwhile.
+                let as_thought = |uid: Uid, flags: &FlagSet| {
+                    before.message(uid).is_some_and(|message| change.apply(&message.flags) == *flags)
+                };
+                let told =
+                    stored.messages.iter().filter(|(uid, flags, _)| !ask.silent || as_thought(*uid, flags));
+                let told: UidSet = told.map(|(uid, _, _)| *uid).collect();
                 let changed = self.changed_flags(&stored.messages);
                 self.refresh_but(connection, &told).await;
                 self.flagged(changed).await;

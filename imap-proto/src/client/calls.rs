@@ -15,7 +15,10 @@ use super::{
 use crate::{
     command::{Command, CopyUid, Spec, When},
     grammar::{CommandWriter, Input, LiteralMode, Wire},
-    response::{Capabilities, Listed, MailboxStatus, Namespaces, ServerId},
+    response::{
+        Acl, Capabilities, Esearch, Listed, MailboxStatus, Namespaces, OwnRights, QuotaRoot, RightsOf,
+        ServerId,
+    },
 };
 
 /// A call whose answer is awaited.
@@ -55,6 +58,15 @@ pub(super) enum Kind {
     Search(Vec<u32>),
     Sort(Vec<u32>),
     Thread(Threads),
+    /// A search whose answer is told as it was asked for.
+    Find(Box<Esearch>),
+    Quota(Option<QuotaRoot>),
+    SetQuota(Option<QuotaRoot>),
+    QuotaRoots(Vec<QuotaRoot>),
+    Acl(Option<Acl>),
+    RightsOf(Option<RightsOf>),
+    OwnRights(Option<OwnRights>),
+    Annotations(Vec<(String, Option<Bytes>)>),
     Append {
         size: u64,
     },
@@ -90,8 +102,12 @@ impl Kind {
 
     /// Whether the untagged responses to both could be taken for each other's (RFC 9051 §5.5).
     fn is_like(&self, other: &Self) -> bool {
+        let searches = |kind: &Self| matches!(kind, Self::Search(_) | Self::Find(_));
+        let quotas = |kind: &Self| matches!(kind, Self::Quota(_) | Self::SetQuota(_) | Self::QuotaRoots(_));
         !matches!(self, Self::Plain(_) | Self::Append { .. })
-            && std::mem::discriminant(self) == std::mem::discriminant(other)
+            && (std::mem::discriminant(self) == std::mem::discriminant(other)
+                || searches(self) && searches(other)
+                || quotas(self) && quotas(other))
     }
 }
 

@@ -7,16 +7,17 @@ use mailwright_line_proto::{Authenticate, Closed, Login, Ticket};
 use mailwright_mail_model::{ModSeq, Uid, UidValidity, thread::Threads};
 use thiserror::Error;
 
-use super::request::{Capability, Check, Close, Idle, Logout, Noop, StartTls, Unselect};
+use super::request::{Capability, Check, Close, Find, Idle, Logout, Noop, StartTls, Unselect};
 use crate::{
     command::{
-        Append, CancelUpdate, Copy, CopyUid, Create, Delete, Enable, Expunge, Fetch, Id, List, Lsub, Move,
-        Namespace, Notify, Rename, Search, Select, Sort, Status as AskStatus, Store, Subscribe, Thread,
-        Unsubscribe,
+        Append, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, Fetch, GetAcl,
+        GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move, MyRights,
+        Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status as AskStatus,
+        Store, Subscribe, Thread, Unsubscribe,
     },
     response::{
-        Capabilities, Fetched, FetchedSection, FlagList, Listed, MailboxStatus, Namespaces, Response,
-        ServerId, Status,
+        Capabilities, Esearch, Fetched, FetchedSection, FlagList, Listed, MailboxStatus, Namespaces,
+        QuotaRoot, Response, ServerId, Status,
     },
 };
 
@@ -95,6 +96,28 @@ pub enum Event {
     Expunge(Ticket<Expunge>, Outcome<()>),
     /// The messages that were found: numbers, or UIDs if the search asked for those.
     Search(Ticket<Search>, Outcome<Vec<u32>>),
+    /// What was found, told as it was asked for. Of nothing found there is no `all`.
+    Find(Ticket<Find>, Outcome<Box<Esearch>>),
+    /// The quota root; `None` if the server said `OK` and nothing else.
+    GetQuota(Ticket<GetQuota>, Outcome<Option<QuotaRoot>>),
+    /// The quota roots of the mailbox.
+    GetQuotaRoot(Ticket<GetQuotaRoot>, Outcome<Vec<QuotaRoot>>),
+    /// The quota root as it is now, if the server tells.
+    SetQuota(Ticket<SetQuota>, Outcome<Option<QuotaRoot>>),
+    /// Identifiers and their rights.
+    GetAcl(Ticket<GetAcl>, Outcome<Vec<(String, String)>>),
+    /// The entry is changed.
+    SetAcl(Ticket<SetAcl>, Outcome<()>),
+    /// The entry is gone.
+    DeleteAcl(Ticket<DeleteAcl>, Outcome<()>),
+    /// What can be given.
+    ListRights(Ticket<ListRights>, Outcome<ListedRights>),
+    /// What the user may do, one letter for each right.
+    MyRights(Ticket<MyRights>, Outcome<String>),
+    /// Entries and their values; those that are not there have none, or are left out.
+    GetMetadata(Ticket<GetMetadata>, Outcome<Vec<(String, Option<Bytes>)>>),
+    /// It is noted.
+    SetMetadata(Ticket<SetMetadata>, Outcome<()>),
     /// The messages that were found, sorted: numbers, or UIDs if the command asked for those.
     Sort(Ticket<Sort>, Outcome<Vec<u32>>),
     /// The messages that were found, as threads. What is a UID by its type is a number if the command was THREAD.

@@ -6,6 +6,7 @@ use base64::{
 };
 use bytes::Bytes;
 use mailwright_line_proto::{Closed, PeerMisbehaved, Ticket};
+use mailwright_mail_model::{Uid, UidSet};
 
 use super::{
     Appended, Client, Event, Phase, Refused, Session,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     command::CopyUid,
-    response::{Capabilities, Continuation, Response, ResponseCode, Status, StatusKind},
+    response::{Annotations, Capabilities, Continuation, Response, ResponseCode, Status, StatusKind},
 };
 
 /// Challenges with their padding or without.
@@ -43,7 +44,7 @@ impl Client {
             Response::Status(status) => self.status(status, octets),
             Response::Capability(capabilities) => {
                 self.capabilities = Some(capabilities.clone());
-                match self.collector(|kind| matches!(kind, Kind::Capability(_)), octets) {
+                match self.collector(|call| matches!(call.kind, Kind::Capability(_)), octets) {
                     Some(Kind::Capability(slot)) => *slot = Some(capabilities),
                     _ => return Some(Event::Capabilities(capabilities)),
                 }
@@ -81,19 +82,36 @@ impl Client {
 
     /// Untagged data that answers a call.
     fn data(&mut self, response: Response, octets: &[u8]) -> Option<Event> {
-        let wanted = |kind: &Kind| {
-            matches!(
-                (kind, &response),
-                (Kind::List(_), Response::List(_))
-                    | (Kind::Lsub(_), Response::Lsub(_))
-                    | (Kind::Search(_), Response::Search(_))
-                    | (Kind::Sort(_), Response::Sort(_))
-                    | (Kind::Thread(_), Response::Thread(_))
-                    | (Kind::Status(None), Response::MailboxStatus(_))
-                    | (Kind::Enable(_), Response::Enabled(_))
-                    | (Kind::Namespace(_), Response::Namespace(_))
-                    | (Kind::Id(_), Response::Id(_))
-            )
+        // RFC 4466 §2.6.2: of several searches, the tag says which; one that is kept up to date has another.
+        let answered = match &response {
+            Response::Esearch(found) => found.tag.as_deref().map(|tag| self.id_of(tag)),
+            _ => None,
+        };
+        let wanted = |call: &Pending| {
+            answered.is_none_or(|id| id == Some(call.id))
+                && matches!(
+                    (&call.kind, &response),
+                    (Kind::List(_), Response::List(_))
+                        | (Kind::Lsub(_), Response::Lsub(_))
+                        | (Kind::Search(_), Response::Search(_))
+                        | (Kind::Sort(_), Response::Sort(_))
+                        | (Kind::Thread(_), Response::Thread(_))
+                        | (Kind::Status(None), Response::MailboxStatus(_))
+                        | (Kind::Enable(_), Response::Enabled(_))
+                        | (Kind::Namespace(_), Response::Namespace(_))
+                        | (Kind::Id(_), Response::Id(_))
+                        | (Kind::Find(_), Response::Esearch(_) | Response::Search(_))
+                        | (Kind::Search(_), Response::Esearch(_))
+                        | (Kind::Quota(_) | Kind::SetQuota(_) | Kind::QuotaRoots(_), Response::Quota(_))
+                        | (Kind::QuotaRoots(_), Response::QuotaRoots(_))
+                        | (Kind::Acl(_), Response::Acl(_))
+                        | (Kind::RightsOf(_), Response::RightsOf(_))
+                        | (Kind::OwnRights(_), Response::OwnRights(_))
+                        | (
+                            Kind::Annotations(_),
+                            Response::Annotations(Annotations { names_only: false, .. })
+                        )
+                )
         };
         let Some(kind) = self.collector(wanted, octets) else {
             return matches!(self.phase, Phase::Open).then_some(Event::Unasked(response));
@@ -107,14 +125,32 @@ impl Client {
             (Kind::Enable(slot), Response::Enabled(enabled)) => *slot = enabled,
             (Kind::Namespace(slot), Response::Namespace(namespaces)) => *slot = Some(namespaces),
             (Kind::Id(slot), Response::Id(id)) => *slot = Some(id),
+            // RFC 9051 §6.4.4: there is no other answer to SEARCH; RFC 4731 §3.1: the numbers may be in any form.
+            (Kind::Search(numbers), Response::Esearch(found)) => {
+                numbers.extend(found.all.iter().flat_map(UidSet::iter).map(u32::from));
+            }
+            (Kind::Find(slot), Response::Esearch(found)) => **slot = found,
+            (Kind::Find(slot), Response::Search(found)) => {
+                let all: UidSet = found.numbers.iter().copied().filter_map(Uid::new).collect();
+                slot.min = all.first().map(u32::from);
+                slot.max = all.last().map(u32::from);
+                slot.count = u32::try_from(all.len()).ok();
+                slot.all = Some(all).filter(|all| !all.is_empty());
+            }
+            (Kind::Quota(slot) | Kind::SetQuota(slot), Response::Quota(root)) => *slot = Some(root),
+            (Kind::QuotaRoots(roots), Response::Quota(root)) => roots.push(root),
+            (Kind::Acl(slot), Response::Acl(acl)) => *slot = Some(acl),
+            (Kind::RightsOf(slot), Response::RightsOf(rights)) => *slot = Some(rights),
+            (Kind::OwnRights(slot), Response::OwnRights(rights)) => *slot = Some(rights),
+            (Kind::Annotations(all), Response::Annotations(told)) => all.extend(told.entries),
             _ => {}
         }
         None
     }
 
     /// The first call that `wanted` is true of; what it collects is bounded.
-    fn collector(&mut self, wanted: impl Fn(&Kind) -> bool, octets: &[u8]) -> Option<&mut Kind> {
-        let at = self.pending.iter().position(|pending| wanted(&pending.kind))?;
+    fn collector(&mut self, wanted: impl Fn(&Pending) -> bool, octets: &[u8]) -> Option<&mut Kind> {
+        let at = self.pending.iter().position(wanted)?;
         let pending = self.pending.get_mut(at)?;
         pending.collected += octets.len() as u64;
         if pending.collected > self.config.answer {
@@ -244,10 +280,14 @@ impl Client {
         }
     }
 
-    fn tagged(&mut self, tag: &str, status: Status, octets: &[u8], alone: bool) -> Option<Event> {
+    /// The number of the call that has this tag.
+    fn id_of(&self, tag: &str) -> Option<u32> {
         let id = tag.strip_prefix(&*self.prefix).filter(|id| !id.starts_with('0'));
-        let id = id.and_then(|id| id.parse::<u32>().ok());
-        let at = id.and_then(|id| self.pending.iter().position(|pending| pending.id == id));
+        id.and_then(|id| id.parse::<u32>().ok())
+    }
+
+    fn tagged(&mut self, tag: &str, status: Status, octets: &[u8], alone: bool) -> Option<Event> {
+        let at = self.id_of(tag).and_then(|id| self.pending.iter().position(|pending| pending.id == id));
         let is_last = at.is_some_and(|at| at + 1 == self.pending.len());
         let Some(Pending { id, kind, muted, .. }) = at.and_then(|at| self.pending.remove(at)) else {
             return self.unsolicited(octets);
@@ -316,6 +356,23 @@ impl Client {
             Kind::Search(numbers) => Event::Search(Ticket::new(id), outcome.map(|()| numbers)),
             Kind::Sort(numbers) => Event::Sort(Ticket::new(id), outcome.map(|()| numbers)),
             Kind::Thread(threads) => Event::Thread(Ticket::new(id), outcome.map(|()| threads)),
+            Kind::Find(found) => Event::Find(Ticket::new(id), outcome.map(|()| found)),
+            Kind::Quota(slot) => Event::GetQuota(Ticket::new(id), outcome.map(|()| slot)),
+            Kind::SetQuota(slot) => Event::SetQuota(Ticket::new(id), outcome.map(|()| slot)),
+            Kind::QuotaRoots(roots) => Event::GetQuotaRoot(Ticket::new(id), outcome.map(|()| roots)),
+            Kind::Acl(slot) => Event::GetAcl(
+                Ticket::new(id),
+                outcome.map(|()| slot.map_or_else(Vec::new, |acl| acl.entries)),
+            ),
+            Kind::RightsOf(slot) => {
+                let rights = |()| slot.map(|of| of.rights).unwrap_or_default();
+                Event::ListRights(Ticket::new(id), outcome.map(rights))
+            }
+            Kind::OwnRights(slot) => {
+                let rights = |()| slot.map(|own| own.rights).unwrap_or_default();
+                Event::MyRights(Ticket::new(id), outcome.map(rights))
+            }
+            Kind::Annotations(all) => Event::GetMetadata(Ticket::new(id), outcome.map(|()| all)),
             Kind::Append { .. } => Event::Append(Ticket::new(id), outcome.map(|()| appended(code))),
             Kind::Copy(slot) => Event::Copy(Ticket::new(id), outcome.map(|()| copied.or(slot))),
             Kind::Move(slot) => Event::Move(Ticket::new(id), outcome.map(|()| copied.or(slot))),

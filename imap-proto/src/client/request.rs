@@ -7,8 +7,10 @@ use super::{Client, Event, calls::Kind, event::Opened};
 use crate::{
     MessageSet,
     command::{
-        Append, CancelUpdate, Command, Copy, Create, Delete, Enable, Expunge, Fetch, Id, List, Lsub, Move,
-        Namespace, Notify, Rename, Search, Select, Sort, Status, Store, Subscribe, Thread, Unsubscribe,
+        Append, CancelUpdate, Command, Copy, Create, Delete, DeleteAcl, Enable, Expunge, Fetch, GetAcl,
+        GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, Lsub, Move, MyRights, Namespace, Notify,
+        Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status, Store, Subscribe, Thread,
+        Unsubscribe,
     },
     grammar::is_atom_char,
     response::Capabilities,
@@ -67,7 +69,7 @@ macro_rules! plain {
     };
 }
 
-plain!(CancelUpdate, Create, Delete, Notify, Rename, Subscribe, Unsubscribe);
+plain!(CancelUpdate, Create, Delete, DeleteAcl, Notify, Rename, SetAcl, SetMetadata, Subscribe, Unsubscribe);
 
 macro_rules! about_messages {
     ($($name:ident => $kind:expr;)*) => {
@@ -109,6 +111,26 @@ collecting! {
     Search => Kind::Search(Vec::new());
     Sort => Kind::Sort(Vec::new());
     Thread => Kind::Thread(Threads::default());
+    GetQuota => Kind::Quota(None);
+    GetQuotaRoot => Kind::QuotaRoots(Vec::new());
+    SetQuota => Kind::SetQuota(None);
+    GetAcl => Kind::Acl(None);
+    ListRights => Kind::RightsOf(None);
+    MyRights => Kind::OwnRights(None);
+    GetMetadata => Kind::Annotations(Vec::new());
+}
+
+/// A [`Search`] that is answered with all that its `returns` asked for (RFC 4731, RFC 9394): the lowest, the highest, how
+/// many, some of them.
+///
+/// A server that knows none of that must not be asked; one that answers in the old form all the same is understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Find(pub Search);
+
+impl sealed::Start for Find {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        client.start(&Command::Search(self.0), Kind::Find(Box::default()))
+    }
 }
 
 impl sealed::Start for Append {

@@ -96,6 +96,13 @@ impl Server {
         self.finish(&slot.tag, &refusal.into(), !slot.uses_seqs);
     }
 
+    /// What a command that expunged these messages ends with (RFC 7162 §3.2.7, RFC 6851 §4.4).
+    fn mod_seq_after(&self, expunged: &UidSet) -> Option<ResponseCode> {
+        let State::Selected { view, .. } = &self.state else { return None };
+        let tells = self.enabled.resync && !expunged.is_empty();
+        view.reported().filter(|_| tells).map(ResponseCode::HighestModSeq)
+    }
+
     pub(super) fn removed(&mut self, uids: UidSet) {
         if let State::Selected { view, .. } = &mut self.state {
             view.note(Change::Removed(uids));
@@ -158,8 +165,14 @@ impl Reply for Idle {
 
 impl Reply for Expunge<UidSet> {
     fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<UidSet>) {
-        let answer = answer.map(|uids| server.removed(uids));
-        server.done(&slot, answer);
+        match answer {
+            Ok(uids) => {
+                let code = server.mod_seq_after(&uids);
+                server.removed(uids);
+                server.succeed(&slot, code);
+            }
+            Err(refusal) => server.refuse(&slot, refusal),
+        }
     }
 }
 
@@ -174,15 +187,19 @@ impl Reply for Copy<UidSet> {
 
 impl Reply for Move<UidSet> {
     fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<CopyUid>) {
-        let answer = answer.map(|copied| {
-            let source = copied.source.clone();
-            // RFC 6851 §4.3: before the messages are announced as expunged, so untagged.
-            if let Some(code) = copy_code(copied) {
-                Status::ok("moved").with(code).encode(None, server.out());
+        match answer {
+            Ok(copied) => {
+                let source = copied.source.clone();
+                // RFC 6851 §4.3: before the messages are announced as expunged, so untagged.
+                if let Some(code) = copy_code(copied) {
+                    Status::ok("moved").with(code).encode(None, server.out());
+                }
+                let code = server.mod_seq_after(&source);
+                server.removed(source);
+                server.succeed(&slot, code);
             }
-            server.removed(source);
-        });
-        server.done(&slot, answer);
+            Err(refusal) => server.refuse(&slot, refusal),
+        }
     }
 }
 

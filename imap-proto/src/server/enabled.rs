@@ -2,8 +2,13 @@
 
 use mailwright_mail_model::{FlagSet, ModSeq, Uid};
 
-use super::{Server, Workarounds};
-use crate::{command::Enable, config::Abilities, grammar::Wire};
+use super::{Server, State, Workarounds};
+use crate::{
+    command::Enable,
+    config::Abilities,
+    grammar::Wire,
+    response::{ResponseCode, Status},
+};
 
 /// What the responses of a session are like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,8 +51,8 @@ impl Enabled {
         wire.put_number(if self.uid_only { uid.get().into() } else { sequence });
         wire.put(if self.uid_only { b" UIDFETCH (FLAGS " } else { b" FETCH (FLAGS " });
         wire.put_flags_and(flags, (recent && !self.rev2).then_some("\\Recent"));
-        // RFC 7162 §3.2.4: with QRESYNC each such response says the UID.
-        if (self.resync || self.flags_by_uid) && !self.uid_only {
+        // RFC 7162 §3.2.4: a client that knows mod-sequences is told the UID with them.
+        if (self.mod_sequences || self.flags_by_uid) && !self.uid_only {
             wire.put(b" UID ");
             wire.put_number(uid.get().into());
         }
@@ -96,7 +101,27 @@ impl Server {
     /// RFC 5161 §3.1: what is not known or has nothing to enable is passed over.
     pub(super) fn enable(&mut self, enable: &Enable) {
         let rev2 = self.capabilities().has("IMAP4rev2");
+        let before = self.enabled.mod_sequences;
         let now_on = self.enabled.enable(enable, &self.config.abilities, rev2);
         now_on.into_iter().collect::<crate::response::Capabilities>().encode_enabled(&mut self.transmit);
+        if self.enabled.mod_sequences && !before {
+            self.tell_highest_mod_seq();
+        }
+    }
+
+    /// The client has shown that it knows mod-sequences (RFC 7162 §3.1).
+    pub(super) fn tell_mod_sequences(&mut self) {
+        if !std::mem::replace(&mut self.enabled.mod_sequences, true) {
+            self.tell_highest_mod_seq();
+        }
+    }
+
+    /// RFC 7162 §3.1: the first time, the highest one of the open mailbox is told.
+    fn tell_highest_mod_seq(&mut self) {
+        let State::Selected { view, .. } = &self.state else { return };
+        if let Some(mod_seq) = view.announced() {
+            let status = Status::ok("the highest mod-sequence").with(ResponseCode::HighestModSeq(mod_seq));
+            self.say(None, &status);
+        }
     }
 }

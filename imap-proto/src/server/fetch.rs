@@ -97,7 +97,10 @@ impl Server {
         uid: Uid,
         data: &[FetchData<'_>],
     ) -> Result<bool, Misuse> {
-        self.respond(ask.id(), uid, data)
+        // RFC 7162 §3.2.4: what was set by reading is told as if another had set it.
+        let sets = data.iter().any(|item| matches!(item, FetchData::ModSeq(_)))
+            && !ask.items.contains(&FetchItem::ModSeq);
+        self.respond(ask.id(), uid, data, sets)
     }
 
     /// Goes on with the open response behind a section that was sent whole: as [`fetch`](Self::fetch).
@@ -145,10 +148,10 @@ impl Server {
                 Ok(false)
             }
             // RFC 7162 §3.1.3: the new mod-sequence is told even so.
-            (true, Some(mod_seq)) => self.respond(ask.id(), uid, &[FetchData::ModSeq(mod_seq)]),
-            (false, None) => self.respond(ask.id(), uid, &[FetchData::Flags(flags)]),
+            (true, Some(mod_seq)) => self.respond(ask.id(), uid, &[FetchData::ModSeq(mod_seq)], true),
+            (false, None) => self.respond(ask.id(), uid, &[FetchData::Flags(flags)], true),
             (false, Some(mod_seq)) => {
-                self.respond(ask.id(), uid, &[FetchData::Flags(flags), FetchData::ModSeq(mod_seq)])
+                self.respond(ask.id(), uid, &[FetchData::Flags(flags), FetchData::ModSeq(mod_seq)], true)
             }
         }
     }
@@ -212,13 +215,14 @@ impl Server {
         self.config.limits.transmit.saturating_sub(self.transmit.len())
     }
 
-    fn respond(&mut self, id: u32, uid: Uid, data: &[FetchData<'_>]) -> Result<bool, Misuse> {
+    /// `sets` is whether the response tells of a change.
+    fn respond(&mut self, id: u32, uid: Uid, data: &[FetchData<'_>], sets: bool) -> Result<bool, Misuse> {
         check_order(data)?;
         if self.stream.is_some() {
             return Err(Misuse::BodyOpen);
         }
         let slot = self.slots.find(id).ok_or(Misuse::Argument("the request is gone"))?;
-        let says_uid = slot.says_uid;
+        let says_uid = slot.says_uid || sets && self.enabled.mod_sequences;
         self.slots.touch(id);
         let State::Selected { view, .. } = &mut self.state else { return Ok(false) };
         let sequence = view.sequence(uid).and_then(|sequence| u32::try_from(sequence).ok());

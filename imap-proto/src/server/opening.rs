@@ -54,7 +54,7 @@ impl Server {
             ..
         } = opened;
         let (enabled, mod_sequences) = (self.enabled, self.config.abilities.mod_sequences);
-        let view = View::new(uids, &recent);
+        let view = View::new(uids, &recent).up_to(highest_mod_seq);
         let wire = &mut self.transmit;
         let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         FlagList::new(flags).encode(wire);

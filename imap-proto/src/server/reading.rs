@@ -25,9 +25,7 @@ impl Server {
             // RFC 7162 §3.2.6
             return self.bad(Some(&turn.tag), &Status::bad("expected ENABLE QRESYNC before this"));
         }
-        // RFC 7162 §3.1.4: either makes a client one that knows mod-sequences.
         let changed_since = fetch.changed_since;
-        self.enabled.mod_sequences |= changed_since.is_some() || fetch.items.contains(&FetchItem::ModSeq);
         let seen = self.changes_flags(&fetch);
         let by_uid = fetch.messages.is_uid();
         let says_uid = by_uid || fetch.items.contains(&FetchItem::Uid);

@@ -12,7 +12,9 @@ use super::{
 use crate::{
     Refusal,
     capability::{may_log_in, offered},
-    command::{Command, Copy, Expunge, Fetch, List, Move, SearchContext, Spec, StatusItem, Store, When},
+    command::{
+        Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, Spec, StatusItem, Store, When,
+    },
     grammar::{GrammarError, Input},
     response::{Listed, ResponseCode, Status},
 };
@@ -117,6 +119,9 @@ impl Server {
     }
 
     fn run(&mut self, turn: Turn, command: Command, nothing_behind: bool) -> Option<Output<Event>> {
+        if self.config.abilities.mod_sequences && knows_mod_sequences(&command) {
+            self.tell_mod_sequences();
+        }
         if self.is_beyond_abilities(&command) {
             return self.no(&turn, Refusal::cannot());
         }
@@ -239,7 +244,6 @@ impl Server {
                 Ok(uids) if uids.is_empty() => self.ok(&turn),
                 Ok(messages) => {
                     let Store { operation, flags, silent, unchanged_since, .. } = store;
-                    self.enabled.mod_sequences |= unchanged_since.is_some();
                     let store = Store { messages, operation, flags, silent, unchanged_since };
                     self.ask(turn, Kind::Plain, store, Event::Store)
                 }
@@ -389,6 +393,16 @@ impl Server {
     pub(super) fn no(&mut self, turn: &Turn, refusal: Refusal) -> Option<Output<Event>> {
         self.finish(&turn.tag, &refusal.into(), !turn.spec.uses_seqs);
         None
+    }
+}
+
+/// Whether a client that says this knows mod-sequences, whatever comes of it (RFC 7162 §3.1).
+fn knows_mod_sequences(command: &Command) -> bool {
+    match command {
+        Command::Fetch(fetch) => fetch.changed_since.is_some() || fetch.items.contains(&FetchItem::ModSeq),
+        Command::Store(store) => store.unchanged_since.is_some(),
+        Command::Status(status) => status.items.contains(&StatusItem::HighestModSeq),
+        _ => false,
     }
 }
 

@@ -125,7 +125,7 @@ impl Server {
         if !self.config.abilities.mod_sequences {
             return Err(Refusal::cannot());
         }
-        self.enabled.mod_sequences = true;
+        self.tell_mod_sequences();
         Ok(match returns {
             Some(returns) if !returns.all && !returns.count && returns.partial.is_none() => {
                 match (returns.min, returns.max) {

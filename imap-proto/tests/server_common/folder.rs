@@ -1,9 +1,9 @@
 //! A mailbox of the store in memory.
 
 use bytes::Bytes;
-use mailwright_imap_proto::response::MailboxStatus;
+use mailwright_imap_proto::{response::MailboxStatus, server::Change};
 use mailwright_mail_model::{
-    DateTime, Flag, FlagSet, MailboxName, Uid, UidSet,
+    DateTime, Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet,
     query::{Key, Node, Query},
 };
 
@@ -41,6 +41,11 @@ impl Folder {
         status.messages = Some(self.messages.len() as u32);
         status.uid_next = Uid::new(self.next);
         status
+    }
+
+    /// Everything that has changed up to now was told.
+    pub(super) fn up_to(&self) -> Change {
+        Change::UpTo(ModSeq::new(self.mod_seq).unwrap())
     }
 
     pub(super) fn gone_since(&self, mod_seq: u64) -> UidSet {

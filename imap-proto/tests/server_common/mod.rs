@@ -494,6 +494,7 @@ impl Subject for App {
                 });
                 server.notify(Change::Removed(gone.clone()));
                 self.watch(server);
+                server.notify(self.open().up_to());
                 server.answer(ask, Ok(gone))
             }
             Event::Copy(ask) => {
@@ -505,6 +506,7 @@ impl Subject for App {
                 if answer.is_ok() {
                     let uids = ask.messages.clone();
                     self.open().remove(|message| uids.contains(message.uid));
+                    server.notify(self.open().up_to());
                 }
                 server.answer(ask, answer)
             }

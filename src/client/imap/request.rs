@@ -2,13 +2,18 @@
 
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
 use mailwright_imap_proto::{
-    client::{Call, Capability, Check, Close, Event, Logout, Noop, Opened, Outcome, StartTls, Unselect},
-    command::{
-        CancelUpdate, Copy, CopyUid, Create, Delete, Enable, Expunge, Id, List, Lsub, Move, Namespace,
-        Notify, Rename, Search, Select, Sort, Status, Store, Subscribe, Thread, Unsubscribe,
+    client::{
+        Call, Capability, Check, Close, Event, Find, Logout, Noop, Opened, Outcome, StartTls, Unselect,
     },
-    response::{Capabilities, Listed, MailboxStatus, Namespaces, ServerId},
+    command::{
+        CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, GetAcl, GetMetadata,
+        GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move, MyRights, Namespace, Notify,
+        Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status, Store, Subscribe, Thread,
+        Unsubscribe,
+    },
+    response::{Capabilities, Esearch, Listed, MailboxStatus, Namespaces, QuotaRoot, ServerId},
 };
 use mailwright_line_proto::{Login, Ticket};
 use mailwright_mail_model::thread::Threads;
@@ -52,6 +57,17 @@ requests! {
     Delete => ();
     Enable => Capabilities;
     Expunge => ();
+    Find => Box<Esearch>;
+    GetQuota => Option<QuotaRoot>;
+    GetQuotaRoot => Vec<QuotaRoot>;
+    SetQuota => Option<QuotaRoot>;
+    GetAcl => Vec<(String, String)>;
+    SetAcl => ();
+    DeleteAcl => ();
+    ListRights => ListedRights;
+    MyRights => String;
+    GetMetadata => Vec<(String, Option<Bytes>)>;
+    SetMetadata => ();
     Id => ServerId;
     List => Vec<Listed>;
     Login => ();

@@ -1,0 +1,112 @@
+//! What comes of calls, typed as they were asked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::{Buf, BytesMut};
+use mailwright_imap_proto::{
+    client::{Client, Config, Event, Find},
+    command::{
+        GetAcl, GetMetadata, GetQuotaRoot, ListRights, MyRights, Search, SearchReturn, Select, SetQuota,
+    },
+    response::Response,
+};
+use mailwright_line_proto::{Machine, Output};
+use mailwright_mail_model::{MailboxName, query::Query};
+
+/// A client with a mailbox open, and what the server sent to it.
+struct Desk {
+    client: Client,
+    rx: BytesMut,
+    now: Instant,
+}
+
+impl Desk {
+    fn selected() -> Self {
+        let mut config = Config::default();
+        config.allow_plaintext_auth = true;
+        let client = Client::new(Arc::new(config), [0; 32]);
+        let mut desk = Self { client, rx: BytesMut::new(), now: Instant::now() };
+        desk.hear("* PREAUTH ready\r\n");
+        desk.client.call(Select::new(MailboxName::inbox(), false)).unwrap();
+        desk.hear("* 9 EXISTS\r\naaaa1 OK done\r\n");
+        desk.sent();
+        desk
+    }
+
+    fn sent(&mut self) -> String {
+        let transmit = self.client.transmit();
+        let length = transmit.remaining();
+        String::from_utf8(transmit.copy_to_bytes(length).to_vec()).unwrap()
+    }
+
+    fn hear(&mut self, input: &str) -> Vec<Event> {
+        self.rx.extend_from_slice(input.as_bytes());
+        let mut events = Vec::new();
+        while let Output::Event(event) = self.client.poll(self.now, &mut self.rx) {
+            events.push(event);
+        }
+        events
+    }
+}
+
+/// Each request is answered by what belongs to it, whoever else talks in between.
+#[test]
+fn quotas_rights_annotations_and_searches_are_typed() {
+    let mut desk = Desk::selected();
+    let inbox = MailboxName::inbox;
+    desk.client.call(GetQuotaRoot::new(inbox())).unwrap();
+    desk.client.call(GetAcl::new(inbox())).unwrap();
+    desk.client.call(ListRights::new(inbox(), "bob")).unwrap();
+    desk.client.call(MyRights::new(inbox())).unwrap();
+    desk.client.call(GetMetadata::new(Some(inbox()), ["/private/comment"])).unwrap();
+    // It waits for the other question about quotas.
+    desk.client.call(SetQuota::new("", vec![("STORAGE".to_owned(), 10)])).unwrap();
+    let sent = desk.sent();
+    assert!(sent.contains("GETQUOTAROOT INBOX\r\n") && !sent.contains("SETQUOTA"), "{sent}");
+    let events = desk.hear(
+        "* MYRIGHTS INBOX lr\r\n* LISTRIGHTS INBOX bob \"\" l r\r\n* ACL INBOX bob lr\r\n\
+         * METADATA INBOX (/private/comment \"x\")\r\n* METADATA \"\" /shared/motd\r\n\
+         * QUOTAROOT INBOX \"\"\r\n* QUOTA \"\" (STORAGE 1 10)\r\n\
+         aaaa2 OK x\r\naaaa3 OK x\r\naaaa4 OK x\r\naaaa5 OK x\r\naaaa6 OK x\r\n",
+    );
+    let [
+        Event::Unasked(Response::Annotations(changed)),
+        Event::GetQuotaRoot(_, Ok(roots)),
+        Event::GetAcl(_, Ok(acl)),
+        Event::ListRights(_, Ok(rights)),
+        Event::MyRights(_, Ok(own)),
+        Event::GetMetadata(_, Ok(notes)),
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert!(changed.names_only);
+    assert_eq!((roots[0].resources[0].usage, roots[0].resources[0].limit), (1, 10));
+    assert_eq!(acl, &[("bob".to_owned(), "lr".to_owned())]);
+    assert_eq!((rights.optional.len(), own.as_str()), (2, "lr"));
+    assert_eq!(notes[0].1.as_deref(), Some(&b"x"[..]));
+    assert_eq!(desk.sent(), "aaaa7 SETQUOTA \"\" (STORAGE 10)\r\n");
+    let events = desk.hear("aaaa7 NO [NOPERM] not you\r\n");
+    assert!(matches!(&events[..], [Event::SetQuota(_, Err(_))]), "{events:?}");
+
+    let mut search = Search::new(Query::all());
+    search.returns = Some(SearchReturn::all());
+    desk.client.call(Find(search.clone())).unwrap();
+    let events = desk.hear(
+        "* ESEARCH (TAG \"other\") UID ALL 7\r\n\
+         * ESEARCH (TAG \"aaaa8\") UID MIN 2 MAX 9 COUNT 3 ALL 2,8:9 MODSEQ 77\r\naaaa8 OK x\r\n",
+    );
+    let [Event::Unasked(Response::Esearch(_)), Event::Find(_, Ok(found))] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((found.min, found.max, found.count), (Some(2), Some(9), Some(3)));
+    // In the old form, and asked for in the old way.
+    desk.client.call(Find(search)).unwrap();
+    let events = desk.hear("* SEARCH 4 2\r\naaaa9 OK x\r\n");
+    let [Event::Find(_, Ok(found))] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((found.min, found.max, found.count), (Some(2), Some(4), Some(2)));
+    desk.client.call(Search::new(Query::all())).unwrap();
+    let events = desk.hear("* ESEARCH (TAG \"aaaa10\") UID ALL 2:3\r\naaaa10 OK x\r\n");
+    assert!(matches!(&events[..], [Event::Search(_, Ok(found))] if found == &[2, 3]), "{events:?}");
+}
