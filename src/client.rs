@@ -78,7 +78,7 @@ use mailwright_sieve::managesieve::ResponseCode as SieveCode;
 use thiserror::Error;
 
 pub use connect::{Endpoint, Security};
-pub use imap::ImapClient;
+pub use imap::{ImapClient, Replica, SyncMethod, Synced};
 pub use managesieve::ManageSieveClient;
 pub use pop3::Pop3Client;
 pub use smtp::SmtpClient;

@@ -1,7 +1,6 @@
 //! Connections in memory: what services and machines can be tried over without a socket.
 
 use std::{
-    future::Future,
     io::{self, IoSlice},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -207,12 +206,10 @@ impl Socket for Stream {
         }
     }
 
-    fn close(&mut self) -> impl Future<Output = io::Result<()>> + Send {
-        async move {
-            match self {
-                Self::Tcp(socket) => Socket::close(socket).await,
-                Self::Pipe(pipe) => pipe.close().await,
-            }
+    async fn close(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => Socket::close(socket).await,
+            Self::Pipe(pipe) => pipe.close().await,
         }
     }
 }

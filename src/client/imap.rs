@@ -3,6 +3,7 @@
 mod fetch;
 mod idle;
 mod request;
+mod sync;
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
@@ -24,6 +25,7 @@ use crate::service::entropy;
 
 pub use fetch::Fetching;
 pub use request::Request;
+pub use sync::{Replica, SyncMethod, Synced};
 
 /// How many unasked events are kept.
 const NEWS: usize = 4096;
@@ -61,6 +63,8 @@ pub struct ImapClient {
     /// A FETCH that was not read to its end, and an IDLE that was not ended.
     fetching: Option<Ticket<Fetch>>,
     idling: Option<Ticket<Idle>>,
+    /// Whether QRESYNC is enabled; `None` before it was asked for.
+    resync: Option<bool>,
 }
 
 impl ImapClient {
@@ -78,6 +82,7 @@ impl ImapClient {
             preauthenticated: false,
             fetching: None,
             idling: None,
+            resync: None,
         };
         loop {
             if let Event::Greeting { preauthenticated, .. } = client.link.next().await? {

@@ -225,6 +225,6 @@ impl View {
     pub(crate) fn ended(&mut self, code: Option<&ResponseCode>) {
         self.hear_code(code);
         let told = std::mem::take(&mut self.told);
-        self.mod_seq = self.said.take().unwrap_or(self.mod_seq.max(told));
+        self.mod_seq = self.said.take().unwrap_or_else(|| self.mod_seq.max(told));
     }
 }
