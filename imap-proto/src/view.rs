@@ -109,6 +109,11 @@ impl View {
         self.recent.contains(uid)
     }
 
+    /// Whether a change of its flags is still to be announced.
+    pub(crate) fn awaits_flags(&self, uid: Uid) -> bool {
+        self.flags.contains_key(&uid)
+    }
+
     /// The flags of this message were just sent, so an older change of them needs no announcement.
     pub(crate) fn flags_sent(&mut self, uid: Uid) {
         if !self.flags.is_empty() {

@@ -206,6 +206,20 @@ fn idle_tells_at_once() {
     assert_eq!(session.sent(), "c OK IDLE completed\r\n");
 }
 
+/// A client that does not want to hear what it did works flags out from those it knows.
+#[test]
+fn a_silent_store_tells_flags_that_the_client_could_not_know() {
+    let mut session = Session::selected("1:2", |_| {});
+    let Event::Store(ask) = session.event("c STORE 1:2 +FLAGS.SILENT (\\Seen)\r\n") else { panic!() };
+    session.server.notify(Change::Flags { uid: uid(1), flags: "\\Flagged".parse().unwrap(), mod_seq: None });
+    for (number, flags) in [(1, "\\Seen \\Flagged"), (2, "\\Seen")] {
+        let flags: FlagSet = flags.parse().unwrap();
+        session.server.fetch_flags(&ask, uid(number), &flags, None).unwrap();
+    }
+    session.server.answer(ask, Ok(UidSet::new())).unwrap();
+    assert_eq!(session.sent(), "* 1 FETCH (FLAGS (\\Seen \\Flagged))\r\nc OK STORE completed\r\n");
+}
+
 #[test]
 fn an_answer_that_never_comes_is_given_by_the_machine() {
     let mut session = Session::selected("1", |_| {});

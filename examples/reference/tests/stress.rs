@@ -73,6 +73,11 @@ fn fifty_clients_are_told_nothing_that_cannot_be() {
     let seed = number("STRESS_SEED", u64::from(std::process::id()));
     let end = Instant::now() + Duration::from_secs(number("STRESS_SECONDS", SECONDS));
     let ledgers: Vec<Arc<Ledger>> = arena.users.iter().map(|_| Arc::default()).collect();
+    for ((name, password), ledger) in arena.users.iter().zip(&ledgers) {
+        let login = (name.clone(), password.clone());
+        let mut first = Client::new(u64::MAX, arena.address, login, Arc::clone(ledger), seed, ours);
+        first.prepare().unwrap_or_else(|why| panic!("{}\n{why}", first.transcript()));
+    }
     let clients: Vec<_> = (0..number("STRESS_CLIENTS", CLIENTS))
         .map(|index| {
             let at = index as usize % arena.users.len();

@@ -142,7 +142,10 @@ impl Server {
         mod_seq: Option<ModSeq>,
     ) -> Result<bool, Misuse> {
         let mod_seq = mod_seq.filter(|_| self.enabled.mod_sequences);
-        match (ask.silent, mod_seq) {
+        // A change that this client has not been told of yet: what it works out by itself would be wrong, and what it is
+        // told of that change later would be old.
+        let unknown = matches!(&self.state, State::Selected { view, .. } if view.awaits_flags(uid));
+        match (ask.silent && !unknown, mod_seq) {
             (true, None) => {
                 self.slots.touch(ask.id());
                 Ok(false)

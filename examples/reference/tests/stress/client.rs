@@ -119,6 +119,18 @@ impl Client {
         all[self.below(all.len())]
     }
 
+    /// Makes the mailboxes that all play in.
+    pub(crate) fn prepare(&mut self) -> Check {
+        while self.wire.is_none() {
+            self.connect()?;
+        }
+        for name in &NAMES[1..] {
+            self.simple(&format!("CREATE {name}"))?;
+        }
+        self.leave_off();
+        Ok(())
+    }
+
     pub(crate) fn play(&mut self, end: Instant) -> Check {
         while Instant::now() < end {
             self.act()?;
@@ -206,11 +218,6 @@ impl Client {
             }
             1 => drop(self.ok("ENABLE CONDSTORE")?),
             _ => {}
-        }
-        if self.tags < 4 {
-            for name in &NAMES[1..] {
-                self.simple(&format!("CREATE {name}"))?;
-            }
         }
         Ok(())
     }

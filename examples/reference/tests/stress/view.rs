@@ -107,6 +107,12 @@ impl View {
         });
         let place = place.ok_or_else(|| format!("VANISHED {uid}, of which nobody has been told"))?;
         self.entries.remove(place);
+        if known.is_none() {
+            // What was told of it by number may have been told of its neighbour.
+            for entry in self.entries.iter_mut().filter(|entry| entry.uid.is_none()) {
+                *entry = Entry::default();
+            }
+        }
         Ok(())
     }
 
