@@ -52,7 +52,21 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "mailstore",
         &["mail-model"],
-        &["bytes", "crc32fast", "fjall", "rustix", "stringprep", "thiserror", "xxhash-rust", "zstd"],
+        &[
+            // For mail encrypted at rest (docs/decisions/0004-encryption-at-rest.md).
+            "argon2",
+            "bytes",
+            "crc32fast",
+            "fjall",
+            "hpke",
+            "ring",
+            "rustix",
+            "stringprep",
+            "thiserror",
+            "xxhash-rust",
+            "zeroize",
+            "zstd",
+        ],
     ),
     (
         "relay-policy",

@@ -417,6 +417,11 @@ impl Server {
     fn finish(&mut self, tag: &str, status: &Status, may_expunge: bool) {
         let may_expunge = may_expunge && self.slots.may_expunge();
         self.announce(may_expunge, !self.workarounds.delay_new_mail);
+        self.end(tag, status);
+    }
+
+    /// Ends a command.
+    fn end(&mut self, tag: &str, status: &Status) {
         if let Some(mod_seq) = self.held_back() {
             // RFC 7162 §6: mod-sequences were told beside flags that are above those of expunges yet to be announced. A
             // client that is gone after this and comes back must not ask from there on.

@@ -10,13 +10,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use mailwright_imap_proto::{
     Refusal,
     command::{Fetch, FetchItem},
+    response::ResponseCode,
     server::{Change, Config, Event, FetchData, Opened, Server},
 };
 use mailwright_line_proto::{
     Ask, AuthRefusal, AuthStep, Closed, Deadline, Gone, Machine, Misuse, Output, Peer, PeerMisbehaved,
     Shutdown, Trace, Wait,
 };
-use mailwright_mail_model::{FlagSet, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{FlagSet, ModSeq, Uid, UidSet, UidValidity};
 
 struct Session {
     server: Server,
@@ -100,6 +101,44 @@ impl Session {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A session in the middle of the answer to a SELECT that asks what changed.
+fn coming_back() -> (Session, Ask<Fetch<UidSet>>) {
+    let mut session = Session::logged_in(|config| config.abilities.mod_sequences = true);
+    let _ = session.feed("b ENABLE QRESYNC\r\n");
+    let Event::Open(ask) = session.event("c SELECT INBOX (QRESYNC (1 7))\r\n") else { panic!() };
+    let mut opened = Opened::new(set("1:4"), UidValidity::new(1).unwrap());
+    opened.highest_mod_seq = ModSeq::new(9);
+    opened.changed = set("2");
+    session.server.answer(ask, Ok(opened)).unwrap();
+    let ask = session.fetch("");
+    session.sent();
+    (session, ask)
+}
+
+#[test]
+fn what_happens_during_a_select_is_told_behind_it() {
+    let gone = Refusal::new(ResponseCode::ExpungeIssued, "gone");
+    for answer in [Ok(()), Err(gone)] {
+        let (mut session, ask) = coming_back();
+        session.server.notify(Change::Removed(set("2")));
+        session.server.notify(Change::Added { uids: set("9"), recent: UidSet::new() });
+        session.server.answer(ask, answer).unwrap();
+        assert_eq!(session.sent(), "c OK [READ-WRITE] SELECT completed\r\n");
+        let Event::Refresh(ask) = session.event("d NOOP\r\n") else { panic!() };
+        session.server.answer(ask, ()).unwrap();
+        assert_eq!(session.sent(), "* VANISHED 2\r\n* 4 EXISTS\r\n* 0 RECENT\r\nd OK NOOP completed\r\n");
+    }
+}
+
+#[test]
+fn a_select_that_fails_late_leaves_nothing_selected() {
+    let (mut session, ask) = coming_back();
+    session.server.answer(ask, Err(Refusal::unavailable())).unwrap();
+    assert!(session.sent().starts_with("c NO [UNAVAILABLE]"));
+    let _ = session.feed("d EXPUNGE\r\n");
+    assert!(session.sent().starts_with("d BAD"));
 }
 
 #[test]

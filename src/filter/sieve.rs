@@ -49,8 +49,8 @@ pub struct FilterOptions {
     pub spam: Option<SpamField>,
     /// Where the result of a virus scanner is: `virustest`.
     pub virus: Option<VirusField>,
-    /// Whether scripts run when messages in mailboxes change: `imapsieve` (RFC 6785). Needs an [`Imap`](crate::Imap) that
-    /// [tells](crate::Imap::with_events) what happens.
+    /// Whether scripts run when messages in mailboxes change: `imapsieve` (RFC 6785). Needs an [`Imap`](crate::imap::Imap) that
+    /// [tells](crate::imap::Imap::with_events) what happens.
     pub events: bool,
     /// Programs that scripts may start: `vnd.dovecot.pipe`, `vnd.dovecot.filter` and `vnd.dovecot.execute`.
     pub programs: Option<Programs>,

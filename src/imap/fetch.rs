@@ -60,7 +60,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         connection: &mut Session<Deflate<Server>>,
         ask: Ask<Fetch<UidSet>>,
     ) -> io::Result<()> {
-        self.refresh(connection).await;
+        if !self.selected.as_mut().is_some_and(|selected| std::mem::take(&mut selected.opening)) {
+            self.refresh(connection).await;
+        }
         let sent = match self.mark_seen(connection, &ask).await {
             Ok(seen) => self.send(connection, &ask, &seen).await?,
             Err(error) => Err(refusal(&error)),

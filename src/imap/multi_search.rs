@@ -38,7 +38,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             let Some(query) = search.query_in(&snapshot.uids()) else { continue };
             let mailbox = MailboxRef::new(user.clone(), name.clone(), &snapshot);
             let uid_validity = snapshot.uid_validity();
-            let looked_at = Selected { mailbox, snapshot, read_only: true };
+            let looked_at = Selected { mailbox, snapshot, read_only: true, opening: false };
             let uids = self.matching(&looked_at, &query, None).await?;
             if !uids.is_empty() {
                 all.push(FoundIn::new(name, uid_validity, uids.into()));

@@ -32,6 +32,9 @@ pub(super) struct Selected {
     /// The state that the session was told of last.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) read_only: bool,
+    /// Whether the next that is asked for is what the client has missed since it was here last (RFC 7162 §3.2.5): that is
+    /// told of the snapshot it was counted from, or the client would not know the UIDs of all that it is told are there.
+    pub(super) opening: bool,
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -71,7 +74,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             opened.permanent_flags = permitted(at.rights, &opened.flags);
             opened.new_keywords = at.rights.contains(Right::Write);
         }
-        self.selected = Some(Selected { mailbox, snapshot, read_only });
+        let opening = !opened.changed.is_empty();
+        self.selected = Some(Selected { mailbox, snapshot, read_only, opening });
         Ok(opened)
     }
 

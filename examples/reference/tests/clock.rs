@@ -19,7 +19,8 @@ const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 fn newest(server: &Server) -> (u32, u64, String) {
     let mut talk = imap(server);
     talk.imap("s", "EXAMINE INBOX");
-    let line = talk.imap("f", "FETCH * (UID MODSEQ INTERNALDATE)").swap_remove(0);
+    let lines = talk.imap("f", "FETCH * (UID MODSEQ INTERNALDATE)");
+    let line = lines.into_iter().find(|line| line.contains(" FETCH ")).expect("the newest message");
     let behind = |word: &str| line.split_once(word).unwrap_or_else(|| panic!("{line}")).1.to_owned();
     let number = |text: String| text.split([' ', ')']).next().unwrap().parse::<u64>().unwrap();
     let date = behind("INTERNALDATE \"").split('"').next().unwrap().to_owned();

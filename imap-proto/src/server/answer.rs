@@ -237,7 +237,19 @@ impl Reply for Fetch<UidSet> {
         match (answer, std::mem::replace(&mut slot.kind, Kind::Plain)) {
             // Nobody waits for its end.
             (_, Kind::News) => server.announce_now(),
-            (Ok(()), Kind::Resync { code }) => server.succeed(&slot, Some(code)),
+            // RFC 7162 §3.2.5: the mailbox is open. What came or went while the client was told what it has missed is told
+            // with the next command, when it knows all the numbers.
+            (
+                Ok(()) | Err(Refusal { code: Some(ResponseCode::ExpungeIssued), .. }),
+                Kind::Resync { code },
+            ) => {
+                server.end(&slot.tag, &Status::ok(completed(slot.name)).with(code));
+            }
+            (Err(refusal), Kind::Resync { .. }) => {
+                // RFC 9051 §6.3.2: a SELECT that fails leaves nothing selected.
+                server.state = State::Authenticated;
+                server.refuse(&slot, refusal);
+            }
             // RFC 9051 §6.4.9: a UID that is not there is no error.
             (Err(refusal), _) if slot.by_uid && refusal.code == Some(ResponseCode::ExpungeIssued) => {
                 server.succeed(&slot, None);

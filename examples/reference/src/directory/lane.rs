@@ -179,7 +179,9 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(*order.lock().unwrap(), ["a1", "b1", "a2", "b2", "a3", "a4"]);
-        assert_eq!((lane.waiting(), lane.0.state().working, lane.0.state().queues.len()), (0, 0, 0));
+        let state = lane.0.state();
+        assert_eq!((state.waiting, state.working, state.queues.len()), (0, 0, 0));
+        drop(state);
         assert!(lane.enter(None).await.is_ok());
     }
 
