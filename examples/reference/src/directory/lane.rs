@@ -179,9 +179,10 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(*order.lock().unwrap(), ["a1", "b1", "a2", "b2", "a3", "a4"]);
-        let state = lane.0.state();
-        assert_eq!((state.waiting, state.working, state.queues.len()), (0, 0, 0));
-        drop(state);
+        {
+            let state = lane.0.state();
+            assert_eq!((state.waiting, state.working, state.queues.len()), (0, 0, 0));
+        }
         assert!(lane.enter(None).await.is_ok());
     }
 
