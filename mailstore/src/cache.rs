@@ -42,8 +42,6 @@ pub struct Summary {
     pub body_structure: Bytes,
     /// The header fields that are asked for most.
     pub header: Bytes,
-    /// What searches look at, in a form fit for it.
-    pub search: Bytes,
 }
 
 /// One of the parts of a [`Summary`].
@@ -58,20 +56,17 @@ pub enum Column {
     BodyStructure,
     /// [`Summary::header`].
     Header,
-    /// [`Summary::search`].
-    Search,
 }
 
 impl Column {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Envelope, Self::Structure, Self::BodyStructure, Self::Header, Self::Search];
+    pub const ALL: [Self; 4] = [Self::Envelope, Self::Structure, Self::BodyStructure, Self::Header];
 }
 
 impl Summary {
     /// An envelope and a tree of parts.
     pub const fn new(envelope: Bytes, structure: Bytes) -> Self {
-        Self { envelope, structure, body_structure: Bytes::new(), header: Bytes::new(), search: Bytes::new() }
+        Self { envelope, structure, body_structure: Bytes::new(), header: Bytes::new() }
     }
 
     /// The same summary, with the tree of parts as it is sent.
@@ -88,13 +83,6 @@ impl Summary {
         self
     }
 
-    /// The same summary, with this to be searched.
-    #[must_use]
-    pub fn with_search(mut self, search: Bytes) -> Self {
-        self.search = search;
-        self
-    }
-
     /// One part of it.
     pub const fn column(&self, column: Column) -> &Bytes {
         match column {
@@ -102,7 +90,6 @@ impl Summary {
             Column::Structure => &self.structure,
             Column::BodyStructure => &self.body_structure,
             Column::Header => &self.header,
-            Column::Search => &self.search,
         }
     }
 
@@ -113,17 +100,12 @@ impl Summary {
             Column::Structure => &mut self.structure,
             Column::BodyStructure => &mut self.body_structure,
             Column::Header => &mut self.header,
-            Column::Search => &mut self.search,
         }
     }
 
     /// How many octets it takes.
     pub const fn len(&self) -> usize {
-        self.envelope.len()
-            + self.structure.len()
-            + self.body_structure.len()
-            + self.header.len()
-            + self.search.len()
+        self.envelope.len() + self.structure.len() + self.body_structure.len() + self.header.len()
     }
 
     /// Whether it says nothing.

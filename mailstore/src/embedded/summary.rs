@@ -25,7 +25,7 @@ pub(super) fn key(column: Column, body: u64) -> Vec<u8> {
         Column::Envelope => 1,
         Column::Structure => 2,
         Column::Header => 3,
-        Column::Search => 4,
+        // 4 was a column that nobody filled.
         Column::BodyStructure => 5,
     };
     [&[number][..], &body.to_be_bytes()].concat()

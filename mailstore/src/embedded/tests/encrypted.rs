@@ -55,7 +55,7 @@ fn what_comes_is_sealed_and_a_login_opens_it() {
     let summary =
         Summary::new(Bytes::from_static(b"envelope of an eagle"), Bytes::from_static(b"structure of it"))
             .with_header(Bytes::from_static(b"header of an eagle"))
-            .with_search(Bytes::from_static(b"words of an eagle"));
+            .with_body_structure(Bytes::from_static(b"parts of an eagle"));
     let sizes = [0, 20, body::CHUNK, 3 * body::CHUNK + 7];
     let recovery = block_on(store.encrypt(&user("alice"), SECRET)).unwrap();
     assert_eq!(block_on(store.encrypt(&user("alice"), SECRET)), Err(StoreError::Exists));
