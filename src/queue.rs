@@ -18,7 +18,6 @@ mod sessions;
 mod signing;
 mod source;
 mod sts;
-mod submit;
 mod tls_report;
 mod verifier;
 

@@ -25,39 +25,53 @@ where
     /// # Errors
     /// If the address is refused, or the store takes nothing.
     pub async fn post(&self, to: &Address, message: String) -> Result<(), StoreError> {
-        let mut session = Session::default();
-        session.user = Some("MAILER-DAEMON".into());
-        let path = ForwardPath::Address(to.clone());
-        let impossible = |reply: Reply| StoreError::Invalid(reply.to_string().trim_end().to_owned());
-        let expansion = self.addressing.expand(&session, &path).await.map_err(impossible)?;
-        let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut signatures = String::new();
         if let Some((signing, domain)) = self.config.signing.as_ref().zip(self.signing_domain()) {
             let mut examiner = Examiner::new().without_verifying().for_signing();
             examiner.push(message.as_bytes());
             signatures = signing.signatures(std::iter::once(domain), &examiner.finish());
         }
+        self.submit(ReversePath::Null, to.clone(), None, Bytes::from(signatures + &message)).await.map(drop)
+    }
+
+    /// Puts a message of the server's own on its way as it is, into mailboxes here or into the queue, and gives the id it has
+    /// there. It is not filtered and not signed; of 7-bit lines that end in CRLF. If it is from nobody, nothing is reported of it.
+    ///
+    /// # Errors
+    /// As for [`post`](Self::post).
+    pub async fn submit(
+        &self,
+        sender: ReversePath,
+        to: Address,
+        message_id: Option<String>,
+        octets: Bytes,
+    ) -> Result<String, StoreError> {
+        let mut session = Session::default();
+        session.user = Some("MAILER-DAEMON".into());
+        let path = ForwardPath::Address(to);
+        let impossible = |reply: Reply| StoreError::Invalid(reply.to_string().trim_end().to_owned());
+        let expansion = self.addressing.expand(&session, &path).await.map_err(impossible)?;
+        let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let writer = self.store.writer().ok_or_else(|| StoreError::Invalid("expected a writer".into()))?;
-        let front = "Return-Path: <>\r\n";
-        let mut upload = writer.begin(u64::try_from(message.len()).ok()).await?;
-        upload.write(Bytes::from(format!("{front}{signatures}"))).await?;
-        upload.write(Bytes::from(message)).await?;
+        let front = format!("Return-Path: {sender}\r\n");
+        let skip = front.len() as u64;
+        let mut upload = writer.begin(Some(skip + octets.len() as u64)).await?;
+        upload.write(Bytes::from(front)).await?;
+        upload.write(octets).await?;
         let mut way = Way::default();
         way.recipients.push((path.clone(), Ok(expansion)));
-        let plan = Plan::new(&ReversePath::Null, &way).map_err(impossible)?;
-        let message = Message::new(Mail::new(ReversePath::Null), vec![Rcpt::new(path)]);
-        let origin = Origin {
-            message: &message,
-            user: None,
-            id: &id,
-            date: now(),
-            skip: front.len() as u64,
-            eight_bit: false,
-            message_id: None,
-        };
+        let plan = Plan::new(&sender, &way).map_err(impossible)?;
+        let from_nobody = sender == ReversePath::Null;
+        let message = Message::new(Mail::new(sender), vec![Rcpt::new(path)]);
+        let date = now();
+        let origin =
+            Origin { message: &message, user: None, id: &id, date, skip, eight_bit: false, message_id };
         let (mut batch, _) = plan.batch(&origin, &HashMap::new(), &self.config.routes);
-        let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);
-        recipients.for_each(|recipient| recipient.notify = Notify::NEVER);
-        upload.commit_batch(&batch).await.map(drop).map_err(|error| error.error)
+        if from_nobody {
+            let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);
+            recipients.for_each(|recipient| recipient.notify = Notify::NEVER);
+        }
+        upload.commit_batch(&batch).await.map_err(|error| error.error)?;
+        Ok(id)
     }
 }
