@@ -17,13 +17,14 @@ mod listen;
 mod pipe;
 mod pool;
 mod service;
+mod stream;
 
 pub use auth::{
     Authenticator, Ban, CertificateError, CertificateNames, DovecotAccounts, DovecotAddress, DovecotAuth,
     Exchange, MasterUsers, PasswordProgram, Throttle, ThrottleLimits, TokenIntrospection,
 };
 pub use connection::{Connection, Socket};
-pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany};
+pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany, network};
 pub use mailwright_imap_proto as imap_proto;
 pub use mailwright_line_proto as line_proto;
 pub use mailwright_mail_model as mail_model;
@@ -32,6 +33,7 @@ pub use mailwright_pop3_proto as pop3_proto;
 pub use mailwright_relay_policy as relay_policy;
 pub use mailwright_sieve as sieve;
 pub use mailwright_smtp_proto as smtp_proto;
-pub use pipe::{Pipe, Stream};
+pub use pipe::Pipe;
 pub use pool::Pool;
 pub use service::ListenerTls;
+pub use stream::Stream;

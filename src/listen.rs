@@ -264,8 +264,9 @@ where
     }
 }
 
-/// The unit by which addresses are counted.
-fn network(address: IpAddr) -> IpAddr {
+/// The unit by which addresses are counted and judged: an address of IPv4 (an IPv4 address in IPv6 is one), and the 2^64 addresses of
+/// IPv6 that one subscriber has at least.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,

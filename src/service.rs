@@ -1,6 +1,5 @@
 //! What the ready-made services have in common.
 
-mod stream;
 mod visit;
 
 use std::sync::Arc;
@@ -8,13 +7,12 @@ use std::sync::Arc;
 use mailwright_line_proto::{Machine, Peer, Secure, TlsSide};
 use rustls::ServerConfig;
 
-use crate::Connection;
+use crate::{Connection, Stream};
 
-pub(crate) use stream::Stream;
 pub(crate) use visit::{Visit, attend, tell_end};
 
 /// A server machine behind its TLS layer, on whatever it speaks over.
-pub(crate) type Session<M, S = crate::Stream> = Connection<Secure<M>, S>;
+pub(crate) type Session<M> = Connection<Secure<M>, Stream>;
 
 /// When TLS begins at a listener, and with which certificate.
 #[derive(Debug, Clone, Default)]

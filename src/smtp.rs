@@ -27,12 +27,12 @@ use mailwright_smtp_proto::{
     Attribute, Expn, Hello, Mail, Message, Outcome, Rcpt, Reply, Vrfy, XClient,
     server::{Abilities, Config, Event, Protocol, Server, VrfyPolicy},
 };
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Authenticator, Connection, Exchange, Listener, ListenerTls,
-    service::{ALPN_SMTP, Session, Stream, shown, tell_end},
+    Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    service::{ALPN_SMTP, Session, shown, tell_end},
 };
 
 use border::BorderFilter;
@@ -194,17 +194,17 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     }
 
     /// Serves one connection to its end.
-    pub async fn session(&self, socket: TcpStream, peer: Peer, stop: CancellationToken) {
+    pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
         let mut conversation = Conversation::default();
         conversation.peer = peer;
-        self.serve_one(Stream::Tcp(socket), conversation, stop).await;
+        self.serve_one(socket.into(), conversation, stop).await;
     }
 
     /// Serves a program of this machine, run by this user, to its end: what sendmail's name stands for.
     pub async fn local_session(&self, socket: UnixStream, user: String, stop: CancellationToken) {
         let mut conversation = Conversation::default();
         conversation.local = Some(user);
-        self.serve_one(Stream::Unix(socket), conversation, stop).await;
+        self.serve_one(socket.into(), conversation, stop).await;
     }
 
     async fn serve_one(&self, socket: Stream, conversation: Conversation, stop: CancellationToken) {
@@ -229,7 +229,7 @@ struct Visit<'a, I, A> {
 impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
     async fn run(
         &mut self,
-        connection: &mut Session<Server, Stream>,
+        connection: &mut Session<Server>,
         stop: CancellationToken,
     ) -> io::Result<Option<Closed>> {
         let (mut closed, mut stopping) = (None, false);
@@ -256,11 +256,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
     }
 
     /// Handles an event; gives one that came meanwhile and is not handled yet.
-    async fn handle(
-        &mut self,
-        connection: &mut Session<Server, Stream>,
-        event: Event,
-    ) -> io::Result<Option<Event>> {
+    async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<Option<Event>> {
         self.conversation.tls = connection.machine().is_secure();
         // An answer that comes too late was given by the machine already: nothing is left to do about it.
         match event {
@@ -340,7 +336,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
     }
 
     /// From here on the connection is another client's: a proxy that is believed says so.
-    fn take_over(&mut self, connection: &mut Session<Server, Stream>, ask: Ask<XClient>) {
+    fn take_over(&mut self, connection: &mut Session<Server>, ask: Ask<XClient>) {
         let proxy = shown(&self.conversation.peer);
         let user = ask.request().0.login.as_ref().and_then(Attribute::known).cloned();
         if connection.machine().inner_mut().answer(ask, Ok(())).is_err() {
@@ -369,7 +365,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
 
     async fn message(
         &mut self,
-        connection: &mut Session<Server, Stream>,
+        connection: &mut Session<Server>,
         ask: Ask<Message>,
     ) -> io::Result<Option<Event>> {
         let message = ask.request().clone();

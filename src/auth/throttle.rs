@@ -11,6 +11,7 @@ use std::{
 use mailwright_relay_policy::networks::AddressRange;
 
 use super::generations::Generations;
+use crate::network;
 
 /// How failed logins are answered.
 ///
@@ -213,14 +214,6 @@ impl Throttle {
 impl Default for Throttle {
     fn default() -> Self {
         Self::new(ThrottleLimits::default())
-    }
-}
-
-/// The unit by which addresses are judged.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

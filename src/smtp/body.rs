@@ -14,11 +14,11 @@ use super::{
     border::BorderFilter,
     urls::{LineEnds, UrlOctets, UrlSource},
 };
-use crate::service::{Session, Stream};
+use crate::service::Session;
 
 /// The octets of a message, pulled from its connection: what is not pulled is not read from the network.
 pub struct Body<'a> {
-    connection: &'a mut Session<Server, Stream>,
+    connection: &'a mut Session<Server>,
     border: Option<BorderFilter>,
     end: Option<Result<Ask<Commit>, Incomplete>>,
     /// Where parts are fetched from, and for whom.
@@ -45,7 +45,7 @@ pub enum Incomplete {
 impl<'a> Body<'a> {
     /// A message from outside passes through a filter.
     pub(super) fn new(
-        connection: &'a mut Session<Server, Stream>,
+        connection: &'a mut Session<Server>,
         border: Option<BorderFilter>,
         urls: Option<(&'a dyn UrlSource, String)>,
         limit: Option<u64>,

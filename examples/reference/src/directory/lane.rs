@@ -2,10 +2,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use mailwright::network;
 use tokio::sync::oneshot;
 
 /// How many may wait: in all, and from one network. The second is above the connections that one address may have.
@@ -125,14 +126,6 @@ impl Drop for Turn {
             }
         }
         state.working -= 1;
-    }
-}
-
-/// The unit by which addresses are counted.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -1,17 +1,40 @@
-//! A socket of the network or of this machine.
+//! What services speak over.
 
 use std::io::{self, IoSlice};
 
 use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::connection::Socket;
+use crate::{Pipe, connection::Socket};
 
-/// Either of the two.
+/// What a service speaks over.
 #[derive(Debug)]
-pub(crate) enum Stream {
+#[non_exhaustive]
+pub enum Stream {
+    /// The network.
     Tcp(TcpStream),
+    /// This machine.
     Unix(UnixStream),
+    /// Memory.
+    Pipe(Pipe),
+}
+
+impl From<TcpStream> for Stream {
+    fn from(socket: TcpStream) -> Self {
+        Self::Tcp(socket)
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(socket: UnixStream) -> Self {
+        Self::Unix(socket)
+    }
+}
+
+impl From<Pipe> for Stream {
+    fn from(pipe: Pipe) -> Self {
+        Self::Pipe(pipe)
+    }
 }
 
 impl Socket for Stream {
@@ -19,6 +42,7 @@ impl Socket for Stream {
         match self {
             Self::Tcp(socket) => Socket::readable(socket).await,
             Self::Unix(socket) => Socket::readable(socket).await,
+            Self::Pipe(pipe) => pipe.readable().await,
         }
     }
 
@@ -26,6 +50,7 @@ impl Socket for Stream {
         match self {
             Self::Tcp(socket) => Socket::writable(socket).await,
             Self::Unix(socket) => Socket::writable(socket).await,
+            Self::Pipe(pipe) => pipe.writable().await,
         }
     }
 
@@ -33,6 +58,7 @@ impl Socket for Stream {
         match self {
             Self::Tcp(socket) => Socket::try_read_buf(socket, buffer, size),
             Self::Unix(socket) => Socket::try_read_buf(socket, buffer, size),
+            Self::Pipe(pipe) => pipe.try_read_buf(buffer, size),
         }
     }
 
@@ -40,13 +66,15 @@ impl Socket for Stream {
         match self {
             Self::Tcp(socket) => Socket::try_write_vectored(socket, slices),
             Self::Unix(socket) => Socket::try_write_vectored(socket, slices),
+            Self::Pipe(pipe) => pipe.try_write_vectored(slices),
         }
     }
 
     async fn close(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket.close().await,
-            Self::Unix(socket) => socket.close().await,
+            Self::Tcp(socket) => Socket::close(socket).await,
+            Self::Unix(socket) => Socket::close(socket).await,
+            Self::Pipe(pipe) => pipe.close().await,
         }
     }
 }
