@@ -150,7 +150,9 @@ pub fn changed_list(
     identifier: &Identifier,
     change: AclChange,
 ) -> Result<Vec<AclEntry>> {
-    if !identifier.is_negative() && Identity::new(owner.clone()).is(identifier.subject()) {
+    // `anyone` is the owner too, and everybody else.
+    let own = Identifier::user(owner).is_ok_and(|own| own.subject() == identifier.subject());
+    if !identifier.is_negative() && own {
         let text = "expected an identifier other than the owner's, who has every right".into();
         return Err(crate::StoreError::Invalid(text));
     }

@@ -9,7 +9,14 @@
 //! `.dovecot.sieve` to the active one.
 //!
 //! What Dovecot keeps in its indexes is kept in files of our own beside: `mailwright-changes` has mod-sequences and what was
-//! expunged, `mailwright-special-use` what a mailbox is for.
+//! expunged, `mailwright-cache` what was found out about messages, `mailwright-special-use` what a mailbox is for. Annotations are in
+//! `mailwright-annotations`: Dovecot has them where its configuration says.
+//!
+//! Access control lists are in `dovecot-acl`, as Dovecot's plugin keeps them. What is shared with whom is found out by looking at all
+//! of them, at most every fifteen seconds.
+//!
+//! If there is an undelete window, what is expunged through this store goes into `mailwright-expunged` until it ends. What other programs
+//! expunge is gone, and so are mailboxes that are deleted.
 //!
 //! What users have is counted in `maildirsize`, as other programs of the family count. What comes and goes by programs that do
 //! not count is noticed within fifteen minutes. A user's own limits are in `mailwright-quota`; a warning may be lost when the process is killed.
@@ -28,26 +35,33 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
 
 use crate::signal::lock;
 use crate::{
-    Changes, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Import, Inline, Mailbox,
-    MailboxRef, MessageRef, Offload, Quota, QuotaLimits, QuotaUsage, Result, Scripts, Snapshot, Store,
-    StoreError, Upload, User, Watch, Write,
+    Acl, Cache, Changes, Copied, Expunge, Expunged, Feed, FlagChange, FlagsStored, Folders, Import, Inline,
+    Mailbox, MailboxRef, MessageRef, Metadata, Offload, Origins, Quota, QuotaLimits, QuotaUsage, Result,
+    Scripts, Snapshot, Store, StoreError, Undelete, Upload, User, Watch, Write,
 };
 
+mod access;
+mod annotations;
 mod arrange;
+mod cache;
 mod change;
 pub(crate) mod dot_lock;
+mod escape;
+mod expunged;
+mod feed;
 pub(crate) mod file_name;
 mod folder;
 mod journal;
 mod keywords;
+mod origins;
 mod place;
 mod quota;
 mod read;
@@ -102,8 +116,16 @@ pub struct Options {
     pub spool: PathBuf,
     /// How many messages of mailboxes nobody has open stay known in memory, at some 250 octets each.
     pub messages: u64,
-    /// How often to look whether another program has changed a mailbox that somebody waits for.
+    /// Where to keep what is nobody's mail: the server's annotations. The directory that all users have in common if there is none.
+    pub own: Option<PathBuf>,
+    /// Whether to have the system tell what other programs change (inotify). It tells nothing of what other machines change on a
+    /// file system that is shared with them.
+    pub inotify: bool,
+    /// How often to look whether another program has changed a mailbox that somebody waits for; where the system tells, every thirtieth
+    /// time.
     pub look: Duration,
+    /// How long expunged messages can be had back; not at all if it is nothing.
+    pub undelete: Duration,
     /// How long to wait for another program that changes a mailbox.
     pub patience: Duration,
     /// What a user may have who has no limits of their own. Annotations are none.
@@ -113,13 +135,16 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The system's directory for temporary files, 500,000 messages, one second and thirty seconds; no quota, warnings at 80 and 95
-    /// percent.
+    /// The system's directory for temporary files, 500,000 messages, inotify, a look each second, thirty seconds of patience; no undelete
+    /// window, no quota, warnings at 80 and 95 percent.
     fn default() -> Self {
         Self {
             spool: std::env::temp_dir().join("mailwright-spool"),
             messages: 500_000,
+            own: None,
+            inotify: true,
             look: Duration::from_secs(1),
+            undelete: Duration::ZERO,
             patience: Duration::from_secs(30),
             quota: QuotaLimits::NONE,
             quota_warnings: vec![80, 95],
@@ -135,9 +160,13 @@ struct Shared {
     folders: Mutex<HashMap<PathBuf, Arc<Folder>>>,
     marks: read::Marks,
     warnings: quota::Warnings,
-    /// Whether the thread that looks for changes runs.
-    looking: Mutex<bool>,
+    lists: access::Lists,
+    following: feed::Following,
+    /// When it was looked last whether a user has expunged messages that nobody can have back any more.
+    looked_for_old: Mutex<HashMap<PathBuf, Instant>>,
+    lookout: watch::Lookout,
     clock: AtomicU64,
+    me: Weak<Self>,
 }
 
 impl Maildir {
@@ -151,34 +180,21 @@ impl<O: Offload + Clone> Maildir<O> {
     /// As [`new`](Maildir::new), with another place to block in.
     pub fn with_offload(template: Template, options: Options, offload: O) -> Self {
         let setting = Setting { host: file_name::host(), patience: options.patience };
-        let shared = Shared {
+        let shared = Arc::new_cyclic(|me| Shared {
             template,
             options,
             setting,
             folders: Mutex::default(),
             marks: read::Marks::default(),
             warnings: quota::Warnings::default(),
-            looking: Mutex::default(),
+            lists: access::Lists::default(),
+            following: feed::Following::default(),
+            looked_for_old: Mutex::default(),
+            lookout: watch::Lookout::default(),
             clock: AtomicU64::new(0),
-        };
-        Self { shared: Arc::new(shared), offload }
-    }
-
-    /// What POP3 clients know messages by, where that was said (RFC 1939 §7), ascending: Dovecot keeps it in its list of UIDs.
-    ///
-    /// # Errors
-    /// [`NotFound`](StoreError::NotFound) if the mailbox is gone.
-    pub async fn unique_ids(&self, mailbox: &MailboxRef) -> Result<Vec<(Uid, String)>> {
-        let mailbox = mailbox.clone();
-        self.run(move |shared| {
-            let folder = shared.existing(mailbox.user(), mailbox.name())?;
-            folder.lock(&shared.setting)?.with_valid(mailbox.uid_validity(), |state| {
-                let id = |entry: &state::Entry| uid_list::field(&entry.fields, 'P').map(str::to_owned);
-                let there = state.entries.iter().filter(|(_, entry)| entry.file.is_some());
-                Ok(there.filter_map(|(uid, entry)| Some((*uid, id(entry)?))).collect())
-            })
-        })
-        .await
+            me: Weak::clone(me),
+        });
+        Self { shared, offload }
     }
 
     /// Runs something that may block.
@@ -303,6 +319,30 @@ impl<O: Offload + Clone> Store for Maildir<O> {
     fn import(&self) -> Option<&impl Import> {
         Some(self)
     }
+
+    fn cache(&self) -> Option<&impl Cache> {
+        Some(self)
+    }
+
+    fn acl(&self) -> Option<&impl Acl> {
+        Some(self)
+    }
+
+    fn metadata(&self) -> Option<&impl Metadata> {
+        Some(self)
+    }
+
+    fn origins(&self) -> Option<&impl Origins> {
+        Some(self)
+    }
+
+    fn feed(&self) -> Option<&impl Feed> {
+        Some(self)
+    }
+
+    fn undelete(&self) -> Option<&impl Undelete> {
+        (!self.shared.options.undelete.is_zero()).then_some(self)
+    }
 }
 
 impl<O: Offload + Clone> Write for Maildir<O> {
@@ -319,7 +359,10 @@ impl<O: Offload + Clone> Write for Maildir<O> {
         let (mailbox, uids, change) = (mailbox.clone(), uids.clone(), change.clone());
         self.run(move |shared| {
             let folder = shared.existing(mailbox.user(), mailbox.name())?;
-            folder.lock(&shared.setting)?.store_flags(mailbox.uid_validity(), &uids, &change)
+            let stored =
+                folder.lock(&shared.setting)?.store_flags(mailbox.uid_validity(), &uids, &change);
+            shared.tell_messages(mailbox.user(), mailbox.name());
+            stored
         })
         .await
     }
@@ -338,6 +381,7 @@ impl<O: Offload + Clone> Write for Maildir<O> {
             shared.admit(mailbox.user(), &more)?;
             let copied = shared.copy(&mailbox, &uids, &target)?;
             shared.note_messages(mailbox.user(), &snapshot, &copied.source, true);
+            shared.tell_messages(mailbox.user(), &target);
             Ok(copied)
         })
         .await
@@ -350,8 +394,10 @@ impl<O: Offload + Clone> Write for Maildir<O> {
             let source = shared.existing(mailbox.user(), mailbox.name())?;
             let which = Expunge::Exactly(copied.source.clone());
             // The user has no more and no less than before.
-            let expunged = source.lock(&shared.setting)?.expunge(mailbox.uid_validity(), &which)?;
+            let expunged = source.lock(&shared.setting)?.expunge(mailbox.uid_validity(), &which, None)?;
             copied.highest_modseq = expunged.highest_modseq;
+            shared.tell_messages(mailbox.user(), &target);
+            shared.tell_messages(mailbox.user(), mailbox.name());
             Ok(copied)
         })
         .await
@@ -362,8 +408,11 @@ impl Shared {
     fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
         let folder = self.existing(mailbox.user(), mailbox.name())?;
         let before = folder.snapshot(&self.setting)?;
-        let expunged = folder.lock(&self.setting)?.expunge(mailbox.uid_validity(), which)?;
+        let keep = self.keeping(mailbox.user(), mailbox.name())?;
+        let expunged =
+            folder.lock(&self.setting)?.expunge(mailbox.uid_validity(), which, keep.as_ref())?;
         self.note_messages(mailbox.user(), &before, &expunged.uids, false);
+        self.tell_messages(mailbox.user(), mailbox.name());
         Ok(expunged)
     }
 
@@ -421,7 +470,7 @@ impl<O: Offload + Clone> Watch for Maildir<O> {
         self.shared.look_out()?;
         loop {
             let folder = self.shared.folder(user, name)?;
-            let _waiting = watch::Waiting::new(&folder);
+            let _waiting = watch::Waiting::new(&self.shared, &folder);
             // Counted before looking, so that a change after the look is not slept through.
             let raised = folder.changed.raised();
             let snapshot = self.open(user, name).await?;
@@ -459,7 +508,9 @@ impl<O: Offload + Clone> Import for Maildir<O> {
         let (user, name) = (user.clone(), name.clone());
         self.run(move |shared| {
             let folder = shared.existing(&user, &name)?;
-            folder.lock(&shared.setting)?.adopt(uid_validity, uid_next.map(Uid::get))
+            folder.lock(&shared.setting)?.adopt(uid_validity, uid_next.map(Uid::get))?;
+            shared.tell_messages(&user, &name);
+            Ok(())
         })
         .await
     }

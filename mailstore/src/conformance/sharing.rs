@@ -66,7 +66,10 @@ pub(super) async fn rights_follow_the_list(store: &impl Store) -> Outcome {
     }
     folders.delete(&owner, &name("Renamed")?).await?;
     folders.create(&owner, &name("Renamed")?, None).await?;
-    equal("a list anew", facet.access_list(&owner, &name("Renamed")?).await?, Vec::new())
+    equal("a list anew", facet.access_list(&owner, &name("Renamed")?).await?, Vec::new())?;
+    give(store, &owner, &name("Renamed")?, "anyone", "l").await?;
+    equal("rights of anyone", facet.rights_of(&friend, &owner, &name("Renamed")?).await?, rights("l")?)?;
+    give(store, &owner, &name("Renamed")?, "anyone", "").await
 }
 
 pub(super) async fn shared_mailboxes_are_listed(store: &impl Store) -> Outcome {

@@ -17,7 +17,7 @@ use crate::folders::{check_rename, parents, renamed};
 use crate::signal::lock;
 use crate::{Expunge, Mailbox, ObjectId, QuotaUsage, Result, StoreError, User};
 
-const SUBSCRIPTIONS: &str = "subscriptions";
+pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 /// What a list of subscriptions begins with whose names have tabs between their levels.
 const SECOND_VERSION: &str = "V\t2";
 /// Dovecot removes mailboxes by way of this name too.
@@ -64,7 +64,13 @@ impl Shared {
         self.admit(user, &QuotaUsage { mailboxes: missing, ..QuotaUsage::NOTHING })?;
         self.make_parents(root, name)?;
         self.make(root, name, special_use)?;
+        self.tell(user);
         describe(name.clone(), &place::folder(root, name)?)
+    }
+
+    /// A mailbox that is there, as it is listed.
+    pub(super) fn describe(&self, user: &User, name: &MailboxName) -> Result<Mailbox> {
+        describe(name.clone(), &self.existing(user, name)?.path)
     }
 
     fn make_parents(&self, root: &Path, name: &MailboxName) -> Result<()> {
@@ -83,7 +89,10 @@ impl Shared {
             return Err(StoreError::Exists);
         }
         let validity = uid_validity::next(root)?;
-        folder::make(root, &path, validity, special_use, &self.setting.host).map(|_| ())
+        let above = parents(name).pop().map(|above| place::folder(root, &above)).transpose()?;
+        folder::make(root, &path, above.as_deref(), validity, special_use, &self.setting.host)?;
+        self.lists.forget();
+        Ok(())
     }
 
     pub(super) fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
@@ -101,6 +110,8 @@ impl Shared {
                     self.miscount(user);
                     folder.forget();
                     folder.changed.raise();
+                    self.lists.forget();
+                    self.tell(user);
                     // The mailbox is gone; what is left of it will be when the next one goes.
                     let _removed = fs::remove_dir_all(&trash);
                     return Ok(());
@@ -141,6 +152,7 @@ impl Shared {
             folder.forget();
             folder.changed.raise();
         }
+        self.lists.forget();
         fs::remove_dir_all(trash).map_err(|error| failed(trash, &error))?;
         if next.get() > uid_validity::of_the_time() {
             // Nothing but the number, so that mailboxes to come do not get those of the ones that are gone.
@@ -168,7 +180,8 @@ impl Shared {
             let snapshot = inbox.snapshot(&self.setting)?;
             let (validity, uids): (_, UidSet) = (snapshot.uid_validity(), snapshot.uids());
             let copied = change::copy(&inbox, &target, &self.setting, validity, &uids)?;
-            inbox.lock(&self.setting)?.expunge(validity, &Expunge::Exactly(copied.source))?;
+            inbox.lock(&self.setting)?.expunge(validity, &Expunge::Exactly(copied.source), None)?;
+            self.tell(user);
             return Ok(());
         }
         for name in moves {
@@ -185,6 +198,8 @@ impl Shared {
                 folder.changed.raise();
             }
         }
+        self.lists.forget();
+        self.tell(user);
         sync_directory(root)
     }
 
@@ -216,6 +231,7 @@ impl Shared {
         let mut text = format!("{SECOND_VERSION}\n\n");
         names.iter().for_each(|name| text.extend([name, "\n"]));
         lock.replace(&path, text.as_bytes(), None)?;
+        self.tell(user);
         sync_directory(root)
     }
 }

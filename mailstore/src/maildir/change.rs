@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mailwright_mail_model::{Flag, FlagSet, Uid, UidSet, UidValidity};
 
+use super::expunged::Keep;
 use super::folder::{Folder, Locked, sync_directory};
 use super::journal::Change;
 use super::state::{State, scan};
@@ -105,7 +106,13 @@ impl Locked<'_> {
         Err(StoreError::Unavailable("a message's file is renamed too often".into()))
     }
 
-    pub(super) fn expunge(&self, validity: UidValidity, which: &Expunge) -> Result<Expunged> {
+    /// Removes messages, or keeps them elsewhere.
+    pub(super) fn expunge(
+        &self,
+        validity: UidValidity,
+        which: &Expunge,
+        keep: Option<&Keep>,
+    ) -> Result<Expunged> {
         let expunged = self.with_valid(validity, |state| {
             let snapshot = Arc::clone(&state.snapshot);
             let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
@@ -119,7 +126,7 @@ impl Locked<'_> {
             let mut gone = UidSet::new();
             let mut failure = None;
             for uid in uids.iter() {
-                match self.remove(state, uid) {
+                match self.remove(state, uid, keep) {
                     Ok(()) => drop(gone.insert(uid)),
                     Err(error) => {
                         failure = Some(error);
@@ -140,23 +147,34 @@ impl Locked<'_> {
         self.folder.changed.raise();
         let expunged = expunged?;
         if !expunged.uids.is_empty() {
+            // What is kept is there before it is gone where it was.
+            keep.map_or(Ok(()), Keep::flush)?;
             self.flush()?;
         }
         Ok(expunged)
     }
 
-    fn remove(&self, state: &mut State, uid: Uid) -> Result<()> {
+    fn remove(&self, state: &mut State, uid: Uid, keep: Option<&Keep>) -> Result<()> {
         let path = &*self.folder.path;
+        let (message, known) = (state.snapshot.message(uid).cloned(), state.journal.messages.get(&uid).copied());
         for _ in 0..ATTEMPTS {
             let Some(entry) = state.entries.get_mut(&uid) else { return Ok(()) };
             let Some(found) = entry.file.take() else { return Ok(()) };
-            match fs::remove_file(entry.path(path, &found)) {
+            let file = entry.path(path, &found);
+            let removed = match (keep, &message, &known) {
+                (Some(keep), Some(message), Some(known)) => keep.take(message, entry, known, &file),
+                _ => fs::remove_file(&file),
+            };
+            match removed {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     entry.file = scan(path)?.remove(&entry.base);
                     state.distrust();
                 }
-                Err(error) => return Err(failed(path, &error)),
+                Err(error) => {
+                    entry.file = Some(found);
+                    return Err(failed(path, &error));
+                }
             }
         }
         Err(StoreError::Unavailable("a message's file is renamed too often".into()))
@@ -168,8 +186,12 @@ impl Locked<'_> {
         sync_directory(&self.folder.path.join("new"))
     }
 
-    /// Adds links to messages of another mailbox: all or none.
-    fn link(&self, source: &Folder, originals: Vec<Original>) -> Result<(UidValidity, Vec<(Uid, Uid)>)> {
+    /// Adds links to messages of another mailbox, or of none: all or none.
+    pub(super) fn link(
+        &self,
+        source: Option<&Folder>,
+        originals: Vec<Original>,
+    ) -> Result<(UidValidity, Vec<(Uid, Uid)>)> {
         let mut placed = Placed::default();
         let linked = self.with(|state| {
             let (path, modseq) = (&*self.folder.path, state.journal.next_modseq()?);
@@ -222,25 +244,26 @@ fn letters_of(changes: &[Change], uid: Uid) -> String {
 }
 
 /// A message to copy.
-struct Original {
-    uid: Uid,
-    base: Box<str>,
-    path: PathBuf,
-    flags: FlagSet,
+pub(super) struct Original {
+    pub(super) uid: Uid,
+    pub(super) base: Box<str>,
+    pub(super) path: PathBuf,
+    pub(super) flags: FlagSet,
     /// Its letters without keywords, which are others elsewhere.
-    known: super::journal::Known,
+    pub(super) known: super::journal::Known,
     /// With the identity that copies share.
-    fields: Box<str>,
+    pub(super) fields: Box<str>,
 }
 
 impl Original {
     /// Links the file, wherever it is by now.
-    fn link(&self, source: &Folder, target: &Path) -> Result<()> {
+    fn link(&self, source: Option<&Folder>, target: &Path) -> Result<()> {
         let mut path = self.path.clone();
         for _ in 0..ATTEMPTS {
             match fs::hard_link(&path, target) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let source = source.ok_or(StoreError::NotFound)?;
                     let found = scan(&source.path)?.remove(&self.base);
                     let found = found.ok_or_else(|| {
                         StoreError::Unavailable("a message was expunged while it was copied".into())
@@ -291,8 +314,8 @@ impl Drop for Placed {
 
 /// Copies messages. One mailbox is locked at a time, so that no two of these wait for each other.
 pub(super) fn copy(
-    source: &Folder,
-    target: &Folder,
+    source: &Arc<Folder>,
+    target: &Arc<Folder>,
     setting: &super::folder::Setting,
     validity: UidValidity,
     uids: &UidSet,
@@ -320,7 +343,8 @@ pub(super) fn copy(
         });
         Ok(originals.collect::<Vec<_>>())
     })?;
-    let (uid_validity, pairs) = target.lock(setting)?.link(source, originals)?;
+    let (uid_validity, pairs) = target.lock(setting)?.link(Some(source), originals)?;
+    super::cache::copy(source, target, (validity, uid_validity), pairs.iter().copied());
     let (from, to) = pairs.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
     let highest = source.snapshot(setting)?.highest_modseq();
     Ok(Copied::new(uid_validity, from.into_iter().collect(), to.into_iter().collect(), highest))

@@ -4,16 +4,17 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use mailwright_mail_model::{SpecialUse, UidValidity};
 
+use super::cache::CacheFile;
 use super::dot_lock::DotLock;
 use super::state::State;
 use super::uid_list::{self, Header, UidList};
-use super::{failed, file_name, uid_validity};
+use super::{access, failed, file_name, uid_validity};
 use crate::signal::{Signal, lock};
 use crate::{Result, Snapshot, StoreError};
 
@@ -29,6 +30,10 @@ pub(super) struct Folder {
     pub(super) changed: Signal,
     /// How many wait for changes.
     pub(super) waiting: AtomicUsize,
+    /// Whether the system tells of changes.
+    pub(super) watched: AtomicBool,
+    /// What is known of the file of what was found out about messages.
+    pub(super) cache: Mutex<Option<CacheFile>>,
     pub(super) used: AtomicU64,
 }
 
@@ -59,6 +64,8 @@ impl Folder {
             state: Mutex::default(),
             changed: Signal::default(),
             waiting: AtomicUsize::new(0),
+            watched: AtomicBool::new(false),
+            cache: Mutex::default(),
             used: AtomicU64::new(0),
         }
     }
@@ -106,9 +113,15 @@ impl Folder {
         lock(&self.state).as_ref().is_none_or(|state| state.is_fresh(&self.path))
     }
 
+    /// Whether something may have changed that cannot be seen yet.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        lock(&self.state).as_ref().is_some_and(State::is_in_doubt)
+    }
+
     /// Forgets what is in memory.
     pub(super) fn forget(&self) {
         *lock(&self.state) = None;
+        *lock(&self.cache) = None;
     }
 
     /// Makes what is missing of the mailbox: all of it, or what another program that makes it has not come to yet.
@@ -193,13 +206,14 @@ pub(super) fn make_list(folder: &Folder) -> Result<UidList> {
     UidList::create(&folder.path, Header::new(validity, file_name::random()), &[])
 }
 
-/// Makes the directory of a new mailbox, whole or not at all.
+/// Makes the directory of a new mailbox, whole or not at all, with the access control list of the one above.
 ///
 /// # Errors
 /// [`Exists`](StoreError::Exists) if there is one.
 pub(super) fn make(
     root: &Path,
     path: &Path,
+    above: Option<&Path>,
     validity: UidValidity,
     special_use: Option<SpecialUse>,
     host: &str,
@@ -208,7 +222,7 @@ pub(super) fn make(
         return Err(StoreError::Exists);
     }
     let draft = root.join("tmp").join(format!("mailwright.{}", file_name::unique(host)));
-    let made = fill(&draft, validity, special_use).and_then(|header| match fs::rename(&draft, path) {
+    let made = fill(&draft, above, validity, special_use).and_then(|header| match fs::rename(&draft, path) {
         Ok(()) => Ok(header),
         Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(StoreError::Exists),
         Err(error) => Err(failed(path, &error)),
@@ -221,7 +235,12 @@ pub(super) fn make(
     Ok(header)
 }
 
-fn fill(draft: &Path, validity: UidValidity, special_use: Option<SpecialUse>) -> Result<Header> {
+fn fill(
+    draft: &Path,
+    above: Option<&Path>,
+    validity: UidValidity,
+    special_use: Option<SpecialUse>,
+) -> Result<Header> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     for part in ["tmp", "new", "cur"] {
@@ -232,6 +251,9 @@ fn fill(draft: &Path, validity: UidValidity, special_use: Option<SpecialUse>) ->
     write_private(&draft.join("maildirfolder"), b"")?;
     if let Some(special_use) = special_use {
         write_private(&draft.join(SPECIAL_USE), format!("{special_use}\n").as_bytes())?;
+    }
+    if let Some(above) = above {
+        access::inherit(above, draft)?;
     }
     let header = Header::new(validity, file_name::random());
     UidList::create(draft, header.clone(), &[])?;
@@ -244,12 +266,20 @@ pub(super) fn special_use(path: &Path) -> Option<SpecialUse> {
     fs::read_to_string(path.join(SPECIAL_USE)).ok()?.trim_end().parse().ok()
 }
 
-fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+/// Writes a small file that nobody else may read.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| file.write_all(content).and_then(|()| file.sync_data()));
     written.map_err(|error| failed(path, &error))
+}
+
+/// Makes a directory that nobody else may look into, if it is not there.
+pub(super) fn private_directory(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    if path.is_dir() { Ok(()) } else { builder.create(path).map_err(|error| failed(path, &error)) }
 }
 
 /// Makes what happened to the names in a directory last.

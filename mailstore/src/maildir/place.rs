@@ -109,6 +109,19 @@ impl Template {
         &self.0
     }
 
+    /// The directory that all users have in common: what is before the first variable.
+    pub(super) fn base(&self) -> PathBuf {
+        match self.0.first() {
+            // The last level, if it is not whole, is a part of a user's.
+            Some(Part::Text(text)) if self.0.len() > 1 => match text.rfind('/') {
+                Some(end) => PathBuf::from(text.get(..=end).unwrap_or_default()),
+                None => PathBuf::from("."),
+            },
+            Some(Part::Text(text)) => PathBuf::from(text),
+            _ => PathBuf::from("."),
+        }
+    }
+
     /// The home of a user: the directory above the Maildir, if that is the user's alone, as in `/var/mail/%d/%n/Maildir`; otherwise the
     /// Maildir itself.
     pub(super) fn home(&self, user: &User) -> Result<PathBuf> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use mailwright_mail_model::{DateTime, ModSeq, Uid, UidSet};
+use mailwright_mail_model::{DateTime, ModSeq, Uid, UidSet, UidValidity};
 
 use super::failed;
 use super::file_name::{self, Letters};
@@ -83,6 +83,17 @@ impl State {
     pub(super) fn is_fresh(&self, path: &Path) -> bool {
         let doubtful = self.doubt.is_some_and(|since| since.elapsed() > DOUBT.max(self.scan_took * 20));
         !doubtful && self.seen.is_some() && self.seen == Seen::of(path).ok() && self.list.is_current()
+    }
+
+    /// Whether changes may have happened that the directories' times do not show.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Whether there is a message of this UID.
+    pub(super) fn has(&self, validity: UidValidity, uid: Uid) -> bool {
+        self.list.header.validity == validity
+            && self.entries.get(&uid).is_some_and(|entry| entry.file.is_some())
     }
 
     /// Notes that what is on disk now is in memory: after changes of our own.

@@ -13,10 +13,19 @@ use crate::{
     ScriptLimits, Scripts, Snapshot, Store, StoreError, Target, User, Watch, Write, block_on, conformance,
 };
 
-fn store(path: &Path) -> Maildir {
-    let template = Template::new(&format!("{}/%u", path.display())).unwrap();
+mod facets;
+
+fn template(path: &Path) -> Template {
+    Template::new(&format!("{}/%u", path.display())).unwrap()
+}
+
+fn options(path: &Path) -> Options {
     let (look, spool) = (Duration::from_millis(50), path.join("spool"));
-    Maildir::new(template, Options { look, spool, patience: Duration::from_secs(5), ..Options::default() })
+    Options { look, spool, patience: Duration::from_secs(5), ..Options::default() }
+}
+
+fn store(path: &Path) -> Maildir {
+    Maildir::new(template(path), options(path))
 }
 
 fn alice() -> User {
@@ -86,12 +95,15 @@ fn tree(directory: &Path, list: &str, files: &[(&str, &str)]) -> PathBuf {
 
 #[test]
 fn it_conforms() {
-    let directory = tempfile::tempdir().unwrap();
-    let report = block_on(conformance::check(&store(directory.path()))).unwrap();
-    for facet in ["writer", "folders", "watch", "changes", "import", "quota", "scripts"] {
-        assert!(!report.skipped.contains(&facet), "{facet}");
+    for inotify in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = options(directory.path());
+        (options.undelete, options.inotify) = (Duration::from_secs(3_600), inotify);
+        let store = Maildir::new(template(directory.path()), options);
+        let report = block_on(conformance::check(&store)).unwrap();
+        assert_eq!(report.skipped, ["several", "spool"]);
+        assert_eq!(fs::read_dir(directory.path().join("spool")).unwrap().count(), 0);
     }
-    assert_eq!(fs::read_dir(directory.path().join("spool")).unwrap().count(), 0);
 }
 
 #[test]

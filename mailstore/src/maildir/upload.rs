@@ -18,7 +18,7 @@ use super::journal::{Change, Known};
 use super::state::{Entry, Found};
 use super::uid_list::{Line, UidList};
 use super::{Shared, failed};
-use crate::{Appended, CommitError, Offload, Result, Sink, StoreError, Target};
+use crate::{Appended, CommitError, Offload, Result, Sink, StoreError, Summary, Target};
 
 /// What is larger than this goes to a file while it comes in.
 const MEMORY: usize = 256 << 10;
@@ -30,6 +30,7 @@ pub(super) struct Incoming<O> {
     buffer: BytesMut,
     spool: Option<Arc<Spool>>,
     measure: Measure,
+    summary: Summary,
     state: Progress,
 }
 
@@ -75,7 +76,8 @@ impl Measure {
 impl<O: Offload + Clone> Incoming<O> {
     pub(super) fn begin(shared: Arc<Shared>, offload: O) -> Self {
         let (measure, state) = (Measure::default(), Progress::Open);
-        Self { shared, offload, buffer: BytesMut::new(), spool: None, measure, state }
+        let summary = Summary::default();
+        Self { shared, offload, buffer: BytesMut::new(), spool: None, measure, summary, state }
     }
 
     /// Moves what is in memory to the file.
@@ -157,6 +159,10 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         self.offload.run(work).await
     }
 
+    fn summarize(&mut self, summary: Summary) {
+        self.summary = summary;
+    }
+
     async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
         self.check()?;
         if self.spool.is_some() && !self.buffer.is_empty() {
@@ -166,6 +172,7 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
             memory: self.buffer.clone().freeze(),
             spool: self.spool.clone(),
             measure: self.measure,
+            summary: self.summary.clone(),
         };
         let (shared, targets) = (Arc::clone(&self.shared), targets.to_vec());
         // Until the answer is there the message may or may not be in.
@@ -183,6 +190,7 @@ struct Content {
     memory: Bytes,
     spool: Option<Arc<Spool>>,
     measure: Measure,
+    summary: Summary,
 }
 
 /// A file in `tmp` that is to be moved to its place.
@@ -251,10 +259,14 @@ fn deliver(shared: &Shared, content: &Content, targets: &[Target]) -> Result<Vec
         flush.run()?;
     }
     placed.0.clear();
+    for (folder, appended) in folders.iter().zip(&appended) {
+        folder.keep_summary(appended.uid_validity, appended.uid, &content.summary);
+    }
     for folder in &places {
         folder.changed.raise();
     }
     for target in targets {
+        shared.tell_messages(&target.user, &target.mailbox);
         shared.note(&target.user, i64::try_from(content.measure.octets).unwrap_or(i64::MAX), 1);
     }
     Ok(appended)
@@ -360,6 +372,7 @@ impl<'a> Delivery<'a> {
         if content.measure.bare > 0 {
             fields.push("X1".into());
         }
+        fields.extend(target.delivery.as_deref().and_then(super::origins::to_field));
         self.lines.push(Line { uid, fields: fields.join(" ").into(), base: draft.base.as_str().into() });
         let modseq = mailwright_mail_model::ModSeq::ZERO;
         let (size, date) = (content.measure.octets, target.internal_date);
