@@ -321,14 +321,14 @@ pub(super) fn copy(
     uids: &UidSet,
 ) -> Result<Copied> {
     let originals = source.lock(setting)?.with_valid(validity, |state| {
-        let snapshot = Arc::clone(&state.snapshot);
+        let (snapshot, saved) = (Arc::clone(&state.snapshot), super::uid_validity::of_the_time());
         let originals = snapshot.among(uids).filter_map(|message| {
             let entry = state.entries.get(&message.uid)?;
             let known = *state.journal.messages.get(&message.uid)?;
             let mut fields: Vec<_> = entry
                 .fields
                 .split(' ')
-                .filter(|field| !field.is_empty() && !field.starts_with('G'))
+                .filter(|field| !field.is_empty() && !field.starts_with(['G', 'T']))
                 .collect();
             let guid = format!("G{}", entry.guid());
             fields.push(&guid);
@@ -337,7 +337,7 @@ pub(super) fn copy(
                 base: entry.base.clone(),
                 path: entry.path(&source.path, entry.file.as_ref()?),
                 flags: message.flags.clone(),
-                known: super::journal::Known { letters: known.letters.with(0, []), ..known },
+                known: super::journal::Known { letters: known.letters.with(0, []), saved, ..known },
                 fields: fields.join(" ").into(),
             })
         });

@@ -21,6 +21,7 @@ use super::file_name::{self, Letters};
 use super::folder::{private_directory, sync_directory, write_private};
 use super::journal::Known;
 use super::state::Entry;
+use super::uid_validity::of_the_time;
 use super::{Maildir, Shared, escape, failed};
 use crate::signal::lock;
 use crate::{
@@ -216,8 +217,8 @@ fn read(info: &Path) -> Option<Kept> {
     let mut fields: Vec<&str> = words.next()?.split(' ').filter(|field| !field.is_empty()).collect();
     // The identity that comes first is the one of all copies.
     let mut seen = false;
-    fields.retain(|field| !field.starts_with('G') || !std::mem::replace(&mut seen, true));
-    let known = Known { letters: Letters::default(), modseq: ModSeq::ZERO, size, date, bare };
+    fields.retain(|field| !field.starts_with(['G', 'T']) || (field.starts_with('G') && !std::mem::replace(&mut seen, true)));
+    let known = Known { letters: Letters::default(), modseq: ModSeq::ZERO, size, date, bare, saved: of_the_time() };
     let told = ExpungedMessage::new(ObjectId::from(id), mailbox, &Message::new(uid, size, date), expunged);
     Some(Kept { told, flags, known, fields: fields.join(" "), path })
 }

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! mailwright-changes 1 1275660208 1700000000000000 1
-//! + 1700000000000001 7 FSa 1355 1276528487 -90 .
+//! + 1700000000000001 7 FSa 1355 1276528487 -90 . 1276533073
 //! f 1700000000000002 7 S
 //! x 1700000000000003 7
 //! ```
 //!
 //! The first line has the UIDVALIDITY, the mod-sequence the file begins at, and the lowest UID it may speak of. A message that
 //! came has its mod-sequence, UID, letters, size, internal date, zone, and `.` if its file holds what is shown
-//! or `L` if its lines end with LF alone; then there are changes of letters, and sets of UIDs that are gone.
+//! or `L` if its lines end with LF alone, and when it came into this mailbox; then there are changes of letters, and sets of UIDs that are gone.
 //!
 //! Nothing is lost with this file but history: what differs between it and the mailbox has changed since, and gets new
 //! mod-sequences. Those are microseconds, so that they rise even where the file's last lines did not survive.
@@ -42,6 +42,8 @@ pub(super) struct Known {
     pub(super) date: DateTime,
     /// Whether lines end with LF in the file, and with CRLF when they are shown.
     pub(super) bare: bool,
+    /// When it came into its mailbox, in seconds after 1970; 0 if that is not known.
+    pub(super) saved: u32,
 }
 
 /// One change.
@@ -255,7 +257,8 @@ fn format(modseq: ModSeq, change: &Change) -> String {
         Change::Added(uid, known) => {
             let (letters, end) = (dash(known.letters), if known.bare { "L" } else { "." });
             let (seconds, zone) = (known.date.seconds(), known.date.offset_minutes());
-            format!("+ {modseq} {uid} {letters} {} {seconds} {zone} {end}\n", known.size)
+            let (size, saved) = (known.size, known.saved);
+            format!("+ {modseq} {uid} {letters} {size} {seconds} {zone} {end} {saved}\n")
         }
         Change::Letters(uid, letters) => format!("f {modseq} {uid} {}\n", dash(*letters)),
         Change::Gone(uids) => format!("x {modseq} {uids}\n"),
@@ -278,7 +281,9 @@ fn parse(line: &str) -> Option<(ModSeq, Change)> {
             let size = fields.next()?.parse().ok()?;
             let date = DateTime::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?)?;
             let bare = fields.next()? == "L";
-            Change::Added(uid, Known { letters, modseq, size, date, bare })
+            // Once there was nothing behind this.
+            let saved = fields.next().map_or(Some(0), |saved| saved.parse().ok())?;
+            Change::Added(uid, Known { letters, modseq, size, date, bare, saved })
         }
         _ => return None,
     };
@@ -296,7 +301,7 @@ mod tests {
     fn known(journal: &Journal, letters: &str, size: u64) -> Known {
         let date = DateTime::new(1_234_567_890, -90).unwrap();
         let modseq = journal.next_modseq().unwrap();
-        Known { letters: Letters::from_text(letters), modseq, size, date, bare: size > 100 }
+        Known { letters: Letters::from_text(letters), modseq, size, date, bare: size > 100, saved: 17 }
     }
 
     fn number(uid: u32) -> Uid {

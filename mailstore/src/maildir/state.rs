@@ -284,7 +284,7 @@ impl State {
             flags: self.keywords.flags(known.letters),
             modseq: known.modseq,
             object: self.entries.get(&uid).map(|entry| object(entry.guid())),
-            ..Message::new(uid, known.size, known.date)
+            ..Message::new(uid, known.size, known.date).with_saved(DateTime::new(known.saved.into(), 0).filter(|_| known.saved != 0))
         }
     }
 
@@ -384,7 +384,10 @@ pub(super) fn describe(entry: &Entry, path: &Path, modseq: ModSeq) -> Result<Opt
     let date = DateTime::new(data.mtime(), zone).unwrap_or(DateTime::EPOCH);
     let (_, info) = path.file_name().and_then(|name| name.to_str()).map(file_name::split).unwrap_or_default();
     let bare = size != data.len();
-    Ok(Some(Known { letters: Letters::parse(info), modseq, size, date, bare }))
+    // When it got this name or another: what is known of somebody else's delivery.
+    let changed = || u32::try_from(data.ctime()).unwrap_or_default();
+    let saved = field(&entry.fields, 'T').and_then(|saved| saved.parse().ok()).unwrap_or_else(changed);
+    Ok(Some(Known { letters: Letters::parse(info), modseq, size, date, bare, saved }))
 }
 
 /// How many lines of a file end with LF alone.

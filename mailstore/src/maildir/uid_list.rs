@@ -9,7 +9,8 @@
 //! The first line has the UIDVALIDITY, a UID above those given out before it was written, and the mailbox's identity.
 //! The others have a UID, fields that begin with a letter each, and the name of a file. They are appended as messages come;
 //! the lines of messages that are gone stay until the file is written anew. Fields that Dovecot does not know it keeps:
-//! `Z` is the zone of the internal date in minutes east of UTC, `X` says that the file holds the message's exact octets.
+//! `Z` is the zone of the internal date in minutes east of UTC, `X` says that the file holds the message's exact octets, `T` is when it
+//! came into the mailbox that it was in elsewhere, `E` the envelope it came with.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};

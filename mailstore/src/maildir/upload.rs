@@ -372,11 +372,14 @@ impl<'a> Delivery<'a> {
         if content.measure.bare > 0 {
             fields.push("X1".into());
         }
+        let given = target.saved.and_then(|saved| u32::try_from(saved.seconds()).ok());
+        fields.extend(given.map(|saved| format!("T{saved}")));
         fields.extend(target.delivery.as_deref().and_then(super::origins::to_field));
         self.lines.push(Line { uid, fields: fields.join(" ").into(), base: draft.base.as_str().into() });
         let modseq = mailwright_mail_model::ModSeq::ZERO;
         let (size, date) = (content.measure.octets, target.internal_date);
-        let known = Known { letters, modseq, size, date, bare: false };
+        let saved = given.unwrap_or_else(super::uid_validity::of_the_time);
+        let known = Known { letters, modseq, size, date, bare: false, saved };
         self.added.push((uid, Found { is_new, info: info.into() }, known));
         Ok(uid)
     }

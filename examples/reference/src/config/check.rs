@@ -103,14 +103,11 @@ impl Config {
         problems.extend(self.relay.pipe_problems());
         let embedded = self.store.kind == StoreKind::Embedded;
         problems.extend(self.quota.problems(embedded));
-        problems.extend(self.expiry.problems(embedded));
+        problems.extend(self.expiry.problems());
         if self.store.compression > 19 || (!embedded && self.store.compression > 0) {
             problems.push("[store] compression is a level from 0 to 19, for kind = \"embedded\"".into());
         }
         problems.extend(self.fetch.problems());
-        if !embedded && !self.store.undelete.is_never() {
-            problems.push("[store] undelete needs kind = \"embedded\"".into());
-        }
         problems.extend(self.authentication.problems());
         problems.extend(self.rules.problems());
         problems.extend(self.network_problems());

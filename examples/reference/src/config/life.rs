@@ -67,7 +67,7 @@ impl Quota {
         let mut problems = Vec::new();
         if self.annotations > 0 && !counts_annotations {
             problems
-                .push("[quota] annotations needs [store] kind = \"embedded\": the others have none".into());
+                .push("[quota] annotations needs [store] kind = \"embedded\": Maildirs do not count them".into());
         }
         if let Some(percent) = self.warn_percent.iter().find(|percent| !(1..=100).contains(*percent)) {
             problems.push(format!("[quota] warn_percent: {percent} is not between 1 and 100"));
@@ -77,13 +77,8 @@ impl Quota {
 }
 
 impl Expiry {
-    pub(super) fn problems(&self, keeps_dates: bool) -> Vec<String> {
+    pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if (!self.trash.is_never() || !self.junk.is_never()) && !keeps_dates {
-            problems.push(
-                "[expiry] trash and junk need [store] kind = \"embedded\": the others do not know since when a message is there".into(),
-            );
-        }
         if self.every.is_never() {
             problems.push("[expiry] every must be at least \"1s\"".into());
         }

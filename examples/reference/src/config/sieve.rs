@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 use mailwright::filter::{FilterOptions, Programs, SpamField, VirusField};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Protocol, StoreKind};
+use super::{Config, Protocol};
 
 /// The server's own Sieve scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,14 +114,13 @@ impl Config {
         options
     }
 
-    /// Where scripts that run when messages change are managed; none if there are none. RFC 6785 §2.1 asks for ManageSieve, and for
-    /// annotations, which Maildirs do not have.
+    /// Where scripts that run when messages change are managed; none if there are none. RFC 6785 §2.1 asks for ManageSieve.
     pub(crate) fn sieve_url(&self) -> Option<String> {
         let listeners =
             || self.listeners.iter().filter(|listener| listener.protocol == Protocol::ManageSieve);
         let usual = listeners().find(|listener| listener.address.port() == 4190);
         let listener = usual.or_else(|| listeners().next())?;
-        (self.sieve.imap && self.store.kind == StoreKind::Embedded).then(|| {
+        self.sieve.imap.then(|| {
             // RFC 5804 §3
             match listener.address.port() {
                 // 0 is for tests, and whatever the system gives.

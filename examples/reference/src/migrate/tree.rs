@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use mailwright::{
     mail_model::MailboxName,
     mailstore::{
-        Folders, MailboxRef, Store, Upload, User,
+        Folders, MailboxRef, Origins, Store, Upload, User,
         maildir::{Maildir, Options, Template},
     },
 };

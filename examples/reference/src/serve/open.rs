@@ -114,6 +114,8 @@ pub(crate) fn mail_store(config: &Config, database: Embedded) -> Result<AnyStore
                 .map_err(|error| ServeError::Config(error.to_string()))?;
             let mut options = maildir::Options::default();
             options.spool = config.data.join("spool");
+            options.own = Some(config.data.join("maildir"));
+            options.undelete = Duration::from_secs(config.store.undelete.seconds());
             options.quota = config.quota.limits();
             options.quota_warnings.clone_from(&config.quota.warn_percent);
             // Other programs' locks are waited for, so this must not be where sessions run.
