@@ -359,8 +359,7 @@ impl<O: Offload + Clone> Write for Maildir<O> {
         let (mailbox, uids, change) = (mailbox.clone(), uids.clone(), change.clone());
         self.run(move |shared| {
             let folder = shared.existing(mailbox.user(), mailbox.name())?;
-            let stored =
-                folder.lock(&shared.setting)?.store_flags(mailbox.uid_validity(), &uids, &change);
+            let stored = folder.lock(&shared.setting)?.store_flags(mailbox.uid_validity(), &uids, &change);
             shared.tell_messages(mailbox.user(), mailbox.name());
             stored
         })
@@ -409,8 +408,7 @@ impl Shared {
         let folder = self.existing(mailbox.user(), mailbox.name())?;
         let before = folder.snapshot(&self.setting)?;
         let keep = self.keeping(mailbox.user(), mailbox.name())?;
-        let expunged =
-            folder.lock(&self.setting)?.expunge(mailbox.uid_validity(), which, keep.as_ref())?;
+        let expunged = folder.lock(&self.setting)?.expunge(mailbox.uid_validity(), which, keep.as_ref())?;
         self.note_messages(mailbox.user(), &before, &expunged.uids, false);
         self.tell_messages(mailbox.user(), mailbox.name());
         Ok(expunged)

@@ -121,6 +121,32 @@ def turns():
     assert len(same('"Stra&AN8-e/2025"')) == 4
 
 
+def lists():
+    """Rights that one gives, the other shows; lists go along with what is made below."""
+    def rights(c, box):
+        words = ok(c.getacl(box))[0].decode().replace('"', "").split()[1:]
+        return {who: "".join(sorted(what)) for who, what in zip(words[::2], words[1::2])}
+
+    ok(ours().setacl("INBOX", "bob@example.org", "lrs"))
+    assert rights(theirs(), "INBOX")["bob@example.org"] == "lrs", rights(theirs(), "INBOX")
+    ok(theirs().setacl("INBOX", "carol@example.org", "lri"))
+    ok(theirs().setacl("INBOX", "-bob@example.org", "s"))
+    found = rights(ours(), "INBOX")
+    assert (found["bob@example.org"], found["carol@example.org"], found["-bob@example.org"]) == ("lrs", "ilr", "s"), found
+    ok(ours().setacl("INBOX", "bob@example.org", "+w"))
+    ok(ours().setacl("INBOX", "anyone", "l"))
+    found = rights(theirs(), "INBOX")
+    assert (found["bob@example.org"], found["carol@example.org"], found["anyone"]) == ("lrsw", "ilr", "l"), found
+    ok(theirs().deleteacl("INBOX", "carol@example.org"))
+    assert "carol@example.org" not in rights(ours(), "INBOX")
+    ok(ours().create("Team"))
+    ok(ours().setacl("Team", "$staff", "lr"))
+    ok(ours().create("Team/Plans"))
+    ok(theirs().create("Team/Notes"))
+    for c in (ours(), theirs()):
+        assert rights(c, "Team/Plans")["$staff"] == rights(c, "Team/Notes")["$staff"] == "lr"
+
+
 def crowd():
     """Four at a time: deliveries by both, changes by both. Nothing is lost, and both agree all along."""
     until, failures, delivered, gone, uids = time.time() + 12, [], [], set(), {}
@@ -184,4 +210,4 @@ def crowd():
     print(len(delivered), "delivered,", len(gone), "expunged,", len(left), "left")
 
 
-{"turns": turns, "crowd": crowd}[test]()
+{"turns": turns, "lists": lists, "crowd": crowd}[test]()

@@ -36,6 +36,7 @@ impl Dovecot {
              userdb {{\n  driver = static\n  args = uid={OWNER} gid={OWNER} home={base}/home/%u allow_all_users=yes\n}}\n\
              mail_location = maildir:{}/%d/%n/Maildir\nfirst_valid_uid = 1\n\
              namespace inbox {{\n  inbox = yes\n  separator = /\n}}\n\
+             mail_plugins = acl\nprotocol imap {{\n  mail_plugins = acl imap_acl\n}}\nplugin {{\n  acl = vfile\n}}\n\
              service imap-login {{\n  inet_listener imap {{\n    port = {imap}\n  }}\n  inet_listener imaps {{\n    port = 0\n  }}\n}}\n\
              service lmtp {{\n  inet_listener lmtp {{\n    port = {lmtp}\n  }}\n}}\n",
             mail.display()
@@ -155,6 +156,13 @@ fn complaints(server: &Server) -> Vec<String> {
 fn each_opens_what_the_other_wrote() {
     let Some((server, dovecot)) = both() else { return };
     script(&server, &dovecot, "turns");
+    assert_eq!(complaints(&server), [""; 0]);
+}
+
+#[test]
+fn each_reads_the_access_lists_of_the_other() {
+    let Some((server, dovecot)) = both() else { return };
+    script(&server, &dovecot, "lists");
     assert_eq!(complaints(&server), [""; 0]);
 }
 

@@ -26,8 +26,8 @@ use super::{Maildir, Shared, failed};
 use crate::acl::changed_list;
 use crate::signal::lock;
 use crate::{
-    Acl, AclChange, AclEntry, Identifier, Identity, Offload, Result, Right, Rights, SharedMailbox, StoreError,
-    Subject, User,
+    Acl, AclChange, AclEntry, Identifier, Identity, Offload, Result, Right, Rights, SharedMailbox,
+    StoreError, Subject, User,
 };
 
 pub(super) const NAME: &str = "dovecot-acl";
@@ -261,7 +261,7 @@ fn identifier(who: &str) -> Option<Identifier> {
         Subject::Group(_) => who.starts_with("group="),
         Subject::User(_) => who.starts_with("user="),
     };
-    (same && identifier.is_negative() == !sign.is_empty()).then_some(identifier)
+    (same && identifier.is_negative() != sign.is_empty()).then_some(identifier)
 }
 
 fn quote(text: &str) -> String {
@@ -299,10 +299,16 @@ mod tests {
         let list = List::parse(text);
         let shown: Vec<_> =
             list.entries.iter().map(|entry| format!("{} {}", entry.identifier, entry.rights)).collect();
-        assert_eq!(shown, ["anyone lr", "-anyone t", "$staff lrp", "bob@example.org lrsw", "two \"words\" lr"]);
+        assert_eq!(
+            shown,
+            ["anyone lr", "-anyone t", "$staff lrp", "bob@example.org lrsw", "two \"words\" lr"]
+        );
         assert_eq!(list.others, ["# by hand", "owner lr", "group-override=x k", "user= l"]);
         let written = list.to_text();
-        assert!(written.contains("user=bob@example.org lrsw\n-") || written.contains("-anyone t\n"), "{written}");
+        assert!(
+            written.contains("user=bob@example.org lrsw\n-") || written.contains("-anyone t\n"),
+            "{written}"
+        );
         assert!(written.contains("\"user=two \\\"words\\\"\" lr\n"), "{written}");
         let again = List::parse(&written);
         assert_eq!((again.entries, again.others), (list.entries, list.others));

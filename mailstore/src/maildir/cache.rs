@@ -314,7 +314,10 @@ fn parse_head(head: &[u8]) -> Option<(Uid, [usize; COLUMNS], u32)> {
     Some((uid, lengths, numbers.next()?))
 }
 
-fn checksum_of<'a>(head: &[u8], columns: impl IntoIterator<Item = &'a (impl AsRef<[u8]> + ?Sized + 'a)>) -> u32 {
+fn checksum_of<'a>(
+    head: &[u8],
+    columns: impl IntoIterator<Item = &'a (impl AsRef<[u8]> + ?Sized + 'a)>,
+) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(head.get(4..RECORD_HEAD - 4).unwrap_or_default());
     columns.into_iter().for_each(|column| hasher.update(column.as_ref()));
@@ -386,7 +389,7 @@ mod tests {
         fs::write(path.join(NAME), &damaged).unwrap();
         assert_eq!(of(&folder(), &[2, 3]), [None, Some(summary("3"))]);
         // Half a record, of somebody who was killed; then more. What is behind it is given up, and written anew.
-        let mut torn = octets.clone();
+        let mut torn = octets;
         torn.extend_from_slice(&record(uid(6), &summary("6"))[..100]);
         fs::write(path.join(NAME), &torn).unwrap();
         let third = folder();

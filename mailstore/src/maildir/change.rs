@@ -156,7 +156,8 @@ impl Locked<'_> {
 
     fn remove(&self, state: &mut State, uid: Uid, keep: Option<&Keep>) -> Result<()> {
         let path = &*self.folder.path;
-        let (message, known) = (state.snapshot.message(uid).cloned(), state.journal.messages.get(&uid).copied());
+        let (message, known) =
+            (state.snapshot.message(uid).cloned(), state.journal.messages.get(&uid).copied());
         for _ in 0..ATTEMPTS {
             let Some(entry) = state.entries.get_mut(&uid) else { return Ok(()) };
             let Some(found) = entry.file.take() else { return Ok(()) };

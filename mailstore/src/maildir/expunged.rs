@@ -190,7 +190,10 @@ impl Shared {
 /// A name with the sizes of the message, as far as they are known.
 fn base(kept: &Kept) -> String {
     let size = fs::metadata(&kept.path).map_or(kept.told.size, |data| data.len());
-    format!("expunged,S={size}{}", if kept.known.bare { format!(",W={}", kept.told.size) } else { String::new() })
+    format!(
+        "expunged,S={size}{}",
+        if kept.known.bare { format!(",W={}", kept.told.size) } else { String::new() }
+    )
 }
 
 fn seconds() -> i64 {
@@ -217,8 +220,11 @@ fn read(info: &Path) -> Option<Kept> {
     let mut fields: Vec<&str> = words.next()?.split(' ').filter(|field| !field.is_empty()).collect();
     // The identity that comes first is the one of all copies.
     let mut seen = false;
-    fields.retain(|field| !field.starts_with(['G', 'T']) || (field.starts_with('G') && !std::mem::replace(&mut seen, true)));
-    let known = Known { letters: Letters::default(), modseq: ModSeq::ZERO, size, date, bare, saved: of_the_time() };
+    fields.retain(|field| {
+        !field.starts_with(['G', 'T']) || (field.starts_with('G') && !std::mem::replace(&mut seen, true))
+    });
+    let known =
+        Known { letters: Letters::default(), modseq: ModSeq::ZERO, size, date, bare, saved: of_the_time() };
     let told = ExpungedMessage::new(ObjectId::from(id), mailbox, &Message::new(uid, size, date), expunged);
     Some(Kept { told, flags, known, fields: fields.join(" "), path })
 }

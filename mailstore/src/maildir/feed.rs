@@ -147,7 +147,9 @@ impl Shared {
         let mut users = lock(&self.following.users);
         for (user, followed) in &mut *users {
             let root = followed.root.clone();
-            if worth(&root, &root) || followed.mailboxes.values().any(|place| worth(&root, &place.folder.path)) {
+            if worth(&root, &root)
+                || followed.mailboxes.values().any(|place| worth(&root, &place.folder.path))
+            {
                 let tell = |event| self.following.feeds.tell(key(user), event);
                 self.look_at(user, followed, |path| worth(&root, path), tell);
             }
@@ -223,7 +225,7 @@ impl Place {
     fn has_changed(&mut self, shared: &Shared) -> bool {
         let version = |snapshot: Arc<Snapshot>| (snapshot.uid_validity(), snapshot.highest_modseq());
         let Ok(now) = self.folder.snapshot(&shared.setting).map(version) else { return false };
-        std::mem::replace(&mut self.told, Some(now)) != Some(now)
+        self.told.replace(now) != Some(now)
     }
 }
 

@@ -69,8 +69,7 @@ pub(super) fn to_field(delivery: &Delivery) -> Option<String> {
 
 fn parse(text: &str) -> Option<Arc<Delivery>> {
     let mut parts = text.split(',');
-    let delivery =
-        Delivery::new(escape::decode_text(parts.next()?)?, escape::decode_text(parts.next()?)?);
+    let delivery = Delivery::new(escape::decode_text(parts.next()?)?, escape::decode_text(parts.next()?)?);
     Some(Arc::new(match parts.next() {
         Some(original) => delivery.original_recipient(escape::decode_text(original)?),
         None => delivery,

@@ -284,7 +284,8 @@ impl State {
             flags: self.keywords.flags(known.letters),
             modseq: known.modseq,
             object: self.entries.get(&uid).map(|entry| object(entry.guid())),
-            ..Message::new(uid, known.size, known.date).with_saved(DateTime::new(known.saved.into(), 0).filter(|_| known.saved != 0))
+            ..Message::new(uid, known.size, known.date)
+                .with_saved(DateTime::new(known.saved.into(), 0).filter(|_| known.saved != 0))
         }
     }
 

@@ -26,8 +26,7 @@ const MESSAGES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::ONLYDIR);
 /// What happens to the directory of a mailbox itself.
-const MAILBOX: WatchFlags =
-    WatchFlags::DELETE_SELF.union(WatchFlags::MOVE_SELF).union(WatchFlags::ONLYDIR);
+const MAILBOX: WatchFlags = WatchFlags::DELETE_SELF.union(WatchFlags::MOVE_SELF).union(WatchFlags::ONLYDIR);
 /// What happens to mailboxes in a directory, and to the small files of one.
 pub(super) const SURROUNDINGS: WatchFlags = MAILBOX.union(MESSAGES);
 

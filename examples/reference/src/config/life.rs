@@ -66,8 +66,9 @@ impl Quota {
     pub(super) fn problems(&self, counts_annotations: bool) -> Vec<String> {
         let mut problems = Vec::new();
         if self.annotations > 0 && !counts_annotations {
-            problems
-                .push("[quota] annotations needs [store] kind = \"embedded\": Maildirs do not count them".into());
+            problems.push(
+                "[quota] annotations needs [store] kind = \"embedded\": Maildirs do not count them".into(),
+            );
         }
         if let Some(percent) = self.warn_percent.iter().find(|percent| !(1..=100).contains(*percent)) {
             problems.push(format!("[quota] warn_percent: {percent} is not between 1 and 100"));

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use super::*;
 use crate::{
-    Acl, AclChange, Annotated, Cache, Column, Feed, FeedEvent, Identity, Metadata, MessageRef, Summary, Undelete,
+    Acl, AclChange, Annotated, Cache, Column, Feed, FeedEvent, Identity, MessageRef, Metadata, Summary,
+    Undelete,
 };
 
 fn summary(text: &str) -> Summary {
@@ -109,7 +110,8 @@ fn lists_of_dovecot_count_and_stay_readable_to_it() {
     let root = tree(directory.path(), "", &[]);
     let store = store(directory.path());
     let bob = Identity::new(User::new("bob@example.org").unwrap());
-    fs::write(root.join("dovecot-acl"), "owner lrwstipekxa\nuser=bob@example.org lr\n-group=guests r\n").unwrap();
+    fs::write(root.join("dovecot-acl"), "owner lrwstipekxa\nuser=bob@example.org lr\n-group=guests r\n")
+        .unwrap();
     fs::write(root.join("dovecot-acl-list"), "").unwrap();
     let rights = |who: &Identity, name: &MailboxName| {
         block_on(store.rights_of(who, &alice(), name)).unwrap().to_string()
@@ -119,7 +121,8 @@ fn lists_of_dovecot_count_and_stay_readable_to_it() {
     let shared = block_on(store.shared_with(&bob)).unwrap();
     assert_eq!(shared.len(), 1);
     let anyone = "anyone".parse().unwrap();
-    block_on(store.change_access(&alice(), &inbox(), &anyone, AclChange::Add("lp".parse().unwrap()))).unwrap();
+    block_on(store.change_access(&alice(), &inbox(), &anyone, AclChange::Add("lp".parse().unwrap())))
+        .unwrap();
     assert_eq!(
         fs::read_to_string(root.join("dovecot-acl")).unwrap(),
         "anyone lp\n-group=guests r\nuser=bob@example.org lr\nowner lrwstipekxa\n"
@@ -131,7 +134,9 @@ fn lists_of_dovecot_count_and_stay_readable_to_it() {
     fs::write(root.join(".Work/dovecot-acl"), "user=bob@example.org l\ngroup-override=x r\n").unwrap();
     block_on(store.create(&alice(), &below, None)).unwrap();
     assert_eq!(rights(&bob, &below), "l");
-    assert!(fs::read_to_string(root.join(".Work.Plans/dovecot-acl")).unwrap().contains("group-override=x r\n"));
+    assert!(
+        fs::read_to_string(root.join(".Work.Plans/dovecot-acl")).unwrap().contains("group-override=x r\n")
+    );
 }
 
 #[test]
@@ -153,7 +158,10 @@ fn annotations_of_the_server_are_where_nobodys_mail_is() {
     let root = directory.path().join("alice@example.org");
     assert!(root.join("mailwright-server-annotations").exists());
     let seen = block_on(store.annotations(&Annotated::Server, &alice())).unwrap();
-    assert_eq!(seen.iter().map(|seen| seen.entry.as_str()).collect::<Vec<_>>(), ["/private/comment", "/shared/admin"]);
+    assert_eq!(
+        seen.iter().map(|seen| seen.entry.as_str()).collect::<Vec<_>>(),
+        ["/private/comment", "/shared/admin"]
+    );
     block_on(store.erase(&alice())).unwrap();
     assert_eq!(block_on(store.annotations(&Annotated::Server, &alice())).unwrap().len(), 1);
 }
@@ -178,8 +186,11 @@ fn the_undelete_window_ends() {
     assert_eq!(kept.iter().map(|kept| (kept.uid.get(), kept.size)).collect::<Vec<_>>(), [(2, 4)]);
     // Another program counts nothing of it, and shows nothing.
     assert_eq!(block_on(store.quota_of(&alice())).unwrap().usage.messages, 1);
-    let names: Vec<_> =
-        block_on(store.mailboxes(&alice())).unwrap().into_iter().map(|mailbox| mailbox.name.to_string()).collect();
+    let names: Vec<_> = block_on(store.mailboxes(&alice()))
+        .unwrap()
+        .into_iter()
+        .map(|mailbox| mailbox.name.to_string())
+        .collect();
     assert_eq!(names, ["INBOX", "Work"]);
     // Into a mailbox that knows the keyword by another letter.
     let (other, _) = open(&store, &work);

@@ -1,0 +1,163 @@
+//! The running server over Maildirs: what a client is offered there, seen from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::{fs, path::PathBuf, thread, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use common::{PASSWORD, Server, Talk, USER, deliver, imap, succeed};
+
+const BOB: &str = "bob@example.org";
+const MESSAGE: &str = "From: ann@example.net\r\nSubject: plans\r\nContent-Type: text/plain\r\n\r\nbody\r\n";
+
+/// A server with two accounts, whose mail is below `mail`.
+fn start(extra: &str) -> Server {
+    let mut server = Server::prepare(&format!(
+        "allow_plaintext_auth = true\nstore.kind = \"maildir\"\nstore.path = \"mail/%d/%n/Maildir\"\n{extra}"
+    ));
+    server.add_user(USER, PASSWORD);
+    server.add_user(BOB, PASSWORD);
+    server.serve();
+    server
+}
+
+fn root(server: &Server) -> PathBuf {
+    server.folder.path().join("mail/example.org/alice/Maildir")
+}
+
+fn ok(talk: &mut Talk, command: &str) -> String {
+    let answer = talk.imap("x", command);
+    assert!(answer.last().unwrap().starts_with("x OK"), "{command}: {answer:?}");
+    answer.join("\n")
+}
+
+fn login(server: &Server, user: &str) -> Talk {
+    let mut talk = server.talk(server.port("imap", "starttls"));
+    talk.line();
+    ok(&mut talk, &format!("LOGIN {user} {PASSWORD}"));
+    talk
+}
+
+fn append(talk: &mut Talk, mailbox: &str) {
+    ok(talk, &format!("APPEND {mailbox} {{{}+}}\r\n{MESSAGE}", MESSAGE.len()));
+}
+
+fn done(server: &Server, arguments: &[&str]) -> String {
+    String::from_utf8(succeed(&mut server.command(arguments))).unwrap()
+}
+
+#[test]
+fn what_was_found_out_is_not_looked_for_twice() {
+    let server = start("");
+    deliver(&server, USER, MESSAGE);
+    let mut talk = imap(&server);
+    ok(&mut talk, "SELECT INBOX");
+    let described = |talk: &mut Talk| ok(talk, "FETCH 1 (ENVELOPE BODYSTRUCTURE)");
+    let first = described(&mut talk);
+    assert!(first.contains("\"plans\""), "{first}");
+    let cache = root(&server).join("mailwright-cache");
+    assert!(fs::read(&cache).unwrap().windows(5).any(|octets| octets == b"plans"));
+    // The message cannot be read any more, but what it was is known.
+    let file = fs::read_dir(root(&server).join("new")).unwrap().next().unwrap().unwrap().path();
+    let size = fs::metadata(&file).unwrap().len();
+    fs::write(&file, "x".repeat(size as usize)).unwrap();
+    assert_eq!(described(&mut talk), first);
+    // Without the file it is found out anew.
+    fs::remove_file(&cache).unwrap();
+    assert_ne!(described(&mut talk), first);
+}
+
+#[test]
+fn mailboxes_are_shared_and_annotated() {
+    let server = start("");
+    let (mut alice, mut bob) = (imap(&server), login(&server, BOB));
+    let offered = ok(&mut alice, "CAPABILITY");
+    for word in ["ACL", "METADATA", "NOTIFY", "SAVEDATE", "QUOTA", "CONDSTORE", "IMAPSIEVE="] {
+        assert!(offered.contains(&format!(" {word}")), "{word}: {offered}");
+    }
+    // Files are renamed one by one, so this cannot be kept.
+    for word in [" MULTIAPPEND", " REPLACE"] {
+        assert!(!offered.contains(word), "{word}: {offered}");
+    }
+    ok(&mut alice, "CREATE Team");
+    append(&mut alice, "Team");
+    ok(&mut alice, &format!("SETACL Team {BOB} lr"));
+    assert_eq!(
+        fs::read_to_string(root(&server).join(".Team/dovecot-acl")).unwrap(),
+        "user=bob@example.org lr\n"
+    );
+    let listed = ok(&mut bob, "LIST \"\" *");
+    let shared = listed.lines().find(|line| line.contains("Team")).unwrap_or_else(|| panic!("{listed}"));
+    let (_, name) = shared.split_once(" \"/\" ").unwrap();
+    assert!(ok(&mut bob, &format!("SELECT {name}")).contains("* 1 EXISTS"));
+    assert!(ok(&mut bob, "FETCH 1 BODY.PEEK[TEXT]").contains("body"));
+    assert!(bob.imap("n", "STORE 1 +FLAGS (\\Flagged)").last().unwrap().starts_with("n NO"));
+    ok(&mut alice, "SETMETADATA Team (/shared/comment \"our plans\" /private/comment \"mine\")");
+    let seen = ok(&mut bob, &format!("GETMETADATA {name} (/shared/comment /private/comment)"));
+    assert!(seen.contains("our plans") && !seen.contains("mine"), "{seen}");
+    ok(&mut alice, "RENAME Team Crew");
+    assert!(ok(&mut alice, "GETMETADATA Crew /private/comment").contains("mine"));
+}
+
+#[test]
+fn clients_are_told_of_other_programs_mail_anywhere() {
+    let server = start("");
+    let mut talk = imap(&server);
+    ok(&mut talk, "CREATE Lists");
+    ok(&mut talk, "SELECT INBOX");
+    ok(&mut talk, "NOTIFY SET (selected (MessageNew MessageExpunge)) (personal (MessageNew MessageExpunge))");
+    // Directories tell times apart by some milliseconds.
+    thread::sleep(Duration::from_millis(50));
+    let folder = root(&server).join(".Lists");
+    fs::write(folder.join("tmp/1.M1P1.other"), "Subject: other\n\n").unwrap();
+    fs::rename(folder.join("tmp/1.M1P1.other"), folder.join("new/1.M1P1.other")).unwrap();
+    let line = talk.line();
+    assert!(line.starts_with("* STATUS Lists (") && line.contains("MESSAGES 1"), "{line}");
+    fs::write(root(&server).join("tmp/2.M1P1.other"), "Subject: other\n\n").unwrap();
+    fs::rename(root(&server).join("tmp/2.M1P1.other"), root(&server).join("new/2.M1P1.other")).unwrap();
+    let line = talk.line();
+    assert_eq!(line, "* 1 EXISTS");
+}
+
+#[test]
+fn what_is_old_goes_and_what_went_comes_back() {
+    let server = start("store.undelete = \"1h\"\nexpiry.trash = \"2s\"\nexpiry.every = \"1h\"");
+    let mut talk = imap(&server);
+    ok(&mut talk, "CREATE Trash (USE (\\Trash))");
+    append(&mut talk, "INBOX");
+    append(&mut talk, "Trash");
+    assert!(done(&server, &["expire", "--dry-run"]).contains(" 0 messages"), "nothing is old yet");
+    thread::sleep(Duration::from_secs(3));
+    ok(&mut talk, "SELECT INBOX");
+    // Moved just now, however old it is; it is not gone.
+    ok(&mut talk, "MOVE 1 Trash");
+    done(&server, &["expire"]);
+    assert!(ok(&mut talk, "STATUS Trash (MESSAGES)").contains("MESSAGES 1"));
+    assert_eq!(done(&server, &["undelete", USER, "--into", "INBOX"]), "1 messages are back\n");
+    ok(&mut talk, "NOOP");
+    let found = ok(&mut talk, "FETCH 1:* (SAVEDATE BODY.PEEK[])");
+    assert!(found.contains("plans") && !found.contains("SAVEDATE NIL"), "{found}");
+    assert_eq!(done(&server, &["undelete", USER]), "0 messages are back\n");
+}
+
+#[test]
+fn scripts_run_when_messages_change() {
+    let server = start("");
+    let mut talk = imap(&server);
+    let script = "require [\"imap4flags\", \"imapsieve\"]; addflag \"$Seen-by-script\"; keep;";
+    let mut manage = server.talk(server.port("managesieve", "starttls"));
+    assert!(manage.until("OK").join("\n").contains("imapsieve"));
+    let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
+    manage.send(format!("AUTHENTICATE \"PLAIN\" \"{plain}\"\r\n"));
+    manage.until("OK");
+    manage.send(format!("PUTSCRIPT \"watch\" {{{}+}}\r\n{script}\r\n", script.len()));
+    let answer = manage.line();
+    assert!(answer.starts_with("OK"), "{answer}");
+    ok(&mut talk, "CREATE Watched");
+    ok(&mut talk, "SETMETADATA Watched (/shared/imapsieve/script \"watch\")");
+    append(&mut talk, "Watched");
+    ok(&mut talk, "SELECT Watched");
+    let found = ok(&mut talk, "FETCH 1 FLAGS");
+    assert!(found.contains("$Seen-by-script"), "{found}");
+}
