@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{MailboxName, ModSeq, Uid, UidSet, UidValidity};
 
 use crate::signal::lock;
 use crate::{
@@ -418,48 +418,6 @@ impl Shared {
         let source = self.existing(mailbox.user(), mailbox.name())?;
         let target = self.existing(mailbox.user(), target)?;
         change::copy(&source, &target, &self.setting, mailbox.uid_validity(), uids)
-    }
-}
-
-impl<O: Offload + Clone> Folders for Maildir<O> {
-    async fn create(
-        &self,
-        user: &User,
-        name: &MailboxName,
-        special_use: Option<SpecialUse>,
-    ) -> Result<Mailbox> {
-        let (user, name) = (user.clone(), name.clone());
-        self.run(move |shared| shared.create(&user, &name, special_use)).await
-    }
-
-    async fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
-        let (user, name) = (user.clone(), name.clone());
-        self.run(move |shared| shared.delete(&user, &name)).await
-    }
-
-    async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
-        let (user, from, to) = (user.clone(), from.clone(), to.clone());
-        self.run(move |shared| shared.rename(&user, &from, &to)).await
-    }
-
-    async fn subscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
-        let (user, name) = (user.clone(), name.clone());
-        self.run(move |shared| shared.subscribe(&user, &name, true)).await
-    }
-
-    async fn unsubscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
-        let (user, name) = (user.clone(), name.clone());
-        self.run(move |shared| shared.subscribe(&user, &name, false)).await
-    }
-
-    async fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
-        let user = user.clone();
-        self.run(move |shared| shared.subscriptions(&user)).await
-    }
-
-    async fn erase(&self, user: &User) -> Result<()> {
-        let user = user.clone();
-        self.run(move |shared| shared.erase(&user)).await
     }
 }
 

@@ -12,16 +12,58 @@ use mailwright_mail_model::{MailboxName, SpecialUse, UidSet};
 use super::dot_lock::DotLock;
 use super::folder::{self, sync_directory};
 use super::uid_list::UidList;
-use super::{Shared, change, failed, place, uid_validity};
+use super::{Maildir, Shared, change, failed, place, uid_validity};
 use crate::folders::{check_rename, parents, renamed};
 use crate::signal::lock;
-use crate::{Expunge, Mailbox, ObjectId, QuotaUsage, Result, StoreError, User};
+use crate::{Expunge, Folders, Mailbox, ObjectId, Offload, QuotaUsage, Result, StoreError, User};
 
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 /// What a list of subscriptions begins with whose names have tabs between their levels.
 const SECOND_VERSION: &str = "V\t2";
 /// Dovecot removes mailboxes by way of this name too.
 const TRASH: &str = "..DOVECOT-TRASHED";
+
+impl<O: Offload + Clone> Folders for Maildir<O> {
+    async fn create(
+        &self,
+        user: &User,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Mailbox> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.create(&user, &name, special_use)).await
+    }
+
+    async fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.delete(&user, &name)).await
+    }
+
+    async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        let (user, from, to) = (user.clone(), from.clone(), to.clone());
+        self.run(move |shared| shared.rename(&user, &from, &to)).await
+    }
+
+    async fn subscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.subscribe(&user, &name, true)).await
+    }
+
+    async fn unsubscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
+        let (user, name) = (user.clone(), name.clone());
+        self.run(move |shared| shared.subscribe(&user, &name, false)).await
+    }
+
+    async fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
+        let user = user.clone();
+        self.run(move |shared| shared.subscriptions(&user)).await
+    }
+
+    async fn erase(&self, user: &User) -> Result<()> {
+        let user = user.clone();
+        self.run(move |shared| shared.erase(&user)).await
+    }
+}
 
 impl Shared {
     /// The mailboxes there are.
