@@ -72,7 +72,7 @@ fn for_every_part(context: &mut Context, _: &Call, round: Round) -> Result<bool,
             let nested = !context.loops.is_empty();
             // The message itself is the first part of an outer loop; within a part its own parts are.
             let part = if nested { root + 1 } else { root };
-            let any = within(context, root).contains(&part);
+            let any = part == root || is_inside(context, root, part);
             if any {
                 context.loops.push(PartLoop { root, part });
             }
@@ -82,7 +82,7 @@ fn for_every_part(context: &mut Context, _: &Call, round: Round) -> Result<bool,
             let Some(here) = context.loops.last_mut() else { return Ok(false) };
             here.part += 1;
             let (root, part) = (here.root, here.part);
-            let any = within(context, root).contains(&part);
+            let any = is_inside(context, root, part);
             if !any {
                 context.loops.pop();
             }
@@ -93,6 +93,12 @@ fn for_every_part(context: &mut Context, _: &Call, round: Round) -> Result<bool,
             Ok(false)
         }
     }
+}
+
+/// Whether the part behind one that is in `root`, or behind `root` itself, is in it too. What stands behind the last one of them has a
+/// parent that stands before `root`: nobody has to look at all of them.
+fn is_inside(context: &Context, root: usize, part: usize) -> bool {
+    context.current.part(part).and_then(|part| part.parent()).is_some_and(|parent| parent >= root)
 }
 
 fn check_break(checker: &mut Checker<'_>, call: &mut Call) {
