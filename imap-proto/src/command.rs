@@ -3,6 +3,7 @@
 mod acl;
 mod append;
 mod append_steps;
+mod apply_filter;
 mod authenticate;
 mod cancel_update;
 mod comparator;
@@ -49,6 +50,7 @@ use mailwright_mail_model::UidSet;
 pub use acl::{DeleteAcl, GetAcl, ListRights, ListedRights, MyRights, RightsChange, SetAcl};
 pub use append::Append;
 pub(crate) use append_steps::{Place, Step, Steps};
+pub use apply_filter::{ApplyFilter, FilterScript};
 pub(crate) use authenticate::decode_response;
 pub use cancel_update::CancelUpdate;
 pub use comparator::Comparator;
@@ -163,6 +165,7 @@ pub enum Command {
     Thread(Thread),
     CancelUpdate(CancelUpdate),
     UidBatches(UidBatches),
+    ApplyFilter(ApplyFilter),
     Fetch(Fetch),
     Store(Store),
     Copy(Copy),
@@ -254,7 +257,7 @@ const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 64] = {
+static TABLE: [Spec; 66] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -316,6 +319,8 @@ static TABLE: [Spec; 64] = {
         row("UID THREAD",   Selected,         !SEQS,     READS,  |input, context| Thread::parse(input, true, context).map(Command::Thread)),
         row("CANCELUPDATE", Selected,         !SEQS,     !READS, |input, _| CancelUpdate::parse(input).map(Command::CancelUpdate)),
         row("UIDBATCHES",   Selected,         !SEQS,     READS,  |input, _| UidBatches::parse(input).map(Command::UidBatches)),
+        row("FILTER",       Selected,         SEQS,      !READS, |input, context| ApplyFilter::parse(input, false, context).map(Command::ApplyFilter)),
+        row("UID FILTER",   Selected,         !SEQS,     !READS, |input, context| ApplyFilter::parse(input, true, context).map(Command::ApplyFilter)),
         row("FETCH",        Selected,         SEQS,      READS,  |input, _| Fetch::parse(input, false).map(Command::Fetch)),
         row("UID FETCH",    Selected,         !SEQS,     READS,  |input, _| Fetch::parse(input, true).map(Command::Fetch)),
         row("STORE",        Selected,         SEQS,      !READS, |input, _| Store::parse(input, false).map(Command::Store)),
@@ -423,6 +428,7 @@ impl Command {
             Self::Sort(sort) => sort.encode(wire),
             Self::Thread(thread) => thread.encode(wire),
             Self::CancelUpdate(cancel) => cancel.encode(wire),
+            Self::ApplyFilter(filter) => filter.encode(wire),
             Self::UidBatches(batches) => batches.encode(wire),
             Self::Fetch(fetch) => fetch.encode(wire),
             Self::Store(store) => store.encode(wire),

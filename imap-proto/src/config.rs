@@ -120,6 +120,8 @@ pub struct Abilities {
     pub notifies: bool,
     /// Mailboxes that are not selected can be searched: MULTISEARCH (RFC 7377).
     pub searches_all: bool,
+    /// Sieve scripts can be run on messages that are here already: FILTER=SIEVE (draft-bosch-imap-filter-sieve).
+    pub refilters: bool,
 }
 
 impl Default for Abilities {
@@ -151,6 +153,7 @@ impl Abilities {
             sorts: false,
             notifies: false,
             searches_all: false,
+            refilters: false,
         }
     }
 
@@ -175,6 +178,7 @@ impl Abilities {
             sorts: true,
             notifies: true,
             searches_all: true,
+            refilters: true,
         }
     }
 }

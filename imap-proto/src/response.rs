@@ -11,6 +11,7 @@ mod described;
 mod envelope;
 pub(crate) mod esearch;
 pub(crate) mod fetch;
+mod filtered;
 mod flags;
 mod id;
 mod leniency;
@@ -36,6 +37,7 @@ pub(crate) use described::put_part_structure;
 pub use envelope::{Envelope, EnvelopeAddress};
 pub use esearch::Esearch;
 pub use fetch::{FetchWriter, Fetched, FetchedItem, FetchedSection};
+pub use filtered::{FilterResult, Filtered};
 pub use flags::FlagList;
 pub use id::ServerId;
 pub use leniency::Leniency;
@@ -136,6 +138,8 @@ pub enum Response {
     OwnRights(OwnRights),
     /// What is noted about a mailbox or the server (RFC 5464 §4.4).
     Annotations(Annotations),
+    /// What a script has made of a message, or what is wrong with it.
+    Filtered(Filtered),
 }
 
 /// `ENVELOPE`, `BODY` or `BODYSTRUCTURE` of a message as it stands in a response, to be kept for
@@ -234,6 +238,7 @@ fn untagged(reader: &mut Reader<'_>) -> Result<Response> {
         "LISTRIGHTS" => Response::RightsOf(RightsOf::read(reader)?),
         "MYRIGHTS" => Response::OwnRights(OwnRights::read(reader)?),
         "METADATA" => Response::Annotations(Annotations::read(reader)?),
+        "FILTER" => Response::Filtered(Filtered::read(None, reader)?),
         _ => return Err(reader.expected("a known response before this")),
     })
 }
@@ -253,6 +258,7 @@ fn numbered(reader: &mut Reader<'_>) -> Result<Response> {
         "RECENT" => Response::Recent(number),
         "EXPUNGE" => Response::Expunge(above_zero(reader)?),
         "FETCH" => Response::Fetch(Fetched::read(above_zero(reader)?, reader)?),
-        _ => return Err(reader.expected("EXISTS, RECENT, EXPUNGE or FETCH before this")),
+        "FILTERED" => Response::Filtered(Filtered::read(Some(above_zero(reader)?), reader)?),
+        _ => return Err(reader.expected("EXISTS, RECENT, EXPUNGE, FETCH or FILTERED before this")),
     })
 }

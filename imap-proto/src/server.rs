@@ -26,6 +26,7 @@ mod notifying;
 mod opening;
 mod progress;
 mod reading;
+mod refiltering;
 mod run;
 mod searching;
 mod sharing;

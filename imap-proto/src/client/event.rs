@@ -10,10 +10,10 @@ use thiserror::Error;
 use super::request::{Capability, Check, Close, Find, Idle, Logout, Noop, StartTls, Unselect};
 use crate::{
     command::{
-        Append, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, Fetch, GetAcl,
-        GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move, MyRights,
-        Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status as AskStatus,
-        Store, Subscribe, Thread, Unsubscribe,
+        Append, ApplyFilter, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, Fetch,
+        GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move,
+        MyRights, Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort,
+        Status as AskStatus, Store, Subscribe, Thread, Unsubscribe,
     },
     response::{
         Capabilities, Esearch, Fetched, FetchedSection, FlagList, Listed, MailboxStatus, Namespaces,
@@ -124,6 +124,8 @@ pub enum Event {
     Thread(Ticket<Thread>, Outcome<Threads>),
     /// The server tells from now on what was asked for, as responses that are [unasked](Self::Unasked).
     Notify(Ticket<Notify>, Outcome<()>),
+    /// The script has run. What it has made of each message came before, as responses that are [unasked](Self::Unasked).
+    ApplyFilter(Ticket<ApplyFilter>, Outcome<()>),
     /// Those searches are not kept up to date any more.
     CancelUpdate(Ticket<CancelUpdate>, Outcome<()>),
     /// All that was asked for has come.

@@ -7,10 +7,10 @@ use super::{Client, Event, calls::Kind, event::Opened};
 use crate::{
     MessageSet,
     command::{
-        Append, CancelUpdate, Command, Copy, Create, Delete, DeleteAcl, Enable, Expunge, Fetch, GetAcl,
-        GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, Lsub, Move, MyRights, Namespace, Notify,
-        Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status, Store, Subscribe, Thread,
-        Unsubscribe,
+        Append, ApplyFilter, CancelUpdate, Command, Copy, Create, Delete, DeleteAcl, Enable, Expunge, Fetch,
+        GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, Lsub, Move, MyRights, Namespace,
+        Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status, Store, Subscribe,
+        Thread, Unsubscribe,
     },
     grammar::is_atom_char,
     response::Capabilities,
@@ -69,7 +69,19 @@ macro_rules! plain {
     };
 }
 
-plain!(CancelUpdate, Create, Delete, DeleteAcl, Notify, Rename, SetAcl, SetMetadata, Subscribe, Unsubscribe);
+plain!(
+    ApplyFilter,
+    CancelUpdate,
+    Create,
+    Delete,
+    DeleteAcl,
+    Notify,
+    Rename,
+    SetAcl,
+    SetMetadata,
+    Subscribe,
+    Unsubscribe
+);
 
 macro_rules! about_messages {
     ($($name:ident => $kind:expr;)*) => {

@@ -21,6 +21,15 @@ fn secrets() -> impl Strategy<Value = Secret> {
     prop::collection::vec(any::<u8>(), 0..20).prop_map(|octets| Secret::from(&octets[..]))
 }
 
+fn filter_scripts() -> impl Strategy<Value = FilterScript> {
+    prop_oneof![
+        Just(FilterScript::Delivery),
+        ".{1,9}".prop_map(FilterScript::Personal),
+        "[a-z ]{1,9}".prop_map(FilterScript::Global),
+        prop::collection::vec(any::<u8>(), 0..20).prop_map(|text| FilterScript::Text(text.into())),
+    ]
+}
+
 fn dates() -> impl Strategy<Value = DateTime> {
     (0_i64..4_000_000_000, -700_i16..700).prop_map(|(seconds, zone)| DateTime::new(seconds, zone).unwrap())
 }
@@ -75,6 +84,9 @@ fn inside_a_mailbox() -> impl Strategy<Value = Command> {
         }),
         (search::tests::queries(), any::<bool>())
             .prop_map(|(query, by_uid)| Command::Search(Search { by_uid, ..Search::new(query) })),
+        (filter_scripts(), search::tests::queries(), any::<bool>()).prop_map(|(script, query, by_uid)| {
+            Command::ApplyFilter(ApplyFilter { by_uid, ..ApplyFilter::new(script, query) })
+        }),
         (message_sets(), prop::collection::vec(fetch::tests::items(), 1..5))
             .prop_map(|(messages, items)| Command::Fetch(Fetch::new(messages, items))),
         (message_sets(), operation, flags(), any::<bool>()).prop_map(

@@ -8,9 +8,9 @@ use super::{Close, Commit, Find, Gather, Idle, Include, Mailboxes, Message, Open
 use crate::{
     Refusal,
     command::{
-        Copy, Create, Delete, DeleteAcl, Expunge, Fetch, Filter, GenUrlAuth, GetAcl, GetMetadata, GetQuota,
-        GetQuotaRoot, Id, ListRights, Move, MultiSearch, MyRights, Namespace, Notify, Rename, ResetKey,
-        SetAcl, SetMetadata, SetQuota, Status, Store, Subscribe, Unsubscribe, UrlFetch,
+        ApplyFilter, Copy, Create, Delete, DeleteAcl, Expunge, Fetch, Filter, GenUrlAuth, GetAcl,
+        GetMetadata, GetQuota, GetQuotaRoot, Id, ListRights, Move, MultiSearch, MyRights, Namespace, Notify,
+        Rename, ResetKey, SetAcl, SetMetadata, SetQuota, Status, Store, Subscribe, Unsubscribe, UrlFetch,
     },
     response::{Namespaces, ServerId},
 };
@@ -90,6 +90,8 @@ pub enum Event {
     Find(Ask<Find>),
     /// ESEARCH.
     MultiSearch(Ask<MultiSearch>),
+    /// FILTER and UID FILTER: tell what comes of it with [`Server::filtered`], then answer.
+    ApplyFilter(Ask<ApplyFilter>),
     /// SORT and UID SORT.
     Order(Ask<Order>),
     /// THREAD and UID THREAD.
@@ -158,6 +160,7 @@ impl Server {
             Event::Include(ask) => self.answer(ask, Err(no())),
             Event::BodyEnd(ask) => self.answer(ask, Err(no())),
             Event::Find(ask) => self.answer(ask, Err(no())),
+            Event::ApplyFilter(ask) => self.answer(ask, Err(no())),
             Event::MultiSearch(ask) => self.answer(ask, Err(no())),
             Event::Order(ask) => self.answer(ask, Err(no())),
             Event::Gather(ask) => self.answer(ask, Err(no())),

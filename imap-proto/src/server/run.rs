@@ -222,6 +222,7 @@ impl Server {
             Command::Close => self.leave(turn, true),
             Command::Unselect => self.leave(turn, false),
             Command::Search(search) => self.search(turn, search),
+            Command::ApplyFilter(filter) => self.ask(turn, Kind::Plain, filter, Event::ApplyFilter),
             Command::MultiSearch(search) => self.search_several(turn, search),
             Command::Sort(sort) => self.sort(turn, sort),
             Command::Thread(thread) => self.thread(turn, thread),
@@ -364,6 +365,7 @@ impl Server {
             }
             Command::Fetch(fetch) => self.is_fetch_beyond(fetch),
             Command::Notify(_) => !abilities.notifies,
+            Command::ApplyFilter(_) => !abilities.refilters || read_only,
             Command::MultiSearch(_) => !abilities.searches_all,
             Command::Select(select) => {
                 (select.mod_sequences || select.resync.is_some()) && !abilities.mod_sequences
