@@ -9,6 +9,7 @@
 
 mod account;
 mod fingerprint;
+mod folders;
 mod imap;
 mod ledger;
 mod pass;
@@ -16,6 +17,7 @@ mod pieces;
 mod pop3;
 mod run;
 mod status;
+mod token;
 
 use std::{
     collections::HashMap,
@@ -37,6 +39,7 @@ pub use fingerprint::Fingerprint;
 pub use ledger::{Entry, EntryState, Ledger, MessageName, TableLedger};
 pub use pieces::{Arrival, Broken, End, Pieces, Receive, Received};
 pub use status::{FetchPhase, FetchStatus};
+pub use token::FetchToken;
 
 /// How a [`Fetcher`] behaves.
 #[derive(Debug, Clone)]
@@ -86,6 +89,9 @@ pub enum FetchError {
     /// The server did not take the login.
     #[error("the server does not let us in: {0}")]
     Login(ClientError),
+    /// There is no token to log in with.
+    #[error("no access token: {0}")]
+    Token(String),
     /// The server does what no server may.
     #[error("the server breaks the protocol: {0}")]
     Server(String),

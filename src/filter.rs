@@ -1,8 +1,10 @@
 //! What is done with a message for one account before it is in the mailbox: Sieve, or a filter of your own.
 
 mod actions;
+mod again;
 mod answers;
 mod events;
+mod lists;
 mod memory;
 mod octets;
 mod pipes;
@@ -21,10 +23,12 @@ use mailwright_sieve::{Envelope, Message};
 
 use crate::imap::Cause;
 
+pub(crate) use events::Handled;
 pub(crate) use octets::{Octets, Sources};
 
+pub use lists::{List, Lists};
 pub use memory::{Forgetful, Remember, Remembered};
-pub use programs::Programs;
+pub use programs::{Converter, Programs};
 pub use scores::{SpamField, VirusField};
 pub use sieve::{Explanation, FilterOptions, ScriptOrigin, ServerScripts, SieveFilter, language};
 
@@ -60,6 +64,17 @@ pub struct Mail<'a> {
     pub skip: u64,
     /// What happened to it, if it is not being delivered (RFC 6785).
     pub(crate) event: Option<Happened>,
+    /// Where it is already, if it is filtered once more.
+    pub(crate) again: Option<Again>,
+}
+
+/// A message that is filtered once more (draft-bosch-imap-filter-sieve).
+#[derive(Debug, Clone)]
+pub(crate) struct Again {
+    /// Where it is.
+    pub(crate) mailbox: MailboxName,
+    /// Its flags.
+    pub(crate) flags: FlagSet,
 }
 
 /// What scripts are told of an event (RFC 6785 §4).
@@ -85,7 +100,7 @@ impl<'a> Mail<'a> {
         moment: (DateTime, u64),
     ) -> Self {
         let (now, skip) = moment;
-        Self { account, upload, structure, envelope, id, now, skip, event: None }
+        Self { account, upload, structure, envelope, id, now, skip, event: None, again: None }
     }
 }
 

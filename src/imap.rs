@@ -14,6 +14,7 @@ mod notify;
 mod options;
 mod progress;
 mod recent;
+mod refilter;
 mod search;
 mod selected;
 mod sharing;
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
 pub use self::events::{Cause, Events, ImapEvent};
+pub use self::refilter::{Later, Refilter};
 pub use self::{access::Groups, options::Options, url_fetch::MailboxUrls};
 use self::{
     append::Incoming,
@@ -69,6 +71,7 @@ pub struct Imap<S, A> {
     /// Held while the key of a mailbox is made or taken away.
     keys: tokio::sync::Mutex<()>,
     events: Option<events::Told>,
+    filters: Option<refilter::Filters>,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
@@ -119,6 +122,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             options: Options::default(),
             keys: tokio::sync::Mutex::default(),
             events: None,
+            filters: None,
         }
     }
 
@@ -126,6 +130,16 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
     #[must_use]
     pub fn with_events(mut self, events: Arc<dyn Events>) -> Self {
         self.events = Some(events::Told(events));
+        self
+    }
+
+    /// Runs Sieve scripts on messages that are here already, when clients ask for it: FILTER=SIEVE.
+    #[must_use]
+    pub fn with_filters(mut self, filters: Arc<dyn Refilter>) -> Self {
+        let mut config = Config::clone(&self.config);
+        config.abilities.refilters = config.abilities.write;
+        self.config = Arc::new(config);
+        self.filters = Some(refilter::Filters(filters));
         self
     }
 
@@ -294,6 +308,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 let answer = self.telling(connection, &ask, self.find(&ask)).await;
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
+            Event::ApplyFilter(ask) => self.apply_filter(connection, ask).await?,
             Event::MultiSearch(ask) => {
                 self.refresh(connection).await;
                 let answer = self.telling(connection, &ask, self.search_several(&ask)).await;

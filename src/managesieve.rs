@@ -1,6 +1,6 @@
 //! ManageSieve over a store.
 
-use std::{fmt::Write as _, io, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{AuthStep, Peer};
@@ -36,6 +36,8 @@ pub struct ManageSieve<S, A> {
     tls: ListenerTls,
     config: Arc<Config>,
     limits: ScriptLimits,
+    /// By the user's name, or by the domain in it, in lower case: the server that has the scripts.
+    referrals: HashMap<String, String>,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
@@ -61,7 +63,23 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
         // RFC 5804 §1.7: what we say to people is English.
         config.language.get_or_insert_with(|| "en".to_owned());
         config.script = u32::try_from(limits.size).unwrap_or(u32::MAX);
-        Self { store, authenticator, language, tls, config: Arc::new(config), limits }
+        Self {
+            store,
+            authenticator,
+            language,
+            tls,
+            config: Arc::new(config),
+            limits,
+            referrals: HashMap::new(),
+        }
+    }
+
+    /// Sends users to other servers once they have logged in (RFC 5804 §1.3): each by name, or all of a domain. The
+    /// URLs are such as `sieve://sieve.example.net`.
+    #[must_use]
+    pub fn with_referrals(mut self, referrals: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.referrals = referrals.into_iter().map(|(who, url)| (who.to_lowercase(), url)).collect();
+        self
     }
 
     /// Serves every connection of a listener until it is stopped.
@@ -111,6 +129,13 @@ fn lines(diagnostics: &[Diagnostic]) -> String {
     text
 }
 
+/// The server that has a user's scripts, if it is another one.
+fn referral<'r>(referrals: &'r HashMap<String, String>, user: &User) -> Option<&'r str> {
+    let name = user.as_str().to_lowercase();
+    let domain = || name.rsplit_once('@').and_then(|(_, domain)| referrals.get(domain));
+    referrals.get(&name).or_else(domain).map(String::as_str)
+}
+
 /// One session.
 struct Visit<'a, S, A> {
     service: &'a ManageSieve<S, A>,
@@ -134,6 +159,10 @@ impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
                     .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::ManageSieve)
                     .await;
                 if let (AuthStep::Accept, Some(user)) = (&step, &user) {
+                    if let Some(url) = referral(&service.referrals, user) {
+                        connection.machine().inner_mut().refer(url);
+                        return Ok(());
+                    }
                     connection.machine().inner_mut().set_owner(user.as_str());
                 }
                 self.user = user.or_else(|| self.user.take());

@@ -80,6 +80,16 @@ impl Server {
         Ok(Self { child, folder, ports })
     }
 
+    /// The address of a listener.
+    ///
+    /// # Errors
+    /// If there is no such listener.
+    pub fn address(&self, protocol: &str, tls: bool) -> Result<String> {
+        let mode = if tls { "implicit" } else { "none" };
+        let port = self.ports.get(&format!("{protocol} {mode}")).ok_or("no such listener")?;
+        Ok(format!("127.0.0.1:{port}"))
+    }
+
     /// A connection to a listener, plain or TLS as the listener has it.
     ///
     /// # Errors

@@ -2,10 +2,12 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
-use mailwright_line_proto::Secret;
+use mailwright_line_proto::{Secret, sasl::Credentials};
 use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::User;
 use thiserror::Error;
+
+use super::{FetchError, FetchToken};
 
 /// An account on another server, and whose mailbox here its mail goes to.
 #[derive(Debug, Clone)]
@@ -27,10 +29,15 @@ pub struct FetchAccount {
     pub login: String,
     /// The user's password there.
     pub password: Secret,
+    /// Where the access token is that is shown in place of the password (OAUTHBEARER or XOAUTH2), if there is one.
+    pub token: Option<FetchToken>,
     /// What becomes of messages that are here.
     pub policy: FetchPolicy,
     /// The mailbox that is fetched from; IMAP only.
     pub folder: MailboxName,
+    /// Whether all mailboxes are fetched from instead: that of INBOX goes the way of all mail, and that of each other one into the
+    /// mailbox of its name here, which is made if need be, with its flags and past all filters; IMAP only.
+    pub all_folders: bool,
     /// How often to look.
     pub poll: Duration,
     /// Whether to wait for news in between, where the server tells them (RFC 2177); IMAP only.
@@ -58,12 +65,22 @@ impl FetchAccount {
             address: None,
             login: login.into(),
             password,
+            token: None,
             policy: FetchPolicy::Keep,
             folder: MailboxName::inbox(),
+            all_folders: false,
             poll: Duration::from_secs(300),
             push: true,
             in_clear: false,
         }
+    }
+}
+
+impl FetchAccount {
+    /// What is shown at the login; `None` if it is the password.
+    pub(super) async fn bearer(&self) -> Result<Option<Credentials>, FetchError> {
+        let Some(token) = &self.token else { return Ok(None) };
+        Ok(Some(Credentials::bearer(&self.login, token.have().await?)))
     }
 }
 

@@ -1,21 +1,29 @@
 //! A session with an IMAP server.
 
-use std::{collections::HashMap, future::Future, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use mailwright_imap_proto::{
     MessageSet,
-    client::{Config, Event},
-    command::{BodySection, Expunge, Fetch, FetchItem, Section, SectionText, StoreOperation},
+    client::{Config, Event, Opened},
+    command::{
+        BodySection, Expunge, Fetch, FetchItem, Notify, NotifyEvents, NotifyGroup, NotifyMailboxes, Section,
+        SectionText, StoreOperation,
+    },
     response::FetchedItem,
 };
 use mailwright_mail_model::{
-    DateTime, Flag, FlagSet, Uid, UidSet,
+    DateTime, Flag, FlagSet, MailboxName, Uid, UidSet,
     query::{Key, Query},
 };
 
 use super::{
     Entry, FetchAccount, FetchError, FetchPolicy, MessageName,
+    folders::Folder,
     pass::{Listed, Remote},
 };
 use crate::client::{ClientError, Endpoint, ImapClient};
@@ -28,6 +36,15 @@ pub(super) struct Imap<'a> {
     client: ImapClient,
     account: &'a FetchAccount,
     message: Message,
+    folders: Vec<Folder>,
+    /// The one that is open.
+    open: Option<usize>,
+    /// The messages as they were listed: the folder of each, and its UID there. Handles are their places.
+    listed: Vec<(usize, Uid)>,
+    /// The next UID of the last folder when it was listed.
+    next: Option<Uid>,
+    /// Whether the server was asked to tell the news of all folders.
+    notified: bool,
 }
 
 /// What is known of the message that is being read.
@@ -40,6 +57,7 @@ struct Message {
     /// Whether the server said that they are those of the message we asked for.
     named: bool,
     date: Option<DateTime>,
+    flags: FlagSet,
 }
 
 impl<'a> Imap<'a> {
@@ -48,9 +66,23 @@ impl<'a> Imap<'a> {
         config.allow_plaintext_auth = account.in_clear;
         let mut client = ImapClient::connect(endpoint, Arc::new(config)).await?;
         if !client.is_preauthenticated() {
-            client.login(&account.login, &account.password).await.map_err(FetchError::at_login)?;
+            let login = match account.bearer().await? {
+                Some(bearer) => client.authenticate(&bearer).await,
+                None => client.login(&account.login, &account.password).await,
+            };
+            login.map_err(FetchError::at_login)?;
         }
-        Ok(Self { client, account, message: Message::default() })
+        let (folders, listed) = (Vec::new(), Vec::new());
+        Ok(Self {
+            client,
+            account,
+            message: Message::default(),
+            folders,
+            open: None,
+            listed,
+            next: None,
+            notified: false,
+        })
     }
 
     /// Whether the server tells its news.
@@ -64,12 +96,138 @@ impl<'a> Imap<'a> {
 
     /// Waits for news, or for `stop`.
     pub(super) async fn listen(&mut self, stop: impl Future<Output = ()>) -> Result<(), FetchError> {
+        let last = self.folders.len().saturating_sub(1);
+        if self.open != Some(last) && self.enter(last).await?.uid_next != self.next {
+            // Something came while others were looked into.
+            return Ok(());
+        }
         self.client.idle(stop).await?;
         Ok(())
     }
 
     pub(super) async fn logout(self) -> Result<(), FetchError> {
         Ok(self.client.logout().await?)
+    }
+
+    /// Opens a folder.
+    async fn enter(&mut self, index: usize) -> Result<Box<Opened>, FetchError> {
+        let Some(folder) = self.folders.get_mut(index) else {
+            return Err(FetchError::Server("expected a mailbox that was listed".into()));
+        };
+        self.open = None;
+        let name = folder.there.clone();
+        let opened = match self.account.policy {
+            // RFC 9051 §6.3.3: others still see what is new to them.
+            FetchPolicy::Keep => self.client.examine(name).await?,
+            _ => self.client.select(name).await?,
+        };
+        let validity = opened.uid_validity.filter(|_| !opened.uid_not_sticky);
+        if validity.is_none() {
+            let text = "expected UIDs that stay, got a mailbox without UIDVALIDITY or with UIDNOTSTICKY";
+            return Err(FetchError::Server(text.into()));
+        }
+        folder.validity = validity;
+        self.open = Some(index);
+        Ok(opened)
+    }
+
+    /// Opens the folder of a message again, if another one is open.
+    async fn enter_again(&mut self, index: usize) -> Result<(), FetchError> {
+        if self.open == Some(index) {
+            return Ok(());
+        }
+        let before = self.folders.get(index).and_then(|folder| folder.validity);
+        self.enter(index).await?;
+        match self.folders.get(index).is_some_and(|folder| folder.validity == before) {
+            true => Ok(()),
+            false => {
+                Err(FetchError::Server("expected a mailbox that is as it was listed, got a new one".into()))
+            }
+        }
+    }
+
+    /// The messages of a folder, as it is opened.
+    async fn list_folder(
+        &mut self,
+        index: usize,
+        known: &HashMap<MessageName, Entry>,
+    ) -> Result<Vec<Listed>, FetchError> {
+        let opened = match self.enter(index).await {
+            Ok(opened) => opened,
+            // One of many that nobody may look into is no reason to leave the others.
+            Err(FetchError::Client(ClientError::Refused(refusal))) if self.account.all_folders => {
+                tracing::warn!(%refusal, "a mailbox elsewhere cannot be opened");
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        self.next = opened.uid_next;
+        if opened.messages == 0 {
+            return Ok(Vec::new());
+        }
+        let uids: UidSet = self.client.search(Query::all()).await?.into_iter().collect();
+        let Some((folder, validity)) = self
+            .folders
+            .get(index)
+            .and_then(|folder| Some((folder.there.as_str().to_owned(), folder.validity?)))
+        else {
+            return Ok(Vec::new());
+        };
+        let validity = validity.get().to_be_bytes();
+        let name =
+            |uid: Uid| MessageName::of(&[b"imap", folder.as_bytes(), &validity, &uid.get().to_be_bytes()]);
+        let fresh: UidSet = uids.iter().filter(|uid| !known.contains_key(&name(*uid))).collect();
+        let sizes = self.sizes(&fresh).await?;
+        let mut all = Vec::new();
+        for uid in uids.iter() {
+            let handle = u32::try_from(self.listed.len()).unwrap_or(u32::MAX);
+            self.listed.push((index, uid));
+            all.push(Listed { name: name(uid), handle, size: sizes.get(&uid).copied() });
+        }
+        Ok(all)
+    }
+
+    /// Where the server can do so, what is new in other folders ends the wait too (RFC 5465).
+    async fn ask_for_all_news(&mut self) -> Result<(), FetchError> {
+        if std::mem::replace(&mut self.notified, true) || !self.has("NOTIFY") {
+            return Ok(());
+        }
+        let group = |mailboxes| {
+            let mut events = NotifyEvents::default();
+            (events.new, events.expunge) = (Some(Vec::new()), true);
+            NotifyGroup::new(mailboxes, events)
+        };
+        let groups = [NotifyMailboxes::Selected { delayed: false }, NotifyMailboxes::Personal].map(group);
+        match self.client.call(Notify::new(groups.into())).await {
+            // Then it takes until the next look.
+            Ok(()) | Err(ClientError::Refused(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn place(&self, handle: u32) -> Option<(usize, Uid)> {
+        self.listed.get(usize::try_from(handle).ok()?).copied()
+    }
+
+    async fn delete_in(&mut self, index: usize, uids: UidSet) -> Result<(), FetchError> {
+        self.enter_again(index).await?;
+        let only = self.has("UIDPLUS") || self.has("IMAP4rev2");
+        for start in (0..uids.len()).step_by(TOGETHER as usize) {
+            let some = MessageSet::from(uids.at(start..(start + TOGETHER).min(uids.len())));
+            let deleted: FlagSet = [Flag::Deleted].into_iter().collect();
+            self.client.store(some.clone(), StoreOperation::Add, deleted).await?;
+            if only {
+                self.client.call(Expunge::new(Some(some))).await?;
+            }
+        }
+        if !only {
+            // RFC 4315 §2.1: EXPUNGE takes all that is marked, so it waits until nothing is but what we marked.
+            let marked = self.client.search(Query::from(Key::Flag(Flag::Deleted))).await?;
+            if marked.into_iter().all(|uid| uids.contains(uid)) {
+                self.client.expunge().await?;
+            }
+        }
+        Ok(())
     }
 
     async fn sizes(&mut self, uids: &UidSet) -> Result<HashMap<Uid, u64>, FetchError> {
@@ -97,36 +255,40 @@ impl Remote for Imap<'_> {
     async fn list(&mut self, known: &HashMap<MessageName, Entry>) -> Result<Vec<Listed>, FetchError> {
         // What is new from here on is new to the list below, or makes the next wait a short one.
         while self.client.news().is_some() {}
-        let folder = self.account.folder.clone();
-        // Each time, for the mailbox may be another one by now.
-        let opened = match self.account.policy {
-            // RFC 9051 §6.3.3: others still see what is new to them.
-            FetchPolicy::Keep => self.client.examine(folder).await?,
-            _ => self.client.select(folder).await?,
-        };
-        let validity = opened.uid_validity.filter(|_| !opened.uid_not_sticky);
-        let Some(validity) = validity else {
-            let text = "expected UIDs that stay, got a mailbox without UIDVALIDITY or with UIDNOTSTICKY";
-            return Err(FetchError::Server(text.into()));
-        };
-        if opened.messages == 0 {
-            return Ok(Vec::new());
+        if self.account.all_folders && self.account.push {
+            self.ask_for_all_news().await?;
         }
-        let uids: UidSet = self.client.search(Query::all()).await?.into_iter().collect();
-        let (folder, validity) = (self.account.folder.as_str().to_owned(), validity.get().to_be_bytes());
-        let name =
-            |uid: Uid| MessageName::of(&[b"imap", folder.as_bytes(), &validity, &uid.get().to_be_bytes()]);
-        let fresh: UidSet = uids.iter().filter(|uid| !known.contains_key(&name(*uid))).collect();
-        let sizes = self.sizes(&fresh).await?;
-        let listed = |uid: Uid| Listed { name: name(uid), handle: uid.get(), size: sizes.get(&uid).copied() };
-        Ok(uids.iter().map(listed).collect())
+        // Each time, for the mailboxes may be others by now.
+        self.folders = match self.account.all_folders {
+            true => Folder::all(self.client.list("*").await?),
+            false => Folder::only(self.account),
+        };
+        (self.open, self.next) = (None, None);
+        self.listed.clear();
+        let mut all = Vec::new();
+        for index in 0..self.folders.len() {
+            all.extend(self.list_folder(index, known).await?);
+        }
+        Ok(all)
+    }
+
+    fn mailbox(&self, handle: u32) -> Option<MailboxName> {
+        self.folders.get(self.place(handle)?.0)?.here.clone()
+    }
+
+    fn flags(&self) -> FlagSet {
+        self.message.flags.clone()
     }
 
     async fn open(&mut self, handle: u32, header: bool) -> Result<bool, FetchError> {
-        let Some(uid) = Uid::new(handle) else { return Ok(false) };
+        let Some((folder, uid)) = self.place(handle) else { return Ok(false) };
+        self.enter_again(folder).await?;
         let text = if header { SectionText::Header } else { SectionText::Whole };
         let section = BodySection::peek(Section::new(Vec::new(), text));
-        let items = [FetchItem::Uid, FetchItem::InternalDate, FetchItem::Section(section)];
+        let mut items = vec![FetchItem::Uid, FetchItem::InternalDate, FetchItem::Section(section)];
+        if self.mailbox(handle).is_some() {
+            items.push(FetchItem::Flags);
+        }
         self.message = Message { wanted: Some(uid), ..Message::default() };
         self.client.fetch(Fetch::new(MessageSet::from(UidSet::from(uid)), items)).await?;
         Ok(true)
@@ -156,6 +318,13 @@ impl Remote for Imap<'_> {
                             _ => None,
                         });
                         message.date = message.date.or(date);
+                        let flags = fetched.items.into_iter().find_map(|item| match item {
+                            FetchedItem::Flags(found) => Some(found.flags),
+                            _ => None,
+                        });
+                        if let Some(flags) = flags {
+                            message.flags = flags.difference(&[Flag::Deleted].into_iter().collect());
+                        }
                     } else if uid.is_some() && !message.named && message.begun {
                         return Err(FetchError::Server(
                             "expected the message that was asked for, got another".into(),
@@ -182,22 +351,12 @@ impl Remote for Imap<'_> {
     }
 
     async fn delete(&mut self, handles: &[u32]) -> Result<(), FetchError> {
-        let uids: UidSet = handles.iter().filter_map(|handle| Uid::new(*handle)).collect();
-        let only = self.has("UIDPLUS") || self.has("IMAP4rev2");
-        for start in (0..uids.len()).step_by(TOGETHER as usize) {
-            let some = MessageSet::from(uids.at(start..(start + TOGETHER).min(uids.len())));
-            let deleted: FlagSet = [Flag::Deleted].into_iter().collect();
-            self.client.store(some.clone(), StoreOperation::Add, deleted).await?;
-            if only {
-                self.client.call(Expunge::new(Some(some))).await?;
-            }
+        let mut folders: BTreeMap<usize, Vec<Uid>> = BTreeMap::new();
+        for (folder, uid) in handles.iter().filter_map(|handle| self.place(*handle)) {
+            folders.entry(folder).or_default().push(uid);
         }
-        if !only {
-            // RFC 4315 §2.1: EXPUNGE takes all that is marked, so it waits until nothing is but what we marked.
-            let marked = self.client.search(Query::from(Key::Flag(Flag::Deleted))).await?;
-            if marked.into_iter().all(|uid| uids.contains(uid)) {
-                self.client.expunge().await?;
-            }
+        for (folder, uids) in folders {
+            self.delete_in(folder, uids.into_iter().collect()).await?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use mailwright_mail_model::DateTime;
+use mailwright_mail_model::{DateTime, FlagSet, MailboxName};
 use mailwright_smtp_proto::Reply;
 
 use super::{
@@ -42,6 +42,16 @@ pub(super) trait Remote: Send {
 
     /// Behind its end: whether there was a message, and when it came there.
     fn came(&self) -> (bool, Option<DateTime>);
+
+    /// The mailbox here that a message comes into, if it does not go the way of all mail.
+    fn mailbox(&self, _handle: u32) -> Option<MailboxName> {
+        None
+    }
+
+    /// Behind its end: its flags there.
+    fn flags(&self) -> FlagSet {
+        FlagSet::new()
+    }
 
     /// Deletes messages.
     fn delete(&mut self, handles: &[u32]) -> impl Future<Output = Result<(), FetchError>> + Send;
@@ -197,13 +207,18 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         if !remote.open(message.handle, false).await? {
             return Ok(Ok(()));
         }
+        let mailbox = remote.mailbox(message.handle);
         let words = fetched_words(&self.config.hostname, account.user.as_str());
         let (header, name) = (HeaderReader::default(), message.name);
         let mut pieces =
             Streaming { remote, header, name, words, account, ledger: self.ledger, book, end: Verdict::None };
-        let mut arrival =
-            Arrival { user: &account.user, protocol: account.protocol, host: &account.host, size: None };
-        arrival.size = message.size;
+        let arrival = Arrival {
+            user: &account.user,
+            protocol: account.protocol,
+            host: &account.host,
+            size: message.size,
+            mailbox: mailbox.as_ref(),
+        };
         let outcome = self.delivery.receive(&arrival, &mut pieces).await;
         let (verdict, fingerprint) = (std::mem::take(&mut pieces.end), pieces.header.fingerprint());
         match (outcome, verdict) {
@@ -332,6 +347,7 @@ impl<R: Remote, L: Ledger> Pieces for Streaming<'_, R, L> {
         let entry = Entry::new(self.name, Some(fingerprint), EntryState::Delivered, seconds());
         let row = self.ledger.row(self.account.id, &entry);
         self.end = Verdict::Deliver(entry);
-        Some(End::new(self.header.sender(), date, vec![row]))
+        let flags = self.remote.flags();
+        Some(End { flags, ..End::new(self.header.sender(), date, vec![row]) })
     }
 }

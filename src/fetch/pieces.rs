@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use mailwright_mail_model::{DateTime, ReversePath};
+use mailwright_mail_model::{DateTime, FlagSet, MailboxName, ReversePath};
 use mailwright_mailstore::{Row, User};
 use mailwright_smtp_proto::Reply;
 
@@ -34,6 +34,8 @@ pub struct Arrival<'a> {
     pub host: &'a str,
     /// Its size, as far as the server tells the truth, in octets.
     pub size: Option<u64>,
+    /// The mailbox that it comes into, past all filters; `None` if it goes the way of all mail.
+    pub mailbox: Option<&'a MailboxName>,
 }
 
 /// The octets of a message, pulled from its server.
@@ -62,12 +64,14 @@ pub struct End {
     pub date: Option<DateTime>,
     /// What is written in the same commit.
     pub rows: Vec<Row>,
+    /// The flags that it begins with, if [`Arrival::mailbox`] says where.
+    pub flags: FlagSet,
 }
 
 impl End {
     /// An end.
     pub const fn new(sender: ReversePath, date: Option<DateTime>, rows: Vec<Row>) -> Self {
-        Self { sender, date, rows }
+        Self { sender, date, rows, flags: FlagSet::new() }
     }
 }
 

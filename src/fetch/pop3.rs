@@ -23,7 +23,11 @@ impl Pop3 {
         let mut config = Config::default();
         config.allow_plaintext_auth = account.in_clear;
         let mut client = Pop3Client::connect(endpoint, Arc::new(config)).await?;
-        client.login(&account.login, &account.password).await.map_err(FetchError::at_login)?;
+        let login = match account.bearer().await? {
+            Some(bearer) => client.authenticate(&bearer).await,
+            None => client.login(&account.login, &account.password).await,
+        };
+        login.map_err(FetchError::at_login)?;
         Ok(Self { client })
     }
 

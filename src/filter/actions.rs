@@ -11,7 +11,11 @@ use mailwright_sieve::{
     vacation::Reply,
 };
 
-use super::{Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter, pipes};
+use super::{
+    Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter,
+    lists::{Consulted, MOST_RECIPIENTS},
+    pipes,
+};
 
 /// The longest header that is looked at for redirects and notices, in octets.
 pub(super) const LONGEST_HEADER: u64 = 256 << 10;
@@ -123,12 +127,38 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     }
 
     async fn redirect(&mut self, mail: &mut Mail<'_>, redirect: Redirect) {
+        if !redirect.list {
+            return self.redirect_to(mail, &redirect, &redirect.address).await;
+        }
+        // RFC 6134 §2.5: to every member.
+        let lists = self.filter.options.lists.as_ref();
+        let members = Consulted::default().members(lists, mail.account, &redirect.address).await;
+        let problem = match &members {
+            Ok(Some(members)) => match members.recipients() {
+                Some(recipients) => {
+                    let mut any = false;
+                    for recipient in recipients {
+                        any = true;
+                        self.redirect_to(mail, &redirect, recipient).await;
+                    }
+                    if any {
+                        return;
+                    }
+                    "nobody is in it".to_owned()
+                }
+                None => format!("expected at most {MOST_RECIPIENTS} addresses in it"),
+            },
+            Ok(None) => "there is no such list".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(id = mail.id, user = %mail.account, list = redirect.address, problem, "not redirected to a list; the message is kept");
+        self.keep();
+    }
+
+    async fn redirect_to(&mut self, mail: &mut Mail<'_>, redirect: &Redirect, address: &str) {
         let header = self.header(mail).await;
         let own = [mail.account.as_str().to_owned()];
-        let to = match (
-            redirect::verdict(&header, &redirect.address, &own),
-            redirect.address.parse::<Address>(),
-        ) {
+        let to = match (redirect::verdict(&header, address, &own), address.parse::<Address>()) {
             (Verdict::Send, Ok(to)) => to,
             (verdict, _) => {
                 if verdict != Verdict::Loop || self.filtered.filings.is_empty() {
@@ -225,7 +255,12 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     }
 
     fn sender(&self, mail: &Mail<'_>) -> ReversePath {
-        let sender = mail.envelope.from.as_deref().and_then(|sender| sender.parse().ok());
+        // Long after it came, it is the owner of the mailbox who sends it on (draft-bosch-imap-filter-sieve §4.3).
+        let sender = match mail.again {
+            Some(_) => Some(mail.account.as_str()),
+            None => mail.envelope.from.as_deref(),
+        };
+        let sender = sender.and_then(|sender| sender.parse().ok());
         sender.map_or(ReversePath::Null, ReversePath::Address)
     }
 

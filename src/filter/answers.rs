@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, SpecialUse};
 use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store, Upload, Write};
 use mailwright_sieve::{Answer, Message, ProgramInput, ProgramOutput, Request};
@@ -9,7 +10,8 @@ use mailwright_sieve::{Answer, Message, ProgramInput, ProgramOutput, Request};
 use super::{
     Happened, Mail, Remember, SieveFilter, Sources,
     actions::LONGEST_HEADER,
-    programs::{Call, Input, Output, Ran},
+    lists::{Consulted, Members},
+    programs::{Call, Input, Output, Programs, Ran, TEXT},
     scores::score,
 };
 
@@ -25,11 +27,12 @@ pub(super) struct Host<'r, 'm, S, M> {
     others: Vec<Mutex<Upload>>,
     /// How many programs were started.
     started: u32,
+    lists: Consulted,
 }
 
 impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
     pub(super) fn new(filter: &'r SieveFilter<S, M>, mail: &'r mut Mail<'m>) -> Self {
-        Self { filter, mail, mailboxes: None, others: Vec::new(), started: 0 }
+        Self { filter, mail, mailboxes: None, others: Vec::new(), started: 0, lists: Consulted::default() }
     }
 
     /// What programs made of the message, for the actions.
@@ -80,7 +83,10 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
                 let known = is_mailto(&uri) && capability.eq_ignore_ascii_case("online");
                 Answer::Text(known.then(|| "maybe".to_owned()))
             }
-            Request::ListMember { .. } | Request::List(_) => Answer::Truth(false),
+            Request::ListMember { list, value } => {
+                self.list(&list, |members| members.is_some_and(|members| members.contain(&value))).await
+            }
+            Request::List(list) => self.list(&list, |members| members.is_some()).await,
             Request::Score(wanted) => {
                 let header = self.header().await;
                 let options = &self.filter.options;
@@ -92,18 +98,24 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
                     ProgramInput::Message(message) => Input::Message(message),
                     _ => Input::Nothing,
                 };
-                let mut output = Output::Text(Vec::new());
-                let ran = match self.start(&program, &arguments, input, &mut output).await {
+                let mut output = Output::octets(TEXT);
+                let Some(programs) = &self.filter.options.programs else {
+                    return Answer::Program(ProgramOutput::Unknown);
+                };
+                let ran = match self.start(programs, &program, &arguments, input, &mut output).await {
                     Ok(ran) => ran,
                     Err(failed) => return failed,
                 };
-                let octets = if let Output::Text(text) = output { text } else { Vec::new() };
-                Answer::Program(ran.output(octets))
+                Answer::Program(
+                    ran.output(output.into_octets().map_or_else(Bytes::new, |(octets, _)| octets)),
+                )
             }
             Request::Filter { program, arguments, message } => {
                 self.filtered(&program, &arguments, &message).await
             }
-            Request::Convert { .. } => Answer::Converted(None),
+            Request::Convert { from, to, parameters, body } => {
+                self.convert(&from, &to, &parameters, &body).await
+            }
             other => Answer::Failed(format!("this server does not know how to answer {other:?}")),
         }
     }
@@ -112,16 +124,44 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         Sources { own: &mut *self.mail.upload, others: &mut self.others }
     }
 
-    /// Runs a program, if there are programs here and this run has not started too many.
+    /// Looks into a list of the user's. One that cannot be read ends the script, for nobody knows who is in it.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "an upload cannot be shared between threads")]
+    async fn list(&mut self, name: &str, is: impl FnOnce(Option<&Members>) -> bool) -> Answer {
+        let lists = self.filter.options.lists.as_ref();
+        match self.lists.members(lists, self.mail.account, name).await {
+            Ok(members) => Answer::Truth(is(members.as_deref())),
+            Err(error) => Answer::Failed(error.to_string()),
+        }
+    }
+
+    /// RFC 6558 §2: what is not converted stays as it is.
+    async fn convert(&mut self, from: &str, to: &str, parameters: &[String], body: &[u8]) -> Answer {
+        let Some(converter) = &self.filter.options.converter else { return Answer::Converted(None) };
+        let mut arguments = vec![from.to_owned(), to.to_owned()];
+        arguments.extend_from_slice(parameters);
+        let mut output = Output::octets(converter.largest);
+        let programs = &converter.programs;
+        let program = &converter.program;
+        match self.start(programs, program, &arguments, Input::Octets(body), &mut output).await {
+            Err(failed) => failed,
+            Ok(Ran::Succeeded) => {
+                // Half a body is none.
+                Answer::Converted(output.into_octets().filter(|(_, whole)| *whole).map(|(octets, _)| octets))
+            }
+            Ok(_) => Answer::Converted(None),
+        }
+    }
+
+    /// Runs a program, if this run has not started too many.
     async fn start(
         &mut self,
+        programs: &Programs,
         program: &str,
         arguments: &[String],
         input: Input<'_>,
         output: &mut Output,
     ) -> Result<Ran, Answer> {
         let filter = self.filter;
-        let Some(programs) = &filter.options.programs else { return Ok(Ran::Unknown) };
         self.started += 1;
         if self.started > PROGRAMS {
             return Err(Answer::Failed(format!("the script starts more than {PROGRAMS} programs")));
@@ -147,18 +187,18 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
             Err(error) => return Answer::Failed(error.to_string()),
         };
         let mut output = Output::message(upload, longest);
-        let ran = match self.start(program, arguments, Input::Message(message), &mut output).await {
+        let ran = match self.start(programs, program, arguments, Input::Message(message), &mut output).await {
             Ok(ran) => ran,
             Err(failed) => return failed,
         };
-        let Output::Message(made) = output else { return Answer::Program(ran.output(Vec::new())) };
+        let Output::Message(made) = output else { return Answer::Program(ran.output(Bytes::new())) };
         match made.finish().filter(|_| ran == Ran::Succeeded) {
             Some((upload, structure)) => {
                 self.others.push(Mutex::new(upload));
                 let source = u32::try_from(self.others.len()).unwrap_or(u32::MAX);
                 Answer::Message { source, structure: Arc::new(structure) }
             }
-            None => Answer::Program(ran.output(Vec::new())),
+            None => Answer::Program(ran.output(Bytes::new())),
         }
     }
 
@@ -239,8 +279,8 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         }
         match item.as_str() {
             // RFC 6785 §4.1
-            "location" if self.mail.event.is_some() => Some("MS".into()),
-            "phase" if self.mail.event.is_some() => Some("post".into()),
+            "location" if self.mail.event.is_some() || self.mail.again.is_some() => Some("MS".into()),
+            "phase" if self.mail.event.is_some() || self.mail.again.is_some() => Some("post".into()),
             "host" => Some(host.clone()),
             "domain" => host.split_once('.').map(|(_, domain)| domain.to_owned()),
             "location" => Some("MDA".into()),

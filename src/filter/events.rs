@@ -46,9 +46,9 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     }
 
     /// Runs a script because of what happened to a message.
-    pub(crate) async fn handle(&self, mail: &mut Mail<'_>, program: Arc<Program>) -> Handled {
+    pub(crate) async fn handle(&self, mail: &mut Mail<'_>, programs: Vec<Arc<Program>>) -> Handled {
         let kept = Handled { kept: true, ..Handled::default() };
-        let Some((mut outcome, sources)) = self.run_all(mail, vec![program], false).await else {
+        let Some((mut outcome, sources)) = self.run_all(mail, programs, false).await else {
             return kept;
         };
         // RFC 6785 §3.1: what keeps it leaves it where it is, unchanged but for its flags.
@@ -77,10 +77,12 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 }
 
 impl Handled {
-    /// What goes into INBOX for want of something better at delivery is left where it is.
-    pub(crate) fn stay_instead_of_inbox(&mut self) {
+    /// What goes into INBOX for want of something better at delivery is left where it is; whether there was such a thing.
+    pub(crate) fn stay_instead_of_inbox(&mut self) -> bool {
         let before = self.filtered.filings.len();
         self.filtered.filings.retain(|filing| filing.mailbox != MailboxName::inbox());
-        self.kept |= self.filtered.filings.len() < before;
+        let stays = self.filtered.filings.len() < before;
+        self.kept |= stays;
+        stays
     }
 }

@@ -27,7 +27,7 @@ const PIECE: usize = 64 << 10;
 /// So much of what a program says on its standard error is told in the log, in octets.
 const COMPLAINT: u64 = 1 << 10;
 /// So much of what a program says is taken into a variable, in octets; variables themselves hold no more.
-const TEXT: u64 = 64 << 10;
+pub(super) const TEXT: u64 = 64 << 10;
 
 /// The programs that scripts may start. None is started but those in the folder, none by a shell, and each without the
 /// environment of the server.
@@ -145,6 +145,32 @@ impl Programs {
     }
 }
 
+/// A program that converts parts of messages (RFC 6558). It gets the media type that a part has, the one that it is to have and the
+/// script's parameters (`name=value`) as arguments, and the part's body, decoded, on its standard input. What it writes is the
+/// new body if its exit code is 0; with any other the part stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Converter {
+    /// Where it is, and how long it may take.
+    pub programs: Programs,
+    /// Its name there.
+    pub program: String,
+    /// The largest body that it makes, in octets; 16 MiB.
+    pub largest: u64,
+}
+
+impl Converter {
+    /// A program of a folder.
+    pub fn new(programs: Programs, program: impl Into<String>) -> Self {
+        Self { programs, program: program.into(), largest: 16 << 20 }
+    }
+
+    /// Whether it is there and may be started.
+    pub fn is_there(&self) -> bool {
+        self.programs.find(&self.program).is_some()
+    }
+}
+
 /// What is started, and for whom.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call<'a> {
@@ -160,13 +186,19 @@ pub(super) struct Call<'a> {
 pub(super) enum Input<'a> {
     Nothing,
     Text(&'a str),
+    Octets(&'a [u8]),
     Message(&'a Message),
 }
 
 /// Where what a program writes goes.
 pub(super) enum Output {
     Nothing,
-    Text(Vec<u8>),
+    /// So many of them at most, in octets; what is too much is thrown away.
+    Octets {
+        octets: Vec<u8>,
+        most: u64,
+        whole: bool,
+    },
     /// Into an upload that is never committed.
     Message(Box<NewMessage>),
 }
@@ -192,9 +224,9 @@ pub(super) enum Ran {
 
 impl Ran {
     /// The same, for a script that has no use for what was written.
-    pub(super) fn output(self, octets: Vec<u8>) -> ProgramOutput {
+    pub(super) fn output(self, octets: Bytes) -> ProgramOutput {
         match self {
-            Self::Succeeded => ProgramOutput::Success(octets.into()),
+            Self::Succeeded => ProgramOutput::Success(octets),
             Self::Failed => ProgramOutput::Failure,
             Self::Aborted => ProgramOutput::Aborted,
             Self::Unknown => ProgramOutput::Unknown,
@@ -236,6 +268,7 @@ async fn feed(
     match input {
         Input::Nothing => {}
         Input::Text(text) => stdin.write_all(text.as_bytes()).await?,
+        Input::Octets(octets) => stdin.write_all(octets).await?,
         Input::Message(message) => {
             let mut octets = Octets::of(message);
             while let Some(some) = octets.next(sources).await? {
@@ -248,6 +281,16 @@ async fn feed(
 }
 
 impl Output {
+    pub(super) const fn octets(most: u64) -> Self {
+        Self::Octets { octets: Vec::new(), most, whole: true }
+    }
+
+    /// What was written.
+    pub(super) fn into_octets(self) -> Option<(Bytes, bool)> {
+        let Self::Octets { octets, whole, .. } = self else { return None };
+        Some((octets.into(), whole))
+    }
+
     pub(super) fn message(upload: Upload, longest: u64) -> Self {
         let describer = Describer::default();
         Self::Message(Box::new(NewMessage { upload, describer, octets: 0, longest, after_cr: false }))
@@ -256,9 +299,9 @@ impl Output {
     async fn take(&mut self, mut stdout: impl AsyncRead + Unpin) -> Result<(), Fault> {
         match self {
             Self::Nothing => {}
-            Self::Text(text) => {
-                (&mut stdout).take(TEXT).read_to_end(text).await?;
-                tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+            Self::Octets { octets, most, whole } => {
+                (&mut stdout).take(*most).read_to_end(octets).await?;
+                *whole = tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await? == 0;
             }
             Self::Message(message) => {
                 let mut piece = vec![0; PIECE];

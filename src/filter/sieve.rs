@@ -11,7 +11,7 @@ use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, ext
 use tokio::sync::Semaphore;
 
 use super::{
-    Filter, Filtered, Mail, Programs, Remember, actions,
+    Converter, Filter, Filtered, Lists, Mail, Programs, Remember, actions,
     answers::Host,
     scores::{SpamField, VirusField},
 };
@@ -54,6 +54,10 @@ pub struct FilterOptions {
     pub events: bool,
     /// Programs that scripts may start: `vnd.dovecot.pipe`, `vnd.dovecot.filter` and `vnd.dovecot.execute`.
     pub programs: Option<Programs>,
+    /// Lists that scripts may look into: `extlists` (RFC 6134).
+    pub lists: Option<Lists>,
+    /// What converts parts of messages: `convert` (RFC 6558).
+    pub converter: Option<Converter>,
 }
 
 impl FilterOptions {
@@ -67,6 +71,11 @@ impl FilterOptions {
         self.with_programs(|_| true)
     }
 
+    /// What scripts may use that are not run by an event, on messages that are here already (draft-bosch-imap-filter-sieve §4.9).
+    fn refilter_language(&self) -> Language {
+        self.language().without("imapsieve")
+    }
+
     /// RFC 6785 §3.11: what is for delivery only cannot even be required.
     fn event_language(&self) -> Language {
         ["reject", "ereject", "vacation", "vacation-seconds"]
@@ -75,7 +84,10 @@ impl FilterOptions {
     }
 
     fn with_programs(&self, may: impl Fn(&Programs) -> bool) -> Language {
-        let mut without = vec!["extlists", "snooze", "envelope-deliverby", "redirect-deliverby"];
+        let mut without = vec!["envelope-deliverby", "redirect-deliverby"];
+        if self.lists.is_none() {
+            without.push("extlists");
+        }
         if !self.events {
             without.push("imapsieve");
         }
@@ -85,7 +97,10 @@ impl FilterOptions {
         if self.virus.is_none() {
             without.push("virustest");
         }
-        let language = without.into_iter().fold(Language::standard(), Language::without);
+        let mut language = without.into_iter().fold(Language::standard(), Language::without);
+        if self.converter.is_some() {
+            language = language.with(extension::convert());
+        }
         match self.programs.as_ref().is_some_and(may) {
             true => extension::programs().into_iter().fold(language, Language::with),
             false => language,
@@ -120,9 +135,9 @@ pub struct Explanation {
 }
 
 /// The user's script, and why it is not their own.
-struct Personal {
+pub(super) struct Personal {
     program: Option<(ScriptOrigin, Arc<Program>)>,
-    problem: Option<String>,
+    pub(super) problem: Option<String>,
 }
 
 /// The hash of a script's name and text, and its program if it is right.
@@ -136,6 +151,8 @@ pub struct SieveFilter<S, M> {
     pub(super) language: Language,
     /// What scripts may use that run because of an event.
     event_language: Language,
+    /// What scripts may use that clients have run.
+    pub(super) refilter_language: Language,
     pub(super) options: FilterOptions,
     pub(super) server: ServerScripts,
     /// Programs that may run now.
@@ -149,12 +166,14 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     pub fn new(store: S, memory: M, hostname: impl Into<String>) -> Self {
         let (options, server) = (FilterOptions::default(), ServerScripts::default());
         let (language, event_language) = (options.language(), options.event_language());
+        let refilter_language = options.refilter_language();
         Self {
             store,
             memory,
             hostname: hostname.into(),
             language,
             event_language,
+            refilter_language,
             options,
             server,
             turns: Semaphore::new(AT_ONCE),
@@ -167,6 +186,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     pub fn with_options(mut self, options: FilterOptions) -> Self {
         self.language = options.language();
         self.event_language = options.event_language();
+        self.refilter_language = options.refilter_language();
         self.options = options;
         self
     }
@@ -180,10 +200,15 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 
     /// Runs what is to be run for this message, without doing what it says.
     async fn run(&self, mail: &mut Mail<'_>) -> Option<(Outcome, Vec<Mutex<Upload>>)> {
-        let personal = self.personal(mail.account).await.program.map(|(_, program)| program);
-        let before = self.server.before.iter().cloned();
-        let all = before.chain(personal).chain(self.server.after.iter().cloned()).collect();
+        let all = self.delivery_programs(mail.account).await;
         self.run_all(mail, all, false).await
+    }
+
+    /// What runs at delivery, in order.
+    pub(super) async fn delivery_programs(&self, user: &User) -> Vec<Arc<Program>> {
+        let personal = self.personal(user).await.program.map(|(_, program)| program);
+        let before = self.server.before.iter().cloned();
+        before.chain(personal).chain(self.server.after.iter().cloned()).collect()
     }
 
     /// Says what would be done with a message, and why; nothing is done. Programs that scripts ask (`filter`, `execute`) are
@@ -219,6 +244,9 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             input.event = true;
             input.flags.clone_from(&event.flags);
         }
+        if let Some(again) = &mail.again {
+            input.flags = again.flags.iter().map(|flag| flag.to_string()).collect();
+        }
         let rest = programs.split_off(1);
         let first = programs.pop()?;
         let run = Run::with_limits(first, input, Limits::default());
@@ -244,7 +272,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     }
 
     /// The user's active script, or what stands in for it.
-    async fn personal(&self, user: &User) -> Personal {
+    pub(super) async fn personal(&self, user: &User) -> Personal {
         let default = |problem| {
             let program = self.server.default.clone();
             Personal { program: program.map(|program| (ScriptOrigin::Default, program)), problem }

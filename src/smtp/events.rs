@@ -1,17 +1,18 @@
-//! Scripts run when messages change (RFC 6785), with all that scripts may do at delivery.
+//! Scripts run when messages change (RFC 6785), and when clients ask for it, with all that scripts may do at delivery.
 
 use std::{pin::Pin, sync::Arc};
 
-use mailwright_mail_model::{Flag, FlagSet, UidSet};
+use mailwright_imap_proto::{command::FilterScript, response::FilterResult};
+use mailwright_mail_model::{DateTime, Flag, FlagSet, MailboxName, Uid, UidSet};
 use mailwright_mailstore::{
-    FlagChange, FlagOperation, MailboxRef, Message, Result, Store, StoreError, Target, Upload, Write,
+    FlagChange, FlagOperation, MailboxRef, Message, Result, Store, StoreError, Target, Upload, User, Write,
 };
 use mailwright_sieve::{Envelope, Program};
 
 use super::{Addressing, deliver::StoreInbox, filtering::Work, now, queue_id};
 use crate::{
-    filter::{Happened, Mail, Remember, SieveFilter},
-    imap::{Describer, Events, ImapEvent},
+    filter::{Again, Handled, Happened, Mail, Remember, SieveFilter},
+    imap::{Describer, Events, ImapEvent, Later, Refilter},
 };
 
 /// How much of a message is copied at once, in octets.
@@ -40,6 +41,26 @@ impl<S: Store, R: Addressing, M: Remember> Events for StoreInbox<S, R, SieveFilt
     }
 }
 
+impl<S: Store, R: Addressing, M: Remember> Refilter for StoreInbox<S, R, SieveFilter<S, M>> {
+    fn scripts<'a>(
+        &'a self,
+        user: &'a User,
+        which: &'a FilterScript,
+    ) -> Later<'a, std::result::Result<Vec<Arc<Program>>, String>> {
+        Box::pin(self.filter.scripts_for(user, which))
+    }
+
+    fn refilter<'a>(
+        &'a self,
+        user: &'a User,
+        mailbox: &'a MailboxName,
+        uid: Uid,
+        scripts: &'a [Arc<Program>],
+    ) -> Later<'a, Result<Option<FilterResult>>> {
+        Box::pin(self.run_again(user, mailbox, uid, scripts))
+    }
+}
+
 impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
     async fn run_for(
         &self,
@@ -48,9 +69,7 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         changed: &FlagSet,
         program: Arc<Program>,
     ) -> Result<()> {
-        let writer =
-            self.store.writer().ok_or_else(|| StoreError::ReadOnly("the store takes no mail".into()))?;
-        let mut upload = writer.begin(Some(message.size)).await?;
+        let mut upload = self.stored_writer()?.begin(Some(message.size)).await?;
         let (structure, summary) = self.copy_of(mailbox, message, &mut upload).await?.finish();
         upload.summarize(summary);
         // RFC 6785 §3.4: what is sent is sent by the owner of the mailbox.
@@ -66,16 +85,27 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
             changed: words(changed).join(" "),
             flags: words(&message.flags),
         });
-        let mut handled = self.filter.handle(&mut mail, program).await;
+        let handled = self.filter.handle(&mut mail, vec![program]).await;
+        self.do_to_stored(&event.owner, (mailbox, message), (&mut upload, &id, date), handled).await
+    }
+
+    /// Does what is to be done with a message that is in a mailbox. `copy` is its octets, its name in the log, and this moment.
+    async fn do_to_stored(
+        &self,
+        owner: &User,
+        (mailbox, message): (&MailboxRef, &Message),
+        (upload, id, date): (&mut Upload, &str, DateTime),
+        mut handled: Handled,
+    ) -> Result<()> {
         let copies = std::mem::take(&mut handled.filtered.filings);
-        let work = Work { inbox: self, id: &id, date, depth: 0 };
-        work.make(&event.owner, &mut upload, &mut handled.filtered).await;
+        let work = Work { inbox: self, id, date, depth: 0 };
+        work.make(owner, upload, &mut handled.filtered).await;
         // What could not be sent on is kept.
         handled.stay_instead_of_inbox();
         let targets: Vec<Target> = copies
             .into_iter()
             .map(|copy| {
-                let target = Target::new(event.owner.clone(), copy.mailbox, message.internal_date);
+                let target = Target::new(owner.clone(), copy.mailbox, message.internal_date);
                 target.with_flags(copy.flags)
             })
             .collect();
@@ -89,7 +119,41 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
             _ => return Ok(()),
         };
         // RFC 6785 §2.2.3: that is no event.
-        writer.store_flags(mailbox, &UidSet::from(message.uid), &change).await.map(drop)
+        self.stored_writer()?.store_flags(mailbox, &UidSet::from(message.uid), &change).await.map(drop)
+    }
+
+    /// Runs scripts on a message that is here already.
+    async fn run_again(
+        &self,
+        owner: &User,
+        name: &MailboxName,
+        uid: Uid,
+        scripts: &[Arc<Program>],
+    ) -> Result<Option<FilterResult>> {
+        let snapshot = self.store.open(owner, name).await?;
+        let mailbox = MailboxRef::new(owner.clone(), name.clone(), &snapshot);
+        // Gone meanwhile: there is nothing to filter.
+        let Some(message) = snapshot.message(uid) else { return Ok(None) };
+        let mut upload = self.stored_writer()?.begin(Some(message.size)).await?;
+        let (structure, summary) = self.copy_of(&mailbox, message, &mut upload).await?.finish();
+        upload.summarize(summary);
+        let header = structure.part(0).map_or(0..0, |root| root.header());
+        let (from, skip) = return_path(&mut upload, header.end).await?;
+        let mut envelope = Envelope::default();
+        // draft-bosch-imap-filter-sieve §5: as good as it can be told.
+        envelope.from = from;
+        envelope.to = Some(owner.as_str().to_owned());
+        let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let date = now();
+        let mut mail = Mail::new(owner, &mut upload, Arc::new(structure), envelope, &id, (date, skip));
+        let again = Again { mailbox: name.clone(), flags: message.flags.clone() };
+        let (handled, result) = self.filter.handle_again(&mut mail, &again, scripts.to_vec()).await;
+        self.do_to_stored(owner, (&mailbox, message), (&mut upload, &id, date), handled).await?;
+        Ok(result)
+    }
+
+    fn stored_writer(&self) -> Result<&(impl Write + use<'_, S, R, M>)> {
+        self.store.writer().ok_or_else(|| StoreError::ReadOnly("the store takes no mail".into()))
     }
 
     /// Copies a message to where scripts can read it, and finds out its parts.
@@ -116,4 +180,15 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
 
 fn words(flags: &FlagSet) -> Vec<String> {
     flags.iter().map(|flag| flag.to_string()).collect()
+}
+
+/// Who sent a message, as the delivery noted it in front (RFC 5321 §4.4), and how many octets that note has.
+async fn return_path(upload: &mut Upload, header: u64) -> Result<(Option<String>, u64)> {
+    const LONGEST: u64 = 1024;
+    let front = upload.read(0..header.min(LONGEST)).await?;
+    let is_there = front.get(..12).is_some_and(|name| name.eq_ignore_ascii_case(b"Return-Path:"));
+    let end = front.windows(2).position(|pair| pair == b"\r\n").filter(|_| is_there).map(|at| at + 2);
+    let Some(line) = end.and_then(|end| front.get(12..end)) else { return Ok((None, 0)) };
+    let path = String::from_utf8_lossy(line).trim().trim_matches(['<', '>']).to_owned();
+    Ok((Some(path), end.unwrap_or(0) as u64))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use mailwright_mail_model::ForwardPath;
-use mailwright_mailstore::{Store, Write};
+use mailwright_mailstore::{Folders, Store, Write};
 use mailwright_relay_policy::{
     Session as Conversation,
     directory::{Delivery, Expansion},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fetch::{Arrival, Pieces, Receive, Received},
-    filter::Filter,
+    filter::{Filing, Filter, Filtered},
 };
 
 impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
@@ -45,9 +45,9 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
         let mut session = Conversation::default();
         session.user = Some(arrival.user.as_str().to_owned());
         let (to, mut way) = match arrival.user.as_str().parse() {
-            Ok(address) => (ForwardPath::Address(address), None),
-            // A user whose name is no address has no other way than its mailbox.
-            Err(_) => {
+            Ok(address) if arrival.mailbox.is_none() => (ForwardPath::Address(address), None),
+            // A user whose name is no address has no other way than its mailbox, nor has what is in a mailbox already.
+            _ => {
                 let alone = Expansion::to(Delivery::new(arrival.user.as_str()));
                 let mut way = Way::default();
                 way.recipients.push((ForwardPath::Postmaster, Ok(alone)));
@@ -62,7 +62,15 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
         };
         let origin = Origin { message: &message, user: None, id: &id, date, skip, eight_bit, message_id };
         let mut filtered = HashMap::new();
-        if way.recipients.iter().any(|(_, expansion)| expansion.is_ok()) {
+        if let Some(mailbox) = arrival.mailbox {
+            if let Some(folders) = self.store.folders() {
+                // It may be there; where it cannot be made, the delivery says so.
+                let _ = folders.create(arrival.user, mailbox, None).await;
+            }
+            let mut filed = Filtered::default();
+            filed.filings.push(Filing::new(mailbox.clone(), end.flags.clone()));
+            filtered.insert(arrival.user.clone(), filed);
+        } else if way.recipients.iter().any(|(_, expansion)| expansion.is_ok()) {
             filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
         }
         let with_rows = self.store.writer().is_some_and(Write::takes_rows);

@@ -270,14 +270,20 @@ impl Config {
         let optional = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca].into_iter().flatten();
         for file in optional
             .chain(
-                [&mut config.sieve.default, &mut config.sieve.included, &mut config.sieve.programs]
-                    .into_iter()
-                    .flatten(),
+                [
+                    &mut config.sieve.default,
+                    &mut config.sieve.included,
+                    &mut config.sieve.programs,
+                    &mut config.sieve.address_books,
+                ]
+                .into_iter()
+                .flatten(),
             )
             .chain([&mut config.aliases.file, &mut config.aliases.programs, &mut config.sendmail.socket])
             .chain([&mut config.data, &mut config.relay.trust, &mut config.relay.password_file])
             .chain(&mut config.sieve.before)
             .chain(&mut config.sieve.after)
+            .chain(config.sieve.lists.iter_mut().map(|list| &mut list.file))
         {
             if !file.as_os_str().is_empty() {
                 *file = folder.join(&*file);

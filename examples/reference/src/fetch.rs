@@ -4,13 +4,13 @@ mod print;
 mod vault;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use mailwright::{
-    fetch::{EntryState, FetchAccount, FetchPolicy, FetchProtocol, Fetcher, Ledger, TableLedger},
+    fetch::{EntryState, FetchAccount, FetchPolicy, FetchProtocol, FetchToken, Fetcher, Ledger, TableLedger},
     line_proto::Secret,
     mail_model::MailboxName,
     mailstore::{
@@ -89,10 +89,25 @@ pub(crate) struct Row {
     pub(crate) login: String,
     pub(crate) policy: Policy,
     pub(crate) folder: String,
+    /// Whether all folders are fetched from.
+    #[serde(default)]
+    pub(crate) all_folders: bool,
     /// Seconds.
     pub(crate) every: u64,
     pub(crate) push: bool,
     pub(crate) in_clear: bool,
+    /// Where the access token is that is shown in place of a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<Token>,
+}
+
+/// Where an access token is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Token {
+    File(PathBuf),
+    /// A program and its arguments.
+    Program(Vec<String>),
 }
 
 /// What becomes of messages there.
@@ -193,7 +208,7 @@ impl Fetch {
 
     fn add(&self, mut row: Row, password: &str) -> Result<FetchResponse, FetchError> {
         row.user = self.0.directory.account(&row.user)?.user.as_str().to_owned();
-        if password.is_empty() {
+        if password.is_empty() && row.token.is_none() {
             return Err(FetchError::Invalid("expected the password there on standard input".into()));
         }
         let all = self.stored()?;
@@ -312,6 +327,7 @@ impl Fetch {
             FetchAccount::new(id, user, protocol, &row.host, &row.login, Secret::from(&*password));
         account.port = row.port;
         account.folder = MailboxName::lookup(&row.folder).map_err(|error| invalid(error.to_string()))?;
+        account.all_folders = row.all_folders;
         account.policy = match row.policy {
             Policy::Keep => FetchPolicy::Keep,
             Policy::Delete => FetchPolicy::Delete,
@@ -319,11 +335,30 @@ impl Fetch {
         };
         account.poll = Duration::from_secs(row.every.max(1));
         (account.push, account.in_clear) = (row.push, row.in_clear);
+        account.token = row.token.as_ref().map(Token::source);
         Ok(account)
+    }
+}
+
+impl Token {
+    fn source(&self) -> FetchToken {
+        match self {
+            Self::File(path) => FetchToken::File(path.clone()),
+            Self::Program(words) => {
+                let (path, arguments) = words
+                    .split_first()
+                    .map_or_else(Default::default, |(path, rest)| (path.clone(), rest.to_vec()));
+                FetchToken::Program { path: path.into(), arguments }
+            }
+        }
     }
 }
 
 /// What a password is sealed for: it cannot be sent to another server by changing a row.
 fn about(row: &Row) -> String {
-    format!("{}\n{}\n{}\n{}", row.user, row.host, row.login, row.in_clear)
+    let mut about = format!("{}\n{}\n{}\n{}", row.user, row.host, row.login, row.in_clear);
+    if let Some(token) = &row.token {
+        about += &format!("\n{token:?}");
+    }
+    about
 }

@@ -2,14 +2,17 @@
 
 use std::{future::Future, pin::pin};
 
-use mailwright_imap_proto::client::{Event, Idle};
+use mailwright_imap_proto::{
+    client::{Event, Idle},
+    response::Response,
+};
 
 use super::ImapClient;
 use crate::client::ClientError;
 
 impl ImapClient {
     /// Waits for the next change of the open mailbox: [`Event::Exists`], [`Event::Recent`], [`Event::Expunged`],
-    /// [`Event::Fetched`] or [`Event::Flags`]. One that is among the [`news`](Self::news) already is given at once.
+    /// [`Event::Fetched`] or [`Event::Flags`], or of the counts of another one, if NOTIFY asks for these. One that is among the [`news`](Self::news) already is given at once.
     /// `None` once `stop` has completed: a timer, a token, or [`pending`](std::future::pending) to wait for ever.
     ///
     /// IDLE is begun anew as often as RFC 2177 §3 wants. This future may be dropped instead of stopped.
@@ -61,5 +64,7 @@ fn is_change(event: &Event) -> bool {
             | Event::Expunged { .. }
             | Event::Fetched { .. }
             | Event::Flags(_)
+            // RFC 5465 §5.1
+            | Event::Unasked(Response::MailboxStatus(_))
     )
 }

@@ -1,12 +1,14 @@
 //! `fetch`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use crate::config::Period;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FetchCommand {
-    /// Fetch mail from an account elsewhere; its password is read from standard input. Added again, it is changed
+    /// Fetch mail from an account elsewhere; its password is read from standard input, if there is no token. Added again, it is changed
     Add(Box<FetchAdd>),
     /// List the accounts elsewhere
     List {
@@ -51,12 +53,21 @@ pub(crate) struct FetchAdd {
     /// The mailbox there; imap and imaps only
     #[arg(long, default_value = "INBOX")]
     pub(crate) folder: String,
+    /// All mailboxes there, each into the one of its name here, with its flags and past all filters; INBOX as ever. imap and imaps only
+    #[arg(long, conflicts_with = "folder")]
+    pub(crate) all_folders: bool,
     /// How often to look
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub(crate) every: Period,
     /// Do not wait for the server's news in between
     #[arg(long)]
     pub(crate) no_push: bool,
+    /// Log in with an OAuth 2.0 access token in place of a password: it is read from this file for each login
+    #[arg(long, value_name = "FILE", conflicts_with = "token_program")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The same with what this program writes, which is run by the server without a shell: "/usr/local/bin/token alice"
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) token_program: Option<String>,
     /// Send the password without TLS
     #[arg(long)]
     pub(crate) in_clear: bool,

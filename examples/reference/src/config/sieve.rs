@@ -1,8 +1,8 @@
 //! The configuration of Sieve.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
-use mailwright::filter::{FilterOptions, Programs, SpamField, VirusField};
+use mailwright::filter::{Converter, FilterOptions, List, Lists, Programs, SpamField, VirusField};
 use serde::{Deserialize, Serialize};
 
 use super::{Config, Protocol};
@@ -27,6 +27,16 @@ pub(crate) struct Sieve {
     pub(crate) program_seconds: u64,
     /// By which scripts.
     pub(crate) program_scripts: ProgramScripts,
+    /// The program of that directory that converts parts of messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) converter: Option<String>,
+    /// Lists that scripts may look into.
+    pub(crate) lists: Vec<NamedList>,
+    /// The directory of the users' address books.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address_books: Option<PathBuf>,
+    /// The server that has the scripts of a user, or of all users of a domain: a URL.
+    pub(crate) referrals: BTreeMap<String, String>,
     /// The field with the score of a spam filter, and the score from which on a message is certainly spam.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spam_field: Option<String>,
@@ -37,6 +47,20 @@ pub(crate) struct Sieve {
     pub(crate) virus_clean: String,
     /// Whether scripts run when messages in mailboxes change.
     pub(crate) imap: bool,
+    /// Whether clients may run scripts on messages that are here.
+    pub(crate) filter_command: bool,
+}
+
+/// A file of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamedList {
+    /// A URI.
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+    /// For the users of these domains; for all if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) domains: Vec<String>,
 }
 
 /// Whose scripts may start programs.
@@ -57,11 +81,16 @@ impl Default for Sieve {
             programs: None,
             program_seconds: 10,
             program_scripts: ProgramScripts::All,
+            converter: None,
+            lists: Vec::new(),
+            address_books: None,
+            referrals: BTreeMap::new(),
             spam_field: None,
             spam_worst: 10,
             virus_field: None,
             virus_clean: "clean".into(),
             imap: true,
+            filter_command: true,
         }
     }
 }
@@ -78,8 +107,41 @@ impl Sieve {
             programs.server_only = self.program_scripts == ProgramScripts::Server;
             programs
         });
+        options.converter = self
+            .converter
+            .as_ref()
+            .zip(options.programs.clone())
+            .map(|(program, programs)| Converter::new(programs, program));
+        options.lists = (self.address_books.is_some() || !self.lists.is_empty()).then(|| {
+            let mut lists = Lists::default();
+            lists.address_books.clone_from(&self.address_books);
+            lists.named = self.lists.iter().map(NamedList::list).collect();
+            lists
+        });
         options.virus = self.virus_field.as_ref().map(|name| VirusField::new(name, &self.virus_clean));
         options
+    }
+}
+
+impl NamedList {
+    fn list(&self) -> List {
+        let mut list = List::new(&self.name, &self.file);
+        list.domains.clone_from(&self.domains);
+        list
+    }
+
+    fn problem(&self) -> Option<String> {
+        let Self { name, file, .. } = self;
+        if !name.contains(':') || name.contains(char::is_whitespace) {
+            return Some(format!(
+                "[sieve] lists: name = \"{name}\" is no URI; call it something like \"tag:example.org,2026:partners\""
+            ));
+        }
+        let error = std::fs::File::open(file).err()?;
+        let file = file.display();
+        Some(format!(
+            "[sieve] lists: file = \"{file}\" cannot be read: {error}; make it, with an address in each line"
+        ))
     }
 }
 
@@ -89,6 +151,24 @@ impl Sieve {
         let mut problems = Vec::new();
         if self.program_seconds == 0 {
             problems.push("[sieve] program_seconds must be at least 1".into());
+        }
+        problems.extend(self.lists.iter().filter_map(NamedList::problem));
+        problems.extend(self.referrals.iter().filter(|(_, url)| !url.starts_with("sieve://")).map(|(who, url)| {
+            format!("[sieve] referrals: \"{url}\" of \"{who}\" is no URL of ManageSieve; expected something like \"sieve://sieve.example.net\"")
+        }));
+        if let Some(folder) = self.address_books.as_ref().filter(|folder| !folder.is_dir()) {
+            let folder = folder.display();
+            problems.push(format!(
+                "[sieve] address_books = \"{folder}\" is no directory; make it, or take the line out"
+            ));
+        }
+        if let Some(converter) = &self.converter {
+            let options = self.options();
+            if options.programs.is_none() {
+                problems.push("[sieve] converter needs programs, the directory that it is in".into());
+            } else if !options.converter.is_some_and(|converter| converter.is_there()) {
+                problems.push(format!("[sieve] converter = \"{converter}\" is no executable file of the directory that programs names"));
+            }
         }
         let Some(folder) = &self.programs else { return problems };
         let shown = folder.display();

@@ -1,8 +1,11 @@
 //! `fetch`, and what it prints.
 
-use std::io::{self, BufRead};
+use std::{
+    io::{self, BufRead},
+    path::Path,
+};
 
-use super::{FetchEntry, FetchRequest, FetchResponse, Policy, Row};
+use super::{FetchEntry, FetchRequest, FetchResponse, Policy, Row, Token};
 use crate::{
     admin::{Hidden, Request, Response},
     cli::{FetchAdd, FetchCommand},
@@ -50,7 +53,9 @@ pub(crate) fn run(config: &Config, command: FetchCommand) -> Result<(), CommandE
 fn add(config: &Config, options: FetchAdd) -> Result<(), CommandError> {
     let row = row(&options).map_err(CommandError::Refused)?;
     let mut password = String::new();
-    io::stdin().lock().read_line(&mut password).map_err(CommandError::Password)?;
+    if row.token.is_none() {
+        io::stdin().lock().read_line(&mut password).map_err(CommandError::Password)?;
+    }
     let password = Hidden(password.trim_end_matches(['\r', '\n']).to_owned());
     let (place, user) = (place(&row), row.user.clone());
     let response = request(config, Request::Fetch(FetchRequest::Add { account: Box::new(row), password }))?;
@@ -82,8 +87,8 @@ fn row(options: &FetchAdd) -> Result<Row, String> {
     if host.is_empty() || login.is_empty() || login.contains(':') {
         return Err(bad());
     }
-    if protocol.is_pop3() && options.folder != "INBOX" {
-        return Err("POP3 has no folders: --folder is for imap and imaps".into());
+    if protocol.is_pop3() && (options.folder != "INBOX" || options.all_folders) {
+        return Err("POP3 has no folders: --folder and --all-folders are for imap and imaps".into());
     }
     if options.in_clear && protocol.is_implicit() {
         return Err(format!("{protocol} is never in the clear"));
@@ -93,6 +98,7 @@ fn row(options: &FetchAdd) -> Result<Row, String> {
         (true, _) => Policy::Delete,
         (false, Some(period)) => Policy::DeleteAfter(period.seconds()),
     };
+    let token = token(options)?;
     Ok(Row {
         user: options.user.clone(),
         protocol: protocol.name().into(),
@@ -101,10 +107,29 @@ fn row(options: &FetchAdd) -> Result<Row, String> {
         login,
         policy,
         folder: options.folder.clone(),
+        all_folders: options.all_folders,
         every: options.every.seconds(),
         push: !options.no_push,
         in_clear: options.in_clear,
+        token,
     })
+}
+
+/// Where the access token is. The server looks for it, which is elsewhere in the file system than whoever says this.
+fn token(options: &FetchAdd) -> Result<Option<Token>, String> {
+    let token = match (&options.token_file, &options.token_program) {
+        (Some(path), _) => Token::File(path.clone()),
+        (None, Some(words)) => Token::Program(words.split_ascii_whitespace().map(str::to_owned).collect()),
+        (None, None) => return Ok(None),
+    };
+    let path = match &token {
+        Token::File(path) => path.as_path(),
+        Token::Program(words) => Path::new(words.first().map_or("", String::as_str)),
+    };
+    match path.is_absolute() {
+        true => Ok(Some(token)),
+        false => Err(format!("expected a path that begins with /, got {:?}", path.display().to_string())),
+    }
 }
 
 fn each(
@@ -121,7 +146,11 @@ fn each(
 }
 
 fn place(row: &Row) -> String {
-    let folder = if row.folder == "INBOX" { String::new() } else { format!("/{}", row.folder) };
+    let folder = match (row.all_folders, row.folder.as_str()) {
+        (true, _) => "/*".to_owned(),
+        (false, "INBOX") => String::new(),
+        (false, folder) => format!("/{folder}"),
+    };
     format!("{}://{}@{}:{}{folder}", row.protocol, row.login, row.host, row.port)
 }
 
@@ -134,8 +163,9 @@ fn line(entry: &FetchEntry) -> String {
     };
     let push = if row.push && row.protocol.starts_with("imap") { " and at news" } else { "" };
     let clear = if row.in_clear { ", in the clear" } else { "" };
+    let token = if row.token.is_some() { ", by a token" } else { "" };
     format!(
-        "{} {} <- {} ({policy}, every {}{push}{clear}): {}",
+        "{} {} <- {} ({policy}, every {}{push}{clear}{token}): {}",
         entry.id,
         row.user,
         place(row),
@@ -200,6 +230,8 @@ mod tests {
         assert_eq!((&*row.login, &*row.host, row.port), ("ann@old.test", "::1", 1110));
         assert_eq!(row.policy, Policy::DeleteAfter(14 * 86_400));
         assert_eq!(parse(&["pop3s://ann@old.test:1", "--delete"]).unwrap().policy, Policy::Delete);
+        let row = parse(&["imaps://ann@old.test", "--token-program", "/bin/token ann"]).unwrap();
+        assert_eq!(row.token, Some(Token::Program(vec!["/bin/token".into(), "ann".into()])));
     }
 
     #[test]
@@ -210,8 +242,13 @@ mod tests {
             &["imaps://ann@old.test:x"],
             &["imaps://ann:secret@old.test"],
             &["pop3://ann@old.test", "--folder", "Junk"],
+            &["pop3s://ann@old.test", "--all-folders"],
+            &["imaps://ann@old.test", "--folder", "Junk", "--all-folders"],
             &["imaps://ann@old.test", "--in-clear"],
             &["imaps://ann@old.test", "--delete", "--delete-after", "1d"],
+            &["imaps://ann@old.test", "--token-file", "token"],
+            &["imaps://ann@old.test", "--token-program", ""],
+            &["imaps://ann@old.test", "--token-file", "/t", "--token-program", "/p"],
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }

@@ -133,6 +133,8 @@ impl Services<'_> {
                 let mut config = mailwright::sieve::managesieve::server::Config::default();
                 config.allow_plaintext_auth = plaintext;
                 let language = self.config.filter_options().language();
+                config.external_lists =
+                    self.config.filter_options().lists.map_or_else(Vec::new, |lists| lists.schemes());
                 config.max_redirects = u32::try_from(mailwright::sieve::Limits::default().redirects).ok();
                 let service = ManageSieve::new(
                     Arc::clone(&self.store),
@@ -142,6 +144,7 @@ impl Services<'_> {
                     config,
                     self.script_limits(),
                 );
+                let service = service.with_referrals(self.config.sieve.referrals.clone());
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
             Protocol::Imap => {
@@ -157,8 +160,11 @@ impl Services<'_> {
                     Imap::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
                         .with_groups(Arc::new(Members(Arc::clone(&self.directory))))
                         .with_options(self.config.imap.options());
+                let inbox: Arc<Inbox> = Arc::clone(&self.inbox);
+                if self.config.sieve.filter_command {
+                    service = service.with_filters(Arc::<Inbox>::clone(&inbox));
+                }
                 if scripts {
-                    let inbox: Arc<Inbox> = Arc::clone(&self.inbox);
                     service = service.with_events(inbox);
                 }
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));

@@ -30,6 +30,8 @@ pub struct Config {
     pub max_redirects: Option<u32>,
     /// The URI schemes of `notify`, if the engine knows `enotify`.
     pub notify: Vec<String>,
+    /// The URI schemes of the names of external lists, if the engine knows `extlists` (RFC 6134 §2.8).
+    pub external_lists: Vec<String>,
     /// The language of texts for people (RFC 5646), if that is to be said.
     pub language: Option<String>,
     /// Whether UNAUTHENTICATE is offered. On by default.
@@ -54,6 +56,7 @@ impl Default for Config {
             extensions: Vec::new(),
             max_redirects: None,
             notify: Vec::new(),
+            external_lists: Vec::new(),
             language: None,
             unauthenticate: true,
             script: 1 << 20,

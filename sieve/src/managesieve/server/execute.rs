@@ -254,6 +254,9 @@ impl Server {
         if !config.notify.is_empty() {
             offered.push("NOTIFY", Some(config.notify.join(" ")));
         }
+        if !config.external_lists.is_empty() {
+            offered.push("EXTLISTS", Some(config.external_lists.join(" ")));
+        }
         if let Some(language) = &config.language {
             offered.push("LANGUAGE", Some(language.clone()));
         }

@@ -1,0 +1,219 @@
+//! Mail fetched from another of these servers: with an OAuth 2.0 access token, from all mailboxes, and deleted there later.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+#[path = "identity/web.rs"]
+mod web;
+
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, process::Stdio};
+
+use common::{PASSWORD, Server, USER, deliver, imap, run, succeed, wait_for, write_private};
+use web::Web;
+
+/// A server that lets tokens in if they are fresh, with a message in it.
+fn foreign(web: &Web) -> Server {
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    let file = server.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let section = format!(
+        "[auth]\npenalty_milliseconds = 0\n[auth.oauth]\nurl = \"https://localhost:{}/introspect\"\ntrust = \"web.pem\"\nclient = \"mail\"\n\
+         secret_file = \"secret\"\naccount_field = \"email\"\n",
+        web.port
+    );
+    fs::write(&file, format!("{text}\n{section}")).unwrap();
+    write_private(&server.folder.path().join("secret"), "secret\n");
+    fs::write(server.folder.path().join("web.pem"), &web.certificate).unwrap();
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    deliver(&server, USER, "Subject: one\r\n\r\nx\r\n");
+    server
+}
+
+fn subjects(server: &Server) -> Vec<String> {
+    let mut talk = imap(server);
+    talk.imap("e", "EXAMINE INBOX");
+    let all = talk.imap("f", "FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]");
+    all.iter().filter_map(|line| line.strip_prefix("Subject: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn tokens_let_in_while_they_are_fresh() {
+    let web = Web::start(|request| {
+        let fresh = ["token=from-file", "token=from-program"].iter().any(|token| request.contains(token));
+        let answer = if fresh {
+            format!("{{\"active\":true,\"email\":\"{USER}\"}}")
+        } else {
+            "{\"active\":false}".into()
+        };
+        (200, String::new(), answer)
+    });
+    let foreign = foreign(&web);
+    for (protocol, option) in [("imap", "--token-file"), ("pop3", "--token-program")] {
+        let quick = "fetch = { first_retry_seconds = 1, longest_retry_seconds = 1, login_retry_seconds = 1 }";
+        let home = Server::start(&format!("allow_plaintext_auth = true\n{quick}"));
+        let file = home.folder.path().join("token");
+        let program = home.folder.path().join("program");
+        fs::write(&file, "stale\n").unwrap();
+        fs::write(&program, format!("#!/bin/sh\n[ \"$1\" = alice ] && cat {}\n", file.display())).unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let token = match option {
+            "--token-file" => file.display().to_string(),
+            _ => format!("{} alice", program.display()),
+        };
+        let source = format!("{protocol}://{USER}@127.0.0.1:{}", foreign.port(protocol, "starttls"));
+        let every = ["--in-clear", "--every", "1s"];
+        // Nobody is asked for a password.
+        succeed(home.command(&["fetch", "add", USER, &source, option, &token]).args(every));
+        let status = || String::from_utf8(succeed(&mut home.command(&["fetch", "status"]))).unwrap();
+        wait_for("the refusal", || status().contains("does not let us in").then_some(()));
+        assert!(status().contains("by a token"), "{}", status());
+        assert_eq!(subjects(&home), [""; 0]);
+        // Somebody made a new one: it counts with the next login.
+        let fresh = if option == "--token-file" { "from-file" } else { "from-program" };
+        fs::write(&file, format!("{fresh}\n")).unwrap();
+        wait_for("the message", || (subjects(&home) == ["one"]).then_some(()));
+        // The token is nowhere but where it was.
+        assert!(!home.log().contains("from-"), "{}", home.log());
+        fs::remove_file(&file).unwrap();
+        if protocol == "pop3" {
+            wait_for("the next login", || status().contains("no access token").then_some(()));
+        }
+    }
+    let home = Server::start("");
+    let refused =
+        run(&mut home.command(&["fetch", "add", USER, "imaps://a@b.test", "--token-file", "relative"]));
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("begins with /"));
+}
+
+const QUICK: &str =
+    "allow_plaintext_auth = true\nfetch = { first_retry_seconds = 1, longest_retry_seconds = 2 }";
+
+/// `fetch add` with the password.
+fn add(home: &Server, source: &str, options: &[&str]) {
+    add_with(home, source, &[&["--in-clear", "--every", "1s"], options].concat());
+}
+
+fn add_with(home: &Server, source: &str, options: &[&str]) {
+    let mut command = home.command(&["fetch", "add", USER, source]);
+    let mut child = command.args(options).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{PASSWORD}\n").as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// Puts a message into a mailbox.
+fn put(server: &Server, mailbox: &str, flags: &str, subject: &str) {
+    let mut talk = imap(server);
+    let text = format!("Message-ID: <{subject}@example.net>\r\nSubject: {subject}\r\n\r\nx\r\n");
+    let answer = talk.imap("p", &format!("APPEND {mailbox} ({flags}) {{{}+}}\r\n{text}", text.len()));
+    assert!(answer.last().unwrap().starts_with("p OK"), "{answer:?}");
+}
+
+/// The subjects of a mailbox, each with its flags.
+fn mailbox(server: &Server, name: &str) -> Vec<String> {
+    let mut talk = imap(server);
+    if !talk.imap("e", &format!("EXAMINE {name}")).last().unwrap().starts_with("e OK") {
+        return Vec::new();
+    }
+    let all = talk.imap("f", "FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])").join("\n");
+    let one = |message: &str| {
+        let subject = message.split("Subject: ").nth(1)?.lines().next()?;
+        let flags = message.split("FLAGS (").nth(1)?.split(')').next()?;
+        Some(format!("{subject} {}", flags.replace("\\Recent", "")).trim().to_owned())
+    };
+    all.split("\n* ").filter_map(one).collect()
+}
+
+#[test]
+fn all_mailboxes_come_each_into_its_own() {
+    let foreign = Server::start("allow_plaintext_auth = true");
+    for name in ["Archive", "Archive/2025", "Sent"] {
+        imap(&foreign).imap("c", &format!("CREATE {name}"));
+    }
+    put(&foreign, "INBOX", "\\Seen", "new");
+    put(&foreign, "Archive/2025", "\\Seen \\Flagged", "old");
+    put(&foreign, "Archive/2025", "", "older");
+    put(&foreign, "Sent", "\\Seen", "sent");
+    let mut home = Server::prepare(QUICK);
+    let script = "require [\"fileinto\", \"mailbox\"]; fileinto :create \"Filtered\";";
+    fs::write(home.folder.path().join("default.sieve"), script).unwrap();
+    let file = home.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[sieve]\ndefault = \"default.sieve\"\n")).unwrap();
+    home.add_user(USER, PASSWORD);
+    home.serve();
+    let source = format!("imap://{USER}@127.0.0.1:{}", foreign.port("imap", "starttls"));
+    add(&home, &source, &["--all-folders"]);
+    let seen = |home: &Server| {
+        ["Filtered", "Archive/2025", "Sent", "INBOX"].map(|name| {
+            let mut all = mailbox(home, name);
+            all.sort();
+            all
+        })
+    };
+    let expected = [
+        vec!["new".to_owned()],
+        vec!["old \\Seen \\Flagged".to_owned(), "older".to_owned()],
+        vec!["sent \\Seen".to_owned()],
+        vec![],
+    ];
+    wait_for("the mail", || (seen(&home) == expected).then_some(()));
+    // What moves there does not come twice, and what is new comes.
+    let mut talk = imap(&foreign);
+    talk.imap("s", "SELECT Archive/2025");
+    assert!(talk.imap("m", "MOVE 1 Sent").last().unwrap().starts_with("m OK"));
+    put(&foreign, "Archive/2025", "", "later");
+    put(&foreign, "INBOX", "", "newer");
+    wait_for("the new mail", || {
+        (mailbox(&home, "Filtered").len() == 2 && mailbox(&home, "Archive/2025").len() == 3).then_some(())
+    });
+    home.stop();
+    home.serve();
+    put(&foreign, "Sent", "", "last");
+    wait_for("the last", || (mailbox(&home, "Sent").len() == 2).then_some(()));
+    assert_eq!(mailbox(&home, "Archive/2025").len(), 3);
+    assert_eq!(mailbox(&home, "Filtered"), ["new", "newer"]);
+    // Nothing is changed there.
+    assert_eq!(mailbox(&foreign, "INBOX"), ["new \\Seen", "newer"]);
+}
+
+#[test]
+fn what_is_new_in_any_mailbox_comes_at_once() {
+    let foreign = Server::start("allow_plaintext_auth = true");
+    imap(&foreign).imap("c", "CREATE Archive");
+    let home = Server::start(QUICK);
+    let source = format!("imap://{USER}@127.0.0.1:{}", foreign.port("imap", "starttls"));
+    let options = ["--in-clear", "--every", "1h", "--all-folders"];
+    add_with(&home, &source, &options);
+    let status = || String::from_utf8(succeed(&mut home.command(&["fetch", "status"]))).unwrap();
+    for (number, name) in ["INBOX", "Archive", "Archive", "INBOX"].into_iter().enumerate() {
+        wait_for("the wait for news", || status().contains("): listening").then_some(()));
+        put(&foreign, name, "", &format!("news{number}"));
+        wait_for("the news", || {
+            mailbox(&home, name).iter().any(|one| *one == format!("news{number}")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn what_has_been_here_for_long_is_deleted_there() {
+    let foreign = Server::start("allow_plaintext_auth = true");
+    for subject in ["one", "two", "three"] {
+        put(&foreign, "INBOX", "", subject);
+    }
+    let source = format!("pop3://{USER}@127.0.0.1:{}", foreign.port("pop3", "starttls"));
+    let home = Server::start(QUICK);
+    add(&home, &source, &["--delete-after", "30d"]);
+    wait_for("the mail", || (mailbox(&home, "INBOX").len() == 3).then_some(()));
+    let looks = || {
+        let status = succeed(&mut home.command(&["fetch", "status", "--json"]));
+        serde_json::from_slice::<serde_json::Value>(&status).unwrap()["succeeded"].as_u64()
+    };
+    let first = wait_for("a look", looks);
+    wait_for("another look", || looks().filter(|now| *now > first));
+    assert_eq!(mailbox(&foreign, "INBOX").len(), 3);
+    // The same for a shorter time.
+    add(&home, &source, &["--delete-after", "1s"]);
+    wait_for("the end of their time", || mailbox(&foreign, "INBOX").is_empty().then_some(()));
+    assert_eq!(mailbox(&home, "INBOX").len(), 3);
+}
