@@ -125,7 +125,6 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
     }
 
     /// Looks into a list of the user's. One that cannot be read ends the script, for nobody knows who is in it.
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "an upload cannot be shared between threads")]
     async fn list(&mut self, name: &str, is: impl FnOnce(Option<&Members>) -> bool) -> Answer {
         let lists = self.filter.options.lists.as_ref();
         match self.lists.members(lists, self.mail.account, name).await {
