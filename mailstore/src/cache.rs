@@ -44,9 +44,9 @@ pub struct Summary {
     pub header: Bytes,
 }
 
-/// One of the parts of a [`Summary`].
+/// One of the parts of a [`Summary`]. There may be more some day: a store that does not know one finds nothing kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a store keeps each by itself")]
+#[non_exhaustive]
 pub enum Column {
     /// [`Summary::envelope`].
     Envelope,
@@ -60,7 +60,7 @@ pub enum Column {
 
 impl Column {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Envelope, Self::Structure, Self::BodyStructure, Self::Header];
+    pub const ALL: &'static [Self] = &[Self::Envelope, Self::Structure, Self::BodyStructure, Self::Header];
 }
 
 impl Summary {

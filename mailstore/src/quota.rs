@@ -148,7 +148,7 @@ impl QuotaLimits {
     /// # Errors
     /// [`OverQuota`](StoreError::OverQuota).
     pub fn admit(&self, usage: &QuotaUsage, more: &QuotaUsage) -> Result<()> {
-        let over = Resource::ALL.into_iter().any(|resource| {
+        let over = Resource::ALL.iter().copied().any(|resource| {
             let grown = usage.of(resource).saturating_add(more.of(resource));
             more.of(resource) > 0 && self.of(resource).is_some_and(|limit| grown > limit)
         });
@@ -172,7 +172,7 @@ pub enum Resource {
 
 impl Resource {
     /// All four.
-    pub const ALL: [Self; 4] = [Self::Storage, Self::Message, Self::Mailbox, Self::AnnotationStorage];
+    pub const ALL: &'static [Self] = &[Self::Storage, Self::Message, Self::Mailbox, Self::AnnotationStorage];
 
     /// Its name in the protocol.
     pub const fn as_str(self) -> &'static str {

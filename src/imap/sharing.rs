@@ -66,7 +66,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let quota = self.store.quota().ok_or_else(Refusal::cannot)?;
         let mut limits = QuotaLimits::NONE;
         for (name, limit) in &request.limits {
-            let known = Resource::ALL.into_iter().find(|resource| resource.as_str() == name);
+            let known = Resource::ALL.iter().copied().find(|resource| resource.as_str() == name);
             let resource =
                 known.ok_or_else(|| Refusal::plain(format!("there is no limit of the resource {name}")))?;
             let limit = Some(limit.saturating_mul(unit(resource)));
@@ -274,7 +274,7 @@ pub(super) fn shown(rights: Rights) -> String {
 fn root(status: &QuotaStatus) -> QuotaRoot {
     let user: &User = &status.user;
     let limited =
-        Resource::ALL.into_iter().filter_map(|resource| Some((resource, status.limits.of(resource)?)));
+        Resource::ALL.iter().copied().filter_map(|resource| Some((resource, status.limits.of(resource)?)));
     let resources = limited.map(|(resource, limit)| {
         let unit = unit(resource);
         QuotaResource::new(resource.as_str(), status.usage.of(resource).div_ceil(unit), limit / unit)

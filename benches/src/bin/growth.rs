@@ -1,7 +1,8 @@
 //! How the embedded store grows: deliveries into mailboxes of 1,000 to 1,000,000 messages, and over 10 to 10,000 mailboxes.
 //!
-//! `growth [MOST]`: up to so many messages in a mailbox, 1,000,000 if nothing is said. Flushes are those of the whole machine
-//! (`/proc/diskstats`), so nothing else should write to its disks meanwhile. The directory is `BENCH_DIR`, or the current one.
+//! `growth [MOST [MEASURED]]`: up to so many messages in a mailbox, and so many mailboxes, 1,000,000 if nothing is said; and so many more
+//! messages that are measured, 20,000 if nothing is said. Flushes are those of the whole machine (`/proc/diskstats`), so nothing
+//! else should write to its disks meanwhile. The directory is `BENCH_DIR`, or the current one.
 
 use std::{
     fs,
@@ -21,46 +22,51 @@ use mailwright_mailstore::{
 
 /// How many deliver at once.
 const SESSIONS: usize = 64;
-/// How many messages are measured, after those that fill.
+/// How many messages are measured, after those that fill, if nothing is said.
 const MEASURED: usize = 20_000;
+/// How many messages fill the rows of several mailboxes.
+const FILLED: usize = 10_000;
 /// The octets of a message.
 const SIZE: usize = 4096;
 
 fn main() -> Result<()> {
-    let most: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |most| most.parse())?;
-    println!("{SIZE} octets a message, {SESSIONS} sessions, {MEASURED} messages a row");
+    let number = |place, default| std::env::args().nth(place).map_or(Ok(default), |number| number.parse());
+    let (most, measured) = (number(1, 1_000_000)?, number(2, MEASURED)?);
+    println!("{SIZE} octets a message, {SESSIONS} sessions, {measured} messages a row");
     println!(
         "  messages  mailboxes  messages/s  flushes/message  written/stored   opened cold  octets/message"
     );
     for messages in [1_000, 10_000, 100_000, 1_000_000] {
         if messages <= most {
-            row(messages, 1)?;
+            row(messages, 1, measured)?;
         }
     }
     for mailboxes in [10, 100, 1_000, 10_000] {
-        row(10_000, mailboxes)?;
+        if mailboxes <= most {
+            row(FILLED.min(most), mailboxes, measured)?;
+        }
     }
     Ok(())
 }
 
 /// Fills mailboxes with messages, then measures more of them.
-fn row(messages: usize, mailboxes: usize) -> Result<()> {
+fn row(messages: usize, mailboxes: usize, measured: usize) -> Result<()> {
     let folder = tempfile::tempdir_in(std::env::var_os("BENCH_DIR").unwrap_or_else(|| ".".into()))?;
     let open = || Embedded::open(folder.path().join("store"), Options::default());
     let store = open()?;
     deliver(&store, messages, mailboxes)?;
     let before = Counted::now()?;
     let begun = Instant::now();
-    deliver(&store, MEASURED, mailboxes)?;
+    deliver(&store, measured, mailboxes)?;
     let took = begun.elapsed().as_secs_f64();
     let after = Counted::now()?;
     drop(store);
     let (cold, octets) = opened(open)?;
     println!(
         "{messages:10}  {mailboxes:9}  {:10.0}  {:15.3}  {:14.2}  {:9.1} ms  {octets:14.0}",
-        MEASURED as f64 / took,
-        (after.flushes - before.flushes) as f64 / MEASURED as f64,
-        (after.written - before.written) as f64 / (MEASURED * SIZE) as f64,
+        measured as f64 / took,
+        (after.flushes - before.flushes) as f64 / measured as f64,
+        (after.written - before.written) as f64 / (measured * SIZE) as f64,
         cold.as_secs_f64() * 1000.0,
     );
     Ok(())

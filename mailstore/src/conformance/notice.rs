@@ -113,7 +113,7 @@ pub(super) async fn a_summary_stays_with_the_content(store: &impl Store) -> Outc
     let other = some(numbers.get(1).copied(), "a UID")?;
     let place = messages.iter().position(|message| message.uid == other);
     equal("another message", some(place.and_then(|place| loaded.get(place)), "an answer")?, &None)?;
-    for column in Column::ALL {
+    for column in Column::ALL.iter().copied() {
         let found = cache.column(&messages, column).await?;
         let mut known = found.iter().flatten().filter(|octets| !octets.is_empty());
         ensure(known.all(|octets| octets == summary.column(column)), "a column of what was saved")?;

@@ -75,7 +75,7 @@ impl Account {
     fn warn(&mut self, default: &QuotaLimits, thresholds: &[u8]) -> Vec<(Resource, u8)> {
         let limits = self.limits.unwrap_or(*default);
         let mut passed = Vec::new();
-        for (resource, warned) in Resource::ALL.into_iter().zip(&mut self.warned) {
+        for (resource, warned) in Resource::ALL.iter().copied().zip(&mut self.warned) {
             let Some(limit) = limits.of(resource).filter(|limit| *limit > 0) else {
                 *warned = 0;
                 continue;
@@ -94,12 +94,12 @@ impl Account {
 
     pub(super) fn encode(&self, user: &[u8]) -> Vec<u8> {
         let mut value = Vec::with_capacity(80);
-        for resource in Resource::ALL {
+        for resource in Resource::ALL.iter().copied() {
             value.extend_from_slice(&self.usage.of(resource).to_be_bytes());
         }
         value.extend_from_slice(&self.warned);
         value.push(u8::from(self.limits.is_some()));
-        for resource in Resource::ALL {
+        for resource in Resource::ALL.iter().copied() {
             let limit = self.limits.and_then(|limits| limits.of(resource));
             value.extend_from_slice(&limit.unwrap_or(u64::MAX).to_be_bytes());
         }

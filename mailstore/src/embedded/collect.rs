@@ -124,7 +124,7 @@ impl Group<'_> {
             self.delete_lazily(&core.database.bodies, Bytes::from(entry.key().map_err(failed)?));
             count += 1;
         }
-        for column in Column::ALL {
+        for column in Column::ALL.iter().copied() {
             self.delete_lazily(&core.database.summaries, summary::key(column, number));
         }
         self.delete_lazily(&core.database.references, number.to_be_bytes().to_vec());

@@ -34,7 +34,7 @@ pub(super) fn key(column: Column, body: u64) -> Vec<u8> {
 impl Core {
     pub(super) fn summaries(&self, messages: &[MessageRef]) -> Result<Vec<Option<Summary>>> {
         let mut summaries: Vec<Option<Summary>> = vec![None; messages.len()];
-        for column in Column::ALL {
+        for column in Column::ALL.iter().copied() {
             let found = self.summary_column(messages, column)?;
             for (summary, found) in summaries.iter_mut().zip(found) {
                 if let Some(found) = found {
@@ -108,7 +108,7 @@ impl Core {
 
 impl Group<'_> {
     pub(super) fn put_summary(&mut self, body: u64, summary: &Summary, seal: Option<&BodyKey>) -> Result<()> {
-        for column in Column::ALL {
+        for column in Column::ALL.iter().copied() {
             let value = summary.column(column);
             if !value.is_empty() && value.len() <= LARGEST {
                 let row_key = key(column, body);

@@ -115,7 +115,7 @@ impl Folder {
             slot.as_ref().filter(|_| current).and_then(|file| file.read(uid))
         };
         if let Some(known) = known {
-            for column in Column::ALL {
+            for column in Column::ALL.iter().copied() {
                 if whole.column(column).is_empty() {
                     *whole.column_mut(column) = known.column(column).clone();
                 }
@@ -209,7 +209,7 @@ impl CacheFile {
             return None;
         }
         let mut summary = Summary::default();
-        for (column, length) in Column::ALL.into_iter().zip(lengths) {
+        for (column, length) in Column::ALL.iter().copied().zip(lengths) {
             *summary.column_mut(column) = octets.split_to(length.min(octets.len()));
         }
         Some(summary)
@@ -290,11 +290,11 @@ fn record(uid: Uid, summary: &Summary) -> BytesMut {
     let mut record = BytesMut::with_capacity(RECORD_HEAD + summary.len());
     record.put_u32_le(MARK);
     record.put_u32_le(uid.get());
-    for column in Column::ALL {
+    for column in Column::ALL.iter().copied() {
         record.put_u32_le(u32::try_from(summary.column(column).len()).unwrap_or_default());
     }
-    let columns = Column::ALL.map(|column| &summary.column(column)[..]);
-    let checksum = checksum_of(&record, columns);
+    let columns: Vec<_> = Column::ALL.iter().map(|column| summary.column(*column)).collect();
+    let checksum = checksum_of(&record, columns.iter().copied());
     record.put_u32_le(checksum);
     columns.iter().for_each(|column| record.put_slice(column));
     record

@@ -9,8 +9,10 @@
 //! the version, when it was expunged, its mailbox, UID, size, internal date and zone, `.` or `L` for how its lines end, its flags,
 //! and its fields of the list of UIDs. The line is written first: a message without one does not come about.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::cell::RefCell;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +20,7 @@ use mailwright_mail_model::{DateTime, Flag, FlagSet, MailboxName, ModSeq, Uid};
 
 use super::change::Original;
 use super::file_name::{self, Letters};
-use super::folder::{private_directory, sync_directory, write_private};
+use super::folder::{private_directory, sync_directory};
 use super::journal::Known;
 use super::state::Entry;
 use super::uid_validity::of_the_time;
@@ -30,6 +32,8 @@ use crate::{
 
 const DIRECTORY: &str = "mailwright-expunged";
 const INFO: &str = "info";
+/// How many lines are flushed one by one.
+const FEW: usize = 8;
 /// How often at most what nobody can have back any more is removed.
 const PAUSE: Duration = Duration::from_secs(600);
 
@@ -65,6 +69,8 @@ pub(super) struct Keep {
     directory: PathBuf,
     mailbox: MailboxName,
     now: i64,
+    /// The lines that are not flushed yet.
+    written: RefCell<Vec<PathBuf>>,
 }
 
 impl Keep {
@@ -90,16 +96,30 @@ impl Keep {
             entry.guid(),
             entry.fields
         );
-        write_private(&info, text.as_bytes()).map_err(std::io::Error::other)?;
+        let mut options = OpenOptions::new();
+        let line = options.write(true).create_new(true).mode(0o600).open(&info);
+        line.and_then(|mut line| line.write_all(text.as_bytes()))?;
         let moved = fs::rename(path, &file);
-        if moved.is_err() {
-            let _removed = fs::remove_file(&info);
+        match moved {
+            Ok(()) => self.written.borrow_mut().push(info),
+            Err(_) => drop(fs::remove_file(&info)),
         }
         moved
     }
 
     /// Makes what was moved last.
     pub(super) fn flush(&self) -> Result<()> {
+        let written = self.written.take();
+        if written.len() > FEW {
+            // One flush of all there is costs less than one for each.
+            let directory = File::open(&self.directory);
+            let flushed = directory.and_then(|directory| Ok(rustix::fs::syncfs(directory)?));
+            return flushed.map_err(|error| failed(&self.directory, &error));
+        }
+        for line in written {
+            let flushed = File::open(&line).and_then(|line| line.sync_data());
+            flushed.map_err(|error| failed(&line, &error))?;
+        }
         sync_directory(&self.directory)
     }
 }
@@ -126,7 +146,7 @@ impl Shared {
             // What is too old goes.
             self.kept(&root)?;
         }
-        Ok(Some(Keep { directory, mailbox: mailbox.clone(), now: seconds() }))
+        Ok(Some(Keep { directory, mailbox: mailbox.clone(), now: seconds(), written: RefCell::default() }))
     }
 
     /// What can be had back of a user; what cannot any more is removed.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mailwright_mail_model::{MailboxName, ModSeq, UidValidity};
 
 use super::folder::Folder;
-use super::watch::{SURROUNDINGS, Waiting, Watching};
+use super::watch::{Waiting, Watching, What};
 use super::{Maildir, Shared, access, annotations, arrange};
 use crate::feeds::Feeds;
 use crate::signal::lock;
@@ -109,7 +109,7 @@ impl Shared {
             return Ok(false);
         }
         let root = self.existing(user, &MailboxName::inbox())?.root.clone();
-        let watching = self.lookout.watch(root.clone(), SURROUNDINGS);
+        let watching = self.lookout.watch(root.clone(), What::Both);
         let mut followed = Followed {
             subscriptions: mark(&root.join(arrange::SUBSCRIPTIONS)),
             root,
@@ -201,7 +201,7 @@ impl Shared {
                         access: mark(&folder.path.join(access::NAME)),
                         annotations: mark(&folder.path.join(annotations::NAME)),
                         _waiting: Waiting::new(self, &folder),
-                        _watching: self.lookout.watch(folder.path.clone(), SURROUNDINGS),
+                        _watching: self.lookout.watch(folder.path.clone(), What::Both),
                         folder,
                     };
                     place.has_changed(self);

@@ -114,7 +114,7 @@ impl Shared {
             };
         };
         let mut text = String::new();
-        for resource in Resource::ALL {
+        for resource in Resource::ALL.iter().copied() {
             if let Some(limit) = limits.of(resource) {
                 text += &format!("{} {limit}\n", resource.as_str());
             }

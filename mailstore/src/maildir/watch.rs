@@ -1,34 +1,34 @@
 //! Notices of changes by others: the system tells of them (inotify), and one thread looks now and then, more often where it cannot.
 
 use std::collections::{HashMap, HashSet};
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
-
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::io::Errno;
 
 use super::Shared;
 use super::folder::Folder;
 use crate::signal::lock;
 use crate::{Result, StoreError};
 
+#[cfg_attr(not(target_os = "linux"), path = "watch/none.rs")]
+mod system;
+
+use system::{System, Told};
+
 /// How many looks are left out where the system tells.
 const SELDOM: u32 = 30;
 
-/// What happens to files in a directory of messages.
-const MESSAGES: WatchFlags = WatchFlags::CREATE
-    .union(WatchFlags::DELETE)
-    .union(WatchFlags::MOVED_FROM)
-    .union(WatchFlags::MOVED_TO)
-    .union(WatchFlags::ONLYDIR);
-/// What happens to the directory of a mailbox itself.
-const MAILBOX: WatchFlags = WatchFlags::DELETE_SELF.union(WatchFlags::MOVE_SELF).union(WatchFlags::ONLYDIR);
-/// What happens to mailboxes in a directory, and to the small files of one.
-pub(super) const SURROUNDINGS: WatchFlags = MAILBOX.union(MESSAGES);
+/// What of a directory is of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Files and directories come, go, and get other names.
+    Files,
+    /// It goes, or gets another name.
+    Itself,
+    /// Either.
+    Both,
+}
 
 /// Somebody who waits for changes of a mailbox.
 pub(super) struct Waiting {
@@ -39,8 +39,8 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn new(shared: &Shared, folder: &Arc<Folder>) -> Self {
         folder.waiting.fetch_add(1, Ordering::Relaxed);
-        let parts = [(folder.path.join("cur"), MESSAGES), (folder.path.join("new"), MESSAGES)];
-        let paths = parts.into_iter().chain([(folder.path.clone(), MAILBOX)]);
+        let parts = [(folder.path.join("cur"), What::Files), (folder.path.join("new"), What::Files)];
+        let paths = parts.into_iter().chain([(folder.path.clone(), What::Itself)]);
         let watches: Vec<_> = paths.filter_map(|(path, what)| shared.lookout.watch(path, what)).collect();
         // All three or none: then it is looked at often.
         folder.watched.store(watches.len() == 3, Ordering::Relaxed);
@@ -64,9 +64,7 @@ pub(super) struct Lookout {
 
 /// What the system is asked to tell.
 struct Notices {
-    file: Arc<OwnedFd>,
-    /// Never tells anything until it is taken away, which ends the thread that reads.
-    end: i32,
+    system: System,
     watches: Mutex<Watches>,
 }
 
@@ -74,12 +72,6 @@ struct Notices {
 struct Watches {
     by_path: HashMap<PathBuf, (i32, usize)>,
     by_number: HashMap<i32, PathBuf>,
-}
-
-impl Drop for Notices {
-    fn drop(&mut self) {
-        let _ended = inotify::remove_watch(&*self.file, self.end);
-    }
 }
 
 /// A directory that the system tells of; dropped, it does not any more.
@@ -99,7 +91,7 @@ impl Drop for Watching {
             // Another path may lead to the same directory, under the same number.
             if watches.by_number.get(&number) == Some(&self.path) {
                 watches.by_number.remove(&number);
-                let _gone = inotify::remove_watch(&*self.notices.file, number);
+                self.notices.system.remove(number);
             }
         }
     }
@@ -107,11 +99,11 @@ impl Drop for Watching {
 
 impl Lookout {
     /// Has the system tell of a directory, if it can.
-    pub(super) fn watch(&self, path: PathBuf, what: WatchFlags) -> Option<Watching> {
+    pub(super) fn watch(&self, path: PathBuf, what: What) -> Option<Watching> {
         let notices = lock(&self.notices).clone()?;
         {
             let mut watches = lock(&notices.watches);
-            let number = inotify::add_watch(&*notices.file, &path, what | WatchFlags::MASK_ADD).ok()?;
+            let number = notices.system.add(&path, what)?;
             let known = watches.by_path.entry(path.clone()).or_insert((number, 0));
             // Made again under its name, it has another number.
             known.0 = number;
@@ -138,11 +130,12 @@ impl Shared {
         *running = true;
         // Where the system tells nothing, looking must do.
         if self.options.inotify
-            && let Some(notices) = Notices::new()
+            && let Some(system) = System::new()
         {
-            let (shared, file) = (self.me.clone(), Arc::clone(&notices.file));
-            spawn("maildir-inotify", Box::new(move || read(&shared, &file)))?;
-            *lock(&self.lookout.notices) = Some(Arc::new(notices));
+            let told = system.reader();
+            let shared = self.me.clone();
+            spawn("maildir-notices", Box::new(move || read(&shared, told)))?;
+            *lock(&self.lookout.notices) = Some(Arc::new(Notices { system, watches: Mutex::default() }));
         }
         Ok(())
     }
@@ -174,49 +167,24 @@ fn is_part(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == "cur" || name == "new")
 }
 
-impl Notices {
-    fn new() -> Option<Self> {
-        let file = Arc::new(inotify::init(CreateFlags::CLOEXEC).ok()?);
-        let end = inotify::add_watch(&*file, "/", WatchFlags::DELETE_SELF).ok()?;
-        Some(Self { file, end, watches: Mutex::default() })
-    }
-}
-
 /// Reads what the system tells, until the store is gone.
-fn read(shared: &Weak<Shared>, file: &OwnedFd) {
-    let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 16 << 10];
-    let mut reader = Reader::new(file, &mut buffer);
-    let (mut numbers, mut lost) = (HashSet::new(), false);
-    loop {
-        match reader.next() {
-            Ok(event) => {
-                lost |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-                let name = event.file_name().map(|name| name.to_string_lossy());
-                if name.is_none_or(|name| matters(&name)) {
-                    numbers.insert(event.wd());
-                }
-            }
-            Err(Errno::INTR) => continue,
-            Err(_) => return,
-        }
-        if !reader.is_buffer_empty() {
-            continue;
-        }
-        let Some(shared) = shared.upgrade() else { return };
-        let told = std::mem::take(&mut numbers);
-        if std::mem::take(&mut lost) {
+fn read(shared: &Weak<Shared>, told: Told) {
+    told.read(matters, |numbers, lost| {
+        let Some(shared) = shared.upgrade() else { return false };
+        if lost {
             shared.noticed(&HashSet::new());
-            continue;
+            return true;
         }
-        let Some(notices) = lock(&shared.lookout.notices).clone() else { return };
+        let Some(notices) = lock(&shared.lookout.notices).clone() else { return true };
         let paths: HashSet<_> = {
             let watches = lock(&notices.watches);
-            told.iter().filter_map(|number| watches.by_number.get(number).cloned()).collect()
+            numbers.iter().filter_map(|number| watches.by_number.get(number).cloned()).collect()
         };
         if !paths.is_empty() {
             shared.noticed(&paths);
         }
-    }
+        true
+    });
 }
 
 /// Whether something by this name is more than a lock, a draft or an index: those come and go with every change.
