@@ -144,7 +144,8 @@ fn what_was_acknowledged_survives_kills() {
         // Two processes at the same mailbox, killed one after the other: the second one meets the first one's locks.
         let (mut one, first) = start(directory.path(), &format!("{round}a"));
         let (mut other, second) = start(directory.path(), &format!("{round}b"));
-        std::thread::sleep(Duration::from_millis(60 + round * 37 % 120));
+        // And gets more time, the longer that takes.
+        std::thread::sleep(Duration::from_millis(60 + round * 37 % 120) * (1 + (round / KILLS) as u32));
         one.kill().unwrap();
         std::thread::sleep(Duration::from_millis(round * 13 % 40));
         other.kill().unwrap();
