@@ -63,6 +63,10 @@ impl Committer {
                 Err(error) => return promise.keep(Err(error.into())),
             };
             match operation(group) {
+                // What others of this group did is why it cannot be done: whoever is told so must find it.
+                Err(error) if !group.replies.is_empty() => group.replies.push(Box::new(move |outcome| {
+                    promise.keep(outcome.map_err(E::from).and(Err(error)));
+                })),
                 Err(error) => promise.keep(Err(error)),
                 Ok(value) => group.replies.push(Box::new(move |outcome| {
                     promise.keep(outcome.map(|()| value).map_err(E::from));

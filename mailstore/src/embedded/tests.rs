@@ -517,3 +517,40 @@ fn operations_of_one_group_see_each_other() {
     drop(store);
     assert_eq!(look(&open(directory.path())), live);
 }
+
+#[test]
+fn who_is_told_that_a_mailbox_exists_finds_it() {
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    use std::thread;
+    use std::time::Duration;
+
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let hold = |store: &Embedded| {
+        let (release, held) = channel::<()>();
+        assert!(store.shared.committer.post(move |_| drop(held.recv())));
+        release
+    };
+    // Two make the same at once: both are in one group, which is not committed while its last operation lasts.
+    let first = hold(&store);
+    let (tell, told) = channel();
+    let makers: Vec<_> = (0..2)
+        .map(|_| {
+            let (store, tell) = (store.clone(), tell.clone());
+            thread::spawn(move || {
+                let made = block_on(store.create(&user("ann"), &name("Lists"), None));
+                let found = block_on(store.open(&user("ann"), &name("Lists")));
+                tell.send((made.is_ok(), found.is_ok())).unwrap();
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(100));
+    let last = hold(&store);
+    drop(first);
+    assert_eq!(told.recv_timeout(Duration::from_millis(200)), Err(RecvTimeoutError::Timeout));
+    drop(last);
+    makers.into_iter().for_each(|maker| maker.join().unwrap());
+    let mut ends: Vec<_> = told.try_iter().collect();
+    ends.sort_unstable();
+    assert_eq!(ends, [(false, true), (true, true)]);
+}
