@@ -2,16 +2,17 @@
 
 use super::{
     super::dkim::{SignError, Signer, add_value, sign_for_arc},
-    ArcFinding, ArcResult, Examined, MOST_SEALS, RESULTS, SEAL, sets,
+    ArcFinding, ArcResult, Examined, MESSAGE as SIGNATURE, MOST_SEALS, RESULTS, SEAL, instance as number_of,
+    sets,
 };
-use crate::authentication::Canonicalization;
+use crate::authentication::{Canonicalization, tags::Tags};
 
 /// Why a message is not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// RFC 8617 §5.1.2: nothing is added behind a chain that is broken, as its seal could only say that.
-    #[error("the chain that is there is broken")]
+    /// RFC 8617 §5.1.2: nothing is added behind a seal that says that the chain is broken.
+    #[error("the chain that is there is broken, and said to be")]
     Broken,
     /// What is there could not be verified, so nothing can be said of it.
     #[error("the chain that is there cannot be verified now")]
@@ -70,13 +71,18 @@ pub fn seal(
     found: &ArcFinding,
     now: u64,
 ) -> Result<String, SealError> {
-    let chain = match found.result {
-        ArcResult::None => Vec::new(),
-        ArcResult::Pass => sets(examined).map_err(|_| SealError::Broken)?,
-        ArcResult::Fail => return Err(SealError::Broken),
+    let (chain, instance, validation) = match found.result {
+        ArcResult::None => (Vec::new(), 1, "none"),
+        ArcResult::Pass => {
+            let chain = sets(examined).map_err(|_| SealError::Broken)?;
+            let instance = chain.len() + 1;
+            (chain, instance, "pass")
+        }
+        ArcResult::Fail if is_said_to_be_broken(examined) => return Err(SealError::Broken),
+        // RFC 8617 §5.1.2: the one who finds it broken says so, by a seal over its own set alone: of the others nothing is known.
+        ArcResult::Fail => (Vec::new(), highest(examined) + 1, "fail"),
         ArcResult::TempError => return Err(SealError::Unverified),
     };
-    let instance = chain.len() + 1;
     if instance > MOST_SEALS {
         return Err(SealError::Full);
     }
@@ -96,7 +102,6 @@ pub fn seal(
     }
     add(results.as_bytes());
     add(signature.as_bytes());
-    let validation = if instance == 1 { "none" } else { "pass" };
     let field = format!(
         "{SEAL}: i={instance}; a={}; cv={validation}; d={}; s={};\r\n\tt={now}; b=",
         signer.key.algorithm().as_str(),
@@ -108,14 +113,33 @@ pub fn seal(
     Ok(format!("{seal}{signature}{results}"))
 }
 
+/// Whether a server on the way has sealed it as broken.
+fn is_said_to_be_broken(examined: &Examined) -> bool {
+    examined.named(SEAL).any(|field| {
+        let tags = std::str::from_utf8(field.value()).ok().and_then(Tags::parse);
+        let said = tags.and_then(|tags| tags.value("cv").map(|said| said.eq_ignore_ascii_case("fail")));
+        said.unwrap_or(false)
+    })
+}
+
+/// The highest number that any field of the chain has, however many are missing.
+fn highest(examined: &Examined) -> usize {
+    let fields = [RESULTS, SIGNATURE, SEAL].into_iter().flat_map(|name| examined.named(name));
+    fields.filter_map(number_of).max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
 
     use super::{
         super::{
-            super::{Examiner, dkim::SigningKey, tests::ready},
-            verify,
+            super::{
+                Examiner,
+                dkim::{SigningKey, lookup_key, without_value},
+                tests::ready,
+            },
+            read_seal, verify,
         },
         *,
     };
@@ -169,7 +193,23 @@ mod tests {
             let changed = message.replacen(from, to, 1);
             let found = ready(verify(&zone(), &examined(&changed), 1_700_000_000));
             assert_eq!(found.result, ArcResult::Fail, "{to}");
-            assert_eq!(sealed("c.example", &changed), Err(SealError::Broken));
+            // One seal says so, and is good for itself; behind that there is no other.
+            let said = sealed("c.example", &changed).unwrap();
+            assert!(said.contains("ARC-Seal: i=4; a=rsa-sha256; cv=fail; d=c.example; s=s;\r\n"), "{said}");
+            let own = examined(&format!("{}\r\n", &said[..said.len() - changed.len()]));
+            let mut data = Vec::new();
+            for name in [RESULTS, SIGNATURE] {
+                Canonicalization::Relaxed.field(own.named(name).next().unwrap().octets, &mut data);
+                data.extend_from_slice(b"\r\n");
+            }
+            let field = own.named(SEAL).next().unwrap();
+            Canonicalization::Relaxed.field(&without_value(field.octets), &mut data);
+            let (seal, _) = read_seal(field).unwrap();
+            let key = ready(lookup_key(&zone(), &seal.selector, &seal.domain)).ok().unwrap();
+            assert!(key.verifies(seal.algorithm, &data, &seal.value));
+            let found = ready(verify(&zone(), &examined(&said), 1_700_000_000));
+            assert_eq!((found.result, found.seals), (ArcResult::Fail, 4), "{to}");
+            assert_eq!(sealed("b.example", &said), Err(SealError::Broken));
         }
         // A name server that is away says nothing of the chain.
         let found = ArcFinding { result: ArcResult::TempError, ..ArcFinding::default() };
