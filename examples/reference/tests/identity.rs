@@ -273,3 +273,72 @@ fn a_program_checks_the_passwords() {
     assert!(offered.contains("SASL PLAIN") && !offered.contains("SCRAM"), "{offered}");
     log_has(&server, "the program that checks passwords failed");
 }
+
+/// A service of PAM with rules of the test's own, as long as this is there.
+struct PamService {
+    name: String,
+    file: std::path::PathBuf,
+}
+
+impl PamService {
+    /// `None` where we may not make one, or PAM is not there.
+    fn new(check: &std::path::Path) -> Option<Self> {
+        let name = format!("mailwright-test-{}", std::process::id());
+        let file = std::path::Path::new("/etc/pam.d").join(&name);
+        // A program of ours says who is right; it gets the password on its standard input.
+        let rules = format!(
+            "auth [success=1 default=ignore] pam_exec.so expose_authtok quiet /bin/sh {}\n\
+             auth requisite pam_deny.so\nauth required pam_permit.so\naccount required pam_permit.so\n",
+            check.display()
+        );
+        match fs::write(&file, rules) {
+            Ok(()) => Some(Self { name, file }),
+            Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "{}: {error}", file.display());
+                eprintln!("skipped: {}: {error}", file.display());
+                None
+            }
+        }
+    }
+}
+
+impl Drop for PamService {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+#[test]
+fn pam_checks_the_passwords() {
+    if !have("python3") {
+        return;
+    }
+    let mut server = prepare("allow_plaintext_auth = true", "", "");
+    let check = server.folder.path().join("check");
+    // The password ends with a NUL.
+    fs::write(&check, "[ \"$PAM_USER\" = alice ] && [ \"$(tr -d '\\0')\" = 'from PAM' ] && [ \"$PAM_RHOST\" = 127.0.0.1 ]\n")
+        .unwrap();
+    let Some(service) = PamService::new(&check) else { return };
+    let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/../checkpassword-pam/checkpassword-pam");
+    let path = server.folder.path().join("mailwright.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let section = format!(
+        "[auth]\npenalty_milliseconds = 0\nprogram = [{helper:?}, \"-n\", \"-s\", {:?}, \"--\", \"/bin/true\"]\nprogram_seconds = 60\n",
+        service.name
+    );
+    fs::write(&path, config + &section).unwrap();
+    server.serve();
+    for (user, password, expected) in [
+        (USER, "from PAM", "+OK"),
+        (USER, PASSWORD, "-ERR [AUTH]"),
+        ("bob@example.org", "from PAM", "-ERR [AUTH]"),
+        ("nobody@example.org", "from PAM", "-ERR [AUTH]"),
+    ] {
+        let mut talk = Talk::connect(server.port("pop3", "starttls"));
+        talk.line();
+        talk.send(format!("USER {user}\r\nPASS {password}\r\n"));
+        talk.line();
+        let answer = talk.line();
+        assert!(answer.starts_with(expected), "{user} {password}: {answer}");
+    }
+}
