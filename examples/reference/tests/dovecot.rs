@@ -2,25 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "common/dovecot.rs"]
+mod daemon;
 
-use std::{
-    fs,
-    net::TcpStream,
-    os::unix::fs::chown,
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::chown, path::Path, process::Command, thread, time::Duration};
 
-use common::{PASSWORD, Server, USER, free_port, have, run, wait_for};
-
-/// Whom the mail belongs to: Dovecot serves no mail as root.
-const OWNER: u32 = 5000;
+use common::{PASSWORD, Server, USER, free_port, have, run};
+use daemon::OWNER;
 
 /// Dovecot with a configuration of its own.
 struct Dovecot {
-    child: Child,
+    _daemon: daemon::Dovecot,
     imap: u16,
     lmtp: u16,
 }
@@ -29,38 +21,19 @@ impl Dovecot {
     fn start(folder: &Path, mail: &Path) -> Self {
         let (imap, lmtp) = (free_port(), free_port());
         let base = folder.display();
-        let config = format!(
-            "base_dir = {base}/dovecot\nstate_dir = {base}/dovecot\nlog_path = {base}/dovecot.log\n\
-             protocols = imap lmtp\nlisten = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\
+        let lines = format!(
+            "protocols = imap lmtp\n\
              passdb {{\n  driver = static\n  args = password={PASSWORD}\n}}\n\
              userdb {{\n  driver = static\n  args = uid={OWNER} gid={OWNER} home={base}/home/%u allow_all_users=yes\n}}\n\
-             mail_location = maildir:{}/%d/%n/Maildir\nfirst_valid_uid = 1\n\
+             mail_location = maildir:{}/%d/%n/Maildir\n\
              namespace inbox {{\n  inbox = yes\n  separator = /\n}}\n\
              mail_plugins = acl\nprotocol imap {{\n  mail_plugins = acl imap_acl\n}}\nplugin {{\n  acl = vfile\n}}\n\
              service imap-login {{\n  inet_listener imap {{\n    port = {imap}\n  }}\n  inet_listener imaps {{\n    port = 0\n  }}\n}}\n\
              service lmtp {{\n  inet_listener lmtp {{\n    port = {lmtp}\n  }}\n}}\n",
             mail.display()
         );
-        let path = folder.join("dovecot.conf");
-        fs::write(&path, config).unwrap();
-        let child = Command::new("dovecot")
-            .args(["-F", "-c"])
-            .arg(path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let dovecot = Self { child, imap, lmtp };
-        wait_for("dovecot", || TcpStream::connect(("127.0.0.1", imap)).ok());
-        dovecot
-    }
-}
-
-impl Drop for Dovecot {
-    fn drop(&mut self) {
-        // It must end its children, which it cannot when it is killed.
-        let _ = run(Command::new("kill").arg(self.child.id().to_string()));
-        let _ = self.child.wait();
+        let daemon = daemon::Dovecot::start(folder, &lines, &[imap, lmtp]);
+        Self { _daemon: daemon, imap, lmtp }
     }
 }
 

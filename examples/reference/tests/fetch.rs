@@ -5,20 +5,21 @@
 #[path = "fetch/bad.rs"]
 mod bad;
 mod common;
+#[path = "common/dovecot.rs"]
+mod dovecot;
 
 use std::{
     collections::BTreeMap,
     fs,
     io::Write,
-    net::TcpStream,
     os::unix::fs::chown,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 
 use bad::{Imap, Pop3};
-use common::{PASSWORD, Server, Talk, USER, deliver, free_port, have, imap, run, succeed, wait_for};
+use common::{PASSWORD, Server, Talk, USER, deliver, free_port, imap, run, succeed, wait_for};
 
 const QUICK: &str = "allow_plaintext_auth = true\nfetch = { first_retry_seconds = 1, longest_retry_seconds = 2, login_retry_seconds = 1 }";
 
@@ -344,19 +345,9 @@ fn an_imap_server_that_gives_others_messages_is_not_believed() {
     assert!(told["reasons"][0].as_str().unwrap().contains("loop"), "{told}");
 }
 
-/// Dovecot with a configuration of its own, one user, and mail in a Maildir.
-struct Dovecot(Child);
-
-impl Drop for Dovecot {
-    fn drop(&mut self) {
-        let _ = run(Command::new("kill").arg(self.0.id().to_string()));
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn dovecot_gives_its_mail_once_by_imap_and_by_pop3() {
-    if !have("dovecot") {
+    if !dovecot::is_installed(&[]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -379,26 +370,15 @@ fn dovecot_gives_its_mail_once_by_imap_and_by_pop3() {
         }
     }
     let (imap_port, pop3_port) = (free_port(), free_port());
-    let config = format!(
-        "base_dir = {base}/run\nstate_dir = {base}/run\nlog_path = {base}/dovecot.log\nprotocols = imap pop3\n\
-         listen = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\
+    let lines = format!(
+        "protocols = imap pop3\n\
          passdb {{\n  driver = static\n  args = password={PASSWORD}\n}}\n\
          userdb {{\n  driver = static\n  args = uid=5000 gid=5000 home={base} allow_all_users=yes\n}}\n\
-         mail_location = maildir:{base}/mail\nfirst_valid_uid = 1\nnamespace inbox {{\n  inbox = yes\n}}\n\
+         mail_location = maildir:{base}/mail\nnamespace inbox {{\n  inbox = yes\n}}\n\
          service imap-login {{\n  inet_listener imap {{\n    port = {imap_port}\n  }}\n  inet_listener imaps {{\n    port = 0\n  }}\n}}\n\
          service pop3-login {{\n  inet_listener pop3 {{\n    port = {pop3_port}\n  }}\n  inet_listener pop3s {{\n    port = 0\n  }}\n}}\n"
     );
-    let path = folder.path().join("dovecot.conf");
-    fs::write(&path, config).unwrap();
-    let child = Command::new("dovecot")
-        .args(["-F", "-c"])
-        .arg(path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _dovecot = Dovecot(child);
-    wait_for("dovecot", || TcpStream::connect(("127.0.0.1", imap_port)).ok());
+    let _dovecot = dovecot::Dovecot::start(folder.path(), &lines, &[imap_port, pop3_port]);
     let home = home();
     let id = add(
         &home,

@@ -2,18 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "common/dovecot.rs"]
+mod dovecot;
 
 use std::{
     fs,
-    net::TcpStream,
     num::NonZeroU32,
     os::unix::fs::chown,
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
-use common::{PASSWORD, free_port, have, run, wait_for};
+use common::{PASSWORD, free_port, have};
+use dovecot::{OWNER, is_installed};
 use mailwright::{
     client::{ClientError, Endpoint, ManageSieveClient, Pop3Client, Refusal, Security},
     line_proto::Secret,
@@ -22,12 +23,9 @@ use mailwright::{
 };
 use tempfile::TempDir;
 
-/// Whom the mail belongs to: Dovecot serves no mail as root.
-const OWNER: u32 = 5000;
-
 /// Dovecot with a configuration of its own, for POP3 and ManageSieve.
 struct Dovecot {
-    child: Child,
+    _daemon: dovecot::Dovecot,
     folder: TempDir,
     pop3: u16,
     sieve: u16,
@@ -36,13 +34,7 @@ struct Dovecot {
 impl Dovecot {
     /// Nothing if there is none.
     fn start() -> Option<Self> {
-        let installed = |part: &str| Path::new("/usr/lib/dovecot").join(part).exists();
-        if !have("dovecot") || !installed("pop3") || !installed("managesieve") {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "dovecot-pop3d and dovecot-managesieved must be installed"
-            );
-            println!("skipped: dovecot-pop3d or dovecot-managesieved is not installed");
+        if !is_installed(&["pop3", "managesieve"]) {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -56,30 +48,18 @@ impl Dovecot {
             }
         }
         let (pop3, sieve) = (free_port(), free_port());
-        let config = format!(
-            "base_dir = {base}/run\nstate_dir = {base}/run\nlog_path = {base}/dovecot.log\n\
-             protocols = pop3 sieve\nlisten = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\
+        let lines = format!(
+            "protocols = pop3 sieve\n\
              auth_mechanisms = plain login cram-md5 scram-sha-256\n\
              passdb {{\n  driver = static\n  args = password={PASSWORD}\n}}\n\
              userdb {{\n  driver = static\n  args = uid={OWNER} gid={OWNER} home={base}/home/%u allow_all_users=yes\n}}\n\
-             mail_location = maildir:~/Maildir\nfirst_valid_uid = 1\npop3_uidl_format = %08Xu%08Xv\npop3_enable_last = yes\n\
+             mail_location = maildir:~/Maildir\npop3_uidl_format = %08Xu%08Xv\npop3_enable_last = yes\n\
              plugin {{\n  sieve = file:~/sieve;active=~/.dovecot.sieve\n  sieve_quota_max_scripts = 3\n}}\n\
              service pop3-login {{\n  inet_listener pop3 {{\n    port = {pop3}\n  }}\n  inet_listener pop3s {{\n    port = 0\n  }}\n}}\n\
              service managesieve-login {{\n  inet_listener sieve {{\n    port = {sieve}\n  }}\n}}\n"
         );
-        let path = folder.path().join("dovecot.conf");
-        fs::write(&path, config).unwrap();
-        let child = Command::new("dovecot")
-            .args(["-F", "-c"])
-            .arg(path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let dovecot = Self { child, folder, pop3, sieve };
-        wait_for("dovecot", || TcpStream::connect(("127.0.0.1", pop3)).ok());
-        wait_for("dovecot", || TcpStream::connect(("127.0.0.1", sieve)).ok());
-        Some(dovecot)
+        let daemon = dovecot::Dovecot::start(folder.path(), &lines, &[pop3, sieve]);
+        Some(Self { _daemon: daemon, folder, pop3, sieve })
     }
 
     /// Puts a message into alice's INBOX.
@@ -92,17 +72,6 @@ impl Dovecot {
         let path = self.folder.path().join("home/alice/Maildir/new").join(name);
         fs::write(&path, message).unwrap();
         chown(&path, Some(OWNER), Some(OWNER)).unwrap();
-    }
-}
-
-impl Drop for Dovecot {
-    fn drop(&mut self) {
-        // It must end its children, which it cannot when it is killed.
-        let _ = run(Command::new("kill").arg(self.child.id().to_string()));
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", fs::read_to_string(self.folder.path().join("dovecot.log")).unwrap_or_default());
-        }
     }
 }
 

@@ -5,31 +5,28 @@
 mod common;
 #[path = "postfix/daemon.rs"]
 mod daemon;
+#[path = "common/dovecot.rs"]
+mod dovecot;
 
 use std::{
     fs,
-    net::TcpStream,
     os::unix::fs::{PermissionsExt, chown},
-    path::Path,
-    process::{Child, Command, Stdio},
 };
 
-use common::{Server, Talk, free_port, have, run, wait_for};
+use common::{Server, Talk, free_port, wait_for};
 use daemon::{HOME, OWNER, Postfix};
 use tempfile::TempDir;
 
 /// Dovecot's LMTP server: everybody has a mailbox.
 struct Dovecot {
-    child: Child,
+    _daemon: dovecot::Dovecot,
     folder: TempDir,
     port: u16,
 }
 
 impl Dovecot {
     fn start() -> Option<Self> {
-        if !have("dovecot") || !Path::new("/usr/lib/dovecot/lmtp").exists() {
-            assert!(std::env::var_os("CI").is_none(), "dovecot-lmtpd must be installed");
-            println!("skipped: dovecot-lmtpd is not installed");
+        if !dovecot::is_installed(&["lmtp"]) {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -39,25 +36,15 @@ impl Dovecot {
         fs::create_dir(&home).unwrap();
         chown(&home, Some(OWNER), Some(OWNER)).unwrap();
         let port = free_port();
-        let config = format!(
-            "base_dir = {base}/run\nstate_dir = {base}/run\nlog_path = {base}/log\nprotocols = lmtp\n\
-             listen = 127.0.0.1\nssl = no\nfirst_valid_uid = 1\nauth_username_format = %Ln\n\
+        let lines = format!(
+            "protocols = lmtp\nauth_username_format = %Ln\n\
              passdb {{\n  driver = static\n  args = nopassword=yes\n}}\n\
              userdb {{\n  driver = static\n  args = uid={OWNER} gid={OWNER} home={base}/home/%n allow_all_users=yes\n}}\n\
              mail_location = maildir:~/Maildir\n\
              service lmtp {{\n  inet_listener lmtp {{\n    address = 127.0.0.1\n    port = {port}\n  }}\n}}\n"
         );
-        let path = folder.path().join("dovecot.conf");
-        fs::write(&path, config).unwrap();
-        let child = Command::new("dovecot")
-            .args(["-F", "-c"])
-            .arg(path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for("dovecot", || TcpStream::connect(("127.0.0.1", port)).ok());
-        Some(Self { child, folder, port })
+        let daemon = dovecot::Dovecot::start(folder.path(), &lines, &[port]);
+        Some(Self { _daemon: daemon, folder, port })
     }
 
     /// All messages that bob has.
@@ -67,17 +54,6 @@ impl Dovecot {
         files
             .map(|file| String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap()).into_owned())
             .collect()
-    }
-}
-
-impl Drop for Dovecot {
-    fn drop(&mut self) {
-        let _ = run(Command::new("kill").arg(self.child.id().to_string()));
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            eprintln!("--- Dovecot's log ---\n{log}");
-        }
     }
 }
 
