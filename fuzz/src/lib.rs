@@ -13,6 +13,7 @@
     reason = "a target reports by panicking"
 )]
 
+mod auth;
 mod frame;
 mod imap;
 mod imap_server;
@@ -24,6 +25,7 @@ mod pop3;
 mod sieve;
 mod smtp;
 
+pub use auth::{auth_client, auth_server};
 pub use frame::{frame_dot, frame_lines, frame_literal};
 pub use imap::imap_client;
 pub use imap_server::{imap_command, imap_server};
@@ -46,6 +48,8 @@ pub type Target = fn(&[u8]);
 /// Every target, by its name: that of its directory in `corpus/` and of its binary in `targets/`.
 pub const TARGETS: &[(&str, Target)] = &[
     // line-proto
+    ("auth_client", auth_client),
+    ("auth_server", auth_server),
     ("frame_dot", frame_dot),
     ("frame_lines", frame_lines),
     ("frame_literal", frame_literal),

@@ -83,6 +83,8 @@ macro_rules! replays {
 }
 
 replays! {
+    auth_client
+    auth_server
     frame_dot
     frame_lines
     frame_literal
