@@ -58,6 +58,13 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         self.write_timeout = timeout;
     }
 
+    /// The same connection with the machine that takes the place of this one: what came and was not taken is the new one's.
+    #[must_use]
+    pub fn map<N: Machine>(self, change: impl FnOnce(M) -> N) -> Connection<N, S> {
+        let Self { machine, socket, rx, read_size, ended, stalled, write_timeout } = self;
+        Connection { machine: change(machine), socket, rx, read_size, ended, stalled, write_timeout }
+    }
+
     /// The machine, to answer it or to call it.
     pub fn machine(&mut self) -> &mut M {
         &mut self.machine

@@ -6,6 +6,7 @@
 mod attempt;
 mod config;
 mod envelope;
+mod handed;
 mod judge;
 mod open;
 mod pipe;
@@ -33,6 +34,7 @@ use tokio::sync::Notify;
 use crate::smtp::Addressing;
 
 pub use config::{Pipes, Place, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
+pub(crate) use handed::{HandOver, waits_for};
 pub use judge::Outcome;
 pub use scheduler::Concurrency;
 pub use sts::{FetchError, FetchPolicy, KeepPolicies, StsCache, StsFound, StsPolicies};
@@ -80,6 +82,7 @@ pub struct Queue<S, R, P> {
     addressing: Arc<P>,
     config: QueueConfig,
     sessions: sessions::Sessions,
+    handings: handed::Handings,
     revive: AtomicBool,
     called: Notify,
     delivered: AtomicU64,
@@ -100,6 +103,7 @@ where
             addressing,
             config,
             sessions: sessions::Sessions::default(),
+            handings: handed::Handings::default(),
             revive: AtomicBool::new(false),
             called: Notify::new(),
             delivered: AtomicU64::new(0),

@@ -12,6 +12,7 @@ mod filtering;
 mod hops;
 mod intake;
 pub(crate) mod journal;
+mod on_demand;
 mod plan;
 mod quarantine;
 mod start_queue;
@@ -21,6 +22,7 @@ mod urls;
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use mailwright_line_proto::{Ask, Closed, Peer, Shutdown};
+use mailwright_mail_model::Domain;
 use mailwright_mailstore::accounts::{Accounts, Service as Purpose};
 use mailwright_relay_policy::{Session as Conversation, networks::AddressRange};
 use mailwright_smtp_proto::{
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    client::TurnedClient,
     service::{ALPN_SMTP, Session, shown, tell_end},
 };
 
@@ -43,7 +46,8 @@ pub use authentication::{Authentication, Observation};
 pub use body::{Body, Incomplete};
 pub use deliver::StoreInbox;
 pub(crate) use deliver::queue_id;
-pub use facets::{Expand, StartQueue, Verify};
+pub use facets::{Expand, SendBack, StartQueue, Verify};
+pub use on_demand::{OnDemand, TurnedServer};
 pub(crate) use plan::{Origin, Plan, Way};
 pub use start_queue::QueueStarter;
 pub use trace_fields::{delivered_to, received, return_path};
@@ -69,6 +73,11 @@ pub trait Inbox: Send + Sync {
 
     /// ETRN.
     fn queues(&self) -> Option<&impl StartQueue> {
+        None::<&Never>
+    }
+
+    /// ATRN: asked only where [`Smtp::with_turning`] has it.
+    fn turns(&self) -> Option<&impl SendBack> {
         None::<&Never>
     }
 
@@ -109,6 +118,7 @@ pub struct Smtp<I, A> {
     config: Arc<Config>,
     xclient: Vec<AddressRange>,
     xforward: Vec<AddressRange>,
+    verp: Vec<AddressRange>,
     /// After so many refusals, each further one takes so long.
     tarpit: Option<(u32, Duration)>,
     urls: Option<Arc<dyn UrlSource>>,
@@ -129,7 +139,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
             authenticator.as_ref().map(|authenticator| authenticator.mechanisms()).unwrap_or_default();
         config.abilities = inbox.abilities();
         config.abilities.start_queue = inbox.queues().is_some();
-        // There is nobody to fetch the one before `with_urls`, and no machine under this that could do the other.
+        // There is nobody to fetch the one before `with_urls`, and the other is for few to do: `with_turning`.
         config.abilities.burl = None;
         config.abilities.turn = false;
         if config.vrfy == VrfyPolicy::Ask && inbox.verify().is_none() {
@@ -139,8 +149,8 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
             config.expn = VrfyPolicy::Off;
         }
         let config = Arc::new(config);
-        let (xclient, xforward) = (Vec::new(), Vec::new());
-        Self { inbox, authenticator, tls, config, xclient, xforward, tarpit: None, urls: None }
+        let (xclient, xforward, verp) = (Vec::new(), Vec::new(), Vec::new());
+        Self { inbox, authenticator, tls, config, xclient, xforward, verp, tarpit: None, urls: None }
     }
 
     /// Believes XCLIENT from proxies at the first addresses and XFORWARD at the second. From nobody else, and by default
@@ -150,9 +160,26 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         self
     }
 
+    /// Lets clients at these addresses have senders written that tell who a message was for (XVERP).
+    #[must_use]
+    pub fn with_verp(mut self, clients: Vec<AddressRange>) -> Self {
+        self.verp = clients;
+        self
+    }
+
     /// Makes clients wait for each refusal of a sender or a recipient after so many of them: who guesses addresses guesses slowly.
     pub fn with_tarpit(mut self, after: u32, delay: Duration) -> Self {
         self.tarpit = (!delay.is_zero()).then_some((after, delay));
+        self
+    }
+
+    /// Lets clients that have logged in come for the mail of their domains (ATRN, RFC 2645), if the inbox can send it back. For a
+    /// listener at port 366.
+    #[must_use]
+    pub fn with_turning(mut self) -> Self {
+        let mut config = Config::clone(&self.config);
+        config.abilities.turn = self.authenticator.is_some() && self.inbox.turns().is_some();
+        self.config = Arc::new(config);
         self
     }
 
@@ -173,12 +200,12 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
             let address = peer.remote.map(|remote| remote.ip().to_canonical());
             address.is_some_and(|address| ranges.iter().any(|range| range.contains(address)))
         };
-        let (xclient, xforward) = (is_in(&self.xclient), is_in(&self.xforward));
-        if !xclient && !xforward {
+        let (xclient, xforward, verp) = (is_in(&self.xclient), is_in(&self.xforward), is_in(&self.verp));
+        if !xclient && !xforward && !verp {
             return Arc::clone(&self.config);
         }
         let mut config = Config::clone(&self.config);
-        (config.xclient, config.xforward) = (xclient, xforward);
+        (config.xclient, config.xforward, config.verp) = (xclient, xforward, verp);
         Arc::new(config)
     }
 
@@ -212,8 +239,38 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         let machine = Server::new(self.config_for(&peer), peer);
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
-        let mut visit = Visit { service: self, conversation, exchange: None, refusals: 0 };
-        let ended = visit.run(&mut connection, stop).await;
+        self.attend(connection, conversation, stop).await;
+    }
+
+    /// Serves a connection on which the roles have turned to its end: the host that was asked for mail sends it.
+    pub async fn turned_session(&self, turned: TurnedClient, stop: CancellationToken) {
+        let mut config = Config::clone(&self.config);
+        // It has no more to prove, and there is no second layer of TLS.
+        (config.starttls, config.require_tls, config.require_auth) = (false, false, false);
+        config.auth_mechanisms.clear();
+        config.abilities.turn = false;
+        let (connection, peer) = turned.into_server(Arc::new(config));
+        let mut conversation = Conversation::default();
+        (conversation.peer, conversation.fetched) = (peer, true);
+        self.attend(connection, conversation, stop).await;
+    }
+
+    async fn attend(
+        &self,
+        mut connection: Session<Server>,
+        conversation: Conversation,
+        stop: CancellationToken,
+    ) {
+        let peer = conversation.peer;
+        let mut visit = Visit { service: self, conversation, exchange: None, refusals: 0, turned: None };
+        let ended = visit.run(&mut connection, stop.clone()).await;
+        if let Some((domains, turns)) = visit.turned.take().zip(self.inbox.turns()) {
+            tokio::select! {
+                () = turns.send_back(domains, TurnedServer(connection)) => {}
+                // What is under way may end; the rest waits for the next time.
+                () = stop.cancelled() => {}
+            }
+        }
         tell_end("smtp", &peer, visit.conversation.user.as_ref().map(|user| user as _), ended);
     }
 }
@@ -224,6 +281,8 @@ struct Visit<'a, I, A> {
     conversation: Conversation,
     exchange: Option<Exchange>,
     refusals: u32,
+    /// The roles have turned, for the mail of these domains.
+    turned: Option<Vec<Domain>>,
 }
 
 impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
@@ -251,6 +310,9 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 Some(Event::Closed(reason)) => closed = Some(reason),
                 // In a box, so that a session that only waits does not hold room for everything it might do.
                 Some(event) => pending = Box::pin(self.handle(connection, event)).await?,
+            }
+            if self.turned.is_some() {
+                return Ok(None);
             }
         }
     }
@@ -322,6 +384,19 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                     let _ = connection.machine().inner_mut().answer(ask, reply);
                 }
                 None => connection.machine().inner_mut().decline(Event::Etrn(ask)),
+            },
+            Event::Atrn(ask) => match self.service.inbox.turns() {
+                Some(turns) => {
+                    let granted = turns.grant(&self.conversation, &ask).await;
+                    let (answer, domains) = match granted {
+                        Ok(domains) => (Ok(()), Some(domains)),
+                        Err(reply) => (Err(reply), None),
+                    };
+                    if connection.machine().inner_mut().answer(ask, answer).is_ok() {
+                        self.turned = domains;
+                    }
+                }
+                None => connection.machine().inner_mut().decline(Event::Atrn(ask)),
             },
             Event::XClient(ask) => self.take_over(connection, ask),
             Event::XForward(ask) => {

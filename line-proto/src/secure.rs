@@ -146,6 +146,19 @@ impl<M: Machine> Secure<M> {
         self.machine
     }
 
+    /// The same layer around the machine that takes the place of the one inside, on the same connection: what was decrypted is the
+    /// new one's. It cannot ask for TLS any more where there is none yet.
+    #[must_use]
+    pub fn map<N: Machine>(self, change: impl FnOnce(M) -> N) -> Secure<N> {
+        let Self { machine, phase, plain, transmit, ahead, handshake, ended, told, failure, fault, .. } =
+            self;
+        let mut machine = change(machine);
+        if told {
+            machine.handle_eof();
+        }
+        Secure { machine, side: None, phase, plain, transmit, ahead, handshake, ended, told, failure, fault }
+    }
+
     /// Whether the handshake is done and everything goes encrypted.
     pub fn is_secure(&self) -> bool {
         matches!(self.phase, Phase::Up(_))

@@ -21,6 +21,9 @@ pub struct Session {
     pub tls: bool,
     /// Who sends the message that is under way.
     pub mail: Option<Mail>,
+    /// Whether it is a host of ours that was asked for this mail: it looked at it when it came, and who sent it then is not who sends
+    /// it now. It may not send elsewhere for all that.
+    pub fetched: bool,
     /// Whether nothing of it happens: somebody only wants to know what would be decided. Rules remember nothing of it.
     pub rehearsal: bool,
 }
@@ -35,6 +38,7 @@ impl Default for Session {
             local: None,
             tls: false,
             mail: None,
+            fetched: false,
             rehearsal: false,
         }
     }

@@ -72,6 +72,10 @@ impl RouteTable {
     pub fn next_hop(&self, address: &Address) -> NextHop {
         let domain = address.domain();
         let configured = self.row(address).or(self.smarthost.as_ref());
+        if matches!(configured, Some(NextHop::OnDemand(waits_for)) if waits_for.is_empty()) {
+            // Each domain is another's to come for.
+            return NextHop::OnDemand(domain.key().to_owned());
+        }
         configured.cloned().unwrap_or_else(|| NextHop::Exchangers {
             domain: domain.key().to_owned(),
             port: self.port.unwrap_or(25),

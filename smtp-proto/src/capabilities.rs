@@ -72,6 +72,8 @@ pub struct Capabilities {
     pub xclient: Vec<String>,
     /// The attributes of XFORWARD that this client may set. None means no XFORWARD.
     pub xforward: Vec<String>,
+    /// XVERP (Postfix): senders that tell who a message was for.
+    pub verp: bool,
     /// AUTH is announced also in the form `AUTH=PLAIN`, which programs older than RFC 2554 look for.
     pub legacy_auth: bool,
     /// Lines with keywords not named above, as they were sent.
@@ -202,7 +204,7 @@ mod tests {
     proptest! {
         #[test]
         fn comes_round(
-            flags in any::<[bool; 16]>(),
+            flags in any::<[bool; 17]>(),
             size in prop::option::of(any::<u64>()),
             auth in prop::collection::btree_set("[A-Z0-9-]{1,20}", 0..6),
             words in prop::collection::vec("[A-Z]{1,8}", 1..4),
@@ -218,7 +220,7 @@ mod tests {
                 pipelining: next(), vrfy: next(), starttls: next(), enhanced_status_codes: next(),
                 eight_bit_mime: next(), smtputf8: next(), expn: next(), etrn: next(), atrn: next(),
                 chunking: next(), binary_mime: next(), dsn: next(), require_tls: next(), valid_since: next(),
-                each_recipient: next(),
+                each_recipient: next(), verp: next(),
                 legacy_auth: next() && !auth.is_empty(),
                 size: size.map(|limit| if limit == 0 { SizeLimit::Unknown } else { SizeLimit::AtMost(limit) }),
                 auth: auth.into_iter().collect(),

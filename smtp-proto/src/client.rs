@@ -18,8 +18,8 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 use mailwright_line_proto::{
-    Authenticate, Closed, Deadline, Layer, Machine, Misuse, Output, PeerMisbehaved, Secret, Shutdown, Ticket,
-    TlsInfo, Trace, Traced, Transmit, Wait,
+    Authenticate, Closed, Deadline, Layer, Machine, Misuse, Output, Peer, PeerMisbehaved, Secret, Shutdown,
+    Ticket, TlsInfo, Trace, Traced, Transmit, Wait,
     frame::{Line, LineEnds as Ends, Lines},
 };
 
@@ -30,7 +30,7 @@ use crate::{
     Capabilities, Hello, Reply,
     body::Sender,
     reply::{ReplyReader, Step},
-    server::Protocol,
+    server::{self, Protocol},
 };
 use body::Way;
 use group::Group;
@@ -229,6 +229,17 @@ impl Client {
     /// TLS, to a [`Server`](crate::server::Server).
     pub fn is_turned(&self) -> bool {
         matches!(self.phase, Phase::Turned)
+    }
+
+    /// The server that this becomes where the roles [have turned](Self::is_turned), with what is still to be sent. It greets, within
+    /// the same TLS.
+    pub fn turn_round(&mut self, config: Arc<server::Config>, peer: Peer) -> server::Server {
+        let mut server = server::Server::new(config, peer);
+        if let Some(tls) = &self.tls {
+            server.handle_tls(tls.clone());
+        }
+        server.transmit().append(&mut self.transmit);
+        server
     }
 
     /// Closes the connection at once. A body that was not ended is not delivered.

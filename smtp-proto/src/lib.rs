@@ -21,7 +21,7 @@ pub use command::{
 };
 pub use params::{
     BodyKind, ByMode, Changed, DeliverBy, EnvelopeId, Hold, MailParameters, Notify, OriginalRecipient,
-    Parameter, Priority, RcptParameters, ReturnContent, Solicitation, Submitter, ValidSince,
+    Parameter, Priority, RcptParameters, ReturnContent, Solicitation, Submitter, ValidSince, VerpDelimiters,
 };
 pub use reply::{LINE_LIMIT, Reply, ReplyError, Severity};
 pub use seven_bit::SevenBit;

@@ -10,6 +10,7 @@ mod priority;
 mod rcpt;
 mod solicitation;
 mod valid_since;
+mod verp;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use priority::Priority;
 pub use rcpt::RcptParameters;
 pub use solicitation::Solicitation;
 pub use valid_since::{Changed, ValidSince};
+pub use verp::VerpDelimiters;
 
 pub(crate) use mail::MAIL;
 pub(crate) use rcpt::RCPT;
@@ -141,7 +143,11 @@ fn parameter(word: &str) -> Option<(&str, Option<&str>)> {
     let keyword_fits = !keyword.is_empty()
         && !keyword.starts_with('-')
         && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
-    let value_fits = |value: &str| !value.bytes().any(|octet| matches!(octet, 0..=b' ' | b'=' | 0x7f));
+    // Postfix's XVERP is older than the rule that no value has an equals sign.
+    let equals_fits = keyword.eq_ignore_ascii_case("XVERP");
+    let value_fits = |value: &str| {
+        !value.bytes().any(|octet| matches!(octet, 0..=b' ' | 0x7f) || (octet == b'=' && !equals_fits))
+    };
     (keyword_fits && value.is_none_or(value_fits)).then_some((keyword, value))
 }
 

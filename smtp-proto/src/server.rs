@@ -37,6 +37,7 @@ pub use session::Session;
 use crate::{
     Capabilities, Command, Commit, Connect, Reply, SessionLimits, SizeLimit, Syntax, XClient, XForward,
     body::{Part, Receiver},
+    client,
     command::Row,
 };
 use parts::{Parts, Skipped};
@@ -205,6 +206,7 @@ impl Server {
             limits: Some(limits),
             xclient: if config.xclient { XClient::names() } else { Vec::new() },
             xforward: if config.xforward { XForward::names() } else { Vec::new() },
+            verp: config.verp,
             ..Capabilities::default()
         };
         config.abilities.announce(tls, &mut capabilities);
@@ -221,6 +223,18 @@ impl Server {
     /// TLS, to a [`Client`](crate::client::Client).
     pub fn is_turned(&self) -> bool {
         matches!(self.phase, Phase::Turned)
+    }
+
+    /// The client that this becomes where the roles [have turned](Self::is_turned), with what is still to be sent. It waits for the
+    /// greeting, within the same TLS.
+    pub fn turn_round(&mut self, config: Arc<client::Config>) -> client::Client {
+        let mut client = client::Client::new(config);
+        if let Some(tls) = &self.session.tls {
+            client.handle_tls(tls.clone());
+        }
+        // What the server said last goes first.
+        client.transmit().append(&mut self.transmit);
+        client
     }
 
     /// The mechanisms that work on this connection.

@@ -73,21 +73,12 @@ impl Turn {
     fn turn(&mut self) {
         let turned = match self {
             Self::Server(server, then) if server.is_turned() => {
-                let mut client = client::Client::new(Arc::clone(then));
-                if let Some(tls) = server.session().tls() {
-                    client.handle_tls(tls.clone());
-                }
-                // What the server said last goes first.
-                client.transmit().append(server.transmit());
+                let client = server.turn_round(Arc::clone(then));
                 let peer = *server.session().peer();
                 Self::Client(Box::new(client), server.shared_config(), peer)
             }
             Self::Client(client, then, peer) if client.is_turned() => {
-                let mut server = server::Server::new(Arc::clone(then), *peer);
-                if let Some(tls) = client.tls() {
-                    server.handle_tls(tls.clone());
-                }
-                server.transmit().append(client.transmit());
+                let server = client.turn_round(Arc::clone(then), *peer);
                 Self::Server(Box::new(server), client.shared_config())
             }
             _ => return,

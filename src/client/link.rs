@@ -4,16 +4,16 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{
-    Closed, Limits, Machine, Misuse, Output, Secret, Secure, Shutdown, Timeouts, TlsInfo, Transmit,
+    Closed, Limits, Machine, Misuse, Output, Peer, Secret, Shutdown, Timeouts, TlsInfo, Transmit,
     sasl::{self, Context, Credentials},
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{AuthError, ClientError, Endpoint, Refusal};
-use crate::{Connection, service::entropy};
+use crate::{
+    Connection, Stream,
+    service::{Session, entropy},
+};
 
 /// How much of a body is read at a time, and how much of it may wait to be sent.
 const CHUNK: usize = 64 * 1024;
@@ -54,7 +54,7 @@ client!(imap_proto, managesieve, pop3_proto, smtp_proto);
 
 /// A client's machine on its socket.
 #[derive(Debug)]
-pub(super) struct Link<M>(Connection<Secure<Noting<M>>, TcpStream>);
+pub(super) struct Link<M>(Session<Noting<M>>);
 
 impl<M: Client> Link<M> {
     pub(super) async fn open(
@@ -65,9 +65,31 @@ impl<M: Client> Link<M> {
     ) -> Result<Self, ClientError> {
         // Before the socket, so that a wrong name costs no connection.
         let machine = endpoint.secure(Noting { machine, tls: None })?.with_limits(limits, timeouts);
-        let mut connection = Connection::new(machine, endpoint.open().await?);
+        let mut connection = Connection::new(machine, Stream::from(endpoint.open().await?));
         connection.set_write_timeout(timeouts.write);
         Ok(Self(connection))
+    }
+
+    /// Over a connection that there is already, whose machine another one takes the place of.
+    pub(super) fn over<N: Machine>(
+        connection: Session<N>,
+        tls: Option<TlsInfo>,
+        change: impl FnOnce(N) -> M,
+    ) -> Self {
+        Self(connection.map(|secure| secure.map(|machine| Noting { machine: change(machine), tls })))
+    }
+
+    /// The connection, with another machine in place of this one.
+    pub(super) fn into_connection<N: Machine>(self, change: impl FnOnce(M) -> N) -> Session<N> {
+        self.0.map(|secure| secure.map(|noting| change(noting.machine)))
+    }
+
+    /// Who is at the other end.
+    pub(super) fn peer(&self) -> Peer {
+        match self.0.socket() {
+            Stream::Tcp(socket) => Peer::new(socket.peer_addr().ok(), socket.local_addr().ok()),
+            _ => Peer::unknown(),
+        }
     }
 
     /// The machine, to call it.

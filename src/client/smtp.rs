@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use mailwright_line_proto::{Authenticate, Secret, sasl::Credentials};
+use mailwright_line_proto::{Authenticate, Peer, Secret, sasl::Credentials};
+use mailwright_mail_model::Domain;
 use mailwright_smtp_proto::{
-    Capabilities, Hello, HelloName, Message, Noop, Outcome, Quit, Reply, Rset, StartTls,
+    Atrn, Capabilities, Hello, HelloName, Message, Noop, Outcome, Quit, Reply, Rset, StartTls,
     client::{Addressed, Client, Config, Event},
+    server::{self, Server},
 };
 use tokio::io::AsyncRead;
 
 use super::{ClientError, Endpoint, link::Link};
+use crate::service::Session;
 
 /// A connection over which mail can be sent, one message after the other. LMTP if [`Config::lmtp`] says so.
 ///
@@ -141,6 +144,38 @@ impl SmtpClient {
         }
     }
 
+    /// Asks for the mail of these domains, or of all that are the account's, on this connection (ATRN, RFC 2645): from here on this
+    /// side is the server. Give what comes of it to [`Smtp::turned_session`](crate::smtp::Smtp::turned_session). Only behind a login.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the host does not agree: 453 says that nothing waits, 450 that the domains are not the account's.
+    /// Leave was taken then.
+    pub async fn turn(mut self, domains: Vec<Domain>) -> Result<TurnedClient, ClientError> {
+        match answer!(self.link, Atrn, Atrn::new(domains)) {
+            Ok(()) => Ok(TurnedClient(self.link)),
+            Err(reply) => {
+                // What is said to the farewell changes nothing.
+                let _ = self.quit().await;
+                Err(reply.into())
+            }
+        }
+    }
+
+    /// The client on a connection whose client is the server now: waits for the greeting, and says hello.
+    pub(crate) async fn turned(
+        mut connection: Session<Server>,
+        hello: HelloName,
+        config: Arc<Config>,
+    ) -> Result<Self, ClientError> {
+        let tls = connection.machine().inner().session().tls().cloned();
+        let machine = Arc::clone(&config);
+        let link = Link::over(connection, tls, |mut server: Server| server.turn_round(machine));
+        let mut client = Self { link, hello, config };
+        while !matches!(client.link.next().await?, Event::Greeting(_)) {}
+        client.hello().await?;
+        Ok(client)
+    }
+
     /// A sign of life.
     ///
     /// # Errors
@@ -165,6 +200,19 @@ impl SmtpClient {
         let reply = answer!(self.link, Quit, Quit);
         self.link.finish().await;
         positive(reply)
+    }
+}
+
+/// A connection on which the roles have turned: the host that was asked is the client now, and waits for our greeting.
+#[derive(Debug)]
+pub struct TurnedClient(Link<Client>);
+
+impl TurnedClient {
+    /// The server in place of the client.
+    pub(crate) fn into_server(self, config: Arc<server::Config>) -> (Session<Server>, Peer) {
+        let peer = self.0.peer();
+        let connection = self.0.into_connection(|mut client| client.turn_round(config, peer));
+        (connection, peer)
     }
 }
 

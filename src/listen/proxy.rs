@@ -198,6 +198,32 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_changed_in_a_header_ends_within_bounds() {
+        let four = [&[192, 0, 2, 1, 198, 51, 100, 2][..], &[0xC0, 1, 0, 25]].concat();
+        let lines = [
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 49153 25\r\n".to_vec(),
+            b"PROXY TCP6 2001:db8::1 ::1 49153 25\r\n".to_vec(),
+            b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
+            binary(1, 0x11, &[&four[..], &[4, 0, 3, 1, 2, 3]].concat()),
+            binary(1, 0x31, &[7; 216]),
+        ];
+        for line in &lines {
+            for place in 0..line.len() {
+                for octet in 0..=u8::MAX {
+                    let mut input = [&line[..], &[b'x'; LONGEST_HEADER]].concat();
+                    input[place] = octet;
+                    let (found, taken) = feed(&input);
+                    // What is waited for is within the longest header, and never what is known already.
+                    assert!(!matches!(found, Header::Wants(0)), "{:?}", input[..line.len()].escape_ascii());
+                    assert!(taken <= LONGEST_HEADER);
+                    let (found, _) = feed(&input[..place]);
+                    assert!(!matches!(found, Header::Whole(_)) || place >= SHORTEST);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn hostile_headers_are_refused_in_bounded_memory() {
         let mut long = binary(1, 0x11, &[0; 4080]);
         assert!(!matches!(feed(&long).0, Header::Wants(_)));

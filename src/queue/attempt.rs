@@ -32,14 +32,14 @@ pub(super) struct Attempted {
 }
 
 /// Nobody took anything.
-struct Unreached {
-    diagnosis: Diagnosis,
+pub(super) struct Unreached {
+    pub(super) diagnosis: Diagnosis,
     /// Whether all mail that goes the same way would meet the same.
     all: bool,
 }
 
 impl Unreached {
-    fn one(diagnosis: Diagnosis) -> Self {
+    pub(super) fn one(diagnosis: Diagnosis) -> Self {
         Self { diagnosis, all: false }
     }
 
@@ -72,7 +72,12 @@ where
                     alone.push((place, Outcome::Refused(diagnosis)));
                     continue;
                 }
-                let hop = self.config.routes.next_hop(&recipient.address);
+                let domain = recipient.address.domain().key();
+                let hop = match self.handings.has(domain) {
+                    // Its host is here for it.
+                    true => NextHop::OnDemand(domain.to_owned()),
+                    false => self.config.routes.next_hop(&recipient.address),
+                };
                 match ways.iter_mut().find(|(other, _)| *other == hop) {
                     Some((_, places)) => places.push(place),
                     None => ways.push((hop, vec![place])),
@@ -109,6 +114,7 @@ where
             NextHop::Refuse(text) => {
                 Err(Unreached::one(Diagnosis::found(Reply::permanent((1, 2), text.clone()))))
             }
+            NextHop::OnDemand(domain) => self.deliver_on_demand(domain, entry, places).await,
             NextHop::Pipe(name) => Ok(self.pipe(&Place::Transport(name.clone()), entry, places).await),
             _ => {
                 let destination = hop.destination();
@@ -176,6 +182,22 @@ where
         places: &[usize],
         reused: bool,
     ) -> Result<Vec<Outcome>, Unreached> {
+        let (outcomes, usable) = self.transfer(&mut open, destination, entry, places, reused).await;
+        if usable && open.messages < self.config.messages_per_connection {
+            self.sessions.keep(open);
+        }
+        outcomes
+    }
+
+    /// Sends the message over a connection; says also whether that can be used for another one.
+    pub(super) async fn transfer(
+        &self,
+        open: &mut Open,
+        destination: &str,
+        entry: &Arc<QueueEntry>,
+        places: &[usize],
+        reused: bool,
+    ) -> (Result<Vec<Outcome>, Unreached>, bool) {
         let host = open.host.clone();
         let size = entry.size.saturating_sub(entry.skip);
         let capabilities = open.client.capabilities();
@@ -193,12 +215,16 @@ where
             None
         };
         if let Some(reply) = refused {
-            self.sessions.keep(open);
             let diagnosis = Diagnosis::found_at(host, reply);
-            return Ok(vec![Outcome::Refused(diagnosis); places.len()]);
+            return (Ok(vec![Outcome::Refused(diagnosis); places.len()]), true);
         }
         let encoded = entry.eight_bit && !capabilities.eight_bit_mime;
         let requires_tls = capabilities.require_tls;
+        if encoded && !self.config.encode_signed && self.is_signed_by_others(entry).await {
+            let text = "The host takes seven bits only, and to encode the message would break the signature of its author's domain";
+            let diagnosis = Diagnosis::found_at(host, Reply::permanent((6, 3), text));
+            return (Ok(vec![Outcome::Refused(diagnosis); places.len()]), true);
+        }
         let mut body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
         if encoded && let Some((fields, in_place_of)) = self.signed_anew(entry).await {
             body = body.with_beginning(fields, in_place_of);
@@ -209,7 +235,7 @@ where
             Err(error) => {
                 let diagnosis = sending(&host, &error);
                 // An old connection that is closed is tried anew, unless the host may have the message.
-                return match (reused, &error) {
+                let outcomes = match (reused, &error) {
                     (true, ClientError::Closed(Closed::Eof) | ClientError::Io(_)) => {
                         Err(Unreached::one(diagnosis))
                     }
@@ -217,16 +243,15 @@ where
                     (false, ClientError::Body(_) | ClientError::Misuse(_)) => Err(Unreached::one(diagnosis)),
                     (false, _) => Err(Unreached::all(diagnosis)),
                 };
+                return (outcomes, false);
             }
         };
         // RFC 5321 §3.8: after 421 the host closes, and takes nothing now.
         let closing = replies.iter().find(|reply| reply.code() == 421).cloned();
         open.messages += 1;
-        if closing.is_none() && open.messages < self.config.messages_per_connection {
-            self.sessions.keep(open);
-        }
+        let usable = closing.is_none();
         if let Some(reply) = closing.filter(|_| replies.iter().all(|reply| !reply.is_positive())) {
-            return Err(Unreached::all(Diagnosis::said(host, &reply)));
+            return (Err(Unreached::all(Diagnosis::said(host, &reply))), usable);
         }
         let outcome = |reply: &Reply| {
             let diagnosis = Diagnosis::said(host.clone(), reply);
@@ -237,7 +262,7 @@ where
                 Outcome::Refused(diagnosis)
             }
         };
-        Ok(replies.iter().map(outcome).collect())
+        (Ok(replies.iter().map(outcome).collect()), usable)
     }
 }
 

@@ -49,6 +49,9 @@ pub struct QueueConfig {
     pub pipes: Option<Arc<dyn Pipes>>,
     /// What knows which addresses are left alone; without it, none are.
     pub suppressions: Option<Arc<dyn Suppressions>>,
+    /// Whether a message with a signature of another domain is encoded for a host of seven bits, which breaks the signature (RFC 6376
+    /// §5.3). If not, it comes back to the sender.
+    pub encode_signed: bool,
     /// What signs reports, and signs again what has to be encoded for a host; without it, neither is signed.
     pub signing: Option<Arc<Authentication>>,
 }
@@ -76,6 +79,9 @@ impl QueueConfig {
             returned_octets: 64 * 1024,
             pipes: None,
             suppressions: None,
+            // RFC 6376 §6.3: a signature that does not verify counts as none, and mail without one is delivered; mail that is sent
+            // back is not.
+            encode_signed: true,
             signing: None,
         })
     }

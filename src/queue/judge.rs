@@ -38,6 +38,28 @@ pub(super) struct Judgement {
     pub(super) refused: Vec<usize>,
 }
 
+impl Judgement {
+    /// The entry as it is if the sender cannot be told now that some were not reached: they wait, to be tried again at `later`. `None`
+    /// if there is other news, of what cannot be done again.
+    pub(super) fn put_off(&self, later: u64) -> Option<QueueEntry> {
+        let mut entry = self.entry.clone();
+        for (action, recipients) in &self.reports {
+            match action {
+                Action::Failed => {
+                    for (place, _) in recipients {
+                        entry.recipients.get_mut(*place)?.state = RecipientState::Waiting;
+                    }
+                }
+                // It is late still by then.
+                Action::Delayed => entry.warned = false,
+                _ => return None,
+            }
+        }
+        entry.due = later;
+        Some(entry)
+    }
+}
+
 /// Judges an attempt that ended at `now` with these outcomes, by the places of the recipients.
 pub(super) fn judge(
     mut entry: QueueEntry,
@@ -209,5 +231,21 @@ mod tests {
         use RecipientState::{Delivered, Failed, Waiting};
         assert_eq!(states, [Delivered, Delivered, Delivered, Failed, Waiting]);
         assert!(judgement.entry.due > ARRIVAL + 1 && judgement.entry.attempts == 1);
+    }
+
+    #[test]
+    fn what_cannot_be_told_now_is_tried_again() {
+        let schedule = RetrySchedule::default();
+        let refused = || Outcome::Refused(said("550 5.1.1 nobody\r\n"));
+        let judged = |outcomes| judge(entry("<ann@a.example>", 2), outcomes, &schedule, ARRIVAL, 0);
+        let again = judged(vec![(0, taken()), (1, refused())]).put_off(ARRIVAL + 60).unwrap();
+        let states: Vec<_> = again.recipients.iter().map(|recipient| recipient.state).collect();
+        assert_eq!(states, [RecipientState::Delivered, RecipientState::Waiting]);
+        assert_eq!(again.due, ARRIVAL + 60);
+        // What was delivered is not delivered again for a report of that.
+        let mut wanted = entry("<ann@a.example>", 1);
+        wanted.recipients[0].notify = Notify::asked(true, true, false);
+        let judgement = judge(wanted, vec![(0, taken())], &schedule, ARRIVAL, 0);
+        assert_eq!(judgement.put_off(ARRIVAL + 60), None);
     }
 }

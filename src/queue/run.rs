@@ -258,10 +258,14 @@ where
         let entry = match self.load(&scheduled).await {
             Ok(Some(entry)) => Arc::new(entry),
             // Removed or held since it was found.
-            Ok(None) => return nothing(scheduled),
+            Ok(None) => {
+                self.handings.attempted(scheduled.due.number);
+                return nothing(scheduled);
+            }
             Err(error) => {
                 tracing::error!(number = %scheduled.due.number, %error, "an entry of the queue cannot be read");
                 self.shelve(&scheduled).await;
+                self.handings.attempted(scheduled.due.number);
                 return nothing(scheduled);
             }
         };
@@ -273,6 +277,7 @@ where
         let entry = Arc::unwrap_or_clone(entry);
         let judgement = self.judged(entry, attempted.outcomes);
         self.write_down(judgement).await;
+        self.handings.attempted(scheduled.due.number);
         Finished { entry: scheduled, contact: attempted.contact, failure: attempted.failure }
     }
 
@@ -297,6 +302,14 @@ where
     async fn write_down(&self, mut judgement: Judgement) {
         while let Err(error) = self.settle(&mut judgement).await {
             tracing::error!(id = judgement.entry.id, %error, "what became of a message cannot be written down");
+            // Without room for a report there may be room for a line that puts it off. Then this keeps no place that others need.
+            let later = seconds() + self.config.retry.first.as_secs();
+            let put_off = judgement.put_off(later).filter(|_| matches!(error, StoreError::Full(_)));
+            if let (Some(entry), Ok(spool)) = (put_off, self.spool())
+                && spool.settle(&[Settlement::Update(Box::new(entry))]).await.is_ok()
+            {
+                return;
+            }
             time::sleep(STORE_PAUSE).await;
         }
     }

@@ -46,6 +46,18 @@ where
         Ok(signing.signatures(std::iter::once(domain), &examiner.finish()))
     }
 
+    /// Whether a domain that is not ours has signed the message.
+    pub(super) async fn is_signed_by_others(&self, entry: &QueueEntry) -> bool {
+        let Some(spool) = self.store.spool() else { return false };
+        let end = entry.size.min(entry.skip.saturating_add(TOP));
+        let Ok(top) = spool.octets(entry, entry.skip..end).await else { return false };
+        let mut examiner = Examiner::new().without_verifying();
+        examiner.push(&top);
+        let signing = self.config.signing.as_ref();
+        let ours = |domain: &str| signing.is_some_and(|signing| signing.signs(domain));
+        examiner.finish().signing_domains().iter().any(|domain| !ours(domain))
+    }
+
     /// RFC 6376 §5.3: what was signed with octets beyond ASCII is signed again as it is without them. Gives the fields, and how many
     /// octets of the message they take the place of; `None` if it has no signature of ours, or cannot be encoded.
     pub(super) async fn signed_anew(&self, entry: &Arc<QueueEntry>) -> Option<(Bytes, u64)> {

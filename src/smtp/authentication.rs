@@ -154,10 +154,11 @@ impl Authentication {
         Some(if judged { examiner } else { examiner.without_verifying() })
     }
 
-    /// The client, if what it sends is verified. What runs on this machine has no address that says anything.
+    /// The client, if what it sends is verified. What runs on this machine has no address that says anything, and a host that was asked
+    /// for mail has not that of who sent it.
     fn judges(&self, session: &Conversation) -> Option<IpAddr> {
         let remote = session.peer.remote.map(|remote| remote.ip().to_canonical());
-        remote.filter(|client| self.verify && !client.is_loopback())
+        remote.filter(|client| self.verify && !session.fetched && !client.is_loopback())
     }
 
     /// Judges a message, and signs it if it is ours, or if it is sent on for `forwarder`, a domain of ours.

@@ -6,13 +6,14 @@ use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath, mime};
 use mailwright_mailstore::{CommitError, Quota, Row, Store, StoreError, Upload, User};
 use mailwright_relay_policy::{
     Chain, Session as Conversation, Verdict,
+    delivery::Verp,
     directory::{Expansion, OnwardReason},
     route::{NextHop, RouteTable},
 };
 use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply, server::Abilities};
 
 use super::{
-    Addressing, Body, Inbox, QueueStarter, StartQueue, Verify,
+    Addressing, Body, Inbox, OnDemand, QueueStarter, SendBack, StartQueue, Verify,
     authentication::Authentication,
     filtering::Told,
     intake::Intake,
@@ -37,6 +38,7 @@ pub struct StoreInbox<S, R, F = ()> {
     pub(super) routes: Arc<RouteTable>,
     pub(super) authentication: Option<Arc<Authentication>>,
     pub(super) starter: Option<QueueStarter>,
+    pub(super) on_demand: Option<OnDemand>,
 }
 
 impl<S: Store, R: Addressing> StoreInbox<S, R> {
@@ -52,6 +54,7 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
             routes: Arc::default(),
             authentication: None,
             starter: None,
+            on_demand: None,
         }
     }
 }
@@ -59,8 +62,9 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     /// The same, with a filter that says into which mailboxes of an account a message goes.
     pub fn with_filter<G: Filter>(self, filter: G) -> StoreInbox<S, R, G> {
-        let Self { store, addressing, policy, hostname, routes, authentication, starter, .. } = self;
-        StoreInbox { store, addressing, filter, policy, hostname, routes, authentication, starter }
+        let Self { store, addressing, policy, hostname, routes, authentication, starter, on_demand, .. } =
+            self;
+        StoreInbox { store, addressing, filter, policy, hostname, routes, authentication, starter, on_demand }
     }
 
     /// With routes for what goes on: those of the [`Queue`](crate::queue::Queue). Recipients that go the same way share an
@@ -75,6 +79,13 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     #[must_use]
     pub fn with_queue_starter(mut self, starter: QueueStarter) -> Self {
         self.starter = Some(starter);
+        self
+    }
+
+    /// Lets clients come for the mail of their domains (ATRN).
+    #[must_use]
+    pub fn with_on_demand(mut self, on_demand: OnDemand) -> Self {
+        self.on_demand = Some(on_demand);
         self
     }
 
@@ -97,7 +108,9 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         for rcpt in &message.recipients {
             let expansion = self.addressing.expand(session, &rcpt.to).await;
             let expansion = expansion.and_then(|expansion| self.possible(expansion));
-            let answered = expansion.map(|expansion| self.answer_for(&message.mail.from, expansion));
+            let own = variable_sender(&message.mail, &rcpt.to);
+            let sender = own.as_ref().or_else(|| message.mail.from.address());
+            let answered = expansion.map(|expansion| self.answer_for(sender, own.as_ref(), expansion));
             way.recipients.push((rcpt.to.clone(), answered));
         }
         let taken = way.recipients.iter().filter(|(_, expansion)| expansion.is_ok());
@@ -115,13 +128,20 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         way
     }
 
-    /// The same, with the senders that what is forwarded goes on with.
-    fn answer_for(&self, sender: &ReversePath, mut expansion: Expansion) -> Expansion {
-        let Some(sender) = sender.address() else { return expansion };
+    /// The same, with the senders that what is forwarded goes on with, and what has a sender of its own.
+    fn answer_for(
+        &self,
+        sender: Option<&Address>,
+        own: Option<&Address>,
+        mut expansion: Expansion,
+    ) -> Expansion {
+        let Some(sender) = sender else { return expansion };
         for onward in expansion.onward.iter_mut().filter(|onward| onward.owner.is_none()) {
-            if let OnwardReason::Forward(name) = &onward.reason {
-                onward.sender = self.addressing.forwarded_as(sender, name);
-            }
+            onward.sender = match &onward.reason {
+                OnwardReason::Forward(name) => self.addressing.forwarded_as(sender, name),
+                _ => None,
+            };
+            onward.sender = onward.sender.take().or_else(|| own.cloned());
         }
         expansion
     }
@@ -198,6 +218,10 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
 
     fn queues(&self) -> Option<&impl StartQueue> {
         self.starter.is_some().then_some(self)
+    }
+
+    fn turns(&self) -> Option<&impl SendBack> {
+        (self.on_demand.is_some() && self.store.spool().is_some()).then_some(self)
     }
 
     async fn hello(&self, session: &Conversation, hello: &Hello) -> Result<(), Reply> {
@@ -354,6 +378,14 @@ pub(super) async fn commit(
             return vec![reply; way.recipients.len()];
         }
     }
+}
+
+/// The sender of a message to this recipient alone, if that was asked for (XVERP) and can be written.
+fn variable_sender(mail: &Mail, to: &ForwardPath) -> Option<Address> {
+    let delimiters = mail.parameters.verp?;
+    let mut verp = Verp::default();
+    (verp.before, verp.at) = (delimiters.before(), delimiters.at());
+    verp.encode(mail.from.address()?, to.address()?).ok()
 }
 
 fn replies(way: Way, origin: &Origin<'_>) -> Vec<Reply> {

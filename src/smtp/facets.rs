@@ -2,12 +2,12 @@
 
 use std::future::Future;
 
-use mailwright_mail_model::ForwardPath;
+use mailwright_mail_model::{Domain, ForwardPath};
 use mailwright_mailstore::Store;
 use mailwright_relay_policy::Session as Conversation;
-use mailwright_smtp_proto::{Etrn, Expn, Rcpt, Reply, Vrfy};
+use mailwright_smtp_proto::{Atrn, Etrn, Expn, Rcpt, Reply, Vrfy};
 
-use super::{Addressing, Inbox, StoreInbox};
+use super::{Addressing, Inbox, StoreInbox, TurnedServer};
 use crate::filter::Filter;
 
 /// Says whether somebody is a user here: VRFY.
@@ -28,6 +28,20 @@ pub trait StartQueue: Send + Sync {
     fn start(&self, session: &Conversation, etrn: &Etrn) -> impl Future<Output = Reply> + Send;
 }
 
+/// Sends clients the mail of their domains on their own connections: ATRN (RFC 2645).
+pub trait SendBack: Send + Sync {
+    /// Which domains a client that has logged in gets the mail of; or 450 if they are not its own, 453 if nothing waits, 451 if it cannot
+    /// be now.
+    fn grant(
+        &self,
+        session: &Conversation,
+        atrn: &Atrn,
+    ) -> impl Future<Output = Result<Vec<Domain>, Reply>> + Send;
+
+    /// Sends it: the roles have turned. May be dropped at any time.
+    fn send_back(&self, domains: Vec<Domain>, turned: TurnedServer) -> impl Future<Output = ()> + Send;
+}
+
 /// What is not there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Never {}
@@ -46,6 +60,16 @@ impl Expand for Never {
 
 impl StartQueue for Never {
     async fn start(&self, _: &Conversation, _: &Etrn) -> Reply {
+        match *self {}
+    }
+}
+
+impl SendBack for Never {
+    async fn grant(&self, _: &Conversation, _: &Atrn) -> Result<Vec<Domain>, Reply> {
+        match *self {}
+    }
+
+    async fn send_back(&self, _: Vec<Domain>, _: TurnedServer) {
         match *self {}
     }
 }

@@ -7,10 +7,7 @@ use std::{
 
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
 use mailwright_mailstore::{Batch, Delivery, QueueEntry, Target, User};
-use mailwright_relay_policy::{
-    directory::{Expansion, OnwardReason},
-    route::RouteTable,
-};
+use mailwright_relay_policy::{directory::Expansion, route::RouteTable};
 use mailwright_smtp_proto::{BodyKind, Message, Reply};
 
 use crate::filter::{Filing, Filtered};
@@ -132,10 +129,8 @@ impl Plan {
             // A list's owner hears of its trouble, and a forwarder that answers for the sender (SRS) passes it back;
             // everything else comes back to whoever wrote it.
             let told = onward.owner.as_ref().or(onward.sender.as_ref());
-            let sender = match (told, &onward.reason) {
-                (Some(told), OnwardReason::Forward(_)) if sender.address().is_some() => {
-                    ReversePath::Address(told.clone())
-                }
+            let sender = match told {
+                Some(told) if sender.address().is_some() => ReversePath::Address(told.clone()),
                 _ => sender.clone(),
             };
             let key = (onward.to.domain().key().to_owned(), sender.to_string());

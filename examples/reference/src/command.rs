@@ -1,6 +1,6 @@
 //! Commands that show or change what the server knows: by the control socket if one runs, else on the data themselves.
 
-use std::io;
+use std::{fmt::Display, fs, io, path::Path};
 
 use mailwright::mailstore::AnyStore;
 use thiserror::Error;
@@ -66,6 +66,16 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
         Response::Failed { message } => Err(CommandError::Refused(message)),
         response => Ok(response),
     }
+}
+
+/// Reads a file, and understands it.
+pub(crate) fn read_file<T, E: Display>(
+    file: &Path,
+    understand: impl FnOnce(&[u8]) -> Result<T, E>,
+) -> Result<T, CommandError> {
+    let shown = file.display().to_string();
+    let octets = fs::read(file).map_err(|source| CommandError::File { file: shown.clone(), source })?;
+    understand(&octets).map_err(|error| CommandError::Content { file: shown, problem: error.to_string() })
 }
 
 /// Prints something as one line of JSON.

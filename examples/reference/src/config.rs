@@ -11,6 +11,7 @@ pub(crate) mod ldap;
 mod life;
 mod listener;
 pub(crate) mod oauth;
+pub(crate) mod on_demand;
 mod outbound;
 mod pop3;
 pub(crate) mod rules;
@@ -34,6 +35,7 @@ pub(crate) use life::{Expiry, Period, Quota, Size};
 pub(crate) use listener::{
     Answers, AskForCertificate, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
 };
+pub(crate) use on_demand::{OnDemand, Provider};
 pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};
 pub(crate) use sieve::Sieve;
 pub(crate) use store::{Store, StoreKind};
@@ -90,6 +92,7 @@ pub(crate) struct Config {
     pub(crate) expiry: Expiry,
     pub(crate) sieve: Sieve,
     pub(crate) fetch: Fetch,
+    pub(crate) on_demand: OnDemand,
     pub(crate) smtp: SmtpOptions,
     pub(crate) imap: imap::Imap,
     pub(crate) pop3: pop3::Pop3,
@@ -193,6 +196,7 @@ impl Default for Config {
             expiry: Expiry::default(),
             sieve: Sieve::default(),
             fetch: Fetch::default(),
+            on_demand: OnDemand::default(),
             smtp: SmtpOptions::default(),
             imap: imap::Imap::default(),
             pop3: pop3::Pop3::default(),
@@ -310,6 +314,9 @@ impl Config {
                     *file = folder.join(&*file);
                 }
             }
+        }
+        for provider in &mut config.on_demand.providers {
+            provider.password_file = folder.join(&provider.password_file);
         }
         for file in &mut config.auth.passwd_files {
             *file = folder.join(&*file);

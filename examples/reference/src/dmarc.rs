@@ -4,7 +4,7 @@ mod collect;
 mod report;
 mod send;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use report::{Record, Report};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     admin::{Request, Response},
     cli::DmarcCommand,
-    command::{CommandError, print_json, request},
+    command::{CommandError, print_json, read_file, request},
     config::Config,
     live::LiveRequest,
 };
@@ -34,7 +34,7 @@ pub(crate) fn run(config: &Config, command: DmarcCommand) -> Result<(), CommandE
         }
     };
     for file in files {
-        let report = read(&file)?;
+        let report = read_file(&file, Report::read)?;
         if json {
             for record in &report.records {
                 print_json(&Line::new(&report, record))?;
@@ -44,12 +44,6 @@ pub(crate) fn run(config: &Config, command: DmarcCommand) -> Result<(), CommandE
         }
     }
     Ok(())
-}
-
-fn read(file: &Path) -> Result<Report, CommandError> {
-    let shown = file.display().to_string();
-    let octets = fs::read(file).map_err(|source| CommandError::File { file: shown.clone(), source })?;
-    Report::read(&octets).map_err(|error| CommandError::Content { file: shown, problem: error.to_string() })
 }
 
 /// A record, as one JSON object.

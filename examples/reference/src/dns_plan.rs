@@ -32,7 +32,13 @@ struct Line<'a> {
 pub(crate) fn run(config: &Config, command: DnsCommand) -> Result<(), CommandError> {
     let DnsCommand::Plan { domain, check, json } = command;
     let plan = plan(config, &domain)?;
-    let states = if check { Some(check::look_up(config, &plan)?) } else { None };
+    let (states, beside) = match check {
+        true => {
+            let (states, beside) = check::look_up(config, &plan)?;
+            (Some(states), beside)
+        }
+        false => (None, Vec::new()),
+    };
     for (number, record) in plan.records.iter().enumerate() {
         let state = states.as_ref().and_then(|states| states.get(number));
         if json {
@@ -51,6 +57,15 @@ pub(crate) fn run(config: &Config, command: DnsCommand) -> Result<(), CommandErr
             Some(state) => println!("{:8} {} {}{}", state.word(), record.name, record.kind, state.note()),
         }
     }
+    for one in &beside {
+        let (name, kind) = (&*one.name, one.kind);
+        if json {
+            let (state, found) = (Some(one.state.word()), one.state.found());
+            print_json(&Line { name, kind, value: &one.value, purpose: one.purpose, state, found })?;
+        } else {
+            println!("{:8} {name} {kind}{}", one.state.word(), one.state.note());
+        }
+    }
     if !json && !check {
         println!("; MTA-STS (RFC 8461): serve this at {}, as text/plain", plan.policy_url);
         for line in plan.policy.lines() {
@@ -61,9 +76,13 @@ pub(crate) fn run(config: &Config, command: DnsCommand) -> Result<(), CommandErr
         }
     }
     match states {
-        Some(states) if states.iter().any(check::State::is_wrong) => Err(CommandError::Refused(format!(
-            "not all is published as it should be; `mailwrightd dns plan {domain}` prints the records"
-        ))),
+        Some(states)
+            if states.iter().chain(beside.iter().map(|one| &one.state)).any(check::State::is_wrong) =>
+        {
+            Err(CommandError::Refused(format!(
+                "not all is published as it should be; `mailwrightd dns plan {domain}` prints the records"
+            )))
+        }
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 //! Everything comes here from the queue, so what fails for now is tried again, and what fails for good is told to the sender.
 
 mod append;
+mod maildir;
 mod program;
 mod users;
 

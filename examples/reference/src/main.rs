@@ -24,6 +24,7 @@ mod life;
 mod live;
 mod local;
 mod migrate;
+mod on_demand;
 mod passwd_file;
 mod password;
 mod qshape;

@@ -13,7 +13,7 @@ use mailwright::{
     mailstore::{AnyStore, Store as _},
     pop3::Maildrops,
     relay_policy::dns::AnyResolver,
-    smtp::{QueueStarter, StoreInbox},
+    smtp::{OnDemand, QueueStarter, StoreInbox},
 };
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -106,7 +106,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     #[cfg(feature = "ldap")]
     let ldap = backends.ldap();
     let logins = Logins::new(Arc::clone(&directory), backends)?;
-    let routes = Arc::new(config.relay.routes().map_err(ServeError::Config)?);
+    let routes = Arc::new(config.routes().map_err(ServeError::Config)?);
     let resolver = queue::resolver(&config).map_err(ServeError::Config)?;
     let names = AnyResolver::new(resolver.clone());
     let collector = match config.authentication.reports {
@@ -188,6 +188,13 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         let (flush, allowed) = (Arc::clone(&queue), config::ranges(&config.smtp.etrn));
         inbox = inbox.with_queue_starter(QueueStarter::new(allowed, move || flush.flush()));
     }
+    if !config.on_demand.accounts.is_empty() {
+        let accounts = config.on_demand.accounts.clone();
+        let own = move |user: &str| {
+            accounts.get(user).map(|domains| config::on_demand::domains(domains)).unwrap_or_default()
+        };
+        inbox = inbox.with_on_demand(OnDemand::new(own, Arc::clone(&queue)));
+    }
     let services = Services {
         inbox: Arc::new(inbox.with_routes(routes).with_authentication(Arc::clone(&rules.authentication))),
         store: Arc::new(store),
@@ -238,6 +245,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     }
     services.take_from_programs()?;
     services.fetch(&fetch)?;
+    services.call_providers()?;
     // Maildirs have no queue; then nothing is taken that would have to go on.
     if services.store.spool().is_some() {
         let sending = queue.run(services.stop.clone());

@@ -5,8 +5,6 @@ mod mail;
 mod report;
 mod send;
 
-use std::{fs, path::Path};
-
 use serde::Serialize;
 
 pub(crate) use collect::Collected;
@@ -15,7 +13,7 @@ pub(crate) use send::{Reporter, watch};
 use crate::{
     admin::{Request, Response},
     cli::TlsrptCommand,
-    command::{CommandError, print_json, request},
+    command::{CommandError, print_json, read_file, request},
     config::Config,
     live::LiveRequest,
 };
@@ -26,7 +24,7 @@ pub(crate) fn run(config: &Config, command: TlsrptCommand) -> Result<(), Command
     match command {
         TlsrptCommand::Report { files, json } => {
             for file in files {
-                let report = read(&file)?;
+                let report = read_file(&file, Report::read)?;
                 if json {
                     for result in &report.policies {
                         print_json(&Line::new(&report, result))?;
@@ -42,12 +40,6 @@ pub(crate) fn run(config: &Config, command: TlsrptCommand) -> Result<(), Command
         },
     }
     Ok(())
-}
-
-fn read(file: &Path) -> Result<Report, CommandError> {
-    let shown = file.display().to_string();
-    let octets = fs::read(file).map_err(|source| CommandError::File { file: shown.clone(), source })?;
-    Report::read(&octets).map_err(|error| CommandError::Content { file: shown, problem: error.to_string() })
 }
 
 /// A policy's results, as one JSON object.

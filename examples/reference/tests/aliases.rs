@@ -133,6 +133,7 @@ fn every_kind_of_target_gets_its_mail() {
         "root: alice\n\
          archive: SPOOL/archive\n\
          both: \\alice, SPOOL/both\n\
+         kept: SPOOL/kept/\n\
          alice: \\alice, bob\n\
          keep: \"|/usr/lib/keep --mark 'a b' -x\"\n\
          list: :include:HERE/list\n\
@@ -143,7 +144,7 @@ fn every_kind_of_target_gets_its_mail() {
     );
     world.program("keep", "{ echo \"$*|$SENDER|$RECIPIENT|$EXTENSION|$HOME|$(id -u)\"; cat; } > $SPOOL/keep.new && mv $SPOOL/keep.new $SPOOL/keep");
     fs::write(world.path("list"), "# members\nbob@example.org\nalice@example.org, root\n").unwrap();
-    for to in ["root", "archive", "archive", "both", "keep+more", "nobody"] {
+    for to in ["root", "archive", "archive", "both", "kept", "keep+more", "nobody"] {
         deliver(&world.server, &format!("{to}@example.org"), MESSAGE);
     }
     let archive = wait_for("two messages", || {
@@ -155,6 +156,13 @@ fn every_kind_of_target_gets_its_mail() {
     );
     assert!(archive.contains("\n>From here on\n.dot\n\nFrom bob@example.net "), "{archive}");
     world.wait("both");
+    let file = wait_for("the file in the Maildir", || {
+        Some(fs::read_dir(world.path("spool/kept/new")).ok()?.next()?.unwrap().path())
+    });
+    let kept = fs::read_to_string(&file).unwrap();
+    assert!(kept.starts_with("Return-Path: <bob@example.net>\nDelivered-To: kept@example.org\nReceived: "));
+    assert!(kept.ends_with("\nSubject: hello\n\nFrom here on\n.dot\n"), "{kept}");
+    assert!(file.display().to_string().ends_with(&format!(",S={}", kept.len())));
     let keep = world.wait("keep");
     let uid = if world.is_root() { NOBODY } else { fs::metadata(world.path("aliases")).unwrap().uid() };
     let (first, message) = keep.split_once('\n').unwrap();
@@ -166,6 +174,8 @@ fn every_kind_of_target_gets_its_mail() {
     );
     assert!(message.ends_with("\nSubject: hello\n\nFrom here on\n.dot\n"), "{message}");
     if world.is_root() {
+        let kept = fs::metadata(&file).unwrap();
+        assert_eq!((kept.uid(), kept.mode() & 0o777), (NOBODY, 0o600));
         let archive = fs::metadata(world.path("spool/archive")).unwrap();
         assert_eq!((archive.uid(), archive.mode() & 0o777), (NOBODY, 0o600));
     }
@@ -250,7 +260,6 @@ fn newaliases_takes_all_or_leaves_what_was() {
     for (text, why) in [
         ("one: alice\nthree bob\n", "line 2: expected `name: targets`"),
         ("one: |a && b\n", "without a shell"),
-        ("one: /var/mail/x/\n", "Maildir"),
         ("one: alice\none: bob\n", "there already, in line 1"),
     ] {
         world.aliases(text);

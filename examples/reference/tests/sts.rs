@@ -2,90 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod common;
+#[path = "relay/web.rs"]
+mod web;
 #[path = "relay/world.rs"]
 #[allow(dead_code, reason = "this test needs a part of it")]
 mod world;
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-};
+use std::sync::atomic::Ordering;
 
-use common::{Server, have, wait_for, write_private};
-use mailwright::line_proto::tls::{self, rustls};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use common::{Server, have, wait_for};
+use web::{Web, certificates};
 use world::{Names, Site};
-
-/// An authority, with a certificate for each list of names.
-fn certificates(folder: &Path, wanted: &[(&str, &[&str])]) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&key).unwrap();
-    write_private(&folder.join("authority.pem"), &authority.pem());
-    let issuer = Issuer::new(params, key);
-    for (file, names) in wanted {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-        write_private(&folder.join(format!("{file}.pem")), &certificate.pem());
-        write_private(&folder.join(format!("{file}.key")), &key.serialize_pem());
-    }
-}
-
-/// A web server that has the policies of some domains, as long as it is open.
-fn policies(folder: &Path, policies: Vec<(String, String)>, open: Arc<AtomicBool>) -> u16 {
-    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let config = Arc::new(tls::server_config(&read("web.pem"), &read("web.key")).unwrap());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let policies = Arc::new(policies);
-    thread::spawn(move || {
-        for socket in listener.incoming().map_while(Result::ok) {
-            if !open.load(Ordering::Relaxed) {
-                continue;
-            }
-            let (config, policies) = (Arc::clone(&config), Arc::clone(&policies));
-            thread::spawn(move || {
-                let tls = rustls::ServerConnection::new(config).unwrap();
-                let mut reader = BufReader::new(rustls::StreamOwned::new(tls, socket));
-                let (mut path, mut host) = (String::new(), String::new());
-                loop {
-                    let mut line = String::new();
-                    if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                        return;
-                    }
-                    let line = line.trim_end().to_ascii_lowercase();
-                    match line.split_once(' ') {
-                        _ if line.is_empty() => break,
-                        Some(("get", rest)) => path = rest.split(' ').next().unwrap().to_owned(),
-                        Some(("host:", name)) => host = name.split(':').next().unwrap().to_owned(),
-                        _ => {}
-                    }
-                }
-                let policy = policies.iter().find(|(domain, _)| host == format!("mta-sts.{domain}"));
-                let answer = match policy {
-                    Some((_, text)) if path == "/.well-known/mta-sts.txt" => format!(
-                        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-                        text.len()
-                    ),
-                    _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(),
-                };
-                let stream = reader.get_mut();
-                let _ = stream.write_all(answer.as_bytes());
-                stream.conn.send_close_notify();
-                let _ = stream.flush();
-            });
-        }
-    });
-    port
-}
 
 fn submit(site: &Site, to: &str) {
     let mut talk = site.talk("submission");
@@ -133,8 +60,8 @@ fn policies_decide_what_gets_through() {
         let text = format!("version: STSv1\r\nmode: {mode}\r\nmx: {host}\r\nmax_age: 604800\r\n");
         Some((format!("{name}.example"), text))
     });
-    let open = Arc::new(AtomicBool::new(true));
-    let web_port = policies(folder.path(), published.collect(), Arc::clone(&open));
+    let served = Web::start(folder.path(), published.collect());
+    let web_port = served.port;
 
     let at = |name: &str| folder.path().join(name).display().to_string();
     let mut receiver = Server::prepare(&format!(
@@ -172,7 +99,7 @@ fn policies_decide_what_gets_through() {
     }
     assert_eq!(common::count(&receiver), 5);
     // Policies outlive the server, and a web server that is gone.
-    open.store(false, Ordering::Relaxed);
+    served.open.store(false, Ordering::Relaxed);
     let a = a.again();
     submit(&a, "bob@unnamed.example");
     let line = fate(&a, "bob@unnamed.example", 2);

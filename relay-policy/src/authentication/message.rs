@@ -221,6 +221,19 @@ impl Examined {
         (domains, octets)
     }
 
+    /// The domains that have signed the message, each once, whether or not their signatures hold.
+    pub fn signing_domains(&self) -> Vec<String> {
+        let mut domains = Vec::new();
+        for field in self.named("DKIM-Signature").take(Self::MOST_SIGNATURES) {
+            if let Ok(signature) = Signature::parse(field.value())
+                && !domains.contains(&signature.domain)
+            {
+                domains.push(signature.domain);
+            }
+        }
+        domains
+    }
+
     /// Whether the header was too long to be looked at.
     pub fn is_overlong(&self) -> bool {
         self.overlong

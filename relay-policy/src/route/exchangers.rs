@@ -138,7 +138,9 @@ impl Lookup {
                 let (name, port, vouched) = (host.clone(), *port, true);
                 Ok(vec![Exchanger { name, addresses, port, authentic: signed, vouched, canonical }])
             }
-            NextHop::Pipe(name) | NextHop::Refuse(name) => Err(RouteError::NoAddress(name.clone())),
+            NextHop::Pipe(name) | NextHop::OnDemand(name) | NextHop::Refuse(name) => {
+                Err(RouteError::NoAddress(name.clone()))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use mailwright_mail_model::Domain;
 
 /// Where mail goes next. As text, what Postfix's transport map has: `smtp:[host]:port`, `lmtp:host:port`, `lmtp:unix:/path`,
-/// `pipe:name`, `error:text`; and a smarthost's `host`, `host:port` or `host:[port]`.
+/// `pipe:name`, `atrn:`, `error:text`; and a smarthost's `host`, `host:port` or `host:[port]`.
 ///
 /// ```
 /// use mailwright_relay_policy::route::NextHop;
@@ -49,6 +49,8 @@ pub enum NextHop {
     },
     /// A program, by the name it has in the configuration.
     Pipe(String),
+    /// Nowhere by itself: mail for this domain waits until its host comes for it (ATRN, RFC 2645).
+    OnDemand(String),
     /// Nowhere: mail is refused with this text.
     Refuse(String),
 }
@@ -64,7 +66,7 @@ pub enum HopError {
     #[error("expected a port from 1 to 65535, got {0:?}")]
     Port(String),
     /// The transport is unknown.
-    #[error("expected smtp, relay, lmtp, pipe or error before the first colon, got {0:?}")]
+    #[error("expected smtp, relay, lmtp, pipe, atrn or error before the first colon, got {0:?}")]
     Transport(String),
     /// The key is none.
     #[error("expected an address, a domain, .domain or *, got {0:?}")]
@@ -92,6 +94,7 @@ impl fmt::Display for NextHop {
             Self::Lmtp { host, port: 0 } => write!(f, "lmtp:{host}"),
             Self::Lmtp { host, port } => write!(f, "lmtp:{host}:{port}"),
             Self::Pipe(name) => write!(f, "pipe:{name}"),
+            Self::OnDemand(domain) => write!(f, "atrn:{domain}"),
             Self::Refuse(text) => write!(f, "error:{text}"),
         }
     }
@@ -112,6 +115,11 @@ impl FromStr for NextHop {
                 Ok(Self::Lmtp { host, port })
             }
             Some(("pipe", name)) if !name.is_empty() => Ok(Self::Pipe(name.to_owned())),
+            Some(("atrn", "")) => Ok(Self::OnDemand(String::new())),
+            Some(("atrn", domain)) => {
+                let domain: Domain = domain.parse().map_err(|_| HopError::Host(domain.to_owned()))?;
+                Ok(Self::OnDemand(domain.key().to_owned()))
+            }
             Some(("error", text)) => Ok(Self::Refuse(text.trim().to_owned())),
             Some((word @ ("local" | "virtual" | "discard" | "pipe"), _)) => {
                 Err(HopError::Transport(word.to_owned()))

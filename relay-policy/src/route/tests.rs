@@ -227,16 +227,45 @@ fn the_nearest_row_of_the_map_counts() {
 
 #[test]
 fn next_hops_that_are_none() {
-    for text in
-        ["", "a b", "host:0", "host:99999", "host:x", "[host", "[host]x", "local:", "pipe:", "host:[25", "-x"]
-    {
+    for text in [
+        "",
+        "a b",
+        "host:0",
+        "host:99999",
+        "host:x",
+        "[host",
+        "[host]x",
+        "local:",
+        "pipe:",
+        "host:[25",
+        "-x",
+        "atrn:a b",
+    ] {
         assert!(text.parse::<NextHop>().is_err(), "{text:?}");
     }
-    for text in ["b.example", "b.example:26", "[h]:25", "lmtp:h:24", "lmtp:unix:/x", "pipe:p", "error:no"] {
+    for text in [
+        "b.example",
+        "b.example:26",
+        "[h]:25",
+        "lmtp:h:24",
+        "lmtp:unix:/x",
+        "pipe:p",
+        "atrn:",
+        "atrn:b.example",
+        "error:no",
+    ] {
         let hop: NextHop = text.parse().unwrap();
         assert_eq!(hop.destination().parse::<NextHop>(), Ok(hop), "{text}");
     }
     let hop = "smtp:[relay.example]:2525".parse().unwrap();
     let hosts = ready(lookup().exchangers(&zone(), &hop, 1)).unwrap();
     assert_eq!((hosts[0].port, &*hosts[0].name), (2_525, "relay.example"));
+}
+
+#[test]
+fn each_domain_waits_for_its_own_host() {
+    let table = RouteTable::default().with_transport(".example", "atrn:".parse().unwrap()).unwrap();
+    let hop = |address: &str| table.next_hop(&address.parse().unwrap());
+    assert_eq!(hop("a@One.example"), NextHop::OnDemand("one.example".into()));
+    assert_eq!(hop("a@two.example").destination(), "atrn:two.example");
 }

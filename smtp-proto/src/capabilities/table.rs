@@ -157,22 +157,16 @@ pub(super) const TABLE: &[Row] = &[
         parse: |capabilities, value| capabilities.xforward = words(value),
         encode: |capabilities| (!capabilities.xforward.is_empty()).then(|| capabilities.xforward.join(" ")),
     },
+    Row {
+        keyword: "XVERP",
+        parse: |capabilities, _| capabilities.verp = true,
+        encode: |capabilities| flag(capabilities.verp),
+    },
 ];
 
 /// Keywords of extensions not spoken here, known so that a line of them is not taken for anything else.
-pub(super) const FOREIGN: &[&str] = &[
-    "CHECKPOINT",
-    "CONNEG",
-    "CONPERM",
-    "HELP",
-    "MTRK",
-    "SAML",
-    "SEND",
-    "SOML",
-    "SUBMITTER",
-    "TURN",
-    "XVERP",
-];
+pub(super) const FOREIGN: &[&str] =
+    &["CHECKPOINT", "CONNEG", "CONPERM", "HELP", "MTRK", "SAML", "SEND", "SOML", "SUBMITTER", "TURN"];
 
 fn flag(set: bool) -> Option<String> {
     set.then(String::new)

@@ -2,7 +2,7 @@
 
 use super::{
     BodyKind, ByMode, DeliverBy, EnvelopeId, Hold, Keep, Parameter, Priority, ReturnContent, Row,
-    Solicitation, Submitter, body::parse_size,
+    Solicitation, Submitter, VerpDelimiters, body::parse_size,
 };
 use crate::timestamp;
 
@@ -46,6 +46,8 @@ pub struct MailParameters {
     pub solicitation: Option<Solicitation>,
     /// PRDR: the client wants a reply for each recipient behind the message (draft-hall-prdr).
     pub each_recipient: bool,
+    /// XVERP: each recipient is to be sent a message of its own, with a sender that tells who it is for (Postfix).
+    pub verp: Option<VerpDelimiters>,
     /// Parameters of extensions that are not spoken here. A server sees those only that its application
     /// [knows](crate::server::Abilities::extensions).
     pub other: Vec<Parameter>,
@@ -204,5 +206,15 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
         encode: |parameters| parameters.each_recipient.then(|| "PRDR".to_owned()),
         announced: |_, capabilities| capabilities.each_recipient,
         needed: |_| false,
+    },
+    Row {
+        keyword: "XVERP",
+        parse: |parameters, value| {
+            parameters.verp = Some(VerpDelimiters::parse(value)?);
+            Some(Ok(()))
+        },
+        encode: |parameters| Some(format!("XVERP={}", parameters.verp?)),
+        announced: |_, capabilities| capabilities.verp,
+        needed: |_| true,
     },
 ];

@@ -10,7 +10,7 @@ use crate::SyntaxError;
 /// ```
 /// use mailwright_smtp_proto::Parameter;
 ///
-/// let parameter = Parameter::new("xverp", Some("-="));
+/// let parameter = Parameter::new("xfoo", Some("-="));
 /// assert!(parameter.is_err(), "no equals sign in a value");
 /// let parameter = Parameter::new("mtrk", Some("abc"))?;
 /// assert_eq!(parameter.to_string(), "MTRK=abc");

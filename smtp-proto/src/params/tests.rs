@@ -134,15 +134,28 @@ fn values() {
 
 #[test]
 fn unknown_parameters_are_kept() {
-    let found = mail(" xverp MTRK=abc:1 SIZE=5").unwrap();
+    let found = mail(" xfoo MTRK=abc:1 SIZE=5").unwrap();
     let names: Vec<_> = found.other.iter().map(|other| (other.keyword(), other.value())).collect();
-    assert_eq!(names, [("XVERP", None), ("MTRK", Some("abc:1"))]);
+    assert_eq!(names, [("XFOO", None), ("MTRK", Some("abc:1"))]);
     assert_eq!(found.size, Some(5));
     assert_eq!(rcpt(" foo=").unwrap().other[0].to_string(), "FOO=");
     for (keyword, value) in
         [("", None), ("-A", None), ("A B", None), ("A", Some("b c")), ("A", Some("b=")), ("A=", None)]
     {
         assert!(Parameter::new(keyword, value).is_err(), "{keyword:?} {value:?}");
+    }
+}
+
+#[test]
+fn xverp_may_have_an_equals_sign() {
+    for (written, delimiters) in
+        [(" XVERP", "+="), (" xverp=+=", "+="), (" XVERP=-=", "-="), (" XVERP===", "==")]
+    {
+        let found = mail(written).unwrap();
+        assert_eq!(found.verp.map(|verp| verp.to_string()).as_deref(), Some(delimiters), "{written}");
+    }
+    for written in [" XVERP=", " XVERP=+", " XVERP=+=-", " XVERP=a=", " SIZE==1"] {
+        assert!(mail(written).is_err(), "{written}");
     }
 }
 

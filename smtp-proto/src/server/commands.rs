@@ -277,6 +277,10 @@ impl Server {
         if let Some(keyword) = beyond(&mail.parameters, &announced) {
             return self.refuse(&SyntaxError::Value(keyword).reply());
         }
+        if mail.parameters.verp.is_some() && mail.from.address().is_none() {
+            // As Postfix answers it: there is nothing to write the recipient into.
+            return self.refuse(&Reply::fixed(503, (5, 5, 4), "XVERP requires a sender"));
+        }
         if !mail.from.is_ascii() && !mail.parameters.smtputf8 {
             return self.refuse(&Self::wants_smtputf8());
         }

@@ -62,6 +62,8 @@ pub struct Config {
     pub xclient: bool,
     /// Whether this client may say XFORWARD.
     pub xforward: bool,
+    /// Whether this client may say XVERP: its senders are rewritten for each recipient.
+    pub verp: bool,
     /// How many of NOOP, RSET, VRFY, HELP and EHLO may come between two messages before each more counts as a bad
     /// command.
     pub junk_commands: u32,
@@ -141,6 +143,7 @@ impl Config {
             smtputf8: true,
             vrfy: VrfyPolicy::Decline,
             expn: VrfyPolicy::Off,
+            verp: false,
             xclient: false,
             xforward: false,
             junk_commands: Self::JUNK_COMMANDS,

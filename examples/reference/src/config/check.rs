@@ -108,10 +108,12 @@ impl Config {
             problems.push("[store] compression is a level from 0 to 19, for kind = \"embedded\"".into());
         }
         problems.extend(self.fetch.problems());
+        problems.extend(self.on_demand_problems());
         problems.extend(self.authentication.problems());
         problems.extend(self.rules.problems());
         problems.extend(self.network_problems());
         problems.extend(bad_networks("[smtp] etrn", &self.smtp.etrn));
+        problems.extend(bad_networks("[smtp] xverp", &self.smtp.xverp));
         for (key, texts) in [("xclient", &self.smtp.xclient), ("xforward", &self.smtp.xforward)] {
             for text in texts {
                 match text.parse::<AddressRange>() {

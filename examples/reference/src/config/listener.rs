@@ -26,6 +26,7 @@ pub(crate) struct Listener {
 pub(crate) enum Protocol {
     Smtp,
     Submission,
+    Odmr,
     Lmtp,
     Imap,
     Pop3,
@@ -38,6 +39,7 @@ impl Protocol {
         match self {
             Self::Smtp => "smtp",
             Self::Submission => "submission",
+            Self::Odmr => "odmr",
             Self::Lmtp => "lmtp",
             Self::Imap => "imap",
             Self::Pop3 => "pop3",
@@ -80,7 +82,7 @@ pub(crate) enum Syntax {
     Lenient,
 }
 
-/// What smtp, submission and lmtp listeners have in common.
+/// What smtp, submission, odmr and lmtp listeners have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SmtpOptions {
@@ -91,6 +93,8 @@ pub(crate) struct SmtpOptions {
     /// Where proxies are that are believed.
     pub(crate) xclient: Vec<String>,
     pub(crate) xforward: Vec<String>,
+    /// Who may have senders written for each recipient.
+    pub(crate) xverp: Vec<String>,
     /// Who may have the queue run.
     pub(crate) etrn: Vec<String>,
 }

@@ -43,6 +43,8 @@ pub(crate) struct Relay {
     pub(crate) networks: Vec<String>,
     /// Which networks of this machine's interfaces may as well.
     pub(crate) networks_style: super::rules::Style,
+    /// Whether mail that others have signed is encoded for hosts of seven bits.
+    pub(crate) encode_signed: bool,
     /// Whether the senders of forwarded mail are rewritten (SRS).
     pub(crate) srs: bool,
     /// The transport map.
@@ -128,6 +130,7 @@ impl Default for Relay {
             own: Vec::new(),
             networks: Vec::new(),
             networks_style: super::rules::Style::default(),
+            encode_signed: true,
             srs: true,
             transport: BTreeMap::new(),
             pipes: BTreeMap::new(),
@@ -177,6 +180,19 @@ pub(crate) fn hop(key: &str, text: &str) -> Result<Option<NextHop>, String> {
 }
 
 impl Config {
+    /// The transport map and the smarthost, and for domains without a row that a host comes for, to wait.
+    pub(crate) fn routes(&self) -> Result<RouteTable, String> {
+        let mut routes = self.relay.routes()?;
+        for domain in self.on_demand.domains() {
+            if !self.relay.transport.contains_key(domain) {
+                let waits = NextHop::OnDemand(String::new());
+                routes =
+                    routes.with_transport(domain, waits).map_err(|error| format!("on_demand: {error}"))?;
+            }
+        }
+        Ok(routes)
+    }
+
     /// The domain in whose name this server reports to others, in A-labels.
     pub(crate) fn reporting_domain(&self) -> String {
         let named = self.domains.first().unwrap_or(&self.hostname);

@@ -117,9 +117,6 @@ impl Files {
             Target::Command(line) => {
                 CommandLine::parse(line).map(drop).map_err(|error| format!("{target}: {error}"))
             }
-            Target::File(path) if path.ends_with('/') => {
-                Err(format!("{path} would be a Maildir; only files of messages are appended to"))
-            }
             _ => Ok(()),
         }
     }

@@ -1,9 +1,22 @@
 //! What is published of it.
 
-use mailwright::relay_policy::dns::{Answer, LookupError, RData, RecordType, Resolve, key, name};
+use std::net::IpAddr;
+
+use mailwright::{
+    queue::FetchPolicy,
+    relay_policy::{
+        dns::{Answer, LookupError, RData, RecordType, Resolve, key, name},
+        sts::StsPolicy,
+    },
+    resolve::Resolver,
+};
 
 use super::records::{Plan, Record};
-use crate::{command::CommandError, config::Config, queue};
+use crate::{
+    command::CommandError,
+    config::Config,
+    queue::{self, WebPolicies},
+};
 
 /// What was found where a record should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +60,18 @@ impl State {
     }
 }
 
-/// Looks all of them up.
-pub(super) fn look_up(config: &Config, plan: &Plan) -> Result<Vec<State>, CommandError> {
+/// Something that is no record of the domain, and must be right all the same.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) value: String,
+    pub(super) purpose: &'static str,
+    pub(super) state: State,
+}
+
+/// Looks all of them up, and what is beside them: the names of our addresses, and the policy that is served.
+pub(super) fn look_up(config: &Config, plan: &Plan) -> Result<(Vec<State>, Vec<Beside>), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::Refused(error.to_string()))?;
     runtime.block_on(async {
@@ -58,23 +81,108 @@ pub(super) fn look_up(config: &Config, plan: &Plan) -> Result<Vec<State>, Comman
             states.push(state(&resolver, record).await);
         }
         let addresses = addresses(&resolver, &plan.hostname).await;
-        if addresses == 0 {
+        if addresses.is_empty() {
             return Err(CommandError::Refused(format!(
                 "{} has no address in the name system: it needs A or AAAA records",
                 plan.hostname
             )));
         }
-        Ok(states)
+        let mut beside = Vec::new();
+        // RFC 6761 §6.3: this machine's own network has the same name everywhere.
+        for address in addresses.into_iter().filter(|address| !address.is_loopback()) {
+            beside.push(Beside {
+                name: reverse_name(address),
+                kind: "PTR",
+                value: format!("{}.", plan.hostname),
+                purpose: "the name of our address, which many servers look up before they take mail",
+                state: pointer(&resolver, address, &plan.hostname).await,
+            });
+        }
+        beside.push(Beside {
+            name: plan.policy_url.clone(),
+            kind: "HTTPS",
+            value: plan.policy.lines().collect::<Vec<_>>().join(" "),
+            purpose: "the MTA-STS policy",
+            state: policy(config, &resolver, plan).await,
+        });
+        Ok((states, beside))
     })
 }
 
-async fn addresses(resolver: &impl Resolve, host: &str) -> usize {
-    let Ok(host) = name(host) else { return 0 };
-    let mut count = 0;
+async fn addresses(resolver: &impl Resolve, host: &str) -> Vec<IpAddr> {
+    let Ok(host) = name(host) else { return Vec::new() };
+    let mut addresses = Vec::new();
     for kind in [RecordType::A, RecordType::AAAA] {
-        count += resolver.lookup(&host, kind).await.map_or(0, |answer| answer.addresses().count());
+        if let Ok(answer) = resolver.lookup(&host, kind).await {
+            addresses.extend(answer.addresses());
+        }
     }
-    count
+    addresses
+}
+
+/// Where the name of an address is (RFC 1035 §3.5, RFC 3596 §2.5).
+fn reverse_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(address) => {
+            let digits =
+                address.octets().into_iter().rev().map(|octet| format!("{:x}.{:x}.", octet & 15, octet >> 4));
+            format!("{}ip6.arpa", digits.collect::<String>())
+        }
+    }
+}
+
+/// Whether an address has the name that it is the address of.
+async fn pointer(resolver: &impl Resolve, address: IpAddr, host: &str) -> State {
+    let found = match name(&reverse_name(address)) {
+        Ok(at) => resolver.lookup(&at, RecordType::PTR).await,
+        Err(error) => Err(error),
+    };
+    let names: Vec<String> = match found {
+        Ok(answer) => {
+            let pointers = answer.records.iter().filter_map(|record| match &record.data {
+                RData::PTR(pointer) => Some(key(&pointer.0)),
+                _ => None,
+            });
+            pointers.collect()
+        }
+        Err(LookupError::NoName) => Vec::new(),
+        Err(error) => return State::Unknown(error.to_string()),
+    };
+    if names.iter().any(|found| found.eq_ignore_ascii_case(host)) {
+        State::Right
+    } else if names.is_empty() {
+        State::Missing
+    } else {
+        State::Wrong(names.join(", "))
+    }
+}
+
+/// Whether the policy is served as others fetch it (RFC 8461 §3.3).
+async fn policy(config: &Config, resolver: &Resolver, plan: &Plan) -> State {
+    let Some(https) = queue::web(config, resolver) else {
+        return State::Unknown("relay.trust names no authorities to know the web server by".into());
+    };
+    let web = WebPolicies { https, port: config.relay.mta_sts_port };
+    match web.fetch(&plan.domain).await {
+        Ok(text) => match StsPolicy::parse(&text) {
+            Ok(found) if StsPolicy::parse(plan.policy.text().as_bytes()).is_ok_and(|ours| ours == found) => {
+                State::Right
+            }
+            // A longer life, or other hosts: the administrator knows.
+            Ok(found) if found.allows(&plan.hostname) => State::Other(on_one_line(&found.to_string())),
+            Ok(found) => State::Wrong(on_one_line(&found.to_string())),
+            Err(error) => State::Wrong(error.to_string()),
+        },
+        Err(error) => State::Unknown(error.to_string()),
+    }
+}
+
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn state(resolver: &impl Resolve, record: &Record) -> State {
@@ -144,6 +252,14 @@ mod tests {
 
     fn record(name: &str, kind: &'static str, value: &str, choice: bool) -> Record {
         Record { name: name.into(), kind, value: value.into(), purpose: "", choice }
+    }
+
+    #[test]
+    fn addresses_have_names() {
+        let at = |text: &str| reverse_name(text.parse().unwrap());
+        assert_eq!(at("192.0.2.1"), "1.2.0.192.in-addr.arpa");
+        let six = format!("1.{}8.b.d.0.1.0.0.2.ip6.arpa", "0.".repeat(23));
+        assert_eq!(at("2001:db8::1"), six);
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub(super) struct Plan {
     pub(super) policy: StsText,
     pub(super) policy_url: String,
     pub(super) notes: Vec<String>,
-    /// The name that others know this server by.
+    /// The domain, and the name that others know this server by.
+    pub(super) domain: String,
     pub(super) hostname: String,
 }
 
@@ -47,6 +48,10 @@ pub(super) struct Plan {
 pub(super) struct StsText(String);
 
 impl StsText {
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
         self.0.lines()
     }
@@ -148,7 +153,14 @@ impl Publisher<'_> {
             );
         }
         let policy_url = format!("https://mta-sts.{domain}/.well-known/mta-sts.txt");
-        Plan { records, policy: StsText(policy), policy_url, notes, hostname: host.clone() }
+        Plan {
+            records,
+            policy: StsText(policy),
+            policy_url,
+            notes,
+            domain: domain.to_owned(),
+            hostname: host.clone(),
+        }
     }
 
     /// Where clients find the services (RFC 6186, RFC 8314 §5.1, RFC 5804 §1.8); those that are not there are said not to be.

@@ -1,4 +1,4 @@
-//! Files that messages are appended to, as they are in `/var/mail`.
+//! Files that messages are appended to, as they are in `/var/mail`, and Maildirs.
 
 use std::{
     io::{self, Read},
@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc::{self, Receiver, Sender},
 };
 
-use super::{Acting, Content, Facts, later, program};
+use super::{Acting, Content, Facts, later, maildir, program};
 
 /// How long others' locks are waited for.
 const LOCKED: Duration = Duration::from_secs(60);
@@ -70,6 +70,9 @@ pub(crate) fn run(path: &Path, sender: &str) -> ExitCode {
 }
 
 fn append_to(path: &Path, sender: &str, message: impl Read) -> Result<(), String> {
+    if maildir::is_meant(path) {
+        return maildir::deliver(path, message).map_err(|error| format!("{}: {error}", path.display()));
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now =
         i64::try_from(since).ok().and_then(|seconds| DateTime::new(seconds, 0)).unwrap_or(DateTime::EPOCH);

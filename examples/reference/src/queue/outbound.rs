@@ -123,6 +123,7 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
             queue.tls.implicit.insert(destination);
         }
     }
+    queue.encode_signed = relay.encode_signed;
     queue.tls.default = level(relay.tls);
     queue.tls.levels = relay.tls_for.iter().map(|(key, tls)| (key.to_lowercase(), level(*tls))).collect();
     queue.tls.verified = trust(relay);

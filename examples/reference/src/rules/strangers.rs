@@ -31,7 +31,9 @@ pub(super) fn chain(
     let clock: Clock = Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     let ours = Arc::clone(directory);
     let trusts: Arc<dyn Fn(&Session) -> bool + Send + Sync> = Arc::new(move |session| {
-        let here = session.peer.remote.is_none_or(|remote| remote.ip().to_canonical().is_loopback());
+        // Whoever was asked for mail has asked that of the sender.
+        let here = session.fetched
+            || session.peer.remote.is_none_or(|remote| remote.ip().to_canonical().is_loopback());
         here || ours.trusts(session)
     });
     let mut rates = Rates::new(Arc::clone(&clock), COUNTED);

@@ -47,6 +47,9 @@ pub(super) fn stages(directory: &Directory, suppressed: &Suppressed, asked: &Ask
     }
     for handed in &expansion.handed {
         match &handed.target.kind {
+            LocalKind::File(path) if path.ends_with('/') => {
+                say("file", format!("delivered to the Maildir {path} for {}", handed.by));
+            }
             LocalKind::File(path) => say("file", format!("appended to {path} for {}", handed.by)),
             LocalKind::Command(line) => say("program", format!("handed to {line} for {}", handed.by)),
             _ => {}

@@ -10,6 +10,7 @@ use mailwright::{
     managesieve::ManageSieve,
     pop3::{Maildrops, Pop3},
     smtp::Smtp,
+    smtp_proto::HelloName,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,6 +21,7 @@ use crate::{
     directory::{Directory, Logins, Members},
     fetch::Fetch,
     local::Users,
+    on_demand::Caller,
 };
 
 /// How many programs hand mail over at once; more wait.
@@ -46,6 +48,26 @@ impl Services<'_> {
         let fetcher = Fetcher::new(Arc::clone(&self.inbox), fetch.ledger(), options, stop, tasks);
         let path = self.config.data.display().to_string();
         fetch.start(fetcher).map_err(|source| ServeError::Store { path, source })
+    }
+
+    /// Comes for mail that waits elsewhere.
+    pub(super) fn call_providers(&self) -> Result<(), ServeError> {
+        let config = self.config;
+        if config.on_demand.providers.is_empty() {
+            return Ok(());
+        }
+        let made = mailwright::smtp_proto::server::Config::smtp(&config.hostname);
+        let wrong = |error: mailwright::smtp_proto::SyntaxError| ServeError::Config(error.to_string());
+        let smtp = self.limited(made.map_err(wrong)?);
+        let inbox = Arc::clone(&self.inbox);
+        let service = Arc::new(Smtp::<_, Logins>::new(inbox, None, ListenerTls::None, smtp));
+        let hello: HelloName = config.hostname.parse().map_err(wrong)?;
+        let tls = config.fetch.options(&config.hostname, 0).tls;
+        for provider in config.on_demand.providers.clone() {
+            let (hello, tls, service) = (hello.clone(), tls.clone(), Arc::clone(&service));
+            self.tasks.spawn(Caller { provider, hello, tls, service }.run(self.stop.clone()));
+        }
+        Ok(())
     }
 
     /// Answers other programs that ask whether a login is right.
@@ -169,14 +191,15 @@ impl Services<'_> {
                 }
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
             }
-            Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
+            Protocol::Smtp | Protocol::Submission | Protocol::Odmr | Protocol::Lmtp => {
                 let config = self.smtp_config(listener)?;
                 // Strangers have no account here, and LMTP is for machines: login is for submission.
-                let authenticator =
-                    (listener.protocol == Protocol::Submission).then(|| Arc::clone(&self.authenticator));
+                let logs_in = matches!(listener.protocol, Protocol::Submission | Protocol::Odmr);
+                let authenticator = logs_in.then(|| Arc::clone(&self.authenticator));
                 let options = &self.config.smtp;
                 let service = Smtp::new(Arc::clone(&self.inbox), authenticator, tls, config)
                     .with_proxies(config::ranges(&options.xclient), config::ranges(&options.xforward))
+                    .with_verp(config::ranges(&options.xverp))
                     .with_tarpit(
                         self.config.rules.tarpit_after,
                         Duration::from_secs(self.config.rules.tarpit_seconds),
@@ -186,6 +209,7 @@ impl Services<'_> {
                         let words = vec!["imap".into(), format!("imap://{}", self.config.hostname)];
                         service.with_urls(Arc::new(MailboxUrls::new(Arc::clone(&self.store))), words)
                     }
+                    Protocol::Odmr => service.with_turning(),
                     _ => service,
                 };
                 self.tasks.spawn(Arc::new(service).serve(accept, stop));
@@ -209,7 +233,8 @@ impl Services<'_> {
         use mailwright::smtp_proto::server::{Config as Smtp, VrfyPolicy};
         let hostname = &self.config.hostname;
         let made = match listener.protocol {
-            Protocol::Submission => Smtp::submission(hostname),
+            // RFC 2645 §4: whoever comes for mail logs in first.
+            Protocol::Submission | Protocol::Odmr => Smtp::submission(hostname),
             Protocol::Lmtp => Smtp::lmtp(hostname),
             _ => Smtp::smtp(hostname),
         };

@@ -181,6 +181,14 @@ impl Site {
         String::from_utf8(output.stderr).unwrap()
     }
 
+    /// What a command that must fail prints before it does.
+    #[allow(dead_code, reason = "not every test program has one")]
+    pub fn prints(&self, arguments: &[&str]) -> String {
+        let output = crate::common::run(&mut self.command(arguments));
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// What a queue command prints.
     pub fn queue(&self, arguments: &[&str]) -> String {
         self.run(&[&["queue"], arguments].concat())
@@ -191,10 +199,15 @@ impl Site {
     }
 
     pub fn talk(&self, protocol: &str) -> Talk {
-        let stream = TcpStream::connect((&*self.address, self.ports[protocol])).unwrap();
+        let stream = TcpStream::connect((&*self.address, self.port(protocol))).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Talk { stream: BufReader::new(stream) }
+    }
+
+    /// The port of a listener.
+    pub fn port(&self, protocol: &str) -> u16 {
+        self.ports[protocol]
     }
 
     /// The command that logs a user in.
