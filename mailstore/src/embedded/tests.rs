@@ -528,7 +528,10 @@ fn who_is_told_that_a_mailbox_exists_finds_it() {
     let store = open(directory.path());
     let hold = |store: &Embedded| {
         let (release, held) = channel::<()>();
-        assert!(store.shared.committer.post(move |_| drop(held.recv())));
+        assert!(store.shared.committer.post(move |_| {
+            // Held until the other end is dropped.
+            let _ = held.recv();
+        }));
         release
     };
     // Two make the same at once: both are in one group, which is not committed while its last operation lasts.

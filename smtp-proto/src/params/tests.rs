@@ -234,7 +234,7 @@ prop_compose! {
             require_tls: flags[1],
             solicitation,
             each_recipient: flags[2],
-            verp: flags[2].then(|| crate::VerpDelimiters::new('=', '-').unwrap()),
+            verp: flags[2].then(|| VerpDelimiters::new('=', '-').unwrap()),
             other: other.iter().map(|(keyword, value)| Parameter::new(keyword, value.as_deref()).unwrap()).collect(),
         }
     }
