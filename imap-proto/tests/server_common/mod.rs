@@ -11,8 +11,8 @@ use fetching::cut;
 use folder::{Folder, Stored, matches_query};
 use mailwright_imap_proto::{
     AuthorizedUrl, ImapUrl, Refusal,
-    command::{BodySection, CopyUid, NotifyMailboxes, StatusItem},
-    response::{MailboxStatus, Namespaces, ServerId},
+    command::{BodySection, CopyUid, FilterScript, NotifyMailboxes, StatusItem},
+    response::{FilterResult, MailboxStatus, Namespaces, ServerId},
     server::{
         AppendUid, Change, Config, Event, Found, FoundIn, ListEntry, Message, Opened, Order, Ordered,
         Question, Server, UrlContent, Workarounds,
@@ -410,6 +410,21 @@ impl Subject for App {
                 server.answer(ask, Ok(whole))
             }
             Event::ResetKey(ask) => server.answer(ask, Ok(())),
+            Event::ApplyFilter(ask) if matches!(ask.script, FilterScript::Personal(_)) => {
+                server.filter_problem(&ask, FilterResult::Errors("line 1: what is that?".into()));
+                server.answer(ask, Err(Refusal::plain("no such script")))
+            }
+            Event::ApplyFilter(ask) => {
+                if let FilterScript::Global(name) = &ask.script {
+                    server.filter_problem(&ask, FilterResult::Warnings(format!("{name} is old")));
+                }
+                let failed = FilterResult::Errors("line 1: what is that?".into());
+                let results = [Some(FilterResult::Done), None, Some(failed)];
+                for (uid, result) in self.find(&ask.query).iter().zip(results.into_iter().cycle()) {
+                    server.filtered(&ask, uid, result);
+                }
+                server.answer(ask, Ok(()))
+            }
             Event::Find(ask) if ask.query == Query::from(Key::Larger(99)) => {
                 server.progress(&ask, Some(2), Some(4));
                 server.progress(&ask, Some(4), Some(4));
