@@ -22,6 +22,9 @@ fn host(message: &str, scripts: &[(&str, String)]) -> MemoryHost {
     host
 }
 
+/// A kind of cost, the script, its limits, scripts that can be included, and what is told in the end.
+type Case<'a> = (&'a str, String, &'a Limits, &'a [(&'a str, String)], &'a str);
+
 const MESSAGE: &str = "From: ann@example.org\r\nSubject: tea\r\n\r\nmore tea?\r\n";
 
 fn run(script: &str, limits: &Limits, host: &mut MemoryHost) -> Outcome {
@@ -61,7 +64,7 @@ fn each_kind_ends_at_its_limit() {
         .chain([("s9".to_owned(), "keep;".to_owned())])
         .collect();
     let tree: Vec<(&str, String)> = tree.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
-    let cases: [(&str, String, &Limits, &[(&str, String)], &str); 13] = [
+    let cases: [Case<'_>; 13] = [
         ("actions", repeat(40, |n| format!("fileinto :copy \"m{n}\";")), &small, &[], "more than 32 actions"),
         (
             "redirects",

@@ -109,7 +109,6 @@ fn text(reader: &mut Reader<'_>) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::response::{Leniency, Response};
 
     #[test]
