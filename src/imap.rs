@@ -103,6 +103,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.sorts = true;
         abilities.tells_progress = true;
         abilities.searches_all = true;
+        abilities.fuzzy = true;
         abilities.notifies = store.feed().is_some();
         if let Some(limit) = store.append_limit() {
             config.max_message_size = config.max_message_size.min(limit);

@@ -29,6 +29,7 @@ pub(crate) fn capabilities(
     names.extend(["SASL-IR", "ENABLE", "ID", "LANGUAGE"]);
     let mechanisms: Vec<String>;
     let limit: String;
+    let at_a_time: Vec<String>;
     let sieve: String;
     if logged_in {
         names.extend(["IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "SPECIAL-USE"]);
@@ -41,6 +42,7 @@ pub(crate) fn capabilities(
             (abilities.derives, &["BINARY", "PREVIEW", "WITHIN"]),
             (abilities.statuses, &["LIST-STATUS", "STATUS=SIZE"]),
             (abilities.sorts, SORTING),
+            (abilities.fuzzy, &["SEARCH=FUZZY"]),
             (abilities.notifies, &["NOTIFY"]),
             (abilities.searches_all, &["MULTISEARCH"]),
             (abilities.folders && abilities.derives, &["CREATE-SPECIAL-USE"]),
@@ -61,6 +63,11 @@ pub(crate) fn capabilities(
                 names.extend(more);
             }
         }
+        // RFC 9738
+        let limits = [("MESSAGELIMIT", config.message_limit), ("SAVELIMIT", config.save_limit)];
+        let limits = limits.into_iter().filter_map(|(name, limit)| Some(format!("{name}={}", limit?)));
+        at_a_time = limits.collect();
+        names.extend(at_a_time.iter().map(String::as_str));
         if let Some(url) = config.sieve_url.as_ref().filter(|_| abilities.annotations && abilities.write) {
             sieve = format!("IMAPSIEVE={url}");
             names.push(&sieve);
@@ -123,6 +130,8 @@ pub(crate) fn offered<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::config::Abilities;
 
@@ -159,10 +168,15 @@ mod tests {
             "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID LANGUAGE IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH \
              SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UIDBATCHES UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
              BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
-             THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=2 NOTIFY MULTISEARCH CREATE-SPECIAL-USE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
+             THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=2 SEARCH=FUZZY NOTIFY MULTISEARCH CREATE-SPECIAL-USE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
              QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTE LIST-MYRIGHTS METADATA LIST-METADATA FILTERS FILTER=SIEVE INPROGRESS URLAUTH URLAUTH=BINARY COMPRESS=DEFLATE UIDPLUS MOVE \
              CATENATE URL-PARTIAL MULTIAPPEND REPLACE APPENDLIMIT=52428800"
         );
+        (config.message_limit, config.save_limit) = (NonZeroU32::new(1000), NonZeroU32::new(5000));
+        assert!(
+            text(&config, None, true).contains(" COMPRESS=DEFLATE MESSAGELIMIT=1000 SAVELIMIT=5000 UIDPLUS ")
+        );
+        (config.message_limit, config.save_limit) = (None, None);
         // Only where scripts can be named; not below.
         config.sieve_url = Some("sieve://mail.example.org".into());
         assert!(

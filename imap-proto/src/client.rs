@@ -89,7 +89,7 @@ use crate::response::Capabilities;
 pub use self::{
     config::Config,
     event::{Appended, Event, Opened, Outcome, Refused},
-    request::{Call, Capability, Check, Close, Find, Idle, Logout, Noop, StartTls, Unselect},
+    request::{Call, Capability, Check, Close, Compress, Find, Idle, Logout, Noop, StartTls, Unselect},
 };
 
 /// The client's end of one IMAP connection.
@@ -122,6 +122,7 @@ pub struct Client {
     /// A SASL challenge waits for the application's response.
     challenged: bool,
     tls: bool,
+    compressed: bool,
     /// What the server can do, as far as it has said so.
     capabilities: Option<Capabilities>,
     messages: Messages,
@@ -140,6 +141,10 @@ enum Phase {
     Tls(u32),
     /// The layer is up.
     Secured(u32),
+    /// Compression is to begin, as this call asked.
+    Deflate(u32),
+    /// It has begun.
+    Deflated(u32),
     /// The closing event is next.
     Closing(Closed),
     Closed,
@@ -182,6 +187,7 @@ impl Client {
             ready: None,
             challenged: false,
             tls: false,
+            compressed: false,
             capabilities: None,
             messages: Messages::default(),
             since: None,
@@ -343,6 +349,15 @@ impl Machine for Client {
                     let ticket = Ticket::new(*id);
                     self.phase = Phase::Open;
                     return Output::Event(Event::StartTls(ticket, Ok(())));
+                }
+                Phase::Deflate(id) => {
+                    self.phase = Phase::Deflated(*id);
+                    return Output::Start(Layer::Deflate);
+                }
+                Phase::Deflated(id) => {
+                    let ticket = Ticket::new(*id);
+                    self.phase = Phase::Open;
+                    return Output::Event(Event::Compress(ticket, Ok(())));
                 }
                 Phase::Greeting | Phase::Open => match (self.ready.take(), &self.body, &self.reading) {
                     (Some(id), ..) => return Output::Event(Event::Ready(Ticket::new(id))),

@@ -1,5 +1,7 @@
 //! What a server is and may do.
 
+use std::num::NonZeroU32;
+
 use mailwright_line_proto::{Limits, Timeouts};
 
 use crate::grammar::LiteralMode;
@@ -38,6 +40,11 @@ pub struct Config {
     pub sieve_url: Option<String>,
     /// The largest message that APPEND takes, in octets.
     pub max_message_size: u64,
+    /// How many messages one FETCH, SEARCH, STORE, COPY, MOVE, UID EXPUNGE or APPEND deals with; of more, those with the highest
+    /// UIDs are taken and the client is told (RFC 9738). `None` if there is no limit.
+    pub message_limit: Option<NonZeroU32>,
+    /// How many messages `$` can stand for (RFC 5182, RFC 9738); `None` if there is no limit.
+    pub save_limit: Option<NonZeroU32>,
     /// Sizes and counts.
     pub limits: Limits,
     /// Deadlines.
@@ -58,6 +65,8 @@ impl Default for Config {
             jmap_url: None,
             sieve_url: None,
             max_message_size: 50 << 20,
+            message_limit: None,
+            save_limit: None,
             limits: Limits::imap(),
             timeouts: Timeouts::imap(),
         }
@@ -118,6 +127,8 @@ pub struct Abilities {
     pub sorts: bool,
     /// What happens is told by itself, in the open mailbox and in others: NOTIFY (RFC 5465).
     pub notifies: bool,
+    /// Searches need not be met to the letter, and it is known how well each message meets them: SEARCH=FUZZY (RFC 6203).
+    pub fuzzy: bool,
     /// Mailboxes that are not selected can be searched: MULTISEARCH (RFC 7377).
     pub searches_all: bool,
     /// Sieve scripts can be run on messages that are here already: FILTER=SIEVE (draft-bosch-imap-filter-sieve).
@@ -152,6 +163,7 @@ impl Abilities {
             statuses: false,
             sorts: false,
             notifies: false,
+            fuzzy: false,
             searches_all: false,
             refilters: false,
         }
@@ -177,6 +189,7 @@ impl Abilities {
             statuses: true,
             sorts: true,
             notifies: true,
+            fuzzy: true,
             searches_all: true,
             refilters: true,
         }

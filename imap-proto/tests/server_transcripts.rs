@@ -3,7 +3,7 @@
 
 mod server_common;
 
-use std::{fs, path::Path, time::Instant};
+use std::{fs, num::NonZeroU32, path::Path, time::Instant};
 
 use bytes::BytesMut;
 use mailwright_imap_proto::server::{Abilities, Config, Event, Server};
@@ -20,6 +20,22 @@ fn all() -> String {
     let mut config = config();
     config.abilities = Abilities::everything();
     config.jmap_url = Some(JMAP.into());
+    announced(config)
+}
+
+/// The same of one that deals with few messages at a time.
+fn limited() -> String {
+    announced(few_at_a_time())
+}
+
+fn few_at_a_time() -> Config {
+    let mut config = config();
+    config.abilities = Abilities::everything();
+    (config.message_limit, config.save_limit) = (NonZeroU32::new(2), NonZeroU32::new(3));
+    config
+}
+
+fn announced(config: Config) -> String {
     let mut server = Server::new(config.into(), Peer::unknown());
     let mut rx = BytesMut::from(&b"a LOGIN SMITH SESAME\r\n"[..]);
     let Output::Event(Event::Login(ask)) = server.poll(Instant::now(), &mut rx) else { panic!() };
@@ -37,7 +53,8 @@ fn transcripts(directory: &str) -> Vec<(String, Transcript)> {
         .unwrap()
         .map(|entry| {
             let path = entry.unwrap().path();
-            let text = fs::read_to_string(&path).unwrap().replace("@ALL", &all());
+            let text =
+                fs::read_to_string(&path).unwrap().replace("@ALL", &all()).replace("@LIMITED", &limited());
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let transcript = Transcript::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             (name, transcript)
@@ -81,6 +98,12 @@ fn extensions() {
             }
         }
     }
+}
+
+/// RFC 9738
+#[test]
+fn of_few_messages_at_a_time() {
+    keeps_the_laws("server-limits", few_at_a_time);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! already turned into UIDs. A [`Matcher`] decides for one message after another whether it answers the query, and
 //! asks for no more of each than it needs: first what the store knows, then the header, then the whole message.
 
+mod fuzzy;
 mod haystack;
 mod matcher;
 mod message;
@@ -47,6 +48,9 @@ pub enum Node {
     And(Vec<Query>),
     /// Messages that answer at least one of several queries.
     Or(Vec<Query>),
+    /// Messages that answer a query, or nearly do: the words of its texts count, in any order and not to the letter
+    /// (RFC 6203).
+    Fuzzy(Box<Query>),
 }
 
 /// One condition (RFC 9051 §6.4.4).
@@ -185,6 +189,36 @@ impl Query {
         }
     }
 
+    /// Messages that answer `query`, or nearly do (RFC 6203 §3).
+    ///
+    /// # Errors
+    /// If the tree would be deeper than [`Query::MAX_DEPTH`].
+    ///
+    /// ```
+    /// use mailwright_mail_model::query::{Key, Query};
+    ///
+    /// let query = Query::fuzzy(Key::header("Subject", "recieved").into())?;
+    /// assert!(query.is_fuzzy());
+    /// # Ok::<(), mailwright_mail_model::query::QueryError>(())
+    /// ```
+    pub fn fuzzy(query: Self) -> Result<Self, QueryError> {
+        if matches!(query.node, Node::Fuzzy(_)) {
+            return Ok(query);
+        }
+        let (depth, keys) = (query.depth + 1, query.keys);
+        Self { node: Node::Fuzzy(Box::new(query)), depth, keys }.checked()
+    }
+
+    /// Whether any of it need only nearly be answered. As deep as the query is, which is bounded.
+    pub fn is_fuzzy(&self) -> bool {
+        match &self.node {
+            Node::Fuzzy(_) => true,
+            Node::Not(query) => query.is_fuzzy(),
+            Node::And(queries) | Node::Or(queries) => queries.iter().any(Self::is_fuzzy),
+            Node::Key(_) => false,
+        }
+    }
+
     fn of_many(queries: Vec<Self>, node: fn(Vec<Self>) -> Node) -> Result<Self, QueryError> {
         let depth = queries.iter().map(|query| query.depth).max().unwrap_or(0) + 1;
         let keys = queries.iter().map(|query| query.keys).sum();
@@ -228,6 +262,7 @@ impl Query {
     pub fn uids(&self) -> Option<UidSet> {
         match &self.node {
             Node::Key(Key::Uid(uids)) => Some(uids.clone()),
+            Node::Fuzzy(query) => query.uids(),
             Node::And(queries) => queries.iter().filter_map(Self::uids).reduce(|a, b| a.intersection(&b)),
             _ => None,
         }

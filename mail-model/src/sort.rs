@@ -27,12 +27,14 @@ pub enum SortKey {
     DisplayFrom,
     /// The name of the first recipient, the address where there is none.
     DisplayTo,
+    /// How well it answers a fuzzy search, the best first (RFC 6203 §6).
+    Relevancy,
 }
 
 impl SortKey {
     /// Whether the envelope has to be known.
     pub const fn needs_envelope(self) -> bool {
-        !matches!(self, Self::Arrival | Self::Size)
+        !matches!(self, Self::Arrival | Self::Size | Self::Relevancy)
     }
 }
 
@@ -86,8 +88,21 @@ impl Sorter {
 
     /// Takes a message; without its envelope it counts as one that says nothing.
     pub fn add(&mut self, uid: Uid, internal_date: DateTime, size: u64, envelope: Option<&Envelope>) {
+        self.add_scored(uid, internal_date, size, envelope, 100);
+    }
+
+    /// Takes a message that answers the search so well: see [`Matcher::score`](crate::query::Matcher::score).
+    pub fn add_scored(
+        &mut self,
+        uid: Uid,
+        internal_date: DateTime,
+        size: u64,
+        envelope: Option<&Envelope>,
+        score: u8,
+    ) {
         let value = |criterion: &SortCriterion| match criterion.key {
             SortKey::Arrival => Value::Number(internal_date.seconds()),
+            SortKey::Relevancy => Value::Number(-i64::from(score)),
             SortKey::Size => Value::Number(i64::try_from(size).unwrap_or(i64::MAX)),
             SortKey::Date => Value::Number(sent(envelope).unwrap_or(internal_date).seconds()),
             SortKey::Cc => local_part(envelope.map(Envelope::cc)),

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use mailwright_imap_proto::{
     MessageSet,
-    client::{Appended, Capability, Client, Config, Event, Idle, Logout, Noop, Opened, StartTls},
+    client::{Appended, Capability, Client, Compress, Config, Event, Idle, Logout, Noop, Opened, StartTls},
     command::{
         Append, Copy, CopyUid, Create, Delete, Expunge, Fetch, List, Move, Rename, Search, Select, Status,
         StatusItem, Store, StoreOperation,
@@ -142,6 +142,21 @@ impl ImapClient {
             self.call(Capability).await?;
         }
         Ok(())
+    }
+
+    /// Compresses everything from now on, if the server can; says whether it does. Best done after the login.
+    ///
+    /// # Errors
+    /// [`ClientError`]. A server that refuses is no error.
+    pub async fn compress(&mut self) -> Result<bool, ClientError> {
+        if !self.capabilities().is_some_and(|offered| offered.has("COMPRESS=DEFLATE")) {
+            return Ok(false);
+        }
+        match self.call(Compress).await {
+            Ok(()) => Ok(true),
+            Err(ClientError::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Calls anything, and waits for its answer.

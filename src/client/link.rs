@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{
-    Closed, Limits, Machine, Misuse, Output, Peer, Secret, Shutdown, Timeouts, TlsInfo, Transmit,
+    Closed, Deflate, Limits, Machine, Misuse, Output, Peer, Secret, Shutdown, Timeouts, TlsInfo, Transmit,
     sasl::{self, Context, Credentials},
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -52,9 +52,9 @@ use mailwright_smtp_proto as smtp_proto;
 
 client!(imap_proto, managesieve, pop3_proto, smtp_proto);
 
-/// A client's machine on its socket.
+/// A client's machine on its socket, with the layers that it may ask for.
 #[derive(Debug)]
-pub(super) struct Link<M>(Session<Noting<M>>);
+pub(super) struct Link<M>(Session<Noting<Deflate<M>>>);
 
 impl<M: Client> Link<M> {
     pub(super) async fn open(
@@ -64,6 +64,7 @@ impl<M: Client> Link<M> {
         timeouts: &Timeouts,
     ) -> Result<Self, ClientError> {
         // Before the socket, so that a wrong name costs no connection.
+        let machine = Deflate::new(machine).with_limits(limits);
         let machine = endpoint.secure(Noting { machine, tls: None })?.with_limits(limits, timeouts);
         let mut connection = Connection::new(machine, Stream::from(endpoint.open().await?));
         connection.set_write_timeout(timeouts.write);
@@ -76,12 +77,15 @@ impl<M: Client> Link<M> {
         tls: Option<TlsInfo>,
         change: impl FnOnce(N) -> M,
     ) -> Self {
-        Self(connection.map(|secure| secure.map(|machine| Noting { machine: change(machine), tls })))
+        Self(
+            connection
+                .map(|secure| secure.map(|machine| Noting { machine: Deflate::new(change(machine)), tls })),
+        )
     }
 
     /// The connection, with another machine in place of this one.
     pub(super) fn into_connection<N: Machine>(self, change: impl FnOnce(M) -> N) -> Session<N> {
-        self.0.map(|secure| secure.map(|noting| change(noting.machine)))
+        self.0.map(|secure| secure.map(|noting| change(noting.machine.into_inner())))
     }
 
     /// Who is at the other end.
@@ -94,7 +98,7 @@ impl<M: Client> Link<M> {
 
     /// The machine, to call it.
     pub(super) fn machine(&mut self) -> &mut M {
-        &mut self.0.machine().inner_mut().machine
+        self.0.machine().inner_mut().machine.inner_mut()
     }
 
     /// What TLS agreed on.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use mailwright_imap_proto::{
     Answered, Refusal,
     command::{MultiSearch, NotifyMailboxes},
-    server::{Find, FoundIn, ModSeqOf},
+    server::{Find, Found, FoundIn, ModSeqOf},
 };
 use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::{Folders, MailboxRef, Store, StoreError, accounts::Accounts};
@@ -15,10 +15,13 @@ use super::{Visit, refusal, selected::Selected};
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn search_several(&self, search: &MultiSearch) -> Answered<Vec<FoundIn>> {
         let mut all = Vec::new();
+        let scores = search.returns.is_some_and(|returns| returns.relevancy);
         let own = self.selected.as_ref().map(|selected| selected.mailbox.name().clone());
         if search.names_selected() {
             let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
-            let found = self.find(&Find::new(search.query.clone(), ModSeqOf::None)).await?;
+            let mut find = Find::new(search.query.clone(), ModSeqOf::None);
+            find.scores = scores;
+            let found = self.find(&find).await?;
             let name = selected.mailbox.name().clone();
             let mut found = FoundIn::new(name, selected.snapshot.uid_validity(), found);
             found.selected = true;
@@ -39,9 +42,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             let mailbox = MailboxRef::new(user.clone(), name.clone(), &snapshot);
             let uid_validity = snapshot.uid_validity();
             let looked_at = Selected { mailbox, snapshot, read_only: true, opening: false };
-            let uids = self.matching(&looked_at, &query, None).await?;
+            let (uids, scores) = self.scored(&looked_at, &query, scores).await?;
             if !uids.is_empty() {
-                all.push(FoundIn::new(name, uid_validity, uids.into()));
+                all.push(FoundIn::new(name, uid_validity, Found::new(uids).with_scores(scores)));
             }
         }
         Ok(all)

@@ -28,10 +28,24 @@ const BATCH: usize = 512;
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn find(&self, find: &Find) -> Answered<Found> {
         let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
-        let found = self.matching(selected, &find.query, None).await?;
+        let (found, scores) = self.scored(selected, &find.query, find.scores).await?;
         let told = find.mod_seq.of(&found);
         let mod_seq = selected.snapshot.among(&told).map(|message| message.modseq).max();
-        Ok(Found::new(found).with_mod_seq(mod_seq))
+        Ok(Found::new(found).with_mod_seq(mod_seq).with_scores(scores))
+    }
+
+    /// The messages that answer a query, and how well if that is wanted: in the order of their UIDs (RFC 6203 §4).
+    pub(super) async fn scored(
+        &self,
+        selected: &Selected,
+        query: &Query,
+        wanted: bool,
+    ) -> Answered<(UidSet, Vec<(Uid, u8)>)> {
+        let scores = wanted.then(Vec::new);
+        let search = self.search(selected, query, None, scores).await?;
+        let mut scores = search.scores.unwrap_or_default();
+        scores.sort_unstable();
+        Ok((search.found, scores))
     }
 
     /// The messages that answer a query, of all or of some.
@@ -41,7 +55,17 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         query: &Query,
         among: Option<&UidSet>,
     ) -> Answered<UidSet> {
-        let mut search = Search::new(self.store, selected, query, &self.progress);
+        Ok(self.search(selected, query, among, None).await?.found)
+    }
+
+    async fn search<'a>(
+        &'a self,
+        selected: &'a Selected,
+        query: &Query,
+        among: Option<&UidSet>,
+        scores: Option<Vec<(Uid, u8)>>,
+    ) -> Answered<Search<'a, S>> {
+        let mut search = Search::new(self.store, selected, query, &self.progress, scores);
         let among = match (query.uids(), among) {
             (Some(uids), Some(among)) => Some(uids.intersection(among)),
             (Some(uids), None) => Some(uids),
@@ -53,7 +77,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Some(uids) => search.run(selected.snapshot.among(&uids)).await?,
             None => search.run(selected.snapshot.messages()).await?,
         }
-        Ok(search.found)
+        Ok(search)
     }
 }
 
@@ -68,15 +92,23 @@ struct Search<'a, S> {
     /// Whether the fields that are kept are all that is searched of the header.
     kept: bool,
     found: UidSet,
+    /// How well each answers, if that is wanted.
+    scores: Option<Vec<(Uid, u8)>>,
     progress: &'a Progress,
 }
 
 impl<'a, S: Store> Search<'a, S> {
-    fn new(store: &'a S, selected: &'a Selected, query: &Query, progress: &'a Progress) -> Self {
+    fn new(
+        store: &'a S,
+        selected: &'a Selected,
+        query: &Query,
+        progress: &'a Progress,
+        scores: Option<Vec<(Uid, u8)>>,
+    ) -> Self {
         Self {
             store,
             selected,
-            matcher: Matcher::new(query),
+            matcher: if scores.is_some() { Matcher::scoring(query) } else { Matcher::new(query) },
             now: now().seconds(),
             by_id: any(query, &|key| matches!(key, Key::EmailId(_) | Key::ThreadId(_))),
             kept: !any(query, &|key| match key {
@@ -85,6 +117,7 @@ impl<'a, S: Store> Search<'a, S> {
                 _ => false,
             }),
             found: UidSet::new(),
+            scores,
             progress,
         }
     }
@@ -100,7 +133,10 @@ impl<'a, S: Store> Search<'a, S> {
                 tokio::task::yield_now().await;
             }
             match self.metadata(message) {
-                Verdict::True => row.push(message.uid),
+                Verdict::True => {
+                    self.score(message.uid);
+                    row.push(message.uid);
+                }
                 Verdict::False => {}
                 _ => open.push(message),
             }
@@ -114,6 +150,13 @@ impl<'a, S: Store> Search<'a, S> {
         self.read_all(&mut open, &mut row).await?;
         self.found = self.found.union(&row.into_iter().collect());
         Ok(())
+    }
+
+    /// Notes how well the message at hand answers.
+    fn score(&mut self, uid: Uid) {
+        if let Some(scores) = &mut self.scores {
+            scores.push((uid, self.matcher.score()));
+        }
     }
 
     /// What is known without reading.
@@ -153,6 +196,7 @@ impl<'a, S: Store> Search<'a, S> {
                 }
             };
             if answers {
+                self.score(message.uid);
                 row.push(message.uid);
             }
         }
@@ -164,7 +208,7 @@ impl<'a, S: Store> Search<'a, S> {
 fn any(query: &Query, is: &impl Fn(&Key) -> bool) -> bool {
     match query.node() {
         Node::Key(key) => is(key),
-        Node::Not(query) => any(query, is),
+        Node::Not(query) | Node::Fuzzy(query) => any(query, is),
         Node::And(queries) | Node::Or(queries) => queries.iter().any(|query| any(query, is)),
         _ => false,
     }

@@ -23,7 +23,12 @@ const BATCH: usize = 512;
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn order(&self, order: &Order) -> Answered<Ordered> {
         let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
-        let found = self.matching(selected, &order.query, None).await?;
+        let by_score = order.criteria.iter().any(|criterion| criterion.key == SortKey::Relevancy);
+        let (found, scores) = self.scored(selected, &order.query, by_score || order.scores).await?;
+        let score = |uid: Uid| {
+            let at = scores.binary_search_by_key(&uid, |(uid, _)| *uid).ok();
+            at.and_then(|at| scores.get(at)).map_or(100, |(_, score)| *score)
+        };
         let mut sorter = Sorter::new(order.criteria.clone());
         if sorter.needs_envelope() {
             let mut fields: Vec<&str> =
@@ -32,18 +37,21 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             fields.dedup();
             self.with_headers(selected, &found, |message, header| {
                 let envelope = Envelope::of(&chosen(header, &fields));
-                sorter.add(message.uid, message.internal_date, message.size, Some(&envelope));
+                let score = score(message.uid);
+                sorter.add_scored(message.uid, message.internal_date, message.size, Some(&envelope), score);
             })
             .await?;
         } else {
             for message in selected.snapshot.among(&found) {
-                sorter.add(message.uid, message.internal_date, message.size, None);
+                let score = score(message.uid);
+                sorter.add_scored(message.uid, message.internal_date, message.size, None, score);
             }
         }
         let sorted = sorter.finish();
         let told = order.mod_seq.of_sorted(&sorted);
         let mod_seq = selected.snapshot.among(&told).map(|message| message.modseq).max();
-        Ok(Ordered::new(sorted).with_mod_seq(mod_seq))
+        let scores = if order.scores { sorted.iter().map(|uid| score(*uid)).collect() } else { Vec::new() };
+        Ok(Ordered::new(sorted).with_mod_seq(mod_seq).with_scores(scores))
     }
 
     pub(super) async fn gather(&self, gather: &Gather) -> Answered<Threads> {

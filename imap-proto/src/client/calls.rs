@@ -77,6 +77,7 @@ pub(super) enum Kind {
         done: bool,
     },
     StartTls,
+    Compress,
     Login,
     Authenticate {
         initial: Option<Secret>,
@@ -94,6 +95,7 @@ impl Kind {
                 | Self::Leave(_)
                 | Self::Idle { .. }
                 | Self::StartTls
+                | Self::Compress
                 | Self::Login
                 | Self::Authenticate { .. }
                 | Self::Logout
@@ -252,6 +254,7 @@ impl Client {
             Phase::Closing(_) | Phase::Closed => return Err(Misuse::Closed),
             Phase::Greeting => return Err(wrong("before the greeting")),
             Phase::Tls(_) | Phase::Secured(_) => return Err(wrong("while TLS starts")),
+            Phase::Deflate(_) | Phase::Deflated(_) => return Err(wrong("while compression starts")),
             Phase::Open => {}
         }
         if self.body.is_some() {
@@ -274,6 +277,8 @@ impl Client {
         }
         match kind {
             Kind::StartTls if self.tls => Err(wrong("with TLS")),
+            // RFC 4978 §3
+            Kind::Compress if self.compressed => Err(wrong("with compression")),
             Kind::Login | Kind::Authenticate { .. } if !self.tls && !self.config.allow_plaintext_auth => {
                 Err(wrong("without TLS"))
             }

@@ -7,7 +7,7 @@ use mailwright_line_proto::{Authenticate, Closed, Login, Ticket};
 use mailwright_mail_model::{ModSeq, Uid, UidValidity, thread::Threads};
 use thiserror::Error;
 
-use super::request::{Capability, Check, Close, Find, Idle, Logout, Noop, StartTls, Unselect};
+use super::request::{Capability, Check, Close, Compress, Find, Idle, Logout, Noop, StartTls, Unselect};
 use crate::{
     command::{
         Append, ApplyFilter, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, Fetch,
@@ -49,6 +49,8 @@ pub enum Event {
     Id(Ticket<Id>, Outcome<ServerId>),
     /// TLS is up, or was refused.
     StartTls(Ticket<StartTls>, Outcome<()>),
+    /// Compression has begun, or was refused.
+    Compress(Ticket<Compress>, Outcome<()>),
     /// The login was accepted or refused.
     Login(Ticket<Login>, Outcome<()>),
     /// The server wants a response to this challenge: the next call must be an [`Authenticate`] that bears it, or

@@ -378,6 +378,14 @@ impl Client {
             Kind::Move(slot) => Event::Move(Ticket::new(id), outcome.map(|()| copied.or(slot))),
             Kind::Idle { .. } => Event::Idle(Ticket::new(id), outcome),
             Kind::StartTls => return self.starts_tls(id, outcome, alone),
+            Kind::Compress if ok => {
+                // RFC 4978 §3: whatever comes behind this line is compressed.
+                self.compressed = true;
+                self.frames.reset();
+                self.phase = Phase::Deflate(id);
+                return None;
+            }
+            Kind::Compress => Event::Compress(Ticket::new(id), outcome),
             Kind::Login => Event::Login(Ticket::new(id), outcome),
             Kind::Authenticate { initial: Some(_), .. } if ok => {
                 return self.misbehaved("a challenge before OK", octets);

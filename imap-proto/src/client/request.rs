@@ -132,6 +132,21 @@ collecting! {
     GetMetadata => Kind::Annotations(Vec::new());
 }
 
+/// COMPRESS=DEFLATE (RFC 4978): from the answer on everything is compressed, both ways, if the layer for that stands around the machine:
+/// [`Deflate`](mailwright_line_proto::Deflate). Best called after the login, so that no secret is compressed with what others
+/// can choose (RFC 4978 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compress;
+
+impl sealed::Start for Compress {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        if !client.capabilities().is_some_and(|offered| offered.has("COMPRESS=DEFLATE")) {
+            return Err(Misuse::NotOffered("COMPRESS=DEFLATE"));
+        }
+        client.start(&Command::Compress, Kind::Compress)
+    }
+}
+
 /// A [`Search`] that is answered with all that its `returns` asked for (RFC 4731, RFC 9394): the lowest, the highest, how
 /// many, some of them.
 ///

@@ -61,7 +61,7 @@ impl Search {
 pub(crate) fn names_mod_seq(query: &Query) -> bool {
     match query.node() {
         Node::Key(Key::ModSeq(_)) => true,
-        Node::Not(query) => names_mod_seq(query),
+        Node::Not(query) | Node::Fuzzy(query) => names_mod_seq(query),
         Node::And(queries) | Node::Or(queries) => queries.iter().any(names_mod_seq),
         _ => false,
     }
@@ -106,6 +106,7 @@ pub(super) mod tests {
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 inner.clone().prop_map(|query| Query::not(query).unwrap()),
+                inner.clone().prop_map(|query| Query::fuzzy(query).unwrap()),
                 prop::collection::vec(inner.clone(), 1..5).prop_map(|queries| Query::and(queries).unwrap()),
                 prop::collection::vec(inner, 1..5).prop_map(|queries| Query::or(queries).unwrap()),
             ]

@@ -1,4 +1,4 @@
-//! `RETURN (…)`: how the results of SEARCH and its kin are told (RFC 4731, RFC 5182, RFC 9394).
+//! `RETURN (…)`: how the results of SEARCH and its kin are told (RFC 4731, RFC 5182, RFC 6203, RFC 9394).
 
 use mailwright_mail_model::UidSet;
 
@@ -24,6 +24,8 @@ pub struct SearchReturn {
     pub update: bool,
     /// `CONTEXT`: the same will be searched for again (RFC 5267 §4.2).
     pub context: bool,
+    /// `RELEVANCY`: how well each answers, where something fuzzy is searched for (RFC 6203 §4).
+    pub relevancy: bool,
 }
 
 /// Some of a row of results, by their place in it, from 1 on.
@@ -121,6 +123,8 @@ impl SearchReturn {
                 returns.update = true;
             } else if input.keyword("CONTEXT") {
                 returns.context = true;
+            } else if input.keyword("RELEVANCY") {
+                returns.relevancy = true;
             } else if input.keyword("PARTIAL") {
                 input.space()?;
                 let here = input.clone();
@@ -129,7 +133,9 @@ impl SearchReturn {
                     return Err(here.expected("PARTIAL only once"));
                 }
             } else {
-                return Err(input.expected("MIN, MAX, ALL, COUNT, SAVE, PARTIAL, UPDATE or CONTEXT"));
+                return Err(
+                    input.expected("MIN, MAX, ALL, COUNT, SAVE, PARTIAL, UPDATE, CONTEXT or RELEVANCY")
+                );
             }
             Ok(())
         })?;
@@ -157,6 +163,7 @@ impl SearchReturn {
             ("SAVE", self.save),
             ("UPDATE", self.update),
             ("CONTEXT", self.context),
+            ("RELEVANCY", self.relevancy),
             ("PARTIAL", self.partial.is_some()),
         ] {
             if wanted {
@@ -181,9 +188,14 @@ impl SearchReturn {
         Self { save: false, update: false, context: false, ..*self } == Self::default()
     }
 
+    /// Whether it is not said which of the messages are to be told.
+    pub(crate) fn names_none(&self) -> bool {
+        Self { relevancy: false, ..*self }.asks_nothing()
+    }
+
     /// What `$` stands for after it found these (RFC 5182 §2.4, RFC 9394 §3.1).
     pub(crate) fn saved_of(&self, found: &UidSet) -> UidSet {
-        if self.all || self.count || self.asks_nothing() {
+        if self.all || self.count || self.names_none() {
             return found.clone();
         }
         let ends = [found.first().filter(|_| self.min), found.last().filter(|_| self.max)];
@@ -211,6 +223,7 @@ mod tests {
             "RETURN (UPDATE) ",
             "RETURN (COUNT PARTIAL -1:-100) ",
             "RETURN (PARTIAL 5:9) ",
+            "RETURN (ALL RELEVANCY) ",
         ] {
             let mut wire = Vec::new();
             parse(text).unwrap().unwrap().encode(&mut wire);

@@ -1,4 +1,4 @@
-//! SORT (RFC 5256 §3, RFC 5957), and how its results are told (RFC 5267 §3).
+//! SORT (RFC 5256 §3, RFC 5957, RFC 6203 §6), and how its results are told (RFC 5267 §3).
 
 use mailwright_mail_model::{
     query::Query,
@@ -31,7 +31,7 @@ pub struct Sort {
 }
 
 /// The keys as they are written.
-const KEYS: [(&str, SortKey); 9] = [
+const KEYS: [(&str, SortKey); 10] = [
     ("ARRIVAL", SortKey::Arrival),
     ("CC", SortKey::Cc),
     ("DATE", SortKey::Date),
@@ -41,6 +41,7 @@ const KEYS: [(&str, SortKey); 9] = [
     ("TO", SortKey::To),
     ("DISPLAYFROM", SortKey::DisplayFrom),
     ("DISPLAYTO", SortKey::DisplayTo),
+    ("RELEVANCY", SortKey::Relevancy),
 ];
 
 impl Sort {
@@ -107,6 +108,7 @@ mod tests {
         for text in [
             "UID SORT (SUBJECT) UTF-8 ALL",
             "SORT (REVERSE DATE SUBJECT CC DISPLAYFROM REVERSE DISPLAYTO) UTF-8 SUBJECT tea",
+            "SORT RETURN (ALL RELEVANCY) (RELEVANCY) UTF-8 FUZZY SUBJECT Helo",
             "UID SORT RETURN (COUNT PARTIAL 1:10) (REVERSE ARRIVAL SIZE FROM TO) UTF-8 SEEN",
         ] {
             let read = Command::parse(&mut Input::new(text.as_bytes()), SearchContext::default()).unwrap();

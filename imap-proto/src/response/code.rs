@@ -115,6 +115,14 @@ pub enum ResponseCode {
     UseAttr,
     /// The content transfer encoding cannot be undone (RFC 3516 §4.3).
     UnknownCte,
+    /// The command named more messages than are dealt with at a time (RFC 9738): it was carried out for those from this UID
+    /// on, or not at all.
+    MessageLimit {
+        /// How many messages are dealt with at a time.
+        limit: u32,
+        /// The lowest UID that was dealt with; `None` if nothing was.
+        lowest: Option<Uid>,
+    },
     /// Another code.
     Other {
         /// Its name, in upper case.
@@ -205,6 +213,13 @@ impl ResponseCode {
                 wire.put(b" ");
                 wire.put_display(target);
             }
+            Self::MessageLimit { limit, lowest } => {
+                put(wire, "MESSAGELIMIT", (*limit).into());
+                if let Some(uid) = lowest {
+                    wire.put(b" ");
+                    wire.put_number(uid.get().into());
+                }
+            }
             Self::BadUrl(url) => {
                 wire.put(b"BADURL ");
                 // Anything else could not stand in brackets.
@@ -290,6 +305,14 @@ impl ResponseCode {
                 let validity = number(reader, UidValidity::new)?;
                 Self::AppendUid { validity, uids: uids(reader)? }
             }
+            "MESSAGELIMIT" => {
+                let limit = number(reader, Some)?;
+                let lowest = match reader.input.peek() {
+                    Some(b' ') => Some(number(reader, Uid::new)?),
+                    _ => None,
+                };
+                Self::MessageLimit { limit, lowest }
+            }
             "BADURL" => {
                 reader.space()?;
                 let rest = reader.input.rest();
@@ -372,6 +395,8 @@ mod tests {
             },
             ResponseCode::other("REFERRAL", Some("imap://user;AUTH=*@SERVER2/")).unwrap(),
             ResponseCode::other("XODD", None).unwrap(),
+            ResponseCode::MessageLimit { limit: 1000, lowest: Some(uid(23_221)) },
+            ResponseCode::MessageLimit { limit: 1000, lowest: None },
         ]);
         for code in codes {
             let mut octets = Vec::new();

@@ -33,6 +33,8 @@ pub struct Esearch {
     pub partial: Option<(ResultRange, UidSet)>,
     /// The highest mod-sequence of those found.
     pub mod_seq: Option<ModSeq>,
+    /// How well each of the messages told answers, from 1 to 100, in the order in which they are told (RFC 6203 §4).
+    pub relevancy: Option<Vec<u8>>,
 }
 
 impl Esearch {
@@ -99,6 +101,10 @@ impl Esearch {
             wire.put(b" MODSEQ ");
             wire.put_number(mod_seq.get());
         }
+        if let Some(scores) = &self.relevancy {
+            wire.put(b" RELEVANCY ");
+            wire.put_list(scores, |wire, score| wire.put_number((*score).into()));
+        }
         wire.put(b"\r\n");
     }
 
@@ -136,6 +142,14 @@ impl Esearch {
                 "MAX" => found.max = Some(reader.number()?),
                 "COUNT" => found.count = Some(reader.number()?),
                 "MODSEQ" => found.mod_seq = ModSeq::new(reader.number64()?),
+                "RELEVANCY" => {
+                    found.relevancy = Some(reader.list(|reader| {
+                        let score = u8::try_from(reader.number()?).ok();
+                        score
+                            .filter(|score| *score <= 100)
+                            .ok_or_else(|| reader.expected("a score up to 100"))
+                    })?);
+                }
                 "ALL" => found.all = Some(numbers(&mut reader.input)?),
                 "PARTIAL" => {
                     reader.open()?;
@@ -170,6 +184,7 @@ mod tests {
             "* ESEARCH (TAG \"A283\") UID MIN 7 MAX 3800 COUNT 15 ALL 2,10:11\r\n",
             "* ESEARCH (TAG \"A01\") UID PARTIAL (-1:-100 NIL) MODSEQ 917162500\r\n",
             "* ESEARCH (TAG \"tag1\" MAILBOX folder1 UIDVALIDITY 1) UID ALL 4001,4003\r\n",
+            "* ESEARCH (TAG \"B1\") ALL 1,5,10 RELEVANCY (4 99 42)\r\n",
             "* ESEARCH\r\n",
         ] {
             let Ok(Response::Esearch(found)) = Response::parse(line.as_bytes(), Leniency::strict()) else {

@@ -85,6 +85,16 @@ impl Server {
 
     pub(super) fn succeed(&mut self, slot: &Slot, code: Option<ResponseCode>) {
         let status = Status::ok(completed(slot.name));
+        let limit = self.config.message_limit.map(|limit| limit.get());
+        let code = match (slot.limited, limit, code) {
+            (Some(lowest), Some(limit), before) => {
+                if let Some(code) = before {
+                    Status::ok("of those").with(code).encode(None, self.out());
+                }
+                Some(ResponseCode::MessageLimit { limit, lowest: Some(lowest) })
+            }
+            (.., code) => code,
+        };
         let status = match code {
             Some(code) => status.with(code),
             None => status,

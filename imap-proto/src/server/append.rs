@@ -241,6 +241,12 @@ impl Server {
                 // RFC 8508 §4.7: one message takes the place of one.
                 if sequel && incoming.replaces.is_some() {
                     incoming.refuse(Status::bad("expected one message"));
+                } else if let Some(limit) =
+                    config.message_limit.filter(|limit| incoming.messages > limit.get())
+                {
+                    // RFC 9738: all of the messages are taken or none (RFC 3502 §6.3.11).
+                    let code = ResponseCode::MessageLimit { limit: limit.get(), lowest: None };
+                    incoming.refuse(Status::no("too many messages at once").with(code));
                 } else if sequel && !config.abilities.several || size.is_none() && !config.abilities.derives {
                     incoming.refuse(Refusal::cannot().into());
                 } else if utf8 && !enabled.utf8 {

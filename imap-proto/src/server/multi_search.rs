@@ -60,6 +60,9 @@ impl Server {
         if let Some(refused) = self.reuses_tag(&turn, Some(&returns)) {
             return refused;
         }
+        if let Some(refused) = self.scores_nothing(&turn, &search.query, Some(&returns)) {
+            return refused;
+        }
         if let Err(refusal) = self.mod_seq_wanted(&search.query, Some(&returns)) {
             return self.no(&turn, refusal);
         }
@@ -69,7 +72,7 @@ impl Server {
 
 impl Reply for MultiSearch {
     fn reply(server: &mut Server, mut slot: Slot, request: Self, answer: Answered<Vec<FoundIn>>) {
-        let Kind::Search { returns } = &slot.kind else { return server.done(&slot, answer.map(drop)) };
+        let Kind::Search { returns } = slot.kind else { return server.done(&slot, answer.map(drop)) };
         let returns = returns.unwrap_or_else(SearchReturn::all);
         slot.by_uid = true;
         let all = match answer {
@@ -77,7 +80,7 @@ impl Reply for MultiSearch {
             Err(refusal) => return server.refuse(&slot, refusal),
         };
         let mut of_selected = UidSet::new();
-        for FoundIn { mailbox, uid_validity, selected, found: Found { uids, mod_seq } } in all {
+        for FoundIn { mailbox, uid_validity, selected, found: Found { uids, mod_seq, scores } } in all {
             let uids = match selected {
                 true => server.named(&uids, true).unwrap_or_default(),
                 false => uids,
@@ -85,6 +88,7 @@ impl Reply for MultiSearch {
             // RFC 7377 §2.1: of a mailbox in which nothing is found nothing is said.
             if !uids.is_empty() && !returns.only_saves() {
                 let mut told = returns.tell(&slot.tag, &uids, mod_seq);
+                told.relevancy = returns.scores_of(&uids, &scores);
                 (told.mailbox, told.uid_validity) = (Some(mailbox), Some(uid_validity));
                 match server.enabled.is_utf8() {
                     true => told.encode(&mut Utf8Wire(server.out())),
@@ -99,7 +103,7 @@ impl Reply for MultiSearch {
             *saved = returns.saved_of(&of_selected);
         }
         if returns.update && request.names_selected() {
-            let find = Find { query: request.query, mod_seq: ModSeqOf::None };
+            let find = Find::new(request.query, ModSeqOf::None);
             let told = of_selected.iter().collect::<Vec<_>>();
             server.begin_context(&slot, Question::Find(find), told.clone(), told);
         }

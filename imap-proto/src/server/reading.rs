@@ -44,7 +44,8 @@ impl Server {
         (slot.says_uid, slot.by_uid) = (says_uid, by_uid);
         slot.uses_seqs = turn.spec.uses_seqs;
         slot.reads = !seen;
-        let messages = fetch.partial.map_or_else(|| messages.clone(), |range| range.of(&messages));
+        let mut messages = fetch.partial.map_or_else(|| messages.clone(), |range| range.of(&messages));
+        slot.limited = self.keep_within_limit(&mut messages);
         let last = match &self.state {
             State::Selected { view, .. } => view.known().last().unwrap_or(Uid::MIN),
             _ => Uid::MIN,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mailwright_line_proto::{Ask, Closed, Output, PeerMisbehaved};
-use mailwright_mail_model::UidSet;
+use mailwright_mail_model::{Uid, UidSet};
 
 use super::{
     Close, Enabled, Event, Idle, Mailboxes, Phase, Ready, Refresh, Server, State,
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Turn {
     pub(super) tag: Box<str>,
     pub(super) spec: &'static Spec,
+    /// The lowest of the messages it is carried out for, if these are not all it names (RFC 9738).
+    pub(super) limited: Option<Uid>,
 }
 
 impl Server {
@@ -51,7 +53,9 @@ impl Server {
             Ready::Bad { tag, status } => self.bad(tag.as_deref(), &status),
             Ready::Message { head } => self.start_message(&head),
             Ready::Filter { tag, spec, name, octets } => self.ask_for_filter(tag, spec, name, octets),
-            Ready::Parsed { tag, spec, command } => self.run(Turn { tag, spec }, *command, nothing_behind),
+            Ready::Parsed { tag, spec, command } => {
+                self.run(Turn { tag, spec, limited: None }, *command, nothing_behind)
+            }
         }
     }
 
@@ -118,7 +122,7 @@ impl Server {
         })
     }
 
-    fn run(&mut self, turn: Turn, command: Command, nothing_behind: bool) -> Option<Output<Event>> {
+    fn run(&mut self, mut turn: Turn, command: Command, nothing_behind: bool) -> Option<Output<Event>> {
         if self.config.abilities.mod_sequences && knows_mod_sequences(&command) {
             self.tell_mod_sequences();
         }
@@ -231,7 +235,10 @@ impl Server {
                 let messages = match expunge.messages.map(|set| self.resolve(&set)) {
                     None => None,
                     Some(Ok(uids)) if uids.is_empty() => return self.ok(&turn),
-                    Some(Ok(uids)) => Some(uids),
+                    Some(Ok(mut uids)) => {
+                        turn.limited = self.keep_within_limit(&mut uids);
+                        Some(uids)
+                    }
                     Some(Err(error)) => return self.not_resolved(&turn, error),
                 };
                 self.ask(turn, Kind::Plain, Expunge::new(messages), Event::Expunge)
@@ -243,7 +250,8 @@ impl Server {
             },
             Command::Store(store) => match self.resolve(&store.messages) {
                 Ok(uids) if uids.is_empty() => self.ok(&turn),
-                Ok(messages) => {
+                Ok(mut messages) => {
+                    turn.limited = self.keep_within_limit(&mut messages);
                     let Store { operation, flags, silent, unchanged_since, .. } = store;
                     let store = Store { messages, operation, flags, silent, unchanged_since };
                     self.ask(turn, Kind::Plain, store, Event::Store)
@@ -252,12 +260,18 @@ impl Server {
             },
             Command::Copy(copy) => match self.resolve(&copy.messages) {
                 Ok(uids) if uids.is_empty() => self.ok(&turn),
-                Ok(uids) => self.ask(turn, Kind::Plain, Copy::new(uids, copy.to), Event::Copy),
+                Ok(mut uids) => {
+                    turn.limited = self.keep_within_limit(&mut uids);
+                    self.ask(turn, Kind::Plain, Copy::new(uids, copy.to), Event::Copy)
+                }
                 Err(error) => self.not_resolved(&turn, error),
             },
             Command::Move(relocate) => match self.resolve(&relocate.messages) {
                 Ok(uids) if uids.is_empty() => self.ok(&turn),
-                Ok(uids) => self.ask(turn, Kind::Plain, Move::new(uids, relocate.to), Event::Move),
+                Ok(mut uids) => {
+                    turn.limited = self.keep_within_limit(&mut uids);
+                    self.ask(turn, Kind::Plain, Move::new(uids, relocate.to), Event::Move)
+                }
                 Err(error) => self.not_resolved(&turn, error),
             },
         }
@@ -274,6 +288,7 @@ impl Server {
         slot.says_uid = turn.spec.name.starts_with("UID ");
         slot.by_uid = slot.says_uid;
         slot.uses_seqs = turn.spec.uses_seqs;
+        slot.limited = turn.limited;
         // What comes next may mean what a SEARCH saves (RFC 5182 §2.3).
         slot.reads =
             turn.spec.reads && !matches!(&slot.kind, Kind::Search { returns: Some(returns) } if returns.save);
@@ -325,6 +340,18 @@ impl Server {
         }
     }
 
+    /// Leaves no more of these messages than are dealt with at a time, the newest of them; says which is the lowest then
+    /// (RFC 9738).
+    pub(super) fn keep_within_limit(&self, uids: &mut UidSet) -> Option<Uid> {
+        let limit = u64::from(self.config.message_limit?.get());
+        let all = uids.len();
+        if all <= limit {
+            return None;
+        }
+        *uids = uids.at(all - limit..all);
+        uids.first()
+    }
+
     fn not_resolved(&mut self, turn: &Turn, error: GrammarError) -> Option<Output<Event>> {
         self.bad(Some(&turn.tag), &not_understood(turn.spec, error))
     }
@@ -356,6 +383,10 @@ impl Server {
             | Command::MyRights(_) => !abilities.access_lists,
             Command::GetMetadata(_) | Command::SetMetadata(_) => !abilities.annotations,
             Command::GenUrlAuth(_) | Command::ResetKey(_) | Command::UrlFetch(_) => !abilities.url_auth,
+            Command::Sort(sort) if sort.query.is_fuzzy() && !abilities.fuzzy => true,
+            Command::Thread(thread) if thread.query.is_fuzzy() && !abilities.fuzzy => true,
+            Command::MultiSearch(search) if search.query.is_fuzzy() && !abilities.fuzzy => true,
+            Command::Search(search) if search.query.is_fuzzy() && !abilities.fuzzy => true,
             Command::Copy(_) => !abilities.write,
             Command::Sort(_) | Command::Thread(_) | Command::CancelUpdate(_) | Command::Comparator(_) => {
                 !abilities.sorts

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     command::{Search as SearchCommand, SearchReturn, names_mod_seq},
     refusal::{Answered, Refusal},
-    response::{Esearch, Search},
+    response::{Esearch, ResponseCode, Search, Status},
 };
 
 /// Which messages match (SEARCH, UID SEARCH)?
@@ -24,12 +24,14 @@ pub struct Find {
     pub query: Query,
     /// Of which of the messages found the highest mod-sequence is wanted.
     pub mod_seq: ModSeqOf,
+    /// Whether it is wanted how well each answers (RFC 6203 §4).
+    pub scores: bool,
 }
 
 impl Find {
     /// These messages, and that of their mod-sequences.
     pub fn new(query: Query, mod_seq: ModSeqOf) -> Self {
-        Self { query, mod_seq }
+        Self { query, mod_seq, scores: false }
     }
 }
 
@@ -71,12 +73,20 @@ pub struct Found {
     pub uids: UidSet,
     /// The highest mod-sequence of [those it is wanted of](Find::mod_seq).
     pub mod_seq: Option<ModSeq>,
+    /// How well each answers, from 1 to 100, if that [is wanted](Find::scores): in the order of the UIDs.
+    pub scores: Vec<(Uid, u8)>,
 }
 
 impl Found {
     /// These messages.
     pub fn new(uids: UidSet) -> Self {
-        Self { uids, mod_seq: None }
+        Self { uids, mod_seq: None, scores: Vec::new() }
+    }
+
+    /// With how well each answers, in the order of the UIDs.
+    #[must_use]
+    pub fn with_scores(self, scores: Vec<(Uid, u8)>) -> Self {
+        Self { scores, ..self }
     }
 
     /// With the mod-sequence that was asked for.
@@ -110,7 +120,24 @@ impl Server {
         if let Some(refused) = self.reuses_tag(&turn, returns.as_ref()) {
             return refused;
         }
-        self.ask(turn, Kind::Search { returns }, Find { query, mod_seq }, Event::Find)
+        if let Some(refused) = self.scores_nothing(&turn, &query, returns.as_ref()) {
+            return refused;
+        }
+        let scores = returns.is_some_and(|returns| returns.relevancy);
+        self.ask(turn, Kind::Search { returns }, Find { query, mod_seq, scores }, Event::Find)
+    }
+
+    /// RFC 6203 §4: what is not fuzzy has no score.
+    #[expect(clippy::option_option, reason = "refused, and what a transition ends in")]
+    pub(super) fn scores_nothing(
+        &mut self,
+        turn: &Turn,
+        query: &Query,
+        returns: Option<&SearchReturn>,
+    ) -> Option<Option<Output<Event>>> {
+        let wanted = returns.is_some_and(|returns| returns.relevancy);
+        (wanted && !query.is_fuzzy())
+            .then(|| self.bad(Some(&turn.tag), &Status::bad("RELEVANCY is for FUZZY searches alone")))
     }
 
     /// Whose mod-sequence is told with what is found (RFC 7162 §3.1.5, §3.1.10).
@@ -157,8 +184,8 @@ impl Server {
 }
 
 impl Reply for Find {
-    fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Found>) {
-        let Kind::Search { returns } = &slot.kind else { return server.done(&slot, answer.map(drop)) };
+    fn reply(server: &mut Server, mut slot: Slot, request: Self, answer: Answered<Found>) {
+        let Kind::Search { returns } = slot.kind else { return server.done(&slot, answer.map(drop)) };
         let found = match answer {
             Ok(found) => found,
             Err(refusal) => {
@@ -171,7 +198,18 @@ impl Reply for Find {
                 return server.refuse(&slot, refusal);
             }
         };
-        let Found { uids, mod_seq } = found;
+        let Found { mut uids, mod_seq, scores } = found;
+        if returns.is_none_or(|returns| returns.all) {
+            slot.limited = server.keep_within_limit(&mut uids);
+        }
+        if returns.is_some_and(|returns| server.saves_too_many(returns, &uids)) {
+            if let State::Selected { saved, .. } = &mut server.state {
+                *saved = UidSet::new();
+            }
+            // RFC 5182 §2.1
+            let refusal = Refusal::new(ResponseCode::NotSaved, "more messages than can be saved");
+            return server.refuse(&slot, refusal);
+        }
         let found = server.named(&uids, slot.by_uid).unwrap_or_default();
         match returns {
             None => Search::encode_numbers(
@@ -179,7 +217,14 @@ impl Reply for Find {
                 mod_seq.filter(|_| !found.is_empty()),
                 server.out(),
             ),
-            Some(returns) => server.extended(&slot, *returns, &found, mod_seq),
+            Some(returns) => {
+                let told = match &server.state {
+                    State::Selected { view, .. } => uids.intersection(view.known()),
+                    _ => UidSet::new(),
+                };
+                let scores = returns.scores_of(&told, &scores);
+                server.extended(&slot, returns, &found, mod_seq, scores);
+            }
         }
         if let (Some(returns), State::Selected { saved, view, .. }) = (returns, &mut server.state)
             && returns.save
@@ -197,17 +242,38 @@ impl Reply for Find {
 }
 
 impl Server {
-    fn extended(&mut self, slot: &Slot, returns: SearchReturn, found: &UidSet, mod_seq: Option<ModSeq>) {
+    /// Whether `$` would have to stand for more messages than it can (RFC 9738).
+    pub(super) fn saves_too_many(&self, returns: SearchReturn, found: &UidSet) -> bool {
+        let limit = self.config.save_limit.map_or(u64::MAX, |limit| limit.get().into());
+        returns.save && returns.saved_of(found).len() > limit
+    }
+
+    fn extended(
+        &mut self,
+        slot: &Slot,
+        returns: SearchReturn,
+        found: &UidSet,
+        mod_seq: Option<ModSeq>,
+        scores: Option<Vec<u8>>,
+    ) {
         if returns.only_saves() {
             return;
         }
         let mut answer = returns.tell(&slot.tag, found, mod_seq);
         answer.by_uid = slot.by_uid;
+        answer.relevancy = scores;
         answer.encode(self.out());
     }
 }
 
 impl SearchReturn {
+    /// The scores of those that are told of these UIDs, if they are wanted; both in the order of the mailbox.
+    pub(super) fn scores_of(self, uids: &UidSet, scores: &[(Uid, u8)]) -> Option<Vec<u8>> {
+        let told = self.partial.map_or_else(|| uids.clone(), |range| range.of(uids));
+        let of_told = scores.iter().filter(|(uid, _)| told.contains(*uid)).map(|(_, score)| *score);
+        self.relevancy.then(|| of_told.collect())
+    }
+
     /// What is told of these UIDs.
     pub(super) fn tell(self, tag: &str, found: &UidSet, mod_seq: Option<ModSeq>) -> Esearch {
         let mut answer = Esearch::new(Some(tag.to_owned()), true);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mailwright_line_proto::Gone;
-use mailwright_mail_model::UidSet;
+use mailwright_mail_model::{Uid, UidSet};
 
 use super::List;
 use crate::{command::SearchReturn, response::ResponseCode};
@@ -29,6 +29,8 @@ pub struct Slot {
     pub(super) reads: bool,
     /// What must be known to answer it.
     pub(super) kind: Kind,
+    /// The lowest of the messages it was carried out for, if these are not all it named (RFC 9738).
+    pub(super) limited: Option<Uid>,
 }
 
 /// What must be known of a command to answer it.
@@ -146,6 +148,7 @@ impl Slot {
             uses_seqs: false,
             reads: false,
             kind,
+            limited: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use mailwright_line_proto::{Output, Request};
 use mailwright_mail_model::{
     ModSeq, Uid, UidSet,
     query::Query,
-    sort::SortCriterion,
+    sort::{SortCriterion, SortKey},
     thread::{ThreadAlgorithm, Threads},
 };
 
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     command::{SearchReturn, Sort as SortCommand, Thread as ThreadCommand, names_mod_seq},
     refusal::{Answered, Refusal},
-    response::{Esearch, Sort, Thread, set_of},
+    response::{Esearch, ResponseCode, Sort, Status, Thread, set_of},
 };
 
 /// Which messages match, and in what order (SORT, UID SORT)?
@@ -31,6 +31,8 @@ pub struct Order {
     pub criteria: Vec<SortCriterion>,
     /// Of which of the messages found the highest mod-sequence is wanted; the first is the one sorted to the front.
     pub mod_seq: ModSeqOf,
+    /// Whether it is wanted how well each answers (RFC 6203 §6).
+    pub scores: bool,
 }
 
 /// The answer to [`Order`].
@@ -41,18 +43,26 @@ pub struct Ordered {
     pub uids: Vec<Uid>,
     /// The highest mod-sequence of [those it is wanted of](Order::mod_seq).
     pub mod_seq: Option<ModSeq>,
+    /// How well each answers, from 1 to 100, if that [is wanted](Order::scores), in the same order.
+    pub scores: Vec<u8>,
 }
 
 impl Ordered {
     /// These messages, in this order.
     pub fn new(uids: Vec<Uid>) -> Self {
-        Self { uids, mod_seq: None }
+        Self { uids, mod_seq: None, scores: Vec::new() }
     }
 
     /// With the mod-sequence that was asked for.
     #[must_use]
     pub fn with_mod_seq(self, mod_seq: Option<ModSeq>) -> Self {
         Self { mod_seq, ..self }
+    }
+
+    /// With how well each answers, in the same order.
+    #[must_use]
+    pub fn with_scores(self, scores: Vec<u8>) -> Self {
+        Self { scores, ..self }
     }
 }
 
@@ -100,7 +110,15 @@ impl Server {
         if let Some(refused) = self.reuses_tag(&turn, returns.as_ref()) {
             return refused;
         }
-        self.ask(turn, Kind::Search { returns }, Order { query, criteria, mod_seq }, Event::Order)
+        if let Some(refused) = self.scores_nothing(&turn, &query, returns.as_ref()) {
+            return refused;
+        }
+        if criteria.iter().any(|criterion| criterion.key == SortKey::Relevancy) && !query.is_fuzzy() {
+            // RFC 6203 §6
+            return self.bad(Some(&turn.tag), &Status::bad("RELEVANCY is for FUZZY searches alone"));
+        }
+        let scores = returns.is_some_and(|returns| returns.relevancy);
+        self.ask(turn, Kind::Search { returns }, Order { query, criteria, mod_seq, scores }, Event::Order)
     }
 
     pub(super) fn thread(&mut self, turn: Turn, thread: ThreadCommand) -> Option<Output<Event>> {
@@ -126,16 +144,30 @@ impl Server {
 impl Reply for Order {
     fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Ordered>) {
         let Kind::Search { returns } = &slot.kind else { return server.done(&slot, answer.map(drop)) };
-        let Ordered { uids, mod_seq } = match answer {
+        let Ordered { uids, mod_seq, scores } = match answer {
             Ok(ordered) => ordered,
             Err(refusal) => return server.refuse(&slot, refusal),
         };
+        if returns.is_some_and(|returns| server.saves_too_many(returns, &uids.iter().copied().collect())) {
+            if let State::Selected { saved, .. } = &mut server.state {
+                *saved = UidSet::new();
+            }
+            // RFC 5182 §2.1
+            let refusal = Refusal::new(ResponseCode::NotSaved, "more messages than can be saved");
+            return server.refuse(&slot, refusal);
+        }
+        let scores: Vec<u8> = uids
+            .iter()
+            .zip(scores)
+            .filter(|(uid, _)| server.number(**uid, true).is_some())
+            .map(|(_, score)| score)
+            .collect();
         let number = |uid: &Uid| server.number(*uid, slot.by_uid);
         let numbers: Vec<u32> = uids.iter().filter_map(number).collect();
         let mod_seq = mod_seq.filter(|_| !numbers.is_empty());
         match returns {
             None => Sort::encode_numbers(numbers.iter().copied(), mod_seq, server.out()),
-            Some(returns) => server.sorted(&slot, *returns, &numbers, mod_seq),
+            Some(returns) => server.sorted(&slot, *returns, &numbers, mod_seq, scores),
         }
         if let Some(returns) = *returns {
             let known = |uid: &Uid| server.number(*uid, true).is_some();
@@ -153,7 +185,14 @@ impl Reply for Order {
 
 impl Server {
     /// RFC 5267 §3: as for SEARCH, in the order of the results.
-    fn sorted(&mut self, slot: &Slot, returns: SearchReturn, numbers: &[u32], mod_seq: Option<ModSeq>) {
+    fn sorted(
+        &mut self,
+        slot: &Slot,
+        returns: SearchReturn,
+        numbers: &[u32],
+        mod_seq: Option<ModSeq>,
+        scores: Vec<u8>,
+    ) {
         if returns.only_saves() {
             return;
         }
@@ -162,6 +201,11 @@ impl Server {
         answer.max = numbers.last().copied().filter(|_| returns.max);
         answer.count = returns.count.then(|| u32::try_from(numbers.len()).unwrap_or(u32::MAX));
         answer.mod_seq = mod_seq;
+        answer.relevancy = returns.relevancy.then(|| {
+            let places = returns.partial.map_or(0..u64::MAX, |range| range.places(numbers.len() as u64));
+            let length = places.end.saturating_sub(places.start) as usize;
+            scores.into_iter().skip(places.start as usize).take(length).collect()
+        });
         let all = returns.all.then(|| set_of(numbers.iter().copied()));
         let partial = returns.partial.map(|range| {
             let places = range.places(numbers.len() as u64);
@@ -174,7 +218,7 @@ impl Server {
 
 /// As [`SearchReturn::saved_of`], where the first and the last are those of the order.
 fn saved_of(returns: SearchReturn, found: &[Uid]) -> UidSet {
-    if returns.all || returns.count || returns.asks_nothing() {
+    if returns.all || returns.count || returns.names_none() {
         return found.iter().copied().collect();
     }
     let ends = [found.first().filter(|_| returns.min), found.last().filter(|_| returns.max)];

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mailwright_imap_proto::{response::MailboxStatus, server::Change};
 use mailwright_mail_model::{
     DateTime, Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet,
-    query::{Key, Node, Query},
+    query::{Key, Matcher, Metadata, Node, Query},
 };
 
 #[derive(Default)]
@@ -70,6 +70,20 @@ impl Folder {
     }
 }
 
+/// How well a message answers what is fuzzy; `None` if it does not.
+pub(super) fn score(message: &Stored, query: &Query) -> Option<u8> {
+    let mut matcher = Matcher::scoring(query);
+    matcher.metadata(&Metadata::new(
+        message.uid,
+        &message.flags,
+        message.date,
+        message.octets.len() as u64,
+        ModSeq::new(message.mod_seq).unwrap(),
+    ));
+    matcher.message_chunk(&message.octets);
+    matcher.finish().then(|| matcher.score())
+}
+
 pub(super) fn matches_query(message: &Stored, query: &Query) -> bool {
     match query.node() {
         Node::Key(Key::All) => true,
@@ -81,6 +95,7 @@ pub(super) fn matches_query(message: &Stored, query: &Query) -> bool {
         Node::Key(Key::Header { text, .. } | Key::Text(text)) => {
             String::from_utf8_lossy(&message.octets).to_lowercase().contains(&text.to_lowercase())
         }
+        Node::Fuzzy(_) => score(message, query).is_some(),
         Node::Not(query) => !matches_query(message, query),
         Node::And(queries) => queries.iter().all(|query| matches_query(message, query)),
         Node::Or(queries) => queries.iter().any(|query| matches_query(message, query)),

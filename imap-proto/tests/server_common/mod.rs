@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use fetching::cut;
-use folder::{Folder, Stored, matches_query};
+use folder::{Folder, Stored, matches_query, score};
 use mailwright_imap_proto::{
     AuthorizedUrl, ImapUrl, Refusal,
     command::{BodySection, CopyUid, FilterScript, NotifyMailboxes, StatusItem},
@@ -120,12 +120,19 @@ impl App {
             .collect()
     }
 
+    fn scores(&mut self, query: &Query, wanted: bool) -> Vec<(Uid, u8)> {
+        let messages = self.open().messages.iter().filter(|_| wanted);
+        messages.filter_map(|message| Some((message.uid, score(message, query)?))).collect()
+    }
+
     fn order(&mut self, order: &Order) -> Vec<Uid> {
         let found = self.find(&order.query);
         let mut sorter = Sorter::new(order.criteria.clone());
         for message in self.open().messages.iter().filter(|message| found.contains(message.uid)) {
             let envelope = Envelope::of(&message.octets);
-            sorter.add(message.uid, message.date, message.octets.len() as u64, Some(&envelope));
+            let size = message.octets.len() as u64;
+            let score = score(message, &order.query).unwrap_or(100);
+            sorter.add_scored(message.uid, message.date, size, Some(&envelope), score);
         }
         sorter.finish()
     }
@@ -436,7 +443,8 @@ impl Subject for App {
                 let told = ask.mod_seq.of(&found);
                 let messages = self.open().messages.iter().filter(|message| told.contains(message.uid));
                 let mod_seq = messages.map(|message| message.mod_seq).max().and_then(ModSeq::new);
-                server.answer(ask, Ok(Found::new(found).with_mod_seq(mod_seq)))
+                let scores = self.scores(&ask.query, ask.scores);
+                server.answer(ask, Ok(Found::new(found).with_mod_seq(mod_seq).with_scores(scores)))
             }
             Event::MultiSearch(ask) => {
                 let mut all = Vec::new();
@@ -467,7 +475,10 @@ impl Subject for App {
                 let told = ask.mod_seq.of_sorted(&sorted);
                 let messages = self.open().messages.iter().filter(|message| told.contains(message.uid));
                 let mod_seq = messages.map(|message| message.mod_seq).max().and_then(ModSeq::new);
-                server.answer(ask, Ok(Ordered::new(sorted).with_mod_seq(mod_seq)))
+                let scores = self.scores(&ask.query, ask.scores);
+                let of = |uid: &Uid| scores.iter().find(|(scored, _)| scored == uid).map(|(_, score)| *score);
+                let scores = sorted.iter().filter_map(of).collect();
+                server.answer(ask, Ok(Ordered::new(sorted).with_mod_seq(mod_seq).with_scores(scores)))
             }
             Event::Gather(ask) => {
                 let found = self.find(&ask.query).intersection(&ask.among);

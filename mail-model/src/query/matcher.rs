@@ -1,5 +1,6 @@
 //! Decides whether messages answer a query, asking for no more of each than it needs.
 
+use super::fuzzy::Phrase;
 use super::haystack::Needle;
 use super::message::Search;
 use super::{Key, Node, Query};
@@ -40,6 +41,8 @@ pub struct Matcher {
     scanner: Option<Scanner>,
     /// Of the message at hand.
     verdict: Verdict,
+    /// Whether it is wanted how well messages answer.
+    scores: bool,
 }
 
 /// What is known of whether a message answers a query.
@@ -164,6 +167,9 @@ pub(super) enum Condition {
     Header(Box<str>, Needle),
     Body(Needle),
     Text(Needle),
+    FuzzyHeader(Box<str>, Phrase),
+    FuzzyBody(Phrase),
+    FuzzyText(Phrase),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -174,8 +180,16 @@ pub(super) enum Sent {
 }
 
 impl Condition {
-    fn new(key: &Key) -> Self {
+    /// Whether it need only nearly be met.
+    pub(super) const fn is_fuzzy(&self) -> bool {
+        matches!(self, Self::FuzzyHeader(..) | Self::FuzzyBody(_) | Self::FuzzyText(_))
+    }
+
+    fn new(key: &Key, fuzzy: bool) -> Self {
         match key {
+            Key::Header { name, text } if fuzzy => Self::FuzzyHeader(name.clone(), Phrase::new(text)),
+            Key::Body(text) if fuzzy => Self::FuzzyBody(Phrase::new(text)),
+            Key::Text(text) if fuzzy => Self::FuzzyText(Phrase::new(text)),
             Key::SentBefore(date) => Self::Sent(Sent::Before, *date),
             Key::SentOn(date) => Self::Sent(Sent::On, *date),
             Key::SentSince(date) => Self::Sent(Sent::Since, *date),
@@ -192,8 +206,37 @@ impl Matcher {
     pub fn new(query: &Query) -> Self {
         let mut operations = Vec::new();
         let mut conditions = Vec::new();
-        compile(query, &mut operations, &mut conditions);
-        Self { operations, search: Search::new(conditions), scanner: None, verdict: Verdict::NeedsMessage }
+        compile(query, false, &mut operations, &mut conditions);
+        let search = Search::new(conditions, false);
+        Self { operations, search, scanner: None, verdict: Verdict::NeedsMessage, scores: false }
+    }
+
+    /// The same, with the [score](Self::score) of every message that answers: more of each has to be read for that.
+    ///
+    /// ```
+    /// use mailwright_mail_model::query::{Key, Matcher, Metadata, Query};
+    /// use mailwright_mail_model::{DateTime, FlagSet, ModSeq, Uid};
+    ///
+    /// let query = Query::fuzzy(Key::header("Subject", "helo").into())?;
+    /// let mut matcher = Matcher::scoring(&query);
+    /// let flags = FlagSet::new();
+    /// matcher.metadata(&Metadata::new(Uid::MIN, &flags, DateTime::EPOCH, 30, ModSeq::MIN));
+    /// matcher.message_chunk(b"Subject: hello world\r\n\r\n");
+    /// assert!(matcher.finish());
+    /// assert_eq!(matcher.score(), 75);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn scoring(query: &Query) -> Self {
+        let mut matcher = Self::new(query);
+        matcher.scores = true;
+        matcher.search.score_all();
+        matcher
+    }
+
+    /// How well the message answers a fuzzy query, from 1 to 100; 100 where nothing about it is fuzzy, and for a matcher that was
+    /// not asked to know.
+    pub fn score(&self) -> u8 {
+        self.search.score()
     }
 
     /// Turns to the next message, of which this much is known.
@@ -203,6 +246,11 @@ impl Matcher {
             Condition::Metadata(key) => metadata.meets(key),
             // RFC 9051 §6.4.4 speaks of substrings, and the empty one is in every text.
             Condition::Body(needle) | Condition::Text(needle) if needle.len() == 0 => Some(true),
+            Condition::FuzzyBody(phrase) | Condition::FuzzyText(phrase)
+                if phrase.exact().is_some_and(|needle| needle.len() == 0) =>
+            {
+                Some(true)
+            }
             _ => None,
         });
         self.judge()
@@ -244,7 +292,8 @@ impl Matcher {
     }
 
     fn judge(&mut self) -> Verdict {
-        self.verdict = match self.evaluate() {
+        let scored = !self.scores || self.search.is_scored();
+        self.verdict = match self.evaluate().filter(|answers| scored || !answers) {
             Some(true) => Verdict::True,
             Some(false) => Verdict::False,
             None if self.search.header_helps() => Verdict::NeedsHeader,
@@ -279,18 +328,19 @@ fn fold(stack: &mut Vec<Option<bool>>, count: usize, decisive: bool) -> Option<b
 }
 
 /// Recurses no deeper than [`Query::MAX_DEPTH`].
-fn compile(query: &Query, operations: &mut Vec<Operation>, conditions: &mut Vec<Condition>) {
+fn compile(query: &Query, fuzzy: bool, operations: &mut Vec<Operation>, conditions: &mut Vec<Condition>) {
     let operation = match query.node() {
+        Node::Fuzzy(inner) => return compile(inner, true, operations, conditions),
         Node::Key(key) => {
-            conditions.push(Condition::new(key));
+            conditions.push(Condition::new(key, fuzzy));
             Operation::Condition(conditions.len() - 1)
         }
         Node::Not(inner) => {
-            compile(inner, operations, conditions);
+            compile(inner, fuzzy, operations, conditions);
             Operation::Not
         }
         Node::And(queries) | Node::Or(queries) => {
-            queries.iter().for_each(|query| compile(query, operations, conditions));
+            queries.iter().for_each(|query| compile(query, fuzzy, operations, conditions));
             match query.node() {
                 Node::And(_) => Operation::And(queries.len()),
                 _ => Operation::Or(queries.len()),

@@ -1,5 +1,6 @@
 //! Tests the conditions of a query on what a scanner tells of a message, decoding text on the way.
 
+use super::fuzzy::{BEST, Words, score};
 use super::haystack::Haystack;
 use super::matcher::{Condition, Sent};
 use crate::collation::fold;
@@ -27,6 +28,13 @@ pub(super) struct Search {
     changed: bool,
     text: Option<TextDecoder>,
     haystack: Haystack,
+    /// Whether there are fuzzy conditions, and what they look at.
+    fuzzy: bool,
+    words: Words,
+    /// How well each word of each condition was found; of those that are not fuzzy, nothing.
+    likeness: Vec<Box<[u8]>>,
+    /// Whether what was found well enough may be found better.
+    scores: bool,
 }
 
 /// Turns the body of the part at hand into text.
@@ -38,9 +46,13 @@ struct TextDecoder {
 }
 
 impl Search {
-    pub(super) fn new(conditions: Vec<Condition>) -> Self {
+    pub(super) fn new(conditions: Vec<Condition>, scores: bool) -> Self {
+        let fuzzy = conditions.iter().any(Condition::is_fuzzy);
         let longest = conditions.iter().map(|condition| match condition {
             Condition::Body(needle) | Condition::Text(needle) => needle.len(),
+            Condition::FuzzyBody(phrase) | Condition::FuzzyText(phrase) => {
+                phrase.exact().map_or(0, super::haystack::Needle::len)
+            }
             _ => 0,
         });
         Self {
@@ -53,7 +65,30 @@ impl Search {
             changed: false,
             text: None,
             haystack: Haystack::default(),
+            fuzzy,
+            words: Words::default(),
+            likeness: Vec::new(),
+            scores,
         }
+    }
+
+    /// Looks for the best from now on, not only for what is good enough.
+    pub(super) const fn score_all(&mut self) {
+        self.scores = true;
+    }
+
+    /// Whether no fuzzy condition is open any more.
+    pub(super) fn is_scored(&self) -> bool {
+        !self.open().any(Condition::is_fuzzy)
+    }
+
+    /// The mean of the fuzzy conditions that are met.
+    pub(super) fn score(&self) -> u8 {
+        let both = self.conditions.iter().zip(self.results.iter().zip(&self.likeness));
+        let met = both.filter(|(condition, (result, _))| condition.is_fuzzy() && **result == Some(true));
+        let scores: Vec<u8> = met.filter_map(|(_, (_, found))| score(found)).collect();
+        let sum: usize = scores.iter().map(|score| usize::from(*score)).sum();
+        sum.checked_div(scores.len()).map_or(BEST, |mean| mean.clamp(1, BEST.into()) as u8)
     }
 
     /// Turns to another message, of which `known` tells what it can.
@@ -62,6 +97,17 @@ impl Search {
         (self.header_seen, self.in_body, self.date_seen, self.changed) = (false, false, false, false);
         self.text = None;
         self.haystack = Haystack::default();
+        self.words = Words::default();
+        self.likeness = self
+            .conditions
+            .iter()
+            .map(|condition| match condition {
+                Condition::FuzzyHeader(_, phrase)
+                | Condition::FuzzyBody(phrase)
+                | Condition::FuzzyText(phrase) => phrase.start(),
+                _ => Box::default(),
+            })
+            .collect();
     }
 
     pub(super) fn result(&self, index: usize) -> Option<bool> {
@@ -74,7 +120,8 @@ impl Search {
 
     /// Whether the header could tell something that is not known.
     pub(super) fn header_helps(&self) -> bool {
-        !self.header_seen && self.open().any(|condition| !matches!(condition, Condition::Body(_)))
+        !self.header_seen
+            && self.open().any(|condition| !matches!(condition, Condition::Body(_) | Condition::FuzzyBody(_)))
     }
 
     /// Whether a result came since this was last asked.
@@ -92,8 +139,9 @@ impl Search {
 
     /// The message has ended: what was not found is not there.
     pub(super) fn finish(&mut self) {
-        for result in &mut self.results {
-            result.get_or_insert(false);
+        let both = self.results.iter_mut().zip(self.conditions.iter().zip(&self.likeness));
+        for (result, (condition, found)) in both {
+            result.get_or_insert_with(|| condition.is_fuzzy() && !found.is_empty() && score(found).is_some());
         }
     }
 
@@ -123,16 +171,27 @@ impl Search {
                 _ => None,
             });
         }
-        let named = |condition: &Condition| matches!(condition, Condition::Header(name, _) if field.is(name));
+        let named = |condition: &Condition| matches!(condition, Condition::Header(name, _) | Condition::FuzzyHeader(name, _) if field.is(name));
         if self.open().any(named) {
             let mut value = Vec::new();
             fold(word::decode(field.value()).trim_start(), &mut value);
             self.settle(|condition| match condition {
                 Condition::Header(name, needle) => (field.is(name) && needle.is_in(&value)).then_some(true),
+                Condition::FuzzyHeader(name, phrase) => {
+                    let exact = phrase.exact()?;
+                    (field.is(name) && exact.is_in(&value)).then_some(true)
+                }
                 _ => None,
             });
+            let text = word::decode(field.value());
+            let fits = |condition: &Condition| matches!(condition, Condition::FuzzyHeader(name, _) if field.is(name));
+            if self.fuzzy && self.open().any(fits) {
+                let mut words = Words::default();
+                words.push(&text, &mut |word| self.meet(word, fits));
+                words.finish(&mut |word| self.meet(word, fits));
+            }
         }
-        if self.open().any(|condition| matches!(condition, Condition::Text(_))) {
+        if self.open().any(|condition| matches!(condition, Condition::Text(_) | Condition::FuzzyText(_))) {
             self.push_field(field);
         }
     }
@@ -140,15 +199,55 @@ impl Search {
     fn end_header(&mut self) {
         self.end_text();
         (self.header_seen, self.in_body) = (true, true);
+        for (index, condition) in self.conditions.iter().enumerate() {
+            let (Condition::FuzzyHeader(..), Some(result)) = (condition, self.results.get_mut(index)) else {
+                continue;
+            };
+            let found = self.likeness.get(index).filter(|found| !found.is_empty());
+            if result.is_none() {
+                *result = Some(found.is_some_and(|found| score(found).is_some()));
+                self.changed = true;
+            }
+        }
         self.settle(|condition| match condition {
             Condition::Header(..) | Condition::Sent(..) => Some(false),
             _ => None,
         });
     }
 
+    /// A word of the text, for the open fuzzy conditions that look there.
+    fn meet(&mut self, word: &[char], looks: impl Fn(&Condition) -> bool) {
+        let both = self.results.iter_mut().zip(&mut self.likeness);
+        for (condition, (result, found)) in self.conditions.iter().zip(both) {
+            let (Condition::FuzzyHeader(_, phrase)
+            | Condition::FuzzyBody(phrase)
+            | Condition::FuzzyText(phrase)) = condition
+            else {
+                continue;
+            };
+            if result.is_some() || phrase.exact().is_some() || !looks(condition) {
+                continue;
+            }
+            phrase.meet(word, found);
+            let settled = match self.scores {
+                true => found.iter().all(|best| *best == BEST),
+                false => score(found).is_some(),
+            };
+            if settled {
+                *result = Some(true);
+                self.changed = true;
+            }
+        }
+    }
+
     /// Whether anything is still to be found in the body.
     fn wants_body(&self) -> bool {
-        self.open().any(|condition| matches!(condition, Condition::Body(_) | Condition::Text(_)))
+        self.open().any(|condition| {
+            matches!(
+                condition,
+                Condition::Body(_) | Condition::Text(_) | Condition::FuzzyBody(_) | Condition::FuzzyText(_)
+            )
+        })
     }
 
     /// Looks for what is open in folded text of headers or of bodies.
@@ -157,6 +256,8 @@ impl Search {
         self.settle(|condition| match condition {
             Condition::Text(needle) => needle.is_in(text).then_some(true),
             Condition::Body(needle) => (in_body && needle.is_in(text)).then_some(true),
+            Condition::FuzzyText(phrase) => phrase.exact()?.is_in(text).then_some(true),
+            Condition::FuzzyBody(phrase) => (in_body && phrase.exact()?.is_in(text)).then_some(true),
             _ => None,
         });
     }
@@ -169,13 +270,29 @@ impl Search {
         self.push_text("\n");
     }
 
+    /// Which fuzzy conditions look at what comes now.
+    fn looks(in_body: bool) -> impl Fn(&Condition) -> bool {
+        move |condition| match condition {
+            Condition::FuzzyText(_) => true,
+            Condition::FuzzyBody(_) => in_body,
+            _ => false,
+        }
+    }
+
     fn push_text(&mut self, text: &str) {
+        if self.fuzzy && self.open().any(Self::looks(self.in_body)) {
+            let (mut words, in_body) = (std::mem::take(&mut self.words), self.in_body);
+            words.push(text, &mut |word| self.meet(word, Self::looks(in_body)));
+            self.words = words;
+        }
         let mut haystack = std::mem::take(&mut self.haystack);
         haystack.push(text, self.longest, |folded| self.find(folded));
         self.haystack = haystack;
     }
 
     fn end_text(&mut self) {
+        let (mut words, in_body) = (std::mem::take(&mut self.words), self.in_body);
+        words.finish(&mut |word| self.meet(word, Self::looks(in_body)));
         let mut haystack = std::mem::take(&mut self.haystack);
         haystack.finish(|folded| self.find(folded));
         self.haystack = haystack;
@@ -185,7 +302,8 @@ impl Search {
 impl Sink for Search {
     fn wants_fields(&self) -> bool {
         // RFC 9051 §6.4.4: TEXT looks at the headers of parts too, BODY at no header.
-        !self.header_seen || self.open().any(|condition| matches!(condition, Condition::Text(_)))
+        !self.header_seen
+            || self.open().any(|condition| matches!(condition, Condition::Text(_) | Condition::FuzzyText(_)))
     }
 
     fn field(&mut self, part: usize, field: &[u8]) {

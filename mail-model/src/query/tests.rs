@@ -276,3 +276,59 @@ proptest! {
         prop_assert_eq!(matches(&query), answer);
     }
 }
+
+/// RFC 6203: words in any order, spelled nearly so.
+#[test]
+fn fuzzy_keys() {
+    let fuzzy = |key: Key| matches(&Query::fuzzy(key.into()).unwrap());
+    let header = |text| Key::header("Subject", text);
+    for (key, answers) in [
+        (header("tea"), true),
+        (header("more tee"), false),
+        (header("mroe tea"), true),
+        (header("more or teas"), false),
+        (Key::Text("jerome MENU".into()), false),
+        (Key::Text("jerome pret".into()), true),
+        (Key::Body("jerome".into()), false),
+        (Key::Body("nested boddy".into()), true),
+        (Key::Body("opaque".into()), false),
+        (Key::Text("iner subject".into()), true),
+        (Key::Body("baze sixty".into()), true),
+        (Key::Body(".".into()), true),
+        (Key::Body("?!".into()), false),
+        (Key::Text("".into()), true),
+        (Key::Flag(Flag::Seen), true),
+        (Key::Flag(Flag::Draft), false),
+    ] {
+        assert_eq!(fuzzy(key.clone()), answers, "{key:?}");
+    }
+    let not = Query::not(Query::fuzzy(Key::Body("boddy".into()).into()).unwrap()).unwrap();
+    assert!(!matches(&not));
+}
+
+#[test]
+fn scores_do_not_depend_on_the_pieces() {
+    let flags = flags();
+    let either = Query::or(vec![Key::Body("nestet".into()).into(), Key::header("Subject", "tea").into()]);
+    let query = Query::fuzzy(either.unwrap()).unwrap();
+    for (query, score) in [
+        (query, 87),
+        (Query::fuzzy(Key::header("Subject", "teas").into()).unwrap(), 75),
+        (Query::fuzzy(Key::Text("mor tea".into()).into()).unwrap(), 95),
+        (Key::Text("tea".into()).into(), 100),
+    ] {
+        for piece in [1, 7, MESSAGE.len()] {
+            for header in [false, true] {
+                let mut matcher = Matcher::scoring(&query);
+                if matcher.metadata(&metadata(&flags)) == Verdict::NeedsHeader && header {
+                    matcher.header(MESSAGE.as_bytes());
+                }
+                for piece in MESSAGE.as_bytes().chunks(piece) {
+                    matcher.message_chunk(piece);
+                }
+                assert!(matcher.finish(), "{query:?}");
+                assert_eq!(matcher.score(), score, "{query:?}");
+            }
+        }
+    }
+}

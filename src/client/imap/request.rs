@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use mailwright_imap_proto::{
     client::{
-        Call, Capability, Check, Close, Event, Find, Logout, Noop, Opened, Outcome, StartTls, Unselect,
+        Call, Capability, Check, Close, Compress, Event, Find, Logout, Noop, Opened, Outcome, StartTls,
+        Unselect,
     },
     command::{
         CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, GetAcl, GetMetadata,
@@ -52,6 +53,7 @@ requests! {
     Capability => Capabilities;
     Check => ();
     Close => ();
+    Compress => ();
     Copy => Option<CopyUid>;
     Create => ();
     Delete => ();

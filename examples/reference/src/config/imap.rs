@@ -1,6 +1,6 @@
 //! The configuration of IMAP.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use mailwright::{
     imap::Options,
@@ -17,6 +17,10 @@ pub(crate) struct Imap {
     pub(crate) deleted_to_trash: bool,
     /// How often a client is told how far a search has come.
     pub(crate) progress_milliseconds: u32,
+    /// How many messages one command deals with; 0 for any number.
+    pub(crate) message_limit: u32,
+    /// How many messages the result of a search that is saved can have; 0 for any number.
+    pub(crate) save_limit: u32,
     /// By a part of the client's name.
     pub(crate) workarounds: BTreeMap<String, Vec<Workaround>>,
 }
@@ -37,6 +41,8 @@ impl Default for Imap {
             jmap_url: String::new(),
             deleted_to_trash: false,
             progress_milliseconds: 10_000,
+            message_limit: 0,
+            save_limit: 0,
             workarounds: BTreeMap::new(),
         }
     }
@@ -47,6 +53,8 @@ impl Imap {
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
         config.jmap_url = Some(self.jmap_url.clone()).filter(|url| !url.is_empty());
+        config.message_limit = NonZeroU32::new(self.message_limit);
+        config.save_limit = NonZeroU32::new(self.save_limit);
         config
     }
 
@@ -82,6 +90,13 @@ impl Imap {
                 "imap.progress_milliseconds = 0 would tell of nothing else: use 1 or more, like 10000".into(),
             );
         }
+        if self.save_limit > 0 && self.save_limit < self.message_limit {
+            // RFC 9738: what a search may find it must be able to save.
+            problems.push(format!(
+                "imap.save_limit = {} is below imap.message_limit = {}: use that or more, or 0 for none",
+                self.save_limit, self.message_limit
+            ));
+        }
         if self.workarounds.keys().any(String::is_empty) {
             problems.push(
                 "imap.workarounds: \"\" is no part of a client's name, like \"Thunderbird\"; \"*\" is every client".into(),
@@ -99,9 +114,9 @@ mod tests {
     fn what_is_wrong_is_said_and_what_is_right_is_done() {
         assert_eq!(Imap::default().problems(), Vec::<String>::new());
         let wrong: Imap =
-            toml::from_str("jmap_url = \"mail\"\nprogress_milliseconds = 0\n[workarounds]\n\"\" = []\n")
+            toml::from_str("jmap_url = \"mail\"\nprogress_milliseconds = 0\nmessage_limit = 9\nsave_limit = 8\n[workarounds]\n\"\" = []\n")
                 .unwrap();
-        assert_eq!(wrong.problems().len(), 3);
+        assert_eq!(wrong.problems().len(), 4);
         let right: Imap = toml::from_str(
             "jmap_url = \"https://a/b\"\n[workarounds]\nOutlook = [\"delay-newmail\", \"tb-lsub-flags\"]\n",
         )

@@ -103,6 +103,11 @@ impl Reader<'_> {
             let other = self.key(input, depth + 1)?;
             return Query::or(vec![one, other]).map_err(too_many);
         }
+        if input.keyword("FUZZY") {
+            // RFC 6203 §3
+            input.space()?;
+            return Query::fuzzy(self.key(input, depth + 1)?).map_err(too_many);
+        }
         if input.keyword("FILTER") {
             return self.filter(input, depth);
         }

@@ -13,7 +13,7 @@ pub(in crate::command) fn is_ascii(query: &Query) -> bool {
     match query.node() {
         Node::Key(Key::Header { name, text }) => name.is_ascii() && text.is_ascii(),
         Node::Key(Key::Body(text) | Key::Text(text)) => text.is_ascii(),
-        Node::Not(query) => is_ascii(query),
+        Node::Not(query) | Node::Fuzzy(query) => is_ascii(query),
         Node::And(queries) | Node::Or(queries) => queries.iter().all(is_ascii),
         _ => true,
     }
@@ -42,6 +42,10 @@ fn put(query: &Query, wire: &mut impl Wire) {
         Node::Key(key) => put_key(key, wire),
         Node::Not(query) => {
             wire.put(b"NOT ");
+            put(query, wire);
+        }
+        Node::Fuzzy(query) => {
+            wire.put(b"FUZZY ");
             put(query, wire);
         }
         Node::And(queries) => {
