@@ -62,13 +62,7 @@ impl Address {
     /// If the octets are not exactly one address: among other faults, if they are not UTF-8, hold a
     /// control character, have text after the domain, or an empty local part, quoted or not.
     pub fn parse(octets: &[u8]) -> Result<Self, AddressError> {
-        let text = str::from_utf8(octets).map_err(|_| AddressError::NotUtf8)?;
-        if text.is_empty() {
-            return Err(AddressError::Empty);
-        }
-        let (local, rest) = local_part::split(text)?;
-        let domain = rest.strip_prefix('@').ok_or(AddressError::NoDomain)?;
-        Self::of(text.into(), local.parse()?, domain.parse()?)
+        str::from_utf8(octets).map_err(|_| AddressError::NotUtf8)?.parse()
     }
 
     fn of(text: SmolStr, local: LocalPart, domain: Domain) -> Result<Self, AddressError> {
@@ -130,7 +124,12 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        Self::parse(text.as_bytes())
+        if text.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        let (local, rest) = local_part::split(text)?;
+        let domain = rest.strip_prefix('@').ok_or(AddressError::NoDomain)?;
+        Self::of(text.into(), local.parse()?, domain.parse()?)
     }
 }
 

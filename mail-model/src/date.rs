@@ -77,22 +77,17 @@ impl Date {
 
     /// The date this many days after 1970-01-01; `None` outside years 0 to 9999.
     pub fn from_days(days: i64) -> Option<Self> {
-        let days = days.checked_add(DAYS_TO_EPOCH)?;
-        // 146,097 days are 400 years. The guess is at most one year off.
-        let guess = u16::try_from(days.checked_mul(400)? / 146_097).ok()?;
-        let year = [guess.checked_add(1), Some(guess), guess.checked_sub(1)]
-            .into_iter()
-            .flatten()
-            .find(|year| days_before_year(*year) <= days)?;
-        let mut left = days.checked_sub(days_before_year(year))?;
-        for month in 1..=12 {
-            let length = days_in_month(year, month);
-            if left < i64::from(length) {
-                return Self::new(year, month, u8::try_from(left + 1).ok()?);
-            }
-            left -= i64::from(length);
-        }
-        None
+        // Counted from the 1st of March of the year 0, a leap day is the last of its year, and every month before has
+        // the same share of 153 days in five months. 146,097 days are 400 years.
+        let days = days.checked_add(DAYS_TO_EPOCH)?.checked_sub(60)?;
+        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+        let year = u16::try_from(era * 400 + year + next).ok()?;
+        Self::new(year, u8::try_from(month).ok()?, u8::try_from(day).ok()?)
     }
 
     /// How many days after 1970-01-01, negative before.

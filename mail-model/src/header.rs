@@ -27,7 +27,8 @@ pub struct Fields<'a> {
 /// One field of a header, where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    name: &'a str,
+    /// Printable ASCII.
+    name: &'a [u8],
     value: &'a [u8],
     raw: &'a [u8],
     offset: usize,
@@ -56,8 +57,8 @@ impl<'a> Iterator for Fields<'a> {
             let start = self.offset;
             let first = self.line_at(start)?;
             self.offset += first.len();
-            while let Some(line @ [b' ' | b'\t', ..]) = self.line_at(self.offset) {
-                self.offset += line.len();
+            while let Some(b' ' | b'\t') = self.octets.get(self.offset) {
+                self.offset += self.line_at(self.offset).map_or(1, <[u8]>::len);
             }
             let Some((name, name_end)) = name(first) else { continue };
             let raw = self.octets.get(start..self.offset)?;
@@ -69,13 +70,14 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// The name a line begins with, and the index of the colon after it.
-fn name(line: &[u8]) -> Option<(&str, usize)> {
-    let colon = memchr(b':', line)?;
-    // RFC 5322 §4.5: spaces before the colon are obsolete but must be understood.
-    let name = without_trailing_blanks(line.get(..colon)?);
+fn name(line: &[u8]) -> Option<(&[u8], usize)> {
     // RFC 5322 §2.2: printable ASCII without the colon; so `Fr om:` is no field.
-    let valid = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-    valid.then(|| str::from_utf8(name).ok()).flatten().map(|name| (name, colon))
+    let length = line.iter().position(|octet| *octet == b':' || !octet.is_ascii_graphic())?;
+    let (name, rest) = line.split_at_checked(length)?;
+    // RFC 5322 §4.5: spaces before the colon are obsolete but must be understood.
+    let blanks = rest.iter().position(|octet| !matches!(octet, b' ' | b'\t'))?;
+    let has_colon = rest.get(blanks) == Some(&b':');
+    (has_colon && !name.is_empty()).then_some((name, length + blanks))
 }
 
 fn without_line_end(octets: &[u8]) -> &[u8] {
@@ -83,20 +85,19 @@ fn without_line_end(octets: &[u8]) -> &[u8] {
     octets.strip_suffix(b"\r").unwrap_or(octets)
 }
 
-fn without_trailing_blanks(octets: &[u8]) -> &[u8] {
-    let end = octets.iter().rposition(|byte| !matches!(byte, b' ' | b'\t')).map_or(0, |index| index + 1);
-    octets.get(..end).unwrap_or_default()
-}
-
 impl<'a> Field<'a> {
     /// The name as it was written, without the colon.
     pub const fn name(&self) -> &'a str {
-        self.name
+        match str::from_utf8(self.name) {
+            Ok(name) => name,
+            // Names are ASCII.
+            Err(_) => "",
+        }
     }
 
     /// Whether this is the field of that name; case does not matter.
     pub const fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+        self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// Everything after the colon but the last line end: folded, and with its leading space.

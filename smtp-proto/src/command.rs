@@ -14,7 +14,6 @@ mod vrfy;
 
 use mailwright_line_proto::Authenticate;
 use mailwright_mail_model::AddressError;
-use memchr::memchr;
 use thiserror::Error;
 
 pub use attributes::{Attribute, ClientAttributes, XClient, XForward};
@@ -30,7 +29,7 @@ pub use vrfy::Vrfy;
 
 pub(crate) use auth::response;
 
-use crate::Reply;
+use crate::{Reply, words::split_at_octet};
 
 /// How closely commands must follow RFC 5321. The end of a message is never read leniently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -271,11 +270,12 @@ pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &str), SyntaxError> {
         return Err(SyntaxError::Octets);
     }
     // RFC 5321 §4.1.1: white space before the CRLF is to be tolerated.
-    let text = std::str::from_utf8(line).map_err(|_| SyntaxError::Octets)?.trim_end_matches(' ');
-    let (verb, arguments) = match memchr(b' ', text.as_bytes()) {
-        Some(at) => (text.get(..at).unwrap_or(text), text.get(at + 1..).unwrap_or_default()),
-        None => (text, ""),
-    };
+    let mut text = std::str::from_utf8(line).map_err(|_| SyntaxError::Octets)?;
+    while let Some(before) = text.strip_suffix(' ') {
+        text = before;
+    }
+    let (verb, arguments) = split_at_octet(text, b' ');
+    let arguments = arguments.unwrap_or_default();
     let key = key(verb);
     let row = TABLE.iter().find(|row| row.key == key && key != 0).ok_or(SyntaxError::Unknown)?;
     Ok((row, arguments))

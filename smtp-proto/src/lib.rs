@@ -11,6 +11,7 @@ mod reply;
 mod seven_bit;
 mod timestamp;
 mod turn;
+mod words;
 mod xtext;
 
 pub use capabilities::{Capabilities, FutureRelease, SessionLimits, SizeLimit};

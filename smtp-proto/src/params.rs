@@ -34,6 +34,8 @@ use crate::{Capabilities, SyntaxError};
 /// One parameter.
 pub(crate) struct Row<P> {
     keyword: &'static str,
+    /// The keyword as [`key`] has it.
+    key: u128,
     parse: Parse<P>,
     /// The parameter as it is written, with the value behind `=` if it has one.
     encode: fn(&P) -> Option<String>,
@@ -54,19 +56,18 @@ pub(crate) trait Keep: Default {
 }
 
 /// Reads what follows the path: nothing, or parameters with a space before each.
-pub(crate) fn parse<P: Keep>(table: &[Row<P>], rest: &[u8]) -> Result<P, SyntaxError> {
+pub(crate) fn parse<P: Keep>(table: &[Row<P>], mut rest: &str) -> Result<P, SyntaxError> {
     let wrong = SyntaxError::Arguments("<address> [KEYWORD[=value] ...]");
-    if rest.is_empty() {
-        return Ok(P::default());
-    }
-    let Ok(rest) = std::str::from_utf8(rest) else { return Err(wrong) };
-    if !rest.starts_with(' ') {
-        return Err(wrong);
-    }
     let (mut parameters, mut seen) = (P::default(), 0_u64);
-    for word in rest.split(' ').filter(|word| !word.is_empty()) {
-        let Some((keyword, value)) = parameter(word) else { return Err(wrong) };
-        let row = table.iter().enumerate().find(|(_, row)| row.keyword.eq_ignore_ascii_case(keyword));
+    while !rest.is_empty() {
+        let Some(behind) = rest.strip_prefix(' ') else { return Err(wrong) };
+        let Some((keyword, value, after)) = parameter(behind) else { return Err(wrong) };
+        rest = after;
+        if keyword.is_empty() {
+            continue;
+        }
+        let key = key(keyword);
+        let row = table.iter().enumerate().find(|(_, row)| row.key == key && key != 0);
         let Some((index, row)) = row else {
             let other = Parameter::read(keyword, value);
             if parameters.other().iter().any(|earlier| earlier.keyword() == other.keyword()) {
@@ -134,22 +135,67 @@ pub(crate) fn not_taken<P: Keep>(
     of_table.or_else(other).map(str::to_owned)
 }
 
+/// The keyword and the value that stand first, and what follows them: nothing, or something behind a space. The keyword
+/// is empty where nothing stands before the space.
+///
 /// RFC 5321 §4.1.2: esmtp-param = esmtp-keyword ["=" esmtp-value]; RFC 6531 §3.3 adds UTF-8 to the value.
-fn parameter(word: &str) -> Option<(&str, Option<&str>)> {
-    let (keyword, value) = match word.split_once('=') {
-        Some((keyword, value)) => (keyword, Some(value)),
-        None => (word, None),
+fn parameter(text: &str) -> Option<(&str, Option<&str>, &str)> {
+    let keyword_end = end(text, KEYWORD);
+    let (keyword, rest) = text.split_at_checked(keyword_end)?;
+    if keyword.starts_with('-') {
+        return None;
+    }
+    let (value, rest) = match rest.strip_prefix('=') {
+        Some(_) if keyword.is_empty() => return None,
+        Some(behind) => {
+            // Postfix's XVERP is older than the rule that no value has an equals sign.
+            let class = if keyword.eq_ignore_ascii_case("XVERP") { VALUE | EQUALS } else { VALUE };
+            let (value, rest) = behind.split_at_checked(end(behind, class))?;
+            (Some(value), rest)
+        }
+        None => (None, rest),
     };
-    let keyword_fits = !keyword.is_empty()
-        && !keyword.starts_with('-')
-        && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
-    // Postfix's XVERP is older than the rule that no value has an equals sign.
-    let equals_fits = keyword.eq_ignore_ascii_case("XVERP");
-    let value_fits = |value: &str| {
-        !value.bytes().any(|octet| matches!(octet, 0..=b' ' | 0x7f) || (octet == b'=' && !equals_fits))
-    };
-    (keyword_fits && value.is_none_or(value_fits)).then_some((keyword, value))
+    (rest.is_empty() || rest.starts_with(' ')).then_some((keyword, value, rest))
 }
+
+/// Where the octets of that class end.
+fn end(text: &str, class: u8) -> usize {
+    let fits = |octet: u8| CLASSES.get(usize::from(octet)).is_some_and(|classes| classes & class != 0);
+    text.bytes().position(|octet| !fits(octet)).unwrap_or(text.len())
+}
+
+/// A keyword of at most sixteen octets as one number, the same for both cases of its letters; 0 for any other.
+const fn key(keyword: &str) -> u128 {
+    let (mut rest, mut key) = (keyword.as_bytes(), 0);
+    if rest.len() > 16 {
+        return 0;
+    }
+    while let [octet, after @ ..] = rest {
+        // Of the octets of keywords, only the two cases of a letter become that letter with this bit.
+        key = (key << 8) | (*octet | 0x20) as u128;
+        rest = after;
+    }
+    key
+}
+
+const KEYWORD: u8 = 1;
+const VALUE: u8 = 2;
+const EQUALS: u8 = 4;
+
+/// What each octet may stand in.
+const CLASSES: [u8; 256] = {
+    let (mut classes, mut octet) = ([0; 256], 0);
+    while octet < 256 {
+        let keyword = (octet as u8).is_ascii_alphanumeric() || octet as u8 == b'-';
+        let value = !matches!(octet as u8, 0..=b' ' | b'=' | 0x7f);
+        let equals = octet as u8 == b'=';
+        classes[octet] = if keyword { KEYWORD } else { 0 }
+            | if value { VALUE } else { 0 }
+            | if equals { EQUALS } else { 0 };
+        octet += 1;
+    }
+    classes
+};
 
 /// At most so many digits and nothing else.
 fn digits(text: &str, most: usize) -> Option<u64> {

@@ -21,12 +21,17 @@ pub(crate) fn encoded_length(text: &str) -> usize {
 
 /// Reads it again. `None` if it is not xtext, or not UTF-8 once decoded, or holds control characters.
 pub(crate) fn decode(text: &str) -> Option<String> {
+    // Nearly none has anything to decode.
+    let plain = |octet: u8| matches!(octet, b'!'..=b'~') && !matches!(octet, b'+' | b'=');
+    if text.bytes().all(plain) {
+        return Some(text.to_owned());
+    }
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(octet) = rest.next() {
         octets.push(match octet {
             b'+' => (digit(rest.next()?)? << 4) | digit(rest.next()?)?,
-            b'!'..=b'~' if octet != b'=' => octet,
+            _ if plain(octet) => octet,
             _ => return None,
         });
     }
@@ -34,7 +39,6 @@ pub(crate) fn decode(text: &str) -> Option<String> {
     (!decoded.bytes().any(|octet| octet.is_ascii_control())).then_some(decoded)
 }
 
-/// RFC 3461 §4: upper case only; lower case is understood.
 fn digit(octet: u8) -> Option<u8> {
     (octet as char).to_digit(16).map(|value| value as u8)
 }

@@ -23,14 +23,15 @@ use super::{
     Visit,
     derived::{Decoding, preview},
     described::CHUNK,
-    known::{Known, Needs, is_kept_section, known},
+    known::{Known, Needs, is_kept_item, known},
     refusal,
     selected::expunged,
 };
 use crate::service::Session;
 
-/// How many messages' structures are loaded at a time.
-const BATCH: usize = 64;
+/// How many messages are looked up at a time, and how many if their structures are needed, which are large.
+const BATCH: usize = 512;
+const STRUCTURES: usize = 64;
 /// Sections up to this many octets are sent in one piece; larger ones are streamed.
 const INLINE: u64 = 16 * 1024;
 
@@ -107,6 +108,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     ) -> io::Result<Result<(), Refusal>> {
         let Some(selected) = &self.selected else { return Ok(Err(Refusal::unavailable())) };
         let needs = Needs::of(&ask.items);
+        let size = if needs.structure { STRUCTURES } else { BATCH };
+        let kept: Vec<bool> = ask.items.iter().map(is_kept_item).collect();
         let snapshot = selected.snapshot.clone();
         if let (Some(named), Some(since), Some(changes)) =
             (&ask.vanished, ask.changed_since, self.store.changes())
@@ -124,7 +127,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         loop {
             // A store whose reads never wait would otherwise keep this thread from everybody else.
             tokio::task::yield_now().await;
-            let batch: Vec<&Message> = messages.by_ref().take(BATCH).inspect(|_| there += 1).collect();
+            let batch: Vec<&Message> = messages.by_ref().take(size).inspect(|_| there += 1).collect();
             if batch.is_empty() {
                 // RFC 2180 §4.1.2: who asks by number of what another session has expunged is told so.
                 let gone = lost || there < ask.messages.len();
@@ -149,7 +152,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
                 let reference = selected.mailbox.message(message);
                 let told = seen.contains(message.uid);
-                let items = match self.items(ask, message, &reference, &known, told).await {
+                let items = match self.items(ask, &kept, message, &reference, &known, told).await {
                     Ok(items) => items,
                     // RFC 3516 §4.3
                     Err(StoreError::Invalid(_)) => {
@@ -172,6 +175,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     async fn items<'a>(
         &self,
         ask: &'a Ask<Fetch<UidSet>>,
+        kept: &[bool],
         message: &'a Message,
         reference: &MessageRef,
         known: &'a Known,
@@ -187,7 +191,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         if told && !ask.items.contains(&FetchItem::ModSeq) {
             items.push(Item::Ready(FetchData::ModSeq(message.modseq)));
         }
-        for item in &ask.items {
+        for (item, kept) in ask.items.iter().zip(kept) {
             let ready = match (item, structure) {
                 (FetchItem::Flags, _) => FetchData::Flags(&message.flags),
                 (FetchItem::InternalDate, _) => FetchData::InternalDate(message.internal_date),
@@ -240,7 +244,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     items.push(Item::Ready(FetchData::BinarySize(part, size)));
                     continue;
                 }
-                (FetchItem::Section(section), _) if known.header.is_some() && is_kept_section(section) => {
+                (FetchItem::Section(section), _) if known.header.is_some() && *kept => {
                     let fields = known.header.as_deref().unwrap_or_default();
                     items.push(chosen(section, fields));
                     continue;
@@ -466,7 +470,7 @@ fn chosen<'a>(section: &'a BodySection, header: &[u8]) -> Item<'a> {
         SectionText::HeaderFieldsNot(names) => (&names[..], false),
         _ => (&[][..], false),
     };
-    let mut chosen = BytesMut::with_capacity(header.len());
+    let mut chosen = Vec::with_capacity(header.len() + 2);
     for field in Fields::new(header) {
         if names.iter().any(|name| field.is(name)) == wanted {
             chosen.extend_from_slice(field.raw());
@@ -475,5 +479,7 @@ fn chosen<'a>(section: &'a BodySection, header: &[u8]) -> Item<'a> {
     chosen.extend_from_slice(b"\r\n");
     let range = part_of(0..chosen.len() as u64, section);
     let (from, to) = (range.start as usize, range.end as usize);
-    Item::Octets(section, Some(chosen.freeze().slice(from..to)))
+    let chosen = Bytes::from(chosen);
+    let all = to - from == chosen.len();
+    Item::Octets(section, Some(if all { chosen } else { chosen.slice(from..to) }))
 }

@@ -34,7 +34,7 @@ impl Needs {
                 FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => {
                     needs.structure = true;
                 }
-                FetchItem::Section(section) if is_kept_section(section) => needs.header = true,
+                FetchItem::Section(_) if is_kept_item(item) => needs.header = true,
                 FetchItem::Section(section) => needs.structure |= !is_whole(section),
                 _ => {}
             }
@@ -64,11 +64,11 @@ impl Known {
     }
 }
 
-/// Whether a section is made of fields that are kept of each message.
-pub(super) fn is_kept_section(section: &BodySection) -> bool {
+/// Whether an item is made of fields that are kept of each message. To be asked once and not for every message.
+pub(super) fn is_kept_item(item: &FetchItem) -> bool {
+    let FetchItem::Section(BodySection { section, .. }) = item else { return false };
     let is_kept = |names: &Vec<String>| names.iter().all(|name| is_kept(name));
-    section.section.part.is_empty()
-        && matches!(&section.section.text, SectionText::HeaderFields(names) if is_kept(names))
+    section.part.is_empty() && matches!(&section.text, SectionText::HeaderFields(names) if is_kept(names))
 }
 
 /// What is known of messages, or found out about them.

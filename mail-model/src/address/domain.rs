@@ -92,33 +92,38 @@ impl From<IpAddr> for Domain {
 
 /// The name in lower case and A-labels, unless it is so already.
 fn name_key(name: &str) -> Result<Option<SmolStr>, AddressError> {
-    if name.is_ascii() {
+    if let Some(has_upper) = ascii_name(name) {
         let lower = || name.chars().map(|letter| letter.to_ascii_lowercase()).collect();
-        let has_upper = name.bytes().any(|byte| byte.is_ascii_uppercase());
-        return is_name(name).then(|| has_upper.then(lower)).ok_or(AddressError::Domain);
+        return Ok(has_upper.then(lower));
+    }
+    if name.is_ascii() {
+        return Err(AddressError::Domain);
     }
     // RFC 6531 §3.3: U-labels, which have exactly one ASCII form.
     let ascii =
         Uts46::new().to_ascii(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify);
     let key = ascii.map_err(|_| AddressError::Domain)?;
-    is_name(&key).then(|| Some(SmolStr::from(key))).ok_or(AddressError::Domain)
+    ascii_name(&key).map(|_| Some(SmolStr::from(key))).ok_or(AddressError::Domain)
 }
 
-/// RFC 5321 §4.1.2 `sub-domain`s with dots between them, each of at most 63 octets (RFC 1035 §2.3.4).
-fn is_name(name: &str) -> bool {
-    let (mut length, mut last) = (0, b'.');
-    let ends_well = |length: usize, last: u8| (1..=63).contains(&length) && last != b'-';
+/// Whether there are upper-case letters in a name of RFC 5321 §4.1.2 `sub-domain`s with dots between them, each of at
+/// most 63 octets (RFC 1035 §2.3.4). `None` if it is no such name.
+fn ascii_name(name: &str) -> Option<bool> {
+    let (mut length, mut last, mut has_upper) = (0_usize, b'.', false);
     for byte in name.bytes() {
         match byte {
-            b'.' if ends_well(length, last) => length = 0,
-            b'-' if length == 0 => return false,
-            b'-' => length += 1,
-            _ if byte.is_ascii_alphanumeric() => length += 1,
-            _ => return false,
+            b'a'..=b'z' | b'0'..=b'9' => length += 1,
+            b'.' if (1..=63).contains(&length) && last != b'-' => length = 0,
+            b'A'..=b'Z' => {
+                length += 1;
+                has_upper = true;
+            }
+            b'-' if length > 0 => length += 1,
+            _ => return None,
         }
         last = byte;
     }
-    ends_well(length, last)
+    ((1..=63).contains(&length) && last != b'-').then_some(has_upper)
 }
 
 /// RFC 5321 §4.1.3 `address-literal`, of which `content` stands between the brackets.

@@ -68,7 +68,7 @@ pub(super) fn split(text: &str) -> Result<(&str, &str), AddressError> {
         });
         closing.map(|(index, _)| index + 1).ok_or(AddressError::OpenQuote)?
     } else {
-        text.find('@').unwrap_or(text.len())
+        text.bytes().position(|octet| octet == b'@').unwrap_or(text.len())
     };
     text.split_at_checked(end).ok_or(AddressError::OpenQuote)
 }

@@ -11,7 +11,7 @@ use super::{Address, AddressError, Domain};
 /// ```
 /// use mailwright_mail_model::ReversePath;
 ///
-/// let (path, rest) = ReversePath::parse_prefix(b"<@a.example:ann@b.example> SIZE=100")?;
+/// let (path, rest) = ReversePath::parse_prefix("<@a.example:ann@b.example> SIZE=100")?;
 /// assert_eq!(path.to_string(), "<ann@b.example>");
 /// assert_eq!(rest, b" SIZE=100");
 /// assert_eq!(ReversePath::parse(b"<>")?, ReversePath::Null);
@@ -50,15 +50,15 @@ impl ReversePath {
     /// # Errors
     /// As [`parse_prefix`](Self::parse_prefix), and if there is text after the path.
     pub fn parse(octets: &[u8]) -> Result<Self, AddressError> {
-        whole(Self::parse_prefix(octets)?)
+        whole(Self::parse_prefix(text(octets)?)?)
     }
 
-    /// The path at the start of these octets, and what follows it. A source route is checked and dropped.
+    /// The path at the start of this text, and what follows it. A source route is checked and dropped.
     ///
     /// # Errors
-    /// If the octets do not begin with `<`, an address or nothing, and `>`.
-    pub fn parse_prefix(octets: &[u8]) -> Result<(Self, &[u8]), AddressError> {
-        let (content, rest) = bracketed(octets)?;
+    /// If the text does not begin with `<`, an address or nothing, and `>`.
+    pub fn parse_prefix(text: &str) -> Result<(Self, &str), AddressError> {
+        let (content, rest) = bracketed(text)?;
         Ok((Self::from_content(content)?, rest))
     }
 
@@ -66,11 +66,11 @@ impl ReversePath {
     ///
     /// # Errors
     /// If there is neither a path nor an address. Nothing at all is not the null path.
-    pub fn parse_prefix_lenient(octets: &[u8]) -> Result<(Self, &[u8]), AddressError> {
-        if octets.starts_with(b"<") {
-            return Self::parse_prefix(octets);
+    pub fn parse_prefix_lenient(text: &str) -> Result<(Self, &str), AddressError> {
+        if text.starts_with('<') {
+            return Self::parse_prefix(text);
         }
-        let (content, rest) = bare(octets)?;
+        let (content, rest) = bare(text)?;
         Ok((Self::from_content(content)?, rest))
     }
 
@@ -87,7 +87,7 @@ impl ReversePath {
         self.address().is_none_or(Address::is_ascii)
     }
 
-    fn from_content(content: &[u8]) -> Result<Self, AddressError> {
+    fn from_content(content: &str) -> Result<Self, AddressError> {
         if content.is_empty() { Ok(Self::Null) } else { routed(content).map(Self::Address) }
     }
 }
@@ -98,15 +98,15 @@ impl ForwardPath {
     /// # Errors
     /// As [`parse_prefix`](Self::parse_prefix), and if there is text after the path.
     pub fn parse(octets: &[u8]) -> Result<Self, AddressError> {
-        whole(Self::parse_prefix(octets)?)
+        whole(Self::parse_prefix(text(octets)?)?)
     }
 
-    /// The path at the start of these octets, and what follows it. A source route is checked and dropped.
+    /// The path at the start of this text, and what follows it. A source route is checked and dropped.
     ///
     /// # Errors
-    /// If the octets do not begin with `<`, an address or `postmaster`, and `>`.
-    pub fn parse_prefix(octets: &[u8]) -> Result<(Self, &[u8]), AddressError> {
-        let (content, rest) = bracketed(octets)?;
+    /// If the text does not begin with `<`, an address or `postmaster`, and `>`.
+    pub fn parse_prefix(text: &str) -> Result<(Self, &str), AddressError> {
+        let (content, rest) = bracketed(text)?;
         Ok((Self::from_content(content)?, rest))
     }
 
@@ -114,11 +114,11 @@ impl ForwardPath {
     ///
     /// # Errors
     /// If there is neither a path nor an address.
-    pub fn parse_prefix_lenient(octets: &[u8]) -> Result<(Self, &[u8]), AddressError> {
-        if octets.starts_with(b"<") {
-            return Self::parse_prefix(octets);
+    pub fn parse_prefix_lenient(text: &str) -> Result<(Self, &str), AddressError> {
+        if text.starts_with('<') {
+            return Self::parse_prefix(text);
         }
-        let (content, rest) = bare(octets)?;
+        let (content, rest) = bare(text)?;
         Ok((Self::from_content(content)?, rest))
     }
 
@@ -135,9 +135,9 @@ impl ForwardPath {
         self.address().is_none_or(Address::is_ascii)
     }
 
-    fn from_content(content: &[u8]) -> Result<Self, AddressError> {
+    fn from_content(content: &str) -> Result<Self, AddressError> {
         // RFC 5321 §4.1.1.3: the one local part that needs no domain.
-        if content.eq_ignore_ascii_case(b"postmaster") {
+        if content.eq_ignore_ascii_case("postmaster") {
             return Ok(Self::Postmaster);
         }
         routed(content).map(Self::Address)
@@ -168,30 +168,35 @@ impl fmt::Display for ForwardPath {
     }
 }
 
-fn whole<T>((path, rest): (T, &[u8])) -> Result<T, AddressError> {
+fn text(octets: &[u8]) -> Result<&str, AddressError> {
+    str::from_utf8(octets).map_err(|_| AddressError::NotUtf8)
+}
+
+fn whole<T>((path, rest): (T, &str)) -> Result<T, AddressError> {
     if rest.is_empty() { Ok(path) } else { Err(AddressError::AfterPath) }
 }
 
 /// What stands between the brackets, and what follows them.
-fn bracketed(octets: &[u8]) -> Result<(&[u8], &[u8]), AddressError> {
-    let inner = octets.strip_prefix(b"<").ok_or(AddressError::Brackets)?;
+fn bracketed(text: &str) -> Result<(&str, &str), AddressError> {
+    let inner = text.strip_prefix('<').ok_or(AddressError::Brackets)?;
     let (content, rest) = split_unquoted(inner, b'>')?;
-    Ok((content, rest.strip_prefix(b">").ok_or(AddressError::Brackets)?))
+    Ok((content, rest.strip_prefix('>').ok_or(AddressError::Brackets)?))
 }
 
 /// What stands before a space, and the rest from the space on.
-fn bare(octets: &[u8]) -> Result<(&[u8], &[u8]), AddressError> {
-    let (content, rest) = split_unquoted(octets, b' ')?;
+fn bare(text: &str) -> Result<(&str, &str), AddressError> {
+    let (content, rest) = split_unquoted(text, b' ')?;
     if content.is_empty() { Err(AddressError::Empty) } else { Ok((content, rest)) }
 }
 
-/// Splits before the first `end` that is not in quotes, or at the end.
-fn split_unquoted(octets: &[u8], end: u8) -> Result<(&[u8], &[u8]), AddressError> {
+/// Splits before the first `end`, which is ASCII, that is not in quotes, or at the end.
+fn split_unquoted(text: &str, end: u8) -> Result<(&str, &str), AddressError> {
+    let octets = text.as_bytes();
     // Nearly no address has quotes.
     if let Some(at) = memchr2(end, b'"', octets)
         && octets.get(at) == Some(&end)
     {
-        return Ok(octets.split_at_checked(at).unwrap_or((octets, &[])));
+        return Ok(text.split_at_checked(at).unwrap_or((text, "")));
     }
     let (mut quoted, mut escaped) = (false, false);
     let at = octets.iter().position(|&byte| {
@@ -206,30 +211,27 @@ fn split_unquoted(octets: &[u8], end: u8) -> Result<(&[u8], &[u8]), AddressError
     if at.is_none() && quoted {
         return Err(AddressError::OpenQuote);
     }
-    Ok(octets.split_at_checked(at.unwrap_or(octets.len())).unwrap_or((octets, &[])))
+    Ok(text.split_at_checked(at.unwrap_or(text.len())).unwrap_or((text, "")))
 }
 
 /// An address, perhaps after a source route. RFC 5321 §4.1.1.3 and appendix C: routes are obsolete;
 /// their domains must be right and are then ignored.
-fn routed(content: &[u8]) -> Result<Address, AddressError> {
-    if content.is_empty() {
-        return Err(AddressError::Empty);
-    }
+fn routed(content: &str) -> Result<Address, AddressError> {
     // RFC 5321 §4.5.3.1.3, the route being part of the path.
     if content.len() > Address::MAX_OCTETS {
         return Err(AddressError::TooLong(content.len()));
     }
-    if !content.starts_with(b"@") {
-        return Address::parse(content);
+    if !content.starts_with('@') {
+        return content.parse();
     }
-    let mut rest = str::from_utf8(content).map_err(|_| AddressError::NotUtf8)?;
+    let mut rest = content;
     loop {
         let hop = rest.strip_prefix('@').ok_or(AddressError::SourceRoute)?;
         let end = route_domain_end(hop).ok_or(AddressError::SourceRoute)?;
         let (domain, after) = hop.split_at_checked(end).ok_or(AddressError::SourceRoute)?;
         domain.parse::<Domain>().map_err(|_| AddressError::SourceRoute)?;
         if let Some(address) = after.strip_prefix(':') {
-            return Address::parse(address.as_bytes());
+            return address.parse();
         }
         rest = after.strip_prefix(',').ok_or(AddressError::SourceRoute)?;
     }

@@ -43,16 +43,30 @@ impl DateTime {
     /// The `date-time` of INTERNALDATE, without quotes: 26 characters.
     pub fn to_imap(self) -> String {
         let (date, time) = (self.date(), self.time());
-        format!(
-            "{:2}-{}-{:04} {:02}:{:02}:{:02} {}",
-            date.day(),
-            date.month_name(),
-            date.year(),
-            time.hour,
-            time.minute,
-            time.second,
-            self.zone()
-        )
+        let (sign, zone) =
+            if self.offset_minutes < 0 { (" -", -self.offset_minutes) } else { (" +", self.offset_minutes) };
+        // Digit by digit: a mailbox has as many of these as messages, and formatting takes several times as long.
+        let mut text = String::with_capacity(26);
+        text.push_str(if date.day() < 10 { " " } else { "" });
+        push_digits(&mut text, date.day().into(), if date.day() < 10 { 1 } else { 2 });
+        text.push('-');
+        text.push_str(date.month_name());
+        text.push('-');
+        push_digits(&mut text, date.year(), 4);
+        for (before, number) in [(" ", time.hour), (":", time.minute), (":", time.second)] {
+            text.push_str(before);
+            push_digits(&mut text, number.into(), 2);
+        }
+        text.push_str(sign);
+        push_digits(&mut text, zone.unsigned_abs() / 60 * 100 + zone.unsigned_abs() % 60, 4);
+        text
+    }
+}
+
+/// The last so many digits of a number.
+fn push_digits(text: &mut String, number: u16, digits: u32) {
+    for place in (0..digits).rev() {
+        text.push(char::from(b'0' + (number / 10_u16.pow(place) % 10) as u8));
     }
 }
 

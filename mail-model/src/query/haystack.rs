@@ -45,6 +45,11 @@ impl Haystack {
         }
     }
 
+    /// Another text comes; what was not searched of this one never will be.
+    pub(super) fn clear(&mut self) {
+        self.folded.clear();
+    }
+
     /// The text has ended; the next one is another.
     pub(super) fn finish(&mut self, search: impl FnMut(&[u8])) {
         if !self.folded.is_empty() {

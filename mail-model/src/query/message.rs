@@ -35,6 +35,8 @@ pub(super) struct Search {
     likeness: Vec<Box<[u8]>>,
     /// Whether what was found well enough may be found better.
     scores: bool,
+    /// Room for a piece of a body without its encodings, empty between pieces.
+    scratch: (Vec<u8>, String),
 }
 
 /// Turns the body of the part at hand into text.
@@ -69,6 +71,7 @@ impl Search {
             words: Words::default(),
             likeness: Vec::new(),
             scores,
+            scratch: (Vec::new(), String::new()),
         }
     }
 
@@ -93,21 +96,19 @@ impl Search {
 
     /// Turns to another message, of which `known` tells what it can.
     pub(super) fn reset(&mut self, known: impl Fn(&Condition) -> Option<bool>) {
-        self.results = self.conditions.iter().map(known).collect();
+        self.results.clear();
+        self.results.extend(self.conditions.iter().map(known));
         (self.header_seen, self.in_body, self.date_seen, self.changed) = (false, false, false, false);
         self.text = None;
-        self.haystack = Haystack::default();
+        self.haystack.clear();
         self.words = Words::default();
-        self.likeness = self
-            .conditions
-            .iter()
-            .map(|condition| match condition {
-                Condition::FuzzyHeader(_, phrase)
-                | Condition::FuzzyBody(phrase)
-                | Condition::FuzzyText(phrase) => phrase.start(),
-                _ => Box::default(),
-            })
-            .collect();
+        self.likeness.clear();
+        self.likeness.extend(self.conditions.iter().map(|condition| match condition {
+            Condition::FuzzyHeader(_, phrase)
+            | Condition::FuzzyBody(phrase)
+            | Condition::FuzzyText(phrase) => phrase.start(),
+            _ => Box::default(),
+        }));
     }
 
     pub(super) fn result(&self, index: usize) -> Option<bool> {
@@ -162,7 +163,8 @@ impl Search {
 
     /// A field of the header of the message itself.
     fn header_field(&mut self, field: &Field<'_>) {
-        if field.is("Date") && !std::mem::replace(&mut self.date_seen, true) {
+        let sent = |condition: &Condition| matches!(condition, Condition::Sent(..));
+        if field.is("Date") && !std::mem::replace(&mut self.date_seen, true) && self.open().any(sent) {
             let sent = DateTime::from_rfc5322(field.value()).ok().map(DateTime::date);
             self.settle(|condition| match condition {
                 Condition::Sent(Sent::Before, date) => Some(sent.is_some_and(|sent| sent < *date)),
@@ -340,7 +342,7 @@ impl Sink for Search {
 
     fn body(&mut self, part: usize, octets: &[u8]) {
         let Some(mut decoder) = self.text.take_if(|decoder| decoder.part == part) else { return };
-        let (mut decoded, mut text) = (Vec::new(), String::new());
+        let (mut decoded, mut text) = std::mem::take(&mut self.scratch);
         for piece in octets.chunks(PIECE) {
             decoder.transfer.push(piece, &mut decoded);
             decoder.charset.push(&decoded, &mut text);
@@ -348,6 +350,7 @@ impl Sink for Search {
             decoded.clear();
             text.clear();
         }
+        self.scratch = (decoded, text);
         self.text = Some(decoder);
     }
 

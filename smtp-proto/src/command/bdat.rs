@@ -5,7 +5,7 @@ use std::fmt;
 use mailwright_line_proto::Request;
 
 use super::{Command, Syntax, SyntaxError};
-use crate::Reply;
+use crate::{Reply, words::split_at_octet};
 
 /// The next part of a message: so many octets follow the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,13 +82,13 @@ pub(super) fn parse_burl(arguments: &str, _: Syntax) -> Result<Command, SyntaxEr
 
 /// One word, and whether LAST stands behind it.
 fn words(arguments: &str) -> Option<(&str, bool)> {
-    let mut words = arguments.split(' ').filter(|word| !word.is_empty());
-    let first = words.next()?;
-    match (words.next(), words.next()) {
-        (None, _) => Some((first, false)),
-        (Some(last), None) if last.eq_ignore_ascii_case("LAST") => Some((first, true)),
-        _ => None,
-    }
+    let (first, rest) = split_at_octet(arguments.trim_start_matches(' '), b' ');
+    let is_last = match rest.map(|rest| rest.trim_start_matches(' ')) {
+        None | Some("") => false,
+        Some(last) if last.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return None,
+    };
+    (!first.is_empty()).then_some((first, is_last))
 }
 
 #[cfg(test)]

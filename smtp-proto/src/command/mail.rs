@@ -51,8 +51,8 @@ pub(super) fn parse(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxEr
     let path = after_keyword(arguments, "FROM:", syntax)
         .ok_or(SyntaxError::Arguments("MAIL FROM:<address> [parameters]"))?;
     let (from, rest) = match syntax {
-        Syntax::Strict => ReversePath::parse_prefix(path.as_bytes()),
-        Syntax::Lenient => ReversePath::parse_prefix_lenient(path.as_bytes()),
+        Syntax::Strict => ReversePath::parse_prefix(path),
+        Syntax::Lenient => ReversePath::parse_prefix_lenient(path),
     }
     .map_err(SyntaxError::Sender)?;
     Ok(Command::Mail(Mail { from, parameters: params::parse(params::MAIL, rest)? }))

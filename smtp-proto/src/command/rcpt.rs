@@ -51,8 +51,8 @@ pub(super) fn parse(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxEr
     let path = after_keyword(arguments, "TO:", syntax)
         .ok_or(SyntaxError::Arguments("RCPT TO:<address> [parameters]"))?;
     let (to, rest) = match syntax {
-        Syntax::Strict => ForwardPath::parse_prefix(path.as_bytes()),
-        Syntax::Lenient => ForwardPath::parse_prefix_lenient(path.as_bytes()),
+        Syntax::Strict => ForwardPath::parse_prefix(path),
+        Syntax::Lenient => ForwardPath::parse_prefix_lenient(path),
     }
     .map_err(SyntaxError::Recipient)?;
     Ok(Command::Rcpt(Rcpt { to, parameters: params::parse(params::RCPT, rest)? }))

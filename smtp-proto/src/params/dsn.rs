@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{SyntaxError, xtext};
+use crate::{SyntaxError, words::split_at_octet, xtext};
 
 /// How much of the message a report of failure returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,13 +90,16 @@ impl Notify {
             return Some(Self::Never);
         }
         let (mut success, mut failure, mut delay) = (false, false, false);
-        for word in value.split(',') {
+        let mut rest = Some(value);
+        while let Some(words) = rest {
+            let (word, after) = split_at_octet(words, b',');
             match word {
                 _ if word.eq_ignore_ascii_case("SUCCESS") => success = true,
                 _ if word.eq_ignore_ascii_case("FAILURE") => failure = true,
                 _ if word.eq_ignore_ascii_case("DELAY") => delay = true,
                 _ => return None,
             }
+            rest = after;
         }
         Some(Self::On { success, failure, delay })
     }
@@ -136,9 +139,10 @@ impl OriginalRecipient {
         let fits = !made.kind.is_empty()
             && made.kind.bytes().all(is_word)
             && !made.address.is_empty()
-            && !made.address.chars().any(char::is_control)
-            && (made.is_unicode() || is_printable(&made.address))
-            && made.encoded_length() <= 500; // RFC 3461 §4.2
+            && (is_printable(&made.address)
+                || (made.is_unicode() && !made.address.chars().any(char::is_control)))
+            // RFC 3461 §4.2. An octet becomes six at most.
+            && (made.kind.len() + 1 + made.address.len() * 6 <= 500 || made.encoded_length() <= 500);
         if fits { Ok(made) } else { Err(SyntaxError::Value("ORCPT")) }
     }
 
@@ -157,7 +161,8 @@ impl OriginalRecipient {
     }
 
     pub(super) fn parse(value: &str) -> Option<Self> {
-        let (kind, address) = value.split_once(';')?;
+        let (kind, address) = split_at_octet(value, b';');
+        let address = address?;
         let decode = if kind.eq_ignore_ascii_case("utf-8") { decode_unicode } else { xtext::decode };
         let decoded = decode(address)?;
         // Postfix calls them all rfc822. RFC 6533 §3: beyond ASCII they are utf-8.

@@ -2,7 +2,7 @@
 
 use super::{
     BodyKind, ByMode, DeliverBy, EnvelopeId, Hold, Keep, Parameter, Priority, ReturnContent, Row,
-    Solicitation, Submitter, VerpDelimiters, body::parse_size,
+    Solicitation, Submitter, VerpDelimiters, body::parse_size, key,
 };
 use crate::timestamp;
 
@@ -67,6 +67,7 @@ impl Keep for MailParameters {
 pub(crate) const MAIL: &[Row<MailParameters>] = &[
     Row {
         keyword: "SIZE",
+        key: key("SIZE"),
         parse: |parameters, value| Some(parse_size(value?).map(|size| parameters.size = Some(size))),
         encode: |parameters| parameters.size.map(|size| format!("SIZE={size}")),
         announced: |_, capabilities| capabilities.size.is_some(),
@@ -74,6 +75,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "BODY",
+        key: key("BODY"),
         parse: |parameters, value| {
             parameters.body = Some(BodyKind::parse(value?)?);
             Some(Ok(()))
@@ -88,6 +90,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "SMTPUTF8",
+        key: key("SMTPUTF8"),
         // RFC 6531 §3.4: the parameter has no value
         parse: |parameters, value| {
             parameters.smtputf8 = true;
@@ -99,6 +102,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "AUTH",
+        key: key("AUTH"),
         parse: |parameters, value| {
             parameters.auth = Some(Submitter::parse(value?)?);
             Some(Ok(()))
@@ -109,6 +113,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "RET",
+        key: key("RET"),
         parse: |parameters, value| {
             parameters.return_content = Some(ReturnContent::parse(value?)?);
             Some(Ok(()))
@@ -119,6 +124,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "ENVID",
+        key: key("ENVID"),
         parse: |parameters, value| {
             parameters.envelope_id = Some(EnvelopeId::parse(value?)?);
             Some(Ok(()))
@@ -129,6 +135,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "BY",
+        key: key("BY"),
         parse: |parameters, value| {
             parameters.deliver_by = Some(DeliverBy::parse(value?)?);
             Some(Ok(()))
@@ -140,6 +147,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "HOLDFOR",
+        key: key("HOLDFOR"),
         parse: |parameters, value| {
             // RFC 4865: one of the two
             let hold = Hold::parse_for(value?).filter(|_| parameters.hold.is_none())?;
@@ -155,6 +163,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "HOLDUNTIL",
+        key: key("HOLDUNTIL"),
         parse: |parameters, value| {
             let hold = Hold::parse_until(value?).filter(|_| parameters.hold.is_none())?;
             parameters.hold = Some(hold);
@@ -169,6 +178,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "MT-PRIORITY",
+        key: key("MT-PRIORITY"),
         parse: |parameters, value| {
             parameters.priority = Some(Priority::parse(value?)?);
             Some(Ok(()))
@@ -179,6 +189,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "REQUIRETLS",
+        key: key("REQUIRETLS"),
         parse: |parameters, value| {
             parameters.require_tls = true;
             value.is_none().then_some(Ok(()))
@@ -189,6 +200,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "SOLICIT",
+        key: key("SOLICIT"),
         parse: |parameters, value| {
             parameters.solicitation = Some(value?.parse().ok()?);
             Some(Ok(()))
@@ -199,6 +211,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "PRDR",
+        key: key("PRDR"),
         parse: |parameters, value| {
             parameters.each_recipient = true;
             value.is_none().then_some(Ok(()))
@@ -209,6 +222,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "XVERP",
+        key: key("XVERP"),
         parse: |parameters, value| {
             parameters.verp = Some(VerpDelimiters::parse(value)?);
             Some(Ok(()))

@@ -30,7 +30,7 @@ impl Parameter {
     pub fn new(keyword: &str, value: Option<&str>) -> Result<Self, SyntaxError> {
         let made = Self::read(keyword, value);
         match parameter(&made.to_string()) {
-            Some((_, found)) if found == value => Ok(made),
+            Some((found, kept, "")) if !found.is_empty() && kept == value => Ok(made),
             _ => Err(SyntaxError::Arguments("KEYWORD[=value]")),
         }
     }

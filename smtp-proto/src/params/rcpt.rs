@@ -1,6 +1,6 @@
 //! The parameters of RCPT.
 
-use super::{Keep, Notify, OriginalRecipient, Parameter, Row, ValidSince};
+use super::{Keep, Notify, OriginalRecipient, Parameter, Row, ValidSince, key};
 
 /// What RCPT says beside the recipient.
 ///
@@ -41,6 +41,7 @@ impl Keep for RcptParameters {
 pub(crate) const RCPT: &[Row<RcptParameters>] = &[
     Row {
         keyword: "NOTIFY",
+        key: key("NOTIFY"),
         parse: |parameters, value| {
             parameters.notify = Some(Notify::parse(value?)?);
             Some(Ok(()))
@@ -51,6 +52,7 @@ pub(crate) const RCPT: &[Row<RcptParameters>] = &[
     },
     Row {
         keyword: "ORCPT",
+        key: key("ORCPT"),
         parse: |parameters, value| {
             parameters.original = Some(OriginalRecipient::parse(value?)?);
             Some(Ok(()))
@@ -61,6 +63,7 @@ pub(crate) const RCPT: &[Row<RcptParameters>] = &[
     },
     Row {
         keyword: "RRVS",
+        key: key("RRVS"),
         parse: |parameters, value| {
             parameters.valid_since = Some(ValidSince::parse(value?)?);
             Some(Ok(()))
