@@ -184,15 +184,17 @@ const EQUALS: u8 = 4;
 
 /// What each octet may stand in.
 const CLASSES: [u8; 256] = {
-    let (mut classes, mut octet) = ([0; 256], 0);
-    while octet < 256 {
-        let keyword = (octet as u8).is_ascii_alphanumeric() || octet as u8 == b'-';
-        let value = !matches!(octet as u8, 0..=b' ' | b'=' | 0x7f);
-        let equals = octet as u8 == b'=';
-        classes[octet] = if keyword { KEYWORD } else { 0 }
-            | if value { VALUE } else { 0 }
-            | if equals { EQUALS } else { 0 };
-        octet += 1;
+    let mut classes = [0; 256];
+    let (mut rest, mut octet): (&mut [u8], u8) = (&mut classes, 0);
+    while let [class, after @ ..] = rest {
+        *class = match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => KEYWORD | VALUE,
+            b'=' => EQUALS,
+            0..=b' ' | 0x7f => 0,
+            _ => VALUE,
+        };
+        octet = octet.wrapping_add(1);
+        rest = after;
     }
     classes
 };
