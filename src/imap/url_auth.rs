@@ -108,6 +108,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         if mechanism != INTERNAL {
             return Err(Refusal::plain("expected the mechanism INTERNAL"));
         }
+        // RFC 4467 §7: a URL of another server is of no use here.
+        let host = url.url.server.as_ref().map_or("", |(_, host)| host);
+        if !self.service.options.names_us(host) {
+            return Err(Refusal::plain("expected a URL with the name of this server"));
+        }
         // RFC 4467 §7: nobody gives out rights in the name of others. What is others' is theirs to give.
         let (owner, mailbox) =
             named(url).filter(|(owner, name)| owner == user && !self.is_foreign(name)).ok_or_else(|| {

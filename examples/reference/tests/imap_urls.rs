@@ -88,6 +88,11 @@ fn parts_are_read_by_those_they_were_given_to() {
         talk.imap("g", &format!("URLFETCH \"{for_bob}\""))[0],
         format!("* URLFETCH \"{for_bob}\" NIL")
     );
+    // A URL of another server is not given a token (RFC 4467 §7); a port, or another case, makes none of it.
+    let far = url(";urlauth=authuser").replace("mail.example.org", "mail.example.net");
+    assert!(!ok(&talk.imap("h", &format!("GENURLAUTH \"{far}\" INTERNAL"))));
+    let near = url(";urlauth=authuser").replace("mail.example.org", "Mail.Example.org:143");
+    assert!(ok(&talk.imap("h", &format!("GENURLAUTH \"{near}\" INTERNAL"))));
     // Nobody gives out what is another's, and nobody sees the key.
     assert!(!ok(&bob.imap("h", &format!("GENURLAUTH \"{}\" INTERNAL", url(";urlauth=authuser")))));
     let notes = talk.imap("i", "GETMETADATA INBOX (DEPTH infinity) /private");

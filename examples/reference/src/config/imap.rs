@@ -59,9 +59,10 @@ impl Imap {
     }
 
     /// The service's part of it.
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self, hostname: &str) -> Options {
         let mut options = Options::default();
         options.deleted_to_trash = self.deleted_to_trash;
+        options.url_hosts = vec![hostname.to_owned()];
         options.progress_interval = Duration::from_millis(self.progress_milliseconds.into());
         for (client, names) in &self.workarounds {
             let mut workarounds = Workarounds::default();
@@ -123,7 +124,7 @@ mod tests {
         .unwrap();
         assert!(right.problems().is_empty());
         assert_eq!(right.config().jmap_url.as_deref(), Some("https://a/b"));
-        assert!(right.options().workarounds_for(Some("outlook")).delay_new_mail);
+        assert!(right.options("a").workarounds_for(Some("outlook")).delay_new_mail);
         assert!(toml::from_str::<Imap>("[workarounds]\n\"*\" = [\"x\"]\n").is_err());
     }
 }

@@ -181,7 +181,7 @@ impl Services<'_> {
                 let mut service =
                     Imap::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
                         .with_groups(Arc::new(Members(Arc::clone(&self.directory))))
-                        .with_options(self.config.imap.options());
+                        .with_options(self.config.imap.options(&self.config.hostname));
                 let inbox: Arc<Inbox> = Arc::clone(&self.inbox);
                 if self.config.sieve.filter_command {
                     service = service.with_filters(Arc::<Inbox>::clone(&inbox));
