@@ -343,9 +343,12 @@ fn what_is_sent_on_is_sealed() {
     let second = send(&first);
     let found = ready(arc::verify(&zone, &examined(&second), 1_700_000_000));
     assert_eq!((found.result, found.seals), (ArcResult::Pass, 2), "{}: {second}", found.reason);
-    // What was changed on the way is not sealed as if it were whole.
+    // What was changed on the way is not sealed as if it were whole (RFC 8617 §5.1.2), and once only.
     let changed = send(&second.replace("\r\nHello\r\n", "\r\nGoodbye\r\n"));
-    assert!(!changed.contains("ARC-Seal: i=3"), "{changed}");
+    assert!(changed.contains("ARC-Seal: i=3; a=rsa-sha256; cv=fail;"), "{changed}");
+    assert_eq!(ready(arc::verify(&zone, &examined(&changed), 1_700_000_000)).result, ArcResult::Fail);
+    let again = send(&changed);
+    assert!(!again.contains("ARC-Seal: i=4"), "{again}");
 }
 
 #[test]
