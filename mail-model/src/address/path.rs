@@ -13,7 +13,7 @@ use super::{Address, AddressError, Domain};
 ///
 /// let (path, rest) = ReversePath::parse_prefix("<@a.example:ann@b.example> SIZE=100")?;
 /// assert_eq!(path.to_string(), "<ann@b.example>");
-/// assert_eq!(rest, b" SIZE=100");
+/// assert_eq!(rest, " SIZE=100");
 /// assert_eq!(ReversePath::parse(b"<>")?, ReversePath::Null);
 /// # Ok::<(), mailwright_mail_model::AddressError>(())
 /// ```
