@@ -260,7 +260,7 @@ impl Group<'_> {
 
     /// Shows everybody what was committed.
     pub(super) fn publish(&mut self) {
-        self.tell();
+        let news = self.news();
         for (key, old) in std::mem::take(&mut self.replaced) {
             self.core.live.remove(&key);
             old.live.publish(None, None, Vec::new());
@@ -274,6 +274,7 @@ impl Group<'_> {
             }
             live.publish(staged.header, staged.snapshot, staged.changes);
         }
+        self.tell(news);
     }
 }
 

@@ -5,31 +5,35 @@ use super::{arrange, row};
 use crate::{FeedEvent, User};
 
 impl Group<'_> {
-    /// Tells of everything in the group, which is committed.
-    pub(super) fn tell(&mut self) {
-        let core = self.core;
-        if self.warned {
-            core.warned.raise();
-        }
-        let events = std::mem::take(&mut self.events);
-        if !core.feeds.is_followed() {
-            return;
-        }
-        for (user, event) in events {
-            core.feeds.tell(&user, event);
+    /// What is to be told of the group to those who follow a feed, if anybody does.
+    pub(super) fn news(&mut self) -> Vec<(Box<[u8]>, FeedEvent)> {
+        let mut news = std::mem::take(&mut self.events);
+        if !self.core.feeds.is_followed() {
+            return Vec::new();
         }
         let replaced = self.replaced.iter().map(|(key, staged)| (key, staged));
         for (key, staged) in self.mailboxes.iter().chain(replaced).filter(|(_, staged)| staged.dirty) {
             let user = row::user_of(key);
             if staged.new || staged.header.is_none() {
-                core.feeds.tell(user, FeedEvent::Mailboxes);
+                news.push((user.into(), FeedEvent::Mailboxes));
             }
             let prefix = [user, b"\0"].concat();
             if !staged.changes.is_empty()
                 && let Ok(name) = arrange::name_of(&prefix, key)
             {
-                core.feeds.tell(user, FeedEvent::Messages(name));
+                news.push((user.into(), FeedEvent::Messages(name)));
             }
+        }
+        news
+    }
+
+    /// Tells it, once everybody who looks sees what the group did: who is told before would look too early, and not again.
+    pub(super) fn tell(&self, news: Vec<(Box<[u8]>, FeedEvent)>) {
+        if self.warned {
+            self.core.warned.raise();
+        }
+        for (user, event) in news {
+            self.core.feeds.tell(&user, event);
         }
     }
 

@@ -14,6 +14,7 @@ mod damage;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod keeping;
+mod told;
 
 fn user(name: &str) -> User {
     User::new(name).unwrap()
