@@ -16,6 +16,7 @@ mod connection;
 mod listen;
 mod pipe;
 mod pool;
+mod program;
 mod service;
 mod stream;
 

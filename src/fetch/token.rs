@@ -3,9 +3,10 @@
 use std::{io, path::PathBuf, process::Stdio, time::Duration};
 
 use mailwright_line_proto::Secret;
-use tokio::{fs::File, io::AsyncReadExt, process::Command, time::timeout};
+use tokio::{fs::File, io::AsyncReadExt, time::timeout};
 
 use super::FetchError;
+use crate::program::program;
 
 /// The longest token, in octets: larger than any that is a header field of HTTP.
 const LONGEST: u64 = 64 << 10;
@@ -53,10 +54,8 @@ async fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
 }
 
 async fn run(path: &PathBuf, arguments: &[String]) -> io::Result<Vec<u8>> {
-    let mut command = Command::new(path);
-    command.args(arguments).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut child = command.spawn()?;
+    let mut command = program(path, arguments);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut octets = Vec::new();
     let work = async {
         if let Some(stdout) = child.stdout.take() {

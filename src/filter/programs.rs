@@ -15,12 +15,12 @@ use mailwright_sieve::{Message, ProgramOutput};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
+    process::Child,
     time::timeout,
 };
 
 use super::octets::{Octets, Sources};
-use crate::imap::Describer;
+use crate::{imap::Describer, program::program};
 
 /// How much is read from a program at once, in octets.
 const PIECE: usize = 64 << 10;
@@ -246,17 +246,12 @@ enum Fault {
 }
 
 fn start(path: &Path, call: &Call<'_>, silent: bool) -> io::Result<Child> {
-    Command::new(path)
-        .args(call.arguments)
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+    program(path, call.arguments)
         .envs(call.environment.iter().map(|(name, value)| (name, value)))
-        .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(if silent { Stdio::null() } else { Stdio::piped() })
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
         .spawn()
 }
 
