@@ -1,6 +1,11 @@
 //! OAuth 2.0 access tokens, had anew for each login: somebody else sees to it that they are fresh.
 
-use std::{io, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use mailwright_line_proto::Secret;
 use tokio::{fs::File, io::AsyncReadExt, time::timeout};
@@ -53,7 +58,7 @@ async fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
-async fn run(path: &PathBuf, arguments: &[String]) -> io::Result<Vec<u8>> {
+async fn run(path: &Path, arguments: &[String]) -> io::Result<Vec<u8>> {
     let mut command = program(path, arguments);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut octets = Vec::new();
