@@ -14,6 +14,7 @@ mod append;
 mod ask;
 mod contexts;
 mod enabled;
+mod ending;
 mod event;
 mod fetch;
 mod filtering;
@@ -28,6 +29,7 @@ mod progress;
 mod reading;
 mod refiltering;
 mod run;
+mod saying;
 mod searching;
 mod sharing;
 mod slots;
@@ -38,10 +40,9 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{
-    Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Trace, Traced,
-    Transmit, Wait,
+    Closed, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Trace, Transmit, Wait,
 };
-use mailwright_mail_model::{ModSeq, UidSet};
+use mailwright_mail_model::UidSet;
 
 pub use answer::Serve;
 pub use ask::{
@@ -338,71 +339,6 @@ impl Server {
         None
     }
 
-    /// It is the client's turn, or it has gone.
-    fn wait_for_client(&mut self, now: Instant, answer: Option<Instant>) -> Option<Output<Event>> {
-        if self.ended {
-            return if self.slots.is_empty() { self.close(Closed::Eof) } else { wait(false, answer) };
-        }
-        if !self.slots.is_empty() {
-            self.since = None;
-            return wait(true, answer);
-        }
-        let timeouts = &self.config.timeouts;
-        let since = *self.since.get_or_insert(now);
-        let (until, deadline) = match (&self.phase, &self.state) {
-            (Phase::Tls { .. }, _) => (since + timeouts.tls, Deadline::Tls),
-            (_, State::NotAuthenticated) => (self.started.unwrap_or(since) + timeouts.login, Deadline::Login),
-            _ => (since + timeouts.command, Deadline::Command),
-        };
-        if until <= now { self.time_out(deadline) } else { wait(true, Some(until)) }
-    }
-
-    /// RFC 3501 §5.4: the autologout timer.
-    fn time_out(&mut self, deadline: Deadline) -> Option<Output<Event>> {
-        if deadline != Deadline::Tls {
-            self.say(None, &Status::bye("timed out; logging out"));
-        }
-        self.close(Closed::TimedOut(deadline))
-    }
-
-    fn stop(&mut self, why: Shutdown) -> Option<Output<Event>> {
-        let status = match why {
-            Shutdown::TooBusy => Status::bye("too many connections").with(ResponseCode::Unavailable),
-            Shutdown::Stopping => Status::bye("shutting down").with(ResponseCode::Unavailable),
-            _ => Status::bye("closing this connection"),
-        };
-        self.say(None, &status);
-        self.close(Closed::Shutdown(why))
-    }
-
-    fn misbehaved(&mut self, how: PeerMisbehaved, text: &'static str) -> Option<Output<Event>> {
-        self.say(None, &Status::bye(text));
-        self.close(Closed::Misbehaved(how))
-    }
-
-    /// Nothing more is read or answered; what is written still goes out.
-    fn close(&mut self, why: Closed) -> Option<Output<Event>> {
-        self.slots.clear();
-        self.follow = None;
-        self.ready = None;
-        self.stream = None;
-        self.held.clear();
-        self.state = State::NotAuthenticated;
-        self.phase = Phase::Closing(why);
-        None
-    }
-
-    /// A bad command, `BAD` for it, and the end of patience if there were too many.
-    pub(super) fn bad(&mut self, tag: Option<&str>, status: &Status) -> Option<Output<Event>> {
-        self.say(tag, status);
-        self.errors += 1;
-        let limit = self.config.limits.errors;
-        if self.errors >= limit {
-            return self.misbehaved(PeerMisbehaved::TooManyErrors { limit }, "too many bad commands");
-        }
-        None
-    }
-
     fn end_idle(&mut self, line: &[u8]) -> Output<Event> {
         if let Phase::Idle { tag } = std::mem::replace(&mut self.phase, Phase::Commands) {
             if line.eq_ignore_ascii_case(b"DONE") {
@@ -412,61 +348,6 @@ impl Server {
             }
         }
         Output::Event(Event::IdleEnd)
-    }
-
-    /// Announces what is new and ends a command.
-    fn finish(&mut self, tag: &str, status: &Status, may_expunge: bool) {
-        let may_expunge = may_expunge && self.slots.may_expunge();
-        self.announce(may_expunge, !self.workarounds.delay_new_mail);
-        self.end(tag, status);
-    }
-
-    /// Ends a command.
-    fn end(&mut self, tag: &str, status: &Status) {
-        if let Some(mod_seq) = self.held_back() {
-            // RFC 7162 §6: mod-sequences were told beside flags that are above those of expunges yet to be announced. A
-            // client that is gone after this and comes back must not ask from there on.
-            let status = Status::ok("expunged messages are still to be told");
-            self.say(None, &status.with(ResponseCode::HighestModSeq(mod_seq)));
-        }
-        self.say(Some(tag), status);
-        self.since = None;
-    }
-
-    fn held_back(&self) -> Option<ModSeq> {
-        match &self.state {
-            State::Selected { view, .. } if self.enabled.resync => view.held_back(),
-            _ => None,
-        }
-    }
-
-    /// Sends a status response.
-    fn say(&mut self, tag: Option<&str>, status: &Status) {
-        let mut line = Vec::new();
-        status.encode(tag, &mut line);
-        self.out().put(&line);
-        self.trace.line(Traced::Sent(line.strip_suffix(b"\r\n").unwrap_or(&line)));
-    }
-
-    fn trace_received(&mut self, command: &[u8]) {
-        if matches!(self.phase, Phase::Challenged { .. }) {
-            return self.trace.line(Traced::ReceivedSecret("SASL response"));
-        }
-        let mut input = Input::new(command);
-        let named = input.tag().and_then(|_| input.space()).and_then(|()| Spec::find(&mut input));
-        self.trace.line(match named {
-            Ok(spec) if matches!(spec.name, "LOGIN" | "AUTHENTICATE") => Traced::ReceivedSecret(spec.name),
-            _ => {
-                // A literal begins behind the first line.
-                let end = memchr::memchr(b'\r', command).unwrap_or(command.len());
-                Traced::Received(command.get(..end).unwrap_or_default())
-            }
-        });
-    }
-
-    /// Where a response goes that is not part of the section being sent.
-    fn out(&mut self) -> &mut Transmit {
-        if self.stream.is_some() { &mut self.held } else { &mut self.transmit }
     }
 }
 
