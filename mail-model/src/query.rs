@@ -8,11 +8,13 @@ mod fuzzy;
 mod haystack;
 mod matcher;
 mod message;
+mod trigrams;
 
 #[cfg(test)]
 mod tests;
 
 pub use matcher::{Matcher, Metadata, Verdict};
+pub use trigrams::{Candidates, Trigrams};
 
 use crate::{Date, Flag, ModSeq, UidSet};
 

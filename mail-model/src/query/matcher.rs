@@ -170,6 +170,8 @@ pub(super) enum Condition {
     FuzzyHeader(Box<str>, Phrase),
     FuzzyBody(Phrase),
     FuzzyText(Phrase),
+    /// Never met and never given up: reads all there is to read.
+    Everything,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -180,6 +182,16 @@ pub(super) enum Sent {
 }
 
 impl Condition {
+    /// Whether it looks at the texts of bodies.
+    pub(super) const fn reads_bodies(&self) -> bool {
+        matches!(self, Self::Body(_) | Self::FuzzyBody(_)) || self.reads_all()
+    }
+
+    /// Whether it looks at the texts of headers and of bodies.
+    pub(super) const fn reads_all(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::FuzzyText(_) | Self::Everything)
+    }
+
     /// Whether it need only nearly be met.
     pub(super) const fn is_fuzzy(&self) -> bool {
         matches!(self, Self::FuzzyHeader(..) | Self::FuzzyBody(_) | Self::FuzzyText(_))

@@ -3,6 +3,7 @@
 use super::fuzzy::{BEST, Words, score};
 use super::haystack::Haystack;
 use super::matcher::{Condition, Sent};
+use super::trigrams::Seen;
 use crate::collation::fold;
 use crate::encoding::{self, TransferEncoding};
 use crate::header::{Field, Fields};
@@ -37,6 +38,8 @@ pub(super) struct Search {
     scores: bool,
     /// Room for a piece of a body without its encodings, empty between pieces.
     scratch: (Vec<u8>, String),
+    /// Where everything is noted that is read, if that is all that is wanted.
+    seen: Option<Seen>,
 }
 
 /// Turns the body of the part at hand into text.
@@ -72,7 +75,22 @@ impl Search {
             likeness: Vec::new(),
             scores,
             scratch: (Vec::new(), String::new()),
+            seen: None,
         }
+    }
+
+    /// Finds nothing and notes everything.
+    pub(super) fn collecting() -> Self {
+        let mut search = Self::new(vec![Condition::Everything], false);
+        // Stretches of text overlap by all of a run but one octet.
+        search.longest = 3;
+        search.seen = Some(Seen::default());
+        search
+    }
+
+    /// What was noted.
+    pub(super) fn into_seen(self) -> Seen {
+        self.seen.unwrap_or_default()
     }
 
     /// Looks for the best from now on, not only for what is good enough.
@@ -193,7 +211,7 @@ impl Search {
                 words.finish(&mut |word| self.meet(word, fits));
             }
         }
-        if self.open().any(|condition| matches!(condition, Condition::Text(_) | Condition::FuzzyText(_))) {
+        if self.open().any(Condition::reads_all) {
             self.push_field(field);
         }
     }
@@ -244,16 +262,14 @@ impl Search {
 
     /// Whether anything is still to be found in the body.
     fn wants_body(&self) -> bool {
-        self.open().any(|condition| {
-            matches!(
-                condition,
-                Condition::Body(_) | Condition::Text(_) | Condition::FuzzyBody(_) | Condition::FuzzyText(_)
-            )
-        })
+        self.open().any(Condition::reads_bodies)
     }
 
     /// Looks for what is open in folded text of headers or of bodies.
     fn find(&mut self, text: &[u8]) {
+        if let Some(seen) = &mut self.seen {
+            return seen.note(text);
+        }
         let in_body = self.in_body;
         self.settle(|condition| match condition {
             Condition::Text(needle) => needle.is_in(text).then_some(true),
@@ -304,8 +320,7 @@ impl Search {
 impl Sink for Search {
     fn wants_fields(&self) -> bool {
         // RFC 9051 §6.4.4: TEXT looks at the headers of parts too, BODY at no header.
-        !self.header_seen
-            || self.open().any(|condition| matches!(condition, Condition::Text(_) | Condition::FuzzyText(_)))
+        !self.header_seen || self.open().any(Condition::reads_all)
     }
 
     fn field(&mut self, part: usize, field: &[u8]) {
