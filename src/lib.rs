@@ -13,6 +13,7 @@ pub mod smtp;
 
 mod auth;
 mod connection;
+mod indexer;
 mod listen;
 mod pipe;
 mod pool;
@@ -25,6 +26,7 @@ pub use auth::{
     Exchange, MasterUsers, PasswordProgram, Throttle, ThrottleLimits, TokenIntrospection,
 };
 pub use connection::{Connection, Socket};
+pub use indexer::keep_index;
 pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany, network};
 pub use mailwright_imap_proto as imap_proto;
 pub use mailwright_line_proto as line_proto;

@@ -11,7 +11,6 @@ mod judge;
 mod open;
 mod pipe;
 mod post;
-mod release;
 mod report;
 mod run;
 mod scheduler;
@@ -22,7 +21,6 @@ mod source;
 mod sts;
 mod tls_report;
 mod verifier;
-mod wishes;
 
 use std::sync::{
     Arc,
@@ -38,8 +36,6 @@ use crate::smtp::Addressing;
 pub use config::{Pipes, Place, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
 pub(crate) use handed::{HandOver, waits_for};
 pub use judge::Outcome;
-pub(crate) use release::{RELEASE, released_message};
-pub use release::{Release, Released};
 pub use scheduler::Concurrency;
 pub use sts::{FetchError, FetchPolicy, KeepPolicies, StsCache, StsFound, StsPolicies};
 pub use tls_report::{AppliedPolicy, TlsFailure, TlsObserver, TlsSession};
@@ -87,7 +83,6 @@ pub struct Queue<S, R, P> {
     config: QueueConfig,
     sessions: sessions::Sessions,
     handings: handed::Handings,
-    releases: release::Releases,
     revive: AtomicBool,
     called: Notify,
     delivered: AtomicU64,
@@ -109,7 +104,6 @@ where
             config,
             sessions: sessions::Sessions::default(),
             handings: handed::Handings::default(),
-            releases: release::Releases::default(),
             revive: AtomicBool::new(false),
             called: Notify::new(),
             delivered: AtomicU64::new(0),
@@ -117,9 +111,8 @@ where
         }
     }
 
-    /// Looks at once at what is due, also at destinations that are left alone since they could not be reached. To have entries sent now, call
-    /// this, make them due with [`Settlement::Due`](mailwright_mailstore::Settlement::Due), and call it again: what became due for a
-    /// destination that is left alone would be put off.
+    /// Looks at once at what is due, also at destinations that are left alone since they could not be reached. Make entries
+    /// due with [`Settlement::Due`](mailwright_mailstore::Settlement::Due) first.
     pub fn flush(&self) {
         self.revive.store(true, Ordering::Release);
         self.called.notify_one();

@@ -62,6 +62,8 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "ring",
             "rustix",
             "stringprep",
+            // For the index of texts, which is off by default.
+            "tantivy",
             "thiserror",
             "xxhash-rust",
             "zeroize",

@@ -8,7 +8,7 @@ use mailwright_mail_model::MailboxName;
 
 use crate::{
     Acl, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota, Result,
-    Scripts, Snapshot, Spool, Status, Store, Undelete, User, Watch, Write,
+    Scripts, Search, Snapshot, Spool, Status, Store, Undelete, User, Watch, Write,
 };
 
 mod facets;
@@ -95,6 +95,10 @@ impl Store for AnyStore {
 
     fn cache(&self) -> Option<&impl Cache> {
         self.erased().cache().map(|_| self)
+    }
+
+    fn search(&self) -> Option<&impl Search> {
+        self.erased().search().map(|_| self)
     }
 
     fn spool(&self) -> Option<&impl Spool> {

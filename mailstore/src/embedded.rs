@@ -38,7 +38,11 @@ mod encryption;
 mod erase;
 mod facets;
 mod failure;
+#[cfg(feature = "fulltext")]
+mod fulltext;
 mod header;
+#[cfg(feature = "fulltext")]
+mod indexing;
 mod journal;
 mod live;
 mod messages;
@@ -131,6 +135,12 @@ pub struct Options {
     pub zstd: Option<i32>,
     /// The most octets of a message that is appended, as servers announce it; `None` is no limit.
     pub append_limit: Option<u64>,
+    /// Whether the texts of mail are indexed for searches, in the directory `fulltext` of the store's: a few kilobytes a message, made
+    /// of the mail and made anew if it is missing or damaged, so in no backup. It has to be kept up with the mail, see
+    /// [`Search`](crate::Search). The mail of users who have keys to encrypted mail is not in it. A store that is opened without
+    /// this removes it.
+    #[cfg(feature = "fulltext")]
+    pub fulltext: bool,
 }
 
 impl Default for Options {
@@ -148,9 +158,14 @@ impl Default for Options {
             #[cfg(feature = "zstd")]
             zstd: None,
             append_limit: None,
+            #[cfg(feature = "fulltext")]
+            fulltext: false,
         }
     }
 }
+
+/// Where the index of texts is, if there is one.
+const FULLTEXT: &str = "fulltext";
 
 /// What a store's clones, uploads and tables share.
 struct Shared {
@@ -198,6 +213,8 @@ struct Lasting {
     queued: Signal,
     /// Raised when a quota warning is there.
     warned: Signal,
+    #[cfg(feature = "fulltext")]
+    fulltext: Option<fulltext::FullText>,
 }
 
 impl Embedded {
@@ -231,11 +248,14 @@ impl<O: Offload + Clone> Embedded<O> {
             feeds: Feeds::default(),
             queued: Signal::default(),
             warned: Signal::default(),
+            #[cfg(feature = "fulltext")]
+            fulltext: options.fulltext.then(|| fulltext::FullText::new(directory.join(FULLTEXT))),
             options,
         });
         let core = Core { database, lasting: Arc::clone(&lasting) };
         core.tell_damage();
         core.collect_uploads()?;
+        core.tidy_texts();
         let opening = Arc::new(Opening::new(core));
         let committer = Committer::start(Arc::clone(&opening), Arc::clone(&lasting))?;
         Ok(Self { shared: Arc::new(Shared { committer, opening, lasting }), offload })
@@ -359,6 +379,11 @@ impl<O: Offload + Clone> Store for Embedded<O> {
         Some(self)
     }
 
+    #[cfg(feature = "fulltext")]
+    fn search(&self) -> Option<&impl crate::Search> {
+        Some(self).filter(|store| store.shared.lasting.fulltext.is_some())
+    }
+
     fn spool(&self) -> Option<&impl Spool> {
         Some(self)
     }
@@ -397,6 +422,20 @@ impl<O: Offload + Clone> Store for Embedded<O> {
 }
 
 impl Core {
+    /// Removes what nobody keeps up of the index of texts. It is no reason not to open the store.
+    fn tidy_texts(&self) {
+        #[cfg(feature = "fulltext")]
+        if self.fulltext.is_some() {
+            return self.sweep_texts().unwrap_or_else(|error| self.damage.note(&error));
+        }
+        let directory = self.directory.join(FULLTEXT);
+        if let Err(error) = std::fs::remove_dir_all(&directory)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            self.damage.note_text(&format!("{} cannot be removed: {error}", directory.display()));
+        }
+    }
+
     /// The numbers of a mailbox as a session selected it.
     fn header_of(&self, mailbox: &MailboxRef) -> Result<Header> {
         let key = name_key(mailbox.user().as_str(), mailbox.name().as_str());

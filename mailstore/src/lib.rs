@@ -34,6 +34,7 @@ mod offload;
 mod origins;
 mod quota;
 mod scripts;
+mod search;
 mod signal;
 mod snapshot;
 mod spool;
@@ -69,10 +70,11 @@ pub use offload::{Inline, Offload};
 pub use origins::{Delivery, Origins};
 pub use quota::{Quota, QuotaLimits, QuotaStatus, QuotaUsage, QuotaWarning, Resource};
 pub use scripts::{ScriptEntry, ScriptLimits, Scripts};
+pub use search::Search;
 pub use snapshot::{Difference, Message, Snapshot, SnapshotBuilder};
 pub use spool::{
-    Batch, Committed, Deadline, Due, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState,
-    ReturnContent, Row, Scheduled, Settlement, Spool, ValidSince,
+    Batch, Committed, Due, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent,
+    Row, Scheduled, Settlement, Spool,
 };
 pub use store::{Never, Store};
 pub use undelete::{ExpungedMessage, Undelete};

@@ -8,7 +8,7 @@ use mailwright_mail_model::MailboxName;
 
 use crate::{
     Acl, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota, Result,
-    Scripts, Snapshot, Spool, Status, StoreError, Undelete, User, Watch, Write,
+    Scripts, Search, Snapshot, Spool, Status, StoreError, Undelete, User, Watch, Write,
 };
 
 /// Users' mail. Three methods make a read-only IMAP and POP3 server; each facet adds what its trait says.
@@ -94,6 +94,11 @@ pub trait Store: Send + Sync {
 
     /// Opt in: stored ENVELOPE and BODYSTRUCTURE. Without, messages are scanned each time.
     fn cache(&self) -> Option<&impl Cache> {
+        None::<&Never>
+    }
+
+    /// Opt in: an index of texts. Without, searches read what they have to.
+    fn search(&self) -> Option<&impl Search> {
         None::<&Never>
     }
 

@@ -8,7 +8,7 @@ use mailwright_mail_model::{
     Uid, UidSet,
     query::{Key, Matcher, Metadata, Node, Query, Verdict},
 };
-use mailwright_mailstore::{Message, MessageRef, Store, accounts::Accounts};
+use mailwright_mailstore::{Message, MessageRef, Search as _, Store, accounts::Accounts};
 
 use super::{
     Visit,
@@ -22,6 +22,8 @@ use crate::smtp::now;
 
 /// After so many messages others may go on.
 const BREATH: usize = 32;
+/// So few messages are searched without a look into an index.
+const FEW: u64 = 16;
 /// How many headers are had at a time.
 const BATCH: usize = 512;
 
@@ -71,6 +73,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             (Some(uids), None) => Some(uids),
             (None, among) => among.cloned(),
         };
+        let among = self.narrowed(selected, query, among).await;
         let all = among.as_ref().map_or_else(|| selected.snapshot.len().into(), UidSet::len);
         self.progress.expect(all);
         match among {
@@ -78,6 +81,19 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             None => search.run(selected.snapshot.messages()).await?,
         }
         Ok(search)
+    }
+}
+
+impl<S: Store, A: Accounts> Visit<'_, S, A> {
+    /// The messages that need be looked at, by the index of texts if there is one. The search goes on without it if need be.
+    async fn narrowed(&self, selected: &Selected, query: &Query, among: Option<UidSet>) -> Option<UidSet> {
+        let count = among.as_ref().map_or_else(|| selected.snapshot.len().into(), UidSet::len);
+        let Some(index) = self.store.search().filter(|_| count > FEW) else { return among };
+        match (index.candidates(&selected.mailbox, &selected.snapshot, query).await, among) {
+            (Ok(Some(few)), Some(among)) => Some(among.intersection(&few)),
+            (Ok(Some(few)), None) => Some(few),
+            (_, among) => among,
+        }
     }
 }
 

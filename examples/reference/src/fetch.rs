@@ -20,7 +20,6 @@ use mailwright::{
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::watch;
 
 use crate::{
     admin::Hidden,
@@ -48,8 +47,6 @@ struct Inner {
     directory: Arc<Directory>,
     /// What fetches, if this is the server.
     fetcher: OnceLock<Fetcher<Inbox, TableLedger>>,
-    /// Wakes those who ask providers for mail that waits there (ATRN), each time it changes.
-    providers: watch::Sender<()>,
 }
 
 /// What can be asked about them.
@@ -178,13 +175,7 @@ impl Fetch {
     ) -> Result<Self, StoreError> {
         let (table, ledger) = (database.table(ACCOUNTS)?, TableLedger::new(database.table(LEDGER)?));
         let (vault, fetcher) = (Vault::new(data), OnceLock::new());
-        let providers = watch::Sender::new(());
-        Ok(Self(Arc::new(Inner { table, ledger, vault, directory, fetcher, providers })))
-    }
-
-    /// Changes when providers are to be asked at once (ATRN).
-    pub(crate) fn calls(&self) -> watch::Receiver<()> {
-        self.0.providers.subscribe()
+        Ok(Self(Arc::new(Inner { table, ledger, vault, directory, fetcher })))
     }
 
     /// Begins to fetch from all of them.
@@ -267,11 +258,7 @@ impl Fetch {
             Some(id) => vec![id],
             None => self.stored()?.into_iter().map(|(id, _)| id).collect(),
         };
-        let mut count = ids.iter().filter(|id| fetcher.now(**id)).count();
-        if id.is_none() {
-            self.0.providers.send_replace(());
-            count += self.0.providers.receiver_count();
-        }
+        let count = ids.iter().filter(|id| fetcher.now(**id)).count();
         match id {
             Some(id) if count == 0 => Err(FetchError::Unknown(id)),
             _ => Ok(FetchResponse::Woken { count }),

@@ -195,15 +195,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         };
         inbox = inbox.with_on_demand(OnDemand::new(own, Arc::clone(&queue)));
     }
-    let inbox = inbox
-        .with_routes(routes)
-        .with_authentication(Arc::clone(&rules.authentication))
-        .with_longest_hold(Duration::from_secs(u64::from(config.queue.hold_days) * 86_400))
-        .with_urgent_clients(config::ranges(&config.smtp.urgent));
-    let inbox = Arc::new(inbox);
-    queue.release_to(&inbox);
     let services = Services {
-        inbox,
+        inbox: Arc::new(inbox.with_routes(routes).with_authentication(Arc::clone(&rules.authentication))),
         store: Arc::new(store),
         authenticator: Arc::new(
             Authenticator::new(logins, secret)
@@ -252,7 +245,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     }
     services.take_from_programs()?;
     services.fetch(&fetch)?;
-    services.call_providers(&fetch)?;
+    services.call_providers()?;
     // Maildirs have no queue; then nothing is taken that would have to go on.
     if services.store.spool().is_some() {
         let sending = queue.run(services.stop.clone());
@@ -268,6 +261,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     if let Some(reporter) = reporter {
         services.tasks.spawn(tlsrpt::watch(reporter, services.stop.clone()));
     }
+    services.tasks.spawn(mailwright::keep_index(Arc::clone(&services.store), services.stop.clone()));
     services.tasks.spawn(health::watch(watched, services.stop.clone()));
     services.tasks.spawn(passwd.watch(services.stop.clone()));
     let (command, name) = (config.quota.warn_command.clone(), config.hostname.clone());

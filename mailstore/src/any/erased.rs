@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, ScriptName, SpecialUse, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{
+    MailboxName, ModSeq, ScriptName, SpecialUse, Uid, UidSet, UidValidity, query::Query,
+};
 
 use crate::{
     AclChange, AclEntry, Annotated, Annotation, Appended, Column, Copied, Delivery, Due, EntryName, Expunge,
@@ -130,6 +132,36 @@ implement!(Undelete {
     fn bring_back(user: &'a User, id: ObjectId, target: &'a MailboxName) -> Appended;
 });
 
+pub(super) trait Search: Send + Sync {
+    fn candidates<'a>(
+        &'a self,
+        mailbox: &'a MailboxRef,
+        snapshot: &'a Arc<Snapshot>,
+        query: &'a Query,
+    ) -> Pending<'a, Option<UidSet>>;
+    fn behind<'a>(&'a self) -> Pin<Box<dyn Future<Output = User> + Send + 'a>>;
+    fn keep_up<'a>(&'a self, user: &'a User) -> Pending<'a, ()>;
+}
+
+impl<S: crate::Search> Search for S {
+    fn candidates<'a>(
+        &'a self,
+        mailbox: &'a MailboxRef,
+        snapshot: &'a Arc<Snapshot>,
+        query: &'a Query,
+    ) -> Pending<'a, Option<UidSet>> {
+        Box::pin(crate::Search::candidates(self, mailbox, snapshot, query))
+    }
+
+    fn behind<'a>(&'a self) -> Pin<Box<dyn Future<Output = User> + Send + 'a>> {
+        Box::pin(crate::Search::behind(self))
+    }
+
+    fn keep_up<'a>(&'a self, user: &'a User) -> Pending<'a, ()> {
+        Box::pin(crate::Search::keep_up(self, user))
+    }
+}
+
 pub(super) trait Spool: Send + Sync {
     fn due<'a>(&'a self, until: u64, after: Option<Due>, limit: usize) -> Pending<'a, Vec<Scheduled>>;
     fn next_due<'a>(&'a self, after: u64) -> Pending<'a, Option<u64>>;
@@ -184,6 +216,7 @@ fn folders(&self) -> Option<&dyn Folders>;
 fn watch(&self) -> Option<&dyn Watch>;
 fn changes(&self) -> Option<&dyn Changes>;
 fn cache(&self) -> Option<&dyn Cache>;
+fn search(&self) -> Option<&dyn Search>;
 fn spool(&self) -> Option<&dyn Spool>;
 fn quota(&self) -> Option<&dyn Quota>;
 fn acl(&self) -> Option<&dyn Acl>;
@@ -242,6 +275,10 @@ impl<S: crate::Store> Erased for S {
 
     fn cache(&self) -> Option<&dyn Cache> {
         crate::Store::cache(self).map(|facet| facet as &dyn Cache)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        crate::Store::search(self).map(|facet| facet as &dyn Search)
     }
 
     fn spool(&self) -> Option<&dyn Spool> {

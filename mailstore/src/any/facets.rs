@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ModSeq, ScriptName, SpecialUse, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{
+    MailboxName, ModSeq, ScriptName, SpecialUse, Uid, UidSet, UidValidity, query::Query,
+};
 
 use super::AnyStore;
 use crate::{
@@ -12,8 +14,8 @@ use crate::{
     EntryName, Expunge, Expunged, ExpungedMessage, Feed, FeedPosition, FlagChange, FlagsStored, Folders,
     Identifier, Identity, Import, Mailbox, MailboxRef, MessageRef, Metadata, News, ObjectId, Origins,
     QueueEntry, QueueNumber, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, Rights, Scheduled,
-    ScriptEntry, ScriptLimits, Scripts, Settlement, SharedMailbox, Snapshot, Spool, Summary, Undelete,
-    Upload, User, Watch, Write,
+    ScriptEntry, ScriptLimits, Scripts, Search, Settlement, SharedMailbox, Snapshot, Spool, Summary,
+    Undelete, Upload, User, Watch, Write,
 };
 
 impl Write for AnyStore {
@@ -113,6 +115,28 @@ impl Cache for AnyStore {
 
     async fn save(&self, message: &MessageRef, summary: &Summary) -> Result<()> {
         self.facet(|store| store.cache())?.save(message, summary).await
+    }
+}
+
+impl Search for AnyStore {
+    async fn candidates(
+        &self,
+        mailbox: &MailboxRef,
+        snapshot: &Arc<Snapshot>,
+        query: &Query,
+    ) -> Result<Option<UidSet>> {
+        self.facet(|store| store.search())?.candidates(mailbox, snapshot, query).await
+    }
+
+    async fn behind(&self) -> User {
+        match self.facet(|store| store.search()) {
+            Ok(facet) => facet.behind().await,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn keep_up(&self, user: &User) -> Result<()> {
+        self.facet(|store| store.search())?.keep_up(user).await
     }
 }
 

@@ -64,17 +64,19 @@ impl<O: Offload + Clone> Embedded<O> {
         let (lock, recovery) = self.offload.run(made).await?;
         // Before anybody asks whether there is a lock: what comes at this moment is looked at closely.
         self.shared.lasting.sealing.begin();
-        let user = user.clone();
+        let owner = user.clone();
         let operation = move |group: &mut Group<'_>| {
-            if group.lock_of(&user)?.is_some_and(|found| found.is_sealing() || found.id() != lock.id()) {
+            if group.lock_of(&owner)?.is_some_and(|found| found.is_sealing() || found.id() != lock.id()) {
                 return Err(StoreError::Exists);
             }
             let (name, row) = group.core.database.sealed_format()?;
             group.put(&group.core.database.meta, name.as_bytes().to_vec(), row);
-            group.set_lock(&user, &lock);
+            group.set_lock(&owner, &lock);
             Ok(())
         };
         self.shared.committer.submit(operation).await?;
+        #[cfg(feature = "fulltext")]
+        self.forget_texts(user).await?;
         Ok(recovery)
     }
 

@@ -114,8 +114,11 @@ impl<O: Offload + Clone> Folders for Embedded<O> {
     }
 
     async fn erase(&self, user: &User) -> Result<()> {
-        let user = user.clone();
-        self.shared.committer.submit(move |group| group.erase(&user)).await
+        let owner = user.clone();
+        self.shared.committer.submit(move |group| group.erase(&owner)).await?;
+        #[cfg(feature = "fulltext")]
+        self.forget_texts(user).await?;
+        Ok(())
     }
 }
 

@@ -261,6 +261,8 @@ impl Group<'_> {
     /// Shows everybody what was committed.
     pub(super) fn publish(&mut self) {
         let news = self.news();
+        #[cfg(feature = "fulltext")]
+        let moved = self.moved();
         for (key, old) in std::mem::take(&mut self.replaced) {
             self.core.live.remove(&key);
             old.live.publish(None, None, Vec::new());
@@ -275,6 +277,8 @@ impl Group<'_> {
             live.publish(staged.header, staged.snapshot, staged.changes);
         }
         self.tell(news);
+        #[cfg(feature = "fulltext")]
+        self.tell_moved(&moved);
     }
 }
 

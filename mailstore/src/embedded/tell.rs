@@ -1,6 +1,8 @@
 //! Telling whoever follows a user's feed what a group changed.
 
 use super::committer::Group;
+#[cfg(feature = "fulltext")]
+use super::live::{Change, ChangeKind};
 use super::{arrange, row};
 use crate::{FeedEvent, User};
 
@@ -34,6 +36,29 @@ impl Group<'_> {
         }
         for (user, event) in news {
             self.core.feeds.tell(&user, event);
+        }
+    }
+
+    /// The users to whom messages came or from whom they went.
+    #[cfg(feature = "fulltext")]
+    pub(super) fn moved(&self) -> Vec<Box<[u8]>> {
+        if self.core.fulltext.is_none() {
+            return Vec::new();
+        }
+        let replaced = self.replaced.iter().map(|(key, staged)| (key, staged));
+        let changed = self.mailboxes.iter().chain(replaced).filter(|(_, staged)| staged.dirty);
+        let moves = |change: &Change| !matches!(change.kind, ChangeKind::Flags(_));
+        changed
+            .filter(|(_, staged)| staged.header.is_none() || staged.changes.iter().any(moves))
+            .map(|(key, _)| row::user_of(key).into())
+            .collect()
+    }
+
+    /// Tells it, once it can be seen.
+    #[cfg(feature = "fulltext")]
+    pub(super) fn tell_moved(&self, users: &[Box<[u8]>]) {
+        if let Some(texts) = &self.core.fulltext {
+            users.iter().for_each(|user| texts.tell(user));
         }
     }
 

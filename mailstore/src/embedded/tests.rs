@@ -14,6 +14,8 @@ mod damage;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod groups;
+#[cfg(feature = "fulltext")]
+mod indexed;
 mod keeping;
 mod told;
 

@@ -11,8 +11,7 @@ impl State {
     pub(super) fn enqueue(&mut self, entry: &QueueEntry, object: ObjectId, size: u64) -> QueueNumber {
         self.last_queued += 1;
         let number = QueueNumber::new(self.last_queued);
-        let due = entry.due.max(entry.release.unwrap_or(0));
-        self.queue.insert(number, QueueEntry { number, due, size, object: Some(object), ..entry.clone() });
+        self.queue.insert(number, QueueEntry { number, size, object: Some(object), ..entry.clone() });
         number
     }
 
@@ -21,8 +20,7 @@ impl State {
             Settlement::Update(entry) => {
                 if let Some(found) = self.queue.get_mut(&entry.number) {
                     let (held, size, object) = (found.held, found.size, found.object);
-                    let due = entry.due.max(entry.release.unwrap_or(0));
-                    *found = QueueEntry { held, due, size, object, ..(**entry).clone() };
+                    *found = QueueEntry { held, size, object, ..(**entry).clone() };
                 }
             }
             Settlement::Remove(number) => {
@@ -34,9 +32,7 @@ impl State {
                 self.queue.entry(*number).and_modify(|entry| entry.held = *held);
             }
             Settlement::Due(number, due) => {
-                self.queue
-                    .entry(*number)
-                    .and_modify(|entry| entry.due = (*due).max(entry.release.unwrap_or(0)));
+                self.queue.entry(*number).and_modify(|entry| entry.due = *due);
             }
         }
     }

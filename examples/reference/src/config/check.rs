@@ -107,6 +107,7 @@ impl Config {
         if self.store.compression > 19 || (!embedded && self.store.compression > 0) {
             problems.push("[store] compression is a level from 0 to 19, for kind = \"embedded\"".into());
         }
+        problems.extend(self.store.fulltext_problem());
         problems.extend(self.fetch.problems());
         problems.extend(self.on_demand_problems());
         problems.extend(self.authentication.problems());
@@ -114,10 +115,6 @@ impl Config {
         problems.extend(self.network_problems());
         problems.extend(bad_networks("[smtp] etrn", &self.smtp.etrn));
         problems.extend(bad_networks("[smtp] xverp", &self.smtp.xverp));
-        problems.extend(bad_networks("[smtp] urgent", &self.smtp.urgent));
-        if self.queue.hold_days > LONGEST_HOLD {
-            problems.push(format!("[queue] hold_days: at most {LONGEST_HOLD} days"));
-        }
         for (key, texts) in [("xclient", &self.smtp.xclient), ("xforward", &self.smtp.xforward)] {
             for text in texts {
                 match text.parse::<AddressRange>() {
@@ -202,8 +199,6 @@ fn template_problem(key: &str, path: &str, domains: usize) -> Option<String> {
     }
 }
 
-/// RFC 4865 §4: nine digits of seconds.
-const LONGEST_HOLD: u32 = 11_000;
 /// Addresses that nobody has: a range that holds one was not meant to name a proxy.
 const EVERYBODY: [IpAddr; 3] =
     [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::BROADCAST), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];

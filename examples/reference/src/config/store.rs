@@ -19,6 +19,23 @@ pub(crate) struct Store {
     pub(crate) undelete: Period,
     /// The level of Zstandard by which bodies are compressed; 0 not at all.
     pub(crate) compression: u8,
+    /// Whether texts are indexed for searches.
+    pub(crate) fulltext: bool,
+}
+
+impl Store {
+    /// What is wrong with it, as far as the index of texts goes.
+    pub(super) fn fulltext_problem(&self) -> Option<String> {
+        let problem = match self.kind {
+            _ if !self.fulltext => return None,
+            StoreKind::Maildir => "needs kind = \"embedded\"",
+            StoreKind::Embedded if cfg!(feature = "fulltext") => return None,
+            StoreKind::Embedded => {
+                "is set, but this program was built without it: build it with --features fulltext"
+            }
+        };
+        Some(format!("[store] fulltext {problem}"))
+    }
 }
 
 impl Default for Store {
@@ -30,6 +47,7 @@ impl Default for Store {
             reserve: 128 << 20,
             undelete: Period::default(),
             compression: 0,
+            fulltext: false,
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError},
-    time::SystemTime,
 };
 
 use mailwright::{
@@ -52,14 +51,7 @@ impl Directory {
             return Err(DirectoryError::Exists(name));
         }
         self.check_free(&name)?;
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let since = i64::try_from(since.as_secs()).ok();
-        self.write(vec![(
-            name,
-            password,
-            Some(scram),
-            AccountRow { mailbox, since, ..AccountRow::default() },
-        )])
+        self.write(vec![(name, password, Some(scram), AccountRow { mailbox, ..AccountRow::default() })])
     }
 
     /// Changes a password. `old` is what opens the mail of the account now, if that is encrypted.

@@ -57,6 +57,10 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     options.quota = config.quota.limits();
     options.zstd = Some(i32::from(config.store.compression)).filter(|level| *level > 0);
     options.quota_warnings.clone_from(&config.quota.warn_percent);
+    #[cfg(feature = "fulltext")]
+    {
+        options.fulltext = config.store.fulltext;
+    }
     let store = Embedded::open(config.data.join("store"), options).map_err(opened)?;
     let table = store.table(ACCOUNTS).map_err(opened)?;
     let secrets = store.table(SECRETS).map_err(opened)?;
