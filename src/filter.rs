@@ -18,7 +18,7 @@ use std::{
 };
 
 use mailwright_mail_model::{Address, DateTime, FlagSet, MailboxName, ReversePath, mime::Structure};
-use mailwright_mailstore::{Notify, ReturnContent, Upload, User};
+use mailwright_mailstore::{Deadline, Notify, ReturnContent, Upload, User};
 use mailwright_sieve::{Envelope, Message};
 
 use crate::imap::Cause;
@@ -142,6 +142,8 @@ pub struct Made {
     pub notify: Option<Notify>,
     /// See `notify`.
     pub return_content: Option<ReturnContent>,
+    /// By when it is to be delivered (RFC 2852).
+    pub deadline: Option<Deadline>,
 }
 
 /// A refusal.
@@ -176,11 +178,16 @@ impl Filing {
 impl Made {
     /// A message to be sent.
     pub fn sent(message: Message, sender: ReversePath, to: Address) -> Self {
-        Self { message, send: Some((sender, to)), filings: Vec::new(), notify: None, return_content: None }
+        Self { send: Some((sender, to)), ..Self::of(message) }
     }
 
     /// A message to be filed.
     pub fn filed(message: Message, filing: Filing) -> Self {
-        Self { message, send: None, filings: vec![filing], notify: None, return_content: None }
+        Self { filings: vec![filing], ..Self::of(message) }
+    }
+
+    fn of(message: Message) -> Self {
+        let (send, filings, notify, return_content, deadline) = (None, Vec::new(), None, None, None);
+        Self { message, send, filings, notify, return_content, deadline }
     }
 }

@@ -11,6 +11,7 @@ mod judge;
 mod open;
 mod pipe;
 mod post;
+mod release;
 mod report;
 mod run;
 mod scheduler;
@@ -21,6 +22,7 @@ mod source;
 mod sts;
 mod tls_report;
 mod verifier;
+mod wishes;
 
 use std::sync::{
     Arc,
@@ -36,6 +38,8 @@ use crate::smtp::Addressing;
 pub use config::{Pipes, Place, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
 pub(crate) use handed::{HandOver, waits_for};
 pub use judge::Outcome;
+pub use release::Release;
+pub(crate) use release::{RELEASE, released_message};
 pub use scheduler::Concurrency;
 pub use sts::{FetchError, FetchPolicy, KeepPolicies, StsCache, StsFound, StsPolicies};
 pub use tls_report::{AppliedPolicy, TlsFailure, TlsObserver, TlsSession};
@@ -83,6 +87,7 @@ pub struct Queue<S, R, P> {
     config: QueueConfig,
     sessions: sessions::Sessions,
     handings: handed::Handings,
+    releases: release::Releases,
     revive: AtomicBool,
     called: Notify,
     delivered: AtomicU64,
@@ -104,6 +109,7 @@ where
             config,
             sessions: sessions::Sessions::default(),
             handings: handed::Handings::default(),
+            releases: release::Releases::default(),
             revive: AtomicBool::new(false),
             called: Notify::new(),
             delivered: AtomicU64::new(0),
@@ -111,8 +117,9 @@ where
         }
     }
 
-    /// Looks at once at what is due, also at destinations that are left alone since they could not be reached. Make entries
-    /// due with [`Settlement::Due`](mailwright_mailstore::Settlement::Due) first.
+    /// Looks at once at what is due, also at destinations that are left alone since they could not be reached. To have entries sent now, call
+    /// this, make them due with [`Settlement::Due`](mailwright_mailstore::Settlement::Due), and call it again: what became due for a
+    /// destination that is left alone would be put off.
     pub fn flush(&self) {
         self.revive.store(true, Ordering::Release);
         self.called.notify_one();

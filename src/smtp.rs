@@ -9,6 +9,7 @@ mod events;
 mod facets;
 mod fetched;
 mod filtering;
+mod held_back;
 mod hops;
 mod intake;
 pub(crate) mod journal;
@@ -16,17 +17,18 @@ mod on_demand;
 mod plan;
 mod quarantine;
 mod start_queue;
+mod timing;
 mod trace_fields;
 mod urls;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use mailwright_line_proto::{Ask, Closed, Peer, Shutdown};
-use mailwright_mail_model::Domain;
+use mailwright_mail_model::{DateTime, Domain};
 use mailwright_mailstore::accounts::{Accounts, Service as Purpose};
 use mailwright_relay_policy::{Session as Conversation, networks::AddressRange};
 use mailwright_smtp_proto::{
-    Attribute, Expn, Hello, Mail, Message, Outcome, Rcpt, Reply, Vrfy, XClient,
+    Attribute, Expn, FutureRelease, Hello, Mail, Message, Outcome, Rcpt, Reply, Vrfy, XClient,
     server::{Abilities, Config, Event, Protocol, Server, VrfyPolicy},
 };
 use tokio::net::UnixStream;
@@ -50,6 +52,7 @@ pub use facets::{Expand, SendBack, StartQueue, Verify};
 pub use on_demand::{OnDemand, TurnedServer};
 pub(crate) use plan::{Origin, Plan, Way};
 pub use start_queue::QueueStarter;
+pub(crate) use timing::Times;
 pub use trace_fields::{delivered_to, received, return_path};
 pub(crate) use trace_fields::{fetched_words, now};
 pub use urls::{NextOctets, OpenUrl, UrlOctets, UrlSource};
@@ -59,6 +62,11 @@ pub trait Inbox: Send + Sync {
     /// What it honours beyond taking messages. What is announced follows from this and from the facets below.
     fn abilities(&self) -> Abilities {
         Abilities::default()
+    }
+
+    /// How long it holds back messages of users who log in (FUTURERELEASE, RFC 4865); not at all by default.
+    fn longest_hold(&self) -> Option<Duration> {
+        None
     }
 
     /// VRFY: asked only where the configuration has [`VrfyPolicy::Ask`].
@@ -201,11 +209,15 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
             address.is_some_and(|address| ranges.iter().any(|range| range.contains(address)))
         };
         let (xclient, xforward, verp) = (is_in(&self.xclient), is_in(&self.xforward), is_in(&self.verp));
-        if !xclient && !xforward && !verp {
+        let hold = self.inbox.longest_hold().filter(|_| self.authenticator.is_some());
+        if !xclient && !xforward && !verp && hold.is_none() {
             return Arc::clone(&self.config);
         }
         let mut config = Config::clone(&self.config);
         (config.xclient, config.xforward, config.verp) = (xclient, xforward, verp);
+        if let Some(hold) = hold {
+            config.abilities.future_release = future_release(hold);
+        }
         Arc::new(config)
     }
 
@@ -273,6 +285,14 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         }
         tell_end("smtp", &peer, visit.conversation.user.as_ref().map(|user| user as _), ended);
     }
+}
+
+/// So long from now on.
+fn future_release(longest: Duration) -> Option<FutureRelease> {
+    // RFC 4865 §4: nine digits
+    let seconds = u32::try_from(longest.as_secs()).unwrap_or(u32::MAX).min(999_999_999);
+    let latest = DateTime::new(now().seconds().checked_add(seconds.into())?, 0)?;
+    Some(FutureRelease::new(seconds, latest))
 }
 
 /// One session.

@@ -130,6 +130,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
         (true, true) => run!(
             queue::a_message_goes_into_mailboxes_and_queue_at_once,
             queue::what_is_due_comes_in_order,
+            queue::nothing_is_due_before_it_is_released,
             queue::settlements_change_what_is_there_and_nothing_else,
             queue::a_body_stays_as_long_as_an_entry_has_it,
             queue::what_is_added_wakes_who_waits,

@@ -13,7 +13,9 @@ mod entry;
 pub(crate) mod row;
 
 pub use batch::{Batch, Committed, Row, Settlement};
-pub use entry::{Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent};
+pub use entry::{
+    Deadline, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent, ValidSince,
+};
 
 /// A durable queue beside the mailboxes, in the same place: one commit ([`Upload::commit_batch`](crate::Upload::commit_batch)) puts a message into
 /// mailboxes and into the queue, or into neither, and its octets are kept once.
@@ -100,6 +102,10 @@ pub struct Scheduled {
     pub destination: String,
     /// Who is to get a fair share: [`QueueEntry::sender`] as an address, empty for none.
     pub sender: String,
+    /// [`QueueEntry::priority`].
+    pub priority: i8,
+    /// [`QueueEntry::release`].
+    pub release: Option<u64>,
 }
 
 impl Scheduled {
@@ -109,12 +115,14 @@ impl Scheduled {
             due: Due::new(entry.due, entry.number),
             destination: entry.destination.clone(),
             sender: entry.sender.address().map_or_else(String::new, |address| address.as_str().to_owned()),
+            priority: entry.priority,
+            release: entry.release,
         }
     }
 
-    /// For stores.
+    /// For stores. Without a wish as to time.
     pub const fn new(due: Due, destination: String, sender: String) -> Self {
-        Self { due, destination, sender }
+        Self { due, destination, sender, priority: 0, release: None }
     }
 }
 

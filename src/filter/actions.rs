@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 
 use mailwright_mail_model::{Address, FlagSet, MailboxName, ReversePath, SpecialUse, header};
-use mailwright_mailstore::{Folders, Mailbox, ReturnContent, Store, Upload};
+use mailwright_mailstore::{Deadline, Folders, Mailbox, ReturnContent, Store, Upload};
 use mailwright_sieve::{
-    Action, Delivery, Message, Notify, Outcome, Redirect, Reject, Report, Segment,
+    Action, DeliverBy, Delivery, Message, Notify, Outcome, Redirect, Reject, Report, Segment,
     compose::{Mailto, Stamp},
     redirect::{self, Verdict},
     vacation::Reply,
@@ -19,6 +19,12 @@ use super::{
 
 /// The longest header that is looked at for redirects and notices, in octets.
 pub(super) const LONGEST_HEADER: u64 = 256 << 10;
+
+/// RFC 6009 §5: what a script says of time, from now on.
+fn deadline(by: &DeliverBy, now: i64) -> Deadline {
+    let at = u64::try_from(now.saturating_add(by.seconds)).unwrap_or(0);
+    Deadline::new(at, by.mode.eq_ignore_ascii_case("return"), by.trace)
+}
 
 /// Makes a plan of an outcome, and remembers what is to be remembered.
 pub(super) async fn carry_out<S: Store, M: Remember>(
@@ -178,6 +184,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
             "HDRS" | "hdrs" => ReturnContent::Headers,
             _ => ReturnContent::Full,
         });
+        made.deadline = redirect.by.as_ref().map(|by| deadline(by, mail.now.seconds()));
         self.filtered.made.push(made);
     }
 

@@ -84,7 +84,7 @@ impl FilterOptions {
     }
 
     fn with_programs(&self, may: impl Fn(&Programs) -> bool) -> Language {
-        let mut without = vec!["envelope-deliverby", "redirect-deliverby"];
+        let mut without = Vec::new();
         if self.lists.is_none() {
             without.push("extlists");
         }

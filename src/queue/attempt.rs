@@ -9,11 +9,13 @@ use mailwright_smtp_proto::{Reply, SizeLimit};
 
 use super::{
     DELIVERED, EXPANDED, Outcome, Place, Queue, UNDELIVERED,
-    envelope::message,
+    envelope::{Host, message},
     open::{Terms, requires, said_for_now},
+    report::seconds,
     scheduler::Contact,
     sessions::Open,
     source::Source,
+    wishes,
 };
 use crate::{
     client::{ClientError, Refusal},
@@ -58,6 +60,12 @@ where
     pub(super) async fn attempt(&self, entry: &Arc<QueueEntry>) -> Attempted {
         if let Some(news) = news(entry) {
             return news;
+        }
+        if let Some(released) = self.let_go(entry).await {
+            return released;
+        }
+        if wishes::is_over(entry, seconds()) {
+            return each(entry, |_| Outcome::Refused(wishes::over(None)));
         }
         if let Ok(target) = entry.destination.parse() {
             return self.hand(Place::Target(target), entry).await;
@@ -198,6 +206,34 @@ where
         places: &[usize],
         reused: bool,
     ) -> (Result<Vec<Outcome>, Unreached>, bool) {
+        // A recipient who may not be the one that is meant does not keep the message from the others.
+        let is_last = destination.starts_with("lmtp:");
+        let strangers = places.iter().map(|place| {
+            let recipient = entry.recipients.get(*place).filter(|_| !is_last)?;
+            wishes::stranger(recipient, open.client.capabilities())
+        });
+        let strangers: Vec<Option<Reply>> = strangers.collect();
+        if strangers.iter().all(Option::is_none) {
+            return self.carry(open, destination, entry, places, reused).await;
+        }
+        let host = open.host.clone();
+        let known = places.iter().zip(&strangers).filter(|(_, reply)| reply.is_none());
+        let known: Vec<usize> = known.map(|(place, _)| *place).collect();
+        let (outcomes, usable) = match known.is_empty() {
+            true => (Ok(Vec::new()), true),
+            false => self.carry(open, destination, entry, &known, reused).await,
+        };
+        (outcomes.map(|outcomes| between(outcomes, strangers, &host)), usable)
+    }
+
+    async fn carry(
+        &self,
+        open: &mut Open,
+        destination: &str,
+        entry: &Arc<QueueEntry>,
+        places: &[usize],
+        reused: bool,
+    ) -> (Result<Vec<Outcome>, Unreached>, bool) {
         let host = open.host.clone();
         let size = entry.size.saturating_sub(entry.skip);
         let capabilities = open.client.capabilities();
@@ -205,31 +241,39 @@ where
             matches!(capabilities.size, Some(SizeLimit::AtMost(limit)) if size > limit && limit > 0);
         let unreadable = entry.smtputf8 && !capabilities.smtputf8;
         let reports = capabilities.dsn;
+        let is_last = destination.starts_with("lmtp:");
+        let timed = capabilities.deliver_by.is_some();
         let refused = if too_large {
             // RFC 1870 §6.3: no use to begin.
             Some(Reply::permanent((3, 4), format!("The message has {size} octets, more than the host takes")))
         } else if unreadable {
             // RFC 6531 §3.5
             Some(Reply::permanent((6, 7), "The host takes no internationalized addresses"))
-        } else {
+        } else if is_last {
             None
+        } else {
+            wishes::unfit(entry, capabilities, seconds())
         };
         if let Some(reply) = refused {
             let diagnosis = Diagnosis::found_at(host, reply);
             return (Ok(vec![Outcome::Refused(diagnosis); places.len()]), true);
         }
+        let field = if is_last { None } else { wishes::field(entry, places, capabilities) };
         let encoded = entry.eight_bit && !capabilities.eight_bit_mime;
-        let requires_tls = capabilities.require_tls;
         if encoded && !self.config.encode_signed && self.is_signed_by_others(entry).await {
             let text = "The host takes seven bits only, and to encode the message would break the signature of its author's domain";
             let diagnosis = Diagnosis::found_at(host, Reply::permanent((6, 3), text));
             return (Ok(vec![Outcome::Refused(diagnosis); places.len()]), true);
         }
         let mut body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
+        let capabilities = open.client.capabilities();
+        let message = message(entry, places, size, &Host { capabilities, is_last, now: seconds() });
         if encoded && let Some((fields, in_place_of)) = self.signed_anew(entry).await {
             body = body.with_beginning(fields, in_place_of);
         }
-        let message = message(entry, places, size, requires_tls);
+        if let Some(field) = field {
+            body = body.behind(&field);
+        }
         let replies = match open.client.send_from(message, &mut body).await {
             Ok(replies) => replies,
             Err(error) => {
@@ -256,8 +300,7 @@ where
         let outcome = |reply: &Reply| {
             let diagnosis = Diagnosis::said(host.clone(), reply);
             if reply.is_positive() {
-                let delivered = destination.starts_with("lmtp:");
-                Outcome::Taken { diagnosis, reports, delivered }
+                Outcome::Taken { diagnosis, reports, delivered: is_last, timed }
             } else {
                 Outcome::Refused(diagnosis)
             }
@@ -271,7 +314,7 @@ fn news(entry: &QueueEntry) -> Option<Attempted> {
     let outcome = match &*entry.destination {
         DELIVERED => {
             let diagnosis = Diagnosis::found(Reply::positive((1, 5), "Delivered"));
-            Outcome::Taken { diagnosis, reports: false, delivered: true }
+            Outcome::Taken { diagnosis, reports: false, delivered: true, timed: true }
         }
         EXPANDED => {
             let text = "Sent on to several recipients, of whom nothing more is told";
@@ -289,12 +332,25 @@ fn news(entry: &QueueEntry) -> Option<Attempted> {
         let reply = Reply::parse(format!("{text}\r\n").as_bytes()).ok()?;
         reply.is_permanent().then(|| Outcome::Refused(Diagnosis::found(reply)))
     };
+    Some(each(entry, |recipient| said(recipient).unwrap_or_else(|| outcome.clone())))
+}
+
+/// What is found without asking anybody, of each recipient that waits.
+pub(super) fn each(entry: &QueueEntry, outcome: impl Fn(&QueueRecipient) -> Outcome) -> Attempted {
     let places = entry.recipients.iter().enumerate();
     let waiting = places.filter(|(_, recipient)| recipient.state == RecipientState::Waiting);
-    let outcomes = waiting
-        .map(|(place, recipient)| (place, said(recipient).unwrap_or_else(|| outcome.clone())))
-        .collect();
-    Some(Attempted { outcomes, contact: Contact::Unknown, failure: None })
+    let outcomes = waiting.map(|(place, recipient)| (place, outcome(recipient))).collect();
+    Attempted { outcomes, contact: Contact::Unknown, failure: None }
+}
+
+/// The outcomes of those who were asked about, between those who were refused before.
+fn between(outcomes: Vec<Outcome>, refused: Vec<Option<Reply>>, host: &str) -> Vec<Outcome> {
+    let mut outcomes = outcomes.into_iter();
+    let one = |reply: Option<Reply>| match reply {
+        Some(reply) => Some(Outcome::Refused(Diagnosis::found_at(host, reply))),
+        None => outcomes.next(),
+    };
+    refused.into_iter().filter_map(one).collect()
 }
 
 /// TLS as the sender requires it cannot be had, and will not be had later.

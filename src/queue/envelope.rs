@@ -2,32 +2,49 @@
 
 use mailwright_mailstore::{Notify, QueueEntry, QueueRecipient, ReturnContent};
 use mailwright_smtp_proto::{
-    BodyKind, EnvelopeId, Mail, MailParameters, Message, Notify as Wanted, OriginalRecipient, Rcpt,
-    RcptParameters, ReturnContent as Asked,
+    BodyKind, Capabilities, EnvelopeId, Mail, MailParameters, Message, Notify as Wanted, OriginalRecipient,
+    Rcpt, RcptParameters, ReturnContent as Asked,
 };
 
-/// The envelope for some of the recipients, for a host that may offer REQUIRETLS. What the host does not know and need not is left out when it is sent.
-pub(super) fn message(entry: &QueueEntry, places: &[usize], size: u64, requires_tls: bool) -> Message {
+use super::wishes;
+
+/// The envelope for some of the recipients, for this host. What the host does not know and need not is left out when it is sent.
+pub(super) fn message(entry: &QueueEntry, places: &[usize], size: u64, host: &Host<'_>) -> Message {
     let mut parameters = MailParameters::default();
     parameters.size = Some(size);
     parameters.body = entry.eight_bit.then_some(BodyKind::EightBitMime);
     parameters.smtputf8 = entry.smtputf8;
     // RFC 8689 §5: a report is not held back where a host does not know it; others do not get this far.
-    parameters.require_tls = entry.require_tls && requires_tls;
+    parameters.require_tls = entry.require_tls && host.capabilities.require_tls;
+    if !host.is_last {
+        wishes::set(&mut parameters, entry, host.now);
+    }
     // RFC 3461 §5.2.1: as they came.
     parameters.return_content = entry.return_content.map(|content| match content {
         ReturnContent::Full => Asked::Full,
         ReturnContent::Headers => Asked::Headers,
     });
     parameters.envelope_id = entry.envelope_id.as_ref().and_then(|id| EnvelopeId::new(id).ok());
-    let recipients = places.iter().filter_map(|place| entry.recipients.get(*place)).map(recipient).collect();
+    let recipients = places.iter().filter_map(|place| entry.recipients.get(*place));
+    let recipients = recipients.map(|queued| recipient(queued, host)).collect();
     Message::new(Mail::new(entry.sender.clone()).with_parameters(parameters), recipients)
 }
 
-fn recipient(queued: &QueueRecipient) -> Rcpt {
+/// Whom it is for.
+#[derive(Debug)]
+pub(super) struct Host<'a> {
+    pub(super) capabilities: &'a Capabilities,
+    /// Whether it delivers what it gets: a host next door, by LMTP.
+    pub(super) is_last: bool,
+    /// In seconds since 1970.
+    pub(super) now: u64,
+}
+
+fn recipient(queued: &QueueRecipient, host: &Host<'_>) -> Rcpt {
     let mut rcpt = Rcpt::new(queued.address.clone().into());
     rcpt.parameters = RcptParameters::default();
     rcpt.parameters.notify = queued.notify.asked.then(|| wanted(queued.notify));
+    rcpt.parameters.valid_since = wishes::valid_since(queued, host.capabilities.valid_since);
     rcpt.parameters.original = queued.original.as_ref().and_then(|original| {
         let (kind, address) = original.split_once(';')?;
         OriginalRecipient::new(kind, address).ok()
@@ -63,7 +80,10 @@ mod tests {
             queued.notify = notify;
             entry.recipients.push(queued);
         }
-        let message = message(&entry, &[0, 1, 2, 3], 100, false);
+        entry.priority = -2;
+        let host = Host { capabilities: &Capabilities::default(), is_last: false, now: 1 };
+        let message = message(&entry, &[0, 1, 2, 3], 100, &host);
+        assert_eq!(message.mail.parameters.priority.unwrap().level(), -2);
         assert_eq!(message.mail.parameters.envelope_id.as_ref().unwrap().as_str(), "Q 1");
         assert_eq!(message.mail.parameters.return_content, Some(Asked::Headers));
         let wanted: Vec<_> = message.recipients.iter().map(|rcpt| rcpt.parameters.notify).collect();

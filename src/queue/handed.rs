@@ -18,7 +18,7 @@ use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve};
 use mailwright_smtp_proto::{Reply, client::Config};
 use tokio::{sync, time};
 
-use super::{Outcome, Queue, attempt::Unreached, open::requires, report::seconds, sessions::Open};
+use super::{Outcome, Queue, RELEASE, attempt::Unreached, open::requires, report::seconds, sessions::Open};
 use crate::{
     client::SmtpClient,
     service::shown,
@@ -186,6 +186,8 @@ where
                 count += wanted.len();
                 let now = seconds();
                 let due: Vec<_> = wanted.iter().map(|number| Settlement::Due(*number, now)).collect();
+                // Before, too: the destination may be one that is left alone, and what is due for it would be put off.
+                self.flush();
                 spool.settle(&due).await?;
                 self.flush();
                 self.attempts(handing).await?;
@@ -275,8 +277,10 @@ where
 
 /// Whether an entry has mail for one of these domains.
 pub(crate) fn waits_for(entry: &QueueEntry, domains: &[Domain]) -> bool {
-    entry.waiting().any(|recipient| {
-        let key = recipient.address.domain().key();
-        domains.iter().any(|domain| domain.key() == key)
-    })
+    // What is held back until its time does not wait for its host yet.
+    entry.destination != RELEASE
+        && entry.waiting().any(|recipient| {
+            let key = recipient.address.domain().key();
+            domains.iter().any(|domain| domain.key() == key)
+        })
 }

@@ -1,10 +1,12 @@
 //! What follows from an attempt: a decision without I/O.
 
-use mailwright_mailstore::{QueueEntry, RecipientState};
+use mailwright_mailstore::{Notify, QueueEntry, RecipientState};
 use mailwright_relay_policy::{
     delivery::{Action, Diagnosis},
     retry::{Next, RetrySchedule},
 };
+
+use super::wishes;
 
 /// What became of one recipient in an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Outcome {
         reports: bool,
         /// Whether it is delivered and not only passed on.
         delivered: bool,
+        /// Whether it was told by when the sender wants it delivered.
+        timed: bool,
     },
     /// It became several addresses elsewhere, and goes on to them without news of success.
     Expanded(Diagnosis),
@@ -51,7 +55,10 @@ impl Judgement {
                     }
                 }
                 // It is late still by then.
-                Action::Delayed => entry.warned = false,
+                Action::Delayed => {
+                    entry.warned = false;
+                    entry.deadline.iter_mut().for_each(|deadline| deadline.told = false);
+                }
                 _ => return None,
             }
         }
@@ -72,20 +79,26 @@ pub(super) fn judge(
     entry.attempted = Some(now);
     let is_report = entry.sender.address().is_none();
     let next = match is_report {
-        true => schedule.next_of_report(entry.arrival, entry.attempts, now, random),
-        false => schedule.next(entry.arrival, entry.attempts, now, random),
+        true => schedule.next_of_report(entry.began(), entry.attempts, now, random),
+        false => schedule.next(entry.began(), entry.attempts, now, random),
     };
-    let warn = !entry.warned && schedule.warns(entry.arrival, now);
+    let warn = !entry.warned && schedule.warns(entry.began(), now);
+    let (deadline, over) = (entry.deadline, wishes::is_over(&entry, now));
+    // RFC 2852 §4.1.4.2: told once, and the trying goes on.
+    let late = deadline.is_some_and(|deadline| !deadline.gives_up && !deadline.told && now >= deadline.at);
     let (mut failed, mut delayed, mut delivered, mut relayed) = (vec![], vec![], vec![], vec![]);
     let mut expanded = Vec::new();
     let mut refused = Vec::new();
     for (place, outcome) in outcomes {
         let Some(recipient) = entry.recipients.get_mut(place) else { continue };
         match outcome {
-            Outcome::Taken { diagnosis, reports, delivered: here } => {
+            Outcome::Taken { diagnosis, reports, delivered: here, timed } => {
                 recipient.state = RecipientState::Delivered;
                 recipient.last_error = Some(diagnosis.to_string());
-                if recipient.notify.success && !reports {
+                // RFC 2852 §4.1.4.2: each host on the way is told of if the sender wants that, and the last one that knows the time.
+                let traced = deadline.is_some_and(|deadline| deadline.traced || !timed);
+                let traced = traced && !here && recipient.notify != Notify::NEVER;
+                if (recipient.notify.success && !reports) || traced {
                     // RFC 3461 §5.2.2: whoever passes it on to a host that cannot report says so itself.
                     if here { &mut delivered } else { &mut relayed }.push((place, diagnosis));
                 }
@@ -102,12 +115,14 @@ pub(super) fn judge(
                 if diagnosis.is_permanent() {
                     refused.push(place);
                 }
-                if diagnosis.is_permanent() || next == Next::GiveUp {
+                let for_good = diagnosis.is_permanent();
+                if for_good || over || next == Next::GiveUp {
                     recipient.state = RecipientState::Failed;
                     if recipient.notify.failure {
+                        let diagnosis = if for_good { diagnosis } else { given_up(diagnosis, over) };
                         failed.push((place, diagnosis));
                     }
-                } else if warn && recipient.notify.delay {
+                } else if (warn && recipient.notify.delay) || (late && recipient.notify != Notify::NEVER) {
                     delayed.push((place, diagnosis));
                 }
             }
@@ -119,6 +134,13 @@ pub(super) fn judge(
         Next::GiveUp => now,
     };
     entry.warned |= warn && stays;
+    if let Some(deadline) = &mut entry.deadline {
+        deadline.told |= late && stays;
+        // What there is to tell or to give up then is not left until the next attempt.
+        if !deadline.told && deadline.at > now {
+            entry.due = entry.due.min(deadline.at);
+        }
+    }
     let mut reports = vec![
         (Action::Failed, failed),
         (Action::Delayed, delayed),
@@ -131,10 +153,15 @@ pub(super) fn judge(
     Judgement { entry, stays, reports, refused }
 }
 
+/// What is told of a recipient that is given up though it was refused for now only.
+fn given_up(diagnosis: Diagnosis, over: bool) -> Diagnosis {
+    if over { wishes::over(Some(&diagnosis)) } else { diagnosis }
+}
+
 #[cfg(test)]
 mod tests {
     use mailwright_mail_model::ReversePath;
-    use mailwright_mailstore::{Notify, QueueRecipient};
+    use mailwright_mailstore::{Deadline, QueueRecipient};
     use mailwright_smtp_proto::Reply;
 
     use super::*;
@@ -159,7 +186,8 @@ mod tests {
     }
 
     fn taken() -> Outcome {
-        Outcome::Taken { diagnosis: said("250 2.0.0 Ok\r\n"), reports: false, delivered: false }
+        let diagnosis = said("250 2.0.0 Ok\r\n");
+        Outcome::Taken { diagnosis, reports: false, delivered: false, timed: true }
     }
 
     /// The life of a message that nobody takes: when it was tried, and what was reported when, in seconds.
@@ -215,7 +243,8 @@ mod tests {
         entry.recipients[1].notify = Notify::asked(true, true, false);
         entry.recipients[2].notify = Notify::asked(true, true, false);
         let gone = said("550 5.1.1 no such user\r\n");
-        let reporting = Outcome::Taken { diagnosis: said("250 Ok\r\n"), reports: true, delivered: false };
+        let diagnosis = said("250 Ok\r\n");
+        let reporting = Outcome::Taken { diagnosis, reports: true, delivered: false, timed: true };
         let outcomes =
             vec![(0, taken()), (1, taken()), (2, reporting), (3, Outcome::Refused(gone)), (4, later())];
         let judgement = judge(entry, outcomes, &RetrySchedule::default(), ARRIVAL + 1, 0);
@@ -231,6 +260,49 @@ mod tests {
         use RecipientState::{Delivered, Failed, Waiting};
         assert_eq!(states, [Delivered, Delivered, Delivered, Failed, Waiting]);
         assert!(judgement.entry.due > ARRIVAL + 1 && judgement.entry.attempts == 1);
+    }
+
+    #[test]
+    fn what_is_late_comes_back_or_is_told_of_once() {
+        let timed = |gives_up, notify| {
+            let mut entry = entry("<ann@a.example>", 1);
+            entry.deadline = Some(Deadline::new(ARRIVAL + 200, gives_up, false));
+            entry.recipients[0].notify = notify;
+            life(entry)
+        };
+        let (tried, told) = timed(true, Notify::DEFAULT);
+        assert_eq!((tried, told), (vec![0, 60, 180, 200], vec![(200, Action::Failed)]));
+        let (tried, told) = timed(false, Notify::DEFAULT);
+        assert_eq!(tried[..6], [0, 60, 180, 200, 680, 1_640]);
+        let expected = [(200, Action::Delayed), (15_400, Action::Delayed), (345_600, Action::Failed)];
+        assert_eq!(told, expected);
+        // Who wants to hear nothing hears nothing.
+        assert_eq!(timed(true, Notify::NEVER).1, []);
+        assert_eq!(timed(false, Notify::NEVER).1, []);
+    }
+
+    #[test]
+    fn a_host_that_does_not_know_the_time_is_told_of() {
+        let told = |timed, traced| {
+            let mut entry = entry("<ann@a.example>", 1);
+            entry.deadline = Some(Deadline::new(ARRIVAL + 200, false, traced));
+            let diagnosis = said("250 Ok\r\n");
+            let taken = Outcome::Taken { diagnosis, reports: true, delivered: false, timed };
+            let judgement = judge(entry, vec![(0, taken)], &RetrySchedule::default(), ARRIVAL, 0);
+            judgement.reports.iter().map(|(action, _)| *action).collect::<Vec<_>>()
+        };
+        assert_eq!(told(true, false), []);
+        assert_eq!(told(false, false), [Action::Relayed]);
+        assert_eq!(told(true, true), [Action::Relayed]);
+    }
+
+    #[test]
+    fn what_was_held_back_has_all_its_time_after_that() {
+        let mut held = entry("<ann@a.example>", 1);
+        (held.release, held.due) = (Some(ARRIVAL + 400_000), ARRIVAL + 400_000);
+        let (tried, told) = life(held);
+        assert_eq!((tried[0], tried[1]), (400_000, 400_060));
+        assert_eq!(told, [(415_620, Action::Delayed), (745_600, Action::Failed)]);
     }
 
     #[test]

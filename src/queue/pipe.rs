@@ -45,7 +45,7 @@ where
             outcomes.push(match pipes.run(place, entry, recipient, Box::pin(body)).await {
                 Ok(()) => {
                     let diagnosis = Diagnosis::found(Reply::OK);
-                    Outcome::Taken { diagnosis, reports: false, delivered: true }
+                    Outcome::Taken { diagnosis, reports: false, delivered: true, timed: true }
                 }
                 Err(diagnosis) => Outcome::Refused(diagnosis),
             });

@@ -9,7 +9,7 @@ use mailwright_relay_policy::{Session, authentication::Examiner, dns::Resolve};
 use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
 
 use super::Queue;
-use crate::smtp::{Addressing, Origin, Plan, Way, now, queue_id};
+use crate::smtp::{Addressing, Origin, Plan, Times, Way, now, queue_id};
 
 impl<S, R, P> Queue<S, R, P>
 where
@@ -64,8 +64,8 @@ where
         let from_nobody = sender == ReversePath::Null;
         let message = Message::new(Mail::new(sender), vec![Rcpt::new(path)]);
         let date = now();
-        let origin =
-            Origin { message: &message, user: None, id: &id, date, skip, eight_bit: false, message_id };
+        let (user, eight_bit, times) = (None, false, Times::default());
+        let origin = Origin { message: &message, user, id: &id, date, skip, eight_bit, message_id, times };
         let (mut batch, _) = plan.batch(&origin, &HashMap::new(), &self.config.routes);
         if from_nobody {
             let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);

@@ -13,7 +13,7 @@ use mailwright_relay_policy::{
 use mailwright_smtp_proto::{Mail, MailParameters, Message, Rcpt, Reply};
 
 use super::{Queue, judge::Judgement};
-use crate::smtp::{Addressing, Origin, Plan, Way, journal, now, queue_id};
+use crate::smtp::{Addressing, Origin, Plan, Times, Way, journal, now, queue_id};
 
 /// How much is read from the store at a time, and of a header that has no end.
 const CHUNK: u64 = 64 * 1024;
@@ -113,6 +113,7 @@ where
             skip: path.len() as u64,
             eight_bit: report.eight_bit,
             message_id: Some(format!("<{}@{}>", report.unique, report.reporter)),
+            times: Times::default(),
         };
         // Reports are not filtered: nothing may answer them, and nobody may miss them.
         let (batch, _) = plan.batch(&origin, &HashMap::new(), &self.config.routes);
@@ -141,7 +142,10 @@ where
         id.clone_into(&mut report.unique);
         report.queue_id.clone_from(&entry.id);
         report.envelope_id.clone_from(&entry.envelope_id);
-        report.retry_until = date(entry.arrival + self.config.retry.lifetime.as_secs());
+        let given_up = entry.began() + self.config.retry.lifetime.as_secs();
+        // RFC 2852: or when the sender wants it back.
+        let deadline = entry.deadline.filter(|deadline| deadline.gives_up);
+        report.retry_until = date(deadline.map_or(given_up, |deadline| given_up.min(deadline.at)));
         report.eight_bit = entry.eight_bit;
         let wanted = entry.return_content.unwrap_or(ReturnContent::Full);
         // RFC 3461 §4.3: RET is about failure; other reports return the header.

@@ -24,6 +24,8 @@ use crate::{service::entropy, smtp::Addressing};
 
 /// How many entries are looked at together.
 const PAGE: usize = 1_000;
+/// How far it is looked for what is urgent behind what there is no room for.
+const MOST_PAGES: usize = 100;
 /// How often all that is due is looked through, whatever happens. What becomes due out of order is found then.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How many seconds before the last look a new one begins: commits that began earlier may end later.
@@ -166,7 +168,7 @@ where
             _ => None,
         };
         (state.look, state.look_at_all, state.full) = (false, false, false);
-        state.looked = now;
+        let looked_before = std::mem::replace(&mut state.looked, now);
         let mut dead = Vec::new();
         loop {
             let page = spool.due(now, after, PAGE).await?;
@@ -189,20 +191,56 @@ where
                 break;
             }
         }
+        if state.full {
+            let since =
+                Due::new(looked_before.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0));
+            self.look_for_urgent(state, now, after.max(Some(since)), &mut dead).await?;
+        }
         self.put_off(state, dead).await;
         let next = spool.next_due(now).await?;
         Ok(next.map_or(LOOK_AGAIN, |next| Duration::from_secs(next.saturating_sub(now))))
     }
 
+    /// Offers what is urgent of that for which there is no room: it has some of its own.
+    async fn look_for_urgent(
+        &self,
+        state: &mut Loop,
+        now: u64,
+        mut after: Option<Due>,
+        dead: &mut Vec<Scheduled>,
+    ) -> Result<(), StoreError> {
+        for _ in 0..MOST_PAGES {
+            let page = self.spool()?.due(now, after, PAGE).await?;
+            let clock = state.now();
+            for entry in page.iter().filter(|entry| entry.priority > 0) {
+                if state.scheduler.offer(entry.clone(), clock) == Offer::Dead {
+                    dead.push(entry.clone());
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.due),
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
     /// What is due later than any wait lasts was put off by a clock that was ahead: it is due now.
     async fn bring_near(&self) -> Result<(), StoreError> {
         let furthest = seconds().saturating_add(self.config.retry.longest.as_secs().saturating_mul(2));
-        let after = Due::new(furthest, mailwright_mailstore::QueueNumber::new(u64::MAX));
-        let far = self.spool()?.due(u64::MAX, Some(after), PAGE).await?;
-        let now = seconds();
-        let mut settle = far.iter().map(|entry| Settlement::Due(entry.due.number, now)).collect();
-        self.settle_all(&mut settle).await;
-        Ok(())
+        let mut after = Due::new(furthest, mailwright_mailstore::QueueNumber::new(u64::MAX));
+        loop {
+            let far = self.spool()?.due(u64::MAX, Some(after), PAGE).await?;
+            let now = seconds();
+            // What is held back until then is where it belongs.
+            let astray = far.iter().filter(|entry| entry.release != Some(entry.due.at));
+            let mut settle = astray.map(|entry| Settlement::Due(entry.due.number, now)).collect();
+            self.settle_all(&mut settle).await;
+            match far.last() {
+                Some(last) if far.len() == PAGE => after = last.due,
+                _ => return Ok(()),
+            }
+        }
     }
 
     async fn finish(&self, state: &mut Loop, finished: Finished) {

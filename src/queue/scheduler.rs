@@ -5,11 +5,13 @@
 //! * Every destination has a window of attempts at once, which grows with success and shrinks with failure, as
 //!   that of Postfix's queue manager does. One that cannot be reached is left alone for a while, and what waits for it is
 //!   handed back at once: it takes no room from others.
-//! * Senders take turns, and so do the destinations of one sender.
+//! * The urgent goes first (RFC 6710), and there is always some room for it. Among what is equally urgent, senders take turns, and
+//!   so do the destinations of one sender.
 //! * What it holds is bounded: the rest waits in the store.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -88,9 +90,9 @@ pub(crate) enum Contact {
 pub(crate) struct Scheduler {
     limits: Concurrency,
     sites: HashMap<String, Site>,
-    senders: HashMap<String, Sender>,
-    /// The senders of what waits, whose turn it is first in front.
-    turns: VecDeque<String>,
+    senders: HashMap<(Reverse<i8>, String), Sender>,
+    /// The senders of what waits by its priority, whose turn it is first in front.
+    turns: BTreeMap<Reverse<i8>, VecDeque<String>>,
     /// All that waits or is under way.
     known: HashSet<QueueNumber>,
     waiting: usize,
@@ -130,7 +132,7 @@ impl Scheduler {
             limits,
             sites: HashMap::new(),
             senders: HashMap::new(),
-            turns: VecDeque::new(),
+            turns: BTreeMap::new(),
             known: HashSet::new(),
             waiting: 0,
             active: 0,
@@ -143,7 +145,9 @@ impl Scheduler {
         if self.known.contains(&entry.due.number) {
             return Offer::Known;
         }
-        if self.waiting >= self.limits.waiting {
+        // A tenth more is for what is urgent.
+        let room = |limit: usize| if entry.priority > 0 { limit + limit.div_ceil(10) } else { limit };
+        if self.waiting >= room(self.limits.waiting) {
             return Offer::Full;
         }
         let initial = self.limits.initial.clamp(1, self.limits.per_destination.max(1));
@@ -152,10 +156,11 @@ impl Scheduler {
             return Offer::Dead;
         }
         // However much one sender has, it takes no more than half of the room.
-        let own = self.senders.get(&entry.sender);
+        let lane = (Reverse(entry.priority), entry.sender.clone());
+        let own = self.senders.get(&lane);
         let here = own.and_then(|own| own.entries.get(&entry.destination)).map_or(0, VecDeque::len);
         let everywhere = own.map_or(0, |own| own.waiting);
-        if site.waiting >= self.limits.waiting_per_destination
+        if site.waiting >= room(self.limits.waiting_per_destination)
             || here >= self.limits.waiting_per_destination.div_ceil(2)
             || everywhere >= self.limits.waiting.div_ceil(2)
         {
@@ -165,10 +170,10 @@ impl Scheduler {
         site.waiting += 1;
         self.waiting += 1;
         self.known.insert(entry.due.number);
-        let sender = self.senders.entry(entry.sender.clone()).or_default();
+        let sender = self.senders.entry(lane).or_default();
         sender.waiting += 1;
         if sender.turns.is_empty() {
-            self.turns.push_back(entry.sender.clone());
+            self.turns.entry(Reverse(entry.priority)).or_default().push_back(entry.sender.clone());
         }
         let entries = sender.entries.entry(entry.destination.clone()).or_default();
         if entries.is_empty() {
@@ -183,9 +188,19 @@ impl Scheduler {
         if self.active >= self.limits.total {
             return None;
         }
-        for _ in 0..self.turns.len() {
-            let name = self.turns.pop_front()?;
-            let Some(sender) = self.senders.get_mut(&name) else { continue };
+        let bands: Vec<Reverse<i8>> = self.turns.keys().copied().collect();
+        let entry = bands.into_iter().find_map(|band| self.next_of(band, now))?;
+        self.started(&entry, now);
+        Some(entry)
+    }
+
+    /// The entry whose turn it is among those of one priority.
+    fn next_of(&mut self, band: Reverse<i8>, now: u64) -> Option<Scheduled> {
+        for _ in 0..self.turns.get(&band)?.len() {
+            let turns = self.turns.get_mut(&band)?;
+            let name = turns.pop_front()?;
+            let lane = (band, name);
+            let Some(sender) = self.senders.get_mut(&lane) else { continue };
             let mut found = None;
             for _ in 0..sender.turns.len() {
                 let Some(destination) = sender.turns.pop_front() else { break };
@@ -209,13 +224,15 @@ impl Scheduler {
                 }
             }
             if sender.turns.is_empty() {
-                self.senders.remove(&name);
+                self.senders.remove(&lane);
             } else {
-                self.turns.push_back(name);
+                turns.push_back(lane.1);
             }
-            if let Some(entry) = found {
-                self.started(&entry, now);
-                return Some(entry);
+            if turns.is_empty() {
+                self.turns.remove(&band);
+            }
+            if found.is_some() {
+                return found;
             }
         }
         None
@@ -287,7 +304,10 @@ impl Scheduler {
         }
         let senders = &mut self.senders;
         senders.retain(|_, sender| !sender.turns.is_empty());
-        self.turns.retain(|name| senders.contains_key(name));
+        self.turns.retain(|band, turns| {
+            turns.retain(|name| senders.contains_key(&(*band, name.clone())));
+            !turns.is_empty()
+        });
         for entry in &drained {
             self.known.remove(&entry.due.number);
         }

@@ -42,6 +42,12 @@ impl<S: Store + 'static> Source<S> {
         self
     }
 
+    /// The same with this in front of it.
+    pub(super) fn behind(mut self, field: &str) -> Self {
+        self.chunk = Bytes::from([field.as_bytes(), &self.chunk].concat());
+        self
+    }
+
     fn fetch(&self) -> Pending {
         let (store, entry) = (Arc::clone(&self.store), Arc::clone(&self.entry));
         let range = self.offset..self.end.min(self.offset + CHUNK);

@@ -24,6 +24,12 @@ pub trait Addressing: Send + Sync {
         recipient: &ForwardPath,
     ) -> impl Future<Output = Result<Expansion, Reply>> + Send;
 
+    /// Whether it is known of all accounts here since when they are whose they are
+    /// ([`Delivery::since`](mailwright_relay_policy::directory::Delivery::since)), so that RRVS (RFC 7293) can be offered. By default not.
+    fn knows_owners(&self) -> bool {
+        false
+    }
+
     /// The blind copies that are to be made of a message to these recipients, by default none. `sender` is who wrote it,
     /// if it is somebody who proved it.
     fn copies(&self, _sender: Option<&Address>, _recipients: &[Address]) -> Vec<BlindCopy> {

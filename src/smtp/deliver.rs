@@ -1,13 +1,14 @@
 //! Delivery into a store, within the transaction.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath, mime};
-use mailwright_mailstore::{CommitError, Quota, Row, Store, StoreError, Upload, User};
+use mailwright_mailstore::{CommitError, Quota, Row, Settlement, Store, StoreError, Upload, User};
 use mailwright_relay_policy::{
     Chain, Session as Conversation, Verdict,
     delivery::Verp,
     directory::{Expansion, OnwardReason},
+    networks::AddressRange,
     route::{NextHop, RouteTable},
 };
 use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply, server::Abilities};
@@ -19,6 +20,7 @@ use super::{
     intake::Intake,
     journal,
     plan::{Origin, Plan, Way},
+    timing::{self, Times},
     trace_fields::now,
 };
 use crate::{
@@ -39,6 +41,8 @@ pub struct StoreInbox<S, R, F = ()> {
     pub(super) authentication: Option<Arc<Authentication>>,
     pub(super) starter: Option<QueueStarter>,
     pub(super) on_demand: Option<OnDemand>,
+    longest_hold: Option<Duration>,
+    urgent: Vec<AddressRange>,
 }
 
 impl<S: Store, R: Addressing> StoreInbox<S, R> {
@@ -55,6 +59,8 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
             authentication: None,
             starter: None,
             on_demand: None,
+            longest_hold: None,
+            urgent: Vec::new(),
         }
     }
 }
@@ -62,9 +68,36 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     /// The same, with a filter that says into which mailboxes of an account a message goes.
     pub fn with_filter<G: Filter>(self, filter: G) -> StoreInbox<S, R, G> {
-        let Self { store, addressing, policy, hostname, routes, authentication, starter, on_demand, .. } =
-            self;
-        StoreInbox { store, addressing, filter, policy, hostname, routes, authentication, starter, on_demand }
+        StoreInbox {
+            store: self.store,
+            addressing: self.addressing,
+            filter,
+            policy: self.policy,
+            hostname: self.hostname,
+            routes: self.routes,
+            authentication: self.authentication,
+            starter: self.starter,
+            on_demand: self.on_demand,
+            longest_hold: self.longest_hold,
+            urgent: self.urgent,
+        }
+    }
+
+    /// Holds back messages of users who log in until the time that they ask for, but no longer than this (FUTURERELEASE, RFC 4865). For a
+    /// store with a queue; the [`Queue`](crate::queue::Queue) is to be told
+    /// [whom it gives them to](crate::queue::Queue::release_to).
+    #[must_use]
+    pub fn with_longest_hold(mut self, longest: Duration) -> Self {
+        self.longest_hold = Some(longest).filter(|longest| !longest.is_zero());
+        self
+    }
+
+    /// Believes clients in these networks that a message is urgent (MT-PRIORITY, RFC 6710), besides users who have logged in. What others say
+    /// is urgent goes with the rest.
+    #[must_use]
+    pub fn with_urgent_clients(mut self, clients: Vec<AddressRange>) -> Self {
+        self.urgent = clients;
+        self
     }
 
     /// With routes for what goes on: those of the [`Queue`](crate::queue::Queue). Recipients that go the same way share an
@@ -108,6 +141,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         for rcpt in &message.recipients {
             let expansion = self.addressing.expand(session, &rcpt.to).await;
             let expansion = expansion.and_then(|expansion| self.possible(expansion));
+            let expansion = expansion.and_then(|expansion| same_owner(rcpt, expansion));
             let own = variable_sender(&message.mail, &rcpt.to);
             let sender = own.as_ref().or_else(|| message.mail.from.address());
             let answered = expansion.map(|expansion| self.answer_for(sender, own.as_ref(), expansion));
@@ -209,7 +243,18 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         abilities.dsn = self.store.spool().is_some();
         abilities.require_tls = self.store.spool().is_some();
         abilities.each_recipient = true;
+        if self.store.spool().is_some() {
+            // Any time will do: what cannot be kept to is told.
+            abilities.deliver_by = Some(None);
+            // RFC 6710 §8: no profile has to be named.
+            abilities.priority = Some(String::new());
+        }
+        abilities.valid_since = self.addressing.knows_owners();
         abilities
+    }
+
+    fn longest_hold(&self) -> Option<Duration> {
+        self.longest_hold.filter(|_| self.store.spool().is_some())
     }
 
     fn verify(&self) -> Option<&impl Verify> {
@@ -234,7 +279,7 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
     async fn sender(&self, session: &Conversation, mail: &Mail) -> Reply {
         match self.policy.decide_mail(session, mail).await.verdict {
             Verdict::Reject(reply) => reply,
-            _ => Reply::SENDER_OK,
+            _ => timing::reply(session, mail, &self.urgent),
         }
     }
 
@@ -245,7 +290,8 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             return reply;
         }
         let expansion = self.addressing.expand(session, &rcpt.to).await;
-        match expansion.and_then(|expansion| self.possible(expansion)) {
+        let expansion = expansion.and_then(|expansion| self.possible(expansion));
+        match expansion.and_then(|expansion| same_owner(rcpt, expansion)) {
             Ok(expansion) => match self.room(session, &expansion).await {
                 Ok(()) => Reply::RECIPIENT_OK,
                 Err(reply) => reply,
@@ -280,38 +326,32 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         // LMTP has a reply for each recipient (RFC 2033 §4.2), and so has PRDR; else SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo)
             || message.mail.parameters.each_recipient;
+        let date = now();
+        let priority = timing::priority(session, &message.mail, &self.urgent);
         let origin = Origin {
             message,
             user: session.user.as_deref(),
             id: &id,
-            date: now(),
+            date,
             skip,
             eight_bit,
             message_id,
+            times: Times::of(&message.mail.parameters, priority, date),
         };
         journal::accepted(session, &origin, size, &way);
-        let told = if each { Told::Each } else { Told::One };
-        let mut filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, told).await;
+        if origin.times.release.is_some() {
+            let replies = self.hold_back(&mut upload, &origin, &way).await;
+            told(session, &origin, size, &replies);
+            return if each { replies.into() } else { first_refusal(replies).into() };
+        }
+        let hears = if each { Told::Each } else { Told::One };
+        let mut filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, hears).await;
         if quarantine {
             self.quarantine(&origin, &way, &mut filtered).await;
         }
-        let about = About { origin: &origin, routes: &self.routes, date: None, rows: &[] };
+        let about = About { origin: &origin, routes: &self.routes, date: None, rows: &[], settled: None };
         let replies = commit(&mut upload, way, &filtered, &about, each).await;
-        let sender = match &message.mail.from {
-            ReversePath::Address(address) => address.as_str(),
-            _ => "<>",
-        };
-        for (rcpt, reply) in message.recipients.iter().zip(&replies) {
-            tracing::info!(
-                id,
-                peer = shown(&session.peer),
-                from = sender,
-                to = %rcpt.to,
-                size,
-                reply = %reply.to_string().trim_end(),
-                "message"
-            );
-        }
+        told(session, &origin, size, &replies);
         if each { replies.into() } else { first_refusal(replies).into() }
     }
 }
@@ -336,6 +376,8 @@ pub(super) struct About<'a> {
     pub(super) date: Option<DateTime>,
     /// What else is written at the same moment.
     pub(super) rows: &'a [Row],
+    /// What becomes of the entry of the queue that the message comes from, by who gets it.
+    pub(super) settled: Option<&'a (dyn Fn(&Way) -> Settlement + Sync)>,
 }
 
 /// Commits for everybody at once. If a recipient is at fault: without `each`, nobody gets the message; with it, the
@@ -360,6 +402,9 @@ pub(super) async fn commit(
         };
         let (mut batch, places) = plan.batch(origin, filtered, about.routes);
         batch.rows = about.rows.to_vec();
+        if let Some(settled) = about.settled {
+            batch = batch.with_settlements(vec![settled(&way)]);
+        }
         if let Some(date) = about.date {
             batch.targets.iter_mut().for_each(|target| target.internal_date = date);
         }
@@ -378,6 +423,36 @@ pub(super) async fn commit(
             return vec![reply; way.recipients.len()];
         }
     }
+}
+
+/// What the log says of a message, for each recipient.
+fn told(session: &Conversation, origin: &Origin<'_>, size: u64, replies: &[Reply]) {
+    let sender = match &origin.message.mail.from {
+        ReversePath::Address(address) => address.as_str(),
+        _ => "<>",
+    };
+    for (rcpt, reply) in origin.message.recipients.iter().zip(replies) {
+        tracing::info!(
+            id = origin.id,
+            peer = shown(&session.peer),
+            from = sender,
+            to = %rcpt.to,
+            size,
+            reply = %reply.to_string().trim_end(),
+            "message"
+        );
+    }
+}
+
+/// The same, if whoever has the mailbox has had it for as long as the sender wants (RFC 7293 §5).
+fn same_owner(rcpt: &Rcpt, expansion: Expansion) -> Result<Expansion, Reply> {
+    let Some(wanted) = rcpt.parameters.valid_since else { return Ok(expansion) };
+    let later = |since: i64| since > wanted.moment.seconds();
+    if expansion.deliveries.iter().any(|delivery| delivery.since.is_some_and(later)) {
+        let text = "The mailbox was given to somebody after the time that the sender knows of";
+        return Err(Reply::permanent((7, 17), text));
+    }
+    Ok(expansion)
 }
 
 /// The sender of a message to this recipient alone, if that was asked for (XVERP) and can be written.

@@ -18,6 +18,7 @@ use super::{
     filtering::Told,
     intake::{Intake, Source},
     plan::{Origin, Way},
+    timing::Times,
     trace_fields::{fetched, now},
 };
 use crate::{
@@ -60,7 +61,8 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
             // The sender proved nothing to us.
             None => self.way(&session, &message, None).await,
         };
-        let origin = Origin { message: &message, user: None, id: &id, date, skip, eight_bit, message_id };
+        let (user, times) = (None, Times::default());
+        let origin = Origin { message: &message, user, id: &id, date, skip, eight_bit, message_id, times };
         let mut filtered = HashMap::new();
         if let Some(mailbox) = arrival.mailbox {
             if let Some(folders) = self.store.folders() {
@@ -75,7 +77,7 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
         }
         let with_rows = self.store.writer().is_some_and(Write::takes_rows);
         let rows = if with_rows { &end.rows[..] } else { &[] };
-        let about = About { origin: &origin, routes: &self.routes, date: end.date, rows };
+        let about = About { origin: &origin, routes: &self.routes, date: end.date, rows, settled: None };
         let replies = deliver::commit(&mut upload, way, &filtered, &about, true).await;
         let reply = replies.into_iter().next().unwrap_or(Reply::INTERNAL);
         tracing::info!(

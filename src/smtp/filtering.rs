@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, pin::Pin, sync::Arc};
 
-use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime::Structure};
+use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath, mime::Structure};
 use mailwright_mailstore::{
     Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write,
 };
 use mailwright_relay_policy::{Session as Conversation, authentication::Examiner};
-use mailwright_sieve::{Envelope, Message as Content};
-use mailwright_smtp_proto::{Notify, Reply, ReturnContent};
+use mailwright_sieve::{By, Envelope, Message as Content};
+use mailwright_smtp_proto::{ByMode, Notify, Reply, ReturnContent};
 
 use super::{
     Addressing,
@@ -107,6 +107,10 @@ fn envelope(origin: &Origin<'_>, named: &str) -> Envelope {
         }
         .to_owned()
     });
+    envelope.by = parameters.deliver_by.and_then(|by| {
+        let at = DateTime::new(origin.date.seconds().checked_add(by.seconds().into())?, 0)?;
+        Some(By::new(at, if by.mode() == ByMode::Return { 'R' } else { 'N' }, by.is_traced()))
+    });
     envelope.id = parameters.envelope_id.as_ref().map(|id| id.as_str().to_owned());
     let rcpt = origin
         .message
@@ -135,7 +139,7 @@ fn notify(notify: Notify) -> Vec<String> {
 pub(super) struct Work<'w, I> {
     pub(super) inbox: &'w I,
     pub(super) id: &'w str,
-    pub(super) date: mailwright_mail_model::DateTime,
+    pub(super) date: DateTime,
     pub(super) depth: u32,
 }
 
@@ -242,6 +246,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 recipient.notify = made.notify.unwrap_or(recipient.notify);
                 entry.recipients = vec![recipient];
                 entry.return_content = made.return_content;
+                entry.deadline = made.deadline;
                 entry.smtputf8 = !onward.to.is_ascii()
                     || sender.address().is_some_and(|sender: &Address| !sender.is_ascii());
                 entry

@@ -7,9 +7,13 @@ use std::{
 
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
 use mailwright_mailstore::{Batch, Delivery, QueueEntry, Target, User};
-use mailwright_relay_policy::{directory::Expansion, route::RouteTable};
+use mailwright_relay_policy::{
+    directory::{Expansion, OnwardReason},
+    route::RouteTable,
+};
 use mailwright_smtp_proto::{BodyKind, Message, Reply};
 
+use super::timing::Times;
 use crate::filter::{Filing, Filtered};
 
 mod left_out;
@@ -65,6 +69,8 @@ pub(crate) struct Origin<'a> {
     /// Whether any octet is above 127.
     pub(crate) eight_bit: bool,
     pub(crate) message_id: Option<String>,
+    /// When it is to go.
+    pub(crate) times: Times,
 }
 
 /// So many recipients go into one entry of the queue, and one transaction. RFC 5321 §4.5.3.1.8: every server takes 100.
@@ -85,6 +91,23 @@ impl Origin<'_> {
         // RFC 3461 §5.2.1
         entry.envelope_id = parameters.envelope_id.as_ref().map(|id| id.as_str().to_owned());
         entry.return_content = parameters.return_content.map(wishes::returned);
+        self.times.set(&mut entry);
+        entry
+    }
+}
+
+impl Way {
+    /// One entry of the queue for the whole message and all its recipients, as they were named.
+    pub(super) fn held(&self, origin: &Origin<'_>, destination: &str) -> QueueEntry {
+        let mut entry = origin.entry(origin.message.mail.from.clone(), destination.to_owned());
+        let recipients = self.recipients.iter().enumerate().filter_map(|(index, (path, expansion))| {
+            // The bare postmaster is somebody.
+            let account = || expansion.as_ref().ok()?.deliveries.first()?.account.parse().ok();
+            let to = path.address().cloned().or_else(account)?;
+            let bound = Bound { to, recipient: index, passes: Passes::All, renamed: false };
+            Some(bound.queued(origin.message))
+        });
+        entry.recipients = recipients.collect();
         entry
     }
 }
@@ -136,7 +159,8 @@ impl Plan {
             let key = (onward.to.domain().key().to_owned(), sender.to_string());
             let (_, bound) = self.onward.entry(key).or_insert_with(|| (sender, Vec::new()));
             let passes = expansion.map_or(Passes::Nothing, |expansion| Passes::of(expansion, onward));
-            bound.push(Bound { to: onward.to.clone(), recipient: index, passes });
+            let renamed = matches!(onward.reason, OnwardReason::Forward(_));
+            bound.push(Bound { to: onward.to.clone(), recipient: index, passes, renamed });
         }
         for handed in expansion.into_iter().flat_map(|expansion| &expansion.handed) {
             // Whom it is for: the recipient as it was named, or the alias behind it.
@@ -145,7 +169,7 @@ impl Plan {
             let told = handed.owner.as_ref().filter(|_| sender.address().is_some());
             let sender = told.map_or_else(|| sender.clone(), |told| ReversePath::Address(told.clone()));
             let passes = expansion.map_or(Passes::Nothing, |expansion| Passes::to_hand(expansion, handed));
-            let bound = Bound { to, recipient: index, passes };
+            let bound = Bound { to, recipient: index, passes, renamed: true };
             self.handed.entry(handed.target.to_string()).or_insert((sender, bound));
         }
         if let Some(expansion) = expansion {
@@ -271,7 +295,8 @@ mod tests {
         let message = Message::new(Mail::new(sender.clone()), vec![rcpt]);
         let date = DateTime::new(7, 0).unwrap();
         let (user, id, skip, eight_bit, message_id) = (None, "1D", 0, false, None);
-        let origin = Origin { message: &message, user, id, date, skip, eight_bit, message_id };
+        let times = Times::default();
+        let origin = Origin { message: &message, user, id, date, skip, eight_bit, message_id, times };
         let plan = Plan::new(&sender, &way).unwrap();
         let batch = plan.batch(&origin, &HashMap::new(), &RouteTable::default()).0;
         let delivery = batch.targets[0].delivery.as_ref().unwrap();
@@ -301,6 +326,7 @@ mod tests {
             skip: 30,
             eight_bit: true,
             message_id: None,
+            times: Times::default(),
         };
         let plan = Plan::new(&sender, &way).unwrap();
         let made = plan.batch(&origin, &HashMap::new(), &RouteTable::default()).0.queue;

@@ -50,6 +50,10 @@ impl<S: Store, R: Addressing, F: Filter> StartQueue for StoreInbox<S, R, F> {
             let Ok(page) = spool.entries(after, PAGE).await else { return Reply::INTERNAL };
             let wanted = page.iter().filter(|entry| !entry.held && is_for(entry, etrn));
             let settle: Vec<_> = wanted.map(|entry| Settlement::Due(entry.number, at)).collect();
+            if count == 0 && !settle.is_empty() {
+                // Before anything is due: for a destination that is left alone it would be put off.
+                (starter.flush)();
+            }
             count += settle.len();
             if !settle.is_empty() && spool.settle(&settle).await.is_err() {
                 return Reply::INTERNAL;

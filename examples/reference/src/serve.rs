@@ -195,8 +195,15 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         };
         inbox = inbox.with_on_demand(OnDemand::new(own, Arc::clone(&queue)));
     }
+    let inbox = inbox
+        .with_routes(routes)
+        .with_authentication(Arc::clone(&rules.authentication))
+        .with_longest_hold(Duration::from_secs(u64::from(config.queue.hold_days) * 86_400))
+        .with_urgent_clients(config::ranges(&config.smtp.urgent));
+    let inbox = Arc::new(inbox);
+    queue.release_to(&inbox);
     let services = Services {
-        inbox: Arc::new(inbox.with_routes(routes).with_authentication(Arc::clone(&rules.authentication))),
+        inbox,
         store: Arc::new(store),
         authenticator: Arc::new(
             Authenticator::new(logins, secret)

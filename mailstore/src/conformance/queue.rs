@@ -5,8 +5,8 @@ use mailwright_mail_model::{MailboxName, ReversePath};
 
 use super::{Outcome, Wrong, date, ensure, equal, name, some, user, writer};
 use crate::{
-    Batch, Committed, Due, Expunge, MailboxRef, Notify, QueueEntry, QueueRecipient, RecipientState,
-    Scheduled, Settlement, Spool, Store, StoreError, Target, Write,
+    Batch, Committed, Deadline, Due, Expunge, MailboxRef, Notify, QueueEntry, QueueRecipient, RecipientState,
+    Scheduled, Settlement, Spool, Store, StoreError, Target, ValidSince, Write,
 };
 
 fn spool(store: &impl Store) -> Outcome<&impl Spool> {
@@ -101,6 +101,36 @@ pub(super) async fn what_is_due_comes_in_order(store: &impl Store) -> Outcome {
     let remove: Vec<_> = committed.queued.iter().map(|number| Settlement::Remove(*number)).collect();
     spool(store)?.settle(&remove).await?;
     equal("due after removal", times(due(store, "order", 100).await?), vec![])
+}
+
+pub(super) async fn nothing_is_due_before_it_is_released(store: &impl Store) -> Outcome {
+    let mut held = entry("later", 10)?;
+    (held.release, held.priority) = (Some(70), 3);
+    held.deadline = Some(Deadline::new(90, true, true));
+    if let Some(first) = held.recipients.first_mut() {
+        first.valid_since = Some(ValidSince::new(5, true));
+    }
+    let batch = Batch::default().with_queue(vec![held.clone(), entry("later", 20)?]);
+    let committed = commit(store, "later", &batch).await?;
+    let (one, other) =
+        (some(committed.queued.first(), "a number")?, some(committed.queued.last(), "another")?);
+    let found = some(spool(store)?.entry(*one).await?, "the entry that was committed")?;
+    let (size, object) = (found.size, found.object);
+    let expected = QueueEntry { number: *one, due: 70, size, object, ..held };
+    equal("the entry", &found, &expected)?;
+    equal("due before", due(store, "later", 69).await?.len(), 1)?;
+    // Nor if somebody wants all of the queue sent now.
+    spool(store)?.settle(&[Settlement::Due(*one, 15), Settlement::Due(*other, 15)]).await?;
+    let found = due(store, "later", 70).await?;
+    let orders: Vec<_> = found.iter().map(|entry| (entry.due.at, entry.priority, entry.release)).collect();
+    equal("due with it", orders, vec![(15, 0, None), (70, 3, Some(70))])?;
+    // But if it is released.
+    let released = QueueEntry { release: None, due: 16, ..expected };
+    spool(store)?.settle(&[Settlement::Update(Box::new(released))]).await?;
+    let times: Vec<_> = due(store, "later", 16).await?.iter().map(|entry| entry.due.at).collect();
+    equal("due after the release", times, vec![15, 16])?;
+    spool(store)?.settle(&[Settlement::Remove(*one), Settlement::Remove(*other)]).await?;
+    equal("due at the end", due(store, "later", 99).await?.len(), 0)
 }
 
 pub(super) async fn settlements_change_what_is_there_and_nothing_else(store: &impl Store) -> Outcome {

@@ -88,9 +88,8 @@ impl Core {
             let mut fields = Fields(&key);
             let (at, number) = fields.u64().zip(fields.u64()).ok_or_else(corrupt)?;
             let value = row::open(&key, &value).and_then(|value| str::from_utf8(value).ok());
-            let (destination, sender) = value.and_then(|value| value.split_once('\0')).ok_or_else(corrupt)?;
             let due = Due::new(at, QueueNumber::new(number));
-            Ok(Scheduled::new(due, destination.to_owned(), sender.to_owned()))
+            value.and_then(|value| scheduled(due, value)).ok_or_else(corrupt)
         })
         .collect()
     }
@@ -144,8 +143,9 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn put_entry(&mut self, before: Option<&QueueEntry>, after: QueueEntry) {
+    fn put_entry(&mut self, before: Option<&QueueEntry>, mut after: QueueEntry) {
         let core = self.core;
+        after.due = after.due.max(after.release.unwrap_or(0));
         if let Some(before) = before.filter(|before| !before.held && (after.held || before.due != after.due))
         {
             self.delete(&core.database.queue_due, due_key(before.due, before.number));
@@ -154,10 +154,8 @@ impl Group<'_> {
         let sealed = row::seal(&key, encode(&after));
         self.put(&core.database.queue, key, sealed);
         if !after.held {
-            let scheduled = Scheduled::of(&after);
             let key = due_key(after.due, after.number);
-            let value = [scheduled.destination.as_bytes(), b"\0", scheduled.sender.as_bytes()].concat();
-            let sealed = row::seal(&key, value);
+            let sealed = row::seal(&key, value(&Scheduled::of(&after)).into_bytes());
             self.put(&core.database.queue_due, key, sealed);
         }
         self.queue.insert(after.number, Some(after));
@@ -179,6 +177,28 @@ impl Group<'_> {
 
 fn due_key(at: u64, number: QueueNumber) -> Vec<u8> {
     row::key(at, &number.get().to_be_bytes())
+}
+
+/// What stands beside the time: destination and sender, and if there are any, the priority and the time of release.
+fn value(entry: &Scheduled) -> String {
+    let Scheduled { destination, sender, priority, release, .. } = entry;
+    match (priority, release) {
+        (0, None) => format!("{destination}\0{sender}"),
+        (_, None) => format!("{destination}\0{sender}\0{priority}"),
+        (_, Some(release)) => format!("{destination}\0{sender}\0{priority}\0{release}"),
+    }
+}
+
+fn scheduled(due: Due, value: &str) -> Option<Scheduled> {
+    let mut words = value.split('\0');
+    let mut entry = Scheduled::new(due, words.next()?.to_owned(), words.next()?.to_owned());
+    if let Some(priority) = words.next() {
+        entry.priority = priority.parse().ok()?;
+    }
+    if let Some(release) = words.next() {
+        entry.release = Some(release.parse().ok()?);
+    }
+    words.next().is_none().then_some(entry)
 }
 
 fn open(key: &[u8], sealed: &[u8]) -> Result<QueueEntry> {

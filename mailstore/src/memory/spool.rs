@@ -11,7 +11,8 @@ impl State {
     pub(super) fn enqueue(&mut self, entry: &QueueEntry, object: ObjectId, size: u64) -> QueueNumber {
         self.last_queued += 1;
         let number = QueueNumber::new(self.last_queued);
-        self.queue.insert(number, QueueEntry { number, size, object: Some(object), ..entry.clone() });
+        let due = entry.due.max(entry.release.unwrap_or(0));
+        self.queue.insert(number, QueueEntry { number, due, size, object: Some(object), ..entry.clone() });
         number
     }
 
@@ -20,7 +21,8 @@ impl State {
             Settlement::Update(entry) => {
                 if let Some(found) = self.queue.get_mut(&entry.number) {
                     let (held, size, object) = (found.held, found.size, found.object);
-                    *found = QueueEntry { held, size, object, ..(**entry).clone() };
+                    let due = entry.due.max(entry.release.unwrap_or(0));
+                    *found = QueueEntry { held, due, size, object, ..(**entry).clone() };
                 }
             }
             Settlement::Remove(number) => {
@@ -32,7 +34,9 @@ impl State {
                 self.queue.entry(*number).and_modify(|entry| entry.held = *held);
             }
             Settlement::Due(number, due) => {
-                self.queue.entry(*number).and_modify(|entry| entry.due = *due);
+                self.queue
+                    .entry(*number)
+                    .and_modify(|entry| entry.due = (*due).max(entry.release.unwrap_or(0)));
             }
         }
     }

@@ -93,6 +93,6 @@ pub enum Settlement {
     Remove(QueueNumber),
     /// The entry is held, or is not any more.
     Hold(QueueNumber, bool),
-    /// The entry is due at this time, in seconds since 1970.
+    /// The entry is due at this time, in seconds since 1970, but not before its [release](QueueEntry::release).
     Due(QueueNumber, u64),
 }

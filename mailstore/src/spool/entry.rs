@@ -59,7 +59,7 @@ pub struct QueueEntry {
     pub recipients: Vec<QueueRecipient>,
     /// When it arrived.
     pub arrival: u64,
-    /// When to try next.
+    /// When to try next. Never before [`release`](Self::release): a store puts it there.
     pub due: u64,
     /// How often it was tried.
     pub attempts: u32,
@@ -81,6 +81,12 @@ pub struct QueueEntry {
     pub eight_bit: bool,
     /// REQUIRETLS (RFC 8689).
     pub require_tls: bool,
+    /// MT-PRIORITY (RFC 6710), -9 to 9: the higher goes first.
+    pub priority: i8,
+    /// BY (RFC 2852).
+    pub deadline: Option<Deadline>,
+    /// HOLDFOR and HOLDUNTIL (RFC 4865): nothing is done with it before.
+    pub release: Option<u64>,
     /// How many octets at the start of the body are for the mailboxes here and are not sent: `Return-Path`.
     pub skip: u64,
     /// The octets of the body, `skip` included. The store's to say.
@@ -117,15 +123,61 @@ impl QueueEntry {
             smtputf8: false,
             eight_bit: false,
             require_tls: false,
+            priority: 0,
+            deadline: None,
+            release: None,
             skip: 0,
             size: 0,
             object: None,
         }
     }
 
+    /// Since when it has been waiting to be sent: since it arrived, or was released.
+    pub fn began(&self) -> u64 {
+        self.release.map_or(self.arrival, |release| release.max(self.arrival))
+    }
+
     /// The recipients that nothing is decided about yet.
     pub fn waiting(&self) -> impl Iterator<Item = &QueueRecipient> {
         self.recipients.iter().filter(|recipient| recipient.state == RecipientState::Waiting)
+    }
+}
+
+/// By when a message is to be delivered, and what happens otherwise (RFC 2852).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Deadline {
+    /// When it passes, in seconds since 1970-01-01, UTC.
+    pub at: u64,
+    /// Whether the message is given up then; else its sender is told, once, and the trying goes on.
+    pub gives_up: bool,
+    /// Whether the sender is told of each host that passes the message on.
+    pub traced: bool,
+    /// Whether the sender was told that it has passed.
+    pub told: bool,
+}
+
+impl Deadline {
+    /// A deadline that nobody was told of yet.
+    pub const fn new(at: u64, gives_up: bool, traced: bool) -> Self {
+        Self { at, gives_up, traced, told: false }
+    }
+}
+
+/// Who a recipient has to be (RFC 7293).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct ValidSince {
+    /// Since when whoever has the mailbox must have had it, in seconds since 1970-01-01, UTC.
+    pub moment: i64,
+    /// Whether the message goes on to a host that cannot look.
+    pub continues: bool,
+}
+
+impl ValidSince {
+    /// Whoever has had the mailbox since this moment.
+    pub const fn new(moment: i64, continues: bool) -> Self {
+        Self { moment, continues }
     }
 }
 
@@ -139,6 +191,8 @@ pub struct QueueRecipient {
     pub original: Option<String>,
     /// NOTIFY (RFC 3461 §4.1).
     pub notify: Notify,
+    /// RRVS (RFC 7293).
+    pub valid_since: Option<ValidSince>,
     /// What became of it.
     pub state: RecipientState,
     /// What was said about it last: by which host, with which reply.
@@ -152,6 +206,7 @@ impl QueueRecipient {
             address,
             original: None,
             notify: Notify::DEFAULT,
+            valid_since: None,
             state: RecipientState::Waiting,
             last_error: None,
         }

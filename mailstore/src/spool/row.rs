@@ -3,16 +3,22 @@
 use bytes::BufMut;
 use mailwright_mail_model::{Address, ReversePath};
 
-use super::{Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent};
+use super::{
+    Deadline, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent, ValidSince,
+};
 use crate::ObjectId;
 
-/// What the first octet says: how the rest is to be read.
+/// What the first octet says: how the rest is to be read. Two says that the wishes of the sender as to time stand behind the other fields.
 const FORMAT: u8 = 1;
+const FORMAT_WITH_TIMES: u8 = 2;
+/// The bit of a recipient that says that a [`ValidSince`] follows.
+const WITH_VALID_SINCE: u8 = 1 << 6;
 
 /// All of an entry but its number, which is in the key.
 pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
     let mut row = Vec::with_capacity(256);
-    row.push(FORMAT);
+    let timed = entry.priority != 0 || entry.deadline.is_some() || entry.release.is_some();
+    row.push(if timed { FORMAT_WITH_TIMES } else { FORMAT });
     let flags = [entry.warned, entry.held, entry.smtputf8, entry.eight_bit, entry.require_tls];
     row.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
     row.push(match entry.return_content {
@@ -38,6 +44,9 @@ pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
     text(&mut row, Some(&entry.destination));
     text(&mut row, entry.last_error.as_deref());
     text(&mut row, entry.envelope_id.as_deref());
+    if timed {
+        times(&mut row, entry);
+    }
     for recipient in &entry.recipients {
         text(&mut row, Some(recipient.address.as_str()));
         text(&mut row, recipient.original.as_deref());
@@ -45,17 +54,44 @@ pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
         let Notify { success, failure, delay, asked } = recipient.notify;
         let bits =
             [success, failure, delay, asked].iter().rev().fold(0, |bits, on| bits << 1 | u8::from(*on));
-        row.push(bits << 2 | recipient.state as u8);
+        let valid_since = if recipient.valid_since.is_some() { WITH_VALID_SINCE } else { 0 };
+        row.push(valid_since | bits << 2 | recipient.state as u8);
+        if let Some(ValidSince { moment, continues }) = recipient.valid_since {
+            row.put_i64(moment);
+            row.push(u8::from(continues));
+        }
     }
     row
+}
+
+/// The wishes of the sender as to time.
+fn times(row: &mut Vec<u8>, entry: &QueueEntry) {
+    row.put_i8(entry.priority);
+    row.put_u64(entry.release.unwrap_or(u64::MAX));
+    row.put_u64(entry.deadline.map_or(u64::MAX, |deadline| deadline.at));
+    let Deadline { gives_up, traced, told, .. } = entry.deadline.unwrap_or(Deadline::new(0, false, false));
+    row.push([gives_up, traced, told].iter().rev().fold(0, |bits, on| bits << 1 | u8::from(*on)));
+}
+
+fn read_times(fields: &mut Fields<'_>, entry: &mut QueueEntry) -> Option<()> {
+    entry.priority = i8::from_be_bytes(fields.take()?);
+    entry.release = Some(u64::from_be_bytes(fields.take()?)).filter(|release| *release != u64::MAX);
+    let at = u64::from_be_bytes(fields.take()?);
+    let [bits] = fields.take()?;
+    let on = |bit: u8| bits >> bit & 1 == 1;
+    let deadline = Deadline { at, gives_up: on(0), traced: on(1), told: on(2) };
+    entry.deadline = (at != u64::MAX).then_some(deadline);
+    Some(())
 }
 
 /// The entry of a row; `None` if it is none.
 pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
     let mut fields = Fields(row);
-    if fields.take::<1>()? != [FORMAT] {
-        return None;
-    }
+    let timed = match fields.take()? {
+        [FORMAT] => false,
+        [FORMAT_WITH_TIMES] => true,
+        _ => return None,
+    };
     let [flags, content] = fields.take()?;
     let mut numbers = [0; 6];
     for number in &mut numbers {
@@ -86,6 +122,9 @@ pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
     (entry.warned, entry.held, entry.smtputf8) = (flag(0), flag(1), flag(2));
     (entry.eight_bit, entry.require_tls) = (flag(3), flag(4));
     (entry.last_error, entry.envelope_id) = (fields.text()?, fields.text()?);
+    if timed {
+        read_times(&mut fields, &mut entry)?;
+    }
     while !fields.0.is_empty() {
         let mut recipient = QueueRecipient::new(fields.text()??.parse().ok()?);
         (recipient.original, recipient.last_error) = (fields.text()?, fields.text()?);
@@ -98,6 +137,10 @@ pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
         };
         let on = |bit: u8| bits >> bit & 1 == 1;
         recipient.notify = Notify { success: on(2), failure: on(3), delay: on(4), asked: on(5) };
+        if bits & WITH_VALID_SINCE != 0 {
+            let moment = i64::from_be_bytes(fields.take()?);
+            recipient.valid_since = Some(ValidSince { moment, continues: fields.take()? == [1] });
+        }
         entry.recipients.push(recipient);
     }
     Some(entry)
@@ -151,7 +194,10 @@ mod tests {
         (entry.warned, entry.smtputf8, entry.require_tls) = (true, true, true);
         entry.return_content = Some(ReturnContent::Headers);
         entry.object = Some(ObjectId::from(7));
+        (entry.priority, entry.release) = (-4, Some(90));
+        entry.deadline = Some(Deadline { told: true, ..Deadline::new(500, true, false) });
         let mut recipient = QueueRecipient::new("zoë@b.example".parse().unwrap());
+        recipient.valid_since = Some(ValidSince::new(-5, true));
         (recipient.notify, recipient.state) = (Notify::asked(true, false, true), RecipientState::Failed);
         entry.recipients = vec![recipient, QueueRecipient::new("c@b.example".parse().unwrap())];
         for entry in [entry, plain] {

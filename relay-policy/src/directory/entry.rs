@@ -77,6 +77,8 @@ pub struct Account {
     pub keep: bool,
     /// Whether only our own networks and users may write to it.
     pub local_only: bool,
+    /// Since when it is whose it is, in seconds since 1970-01-01, UTC, if that is known (RFC 7293).
+    pub since: Option<i64>,
 }
 
 impl Account {

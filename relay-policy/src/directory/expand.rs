@@ -64,12 +64,14 @@ pub struct Delivery {
     pub shared: bool,
     /// Who the sender is from here on, if a list on the way has an owner.
     pub owner: Option<Address>,
+    /// [`Account::since`], if the recipient is this account itself and no other name of it.
+    pub since: Option<i64>,
 }
 
 impl Delivery {
     /// Into the mailbox of an account.
     pub fn new(account: impl Into<String>) -> Self {
-        Self { account: account.into(), detail: None, shared: false, owner: None }
+        Self { account: account.into(), detail: None, shared: false, owner: None, since: None }
     }
 }
 
@@ -138,7 +140,12 @@ impl Directory {
             (_, Some(postmaster)) => postmaster,
             (_, None) => return Err(Refusal::Unknown),
         };
-        match self.look_up(address) {
+        let found = self.look_up(address);
+        let itself = match &found {
+            Found::Entry { name, entry: Entry::Account(account), .. } => Some((name.clone(), account.since)),
+            _ => None,
+        };
+        match found {
             Found::Entry { entry, .. } if entry.local_only() && !context.trusted => {
                 return Err(Refusal::LocalOnly);
             }
@@ -154,6 +161,10 @@ impl Directory {
         let mut walk =
             Walk { directory: self, steps: Vec::new(), seen: HashSet::new(), found: Expansion::default() };
         walk.run(address, includes)?;
+        if let Some((name, since)) = itself {
+            let own = walk.found.deliveries.iter_mut().filter(|delivery| delivery.account == name);
+            own.for_each(|delivery| delivery.since = since);
+        }
         match (walk.found.is_empty(), walk.found.dangling.is_empty()) {
             (false, _) => Ok(walk.found),
             (true, true) => Err(Refusal::NoMailbox),
@@ -419,7 +430,13 @@ impl Walk<'_> {
                 GroupDelivery::Copies => targets.extend(group.members.iter().cloned().map(Target::Address)),
                 GroupDelivery::SharedFolder => {
                     let owner = self.owner(name).or_else(|| self.inherited(through));
-                    self.deliver(Delivery { account: name.to_owned(), detail: None, shared: true, owner });
+                    self.deliver(Delivery {
+                        account: name.to_owned(),
+                        detail: None,
+                        shared: true,
+                        owner,
+                        since: None,
+                    });
                 }
             }
         }
@@ -431,7 +448,13 @@ impl Walk<'_> {
         match self.directory.entries.get(name) {
             Some(Entry::Account(account)) if account.mailbox => {
                 let owner = self.inherited(through);
-                self.deliver(Delivery { account: name.to_owned(), detail, shared: false, owner });
+                self.deliver(Delivery {
+                    account: name.to_owned(),
+                    detail,
+                    shared: false,
+                    owner,
+                    since: None,
+                });
             }
             _ => {}
         }

@@ -31,7 +31,7 @@ fn alias(directory: &mut Directory, name: &str, to: &str) {
 }
 
 fn forward(directory: &mut Directory, name: &str, to: &str, keep: bool) {
-    let account = Account { mailbox: true, forward: targets(to), keep, local_only: false };
+    let account = Account { mailbox: true, forward: targets(to), keep, ..Account::default() };
     directory.set(&address(name), Entry::Account(account)).unwrap();
 }
 

@@ -31,14 +31,14 @@ pub enum ByMode {
     Notify,
 }
 
-/// Nine digits.
-const MOST_SECONDS: i32 = 999_999_999;
-
 impl DeliverBy {
+    /// The longest time, in seconds: nine digits.
+    pub const MOST_SECONDS: i32 = 999_999_999;
+
     /// Within so many seconds. `None` if they have more than nine digits, or are not positive and the mode is
     /// [`Return`](ByMode::Return).
     pub fn new(seconds: i32, mode: ByMode, trace: bool) -> Option<Self> {
-        let fits = seconds.checked_abs().is_some_and(|size| size <= MOST_SECONDS);
+        let fits = seconds.checked_abs().is_some_and(|size| size <= Self::MOST_SECONDS);
         (fits && (seconds > 0 || mode != ByMode::Return)).then_some(Self { seconds, mode, trace })
     }
 

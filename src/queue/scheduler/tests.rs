@@ -166,3 +166,27 @@ fn a_hundred_hanging_destinations_leave_room_for_live_ones() {
     assert_eq!(started.len(), 30);
     assert!(started.iter().all(|entry| entry.destination.starts_with("live")));
 }
+
+#[test]
+fn the_urgent_goes_first_and_has_room_when_there_is_none() {
+    let mut scheduler = scheduler(|limits| {
+        (limits.total, limits.waiting, limits.waiting_per_destination) = (1, 10, 20);
+    });
+    let of = |number, priority| {
+        let mut entry = entry(number, &format!("s{number}"), "x");
+        entry.priority = priority;
+        entry
+    };
+    for number in 0..10 {
+        assert_eq!(scheduler.offer(of(number, if number == 4 { -3 } else { 0 }), 0), Offer::Taken);
+    }
+    assert_eq!(scheduler.offer(of(10, 0), 0), Offer::Full);
+    assert_eq!(scheduler.offer(of(11, 5), 0), Offer::Taken);
+    assert_eq!(scheduler.offer(of(12, 9), 0), Offer::Full);
+    let mut order = Vec::new();
+    while let Some(next) = scheduler.next(0) {
+        order.push(next.due.number.get());
+        scheduler.finished(&next, Contact::Reached, 0);
+    }
+    assert_eq!(order, [11, 0, 1, 2, 3, 5, 6, 7, 8, 9, 4]);
+}

@@ -57,8 +57,12 @@ pub(super) fn news(left_out: &[LeftOut], origin: &Origin<'_>) -> Option<QueueEnt
     origin.message.mail.from.address().filter(|_| !left_out.is_empty())?;
     let mut entry = origin.entry(origin.message.mail.from.clone(), UNDELIVERED.to_owned());
     let told = left_out.iter().map(|left_out| {
-        let bound =
-            Bound { to: left_out.account.clone(), recipient: left_out.recipient, passes: Passes::Trouble };
+        let bound = Bound {
+            to: left_out.account.clone(),
+            recipient: left_out.recipient,
+            passes: Passes::Trouble,
+            renamed: true,
+        };
         let mut queued = bound.queued(origin.message);
         queued.last_error = Some(left_out.reply.to_string().trim_end().to_owned());
         queued
@@ -76,6 +80,7 @@ mod tests {
     use mailwright_smtp_proto::{Mail, Message, Rcpt};
 
     use super::*;
+    use crate::smtp::Times;
     use crate::smtp::plan::Plan;
 
     const FULL: (u16, u16) = (2, 2);
@@ -103,7 +108,8 @@ mod tests {
         let message = Message::new(Mail::new(sender.clone()), recipients);
         let date = DateTime::new(7, 0).unwrap();
         let (user, id, skip, eight_bit, message_id) = (None, "1D", 0, false, None);
-        let origin = Origin { message: &message, user, id, date, skip, eight_bit, message_id };
+        let times = Times::default();
+        let origin = Origin { message: &message, user, id, date, skip, eight_bit, message_id, times };
         let plan = Plan::new(&sender, way).unwrap();
         let entries = plan.batch(&origin, &HashMap::new(), &RouteTable::default()).0.queue;
         let told = entries.into_iter().filter(|entry| entry.destination == UNDELIVERED);

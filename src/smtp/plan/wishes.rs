@@ -1,9 +1,9 @@
 //! What the sender wants to hear of each recipient (RFC 3461): what of that goes on, and what is answered here.
 
 use mailwright_mail_model::{Address, ForwardPath};
-use mailwright_mailstore::{Notify, QueueEntry, QueueRecipient, ReturnContent};
+use mailwright_mailstore::{Notify, QueueEntry, QueueRecipient, ReturnContent, ValidSince};
 use mailwright_relay_policy::directory::{Expansion, Handed, Onward, OnwardReason};
-use mailwright_smtp_proto::{Message, Notify as Wanted, ReturnContent as Asked};
+use mailwright_smtp_proto::{Changed, Message, Notify as Wanted, ReturnContent as Asked};
 
 use super::Origin;
 use crate::queue::{DELIVERED, EXPANDED};
@@ -15,6 +15,8 @@ pub(super) struct Bound {
     /// Which recipient of the message led here; blind copies have places behind them.
     pub(super) recipient: usize,
     pub(super) passes: Passes,
+    /// Whether it is another address than the recipient's own.
+    pub(super) renamed: bool,
 }
 
 /// What of the sender's wishes goes on.
@@ -69,6 +71,12 @@ impl Bound {
             queued.original = Some(format!("rfc822;{address}"));
         }
         queued.notify = rcpt.parameters.notify.map_or(Notify::DEFAULT, notify);
+        // RFC 7293 §7.1: whose another mailbox is the sender did not ask.
+        queued.valid_since = rcpt
+            .parameters
+            .valid_since
+            .filter(|_| !self.renamed)
+            .map(|wanted| ValidSince::new(wanted.moment.seconds(), wanted.changed == Changed::Continue));
         if self.passes == Passes::Trouble {
             queued.notify.success = false;
         }
@@ -115,8 +123,8 @@ pub(super) fn news(fates: &[Fate], origin: &Origin<'_>) -> Vec<QueueEntry> {
         let told = fates.iter().filter(|fate| fate.delivered == delivered).filter(wants);
         let recipients: Vec<_> = told
             .map(|fate| {
-                let passes = Passes::All;
-                let bound = Bound { to: fate.address.clone(), recipient: fate.recipient, passes };
+                let (to, recipient) = (fate.address.clone(), fate.recipient);
+                let bound = Bound { to, recipient, passes: Passes::All, renamed: false };
                 bound.queued(origin.message)
             })
             .collect();
@@ -151,7 +159,10 @@ mod tests {
     use mailwright_smtp_proto::{Command, Syntax};
 
     use super::*;
-    use crate::smtp::plan::{Plan, Way};
+    use crate::smtp::{
+        Times,
+        plan::{Plan, Way},
+    };
 
     /// The entries that a message from MAIL to RCPTs makes where `alias@a.example` stands for these.
     fn entries(targets: &str, mail: &str, rcpts: &[&str]) -> Vec<QueueEntry> {
@@ -182,6 +193,7 @@ mod tests {
             skip: 0,
             eight_bit: false,
             message_id: None,
+            times: Times::default(),
         };
         let plan = Plan::new(&message.mail.from, &way).unwrap();
         plan.batch(&origin, &Default::default(), &RouteTable::default()).0.queue

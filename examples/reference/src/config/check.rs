@@ -115,6 +115,10 @@ impl Config {
         problems.extend(self.network_problems());
         problems.extend(bad_networks("[smtp] etrn", &self.smtp.etrn));
         problems.extend(bad_networks("[smtp] xverp", &self.smtp.xverp));
+        problems.extend(bad_networks("[smtp] urgent", &self.smtp.urgent));
+        if self.queue.hold_days > LONGEST_HOLD {
+            problems.push(format!("[queue] hold_days: at most {LONGEST_HOLD} days"));
+        }
         for (key, texts) in [("xclient", &self.smtp.xclient), ("xforward", &self.smtp.xforward)] {
             for text in texts {
                 match text.parse::<AddressRange>() {
@@ -199,6 +203,8 @@ fn template_problem(key: &str, path: &str, domains: usize) -> Option<String> {
     }
 }
 
+/// RFC 4865 §4: nine digits of seconds.
+const LONGEST_HOLD: u32 = 11_000;
 /// Addresses that nobody has: a range that holds one was not meant to name a proxy.
 const EVERYBODY: [IpAddr; 3] =
     [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::BROADCAST), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];

@@ -95,6 +95,8 @@ pub(crate) struct SmtpOptions {
     pub(crate) xforward: Vec<String>,
     /// Who may have senders written for each recipient.
     pub(crate) xverp: Vec<String>,
+    /// Who is believed that a message is urgent.
+    pub(crate) urgent: Vec<String>,
     /// Who may have the queue run.
     pub(crate) etrn: Vec<String>,
 }

@@ -98,6 +98,8 @@ pub(crate) struct Queue {
     /// After how many hard bounces an address is left alone, and for how long.
     pub(crate) suppress_after: u32,
     pub(crate) suppress_days: u64,
+    /// How long users may have their messages held back.
+    pub(crate) hold_days: u32,
 }
 
 /// How names are looked up.
@@ -152,6 +154,7 @@ impl Default for Queue {
             connect_seconds: 30,
             suppress_after: 2,
             suppress_days: 30,
+            hold_days: 30,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError},
+    time::SystemTime,
 };
 
 use mailwright::{
@@ -51,7 +52,14 @@ impl Directory {
             return Err(DirectoryError::Exists(name));
         }
         self.check_free(&name)?;
-        self.write(vec![(name, password, Some(scram), AccountRow { mailbox, ..AccountRow::default() })])
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = i64::try_from(since.as_secs()).ok();
+        self.write(vec![(
+            name,
+            password,
+            Some(scram),
+            AccountRow { mailbox, since, ..AccountRow::default() },
+        )])
     }
 
     /// Changes a password. `old` is what opens the mail of the account now, if that is encrypted.

@@ -189,7 +189,10 @@ impl Directory {
         self.replace_model(model);
         for (name, wanted) in &file.account {
             let name = self.model().canonical(&address(name)?);
-            self.change_account(&name, |row| row.clone_from(wanted))?;
+            self.change_account(&name, |row| {
+                let since = wanted.since.or(row.since);
+                *row = AccountRow { since, ..wanted.clone() };
+            })?;
             written += 1;
         }
         Ok(written)

@@ -234,6 +234,11 @@ impl Addressing for Logins {
         directory.expand(recipient, directory.trusts(session)).map_err(|refusal| refusal.reply(address))
     }
 
+    /// Others do not say when they gave a name to somebody else.
+    fn knows_owners(&self) -> bool {
+        self.0.backends.checker.is_none()
+    }
+
     fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {
         self.0.directory.current().copies(sender, recipients)
     }

@@ -67,11 +67,14 @@ pub(crate) struct AccountRow {
     pub(crate) keep: bool,
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) local_only: bool,
+    /// Since when it is whose it is, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<i64>,
 }
 
 impl Default for AccountRow {
     fn default() -> Self {
-        Self { mailbox: true, forward: Vec::new(), keep: false, local_only: false }
+        Self { mailbox: true, forward: Vec::new(), keep: false, local_only: false, since: None }
     }
 }
 
@@ -194,6 +197,7 @@ impl AccountRow {
         let mut account = Account::default();
         account.forward = targets(&self.forward)?;
         (account.mailbox, account.keep, account.local_only) = (self.mailbox, self.keep, self.local_only);
+        account.since = self.since;
         Ok(account)
     }
 }
@@ -205,6 +209,7 @@ impl From<&Account> for AccountRow {
             forward: texts(&account.forward),
             keep: account.keep,
             local_only: account.local_only,
+            since: account.since,
         }
     }
 }

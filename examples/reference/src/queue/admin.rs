@@ -94,6 +94,14 @@ pub(crate) struct Entry {
     pub(crate) next_try: u64,
     pub(crate) last_error: Option<String>,
     pub(crate) held: bool,
+    /// Until when the sender wants it held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) release: Option<u64>,
+    /// By when the sender wants it delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deliver_by: Option<u64>,
+    #[serde(default)]
+    pub(crate) priority: i8,
     pub(crate) message_id: Option<String>,
 }
 
@@ -130,6 +138,9 @@ impl From<&QueueEntry> for Entry {
             next_try: entry.due,
             last_error: entry.last_error.clone(),
             held: entry.held,
+            release: entry.release,
+            deliver_by: entry.deadline.map(|deadline| deadline.at),
+            priority: entry.priority,
             message_id: entry.message_id.clone(),
         }
     }
@@ -197,8 +208,18 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
                     Change::Hold => Settlement::Hold(entry.number, true),
                     Change::Release => Settlement::Hold(entry.number, false),
                 });
+                // Whoever releases it has it go now, whatever the sender said.
+                if change == Change::Release && entry.release.is_some_and(|release| release > now) {
+                    let mut entry = entry.clone();
+                    (entry.release, entry.due) = (None, now);
+                    settle.push(Settlement::Update(Box::new(entry)));
+                }
             })?;
             let count = settle.len();
+            // Destinations that are left alone are tried again before anything is due for them: it would be put off.
+            if let (Some(flush), Change::Retry | Change::Release) = (&access.flush, change) {
+                flush();
+            }
             for some in settle.chunks(PAGE) {
                 block_on(spool(access)?.settle(some))?;
             }

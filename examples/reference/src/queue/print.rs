@@ -124,8 +124,17 @@ fn sender(entry: &Entry) -> &str {
 fn described(entry: &Entry) -> String {
     let mut text = format!("{}  {} octets  from <{}>", entry.id, entry.size, entry.sender);
     text += &format!("\n  arrived {}", date(entry.arrival));
+    let later = entry.release.filter(|release| *release > unix_time());
+    if entry.priority != 0 {
+        text += &format!("\n  priority {}", entry.priority);
+    }
+    if let Some(time) = entry.deliver_by {
+        text += &format!("\n  to be delivered by {}", date(time));
+    }
     text += &if entry.held {
         "\n  held".to_owned()
+    } else if let Some(release) = later {
+        format!("\n  held back until {}, as its sender wants", date(release))
     } else {
         let wait = entry.next_try.saturating_sub(unix_time());
         format!("\n  tried {} times, next in {wait} s at {}", entry.attempts, date(entry.next_try))
@@ -236,6 +245,9 @@ mod tests {
             next_try: 1_700_000_060,
             last_error: None,
             held: false,
+            release: None,
+            deliver_by: None,
+            priority: 0,
             message_id: None,
         }
     }
