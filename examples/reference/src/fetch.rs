@@ -20,6 +20,7 @@ use mailwright::{
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::{
     admin::Hidden,
@@ -47,6 +48,8 @@ struct Inner {
     directory: Arc<Directory>,
     /// What fetches, if this is the server.
     fetcher: OnceLock<Fetcher<Inbox, TableLedger>>,
+    /// Wakes those who ask providers for mail that waits there (ATRN), each time it changes.
+    providers: watch::Sender<()>,
 }
 
 /// What can be asked about them.
@@ -175,7 +178,13 @@ impl Fetch {
     ) -> Result<Self, StoreError> {
         let (table, ledger) = (database.table(ACCOUNTS)?, TableLedger::new(database.table(LEDGER)?));
         let (vault, fetcher) = (Vault::new(data), OnceLock::new());
-        Ok(Self(Arc::new(Inner { table, ledger, vault, directory, fetcher })))
+        let providers = watch::Sender::new(());
+        Ok(Self(Arc::new(Inner { table, ledger, vault, directory, fetcher, providers })))
+    }
+
+    /// Changes when providers are to be asked at once (ATRN).
+    pub(crate) fn calls(&self) -> watch::Receiver<()> {
+        self.0.providers.subscribe()
     }
 
     /// Begins to fetch from all of them.
@@ -258,7 +267,11 @@ impl Fetch {
             Some(id) => vec![id],
             None => self.stored()?.into_iter().map(|(id, _)| id).collect(),
         };
-        let count = ids.iter().filter(|id| fetcher.now(**id)).count();
+        let mut count = ids.iter().filter(|id| fetcher.now(**id)).count();
+        if id.is_none() {
+            self.0.providers.send_replace(());
+            count += self.0.providers.receiver_count();
+        }
         match id {
             Some(id) if count == 0 => Err(FetchError::Unknown(id)),
             _ => Ok(FetchResponse::Woken { count }),

@@ -9,6 +9,7 @@ use mailwright::{
     smtp_proto::{HelloName, client},
 };
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,6 +25,8 @@ pub(crate) struct Caller {
     /// Whom to trust; without it there is no TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) service: Arc<Smtp<Inbox, Logins>>,
+    /// Changes when the provider is to be asked at once.
+    pub(crate) calls: watch::Receiver<()>,
 }
 
 /// Why nothing came.
@@ -39,9 +42,11 @@ enum CallError {
 
 impl Caller {
     /// Asks again and again, until it is stopped.
-    pub(crate) async fn run(self, stop: CancellationToken) {
-        let (host, port) = (&self.provider.host, self.provider.port);
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let (host, port) = (self.provider.host.clone(), self.provider.port);
         loop {
+            // Asked for during a call, it is done again after it.
+            self.calls.mark_unchanged();
             match self.call(&stop).await {
                 Ok(()) => tracing::info!(protocol = "atrn", host, port, "mail was fetched"),
                 Err(CallError::Client(ClientError::Refused(Refusal::Smtp(reply)))) if reply.code() == 453 => {
@@ -51,6 +56,7 @@ impl Caller {
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(self.provider.every_seconds)) => {}
+                Ok(()) = self.calls.changed() => {}
                 () = stop.cancelled() => return,
             }
         }

@@ -252,7 +252,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     }
     services.take_from_programs()?;
     services.fetch(&fetch)?;
-    services.call_providers()?;
+    services.call_providers(&fetch)?;
     // Maildirs have no queue; then nothing is taken that would have to go on.
     if services.store.spool().is_some() {
         let sending = queue.run(services.stop.clone());

@@ -200,3 +200,19 @@ fn a_provider_cannot_send_elsewhere_through_its_customer() {
     assert!(talk.at_end());
     assert!(b.fetch("bob@b.example", 1).unwrap().contains("Subject: here"));
 }
+
+#[test]
+fn a_provider_is_asked_when_somebody_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = provider("");
+    let extra =
+        customer(a.port("odmr"), "none", &folder).replace("every_seconds = 1\n", "every_seconds = 86400\n");
+    let b = Site::start("b.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["bob"]);
+    wait_for("the first call", || a.log().contains("user=office@a.example").then_some(()));
+    submit(&a, "bob@b.example", "at once");
+    wait_for("the mail", || {
+        // The first call may be going on still when this is said.
+        b.run(&["fetch", "now"]);
+        b.fetch("bob@b.example", 1)
+    });
+}

@@ -194,3 +194,27 @@ fn a_mailbox_that_was_given_to_somebody_else() {
     let field = "Require-Recipient-Valid-Since: bob@b.example; Thu, 3 Apr 2014 23:01:00 +0000\r\n";
     assert!(host.received()[0].starts_with(field), "{}", host.received()[0]);
 }
+
+#[test]
+fn scripts_read_and_set_the_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("default.sieve");
+    let text = r#"require ["envelope", "envelope-deliverby", "redirect-deliverby", "relational", "comparator-i;ascii-numeric", "copy"];
+        if allof (envelope :is "bymode" "N", not envelope :is "bytrace" "true",
+                  envelope :value "gt" :comparator "i;ascii-numeric" "bytimerelative" "4000") {
+            redirect :copy :bytimerelative 2 :bymode "return" "bob@b.example";
+        }"#;
+    std::fs::write(&script, text).unwrap();
+    // Nobody is at this port.
+    let extra = format!("first_retry_seconds = 3600\n[sieve]\ndefault = {script:?}\n");
+    let a = site(&extra, &[("b.example", free_port())]);
+    let mut talk = session(&a);
+    send(&mut talk, "", &["<carl@a.example>"], "without a time");
+    send(&mut talk, "BY=9000;N", &["<carl@a.example>"], "with a time");
+    let texts = [1, 2].map(|number| wait_for("both", || a.fetch("carl@a.example", number)));
+    assert!(texts.iter().any(|text| text.contains("Subject: with a time")));
+    let report =
+        wait_for("the report", || a.fetch("ann@a.example", 1).or_else(|| a.fetch("carl@a.example", 3)));
+    has(&report, &["Action: failed", "Status: 5.4.7", "Subject: with a time"]);
+    wait_for("the queue", || (waiting(&a) == 0).then_some(()));
+}

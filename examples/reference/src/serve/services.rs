@@ -51,7 +51,7 @@ impl Services<'_> {
     }
 
     /// Comes for mail that waits elsewhere.
-    pub(super) fn call_providers(&self) -> Result<(), ServeError> {
+    pub(super) fn call_providers(&self, fetch: &Fetch) -> Result<(), ServeError> {
         let config = self.config;
         if config.on_demand.providers.is_empty() {
             return Ok(());
@@ -65,7 +65,8 @@ impl Services<'_> {
         let tls = config.fetch.options(&config.hostname, 0).tls;
         for provider in config.on_demand.providers.clone() {
             let (hello, tls, service) = (hello.clone(), tls.clone(), Arc::clone(&service));
-            self.tasks.spawn(Caller { provider, hello, tls, service }.run(self.stop.clone()));
+            let caller = Caller { provider, hello, tls, service, calls: fetch.calls() };
+            self.tasks.spawn(caller.run(self.stop.clone()));
         }
         Ok(())
     }
