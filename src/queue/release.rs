@@ -27,11 +27,11 @@ pub(crate) const RELEASE: &str = "release:";
 pub trait Release: Send + Sync {
     /// Delivers an entry to those of its recipients that wait, or queues it for them, and takes it out of the queue in the same commit. One
     /// reply for each of them, by their places.
-    fn release<'a>(
-        &'a self,
-        entry: &'a QueueEntry,
-    ) -> Pin<Box<dyn Future<Output = Vec<(usize, Reply)>> + Send + 'a>>;
+    fn release<'a>(&'a self, entry: &'a QueueEntry) -> Released<'a>;
 }
+
+/// The replies of a [`Release`], by the places of the recipients they are for.
+pub type Released<'a> = Pin<Box<dyn Future<Output = Vec<(usize, Reply)>> + Send + 'a>>;
 
 /// What does it, if somebody does.
 #[derive(Default)]

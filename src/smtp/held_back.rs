@@ -1,7 +1,5 @@
 //! Messages that are held back until their time (FUTURERELEASE, RFC 4865): whole, in the queue, and then taken in as if they came now.
 
-use std::{future::Future, pin::Pin};
-
 use bytes::Bytes;
 use mailwright_mail_model::Address;
 use mailwright_mailstore::{QueueEntry, RecipientState, Settlement, Spool, Store, Upload};
@@ -20,7 +18,7 @@ use super::{
 };
 use crate::{
     filter::Filter,
-    queue::{RELEASE, Release, released_message},
+    queue::{RELEASE, Release, Released, released_message},
 };
 
 /// How much is read from the store at a time, in octets.
@@ -91,10 +89,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
 }
 
 impl<S: Store, R: Addressing, F: Filter> Release for StoreInbox<S, R, F> {
-    fn release<'a>(
-        &'a self,
-        entry: &'a QueueEntry,
-    ) -> Pin<Box<dyn Future<Output = Vec<(usize, Reply)>> + Send + 'a>> {
+    fn release<'a>(&'a self, entry: &'a QueueEntry) -> Released<'a> {
         Box::pin(self.let_go(entry))
     }
 }
