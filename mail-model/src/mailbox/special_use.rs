@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A special use of a mailbox (RFC 6154 §2, RFC 8457).
+/// A special use of a mailbox (RFC 6154 §2, RFC 8457, draft-ietf-extra-sieve-snooze).
 ///
 /// ```
 /// use mailwright_mail_model::SpecialUse;
@@ -30,11 +30,13 @@ pub enum SpecialUse {
     Trash,
     /// `\Important`: a view of the messages the server holds for important.
     Important,
+    /// `\Snoozed`: messages that come back later.
+    Snoozed,
 }
 
 impl SpecialUse {
     /// Every special use.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::All,
         Self::Archive,
         Self::Drafts,
@@ -43,6 +45,7 @@ impl SpecialUse {
         Self::Sent,
         Self::Trash,
         Self::Important,
+        Self::Snoozed,
     ];
 
     /// The wire form, with its backslash.
@@ -56,6 +59,7 @@ impl SpecialUse {
             Self::Sent => "\\Sent",
             Self::Trash => "\\Trash",
             Self::Important => "\\Important",
+            Self::Snoozed => "\\Snoozed",
         }
     }
 }

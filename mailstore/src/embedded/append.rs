@@ -52,6 +52,19 @@ pub(super) struct Arrival {
     pub(super) rows: Vec<Row>,
 }
 
+/// The rows, those that are about new messages under the names that these have now.
+fn named(mut rows: Vec<Row>, appended: &[(usize, Appended)]) -> Vec<Row> {
+    for row in &mut rows {
+        let target = row.target.take();
+        let found = appended.iter().find(|(place, _)| Some(*place) == target);
+        if let Some((_, message)) = found {
+            row.key.extend_from_slice(&message.uid_validity.get().to_be_bytes());
+            row.key.extend_from_slice(&message.uid.get().to_be_bytes());
+        }
+    }
+    rows
+}
+
 /// The messages of a mailbox that go when others come.
 type Leaving = (Box<[u8]>, Vec<Message>);
 
@@ -69,7 +82,8 @@ impl Group<'_> {
         arrival.messages.iter().try_for_each(|message| self.check_keys(&message.keys))?;
         let leaving = self.leaving(&arrival.replaced)?;
         self.check(&arrival.messages, &leaving)?;
-        Self::check_rows(&arrival.rows)?;
+        let targets = arrival.messages.iter().flat_map(|message| &message.places).count();
+        Self::check_rows(&arrival.rows, targets)?;
         let (mut appended, mut queued) = (Vec::new(), Vec::new());
         for message in arrival.messages {
             self.store_body(&message)?;
@@ -85,7 +99,7 @@ impl Group<'_> {
             self.remove(&key, &messages)?;
         }
         self.settle(&arrival.settle)?;
-        self.set_rows(&arrival.rows)?;
+        self.set_rows(&named(arrival.rows, &appended))?;
         appended.sort_unstable_by_key(|(place, _)| *place);
         Ok(Committed::new(appended.into_iter().map(|(_, appended)| appended).collect(), queued))
     }

@@ -9,6 +9,9 @@ use super::database::failed;
 use super::{Shared, row};
 use crate::{Result, Row, StoreError};
 
+/// How long the name of a message is in a key: UIDVALIDITY and UID.
+const NAME_OF_MESSAGE: usize = 8;
+
 /// A named map from keys to values in the database of an [`Embedded`](super::Embedded) store. Every change is
 /// durable when its method returns. Cheap to clone.
 ///
@@ -117,7 +120,7 @@ impl Table {
     /// As [`put`](Self::put); nothing is changed then.
     pub async fn change(&self, rows: Vec<Row>) -> Result<()> {
         let operation = move |group: &mut Group<'_>| {
-            Group::check_rows(&rows)?;
+            Group::check_rows(&rows, 0)?;
             group.set_rows(&rows)
         };
         self.shared.committer.submit(operation).await
@@ -149,11 +152,22 @@ impl Group<'_> {
         sealed.map(|sealed| unseal(key, sealed.into())).transpose()
     }
 
-    /// Whether all of these can be rows, to be asked before anything is changed.
-    pub(super) fn check_rows(rows: &[Row]) -> Result<()> {
+    /// Whether all of these can be rows of a commit with so many targets, to be asked before anything is changed.
+    pub(super) fn check_rows(rows: &[Row], targets: usize) -> Result<()> {
         rows.iter().try_for_each(|row| {
             check_length("a name of a table", row.table.as_bytes())?;
-            check_length("a key", &row.key).map(drop)
+            match row.target {
+                Some(target) if target >= targets => Err(StoreError::Invalid(format!(
+                    "expected a row about one of {targets} targets, got one about target {target}"
+                ))),
+                Some(_) => {
+                    let longest = Table::MAX_OCTETS - NAME_OF_MESSAGE;
+                    let fits = row.key.len() <= longest;
+                    let problem = || StoreError::Invalid(format!("expected a key of at most {longest} octets, which the name of a message comes behind, got {}", row.key.len()));
+                    fits.then_some(()).ok_or_else(problem)
+                }
+                None => check_length("a key", &row.key).map(drop),
+            }
         })
     }
 

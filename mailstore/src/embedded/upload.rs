@@ -217,7 +217,7 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
             let (settle, rows) = (batch.settle.clone(), batch.rows.clone());
             if !settle.is_empty() || !rows.is_empty() {
                 let operation = move |group: &mut Group<'_>| {
-                    Group::check_rows(&rows)?;
+                    Group::check_rows(&rows, 0)?;
                     group.settle(&settle)?;
                     group.set_rows(&rows)
                 };
@@ -230,6 +230,9 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         arrival.messages.extend(last);
         arrival.settle.clone_from(&batch.settle);
         arrival.rows.clone_from(&batch.rows);
+        // Targets of this message come behind those of earlier ones.
+        let placed = self.placed;
+        arrival.rows.iter_mut().filter_map(|row| row.target.as_mut()).for_each(|target| *target += placed);
         // Until the answer is there the message may or may not be in; a dropped future must not remove it.
         self.state = State::Committed;
         let result = self.shared.committer.submit(move |group| group.append(arrival)).await;

@@ -28,12 +28,46 @@ pub struct Row {
     pub key: Vec<u8>,
     /// What it holds from now on; `None` if it is to go.
     pub value: Option<Vec<u8>>,
+    /// The target, counted from 0, whose message the row is about: behind `key` come the UIDVALIDITY and the UID that the message gets
+    /// there, four octets each, the high ones first.
+    pub target: Option<usize>,
 }
 
 impl Row {
     /// A row of this table.
     pub fn new(table: impl Into<String>, key: impl Into<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
-        Self { table: table.into(), key: key.into(), value }
+        Self { table: table.into(), key: key.into(), value, target: None }
+    }
+
+    /// The same row, about the message in this target of the [`Batch`] that it is in.
+    ///
+    /// ```
+    /// use mailwright_mail_model::{DateTime, MailboxName};
+    /// use mailwright_mailstore::{
+    ///     Batch, Row, Target, User, Write, block_on,
+    ///     embedded::{Embedded, Options},
+    /// };
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let store = Embedded::open(directory.path(), Options::default())?;
+    /// let notes = store.table("notes")?;
+    /// let target = Target::new(User::new("alice")?, MailboxName::inbox(), DateTime::EPOCH);
+    /// let row = notes.row(b"read by ", Some(b"friday")).of_target(0);
+    /// let appended = block_on(async {
+    ///     let mut upload = store.begin(None).await?;
+    ///     upload.write("Subject: a\r\n\r\n".into()).await?;
+    ///     let batch = Batch::to([target]).with_rows(vec![row]);
+    ///     Ok::<_, Box<dyn std::error::Error>>(upload.commit_batch(&batch).await?.appended)
+    /// })?;
+    /// let (key, value) = notes.scan(b"read by ")?.remove(0);
+    /// let uid = appended[0].uid.get().to_be_bytes();
+    /// assert!(key.ends_with(&uid) && key.len() == 16 && &value[..] == b"friday");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn of_target(mut self, target: usize) -> Self {
+        self.target = Some(target);
+        self
     }
 }
 
