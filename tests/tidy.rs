@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "md-5",
             "memchr",
             "nom",
+            "ppp",
             "ring",
             "rustls",
             "stringprep",

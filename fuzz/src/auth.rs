@@ -1,10 +1,11 @@
-//! line-proto: Dovecot's authentication protocol, both machines against any peer.
+//! line-proto: who somebody is. Dovecot's authentication protocol, SASL and the PROXY protocol, against any peer.
 
 use mailwright_line_proto::{
-    AuthRefusal, Secret,
+    AuthRefusal, ProxyHeader, Secret, TlsInfo,
     dovecot_auth::{
         Answer, AuthRequest, Client, ClientEvent, MechanismOffer, Server, ServerConfig, ServerEvent,
     },
+    sasl::{self, Context, Credentials, Mechanism, ScramKeys, ServerStep, Verdict, Verify},
     testing::{Seen, Side, Subject},
 };
 
@@ -20,6 +21,79 @@ pub fn auth_server(data: &[u8]) {
 pub fn auth_client(data: &[u8]) {
     let Some(plan) = Plan::new(data) else { return };
     plan.play(|| Asking { choices: plan.choices.clone() });
+}
+
+/// The header of a proxy: read by as much as is certainly its own, and the same whatever stands behind it.
+pub fn auth_proxy(data: &[u8]) {
+    let mut taken = 0;
+    let found = loop {
+        match ProxyHeader::read(&data[..taken]) {
+            ProxyHeader::Wants(more) => {
+                assert!(more > 0 && taken + more <= ProxyHeader::LONGEST, "{more} behind {taken}");
+                if taken + more > data.len() {
+                    return;
+                }
+                taken += more;
+            }
+            found => break found,
+        }
+    };
+    if let ProxyHeader::Whole(peer) = found {
+        assert!(data.starts_with(b"PROXY ") || data.starts_with(b"\r\n\r\n\0\r\nQUIT\n"));
+        assert!(peer.is_none_or(|peer| peer.remote.is_some() && peer.local.is_some()));
+        let behind = [&data[..taken], b"x"].concat();
+        assert_eq!(ProxyHeader::read(&behind), ProxyHeader::Malformed, "what is behind it is none of it");
+    }
+}
+
+/// A mechanism, and the peer's messages, a line each: nobody comes in whom the application has not let in, and a client believes no server
+/// that has not proved what it had to.
+pub fn auth_sasl(data: &[u8]) {
+    let Some((choice, messages)) = data.split_first() else { return };
+    let all: Vec<Mechanism> = Mechanism::all().collect();
+    let mechanism = all[usize::from(*choice) % all.len()];
+    let mut tls = TlsInfo::default();
+    (tls.exporter, tls.peer_certificates) = (Some([9; 32]), vec![vec![1]]);
+    let context = Context::tls(&tls).allow_legacy();
+    let messages = messages.split(|octet| *octet == b'\n').take(8);
+    let mut server = sasl::Server::start(mechanism.name(), &context, [3; 32]).expect("it can be used here");
+    let mut step = server.step(messages.clone().next());
+    for message in messages.clone().skip(1).map(Some).chain([None]) {
+        step = match step {
+            ServerStep::Done(identity) => panic!("{} lets {identity:?} in", mechanism.name()),
+            ServerStep::Verify(Verify::Scram { username, hash, .. }) => {
+                server.resume(Verdict::Keys(ScramKeys::fake(hash, &"secret".into(), &username, 4096)))
+            }
+            ServerStep::Verify(Verify::Shared { .. }) => server.resume(Verdict::Shared(None)),
+            ServerStep::Verify(_) => server.resume(Verdict::Refuse(AuthRefusal::Credentials)),
+            ServerStep::Challenge(_) => server.step(message),
+            ServerStep::Refuse(_) => break,
+            _ => break,
+        };
+    }
+    assert!(!matches!(step, ServerStep::Done(_)), "{} lets anybody in", mechanism.name());
+    let credentials = match mechanism.name() {
+        "OAUTHBEARER" | "XOAUTH2" => Credentials::bearer("tim", "token".into()),
+        "EXTERNAL" => Credentials::certificate(),
+        "ANONYMOUS" => Credentials::anonymous("tim"),
+        _ => Credentials::new("tim", "pass".into()),
+    };
+    let Ok(mut client) = sasl::Client::new(mechanism, &credentials, &context, [3; 32]) else { return };
+    let _ = client.initial();
+    for message in messages {
+        // An iteration count that takes its time is for the tests of SCRAM.
+        if message.windows(6).any(|part| part.starts_with(b"i=") && part[2..].iter().all(u8::is_ascii_digit))
+        {
+            return;
+        }
+        if client.respond(message).is_err() {
+            assert!(client.finish(None).is_err(), "after a failure nothing is believed");
+            return;
+        }
+    }
+    if mechanism.name().starts_with("SCRAM") {
+        assert!(client.finish(None).is_err(), "a server without the password proves nothing");
+    }
 }
 
 struct Serving {

@@ -14,18 +14,21 @@
 )]
 
 mod auth;
+mod files;
 mod frame;
 mod imap;
 mod imap_server;
 mod machine;
 mod managesieve;
 mod model;
+mod names;
 mod policy;
 mod pop3;
 mod sieve;
 mod smtp;
 
-pub use auth::{auth_client, auth_server};
+pub use auth::{auth_client, auth_proxy, auth_sasl, auth_server};
+pub use files::{policy_files, store_passwd};
 pub use frame::{frame_dot, frame_lines, frame_literal};
 pub use imap::imap_client;
 pub use imap_server::{imap_command, imap_server};
@@ -34,6 +37,7 @@ pub use model::{
     model_address, model_address_list, model_date, model_header, model_mime, model_parameter, model_utf7,
     model_word,
 };
+pub use names::{imap_url, model_encoding, model_names};
 pub use policy::{
     policy_aliases, policy_authentication, policy_names, policy_records, policy_report, policy_senders,
     store_names,
@@ -49,6 +53,8 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     // line-proto
     ("auth_client", auth_client),
+    ("auth_proxy", auth_proxy),
+    ("auth_sasl", auth_sasl),
     ("auth_server", auth_server),
     ("frame_dot", frame_dot),
     ("frame_lines", frame_lines),
@@ -57,8 +63,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("model_address", model_address),
     ("model_address_list", model_address_list),
     ("model_date", model_date),
+    ("model_encoding", model_encoding),
     ("model_header", model_header),
     ("model_mime", model_mime),
+    ("model_names", model_names),
     ("model_parameter", model_parameter),
     ("model_utf7", model_utf7),
     ("model_word", model_word),
@@ -68,11 +76,13 @@ pub const TARGETS: &[(&str, Target)] = &[
     // relay-policy and mailstore
     ("policy_aliases", policy_aliases),
     ("policy_authentication", policy_authentication),
+    ("policy_files", policy_files),
     ("policy_names", policy_names),
     ("policy_records", policy_records),
     ("policy_report", policy_report),
     ("policy_senders", policy_senders),
     ("store_names", store_names),
+    ("store_passwd", store_passwd),
     // sieve
     ("managesieve_client", managesieve_client),
     ("managesieve_server", managesieve_server),
@@ -88,4 +98,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("imap_client", imap_client),
     ("imap_command", imap_command),
     ("imap_server", imap_server),
+    ("imap_url", imap_url),
 ];

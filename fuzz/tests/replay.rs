@@ -78,12 +78,17 @@ macro_rules! replays {
             assert_eq!(replayed, known, "the targets replayed here and those in TARGETS");
             assert_eq!(names(&root().join("corpus")), known, "the directories of seeds");
             assert_eq!(names(&root().join("targets/src/bin")), known, "the binaries for libFuzzer");
+            let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+            let untold: Vec<_> = known.iter().filter(|name| !readme.contains(&format!("`{name}`"))).collect();
+            assert!(untold.is_empty(), "{untold:?} are not in README.md");
         }
     };
 }
 
 replays! {
     auth_client
+    auth_proxy
+    auth_sasl
     auth_server
     frame_dot
     frame_lines
@@ -91,6 +96,7 @@ replays! {
     imap_client
     imap_command
     imap_server
+    imap_url
     managesieve_client
     managesieve_server
     sieve_compare
@@ -99,13 +105,16 @@ replays! {
     model_address
     model_address_list
     model_date
+    model_encoding
     model_header
     model_mime
+    model_names
     model_parameter
     model_utf7
     model_word
     policy_aliases
     policy_authentication
+    policy_files
     policy_names
     policy_records
     policy_report
@@ -117,6 +126,7 @@ replays! {
     smtp_server
     smtp_seven_bit
     store_names
+    store_passwd
 }
 
 /// xorshift64*: enough to mutate seeds, and the same every time.

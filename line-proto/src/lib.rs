@@ -18,6 +18,8 @@ mod machine;
 mod outgoing;
 mod peer;
 mod pipeline;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod secret;
 #[cfg(feature = "tls")]
 mod secure;
@@ -36,6 +38,8 @@ pub use machine::{
 pub use outgoing::Outgoing;
 pub use peer::{Peer, TlsInfo, can_offer};
 pub use pipeline::Pipeline;
+#[cfg(feature = "proxy")]
+pub use proxy::ProxyHeader;
 pub use secret::Secret;
 #[cfg(feature = "tls")]
 pub use secure::{Secure, TlsSide};

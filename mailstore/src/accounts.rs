@@ -2,6 +2,7 @@
 
 mod facets;
 mod function;
+mod passwd_file;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use crate::{Never, Result, User};
 
 pub use facets::{BearerTokens, Certificates, ScramHash, ScramKeys, SharedPasswords, StoredKeys};
 pub use function::{FromFn, from_fn};
+pub use passwd_file::{PasswdEntry, PasswdError};
 
 /// Who may log in. One method is enough; stored secrets for challenge mechanisms are a facet.
 ///

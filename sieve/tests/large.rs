@@ -85,6 +85,54 @@ fn pieces_of_any_size_give_the_same() {
     }
 }
 
+/// What a converter is given is held: a part that is larger than what is ever held stays as it is, and nothing of it is read.
+#[test]
+fn a_part_is_converted_only_if_it_can_be_held() {
+    const HEAD: &[u8] = b"Subject: x\r\nContent-Type: image/tiff\r\n\r\n";
+    let script = "require [\"convert\", \"fileinto\"];
+        if convert \"image/tiff\" \"image/png\" [\"pix-x=9\"] { fileinto \"converted\"; }";
+    let language = Language::standard().with(mailwright_sieve::extension::convert());
+    let program = Arc::new(language.compile(script.as_bytes()).unwrap());
+    let most = mailwright_sieve::Limits::default().body as u64;
+    for (lines, fits) in
+        [(most / LINE.len() as u64, true), (most / LINE.len() as u64 + 1, false), (200_000, false)]
+    {
+        let large = Large { head: HEAD, lines, tail: b"" };
+        let mut scanner = Scanner::new();
+        for start in (0..large.len()).step_by(1 << 20) {
+            scanner.push(&large.read(start, start + (1 << 20)));
+        }
+        let mut run = Run::new(Arc::clone(&program), Input::new(Arc::new(scanner.finish()), DateTime::EPOCH));
+        let (mut given, mut read) = (0, 0);
+        let outcome = loop {
+            match run.poll() {
+                Step::Need(Request::Octets { range, .. }) => {
+                    let octets = large.read(range.start, range.end);
+                    read += octets.len() as u64;
+                    run.answer(Answer::Octets(octets.into()));
+                }
+                Step::Need(Request::Convert { body, .. }) => {
+                    given += body.len() as u64;
+                    run.answer(Answer::Converted(Some("small".into())));
+                }
+                Step::Need(other) => panic!("{other:?}"),
+                Step::Done(outcome) => break outcome,
+            }
+        };
+        assert_eq!(outcome.error, None);
+        if fits {
+            assert_eq!(given, lines * LINE.len() as u64);
+            assert!(matches!(&outcome.actions[..], [Action::FileInto(_)]), "{outcome:?}");
+        } else {
+            assert!(given == 0 && read <= 3 * most, "{given} given, {read} read of {}", large.len());
+            assert!(
+                matches!(&outcome.actions[..], [Action::Keep(keep)] if keep.message.is_original()),
+                "{outcome:?}"
+            );
+        }
+    }
+}
+
 /// The changed message of a large one is made of ranges of it.
 #[test]
 fn a_change_of_the_header_leaves_the_body_where_it_is() {

@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use mailwright::mailstore::accounts::{PasswdEntry, PasswdError};
+
 use crate::{
     admin::{Hidden, ImportEntry, Request, Response},
     cli::UserCommand,
@@ -142,19 +144,11 @@ pub(crate) fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, CommandError>
     } else {
         text = fs::read_to_string(file).map_err(failed)?;
     }
-    let mut entries = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let bad = || CommandError::Line { file: shown.clone(), line: index + 1 };
-        let (name, rest) = line.split_once(':').ok_or_else(bad)?;
-        if !name.contains('@') || !rest.starts_with('{') {
-            return Err(bad());
-        }
-        // No scheme has a colon in its hash; a plain password might, but then the file's own fields could not be told.
-        let password = rest.split(':').next().unwrap_or_default();
-        entries.push(ImportEntry { name: name.trim().to_owned(), password: password.to_owned() });
-    }
-    Ok(entries)
+    let entries = PasswdEntry::read(&text)
+        .map_err(|PasswdError { line, .. }| CommandError::Line { file: shown.clone(), line })?;
+    let import = |entry: &PasswdEntry| ImportEntry {
+        name: entry.name().to_owned(),
+        password: entry.password().to_owned(),
+    };
+    Ok(entries.iter().map(import).collect())
 }

@@ -22,6 +22,8 @@ use crate::{
 /// assert_eq!("bl.example.org".parse::<List>()?.weight, 1);
 /// assert_eq!("wl.example.org*-2".parse::<List>()?.weight, -2);
 /// assert!("bl.example.org=127.0.0.2-127.0.0.11*3".parse::<List>()?.counts("127.0.0.4".parse()?));
+/// // Nothing else is an answer, whatever the range says.
+/// assert!(!"bl.example.org=127.0.0.2-227.0.0.11".parse::<List>()?.counts("192.0.2.1".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +69,8 @@ impl List {
     /// they will not answer, and answers from elsewhere are a parked domain's.
     pub fn counts(&self, answer: IpAddr) -> bool {
         let IpAddr::V4(address) = answer else { return false };
-        match self.answers {
-            Some(range) => range.contains(answer),
-            None => address.is_loopback() && address.octets().get(..3) != Some(&[127, 255, 255]),
-        }
+        let is_answer = address.is_loopback() && address.octets().get(..3) != Some(&[127, 255, 255]);
+        is_answer && self.answers.is_none_or(|range| range.contains(answer))
     }
 }
 
