@@ -52,7 +52,7 @@ use self::{
 };
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
-    service::{ALPN_IMAP, Session, tell_end},
+    service::{ALPN_IMAP, Latest, Session, tell_end},
 };
 
 /// How often an idle client's mailbox is looked at, if the store cannot tell of changes.
@@ -65,6 +65,8 @@ pub struct Imap<S, A> {
     authenticator: Arc<Authenticator<A>>,
     tls: ListenerTls,
     config: Arc<Config>,
+    /// With other mechanisms, if those have changed.
+    latest: Latest<Config>,
     recent: RecentMarks,
     groups: Option<Arc<dyn Groups>>,
     options: Options,
@@ -118,6 +120,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             authenticator,
             tls,
             config: Arc::new(config),
+            latest: Latest::default(),
             recent: RecentMarks::default(),
             groups: None,
             options: Options::default(),
@@ -171,8 +174,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
-        let machine =
-            Deflate::new(Server::new(Arc::clone(&self.config), peer)).with_limits(&self.config.limits);
+        let config = self.latest.offering(&self.config, self.authenticator.mechanisms());
+        let machine = Deflate::new(Server::new(config, peer)).with_limits(&self.config.limits);
         let mut connection = Connection::new(self.tls.secure(machine), socket.into());
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
-    service::{self, ALPN_MANAGESIEVE, Session, attend, tell_end},
+    service::{self, ALPN_MANAGESIEVE, Latest, Session, attend, tell_end},
 };
 
 /// How much of a script is handed to the connection at a time, in octets.
@@ -35,6 +35,8 @@ pub struct ManageSieve<S, A> {
     language: Arc<Language>,
     tls: ListenerTls,
     config: Arc<Config>,
+    /// With other mechanisms, if those have changed.
+    latest: Latest<Config>,
     limits: ScriptLimits,
     /// By the user's name, or by the domain in it, in lower case: the server that has the scripts.
     referrals: HashMap<String, String>,
@@ -69,6 +71,7 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
             language,
             tls,
             config: Arc::new(config),
+            latest: Latest::default(),
             limits,
             referrals: HashMap::new(),
         }
@@ -96,7 +99,8 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
-        let machine = Server::new(Arc::clone(&self.config), peer);
+        let config = self.latest.offering(&self.config, self.authenticator.mechanisms());
+        let machine = Server::new(config, peer);
         let mut connection = Connection::new(self.tls.secure(machine), socket.into());
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit { service: self, peer, exchange: None, user: None, script: BytesMut::new() };

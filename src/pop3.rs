@@ -27,7 +27,7 @@ use self::maildrops::Lock;
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     auth::without_detail,
-    service::{self, ALPN_POP3, Session, attend, entropy, tell_end},
+    service::{self, ALPN_POP3, Latest, Session, attend, entropy, tell_end},
 };
 
 pub use self::{
@@ -90,6 +90,8 @@ pub struct Pop3<S, A> {
     authenticator: Arc<Authenticator<A>>,
     tls: ListenerTls,
     config: Arc<Config>,
+    /// With other mechanisms, if those have changed.
+    latest: Latest<Config>,
     /// What holds for users without policies of their own.
     general: Policy,
     options: Options,
@@ -109,7 +111,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
         config.mechanisms = authenticator.mechanisms();
         config.utf8_logins = true;
         let general = Policy { expire: config.expire, login_delay: config.login_delay };
-        Self { store, authenticator, tls, config: Arc::new(config), general, options: Options::default() }
+        let (config, latest) = (Arc::new(config), Latest::default());
+        Self { store, authenticator, tls, config, latest, general, options: Options::default() }
     }
 
     /// Sets what is done beyond the protocol. What is announced before login then holds for all users that have policies of
@@ -140,7 +143,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
-        let mut machine = Server::new(Arc::clone(&self.config), peer);
+        let config = self.latest.offering(&self.config, self.authenticator.mechanisms());
+        let mut machine = Server::new(config, peer);
         if let Some(timestamp) = self.timestamp() {
             machine.offer_apop(timestamp);
         }

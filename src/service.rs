@@ -1,5 +1,6 @@
 //! What the ready-made services have in common.
 
+mod offered;
 mod visit;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use rustls::ServerConfig;
 
 use crate::{Connection, Stream};
 
+pub(crate) use offered::Latest;
 pub(crate) use visit::{Visit, attend, tell_end};
 
 /// A server machine behind its TLS layer, on whatever it speaks over.

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     client::TurnedClient,
-    service::{ALPN_SMTP, Session, shown, tell_end},
+    service::{ALPN_SMTP, Latest, Session, shown, tell_end},
 };
 
 use border::BorderFilter;
@@ -124,6 +124,8 @@ pub struct Smtp<I, A> {
     authenticator: Option<Arc<Authenticator<A>>>,
     tls: ListenerTls,
     config: Arc<Config>,
+    /// With other mechanisms, if those have changed.
+    latest: Latest<Config>,
     xclient: Vec<AddressRange>,
     xforward: Vec<AddressRange>,
     verp: Vec<AddressRange>,
@@ -158,7 +160,8 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         }
         let config = Arc::new(config);
         let (xclient, xforward, verp) = (Vec::new(), Vec::new(), Vec::new());
-        Self { inbox, authenticator, tls, config, xclient, xforward, verp, tarpit: None, urls: None }
+        let latest = Latest::default();
+        Self { inbox, authenticator, tls, config, latest, xclient, xforward, verp, tarpit: None, urls: None }
     }
 
     /// Believes XCLIENT from proxies at the first addresses and XFORWARD at the second. From nobody else, and by default
@@ -202,8 +205,12 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         self
     }
 
-    /// The configuration for this peer: what it may do depends on where it is.
+    /// The configuration for this peer: what it may do depends on where it is, and what it can log in with on the accounts as they are.
     fn config_for(&self, peer: &Peer) -> Arc<Config> {
+        let now = match &self.authenticator {
+            Some(authenticator) => self.latest.offering(&self.config, authenticator.mechanisms()),
+            None => Arc::clone(&self.config),
+        };
         let is_in = |ranges: &[AddressRange]| {
             let address = peer.remote.map(|remote| remote.ip().to_canonical());
             address.is_some_and(|address| ranges.iter().any(|range| range.contains(address)))
@@ -211,9 +218,9 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         let (xclient, xforward, verp) = (is_in(&self.xclient), is_in(&self.xforward), is_in(&self.verp));
         let hold = self.inbox.longest_hold().filter(|_| self.authenticator.is_some());
         if !xclient && !xforward && !verp && hold.is_none() {
-            return Arc::clone(&self.config);
+            return now;
         }
-        let mut config = Config::clone(&self.config);
+        let mut config = Config::clone(&now);
         (config.xclient, config.xforward, config.verp) = (xclient, xforward, verp);
         if let Some(hold) = hold {
             config.abilities.future_release = future_release(hold);

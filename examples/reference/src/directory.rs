@@ -14,10 +14,7 @@ mod policy;
 mod removed;
 mod rows;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
-};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use mailwright::{
     line_proto::Secret,
@@ -67,7 +64,7 @@ pub(crate) struct Directory {
     pub(crate) keys: Keys,
     /// Networks of the configuration that may relay.
     networks: NetworkObject,
-    accounts: RwLock<HashMap<String, Arc<Account>>>,
+    accounts: RwLock<accounts::AccountTable>,
     /// What mail needs to know: no secrets. Replaced as a whole, so that a session never sees half a change.
     model: RwLock<Arc<Model>>,
     /// Held while something is changed. Everything can be looked up all the while.
@@ -218,7 +215,7 @@ impl Directory {
             }
         }
         let accounts = accounts::read(&table)?;
-        for (name, account) in &accounts {
+        for (name, account) in accounts.iter() {
             model.restore(name, edit::account_entry(&account.mail)?);
         }
         let postmaster = Some(config.postmaster.clone()).filter(|name| !name.is_empty());

@@ -21,6 +21,8 @@ pub(crate) struct Auth {
     pub(crate) master_separator: String,
     /// Whether the obsolete mechanisms are offered.
     pub(crate) legacy_mechanisms: bool,
+    /// When SCRAM is offered.
+    pub(crate) scram: ScramOffer,
     /// What the second failed login in a row costs, in milliseconds.
     pub(crate) penalty_milliseconds: u64,
     pub(crate) failures_per_address: u32,
@@ -48,6 +50,18 @@ pub(crate) struct Auth {
     pub(crate) socket_mode: String,
 }
 
+/// When SCRAM is offered to clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ScramOffer {
+    /// As long as every account has keys for it.
+    #[default]
+    All,
+    /// As long as any account has.
+    Some,
+    Off,
+}
+
 /// Where other programs ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Listen {
@@ -62,6 +76,7 @@ impl Default for Auth {
             master_users: Vec::new(),
             master_separator: "*".into(),
             legacy_mechanisms: false,
+            scram: ScramOffer::All,
             penalty_milliseconds: 500,
             failures_per_address: limits.failures_per_address,
             failures_per_user: limits.failures_per_user,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Deref,
     sync::{Arc, PoisonError},
     time::SystemTime,
 };
@@ -18,6 +19,7 @@ use mailwright::{
 use super::{Account, AccountRow, Directory, DirectoryError, Row, ScramRow, UserEntry, edit, rows::address};
 use crate::{
     admin::{ImportEntry, Response},
+    config::auth::ScramOffer,
     password::StoredPassword,
 };
 
@@ -151,16 +153,20 @@ impl Directory {
         self.find(&canonical).ok_or(DirectoryError::Unknown(canonical))
     }
 
-    /// Whether every account can log in by SCRAM.
-    pub(super) fn all_have_scram(&self) -> bool {
+    /// Whether accounts can log in by SCRAM: every one, or any.
+    pub(super) fn have_scram(&self, wanted: ScramOffer) -> bool {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        accounts.values().all(|account| account.scram.is_some())
+        match wanted {
+            ScramOffer::All => accounts.with_scram == accounts.len(),
+            ScramOffer::Some => accounts.with_scram > 0,
+            ScramOffer::Off => false,
+        }
     }
 
     /// Whether there are accounts, and every one has its password in clear.
     pub(super) fn all_in_clear(&self) -> bool {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        !accounts.is_empty() && accounts.values().all(|account| account.password.plain().is_some())
+        !accounts.is_empty() && accounts.in_clear == accounts.len()
     }
 
     /// Writes accounts, for good, and makes them known. The caller holds the lock of changes.
@@ -209,9 +215,41 @@ impl Directory {
     }
 }
 
+/// The accounts by their names, counted by what they can log in with: each connection asks.
+#[derive(Default)]
+pub(super) struct AccountTable {
+    by_name: HashMap<String, Arc<Account>>,
+    with_scram: usize,
+    in_clear: usize,
+}
+
+impl AccountTable {
+    pub(super) fn insert(&mut self, name: String, account: Arc<Account>) {
+        self.remove(&name);
+        self.with_scram += usize::from(account.scram.is_some());
+        self.in_clear += usize::from(account.password.plain().is_some());
+        self.by_name.insert(name, account);
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        if let Some(account) = self.by_name.remove(name) {
+            self.with_scram -= usize::from(account.scram.is_some());
+            self.in_clear -= usize::from(account.password.plain().is_some());
+        }
+    }
+}
+
+impl Deref for AccountTable {
+    type Target = HashMap<String, Arc<Account>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_name
+    }
+}
+
 /// All accounts of a table.
-pub(super) fn read(table: &Table) -> Result<HashMap<String, Arc<Account>>, DirectoryError> {
-    let mut accounts = HashMap::new();
+pub(super) fn read(table: &Table) -> Result<AccountTable, DirectoryError> {
+    let mut accounts = AccountTable::default();
     for (key, value) in table.scan(b"")? {
         let name = String::from_utf8_lossy(&key).into_owned();
         let corrupt = |problem: String| DirectoryError::Corrupt { name: name.clone(), problem };

@@ -8,7 +8,7 @@ use mailwright::{
 };
 
 use super::Account;
-use crate::config::{Config, oauth::Oauth};
+use crate::config::{Config, auth::ScramOffer, oauth::Oauth};
 
 /// What logins are checked by beside the table of accounts. The accounts themselves are always ours.
 #[derive(Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Backends {
     pub(crate) tokens: Option<TokenIntrospection>,
     /// What a client's certificate may name the account by, if clients are asked for one.
     pub(crate) certificates: Option<CertificateName>,
+    /// When SCRAM is offered.
+    pub(crate) scram: ScramOffer,
 }
 
 impl Backends {
@@ -31,7 +33,7 @@ impl Backends {
             CertificateName::Mailbox
         };
         let certificates = config.tls.client_ca.is_some().then_some(named);
-        Ok(Self { checker: config.auth.checker()?, tokens, certificates })
+        Ok(Self { checker: config.auth.checker()?, tokens, certificates, scram: config.auth.scram })
     }
 
     /// The LDAP server that checks the passwords.

@@ -173,10 +173,11 @@ impl Accounts for Logins {
         }
     }
 
-    /// Offered once every account has keys: a client that chooses SCRAM for an account without them could not log in
-    /// though its password is right.
+    /// Offered once every account has keys, unless it was chosen otherwise: a client that chooses SCRAM for an account without them
+    /// cannot log in though its password is right, and most do not try anything else then.
     fn scram(&self) -> Option<&impl ScramKeys> {
-        (self.0.backends.checker.is_none() && self.0.directory.all_have_scram()).then_some(self)
+        let Backends { checker, scram, .. } = &self.0.backends;
+        (checker.is_none() && self.0.directory.have_scram(*scram)).then_some(self)
     }
 
     /// Likewise, once every account has its password in clear.
