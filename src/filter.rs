@@ -11,6 +11,8 @@ mod pipes;
 mod programs;
 mod scores;
 mod sieve;
+mod snooze;
+mod zone;
 
 use std::{
     future::Future,
@@ -18,7 +20,7 @@ use std::{
 };
 
 use mailwright_mail_model::{Address, DateTime, FlagSet, MailboxName, ReversePath, mime::Structure};
-use mailwright_mailstore::{Deadline, Notify, ReturnContent, Upload, User};
+use mailwright_mailstore::{Deadline, Notify, ReturnContent, Row, Upload, User};
 use mailwright_sieve::{Envelope, Message};
 
 use crate::imap::Cause;
@@ -31,6 +33,8 @@ pub use memory::{Forgetful, Remember, Remembered};
 pub use programs::{Converter, Programs};
 pub use scores::{SpamField, VirusField};
 pub use sieve::{Explanation, FilterOptions, ScriptOrigin, ServerScripts, SieveFilter, language};
+pub use snooze::{Alarm, Snoozing};
+pub use zone::{Zone, ZoneError};
 
 /// Decides where an account's message goes. `()` is the filter that puts everything into INBOX.
 pub trait Filter: Send + Sync {
@@ -126,6 +130,8 @@ pub struct Filing {
     pub mailbox: MailboxName,
     /// The flags that the message begins with.
     pub flags: FlagSet,
+    /// What is written about the message there at the same moment.
+    pub(crate) note: Option<Row>,
 }
 
 /// A message that a filter made.
@@ -171,7 +177,12 @@ impl Filing {
 
     /// A mailbox that exists, with flags.
     pub const fn new(mailbox: MailboxName, flags: FlagSet) -> Self {
-        Self { mailbox, flags }
+        Self { mailbox, flags, note: None }
+    }
+
+    /// What is written about the message at the same moment, if this is a target of its commit.
+    pub(crate) fn row(&self, target: usize) -> Option<Row> {
+        self.note.clone().map(|note| note.of_target(target))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is to be done, in words.
 
-use crate::{Action, Delivery, Message, Outcome};
+use crate::{Action, Delivery, Message, Outcome, Snooze};
 
 impl Outcome {
     /// A line for each action, for people: close to what the script says. A message that is discarded is one line too.
@@ -46,9 +46,30 @@ fn line(action: &Action) -> String {
         Action::Notify(notify) => format!("notify {}", notify.method),
         Action::Pipe(pipe) => format!("pipe \"{}\" {:?}", pipe.program, pipe.arguments),
         Action::Report(report) => format!("report \"{}\" to {}", report.feedback_type, report.recipient),
-        Action::Snooze(snooze) => format!("snooze until {:?}", snooze.times),
+        Action::Snooze(snooze) => later(snooze),
         other => format!("{other:?}"),
     }
+}
+
+fn later(snooze: &Snooze) -> String {
+    let clock = |time: &u32| format!("{:02}:{:02}:{:02}", time / 3_600, time / 60 % 60, time % 60);
+    let times: Vec<String> = snooze.times.iter().map(clock).collect();
+    let mut text = format!("snooze until {}", times.join(" or "));
+    if !snooze.weekdays.is_empty() {
+        let days: Vec<String> = snooze.weekdays.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(" on days {}", days.join(", ")));
+    }
+    if let Some(zone) = &snooze.zone {
+        text.push_str(&format!(" in {zone}"));
+    }
+    let mailbox = snooze.awaken.mailbox.as_deref().unwrap_or("INBOX");
+    text.push_str(&format!(", then into \"{mailbox}\"{}", details(&snooze.awaken)));
+    for (what, flags) in [("add", &snooze.add_flags), ("remove", &snooze.remove_flags)] {
+        if !flags.is_empty() {
+            text.push_str(&format!(", {what} ({})", flags.join(" ")));
+        }
+    }
+    text
 }
 
 fn details(delivery: &Delivery) -> String {

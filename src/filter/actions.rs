@@ -3,18 +3,19 @@
 use std::sync::Mutex;
 
 use mailwright_mail_model::{Address, FlagSet, MailboxName, ReversePath, SpecialUse, header};
-use mailwright_mailstore::{Deadline, Folders, Mailbox, ReturnContent, Store, Upload};
+use mailwright_mailstore::{Deadline, Folders, Mailbox, ReturnContent, Store, Upload, User};
 use mailwright_sieve::{
-    Action, DeliverBy, Delivery, Message, Notify, Outcome, Redirect, Reject, Report, Segment,
+    Action, DeliverBy, Delivery, Message, Notify, Outcome, Redirect, Reject, Report, Segment, Snooze,
     compose::{Mailto, Stamp},
     redirect::{self, Verdict},
     vacation::Reply,
 };
 
 use super::{
-    Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter,
+    Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter, Zone,
     lists::{Consulted, MOST_RECIPIENTS},
     pipes,
+    snooze::waiting_room,
 };
 
 /// The longest header that is looked at for redirects and notices, in octets.
@@ -74,6 +75,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
             Action::Vacation(reply) => self.vacation(mail, *reply).await,
             Action::Notify(notify) => self.notify(mail, *notify).await,
             Action::Report(report) => self.report(mail, &report),
+            Action::Snooze(snooze) => self.snooze(mail, *snooze).await,
             // Given already.
             Action::Pipe(_) => {}
             other => {
@@ -87,49 +89,47 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     /// Puts the message, or what the script made of it, into a mailbox.
     async fn file(&mut self, mail: &mut Mail<'_>, delivery: Delivery) {
         let filing = Filing::new(self.mailbox(mail, &delivery).await, flags(&delivery));
-        if delivery.message.is_original() {
+        self.put(delivery.message, filing);
+    }
+
+    fn put(&mut self, message: Message, mut filing: Filing) {
+        if message.is_original() {
             // RFC 5228 §2.10.3: once, however often it is said; the last flags hold (RFC 5232 §5).
-            self.filtered.filings.retain(|other| other.mailbox != filing.mailbox);
+            let before = self.filtered.filings.iter().position(|other| other.mailbox == filing.mailbox);
+            if let Some(before) = before.map(|place| self.filtered.filings.remove(place)) {
+                filing.note = filing.note.or(before.note);
+            }
             self.filtered.filings.push(filing);
         } else {
-            self.filtered.made.push(Made::filed(delivery.message, filing));
+            self.filtered.made.push(Made::filed(message, filing));
         }
+    }
+
+    /// Puts it where it waits for its time. If it cannot wait, it goes at once to where it would have come back.
+    async fn snooze(&mut self, mail: &mut Mail<'_>, snooze: Snooze) {
+        let SieveFilter { store, options, .. } = self.filter;
+        // What zone is meant that nobody knows, nobody can tell: it is as if it were not said.
+        let named = snooze.zone.as_deref().map(Zone::new).transpose().unwrap_or_else(|error| {
+            tracing::info!(id = mail.id, user = %mail.account, %error, "a script snoozes in a zone that is not known");
+            None
+        });
+        let zone = named.as_ref().unwrap_or(&options.zone);
+        let at = zone.next(mail.now.seconds(), &snooze.weekdays, &snooze.times);
+        let noted = options.snooze.as_ref().zip(at.and_then(|at| u64::try_from(at).ok()));
+        let room = waiting_room(store, mail.account).await;
+        let Some(((snoozing, at), room)) = noted.zip(room) else {
+            tracing::warn!(id = mail.id, user = %mail.account, "the message cannot be snoozed");
+            return self.file(mail, snooze.awaken).await;
+        };
+        let mut filing = Filing::new(room, flags(&snooze.awaken));
+        filing.note = Some(snoozing.note(mail.account, at, &snooze));
+        self.put(snooze.awaken.message, filing);
     }
 
     /// The mailbox that is meant, made if need be; INBOX if there is no way to have it.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "an upload cannot be shared between threads")]
     async fn mailbox(&self, mail: &mut Mail<'_>, delivery: &Delivery) -> MailboxName {
-        let store = &self.filter.store;
-        let mailboxes: Vec<Mailbox> = store.mailboxes(mail.account).await.unwrap_or_default();
-        if let Some(id) = &delivery.mailbox_id
-            && let Some(found) =
-                mailboxes.iter().find(|mailbox| mailbox.id.is_some_and(|found| found.to_string() == *id))
-        {
-            return found.name.clone();
-        }
-        let special =
-            delivery.special_use.as_ref().and_then(|attribute| attribute.parse::<SpecialUse>().ok());
-        if let Some(found) =
-            mailboxes.iter().find(|mailbox| special.is_some() && mailbox.special_use == special)
-        {
-            return found.name.clone();
-        }
-        let Some(name) = &delivery.mailbox else { return MailboxName::inbox() };
-        let Ok(name) = name.parse::<MailboxName>() else {
-            tracing::warn!(id = mail.id, user = %mail.account, name, "this is no name of a mailbox; the message goes into INBOX");
-            return MailboxName::inbox();
-        };
-        if mailboxes.iter().any(|mailbox| mailbox.name == name) {
-            return name;
-        }
-        if delivery.create
-            && let Some(folders) = store.folders()
-            && folders.create(mail.account, &name, special).await.is_ok()
-        {
-            return name;
-        }
-        tracing::warn!(id = mail.id, user = %mail.account, %name, "there is no such mailbox; the message goes into INBOX");
-        MailboxName::inbox()
+        mailbox_for(&self.filter.store, mail.account, mail.id, delivery).await
     }
 
     async fn redirect(&mut self, mail: &mut Mail<'_>, redirect: Redirect) {
@@ -298,6 +298,43 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         self.header = Some(header.clone());
         header
     }
+}
+
+/// The mailbox that is meant, made if need be; INBOX if there is no way to have it. `id` is what is told of in the log.
+pub(super) async fn mailbox_for<S: Store>(
+    store: &S,
+    user: &User,
+    id: &str,
+    delivery: &Delivery,
+) -> MailboxName {
+    let mailboxes: Vec<Mailbox> = store.mailboxes(user).await.unwrap_or_default();
+    if let Some(id) = &delivery.mailbox_id
+        && let Some(found) =
+            mailboxes.iter().find(|mailbox| mailbox.id.is_some_and(|found| found.to_string() == *id))
+    {
+        return found.name.clone();
+    }
+    let special = delivery.special_use.as_ref().and_then(|attribute| attribute.parse::<SpecialUse>().ok());
+    if let Some(found) = mailboxes.iter().find(|mailbox| special.is_some() && mailbox.special_use == special)
+    {
+        return found.name.clone();
+    }
+    let Some(name) = &delivery.mailbox else { return MailboxName::inbox() };
+    let Ok(name) = name.parse::<MailboxName>() else {
+        tracing::warn!(id, %user, name, "this is no name of a mailbox; the message goes into INBOX");
+        return MailboxName::inbox();
+    };
+    if mailboxes.iter().any(|mailbox| mailbox.name == name) {
+        return name;
+    }
+    if delivery.create
+        && let Some(folders) = store.folders()
+        && folders.create(user, &name, special).await.is_ok()
+    {
+        return name;
+    }
+    tracing::warn!(id, %user, %name, "there is no such mailbox; the message goes into INBOX");
+    MailboxName::inbox()
 }
 
 /// The values of NOTIFY (RFC 3461 §4.1).

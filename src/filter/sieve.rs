@@ -11,7 +11,7 @@ use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, ext
 use tokio::sync::Semaphore;
 
 use super::{
-    Converter, Filter, Filtered, Lists, Mail, Programs, Remember, actions,
+    Converter, Filter, Filtered, Lists, Mail, Programs, Remember, Snoozing, Zone, actions,
     answers::Host,
     scores::{SpamField, VirusField},
 };
@@ -58,6 +58,12 @@ pub struct FilterOptions {
     pub lists: Option<Lists>,
     /// What converts parts of messages: `convert` (RFC 6558).
     pub converter: Option<Converter>,
+    /// Where messages are noted that come back later: `snooze`. Needs a store that [takes rows](mailwright_mailstore::Write::takes_rows),
+    /// and an [`Alarm`](super::Alarm).
+    pub snooze: Option<Snoozing>,
+    /// The time zone of the users: that of `currentdate` and `date` (RFC 5260 §4.1), and of `snooze` where it names none. UTC unless it
+    /// is set.
+    pub zone: Zone,
 }
 
 impl FilterOptions {
@@ -100,6 +106,9 @@ impl FilterOptions {
         let mut language = without.into_iter().fold(Language::standard(), Language::without);
         if self.converter.is_some() {
             language = language.with(extension::convert());
+        }
+        if self.snooze.is_some() {
+            language = language.with(extension::snooze());
         }
         match self.programs.as_ref().is_some_and(may) {
             true => extension::programs().into_iter().fold(language, Language::with),
@@ -236,7 +245,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         if programs.is_empty() {
             return None;
         }
-        let mut input = Input::new(Arc::clone(&mail.structure), mail.now);
+        let mut input = Input::new(Arc::clone(&mail.structure), self.options.zone.write(mail.now));
         input.envelope = mail.envelope.clone();
         input.addresses = vec![mail.account.as_str().to_owned()];
         input.trace = trace;

@@ -401,7 +401,7 @@ pub(super) async fn commit(
             Err(reply) => return vec![reply; way.recipients.len()],
         };
         let (mut batch, places) = plan.batch(origin, filtered, about.routes);
-        batch.rows = about.rows.to_vec();
+        batch.rows.extend_from_slice(about.rows);
         if let Some(settled) = about.settled {
             batch = batch.with_settlements(vec![settled(&way)]);
         }

@@ -5,7 +5,8 @@ use std::{pin::Pin, sync::Arc};
 use mailwright_imap_proto::{command::FilterScript, response::FilterResult};
 use mailwright_mail_model::{DateTime, Flag, FlagSet, MailboxName, Uid, UidSet};
 use mailwright_mailstore::{
-    FlagChange, FlagOperation, MailboxRef, Message, Result, Store, StoreError, Target, Upload, User, Write,
+    Batch, FlagChange, FlagOperation, MailboxRef, Message, Result, Store, StoreError, Target, Upload, User,
+    Write,
 };
 use mailwright_sieve::{Envelope, Program};
 
@@ -102,6 +103,7 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         work.make(owner, upload, &mut handled.filtered).await;
         // What could not be sent on is kept.
         handled.stay_instead_of_inbox();
+        let rows = copies.iter().enumerate().filter_map(|(target, copy)| copy.row(target)).collect();
         let targets: Vec<Target> = copies
             .into_iter()
             .map(|copy| {
@@ -110,7 +112,8 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
             })
             .collect();
         if !targets.is_empty() {
-            upload.commit(&targets).await.map_err(|failed| failed.error)?;
+            let batch = Batch::to(targets).with_rows(rows);
+            upload.commit_batch(&batch).await.map_err(|failed| failed.error)?;
         }
         let change = match handled.flags {
             // RFC 6785 §2.2.4

@@ -192,6 +192,10 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             Target::new(user.clone(), filing.mailbox.clone(), self.date).with_flags(filing.flags.clone())
         };
         let mut targets: Vec<Target> = made.filings.iter().map(|filing| target(user, filing)).collect();
+        let rows_of = |filings: &[Filing], first: usize| -> Vec<_> {
+            (first..).zip(filings).filter_map(|(target, filing)| filing.row(target)).collect()
+        };
+        let mut rows = rows_of(&made.filings, 0);
         let mut queue = Vec::new();
         if let Some((sender, to)) = made.send {
             // It goes where mail from this user would go.
@@ -221,6 +225,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 } else {
                     Filtered::keep()
                 };
+                rows.extend(rows_of(&filtered.filings, targets.len()));
                 targets.extend(filtered.filings.iter().map(|filing| target(&account, filing)));
             }
             let arrival = u64::try_from(self.date.seconds()).unwrap_or(0);
@@ -255,7 +260,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
         if targets.is_empty() && queue.is_empty() {
             return Ok(());
         }
-        let batch = Batch::to(targets).with_queue(queue);
+        let batch = Batch::to(targets).with_queue(queue).with_rows(rows);
         upload.commit_batch(&batch).await.map(drop).map_err(|failed| failed.error)?;
         journal::committed(self.id, &batch, "by a filter");
         Ok(())

@@ -195,7 +195,7 @@ impl Plan {
         filtered: &HashMap<User, Filtered>,
         routes: &RouteTable,
     ) -> (Batch, Vec<usize>) {
-        let (mut targets, mut places) = (Vec::new(), Vec::new());
+        let (mut targets, mut places, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         let inbox = [Filing::inbox()];
         let originals: HashMap<&str, String> = origin
             .message
@@ -212,12 +212,13 @@ impl Plan {
             let delivery = Arc::new(delivery);
             let filings = filtered.get(user).map_or(&inbox[..], |filtered| &filtered.filings[..]);
             for filing in filings {
+                rows.extend(filing.row(targets.len()));
                 let target = Target::new(user.clone(), filing.mailbox.clone(), origin.date);
                 targets.push(target.with_flags(filing.flags.clone()).with_delivery(Arc::clone(&delivery)));
                 places.push(place);
             }
         }
-        (Batch::to(targets).with_queue(self.entries(origin, routes)), places)
+        (Batch::to(targets).with_queue(self.entries(origin, routes)).with_rows(rows), places)
     }
 
     /// One entry for each way and sender, for each file and program, and for each kind of good news.

@@ -37,7 +37,7 @@ pub(crate) use listener::{
 };
 pub(crate) use on_demand::{OnDemand, Provider};
 pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};
-pub(crate) use sieve::Sieve;
+pub(crate) use sieve::{SNOOZED, Sieve};
 pub(crate) use store::{Store, StoreKind};
 pub(crate) use trace::Trace;
 
@@ -332,6 +332,9 @@ impl Config {
 fn indent(text: &str) -> String {
     text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod mutations;
 
 #[cfg(test)]
 mod tests {

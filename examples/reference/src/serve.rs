@@ -9,7 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
-    filter::{Remembered, SieveFilter},
+    filter::{Alarm, Remembered, SieveFilter},
     mailstore::{AnyStore, Store as _},
     pop3::Maildrops,
     relay_policy::dns::AnyResolver,
@@ -91,6 +91,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let (database, directory) = open(&config)?;
     let opened = |source| ServeError::Store { path: config.data.display().to_string(), source };
     let memory = Remembered::new(database.table(SIEVE_MEMORY).map_err(opened)?);
+    let snoozed = database.table(config::SNOOZED).map_err(opened)?;
     let scripts = server_scripts::load(&config)?;
     let store = mail_store(&config, database.clone())?;
     let (certificates, certificate) = Certificates::load(&config)?;
@@ -178,8 +179,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
 
     let secret = directory.secret()?;
     let policy = rules.chain.clone();
+    let options = config.filter_options();
+    let alarm = options.snooze.as_ref().map(|snoozing| Alarm::new(store.clone(), snoozed, snoozing));
     let filter = SieveFilter::new(store.clone(), memory.clone(), config.hostname.clone())
-        .with_options(config.filter_options())
+        .with_options(options)
         .with_server_scripts(scripts);
     let delivery = delivery_store(&config, &store)?;
     let mut inbox =
@@ -280,6 +283,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         let accounts =
             crate::ldap::LdapAccounts::new(ldap, Arc::clone(&directory), life.clone(), &config.data);
         services.tasks.spawn(accounts.watch(services.stop.clone()));
+    }
+    if let Some(alarm) = alarm {
+        services.tasks.spawn(alarm.run(services.stop.clone()));
     }
     services.tasks.spawn(life::watch(life, memory, services.stop.clone()));
     // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.

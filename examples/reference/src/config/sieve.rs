@@ -2,10 +2,15 @@
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
-use mailwright::filter::{Converter, FilterOptions, List, Lists, Programs, SpamField, VirusField};
+use mailwright::filter::{
+    Converter, FilterOptions, List, Lists, Programs, Snoozing, SpamField, VirusField, Zone,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Protocol};
+use super::{Config, Protocol, StoreKind};
+
+/// The table of the messages that come back later.
+pub(crate) const SNOOZED: &str = "sieve-snoozed";
 
 /// The server's own Sieve scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +54,10 @@ pub(crate) struct Sieve {
     pub(crate) imap: bool,
     /// Whether clients may run scripts on messages that are here.
     pub(crate) filter_command: bool,
+    /// Whether scripts may have messages come back later.
+    pub(crate) snooze: bool,
+    /// The users' time zone; that of this machine if empty.
+    pub(crate) time_zone: String,
 }
 
 /// A file of addresses.
@@ -91,6 +100,8 @@ impl Default for Sieve {
             virus_clean: "clean".into(),
             imap: true,
             filter_command: true,
+            snooze: true,
+            time_zone: String::new(),
         }
     }
 }
@@ -119,6 +130,11 @@ impl Sieve {
             lists
         });
         options.virus = self.virus_field.as_ref().map(|name| VirusField::new(name, &self.virus_clean));
+        options.zone = match self.time_zone.as_str() {
+            "" => Zone::system(),
+            // It was checked.
+            name => Zone::new(name).unwrap_or_default(),
+        };
         options
     }
 }
@@ -151,6 +167,13 @@ impl Sieve {
         let mut problems = Vec::new();
         if self.program_seconds == 0 {
             problems.push("[sieve] program_seconds must be at least 1".into());
+        }
+        if !self.time_zone.is_empty()
+            && let Err(error) = Zone::new(&self.time_zone)
+        {
+            problems.push(format!(
+                "[sieve] time_zone: {error}; names are those below /usr/share/zoneinfo, or empty for the zone of this machine"
+            ));
         }
         problems.extend(self.lists.iter().filter_map(NamedList::problem));
         problems.extend(self.referrals.iter().filter(|(_, url)| !url.starts_with("sieve://")).map(|(who, url)| {
@@ -191,6 +214,9 @@ impl Config {
     pub(crate) fn filter_options(&self) -> FilterOptions {
         let mut options = self.sieve.options();
         options.events = self.sieve_url().is_some();
+        // It takes notes about messages in the commits that store them.
+        let notes = self.store.kind == StoreKind::Embedded && self.store.mbox.is_empty();
+        options.snooze = (self.sieve.snooze && notes).then(|| Snoozing::new(SNOOZED));
         options
     }
 
