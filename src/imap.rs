@@ -2,6 +2,7 @@
 
 mod access;
 mod append;
+mod at_hand;
 mod derived;
 mod described;
 mod events;

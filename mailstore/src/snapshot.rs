@@ -7,10 +7,12 @@ use mailwright_mail_model::{DateTime, Flag, FlagSet, ModSeq, Uid, UidSet, UidVal
 
 use crate::ObjectId;
 
+mod block;
 mod difference;
 #[cfg(test)]
 mod tests;
 
+use block::Block;
 pub use difference::Difference;
 
 /// One message in a [`Snapshot`]: 96 octets, and keywords.
@@ -93,7 +95,7 @@ pub struct Snapshot {
     highest_modseq: ModSeq,
     id: Option<ObjectId>,
     /// None of them empty, each sorted, all of one below all of the next.
-    blocks: Vec<Arc<Vec<Message>>>,
+    blocks: Vec<Arc<Block>>,
     counts: Counts,
 }
 
@@ -197,12 +199,44 @@ impl Snapshot {
 
     /// The UIDs of all messages.
     pub fn uids(&self) -> UidSet {
-        self.messages().map(|message| message.uid).collect()
+        // Where none is missing, no message is looked at.
+        let dense = |block: &Block| {
+            let (first, last) = (block.first()?.uid, block.last()?.uid);
+            block.is_dense().then_some(first..=last)
+        };
+        let mut uids: Vec<RangeInclusive<Uid>> = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            match dense(block) {
+                Some(range) => uids.push(range),
+                None => uids.extend(block.iter().map(|message| message.uid..=message.uid)),
+            }
+        }
+        uids.into_iter().collect()
+    }
+
+    /// The keywords of all messages.
+    pub fn keywords(&self) -> FlagSet {
+        let mut keywords = FlagSet::new();
+        for block in &self.blocks {
+            let own = &block.about().keywords;
+            if !own.is_empty() && *own != keywords {
+                keywords = keywords.union(own);
+            }
+        }
+        keywords
+    }
+
+    /// The first message that has no `\Seen`.
+    pub fn first_unseen(&self) -> Option<&Message> {
+        if self.counts.unseen == 0 {
+            return None;
+        }
+        self.blocks.iter().find_map(|block| block.get(block.about().first_unseen?))
     }
 
     /// Roughly how many octets of memory it takes, shared blocks counted in full.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.blocks.len() * 40 + self.counts.messages as usize * size_of::<Message>()
+        size_of::<Self>() + self.blocks.len() * 64 + self.counts.messages as usize * size_of::<Message>()
     }
 
     /// The first block that ends at `uid` or later.
@@ -222,8 +256,8 @@ impl Snapshot {
         self.highest_modseq = self.highest_modseq.max(message.modseq);
         self.counts.count(&message);
         match self.blocks.last_mut().filter(|block| block.len() < BLOCK) {
-            Some(block) => Arc::make_mut(block).push(message),
-            None => self.blocks.push(Arc::new(vec![message])),
+            Some(block) => Arc::make_mut(block).change().push(message),
+            None => self.blocks.push(Arc::new(Block::of(message))),
         }
     }
 
@@ -232,7 +266,7 @@ impl Snapshot {
         let index = self.reaching(uid);
         let Some(block) = self.blocks.get_mut(index) else { return };
         let Ok(index) = block.binary_search_by_key(&uid, |message| message.uid) else { return };
-        let Some(message) = Arc::make_mut(block).get_mut(index) else { return };
+        let Some(message) = Arc::make_mut(block).change().get_mut(index) else { return };
         self.counts.discount(message);
         message.flags = flags;
         message.modseq = modseq;
@@ -251,7 +285,7 @@ impl Snapshot {
             if uids.within(low.uid..=high.uid).is_empty() {
                 continue;
             }
-            Arc::make_mut(block).retain(|message| {
+            Arc::make_mut(block).change().retain(|message| {
                 let stays = !uids.contains(message.uid);
                 if !stays {
                     self.counts.discount(message);
@@ -272,10 +306,10 @@ impl Snapshot {
 
     /// Joins what removals left of the blocks from `start` to `end` into full ones.
     fn compact(&mut self, start: usize, end: usize) {
-        let mut joined: Vec<Arc<Vec<Message>>> = Vec::new();
+        let mut joined: Vec<Arc<Block>> = Vec::new();
         for block in self.blocks.drain(start..end).filter(|block| !block.is_empty()) {
             match joined.last_mut().filter(|last| last.len() + block.len() <= BLOCK) {
-                Some(last) => Arc::make_mut(last).extend(block.iter().cloned()),
+                Some(last) => Arc::make_mut(last).change().extend(block.iter().cloned()),
                 None => joined.push(block),
             }
         }

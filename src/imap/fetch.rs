@@ -21,6 +21,7 @@ use mailwright_mailstore::{
 
 use super::{
     Visit,
+    at_hand::{Ready, at_hand},
     derived::{Decoding, preview},
     described::CHUNK,
     known::{Known, Needs, is_kept_item, known},
@@ -150,8 +151,24 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     lost = true;
                     continue;
                 }
-                let reference = selected.mailbox.message(message);
                 let told = seen.contains(message.uid);
+                // What many clients ask of all messages of a mailbox is at hand: nothing is allocated for it.
+                let sent = match Ready::of(&ask.items, message, &known, told) {
+                    Some(ready) => {
+                        let server = connection.machine().inner_mut().inner_mut();
+                        // The client does not know of the message, or the request is gone: no matter.
+                        let _ = server.fetch(ask, message.uid, ready.data());
+                        true
+                    }
+                    None => false,
+                };
+                if sent {
+                    if connection.machine().inner().inner().transmit_room() == 0 {
+                        connection.flush_below(self.service.config.limits.transmit / 2).await?;
+                    }
+                    continue;
+                }
+                let reference = selected.mailbox.message(message);
                 let items = match self.items(ask, &kept, message, &reference, &known, told).await {
                     Ok(items) => items,
                     // RFC 3516 §4.3
@@ -192,10 +209,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             items.push(Item::Ready(FetchData::ModSeq(message.modseq)));
         }
         for (item, kept) in ask.items.iter().zip(kept) {
+            if let Some(data) = at_hand(item, message) {
+                items.push(Item::Ready(data));
+                continue;
+            }
             let ready = match (item, structure) {
-                (FetchItem::Flags, _) => FetchData::Flags(&message.flags),
-                (FetchItem::InternalDate, _) => FetchData::InternalDate(message.internal_date),
-                (FetchItem::Size, _) => FetchData::Size(message.size),
                 // As it is sent, it need not be taken apart.
                 (FetchItem::Envelope, _) if known.envelope.is_some() => match &known.envelope {
                     Some(octets) => FetchData::Written(item, octets),
@@ -215,8 +233,6 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
                 (FetchItem::Body, Some(structure)) => FetchData::Body(structure),
                 (FetchItem::BodyStructure, Some(structure)) => FetchData::BodyStructure(structure),
-                (FetchItem::ModSeq, _) => FetchData::ModSeq(message.modseq),
-                (FetchItem::SaveDate, _) => FetchData::SaveDate(message.saved()),
                 (FetchItem::EmailId, _) => {
                     // The store keeps one for each, or the item would have been refused.
                     let Some(id) = message.object else { continue };

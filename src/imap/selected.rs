@@ -59,14 +59,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
         }
         opened.recent = self.service.recent.of(&mailbox, &snapshot, !read_only);
-        if snapshot.unseen() > 0 {
-            let unseen = |message: &&mailwright_mailstore::Message| !message.flags.contains(&Flag::Seen);
-            opened.first_unseen = snapshot.messages().find(unseen).map(|message| message.uid);
-        }
-        let keywords = snapshot.messages().fold(FlagSet::new(), |all, message| {
-            if !message.flags.keywords().is_empty() { all.union(&message.flags) } else { all }
-        });
-        opened.flags = opened.flags.union(&keywords);
+        opened.first_unseen = snapshot.first_unseen().map(|message| message.uid);
+        opened.flags = opened.flags.union(&snapshot.keywords());
         if read_only {
             opened.permanent_flags = FlagSet::new();
             opened.new_keywords = false;

@@ -1,15 +1,20 @@
 //! Writing: which form a string takes, and where a client must wait before it goes on.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::Transmit;
-use mailwright_mail_model::{Flag, FlagSet, MailboxName};
+use mailwright_mail_model::{FlagSet, MailboxName};
 
 use super::{is_astring_char, is_text_char};
 
 /// The longest string that is sent quoted; longer ones go as literals.
 const QUOTED: usize = 1000;
+
+/// The system flags of a message as they are written, by their bits.
+static SYSTEM_FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    (0..=u8::MAX).map_while(FlagSet::from_system_bits).map(|flags| flags.to_string()).collect()
+});
 
 /// Somewhere to write commands or responses to. Only [`put`](Self::put) and [`put_literal`](Self::put_literal) differ
 /// between the two sides.
@@ -91,18 +96,18 @@ pub trait Wire {
 
     /// Writes flags in parentheses, with one more that is no [`Flag`]: `\Recent`, or `\*`.
     fn put_flags_and(&mut self, flags: &FlagSet, extra: Option<&str>) {
-        let mut before: &[u8] = b"(";
-        let mut put = |flag: &str| {
+        // One of these for every message of a mailbox: most are written in one piece.
+        let system = SYSTEM_FLAGS.get(usize::from(flags.system_bits())).map_or("", String::as_str);
+        if flags.keywords().is_empty() && extra.is_none() {
+            return self.put(system.as_bytes());
+        }
+        let begun = system.strip_suffix(')').unwrap_or("(");
+        self.put(begun.as_bytes());
+        let mut before: &[u8] = if begun == "(" { b"" } else { b" " };
+        for word in flags.keywords().iter().map(|keyword| keyword.as_str()).chain(extra) {
             self.put(before);
-            self.put(flag.as_bytes());
+            self.put(word.as_bytes());
             before = b" ";
-        };
-        let system = [Flag::Seen, Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Draft];
-        system.iter().filter(|flag| flags.contains(flag)).for_each(|flag| put(flag.as_str()));
-        flags.keywords().iter().for_each(|keyword| put(keyword.as_str()));
-        extra.into_iter().for_each(put);
-        if before == b"(" {
-            self.put(before);
         }
         self.put(b")");
     }
@@ -322,6 +327,11 @@ mod tests {
         let flags = "\\Seen $Junk".parse().unwrap();
         assert_eq!(written(|wire| wire.put_flags_and(&flags, Some("\\Recent"))), "(\\Seen $Junk \\Recent)");
         assert_eq!(written(|wire| wire.put_flags_and(&FlagSet::new(), Some("\\*"))), "(\\*)");
+        for flags in
+            ["()", "(\\Draft)", "(\\Seen \\Answered \\Flagged \\Deleted \\Draft)", "(\\Seen $A $B)", "($A)"]
+        {
+            assert_eq!(written(|wire| wire.put_flags(&flags.parse().unwrap())), flags);
+        }
         for number in [0, 9, 10, 4_294_967_296, u64::MAX] {
             assert_eq!(written(|wire| wire.put_number(number)), number.to_string());
         }

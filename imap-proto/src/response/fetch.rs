@@ -10,7 +10,7 @@ use super::{
     reader::{Reader, Result},
 };
 use crate::{
-    command::{BinarySection, BodyName, Section, SectionText},
+    command::{BinarySection, BodyName, BodySection, Section, SectionText},
     grammar::Wire,
 };
 
@@ -67,18 +67,23 @@ impl FetchedSection {
     }
 
     fn encode(&self, wire: &mut impl Wire) {
-        wire.put(match self.name {
-            BodyName::Body => b"BODY",
-            BodyName::Rfc822 => return wire.put(b"RFC822"),
-            BodyName::Rfc822Header => return wire.put(b"RFC822.HEADER"),
-            BodyName::Rfc822Text => return wire.put(b"RFC822.TEXT"),
-        });
-        self.section.encode(wire);
-        if let Some(origin) = self.origin {
-            wire.put(b"<");
-            wire.put_number(origin);
-            wire.put(b">");
-        }
+        put_name(self.name, &self.section, self.origin, wire);
+    }
+}
+
+/// What a section is called in a response.
+fn put_name(name: BodyName, section: &Section, origin: Option<u64>, wire: &mut impl Wire) {
+    wire.put(match name {
+        BodyName::Body => b"BODY",
+        BodyName::Rfc822 => return wire.put(b"RFC822"),
+        BodyName::Rfc822Header => return wire.put(b"RFC822.HEADER"),
+        BodyName::Rfc822Text => return wire.put(b"RFC822.TEXT"),
+    });
+    section.encode(wire);
+    if let Some(origin) = origin {
+        wire.put(b"<");
+        wire.put_number(origin);
+        wire.put(b">");
     }
 }
 
@@ -395,6 +400,18 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
     /// A section whose octets are at hand; `None` if there is no such section.
     pub fn section(&mut self, section: &FetchedSection, octets: Option<&[u8]>) {
         self.section_name(section);
+        self.octets(octets);
+    }
+
+    /// The same, as it was asked for: nothing is copied for a message.
+    pub(crate) fn asked_section(&mut self, asked: &BodySection, octets: Option<&[u8]>) {
+        self.name(b"");
+        put_name(asked.name, &asked.section, asked.partial.map(|partial| partial.offset), self.wire);
+        self.wire.put(b" ");
+        self.octets(octets);
+    }
+
+    fn octets(&mut self, octets: Option<&[u8]>) {
         match octets {
             Some(octets) => self.wire.put_literal(octets),
             None => self.wire.put(b"NIL"),

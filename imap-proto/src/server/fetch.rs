@@ -305,7 +305,7 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<
             FetchData::Binary(section, octets) => writer.binary(section, octets.map(|octets| &octets[..])),
             FetchData::Written(item, value) => writer.written(item.name(), value),
             FetchData::Section(section, octets) => {
-                writer.section(&fetched(section), octets.map(|octets| &octets[..]));
+                writer.asked_section(section, octets.map(|octets| &octets[..]));
             }
             FetchData::Stream(section, length) => {
                 writer.begin_section(&fetched(section), *length);

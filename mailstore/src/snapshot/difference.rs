@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mailwright_mail_model::UidSet;
 
-use super::{Message, Snapshot};
+use super::{Block, Message, Snapshot};
 
 /// What a later [`Snapshot`] of a mailbox has that an earlier one had not, and the other way round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Snapshot {
 
 /// A place in a snapshot.
 struct Cursor<'a> {
-    blocks: &'a [Arc<Vec<Message>>],
+    blocks: &'a [Arc<Block>],
     /// In the first of `blocks`.
     index: usize,
 }

@@ -92,6 +92,8 @@ proptest! {
         let (mut next, mut modseq) = (500, ModSeq::MIN);
         for step in steps {
             modseq = modseq.next().unwrap();
+            // What is found out once is to hold no longer than it is true.
+            let _ = (snapshot.keywords(), snapshot.first_unseen());
             match step {
                 Step::Add(count) => for _ in 0..count {
                     snapshot.add(Message { modseq, ..message(uid(next), 10) });
@@ -100,7 +102,9 @@ proptest! {
                 },
                 Step::Flag(number, bits) => {
                     let mut flags = FlagSet::from_system_bits(bits).unwrap();
-                    flags.insert(Flag::Keyword(Keyword::JUNK));
+                    if bits & 2 != 0 {
+                        flags.insert(Flag::Keyword(Keyword::JUNK));
+                    }
                     snapshot.set_flags(uid(number), flags.clone(), modseq);
                     if let Some(old) = model.get_mut(&number) { *old = flags }
                 }
@@ -124,6 +128,11 @@ proptest! {
             prop_assert!(found.eq(model.range(number..=number + 100).map(|(n, _)| *n)));
         }
         let difference = first.difference(&snapshot).unwrap();
+        prop_assert_eq!(snapshot.uids(), model.keys().map(|number| uid(*number)).collect());
+        let junk = model.values().any(|flags| !flags.keywords().is_empty());
+        prop_assert_eq!(snapshot.keywords(), FlagSet::from_iter(junk.then_some(Flag::Keyword(Keyword::JUNK))));
+        let unseen = model.iter().find(|(_, flags)| !flags.contains(&Flag::Seen)).map(|(number, _)| *number);
+        prop_assert_eq!(snapshot.first_unseen().map(|message| message.uid.get()), unseen);
         let (old, new) = (first.uids(), snapshot.uids());
         prop_assert_eq!(difference.added, new.difference(&old));
         prop_assert_eq!(difference.removed, old.difference(&new));

@@ -81,7 +81,7 @@ fn what_servers_send_instead() {
 #[test]
 fn the_name_in_the_response_is_that_of_the_request() {
     let section = Section::new(vec![NonZeroU32::MIN], SectionText::Mime);
-    let request = crate::command::BodySection::peek(section.clone()).with_partial(Partial::new(5, 9));
+    let request = BodySection::peek(section.clone()).with_partial(Partial::new(5, 9));
     let (mut one, mut other) = (Vec::new(), Vec::new());
     request.encode_in_response(&mut one);
     FetchedSection::new(section, Some(5)).encode(&mut other);
