@@ -1,5 +1,7 @@
 //! FETCH from the store in memory.
 
+use std::cell::LazyCell;
+
 use bytes::Bytes;
 use mailwright_imap_proto::{
     command::{BodySection, FetchItem},
@@ -30,7 +32,8 @@ impl App {
             let tells =
                 ask.sets_seen() && message.flags.insert(Flag::Seen) && !ask.items.contains(&FetchItem::Flags);
             let message = message.clone();
-            let structure = Structure::of(&message.octets);
+            // Most commands that are repeated without end want none of it.
+            let structure = LazyCell::new(|| Structure::of(&message.octets));
             let sections: Vec<(BodySection, Option<Bytes>)> = ask
                 .items
                 .iter()

@@ -147,12 +147,14 @@ fn input_without_end_is_bounded<S: Subject>(make: &impl Fn() -> S) {
 }
 
 /// How many different lines of the transcripts are looked at for law 5, every which of them is repeated, and how much of
-/// it, in octets.
+/// it at most, in octets.
 const REPEATED_LINES: usize = 24;
 const REPEATED_EVERY: usize = 3;
 const REPEATED: usize = 512 * 1024;
 /// What may wait in `transmit` at most: its limit, and the answers to what was taken before it was reached.
 const UNSENT: usize = 384 * 1024;
+/// A line need not be repeated any more when so much was answered: that cannot all wait.
+const ANSWERED: usize = 2 * UNSENT;
 
 /// Laws 5 and 9: commands without end from a peer that takes no answers. The session is the same as with one that
 /// takes them, only later.
@@ -172,11 +174,16 @@ fn a_peer_that_takes_nothing_is_not_served<S: Subject>(make: &impl Fn() -> S, tr
                 continue;
             }
             let mut flood = input.get(..end).unwrap_or_default().to_vec();
-            flood.extend(line.repeat(REPEATED / line.len()));
             let mut subject = make();
             let mut taking = Player::new(&mut subject, Pace::default());
             taking.settle();
             taking.feed(&flood);
+            let lines = line.repeat((16 * 1024 / line.len()).max(1));
+            let most = flood.len() + REPEATED;
+            while flood.len() < most && taking.run.sent.len() < ANSWERED && !taking.run.closed {
+                taking.feed(&lines);
+                flood.extend_from_slice(&lines);
+            }
             let mut subject = make();
             let mut stalled = Player::new(&mut subject, Pace::default());
             stalled.stalled = true;
