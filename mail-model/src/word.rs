@@ -39,6 +39,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// ```
 pub fn decode(value: &[u8]) -> String {
     let value = header::unfold(value);
+    // Most fields have no encoded word.
+    if memchr(b'=', &value).is_none()
+        && let Ok(text) = str::from_utf8(&value)
+    {
+        return text.to_owned();
+    }
     let mut text = String::with_capacity(value.len());
     // Octets of one charset from adjacent words, not yet turned into text.
     let mut pending: Option<(&str, Vec<u8>)> = None;

@@ -193,8 +193,9 @@ impl Search {
         }
         let named = |condition: &Condition| matches!(condition, Condition::Header(name, _) | Condition::FuzzyHeader(name, _) if field.is(name));
         if self.open().any(named) {
-            let mut value = Vec::new();
-            fold(word::decode(field.value()).trim_start(), &mut value);
+            let text = word::decode(field.value());
+            let mut value = std::mem::take(&mut self.scratch.0);
+            fold(text.trim_start(), &mut value);
             self.settle(|condition| match condition {
                 Condition::Header(name, needle) => (field.is(name) && needle.is_in(&value)).then_some(true),
                 Condition::FuzzyHeader(name, phrase) => {
@@ -203,7 +204,8 @@ impl Search {
                 }
                 _ => None,
             });
-            let text = word::decode(field.value());
+            value.clear();
+            self.scratch.0 = value;
             let fits = |condition: &Condition| matches!(condition, Condition::FuzzyHeader(name, _) if field.is(name));
             if self.fuzzy && self.open().any(fits) {
                 let mut words = Words::default();
