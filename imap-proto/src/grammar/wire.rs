@@ -94,7 +94,7 @@ pub trait Wire {
         self.put_flags_and(flags, None);
     }
 
-    /// Writes flags in parentheses, with one more that is no [`Flag`]: `\Recent`, or `\*`.
+    /// Writes flags in parentheses, with one more that is no [`Flag`](mailwright_mail_model::Flag): `\Recent`, or `\*`.
     fn put_flags_and(&mut self, flags: &FlagSet, extra: Option<&str>) {
         // One of these for every message of a mailbox: most are written in one piece.
         let system = SYSTEM_FLAGS.get(usize::from(flags.system_bits())).map_or("", String::as_str);
