@@ -62,3 +62,18 @@ pub(crate) enum StoreKind {
     /// In Maildir++ trees.
     Maildir,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_texts_needs_the_store_and_the_feature() {
+        let problem = |text: &str| toml::from_str::<Store>(text).unwrap().fulltext_problem();
+        assert_eq!(problem(""), None);
+        assert_eq!(problem("fulltext = true").is_none(), cfg!(feature = "fulltext"));
+        assert!(
+            problem("fulltext = true\nkind = \"maildir\"").unwrap().ends_with("needs kind = \"embedded\"")
+        );
+    }
+}
