@@ -1,9 +1,11 @@
 //! A certificate from an authority that speaks ACME (RFC 8555), and a new one in time.
 
+mod alpn;
 mod challenge;
 mod web;
 
 use std::{
+    any::Any,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,7 +32,10 @@ use x509_cert::{
 use self::{challenge::Challenges, web::Web};
 use crate::{
     certificate::{ACME_FILE, Certificates, write_new},
-    config::{Config, acme::Acme as Options},
+    config::{
+        Config,
+        acme::{Acme as Options, Challenge},
+    },
 };
 
 /// How long the authority may take to look at a challenge, and to issue a certificate.
@@ -45,16 +50,25 @@ pub(crate) struct Acme {
     /// Where the account's key and the certificate are.
     account_file: PathBuf,
     certificate_file: PathBuf,
-    challenges: Challenges,
+    proofs: Proofs,
     web: Web,
     certificates: Arc<Certificates>,
 }
 
+/// How the authority sees that names are ours.
+enum Proofs {
+    Http(Challenges),
+    Tls(alpn::Certificates),
+}
+
+/// Something that is shown until this is dropped.
+type Shown = Box<dyn Any + Send>;
+
 /// Why there is no certificate.
 #[derive(Debug, Error)]
 pub(crate) enum AcmeError {
-    #[error("cannot listen on {address}, where acme.http wants the authority to look: {source}")]
-    Listen { address: std::net::SocketAddr, source: io::Error },
+    #[error("cannot listen on {address}, where acme.{key} wants the authority to look: {source}")]
+    Listen { key: &'static str, address: std::net::SocketAddr, source: io::Error },
     #[error("acme.trust: {path}: {problem}")]
     Trust { path: PathBuf, problem: String },
     #[error("{path}: {source}")]
@@ -63,12 +77,12 @@ pub(crate) enum AcmeError {
     Account { path: PathBuf, source: serde_json::Error },
     #[error("the authority says: {0}")]
     Authority(Box<instant_acme::Error>),
-    #[error("the authority offers no http-01 challenge for {0}")]
-    NoChallenge(String),
-    #[error(
-        "the authority does not believe that {names} are ours ({status}): is port 80 of each of them led to acme.http here?"
-    )]
-    NotProved { names: String, status: String },
+    #[error("the authority offers no challenge {kind} for {name}: choose another with acme.challenge")]
+    NoChallenge { kind: &'static str, name: String },
+    #[error("the authority does not believe that {names} are ours ({status}): is {way} here?")]
+    NotProved { names: String, status: String, way: &'static str },
+    #[error("the certificate that proves a name cannot be made: {0}")]
+    Made(String),
     #[error("the certificate that was issued cannot be used: {0}")]
     Unusable(#[from] tls::TlsConfigError),
 }
@@ -97,9 +111,15 @@ impl Acme {
         let folder = config.data.join("tls");
         fs::create_dir_all(&folder).map_err(|source| AcmeError::File { path: folder.clone(), source })?;
         let web = Web::new(&options.trust)?;
-        let challenges = Challenges::listen(options.http, stop.clone())
-            .await
-            .map_err(|source| AcmeError::Listen { address: options.http, source })?;
+        let proofs = match options.challenge {
+            Challenge::Http => {
+                let address = options.http;
+                let listening = Challenges::listen(address, stop.clone()).await;
+                let failed = |source| AcmeError::Listen { key: "http", address, source };
+                Proofs::Http(listening.map_err(failed)?)
+            }
+            Challenge::TlsAlpn => Proofs::Tls(alpn::Certificates::listen(options.tls, stop.clone()).await?),
+        };
         let mut names = options.names.clone();
         if names.is_empty() {
             names.push(config.hostname.clone());
@@ -109,7 +129,7 @@ impl Acme {
             names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
             account_file: folder.join("acme-account.json"),
             certificate_file: folder.join(ACME_FILE),
-            challenges,
+            proofs,
             web,
             certificates,
         })
@@ -160,7 +180,11 @@ impl Acme {
         let identifiers: Vec<Identifier> = self.names.iter().cloned().map(Identifier::Dns).collect();
         let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
         // They are shown until this order is over.
-        let mut shown = Vec::new();
+        let mut shown: Vec<Shown> = Vec::new();
+        let (kind, wanted) = match self.proofs {
+            Proofs::Http(_) => ("http-01", ChallengeType::Http01),
+            Proofs::Tls(_) => ("tls-alpn-01", ChallengeType::TlsAlpn01),
+        };
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
@@ -168,16 +192,24 @@ impl Acme {
                 continue;
             }
             let name = authorization.identifier().to_string();
-            let mut challenge =
-                authorization.challenge(ChallengeType::Http01).ok_or(AcmeError::NoChallenge(name))?;
-            shown.push(self.challenges.show(&challenge.token, challenge.key_authorization().as_str()));
+            let found = authorization.challenge(wanted.clone());
+            let mut challenge = found.ok_or_else(|| AcmeError::NoChallenge { kind, name: name.clone() })?;
+            let proof = challenge.key_authorization();
+            shown.push(match &self.proofs {
+                Proofs::Http(pages) => Box::new(pages.show(&challenge.token, proof.as_str())),
+                Proofs::Tls(certificates) => Box::new(certificates.show(&name, proof.digest().as_ref())?),
+            });
             challenge.set_ready().await?;
         }
         let patience = RetryPolicy::default().timeout(PATIENCE);
         let status = order.poll_ready(&patience).await?;
         if status != OrderStatus::Ready {
             let (names, status) = (self.names.join(", "), format!("{status:?}"));
-            return Err(AcmeError::NotProved { names, status });
+            let way = match self.proofs {
+                Proofs::Http(_) => "port 80 of each of them led to acme.http",
+                Proofs::Tls(_) => "port 443 of each of them led to acme.tls",
+            };
+            return Err(AcmeError::NotProved { names, status, way });
         }
         let key = order.finalize().await?;
         let chain = order.poll_certificate(&patience).await?;

@@ -26,9 +26,20 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use common::{PASSWORD, Server, USER, have, imap, succeed, wait_for};
 use mailwright::{
     client::{Endpoint, ImapClient, Security},
-    line_proto::{Secret, tls},
+    line_proto::{
+        Secret,
+        tls::{
+            self,
+            rustls::{
+                ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
+                client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+                pki_types::{CertificateDer, ServerName, UnixTime},
+            },
+        },
+    },
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use web::Web;
 
 /// What the authority remembers.
@@ -105,6 +116,7 @@ impl Acme {
                 let status = if memory.is_proved { "valid" } else { "pending" };
                 let challenges = json!([
                     {"type": "dns-01", "url": format!("{base}/challenge/2"), "token": "to-ken", "status": status},
+                    {"type": "tls-alpn-01", "url": format!("{base}/challenge/3"), "token": "to-ken", "status": status},
                     {"type": "http-01", "url": format!("{base}/challenge/1"), "token": "to-ken", "status": status}
                 ]);
                 (
@@ -125,6 +137,29 @@ impl Acme {
                 assert!(get(port, "/.well-known/acme-challenge/other").starts_with("HTTP/1.1 404 "));
                 memory.is_proved = true;
                 let answer = json!({"type": "http-01", "url": format!("{base}/challenge/1"), "token": "to-ken", "status": "processing"});
+                (200, lines, answer.to_string())
+            }
+            "/challenge/3" => {
+                let port = memory.port.unwrap();
+                let name = memory.names[0]["value"].as_str().unwrap().to_owned();
+                let expected = format!("to-ken.{}", memory.keys.last().unwrap());
+                let digest = ring::digest::digest(&ring::digest::SHA256, expected.as_bytes());
+                // RFC 8737 §3: id-pe-acmeIdentifier, critical, 32 octets.
+                let extension = [
+                    &b"\x06\x08\x2b\x06\x01\x05\x05\x07\x01\x1f\x01\x01\xff\x04\x22\x04\x20"[..],
+                    digest.as_ref(),
+                ]
+                .concat();
+                let shown = handshake(port, &name, &["acme-tls/1"]).expect("a certificate");
+                let has = |part: &[u8]| shown.windows(part.len()).any(|found| found == part);
+                assert!(has(&extension) && has(name.as_bytes()), "{}", shown.escape_ascii());
+                // For nobody else, and for no other name.
+                assert_eq!(handshake(port, "other.example.org", &["acme-tls/1"]), None);
+                for others in [&["acme-tls/1", "h2"][..], &["h2"], &[]] {
+                    assert_eq!(handshake(port, &name, others), None, "{others:?}");
+                }
+                memory.is_proved = true;
+                let answer = json!({"type": "tls-alpn-01", "url": format!("{base}/challenge/3"), "token": "to-ken", "status": "processing"});
                 (200, lines, answer.to_string())
             }
             "/finalize/1" => {
@@ -167,6 +202,61 @@ fn get(port: u16, path: &str) -> String {
     answer
 }
 
+/// An authority that looks at what it is shown, and knows the extension in it.
+#[derive(Debug)]
+struct Looking;
+
+impl ServerCertVerifier for Looking {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+/// The certificate that is shown to a client that offers these protocols, if the handshake succeeds.
+fn handshake(port: u16, name: &str, protocols: &[&str]) -> Option<Vec<u8>> {
+    let mut config = tls::client_config_unverified().unwrap();
+    config.dangerous().set_certificate_verifier(Arc::new(Looking));
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    connection.complete_io(&mut socket).ok()?;
+    if connection.is_handshaking() {
+        return None;
+    }
+    assert_eq!(connection.alpn_protocol(), Some(&b"acme-tls/1"[..]));
+    Some(connection.peer_certificates()?.first()?.to_vec())
+}
+
 fn sign(folder: &Path, request: &[u8]) -> String {
     fs::write(folder.join("request"), request).unwrap();
     succeed(
@@ -201,12 +291,66 @@ async fn becomes_trusted(server: &Server, roots: &str, name: &str) {
 }
 
 /// Where the server shows challenges, as it says in its log.
-fn challenge_port(server: &Server, before: usize) -> u16 {
+fn challenge_port(server: &Server, before: usize, protocol: &str) -> u16 {
     wait_for("the challenges to be shown", || {
         let log = server.log();
-        let line = log.lines().skip(before).find(|line| line.contains("acme-http"))?;
+        let line = log.lines().skip(before).find(|line| line.contains(protocol))?;
         line.rsplit(':').next()?.trim().parse().ok()
     })
+}
+
+/// An authority that remembers this, its web server, and the folder it works in.
+fn authority(memory: &Arc<Mutex<Memory>>) -> (Authority, Web, TempDir) {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    fs::write(folder.path().join("ca.key"), authority.key()).unwrap();
+    // Its own address is known only when it listens.
+    let place = Arc::new(Mutex::new(None::<Acme>));
+    let inner = Arc::clone(&place);
+    let web = Web::start(move |request| inner.lock().unwrap().as_ref().unwrap().answer(request));
+    *place.lock().unwrap() = Some(Acme {
+        base: format!("https://localhost:{}", web.port),
+        folder: folder.path().into(),
+        nonce: AtomicU32::new(0),
+        memory: Arc::clone(memory),
+    });
+    (authority, web, folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_proved_in_a_handshake_that_is_for_the_authority_alone() {
+    if !have("openssl") {
+        return;
+    }
+    let memory = Arc::<Mutex<Memory>>::default();
+    memory.lock().unwrap().is_refusing = true;
+    let (authority, web, _folder) = authority(&memory);
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    let path = server.folder.path().join("mailwright.toml");
+    let section = format!(
+        "[acme]\ndirectory = \"https://localhost:{}/directory\"\nagree_terms = true\ncontact = \"root@example.org\"\n\
+         challenge = \"tls-alpn-01\"\ntls = \"127.0.0.1:0\"\nretry_seconds = 1\ntrust = \"web.pem\"\n",
+        web.port
+    );
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &section).unwrap();
+    fs::write(server.folder.path().join("web.pem"), &web.certificate).unwrap();
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    let port = challenge_port(&server, 0, "acme-tls");
+    // Nothing is shown before it is asked for.
+    assert_eq!(handshake(port, "mail.example.org", &["acme-tls/1"]), None);
+    {
+        let mut memory = memory.lock().unwrap();
+        (memory.port, memory.is_refusing) = (Some(port), false);
+    }
+    becomes_trusted(&server, authority.pem(), "mail.example.org").await;
+    assert_eq!(handshake(port, "mail.example.org", &["acme-tls/1"]), None, "it is over");
+    // Who says nothing keeps nobody out.
+    let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    assert_eq!(handshake(port, "mail.example.org", &["acme-tls/1"]), None);
+    drop(silent);
+    assert!(!server.log().contains("panicked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,23 +358,10 @@ async fn a_certificate_is_ordered_proved_and_used_and_what_is_in_use_stays_when_
     if !have("openssl") {
         return;
     }
-    let authority = Authority::new();
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
-    fs::write(folder.path().join("ca.key"), authority.key()).unwrap();
     let memory = Arc::<Mutex<Memory>>::default();
     memory.lock().unwrap().is_refusing = true;
-    // Its own address is known only when it listens.
-    let place = Arc::new(Mutex::new(None::<Acme>));
-    let inner = Arc::clone(&place);
-    let web = Web::start(move |request| inner.lock().unwrap().as_ref().unwrap().answer(request));
+    let (authority, web, _folder) = authority(&memory);
     let base = format!("https://localhost:{}", web.port);
-    *place.lock().unwrap() = Some(Acme {
-        base: base.clone(),
-        folder: folder.path().into(),
-        nonce: AtomicU32::new(0),
-        memory: Arc::clone(&memory),
-    });
 
     let mut server = Server::prepare("allow_plaintext_auth = true");
     let path = server.folder.path().join("mailwright.toml");
@@ -243,7 +374,7 @@ async fn a_certificate_is_ordered_proved_and_used_and_what_is_in_use_stays_when_
     fs::write(server.folder.path().join("web.pem"), &web.certificate).unwrap();
     server.add_user(USER, PASSWORD);
     server.serve();
-    memory.lock().unwrap().port = Some(challenge_port(&server, 0));
+    memory.lock().unwrap().port = Some(challenge_port(&server, 0, "acme-http"));
 
     // Refused: the self-signed certificate stays, and the log says so.
     wait_for("the refusal to be told", || server.log().contains("come back later").then_some(()));
@@ -278,7 +409,7 @@ async fn a_certificate_is_ordered_proved_and_used_and_what_is_in_use_stays_when_
     let before = server.log().lines().count();
     memory.lock().unwrap().is_refusing = true;
     server.serve();
-    memory.lock().unwrap().port = Some(challenge_port(&server, before));
+    memory.lock().unwrap().port = Some(challenge_port(&server, before, "acme-http"));
     memory.lock().unwrap().is_refusing = false;
     becomes_trusted(&server, authority.pem(), "imap.example.org").await;
     let memory = memory.lock().unwrap();

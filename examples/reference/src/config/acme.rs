@@ -16,12 +16,28 @@ pub(crate) struct Acme {
     pub(crate) contact: String,
     /// The names of the certificate; the host name if empty.
     pub(crate) names: Vec<String>,
-    /// Where it sees that the names are ours: port 80 of each of them must lead here.
+    /// How it is shown that the names are ours.
+    pub(crate) challenge: Challenge,
+    /// Where it sees that by HTTP: port 80 of each of them must lead here.
     pub(crate) http: SocketAddr,
+    /// And by TLS: port 443 of each of them must lead here.
+    pub(crate) tls: SocketAddr,
     /// How long to wait after a failure.
     pub(crate) retry_seconds: u64,
     /// The authorities that are trusted to say who the server is: PEM.
     pub(crate) trust: PathBuf,
+}
+
+/// How the authority is shown that a name is ours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Challenge {
+    /// RFC 8555 §8.3
+    #[default]
+    #[serde(rename = "http-01")]
+    Http,
+    /// RFC 8737
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn,
 }
 
 impl Default for Acme {
@@ -31,7 +47,9 @@ impl Default for Acme {
             agree_terms: false,
             contact: String::new(),
             names: Vec::new(),
+            challenge: Challenge::Http,
             http: ([0, 0, 0, 0], 80).into(),
+            tls: ([0, 0, 0, 0], 443).into(),
             retry_seconds: 3600,
             trust: "/etc/ssl/certs/ca-certificates.crt".into(),
         }
@@ -68,7 +86,7 @@ impl Acme {
         }
         if self.names.iter().any(|name| name.starts_with("*.") || name.parse::<std::net::IpAddr>().is_ok()) {
             problems.push(
-                "acme.names: names with *. and addresses cannot be proved by http-01; write host names"
+                "acme.names: names with *. and addresses cannot be proved by http-01 and tls-alpn-01; write host names"
                     .into(),
             );
         }
