@@ -378,7 +378,9 @@ pub(super) async fn expunged(
 ) -> Answered<UidSet> {
     let expunged = changes.expunged(mailbox, mod_seq).await.map_err(|error| refusal(&error))?;
     Ok(match expunged {
-        Some(expunged) => expunged.intersection(named),
+        // Asked for later than the snapshot was taken, it may tell of what is there still for this client: of that the client hears
+        // when the session has caught up.
+        Some(expunged) => expunged.intersection(named).difference(&snapshot.uids()),
         // RFC 7162 §3.2.6: whatever is not there.
         None => {
             let last = snapshot.uid_next().map_or(Some(Uid::MAX), Uid::previous);
@@ -386,4 +388,33 @@ pub(super) async fn expunged(
             once.difference(&snapshot.uids())
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use mailwright_mail_model::DateTime;
+    use mailwright_mailstore::{Batch, Target, User, memory::Memory};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_goes_after_the_snapshot_was_taken_is_still_there() {
+        let (store, user) = (Memory::new(), User::new("ann@a.example").unwrap());
+        let inbox = MailboxName::inbox();
+        for _ in 0..3 {
+            let mut upload = store.begin(None).await.unwrap();
+            upload.write(Bytes::from_static(b"x")).await.unwrap();
+            let target = Target::new(user.clone(), inbox.clone(), DateTime::new(7, 0).unwrap());
+            upload.commit_batch(&Batch::to([target])).await.unwrap();
+        }
+        let uids = |text: &str| text.parse::<UidSet>().unwrap();
+        let before = store.open(&user, &inbox).await.unwrap();
+        let mailbox = MailboxRef::new(user.clone(), inbox.clone(), &before);
+        store.expunge(&mailbox, &Expunge::Exactly(uids("1"))).await.unwrap();
+        let snapshot = store.open(&user, &inbox).await.unwrap();
+        store.expunge(&mailbox, &Expunge::Exactly(uids("2"))).await.unwrap();
+        let gone = expunged(&store, &mailbox, &snapshot, before.highest_modseq(), &uids("1:3")).await;
+        assert_eq!(gone.unwrap(), uids("1"), "the client is told that there are two");
+    }
 }

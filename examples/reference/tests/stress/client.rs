@@ -19,7 +19,7 @@ mod acts;
 
 const NAMES: [&str; 3] = ["INBOX", "Work", "Later"];
 /// How much of what was said is kept for the day when something goes wrong.
-const KEPT: usize = 300;
+const KEPT: usize = 3_000;
 
 pub(crate) type Check<T = ()> = Result<T, String>;
 
