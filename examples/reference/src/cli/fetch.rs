@@ -33,7 +33,7 @@ pub(crate) enum FetchCommand {
     },
     /// Look now, whenever it would be its turn
     Now {
-        /// Its number; without it all are looked at, and the providers of [on_demand] are asked for the mail that waits there (ATRN)
+        /// Its number; without it all are looked at, and the providers that are configured under on_demand are asked for the mail that waits there (ATRN)
         id: Option<u64>,
     },
 }
