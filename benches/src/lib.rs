@@ -10,6 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::pem::PemObject};
@@ -22,6 +23,24 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 pub const USER: &str = "alice@example.org";
 /// Its password.
 pub const PASSWORD: &str = "correct-horse-7";
+
+/// Of how many rounds the best counts.
+const ROUNDS: usize = 5;
+
+/// How often a second some work is done, at best of several rounds that each take so long. It is repeated a hundred times between two looks
+/// at the clock.
+pub fn rate(round: Duration, mut work: impl FnMut()) -> f64 {
+    let mut best = 0.0_f64;
+    for _ in 0..ROUNDS {
+        let (begun, mut count) = (Instant::now(), 0_u32);
+        while begun.elapsed() < round {
+            (0..100).for_each(|_| work());
+            count += 100;
+        }
+        best = best.max(f64::from(count) / begun.elapsed().as_secs_f64());
+    }
+    best
+}
 
 /// A `mailwrightd` with data of its own, on ports of its own.
 #[derive(Debug)]

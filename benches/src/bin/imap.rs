@@ -22,7 +22,6 @@ use mailwright_mail_model::{MailboxName, UidSet};
 
 /// How long each row is measured, of which the best of several rounds counts.
 const ROUND: Duration = Duration::from_millis(100);
-const ROUNDS: usize = 5;
 
 /// What both crates know.
 const COMMANDS: &[&str] = &[
@@ -161,16 +160,7 @@ fn read_all(octets: &[u8]) -> Duration {
     taken
 }
 
-/// How often a second, at best. The work is repeated a hundred times between two looks at the clock.
-fn rate(mut work: impl FnMut()) -> f64 {
-    let mut best = 0.0_f64;
-    for _ in 0..ROUNDS {
-        let (begun, mut count) = (Instant::now(), 0_u32);
-        while begun.elapsed() < ROUND {
-            (0..100).for_each(|_| work());
-            count += 100;
-        }
-        best = best.max(f64::from(count) / begun.elapsed().as_secs_f64());
-    }
-    best
+/// How often a second, at best.
+fn rate(work: impl FnMut()) -> f64 {
+    mailwright_benches::rate(ROUND, work)
 }
