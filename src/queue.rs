@@ -40,6 +40,7 @@ pub(crate) use handed::{HandOver, waits_for};
 pub use judge::Outcome;
 pub(crate) use release::{RELEASE, released_message};
 pub use release::{Release, Released};
+pub(crate) use run::waiting;
 pub use scheduler::Concurrency;
 pub use sts::{FetchError, FetchPolicy, KeepPolicies, StsCache, StsFound, StsPolicies};
 pub use tls_report::{AppliedPolicy, TlsFailure, TlsObserver, TlsSession};

@@ -396,7 +396,8 @@ where
     }
 }
 
-fn waiting(entry: &QueueEntry) -> Vec<usize> {
+/// The places of the recipients that nothing is decided about yet.
+pub(crate) fn waiting(entry: &QueueEntry) -> Vec<usize> {
     use mailwright_mailstore::RecipientState;
     let waits = entry.recipients.iter().enumerate();
     waits

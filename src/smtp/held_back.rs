@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     filter::Filter,
-    queue::{RELEASE, Release, Released, released_message},
+    queue::{RELEASE, Release, Released, released_message, waiting},
 };
 
 /// How much is read from the store at a time, in octets.
@@ -92,12 +92,6 @@ impl<S: Store, R: Addressing, F: Filter> Release for StoreInbox<S, R, F> {
     fn release<'a>(&'a self, entry: &'a QueueEntry) -> Released<'a> {
         Box::pin(self.let_go(entry))
     }
-}
-
-fn waiting(entry: &QueueEntry) -> Vec<usize> {
-    let recipients = entry.recipients.iter().enumerate();
-    let waiting = recipients.filter(|(_, recipient)| recipient.state == RecipientState::Waiting);
-    waiting.map(|(place, _)| place).collect()
 }
 
 /// What becomes of the entry in the commit by which these get the message: nobody gets it twice.
