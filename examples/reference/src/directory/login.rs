@@ -20,7 +20,7 @@ use mailwright::{
     },
     relay_policy::{
         Session,
-        directory::{BlindCopy, Expansion},
+        directory::{BlindCopy, Entry, Expansion},
     },
     smtp::Addressing,
     smtp_proto::Reply,
@@ -235,9 +235,11 @@ impl Addressing for Logins {
         directory.expand(recipient, directory.trusts(session)).map_err(|refusal| refusal.reply(address))
     }
 
-    /// Others do not say when they gave a name to somebody else.
+    /// Others do not say when they gave a name to somebody else, and of accounts from elsewhere or an earlier version nobody has noted it.
     fn knows_owners(&self) -> bool {
-        self.0.backends.checker.is_none()
+        let model = self.0.directory.current();
+        let dated = |entry: &Entry| !matches!(entry, Entry::Account(account) if account.since.is_none());
+        self.0.backends.checker.is_none() && model.entries().all(|(_, entry)| dated(entry))
     }
 
     fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {
