@@ -6,9 +6,11 @@
 mod copies;
 mod entry;
 mod expand;
+mod expansion;
 mod refusal;
 mod senders;
 mod target;
+mod walk;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,7 +23,7 @@ use crate::{alias_file::AliasLine, delivery::Verp, networks::Networks};
 
 pub use copies::{BlindCopy, CopyReason};
 pub use entry::{Account, Alias, DomainEntry, DomainMode, Entry, Group, GroupDelivery};
-pub use expand::{Context, Delivery, Expansion, Handed, Onward, OnwardReason};
+pub use expansion::{Context, Delivery, Expansion, Handed, Onward, OnwardReason};
 pub use refusal::Refusal;
 pub use target::{Forwarding, Includes, NoIncludes, Target, TargetError};
 

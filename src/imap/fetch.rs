@@ -1,60 +1,36 @@
 //! FETCH: what a client wants to know of messages, from the snapshot, the structure, and ranges of octets.
 
-use std::{io, ops::Range};
+use std::io;
 
-use bytes::{Bytes, BytesMut};
 use mailwright_imap_proto::{
     Refusal,
-    command::{BinarySection, BodySection, Fetch, FetchItem, SectionText},
+    command::{BodySection, Fetch, SectionText},
     response::ResponseCode,
-    server::{FetchData, Server},
+    server::Server,
 };
 use mailwright_line_proto::{Ask, Deflate};
-use mailwright_mail_model::{
-    Flag, FlagSet, UidSet,
-    header::Fields,
-    mime::{self, Structure},
-};
+use mailwright_mail_model::{Flag, FlagSet, UidSet};
 use mailwright_mailstore::{
     FlagChange, FlagOperation, Message, MessageRef, Right, Store, StoreError, Write, accounts::Accounts,
 };
 
 use super::{
     Visit,
-    at_hand::{Ready, at_hand},
-    derived::{Decoding, preview},
-    described::CHUNK,
-    known::{Known, Needs, is_kept_item, known},
+    at_hand::Ready,
+    known::{Needs, is_kept_item, known},
     refusal,
     selected::expunged,
 };
 use crate::service::Session;
 
+mod items;
+mod sending;
+
+pub(super) use items::read;
+
 /// How many messages are looked up at a time, and how many if their structures are needed, which are large.
 const BATCH: usize = 512;
 const STRUCTURES: usize = 64;
-/// Sections up to this many octets are sent in one piece; larger ones are streamed.
-const INLINE: u64 = 16 * 1024;
-
-/// One item of the answer, with what it needs at hand.
-enum Item<'a> {
-    Ready(FetchData<'a>),
-    Octets(&'a BodySection, Option<Bytes>),
-    Stream(&'a BodySection, Range<u64>),
-    EmailId(String),
-    ThreadId(Option<String>),
-    Preview(Option<String>),
-    Binary(&'a BinarySection, Option<Bytes>),
-    /// So many octets come out of it.
-    Decode(&'a BinarySection, u64, Decoding),
-}
-
-impl Item<'_> {
-    /// Whether its octets are sent piece by piece, so that nothing can stand behind it.
-    fn is_stream(&self) -> bool {
-        matches!(self, Self::Stream(..) | Self::Decode(..))
-    }
-}
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn fetch(
@@ -188,314 +164,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
         }
     }
-
-    async fn items<'a>(
-        &self,
-        ask: &'a Ask<Fetch<UidSet>>,
-        kept: &[bool],
-        message: &'a Message,
-        reference: &MessageRef,
-        known: &'a Known,
-        told: bool,
-    ) -> Result<Vec<Item<'a>>, StoreError> {
-        let structure = known.structure.as_ref();
-        let mut items = Vec::with_capacity(ask.items.len() + 1);
-        // RFC 3501 §6.4.5: the flags come along if they changed by this.
-        if told && !ask.items.contains(&FetchItem::Flags) {
-            items.push(Item::Ready(FetchData::Flags(&message.flags)));
-        }
-        // RFC 7162 §3.2.4
-        if told && !ask.items.contains(&FetchItem::ModSeq) {
-            items.push(Item::Ready(FetchData::ModSeq(message.modseq)));
-        }
-        for (item, kept) in ask.items.iter().zip(kept) {
-            if let Some(data) = at_hand(item, message) {
-                items.push(Item::Ready(data));
-                continue;
-            }
-            let ready = match (item, structure) {
-                // As it is sent, it need not be taken apart.
-                (FetchItem::Envelope, _) if known.envelope.is_some() => match &known.envelope {
-                    Some(octets) => FetchData::Written(item, octets),
-                    None => continue,
-                },
-                (FetchItem::Envelope, Some(structure)) => {
-                    match structure.part(0).and_then(mime::Part::envelope) {
-                        Some(envelope) => FetchData::Envelope(envelope),
-                        None => continue,
-                    }
-                }
-                (FetchItem::BodyStructure, _) if known.body_structure.is_some() => {
-                    match &known.body_structure {
-                        Some(octets) => FetchData::Written(item, octets),
-                        None => continue,
-                    }
-                }
-                (FetchItem::Body, Some(structure)) => FetchData::Body(structure),
-                (FetchItem::BodyStructure, Some(structure)) => FetchData::BodyStructure(structure),
-                (FetchItem::EmailId, _) => {
-                    // The store keeps one for each, or the item would have been refused.
-                    let Some(id) = message.object else { continue };
-                    items.push(Item::EmailId(id.to_string()));
-                    continue;
-                }
-                (FetchItem::ThreadId, _) => {
-                    items.push(Item::ThreadId(message.thread.map(|id| id.to_string())));
-                    continue;
-                }
-                (FetchItem::Preview { .. }, Some(structure)) => {
-                    items.push(Item::Preview(preview(self.store, reference, structure).await?));
-                    continue;
-                }
-                (FetchItem::Binary(section), Some(structure)) => {
-                    items.push(self.binary(section, reference, structure).await?);
-                    continue;
-                }
-                (FetchItem::BinarySize(part), Some(structure)) => {
-                    let section = BinarySection::peek(part.clone());
-                    let size = match Decoding::new(reference, structure, &section)? {
-                        Some(decoding) => decoding.length(self.store, reference).await?,
-                        None => 0,
-                    };
-                    items.push(Item::Ready(FetchData::BinarySize(part, size)));
-                    continue;
-                }
-                (FetchItem::Section(section), _) if known.header.is_some() && *kept => {
-                    let fields = known.header.as_deref().unwrap_or_default();
-                    items.push(chosen(section, fields));
-                    continue;
-                }
-                (FetchItem::Section(section), structure) => {
-                    items.push(self.section(section, message, reference, structure).await?);
-                    continue;
-                }
-                _ => continue,
-            };
-            items.push(Item::Ready(ready));
-        }
-        Ok(items)
-    }
-
-    async fn section<'a>(
-        &self,
-        section: &'a BodySection,
-        message: &Message,
-        reference: &MessageRef,
-        structure: Option<&Structure>,
-    ) -> Result<Item<'a>, StoreError> {
-        let whole = if is_whole(section) {
-            Some(0..message.size)
-        } else {
-            structure.and_then(|structure| structure.locate(&located(section)?))
-        };
-        let Some(whole) = whole else { return Ok(Item::Octets(section, None)) };
-        if let SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) = &section.section.text {
-            return Ok(chosen(section, &read(self.store, reference, whole).await?));
-        }
-        let range = part_of(whole, section);
-        if range.end - range.start > INLINE {
-            return Ok(Item::Stream(section, range));
-        }
-        Ok(Item::Octets(section, Some(read(self.store, reference, range).await?)))
-    }
-
-    async fn binary<'a>(
-        &self,
-        section: &'a BinarySection,
-        reference: &MessageRef,
-        structure: &Structure,
-    ) -> Result<Item<'a>, StoreError> {
-        let Some(decoding) = Decoding::new(reference, structure, section)? else {
-            return Ok(Item::Binary(section, None));
-        };
-        if decoding.is_at_most(INLINE) {
-            return Ok(Item::Binary(section, Some(decoding.whole(self.store, reference).await?)));
-        }
-        // A literal says its length first. Decoding twice costs less than keeping it.
-        let length = decoding.length(self.store, reference).await?;
-        Ok(Item::Decode(section, length, decoding))
-    }
-
-    async fn send_one(
-        &self,
-        connection: &mut Session<Deflate<Server>>,
-        ask: &Ask<Fetch<UidSet>>,
-        reference: &MessageRef,
-        items: &[Item<'_>],
-    ) -> io::Result<()> {
-        let (mut begun, mut open) = (false, false);
-        let mut rest = items;
-        while !(rest.is_empty() && begun) {
-            // Up to and with the next section that is streamed: nothing can stand behind that.
-            let length = rest.iter().position(Item::is_stream).map_or(rest.len(), |at| at + 1);
-            let (now, later) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            rest = later;
-            let data: Vec<FetchData<'_>> = now
-                .iter()
-                .map(|item| match item {
-                    Item::Ready(data) => *data,
-                    Item::Octets(section, octets) => FetchData::Section(section, octets.as_ref()),
-                    Item::EmailId(id) => FetchData::EmailId(id),
-                    Item::ThreadId(id) => FetchData::ThreadId(id.as_deref()),
-                    Item::Preview(text) => FetchData::Preview(text.as_deref()),
-                    Item::Binary(section, octets) => FetchData::Binary(section, octets.as_ref()),
-                    Item::Stream(section, range) => FetchData::Stream(section, range.end - range.start),
-                    Item::Decode(section, length, _) => FetchData::StreamBinary(section, *length),
-                })
-                .collect();
-            let server = connection.machine().inner_mut().inner_mut();
-            let sent = if begun {
-                server.fetch_more(&data).map(|()| true)
-            } else {
-                server.fetch(ask, reference.uid, &data)
-            };
-            match sent {
-                Ok(true) => begun = true,
-                // The client does not know of the message, or the request is gone.
-                Ok(false) | Err(_) => return Ok(()),
-            }
-            let went = match now.last() {
-                Some(Item::Stream(_, range)) => self.stream(connection, reference, range.clone()).await?,
-                Some(Item::Decode(_, _, decoding)) => self.decode(connection, reference, decoding).await?,
-                _ => continue,
-            };
-            if !went {
-                return Ok(());
-            }
-            open = true;
-        }
-        if open {
-            // If the connection is gone, its closing event says so next.
-            let _ = connection.machine().inner_mut().inner_mut().end_body();
-        }
-        Ok(())
-    }
-
-    /// Sends octets of a message; says whether all of them could be had.
-    async fn stream(
-        &self,
-        connection: &mut Session<Deflate<Server>>,
-        reference: &MessageRef,
-        range: Range<u64>,
-    ) -> io::Result<bool> {
-        let mut offset = range.start;
-        while offset < range.end {
-            let chunk = self.store.read(reference, offset..range.end.min(offset + CHUNK)).await;
-            offset += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-            if !self.send_chunk(connection, reference, chunk).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The same for a part without its encoding.
-    async fn decode(
-        &self,
-        connection: &mut Session<Deflate<Server>>,
-        reference: &MessageRef,
-        decoding: &Decoding,
-    ) -> io::Result<bool> {
-        let mut decoder = decoding.start();
-        while let Some(chunk) = decoder.next(self.store, reference).await.transpose() {
-            if !self.send_chunk(connection, reference, chunk).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Sends the next octets of what is being sent, and waits until the client takes them.
-    async fn send_chunk(
-        &self,
-        connection: &mut Session<Deflate<Server>>,
-        reference: &MessageRef,
-        chunk: Result<Bytes, StoreError>,
-    ) -> io::Result<bool> {
-        let server = connection.machine().inner_mut().inner_mut();
-        match chunk {
-            Ok(chunk) if !chunk.is_empty() => {
-                if server.send_body(chunk).is_err() {
-                    return Ok(false);
-                }
-            }
-            failed => {
-                let uid = reference.uid.get();
-                tracing::error!(uid, ?failed, "cannot read a message that is being sent");
-                // Short of what was announced: the machine closes, so that nobody takes the part for the whole.
-                let _ = server.end_body();
-                return Ok(false);
-            }
-        }
-        // Below what is compressed ahead, or the machine's own would grow while nothing is taken of that.
-        connection.flush_below(self.service.config.limits.transmit / 2).await?;
-        Ok(true)
-    }
 }
 
 pub(super) fn is_whole(section: &BodySection) -> bool {
     section.section.part.is_empty() && section.section.text == SectionText::Whole
-}
-
-/// The section in the words of the MIME structure; of chosen fields, the header they stand in.
-fn located(section: &BodySection) -> Option<mime::Section> {
-    let text = match &section.section.text {
-        SectionText::Whole => mime::SectionText::All,
-        SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) => {
-            mime::SectionText::Header
-        }
-        SectionText::Text => mime::SectionText::Text,
-        SectionText::Mime => mime::SectionText::Mime,
-        _ => return None,
-    };
-    mime::Section::new(section.section.part.clone(), text).ok()
-}
-
-/// What of a range is asked for by `<offset.length>`.
-fn part_of(range: Range<u64>, section: &BodySection) -> Range<u64> {
-    let Some(partial) = section.partial else { return range };
-    let start = range.start.saturating_add(partial.offset).min(range.end);
-    start..start.saturating_add(partial.length).min(range.end)
-}
-
-pub(super) async fn read(
-    store: &impl Store,
-    message: &MessageRef,
-    range: Range<u64>,
-) -> Result<Bytes, StoreError> {
-    let mut octets = BytesMut::new();
-    let mut offset = range.start;
-    while offset < range.end {
-        let chunk = store.read(message, offset..range.end).await?;
-        if chunk.is_empty() {
-            return Err(StoreError::NotFound);
-        }
-        offset += chunk.len() as u64;
-        if octets.is_empty() && offset == range.end {
-            return Ok(chunk);
-        }
-        octets.extend_from_slice(&chunk);
-    }
-    Ok(octets.freeze())
-}
-
-/// The fields of a header that are named, or those that are not, and the empty line.
-fn chosen<'a>(section: &'a BodySection, header: &[u8]) -> Item<'a> {
-    let (names, wanted) = match &section.section.text {
-        SectionText::HeaderFields(names) => (&names[..], true),
-        SectionText::HeaderFieldsNot(names) => (&names[..], false),
-        _ => (&[][..], false),
-    };
-    let mut chosen = Vec::with_capacity(header.len() + 2);
-    for field in Fields::new(header) {
-        if names.iter().any(|name| field.is(name)) == wanted {
-            chosen.extend_from_slice(field.raw());
-        }
-    }
-    chosen.extend_from_slice(b"\r\n");
-    let range = part_of(0..chosen.len() as u64, section);
-    let (from, to) = (range.start as usize, range.end as usize);
-    let chosen = Bytes::from(chosen);
-    let all = to - from == chosen.len();
-    Item::Octets(section, Some(if all { chosen } else { chosen.slice(from..to) }))
 }
