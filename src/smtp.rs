@@ -16,6 +16,7 @@ pub(crate) mod journal;
 mod on_demand;
 mod plan;
 mod quarantine;
+mod solicited;
 mod start_queue;
 mod timing;
 mod trace_fields;

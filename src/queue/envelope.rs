@@ -16,6 +16,7 @@ pub(super) fn message(entry: &QueueEntry, places: &[usize], size: u64, host: &Ho
     parameters.smtputf8 = entry.smtputf8;
     // RFC 8689 §5: a report is not held back where a host does not know it; others do not get this far.
     parameters.require_tls = entry.require_tls && host.capabilities.require_tls;
+    parameters.solicitation = entry.solicitation.as_ref().and_then(|classes| classes.parse().ok());
     if !host.is_last {
         wishes::set(&mut parameters, entry, host.now);
     }
@@ -81,9 +82,11 @@ mod tests {
             entry.recipients.push(queued);
         }
         entry.priority = -2;
+        entry.solicitation = Some("net.example:ADV".into());
         let host = Host { capabilities: &Capabilities::default(), is_last: false, now: 1 };
         let message = message(&entry, &[0, 1, 2, 3], 100, &host);
         assert_eq!(message.mail.parameters.priority.unwrap().level(), -2);
+        assert_eq!(message.mail.parameters.solicitation.as_ref().unwrap().to_string(), "net.example:ADV");
         assert_eq!(message.mail.parameters.envelope_id.as_ref().unwrap().as_str(), "Q 1");
         assert_eq!(message.mail.parameters.return_content, Some(Asked::Headers));
         let wanted: Vec<_> = message.recipients.iter().map(|rcpt| rcpt.parameters.notify).collect();

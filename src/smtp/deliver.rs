@@ -11,7 +11,9 @@ use mailwright_relay_policy::{
     networks::AddressRange,
     route::{NextHop, RouteTable},
 };
-use mailwright_smtp_proto::{Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply, server::Abilities};
+use mailwright_smtp_proto::{
+    Hello, HelloKind, Mail, Message, Outcome, Rcpt, Reply, Solicitation, server::Abilities,
+};
 
 use super::{
     Addressing, Body, Inbox, OnDemand, QueueStarter, SendBack, StartQueue, Verify,
@@ -20,6 +22,7 @@ use super::{
     intake::Intake,
     journal,
     plan::{Origin, Plan, Way},
+    solicited,
     timing::{self, Times},
     trace_fields::now,
 };
@@ -43,6 +46,7 @@ pub struct StoreInbox<S, R, F = ()> {
     pub(super) on_demand: Option<OnDemand>,
     longest_hold: Option<Duration>,
     urgent: Vec<AddressRange>,
+    unwanted: Option<Solicitation>,
 }
 
 impl<S: Store, R: Addressing> StoreInbox<S, R> {
@@ -61,6 +65,7 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
             on_demand: None,
             longest_hold: None,
             urgent: Vec::new(),
+            unwanted: None,
         }
     }
 }
@@ -80,6 +85,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             on_demand: self.on_demand,
             longest_hold: self.longest_hold,
             urgent: self.urgent,
+            unwanted: self.unwanted,
         }
     }
 
@@ -97,6 +103,14 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     #[must_use]
     pub fn with_urgent_clients(mut self, clients: Vec<AddressRange>) -> Self {
         self.urgent = clients;
+        self
+    }
+
+    /// Refuses advertising of these classes for all that it leads to here, as SOLICIT or the message's own header tells of it, and announces
+    /// that (NO-SOLICITING, RFC 3865).
+    #[must_use]
+    pub fn with_unwanted(mut self, classes: Option<Solicitation>) -> Self {
+        self.unwanted = classes;
         self
     }
 
@@ -250,6 +264,7 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             abilities.priority = Some(String::new());
         }
         abilities.valid_since = self.addressing.knows_owners();
+        abilities.no_soliciting = self.unwanted.clone().map(Some);
         abilities
     }
 
@@ -291,6 +306,9 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         }
         let expansion = self.addressing.expand(session, &rcpt.to).await;
         let expansion = expansion.and_then(|expansion| self.possible(expansion));
+        let classes = session.mail.as_ref().and_then(|mail| mail.parameters.solicitation.as_ref());
+        let expansion =
+            expansion.and_then(|expansion| solicited::wanted(self.unwanted.as_ref(), classes, expansion));
         match expansion.and_then(|expansion| same_owner(rcpt, expansion)) {
             Ok(expansion) => match self.room(session, &expansion).await {
                 Ok(()) => Reply::RECIPIENT_OK,
@@ -323,6 +341,9 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
                     return self.refuse(session, message, reply);
                 }
             };
+        if let Some(unwanted) = &self.unwanted {
+            solicited::look(unwanted, &mut upload, &structure, &mut way).await;
+        }
         // LMTP has a reply for each recipient (RFC 2033 §4.2), and so has PRDR; else SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo)
             || message.mail.parameters.each_recipient;

@@ -92,6 +92,7 @@ impl Origin<'_> {
         entry.envelope_id = parameters.envelope_id.as_ref().map(|id| id.as_str().to_owned());
         entry.return_content = parameters.return_content.map(wishes::returned);
         self.times.set(&mut entry);
+        entry.solicitation = self.message.mail.parameters.solicitation.as_ref().map(ToString::to_string);
         entry
     }
 }

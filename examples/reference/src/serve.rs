@@ -202,7 +202,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         .with_routes(routes)
         .with_authentication(Arc::clone(&rules.authentication))
         .with_longest_hold(Duration::from_secs(u64::from(config.queue.hold_days) * 86_400))
-        .with_urgent_clients(config::ranges(&config.smtp.urgent));
+        .with_urgent_clients(config::ranges(&config.smtp.urgent))
+        .with_unwanted(config.smtp.unwanted().unwrap_or_default());
     let inbox = Arc::new(inbox);
     queue.release_to(&inbox);
     let services = Services {

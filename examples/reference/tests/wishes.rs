@@ -1,4 +1,5 @@
-//! When senders wish their mail to go, and to whom still: FUTURERELEASE, DELIVERBY, MT-PRIORITY and RRVS.
+//! What senders say of their mail: when it is to go and to whom still (FUTURERELEASE, DELIVERBY, MT-PRIORITY, RRVS), and that it is
+//! advertising (NO-SOLICITING).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod common;
@@ -193,6 +194,53 @@ fn a_mailbox_that_was_given_to_somebody_else() {
     wait_for("the mail", || (host.received().len() == 1).then_some(()));
     let field = "Require-Recipient-Valid-Since: bob@b.example; Thu, 3 Apr 2014 23:01:00 +0000\r\n";
     assert!(host.received()[0].starts_with(field), "{}", host.received()[0]);
+}
+
+#[test]
+fn advertising_of_a_class_that_nobody_wants() {
+    let refuses =
+        |classes: &str| format!("[smtp]\nno_soliciting = [{classes}]\n[queue]\nfirst_retry_seconds = 1");
+    let port = free_port();
+    let unwanted = refuses("\"net.example:ADV\", \"d.example\"");
+    let b = Site::start("b.example", "127.0.0.1", port, &Names::none(), &unwanted, &["bob"]);
+    let mut stranger = b.talk("smtp");
+    stranger.reply();
+    let hello = stranger.smtp("EHLO client.example");
+    assert!(hello.contains("NO-SOLICITING net.example:ADV,d.example"), "{hello}");
+    for (classes, replies) in [
+        ("org.example:ADV,NET.example:adv:ADLT", ["250", "550 5.7.1"]),
+        ("org.example:ADV", ["250", "250"]),
+        ("net..example:", ["250", "250"]),
+        ("2net", ["501 5.5.4", "503"]),
+    ] {
+        let mail = stranger.smtp(&format!("MAIL FROM:<eve@e.example> SOLICIT={classes}"));
+        let rcpt = stranger.smtp("RCPT TO:<bob@b.example>");
+        assert!(mail.starts_with(replies[0]) && rcpt.starts_with(replies[1]), "{classes}: {mail}{rcpt}");
+        stranger.smtp("RSET");
+    }
+    // What the envelope does not tell, the header may.
+    for (field, reply) in [("org.example:ADV,\r\n net.example:ADV", "550 5.7.1"), ("org.example:ADV", "250")]
+    {
+        stranger.smtp("MAIL FROM:<eve@e.example>");
+        stranger.smtp("RCPT TO:<bob@b.example>");
+        stranger.smtp("DATA");
+        let told = stranger.smtp(&format!("Solicitation: {field}\r\n\r\nBuy!\r\n."));
+        assert!(told.starts_with(reply), "{field}: {told}");
+    }
+    assert!(wait_for("the one", || b.fetch("bob@b.example", 1)).contains("org.example:ADV"));
+    // It goes on with the message, and to whoever wants it.
+    let extra =
+        format!("{}\n[relay.transport]\n\"b.example\" = \"smtp:[127.0.0.1]:{port}\"\n", refuses("\"x:y\""));
+    let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann", "carl"]);
+    let mut talk = session(&a);
+    send(&mut talk, "SOLICIT=net.example:ADV", &["<bob@b.example>", "<carl@a.example>"], "cheap");
+    assert!(wait_for("the mail", || a.fetch("carl@a.example", 1)).contains("Subject: cheap"));
+    let report = wait_for("the report", || a.fetch("ann@a.example", 1));
+    has(&report, &["Final-Recipient: rfc822; bob@b.example", "Status: 5.7.1", "SOLICIT=net.example:ADV"]);
+    // Who does not announce it is not asked.
+    let c = site("", &[]);
+    let mut talk = session(&c);
+    assert!(talk.smtp("MAIL FROM:<ann@a.example> SOLICIT=net.example:ADV").starts_with("555 5.5.4"));
 }
 
 #[test]

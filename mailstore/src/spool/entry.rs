@@ -87,6 +87,8 @@ pub struct QueueEntry {
     pub deadline: Option<Deadline>,
     /// HOLDFOR and HOLDUNTIL (RFC 4865): nothing is done with it before.
     pub release: Option<u64>,
+    /// SOLICIT (RFC 3865): the classes of advertising that it belongs to.
+    pub solicitation: Option<String>,
     /// How many octets at the start of the body are for the mailboxes here and are not sent: `Return-Path`.
     pub skip: u64,
     /// The octets of the body, `skip` included. The store's to say.
@@ -126,6 +128,7 @@ impl QueueEntry {
             priority: 0,
             deadline: None,
             release: None,
+            solicitation: None,
             skip: 0,
             size: 0,
             object: None,

@@ -8,9 +8,11 @@ use super::{
 };
 use crate::ObjectId;
 
-/// What the first octet says: how the rest is to be read. Two says that the wishes of the sender as to time stand behind the other fields.
+/// What the first octet says: how the rest is to be read. From two on, the wishes of the sender as to time stand behind the other fields,
+/// and with three, classes of advertising behind them.
 const FORMAT: u8 = 1;
 const FORMAT_WITH_TIMES: u8 = 2;
+const FORMAT_WITH_CLASSES: u8 = 3;
 /// The bit of a recipient that says that a [`ValidSince`] follows.
 const WITH_VALID_SINCE: u8 = 1 << 6;
 
@@ -18,7 +20,12 @@ const WITH_VALID_SINCE: u8 = 1 << 6;
 pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
     let mut row = Vec::with_capacity(256);
     let timed = entry.priority != 0 || entry.deadline.is_some() || entry.release.is_some();
-    row.push(if timed { FORMAT_WITH_TIMES } else { FORMAT });
+    let format = match (&entry.solicitation, timed) {
+        (Some(_), _) => FORMAT_WITH_CLASSES,
+        (None, true) => FORMAT_WITH_TIMES,
+        (None, false) => FORMAT,
+    };
+    row.push(format);
     let flags = [entry.warned, entry.held, entry.smtputf8, entry.eight_bit, entry.require_tls];
     row.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
     row.push(match entry.return_content {
@@ -44,8 +51,11 @@ pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
     text(&mut row, Some(&entry.destination));
     text(&mut row, entry.last_error.as_deref());
     text(&mut row, entry.envelope_id.as_deref());
-    if timed {
+    if format >= FORMAT_WITH_TIMES {
         times(&mut row, entry);
+    }
+    if format >= FORMAT_WITH_CLASSES {
+        text(&mut row, entry.solicitation.as_deref());
     }
     for recipient in &entry.recipients {
         text(&mut row, Some(recipient.address.as_str()));
@@ -87,11 +97,7 @@ fn read_times(fields: &mut Fields<'_>, entry: &mut QueueEntry) -> Option<()> {
 /// The entry of a row; `None` if it is none.
 pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
     let mut fields = Fields(row);
-    let timed = match fields.take()? {
-        [FORMAT] => false,
-        [FORMAT_WITH_TIMES] => true,
-        _ => return None,
-    };
+    let [format @ FORMAT..=FORMAT_WITH_CLASSES] = fields.take()? else { return None };
     let [flags, content] = fields.take()?;
     let mut numbers = [0; 6];
     for number in &mut numbers {
@@ -122,8 +128,11 @@ pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
     (entry.warned, entry.held, entry.smtputf8) = (flag(0), flag(1), flag(2));
     (entry.eight_bit, entry.require_tls) = (flag(3), flag(4));
     (entry.last_error, entry.envelope_id) = (fields.text()?, fields.text()?);
-    if timed {
+    if format >= FORMAT_WITH_TIMES {
         read_times(&mut fields, &mut entry)?;
+    }
+    if format >= FORMAT_WITH_CLASSES {
+        entry.solicitation = fields.text()?;
     }
     while !fields.0.is_empty() {
         let mut recipient = QueueRecipient::new(fields.text()??.parse().ok()?);
@@ -200,7 +209,9 @@ mod tests {
         recipient.valid_since = Some(ValidSince::new(-5, true));
         (recipient.notify, recipient.state) = (Notify::asked(true, false, true), RecipientState::Failed);
         entry.recipients = vec![recipient, QueueRecipient::new("c@b.example".parse().unwrap())];
-        for entry in [entry, plain] {
+        let advertising = QueueEntry { solicitation: Some("net.example:ADV".into()), ..plain.clone() };
+        let both = QueueEntry { solicitation: Some("a:b,c".into()), ..entry.clone() };
+        for entry in [entry, plain, advertising, both] {
             let row = encode(&entry);
             assert_eq!(decode(entry.number, &row), Some(entry.clone()));
             let fixed = encode(&QueueEntry { recipients: Vec::new(), ..entry.clone() }).len();

@@ -17,6 +17,28 @@ impl Solicitation {
     pub fn classes(&self) -> impl Iterator<Item = &str> {
         self.0.split(',')
     }
+
+    /// The first class of a message that these, which are not wanted, hold: one of them, or what one is refined to, as
+    /// `net.example:ADV:ADLT` is of `net.example:ADV`. Letters count in either case.
+    ///
+    /// ```
+    /// use mailwright_smtp_proto::Solicitation;
+    ///
+    /// let unwanted: Solicitation = "net.example:ADV".parse()?;
+    /// let message: Solicitation = "org.example:ADV,net.example:ADV:ADLT".parse()?;
+    /// assert_eq!(unwanted.first_held(&message), Some("net.example:ADV:ADLT"));
+    /// assert_eq!(message.first_held(&unwanted), None);
+    /// # Ok::<(), mailwright_smtp_proto::SyntaxError>(())
+    /// ```
+    pub fn first_held<'a>(&self, message: &'a Self) -> Option<&'a str> {
+        message.classes().find(|class| self.classes().any(|unwanted| holds(unwanted, class)))
+    }
+}
+
+/// Whether a class is this one or a part of it.
+fn holds(whole: &str, class: &str) -> bool {
+    let Some((front, rest)) = class.split_at_checked(whole.len()) else { return false };
+    front.eq_ignore_ascii_case(whole) && (rest.is_empty() || rest.starts_with(':'))
 }
 
 impl FromStr for Solicitation {

@@ -116,6 +116,9 @@ impl Config {
         problems.extend(bad_networks("[smtp] etrn", &self.smtp.etrn));
         problems.extend(bad_networks("[smtp] xverp", &self.smtp.xverp));
         problems.extend(bad_networks("[smtp] urgent", &self.smtp.urgent));
+        if let Err(problem) = self.smtp.unwanted() {
+            problems.push(problem);
+        }
         if self.queue.hold_days > LONGEST_HOLD {
             problems.push(format!("[queue] hold_days: at most {LONGEST_HOLD} days"));
         }

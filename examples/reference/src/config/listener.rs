@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use mailwright::smtp_proto::Solicitation;
 use serde::{Deserialize, Serialize};
 
 /// One address that is listened on.
@@ -97,8 +98,26 @@ pub(crate) struct SmtpOptions {
     pub(crate) xverp: Vec<String>,
     /// Who is believed that a message is urgent.
     pub(crate) urgent: Vec<String>,
+    /// Classes of advertising that nobody here wants.
+    pub(crate) no_soliciting: Vec<String>,
     /// Who may have the queue run.
     pub(crate) etrn: Vec<String>,
+}
+
+impl SmtpOptions {
+    /// The classes of advertising that nobody here wants, or what is wrong with them.
+    pub(crate) fn unwanted(&self) -> Result<Option<Solicitation>, String> {
+        if self.no_soliciting.is_empty() {
+            return Ok(None);
+        }
+        let classes = self.no_soliciting.join(",");
+        let problem = |_| {
+            format!(
+                "[smtp] no_soliciting: {classes:?} are not classes as \"net.example:ADV\" is one, at most 1,000 letters together"
+            )
+        };
+        classes.parse().map(Some).map_err(problem)
+    }
 }
 
 /// What VRFY does.
