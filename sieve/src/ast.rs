@@ -1,4 +1,6 @@
-//! The syntax tree of RFC 5228 §8.2. What commands and tests mean is not known here.
+//! The syntax tree of RFC 5228 §8.2. What commands and tests mean is not known here. Names and most strings are short: they are kept in place.
+
+use smol_str::SmolStr;
 
 /// A whole script.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct Command {
     /// Where its name begins.
     pub position: Position,
     /// Its name, in lower case (RFC 5228 §2.1: identifiers are case-insensitive).
-    pub name: String,
+    pub name: SmolStr,
     /// What stands before the tests.
     pub arguments: Vec<Argument>,
     /// Its test, or the tests of a test list.
@@ -37,7 +39,7 @@ pub struct Test {
     /// Where its name begins.
     pub position: Position,
     /// Its name, in lower case.
-    pub name: String,
+    pub name: SmolStr,
     /// What stands before the tests.
     pub arguments: Vec<Argument>,
     /// Its test, or the tests of a test list: of `not`, `allof`, `anyof`.
@@ -58,7 +60,7 @@ pub struct Argument {
 #[expect(clippy::exhaustive_enums, reason = "the grammar of RFC 5228 §8 is closed")]
 pub enum ArgumentKind {
     /// `:name`, in lower case and without the colon.
-    Tag(String),
+    Tag(SmolStr),
     /// A number, its quantifier multiplied out.
     Number(u64),
     /// A string.
@@ -73,5 +75,5 @@ pub struct StringLiteral {
     /// Where it begins.
     pub position: Position,
     /// Its content, with escapes and dot-stuffing undone.
-    pub value: String,
+    pub value: SmolStr,
 }

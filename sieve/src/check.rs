@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use smol_str::SmolStr;
+
 use crate::{
     Argument, ArgumentKind, Command, CompileError, Diagnostic, Language, Limits, Position, Program, Script,
     Severity, StringLiteral, Test,
@@ -50,6 +52,8 @@ impl Language {
             scope: BTreeMap::new(),
             locals: 0,
             lenient: false,
+            variables: false,
+            encoded: false,
             blocks: Vec::new(),
         };
         checker.commands(&script.commands, true);
@@ -80,12 +84,15 @@ pub(crate) struct Checker<'l> {
     locals: usize,
     /// RFC 5463 §4: in a script that requires `ihave`, what is wrong is an error only where control comes to it.
     lenient: bool,
+    /// Whether strings have variables, and encoded characters, in them: extensions that change how every string is read.
+    variables: bool,
+    encoded: bool,
     /// The blocks around what is compiled, but for those of `if`: the command, and what it is called.
-    blocks: Vec<(String, Option<String>)>,
+    blocks: Vec<(SmolStr, Option<String>)>,
 }
 
-impl Checker<'_> {
-    pub(crate) const fn limits(&self) -> &Limits {
+impl<'l> Checker<'l> {
+    pub(crate) const fn limits(&self) -> &'l Limits {
         &self.language.limits
     }
 
@@ -265,6 +272,8 @@ impl Checker<'_> {
         let Some(extension) = self.language.extension(name) else { return false };
         if self.active.insert(name.to_owned()) {
             self.lenient |= name == "ihave";
+            self.variables |= name == "variables";
+            self.encoded |= name == "encoded-character";
             for implied in &extension.implies {
                 self.activate(implied);
             }

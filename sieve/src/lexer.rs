@@ -1,14 +1,17 @@
 //! Tokens (RFC 5228 §8.1).
 
+use memchr::{memchr, memchr2};
+use smol_str::{SmolStr, StrExt as _};
+
 use crate::{Position, SyntaxError, SyntaxErrorKind};
 
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Token {
-    Identifier(String),
-    Tag(String),
+    Identifier(SmolStr),
+    Tag(SmolStr),
     Number(u64),
-    String(String),
+    String(SmolStr),
     /// One of `( ) [ ] { } , ;`.
     Mark(char),
     End,
@@ -33,12 +36,12 @@ impl<'a> Lexer<'a> {
         let Some(first) = self.rest.chars().next() else { return Ok((position, Token::End)) };
         let token = match first {
             '(' | ')' | '[' | ']' | '{' | '}' | ',' | ';' => {
-                self.take(1);
+                self.take_word(1);
                 Token::Mark(first)
             }
             '"' => Token::String(self.quoted()?),
             ':' => {
-                self.take(1);
+                self.take_word(1);
                 let name = self.name();
                 if name.is_empty() {
                     return Err(SyntaxError::new(position, SyntaxErrorKind::Unexpected(':')));
@@ -62,8 +65,16 @@ impl<'a> Lexer<'a> {
     /// White space and comments of both kinds.
     fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
         loop {
-            let blanks = self.rest.len() - self.rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
-            self.take(blanks);
+            let mut blanks = 0;
+            for octet in self.rest.bytes() {
+                match octet {
+                    b'\n' => self.begin_line(),
+                    b' ' | b'\t' | b'\r' => self.move_by(1),
+                    _ => break,
+                }
+                blanks += 1;
+            }
+            self.rest = self.rest.get(blanks..).unwrap_or_default();
             if self.rest.starts_with('#') {
                 self.take(self.rest.find('\n').unwrap_or(self.rest.len()));
             } else if self.rest.starts_with("/*") {
@@ -75,18 +86,16 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn name(&mut self) -> String {
-        let end = self
-            .rest
-            .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-            .unwrap_or(self.rest.len());
-        self.take(end).to_ascii_lowercase()
+    fn name(&mut self) -> SmolStr {
+        let is_part = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'_';
+        let length = self.rest.bytes().take_while(is_part).count();
+        self.take_word(length).to_ascii_lowercase_smolstr()
     }
 
     fn number(&mut self) -> Result<u64, SyntaxError> {
         let too_large = self.error(SyntaxErrorKind::NumberTooLarge);
-        let end = self.rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(self.rest.len());
-        let digits = self.take(end);
+        let length = self.rest.bytes().take_while(u8::is_ascii_digit).count();
+        let digits = self.take_word(length);
         // RFC 5228 §2.4.1: powers of 1,024.
         let shift = match self.rest.chars().next().map(|letter| letter.to_ascii_uppercase()) {
             Some('K') => 10,
@@ -95,34 +104,38 @@ impl<'a> Lexer<'a> {
             _ => 0,
         };
         if shift > 0 {
-            self.take(1);
+            self.take_word(1);
         }
         digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or(too_large)
     }
 
-    fn quoted(&mut self) -> Result<String, SyntaxError> {
+    fn quoted(&mut self) -> Result<SmolStr, SyntaxError> {
         let open = self.error(SyntaxErrorKind::OpenString);
         let mut value = String::new();
-        let mut letters = self.rest.char_indices().skip(1);
-        while let Some((at, letter)) = letters.next() {
-            match letter {
-                '"' => {
-                    self.take(at + 1);
-                    return Ok(value);
+        let mut at = 1;
+        loop {
+            let behind = self.rest.get(at..).unwrap_or_default();
+            let Some(length) = memchr2(b'"', b'\\', behind.as_bytes()) else { return Err(open) };
+            let (plain, mark) = behind.split_at_checked(length).unwrap_or_default();
+            at += length + 1;
+            if mark.starts_with('"') {
+                self.take(at);
+                if value.is_empty() {
+                    return Ok(plain.into());
                 }
-                // RFC 5228 §2.4.2: an escape before any other character is that character.
-                '\\' => match letters.next() {
-                    Some((_, escaped)) => value.push(escaped),
-                    None => break,
-                },
-                other => value.push(other),
+                value.push_str(plain);
+                return Ok(value.into());
             }
+            value.push_str(plain);
+            // RFC 5228 §2.4.2: an escape before any other character is that character.
+            let Some(escaped) = mark.chars().nth(1) else { return Err(open) };
+            value.push(escaped);
+            at += escaped.len_utf8();
         }
-        Err(open)
     }
 
     /// `text:` and its lines, up to a line of one dot; the name is taken already.
-    fn multi_line(&mut self) -> Result<String, SyntaxError> {
+    fn multi_line(&mut self) -> Result<SmolStr, SyntaxError> {
         let open = self.error(SyntaxErrorKind::OpenString);
         let (head, _) = self.rest.split_once('\n').ok_or_else(|| open.clone())?;
         let after = head.trim_start_matches(':').trim_matches([' ', '\t', '\r']);
@@ -136,7 +149,7 @@ impl<'a> Lexer<'a> {
             let line = self.take(line_end + 1);
             let text = line.trim_end_matches('\n').trim_end_matches('\r');
             if text == "." {
-                return Ok(value);
+                return Ok(value.into());
             }
             value.push_str(text.strip_prefix('.').unwrap_or(text));
             value.push_str("\r\n");
@@ -150,15 +163,31 @@ impl<'a> Lexer<'a> {
     /// Goes on by so many octets, which must end at a character; gives what was passed.
     fn take(&mut self, length: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
-        for letter in taken.chars() {
-            if letter == '\n' {
-                self.position.line = self.position.line.saturating_add(1);
-                self.position.column = 1;
-            } else {
-                self.position.column = self.position.column.saturating_add(1);
-            }
+        let mut last = taken;
+        while let Some(end) = memchr(b'\n', last.as_bytes()) {
+            self.begin_line();
+            last = last.get(end + 1..).unwrap_or_default();
         }
+        let columns = if last.is_ascii() { last.len() } else { last.chars().count() };
+        self.move_by(columns);
         self.rest = rest;
         taken
+    }
+
+    /// The same by octets that are ASCII and no line ends.
+    fn take_word(&mut self, length: usize) -> &'a str {
+        let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
+        self.move_by(taken.len());
+        self.rest = rest;
+        taken
+    }
+
+    const fn begin_line(&mut self) {
+        self.position = Position { line: self.position.line.saturating_add(1), column: 1 };
+    }
+
+    fn move_by(&mut self, columns: usize) {
+        self.position.column =
+            self.position.column.saturating_add(u32::try_from(columns).unwrap_or(u32::MAX));
     }
 }

@@ -5,9 +5,13 @@ mod glob;
 use std::{borrow::Cow, sync::Arc};
 
 pub(crate) use glob::Glob;
-use regex::{Regex, RegexBuilder};
+use regex_automata::{
+    Span,
+    meta::{self, Regex},
+    util::syntax,
+};
 
-use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, program::Value};
+use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, program::Value, text::Text};
 
 /// How a test matches, as far as that is known when it is compiled.
 #[derive(Debug, Clone)]
@@ -16,6 +20,8 @@ pub(crate) struct Matching {
     pub(crate) comparator: Comparator,
     /// For each key that is constant and has to be compiled, that.
     pub(crate) patterns: Vec<Option<Pattern>>,
+    /// The keys as the comparator sees them, if all are constant and parts are looked for.
+    folded: Option<Box<[Box<str>]>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,29 +89,28 @@ impl Pattern {
     ) -> Result<Option<Self>, String> {
         match kind {
             MatchKind::Matches => Ok(Some(Self::Glob(Arc::new(Glob::new(&comparator.folded(key)))))),
-            MatchKind::Regex => RegexBuilder::new(key)
-                .case_insensitive(comparator != Comparator::Octet)
-                .size_limit(limits.regex)
-                .dfa_size_limit(limits.regex)
-                .nest_limit(50)
-                .build()
-                .map(|regex| Some(Self::Regex(regex)))
-                .map_err(|error| match error {
-                    regex::Error::CompiledTooBig(limit) => {
-                        format!("this regular expression needs more than {limit} octets")
-                    }
-                    error => {
-                        let text = error.to_string();
-                        let last = text.lines().last().unwrap_or_default();
-                        format!(
-                            "this is no regular expression: {}",
-                            last.strip_prefix("error: ").unwrap_or(last)
-                        )
-                    }
-                }),
+            MatchKind::Regex => regex(key, comparator, limits).map(|regex| Some(Self::Regex(regex))),
             _ => Ok(None),
         }
     }
+}
+
+/// A regular expression, matched in linear time. Its automaton is made while it is used: most that are compiled match a few short values.
+fn regex(key: &str, comparator: Comparator, limits: &Limits) -> Result<Regex, String> {
+    let config = meta::Config::new()
+        .nfa_size_limit(Some(limits.regex))
+        .hybrid_cache_capacity(limits.regex)
+        .onepass(false)
+        .dfa(false);
+    let syntax = syntax::Config::new().case_insensitive(comparator != Comparator::Octet).nest_limit(50);
+    meta::Builder::new().configure(config).syntax(syntax).build(key).map_err(|error| {
+        if let Some(limit) = error.size_limit() {
+            return format!("this regular expression needs more than {limit} octets");
+        }
+        let text = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
+        let last = text.lines().last().unwrap_or_default();
+        format!("this is no regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
+    })
 }
 
 /// Holds the values of one test against its keys, one value after the other.
@@ -115,14 +120,15 @@ pub struct Matcher<'c> {
     keys: Vec<Cow<'c, str>>,
     /// The keys as the comparator sees them, or compiled.
     folded: Vec<Cow<'c, str>>,
-    patterns: Vec<Option<Pattern>>,
+    patterns: Vec<Option<Cow<'c, Pattern>>>,
     count: u64,
 }
 
 impl<'c> Matcher<'c> {
     pub(crate) fn new(context: &mut Context, call: &'c Call) -> Result<Self, Stop> {
         let keys = context.texts(call, call.definition.keys)?;
-        Self::with_keys(context, call, keys)
+        let folded = call.matching.as_ref().and_then(|matching| matching.folded.as_deref());
+        Self::build(context, call, keys, folded)
     }
 
     /// The same with other keys than those the call holds.
@@ -131,8 +137,21 @@ impl<'c> Matcher<'c> {
         call: &'c Call,
         keys: Vec<Cow<'c, str>>,
     ) -> Result<Self, Stop> {
-        static DEFAULT: Matching =
-            Matching { kind: MatchKind::Is, comparator: Comparator::AsciiCasemap, patterns: Vec::new() };
+        Self::build(context, call, keys, None)
+    }
+
+    fn build(
+        context: &mut Context,
+        call: &'c Call,
+        keys: Vec<Cow<'c, str>>,
+        known: Option<&'c [Box<str>]>,
+    ) -> Result<Self, Stop> {
+        static DEFAULT: Matching = Matching {
+            kind: MatchKind::Is,
+            comparator: Comparator::AsciiCasemap,
+            patterns: Vec::new(),
+            folded: None,
+        };
         let matching = call.matching.as_ref().unwrap_or(&DEFAULT);
         let mut patterns = Vec::new();
         let mut folded = Vec::new();
@@ -140,18 +159,22 @@ impl<'c> Matcher<'c> {
             MatchKind::Matches | MatchKind::Regex => {
                 for (index, key) in keys.iter().enumerate() {
                     patterns.push(match matching.patterns.get(index) {
-                        Some(Some(pattern)) => Some(pattern.clone()),
+                        Some(Some(pattern)) => Some(Cow::Borrowed(pattern)),
                         _ => {
                             context.charge(key.len())?;
                             Pattern::compile(matching.kind, matching.comparator, key, context.limits())
                                 .map_err(Stop::error)?
+                                .map(Cow::Owned)
                         }
                     });
                 }
             }
             MatchKind::Contains => {
-                folded =
-                    keys.iter().map(|key| Cow::Owned(matching.comparator.folded(key).into_owned())).collect();
+                let fold = |key: &Cow<'_, str>| Cow::Owned(matching.comparator.folded(key).into_owned());
+                folded = match known {
+                    Some(known) => known.iter().map(|key| Cow::Borrowed(&**key)).collect(),
+                    None => keys.iter().map(fold).collect(),
+                };
             }
             _ => {}
         }
@@ -267,13 +290,16 @@ fn pattern_matches(
             if !capture {
                 return Ok(regex.is_match(value));
             }
-            let Some(captures) = regex.captures(value) else { return Ok(false) };
+            let mut captures = regex.create_captures();
+            regex.captures(value, &mut captures);
+            if !captures.is_match() {
+                return Ok(false);
+            }
             let limit = context.limits().match_values;
-            let captures = captures
-                .iter()
-                .take(limit)
-                .map(|group| group.map_or_else(String::new, |group| group.as_str().to_owned()))
-                .collect();
+            let group = |span: Option<Span>| {
+                span.and_then(|span| value.get(span.range())).unwrap_or_default().to_owned()
+            };
+            let captures = captures.iter().take(limit).map(group).collect();
             context.set_captures(captures);
         }
     }
@@ -323,7 +349,14 @@ impl Call {
                 .collect::<Result<_, _>>()?,
             _ => Vec::new(),
         };
-        self.matching = Some(Matching { kind, comparator, patterns });
+        let folded = match keys {
+            Some(Some(Value::Strings(keys))) if kind == MatchKind::Contains => {
+                let fold = |key: &Text| Some(comparator.folded(key.constant()?).into());
+                keys.iter().map(fold).collect()
+            }
+            _ => None,
+        };
+        self.matching = Some(Matching { kind, comparator, patterns, folded });
         Ok(())
     }
 }

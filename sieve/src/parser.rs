@@ -1,5 +1,8 @@
 //! The grammar of RFC 5228 §8.2.
 
+use std::mem::take;
+
+use smol_str::SmolStr;
 use thiserror::Error;
 
 use crate::{
@@ -140,12 +143,11 @@ impl Parser<'_> {
         let mut arguments = Vec::new();
         loop {
             let position = self.position;
-            let kind = match &self.token {
-                Token::Tag(name) => ArgumentKind::Tag(name.clone()),
+            let kind = match &mut self.token {
+                // What is taken out of the token is not looked at again: the next one takes its place.
+                Token::Tag(name) => ArgumentKind::Tag(take(name)),
                 Token::Number(number) => ArgumentKind::Number(*number),
-                Token::String(value) => {
-                    ArgumentKind::String(StringLiteral { position, value: value.clone() })
-                }
+                Token::String(value) => ArgumentKind::String(StringLiteral { position, value: take(value) }),
                 Token::Mark('[') => {
                     arguments
                         .push(Argument { position, kind: ArgumentKind::StringList(self.string_list()?) });
@@ -169,8 +171,8 @@ impl Parser<'_> {
         loop {
             self.advance()?;
             let position = self.position;
-            let Token::String(value) = &self.token else { return Err(self.expected("a string")) };
-            strings.push(StringLiteral { position, value: value.clone() });
+            let Token::String(value) = &mut self.token else { return Err(self.expected("a string")) };
+            strings.push(StringLiteral { position, value: take(value) });
             self.advance()?;
             match self.token {
                 Token::Mark(',') => {}
@@ -206,10 +208,10 @@ impl Parser<'_> {
         Ok(Test { position, name, arguments, tests })
     }
 
-    fn identifier(&mut self, expected: &'static str) -> Result<(Position, String), SyntaxError> {
+    fn identifier(&mut self, expected: &'static str) -> Result<(Position, SmolStr), SyntaxError> {
         let position = self.position;
-        let Token::Identifier(name) = &self.token else { return Err(self.expected(expected)) };
-        let name = name.clone();
+        let Token::Identifier(name) = &mut self.token else { return Err(self.expected(expected)) };
+        let name = take(name);
         self.advance()?;
         Ok((position, name))
     }

@@ -70,17 +70,23 @@ fn string(formatter: &mut fmt::Formatter<'_>, literal: &StringLiteral) -> fmt::R
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use smol_str::SmolStr;
 
     use super::*;
     use crate::{Limits, Position};
 
     fn literal() -> impl Strategy<Value = StringLiteral> {
-        "[a\"\\\\.é\r\n ]{0,8}".prop_map(|value| StringLiteral { position: Position::default(), value })
+        "[a\"\\\\.é\r\n ]{0,8}"
+            .prop_map(|value| StringLiteral { position: Position::default(), value: value.into() })
+    }
+
+    fn name() -> impl Strategy<Value = SmolStr> + Clone {
+        "[a-z_][a-z0-9_]{0,5}".prop_map(SmolStr::from)
     }
 
     fn argument() -> impl Strategy<Value = Argument> {
         prop_oneof![
-            "[a-z_][a-z0-9_]{0,5}".prop_map(ArgumentKind::Tag),
+            name().prop_map(ArgumentKind::Tag),
             any::<u64>().prop_map(ArgumentKind::Number),
             literal().prop_map(ArgumentKind::String),
             prop::collection::vec(literal(), 1..4).prop_map(ArgumentKind::StringList),
@@ -89,26 +95,17 @@ mod tests {
     }
 
     fn test() -> impl Strategy<Value = Test> {
-        let name = "[a-z_][a-z0-9_]{0,5}";
-        let leaf = (name, prop::collection::vec(argument(), 0..3)).prop_map(|(name, arguments)| Test {
-            name,
-            arguments,
-            ..Test::default()
-        });
+        let name = name();
+        let leaf = (name.clone(), prop::collection::vec(argument(), 0..3))
+            .prop_map(|(name, arguments)| Test { name, arguments, ..Test::default() });
         leaf.prop_recursive(3, 12, 3, move |inner| {
-            (name, prop::collection::vec(argument(), 0..2), prop::collection::vec(inner, 1..3))
+            (name.clone(), prop::collection::vec(argument(), 0..2), prop::collection::vec(inner, 1..3))
                 .prop_map(|(name, arguments, tests)| Test { name, arguments, tests, ..Test::default() })
         })
     }
 
     fn command() -> impl Strategy<Value = Command> {
-        let head = || {
-            (
-                "[a-z_][a-z0-9_]{0,5}",
-                prop::collection::vec(argument(), 0..3),
-                prop::collection::vec(test(), 0..3),
-            )
-        };
+        let head = || (name(), prop::collection::vec(argument(), 0..3), prop::collection::vec(test(), 0..3));
         let build =
             |(name, arguments, tests), block| Command { name, arguments, tests, block, ..Command::default() };
         head().prop_map(move |head| build(head, None)).prop_recursive(3, 12, 3, move |inner| {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::{Definition, Diagnostic, Position, matching::Matching, text::Text};
 
 /// A script that has been checked, ready to [run](crate::Run). Cheap to share.
@@ -82,7 +84,7 @@ pub struct Call {
 /// A tag and its values.
 #[derive(Debug, Clone)]
 pub(crate) struct TagUse {
-    pub(crate) name: Box<str>,
+    pub(crate) name: SmolStr,
     pub(crate) values: Vec<Value>,
 }
 
@@ -126,7 +128,7 @@ impl Call {
     }
 
     pub(crate) fn tag(&self, name: &str) -> Option<&TagUse> {
-        self.tags.iter().find(|tag| &*tag.name == name)
+        self.tags.iter().find(|tag| tag.name == name)
     }
 
     pub(crate) fn texts(&self, index: usize) -> &[Text] {

@@ -5,6 +5,7 @@
 
 mod actions;
 mod context;
+mod fields;
 mod reading;
 mod strings;
 
@@ -13,6 +14,7 @@ use std::{collections::VecDeque, sync::Arc};
 pub(crate) use context::PartLoop;
 use context::StopKind;
 pub use context::{Context, Flow, Stop};
+pub(crate) use fields::{Found, Mailbox, text};
 pub(crate) use reading::{Current, PIECE};
 
 use crate::{

@@ -2,10 +2,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use memchr::memchr;
+use smol_str::SmolStr;
+
 /// A string as it is compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Text {
-    Constant(Box<str>),
+    Constant(SmolStr),
     Template(Box<[Piece]>),
 }
 
@@ -72,6 +75,10 @@ pub(crate) fn template<E>(
     text: &str,
     mut resolve: impl FnMut(Name<'_>) -> Result<Variable, E>,
 ) -> Result<Text, E> {
+    // Nearly no string has one.
+    if memchr(b'$', text.as_bytes()).is_none() {
+        return Ok(Text::Constant(text.into()));
+    }
     let mut pieces = Vec::new();
     let mut literal = String::new();
     let mut rest = text;
@@ -105,7 +112,7 @@ pub(crate) fn template<E>(
 
 /// Undoes `${hex: …}` and `${unicode: …}` (RFC 5228 §2.4.2.4).
 pub(crate) fn decode_characters(text: &str) -> Result<Cow<'_, str>, String> {
-    if !text.contains("${") {
+    if memchr(b'$', text.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(text));
     }
     let mut octets = Vec::with_capacity(text.len());

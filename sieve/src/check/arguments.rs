@@ -1,6 +1,8 @@
 //! Arguments, held against what the definition takes.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use smol_str::SmolStr;
 
 use super::{Checker, literals};
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
     text::{self, Text},
 };
 
-impl Checker<'_> {
+impl<'l> Checker<'l> {
     /// A call of a definition with these arguments; what is wrong with them has been said.
     pub(super) fn call(
         &mut self,
@@ -41,7 +43,7 @@ impl Checker<'_> {
                         // Its values are unknown, and so is what follows.
                         return call;
                     };
-                    self.tag_use(&mut call, &tag, argument.position, &mut rest);
+                    self.tag_use(&mut call, tag, argument.position, &mut rest);
                 }
                 _ => positional.push(argument),
             }
@@ -70,21 +72,23 @@ impl Checker<'_> {
                 return;
             }
         }
-        let limits = self.language.limits.clone();
-        if let Err(message) = call.work_out_matching(&limits) {
+        if let Err(message) = call.work_out_matching(self.limits()) {
             self.error(call.position, message);
         }
     }
 
-    fn tag(&mut self, definition: &Definition, position: Position, name: &str) -> Option<Tag> {
+    fn tag<'d>(&mut self, definition: &'d Definition, position: Position, name: &str) -> Option<&'d Tag>
+    where
+        'l: 'd,
+    {
         if let Some(tag) = definition.tags.iter().find(|tag| tag.name == name) {
-            return Some(tag.clone());
+            return Some(tag);
         }
         let language = self.language;
         let mut needed = None;
         for (extension, tag) in language.tags_on(definition).filter(|(_, tag)| tag.name == name) {
             if self.is_active(extension) {
-                return Some(tag.clone());
+                return Some(tag);
             }
             needed = needed.or(Some(extension));
         }
@@ -116,14 +120,11 @@ impl Checker<'_> {
         let mut values = Vec::new();
         for kind in &tag.values {
             match rest.next() {
-                Some(argument) => {
-                    let what = format!("`:{}`", tag.name);
-                    values.extend(self.value(*kind, argument, &what));
-                }
+                Some(argument) => values.extend(self.value(*kind, argument, Taker::Tag(&tag.name))),
                 None => self.error(position, format!("`:{}` takes {}", tag.name, kind.describe())),
             }
         }
-        call.tags.push(TagUse { name: tag.name.as_ref().into(), values });
+        call.tags.push(TagUse { name: SmolStr::new(&*tag.name), values });
     }
 
     fn is_in_group(&self, call: &Call, name: &str, group: &str) -> bool {
@@ -142,13 +143,8 @@ impl Checker<'_> {
             let given = *required || spare > 0;
             spare -= usize::from(!*required && spare > 0);
             let argument = if given { rest.next() } else { None };
-            let value = match argument {
-                Some(argument) => {
-                    let what = format!("`{}`", definition.name);
-                    self.value(*kind, argument, &what)
-                }
-                None => None,
-            };
+            let value = argument
+                .and_then(|argument| self.value(*kind, argument, Taker::Definition(&definition.name)));
             if *required && argument.is_none() {
                 self.error(
                     call.position,
@@ -166,7 +162,7 @@ impl Checker<'_> {
         }
     }
 
-    fn value(&mut self, kind: Parameter, argument: &Argument, of: &str) -> Option<Value> {
+    fn value(&mut self, kind: Parameter, argument: &Argument, of: Taker<'_>) -> Option<Value> {
         let unexpected = |checker: &mut Self| {
             let found = match &argument.kind {
                 ArgumentKind::Tag(name) => format!("`:{name}`"),
@@ -195,8 +191,12 @@ impl Checker<'_> {
         Some(Value::Strings(texts))
     }
 
-    fn string(&mut self, kind: Parameter, literal: &StringLiteral, of: &str) -> Option<Text> {
-        let decoded = match self.is_active("encoded-character") {
+    fn string(&mut self, kind: Parameter, literal: &StringLiteral, of: Taker<'_>) -> Option<Text> {
+        let is_name = matches!(kind, Parameter::Variable | Parameter::Variables);
+        if !is_name && !self.encoded && !self.variables {
+            return Some(Text::Constant(literal.value.clone()));
+        }
+        let decoded = match self.encoded {
             true => text::decode_characters(&literal.value),
             false => Ok(Cow::Borrowed(literal.value.as_str())),
         };
@@ -207,10 +207,10 @@ impl Checker<'_> {
                 return None;
             }
         };
-        if matches!(kind, Parameter::Variable | Parameter::Variables) {
+        if is_name {
             return self.target(literal.position, &decoded);
         }
-        if !self.is_active("variables") {
+        if !self.variables {
             return Some(Text::Constant(decoded.into()));
         }
         let compiled = text::template(&decoded, |name| {
@@ -226,6 +226,22 @@ impl Checker<'_> {
                 self.error(position, message);
                 None
             }
+        }
+    }
+}
+
+/// What takes an argument.
+#[derive(Debug, Clone, Copy)]
+enum Taker<'a> {
+    Definition(&'a str),
+    Tag(&'a str),
+}
+
+impl fmt::Display for Taker<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Definition(name) => write!(formatter, "`{name}`"),
+            Self::Tag(name) => write!(formatter, "`:{name}`"),
         }
     }
 }

@@ -1,9 +1,7 @@
 //! `address` (RFC 5228 §5.1) and the parts of addresses (RFC 5228 §2.7.4, RFC 5233).
 
-use mailwright_mail_model::address_list::{self, Entry};
-
 use super::header::{check_names, fields, parts};
-use crate::{Call, Context, Definition, Matcher, Parameter, Stop, check::Checker};
+use crate::{Call, Context, Definition, Matcher, Parameter, Stop, check::Checker, run::Mailbox};
 
 /// The fields that hold addresses (RFC 5228 §5.1 wants the test to take no others).
 const FIELDS: [&str; 24] = [
@@ -56,14 +54,9 @@ fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let names = context.texts(call, 0)?;
     let mut matcher = context.matcher(call)?;
     for part in parts(context, call) {
-        let header = context.header(part)?;
-        context.charge(header.len().saturating_mul(names.len()))?;
-        for value in fields(&header, names.iter().map(|name| &**name), call) {
-            for entry in address_list::parse(&value) {
-                let Entry::Mailbox(mailbox) = entry else { continue };
-                let local = String::from_utf8_lossy(&mailbox.local);
-                let domain = String::from_utf8_lossy(&mailbox.domain);
-                if matches(context, call, &mut matcher, &local, &domain)? {
+        for field in fields(context, part, &names, call)? {
+            for mailbox in context.field_mailboxes(&field)?.iter() {
+                if matches(context, call, &mut matcher, mailbox)? {
                     return Ok(true);
                 }
             }
@@ -77,30 +70,31 @@ pub(super) fn matches(
     context: &mut Context,
     call: &Call,
     matcher: &mut Matcher<'_>,
-    local: &str,
-    domain: &str,
+    mailbox: &Mailbox,
 ) -> Result<bool, Stop> {
     if matcher.counts() {
         // RFC 5231 §5: addresses are counted, not their parts.
         matcher.counted();
         return Ok(false);
     }
-    let separator = context.input().separator.clone();
-    let split = if separator.is_empty() { None } else { local.split_once(separator.as_str()) };
     // What has no domain is no address, and has no parts; it is compared as it stands.
-    let partial = ["localpart", "domain", "user", "detail"].iter().any(|part| call.has(part));
-    if domain.is_empty() {
-        if partial { Ok(false) } else { matcher.value(context, local) }
-    } else if call.has("localpart") {
-        matcher.value(context, local)
+    let has_parts = !mailbox.domain().is_empty();
+    if call.has("localpart") {
+        if has_parts { matcher.value(context, mailbox.local()) } else { Ok(false) }
     } else if call.has("domain") {
-        matcher.value(context, domain)
-    } else if call.has("user") {
-        matcher.value(context, split.map_or(local, |(user, _)| user))
-    } else if call.has("detail") {
-        // RFC 5233 §4: without a separator there is no detail, and the test is false.
-        split.map_or(Ok(false), |(_, detail)| matcher.value(context, detail))
+        if has_parts { matcher.value(context, mailbox.domain()) } else { Ok(false) }
+    } else if call.has("user") || call.has("detail") {
+        let separator = &context.input().separator;
+        let split = if separator.is_empty() { None } else { mailbox.local().split_once(separator.as_str()) };
+        match split {
+            _ if !has_parts => Ok(false),
+            Some((user, _)) if call.has("user") => matcher.value(context, user),
+            None if call.has("user") => matcher.value(context, mailbox.local()),
+            Some((_, detail)) => matcher.value(context, detail),
+            // RFC 5233 §4: without a separator there is no detail, and the test is false.
+            None => Ok(false),
+        }
     } else {
-        matcher.value(context, &format!("{local}@{domain}"))
+        matcher.value(context, mailbox.whole())
     }
 }

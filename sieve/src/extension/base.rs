@@ -1,6 +1,6 @@
 //! The commands and tests of RFC 5228 that need no `require`, and `encoded-character`.
 
-use mailwright_mail_model::{Address, header::Fields};
+use mailwright_mail_model::Address;
 
 use super::{address, delivery, header};
 use crate::{
@@ -121,9 +121,7 @@ fn exists(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     for name in names {
         let mut found = false;
         for part in &parts {
-            let header = context.header(*part)?;
-            context.charge(header.len())?;
-            if Fields::new(&header).any(|field| field.is(&name)) {
+            if !context.fields(*part, &[&name])?.is_empty() {
                 found = true;
                 break;
             }

@@ -58,11 +58,9 @@ fn date_test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let name = context.text(call, 0)?;
     let part = context.text(call, 1)?;
     let mut matcher = context.matcher(call)?;
-    let header = context.header(0)?;
-    context.charge(header.len())?;
     // RFC 5260 §4: the first field alone, unless `:index` says which.
-    let values = fields(&header, [&*name], call);
-    if let Some(value) = values.first() {
+    let found = fields(context, 0, &[&*name], call)?;
+    if let Some(value) = found.first().map(|field| &field.value) {
         // RFC 5260 §4: the date of a field like Received stands behind its last semicolon.
         let text = match value.iter().rposition(|octet| *octet == b';') {
             Some(at) if !name.eq_ignore_ascii_case("date") => value.get(at + 1..).unwrap_or_default(),

@@ -3,7 +3,10 @@
 use mailwright_mail_model::{Address, DateTime};
 
 use super::address;
-use crate::{Call, Context, Definition, DeliverBy, Extension, Parameter, Stop, Tag, Target, check::Checker};
+use crate::{
+    Call, Context, Definition, DeliverBy, Extension, Parameter, Stop, Tag, Target, check::Checker,
+    run::Mailbox,
+};
 
 pub(super) fn extensions() -> Vec<Extension> {
     let envelope = Definition::test("envelope", test)
@@ -97,10 +100,15 @@ fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
             match Address::parse(address.as_bytes()) {
                 Ok(address) => {
                     let local = address.local().unquoted();
-                    address::matches(context, call, &mut matcher, local, address.domain().as_str())?
+                    address::matches(
+                        context,
+                        call,
+                        &mut matcher,
+                        &Mailbox::new(local, address.domain().as_str()),
+                    )?
                 }
                 // `auth` need not be an address.
-                Err(_) => address::matches(context, call, &mut matcher, &address, "")?,
+                Err(_) => address::matches(context, call, &mut matcher, &Mailbox::new(&address, ""))?,
             }
         };
         if found {

@@ -1,9 +1,9 @@
 //! `header` (RFC 5228 §5.7), with `:index` (RFC 5260 §6) and `:mime` (RFC 5703 §4.1).
 
-use bytes::Bytes;
-use mailwright_mail_model::{header::Fields, parameter::Parameters, word};
+use mailwright_mail_model::parameter::Parameters;
 
-use crate::{Call, Context, Definition, Parameter, Stop, check::Checker};
+pub(super) use crate::run::text;
+use crate::{Call, Context, Definition, Parameter, Stop, check::Checker, run::Found};
 
 pub(super) fn header() -> Definition {
     Definition::test("header", test)
@@ -17,18 +17,16 @@ fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let names = context.texts(call, 0)?;
     let mut matcher = context.matcher(call)?;
     let parameters = context.tag_texts(call, "param")?;
+    let by_media_type = call.has("type") || call.has("subtype") || call.has("contenttype");
     for part in parts(context, call) {
-        let header = context.header(part)?;
-        context.charge(header.len().saturating_mul(names.len()))?;
-        for value in fields(&header, names.iter().map(|name| &**name), call) {
-            let raw = value.as_ref();
-            if call.has("type") || call.has("subtype") || call.has("contenttype") {
-                let value = media_type(raw, call);
+        for field in fields(context, part, &names, call)? {
+            if by_media_type {
+                let value = media_type(&field.value, call);
                 if matcher.value(context, &value)? {
                     return Ok(true);
                 }
             } else if let Some(names) = &parameters {
-                let given = Parameters::parse(raw);
+                let given = Parameters::parse(&field.value);
                 for name in names {
                     if let Some(value) = given.decoded(name)
                         && matcher.value(context, &value)?
@@ -38,8 +36,11 @@ fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
                 }
             } else if matcher.counts() {
                 matcher.counted();
-            } else if matcher.value(context, text(raw).as_str())? {
-                return Ok(true);
+            } else {
+                let text = context.field_text(&field)?;
+                if matcher.value(context, &text)? {
+                    return Ok(true);
+                }
             }
         }
     }
@@ -69,33 +70,23 @@ pub(super) fn within(context: &Context, part: usize) -> std::ops::Range<usize> {
     part..after
 }
 
-/// The values of the fields of these names, as they stand, name by name; with `:index` only the one that counts (RFC 5260 §6: all
-/// named fields are counted, in the order of the list).
-pub(super) fn fields<'n>(
-    header: &Bytes,
-    names: impl IntoIterator<Item = &'n str>,
+/// The fields of these names, name by name; with `:index` only the one that counts (RFC 5260 §6: all named fields are counted, in the
+/// order of the list).
+pub(super) fn fields<N: AsRef<str>>(
+    context: &mut Context,
+    part: usize,
+    names: &[N],
     call: &Call,
-) -> Vec<Bytes> {
-    let mut values = Vec::new();
-    for name in names {
-        let found = Fields::new(header).filter(|field| field.is(name));
-        values.extend(found.map(|field| header.slice(field.value_range())));
-    }
+) -> Result<Vec<Found>, Stop> {
+    let mut found = context.fields(part, names)?;
     if let Some(index) = call.tag_number("index") {
         if call.has("last") {
-            values.reverse();
+            found.reverse();
         }
         let index = usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1);
-        values = index.and_then(|index| values.get(index).cloned()).into_iter().collect();
+        found = index.and_then(|index| found.get(index).cloned()).into_iter().collect();
     }
-    values
-}
-
-/// RFC 5228 §2.7.2, §5.7: decoded, and without white space at its ends.
-pub(super) fn text(value: &[u8]) -> String {
-    let text = word::decode(value);
-    let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
-    if trimmed.len() == text.len() { text } else { trimmed.to_owned() }
+    Ok(found)
 }
 
 /// RFC 5703 §4.2: what stands before the parameters.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use mailwright_mail_model::mime::{Part, Scanner, Structure};
 
-use super::{Context, Stop};
+use super::{Context, Stop, fields::Header};
 use crate::{Answer, Message, Request, Segment};
 
 /// The message with all that the script has changed so far.
@@ -16,7 +16,7 @@ pub(crate) struct Current {
     octets: Message,
     /// The header as the script has changed it since.
     header: Option<Bytes>,
-    headers: BTreeMap<usize, Bytes>,
+    headers: BTreeMap<usize, Header>,
     cached: usize,
 }
 
@@ -85,24 +85,33 @@ impl Context {
     /// # Errors
     /// If the host has to be asked first, or a limit is reached.
     pub fn header(&mut self, part: usize) -> Result<Bytes, Stop> {
+        self.known_header(part).map(|header| header.octets().clone())
+    }
+
+    /// The same, with what was found out about it.
+    pub(crate) fn known_header(&mut self, part: usize) -> Result<&mut Header, Stop> {
+        if !self.current.headers.contains_key(&part) {
+            let header = self.read_header(part)?;
+            if self.current.cached + header.len() > CACHE {
+                self.current.headers.clear();
+                self.current.cached = 0;
+            }
+            self.current.cached += header.len();
+            self.current.headers.insert(part, Header::new(header));
+        }
+        Ok(self.current.headers.entry(part).or_default())
+    }
+
+    fn read_header(&mut self, part: usize) -> Result<Bytes, Stop> {
         if part == 0
             && let Some(header) = &self.current.header
         {
-            return Ok(header.clone());
-        }
-        if let Some(header) = self.current.headers.get(&part) {
             return Ok(header.clone());
         }
         let Some(range) = self.current.part(part).map(Part::header) else { return Ok(Bytes::new()) };
         let most = self.limits().header as u64;
         let header = self.octets(range.start..range.end.min(range.start + most))?;
         self.charge(header.len())?;
-        if self.current.cached + header.len() > CACHE {
-            self.current.headers.clear();
-            self.current.cached = 0;
-        }
-        self.current.cached += header.len();
-        self.current.headers.insert(part, header.clone());
         Ok(header)
     }
 
