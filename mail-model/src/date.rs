@@ -67,6 +67,9 @@ const SECONDS_A_DAY: i64 = 86_400;
 /// From the first day of year 0 to that of 1970.
 const DAYS_TO_EPOCH: i64 = 719_528;
 const LAST_YEAR: u16 = 9999;
+/// The bounds of the years 0 to 9999, which have 3,652,425 days.
+const FIRST_SECOND: i64 = -DAYS_TO_EPOCH * 86_400;
+const LAST_SECOND: i64 = (3_652_425 - DAYS_TO_EPOCH) * 86_400 - 1;
 
 impl Date {
     /// The date of this year (0 to 9999), month (1 to 12) and day; `None` if there is no such day.
@@ -133,8 +136,8 @@ impl DateTime {
     pub fn new(seconds: i64, offset_minutes: i16) -> Option<Self> {
         let moment = Self { seconds, offset_minutes };
         let zone_fits = offset_minutes.unsigned_abs() <= Self::MAX_OFFSET_MINUTES.unsigned_abs();
-        (zone_fits && seconds.checked_add(moment.offset_seconds()).and_then(local_date).is_some())
-            .then_some(moment)
+        let local = seconds.checked_add(moment.offset_seconds())?;
+        (zone_fits && (FIRST_SECOND..=LAST_SECOND).contains(&local)).then_some(moment)
     }
 
     /// Seconds after 1970-01-01 00:00:00 UTC, negative before; leap seconds are not counted.
@@ -262,6 +265,18 @@ mod tests {
                 let _ = (moment.date(), moment.time(), moment.to_imap(), moment.to_rfc5322());
             }
             let _ = Date::from_days(days);
+        }
+    }
+
+    #[test]
+    fn moments_end_where_dates_do() {
+        for (bound, within, beyond) in [(FIRST_SECOND, 0, -1), (LAST_SECOND, 0, 1)] {
+            assert!(local_date(bound + within).is_some() && local_date(bound + beyond).is_none());
+            for minutes in [0_i16, 90, -90] {
+                let utc = bound - i64::from(minutes) * 60;
+                assert!(DateTime::new(utc, minutes).is_some(), "{bound} {minutes}");
+                assert_eq!(DateTime::new(utc + beyond, minutes), None, "{bound} {minutes}");
+            }
         }
     }
 

@@ -28,10 +28,12 @@ pub(crate) struct Journal(pub(crate) Pen);
 
 /// What the journal wants to see: everything of ours that the log would have at `info`, and what is for it alone.
 pub(crate) fn wanted() -> FilterFn<fn(&Metadata<'_>) -> bool> {
-    filter_fn(|metadata| {
+    let wants: fn(&Metadata<'_>) -> bool = |metadata| {
         let ours = metadata.target().starts_with("mailwright");
         !metadata.is_span() && ours && (*metadata.level() <= Level::INFO || metadata.target() == JOURNAL)
-    })
+    };
+    // Without a level, whatever the database says to itself would be asked about.
+    filter_fn(wants).with_max_level_hint(Level::DEBUG)
 }
 
 impl<S: Subscriber> Layer<S> for Journal {

@@ -253,12 +253,15 @@ impl Core {
     }
 
     fn load_rows(&self, key: &[u8], header: &Header, moment: &fjall::Snapshot) -> Result<Snapshot> {
-        let mut messages = Vec::with_capacity(header.messages as usize);
+        let mut snapshot = Snapshot::builder(header.uid_validity)
+            .id(header.object_id())
+            .highest_modseq(header.highest_modseq)
+            .build();
         let end = row::key(header.rows, &u32::MAX.to_be_bytes());
         let mut start = row::key(header.rows, &0_u32.to_be_bytes());
         // One pass, unless a part of the disk cannot be read: then another one begins behind each row that is lost.
         loop {
-            let mut broken = false;
+            let (mut broken, mut last) = (false, None);
             for entry in moment.range(&self.database.rows, start.clone()..=end.clone()) {
                 let Ok((row_key, value)) = entry.into_inner().map_err(failed) else {
                     broken = true;
@@ -266,27 +269,26 @@ impl Core {
                 };
                 // What cannot be read is not shown, and the rest is.
                 match decode_row(key, &row_key, &value) {
-                    Ok(message) => messages.push(message),
+                    Ok(message) => snapshot.add(message),
                     Err(error) => self.damage.note(&error),
                 }
-                start = [&row_key[..], b"\0"].concat();
+                last = Some(row_key);
             }
             if !broken {
                 break;
             }
+            if let Some(last) = last {
+                start = [&last[..], b"\0"].concat();
+            }
             let Some((row_key, value)) = self.behind_the_hole(key, header, &start, moment) else { break };
             match decode_row(key, &row_key, &value) {
-                Ok(message) => messages.push(message),
+                Ok(message) => snapshot.add(message),
                 Err(error) => self.damage.note(&error),
             }
             start = [&row_key[..], b"\0"].concat();
         }
-        let builder = Snapshot::builder(header.uid_validity)
-            .id(header.object_id())
-            .highest_modseq(header.highest_modseq)
-            .uid_next(header.uid_next)
-            .messages(messages);
-        Ok(builder.build())
+        snapshot.advance(header.uid_next, ModSeq::ZERO);
+        Ok(snapshot)
     }
 }
 
