@@ -7,7 +7,7 @@ mod common;
 #[allow(dead_code, reason = "this uses a part of it")]
 mod world;
 
-use common::{Talk, free_port, wait_for};
+use common::{PASSWORD, Server, Talk, USER, free_port, wait_for};
 use world::{Behaviour, Host, Names, Site};
 
 /// A server for a.example that sends mail for these domains to these ports of this machine, with these lines about its queue.
@@ -194,6 +194,21 @@ fn a_mailbox_that_was_given_to_somebody_else() {
     wait_for("the mail", || (host.received().len() == 1).then_some(()));
     let field = "Require-Recipient-Valid-Since: bob@b.example; Thu, 3 Apr 2014 23:01:00 +0000\r\n";
     assert!(host.received()[0].starts_with(field), "{}", host.received()[0]);
+}
+
+#[test]
+fn whose_a_mailbox_is_matters_only_where_that_is_known_of_all() {
+    let mut server = Server::prepare("allow_plaintext_auth = true\nauth = { passwd_files = [\"passwd\"] }\n");
+    // Nobody has noted since when this one is whose it is.
+    std::fs::write(server.folder.path().join("passwd"), "dora@example.org:{PLAIN}x\n").unwrap();
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    let mut talk = server.talk(server.port("smtp", "starttls"));
+    talk.reply();
+    assert!(!talk.smtp("EHLO client.example").contains("RRVS"));
+    assert!(talk.smtp("MAIL FROM:<eve@e.example>").starts_with("250"));
+    let reply = talk.smtp(&format!("RCPT TO:<{USER}> RRVS=2014-04-03T23:01:00Z"));
+    assert!(reply.starts_with("555 5.5.4"), "{reply}");
 }
 
 #[test]
