@@ -57,7 +57,7 @@ pub struct Delivery {
     pub shared: bool,
     /// Who the sender is from here on, if a list on the way has an owner.
     pub owner: Option<Address>,
-    /// [`Account::since`], if the recipient is this account itself and no other name of it.
+    /// [`Account::since`](super::Account::since), if the recipient is this account itself and no other name of it.
     pub since: Option<i64>,
 }
 
