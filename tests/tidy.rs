@@ -48,7 +48,17 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "sieve",
         &["line-proto", "mail-model"],
-        &["base64", "bytes", "clap", "memchr", "nom", "regex", "thiserror", "unicode-normalization"],
+        &[
+            "base64",
+            "bytes",
+            "clap",
+            "memchr",
+            "nom",
+            "regex-automata",
+            "smol_str",
+            "thiserror",
+            "unicode-normalization",
+        ],
     ),
     (
         "mailstore",
