@@ -68,8 +68,8 @@ const SECONDS_A_DAY: i64 = 86_400;
 const DAYS_TO_EPOCH: i64 = 719_528;
 const LAST_YEAR: u16 = 9999;
 /// The bounds of the years 0 to 9999, which have 3,652,425 days.
-const FIRST_SECOND: i64 = -DAYS_TO_EPOCH * 86_400;
-const LAST_SECOND: i64 = (3_652_425 - DAYS_TO_EPOCH) * 86_400 - 1;
+const FIRST_SECOND: i64 = -DAYS_TO_EPOCH * SECONDS_A_DAY;
+const LAST_SECOND: i64 = (3_652_425 - DAYS_TO_EPOCH) * SECONDS_A_DAY - 1;
 
 impl Date {
     /// The date of this year (0 to 9999), month (1 to 12) and day; `None` if there is no such day.
