@@ -48,6 +48,7 @@ mod live;
 mod messages;
 mod opening;
 mod origins;
+mod packed;
 mod promise;
 mod row;
 mod scripts;

@@ -94,6 +94,8 @@ struct Check<'a> {
     repairs: Vec<Repair>,
     /// By the number of the rows: the mailbox.
     mailboxes: HashMap<u64, (Bytes, Header)>,
+    /// The numbers of those of which a row cannot be read.
+    broken: HashSet<u64>,
     usage: BTreeMap<Bytes, QuotaUsage>,
     /// By body: how many refer to it, of what size it is, and who does.
     bodies: HashMap<u64, (u32, u64, String)>,
@@ -108,6 +110,7 @@ impl Core {
             report: CheckReport::default(),
             repairs: Vec::new(),
             mailboxes: HashMap::new(),
+            broken: HashSet::new(),
             usage: BTreeMap::new(),
             bodies: HashMap::new(),
         };
@@ -237,6 +240,7 @@ impl Check<'_> {
                     }
                 }
                 (Some(owner), None) => {
+                    check.broken.insert(rows);
                     let repair = Repair::SetAside(key.to_vec(), Bytes::copy_from_slice(value));
                     check.find(format!("UID {uid} in {owner}: its row cannot be read"), Some(repair));
                 }
@@ -286,6 +290,10 @@ impl Check<'_> {
                 right.uid_next = counted.uid_next;
             }
             right.highest_modseq = header.highest_modseq.max(counted.highest_modseq).max(ModSeq::MIN);
+            if right != *header || self.broken.contains(rows) {
+                right.packed = None;
+            }
+            self.packed(key, header)?;
             if right != *header {
                 let what = format!(
                     "{name}: counts {:?} and next UID {:?}, but has {:?} and needs {:?}",
@@ -303,6 +311,22 @@ impl Check<'_> {
             usage.annotations += annotations;
         }
         self.mailboxes = mailboxes;
+        Ok(())
+    }
+
+    /// Whether packed messages are those of the rows.
+    fn packed(&mut self, key: &[u8], header: &Header) -> Result<()> {
+        let rows = Header { packed: None, ..header.clone() };
+        if header.packed.is_some()
+            && self.core.load_rows(key, header, &self.moment)?
+                != self.core.load_rows(key, &rows, &self.moment)?
+        {
+            let name = String::from_utf8_lossy(key).replace('\0', " ");
+            self.find(
+                format!("{name}: its packed messages are others"),
+                Some(Repair::Header(key.to_vec(), rows)),
+            );
+        }
         Ok(())
     }
 

@@ -135,6 +135,9 @@ impl Group<'_> {
     fn collect_rows(&mut self, number: u64, limit: usize) -> Result<(usize, bool)> {
         let core = self.core;
         let mut count = 0;
+        for entry in core.database.packs.prefix(number.to_be_bytes()) {
+            self.delete_lazily(&core.database.packs, Bytes::from(entry.key().map_err(failed)?));
+        }
         for entry in core.database.rows.prefix(number.to_be_bytes()) {
             if count >= limit {
                 return Ok((count, false));

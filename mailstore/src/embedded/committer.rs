@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
@@ -16,9 +15,9 @@ use super::staged::Staged;
 use super::{Core, Lasting, journal};
 use crate::{FeedEvent, QueueEntry, QueueNumber, Result, StoreError};
 
-/// How many octets, and how many operations, a group takes in at most.
-const GROUP_OCTETS: usize = 16 << 20;
-const GROUP_OPERATIONS: usize = 4_096;
+mod writer;
+
+use writer::Writer;
 
 /// Where to send operations.
 pub(super) struct Committer {
@@ -34,10 +33,10 @@ type Operation = Box<dyn FnOnce(Result<&mut Group<'_>>) + Send>;
 impl Committer {
     pub(super) fn start(opening: Arc<Opening>, lasting: Arc<Lasting>) -> Result<Self> {
         let (queue, operations) = channel();
-        let last = opening.core()?.database.group()?;
+        let writer = Writer::new(opening, lasting)?;
         let thread = thread::Builder::new()
             .name("mailstore".into())
-            .spawn(move || Writer { opening, lasting, last, flushed: last, failed: None }.run(&operations))
+            .spawn(move || writer.run(&operations))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
@@ -230,118 +229,3 @@ enum Outcome {
     Flushed,
     Failed,
 }
-
-/// What the thread has in hand.
-struct Writer {
-    opening: Arc<Opening>,
-    lasting: Arc<Lasting>,
-    /// The numbers of the last group, of the last one that was flushed, and of the one that failed.
-    last: u64,
-    flushed: u64,
-    failed: Option<u64>,
-}
-
-impl Writer {
-    fn run(mut self, operations: &Receiver<Operation>) {
-        let (mut collect_at, mut retry_at) = (Instant::now(), Instant::now());
-        loop {
-            let wait = collect_at.saturating_duration_since(Instant::now());
-            let wait = if self.lasting.failure.is_passing() { wait.min(RETRY) } else { wait };
-            match operations.recv_timeout(wait) {
-                Ok(first) => self.group(first, operations),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.close(),
-            }
-            let (live, budget) = (&self.lasting.live, self.lasting.options.snapshots);
-            if live.is_full(budget) {
-                live.evict(budget);
-            }
-            if Instant::now() >= collect_at {
-                let more = self.lasting.writable().is_ok() && self.collect();
-                collect_at = Instant::now() + if more { COLLECT_MORE } else { COLLECT };
-            }
-            if self.lasting.failure.is_passing() && Instant::now() >= retry_at {
-                self.recover();
-                retry_at = Instant::now() + RETRY;
-            }
-        }
-    }
-
-    /// Does what many want, as one group.
-    fn group(&mut self, first: Operation, operations: &Receiver<Operation>) {
-        let core = match self.opening.core() {
-            Ok(core) => core,
-            Err(error) => {
-                let error = self.lasting.writable().err().unwrap_or(error);
-                return first(Err(error));
-            }
-        };
-        let mut group = Group::new(&core, self.flushed);
-        first(Ok(&mut group));
-        for operation in operations.try_iter().take(GROUP_OPERATIONS) {
-            operation(Ok(&mut group));
-            if group.octets > GROUP_OCTETS {
-                break;
-            }
-        }
-        // A failure has been told to everybody in the group.
-        let outcome = group.commit(self.last + 1);
-        self.note(outcome);
-    }
-
-    /// Takes away some of what nobody needs; whether there may be more.
-    fn collect(&mut self) -> bool {
-        let Ok(core) = self.opening.core() else { return false };
-        let mut group = Group::new(&core, self.flushed);
-        let Ok(more) = group.collect() else { return false };
-        let outcome = group.commit(self.last + 1);
-        self.note(outcome);
-        more && outcome != Outcome::Failed
-    }
-
-    const fn note(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Nothing => {}
-            Outcome::Written => self.last += 1,
-            Outcome::Flushed => {
-                self.last += 1;
-                self.flushed = self.last;
-            }
-            // What fails later fails because of this one, and is not written.
-            Outcome::Failed => {
-                if self.failed.is_none() {
-                    self.failed = Some(self.last + 1);
-                }
-            }
-        }
-    }
-
-    /// Opens the database, which failed for lack of room, anew if there is room again.
-    fn recover(&mut self) {
-        // Whatever keeps it from being opened, a later attempt may find gone.
-        if self.lasting.space.is_back() && self.opening.renew(&self.lasting, self.failed).is_ok() {
-            self.failed = None;
-            self.lasting.failure.is_over();
-        }
-    }
-
-    /// Leaves a last row that is flushed, so that damage to what is before it can be told from an incomplete end.
-    fn close(&mut self) {
-        if self.lasting.writable().is_ok()
-            && let Ok(core) = self.opening.core()
-        {
-            let mut group = Group::new(&core, self.flushed);
-            group.durable = true;
-            let outcome = group.commit(self.last + 1);
-            self.note(outcome);
-        }
-        self.opening.close(&self.lasting, self.failed);
-    }
-}
-
-/// How often to look whether there is room again.
-const RETRY: Duration = Duration::from_millis(500);
-
-/// How often to look for bodies nobody needs, and how soon again if there were many.
-const COLLECT: Duration = Duration::from_secs(15);
-const COLLECT_MORE: Duration = Duration::from_millis(20);

@@ -55,6 +55,8 @@ pub(super) struct Database {
     pub(super) queue_due: Keyspace,
     /// Rows of messages that a check set aside, as they were.
     pub(super) lost: Keyspace,
+    /// rows, number: see [`packed`](super::packed). In no backup.
+    pub(super) packs: Keyspace,
     /// How often the database has been opened, this time included.
     pub(super) epoch: u32,
     /// What was found damaged before it was opened.
@@ -89,7 +91,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Every keyspace but that of bodies, and its number in backups.
+    /// Every keyspace but those of bodies and packed messages, and its number in backups.
     pub(super) const fn index(&self) -> [(u8, &Keyspace); 17] {
         [
             (1, &self.meta),
@@ -125,7 +127,7 @@ impl Database {
         };
         // Bodies lie as they came, or packed already: to squeeze them while they are written out takes a third of the time that a
         // large message takes, and most of their octets are Base64 of what is compressed.
-        let bodies = || {
+        let large = || {
             let apart = KvSeparationOptions::default().compression(CompressionType::None);
             KeyspaceCreateOptions::default()
                 .max_memtable_size(options.memtable)
@@ -135,7 +137,8 @@ impl Database {
             meta: plain("meta")?,
             names: plain("names")?,
             rows: plain("rows")?,
-            bodies: handle.keyspace("bodies", bodies).map_err(failed)?,
+            bodies: handle.keyspace("bodies", large).map_err(failed)?,
+            packs: handle.keyspace("packs", large).map_err(failed)?,
             references: plain("references")?,
             uploads: plain("uploads")?,
             summaries: plain("summaries")?,
@@ -235,7 +238,11 @@ impl Database {
         let behind = |keyspace: &Keyspace| {
             keyspace.tree.sealed_memtable_count() >= SEALED || keyspace.tree.l0_run_count() >= RUNS
         };
-        while self.index().iter().any(|(_, keyspace)| behind(keyspace)) || behind(&self.bodies) {
+        let is_behind = || {
+            let index = self.index();
+            index.iter().map(|(_, keyspace)| *keyspace).chain([&self.bodies, &self.packs]).any(behind)
+        };
+        while is_behind() {
             // Writes nothing, but says whether they have.
             self.handle.persist(PersistMode::Buffer).map_err(failed)?;
             std::thread::sleep(Duration::from_millis(2));

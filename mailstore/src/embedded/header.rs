@@ -2,6 +2,7 @@
 
 use mailwright_mail_model::{Flag, ModSeq, SpecialUse, Uid, UidValidity};
 
+use super::packed::Packed;
 use super::row::{self, Fields};
 use crate::{Message, ObjectId, Result, Status, StoreError};
 
@@ -27,7 +28,13 @@ pub(super) struct Header {
     /// How many rows tell what was expunged, and since which mod-sequence they tell all.
     pub(super) history: u32,
     pub(super) history_since: ModSeq,
+    /// Whether messages are packed, and which.
+    pub(super) packed: Option<Packed>,
 }
+
+/// What a row says by one bit each.
+const UNIQUE_IDS: u8 = 1;
+const PACKED: u8 = 2;
 
 impl Header {
     pub(super) const fn new(
@@ -51,6 +58,7 @@ impl Header {
             unique_ids: false,
             history: 0,
             history_since: ModSeq::ZERO,
+            packed: None,
         }
     }
 
@@ -125,7 +133,13 @@ impl Header {
         value.extend_from_slice(&self.history_since.get().to_be_bytes());
         value.extend_from_slice(&self.recent.to_be_bytes());
         value.extend_from_slice(&self.recent_from.map_or(0, Uid::get).to_be_bytes());
-        value.push(u8::from(self.unique_ids));
+        value.push(
+            if self.unique_ids { UNIQUE_IDS } else { 0 } | if self.packed.is_some() { PACKED } else { 0 },
+        );
+        if let Some(packed) = self.packed {
+            value.extend_from_slice(&packed.modseq.get().to_be_bytes());
+            value.extend_from_slice(&packed.messages.to_be_bytes());
+        }
         value.extend_from_slice(self.special_use.map_or("", SpecialUse::as_str).as_bytes());
         row::seal(key, value)
     }
@@ -137,7 +151,7 @@ impl Header {
 
     fn fields(value: &[u8]) -> Option<Self> {
         let mut fields = Fields(value);
-        Some(Self {
+        let mut header = Self {
             rows: fields.u64()?,
             id: fields.u64()?,
             uid_validity: UidValidity::new(fields.u32()?)?,
@@ -151,12 +165,20 @@ impl Header {
             history_since: ModSeq::new(fields.u64()?)?,
             recent: fields.u32()?,
             recent_from: Uid::new(fields.u32()?),
-            unique_ids: fields.u8()? != 0,
-            special_use: match str::from_utf8(fields.0).ok()? {
-                "" => None,
-                usage => Some(usage.parse().ok()?),
-            },
-        })
+            unique_ids: false,
+            packed: None,
+            special_use: None,
+        };
+        let switches = fields.u8()?;
+        header.unique_ids = switches & UNIQUE_IDS != 0;
+        if switches & PACKED != 0 {
+            header.packed = Some(Packed { modseq: ModSeq::new(fields.u64()?)?, messages: fields.u32()? });
+        }
+        header.special_use = match str::from_utf8(fields.0).ok()? {
+            "" => None,
+            usage => Some(usage.parse().ok()?),
+        };
+        Some(header)
     }
 }
 
@@ -169,6 +191,7 @@ mod tests {
         let mut header = Header::new(9, UidValidity::new(3).unwrap(), Some(SpecialUse::Sent));
         header.uid_next = None;
         header.count(&Message::new(Uid::MIN, 500, mailwright_mail_model::DateTime::new(0, 0).unwrap()));
+        header.packed = Some(Packed { modseq: ModSeq::MAX, messages: 7 });
         let sealed = header.encode(b"a\0b");
         assert_eq!(Header::decode(b"a\0b", &sealed), Ok(header));
         assert!(matches!(Header::decode(b"a\0c", &sealed), Err(StoreError::Corrupt(_))));

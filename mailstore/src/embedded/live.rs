@@ -122,6 +122,12 @@ impl Live {
         self.changed.raise();
     }
 
+    /// Whether nobody but the list of all holds it, or what it shows.
+    fn is_idle(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1
+            && lock(&self.state).snapshot.as_ref().is_none_or(|snapshot| Arc::strong_count(snapshot) == 1)
+    }
+
     fn memory(&self) -> usize {
         let state = lock(&self.state);
         let snapshot = state.snapshot.as_ref().map_or(0, |snapshot| snapshot.memory());
@@ -162,29 +168,40 @@ impl LiveMailboxes {
         self.taken.load(Ordering::Relaxed) > budget / 8
     }
 
-    /// Forgets mailboxes that nobody holds, longest unused first, until all take three quarters of `budget`. Only the
-    /// committer may call this, between two groups: it is what makes a mailbox it has in hand stay.
-    pub(super) fn evict(&self, budget: usize) {
+    /// Mailboxes that nobody holds, longest unused first, as many as have to go until all take three quarters of `budget`.
+    pub(super) fn idle(&self, budget: usize) -> Vec<Box<[u8]>> {
         self.taken.store(0, Ordering::Relaxed);
-        let mut mailboxes = lock(&self.mailboxes);
+        let mailboxes = lock(&self.mailboxes);
         let mut total: usize = mailboxes.values().map(|live| live.memory()).sum();
         if total <= budget {
-            return;
+            return Vec::new();
         }
-        let mut idle: Vec<(u64, usize, Box<[u8]>)> = mailboxes
+        let mut idle: Vec<(u64, usize, &[u8])> = mailboxes
             .iter()
-            .filter(|(_, live)| Arc::strong_count(live) == 1)
-            .filter(|(_, live)| lock(&live.state).snapshot.as_ref().is_none_or(|s| Arc::strong_count(s) == 1))
-            .map(|(key, live)| (live.used.load(Ordering::Relaxed), live.memory(), key.clone()))
+            .filter(|(_, live)| live.is_idle())
+            .map(|(key, live)| (live.used.load(Ordering::Relaxed), live.memory(), &**key))
             .collect();
         idle.sort_unstable();
-        for (_, memory, key) in idle {
-            if total <= budget / 4 * 3 {
-                return;
-            }
-            mailboxes.remove(&key);
+        let too_many = |(_, memory, key): (u64, usize, &[u8])| {
+            let leaves = total > budget / 4 * 3;
             total = total.saturating_sub(memory);
+            leaves.then(|| key.into())
+        };
+        idle.into_iter().map_while(too_many).collect()
+    }
+
+    /// Forgets a mailbox if nobody holds it. Only who writes may call this, between two groups: it is what makes a mailbox that is
+    /// being changed stay.
+    pub(super) fn forget(&self, key: &[u8]) {
+        let mut mailboxes = lock(&self.mailboxes);
+        if mailboxes.get(key).is_some_and(|live| live.is_idle()) {
+            mailboxes.remove(key);
         }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Box<[u8]>> {
+        lock(&self.mailboxes).keys().cloned().collect()
     }
 }
 
@@ -248,17 +265,28 @@ impl Core {
     /// The messages of a mailbox, whatever its name is now. For the committer, who knows the header.
     pub(super) fn committed(&self, key: &[u8], header: &Header) -> Result<Snapshot> {
         // Numbers from before the changes that are staged, or applying these would do nothing.
-        let before = Header { uid_next: Some(Uid::MIN), highest_modseq: ModSeq::MIN, ..header.clone() };
+        let before =
+            Header { uid_next: Some(Uid::MIN), highest_modseq: ModSeq::MIN, packed: None, ..header.clone() };
         self.load_rows(key, &before, &self.database.handle.snapshot())
     }
 
-    fn load_rows(&self, key: &[u8], header: &Header, moment: &fjall::Snapshot) -> Result<Snapshot> {
-        let mut snapshot = Snapshot::builder(header.uid_validity)
+    pub(super) fn load_rows(
+        &self,
+        key: &[u8],
+        header: &Header,
+        moment: &fjall::Snapshot,
+    ) -> Result<Snapshot> {
+        let empty = Snapshot::builder(header.uid_validity)
             .id(header.object_id())
             .highest_modseq(header.highest_modseq)
             .build();
+        let mut snapshot = empty.clone();
+        if self.unpack(header, moment, &mut snapshot).is_none() {
+            snapshot = empty;
+        }
+        let Some(first) = snapshot.uid_next() else { return Ok(snapshot) };
         let end = row::key(header.rows, &u32::MAX.to_be_bytes());
-        let mut start = row::key(header.rows, &0_u32.to_be_bytes());
+        let mut start = row::key(header.rows, &first.get().to_be_bytes());
         // One pass, unless a part of the disk cannot be read: then another one begins behind each row that is lost.
         loop {
             let (mut broken, mut last) = (false, None);

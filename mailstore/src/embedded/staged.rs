@@ -158,7 +158,7 @@ impl Group<'_> {
             .messages(snapshot.messages().cloned());
         let staged = self.find(key)?.ok_or(StoreError::NotFound)?;
         staged.snapshot = Some(Arc::new(builder.build()));
-        staged.header = Some(header);
+        staged.header = Some(Header { packed: None, ..header });
         Ok(())
     }
 
@@ -206,6 +206,7 @@ impl Group<'_> {
         let Some(modseq) = messages.first().map(|(_, after)| after.modseq) else { return Ok(()) };
         let staged = self.find(key)?.ok_or(StoreError::NotFound)?;
         let header = staged.header()?;
+        header.packed = None;
         for (before, after) in &messages {
             header.discount(before);
             header.count(after);
@@ -230,6 +231,7 @@ impl Group<'_> {
     ) -> Result<UidSet> {
         let staged = self.find(key)?.ok_or(StoreError::NotFound)?;
         let header = staged.header()?;
+        header.packed = None;
         messages.iter().for_each(|message| header.discount(message));
         let uids: UidSet = messages.iter().map(|message| message.uid).collect();
         staged.change(Change { modseq, kind: ChangeKind::Remove(uids.clone()) });

@@ -17,6 +17,7 @@ mod groups;
 #[cfg(feature = "fulltext")]
 mod indexed;
 mod keeping;
+mod packed;
 mod told;
 
 fn user(name: &str) -> User {

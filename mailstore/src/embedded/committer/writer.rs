@@ -1,0 +1,159 @@
+//! The thread's work: groups of operations, and what has to be done between two of them now and then.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::{Group, Operation, Outcome};
+use crate::Result;
+use crate::embedded::Lasting;
+use crate::embedded::opening::Opening;
+use crate::embedded::packed::Packing;
+
+/// How many octets, and how many operations, a group takes in at most.
+const GROUP_OCTETS: usize = 16 << 20;
+const GROUP_OPERATIONS: usize = 4_096;
+
+/// What the thread has in hand.
+pub(super) struct Writer {
+    opening: Arc<Opening>,
+    lasting: Arc<Lasting>,
+    /// The numbers of the last group, of the last one that was flushed, and of the one that failed.
+    last: u64,
+    flushed: u64,
+    failed: Option<u64>,
+}
+
+impl Writer {
+    pub(super) fn new(opening: Arc<Opening>, lasting: Arc<Lasting>) -> Result<Self> {
+        let last = opening.core()?.database.group()?;
+        Ok(Self { opening, lasting, last, flushed: last, failed: None })
+    }
+
+    pub(super) fn run(mut self, operations: &Receiver<Operation>) {
+        let (mut collect_at, mut retry_at) = (Instant::now(), Instant::now());
+        loop {
+            let wait = collect_at.saturating_duration_since(Instant::now());
+            let wait = if self.lasting.failure.is_passing() { wait.min(RETRY) } else { wait };
+            match operations.recv_timeout(wait) {
+                Ok(first) => self.group(first, operations),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.close(),
+            }
+            self.evict();
+            if Instant::now() >= collect_at {
+                let more = self.lasting.writable().is_ok() && self.collect();
+                collect_at = Instant::now() + if more { COLLECT_MORE } else { COLLECT };
+            }
+            if self.lasting.failure.is_passing() && Instant::now() >= retry_at {
+                self.recover();
+                retry_at = Instant::now() + RETRY;
+            }
+        }
+    }
+
+    /// Does what many want, as one group.
+    fn group(&mut self, first: Operation, operations: &Receiver<Operation>) {
+        let core = match self.opening.core() {
+            Ok(core) => core,
+            Err(error) => {
+                let error = self.lasting.writable().err().unwrap_or(error);
+                return first(Err(error));
+            }
+        };
+        let mut group = Group::new(&core, self.flushed);
+        first(Ok(&mut group));
+        for operation in operations.try_iter().take(GROUP_OPERATIONS) {
+            operation(Ok(&mut group));
+            if group.octets > GROUP_OCTETS {
+                break;
+            }
+        }
+        // A failure has been told to everybody in the group.
+        let outcome = group.commit(self.last + 1);
+        self.note(outcome);
+    }
+
+    /// Forgets mailboxes that nobody holds if all of them take too much memory.
+    fn evict(&mut self) {
+        let (lasting, budget) = (Arc::clone(&self.lasting), self.lasting.options.snapshots);
+        if lasting.live.is_full(budget) {
+            for key in lasting.live.idle(budget) {
+                self.pack(&key);
+                lasting.live.forget(&key);
+            }
+        }
+    }
+
+    /// Packs the messages of a mailbox that leaves memory, unless there is anything against it.
+    fn pack(&mut self, key: &[u8]) {
+        let Some(core) = self.opening.core().ok().filter(|core| core.writable().is_ok()) else { return };
+        let Some(mut packing) = Packing::begin(&core, key) else { return };
+        let mut more = true;
+        while more && core.room(packing.octets()).is_ok() {
+            let mut group = Group::new(&core, self.flushed);
+            more = packing.stage(&mut group).is_ok_and(|more| more);
+            let outcome = group.commit(self.last + 1);
+            self.note(outcome);
+            more &= outcome != Outcome::Failed;
+        }
+    }
+
+    /// Takes away some of what nobody needs; whether there may be more.
+    fn collect(&mut self) -> bool {
+        let Ok(core) = self.opening.core() else { return false };
+        let mut group = Group::new(&core, self.flushed);
+        let Ok(more) = group.collect() else { return false };
+        let outcome = group.commit(self.last + 1);
+        self.note(outcome);
+        more && outcome != Outcome::Failed
+    }
+
+    const fn note(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Written => self.last += 1,
+            Outcome::Flushed => {
+                self.last += 1;
+                self.flushed = self.last;
+            }
+            // What fails later fails because of this one, and is not written.
+            Outcome::Failed => {
+                if self.failed.is_none() {
+                    self.failed = Some(self.last + 1);
+                }
+            }
+        }
+    }
+
+    /// Opens the database, which failed for lack of room, anew if there is room again.
+    fn recover(&mut self) {
+        // Whatever keeps it from being opened, a later attempt may find gone.
+        if self.lasting.space.is_back() && self.opening.renew(&self.lasting, self.failed).is_ok() {
+            self.failed = None;
+            self.lasting.failure.is_over();
+        }
+    }
+
+    /// Leaves a last row that is flushed, so that damage to what is before it can be told from an incomplete end.
+    fn close(&mut self) {
+        let live = self.lasting.live.all();
+        live.iter().for_each(|key| self.pack(key));
+        if self.lasting.writable().is_ok()
+            && let Ok(core) = self.opening.core()
+        {
+            let mut group = Group::new(&core, self.flushed);
+            group.durable = true;
+            let outcome = group.commit(self.last + 1);
+            self.note(outcome);
+        }
+        self.opening.close(&self.lasting, self.failed);
+    }
+}
+
+/// How often to look whether there is room again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How often to look for bodies nobody needs, and how soon again if there were many.
+const COLLECT: Duration = Duration::from_secs(15);
+const COLLECT_MORE: Duration = Duration::from_millis(20);

@@ -1,0 +1,146 @@
+//! The messages of a large mailbox in few rows beside their own, so that it opens at once.
+//!
+//! They are written when the mailbox leaves memory; before, nobody would read them. The [`Header`] says that they tell the truth of every
+//! message up to the last of them, and whatever changes or removes a message takes that back in the same batch. Messages that came
+//! later have rows of their own only. If anything about packed messages is wrong, they are read from their own rows.
+
+use std::sync::Arc;
+
+use mailwright_mail_model::{ModSeq, Uid};
+
+use super::Core;
+use super::committer::Group;
+use super::header::Header;
+use super::row::{self, Fields};
+use crate::{Result, Snapshot, StoreError};
+
+/// Smaller mailboxes are read fast enough from the rows of their messages. Tests pack whatever they can, in many rows and groups.
+const LEAST: u32 = if cfg!(test) { 3 } else { 1_024 };
+
+/// Where a row is full, and when a group has enough of them, in octets.
+const ROW: usize = if cfg!(test) { 200 } else { 256 * 1024 };
+const GROUP: usize = if cfg!(test) { 500 } else { 4 << 20 };
+
+/// What a mailbox's header says of its packed messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packed {
+    /// What the mailbox had come to when they were packed; each row has it too.
+    pub(super) modseq: ModSeq,
+    pub(super) messages: u32,
+}
+
+impl Header {
+    /// Whether it is time to pack the messages: there are many, and few of them are in rows already.
+    pub(super) fn wants_packing(&self) -> bool {
+        let packed = self.packed.map_or(0, |packed| packed.messages);
+        self.messages >= LEAST && self.messages.saturating_sub(packed) > LEAST.max(self.messages / 8)
+    }
+}
+
+/// A mailbox whose messages are being packed. Nobody else may write until it is done.
+pub(super) struct Packing {
+    key: Box<[u8]>,
+    /// The mailbox's number for rows.
+    rows: u64,
+    packed: Packed,
+    snapshot: Arc<Snapshot>,
+    /// The next row, and which messages go there.
+    number: u32,
+    next: Option<Uid>,
+}
+
+impl Packing {
+    /// Begins, if the mailbox wants it and is in memory.
+    pub(super) fn begin(core: &Core, key: &[u8]) -> Option<Self> {
+        let live = core.live.cached(key)?;
+        let snapshot = live.current()?;
+        let header = crate::signal::lock(&live.state).header.clone();
+        let fits = snapshot.len() == header.messages && header.wants_packing();
+        fits.then(|| Self {
+            key: key.into(),
+            rows: header.rows,
+            packed: Packed { modseq: header.highest_modseq, messages: header.messages },
+            snapshot,
+            number: 0,
+            next: Some(Uid::MIN),
+        })
+    }
+
+    /// How many octets the next rows take at most.
+    pub(super) fn octets(&self) -> u64 {
+        GROUP as u64
+    }
+
+    /// Stages the next rows, and with the last of them the header; whether there are more.
+    pub(super) fn stage(&mut self, group: &mut Group<'_>) -> Result<bool> {
+        let mut staged = 0;
+        while let Some(next) = self.next {
+            if staged >= GROUP {
+                return Ok(true);
+            }
+            let key = row::key(self.rows, &self.number.to_be_bytes());
+            let value = row::seal(&key, self.row(next));
+            staged += value.len();
+            let packs = &group.core.database.packs;
+            group.put_lazily(packs, key, value);
+            self.number = self.number.saturating_add(1);
+        }
+        let staged = group.find(&self.key)?.ok_or(StoreError::NotFound)?;
+        staged.header()?.packed = Some(self.packed);
+        staged.touch_lazily();
+        Ok(false)
+    }
+
+    /// The row that begins with the message of this UID: the mod-sequence, and of each message UID, length and row.
+    fn row(&mut self, first: Uid) -> Vec<u8> {
+        let mut value = Vec::with_capacity(ROW + 1024);
+        value.extend_from_slice(&self.packed.modseq.get().to_be_bytes());
+        self.next = None;
+        for message in self.snapshot.range(first..=Uid::MAX) {
+            if value.len() >= ROW {
+                self.next = Some(message.uid);
+                break;
+            }
+            let row = row::encode_message(message);
+            value.extend_from_slice(&message.uid.get().to_be_bytes());
+            // The length tells as well that a message has more keywords than a row can hold: it is not what comes back.
+            value.extend_from_slice(&u32::try_from(row.len()).unwrap_or(0).to_be_bytes());
+            value.extend_from_slice(&row);
+        }
+        value
+    }
+}
+
+impl Core {
+    /// Adds the packed messages of a mailbox to its snapshot, which has none yet. `None` if something about them is wrong, and some may
+    /// have been added.
+    pub(super) fn unpack(
+        &self,
+        header: &Header,
+        moment: &fjall::Snapshot,
+        snapshot: &mut Snapshot,
+    ) -> Option<()> {
+        use fjall::Readable as _;
+
+        let packed = header.packed?;
+        let mut number = 0_u32;
+        while snapshot.len() < packed.messages {
+            let key = row::key(header.rows, &number.to_be_bytes());
+            let sealed = moment.get(&self.database.packs, &key).ok()??;
+            let mut fields = Fields(row::open(&key, &sealed)?);
+            let before = snapshot.len();
+            if fields.u64()? != packed.modseq.get() {
+                return None;
+            }
+            while let Some(uid) = fields.u32() {
+                let length = usize::try_from(fields.u32()?).ok()?;
+                snapshot.add(row::decode_message(Uid::new(uid)?, fields.octets(length)?)?);
+            }
+            if snapshot.len() == before {
+                return None;
+            }
+            number = number.checked_add(1)?;
+        }
+        (snapshot.len() == packed.messages).then_some(())
+    }
+}

@@ -1,0 +1,246 @@
+//! Packed messages never say anything else than the rows of the messages do.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::FlagOperation;
+
+const INBOX: &[u8] = b"alice\0INBOX";
+
+/// The header of the INBOX as the disk has it.
+fn header(store: &Embedded) -> Header {
+    let core = store.shared.core().unwrap();
+    Header::decode(INBOX, &core.database.names.get(INBOX).unwrap().unwrap()).unwrap()
+}
+
+/// The INBOX read from the rows of its messages, and from packed ones if they are any good.
+fn read_both(store: &Embedded) -> (Snapshot, Option<Snapshot>) {
+    let (core, header) = (store.shared.core().unwrap(), header(store));
+    let moment = core.database.handle.snapshot();
+    let rows = Header { packed: None, ..header.clone() };
+    let rows = core.load_rows(INBOX, &rows, &moment).unwrap();
+    let mut packed = Snapshot::builder(header.uid_validity).build();
+    let good = core.unpack(&header, &moment, &mut packed).is_some();
+    (rows, good.then(|| core.load_rows(INBOX, &header, &moment).unwrap()))
+}
+
+/// Delivers messages and opens the mailbox: one that nobody reads is not in memory.
+fn fill(store: &Embedded, count: u32) {
+    for number in 0..count {
+        block_on(deliver(store, "alice", number.to_string().as_bytes()));
+    }
+    assert!(inbox(store, "alice").1.len() >= count);
+}
+
+fn flag(store: &Embedded, uids: &str, flag: &str) {
+    let (mailbox, _) = inbox(store, "alice");
+    let change = FlagChange::new(FlagOperation::Add, flag.parse().unwrap());
+    block_on(store.store_flags(&mailbox, &uids.parse().unwrap(), &change)).unwrap();
+}
+
+fn expunge(store: &Embedded, uids: &str) {
+    let (mailbox, _) = inbox(store, "alice");
+    block_on(store.expunge(&mailbox, &Expunge::Exactly(uids.parse().unwrap()))).unwrap();
+}
+
+#[test]
+fn a_mailbox_is_packed_when_the_store_closes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    fill(&store, 40);
+    flag(&store, "3,9", "(\\Seen $Junk custom)");
+    let (_, before) = inbox(&store, "alice");
+    assert_eq!(read_both(&store), (Snapshot::clone(&before), None));
+    drop(store);
+    let store = open(directory.path());
+    let (rows, packed) = read_both(&store);
+    assert_eq!(packed.as_ref(), Some(&rows));
+    assert_eq!(inbox(&store, "alice").1, before);
+    // What comes later does not spoil it.
+    fill(&store, 2);
+    let (_, packed) = read_both(&store);
+    assert_eq!(packed.as_ref(), Some(&*inbox(&store, "alice").1));
+    assert_eq!(packed.map(|snapshot| snapshot.len()), Some(42));
+}
+
+#[test]
+fn a_change_takes_it_back_at_once() {
+    for change in [|store: &Embedded| flag(store, "7", "(\\Seen)"), |store: &Embedded| expunge(store, "8")] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        fill(&store, 20);
+        drop(store);
+        let store = open(directory.path());
+        assert!(header(&store).packed.is_some());
+        change(&store);
+        assert_eq!(header(&store).packed, None);
+        let (_, before) = inbox(&store, "alice");
+        // As a killed process leaves it.
+        let killed = tempfile::tempdir().unwrap();
+        copy_directory(directory.path(), killed.path());
+        let copy = open(killed.path());
+        assert_eq!(inbox(&copy, "alice").1, before);
+    }
+}
+
+#[test]
+fn a_mailbox_is_packed_when_it_leaves_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { snapshots: 4_000, ..Options::default() };
+    let store = Embedded::open(directory.path(), options).unwrap();
+    fill(&store, 40);
+    for number in 0..100 {
+        block_on(deliver(&store, &format!("user{number}"), b"x"));
+        drop(inbox(&store, &format!("user{number}")));
+    }
+    assert!(header(&store).packed.is_some());
+    let (rows, packed) = read_both(&store);
+    assert_eq!(packed, Some(rows));
+}
+
+#[test]
+fn damaged_or_missing_ones_are_not_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    fill(&store, 40);
+    let (_, before) = inbox(&store, "alice");
+    drop(store);
+    let whole = tempfile::tempdir().unwrap();
+    copy_directory(directory.path(), whole.path());
+    let store = open(whole.path());
+    let rows = header(&store).rows;
+    let keys: Vec<_> = store
+        .shared
+        .core()
+        .unwrap()
+        .database
+        .packs
+        .prefix(rows.to_be_bytes())
+        .map(|row| row.key().unwrap())
+        .collect();
+    assert!(keys.len() > 3, "{}", keys.len());
+    drop(store);
+    for (number, key) in keys.iter().enumerate() {
+        let copy = tempfile::tempdir().unwrap();
+        copy_directory(directory.path(), copy.path());
+        let store = open(copy.path());
+        let database = &store.shared.core().unwrap().database;
+        let mut value = database.packs.get(key).unwrap().unwrap().to_vec();
+        match number % 3 {
+            0 => database.packs.remove(key.to_vec()).unwrap(),
+            1 => {
+                let middle = value.len() / 2;
+                value[middle] ^= 1;
+                database.packs.insert(key.to_vec(), value).unwrap();
+            }
+            // One of another time.
+            _ => {
+                value.truncate(value.len() - 4);
+                value[7] ^= 1;
+                database.packs.insert(key.to_vec(), row::seal(key, value)).unwrap();
+            }
+        }
+        assert_eq!(read_both(&store).1, None);
+        assert_eq!(inbox(&store, "alice").1, before);
+        assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, []);
+    }
+}
+
+#[test]
+fn a_check_finds_those_that_lie_and_repairs() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    fill(&store, 20);
+    let (_, before) = inbox(&store, "alice");
+    drop(store);
+    let store = open(directory.path());
+    let rows = header(&store).rows;
+    let database = &store.shared.core().unwrap().database;
+    let (key, value) = database.packs.prefix(rows.to_be_bytes()).next().unwrap().into_inner().unwrap();
+    let mut value = value.to_vec();
+    value.truncate(value.len() - 4);
+    // The size of the first message.
+    value[8 + 8 + 7] ^= 1;
+    database.packs.insert(key.to_vec(), row::seal(&key, value)).unwrap();
+    let found = block_on(store.check(true, &mut |_| {})).unwrap().findings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].repaired && found[0].what.contains("packed"), "{found:?}");
+    assert_eq!(header(&store).packed, None);
+    assert_eq!(inbox(&store, "alice").1, before);
+    assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, []);
+}
+
+#[test]
+fn they_go_with_their_mailbox() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = || Options { grace: Duration::ZERO, ..Options::default() };
+    let store = Embedded::open(directory.path(), options()).unwrap();
+    fill(&store, 20);
+    drop(store);
+    let store = Embedded::open(directory.path(), options()).unwrap();
+    assert!(rows(&store.shared.core().unwrap().database.packs) > 0);
+    block_on(store.erase(&user("alice"))).unwrap();
+    drop(store);
+    let store = Embedded::open(directory.path(), options()).unwrap();
+    for _ in 0..1_000 {
+        if rows(&store.shared.core().unwrap().database.packs) == 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("packed messages of an erased mailbox are still there");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Deliver(u32),
+    Flag(u32, u32),
+    Expunge(u32, u32),
+    Reopen,
+    Rename,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1_u32..12).prop_map(Step::Deliver),
+        2 => (1_u32..40, 0_u32..6).prop_map(|(first, more)| Step::Flag(first, first + more)),
+        1 => (1_u32..40, 0_u32..6).prop_map(|(first, more)| Step::Expunge(first, first + more)),
+        4 => Just(Step::Reopen),
+        1 => Just(Step::Rename),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_happens_it_is_what_the_rows_say(steps in prop::collection::vec(step(), 1..14)) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        let mut names = 0;
+        for step in steps {
+            match step {
+                Step::Deliver(count) => fill(&store, count),
+                Step::Flag(first, last) => flag(&store, &format!("{first}:{last}"), "(\\Flagged word)"),
+                Step::Expunge(first, last) => expunge(&store, &format!("{first}:{last}")),
+                Step::Rename => {
+                    names += 1;
+                    block_on(store.rename(&user("alice"), &MailboxName::inbox(), &name(&format!("old{names}")))).unwrap();
+                }
+                Step::Reopen => {
+                    let before = block_on(store.list(&user("alice"))).unwrap();
+                    drop(store);
+                    store = open(directory.path());
+                    prop_assert_eq!(block_on(store.list(&user("alice"))).unwrap(), before);
+                }
+            }
+            let (_, shown) = inbox(&store, "alice");
+            let (rows, packed) = read_both(&store);
+            prop_assert_eq!(&rows, &*shown);
+            if let Some(packed) = packed {
+                prop_assert_eq!(&packed, &rows);
+            }
+        }
+        prop_assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, vec![]);
+    }
+}
