@@ -26,7 +26,7 @@ use mailwright_sieve::{Envelope, Message};
 use crate::imap::Cause;
 
 pub(crate) use events::Handled;
-pub(crate) use octets::{Octets, Sources};
+pub(crate) use octets::{Octets, Sources, header_of};
 
 pub use lists::{List, Lists};
 pub use memory::{Forgetful, Remember, Remembered};

@@ -4,6 +4,7 @@ mod addressing;
 mod authentication;
 mod body;
 mod border;
+mod commit;
 mod deliver;
 mod events;
 mod facets;

@@ -12,14 +12,11 @@ use mailwright_sieve::{
 };
 
 use super::{
-    Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter, Zone,
+    Filing, Filtered, Made, Mail, Refused, Remember, SieveFilter, Zone, header_of,
     lists::{Consulted, MOST_RECIPIENTS},
     pipes,
     snooze::waiting_room,
 };
-
-/// The longest header that is looked at for redirects and notices, in octets.
-pub(super) const LONGEST_HEADER: u64 = 256 << 10;
 
 /// RFC 6009 §5: what a script says of time, from now on.
 fn deadline(by: &DeliverBy, now: i64) -> Deadline {
@@ -282,19 +279,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         if let Some(header) = &self.header {
             return header.clone();
         }
-        let part = mail.structure.part(0).map_or(0..0, |root| root.header());
-        let end = part.end.min(part.start + LONGEST_HEADER);
-        let mut header = Vec::new();
-        let mut at = part.start;
-        while at < end {
-            match mail.upload.read(at..end).await {
-                Ok(octets) if !octets.is_empty() => {
-                    at += octets.len() as u64;
-                    header.extend_from_slice(&octets);
-                }
-                _ => break,
-            }
-        }
+        let header = header_of(mail.upload, &mail.structure).await;
         self.header = Some(header.clone());
         header
     }

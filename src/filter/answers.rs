@@ -8,8 +8,7 @@ use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store, Upload,
 use mailwright_sieve::{Answer, Message, ProgramInput, ProgramOutput, Request};
 
 use super::{
-    Happened, Mail, Remember, SieveFilter, Sources,
-    actions::LONGEST_HEADER,
+    Happened, Mail, Remember, SieveFilter, Sources, header_of,
     lists::{Consulted, Members},
     programs::{Call, Input, Output, Programs, Ran, TEXT},
     scores::score,
@@ -88,7 +87,7 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
             }
             Request::List(list) => self.list(&list, |members| members.is_some()).await,
             Request::Score(wanted) => {
-                let header = self.header().await;
+                let header = header_of(self.mail.upload, &self.mail.structure).await;
                 let options = &self.filter.options;
                 Answer::Text(score(options.spam.as_ref(), options.virus.as_ref(), wanted, &header))
             }
@@ -199,23 +198,6 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
             }
             None => Answer::Program(ran.output(Bytes::new())),
         }
-    }
-
-    /// The header, as far as scores are looked for in it.
-    async fn header(&mut self) -> Vec<u8> {
-        let part = self.mail.structure.part(0).map_or(0..0, |root| root.header());
-        let end = part.end.min(part.start + LONGEST_HEADER);
-        let (mut header, mut at) = (Vec::new(), part.start);
-        while at < end {
-            match self.mail.upload.read(at..end).await {
-                Ok(octets) if !octets.is_empty() => {
-                    at += octets.len() as u64;
-                    header.extend_from_slice(&octets);
-                }
-                _ => break,
-            }
-        }
-        header
     }
 
     async fn has(&mut self, is: impl Fn(&Mailbox) -> bool) -> Answer {

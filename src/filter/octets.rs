@@ -6,11 +6,34 @@ use std::{
 };
 
 use bytes::Bytes;
+use mailwright_mail_model::mime::Structure;
 use mailwright_mailstore::{Result, StoreError, Upload};
 use mailwright_sieve::{Message, Segment};
 
 /// How much of a message is read at once, in octets.
 const PIECE: u64 = 256 << 10;
+
+/// How much of a header is looked at, in octets.
+const LONGEST_HEADER: u64 = 256 << 10;
+
+/// The header of a message that is nobody's yet, as far as it is looked at. What cannot be read cannot be stored either, of which others
+/// tell.
+pub(crate) async fn header_of(upload: &mut Upload, structure: &Structure) -> Vec<u8> {
+    let part = structure.part(0).map_or(0..0, |root| root.header());
+    let end = part.end.min(part.start + LONGEST_HEADER);
+    let mut header = Vec::new();
+    let mut at = part.start;
+    while at < end {
+        match upload.read(at..end).await {
+            Ok(octets) if !octets.is_empty() => {
+                at += octets.len() as u64;
+                header.extend_from_slice(&octets);
+            }
+            _ => break,
+        }
+    }
+    header
+}
 
 /// Where the octets are that a [`Message`] only names.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ impl<R: Recipients> Addressing for R {
         match self.lookup(address).await {
             Ok(Some(user)) => Ok(Expansion::to(Delivery::new(user.as_str()))),
             Ok(None) => Err(Refusal::Unknown.reply(address)),
-            Err(error) => Err(super::deliver::refusal(&error)),
+            Err(error) => Err(super::commit::refusal(&error)),
         }
     }
 }

@@ -14,7 +14,8 @@ use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
 use super::{
     Addressing, StoreInbox,
     border::BorderFilter,
-    deliver::{self, About},
+    commit::{About, commit},
+    deliver,
     filtering::Told,
     intake::{Intake, Source},
     plan::{Origin, Way},
@@ -78,7 +79,7 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
         let with_rows = self.store.writer().is_some_and(Write::takes_rows);
         let rows = if with_rows { &end.rows[..] } else { &[] };
         let about = About { origin: &origin, routes: &self.routes, date: end.date, rows, settled: None };
-        let replies = deliver::commit(&mut upload, way, &filtered, &about, true).await;
+        let replies = commit(&mut upload, way, &filtered, &about, true).await;
         let reply = replies.into_iter().next().unwrap_or(Reply::INTERNAL);
         tracing::info!(
             id,

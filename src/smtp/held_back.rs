@@ -8,7 +8,8 @@ use mailwright_smtp_proto::Reply;
 
 use super::{
     Addressing, StoreInbox,
-    deliver::{self, About, refusal},
+    commit::{About, commit, refusal},
+    deliver,
     filtering::Told,
     intake::{Intake, Source},
     journal,
@@ -83,7 +84,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         let settled = |way: &Way| settled(entry, &places, way);
         let about =
             About { origin: &origin, routes: &self.routes, date: None, rows: &[], settled: Some(&settled) };
-        let replies = deliver::commit(&mut upload, way, &filtered, &about, true).await;
+        let replies = commit(&mut upload, way, &filtered, &about, true).await;
         places.into_iter().zip(replies).collect()
     }
 }

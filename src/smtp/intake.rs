@@ -10,7 +10,8 @@ use mailwright_smtp_proto::{Message, Reply};
 use super::{
     Body,
     authentication::{Authentication, Judged},
-    deliver::{Received, refusal},
+    commit::refusal,
+    deliver::Received,
     hops::HopCounter,
     trace_fields::{now, received, return_path},
 };

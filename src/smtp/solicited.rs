@@ -6,11 +6,10 @@ use mailwright_relay_policy::directory::Expansion;
 use mailwright_smtp_proto::{Reply, Solicitation};
 
 use super::plan::Way;
+use crate::filter::header_of;
 
 /// The field by which a message tells of itself what SOLICIT may tell of it.
 const FIELD: &str = "Solicitation";
-/// How much of a header is looked at, in octets.
-const MOST: u64 = 256 << 10;
 
 /// The same, if a message of these classes may go to all that it leads to here. What goes on is for others to refuse.
 pub(super) fn wanted(
@@ -27,20 +26,7 @@ pub(super) fn wanted(
 
 /// Refuses the message for all that it leads to here if its header tells of such a class.
 pub(super) async fn look(unwanted: &Solicitation, upload: &mut Upload, structure: &Structure, way: &mut Way) {
-    let Some(root) = structure.part(0) else { return };
-    let end = root.header().end.min(root.header().start + MOST);
-    let mut octets = Vec::new();
-    let mut at = root.header().start;
-    while at < end {
-        match upload.read(at..end).await {
-            Ok(chunk) if !chunk.is_empty() => {
-                at += chunk.len() as u64;
-                octets.extend_from_slice(&chunk);
-            }
-            // It cannot be stored either, and the client hears of that.
-            _ => return,
-        }
-    }
+    let octets = header_of(upload, structure).await;
     let Some(class) = header::find_all(&octets, FIELD).find_map(|field| told(&field.text(), unwanted)) else {
         return;
     };
