@@ -89,7 +89,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// What a protocol crate may use from outside.
-const PROTOCOL: &[&str] = &["base64", "bytes", "memchr", "nom", "thiserror"];
+const PROTOCOL: &[&str] = &["base64", "bytes", "memchr", "nom", "smol_str", "thiserror"];
 
 /// The packages that may know tokio: the drivers, the reference server, and what measures them.
 const TOKIO: &[&str] = &["mailwright", "mailwright-reference", "mailwright-benches"];

@@ -2,20 +2,25 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 mod domain;
 mod error;
+mod grammar;
 mod local_part;
+mod part;
 mod path;
 
 pub use domain::Domain;
 pub use error::AddressError;
 pub use local_part::LocalPart;
 pub use path::{ForwardPath, ReversePath};
+
+use grammar::{LOCAL, NAME};
+use part::Part;
 
 /// A mailbox at a domain, `local@domain`, as the envelope of SMTP names it.
 ///
@@ -36,10 +41,7 @@ pub use path::{ForwardPath, ReversePath};
 /// # Ok::<(), mailwright_mail_model::AddressError>(())
 /// ```
 #[derive(Clone)]
-pub struct Address(Arc<Parts>);
-
-struct Parts {
-    text: SmolStr,
+pub struct Address {
     local: LocalPart,
     domain: Domain,
 }
@@ -53,7 +55,7 @@ impl Address {
     /// # Errors
     /// If the whole is too long.
     pub fn new(local: LocalPart, domain: Domain) -> Result<Self, AddressError> {
-        Self::of(format_smolstr!("{local}@{domain}"), local, domain)
+        format!("{local}@{domain}").parse()
     }
 
     /// The address written in these octets, all of them.
@@ -65,31 +67,45 @@ impl Address {
         str::from_utf8(octets).map_err(|_| AddressError::NotUtf8)?.parse()
     }
 
-    fn of(text: SmolStr, local: LocalPart, domain: Domain) -> Result<Self, AddressError> {
-        if text.len() > Self::MAX_OCTETS {
-            return Err(AddressError::TooLong(text.len()));
-        }
-        Ok(Self(Arc::new(Parts { text, local, domain })))
+    /// Where the `@` and the end of the address are that a text begins with, if it is what nearly all are: atoms, and a
+    /// short name in lower case. Neither part then means anything else than it says.
+    fn plain(octets: &[u8]) -> Option<(usize, usize)> {
+        let at = LOCAL.run(octets).length().filter(|at| *at <= LocalPart::MAX_OCTETS)?;
+        let name = NAME.run(octets.get(at..)?.strip_prefix(b"@")?);
+        let length = name.length().filter(|length| *length <= Domain::MAX_LABEL && !name.has_upper())?;
+        Some((at, at + 1 + length))
+    }
+
+    /// Such an address.
+    fn of_plain(text: &str, at: usize) -> Self {
+        let domain = at + 1..text.len();
+        Self::of(text.into(), [0..at, 0..at], [domain.clone(), domain])
+    }
+
+    /// An address whose parts are written, and what they mean stands, at these places of the text.
+    fn of(text: SmolStr, [local, unquoted]: [Range<usize>; 2], [domain, key]: [Range<usize>; 2]) -> Self {
+        let domain = Domain(Part::of(text.clone(), domain, key));
+        Self { local: LocalPart(Part::of(text, local, unquoted)), domain }
     }
 
     /// The part before the `@`.
     pub fn local(&self) -> &LocalPart {
-        &self.0.local
+        &self.local
     }
 
     /// The part after the `@`.
     pub fn domain(&self) -> &Domain {
-        &self.0.domain
+        &self.domain
     }
 
     /// The address exactly as it was written.
     pub fn as_str(&self) -> &str {
-        &self.0.text
+        self.domain.0.up_to_end()
     }
 
     /// Whether the address can be sent to a host without SMTPUTF8 as it is (RFC 6531 §3.4).
     pub fn is_ascii(&self) -> bool {
-        self.0.text.is_ascii()
+        self.as_str().is_ascii()
     }
 }
 
@@ -110,13 +126,13 @@ impl Hash for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.text)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Address({})", self.0.text)
+        write!(f, "Address({})", self.as_str())
     }
 }
 
@@ -124,12 +140,31 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some((at, end)) = Self::plain(text.as_bytes())
+            && end == text.len()
+        {
+            return Ok(Self::of_plain(text, at));
+        }
         if text.is_empty() {
             return Err(AddressError::Empty);
         }
         let (local, rest) = local_part::split(text)?;
         let domain = rest.strip_prefix('@').ok_or(AddressError::NoDomain)?;
-        Self::of(text.into(), local.parse()?, domain.parse()?)
+        let (unquoted, key) = (local_part::unquoted(local)?, domain::key(domain)?);
+        if text.len() > Self::MAX_OCTETS {
+            return Err(AddressError::TooLong(text.len()));
+        }
+        let (at, mut all) = (local.len(), text.to_owned());
+        let mut place = |written: Range<usize>, meant: Option<String>| match meant {
+            None => [written.clone(), written],
+            Some(meant) => {
+                let start = all.len();
+                all.push_str(&meant);
+                [written, start..all.len()]
+            }
+        };
+        let (local, domain) = (place(0..at, unquoted), place(at + 1..text.len(), key));
+        Ok(Self::of(all.into(), local, domain))
     }
 }
 

@@ -29,7 +29,10 @@ pub use vrfy::Vrfy;
 
 pub(crate) use auth::response;
 
-use crate::{Reply, words::split_at_octet};
+use crate::{
+    Reply,
+    words::{Key, has_control},
+};
 
 /// How closely commands must follow RFC 5321. The end of a message is never read leniently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -139,8 +142,7 @@ pub enum SyntaxError {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) verb: &'static str,
-    /// The verb as [`key`] has it.
-    key: u64,
+    key: Key,
     pub(crate) parse: Parser,
     /// Whether it may come before HELO, EHLO or LHLO.
     pub(crate) before_hello: bool,
@@ -161,7 +163,7 @@ type Parser = fn(&str, Syntax) -> Result<Command, SyntaxError>;
 /// What most commands are.
 const PLAIN: Row = Row {
     verb: "",
-    key: 0,
+    key: Key::of(""),
     parse: not_implemented,
     before_hello: false,
     before_tls: false,
@@ -265,39 +267,65 @@ impl SyntaxError {
 /// The row of the command that this line is, and the text of its arguments.
 pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &str), SyntaxError> {
     // Nothing is cut at a NUL, and no lone CR or LF is passed on to anything that might take it for a line end.
-    // Without a way out of the loop, so that it is done for many octets at once.
-    if line.iter().fold(false, |found, octet| found | octet.is_ascii_control()) {
+    if has_control(line) {
         return Err(SyntaxError::Octets);
     }
     // RFC 5321 §4.1.1: white space before the CRLF is to be tolerated.
-    let mut text = std::str::from_utf8(line).map_err(|_| SyntaxError::Octets)?;
-    while let Some(before) = text.strip_suffix(' ') {
-        text = before;
+    let mut rest = line;
+    while let Some(before) = rest.strip_suffix(b" ") {
+        rest = before;
     }
-    let (verb, arguments) = split_at_octet(text, b' ');
-    let arguments = arguments.unwrap_or_default();
-    let key = key(verb);
-    let row = TABLE.iter().find(|row| row.key == key && key != 0).ok_or(SyntaxError::Unknown)?;
-    Ok((row, arguments))
+    let (key, arguments) = verb(rest);
+    let row = SLOTS.get(key.slot(SLOT_COUNT)).copied().flatten().filter(|row| row.key == key);
+    match (row, text(arguments)) {
+        (Some(row), Some(arguments)) => Ok((row, arguments)),
+        (None, _) if text(line).is_some() => Err(SyntaxError::Unknown),
+        _ => Err(SyntaxError::Octets),
+    }
+}
+
+fn text(octets: &[u8]) -> Option<&str> {
+    if octets.is_empty() { Some("") } else { std::str::from_utf8(octets).ok() }
+}
+
+/// The word that a line begins with, and what stands behind the space that ends it.
+fn verb(line: &[u8]) -> (Key, &[u8]) {
+    // Nearly all have four letters. A space among the four has no place in any key.
+    match line.split_first_chunk::<4>() {
+        Some((verb, [])) => (Key::of_octets(verb), &[]),
+        Some((verb, [b' ', arguments @ ..])) => (Key::of_octets(verb), arguments),
+        _ => {
+            let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
+            let (verb, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
+            (Key::of_octets(verb), rest.get(1..).unwrap_or_default())
+        }
+    }
 }
 
 const fn named(verb: &'static str, row: Row) -> Row {
-    Row { verb, key: key(verb), ..row }
+    Row { verb, key: Key::of(verb), ..row }
 }
 
-/// A verb of at most eight octets as one number, the same for both cases of its letters; 0 for a longer one.
-const fn key(verb: &str) -> u64 {
-    let (mut rest, mut key) = (verb.as_bytes(), 0);
-    if rest.len() > 8 {
-        return 0;
-    }
-    while let [octet, after @ ..] = rest {
-        // Of all octets, only the two cases of a letter become that letter without this bit.
-        key = (key << 8) | (*octet & !0x20) as u64;
+/// The rows of [`TABLE`], each in the slot of its key.
+static SLOTS: [Option<&Row>; SLOT_COUNT] = {
+    let mut slots = [None; SLOT_COUNT];
+    let (mut rest, mut index): (&mut [Option<&Row>], usize) = (&mut slots, 0);
+    while let [entry, after @ ..] = rest {
+        let mut rows = TABLE;
+        while let [row, others @ ..] = rows {
+            if row.key.slot(SLOT_COUNT) == index {
+                *entry = Some(row);
+            }
+            rows = others;
+        }
         rest = after;
+        index += 1;
     }
-    key
-}
+    slots
+};
+
+/// The least number of slots with which no two keys have the same.
+const SLOT_COUNT: usize = 71;
 
 /// Whether the line begins as those of other protocols do.
 pub(crate) fn is_foreign(line: &[u8]) -> bool {
@@ -310,14 +338,18 @@ fn not_implemented(_: &str, _: Syntax) -> Result<Command, SyntaxError> {
 }
 
 /// For the commands without arguments.
-fn nothing(arguments: &str, command: Command, syntax: &'static str) -> Result<Command, SyntaxError> {
-    if arguments.is_empty() { Ok(command) } else { Err(SyntaxError::Arguments(syntax)) }
+fn nothing(arguments: &str, syntax: &'static str) -> Result<(), SyntaxError> {
+    if arguments.is_empty() { Ok(()) } else { Err(SyntaxError::Arguments(syntax)) }
 }
 
 /// Takes `FROM:` or `TO:` off the front of the arguments.
-fn after_keyword<'a>(arguments: &'a str, keyword: &str, syntax: Syntax) -> Option<&'a str> {
-    let (head, rest) = arguments.split_at_checked(keyword.len())?;
-    if !head.eq_ignore_ascii_case(keyword) {
+fn after_keyword<'a, const N: usize>(
+    arguments: &'a str,
+    keyword: &[u8; N],
+    syntax: Syntax,
+) -> Option<&'a str> {
+    let (head, rest) = arguments.split_at_checked(N)?;
+    if !head.as_bytes().first_chunk::<N>()?.eq_ignore_ascii_case(keyword) {
         return None;
     }
     // RFC 5321 §3.3: no spaces around the colon, however many clients send one.

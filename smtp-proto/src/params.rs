@@ -29,13 +29,15 @@ pub use verp::VerpDelimiters;
 pub(crate) use mail::MAIL;
 pub(crate) use rcpt::RCPT;
 
-use crate::{Capabilities, SyntaxError};
+use crate::{
+    Capabilities, SyntaxError,
+    words::{EQUALS, Key, VALUE, WORD, split_behind},
+};
 
 /// One parameter.
 pub(crate) struct Row<P> {
     keyword: &'static str,
-    /// The keyword as [`key`] has it.
-    key: u128,
+    key: Key,
     parse: Parse<P>,
     /// The parameter as it is written, with the value behind `=` if it has one.
     encode: fn(&P) -> Option<String>,
@@ -55,19 +57,22 @@ pub(crate) trait Keep: Default {
     fn other_mut(&mut self) -> &mut Vec<Parameter>;
 }
 
-/// Reads what follows the path: nothing, or parameters with a space before each.
-pub(crate) fn parse<P: Keep>(table: &[Row<P>], mut rest: &str) -> Result<P, SyntaxError> {
-    let wrong = SyntaxError::Arguments("<address> [KEYWORD[=value] ...]");
-    let (mut parameters, mut seen) = (P::default(), 0_u64);
+/// Reads what follows the path into parameters of which none is set: nothing, or parameters with a space before each.
+pub(crate) fn parse<P: Keep>(
+    table: &[Row<P>],
+    mut rest: &str,
+    parameters: &mut P,
+) -> Result<(), SyntaxError> {
+    const WRONG: SyntaxError = SyntaxError::Arguments("<address> [KEYWORD[=value] ...]");
+    let mut seen = 0_u64;
     while !rest.is_empty() {
-        let Some(behind) = rest.strip_prefix(' ') else { return Err(wrong) };
-        let Some((keyword, value, after)) = parameter(behind) else { return Err(wrong) };
+        let (keyword, value, after) = rest.strip_prefix(' ').and_then(parameter).ok_or(WRONG)?;
         rest = after;
         if keyword.is_empty() {
             continue;
         }
-        let key = key(keyword);
-        let row = table.iter().enumerate().find(|(_, row)| row.key == key && key != 0);
+        let key = Key::of(keyword);
+        let row = table.iter().enumerate().find(|(_, row)| row.key == key);
         let Some((index, row)) = row else {
             let other = Parameter::read(keyword, value);
             if parameters.other().iter().any(|earlier| earlier.keyword() == other.keyword()) {
@@ -80,9 +85,9 @@ pub(crate) fn parse<P: Keep>(table: &[Row<P>], mut rest: &str) -> Result<P, Synt
             return Err(SyntaxError::Twice(row.keyword.to_owned()));
         }
         seen |= 1 << index;
-        (row.parse)(&mut parameters, value).unwrap_or(Err(SyntaxError::Value(row.keyword)))?;
+        (row.parse)(parameters, value).unwrap_or(Err(SyntaxError::Value(row.keyword)))?;
     }
-    Ok(parameters)
+    Ok(())
 }
 
 /// Writes the parameters that are set, a space before each.
@@ -140,8 +145,7 @@ pub(crate) fn not_taken<P: Keep>(
 ///
 /// RFC 5321 §4.1.2: esmtp-param = esmtp-keyword ["=" esmtp-value]; RFC 6531 §3.3 adds UTF-8 to the value.
 fn parameter(text: &str) -> Option<(&str, Option<&str>, &str)> {
-    let keyword_end = end(text, KEYWORD);
-    let (keyword, rest) = text.split_at_checked(keyword_end)?;
+    let (keyword, rest) = split_behind(text, WORD);
     if keyword.starts_with('-') {
         return None;
     }
@@ -150,59 +154,12 @@ fn parameter(text: &str) -> Option<(&str, Option<&str>, &str)> {
         Some(behind) => {
             // Postfix's XVERP is older than the rule that no value has an equals sign.
             let class = if keyword.eq_ignore_ascii_case("XVERP") { VALUE | EQUALS } else { VALUE };
-            let (value, rest) = behind.split_at_checked(end(behind, class))?;
+            let (value, rest) = split_behind(behind, class);
             (Some(value), rest)
         }
         None => (None, rest),
     };
     (rest.is_empty() || rest.starts_with(' ')).then_some((keyword, value, rest))
-}
-
-/// Where the octets of that class end.
-fn end(text: &str, class: u8) -> usize {
-    let fits = |octet: u8| CLASSES.get(usize::from(octet)).is_some_and(|classes| classes & class != 0);
-    text.bytes().position(|octet| !fits(octet)).unwrap_or(text.len())
-}
-
-/// A keyword of at most sixteen octets as one number, the same for both cases of its letters; 0 for any other.
-const fn key(keyword: &str) -> u128 {
-    let (mut rest, mut key) = (keyword.as_bytes(), 0);
-    if rest.len() > 16 {
-        return 0;
-    }
-    while let [octet, after @ ..] = rest {
-        // Of the octets of keywords, only the two cases of a letter become that letter with this bit.
-        key = (key << 8) | (*octet | 0x20) as u128;
-        rest = after;
-    }
-    key
-}
-
-const KEYWORD: u8 = 1;
-const VALUE: u8 = 2;
-const EQUALS: u8 = 4;
-
-/// What each octet may stand in.
-const CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let (mut rest, mut octet): (&mut [u8], u8) = (&mut classes, 0);
-    while let [class, after @ ..] = rest {
-        *class = match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => KEYWORD | VALUE,
-            b'=' => EQUALS,
-            0..=b' ' | 0x7f => 0,
-            _ => VALUE,
-        };
-        octet = octet.wrapping_add(1);
-        rest = after;
-    }
-    classes
-};
-
-/// At most so many digits and nothing else.
-fn digits(text: &str, most: usize) -> Option<u64> {
-    let fits = !text.is_empty() && text.len() <= most && text.bytes().all(|octet| octet.is_ascii_digit());
-    text.parse().ok().filter(|_| fits)
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! xtext (RFC 3461 §4): text in a parameter's value, with `+` and two hexadecimal digits for what is not allowed.
 
+use std::borrow::Cow;
+
+use crate::words::{XTEXT, all_in, is_in};
+
 /// Writes text so that it can be a value.
 pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for octet in text.bytes() {
-        match octet {
-            b'!'..=b'~' if !matches!(octet, b'+' | b'=') => encoded.push(octet as char),
-            _ => encoded.push_str(&format!("+{octet:02X}")),
+        if is_in(octet, XTEXT) {
+            encoded.push(octet as char);
+        } else {
+            encoded.push_str(&format!("+{octet:02X}"));
         }
     }
     encoded
@@ -14,29 +19,26 @@ pub(crate) fn encode(text: &str) -> String {
 
 /// How long [`encode`] makes it.
 pub(crate) fn encoded_length(text: &str) -> usize {
-    text.bytes()
-        .map(|octet| if matches!(octet, b'!'..=b'~' if !matches!(octet, b'+' | b'=')) { 1 } else { 3 })
-        .sum()
+    text.bytes().map(|octet| if is_in(octet, XTEXT) { 1 } else { 3 }).sum()
 }
 
 /// Reads it again. `None` if it is not xtext, or not UTF-8 once decoded, or holds control characters.
-pub(crate) fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     // Nearly none has anything to decode.
-    let plain = |octet: u8| matches!(octet, b'!'..=b'~') && !matches!(octet, b'+' | b'=');
-    if text.bytes().all(plain) {
-        return Some(text.to_owned());
+    if all_in(text, XTEXT) {
+        return Some(text.into());
     }
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(octet) = rest.next() {
         octets.push(match octet {
             b'+' => (digit(rest.next()?)? << 4) | digit(rest.next()?)?,
-            _ if plain(octet) => octet,
+            _ if is_in(octet, XTEXT) => octet,
             _ => return None,
         });
     }
     let decoded = String::from_utf8(octets).ok()?;
-    (!decoded.bytes().any(|octet| octet.is_ascii_control())).then_some(decoded)
+    (!decoded.bytes().any(|octet| octet.is_ascii_control())).then_some(decoded.into())
 }
 
 fn digit(octet: u8) -> Option<u8> {

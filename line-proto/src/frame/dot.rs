@@ -3,12 +3,14 @@
 use std::sync::LazyLock;
 
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 
 use crate::Transmit;
 
-/// A line end with a dot behind it. Made once: a body may have one in every few octets.
-static STUFFED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n."));
+/// The end of a line end, and a dot behind it. Made once: a body may have one in every few octets.
+///
+/// Without the CR, which is in every line end: what is rarer is found sooner.
+static LF_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n."));
 
 /// What [`DotReader::next`] took.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,8 +121,8 @@ impl DotReader {
                 _ => self.bare = true,
             }
         }
-        let (part, state) = match STUFFED.find(rest) {
-            Some(at) => (rest.get(..at + 2).unwrap_or(rest), State::LineStart),
+        let (part, state) = match crlf_before_dot(rest) {
+            Some(part) => (part, State::LineStart),
             None if rest.ends_with(b"\r\n") => (rest, State::LineStart),
             None => match rest.split_last() {
                 Some((b'\r', before)) => (before, State::Cr),
@@ -131,6 +133,11 @@ impl DotReader {
         self.state = state;
         if state == State::LineStart { taken(rest) + part.len() } else { rx.len() }
     }
+}
+
+/// What there is up to and with the first CRLF before a dot.
+fn crlf_before_dot(octets: &[u8]) -> Option<&[u8]> {
+    LF_DOT.find_iter(octets).filter_map(|at| octets.get(..=at)).find(|part| part.ends_with(b"\r\n"))
 }
 
 /// Whether there is a CR before anything but LF, or an LF behind anything but CR.
@@ -180,7 +187,7 @@ impl DotWriter {
             transmit.put(b".");
         }
         let mut from = 0;
-        for at in memmem::find_iter(&chunk, b"\n.") {
+        for at in LF_DOT.find_iter(&chunk) {
             transmit.put_bytes(chunk.slice(from..=at));
             transmit.put(b".");
             from = at + 1;

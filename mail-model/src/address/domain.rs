@@ -7,9 +7,8 @@ use std::str::FromStr;
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
-use smol_str::SmolStr;
 
-use super::AddressError;
+use super::{AddressError, NAME, Part};
 
 /// A domain name or an address literal in brackets (RFC 5321 §4.1.2, §4.1.3).
 ///
@@ -27,45 +26,39 @@ use super::AddressError;
 /// # Ok::<(), mailwright_mail_model::AddressError>(())
 /// ```
 #[derive(Clone)]
-pub struct Domain {
-    text: SmolStr,
-    /// Absent if it is the text itself.
-    key: Option<SmolStr>,
-}
+pub struct Domain(pub(super) Part);
 
 impl Domain {
     /// The longest domain, in octets (RFC 5321 §4.5.3.1.2).
     pub const MAX_OCTETS: usize = 255;
 
+    /// The longest label of a name, in octets (RFC 1035 §2.3.4).
+    pub(super) const MAX_LABEL: usize = 63;
+
     /// Exactly as it was written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.0.written()
     }
 
     /// The form to compare, look up and store by: a name in A-labels and lower case, or a literal in
     /// its shortest form.
     pub fn key(&self) -> &str {
-        self.key.as_ref().unwrap_or(&self.text)
+        self.0.meant()
     }
 
     /// The address of a literal such as `[192.0.2.1]`; `None` for names and literals of other kinds.
     pub fn ip(&self) -> Option<IpAddr> {
-        literal_ip(self.text.strip_prefix('[')?.strip_suffix(']')?)
+        literal_ip(self.as_str().strip_prefix('[')?.strip_suffix(']')?)
     }
 
     /// Whether this is an address literal rather than a name.
     pub fn is_literal(&self) -> bool {
-        self.text.starts_with('[')
+        self.as_str().starts_with('[')
     }
 
     /// Whether the domain is written in ASCII.
     pub fn is_ascii(&self) -> bool {
-        self.text.is_ascii()
-    }
-
-    fn with_key(text: &str, key: String) -> Self {
-        let key = (key != text).then(|| key.into());
-        Self { text: text.into(), key }
+        self.as_str().is_ascii()
     }
 }
 
@@ -73,28 +66,35 @@ impl FromStr for Domain {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if text.len() > Self::MAX_OCTETS {
-            return Err(AddressError::DomainTooLong(text.len()));
-        }
-        match text.strip_prefix('[') {
-            Some(rest) => literal(text, rest.strip_suffix(']').ok_or(AddressError::Literal)?),
-            None => Ok(Self { text: text.into(), key: name_key(text)? }),
-        }
+        Ok(Self(Part::alone(text, key(text)?.as_deref())))
     }
 }
 
 impl From<IpAddr> for Domain {
     /// The address literal of `ip`.
     fn from(ip: IpAddr) -> Self {
-        Self { text: literal_key(ip).into(), key: None }
+        Self(Part::alone(&literal_key(ip), None))
+    }
+}
+
+/// The key of a domain, unless it is the text itself.
+pub(super) fn key(text: &str) -> Result<Option<String>, AddressError> {
+    if text.len() > Domain::MAX_OCTETS {
+        return Err(AddressError::DomainTooLong(text.len()));
+    }
+    match text.strip_prefix('[') {
+        Some(rest) => {
+            let key = of_literal(rest.strip_suffix(']').ok_or(AddressError::Literal)?)?;
+            Ok((key != text).then_some(key))
+        }
+        None => of_name(text),
     }
 }
 
 /// The name in lower case and A-labels, unless it is so already.
-fn name_key(name: &str) -> Result<Option<SmolStr>, AddressError> {
+fn of_name(name: &str) -> Result<Option<String>, AddressError> {
     if let Some(has_upper) = ascii_name(name) {
-        let lower = || name.chars().map(|letter| letter.to_ascii_lowercase()).collect();
-        return Ok(has_upper.then(lower));
+        return Ok(has_upper.then(|| name.to_ascii_lowercase()));
     }
     if name.is_ascii() {
         return Err(AddressError::Domain);
@@ -103,33 +103,21 @@ fn name_key(name: &str) -> Result<Option<SmolStr>, AddressError> {
     let ascii =
         Uts46::new().to_ascii(name.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify);
     let key = ascii.map_err(|_| AddressError::Domain)?;
-    ascii_name(&key).map(|_| Some(SmolStr::from(key))).ok_or(AddressError::Domain)
+    ascii_name(&key).map(|_| Some(key.into_owned())).ok_or(AddressError::Domain)
 }
 
-/// Whether there are upper-case letters in a name of RFC 5321 §4.1.2 `sub-domain`s with dots between them, each of at
-/// most 63 octets (RFC 1035 §2.3.4). `None` if it is no such name.
+/// Whether there are upper-case letters in a name of RFC 5321 §4.1.2 `sub-domain`s with dots between them, none of them
+/// too long. `None` if it is no such name.
 fn ascii_name(name: &str) -> Option<bool> {
-    let (mut length, mut last, mut has_upper) = (0_usize, b'.', false);
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' => length += 1,
-            b'.' if (1..=63).contains(&length) && last != b'-' => length = 0,
-            b'A'..=b'Z' => {
-                length += 1;
-                has_upper = true;
-            }
-            b'-' if length > 0 => length += 1,
-            _ => return None,
-        }
-        last = byte;
-    }
-    ((1..=63).contains(&length) && last != b'-').then_some(has_upper)
+    let run = NAME.run(name.as_bytes());
+    let fits = || name.split('.').all(|label| label.len() <= Domain::MAX_LABEL);
+    (run.length() == Some(name.len()) && fits()).then(|| run.has_upper())
 }
 
-/// RFC 5321 §4.1.3 `address-literal`, of which `content` stands between the brackets.
-fn literal(text: &str, content: &str) -> Result<Domain, AddressError> {
+/// The key of a RFC 5321 §4.1.3 `address-literal`, of which `content` stands between the brackets.
+fn of_literal(content: &str) -> Result<String, AddressError> {
     if let Some(ip) = literal_ip(content) {
-        return Ok(Domain::with_key(text, literal_key(ip)));
+        return Ok(literal_key(ip));
     }
     let (tag, value) = content.split_once(':').ok_or(AddressError::Literal)?;
     if tag.eq_ignore_ascii_case("IPv6") {
@@ -142,7 +130,7 @@ fn literal(text: &str, content: &str) -> Result<Domain, AddressError> {
     if !tag_fits || !value_fits {
         return Err(AddressError::Literal);
     }
-    Ok(Domain::with_key(text, format!("[{}:{value}]", tag.to_ascii_lowercase())))
+    Ok(format!("[{}:{value}]", tag.to_ascii_lowercase()))
 }
 
 fn literal_ip(content: &str) -> Option<IpAddr> {
@@ -176,13 +164,13 @@ impl Hash for Domain {
 
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Domain({})", self.text)
+        write!(f, "Domain({})", self.as_str())
     }
 }
 

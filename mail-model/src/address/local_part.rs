@@ -4,9 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use smol_str::SmolStr;
-
-use super::AddressError;
+use super::{AddressError, LOCAL, Part};
 
 /// The part of an address before the `@` (RFC 5321 §4.1.2 `Local-part`, with UTF-8 as of RFC 6531 §3.3).
 ///
@@ -22,11 +20,7 @@ use super::AddressError;
 /// # Ok::<(), mailwright_mail_model::AddressError>(())
 /// ```
 #[derive(Clone)]
-pub struct LocalPart {
-    text: SmolStr,
-    /// If the text is in quotes, what it means.
-    unquoted: Option<SmolStr>,
-}
+pub struct LocalPart(pub(super) Part);
 
 impl LocalPart {
     /// The longest local part, quotes included, in octets (RFC 5321 §4.5.3.1.1).
@@ -48,12 +42,12 @@ impl LocalPart {
 
     /// Exactly as it was written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.0.written()
     }
 
     /// What it means: without the quotes around it and the backslashes in it.
     pub fn unquoted(&self) -> &str {
-        self.unquoted.as_ref().unwrap_or(&self.text)
+        self.0.meant()
     }
 }
 
@@ -77,33 +71,27 @@ impl FromStr for LocalPart {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if text.is_empty() {
-            return Err(AddressError::EmptyLocalPart);
-        }
-        if text.len() > Self::MAX_OCTETS {
-            return Err(AddressError::LocalPartTooLong(text.len()));
-        }
-        let unquoted = match text.strip_prefix('"') {
-            Some(rest) => Some(unquote(rest.strip_suffix('"').ok_or(AddressError::OpenQuote)?)?),
-            None => {
-                check_dot_string(text)?;
-                None
-            }
-        };
-        Ok(Self { text: text.into(), unquoted })
+        Ok(Self(Part::alone(text, unquoted(text)?.as_deref())))
+    }
+}
+
+/// What a local part means, if it is in quotes.
+pub(super) fn unquoted(text: &str) -> Result<Option<String>, AddressError> {
+    if text.is_empty() {
+        return Err(AddressError::EmptyLocalPart);
+    }
+    if text.len() > LocalPart::MAX_OCTETS {
+        return Err(AddressError::LocalPartTooLong(text.len()));
+    }
+    match text.strip_prefix('"') {
+        Some(rest) => unquote(rest.strip_suffix('"').ok_or(AddressError::OpenQuote)?).map(Some),
+        None => check_dot_string(text).map(|()| None),
     }
 }
 
 /// RFC 5321 §4.1.2 `Dot-string`.
 fn check_dot_string(text: &str) -> Result<(), AddressError> {
-    // One pass for what nearly all are.
-    let mut behind_dot = true;
-    let plain = text.bytes().all(|byte| {
-        let fits = if byte == b'.' { !behind_dot } else { is_atom_octet(byte) };
-        behind_dot = byte == b'.';
-        fits
-    });
-    if plain && !behind_dot {
+    if LOCAL.run(text.as_bytes()).length() == Some(text.len()) {
         return Ok(());
     }
     if let Some(stray) = text.chars().find(|character| *character != '.' && !is_atom_text(*character)) {
@@ -113,7 +101,7 @@ fn check_dot_string(text: &str) -> Result<(), AddressError> {
 }
 
 /// RFC 5321 §4.1.2 `QcontentSMTP`, what stands between the quotes.
-fn unquote(content: &str) -> Result<SmolStr, AddressError> {
+fn unquote(content: &str) -> Result<String, AddressError> {
     let mut unquoted = String::with_capacity(content.len());
     let mut characters = content.chars();
     while let Some(character) = characters.next() {
@@ -131,18 +119,13 @@ fn unquote(content: &str) -> Result<SmolStr, AddressError> {
         unquoted.push(meant);
     }
     // Legal by the grammar, but such mailboxes have only ever served to crash servers.
-    if unquoted.is_empty() { Err(AddressError::EmptyLocalPart) } else { Ok(unquoted.into()) }
-}
-
-/// RFC 5322 §3.2.3 `atext`.
-const fn is_atom_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric()
-        || matches!(octet, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
+    if unquoted.is_empty() { Err(AddressError::EmptyLocalPart) } else { Ok(unquoted) }
 }
 
 /// RFC 5322 §3.2.3 `atext`, and RFC 6531 §3.3 `UTF8-non-ascii` without the C1 controls.
 fn is_atom_text(character: char) -> bool {
-    u8::try_from(character).is_ok_and(is_atom_octet) || (!character.is_ascii() && !character.is_control())
+    u8::try_from(character).is_ok_and(|octet| LOCAL.is_letter(octet))
+        || (!character.is_ascii() && !character.is_control())
 }
 
 impl PartialEq for LocalPart {
@@ -161,13 +144,13 @@ impl Hash for LocalPart {
 
 impl fmt::Display for LocalPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for LocalPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LocalPart({})", self.text)
+        write!(f, "LocalPart({})", self.as_str())
     }
 }
 

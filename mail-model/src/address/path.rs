@@ -57,9 +57,12 @@ impl ReversePath {
     ///
     /// # Errors
     /// If the text does not begin with `<`, an address or nothing, and `>`.
+    #[inline]
     pub fn parse_prefix(text: &str) -> Result<(Self, &str), AddressError> {
-        let (content, rest) = bracketed(text)?;
-        Ok((Self::from_content(content)?, rest))
+        match plain(text) {
+            Some((content, at, rest)) => Ok((Self::Address(Address::of_plain(content, at)), rest)),
+            None => Self::parse_any_prefix(text),
+        }
     }
 
     /// As [`parse_prefix`](Self::parse_prefix), but also takes an address without brackets, up to a space.
@@ -87,6 +90,11 @@ impl ReversePath {
         self.address().is_none_or(Address::is_ascii)
     }
 
+    fn parse_any_prefix(text: &str) -> Result<(Self, &str), AddressError> {
+        let (content, rest) = bracketed(text)?;
+        Ok((Self::from_content(content)?, rest))
+    }
+
     fn from_content(content: &str) -> Result<Self, AddressError> {
         if content.is_empty() { Ok(Self::Null) } else { routed(content).map(Self::Address) }
     }
@@ -105,9 +113,12 @@ impl ForwardPath {
     ///
     /// # Errors
     /// If the text does not begin with `<`, an address or `postmaster`, and `>`.
+    #[inline]
     pub fn parse_prefix(text: &str) -> Result<(Self, &str), AddressError> {
-        let (content, rest) = bracketed(text)?;
-        Ok((Self::from_content(content)?, rest))
+        match plain(text) {
+            Some((content, at, rest)) => Ok((Self::Address(Address::of_plain(content, at)), rest)),
+            None => Self::parse_any_prefix(text),
+        }
     }
 
     /// As [`parse_prefix`](Self::parse_prefix), but also takes an address without brackets, up to a space.
@@ -133,6 +144,11 @@ impl ForwardPath {
     /// Whether the path can be sent to a host without SMTPUTF8 as it is (RFC 6531 §3.4).
     pub fn is_ascii(&self) -> bool {
         self.address().is_none_or(Address::is_ascii)
+    }
+
+    fn parse_any_prefix(text: &str) -> Result<(Self, &str), AddressError> {
+        let (content, rest) = bracketed(text)?;
+        Ok((Self::from_content(content)?, rest))
     }
 
     fn from_content(content: &str) -> Result<Self, AddressError> {
@@ -174,6 +190,15 @@ fn text(octets: &[u8]) -> Result<&str, AddressError> {
 
 fn whole<T>((path, rest): (T, &str)) -> Result<T, AddressError> {
     if rest.is_empty() { Ok(path) } else { Err(AddressError::AfterPath) }
+}
+
+/// The address in the path that a text begins with, where its `@` is, and what follows the path, if the address is what
+/// nearly all are.
+fn plain(text: &str) -> Option<(&str, usize, &str)> {
+    let inner = text.strip_prefix('<')?;
+    let (at, end) = Address::plain(inner.as_bytes())?;
+    let (content, rest) = inner.split_at_checked(end)?;
+    Some((content, at, rest.strip_prefix('>')?))
 }
 
 /// What stands between the brackets, and what follows them.

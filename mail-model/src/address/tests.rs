@@ -17,6 +17,27 @@ proptest! {
     }
 
     #[test]
+    fn an_address_is_its_parts(local in "[a-c.]{1,4}|[A-Ca-cé.]{1,4}|\"[a b.]{1,3}\"", name in "[a-c0.-]{1,6}|[A-Ca-cé0.-]{1,6}|\\[[0-9.]{7}\\]") {
+        let text = format!("{local}@{name}");
+        match (text.parse::<Address>(), local.parse::<LocalPart>(), name.parse::<Domain>()) {
+            (Ok(address), Ok(local), Ok(domain)) => {
+                prop_assert_eq!(address.as_str(), &text);
+                prop_assert_eq!(address.local().as_str(), local.as_str());
+                prop_assert_eq!(address.local().unquoted(), local.unquoted());
+                prop_assert_eq!(address.domain().as_str(), domain.as_str());
+                prop_assert_eq!(address.domain().key(), domain.key());
+                let path = format!("<{text}> rest");
+                prop_assert_eq!(ForwardPath::parse_prefix(&path), Ok((address.into(), " rest")));
+            }
+            (Err(error), local, domain) => {
+                prop_assert_eq!(&error, &local.err().or_else(|| domain.err()).unwrap());
+                prop_assert_eq!(ReversePath::parse(format!("<{text}>").as_bytes()), Err(error));
+            }
+            (Ok(address), local, domain) => panic!("{address} of {local:?} and {domain:?}"),
+        }
+    }
+
+    #[test]
     fn no_octets_break_the_parsers(octets in any::<Vec<u8>>(), path in "<?[@a.,:\"\\\\<> \\[\\]é]{0,20}>?") {
         for octets in [octets.as_slice(), path.as_bytes()] {
             let _ = Address::parse(octets);

@@ -5,7 +5,10 @@ use std::fmt;
 use mailwright_line_proto::Request;
 
 use super::{Command, Syntax, SyntaxError};
-use crate::{Reply, words::split_at_octet};
+use crate::{
+    Reply,
+    words::{Key, number, skip_spaces, split_at_octet},
+};
 
 /// The next part of a message: so many octets follow the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +73,7 @@ const BURL: SyntaxError = SyntaxError::Arguments("BURL url [LAST]");
 /// S142 to S148: a number is read exactly or not at all.
 pub(super) fn parse_bdat(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
     let (size, last) = words(arguments).ok_or(BDAT)?;
-    let plain = size.len() <= 20 && size.bytes().all(|octet| octet.is_ascii_digit());
-    let size = size.parse().ok().filter(|_| plain).ok_or(BDAT)?;
+    let size = number(size, 20).ok_or(BDAT)?;
     Ok(Command::Bdat(Bdat { size, last }))
 }
 
@@ -82,10 +84,11 @@ pub(super) fn parse_burl(arguments: &str, _: Syntax) -> Result<Command, SyntaxEr
 
 /// One word, and whether LAST stands behind it.
 fn words(arguments: &str) -> Option<(&str, bool)> {
-    let (first, rest) = split_at_octet(arguments.trim_start_matches(' '), b' ');
-    let is_last = match rest.map(|rest| rest.trim_start_matches(' ')) {
+    const LAST: Key = Key::of("LAST");
+    let (first, rest) = split_at_octet(skip_spaces(arguments), b' ');
+    let is_last = match rest.map(skip_spaces) {
         None | Some("") => false,
-        Some(last) if last.eq_ignore_ascii_case("LAST") => true,
+        Some(last) if Key::of(last) == LAST => true,
         Some(_) => return None,
     };
     (!first.is_empty()).then_some((first, is_last))

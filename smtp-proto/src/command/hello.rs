@@ -3,9 +3,13 @@
 use std::{fmt, str::FromStr};
 
 use mailwright_line_proto::Request;
+use smol_str::SmolStr;
 
 use super::{Command, Syntax, SyntaxError};
-use crate::Reply;
+use crate::{
+    Reply,
+    words::{COLON, HOST, all_in, skip_spaces},
+};
 
 /// The longest name, as of a domain (RFC 5321 §4.5.3.1.2).
 const LONGEST: usize = 255;
@@ -40,7 +44,7 @@ pub enum HelloKind {
 /// Letters, digits and `.-_`, or those and `:` in brackets: freer than a domain, because clients name themselves
 /// after machines, but nothing in it can break a header field or a log line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HelloName(String);
+pub struct HelloName(SmolStr);
 
 impl Hello {
     /// Says hello with the best command of the client's protocol.
@@ -86,19 +90,16 @@ impl FromStr for HelloName {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        let (inner, literal) = match text.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
-            Some(Some(inner)) => (inner, true),
-            Some(None) => return Err(SyntaxError::Arguments("a name or [address]")),
-            None => (text, false),
-        };
-        let fits = |octet: u8| {
-            octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_') || (literal && octet == b':')
-        };
-        if inner.is_empty() || text.len() > LONGEST || !inner.bytes().all(fits) {
-            return Err(SyntaxError::Arguments("a name or [address]"));
-        }
-        Ok(Self(text.to_owned()))
+        if is_name(text) { Ok(Self(text.into())) } else { Err(SyntaxError::Arguments("a name or [address]")) }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let (inner, classes) = match text.strip_prefix('[') {
+        Some(rest) => (rest.strip_suffix(']').unwrap_or_default(), HOST | COLON),
+        None => (text, HOST),
+    };
+    !inner.is_empty() && text.len() <= LONGEST && all_in(inner, classes)
 }
 
 impl fmt::Display for HelloName {
@@ -120,8 +121,11 @@ pub(super) fn parse_lhlo(arguments: &str, syntax: Syntax) -> Result<Command, Syn
 }
 
 fn parse(arguments: &str, _: Syntax, kind: HelloKind, usage: &'static str) -> Result<Command, SyntaxError> {
-    let name = arguments.trim_start_matches(' ').parse().map_err(|_| SyntaxError::Arguments(usage))?;
-    Ok(Command::Hello(Hello { kind, name }))
+    let name = skip_spaces(arguments);
+    if !is_name(name) {
+        return Err(SyntaxError::Arguments(usage));
+    }
+    Ok(Command::Hello(Hello { kind, name: HelloName(name.into()) }))
 }
 
 #[cfg(test)]

@@ -48,14 +48,19 @@ impl fmt::Display for Mail {
 }
 
 pub(super) fn parse(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
-    let path = after_keyword(arguments, "FROM:", syntax)
+    let path = after_keyword(arguments, b"FROM:", syntax)
         .ok_or(SyntaxError::Arguments("MAIL FROM:<address> [parameters]"))?;
     let (from, rest) = match syntax {
         Syntax::Strict => ReversePath::parse_prefix(path),
         Syntax::Lenient => ReversePath::parse_prefix_lenient(path),
     }
     .map_err(SyntaxError::Sender)?;
-    Ok(Command::Mail(Mail { from, parameters: params::parse(params::MAIL, rest)? }))
+    if rest.is_empty() {
+        return Ok(Command::Mail(Mail::new(from)));
+    }
+    let mut mail = Mail::new(from);
+    params::parse(params::MAIL, rest, &mut mail.parameters)?;
+    Ok(Command::Mail(mail))
 }
 
 #[cfg(test)]

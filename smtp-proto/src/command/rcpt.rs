@@ -48,14 +48,19 @@ impl fmt::Display for Rcpt {
 }
 
 pub(super) fn parse(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
-    let path = after_keyword(arguments, "TO:", syntax)
+    let path = after_keyword(arguments, b"TO:", syntax)
         .ok_or(SyntaxError::Arguments("RCPT TO:<address> [parameters]"))?;
     let (to, rest) = match syntax {
         Syntax::Strict => ForwardPath::parse_prefix(path),
         Syntax::Lenient => ForwardPath::parse_prefix_lenient(path),
     }
     .map_err(SyntaxError::Recipient)?;
-    Ok(Command::Rcpt(Rcpt { to, parameters: params::parse(params::RCPT, rest)? }))
+    if rest.is_empty() {
+        return Ok(Command::Rcpt(Rcpt::new(to)));
+    }
+    let mut rcpt = Rcpt::new(to);
+    params::parse(params::RCPT, rest, &mut rcpt.parameters)?;
+    Ok(Command::Rcpt(rcpt))
 }
 
 #[cfg(test)]

@@ -59,15 +59,18 @@ impl Request for Quit {
 
 pub(super) fn parse_starttls(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
     // RFC 3207 §4: 501 if there are parameters
-    nothing(arguments, Command::StartTls, "STARTTLS")
+    nothing(arguments, "STARTTLS")?;
+    Ok(Command::StartTls)
 }
 
 pub(super) fn parse_data(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    nothing(arguments, Command::Data, "DATA")
+    nothing(arguments, "DATA")?;
+    Ok(Command::Data)
 }
 
 pub(super) fn parse_rset(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    nothing(arguments, Command::Rset, "RSET")
+    nothing(arguments, "RSET")?;
+    Ok(Command::Rset)
 }
 
 /// RFC 5321 §4.1.1.9: an argument is ignored.
@@ -81,5 +84,6 @@ pub(super) fn parse_help(_: &str, _: Syntax) -> Result<Command, SyntaxError> {
 }
 
 pub(super) fn parse_quit(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    nothing(arguments, Command::Quit, "QUIT")
+    nothing(arguments, "QUIT")?;
+    Ok(Command::Quit)
 }

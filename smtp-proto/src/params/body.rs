@@ -1,6 +1,10 @@
 //! SIZE, BODY and AUTH of MAIL: what the message is, and whose.
 
-use crate::{SyntaxError, xtext};
+use crate::{
+    SyntaxError,
+    words::{Key, number},
+    xtext,
+};
 
 /// The kind of content that BODY announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,19 +18,20 @@ pub enum BodyKind {
     BinaryMime,
 }
 
-const KINDS: &[(&str, BodyKind)] = &[
-    ("7BIT", BodyKind::SevenBit),
-    ("8BITMIME", BodyKind::EightBitMime),
-    ("BINARYMIME", BodyKind::BinaryMime),
+const KINDS: &[(&str, Key, BodyKind)] = &[
+    ("7BIT", Key::of("7BIT"), BodyKind::SevenBit),
+    ("8BITMIME", Key::of("8BITMIME"), BodyKind::EightBitMime),
+    ("BINARYMIME", Key::of("BINARYMIME"), BodyKind::BinaryMime),
 ];
 
 impl BodyKind {
     pub(super) fn parse(value: &str) -> Option<Self> {
-        KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(value)).map(|(_, kind)| *kind)
+        let value = Key::of(value);
+        KINDS.iter().find(|(_, key, _)| *key == value).map(|(_, _, kind)| *kind)
     }
 
     pub(super) fn name(self) -> Option<&'static str> {
-        KINDS.iter().find(|(_, named)| *named == self).map(|(name, _)| *name)
+        KINDS.iter().find(|(_, _, named)| *named == self).map(|(name, _, _)| *name)
     }
 }
 
@@ -44,7 +49,10 @@ impl Submitter {
     pub(super) fn parse(value: &str) -> Option<Self> {
         match value {
             "<>" => Some(Self::Unknown),
-            text => xtext::decode(text).filter(|mailbox| !mailbox.is_empty()).map(Self::Mailbox),
+            text => {
+                let mailbox = xtext::decode(text).filter(|mailbox| !mailbox.is_empty())?;
+                Some(Self::Mailbox(mailbox.into_owned()))
+            }
         }
     }
 
@@ -58,8 +66,8 @@ impl Submitter {
 
 /// RFC 1870 §4: 1 to 20 digits. A number beyond every limit is not wrapped but refused as too large.
 pub(super) fn parse_size(value: &str) -> Result<u64, SyntaxError> {
-    if value.is_empty() || value.len() > 20 || !value.bytes().all(|octet| octet.is_ascii_digit()) {
-        return Err(SyntaxError::Value("SIZE"));
-    }
-    value.parse().map_err(|_| SyntaxError::Size)
+    number(value, 20).ok_or_else(|| {
+        let is_number = (1..=20).contains(&value.len()) && value.bytes().all(|octet| octet.is_ascii_digit());
+        if is_number { SyntaxError::Size } else { SyntaxError::Value("SIZE") }
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::digits;
+use crate::words::{number, split_at_octet};
 
 /// How soon a message is to be delivered, and what happens if it is not.
 ///
@@ -59,13 +59,13 @@ impl DeliverBy {
 
     /// `by-time ";" by-mode [by-trace]`
     pub(super) fn parse(value: &str) -> Option<Self> {
-        let (time, mode) = value.split_once(';')?;
+        let (time, mode) = split_at_octet(value, b';');
         let (negative, time) = match time.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, time.strip_prefix('+').unwrap_or(time)),
         };
-        let size = i32::try_from(digits(time, 9)?).ok()?;
-        let (mode, trace) = match mode.as_bytes() {
+        let size = i32::try_from(number(time, 9)?).ok()?;
+        let (mode, trace) = match mode?.as_bytes() {
             [b'R' | b'r'] => (ByMode::Return, false),
             [b'R' | b'r', b'T' | b't'] => (ByMode::Return, true),
             [b'N' | b'n'] => (ByMode::Notify, false),

@@ -1,8 +1,14 @@
 //! RET and ENVID of MAIL, NOTIFY and ORCPT of RCPT: what reports of delivery are wanted (RFC 3461).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use crate::{SyntaxError, words::split_at_octet, xtext};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::{
+    SyntaxError,
+    words::{Key, PRINTABLE, WORD, all_in, split_at_octet},
+    xtext,
+};
 
 /// How much of the message a report of failure returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,7 +22,13 @@ pub enum ReturnContent {
 
 impl ReturnContent {
     pub(super) fn parse(value: &str) -> Option<Self> {
-        [Self::Full, Self::Headers].into_iter().find(|content| content.name().eq_ignore_ascii_case(value))
+        const FULL: Key = Key::of("FULL");
+        const HEADERS: Key = Key::of("HDRS");
+        match Key::of(value) {
+            FULL => Some(Self::Full),
+            HEADERS => Some(Self::Headers),
+            _ => None,
+        }
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -37,7 +49,7 @@ impl ReturnContent {
 /// # Ok::<(), mailwright_smtp_proto::SyntaxError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct EnvelopeId(String);
+pub struct EnvelopeId(SmolStr);
 
 impl EnvelopeId {
     /// Printable ASCII, at most 100 octets in xtext.
@@ -45,10 +57,7 @@ impl EnvelopeId {
     /// # Errors
     /// If it is not.
     pub fn new(text: impl Into<String>) -> Result<Self, SyntaxError> {
-        let text = text.into();
-        // RFC 3461 §4.4: at most 100 characters in all, and nothing but printable ASCII once decoded
-        let fits = !text.is_empty() && is_printable(&text) && xtext::encoded_length(&text) <= 100;
-        if fits { Ok(Self(text)) } else { Err(SyntaxError::Value("ENVID")) }
+        Self::checked(&text.into()).ok_or(SyntaxError::Value("ENVID"))
     }
 
     /// It, decoded.
@@ -58,7 +67,24 @@ impl EnvelopeId {
 
     pub(super) fn parse(value: &str) -> Option<Self> {
         // The length counts as it was sent.
-        xtext::decode(value).filter(|_| value.len() <= 100).and_then(|text| Self::new(text).ok())
+        if value.len() > 100 {
+            return None;
+        }
+        match xtext::decode(value)? {
+            // What had nothing to decode is printable.
+            Cow::Borrowed(text) if !text.is_empty() => Some(Self(text.into())),
+            text => Self::checked(&text),
+        }
+    }
+
+    fn checked(text: &str) -> Option<Self> {
+        // RFC 3461 §4.4: at most 100 characters in all, and nothing but printable ASCII once decoded. An octet becomes
+        // three at most.
+        let is_short = text.len() * 3 <= 100 || xtext::encoded_length(text) <= 100;
+        if text.is_empty() || !all_in(text, PRINTABLE) || !is_short {
+            return None;
+        }
+        Some(Self(text.into()))
     }
 
     pub(super) fn encode(&self) -> String {
@@ -86,17 +112,19 @@ pub enum Notify {
 impl Notify {
     /// Words with commas between them, `NEVER` alone (RFC 3461 §4.1).
     pub(super) fn parse(value: &str) -> Option<Self> {
-        if value.eq_ignore_ascii_case("NEVER") {
-            return Some(Self::Never);
-        }
+        const NEVER: Key = Key::of("NEVER");
+        const SUCCESS: Key = Key::of("SUCCESS");
+        const FAILURE: Key = Key::of("FAILURE");
+        const DELAY: Key = Key::of("DELAY");
         let (mut success, mut failure, mut delay) = (false, false, false);
         let mut rest = Some(value);
         while let Some(words) = rest {
             let (word, after) = split_at_octet(words, b',');
-            match word {
-                _ if word.eq_ignore_ascii_case("SUCCESS") => success = true,
-                _ if word.eq_ignore_ascii_case("FAILURE") => failure = true,
-                _ if word.eq_ignore_ascii_case("DELAY") => delay = true,
+            match Key::of(word) {
+                SUCCESS => success = true,
+                FAILURE => failure = true,
+                DELAY => delay = true,
+                NEVER if word.len() == value.len() => return Some(Self::Never),
                 _ => return None,
             }
             rest = after;
@@ -124,8 +152,9 @@ impl Notify {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OriginalRecipient {
-    kind: String,
-    address: String,
+    /// Both, with a semicolon between.
+    text: SmolStr,
+    kind_length: usize,
 }
 
 impl OriginalRecipient {
@@ -134,66 +163,78 @@ impl OriginalRecipient {
     /// # Errors
     /// If the kind is no word, the address has octets it must not have, or all of it is longer than 500 octets.
     pub fn new(kind: impl Into<String>, address: impl Into<String>) -> Result<Self, SyntaxError> {
-        let made = Self { kind: kind.into(), address: address.into() };
-        let is_word = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
-        let fits = !made.kind.is_empty()
-            && made.kind.bytes().all(is_word)
-            && !made.address.is_empty()
-            && (is_printable(&made.address)
-                || (made.is_unicode() && !made.address.chars().any(char::is_control)))
-            // RFC 3461 §4.2. An octet becomes six at most.
-            && (made.kind.len() + 1 + made.address.len() * 6 <= 500 || made.encoded_length() <= 500);
-        if fits { Ok(made) } else { Err(SyntaxError::Value("ORCPT")) }
+        Self::checked(&kind.into(), &address.into()).ok_or(SyntaxError::Value("ORCPT"))
     }
 
     /// The kind of address: `rfc822`.
     pub fn kind(&self) -> &str {
-        &self.kind
+        self.parts().0
     }
 
     /// The address, decoded.
     pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    fn is_unicode(&self) -> bool {
-        self.kind.eq_ignore_ascii_case("utf-8")
+        self.parts().1
     }
 
     pub(super) fn parse(value: &str) -> Option<Self> {
         let (kind, address) = split_at_octet(value, b';');
-        let address = address?;
-        let decode = if kind.eq_ignore_ascii_case("utf-8") { decode_unicode } else { xtext::decode };
-        let decoded = decode(address)?;
-        // Postfix calls them all rfc822. RFC 6533 §3: beyond ASCII they are utf-8.
-        let kind = if kind.eq_ignore_ascii_case("rfc822") && !decoded.is_ascii() { "utf-8" } else { kind };
-        Self::new(kind, decoded).ok().filter(|_| value.len() <= 500)
+        let address = address.filter(|_| value.len() <= 500)?;
+        let decode = if is_unicode(kind) { decode_unicode } else { xtext::decode };
+        match decode(address)? {
+            // What had nothing to decode is printable.
+            Cow::Borrowed(address) if !kind.is_empty() && !address.is_empty() && all_in(kind, WORD) => {
+                Some(Self { text: value.into(), kind_length: kind.len() })
+            }
+            // Postfix calls them all rfc822. RFC 6533 §3: beyond ASCII they are utf-8.
+            address if !address.is_ascii() && kind.eq_ignore_ascii_case("rfc822") => {
+                Self::checked("utf-8", &address)
+            }
+            address => Self::checked(kind, &address),
+        }
     }
 
-    fn encoded_length(&self) -> usize {
-        let address = if self.is_unicode() {
-            encode_unicode(&self.address).len()
-        } else {
-            xtext::encoded_length(&self.address)
-        };
-        self.kind.len() + 1 + address
+    fn checked(kind: &str, address: &str) -> Option<Self> {
+        if kind.is_empty() || address.is_empty() || !all_in(kind, WORD) {
+            return None;
+        }
+        let is_unicode = || is_unicode(kind) && !address.chars().any(char::is_control);
+        if !all_in(address, PRINTABLE) && !is_unicode() {
+            return None;
+        }
+        // RFC 3461 §4.2. An octet becomes six at most.
+        if kind.len() + 1 + address.len() * 6 > 500 && encoded_length(kind, address) > 500 {
+            return None;
+        }
+        Some(Self { text: format_smolstr!("{kind};{address}"), kind_length: kind.len() })
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        let (kind, address) = self.text.split_at_checked(self.kind_length).unwrap_or_default();
+        (kind, address.get(1..).unwrap_or_default())
     }
 
     pub(super) fn encode(&self) -> String {
-        let encode = if self.is_unicode() { encode_unicode } else { xtext::encode };
-        format!("{};{}", self.kind, encode(&self.address))
+        let (kind, address) = self.parts();
+        let encode = if is_unicode(kind) { encode_unicode } else { xtext::encode };
+        format!("{kind};{}", encode(address))
     }
 }
 
 impl fmt::Display for OriginalRecipient {
     /// As a report has it (RFC 3464 §2.3.1), decoded.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{};{}", self.kind, self.address)
+        formatter.write_str(&self.text)
     }
 }
 
-fn is_printable(text: &str) -> bool {
-    text.bytes().all(|octet| matches!(octet, b' '..=b'~'))
+fn is_unicode(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("utf-8")
+}
+
+fn encoded_length(kind: &str, address: &str) -> usize {
+    let length =
+        if is_unicode(kind) { encode_unicode(address).len() } else { xtext::encoded_length(address) };
+    kind.len() + 1 + length
 }
 
 /// RFC 6533 §3: utf-8-addr-xtext, `\x{` the number `}`
@@ -209,7 +250,7 @@ fn encode_unicode(text: &str) -> String {
 }
 
 /// RFC 6533 §3: also utf-8-addr-unitext, with the letters themselves.
-fn decode_unicode(text: &str) -> Option<String> {
+fn decode_unicode(text: &str) -> Option<Cow<'_, str>> {
     let (mut decoded, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(letter) = rest.chars().next() {
         if let Some(after) = rest.strip_prefix("\\x{") {
@@ -225,5 +266,5 @@ fn decode_unicode(text: &str) -> Option<String> {
         decoded.push(letter);
         rest = rest.get(letter.len_utf8()..)?;
     }
-    Some(decoded)
+    Some(decoded.into())
 }

@@ -4,8 +4,7 @@ use std::num::NonZeroU32;
 
 use mailwright_mail_model::DateTime;
 
-use super::digits;
-use crate::timestamp;
+use crate::{timestamp, words::number};
 
 /// How long a message is to be held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,7 +18,7 @@ pub enum Hold {
 
 impl Hold {
     pub(super) fn parse_for(value: &str) -> Option<Self> {
-        let seconds = u32::try_from(digits(value, 9)?).ok()?;
+        let seconds = u32::try_from(number(value, 9)?).ok()?;
         // RFC 4865: the first digit is not 0
         NonZeroU32::new(seconds).filter(|_| !value.starts_with('0')).map(Self::For)
     }

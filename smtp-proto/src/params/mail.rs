@@ -2,9 +2,9 @@
 
 use super::{
     BodyKind, ByMode, DeliverBy, EnvelopeId, Hold, Keep, Parameter, Priority, ReturnContent, Row,
-    Solicitation, Submitter, VerpDelimiters, body::parse_size, key,
+    Solicitation, Submitter, VerpDelimiters, body::parse_size,
 };
-use crate::timestamp;
+use crate::{timestamp, words::Key};
 
 /// What MAIL says beside the sender.
 ///
@@ -67,7 +67,7 @@ impl Keep for MailParameters {
 pub(crate) const MAIL: &[Row<MailParameters>] = &[
     Row {
         keyword: "SIZE",
-        key: key("SIZE"),
+        key: Key::of("SIZE"),
         parse: |parameters, value| Some(parse_size(value?).map(|size| parameters.size = Some(size))),
         encode: |parameters| parameters.size.map(|size| format!("SIZE={size}")),
         announced: |_, capabilities| capabilities.size.is_some(),
@@ -75,7 +75,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "BODY",
-        key: key("BODY"),
+        key: Key::of("BODY"),
         parse: |parameters, value| {
             parameters.body = Some(BodyKind::parse(value?)?);
             Some(Ok(()))
@@ -90,7 +90,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "SMTPUTF8",
-        key: key("SMTPUTF8"),
+        key: Key::of("SMTPUTF8"),
         // RFC 6531 §3.4: the parameter has no value
         parse: |parameters, value| {
             parameters.smtputf8 = true;
@@ -102,7 +102,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "AUTH",
-        key: key("AUTH"),
+        key: Key::of("AUTH"),
         parse: |parameters, value| {
             parameters.auth = Some(Submitter::parse(value?)?);
             Some(Ok(()))
@@ -113,7 +113,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "RET",
-        key: key("RET"),
+        key: Key::of("RET"),
         parse: |parameters, value| {
             parameters.return_content = Some(ReturnContent::parse(value?)?);
             Some(Ok(()))
@@ -124,10 +124,10 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "ENVID",
-        key: key("ENVID"),
+        key: Key::of("ENVID"),
         parse: |parameters, value| {
-            parameters.envelope_id = Some(EnvelopeId::parse(value?)?);
-            Some(Ok(()))
+            parameters.envelope_id = EnvelopeId::parse(value?);
+            parameters.envelope_id.is_some().then_some(Ok(()))
         },
         encode: |parameters| Some(format!("ENVID={}", parameters.envelope_id.as_ref()?.encode())),
         announced: |_, capabilities| capabilities.dsn,
@@ -135,7 +135,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "BY",
-        key: key("BY"),
+        key: Key::of("BY"),
         parse: |parameters, value| {
             parameters.deliver_by = Some(DeliverBy::parse(value?)?);
             Some(Ok(()))
@@ -147,7 +147,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "HOLDFOR",
-        key: key("HOLDFOR"),
+        key: Key::of("HOLDFOR"),
         parse: |parameters, value| {
             // RFC 4865: one of the two
             let hold = Hold::parse_for(value?).filter(|_| parameters.hold.is_none())?;
@@ -163,7 +163,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "HOLDUNTIL",
-        key: key("HOLDUNTIL"),
+        key: Key::of("HOLDUNTIL"),
         parse: |parameters, value| {
             let hold = Hold::parse_until(value?).filter(|_| parameters.hold.is_none())?;
             parameters.hold = Some(hold);
@@ -178,7 +178,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "MT-PRIORITY",
-        key: key("MT-PRIORITY"),
+        key: Key::of("MT-PRIORITY"),
         parse: |parameters, value| {
             parameters.priority = Some(Priority::parse(value?)?);
             Some(Ok(()))
@@ -189,7 +189,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "REQUIRETLS",
-        key: key("REQUIRETLS"),
+        key: Key::of("REQUIRETLS"),
         parse: |parameters, value| {
             parameters.require_tls = true;
             value.is_none().then_some(Ok(()))
@@ -200,7 +200,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "SOLICIT",
-        key: key("SOLICIT"),
+        key: Key::of("SOLICIT"),
         parse: |parameters, value| {
             parameters.solicitation = Some(value?.parse().ok()?);
             Some(Ok(()))
@@ -211,7 +211,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "PRDR",
-        key: key("PRDR"),
+        key: Key::of("PRDR"),
         parse: |parameters, value| {
             parameters.each_recipient = true;
             value.is_none().then_some(Ok(()))
@@ -222,7 +222,7 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
     },
     Row {
         keyword: "XVERP",
-        key: key("XVERP"),
+        key: Key::of("XVERP"),
         parse: |parameters, value| {
             parameters.verp = Some(VerpDelimiters::parse(value)?);
             Some(Ok(()))

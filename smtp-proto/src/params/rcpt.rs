@@ -1,6 +1,7 @@
 //! The parameters of RCPT.
 
-use super::{Keep, Notify, OriginalRecipient, Parameter, Row, ValidSince, key};
+use super::{Keep, Notify, OriginalRecipient, Parameter, Row, ValidSince};
+use crate::words::Key;
 
 /// What RCPT says beside the recipient.
 ///
@@ -41,7 +42,7 @@ impl Keep for RcptParameters {
 pub(crate) const RCPT: &[Row<RcptParameters>] = &[
     Row {
         keyword: "NOTIFY",
-        key: key("NOTIFY"),
+        key: Key::of("NOTIFY"),
         parse: |parameters, value| {
             parameters.notify = Some(Notify::parse(value?)?);
             Some(Ok(()))
@@ -52,10 +53,10 @@ pub(crate) const RCPT: &[Row<RcptParameters>] = &[
     },
     Row {
         keyword: "ORCPT",
-        key: key("ORCPT"),
+        key: Key::of("ORCPT"),
         parse: |parameters, value| {
-            parameters.original = Some(OriginalRecipient::parse(value?)?);
-            Some(Ok(()))
+            parameters.original = OriginalRecipient::parse(value?);
+            parameters.original.is_some().then_some(Ok(()))
         },
         encode: |parameters| Some(format!("ORCPT={}", parameters.original.as_ref()?.encode())),
         announced: |_, capabilities| capabilities.dsn,
@@ -63,7 +64,7 @@ pub(crate) const RCPT: &[Row<RcptParameters>] = &[
     },
     Row {
         keyword: "RRVS",
-        key: key("RRVS"),
+        key: Key::of("RRVS"),
         parse: |parameters, value| {
             parameters.valid_since = Some(ValidSince::parse(value?)?);
             Some(Ok(()))
