@@ -7,7 +7,8 @@ mod input;
 mod terminal;
 mod wire;
 
+pub(crate) use input::{FEW_ITEMS, upper_case};
 pub use input::{GrammarError, Input};
-pub(crate) use terminal::flag as flag_name;
+pub(crate) use terminal::{flag as flag_name, quoted_leniently};
 pub use terminal::{is_astring_char, is_atom_char, is_list_char, is_tag_char, is_text_char};
 pub use wire::{CommandWriter, LiteralMode, Utf8Wire, Wire};

@@ -58,7 +58,7 @@ use mailwright_mail_model::{UidSet, mime::Structure};
 
 use crate::{
     command::FetchItem,
-    grammar::{GrammarError, Wire},
+    grammar::{GrammarError, Wire, upper_case},
 };
 use reader::{Reader, Result};
 
@@ -210,35 +210,34 @@ fn untagged(reader: &mut Reader<'_>) -> Result<Response> {
     if let Some(status) = Status::read(reader) {
         return status.map(Response::Status);
     }
-    let word = reader.atom()?.to_ascii_uppercase();
-    Ok(match word.as_str() {
-        "ESEARCH" => Response::Esearch(Esearch::read(reader)?),
-        "VANISHED" => {
+    Ok(match &*upper_case(reader.input.word()?) {
+        b"ESEARCH" => Response::Esearch(Esearch::read(reader)?),
+        b"VANISHED" => {
             reader.space()?;
             let earlier = reader.input.prefix("(EARLIER) ");
             Response::Vanished { earlier, uids: uids(reader)? }
         }
-        "SORT" => Response::Sort(Sort::read(reader)?),
-        "THREAD" => Response::Thread(Thread::read(reader)?),
-        "SEARCH" => Response::Search(Search::read(reader)?),
-        "LIST" => Response::List(Listed::read(reader)?),
-        "LSUB" => Response::Lsub(Listed::read(reader)?),
-        "STATUS" => Response::MailboxStatus(MailboxStatus::read(reader)?),
-        "FLAGS" => {
+        b"SORT" => Response::Sort(Sort::read(reader)?),
+        b"THREAD" => Response::Thread(Thread::read(reader)?),
+        b"SEARCH" => Response::Search(Search::read(reader)?),
+        b"LIST" => Response::List(Listed::read(reader)?),
+        b"LSUB" => Response::Lsub(Listed::read(reader)?),
+        b"STATUS" => Response::MailboxStatus(MailboxStatus::read(reader)?),
+        b"FLAGS" => {
             reader.space()?;
             Response::Flags(FlagList::read(reader)?)
         }
-        "CAPABILITY" => Response::Capability(Capabilities::read(reader)?),
-        "ENABLED" => Response::Enabled(Capabilities::read(reader)?),
-        "NAMESPACE" => Response::Namespace(Namespaces::read(reader)?),
-        "ID" => Response::Id(ServerId::read(reader)?),
-        "QUOTA" => Response::Quota(QuotaRoot::read(reader)?),
-        "QUOTAROOT" => Response::QuotaRoots(QuotaRootNames::read(reader)?),
-        "ACL" => Response::Acl(Acl::read(reader)?),
-        "LISTRIGHTS" => Response::RightsOf(RightsOf::read(reader)?),
-        "MYRIGHTS" => Response::OwnRights(OwnRights::read(reader)?),
-        "METADATA" => Response::Annotations(Annotations::read(reader)?),
-        "FILTER" => Response::Filtered(Filtered::read(None, reader)?),
+        b"CAPABILITY" => Response::Capability(Capabilities::read(reader)?),
+        b"ENABLED" => Response::Enabled(Capabilities::read(reader)?),
+        b"NAMESPACE" => Response::Namespace(Namespaces::read(reader)?),
+        b"ID" => Response::Id(ServerId::read(reader)?),
+        b"QUOTA" => Response::Quota(QuotaRoot::read(reader)?),
+        b"QUOTAROOT" => Response::QuotaRoots(QuotaRootNames::read(reader)?),
+        b"ACL" => Response::Acl(Acl::read(reader)?),
+        b"LISTRIGHTS" => Response::RightsOf(RightsOf::read(reader)?),
+        b"MYRIGHTS" => Response::OwnRights(OwnRights::read(reader)?),
+        b"METADATA" => Response::Annotations(Annotations::read(reader)?),
+        b"FILTER" => Response::Filtered(Filtered::read(None, reader)?),
         _ => return Err(reader.expected("a known response before this")),
     })
 }
@@ -253,12 +252,12 @@ fn numbered(reader: &mut Reader<'_>) -> Result<Response> {
     reader.space()?;
     let above_zero =
         |reader: &Reader<'_>| NonZeroU32::new(number).ok_or_else(|| reader.expected("a number above zero"));
-    Ok(match reader.atom()?.to_ascii_uppercase().as_str() {
-        "EXISTS" => Response::Exists(number),
-        "RECENT" => Response::Recent(number),
-        "EXPUNGE" => Response::Expunge(above_zero(reader)?),
-        "FETCH" => Response::Fetch(Fetched::read(above_zero(reader)?, reader)?),
-        "FILTERED" => Response::Filtered(Filtered::read(Some(above_zero(reader)?), reader)?),
+    Ok(match &*upper_case(reader.input.word()?) {
+        b"EXISTS" => Response::Exists(number),
+        b"RECENT" => Response::Recent(number),
+        b"EXPUNGE" => Response::Expunge(above_zero(reader)?),
+        b"FETCH" => Response::Fetch(Fetched::read(above_zero(reader)?, reader)?),
+        b"FILTERED" => Response::Filtered(Filtered::read(Some(above_zero(reader)?), reader)?),
         _ => return Err(reader.expected("EXISTS, RECENT, EXPUNGE, FETCH or FILTERED before this")),
     })
 }

@@ -27,7 +27,9 @@ pub fn folded(text: &str) -> Cow<'_, str> {
 /// Appends the [folded](folded) text.
 pub(crate) fn fold(text: &str, folded: &mut Vec<u8>) {
     if text.is_ascii() {
-        folded.extend(text.bytes().map(|byte| byte.to_ascii_uppercase()));
+        let start = folded.len();
+        folded.extend_from_slice(text.as_bytes());
+        folded.get_mut(start..).unwrap_or_default().make_ascii_uppercase();
         return;
     }
     let mut buffer = [0; 4];

@@ -1,9 +1,10 @@
 //! Header fields, found in place: nothing is copied, nothing fails, what is malformed is passed over.
 
 use std::borrow::Cow;
+use std::iter;
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 /// The fields of a header, in order, up to the empty line that ends it or the end of the octets.
 ///
@@ -39,6 +40,18 @@ impl<'a> Fields<'a> {
     /// The fields of the header that `octets` begin with.
     pub const fn new(octets: &'a [u8]) -> Self {
         Self { octets, offset: 0 }
+    }
+
+    /// Passes over lines up to one that begins with an octet that is `wanted`, or to the end of the header. What begins so is a
+    /// field whose name does, or none: lines that continue others begin with white space, which nobody may want.
+    pub(crate) fn skip_to(&mut self, wanted: impl Fn(u8) -> bool) {
+        let rest = self.octets.get(self.offset..).unwrap_or_default();
+        let stays = |start: &usize| match rest.get(*start) {
+            Some(first) => matches!(first, b'\r' | b'\n') || wanted(*first),
+            None => true,
+        };
+        let mut starts = iter::once(0).chain(memchr_iter(b'\n', rest).map(|end| end + 1));
+        self.offset += starts.find(stays).unwrap_or(rest.len());
     }
 
     /// The next physical line with its end; `None` at the empty line or the end.

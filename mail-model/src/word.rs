@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use crate::{charset, header};
 
@@ -38,8 +38,20 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// assert_eq!(word::decode(b"=?unheard-of?Q?a?="), "=?unheard-of?Q?a?=");
 /// ```
 pub fn decode(value: &[u8]) -> String {
+    text(value).into_owned()
+}
+
+/// The same, in place where a value is on one line and has no encoded word: most are.
+pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(value) {
+        Ok(text) if memchr2(b'\n', b'=', value).is_none() => Cow::Borrowed(text),
+        _ => Cow::Owned(decode_words(value)),
+    }
+}
+
+fn decode_words(value: &[u8]) -> String {
     let value = header::unfold(value);
-    // Most fields have no encoded word.
+    // Most that are folded have none either.
     if memchr(b'=', &value).is_none()
         && let Ok(text) = str::from_utf8(&value)
     {
@@ -258,7 +270,8 @@ mod tests {
 
         #[test]
         fn no_octets_break_it(octets in any::<Vec<u8>>(), words in "(=\\?|utf-8|\\?[bq]\\?|[a=_ ]|\\?=){0,20}") {
-            decode(&octets);
+            prop_assert_eq!(text(&octets), decode_words(&octets));
+            prop_assert_eq!(text(words.as_bytes()), decode_words(words.as_bytes()));
             decode(words.as_bytes());
         }
     }

@@ -1,7 +1,7 @@
 //! The header fields that the store keeps of each message beside it, so that listing, sorting and searching a mailbox
 //! needs none of its messages.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use mailwright_mail_model::{header, header::Fields, mime::Sink};
 use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store};
 
@@ -101,7 +101,10 @@ pub(super) async fn headers(store: &impl Store, messages: &[MessageRef]) -> Resu
     let mut headers = Vec::with_capacity(messages.len());
     for message in messages {
         headers.push(match kept.next().flatten().map(|octets| (octets.first().copied(), octets)) {
-            Some((Some(KEPT), octets)) => Some(octets.slice(1..)),
+            Some((Some(KEPT), mut octets)) => {
+                octets.advance(1);
+                Some(octets)
+            }
             Some((Some(_), _)) => whole(store, message).await,
             // A store that was filled by an earlier version has none yet.
             _ if store.cache().is_some() => {

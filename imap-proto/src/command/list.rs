@@ -108,16 +108,16 @@ impl List {
         let utf8 = input.is_utf8();
         let reference = pattern(&input.astring()?, utf8);
         input.space()?;
-        let mut patterns = if input.peek() == Some(b'(') {
+        let (first, more_patterns) = if input.peek() == Some(b'(') {
             let here = input.clone();
-            let patterns =
+            let mut patterns =
                 input.list("patterns", MAX_PATTERNS, |input| Ok(pattern(&input.list_mailbox()?, utf8)))?;
             if patterns.is_empty() {
                 return Err(here.expected("at least one pattern"));
             }
-            patterns
+            (patterns.remove(0), patterns)
         } else {
-            vec![pattern(&input.list_mailbox()?, utf8)]
+            (pattern(&input.list_mailbox()?, utf8), Vec::new())
         };
         let mut returns = None;
         if input.eat(b' ') {
@@ -127,9 +127,7 @@ impl List {
             input.space()?;
             returns = Some(ListReturn::parse(input)?);
         }
-        let more_patterns = patterns.split_off(1);
-        let pattern = patterns.pop().unwrap_or_default();
-        Ok(Self { reference, pattern, more_patterns, selection, returns })
+        Ok(Self { reference, pattern: first, more_patterns, selection, returns })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {

@@ -86,8 +86,8 @@ impl StatusItem {
     pub(crate) fn parse_list(input: &mut Input<'_>) -> Result<Vec<Self>, GrammarError> {
         let here = input.clone();
         let items = input.list("status items", 256, |input| {
-            let word = Self::ALL.into_iter().find(|item| input.keyword(item.as_str()));
-            word.ok_or_else(|| input.expected("a known status item"))
+            let item = input.one_of(Self::ALL, |item| item.as_str());
+            item.ok_or_else(|| input.expected("a known status item"))
         })?;
         if items.is_empty() { Err(here.expected("at least one status item")) } else { Ok(items) }
     }
@@ -96,13 +96,14 @@ impl StatusItem {
 impl Status {
     /// Asks for these items.
     pub fn new(mailbox: MailboxName, items: impl IntoIterator<Item = StatusItem>) -> Self {
-        let mut unique = Vec::new();
-        for item in items {
-            if !unique.contains(&item) {
-                unique.push(item);
-            }
-        }
-        Self { mailbox, items: unique }
+        let mut items: Vec<_> = items.into_iter().collect();
+        let mut seen = 0_u32;
+        items.retain(|item| {
+            let before = seen;
+            seen |= 1 << *item as u32;
+            seen != before
+        });
+        Self { mailbox, items }
     }
 
     /// The status without what was not asked for.

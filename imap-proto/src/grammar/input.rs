@@ -1,12 +1,12 @@
 //! A cursor over one complete command or response.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Deref};
 
 use mailwright_mail_model::{Flag, FlagError, MailboxName, MailboxNameError};
 use nom::Parser;
 use thiserror::Error;
 
-use super::terminal;
+use super::terminal::{self, is_word_char};
 
 /// What is left to parse of one complete command or response, whose literals stand in place: `{3}`, CRLF, three
 /// octets.
@@ -214,6 +214,23 @@ impl<'a> Input<'a> {
         self.take("an atom", terminal::atom)
     }
 
+    /// Takes an atom that is compared with others only.
+    pub(crate) fn word(&mut self) -> Result<&'a [u8]> {
+        self.take("an atom", terminal::atom_octets)
+    }
+
+    /// Takes one of these words in any case, as [`keyword`](Self::keyword) does.
+    pub(crate) fn one_of<T>(
+        &mut self,
+        words: impl IntoIterator<Item = T>,
+        name: impl Fn(&T) -> &str,
+    ) -> Option<T> {
+        let (word, rest) = terminal::word(self.rest);
+        let found = words.into_iter().find(|one| name(one).as_bytes().eq_ignore_ascii_case(word))?;
+        self.rest = rest;
+        Some(found)
+    }
+
     /// Takes a tag: an astring's characters but `+`.
     ///
     /// # Errors
@@ -339,10 +356,10 @@ impl<'a> Input<'a> {
         mut item: impl FnMut(&mut Self) -> Result<T>,
     ) -> Result<Vec<T>> {
         self.octet(b'(', "a list in parentheses")?;
-        let mut items = Vec::new();
         if self.eat(b')') {
-            return Ok(items);
+            return Ok(Vec::new());
         }
+        let mut items = Vec::with_capacity(FEW_ITEMS);
         loop {
             if items.len() == limit {
                 return Err(GrammarError::TooMany { what, limit });
@@ -356,9 +373,34 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What may go on an atom of the protocol: `RFC822` is not the start of `RFC822.SIZE`.
-fn is_word_char(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_')
+/// For so many items of a list there is room at once.
+pub(crate) const FEW_ITEMS: usize = 4;
+
+/// The longest of the words that [`upper_case`] is for, and a little more.
+const LONGEST_WORD: usize = 24;
+
+/// A word in upper case, to be compared with those that are known: a longer one becomes the empty word, without an allocation.
+pub(crate) fn upper_case(word: &[u8]) -> impl Deref<Target = [u8]> {
+    let mut upper = Upper { octets: [0; LONGEST_WORD], length: 0 };
+    if let Some(octets) = upper.octets.get_mut(..word.len()) {
+        octets.copy_from_slice(word);
+        octets.make_ascii_uppercase();
+        upper.length = word.len();
+    }
+    upper
+}
+
+struct Upper {
+    octets: [u8; LONGEST_WORD],
+    length: usize,
+}
+
+impl Deref for Upper {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.octets.get(..self.length).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

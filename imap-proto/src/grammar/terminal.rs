@@ -3,45 +3,108 @@
 use std::borrow::Cow;
 
 use mailwright_line_proto::frame::LiteralMark;
-use memchr::memchr2;
-use nom::{
-    IResult,
-    bytes::complete::{take, take_while1},
-};
+use nom::{IResult, bytes::complete::take};
 
 type Parsed<'a, T> = IResult<&'a [u8], T, ()>;
 
+const ATOM: u8 = 1;
+const ASTRING: u8 = 2;
+const TAG: u8 = 4;
+const LIST: u8 = 8;
+const TEXT: u8 = 16;
+/// Text that needs no backslash in a quoted string.
+const QUOTED: u8 = 32;
+/// The same, or an octet of eight bits.
+const QUOTED_UTF8: u8 = 64;
+const WORD: u8 = 128;
+
+/// What each octet may stand in.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let (mut rest, mut octet): (&mut [u8], u8) = (&mut classes, 0);
+    while let [class, after @ ..] = rest {
+        *class = match octet {
+            0 | b'\r' | b'\n' => 0,
+            b'"' | b'\\' => TEXT,
+            ..=b' ' | b'(' | b')' | b'{' | 0x7f => TEXT | QUOTED | QUOTED_UTF8,
+            b'%' | b'*' => TEXT | QUOTED | QUOTED_UTF8 | LIST,
+            b']' => TEXT | QUOTED | QUOTED_UTF8 | LIST | ASTRING | TAG,
+            b'+' => TEXT | QUOTED | QUOTED_UTF8 | LIST | ASTRING | ATOM,
+            b'!'..=b'~' => TEXT | QUOTED | QUOTED_UTF8 | LIST | ASTRING | TAG | ATOM,
+            0x80.. => QUOTED_UTF8,
+        };
+        if octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_') {
+            *class |= WORD;
+        }
+        octet = octet.wrapping_add(1);
+        rest = after;
+    }
+    classes
+};
+
+fn is(class: u8, octet: u8) -> bool {
+    CLASSES.get(usize::from(octet)).is_some_and(|classes| classes & class != 0)
+}
+
 /// Whether an atom may hold this octet: no control, space, `(`, `)`, `{`, `%`, `*`, `"`, `\` or `]`.
 pub fn is_atom_char(octet: u8) -> bool {
-    octet.is_ascii_graphic() && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']')
+    is(ATOM, octet)
 }
 
 /// Whether an unquoted astring may hold this octet: as an atom, and `]`.
 pub fn is_astring_char(octet: u8) -> bool {
-    is_atom_char(octet) || octet == b']'
+    is(ASTRING, octet)
 }
 
 /// Whether a tag may hold this octet: as an astring, but no `+`.
 pub fn is_tag_char(octet: u8) -> bool {
-    is_astring_char(octet) && octet != b'+'
+    is(TAG, octet)
 }
 
 /// Whether an unquoted pattern of LIST may hold this octet: as an astring, and the wildcards.
 pub fn is_list_char(octet: u8) -> bool {
-    is_astring_char(octet) || matches!(octet, b'%' | b'*')
+    is(LIST, octet)
 }
 
 /// Whether a quoted string or free text may hold this octet: 7 bits, no NUL and no line end.
 pub fn is_text_char(octet: u8) -> bool {
-    matches!(octet, 1..=127) && !matches!(octet, b'\r' | b'\n')
+    is(TEXT, octet)
+}
+
+/// What may go on an atom of the protocol: `RFC822` is not the start of `RFC822.SIZE`.
+pub(super) fn is_word_char(octet: u8) -> bool {
+    is(WORD, octet)
+}
+
+/// The octets of such a word, and what is behind them.
+pub(super) fn word(input: &[u8]) -> (&[u8], &[u8]) {
+    split(WORD, input)
+}
+
+/// The octets of that class, and what is behind them.
+fn split(class: u8, input: &[u8]) -> (&[u8], &[u8]) {
+    let length = input.iter().position(|octet| !is(class, *octet)).unwrap_or(input.len());
+    input.split_at_checked(length).unwrap_or((input, &[]))
+}
+
+/// At least one octet of that class.
+fn run(class: u8, input: &[u8]) -> Parsed<'_, &[u8]> {
+    match split(class, input) {
+        ([], _) => Err(error()),
+        (run, rest) => Ok((rest, run)),
+    }
 }
 
 pub(super) fn atom(input: &[u8]) -> Parsed<'_, &str> {
-    ascii(take_while1(is_atom_char)(input)?)
+    ascii(run(ATOM, input)?)
+}
+
+pub(super) fn atom_octets(input: &[u8]) -> Parsed<'_, &[u8]> {
+    run(ATOM, input)
 }
 
 pub(super) fn tag(input: &[u8]) -> Parsed<'_, &str> {
-    ascii(take_while1(is_tag_char)(input)?)
+    ascii(run(TAG, input)?)
 }
 
 pub(super) fn number(input: &[u8]) -> Parsed<'_, u32> {
@@ -50,9 +113,14 @@ pub(super) fn number(input: &[u8]) -> Parsed<'_, u32> {
 }
 
 pub(super) fn number64(input: &[u8]) -> Parsed<'_, u64> {
-    let (rest, digits) = ascii(take_while1(|octet: u8| octet.is_ascii_digit())(input)?)?;
-    let number = digits.parse::<u64>().ok().filter(|number| i64::try_from(*number).is_ok());
-    number.map(|number| (rest, number)).ok_or_else(error)
+    let (mut rest, mut number) = (input, 0_u64);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        // What is too much stays too much.
+        number = number.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+        rest = after;
+    }
+    let fits = rest.len() < input.len() && i64::try_from(number).is_ok();
+    if fits { Ok((rest, number)) } else { Err(error()) }
 }
 
 /// A flag as text: `\Seen` or `$Junk`.
@@ -61,43 +129,46 @@ pub(crate) fn flag(input: &[u8]) -> Parsed<'_, &str> {
         Some((b'\\', rest)) => (rest, 1),
         _ => (input, 0),
     };
-    let (rest, name) = take_while1(is_atom_char)(start)?;
+    let (rest, name) = run(ATOM, start)?;
     let (flag, _) = input.split_at_checked(name.len() + backslash).ok_or_else(error)?;
     ascii((rest, flag))
 }
 
+/// RFC 3501 §9: only the two specials may be escaped.
 pub(super) fn quoted(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
-    quoted_of(is_text_char, input)
+    quoted_of(QUOTED, |octet| matches!(octet, b'"' | b'\\'), input)
 }
 
 /// With UTF-8 in it (RFC 9051 §9, `UTF8-2`); whether it is that, is for whoever reads the text.
 pub(super) fn quoted_utf8(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
-    quoted_of(|octet| is_text_char(octet) || octet >= 0x80, input)
+    quoted_of(QUOTED_UTF8, |octet| matches!(octet, b'"' | b'\\'), input)
 }
 
-fn quoted_of(is_char: fn(u8) -> bool, input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
-    let Some((b'"', mut rest)) = input.split_first() else { return Err(error()) };
-    let mut text = Cow::Borrowed(&[][..]);
+/// With octets of any kind in it but NUL and line ends, and backslashes before any of them.
+pub(crate) fn quoted_leniently(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
+    quoted_of(QUOTED_UTF8, |octet| !matches!(octet, 0 | b'\r' | b'\n'), input)
+}
+
+/// A quoted string of octets of that class, with a backslash before others of which some may be escaped.
+fn quoted_of(class: u8, is_escaped: impl Fn(u8) -> bool, input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
+    let Some((b'"', rest)) = input.split_first() else { return Err(error()) };
+    let (plain, mut rest) = split(class, rest);
+    // Most have no backslash.
+    if let [b'"', rest @ ..] = rest {
+        return Ok((rest, Cow::Borrowed(plain)));
+    }
+    let mut text = plain.to_vec();
     loop {
-        let at = memchr2(b'"', b'\\', rest).ok_or_else(error)?;
-        let (plain, after) = rest.split_at_checked(at).ok_or_else(error)?;
-        if !plain.iter().copied().all(is_char) {
-            return Err(error());
-        }
-        if text.is_empty() {
-            text = Cow::Borrowed(plain);
-        } else {
-            text.to_mut().extend_from_slice(plain);
-        }
-        rest = match after {
-            [b'"', after @ ..] => return Ok((after, text)),
-            // RFC 3501 §9: only the two specials may be escaped.
-            [b'\\', special @ (b'"' | b'\\'), after @ ..] => {
-                text.to_mut().push(*special);
-                after
+        match rest {
+            [b'"', rest @ ..] => return Ok((rest, Cow::Owned(text))),
+            [b'\\', special, after @ ..] if is_escaped(*special) => {
+                text.push(*special);
+                let (plain, after) = split(class, after);
+                text.extend_from_slice(plain);
+                rest = after;
             }
             _ => return Err(error()),
-        };
+        }
     }
 }
 
@@ -124,17 +195,17 @@ pub(super) fn string(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
 }
 
 pub(super) fn astring(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
-    atom_of(is_astring_char, input)
+    atom_of(ASTRING, input)
 }
 
 pub(super) fn list_mailbox(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
-    atom_of(is_list_char, input)
+    atom_of(LIST, input)
 }
 
-fn atom_of(is_char: fn(u8) -> bool, input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
+fn atom_of(class: u8, input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
     match input {
         [b'"' | b'{', ..] => string(input),
-        _ => take_while1(is_char)(input).map(|(rest, atom)| (rest, Cow::Borrowed(atom))),
+        _ => run(class, input).map(|(rest, atom)| (rest, Cow::Borrowed(atom))),
     }
 }
 
@@ -187,6 +258,25 @@ mod tests {
         assert_eq!(literal(b"{0+}\r\n)"), Ok((&b")"[..], &b""[..])));
         for bad in ["{4}\r\nabc", "{3}\nabc", "{x}\r\nabc", "{}\r\n", "{3", "~{3}\r\nabc"] {
             assert!(literal(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    /// The definitions of RFC 3501 §9.
+    #[test]
+    fn classes_are_what_the_grammar_says() {
+        for octet in 0..=u8::MAX {
+            let atom = octet.is_ascii_graphic() && !b"(){%*\"\\]".contains(&octet);
+            let text = octet.is_ascii() && !b"\0\r\n".contains(&octet);
+            assert_eq!(is_atom_char(octet), atom, "{octet}");
+            assert_eq!(is_astring_char(octet), atom || octet == b']', "{octet}");
+            assert_eq!(is_tag_char(octet), (atom || octet == b']') && octet != b'+', "{octet}");
+            assert_eq!(is_list_char(octet), atom || b"]%*".contains(&octet), "{octet}");
+            assert_eq!(is_text_char(octet), text, "{octet}");
+            let quoted = [b'"', octet, b'"'];
+            let plain = text && !b"\"\\".contains(&octet);
+            assert_eq!(super::quoted(&quoted).is_ok_and(|(rest, _)| rest.is_empty()), plain, "{octet}");
+            let utf8 = plain || !octet.is_ascii();
+            assert_eq!(quoted_utf8(&quoted).is_ok_and(|(rest, _)| rest.is_empty()), utf8, "{octet}");
         }
     }
 

@@ -86,7 +86,12 @@ pub trait Wire {
 
     /// Writes a mailbox name in modified UTF-7.
     fn put_mailbox(&mut self, name: &MailboxName) {
-        self.put_astring(name.to_utf7().as_bytes());
+        let text = name.as_str();
+        // Most names stand for themselves.
+        match text.bytes().all(|octet| matches!(octet, b' '..=b'~') && octet != b'&') {
+            true => self.put_astring(text.as_bytes()),
+            false => self.put_astring(name.to_utf7().as_bytes()),
+        }
     }
 
     /// Writes flags in parentheses.

@@ -8,7 +8,7 @@ use super::{
     Capabilities, FlagList,
     reader::{Reader, Result},
 };
-use crate::grammar::Wire;
+use crate::grammar::{Wire, upper_case};
 
 /// A response code (RFC 9051 §7.1 and the registry it founded).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -273,39 +273,38 @@ impl ResponseCode {
     }
 
     fn known(reader: &mut Reader<'_>) -> Result<Self> {
-        let name = reader.atom()?;
-        let code = match name.to_ascii_uppercase().as_str() {
-            "BADCHARSET" if reader.input.peek() == Some(b']') => Self::BadCharset(Vec::new()),
-            "BADCHARSET" => {
+        let code = match &*upper_case(reader.input.word()?) {
+            b"BADCHARSET" if reader.input.peek() == Some(b']') => Self::BadCharset(Vec::new()),
+            b"BADCHARSET" => {
                 reader.space()?;
                 Self::BadCharset(reader.list(|reader| {
                     reader.astring().map(|charset| String::from_utf8_lossy(&charset).into_owned())
                 })?)
             }
-            "CAPABILITY" => Self::Capability(Capabilities::read(reader)?),
-            "PERMANENTFLAGS" => {
+            b"CAPABILITY" => Self::Capability(Capabilities::read(reader)?),
+            b"PERMANENTFLAGS" => {
                 reader.space()?;
                 Self::PermanentFlags(FlagList::read(reader)?)
             }
-            "UIDNEXT" => Self::UidNext(number(reader, Uid::new)?),
-            "UIDVALIDITY" => Self::UidValidity(number(reader, UidValidity::new)?),
-            "UNSEEN" => Self::Unseen(number(reader, NonZeroU32::new)?),
-            "HIGHESTMODSEQ" => {
+            b"UIDNEXT" => Self::UidNext(number(reader, Uid::new)?),
+            b"UIDVALIDITY" => Self::UidValidity(number(reader, UidValidity::new)?),
+            b"UNSEEN" => Self::Unseen(number(reader, NonZeroU32::new)?),
+            b"HIGHESTMODSEQ" => {
                 reader.space()?;
                 let number = reader.number64()?;
                 Self::HighestModSeq(ModSeq::new(number).ok_or_else(|| reader.expected("a mod-sequence"))?)
             }
-            "MODIFIED" => Self::Modified(uids(reader)?),
-            "MAILBOXID" => {
+            b"MODIFIED" => Self::Modified(uids(reader)?),
+            b"MAILBOXID" => {
                 reader.space()?;
                 let id = reader.list(|reader| reader.atom().map(str::to_owned))?.pop();
                 Self::MailboxId(id.ok_or_else(|| reader.expected("an object id"))?)
             }
-            "APPENDUID" => {
+            b"APPENDUID" => {
                 let validity = number(reader, UidValidity::new)?;
                 Self::AppendUid { validity, uids: uids(reader)? }
             }
-            "MESSAGELIMIT" => {
+            b"MESSAGELIMIT" => {
                 let limit = number(reader, Some)?;
                 let lowest = match reader.input.peek() {
                     Some(b' ') => Some(number(reader, Uid::new)?),
@@ -313,14 +312,14 @@ impl ResponseCode {
                 };
                 Self::MessageLimit { limit, lowest }
             }
-            "BADURL" => {
+            b"BADURL" => {
                 reader.space()?;
                 let rest = reader.input.rest();
                 let end = memchr::memchr(b']', rest).unwrap_or(0);
                 let url = reader.input.take("a URL", nom::bytes::complete::take(end))?;
                 Self::BadUrl(String::from_utf8_lossy(url).into_owned())
             }
-            "COPYUID" => {
+            b"COPYUID" => {
                 let validity = number(reader, UidValidity::new)?;
                 let (source, target) = (uids(reader)?, uids(reader)?);
                 if source.len() != target.len() {
@@ -330,7 +329,7 @@ impl ResponseCode {
             }
             word => WORDS
                 .iter()
-                .find(|(name, _)| *name == word)
+                .find(|(name, _)| name.as_bytes() == word)
                 .map(|(_, code)| code.clone())
                 .ok_or_else(|| reader.expected("a known response code"))?,
         };

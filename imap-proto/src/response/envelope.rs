@@ -1,9 +1,12 @@
 //! ENVELOPE: what the header of a message says, as octets of that header.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::reader::{Reader, Result};
 use crate::grammar::Wire;
+
+/// How much room is made for the texts of an envelope at first, in octets.
+const MOST_ROOM: usize = 1024;
 
 /// The envelope of a message (RFC 9051 §7.5.2). Texts are as they stand in the header, encoded words and all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -63,12 +66,12 @@ impl EnvelopeAddress {
         wire.put(b")");
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn read(reader: &mut Reader<'_>, room: &mut BytesMut) -> Result<Self> {
         reader.open()?;
-        let name = text(reader)?;
+        let name = text(reader, room)?;
         let mut next = || {
             reader.space()?;
-            text(reader)
+            text(reader, room)
         };
         let address = Self { name, route: next()?, mailbox: next()?, host: next()? };
         reader.padding();
@@ -99,20 +102,22 @@ impl Envelope {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        // All texts share what they are kept in.
+        let mut room = BytesMut::with_capacity(reader.input.rest().len().min(MOST_ROOM));
         reader.open()?;
-        let date = text(reader)?;
+        let date = text(reader, &mut room)?;
         reader.space()?;
-        let subject = text(reader)?;
+        let subject = text(reader, &mut room)?;
         let mut next = || {
             reader.space()?;
-            addresses(reader)
+            addresses(reader, &mut room)
         };
         let (from, sender, reply_to) = (next()?, next()?, next()?);
         let (to, cc, bcc) = (next()?, next()?, next()?);
         reader.space()?;
-        let in_reply_to = text(reader)?;
+        let in_reply_to = text(reader, &mut room)?;
         reader.space()?;
-        let message_id = text(reader)?;
+        let message_id = text(reader, &mut room)?;
         reader.padding();
         reader.input.octet(b')', "the end of the envelope")?;
         Ok(Self { date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id })
@@ -130,20 +135,22 @@ pub(crate) fn put_text(text: Option<&[u8]>, wire: &mut impl Wire) {
     }
 }
 
-fn text(reader: &mut Reader<'_>) -> Result<Option<Bytes>> {
-    Ok(reader.nstring()?.map(|text| Bytes::copy_from_slice(&text)))
+fn text(reader: &mut Reader<'_>, room: &mut BytesMut) -> Result<Option<Bytes>> {
+    let Some(text) = reader.nstring()? else { return Ok(None) };
+    room.extend_from_slice(&text);
+    Ok(Some(room.split().freeze()))
 }
 
 /// RFC 9051 §9 `env-from`: at least one address in parentheses, nothing between two of them; or `NIL`. Some servers
 /// send `()`, or spaces in between.
-fn addresses(reader: &mut Reader<'_>) -> Result<Vec<EnvelopeAddress>> {
+fn addresses(reader: &mut Reader<'_>, room: &mut BytesMut) -> Result<Vec<EnvelopeAddress>> {
     let mut addresses = Vec::new();
     if reader.keyword("NIL") {
         return Ok(addresses);
     }
     reader.open()?;
     while !reader.eat(b')') {
-        addresses.push(EnvelopeAddress::read(reader)?);
+        addresses.push(EnvelopeAddress::read(reader, room)?);
         reader.padding();
     }
     Ok(addresses)

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     command::{BinarySection, BodyName, BodySection, Section, SectionText},
-    grammar::Wire,
+    grammar::{Wire, upper_case},
 };
 
 /// What a FETCH response says of one message (RFC 9051 §7.5.2).
@@ -170,9 +170,9 @@ pub(crate) fn read_item(reader: &mut Reader<'_>) -> Result<Item> {
         reader.space()?;
         return Ok(Item::Section(FetchedSection { name: BodyName::Body, section, origin }));
     }
-    let name = reader.word()?.to_ascii_uppercase();
+    let name = upper_case(reader.word()?);
     reader.space()?;
-    Ok(Item::Small(match &name[..] {
+    Ok(Item::Small(match &*name {
         b"FLAGS" => FetchedItem::Flags(FlagList::read(reader)?),
         b"UID" => {
             let uid = reader.number()?;

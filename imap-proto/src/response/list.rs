@@ -222,6 +222,9 @@ pub(super) fn put_delimiter(delimiter: Option<char>, wire: &mut impl Wire) {
 /// One character, or `NIL`; the empty string that some servers send for it means the same.
 pub(super) fn read_delimiter(reader: &mut Reader<'_>) -> Result<Option<char>> {
     let Some(text) = reader.nstring()? else { return Ok(None) };
+    if let [delimiter @ ..=0x7f] = *text {
+        return Ok(Some(delimiter.into()));
+    }
     let text = String::from_utf8_lossy(&text);
     let mut characters = text.chars();
     match (characters.next(), characters.next()) {

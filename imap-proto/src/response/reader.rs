@@ -2,11 +2,8 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-use nom::IResult;
-
 use super::Leniency;
-use crate::grammar::{GrammarError, Input};
+use crate::grammar::{FEW_ITEMS, GrammarError, Input, quoted_leniently};
 
 /// What a response could not be read as.
 pub(crate) type Result<T> = std::result::Result<T, GrammarError>;
@@ -64,11 +61,11 @@ impl<'a> Reader<'a> {
 
     /// The items of a list in parentheses.
     pub(crate) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
-        let mut items = Vec::new();
         self.open()?;
         if self.eat(b')') {
-            return Ok(items);
+            return Ok(Vec::new());
         }
+        let mut items = Vec::with_capacity(FEW_ITEMS);
         loop {
             items.push(item(self)?);
             if self.closes()? {
@@ -99,13 +96,16 @@ impl<'a> Reader<'a> {
             return Ok(Cow::Borrowed(b""));
         }
         if self.leniency.eight_bit_quoted && self.input.peek() == Some(b'"') {
-            return self.input.take("a quoted string", eight_bit_quoted);
+            return self.input.take("a quoted string", quoted_leniently);
         }
         self.input.string()
     }
 
     pub(crate) fn nstring(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
-        if self.keyword("NIL") { Ok(None) } else { self.string().map(Some) }
+        match self.input.peek() {
+            Some(b'N' | b'n') if self.keyword("NIL") => Ok(None),
+            _ => self.string().map(Some),
+        }
     }
 
     pub(crate) fn astring(&mut self) -> Result<Cow<'a, [u8]>> {
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
 
     /// The text of a string, octets that are no UTF-8 replaced.
     pub(crate) fn text(&mut self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&self.string()?).into_owned())
+        self.string().map(|octets| text_of(&octets))
     }
 
     /// Everything up to a space or parenthesis: a flag or an attribute, well formed or not.
@@ -166,30 +166,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A quoted string whose octets may have 8 bits and whose backslashes may stand before anything.
-fn eight_bit_quoted(input: &[u8]) -> IResult<&[u8], Cow<'_, [u8]>, ()> {
-    let error = || nom::Err::Error(());
-    let mut rest = input.strip_prefix(b"\"").ok_or_else(error)?;
-    let mut text = Cow::Borrowed(&[][..]);
-    loop {
-        let at = memchr2(b'"', b'\\', rest).ok_or_else(error)?;
-        let (plain, after) = rest.split_at_checked(at).ok_or_else(error)?;
-        if plain.iter().any(|octet| matches!(octet, 0 | b'\r' | b'\n')) {
-            return Err(error());
-        }
-        if text.is_empty() {
-            text = Cow::Borrowed(plain);
-        } else {
-            text.to_mut().extend_from_slice(plain);
-        }
-        rest = match after {
-            [b'"', after @ ..] => return Ok((after, text)),
-            [b'\\', special, after @ ..] if !matches!(special, 0 | b'\r' | b'\n') => {
-                text.to_mut().push(*special);
-                after
-            }
-            _ => return Err(error()),
-        };
+/// Octets as text, those that are no UTF-8 replaced.
+pub(super) fn text_of(octets: &[u8]) -> String {
+    match str::from_utf8(octets) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(octets).into_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Envelope,
-    reader::{Reader, Result},
+    reader::{Reader, Result, text_of},
 };
 use crate::grammar::{GrammarError, Wire};
 
@@ -141,7 +141,8 @@ impl BodyStructure {
         if reader.input.peek() != Some(b'(') {
             return Self::read_single(reader, depth);
         }
-        let mut parts = Vec::new();
+        // Most have two; there is room for more only where there are more.
+        let mut parts = Vec::with_capacity(2);
         while reader.input.peek() == Some(b'(') {
             parts.push(Self::read_at(reader, depth)?);
             if reader.leniency.spaces && reader.input.rest().starts_with(b" (") {
@@ -296,7 +297,7 @@ fn parameters(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>> {
 }
 
 fn optional(reader: &mut Reader<'_>) -> Result<Option<String>> {
-    Ok(reader.nstring()?.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    Ok(reader.nstring()?.map(|text| text_of(&text)))
 }
 
 #[cfg(test)]

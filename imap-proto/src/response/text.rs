@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::reader::{Reader, Result};
+use super::reader::{Reader, Result, text_of};
 use crate::grammar::Wire;
 
 /// Text for people: never empty, without line ends, NUL or other controls, and not to be taken for a response code.
@@ -45,7 +45,7 @@ impl Text {
         if !leniency.eight_bit_quoted && !octets.is_ascii() {
             return Err(reader.expected("text of 7 bits"));
         }
-        Ok(String::from_utf8_lossy(octets).into_owned().into())
+        Ok(text_of(octets).into())
     }
 }
 
@@ -57,8 +57,10 @@ impl From<Cow<'static, str>> for Text {
         if text.is_empty() {
             return Self(Cow::Borrowed(MISSING));
         }
-        let clean =
-            text.len() <= Self::MAX_OCTETS && !text.contains(char::is_control) && !text.starts_with('[');
+        let is_printable = |text: &str| text.bytes().all(|octet| matches!(octet, b' '..=b'~'));
+        let clean = text.len() <= Self::MAX_OCTETS
+            && (is_printable(&text) || !text.contains(char::is_control))
+            && !text.starts_with('[');
         if clean {
             return Self(text);
         }

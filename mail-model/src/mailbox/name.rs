@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+use smol_str::{SmolStr, format_smolstr};
 
 use super::utf7::{self, Utf7Error};
 
@@ -23,7 +24,7 @@ use super::utf7::{self, Utf7Error};
 /// # Ok::<(), mailwright_mail_model::MailboxNameError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MailboxName(Arc<str>);
+pub struct MailboxName(SmolStr);
 
 impl MailboxName {
     /// What separates levels in a name, here and (as this family's servers choose) on the wire.
@@ -39,6 +40,9 @@ impl MailboxName {
     /// If the name is empty, too long or too deep, has an empty, `.` or `..` level, a control character,
     /// or a wildcard of LIST (`*`, `%`).
     pub fn new(name: &str) -> Result<Self, MailboxNameError> {
+        if is_plain(name.as_bytes(), |octet| matches!(octet, b'*' | b'%')) {
+            return Ok(Self(canonical_inbox(name)));
+        }
         if let Some(wildcard) = name.chars().find(|character| matches!(character, '*' | '%')) {
             return Err(MailboxNameError::Wildcard(wildcard));
         }
@@ -51,6 +55,9 @@ impl MailboxName {
     /// # Errors
     /// As [`new`](Self::new), but for wildcards.
     pub fn lookup(name: &str) -> Result<Self, MailboxNameError> {
+        if is_plain(name.as_bytes(), |_| false) {
+            return Ok(Self(canonical_inbox(name)));
+        }
         if name.is_empty() {
             return Err(MailboxNameError::Empty);
         }
@@ -73,8 +80,8 @@ impl MailboxName {
     }
 
     /// `INBOX`, the mailbox every account has.
-    pub fn inbox() -> Self {
-        Self(INBOX.into())
+    pub const fn inbox() -> Self {
+        Self(SmolStr::new_inline(INBOX))
     }
 
     /// The name in the form of IMAP4rev1.
@@ -87,6 +94,14 @@ impl MailboxName {
     /// # Errors
     /// If it is not canonical modified UTF-7, or as [`lookup`](Self::lookup).
     pub fn from_utf7(name: &[u8]) -> Result<Self, MailboxNameError> {
+        if name.eq_ignore_ascii_case(INBOX.as_bytes()) {
+            return Ok(Self::inbox());
+        }
+        if is_plain(name, |octet| octet == b'&')
+            && let Ok(name) = str::from_utf8(name)
+        {
+            return Ok(Self(canonical_inbox(name)));
+        }
         Self::lookup(&utf7::decode(name)?)
     }
 
@@ -97,7 +112,7 @@ impl MailboxName {
 
     /// Whether this is `INBOX` itself.
     pub fn is_inbox(&self) -> bool {
-        &*self.0 == INBOX
+        self.0 == INBOX
     }
 
     /// The levels from the top; at least one.
@@ -121,21 +136,42 @@ impl MailboxName {
     /// Whether the name is `ancestor` or lies below it: whole levels are compared.
     pub fn starts_with_level(&self, ancestor: &Self) -> bool {
         self.0
-            .strip_prefix(&*ancestor.0)
+            .strip_prefix(ancestor.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(Self::SEPARATOR))
     }
 }
 
 const INBOX: &str = "INBOX";
 
-/// RFC 9051 §5.1: INBOX is the same mailbox in any case, and its children go with it.
-fn canonical_inbox(name: &str) -> Arc<str> {
-    let first = name.split(MailboxName::SEPARATOR).next().unwrap_or(name);
-    if !first.eq_ignore_ascii_case(INBOX) || first == INBOX {
-        return name.into();
+/// Whether one look tells that a name is fit: printable ASCII, nothing special, and no level that begins with a dot. Most are;
+/// of the others a closer look tells what is wrong, if anything is.
+fn is_plain(name: &[u8], is_special: impl Fn(u8) -> bool) -> bool {
+    let (mut plain, mut deep) = (true, false);
+    // Without a way out of the loop, so that it is done for many octets at once.
+    for octet in name {
+        plain &= matches!(octet, b' '..=b'~') & !is_special(*octet);
+        deep |= *octet == b'/';
     }
-    let rest = name.strip_prefix(first).unwrap_or_default();
-    format!("{INBOX}{rest}").into()
+    let mut levels = name.split(|octet| *octet == b'/');
+    let begins = |level: &[u8]| !matches!(level.first(), None | Some(b'.'));
+    let fits = match deep {
+        false => begins(name),
+        true => levels.clone().count() <= MailboxName::MAX_LEVELS && levels.all(begins),
+    };
+    plain && fits && name.len() <= MailboxName::MAX_OCTETS
+}
+
+/// RFC 9051 §5.1: INBOX is the same mailbox in any case, and its children go with it.
+fn canonical_inbox(name: &str) -> SmolStr {
+    match name.split_at_checked(INBOX.len()) {
+        Some((first, "")) if first.eq_ignore_ascii_case(INBOX) => SmolStr::new_inline(INBOX),
+        Some((first, rest))
+            if first.eq_ignore_ascii_case(INBOX) && rest.starts_with(MailboxName::SEPARATOR) =>
+        {
+            format_smolstr!("{INBOX}{rest}")
+        }
+        _ => name.into(),
+    }
 }
 
 impl fmt::Display for MailboxName {
@@ -146,7 +182,7 @@ impl fmt::Display for MailboxName {
 
 impl fmt::Debug for MailboxName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MailboxName({:?})", &*self.0)
+        write!(f, "MailboxName({:?})", self.as_str())
     }
 }
 
@@ -198,7 +234,31 @@ mod tests {
 
     use super::*;
 
+    /// The definition, written down without regard to cost.
+    fn is_fit(name: &str) -> bool {
+        let levels: Vec<_> = name.split('/').collect();
+        let levels_fit = levels.iter().all(|level| !matches!(*level, "" | "." | ".."));
+        let controls = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        levels_fit && levels.len() <= 16 && name.len() <= 1024 && !name.contains(controls)
+    }
+
     proptest! {
+        #[test]
+        fn names_are_what_the_definition_says(
+            text in "([ -~]{1,8}|[iI][nN][bB][oO][xX]|\\.{1,3}|é|\u{85}|&-|[*%]){0,3}(/([a-c.&*~]{1,4}|)){0,17}",
+        ) {
+            let fits = is_fit(&text);
+            let inbox = text.split('/').next().is_some_and(|first| first.eq_ignore_ascii_case("INBOX"));
+            let name = if inbox { "INBOX".to_owned() + &text[5..] } else { text.clone() };
+            let found = |name: Result<MailboxName, _>| name.ok().map(|name| name.to_string());
+            prop_assert_eq!(found(MailboxName::lookup(&text)), fits.then(|| name.clone()));
+            let new = (fits && !text.contains(['*', '%'])).then(|| name.clone());
+            prop_assert_eq!(found(MailboxName::new(&text)), new);
+            let decoded = utf7::decode(text.as_bytes()).ok().filter(|text| is_fit(text));
+            let decoded = decoded.and_then(|text| found(MailboxName::lookup(&text)));
+            prop_assert_eq!(found(MailboxName::from_utf7(text.as_bytes())), decoded);
+        }
+
         #[test]
         fn a_name_stays_inside_and_round_trips(text in "[ -~é\u{1F600}/.]{0,30}") {
             if let Ok(name) = MailboxName::lookup(&text) {

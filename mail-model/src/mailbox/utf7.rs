@@ -18,6 +18,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&IMAP_MUTF7, NO_PAD);
 /// assert_eq!(utf7::encode("Entwürfe & mehr"), "Entw&APw-rfe &- mehr");
 /// ```
 pub fn encode(text: &str) -> String {
+    if is_all_direct(text) {
+        return text.to_owned();
+    }
     let mut encoded = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
@@ -56,6 +59,9 @@ pub fn encode(text: &str) -> String {
 /// ```
 pub fn decode(encoded: &[u8]) -> Result<String, Utf7Error> {
     let encoded = str::from_utf8(encoded).map_err(|_| Utf7Error::Octet)?;
+    if is_all_direct(encoded) {
+        return Ok(encoded.to_owned());
+    }
     if !encoded.chars().all(is_printable) {
         return Err(Utf7Error::Octet);
     }
@@ -104,6 +110,11 @@ fn unshift(shifted: &str) -> Result<String, Utf7Error> {
 /// RFC 3501 §5.1.3: represented by itself, or as `&-`.
 const fn is_printable(character: char) -> bool {
     matches!(character, ' '..='~')
+}
+
+/// Whether a text stands for itself: most do.
+pub(super) fn is_all_direct(text: &str) -> bool {
+    text.bytes().all(|octet| is_direct(octet.into()))
 }
 
 const fn is_direct(character: char) -> bool {

@@ -43,6 +43,8 @@ pub struct Matcher {
     verdict: Verdict,
     /// Whether it is wanted how well messages answer.
     scores: bool,
+    /// Room for the values of the tree, empty between two looks at it.
+    values: Vec<Option<bool>>,
 }
 
 /// What is known of whether a message answers a query.
@@ -192,6 +194,25 @@ impl Condition {
         matches!(self, Self::Text(_) | Self::FuzzyText(_) | Self::Everything)
     }
 
+    /// How well each of its words was found before anything was looked at; nothing unless it is fuzzy.
+    pub(super) fn start(&self) -> Box<[u8]> {
+        match self {
+            Self::FuzzyHeader(_, phrase) | Self::FuzzyBody(phrase) | Self::FuzzyText(phrase) => {
+                phrase.start()
+            }
+            _ => Box::default(),
+        }
+    }
+
+    /// The field of a header that it looks at, if it is no more than one.
+    pub(super) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Header(name, _) | Self::FuzzyHeader(name, _) => Some(name),
+            Self::Sent(..) => Some("Date"),
+            _ => None,
+        }
+    }
+
     /// Whether it need only nearly be met.
     pub(super) const fn is_fuzzy(&self) -> bool {
         matches!(self, Self::FuzzyHeader(..) | Self::FuzzyBody(_) | Self::FuzzyText(_))
@@ -220,7 +241,8 @@ impl Matcher {
         let mut conditions = Vec::new();
         compile(query, false, &mut operations, &mut conditions);
         let search = Search::new(conditions, false);
-        Self { operations, search, scanner: None, verdict: Verdict::NeedsMessage, scores: false }
+        let values = Vec::with_capacity(operations.len());
+        Self { operations, search, scanner: None, verdict: Verdict::NeedsMessage, scores: false, values }
     }
 
     /// The same, with the [score](Self::score) of every message that answers: more of each has to be read for that.
@@ -315,14 +337,14 @@ impl Matcher {
     }
 
     /// True or false if the conditions known decide it, whatever the others are.
-    fn evaluate(&self) -> Option<bool> {
-        let mut stack: Vec<Option<bool>> = Vec::new();
+    fn evaluate(&mut self) -> Option<bool> {
+        let stack = &mut self.values;
         for operation in &self.operations {
             let value = match *operation {
                 Operation::Condition(index) => self.search.result(index),
                 Operation::Not => stack.pop().flatten().map(|value: bool| !value),
-                Operation::And(count) => fold(&mut stack, count, false),
-                Operation::Or(count) => fold(&mut stack, count, true),
+                Operation::And(count) => fold(stack, count, false),
+                Operation::Or(count) => fold(stack, count, true),
             };
             stack.push(value);
         }
@@ -332,11 +354,14 @@ impl Matcher {
 
 /// Takes so many values; `decisive` if one is, its opposite if all are that, else unknown.
 fn fold(stack: &mut Vec<Option<bool>>, count: usize, decisive: bool) -> Option<bool> {
-    let values = stack.split_off(stack.len().saturating_sub(count));
-    if values.contains(&Some(decisive)) {
-        return Some(decisive);
-    }
-    values.iter().all(Option::is_some).then_some(!decisive)
+    let kept = stack.len().saturating_sub(count);
+    let values = stack.get(kept..).unwrap_or_default();
+    let folded = match values.contains(&Some(decisive)) {
+        true => Some(decisive),
+        false => values.iter().all(Option::is_some).then_some(!decisive),
+    };
+    stack.truncate(kept);
+    folded
 }
 
 /// Recurses no deeper than [`Query::MAX_DEPTH`].

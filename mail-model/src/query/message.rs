@@ -20,6 +20,8 @@ pub(super) struct Search {
     results: Vec<Option<bool>>,
     /// The longest text to find in bodies, in folded octets.
     longest: usize,
+    /// What the names of fields begin with that are looked at: a bit for each octet, by what letters of both cases have in common.
+    initials: u32,
     header_seen: bool,
     /// What comes is of a body, and not of the header of a part.
     in_body: bool,
@@ -60,9 +62,16 @@ impl Search {
             }
             _ => 0,
         });
+        let initials = conditions.iter().map(|condition| match condition.field() {
+            Some(name) => name.bytes().next().map_or(0, initial),
+            None if condition.reads_all() => u32::MAX,
+            None => 0,
+        });
         Self {
             results: vec![None; conditions.len()],
+            likeness: conditions.iter().map(Condition::start).collect(),
             longest: longest.max().unwrap_or(0),
+            initials: initials.fold(0, |all, bit| all | bit),
             conditions,
             header_seen: false,
             in_body: false,
@@ -72,7 +81,6 @@ impl Search {
             haystack: Haystack::default(),
             fuzzy,
             words: Words::default(),
-            likeness: Vec::new(),
             scores,
             scratch: (Vec::new(), String::new()),
             seen: None,
@@ -119,14 +127,11 @@ impl Search {
         (self.header_seen, self.in_body, self.date_seen, self.changed) = (false, false, false, false);
         self.text = None;
         self.haystack.clear();
-        self.words = Words::default();
-        self.likeness.clear();
-        self.likeness.extend(self.conditions.iter().map(|condition| match condition {
-            Condition::FuzzyHeader(_, phrase)
-            | Condition::FuzzyBody(phrase)
-            | Condition::FuzzyText(phrase) => phrase.start(),
-            _ => Box::default(),
-        }));
+        if self.fuzzy {
+            self.words = Words::default();
+            self.likeness.clear();
+            self.likeness.extend(self.conditions.iter().map(Condition::start));
+        }
     }
 
     pub(super) fn result(&self, index: usize) -> Option<bool> {
@@ -149,8 +154,14 @@ impl Search {
     }
 
     pub(super) fn header(&mut self, header: &[u8]) {
-        // As many as a scanner tells of.
-        for field in Fields::new(header).take(Limits::FIELDS) {
+        let mut fields = Fields::new(header);
+        // As many as a scanner tells of. What is passed over is not counted, but each takes two octets at least.
+        let short = header.len() / 2 < Limits::FIELDS;
+        for _ in 0..Limits::FIELDS {
+            if short {
+                fields.skip_to(|first| first > b' ' && self.initials & initial(first) != 0);
+            }
+            let Some(field) = fields.next() else { break };
             self.header_field(&field);
         }
         self.end_header();
@@ -193,7 +204,7 @@ impl Search {
         }
         let named = |condition: &Condition| matches!(condition, Condition::Header(name, _) | Condition::FuzzyHeader(name, _) if field.is(name));
         if self.open().any(named) {
-            let text = word::decode(field.value());
+            let text = word::text(field.value());
             let mut value = std::mem::take(&mut self.scratch.0);
             fold(text.trim_start(), &mut value);
             self.settle(|condition| match condition {
@@ -286,7 +297,7 @@ impl Search {
     fn push_field(&mut self, field: &Field<'_>) {
         self.push_text(field.name());
         self.push_text(": ");
-        self.push_text(word::decode(field.value()).trim_start());
+        self.push_text(word::text(field.value()).trim_start());
         self.push_text("\n");
     }
 
@@ -317,6 +328,11 @@ impl Search {
         haystack.finish(|folded| self.find(folded));
         self.haystack = haystack;
     }
+}
+
+/// The bit of an octet in [`Search::initials`].
+const fn initial(octet: u8) -> u32 {
+    1 << (octet & 0x1f)
 }
 
 impl Sink for Search {

@@ -160,6 +160,60 @@ fn a_text_found_early_ends_the_search() {
     assert!(!matcher.finish());
 }
 
+/// Headers of fields that are looked at and of others, plain, folded, encoded, in other charsets, and lines that are no fields.
+fn headers() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(vec![
+        "Subject",
+        "sUBJECT ",
+        "Sender",
+        "From",
+        "Date",
+        "X",
+        "",
+        " Subject",
+        "\tSubject",
+        "\rX",
+    ]);
+    let value = prop_oneof![
+        3 => "[ a-cA-C=]{0,8}",
+        1 => "[ \ta-c]{0,3}\r?\n[ \t][a-c ]{0,4}",
+        1 => "[éÀßıſﬀ\u{85}\u{3000}abc]{0,5}",
+        1 => Just(" =?utf-8?q?a_B?= =?iso-8859-1?q?=E9c?=".to_owned()),
+        1 => Just(" Fri, 21 Nov 1997 23:55:06 -0600".to_owned()),
+    ];
+    let field = (name, prop::sample::select(vec![":", ":", ":", ""]), value, any::<Option<u8>>()).prop_map(
+        |(name, colon, value, stray)| {
+            let stray = stray.filter(|octet| !matches!(octet, b'\r' | b'\n'));
+            [name.as_bytes(), colon.as_bytes(), value.as_bytes(), stray.as_slice(), b"\r\n"].concat()
+        },
+    );
+    prop::collection::vec(field, 0..6).prop_map(|fields| fields.concat())
+}
+
+proptest! {
+    /// What passes over fields finds what is found by whoever looks at all.
+    #[test]
+    fn a_header_by_itself_tells_what_the_message_does(
+        header in headers(),
+        name in prop::sample::select(vec!["subject", "FROM", "x", "Date", ""]),
+        text in "[ a-cA-Cé=]{0,3}",
+        fuzzy in any::<bool>(),
+    ) {
+        let sent: Query = Key::SentOn(day("21-Nov-1997")).into();
+        let named: Query = Key::header(name, &text).into();
+        let named = if fuzzy { Query::fuzzy(named).unwrap() } else { named };
+        let flags = flags();
+        for query in [named.clone(), sent.clone(), Query::or(vec![named, sent]).unwrap()] {
+            let mut matcher = Matcher::new(&query);
+            matcher.metadata(&metadata(&flags));
+            let alone = matcher.header(&header);
+            matcher.metadata(&metadata(&flags));
+            matcher.message_chunk(&header);
+            prop_assert_eq!(alone == Verdict::True, matcher.finish(), "{:?}", query);
+        }
+    }
+}
+
 #[test]
 fn a_message_without_a_date_was_sent_on_no_day() {
     let flags = flags();
