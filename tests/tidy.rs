@@ -55,6 +55,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "memchr",
             "nom",
             "regex-automata",
+            "regex-syntax",
             "smol_str",
             "thiserror",
             "unicode-normalization",

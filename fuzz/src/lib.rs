@@ -14,6 +14,7 @@
 )]
 
 mod auth;
+mod deflate;
 mod files;
 mod frame;
 mod imap;
@@ -26,8 +27,10 @@ mod policy;
 mod pop3;
 mod sieve;
 mod smtp;
+mod store;
 
 pub use auth::{auth_client, auth_proxy, auth_sasl, auth_server};
+pub use deflate::deflate_layer;
 pub use files::{policy_files, store_passwd};
 pub use frame::{frame_dot, frame_lines, frame_literal};
 pub use imap::imap_client;
@@ -45,6 +48,7 @@ pub use policy::{
 pub use pop3::{pop3_client, pop3_server};
 pub use sieve::{sieve_compare, sieve_parse, sieve_run};
 pub use smtp::{smtp_client, smtp_grammar, smtp_server, smtp_seven_bit};
+pub use store::{store_maildir, store_mbox};
 
 /// A target: takes any octets, panics if a promise is broken.
 pub type Target = fn(&[u8]);
@@ -56,6 +60,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("auth_proxy", auth_proxy),
     ("auth_sasl", auth_sasl),
     ("auth_server", auth_server),
+    ("deflate_layer", deflate_layer),
     ("frame_dot", frame_dot),
     ("frame_lines", frame_lines),
     ("frame_literal", frame_literal),
@@ -81,6 +86,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("policy_records", policy_records),
     ("policy_report", policy_report),
     ("policy_senders", policy_senders),
+    ("store_maildir", store_maildir),
+    ("store_mbox", store_mbox),
     ("store_names", store_names),
     ("store_passwd", store_passwd),
     // sieve

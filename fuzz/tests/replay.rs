@@ -90,6 +90,7 @@ replays! {
     auth_proxy
     auth_sasl
     auth_server
+    deflate_layer
     frame_dot
     frame_lines
     frame_literal
@@ -125,6 +126,8 @@ replays! {
     smtp_grammar
     smtp_server
     smtp_seven_bit
+    store_maildir
+    store_mbox
     store_names
     store_passwd
 }

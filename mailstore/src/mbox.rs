@@ -223,6 +223,21 @@ fn write(file: &File, before: u64, sender: &str, date: DateTime, message: impl R
         [_, b'\n'] => out.write_all(b"\n")?,
         _ => out.write_all(b"\n\n")?,
     }
+    write_message(&mut out, sender, date, message)?;
+    out.flush()
+}
+
+/// Writes a message, whose lines end with CRLF or LF, as it stands in a file of many: behind nothing, or behind another one. `sender` is
+/// the reverse-path, empty if it is null.
+///
+/// # Errors
+/// If the message cannot be read, or `out` cannot be written to.
+pub fn write_message(
+    mut out: impl Write,
+    sender: &str,
+    date: DateTime,
+    message: impl Read,
+) -> std::io::Result<()> {
     writeln!(out, "From {} {}", plain(sender), moment(date))?;
     let mut message = BufReader::with_capacity(64 << 10, message);
     let mut quote = Quote::default();
@@ -235,8 +250,7 @@ fn write(file: &File, before: u64, sender: &str, date: DateTime, message: impl R
         quote.write(octets, &mut out)?;
         message.consume(length);
     }
-    quote.finish(&mut out)?;
-    out.flush()
+    quote.finish(&mut out)
 }
 
 /// Takes the CR from CRLF, and puts a `>` before lines that would begin a message.

@@ -156,11 +156,11 @@ impl<'l> Checker<'l> {
         let mut branches: Option<Vec<usize>> = None;
         let mut ended: Option<&str> = None;
         for command in commands {
-            let control =
-                match self.language.command(&command.name).first().map(|known| &known.definition.code) {
-                    Some(Code::Control(control)) => Some(*control),
-                    _ => None,
-                };
+            let known = self.language.command(&command.name);
+            let control = match known.first().map(|known| &known.definition.code) {
+                Some(Code::Control(control)) => Some(*control),
+                _ => None,
+            };
             if let Some(end) = ended.take() {
                 self.warn(command.position, format!("nothing behind `{end}` is ever reached"));
             }
@@ -186,7 +186,7 @@ impl<'l> Checker<'l> {
                         Some(jumps)
                     };
                 }
-                _ => self.attempt(command.position, |checker| checker.command(command)),
+                _ => self.attempt(command.position, |checker| checker.command(command, known)),
             }
             if matches!(command.name.as_str(), "stop" | "return" | "break" | "error") {
                 ended = Some(&command.name);
@@ -197,7 +197,7 @@ impl<'l> Checker<'l> {
     }
 
     /// Makes jumps lead to here.
-    fn land(&mut self, jumps: Vec<usize>) {
+    fn land(&mut self, jumps: impl IntoIterator<Item = usize>) {
         let here = self.code.len();
         for jump in jumps {
             if let Some(Instruction::JumpIf { to, .. } | Instruction::Jump { to }) = self.code.get_mut(jump) {
@@ -234,7 +234,7 @@ impl<'l> Checker<'l> {
             None => self.error(command.position, format!("`{}` takes a block", command.name)),
         }
         let end = (control != Control::Else).then(|| self.emit(Instruction::Jump { to: 0 }));
-        self.land(skip.into_iter().collect());
+        self.land(skip);
         end
     }
 
@@ -281,8 +281,9 @@ impl<'l> Checker<'l> {
         true
     }
 
-    fn command(&mut self, command: &Command) {
-        let Some(definition) = self.find("command", command.position, &command.name) else {
+    fn command(&mut self, command: &Command, known: &'l [Known]) {
+        let Some(definition) = self.active(known) else {
+            self.missing("command", command.position, &command.name);
             // What is inside may have more to say.
             if let Some(block) = &command.block {
                 self.commands(block, false);
@@ -292,7 +293,7 @@ impl<'l> Checker<'l> {
         if let Some(test) = command.tests.first() {
             self.error(test.position, format!("`{}` takes no test", command.name));
         }
-        let call = Arc::new(self.call(&definition, command.position, &command.arguments));
+        let call = Arc::new(self.call(definition, command.position, &command.arguments));
         match (&definition.code, &command.block) {
             (Code::Command(_), None) => {
                 self.emit(Instruction::Command(call));
@@ -325,14 +326,16 @@ impl<'l> Checker<'l> {
     }
 
     fn strict_test(&mut self, test: &Test) {
-        let Some(definition) = self.find("test", test.position, &test.name) else { return };
+        let Some(definition) = self.active(self.language.test(&test.name)) else {
+            return self.missing("test", test.position, &test.name);
+        };
         if let Code::Control(control) = definition.code {
             return self.control_test(test, control);
         }
         if let Some(inner) = test.tests.first() {
             self.error(inner.position, format!("`{}` takes no test", test.name));
         }
-        let call = self.call(&definition, test.position, &test.arguments);
+        let call = self.call(definition, test.position, &test.arguments);
         self.emit(Instruction::Test(Arc::new(call)));
     }
 
@@ -342,7 +345,7 @@ impl<'l> Checker<'l> {
         }
         match (control, test.tests.as_slice()) {
             (Control::AllOf | Control::AnyOf, tests @ [_, ..]) => {
-                let mut jumps = Vec::new();
+                let mut jumps = Vec::with_capacity(tests.len());
                 for (index, inner) in tests.iter().enumerate() {
                     self.test(inner);
                     if index + 1 < tests.len() {
@@ -403,15 +406,18 @@ impl<'l> Checker<'l> {
         }
     }
 
-    /// The definition of a name whose extension has been required.
-    fn find(&mut self, what: &str, position: Position, name: &str) -> Option<Arc<Definition>> {
-        let (known, other): (&[Known], &[Known]) = match what {
+    /// The definition whose extension has been required.
+    fn active(&self, known: &'l [Known]) -> Option<&'l Arc<Definition>> {
+        let active = |known: &&Known| known.extension.is_empty() || self.is_active(&known.extension);
+        known.iter().find(active).map(|known| &known.definition)
+    }
+
+    /// Says why a name cannot be used.
+    fn missing(&mut self, what: &str, position: Position, name: &str) {
+        let (known, other) = match what {
             "test" => (self.language.test(name), self.language.command(name)),
             _ => (self.language.command(name), self.language.test(name)),
         };
-        if let Some(found) = known.iter().find(|known| self.active.contains(&*known.extension)) {
-            return Some(Arc::clone(&found.definition));
-        }
         let message = match (known.first(), other.first()) {
             (Some(known), _) => format!("`{name}` needs `require \"{}\";`", known.extension),
             (None, Some(_)) if what == "test" => format!("expected a test, but `{name}` is a command"),
@@ -419,7 +425,6 @@ impl<'l> Checker<'l> {
             (None, None) => format!("unknown {what} `{name}`"),
         };
         self.error(position, message);
-        None
     }
 }
 

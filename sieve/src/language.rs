@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
@@ -24,9 +25,33 @@ use crate::{Call, Context, Flow, Limits, Stop, check::Checker, extension};
 #[derive(Debug, Clone, Default)]
 pub struct Language {
     extensions: BTreeMap<Cow<'static, str>, Extension>,
-    commands: HashMap<Cow<'static, str>, Vec<Known>>,
-    tests: HashMap<Cow<'static, str>, Vec<Known>>,
+    commands: Names,
+    tests: Names,
     pub(crate) limits: Limits,
+}
+
+type Names = HashMap<Cow<'static, str>, Vec<Known>, BuildHasherDefault<NameHasher>>;
+
+/// FNV-1a. What is in the tables is the language's own, so that nobody can choose names that collide; each command is looked up.
+#[derive(Debug, Clone)]
+struct NameHasher(u64);
+
+impl Default for NameHasher {
+    fn default() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, octets: &[u8]) {
+        for octet in octets {
+            self.0 = (self.0 ^ u64::from(*octet)).wrapping_mul(0x100_0000_01B3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A definition and the extension it came with.

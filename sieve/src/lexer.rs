@@ -1,63 +1,116 @@
 //! Tokens (RFC 5228 §8.1).
 
-use memchr::{memchr, memchr2};
 use smol_str::{SmolStr, StrExt as _};
 
 use crate::{Position, SyntaxError, SyntaxErrorKind};
 
-/// One token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Token {
-    Identifier(SmolStr),
-    Tag(SmolStr),
+/// One token, as it stands in the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    Identifier(Name<'a>),
+    Tag(Name<'a>),
     Number(u64),
-    String(SmolStr),
+    String(Raw<'a>),
     /// One of `( ) [ ] { } , ;`.
     Mark(char),
     End,
 }
 
+/// An identifier in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name<'a>(&'a str);
+
+/// A string before escapes and dot-stuffing are undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Raw<'a> {
+    Plain(&'a str),
+    Escaped(&'a str),
+    Lines(&'a str),
+}
+
+impl Name<'_> {
+    /// RFC 5228 §2.1: identifiers are case-insensitive.
+    pub(crate) fn lower(self) -> SmolStr {
+        match self.0.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            true => self.0.to_ascii_lowercase_smolstr(),
+            false => self.0.into(),
+        }
+    }
+}
+
+impl Raw<'_> {
+    pub(crate) fn value(self) -> SmolStr {
+        let mut value = String::new();
+        match self {
+            Self::Plain(text) => return text.into(),
+            Self::Escaped(text) => {
+                let mut rest = text;
+                while let Some((plain, behind)) = rest.split_once('\\') {
+                    value.push_str(plain);
+                    // RFC 5228 §2.4.2: an escape before any other character is that character.
+                    let mut behind = behind.chars();
+                    value.extend(behind.next());
+                    rest = behind.as_str();
+                }
+                value.push_str(rest);
+            }
+            Self::Lines(text) => {
+                for line in text.split_terminator('\n').map(|line| line.trim_end_matches('\r')) {
+                    value.push_str(line.strip_prefix('.').unwrap_or(line));
+                    value.push_str("\r\n");
+                }
+            }
+        }
+        value.into()
+    }
+}
+
 /// Cuts a script into tokens, one at a time.
 #[derive(Debug)]
 pub(crate) struct Lexer<'a> {
-    rest: &'a str,
-    position: Position,
+    text: &'a str,
+    at: usize,
+    line: u32,
+    /// Where the line began, had all its characters up to here one octet: columns are counted from it.
+    line_start: usize,
 }
 
 impl<'a> Lexer<'a> {
-    pub(crate) fn new(script: &'a str) -> Self {
-        Self { rest: script, position: Position { line: 1, column: 1 } }
+    pub(crate) const fn new(script: &'a str) -> Self {
+        Self { text: script, at: 0, line: 1, line_start: 0 }
     }
 
     /// The next token and where it begins.
-    pub(crate) fn next(&mut self) -> Result<(Position, Token), SyntaxError> {
+    pub(crate) fn next(&mut self) -> Result<(Position, Token<'a>), SyntaxError> {
         self.skip_blanks()?;
-        let position = self.position;
-        let Some(first) = self.rest.chars().next() else { return Ok((position, Token::End)) };
-        let token = match first {
-            '(' | ')' | '[' | ']' | '{' | '}' | ',' | ';' => {
-                self.take_word(1);
-                Token::Mark(first)
+        let position = self.position();
+        let Some(first) = self.octets().first() else { return Ok((position, Token::End)) };
+        let token = match *first {
+            mark @ (b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b';') => {
+                self.at += 1;
+                Token::Mark(char::from(mark))
             }
-            '"' => Token::String(self.quoted()?),
-            ':' => {
-                self.take_word(1);
-                let name = self.name();
-                if name.is_empty() {
-                    return Err(SyntaxError::new(position, SyntaxErrorKind::Unexpected(':')));
+            b'"' => Token::String(self.quoted()?),
+            b':' => {
+                self.at += 1;
+                match self.name() {
+                    Name("") => return Err(SyntaxError::new(position, SyntaxErrorKind::Unexpected(':'))),
+                    name => Token::Tag(name),
                 }
-                Token::Tag(name)
             }
-            '0'..='9' => Token::Number(self.number()?),
-            'a'..='z' | 'A'..='Z' | '_' => {
+            b'0'..=b'9' => Token::Number(self.number()?),
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
                 let name = self.name();
-                if name == "text" && self.rest.starts_with(':') {
+                if self.octets().first() == Some(&b':') && name.0.eq_ignore_ascii_case("text") {
                     Token::String(self.multi_line()?)
                 } else {
                     Token::Identifier(name)
                 }
             }
-            other => return Err(SyntaxError::new(position, SyntaxErrorKind::Unexpected(other))),
+            _ => {
+                let other = self.rest().chars().next().unwrap_or_default();
+                return Err(SyntaxError::new(position, SyntaxErrorKind::Unexpected(other)));
+            }
         };
         Ok((position, token))
     }
@@ -65,129 +118,142 @@ impl<'a> Lexer<'a> {
     /// White space and comments of both kinds.
     fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
         loop {
-            let mut blanks = 0;
-            for octet in self.rest.bytes() {
-                match octet {
-                    b'\n' => self.begin_line(),
-                    b' ' | b'\t' | b'\r' => self.move_by(1),
-                    _ => break,
+            let rest = self.octets();
+            let blanks = rest.iter().position(|octet| !matches!(octet, b' ' | b'\t' | b'\r'));
+            self.at += blanks.unwrap_or(rest.len());
+            match self.octets() {
+                [b'\n', ..] => {
+                    self.at += 1;
+                    self.begin_line();
                 }
-                blanks += 1;
-            }
-            self.rest = self.rest.get(blanks..).unwrap_or_default();
-            if self.rest.starts_with('#') {
-                self.take(self.rest.find('\n').unwrap_or(self.rest.len()));
-            } else if self.rest.starts_with("/*") {
-                let end = self.rest.find("*/").ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
-                self.take(end + 2);
-            } else {
-                return Ok(());
+                [b'#', ..] => self.pass(self.rest().find('\n').unwrap_or(self.rest().len())),
+                [b'/', b'*', ..] => {
+                    let end =
+                        self.rest().find("*/").ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
+                    self.pass(end + 2);
+                }
+                _ => return Ok(()),
             }
         }
     }
 
-    fn name(&mut self) -> SmolStr {
-        let is_part = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'_';
-        let length = self.rest.bytes().take_while(is_part).count();
-        self.take_word(length).to_ascii_lowercase_smolstr()
+    fn name(&mut self) -> Name<'a> {
+        let rest = self.octets();
+        let is_part = |octet: &u8| matches!(octet, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_');
+        let length = rest.iter().position(|octet| !is_part(octet));
+        Name(self.take(length.unwrap_or(rest.len())))
     }
 
     fn number(&mut self) -> Result<u64, SyntaxError> {
         let too_large = self.error(SyntaxErrorKind::NumberTooLarge);
-        let length = self.rest.bytes().take_while(u8::is_ascii_digit).count();
-        let digits = self.take_word(length);
+        let length = self.octets().iter().take_while(|octet| octet.is_ascii_digit()).count();
+        let digits = self.take(length);
         // RFC 5228 §2.4.1: powers of 1,024.
-        let shift = match self.rest.chars().next().map(|letter| letter.to_ascii_uppercase()) {
-            Some('K') => 10,
-            Some('M') => 20,
-            Some('G') => 30,
+        let shift = match self.octets().first().map(u8::to_ascii_uppercase) {
+            Some(b'K') => 10,
+            Some(b'M') => 20,
+            Some(b'G') => 30,
             _ => 0,
         };
-        if shift > 0 {
-            self.take_word(1);
-        }
+        self.at += usize::from(shift > 0);
         digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or(too_large)
     }
 
-    fn quoted(&mut self) -> Result<SmolStr, SyntaxError> {
-        let open = self.error(SyntaxErrorKind::OpenString);
-        let mut value = String::new();
-        let mut at = 1;
+    fn quoted(&mut self) -> Result<Raw<'a>, SyntaxError> {
+        let open = self.position();
+        self.at += 1;
+        let start = self.at;
+        let mut escaped = false;
         loop {
-            let behind = self.rest.get(at..).unwrap_or_default();
-            let Some(length) = memchr2(b'"', b'\\', behind.as_bytes()) else { return Err(open) };
-            let (plain, mark) = behind.split_at_checked(length).unwrap_or_default();
-            at += length + 1;
-            if mark.starts_with('"') {
-                self.take(at);
-                if value.is_empty() {
-                    return Ok(plain.into());
+            let rest = self.octets();
+            let plain = rest.iter().position(|octet| matches!(octet, b'"' | b'\\' | b'\n' | 0x80..));
+            let (length, behind) = match plain.and_then(|length| Some((length, rest.get(length..)?))) {
+                Some(found) => found,
+                None => return Err(SyntaxError::new(open, SyntaxErrorKind::OpenString)),
+            };
+            self.at += length + 1;
+            match behind {
+                [b'"', ..] => {
+                    let text = self.text.get(start..self.at - 1).unwrap_or_default();
+                    return Ok(if escaped { Raw::Escaped(text) } else { Raw::Plain(text) });
                 }
-                value.push_str(plain);
-                return Ok(value.into());
+                [b'\\', next, ..] => {
+                    escaped = true;
+                    // Anything else is looked at as if it stood alone.
+                    self.at += usize::from(matches!(next, b'"' | b'\\'));
+                }
+                [b'\n', ..] => self.begin_line(),
+                [other, ..] => self.line_start += usize::from(is_continuation(*other)),
+                [] => {}
             }
-            value.push_str(plain);
-            // RFC 5228 §2.4.2: an escape before any other character is that character.
-            let Some(escaped) = mark.chars().nth(1) else { return Err(open) };
-            value.push(escaped);
-            at += escaped.len_utf8();
         }
     }
 
     /// `text:` and its lines, up to a line of one dot; the name is taken already.
-    fn multi_line(&mut self) -> Result<SmolStr, SyntaxError> {
+    fn multi_line(&mut self) -> Result<Raw<'a>, SyntaxError> {
         let open = self.error(SyntaxErrorKind::OpenString);
-        let (head, _) = self.rest.split_once('\n').ok_or_else(|| open.clone())?;
+        let Some((head, _)) = self.rest().split_once('\n') else { return Err(open) };
         let after = head.trim_start_matches(':').trim_matches([' ', '\t', '\r']);
         if !after.is_empty() && !after.starts_with('#') {
             return Err(self.error(SyntaxErrorKind::TextBehindMultiLine));
         }
-        self.take(head.len() + 1);
-        let mut value = String::new();
+        self.at += head.len() + 1;
+        self.begin_line();
+        let start = self.at;
         loop {
-            let line_end = self.rest.find('\n').ok_or_else(|| open.clone())?;
-            let line = self.take(line_end + 1);
-            let text = line.trim_end_matches('\n').trim_end_matches('\r');
-            if text == "." {
-                return Ok(value.into());
+            let Some(length) = self.rest().find('\n') else { return Err(open) };
+            let before = self.at;
+            let line = self.take(length + 1);
+            self.begin_line();
+            if line.trim_end_matches(['\r', '\n']) == "." {
+                return Ok(Raw::Lines(self.text.get(start..before).unwrap_or_default()));
             }
-            value.push_str(text.strip_prefix('.').unwrap_or(text));
-            value.push_str("\r\n");
         }
     }
 
     fn error(&self, kind: SyntaxErrorKind) -> SyntaxError {
-        SyntaxError::new(self.position, kind)
+        SyntaxError::new(self.position(), kind)
     }
 
-    /// Goes on by so many octets, which must end at a character; gives what was passed.
+    fn position(&self) -> Position {
+        let column = u32::try_from(self.at - self.line_start).unwrap_or(u32::MAX).saturating_add(1);
+        Position { line: self.line, column }
+    }
+
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn octets(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// Goes on by so many octets, which are ASCII or end with a line; gives them.
     fn take(&mut self, length: usize) -> &'a str {
-        let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
-        let mut last = taken;
-        while let Some(end) = memchr(b'\n', last.as_bytes()) {
-            self.begin_line();
-            last = last.get(end + 1..).unwrap_or_default();
+        let start = self.at;
+        self.at += length;
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    /// Goes on by so many octets of any kind.
+    fn pass(&mut self, length: usize) {
+        for octet in self.octets().iter().take(length) {
+            self.at += 1;
+            match *octet {
+                b'\n' => self.begin_line(),
+                other => self.line_start += usize::from(is_continuation(other)),
+            }
         }
-        let columns = if last.is_ascii() { last.len() } else { last.chars().count() };
-        self.move_by(columns);
-        self.rest = rest;
-        taken
     }
 
-    /// The same by octets that are ASCII and no line ends.
-    fn take_word(&mut self, length: usize) -> &'a str {
-        let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
-        self.move_by(taken.len());
-        self.rest = rest;
-        taken
-    }
-
+    /// A line begins here.
     const fn begin_line(&mut self) {
-        self.position = Position { line: self.position.line.saturating_add(1), column: 1 };
+        self.line = self.line.saturating_add(1);
+        self.line_start = self.at;
     }
+}
 
-    fn move_by(&mut self, columns: usize) {
-        self.position.column =
-            self.position.column.saturating_add(u32::try_from(columns).unwrap_or(u32::MAX));
-    }
+/// Whether an octet goes on with a character (RFC 3629 §3).
+const fn is_continuation(octet: u8) -> bool {
+    matches!(octet, 0x80..=0xBF)
 }

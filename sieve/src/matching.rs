@@ -8,7 +8,9 @@ use std::borrow::Cow;
 pub(crate) use glob::Glob;
 pub(crate) use pattern::Pattern;
 
-use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, program::Value, text::Text};
+use smol_str::SmolStr;
+
+use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, text::Text};
 
 /// How a test matches, as far as that is known when it is compiled.
 #[derive(Debug, Clone)]
@@ -18,7 +20,7 @@ pub(crate) struct Matching {
     /// For each key that is constant and has to be compiled, that.
     pub(crate) patterns: Vec<Option<Pattern>>,
     /// The keys as the comparator sees them, if all are constant and parts are looked for.
-    folded: Option<Box<[Box<str>]>>,
+    folded: Option<Box<[SmolStr]>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +101,7 @@ impl<'c> Matcher<'c> {
         context: &mut Context,
         call: &'c Call,
         keys: Vec<Cow<'c, str>>,
-        known: Option<&'c [Box<str>]>,
+        known: Option<&'c [SmolStr]>,
     ) -> Result<Self, Stop> {
         static DEFAULT: Matching = Matching {
             kind: MatchKind::Is,
@@ -114,9 +116,7 @@ impl<'c> Matcher<'c> {
             MatchKind::Matches | MatchKind::Regex => {
                 for (index, key) in keys.iter().enumerate() {
                     patterns.push(match matching.patterns.get(index) {
-                        // A clone has an automaton of its own, which goes with it: those of programs that are kept would grow and stay.
-                        Some(Some(regex @ Pattern::Regex(_))) => Some(Cow::Owned(regex.clone())),
-                        Some(Some(pattern)) => Some(Cow::Borrowed(pattern)),
+                        Some(Some(pattern)) => Some(pattern.ready()?),
                         _ => {
                             context.charge(key.len())?;
                             Pattern::compile(matching.kind, matching.comparator, key, context.limits())
@@ -129,7 +129,7 @@ impl<'c> Matcher<'c> {
             MatchKind::Contains => {
                 let fold = |key: &Cow<'_, str>| Cow::Owned(matching.comparator.folded(key).into_owned());
                 folded = match known {
-                    Some(known) => known.iter().map(|key| Cow::Borrowed(&**key)).collect(),
+                    Some(known) => known.iter().map(|key| Cow::Borrowed(key.as_str())).collect(),
                     None => keys.iter().map(fold).collect(),
                 };
             }
@@ -253,24 +253,22 @@ impl Call {
             // RFC 4790 §9.1.1: it has no substring operation.
             return Err(format!("the comparator `{}` cannot look for parts of strings", comparator.as_str()));
         }
-        let keys = self.values.get(self.definition.keys);
-        let patterns = match keys {
-            Some(Some(Value::Strings(keys))) => keys
-                .iter()
-                .map(|key| match key.constant() {
-                    Some(key) => Pattern::compile(kind, comparator, key, limits),
+        let keys = self.texts(self.definition.keys);
+        let patterns = match kind {
+            MatchKind::Matches | MatchKind::Regex => {
+                let prepare = |key: &Text| match key.constant() {
+                    Some(key) => Pattern::prepare(kind, comparator, key, limits),
                     None => Ok(None),
-                })
-                .collect::<Result<_, _>>()?,
+                };
+                keys.iter().map(prepare).collect::<Result<_, _>>()?
+            }
             _ => Vec::new(),
         };
-        let folded = match keys {
-            Some(Some(Value::Strings(keys))) if kind == MatchKind::Contains => {
-                let fold = |key: &Text| Some(comparator.folded(key.constant()?).into());
-                keys.iter().map(fold).collect()
-            }
-            _ => None,
-        };
+        let constant = kind == MatchKind::Contains && keys.iter().all(|key| key.constant().is_some());
+        let folded = constant.then(|| {
+            let fold = |key: &Text| comparator.folded(key.constant().unwrap_or_default()).into();
+            keys.iter().map(fold).collect()
+        });
         self.matching = Some(Matching { kind, comparator, patterns, folded });
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! The grammar of RFC 5228 §8.2.
 
-use std::mem::take;
-
 use smol_str::SmolStr;
 use thiserror::Error;
 
@@ -108,7 +106,7 @@ fn position_behind(before: &[u8]) -> Position {
 struct Parser<'a> {
     lexer: Lexer<'a>,
     position: Position,
-    token: Token,
+    token: Token<'a>,
     nesting: usize,
 }
 
@@ -143,11 +141,10 @@ impl Parser<'_> {
         let mut arguments = Vec::new();
         loop {
             let position = self.position;
-            let kind = match &mut self.token {
-                // What is taken out of the token is not looked at again: the next one takes its place.
-                Token::Tag(name) => ArgumentKind::Tag(take(name)),
-                Token::Number(number) => ArgumentKind::Number(*number),
-                Token::String(value) => ArgumentKind::String(StringLiteral { position, value: take(value) }),
+            let kind = match self.token {
+                Token::Tag(name) => ArgumentKind::Tag(name.lower()),
+                Token::Number(number) => ArgumentKind::Number(number),
+                Token::String(raw) => ArgumentKind::String(StringLiteral { position, value: raw.value() }),
                 Token::Mark('[') => {
                     arguments
                         .push(Argument { position, kind: ArgumentKind::StringList(self.string_list()?) });
@@ -171,8 +168,8 @@ impl Parser<'_> {
         loop {
             self.advance()?;
             let position = self.position;
-            let Token::String(value) = &mut self.token else { return Err(self.expected("a string")) };
-            strings.push(StringLiteral { position, value: take(value) });
+            let Token::String(raw) = self.token else { return Err(self.expected("a string")) };
+            strings.push(StringLiteral { position, value: raw.value() });
             self.advance()?;
             match self.token {
                 Token::Mark(',') => {}
@@ -210,10 +207,9 @@ impl Parser<'_> {
 
     fn identifier(&mut self, expected: &'static str) -> Result<(Position, SmolStr), SyntaxError> {
         let position = self.position;
-        let Token::Identifier(name) = &mut self.token else { return Err(self.expected(expected)) };
-        let name = take(name);
+        let Token::Identifier(name) = self.token else { return Err(self.expected(expected)) };
         self.advance()?;
-        Ok((position, name))
+        Ok((position, name.lower()))
     }
 
     fn accept(&mut self, mark: char) -> Result<bool, SyntaxError> {
@@ -230,9 +226,9 @@ impl Parser<'_> {
     }
 
     fn expected(&self, expected: &'static str) -> SyntaxError {
-        let found = match &self.token {
-            Token::Identifier(name) => format!("`{name}`"),
-            Token::Tag(name) => format!("`:{name}`"),
+        let found = match self.token {
+            Token::Identifier(name) => format!("`{}`", name.lower()),
+            Token::Tag(name) => format!("`:{}`", name.lower()),
             Token::Number(number) => number.to_string(),
             Token::String(_) => "a string".into(),
             Token::Mark(mark) => format!("`{mark}`"),

@@ -92,7 +92,18 @@ pub(crate) struct TagUse {
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Number(u64),
+    String(Text),
     Strings(Vec<Text>),
+}
+
+impl Value {
+    fn texts(&self) -> &[Text] {
+        match self {
+            Self::Number(_) => &[],
+            Self::String(text) => std::slice::from_ref(text),
+            Self::Strings(texts) => texts,
+        }
+    }
 }
 
 impl Call {
@@ -123,7 +134,7 @@ impl Call {
     pub fn tag_number(&self, tag: &str) -> Option<u64> {
         match self.tag(tag)?.values.first()? {
             Value::Number(number) => Some(*number),
-            Value::Strings(_) => None,
+            Value::String(_) | Value::Strings(_) => None,
         }
     }
 
@@ -132,17 +143,11 @@ impl Call {
     }
 
     pub(crate) fn texts(&self, index: usize) -> &[Text] {
-        match self.values.get(index) {
-            Some(Some(Value::Strings(texts))) => texts,
-            _ => &[],
-        }
+        self.values.get(index).and_then(Option::as_ref).map_or(&[], Value::texts)
     }
 
     pub(crate) fn tag_texts(&self, tag: &str) -> &[Text] {
-        match self.tag(tag).and_then(|tag| tag.values.first()) {
-            Some(Value::Strings(texts)) => texts,
-            _ => &[],
-        }
+        self.tag(tag).and_then(|tag| tag.values.first()).map_or(&[], Value::texts)
     }
 
     /// The one string of a positional argument, if it is constant.

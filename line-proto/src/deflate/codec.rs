@@ -11,6 +11,8 @@ use crate::Transmit;
 const BLOCK: usize = 16 * 1024;
 /// How much goes into it before it is looked at how much came out, in octets.
 const INPUT: usize = 64 * 1024;
+/// What can be referred to (RFC 1951 §2).
+const WINDOW: u64 = 32 * 1024;
 
 /// What we send. One that is made in the middle of a stream goes on where another was flushed: blocks need not refer to
 /// what was before them.
@@ -63,7 +65,8 @@ impl Deflater {
 /// What we are sent.
 pub(super) struct Inflater {
     stream: Decompress,
-    /// The last call filled all the room it was given, so there may be more without more input.
+    /// The last call filled all the room it was given, or the window to its end, where the library stops too: there may be more without
+    /// more input, of the last octet that went in.
     more: bool,
     /// What is wrong with the stream behind what came out of it.
     damage: Option<String>,
@@ -102,7 +105,8 @@ impl Inflater {
             let status = self.stream.decompress_vec(rx, &mut block, FlushDecompress::Sync);
             let taken = usize::try_from(self.stream.total_in() - before).unwrap_or(usize::MAX);
             rx.advance(taken.min(rx.len()));
-            self.more = block.len() == block.capacity();
+            let window_ends = !block.is_empty() && self.stream.total_out().is_multiple_of(WINDOW);
+            self.more = window_ends || block.len() == block.capacity();
             plain.extend_from_slice(&block);
             match status {
                 // What stands before the damage was said.
@@ -135,5 +139,34 @@ impl fmt::Debug for Deflater {
 impl fmt::Debug for Inflater {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Inflater({} -> {})", self.stream.total_in(), self.stream.total_out())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    fn inflated(input: &[u8], split: usize) -> usize {
+        let (mut inflater, mut rx, mut plain) = (Inflater::default(), BytesMut::new(), BytesMut::new());
+        for piece in input.chunks(split) {
+            rx.extend_from_slice(piece);
+            while !rx.is_empty() || inflater.holds_more() {
+                assert!(!inflater.inflate(&mut rx, &mut plain, usize::MAX / 2).unwrap());
+            }
+        }
+        plain.len()
+    }
+
+    #[test]
+    fn nothing_stays_inside_at_the_end_of_the_window() {
+        let mut stream = Vec::with_capacity(1 << 10);
+        let mut compress = Compress::new(Compression::best(), false);
+        compress.compress_vec(&[0; 100_000], &mut stream, FlushCompress::Sync).unwrap();
+        for end in 1..=stream.len() {
+            let input = stream.get(..end).unwrap();
+            assert_eq!(inflated(input, 1), inflated(input, usize::MAX), "{end} octets");
+        }
+        assert_eq!(inflated(&stream, 1), 100_000);
     }
 }

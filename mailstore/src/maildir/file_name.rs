@@ -55,9 +55,9 @@ pub(super) fn without_sizes(base: &str) -> &str {
     base.split(',').next().unwrap_or(base)
 }
 
-/// Whether a file of this name in `new` or `cur` is a message.
+/// Whether a file of this name in `new` or `cur` is a message. One that is flags alone has no name that its UID could be kept with.
 pub(super) fn is_message(name: &str) -> bool {
-    !name.starts_with('.') && !name.chars().any(char::is_control)
+    !name.starts_with(['.', INFO]) && !name.chars().any(char::is_control)
 }
 
 /// The flags of a message as letters: capitals are the same for all, small ones keywords of its mailbox.
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(Letters::parse(info).to_info(), ":2,FSa");
         assert_eq!(split("plain"), ("plain", ""));
         assert_eq!(number("a,S=x", 'S'), None);
-        for no_message in [".hidden", "line\nbreak"] {
+        for no_message in [".hidden", ":2,S", "line\nbreak"] {
             assert!(!is_message(no_message), "{no_message}");
         }
     }

@@ -23,11 +23,11 @@ impl<'l> Checker<'l> {
             definition: Arc::clone(definition),
             position,
             tags: Vec::new(),
-            values: Vec::new(),
+            values: Vec::with_capacity(definition.parameters.len()),
             matching: None,
         };
         let said = self.diagnostics.len();
-        let mut positional = Vec::new();
+        let mut positional = Vec::with_capacity(arguments.len());
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match &argument.kind {
@@ -183,6 +183,9 @@ impl<'l> Checker<'l> {
         // RFC 5228 §2.4.2.1: a list of one string is not a string, but the other way round.
         if !list && matches!(argument.kind, ArgumentKind::StringList(_)) {
             return unexpected(self);
+        }
+        if let [string] = strings {
+            return self.string(kind, string, of).map(Value::String);
         }
         let mut texts = Vec::with_capacity(strings.len());
         for string in strings {

@@ -74,14 +74,15 @@ pub(super) fn delivery(
 
 /// A name that stays inside of the account, or what is wrong with it.
 pub(super) fn valid_mailbox(name: &str) -> Result<String, String> {
-    match MailboxName::lookup(name) {
-        Ok(name) => Ok(name.as_str().to_owned()),
-        Err(error) => Err(format!("`{name}` is no name of a mailbox: {error}")),
-    }
+    looked_up(name).map(|name| name.as_str().to_owned())
+}
+
+fn looked_up(name: &str) -> Result<MailboxName, String> {
+    MailboxName::lookup(name).map_err(|error| format!("`{name}` is no name of a mailbox: {error}"))
 }
 
 fn check_mailbox(checker: &mut Checker<'_>, call: &mut Call) {
-    if let Some(Err(message)) = call.constant(0).map(valid_mailbox) {
+    if let Some(Err(message)) = call.constant(0).map(looked_up) {
         checker.error(call.position, message);
     }
 }

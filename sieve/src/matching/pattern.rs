@@ -1,12 +1,20 @@
 //! Keys with wildcards and regular expressions, compiled.
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
 use regex_automata::{
     Span,
     meta::{self, Regex},
     util::syntax,
 };
+use regex_syntax::{
+    hir::{Class, Hir, HirKind},
+    utf8::Utf8Sequences,
+};
+use smol_str::SmolStr;
 
 use super::{Glob, MatchKind};
 use crate::{Comparator, Context, Limits, Stop};
@@ -19,6 +27,8 @@ const STEP: usize = 8;
 pub(crate) enum Pattern {
     Glob(Arc<Glob>),
     Regex(Regex),
+    /// A regular expression that is valid and small, and not built yet.
+    Later(Arc<Later>),
 }
 
 impl Pattern {
@@ -32,9 +42,34 @@ impl Pattern {
     ) -> Result<Option<Self>, String> {
         match kind {
             MatchKind::Matches => Ok(Some(Self::Glob(Arc::new(Glob::new(&comparator.folded(key)))))),
-            MatchKind::Regex => regex(key, comparator, limits).map(|regex| Some(Self::Regex(regex))),
+            MatchKind::Regex => regex(key, comparator, limits.regex).map(|regex| Some(Self::Regex(regex))),
             _ => Ok(None),
         }
+    }
+
+    /// The same for a key that a script may never come to.
+    pub(crate) fn prepare(
+        kind: MatchKind,
+        comparator: Comparator,
+        key: &str,
+        limits: &Limits,
+    ) -> Result<Option<Self>, String> {
+        if kind == MatchKind::Regex
+            && let Some(later) = Later::new(key, comparator, limits.regex)?
+        {
+            return Ok(Some(Self::Later(Arc::new(later))));
+        }
+        Self::compile(kind, comparator, key, limits)
+    }
+
+    /// As it is used in one test. A clone of an expression has an automaton of its own, which goes with it: those of programs that are
+    /// kept would grow and stay.
+    pub(super) fn ready(&self) -> Result<Cow<'_, Self>, Stop> {
+        Ok(match self {
+            Self::Glob(_) => Cow::Borrowed(self),
+            Self::Regex(regex) => Cow::Owned(Self::Regex(regex.clone())),
+            Self::Later(later) => Cow::Owned(Self::Regex(later.regex()?)),
+        })
     }
 
     /// Whether a value matches. What it captures is kept if the script can see it.
@@ -55,6 +90,9 @@ impl Pattern {
                 if capture {
                     context.set_captures(captures);
                 }
+            }
+            Self::Later(later) => {
+                return Self::Regex(later.regex()?).matches(context, comparator, value);
             }
             Self::Regex(regex) => {
                 context.charge(value.len().saturating_mul(4))?;
@@ -78,20 +116,161 @@ impl Pattern {
     }
 }
 
+/// A regular expression that is built when it is first needed: that takes far longer than to see that it can be.
+#[derive(Debug)]
+pub(crate) struct Later {
+    key: SmolStr,
+    comparator: Comparator,
+    limit: usize,
+    built: OnceLock<Result<Regex, String>>,
+}
+
+impl Later {
+    /// `None` if only building it tells whether it stays within the limit.
+    fn new(key: &str, comparator: Comparator, limit: usize) -> Result<Option<Self>, String> {
+        let parsed =
+            syntax::parse_with(key, &rules(comparator)).map_err(|error| wrong(&error.to_string()))?;
+        let small = octets(&parsed) <= limit;
+        Ok(small.then(|| Self { key: key.into(), comparator, limit, built: OnceLock::new() }))
+    }
+
+    fn regex(&self) -> Result<Regex, Stop> {
+        let built = self.built.get_or_init(|| regex(&self.key, self.comparator, self.limit));
+        built.clone().map_err(Stop::error)
+    }
+}
+
 /// A regular expression, matched in linear time. Its automaton is made while it is used: most that are compiled match a few short values.
-fn regex(key: &str, comparator: Comparator, limits: &Limits) -> Result<Regex, String> {
+fn regex(key: &str, comparator: Comparator, limit: usize) -> Result<Regex, String> {
     let config = meta::Config::new()
-        .nfa_size_limit(Some(limits.regex))
-        .hybrid_cache_capacity(limits.regex)
+        .nfa_size_limit(Some(limit))
+        .hybrid_cache_capacity(limit)
         .onepass(false)
         .dfa(false);
-    let syntax = syntax::Config::new().case_insensitive(comparator != Comparator::Octet).nest_limit(50);
-    meta::Builder::new().configure(config).syntax(syntax).build(key).map_err(|error| {
+    meta::Builder::new().configure(config).syntax(rules(comparator)).build(key).map_err(|error| {
         if let Some(limit) = error.size_limit() {
             return format!("this regular expression needs more than {limit} octets");
         }
-        let text = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
-        let last = text.lines().last().unwrap_or_default();
-        format!("this is no regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
+        wrong(&error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))
     })
+}
+
+fn rules(comparator: Comparator) -> syntax::Config {
+    syntax::Config::new().case_insensitive(comparator != Comparator::Octet).nest_limit(50)
+}
+
+fn wrong(text: &str) -> String {
+    let last = text.lines().last().unwrap_or_default();
+    format!("this is no regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
+}
+
+/// No fewer octets than what is built of an expression takes, in either direction.
+fn octets(hir: &Hir) -> usize {
+    /// Of one state, with the ways out of it.
+    const STATE: usize = 128;
+    /// The search for where a match begins, the whole match, and its end.
+    const AROUND: usize = 8;
+    states(hir).saturating_add(AROUND).saturating_mul(STATE)
+}
+
+/// No fewer states than Thompson's construction makes. Its depth is that of the expression, which is limited.
+fn states(hir: &Hir) -> usize {
+    let sum = |of: &[Hir], each: usize| {
+        of.iter().fold(2_usize, |sum, hir| sum.saturating_add(states(hir)).saturating_add(each))
+    };
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        // Literals that are alternatives become a tree, with two states where they part.
+        HirKind::Literal(literal) => literal.0.len().saturating_mul(3),
+        HirKind::Class(Class::Bytes(class)) => class.ranges().len().saturating_add(2),
+        HirKind::Class(Class::Unicode(class)) => {
+            let octets = class.iter().flat_map(|range| Utf8Sequences::new(range.start(), range.end()));
+            octets.fold(2, |sum: usize, sequence| sum.saturating_add(sequence.len()))
+        }
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            let once = states(&repetition.sub).saturating_add(2);
+            once.saturating_mul(usize::try_from(times).unwrap_or(usize::MAX)).saturating_add(2)
+        }
+        HirKind::Capture(capture) => states(&capture.sub).saturating_add(2),
+        HirKind::Concat(all) => sum(all, 0),
+        HirKind::Alternation(all) => sum(all, 2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expression() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[a-zé*ſ]{1,8}".prop_map(|text| text.replace('*', ".")),
+            Just("[a-z0-9_-]".to_owned()),
+            Just("[^x]".to_owned()),
+            Just("[а-яΑ-ω]".to_owned()),
+            Just("\\d".to_owned()),
+            Just("\\p{Greek}".to_owned()),
+            Just("^".to_owned()),
+            Just("\\b".to_owned()),
+            Just("(?-u:[a-f])".to_owned()),
+            Just("".to_owned()),
+        ];
+        leaf.prop_recursive(5, 40, 5, |inner| {
+            let many = prop::collection::vec(inner.clone(), 1..5);
+            prop_oneof![
+                many.clone().prop_map(|all| all.concat()),
+                many.prop_map(|all| format!("({})", all.join("|"))),
+                (inner, "[*+?]|\\{[0-9],\\}|\\{1?[0-9]\\}|\\{[0-4],[5-9]\\}")
+                    .prop_map(|(one, times)| format!("(?:{one}){times}")),
+            ]
+        })
+    }
+
+    proptest! {
+        /// What is put off to a run does not fail there.
+        #[test]
+        fn what_is_small_is_built(key in expression()) {
+            for comparator in [Comparator::Octet, Comparator::AsciiCasemap] {
+                let parsed = syntax::parse_with(&key, &rules(comparator)).unwrap();
+                prop_assert!(regex(&key, comparator, octets(&parsed)).is_ok(), "{}", key);
+            }
+        }
+    }
+
+    #[test]
+    fn errors_are_those_of_building() {
+        let large = format!("({}){{1000}}", "[a-zé]".repeat(100));
+        for key in [
+            "(",
+            "a{2,1}",
+            "[z-a]",
+            "\\1",
+            "(?P<n>a)(?P<n>b)",
+            "*",
+            "\\p{Nothing}",
+            &large,
+            "\\w{500}",
+            &"(".repeat(60),
+        ] {
+            let limits = Limits::default();
+            let prepared = Pattern::prepare(MatchKind::Regex, Comparator::AsciiCasemap, key, &limits);
+            let built = regex(key, Comparator::AsciiCasemap, limits.regex);
+            assert_eq!(prepared.map(|_| ()), built.map(|_| ()), "{key}");
+            assert!(regex(key, Comparator::AsciiCasemap, limits.regex).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_too_large_is_built_at_once() {
+        let prepare = |key: &str| {
+            let limits = Limits::default();
+            Pattern::prepare(MatchKind::Regex, Comparator::AsciiCasemap, key, &limits).unwrap().unwrap()
+        };
+        for key in ["^(re|fwd?): *\\[[a-z]+\\] tea", "^.*@.*$", "\\d+", "(a|b){1,20}"] {
+            assert!(matches!(prepare(key), Pattern::Later(_)), "{key}");
+        }
+        assert!(matches!(prepare("[a-z]{1500}"), Pattern::Regex(_)));
+    }
 }

@@ -1,0 +1,2 @@
+#![no_main]
+mailwright_fuzz_targets::target!(deflate_layer);
