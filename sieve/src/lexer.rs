@@ -126,7 +126,7 @@ impl<'a> Lexer<'a> {
                     self.at += 1;
                     self.begin_line();
                 }
-                [b'#', ..] => self.pass(self.rest().find('\n').unwrap_or(self.rest().len())),
+                [b'#', ..] => self.pass(self.rest().find('\n').unwrap_or_else(|| self.rest().len())),
                 [b'/', b'*', ..] => {
                     let end =
                         self.rest().find("*/").ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
@@ -167,9 +167,8 @@ impl<'a> Lexer<'a> {
         loop {
             let rest = self.octets();
             let plain = rest.iter().position(|octet| matches!(octet, b'"' | b'\\' | b'\n' | 0x80..));
-            let (length, behind) = match plain.and_then(|length| Some((length, rest.get(length..)?))) {
-                Some(found) => found,
-                None => return Err(SyntaxError::new(open, SyntaxErrorKind::OpenString)),
+            let Some((length, behind)) = plain.and_then(|length| Some((length, rest.get(length..)?))) else {
+                return Err(SyntaxError::new(open, SyntaxErrorKind::OpenString));
             };
             self.at += length + 1;
             match behind {

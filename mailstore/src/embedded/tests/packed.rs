@@ -17,7 +17,7 @@ fn header(store: &Embedded) -> Header {
 fn read_both(store: &Embedded) -> (Snapshot, Option<Snapshot>) {
     let (core, header) = (store.shared.core().unwrap(), header(store));
     let moment = core.database.handle.snapshot();
-    let rows = Header { packed: None, ..header.clone() };
+    let rows = Header { packed: None, ..header };
     let rows = core.load_rows(INBOX, &rows, &moment).unwrap();
     let mut packed = Snapshot::builder(header.uid_validity).build();
     let good = core.unpack(&header, &moment, &mut packed).is_some();
