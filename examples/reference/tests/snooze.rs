@@ -6,7 +6,8 @@ mod common;
 use std::{
     fs,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -180,6 +181,30 @@ fn messages_wait_through_a_kill_and_come_back_at_their_time() {
     assert_eq!(messages(&server, "Snoozed"), ["once more"]);
     fs::write(&shifts, "+15h\n").unwrap();
     wait_for("the last one", || messages(&server, "INBOX").contains(&"once more".into()).then_some(()));
+}
+
+#[test]
+fn mail_that_is_encrypted_comes_back_while_nobody_is_logged_in() {
+    let mut server = Server::start("allow_plaintext_auth = true");
+    let password = server.folder.path().join("password");
+    fs::write(&password, format!("{PASSWORD}\n")).unwrap();
+    let mut encrypt = server.command(&["user", "encrypt", USER, "--password-stdin"]);
+    let encrypted = common::run(encrypt.stdin(fs::File::open(&password).unwrap()));
+    assert!(encrypted.status.success(), "{encrypted:?}");
+    let times: Vec<_> = (4..90).map(|next| format!("\"{}\"", clock(2 * next, 0))).collect();
+    let soon = times.join(", ");
+    script(&server, &format!("require \"snooze\"; snooze :tzid \"UTC\" [{soon}];"));
+    deliver(&server, USER, "Subject: sealed\r\n\r\nquinquereme of Nineveh\r\n");
+    // The new process has seen no password yet when the time comes.
+    server.kill();
+    server.serve();
+    thread::sleep(Duration::from_secs(12));
+    assert_eq!(messages(&server, "INBOX"), ["sealed"]);
+    let mut talk = imap(&server);
+    talk.imap("x", "EXAMINE INBOX");
+    let body = talk.imap("f", "FETCH 1 BODY.PEEK[TEXT]").join("\n");
+    assert!(body.contains("quinquereme of Nineveh"), "{body}");
+    assert!(messages(&server, "Snoozed").is_empty());
 }
 
 #[test]
