@@ -5,7 +5,7 @@ mod common;
 #[path = "common/dovecot.rs"]
 mod dovecot;
 
-use std::{fs, os::unix::fs::chown, process::Command, sync::Arc};
+use std::{fs, os::unix::fs::chown, process::Command, sync::Arc, thread, time::Duration};
 
 use common::{PASSWORD, free_port, have, run};
 use dovecot::{Dovecot, OWNER, is_installed};
@@ -131,7 +131,8 @@ async fn copies(capability: &str, best: SyncMethod) {
     assert_eq!(replica.flags.len(), 7);
     client.logout().await.unwrap();
 
-    // Another mailbox in its place.
+    // Another mailbox in its place. Its UIDVALIDITY is the time in seconds, which must have gone on.
+    thread::sleep(Duration::from_millis(1_100));
     fs::remove_dir_all(dovecot.folder.path().join("home/alice/Maildir")).unwrap();
     dovecot.python("append(1)");
     let synced = dovecot.client().await.sync(inbox, true, &mut replica).await.unwrap();

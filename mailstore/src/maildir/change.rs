@@ -103,7 +103,9 @@ impl Locked<'_> {
                 Err(error) => return Err(failed(&target, &error)),
             }
         }
-        Err(StoreError::Unavailable("a message's file is renamed too often".into()))
+        Err(StoreError::Unavailable(
+            "a message was expunged, or renamed again and again, while it was copied".into(),
+        ))
     }
 
     /// Removes messages, or keeps them elsewhere.
@@ -178,7 +180,9 @@ impl Locked<'_> {
                 }
             }
         }
-        Err(StoreError::Unavailable("a message's file is renamed too often".into()))
+        Err(StoreError::Unavailable(
+            "a message was expunged, or renamed again and again, while it was copied".into(),
+        ))
     }
 
     /// Makes what happened to the names of files last.
@@ -265,18 +269,19 @@ impl Original {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     let source = source.ok_or(StoreError::NotFound)?;
-                    let found = scan(&source.path)?.remove(&self.base);
-                    let found = found.ok_or_else(|| {
-                        StoreError::Unavailable("a message was expunged while it was copied".into())
-                    })?;
-                    let part = if found.is_new { "new" } else { "cur" };
-                    path = source.path.join(part).join(format!("{}{}", self.base, found.info));
+                    // A file that is renamed at this moment may be in no listing, under either name.
+                    if let Some(found) = scan(&source.path)?.remove(&self.base) {
+                        let part = if found.is_new { "new" } else { "cur" };
+                        path = source.path.join(part).join(format!("{}{}", self.base, found.info));
+                    }
                 }
                 // Another file system, or one without links.
                 Err(_) => return copy_file(&path, target),
             }
         }
-        Err(StoreError::Unavailable("a message's file is renamed too often".into()))
+        Err(StoreError::Unavailable(
+            "a message was expunged, or renamed again and again, while it was copied".into(),
+        ))
     }
 }
 
