@@ -189,7 +189,7 @@ fn mail_that_is_encrypted_comes_back_while_nobody_is_logged_in() {
     let password = server.folder.path().join("password");
     fs::write(&password, format!("{PASSWORD}\n")).unwrap();
     let mut encrypt = server.command(&["user", "encrypt", USER, "--password-stdin"]);
-    let encrypted = common::run(encrypt.stdin(fs::File::open(&password).unwrap()));
+    let encrypted = encrypt.stdin(fs::File::open(&password).unwrap()).output().unwrap();
     assert!(encrypted.status.success(), "{encrypted:?}");
     let times: Vec<_> = (4..90).map(|next| format!("\"{}\"", clock(2 * next, 0))).collect();
     let soon = times.join(", ");
