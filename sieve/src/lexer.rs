@@ -126,7 +126,7 @@ impl<'a> Lexer<'a> {
                     self.at += 1;
                     self.begin_line();
                 }
-                [b'#', ..] => self.pass(self.rest().find('\n').unwrap_or(self.rest().len())),
+                [b'#', ..] => self.pass(self.rest().find('\n').unwrap_or(usize::MAX)),
                 [b'/', b'*', ..] => {
                     let end =
                         self.rest().find("*/").ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
@@ -167,9 +167,9 @@ impl<'a> Lexer<'a> {
         loop {
             let rest = self.octets();
             let plain = rest.iter().position(|octet| matches!(octet, b'"' | b'\\' | b'\n' | 0x80..));
-            let (length, behind) = match plain.and_then(|length| Some((length, rest.get(length..)?))) {
-                Some(found) => found,
-                None => return Err(SyntaxError::new(open, SyntaxErrorKind::OpenString)),
+            let found = plain.and_then(|length| Some((length, rest.get(length..)?)));
+            let Some((length, behind)) = found else {
+                return Err(SyntaxError::new(open, SyntaxErrorKind::OpenString));
             };
             self.at += length + 1;
             match behind {
