@@ -281,6 +281,15 @@ impl<O: Offload + Clone> Embedded<O> {
         self.shared.lasting.failure.text()
     }
 
+    /// Packs the messages of large mailboxes that are in memory, so that they open at once when the store is opened again. It does so by
+    /// itself when its last clone goes: this is for a process that ends without that.
+    ///
+    /// # Errors
+    /// If they cannot be written, for lack of room say. Nothing is lost then.
+    pub async fn pack(&self) -> Result<()> {
+        self.shared.committer.submit(|group| group.pack_all()).await
+    }
+
     /// Runs something that may block.
     async fn run<T: Send + 'static>(
         &self,

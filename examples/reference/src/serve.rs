@@ -122,7 +122,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         collector.clone(),
         tokio::runtime::Handle::current(),
     ));
-    let watched = database.clone();
+    let (watched, packed) = (database.clone(), database.clone());
     let suppressed = suppressed(&config, &database)?;
     let collected = Collected::wanted(&config, &database).map_err(opened)?;
     let web = queue::web(&config, &resolver);
@@ -301,6 +301,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let patience = Duration::from_secs(config.limits.stop_seconds);
     if tokio::time::timeout(patience, services.tasks.wait()).await.is_err() {
         tracing::warn!(sessions = services.tasks.len(), "sessions did not end in time");
+    }
+    if let Err(error) = packed.pack().await {
+        tracing::warn!(%error, "large mailboxes will open slowly at the next start");
     }
     tracing::info!("stopped");
     Ok(())

@@ -86,8 +86,12 @@ impl Packing {
             self.number = self.number.saturating_add(1);
         }
         let staged = group.find(&self.key)?.ok_or(StoreError::NotFound)?;
-        staged.header()?.packed = Some(self.packed);
-        staged.touch_lazily();
+        let header = staged.header()?;
+        // Unless this group has changed it before.
+        if header.highest_modseq == self.packed.modseq {
+            header.packed = Some(self.packed);
+            staged.touch_lazily();
+        }
         Ok(false)
     }
 
@@ -108,6 +112,19 @@ impl Packing {
             value.extend_from_slice(&row);
         }
         value
+    }
+}
+
+impl Group<'_> {
+    /// Stages the messages of all mailboxes in memory that want it.
+    pub(super) fn pack_all(&mut self) -> Result<()> {
+        let core = self.core;
+        for key in core.live.all() {
+            let Some(mut packing) = Packing::begin(core, &key) else { continue };
+            core.room(packing.octets())?;
+            while packing.stage(self)? {}
+        }
+        Ok(())
     }
 }
 

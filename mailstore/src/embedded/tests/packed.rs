@@ -55,6 +55,13 @@ fn a_mailbox_is_packed_when_the_store_closes() {
     let store = open(directory.path());
     let (rows, packed) = read_both(&store);
     assert_eq!(packed.as_ref(), Some(&rows));
+    // And when it is told to.
+    flag(&store, "4", "(\\Seen)");
+    assert_eq!(read_both(&store).1, None);
+    block_on(store.pack()).unwrap();
+    let (rows, packed) = read_both(&store);
+    assert_eq!(packed, Some(rows));
+    let before = inbox(&store, "alice").1;
     assert_eq!(inbox(&store, "alice").1, before);
     // What comes later does not spoil it.
     fill(&store, 2);
