@@ -169,6 +169,11 @@ impl<'a> Group<'a> {
         self.put_lazily(keyspace, key, value);
     }
 
+    /// Has all that is staged on disk before anybody is told.
+    pub(super) const fn must_last(&mut self) {
+        self.durable = true;
+    }
+
     /// Stages a row that may be lost.
     pub(super) fn put_lazily(&mut self, keyspace: &Keyspace, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         let (key, value) = (key.into(), value.into());

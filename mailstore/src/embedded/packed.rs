@@ -123,6 +123,8 @@ impl Group<'_> {
             let Some(mut packing) = Packing::begin(core, &key) else { continue };
             core.room(packing.octets())?;
             while packing.stage(self)? {}
+            // The process may end at once, with what the database has not given to the system yet.
+            self.must_last();
         }
         Ok(())
     }
