@@ -281,7 +281,7 @@ impl<O: Offload + Clone> Embedded<O> {
         self.shared.lasting.failure.text()
     }
 
-    /// Packs the messages of large mailboxes that are in memory, so that they open at once when the store is opened again. It does so by
+    /// Packs the messages of large mailboxes that are in memory, so that they open faster when the store is opened again. It does so by
     /// itself when its last clone goes: this is for a process that ends without that.
     ///
     /// # Errors

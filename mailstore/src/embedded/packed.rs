@@ -1,6 +1,6 @@
-//! The messages of a large mailbox in few rows beside their own, so that it opens at once.
+//! The messages of a large mailbox in few rows beside their own, so that it opens faster.
 //!
-//! They are written when the mailbox leaves memory; before, nobody would read them. The [`Header`] says that they tell the truth of every
+//! They are written when the mailbox leaves memory or the store ends; before, nobody would read them. The [`Header`] says that they tell the truth of every
 //! message up to the last of them, and whatever changes or removes a message takes that back in the same batch. Messages that came
 //! later have rows of their own only. If anything about packed messages is wrong, they are read from their own rows.
 
@@ -66,7 +66,7 @@ impl Packing {
         })
     }
 
-    /// How many octets the next rows take at most.
+    /// About how many octets the next rows of one group take.
     pub(super) fn octets(&self) -> u64 {
         GROUP as u64
     }
@@ -107,7 +107,7 @@ impl Packing {
             }
             let row = row::encode_message(message);
             value.extend_from_slice(&message.uid.get().to_be_bytes());
-            // The length tells as well that a message has more keywords than a row can hold: it is not what comes back.
+            // No row is so long that this fails; if one were, its message would not come back, and none of the packed ones would count.
             value.extend_from_slice(&u32::try_from(row.len()).unwrap_or(0).to_be_bytes());
             value.extend_from_slice(&row);
         }
