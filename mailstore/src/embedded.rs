@@ -281,13 +281,25 @@ impl<O: Offload + Clone> Embedded<O> {
         self.shared.lasting.failure.text()
     }
 
-    /// Packs the messages of large mailboxes that are in memory, so that they open faster when the store is opened again. It does so by
-    /// itself when its last clone goes: this is for a process that ends without that.
+    /// Leaves the store on disk as its last clone does when it goes: the messages of large mailboxes that are in memory packed, so that
+    /// they open faster after the next start, and a last group that is flushed. This is for a process that ends without that.
     ///
     /// # Errors
-    /// If they cannot be written, for lack of room say. Nothing is lost then.
-    pub async fn pack(&self) -> Result<()> {
-        self.shared.committer.submit(|group| group.pack_all()).await
+    /// If that cannot be written, for lack of room say. Nothing is lost then.
+    pub async fn wind_down(&self) -> Result<()> {
+        let committer = &self.shared.committer;
+        for key in self.shared.lasting.live.all() {
+            let mut packing = None;
+            loop {
+                let key = key.clone();
+                packing = committer.submit(move |group| group.pack(&key, packing)).await?;
+                if packing.is_none() {
+                    break;
+                }
+            }
+        }
+        // Damage to what is before it can be told from an incomplete end.
+        committer.submit(|group| Ok(group.must_last())).await
     }
 
     /// Runs something that may block.

@@ -122,7 +122,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         collector.clone(),
         tokio::runtime::Handle::current(),
     ));
-    let (watched, packed) = (database.clone(), database.clone());
+    let (watched, ending) = (database.clone(), database.clone());
     let suppressed = suppressed(&config, &database)?;
     let collected = Collected::wanted(&config, &database).map_err(opened)?;
     let web = queue::web(&config, &resolver);
@@ -302,7 +302,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     if tokio::time::timeout(patience, services.tasks.wait()).await.is_err() {
         tracing::warn!(sessions = services.tasks.len(), "sessions did not end in time");
     }
-    if let Err(error) = packed.pack().await {
+    // Whoever answers commands from other processes keeps the store to the very end.
+    if let Err(error) = ending.wind_down().await {
         tracing::warn!(%error, "large mailboxes will open slowly at the next start");
     }
     tracing::info!("stopped");

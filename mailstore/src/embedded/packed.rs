@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mailwright_mail_model::{ModSeq, Uid};
 
 use super::Core;
 use super::committer::Group;
+use super::database::failed;
 use super::header::Header;
 use super::row::{self, Fields};
-use crate::{Result, Snapshot, StoreError};
+use crate::{Result, Snapshot};
 
 /// Smaller mailboxes are read fast enough from the rows of their messages. Tests pack whatever they can, in many rows and groups.
 const LEAST: u32 = if cfg!(test) { 3 } else { 1_024 };
@@ -37,7 +39,7 @@ impl Header {
     }
 }
 
-/// A mailbox whose messages are being packed. Nobody else may write until it is done.
+/// A mailbox whose messages are being packed. If anybody changes it meanwhile, it was for nothing.
 pub(super) struct Packing {
     key: Box<[u8]>,
     /// The mailbox's number for rows.
@@ -67,9 +69,7 @@ impl Packing {
     }
 
     /// About how many octets the next rows of one group take.
-    pub(super) fn octets(&self) -> u64 {
-        GROUP as u64
-    }
+    pub(super) const OCTETS: u64 = GROUP as u64;
 
     /// Stages the next rows, and with the last of them the header; whether there are more.
     pub(super) fn stage(&mut self, group: &mut Group<'_>) -> Result<bool> {
@@ -85,7 +85,13 @@ impl Packing {
             group.put_lazily(packs, key, value);
             self.number = self.number.saturating_add(1);
         }
-        let staged = group.find(&self.key)?.ok_or(StoreError::NotFound)?;
+        // There may be more, of a time when the mailbox had more messages.
+        let packs = &group.core.database.packs;
+        let bound = |number: u32| row::key(self.rows, &number.to_be_bytes());
+        for entry in packs.range(bound(self.number)..=bound(u32::MAX)) {
+            group.delete_lazily(packs, Bytes::from(entry.key().map_err(failed)?));
+        }
+        let Some(staged) = group.find(&self.key)? else { return Ok(false) };
         let header = staged.header()?;
         // Unless this group has changed it before.
         if header.highest_modseq == self.packed.modseq {
@@ -116,17 +122,14 @@ impl Packing {
 }
 
 impl Group<'_> {
-    /// Stages the messages of all mailboxes in memory that want it.
-    pub(super) fn pack_all(&mut self) -> Result<()> {
-        let core = self.core;
-        for key in core.live.all() {
-            let Some(mut packing) = Packing::begin(core, &key) else { continue };
-            core.room(packing.octets())?;
-            while packing.stage(self)? {}
-            // The process may end at once, with what the database has not given to the system yet.
-            self.must_last();
-        }
-        Ok(())
+    /// Stages messages of a mailbox, if it wants that and is in memory: the first ones, or what comes after those of earlier groups.
+    /// `None` once there are no more.
+    pub(super) fn pack(&mut self, key: &[u8], begun: Option<Packing>) -> Result<Option<Packing>> {
+        let Some(mut packing) = begun.or_else(|| Packing::begin(self.core, key)) else { return Ok(None) };
+        self.core.room(Packing::OCTETS)?;
+        // The process may end at once, with what the database has not given to the system yet.
+        self.must_last();
+        Ok(packing.stage(self)?.then_some(packing))
     }
 }
 

@@ -90,7 +90,7 @@ impl Writer {
         let Some(core) = self.opening.core().ok().filter(|core| core.writable().is_ok()) else { return };
         let Some(mut packing) = Packing::begin(&core, key) else { return };
         let mut more = true;
-        while more && core.room(packing.octets()).is_ok() {
+        while more && core.room(Packing::OCTETS).is_ok() {
             let mut group = Group::new(&core, self.flushed);
             more = packing.stage(&mut group).is_ok_and(|more| more);
             let outcome = group.commit(self.last + 1);

@@ -58,7 +58,7 @@ fn a_mailbox_is_packed_when_the_store_closes() {
     // And when it is told to.
     flag(&store, "4", "(\\Seen)");
     assert_eq!(read_both(&store).1, None);
-    block_on(store.pack()).unwrap();
+    block_on(store.wind_down()).unwrap();
     let (rows, packed) = read_both(&store);
     assert_eq!(packed, Some(rows));
     let before = inbox(&store, "alice").1;
@@ -175,6 +175,22 @@ fn a_check_finds_those_that_lie_and_repairs() {
     assert_eq!(header(&store).packed, None);
     assert_eq!(inbox(&store, "alice").1, before);
     assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, []);
+}
+
+#[test]
+fn fewer_messages_take_fewer_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let packs = || rows(&store.shared.core().unwrap().database.packs);
+    fill(&store, 40);
+    block_on(store.wind_down()).unwrap();
+    let many = packs();
+    expunge(&store, "5:40");
+    assert_eq!(header(&store).packed, None);
+    block_on(store.wind_down()).unwrap();
+    assert!(packs() < many, "{} of {many}", packs());
+    let (rows, packed) = read_both(&store);
+    assert_eq!(packed, Some(rows));
 }
 
 #[test]
