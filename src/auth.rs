@@ -9,12 +9,13 @@ mod master;
 mod program;
 mod throttle;
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use mailwright_line_proto::{
     AuthRefusal, Login, Peer, Secret,
     sasl::{self, Mechanism},
 };
+use mailwright_mail_model::Address;
 use mailwright_mailstore::{
     User,
     accounts::{
@@ -45,6 +46,16 @@ pub struct Authenticator<A> {
     throttle: Arc<Throttle>,
     masters: MasterUsers,
     legacy: bool,
+    spellings: Spellings,
+}
+
+/// Finds the account that a name is one spelling of.
+struct Spellings(Box<dyn Fn(&str) -> Option<String> + Send + Sync>);
+
+impl fmt::Debug for Spellings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Spellings")
+    }
 }
 
 impl<A: Accounts> Authenticator<A> {
@@ -54,7 +65,9 @@ impl<A: Accounts> Authenticator<A> {
     /// Guessing is slowed down as [`ThrottleLimits`] has it by default, nobody is a master user, and obsolete mechanisms
     /// are not offered.
     pub fn new(accounts: A, secret: Secret) -> Self {
-        Self { accounts, secret, throttle: Arc::default(), masters: MasterUsers::default(), legacy: false }
+        let (throttle, masters) = (Arc::default(), MasterUsers::default());
+        let spellings = Spellings(Box::new(|_| None));
+        Self { accounts, secret, throttle, masters, legacy: false, spellings }
     }
 
     /// Sets how guessing is slowed down. What is shared is one memory for all authenticators that have it.
@@ -67,6 +80,13 @@ impl<A: Accounts> Authenticator<A> {
     #[must_use]
     pub fn with_masters(self, masters: MasterUsers) -> Self {
         Self { masters, ..self }
+    }
+
+    /// Counts failed logins of all names for which this gives the same account as those of one user: where an account can be named in
+    /// more ways than by its address in either case, with or without quotes, guesses would be counted apart for each of them.
+    #[must_use]
+    pub fn with_spellings(self, account: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { spellings: Spellings(Box::new(account)), ..self }
     }
 
     /// Offers SCRAM-SHA-1 and CRAM-MD5 too, where the accounts have what they need.
@@ -164,9 +184,22 @@ impl<A: Accounts> Authenticator<A> {
         self.accounts.shared().is_some()
     }
 
+    /// By which name the logins of a user are counted, however that is spelled: those of a master user, whose password it is that
+    /// is guessed, by the master.
+    fn counted(&self, user: &str) -> String {
+        let name = self.masters.split(user).map_or(user, |(master, _)| master);
+        if let Some(account) = (self.spellings.0)(name) {
+            return account;
+        }
+        match name.parse::<Address>() {
+            Ok(address) => format!("{}@{}", address.local().unquoted(), address.domain().key()),
+            Err(_) => name.to_owned(),
+        }
+    }
+
     /// Whether a login may be tried now; if so whether the user is familiar there.
     fn admit(&self, user: &str, attempt: &Attempt<'_>) -> Result<bool, AuthRefusal> {
-        self.throttle.admit(Instant::now(), attempt.address(), user).map_err(|why| {
+        self.throttle.admit(Instant::now(), attempt.address(), &self.counted(user)).map_err(|why| {
             attempt.tell_refused(user, &why);
             // Not that it is wrong: whoever it is must not be asked for another password.
             AuthRefusal::Unavailable
@@ -185,7 +218,7 @@ impl<A: Accounts> Authenticator<A> {
         let outcome = self.open(&user, authorization, credentials, familiar, attempt).await;
         match outcome {
             Ok(account) => {
-                self.throttle.succeeded(Instant::now(), attempt.address(), &user);
+                self.throttle.succeeded(Instant::now(), attempt.address(), &self.counted(&user));
                 let (peer, mechanism, tls) = (shown(attempt.peer), attempt.mechanism, attempt.tls);
                 tracing::info!(protocol = %attempt.service, peer, user = %account, mechanism, tls, "login");
                 Ok(account)
@@ -203,7 +236,7 @@ impl<A: Accounts> Authenticator<A> {
 
     /// Counts a failure, and waits as long as it costs.
     async fn penalize(&self, user: &str, attempt: &Attempt<'_>) {
-        let delay = self.throttle.failed(Instant::now(), attempt.address(), user);
+        let delay = self.throttle.failed(Instant::now(), attempt.address(), &self.counted(user));
         if !delay.is_zero() {
             time::sleep(delay).await;
         }
@@ -274,7 +307,7 @@ impl Attempt<'_> {
         self.peer.remote.map(|remote| remote.ip())
     }
 
-    fn tell_refused(&self, user: &str, why: &dyn std::fmt::Display) {
+    fn tell_refused(&self, user: &str, why: &dyn fmt::Display) {
         let peer = shown(self.peer);
         tracing::warn!(protocol = %self.service, peer, user, mechanism = self.mechanism, %why, "login refused");
     }

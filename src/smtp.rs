@@ -12,6 +12,7 @@ mod fetched;
 mod filtering;
 mod held_back;
 mod hops;
+mod inbox;
 mod intake;
 pub(crate) mod journal;
 mod on_demand;
@@ -23,18 +24,21 @@ mod timing;
 mod trace_fields;
 mod urls;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use mailwright_line_proto::{Ask, Closed, Peer, Shutdown};
 use mailwright_mail_model::{DateTime, Domain};
 use mailwright_mailstore::accounts::{Accounts, Service as Purpose};
 use mailwright_relay_policy::{Session as Conversation, networks::AddressRange};
 use mailwright_smtp_proto::{
-    Attribute, Expn, FutureRelease, Hello, Mail, Message, Outcome, Rcpt, Reply, Vrfy, XClient,
-    server::{Abilities, Config, Event, Protocol, Server, VrfyPolicy},
+    Attribute, Expn, FutureRelease, Message, Reply, Vrfy, XClient,
+    server::{Config, Event, Protocol, Server, VrfyPolicy},
 };
-use tokio::net::UnixStream;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
@@ -43,7 +47,6 @@ use crate::{
 };
 
 use border::BorderFilter;
-use facets::Never;
 
 pub use addressing::Addressing;
 pub use authentication::{Authentication, Observation};
@@ -51,6 +54,7 @@ pub use body::{Body, Incomplete};
 pub use deliver::StoreInbox;
 pub(crate) use deliver::queue_id;
 pub use facets::{Expand, SendBack, StartQueue, Verify};
+pub use inbox::Inbox;
 pub use on_demand::{OnDemand, TurnedServer};
 pub(crate) use plan::{Origin, Plan, Way};
 pub use start_queue::QueueStarter;
@@ -59,65 +63,8 @@ pub use trace_fields::{delivered_to, received, return_path};
 pub(crate) use trace_fields::{fetched_words, now};
 pub use urls::{NextOctets, OpenUrl, UrlOctets, UrlSource};
 
-/// Where mail goes that comes in: two methods make a mail receiver.
-pub trait Inbox: Send + Sync {
-    /// What it honours beyond taking messages. What is announced follows from this and from the facets below.
-    fn abilities(&self) -> Abilities {
-        Abilities::default()
-    }
-
-    /// How long it holds back messages of users who log in (FUTURERELEASE, RFC 4865); not at all by default.
-    fn longest_hold(&self) -> Option<Duration> {
-        None
-    }
-
-    /// VRFY: asked only where the configuration has [`VrfyPolicy::Ask`].
-    fn verify(&self) -> Option<&impl Verify> {
-        None::<&Never>
-    }
-
-    /// EXPN: asked only where the configuration has [`VrfyPolicy::Ask`].
-    fn expand(&self) -> Option<&impl Expand> {
-        None::<&Never>
-    }
-
-    /// ETRN.
-    fn queues(&self) -> Option<&impl StartQueue> {
-        None::<&Never>
-    }
-
-    /// ATRN: asked only where [`Smtp::with_turning`] has it.
-    fn turns(&self) -> Option<&impl SendBack> {
-        None::<&Never>
-    }
-
-    /// Decides about a client that says who it is, at EHLO. By default anybody will do.
-    fn hello(
-        &self,
-        _session: &Conversation,
-        _hello: &Hello,
-    ) -> impl Future<Output = Result<(), Reply>> + Send {
-        async { Ok(()) }
-    }
-
-    /// Decides about a sender, at MAIL. By default anybody will do: [`Reply::SENDER_OK`].
-    fn sender(&self, _session: &Conversation, _mail: &Mail) -> impl Future<Output = Reply> + Send {
-        async { Reply::SENDER_OK }
-    }
-
-    /// Decides about a recipient, at RCPT. [`Reply::RECIPIENT_OK`] takes it; any 4yz or 5yz refuses it.
-    fn recipient(&self, session: &Conversation, rcpt: &Rcpt) -> impl Future<Output = Reply> + Send;
-
-    /// Takes a message. A positive outcome is a promise: the message must be safe by then.
-    ///
-    /// If [`Body::next`] fails, the message is not complete; nothing of it may be kept, and the outcome is not sent.
-    fn deliver(
-        &self,
-        session: &Conversation,
-        message: &Message,
-        body: &mut Body<'_>,
-    ) -> impl Future<Output = Outcome> + Send;
-}
+/// How many connections one socket of the file system has at once; more wait.
+const UNIX_CONNECTIONS: usize = 1000;
 
 /// SMTP, submission or LMTP sessions: `config` says which.
 #[derive(Debug)]
@@ -147,6 +94,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     ) -> Self {
         let tls = tls.speaking(ALPN_SMTP);
         config.starttls = tls.is_starttls();
+        config.ask_connect = true;
         config.auth_mechanisms =
             authenticator.as_ref().map(|authenticator| authenticator.mechanisms()).unwrap_or_default();
         config.abilities = inbox.abilities();
@@ -241,6 +189,37 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
             .await;
     }
 
+    /// Serves every connection of a socket of the file system until it is stopped. Who may connect, its permissions say; nobody there
+    /// has an address. `tasks` then knows when the last connection is gone.
+    pub async fn serve_unix(
+        self: Arc<Self>,
+        listener: UnixListener,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) {
+        let room = Arc::new(Semaphore::new(UNIX_CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((socket, _)) => {
+                    let (service, stop) = (Arc::clone(&self), stop.clone());
+                    tasks.spawn(async move {
+                        service.session(socket, Peer::unknown(), stop).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
     /// Serves one connection to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
         let mut conversation = Conversation::default();
@@ -266,7 +245,8 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     /// Serves a connection on which the roles have turned to its end: the host that was asked for mail sends it.
     pub async fn turned_session(&self, turned: TurnedClient, stop: CancellationToken) {
         let mut config = Config::clone(&self.config);
-        // It has no more to prove, and there is no second layer of TLS.
+        // It was looked for, it has no more to prove, and there is no second layer of TLS.
+        config.ask_connect = false;
         (config.starttls, config.require_tls, config.require_auth) = (false, false, false);
         config.auth_mechanisms.clear();
         config.abilities.turn = false;
@@ -349,8 +329,17 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
     /// Handles an event; gives one that came meanwhile and is not handled yet.
     async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<Option<Event>> {
         self.conversation.tls = connection.machine().is_secure();
+        self.conversation.may_log_in =
+            self.service.authenticator.is_some() && self.conversation.user.is_none();
         // An answer that comes too late was given by the machine already: nothing is left to do about it.
         match event {
+            Event::Connect(ask) => {
+                let answer = self.service.inbox.connection(&self.conversation).await;
+                if let Err(reply) = &answer {
+                    self.refused("connection", "", reply);
+                }
+                let _ = connection.machine().inner_mut().answer(ask, answer);
+            }
             Event::Hello(ask) => {
                 let answer = self.service.inbox.hello(&self.conversation, &ask).await;
                 match &answer {

@@ -16,12 +16,20 @@ pub struct Authenticate {
     pub mechanism: String,
     /// The initial response or the response to the last challenge, decoded; `None` if the exchange begins without.
     pub response: Option<Secret>,
+    /// Whether it answers a challenge. Without that an exchange begins, and one that was under way is over: the peer
+    /// has cancelled it, or sent what could not be read, which the machine has answered by itself.
+    pub continues: bool,
 }
 
 impl Authenticate {
-    /// For writers of machines.
+    /// The beginning of an exchange.
     pub fn new(mechanism: String, response: Option<Secret>) -> Self {
-        Self { mechanism, response }
+        Self { mechanism, response, continues: false }
+    }
+
+    /// The peer's response to the last challenge: for writers of machines.
+    pub fn response(mechanism: String, response: Secret) -> Self {
+        Self { mechanism, response: Some(response), continues: true }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use mailwright_smtp_proto::{Hello, Mail, Message, Rcpt};
 
-use crate::{Decision, Policy, Session, Verdict};
+use crate::{Decision, Policy, Session, Verdict, authentication::Examined};
 
 /// Policies that are asked in order, up to the first that has an opinion. A policy itself.
 #[derive(Clone, Default)]
@@ -18,6 +18,11 @@ impl Chain {
     pub fn then(mut self, policy: impl Policy + 'static) -> Self {
         self.policies.push(Arc::new(policy));
         self
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
     }
 
     /// The names of its policies, in order.
@@ -45,9 +50,9 @@ impl Chain {
         self.first(|policy| policy.rcpt(session, rcpt)).await
     }
 
-    /// Decides about a message before it is sent.
-    pub async fn decide_message(&self, session: &Session, message: &Message) -> Decision {
-        self.first(|policy| policy.message(session, message)).await
+    /// Decides about a message that has come, before it is delivered.
+    pub async fn decide_message(&self, session: &Session, message: &Message, header: &Examined) -> Decision {
+        self.first(|policy| policy.message(session, message, header)).await
     }
 
     async fn first<'a>(&'a self, ask: impl Fn(&'a dyn Erased) -> Pending<'a>) -> Decision {
@@ -82,8 +87,8 @@ impl Policy for Chain {
         self.decide_rcpt(session, rcpt).await.verdict
     }
 
-    async fn message(&self, session: &Session, message: &Message) -> Verdict {
-        self.decide_message(session, message).await.verdict
+    async fn message(&self, session: &Session, message: &Message, header: &Examined) -> Verdict {
+        self.decide_message(session, message, header).await.verdict
     }
 }
 
@@ -102,7 +107,8 @@ trait Erased: Send + Sync {
     fn hello<'a>(&'a self, session: &'a Session, hello: &'a Hello) -> Pending<'a>;
     fn mail<'a>(&'a self, session: &'a Session, mail: &'a Mail) -> Pending<'a>;
     fn rcpt<'a>(&'a self, session: &'a Session, rcpt: &'a Rcpt) -> Pending<'a>;
-    fn message<'a>(&'a self, session: &'a Session, message: &'a Message) -> Pending<'a>;
+    fn message<'a>(&'a self, session: &'a Session, message: &'a Message, header: &'a Examined)
+    -> Pending<'a>;
 }
 
 impl<P: Policy> Erased for P {
@@ -126,7 +132,12 @@ impl<P: Policy> Erased for P {
         Box::pin(Policy::rcpt(self, session, rcpt))
     }
 
-    fn message<'a>(&'a self, session: &'a Session, message: &'a Message) -> Pending<'a> {
-        Box::pin(Policy::message(self, session, message))
+    fn message<'a>(
+        &'a self,
+        session: &'a Session,
+        message: &'a Message,
+        header: &'a Examined,
+    ) -> Pending<'a> {
+        Box::pin(Policy::message(self, session, message, header))
     }
 }

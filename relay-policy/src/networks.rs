@@ -75,9 +75,9 @@ impl AddressRange {
         }
     }
 
-    /// How many addresses it holds beyond the first, each family in its own space.
-    fn span(&self) -> u128 {
-        bits(self.last).saturating_sub(bits(self.first))
+    /// How many addresses it holds.
+    fn count(&self) -> u128 {
+        bits(self.last).saturating_sub(bits(self.first)).saturating_add(1)
     }
 }
 
@@ -159,18 +159,10 @@ impl NetworkObject {
     /// These addresses.
     ///
     /// # Errors
-    /// [`TooWide`] if they may relay and are more than half of all addresses of a family: that is an open relay.
+    /// [`TooWide`] if they may relay and are an eighth or more of all addresses of a family: that is an open relay.
     pub fn new(members: Vec<AddressRange>, relay: bool) -> Result<Self, TooWide> {
         if relay {
-            for (v4, half) in [(true, u128::from(u32::MAX / 2)), (false, u128::MAX / 2)] {
-                let of_family = members.iter().filter(|range| range.first.is_ipv4() == v4);
-                let all = of_family.fold(0_u128, |sum, range| sum.saturating_add(range.span()));
-                if all > half / 4 {
-                    return Err(TooWide(
-                        members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                    ));
-                }
-            }
+            check_width(&members)?;
         }
         Ok(Self { members, relay })
     }
@@ -179,6 +171,29 @@ impl NetworkObject {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.members.iter().any(|range| range.contains(address))
     }
+}
+
+/// Whether so many could be let send anywhere. 2000::/3, an eighth of all, is what is in use of IPv6 (RFC 4291 §2.4).
+fn check_width(members: &[AddressRange]) -> Result<(), TooWide> {
+    for (v4, bits_of_all) in [(true, 32), (false, 128)] {
+        let mut ranges: Vec<_> = members.iter().filter(|range| range.first.is_ipv4() == v4).collect();
+        ranges.sort();
+        // Each address once, however many ranges it is in.
+        let (mut all, mut end) = (0_u128, None);
+        for range in ranges {
+            let new = match end {
+                Some(end) if range.last <= end => continue,
+                Some(end) if range.first <= end => bits(range.last) - bits(end),
+                _ => range.count(),
+            };
+            (all, end) = (all.saturating_add(new), Some(range.last));
+        }
+        if all >= 1_u128 << (bits_of_all - 3) {
+            let text = members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(TooWide(text));
+        }
+    }
+    Ok(())
 }
 
 /// A group that would make an open relay.
@@ -211,6 +226,16 @@ impl Networks {
     /// All groups, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &NetworkObject)> {
         self.0.iter().map(|(name, object)| (name.as_str(), object))
+    }
+
+    /// Looks at all groups whose members may send anywhere as one, with `others` that may too.
+    ///
+    /// # Errors
+    /// [`TooWide`] as for [`NetworkObject::new`]: several groups together make an open relay as one does.
+    pub fn check(&self, others: &[AddressRange]) -> Result<(), TooWide> {
+        let relaying = self.iter().filter(|(_, object)| object.relay);
+        let members = relaying.flat_map(|(_, object)| object.members.iter()).chain(others);
+        check_width(&members.copied().collect::<Vec<_>>())
     }
 
     /// The name of a group whose members may send anywhere, with this address in it.
@@ -318,11 +343,31 @@ mod tests {
             &["0.0.0.0/1", "128.0.0.0/1"],
             &["192.0.2.1", "0.0.0.0-255.255.255.255"],
             &["0.0.0.0/2", "64.0.0.0/2"],
+            &["0.0.0.0/3"],
+            &["2000::/3"],
+            &["0.0.0.0/4", "192.0.2.1", "8.0.0.0/5", "16.0.0.0/4"],
         ] {
             assert!(NetworkObject::new(ranges(members), true).is_err(), "{members:?}");
             assert!(NetworkObject::new(ranges(members), false).is_ok(), "{members:?}");
         }
-        assert!(NetworkObject::new(ranges(&["10.0.0.0/8", "2001:db8::/32"]), true).is_ok());
+        for members in [
+            &["10.0.0.0/8", "2001:db8::/32"][..],
+            &["0.0.0.0/4", "16.0.0.0-31.255.255.254"],
+            // The same addresses twice are no more of them.
+            &["0.0.0.0/4", "0.0.0.0/4", "0.0.0.0/5", "8.0.0.0/5"],
+        ] {
+            assert!(NetworkObject::new(ranges(members), true).is_ok(), "{members:?}");
+        }
+        let mut networks = Networks::default();
+        for (name, member, relay) in
+            [("one", "0.0.0.0/4", true), ("two", "16.0.0.0/5", true), ("three", "32.0.0.0/3", false)]
+        {
+            networks.set(name, NetworkObject::new(ranges(&[member]), relay).unwrap());
+        }
+        assert!(networks.check(&[]).is_ok() && networks.check(&ranges(&["10.0.0.0/8"])).is_ok());
+        assert!(networks.check(&ranges(&["24.0.0.0/5"])).is_err());
+        networks.set("four", NetworkObject::new(ranges(&["24.0.0.0/5"]), true).unwrap());
+        assert!(networks.check(&[]).is_err());
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::future::Future;
 use mailwright_line_proto::Peer;
 use mailwright_smtp_proto::{Hello, Mail, Message, Rcpt, Reply};
 
+use crate::authentication::Examined;
+
 /// What is known of an SMTP session.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -17,6 +19,8 @@ pub struct Session {
     pub user: Option<String>,
     /// The user of this machine whose program hands mail over, if it comes so. Such a user has no account, but is one of ours.
     pub local: Option<String>,
+    /// Whether it could still log in here: whoever does is a user of ours, whatever it calls itself before.
+    pub may_log_in: bool,
     /// Whether the connection is encrypted.
     pub tls: bool,
     /// Who sends the message that is under way.
@@ -36,6 +40,7 @@ impl Default for Session {
             hello: None,
             user: None,
             local: None,
+            may_log_in: false,
             tls: false,
             mail: None,
             fetched: false,
@@ -98,8 +103,13 @@ pub trait Policy: Send + Sync {
         async { Verdict::Pass }
     }
 
-    /// It wants to send the message.
-    fn message(&self, _session: &Session, _message: &Message) -> impl Future<Output = Verdict> + Send {
+    /// It has sent the message, of which `header` tells what is in front; nothing is delivered yet.
+    fn message(
+        &self,
+        _session: &Session,
+        _message: &Message,
+        _header: &Examined,
+    ) -> impl Future<Output = Verdict> + Send {
         async { Verdict::Pass }
     }
 }

@@ -15,7 +15,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use mailwright_smtp_proto::{Hello, Mail, Message, Rcpt};
 
-use crate::{Policy, Session, Verdict};
+use crate::{Policy, Session, Verdict, authentication::Examined};
 
 pub use greylist::{Greylist, GreylistLimits, GreylistMemory, Seen};
 pub use names::{HelloExists, SenderExists, SpfRefuses};
@@ -65,8 +65,8 @@ impl<P: Policy> Policy for Strangers<P> {
         if (self.trusts)(session) { Verdict::Pass } else { self.rule.rcpt(session, rcpt).await }
     }
 
-    async fn message(&self, session: &Session, message: &Message) -> Verdict {
-        if (self.trusts)(session) { Verdict::Pass } else { self.rule.message(session, message).await }
+    async fn message(&self, session: &Session, message: &Message, header: &Examined) -> Verdict {
+        if (self.trusts)(session) { Verdict::Pass } else { self.rule.message(session, message, header).await }
     }
 }
 

@@ -87,11 +87,12 @@ impl<A: Accounts> Authenticator<A> {
         tls: Option<&TlsInfo>,
         attempt: &Attempt<'_>,
     ) -> Result<(AuthStep, Exchange, Option<User>), AuthRefusal> {
-        // An exchange that was cancelled leaves its machine behind; its name tells.
         let running = exchange.filter(|running| running.server.mechanism().name() == ask.mechanism);
         let mut exchange = match running {
-            Some(running) => running,
-            None => {
+            Some(running) if ask.continues => running,
+            _ if ask.continues => return Err(AuthRefusal::Malformed),
+            // One that was cancelled leaves its machine behind, which would take the beginning of the next for its answer.
+            _ => {
                 let context = tls.map_or_else(|| Context::plaintext().allow_secrets_in_clear(), Context::tls);
                 let context = if self.legacy { context.allow_legacy() } else { context };
                 let entropy = entropy().map_err(|_| AuthRefusal::Unavailable)?;

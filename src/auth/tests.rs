@@ -127,7 +127,8 @@ async fn play(
     let mut exchange = None;
     let mut response = client.initial().map(|initial| Secret::from(&initial[..]));
     loop {
-        let ask = Authenticate::new(mechanism.to_owned(), response.take());
+        let mut ask = Authenticate::new(mechanism.to_owned(), response.take());
+        ask.continues = exchange.is_some();
         match authenticator.step(&mut exchange, &ask, peer, Some(&tls), Service::Imap).await {
             (AuthStep::Challenge(challenge), None) => {
                 response = Some(Secret::from(&client.respond(&challenge).unwrap_or_default()[..]));
@@ -247,6 +248,82 @@ async fn guessing_is_slowed_down_and_ends_in_a_ban_whatever_the_mechanism() {
     let [ban] = authenticator.throttle().bans(Instant::now())[..] else { panic!() };
     assert!(authenticator.throttle().lift(ban.network));
     play(&authenticator, "PLAIN", &alice, &away).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn guesses_at_one_account_count_together_however_it_is_spelled() {
+    let limits =
+        ThrottleLimits { failures_per_user: 4, failures_per_address: 0, ..ThrottleLimits::default() };
+    let authenticator = |spellings: bool| {
+        let made = everything()
+            .with_throttle(Arc::new(Throttle::new(limits.clone())))
+            .with_masters(MasterUsers::new(["admin"], Some('*')));
+        if spellings { made.with_spellings(|name| known(name).map(str::to_owned)) } else { made }
+    };
+    for (spellings, names) in [
+        (false, ["alice@a.test", "Alice@A.TEST", "\"alice\"@a.test", "\"al\\ice\"@a.test", "alice@a.test"]),
+        (false, ["admin", "alice*admin", "guest*admin", "nobody*Admin", "admin"]),
+        (true, ["alice", "Alice", "alice", "Alice", "alice"]),
+    ] {
+        let authenticator = authenticator(spellings);
+        let mut answers = Vec::new();
+        for (number, name) in names.iter().enumerate() {
+            // Each from elsewhere, as a botnet does it.
+            let peer = Peer::new(Some(format!("198.51.100.{number}:1").parse().unwrap()), None);
+            let login = Login::new(*name, "pen".into());
+            answers.push(authenticator.password(&login, &peer, true, Service::Imap).await.unwrap_err());
+        }
+        let expected = [vec![AuthRefusal::Credentials; 4], vec![AuthRefusal::Unavailable]].concat();
+        assert_eq!(answers, expected, "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_that_was_cancelled_is_over() {
+    let (authenticator, peer) = (everything(), Peer::unknown());
+    let (inside, proof) = (tls(), Proof::new("alice", "pencil".into()));
+    for name in authenticator.mechanisms() {
+        // Without TLS first: what was begun before STARTTLS is over, too.
+        for tls in [None, Some(&inside)] {
+            let mut exchange = None;
+            let begin = Authenticate::new(name.clone(), None);
+            let (begun, _) = authenticator.step(&mut exchange, &begin, &peer, tls, Service::Imap).await;
+            let (again, _) =
+                authenticator.step(&mut exchange, &begin, &peer, Some(&inside), Service::Imap).await;
+            assert!(
+                tls.is_none()
+                    || matches!(again, AuthStep::Challenge(_)) == matches!(begun, AuthStep::Challenge(_)),
+                "{name}: {begun:?}, then {again:?}"
+            );
+            assert_ne!(again, AuthStep::Refuse(AuthRefusal::Credentials), "{name}");
+        }
+    }
+    // And a new one ends well.
+    for name in ["LOGIN", "SCRAM-SHA-256", "CRAM-MD5"] {
+        let mut exchange = None;
+        let context = Context::tls(&inside).allow_legacy().without_channel_binding();
+        for cancelled in [true, false] {
+            let mechanism = Mechanism::find(name).unwrap();
+            let mut client = Client::new(mechanism, &proof, &context, [3; 32]).unwrap();
+            let initial = client.initial().map(|initial| Secret::from(&initial[..]));
+            let mut ask = Authenticate::new(name.to_owned(), initial);
+            loop {
+                match authenticator.step(&mut exchange, &ask, &peer, Some(&inside), Service::Imap).await {
+                    (AuthStep::Challenge(_), None) if cancelled => break,
+                    (AuthStep::Challenge(challenge), None) => {
+                        let response = client.respond(&challenge).unwrap();
+                        ask = Authenticate::response(name.to_owned(), Secret::from(&response[..]));
+                    }
+                    (AuthStep::Accept, Some(user)) => break assert_eq!(user.as_str(), "alice"),
+                    other => panic!("{name}: {other:?}"),
+                }
+            }
+        }
+    }
+    // A response to nothing is none.
+    let response = Authenticate::response("LOGIN".to_owned(), "alice".into());
+    let (step, _) = authenticator.step(&mut None, &response, &peer, Some(&inside), Service::Imap).await;
+    assert_eq!(step, AuthStep::Refuse(AuthRefusal::Malformed));
 }
 
 #[test]

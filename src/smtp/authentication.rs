@@ -40,11 +40,16 @@ pub struct Authentication {
     pub patience: Duration,
     trusts: Arc<dyn Fn(&Conversation) -> bool + Send + Sync>,
     signers: Arc<Signers>,
+    /// Whom users may write as.
+    speaks_for: Arc<SpeaksFor>,
     observer: Arc<dyn Fn(&Observation<'_>) + Send + Sync>,
 }
 
 /// The keys of a domain.
 type Signers = dyn Fn(&str) -> Vec<Arc<Signer>> + Send + Sync;
+
+/// Whether a session's user may write as an address.
+type SpeaksFor = dyn Fn(&Conversation, &Address) -> bool + Send + Sync;
 
 /// A message that was judged, for those who keep count.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +100,11 @@ impl Authentication {
             patience: Duration::from_secs(20),
             trusts: Arc::new(|session| session.user.is_some()),
             signers: Arc::new(|_| Vec::new()),
+            speaks_for: Arc::new(|session, address| {
+                let itself = session.user.as_ref().and_then(|user| user.parse::<Address>().ok());
+                let sender = session.mail.as_ref().and_then(|mail| mail.from.address());
+                itself.as_ref() == Some(address) || sender == Some(address)
+            }),
             observer: Arc::new(|_| {}),
         }
     }
@@ -113,6 +123,17 @@ impl Authentication {
         signers: impl Fn(&str) -> Vec<Arc<Signer>> + Send + Sync + 'static,
     ) -> Self {
         self.signers = Arc::new(signers);
+        self
+    }
+
+    /// The same, where users who have logged in may write as these: nobody else's domain signs what they send. By default that is the
+    /// account's own name and the sender of the envelope, which a [`Policy`](mailwright_relay_policy::Policy) is to look at.
+    #[must_use]
+    pub fn with_writers(
+        mut self,
+        speaks_for: impl Fn(&Conversation, &Address) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.speaks_for = Arc::new(speaks_for);
         self
     }
 
@@ -137,21 +158,34 @@ impl Authentication {
             return None;
         }
         let ours = (self.trusts)(session);
-        let sender = message.mail.from.address().filter(|_| ours);
-        let known: Vec<String> = sender
-            .map(|sender| sender.domain().key())
-            .into_iter()
-            .chain(forwarder)
-            .map(str::to_owned)
-            .collect();
+        let known = if ours { self.senders(session, message) } else { Vec::new() };
+        let known: Vec<String> = known.into_iter().chain(forwarder.map(str::to_owned)).collect();
         let signers = Arc::clone(&self.signers);
         let examiner = Examiner::new().for_signing_if(move |examined| {
             let signs = |domain: &String| !signers(domain).is_empty();
+            // Whether that one may be written as is looked at when it comes to signing.
             let author = || examined.author_domains().and_then(|domains| domains.into_iter().next());
             known.iter().any(signs) || (ours && author().is_some_and(|author| signs(&author)))
         });
         let judged = !ours && self.judges(session).is_some();
         Some(if judged { examiner } else { examiner.without_verifying() })
+    }
+
+    /// The domain of the author, if the client may write as whoever it says it is from: a signature is the domain's word for it (RFC
+    /// 6376 §1.1), and a user has no right to that of others. Who is trusted without a login is trusted with all of them.
+    fn author(&self, session: &Conversation, examined: &Examined) -> Option<String> {
+        let speaks_for = |writer: &Address| (self.speaks_for)(session, writer);
+        let may = session.user.is_none() || examined.writers()?.iter().all(speaks_for);
+        examined.author_domains()?.into_iter().next().filter(|_| may)
+    }
+
+    /// The domains of the envelope's sender, if the client may write as that, and of the user who has logged in.
+    fn senders(&self, session: &Conversation, message: &Message) -> Vec<String> {
+        let may = |sender: &&Address| session.user.is_none() || (self.speaks_for)(session, sender);
+        let domain = |address: &Address| address.domain().key().to_owned();
+        let user = || session.user.as_ref().and_then(|user| user.parse::<Address>().ok());
+        let sender = message.mail.from.address().filter(may).map(domain);
+        sender.into_iter().chain(user().as_ref().map(domain)).collect()
     }
 
     /// The client, if what it sends is verified. What runs on this machine has no address that says anything, and a host that was asked
@@ -174,9 +208,9 @@ impl Authentication {
     ) -> Result<Judged, Reply> {
         let sender = message.mail.from.address();
         if (self.trusts)(session) {
-            let author = examined.author_domains().and_then(|domains| domains.into_iter().next());
-            let envelope = || sender.map(|sender| sender.domain().key().to_owned());
-            let domains = [author, envelope()].into_iter().flatten().chain(forwarder.map(str::to_owned));
+            let author = self.author(session, examined);
+            let senders = self.senders(session, message);
+            let domains = author.into_iter().chain(senders).chain(forwarder.map(str::to_owned));
             let fields = self.signatures(domains, examined);
             return Ok(Judged { fields, quarantine: false });
         }

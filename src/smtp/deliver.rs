@@ -39,7 +39,7 @@ pub struct StoreInbox<S, R, F = ()> {
     pub(super) store: S,
     pub(super) addressing: R,
     pub(super) filter: F,
-    policy: Chain,
+    pub(super) policy: Chain,
     pub(super) hostname: String,
     pub(super) routes: Arc<RouteTable>,
     pub(super) authentication: Option<Arc<Authentication>>,
@@ -285,6 +285,13 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         (self.on_demand.is_some() && self.store.spool().is_some()).then_some(self)
     }
 
+    async fn connection(&self, session: &Conversation) -> Result<(), Reply> {
+        match self.policy.decide_connect(session).await.verdict {
+            Verdict::Reject(reply) => Err(at_greeting(&reply)),
+            _ => Ok(()),
+        }
+    }
+
     async fn hello(&self, session: &Conversation, hello: &Hello) -> Result<(), Reply> {
         match self.policy.decide_hello(session, hello).await.verdict {
             Verdict::Reject(reply) => Err(reply),
@@ -330,6 +337,7 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         });
         let intake = Intake {
             store: &self.store,
+            policy: &self.policy,
             authentication: self.authentication.as_deref(),
             hostname: &self.hostname,
             forwarder: sent_on.map(|address| address.domain().key()),
@@ -407,6 +415,13 @@ fn told(session: &Conversation, origin: &Origin<'_>, size: u64, replies: &[Reply
             "message"
         );
     }
+}
+
+/// A refusal in place of a greeting: RFC 5321 §3.1 has 554 for that, and §3.8 the 421 of a server that closes.
+fn at_greeting(reply: &Reply) -> Reply {
+    let code = if reply.is_transient() { 421 } else { 554 };
+    let text = reply.lines().next().unwrap_or_default().to_owned();
+    Reply::new(code, reply.enhanced(), text).unwrap_or(Reply::RELAY_DENIED)
 }
 
 /// The same, if whoever has the mailbox has had it for as long as the sender wants (RFC 7293 §5).

@@ -34,8 +34,13 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
         let trace = fetched(arrival, &self.hostname, &id, date);
         let border = BorderFilter::new(&self.hostname);
         let mut source = Fetched { pieces, border, state: State::Open };
-        let intake =
-            Intake { store: &self.store, authentication: None, hostname: &self.hostname, forwarder: None };
+        let intake = Intake {
+            store: &self.store,
+            policy: &self.policy,
+            authentication: None,
+            hostname: &self.hostname,
+            forwarder: None,
+        };
         let received = intake.fetch(arrival.size, &trace, &mut source).await;
         if source.state == State::Broken {
             return Ok(Received::Dropped);

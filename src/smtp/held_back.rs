@@ -60,8 +60,13 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         // Whoever submitted it was a user; what they may do was found out then.
         session.user = Some(entry.user.clone().unwrap_or_else(|| "MAILER-DAEMON".into()));
         session.mail = Some(message.mail.clone());
-        let intake =
-            Intake { store: &self.store, authentication: None, hostname: &self.hostname, forwarder: None };
+        let intake = Intake {
+            store: &self.store,
+            policy: &self.policy,
+            authentication: None,
+            hostname: &self.hostname,
+            forwarder: None,
+        };
         let mut source = Stored { spool, entry, at: 0 };
         let received = match intake.fetch(Some(entry.size), "", &mut source).await {
             Ok(received) => received,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use mailwright_mailstore::{Store, Upload, Write};
-use mailwright_relay_policy::Session as Conversation;
+use mailwright_relay_policy::{Chain, Session as Conversation, Verdict, authentication::Examiner};
 use mailwright_smtp_proto::{Message, Reply};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     hops::HopCounter,
     trace_fields::{now, received, return_path},
 };
-use crate::imap::Describer;
+use crate::{imap::Describer, service::shown};
 
 /// RFC 5321 §6.3 wants at least 100 before a loop is assumed; Postfix's hopcount_limit is 50.
 const MOST_HOPS: usize = 100;
@@ -26,6 +26,7 @@ const HELD: usize = 256 << 10;
 /// What is needed to take in messages.
 pub(super) struct Intake<'a, S> {
     pub(super) store: &'a S,
+    pub(super) policy: &'a Chain,
     pub(super) authentication: Option<&'a Authentication>,
     pub(super) hostname: &'a str,
     /// The domain of ours that sends the message on, if one does.
@@ -45,9 +46,14 @@ impl<S: Store> Intake<'_, S> {
         id: &str,
     ) -> Result<Received, Reply> {
         let mut hops = HopCounter::default();
-        let mut examiner = self
-            .authentication
-            .and_then(|authentication| authentication.examiner(session, message, self.forwarder));
+        let judge = self.authentication.and_then(|authentication| {
+            Some((authentication, authentication.examiner(session, message, self.forwarder)?))
+        });
+        let (judge, mut examiner) = match judge {
+            Some((judge, examiner)) => (Some(judge), Some(examiner)),
+            // The rules look at the header all the same.
+            None => (None, (!self.policy.is_empty()).then(|| Examiner::new().without_verifying())),
+        };
         let (front, trace) =
             (return_path(&message.mail.from), received(session, message, self.hostname, id, now()));
         let (mut held, mut draft, mut eight_bit) = (BytesMut::new(), None, false);
@@ -72,10 +78,14 @@ impl<S: Store> Intake<'_, S> {
         if hops.hops() >= MOST_HOPS {
             return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
         }
-        let Judged { fields, quarantine } = match self.authentication.zip(examiner) {
-            Some((authentication, examiner)) => {
-                authentication.judge(session, message, &examiner.finish(), self.forwarder).await?
-            }
+        let examined = examiner.map(Examiner::finish).unwrap_or_default();
+        let decision = self.policy.decide_message(session, message, &examined).await;
+        if let Verdict::Reject(reply) = decision.verdict {
+            tracing::info!(peer = shown(&session.peer), id, rule = decision.rule, "refused by policy");
+            return Err(reply);
+        }
+        let Judged { fields, quarantine } = match judge {
+            Some(judge) => judge.judge(session, message, &examined, self.forwarder).await?,
             None => Judged::default(),
         };
         let draft = match draft {

@@ -26,6 +26,10 @@ pub(crate) fn make(
     made.trusted_sealers = domain_keys(&options.trusted_sealers).collect();
     let ours = Arc::clone(directory);
     let made = made.trusting(move |session| ours.trusts(session));
+    let ours = Arc::clone(directory);
+    let made = made.with_writers(move |session, writer| {
+        session.user.as_ref().is_some_and(|user| ours.may_write_as(user, writer))
+    });
     let made = match collector {
         Some(collector) => made.observed(move |observation| collector.observe(observation, seconds())),
         None => made,

@@ -10,6 +10,7 @@ mod imap;
 pub(crate) mod ldap;
 mod life;
 mod listener;
+mod listening;
 pub(crate) mod oauth;
 pub(crate) mod on_demand;
 mod outbound;
@@ -33,7 +34,7 @@ use thiserror::Error;
 pub(crate) use fetch::Fetch;
 pub(crate) use life::{Expiry, Period, Quota, Size};
 pub(crate) use listener::{
-    Answers, AskForCertificate, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
+    Answers, AskForCertificate, ListenAddress, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
 };
 pub(crate) use on_demand::{OnDemand, Provider};
 pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};

@@ -13,6 +13,7 @@ mod login;
 mod policy;
 mod removed;
 mod rows;
+mod senders;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -46,9 +47,10 @@ pub(crate) use backends::{Backends, Checker};
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use groups::Members;
 pub(crate) use login::Logins;
-pub(crate) use policy::{recipients, senders};
+pub(crate) use policy::recipients;
 pub(crate) use removed::RemovedEntry;
 pub(crate) use rows::{AccountRow, AliasRow, DirectoryFile, GroupRow, NetworkRow};
+pub(crate) use senders::{Further, senders};
 
 /// The key of the secret that made-up SCRAM keys are made from.
 const SECRET: &[u8] = b"scram";
@@ -80,6 +82,8 @@ pub(crate) struct Directory {
     srs: Option<Srs>,
     /// The alias file, and what else is in files.
     files: Files,
+    /// Whom users may write as beside themselves.
+    senders: senders::Senders,
 }
 
 /// One account.
@@ -239,6 +243,7 @@ impl Directory {
             vault: OnceLock::new(),
             srs,
             files,
+            senders: senders::Senders::new(&config.auth),
         };
         model.set_alias_file(&directory.files.aliases()?, directory.files.domains());
         directory.replace_model(model);

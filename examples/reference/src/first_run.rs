@@ -1,10 +1,10 @@
 //! What is made at the first start, and what a first-time user is told.
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path};
+use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use crate::{
     certificate::Certificate,
-    config::{Config, Listener, Protocol, TlsMode},
+    config::{Config, ListenAddress, Listener, Protocol, TlsMode},
     directory::{Directory, DirectoryError},
 };
 
@@ -48,7 +48,7 @@ pub(crate) fn make_accounts(directory: &Directory, config: &Config) -> Result<Ac
 /// How to send a first message and to read it, ready to be pasted.
 pub(crate) fn recipe(
     config: &Config,
-    bound: &[(&Listener, SocketAddr)],
+    bound: &[(&Listener, ListenAddress)],
     certificate: &Certificate,
     accounts: &Accounts,
 ) -> String {
@@ -56,7 +56,7 @@ pub(crate) fn recipe(
         let find = |tls: TlsMode| {
             bound.iter().find(|(listener, _)| listener.protocol == protocol && listener.tls == tls)
         };
-        find(TlsMode::Implicit).map(|(_, address)| address.port())
+        find(TlsMode::Implicit).and_then(|(_, address)| Some(address.network()?.port()))
     };
     let (sender, reader) = (&accounts.sender, &accounts.reader);
     let mut text = format!(

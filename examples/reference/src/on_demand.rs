@@ -70,7 +70,7 @@ impl Caller {
         let trust = || self.tls.clone().ok_or(CallError::NobodyToTrust);
         let security = match provider.tls {
             TlsMode::None => Security::Plain,
-            TlsMode::Starttls => Security::Starttls(trust()?),
+            TlsMode::Starttls | TlsMode::Required => Security::Starttls(trust()?),
             TlsMode::Implicit => Security::Implicit(trust()?),
         };
         let mut config = client::Config::default();

@@ -103,6 +103,19 @@ impl StoredPassword {
         (self.scheme == Scheme::Plain).then_some(&self.hash)
     }
 
+    /// What it costs to verify: the scheme with its parameters.
+    pub(crate) fn cost(&self) -> String {
+        let mut parts = self.hash.split('$');
+        let parameters = match self.scheme {
+            Scheme::Plain | Scheme::Ssha => String::new(),
+            Scheme::BlfCrypt => parts.nth(2).unwrap_or_default().to_owned(),
+            Scheme::Argon2id | Scheme::Sha512Crypt | Scheme::Sha256Crypt => {
+                parts.filter(|part| part.contains('=')).collect::<Vec<_>>().join(" ")
+            }
+        };
+        format!("{} {parameters}", self.scheme())
+    }
+
     /// The name of the scheme.
     pub(crate) fn scheme(&self) -> &'static str {
         SCHEMES.iter().find(|(_, scheme)| *scheme == self.scheme).map_or("", |(name, _)| name)
@@ -172,6 +185,12 @@ mod tests {
         let salted = [Sha1::new().chain_update(b"secretsalt").finalize().as_slice(), b"salt"].concat();
         let salted = StoredPassword::parse(&format!("{{SSHA}}{}", BASE64_STANDARD.encode(salted))).unwrap();
         let plain = StoredPassword::parse("{PLAIN}secret").unwrap();
+        let costs = [&argon, &blowfish, &crypt, &salted, &plain].map(StoredPassword::cost);
+        assert_eq!(costs[0], "ARGON2ID v=19 m=19456,t=2,p=1");
+        assert_eq!(costs[1], "BLF-CRYPT 04");
+        assert!(costs[2].starts_with("SHA512-CRYPT "), "{costs:?}");
+        assert_eq!(costs[3..], ["SSHA ", "PLAIN "]);
+        assert_eq!(StoredPassword::new(b"other").unwrap().cost(), costs[0]);
         for stored in [argon, blowfish, crypt, salted, plain] {
             assert!(stored.verify(b"secret"), "{stored:?}");
             assert!(!stored.verify(b"Secret"), "{stored:?}");

@@ -9,9 +9,13 @@ use std::{net::IpAddr, sync::Arc};
 use mailwright::{
     line_proto::Peer,
     mail_model::{ForwardPath, ReversePath},
-    relay_policy::{Chain, Decision, Session, Verdict, authentication::dmarc::Wish, dns::AnyResolver},
+    relay_policy::{
+        Chain, Decision, Session, Verdict,
+        authentication::{Examiner, dmarc::Wish},
+        dns::AnyResolver,
+    },
     smtp::Authentication,
-    smtp_proto::{Hello, HelloName, Mail, Rcpt},
+    smtp_proto::{Hello, HelloName, Mail, Message, Rcpt},
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Handle, Runtime};
@@ -126,8 +130,18 @@ impl Rules {
         if note(&mut stages, "mail", self.chain.decide_mail(&session, &mail).await) {
             return accepted(stages);
         }
-        session.mail = Some(mail);
+        session.mail = Some(mail.clone());
         if note(&mut stages, "rcpt", self.chain.decide_rcpt(&session, &rcpt).await) {
+            return accepted(stages);
+        }
+        // As if the sender were the author.
+        let mut header = Examiner::new().without_verifying();
+        if let Some(from) = mail.from.address() {
+            header.push(format!("From: {from}\r\n").as_bytes());
+        }
+        let (message, header) = (Message::new(mail, vec![rcpt]), header.finish());
+        let decision = self.chain.decide_message(&session, &message, &header).await;
+        if decision.verdict != Verdict::Pass && note(&mut stages, "message", decision) {
             return accepted(stages);
         }
         let Some((findings, done)) = self.authentication.rehearse(&session).await else {

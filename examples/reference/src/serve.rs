@@ -5,7 +5,7 @@ mod open;
 mod services;
 mod sockets;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
@@ -16,12 +16,11 @@ use mailwright::{
     smtp::{OnDemand, QueueStarter, StoreInbox},
 };
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     certificate::{CertificateError, Certificates, ServerConfigs},
-    config::{self, Config, TlsMode},
+    config::{self, Config, ListenAddress, TlsMode},
     control,
     directory::{Backends, DirectoryError, Logins},
     dkim::KeyError,
@@ -41,6 +40,7 @@ use announce::{StopSignals, announce, reload_on_signal};
 use open::{DMARC, delivery_store};
 pub(crate) use open::{SIEVE_MEMORY, fetch, known, life, mail_store, open, suppressed};
 use services::Services;
+use sockets::{Accept, auth_socket, tcp_socket};
 
 /// Why the server does not start, and what to do.
 #[derive(Debug, Error)]
@@ -60,7 +60,7 @@ pub(crate) enum ServeError {
     #[error(
         "cannot listen on {address} for {protocol}: {source}\n  is another server running there? ports below 1024 need a privilege"
     )]
-    Listen { protocol: &'static str, address: SocketAddr, source: io::Error },
+    Listen { protocol: &'static str, address: String, source: io::Error },
     #[error(
         "cannot listen on {path} for other programs' logins: {source}\n  it is named in auth.listen of the configuration; its folder must be there and ours to write to"
     )]
@@ -178,6 +178,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     .map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
+    let accounts = Arc::clone(&directory);
     let policy = rules.chain.clone();
     let options = config.filter_options();
     let alarm = options.snooze.as_ref().map(|snoozing| Alarm::new(store.clone(), snoozed, snoozing));
@@ -212,6 +213,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         authenticator: Arc::new(
             Authenticator::new(logins, secret)
                 .with_throttle(throttle)
+                .with_spellings(move |name| Some(accounts.account(name).ok()?.user.as_str().to_owned()))
                 .with_masters(config.auth.masters())
                 .with_legacy(config.auth.legacy_mechanisms),
         ),
@@ -234,15 +236,28 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let mut bound = Vec::new();
     for listener in &config.listeners {
         let name = listener.protocol.name();
-        let failed = |source| ServeError::Listen { protocol: name, address: listener.address, source };
-        let socket = TcpListener::bind(listener.address).await.map_err(failed)?;
-        bound.push((listener, socket.local_addr().map_err(failed)?));
-        let accept =
-            Listener::new(socket, Arc::clone(&admission), services.stop.clone(), services.tasks.clone())
-                .behind_proxies(config::ranges(&config.proxies));
+        let address = listener.address.to_string();
+        let failed = |source| ServeError::Listen { protocol: name, address: address.clone(), source };
+        let (accept, at) = match &listener.address {
+            ListenAddress::Network(address) => {
+                let socket = tcp_socket(*address).map_err(failed)?;
+                let at = ListenAddress::Network(socket.local_addr().map_err(failed)?);
+                let (stop, tasks) = (services.stop.clone(), services.tasks.clone());
+                let accept = Listener::new(socket, Arc::clone(&admission), stop, tasks)
+                    .behind_proxies(config::ranges(&config.proxies));
+                (Accept::Network(accept), at)
+            }
+            ListenAddress::Unix(path) => {
+                let socket = auth_socket(path, listener.mode()).map_err(failed)?;
+                (Accept::Unix(socket), listener.address.clone())
+            }
+        };
+        bound.push((listener, at));
         let tls = match listener.tls {
             TlsMode::None => ListenerTls::None,
-            TlsMode::Starttls => ListenerTls::Starttls(server_configs.of(listener.client_certificates)),
+            TlsMode::Starttls | TlsMode::Required => {
+                ListenerTls::Starttls(server_configs.of(listener.client_certificates))
+            }
             TlsMode::Implicit => ListenerTls::Implicit(server_configs.of(listener.client_certificates)),
         };
         services.start(listener, accept, tls)?;

@@ -9,6 +9,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{PASSWORD, Server, Talk, USER, succeed, wait_for};
 
 /// In front of `[limits]`, so what stands in a section stands last.
@@ -17,12 +18,17 @@ const CONFIG: &str = "allow_plaintext_auth = true\nproxies = [\"127.0.0.1\"]\n\
 
 /// Everything but `auth` has to come first in the file, so the rest is put in front of the section.
 fn start() -> Server {
+    start_with("")
+}
+
+/// With more of `[auth]`.
+fn start_with(more: &str) -> Server {
     let mut server = Server::prepare("");
     let path = server.folder.path().join("mailwright.toml");
     let config = fs::read_to_string(&path).unwrap();
     let socket = server.folder.path().join("auth");
     let (front, auth) = CONFIG.split_at(CONFIG.find("[auth]").unwrap());
-    fs::write(&path, format!("{front}{config}{auth}listen = [{socket:?}]\n")).unwrap();
+    fs::write(&path, format!("{front}{config}{auth}{more}listen = [{socket:?}]\n")).unwrap();
     server.add_user(USER, PASSWORD);
     server.add_user("root@example.org", "master-key-1");
     server.serve();
@@ -146,4 +152,81 @@ fn certificates_are_read_again_and_sessions_go_on() {
         server.folder.path().join("data/tls/self-signed.pem").exists().then_some(())
     });
     assert!(login(&mut open, USER, PASSWORD).starts_with("+OK"));
+}
+
+/// How each protocol begins an exchange, and what stands before a challenge and a good end.
+const PROTOCOLS: [(&str, &str, &str, &str); 4] = [
+    ("submission", "AUTH {}", "334 ", "235"),
+    ("imap", "a AUTHENTICATE {}", "+ ", "a OK"),
+    ("pop3", "AUTH {}", "+ ", "+OK"),
+    ("managesieve", "AUTHENTICATE \"{}\"", "", "OK"),
+];
+
+#[test]
+fn an_exchange_that_was_cancelled_leaves_nothing_behind() {
+    let server = start();
+    let encoded = |text: &str| STANDARD.encode(text);
+    for (protocol, begin, challenged, done) in PROTOCOLS {
+        let mut talk = Talk::connect(server.port(protocol, "starttls"));
+        talk.send("PROXY TCP4 192.0.2.9 198.51.100.1 40000 25\r\n");
+        match protocol {
+            "submission" => {
+                talk.reply();
+                talk.smtp("EHLO client.example");
+            }
+            "managesieve" => drop(talk.until("OK")),
+            _ => drop(talk.line()),
+        }
+        let quoted = |text: &str| match protocol {
+            "managesieve" => format!("\"{text}\""),
+            _ => text.to_owned(),
+        };
+        // Whatever ends it: a star, or what is no Base64.
+        for end in ["*", "!"] {
+            talk.send(format!("{}\r\n", begin.replace("{}", "LOGIN")));
+            let challenge = talk.line();
+            assert!(
+                challenge.starts_with(challenged) && challenge.contains("VXNlcm5hbWU6"),
+                "{protocol}: {challenge}"
+            );
+            talk.send(format!("{}\r\n", quoted(end)));
+            let ended = talk.line();
+            assert!(!ended.starts_with(done) && !ended.contains("VXNlcm5hbWU6"), "{protocol}: {ended}");
+        }
+        // SCRAM has a first message from the client, which the second exchange must not take for its second.
+        let first = quoted(&encoded(&format!("n,,n={USER},r=fyko+d2lbbFgONRv9qkxdawL")));
+        for _ in 0..2 {
+            talk.send(format!("{} {first}\r\n", begin.replace("{}", "SCRAM-SHA-256")));
+            let challenge = talk.line();
+            let text =
+                challenge.strip_prefix(challenged).unwrap_or_else(|| panic!("{protocol}: {challenge}"));
+            let text = STANDARD.decode(text.trim_matches('"')).unwrap_or_default();
+            assert!(text.starts_with(b"r=fyko+d2lbbFgONRv9qkxdawL"), "{protocol}: {challenge}");
+            talk.send(format!("{}\r\n", quoted("*")));
+            assert!(!talk.line().starts_with(done), "{protocol}");
+        }
+        talk.send(format!("{}\r\n", begin.replace("{}", "LOGIN")));
+        assert!(talk.line().contains("VXNlcm5hbWU6"), "{protocol}");
+        talk.send(format!("{}\r\n", quoted(&encoded(USER))));
+        assert!(talk.line().contains("UGFzc3dvcmQ6"), "{protocol}");
+        talk.send(format!("{}\r\n", quoted(&encoded(PASSWORD))));
+        let last = talk.line();
+        assert!(last.starts_with(done), "{protocol}: {last}");
+    }
+}
+
+#[test]
+fn a_botnet_counts_as_one_however_it_spells_the_name() {
+    let server = start_with("failures_per_user = 4\n");
+    succeed(&mut server.command(&["domain", "alias", "second.example", "example.org"]));
+    for (number, name) in
+        ["alice@example.org", "ALICE@Example.ORG", "\"alice\"@example.org", "alice@second.example"]
+            .iter()
+            .enumerate()
+    {
+        let told = login(&mut pop3(&server, &format!("192.0.2.{number}")), name, "guess");
+        assert!(told.starts_with("-ERR [AUTH]"), "{name}: {told}");
+    }
+    let told = login(&mut pop3(&server, "192.0.2.100"), USER, "guess");
+    assert!(told.starts_with("-ERR [SYS/TEMP]"), "{told}");
 }

@@ -27,7 +27,7 @@ impl Server {
             self.failed_login(&tag, &Status::bad("expected base64"));
             return None;
         };
-        let request = Authenticate::new(mechanism, Some(response));
+        let request = Authenticate::response(mechanism, response);
         self.ask_login(tag, "AUTHENTICATE", request, Event::Authenticate)
     }
 

@@ -241,7 +241,7 @@ impl Server {
             return None;
         }
         match auth.response() {
-            Ok(response) => self.authenticate(now, auth.mechanism.clone(), response),
+            Ok(response) => Some(self.authenticate(now, Authenticate::new(auth.mechanism.clone(), response))),
             Err(_) => {
                 self.fail_login(&AuthRefusal::Malformed.into());
                 None
@@ -258,7 +258,10 @@ impl Server {
             return None;
         }
         match command::decode(line) {
-            Ok(response) => self.authenticate(now, mechanism, Some(Secret::from(&response[..]))),
+            Ok(response) => {
+                let request = Authenticate::response(mechanism, Secret::from(&response[..]));
+                Some(self.authenticate(now, request))
+            }
             Err(_) => {
                 self.fail_login(&AuthRefusal::Malformed.into());
                 None
@@ -266,9 +269,8 @@ impl Server {
         }
     }
 
-    fn authenticate(&mut self, now: Instant, mechanism: String, response: Option<Secret>) -> Option<Event> {
-        let request = Authenticate::new(mechanism, response);
-        Some(Event::Authenticate(self.ask(now, Question::Login, request)))
+    fn authenticate(&mut self, now: Instant, request: Authenticate) -> Event {
+        Event::Authenticate(self.ask(now, Question::Login, request))
     }
 
     fn list(&mut self, kind: Kind, one: Option<NonZeroU32>) {

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use mailwright_mail_model::{Domain, address_list};
+use mailwright_mail_model::{
+    Address, Domain, LocalPart,
+    address_list::{self, Mailbox},
+};
 
 use super::{
     arc,
@@ -277,6 +280,32 @@ impl Examined {
         }
         (!domains.is_empty()).then_some(domains)
     }
+
+    /// Who says that it is from them: every address in every From and Sender field (RFC 5322 §3.6.2), none if there is no such
+    /// field. `None` if that cannot be told: a field without any address or with one that cannot be read, a header that was too
+    /// long to be looked at, or more than a hundred addresses.
+    pub fn writers(&self) -> Option<Vec<Address>> {
+        const MOST: usize = 100;
+        let mut writers = Vec::new();
+        for field in self.fields().filter(|field| field.is("From") || field.is("Sender")) {
+            let before = writers.len();
+            for entry in address_list::parse(field.value()) {
+                let address_list::Entry::Mailbox(mailbox) = entry else { continue };
+                writers.push(address(&mailbox)?);
+            }
+            if writers.len() == before || writers.len() > MOST {
+                return None;
+            }
+        }
+        (!self.overlong).then_some(writers)
+    }
+}
+
+/// The address of a mailbox, if it is one.
+fn address(mailbox: &Mailbox) -> Option<Address> {
+    let part = |octets| str::from_utf8(octets).ok();
+    let local = LocalPart::from_unquoted(part(&mailbox.local)?).ok()?;
+    Address::new(local, part(&mailbox.domain)?.parse().ok()?).ok()
 }
 
 /// Where each field is.
@@ -297,6 +326,36 @@ fn fields(header: &[u8]) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_claims_to_have_written_it_is_found() {
+        let writers = |header: &str| {
+            let mut examiner = Examiner::new();
+            examiner.push(format!("{header}\r\n\r\nFrom: body@a.example\r\n").as_bytes());
+            let found = examiner.finish().writers()?;
+            Some(found.iter().map(Address::to_string).collect::<Vec<_>>().join(" "))
+        };
+        for (header, expected) in [
+            ("Subject: x", Some("")),
+            ("From: Ann <ann@a.example>", Some("ann@a.example")),
+            ("from : \"a b\"@a.example,\r\n bob@b.example", Some("\"a b\"@a.example bob@b.example")),
+            ("From: <ann@a.example> <bob@b.example>", Some("ann@a.example bob@b.example")),
+            ("From: bob@b.example <ann@a.example>", Some("ann@a.example")),
+            ("From: ann@a.example\r\nSender: bob@b.example", Some("ann@a.example bob@b.example")),
+            ("From: ann@a.example\r\nFROM: bob@b.example", Some("ann@a.example bob@b.example")),
+            ("From: team: ann@a.example;", Some("ann@a.example")),
+            ("From: ann@a.example\r\nReply-To: bob@b.example", Some("ann@a.example")),
+            ("From: ann", None),
+            ("From:", None),
+            ("From: nobody:;", None),
+            ("From: ann@a.example\r\nSender:", None),
+            ("From: ann@a.example, x@-.b_?", None),
+        ] {
+            assert_eq!(writers(header).as_deref(), expected, "{header}");
+        }
+        assert_eq!(writers(&format!("From: {}", "a@a.example, ".repeat(101))), None);
+        assert_eq!(writers(&format!("From: a@a.example\r\nX: {}", "x".repeat(1 << 20))), None);
+    }
 
     #[test]
     fn nothing_is_hashed_that_nobody_asks_for() {

@@ -40,6 +40,26 @@ impl Directory {
         }
         false
     }
+
+    /// Whether an account, by its canonical name, is meant by an address: it may send as that, or it is a member of the group of
+    /// that name or of a group in it.
+    pub fn is_meant_by(&self, account: &str, address: &Address) -> bool {
+        let mut seen = HashSet::new();
+        let mut addresses = vec![address.clone()];
+        while let Some(address) = addresses.pop() {
+            if self.may_send_as(account, &address) {
+                return true;
+            }
+            let name = self.canonical(&address);
+            if let Some(Entry::Group(group)) = self.entries.get(&name)
+                && seen.len() <= self.settings.most_targets
+                && seen.insert(name)
+            {
+                addresses.extend(group.members.iter().cloned());
+            }
+        }
+        false
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +102,23 @@ mod tests {
         ] {
             let address = address.parse().unwrap();
             assert_eq!(directory.may_send_as("alice@d.example", &address), allowed, "{address}");
+        }
+        // A group means its members, and those of the groups in it, however they go round.
+        let group = |member: &str| Group::of([member.parse().unwrap()]);
+        directory.set(&"all@d.example".parse().unwrap(), Entry::Group(group("team@d.example"))).unwrap();
+        directory.set(&"round@d.example".parse().unwrap(), Entry::Group(group("round@d.example"))).unwrap();
+        for (address, meant) in [
+            ("alice@second.example", true),
+            ("team@d.example", true),
+            ("all@second.example", true),
+            ("round@d.example", false),
+            ("bob@d.example", false),
+        ] {
+            assert_eq!(
+                directory.is_meant_by("alice@d.example", &address.parse().unwrap()),
+                meant,
+                "{address}"
+            );
         }
     }
 }

@@ -58,8 +58,8 @@ impl<R: Resolve> Policy for HelloExists<R> {
     }
 
     // Not at EHLO: clients that will log in call themselves anything.
-    async fn mail(&self, session: &Session, _: &Mail) -> Verdict {
-        let Some(hello) = &session.hello else { return Verdict::Pass };
+    async fn mail(&self, session: &Session, mail: &Mail) -> Verdict {
+        let Some(hello) = session.hello.as_ref().filter(|_| !is_null(mail)) else { return Verdict::Pass };
         let hello = hello.name.as_str();
         if hello.starts_with('[') {
             return Verdict::Pass;
@@ -137,7 +137,7 @@ impl<R: Resolve> Policy for SpfRefuses<R> {
     }
 
     async fn mail(&self, session: &Session, mail: &Mail) -> Verdict {
-        let Some(address) = client(session).filter(|address| !address.is_loopback()) else {
+        let Some(address) = client(session).filter(|address| !address.is_loopback() && !is_null(mail)) else {
             return Verdict::Pass;
         };
         let hello = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
@@ -155,6 +155,12 @@ impl<R: Resolve> Policy for SpfRefuses<R> {
             _ => Verdict::Pass,
         }
     }
+}
+
+/// Whether the sender is none. RFC 5321 §4.5.5: reports about mail come so, and whoever refuses them does not hear of what became of
+/// their own.
+fn is_null(mail: &Mail) -> bool {
+    mail.from.address().is_none()
 }
 
 /// A peer's words, as they can stand in a reply.

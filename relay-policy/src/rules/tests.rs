@@ -152,7 +152,9 @@ fn names_must_exist() {
         .txt("late.example", "there is such a name");
     let said = |hello: &str| {
         let rule = HelloExists::new(zone.clone());
-        code(&ready(rule.mail(&session("192.0.2.1", hello, ""), &mail(""))))
+        let mail = |from: &str| code(&ready(rule.mail(&session("192.0.2.1", hello, from), &mail(from))));
+        assert_eq!(mail(""), 0, "{hello}: reports are never refused");
+        mail("x@host.example")
     };
     for (hello, expected) in [
         ("host.example", 0),
@@ -175,6 +177,15 @@ fn names_must_exist() {
     ] {
         assert_eq!(sent(from), expected, "{from}");
     }
+}
+
+#[test]
+fn nobody_sends_for_a_domain_that_forbids_it_but_reports_come() {
+    let zone =
+        CannedAnswers::default().txt("strict.example", "v=spf1 -all").txt("host.example", "v=spf1 -all");
+    let rule = SpfRefuses::new(zone, "mx.example");
+    let said = |from: &str| code(&ready(rule.mail(&session("192.0.2.1", "host.example", from), &mail(from))));
+    assert_eq!((said("x@strict.example"), said("x@other.example"), said("")), (550, 0, 0));
 }
 
 #[test]

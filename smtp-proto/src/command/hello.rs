@@ -1,6 +1,10 @@
 //! HELO, EHLO (RFC 5321 §4.1.1.1) and LHLO (RFC 2033 §4.1).
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use mailwright_line_proto::Request;
 use smol_str::SmolStr;
@@ -13,6 +17,8 @@ use crate::{
 
 /// The longest name, as of a domain (RFC 5321 §4.5.3.1.2).
 const LONGEST: usize = 255;
+/// The longest of its labels (RFC 1035 §2.3.4).
+const LONGEST_LABEL: usize = 63;
 
 /// A client says who it is.
 ///
@@ -120,9 +126,30 @@ pub(super) fn parse_lhlo(arguments: &str, syntax: Syntax) -> Result<Command, Syn
     parse(arguments, syntax, HelloKind::Lhlo, "LHLO name")
 }
 
-fn parse(arguments: &str, _: Syntax, kind: HelloKind, usage: &'static str) -> Result<Command, SyntaxError> {
+/// Whether it is a domain or an address literal (RFC 5321 §4.1.2, §4.1.3). An underscore counts as a letter, for many machines have
+/// one in their names and use these here, and a dot may stand at the end.
+fn is_exact(name: &str) -> bool {
+    if let Some(inner) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let v6 = inner.split_at_checked(5).filter(|(tag, _)| tag.eq_ignore_ascii_case("IPv6:"));
+        return match v6 {
+            Some((_, address)) => address.parse::<Ipv6Addr>().is_ok(),
+            None => inner.parse::<Ipv4Addr>().is_ok(),
+        };
+    }
+    let is_label = |label: &str| {
+        (1..=LONGEST_LABEL).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.strip_suffix('.').unwrap_or(name).split('.').all(is_label)
+}
+
+fn parse(
+    arguments: &str,
+    syntax: Syntax,
+    kind: HelloKind,
+    usage: &'static str,
+) -> Result<Command, SyntaxError> {
     let name = skip_spaces(arguments);
-    if !is_name(name) {
+    if !is_name(name) || (syntax == Syntax::Strict && !is_exact(name)) {
         return Err(SyntaxError::Arguments(usage));
     }
     Ok(Command::Hello(Hello { kind, name: HelloName(name.into()) }))
@@ -147,11 +174,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn strict_is_the_grammar_and_an_underscore() {
+        let taken = |name: &str, syntax| Command::parse(format!("EHLO {name}").as_bytes(), syntax).is_ok();
+        for good in
+            ["localhost", "my_pc", "_x_.local", "a.example.", "192.0.2.1", "[192.0.2.1]", "[ipv6:::1]"]
+        {
+            assert!(taken(good, Syntax::Strict), "{good}");
+        }
+        let long = "x".repeat(64);
+        for bad in [
+            ".",
+            "...",
+            "a..b",
+            ".a",
+            "-x-",
+            "a.-b",
+            "a-.b",
+            "[nonsense]",
+            "[192.0.2]",
+            "[::1]",
+            "[IPv6:x]",
+            &long,
+        ] {
+            assert!(!taken(bad, Syntax::Strict) && taken(bad, Syntax::Lenient), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn comes_round(name in "[a-zA-Z0-9._-]{1,60}|\\[[0-9a-zA-Z:.]{1,40}\\]", kind in 0_usize..3) {
             let kind = [HelloKind::Helo, HelloKind::Ehlo, HelloKind::Lhlo][kind];
             let command = Command::Hello(Hello::with_kind(kind, name.parse().unwrap()));
+            prop_assert_eq!(Command::parse(command.encode().trim_end().as_bytes(), Syntax::Lenient), Ok(command));
+        }
+
+        #[test]
+        fn exact_names_come_round(
+            name in "([a-z0-9_]([a-zA-Z0-9_-]{0,20}[a-z0-9_])?\\.){0,4}[a-z0-9_]\\.?|\\[([0-9]{1,2}\\.){3}[0-9]\\]|\\[IPv6:([0-9a-f]{1,4}:){7}[0-9a-f]\\]"
+        ) {
+            prop_assume!(!name.contains("[0") && !name.contains(".0"));
+            let command = Command::Hello(Hello::new(name.parse().unwrap()));
             prop_assert_eq!(Command::parse(command.encode().trim_end().as_bytes(), Syntax::Strict), Ok(command));
         }
     }

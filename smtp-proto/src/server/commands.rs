@@ -110,7 +110,7 @@ impl Server {
         match command::response(line) {
             Ok(Some(response)) => {
                 let id = self.ask(now, Asked::Authenticate);
-                event(Event::Authenticate, id, Authenticate::new(mechanism, Some(response)))
+                event(Event::Authenticate, id, Authenticate::response(mechanism, response))
             }
             // RFC 4954 §4: 501 for a cancelled exchange
             Ok(None) => self.refuse(&Reply::fixed(501, (5, 7, 0), "Authentication cancelled")),

@@ -145,7 +145,7 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
 
     async fn step(&self, running: &mut HashMap<u32, Running>, ask: &Ask<dovecot_auth::Exchange>) -> Answer {
         let id = ask.id();
-        let response = match ask.request() {
+        let (response, continues) = match ask.request() {
             dovecot_auth::Exchange::Begin(request) => {
                 let port = |address| (address, 0).into();
                 let begun = Running {
@@ -156,16 +156,17 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
                     exchange: None,
                 };
                 running.insert(id, begun);
-                request.initial.clone()
+                (request.initial.clone(), false)
             }
-            dovecot_auth::Exchange::Response(response) => Some(response.clone()),
-            _ => None,
+            dovecot_auth::Exchange::Response(response) => (Some(response.clone()), true),
+            _ => (None, true),
         };
         let Some(begun) = running.get_mut(&id) else {
             return Answer::Refuse(mailwright_line_proto::AuthRefusal::Unavailable);
         };
         let tls = begun.secured.then(TlsInfo::default);
-        let ask = Authenticate::new(begun.mechanism.clone(), response);
+        let mut ask = Authenticate::new(begun.mechanism.clone(), response);
+        ask.continues = continues;
         let (step, user) = self
             .authenticator
             .step(&mut begun.exchange, &ask, &begun.peer, tls.as_ref(), begun.service)

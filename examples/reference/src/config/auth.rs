@@ -1,15 +1,15 @@
 //! The configuration of logins.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use mailwright::{
     DovecotAccounts, DovecotAddress, MasterUsers, PasswordProgram, Throttle, ThrottleLimits,
-    relay_policy::networks::AddressRange,
+    mail_model::Address, relay_policy::networks::AddressRange,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{ldap::Ldap, oauth::Oauth};
-use crate::directory::Checker;
+use crate::directory::{Checker, Further};
 
 /// How logins are taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,22 @@ pub(crate) struct Auth {
     pub(crate) ldap: Option<Ldap>,
     /// Who may connect to those that are paths, in octal digits.
     pub(crate) socket_mode: String,
+    /// Where users may not say that they are others.
+    pub(crate) sender_login: SenderLogin,
+    /// Whom they may write as beside themselves, by account, alias or group: addresses, domains, `*` for anybody.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) senders: BTreeMap<String, Vec<String>>,
+}
+
+/// Where those who have logged in must be whom they say they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SenderLogin {
+    /// In the envelope, and in From and Sender.
+    #[default]
+    Header,
+    /// In the envelope.
+    Envelope,
 }
 
 /// When SCRAM is offered to clients.
@@ -90,6 +106,8 @@ impl Default for Auth {
             oauth: None,
             ldap: None,
             socket_mode: "0660".into(),
+            sender_login: SenderLogin::Header,
+            senders: BTreeMap::new(),
         }
     }
 }
@@ -162,6 +180,7 @@ impl Auth {
         problems.extend(self.oauth.iter().flat_map(Oauth::problems));
         problems.extend(self.ldap.iter().flat_map(Ldap::problems));
         problems.extend(self.program_problems());
+        problems.extend(self.sender_problems());
         let checkers =
             [!self.dovecot.is_empty(), !self.program.is_empty(), self.ldap.is_some()].map(usize::from);
         if checkers.iter().sum::<usize>() > 1 {
@@ -205,6 +224,23 @@ impl Auth {
 }
 
 impl Auth {
+    fn sender_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, texts) in &self.senders {
+            if name.parse::<Address>().is_err() {
+                problems.push(format!(
+                    "[auth.senders] {name:?} is not the address of an account or a group, like \"office@example.org\""
+                ));
+            }
+            for text in texts.iter().filter(|text| Further::parse(text).is_none()) {
+                problems.push(format!(
+                    "[auth.senders] {name:?}: {text:?} is neither an address nor a domain nor \"*\""
+                ));
+            }
+        }
+        problems
+    }
+
     fn program_problems(&self) -> Vec<String> {
         let Some(program) = self.program.first() else { return Vec::new() };
         let mut problems = Vec::new();
@@ -255,6 +291,7 @@ mod tests {
             oauth: Some(Oauth::default()),
             socket_mode: "rw".into(),
             exempt: vec!["192.0.2.1".into(), "192.0.2.0/33".into()],
+            senders: BTreeMap::from([("office".into(), vec!["boss@".into(), "*".into()])]),
             ..Auth::default()
         };
         let problems = wrong.problems().join("\n");
@@ -271,6 +308,8 @@ mod tests {
             "/bin/true",
             "program_seconds",
             "leave out the others",
+            "\"office\" is not the address",
+            "\"boss@\" is neither",
             "auth.oauth.url",
         ] {
             assert!(problems.contains(word), "{word}: {problems}");

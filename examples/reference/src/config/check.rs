@@ -1,15 +1,12 @@
 //! What a configuration must keep to beyond its syntax.
 
-use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mailwright::relay_policy::networks::AddressRange;
 
 use mailwright::mailstore::maildir::Template;
 
-use super::{AskForCertificate, Config, Listener, Protocol, Store, StoreKind, TlsMode, auth::bad_networks};
+use super::{Config, Store, StoreKind, auth::bad_networks};
 
 impl Config {
     /// Everything that is wrong, each with what to do.
@@ -49,7 +46,6 @@ impl Config {
         problems.extend(self.acme.iter().flat_map(|acme| acme.problems(self.tls.certificate.is_some())));
         problems.extend(self.auth.problems());
         problems.extend(self.imap.problems());
-        problems.extend(self.client_certificate_problems());
         problems.extend(self.pop3.problems());
         problems.extend(self.sieve.problems());
         problems.extend(bad_networks("proxies", &self.proxies));
@@ -71,26 +67,7 @@ impl Config {
         if self.listeners.is_empty() {
             problems.push("there is no [[listener]]: the server would have nothing to do".into());
         }
-        let mut addresses = HashSet::new();
-        for listener in &self.listeners {
-            let name = listener.protocol.name();
-            if listener.address.port() != 0 && !addresses.insert(listener.address) {
-                problems.push(format!("two listeners have the address {}", listener.address));
-            }
-            if listener.protocol == Protocol::Lmtp && !listener.address.ip().is_loopback() {
-                problems.push(format!(
-                    "the lmtp listener {} can be reached from other machines, but LMTP asks nobody who they are: use a loopback address",
-                    listener.address
-                ));
-            }
-            let takes_passwords = !matches!(listener.protocol, Protocol::Smtp | Protocol::Lmtp);
-            if takes_passwords && listener.tls == TlsMode::None && !self.allow_plaintext_auth {
-                problems.push(format!(
-                    "nobody could log in at the {name} listener {}: give it tls = \"starttls\" or \"implicit\", or set allow_plaintext_auth = true",
-                    listener.address
-                ));
-            }
-        }
+        problems.extend(self.listener_problems());
         if !self.origin.is_empty() && !is_host_name(&self.origin) {
             problems.push(format!("origin = {:?} is not a domain name", self.origin));
         }
@@ -143,37 +120,6 @@ impl Config {
         if self.limits.recipients != 0 && self.limits.recipients < 100 {
             // RFC 5321 §4.5.3.1.8
             problems.push("limits.recipients must be at least 100 (RFC 5321), or 0 for no limit".into());
-        }
-        problems
-    }
-}
-
-impl Config {
-    fn client_certificate_problems(&self) -> Vec<String> {
-        let asks = |listener: &&Listener| listener.client_certificates != AskForCertificate::None;
-        let mut problems = Vec::new();
-        for listener in self.listeners.iter().filter(asks) {
-            let what = format!("the {} listener {}", listener.protocol.name(), listener.address);
-            if self.tls.client_ca.is_none() {
-                problems.push(format!(
-                    "{what} asks clients for certificates, but nobody says which are right: name the authorities as client_ca in [tls]"
-                ));
-            }
-            if listener.tls == TlsMode::None {
-                problems.push(format!(
-                    "{what} asks clients for certificates, but has no TLS to show them in: give it tls = \"implicit\" or \"starttls\""
-                ));
-            }
-            if matches!(listener.protocol, Protocol::Smtp | Protocol::Lmtp) {
-                problems.push(format!(
-                    "{what} asks clients for certificates, but nobody logs in there; other servers may have some of their own, and could not send their mail"
-                ));
-            }
-        }
-        if self.tls.client_ca.is_some() && !self.listeners.iter().any(|listener| asks(&listener)) {
-            problems.push(
-                "tls.client_ca is set, but no [[listener]] asks for certificates: give those where people log in client_certificates = \"ask\"".into(),
-            );
         }
         problems
     }
@@ -282,25 +228,6 @@ mod tests {
         ] {
             assert!(problems.contains(word), "{word}: {problems}");
         }
-    }
-
-    #[test]
-    fn certificates_are_asked_for_where_that_has_a_meaning() {
-        let problems = |text: &str| toml::from_str::<Config>(text).unwrap().problems();
-        let listener =
-            "[[listener]]\nprotocol = \"imap\"\naddress = \"127.0.0.1:993\"\nclient_certificates = \"ask\"\n";
-        let right = format!("[tls]\nclient_ca = \"ca.pem\"\n{listener}");
-        assert!(problems(&right).is_empty());
-        for (text, word) in [
-            (listener.to_owned(), "client_ca"),
-            ("[tls]\nclient_ca = \"ca.pem\"\n".into(), "no [[listener]] asks"),
-            (right.replace("imap", "smtp"), "nobody logs in"),
-        ] {
-            let problems = problems(&text);
-            assert!(problems.len() == 1 && problems[0].contains(word), "{text}: {problems:?}");
-        }
-        let clear = format!("allow_plaintext_auth = true\n{right}tls = \"none\"\n");
-        assert!(problems(&clear)[0].contains("no TLS"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is listened on, and what SMTP listeners have in common.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use mailwright::smtp_proto::Solicitation;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listener {
     pub(crate) protocol: Protocol,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: ListenAddress,
+    /// Who may connect to a socket of the file system, in octal digits.
+    #[serde(default = "default_mode", skip_serializing_if = "is_default_mode")]
+    pub(crate) socket_mode: String,
     #[serde(default)]
     pub(crate) tls: TlsMode,
     /// Whether clients are asked for certificates.
@@ -19,6 +22,77 @@ pub(crate) struct Listener {
     /// SMTP and submission: whether the syntax of RFC 5321 is insisted on.
     #[serde(default)]
     pub(crate) syntax: Syntax,
+    /// SMTP: whether clients may log in.
+    #[serde(default)]
+    pub(crate) auth: bool,
+}
+
+impl Listener {
+    /// Whether people log in there.
+    pub(crate) fn logs_in(&self) -> bool {
+        self.auth || !matches!(self.protocol, Protocol::Smtp | Protocol::Lmtp)
+    }
+
+    /// The permissions of a socket of the file system.
+    pub(crate) fn mode(&self) -> Option<u32> {
+        u32::from_str_radix(&self.socket_mode, 8).ok().filter(|mode| *mode <= 0o777)
+    }
+}
+
+/// Where connections come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum ListenAddress {
+    Network(SocketAddr),
+    /// A socket of the file system.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// The address in the network, if it is one.
+    pub(crate) fn network(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Network(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl TryFrom<String> for ListenAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong =
+            || format!("{text:?} is neither an address with a port, like \"[::1]:25\", nor \"unix:/a/path\"");
+        match text.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+            Some(_) => Err(wrong()),
+            None => text.parse().map(Self::Network).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl From<ListenAddress> for String {
+    fn from(address: ListenAddress) -> Self {
+        address.to_string()
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => write!(formatter, "{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn default_mode() -> String {
+    "0660".into()
+}
+
+fn is_default_mode(mode: &str) -> bool {
+    mode == "0660"
 }
 
 /// What a listener speaks.
@@ -58,8 +132,27 @@ pub(crate) enum TlsMode {
     /// When the client asks for it.
     #[default]
     Starttls,
+    /// When the client asks for it, and it must.
+    Required,
     /// At once.
     Implicit,
+}
+
+impl TlsMode {
+    /// The name, as in the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Starttls => "starttls",
+            Self::Required => "required",
+            Self::Implicit => "implicit",
+        }
+    }
+
+    /// Whether it begins when the client asks for it.
+    pub(crate) fn is_starttls(self) -> bool {
+        matches!(self, Self::Starttls | Self::Required)
+    }
 }
 
 /// Whether clients are asked for certificates.
@@ -159,10 +252,12 @@ pub(super) fn default_listeners() -> Vec<Listener> {
     .into_iter()
     .map(|(protocol, port, tls)| Listener {
         protocol,
-        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        address: ListenAddress::Network(SocketAddr::from(([127, 0, 0, 1], port))),
+        socket_mode: default_mode(),
         tls,
         client_certificates: AskForCertificate::None,
         syntax: Syntax::Strict,
+        auth: false,
     })
     .collect()
 }

@@ -169,7 +169,7 @@ impl Config {
             Protocols::Ipv6 => address.is_ipv4().then_some("ipv6"),
         };
         for listener in &self.listeners {
-            if let Some(family) = unused(listener.address.ip()) {
+            if let Some(family) = listener.address.network().and_then(|address| unused(address.ip())) {
                 problems.push(format!(
                     "inet_protocols = {family:?}, but there is a listener at {}: leave it out, or allow \"all\"",
                     listener.address

@@ -7,7 +7,7 @@ use mailwright::filter::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Protocol, StoreKind};
+use super::{Config, Listener, Protocol, StoreKind};
 
 /// The table of the messages that come back later.
 pub(crate) const SNOOZED: &str = "sieve-snoozed";
@@ -224,11 +224,12 @@ impl Config {
     pub(crate) fn sieve_url(&self) -> Option<String> {
         let listeners =
             || self.listeners.iter().filter(|listener| listener.protocol == Protocol::ManageSieve);
-        let usual = listeners().find(|listener| listener.address.port() == 4190);
-        let listener = usual.or_else(|| listeners().next())?;
+        let port = |listener: &Listener| Some(listener.address.network()?.port());
+        let usual = listeners().filter_map(port).find(|port| *port == 4190);
+        let port = usual.or_else(|| listeners().find_map(port))?;
         self.sieve.imap.then(|| {
             // RFC 5804 §3
-            match listener.address.port() {
+            match port {
                 // 0 is for tests, and whatever the system gives.
                 0 | 4190 => format!("sieve://{}", self.hostname),
                 port => format!("sieve://{}:{port}", self.hostname),

@@ -1,7 +1,7 @@
 //! Accounts and their secrets.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ops::Deref,
     sync::{Arc, PoisonError},
     time::SystemTime,
@@ -169,6 +169,12 @@ impl Directory {
         !accounts.is_empty() && accounts.in_clear == accounts.len()
     }
 
+    /// The password of some account, the same one for the same number, if there is an account.
+    pub(super) fn some_password(&self, number: u64) -> Option<StoredPassword> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.some_password(number).cloned()
+    }
+
     /// Writes accounts, for good, and makes them known. The caller holds the lock of changes.
     pub(super) fn write(&self, rows: Vec<NewRow>) -> Result<(), DirectoryError> {
         let mut next = {
@@ -221,11 +227,28 @@ pub(super) struct AccountTable {
     by_name: HashMap<String, Arc<Account>>,
     with_scram: usize,
     in_clear: usize,
+    /// What verifying a password costs, for how many, and one such password.
+    costs: BTreeMap<String, (usize, StoredPassword)>,
 }
 
 impl AccountTable {
+    /// The password of some account, the same one for the same number as long as there is no change: what is found so for many numbers
+    /// costs what those of the accounts cost.
+    pub(super) fn some_password(&self, number: u64) -> Option<&StoredPassword> {
+        let place = (u128::from(number) * self.by_name.len() as u128) >> 64;
+        let mut before = 0;
+        let mut costs = self.costs.values();
+        let found = costs.find(|(count, _)| {
+            before += *count as u128;
+            place < before
+        });
+        found.map(|(_, password)| password)
+    }
+
     pub(super) fn insert(&mut self, name: String, account: Arc<Account>) {
         self.remove(&name);
+        let password = || (0, account.password.clone());
+        self.costs.entry(account.password.cost()).or_insert_with(password).0 += 1;
         self.with_scram += usize::from(account.scram.is_some());
         self.in_clear += usize::from(account.password.plain().is_some());
         self.by_name.insert(name, account);
@@ -235,6 +258,13 @@ impl AccountTable {
         if let Some(account) = self.by_name.remove(name) {
             self.with_scram -= usize::from(account.scram.is_some());
             self.in_clear -= usize::from(account.password.plain().is_some());
+            let cost = account.password.cost();
+            if let Some((count, _)) = self.costs.get_mut(&cost) {
+                *count -= 1;
+                if *count == 0 {
+                    self.costs.remove(&cost);
+                }
+            }
         }
     }
 }

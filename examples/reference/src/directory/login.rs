@@ -51,7 +51,7 @@ struct Inner {
     familiar: Lane,
     /// Who else says who somebody is.
     backends: Backends,
-    /// What an unknown user's password is compared with, so that it takes as long as a known one's.
+    /// What an unknown user's password is compared with as long as there is no account.
     nobody: Arc<StoredPassword>,
     /// For each account the HMAC of a password that was right, with the stored password it was right for: clients
     /// log in again and again, and a slow hash each time would buy nothing.
@@ -96,8 +96,7 @@ impl Logins {
         let lane = if request.familiar { &inner.familiar } else { &inner.strangers };
         let _turn = lane.enter(request.peer).await.map_err(|TooMany| LoginError::Unavailable)?;
         inner.hashed.fetch_add(1, Ordering::Relaxed);
-        let stored =
-            account.map_or_else(|| Arc::clone(&inner.nobody), |account| Arc::new(account.password.clone()));
+        let stored = self.compared_with(account, &request.user);
         let copy = password.to_vec();
         let right = tokio::task::spawn_blocking(move || stored.verify(&copy))
             .await
@@ -109,6 +108,17 @@ impl Logins {
             }
             _ => Ok(false),
         }
+    }
+
+    /// What a password is compared with. That of an unknown user is compared with some account's: it takes as long as those of the
+    /// accounts do, whatever they are hashed with, and for the same name always as long as before.
+    fn compared_with(&self, account: Option<&Arc<Account>>, user: &str) -> Arc<StoredPassword> {
+        if let Some(account) = account {
+            return Arc::new(account.password.clone());
+        }
+        let tag = hmac::sign(&self.0.key, user.to_lowercase().as_bytes());
+        let number = tag.as_ref().first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets));
+        self.0.directory.some_password(number).map_or_else(|| Arc::clone(&self.0.nobody), Arc::new)
     }
 
     /// The user, with the key to their mail if that is encrypted and the password opens it.
@@ -259,7 +269,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::Config;
+    use crate::{admin::ImportEntry, config::Config};
 
     fn logins(folder: &std::path::Path) -> Logins {
         let config = Config { domains: vec!["a.test".into()], ..Config::default() };
@@ -292,6 +302,44 @@ mod tests {
             counts.push(logins.0.hashed.load(Ordering::Relaxed) - before);
         }
         assert_eq!(counts, [1; 7]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_unknown_user_costs_what_the_accounts_here_cost() {
+        let folder = tempfile::tempdir().unwrap();
+        let logins = logins(folder.path());
+        let cost = |name: &str| {
+            let account = logins.account(name);
+            logins.compared_with(account.as_ref(), name).cost()
+        };
+        let import = |names: &[&str], password: &str| {
+            let entry = |name: &&str| ImportEntry { name: (*name).to_owned(), password: password.to_owned() };
+            let entries: Vec<_> = names.iter().map(entry).collect();
+            logins.0.directory.import(&entries, true).unwrap();
+        };
+        assert_eq!(cost("nobody@a.test"), cost("alice@a.test"));
+        // All by one scheme that is cheap, or dear.
+        for password in
+            ["{PLAIN}pencil".to_owned(), format!("{{BLF-CRYPT}}{}", bcrypt::hash("pencil", 4).unwrap())]
+        {
+            import(&["alice@a.test"], &password);
+            for unknown in ["nobody@a.test", "alice", "x@b.test", ""] {
+                assert_eq!(cost(unknown), cost("alice@a.test"), "{unknown}");
+            }
+            assert_eq!(
+                logins.login(&request("nobody@a.test", "pencil", "192.0.2.1", false)).await,
+                Err(LoginError::Credentials)
+            );
+        }
+        // Of several schemes each name has one and keeps it, as often as the accounts have it.
+        import(&["bob@a.test", "eve@a.test", "joe@a.test"], "{PLAIN}pencil");
+        let mut cheap = 0;
+        for number in 0..1000 {
+            let name = format!("{number}@a.test");
+            assert_eq!(cost(&name), cost(&name.to_uppercase()));
+            cheap += usize::from(cost(&name).starts_with("PLAIN"));
+        }
+        assert!((650..850).contains(&cheap), "{cheap} of 1000, where it is 3 of 4 accounts");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -177,8 +177,9 @@ impl Publisher<'_> {
         rows.into_iter()
             .map(|(service, protocol, tls)| {
                 let mut listeners = self.config.listeners.iter();
-                let port = listeners.find(|listener| listener.protocol == protocol && listener.tls == tls);
-                let value = match port.map(|listener| listener.address.port()) {
+                let fits = |found: TlsMode| found == tls || (found.is_starttls() && tls.is_starttls());
+                let found = listeners.find(|listener| listener.protocol == protocol && fits(listener.tls));
+                let value = match found.and_then(|listener| Some(listener.address.network()?.port())) {
                     Some(port) => format!("0 1 {port} {}.", self.config.hostname),
                     None => "0 0 0 .".into(),
                 };

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    net::SocketAddr,
     sync::Arc,
 };
 
@@ -10,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     certificate::{Certificate, Certificates},
-    config::{self, Config, Syntax, TlsMode},
+    config::{self, Config, ListenAddress, Syntax},
     directory::Directory,
     first_run,
 };
@@ -18,17 +17,13 @@ use crate::{
 /// Says where it listens, in lines that a program can read, and to a first-time user what to do.
 pub(super) fn announce(
     config: &Config,
-    bound: &[(&config::Listener, SocketAddr)],
+    bound: &[(&config::Listener, ListenAddress)],
     certificate: &Certificate,
     made: Option<&first_run::Accounts>,
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for (listener, address) in bound {
-        let tls = match listener.tls {
-            TlsMode::None => "none",
-            TlsMode::Starttls => "starttls",
-            TlsMode::Implicit => "implicit",
-        };
+        let tls = listener.tls.name();
         let syntax = match listener.syntax {
             Syntax::Strict => "strict",
             Syntax::Lenient => "lenient",

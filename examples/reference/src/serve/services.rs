@@ -12,12 +12,15 @@ use mailwright::{
     smtp::Smtp,
     smtp_proto::HelloName,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Inbox, ServeError, Store, sockets::auth_socket};
+use super::{
+    Inbox, ServeError, Store,
+    sockets::{Accept, auth_socket, tcp_socket},
+};
 use crate::{
-    config::{self, Answers, Config, Lists, Protocol, Syntax, auth::Listen},
+    config::{self, Answers, Config, Lists, Protocol, Syntax, TlsMode, auth::Listen},
     directory::{Directory, Logins, Members},
     fetch::Fetch,
     local::Users,
@@ -85,8 +88,12 @@ impl Services<'_> {
                     self.tasks.spawn(service.serve_unix(listener, stop, tasks));
                 }
                 Listen::Address(address) => {
-                    let failed = |source| ServeError::Listen { protocol: "dovecot-auth", address, source };
-                    let socket = TcpListener::bind(address).await.map_err(failed)?;
+                    let failed = |source| ServeError::Listen {
+                        protocol: "dovecot-auth",
+                        address: address.to_string(),
+                        source,
+                    };
+                    let socket = tcp_socket(address).map_err(failed)?;
                     let bound = socket.local_addr().map_err(failed)?;
                     tracing::info!(protocol = "dovecot-auth", address = %bound, "listening");
                     let accept = Listener::new(socket, Arc::clone(admission), stop.clone(), tasks);
@@ -138,9 +145,15 @@ impl Services<'_> {
     pub(super) fn start(
         &self,
         listener: &config::Listener,
-        accept: Listener,
+        accept: Accept,
         tls: ListenerTls,
     ) -> Result<(), ServeError> {
+        let network = |accept| match accept {
+            Accept::Network(listener) => Ok(listener),
+            Accept::Unix(_) => {
+                Err(ServeError::Config("only smtp and lmtp are served at sockets of the file system".into()))
+            }
+        };
         let (stop, plaintext) = (self.stop.clone(), self.config.allow_plaintext_auth);
         match listener.protocol {
             Protocol::Pop3 => {
@@ -150,7 +163,7 @@ impl Services<'_> {
                 let service =
                     Pop3::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
                         .with_options(options);
-                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop));
             }
             Protocol::ManageSieve => {
                 let mut config = mailwright::sieve::managesieve::server::Config::default();
@@ -168,7 +181,7 @@ impl Services<'_> {
                     self.script_limits(),
                 );
                 let service = service.with_referrals(self.config.sieve.referrals.clone());
-                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop));
             }
             Protocol::Imap => {
                 let mut config = self.config.imap.config();
@@ -190,13 +203,12 @@ impl Services<'_> {
                 if scripts {
                     service = service.with_events(inbox);
                 }
-                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop));
             }
             Protocol::Smtp | Protocol::Submission | Protocol::Odmr | Protocol::Lmtp => {
                 let config = self.smtp_config(listener)?;
-                // Strangers have no account here, and LMTP is for machines: login is for submission.
-                let logs_in = matches!(listener.protocol, Protocol::Submission | Protocol::Odmr);
-                let authenticator = logs_in.then(|| Arc::clone(&self.authenticator));
+                // Strangers have no account here, and LMTP is for machines: login is for submission, unless it is said otherwise.
+                let authenticator = listener.logs_in().then(|| Arc::clone(&self.authenticator));
                 let options = &self.config.smtp;
                 let service = Smtp::new(Arc::clone(&self.inbox), authenticator, tls, config)
                     .with_proxies(config::ranges(&options.xclient), config::ranges(&options.xforward))
@@ -213,7 +225,13 @@ impl Services<'_> {
                     Protocol::Odmr => service.with_turning(),
                     _ => service,
                 };
-                self.tasks.spawn(Arc::new(service).serve(accept, stop));
+                let service = Arc::new(service);
+                match accept {
+                    Accept::Network(accept) => self.tasks.spawn(service.serve(accept, stop)),
+                    Accept::Unix(socket) => {
+                        self.tasks.spawn(service.serve_unix(socket, stop, self.tasks.clone()))
+                    }
+                };
             }
         }
         Ok(())
@@ -252,6 +270,8 @@ impl Services<'_> {
             Lists::Off => VrfyPolicy::Off,
             Lists::Decline => VrfyPolicy::Decline,
         };
+        // RFC 3207 §4: a server that everybody's mail comes to must not; who says so knows its clients.
+        config.require_tls = listener.tls == TlsMode::Required;
         if listener.syntax == Syntax::Lenient {
             config.syntax = mailwright::smtp_proto::Syntax::Lenient;
         }

@@ -1,12 +1,38 @@
-//! Sockets of this machine's file system.
+//! Sockets of the network and of this machine's file system.
 
 use std::{
     io,
+    net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::Path,
 };
 
-use tokio::net::UnixListener;
+use mailwright::Listener;
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// What a service accepts connections at.
+pub(super) enum Accept {
+    Network(Listener),
+    Unix(UnixListener),
+}
+
+/// A socket for connections of this address's family alone: `[::]` does not take in those of `0.0.0.0`, so that both can be listened at,
+/// as Postfix and Dovecot do it, and no client has an address that is not what it seems.
+pub(super) fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
 
 /// A socket for other programs. One that a dead server has left is replaced; one that somebody listens on is not.
 pub(super) fn auth_socket(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {

@@ -117,7 +117,8 @@ impl Server {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
                 ["listening", protocol, tls, syntax, address] => {
-                    let port = address.rsplit(':').next().unwrap().parse().unwrap();
+                    // A socket of the file system has none.
+                    let port = address.rsplit(':').next().unwrap().parse().unwrap_or(0);
                     self.ports.insert(format!("{protocol} {tls} {syntax}"), port);
                 }
                 ["ready"] => break,

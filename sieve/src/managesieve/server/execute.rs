@@ -302,7 +302,8 @@ impl Server {
         }
         match auth.initial.as_ref().map(|initial| decode(initial.expose())).transpose() {
             Ok(response) => {
-                Some(self.authenticate(now, auth.mechanism, response.map(|octets| Secret::from(&octets[..]))))
+                let response = response.map(|octets| Secret::from(&octets[..]));
+                Some(self.authenticate(now, Authenticate::new(auth.mechanism, response)))
             }
             Err(_) => {
                 self.fail_login(AuthRefusal::Malformed.into());
@@ -322,7 +323,10 @@ impl Server {
             return None;
         }
         match response.map(|text| decode(&text)) {
-            Some(Ok(octets)) => Some(self.authenticate(now, mechanism, Some(Secret::from(&octets[..])))),
+            Some(Ok(octets)) => {
+                let request = Authenticate::response(mechanism, Secret::from(&octets[..]));
+                Some(self.authenticate(now, request))
+            }
             _ => {
                 self.fail_login(AuthRefusal::Malformed.into());
                 None
@@ -330,8 +334,7 @@ impl Server {
         }
     }
 
-    fn authenticate(&mut self, now: Instant, mechanism: String, response: Option<Secret>) -> Event {
-        let request = Authenticate::new(mechanism, response);
+    fn authenticate(&mut self, now: Instant, request: Authenticate) -> Event {
         Event::Authenticate(self.ask(now, Question::Authenticate, request))
     }
 }
