@@ -40,6 +40,13 @@ pub use zone::{Zone, ZoneError};
 pub trait Filter: Send + Sync {
     /// Decides about a message that is here whole and nowhere yet. Whatever goes wrong, the answer must keep it.
     fn filter(&self, mail: &mut Mail<'_>) -> impl Future<Output = Filtered> + Send;
+
+    /// Remembers what could not be written at the moment at which the message came to where it goes, right after that moment. By default
+    /// nothing is remembered.
+    fn remember(&self, seen: &Seen) -> impl Future<Output = ()> + Send {
+        let _ = seen;
+        std::future::ready(())
+    }
 }
 
 impl Filter for () {
@@ -120,6 +127,36 @@ pub struct Filtered {
     pub refusal: Option<Refused>,
     /// Messages that are nowhere but here: [`Segment::Source`](mailwright_sieve::Segment::Source) 1 and on of what was made.
     pub sources: Vec<Mutex<Upload>>,
+    /// What is remembered once the message is where it goes.
+    pub seen: Vec<Seen>,
+}
+
+/// Something that a filter remembers, so that the next message of its kind is treated otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seen {
+    /// For whom.
+    pub user: User,
+    /// What.
+    pub key: String,
+    /// Up to which moment, in seconds since 1970.
+    pub until: u64,
+    /// The row by which it is remembered, if it is one of the store that takes the message: it is written in the same commit.
+    pub row: Option<Row>,
+}
+
+impl Seen {
+    /// A key of a user's, up to a moment.
+    pub fn new(user: User, key: impl Into<String>, until: u64) -> Self {
+        Self { user, key: key.into(), until, row: None }
+    }
+
+    /// The same, remembered by this row.
+    #[must_use]
+    pub fn with_row(mut self, row: Option<Row>) -> Self {
+        self.row = row;
+        self
+    }
 }
 
 /// One mailbox of the account.
@@ -150,6 +187,8 @@ pub struct Made {
     pub return_content: Option<ReturnContent>,
     /// By when it is to be delivered (RFC 2852).
     pub deadline: Option<Deadline>,
+    /// What is remembered if it is sent.
+    pub seen: Option<Seen>,
 }
 
 /// A refusal.
@@ -198,7 +237,7 @@ impl Made {
     }
 
     fn of(message: Message) -> Self {
-        let (send, filings, notify, return_content, deadline) = (None, Vec::new(), None, None, None);
-        Self { message, send, filings, notify, return_content, deadline }
+        let (send, filings, notify, return_content) = (None, Vec::new(), None, None);
+        Self { message, send, filings, notify, return_content, deadline: None, seen: None }
     }
 }

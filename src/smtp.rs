@@ -15,6 +15,7 @@ mod hops;
 mod intake;
 pub(crate) mod journal;
 mod on_demand;
+mod parts;
 mod plan;
 mod quarantine;
 mod solicited;

@@ -11,7 +11,7 @@ use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, ext
 use tokio::sync::Semaphore;
 
 use super::{
-    Converter, Filter, Filtered, Lists, Mail, Programs, Remember, Snoozing, Zone, actions,
+    Converter, Filter, Filtered, Lists, Mail, Programs, Remember, Seen, Snoozing, Zone, actions,
     answers::Host,
     scores::{SpamField, VirusField},
 };
@@ -143,10 +143,16 @@ pub struct Explanation {
     pub outcome: Option<Outcome>,
 }
 
-/// The user's script, and why it is not their own.
+/// The script that runs for the user, and why there is none although the user has one.
 pub(super) struct Personal {
     program: Option<(ScriptOrigin, Arc<Program>)>,
     pub(super) problem: Option<String>,
+}
+
+impl Personal {
+    const fn unusable(problem: String) -> Self {
+        Self { program: None, problem: Some(problem) }
+    }
 }
 
 /// The hash of a script's name and text, and its program if it is right.
@@ -272,6 +278,11 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         }
     }
 
+    /// A key of a user's that is to be remembered up to a moment.
+    pub(super) fn seen(&self, user: &User, key: &str, until: u64) -> Seen {
+        Seen::new(user.clone(), key, until).with_row(self.memory.row(user, key, until))
+    }
+
     /// What programs are told of the message.
     pub(super) fn environment(&self, mail: &Mail<'_>) -> Vec<(&'static str, String)> {
         let mut known = vec![("USER", mail.account.as_str().to_owned()), ("HOST", self.hostname.clone())];
@@ -280,13 +291,11 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         known
     }
 
-    /// The user's active script, or what stands in for it.
+    /// The user's active script, or what stands in for it where there is none. Nothing stands in for one that cannot be used: its owner
+    /// wants something else than the default, and what that is nobody knows, so the message is kept.
     pub(super) async fn personal(&self, user: &User) -> Personal {
-        let default = |problem| {
-            let program = self.server.default.clone();
-            Personal { program: program.map(|program| (ScriptOrigin::Default, program)), problem }
-        };
-        let Some(scripts) = self.store.scripts() else { return default(None) };
+        let default = self.server.default.clone().map(|program| (ScriptOrigin::Default, program));
+        let Some(scripts) = self.store.scripts() else { return Personal { program: default, problem: None } };
         match scripts.active_script(user).await {
             Ok(Some((name, text))) => {
                 let name = name.to_string();
@@ -298,14 +307,14 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
                     None => {
                         let error = self.language.compile(&text).err();
                         let error = error.map(|error| error.to_string()).unwrap_or_default();
-                        default(Some(format!("the script \"{name}\" is not right: {error}")))
+                        Personal::unusable(format!("the script \"{name}\" is not right: {error}"))
                     }
                 }
             }
-            Ok(None) => default(None),
+            Ok(None) => Personal { program: default, problem: None },
             Err(error) => {
                 tracing::error!(%user, %error, "the sieve script cannot be read; the message is kept");
-                default(Some(format!("the script cannot be read: {error}")))
+                Personal::unusable(format!("the script cannot be read: {error}"))
             }
         }
     }
@@ -357,6 +366,12 @@ impl<S: Store, M: Remember> Filter for SieveFilter<S, M> {
         match self.run(mail).await {
             Some((outcome, sources)) => actions::carry_out(self, mail, outcome, sources).await,
             None => Filtered::keep(),
+        }
+    }
+
+    async fn remember(&self, seen: &Seen) {
+        if let Err(error) = self.memory.remember(&seen.user, &seen.key, seen.until).await {
+            tracing::error!(user = %seen.user, %error, "what the sieve script has seen cannot be remembered");
         }
     }
 }

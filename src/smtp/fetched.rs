@@ -1,7 +1,5 @@
 //! Delivery of mail that was fetched from elsewhere: as if it had come by LMTP, but that nobody waits for a reply.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use mailwright_mail_model::ForwardPath;
 use mailwright_mailstore::{Folders, Store, Write};
@@ -14,9 +12,9 @@ use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
 use super::{
     Addressing, StoreInbox,
     border::BorderFilter,
-    commit::{About, commit},
+    commit::About,
     deliver,
-    filtering::Told,
+    filtering::{Decided, Told},
     intake::{Intake, Source},
     plan::{Origin, Way},
     timing::Times,
@@ -64,7 +62,7 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
         };
         let (user, times) = (None, Times::default());
         let origin = Origin { message: &message, user, id: &id, date, skip, eight_bit, message_id, times };
-        let mut filtered = HashMap::new();
+        let mut decided = Decided::default();
         if let Some(mailbox) = arrival.mailbox {
             if let Some(folders) = self.store.folders() {
                 // It may be there; where it cannot be made, the delivery says so.
@@ -72,14 +70,15 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
             }
             let mut filed = Filtered::default();
             filed.filings.push(Filing::new(mailbox.clone(), end.flags.clone()));
-            filtered.insert(arrival.user.clone(), filed);
+            decided.filtered.insert(arrival.user.clone(), filed);
         } else if way.recipients.iter().any(|(_, expansion)| expansion.is_ok()) {
-            filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
+            decided = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
         }
         let with_rows = self.store.writer().is_some_and(Write::takes_rows);
         let rows = if with_rows { &end.rows[..] } else { &[] };
-        let about = About { origin: &origin, routes: &self.routes, date: end.date, rows, settled: None };
-        let replies = commit(&mut upload, way, &filtered, &about, true).await;
+        let (routes, date, settled, quarantine) = (&*self.routes, end.date, None, false);
+        let about = About { origin: &origin, routes, date, rows, settled, quarantine };
+        let replies = self.commit(&mut upload, way, decided, &about, true).await;
         let reply = replies.into_iter().next().unwrap_or(Reply::INTERNAL);
         tracing::info!(
             id,
