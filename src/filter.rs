@@ -77,6 +77,21 @@ pub struct Mail<'a> {
     pub(crate) event: Option<Happened>,
     /// Where it is already, if it is filtered once more.
     pub(crate) again: Option<Again>,
+    /// Whose own address an address is, if somebody knows.
+    pub(crate) owns: Option<Owns<'a>>,
+}
+
+/// Whether an address is the account's own; `None` if nobody can tell.
+pub type IsOwn<'a> = dyn Fn(&Address) -> Option<bool> + Send + Sync + 'a;
+
+/// Knows an account's own addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Owns<'a>(pub(crate) &'a IsOwn<'a>);
+
+impl std::fmt::Debug for Owns<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Owns").finish_non_exhaustive()
+    }
 }
 
 /// A message that is filtered once more (draft-bosch-imap-filter-sieve).
@@ -111,7 +126,15 @@ impl<'a> Mail<'a> {
         moment: (DateTime, u64),
     ) -> Self {
         let (now, skip) = moment;
-        Self { account, upload, structure, envelope, id, now, skip, event: None, again: None }
+        Self { account, upload, structure, envelope, id, now, skip, event: None, again: None, owns: None }
+    }
+
+    /// The same, with what tells which addresses are the account's own: see [`Addressing::owns`](crate::smtp::Addressing::owns). Without it,
+    /// they are its name and the recipient.
+    #[must_use]
+    pub const fn knowing(mut self, is_own: &'a IsOwn<'a>) -> Self {
+        self.owns = Some(Owns(is_own));
+        self
     }
 }
 

@@ -7,17 +7,20 @@ use std::{
 };
 
 use mailwright_mailstore::{Scripts, Store, Upload, User};
-use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, extension};
+use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, extension, vacation};
 use tokio::sync::Semaphore;
 
 use super::{
-    Converter, Filter, Filtered, Lists, Mail, Programs, Remember, Seen, Snoozing, Zone, actions,
+    Converter, Filter, Filtered, Lists, Mail, Owns, Programs, Remember, Seen, Snoozing, Zone, actions,
     answers::Host,
+    header_of,
     scores::{SpamField, VirusField},
 };
 
 /// How many programs of scripts run at once; others wait.
 const AT_ONCE: usize = 16;
+/// So many recipients that a header names are looked at for the user's own addresses.
+const MOST_NAMED: usize = 1_000;
 /// How many compiled scripts are kept.
 const KEPT: usize = 10_000;
 
@@ -254,6 +257,14 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         let mut input = Input::new(Arc::clone(&mail.structure), self.options.zone.write(mail.now));
         input.envelope = mail.envelope.clone();
         input.addresses = vec![mail.account.as_str().to_owned()];
+        if let Some(Owns(is_own)) = mail.owns {
+            let is_own = |address: &str| address.parse().ok().and_then(|address| is_own(&address));
+            // RFC 5230 §4.5: the address of a group or a catch-all is nobody's own.
+            input.shared_recipient = mail.envelope.to.as_deref().and_then(is_own) == Some(false);
+            let header = header_of(mail.upload, &mail.structure).await;
+            let named = vacation::recipients(&header).take(MOST_NAMED);
+            input.addresses.extend(named.filter(|address| is_own(address) == Some(true)));
+        }
         input.trace = trace;
         if let Some(event) = &mail.event {
             input.event = true;

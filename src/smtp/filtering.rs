@@ -57,7 +57,9 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         for (place, (user, named)) in plan.accounts().enumerate() {
             let envelope = envelope(origin, named);
             let about = (origin.date, origin.skip);
-            let mut mail = Mail::new(user, upload, Arc::clone(structure), envelope, origin.id, about);
+            let owns = |address: &Address| self.addressing.owns(user.as_str(), address);
+            let mail = Mail::new(user, upload, Arc::clone(structure), envelope, origin.id, about);
+            let mut mail = mail.knowing(&owns);
             let mut filtered = self.filter.filter(&mut mail).await;
             journal::filtered(origin.id, user, &filtered);
             if let Some(refused) = filtered.refusal.take() {
@@ -248,8 +250,10 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                     envelope.from = Some(sender.address().map_or(String::new(), ToString::to_string));
                     envelope.to = path.address().map(ToString::to_string);
                     let about = (self.date, skip);
-                    let mut mail =
+                    let owns = |address: &Address| self.inbox.addressing.owns(account.as_str(), address);
+                    let mail =
                         Mail::new(&account, &mut upload, Arc::clone(&structure), envelope, self.id, about);
+                    let mut mail = mail.knowing(&owns);
                     let mut filtered = self.inbox.filter.filter(&mut mail).await;
                     if let Some(refused) = filtered.refusal.take() {
                         filtered.made.extend(refused.notice.map(|notice| *notice));
