@@ -1,11 +1,11 @@
 //! Delivery of mail that was fetched from elsewhere: as if it had come by LMTP, but that nobody waits for a reply.
 
 use bytes::Bytes;
-use mailwright_mail_model::ForwardPath;
-use mailwright_mailstore::{Folders, Store, Write};
+use mailwright_mail_model::{Address, ForwardPath};
+use mailwright_mailstore::{Folders, Store, User, Write};
 use mailwright_relay_policy::{
     Session as Conversation,
-    directory::{Delivery, Expansion},
+    directory::{Delivery, Expansion, Refusal},
 };
 use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
 
@@ -26,7 +26,24 @@ use crate::{
 };
 
 impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
+    async fn takes_for(&self, user: &User) -> Result<(), Reply> {
+        // A user whose name is no address has a mailbox, and nobody to ask.
+        let Ok(address) = user.as_str().parse::<Address>() else { return Ok(()) };
+        let owns = self.addressing.owns(user.as_str(), &address);
+        let mut session = Conversation::default();
+        session.user = Some(user.as_str().to_owned());
+        let expansion = self.addressing.expand(&session, &ForwardPath::Address(address.clone())).await;
+        match (owns, expansion) {
+            (_, Err(reply)) => Err(reply),
+            // Somebody else has mail to that address now, such as who has all that is for nobody.
+            (Some(false), Ok(_)) => Err(Refusal::Unknown.reply(address.as_str())),
+            (_, Ok(_)) => Ok(()),
+        }
+    }
+
     async fn receive<P: Pieces>(&self, arrival: &Arrival<'_>, pieces: &mut P) -> Result<Received, Reply> {
+        // What goes past the way of all mail asks there nevertheless.
+        self.takes_for(arrival.user).await?;
         let id = deliver::queue_id().map_err(|_| Reply::INTERNAL)?;
         let date = now();
         let trace = fetched(arrival, &self.hostname, &id, date);
