@@ -40,6 +40,13 @@ pub use zone::{Zone, ZoneError};
 pub trait Filter: Send + Sync {
     /// Decides about a message that is here whole and nowhere yet. Whatever goes wrong, the answer must keep it.
     fn filter(&self, mail: &mut Mail<'_>) -> impl Future<Output = Filtered> + Send;
+
+    /// Remembers what could not be written at the moment at which the message came to where it goes, right after that moment. By default
+    /// nothing is remembered.
+    fn remember(&self, seen: &Seen) -> impl Future<Output = ()> + Send {
+        let _ = seen;
+        std::future::ready(())
+    }
 }
 
 impl Filter for () {
@@ -70,6 +77,21 @@ pub struct Mail<'a> {
     pub(crate) event: Option<Happened>,
     /// Where it is already, if it is filtered once more.
     pub(crate) again: Option<Again>,
+    /// Whose own address an address is, if somebody knows.
+    pub(crate) owns: Option<Owns<'a>>,
+}
+
+/// Whether an address is the account's own; `None` if nobody can tell.
+pub type IsOwn<'a> = dyn Fn(&Address) -> Option<bool> + Send + Sync + 'a;
+
+/// Knows an account's own addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Owns<'a>(pub(crate) &'a IsOwn<'a>);
+
+impl std::fmt::Debug for Owns<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Owns").finish_non_exhaustive()
+    }
 }
 
 /// A message that is filtered once more (draft-bosch-imap-filter-sieve).
@@ -104,7 +126,15 @@ impl<'a> Mail<'a> {
         moment: (DateTime, u64),
     ) -> Self {
         let (now, skip) = moment;
-        Self { account, upload, structure, envelope, id, now, skip, event: None, again: None }
+        Self { account, upload, structure, envelope, id, now, skip, event: None, again: None, owns: None }
+    }
+
+    /// The same, with what tells which addresses are the account's own: see [`Addressing::owns`](crate::smtp::Addressing::owns). Without it,
+    /// they are its name and the recipient.
+    #[must_use]
+    pub const fn knowing(mut self, is_own: &'a IsOwn<'a>) -> Self {
+        self.owns = Some(Owns(is_own));
+        self
     }
 }
 
@@ -120,6 +150,36 @@ pub struct Filtered {
     pub refusal: Option<Refused>,
     /// Messages that are nowhere but here: [`Segment::Source`](mailwright_sieve::Segment::Source) 1 and on of what was made.
     pub sources: Vec<Mutex<Upload>>,
+    /// What is remembered once the message is where it goes.
+    pub seen: Vec<Seen>,
+}
+
+/// Something that a filter remembers, so that the next message of its kind is treated otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seen {
+    /// For whom.
+    pub user: User,
+    /// What.
+    pub key: String,
+    /// Up to which moment, in seconds since 1970.
+    pub until: u64,
+    /// The row by which it is remembered, if it is one of the store that takes the message: it is written in the same commit.
+    pub row: Option<Row>,
+}
+
+impl Seen {
+    /// A key of a user's, up to a moment.
+    pub fn new(user: User, key: impl Into<String>, until: u64) -> Self {
+        Self { user, key: key.into(), until, row: None }
+    }
+
+    /// The same, remembered by this row.
+    #[must_use]
+    pub fn with_row(mut self, row: Option<Row>) -> Self {
+        self.row = row;
+        self
+    }
 }
 
 /// One mailbox of the account.
@@ -150,6 +210,8 @@ pub struct Made {
     pub return_content: Option<ReturnContent>,
     /// By when it is to be delivered (RFC 2852).
     pub deadline: Option<Deadline>,
+    /// What is remembered if it is sent.
+    pub seen: Option<Seen>,
 }
 
 /// A refusal.
@@ -198,7 +260,7 @@ impl Made {
     }
 
     fn of(message: Message) -> Self {
-        let (send, filings, notify, return_content, deadline) = (None, Vec::new(), None, None, None);
-        Self { message, send, filings, notify, return_content, deadline }
+        let (send, filings, notify, return_content) = (None, Vec::new(), None, None);
+        Self { message, send, filings, notify, return_content, deadline: None, seen: None }
     }
 }

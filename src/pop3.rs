@@ -19,7 +19,7 @@ use mailwright_mailstore::{
 };
 use mailwright_pop3_proto::{
     Apop, Expire, Maildrop, Refusal, Server, Timestamp, UniqueId,
-    server::{BodyWanted, Commit, Config, Event, Open},
+    server::{Announced, BodyWanted, Commit, Config, Event, Open, Workarounds},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -75,12 +75,14 @@ impl Default for Options {
 
 /// What holds for a user, where it is not what holds for all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "RFC 2449 has these two")]
+#[non_exhaustive]
 pub struct Policy {
     /// How long messages stay: what is older, counted from when it came into the mailbox, is deleted at QUIT.
     pub expire: Option<Expire>,
     /// How many seconds must lie between two logins.
     pub login_delay: Option<u32>,
+    /// What is done for the user's client, which is wrong.
+    pub workarounds: Option<Workarounds>,
 }
 
 /// POP3 sessions on the `INBOX` of each account.
@@ -110,23 +112,28 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
         config.starttls = tls.is_starttls();
         config.mechanisms = authenticator.mechanisms();
         config.utf8_logins = true;
-        let general = Policy { expire: config.expire, login_delay: config.login_delay };
+        let general = Policy {
+            expire: config.expire,
+            login_delay: config.login_delay,
+            workarounds: Some(config.workarounds),
+        };
         let (config, latest) = (Arc::new(config), Latest::default());
         Self { store, authenticator, tls, config, latest, general, options: Options::default() }
     }
 
-    /// Sets what is done beyond the protocol. What is announced before login then holds for all users that have policies of
-    /// their own too.
+    /// Sets what is done beyond the protocol. Before login the strictest of all policies is announced; after it, the user's own, or
+    /// that of the configuration.
     #[must_use]
     pub fn with_options(mut self, options: Options) -> Self {
         let config = Arc::make_mut(&mut self.config);
-        config.policies_per_user = !options.policies.is_empty();
+        let mut strictest = Announced::new(config.expire, config.login_delay);
         for policy in options.policies.values() {
             // RFC 2449 §6.5, §6.7: the smallest, and the largest.
-            config.expire =
-                policy.expire.map(|own| own.min(config.expire.unwrap_or(Expire::Never))).or(config.expire);
-            config.login_delay = config.login_delay.max(policy.login_delay);
+            let shorter = policy.expire.map(|own| own.min(strictest.expire.unwrap_or(Expire::Never)));
+            strictest.expire = shorter.or(strictest.expire);
+            strictest.login_delay = strictest.login_delay.max(policy.login_delay);
         }
+        config.announced = Some(strictest).filter(|_| !options.policies.is_empty());
         Self { options, ..self }
     }
 
@@ -171,6 +178,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
         Policy {
             expire: own.expire.or(self.general.expire),
             login_delay: own.login_delay.or(self.general.login_delay),
+            workarounds: own.workarounds.or(self.general.workarounds),
         }
     }
 }
@@ -202,6 +210,11 @@ impl<S: Store + 'static, A: Accounts + 'static> service::Visit<Server> for Visit
             Event::Authenticate(ask) => self.authenticate(connection, ask).await,
             Event::Open(ask) => {
                 let answer = self.open().await;
+                if let Some(workarounds) =
+                    self.user.as_ref().and_then(|user| self.service.policy(user).workarounds)
+                {
+                    connection.machine().inner_mut().set_workarounds(workarounds);
+                }
                 let _ = connection.machine().inner_mut().answer::<Open>(ask, answer);
             }
             Event::Read(ask) => {

@@ -16,6 +16,7 @@ mod inbox;
 mod intake;
 pub(crate) mod journal;
 mod on_demand;
+mod parts;
 mod plan;
 mod quarantine;
 mod solicited;

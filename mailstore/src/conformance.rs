@@ -123,6 +123,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
     let (writes, makes) = (store.writer().is_some(), store.folders().is_some());
     if store.writer().is_some_and(Write::takes_several) {
         run!(several::several_messages_come_at_one_moment, several::one_replaces_another);
+        run!(several::uploads_are_committed_together);
     } else {
         report.skipped.push("several");
     }

@@ -78,7 +78,7 @@ pub use spool::{
 };
 pub use store::{Never, Store};
 pub use undelete::{ExpungedMessage, Undelete};
-pub use upload::{Appended, CommitError, Sink, Target, Upload};
+pub use upload::{Appended, CommitError, Joined, Sink, Target, Upload};
 pub use user::{User, UserError};
 #[cfg(feature = "encryption")]
 pub use vault::RecoveryKey;

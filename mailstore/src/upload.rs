@@ -90,6 +90,52 @@ impl Upload {
     pub async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
         self.0.commit_batch(batch).await
     }
+
+    /// As [`commit_batch`](Self::commit_batch), for other uploads of the same store too: what a filter makes of a message goes along with it.
+    /// All of it happens at one moment, or nothing. The answer is about this upload's own messages, which come first; after success
+    /// the others are spent as well.
+    ///
+    /// # Errors
+    /// As for [`commit_batch`](Self::commit_batch): [`CommitError::joined`] tells which of the others is at fault, and all of them are as
+    /// before. [`Invalid`](StoreError::Invalid) where not [`takes_several`](crate::Write::takes_several), unless there are no others.
+    pub async fn commit_joined(
+        &mut self,
+        batch: &Batch,
+        joined: Vec<Joined<'_>>,
+    ) -> Result<Committed, CommitError> {
+        self.0.commit_joined(batch, joined).await
+    }
+
+    /// The message is whole, and waits beside others for its commit: what the store has of it in memory may go to disk. Nothing is written
+    /// to it any more.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn set_aside(&mut self) -> Result<()> {
+        self.0.set_aside().await
+    }
+
+    /// For stores: the sink that this was made of, if it is of their type, to commit it [along with](Self::commit_joined) another.
+    pub fn sink_mut<S: Sink + 'static>(&mut self) -> Option<&mut S> {
+        self.0.as_any_mut().downcast_mut()
+    }
+}
+
+/// An upload that is committed along with another one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Joined<'a> {
+    /// The upload.
+    pub upload: &'a mut Upload,
+    /// What its commit does. Targets of rows are counted within it.
+    pub batch: &'a Batch,
+}
+
+impl<'a> Joined<'a> {
+    /// This upload, with what its commit does.
+    pub const fn new(upload: &'a mut Upload, batch: &'a Batch) -> Self {
+        Self { upload, batch }
+    }
 }
 
 impl std::fmt::Debug for Upload {
@@ -130,6 +176,25 @@ pub trait Sink: Send {
             let appended = self.commit(&batch.targets).await?;
             Ok(Committed::new(appended, Vec::new()))
         }
+    }
+
+    /// As [`Upload::commit_joined`]: the others are found with [`Upload::sink_mut`]. By default the store takes one message at a time.
+    fn commit_joined(
+        &mut self,
+        batch: &Batch,
+        joined: Vec<Joined<'_>>,
+    ) -> impl Future<Output = Result<Committed, CommitError>> + Send {
+        async move {
+            if !joined.is_empty() {
+                return Err(one_at_a_time().into());
+            }
+            self.commit_batch(batch).await
+        }
+    }
+
+    /// As [`Upload::set_aside`]; by default it stays where it is.
+    fn set_aside(&mut self) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
     }
 
     /// As [`Upload::summarize`]; by default the store has no use for it.
@@ -287,6 +352,9 @@ impl Appended {
 pub struct CommitError {
     /// Which of the targets is at fault, counted from 0; `None` if it is not about one of them.
     pub target: Option<usize>,
+    /// Which of the uploads that were [joined](Upload::commit_joined) is at fault, counted from 0, and whose target it is then; `None` if it is
+    /// not about one of them.
+    pub joined: Option<usize>,
     /// What is wrong.
     #[source]
     pub error: StoreError,
@@ -295,23 +363,30 @@ pub struct CommitError {
 impl CommitError {
     /// The target of this index does not take the message.
     pub const fn of_target(target: usize, error: StoreError) -> Self {
-        Self { target: Some(target), error }
+        Self { target: Some(target), joined: None, error }
+    }
+
+    /// The same fault, of this one of the uploads that were joined.
+    #[must_use]
+    pub fn of_joined(mut self, joined: usize) -> Self {
+        self.joined = Some(joined);
+        self
     }
 }
 
 impl From<StoreError> for CommitError {
     fn from(error: StoreError) -> Self {
-        Self { target: None, error }
+        Self { target: None, joined: None, error }
     }
 }
 
 mod erased {
-    use std::{ops::Range, pin::Pin};
+    use std::{any::Any, ops::Range, pin::Pin};
 
     use bytes::Bytes;
     use mailwright_mail_model::UidSet;
 
-    use super::{Appended, CommitError, Target};
+    use super::{Appended, CommitError, Joined, Target};
     use crate::{Batch, Committed, MailboxRef, StoreError, Summary};
 
     type Pending<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
@@ -321,13 +396,20 @@ mod erased {
         fn read(&mut self, range: Range<u64>) -> Pending<'_, Bytes, StoreError>;
         fn commit<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, Vec<Appended>, CommitError>;
         fn commit_batch<'a>(&'a mut self, batch: &'a Batch) -> Pending<'a, Committed, CommitError>;
+        fn commit_joined<'a>(
+            &'a mut self,
+            batch: &'a Batch,
+            joined: Vec<Joined<'a>>,
+        ) -> Pending<'a, Committed, CommitError>;
+        fn set_aside(&mut self) -> Pending<'_, (), StoreError>;
+        fn as_any_mut(&mut self) -> &mut dyn Any;
         fn summarize(&mut self, summary: Summary);
         fn relate(&mut self, ids: Vec<Bytes>);
         fn next<'a>(&'a mut self, targets: &'a [Target]) -> Pending<'a, (), StoreError>;
         fn replace(&mut self, mailbox: &MailboxRef, uids: &UidSet) -> Result<(), StoreError>;
     }
 
-    impl<S: super::Sink> Sink for S {
+    impl<S: super::Sink + 'static> Sink for S {
         fn write(&mut self, chunk: Bytes) -> Pending<'_, (), StoreError> {
             Box::pin(super::Sink::write(self, chunk))
         }
@@ -342,6 +424,22 @@ mod erased {
 
         fn commit_batch<'a>(&'a mut self, batch: &'a Batch) -> Pending<'a, Committed, CommitError> {
             Box::pin(super::Sink::commit_batch(self, batch))
+        }
+
+        fn commit_joined<'a>(
+            &'a mut self,
+            batch: &'a Batch,
+            joined: Vec<Joined<'a>>,
+        ) -> Pending<'a, Committed, CommitError> {
+            Box::pin(super::Sink::commit_joined(self, batch, joined))
+        }
+
+        fn set_aside(&mut self) -> Pending<'_, (), StoreError> {
+            Box::pin(super::Sink::set_aside(self))
+        }
+
+        fn as_any_mut(&mut self) -> &mut dyn Any {
+            self
         }
 
         fn summarize(&mut self, summary: Summary) {

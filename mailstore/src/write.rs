@@ -59,7 +59,7 @@ pub trait Write: Send + Sync {
     ) -> impl Future<Output = Result<Copied>> + Send;
 
     /// Whether an [`Upload`] takes several messages and replaces others, all at one moment: MULTIAPPEND (RFC 3502) and
-    /// REPLACE (RFC 8508).
+    /// REPLACE (RFC 8508); and whether several uploads are [committed together](Upload::commit_joined).
     fn takes_several(&self) -> bool {
         false
     }

@@ -27,7 +27,7 @@ use crate::{Refusal, Timestamp};
 pub use self::{
     answer::Serve,
     body::BodyWanted,
-    config::{Config, Workarounds},
+    config::{Announced, Config, Workarounds},
     event::{Commit, Event, Open, Read},
 };
 

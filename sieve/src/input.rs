@@ -18,6 +18,9 @@ pub struct Input {
     /// The user's own addresses, as far as they are known; the recipient of the envelope need not be among them. For `vacation`
     /// (RFC 5230 §4.5), and for `report`, which is never sent to them.
     pub addresses: Vec<String>,
+    /// Whether the recipient of the envelope is an address that others have too, such as that of a group or a catch-all: it is not the user's
+    /// own then, and `vacation` does not answer what is addressed to it (RFC 5230 §4.5).
+    pub shared_recipient: bool,
     /// What separates the user from the detail in a local part (RFC 5233); `+`. Several characters separate as a string; none for no
     /// details.
     pub separator: String,
@@ -38,6 +41,7 @@ impl Input {
             now,
             envelope: Envelope::default(),
             addresses: Vec::new(),
+            shared_recipient: false,
             separator: "+".into(),
             flags: Vec::new(),
             event: false,

@@ -223,16 +223,22 @@ fn automatic(header: &[u8]) -> Option<String> {
 }
 
 fn addressed(header: &[u8], is_own: impl Fn(&str) -> bool) -> bool {
+    recipients(header).any(|recipient| is_own(&recipient))
+}
+
+/// The addresses in the fields of a header that name recipients (RFC 5230 §4.5), in their order: those among which the user's own are
+/// looked for.
+pub fn recipients(header: &[u8]) -> impl Iterator<Item = String> {
     Fields::new(header)
         .filter(|field| RECIPIENT_FIELDS.iter().any(|name| field.is(name)))
         .flat_map(|field| address_list::parse(field.value()))
-        .any(|entry| match entry {
+        .filter_map(|entry| match entry {
             Entry::Mailbox(mailbox) => {
                 let [local, domain] =
                     [&mailbox.local, &mailbox.domain].map(|part| String::from_utf8_lossy(part));
-                is_own(&format!("{local}@{domain}"))
+                Some(format!("{local}@{domain}"))
             }
-            _ => false,
+            _ => None,
         })
 }
 

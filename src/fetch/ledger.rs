@@ -48,6 +48,19 @@ pub enum EntryState {
     Delivered,
     /// It will not be fetched, and stays where it is: why.
     Refused(String),
+    /// It is larger than what was taken when it was looked at: so many octets. It is looked at again when such are taken.
+    TooLarge(u64),
+}
+
+impl EntryState {
+    /// Why it stays where it is, if it does.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Delivered => None,
+            Self::Refused(reason) => Some(reason.clone()),
+            Self::TooLarge(octets) => Some(format!("too large: {octets} octets")),
+        }
+    }
 }
 
 impl Entry {
@@ -141,21 +154,24 @@ fn key(account: u64, name: MessageName) -> Vec<u8> {
 
 const DELIVERED: u8 = 1;
 const REFUSED: u8 = 2;
+/// The reason is the size.
+const TOO_LARGE: u8 = 3;
 /// Added to these if there is no fingerprint.
 const UNSEEN: u8 = 0x10;
 
 /// State, fingerprint, since, gone, reason.
 fn encode(entry: &Entry) -> Vec<u8> {
     let (state, reason) = match &entry.state {
-        EntryState::Delivered => (DELIVERED, ""),
-        EntryState::Refused(reason) => (REFUSED, reason.as_str()),
+        EntryState::Delivered => (DELIVERED, Vec::new()),
+        EntryState::Refused(reason) => (REFUSED, reason.clone().into_bytes()),
+        EntryState::TooLarge(size) => (TOO_LARGE, size.to_be_bytes().to_vec()),
     };
     let (unseen, fingerprint) = entry.fingerprint.map_or((UNSEEN, [0; 16]), |found| (0, found.0));
     let mut octets = vec![state | unseen];
     octets.extend_from_slice(&fingerprint);
     octets.extend_from_slice(&entry.since.to_be_bytes());
     octets.extend_from_slice(&entry.gone.to_be_bytes());
-    octets.extend_from_slice(reason.as_bytes());
+    octets.extend_from_slice(&reason);
     octets
 }
 
@@ -168,6 +184,7 @@ fn decode(name: MessageName, octets: &[u8]) -> Option<Entry> {
     let state = match state & !UNSEEN {
         DELIVERED => EntryState::Delivered,
         REFUSED => EntryState::Refused(String::from_utf8_lossy(reason).into_owned()),
+        TOO_LARGE => EntryState::TooLarge(u64::from_be_bytes(reason.try_into().ok()?)),
         _ => return None,
     };
     let (since, gone) = (u64::from_be_bytes(*since), u64::from_be_bytes(*gone));
@@ -193,12 +210,13 @@ mod tests {
         let mut one = Entry::new(name("1"), print, EntryState::Delivered, 5);
         let two = Entry::new(name("2"), None, EntryState::Refused("too large".into()), 6);
         one.gone = 9;
-        block_on(ledger.change(1, &[one.clone(), two.clone()], &[])).unwrap();
+        let three = Entry::new(name("3"), None, EntryState::TooLarge(1 << 40), 7);
+        block_on(ledger.change(1, &[one.clone(), two.clone(), three.clone()], &[])).unwrap();
         block_on(ledger.change(2, std::slice::from_ref(&two), &[])).unwrap();
         let mut found = ledger.entries(1).unwrap();
         found.sort_by_key(|entry| entry.since);
-        assert_eq!(found, [one, two.clone()]);
-        block_on(ledger.change(1, &[], &[two.name])).unwrap();
+        assert_eq!(found, [one, two.clone(), three.clone()]);
+        block_on(ledger.change(1, &[], &[two.name, three.name])).unwrap();
         assert_eq!(ledger.entries(1).unwrap().len(), 1);
         block_on(ledger.forget(1)).unwrap();
         assert_eq!(ledger.entries(1).unwrap(), []);

@@ -86,8 +86,13 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
     pub(super) async fn run(&self, remote: &mut impl Remote) -> Result<(), FetchError> {
         let entries = self.ledger.entries(self.account.id)?;
         let mut known: HashMap<_, _> = entries.into_iter().map(|entry| (entry.name, entry)).collect();
+        // What was too large may not be any more: it is as if it had never been seen, but that the ledger has a line of it.
+        let fits = |entry: &Entry| matches!(entry.state, EntryState::TooLarge(size) if self.config.largest.is_none_or(|most| size <= most));
+        let again: Vec<Entry> = known.extract_if(|_, entry| fits(entry)).map(|(_, entry)| entry).collect();
         let listed = remote.list(&known).await?;
+        known.extend(again.iter().map(|entry| (entry.name, entry.clone())));
         self.note_presence(&mut known, &listed).await?;
+        known.retain(|_, entry| !fits(entry));
         let mut missing: HashMap<Fingerprint, Vec<MessageName>> = HashMap::new();
         for entry in known.values().filter(|entry| entry.gone != 0) {
             if let Some(fingerprint) = entry.fingerprint {
@@ -199,9 +204,8 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         book: &mut Book,
     ) -> Result<Result<(), Reply>, FetchError> {
         let account = self.account;
-        if let Some((size, most)) = message.size.zip(self.config.largest).filter(|(size, most)| size > most) {
-            let reason = format!("too large: {size} octets, and at most {most} are taken");
-            self.refuse(message.name, None, reason, book).await?;
+        if let Some((size, _)) = message.size.zip(self.config.largest).filter(|(size, most)| size > most) {
+            self.refuse(message.name, None, EntryState::TooLarge(size), book).await?;
             return Ok(Ok(()));
         }
         if !remote.open(message.handle, false).await? {
@@ -233,11 +237,12 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
             (_, Verdict::Known(fingerprint)) => self.rename(message.name, fingerprint, book).await?,
             (_, Verdict::Loop) => {
                 let reason = "it came round in a loop: it was fetched for this user before".to_owned();
-                self.refuse(message.name, Some(fingerprint), reason, book).await?;
+                let state = EntryState::Refused(reason);
+                self.refuse(message.name, Some(fingerprint), state, book).await?;
             }
             (Err(reply), _) if is_of_message(&reply) => {
                 let reason = reply.to_string().trim_end().to_owned();
-                self.refuse(message.name, None, reason, book).await?;
+                self.refuse(message.name, None, EntryState::Refused(reason), book).await?;
             }
             (Err(reply), _) => return Ok(Err(reply)),
             // It went away while we looked.
@@ -251,11 +256,12 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         &self,
         name: MessageName,
         fingerprint: Option<Fingerprint>,
-        reason: String,
+        state: EntryState,
         book: &mut Book,
     ) -> Result<(), FetchError> {
+        let reason = state.reason().unwrap_or_default();
         tracing::warn!(user = %self.account.user, host = self.account.host, reason, "a message is not fetched");
-        let entry = Entry::new(name, fingerprint, EntryState::Refused(reason), seconds());
+        let entry = Entry::new(name, fingerprint, state, seconds());
         self.ledger.change(self.account.id, std::slice::from_ref(&entry), &[]).await?;
         book.known.insert(name, entry);
         Ok(())

@@ -11,6 +11,15 @@ use super::FetchProtocol;
 
 /// Takes mail that was fetched: as if it had come for the user by LMTP.
 pub trait Receive: Send + Sync {
+    /// Whether mail for a user is taken at all: asked before each look, so that nothing is fetched for who is gone. By default it is.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn takes_for(&self, user: &User) -> impl Future<Output = Result<(), Reply>> + Send {
+        let _ = user;
+        std::future::ready(Ok(()))
+    }
+
     /// Takes a message. What [`Pieces::end`] gives is committed at the moment of the message, where that can be.
     ///
     /// # Errors

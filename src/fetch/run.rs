@@ -71,6 +71,8 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         change(status, |status| {
             (status.phase, status.tried) = (FetchPhase::Fetching, Some(seconds()));
         });
+        let takes = || async { self.delivery.takes_for(&account.user).await.map_err(FetchError::Delivery) };
+        takes().await?;
         let endpoint = self.endpoint(account)?;
         let delivered = || change(status, |status| status.delivered += 1);
         let pass = Pass {
@@ -115,6 +117,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
                 })
                 .await?;
             slot = self.slots.acquire().await.ok();
+            takes().await?;
             change(status, |status| {
                 (status.phase, status.tried) = (FetchPhase::Fetching, Some(seconds()));
             });

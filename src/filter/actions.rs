@@ -24,7 +24,7 @@ fn deadline(by: &DeliverBy, now: i64) -> Deadline {
     Deadline::new(at, by.mode.eq_ignore_ascii_case("return"), by.trace)
 }
 
-/// Makes a plan of an outcome, and remembers what is to be remembered.
+/// Makes a plan of an outcome. What is to be remembered is part of it: if the message cannot be taken, its next try is its first one.
 pub(super) async fn carry_out<S: Store, M: Remember>(
     filter: &SieveFilter<S, M>,
     mail: &mut Mail<'_>,
@@ -47,11 +47,8 @@ pub(super) async fn carry_out<S: Store, M: Remember>(
     }
     work.filtered.sources = sources;
     let now = u64::try_from(mail.now.seconds()).unwrap_or(0);
-    for seen in outcome.seen {
-        if let Err(error) = filter.memory.remember(mail.account, &seen.key, now + seen.seconds).await {
-            tracing::error!(id = mail.id, user, %error, "what the sieve script has seen cannot be remembered");
-        }
-    }
+    let seen = outcome.seen.iter().map(|seen| filter.seen(mail.account, &seen.key, now + seen.seconds));
+    work.filtered.seen = seen.collect();
     work.filtered
 }
 
@@ -207,12 +204,9 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
                 return;
             }
         }
-        if let Err(error) = memory.remember(mail.account, &reply.key, now + reply.seconds).await {
-            tracing::error!(id = mail.id, user = %mail.account, %error, "no vacation answer: it could not be remembered");
-            return;
-        }
         let message = reply.message(&self.stamp(mail));
         let mut made = Made::sent(message, ReversePath::Null, to);
+        made.seen = Some(self.filter.seen(mail.account, &reply.key, now + reply.seconds));
         if let Some(delivery) = &reply.fcc {
             made.filings.push(Filing::new(self.mailbox(mail, delivery).await, flags(delivery)));
         }

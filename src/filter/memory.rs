@@ -1,6 +1,6 @@
 //! What a filter remembers from one message to the next: whom it answered, and which messages it has seen.
 
-use mailwright_mailstore::{Result, User, embedded::Table};
+use mailwright_mailstore::{Result, Row, User, embedded::Table};
 
 /// Remembers keys for a time.
 pub trait Remember: Send + Sync {
@@ -15,6 +15,14 @@ pub trait Remember: Send + Sync {
     /// # Errors
     /// If it cannot be written.
     fn remember(&self, user: &User, key: &str, until: u64) -> impl Future<Output = Result<()>> + Send;
+
+    /// The row by which a key is remembered up to a moment. With it, the key is remembered in the commit of the message that it is about,
+    /// in a store that [takes rows](mailwright_mailstore::Write::takes_rows): a message that comes again because it could not be taken is not
+    /// the second of its kind. By default there is none, and the key is remembered after that commit.
+    fn row(&self, user: &User, key: &str, until: u64) -> Option<Row> {
+        let _ = (user, key, until);
+        None
+    }
 }
 
 /// Remembers nothing: `vacation` answers each message, `duplicate` finds none.
@@ -36,7 +44,7 @@ impl Remember for Forgetful {
 pub struct Remembered(Table);
 
 impl Remembered {
-    /// In this table, which is for nothing else.
+    /// In this table, which is for nothing else. If the mail is in an embedded store too, the table must be one of that.
     pub const fn new(table: Table) -> Self {
         Self(table)
     }
@@ -65,6 +73,10 @@ impl Remember for Remembered {
 
     async fn remember(&self, user: &User, key: &str, until: u64) -> Result<()> {
         self.0.put(&digest(user, key), &until.to_be_bytes()).await
+    }
+
+    fn row(&self, user: &User, key: &str, until: u64) -> Option<Row> {
+        Some(self.0.row(&digest(user, key), Some(&until.to_be_bytes())))
     }
 }
 

@@ -7,17 +7,20 @@ use std::{
 };
 
 use mailwright_mailstore::{Scripts, Store, Upload, User};
-use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, extension};
+use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, extension, vacation};
 use tokio::sync::Semaphore;
 
 use super::{
-    Converter, Filter, Filtered, Lists, Mail, Programs, Remember, Snoozing, Zone, actions,
+    Converter, Filter, Filtered, Lists, Mail, Owns, Programs, Remember, Seen, Snoozing, Zone, actions,
     answers::Host,
+    header_of,
     scores::{SpamField, VirusField},
 };
 
 /// How many programs of scripts run at once; others wait.
 const AT_ONCE: usize = 16;
+/// So many recipients that a header names are looked at for the user's own addresses.
+const MOST_NAMED: usize = 1_000;
 /// How many compiled scripts are kept.
 const KEPT: usize = 10_000;
 
@@ -143,10 +146,16 @@ pub struct Explanation {
     pub outcome: Option<Outcome>,
 }
 
-/// The user's script, and why it is not their own.
+/// The script that runs for the user, and why there is none although the user has one.
 pub(super) struct Personal {
     program: Option<(ScriptOrigin, Arc<Program>)>,
     pub(super) problem: Option<String>,
+}
+
+impl Personal {
+    const fn unusable(problem: String) -> Self {
+        Self { program: None, problem: Some(problem) }
+    }
 }
 
 /// The hash of a script's name and text, and its program if it is right.
@@ -248,6 +257,14 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         let mut input = Input::new(Arc::clone(&mail.structure), self.options.zone.write(mail.now));
         input.envelope = mail.envelope.clone();
         input.addresses = vec![mail.account.as_str().to_owned()];
+        if let Some(Owns(is_own)) = mail.owns {
+            let is_own = |address: &str| address.parse().ok().and_then(|address| is_own(&address));
+            // RFC 5230 §4.5: the address of a group or a catch-all is nobody's own.
+            input.shared_recipient = mail.envelope.to.as_deref().and_then(is_own) == Some(false);
+            let header = header_of(mail.upload, &mail.structure).await;
+            let named = vacation::recipients(&header).take(MOST_NAMED);
+            input.addresses.extend(named.filter(|address| is_own(address) == Some(true)));
+        }
         input.trace = trace;
         if let Some(event) = &mail.event {
             input.event = true;
@@ -272,6 +289,11 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         }
     }
 
+    /// A key of a user's that is to be remembered up to a moment.
+    pub(super) fn seen(&self, user: &User, key: &str, until: u64) -> Seen {
+        Seen::new(user.clone(), key, until).with_row(self.memory.row(user, key, until))
+    }
+
     /// What programs are told of the message.
     pub(super) fn environment(&self, mail: &Mail<'_>) -> Vec<(&'static str, String)> {
         let mut known = vec![("USER", mail.account.as_str().to_owned()), ("HOST", self.hostname.clone())];
@@ -280,13 +302,11 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         known
     }
 
-    /// The user's active script, or what stands in for it.
+    /// The user's active script, or what stands in for it where there is none. Nothing stands in for one that cannot be used: its owner
+    /// wants something else than the default, and what that is nobody knows, so the message is kept.
     pub(super) async fn personal(&self, user: &User) -> Personal {
-        let default = |problem| {
-            let program = self.server.default.clone();
-            Personal { program: program.map(|program| (ScriptOrigin::Default, program)), problem }
-        };
-        let Some(scripts) = self.store.scripts() else { return default(None) };
+        let default = self.server.default.clone().map(|program| (ScriptOrigin::Default, program));
+        let Some(scripts) = self.store.scripts() else { return Personal { program: default, problem: None } };
         match scripts.active_script(user).await {
             Ok(Some((name, text))) => {
                 let name = name.to_string();
@@ -298,14 +318,14 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
                     None => {
                         let error = self.language.compile(&text).err();
                         let error = error.map(|error| error.to_string()).unwrap_or_default();
-                        default(Some(format!("the script \"{name}\" is not right: {error}")))
+                        Personal::unusable(format!("the script \"{name}\" is not right: {error}"))
                     }
                 }
             }
-            Ok(None) => default(None),
+            Ok(None) => Personal { program: default, problem: None },
             Err(error) => {
                 tracing::error!(%user, %error, "the sieve script cannot be read; the message is kept");
-                default(Some(format!("the script cannot be read: {error}")))
+                Personal::unusable(format!("the script cannot be read: {error}"))
             }
         }
     }
@@ -357,6 +377,12 @@ impl<S: Store, M: Remember> Filter for SieveFilter<S, M> {
         match self.run(mail).await {
             Some((outcome, sources)) => actions::carry_out(self, mail, outcome, sources).await,
             None => Filtered::keep(),
+        }
+    }
+
+    async fn remember(&self, seen: &Seen) {
+        if let Err(error) = self.memory.remember(&seen.user, &seen.key, seen.until).await {
+            tracing::error!(user = %seen.user, %error, "what the sieve script has seen cannot be remembered");
         }
     }
 }

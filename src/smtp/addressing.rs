@@ -30,6 +30,13 @@ pub trait Addressing: Send + Sync {
         false
     }
 
+    /// Whether an address is an account's own: its name, with or without a detail, or an alias that leads to it alone; not that of a group,
+    /// a list or a catch-all, nor any that is not known here. `None` if nobody can tell, which is the default: the recipient by which a
+    /// message came is then taken for one. Vacation answers only what is sent to an address of one's own (RFC 5230 §4.5).
+    fn owns(&self, _account: &str, _address: &Address) -> Option<bool> {
+        None
+    }
+
     /// The blind copies that are to be made of a message to these recipients, by default none. `sender` is who wrote it,
     /// if it is somebody who proved it.
     fn copies(&self, _sender: Option<&Address>, _recipients: &[Address]) -> Vec<BlindCopy> {

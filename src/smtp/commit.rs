@@ -1,17 +1,18 @@
 //! The commit of a message for everybody who gets it.
 
-use std::collections::HashMap;
-
 use mailwright_mail_model::DateTime;
-use mailwright_mailstore::{CommitError, Row, Settlement, StoreError, Upload, User};
+use mailwright_mailstore::{Batch, CommitError, Row, Settlement, Store, StoreError, Upload};
 use mailwright_relay_policy::{directory::Expansion, route::RouteTable};
 use mailwright_smtp_proto::Reply;
 
 use super::{
+    Addressing, StoreInbox,
+    filtering::Decided,
     journal,
+    parts::{Fault, keep_instead},
     plan::{Origin, Plan, Way},
 };
-use crate::filter::Filtered;
+use crate::filter::Filter;
 
 /// What a commit needs to know of the message.
 pub(super) struct About<'a> {
@@ -23,49 +24,93 @@ pub(super) struct About<'a> {
     pub(super) rows: &'a [Row],
     /// What becomes of the entry of the queue that the message comes from, by who gets it.
     pub(super) settled: Option<&'a (dyn Fn(&Way) -> Settlement + Sync)>,
+    /// Whether it is suspicious.
+    pub(super) quarantine: bool,
 }
 
-/// Commits for everybody at once. If a recipient is at fault: without `each`, nobody gets the message; with it, the
-/// others do. A mailbox that can never take it is left out where its recipient leads to others too, and the sender is told.
-/// One reply a recipient.
-pub(super) async fn commit(
-    upload: &mut Upload,
-    mut way: Way,
-    filtered: &HashMap<User, Filtered>,
-    about: &About<'_>,
-    each: bool,
-) -> Vec<Reply> {
-    let origin = about.origin;
-    loop {
-        let refused = way.recipients.iter().filter_map(|(_, expansion)| expansion.as_ref().err()).count();
-        if refused == way.recipients.len() || (refused > 0 && !each) {
-            return replies(way, origin);
+impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
+    /// Commits for everybody at once, with what filters made of the message. If a recipient is at fault: without `each`, nobody gets
+    /// the message; with it, the others do. A mailbox that can never take it is left out where its recipient leads to others
+    /// too, and the sender is told. What was made for whoever does not get it is not sent; what cannot be sent is left out, and
+    /// the message is kept. One reply a recipient.
+    pub(super) async fn commit(
+        &self,
+        upload: &mut Upload,
+        mut way: Way,
+        mut decided: Decided,
+        about: &About<'_>,
+        each: bool,
+    ) -> Vec<Reply> {
+        let origin = about.origin;
+        loop {
+            let refused = way.recipients.iter().filter(|(_, expansion)| expansion.is_err()).count();
+            if refused == way.recipients.len() || (refused > 0 && !each) {
+                self.commit_refused(upload, decided, origin).await;
+                return replies(way, origin);
+            }
+            let plan = match Plan::new(&origin.message.mail.from, &way) {
+                Ok(plan) => plan,
+                Err(reply) => return vec![reply; way.recipients.len()],
+            };
+            let (mut batch, places) = plan.batch(origin, &decided.filtered, about.routes);
+            batch.rows.extend_from_slice(about.rows);
+            if let Some(settled) = about.settled {
+                batch = batch.with_settlements(vec![settled(&way)]);
+            }
+            if let Some(date) = about.date {
+                batch.targets.iter_mut().for_each(|target| target.internal_date = date);
+            }
+            let accounts = plan.accounts().map(|(user, _)| user);
+            let seen = decided.seen(accounts.chain(&decided.refused));
+            let committed = self.commit_with(origin.id, upload, &mut batch, &mut decided.parts, &seen).await;
+            let CommitError { target, error, .. } = match committed {
+                Ok(()) => {
+                    journal::committed(origin.id, &batch, "");
+                    return replies(way, origin);
+                }
+                Err(Fault::Part(number, error)) => {
+                    tracing::error!(id = origin.id, %error, "what the filter made cannot be sent");
+                    // Every round leaves something out, so they end.
+                    if let Some(user) = decided.parts.leave_out(number) {
+                        keep_instead(decided.filtered.entry(user).or_default());
+                        if about.quarantine {
+                            self.quarantine(origin, &way, &mut decided.filtered).await;
+                        }
+                    }
+                    continue;
+                }
+                Err(Fault::Message(failed)) => failed,
+            };
+            tracing::warn!(id = origin.id, %error, "delivery failed");
+            let reply = refusal(&error);
+            let place = target.and_then(|target| places.get(target).copied());
+            let Some(account) = place.and_then(|place| plan.account(place)) else {
+                return vec![reply; way.recipients.len()];
+            };
+            decided.parts.leave_out_account(account);
+            if !way.leave_out(account, &reply) {
+                return vec![reply; way.recipients.len()];
+            }
         }
-        let plan = match Plan::new(&origin.message.mail.from, &way) {
-            Ok(plan) => plan,
-            Err(reply) => return vec![reply; way.recipients.len()],
-        };
-        let (mut batch, places) = plan.batch(origin, filtered, about.routes);
-        batch.rows.extend_from_slice(about.rows);
-        if let Some(settled) = about.settled {
-            batch = batch.with_settlements(vec![settled(&way)]);
-        }
-        if let Some(date) = about.date {
-            batch.targets.iter_mut().for_each(|target| target.internal_date = date);
-        }
-        let Err(CommitError { target, error, .. }) = upload.commit_batch(&batch).await else {
-            journal::committed(origin.id, &batch, "");
-            return replies(way, origin);
-        };
-        tracing::warn!(id = origin.id, %error, "delivery failed");
-        let reply = refusal(&error);
-        let place = target.and_then(|target| places.get(target).copied());
-        let Some(account) = place.and_then(|place| plan.account(place)) else {
-            return vec![reply; way.recipients.len()];
-        };
-        // Every round leaves something out, so they end.
-        if !way.leave_out(account, &reply) {
-            return vec![reply; way.recipients.len()];
+    }
+
+    /// Nobody gets the message. What those made of it who refuse it for good is sent all the same: their scripts have ended well.
+    async fn commit_refused(&self, upload: &mut Upload, mut decided: Decided, origin: &Origin<'_>) {
+        decided.parts.retain(&decided.refused);
+        let seen = decided.seen(decided.refused.iter());
+        while !(decided.parts.is_empty() && seen.is_empty()) {
+            let mut batch = Batch::default();
+            match self.commit_with(origin.id, upload, &mut batch, &mut decided.parts, &seen).await {
+                Ok(()) => return,
+                Err(Fault::Part(number, error)) => {
+                    tracing::error!(id = origin.id, %error, "what the filter made cannot be sent");
+                    decided.parts.leave_out(number);
+                }
+                Err(Fault::Message(CommitError { error, .. })) => {
+                    tracing::error!(id = origin.id, %error, "what the filter made cannot be sent");
+                    return;
+                }
+            }
         }
     }
 }

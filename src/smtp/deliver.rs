@@ -18,7 +18,7 @@ use mailwright_smtp_proto::{
 use super::{
     Addressing, Body, Inbox, OnDemand, QueueStarter, SendBack, StartQueue, Verify,
     authentication::Authentication,
-    commit::{About, commit, refusal},
+    commit::{About, refusal},
     filtering::Told,
     intake::Intake,
     journal,
@@ -375,12 +375,13 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             return if each { replies.into() } else { first_refusal(replies).into() };
         }
         let hears = if each { Told::Each } else { Told::One };
-        let mut filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, hears).await;
+        let mut decided = self.filter_all(&mut upload, &structure, &origin, &mut way, hears).await;
         if quarantine {
-            self.quarantine(&origin, &way, &mut filtered).await;
+            self.quarantine(&origin, &way, &mut decided.filtered).await;
         }
-        let about = About { origin: &origin, routes: &self.routes, date: None, rows: &[], settled: None };
-        let replies = commit(&mut upload, way, &filtered, &about, each).await;
+        let (routes, date, rows, settled) = (&*self.routes, None, &[][..], None);
+        let about = About { origin: &origin, routes, date, rows, settled, quarantine };
+        let replies = self.commit(&mut upload, way, decided, &about, each).await;
         told(session, &origin, size, &replies);
         if each { replies.into() } else { first_refusal(replies).into() }
     }

@@ -10,7 +10,14 @@ use mailwright_mailstore::{
 };
 use mailwright_sieve::{Envelope, Program};
 
-use super::{Addressing, deliver::StoreInbox, filtering::Work, now, queue_id};
+use super::{
+    Addressing,
+    deliver::StoreInbox,
+    filtering::Work,
+    now,
+    parts::{Fault, Parts, keep_instead},
+    queue_id,
+};
 use crate::{
     filter::{Again, Handled, Happened, Mail, Remember, SieveFilter},
     imap::{Describer, Events, ImapEvent, Later, Refilter},
@@ -99,10 +106,9 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         mut handled: Handled,
     ) -> Result<()> {
         let copies = std::mem::take(&mut handled.filtered.filings);
-        let work = Work { inbox: self, id, date, depth: 0 };
-        work.make(owner, upload, &mut handled.filtered).await;
-        // What could not be sent on is kept.
-        handled.stay_instead_of_inbox();
+        let mut parts = Parts::default();
+        let work = Work { inbox: self, id, date, depth: 0, account: owner, within: None };
+        work.make(owner, upload, &mut handled.filtered, &mut parts).await;
         let rows = copies.iter().enumerate().filter_map(|(target, copy)| copy.row(target)).collect();
         let targets: Vec<Target> = copies
             .into_iter()
@@ -111,10 +117,21 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
                 target.with_flags(copy.flags)
             })
             .collect();
-        if !targets.is_empty() {
-            let batch = Batch::to(targets).with_rows(rows);
-            upload.commit_batch(&batch).await.map_err(|failed| failed.error)?;
+        let (batch, seen) = (Batch::to(targets).with_rows(rows), std::mem::take(&mut handled.filtered.seen));
+        while !(batch.targets.is_empty() && parts.is_empty() && seen.is_empty()) {
+            match self.commit_with(id, upload, &mut batch.clone(), &mut parts, &seen).await {
+                Ok(()) => break,
+                Err(Fault::Message(failed)) => return Err(failed.error),
+                Err(Fault::Part(number, error)) => {
+                    tracing::error!(id, user = %owner, %error, "what the filter made cannot be sent");
+                    if parts.leave_out(number).is_some() {
+                        keep_instead(&mut handled.filtered);
+                    }
+                }
+            }
         }
+        // What could not be sent on is kept.
+        handled.stay_instead_of_inbox();
         let change = match handled.flags {
             // RFC 6785 §2.2.4
             _ if !handled.kept => FlagChange::new(FlagOperation::Add, FlagSet::from_iter([Flag::Deleted])),

@@ -1,22 +1,20 @@
 //! Delivery of mail that was fetched from elsewhere: as if it had come by LMTP, but that nobody waits for a reply.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
-use mailwright_mail_model::ForwardPath;
-use mailwright_mailstore::{Folders, Store, Write};
+use mailwright_mail_model::{Address, ForwardPath};
+use mailwright_mailstore::{Folders, Store, User, Write};
 use mailwright_relay_policy::{
     Session as Conversation,
-    directory::{Delivery, Expansion},
+    directory::{Delivery, Expansion, Refusal},
 };
 use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
 
 use super::{
     Addressing, StoreInbox,
     border::BorderFilter,
-    commit::{About, commit},
+    commit::About,
     deliver,
-    filtering::Told,
+    filtering::{Decided, Told},
     intake::{Intake, Source},
     plan::{Origin, Way},
     timing::Times,
@@ -28,7 +26,24 @@ use crate::{
 };
 
 impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
+    async fn takes_for(&self, user: &User) -> Result<(), Reply> {
+        // A user whose name is no address has a mailbox, and nobody to ask.
+        let Ok(address) = user.as_str().parse::<Address>() else { return Ok(()) };
+        let owns = self.addressing.owns(user.as_str(), &address);
+        let mut session = Conversation::default();
+        session.user = Some(user.as_str().to_owned());
+        let expansion = self.addressing.expand(&session, &ForwardPath::Address(address.clone())).await;
+        match (owns, expansion) {
+            (_, Err(reply)) => Err(reply),
+            // Somebody else has mail to that address now, such as who has all that is for nobody.
+            (Some(false), Ok(_)) => Err(Refusal::Unknown.reply(address.as_str())),
+            (_, Ok(_)) => Ok(()),
+        }
+    }
+
     async fn receive<P: Pieces>(&self, arrival: &Arrival<'_>, pieces: &mut P) -> Result<Received, Reply> {
+        // What goes past the way of all mail asks there nevertheless.
+        self.takes_for(arrival.user).await?;
         let id = deliver::queue_id().map_err(|_| Reply::INTERNAL)?;
         let date = now();
         let trace = fetched(arrival, &self.hostname, &id, date);
@@ -69,7 +84,7 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
         };
         let (user, times) = (None, Times::default());
         let origin = Origin { message: &message, user, id: &id, date, skip, eight_bit, message_id, times };
-        let mut filtered = HashMap::new();
+        let mut decided = Decided::default();
         if let Some(mailbox) = arrival.mailbox {
             if let Some(folders) = self.store.folders() {
                 // It may be there; where it cannot be made, the delivery says so.
@@ -77,14 +92,15 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
             }
             let mut filed = Filtered::default();
             filed.filings.push(Filing::new(mailbox.clone(), end.flags.clone()));
-            filtered.insert(arrival.user.clone(), filed);
+            decided.filtered.insert(arrival.user.clone(), filed);
         } else if way.recipients.iter().any(|(_, expansion)| expansion.is_ok()) {
-            filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
+            decided = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
         }
         let with_rows = self.store.writer().is_some_and(Write::takes_rows);
         let rows = if with_rows { &end.rows[..] } else { &[] };
-        let about = About { origin: &origin, routes: &self.routes, date: end.date, rows, settled: None };
-        let replies = commit(&mut upload, way, &filtered, &about, true).await;
+        let (routes, date, settled, quarantine) = (&*self.routes, end.date, None, false);
+        let about = About { origin: &origin, routes, date, rows, settled, quarantine };
+        let replies = self.commit(&mut upload, way, decided, &about, true).await;
         let reply = replies.into_iter().next().unwrap_or(Reply::INTERNAL);
         tracing::info!(
             id,

@@ -14,10 +14,11 @@ use super::{
     Addressing,
     deliver::StoreInbox,
     journal,
+    parts::{Part, Parts},
     plan::{Origin, Plan, Way},
 };
 use crate::{
-    filter::{Filing, Filter, Filtered, Made, Mail, Octets, Sources},
+    filter::{Filing, Filter, Filtered, Made, Mail, Octets, Seen, Sources},
     imap::Describer,
 };
 
@@ -36,8 +37,8 @@ pub(super) enum Told {
 }
 
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
-    /// Asks the filter of each account that the message is for. What filters make is sent at once, and what they refuse
-    /// is noted in `way`, if the client can be told.
+    /// Asks the filter of each account that the message is for. What filters make waits for the commit of the message, and what they
+    /// refuse is noted in `way`, if the client can be told.
     pub(super) async fn filter_all(
         &self,
         upload: &mut Upload,
@@ -45,8 +46,8 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         origin: &Origin<'_>,
         way: &mut Way,
         told: Told,
-    ) -> HashMap<User, Filtered> {
-        let mut all = HashMap::new();
+    ) -> Decided {
+        let mut all = Decided::default();
         let Ok(plan) = Plan::new(&origin.message.mail.from, way) else { return all };
         let told = match told {
             Told::Each => true,
@@ -56,7 +57,9 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         for (place, (user, named)) in plan.accounts().enumerate() {
             let envelope = envelope(origin, named);
             let about = (origin.date, origin.skip);
-            let mut mail = Mail::new(user, upload, Arc::clone(structure), envelope, origin.id, about);
+            let owns = |address: &Address| self.addressing.owns(user.as_str(), address);
+            let mail = Mail::new(user, upload, Arc::clone(structure), envelope, origin.id, about);
+            let mut mail = mail.knowing(&owns);
             let mut filtered = self.filter.filter(&mut mail).await;
             journal::filtered(origin.id, user, &filtered);
             if let Some(refused) = filtered.refusal.take() {
@@ -70,15 +73,35 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
                             *expansion = Err(refusal(&refused.reason));
                         }
                     }
+                    all.refused.push(user.clone());
                 } else {
                     filtered.made.extend(refused.notice.map(|notice| *notice));
                 }
             }
-            let work = Work { inbox: self, id: origin.id, date: origin.date, depth: 0 };
-            work.make(user, upload, &mut filtered).await;
-            all.insert(user.clone(), filtered);
+            let work =
+                Work { inbox: self, id: origin.id, date: origin.date, depth: 0, account: user, within: None };
+            work.make(user, upload, &mut filtered, &mut all.parts).await;
+            all.filtered.insert(user.clone(), filtered);
         }
         all
+    }
+}
+
+/// What the filters of all accounts have decided.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    pub(super) filtered: HashMap<User, Filtered>,
+    /// What they made of the message.
+    pub(super) parts: Parts,
+    /// Accounts that refuse the message, of which the client is told. What their filters made is sent all the same.
+    pub(super) refused: Vec<User>,
+}
+
+impl Decided {
+    /// What is remembered of the message for these accounts.
+    pub(super) fn seen<'a>(&self, accounts: impl Iterator<Item = &'a User>) -> Vec<Seen> {
+        let seen = accounts.filter_map(|user| self.filtered.get(user)).flat_map(|filtered| &filtered.seen);
+        seen.cloned().collect()
     }
 }
 
@@ -141,23 +164,29 @@ pub(super) struct Work<'w, I> {
     pub(super) id: &'w str,
     pub(super) date: DateTime,
     pub(super) depth: u32,
+    /// To whom the message itself is being delivered.
+    pub(super) account: &'w User,
+    /// The part that is being delivered, if it is not the message itself.
+    pub(super) within: Option<usize>,
 }
 
 impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
-    /// Sends and files what a filter made of the message in `source`. What fails is told in the log, and the message
-    /// itself is then kept.
+    /// Makes ready what a filter made of the message in `source`. What fails is told in the log, and the message itself is then kept.
     pub(super) fn make<'a>(
         &'a self,
         user: &'a User,
         source: &'a mut Upload,
         filtered: &'a mut Filtered,
+        parts: &'a mut Parts,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         // In a box, for what is made may be filtered in its turn.
         Box::pin(async move {
             let mut sources = Sources { own: source, others: &mut filtered.sources };
             for made in std::mem::take(&mut filtered.made) {
                 let automatic = matches!(&made.send, Some((sender, _)) if sender.address().is_none());
-                if let Err(error) = self.one(user, &mut sources, made).await {
+                let number = parts.next();
+                if let Err(error) = self.one(user, &mut sources, made, (number, automatic), parts).await {
+                    parts.leave_out_within(number);
                     tracing::error!(id = self.id, %user, %error, "what the filter made cannot be sent");
                     // An answer that is not sent is no loss; a message that is not sent on would be.
                     if !automatic && filtered.filings.is_empty() {
@@ -168,7 +197,14 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
         })
     }
 
-    async fn one(&self, user: &User, source: &mut Sources<'_>, made: Made) -> Result<()> {
+    async fn one(
+        &self,
+        user: &User,
+        source: &mut Sources<'_>,
+        made: Made,
+        (number, automatic): (usize, bool),
+        parts: &mut Parts,
+    ) -> Result<()> {
         let writer = self
             .inbox
             .store
@@ -197,6 +233,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
         };
         let mut rows = rows_of(&made.filings, 0);
         let mut queue = Vec::new();
+        let mut seen = Vec::from_iter(made.seen);
         if let Some((sender, to)) = made.send {
             // It goes where mail from this user would go.
             let mut session = Conversation::default();
@@ -213,14 +250,17 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                     envelope.from = Some(sender.address().map_or(String::new(), ToString::to_string));
                     envelope.to = path.address().map(ToString::to_string);
                     let about = (self.date, skip);
-                    let mut mail =
+                    let owns = |address: &Address| self.inbox.addressing.owns(account.as_str(), address);
+                    let mail =
                         Mail::new(&account, &mut upload, Arc::clone(&structure), envelope, self.id, about);
+                    let mut mail = mail.knowing(&owns);
                     let mut filtered = self.inbox.filter.filter(&mut mail).await;
                     if let Some(refused) = filtered.refusal.take() {
                         filtered.made.extend(refused.notice.map(|notice| *notice));
                     }
-                    let deeper = Work { depth: self.depth + 1, ..*self };
-                    deeper.make(&account, &mut upload, &mut filtered).await;
+                    let deeper = Work { depth: self.depth + 1, within: Some(number), ..*self };
+                    deeper.make(&account, &mut upload, &mut filtered, parts).await;
+                    seen.append(&mut filtered.seen);
                     filtered
                 } else {
                     Filtered::keep()
@@ -257,13 +297,13 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 entry
             }));
         }
-        if targets.is_empty() && queue.is_empty() {
-            return Ok(());
-        }
-        let batch = Batch::to(targets).with_queue(queue).with_rows(rows);
-        upload.commit_batch(&batch).await.map(drop).map_err(|failed| failed.error)?;
-        journal::committed(self.id, &batch, "by a filter");
-        Ok(())
+        let mut batch = Batch::to(targets).with_queue(queue).with_rows(rows);
+        let seen = self.inbox.remembered(&seen, &mut batch);
+        let octets = skip + fields.len() as u64 + made.message.octets();
+        let (account, owner) = (self.account.clone(), user.clone());
+        let within = self.within;
+        let part = Part { number, within, account, owner, automatic, upload, batch, seen, done: false };
+        parts.add(part, octets).await
     }
 }
 

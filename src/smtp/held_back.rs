@@ -8,7 +8,7 @@ use mailwright_smtp_proto::Reply;
 
 use super::{
     Addressing, StoreInbox,
-    commit::{About, commit, refusal},
+    commit::{About, refusal},
     deliver,
     filtering::Told,
     intake::{Intake, Source},
@@ -85,11 +85,11 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             message_id: entry.message_id.clone(),
             times: Times::of_released(entry),
         };
-        let filtered = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
+        let decided = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
         let settled = |way: &Way| settled(entry, &places, way);
-        let about =
-            About { origin: &origin, routes: &self.routes, date: None, rows: &[], settled: Some(&settled) };
-        let replies = commit(&mut upload, way, &filtered, &about, true).await;
+        let (routes, date, rows, quarantine) = (&*self.routes, None, &[][..], false);
+        let about = About { origin: &origin, routes, date, rows, settled: Some(&settled), quarantine };
+        let replies = self.commit(&mut upload, way, decided, &about, true).await;
         places.into_iter().zip(replies).collect()
     }
 }

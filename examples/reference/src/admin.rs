@@ -241,7 +241,17 @@ pub(crate) fn execute(
         Request::UserEncrypt { name, password: None } => {
             directory.stop_encrypting(&name).map(|()| Response::Done)
         }
-        Request::UserRemove { name } => directory.remove(&name).map(|()| Response::Done),
+        Request::UserRemove { name } => {
+            let user = directory.account(&name).map(|account| account.user.clone());
+            let removed = directory.remove(&name);
+            // Whatever is fetched for them ends here; it is not looked at again before they are back.
+            if let (Ok(user), Ok(())) = (user, &removed)
+                && let Err(error) = fetch.ask_again(user.as_str())
+            {
+                tracing::error!(%user, %error, "what is fetched for a removed user goes on to its next look");
+            }
+            removed.map(|()| Response::Done)
+        }
         Request::UserImport { entries, replace } => directory.import(&entries, replace),
         Request::Edit(edit) => directory.edit(edit).map(|()| Response::Done),
         Request::ReadAliases => directory.read_aliases().map(|entries| Response::Written { entries }),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use mailwright::{
-    fetch::{EntryState, FetchAccount, FetchPolicy, FetchProtocol, FetchToken, Fetcher, Ledger, TableLedger},
+    fetch::{FetchAccount, FetchPolicy, FetchProtocol, FetchToken, Fetcher, Ledger, TableLedger},
     line_proto::Secret,
     mail_model::MailboxName,
     mailstore::{
@@ -253,12 +253,33 @@ impl Fetch {
     fn remove(&self, id: u64) -> Result<FetchResponse, FetchError> {
         let all = self.stored()?;
         let (_, stored) = all.into_iter().find(|(found, _)| *found == id).ok_or(FetchError::Unknown(id))?;
-        block_on(self.0.table.delete(&id.to_be_bytes()))?;
-        if let Some(fetcher) = self.0.fetcher.get() {
-            block_on(fetcher.stop(id));
-        }
-        block_on(self.0.ledger.forget(id))?;
+        block_on(self.drop_account(id))?;
         Ok(FetchResponse::Removed { account: Box::new(stored.row) })
+    }
+
+    /// Looks at once for a user who is gone, or is back: what fetches asks the directory first.
+    pub(crate) fn ask_again(&self, user: &str) -> Result<(), StoreError> {
+        let Some(fetcher) = self.0.fetcher.get() else { return Ok(()) };
+        for (id, _) in self.stored()?.into_iter().filter(|(_, stored)| stored.row.user == user) {
+            fetcher.now(id);
+        }
+        Ok(())
+    }
+
+    /// Forgets the accounts of a user whose mail is erased, and all that is known of their messages.
+    pub(crate) async fn forget(&self, user: &str) -> Result<(), StoreError> {
+        for (id, _) in self.stored()?.into_iter().filter(|(_, stored)| stored.row.user == user) {
+            self.drop_account(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_account(&self, id: u64) -> Result<(), StoreError> {
+        self.0.table.delete(&id.to_be_bytes()).await?;
+        if let Some(fetcher) = self.0.fetcher.get() {
+            fetcher.stop(id).await;
+        }
+        self.0.ledger.forget(id).await
     }
 
     fn now(&self, id: Option<u64>) -> Result<FetchResponse, FetchError> {
@@ -292,14 +313,14 @@ impl Fetch {
             let status = status.unwrap_or_default();
             let (mut here, mut refused, mut reasons) = (0, 0, Vec::new());
             for entry in self.0.ledger.entries(id)?.into_iter().filter(|entry| entry.gone == 0) {
-                match entry.state {
-                    EntryState::Refused(reason) => {
+                match entry.state.reason() {
+                    Some(reason) => {
                         refused += 1;
                         if reasons.len() < SHOWN {
                             reasons.push(reason);
                         }
                     }
-                    _ => here += 1,
+                    None => here += 1,
                 }
             }
             accounts.push(FetchEntry {

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::{
     config::{Config, Expiry, Period},
     directory::{Directory, DirectoryError, RemovedEntry},
+    fetch::Fetch,
     serve::SIEVE_MEMORY,
     server_scripts, sieve,
 };
@@ -37,6 +38,7 @@ const PERIODS: &str = "expiry";
 pub(crate) struct Life {
     pub(crate) store: AnyStore,
     pub(crate) directory: Arc<Directory>,
+    fetch: Fetch,
     periods: Table,
     expiry: Expiry,
     /// What explains scripts, or why nothing does.
@@ -106,11 +108,12 @@ pub(crate) enum LifeError {
 }
 
 impl Life {
-    /// Over the mail of `store` and the accounts of `directory`; what it notes is in `database`.
+    /// Over the mail of `store`, the accounts of `directory`, and those elsewhere; what it notes is in `database`.
     pub(crate) fn new(
         config: &Config,
         store: AnyStore,
         directory: Arc<Directory>,
+        fetch: Fetch,
         database: &Embedded,
     ) -> Result<Self, StoreError> {
         let periods = database.table(PERIODS)?;
@@ -120,7 +123,7 @@ impl Life {
             let filter = SieveFilter::new(store.clone(), memory, config.hostname.clone());
             Arc::new(filter.with_options(config.filter_options()).with_server_scripts(scripts))
         });
-        Ok(Self { store, directory, periods, expiry: config.expiry.clone(), filter })
+        Ok(Self { store, directory, fetch, periods, expiry: config.expiry.clone(), filter })
     }
 
     /// Does what is asked. Blocks.
@@ -135,6 +138,8 @@ impl Life {
             LifeRequest::Removed => Ok(LifeResponse::Removed { accounts: self.directory.removed() }),
             LifeRequest::Restore { name } => {
                 self.directory.restore(&name)?;
+                let user = self.directory.account(&name)?.user.clone();
+                self.fetch.ask_again(user.as_str())?;
                 Ok(LifeResponse::Done)
             }
             LifeRequest::Erase { name } => {

@@ -163,9 +163,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let flush = Arc::clone(&queue);
     let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())), suppressed };
-    let life = Life::new(&config, store.clone(), Arc::clone(&directory), &database)
-        .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?;
     let fetch = fetch(&config, &database, &directory)?;
+    let life = Life::new(&config, store.clone(), Arc::clone(&directory), fetch.clone(), &database)
+        .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?;
     control::listen(
         &config.data,
         Arc::clone(&directory),

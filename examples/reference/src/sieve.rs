@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mailwright::{
     filter::{Explanation, Mail, Remembered, ScriptOrigin, SieveFilter},
-    mail_model::{DateTime, mime::Structure},
+    mail_model::{Address, DateTime, mime::Structure},
     mailstore::{AnyStore, Store, StoreError, Write, block_on},
     sieve::Envelope,
 };
@@ -99,7 +99,9 @@ pub(crate) fn execute(
         envelope.from = Some(from.clone());
         envelope.to = Some(to.clone().unwrap_or_else(|| user.as_str().to_owned()));
         let structure = Arc::new(Structure::of(&octets));
-        let mut mail = Mail::new(&user, &mut upload, structure, envelope, "explain", (now(), 0));
+        let own = |address: &Address| Some(directory.current().is_own(user.as_str(), address));
+        let mail = Mail::new(&user, &mut upload, structure, envelope, "explain", (now(), 0));
+        let mut mail = mail.knowing(&own);
         Ok::<_, StoreError>(filter.explain(&mut mail).await)
     })?;
     Ok(explained(explanation))

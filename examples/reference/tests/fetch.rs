@@ -160,37 +160,55 @@ fn mail_comes_once_over_restarts_and_through_sieve() {
 
 #[test]
 fn a_kill_in_the_middle_loses_nothing_and_doubles_nothing() {
-    const COUNT: usize = 300;
     for protocol in ["imap", "pop3"] {
-        let foreign = foreign();
-        fill(&foreign, "INBOX", 0..COUNT);
-        let mut home = home();
-        add(&home, &source(protocol, &foreign), &["--in-clear", "--every", "1s", "--delete"]);
-        let (mut kills, mut random) = (0, 0x2545_F491_4F6C_DD1D_u64);
-        let begun = Instant::now();
-        loop {
-            let counts = numbers(&home, "INBOX");
-            assert!(counts.values().all(|count| *count == 1), "{protocol}, kill {kills}: {counts:?}");
-            if counts.len() == COUNT && numbers(&foreign, "INBOX").is_empty() {
-                break;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(300), "{kills} kills, {} here", counts.len());
-            if kills < 25 {
-                succeed(&mut home.command(&["fetch", "now"]));
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                thread::sleep(Duration::from_micros(random % 150_000));
-                home.kill();
-                home.serve();
-                kills += 1;
-            } else {
-                thread::sleep(Duration::from_millis(200));
-            }
-        }
-        println!("{protocol}: {kills} kills, {COUNT} messages, each once");
-        assert_eq!(numbers(&home, "INBOX"), each_once(COUNT));
+        killed(home(), protocol, "INBOX", 300);
     }
+}
+
+/// A changed message is another one than the one that was fetched: it is taken together with the note that this was.
+#[test]
+fn a_kill_in_the_middle_doubles_nothing_that_a_script_changes() {
+    let mut home = Server::prepare(QUICK);
+    let script = r#"require ["editheader", "fileinto", "mailbox"];
+        addheader "X-Fetched" "yes"; fileinto :create "Changed";"#;
+    fs::write(home.folder.path().join("default.sieve"), script).unwrap();
+    let file = home.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[sieve]\ndefault = \"default.sieve\"\n")).unwrap();
+    home.add_user(USER, PASSWORD);
+    home.serve();
+    killed(home, "imap", "Changed", 300);
+}
+
+/// Fetches so many messages while the server is killed again and again: in the end each is in the mailbox once.
+fn killed(mut home: Server, protocol: &str, mailbox: &str, count: usize) {
+    let foreign = foreign();
+    fill(&foreign, "INBOX", 0..count);
+    add(&home, &source(protocol, &foreign), &["--in-clear", "--every", "1s", "--delete"]);
+    let (mut kills, mut random) = (0, 0x2545_F491_4F6C_DD1D_u64);
+    let begun = Instant::now();
+    loop {
+        let counts = numbers(&home, mailbox);
+        assert!(counts.values().all(|count| *count == 1), "{protocol}, kill {kills}: {counts:?}");
+        if counts.len() == count && numbers(&foreign, "INBOX").is_empty() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(300), "{kills} kills, {} here", counts.len());
+        if kills < 25 {
+            succeed(&mut home.command(&["fetch", "now"]));
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            thread::sleep(Duration::from_micros(random % 150_000));
+            home.kill();
+            home.serve();
+            kills += 1;
+        } else {
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+    println!("{protocol}: {kills} kills, {count} messages, each once");
+    assert_eq!(numbers(&home, mailbox), each_once(count));
 }
 
 #[test]

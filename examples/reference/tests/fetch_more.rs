@@ -217,3 +217,66 @@ fn what_has_been_here_for_long_is_deleted_there() {
     wait_for("the end of their time", || mailbox(&foreign, "INBOX").is_empty().then_some(()));
     assert_eq!(mailbox(&home, "INBOX").len(), 3);
 }
+
+fn status(home: &Server) -> String {
+    String::from_utf8(succeed(&mut home.command(&["fetch", "status", "--json"]))).unwrap()
+}
+
+#[test]
+fn nothing_is_fetched_for_who_is_gone() {
+    for options in [&["--no-push"][..], &["--all-folders"]] {
+        let foreign = Server::start("allow_plaintext_auth = true");
+        deliver(&foreign, USER, "Subject: one\r\n\r\nx\r\n");
+        let home = Server::start(QUICK);
+        // Whoever gets what is for nobody gets nothing of hers.
+        let bob = "bob@example.org";
+        home.add_user(bob, PASSWORD);
+        succeed(&mut home.command(&["domain", "set", "example.org", "--unknown", bob]));
+        add(&home, &format!("imap://{USER}@127.0.0.1:{}", foreign.port("imap", "starttls")), options);
+        wait_for("the first message", || (subjects(&home) == ["one"]).then_some(()));
+        succeed(&mut home.command(&["user", "remove", USER]));
+        wait_for("the look that is none", || status(&home).contains("does not take mail").then_some(()));
+        deliver(&foreign, USER, "Subject: two\r\n\r\nx\r\n");
+        let logins = || foreign.log().matches("login protocol=imap").count();
+        let before = logins();
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        assert_eq!(logins(), before, "nobody logs in for her");
+        succeed(&mut home.command(&["user", "restore", USER]));
+        wait_for("the second message", || (subjects(&home) == ["one", "two"]).then_some(()));
+        let mut talk = home.talk(home.port("imap", "starttls"));
+        talk.line();
+        assert!(talk.imap("a", &format!("LOGIN {bob} {PASSWORD}")).last().unwrap().starts_with("a OK"));
+        assert!(talk.imap("b", "STATUS INBOX (MESSAGES)")[0].contains("MESSAGES 0"));
+        // When her mail goes, the account elsewhere goes with it.
+        succeed(&mut home.command(&["user", "remove", USER]));
+        succeed(&mut home.command(&["user", "erase", USER]));
+        assert_eq!(String::from_utf8(succeed(&mut home.command(&["fetch", "list"]))).unwrap(), "");
+    }
+}
+
+#[test]
+fn what_was_too_large_comes_when_the_limit_is_raised() {
+    let foreign = Server::start("allow_plaintext_auth = true");
+    deliver(&foreign, USER, "Subject: small\r\n\r\nx\r\n");
+    let large = format!("Subject: large\r\n\r\n{}", "a line of text\r\n".repeat(10_000));
+    deliver(&foreign, USER, &large);
+    for protocol in ["imap", "pop3"] {
+        let mut home = Server::prepare("allow_plaintext_auth = true");
+        let file = home.folder.path().join("mailwright.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let limited = text.replace("[limits]\n", "[limits]\nmessage_size = 100000\n");
+        assert_ne!(text, limited);
+        fs::write(&file, limited).unwrap();
+        home.add_user(USER, PASSWORD);
+        home.serve();
+        add(&home, &format!("{protocol}://{USER}@127.0.0.1:{}", foreign.port(protocol, "starttls")), &[]);
+        wait_for("the refusal", || status(&home).contains("too large: 1").then_some(()));
+        assert_eq!(subjects(&home), ["small"]);
+        home.stop();
+        fs::write(&file, &text).unwrap();
+        home.serve();
+        wait_for("the large one", || (subjects(&home) == ["small", "large"]).then_some(()));
+        let told: serde_json::Value = serde_json::from_str(status(&home).lines().next().unwrap()).unwrap();
+        assert_eq!((told["here"].as_u64(), told["refused"].as_u64()), (Some(2), Some(0)), "{told}");
+    }
+}

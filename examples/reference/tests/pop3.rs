@@ -94,6 +94,42 @@ fn capabilities_say_what_there_is() {
 }
 
 #[test]
+fn the_policies_of_one_user_do_not_hold_for_others() {
+    let mut server = Server::prepare(
+        "allow_plaintext_auth = true\npop3 = { ascii_headers = false, workarounds = [\"outlook-no-nuls\"], users = { \
+         \"b@example.org\" = { expire = \"0\", login_delay = 900, workarounds = [\"oe-ns-eoh\"] } } }\n",
+    );
+    for user in [USER, "b@example.org"] {
+        server.add_user(user, PASSWORD);
+    }
+    server.serve();
+    let (mut talk, _) = greeted(&server);
+    let before = capabilities(&mut talk);
+    for line in ["EXPIRE 0 USER", "LOGIN-DELAY 900 USER"] {
+        assert!(before.iter().any(|found| found == line), "{line}: {before:?}");
+    }
+    for (user, retrieved, left) in
+        [(USER, "\r\nA: b\u{fffd}\r\n.\r\n", 1), ("b@example.org", "\r\nA: b\0\r\n\r\n.\r\n", 0)]
+    {
+        let mut session = server.talk(server.port("imap", "starttls"));
+        session.line();
+        assert!(session.imap("login", &format!("LOGIN {user} {PASSWORD}")).last().unwrap().contains("OK"));
+        session.send("append APPEND INBOX ~{7+}\r\nA: b\0\r\n\r\n");
+        assert!(session.until("append").last().unwrap().starts_with("append OK"));
+        let (mut talk, _) = log_in(&server, user);
+        let after = capabilities(&mut talk);
+        let delay: Vec<_> = after.iter().filter(|line| line.starts_with("LOGIN-DELAY")).collect();
+        assert_eq!(delay.is_empty(), left == 1, "{after:?}");
+        talk.send("RETR 1\r\nQUIT\r\n");
+        let said = talk.rest();
+        assert!(said.contains(retrieved), "{said:?}");
+        // What was retrieved stays, unless it is the user's own policy that it goes.
+        let status = session.imap("s", "STATUS INBOX (MESSAGES)");
+        assert!(status[0].ends_with(&format!("(MESSAGES {left})")), "{status:?}");
+    }
+}
+
+#[test]
 fn a_second_login_waits() {
     let server = Server::start("allow_plaintext_auth = true\npop3 = { login_delay = 2 }\n");
     let (mut first, answer) = log_in(&server, USER);

@@ -6,7 +6,9 @@ use mailwright_mail_model::{DateTime, MailboxName, UidSet};
 use super::{
     Outcome, append, date, ensure, equal, filled, message, name, read_all, refused, some, user, writer,
 };
-use crate::{CommitError, Folders, MailboxRef, Status, Store, StoreError, Target, Write};
+use crate::{
+    Batch, CommitError, Folders, Joined, MailboxRef, Status, Store, StoreError, Target, User, Write,
+};
 
 pub(super) async fn a_list_counts_as_status_does(store: &impl Store) -> Outcome {
     let user = user("list")?;
@@ -108,7 +110,7 @@ pub(super) async fn several_messages_come_at_one_moment(store: &impl Store) -> O
     }
     let unknown = Target::new(user.clone(), name("conformance-unknown")?, date);
     match upload.commit(&[unknown]).await {
-        Err(CommitError { target, error }) => {
+        Err(CommitError { target, error, .. }) => {
             equal("the target at fault", (target, error), (Some(3), StoreError::NotFound))?;
         }
         Ok(appended) => equal("an unknown target", appended, Vec::new())?,
@@ -124,6 +126,54 @@ pub(super) async fn several_messages_come_at_one_moment(store: &impl Store) -> O
         ensure(octets == text.as_bytes(), "each message has its octets")?;
     }
     let again = upload.next(&[target()]).await;
+    refused(again, &StoreError::Invalid(String::new()))
+}
+
+pub(super) async fn uploads_are_committed_together(store: &impl Store) -> Outcome {
+    let (one, other) = (user("joined")?, user("joined-other")?);
+    let (inbox, date) = (MailboxName::inbox(), date()?);
+    let target = |user: &User| Target::new(user.clone(), inbox.clone(), date);
+    let unknown = Target::new(other.clone(), name("conformance-unknown")?, date);
+    let mut uploads = Vec::new();
+    for text in ["own", "first", "second"] {
+        let mut upload = writer(store)?.begin(None).await?;
+        upload.write(Bytes::from(text.repeat(200_000))).await?;
+        uploads.push(upload);
+    }
+    let (mut second, mut first) = (some(uploads.pop(), "three")?, some(uploads.pop(), "three")?);
+    let mut own = some(uploads.pop(), "three")?;
+    let octets = first.read(0..5).await?;
+    first.set_aside().await?;
+    equal("octets of what was set aside", first.read(0..5).await?, octets)?;
+    let (batch, fine) = (Batch::to([target(&one)]), Batch::to([target(&one), target(&other)]));
+    let faulty = Batch::to([target(&one), unknown]);
+    let joined = vec![Joined::new(&mut first, &fine), Joined::new(&mut second, &faulty)];
+    match own.commit_joined(&batch, joined).await {
+        Err(CommitError { target, joined, error }) => {
+            let expected = (Some(1), Some(1), StoreError::NotFound);
+            equal("the joined target at fault", (target, joined, error), expected)?;
+        }
+        Ok(committed) => equal("an unknown target", committed.appended, Vec::new())?,
+    }
+    for user in [&one, &other] {
+        ensure(store.open(user, &inbox).await?.is_empty(), "none is there if one is refused")?;
+    }
+    // An own message that goes nowhere stops none of the others.
+    let nowhere = Batch::default();
+    let committed = own.commit_joined(&nowhere, vec![Joined::new(&mut second, &batch)]).await?;
+    equal("answers of others", committed.appended, Vec::new())?;
+    let committed = own.commit_joined(&batch, vec![Joined::new(&mut first, &fine)]).await?;
+    equal("answers", committed.appended.len(), 1)?;
+    for (user, texts) in [(&one, &["second", "own", "first"][..]), (&other, &["first"])] {
+        let snapshot = store.open(user, &inbox).await?;
+        equal("messages", snapshot.messages().count(), texts.len())?;
+        let mailbox = MailboxRef::new(user.clone(), inbox.clone(), &snapshot);
+        for (message, text) in snapshot.messages().zip(texts) {
+            let octets = read_all(store, &mailbox.message(message), 1 << 30).await?;
+            ensure(octets == text.repeat(200_000).as_bytes(), "each message has its octets")?;
+        }
+    }
+    let again = first.commit(&[target(&one)]).await.map_err(|failed| failed.error);
     refused(again, &StoreError::Invalid(String::new()))
 }
 

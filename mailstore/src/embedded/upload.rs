@@ -10,16 +10,16 @@ use mailwright_mail_model::UidSet;
 use super::append::Arrival;
 use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key};
 use super::chunk::Packing;
-use super::committer::Group;
 use super::sealed::Reader;
 use super::{Core, Shared};
 use crate::vault::BodyKey;
 use crate::{
-    Appended, Batch, CommitError, Committed, MailboxRef, ObjectId, Offload, Result, Sink, StoreError,
+    Appended, Batch, CommitError, Committed, Joined, MailboxRef, ObjectId, Offload, Result, Sink, StoreError,
     Summary, Target,
 };
 
 mod complete;
+mod together;
 
 /// At most one chunk of the message is in memory, beside what the caller has in hand.
 pub(super) struct Incoming<O> {
@@ -172,6 +172,9 @@ impl Core {
 impl<O: Offload + Clone> Sink for Incoming<O> {
     async fn write(&mut self, mut octets: Bytes) -> Result<()> {
         self.check()?;
+        if self.size % CHUNK as u64 != 0 && self.chunk.len() == CHUNK_HEAD {
+            return Err(StoreError::Invalid("expected an upload that was not set aside".into()));
+        }
         while !octets.is_empty() {
             let room = (CHUNK + CHUNK_HEAD).saturating_sub(self.chunk.len());
             let part = octets.split_to(room.min(octets.len()));
@@ -212,34 +215,20 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
     }
 
     async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
+        self.commit_together(batch, Vec::new()).await
+    }
+
+    async fn commit_joined(
+        &mut self,
+        batch: &Batch,
+        joined: Vec<Joined<'_>>,
+    ) -> Result<Committed, CommitError> {
+        self.commit_together(batch, joined).await
+    }
+
+    async fn set_aside(&mut self) -> Result<()> {
         self.check()?;
-        if batch.targets.is_empty() && batch.queue.is_empty() && self.earlier.messages.is_empty() {
-            let (settle, rows) = (batch.settle.clone(), batch.rows.clone());
-            if !settle.is_empty() || !rows.is_empty() {
-                let operation = move |group: &mut Group<'_>| {
-                    Group::check_rows(&rows, 0)?;
-                    group.settle(&settle)?;
-                    group.set_rows(&rows)
-                };
-                self.shared.committer.submit(operation).await?;
-            }
-            return Ok(Committed::default());
-        }
-        let mut arrival = self.earlier.clone();
-        let last = self.complete(&batch.targets, &batch.queue).await?;
-        arrival.messages.extend(last);
-        arrival.settle.clone_from(&batch.settle);
-        arrival.rows.clone_from(&batch.rows);
-        // Targets of this message come behind those of earlier ones.
-        let placed = self.placed;
-        arrival.rows.iter_mut().filter_map(|row| row.target.as_mut()).for_each(|target| *target += placed);
-        // Until the answer is there the message may or may not be in; a dropped future must not remove it.
-        self.state = State::Committed;
-        let result = self.shared.committer.submit(move |group| group.append(arrival)).await;
-        if result.is_err() {
-            self.state = State::Open;
-        }
-        result
+        if self.chunk.len() > CHUNK_HEAD { self.spill().await } else { Ok(()) }
     }
 
     fn summarize(&mut self, summary: Summary) {

@@ -159,6 +159,11 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         self.offload.run(work).await
     }
 
+    async fn set_aside(&mut self) -> Result<()> {
+        self.check()?;
+        if self.buffer.is_empty() { Ok(()) } else { self.spill().await }
+    }
+
     fn summarize(&mut self, summary: Summary) {
         self.summary = summary;
     }

@@ -11,8 +11,8 @@ use super::extended::now;
 use super::{Body, Folder, Memory, Origin, State};
 use crate::{
     Appended, Batch, CommitError, Committed, Copied, Expunge, Expunged, FeedEvent, FlagChange, FlagsStored,
-    MailboxRef, Message, QueueEntry, QuotaUsage, Result, Sink, StoreError, Summary, Target, Upload, User,
-    Write,
+    Joined, MailboxRef, Message, QueueEntry, QuotaUsage, Result, Sink, StoreError, Summary, Target, Upload,
+    User, Write,
 };
 
 impl Write for Memory {
@@ -191,6 +191,22 @@ impl Incoming {
     fn last(&mut self) -> Result<&mut Arriving> {
         self.messages.last_mut().filter(|_| !self.spent).ok_or_else(spent)
     }
+
+    /// Says where the last message goes.
+    fn aim(&mut self, batch: &Batch) -> Result<()> {
+        if !batch.rows.is_empty() {
+            return Err(StoreError::Invalid("expected no rows: this store has no tables".into()));
+        }
+        let last = self.last()?;
+        last.targets.clone_from(&batch.targets);
+        last.queue.clone_from(&batch.queue);
+        Ok(())
+    }
+
+    /// It is committed, unless there was nothing to commit.
+    fn spend(&mut self) {
+        self.spent = self.messages.iter().any(|message| message.references() > 0);
+    }
 }
 
 impl Sink for Incoming {
@@ -212,23 +228,45 @@ impl Sink for Incoming {
     }
 
     async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
-        if !batch.rows.is_empty() {
-            return Err(StoreError::Invalid("expected no rows: this store has no tables".into()).into());
+        self.commit_joined(batch, Vec::new()).await
+    }
+
+    async fn commit_joined(
+        &mut self,
+        batch: &Batch,
+        joined: Vec<Joined<'_>>,
+    ) -> Result<Committed, CommitError> {
+        self.aim(batch)?;
+        let mut settle = batch.settle.clone();
+        let mut others: Vec<&mut Self> = Vec::with_capacity(joined.len());
+        for (index, Joined { upload, batch, .. }) in joined.into_iter().enumerate() {
+            let of_joined = |error: StoreError| CommitError::from(error).of_joined(index);
+            let foreign = || StoreError::Invalid("expected uploads of one store".into());
+            let other = upload.sink_mut::<Self>().ok_or_else(|| of_joined(foreign()))?;
+            other.aim(batch).map_err(of_joined)?;
+            settle.extend_from_slice(&batch.settle);
+            others.push(other);
         }
-        let last = self.last()?;
-        last.targets.clone_from(&batch.targets);
-        last.queue.clone_from(&batch.queue);
-        let targets = self.messages.iter().flat_map(|message| &message.targets);
+        let all = || std::iter::once(&*self).chain(others.iter().map(|other| &**other));
+        let messages: Vec<&Arriving> = all().flat_map(|upload| &upload.messages).collect();
+        let replaced: Vec<&(MailboxRef, UidSet)> = all().flat_map(|upload| &upload.replaced).collect();
+        let ends: Vec<usize> = all()
+            .scan(0, |end, upload| {
+                *end += upload.messages.iter().map(|message| message.targets.len()).sum::<usize>();
+                Some(*end)
+            })
+            .collect();
+        let targets = messages.iter().flat_map(|message| &message.targets);
         let mut events: Vec<_> =
             targets.map(|target| (&target.user, FeedEvent::Messages(target.mailbox.clone()))).collect();
-        events.extend(self.replaced.iter().map(|(mailbox, _)| messages_of(mailbox)));
+        events.extend(replaced.iter().map(|(mailbox, _)| messages_of(mailbox)));
         let committed = self.store.change(&events, |state| {
-            check(state, &self.messages, &self.replaced)?;
+            check(state, &messages, &replaced).map_err(|failed| at_fault(failed, &ends))?;
             let mut committed = Committed::default();
-            for message in self.messages.iter().filter(|message| message.references() > 0) {
+            for message in messages.iter().filter(|message| message.references() > 0) {
                 place(state, message, &mut committed)?;
             }
-            for (mailbox, uids) in &self.replaced {
+            for (mailbox, uids) in &replaced {
                 let snapshot = Arc::clone(&state.selected(mailbox)?.snapshot);
                 let there: UidSet = snapshot.among(uids).map(|message| message.uid).collect();
                 for message in snapshot.among(uids) {
@@ -236,11 +274,14 @@ impl Sink for Incoming {
                 }
                 remove(state, mailbox, &there)?;
             }
-            batch.settle.iter().for_each(|settlement| state.settle(settlement));
+            settle.iter().for_each(|settlement| state.settle(settlement));
             Ok::<_, CommitError>(committed)
-        })?;
+        });
+        let mut committed = committed?;
         self.store.0.added.raise();
-        self.spent = !committed.appended.is_empty() || !committed.queued.is_empty();
+        committed.appended.truncate(ends.first().copied().unwrap_or(0));
+        committed.queued.truncate(self.messages.iter().map(|message| message.queue.len()).sum());
+        std::iter::once(self).chain(others).for_each(Self::spend);
         Ok(committed)
     }
 
@@ -269,11 +310,23 @@ impl Sink for Incoming {
     }
 }
 
+/// The fault as a caller knows it, who counts the targets of each upload; the first of these `ends` is that of its own.
+fn at_fault(failed: CommitError, ends: &[usize]) -> CommitError {
+    let found = failed.target.and_then(|target| {
+        let joined = ends.iter().position(|end| target < *end)?.checked_sub(1)?;
+        Some((joined, target - ends.get(joined)?))
+    });
+    match found {
+        Some((joined, target)) => CommitError::of_target(target, failed.error).of_joined(joined),
+        None => failed,
+    }
+}
+
 /// Whether every target can take its messages.
 fn check(
     state: &mut State,
-    messages: &[Arriving],
-    replaced: &[(MailboxRef, UidSet)],
+    messages: &[&Arriving],
+    replaced: &[&(MailboxRef, UidSet)],
 ) -> Result<(), CommitError> {
     let mut less = Vec::new();
     for (mailbox, uids) in replaced {
@@ -283,7 +336,7 @@ fn check(
     let mut next: HashMap<(&User, &MailboxName), Option<Uid>> = HashMap::new();
     let mut more: HashMap<&User, QuotaUsage> = HashMap::new();
     let targets =
-        messages.iter().flat_map(|message| message.targets.iter().map(move |target| (message, target)));
+        messages.iter().flat_map(|message| message.targets.iter().map(move |target| (*message, target)));
     for (index, (message, target)) in targets.enumerate() {
         let mut check = || {
             target.check_unique_id()?;

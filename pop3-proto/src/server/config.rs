@@ -29,15 +29,16 @@ pub struct Config {
     /// The SASL mechanisms that are offered, in upper case, the best first. None by default. Those that end in
     /// `-PLUS` are offered inside TLS with a channel to bind only, EXTERNAL to a client that has shown a certificate.
     pub mechanisms: Vec<String>,
-    /// How long messages may stay on the server, if that is to be said: of all users, the strictest. What was retrieved is
-    /// deleted at QUIT if the user's own is no day; all else is up to the application, by
+    /// How long messages may stay on the server, if that is to be said, for users who have no policy of their own. What was
+    /// retrieved is deleted at QUIT if it is no day; all else is up to the application, by
     /// [`Maildrop::expire`](crate::Maildrop::expire).
     pub expire: Option<Expire>,
-    /// How many seconds must lie between two logins of a user, if that is to be said: of all users, the most. The
-    /// application sees to it, by [`Refusal::login_delay`](crate::Refusal::login_delay).
+    /// How many seconds must lie between two logins of a user, if that is to be said, for users who have no policy of their own.
+    /// The application sees to it, by [`Refusal::login_delay`](crate::Refusal::login_delay).
     pub login_delay: Option<u32>,
-    /// Whether users differ in these two, so that CAPA has more to say after login. Off by default.
-    pub policies_per_user: bool,
+    /// What CAPA says of these two before login, where users differ in them: nobody knows yet who it is. It is announced and
+    /// nothing else; what holds is found out at login. `None`, which is the default, if they are the same for all.
+    pub announced: Option<Announced>,
     /// Whether names and passwords of USER and PASS may hold more than ASCII, prepared by the application as RFC 6856 §2.2
     /// has it. Off by default.
     pub utf8_logins: bool,
@@ -53,6 +54,23 @@ pub struct Config {
     pub limits: Limits,
     /// Times.
     pub timeouts: Timeouts,
+}
+
+/// What is said of the policies before it is known for whom: of all users, the strictest (RFC 2449 §6.5, §6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Announced {
+    /// The shortest time that messages may stay.
+    pub expire: Option<Expire>,
+    /// The longest delay between two logins, in seconds.
+    pub login_delay: Option<u32>,
+}
+
+impl Announced {
+    /// These two.
+    pub const fn new(expire: Option<Expire>, login_delay: Option<u32>) -> Self {
+        Self { expire, login_delay }
+    }
 }
 
 /// What is done for clients that are wrong. All of it changes messages, so nothing is done unless it is asked for.
@@ -88,7 +106,7 @@ impl Default for Config {
             mechanisms: Vec::new(),
             expire: None,
             login_delay: None,
-            policies_per_user: false,
+            announced: None,
             utf8_logins: false,
             surrogates: true,
             workarounds: Workarounds::default(),

@@ -139,9 +139,13 @@ impl Server {
         ] {
             offered.push(capability);
         }
-        let (expire, login_delay) = self.policies();
         // RFC 2449 §6.5, §6.7: whoever asks again after login learns more.
-        let per_user = self.config.policies_per_user && self.session.is_none();
+        let announced = self.config.announced.filter(|_| self.session.is_none());
+        let per_user = announced.is_some();
+        let (expire, login_delay) = match announced {
+            Some(strictest) => (strictest.expire, strictest.login_delay),
+            None => self.policies(),
+        };
         offered.extend(expire.map(|after| Capability::Expire { after, per_user }));
         offered.extend(login_delay.map(|seconds| Capability::LoginDelay { seconds, per_user }));
         // RFC 2595 §4: only where STLS is permitted.
@@ -163,7 +167,7 @@ impl Server {
         offered
     }
 
-    /// Those of the user, or of all users.
+    /// What holds: for the user, or for those who have no policies of their own.
     fn policies(&self) -> (Option<Expire>, Option<u32>) {
         let (expire, login_delay) =
             self.session.as_ref().map(|session| session.policies()).unwrap_or_default();

@@ -68,9 +68,7 @@ pub(crate) fn pop_for(directory: &str) -> Pop {
         // RFC 1939 §7
         "session-apop" => timestamp = Some(Timestamp::new("<1896.697170952@dbc.mtview.ca.us>").unwrap()),
         "session-policies" => {
-            config.expire = Some(Expire::Days(0));
-            config.login_delay = Some(900);
-            config.policies_per_user = true;
+            config.announced = Some(server::Announced::new(Some(Expire::Days(0)), Some(900)));
             config.utf8_logins = true;
             config.implementation = Some(Text::new("Shlemazle-Plotz-v302").unwrap());
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use mailwright_mail_model::Address;
 
-use super::{Directory, Entry, Target};
+use super::{Directory, Entry, Target, expand::Found};
 
 impl Directory {
     /// Whether an account, by its canonical name, may send as an address: its own, with or without a detail, by any
@@ -60,6 +60,29 @@ impl Directory {
         }
         false
     }
+
+    /// Whether an address is an account's own, by the account's canonical name: its name in any of its forms, with or without a detail, or
+    /// an alias that leads to it and to nobody else. What an alias with several targets, a group, a postmaster or a catch-all takes
+    /// in is not addressed to one of those who get it. RFC 5230 §4.5 wants to know.
+    pub fn is_own(&self, account: &str, address: &Address) -> bool {
+        let mut address = address;
+        for _ in 0..=self.settings.most_steps {
+            let alias = match self.look_up(address) {
+                Found::Entry { name, entry: Entry::Account(_), .. } => return name == account,
+                Found::Entry { entry: Entry::Alias(alias), .. } | Found::Alias { alias, .. } => alias,
+                _ => return false,
+            };
+            address = match &alias.targets[..] {
+                // An account's own mailbox, past an alias of its name.
+                [Target::Mailbox(target)] if self.canonical(target) == account => {
+                    return matches!(self.entries.get(account), Some(Entry::Account(_)));
+                }
+                [Target::Address(target) | Target::Mailbox(target)] => target,
+                _ => return false,
+            };
+        }
+        false
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +125,7 @@ mod tests {
         ] {
             let address = address.parse().unwrap();
             assert_eq!(directory.may_send_as("alice@d.example", &address), allowed, "{address}");
+            assert_eq!(directory.is_own("alice@d.example", &address), allowed, "{address}");
         }
         // A group means its members, and those of the groups in it, however they go round.
         let group = |member: &str| Group::of([member.parse().unwrap()]);
@@ -120,5 +144,15 @@ mod tests {
                 "{address}"
             );
         }
+        // What others get too is not one's own.
+        let both = ["alice@d.example", "bob@d.example"].map(|target| target.parse().unwrap());
+        directory.set(&"both@d.example".parse().unwrap(), Entry::Alias(Alias::to(both))).unwrap();
+        let unknown =
+            DomainEntry { unknown: Some("alice@d.example".parse().unwrap()), ..DomainEntry::default() };
+        directory.set_domain(&"d.example".parse().unwrap(), unknown);
+        for address in ["both@d.example", "nobody@d.example", "postmaster@d.example"] {
+            assert!(!directory.is_own("alice@d.example", &address.parse().unwrap()), "{address}");
+        }
+        assert!(directory.is_own("alice@d.example", &"shop@d.example".parse().unwrap()));
     }
 }

@@ -61,7 +61,11 @@ fn command(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     // What is answered is the message that came, whatever the script has made of it.
     let header = context.header(0)?;
     let input = context.input();
-    match vacation::reply(&vacation, &header, &input.envelope, &input.addresses) {
+    let mut envelope = input.envelope.clone();
+    if input.shared_recipient {
+        (envelope.to, envelope.original_to) = (None, None);
+    }
+    match vacation::reply(&vacation, &header, &envelope, &input.addresses) {
         Ok(reply) => context.act(Action::Vacation(Box::new(reply)))?,
         Err(silence) => context.log(format!("no vacation answer: {silence}")),
     }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use mailwright::{
     pop3::{Maildrops, Options, Policy, UidTemplate},
-    pop3_proto::{Expire, Text, server::Config},
+    pop3_proto::{
+        Expire, Text,
+        server::{Config, Workarounds},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +50,9 @@ pub(crate) struct User {
     pub(crate) expire: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) login_delay: Option<u32>,
+    /// In place of those of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) workarounds: Option<Vec<Workaround>>,
 }
 
 impl Default for Pop3 {
@@ -75,8 +81,7 @@ impl Pop3 {
         config.expire = expire(&self.expire);
         config.login_delay = Some(self.login_delay).filter(|seconds| *seconds > 0);
         config.surrogates = self.ascii_headers;
-        config.workarounds.no_nuls = self.workarounds.contains(&Workaround::OutlookNoNuls);
-        config.workarounds.end_of_header = self.workarounds.contains(&Workaround::OeNsEoh);
+        config.workarounds = workarounds(&self.workarounds);
         config
     }
 
@@ -88,9 +93,12 @@ impl Pop3 {
         options.folder_separator = self.folder_separator.chars().next();
         options.apop = self.apop.then(|| hostname.to_owned());
         options.maildrops = maildrops.clone();
-        let policy = |user: &User| Policy {
-            expire: user.expire.as_deref().and_then(expire),
-            login_delay: user.login_delay,
+        let policy = |user: &User| {
+            let mut policy = Policy::default();
+            policy.expire = user.expire.as_deref().and_then(expire);
+            policy.login_delay = user.login_delay;
+            policy.workarounds = user.workarounds.as_deref().map(workarounds);
+            policy
         };
         let policies = self.users.iter().map(|(name, user)| (name.to_lowercase(), policy(user)));
         options.policies = policies.collect::<HashMap<_, _>>();
@@ -138,6 +146,13 @@ impl Pop3 {
     }
 }
 
+fn workarounds(wanted: &[Workaround]) -> Workarounds {
+    let mut workarounds = Workarounds::default();
+    workarounds.no_nuls = wanted.contains(&Workaround::OutlookNoNuls);
+    workarounds.end_of_header = wanted.contains(&Workaround::OeNsEoh);
+    workarounds
+}
+
 fn expire(text: &str) -> Option<Expire> {
     match text {
         "never" => Some(Expire::Never),
@@ -167,8 +182,8 @@ mod tests {
         let pop3: Pop3 = toml::from_str("[users.\"Alice@example.org\"]\nexpire = \"0\"\n").unwrap();
         assert!(pop3.problems().is_empty());
         let options = pop3.options("localhost", &Maildrops::default());
-        let policy = options.policies.get("alice@example.org").copied();
-        assert_eq!(policy, Some(Policy { expire: Some(Expire::Days(0)), login_delay: None }));
+        let policy = options.policies.get("alice@example.org").copied().unwrap();
+        assert_eq!((policy.expire, policy.login_delay), (Some(Expire::Days(0)), None));
         assert_eq!(pop3.config().expire, Some(Expire::Never));
     }
 }

@@ -252,6 +252,10 @@ impl Addressing for Logins {
         self.0.backends.checker.is_none() && model.entries().all(|(_, entry)| dated(entry))
     }
 
+    fn owns(&self, account: &str, address: &Address) -> Option<bool> {
+        Some(self.0.directory.current().is_own(account, address))
+    }
+
     fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {
         self.0.directory.current().copies(sender, recipients)
     }

@@ -18,6 +18,7 @@ impl Life {
         let folders = folders.ok_or_else(|| LifeError::Refused("this store removes no mailboxes".into()))?;
         folders.erase(&user).await?;
         self.periods.delete(user.as_str().as_bytes()).await?;
+        self.fetch.forget(user.as_str()).await?;
         self.directory.erased(&name)?;
         Ok(())
     }

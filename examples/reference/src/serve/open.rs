@@ -87,7 +87,8 @@ pub(crate) fn life(
     directory: &Arc<Directory>,
 ) -> Result<Life, ServeError> {
     let store = mail_store(config, database.clone())?;
-    Life::new(config, store, Arc::clone(directory), database)
+    let fetch = fetch(config, database, directory)?;
+    Life::new(config, store, Arc::clone(directory), fetch, database)
         .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })
 }
 

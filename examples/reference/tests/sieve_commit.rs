@@ -1,0 +1,116 @@
+//! A message and what a Sieve script makes of it are taken together, or not at all.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::fs;
+
+use common::{PASSWORD, Server, USER, succeed};
+
+const BOB: &str = "bob@example.org";
+const CARL: &str = "carl@example.org";
+
+/// A server with alice, bob and carl, whose default script this is.
+fn server(extra: &str, script: &str) -> Server {
+    let mut server =
+        Server::prepare(&format!("allow_plaintext_auth = true\nquota.warn_percent = []\n{extra}"));
+    fs::write(server.folder.path().join("default.sieve"), script).unwrap();
+    let file = server.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[sieve]\ndefault = \"default.sieve\"\n")).unwrap();
+    for user in [USER, BOB, CARL] {
+        server.add_user(user, PASSWORD);
+    }
+    server.serve();
+    server
+}
+
+/// How many messages a mailbox has.
+fn count(server: &Server, user: &str, mailbox: &str) -> usize {
+    let mut talk = server.talk(server.port("imap", "starttls"));
+    talk.line();
+    assert!(talk.imap("a", &format!("LOGIN {user} {PASSWORD}")).last().unwrap().starts_with("a OK"));
+    let answer = talk.imap("b", &format!("STATUS {mailbox} (MESSAGES)"));
+    let found = answer[0].split_once("MESSAGES ").map(|(_, number)| number.trim_end_matches(')'));
+    found.map_or(0, |number| number.parse().unwrap())
+}
+
+/// Sends a message from bob to alice; gives the last reply.
+fn send(server: &Server, id: &str, octets: usize) -> String {
+    let mut talk = server.talk(server.port("smtp", "starttls"));
+    talk.reply();
+    talk.smtp("EHLO client.example");
+    talk.smtp(&format!("MAIL FROM:<{BOB}>"));
+    assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send(format!("Message-ID: <{id}@x>\r\nFrom: {BOB}\r\nTo: {USER}\r\nSubject: s\r\n\r\n"));
+    talk.send(format!("{}\r\n", "x".repeat(70)).repeat(octets / 72));
+    talk.smtp(".")
+}
+
+const ANSWERS: &str = r#"require ["duplicate", "vacation", "copy", "envelope", "editheader", "mailbox", "fileinto"];
+    if envelope :is "to" "alice@example.org" {
+        if duplicate { discard; stop; }
+        vacation :days 1 "I am at sea.";
+        redirect :copy "carl@example.org";
+        if header :contains "Message-ID" "changed" {
+            addheader "X-Seen" "yes";
+            fileinto :create "Changed";
+        }
+    }"#;
+
+#[test]
+fn what_cannot_be_taken_leaves_nothing_behind_and_its_next_try_is_the_first() {
+    for extra in ["", "store.kind = \"maildir\"\nstore.path = \"mail/%d/%n/Maildir\""] {
+        let maildir = !extra.is_empty();
+        let server = server(extra, ANSWERS);
+        succeed(&mut server.command(&["user", "quota", USER, "--storage", "2000"]));
+        let refused = send(&server, "one", 9_000);
+        assert!(refused.starts_with("552 ") || refused.starts_with("452 "), "{refused}");
+        assert_eq!(count(&server, USER, "INBOX"), 0);
+        if !maildir {
+            // Nobody heard of it.
+            assert_eq!((count(&server, BOB, "INBOX"), count(&server, CARL, "INBOX")), (0, 0));
+        }
+        succeed(&mut server.command(&["user", "quota", USER, "--default"]));
+        let taken = send(&server, "one", 9_000);
+        assert!(taken.starts_with("250 "), "{taken}");
+        assert_eq!(count(&server, USER, "INBOX"), 1, "it is no duplicate of what was refused");
+        if !maildir {
+            assert_eq!((count(&server, BOB, "INBOX"), count(&server, CARL, "INBOX")), (1, 1));
+        }
+        // Now it is one, and bob has had his answer.
+        assert!(send(&server, "one", 100).starts_with("250 "));
+        assert_eq!((count(&server, USER, "INBOX"), count(&server, BOB, "INBOX")), (1, 1));
+    }
+}
+
+#[test]
+fn a_copy_that_cannot_be_filed_is_refused_with_the_rest() {
+    let server = server("", ANSWERS);
+    succeed(&mut server.command(&["user", "quota", USER, "--storage", "2000"]));
+    assert!(!send(&server, "changed", 9_000).starts_with("250 "));
+    assert_eq!((count(&server, BOB, "INBOX"), count(&server, CARL, "INBOX")), (0, 0));
+    succeed(&mut server.command(&["user", "quota", USER, "--default"]));
+    assert!(send(&server, "changed", 9_000).starts_with("250 "));
+    assert_eq!((count(&server, USER, "Changed"), count(&server, USER, "INBOX")), (1, 0));
+}
+
+#[test]
+fn a_message_is_kept_where_it_cannot_be_sent_on() {
+    let script = r#"require "envelope";
+        if envelope :is "to" "alice@example.org" { redirect "carl@example.org"; }
+        elsif envelope :is "to" "carl@example.org" { redirect "bob@example.org"; }"#;
+    let server = server("", script);
+    // Whoever cannot be reached at the end of the way: the one before has it.
+    succeed(&mut server.command(&["user", "quota", BOB, "--storage", "2000"]));
+    assert!(send(&server, "one", 9_000).starts_with("250 "));
+    let counts = |server: &Server| [USER, CARL, BOB].map(|user| count(server, user, "INBOX"));
+    assert_eq!(counts(&server), [0, 1, 0]);
+    succeed(&mut server.command(&["user", "quota", CARL, "--storage", "2000"]));
+    assert!(send(&server, "two", 9_000).starts_with("250 "));
+    assert_eq!(counts(&server), [1, 1, 0]);
+    succeed(&mut server.command(&["user", "quota", BOB, "--default"]));
+    assert!(send(&server, "three", 9_000).starts_with("250 "));
+    assert_eq!(counts(&server), [1, 1, 1]);
+}
