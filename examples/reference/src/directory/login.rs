@@ -242,6 +242,10 @@ impl Addressing for Logins {
         self.0.backends.checker.is_none() && model.entries().all(|(_, entry)| dated(entry))
     }
 
+    fn trusts(&self, session: &Session) -> bool {
+        self.0.directory.trusts(session)
+    }
+
     fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {
         self.0.directory.current().copies(sender, recipients)
     }
