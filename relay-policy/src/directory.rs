@@ -13,7 +13,7 @@ mod target;
 mod walk;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -22,7 +22,9 @@ use mailwright_mail_model::{Address, Domain};
 use crate::{alias_file::AliasLine, delivery::Verp, networks::Networks};
 
 pub use copies::{BlindCopy, CopyReason};
-pub use entry::{Account, Alias, DomainEntry, DomainMode, Entry, Group, GroupDelivery};
+pub use entry::{
+    Account, Alias, DomainEntry, DomainMode, Entry, Group, GroupDelivery, JournalReports, RelayRecipients,
+};
 pub use expansion::{Context, Delivery, Expansion, Handed, Onward, OnwardReason};
 pub use refusal::Refusal;
 pub use target::{Forwarding, Includes, NoIncludes, Target, TargetError};
@@ -55,6 +57,8 @@ pub struct Directory {
     /// The domain that another one is a second name of.
     domain_aliases: BTreeMap<String, String>,
     entries: HashMap<String, Entry>,
+    /// The canonical names of entries that whoever keeps them cannot read.
+    unreadable: HashSet<String>,
     /// Local parts that are there in every domain.
     pseudonyms: BTreeMap<String, Alias>,
     /// Whom a postmaster without an account of that name is.
@@ -243,14 +247,27 @@ impl Directory {
         {
             return Err(DirectoryError::Taken { name, kind: found.kind() });
         }
-        self.entries.insert(name, entry);
+        self.restore(name, entry);
         Ok(())
     }
 
     /// Enters what there is at a canonical name, though its domain may not be here now: for reading back what was
     /// written when it was.
     pub fn restore(&mut self, canonical: impl Into<String>, entry: Entry) {
-        self.entries.insert(canonical.into(), entry);
+        let canonical = canonical.into();
+        self.unreadable.remove(&canonical);
+        self.entries.insert(canonical, entry);
+    }
+
+    /// Says that there is something at a canonical name, and nobody knows what: mail for it is to be
+    /// [tried again](Refusal::Unreadable) until it is entered.
+    pub fn set_unreadable(&mut self, canonical: impl Into<String>) {
+        self.unreadable.insert(canonical.into());
+    }
+
+    /// Whether nobody knows what is at a canonical name.
+    pub fn is_unreadable(&self, canonical: &str) -> bool {
+        self.unreadable.contains(canonical)
     }
 
     /// What an address is entered as, by its exact name.
@@ -271,6 +288,7 @@ impl Directory {
 
     /// Takes away what is entered under a canonical name; what it was.
     pub fn take(&mut self, canonical: &str) -> Option<Entry> {
+        self.unreadable.remove(canonical);
         self.entries.remove(canonical)
     }
 

@@ -37,6 +37,12 @@ pub trait Addressing: Send + Sync {
         None
     }
 
+    /// Whether a client is one of ours by where it is, though it has not logged in: then whoever it says wrote a message counts as who did.
+    /// By default not.
+    fn trusts(&self, _session: &Conversation) -> bool {
+        false
+    }
+
     /// The blind copies that are to be made of a message to these recipients, by default none. `sender` is who wrote it,
     /// if it is somebody who proved it.
     fn copies(&self, _sender: Option<&Address>, _recipients: &[Address]) -> Vec<BlindCopy> {

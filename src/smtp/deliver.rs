@@ -7,7 +7,7 @@ use mailwright_mailstore::{Quota, Store, Upload, User};
 use mailwright_relay_policy::{
     Chain, Session as Conversation, Verdict,
     delivery::Verp,
-    directory::{Expansion, OnwardReason},
+    directory::{Expansion, Onward, OnwardReason},
     networks::AddressRange,
     route::{NextHop, RouteTable},
 };
@@ -168,7 +168,10 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             let to = ForwardPath::Address(copy.to);
             let expansion = self.addressing.expand(session, &to).await;
             match expansion.and_then(|expansion| self.possible(expansion)) {
-                Ok(expansion) => way.copies.push((to, expansion)),
+                Ok(mut expansion) => {
+                    expansion.report_to(copy.sender.as_ref());
+                    way.copies.push((to, expansion));
+                }
                 Err(reply) => {
                     tracing::error!(%to, %reply, reason = ?copy.reason, "a blind copy cannot be made");
                 }
@@ -206,7 +209,9 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         if !expansion.onward.is_empty() && self.store.spool().is_none() {
             return Err(Reply::permanent((7, 1), "This server delivers to its own domains only"));
         }
-        for onward in expansion.onward.iter().filter(|onward| onward.reason == OnwardReason::Remote) {
+        // Here rather than by a report to a sender who may be forged, for domains that we relay for as well.
+        let named = |onward: &&Onward| matches!(onward.reason, OnwardReason::Remote | OnwardReason::Relay);
+        for onward in expansion.onward.iter().filter(named) {
             if let NextHop::Refuse(text) = self.routes.next_hop(&onward.to) {
                 return Err(Reply::permanent((1, 2), format!("<{}>: {text}", onward.to)));
             }
@@ -328,8 +333,8 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
 
     async fn deliver(&self, session: &Conversation, message: &Message, body: &mut Body<'_>) -> Outcome {
         let Ok(id) = queue_id() else { return Reply::INTERNAL.into() };
-        let proved = session.user.as_ref().or(session.local.as_ref());
-        let proved = proved.and_then(|_| message.mail.from.address());
+        let proved = session.user.is_some() || session.local.is_some() || self.addressing.trusts(session);
+        let proved = message.mail.from.address().filter(|_| proved);
         let mut way = self.way(session, message, proved).await;
         let sent_on = way.recipients.iter().find_map(|(to, expansion)| {
             let expansion = expansion.as_ref().ok()?;

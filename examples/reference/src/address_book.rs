@@ -9,7 +9,9 @@ use crate::{
     cli::{AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand},
     command::{CommandError, print_json, request},
     config::Config,
-    directory::{AliasRow, DirectoryFile, DomainChange, Edit, GroupRow, NetworkRow},
+    directory::{
+        AliasRow, DirectoryFile, DomainChange, Edit, GroupRow, NetworkRow, RelayRecipients, Reports,
+    },
     rules::Question,
 };
 
@@ -50,6 +52,9 @@ pub(crate) fn domain(config: &Config, command: DomainCommand) -> Result<(), Comm
                 if row.relay {
                     line += "  relay";
                 }
+                if row.recipients == RelayRecipients::Listed {
+                    line += " of listed recipients";
+                }
                 for (what, who) in [
                     ("unknown", &row.unknown),
                     ("postmaster", &row.postmaster),
@@ -59,6 +64,9 @@ pub(crate) fn domain(config: &Config, command: DomainCommand) -> Result<(), Comm
                     if let Some(who) = who {
                         line += &format!("  {what} {who}");
                     }
+                }
+                if row.journal_reports == Reports::Postmaster {
+                    line += "  journal's reports to the postmaster";
                 }
                 println!("{line}");
             }
@@ -72,8 +80,9 @@ pub(crate) fn domain(config: &Config, command: DomainCommand) -> Result<(), Comm
 
 impl From<DomainSettings> for DomainChange {
     fn from(settings: DomainSettings) -> Self {
-        let DomainSettings { relay, unknown, postmaster, journal, bcc } = settings;
-        Self { relay, unknown, postmaster, journal, bcc }
+        let DomainSettings { relay, recipients, unknown, postmaster, journal, journal_reports, bcc } =
+            settings;
+        Self { relay, recipients, unknown, postmaster, journal, journal_reports, bcc }
     }
 }
 

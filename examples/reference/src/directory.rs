@@ -12,6 +12,7 @@ mod lane;
 mod login;
 mod policy;
 mod removed;
+mod restore;
 mod rows;
 mod senders;
 
@@ -49,7 +50,9 @@ pub(crate) use groups::Members;
 pub(crate) use login::Logins;
 pub(crate) use policy::recipients;
 pub(crate) use removed::RemovedEntry;
-pub(crate) use rows::{AccountRow, AliasRow, DirectoryFile, GroupRow, NetworkRow};
+pub(crate) use rows::{
+    AccountRow, AliasRow, DirectoryFile, GroupRow, NetworkRow, Recipients as RelayRecipients, Reports,
+};
 pub(crate) use senders::{Further, senders};
 
 /// The key of the secret that made-up SCRAM keys are made from.
@@ -210,17 +213,15 @@ impl Directory {
             model.set_domain(domain, DomainEntry::default());
         }
         // Domains first: the rest is about them.
-        for (key, value) in entries.scan(b"domain/")? {
-            edit::read(&mut model, &String::from_utf8_lossy(&key), &value)?;
+        let (domains, rest): (Vec<_>, Vec<_>) =
+            entries.scan(b"")?.into_iter().partition(|(key, _)| key.starts_with(b"domain/"));
+        for (key, value) in domains.into_iter().chain(rest) {
+            restore::restore(&mut model, &String::from_utf8_lossy(&key), &value);
         }
-        for (key, value) in entries.scan(b"")? {
-            if !key.starts_with(b"domain/") {
-                edit::read(&mut model, &String::from_utf8_lossy(&key), &value)?;
-            }
-        }
-        let accounts = accounts::read(&table)?;
+        let (accounts, unreadable) = accounts::read(&table)?;
+        unreadable.iter().for_each(|name| model.set_unreadable(name));
         for (name, account) in accounts.iter() {
-            model.restore(name, edit::account_entry(&account.mail)?);
+            restore::account(&mut model, name, &account.mail);
         }
         let postmaster = Some(config.postmaster.clone()).filter(|name| !name.is_empty());
         let srs = match config.relay.srs {

@@ -106,7 +106,7 @@ impl Rules {
             from: from.address(),
             to: &to,
             trusted: directory.trusts(&session),
-            proved: session.user.is_some(),
+            proved: directory.trusts(&session),
         };
         let way = way::stages(directory, suppressed, &asked);
         let (mail, rcpt) = (Mail::new(from.clone()), Rcpt::new(to.clone()));

@@ -4,15 +4,16 @@ use std::collections::HashSet;
 
 use mailwright_mail_model::Address;
 
-use super::Directory;
+use super::{Directory, DomainEntry, JournalReports};
 
 /// A copy to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlindCopy {
-    /// Who gets it: an address here or elsewhere. The sender of the envelope stays who it was, so that what becomes of the
-    /// copy is told to whoever wrote the message.
+    /// Who gets it: an address here or elsewhere.
     pub to: Address,
+    /// Who hears what becomes of the copy; none: whoever wrote the message, as the sender of the envelope stays who it was.
+    pub sender: Option<Address>,
     /// Why.
     pub reason: CopyReason,
 }
@@ -40,23 +41,35 @@ impl Directory {
     ) -> Vec<BlindCopy> {
         let mut copies: Vec<BlindCopy> = Vec::new();
         let mut there: HashSet<String> = HashSet::new();
-        let mut wanted: Vec<(&Address, CopyReason)> = Vec::new();
+        let mut wanted: Vec<(&Address, Option<&Address>, CopyReason)> = Vec::new();
         if let Some(entry) = sender.and_then(|sender| self.domain(sender.domain())) {
-            wanted.extend(entry.journal.iter().map(|to| (to, CopyReason::Journal)));
+            wanted.extend(self.journal(entry));
         }
         for recipient in recipients {
             there.insert(self.canonical(recipient));
             if let Some(entry) = self.domain(recipient.domain()) {
-                wanted.extend(entry.journal.iter().map(|to| (to, CopyReason::Journal)));
-                wanted.extend(entry.bcc.iter().map(|to| (to, CopyReason::Bcc)));
+                wanted.extend(self.journal(entry));
+                wanted.extend(entry.bcc.iter().map(|to| (to, None, CopyReason::Bcc)));
             }
         }
-        wanted.extend(self.bcc.iter().map(|to| (to, CopyReason::Bcc)));
-        for (to, reason) in wanted {
+        wanted.extend(self.bcc.iter().map(|to| (to, None, CopyReason::Bcc)));
+        for (to, sender, reason) in wanted {
             if there.insert(self.canonical(to)) {
-                copies.push(BlindCopy { to: to.clone(), reason });
+                copies.push(BlindCopy { to: to.clone(), sender: sender.cloned(), reason });
             }
         }
         copies
+    }
+
+    /// A domain's journal, and who hears of trouble with it in place of the author.
+    fn journal<'a>(
+        &'a self,
+        entry: &'a DomainEntry,
+    ) -> Option<(&'a Address, Option<&'a Address>, CopyReason)> {
+        let sender = match entry.journal_reports {
+            JournalReports::Author => None,
+            JournalReports::Postmaster => entry.postmaster.as_ref().or(self.postmaster.as_ref()),
+        };
+        entry.journal.as_ref().map(|to| (to, sender, CopyReason::Journal))
     }
 }

@@ -10,12 +10,16 @@ use super::Target;
 pub struct DomainEntry {
     /// Whether mail for it ends here.
     pub mode: DomainMode,
+    /// Of a domain in relay mode: which addresses mail is taken for.
+    pub recipients: RelayRecipients,
     /// Who gets what is addressed to nobody; none: it is refused.
     pub unknown: Option<Target>,
     /// The domain's postmaster; none: the server's.
     pub postmaster: Option<Address>,
     /// Who gets one blind copy of each message that the domain sends or receives.
     pub journal: Option<Address>,
+    /// Who hears that a copy could not be delivered to the journal.
+    pub journal_reports: JournalReports,
     /// Who gets one blind copy of each message that the domain receives.
     pub bcc: Option<Address>,
 }
@@ -27,9 +31,31 @@ pub enum DomainMode {
     /// It is delivered to the addresses entered here; others are unknown.
     #[default]
     Deliver,
-    /// It is accepted for any address and goes on to where the transport map says, or to the domain's mail
+    /// It is accepted for any address, or for [those that are entered](RelayRecipients), and goes on to where the transport map says, or to the domain's mail
     /// exchangers: we are a backup or a border for it.
     Relay,
+}
+
+/// Which addresses of a domain in relay mode mail is taken for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RelayRecipients {
+    /// Any. What the next hop refuses comes back to senders, who may be forged ones: for hosts that cannot be asked who is there.
+    #[default]
+    Any,
+    /// Those that are entered here; others are unknown. An alias that names itself is passed on.
+    Listed,
+}
+
+/// Who hears that a copy could not be delivered to a journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum JournalReports {
+    /// Whoever wrote the message.
+    #[default]
+    Author,
+    /// The domain's postmaster, or the server's.
+    Postmaster,
 }
 
 /// What there is at an address.

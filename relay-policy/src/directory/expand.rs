@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use mailwright_mail_model::{Address, ForwardPath};
 
 use super::{
-    Alias, Context, Directory, DomainEntry, DomainMode, Entry, Expansion, Group, Includes, Refusal, Target,
-    walk::Walk,
+    Alias, Context, Directory, DomainEntry, DomainMode, Entry, Expansion, Group, Includes, Refusal,
+    RelayRecipients, Target, walk::Walk,
 };
 
 impl Directory {
@@ -65,7 +65,7 @@ impl Directory {
         let Some(domain) = self.domain(address.domain()) else { return Found::Remote };
         let name = self.canonical(address);
         if let Some(found) = self.by_name(name.clone(), None) {
-            return found;
+            return self.passed_on(domain, found);
         }
         let (local, main) = name.rsplit_once('@').unwrap_or((&name, ""));
         if let Some(at) = local.find(|letter| self.settings.separators.contains(letter))
@@ -77,7 +77,7 @@ impl Directory {
             let detail = detail.and_then(|at| written.get(at..)).unwrap_or(rest);
             let detail: String = detail.chars().skip(1).collect();
             if let Some(found) = self.by_name(format!("{base}@{main}"), Some(detail)) {
-                return found;
+                return self.passed_on(domain, found);
             }
         }
         if local == "postmaster"
@@ -87,9 +87,25 @@ impl Directory {
             return Found::Postmaster { name, postmaster };
         }
         match domain {
-            DomainEntry { mode: DomainMode::Relay, .. } => Found::Relay,
+            DomainEntry { mode: DomainMode::Relay, recipients: RelayRecipients::Any, .. } => Found::Relay,
+            DomainEntry { mode: DomainMode::Relay, .. } => Found::Nobody,
             DomainEntry { unknown: Some(target), .. } => Found::CatchAll { name, target },
             _ => Found::Nobody,
+        }
+    }
+
+    /// An alias of a domain that we relay for which is its own name and nothing else says that the address is there: mail goes on as it
+    /// was addressed.
+    fn passed_on<'a>(&self, domain: &DomainEntry, found: Found<'a>) -> Found<'a> {
+        match found {
+            Found::Entry { ref name, entry: Entry::Alias(alias), .. }
+                if domain.mode == DomainMode::Relay
+                    && !alias.local_only
+                    && matches!(&alias.targets[..], [Target::Address(only)] if self.canonical(only) == *name) =>
+            {
+                Found::Relay
+            }
+            found => found,
         }
     }
 
@@ -99,6 +115,9 @@ impl Directory {
         }
         if let Some(entry) = self.entries.get(&name) {
             return Some(Found::Entry { name, entry, detail });
+        }
+        if self.unreadable.contains(&name) {
+            return Some(Found::Unreadable(name));
         }
         let (local, _) = name.rsplit_once('@')?;
         let alias = self.pseudonyms.get(local)?;
@@ -154,4 +173,6 @@ pub(super) enum Found<'a> {
         target: &'a Target,
     },
     Nobody,
+    /// There is something here, and it is not known what.
+    Unreadable(String),
 }

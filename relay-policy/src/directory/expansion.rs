@@ -39,6 +39,17 @@ impl Expansion {
         Self { deliveries: vec![delivery], ..Self::default() }
     }
 
+    /// Has somebody else hear of trouble with what goes on, where no list's owner does.
+    pub fn report_to(&mut self, sender: Option<&Address>) {
+        let Some(sender) = sender else { return };
+        for onward in self.onward.iter_mut().filter(|onward| onward.owner.is_none()) {
+            onward.sender = Some(sender.clone());
+        }
+        for handed in self.handed.iter_mut().filter(|handed| handed.owner.is_none()) {
+            handed.owner = Some(sender.clone());
+        }
+    }
+
     /// Whether nothing would be done.
     pub fn is_empty(&self) -> bool {
         self.deliveries.is_empty() && self.onward.is_empty() && self.handed.is_empty()

@@ -21,8 +21,8 @@ pub enum Refusal {
     /// It stands for more recipients than one message may have.
     #[error("The alias stands for too many recipients")]
     TooMany,
-    /// A list could not be read.
-    #[error("The list behind the alias cannot be read now")]
+    /// A list, or what is entered at the address, could not be read.
+    #[error("What is behind the address cannot be read now")]
     Unreadable(String),
 }
 

@@ -263,6 +263,62 @@ fn a_domain_in_relay_mode_takes_everybody_and_its_exceptions() {
 }
 
 #[test]
+fn a_domain_in_relay_mode_may_take_those_alone_that_are_listed() {
+    let mut directory = office();
+    let mut branch = DomainEntry { mode: DomainMode::Relay, ..DomainEntry::default() };
+    branch.recipients = RelayRecipients::Listed;
+    branch.unknown = "bob@d1.example".parse().ok();
+    directory.set_domain(&"branch.example".parse().unwrap(), branch);
+    alias(&mut directory, "bob@branch.example", "Bob@Branch.example");
+    alias(&mut directory, "both@branch.example", "both@branch.example alice@d1.example");
+    alias(&mut directory, "away@branch.example", "alice@d1.example");
+    for (to, expected) in [
+        ("bob@branch.example", "->bob@branch.example"),
+        ("BOB+x@branch.example", "->BOB+x@branch.example"),
+        ("both@branch.example", "alice@d1.example ->both@branch.example"),
+        ("away@branch.example", "alice@d1.example"),
+        ("eve@branch.example", "Unknown"),
+    ] {
+        assert_eq!(goes(&directory, to), expected, "{to}");
+    }
+    let found = expand(&directory, "both@branch.example").unwrap();
+    assert_eq!(found.onward[0].reason, OnwardReason::Relay);
+    // Where mail ends here, an alias of itself leads nowhere.
+    alias(&mut directory, "self@d1.example", "self@d1.example");
+    assert_eq!(goes(&directory, "self@d1.example"), "NoMailbox");
+}
+
+#[test]
+fn mail_for_what_cannot_be_read_is_tried_again() {
+    let mut directory = office();
+    directory.set_unreadable("lost@d1.example");
+    alias(&mut directory, "team@d1.example", "alice@d1.example lost@d1.example");
+    for to in ["lost@d1.example", "Lost+x@second.example", "team@d1.example"] {
+        assert_eq!(goes(&directory, to), "Unreadable(\"lost@d1.example\")", "{to}");
+    }
+    alias(&mut directory, "lost@d1.example", "bob@d1.example");
+    assert_eq!(goes(&directory, "team@d1.example"), "alice@d1.example bob@d1.example");
+}
+
+#[test]
+fn trouble_with_a_journal_is_the_authors_or_the_postmasters() {
+    let mut directory = office();
+    directory.set_postmaster(Some(address("carol@d2.example")));
+    for (own, expected) in [(None, "carol@d2.example"), (Some("bob@d1.example"), "bob@d1.example")] {
+        let mut entry = DomainEntry { journal: Some(address("j@archive.example")), ..DomainEntry::default() };
+        entry.postmaster = own.map(address);
+        directory.set_domain(&"d1.example".parse().unwrap(), entry.clone());
+        let sender = |directory: &Directory| {
+            directory.copies(None, [&address("alice@d1.example")])[0].sender.as_ref().map(ToString::to_string)
+        };
+        assert_eq!(sender(&directory), None);
+        entry.journal_reports = JournalReports::Postmaster;
+        directory.set_domain(&"d1.example".parse().unwrap(), entry);
+        assert_eq!(sender(&directory).as_deref(), Some(expected));
+    }
+}
+
+#[test]
 fn the_owner_of_a_list_hears_of_its_trouble() {
     let mut directory = office();
     alias(&mut directory, "list@d1.example", "alice@d1.example eve@elsewhere.example");

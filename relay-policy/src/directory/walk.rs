@@ -5,8 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use mailwright_mail_model::Address;
 
 use super::{
-    Account, Delivery, Directory, Entry, Expansion, Group, GroupDelivery, Handed, Includes, Onward,
-    OnwardReason, Refusal, Target, expand::Found,
+    Account, Delivery, Directory, DomainMode, Entry, Expansion, Group, GroupDelivery, Handed, Includes,
+    Onward, OnwardReason, Refusal, Target, expand::Found,
 };
 use crate::delivery::{Identity, LocalKind, LocalTarget};
 
@@ -100,6 +100,7 @@ impl<'a> Walk<'a> {
                 self.send(address, OnwardReason::Relay, through);
                 return Ok(Vec::new());
             }
+            Found::Unreadable(name) => return Err(Refusal::Unreadable(name)),
             Found::Nobody => {
                 self.found.dangling.push(address.clone());
                 return Ok(Vec::new());
@@ -107,8 +108,13 @@ impl<'a> Walk<'a> {
             Found::Entry { name, entry, detail } => {
                 if self.passed(&name, through) {
                     // The way leads back to where it came through. An account keeps what it would send round again.
-                    if matches!(entry, Entry::Account(_)) {
-                        self.keep(&name, detail, through);
+                    match entry {
+                        Entry::Account(_) => self.keep(&name, detail, through),
+                        // One of a domain that we relay for that names itself is one that we relay for.
+                        Entry::Alias(_) if self.is_relayed(address) => {
+                            self.send(address, OnwardReason::Relay, through);
+                        }
+                        _ => {}
                     }
                     return Ok(Vec::new());
                 }
@@ -150,6 +156,10 @@ impl<'a> Walk<'a> {
         self.steps.push(Step { name, through, depth, owner, identity });
         let index = self.steps.len() - 1;
         Ok(targets.into_iter().map(|target| (target, Some(index))).collect())
+    }
+
+    fn is_relayed(&self, address: &Address) -> bool {
+        self.directory.domain(address.domain()).is_some_and(|domain| domain.mode == DomainMode::Relay)
     }
 
     /// Delivers to an account as it wants it, with what its `own` forward file says; gives where else.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::directory::{RelayRecipients, Reports};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum DomainCommand {
     /// Add a domain
@@ -11,7 +13,9 @@ pub(crate) enum DomainCommand {
 Examples:
   mailwrightd domain add example.net                                mail for the accounts that are added at it
   mailwrightd domain add example.net --unknown alice@example.org    whatever is before the @ is Alice's
-  mailwrightd domain add partner.example --relay                    pass everything on to where the transport map or MX says")]
+  mailwrightd domain add partner.example --relay                    pass everything on to where the transport map or MX says
+  mailwrightd domain add branch.example --relay --recipients listed pass on what is for addresses that are entered:
+  mailwrightd alias add bob@branch.example bob@branch.example       such as this one")]
     Add {
         /// The domain
         name: String,
@@ -51,6 +55,9 @@ pub(crate) struct DomainSettings {
     /// Take mail for any address and pass it on, as a backup or a border
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) relay: Option<bool>,
+    /// With --relay: for which addresses. If for any, what the next host refuses comes back to senders who may be forged
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) recipients: Option<RelayRecipients>,
     /// Who gets what is addressed to nobody; without it that is refused
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) unknown: Option<String>,
@@ -60,6 +67,9 @@ pub(crate) struct DomainSettings {
     /// Who gets one blind copy of each message sent or received
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) journal: Option<String>,
+    /// Who hears of copies that the journal does not take
+    #[arg(long, value_name = "WHO")]
+    pub(crate) journal_reports: Option<Reports>,
     /// Who gets one blind copy of each message received
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bcc: Option<String>,

@@ -12,11 +12,11 @@ use mailwright::{
         Secret,
         sasl::{ScramHash, ScramKeys},
     },
-    mailstore::{User, block_on, embedded::Table},
-    relay_policy::directory::Entry,
+    mailstore::{User, embedded::Table},
+    relay_policy::directory::{Directory as Model, Entry},
 };
 
-use super::{Account, AccountRow, Directory, DirectoryError, Row, ScramRow, UserEntry, edit, rows::address};
+use super::{Account, AccountRow, Directory, DirectoryError, Row, ScramRow, UserEntry, rows::address};
 use crate::{
     admin::{ImportEntry, Response},
     config::auth::ScramOffer,
@@ -28,6 +28,15 @@ const SCRAM_ITERATIONS: u32 = 10_000;
 
 /// A row to be written: the account's canonical name, and what there is to know of it.
 type NewRow = (String, StoredPassword, Option<ScramRow>, AccountRow);
+/// An account that is to be there, and its row.
+pub(super) type NewAccount = (Account, Vec<u8>);
+
+impl Account {
+    /// The account with something else becoming of its mail.
+    pub(super) fn with_mail(&self, mail: AccountRow) -> NewRow {
+        (self.user.as_str().to_owned(), self.password.clone(), self.scram.clone(), mail)
+    }
+}
 
 impl Directory {
     /// All accounts by name.
@@ -99,12 +108,7 @@ impl Directory {
         let account = self.account(name)?;
         let mut mail = account.mail.clone();
         change(&mut mail);
-        self.write(vec![(
-            account.user.as_str().to_owned(),
-            account.password.clone(),
-            account.scram.clone(),
-            mail,
-        )])
+        self.write(vec![account.with_mail(mail)])
     }
 
     /// Adds many accounts with hashed passwords. Every line is checked before the first account is written.
@@ -177,22 +181,32 @@ impl Directory {
 
     /// Writes accounts, for good, and makes them known. The caller holds the lock of changes.
     pub(super) fn write(&self, rows: Vec<NewRow>) -> Result<(), DirectoryError> {
+        let mut model = self.model();
+        let accounts = self.new_accounts(rows, &mut model)?;
+        self.commit(Vec::new(), accounts)?;
+        self.replace_model(model);
+        Ok(())
+    }
+
+    /// Enters accounts into a model; gives what is to be written.
+    pub(super) fn new_accounts(
+        &self,
+        rows: Vec<NewRow>,
+        model: &mut Model,
+    ) -> Result<Vec<NewAccount>, DirectoryError> {
         let mut next = {
             let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
             accounts.values().map(|account| account.number + 1).max().unwrap_or(0)
         };
-        let mut model = self.model();
-        // Checked before the first is written.
-        for (name, _, _, mail) in &rows {
-            let entry = edit::account_entry(mail)?;
-            match model.entry(name) {
+        let mut accounts = Vec::new();
+        for (name, password, scram, mail) in rows {
+            let entry = mail.entry()?;
+            match model.entry(&name) {
                 Some(found) if !matches!(found, Entry::Account(_)) => {
                     return Err(DirectoryError::Taken(format!("{name} is {} already", found.kind())));
                 }
-                _ => model.restore(name, entry),
+                _ => model.restore(&name, Entry::Account(entry)),
             }
-        }
-        for (name, password, scram, mail) in rows {
             let number = self.find(&name).map_or(next, |account| account.number);
             next = next.max(number + 1);
             let row =
@@ -202,12 +216,17 @@ impl Directory {
                 problem: error.to_string(),
             })?;
             let user = User::new(&name).map_err(|_| DirectoryError::Name(name.clone()))?;
-            block_on(self.table.put(name.as_bytes(), &value))?;
-            let account = Arc::new(Account { user, password, scram, mail, number });
-            self.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(name, account);
+            accounts.push((Account { user, password, scram, mail, number }, value));
         }
-        self.replace_model(model);
-        Ok(())
+        Ok(accounts)
+    }
+
+    /// Makes accounts known that were written.
+    pub(super) fn adopt(&self, written: Vec<NewAccount>) {
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        for (account, _) in written {
+            accounts.insert(account.user.as_str().to_owned(), Arc::new(account));
+        }
     }
 
     /// The canonical name, in one of our domains.
@@ -277,23 +296,34 @@ impl Deref for AccountTable {
     }
 }
 
-/// All accounts of a table.
-pub(super) fn read(table: &Table) -> Result<AccountTable, DirectoryError> {
-    let mut accounts = AccountTable::default();
+/// All accounts of a table, and the names of those that cannot be understood.
+pub(super) fn read(table: &Table) -> Result<(AccountTable, Vec<String>), DirectoryError> {
+    let (mut accounts, mut unreadable) = (AccountTable::default(), Vec::new());
     for (key, value) in table.scan(b"")? {
         let name = String::from_utf8_lossy(&key).into_owned();
-        let corrupt = |problem: String| DirectoryError::Corrupt { name: name.clone(), problem };
-        let row: Row = serde_json::from_slice(&value).map_err(|error| corrupt(error.to_string()))?;
-        let account = Account {
-            user: User::new(&name).map_err(|error| corrupt(error.to_string()))?,
-            password: StoredPassword::parse(&row.password).map_err(|error| corrupt(error.to_string()))?,
-            scram: row.scram,
-            mail: row.mail,
-            number: row.number,
-        };
-        accounts.insert(name, Arc::new(account));
+        match account(&name, &value) {
+            Ok(account) => accounts.insert(name, Arc::new(account)),
+            // The others have their mail all the same.
+            Err(error) => {
+                tracing::error!(%error, "nobody can log in there, and mail for it is to be tried again");
+                unreadable.push(name);
+            }
+        }
     }
-    Ok(accounts)
+    Ok((accounts, unreadable))
+}
+
+/// The account of a row.
+fn account(name: &str, value: &[u8]) -> Result<Account, DirectoryError> {
+    let corrupt = |problem: String| DirectoryError::Corrupt { name: name.to_owned(), problem };
+    let row: Row = serde_json::from_slice(value).map_err(|error| corrupt(error.to_string()))?;
+    Ok(Account {
+        user: User::new(name).map_err(|error| corrupt(error.to_string()))?,
+        password: StoredPassword::parse(&row.password).map_err(|error| corrupt(error.to_string()))?,
+        scram: row.scram,
+        mail: row.mail,
+        number: row.number,
+    })
 }
 
 /// The hash and the SCRAM keys of a new password.

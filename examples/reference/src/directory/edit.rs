@@ -2,14 +2,18 @@
 
 use mailwright::{
     mail_model::Domain,
-    mailstore::block_on,
+    mailstore::{Row, block_on},
     relay_policy::directory::{Directory as Model, Entry},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     Directory, DirectoryError,
-    rows::{AccountRow, AliasRow, DirectoryFile, DomainRow, GroupRow, NetworkRow, address},
+    accounts::NewAccount,
+    restore::read,
+    rows::{
+        AccountRow, AliasRow, DirectoryFile, DomainRow, GroupRow, NetworkRow, Recipients, Reports, address,
+    },
 };
 
 /// One change.
@@ -80,9 +84,13 @@ pub(crate) enum Edit {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct DomainChange {
     pub(crate) relay: Option<bool>,
+    #[serde(default)]
+    pub(crate) recipients: Option<Recipients>,
     pub(crate) unknown: Option<String>,
     pub(crate) postmaster: Option<String>,
     pub(crate) journal: Option<String>,
+    #[serde(default)]
+    pub(crate) journal_reports: Option<Reports>,
     pub(crate) bcc: Option<String>,
 }
 
@@ -98,6 +106,8 @@ pub(crate) struct AccountChange {
 impl DomainChange {
     fn apply(self, row: &mut DomainRow) {
         row.relay = self.relay.unwrap_or(row.relay);
+        row.recipients = self.recipients.unwrap_or(row.recipients);
+        row.journal_reports = self.journal_reports.unwrap_or(row.journal_reports);
         for (given, setting) in [
             (self.unknown, &mut row.unknown),
             (self.postmaster, &mut row.postmaster),
@@ -132,9 +142,16 @@ impl Directory {
                     }
                 })
             }
+            Edit::DomainRemove { name } if let Some(key) = self.idle_alias(&model, &name)? => {
+                self.commit(self.rows(&[(key, None)]), Vec::new())
+            }
             edit => {
+                let added = matches!(edit, Edit::Domain { .. });
                 let changes = apply(&mut model, edit, &self.configured)?;
-                self.write_changes(changes)?;
+                self.commit(self.rows(&changes), Vec::new())?;
+                if added {
+                    self.wake_aliases(&mut model)?;
+                }
                 self.replace_model(model);
                 Ok(())
             }
@@ -179,22 +196,17 @@ impl Directory {
             changes.extend(apply(&mut model, edit, &self.configured)?);
             written += 1;
         }
-        for (name, row) in &file.account {
-            row.entry()?;
-            if !matches!(model.find(&address(name)?), Some(Entry::Account(_))) {
-                return Err(DirectoryError::Unknown(name.clone()));
-            }
-        }
-        self.write_changes(changes)?;
-        self.replace_model(model);
+        let mut accounts = Vec::new();
         for (name, wanted) in &file.account {
-            let name = self.model().canonical(&address(name)?);
-            self.change_account(&name, |row| {
-                let since = wanted.since.or(row.since);
-                *row = AccountRow { since, ..wanted.clone() };
-            })?;
+            let account = self.find(&model.canonical(&address(name)?));
+            let account = account.ok_or_else(|| DirectoryError::Unknown(name.clone()))?;
+            let since = wanted.since.or(account.mail.since);
+            accounts.push(account.with_mail(AccountRow { since, ..wanted.clone() }));
             written += 1;
         }
+        let accounts = self.new_accounts(accounts, &mut model)?;
+        self.commit(self.rows(&changes), accounts)?;
+        self.replace_model(model);
         Ok(written)
     }
 
@@ -225,12 +237,37 @@ impl Directory {
         Ok(edits)
     }
 
-    fn write_changes(&self, changes: Vec<Change>) -> Result<(), DirectoryError> {
-        for (key, value) in changes {
-            match value {
-                Some(value) => block_on(self.entries.put(key.as_bytes(), &value))?,
-                None => drop(block_on(self.entries.delete(key.as_bytes()))?),
-            }
+    /// Writes rows and accounts, all of them or none, and makes the accounts known. The caller holds the lock of changes.
+    pub(super) fn commit(&self, mut rows: Vec<Row>, accounts: Vec<NewAccount>) -> Result<(), DirectoryError> {
+        for (account, row) in &accounts {
+            rows.push(self.table.row(account.user.as_str().as_bytes(), Some(row)));
+        }
+        block_on(self.entries.change(rows))?;
+        self.adopt(accounts);
+        Ok(())
+    }
+
+    fn rows(&self, changes: &[Change]) -> Vec<Row> {
+        changes.iter().map(|(key, value)| self.entries.row(key.as_bytes(), value.as_deref())).collect()
+    }
+
+    /// The row of a domain alias that is in the database and does not count: its domain is gone, or it is a domain by the
+    /// configuration. The server started without it.
+    fn idle_alias(&self, model: &Model, name: &str) -> Result<Option<String>, DirectoryError> {
+        let domain = domain(name)?;
+        let own = model.domains().any(|(name, _)| name == domain.key()) && !self.configured.contains(&domain);
+        if own || model.domain_aliases().any(|(alias, _)| alias == domain.key()) {
+            return Ok(None);
+        }
+        let key = format!("domain-alias/{}", domain.key());
+        Ok(self.entries.get(key.as_bytes())?.map(|_| key))
+    }
+
+    /// Second names that did not count while their domain was gone do again.
+    fn wake_aliases(&self, model: &mut Model) -> Result<(), DirectoryError> {
+        for (key, value) in self.entries.scan(b"domain-alias/")? {
+            // One that still does not count was told of at the start.
+            let _ = read(model, &String::from_utf8_lossy(&key), &value);
         }
         Ok(())
     }
@@ -242,6 +279,8 @@ fn additions(file: &DirectoryFile) -> Vec<Edit> {
         let or_none = |setting: Option<String>| Some(setting.unwrap_or_else(|| "none".into()));
         let change = DomainChange {
             relay: Some(row.relay),
+            recipients: Some(row.recipients),
+            journal_reports: Some(row.journal_reports),
             unknown: or_none(row.unknown),
             postmaster: or_none(row.postmaster),
             journal: or_none(row.journal),
@@ -266,6 +305,12 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
                 model.domains().find(|(name, _)| *name == domain.key()).map(|(_, entry)| entry.into());
             if new && found.is_some() {
                 return Err(DirectoryError::Taken(format!("the domain {name} is there already")));
+            }
+            // Else its addresses, which are those of the other domain, would be nobody's from one moment to the next.
+            if let Some((_, main)) = model.domain_aliases().find(|(alias, _)| *alias == domain.key()) {
+                return Err(DirectoryError::Taken(format!(
+                    "{name} is an alias of the domain {main}; for a domain of its own, first `mailwrightd domain remove {name}`"
+                )));
             }
             let mut row: DomainRow = found.unwrap_or_default();
             change.apply(&mut row);
@@ -405,57 +450,19 @@ fn remove(model: &mut Model, name: &str, kind: &str) -> Result<Vec<Change>, Dire
         Entry::Group(_) => "group",
         _ => "account",
     });
-    if found != Some(kind) {
+    // What cannot be read can be removed.
+    let unreadable = found.is_none() && model.is_unreadable(&canonical);
+    if found != Some(kind) && !unreadable {
         return Err(DirectoryError::Taken(format!("there is no {kind} {name}")));
     }
     model.take(&canonical);
     Ok(vec![(format!("{kind}/{canonical}"), None)])
 }
 
-fn domain(name: &str) -> Result<Domain, DirectoryError> {
+pub(super) fn domain(name: &str) -> Result<Domain, DirectoryError> {
     name.parse().map_err(|_| DirectoryError::Target(format!("{name:?} is not a domain name")))
 }
 
 fn json(row: &impl Serialize) -> Result<Vec<u8>, DirectoryError> {
     serde_json::to_vec(row).map_err(|error| DirectoryError::Target(error.to_string()))
-}
-
-/// Fills a model with what is in the database.
-pub(super) fn read(model: &mut Model, key: &str, value: &[u8]) -> Result<(), DirectoryError> {
-    let corrupt = |problem: String| DirectoryError::Corrupt { name: key.to_owned(), problem };
-    let bad = |error: serde_json::Error| corrupt(error.to_string());
-    let (kind, name) = key.split_once('/').ok_or_else(|| corrupt("it has no kind".into()))?;
-    match kind {
-        "domain" => {
-            let row: DomainRow = serde_json::from_slice(value).map_err(bad)?;
-            model.set_domain(&domain(name)?, row.entry()?);
-        }
-        "domain-alias" => {
-            let main: String = serde_json::from_slice(value).map_err(bad)?;
-            model.set_domain_alias(&domain(name)?, &domain(&main)?)?;
-        }
-        "alias" => {
-            let row: AliasRow = serde_json::from_slice(value).map_err(bad)?;
-            model.restore(name, Entry::Alias(row.entry()?));
-        }
-        "group" => {
-            let row: GroupRow = serde_json::from_slice(value).map_err(bad)?;
-            model.restore(name, Entry::Group(row.entry()?));
-        }
-        "pseudonym" => {
-            let row: AliasRow = serde_json::from_slice(value).map_err(bad)?;
-            model.set_pseudonym(name, row.entry()?);
-        }
-        "network" => {
-            let row: NetworkRow = serde_json::from_slice(value).map_err(bad)?;
-            model.networks_mut().set(name, row.entry()?);
-        }
-        other => return Err(corrupt(format!("{other} is no kind of entry"))),
-    }
-    Ok(())
-}
-
-/// The account's row as it is to be written; used by the part that keeps the secrets.
-pub(super) fn account_entry(row: &AccountRow) -> Result<Entry, DirectoryError> {
-    row.entry().map(Entry::Account)
 }

@@ -256,6 +256,10 @@ impl Addressing for Logins {
         Some(self.0.directory.current().is_own(account, address))
     }
 
+    fn trusts(&self, session: &Session) -> bool {
+        self.0.directory.trusts(session)
+    }
+
     fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {
         self.0.directory.current().copies(sender, recipients)
     }

@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use mailwright::mailstore::{User, block_on};
+use mailwright::mailstore::{Row as StoreRow, User, block_on};
 use serde::{Deserialize, Serialize};
 
 use super::{Account, Directory, DirectoryError, Row, rows::address};
@@ -38,8 +38,8 @@ impl Directory {
         let name = account.user.as_str();
         let removed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let row = RemovedRow { removed, erasing: false, account: Row::from(&*account) };
-        self.write_removed(name, &row)?;
-        block_on(self.table.delete(name.as_bytes()))?;
+        let rows = vec![self.removed_row(name, &row)?, self.table.row(name.as_bytes(), None)];
+        block_on(self.table.change(rows))?;
         self.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         let mut model = self.model();
         model.take(name);
@@ -71,8 +71,11 @@ impl Directory {
             problem: error.to_string(),
         };
         let password = StoredPassword::parse(&row.account.password).map_err(|error| corrupt(&error))?;
-        self.write(vec![(name.clone(), password, row.account.scram, row.account.mail)])?;
-        block_on(self.removed.delete(name.as_bytes()))?;
+        let mut model = self.model();
+        let back = vec![(name.clone(), password, row.account.scram, row.account.mail)];
+        let accounts = self.new_accounts(back, &mut model)?;
+        self.commit(vec![self.removed.row(name.as_bytes(), None)], accounts)?;
+        self.replace_model(model);
         Ok(())
     }
 
@@ -133,9 +136,13 @@ impl Directory {
     }
 
     fn write_removed(&self, name: &str, row: &RemovedRow) -> Result<(), DirectoryError> {
+        Ok(block_on(self.removed.change(vec![self.removed_row(name, row)?]))?)
+    }
+
+    fn removed_row(&self, name: &str, row: &RemovedRow) -> Result<StoreRow, DirectoryError> {
         let value = serde_json::to_vec(row)
             .map_err(|error| DirectoryError::Corrupt { name: name.into(), problem: error.to_string() })?;
-        Ok(block_on(self.removed.put(name.as_bytes(), &value))?)
+        Ok(self.removed.row(name.as_bytes(), Some(&value)))
     }
 }
 

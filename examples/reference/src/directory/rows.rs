@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use clap::ValueEnum;
 use mailwright::{
     mail_model::Address,
     relay_policy::{
-        directory::{Account, Alias, DomainEntry, DomainMode, Group, GroupDelivery, Target},
+        directory::{
+            Account, Alias, DomainEntry, DomainMode, Group, GroupDelivery, JournalReports, RelayRecipients,
+            Target,
+        },
         networks::{AddressRange, NetworkObject},
     },
 };
@@ -20,6 +24,9 @@ pub(crate) struct DomainRow {
     /// Mail for any address goes on elsewhere.
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) relay: bool,
+    /// For which addresses, if it goes on elsewhere.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) recipients: Recipients,
     /// Who gets what is addressed to nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unknown: Option<String>,
@@ -27,8 +34,33 @@ pub(crate) struct DomainRow {
     pub(crate) postmaster: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) journal: Option<String>,
+    /// Who hears of copies that the journal does not take.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) journal_reports: Reports,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bcc: Option<String>,
+}
+
+/// For which addresses of a relay domain mail is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Recipients {
+    /// Any
+    #[default]
+    Any,
+    /// Those that are listed here: an alias that names itself is passed on
+    Listed,
+}
+
+/// Who hears of copies that a journal does not take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reports {
+    /// Whoever wrote the message
+    #[default]
+    Author,
+    /// The domain's postmaster
+    Postmaster,
 }
 
 /// An alias, of an address or of a local part in all domains.
@@ -113,6 +145,14 @@ impl DomainRow {
     pub(crate) fn entry(&self) -> Result<DomainEntry, DirectoryError> {
         let mut entry = DomainEntry::default();
         entry.mode = if self.relay { DomainMode::Relay } else { DomainMode::Deliver };
+        entry.recipients = match self.recipients {
+            Recipients::Any => RelayRecipients::Any,
+            Recipients::Listed => RelayRecipients::Listed,
+        };
+        entry.journal_reports = match self.journal_reports {
+            Reports::Author => JournalReports::Author,
+            Reports::Postmaster => JournalReports::Postmaster,
+        };
         entry.unknown = self.unknown.as_deref().map(target).transpose()?;
         entry.postmaster = self.postmaster.as_deref().map(address).transpose()?;
         entry.journal = self.journal.as_deref().map(address).transpose()?;
@@ -126,6 +166,14 @@ impl From<&DomainEntry> for DomainRow {
         let text = |address: &Option<Address>| address.as_ref().map(ToString::to_string);
         Self {
             relay: entry.mode == DomainMode::Relay,
+            recipients: match entry.recipients {
+                RelayRecipients::Listed => Recipients::Listed,
+                _ => Recipients::Any,
+            },
+            journal_reports: match entry.journal_reports {
+                JournalReports::Postmaster => Reports::Postmaster,
+                _ => Reports::Author,
+            },
             unknown: entry.unknown.as_ref().map(ToString::to_string),
             postmaster: text(&entry.postmaster),
             journal: text(&entry.journal),
@@ -234,6 +282,10 @@ fn targets(texts: &[String]) -> Result<Vec<Target>, DirectoryError> {
 
 fn texts(targets: &[Target]) -> Vec<String> {
     targets.iter().map(ToString::to_string).collect()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
