@@ -64,6 +64,7 @@ mod tests;
 mod threads;
 mod undelete;
 mod upload;
+mod walk;
 
 pub use backup::{BackupReport, restore};
 pub use check::{CheckProgress, CheckReport, Finding};

@@ -47,9 +47,13 @@ pub(crate) enum Event {
     },
     BackedUp {
         generation: u32,
+        /// How many earlier generations it builds upon.
+        bases: u32,
         rows: u64,
         chunks: u64,
         octets: u64,
+        /// What could not be read.
+        missing: Vec<String>,
     },
     Restored {
         generation: u32,
@@ -188,9 +192,11 @@ fn execute(
             match store.back_up(directory, &mut progress) {
                 Ok(report) => Event::BackedUp {
                     generation: report.generation,
+                    bases: report.bases,
                     rows: report.rows,
                     chunks: report.chunks,
                     octets: report.octets,
+                    missing: report.missing,
                 },
                 Err(error) => failed(error),
             }
@@ -270,8 +276,16 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
                 "{accounts} accounts: {messages} messages, {octets} octets, and {erased} removed accounts"
             )
         }
-        Event::BackedUp { generation, rows, chunks, octets } => {
-            format!("generation {generation}: {rows} rows and {chunks} parts of messages, {octets} octets")
+        Event::BackedUp { generation, bases, rows, chunks, octets, missing } => {
+            let missing: String = missing.iter().map(|what| format!("not copied: {what}\n")).collect();
+            let whole = if *generation > 1 && *bases == 0 {
+                "; a whole one, since the earlier ones are not of this store"
+            } else {
+                ""
+            };
+            format!(
+                "{missing}generation {generation}: {rows} rows and {chunks} parts of messages, {octets} octets{whole}"
+            )
         }
         Event::Restored { generation, rows, chunks, octets } => {
             format!(
@@ -295,6 +309,9 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
         Event::Checked { findings, .. } if findings.iter().any(|found| !found.repaired) => {
             Err(CommandError::Refused("the store is not in order".into()))
         }
+        Event::BackedUp { missing, .. } if !missing.is_empty() => Err(CommandError::Refused(
+            "the backup lacks what could not be read; `mailwrightd fsck` says more".into(),
+        )),
         _ => Ok(()),
     }
 }

@@ -89,14 +89,16 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Back up mail, accounts and queue into a directory, while the server runs or not; only what is new is copied again
+    ///
+    /// What cannot be read is named, everything else copied, and the exit status is 1 then.
     Backup {
-        /// The directory of the backup; each run adds a generation
+        /// The directory of the backup, for this store alone; each run adds a generation
         directory: PathBuf,
         /// One JSON object a line, progress too
         #[arg(long)]
         json: bool,
     },
-    /// Bring a backup back into an empty data directory
+    /// Bring a backup back into an empty data directory; one that was cut short is begun anew
     Restore {
         /// The directory of the backup
         directory: PathBuf,

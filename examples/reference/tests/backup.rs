@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Server, USER, deliver, run};
+use common::{Server, USER, deliver, run, wait_for};
 
 fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
@@ -48,4 +50,56 @@ fn what_was_backed_up_while_serving_comes_back() {
     assert!(text(&output.stdout).contains(USER), "{output:?}");
     let output = program(&["restore", "--generation", "9", backup]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+/// The file in which the store keeps the body with these octets, and where in it.
+fn place_of(data: &str, octets: &[u8]) -> Option<(PathBuf, usize)> {
+    let folders = fs::read_dir(PathBuf::from(data).join("store/keyspaces")).ok()?;
+    let files = folders.filter_map(|folder| fs::read_dir(folder.ok()?.path().join("blobs")).ok()).flatten();
+    files.filter_map(Result::ok).find_map(|file| {
+        let content = fs::read(file.path()).ok()?;
+        let place = content.windows(octets.len()).position(|part| part == octets)?;
+        Some((file.path(), place))
+    })
+}
+
+#[test]
+fn a_rotten_octet_is_named_and_the_rest_copied() {
+    let mut server = Server::start("");
+    let data = server.folder.path().join("data").to_str().unwrap().to_owned();
+    // Enough for the database to write bodies to files of their own.
+    for number in 0..40 {
+        deliver(
+            &server,
+            USER,
+            &format!("Subject: {number}\r\n\r\n{}", format!("text {number}\r\n").repeat(40_000)),
+        );
+    }
+    let found = wait_for("a file of bodies", || place_of(&data, b"text 3\r\ntext 3\r\n"));
+    server.stop();
+    let (path, place) = place_of(&data, b"text 3\r\ntext 3\r\n").unwrap_or(found);
+    let mut content = fs::read(&path).unwrap();
+    content[place] ^= 1;
+    fs::write(&path, content).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (backup, back) = (folder.path().join("backup"), folder.path().join("data"));
+    let (backup, back) = (backup.to_str().unwrap(), back.to_str().unwrap());
+    for generation in 1..3 {
+        let output = run(&mut server.command(&["backup", backup]));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = text(&output.stdout);
+        assert!(
+            said.starts_with(&format!("not copied: UID 4 in {USER} INBOX: its body cannot be read")),
+            "{said}"
+        );
+        assert!(said.contains(&format!("\ngeneration {generation}: ")), "{said}");
+        assert!(text(&output.stderr).contains("the backup lacks"), "{output:?}");
+    }
+    let output = run(&mut server.command(&["fsck"]));
+    let said = text(&output.stdout);
+    assert!(said.contains(&format!("found: UID 4 in {USER} INBOX: octets from")), "{said}");
+    assert!(said.contains("40 messages") && said.ends_with(": 1 findings\n"), "{said}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailwrightd"));
+    let restore = command.args(["--data", back, "restore", backup]).env_remove("MAILWRIGHT_CONFIG");
+    assert!(run(restore).status.success());
 }

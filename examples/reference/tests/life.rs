@@ -248,6 +248,27 @@ fn trash_and_junk_end_after_their_time() {
 }
 
 #[test]
+fn what_is_flagged_is_spared_unless_it_is_not_to_be() {
+    for (spare, left) in [("", 1), ("expiry.spare_flagged = false", 0)] {
+        let server = Server::start(&format!(
+            "allow_plaintext_auth = true\nexpiry.trash = \"1s\"\nexpiry.every = \"1h\"\n{spare}"
+        ));
+        let mut session = imap(&server);
+        last(&mut session, "a", "CREATE Trash");
+        for number in 0..3 {
+            append(&mut session, "Trash", &message(&number.to_string(), 100));
+        }
+        last(&mut session, "b", "SELECT Trash");
+        assert!(last(&mut session, "c", "STORE 2 +FLAGS (\\Flagged)").starts_with("c OK"));
+        thread::sleep(Duration::from_secs(2));
+        let dry = done(&server, &["expire", "--dry-run"]);
+        assert!(dry.contains(&format!("Trash: {} messages", 3 - left)), "{dry}");
+        done(&server, &["expire"]);
+        assert_eq!(exists(&mut session, "Trash"), left);
+    }
+}
+
+#[test]
 fn the_server_looks_by_itself() {
     let server = Server::start("allow_plaintext_auth = true\nexpiry.trash = \"1s\"\nexpiry.every = \"1s\"");
     let mut session = imap(&server);

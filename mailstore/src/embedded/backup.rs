@@ -1,134 +1,159 @@
 //! Backups while the store serves, and how they come back.
 //!
-//! A backup is a directory of generations. Generation N has two files: `N.bodies` with the chunks of bodies that no earlier
-//! generation has, and `N.index` with every other row, as they were at one moment. Bodies never change, so a generation costs the
-//! index and what is new. To restore one takes its index and the bodies of all generations up to it.
+//! A backup is a directory of generations. Generation N has two files: `N.bodies` with the chunks of bodies that the generations it
+//! builds upon do not have, and `N.index` with every other row, as they were at one moment. Bodies never change, so a generation
+//! costs the index and what is new.
 //!
-//! A file is a line that names its format, records, and a record that ends it. Each record has a checksum, and a file takes its
-//! name only when it is whole and on disk.
+//! Bodies are told apart by numbers, which another store uses too, and a copy or an older state of this one for other bodies. So a
+//! generation has a random number, and the store keeps the number of each that was made of it. Only who has it has that
+//! generation in its own past, and builds upon it; anybody else begins anew in the same directory. A restored store has those of the
+//! generation it was made of and of the ones before.
+//!
+//! Each record of a file has a checksum, and a file takes its name only when it is whole and on disk.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use fjall::Readable;
+use super::database::failed;
+use super::walk::{Step, Walk};
+use super::{Core, Embedded, row};
+use crate::{Offload, Result};
 
-use super::database::{Database, failed};
-use super::{Embedded, Options};
-use crate::{Offload, Result, StoreError};
+mod file;
+mod missing;
+mod restoring;
 
-const MAGIC: &[u8; 16] = b"mailwright-bak1\n";
-/// The kind of the record that ends a file.
-const END: u8 = u8::MAX;
-/// How many octets a batch of a restore has.
-const BATCH: usize = 8 << 20;
+use file::{Mark, Origin, Reader, Writer, io_failed, make_directory};
+use missing::Missing;
+pub(super) use restoring::is_unfinished;
+pub use restoring::restore;
 
 /// What a backup or a restore did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupReport {
     /// Which generation it was, counted from 1.
     pub generation: u32,
+    /// How many earlier generations it builds upon. With none, a backup has copied everything.
+    pub bases: u32,
     /// How many rows of the index were copied.
     pub rows: u64,
     /// How many chunks of bodies were copied.
     pub chunks: u64,
     /// How many octets were written.
     pub octets: u64,
+    /// What could not be read and so was not copied, in words.
+    pub missing: Vec<String>,
 }
 
 impl<O: Offload + Clone> Embedded<O> {
     /// Adds a generation to the backup in `directory`, which is made if it does not exist, of the store as it is at this moment.
     /// Everybody else goes on meanwhile. Blocks; tells `progress` now and then how far it is.
     ///
+    /// Bodies that generations of this store have are not copied again; those of other stores are left alone. What the disk has
+    /// lost is told in the report, and everything else is copied.
+    ///
     /// # Errors
-    /// [`Corrupt`](StoreError::Corrupt) if an earlier generation is damaged, [`Unavailable`](StoreError::Unavailable) if
-    /// something cannot be read or written. A generation is there whole or not at all.
+    /// [`Corrupt`](crate::StoreError::Corrupt) if an earlier generation is damaged, [`Unavailable`](crate::StoreError::Unavailable)
+    /// if it cannot be read or the new one not be written. A generation is there whole or not at all.
     pub fn back_up(
         &self,
         directory: impl AsRef<Path>,
         progress: &mut dyn FnMut(&BackupReport),
     ) -> Result<BackupReport> {
         let directory = directory.as_ref();
-        fs::create_dir_all(directory).map_err(|error| io_failed(directory, &error))?;
-        let earlier = generations(directory)?;
-        let mut report =
-            BackupReport { generation: earlier.last().map_or(1, |last| last + 1), ..BackupReport::default() };
-        let mut known = HashSet::new();
-        for generation in &earlier {
-            Reader::open(&path(directory, *generation, "bodies"))?.keys(&mut known)?;
-        }
+        make_directory(directory)?;
         let core = self.shared.core()?;
-        let database = &core.database;
-        let moment = database.handle.snapshot();
-        let mut bodies = Writer::create(&path(directory, report.generation, "bodies"))?;
-        for entry in moment.iter(&database.bodies) {
-            let key = Bytes::from(entry.key().map_err(failed)?);
-            if known.contains(&key) {
-                continue;
-            }
-            let Some(chunk) = moment.get(&database.bodies, &key).map_err(failed)? else { continue };
-            report.octets += bodies.record(0, &key, &chunk)?;
-            report.chunks += 1;
-            if report.chunks.is_multiple_of(1_024) {
-                progress(&report);
+        let (bases, known) = core.bases(directory)?;
+        let origin = Origin { id: random(), bases };
+        let mut report = BackupReport {
+            generation: generations(directory)?.last().map_or(1, |last| last + 1),
+            bases: u32::try_from(origin.bases.len()).unwrap_or(u32::MAX),
+            ..BackupReport::default()
+        };
+        let moment = core.database.handle.snapshot();
+        // After the moment, so that whoever has the mark has all of this generation in its past. Where it cannot be written the
+        // backup is as good, but no later one builds upon it.
+        let (key, value) = mark_row(origin.id);
+        let _ = crate::block_on(self.shared.committer.submit(move |group| {
+            group.put(&group.core.database.meta, key, value);
+            Ok::<(), crate::StoreError>(())
+        }));
+        let mut missing = Missing::default();
+        let mut bodies = Writer::create(&path(directory, report.generation, "bodies"), &origin)?;
+        let mut walk = Walk::new(&moment, &core.database.bodies);
+        while let Some(step) = walk.step(|key| !known.contains(key)) {
+            match step {
+                Step::Row(_, None) => {}
+                Step::Row(key, Some(chunk)) => {
+                    report.octets += bodies.record(0, &key, &chunk)?;
+                    report.chunks += 1;
+                    if report.chunks.is_multiple_of(1_024) {
+                        progress(&report);
+                    }
+                }
+                Step::Unreadable(key, error) => missing.chunk(&key, &error),
+                Step::Hole(hole, error) => missing.hole("bodies", &hole, &error),
             }
         }
         bodies.finish()?;
-        let mut index = Writer::create(&path(directory, report.generation, "index"))?;
-        for (number, keyspace) in database.index() {
-            for entry in moment.iter(keyspace) {
-                let (key, value) = entry.into_inner().map_err(failed)?;
-                report.octets += index.record(number, &key, &value)?;
-                report.rows += 1;
-                if report.rows.is_multiple_of(65_536) {
-                    progress(&report);
+        let mut index = Writer::create(&path(directory, report.generation, "index"), &origin)?;
+        for (number, keyspace) in core.database.index() {
+            let mut walk = Walk::new(&moment, keyspace);
+            while let Some(step) = walk.step(|_| true) {
+                match step {
+                    Step::Row(key, value) => {
+                        let value = value.unwrap_or_default();
+                        missing.row(number, &key, &value);
+                        report.octets += index.record(number, &key, &value)?;
+                        report.rows += 1;
+                        if report.rows.is_multiple_of(65_536) {
+                            progress(&report);
+                        }
+                    }
+                    Step::Unreadable(key, error) => missing.unreadable(keyspace.name(), &key, &error),
+                    Step::Hole(hole, error) => missing.hole(keyspace.name(), &hole, &error),
                 }
             }
         }
         // Last, for it is what makes the generation one.
         index.finish()?;
+        report.missing = missing.told();
         progress(&report);
         Ok(report)
     }
 }
 
-/// Makes a store in `directory`, where none may be, of a generation of the backup in `from`: the latest, if it is not said.
-/// Blocks; tells `progress` now and then how far it is.
-///
-/// # Errors
-/// [`Exists`](StoreError::Exists) if there is something already, [`NotFound`](StoreError::NotFound) if there is no such
-/// generation, [`Corrupt`](StoreError::Corrupt) if the backup is damaged.
-pub fn restore(
-    from: impl AsRef<Path>,
-    generation: Option<u32>,
-    directory: impl AsRef<Path>,
-    progress: &mut dyn FnMut(&BackupReport),
-) -> Result<BackupReport> {
-    let (from, directory) = (from.as_ref(), directory.as_ref());
-    let all = generations(from)?;
-    let wanted = generation.or_else(|| all.last().copied()).filter(|wanted| all.contains(wanted));
-    let wanted = wanted.ok_or(StoreError::NotFound)?;
-    if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(StoreError::Exists);
+impl Core {
+    /// The generations in a directory that are in this store's past, and the chunks they have.
+    fn bases(&self, directory: &Path) -> Result<(Vec<Mark>, HashSet<bytes::Bytes>)> {
+        let (mut bases, mut known) = (Vec::new(), HashSet::new());
+        for number in generations(directory)? {
+            let mut reader = Reader::open(&path(directory, number, "bodies"))?;
+            let Some(id) = reader.origin().map(|origin| origin.id) else { continue };
+            if self.database.meta.contains_key(mark_row(id).0).map_err(failed)? {
+                bases.push(Mark { number, id });
+                reader.keys(&mut known)?;
+            }
+        }
+        Ok((bases, known))
     }
-    let database = Database::open_empty(directory, &Options::default())?;
-    let mut report = BackupReport { generation: wanted, ..BackupReport::default() };
-    for generation in all.iter().filter(|generation| **generation <= wanted) {
-        let mut reader = Reader::open(&path(from, *generation, "bodies"))?;
-        report.chunks += reader.pour(&database, &mut |_| Some(&database.bodies), &mut report.octets)?;
-        progress(&report);
-    }
-    let index = database.index();
-    let find = |number: u8| index.iter().find(|(known, _)| *known == number).map(|(_, keyspace)| *keyspace);
-    report.rows =
-        Reader::open(&path(from, wanted, "index"))?.pour(&database, &mut { find }, &mut report.octets)?;
-    database.handle.persist(fjall::PersistMode::SyncAll).map_err(failed)?;
-    progress(&report);
-    drop(database);
-    Ok(report)
+}
+
+/// The row by which a store knows a generation.
+fn mark_row(id: u128) -> (Vec<u8>, Vec<u8>) {
+    let key = [b"backup", &id.to_be_bytes()[..]].concat();
+    let value = row::seal(&key, Vec::new());
+    (key, value)
+}
+
+/// 128 random bits.
+fn random() -> u128 {
+    // Each of these is keyed with randomness of the system's.
+    let half = |place: u8| u128::from(RandomState::new().hash_one((place, std::process::id())));
+    half(0) << 64 | half(1)
 }
 
 /// The generations that are whole, ascending.
@@ -145,158 +170,4 @@ fn generations(directory: &Path) -> Result<Vec<u32>> {
 
 fn path(directory: &Path, generation: u32, kind: &str) -> PathBuf {
     directory.join(format!("{generation:06}.{kind}"))
-}
-
-fn io_failed(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Unavailable(format!("{}: {error}", path.display()))
-}
-
-fn damaged(path: &Path) -> StoreError {
-    StoreError::Corrupt(format!("the backup file {}", path.display()))
-}
-
-/// A file on its way.
-struct Writer {
-    path: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl Writer {
-    fn create(path: &Path) -> Result<Self> {
-        let wrong = |error: io::Error| io_failed(path, &error);
-        let file = File::create(path.with_extension("part")).map_err(wrong)?;
-        let mut file = BufWriter::with_capacity(1 << 20, file);
-        file.write_all(MAGIC).map_err(wrong)?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    /// Writes a record: kind, length of key, length of value, checksum, key, value.
-    fn record(&mut self, kind: u8, key: &[u8], value: &[u8]) -> Result<u64> {
-        let head = Head::of(kind, key, value);
-        let parts = [&head.encode()[..], key, value];
-        let wrong = |error: io::Error| io_failed(&self.path, &error);
-        parts.into_iter().try_for_each(|part| self.file.write_all(part)).map_err(wrong)?;
-        Ok(parts.iter().map(|part| part.len() as u64).sum())
-    }
-
-    fn finish(mut self) -> Result<()> {
-        self.record(END, b"", b"")?;
-        let Self { path, file } = self;
-        let write = || {
-            let file = file.into_inner()?;
-            file.sync_all()?;
-            fs::rename(path.with_extension("part"), &path)?;
-            path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
-        };
-        write().map_err(|error: io::Error| io_failed(&path, &error))
-    }
-}
-
-/// What is before a record.
-struct Head {
-    kind: u8,
-    key: u32,
-    value: u32,
-    sum: u32,
-}
-
-impl Head {
-    const OCTETS: usize = 13;
-
-    fn of(kind: u8, key: &[u8], value: &[u8]) -> Self {
-        let length = |octets: &[u8]| u32::try_from(octets.len()).unwrap_or(u32::MAX);
-        let mut head = Self { kind, key: length(key), value: length(value), sum: 0 };
-        head.sum = head.checksum(key, value);
-        head
-    }
-
-    fn checksum(&self, key: &[u8], value: &[u8]) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&[self.kind]);
-        hasher.update(&self.key.to_be_bytes());
-        hasher.update(key);
-        hasher.update(value);
-        hasher.finalize()
-    }
-
-    fn encode(&self) -> [u8; Self::OCTETS] {
-        let mut octets = [self.kind; Self::OCTETS];
-        let numbers = [self.key, self.value, self.sum].into_iter().flat_map(u32::to_be_bytes);
-        octets.iter_mut().skip(1).zip(numbers).for_each(|(octet, number)| *octet = number);
-        octets
-    }
-
-    fn decode(octets: [u8; Self::OCTETS]) -> Self {
-        let mut fields = super::row::Fields(&octets);
-        let kind = fields.u8().unwrap_or(END);
-        let mut number = || fields.u32().unwrap_or(0);
-        Self { kind, key: number(), value: number(), sum: number() }
-    }
-}
-
-struct Reader {
-    path: PathBuf,
-    file: BufReader<File>,
-}
-
-impl Reader {
-    fn open(path: &Path) -> Result<Self> {
-        let wrong = |error: io::Error| io_failed(path, &error);
-        let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(wrong)?);
-        let mut magic = [0; MAGIC.len()];
-        file.read_exact(&mut magic).map_err(|_| damaged(path))?;
-        if magic == *MAGIC { Ok(Self { path: path.to_owned(), file }) } else { Err(damaged(path)) }
-    }
-
-    fn head(&mut self) -> Result<Option<Head>> {
-        let mut octets = [0; Head::OCTETS];
-        self.file.read_exact(&mut octets).map_err(|_| damaged(&self.path))?;
-        let head = Head::decode(octets);
-        // No key is this long, and no value.
-        if head.key > 1 << 16 || head.value > 1 << 26 {
-            return Err(damaged(&self.path));
-        }
-        Ok(Some(head).filter(|head| head.kind != END))
-    }
-
-    fn octets(&mut self, length: u32) -> Result<Vec<u8>> {
-        let mut octets = vec![0; length as usize];
-        self.file.read_exact(&mut octets).map_err(|_| damaged(&self.path))?;
-        Ok(octets)
-    }
-
-    /// Adds the keys, passing over the values.
-    fn keys(&mut self, keys: &mut HashSet<Bytes>) -> Result<()> {
-        while let Some(head) = self.head()? {
-            keys.insert(self.octets(head.key)?.into());
-            self.file.seek_relative(i64::from(head.value)).map_err(|_| damaged(&self.path))?;
-        }
-        Ok(())
-    }
-
-    /// Puts every record into the keyspace that `find` gives; how many there were.
-    fn pour<'a>(
-        &mut self,
-        database: &'a Database,
-        find: &mut dyn FnMut(u8) -> Option<&'a fjall::Keyspace>,
-        octets: &mut u64,
-    ) -> Result<u64> {
-        let (mut count, mut size) = (0, 0);
-        let mut batch = database.handle.batch();
-        while let Some(head) = self.head()? {
-            let (key, value) = (self.octets(head.key)?, self.octets(head.value)?);
-            let keyspace = find(head.kind).filter(|_| head.checksum(&key, &value) == head.sum);
-            let Some(keyspace) = keyspace else { return Err(damaged(&self.path)) };
-            size += key.len() + value.len();
-            *octets += (key.len() + value.len()) as u64;
-            count += 1;
-            batch.insert(keyspace, Bytes::from(key), Bytes::from(value));
-            if size > BATCH {
-                std::mem::replace(&mut batch, database.handle.batch()).commit().map_err(failed)?;
-                size = 0;
-            }
-        }
-        batch.commit().map_err(failed)?;
-        Ok(count)
-    }
 }

@@ -12,7 +12,7 @@ use fjall::{
 };
 
 use super::chunk::Packing;
-use super::{Core, Options, journal, row};
+use super::{Core, Options, backup, journal, row};
 use crate::signal::lock;
 use crate::{Result, StoreError};
 
@@ -83,6 +83,12 @@ const ENCRYPTED: u64 = 2;
 
 impl Database {
     pub(super) fn open(directory: &Path, options: &Options) -> Result<Self> {
+        if backup::is_unfinished(directory) {
+            return Err(StoreError::Unavailable(format!(
+                "a restore of a backup into {} was cut short: restore again, which begins anew, or remove the directory",
+                directory.display()
+            )));
+        }
         let damage = mend(directory)?;
         let mut database = Self::open_empty(directory, options)?;
         database.damage = damage;
@@ -306,7 +312,7 @@ impl Core {
 
 /// Makes the folders of keyspaces last. The database flushes what is in them, and not that they are there.
 #[cfg(unix)]
-fn flush_names(directory: &Path) -> Result<()> {
+pub(super) fn flush_names(directory: &Path) -> Result<()> {
     let flush = || {
         let folders = directory.join("keyspaces");
         for folder in std::fs::read_dir(&folders)? {
@@ -319,28 +325,29 @@ fn flush_names(directory: &Path) -> Result<()> {
 }
 
 #[cfg(not(unix))]
-fn flush_names(_: &Path) -> Result<()> {
+pub(super) fn flush_names(_: &Path) -> Result<()> {
     Ok(())
 }
 
 /// Mends the journals of a database that nobody has open, and tells what was damaged.
 fn mend(directory: &Path) -> Result<Vec<String>> {
-    // The file by which the database keeps others out.
+    let lock = is_free(directory)?;
+    // Either nothing is there, or hardly more.
+    journal::clear_if_unfinished(directory)?;
+    if lock.is_some() { journal::mend(directory) } else { Ok(Vec::new()) }
+}
+
+/// The file by which a database keeps others out, locked; `None` if there is none.
+pub(super) fn is_free(directory: &Path) -> Result<Option<File>> {
     let path = directory.join("lock");
     let unusable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
     let lock = match File::options().read(true).write(true).open(&path) {
         Ok(lock) => lock,
-        // Either nothing is there, or hardly more.
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return journal::clear_if_unfinished(directory).map(|()| Vec::new());
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unusable(error)),
     };
     match lock.try_lock() {
-        Ok(()) => {
-            journal::clear_if_unfinished(directory)?;
-            journal::mend(directory)
-        }
+        Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Err(opening(directory, fjall::Error::Locked)),
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }

@@ -4,7 +4,7 @@ use mailwright_mail_model::{Flag, ModSeq, SpecialUse, Uid, UidValidity};
 
 use super::packed::Packed;
 use super::row::{self, Fields};
-use crate::{Message, ObjectId, Result, Status, StoreError};
+use crate::{Message, ObjectId, Result, Snapshot, Status, StoreError};
 
 /// What is stored of a mailbox beside its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,12 @@ impl Header {
             id: Some(self.object_id()),
             recent: Some(self.recent),
         }
+    }
+
+    /// A snapshot of it without messages.
+    pub(super) fn empty_snapshot(&self) -> Snapshot {
+        let builder = Snapshot::builder(self.uid_validity).id(self.object_id());
+        builder.highest_modseq(self.highest_modseq).build()
     }
 
     /// Takes the mod-sequence of the next change.

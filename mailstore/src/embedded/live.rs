@@ -199,6 +199,16 @@ impl LiveMailboxes {
         }
     }
 
+    /// Takes note that what a header says of packed messages is not so, so that they are packed again. It is written with the next change
+    /// of the mailbox, or when it leaves memory; if that does not come to pass, the next reader finds it out again.
+    pub(super) fn unpack(&self, key: &[u8], header: &Header) {
+        let Some(live) = lock(&self.mailboxes).get(key).cloned() else { return };
+        let mut state = lock(&live.state);
+        if state.header.packed == header.packed && state.header.rows == header.rows {
+            state.header.packed = None;
+        }
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> Vec<Box<[u8]>> {
         lock(&self.mailboxes).keys().cloned().collect()
@@ -276,14 +286,15 @@ impl Core {
         header: &Header,
         moment: &fjall::Snapshot,
     ) -> Result<Snapshot> {
-        let empty = Snapshot::builder(header.uid_validity)
-            .id(header.object_id())
-            .highest_modseq(header.highest_modseq)
-            .build();
-        let mut snapshot = empty.clone();
-        if self.unpack(header, moment, &mut snapshot).is_none() {
-            snapshot = empty;
+        let packed = self.unpack(header, moment);
+        if packed.is_none() && header.packed.is_some() {
+            self.damage.note_text(&format!(
+                "the packed messages of {:?}; they are read from their own rows",
+                String::from_utf8_lossy(key)
+            ));
+            self.live.unpack(key, header);
         }
+        let mut snapshot = packed.unwrap_or_else(|| header.empty_snapshot());
         let Some(first) = snapshot.uid_next() else { return Ok(snapshot) };
         let end = row::key(header.rows, &u32::MAX.to_be_bytes());
         let mut start = row::key(header.rows, &first.get().to_be_bytes());

@@ -2,7 +2,8 @@
 //!
 //! They are written when the mailbox leaves memory or the store ends; before, nobody would read them. The [`Header`] says that they tell the truth of every
 //! message up to the last of them, and whatever changes or removes a message takes that back in the same batch. Messages that came
-//! later have rows of their own only. If anything about packed messages is wrong, they are read from their own rows.
+//! later have rows of their own only. If anything about packed messages is wrong, they are read from their own rows, and packed again at
+//! the next occasion. A check of the store takes those from here whose own rows are damaged.
 
 use std::sync::Arc;
 
@@ -134,35 +135,38 @@ impl Group<'_> {
 }
 
 impl Core {
-    /// Adds the packed messages of a mailbox to its snapshot, which has none yet. `None` if something about them is wrong, and some may
-    /// have been added.
-    pub(super) fn unpack(
+    /// The packed messages of a mailbox. `None` if there are none, or something about them is wrong.
+    pub(super) fn unpack(&self, header: &Header, moment: &fjall::Snapshot) -> Option<Snapshot> {
+        let packed = header.packed?;
+        let mut snapshot = header.empty_snapshot();
+        let mut number = 0_u32;
+        while snapshot.len() < packed.messages {
+            let key = row::key(header.rows, &number.to_be_bytes());
+            self.unpack_row(&packed, &key, moment, &mut snapshot)?;
+            number = number.checked_add(1)?;
+        }
+        (snapshot.len() == packed.messages).then_some(snapshot)
+    }
+
+    fn unpack_row(
         &self,
-        header: &Header,
+        packed: &Packed,
+        key: &[u8],
         moment: &fjall::Snapshot,
         snapshot: &mut Snapshot,
     ) -> Option<()> {
         use fjall::Readable as _;
 
-        let packed = header.packed?;
-        let mut number = 0_u32;
-        while snapshot.len() < packed.messages {
-            let key = row::key(header.rows, &number.to_be_bytes());
-            let sealed = moment.get(&self.database.packs, &key).ok()??;
-            let mut fields = Fields(row::open(&key, &sealed)?);
-            let before = snapshot.len();
-            if fields.u64()? != packed.modseq.get() {
-                return None;
-            }
-            while let Some(uid) = fields.u32() {
-                let length = usize::try_from(fields.u32()?).ok()?;
-                snapshot.add(row::decode_message(Uid::new(uid)?, fields.octets(length)?)?);
-            }
-            if snapshot.len() == before {
-                return None;
-            }
-            number = number.checked_add(1)?;
+        let before = snapshot.len();
+        let sealed = moment.get(&self.database.packs, key).ok()??;
+        let mut fields = Fields(row::open(key, &sealed)?);
+        if fields.u64()? != packed.modseq.get() {
+            return None;
         }
-        (snapshot.len() == packed.messages).then_some(())
+        while let Some(uid) = fields.u32() {
+            let length = usize::try_from(fields.u32()?).ok()?;
+            snapshot.add(row::decode_message(Uid::new(uid)?, fields.octets(length)?)?);
+        }
+        (snapshot.len() > before).then_some(())
     }
 }

@@ -8,6 +8,7 @@ use mailwright_mail_model::{DateTime, ModSeq, Uid};
 use super::*;
 use crate::{AnyStore, Batch, CommitError, Expunge, FlagChange, Target, Upload, block_on, conformance};
 
+mod backups;
 #[cfg(feature = "zstd")]
 mod compressed;
 mod damage;

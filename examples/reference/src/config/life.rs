@@ -27,6 +27,8 @@ pub(crate) struct Quota {
 pub(crate) struct Expiry {
     pub(crate) trash: Period,
     pub(crate) junk: Period,
+    /// Whether messages with the flag \Flagged stay all the same.
+    pub(crate) spare_flagged: bool,
     /// The mail of accounts that were removed.
     pub(crate) removed_users: Period,
     /// How often to look.
@@ -48,7 +50,13 @@ impl Default for Quota {
 
 impl Default for Expiry {
     fn default() -> Self {
-        Self { trash: Period(0), junk: Period(0), removed_users: Period(30 * 86_400), every: Period(3_600) }
+        Self {
+            trash: Period(0),
+            junk: Period(0),
+            spare_flagged: true,
+            removed_users: Period(30 * 86_400),
+            every: Period(3_600),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mailwright::{
     filter::Remembered,
-    mail_model::{DateTime, MailboxName, SpecialUse, Uid, UidSet},
+    mail_model::{DateTime, Flag, MailboxName, SpecialUse, Uid, UidSet},
     mailstore::{Expunge, Mailbox, MailboxRef, Store, StoreError, User, Write},
 };
 use serde::{Deserialize, Serialize};
@@ -183,7 +183,7 @@ fn tops(mailboxes: &[&Mailbox], used: SpecialUse, name: &str) -> Vec<MailboxName
     if marked.is_empty() { MailboxName::new(name).into_iter().collect() } else { marked }
 }
 
-/// Removes what came into a mailbox before `limit`.
+/// Removes what came into a mailbox before `limit`, but for flagged messages if these are to be spared.
 async fn empty(
     life: &Life,
     user: &User,
@@ -195,7 +195,11 @@ async fn empty(
     let old = |saved: Option<DateTime>| saved.is_some_and(|saved| saved.seconds() <= limit);
     let mut gone = Gone { user: user.as_str().into(), mailbox: name.to_string(), messages: 0, octets: 0 };
     let mut uids: Vec<Uid> = Vec::new();
-    for message in snapshot.messages().filter(|message| old(message.saved())) {
+    let spared = |flagged: bool| flagged && life.expiry.spare_flagged;
+    for message in snapshot.messages() {
+        if !old(message.saved()) || spared(message.flags.contains(&Flag::Flagged)) {
+            continue;
+        }
         uids.push(message.uid);
         gone.messages += 1;
         gone.octets += message.size;

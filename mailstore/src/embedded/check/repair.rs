@@ -12,6 +12,8 @@ use crate::{QuotaUsage, Result};
 pub(super) enum Repair {
     /// A row that can be found out anew goes.
     Remove(Keyspace, Vec<u8>),
+    /// The row of a message is written anew.
+    Row(Vec<u8>, Vec<u8>),
     /// The row of a message that cannot be read leaves the mailbox, but is kept.
     SetAside(Vec<u8>, Bytes),
     /// A mailbox gets these numbers.
@@ -27,6 +29,7 @@ impl Repair {
         let database = &group.core.database;
         match self {
             Self::Remove(keyspace, key) => group.delete(&keyspace, key),
+            Self::Row(key, value) => group.put(&database.rows, key, value),
             Self::SetAside(key, value) => {
                 group.put(&database.lost, key.clone(), value);
                 group.delete(&database.rows, key);

@@ -101,6 +101,11 @@ fn a_damaged_backup_is_refused() {
     }
 }
 
+/// What a check finds and no repair changes: octets that are gone, and what may be of the row that cannot be read.
+fn cannot_be_helped(what: &str) -> bool {
+    ["damaged", "bodies that nothing", "so the counts are kept"].iter().any(|part| what.contains(part))
+}
+
 #[test]
 fn a_check_finds_and_repairs() {
     let directory = tempfile::tempdir().unwrap();
@@ -147,17 +152,11 @@ fn a_check_finds_and_repairs() {
     let report = check(&store, true);
     let left: Vec<_> =
         report.findings.iter().filter(|found| !found.repaired).map(|found| &found.what).collect();
-    assert!(
-        left.iter().all(|what| what.contains("damaged") || what.contains("bodies that nothing")),
-        "{left:#?}"
-    );
+    assert!(left.iter().all(|what| cannot_be_helped(what)), "{left:#?}");
     drop(store);
     let store = open(directory.path());
     let rest = check(&store, true);
     let rest = what(&rest);
-    assert!(
-        rest.iter().all(|what| what.contains("damaged") || what.contains("bodies that nothing")),
-        "{rest:#?}"
-    );
+    assert!(rest.iter().all(|what| cannot_be_helped(what)), "{rest:#?}");
     assert_eq!(store.shared.core().unwrap().database.lost.iter().count(), 1);
 }

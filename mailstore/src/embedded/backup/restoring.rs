@@ -1,0 +1,169 @@
+//! How a backup becomes a store again.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fjall::Keyspace;
+
+use super::file::{Mark, Origin, Reader, io_failed, make_directory};
+use super::{BackupReport, generations, mark_row, path};
+use crate::embedded::Options;
+use crate::embedded::database::{self, Database, failed};
+use crate::embedded::header::Header;
+use crate::{Result, StoreError};
+
+/// How many octets a batch has.
+const BATCH: usize = 8 << 20;
+
+/// Makes a store in `directory`, where none may be, of a generation of the backup in `from`: the latest, if it is not said. A
+/// restore that was cut short is begun anew, and until one has come to its end, nobody can open the store.
+/// Blocks; tells `progress` now and then how far it is.
+///
+/// # Errors
+/// [`Exists`](StoreError::Exists) if there is something already, [`NotFound`](StoreError::NotFound) if there is no such
+/// generation, [`Corrupt`](StoreError::Corrupt) if the backup is damaged, or another generation that this one needs is gone.
+pub fn restore(
+    from: impl AsRef<Path>,
+    generation: Option<u32>,
+    directory: impl AsRef<Path>,
+    progress: &mut dyn FnMut(&BackupReport),
+) -> Result<BackupReport> {
+    let (from, directory) = (from.as_ref(), directory.as_ref());
+    let all = generations(from)?;
+    let wanted = generation.or_else(|| all.last().copied()).filter(|wanted| all.contains(wanted));
+    let wanted = wanted.ok_or(StoreError::NotFound)?;
+    let mut index = Reader::open(&path(from, wanted, "index"))?;
+    let origin = index.origin().cloned();
+    let bodies = bodies_of(from, wanted, origin.as_ref(), &all)?;
+    let sign = begin(directory)?;
+    let database = Database::open_empty(directory, &Options::default())?;
+    let mut report = BackupReport { generation: wanted, ..BackupReport::default() };
+    for mut reader in bodies {
+        let find = |kind| Some(&database.bodies).filter(|_| kind == 0);
+        report.chunks += pour(&mut reader, &database, &find, &mut report.octets)?;
+        progress(&report);
+    }
+    let keyspaces = database.index();
+    let find = |kind| keyspaces.iter().find(|(known, _)| *known == kind).map(|(_, keyspace)| *keyspace);
+    report.rows = pour(&mut index, &database, &find, &mut report.octets)?;
+    if let Some(origin) = origin {
+        // From here on it goes its own way: a later backup may build upon this generation, and on none that came after it.
+        let (key, value) = mark_row(origin.id);
+        database.meta.insert(key, value).map_err(failed)?;
+    }
+    database.handle.persist(fjall::PersistMode::SyncAll).map_err(failed)?;
+    drop(database);
+    database::flush_names(directory)?;
+    end(directory, &sign)?;
+    progress(&report);
+    Ok(report)
+}
+
+/// The files with the bodies of a generation.
+fn bodies_of(from: &Path, wanted: u32, origin: Option<&Origin>, all: &[u32]) -> Result<Vec<Reader>> {
+    let Some(origin) = origin else {
+        // Of an earlier program: all of its generations are of one store, as far as anybody knows.
+        let mut bodies = Vec::new();
+        for number in all.iter().filter(|number| **number <= wanted) {
+            let reader = Reader::open(&path(from, *number, "bodies"))?;
+            bodies.extend(Some(reader).filter(|reader| reader.origin().is_none()));
+        }
+        return Ok(bodies);
+    };
+    let own = Mark { number: wanted, id: origin.id };
+    let open = |mark: &Mark| {
+        let path = path(from, mark.number, "bodies");
+        let missing = || {
+            let name = path.display();
+            StoreError::Corrupt(format!("the backup: generation {wanted} needs the {name} of its time"))
+        };
+        if !path.exists() {
+            return Err(missing());
+        }
+        let reader = Reader::open(&path)?;
+        if reader.origin().is_some_and(|found| found.id == mark.id) { Ok(reader) } else { Err(missing()) }
+    };
+    origin.bases.iter().chain([&own]).map(open).collect()
+}
+
+/// Puts every record into the keyspace that `find` gives; how many there were.
+fn pour<'a>(
+    reader: &mut Reader,
+    database: &'a Database,
+    find: &dyn Fn(u8) -> Option<&'a Keyspace>,
+    octets: &mut u64,
+) -> Result<u64> {
+    let (mut count, mut size) = (0, 0);
+    let mut batch = database.handle.batch();
+    while let Some((kind, key, mut value)) = reader.record()? {
+        let keyspace = find(kind).ok_or_else(|| reader.damaged())?;
+        if std::ptr::eq(keyspace, &database.names) {
+            value = without_packed(&key, value);
+        }
+        size += key.len() + value.len();
+        *octets += (key.len() + value.len()) as u64;
+        count += 1;
+        batch.insert(keyspace, Bytes::from(key), Bytes::from(value));
+        if size > BATCH {
+            std::mem::replace(&mut batch, database.handle.batch()).commit().map_err(failed)?;
+            size = 0;
+        }
+    }
+    batch.commit().map_err(failed)?;
+    Ok(count)
+}
+
+/// The header of a mailbox whose packed messages are in no backup.
+fn without_packed(key: &[u8], value: Vec<u8>) -> Vec<u8> {
+    match Header::decode(key, &value) {
+        Ok(header) if header.packed.is_some() => Header { packed: None, ..header }.encode(key),
+        _ => value,
+    }
+}
+
+/// The file that says that a store is not whole yet.
+const SIGN: &str = "restore-unfinished";
+
+/// Whether a restore into this directory was cut short.
+pub(in crate::embedded) fn is_unfinished(directory: &Path) -> bool {
+    directory.join(SIGN).exists()
+}
+
+/// Makes sure that the directory is empty but for the sign.
+fn begin(directory: &Path) -> Result<PathBuf> {
+    let sign = directory.join(SIGN);
+    let wrong = |error: std::io::Error| io_failed(directory, &error);
+    make_directory(directory)?;
+    let mut entries =
+        fs::read_dir(directory).map_err(wrong)?.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    if !entries.is_empty() && !is_unfinished(directory) {
+        return Err(StoreError::Exists);
+    }
+    // Whoever is at it still has it open.
+    database::is_free(directory)?;
+    entries.retain(|entry| entry.path() != sign);
+    for entry in entries {
+        let path = entry.path();
+        let is_directory = entry.file_type().map_err(wrong)?.is_dir();
+        let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(|error| io_failed(&path, &error))?;
+    }
+    File::create(&sign).and_then(|sign| sign.sync_all()).map_err(wrong)?;
+    flush(directory)?;
+    Ok(sign)
+}
+
+/// The store is whole.
+fn end(directory: &Path, sign: &Path) -> Result<()> {
+    fs::remove_file(sign).map_err(|error| io_failed(sign, &error))?;
+    flush(directory)
+}
+
+fn flush(directory: &Path) -> Result<()> {
+    #[cfg(unix)]
+    File::open(directory)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| io_failed(directory, &error))?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Backup directories: whose generations they are, and what becomes of a restore that is cut short.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+
+fn back_up(store: &Embedded, directory: &Path) -> BackupReport {
+    store.back_up(directory, &mut |_| {}).unwrap()
+}
+
+/// What is in alice's INBOX of a generation.
+fn restored(backup: &Path, generation: Option<u32>) -> Vec<String> {
+    let target = tempfile::tempdir().unwrap();
+    restore(backup, generation, target.path(), &mut |_| {}).unwrap();
+    texts(&open(target.path()))
+}
+
+fn texts(store: &Embedded) -> Vec<String> {
+    let (mailbox, snapshot) = inbox(store, "alice");
+    let text = |message| String::from_utf8(read(store, &mailbox.message(message)).unwrap()).unwrap();
+    snapshot.messages().map(text).collect()
+}
+
+#[test]
+fn two_stores_may_share_a_directory() {
+    let (one, other, backup) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (open(one.path()), open(other.path()));
+    block_on(deliver(&one, "alice", b"of the one"));
+    block_on(deliver(&other, "alice", b"of another"));
+    let reports = [&one, &other, &one, &other].map(|store| {
+        let report = back_up(store, backup.path());
+        (report.generation, report.bases, report.chunks)
+    });
+    assert_eq!(reports, [(1, 0, 1), (2, 0, 1), (3, 1, 0), (4, 1, 0)]);
+    for (generation, text) in [(1, "of the one"), (2, "of another"), (3, "of the one"), (4, "of another")] {
+        assert_eq!(restored(backup.path(), Some(generation)), [text]);
+    }
+}
+
+#[test]
+fn a_store_that_was_put_back_builds_upon_its_own_past_alone() {
+    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (put_back, copied) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    block_on(deliver(&store, "alice", b"one"));
+    assert_eq!(back_up(&store, backup.path()).bases, 0);
+    drop(store);
+    // Numbers of bodies begin anew with each opening: all of these give out the same.
+    copy_directory(directory.path(), copied.path());
+    let store = open(directory.path());
+    block_on(deliver(&store, "alice", b"two"));
+    assert_eq!(back_up(&store, backup.path()).bases, 1);
+
+    restore(backup.path(), Some(1), put_back.path(), &mut |_| {}).unwrap();
+    let put_back = open(put_back.path());
+    block_on(deliver(&put_back, "alice", b"2"));
+    let third = back_up(&put_back, backup.path());
+    assert_eq!((third.generation, third.bases, third.chunks), (3, 1, 1));
+    let copied = open(copied.path());
+    block_on(deliver(&copied, "alice", b"zwei"));
+    let fourth = back_up(&copied, backup.path());
+    assert_eq!((fourth.generation, fourth.bases, fourth.chunks), (4, 1, 1));
+    let fifth = back_up(&store, backup.path());
+    assert_eq!((fifth.generation, fifth.bases, fifth.chunks), (5, 2, 0));
+    for (generation, expected) in
+        [(1, None), (2, Some("two")), (3, Some("2")), (4, Some("zwei")), (5, Some("two"))]
+    {
+        let expected: Vec<_> = std::iter::once("one").chain(expected).collect();
+        assert_eq!(restored(backup.path(), Some(generation)), expected, "{generation}");
+    }
+    // What it builds upon is told if it is gone, and nothing is put back without it.
+    fs::remove_file(backup.path().join("000001.bodies")).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let error = restore(backup.path(), Some(4), target.path(), &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("generation 4 needs"), "{error}");
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn generations_of_earlier_programs_come_back_and_nothing_builds_upon_them() {
+    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    block_on(deliver(&store, "alice", b"one"));
+    back_up(&store, backup.path());
+    for name in ["000001.bodies", "000001.index"] {
+        // They had no record at the beginning: a head of 13 octets, and a number of 16.
+        let path = backup.path().join(name);
+        let octets = fs::read(&path).unwrap();
+        fs::write(path, [b"mailwright-bak1\n", &octets[16 + 13 + 16..]].concat()).unwrap();
+    }
+    block_on(deliver(&store, "alice", b"two"));
+    let second = back_up(&store, backup.path());
+    assert_eq!((second.generation, second.bases, second.chunks), (2, 0, 2));
+    assert_eq!(restored(backup.path(), Some(1)), ["one"]);
+    assert_eq!(restored(backup.path(), None), ["one", "two"]);
+}
+
+#[test]
+fn a_restore_that_is_cut_short_is_begun_anew() {
+    let (directory, backup, target) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    block_on(deliver(&store, "alice", b"one"));
+    back_up(&store, backup.path());
+    let cut = || {
+        let mut progress = |_: &BackupReport| panic!("killed");
+        catch_unwind(AssertUnwindSafe(|| restore(backup.path(), None, target.path(), &mut progress)))
+    };
+    for _ in 0..2 {
+        assert!(cut().is_err());
+        let Err(StoreError::Unavailable(text)) = Embedded::open(target.path(), Options::default()) else {
+            panic!("half a store was opened")
+        };
+        assert!(text.contains("was cut short: restore again"), "{text}");
+    }
+    restore(backup.path(), None, target.path(), &mut |_| {}).unwrap();
+    assert_eq!(texts(&open(target.path())), ["one"]);
+    assert_eq!(restore(backup.path(), None, target.path(), &mut |_| {}), Err(StoreError::Exists));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_backup_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (directory, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let backup = folder.path().join("deep/backup");
+    let store = open(directory.path());
+    block_on(deliver(&store, "alice", b"one"));
+    back_up(&store, &backup);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&backup), 0o700);
+    for entry in fs::read_dir(&backup).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
