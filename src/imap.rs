@@ -7,12 +7,14 @@ mod derived;
 mod described;
 mod events;
 mod fetch;
+mod flags;
 mod folders;
 mod headers;
 mod known;
 mod multi_search;
 mod notify;
 mod options;
+mod preview;
 mod progress;
 mod recent;
 mod refilter;
@@ -46,7 +48,7 @@ pub use self::refilter::{Later, Refilter};
 pub use self::{access::Groups, options::Options, url_fetch::MailboxUrls};
 use self::{
     append::Incoming,
-    notify::{Notifier, news},
+    notify::{Notifier, Own, news},
     progress::Progress,
     recent::RecentMarks,
     selected::Selected,
@@ -194,6 +196,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         };
         connection.machine().inner_mut().inner_mut().work_around(self.options.workarounds_for(None));
         let ended = visit.run(&mut connection, stop).await;
+        visit.leave().await;
         tell_end("imap", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 }
@@ -224,7 +227,19 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     ) -> io::Result<Option<Closed>> {
         let (mut closed, mut stopping) = (None, false);
         loop {
-            let awake = self.idle || connection.machine().inner().inner().notifies_selected();
+            let server = connection.machine().inner().inner();
+            if !stopping && server.transmit_room() == 0 {
+                // A client that does not read is told no more of what happens: the next look covers all that it missed.
+                tokio::select! {
+                    flushed = connection.flush_below(self.service.config.limits.transmit / 2) => flushed?,
+                    () = stop.cancelled() => {
+                        stopping = true;
+                        connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Stopping);
+                    }
+                }
+                continue;
+            }
+            let awake = self.idle || server.notifies_selected();
             let watched = if awake { self.selected.as_ref() } else { None };
             let event = tokio::select! {
                 event = connection.next() => event?,
@@ -234,7 +249,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     continue;
                 }
                 news = news(self.store, self.user.as_ref(), self.notifier.as_deref()), if self.notifier.is_some() => {
-                    Box::pin(self.tell_news(connection, Some(news), false)).await;
+                    Box::pin(self.tell_news(connection, news)).await;
                     continue;
                 }
                 () = stop.cancelled(), if !stopping => {
@@ -245,7 +260,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             };
             match event {
                 None => return Ok(closed),
-                Some(Event::Closed(reason)) => closed = Some(reason),
+                Some(Event::Closed(reason)) => {
+                    // Before the client sees the end.
+                    self.leave().await;
+                    closed = Some(reason);
+                }
                 // In a box, so that a session that only waits does not hold room for everything it might do.
                 Some(event) => Box::pin(self.handle(connection, event)).await?,
             }
@@ -347,13 +366,16 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::Notify(ask) => {
                 self.refresh(connection).await;
                 let answer = self.begin_to_notify(&ask).await;
+                if answer.is_ok() {
+                    self.tell_no_access(connection.machine().inner_mut().inner_mut());
+                }
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             other => {
-                self.handle_folders(connection, other).await;
-                if self.notifier.is_some() {
-                    // RFC 5465 §5: not what the client did itself.
-                    self.tell_news(connection, None, true).await;
+                let own = self.notifier.as_ref().and_then(|_| Own::of(&other));
+                let done = self.handle_folders(connection, other).await;
+                if let Some(own) = own.filter(|_| done) {
+                    self.pass_over(&own).await;
                 }
             }
         }

@@ -186,13 +186,15 @@ pub struct SearchContext<'a> {
     pub filters: &'a [(Box<str>, Box<str>)],
     /// Whether the client has said that it uses no sequence numbers (RFC 9586).
     pub uid_only: bool,
+    /// Whether the client has said that its strings are UTF-8 (RFC 6855 §3).
+    pub utf8_only: bool,
 }
 
 impl<'a> SearchContext<'a> {
     /// A mailbox with these messages.
     pub fn new(messages: &'a UidSet, recent: &'a UidSet) -> Self {
         static EMPTY: UidSet = UidSet::new();
-        Self { messages, recent, saved: &EMPTY, filters: &[], uid_only: false }
+        Self { messages, recent, saved: &EMPTY, filters: &[], uid_only: false, utf8_only: false }
     }
 
     /// With what `$` stands for.
@@ -211,6 +213,12 @@ impl<'a> SearchContext<'a> {
     #[must_use]
     pub fn by_uid_only(self, uid_only: bool) -> Self {
         Self { uid_only, ..self }
+    }
+
+    /// Where naming a charset is an error.
+    #[must_use]
+    pub fn in_utf8_only(self, utf8_only: bool) -> Self {
+        Self { utf8_only, ..self }
     }
 }
 

@@ -54,6 +54,11 @@ impl Refusal {
         Self::new(ResponseCode::AlreadyExists, "there is such a mailbox already")
     }
 
+    /// No mailbox can be made for this use (RFC 6154 §3).
+    pub fn special_use() -> Self {
+        Self::new(ResponseCode::UseAttr, "no mailbox can have this special use here")
+    }
+
     /// A URL means nothing that is here, or nothing that the user may see (RFC 4469 §4.1).
     pub fn bad_url(url: &str) -> Self {
         Self::new(ResponseCode::BadUrl(url.to_owned()), "this URL names no part of a message here")

@@ -23,6 +23,7 @@ mod language;
 mod listing;
 mod login;
 mod multi_search;
+mod news;
 mod notifying;
 mod opening;
 mod progress;
@@ -73,6 +74,7 @@ use append::Incoming;
 use contexts::Context;
 use fetch::Stream;
 use intake::{Intake, Taken};
+use news::News;
 use notifying::Notifying;
 use slots::{Slot, Slots};
 
@@ -95,6 +97,7 @@ pub struct Server {
     follow: Option<(Slot, UidSet)>,
     /// What NOTIFY has asked for; without it, the client is told of the open mailbox when it says something (RFC 5465 §3.1).
     notifying: Option<Notifying>,
+    news: News,
     slots: Slots,
     intake: Intake,
     /// A command that has come and waits for its turn.
@@ -181,6 +184,7 @@ impl Server {
             filters: Vec::new(),
             follow: None,
             notifying: None,
+            news: News::default(),
             phase: Phase::Start,
             slots: Slots::default(),
             intake: Intake::default(),

@@ -180,6 +180,17 @@ impl View {
         }
     }
 
+    /// Announces that those of these messages that are gone are, and nothing else: what a command has expunged, to a client that wants
+    /// to hear of nothing but what it does.
+    pub(crate) fn announce_expunged(&mut self, uids: &UidSet, enabled: Enabled, wire: &mut impl Wire) {
+        let others = self.removed.difference(uids);
+        self.removed = self.removed.intersection(uids);
+        if !self.removed.is_empty() {
+            self.announce_removed(enabled, wire);
+        }
+        self.removed = others;
+    }
+
     fn announce_removed(&mut self, enabled: Enabled, wire: &mut impl Wire) {
         let removed = std::mem::take(&mut self.removed);
         if enabled.vanishes() {

@@ -9,7 +9,7 @@ use mailwright_imap_proto::{
     server::{Event, ListEntry, Mailboxes, Server},
 };
 use mailwright_line_proto::Deflate;
-use mailwright_mail_model::{Flag, MailboxName};
+use mailwright_mail_model::{Flag, MailboxName, SpecialUse};
 use mailwright_mailstore::{
     Annotated, Folders, MailboxRef, Message, Right, Rights, Store, accounts::Accounts,
 };
@@ -18,57 +18,36 @@ use super::{Visit, refusal, sharing::shown};
 use crate::service::Session;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
-    pub(super) async fn handle_folders(&self, connection: &mut Session<Deflate<Server>>, event: Event) {
+    /// Answers what is about mailboxes as a whole; says whether it was done.
+    pub(super) async fn handle_folders(
+        &self,
+        connection: &mut Session<Deflate<Server>>,
+        event: Event,
+    ) -> bool {
+        macro_rules! answer {
+            ($ask:ident, $answer:expr) => {{
+                let answer = $answer;
+                let done = answer.is_ok();
+                let _ = connection.machine().inner_mut().inner_mut().answer($ask, answer);
+                done
+            }};
+        }
         match event {
-            Event::Mailboxes(ask) => {
-                let answer = self.mailboxes(&ask).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Status(ask) => {
-                let answer = self.status(&ask).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Create(ask) => {
-                let answer = self.create(&ask).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Delete(ask) => {
-                let answer = self.delete(&ask.mailbox).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Rename(ask) => {
-                let answer = self.rename(&ask).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Subscribe(ask) => {
-                let answer = match self.folders() {
-                    Ok((user, folders)) => {
-                        folders.subscribe(user, &ask.mailbox).await.map_err(|error| refusal(&error))
-                    }
-                    Err(refusal) => Err(refusal),
-                };
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Unsubscribe(ask) => {
-                let answer = match self.folders() {
-                    Ok((user, folders)) => {
-                        folders.unsubscribe(user, &ask.mailbox).await.map_err(|error| refusal(&error))
-                    }
-                    Err(refusal) => Err(refusal),
-                };
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Namespace(ask) => {
-                let answer = Ok(self.namespaces());
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
+            Event::Mailboxes(ask) => answer!(ask, self.mailboxes(&ask).await),
+            Event::Status(ask) => answer!(ask, self.status(&ask).await),
+            Event::Create(ask) => answer!(ask, self.create(&ask).await),
+            Event::Delete(ask) => answer!(ask, self.delete(&ask.mailbox).await),
+            Event::Rename(ask) => answer!(ask, self.rename(&ask).await),
+            Event::Subscribe(ask) => answer!(ask, self.subscribe(&ask.mailbox, true).await),
+            Event::Unsubscribe(ask) => answer!(ask, self.subscribe(&ask.mailbox, false).await),
+            Event::Namespace(ask) => answer!(ask, Ok(self.namespaces())),
             // RFC 2971 §3.3: says nothing of what runs here; a client's bug report needs it less than an attacker does.
             Event::Id(ask) => {
                 let name = ask.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case("name"));
                 let name = name.and_then(|(_, name)| name.as_deref());
                 let workarounds = self.service.options.workarounds_for(name);
                 connection.machine().inner_mut().inner_mut().work_around(workarounds);
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, Ok(ServerId::default()));
+                answer!(ask, Ok(ServerId::default()))
             }
             other => self.handle_sharing(connection, other).await,
         }
@@ -80,9 +59,24 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     async fn create(&self, request: &Create) -> Answered<()> {
         let (_, folders) = self.folders()?;
+        let special_use = match request.special_use.as_slice() {
+            [] => None,
+            [one] if !is_view(*one) => Some(*one),
+            // RFC 6154 §3: all of them or nothing, and stores keep one.
+            _ => return Err(Refusal::special_use()),
+        };
         let at = self.locate_new(&request.mailbox).await.map_err(|error| refusal(&error))?;
-        let made = folders.create(&at.owner, &at.name, request.special_use.first().copied()).await;
+        let made = folders.create(&at.owner, &at.name, special_use).await;
         made.map(drop).map_err(|error| refusal(&error))
+    }
+
+    async fn subscribe(&self, mailbox: &MailboxName, wanted: bool) -> Answered<()> {
+        let (user, folders) = self.folders()?;
+        let done = match wanted {
+            true => folders.subscribe(user, mailbox).await,
+            false => folders.unsubscribe(user, mailbox).await,
+        };
+        done.map_err(|error| refusal(&error))
     }
 
     async fn delete(&self, mailbox: &MailboxName) -> Answered<()> {
@@ -224,7 +218,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 StatusItem::Recent => {
                     let snapshot = self.store.open(user, name).await.map_err(|error| refusal(&error))?;
                     let mailbox = MailboxRef::new(user.clone(), name.clone(), &snapshot);
-                    let recent = self.service.recent.of(&mailbox, &snapshot, false);
+                    let recent = self.recent(&mailbox, &snapshot, false).await;
                     answer.recent = Some(u32::try_from(recent.len()).unwrap_or(u32::MAX));
                 }
                 _ => {}
@@ -232,6 +226,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         Ok(answer)
     }
+}
+
+/// Whether a mailbox for this use shows messages that lie elsewhere (RFC 6154 §2, RFC 8457 §3): nothing would ever be in it here.
+fn is_view(special_use: SpecialUse) -> bool {
+    matches!(special_use, SpecialUse::All | SpecialUse::Flagged | SpecialUse::Important)
 }
 
 fn unselectable(name: MailboxName) -> ListEntry {

@@ -8,40 +8,49 @@ use mailwright_imap_proto::{
     server::{Find, Found, FoundIn, ModSeqOf},
 };
 use mailwright_mail_model::MailboxName;
-use mailwright_mailstore::{Folders, MailboxRef, Store, StoreError, accounts::Accounts};
+use mailwright_mailstore::{Folders, MailboxRef, Right, Store, StoreError, User, accounts::Accounts};
 
 use super::{Visit, refusal, selected::Selected};
+
+/// A mailbox that is searched: its name here, whose it is, and how its owner knows it.
+type Meant = (MailboxName, User, MailboxName);
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn search_several(&self, search: &MultiSearch) -> Answered<Vec<FoundIn>> {
         let mut all = Vec::new();
         let scores = search.returns.is_some_and(|returns| returns.relevancy);
-        let own = self.selected.as_ref().map(|selected| selected.mailbox.name().clone());
+        let selected = self.selected.as_ref().filter(|_| search.names_selected());
         if search.names_selected() {
-            let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
+            let selected = selected.ok_or_else(Refusal::unavailable)?;
             let mut find = Find::new(search.query.clone(), ModSeqOf::None);
             find.scores = scores;
             let found = self.find(&find).await?;
-            let name = selected.mailbox.name().clone();
-            let mut found = FoundIn::new(name, selected.snapshot.uid_validity(), found);
+            let mut found = FoundIn::new(selected.name.clone(), selected.snapshot.uid_validity(), found);
             found.selected = true;
             all.push(found);
         }
-        for name in self.meant(search).await? {
-            if search.names_selected() && own.as_ref() == Some(&name) {
+        for (name, owner, inner) in self.meant(search).await? {
+            let is_open =
+                |selected: &Selected| *selected.mailbox.user() == owner && *selected.mailbox.name() == inner;
+            if selected.is_some_and(is_open) {
                 continue;
             }
-            let user = self.user()?;
-            let snapshot = match self.store.open(user, &name).await {
+            let snapshot = match self.store.open(&owner, &inner).await {
                 Ok(snapshot) => snapshot,
                 // RFC 7377 §2.2: what is not there, or not for this user, is passed over.
                 Err(StoreError::NotFound | StoreError::Denied) => continue,
                 Err(error) => return Err(refusal(&error)),
             };
             let Some(query) = search.query_in(&snapshot.uids()) else { continue };
-            let mailbox = MailboxRef::new(user.clone(), name.clone(), &snapshot);
             let uid_validity = snapshot.uid_validity();
-            let looked_at = Selected { mailbox, snapshot, read_only: true, opening: false };
+            let looked_at = Selected {
+                mailbox: MailboxRef::new(owner, inner, &snapshot),
+                name: name.clone(),
+                snapshot,
+                read_only: true,
+                opening: false,
+                claims: false,
+            };
             let (uids, scores) = self.scored(&looked_at, &query, scores).await?;
             if !uids.is_empty() {
                 all.push(FoundIn::new(name, uid_validity, Found::new(uids).with_scores(scores)));
@@ -51,7 +60,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     /// The mailboxes beside the selected one, each once.
-    async fn meant(&self, search: &MultiSearch) -> Answered<Vec<MailboxName>> {
+    async fn meant(&self, search: &MultiSearch) -> Answered<Vec<Meant>> {
         if search.names_only_selected() {
             return Ok(Vec::new());
         }
@@ -63,10 +72,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             None => mailboxes.iter().map(|mailbox| mailbox.name.clone()).collect(),
         };
-        let is_meant = |name: &MailboxName| {
+        let is_meant = |name: &MailboxName, foreign: bool| {
             search.sources.iter().any(|source| match source {
                 // Mail is delivered wherever a script of the user's files it (RFC 5465 §6.3).
-                NotifyMailboxes::Personal | NotifyMailboxes::Inboxes => true,
+                NotifyMailboxes::Personal | NotifyMailboxes::Inboxes => !foreign,
                 NotifyMailboxes::Subscribed => subscribed.contains(name),
                 NotifyMailboxes::Subtree(names) => {
                     names.iter().any(|above| name == above || name.starts_with_level(above))
@@ -78,9 +87,32 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 _ => false,
             })
         };
-        let meant = mailboxes.into_iter().map(|mailbox| mailbox.name).filter(|name| is_meant(name));
-        let sorted: BTreeMap<String, MailboxName> =
-            meant.map(|name| (name.as_str().to_owned(), name)).collect();
-        Ok(sorted.into_values().collect())
+        let own = mailboxes.into_iter().map(|mailbox| mailbox.name);
+        let own = own.filter(|name| is_meant(name, false)).map(|name| (name.clone(), user.clone(), name));
+        let mut meant: BTreeMap<String, Meant> =
+            own.map(|meant| (meant.0.as_str().to_owned(), meant)).collect();
+        let names_others = search.sources.iter().any(|source| match source {
+            NotifyMailboxes::Subscribed => subscribed.iter().any(|name| self.is_foreign(name)),
+            NotifyMailboxes::Subtree(names)
+            | NotifyMailboxes::SubtreeOne(names)
+            | NotifyMailboxes::Mailboxes(names) => names.iter().any(|name| self.is_foreign(name)),
+            _ => false,
+        });
+        if names_others {
+            for (name, shared) in self.shared().await.map_err(|error| refusal(&error))? {
+                // RFC 7377 §2.2; RFC 4314 §4: what may not be listed is found only by who knows its name.
+                let is_named = || {
+                    search.sources.iter().any(
+                        |source| matches!(source, NotifyMailboxes::Mailboxes(names) if names.contains(&name)),
+                    )
+                };
+                let seen = shared.rights.contains(Right::Lookup) || is_named();
+                if seen && shared.rights.contains(Right::Read) && is_meant(&name, true) {
+                    let found = (name.clone(), shared.owner, shared.mailbox.name);
+                    meant.insert(name.as_str().to_owned(), found);
+                }
+            }
+        }
+        Ok(meant.into_values().collect())
     }
 }

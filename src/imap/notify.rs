@@ -1,5 +1,6 @@
 //! NOTIFY: what happens in all mailboxes of a user, and in those of others, told as it happens.
 
+mod own;
 mod seen;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use mailwright_imap_proto::{
     Answered, Refusal,
-    command::Notify,
+    command::{Notify, NotifyEvents},
     response::{MailboxStatus, ResponseCode},
     server::Server,
 };
@@ -21,6 +22,7 @@ use mailwright_mailstore::{
     Feed, FeedEvent, FeedPosition, News, ObjectId, Result, Status, Store, User, accounts::Accounts,
 };
 
+pub(super) use self::own::Own;
 use self::seen::{Known, Seen};
 use super::{Visit, refusal};
 use crate::service::Session;
@@ -76,6 +78,17 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         Ok(statuses)
     }
 
+    /// RFC 5465 §3.1, §5: all events take the right to read.
+    pub(super) fn tell_no_access(&self, server: &mut Server) {
+        let Some(notifier) = self.notifier.as_deref() else { return };
+        let seen = &notifier.seen;
+        for known in seen.mailboxes.values().filter(|known| !known.readable) {
+            if notifier.events_of(&known.name, seen) != NotifyEvents::default() {
+                server.notify_no_access(&seen.entry(&known.name));
+            }
+        }
+    }
+
     /// Follows those whose mailboxes are seen or named: who gives a right to one later is heard too. False if they are too many.
     async fn follow_others(&self, notifier: &mut Notifier, seen: &Seen) -> Result<bool> {
         let Some(feed) = self.store.feed() else { return Ok(true) };
@@ -102,17 +115,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         })
     }
 
-    /// Tells what has happened since the client was told last. What the client does itself it is not told of
-    /// (RFC 5465 §5): then `silent`.
+    /// Tells what has happened since the client was told last.
     pub(super) async fn tell_news(
         &mut self,
         connection: &mut Session<Deflate<Server>>,
-        news: Option<(Option<User>, Result<News>)>,
-        silent: bool,
+        (owner, news): (Option<User>, Result<News>),
     ) {
         let (Some(mut notifier), Some(user)) = (self.notifier.take(), self.user.clone()) else { return };
         match news {
-            Some((owner, Ok(news))) => {
+            Ok(news) => {
                 let whose = owner.as_ref().unwrap_or(&user);
                 let in_open = |event: &FeedEvent| matches!((event, &self.selected), (FeedEvent::Messages(name), Some(selected)) if selected.mailbox.name() == name && selected.mailbox.user() == whose);
                 let only_open = news.events.iter().all(in_open);
@@ -125,11 +136,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     return;
                 }
             }
-            Some((_, Err(error))) => {
+            Err(error) => {
                 tracing::warn!(%error, "cannot follow a feed");
                 tokio::time::sleep(super::POLL).await;
             }
-            None => {}
         }
         let now = match Seen::look(self, &user, &notifier).await {
             Ok(now) => now,
@@ -146,9 +156,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Err(error) => tracing::warn!(%error, "cannot follow a feed"),
         }
         let before = std::mem::replace(&mut notifier.seen, now);
-        if !silent {
-            self.tell_changes(&notifier, &before, connection.machine().inner_mut().inner_mut());
-        }
+        self.tell_changes(&notifier, &before, connection.machine().inner_mut().inner_mut());
         self.notifier = Some(notifier);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mailwright_imap_proto::{
     Answered, Refusal,
-    command::{CopyUid, Resync, Store as StoreRequest, StoreOperation},
+    command::{CopyUid, Resync, Store as StoreRequest},
     response::ResponseCode,
     server::{Change, Open, Opened, Server},
 };
@@ -19,6 +19,7 @@ use super::{
     Visit,
     access::{may_change, permitted},
     events::Cause,
+    flags::Allowed,
     refusal, target_refusal,
 };
 use crate::service::Session;
@@ -29,17 +30,21 @@ const TRASH: &str = "Trash";
 /// An open mailbox.
 pub(super) struct Selected {
     pub(super) mailbox: MailboxRef,
+    /// As the client names it.
+    pub(super) name: MailboxName,
     /// The state that the session was told of last.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) read_only: bool,
     /// Whether the next that is asked for is what the client has missed since it was here last (RFC 7162 §3.2.5): that is
     /// told of the snapshot it was counted from, or the client would not know the UIDs of all that it is told are there.
     pub(super) opening: bool,
+    /// Whether the client was told of messages as recent that the store does not know to be so no more.
+    pub(super) claims: bool,
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn open(&mut self, open: &Open) -> Answered<Opened> {
-        self.selected = None;
+        self.leave().await;
         self.stale = UidSet::new();
         let at = self.locate_for(&open.mailbox, Right::Read).await.map_err(|error| refusal(&error))?;
         let snapshot = self.store.open(&at.owner, &at.name).await.map_err(|error| refusal(&error))?;
@@ -58,7 +63,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 (opened.vanished, opened.changed) = since(changes, &mailbox, &snapshot, resync).await?;
             }
         }
-        opened.recent = self.service.recent.of(&mailbox, &snapshot, !read_only);
+        opened.recent = self.recent(&mailbox, &snapshot, !read_only).await;
         opened.first_unseen = snapshot.first_unseen().map(|message| message.uid);
         opened.flags = opened.flags.union(&snapshot.keywords());
         if read_only {
@@ -69,7 +74,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             opened.new_keywords = at.rights.contains(Right::Write);
         }
         let opening = !opened.changed.is_empty();
-        self.selected = Some(Selected { mailbox, snapshot, read_only, opening });
+        let name = open.mailbox.clone();
+        self.selected = Some(Selected { mailbox, name, snapshot, read_only, opening, claims: false });
         Ok(opened)
     }
 
@@ -79,7 +85,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         if expunge && self.writable().is_ok() {
             self.bring_to_trash(None).await?;
         }
-        let Some(selected) = self.selected.take() else { return Ok(()) };
+        let Some(selected) = self.leave().await else { return Ok(()) };
         // RFC 3501 §6.4.2: nothing is removed from a mailbox that was opened with EXAMINE.
         if expunge
             && !selected.read_only
@@ -140,6 +146,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         if !difference.added.is_empty() {
             let recent = self.service.recent.of(&selected.mailbox, &later, !selected.read_only);
+            let recent = recent.unwrap_or_else(|| difference.added.clone());
+            selected.claims |= !selected.read_only && !recent.is_empty();
             server.notify(Change::Added { uids: difference.added, recent });
         }
         for message in later.among(&difference.changed.difference(told)) {
@@ -169,39 +177,23 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         connection: &mut Session<Deflate<Server>>,
         ask: Ask<StoreRequest<UidSet>>,
     ) -> std::io::Result<()> {
-        let operation = match ask.operation {
-            StoreOperation::Add => FlagOperation::Add,
-            StoreOperation::Remove => FlagOperation::Remove,
-            StoreOperation::Replace => FlagOperation::Replace,
-        };
         let rights = self.rights().await.unwrap_or(Rights::NONE);
-        let flags = permitted(rights, &ask.flags);
-        // RFC 4314 §4: what may be changed is, unless that is nothing.
-        let barred = match operation {
-            FlagOperation::Replace => {
-                let all = [Right::Seen, Right::Write, Right::DeleteMessages];
-                !all.iter().all(|right| rights.contains(*right))
-            }
-            _ => flags.is_empty() && !ask.flags.is_empty(),
-        };
         let stored = match (self.selected.as_ref(), self.store.writer()) {
-            _ if barred => Err(Refusal::no_permission()),
             (Some(selected), Some(writer)) if !selected.read_only => {
-                let change = FlagChange::new(operation, flags);
-                // No mod-sequence is below the lowest, so the number 0 means that nothing is to change (RFC 7162 §3.1.3).
-                if ask.unchanged_since == Some(None) {
-                    let all: UidSet =
-                        selected.snapshot.among(&ask.messages).map(|message| message.uid).collect();
-                    let _ = connection.machine().inner_mut().inner_mut().answer(ask, Ok(all));
-                    return Ok(());
-                }
-                let change = match ask.unchanged_since.flatten() {
-                    Some(mod_seq) => change.unchanged_since(mod_seq),
-                    None => change,
-                };
                 let before = Arc::clone(&selected.snapshot);
-                let stored = writer.store_flags(&selected.mailbox, &ask.messages, &change).await;
-                stored.map(|stored| (stored, before, change)).map_err(|error| refusal(&error))
+                match Allowed::of(&ask, rights, &before) {
+                    None => Err(Refusal::no_permission()),
+                    // No mod-sequence is below the lowest, so the number 0 means that nothing is to change (RFC 7162 §3.1.3).
+                    Some(_) if ask.unchanged_since == Some(None) => {
+                        let all: UidSet = before.among(&ask.messages).map(|message| message.uid).collect();
+                        let _ = connection.machine().inner_mut().inner_mut().answer(ask, Ok(all));
+                        return Ok(());
+                    }
+                    Some(change) => {
+                        let stored = change.store(writer, &selected.mailbox, &ask).await;
+                        stored.map(|stored| (stored, before, change))
+                    }
+                }
             }
             _ => Err(Refusal::no_permission()),
         };

@@ -24,12 +24,18 @@ use super::{Visit, refusal};
 use crate::service::Session;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
-    /// Answers what is about who has what and may do what.
-    pub(super) async fn handle_sharing(&self, connection: &mut Session<Deflate<Server>>, event: Event) {
+    /// Answers what is about who has what and may do what; says whether it was done.
+    pub(super) async fn handle_sharing(
+        &self,
+        connection: &mut Session<Deflate<Server>>,
+        event: Event,
+    ) -> bool {
         macro_rules! answer {
             ($ask:ident, $answer:expr) => {{
                 let answer = $answer;
+                let done = answer.is_ok();
                 let _ = connection.machine().inner_mut().inner_mut().answer($ask, answer);
+                done
             }};
         }
         match event {
@@ -46,7 +52,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::ResetKey(ask) => answer!(ask, self.reset_keys(&ask).await),
             Event::Filter(ask) => answer!(ask, self.filter(&ask.name).await),
             Event::SetQuota(ask) => answer!(ask, self.set_quota(&ask).await),
-            other => connection.machine().inner_mut().inner_mut().decline(other),
+            other => {
+                connection.machine().inner_mut().inner_mut().decline(other);
+                false
+            }
         }
     }
 

@@ -3,19 +3,21 @@
 use std::sync::{Mutex, PoisonError};
 
 use mailwright_imap_proto::{Answered, Refusal, command::CopyUid};
-use mailwright_mail_model::UidSet;
-use mailwright_mailstore::{Message, Store, Target, Upload, Write, accounts::Accounts};
+use mailwright_mail_model::{UidSet, UidValidity};
+use mailwright_mailstore::{Expunge, MailboxRef, Message, Store, Target, Upload, Write, accounts::Accounts};
 
 use super::{
     Visit,
     access::{Located, permitted},
     described::{CHUNK, Describer},
-    refusal, target_refusal,
+    refusal,
+    selected::Selected,
+    target_refusal,
 };
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
-    /// Puts copies of messages of the open mailbox there, all of them or none, and takes the originals away if that is wanted, at the
-    /// same moment.
+    /// Puts copies of messages of the open mailbox there, all of them or none, and takes the originals away if that is wanted: at the
+    /// same moment, if the store can do that.
     pub(super) async fn transfer(
         &self,
         uids: &UidSet,
@@ -29,10 +31,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         if messages.is_empty() {
             return Ok(None);
         }
-        if !writer.takes_several() {
-            return Err(Refusal::cannot());
-        }
         self.store.status(&to.owner, &to.name).await.map_err(|error| target_refusal(&error))?;
+        if !writer.takes_several() {
+            return self.transfer_each(writer, selected, &messages, to, moves).await;
+        }
         // Never locked: so that the future can be sent, which holds it.
         let mut upload = Mutex::new(writer.begin(None).await.map_err(|error| target_refusal(&error))?);
         let mut last: Option<Target> = None;
@@ -40,22 +42,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             if let Some(done) = last.take() {
                 open(&mut upload).next(&[done]).await.map_err(|error| target_refusal(&error))?;
             }
-            let reference = selected.mailbox.message(message);
-            let (mut describer, mut offset) = (Describer::default(), 0);
-            while offset < message.size {
-                let end = message.size.min(offset + CHUNK);
-                let chunk =
-                    self.store.read(&reference, offset..end).await.map_err(|error| refusal(&error))?;
-                if chunk.is_empty() {
-                    return Err(Refusal::unavailable());
-                }
-                offset += chunk.len() as u64;
-                describer.push(&chunk);
-                open(&mut upload).write(chunk).await.map_err(|error| target_refusal(&error))?;
-            }
-            open(&mut upload).summarize(describer.finish().1);
-            let target = Target::new(to.owner.clone(), to.name.clone(), message.internal_date);
-            last = Some(target.with_flags(permitted(to.rights, &message.flags)));
+            last = Some(self.write(&mut upload, selected, message, to).await?);
         }
         let source: UidSet = messages.iter().map(|message| message.uid).collect();
         if moves {
@@ -66,6 +53,96 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let appended = appended.map_err(|failed| target_refusal(&failed.error))?;
         let target: UidSet = appended.iter().map(|appended| appended.uid).collect();
         Ok(appended.first().map(|first| CopyUid::new(first.uid_validity, source, target)))
+    }
+
+    /// One after the other. What fails is undone (RFC 9051 §6.4.7); whoever looks meanwhile sees some of it, and after a crash in between a
+    /// message may be in both mailboxes, but never in none.
+    async fn transfer_each(
+        &self,
+        writer: &impl Write,
+        selected: &Selected,
+        messages: &[&Message],
+        to: &Located,
+        moves: bool,
+    ) -> Answered<Option<CopyUid>> {
+        let (mut copies, mut validity) = (UidSet::new(), None);
+        let source: UidSet = messages.iter().map(|message| message.uid).collect();
+        let mut done = Ok(());
+        for message in messages {
+            match self.transfer_one(writer, selected, message, to).await {
+                Ok((uid_validity, copy)) => {
+                    validity = Some(uid_validity);
+                    copies = copies.union(&copy);
+                }
+                Err(refused) => {
+                    done = Err(refused);
+                    break;
+                }
+            }
+        }
+        if done.is_ok() && moves {
+            let expunged = writer.expunge(&selected.mailbox, &Expunge::Exactly(source.clone())).await;
+            done = expunged.map(drop).map_err(|error| refusal(&error));
+        }
+        if let Err(refused) = done {
+            if !copies.is_empty() {
+                self.undo(writer, to, copies).await;
+            }
+            return Err(refused);
+        }
+        Ok(validity.map(|validity| CopyUid::new(validity, source, copies)))
+    }
+
+    async fn transfer_one(
+        &self,
+        writer: &impl Write,
+        selected: &Selected,
+        message: &Message,
+        to: &Located,
+    ) -> Answered<(UidValidity, UidSet)> {
+        let upload = writer.begin(Some(message.size)).await.map_err(|error| target_refusal(&error))?;
+        let mut upload = Mutex::new(upload);
+        let target = self.write(&mut upload, selected, message, to).await?;
+        let appended = open(&mut upload).commit(&[target]).await;
+        let appended = appended.map_err(|failed| target_refusal(&failed.error))?;
+        let first = appended.first().ok_or_else(Refusal::unavailable)?;
+        Ok((first.uid_validity, first.uid.into()))
+    }
+
+    async fn undo(&self, writer: &impl Write, to: &Located, copies: UidSet) {
+        let undone = async {
+            let snapshot = self.store.open(&to.owner, &to.name).await?;
+            let there = MailboxRef::new(to.owner.clone(), to.name.clone(), &snapshot);
+            writer.expunge(&there, &Expunge::Exactly(copies)).await
+        };
+        if let Err(error) = undone.await {
+            tracing::warn!(%error, "cannot take back what was copied in part");
+        }
+    }
+
+    /// Writes a message to where it is to go, which is told.
+    async fn write(
+        &self,
+        upload: &mut Mutex<Upload>,
+        selected: &Selected,
+        message: &Message,
+        to: &Located,
+    ) -> Answered<Target> {
+        let reference = selected.mailbox.message(message);
+        let (mut describer, mut offset) = (Describer::default(), 0);
+        while offset < message.size {
+            let end = message.size.min(offset + CHUNK);
+            let chunk = self.store.read(&reference, offset..end).await.map_err(|error| refusal(&error))?;
+            if chunk.is_empty() {
+                return Err(Refusal::unavailable());
+            }
+            offset += chunk.len() as u64;
+            describer.push(&chunk);
+            open(upload).write(chunk).await.map_err(|error| target_refusal(&error))?;
+        }
+        open(upload).summarize(describer.finish().1);
+        let target = Target::new(to.owner.clone(), to.name.clone(), message.internal_date);
+        Ok(target.with_flags(permitted(to.rights, &message.flags)))
     }
 }
 

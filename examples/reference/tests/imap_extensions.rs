@@ -289,3 +289,71 @@ fn clients_are_notified() {
     let bad = talk.imap("j", "NOTIFY SET (selected (MessageNew MessageExpunge AnnotationChange))");
     assert!(bad[0].starts_with("j NO [BADEVENT ("), "{bad:?}");
 }
+
+/// RFC 5465 §5: only what the client does itself may go untold. What comes while its commands run is told.
+#[test]
+fn nothing_is_lost_while_commands_run() {
+    let server = server("");
+    let mut other = inbox(&server);
+    assert!(other.imap("a", "CREATE lists").last().unwrap().starts_with("a OK"));
+    let mut talk = imap(&server);
+    let answer =
+        talk.imap("a", "NOTIFY SET (personal (MessageNew MessageExpunge MailboxName SubscriptionChange))");
+    assert!(answer.last().unwrap().starts_with("a OK"));
+    for round in 1..=20 {
+        // Always in the middle of something.
+        let mut work: String =
+            (0..50).map(|_| "x ID NIL\r\nx STATUS INBOX (MESSAGES)\r\nx LIST \"\" *\r\n").collect();
+        work += &format!("x CREATE own{round}\r\nx SUBSCRIBE own{round}\r\nx DELETE own{round}\r\n");
+        talk.send(work);
+        other.send(format!(
+            "b APPEND lists {{20+}}\r\nSubject: new\r\n\r\nhi\r\n\r\nc CREATE more{round}\r\n"
+        ));
+        assert!(other.until("c").last().unwrap().starts_with("c OK"));
+        let (mut counted, mut listed) = (false, false);
+        while !(counted && listed) {
+            let line = talk.line();
+            assert!(!line.contains("NonExistent"), "{line}");
+            counted |= line.starts_with(&format!("* STATUS lists (MESSAGES {round} "));
+            listed |= line.ends_with(&format!("\"/\" more{round}"));
+        }
+        talk.send("d NOOP\r\n");
+        talk.until("d");
+    }
+}
+
+/// RFC 3501 §2.3.2: no session is told of a message as recent that another was told of so, whatever happens meanwhile.
+#[test]
+fn recent_messages_are_so_once() {
+    let mut server = server("");
+    let told = |talk: &mut common::Talk, command: &str| {
+        let lines = talk.imap("r", command);
+        assert!(lines.last().unwrap().starts_with("r OK"), "{lines:?}");
+        lines.into_iter().find(|line| line.contains("RECENT")).unwrap()
+    };
+    for number in 1..=2 {
+        deliver(&server, USER, &format!("Subject: {number}\r\n\r\nx\r\n"));
+    }
+    let mut talk = imap(&server);
+    assert_eq!(told(&mut talk, "EXAMINE INBOX"), "* 2 RECENT");
+    assert_eq!(told(&mut talk, "STATUS INBOX (RECENT)"), "* STATUS INBOX (RECENT 2)");
+    assert_eq!(told(&mut talk, "SELECT INBOX"), "* 2 RECENT");
+    // While it is open: told once more, and known to the store when it is closed.
+    deliver(&server, USER, "Subject: 3\r\n\r\nx\r\n");
+    assert_eq!(told(&mut talk, "NOOP"), "* 3 RECENT");
+    talk.send("z LOGOUT\r\n");
+    talk.rest();
+    server.stop();
+    server.serve();
+    let mut talk = imap(&server);
+    assert_eq!(told(&mut talk, "STATUS INBOX (RECENT)"), "* STATUS INBOX (RECENT 0)");
+    deliver(&server, USER, "Subject: 4\r\n\r\nx\r\n");
+    assert_eq!(told(&mut talk, "EXAMINE INBOX"), "* 1 RECENT");
+    assert_eq!(told(&mut talk, "SELECT INBOX"), "* 1 RECENT");
+    assert_eq!(told(&mut talk, "SELECT INBOX"), "* 0 RECENT");
+    // With another name it is the same mailbox.
+    for command in ["CREATE old", "APPEND old {1+}\r\nx", "SELECT old", "RENAME old new"] {
+        assert!(talk.imap("a", command).last().unwrap().starts_with("a OK"), "{command}");
+    }
+    assert_eq!(told(&mut talk, "SELECT new"), "* 0 RECENT");
+}

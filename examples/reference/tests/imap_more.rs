@@ -196,3 +196,124 @@ fn long_searches_say_how_far_they_are() {
     assert!(lines[0].starts_with("* OK [INPROGRESS (\"c\" ") && lines[0].contains(" 2000)] "), "{lines:?}");
     assert!(lines.contains(&"* SEARCH".to_owned()), "{lines:?}");
 }
+
+/// RFC 7377 §2.2, RFC 4314: others' mailboxes are searched where that is allowed, and called as the client calls them.
+#[test]
+fn others_mailboxes_are_searched() {
+    let server = server("");
+    let mut bob = login(&server, BOB);
+    for (name, rights) in [("plans", "lr"), ("hidden", "r"), ("listed", "l"), ("closed", "")] {
+        assert!(ok(&bob.imap("a", &format!("CREATE {name}"))));
+        append(&mut bob, name);
+        if !rights.is_empty() {
+            assert!(ok(&bob.imap("a", &format!("SETACL {name} {USER} {rights}"))));
+        }
+    }
+    let mut talk = login(&server, USER);
+    assert!(ok(&talk.imap("a", "CREATE plans")));
+    append(&mut talk, "plans");
+    let there = format!("Other Users/{BOB}");
+    let found = |talk: &mut Talk, sources: &str| {
+        let lines = talk.imap("s", &format!("ESEARCH IN ({sources}) RETURN (COUNT) SUBJECT new"));
+        assert!(ok(&lines), "{lines:?}");
+        let name = |line: &String| {
+            let (_, rest) = line.split_once(" MAILBOX ")?;
+            Some(rest.split_once(" UIDVALIDITY").unwrap().0.trim_matches('"').to_owned())
+        };
+        lines.iter().filter_map(name).collect::<Vec<_>>()
+    };
+    let plans = format!("{there}/plans");
+    let below = format!("subtree \"{there}\"");
+    assert_eq!(found(&mut talk, &below), [plans.as_str()]);
+    assert_eq!(found(&mut talk, "subtree \"Other Users\" personal"), [plans.as_str(), "plans"]);
+    assert_eq!(found(&mut talk, "personal"), ["plans"]);
+    let all = ["plans", "hidden", "listed", "closed", "none"].map(|name| format!("\"{there}/{name}\""));
+    assert_eq!(
+        found(&mut talk, &format!("mailboxes ({})", all.join(" "))),
+        [format!("{there}/hidden"), plans.clone()]
+    );
+    assert!(ok(&talk.imap("b", &format!("SUBSCRIBE \"{plans}\""))));
+    assert_eq!(found(&mut talk, "subscribed"), [plans.as_str()]);
+    // What is open is found once, and is not the user's own of the same name.
+    assert!(ok(&talk.imap("c", &format!("SELECT \"{plans}\""))));
+    assert_eq!(found(&mut talk, "selected"), [plans.as_str()]);
+    assert_eq!(found(&mut talk, "selected personal"), [plans.as_str(), "plans"]);
+    assert_eq!(found(&mut talk, &format!("selected {below}")), [plans.as_str()]);
+    assert!(ok(&bob.imap("d", &format!("DELETEACL plans {USER}"))));
+    assert_eq!(found(&mut talk, &below), [""; 0]);
+}
+
+/// RFC 6154 §3: a mailbox is made with all of its uses, or not at all.
+#[test]
+fn mailboxes_are_made_for_what_they_can_be_used_for() {
+    let server = server("");
+    let mut talk = login(&server, USER);
+    for uses in ["\\All", "\\Flagged", "\\Important", "\\Drafts \\Sent", "\\Sent \\All", "\\X-Moon"] {
+        let lines = talk.imap("a", &format!("CREATE special (USE ({uses}))"));
+        assert!(lines[0].starts_with("a NO [USEATTR] "), "{uses}: {lines:?}");
+        assert!(talk.imap("b", "STATUS special (MESSAGES)")[0].starts_with("b NO [NONEXISTENT] "), "{uses}");
+    }
+    assert!(ok(&talk.imap("c", "CREATE plain (USE ())")));
+    assert!(ok(&talk.imap("d", "CREATE drafts (USE (\\Drafts \\Drafts))")));
+    assert_eq!(
+        talk.imap("e", "LIST (SPECIAL-USE) \"\" *")[0],
+        "* LIST (\\HasNoChildren \\Drafts) \"/\" drafts"
+    );
+}
+
+/// RFC 5465 §3.1: of what may be listed and not read nothing is told, and that is said.
+#[test]
+fn mailboxes_that_may_not_be_read_are_named() {
+    let server = server("");
+    let mut bob = login(&server, BOB);
+    for (name, rights) in [("open", "lr"), ("listed", "l"), ("hidden", "r"), ("closed", "")] {
+        assert!(ok(&bob.imap("a", &format!("CREATE {name}"))));
+        if !rights.is_empty() {
+            assert!(ok(&bob.imap("a", &format!("SETACL {name} {USER} {rights}"))));
+        }
+    }
+    let mut talk = login(&server, USER);
+    let there = format!("Other Users/{BOB}");
+    let told = format!("* LIST (\\NoAccess \\HasNoChildren) \"/\" \"{there}/listed\"");
+    let names = ["open", "listed", "hidden", "closed", "none"].map(|name| format!("\"{there}/{name}\""));
+    let events = "(MessageNew MessageExpunge)";
+    let set = format!("NOTIFY SET (mailboxes ({}) {events})", names.join(" "));
+    assert_eq!(talk.imap("b", &set), [told.as_str(), "b OK NOTIFY completed"]);
+    let set = format!("NOTIFY SET (subtree \"{there}\" {events})");
+    assert_eq!(talk.imap("c", &set), [told.as_str(), "c OK NOTIFY completed"]);
+    assert_eq!(talk.imap("d", &format!("NOTIFY SET (subtree \"{there}\" NONE)")), ["d OK NOTIFY completed"]);
+    assert_eq!(talk.imap("e", &format!("NOTIFY SET (personal {events})")), ["e OK NOTIFY completed"]);
+}
+
+/// RFC 4314 §4: of the flags that a STORE names, those are changed that may be.
+#[test]
+fn flags_are_stored_as_far_as_is_allowed() {
+    let server = server("");
+    let mut bob = login(&server, BOB);
+    assert!(ok(&bob.imap("a", "CREATE plans")));
+    append(&mut bob, "plans");
+    assert!(ok(&bob.imap("a", "SELECT plans")));
+    assert!(ok(&bob.imap("a", "STORE 1 FLAGS (\\Flagged \\Deleted work)")));
+    assert!(ok(&bob.imap("a", &format!("SETACL plans {USER} lrs"))));
+    let mut talk = login(&server, USER);
+    assert!(ok(&talk.imap("b", &format!("SELECT \"Other Users/{BOB}/plans\""))));
+    let flags = |talk: &mut Talk, command: &str| {
+        let lines = talk.imap("c", command);
+        assert!(ok(&lines), "{command}: {lines:?}");
+        let lines = talk.imap("d", "FETCH 1 FLAGS");
+        let (_, flags) = lines[0].split_once("(FLAGS (").unwrap();
+        let mut flags: Vec<String> = flags.trim_end_matches(')').split(' ').map(Into::into).collect();
+        flags.retain(|flag| flag != "\\Recent");
+        flags.sort();
+        flags.join(" ")
+    };
+    assert_eq!(flags(&mut talk, "STORE 1 FLAGS (\\Seen \\Answered)"), "\\Deleted \\Flagged \\Seen work");
+    assert_eq!(flags(&mut talk, "STORE 1 FLAGS.SILENT ()"), "\\Deleted \\Flagged work");
+    assert!(!ok(&talk.imap("e", "STORE 1 FLAGS (\\Answered)")));
+    assert!(ok(&bob.imap("f", &format!("SETACL plans {USER} lrw"))));
+    assert_eq!(flags(&mut talk, "STORE 1 FLAGS (\\Seen play)"), "\\Deleted play");
+    // RFC 7162 §3.1.3 goes before it.
+    let lines = talk.imap("g", "STORE 1 (UNCHANGEDSINCE 1) FLAGS (\\Draft)");
+    assert!(lines.last().unwrap().starts_with("g OK [MODIFIED 1]"), "{lines:?}");
+    assert_eq!(flags(&mut talk, "NOOP"), "\\Deleted play");
+}

@@ -161,3 +161,34 @@ fn scripts_run_when_messages_change() {
     let found = ok(&mut talk, "FETCH 1 FLAGS");
     assert!(found.contains("$Seen-by-script"), "{found}");
 }
+
+/// RFC 9051 §6.4.7: to somebody else's mailbox too, one message after the other, and all of them or none.
+#[test]
+fn messages_go_to_others_mailboxes() {
+    let server = start("");
+    let (mut alice, mut bob) = (imap(&server), login(&server, BOB));
+    ok(&mut bob, "CREATE In");
+    ok(&mut bob, &format!("SETACL In {USER} lriw"));
+    let there = format!("\"Other Users/{BOB}/In\"");
+    for _ in 0..4 {
+        append(&mut alice, "INBOX");
+    }
+    ok(&mut alice, "SELECT INBOX");
+    let copied = ok(&mut alice, &format!("UID COPY 1 {there}"));
+    assert!(copied.contains("[COPYUID ") && copied.contains(" 1 1]"), "{copied}");
+    let copied = ok(&mut alice, &format!("UID COPY 2:3 {there}"));
+    assert!(copied.contains(" 2:3 2:3]"), "{copied}");
+    let moved = ok(&mut alice, &format!("UID MOVE 4 {there}"));
+    assert!(moved.contains(" 4 4]") && moved.contains("* 4 EXPUNGE"), "{moved}");
+    assert!(ok(&mut bob, "STATUS In (MESSAGES)").contains("MESSAGES 4"));
+    ok(&mut bob, "SELECT In");
+    assert!(ok(&mut bob, "FETCH 4 BODY.PEEK[TEXT]").contains("body"));
+    // There is room for two more, so for none of three.
+    done(&server, &["user", "quota", BOB, "--messages", "6"]);
+    let lines = alice.imap("n", &format!("UID MOVE 1:3 {there}"));
+    assert!(lines.last().unwrap().starts_with("n NO [OVERQUOTA]"), "{lines:?}");
+    assert!(ok(&mut bob, "STATUS In (MESSAGES)").contains("MESSAGES 4"));
+    assert!(ok(&mut alice, "STATUS INBOX (MESSAGES)").contains("MESSAGES 3"));
+    ok(&mut alice, &format!("UID MOVE 1:2 {there}"));
+    assert!(ok(&mut bob, "STATUS In (MESSAGES)").contains("MESSAGES 6"));
+}

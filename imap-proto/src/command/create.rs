@@ -14,32 +14,41 @@ pub struct Create {
     pub mailbox: MailboxName,
     /// What it shall be used for (RFC 6154 §3).
     pub special_use: Vec<SpecialUse>,
+    /// Whether there was one among them that is not known.
+    pub(crate) unknown: bool,
 }
 
 impl Create {
     /// Makes a mailbox of this name.
     pub fn new(mailbox: MailboxName) -> Self {
-        Self { mailbox, special_use: Vec::new() }
+        Self { mailbox, special_use: Vec::new(), unknown: false }
     }
 
     pub(super) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
         input.space()?;
         let mailbox = new_name(input)?;
-        let mut special_use = Vec::new();
+        let mut create = Self::new(mailbox);
         if input.eat(b' ') {
             input.octet(b'(', "USE in parentheses")?;
             if !input.keyword("USE") {
                 return Err(input.expected("USE"));
             }
             input.space()?;
-            special_use = input.list("special uses", 16, |input| {
+            input.list("special uses", 16, |input| {
                 let here = input.clone();
                 let name = input.take("a special use", crate::grammar::flag_name)?;
-                name.parse().map_err(|_| here.expected("a known special use"))
+                match name.parse() {
+                    Ok(known) if create.special_use.contains(&known) => {}
+                    Ok(known) => create.special_use.push(known),
+                    // RFC 6154 §6: use-attr-ext; others may come to be.
+                    Err(_) if name.starts_with('\\') => create.unknown = true,
+                    Err(_) => return Err(here.expected("a special use")),
+                }
+                Ok(())
             })?;
             input.octet(b')', "a closing parenthesis")?;
         }
-        Ok(Self { mailbox, special_use })
+        Ok(create)
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
@@ -73,6 +82,22 @@ pub(super) fn new_name(input: &mut Input<'_>) -> Result<MailboxName, GrammarErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 6154 §6
+    #[test]
+    fn uses_of_new_mailboxes() {
+        let parse = |text: &str| Create::parse(&mut Input::new(text.as_bytes()));
+        let uses = |text: &str| parse(text).map(|create| (create.special_use, create.unknown));
+        assert_eq!(uses(" a (USE ())"), Ok((Vec::new(), false)));
+        assert_eq!(uses(" a (USE (\\Sent \\sent))"), Ok((vec![SpecialUse::Sent], false)));
+        assert_eq!(
+            uses(" a (USE (\\Drafts \\X-Moon \\Sent))"),
+            Ok((vec![SpecialUse::Drafts, SpecialUse::Sent], true))
+        );
+        for bad in [" a (USE (Sent))", " a (USE \\Sent)", " a (USE)", " a (\\Sent)", " a (USE (\\Sent)"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn names_for_new_mailboxes() {

@@ -3,7 +3,7 @@
 use mailwright_mail_model::{UidSet, query::Query};
 
 use super::{
-    NotifyMailboxes, SearchContext, SearchReturn,
+    FetchItem, NotifyMailboxes, SearchContext, SearchReturn,
     search::{is_ascii, program, put_program},
 };
 use crate::grammar::{GrammarError, Input, Wire};
@@ -19,6 +19,8 @@ pub struct MultiSearch {
     pub sources: Vec<NotifyMailboxes>,
     /// How to tell what was found.
     pub returns: Option<SearchReturn>,
+    /// What a server with NOTIFY sends of each message that comes to results which are kept up to date (RFC 5465 §7).
+    pub sent: Vec<FetchItem>,
     /// What to search for. On the server's side numbers in it are those of the selected mailbox; see
     /// [`query_in`](Self::query_in).
     pub query: Query,
@@ -31,7 +33,15 @@ pub struct MultiSearch {
 impl MultiSearch {
     /// Searches in these mailboxes.
     pub fn new(sources: Vec<NotifyMailboxes>, query: Query) -> Self {
-        Self { sources, returns: None, query, program: Box::default(), utf8: false, filters: Box::default() }
+        Self {
+            sources,
+            returns: None,
+            sent: Vec::new(),
+            query,
+            program: Box::default(),
+            utf8: false,
+            filters: Box::default(),
+        }
     }
 
     /// Whether the selected mailbox is searched.
@@ -73,12 +83,13 @@ impl MultiSearch {
             input.octet(b')', "a closing parenthesis")?;
             input.space()?;
         }
-        let returns = SearchReturn::parse(input)?;
+        let (returns, sent) = SearchReturn::parse(input)?;
         let octets = input.rest();
         let query = program(input, context)?;
         Ok(Self {
             sources,
             returns,
+            sent,
             query,
             program: octets.into(),
             utf8: input.is_utf8(),
@@ -94,7 +105,7 @@ impl MultiSearch {
             wire.put(b" ");
         }
         if let Some(returns) = &self.returns {
-            returns.encode(wire);
+            returns.encode(&self.sent, wire);
         }
         if !is_ascii(&self.query) {
             wire.put(b"CHARSET UTF-8 ");

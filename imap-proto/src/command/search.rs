@@ -10,7 +10,7 @@ pub(super) use self::{
     reader::{charset_name, keys_in, program},
     writer::{is_ascii, put_program},
 };
-use super::{SearchContext, SearchReturn};
+use super::{FetchItem, SearchContext, SearchReturn};
 use crate::grammar::{GrammarError, Input, Wire};
 
 /// Finds messages.
@@ -26,12 +26,14 @@ pub struct Search {
     pub by_uid: bool,
     /// How to tell what was found (RFC 4731).
     pub returns: Option<SearchReturn>,
+    /// What a server with NOTIFY sends of each message that comes to results which are kept up to date (RFC 5465 §7).
+    pub sent: Vec<FetchItem>,
 }
 
 impl Search {
     /// Searches for this, to be answered with UIDs.
     pub fn new(query: Query) -> Self {
-        Self { query, by_uid: true, returns: None }
+        Self { query, by_uid: true, returns: None, sent: Vec::new() }
     }
 
     pub(super) fn parse(
@@ -40,15 +42,15 @@ impl Search {
         context: SearchContext<'_>,
     ) -> Result<Self, GrammarError> {
         input.space()?;
-        let returns = SearchReturn::parse(input)?;
+        let (returns, sent) = SearchReturn::parse(input)?;
         let query = program(input, context)?;
-        Ok(Self { query, by_uid, returns })
+        Ok(Self { query, by_uid, returns, sent })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         wire.put(if self.by_uid { b"UID SEARCH " } else { b"SEARCH " });
         if let Some(returns) = &self.returns {
-            returns.encode(wire);
+            returns.encode(&self.sent, wire);
         }
         if !is_ascii(&self.query) {
             wire.put(b"CHARSET UTF-8 ");

@@ -2,7 +2,11 @@
 
 use mailwright_mail_model::UidSet;
 
+use super::FetchItem;
 use crate::grammar::{GrammarError, Input, Wire};
+
+/// The most FETCH items behind UPDATE.
+const MOST_ITEMS: usize = 64;
 
 /// What to tell of the messages that were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,13 +105,14 @@ impl SearchReturn {
         Self { all: true, ..Self::default() }
     }
 
-    /// Takes `RETURN (…)` and the space behind it, if it is here.
-    pub(crate) fn parse(input: &mut Input<'_>) -> Result<Option<Self>, GrammarError> {
+    /// Takes `RETURN (…)` and the space behind it, if it is here; and what is to be sent of messages that come to the results
+    /// (RFC 5465 §7).
+    pub(crate) fn parse(input: &mut Input<'_>) -> Result<(Option<Self>, Vec<FetchItem>), GrammarError> {
         if !input.keyword("RETURN") {
-            return Ok(None);
+            return Ok((None, Vec::new()));
         }
         input.space()?;
-        let mut returns = Self::default();
+        let (mut returns, mut sent) = (Self::default(), Vec::new());
         input.list("result options", 32, |input| {
             if input.keyword("MIN") {
                 returns.min = true;
@@ -121,6 +126,11 @@ impl SearchReturn {
                 returns.save = true;
             } else if input.keyword("UPDATE") {
                 returns.update = true;
+                let mut rest = input.clone();
+                if rest.eat(b' ') && rest.peek() == Some(b'(') {
+                    *input = rest;
+                    sent = input.list("FETCH items", MOST_ITEMS, FetchItem::parse)?;
+                }
             } else if input.keyword("CONTEXT") {
                 returns.context = true;
             } else if input.keyword("RELEVANCY") {
@@ -148,11 +158,11 @@ impl SearchReturn {
         if (Self { context: false, ..returns }) == Self::default() {
             returns.all = true;
         }
-        Ok(Some(returns))
+        Ok((Some(returns), sent))
     }
 
     /// Writes it with the space behind it.
-    pub(crate) fn encode(&self, wire: &mut impl Wire) {
+    pub(crate) fn encode(&self, sent: &[FetchItem], wire: &mut impl Wire) {
         wire.put(b"RETURN (");
         let mut before: &[u8] = b"";
         for (word, wanted) in [
@@ -169,6 +179,10 @@ impl SearchReturn {
             if wanted {
                 wire.put(std::mem::replace(&mut before, b" "));
                 wire.put(word.as_bytes());
+                if word == "UPDATE" && !sent.is_empty() {
+                    wire.put(b" ");
+                    wire.put_list(sent, |wire, item| item.encode(wire));
+                }
             }
         }
         if let Some(range) = self.partial {
@@ -212,7 +226,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Option<SearchReturn>, GrammarError> {
-        SearchReturn::parse(&mut Input::new(text.as_bytes()))
+        SearchReturn::parse(&mut Input::new(text.as_bytes())).map(|(returns, _)| returns)
     }
 
     #[test]
@@ -224,9 +238,11 @@ mod tests {
             "RETURN (COUNT PARTIAL -1:-100) ",
             "RETURN (PARTIAL 5:9) ",
             "RETURN (ALL RELEVANCY) ",
+            "RETURN (COUNT UPDATE (UID BODY.PEEK[HEADER.FIELDS (TO FROM)]) CONTEXT) ",
         ] {
             let mut wire = Vec::new();
-            parse(text).unwrap().unwrap().encode(&mut wire);
+            let (returns, sent) = SearchReturn::parse(&mut Input::new(text.as_bytes())).unwrap();
+            returns.unwrap().encode(&sent, &mut wire);
             assert_eq!(wire, text.as_bytes());
         }
         assert_eq!(parse("RETURN () x"), Ok(Some(SearchReturn::all())));
@@ -240,6 +256,9 @@ mod tests {
             "RETURN (PARTIAL 0:1) ",
             "RETURN (PARTIAL 1:2 PARTIAL 1:3) ",
             "RETURN (PARTIAL 1) ",
+            "RETURN (UPDATE (UID) ",
+            "RETURN (UPDATE (X)) ",
+            "RETURN (COUNT (UID)) ",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

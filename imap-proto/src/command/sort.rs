@@ -6,7 +6,7 @@ use mailwright_mail_model::{
 };
 
 use super::{
-    SearchContext, SearchReturn,
+    FetchItem, SearchContext, SearchReturn,
     search::{charset_name, keys_in, put_program},
 };
 use crate::grammar::{GrammarError, Input, Wire};
@@ -28,6 +28,8 @@ pub struct Sort {
     pub by_uid: bool,
     /// How to tell what was found.
     pub returns: Option<SearchReturn>,
+    /// What a server with NOTIFY sends of each message that comes to results which are kept up to date (RFC 5465 §7).
+    pub sent: Vec<FetchItem>,
 }
 
 /// The keys as they are written.
@@ -47,7 +49,7 @@ const KEYS: [(&str, SortKey); 10] = [
 impl Sort {
     /// Sorts what is searched for by these criteria, to be answered with UIDs.
     pub fn new(criteria: Vec<SortCriterion>, query: Query) -> Self {
-        Self { criteria, query, by_uid: true, returns: None }
+        Self { criteria, query, by_uid: true, returns: None, sent: Vec::new() }
     }
 
     pub(super) fn parse(
@@ -56,7 +58,7 @@ impl Sort {
         context: SearchContext<'_>,
     ) -> Result<Self, GrammarError> {
         input.space()?;
-        let returns = SearchReturn::parse(input)?;
+        let (returns, sent) = SearchReturn::parse(input)?;
         let mut criteria = Vec::new();
         let here = input.clone();
         input.list("sort criteria", MOST, |input| {
@@ -75,13 +77,14 @@ impl Sort {
         input.space()?;
         let charset = charset_name(input)?;
         input.space()?;
-        Ok(Self { criteria, query: keys_in(charset.as_deref(), input, context)?, by_uid, returns })
+        let query = keys_in(charset.as_deref(), input, context)?;
+        Ok(Self { criteria, query, by_uid, returns, sent })
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         wire.put(if self.by_uid { b"UID SORT " } else { b"SORT " });
         if let Some(returns) = &self.returns {
-            returns.encode(wire);
+            returns.encode(&self.sent, wire);
         }
         wire.put_list(&self.criteria, |wire, criterion| {
             if criterion.reverse {

@@ -51,13 +51,15 @@ pub enum ListAttribute {
     Subscribed,
     /// It is on another server (RFC 5258 §3.3).
     Remote,
+    /// The user may not do what is needed for the events that NOTIFY asks for (RFC 5465 §3.1).
+    NoAccess,
     /// What it is used for (RFC 6154).
     Special(SpecialUse),
     /// Another attribute, with its backslash if it had one.
     Other(Box<str>),
 }
 
-static ATTRIBUTES: [(&str, ListAttribute); 9] = [
+static ATTRIBUTES: [(&str, ListAttribute); 10] = [
     ("\\Noinferiors", ListAttribute::NoInferiors),
     ("\\Noselect", ListAttribute::NoSelect),
     ("\\NonExistent", ListAttribute::NonExistent),
@@ -67,6 +69,7 @@ static ATTRIBUTES: [(&str, ListAttribute); 9] = [
     ("\\HasNoChildren", ListAttribute::HasNoChildren),
     ("\\Subscribed", ListAttribute::Subscribed),
     ("\\Remote", ListAttribute::Remote),
+    ("\\NoAccess", ListAttribute::NoAccess),
 ];
 
 impl ListAttribute {

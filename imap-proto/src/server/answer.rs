@@ -113,10 +113,14 @@ impl Server {
         view.reported().filter(|_| tells).map(ResponseCode::HighestModSeq)
     }
 
+    /// A command has expunged these messages.
     pub(super) fn removed(&mut self, uids: UidSet) {
         if let State::Selected { view, .. } = &mut self.state {
-            view.note(Change::Removed(uids));
+            view.note(Change::Removed(uids.clone()));
         }
+        // RFC 5465 §3.1: a client that wants to hear nothing of the open mailbox means what happens there. What its command has done is
+        // the response to that command (§2, RFC 9051 §6.4.3), and without it no number would mean what the client thinks.
+        self.announce_expunged(&uids);
     }
 }
 

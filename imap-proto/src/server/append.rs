@@ -74,7 +74,9 @@ impl Head {
 impl Server {
     /// An APPEND or REPLACE has come to its end or to the octets of its first message, and nothing else runs.
     pub(super) fn start_message(&mut self, octets: &[u8]) -> Option<Output<Event>> {
-        let mut input = Input::new(octets).with_utf8(self.enabled.is_utf8());
+        let mut input = Input::new(octets)
+            .with_utf8(self.enabled.is_utf8())
+            .with_extra_separator(self.workarounds.extra_separator);
         let mut start = Input::new(octets);
         let parsed = Head::parse(&mut input).and_then(|head| {
             let steps = Steps::parse(&mut input, Place::Message)?;

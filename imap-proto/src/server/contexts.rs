@@ -5,7 +5,7 @@ use mailwright_mail_model::{Uid, UidSet};
 
 use super::{Event, Find, Order, Phase, Server, State, run::Turn, slots::Slot};
 use crate::{
-    command::{CancelUpdate, SearchReturn},
+    command::{CancelUpdate, FetchItem, SearchReturn},
     grammar::Wire,
     response::{ResponseCode, Status, set_of},
 };
@@ -44,6 +44,12 @@ pub(super) struct Context {
     told: Vec<Uid>,
     /// What it is to be told of next.
     found: Vec<Uid>,
+    /// What is sent of messages that come into the mailbox and are found (RFC 5465 §7).
+    sent: Vec<FetchItem>,
+    /// Whether it was searched since the client was told.
+    again: bool,
+    /// Up to which message it was searched when the client was told.
+    up_to: Option<Uid>,
 }
 
 impl Server {
@@ -61,7 +67,7 @@ impl Server {
     pub fn found(&mut self, tag: &str, uids: Vec<Uid>) {
         let State::Selected { contexts, .. } = &mut self.state else { return };
         let Some(context) = contexts.iter_mut().find(|context| *context.tag == *tag) else { return };
-        context.found = uids;
+        (context.found, context.again) = (uids, true);
         self.announce_now();
     }
 
@@ -88,11 +94,18 @@ impl Server {
     }
 
     /// Keeps a search up to date that was just answered, or says that it is not.
-    pub(super) fn begin_context(&mut self, slot: &Slot, question: Question, told: Vec<Uid>, found: Vec<Uid>) {
-        let State::Selected { contexts, .. } = &mut self.state else { return };
+    pub(super) fn begin_context(
+        &mut self,
+        slot: &Slot,
+        question: Question,
+        told: Vec<Uid>,
+        found: Vec<Uid>,
+        sent: Vec<FetchItem>,
+    ) {
+        let State::Selected { contexts, view, .. } = &mut self.state else { return };
         if contexts.len() < MOST {
-            let (tag, by_uid) = (slot.tag.clone(), slot.by_uid);
-            contexts.push(Context { tag, by_uid, question, told, found });
+            let (tag, by_uid, up_to) = (slot.tag.clone(), slot.by_uid, view.known().last());
+            contexts.push(Context { tag, by_uid, question, told, found, sent, again: true, up_to });
             return;
         }
         // RFC 5267 §4.3.1. A tag has no octet that must be escaped in a quoted string.
@@ -113,6 +126,20 @@ impl Server {
     fn is_announced_between(&self) -> bool {
         // While a command is running, its end is when it is told.
         self.notifies_selected() && self.slots.is_empty()
+    }
+
+    /// Announces what a command has expunged, if [`announce`](Self::announce) says nothing.
+    pub(super) fn announce_expunged(&mut self, uids: &UidSet) {
+        if self.notifying.as_ref().is_none_or(|notifying| notifying.selected.new.is_some()) {
+            return;
+        }
+        let out = if self.stream.is_some() { &mut self.held } else { &mut self.transmit };
+        let State::Selected { view, contexts, .. } = &mut self.state else { return };
+        for context in contexts.iter_mut() {
+            let stays = context.told.iter().copied().collect::<UidSet>().difference(uids);
+            context.tell(false, &stays, |uid| view.sequence(uid), out);
+        }
+        view.announce_expunged(uids, self.enabled, out);
     }
 
     /// Announces what happened in the open mailbox, and what that makes of the searches that are kept up to date; new messages only
@@ -136,8 +163,8 @@ impl Server {
             context.tell(false, &stays, |uid| view.sequence(uid), out);
         }
         if let Some(notifying) = &mut self.notifying {
-            if tells_new {
-                notifying.came(view.added());
+            if tells_new && let Some(items) = &notifying.selected.new {
+                self.news.send(view.added().clone(), items);
             }
             if !notifying.selected.flags {
                 view.forget_flags();
@@ -147,12 +174,27 @@ impl Server {
         // RFC 5267 §4.3.3: after the messages were announced.
         for context in contexts {
             let known = view.known().difference(view.removed());
+            if let Some(came) = context.came(&known) {
+                self.news.send(came, &context.sent);
+            }
             context.tell(true, &known, |uid| view.sequence(uid), out);
         }
     }
 }
 
 impl Context {
+    /// The messages that have come into the mailbox, of which the client knows these, and are found. RFC 5465 §7: not those that are found
+    /// because their flags have changed.
+    fn came(&mut self, known: &UidSet) -> Option<UidSet> {
+        if self.sent.is_empty() || !std::mem::take(&mut self.again) {
+            return None;
+        }
+        let before = self.up_to;
+        self.up_to = known.last().max(before);
+        let found = self.found.iter().copied();
+        Some(found.filter(|uid| Some(*uid) > before && known.contains(*uid)).collect())
+    }
+
     /// Tells what came to the results, or what went. Of two results that stay the order never changes, for nothing that a message
     /// is sorted by does.
     fn tell(

@@ -66,13 +66,16 @@ impl Server {
         if let Err(refusal) = self.mod_seq_wanted(&search.query, Some(&returns)) {
             return self.no(&turn, refusal);
         }
-        self.ask(turn, Kind::Search { returns: Some(returns) }, search, Event::MultiSearch)
+        let sent = std::mem::take(&mut search.sent);
+        self.ask(turn, Kind::Search { returns: Some(returns), sent }, search, Event::MultiSearch)
     }
 }
 
 impl Reply for MultiSearch {
     fn reply(server: &mut Server, mut slot: Slot, request: Self, answer: Answered<Vec<FoundIn>>) {
-        let Kind::Search { returns } = slot.kind else { return server.done(&slot, answer.map(drop)) };
+        let Kind::Search { returns, sent } = std::mem::replace(&mut slot.kind, Kind::Plain) else {
+            return server.done(&slot, answer.map(drop));
+        };
         let returns = returns.unwrap_or_else(SearchReturn::all);
         slot.by_uid = true;
         let all = match answer {
@@ -105,7 +108,7 @@ impl Reply for MultiSearch {
         if returns.update && request.names_selected() {
             let find = Find::new(request.query, ModSeqOf::None);
             let told = of_selected.iter().collect::<Vec<_>>();
-            server.begin_context(&slot, Question::Find(find), told.clone(), told);
+            server.begin_context(&slot, Question::Find(find), told.clone(), told, sent);
         }
         server.done(&slot, Ok(()));
     }

@@ -1,17 +1,17 @@
 //! NOTIFY: what is told without being asked, of the open mailbox and of others (RFC 5465).
 
-use mailwright_line_proto::{Ask, Output};
-use mailwright_mail_model::{MailboxName, UidSet};
+use mailwright_line_proto::Output;
+use mailwright_mail_model::MailboxName;
 
 use super::{
-    Event, ListEntry, Server, State,
+    Event, ListEntry, Server,
     answer::Reply,
     run::Turn,
     sharing::put_changed_annotations,
     slots::{Kind, Slot},
 };
 use crate::{
-    command::{Fetch, FetchItem, Notify, NotifyEvents, notify_events},
+    command::{Notify, NotifyEvents, notify_events},
     grammar::Utf8Wire,
     refusal::{Answered, Refusal},
     response::{ListAttribute, MailboxStatus, ResponseCode, Status},
@@ -24,17 +24,6 @@ pub(super) struct Notifying {
     pub(super) selected: NotifyEvents,
     /// Whether messages may be announced as expunged at any time.
     pub(super) at_once: bool,
-    /// New messages that were announced, of which something is to be sent.
-    new: UidSet,
-}
-
-impl Notifying {
-    /// Messages were announced.
-    pub(super) fn came(&mut self, uids: &UidSet) {
-        if self.selected.new.as_ref().is_some_and(|items| !items.is_empty()) {
-            self.new = self.new.union(uids);
-        }
-    }
 }
 
 impl Server {
@@ -76,6 +65,17 @@ impl Server {
         }
     }
 
+    /// Tells that nothing will be told of a mailbox that the user may list and not read: before the answer to NOTIFY, where the command
+    /// is about that mailbox (RFC 5465 §3.1).
+    pub fn notify_no_access(&mut self, entry: &ListEntry) {
+        let mut listed = entry.listed();
+        listed.attributes.insert(0, ListAttribute::NoAccess);
+        match self.enabled.is_utf8() {
+            true => listed.encode_extended(&[], &mut Utf8Wire(self.out())),
+            false => listed.encode_extended(&[], self.out()),
+        }
+    }
+
     /// Tells that these annotations of a mailbox changed or are gone, of the server if it is none, where the client asked for that with
     /// NOTIFY.
     pub fn notify_annotations(&mut self, mailbox: Option<&MailboxName>, entries: &[String]) {
@@ -106,27 +106,6 @@ impl Server {
         }
         self.ask(turn, Kind::Plain, notify, Event::Notify)
     }
-
-    /// Asks for what is to be sent of messages that were announced.
-    pub(super) fn follow_news(&mut self) -> Option<Output<Event>> {
-        if self.notifying.as_ref()?.new.is_empty() || !self.slots.all_read() {
-            return None;
-        }
-        let State::Selected { view, .. } = &self.state else { return None };
-        let notifying = self.notifying.as_mut()?;
-        let messages = std::mem::take(&mut notifying.new).intersection(view.known());
-        let items = notifying.selected.new.clone().unwrap_or_default();
-        if messages.is_empty() {
-            return None;
-        }
-        let mut slot = Slot::new("".into(), "FETCH", Kind::News);
-        slot.says_uid = items.contains(&FetchItem::Uid);
-        slot.uses_seqs = true;
-        slot.reads = true;
-        let id = self.slots.open(slot);
-        let fetch = Fetch::new(messages, items.into_iter().filter(|item| *item != FetchItem::Uid));
-        Some(Output::Event(Event::Fetch(Ask::new(id, fetch))))
-    }
 }
 
 impl Reply for Notify {
@@ -140,7 +119,7 @@ impl Reply for Notify {
         // RFC 5465 §3.1: what happened so far is told as NOOP would.
         server.notifying = None;
         server.announce(true, true);
-        server.notifying = Some(Notifying { selected, at_once, new: UidSet::new() });
+        server.notifying = Some(Notifying { selected, at_once });
         for status in &statuses {
             server.notify_status(status);
         }

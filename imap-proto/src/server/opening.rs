@@ -6,6 +6,7 @@ use mailwright_mail_model::UidSet;
 use super::{
     Event, Open, Opened, Server, State,
     answer::Reply,
+    news::News,
     run::Turn,
     slots::{Kind, Slot},
     url_fetching::mechanisms,
@@ -101,6 +102,7 @@ impl Server {
             encode_vanished(true, &vanished, wire);
         }
         let changed = changed.intersection(view.known());
+        self.news = News::default();
         self.state =
             State::Selected { view: Box::new(view), read_only, saved: UidSet::new(), contexts: Vec::new() };
         let code = if read_only { ResponseCode::ReadOnly } else { ResponseCode::ReadWrite };

@@ -112,7 +112,10 @@ impl Server {
             }
             _ => SearchContext::default(),
         };
-        let context = context.with_filters(&self.filters).by_uid_only(self.enabled.uid_only);
+        let context = context
+            .with_filters(&self.filters)
+            .by_uid_only(self.enabled.uid_only)
+            .in_utf8_only(self.enabled.utf8);
         Some(match spec.parse(&mut input, context) {
             Ok(command) => Ready::Parsed { tag, spec, command: command.into() },
             Err(GrammarError::Filter(name)) if self.config.abilities.filters => {
@@ -183,6 +186,8 @@ impl Server {
             Command::Compress => self.compress(&turn),
             Command::Select(select) => self.select(turn, select),
             Command::Create(create) if create.mailbox.is_inbox() => self.no(&turn, Refusal::already_exists()),
+            // RFC 6154 §3: nothing is made then.
+            Command::Create(create) if create.unknown => self.no(&turn, Refusal::special_use()),
             Command::Create(create) => self.ask(turn, Kind::Plain, create, Event::Create),
             Command::Delete(delete) if delete.mailbox.is_inbox() => self.no(&turn, Refusal::cannot()),
             Command::Delete(delete) => self.ask(turn, Kind::Plain, delete, Event::Delete),
@@ -290,8 +295,8 @@ impl Server {
         slot.uses_seqs = turn.spec.uses_seqs;
         slot.limited = turn.limited;
         // What comes next may mean what a SEARCH saves (RFC 5182 §2.3).
-        slot.reads =
-            turn.spec.reads && !matches!(&slot.kind, Kind::Search { returns: Some(returns) } if returns.save);
+        slot.reads = turn.spec.reads
+            && !matches!(&slot.kind, Kind::Search { returns: Some(returns), .. } if returns.save);
         let id = self.slots.open(slot);
         Some(Output::Event(event(Ask::new(id, request))))
     }
@@ -388,16 +393,21 @@ impl Server {
             Command::MultiSearch(search) if search.query.is_fuzzy() && !abilities.fuzzy => true,
             Command::Search(search) if search.query.is_fuzzy() && !abilities.fuzzy => true,
             Command::Copy(_) => !abilities.write,
+            Command::Sort(sort) if !sort.sent.is_empty() && !abilities.notifies => true,
             Command::Sort(_) | Command::Thread(_) | Command::CancelUpdate(_) | Command::Comparator(_) => {
                 !abilities.sorts
             }
             Command::Search(search) => {
                 search.returns.is_some_and(|returns| returns.update) && !abilities.sorts
+                    // RFC 5465 §7
+                    || !search.sent.is_empty() && !abilities.notifies
             }
             Command::Fetch(fetch) => self.is_fetch_beyond(fetch),
             Command::Notify(_) => !abilities.notifies,
             Command::ApplyFilter(_) => !abilities.refilters || read_only,
-            Command::MultiSearch(_) => !abilities.searches_all,
+            Command::MultiSearch(search) => {
+                !abilities.searches_all || !search.sent.is_empty() && !abilities.notifies
+            }
             Command::Select(select) => {
                 (select.mod_sequences || select.resync.is_some()) && !abilities.mod_sequences
             }

@@ -108,7 +108,7 @@ impl Request for Find {
 
 impl Server {
     pub(super) fn search(&mut self, turn: Turn, search: SearchCommand) -> Option<Output<Event>> {
-        let SearchCommand { query, mut returns, .. } = search;
+        let SearchCommand { query, mut returns, sent, .. } = search;
         if self.enabled.rev2 {
             // RFC 9051 §6.4.4: there is no other answer than ESEARCH.
             returns = returns.or_else(|| Some(SearchReturn::all()));
@@ -124,7 +124,7 @@ impl Server {
             return refused;
         }
         let scores = returns.is_some_and(|returns| returns.relevancy);
-        self.ask(turn, Kind::Search { returns }, Find { query, mod_seq, scores }, Event::Find)
+        self.ask(turn, Kind::Search { returns, sent }, Find { query, mod_seq, scores }, Event::Find)
     }
 
     /// RFC 6203 §4: what is not fuzzy has no score.
@@ -185,7 +185,9 @@ impl Server {
 
 impl Reply for Find {
     fn reply(server: &mut Server, mut slot: Slot, request: Self, answer: Answered<Found>) {
-        let Kind::Search { returns } = slot.kind else { return server.done(&slot, answer.map(drop)) };
+        let Kind::Search { returns, sent } = std::mem::replace(&mut slot.kind, Kind::Plain) else {
+            return server.done(&slot, answer.map(drop));
+        };
         let found = match answer {
             Ok(found) => found,
             Err(refusal) => {
@@ -235,7 +237,7 @@ impl Reply for Find {
             (returns, &server.state)
         {
             let told = uids.intersection(view.known()).iter().collect();
-            server.begin_context(&slot, Question::Find(request), told, uids.iter().collect());
+            server.begin_context(&slot, Question::Find(request), told, uids.iter().collect(), sent);
         }
         server.done(&slot, Ok(()));
     }

@@ -6,7 +6,10 @@ use mailwright_line_proto::Gone;
 use mailwright_mail_model::{Uid, UidSet};
 
 use super::List;
-use crate::{command::SearchReturn, response::ResponseCode};
+use crate::{
+    command::{FetchItem, SearchReturn},
+    response::ResponseCode,
+};
 
 /// A command that the application was asked about.
 #[derive(Debug)]
@@ -40,8 +43,8 @@ pub(super) enum Kind {
     Plain,
     /// Which names are wanted, and whether only subscribed ones.
     List { list: Box<List>, subscribed: bool },
-    /// How to tell what is found.
-    Search { returns: Option<SearchReturn> },
+    /// How to tell what is found, and what is sent of messages that come to it.
+    Search { returns: Option<SearchReturn>, sent: Vec<FetchItem> },
     /// A SELECT whose changed messages are sent; how it ends.
     Resync { code: ResponseCode },
     /// Whether the mailbox was asked for without the right to change it.

@@ -102,7 +102,7 @@ impl ModSeqOf {
 
 impl Server {
     pub(super) fn sort(&mut self, turn: Turn, sort: SortCommand) -> Option<Output<Event>> {
-        let SortCommand { criteria, query, returns, .. } = sort;
+        let SortCommand { criteria, query, returns, sent, .. } = sort;
         let mod_seq = match self.mod_seq_wanted(&query, returns.as_ref()) {
             Ok(mod_seq) => mod_seq,
             Err(refusal) => return self.no(&turn, refusal),
@@ -118,7 +118,12 @@ impl Server {
             return self.bad(Some(&turn.tag), &Status::bad("RELEVANCY is for FUZZY searches alone"));
         }
         let scores = returns.is_some_and(|returns| returns.relevancy);
-        self.ask(turn, Kind::Search { returns }, Order { query, criteria, mod_seq, scores }, Event::Order)
+        self.ask(
+            turn,
+            Kind::Search { returns, sent },
+            Order { query, criteria, mod_seq, scores },
+            Event::Order,
+        )
     }
 
     pub(super) fn thread(&mut self, turn: Turn, thread: ThreadCommand) -> Option<Output<Event>> {
@@ -142,8 +147,10 @@ impl Server {
 }
 
 impl Reply for Order {
-    fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Ordered>) {
-        let Kind::Search { returns } = &slot.kind else { return server.done(&slot, answer.map(drop)) };
+    fn reply(server: &mut Server, mut slot: Slot, request: Self, answer: Answered<Ordered>) {
+        let Kind::Search { returns, sent } = std::mem::replace(&mut slot.kind, Kind::Plain) else {
+            return server.done(&slot, answer.map(drop));
+        };
         let Ordered { uids, mod_seq, scores } = match answer {
             Ok(ordered) => ordered,
             Err(refusal) => return server.refuse(&slot, refusal),
@@ -167,16 +174,16 @@ impl Reply for Order {
         let mod_seq = mod_seq.filter(|_| !numbers.is_empty());
         match returns {
             None => Sort::encode_numbers(numbers.iter().copied(), mod_seq, server.out()),
-            Some(returns) => server.sorted(&slot, *returns, &numbers, mod_seq, scores),
+            Some(returns) => server.sorted(&slot, returns, &numbers, mod_seq, scores),
         }
-        if let Some(returns) = *returns {
+        if let Some(returns) = returns {
             let known = |uid: &Uid| server.number(*uid, true).is_some();
             let found: Vec<Uid> = uids.iter().copied().filter(known).collect();
             if let (true, State::Selected { saved, .. }) = (returns.save, &mut server.state) {
                 *saved = saved_of(returns, &found);
             }
             if returns.update {
-                server.begin_context(&slot, Question::Order(request), found, uids);
+                server.begin_context(&slot, Question::Order(request), found, uids, sent);
             }
         }
         server.done(&slot, Ok(()));

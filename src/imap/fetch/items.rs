@@ -16,12 +16,7 @@ use mailwright_mail_model::{
 use mailwright_mailstore::{Message, MessageRef, Store, StoreError, accounts::Accounts};
 
 use super::is_whole;
-use crate::imap::{
-    Visit,
-    at_hand::at_hand,
-    derived::{Decoding, preview},
-    known::Known,
-};
+use crate::imap::{Visit, at_hand::at_hand, derived::Decoding, known::Known, preview::preview};
 
 /// Sections up to this many octets are sent in one piece; larger ones are streamed.
 const INLINE: u64 = 16 * 1024;

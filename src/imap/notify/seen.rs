@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use bytes::Bytes;
 use mailwright_imap_proto::{
     command::{NotifyEvents, NotifyMailboxes},
     server::ListEntry,
@@ -27,6 +28,13 @@ pub(super) struct Seen {
 
 /// What each annotation was, told apart by a hash: only whether it changed matters.
 pub(super) type Annotations = BTreeMap<String, u64>;
+
+/// What is remembered of the value of an annotation.
+pub(super) fn hashed(value: &Bytes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// A mailbox.
 #[derive(Debug)]
@@ -102,11 +110,7 @@ impl Seen {
                 Err(error) => return Err(error),
             };
             let shown = all.into_iter().filter(|annotation| !is_hidden(&annotation.entry));
-            let hashes = shown.map(|annotation| {
-                let mut hasher = DefaultHasher::new();
-                annotation.value.hash(&mut hasher);
-                (annotation.entry.to_string(), hasher.finish())
-            });
+            let hashes = shown.map(|annotation| (annotation.entry.to_string(), hashed(&annotation.value)));
             self.annotations.insert(name, hashes.collect());
         }
         Ok(())

@@ -22,8 +22,12 @@ pub(in crate::command) fn program(
     input: &mut Input<'_>,
     context: SearchContext<'_>,
 ) -> Result<Query, GrammarError> {
-    let mut label = None;
+    let (here, mut label) = (input.clone(), None);
     if input.keyword("CHARSET") {
+        if context.utf8_only {
+            // RFC 6855 §3: the labels would be in conflict.
+            return Err(here.expected("no charset after ENABLE UTF8=ACCEPT"));
+        }
         input.space()?;
         label = charset_name(input)?;
         input.space()?;
