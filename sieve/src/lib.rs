@@ -10,6 +10,7 @@ pub mod vacation;
 mod action;
 mod ast;
 mod check;
+mod comment;
 mod comparator;
 mod diagnostic;
 mod host;
@@ -32,7 +33,8 @@ mod words;
 pub use action::{
     Action, DeliverBy, Delivery, Notify, Pipe, ProgramInput, ProgramOutput, Redirect, Reject, Report, Snooze,
 };
-pub use ast::{Argument, ArgumentKind, Command, Position, Script, StringLiteral, Test};
+pub use ast::{Argument, ArgumentKind, Command, Comments, Position, Script, StringLiteral, Test};
+pub use comment::Comment;
 pub use comparator::Comparator;
 pub use diagnostic::{CompileError, Diagnostic, Severity};
 pub use host::{CalendarFunction, Converter, Folder, MemoryHost, ProgramFunction};
