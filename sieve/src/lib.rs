@@ -20,6 +20,7 @@ mod lexer;
 mod limits;
 mod matching;
 mod message;
+mod options;
 mod outcome;
 mod parser;
 mod printer;
@@ -43,6 +44,7 @@ pub use language::{Definition, Extension, Language, Parameter, Round, Tag, Targe
 pub use limits::Limits;
 pub use matching::Matcher;
 pub use message::{Message, Segment};
+pub use options::Options;
 pub use outcome::{LogLine, Outcome, RuntimeError, Seen, TraceLine};
 pub use parser::{SyntaxError, SyntaxErrorKind};
 pub use program::{Call, Program};
