@@ -75,7 +75,6 @@ impl Command {
 
 /// The comments around a command. Those within it, between its arguments, are told before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "part of the tree that others build")]
 pub struct Comments {
     /// On lines of their own before it.
     pub before: Vec<Comment>,

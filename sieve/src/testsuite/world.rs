@@ -220,7 +220,7 @@ impl World {
                 };
                 let message = mailto.message(notify, &stamp, &owner, (&about.0, &about.1));
                 // RFC 5436 §2.7: whom `:from` names, or the recipient.
-                let named = notify.from.as_deref().and_then(|from| address_of(from)).unwrap_or(recipient);
+                let named = notify.from.as_deref().and_then(address_of).unwrap_or(recipient);
                 let from = self.source("sieve_notify_mailto_envelope_from", &named);
                 for to in &mailto.recipients {
                     self.send(&message, &from, to);
