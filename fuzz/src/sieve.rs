@@ -8,6 +8,7 @@ pub fn sieve_parse(data: &[u8]) {
     let Ok(script) = Script::parse(data, &limits) else { return };
     let printed = script.to_string();
     let again = Script::parse(printed.as_bytes(), &limits).expect("what is printed parses");
+    assert_eq!(again.clone().without_positions(), script.clone().without_positions(), "comments included");
     assert_eq!(again.to_string(), printed, "and prints the same");
     let language = testsuite::whole_language();
     match (language.check(&script), language.check(&again)) {

@@ -2,11 +2,36 @@
 
 use smol_str::SmolStr;
 
+use crate::Comment;
+
 /// A whole script.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Script {
     /// Its commands, in order.
     pub commands: Vec<Command>,
+    /// The comments behind the last command.
+    pub comments: Vec<Comment>,
+}
+
+impl Script {
+    /// The same with every position at zero: so are scripts compared by what they say, wherever in the text it stands.
+    ///
+    /// ```
+    /// use mailwright_sieve::{Limits, Script};
+    ///
+    /// let script = Script::parse(b"# always\nkeep   ;", &Limits::default())?;
+    /// let printed = script.to_string();
+    /// assert_eq!(printed, "# always\r\nkeep;\r\n");
+    /// let again = Script::parse(printed.as_bytes(), &Limits::default())?;
+    /// assert_eq!(again.without_positions(), script.without_positions());
+    /// # Ok::<(), mailwright_sieve::SyntaxError>(())
+    /// ```
+    #[must_use]
+    pub fn without_positions(mut self) -> Self {
+        self.commands.iter_mut().for_each(Command::forget_positions);
+        forget(&mut self.comments);
+        self
+    }
 }
 
 /// A place in a script, counted from 1; columns in characters.
@@ -31,6 +56,38 @@ pub struct Command {
     pub tests: Vec<Test>,
     /// The commands in braces, if it has braces in place of a semicolon.
     pub block: Option<Vec<Self>>,
+    /// The comments around it, if there are any.
+    pub comments: Option<Box<Comments>>,
+}
+
+impl Command {
+    fn forget_positions(&mut self) {
+        self.position = Position::default();
+        self.arguments.iter_mut().for_each(Argument::forget_positions);
+        self.tests.iter_mut().for_each(Test::forget_positions);
+        self.block.iter_mut().flatten().for_each(Self::forget_positions);
+        if let Some(comments) = &mut self.comments {
+            let Comments { before, opening, closing, behind } = &mut **comments;
+            [before, opening, closing, behind].into_iter().for_each(|list| forget(list));
+        }
+    }
+}
+
+/// The comments around a command. Those within it, between its arguments, are told before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comments {
+    /// On lines of their own before it.
+    pub before: Vec<Comment>,
+    /// Behind its `{`, on the same line; not printed where there is no block.
+    pub opening: Vec<Comment>,
+    /// Before its `}`, behind the last command of the block; not printed where there is no block.
+    pub closing: Vec<Comment>,
+    /// Behind its semicolon or its `}`, on the same line.
+    pub behind: Vec<Comment>,
+}
+
+fn forget(comments: &mut [Comment]) {
+    comments.iter_mut().for_each(|comment| comment.position = Position::default());
 }
 
 /// `identifier arguments`.
@@ -46,6 +103,14 @@ pub struct Test {
     pub tests: Vec<Self>,
 }
 
+impl Test {
+    fn forget_positions(&mut self) {
+        self.position = Position::default();
+        self.arguments.iter_mut().for_each(Argument::forget_positions);
+        self.tests.iter_mut().for_each(Self::forget_positions);
+    }
+}
+
 /// One argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argument {
@@ -53,6 +118,18 @@ pub struct Argument {
     pub position: Position,
     /// What it is.
     pub kind: ArgumentKind,
+}
+
+impl Argument {
+    fn forget_positions(&mut self) {
+        self.position = Position::default();
+        let strings = match &mut self.kind {
+            ArgumentKind::Tag(_) | ArgumentKind::Number(_) => return,
+            ArgumentKind::String(string) => std::slice::from_mut(string),
+            ArgumentKind::StringList(strings) => strings,
+        };
+        strings.iter_mut().for_each(|string| string.position = Position::default());
+    }
 }
 
 /// The kinds of arguments (RFC 5228 §2.6).

@@ -36,7 +36,7 @@ impl Language {
     /// # Errors
     /// Everything that is wrong with it, up to [`Limits::errors`].
     pub fn compile(&self, script: &[u8]) -> Result<Program, CompileError> {
-        self.check(&Script::parse(script, &self.limits)?)
+        self.check(&Script::parse_without_comments(script, &self.limits)?)
     }
 
     /// Checks and compiles a script that has been parsed.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use mailwright_mail_model::{DateTime, mime::Structure};
 
+use crate::Options;
+
 /// The message a script is run on, and all that is known of its delivery.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -24,6 +26,8 @@ pub struct Input {
     /// What separates the user from the detail in a local part (RFC 5233); `+`. Several characters separate as a string; none for no
     /// details.
     pub separator: String,
+    /// What the site has decided about extensions.
+    pub options: Arc<Options>,
     /// Flags the message has already (RFC 6785 §4.5); none at delivery.
     pub flags: Vec<String>,
     /// Whether this is no delivery, but something that happened to a message in a mailbox (RFC 6785): there is no envelope then, and
@@ -43,6 +47,7 @@ impl Input {
             addresses: Vec::new(),
             shared_recipient: false,
             separator: "+".into(),
+            options: Arc::default(),
             flags: Vec::new(),
             event: false,
             trace: false,

@@ -1,8 +1,10 @@
 //! Tokens (RFC 5228 §8.1).
 
+use std::collections::VecDeque;
+
 use smol_str::{SmolStr, StrExt as _};
 
-use crate::{Position, SyntaxError, SyntaxErrorKind};
+use crate::{Comment, Position, SyntaxError, SyntaxErrorKind, comment};
 
 /// One token, as it stands in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,11 +75,34 @@ pub(crate) struct Lexer<'a> {
     line: u32,
     /// Where the line began, had all its characters up to here one octet: columns are counted from it.
     line_start: usize,
+    /// The comments that nobody has taken yet, if they are wanted.
+    comments: Option<VecDeque<Found>>,
+    /// Whether a line has begun behind the last token, but for those within comments.
+    new_line: bool,
+}
+
+/// A comment, and whether it begins on the line of the token before.
+#[derive(Debug)]
+struct Found {
+    comment: Comment,
+    same_line: bool,
 }
 
 impl<'a> Lexer<'a> {
-    pub(crate) const fn new(script: &'a str) -> Self {
-        Self { text: script, at: 0, line: 1, line_start: 0 }
+    /// Comments cost time and memory: they are kept only if they are wanted.
+    pub(crate) fn new(script: &'a str, comments: bool) -> Self {
+        let comments = comments.then(VecDeque::new);
+        Self { text: script, at: 0, line: 1, line_start: 0, comments, new_line: false }
+    }
+
+    /// The next comment that was passed on the way to the last token; with `same_line` only if it begins on the line of the token before.
+    pub(crate) fn comment(&mut self, same_line: bool) -> Option<Comment> {
+        let comments = self.comments.as_mut()?;
+        if comments.front()?.same_line || !same_line {
+            comments.pop_front().map(|found| found.comment)
+        } else {
+            None
+        }
     }
 
     /// The next token and where it begins.
@@ -117,6 +142,7 @@ impl<'a> Lexer<'a> {
 
     /// White space and comments of both kinds.
     fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
+        self.new_line = false;
         loop {
             let rest = self.octets();
             let blanks = rest.iter().position(|octet| !matches!(octet, b' ' | b'\t' | b'\r'));
@@ -125,15 +151,25 @@ impl<'a> Lexer<'a> {
                 [b'\n', ..] => {
                     self.at += 1;
                     self.begin_line();
+                    self.new_line = true;
                 }
-                [b'#', ..] => self.pass(self.rest().find('\n').unwrap_or_else(|| self.rest().len())),
-                [b'/', b'*', ..] => {
-                    let end =
-                        self.rest().find("*/").ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
-                    self.pass(end + 2);
+                [b'#', ..] | [b'/', b'*', ..] => {
+                    let length = comment::end(self.rest());
+                    let length = length.ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
+                    self.found(length);
+                    self.pass(length);
                 }
                 _ => return Ok(()),
             }
+        }
+    }
+
+    /// A comment of so many octets begins here.
+    fn found(&mut self, length: usize) {
+        let (position, text) = (self.position(), self.rest());
+        if let Some(comments) = &mut self.comments {
+            let comment = Comment::cut(position, text.get(..length).unwrap_or_default());
+            comments.push_back(Found { comment, same_line: !self.new_line });
         }
     }
 
@@ -192,11 +228,16 @@ impl<'a> Lexer<'a> {
     fn multi_line(&mut self) -> Result<Raw<'a>, SyntaxError> {
         let open = self.error(SyntaxErrorKind::OpenString);
         let Some((head, _)) = self.rest().split_once('\n') else { return Err(open) };
-        let after = head.trim_start_matches(':').trim_matches([' ', '\t', '\r']);
-        if !after.is_empty() && !after.starts_with('#') {
+        // RFC 5228 §8.1: "text:" *(SP / HTAB) (hash-comment / CRLF)
+        let before = head.get(1..).unwrap_or_default().trim_start_matches([' ', '\t', '\r']);
+        if !before.is_empty() && !before.starts_with('#') {
             return Err(self.error(SyntaxErrorKind::TextBehindMultiLine));
         }
-        self.at += head.len() + 1;
+        self.at += head.len() - before.len();
+        if !before.is_empty() {
+            self.found(before.len());
+        }
+        self.at += before.len() + 1;
         self.begin_line();
         let start = self.at;
         loop {

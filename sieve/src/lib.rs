@@ -10,6 +10,7 @@ pub mod vacation;
 mod action;
 mod ast;
 mod check;
+mod comment;
 mod comparator;
 mod diagnostic;
 mod host;
@@ -19,6 +20,7 @@ mod lexer;
 mod limits;
 mod matching;
 mod message;
+mod options;
 mod outcome;
 mod parser;
 mod printer;
@@ -32,7 +34,8 @@ mod words;
 pub use action::{
     Action, DeliverBy, Delivery, Notify, Pipe, ProgramInput, ProgramOutput, Redirect, Reject, Report, Snooze,
 };
-pub use ast::{Argument, ArgumentKind, Command, Position, Script, StringLiteral, Test};
+pub use ast::{Argument, ArgumentKind, Command, Comments, Position, Script, StringLiteral, Test};
+pub use comment::Comment;
 pub use comparator::Comparator;
 pub use diagnostic::{CompileError, Diagnostic, Severity};
 pub use host::{CalendarFunction, Converter, Folder, MemoryHost, ProgramFunction};
@@ -41,6 +44,7 @@ pub use language::{Definition, Extension, Language, Parameter, Round, Tag, Targe
 pub use limits::Limits;
 pub use matching::Matcher;
 pub use message::{Message, Segment};
+pub use options::Options;
 pub use outcome::{LogLine, Outcome, RuntimeError, Seen, TraceLine};
 pub use parser::{SyntaxError, SyntaxErrorKind};
 pub use program::{Call, Program};

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 use thiserror::Error;
 
 use crate::{
-    Argument, ArgumentKind, Command, Limits, Position, Script, StringLiteral, Test,
+    Argument, ArgumentKind, Command, Comment, Comments, Limits, Position, Script, StringLiteral, Test,
     lexer::{Lexer, Token},
 };
 
@@ -66,11 +66,20 @@ impl SyntaxError {
 }
 
 impl Script {
-    /// Parses a script.
+    /// Parses a script, with its comments.
     ///
     /// # Errors
     /// The first thing in it that is not Sieve, with its place.
     pub fn parse(script: &[u8], limits: &Limits) -> Result<Self, SyntaxError> {
+        Self::parse_with(script, limits, true)
+    }
+
+    /// Parses a script that is to be run, not to be printed.
+    pub(crate) fn parse_without_comments(script: &[u8], limits: &Limits) -> Result<Self, SyntaxError> {
+        Self::parse_with(script, limits, false)
+    }
+
+    fn parse_with(script: &[u8], limits: &Limits, comments: bool) -> Result<Self, SyntaxError> {
         let start = Position { line: 1, column: 1 };
         if script.len() > limits.script {
             return Err(SyntaxError::new(start, SyntaxErrorKind::TooLarge(limits.script)));
@@ -83,12 +92,15 @@ impl Script {
             let before = script.get(..at).unwrap_or_default();
             return Err(SyntaxError::new(position_behind(before), SyntaxErrorKind::Nul));
         }
-        let mut lexer = Lexer::new(text);
+        let mut lexer = Lexer::new(text, comments);
         let (position, token) = lexer.next()?;
         let mut parser = Parser { lexer, position, token, nesting: limits.nesting };
         let commands = parser.commands(0)?;
         match parser.token {
-            Token::End => Ok(Self { commands }),
+            Token::End => {
+                let comments = std::iter::from_fn(|| parser.lexer.comment(false)).collect();
+                Ok(Self { commands, comments })
+            }
             _ => Err(parser.expected("a command")),
         }
     }
@@ -118,10 +130,15 @@ impl Parser<'_> {
         }
         let mut commands = Vec::new();
         while let Token::Identifier(_) = self.token {
+            let mut comments = None;
+            self.comments(&mut comments, false, |comments| &mut comments.before);
             let (position, name) = self.identifier("a command")?;
             let (arguments, tests) = self.arguments(depth)?;
+            self.comments(&mut comments, false, |comments| &mut comments.before);
             let block = if self.accept('{')? {
+                self.comments(&mut comments, true, |comments| &mut comments.opening);
                 let block = self.commands(depth + 1)?;
+                self.comments(&mut comments, false, |comments| &mut comments.closing);
                 if !self.accept('}')? {
                     return Err(self.expected("a command or `}`"));
                 }
@@ -131,9 +148,22 @@ impl Parser<'_> {
             } else {
                 return Err(self.expected("`;` or a block"));
             };
-            commands.push(Command { position, name, arguments, tests, block });
+            self.comments(&mut comments, true, |comments| &mut comments.behind);
+            commands.push(Command { position, name, arguments, tests, block, comments });
         }
         Ok(commands)
+    }
+
+    /// Puts the comments before the token that is next into a place; with `same_line` those on the line of the token before.
+    fn comments(
+        &mut self,
+        comments: &mut Option<Box<Comments>>,
+        same_line: bool,
+        place: fn(&mut Comments) -> &mut Vec<Comment>,
+    ) {
+        while let Some(comment) = self.lexer.comment(same_line) {
+            place(comments.get_or_insert_default()).push(comment);
+        }
     }
 
     /// `*argument [ test / test-list ]`.
@@ -265,12 +295,38 @@ mod tests {
     }
 
     #[test]
+    fn comments_stay_with_their_commands() {
+        let text = "# before\r\nif # within\r\n true { # opening\n/* in\nside */ keep; # behind\n# closing\n} # done\n\
+            /* last */";
+        let script = Script::parse(text.as_bytes(), &Limits::default()).unwrap();
+        let texts = |comments: &[Comment]| {
+            comments.iter().map(|comment| comment.text().to_owned()).collect::<Vec<_>>()
+        };
+        let comments = script.commands[0].comments.as_ref().unwrap();
+        assert_eq!(texts(&comments.before), ["# before", "# within"]);
+        assert_eq!(texts(&comments.opening), ["# opening"]);
+        assert_eq!(texts(&comments.closing), ["# closing"]);
+        assert_eq!(texts(&comments.behind), ["# done"]);
+        assert_eq!(comments.before[1].position, Position { line: 2, column: 4 });
+        let inner = script.commands[0].block.as_ref().unwrap()[0].comments.as_ref().unwrap();
+        assert_eq!(texts(&inner.before), ["/* in\r\nside */"]);
+        assert_eq!(texts(&inner.behind), ["# behind"]);
+        assert_eq!(texts(&script.comments), ["/* last */"]);
+        let without = Script::parse_without_comments(text.as_bytes(), &Limits::default()).unwrap();
+        assert!(
+            without.comments.is_empty() && without.commands.iter().all(|command| command.comments.is_none())
+        );
+    }
+
+    #[test]
     fn says_where_and_what_is_wrong() {
         for (script, expected) in [
             ("keep", "line 1, column 5: expected `;` or a block, found the end of the script"),
             ("keep;\n}", "line 2, column 1: expected a command, found `}`"),
             ("redirect \"a", "line 1, column 10: this string is never closed"),
             ("/* x", "line 1, column 1: this comment is never closed"),
+            ("/*/ keep;", "line 1, column 1: this comment is never closed"),
+            ("redirect text::\n.\n;", "line 1, column 14: only a comment can stand behind `text:`"),
             ("a [\"b\" \"c\"];", "line 1, column 8: expected `,` or `]`, found a string"),
             ("size 99999999999999999999;", "line 1, column 6: this number is too large"),
             ("size 18446744073709551615K;", "line 1, column 6: this number is too large"),

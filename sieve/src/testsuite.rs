@@ -4,6 +4,8 @@
 //! annotations and the mail that is sent are in memory; files are read by whoever runs the suite.
 
 mod commands;
+mod scores;
+mod settings;
 mod tests;
 mod world;
 
@@ -27,6 +29,8 @@ pub struct Report {
     pub results: Vec<TestResult>,
     /// What ended the script outside of any test.
     pub error: Option<RuntimeError>,
+    /// What was asked for and had no effect: settings that are not known, or cannot be understood. Each is told once.
+    pub warnings: Vec<String>,
 }
 
 /// How one test went.
@@ -52,8 +56,11 @@ impl Report {
 }
 
 impl fmt::Display for Report {
-    /// A line for each test, and `N passed, N failed`.
+    /// A line for each warning and each test, and `N passed, N failed`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in &self.warnings {
+            writeln!(formatter, "warning: {warning}")?;
+        }
         for (number, result) in self.results.iter().enumerate() {
             match &result.failure {
                 None => writeln!(formatter, "{:3}: {}: ok", number + 1, result.name)?,
@@ -108,8 +115,9 @@ pub fn run(script: &[u8], files: ReadFile) -> Result<Report, CompileError> {
             Step::Done(outcome) => break outcome,
         }
     };
-    let results = std::mem::take(&mut lock(&state).results);
-    Ok(Report { results, error: outcome.error })
+    let mut world = lock(&state);
+    let (results, warnings) = (std::mem::take(&mut world.results), std::mem::take(&mut world.warnings));
+    Ok(Report { results, error: outcome.error, warnings })
 }
 
 /// Every extension this crate has but that of test suites.

@@ -30,6 +30,10 @@ pub struct Vacation {
     pub handle: Option<String>,
     /// For how many seconds a sender gets no second answer; 0 to answer each time.
     pub seconds: u64,
+    /// Whether messages are answered too that name none of the user's addresses, against RFC 5230 §4.5.
+    pub unaddressed: bool,
+    /// Whether [`Envelope::original_to`] is not one of the user's addresses.
+    pub final_recipient: bool,
     /// Where the answer is filed too (RFC 8580).
     pub fcc: Option<Delivery>,
 }
@@ -133,7 +137,8 @@ pub fn reply(
     if is_machine(sender) {
         return Err(Silence::Machine(sender.to_owned()));
     }
-    let recipients = [&envelope.to, &envelope.original_to].into_iter().flatten();
+    let original = envelope.original_to.as_ref().filter(|_| !vacation.final_recipient);
+    let recipients = envelope.to.iter().chain(original);
     let own: Vec<&String> = own.iter().chain(recipients).chain(&vacation.addresses).collect();
     let is_own = |address: &str| own.iter().any(|own| own.eq_ignore_ascii_case(address));
     if is_own(sender) {
@@ -142,7 +147,7 @@ pub fn reply(
     if let Some(field) = automatic(header) {
         return Err(Silence::Automatic(field));
     }
-    if !addressed(header, is_own) {
+    if !vacation.unaddressed && !addressed(header, is_own) {
         return Err(Silence::NotAddressed);
     }
     let text =

@@ -19,6 +19,19 @@ fn a_suite_passes() {
 }
 
 #[test]
+fn settings_have_their_effects() {
+    let report = run("settings.svtest");
+    assert_eq!((report.passed(), report.failed()), (14, 0), "{report}");
+    let expected = [
+        "the setting `mail_location` has no effect here",
+        "the setting `sieve_extensions` cannot be `+none-such`",
+        "the setting `sieve_vacation_min_period` cannot be `a day`",
+    ];
+    assert_eq!(report.warnings, expected);
+    assert!(report.to_string().starts_with("warning: the setting `mail_location`"), "{report}");
+}
+
+#[test]
 fn tests_that_must_fail_do() {
     let report = run("failing.svtest");
     assert_eq!((report.passed(), report.failed()), (1, 4), "{report}");

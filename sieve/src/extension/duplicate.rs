@@ -18,10 +18,6 @@ pub(super) fn extensions() -> Vec<Extension> {
     vec![Extension::new("duplicate").test(test)]
 }
 
-/// RFC 7352 §3: the period if the script names none, and the longest, in seconds.
-const SECONDS: u64 = 7 * 86_400;
-const MOST_SECONDS: u64 = 365 * 86_400;
-
 fn check(checker: &mut Checker<'_>, call: &mut Call) {
     if let Some(name) = call.tag_constant("header")
         && !is_name(name)
@@ -46,7 +42,8 @@ fn duplicate(context: &mut Context, call: &Call) -> Result<bool, Stop> {
             }
         }
     };
-    let seconds = call.tag_number("seconds").unwrap_or(SECONDS).min(MOST_SECONDS);
+    let options = &context.input().options;
+    let seconds = call.tag_number("seconds").unwrap_or(options.duplicate_default).min(options.duplicate_most);
     // RFC 7352 §3.1: identifiers of `:uniqueid` and those of header fields are told apart, and handles keep both apart.
     let kind = if call.has("uniqueid") { "id" } else { "header" };
     let key = format!("duplicate:{kind}:{:032x}:{:032x}", compose::hash(&[&*handle]), compose::hash(&[&*id]));

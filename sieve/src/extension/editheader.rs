@@ -22,9 +22,6 @@ pub(super) fn extensions() -> Vec<Extension> {
     vec![Extension::new("editheader").command(add).command(delete)]
 }
 
-/// RFC 5293 §6: what tells where a message has been, and what the script itself decides by.
-const PROTECTED: [&str; 2] = ["received", "auto-submitted"];
-
 fn check_name(checker: &mut Checker<'_>, call: &mut Call) {
     if let Some(name) = call.constant(0)
         && !is_name(name)
@@ -42,7 +39,15 @@ fn add(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     if !is_name(&name) {
         return Err(Stop::error(format!("`{name}` is no name of a header field")));
     }
+    if !context.input().options.may_add(&name) {
+        // RFC 5293 §6: what is not permitted is ignored without an error.
+        return Ok(Flow::Next);
+    }
     let value = context.text(call, 1)?;
+    let most = context.input().options.added_value;
+    if value.len() > most {
+        return Err(Stop::error(format!("the value of `{name}` has more than {most} octets")));
+    }
     // What follows a line break would be another field, or the body (RFC 5293 §4).
     let value: String = value
         .trim_matches([' ', '\t', '\r', '\n'])
@@ -108,8 +113,8 @@ fn delete(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     if !is_name(&name) {
         return Err(Stop::error(format!("`{name}` is no name of a header field")));
     }
-    if PROTECTED.iter().any(|protected| protected.eq_ignore_ascii_case(&name)) {
-        // RFC 5293 §5: to delete these is refused without an error.
+    if !context.input().options.may_delete(&name) {
+        // RFC 5293 §6
         return Ok(Flow::Next);
     }
     let header = context.header(0)?;

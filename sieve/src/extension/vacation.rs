@@ -1,5 +1,7 @@
 //! `vacation` (RFC 5230) and `vacation-seconds` (RFC 6131).
 
+use std::sync::Arc;
+
 use mailwright_mail_model::address_list::{self, Entry};
 
 use crate::{
@@ -27,10 +29,6 @@ pub(super) fn extensions() -> Vec<Extension> {
     ]
 }
 
-/// RFC 5230 §4.1: the period if the script names none, and how long it may be, in days.
-const DAYS: u64 = 7;
-const MOST_DAYS: u64 = 90;
-
 fn command(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     if context.input().event {
         // RFC 6785 §3.11
@@ -42,11 +40,7 @@ fn command(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     {
         return Err(Stop::error(format!("`{from}` is no address")));
     }
-    let seconds = match (call.tag_number("seconds"), call.tag_number("days")) {
-        // RFC 6131 §2: 0 is to answer each time.
-        (Some(seconds), _) => seconds.min(MOST_DAYS * 86_400),
-        (None, days) => days.unwrap_or(DAYS).clamp(1, MOST_DAYS) * 86_400,
-    };
+    let options = Arc::clone(&context.input().options);
     let addresses = context.tag_texts(call, "addresses")?.unwrap_or_default();
     let vacation = Vacation {
         reason: context.text(call, 0)?.into_owned(),
@@ -55,7 +49,9 @@ fn command(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
         addresses: addresses.into_iter().map(String::from).collect(),
         mime: call.has("mime"),
         handle: context.tag_text(call, "handle")?.map(String::from),
-        seconds,
+        seconds: options.vacation_period(call.tag_number("seconds"), call.tag_number("days")),
+        unaddressed: options.vacation_unaddressed,
+        final_recipient: options.vacation_final_recipient,
         fcc: super::fcc::delivery(context, call)?,
     };
     // What is answered is the message that came, whatever the script has made of it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailwright_mail_model::DateTime;
 
-use super::{State, lock, world::World};
+use super::{State, lock, settings, world::World};
 use crate::{
     Call, Context, Definition, Extension, Flow, Message, Parameter, Round, Segment, Stop, Tag, run::Current,
 };
@@ -134,7 +134,11 @@ fn set(state: &State, context: &mut Context, call: &Call) -> Result<(), Stop> {
 
 fn config_set(state: &State, context: &mut Context, call: &Call) -> Result<(), Stop> {
     let (name, value) = (context.text(call, 0)?.into_owned(), context.text(call, 1)?.into_owned());
-    lock(state).config.insert(name, value);
+    let mut world = lock(state);
+    if !settings::is_known(&name) {
+        world.warn(format!("the setting `{name}` has no effect here"));
+    }
+    world.config.insert(name, value);
     Ok(())
 }
 
@@ -144,31 +148,9 @@ fn config_unset(state: &State, context: &mut Context, call: &Call) -> Result<(),
     Ok(())
 }
 
-/// What is not known here has no effect: Pigeonhole's settings are many, and most are about Dovecot.
 fn config_reload(state: &State, context: &mut Context, _: &Call) -> Result<(), Stop> {
     let mut world = lock(state);
-    let world = &mut *world;
-    let number = |name: &str| world.config.get(name).and_then(|value| value.parse::<usize>().ok());
-    let default = crate::Limits::default();
-    let unlimited = |limit: usize| if limit == 0 { usize::MAX } else { limit };
-    world.host.limits.actions = number("sieve_max_actions").map_or(default.actions, unlimited);
-    world.host.limits.redirects = number("sieve_max_redirects").unwrap_or(default.redirects);
-    world.host.limits.include_depth =
-        number("sieve_include_max_nesting_depth").map_or(default.include_depth, unlimited);
-    world.host.limits.includes = number("sieve_include_max_includes").map_or(default.includes, unlimited);
-    world.host.limits.variables = number("sieve_variables_max_scope_size").unwrap_or(default.variables);
-    world.host.limits.variable = number("sieve_variables_max_variable_size").unwrap_or(default.variable);
-    let separator = world.config.get("recipient_delimiter").map_or("+", String::as_str);
-    world.host.input.separator = separator.to_owned();
-    world.host.input.addresses = world.config.get("sieve_user_email").into_iter().cloned().collect();
-    world.language = super::whole_language();
-    if let Some(list) = world.config.get("sieve_extensions") {
-        for name in list.split(' ') {
-            if let Some(removed) = name.strip_prefix('-') {
-                world.language = world.language.clone().without(removed);
-            }
-        }
-    }
+    settings::reload(&mut world);
     context.set_input(world.host.input.clone());
     Ok(())
 }

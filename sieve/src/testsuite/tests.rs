@@ -115,6 +115,7 @@ fn message(state: &State, context: &mut Context, call: &Call) -> Result<bool, St
     match found {
         Some(message) => {
             use_message(state, context, message);
+            context.set_input(lock(state).host.input.clone());
             Ok(true)
         }
         None => Ok(false),

@@ -3,30 +3,49 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
-use mailwright_mail_model::{DateTime, header, mime::Structure, word};
+use mailwright_mail_model::{
+    DateTime,
+    address_list::{self, Entry},
+    header,
+    mime::Structure,
+    word,
+};
 
-use super::{ReadFile, TestResult, whole_language};
+use super::{ReadFile, TestResult, scores, settings, whole_language};
 use crate::{
-    Action, Answer, Delivery, Language, MemoryHost, Message, Outcome, Program, Request, Run, Step,
+    Action, Answer, Delivery, Language, MemoryHost, Message, Options, Outcome, Program, Request, Run, Step,
     compose::{Mailto, Stamp},
 };
 
 pub(super) struct World {
     files: ReadFile,
     pub(super) host: MemoryHost,
+    /// What compiles the scripts of users, and those of the server.
     pub(super) language: Language,
+    pub(super) global_language: Language,
     pub(super) config: BTreeMap<String, String>,
+    /// What the settings make of the site's choices, once they are reloaded.
+    pub(super) options: Options,
     pub(super) message: Bytes,
     pub(super) program: Option<Arc<Program>>,
     pub(super) errors: Vec<String>,
     pub(super) actions: Vec<Action>,
     pub(super) implicit_keep: bool,
     /// The messages that were sent.
-    pub(super) sent: Vec<Bytes>,
+    pub(super) sent: Vec<Sent>,
     /// The test that is being run, and why it has failed.
     pub(super) test: Option<String>,
     pub(super) failure: Option<String>,
     pub(super) results: Vec<TestResult>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// A message that was sent, and its envelope.
+pub(super) struct Sent {
+    pub(super) message: Bytes,
+    /// Empty for the null sender.
+    pub(super) from: String,
+    pub(super) to: String,
 }
 
 impl fmt::Debug for World {
@@ -47,7 +66,9 @@ impl World {
             files,
             host,
             language: whole_language(),
+            global_language: whole_language(),
             config: BTreeMap::new(),
+            options: Options::default(),
             message: Bytes::new(),
             program: None,
             errors: Vec::new(),
@@ -57,6 +78,14 @@ impl World {
             test: None,
             failure: None,
             results: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Something was asked for that has no effect.
+    pub(super) fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
         }
     }
 
@@ -117,12 +146,20 @@ impl World {
     }
 
     pub(super) fn answer(&mut self, request: &Request) -> Answer {
-        let Request::Script { global, name } = request else { return self.host.answer(request) };
+        let (global, name) = match request {
+            Request::Script { global, name } => (global, name),
+            Request::Score(score) if scores::are_set(&self.config, *score) => {
+                return Answer::Text(scores::score(&self.config, &self.message, *score));
+            }
+            other => return self.host.answer(other),
+        };
         let setting = if *global { "sieve_global" } else { "sieve" };
         let path = self.config.get(setting).map_or(".", String::as_str).trim_start_matches("file:");
         let path = path.split(';').next().unwrap_or(".").trim_end_matches('/').to_owned();
         let script = self.read(&format!("{path}/{name}.sieve"));
-        let program = script.and_then(|script| self.language.compile(&script).ok());
+        let language = if *global { &self.global_language } else { &self.language };
+        let language = language.clone().limited(self.host.limits.clone());
+        let program = script.and_then(|script| language.compile(&script).ok());
         Answer::Script(program.map(Arc::new))
     }
 
@@ -142,18 +179,24 @@ impl World {
 
     fn carry_out(&mut self, action: &Action) -> Result<(), String> {
         let number = self.sent.len();
-        let owner = self.host.input.envelope.to.clone().unwrap_or_default();
+        let envelope = self.host.input.envelope.clone();
+        let (sender, recipient) = (envelope.from.unwrap_or_default(), envelope.to.unwrap_or_default());
+        let owner = self.config.get("sieve_user_email").unwrap_or(&recipient).clone();
         let stamp =
             Stamp::new(self.host.input.now, format!("<{number}@suite.example>"), format!("<{owner}>"));
         let fcc = match action {
             Action::Keep(delivery) | Action::FileInto(delivery) => return self.store(delivery),
             Action::Redirect(redirect) => {
-                self.send(&redirect.message);
+                let from = self.source("sieve_redirect_envelope_from", &sender);
+                self.send(&redirect.message, &from, &redirect.address);
                 None
             }
             Action::Vacation(reply) => {
                 let message = reply.message(&stamp);
-                self.send(&message);
+                // RFC 5230 §5: the null sender, unless the site wants another.
+                let from_recipient = self.config.get("sieve_vacation_send_from_recipient");
+                let from_recipient = from_recipient.is_some_and(|value| settings::truth(value) == Some(true));
+                self.send(&message, if from_recipient { &recipient } else { "" }, &reply.recipient);
                 reply.fcc.clone().map(|fcc| (fcc, message))
             }
             Action::Reject(reject) => {
@@ -162,7 +205,7 @@ impl World {
                 let original = Message::original(self.message.len() as u64);
                 let notification = reject.notification(&header, &self.host.input.envelope, &original, &stamp);
                 if let Some(message) = notification {
-                    self.send(&message);
+                    self.send(&message, "", &sender);
                 }
                 None
             }
@@ -176,15 +219,19 @@ impl World {
                     return Err(format!("`{}` is no mailto URI", notify.method));
                 };
                 let message = mailto.message(notify, &stamp, &owner, (&about.0, &about.1));
-                for _ in &mailto.recipients {
-                    self.send(&message);
+                // RFC 5436 §2.7: whom `:from` names, or the recipient.
+                let named = notify.from.as_deref().and_then(address_of).unwrap_or(recipient);
+                let from = self.source("sieve_notify_mailto_envelope_from", &named);
+                for to in &mailto.recipients {
+                    self.send(&message, &from, to);
                 }
                 notify.fcc.clone().map(|fcc| (fcc, message))
             }
             Action::Report(report) => {
                 let original = Message::original(self.message.len() as u64);
                 let length = header::body_offset(&self.message).unwrap_or(self.message.len()) as u64;
-                self.send(&report.message(&original, length, &self.host.input.envelope, &stamp));
+                let message = report.message(&original, length, &self.host.input.envelope, &stamp);
+                self.send(&message, "", &report.recipient);
                 None
             }
             _ => None,
@@ -198,9 +245,29 @@ impl World {
         }
     }
 
-    fn send(&mut self, message: &Message) {
-        let octets = self.host.octets(message);
-        self.sent.push(octets.into());
+    fn send(&mut self, message: &Message, from: &str, to: &str) {
+        let message = self.host.octets(message).into();
+        self.sent.push(Sent { message, from: from.to_owned(), to: to.to_owned() });
+    }
+
+    /// Whom a message is sent from, as such a setting says. What was sent by nobody is never answered, so it stays that way.
+    fn source(&self, setting: &str, default: &str) -> String {
+        let envelope = &self.host.input.envelope;
+        if envelope.from.as_deref() == Some("") {
+            return String::new();
+        }
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        match self.config.get(setting).map(|value| value.trim()) {
+            Some("sender") => text(&envelope.from),
+            Some("recipient") => text(&envelope.to),
+            Some("orig_recipient") => envelope.original_to.clone().unwrap_or_else(|| text(&envelope.to)),
+            Some("user_email") => {
+                self.config.get("sieve_user_email").cloned().unwrap_or_else(|| text(&envelope.from))
+            }
+            Some("postmaster") => "postmaster@suite.example".into(),
+            Some(other) if other.starts_with('<') => other.trim_matches(['<', '>']).to_owned(),
+            _ => default.to_owned(),
+        }
     }
 
     fn store(&mut self, delivery: &Delivery) -> Result<(), String> {
@@ -228,10 +295,16 @@ impl World {
         self.failure = None;
     }
 
-    pub(super) fn message_of(&self, folder: Option<&str>, index: u64) -> Option<Bytes> {
+    /// A message that was stored, or one that was sent: then its envelope is that of the next tests.
+    pub(super) fn message_of(&mut self, folder: Option<&str>, index: u64) -> Option<Bytes> {
         let index = usize::try_from(index).ok()?;
         match folder {
-            None => self.sent.get(index).cloned(),
+            None => {
+                let sent = self.sent.get(index)?;
+                let envelope = &mut self.host.input.envelope;
+                (envelope.from, envelope.to) = (Some(sent.from.clone()), Some(sent.to.clone()));
+                Some(sent.message.clone())
+            }
             Some(folder) => {
                 let messages = &self.host.mailboxes.get(folder)?.messages;
                 messages.get(index).map(|(message, _)| Bytes::from(message.clone()))
@@ -241,6 +314,17 @@ impl World {
 
     pub(super) fn structure(message: &Bytes) -> Arc<Structure> {
         Arc::new(Structure::of(message))
+    }
+}
+
+/// The address of a mailbox with or without a name.
+fn address_of(mailbox: &str) -> Option<String> {
+    match address_list::parse(mailbox.as_bytes()).first()? {
+        Entry::Mailbox(mailbox) => {
+            let [local, domain] = [&mailbox.local, &mailbox.domain].map(|part| String::from_utf8_lossy(part));
+            Some(format!("{local}@{domain}"))
+        }
+        _ => None,
     }
 }
 

@@ -31,7 +31,7 @@ enum Subcommands {
         #[arg(required = true)]
         scripts: Vec<PathBuf>,
     },
-    /// Print a script again, in its standard form.
+    /// Print a script again, in its standard form, with its comments.
     Format {
         /// The script.
         script: PathBuf,
@@ -102,9 +102,14 @@ fn main() -> ExitCode {
 
 type Done = Result<bool, Box<dyn Error>>;
 
-/// A line on standard output; a reader that has gone is no fault.
+/// A line on standard output.
 fn print(line: &str) -> Result<(), Box<dyn Error>> {
-    match writeln!(std::io::stdout().lock(), "{line}") {
+    write(&format!("{line}\n"))
+}
+
+/// Text on standard output; a reader that has gone is no fault.
+fn write(text: &str) -> Result<(), Box<dyn Error>> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
@@ -136,8 +141,13 @@ fn check(scripts: &[PathBuf]) -> Done {
 }
 
 fn format(path: &Path) -> Done {
-    let script = Script::parse(&read(path)?, Language::standard().limits())?;
-    print(script.to_string().trim_end())?;
+    let source = read(path)?;
+    let mut text = Script::parse(&source, Language::standard().limits())?.to_string();
+    // The line ends are those of the file: where it has no CR LF, all that are printed come from the printer or from `text:`.
+    if !source.windows(2).any(|pair| pair == b"\r\n") {
+        text = text.replace("\r\n", "\n");
+    }
+    write(&text)?;
     Ok(true)
 }
 

@@ -1,0 +1,2 @@
+require ["editheader", "imap4flags"];
+addheader "X-Mark" "yes";
