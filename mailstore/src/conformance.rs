@@ -8,7 +8,7 @@
 //! use mailwright_mailstore::{block_on, conformance, memory::Memory};
 //!
 //! let report = block_on(conformance::check(&Memory::new()))?;
-//! assert!(report.skipped.is_empty());
+//! assert_eq!(report.skipped, ["rows", "quota warnings", "search"]);
 //! # Ok::<(), conformance::Failure>(())
 //! ```
 
@@ -29,7 +29,9 @@ mod import;
 mod notice;
 mod queue;
 mod quota;
+mod rows;
 mod scripts;
+mod search;
 mod several;
 mod sharing;
 mod transfer;
@@ -127,6 +129,11 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
     } else {
         report.skipped.push("several");
     }
+    if store.writer().is_some_and(Write::takes_rows) {
+        run!(rows::rows_change_with_a_message_or_not_at_all);
+    } else {
+        report.skipped.push("rows");
+    }
     match (store.spool().is_some(), writes) {
         (true, true) => run!(
             queue::a_message_goes_into_mailboxes_and_queue_at_once,
@@ -143,6 +150,13 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             run!(quota::what_is_there_is_counted, quota::too_much_is_refused);
             if makes {
                 run!(quota::mailboxes_count_too);
+            }
+            let name = "quota::warnings_are_told_until_they_are_settled";
+            let warns = quota::warnings_are_told_until_they_are_settled(store).await;
+            if warns.map_err(|Wrong(what)| Failure { check: name, what })? {
+                report.passed.push(name);
+            } else {
+                report.skipped.push("quota warnings");
             }
         }
         _ => report.skipped.push("quota"),
@@ -178,6 +192,10 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
     match (store.undelete().is_some(), writes) {
         (true, true) => run!(undelete::what_was_expunged_can_be_had_back),
         _ => report.skipped.push("undelete"),
+    }
+    match (store.search().is_some(), writes) {
+        (true, true) => run!(search::no_message_that_answers_is_left_out),
+        _ => report.skipped.push("search"),
     }
     Ok(report)
 }

@@ -119,6 +119,9 @@ pub struct Options {
     pub memtable: u64,
     /// How many octets of snapshots to keep in memory for mailboxes nobody has open.
     pub snapshots: usize,
+    /// The messages of mailboxes with as many as this are packed when they leave memory, so that they open faster: see
+    /// [`Embedded::pack`].
+    pub pack_from: u32,
     /// How long an expunged message can be read by sessions that still show it.
     pub grace: Duration,
     /// How many octets of the disk to keep free. With less, messages are refused with [`Full`](StoreError::Full) until there is
@@ -146,12 +149,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 16 MiB, 8 MiB, 64 MiB, five minutes, 128 MiB of the disk; no quota, warnings at 80 and 95 percent; no undelete window, no limit to messages.
+    /// 16 MiB, 8 MiB, 64 MiB, 1,024 messages, five minutes, 128 MiB of the disk; no quota, warnings at 80 and 95 percent; no undelete window, no
+    /// limit to messages.
     fn default() -> Self {
         Self {
             cache: 16 << 20,
             memtable: 8 << 20,
             snapshots: 64 << 20,
+            pack_from: packed::PACK_FROM,
             grace: Duration::from_secs(300),
             reserve: 128 << 20,
             quota: QuotaLimits::NONE,

@@ -1,4 +1,4 @@
-//! Long work on the whole store: backup, restore, check. Backup and check run in the server if one runs, else on the data themselves.
+//! Long work on the store: backup, restore, check, export. All but restore run in the server if one runs, else on the data themselves.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -15,9 +15,11 @@ use mailwright::mailstore::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cli::ExportFormat,
     command::CommandError,
     config::Config,
     control,
+    export::{self, Exported},
     life::{self, Expired, Gone, Life},
     serve,
 };
@@ -34,6 +36,7 @@ pub(crate) enum Work {
     Backup { directory: PathBuf },
     Check { repair: bool },
     Expire { dry_run: bool },
+    Export { user: String, directory: PathBuf, format: ExportFormat },
 }
 
 /// What is told of it: any number of `progress`, then one of the others. Printed as they are with `--json`.
@@ -64,6 +67,7 @@ pub(crate) enum Event {
     /// As [`Gone`], any number of times.
     Expiring(Gone),
     Expired(Expired),
+    Exported(Exported),
     Checked {
         mailboxes: u64,
         messages: u64,
@@ -97,6 +101,18 @@ pub(crate) fn check(config: &Config, repair: bool, json: bool) -> Result<(), Com
 /// `mailwrightd expire`
 pub(crate) fn expire(config: &Config, dry_run: bool, json: bool) -> Result<(), CommandError> {
     finish(run(config, &Work::Expire { dry_run }, json)?, json)
+}
+
+/// `mailwrightd export`
+pub(crate) fn export_user(
+    config: &Config,
+    user: String,
+    directory: PathBuf,
+    format: ExportFormat,
+    json: bool,
+) -> Result<(), CommandError> {
+    let directory = std::path::absolute(&directory).unwrap_or(directory);
+    finish(run(config, &Work::Export { user, directory, format }, json)?, json)
 }
 
 /// `mailwrightd restore`
@@ -208,6 +224,10 @@ fn execute(
             };
             Event::Expired(block_on(life::expire(life, crate::queue::unix_time(), *dry_run, &mut told)))
         }
+        Work::Export { user, directory, format } => {
+            let mut told = |messages, octets| teller.tell("messages", messages, octets, tell);
+            export::export(life, user, directory, *format, &mut told).map_or_else(failed, Event::Exported)
+        }
         Work::Check { repair: true } if !alone => {
             failed("expected no server to run while the store is repaired")
         }
@@ -277,7 +297,7 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
             )
         }
         Event::BackedUp { generation, bases, rows, chunks, octets, missing } => {
-            let missing: String = missing.iter().map(|what| format!("not copied: {what}\n")).collect();
+            let missing: String = missing.iter().map(|what| format!("found: {what}\n")).collect();
             let whole = if *generation > 1 && *bases == 0 {
                 "; a whole one, since the earlier ones are not of this store"
             } else {
@@ -286,6 +306,10 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
             format!(
                 "{missing}generation {generation}: {rows} rows and {chunks} parts of messages, {octets} octets{whole}"
             )
+        }
+        Event::Exported(Exported { mailboxes, messages, octets, missing }) => {
+            let missing: String = missing.iter().map(|what| format!("not exported: {what}\n")).collect();
+            format!("{missing}{mailboxes} mailboxes, {messages} messages, {octets} octets")
         }
         Event::Restored { generation, rows, chunks, octets } => {
             format!(
@@ -309,9 +333,12 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
         Event::Checked { findings, .. } if findings.iter().any(|found| !found.repaired) => {
             Err(CommandError::Refused("the store is not in order".into()))
         }
-        Event::BackedUp { missing, .. } if !missing.is_empty() => Err(CommandError::Refused(
-            "the backup lacks what could not be read; `mailwrightd fsck` says more".into(),
-        )),
+        Event::Exported(Exported { missing, .. }) if !missing.is_empty() => {
+            Err(CommandError::Refused("not everything could be exported".into()))
+        }
+        Event::BackedUp { missing, .. } if !missing.is_empty() => {
+            Err(CommandError::Refused("not everything could be read; all else was copied".into()))
+        }
         _ => Ok(()),
     }
 }

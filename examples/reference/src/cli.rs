@@ -109,6 +109,23 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write all mail of an account into a directory, while the server runs or not; `migrate` reads it back
+    ///
+    /// A Maildir keeps UIDs, flags, keywords, dates, subscriptions and uses of mailboxes, as Dovecot does; mbox files keep all but the
+    /// last two. What cannot be read is named, and the exit status is 1 then: so is mail that is encrypted, to which the user alone
+    /// has the key.
+    Export {
+        /// The account
+        user: String,
+        /// The directory, which must not be there or be empty; made for the user of the server that runs
+        directory: PathBuf,
+        /// As what
+        #[arg(long, value_enum, default_value_t = ExportFormat::Maildir)]
+        format: ExportFormat,
+        /// One JSON object a line, progress too
+        #[arg(long)]
+        json: bool,
+    },
     /// Check every checksum, reference and count of the store, while the server runs or not
     Fsck {
         /// Put right what can be derived; the server must not run
@@ -270,6 +287,16 @@ pub(crate) enum BanCommand {
         /// The address; an IPv6 address stands for its /64
         address: std::net::IpAddr,
     },
+}
+
+/// What an export is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ExportFormat {
+    /// A Maildir++ tree, as Dovecot has it
+    Maildir,
+    /// A file for each mailbox, with those below it in NAME.sbd
+    Mbox,
 }
 
 #[cfg(test)]

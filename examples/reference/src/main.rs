@@ -15,6 +15,7 @@ mod directory;
 mod dkim;
 mod dmarc;
 mod dns_plan;
+mod export;
 mod fetch;
 mod first_run;
 mod health;
@@ -82,6 +83,9 @@ fn main() -> ExitCode {
         Some(Command::Backup { directory, json }) => done(backup::back_up(&config, directory, json)),
         Some(Command::Restore { directory, generation, json }) => {
             done(backup::restore_from(&config, directory, generation, json))
+        }
+        Some(Command::Export { user, directory, format, json }) => {
+            done(backup::export_user(&config, user, directory, format, json))
         }
         Some(Command::Fsck { repair, json }) => done(backup::check(&config, repair, json)),
         Some(Command::Expire { dry_run, json }) => done(backup::expire(&config, dry_run, json)),

@@ -1,10 +1,16 @@
 //! What users have is counted, and what is too much is refused.
 
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
 use bytes::Bytes;
 use mailwright_mail_model::MailboxName;
 
 use super::{Outcome, append, date, ensure, equal, filled, name, refused, some, user, writer};
-use crate::{Expunge, Folders, Quota, QuotaLimits, Resource, Store, StoreError, Target, User, Write};
+use crate::{
+    Expunge, Folders, Quota, QuotaLimits, QuotaWarning, Resource, Store, StoreError, Target, User, Write,
+};
 
 fn quota(store: &impl Store) -> Outcome<&impl Quota> {
     some(store.quota(), "the quota that was there before")
@@ -106,4 +112,44 @@ pub(super) async fn mailboxes_count_too(store: &impl Store) -> Outcome {
     folders.delete(&user, &name("A/B")?).await?;
     folders.create(&user, &name("C")?, None).await.map(|_| ())?;
     equal("mailboxes", quota(store)?.quota_of(&user).await?.usage.mailboxes, has + 2)
+}
+
+/// The warnings of a user that come within half a second: a store that has none waits for ever, and no clock is given.
+async fn warnings_of(store: &impl Store, user: &User) -> Outcome<Vec<QuotaWarning>> {
+    let mut coming = Box::pin(quota(store)?.quota_warnings());
+    for _ in 0..50 {
+        if let Poll::Ready(told) = poll_fn(|context| Poll::Ready(coming.as_mut().poll(context))).await {
+            let mine: Vec<_> = told?.into_iter().filter(|warning| warning.user == *user).collect();
+            if !mine.is_empty() {
+                return Ok(mine);
+            }
+            coming = Box::pin(quota(store)?.quota_warnings());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Vec::new())
+}
+
+/// Whether the store gives warnings at all.
+pub(super) async fn warnings_are_told_until_they_are_settled(store: &impl Store) -> Outcome<bool> {
+    let (user, inbox) = (user("warned")?, MailboxName::inbox());
+    quota(store)?.set_quota(&user, Some(QuotaLimits::NONE.messages(Some(2)))).await?;
+    let (mailbox, _) = filled(store, &user, &["()", "()"]).await?;
+    let told = warnings_of(store, &user).await?;
+    if told.is_empty() {
+        return Ok(false);
+    }
+    let right = |warning: &QuotaWarning| warning.resource == Resource::Message && warning.percent <= 100;
+    ensure(told.iter().all(right), "warnings of the messages alone, of which there is a limit")?;
+    equal("before they are settled", warnings_of(store, &user).await?, told.clone())?;
+    quota(store)?.settle_warnings(&told).await?;
+    equal("after they are settled", warnings_of(store, &user).await?, Vec::new())?;
+    let snapshot = store.open(&user, &inbox).await?;
+    writer(store)?.expunge(&mailbox, &Expunge::Exactly(snapshot.uids())).await?;
+    filled(store, &user, &["()", "()"]).await?;
+    let again = warnings_of(store, &user).await?;
+    ensure(!again.is_empty(), "a threshold that is passed again is told of again")?;
+    quota(store)?.settle_warnings(&again).await?;
+    quota(store)?.set_quota(&user, None).await?;
+    Ok(true)
 }

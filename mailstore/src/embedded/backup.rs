@@ -16,10 +16,12 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::database::failed;
 use super::walk::{Step, Walk};
 use super::{Core, Embedded, row};
-use crate::{Offload, Result};
+use crate::{Offload, Result, StoreError};
 
 mod file;
 mod missing;
@@ -53,11 +55,12 @@ impl<O: Offload + Clone> Embedded<O> {
     /// Everybody else goes on meanwhile. Blocks; tells `progress` now and then how far it is.
     ///
     /// Bodies that generations of this store have are not copied again; those of other stores are left alone. What the disk has
-    /// lost is told in the report, and everything else is copied.
+    /// lost is told in the report, and everything else is copied; and so is an earlier generation that is seen to be damaged, and what
+    /// it has is copied again.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::StoreError::Corrupt) if an earlier generation is damaged, [`Unavailable`](crate::StoreError::Unavailable)
-    /// if it cannot be read or the new one not be written. A generation is there whole or not at all.
+    /// [`Unavailable`](crate::StoreError::Unavailable) if the directory cannot be read or written. A generation is there whole or not
+    /// at all.
     pub fn back_up(
         &self,
         directory: impl AsRef<Path>,
@@ -66,7 +69,8 @@ impl<O: Offload + Clone> Embedded<O> {
         let directory = directory.as_ref();
         make_directory(directory)?;
         let core = self.shared.core()?;
-        let (bases, known) = core.bases(directory)?;
+        let mut missing = Missing::default();
+        let (bases, known) = core.bases(directory, &mut missing)?;
         let origin = Origin { id: random(), bases };
         let mut report = BackupReport {
             generation: generations(directory)?.last().map_or(1, |last| last + 1),
@@ -79,9 +83,8 @@ impl<O: Offload + Clone> Embedded<O> {
         let (key, value) = mark_row(origin.id);
         let _ = crate::block_on(self.shared.committer.submit(move |group| {
             group.put(&group.core.database.meta, key, value);
-            Ok::<(), crate::StoreError>(())
+            Ok::<(), StoreError>(())
         }));
-        let mut missing = Missing::default();
         let mut bodies = Writer::create(&path(directory, report.generation, "bodies"), &origin)?;
         let mut walk = Walk::new(&moment, &core.database.bodies);
         while let Some(step) = walk.step(|key| !known.contains(key)) {
@@ -126,19 +129,36 @@ impl<O: Offload + Clone> Embedded<O> {
     }
 }
 
+/// Keys of chunks.
+type Keys = HashSet<Bytes>;
+
 impl Core {
     /// The generations in a directory that are in this store's past, and the chunks they have.
-    fn bases(&self, directory: &Path) -> Result<(Vec<Mark>, HashSet<bytes::Bytes>)> {
-        let (mut bases, mut known) = (Vec::new(), HashSet::new());
+    fn bases(&self, directory: &Path, missing: &mut Missing) -> Result<(Vec<Mark>, Keys)> {
+        let (mut bases, mut known) = (Vec::new(), Keys::new());
         for number in generations(directory)? {
-            let mut reader = Reader::open(&path(directory, number, "bodies"))?;
-            let Some(id) = reader.origin().map(|origin| origin.id) else { continue };
-            if self.database.meta.contains_key(mark_row(id).0).map_err(failed)? {
-                bases.push(Mark { number, id });
-                reader.keys(&mut known)?;
+            match self.base(&path(directory, number, "bodies")) {
+                Ok(Some((id, keys))) => {
+                    bases.push(Mark { number, id });
+                    known.extend(keys);
+                }
+                Ok(None) => {}
+                Err(StoreError::Corrupt(what)) => missing.generation(&what),
+                Err(error) => return Err(error),
             }
         }
         Ok((bases, known))
+    }
+
+    fn base(&self, path: &Path) -> Result<Option<(u128, Keys)>> {
+        let mut reader = Reader::open(path)?;
+        let Some(id) = reader.origin().map(|origin| origin.id) else { return Ok(None) };
+        if !self.database.meta.contains_key(mark_row(id).0).map_err(failed)? {
+            return Ok(None);
+        }
+        let mut keys = Keys::new();
+        reader.keys(&mut keys)?;
+        Ok(Some((id, keys)))
     }
 }
 

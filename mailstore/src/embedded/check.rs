@@ -218,6 +218,8 @@ impl Check<'_> {
                 }
             })?;
         }
+        // These have none, but the blocks that they are in do.
+        self.walk(&database.subscriptions, "subscriptions", |_, _, _| {})?;
         self.walk(&database.details, "details", |check, key, value| {
             let bare = matches!(key.first(), Some(&(detail::SHARED | detail::EXPUNGED_AT | detail::WARNING)));
             if !bare && row::open(key, value).is_none() {

@@ -17,8 +17,9 @@ use super::header::Header;
 use super::row::{self, Fields};
 use crate::{Result, Snapshot};
 
-/// Smaller mailboxes are read fast enough from the rows of their messages. Tests pack whatever they can, in many rows and groups.
-const LEAST: u32 = if cfg!(test) { 3 } else { 1_024 };
+/// What [`Options`](super::Options) say by default: smaller mailboxes are read fast enough from the rows of their messages. Tests pack
+/// whatever they can, in many rows and groups.
+pub(super) const PACK_FROM: u32 = if cfg!(test) { 3 } else { 1_024 };
 
 /// Where a row is full, and when a group has enough of them, in octets.
 const ROW: usize = if cfg!(test) { 200 } else { 256 * 1024 };
@@ -33,10 +34,10 @@ pub(super) struct Packed {
 }
 
 impl Header {
-    /// Whether it is time to pack the messages: there are many, and few of them are in rows already.
-    pub(super) fn wants_packing(&self) -> bool {
+    /// Whether it is time to pack the messages: there are as many as `least`, and few of them are in rows already.
+    pub(super) fn wants_packing(&self, least: u32) -> bool {
         let packed = self.packed.map_or(0, |packed| packed.messages);
-        self.messages >= LEAST && self.messages.saturating_sub(packed) > LEAST.max(self.messages / 8)
+        self.messages >= least && self.messages.saturating_sub(packed) > least.max(self.messages / 8)
     }
 }
 
@@ -58,7 +59,7 @@ impl Packing {
         let live = core.live.cached(key)?;
         let snapshot = live.current()?;
         let header = crate::signal::lock(&live.state).header.clone();
-        let fits = snapshot.len() == header.messages && header.wants_packing();
+        let fits = snapshot.len() == header.messages && header.wants_packing(core.options.pack_from);
         fits.then(|| Self {
             key: key.into(),
             rows: header.rows,

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::embedded::Embedded;
-use mailwright_mailstore::{MailboxRef, QueueNumber, Spool, Store, block_on};
+use mailwright_mailstore::{MailboxRef, QueueNumber, Spool, Store, StoreError, User, block_on};
 
-use crate::workload::{BOX, alice, deliver, options, text};
+use crate::workload::{BOX, COPIES, alice, bob, deliver, folders, options, text};
 
 /// What is known of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,28 @@ enum Known {
     Refused,
 }
 
+/// What is known of a mailbox that was made for one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// There or not, with the message or without.
+    Making,
+    Made,
+    /// Under one of its two names.
+    Renaming,
+    Renamed,
+    /// There or not, with the message.
+    Deleting,
+    Deleted,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     messages: BTreeMap<String, Known>,
+    /// Messages that went to bob in the same commit, and their UIDs there.
+    also: BTreeMap<String, u32>,
+    /// Copies beside the INBOX, and their UIDs, which are known when they are there for certain.
+    copies: BTreeMap<String, Option<u32>>,
+    places: BTreeMap<String, Place>,
     validity: Option<u32>,
     highest: u32,
     queued: Vec<u64>,
@@ -43,6 +62,21 @@ impl Ledger {
                 assert_eq!(*self.validity.get_or_insert(validity), validity);
                 return;
             }
+            "also" => {
+                self.also.insert(words[1].to_owned(), number(2));
+                return;
+            }
+            "copying" | "copied" => {
+                let uid = (words[0] == "copied").then(|| number(2));
+                self.copies.insert(words[1].to_owned(), uid);
+                return;
+            }
+            "making" => return self.place(words[1], Place::Making),
+            "made" => return self.place(words[1], Place::Made),
+            "renaming" => return self.place(words[1], Place::Renaming),
+            "renamed" => return self.place(words[1], Place::Renamed),
+            "deleting" => return self.place(words[1], Place::Deleting),
+            "deleted" => return self.place(words[1], Place::Deleted),
             "queued" => return self.queued.push(words[1].parse().unwrap()),
             "delivered" => {
                 self.acknowledged += 1;
@@ -62,12 +96,57 @@ impl Ledger {
         self.messages.insert(name.to_owned(), known);
     }
 
+    fn place(&mut self, name: &str, place: Place) {
+        self.places.insert(name.to_owned(), place);
+    }
+
+    /// Whether what is not in the INBOX or the box is where it has to be.
+    fn check_others(&self, store: &Embedded) -> Result<(), String> {
+        let bobs = contents(store, &bob(), &MailboxName::inbox())?;
+        for (name, uid) in &self.also {
+            if bobs.names.get(name) != Some(uid) {
+                return Err(format!("{name} of bob is {uid}, found {:?}", bobs.names.get(name)));
+            }
+        }
+        let refused = |name: &&String| self.messages.get(*name) == Some(&Known::Refused);
+        if let Some(name) = bobs.names.keys().find(refused) {
+            return Err(format!("{name} was refused, but bob has it"));
+        }
+        let copies = contents(store, &alice(), &MailboxName::new(COPIES).unwrap()).unwrap_or_default();
+        for (name, uid) in &self.copies {
+            if uid.is_some() && copies.names.get(name) != uid.as_ref() {
+                return Err(format!("the copy of {name} is {uid:?}, found {:?}", copies.names.get(name)));
+            }
+        }
+        for (name, place) in &self.places {
+            let [made, kept] = folders(name).map(|folder| match block_on(store.open(&alice(), &folder)) {
+                Ok(_) => contents(store, &alice(), &folder).map(|found| Some(found.names.contains_key(name))),
+                Err(StoreError::NotFound) => Ok(None),
+                Err(error) => Err(format!("{folder}: {error}")),
+            });
+            let found = (made?, kept?);
+            let right = match place {
+                Place::Making => found.1.is_none(),
+                Place::Made => found == (Some(true), None),
+                Place::Renaming => matches!(found, (Some(true), None) | (None, Some(true))),
+                Place::Renamed => found == (None, Some(true)),
+                Place::Deleting => matches!(found, (None, Some(true) | None)),
+                Place::Deleted => found == (None, None),
+            };
+            if !right {
+                return Err(format!("the mailbox for {name} is {place:?}, found {found:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the store in a directory keeps to it. Delivers one message more.
     pub(crate) fn check(&self, directory: &Path, thorough: bool) -> Result<(), String> {
         let store =
             Embedded::open(directory, options()).map_err(|error| format!("does not open: {error}"))?;
-        let inbox = contents(&store, &MailboxName::inbox())?;
-        let archive = contents(&store, &MailboxName::new(BOX).unwrap()).unwrap_or_default();
+        let inbox = contents(&store, &alice(), &MailboxName::inbox())?;
+        let archive = contents(&store, &alice(), &MailboxName::new(BOX).unwrap()).unwrap_or_default();
+        self.check_others(&store)?;
         for (name, known) in &self.messages {
             let found = (inbox.names.get(name), archive.names.get(name));
             let right = match known {
@@ -115,9 +194,9 @@ struct Contents {
 }
 
 /// The messages of a mailbox, each of them whole and once.
-fn contents(store: &Embedded, name: &MailboxName) -> Result<Contents, String> {
-    let snapshot = block_on(store.open(&alice(), name)).map_err(|error| format!("{name}: {error}"))?;
-    let mailbox = MailboxRef::new(alice(), name.clone(), &snapshot);
+fn contents(store: &Embedded, user: &User, name: &MailboxName) -> Result<Contents, String> {
+    let snapshot = block_on(store.open(user, name)).map_err(|error| format!("{name}: {error}"))?;
+    let mailbox = MailboxRef::new(user.clone(), name.clone(), &snapshot);
     let mut found = Contents { validity: snapshot.uid_validity().get(), ..Contents::default() };
     for message in snapshot.messages() {
         let uid = message.uid.get();

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mailwright_mail_model::{DateTime, MailboxName, ReversePath, Uid};
+use mailwright_mail_model::{DateTime, MailboxName, ReversePath, Uid, UidSet};
 use mailwright_mailstore::embedded::{Embedded, Options};
 use mailwright_mailstore::{
     Batch, Expunge, FlagChange, FlagOperation, Folders, MailboxRef, QueueEntry, Store, StoreError, Target,
@@ -17,6 +17,8 @@ use mailwright_mailstore::{
 use crate::ledger::Ledger;
 
 pub(crate) const BOX: &str = "box";
+/// Where copies go that are in the INBOX still.
+pub(crate) const COPIES: &str = "copies";
 const DIRECTORY: &str = "MAILSTORE_FAULTS_DIRECTORY";
 const ROUND: &str = "MAILSTORE_FAULTS_ROUND";
 const EACH: &str = "MAILSTORE_FAULTS_EACH";
@@ -24,6 +26,15 @@ const SOCKET: &str = "MAILSTORE_FAULTS_SOCKET";
 
 pub(crate) fn alice() -> User {
     User::new("alice@example.org").unwrap()
+}
+
+pub(crate) fn bob() -> User {
+    User::new("bob@example.org").unwrap()
+}
+
+/// The names that a mailbox for one message has, one after the other.
+pub(crate) fn folders(name: &str) -> [MailboxName; 2] {
+    ["made", "kept"].map(|kind| MailboxName::new(&format!("{kind}-{name}")).unwrap())
 }
 
 /// The text of a message by its name, `round-thread-number`: some are small, some have several chunks.
@@ -45,9 +56,12 @@ pub(crate) fn deliver(store: &Embedded, name: &str) -> Result<u32, StoreError> {
         for part in text.chunks(60_000) {
             upload.write(text.slice_ref(part)).await?;
         }
-        let target = Target::new(alice(), MailboxName::inbox(), DateTime::new(0, 0).unwrap());
+        let target = |user| Target::new(user, MailboxName::inbox(), DateTime::new(0, 0).unwrap());
         let thread: u32 = name.split('-').nth(1).unwrap().parse().unwrap();
-        let mut batch = Batch::to([target]);
+        let mut batch = Batch::to([target(alice())]);
+        if thread == 2 {
+            batch.targets.push(target(bob()));
+        }
         if thread == 3 {
             batch = batch.with_queue(vec![QueueEntry::new("1D", ReversePath::Null, "b.example", 1)]);
         }
@@ -55,14 +69,18 @@ pub(crate) fn deliver(store: &Embedded, name: &str) -> Result<u32, StoreError> {
         for number in committed.queued {
             say(&format!("queued {number}"));
         }
+        if let Some(also) = committed.appended.get(1) {
+            say(&format!("also {name} {}", also.uid));
+        }
         Ok(committed.appended[0].uid.get())
     })
 }
 
-/// Without a reserve, so that what fails is the disk, and with little memory, so that much is written.
+/// Without a reserve, so that what fails is the disk, and with little memory, so that much is written; small mailboxes are packed, too.
 pub(crate) fn options() -> Options {
     let mut options = Options::default();
     (options.memtable, options.reserve, options.grace) = (32 << 10, 0, Duration::ZERO);
+    options.pack_from = 8;
     options
 }
 
@@ -81,7 +99,9 @@ fn work() {
     let round = std::env::var(ROUND).unwrap();
     let each = crate::number(EACH, 20);
     let Ok(store) = Embedded::open(directory, options()) else { return };
-    let _ = block_on(store.create(&alice(), &MailboxName::new(BOX).unwrap(), None));
+    for name in [BOX, COPIES] {
+        let _ = block_on(store.create(&alice(), &MailboxName::new(name).unwrap(), None));
+    }
     if let Ok(snapshot) = block_on(store.open(&alice(), &MailboxName::inbox())) {
         say(&format!("validity {}", snapshot.uid_validity()));
     }
@@ -99,26 +119,70 @@ fn work() {
 fn one(store: &Embedded, thread: usize, name: &str, number: usize) {
     let Ok(uid) = deliver(store, name) else { return say(&format!("refused {name}")) };
     say(&format!("delivered {name} {uid}"));
-    if number % 4 != 1 {
-        return;
+    if number % 6 == 5 {
+        // Or not, if there is nothing to pack or no room for it.
+        let _ = block_on(store.pack());
     }
     let Ok(snapshot) = block_on(store.open(&alice(), &MailboxName::inbox())) else { return };
     let inbox = MailboxRef::new(alice(), MailboxName::inbox(), &snapshot);
     let uids = Uid::new(uid).unwrap().into();
+    match (thread, number % 4) {
+        (0, 3) => {
+            say(&format!("copying {name}"));
+            if let Ok(copied) = block_on(store.copy(&inbox, &uids, &MailboxName::new(COPIES).unwrap())) {
+                say(&format!("copied {name} {}", copied.target));
+            }
+        }
+        (3, 2) => {
+            let _ = folder(store, &inbox, &uids, name, number);
+        }
+        (_, 1) => change(store, thread, &inbox, &uids, name),
+        _ => {}
+    }
+}
+
+/// Makes a mailbox with a copy of the message, gives it another name, and deletes every second one.
+fn folder(
+    store: &Embedded,
+    inbox: &MailboxRef,
+    uids: &UidSet,
+    name: &str,
+    number: usize,
+) -> Result<(), StoreError> {
+    let [made, kept] = folders(name);
+    block_on(async {
+        say(&format!("making {name}"));
+        store.create(&alice(), &made, None).await?;
+        store.copy(inbox, uids, &made).await?;
+        say(&format!("made {name}"));
+        say(&format!("renaming {name}"));
+        store.rename(&alice(), &made, &kept).await?;
+        say(&format!("renamed {name}"));
+        if number % 8 == 2 {
+            say(&format!("deleting {name}"));
+            store.delete(&alice(), &kept).await?;
+            say(&format!("deleted {name}"));
+        }
+        Ok(())
+    })
+}
+
+/// Changes the flags of a message, or takes it away from where it is.
+fn change(store: &Embedded, thread: usize, inbox: &MailboxRef, uids: &UidSet, name: &str) {
     match thread {
         0 => {
             let change = FlagChange::new(FlagOperation::Add, "(\\Seen Work)".parse().unwrap());
-            let _ = block_on(store.store_flags(&inbox, &uids, &change));
+            let _ = block_on(store.store_flags(inbox, uids, &change));
         }
         1 => {
             say(&format!("leaving {name}"));
-            if block_on(store.expunge(&inbox, &Expunge::Exactly(uids))).is_ok() {
+            if block_on(store.expunge(inbox, &Expunge::Exactly(uids.clone()))).is_ok() {
                 say(&format!("gone {name}"));
             }
         }
         _ => {
             say(&format!("moving {name}"));
-            if let Ok(moved) = block_on(store.move_to(&inbox, &uids, &MailboxName::new(BOX).unwrap())) {
+            if let Ok(moved) = block_on(store.move_to(inbox, uids, &MailboxName::new(BOX).unwrap())) {
                 say(&format!("moved {name} {}", moved.target));
             }
         }

@@ -49,7 +49,9 @@ impl Mboxes {
                 if file.starts_with('.') || file.ends_with(".lock") {
                     continue;
                 }
-                let name = format!("{prefix}{file}");
+                // As an export and Thunderbird have it: beside the file of the mailbox above.
+                let level = file.strip_suffix(".sbd").filter(|_| path.is_dir()).unwrap_or(file);
+                let name = format!("{prefix}{level}");
                 if path.is_dir() {
                     left.push((path, format!("{name}/")));
                 } else if let Some(name) = local_name(&name, Some('/')) {

@@ -35,6 +35,11 @@ impl Missing {
         }
     }
 
+    /// An earlier generation, of which this is said, cannot be built upon.
+    pub(super) fn generation(&mut self, what: &str) {
+        self.tell(format!("{what} is damaged: what it has is copied again, and generations that build upon it cannot be restored"));
+    }
+
     /// A part of a body cannot be read.
     pub(super) fn chunk(&mut self, key: &[u8], error: &StoreError) {
         if let Some(body) = Fields(key).u64() {

@@ -97,6 +97,24 @@ fn generations_of_earlier_programs_come_back_and_nothing_builds_upon_them() {
 }
 
 #[test]
+fn a_damaged_generation_is_not_built_upon() {
+    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    block_on(deliver(&store, "alice", b"one"));
+    back_up(&store, backup.path());
+    let first = backup.path().join("000001.bodies");
+    let octets = fs::read(&first).unwrap();
+    fs::write(&first, &octets[..octets.len() - 5]).unwrap();
+    let second = back_up(&store, backup.path());
+    assert_eq!((second.generation, second.bases, second.chunks), (2, 0, 1));
+    assert!(
+        second.missing.len() == 1 && second.missing[0].contains("000001.bodies is damaged"),
+        "{second:?}"
+    );
+    assert_eq!(restored(backup.path(), None), ["one"]);
+}
+
+#[test]
 fn a_restore_that_is_cut_short_is_begun_anew() {
     let (directory, backup, target) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

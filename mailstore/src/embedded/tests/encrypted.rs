@@ -44,7 +44,7 @@ fn it_conforms() {
     let store = Embedded::open(directory.path(), options).unwrap();
     store.shared.lasting.sealing.lock_everybody();
     let report = block_on(conformance::check(&store)).unwrap();
-    assert_eq!(report.skipped, [""; 0]);
+    assert_eq!(report.skipped, ["search"]);
     assert_sound(&store);
 }
 

@@ -14,6 +14,13 @@ fn indexed(directory: &Path) -> Embedded {
     Embedded::open(directory, Options { fulltext: true, ..Options::default() }).unwrap()
 }
 
+#[test]
+fn it_conforms() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = block_on(conformance::check(&AnyStore::new(indexed(directory.path())))).unwrap();
+    assert_eq!(report.skipped, ["undelete"]);
+}
+
 /// What a search finds that reads every message, or those among these.
 fn scan(store: &Embedded, name: &str, query: &Query, among: Option<&UidSet>) -> UidSet {
     let (mailbox, snapshot) = inbox(store, name);

@@ -1,0 +1,128 @@
+//! Into a file for each mailbox; those below it are in the directory of its name and `.sbd`, as Thunderbird has it.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, BufWriter, Read, Seek, SeekFrom},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use bytes::{Buf, Bytes};
+use mailwright::{
+    mail_model::{Flag, MailboxName},
+    mailstore::{Message, MessageRef, StoreError, mbox::write_message},
+};
+
+use super::{Export, Source, failed};
+
+pub(super) fn mailbox(directory: &Path, source: &Source<'_>, export: &mut Export<'_>) -> Result<(), String> {
+    let path = path_of(directory, &source.entry.name);
+    let wrong = failed(path.clone());
+    if let Some(above) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(above).map_err(failed(above.to_owned()))?;
+    }
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(&wrong)?;
+    let mut first = true;
+    for message in source.snapshot.messages() {
+        let before = file.stream_position().map_err(&wrong)?;
+        let fields = fields(source, message, first);
+        let mut body = Body {
+            source,
+            message: source.mailbox.message(message),
+            place: 0,
+            octets: Bytes::new(),
+            failed: None,
+        };
+        let written = write_message(
+            BufWriter::with_capacity(1 << 16, &file),
+            "",
+            message.internal_date,
+            Read::chain(fields.as_bytes(), &mut body),
+        );
+        match (written, body.failed) {
+            (Ok(()), _) => {
+                first = false;
+                export.count(message.size);
+            }
+            (Err(_), Some(error)) => {
+                // What there is of it must not be taken for a message.
+                file.set_len(before).map_err(&wrong)?;
+                file.seek(SeekFrom::Start(before)).map_err(&wrong)?;
+                export.miss(format!("UID {} in {}: {error}", message.uid, source.entry.name));
+            }
+            (Err(error), None) => return Err(wrong(error)),
+        }
+    }
+    file.sync_all().map_err(wrong)
+}
+
+/// Where a mailbox goes. No level leaves the directory or is passed over: those that begin with a dot, and those that end as locks and
+/// directories do, have something before or behind.
+fn path_of(directory: &Path, name: &MailboxName) -> PathBuf {
+    let mut path = directory.to_owned();
+    let mut levels = name.as_str().split('/').peekable();
+    while let Some(level) = levels.next() {
+        let mut file = if level.starts_with('.') { format!("_{level}") } else { level.to_owned() };
+        if [".lock", ".sbd", ".msf"].iter().any(|end| file.ends_with(end)) {
+            file.push('_');
+        }
+        if levels.peek().is_some() {
+            file.push_str(".sbd");
+        }
+        path.push(file);
+    }
+    path
+}
+
+/// What mail programs keep flags and UIDs in.
+fn fields(source: &Source<'_>, message: &Message, first: bool) -> String {
+    let mut fields = String::new();
+    if first {
+        let last = source.snapshot.uid_next().map_or(u32::MAX, |next| next.get() - 1);
+        let _never_fails = write!(fields, "X-IMAPbase: {} {last:010}\r\n", source.snapshot.uid_validity());
+    }
+    let has = |flag: &Flag| message.flags.contains(flag);
+    let _never_fails =
+        write!(fields, "X-UID: {}\r\nStatus: {}O\r\n", message.uid, if has(&Flag::Seen) { "R" } else { "" });
+    let letters = [(Flag::Answered, 'A'), (Flag::Flagged, 'F'), (Flag::Draft, 'T'), (Flag::Deleted, 'D')];
+    let letters: String = letters.iter().filter(|(flag, _)| has(flag)).map(|(_, letter)| *letter).collect();
+    if !letters.is_empty() {
+        let _never_fails = write!(fields, "X-Status: {letters}\r\n");
+    }
+    let keywords: Vec<&str> = message.flags.keywords().iter().map(|keyword| keyword.as_str()).collect();
+    if !keywords.is_empty() {
+        let _never_fails = write!(fields, "X-Keywords: {}\r\n", keywords.join(" "));
+    }
+    fields
+}
+
+/// The octets of a message.
+struct Body<'a> {
+    source: &'a Source<'a>,
+    message: MessageRef,
+    place: u64,
+    octets: Bytes,
+    failed: Option<StoreError>,
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.octets.is_empty() && self.place < self.message.size {
+            match self.source.read(&self.message, self.place) {
+                Ok(octets) => {
+                    self.place += octets.len() as u64;
+                    self.octets = octets;
+                }
+                Err(error) => {
+                    let told = io::Error::other(error.to_string());
+                    self.failed = Some(error);
+                    return Err(told);
+                }
+            }
+        }
+        let length = buffer.len().min(self.octets.len());
+        self.octets.copy_to_slice(buffer.get_mut(..length).unwrap_or_default());
+        Ok(length)
+    }
+}
