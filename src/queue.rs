@@ -6,8 +6,10 @@
 mod attempt;
 mod config;
 mod envelope;
+mod fallback;
 mod handed;
 mod judge;
+mod look;
 mod open;
 mod pipe;
 mod post;

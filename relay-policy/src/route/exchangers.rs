@@ -13,7 +13,7 @@ use crate::dns::{LookupError, RecordType, Resolve, key, name};
 pub struct Exchanger {
     /// Its name, or its IP address if that is all that is known. What its certificate should bear.
     pub name: String,
-    /// Its addresses, at least one.
+    /// Its addresses, at least one, unless it has a socket.
     pub addresses: Vec<IpAddr>,
     /// The port.
     pub port: u16,
@@ -23,6 +23,8 @@ pub struct Exchanger {
     pub vouched: bool,
     /// The name that the host's name stands for, if it is an alias.
     pub canonical: Option<String>,
+    /// The path of its UNIX socket, if it is on this machine and nowhere in the network.
+    pub socket: Option<String>,
 }
 
 /// What is known of a host's addresses.
@@ -125,6 +127,19 @@ impl Lookup {
     ) -> Result<Vec<Exchanger>, RouteError> {
         match hop {
             NextHop::Exchangers { domain, port } => self.of_domain(resolver, domain, *port, random).await,
+            NextHop::Lmtp { host, .. } if let Some(path) = host.strip_prefix("unix:") => {
+                let (name, socket) = ("localhost".to_owned(), Some(path.to_owned()));
+                let (addresses, port, canonical) = (Vec::new(), 0, None);
+                Ok(vec![Exchanger {
+                    name,
+                    addresses,
+                    port,
+                    authentic: false,
+                    vouched: true,
+                    canonical,
+                    socket,
+                }])
+            }
             // Configured by hand, so it is where it is, even if it is here.
             NextHop::Host { host, port } | NextHop::Lmtp { host, port } => {
                 let Found { addresses, signed, canonical } = match self.addresses(resolver, host).await {
@@ -136,7 +151,8 @@ impl Lookup {
                     return Err(RouteError::NoAddress(host.clone()));
                 }
                 let (name, port, vouched) = (host.clone(), *port, true);
-                Ok(vec![Exchanger { name, addresses, port, authentic: signed, vouched, canonical }])
+                let authentic = signed;
+                Ok(vec![Exchanger { name, addresses, port, authentic, vouched, canonical, socket: None }])
             }
             NextHop::Pipe(name) | NextHop::OnDemand(name) | NextHop::Refuse(name) => {
                 Err(RouteError::NoAddress(name.clone()))
@@ -170,6 +186,7 @@ impl Lookup {
                 authentic: false,
                 vouched: false,
                 canonical: None,
+                socket: None,
             }]);
         }
         let failed = |error| RouteError::Lookup { domain: domain.to_owned(), error };
@@ -225,7 +242,8 @@ impl Lookup {
             }
             if !addresses.is_empty() {
                 let (vouched, authentic) = (authentic, authentic && signed);
-                let host = Exchanger { name: host, addresses, port, authentic, vouched, canonical };
+                let host =
+                    Exchanger { name: host, addresses, port, authentic, vouched, canonical, socket: None };
                 hosts.push((preference, host));
             }
         }

@@ -108,18 +108,27 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.concurrency.dead_for = queue.retry.first;
     queue.connect_timeout = Duration::from_secs(limits.connect_seconds);
     queue.fallback = config::hop("relay.fallback", &relay.fallback)?;
-    if let Some(smarthost) = config::hop("relay.smarthost", &relay.smarthost)? {
-        let destination = smarthost.destination();
-        if !relay.user.is_empty() {
-            let file = relay.password_file.display();
-            let text = fs::read_to_string(&relay.password_file)
-                .map_err(|error| format!("relay.password_file {file}: {error}"))?;
+    let smarthost = config::hop("relay.smarthost", &relay.smarthost)?;
+    let smarthost = smarthost.map(|hop| {
+        let login = ("relay.password_file", &relay.user, &relay.password_file, relay.password_in_clear);
+        (hop, login, relay.implicit_tls)
+    });
+    let fallback = queue.fallback.clone().map(|hop| {
+        let (user, file) = (&relay.fallback_user, &relay.fallback_password_file);
+        let login = ("relay.fallback_password_file", user, file, relay.fallback_password_in_clear);
+        (hop, login, relay.fallback_implicit_tls)
+    });
+    for (hop, (key, user, file, in_clear), implicit_tls) in smarthost.into_iter().chain(fallback) {
+        let destination = hop.destination();
+        if !user.is_empty() {
+            let text =
+                fs::read_to_string(file).map_err(|error| format!("{key} {}: {error}", file.display()))?;
             let password = text.lines().next().unwrap_or_default();
-            let mut login = Relay::new(relay.user.clone(), Secret::from(password));
-            login.in_clear = relay.password_in_clear;
+            let mut login = Relay::new(user.clone(), Secret::from(password));
+            login.in_clear = in_clear;
             queue.relays.insert(destination.clone(), login);
         }
-        if relay.implicit_tls {
+        if implicit_tls {
             queue.tls.implicit.insert(destination);
         }
     }
