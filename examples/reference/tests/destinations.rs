@@ -8,6 +8,7 @@ mod world;
 
 use std::{
     io::{BufRead, BufReader, Write},
+    net::TcpListener,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
     sync::{Arc, Mutex},
@@ -240,4 +241,76 @@ fn entries_are_shown_and_changed_by_recipient() {
         assert_eq!(entries(&a.queue(&[change, id, "--json"])).len(), 1, "{change}");
         assert_eq!(entries(&a.queue(&["list", "--json"]))[0]["held"], state, "{change}");
     }
+}
+
+#[test]
+fn mail_that_the_name_system_sends_to_us_under_another_name_does_not_go_round() {
+    if !have("dnsmasq") {
+        return;
+    }
+    let names = Names::start(&["mx-host=c.example,mx.c.example,10", "address=/mx.c.example/127.0.0.2"]);
+    let a = Site::start("a.example", "127.0.0.2", free_port(), &names, "", &["ann"]);
+    submit(&a, &["eve@c.example"], "round");
+    let report = wait_for("the report", || a.fetch("ann@a.example", 1));
+    assert!(report.contains("Status: 5.4.6") && report.contains("loops back to this server"), "{report}");
+}
+
+/// Two servers, each with a user who forwards to the other, and a third user who writes.
+fn forwarding_to_each_other(keep: &str) -> Option<(Names, Site, Site)> {
+    if !have("dnsmasq") {
+        return None;
+    }
+    let port = free_port();
+    let names = Names::start(&[
+        "mx-host=b.example,mx.b.example,10",
+        "address=/mx.b.example/127.0.0.3",
+        "mx-host=a.example,mx.a.example,10",
+        "address=/mx.a.example/127.0.0.2",
+    ]);
+    let a = Site::start("a.example", "127.0.0.2", port, &names, "", &["ann", "amy"]);
+    let b = Site::start("b.example", "127.0.0.3", port, &names, "", &["bob"]);
+    a.run(&["user", "set", "amy@a.example", "--forward", "bob@b.example", "--keep", keep]);
+    b.run(&["user", "set", "bob@b.example", "--forward", "amy@a.example", "--keep", keep]);
+    Some((names, a, b))
+}
+
+#[test]
+fn servers_that_forward_to_each_other_end() {
+    let Some((_names, a, b)) = forwarding_to_each_other("true") else { return };
+    submit(&a, &["amy@a.example"], "kept");
+    let report = wait_for("the report", || a.fetch("ann@a.example", 1));
+    assert!(report.contains("5.4.6") && report.contains("goes round in a loop"), "{report}");
+    assert_eq!(a.queue(&["list"]) + &b.queue(&["list"]), "");
+    let first = a.fetch("amy@a.example", 1).expect("one copy here");
+    assert!(first.contains("Subject: kept") && first.contains("Delivered-To: amy@a.example"), "{first}");
+    let second = b.fetch("bob@b.example", 1).expect("and one there");
+    assert_eq!(second.matches("Delivered-To: ").count(), 2, "{second}");
+    assert!(a.fetch("amy@a.example", 2).is_none() && b.fetch("bob@b.example", 2).is_none());
+    assert!(a.fetch("ann@a.example", 2).is_none(), "one report");
+}
+
+#[test]
+fn what_nobody_keeps_comes_back() {
+    let Some((_names, a, b)) = forwarding_to_each_other("false") else { return };
+    submit(&a, &["amy@a.example"], "lost");
+    let report = wait_for("the report", || a.fetch("ann@a.example", 1));
+    assert!(report.contains("5.4.6") && report.contains("Subject: lost"), "{report}");
+    assert_eq!(a.queue(&["list"]) + &b.queue(&["list"]), "");
+    assert!(a.fetch("ann@a.example", 2).is_none(), "one report");
+}
+
+#[test]
+fn mail_goes_out_over_ipv6() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        assert!(std::env::var_os("CI").is_none(), "CI must have IPv6");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let host = Host::on(listener, Behaviour::Answer("never", ""));
+    let extra = format!("[relay.transport]\n\"b.example\" = \"[::1]:{port}\"\n");
+    let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann"]);
+    submit(&a, &["bob@b.example"], "six");
+    let got = wait_for("the message", || host.received().first().cloned());
+    assert!(got.contains("Subject: six"), "{got}");
+    wait_for("an empty queue", || a.queue(&["list"]).is_empty().then_some(()));
 }

@@ -1,6 +1,6 @@
 //! From a next hop to hosts and their addresses (RFC 5321 §5).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mailwright_smtp_proto::Reply;
 
@@ -100,6 +100,11 @@ pub struct Lookup {
     pub families: Families,
     /// The names and addresses of this server: mail that the name system sends to these would go round.
     pub own: Vec<String>,
+    /// Where this server takes mail of other servers: a mail exchanger at one of these is this server. With an unspecified address (`0.0.0.0`,
+    /// `::`), it is so at all that are [local](Self::is_local).
+    pub listening: Vec<SocketAddr>,
+    /// Whether an address is one of this machine's.
+    pub is_local: fn(IpAddr) -> bool,
     /// How many hosts are asked for their addresses at most.
     pub most_hosts: usize,
     /// How many addresses of them are tried at most.
@@ -107,9 +112,16 @@ pub struct Lookup {
 }
 
 impl Default for Lookup {
-    /// Both kinds of addresses; eight hosts, ten addresses; no own names.
+    /// Both kinds of addresses; eight hosts, ten addresses; no own names, and no address that is known to be local.
     fn default() -> Self {
-        Self { families: Families::Both, own: Vec::new(), most_hosts: 8, most_addresses: 10 }
+        Self {
+            families: Families::Both,
+            own: Vec::new(),
+            listening: Vec::new(),
+            is_local: |_| false,
+            most_hosts: 8,
+            most_addresses: 10,
+        }
     }
 }
 
@@ -175,7 +187,7 @@ impl Lookup {
             if !self.reaches(address) {
                 return Err(RouteError::NoAddress(domain.to_owned()));
             }
-            if self.is_own(&address.to_string()) {
+            if self.is_own_address(address, port) {
                 return Err(RouteError::Loop(domain.to_owned()));
             }
             let name = address.to_string();
@@ -235,7 +247,7 @@ impl Lookup {
                 }
             };
             // RFC 5321 §5.1: ourselves, and whoever is not preferred to us, are no way onward.
-            if self.is_own(&host) || addresses.iter().any(|address| self.is_own(&address.to_string())) {
+            if self.is_own(&host) || addresses.iter().any(|address| self.is_own_address(*address, port)) {
                 own = Some(preference);
                 hosts.retain(|(other, _)| *other < preference);
                 continue;
@@ -298,6 +310,16 @@ impl Lookup {
             Families::V4 => address.is_ipv4(),
             Families::V6 => address.is_ipv6(),
         }
+    }
+
+    fn is_own_address(&self, address: IpAddr, port: u16) -> bool {
+        let here = |own: &SocketAddr| match own.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4() && (self.is_local)(address),
+            // That of IPv6 takes calls by IPv4, too.
+            IpAddr::V6(any) if any.is_unspecified() => (self.is_local)(address),
+            own => own.to_canonical() == address.to_canonical(),
+        };
+        self.is_own(&address.to_string()) || self.listening.iter().any(|own| own.port() == port && here(own))
     }
 
     fn is_own(&self, host: &str) -> bool {

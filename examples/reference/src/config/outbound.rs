@@ -92,6 +92,8 @@ pub(crate) enum Families {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Queue {
     pub(crate) lifetime_hours: u64,
+    /// How long reports are tried; as other mail if 0.
+    pub(crate) report_lifetime_hours: u64,
     pub(crate) warn_after_hours: u64,
     pub(crate) first_retry_seconds: u64,
     pub(crate) longest_retry_seconds: u64,
@@ -154,6 +156,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             lifetime_hours: 96,
+            report_lifetime_hours: 0,
             warn_after_hours: 4,
             first_retry_seconds: 60,
             longest_retry_seconds: 4_000,

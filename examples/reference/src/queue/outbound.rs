@@ -89,6 +89,9 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.routes = routes;
     queue.lookup.own.push(config.hostname.clone());
     queue.lookup.own.extend(relay.own.iter().cloned());
+    let takes_mail = config.listeners.iter().filter(|listener| listener.protocol == config::Protocol::Smtp);
+    queue.lookup.listening = takes_mail.map(|listener| listener.address).collect();
+    queue.lookup.is_local = mailwright::queue::is_local;
     queue.lookup.families = match config.families() {
         config::Families::Both => mailwright::relay_policy::route::Families::Both,
         config::Families::PreferIpv4 => mailwright::relay_policy::route::Families::BothV4First,
@@ -97,7 +100,10 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     };
     let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3_600));
     queue.retry.lifetime = hours(limits.lifetime_hours);
-    queue.retry.lifetime_of_reports = queue.retry.lifetime;
+    queue.retry.lifetime_of_reports = match limits.report_lifetime_hours {
+        0 => queue.retry.lifetime,
+        given => hours(given),
+    };
     queue.retry.warn_after = hours(limits.warn_after_hours);
     queue.retry.first = Duration::from_secs(limits.first_retry_seconds);
     queue.retry.longest = Duration::from_secs(limits.longest_retry_seconds);
@@ -160,5 +166,27 @@ fn trust(relay: &config::Relay) -> Option<Arc<tls::rustls::ClientConfig>> {
             tracing::warn!(file = %relay.trust.display(), %error, "the trusted authorities cannot be used");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_configured_is_what_the_queue_does() {
+        let mut config = Config::default();
+        config.queue.lifetime_hours = 10;
+        let made = |config: &Config| queue_config(config, Arc::default()).unwrap();
+        let hours = |time: Duration| time.as_secs() / 3_600;
+        for (given, expected) in [(0, 10), (3, 3)] {
+            config.queue.report_lifetime_hours = given;
+            let retry = made(&config).retry;
+            assert_eq!((hours(retry.lifetime), hours(retry.lifetime_of_reports)), (10, expected));
+        }
+        let smtp = config.listeners.iter().filter(|listener| listener.protocol == config::Protocol::Smtp);
+        let expected: Vec<SocketAddr> = smtp.map(|listener| listener.address).collect();
+        assert!(!expected.is_empty(), "{:?}", config.listeners);
+        assert_eq!(made(&config).lookup.listening, expected);
     }
 }
