@@ -163,6 +163,11 @@ impl Directory {
         self.file.iter().map(|(name, alias)| (name.as_str(), alias))
     }
 
+    /// The alias of the file at a canonical name.
+    pub fn file_alias(&self, canonical: &str) -> Option<&Alias> {
+        self.file.get(canonical)
+    }
+
     /// The clients that have rights by where they are.
     pub const fn networks(&self) -> &Networks {
         &self.networks

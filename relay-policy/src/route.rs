@@ -68,6 +68,11 @@ impl RouteTable {
         self
     }
 
+    /// The host that gets everything the map has no row for.
+    pub const fn smarthost(&self) -> Option<&NextHop> {
+        self.smarthost.as_ref()
+    }
+
     /// The next hop of an address.
     pub fn next_hop(&self, address: &Address) -> NextHop {
         let domain = address.domain();

@@ -1,12 +1,16 @@
 //! Where a server is, and how it is reached.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use mailwright_line_proto::{Machine, Misuse, Secure, TlsSide};
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{net::TcpStream, time};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time,
+};
 
 use super::ClientError;
+use crate::Stream;
 
 /// How long it may take until the server's end of the connection is there, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,21 +36,37 @@ pub enum Security {
 pub struct Endpoint {
     host: String,
     port: u16,
-    address: Option<SocketAddr>,
+    place: Place,
     security: Security,
     timeout: Duration,
+}
+
+/// Where the socket is.
+#[derive(Debug, Clone)]
+enum Place {
+    /// Where its name says.
+    Named,
+    Address(SocketAddr),
+    /// In the file system of this machine.
+    Path(PathBuf),
 }
 
 impl Endpoint {
     /// A server by its name, which is looked up and which its certificate must bear. An IP address is a name too.
     pub fn new(host: impl Into<String>, port: u16, security: Security) -> Self {
-        Self { host: host.into(), port, address: None, security, timeout: CONNECT_TIMEOUT }
+        Self { host: host.into(), port, place: Place::Named, security, timeout: CONNECT_TIMEOUT }
     }
 
     /// Connects to this address instead of looking up the name; the certificate must bear the name as before.
     #[must_use]
     pub fn at(self, address: SocketAddr) -> Self {
-        Self { address: Some(address), ..self }
+        Self { place: Place::Address(address), ..self }
+    }
+
+    /// Connects to the UNIX socket at this path instead; the certificate must bear the name as before, if there is TLS.
+    #[must_use]
+    pub fn at_path(self, path: impl Into<PathBuf>) -> Self {
+        Self { place: Place::Path(path.into()), ..self }
     }
 
     /// Sets how long it may take to connect, the lookup included: 60 seconds by default. The protocol's own deadlines
@@ -83,16 +103,17 @@ impl Endpoint {
     }
 
     /// Opens the socket.
-    pub(super) async fn open(&self) -> io::Result<TcpStream> {
+    pub(super) async fn open(&self) -> io::Result<Stream> {
         let connecting = async {
-            match self.address {
-                Some(address) => TcpStream::connect(address).await,
-                None => TcpStream::connect((self.host.as_str(), self.port)).await,
-            }
+            let socket = match &self.place {
+                Place::Path(path) => return UnixStream::connect(path).await.map(Stream::from),
+                Place::Address(address) => TcpStream::connect(address).await?,
+                Place::Named => TcpStream::connect((self.host.as_str(), self.port)).await?,
+            };
+            // Commands are small and their answers are waited for.
+            socket.set_nodelay(true)?;
+            Ok(Stream::from(socket))
         };
-        let socket = time::timeout(self.timeout, connecting).await??;
-        // Commands are small and their answers are waited for.
-        socket.set_nodelay(true)?;
-        Ok(socket)
+        time::timeout(self.timeout, connecting).await?
     }
 }

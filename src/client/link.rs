@@ -66,7 +66,7 @@ impl<M: Client> Link<M> {
         // Before the socket, so that a wrong name costs no connection.
         let machine = Deflate::new(machine).with_limits(limits);
         let machine = endpoint.secure(Noting { machine, tls: None })?.with_limits(limits, timeouts);
-        let mut connection = Connection::new(machine, Stream::from(endpoint.open().await?));
+        let mut connection = Connection::new(machine, endpoint.open().await?);
         connection.set_write_timeout(timeouts.write);
         Ok(Self(connection))
     }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use mailwright_line_proto::{Closed, Misuse};
 use mailwright_mailstore::{QueueEntry, QueueRecipient, RecipientState, Store};
-use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve, route::NextHop};
+use mailwright_relay_policy::{
+    delivery::Diagnosis,
+    dns::{LookupError, Resolve},
+    route::{NextHop, RouteError},
+};
 use mailwright_smtp_proto::{Reply, SizeLimit};
 
 use super::{
@@ -37,16 +41,18 @@ pub(super) struct Attempted {
 pub(super) struct Unreached {
     pub(super) diagnosis: Diagnosis,
     /// Whether all mail that goes the same way would meet the same.
-    all: bool,
+    pub(super) all: bool,
+    /// Whether somebody may be there who could not prove to be the one that was meant.
+    pub(super) untrusted: bool,
 }
 
 impl Unreached {
     pub(super) fn one(diagnosis: Diagnosis) -> Self {
-        Self { diagnosis, all: false }
+        Self { diagnosis, all: false, untrusted: false }
     }
 
     fn all(diagnosis: Diagnosis) -> Self {
-        Self { diagnosis, all: true }
+        Self { diagnosis, all: true, untrusted: false }
     }
 }
 
@@ -99,7 +105,7 @@ where
                     attempted.contact = Contact::Reached;
                     outcomes
                 }
-                Err(Unreached { diagnosis, all }) => {
+                Err(Unreached { diagnosis, all, .. }) => {
                     if all && hop.destination() == entry.destination {
                         attempted.contact = Contact::Failed;
                         attempted.failure = Some(diagnosis.clone());
@@ -125,26 +131,28 @@ where
             NextHop::OnDemand(domain) => self.deliver_on_demand(domain, entry, places).await,
             NextHop::Pipe(name) => Ok(self.pipe(&Place::Transport(name.clone()), entry, places).await),
             _ => {
-                let destination = hop.destination();
-                let lane = Terms::lane(&destination, requires(entry));
-                if let Some(open) = self.sessions.take(&lane, self.config.idle) {
-                    // The host may have hung up meanwhile, which says nothing of it.
-                    if let Ok(outcomes) = self.send(open, &destination, entry, places, true).await {
-                        return Ok(outcomes);
-                    }
-                }
-                let outcome = self.deliver_to(hop, &destination, entry, places).await;
-                match (&outcome, &self.config.fallback) {
-                    (Err(unreached), Some(fallback))
-                        if fallback != hop && unreached.all && !unreached.diagnosis.is_permanent() =>
-                    {
-                        tracing::info!(id = entry.id, %fallback, reason = %unreached.diagnosis, "falling back");
-                        self.deliver_to(fallback, &fallback.destination(), entry, places).await
-                    }
-                    _ => outcome,
-                }
+                let outcome = self.deliver_over(hop, entry, places).await;
+                self.or_fall_back(hop, entry, places, outcome).await
             }
         }
+    }
+
+    /// Over a connection to a next hop that waits for more, or over a new one.
+    pub(super) async fn deliver_over(
+        &self,
+        hop: &NextHop,
+        entry: &Arc<QueueEntry>,
+        places: &[usize],
+    ) -> Result<Vec<Outcome>, Unreached> {
+        let destination = hop.destination();
+        let lane = Terms::lane(&destination, requires(entry));
+        if let Some(open) = self.sessions.take(&lane, self.config.idle) {
+            // The host may have hung up meanwhile, which says nothing of it.
+            if let Ok(outcomes) = self.send(open, &destination, entry, places, true).await {
+                return Ok(outcomes);
+            }
+        }
+        self.deliver_to(hop, &destination, entry, places).await
     }
 
     /// Over a new connection to one of the hosts of a next hop.
@@ -159,17 +167,20 @@ where
             .map_or(0, |octets| octets.iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet)));
         let exchangers =
             self.config.lookup.exchangers(&*self.resolver, hop, random).await.map_err(|error| {
-                let reply = error.reply();
-                let permanent = reply.is_permanent();
-                let diagnosis = Diagnosis::found(reply);
-                if permanent { Unreached::one(diagnosis) } else { Unreached::all(diagnosis) }
+                let forged = matches!(error, RouteError::Lookup { error: LookupError::Bogus(_), .. });
+                let diagnosis = Diagnosis::found(error.reply());
+                let all = !diagnosis.is_permanent();
+                Unreached { diagnosis, all, untrusted: forged }
             })?;
         let terms = self.terms(hop, destination, entry, &exchangers).await;
-        let mut last = None;
+        let (mut last, mut untrusted) = (None, false);
         for exchanger in &exchangers {
             match self.reach(&terms, exchanger, &entry.id).await {
                 Ok(open) => return self.send(open, destination, entry, places, false).await,
-                Err(diagnosis) => last = diagnosis.or(last),
+                Err(unopened) => {
+                    untrusted |= unopened.untrusted;
+                    last = unopened.diagnosis.or(last);
+                }
             }
         }
         let nowhere = || Diagnosis::found(Reply::transient((4, 1), "No host of the destination was tried"));
@@ -178,7 +189,7 @@ where
             // RFC 8689 §4.2.1: not that somebody waits for days for what will not be.
             return Err(Unreached::one(for_good(diagnosis)));
         }
-        Err(Unreached::all(diagnosis))
+        Err(Unreached { untrusted, ..Unreached::all(diagnosis) })
     }
 
     /// Sends the message over a connection, and keeps that for the next one.

@@ -33,7 +33,9 @@ pub struct QueueConfig {
     pub concurrency: Concurrency,
     /// How to log in to hosts that want it: by destination, as [`NextHop`](mailwright_relay_policy::route::NextHop) prints it.
     pub relays: HashMap<String, Relay>,
-    /// Which hosts of a smarthost's destination stand in when a domain's own cannot be reached at all.
+    /// What stands in where the mail exchangers of a domain, or the smarthost, cannot be reached at all, or refuse since they have our
+    /// address on a list. Never for rows of the transport map that name a host, nor for hosts whom TLS does not prove to be the ones
+    /// that were meant, nor for destinations of [`Tls::levels`] that need a certificate.
     pub fallback: Option<mailwright_relay_policy::route::NextHop>,
     /// How connections are secured.
     pub tls: Tls,

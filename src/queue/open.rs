@@ -1,6 +1,6 @@
 //! From a host to a connection on which mail can be sent.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use mailwright_line_proto::{Closed, Misuse, PeerMisbehaved, tls};
 use mailwright_mailstore::{QueueEntry, Spool, Store};
@@ -57,10 +57,46 @@ impl<'a> Terms<'a> {
     }
 }
 
+/// Why there is no connection.
+#[derive(Default)]
+pub(super) struct Unopened {
+    /// None if the host has no address.
+    pub(super) diagnosis: Option<Diagnosis>,
+    /// Whether TLS as it must be could not be had, which may be somebody's doing.
+    pub(super) untrusted: bool,
+}
+
+impl Unopened {
+    fn trusted(diagnosis: Diagnosis) -> Self {
+        Self { diagnosis: Some(diagnosis), untrusted: false }
+    }
+
+    fn untrusted(diagnosis: Diagnosis) -> Self {
+        Self { diagnosis: Some(diagnosis), untrusted: true }
+    }
+}
+
+/// Where a host is reached.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Address(SocketAddr),
+    /// The path of a UNIX socket.
+    Path(&'a str),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Path(path) => f.write_str(path),
+        }
+    }
+}
+
 /// A host and what is known of it.
 struct Site<'a> {
     exchanger: &'a Exchanger,
-    address: SocketAddr,
+    at: At<'a>,
     guard: &'a Guard,
     policy: AppliedPolicy,
 }
@@ -124,7 +160,7 @@ where
         terms: &Terms<'_>,
         exchanger: &Exchanger,
         id: &str,
-    ) -> Result<Open, Option<Diagnosis>> {
+    ) -> Result<Open, Unopened> {
         let (dane, unfit) = self.dane(terms, exchanger).await;
         let published = match (&dane, &terms.sts) {
             (Dane::Usable(set), _) => {
@@ -152,26 +188,27 @@ where
             Err(unfit) => {
                 let diagnosis = Diagnosis::found_at(exchanger.name.clone(), unfit.reply);
                 self.tell(terms, exchanger, None, published, unfit.failure, Some(&diagnosis));
-                return Err(Some(diagnosis));
+                return Err(Unopened::untrusted(diagnosis));
             }
         };
         if dane == Dane::Unusable {
             let failure = Some(TlsFailure::TlsaInvalid);
             self.tell(terms, exchanger, None, published.clone(), failure, None);
         }
-        let mut last = None;
-        for address in &exchanger.addresses {
-            let address = SocketAddr::new(*address, exchanger.port);
-            let site = Site { exchanger, address, guard: &guard, policy: published.clone() };
+        let mut last = Unopened::default();
+        let addresses = exchanger.addresses.iter();
+        let addresses = addresses.map(|address| At::Address(SocketAddr::new(*address, exchanger.port)));
+        for at in exchanger.socket.iter().map(|path| At::Path(path)).chain(addresses) {
+            let site = Site { exchanger, at, guard: &guard, policy: published.clone() };
             match self.open(terms, &site).await {
                 Ok(mut open) => {
                     open.lane = (!terms.relaxed).then(|| Terms::lane(terms.destination, terms.require));
                     return Ok(open);
                 }
-                Err(diagnosis) => {
-                    let destination = terms.destination;
-                    tracing::info!(id, destination, %address, reason = %diagnosis, "no connection");
-                    last = Some(diagnosis);
+                Err(unopened) => {
+                    let reason = unopened.diagnosis.as_ref().map(tracing::field::display);
+                    tracing::info!(id, destination = terms.destination, address = %at, reason, "no connection");
+                    last = Unopened { untrusted: last.untrusted || unopened.untrusted, ..unopened };
                 }
             }
         }
@@ -201,9 +238,12 @@ where
     }
 
     /// Opens a connection, secures it, and logs in.
-    async fn open(&self, terms: &Terms<'_>, site: &Site<'_>) -> Result<Open, Diagnosis> {
-        let Site { exchanger, address, guard, .. } = *site;
-        let host = format!("{}[{}]:{}", exchanger.name, address.ip(), address.port());
+    async fn open(&self, terms: &Terms<'_>, site: &Site<'_>) -> Result<Open, Unopened> {
+        let Site { exchanger, at, guard, .. } = *site;
+        let host = match at {
+            At::Address(address) => format!("{}[{}]:{}", exchanger.name, address.ip(), address.port()),
+            At::Path(path) => format!("{}[{path}]", exchanger.name),
+        };
         let lmtp = matches!(terms.hop, NextHop::Lmtp { .. });
         let mut config = if lmtp { Config::lmtp() } else { Config::default() };
         let relay = self.config.relays.get(terms.destination);
@@ -216,19 +256,23 @@ where
         };
         let connect = |security| {
             let endpoint = Endpoint::new(name.clone(), exchanger.port, security)
-                .at(address)
                 .with_timeout(self.config.connect_timeout);
+            let endpoint = match at {
+                At::Address(address) => endpoint.at(address),
+                At::Path(path) => endpoint.at_path(path),
+            };
             let (hello, config) = (self.config.hostname.clone(), Arc::clone(&config));
             async move { SmtpClient::connect(&endpoint, hello, config).await }
         };
-        let security = self.security(guard, terms.destination)?;
+        let security = self.security(guard, terms.destination).map_err(Unopened::untrusted)?;
         let mut opened = connect(security).await;
         let failure = opened.as_ref().err().and_then(tls_failure);
         if let (Guard::Trial, Some(failure), Err(error)) = (guard, failure, &opened) {
             // RFC 8461 §5: told, and sent nevertheless.
             let diagnosis = connecting(&host, error);
             self.tell(terms, exchanger, Some(site), site.policy.clone(), Some(failure), Some(&diagnosis));
-            opened = connect(self.security(&Guard::May, terms.destination)?).await;
+            let security = self.security(&Guard::May, terms.destination).map_err(Unopened::untrusted)?;
+            opened = connect(security).await;
         }
         let weak = matches!(guard, Guard::May | Guard::Trial);
         let opened = match opened {
@@ -263,18 +307,21 @@ where
                 Ok(client)
             }
         };
-        let mut client = opened.map_err(|error| connecting(&host, &error))?;
+        let mut client = opened.map_err(|error| Unopened {
+            diagnosis: Some(connecting(&host, &error)),
+            untrusted: tls_failure(&error).is_some(),
+        })?;
         if terms.require && !client.capabilities().require_tls {
             // RFC 8689 §4.2.1, step 5
             let _ = client.quit().await;
             let text = "The sender requires TLS all the way, and the host does not offer REQUIRETLS";
-            return Err(Diagnosis::found_at(host, Reply::permanent((7, 30), text)));
+            return Err(Unopened::untrusted(Diagnosis::found_at(host, Reply::permanent((7, 30), text))));
         }
         if let Some(relay) = relay {
             client.login(&relay.user, &relay.password).await.map_err(|error| {
                 // A wrong password is ours to mend, and the mail waits for that.
                 let text = format!("Login as {} failed: {error}", relay.user);
-                Diagnosis::found_at(&*host, Reply::transient((7, 8), text))
+                Unopened::trusted(Diagnosis::found_at(&*host, Reply::transient((7, 8), text)))
             })?;
         }
         Ok(Open { client, host, messages: 0, lane: None })
@@ -319,7 +366,10 @@ where
             domain: domain.to_owned(),
             policy,
             host: Some(exchanger.name.clone()),
-            address: site.map(|site| site.address.ip()),
+            address: site.and_then(|site| match site.at {
+                At::Address(address) => Some(address.ip()),
+                At::Path(_) => None,
+            }),
             failure,
             reason: diagnosis.map(|diagnosis| diagnosis.reply.lines().collect::<Vec<_>>().join(" ")),
         });

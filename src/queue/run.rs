@@ -1,6 +1,7 @@
 //! The loop: what is due is offered to the scheduler, whose turn it is is sent, and what came of it is written down.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -15,15 +16,14 @@ use tokio::{task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Outcome, Queue,
+    Concurrency, Outcome, Queue,
     judge::{Judgement, judge},
+    look::{Looked, PAGE, Pages, before, offer_all},
     report::seconds,
     scheduler::{Contact, Offer, Scheduler},
 };
 use crate::{service::entropy, smtp::Addressing};
 
-/// How many entries are looked at together.
-const PAGE: usize = 1_000;
 /// How far it is looked for what is urgent behind what there is no room for.
 const MOST_PAGES: usize = 100;
 /// How often all that is due is looked through, whatever happens. What becomes due out of order is found then.
@@ -55,15 +55,39 @@ struct Loop {
     /// Whether to look at what is new, and whether to look at everything.
     look: bool,
     look_at_all: bool,
-    /// Whether there was no room for all that is due.
-    full: bool,
+    /// The first one that there was no room for, if so.
+    full: Option<Due>,
+    /// The first one of those that were sent away and have room again.
+    starved: Option<Due>,
     /// Why each dead destination is dead.
-    reasons: std::collections::HashMap<String, Diagnosis>,
+    reasons: HashMap<String, Diagnosis>,
 }
 
 impl Loop {
+    fn new(limits: Concurrency) -> Self {
+        Self {
+            scheduler: Scheduler::new(limits),
+            began: Instant::now(),
+            cursor: None,
+            looked: 0,
+            look: true,
+            look_at_all: true,
+            full: None,
+            starved: None,
+            reasons: HashMap::new(),
+        }
+    }
+
+    /// Forgets what there is no need to know any more.
+    fn tidy(&mut self) {
+        let now = self.now();
+        let Self { scheduler, reasons, .. } = self;
+        scheduler.tidy(now);
+        reasons.retain(|destination, _| scheduler.knows(destination));
+    }
+
     fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        since(self.began)
     }
 }
 
@@ -79,16 +103,7 @@ where
     /// If the store has no queue.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<(), StoreError> {
         self.spool()?;
-        let mut state = Loop {
-            scheduler: Scheduler::new(self.config.concurrency.clone()),
-            began: Instant::now(),
-            cursor: None,
-            looked: 0,
-            look: true,
-            look_at_all: true,
-            full: false,
-            reasons: std::collections::HashMap::new(),
-        };
+        let mut state = Loop::new(self.config.concurrency.clone());
         let (mut seen, mut attempts) = (0, JoinSet::new());
         let (mut sweep, mut again) = (time::interval(SWEEP), time::interval(LOOK_AGAIN));
         loop {
@@ -97,7 +112,10 @@ where
                 state.look_at_all = true;
             }
             let mut wait = LOOK_AGAIN;
-            if state.look || state.look_at_all {
+            if let Err(error) = self.look_where_room_is(&mut state).await {
+                tracing::error!(%error, "the queue cannot be read");
+                wait = STORE_PAUSE;
+            } else if state.look || state.look_at_all {
                 match self.look(&mut state).await {
                     Ok(next) => wait = next,
                     Err(error) => {
@@ -142,8 +160,7 @@ where
                     if let Err(error) = self.bring_near().await {
                         tracing::error!(%error, "the queue cannot be read");
                     }
-                    let now = state.now();
-                    state.scheduler.tidy(now);
+                    state.tidy();
                 }
                 () = time::sleep(wait.min(LOOK_AGAIN)) => state.look = true,
             }
@@ -167,31 +184,17 @@ where
             }
             _ => None,
         };
-        (state.look, state.look_at_all, state.full) = (false, false, false);
+        (state.look, state.look_at_all) = (false, false);
         let looked_before = std::mem::replace(&mut state.looked, now);
-        let mut dead = Vec::new();
-        loop {
-            let page = spool.due(now, after, PAGE).await?;
-            let last = page.len() < PAGE;
-            for entry in page {
-                let due = entry.due;
-                let clock = state.now();
-                match state.scheduler.offer(entry.clone(), clock) {
-                    Offer::Full => {
-                        state.full = true;
-                        break;
-                    }
-                    Offer::Dead => dead.push(entry),
-                    Offer::Taken | Offer::Known | Offer::DestinationFull => {}
-                }
-                after = Some(due);
-                state.cursor = state.cursor.max(Some(due));
-            }
-            if last || state.full {
-                break;
-            }
-        }
-        if state.full {
+        let began = state.began;
+        let clock = || since(began);
+        let pages = DuePages { spool, until: now };
+        let Looked { mut dead, last, full } =
+            offer_all(&mut state.scheduler, after, false, clock, &pages).await?;
+        state.cursor = state.cursor.max(last);
+        state.full = full.into_iter().chain(state.full).min();
+        if full.is_some() {
+            after = after.max(last);
             let since =
                 Due::new(looked_before.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0));
             self.look_for_urgent(state, now, after.max(Some(since)), &mut dead).await?;
@@ -199,6 +202,28 @@ where
         self.put_off(state, dead).await;
         let next = spool.next_due(now).await?;
         Ok(next.map_or(LOOK_AGAIN, |next| Duration::from_secs(next.saturating_sub(now))))
+    }
+
+    /// Offers what there was no room for before, from the first that was sent away on.
+    async fn look_where_room_is(&self, state: &mut Loop) -> Result<(), StoreError> {
+        let (spool, began, until) = (self.spool()?, state.began, state.looked);
+        let pages = DuePages { spool, until };
+        let mut dead = Vec::new();
+        if let Some(first) = state.starved {
+            let clock = || since(began);
+            let looked = offer_all(&mut state.scheduler, before(first), true, clock, &pages).await?;
+            (state.starved, state.full) = (None, looked.full.into_iter().chain(state.full).min());
+            dead.extend(looked.dead);
+        }
+        if let Some(first) = state.full.filter(|_| state.scheduler.has_room()) {
+            let clock = || since(began);
+            let looked = offer_all(&mut state.scheduler, before(first), false, clock, &pages).await?;
+            state.full = looked.full;
+            state.cursor = state.cursor.max(looked.last);
+            dead.extend(looked.dead);
+        }
+        self.put_off(state, dead).await;
+        Ok(())
     }
 
     /// Offers what is urgent of that for which there is no room: it has some of its own.
@@ -252,7 +277,7 @@ where
         }
         let drained = state.scheduler.finished(&entry, contact, now);
         self.put_off(state, drained).await;
-        state.look_at_all |= state.scheduler.take_starved() || (state.full && state.scheduler.has_room());
+        state.starved = state.scheduler.take_starved().into_iter().chain(state.starved).min();
     }
 
     /// Mail for a destination that cannot be reached is judged as if it had been tried: it would have met the same.
@@ -396,6 +421,23 @@ where
     }
 }
 
+/// What of a queue is due at a time.
+struct DuePages<'a, S> {
+    spool: &'a S,
+    until: u64,
+}
+
+impl<S: Spool + Sync> Pages for DuePages<'_, S> {
+    async fn page(&self, after: Option<Due>) -> Result<Vec<Scheduled>, StoreError> {
+        self.spool.due(self.until, after, PAGE).await
+    }
+}
+
+/// Milliseconds since then.
+fn since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The places of the recipients that nothing is decided about yet.
 pub(crate) fn waiting(entry: &QueueEntry) -> Vec<usize> {
     use mailwright_mailstore::RecipientState;
@@ -404,4 +446,34 @@ pub(crate) fn waiting(entry: &QueueEntry) -> Vec<usize> {
         .filter(|(_, recipient)| recipient.state == RecipientState::Waiting)
         .map(|(place, _)| place)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_mailstore::QueueNumber;
+
+    use super::*;
+
+    #[test]
+    fn reasons_are_forgotten_with_their_destinations() {
+        let mut state = Loop::new(Concurrency::default());
+        let dead = Diagnosis::found(Reply::transient((4, 1), "Nobody is there"));
+        for number in 0..1_000 {
+            let destination = format!("d{number}");
+            let due = Due::new(1, QueueNumber::new(number));
+            let entry = Scheduled::new(due, destination.clone(), "ann".into());
+            state.scheduler.offer(entry.clone(), 0);
+            // One of them is dead and is asked about for as long as it is.
+            let failed = if number == 7 { Contact::Failed } else { Contact::Unknown };
+            for _ in 0..5 {
+                state.scheduler.offer(entry.clone(), 0);
+                while let Some(next) = state.scheduler.next(0) {
+                    state.scheduler.finished(&next, failed, 0);
+                }
+            }
+            state.reasons.insert(destination, dead.clone());
+        }
+        state.tidy();
+        assert_eq!(state.reasons.into_keys().collect::<Vec<_>>(), ["d7"]);
+    }
 }

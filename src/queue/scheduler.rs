@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use mailwright_mailstore::{QueueNumber, Scheduled};
+use mailwright_mailstore::{Due, QueueNumber, Scheduled};
 
 /// What the queue may do at once.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,8 +66,8 @@ pub(crate) enum Offer {
     Taken,
     /// It was there already.
     Known,
-    /// There is no room for more of its destination now.
-    DestinationFull,
+    /// There is no room for more of its destination, or of its sender, now.
+    LaneFull,
     /// There is no room now.
     Full,
     /// Its destination cannot be reached at present.
@@ -93,12 +93,23 @@ pub(crate) struct Scheduler {
     senders: HashMap<(Reverse<i8>, String), Sender>,
     /// The senders of what waits by its priority, whose turn it is first in front.
     turns: BTreeMap<Reverse<i8>, VecDeque<String>>,
+    /// Senders and destinations of which entries were sent away for want of room, each with the first of these.
+    starved: HashMap<Lane, Due>,
+    /// Those of them that have room again, and were not given enough yet.
+    hungry: HashSet<Lane>,
     /// All that waits or is under way.
     known: HashSet<QueueNumber>,
     waiting: usize,
     active: usize,
     /// Those of `active` that go to destinations that failed last time.
     doubtful: usize,
+}
+
+/// What has room of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Lane {
+    Destination(String),
+    Sender(Reverse<i8>, String),
 }
 
 /// A destination.
@@ -113,8 +124,6 @@ struct Site {
     deaths: u32,
     dead_until: Option<u64>,
     next_start: u64,
-    /// Whether entries were sent away for want of room.
-    starved: bool,
 }
 
 /// What waits of one sender: destinations in the order of their turns, and the entries for each.
@@ -133,6 +142,8 @@ impl Scheduler {
             sites: HashMap::new(),
             senders: HashMap::new(),
             turns: BTreeMap::new(),
+            starved: HashMap::new(),
+            hungry: HashSet::new(),
             known: HashSet::new(),
             waiting: 0,
             active: 0,
@@ -150,23 +161,25 @@ impl Scheduler {
         if self.waiting >= room(self.limits.waiting) {
             return Offer::Full;
         }
-        let initial = self.limits.initial.clamp(1, self.limits.per_destination.max(1));
-        let site = self.sites.entry(entry.destination.clone()).or_insert_with(|| Site::new(initial));
-        if site.dead_until.is_some_and(|until| now < until) {
+        // What is refused here leaves no trace but the place to begin at when there is room again.
+        let site = self.sites.get(&entry.destination);
+        if site.and_then(|site| site.dead_until).is_some_and(|until| now < until) {
             return Offer::Dead;
         }
         // However much one sender has, it takes no more than half of the room.
         let lane = (Reverse(entry.priority), entry.sender.clone());
         let own = self.senders.get(&lane);
         let here = own.and_then(|own| own.entries.get(&entry.destination)).map_or(0, VecDeque::len);
-        let everywhere = own.map_or(0, |own| own.waiting);
-        if site.waiting >= room(self.limits.waiting_per_destination)
-            || here >= self.limits.waiting_per_destination.div_ceil(2)
-            || everywhere >= self.limits.waiting.div_ceil(2)
-        {
-            site.starved = true;
-            return Offer::DestinationFull;
+        if own.map_or(0, |own| own.waiting) >= self.limits.waiting.div_ceil(2) {
+            return self.send_away(Lane::Sender(lane.0, lane.1), entry.due);
         }
+        if site.map_or(0, |site| site.waiting) >= room(self.limits.waiting_per_destination)
+            || here >= self.limits.waiting_per_destination.div_ceil(2)
+        {
+            return self.send_away(Lane::Destination(entry.destination), entry.due);
+        }
+        let initial = self.limits.initial.clamp(1, self.limits.per_destination.max(1));
+        let site = self.sites.entry(entry.destination.clone()).or_insert_with(|| Site::new(initial));
         site.waiting += 1;
         self.waiting += 1;
         self.known.insert(entry.due.number);
@@ -181,6 +194,12 @@ impl Scheduler {
         }
         entries.push_back(entry);
         Offer::Taken
+    }
+
+    fn send_away(&mut self, lane: Lane, due: Due) -> Offer {
+        self.hungry.remove(&lane);
+        self.starved.entry(lane).and_modify(|first| *first = due.min(*first)).or_insert(due);
+        Offer::LaneFull
     }
 
     /// The entry whose turn it is, if there is room for one more attempt.
@@ -283,7 +302,7 @@ impl Scheduler {
                     site.deaths += 1;
                     (site.cohorts, site.window) = (0.0, 1.0);
                     site.dead_until = Some(now.saturating_add(milliseconds(rest)));
-                    site.starved = false;
+                    self.starved.remove(&Lane::Destination(entry.destination.clone()));
                     return self.drain(&entry.destination);
                 }
             }
@@ -318,15 +337,38 @@ impl Scheduler {
         drained
     }
 
-    /// Whether there is room again for entries of a destination that were sent away. Told once.
-    pub(crate) fn take_starved(&mut self) -> bool {
-        let few = self.limits.waiting_per_destination / 4;
-        let mut found = false;
-        for site in self.sites.values_mut().filter(|site| site.starved && site.waiting <= few) {
-            site.starved = false;
-            found = true;
+    /// The first entry of those that were sent away and have room again. Told once; it is for the caller to offer that one and what is
+    /// due behind it, until nobody [is hungry](Self::is_hungry) any more: so each entry is read a few times, however many there are.
+    pub(crate) fn take_starved(&mut self) -> Option<Due> {
+        if self.starved.is_empty() {
+            return None;
         }
-        found
+        let Self { starved, hungry, sites, senders, limits, .. } = self;
+        let ready = starved.extract_if(|lane, _| match lane {
+            Lane::Destination(name) => {
+                sites.get(name).is_none_or(|site| site.waiting <= limits.waiting_per_destination / 4)
+            }
+            Lane::Sender(band, name) => {
+                let own = senders.get(&(*band, name.clone()));
+                own.is_none_or(|own| own.waiting <= limits.waiting / 4)
+            }
+        });
+        let mut first: Option<Due> = None;
+        for (lane, due) in ready {
+            first = Some(first.map_or(due, |first| first.min(due)));
+            hungry.insert(lane);
+        }
+        first
+    }
+
+    /// Whether somebody whom [`take_starved`](Self::take_starved) told of has room still.
+    pub(crate) fn is_hungry(&self) -> bool {
+        !self.hungry.is_empty()
+    }
+
+    /// All that is due was offered.
+    pub(crate) fn sated(&mut self) {
+        self.hungry.clear();
     }
 
     /// When a destination that is to be treated gently may be tried next, if something waits for that.
@@ -352,6 +394,11 @@ impl Scheduler {
         });
     }
 
+    /// Whether something is known of a destination.
+    pub(crate) fn knows(&self, destination: &str) -> bool {
+        self.sites.contains_key(destination)
+    }
+
     pub(crate) fn active(&self) -> usize {
         self.active
     }
@@ -372,7 +419,6 @@ impl Site {
             deaths: 0,
             dead_until: None,
             next_start: 0,
-            starved: false,
         }
     }
 

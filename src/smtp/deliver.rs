@@ -25,7 +25,7 @@ use super::{
     plan::{Origin, Way},
     solicited,
     timing::{self, Times},
-    trace_fields::now,
+    trace_fields::{delivered_to, now},
 };
 use crate::{
     filter::Filter,
@@ -254,6 +254,8 @@ pub(super) struct Received {
     pub(super) message_id: Option<String>,
     /// Whether it is suspicious.
     pub(super) quarantine: bool,
+    /// For whom it was sent on before, in lower case.
+    pub(super) delivered_to: Vec<String>,
 }
 
 impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
@@ -340,14 +342,16 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             let expansion = expansion.as_ref().ok()?;
             to.address().filter(|_| !expansion.onward.is_empty())
         });
+        let delivered_to = way.sent_on_for().map(delivered_to).unwrap_or_default();
         let intake = Intake {
             store: &self.store,
             policy: &self.policy,
             authentication: self.authentication.as_deref(),
             hostname: &self.hostname,
             forwarder: sent_on.map(|address| address.domain().key()),
+            delivered_to: &delivered_to,
         };
-        let Received { mut upload, structure, size, skip, eight_bit, message_id, quarantine } =
+        let Received { mut upload, structure, size, skip, eight_bit, message_id, quarantine, delivered_to } =
             match intake.take(session, message, body, &id).await {
                 Ok(received) => received,
                 Err(reply) => {
@@ -361,6 +365,7 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         // LMTP has a reply for each recipient (RFC 2033 §4.2), and so has PRDR; else SMTP has one, so it is all or none.
         let each = session.hello.as_ref().is_some_and(|hello| hello.kind == HelloKind::Lhlo)
             || message.mail.parameters.each_recipient;
+        way.end_loops(&delivered_to, each);
         let date = now();
         let priority = timing::priority(session, &message.mail, &self.urgent);
         let origin = Origin {

@@ -55,6 +55,7 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
             authentication: None,
             hostname: &self.hostname,
             forwarder: None,
+            delivered_to: "",
         };
         let received = intake.fetch(arrival.size, &trace, &mut source).await;
         if source.state == State::Broken {

@@ -66,6 +66,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             authentication: None,
             hostname: &self.hostname,
             forwarder: None,
+            delivered_to: "",
         };
         let mut source = Stored { spool, entry, at: 0 };
         let received = match intake.fetch(Some(entry.size), "", &mut source).await {

@@ -12,6 +12,7 @@ use super::{
     authentication::{Authentication, Judged},
     commit::refusal,
     deliver::Received,
+    delivered_to::DeliveredTo,
     hops::HopCounter,
     trace_fields::{now, received, return_path},
 };
@@ -31,6 +32,8 @@ pub(super) struct Intake<'a, S> {
     pub(super) hostname: &'a str,
     /// The domain of ours that sends the message on, if one does.
     pub(super) forwarder: Option<&'a str>,
+    /// The field that says for whom it is sent on, or nothing.
+    pub(super) delivered_to: &'a str,
 }
 
 impl<S: Store> Intake<'_, S> {
@@ -45,7 +48,7 @@ impl<S: Store> Intake<'_, S> {
         body: &mut Body<'_>,
         id: &str,
     ) -> Result<Received, Reply> {
-        let mut hops = HopCounter::default();
+        let (mut hops, mut delivered_to) = (HopCounter::default(), DeliveredTo::default());
         let judge = self.authentication.and_then(|authentication| {
             Some((authentication, authentication.examiner(session, message, self.forwarder)?))
         });
@@ -56,10 +59,12 @@ impl<S: Store> Intake<'_, S> {
         };
         let (front, trace) =
             (return_path(&message.mail.from), received(session, message, self.hostname, id, now()));
+        let trace = format!("{}{trace}", self.delivered_to);
         let (mut held, mut draft, mut eight_bit) = (BytesMut::new(), None, false);
         // Without its end there is nothing to reply to: the machine has refused the message or is gone.
         while let Some(chunk) = body.next().await.map_err(|_| Reply::INTERNAL)? {
             hops.push(&chunk);
+            delivered_to.push(&chunk);
             eight_bit |= !chunk.is_ascii();
             if let Some(examiner) = &mut examiner {
                 examiner.push(&chunk);
@@ -98,7 +103,8 @@ impl<S: Store> Intake<'_, S> {
             }
         };
         // RFC 5321 §4.4: Return-Path is for the final delivery only.
-        Ok(Received { skip: front.len() as u64, eight_bit, quarantine, ..draft.finish() })
+        let (skip, delivered_to) = (front.len() as u64, delivered_to.finish());
+        Ok(Received { skip, eight_bit, quarantine, delivered_to, ..draft.finish() })
     }
 
     /// Takes in a message that was fetched, with `trace` in front. Who sends it cannot be found out any more.
@@ -187,6 +193,15 @@ impl Draft {
         let message_id = envelope.and_then(|envelope| envelope.message_id());
         let message_id = message_id.map(|id| String::from_utf8_lossy(id).trim().to_owned());
         let structure = Arc::new(structure);
-        Received { upload, structure, size, skip: 0, eight_bit: false, message_id, quarantine: false }
+        Received {
+            upload,
+            structure,
+            size,
+            skip: 0,
+            eight_bit: false,
+            message_id,
+            quarantine: false,
+            delivered_to: Vec::new(),
+        }
     }
 }

@@ -251,8 +251,9 @@ pub(crate) fn new_aliases(config: &Config) -> Result<(), CommandError> {
         let text = "no alias file is configured: name one as file in [aliases], such as \"/etc/aliases\"";
         return Err(CommandError::Refused(text.into()));
     }
-    if let Response::Written { entries } = request(config, Request::ReadAliases)? {
+    if let Response::AliasesRead { entries, problems } = request(config, Request::ReadAliases)? {
         println!("{}: {entries} aliases", file.display());
+        problems.iter().for_each(|problem| println!("  {problem}"));
     }
     Ok(())
 }

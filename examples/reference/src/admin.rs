@@ -123,6 +123,11 @@ pub(crate) enum Response {
     Written {
         entries: usize,
     },
+    /// The alias file is in use, though not everything in it may be.
+    AliasesRead {
+        entries: usize,
+        problems: Vec<String>,
+    },
     Address(AddressMeaning),
     /// Stage, rule and outcome.
     Explained {
@@ -254,7 +259,10 @@ pub(crate) fn execute(
         }
         Request::UserImport { entries, replace } => directory.import(&entries, replace),
         Request::Edit(edit) => directory.edit(edit).map(|()| Response::Done),
-        Request::ReadAliases => directory.read_aliases().map(|entries| Response::Written { entries }),
+        Request::ReadAliases => directory.read_aliases().map(|entries| {
+            let problems = directory.alias_problems();
+            Response::AliasesRead { entries, problems }
+        }),
         Request::DirectoryExport => Ok(Response::Directory { file: directory.export() }),
         Request::DirectoryImport { file, only } => {
             directory.import_file(&file, only).map(|entries| Response::Written { entries })

@@ -22,7 +22,7 @@ pub(crate) use dns::{DnsCommand, TlsrptCommand};
 pub(crate) use fetch::{FetchAdd, FetchCommand};
 pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
-pub(crate) use queue::{QueueCommand, SuppressCommand, Which};
+pub(crate) use queue::{Changed, QueueCommand, SuppressCommand, Which};
 pub(crate) use sieve::SieveCommand;
 pub(crate) use user::UserCommand;
 

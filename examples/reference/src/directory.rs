@@ -2,6 +2,7 @@
 //! changed while the server runs.
 
 mod accounts;
+mod alias_file;
 mod backends;
 mod edit;
 mod encryption;
@@ -44,6 +45,7 @@ use crate::{
 
 use files::Files;
 
+pub(crate) use alias_file::watch as watch_aliases;
 pub(crate) use backends::{Backends, Checker};
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use groups::Members;

@@ -13,6 +13,7 @@ use mailwright::{
         Chain, Decision, Session, Verdict,
         authentication::{Examiner, dmarc::Wish},
         dns::AnyResolver,
+        route::RouteTable,
     },
     smtp::Authentication,
     smtp_proto::{Hello, HelloName, Mail, Message, Rcpt},
@@ -34,6 +35,8 @@ pub(crate) use known::Known;
 pub(crate) struct Rules {
     pub(crate) chain: Chain,
     pub(crate) authentication: Arc<Authentication>,
+    /// Where mail goes that is not for here.
+    routes: RouteTable,
     runtime: Handle,
     /// What runs lookups where no server does.
     _own: Option<Runtime>,
@@ -65,7 +68,9 @@ impl Rules {
     ) -> Self {
         let chain = strangers::chain(config, &names, directory, known);
         let authentication = Arc::new(authentication::make(config, names, directory, collector));
-        Self { chain, authentication, runtime, _own: None }
+        // What is wrong with them is told when the configuration is checked.
+        let routes = config.routes().unwrap_or_default();
+        Self { chain, authentication, routes, runtime, _own: None }
     }
 
     /// The same, where none runs.
@@ -108,7 +113,7 @@ impl Rules {
             trusted: directory.trusts(&session),
             proved: directory.trusts(&session),
         };
-        let way = way::stages(directory, suppressed, &asked);
+        let way = way::stages(directory, suppressed, &self.routes, &asked);
         let (mail, rcpt) = (Mail::new(from.clone()), Rcpt::new(to.clone()));
         let (mut stages, refused) = self.runtime.block_on(self.stages(session, Hello::new(name), mail, rcpt));
         if !refused {

@@ -22,7 +22,7 @@ use crate::{
     certificate::{CertificateError, Certificates, ServerConfigs},
     config::{self, Config, ListenAddress, TlsMode},
     control,
-    directory::{Backends, DirectoryError, Logins},
+    directory::{Backends, DirectoryError, Logins, watch_aliases},
     dkim::KeyError,
     dmarc::{Collector, Reports},
     first_run, health,
@@ -290,6 +290,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     services.tasks.spawn(mailwright::keep_index(Arc::clone(&services.store), services.stop.clone()));
     services.tasks.spawn(health::watch(watched, services.stop.clone()));
     services.tasks.spawn(passwd.watch(services.stop.clone()));
+    services.tasks.spawn(watch_aliases(Arc::clone(&directory), services.stop.clone()));
     let (command, name) = (config.quota.warn_command.clone(), config.hostname.clone());
     services.tasks.spawn(life::warn(life.store.clone(), command, name, services.stop.clone()));
     #[cfg(feature = "ldap")]

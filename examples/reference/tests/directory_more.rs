@@ -206,3 +206,70 @@ fn a_journal_has_what_comes_from_our_networks_and_may_answer_to_the_postmaster()
     wait_for("the report", || (count(&server, USER) == 1).then_some(()));
     assert_eq!(count(&server, "bob@example.org"), 1);
 }
+
+#[test]
+fn the_next_hop_is_explained() {
+    let mut server = Server::prepare("");
+    configure(
+        &server,
+        "[[listener]]\nprotocol = \"lmtp\"",
+        "[relay]\nsmarthost = \"[smart.example]:587\"\n[relay.transport]\n\"gone@branch.example\" = \"error:retired\"\n\
+         \"branch.example\" = \"branch.example\"\n\"store.example\" = \"lmtp:unix:/run/lmtp\"\n\
+         [[listener]]\nprotocol = \"lmtp\"",
+    );
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    tell(&server, "domain add branch.example --relay");
+    tell(&server, "alias add all@example.org eve@elsewhere.example joe@store.example alice@example.org");
+    let routes = |to: &str| {
+        let told = tell(&server, &format!("explain --client 198.51.100.7 --from x@a.example --to {to}"));
+        let words = |line: &str| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+        told.lines().filter(|line| line.starts_with("route")).map(words).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        routes("all@example.org"),
+        [
+            "smarthost eve@elsewhere.example goes to [smart.example]:587",
+            "transport joe@store.example goes to lmtp:unix:/run/lmtp"
+        ]
+    );
+    assert_eq!(
+        routes("bob@branch.example"),
+        ["mx bob@branch.example goes to the mail exchangers of branch.example"]
+    );
+    assert_eq!(routes("gone@branch.example"), ["error gone@branch.example is refused: retired"]);
+    assert!(routes(USER).is_empty());
+}
+
+#[test]
+fn the_alias_file_is_followed_and_looked_at() {
+    let mut server = Server::prepare("");
+    let file = server.folder.path().join("aliases");
+    fs::write(&file, "one: alice\n").unwrap();
+    configure(
+        &server,
+        "[[listener]]\nprotocol = \"lmtp\"",
+        &format!("[aliases]\nfile = {file:?}\n[[listener]]\nprotocol = \"lmtp\""),
+    );
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    let mut talk = sender(&server, "eve@elsewhere.example");
+    assert_eq!(code(&mut talk, "two@example.org"), UNKNOWN);
+    fs::write(&file, "one: alice\ntwo: one\n").unwrap();
+    wait_for("the file to be read", || (code(&mut talk, "two@example.org") == TAKEN).then_some(()));
+    // What cannot be read changes nothing.
+    fs::write(&file, "three\n").unwrap();
+    wait_for("the complaint", || server.log().contains("the aliases stay").then_some(()));
+    assert_eq!(code(&mut talk, "two@example.org"), TAKEN);
+    fs::write(&file, "one: alice, gone\nlost: nobody\na: b\nb: a, alice\nalice: alice, two\ntwo: alice\n")
+        .unwrap();
+    assert_eq!(
+        tell(&server, "newaliases").lines().skip(1).map(str::trim).collect::<Vec<_>>(),
+        [
+            "a@example.org -> b@example.org -> a@example.org goes round in a circle",
+            "alice@example.org -> two@example.org -> alice@example.org goes round in a circle",
+            "lost@example.org: nobody has any of the addresses it leads to",
+            "one@example.org: nobody has gone@example.org",
+        ]
+    );
+}

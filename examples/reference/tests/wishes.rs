@@ -90,7 +90,7 @@ fn what_was_for_somebody_who_is_gone_by_then_comes_back() {
     let a = site("first_retry_seconds = 1", &[]);
     send(&mut session(&a), "HOLDFOR=1000", &["<carl@a.example>", "<ann@a.example>"], "later");
     a.run(&["user", "remove", "carl@a.example"]);
-    a.queue(&["release", "--all"]);
+    assert_eq!(a.queue(&["release", "--all"]), "1 released\n");
     let texts = [1, 2].map(|number| wait_for("what came", || a.fetch("ann@a.example", number)));
     let (reports, messages): (Vec<_>, Vec<_>) = texts.iter().partition(|text| text.contains("Action: "));
     assert!(messages[0].contains("Subject: later"), "{texts:?}");

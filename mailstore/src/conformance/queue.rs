@@ -1,7 +1,7 @@
 //! Mail that waits to be sent on. Destinations of other mail in the queue must not begin with `conformance-`.
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, ReversePath};
+use mailwright_mail_model::{Address, MailboxName, ReversePath};
 
 use super::{Outcome, Wrong, date, ensure, equal, name, some, user, writer};
 use crate::{
@@ -169,6 +169,43 @@ pub(super) async fn settlements_change_what_is_there_and_nothing_else(store: &im
         .await?;
     equal("an entry that is gone", spool(store)?.entry(*one).await?, None)?;
     equal("due at the end", numbers(due(store, "settle", 99).await?), vec![])
+}
+
+pub(super) async fn recipients_are_removed_while_an_entry_is_being_sent(store: &impl Store) -> Outcome {
+    let address = |text: &str| text.parse::<Address>().map_err(|error| Wrong(error.to_string()));
+    let mut wanted = entry("several", 10)?;
+    for name in ["two@several.example", "three@several.example"] {
+        wanted.recipients.push(QueueRecipient::new(address(name)?));
+    }
+    let commit = commit(store, "several", &Batch::default().with_queue(vec![wanted])).await?;
+    let number = *some(commit.queued.first(), "a number")?;
+    let taken = some(spool(store)?.entry(number).await?, "the entry")?;
+    let names = |entry: &QueueEntry| {
+        entry.recipients.iter().map(|recipient| recipient.address.to_string()).collect::<Vec<_>>()
+    };
+    let all = names(&taken);
+    let remove = |name: &str| Ok::<_, Wrong>(Settlement::RemoveRecipients(number, vec![address(name)?]));
+    spool(store)?.settle(&[remove("two@several.example")?, remove("nobody@several.example")?]).await?;
+    // Whoever is sending it knows nothing of that.
+    let mut told = taken.clone();
+    told.due = 20;
+    if let Some(first) = told.recipients.first_mut() {
+        first.state = RecipientState::Delivered;
+    }
+    spool(store)?.settle(&[Settlement::Update(Box::new(told.clone()))]).await?;
+    let found = some(spool(store)?.entry(number).await?, "the entry that is left")?;
+    equal(
+        "who is left",
+        names(&found),
+        all.iter().filter(|name| !name.starts_with("two@")).cloned().collect(),
+    )?;
+    equal("when it is due", found.due, 20)?;
+    // With the last who waits, it goes.
+    spool(store)?.settle(&[remove("three@several.example")?]).await?;
+    equal("the entry", spool(store)?.entry(number).await?, None)?;
+    spool(store)?.settle(&[Settlement::Update(Box::new(told))]).await?;
+    equal("the entry that was told of", spool(store)?.entry(number).await?, None)?;
+    equal("due at the end", due(store, "several", 99).await?.len(), 0)
 }
 
 pub(super) async fn a_body_stays_as_long_as_an_entry_has_it(store: &impl Store) -> Outcome {

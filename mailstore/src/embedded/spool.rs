@@ -110,9 +110,10 @@ impl Group<'_> {
         for settlement in settlements {
             let number = match settlement {
                 Settlement::Update(entry) => entry.number,
-                Settlement::Remove(number) | Settlement::Hold(number, _) | Settlement::Due(number, _) => {
-                    *number
-                }
+                Settlement::Remove(number)
+                | Settlement::Hold(number, _)
+                | Settlement::Due(number, _)
+                | Settlement::RemoveRecipients(number, _) => *number,
             };
             let before = match self.queue.get(&number) {
                 Some(staged) => staged.clone(),
@@ -123,7 +124,19 @@ impl Group<'_> {
             match settlement {
                 Settlement::Update(entry) => {
                     let (held, size, object) = (before.held, before.size, before.object);
-                    after = QueueEntry { held, size, object, ..(**entry).clone() };
+                    let told = QueueEntry { held, size, object, ..(**entry).clone() };
+                    let Some(left) = Settlement::left(&before, told) else {
+                        self.remove_entry(&before)?;
+                        continue;
+                    };
+                    after = left;
+                }
+                Settlement::RemoveRecipients(_, gone) => {
+                    let Some(left) = Settlement::without(&before, gone) else {
+                        self.remove_entry(&before)?;
+                        continue;
+                    };
+                    after = left;
                 }
                 Settlement::Remove(_) => {
                     self.remove_entry(&before)?;

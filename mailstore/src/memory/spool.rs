@@ -22,12 +22,20 @@ impl State {
                 if let Some(found) = self.queue.get_mut(&entry.number) {
                     let (held, size, object) = (found.held, found.size, found.object);
                     let due = entry.due.max(entry.release.unwrap_or(0));
-                    *found = QueueEntry { held, due, size, object, ..(**entry).clone() };
+                    let told = QueueEntry { held, due, size, object, ..(**entry).clone() };
+                    match Settlement::left(found, told) {
+                        Some(left) => *found = left,
+                        None => self.remove_entry(entry.number),
+                    }
                 }
             }
-            Settlement::Remove(number) => {
-                if let Some(object) = self.queue.remove(number).and_then(|entry| entry.object) {
-                    self.release_body(object);
+            Settlement::Remove(number) => self.remove_entry(*number),
+            Settlement::RemoveRecipients(number, gone) => {
+                if let Some(found) = self.queue.get_mut(number) {
+                    match Settlement::without(found, gone) {
+                        Some(left) => *found = left,
+                        None => self.remove_entry(*number),
+                    }
                 }
             }
             Settlement::Hold(number, held) => {
@@ -38,6 +46,11 @@ impl State {
                     .entry(*number)
                     .and_modify(|entry| entry.due = (*due).max(entry.release.unwrap_or(0)));
             }
+        }
+    }
+    fn remove_entry(&mut self, number: QueueNumber) {
+        if let Some(object) = self.queue.remove(&number).and_then(|entry| entry.object) {
+            self.release_body(object);
         }
     }
 }

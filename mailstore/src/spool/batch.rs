@@ -1,5 +1,9 @@
 //! What one commit does.
 
+use std::collections::HashSet;
+
+use mailwright_mail_model::Address;
+
 use super::{QueueEntry, QueueNumber};
 use crate::{Appended, Target};
 
@@ -121,7 +125,7 @@ impl Committed {
 #[non_exhaustive]
 pub enum Settlement {
     /// The entry is as told from now on, all but its number, size and body, and whether it is held: that is changed by
-    /// [`Hold`](Self::Hold) alone, which may come while it is being sent.
+    /// [`Hold`](Self::Hold) alone, which may come while it is being sent. Recipients that it has not any more are left out.
     Update(Box<QueueEntry>),
     /// It is over with the entry.
     Remove(QueueNumber),
@@ -129,4 +133,28 @@ pub enum Settlement {
     Hold(QueueNumber, bool),
     /// The entry is due at this time, in seconds since 1970, but not before its [release](QueueEntry::release).
     Due(QueueNumber, u64),
+    /// These recipients are not sent to any more. The entry goes when nobody is left who waits. May come while it is being sent.
+    RemoveRecipients(QueueNumber, Vec<Address>),
+}
+
+impl Settlement {
+    /// What becomes of the recipients that an entry had `before` by what is told of them `after`; none if nobody waits of those who are left,
+    /// since others were removed.
+    pub(crate) fn left(before: &QueueEntry, mut after: QueueEntry) -> Option<QueueEntry> {
+        let told = after.recipients.len();
+        if told > before.recipients.len() {
+            let known: HashSet<&Address> = before.recipients.iter().map(|found| &found.address).collect();
+            after.recipients.retain(|recipient| known.contains(&recipient.address));
+        }
+        let waits = after.recipients.len() == told || after.waiting().next().is_some();
+        waits.then_some(after)
+    }
+
+    /// The entry without some of its recipients; none if nobody waits of those who are left.
+    pub(crate) fn without(entry: &QueueEntry, gone: &[Address]) -> Option<QueueEntry> {
+        let mut left = entry.clone();
+        left.recipients.retain(|recipient| !gone.contains(&recipient.address));
+        let waits = left.waiting().next().is_some();
+        waits.then_some(left)
+    }
 }

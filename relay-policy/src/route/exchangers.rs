@@ -1,6 +1,6 @@
 //! From a next hop to hosts and their addresses (RFC 5321 §5).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mailwright_smtp_proto::Reply;
 
@@ -13,7 +13,7 @@ use crate::dns::{LookupError, RecordType, Resolve, key, name};
 pub struct Exchanger {
     /// Its name, or its IP address if that is all that is known. What its certificate should bear.
     pub name: String,
-    /// Its addresses, at least one.
+    /// Its addresses, at least one, unless it has a socket.
     pub addresses: Vec<IpAddr>,
     /// The port.
     pub port: u16,
@@ -23,6 +23,8 @@ pub struct Exchanger {
     pub vouched: bool,
     /// The name that the host's name stands for, if it is an alias.
     pub canonical: Option<String>,
+    /// The path of its UNIX socket, if it is on this machine and nowhere in the network.
+    pub socket: Option<String>,
 }
 
 /// What is known of a host's addresses.
@@ -98,6 +100,11 @@ pub struct Lookup {
     pub families: Families,
     /// The names and addresses of this server: mail that the name system sends to these would go round.
     pub own: Vec<String>,
+    /// Where this server takes mail of other servers: a mail exchanger at one of these is this server. With an unspecified address (`0.0.0.0`,
+    /// `::`), it is so at all that are [local](Self::is_local).
+    pub listening: Vec<SocketAddr>,
+    /// Whether an address is one of this machine's.
+    pub is_local: fn(IpAddr) -> bool,
     /// How many hosts are asked for their addresses at most.
     pub most_hosts: usize,
     /// How many addresses of them are tried at most.
@@ -105,9 +112,16 @@ pub struct Lookup {
 }
 
 impl Default for Lookup {
-    /// Both kinds of addresses; eight hosts, ten addresses; no own names.
+    /// Both kinds of addresses; eight hosts, ten addresses; no own names, and no address that is known to be local.
     fn default() -> Self {
-        Self { families: Families::Both, own: Vec::new(), most_hosts: 8, most_addresses: 10 }
+        Self {
+            families: Families::Both,
+            own: Vec::new(),
+            listening: Vec::new(),
+            is_local: |_| false,
+            most_hosts: 8,
+            most_addresses: 10,
+        }
     }
 }
 
@@ -125,6 +139,19 @@ impl Lookup {
     ) -> Result<Vec<Exchanger>, RouteError> {
         match hop {
             NextHop::Exchangers { domain, port } => self.of_domain(resolver, domain, *port, random).await,
+            NextHop::Lmtp { host, .. } if let Some(path) = host.strip_prefix("unix:") => {
+                let (name, socket) = ("localhost".to_owned(), Some(path.to_owned()));
+                let (addresses, port, canonical) = (Vec::new(), 0, None);
+                Ok(vec![Exchanger {
+                    name,
+                    addresses,
+                    port,
+                    authentic: false,
+                    vouched: true,
+                    canonical,
+                    socket,
+                }])
+            }
             // Configured by hand, so it is where it is, even if it is here.
             NextHop::Host { host, port } | NextHop::Lmtp { host, port } => {
                 let Found { addresses, signed, canonical } = match self.addresses(resolver, host).await {
@@ -136,7 +163,8 @@ impl Lookup {
                     return Err(RouteError::NoAddress(host.clone()));
                 }
                 let (name, port, vouched) = (host.clone(), *port, true);
-                Ok(vec![Exchanger { name, addresses, port, authentic: signed, vouched, canonical }])
+                let authentic = signed;
+                Ok(vec![Exchanger { name, addresses, port, authentic, vouched, canonical, socket: None }])
             }
             NextHop::Pipe(name) | NextHop::OnDemand(name) | NextHop::Refuse(name) => {
                 Err(RouteError::NoAddress(name.clone()))
@@ -159,7 +187,7 @@ impl Lookup {
             if !self.reaches(address) {
                 return Err(RouteError::NoAddress(domain.to_owned()));
             }
-            if self.is_own(&address.to_string()) {
+            if self.is_own_address(address, port) {
                 return Err(RouteError::Loop(domain.to_owned()));
             }
             let name = address.to_string();
@@ -170,6 +198,7 @@ impl Lookup {
                 authentic: false,
                 vouched: false,
                 canonical: None,
+                socket: None,
             }]);
         }
         let failed = |error| RouteError::Lookup { domain: domain.to_owned(), error };
@@ -218,14 +247,15 @@ impl Lookup {
                 }
             };
             // RFC 5321 §5.1: ourselves, and whoever is not preferred to us, are no way onward.
-            if self.is_own(&host) || addresses.iter().any(|address| self.is_own(&address.to_string())) {
+            if self.is_own(&host) || addresses.iter().any(|address| self.is_own_address(*address, port)) {
                 own = Some(preference);
                 hosts.retain(|(other, _)| *other < preference);
                 continue;
             }
             if !addresses.is_empty() {
                 let (vouched, authentic) = (authentic, authentic && signed);
-                let host = Exchanger { name: host, addresses, port, authentic, vouched, canonical };
+                let host =
+                    Exchanger { name: host, addresses, port, authentic, vouched, canonical, socket: None };
                 hosts.push((preference, host));
             }
         }
@@ -280,6 +310,16 @@ impl Lookup {
             Families::V4 => address.is_ipv4(),
             Families::V6 => address.is_ipv6(),
         }
+    }
+
+    fn is_own_address(&self, address: IpAddr, port: u16) -> bool {
+        let here = |own: &SocketAddr| match own.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4() && (self.is_local)(address),
+            // That of IPv6 takes calls by IPv4, too.
+            IpAddr::V6(any) if any.is_unspecified() => (self.is_local)(address),
+            own => own.to_canonical() == address.to_canonical(),
+        };
+        self.is_own(&address.to_string()) || self.listening.iter().any(|own| own.port() == port && here(own))
     }
 
     fn is_own(&self, host: &str) -> bool {

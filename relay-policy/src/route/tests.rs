@@ -269,3 +269,38 @@ fn each_domain_waits_for_its_own_host() {
     assert_eq!(hop("a@One.example"), NextHop::OnDemand("one.example".into()));
     assert_eq!(hop("a@two.example").destination(), "atrn:two.example");
 }
+
+#[test]
+fn where_we_listen_is_no_way_onward() {
+    let dns = CannedAnswers::default()
+        .mx("one.example", 10, "mx.one.example")
+        .a("mx.one.example", "192.0.2.1")
+        .mx("two.example", 10, "mx.two.example")
+        .a("mx.two.example", "192.0.2.2")
+        .mx("six.example", 10, "mx.six.example")
+        .aaaa("mx.six.example", "2001:db8::1");
+    let ours = |address: std::net::IpAddr| address.to_string() == "192.0.2.2" || address.is_ipv6();
+    for (listening, domain, own) in [
+        ("192.0.2.1:25", "one.example", true),
+        ("192.0.2.1:2525", "one.example", false),
+        ("192.0.2.1:25", "two.example", false),
+        ("[::ffff:192.0.2.1]:25", "one.example", true),
+        ("0.0.0.0:25", "one.example", false),
+        ("0.0.0.0:25", "two.example", true),
+        ("0.0.0.0:26", "two.example", false),
+        ("0.0.0.0:25", "six.example", false),
+        ("[::]:25", "six.example", true),
+        ("[::]:25", "two.example", true),
+        ("0.0.0.0:25", "[192.0.2.2]", true),
+        ("0.0.0.0:25", "[192.0.2.1]", false),
+    ] {
+        let mut lookup = Lookup::default();
+        (lookup.listening, lookup.is_local) = (vec![listening.parse().unwrap()], ours);
+        let hop = NextHop::Exchangers { domain: domain.into(), port: 25 };
+        let found = ready(lookup.exchangers(&dns, &hop, 7));
+        assert_eq!(found.is_ok(), !own, "{listening} {domain}: {found:?}");
+        if own {
+            assert_eq!(found, Err(RouteError::Loop(domain.into())), "{listening} {domain}");
+        }
+    }
+}

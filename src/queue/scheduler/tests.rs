@@ -109,18 +109,18 @@ fn what_is_held_is_bounded_and_those_sent_away_are_asked_for() {
     let mut scheduler = scheduler(|limits| (limits.waiting, limits.waiting_per_destination) = (6, 4));
     let offers: Vec<_> = (0..3).map(|number| scheduler.offer(entry(number, "a", "x"), 0)).collect();
     // One sender has half of the room, and no more.
-    assert_eq!(offers, [Offer::Taken, Offer::Taken, Offer::DestinationFull]);
+    assert_eq!(offers, [Offer::Taken, Offer::Taken, Offer::LaneFull]);
     let offers: Vec<_> = (3..6).map(|number| scheduler.offer(entry(number, "b", "x"), 0)).collect();
-    assert_eq!(offers, [Offer::Taken, Offer::Taken, Offer::DestinationFull]);
+    assert_eq!(offers, [Offer::Taken, Offer::Taken, Offer::LaneFull]);
     for (number, sender) in [(10, "a"), (11, "c")] {
         assert_eq!(scheduler.offer(entry(number, sender, "y"), 0), Offer::Taken);
     }
     assert_eq!(scheduler.offer(entry(20, "d", "z"), 0), Offer::Full);
-    assert!(!scheduler.take_starved());
+    assert_eq!(scheduler.take_starved(), None);
     let running = start_all(&mut scheduler, 0);
     assert_eq!(running.len(), 6);
-    assert!(scheduler.take_starved());
-    assert!(!scheduler.take_starved());
+    assert_eq!(scheduler.take_starved(), Some(entry(2, "a", "x").due), "the first that was sent away");
+    assert_eq!(scheduler.take_starved(), None);
 }
 
 #[test]

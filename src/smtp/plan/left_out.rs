@@ -1,8 +1,8 @@
 //! Members of groups who cannot get a message that the others get.
 
-use mailwright_mail_model::Address;
+use mailwright_mail_model::{Address, ForwardPath};
 use mailwright_mailstore::{QueueEntry, User};
-use mailwright_relay_policy::directory::Expansion;
+use mailwright_relay_policy::directory::{Expansion, OnwardReason};
 use mailwright_smtp_proto::Reply;
 
 use super::{Origin, Way, wishes::Bound, wishes::Passes};
@@ -17,6 +17,40 @@ pub(super) struct LeftOut {
 }
 
 impl Way {
+    /// The recipient that the message is sent on for by an alias or a forward, if it is the only one: others need not hear of it
+    /// (RFC 5321 §7.2). What is handed to files and programs tells of it anyway.
+    pub(crate) fn sent_on_for(&self) -> Option<&Address> {
+        match &self.recipients[..] {
+            [(to, Ok(expansion))] if sends_on(expansion) => to.address(),
+            _ => None,
+        }
+    }
+
+    /// Recipients for whom the message was `sent_on` before, and would be again, are refused: it goes round between servers that forward
+    /// to each other. Where one reply stands for others who get it, they are left out, and the sender hears of it.
+    pub(crate) fn end_loops(&mut self, sent_on: &[String], each: bool) {
+        if sent_on.is_empty() {
+            return;
+        }
+        let goes_round = |(to, expansion): &(ForwardPath, Result<Expansion, Reply>)| {
+            let before = |address: &Address| sent_on.contains(&address.as_str().to_lowercase());
+            expansion.as_ref().is_ok_and(forwards) && to.address().is_some_and(before)
+        };
+        let alone = self.recipients.iter().all(|one| goes_round(one) || one.1.is_err());
+        for (index, one) in self.recipients.iter_mut().enumerate().filter(|(_, one)| goes_round(one)) {
+            let Some(account) = one.0.address().cloned() else { continue };
+            let text = format!("<{account}>: mail for it goes round in a loop: it was sent on for it before");
+            let reply = Reply::permanent((4, 6), text);
+            one.1 = match each || alone {
+                true => Err(reply),
+                false => {
+                    self.left_out.push(LeftOut { recipient: index, account, reply });
+                    Ok(Expansion::default())
+                }
+            };
+        }
+    }
+
     /// Goes on without an account that refused, with what the client is told of those recipients that lead to nobody else.
     /// Gives whether it led there at all.
     ///
@@ -52,6 +86,15 @@ impl Way {
     }
 }
 
+/// Whether something goes on by an alias or a forward.
+fn forwards(expansion: &Expansion) -> bool {
+    sends_on(expansion) || !expansion.handed.is_empty()
+}
+
+fn sends_on(expansion: &Expansion) -> bool {
+    expansion.onward.iter().any(|onward| matches!(onward.reason, OnwardReason::Forward(_)))
+}
+
 /// The entry of the queue by which the sender hears of them, in the same commit as what the others get.
 pub(super) fn news(left_out: &[LeftOut], origin: &Origin<'_>) -> Option<QueueEntry> {
     origin.message.mail.from.address().filter(|_| !left_out.is_empty())?;
@@ -75,8 +118,11 @@ pub(super) fn news(left_out: &[LeftOut], origin: &Origin<'_>) -> Option<QueueEnt
 mod tests {
     use std::collections::HashMap;
 
-    use mailwright_mail_model::{DateTime, ForwardPath, ReversePath};
-    use mailwright_relay_policy::{directory::Delivery, route::RouteTable};
+    use mailwright_mail_model::{DateTime, ReversePath};
+    use mailwright_relay_policy::{
+        directory::{Delivery, Onward},
+        route::RouteTable,
+    };
     use mailwright_smtp_proto::{Mail, Message, Rcpt};
 
     use super::*;
@@ -138,6 +184,52 @@ mod tests {
         assert_eq!(here(&way), [None, None]);
         assert_eq!(reported(&way, b"<eve@c.example>"), []);
         assert!(!way.leave_out(&bob, &full), "it leads there no more");
+    }
+
+    /// What is forwarded, and kept, for each of these.
+    fn forwarding(names: &[&str]) -> Way {
+        let mut way = Way::default();
+        for name in names {
+            let mut expansion = Expansion::to(Delivery::new(*name));
+            expansion.onward.push(Onward::forwarded("away@b.example".parse().unwrap(), *name));
+            way.recipients.push((path(name), Ok(expansion)));
+        }
+        way
+    }
+
+    #[test]
+    fn who_was_sent_on_for_before_is_not_again() {
+        let before = ["ann@a.example".to_owned(), "eve@c.example".to_owned()];
+        let refused = |way: &Way| way.recipients.iter().map(|(_, led)| led.is_err()).collect::<Vec<_>>();
+        let mut alone = forwarding(&["Ann@a.example"]);
+        alone.end_loops(&before, false);
+        assert_eq!(refused(&alone), [true]);
+        for (each, expected) in [(true, [true, false]), (false, [false, false])] {
+            let mut both = forwarding(&["ann@a.example", "bob@a.example"]);
+            both.end_loops(&before, each);
+            assert_eq!(refused(&both), expected);
+            let told = reported(&both, b"<eve@c.example>");
+            assert_eq!(told.len(), usize::from(!each), "{told:?}");
+            assert!(
+                told.iter().all(|(who, _, said)| who == "ann@a.example" && said.starts_with("550 5.4.6")),
+                "{told:?}"
+            );
+            let kept = both.recipients[1].1.as_ref().map(|led| led.deliveries.len());
+            assert_eq!(kept, Ok(1));
+        }
+        // Who keeps all of it is no loop.
+        let mut kept = way(&[], &["ann@a.example"]);
+        kept.end_loops(&before, false);
+        assert!(kept.recipients[1].1.is_ok());
+    }
+
+    #[test]
+    fn who_is_sent_on_for_is_named_if_there_is_no_other() {
+        assert_eq!(forwarding(&["ann@a.example"]).sent_on_for().map(Address::as_str), Some("ann@a.example"));
+        assert_eq!(forwarding(&["ann@a.example", "bob@a.example"]).sent_on_for(), None);
+        let mut kept = way(&[], &["ann@a.example"]);
+        drop(kept.recipients.remove(0));
+        assert_eq!(kept.sent_on_for(), None);
     }
 
     #[test]

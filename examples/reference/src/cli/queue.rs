@@ -19,6 +19,19 @@ pub(crate) struct Which {
     pub(crate) to: Option<String>,
 }
 
+/// Which entries are to be changed, and how that is told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Changed {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Change nothing, and show what would be changed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// One JSON object for each entry
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueCommand {
     /// List what waits, with the last error and the next try
@@ -29,30 +42,38 @@ pub(crate) enum QueueCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show an entry and its message
+    /// Show the entries of an id and their message
     Show {
-        /// Its id
+        /// Their id
         id: String,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Try again now
     Retry {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
     },
-    /// Delete without a report to the sender
+    /// Delete without a report to the sender; with --to for these recipients alone
+    #[command(after_help = "\
+Examples:
+  mailwrightd queue delete 0123456789ABCDEF                        the message with this id, for all who wait for it
+  mailwrightd queue delete --to @gone.example --dry-run            what would be deleted for recipients at gone.example
+  mailwrightd queue delete --from news@example.org --to bob@gone.example")]
     Delete {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
     },
     /// Keep until it is released
     Hold {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
     },
-    /// Send on what was held
+    /// Send on what was held, also what its sender wants held back
     Release {
         #[command(flatten)]
-        which: Which,
+        which: Changed,
     },
     /// Addresses that nothing is sent to, since they refused for good too often
     #[command(subcommand)]

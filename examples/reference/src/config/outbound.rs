@@ -20,8 +20,13 @@ pub(crate) struct Relay {
     pub(crate) password_in_clear: bool,
     /// Whether the smarthost speaks TLS from the first octet on.
     pub(crate) implicit_tls: bool,
-    /// The host that stands in where a domain's own cannot be reached; none if empty.
+    /// The host that stands in where a domain's own cannot be reached, or have our address on a list; none if empty.
     pub(crate) fallback: String,
+    /// How to log in there, as to the smarthost.
+    pub(crate) fallback_user: String,
+    pub(crate) fallback_password_file: PathBuf,
+    pub(crate) fallback_password_in_clear: bool,
+    pub(crate) fallback_implicit_tls: bool,
     /// The name to say hello by; the host name if empty.
     pub(crate) helo: String,
     /// How much protection connections must have.
@@ -87,6 +92,8 @@ pub(crate) enum Families {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Queue {
     pub(crate) lifetime_hours: u64,
+    /// How long reports are tried; as other mail if 0.
+    pub(crate) report_lifetime_hours: u64,
     pub(crate) warn_after_hours: u64,
     pub(crate) first_retry_seconds: u64,
     pub(crate) longest_retry_seconds: u64,
@@ -121,6 +128,10 @@ impl Default for Relay {
             password_in_clear: false,
             implicit_tls: false,
             fallback: String::new(),
+            fallback_user: String::new(),
+            fallback_password_file: PathBuf::new(),
+            fallback_password_in_clear: false,
+            fallback_implicit_tls: false,
             helo: String::new(),
             tls: TlsLevel::May,
             trust: "/etc/ssl/certs/ca-certificates.crt".into(),
@@ -145,6 +156,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             lifetime_hours: 96,
+            report_lifetime_hours: 0,
             warn_after_hours: 4,
             first_retry_seconds: 60,
             longest_retry_seconds: 4_000,
@@ -212,6 +224,12 @@ impl Config {
         }
         if self.relay.user.is_empty() != self.relay.password_file.as_os_str().is_empty() {
             problems.push("[relay] needs both user and password_file, or neither".into());
+        }
+        if !self.relay.fallback_user.is_empty() && self.relay.fallback.is_empty() {
+            problems.push("relay.fallback_user is for logging in to relay.fallback, which is empty".into());
+        }
+        if self.relay.fallback_user.is_empty() != self.relay.fallback_password_file.as_os_str().is_empty() {
+            problems.push("[relay] needs both fallback_user and fallback_password_file, or neither".into());
         }
         if self.relay.port == 0 {
             problems.push("relay.port must be 1 to 65535; mail exchangers listen on 25".into());

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use mailwright::{
@@ -78,6 +79,12 @@ impl Files {
             programs: !aliases.programs.as_os_str().is_empty(),
             lists: Mutex::default(),
         })
+    }
+
+    /// When the alias file was changed last, and how long it is: by that it is known again.
+    pub(super) fn stamp(&self) -> Option<(SystemTime, u64)> {
+        let found = fs::metadata(self.path.as_ref()?).ok()?;
+        Some((found.modified().ok()?, found.len()))
     }
 
     /// The domains in which the alias file's names are.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use mailwright::mailstore::{
-    AnyStore, QueueEntry, QueueNumber, RecipientState, Settlement, Spool, Store, StoreError, block_on,
+    AnyStore, QueueEntry, QueueNumber, QueueRecipient, RecipientState, Settlement, Spool, Store, StoreError,
+    block_on,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +32,19 @@ pub(crate) enum QueueRequest {
     List {
         selection: Selection,
     },
-    /// The message itself.
+    /// The entries of an id, and the message itself.
     Show {
         id: String,
     },
     Change {
         selection: Selection,
         change: Change,
+        /// Nothing is changed; it is told what would be.
+        #[serde(default)]
+        dry_run: bool,
+        /// Whether the entries are told of, or only how many they are.
+        #[serde(default)]
+        told: bool,
     },
     /// Which addresses nothing is sent to.
     Suppressed,
@@ -73,8 +80,8 @@ pub(crate) enum Change {
 #[serde(tag = "queue-response", rename_all = "kebab-case")]
 pub(crate) enum QueueResponse {
     Entries { entries: Vec<Entry> },
-    Message { entry: Box<Entry>, text: String },
-    Changed { count: usize },
+    Message { entries: Vec<Entry>, text: String },
+    Changed { count: usize, entries: Vec<Entry> },
     Suppressed { addresses: Vec<SuppressedEntry> },
 }
 
@@ -116,7 +123,7 @@ pub(crate) struct Recipient {
 
 impl From<&QueueEntry> for Entry {
     fn from(entry: &QueueEntry) -> Self {
-        let recipient = |recipient: &mailwright::mailstore::QueueRecipient| Recipient {
+        let recipient = |recipient: &QueueRecipient| Recipient {
             address: recipient.address.to_string(),
             state: match recipient.state {
                 RecipientState::Waiting => "waiting",
@@ -147,6 +154,17 @@ impl From<&QueueEntry> for Entry {
 }
 
 impl Selection {
+    /// The recipients of an entry that a change is about: only what is deleted for somebody is not deleted for others.
+    fn meant(&self, entry: &QueueEntry, change: Change) -> Vec<QueueRecipient> {
+        match &self.to {
+            Some(wanted) if change == Change::Delete => {
+                let named = entry.waiting().filter(|recipient| names(wanted, recipient.address.as_str()));
+                named.cloned().collect()
+            }
+            _ => entry.recipients.clone(),
+        }
+    }
+
     fn includes(&self, entry: &QueueEntry) -> bool {
         let id = self.ids.is_empty()
             || self
@@ -186,36 +204,35 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
         }
         QueueRequest::Show { id } => {
             let selection = Selection { ids: vec![id], ..Selection::default() };
-            let mut found = None;
-            for_each(access, &selection, |entry| found = Some(entry.clone()))?;
-            let entry = found.ok_or(StoreError::NotFound)?;
+            let mut found = Vec::new();
+            for_each(access, &selection, |entry| found.push(entry.clone()))?;
+            // All entries of an id are of one message.
+            let entry = found.first().ok_or(StoreError::NotFound)?;
             let (mut octets, mut offset) = (Vec::new(), entry.skip);
             while offset < entry.size {
-                let chunk = block_on(spool(access)?.octets(&entry, offset..entry.size))?;
+                let chunk = block_on(spool(access)?.octets(entry, offset..entry.size))?;
                 offset += chunk.len() as u64;
                 octets.extend_from_slice(&chunk);
             }
             let text = String::from_utf8_lossy(&octets).into_owned();
-            Ok(QueueResponse::Message { entry: Box::new((&entry).into()), text })
+            Ok(QueueResponse::Message { entries: found.iter().map(Entry::from).collect(), text })
         }
-        QueueRequest::Change { selection, change } => {
+        QueueRequest::Change { selection, change, dry_run, told } => {
             let now = unix_time();
-            let mut settle = Vec::new();
+            let (mut settle, mut entries, mut count) = (Vec::new(), Vec::new(), 0);
             for_each(access, &selection, |entry| {
-                settle.push(match change {
-                    Change::Retry => Settlement::Due(entry.number, now),
-                    Change::Delete => Settlement::Remove(entry.number),
-                    Change::Hold => Settlement::Hold(entry.number, true),
-                    Change::Release => Settlement::Hold(entry.number, false),
-                });
-                // Whoever releases it has it go now, whatever the sender said.
-                if change == Change::Release && entry.release.is_some_and(|release| release > now) {
-                    let mut entry = entry.clone();
-                    (entry.release, entry.due) = (None, now);
-                    settle.push(Settlement::Update(Box::new(entry)));
+                count += 1;
+                let meant = selection.meant(entry, change);
+                if told {
+                    let mut about = entry.clone();
+                    about.recipients.clone_from(&meant);
+                    entries.push(Entry::from(&about));
                 }
+                settle.extend(settlements(entry, &meant, change, now));
             })?;
-            let count = settle.len();
+            if dry_run {
+                return Ok(QueueResponse::Changed { count, entries });
+            }
             // Destinations that are left alone are tried again before anything is due for them: it would be put off.
             if let (Some(flush), Change::Retry | Change::Release) = (&access.flush, change) {
                 flush();
@@ -226,7 +243,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             if let (Some(flush), Change::Retry | Change::Release) = (&access.flush, change) {
                 flush();
             }
-            Ok(QueueResponse::Changed { count })
+            Ok(QueueResponse::Changed { count, entries })
         }
         QueueRequest::Suppressed => Ok(QueueResponse::Suppressed { addresses: access.suppressed.list() }),
         QueueRequest::Unsuppress { addresses } => {
@@ -234,8 +251,29 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             for address in addresses {
                 count += usize::from(access.suppressed.remove(&address)?);
             }
-            Ok(QueueResponse::Changed { count })
+            Ok(QueueResponse::Changed { count, entries: Vec::new() })
         }
+    }
+}
+
+/// What is done to an entry, and to these of its recipients.
+fn settlements(entry: &QueueEntry, meant: &[QueueRecipient], change: Change, now: u64) -> Vec<Settlement> {
+    let number = entry.number;
+    match change {
+        Change::Retry => vec![Settlement::Due(number, now)],
+        Change::Delete if meant.len() == entry.recipients.len() => vec![Settlement::Remove(number)],
+        Change::Delete => {
+            let gone = meant.iter().map(|recipient| recipient.address.clone()).collect();
+            vec![Settlement::RemoveRecipients(number, gone)]
+        }
+        Change::Hold => vec![Settlement::Hold(number, true)],
+        // Whoever releases it has it go now, whatever the sender said.
+        Change::Release if entry.release.is_some_and(|release| release > now) => {
+            let mut free = entry.clone();
+            (free.release, free.due) = (None, now);
+            vec![Settlement::Hold(number, false), Settlement::Update(Box::new(free))]
+        }
+        Change::Release => vec![Settlement::Hold(number, false)],
     }
 }
 

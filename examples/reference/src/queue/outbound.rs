@@ -89,6 +89,9 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.routes = routes;
     queue.lookup.own.push(config.hostname.clone());
     queue.lookup.own.extend(relay.own.iter().cloned());
+    let takes_mail = config.listeners.iter().filter(|listener| listener.protocol == config::Protocol::Smtp);
+    queue.lookup.listening = takes_mail.map(|listener| listener.address).collect();
+    queue.lookup.is_local = mailwright::queue::is_local;
     queue.lookup.families = match config.families() {
         config::Families::Both => mailwright::relay_policy::route::Families::Both,
         config::Families::PreferIpv4 => mailwright::relay_policy::route::Families::BothV4First,
@@ -97,7 +100,10 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     };
     let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3_600));
     queue.retry.lifetime = hours(limits.lifetime_hours);
-    queue.retry.lifetime_of_reports = queue.retry.lifetime;
+    queue.retry.lifetime_of_reports = match limits.report_lifetime_hours {
+        0 => queue.retry.lifetime,
+        given => hours(given),
+    };
     queue.retry.warn_after = hours(limits.warn_after_hours);
     queue.retry.first = Duration::from_secs(limits.first_retry_seconds);
     queue.retry.longest = Duration::from_secs(limits.longest_retry_seconds);
@@ -108,18 +114,27 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.concurrency.dead_for = queue.retry.first;
     queue.connect_timeout = Duration::from_secs(limits.connect_seconds);
     queue.fallback = config::hop("relay.fallback", &relay.fallback)?;
-    if let Some(smarthost) = config::hop("relay.smarthost", &relay.smarthost)? {
-        let destination = smarthost.destination();
-        if !relay.user.is_empty() {
-            let file = relay.password_file.display();
-            let text = fs::read_to_string(&relay.password_file)
-                .map_err(|error| format!("relay.password_file {file}: {error}"))?;
+    let smarthost = config::hop("relay.smarthost", &relay.smarthost)?;
+    let smarthost = smarthost.map(|hop| {
+        let login = ("relay.password_file", &relay.user, &relay.password_file, relay.password_in_clear);
+        (hop, login, relay.implicit_tls)
+    });
+    let fallback = queue.fallback.clone().map(|hop| {
+        let (user, file) = (&relay.fallback_user, &relay.fallback_password_file);
+        let login = ("relay.fallback_password_file", user, file, relay.fallback_password_in_clear);
+        (hop, login, relay.fallback_implicit_tls)
+    });
+    for (hop, (key, user, file, in_clear), implicit_tls) in smarthost.into_iter().chain(fallback) {
+        let destination = hop.destination();
+        if !user.is_empty() {
+            let text =
+                fs::read_to_string(file).map_err(|error| format!("{key} {}: {error}", file.display()))?;
             let password = text.lines().next().unwrap_or_default();
-            let mut login = Relay::new(relay.user.clone(), Secret::from(password));
-            login.in_clear = relay.password_in_clear;
+            let mut login = Relay::new(user.clone(), Secret::from(password));
+            login.in_clear = in_clear;
             queue.relays.insert(destination.clone(), login);
         }
-        if relay.implicit_tls {
+        if implicit_tls {
             queue.tls.implicit.insert(destination);
         }
     }
@@ -151,5 +166,27 @@ fn trust(relay: &config::Relay) -> Option<Arc<tls::rustls::ClientConfig>> {
             tracing::warn!(file = %relay.trust.display(), %error, "the trusted authorities cannot be used");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_configured_is_what_the_queue_does() {
+        let mut config = Config::default();
+        config.queue.lifetime_hours = 10;
+        let made = |config: &Config| queue_config(config, Arc::default()).unwrap();
+        let hours = |time: Duration| time.as_secs() / 3_600;
+        for (given, expected) in [(0, 10), (3, 3)] {
+            config.queue.report_lifetime_hours = given;
+            let retry = made(&config).retry;
+            assert_eq!((hours(retry.lifetime), hours(retry.lifetime_of_reports)), (10, expected));
+        }
+        let smtp = config.listeners.iter().filter(|listener| listener.protocol == config::Protocol::Smtp);
+        let expected: Vec<SocketAddr> = smtp.map(|listener| listener.address).collect();
+        assert!(!expected.is_empty(), "{:?}", config.listeners);
+        assert_eq!(made(&config).lookup.listening, expected);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Change, Entry, QueueRequest, QueueResponse, Selection, unix_time};
 use crate::{
     admin::{Request, Response},
-    cli::{QueueCommand, SuppressCommand, Which},
+    cli::{Changed, QueueCommand, SuppressCommand, Which},
     command::{CommandError, print_json, request},
     config::Config,
 };
@@ -14,7 +14,8 @@ use crate::{
 /// Has everything that waits tried again now.
 pub(crate) fn flush(config: &Config) -> Result<(), CommandError> {
     let selection = Selection::default();
-    ask(config, QueueRequest::Change { selection, change: Change::Retry }).map(drop)
+    let (change, dry_run, told) = (Change::Retry, false, false);
+    ask(config, QueueRequest::Change { selection, change, dry_run, told }).map(drop)
 }
 
 /// Does it, and prints what came of it.
@@ -30,9 +31,13 @@ pub(crate) fn run(config: &Config, command: QueueCommand) -> Result<(), CommandE
             }
             Ok(())
         }
-        QueueCommand::Show { id } => {
-            if let QueueResponse::Message { entry, text } = ask(config, QueueRequest::Show { id })? {
-                print!("{}\n{text}", described(&entry));
+        QueueCommand::Show { id, json } => {
+            if let QueueResponse::Message { entries, text } = ask(config, QueueRequest::Show { id })? {
+                if json {
+                    return print_json(&json!({ "entries": entries, "message": text }));
+                }
+                let shown: String = entries.iter().map(described).collect();
+                print!("{shown}\n{text}");
             }
             Ok(())
         }
@@ -60,7 +65,8 @@ pub(crate) fn run(config: &Config, command: QueueCommand) -> Result<(), CommandE
             Ok(())
         }
         QueueCommand::Suppress(SuppressCommand::Remove { addresses }) => {
-            if let QueueResponse::Changed { count } = ask(config, QueueRequest::Unsuppress { addresses })? {
+            if let QueueResponse::Changed { count, .. } = ask(config, QueueRequest::Unsuppress { addresses })?
+            {
                 println!("{count} sent to again");
             }
             Ok(())
@@ -93,10 +99,23 @@ fn ask(config: &Config, question: QueueRequest) -> Result<QueueResponse, Command
     }
 }
 
-fn change(config: &Config, which: Which, change: Change, done: &str) -> Result<(), CommandError> {
+fn change(config: &Config, which: Changed, change: Change, done: &str) -> Result<(), CommandError> {
+    let Changed { which, dry_run, json } = which;
     let selection = selection(which, false)?;
-    if let QueueResponse::Changed { count } = ask(config, QueueRequest::Change { selection, change })? {
-        println!("{count} {done}");
+    let told = dry_run || json;
+    let asked = QueueRequest::Change { selection, change, dry_run, told };
+    let QueueResponse::Changed { count, entries } = ask(config, asked)? else { return Ok(()) };
+    for entry in &entries {
+        if json {
+            print_json(&entry)?;
+        } else {
+            print!("{}", described(entry));
+        }
+    }
+    match (json, dry_run) {
+        (true, _) => {}
+        (false, true) => println!("{count} would be {done}"),
+        (false, false) => println!("{count} {done}"),
     }
     Ok(())
 }

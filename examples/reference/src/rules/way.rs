@@ -6,6 +6,7 @@ use mailwright::{
     relay_policy::{
         delivery::LocalKind,
         directory::{CopyReason, Onward, OnwardReason},
+        route::{NextHop, RouteTable},
     },
 };
 
@@ -23,7 +24,12 @@ pub(super) struct Asked<'a> {
 }
 
 /// Every mailbox, address, file and program that it would come to, and every copy that would be made.
-pub(super) fn stages(directory: &Directory, suppressed: &Suppressed, asked: &Asked<'_>) -> Vec<Stage> {
+pub(super) fn stages(
+    directory: &Directory,
+    suppressed: &Suppressed,
+    routes: &RouteTable,
+    asked: &Asked<'_>,
+) -> Vec<Stage> {
     let mut stages = Vec::new();
     let mut say =
         |rule: &str, outcome: String| stages.push(("delivery".to_owned(), rule.to_owned(), outcome));
@@ -63,7 +69,22 @@ pub(super) fn stages(directory: &Directory, suppressed: &Suppressed, asked: &Ask
         let rule = if copy.reason == CopyReason::Journal { "journal" } else { "always-bcc" };
         say(rule, format!("a blind copy to {}", copy.to));
     }
+    stages.extend(expansion.onward.iter().map(|onward| route(routes, &onward.to)));
     stages
+}
+
+/// Where mail for an address elsewhere goes next, and what says so.
+fn route(routes: &RouteTable, to: &Address) -> Stage {
+    let hop = routes.next_hop(to);
+    let (rule, way) = match &hop {
+        NextHop::Refuse(text) => ("error", format!("is refused: {text}")),
+        _ if routes.smarthost() == Some(&hop) => ("smarthost", format!("goes to {hop}")),
+        NextHop::Exchangers { domain, .. } if domain == to.domain().key() => {
+            ("mx", format!("goes to the mail exchangers of {domain}"))
+        }
+        _ => ("transport", format!("goes to {hop}")),
+    };
+    ("route".to_owned(), rule.to_owned(), format!("{to} {way}"))
 }
 
 /// Who hears of trouble, if that is not the sender.

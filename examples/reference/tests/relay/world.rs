@@ -289,7 +289,11 @@ impl Host {
 
     /// At a port that was known before.
     pub fn at(port: u16, behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        Self::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), behaviour)
+    }
+
+    /// Where somebody listens already.
+    pub fn on(listener: TcpListener, behaviour: Behaviour) -> Self {
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
