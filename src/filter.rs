@@ -12,6 +12,7 @@ mod programs;
 mod scores;
 mod sieve;
 mod snooze;
+mod user_log;
 mod zone;
 
 use std::{
@@ -34,6 +35,7 @@ pub use programs::{Converter, Programs};
 pub use scores::{SpamField, VirusField};
 pub use sieve::{Explanation, FilterOptions, ScriptOrigin, ServerScripts, SieveFilter, language};
 pub use snooze::{Alarm, Snoozing};
+pub use user_log::LogLine;
 pub use zone::{Zone, ZoneError};
 
 /// Decides where an account's message goes. `()` is the filter that puts everything into INBOX.

@@ -38,6 +38,9 @@ pub(super) async fn carry_out<S: Store, M: Remember>(
     for line in &outcome.log {
         tracing::info!(id = mail.id, user, line = line.position.line, message = line.message, "sieve");
     }
+    let said = outcome.log.iter().map(|line| format!("line {}: {}", line.position.line, line.message));
+    let failed = outcome.error.iter().map(|error| format!("{error}; the message is kept"));
+    filter.tell(mail.account, mail.now, said.chain(failed).collect::<Vec<_>>()).await;
     if !pipes::give(filter, mail, &mut outcome, &mut sources).await {
         return Filtered::keep();
     }

@@ -18,11 +18,11 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     ) -> Result<Vec<Arc<Program>>, String> {
         match which {
             FilterScript::Delivery => {
-                // At delivery a script that is not right is passed over; here somebody waits to hear of it.
+                // At delivery a script that is not right keeps the message; here somebody waits to hear of it.
                 let personal = self.personal(user).await;
-                match personal.problem {
-                    Some(problem) => Err(problem),
-                    None => Ok(self.delivery_programs(user).await),
+                match &personal.problem {
+                    Some(problem) => Err(problem.clone()),
+                    None => Ok(self.delivery_programs(personal)),
                 }
             }
             FilterScript::Personal(name) => {

@@ -251,12 +251,31 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         }
     }
 
+    /// spec-bosch-sieve-dovecot-environment §3
+    fn of_dovecot(&self, item: &str) -> Option<String> {
+        if let Some(wanted) = item.strip_prefix("config.") {
+            // §4: a variable cannot have a hyphen in its name.
+            let key = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+            let known = self.filter.options.environment.iter();
+            let wanted = key(wanted);
+            return known.filter(|(name, _)| key(name) == wanted).map(|(_, value)| value.clone()).next();
+        }
+        match item {
+            "default-mailbox" => Some(MailboxName::inbox().to_string()),
+            "username" => Some(self.mail.account.as_str().to_owned()),
+            _ => None,
+        }
+    }
+
     /// RFC 5183 §4.1
     fn environment(&self, item: &str) -> Option<String> {
         let host = &self.filter.hostname;
         let item = item.to_ascii_lowercase();
         if let Some(item) = item.strip_prefix("imap.").filter(|_| self.filter.options.events) {
             return self.of_event(item);
+        }
+        if let Some(item) = item.strip_prefix("vnd.dovecot.") {
+            return self.of_dovecot(item);
         }
         match item.as_str() {
             // RFC 6785 §4.1

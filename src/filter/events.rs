@@ -7,6 +7,7 @@ use mailwright_mailstore::{Annotated, Metadata, Scripts, Store, User};
 use mailwright_sieve::{Action, Program};
 
 use super::{Filtered, Mail, Remember, SieveFilter, actions};
+use crate::smtp::now;
 
 /// RFC 6785 §2.3.1
 const SCRIPT: &str = "/shared/imapsieve/script";
@@ -36,7 +37,13 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         };
         let name = name.filter(|name| !name.is_empty())?;
         let text = self.store.scripts()?.script(owner, &name.parse().ok()?).await.ok()?;
-        self.compile_for(owner, &name, &text, true)
+        let program = self.compile_for(owner, &name, &text, true);
+        if program.is_none() {
+            let error = self.event_language.compile(&text).err().map(|error| error.to_string());
+            let problem = format!("the script \"{name}\" is not right: {}", error.unwrap_or_default());
+            self.tell(owner, now(), [problem]).await;
+        }
+        program
     }
 
     async fn named_script(&self, place: &Annotated, owner: &User) -> Option<String> {

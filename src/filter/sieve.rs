@@ -1,7 +1,7 @@
 //! Sieve at delivery: the server's scripts before and after the one that is active for the account.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -15,6 +15,7 @@ use super::{
     answers::Host,
     header_of,
     scores::{SpamField, VirusField},
+    user_log::Turns,
 };
 
 /// How many programs of scripts run at once; others wait.
@@ -67,6 +68,9 @@ pub struct FilterOptions {
     /// The time zone of the users: that of `currentdate` and `date` (RFC 5260 §4.1), and of `snooze` where it names none. UTC unless it
     /// is set.
     pub zone: Zone,
+    /// What scripts may know of the configuration, by names of letters, digits, `-`, `_` and `.`: the name `support` is the item
+    /// `vnd.dovecot.config.support` of `vnd.dovecot.environment`. Names do not differ by case, nor by `-` and `_`.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl FilterOptions {
@@ -168,7 +172,7 @@ pub struct SieveFilter<S, M> {
     pub(super) hostname: String,
     pub(super) language: Language,
     /// What scripts may use that run because of an event.
-    event_language: Language,
+    pub(super) event_language: Language,
     /// What scripts may use that clients have run.
     pub(super) refilter_language: Language,
     pub(super) options: FilterOptions,
@@ -177,6 +181,7 @@ pub struct SieveFilter<S, M> {
     pub(super) turns: Semaphore,
     /// By user, and whether it is for events.
     compiled: Mutex<HashMap<(User, bool), Compiled>>,
+    pub(super) telling: Turns,
 }
 
 impl<S: Store, M: Remember> SieveFilter<S, M> {
@@ -196,6 +201,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             server,
             turns: Semaphore::new(AT_ONCE),
             compiled: Mutex::default(),
+            telling: Turns::default(),
         }
     }
 
@@ -218,13 +224,17 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 
     /// Runs what is to be run for this message, without doing what it says.
     async fn run(&self, mail: &mut Mail<'_>) -> Option<(Outcome, Vec<Mutex<Upload>>)> {
-        let all = self.delivery_programs(mail.account).await;
+        let personal = self.personal(mail.account).await;
+        if let Some(problem) = &personal.problem {
+            self.tell(mail.account, mail.now, [format!("{problem}; mail is kept")]).await;
+        }
+        let all = self.delivery_programs(personal);
         self.run_all(mail, all, false).await
     }
 
     /// What runs at delivery, in order.
-    pub(super) async fn delivery_programs(&self, user: &User) -> Vec<Arc<Program>> {
-        let personal = self.personal(user).await.program.map(|(_, program)| program);
+    pub(super) fn delivery_programs(&self, personal: Personal) -> Vec<Arc<Program>> {
+        let personal = personal.program.map(|(_, program)| program);
         let before = self.server.before.iter().cloned();
         before.chain(personal).chain(self.server.after.iter().cloned()).collect()
     }

@@ -14,7 +14,7 @@ use crate::{
     live::{self, BanEntry, Live, LiveRequest},
     queue::{self, Access, QueueRequest, QueueResponse},
     rules::{Question, Rules},
-    sieve::{self, Explained, SieveRequest},
+    sieve::{self, SieveRequest, SieveResponse},
 };
 
 /// A request to change or show something. One JSON object a line on the control socket.
@@ -149,7 +149,7 @@ pub(crate) enum Response {
     Queue(QueueResponse),
     Life(LifeResponse),
     Fetch(FetchResponse),
-    Sieve(Explained),
+    Sieve(SieveResponse),
     Keys {
         keys: Vec<KeyEntry>,
     },

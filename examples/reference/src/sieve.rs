@@ -42,6 +42,25 @@ pub(crate) enum SieveRequest {
         from: String,
         to: Option<String>,
     },
+    Log {
+        user: String,
+    },
+}
+
+/// What comes of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "sieve-response", rename_all = "kebab-case")]
+pub(crate) enum SieveResponse {
+    Explained(Box<Explained>),
+    Log { lines: Vec<LogEntry> },
+}
+
+/// A line of a user's log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LogEntry {
+    /// In seconds since 1970.
+    pub(crate) at: i64,
+    pub(crate) text: String,
 }
 
 /// Why a message came where it came, or would.
@@ -74,18 +93,28 @@ pub(crate) enum SieveError {
     Directory(#[from] DirectoryError),
     #[error("the message cannot be held while it is looked at: {0}")]
     Store(#[from] StoreError),
+    #[error("the log cannot be read: {0}")]
+    Log(StoreError),
     #[error("the message did not arrive whole")]
     Message,
 }
 
-/// Runs the scripts of a user on a message. Blocks.
+/// Does what is asked. Blocks.
 pub(crate) fn execute(
     directory: &Directory,
     store: &AnyStore,
     filter: &Filter,
     request: &SieveRequest,
-) -> Result<Explained, SieveError> {
-    let SieveRequest::Explain { user, message, from, to } = request;
+) -> Result<SieveResponse, SieveError> {
+    let (user, message, from, to) = match request {
+        SieveRequest::Explain { user, message, from, to } => (user, message, from, to),
+        SieveRequest::Log { user } => {
+            let user = directory.account(user)?.user.clone();
+            let lines = block_on(filter.user_log(&user)).map_err(SieveError::Log)?;
+            let lines = lines.into_iter().map(|line| LogEntry { at: line.at, text: line.text });
+            return Ok(SieveResponse::Log { lines: lines.collect() });
+        }
+    };
     let user = directory.account(user)?.user.clone();
     let octets = STANDARD.decode(message).map_err(|_| SieveError::Message)?;
     let explanation = block_on(async {
@@ -104,7 +133,7 @@ pub(crate) fn execute(
         let mut mail = mail.knowing(&own);
         Ok::<_, StoreError>(filter.explain(&mut mail).await)
     })?;
-    Ok(explained(explanation))
+    Ok(SieveResponse::Explained(Box::new(explained(explanation))))
 }
 
 fn now() -> DateTime {
@@ -150,7 +179,10 @@ fn explained(explanation: Explanation) -> Explained {
 
 /// `sieve`.
 pub(crate) fn run(config: &Config, command: SieveCommand) -> Result<(), CommandError> {
-    let SieveCommand::Explain { user, message, from, to, json } = command;
+    let (user, message, from, to, json) = match command {
+        SieveCommand::Explain { user, message, from, to, json } => (user, message, from, to, json),
+        SieveCommand::Log { user, json } => return show_log(config, user, json),
+    };
     let mut octets = Vec::new();
     let read = match message.as_os_str() == "-" {
         true => io::stdin().lock().read_to_end(&mut octets).map(drop),
@@ -158,12 +190,29 @@ pub(crate) fn run(config: &Config, command: SieveCommand) -> Result<(), CommandE
     };
     read.map_err(|source| CommandError::File { file: message.display().to_string(), source })?;
     let asked = SieveRequest::Explain { user, message: STANDARD.encode(octets), from, to };
-    let Response::Sieve(explained) = request(config, Request::Sieve(asked))? else { return Ok(()) };
+    let Response::Sieve(SieveResponse::Explained(explained)) = request(config, Request::Sieve(asked))? else {
+        return Ok(());
+    };
     if json {
-        return print_json(&explained);
+        return print_json(&*explained);
     }
     for line in in_words(&explained) {
         println!("{line}");
+    }
+    Ok(())
+}
+
+/// `sieve log`.
+fn show_log(config: &Config, user: String, json: bool) -> Result<(), CommandError> {
+    let asked = Request::Sieve(SieveRequest::Log { user });
+    let Response::Sieve(SieveResponse::Log { lines }) = request(config, asked)? else { return Ok(()) };
+    for line in lines {
+        if json {
+            print_json(&line)?;
+        } else {
+            let time = DateTime::new(line.at, 0).unwrap_or(DateTime::EPOCH).to_rfc5322();
+            println!("{time}  {}", line.text);
+        }
     }
     Ok(())
 }

@@ -187,3 +187,73 @@ fn nobody_logs_in_by_an_alias() {
         assert_eq!(answer.starts_with("OK"), lets_in, "{name}: {answer}");
     }
 }
+
+/// spec-bosch-sieve-dovecot-environment §4
+#[test]
+fn scripts_know_for_whom_they_run_and_what_the_configuration_tells_them() {
+    let script = r#"require ["variables", "fileinto", "mailbox"];
+        require "vnd.dovecot.environment";
+        if header :is "Subject" "user" { fileinto :create "User/${env.vnd.dovecot.username}"; }
+        elsif header :is "Subject" "default" { fileinto :create "Of ${env.vnd.dovecot.default_mailbox}"; }
+        elsif environment :is "vnd.dovecot.config.Support-Folder" "Help" {
+            fileinto :create "${env.vnd.dovecot.config.support_folder}";
+        }"#;
+    let server = server(script, "[sieve.environment]\nsupport_folder = \"Help\"");
+    for (subject, mailbox) in [("user", "User/alice@example.org"), ("default", "\"Of INBOX\""), ("x", "Help")]
+    {
+        send(&server, BOB, USER, &format!("Subject: {subject}"));
+        assert_eq!(count(&server, USER, mailbox), 1, "{subject}");
+    }
+    assert_eq!(count(&server, USER, "INBOX"), 0);
+}
+
+const LOG: &str = "/private/vendor/mailwright/sieve/log";
+
+/// The user's log, as IMAP has it.
+fn told(server: &Server, user: &str) -> String {
+    log_in(server, user).imap("m", &format!("GETMETADATA INBOX {LOG}")).join("\n")
+}
+
+#[test]
+fn users_are_told_what_their_scripts_do_wrong() {
+    let mut server = server("keep;", "spam_field = \"X-Spam\"");
+    assert!(!told(&server, USER).contains("line"), "{}", told(&server, USER));
+    let script = "require [\"vnd.dovecot.debug\", \"variables\", \"include\"];\r\n\
+                  if header :matches \"Subject\" \"say *\" { debug_log \"heard ${1}\"; stop; }\r\n\
+                  include :personal \"missing\";\r\n";
+    assert!(put(&server, script).starts_with("OK"));
+    for subject in ["say hello", "other", "other", "say hello", "say bye"] {
+        send(&server, BOB, USER, &format!("Subject: {subject}"));
+    }
+    assert_eq!(count(&server, USER, "INBOX"), 5);
+    let log = told(&server, USER);
+    for (line, times) in [("line 2: heard hello", 1), ("line 2: heard bye", 1), ("; the message is kept", 1)]
+    {
+        assert_eq!(log.matches(line).count(), times, "{line}: {log}");
+    }
+    assert!(!told(&server, BOB).contains("heard"), "it is hers alone");
+    // A script that can be used no more; and the command tells the same, whether the server runs or not.
+    assert!(put(&server, "require \"spamtest\"; keep;").starts_with("OK"));
+    server.stop();
+    configure(&server, "");
+    server.serve();
+    for _ in 0..3 {
+        send(&server, BOB, USER, "Subject: x");
+    }
+    let log = told(&server, USER);
+    assert_eq!(log.matches("the script \"mine\" is not right: ").count(), 1, "{log}");
+    let command = |server: &Server, options: &[&str]| {
+        String::from_utf8(succeed(server.command(&["sieve", "log", USER]).args(options))).unwrap()
+    };
+    let lines = command(&server, &["--json"]);
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines.is_sorted_by_key(|line| line["at"].as_i64().unwrap()), "{lines:?}");
+    assert_eq!(command(&server, &[]).lines().count(), 4);
+    let mut talk = log_in(&server, USER);
+    assert!(talk.imap("d", &format!("SETMETADATA INBOX ({LOG} NIL)")).last().unwrap().starts_with("d OK"));
+    assert_eq!(command(&server, &[]), "");
+    server.stop();
+    assert_eq!(command(&server, &[]), "");
+}

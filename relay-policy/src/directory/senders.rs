@@ -69,14 +69,16 @@ impl Directory {
         for _ in 0..=self.settings.most_steps {
             let alias = match self.look_up(address) {
                 Found::Entry { name, entry: Entry::Account(_), .. } => return name == account,
+                // Wherever an alias of its name leads, the name is the account's.
+                Found::Alias { name, .. }
+                    if name == account && matches!(self.entries.get(account), Some(Entry::Account(_))) =>
+                {
+                    return true;
+                }
                 Found::Entry { entry: Entry::Alias(alias), .. } | Found::Alias { alias, .. } => alias,
                 _ => return false,
             };
             address = match &alias.targets[..] {
-                // An account's own mailbox, past an alias of its name.
-                [Target::Mailbox(target)] if self.canonical(target) == account => {
-                    return matches!(self.entries.get(account), Some(Entry::Account(_)));
-                }
                 [Target::Address(target) | Target::Mailbox(target)] => target,
                 _ => return false,
             };
@@ -154,5 +156,13 @@ mod tests {
             assert!(!directory.is_own("alice@d.example", &address.parse().unwrap()), "{address}");
         }
         assert!(directory.is_own("alice@d.example", &"shop@d.example".parse().unwrap()));
+        // Also where a file of aliases has more to say of the name.
+        let origin = "d.example".parse().unwrap();
+        let lines = crate::alias_file::aliases("alice: \\alice, bob\nboss: alice\n", &origin).unwrap();
+        directory.set_alias_file(&lines, &[origin]);
+        for address in ["alice@d.example", "alice+x@d.example", "boss@d.example"] {
+            assert!(directory.is_own("alice@d.example", &address.parse().unwrap()), "{address}");
+        }
+        assert!(!directory.is_own("bob@d.example", &"alice@d.example".parse().unwrap()));
     }
 }

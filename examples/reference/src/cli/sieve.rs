@@ -23,4 +23,12 @@ pub(crate) enum SieveCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show what there was to tell a user of scripts lately: run-time errors, scripts that cannot be used, and what scripts say themselves
+    Log {
+        /// Whose scripts
+        user: String,
+        /// As one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
 }

@@ -58,6 +58,8 @@ pub(crate) struct Sieve {
     pub(crate) snooze: bool,
     /// The users' time zone; that of this machine if empty.
     pub(crate) time_zone: String,
+    /// What scripts may know of the configuration (`vnd.dovecot.environment`).
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// A file of addresses.
@@ -102,6 +104,7 @@ impl Default for Sieve {
             filter_command: true,
             snooze: true,
             time_zone: String::new(),
+            environment: BTreeMap::new(),
         }
     }
 }
@@ -129,6 +132,7 @@ impl Sieve {
             lists.named = self.lists.iter().map(NamedList::list).collect();
             lists
         });
+        options.environment.clone_from(&self.environment);
         options.virus = self.virus_field.as_ref().map(|name| VirusField::new(name, &self.virus_clean));
         options.zone = match self.time_zone.as_str() {
             "" => Zone::system(),
@@ -175,6 +179,13 @@ impl Sieve {
                 "[sieve] time_zone: {error}; names are those below /usr/share/zoneinfo, or empty for the zone of this machine"
             ));
         }
+        let odd = |name: &&String| {
+            name.is_empty()
+                || !name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))
+        };
+        problems.extend(self.environment.keys().filter(odd).map(|name| {
+            format!("[sieve.environment] {name:?}: names are of letters, digits, \"-\", \"_\" and \".\"")
+        }));
         problems.extend(self.lists.iter().filter_map(NamedList::problem));
         problems.extend(self.referrals.iter().filter(|(_, url)| !url.starts_with("sieve://")).map(|(who, url)| {
             format!("[sieve] referrals: \"{url}\" of \"{who}\" is no URL of ManageSieve; expected something like \"sieve://sieve.example.net\"")
