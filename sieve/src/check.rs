@@ -55,6 +55,7 @@ impl Language {
             variables: false,
             encoded: false,
             blocks: Vec::new(),
+            jumps: Vec::new(),
         };
         checker.commands(&script.commands, true);
         let mut diagnostics = checker.diagnostics;
@@ -89,6 +90,8 @@ pub(crate) struct Checker<'l> {
     encoded: bool,
     /// The blocks around what is compiled, but for those of `if`: the command, and what it is called.
     blocks: Vec<(SmolStr, Option<String>)>,
+    /// The jumps that do not know yet where they lead, those of inner commands and tests last.
+    jumps: Vec<usize>,
 }
 
 impl<'l> Checker<'l> {
@@ -152,8 +155,9 @@ impl<'l> Checker<'l> {
     fn commands(&mut self, commands: &[Command], top: bool) {
         // RFC 5228 §3.2: `require` comes before all else.
         let mut may_require = top;
-        // The jumps from the ends of the branches of an `if` to behind the last of them.
-        let mut branches: Option<Vec<usize>> = None;
+        // Whether the last command was a branch of an `if`; the ends of such branches jump to behind the last of them.
+        let mut branches = false;
+        let outer = self.jumps.len();
         let mut ended: Option<&str> = None;
         for command in commands {
             let known = self.language.command(&command.name);
@@ -165,7 +169,8 @@ impl<'l> Checker<'l> {
                 self.warn(command.position, format!("nothing behind `{end}` is ever reached"));
             }
             if !matches!(control, Some(Control::ElseIf | Control::Else)) {
-                self.land(branches.take().unwrap_or_default());
+                self.land(outer);
+                branches = false;
             }
             match control {
                 Some(Control::Require) => {
@@ -173,18 +178,15 @@ impl<'l> Checker<'l> {
                     continue;
                 }
                 Some(control @ (Control::If | Control::ElseIf | Control::Else)) => {
-                    if control != Control::If && branches.is_none() {
+                    if control != Control::If && !branches {
                         self.error(command.position, format!("expected `if` before this `{}`", command.name));
                     }
-                    let mut jumps = branches.take().unwrap_or_default();
-                    jumps.extend(self.branch(command, control));
+                    self.branch(command, control);
                     // RFC 5228 §3.1: nothing follows `else`.
-                    branches = if control == Control::Else {
-                        self.land(jumps);
-                        None
-                    } else {
-                        Some(jumps)
-                    };
+                    branches = control != Control::Else;
+                    if !branches {
+                        self.land(outer);
+                    }
                 }
                 _ => self.attempt(command.position, |checker| checker.command(command, known)),
             }
@@ -193,13 +195,13 @@ impl<'l> Checker<'l> {
             }
             may_require = false;
         }
-        self.land(branches.unwrap_or_default());
+        self.land(outer);
     }
 
-    /// Makes jumps lead to here.
-    fn land(&mut self, jumps: impl IntoIterator<Item = usize>) {
+    /// Makes the open jumps lead to here, but for so many outer ones.
+    fn land(&mut self, outer: usize) {
         let here = self.code.len();
-        for jump in jumps {
+        for jump in self.jumps.drain(outer..) {
             if let Some(Instruction::JumpIf { to, .. } | Instruction::Jump { to }) = self.code.get_mut(jump) {
                 *to = here;
             }
@@ -211,8 +213,14 @@ impl<'l> Checker<'l> {
         self.code.len() - 1
     }
 
-    /// One branch of an `if`; gives the jump at its end.
-    fn branch(&mut self, command: &Command, control: Control) -> Option<usize> {
+    /// Emits a jump to where [`land`](Self::land) is called.
+    fn jump(&mut self, instruction: Instruction) {
+        let jump = self.emit(instruction);
+        self.jumps.push(jump);
+    }
+
+    /// One branch of an `if`, with an open jump at its end.
+    fn branch(&mut self, command: &Command, control: Control) {
         self.no_arguments(&command.name, &command.arguments);
         let skip = match (control, command.tests.as_slice()) {
             (Control::Else, []) => None,
@@ -233,9 +241,13 @@ impl<'l> Checker<'l> {
             Some(block) => self.commands(block, false),
             None => self.error(command.position, format!("`{}` takes a block", command.name)),
         }
-        let end = (control != Control::Else).then(|| self.emit(Instruction::Jump { to: 0 }));
-        self.land(skip);
-        end
+        if control != Control::Else {
+            self.jump(Instruction::Jump { to: 0 });
+        }
+        let here = self.code.len();
+        if let Some(Instruction::JumpIf { to, .. }) = skip.and_then(|skip| self.code.get_mut(skip)) {
+            *to = here;
+        }
     }
 
     fn require(&mut self, command: &Command, allowed: bool) {
@@ -345,14 +357,14 @@ impl<'l> Checker<'l> {
         }
         match (control, test.tests.as_slice()) {
             (Control::AllOf | Control::AnyOf, tests @ [_, ..]) => {
-                let mut jumps = Vec::with_capacity(tests.len());
+                let outer = self.jumps.len();
                 for (index, inner) in tests.iter().enumerate() {
                     self.test(inner);
                     if index + 1 < tests.len() {
-                        jumps.push(self.emit(Instruction::JumpIf { when: control == Control::AnyOf, to: 0 }));
+                        self.jump(Instruction::JumpIf { when: control == Control::AnyOf, to: 0 });
                     }
                 }
-                self.land(jumps);
+                self.land(outer);
             }
             (Control::AllOf | Control::AnyOf, []) => {
                 self.error(test.position, format!("`{}` takes a list of tests", test.name));

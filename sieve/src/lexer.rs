@@ -6,6 +6,36 @@ use smol_str::{SmolStr, StrExt as _};
 
 use crate::{Comment, Position, SyntaxError, SyntaxErrorKind, comment};
 
+/// Part of an identifier, behind its first letter.
+const NAME: u8 = 1;
+/// White space within a line.
+const BLANK: u8 = 2;
+/// What a quoted string goes over without a closer look.
+const PLAIN: u8 = 4;
+
+/// What each octet may stand in.
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let (mut rest, mut octet): (&mut [u8], u8) = (&mut classes, 0);
+    while let [class, after @ ..] = rest {
+        *class = match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => NAME | PLAIN,
+            b' ' | b'\t' | b'\r' => BLANK | PLAIN,
+            b'"' | b'\\' | b'\n' | 0x80.. => 0,
+            _ => PLAIN,
+        };
+        octet = octet.wrapping_add(1);
+        rest = after;
+    }
+    classes
+};
+
+/// How many octets of a class there are before any other.
+fn span(class: u8, octets: &[u8]) -> usize {
+    let is_in = |octet: &u8| CLASSES.get(usize::from(*octet)).is_some_and(|classes| classes & class != 0);
+    octets.iter().position(|octet| !is_in(octet)).unwrap_or(octets.len())
+}
+
 /// One token, as it stands in the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
@@ -144,9 +174,7 @@ impl<'a> Lexer<'a> {
     fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
         self.new_line = false;
         loop {
-            let rest = self.octets();
-            let blanks = rest.iter().position(|octet| !matches!(octet, b' ' | b'\t' | b'\r'));
-            self.at += blanks.unwrap_or(rest.len());
+            self.at += span(BLANK, self.octets());
             match self.octets() {
                 [b'\n', ..] => {
                     self.at += 1;
@@ -174,10 +202,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn name(&mut self) -> Name<'a> {
-        let rest = self.octets();
-        let is_part = |octet: &u8| matches!(octet, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_');
-        let length = rest.iter().position(|octet| !is_part(octet));
-        Name(self.take(length.unwrap_or(rest.len())))
+        Name(self.take(span(NAME, self.octets())))
     }
 
     fn number(&mut self) -> Result<u64, SyntaxError> {
@@ -201,12 +226,12 @@ impl<'a> Lexer<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            let rest = self.octets();
-            let plain = rest.iter().position(|octet| matches!(octet, b'"' | b'\\' | b'\n' | 0x80..));
-            let Some((length, behind)) = plain.and_then(|length| Some((length, rest.get(length..)?))) else {
+            self.at += span(PLAIN, self.octets());
+            let behind = self.octets();
+            if behind.is_empty() {
                 return Err(SyntaxError::new(open, SyntaxErrorKind::OpenString));
-            };
-            self.at += length + 1;
+            }
+            self.at += 1;
             match behind {
                 [b'"', ..] => {
                     let text = self.text.get(start..self.at - 1).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod glob;
 mod pattern;
+mod size;
 
 use std::borrow::Cow;
 

@@ -75,10 +75,6 @@ pub(crate) fn template<E>(
     text: &str,
     mut resolve: impl FnMut(Name<'_>) -> Result<Variable, E>,
 ) -> Result<Text, E> {
-    // Nearly no string has one.
-    if memchr(b'$', text.as_bytes()).is_none() {
-        return Ok(Text::Constant(text.into()));
-    }
     let mut pieces = Vec::new();
     let mut literal = String::new();
     let mut rest = text;

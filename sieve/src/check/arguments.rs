@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use memchr::memchr;
 use smol_str::SmolStr;
 
 use super::{Checker, literals};
@@ -22,33 +23,28 @@ impl<'l> Checker<'l> {
         let mut call = Call {
             definition: Arc::clone(definition),
             position,
-            tags: Vec::new(),
+            tags: Vec::with_capacity(arguments.iter().filter(|argument| is_tag(argument)).count()),
             values: Vec::with_capacity(definition.parameters.len()),
             matching: None,
         };
         let said = self.diagnostics.len();
-        let mut positional = Vec::with_capacity(arguments.len());
         let mut rest = arguments.iter();
-        while let Some(argument) = rest.next() {
-            match &argument.kind {
-                ArgumentKind::Tag(name) => {
-                    // RFC 5228 §2.6.2: they stand before the positional arguments.
-                    if !positional.is_empty() {
-                        self.error(
-                            argument.position,
-                            format!("`:{name}` must stand before the other arguments"),
-                        );
-                    }
-                    let Some(tag) = self.tag(definition, argument.position, name) else {
-                        // Its values are unknown, and so is what follows.
-                        return call;
-                    };
-                    self.tag_use(&mut call, tag, argument.position, &mut rest);
-                }
-                _ => positional.push(argument),
+        while let Some(Argument { position, kind: ArgumentKind::Tag(name) }) = rest.as_slice().first() {
+            rest.next();
+            let Some(tag) = self.tag(definition, *position, name) else {
+                // Its values are unknown, and so is what follows.
+                return call;
+            };
+            self.tag_use(&mut call, tag, *position, &mut rest);
+        }
+        for argument in rest.as_slice() {
+            // RFC 5228 §2.6.2: they stand before the positional arguments.
+            if let ArgumentKind::Tag(name) = &argument.kind {
+                self.error(argument.position, format!("`:{name}` must stand before the other arguments"));
+                return call;
             }
         }
-        self.positional(&mut call, &positional);
+        self.positional(&mut call, definition, rest.as_slice());
         if self.diagnostics.len() > said {
             return call;
         }
@@ -134,8 +130,7 @@ impl<'l> Checker<'l> {
     }
 
     /// Gives positional arguments to parameters. Where there are fewer of them, optional parameters get one from the left.
-    fn positional(&mut self, call: &mut Call, arguments: &[&Argument]) {
-        let definition = Arc::clone(&call.definition);
+    fn positional(&mut self, call: &mut Call, definition: &Definition, arguments: &[Argument]) {
         let required = definition.parameters.iter().filter(|(_, required)| *required).count();
         let mut spare = arguments.len().saturating_sub(required);
         let mut rest = arguments.iter();
@@ -196,7 +191,9 @@ impl<'l> Checker<'l> {
 
     fn string(&mut self, kind: Parameter, literal: &StringLiteral, of: Taker<'_>) -> Option<Text> {
         let is_name = matches!(kind, Parameter::Variable | Parameter::Variables);
-        if !is_name && !self.encoded && !self.variables {
+        // Nearly no string has a variable or an encoded character.
+        let plain = !(self.encoded || self.variables) || memchr(b'$', literal.value.as_bytes()).is_none();
+        if !is_name && plain {
             return Some(Text::Constant(literal.value.clone()));
         }
         let decoded = match self.encoded {
@@ -231,6 +228,10 @@ impl<'l> Checker<'l> {
             }
         }
     }
+}
+
+const fn is_tag(argument: &Argument) -> bool {
+    matches!(argument.kind, ArgumentKind::Tag(_))
 }
 
 /// What takes an argument.
