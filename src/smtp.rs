@@ -20,6 +20,7 @@ mod on_demand;
 mod parts;
 mod plan;
 mod quarantine;
+mod room;
 mod solicited;
 mod start_queue;
 mod timing;

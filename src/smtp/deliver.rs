@@ -23,6 +23,7 @@ use super::{
     intake::Intake,
     journal,
     plan::{Origin, Way},
+    room::Room,
     solicited,
     timing::{self, Times},
     trace_fields::{delivered_to, now},
@@ -48,6 +49,7 @@ pub struct StoreInbox<S, R, F = ()> {
     longest_hold: Option<Duration>,
     urgent: Vec<AddressRange>,
     unwanted: Option<Solicitation>,
+    room: Option<Room>,
 }
 
 impl<S: Store, R: Addressing> StoreInbox<S, R> {
@@ -67,6 +69,7 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
             longest_hold: None,
             urgent: Vec::new(),
             unwanted: None,
+            room: None,
         }
     }
 }
@@ -87,6 +90,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             longest_hold: self.longest_hold,
             urgent: self.urgent,
             unwanted: self.unwanted,
+            room: self.room,
         }
     }
 
@@ -120,6 +124,14 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     #[must_use]
     pub fn with_routes(mut self, routes: Arc<RouteTable>) -> Self {
         self.routes = routes;
+        self
+    }
+
+    /// Refuses messages at MAIL (452 4.3.1) for which this says that there is no room: it is asked about as many octets as MAIL
+    /// announced, or 0, and is not to wait for anything. Stores refuse by themselves what does not fit, but only when it comes.
+    #[must_use]
+    pub fn with_room(mut self, fits: impl Fn(u64) -> bool + Send + Sync + 'static) -> Self {
+        self.room = Some(Room::new(fits));
         self
     }
 
@@ -309,7 +321,10 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
     async fn sender(&self, session: &Conversation, mail: &Mail) -> Reply {
         match self.policy.decide_mail(session, mail).await.verdict {
             Verdict::Reject(reply) => reply,
-            _ => timing::reply(session, mail, &self.urgent),
+            _ => match self.room.as_ref().and_then(|room| room.refusal(mail)) {
+                Some(reply) => reply,
+                None => timing::reply(session, mail, &self.urgent),
+            },
         }
     }
 

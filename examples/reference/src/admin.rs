@@ -269,9 +269,9 @@ pub(crate) fn execute(
         }
         Request::Address { address } => meaning(directory, &address).map(Response::Address),
         Request::Explain(question) => match rules.or_else(|| live.map(|live| &*live.rules)) {
-            Some(rules) => rules
-                .explain(directory, &queue.suppressed, &question)
-                .map(|stages| Response::Explained { stages }),
+            Some(rules) => {
+                rules.explain(directory, queue, &question).map(|stages| Response::Explained { stages })
+            }
             None => return Response::Failed { message: "there are no rules to ask".into() },
         },
         Request::Live(request) => Ok(live::execute(live, &request)),

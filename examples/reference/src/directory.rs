@@ -23,7 +23,9 @@ use mailwright::{
     line_proto::Secret,
     mail_model::{Domain, ForwardPath},
     mailstore::{
-        StoreError, User, block_on,
+        StoreError, User,
+        accounts::ScramHash,
+        block_on,
         embedded::{Embedded, Table},
     },
     relay_policy::delivery::{LocalKind, Verp},
@@ -114,13 +116,38 @@ struct Row {
     number: u64,
 }
 
-/// The keys for SCRAM-SHA-256 of an account whose password was known in clear once.
+/// The keys for SCRAM of an account whose password was known in clear once: those for SHA-256, and others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ScramRow {
     pub(crate) salt: Vec<u8>,
     pub(crate) iterations: u32,
+    #[serde(flatten)]
+    pub(crate) sha256: KeyPair,
+    /// Rows of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sha512: Option<KeyPair>,
+    /// For passwords that are kept in clear: they have no more to lose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sha1: Option<KeyPair>,
+}
+
+/// What a hash makes of a password (RFC 5802 §3).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct KeyPair {
     pub(crate) stored_key: Vec<u8>,
     pub(crate) server_key: Vec<u8>,
+}
+
+impl ScramRow {
+    /// The keys for a hash, if there are any.
+    pub(crate) fn pair(&self, hash: ScramHash) -> Option<&KeyPair> {
+        match hash {
+            ScramHash::Sha256 => Some(&self.sha256),
+            ScramHash::Sha512 => self.sha512.as_ref(),
+            ScramHash::Sha1 => self.sha1.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// Why accounts cannot be changed so.

@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     directory::{Directory, DirectoryError},
     dmarc::Collector,
-    queue::{self, Suppressed},
+    queue::{self, Access},
 };
 
 pub(crate) use known::Known;
@@ -37,6 +37,8 @@ pub(crate) struct Rules {
     pub(crate) authentication: Arc<Authentication>,
     /// Where mail goes that is not for here.
     routes: RouteTable,
+    /// Whether mailboxes can be full: files of other programs cannot.
+    counts_quota: bool,
     runtime: Handle,
     /// What runs lookups where no server does.
     _own: Option<Runtime>,
@@ -68,9 +70,10 @@ impl Rules {
     ) -> Self {
         let chain = strangers::chain(config, &names, directory, known);
         let authentication = Arc::new(authentication::make(config, names, directory, collector));
-        // What is wrong with them is told when the configuration is checked.
+        // What is wrong with them was told already.
         let routes = config.routes().unwrap_or_default();
-        Self { chain, authentication, routes, runtime, _own: None }
+        let counts_quota = config.store.mbox.is_empty();
+        Self { chain, authentication, routes, counts_quota, runtime, _own: None }
     }
 
     /// The same, where none runs.
@@ -92,7 +95,7 @@ impl Rules {
     pub(crate) fn explain(
         &self,
         directory: &Directory,
-        suppressed: &Suppressed,
+        queue: &Access,
         question: &Question,
     ) -> Result<Vec<Stage>, DirectoryError> {
         let bad = |what: &str, text: &str| DirectoryError::Target(format!("{text:?} is not {what}"));
@@ -113,16 +116,28 @@ impl Rules {
             trusted: directory.trusts(&session),
             proved: directory.trusts(&session),
         };
-        let way = way::stages(directory, suppressed, &self.routes, &asked);
+        let way = way::stages(directory, &queue.suppressed, &self.routes, &asked);
         let (mail, rcpt) = (Mail::new(from.clone()), Rcpt::new(to.clone()));
-        let (mut stages, refused) = self.runtime.block_on(self.stages(session, Hello::new(name), mail, rcpt));
+        let store = self.counts_quota.then_some(&queue.store);
+        let impossible = way::impossible(directory, &self.routes, store, &asked);
+        let impossible = self.runtime.block_on(impossible);
+        let asking = self.stages(session, Hello::new(name), mail, rcpt, impossible);
+        let (mut stages, refused) = self.runtime.block_on(asking);
         if !refused {
             stages.extend(way);
         }
         Ok(stages)
     }
 
-    async fn stages(&self, mut session: Session, hello: Hello, mail: Mail, rcpt: Rcpt) -> (Vec<Stage>, bool) {
+    /// What each stage decides, and whether that is the end of it. `impossible` is what stands in the way behind the rules.
+    async fn stages(
+        &self,
+        mut session: Session,
+        hello: Hello,
+        mail: Mail,
+        rcpt: Rcpt,
+        impossible: Option<Stage>,
+    ) -> (Vec<Stage>, bool) {
         let mut stages = Vec::new();
         let all = self.chain.rules().collect::<Vec<_>>().join(", ");
         stages.push(("rules".into(), "-".into(), all));
@@ -136,7 +151,14 @@ impl Rules {
             return accepted(stages);
         }
         session.mail = Some(mail.clone());
-        if note(&mut stages, "rcpt", self.chain.decide_rcpt(&session, &rcpt).await) {
+        let decision = self.chain.decide_rcpt(&session, &rcpt).await;
+        let refused = matches!(decision.verdict, Verdict::Reject(_));
+        let last = note(&mut stages, "rcpt", decision);
+        if let Some(stage) = impossible.filter(|_| !refused) {
+            stages.push(stage);
+            return (stages, true);
+        }
+        if last {
             return accepted(stages);
         }
         // As if the sender were the author.

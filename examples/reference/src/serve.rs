@@ -199,6 +199,9 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         };
         inbox = inbox.with_on_demand(OnDemand::new(own, Arc::clone(&queue)));
     }
+    if let Some(fits) = config.store.room(&config.data) {
+        inbox = inbox.with_room(fits);
+    }
     let inbox = inbox
         .with_routes(routes)
         .with_authentication(Arc::clone(&rules.authentication))

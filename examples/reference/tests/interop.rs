@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Command};
 
 use common::{PASSWORD, Server, USER, deliver, have, run, succeed, wait_for, write_private};
 
-const MESSAGE: &str = "From: Bob <bob@example.net>\r\nTo: alice@example.org\r\nSubject: interop\r\n\
+const MESSAGE: &str = "From: Bob <alice@example.org>\r\nTo: alice@example.org\r\nSubject: interop\r\n\
     Date: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <interop-1@example.net>\r\n\r\nHello,\r\n.a line with a dot\r\nbye\r\n";
 
 /// How many messages INBOX has, by plain IMAP inside the machine of the test: no program in between.

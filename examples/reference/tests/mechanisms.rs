@@ -5,10 +5,15 @@ mod common;
 
 use std::{fs, io::Write, process::Stdio, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{PASSWORD, Server, USER, succeed};
 use mailwright::{
     client::{ClientError, Endpoint, ImapClient, Security},
-    line_proto::{Secret, sasl::Credentials, tls},
+    line_proto::{
+        Secret,
+        sasl::{Client, Context, Credentials, Mechanism},
+        tls,
+    },
 };
 
 const BOB: &str = "bob@example.org";
@@ -33,7 +38,10 @@ fn offered(server: &Server) -> [(&'static str, String); 5] {
 fn assert_offered(server: &Server, scram: bool) {
     for (protocol, said) in offered(server) {
         let logs_in = protocol != "smtp";
-        assert_eq!(said.contains("SCRAM-SHA-256"), scram && logs_in, "{protocol}: {said}");
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            assert_eq!(said.contains(mechanism), scram && logs_in, "{protocol}: {said}");
+        }
+        assert!(!said.contains("SCRAM-SHA-1"), "{protocol}: {said}");
         assert_eq!(said.contains("PLAIN"), logs_in, "{protocol}: {said}");
     }
 }
@@ -63,7 +71,7 @@ async fn what_is_offered_is_what_the_accounts_have_now() {
     server.serve();
     assert_offered(&server, true);
     login(&server, USER).await.unwrap();
-    assert!(server.log().contains("mechanism=\"SCRAM-SHA-256"), "{}", server.log());
+    assert!(server.log().contains("mechanism=\"SCRAM-SHA-512-PLUS\""), "{}", server.log());
     // The key to its mail is its password, which SCRAM does not show: from now on everybody chooses what all can use.
     encrypt(&server, USER);
     assert_offered(&server, false);
@@ -95,5 +103,32 @@ async fn it_can_be_offered_for_those_who_have_keys_or_to_nobody() {
         login(&server, BOB).await.unwrap();
         // This is why it is not so unless it is chosen: a client takes the best that is offered, and that is that.
         assert_eq!(login(&server, USER).await.is_ok(), !after, "{scram}");
+    }
+}
+
+#[test]
+fn passwords_in_clear_log_in_by_every_proof() {
+    let mut server = Server::prepare(
+        "allow_plaintext_auth = true\nauth = { legacy_mechanisms = true, passwd_files = [\"users\"] }",
+    );
+    fs::write(server.folder.path().join("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\n")).unwrap();
+    server.serve();
+    let mechanisms = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5"];
+    for (name, password) in mechanisms.iter().flat_map(|name| [(name, PASSWORD), (name, "guess")]) {
+        let mut talk = server.talk(server.port("submission", "starttls"));
+        talk.reply();
+        let offered = talk.smtp("EHLO client.example");
+        assert!(offered.contains(&format!(" {name}")), "{offered}");
+        let proof = Credentials::new(USER, Secret::from(password));
+        let context = Context::plaintext().allow_legacy();
+        let mut client = Client::new(Mechanism::find(name).unwrap(), &proof, &context, [3; 32]).unwrap();
+        let initial = client.initial().map(|initial| format!(" {}", STANDARD.encode(initial)));
+        let mut told = talk.smtp(&format!("AUTH {name}{}", initial.unwrap_or_default()));
+        while let Some(challenge) = told.strip_prefix("334 ") {
+            let response = client.respond(&STANDARD.decode(challenge).unwrap()).unwrap();
+            told = talk.smtp(&STANDARD.encode(response));
+        }
+        let expected = if password == PASSWORD { "235 " } else { "535 " };
+        assert!(told.starts_with(expected), "{name}: {told}");
     }
 }

@@ -33,7 +33,8 @@ fn newest(server: &Server) -> String {
 #[test]
 fn postfix_sends_in_every_way() {
     let Some(mut postfix) = Postfix::find() else { return };
-    let server = Server::start("allow_plaintext_auth = true");
+    // A whole site sends by one account: who writes as whom there is for the site to watch over.
+    let server = Server::start("allow_plaintext_auth = true\nauth.sender_login = \"envelope\"");
     let (smtp, submission) = (server.port("smtp", "starttls"), server.port("submission", "starttls"));
     let implicit = server.port("submission", "implicit");
     let passwords = [submission, implicit].map(|port| format!("[127.0.0.1]:{port} {USER}:{PASSWORD}\n"));

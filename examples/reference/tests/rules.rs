@@ -136,3 +136,29 @@ fn rates_and_the_tarpit_slow_down_whoever_sends_too_much() {
         "{times:?}"
     );
 }
+
+#[test]
+fn what_stands_behind_the_rules_is_explained_too() {
+    let server = Server::start(
+        "allow_plaintext_auth = true\nrelay.transport.\"closed.example\" = \"error: moved away\"\n",
+    );
+    let explained = |to: &str| {
+        let arguments = ["explain", "--client", "192.0.2.7", "--from", USER, "--auth", USER, "--to", to];
+        let told = String::from_utf8(succeed(&mut server.command(&arguments))).unwrap();
+        let line = told.lines().last().unwrap_or_default();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let told = explained("x@closed.example");
+    assert!(told.starts_with("rcpt transport 550 5.1.2 <x@closed.example>: moved away"), "{told}");
+    assert_eq!(explained(USER), format!("delivery mailbox {USER}"));
+    succeed(&mut server.command(&["user", "quota", USER, "--messages", "1"]));
+    common::deliver(&server, USER, "Subject: the last\r\n\r\n");
+    let told = explained(USER);
+    assert!(told.starts_with(&format!("rcpt quota 552 5.2.2 {USER}")), "{told}");
+    // As it is when somebody asks in earnest.
+    let mut talk = server.talk(server.port("smtp", "starttls"));
+    talk.reply();
+    talk.smtp("EHLO client.example");
+    talk.smtp("MAIL FROM:<x@a.example>");
+    assert!(talk.smtp(&format!("RCPT TO:<{USER}>")).starts_with("552 5.2.2 "));
+}

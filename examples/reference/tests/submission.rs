@@ -184,7 +184,7 @@ fn users_may_call_themselves_by_our_domain_before_they_log_in() {
     for (protocol, tls) in [("submission", "starttls"), ("smtp", "none")] {
         let mut talk = server.talk(server.port(protocol, tls));
         let told = outside(&mut talk, "example.org");
-        assert!(told.starts_with("250-") && told.contains("AUTH SCRAM-SHA-256"), "{protocol}: {told}");
+        assert!(told.starts_with("250-") && told.contains("AUTH SCRAM-SHA-512 "), "{protocol}: {told}");
         log_in(&mut talk, USER);
         assert_eq!(talk.smtp(&format!("MAIL FROM:<{USER}>")), "250 2.1.0 Ok", "{protocol}");
         // Of ours it takes mail for everywhere.
@@ -301,5 +301,50 @@ fn lmtp_comes_by_a_socket_of_the_file_system() {
         }
         assert_eq!(count(&server), round);
         server.kill();
+    }
+}
+
+#[test]
+fn what_has_no_room_is_refused_before_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = succeed(Command::new("df").args(["--output=avail", "-B1"]).arg(folder.path()));
+    let free: u64 = String::from_utf8(free).unwrap().lines().last().unwrap().trim().parse().unwrap();
+    // A quarter of the reserve may be taken for small changes, such as that account.
+    let full = Server::start(&format!("allow_plaintext_auth = true\nstore.reserve = {}", free / 2 * 3));
+    let mut talk = submission(&full, USER);
+    let told = talk.smtp(&format!("MAIL FROM:<{USER}>"));
+    assert!(told.starts_with("452 4.3.1 "), "{told}");
+
+    // What MAIL announces counts.
+    let little = Server::start(&format!(
+        "allow_plaintext_auth = true\nlimits.message_size = 0\nstore.reserve = {}",
+        free / 2
+    ));
+    let mut talk = submission(&little, USER);
+    let told = talk.smtp(&format!("MAIL FROM:<{USER}> SIZE={}", free / 4 * 3));
+    assert!(told.starts_with("452 4.3.1 "), "{told}");
+    assert_eq!(talk.smtp(&format!("MAIL FROM:<{USER}> SIZE=1000")), "250 2.1.0 Ok");
+}
+
+#[test]
+fn another_name_of_an_account_logs_in_nowhere() {
+    let server = two_domains("");
+    succeed(&mut server.command(&["alias", "add", "al@example.org", USER]));
+    for (name, right) in
+        [("al@example.org", false), ("alice", false), ("alice+x@example.org", false), (USER, true)]
+    {
+        let login = STANDARD.encode(format!("\0{name}\0{PASSWORD}"));
+        let mut talk = server.talk(server.port("submission", "starttls"));
+        talk.reply();
+        talk.smtp("EHLO client.example");
+        let told = talk.smtp(&format!("AUTH PLAIN {login}"));
+        assert_eq!(told.starts_with("235 "), right, "{name}: {told}");
+        assert_eq!(told.starts_with("535 "), !right, "{name}: {told}");
+        let mut talk = server.talk(server.port("managesieve", "starttls"));
+        talk.until("OK");
+        talk.send(format!("AUTHENTICATE \"PLAIN\" \"{login}\"\r\n"));
+        let told = talk.line();
+        assert_eq!(told.starts_with("OK"), right, "{name}: {told}");
+        assert_eq!(told.starts_with("NO"), !right, "{name}: {told}");
     }
 }

@@ -1,5 +1,7 @@
 //! Where mail is kept.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::Period;
@@ -24,6 +26,16 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// Whether so many octets fit on the disk of the data directory beside the reserve; `None` if nobody looks.
+    pub(crate) fn room(&self, data: &Path) -> Option<impl Fn(u64) -> bool + Send + Sync + use<>> {
+        let (data, reserve) = (data.to_owned(), self.reserve);
+        // If nobody can tell, the write will.
+        let free = move || {
+            rustix::fs::statvfs(&data).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+        };
+        (reserve != 0).then_some(move |octets: u64| free() >= reserve.saturating_add(octets))
+    }
+
     /// What is wrong with it, as far as the index of texts goes.
     pub(super) fn fulltext_problem(&self) -> Option<String> {
         let problem = match self.kind {

@@ -12,11 +12,13 @@ use mailwright::{
         Secret,
         sasl::{ScramHash, ScramKeys},
     },
-    mailstore::{User, embedded::Table},
+    mailstore::{User, accounts::ScramHash as Hash, embedded::Table},
     relay_policy::directory::{Directory as Model, Entry},
 };
 
-use super::{Account, AccountRow, Directory, DirectoryError, Row, ScramRow, UserEntry, rows::address};
+use super::{
+    Account, AccountRow, Directory, DirectoryError, KeyPair, Row, ScramRow, UserEntry, rows::address,
+};
 use crate::{
     admin::{ImportEntry, Response},
     config::auth::ScramOffer,
@@ -25,6 +27,9 @@ use crate::{
 
 /// Iterations of the SCRAM keys of new passwords. RFC 7677 §4: at least 4,096.
 const SCRAM_ITERATIONS: u32 = 10_000;
+
+/// The hashes that accounts may have SCRAM keys for.
+const HASHES: [Hash; 3] = [Hash::Sha1, Hash::Sha256, Hash::Sha512];
 
 /// A row to be written: the account's canonical name, and what there is to know of it.
 type NewRow = (String, StoredPassword, Option<ScramRow>, AccountRow);
@@ -140,7 +145,9 @@ impl Directory {
                     added += 1;
                 }
             }
-            rows.push((name, password, None, mail));
+            // What is kept in clear can do all that others can.
+            let scram = password.plain().map(|plain| scram(plain, true)).transpose();
+            rows.push((name, password.clone(), scram.unwrap_or_default(), mail));
         }
         self.write(rows)?;
         Ok(Response::Imported { added, replaced, skipped })
@@ -157,12 +164,15 @@ impl Directory {
         self.find(&canonical).ok_or(DirectoryError::Unknown(canonical))
     }
 
-    /// Whether accounts can log in by SCRAM: every one, or any.
-    pub(super) fn have_scram(&self, wanted: ScramOffer) -> bool {
+    /// Whether accounts can log in by SCRAM with a hash: every one, or any.
+    pub(super) fn have_scram(&self, wanted: ScramOffer, hash: Hash) -> bool {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let place = HASHES.iter().position(|known| *known == hash);
+        let count = place.and_then(|place| accounts.with_scram.get(place)).copied().unwrap_or(0);
         match wanted {
-            ScramOffer::All => accounts.with_scram == accounts.len(),
-            ScramOffer::Some => accounts.with_scram > 0,
+            // Without accounts there are keys for all of them, by the hash that everybody knows.
+            ScramOffer::All => count == accounts.len() && (count > 0 || hash == Hash::Sha256),
+            ScramOffer::Some => count > 0,
             ScramOffer::Off => false,
         }
     }
@@ -244,7 +254,7 @@ impl Directory {
 #[derive(Default)]
 pub(super) struct AccountTable {
     by_name: HashMap<String, Arc<Account>>,
-    with_scram: usize,
+    with_scram: [usize; HASHES.len()],
     in_clear: usize,
     /// What verifying a password costs, for how many, and one such password.
     costs: BTreeMap<String, (usize, StoredPassword)>,
@@ -268,14 +278,18 @@ impl AccountTable {
         self.remove(&name);
         let password = || (0, account.password.clone());
         self.costs.entry(account.password.cost()).or_insert_with(password).0 += 1;
-        self.with_scram += usize::from(account.scram.is_some());
+        for (count, has) in self.with_scram.iter_mut().zip(has_keys(&account)) {
+            *count += usize::from(has);
+        }
         self.in_clear += usize::from(account.password.plain().is_some());
         self.by_name.insert(name, account);
     }
 
     pub(super) fn remove(&mut self, name: &str) {
         if let Some(account) = self.by_name.remove(name) {
-            self.with_scram -= usize::from(account.scram.is_some());
+            for (count, has) in self.with_scram.iter_mut().zip(has_keys(&account)) {
+                *count -= usize::from(has);
+            }
             self.in_clear -= usize::from(account.password.plain().is_some());
             let cost = account.password.cost();
             if let Some((count, _)) = self.costs.get_mut(&cost) {
@@ -286,6 +300,11 @@ impl AccountTable {
             }
         }
     }
+}
+
+/// For which of the hashes an account has keys.
+fn has_keys(account: &Account) -> [bool; HASHES.len()] {
+    HASHES.map(|hash| account.scram.as_ref().is_some_and(|row| row.pair(hash).is_some()))
 }
 
 impl Deref for AccountTable {
@@ -331,15 +350,26 @@ fn secrets(password: &str) -> Result<(StoredPassword, ScramRow), DirectoryError>
     if password.is_empty() {
         return Err(DirectoryError::Empty);
     }
+    let scram = scram(password, false)?;
+    Ok((StoredPassword::new(password.as_bytes())?, scram))
+}
+
+/// The SCRAM keys of a password, those of the obsolete hash among them if it is kept in clear.
+fn scram(password: &str, in_clear: bool) -> Result<ScramRow, DirectoryError> {
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|error| DirectoryError::Randomness(error.to_string()))?;
-    let keys = ScramKeys::derive(ScramHash::Sha256, &Secret::from(password), &salt, SCRAM_ITERATIONS)
-        .map_err(|error| DirectoryError::Scram(error.to_string()))?;
-    let scram = ScramRow {
+    let secret = Secret::from(password);
+    let pair = |hash| -> Result<KeyPair, DirectoryError> {
+        let keys = ScramKeys::derive(hash, &secret, &salt, SCRAM_ITERATIONS)
+            .map_err(|error| DirectoryError::Scram(error.to_string()))?;
+        let octets = |key: &Secret| key.expose().to_vec();
+        Ok(KeyPair { stored_key: octets(keys.stored_key()), server_key: octets(keys.server_key()) })
+    };
+    Ok(ScramRow {
         salt: salt.to_vec(),
         iterations: SCRAM_ITERATIONS,
-        stored_key: keys.stored_key().expose().to_vec(),
-        server_key: keys.server_key().expose().to_vec(),
-    };
-    Ok((StoredPassword::new(password.as_bytes())?, scram))
+        sha256: pair(ScramHash::Sha256)?,
+        sha512: Some(pair(ScramHash::Sha512)?),
+        sha1: in_clear.then(|| pair(ScramHash::Sha1)).transpose()?,
+    })
 }

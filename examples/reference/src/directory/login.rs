@@ -28,7 +28,7 @@ use mailwright::{
 use ring::hmac;
 
 use super::{
-    Account, Directory,
+    Account, Directory, KeyPair,
     backends::{Backends, CertificateName},
     lane::{Lane, TooMany},
 };
@@ -187,7 +187,9 @@ impl Accounts for Logins {
     /// cannot log in though its password is right, and most do not try anything else then.
     fn scram(&self) -> Option<&impl ScramKeys> {
         let Backends { checker, scram, .. } = &self.0.backends;
-        (checker.is_none() && self.0.directory.have_scram(*scram)).then_some(self)
+        let any = [ScramHash::Sha256, ScramHash::Sha512, ScramHash::Sha1];
+        let offered = || any.into_iter().any(|hash| self.0.directory.have_scram(*scram, hash));
+        (checker.is_none() && offered()).then_some(self)
     }
 
     /// Likewise, once every account has its password in clear.
@@ -230,11 +232,17 @@ impl SharedPasswords for Logins {
 
 impl ScramKeys for Logins {
     async fn keys(&self, user: &str, hash: ScramHash) -> Result<Option<StoredKeys>, LoginError> {
-        if hash != ScramHash::Sha256 {
-            return Ok(None);
-        }
-        let row = self.account(user).and_then(|account| account.scram.clone());
-        Ok(row.map(|row| StoredKeys::new(row.salt, row.iterations, row.stored_key, row.server_key)))
+        let account = self.account(user);
+        let row = account.as_ref().and_then(|account| account.scram.as_ref());
+        Ok(row.and_then(|row| {
+            let KeyPair { stored_key, server_key } = row.pair(hash)?.clone();
+            Some(StoredKeys::new(row.salt.clone(), row.iterations, stored_key, server_key))
+        }))
+    }
+
+    /// Of each hash as of all: [`scram`](Accounts::scram).
+    fn has(&self, hash: ScramHash) -> bool {
+        self.0.directory.have_scram(self.0.backends.scram, hash)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use mailwright::{
     mail_model::{Address, ForwardPath},
+    mailstore::{AnyStore, Quota as _, Store as _, User},
     queue::Suppressions,
     relay_policy::{
         delivery::LocalKind,
@@ -85,6 +86,37 @@ fn route(routes: &RouteTable, to: &Address) -> Stage {
         _ => ("transport", format!("goes to {hop}")),
     };
     ("route".to_owned(), rule.to_owned(), format!("{to} {way}"))
+}
+
+/// What stands in the way behind the rules, when the recipient is named: a transport that refuses, and mailboxes that are full. In
+/// `store` quotas are counted, if that is where mail goes.
+pub(super) async fn impossible(
+    directory: &Directory,
+    routes: &RouteTable,
+    store: Option<&AnyStore>,
+    asked: &Asked<'_>,
+) -> Option<Stage> {
+    let refused = |rule: &str, reply: String| Some(("rcpt".to_owned(), rule.to_owned(), reply));
+    let expansion = directory.expand(asked.to, asked.trusted).ok()?;
+    let named = |onward: &&Onward| matches!(onward.reason, OnwardReason::Remote | OnwardReason::Relay);
+    for onward in expansion.onward.iter().filter(named) {
+        if let NextHop::Refuse(text) = routes.next_hop(&onward.to) {
+            return refused("transport", format!("550 5.1.2 <{}>: {text}", onward.to));
+        }
+    }
+    let quota = store?.quota()?;
+    let mut full = None;
+    for delivery in &expansion.deliveries {
+        let user = User::new(&delivery.account).ok()?;
+        match quota.check_quota(&user, 1).await {
+            // One that is full does not keep a message from the others.
+            Ok(()) => return None,
+            Err(error) => full = Some((delivery, error)),
+        }
+    }
+    let (delivery, error) = full.filter(|_| expansion.onward.is_empty() && expansion.handed.is_empty())?;
+    let (code, status) = error.smtp_status();
+    refused("quota", format!("{code} {status} {}: {error}", delivery.account))
 }
 
 /// Who hears of trouble, if that is not the sender.
