@@ -90,7 +90,7 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.lookup.own.push(config.hostname.clone());
     queue.lookup.own.extend(relay.own.iter().cloned());
     let takes_mail = config.listeners.iter().filter(|listener| listener.protocol == config::Protocol::Smtp);
-    queue.lookup.listening = takes_mail.map(|listener| listener.address).collect();
+    queue.lookup.listening = takes_mail.filter_map(|listener| listener.address.network()).collect();
     queue.lookup.is_local = mailwright::queue::is_local;
     queue.lookup.families = match config.families() {
         config::Families::Both => mailwright::relay_policy::route::Families::Both,
