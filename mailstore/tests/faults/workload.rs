@@ -121,7 +121,7 @@ fn one(store: &Embedded, thread: usize, name: &str, number: usize) {
     say(&format!("delivered {name} {uid}"));
     if number % 6 == 5 {
         // Or not, if there is nothing to pack or no room for it.
-        let _ = block_on(store.pack());
+        let _ = block_on(store.wind_down());
     }
     let Ok(snapshot) = block_on(store.open(&alice(), &MailboxName::inbox())) else { return };
     let inbox = MailboxRef::new(alice(), MailboxName::inbox(), &snapshot);
