@@ -1,7 +1,5 @@
 //! An index of texts leaves out no message that answers.
 
-use std::sync::Arc;
-
 use mailwright_mail_model::query::{Key, Query};
 use mailwright_mail_model::{MailboxName, Uid};
 
@@ -15,7 +13,7 @@ async fn finds(store: &impl Store, user: &User, word: &str, expected: &[Uid]) ->
     let snapshot = store.open(user, &inbox).await?;
     let mailbox = MailboxRef::new(user.clone(), inbox, &snapshot);
     let query = Query::from(Key::Text(word.into()));
-    let found = search.candidates(&mailbox, &Arc::clone(&snapshot), &query).await?;
+    let found = search.candidates(&mailbox, &snapshot, &query).await?;
     let found = found.unwrap_or_else(|| snapshot.uids());
     let missing = expected.iter().find(|uid| !found.contains(**uid));
     ensure(missing.is_none(), &format!("{missing:?} among the candidates for {word:?}, which are {found}"))
