@@ -262,6 +262,19 @@ Examples:
     /// All domains, accounts, aliases, groups and networks as one file
     #[command(subcommand)]
     Directory(DirectoryCommand),
+    /// Tests that the server makes on itself
+    #[command(subcommand)]
+    Doctor(DoctorCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DoctorCommand {
+    /// Try to send mail elsewhere as a stranger, by the rules and through each listener; fails if any would go. None is sent
+    Relay {
+        /// One JSON object a test
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

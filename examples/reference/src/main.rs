@@ -15,6 +15,7 @@ mod directory;
 mod dkim;
 mod dmarc;
 mod dns_plan;
+mod doctor;
 mod export;
 mod fetch;
 mod first_run;
@@ -45,7 +46,7 @@ use clap::Parser;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    cli::{Cli, Command, ConfigCommand},
+    cli::{Cli, Command, ConfigCommand, DoctorCommand},
     command::CommandError,
     config::{Config, LogFormat, StoreKind},
     rules::Question,
@@ -118,6 +119,12 @@ fn main() -> ExitCode {
         // This was done already.
         Some(Command::Append { .. } | Command::Sendmail { .. }) => ExitCode::SUCCESS,
         Some(Command::Directory(command)) => done(address_book::directory(&config, command)),
+        Some(Command::Doctor(DoctorCommand::Relay { json })) => match doctor::relay(&config, json) {
+            Ok(true) => ExitCode::SUCCESS,
+            // Which one is open has been said.
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => fail(&error, 1),
+        },
         Some(Command::Migrate(options)) => match migrate::run(&config, &options) {
             Ok(true) => ExitCode::SUCCESS,
             // All that differs has been said.

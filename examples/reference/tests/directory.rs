@@ -325,6 +325,11 @@ fn networks_are_changed_live_and_an_open_relay_is_refused() {
             "{members}"
         );
     }
+    // Nor do several make one together.
+    tell(&server, "network add low 0.0.0.0/4 --relay");
+    tell(&server, "network add high 224.0.0.0/4");
+    assert!(refused(&server, "network add more 16.0.0.0/4 --relay").contains("open relay"));
+    tell(&server, "network remove low");
     assert!(refused(&server, "network add x 192.0.2.1/24").contains("did you mean 192.0.2.0/24"));
     assert!(refused(&server, "network leave x 192.0.2.1").contains("no network x"));
 }

@@ -316,10 +316,12 @@ fn what_has_no_room_is_refused_before_it_comes() {
     assert!(told.starts_with("452 4.3.1 "), "{told}");
 
     // What MAIL announces counts.
-    let little = Server::start(&format!(
-        "allow_plaintext_auth = true\nlimits.message_size = 0\nstore.reserve = {}",
-        free / 2
-    ));
+    let mut little = Server::prepare(&format!("allow_plaintext_auth = true\nstore.reserve = {}", free / 2));
+    let path = little.folder.path().join("mailwright.toml");
+    let config = fs::read_to_string(&path).unwrap().replace("[limits]\n", "[limits]\nmessage_size = 0\n");
+    fs::write(&path, config).unwrap();
+    little.add_user(USER, PASSWORD);
+    little.serve();
     let mut talk = submission(&little, USER);
     let told = talk.smtp(&format!("MAIL FROM:<{USER}> SIZE={}", free / 4 * 3));
     assert!(told.starts_with("452 4.3.1 "), "{told}");
@@ -347,4 +349,52 @@ fn another_name_of_an_account_logs_in_nowhere() {
         assert_eq!(told.starts_with("OK"), right, "{name}: {told}");
         assert_eq!(told.starts_with("NO"), !right, "{name}: {told}");
     }
+}
+
+#[test]
+fn the_doctor_finds_an_open_relay() {
+    let port = free_port();
+    let mut server = Server::prepare("allow_plaintext_auth = true\n");
+    add_listener(
+        &server,
+        &format!("protocol = \"smtp\"\naddress = \"0.0.0.0:{port}\"\nsyntax = \"lenient\""),
+    );
+    let implicit = free_port();
+    add_listener(
+        &server,
+        &format!("protocol = \"submission\"\naddress = \"127.0.0.1:{implicit}\"\ntls = \"implicit\""),
+    );
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    let examined = || {
+        let output = run(&mut server.command(&["doctor", "relay"]));
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (good, told) = examined();
+    assert!(good && !told.contains("BAD"), "{told}");
+    assert!(told.contains("ok   a client at 2001:db8::1: recipients: 554 5.7.1"), "{told}");
+    assert!(told.contains(&format!("ok   the smtp listener 0.0.0.0:{port}: 554 5.7.1")), "{told}");
+    assert!(
+        told.contains(&format!("ok   the submission listener 127.0.0.1:{implicit}: 530 5.7.0")),
+        "{told}"
+    );
+    // Who may send from there is no stranger, but the doctor cannot know.
+    succeed(&mut server.command(&["network", "add", "world", "192.0.2.0/24", "--relay"]));
+    let (good, told) = examined();
+    assert!(
+        !good
+            && told.contains(
+                "BAD  a client at 192.0.2.1: mail from <> to <relay-test@relay-test.invalid> would be sent"
+            ),
+        "{told}"
+    );
+    succeed(&mut server.command(&["network", "remove", "world"]));
+    succeed(&mut server.command(&["network", "add", "here", "127.0.0.1", "--relay"]));
+    let (good, told) = examined();
+    assert!(
+        good && told.contains(&format!("0.0.0.0:{port}: not tried: this machine may send anywhere")),
+        "{told}"
+    );
+    let waits = succeed(&mut server.command(&["mailq"]));
+    assert!(!String::from_utf8(waits).unwrap().contains("relay-test"), "nothing was sent");
 }

@@ -147,7 +147,7 @@ impl Directory {
             }
             // What is kept in clear can do all that others can.
             let scram = password.plain().map(|plain| scram(plain, true)).transpose();
-            rows.push((name, password.clone(), scram.unwrap_or_default(), mail));
+            rows.push((name, password, scram.unwrap_or_default(), mail));
         }
         self.write(rows)?;
         Ok(Response::Imported { added, replaced, skipped })

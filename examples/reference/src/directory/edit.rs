@@ -148,6 +148,7 @@ impl Directory {
             edit => {
                 let added = matches!(edit, Edit::Domain { .. });
                 let changes = apply(&mut model, edit, &self.configured)?;
+                self.check_networks(&model)?;
                 self.commit(self.rows(&changes), Vec::new())?;
                 if added {
                     self.wake_aliases(&mut model)?;
@@ -205,6 +206,7 @@ impl Directory {
             written += 1;
         }
         let accounts = self.new_accounts(accounts, &mut model)?;
+        self.check_networks(&model)?;
         self.commit(self.rows(&changes), accounts)?;
         self.replace_model(model);
         Ok(written)

@@ -7,7 +7,7 @@ use mailwright::{
     smtp_proto::{Rcpt, Reply},
 };
 
-use super::Directory;
+use super::{Directory, DirectoryError, Model};
 
 /// What the directory says of recipients.
 pub(crate) fn recipients(chain: Chain, directory: &Arc<Directory>) -> Chain {
@@ -22,6 +22,15 @@ impl Directory {
             self.networks.contains(address) || self.current().networks().relay(address).is_some()
         };
         session.user.is_some() || session.local.is_some() || session.peer.remote.is_some_and(network)
+    }
+
+    /// Whether all networks together, those of the configuration among them, would make an open relay that is none yet.
+    pub(super) fn check_networks(&self, changed: &Model) -> Result<(), DirectoryError> {
+        let configured = &self.networks.members;
+        if self.current().networks().check(configured).is_err() {
+            return Ok(());
+        }
+        changed.networks().check(configured).map_err(|error| DirectoryError::Target(error.to_string()))
     }
 }
 
