@@ -72,6 +72,18 @@ impl RetrySchedule {
         self.next_within(self.lifetime_of_reports, arrival, attempts, now, random)
     }
 
+    /// As [`next`](Self::next), for mail that is given up at `end`, whenever it arrived.
+    pub fn next_until(&self, end: u64, attempts: u32, now: u64, random: u64) -> Next {
+        if now >= end {
+            return Next::GiveUp;
+        }
+        let wait = self.wait(attempts).as_secs().max(1);
+        let tenth = wait / 10;
+        let moved = wait - tenth + random % (2 * tenth + 1);
+        // The last attempt is at the very end, so that none of the time is lost.
+        Next::Retry { at: now.saturating_add(moved).min(end) }
+    }
+
     /// Whether the sender is to be told now that it takes long.
     pub fn warns(&self, arrival: u64, now: u64) -> bool {
         !self.warn_after.is_zero() && now.saturating_sub(arrival) >= self.warn_after.as_secs()
@@ -84,15 +96,7 @@ impl RetrySchedule {
     }
 
     fn next_within(&self, lifetime: Duration, arrival: u64, attempts: u32, now: u64, random: u64) -> Next {
-        let end = arrival.saturating_add(lifetime.as_secs());
-        if now >= end {
-            return Next::GiveUp;
-        }
-        let wait = self.wait(attempts).as_secs().max(1);
-        let tenth = wait / 10;
-        let moved = wait - tenth + random % (2 * tenth + 1);
-        // The last attempt is at the very end, so that none of the time is lost.
-        Next::Retry { at: now.saturating_add(moved).min(end) }
+        self.next_until(arrival.saturating_add(lifetime.as_secs()), attempts, now, random)
     }
 }
 

@@ -87,10 +87,12 @@ where
                     continue;
                 }
                 let domain = recipient.address.domain().key();
-                let hop = match self.handings.has(domain) {
+                let ordered = entry.route.as_ref().and_then(|route| route.parse().ok());
+                let hop = match (ordered, self.handings.has(domain)) {
+                    (Some(hop), _) => hop,
                     // Its host is here for it.
-                    true => NextHop::OnDemand(domain.to_owned()),
-                    false => self.config.routes.next_hop(&recipient.address),
+                    (None, true) => NextHop::OnDemand(domain.to_owned()),
+                    (None, false) => self.config.routes.next_hop(&recipient.address),
                 };
                 match ways.iter_mut().find(|(other, _)| *other == hop) {
                     Some((_, places)) => places.push(place),

@@ -78,9 +78,10 @@ pub(super) fn judge(
     entry.attempts = entry.attempts.saturating_add(1);
     entry.attempted = Some(now);
     let is_report = entry.sender.address().is_none();
-    let next = match is_report {
-        true => schedule.next_of_report(entry.began(), entry.attempts, now, random),
-        false => schedule.next(entry.began(), entry.attempts, now, random),
+    let next = match (entry.expires, is_report) {
+        (Some(end), _) => schedule.next_until(end, entry.attempts, now, random),
+        (None, true) => schedule.next_of_report(entry.began(), entry.attempts, now, random),
+        (None, false) => schedule.next(entry.began(), entry.attempts, now, random),
     };
     let warn = !entry.warned && schedule.warns(entry.began(), now);
     let (deadline, over) = (entry.deadline, wishes::is_over(&entry, now));

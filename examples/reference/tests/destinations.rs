@@ -314,3 +314,28 @@ fn mail_goes_out_over_ipv6() {
     assert!(got.contains("Subject: six"), "{got}");
     wait_for("an empty queue", || a.queue(&["list"]).is_empty().then_some(()));
 }
+
+#[test]
+fn entries_go_by_another_way_and_are_given_up_at_another_time() {
+    let transport = format!("[relay.transport]\n\"*\" = \"[127.0.0.1]:{}\"\n", free_port());
+    let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &transport, &["ann"]);
+    submit(&a, &["bob@b.example"], "rerouted");
+    submit(&a, &["eve@c.example"], "given up");
+    wait_for("both to be tried", || {
+        (a.queue(&["list", "--json"]).matches("\"attempts\":1").count() == 2).then_some(())
+    });
+    let host = Host::start(Behaviour::Answer("never", ""));
+    let via = format!("smtp:[127.0.0.1]:{}", host.port);
+    assert!(a.fails(&["queue", "reroute", "--all", "--via", "[x"]).contains("--via [x"));
+    assert_eq!(a.queue(&["reroute", "--to", "@b.example", "--via", &via]), "1 rerouted\n");
+    let got = wait_for("the message", || host.received().first().cloned());
+    assert!(got.contains("Subject: rerouted"), "{got}");
+    wait_for("the other alone", || (a.queue(&["list", "--json"]).lines().count() == 1).then_some(()));
+    assert_eq!(a.queue(&["expire", "--all", "--after", "1h"]), "1 given up then\n");
+    assert!(a.queue(&["list"]).contains("given up at "));
+    assert!(a.fetch("ann@a.example", 1).is_none());
+    assert_eq!(a.queue(&["expire", "--all", "--after", "1s"]), "1 given up then\n");
+    let report = wait_for("the report", || a.fetch("ann@a.example", 1));
+    assert!(report.contains("Subject: given up") && report.contains("Action: failed"), "{report}");
+    wait_for("an empty queue", || a.queue(&["list"]).is_empty().then_some(()));
+}

@@ -208,6 +208,27 @@ pub(super) async fn recipients_are_removed_while_an_entry_is_being_sent(store: &
     equal("due at the end", due(store, "several", 99).await?.len(), 0)
 }
 
+pub(super) async fn what_is_set_by_hand_stays_while_an_entry_is_being_sent(store: &impl Store) -> Outcome {
+    let commit = commit(store, "orders", &Batch::default().with_queue(vec![entry("before", 10)?])).await?;
+    let number = *some(commit.queued.first(), "a number")?;
+    let taken = some(spool(store)?.entry(number).await?, "the entry")?;
+    let route = "conformance-behind".to_owned();
+    let orders = [Settlement::Expire(number, Some(70)), Settlement::Reroute(number, Some(route.clone()))];
+    spool(store)?.settle(&orders).await?;
+    // Whoever is sending it knows nothing of that.
+    spool(store)?.settle(&[Settlement::Update(Box::new(QueueEntry { due: 20, ..taken.clone() }))]).await?;
+    let found = some(spool(store)?.entry(number).await?, "the entry that was changed")?;
+    let destination = route.clone();
+    let expected = QueueEntry { due: 20, expires: Some(70), route: Some(route), destination, ..taken };
+    equal("the entry", found, expected)?;
+    equal("due by its old way", due(store, "before", 99).await?.len(), 0)?;
+    equal("due by its new way", due(store, "behind", 99).await?.len(), 1)?;
+    spool(store)?.settle(&[Settlement::Expire(number, None), Settlement::Reroute(number, None)]).await?;
+    let found = some(spool(store)?.entry(number).await?, "the entry as it was")?;
+    equal("what was set by hand", (found.expires, found.route), (None, None))?;
+    Ok(spool(store)?.settle(&[Settlement::Remove(number)]).await?)
+}
+
 pub(super) async fn a_body_stays_as_long_as_an_entry_has_it(store: &impl Store) -> Outcome {
     let (user, inbox) = (user("queue-body")?, MailboxName::inbox());
     let target = Target::new(user.clone(), inbox.clone(), date()?);

@@ -113,7 +113,9 @@ impl Group<'_> {
                 Settlement::Remove(number)
                 | Settlement::Hold(number, _)
                 | Settlement::Due(number, _)
-                | Settlement::RemoveRecipients(number, _) => *number,
+                | Settlement::RemoveRecipients(number, _)
+                | Settlement::Expire(number, _)
+                | Settlement::Reroute(number, _) => *number,
             };
             let before = match self.queue.get(&number) {
                 Some(staged) => staged.clone(),
@@ -142,6 +144,8 @@ impl Group<'_> {
                     self.remove_entry(&before)?;
                     continue;
                 }
+                Settlement::Expire(_, expires) => after.expires = *expires,
+                Settlement::Reroute(_, route) => Settlement::reroute(&mut after, route.as_ref()),
                 Settlement::Hold(_, held) => {
                     after.held = *held;
                     self.queue_added |= !held;

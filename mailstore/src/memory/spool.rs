@@ -38,6 +38,13 @@ impl State {
                     }
                 }
             }
+            Settlement::Expire(number, expires) => {
+                self.queue.entry(*number).and_modify(|entry| entry.expires = *expires);
+            }
+            Settlement::Reroute(number, route) => {
+                let entry = self.queue.entry(*number);
+                entry.and_modify(|entry| Settlement::reroute(entry, route.as_ref()));
+            }
             Settlement::Hold(number, held) => {
                 self.queue.entry(*number).and_modify(|entry| entry.held = *held);
             }

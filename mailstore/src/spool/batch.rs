@@ -125,7 +125,8 @@ impl Committed {
 #[non_exhaustive]
 pub enum Settlement {
     /// The entry is as told from now on, all but its number, size and body, and whether it is held: that is changed by
-    /// [`Hold`](Self::Hold) alone, which may come while it is being sent. Recipients that it has not any more are left out.
+    /// [`Hold`](Self::Hold) alone, which may come while it is being sent; so may [`Expire`](Self::Expire), [`Reroute`](Self::Reroute) and
+    /// [`RemoveRecipients`](Self::RemoveRecipients), which count as well.
     Update(Box<QueueEntry>),
     /// It is over with the entry.
     Remove(QueueNumber),
@@ -135,12 +136,20 @@ pub enum Settlement {
     Due(QueueNumber, u64),
     /// These recipients are not sent to any more. The entry goes when nobody is left who waits. May come while it is being sent.
     RemoveRecipients(QueueNumber, Vec<Address>),
+    /// The entry is given up at this time, in seconds since 1970, or as the schedule says.
+    Expire(QueueNumber, Option<u64>),
+    /// The entry goes to this next hop, which is its destination from now on, or to where routes say.
+    Reroute(QueueNumber, Option<String>),
 }
 
 impl Settlement {
-    /// What becomes of the recipients that an entry had `before` by what is told of them `after`; none if nobody waits of those who are left,
-    /// since others were removed.
+    /// What becomes of an entry that was as `before` by what is told of it `after`: what was set by hand stays. None if nobody waits of the
+    /// recipients who are left, since others were removed.
     pub(crate) fn left(before: &QueueEntry, mut after: QueueEntry) -> Option<QueueEntry> {
+        (after.expires, after.route) = (before.expires, before.route.clone());
+        if before.route.is_some() {
+            after.destination.clone_from(&before.destination);
+        }
         let told = after.recipients.len();
         if told > before.recipients.len() {
             let known: HashSet<&Address> = before.recipients.iter().map(|found| &found.address).collect();
@@ -148,6 +157,14 @@ impl Settlement {
         }
         let waits = after.recipients.len() == told || after.waiting().next().is_some();
         waits.then_some(after)
+    }
+
+    /// Sets the next hop of an entry.
+    pub(crate) fn reroute(entry: &mut QueueEntry, route: Option<&String>) {
+        entry.route = route.cloned();
+        if let Some(route) = route {
+            entry.destination.clone_from(route);
+        }
     }
 
     /// The entry without some of its recipients; none if nobody waits of those who are left.

@@ -87,6 +87,12 @@ pub struct QueueEntry {
     pub deadline: Option<Deadline>,
     /// HOLDFOR and HOLDUNTIL (RFC 4865): nothing is done with it before.
     pub release: Option<u64>,
+    /// When it is given up, if somebody has set that: in place of what the schedule says. Changed by
+    /// [`Settlement::Expire`](super::Settlement::Expire) alone.
+    pub expires: Option<u64>,
+    /// The next hop, if somebody has set that: in place of what routes say. Changed by
+    /// [`Settlement::Reroute`](super::Settlement::Reroute) alone.
+    pub route: Option<String>,
     /// SOLICIT (RFC 3865): the classes of advertising that it belongs to.
     pub solicitation: Option<String>,
     /// How many octets at the start of the body are for the mailboxes here and are not sent: `Return-Path`.
@@ -128,6 +134,8 @@ impl QueueEntry {
             priority: 0,
             deadline: None,
             release: None,
+            expires: None,
+            route: None,
             solicitation: None,
             skip: 0,
             size: 0,

@@ -9,10 +9,12 @@ use super::{
 use crate::ObjectId;
 
 /// What the first octet says: how the rest is to be read. From two on, the wishes of the sender as to time stand behind the other fields,
-/// and with three, classes of advertising behind them.
+/// with three, classes of advertising behind them,
+/// and with four, what was set by hand.
 const FORMAT: u8 = 1;
 const FORMAT_WITH_TIMES: u8 = 2;
 const FORMAT_WITH_CLASSES: u8 = 3;
+const FORMAT_WITH_ORDERS: u8 = 4;
 /// The bit of a recipient that says that a [`ValidSince`] follows.
 const WITH_VALID_SINCE: u8 = 1 << 6;
 
@@ -20,7 +22,9 @@ const WITH_VALID_SINCE: u8 = 1 << 6;
 pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
     let mut row = Vec::with_capacity(256);
     let timed = entry.priority != 0 || entry.deadline.is_some() || entry.release.is_some();
+    let ordered = entry.expires.is_some() || entry.route.is_some();
     let format = match (&entry.solicitation, timed) {
+        _ if ordered => FORMAT_WITH_ORDERS,
         (Some(_), _) => FORMAT_WITH_CLASSES,
         (None, true) => FORMAT_WITH_TIMES,
         (None, false) => FORMAT,
@@ -56,6 +60,10 @@ pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
     }
     if format >= FORMAT_WITH_CLASSES {
         text(&mut row, entry.solicitation.as_deref());
+    }
+    if format >= FORMAT_WITH_ORDERS {
+        row.put_u64(entry.expires.unwrap_or(u64::MAX));
+        text(&mut row, entry.route.as_deref());
     }
     for recipient in &entry.recipients {
         text(&mut row, Some(recipient.address.as_str()));
@@ -97,7 +105,7 @@ fn read_times(fields: &mut Fields<'_>, entry: &mut QueueEntry) -> Option<()> {
 /// The entry of a row; `None` if it is none.
 pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
     let mut fields = Fields(row);
-    let [format @ FORMAT..=FORMAT_WITH_CLASSES] = fields.take()? else { return None };
+    let [format @ FORMAT..=FORMAT_WITH_ORDERS] = fields.take()? else { return None };
     let [flags, content] = fields.take()?;
     let mut numbers = [0; 6];
     for number in &mut numbers {
@@ -133,6 +141,10 @@ pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
     }
     if format >= FORMAT_WITH_CLASSES {
         entry.solicitation = fields.text()?;
+    }
+    if format >= FORMAT_WITH_ORDERS {
+        entry.expires = Some(u64::from_be_bytes(fields.take()?)).filter(|expires| *expires != u64::MAX);
+        entry.route = fields.text()?;
     }
     while !fields.0.is_empty() {
         let mut recipient = QueueRecipient::new(fields.text()??.parse().ok()?);
@@ -211,7 +223,9 @@ mod tests {
         entry.recipients = vec![recipient, QueueRecipient::new("c@b.example".parse().unwrap())];
         let advertising = QueueEntry { solicitation: Some("net.example:ADV".into()), ..plain.clone() };
         let both = QueueEntry { solicitation: Some("a:b,c".into()), ..entry.clone() };
-        for entry in [entry, plain, advertising, both] {
+        let expires = QueueEntry { expires: Some(7), ..plain.clone() };
+        let rerouted = QueueEntry { route: Some("[mx.example]:25".into()), ..both.clone() };
+        for entry in [entry, plain, advertising, both, expires, rerouted] {
             let row = encode(&entry);
             assert_eq!(decode(entry.number, &row), Some(entry.clone()));
             let fixed = encode(&QueueEntry { recipients: Vec::new(), ..entry.clone() }).len();

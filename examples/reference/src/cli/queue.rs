@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use crate::config::Period;
+
 /// Which entries of the queue are meant: all conditions hold together.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Which {
@@ -74,6 +76,26 @@ Examples:
     Release {
         #[command(flatten)]
         which: Changed,
+    },
+    /// Give up at another time than [queue] lifetime_hours says: the sender is told then
+    Expire {
+        #[command(flatten)]
+        which: Changed,
+        /// After this time from now, like 30m, 12h or 2d; 0: as the configuration says
+        #[arg(long, value_name = "TIME")]
+        after: Period,
+    },
+    /// Send by another way than the configuration says, now and until it is delivered
+    #[command(after_help = "\
+Examples:
+  mailwrightd queue reroute --to @down.example --via 'smtp:[backup.example.net]:25'
+  mailwrightd queue reroute --all --via none                       as the configuration says again")]
+    Reroute {
+        #[command(flatten)]
+        which: Changed,
+        /// The next hop, as in the transport map; none: as the configuration says
+        #[arg(long, value_name = "HOP")]
+        via: String,
     },
     /// Addresses that nothing is sent to, since they refused for good too often
     #[command(subcommand)]

@@ -5,9 +5,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use mailwright::mailstore::{
-    AnyStore, QueueEntry, QueueNumber, QueueRecipient, RecipientState, Settlement, Spool, Store, StoreError,
-    block_on,
+use mailwright::{
+    mailstore::{
+        AnyStore, QueueEntry, QueueNumber, QueueRecipient, RecipientState, Settlement, Spool, Store,
+        StoreError, block_on,
+    },
+    relay_policy::delivery::LocalTarget,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,13 +69,17 @@ pub(crate) struct Selection {
 }
 
 /// What is to happen to them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Change {
     Retry,
     Delete,
     Hold,
     Release,
+    /// Given up at this time, in seconds since 1970, or as the configuration says.
+    Expire(Option<u64>),
+    /// Sent by this next hop, or by where routes lead.
+    Reroute(Option<String>),
 }
 
 /// What came of it.
@@ -107,6 +114,11 @@ pub(crate) struct Entry {
     /// By when the sender wants it delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deliver_by: Option<u64>,
+    /// When it is given up, and where it goes, if somebody has set that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) route: Option<String>,
     #[serde(default)]
     pub(crate) priority: i8,
     pub(crate) message_id: Option<String>,
@@ -147,6 +159,8 @@ impl From<&QueueEntry> for Entry {
             held: entry.held,
             release: entry.release,
             deliver_by: entry.deadline.map(|deadline| deadline.at),
+            expires: entry.expires,
+            route: entry.route.clone(),
             priority: entry.priority,
             message_id: entry.message_id.clone(),
         }
@@ -155,9 +169,9 @@ impl From<&QueueEntry> for Entry {
 
 impl Selection {
     /// The recipients of an entry that a change is about: only what is deleted for somebody is not deleted for others.
-    fn meant(&self, entry: &QueueEntry, change: Change) -> Vec<QueueRecipient> {
+    fn meant(&self, entry: &QueueEntry, change: &Change) -> Vec<QueueRecipient> {
         match &self.to {
-            Some(wanted) if change == Change::Delete => {
+            Some(wanted) if *change == Change::Delete => {
                 let named = entry.waiting().filter(|recipient| names(wanted, recipient.address.as_str()));
                 named.cloned().collect()
             }
@@ -221,26 +235,30 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             let now = unix_time();
             let (mut settle, mut entries, mut count) = (Vec::new(), Vec::new(), 0);
             for_each(access, &selection, |entry| {
+                // What is for this machine, or to be told of, goes by no other way.
+                if matches!(change, Change::Reroute(_)) && !goes_on(entry) {
+                    return;
+                }
                 count += 1;
-                let meant = selection.meant(entry, change);
+                let meant = selection.meant(entry, &change);
                 if told {
                     let mut about = entry.clone();
                     about.recipients.clone_from(&meant);
                     entries.push(Entry::from(&about));
                 }
-                settle.extend(settlements(entry, &meant, change, now));
+                settle.extend(settlements(entry, &meant, &change, now));
             })?;
             if dry_run {
                 return Ok(QueueResponse::Changed { count, entries });
             }
             // Destinations that are left alone are tried again before anything is due for them: it would be put off.
-            if let (Some(flush), Change::Retry | Change::Release) = (&access.flush, change) {
+            if let (Some(flush), true) = (&access.flush, makes_due(&change)) {
                 flush();
             }
             for some in settle.chunks(PAGE) {
                 block_on(spool(access)?.settle(some))?;
             }
-            if let (Some(flush), Change::Retry | Change::Release) = (&access.flush, change) {
+            if let (Some(flush), true) = (&access.flush, makes_due(&change)) {
                 flush();
             }
             Ok(QueueResponse::Changed { count, entries })
@@ -257,7 +275,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
 }
 
 /// What is done to an entry, and to these of its recipients.
-fn settlements(entry: &QueueEntry, meant: &[QueueRecipient], change: Change, now: u64) -> Vec<Settlement> {
+fn settlements(entry: &QueueEntry, meant: &[QueueRecipient], change: &Change, now: u64) -> Vec<Settlement> {
     let number = entry.number;
     match change {
         Change::Retry => vec![Settlement::Due(number, now)],
@@ -274,7 +292,26 @@ fn settlements(entry: &QueueEntry, meant: &[QueueRecipient], change: Change, now
             vec![Settlement::Hold(number, false), Settlement::Update(Box::new(free))]
         }
         Change::Release => vec![Settlement::Hold(number, false)],
+        // It is tried once more then, whatever it would have waited for.
+        Change::Expire(Some(at)) if entry.due > *at => {
+            vec![Settlement::Expire(number, Some(*at)), Settlement::Due(number, (*at).max(now))]
+        }
+        Change::Expire(at) => vec![Settlement::Expire(number, *at)],
+        Change::Reroute(route) => {
+            vec![Settlement::Reroute(number, route.clone()), Settlement::Due(number, now)]
+        }
     }
+}
+
+/// Whether something is to be sent at once.
+fn makes_due(change: &Change) -> bool {
+    matches!(change, Change::Retry | Change::Release | Change::Expire(Some(_)) | Change::Reroute(_))
+}
+
+/// Whether it is sent to other hosts.
+fn goes_on(entry: &QueueEntry) -> bool {
+    let here = entry.destination.parse::<LocalTarget>().is_ok();
+    !here && !entry.destination.starts_with("report:") && !entry.destination.starts_with("release:")
 }
 
 fn spool(access: &Access) -> Result<&impl Spool, StoreError> {

@@ -185,7 +185,7 @@ mod tests {
             assert_eq!((hours(retry.lifetime), hours(retry.lifetime_of_reports)), (10, expected));
         }
         let smtp = config.listeners.iter().filter(|listener| listener.protocol == config::Protocol::Smtp);
-        let expected: Vec<SocketAddr> = smtp.map(|listener| listener.address).collect();
+        let expected: Vec<SocketAddr> = smtp.filter_map(|listener| listener.address.network()).collect();
         assert!(!expected.is_empty(), "{:?}", config.listeners);
         assert_eq!(made(&config).lookup.listening, expected);
     }

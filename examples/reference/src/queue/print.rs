@@ -1,6 +1,6 @@
 //! The queue commands, and how their answers look.
 
-use mailwright::mail_model::DateTime;
+use mailwright::{mail_model::DateTime, relay_policy::route::NextHop};
 use serde_json::json;
 
 use super::{Change, Entry, QueueRequest, QueueResponse, Selection, unix_time};
@@ -45,6 +45,23 @@ pub(crate) fn run(config: &Config, command: QueueCommand) -> Result<(), CommandE
         QueueCommand::Delete { which } => change(config, which, Change::Delete, "deleted"),
         QueueCommand::Hold { which } => change(config, which, Change::Hold, "held"),
         QueueCommand::Release { which } => change(config, which, Change::Release, "released"),
+        QueueCommand::Expire { which, after } => {
+            let at = (!after.is_never()).then(|| unix_time().saturating_add(after.seconds()));
+            let done = if at.is_some() { "given up then" } else { "given up when that is configured" };
+            change(config, which, Change::Expire(at), done)
+        }
+        QueueCommand::Reroute { which, via } => {
+            let route = match &*via {
+                "none" => None,
+                via => {
+                    let hop: NextHop = via
+                        .parse()
+                        .map_err(|error| CommandError::Refused(format!("--via {via}: {error}")))?;
+                    Some(hop.destination())
+                }
+            };
+            change(config, which, Change::Reroute(route), "rerouted")
+        }
         QueueCommand::Suppress(SuppressCommand::List { json }) => {
             let QueueResponse::Suppressed { addresses } = ask(config, QueueRequest::Suppressed)? else {
                 return Ok(());
@@ -158,6 +175,12 @@ fn described(entry: &Entry) -> String {
         let wait = entry.next_try.saturating_sub(unix_time());
         format!("\n  tried {} times, next in {wait} s at {}", entry.attempts, date(entry.next_try))
     };
+    if let Some(time) = entry.expires {
+        text += &format!("\n  given up at {}", date(time));
+    }
+    if let Some(route) = &entry.route {
+        text += &format!("\n  by way of {route}");
+    }
     for recipient in &entry.recipients {
         text += &format!("\n  to <{}>, {}", recipient.address, recipient.state);
         if let Some(error) = &recipient.last_error {
@@ -266,6 +289,8 @@ mod tests {
             held: false,
             release: None,
             deliver_by: None,
+            expires: None,
+            route: None,
             priority: 0,
             message_id: None,
         }
