@@ -23,6 +23,7 @@ mod selected;
 mod sharing;
 mod sorting;
 mod transfer;
+mod trash;
 mod url;
 mod url_auth;
 mod url_fetch;
@@ -45,7 +46,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::described::Describer;
 pub use self::events::{Cause, Events, ImapEvent};
 pub use self::refilter::{Later, Refilter};
-pub use self::{access::Groups, options::Options, url_fetch::MailboxUrls};
+pub use self::{
+    access::Groups,
+    options::{Options, ToTrash},
+    url_fetch::MailboxUrls,
+};
 use self::{
     append::Incoming,
     notify::{Notifier, Own, news},
@@ -193,6 +198,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             stale: UidSet::new(),
             notifier: None,
             progress: Progress::default(),
+            client: None,
         };
         connection.machine().inner_mut().inner_mut().work_around(self.options.workarounds_for(None));
         let ended = visit.run(&mut connection, stop).await;
@@ -217,6 +223,8 @@ struct Visit<'a, S, A> {
     notifier: Option<Box<Notifier>>,
     /// How far the present search has come.
     progress: Progress,
+    /// What the client calls itself (ID).
+    client: Option<String>,
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -373,6 +381,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             other => {
                 let own = self.notifier.as_ref().and_then(|_| Own::of(&other));
+                if let Event::Id(ask) = &other {
+                    let name = ask.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case("name"));
+                    self.client = name.and_then(|(_, name)| name.clone());
+                }
                 let done = self.handle_folders(connection, other).await;
                 if let Some(own) = own.filter(|_| done) {
                     self.pass_over(&own).await;

@@ -300,6 +300,7 @@ impl Server {
             Phase::Tls { .. } => Taken::Partial,
             _ => {
                 let logged_in = !matches!(self.state, State::NotAuthenticated);
+                self.intake.extra_separator = self.workarounds.extra_separator;
                 self.intake.next(rx, limits, self.config.literals, logged_in)
             }
         };

@@ -43,9 +43,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::Namespace(ask) => answer!(ask, Ok(self.namespaces())),
             // RFC 2971 §3.3: says nothing of what runs here; a client's bug report needs it less than an attacker does.
             Event::Id(ask) => {
-                let name = ask.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case("name"));
-                let name = name.and_then(|(_, name)| name.as_deref());
-                let workarounds = self.service.options.workarounds_for(name);
+                let workarounds = self.service.options.workarounds_for(self.client.as_deref());
                 connection.machine().inner_mut().inner_mut().work_around(workarounds);
                 answer!(ask, Ok(ServerId::default()))
             }

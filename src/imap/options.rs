@@ -1,6 +1,6 @@
 //! What can be chosen about IMAP.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use mailwright_imap_proto::server::Workarounds;
 
@@ -21,9 +21,13 @@ use mailwright_imap_proto::server::Workarounds;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Whether what is expunged is moved to the user's mailbox with the special use `\Trash`, or to `Trash`, which is made if it is
-    /// missing; what is expunged there is gone. Only in the user's own mailboxes.
-    pub deleted_to_trash: bool,
+    /// Which messages are moved to the user's mailbox with the special use `\Trash`, or to `Trash`, which is made if it is missing;
+    /// what is expunged there is gone. Only in the user's own mailboxes.
+    pub deleted_to_trash: ToTrash,
+    /// The same for some users, by the names of their accounts; this goes before what is said of clients.
+    pub users_to_trash: BTreeMap<String, ToTrash>,
+    /// The same for some clients: a part of the name that they give with ID, in any case, or `*` for all that give one or none.
+    pub clients_to_trash: Vec<(String, ToTrash)>,
     /// What is done for which clients: a part of the name that they give with ID, in any case, or `*` for all.
     pub workarounds: Vec<(String, Workarounds)>,
     /// The names of this server in the URLs that it gives rights to (GENURLAUTH, RFC 4467 §7), case apart; a port behind them is passed
@@ -33,11 +37,26 @@ pub struct Options {
     pub progress_interval: Duration,
 }
 
+/// Which messages are moved to the trash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ToTrash {
+    /// None: what is expunged is gone.
+    #[default]
+    Nothing,
+    /// Those that are expunged.
+    Expunged,
+    /// Those that are given `\Deleted` (STORE) as soon as they are, for clients that mark and never expunge; and those that are expunged.
+    Deleted,
+}
+
 impl Default for Options {
     /// Nothing is done for clients that are wrong, and what is expunged is gone.
     fn default() -> Self {
         Self {
-            deleted_to_trash: false,
+            deleted_to_trash: ToTrash::Nothing,
+            users_to_trash: BTreeMap::new(),
+            clients_to_trash: Vec::new(),
             workarounds: Vec::new(),
             url_hosts: Vec::new(),
             progress_interval: Duration::from_secs(10),
@@ -53,17 +72,43 @@ impl Options {
         self.url_hosts.is_empty() || self.url_hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
     }
 
+    /// Which messages of this user are moved to the trash, where a client that calls itself so, or has not said how it is called, deletes
+    /// them.
+    pub fn to_trash(&self, user: &str, client: Option<&str>) -> ToTrash {
+        let of_client = || self.clients_to_trash.iter().find(|(pattern, _)| means(pattern, client));
+        let of_user = self.users_to_trash.get(user).copied();
+        of_user.or_else(|| of_client().map(|(_, chosen)| *chosen)).unwrap_or(self.deleted_to_trash)
+    }
+
     /// What is done for a client that calls itself so, or has not said how it is called.
     pub fn workarounds_for(&self, name: Option<&str>) -> Workarounds {
-        let name = name.map(str::to_lowercase);
-        let means = |pattern: &str| {
-            pattern == "*" || name.as_ref().is_some_and(|name| name.contains(&pattern.to_lowercase()))
-        };
         let mut all = Workarounds::default();
-        for (_, workarounds) in self.workarounds.iter().filter(|(pattern, _)| means(pattern)) {
+        for (_, workarounds) in self.workarounds.iter().filter(|(pattern, _)| means(pattern, name)) {
             all.delay_new_mail |= workarounds.delay_new_mail;
             all.extra_separator |= workarounds.extra_separator;
         }
         all
+    }
+}
+
+/// Whether a client is meant.
+fn means(pattern: &str, name: Option<&str>) -> bool {
+    let is_part = |name: &str| name.to_lowercase().contains(&pattern.to_lowercase());
+    pattern == "*" || name.is_some_and(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_go_before_clients_and_these_before_all() {
+        let mut options = Options { deleted_to_trash: ToTrash::Expunged, ..Options::default() };
+        options.users_to_trash.insert("ann@a.example".into(), ToTrash::Nothing);
+        options.clients_to_trash.push(("outlook".into(), ToTrash::Deleted));
+        assert_eq!(options.to_trash("ann@a.example", Some("Outlook")), ToTrash::Nothing);
+        assert_eq!(options.to_trash("bob@a.example", Some("Microsoft Outlook")), ToTrash::Deleted);
+        assert_eq!(options.to_trash("bob@a.example", Some("mutt")), ToTrash::Expunged);
+        assert_eq!(options.to_trash("bob@a.example", None), ToTrash::Expunged);
     }
 }

@@ -9,10 +9,9 @@ use mailwright_imap_proto::{
     server::{Change, Open, Opened, Server},
 };
 use mailwright_line_proto::{Ask, Deflate, Shutdown};
-use mailwright_mail_model::{Flag, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet};
+use mailwright_mail_model::{FlagSet, MailboxName, ModSeq, Uid, UidSet};
 use mailwright_mailstore::{
-    Changes, Expunge, FlagChange, FlagOperation, Folders, MailboxRef, Right, Rights, Snapshot, Store,
-    StoreError, Write, accounts::Accounts,
+    Changes, Expunge, MailboxRef, Right, Rights, Snapshot, Store, StoreError, Write, accounts::Accounts,
 };
 
 use super::{
@@ -23,9 +22,6 @@ use super::{
     refusal, target_refusal,
 };
 use crate::service::Session;
-
-/// What is expunged is brought here, where nothing has the special use.
-const TRASH: &str = "Trash";
 
 /// An open mailbox.
 pub(super) struct Selected {
@@ -191,6 +187,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     }
                     Some(change) => {
                         let stored = change.store(writer, &selected.mailbox, &ask).await;
+                        if let Ok(stored) = &stored {
+                            self.throw_away(&before, &stored.messages).await;
+                        }
                         stored.map(|stored| (stored, before, change))
                     }
                 }
@@ -252,47 +251,6 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         Ok(expunged.uids.union(&moved))
     }
 
-    /// Moves what is to be expunged to the mailbox for that, if there is to be one; says what was moved.
-    async fn bring_to_trash(&self, among: Option<&UidSet>) -> Answered<UidSet> {
-        let (mailbox, writer) = self.writable()?;
-        let wanted = self.service.options.deleted_to_trash && Some(mailbox.user()) == self.user.as_ref();
-        let Some(folders) = self.store.folders().filter(|_| wanted) else { return Ok(UidSet::new()) };
-        let user = mailbox.user();
-        let all = self.store.mailboxes(user).await.map_err(|error| refusal(&error))?;
-        let special = all.iter().find(|one| one.special_use == Some(SpecialUse::Trash));
-        let usual = || all.iter().find(|one| one.name.as_str() == TRASH);
-        let trash = match special.or_else(usual) {
-            Some(found) => found.name.clone(),
-            None => {
-                let name = MailboxName::new(TRASH).map_err(|_| Refusal::cannot())?;
-                let made = folders.create(user, &name, Some(SpecialUse::Trash)).await;
-                made.map_err(|error| refusal(&error))?.name
-            }
-        };
-        // What is expunged there is gone, and what lies below it has been brought there too.
-        if mailbox.name().starts_with_level(&trash) || *mailbox.name() == trash {
-            return Ok(UidSet::new());
-        }
-        let now = self.store.open(user, mailbox.name()).await.map_err(|error| refusal(&error))?;
-        let deleted = FlagSet::from_iter([Flag::Deleted]);
-        let marked: UidSet = now
-            .messages()
-            .filter(|message| message.flags.contains(&Flag::Deleted))
-            .map(|message| message.uid)
-            .collect();
-        let marked = among.map_or_else(|| marked.clone(), |among| marked.intersection(among));
-        if marked.is_empty() {
-            return Ok(marked);
-        }
-        let moved = writer.move_to(mailbox, &marked, &trash).await.map_err(|error| refusal(&error))?;
-        // There they are to be seen, until they are deleted there.
-        let snapshot = self.store.open(user, &trash).await.map_err(|error| refusal(&error))?;
-        let there = MailboxRef::new(user.clone(), trash, &snapshot);
-        let clear = FlagChange::new(FlagOperation::Remove, deleted);
-        writer.store_flags(&there, &moved.target, &clear).await.map_err(|error| refusal(&error))?;
-        Ok(moved.source)
-    }
-
     pub(super) async fn copy(&self, uids: &UidSet, to: &MailboxName) -> Answered<Option<CopyUid>> {
         let (Some(selected), Some(writer)) = (&self.selected, self.store.writer()) else {
             return Err(Refusal::no_permission());
@@ -331,7 +289,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         Ok(CopyUid::new(moved.uid_validity, moved.source, moved.target))
     }
 
-    fn writable(&self) -> Result<(&MailboxRef, &(impl Write + use<'_, S, A>)), Refusal> {
+    pub(super) fn writable(&self) -> Result<(&MailboxRef, &(impl Write + use<'_, S, A>)), Refusal> {
         match (&self.selected, self.store.writer()) {
             (Some(selected), Some(writer)) if !selected.read_only => Ok((&selected.mailbox, writer)),
             _ => Err(Refusal::no_permission()),

@@ -142,7 +142,7 @@ fn administrators_set_quotas() {
 
 #[test]
 fn what_is_expunged_goes_to_the_trash() {
-    let server = server("[imap]\ndeleted_to_trash = true\n");
+    let server = server("[imap]\ndeleted_to_trash = \"expunge\"\n");
     for number in 1..=3 {
         deliver(&server, USER, &format!("Subject: {number}\r\n\r\nx\r\n"));
     }
@@ -316,4 +316,33 @@ fn flags_are_stored_as_far_as_is_allowed() {
     let lines = talk.imap("g", "STORE 1 (UNCHANGEDSINCE 1) FLAGS (\\Draft)");
     assert!(lines.last().unwrap().starts_with("g OK [MODIFIED 1]"), "{lines:?}");
     assert_eq!(flags(&mut talk, "NOOP"), "\\Deleted play");
+}
+
+/// Clients that mark messages as deleted and never expunge them: the messages go where deleted ones are looked for.
+#[test]
+fn what_is_marked_as_deleted_goes_to_the_trash() {
+    let server = server(&format!(
+        "[imap.users.\"{ROOT}\"]\ndeleted_to_trash = \"store\"\n[imap.workarounds]\nOutlook = [\"deleted-to-trash\"]\n"
+    ));
+    let marks = |talk: &mut Talk| {
+        for _ in 0..3 {
+            append(talk, "INBOX");
+        }
+        assert!(ok(&talk.imap("a", "SELECT INBOX")));
+        let lines = talk.imap("b", "STORE 1,3 +FLAGS (\\Deleted)");
+        assert!(lines[0].starts_with("* 1 FETCH (FLAGS (\\Deleted"), "{lines:?}");
+        assert!(ok(&lines) && !lines.iter().any(|line| line.ends_with("EXPUNGE")), "{lines:?}");
+        talk.imap("c", "NOOP")
+    };
+    let mut talk = login(&server, USER);
+    assert!(ok(&talk.imap("a", "ID (\"name\" \"Microsoft Outlook\")")));
+    assert_eq!(marks(&mut talk)[..2], ["* 3 EXPUNGE", "* 1 EXPUNGE"]);
+    assert!(ok(&talk.imap("d", "SELECT Trash")));
+    assert!(talk.imap("e", "FETCH 1:* FLAGS").iter().all(|line| !line.contains("Deleted")));
+    // There it is only marked.
+    assert!(ok(&talk.imap("f", "STORE 1 +FLAGS.SILENT (\\Deleted)")));
+    assert_eq!(talk.imap("g", "STATUS Trash (MESSAGES DELETED)")[0], "* STATUS Trash (MESSAGES 2 DELETED 1)");
+    // Who has chosen it, with any client; and nobody else.
+    assert_eq!(marks(&mut login(&server, ROOT))[..2], ["* 3 EXPUNGE", "* 1 EXPUNGE"]);
+    assert_eq!(marks(&mut login(&server, BOB)), ["c OK NOOP completed"]);
 }

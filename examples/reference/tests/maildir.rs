@@ -189,6 +189,7 @@ fn messages_go_to_others_mailboxes() {
     assert!(lines.last().unwrap().starts_with("n NO [OVERQUOTA]"), "{lines:?}");
     assert!(ok(&mut bob, "STATUS In (MESSAGES)").contains("MESSAGES 4"));
     assert!(ok(&mut alice, "STATUS INBOX (MESSAGES)").contains("MESSAGES 3"));
+    done(&server, &["user", "quota", BOB, "--default"]);
     ok(&mut alice, &format!("UID MOVE 1:2 {there}"));
     assert!(ok(&mut bob, "STATUS In (MESSAGES)").contains("MESSAGES 6"));
 }

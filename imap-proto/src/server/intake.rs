@@ -28,6 +28,8 @@ pub(super) struct Intake {
     refused: bool,
     /// What is put together goes on behind the octets of a message, with this.
     behind: Option<Place>,
+    /// Whether names of mailboxes may end with the separator: set before anything is taken.
+    pub(super) extra_separator: bool,
 }
 
 /// What [`Intake::next`] took.
@@ -58,6 +60,7 @@ impl Default for Intake {
             literal: None,
             refused: false,
             behind: None,
+            extra_separator: false,
         }
     }
 }
@@ -140,7 +143,7 @@ impl Intake {
             Err(_) => return Some(Taken::Endless { limit: limits.literal }),
         };
         let may_be_message = logged_in && !self.refused && self.literals <= LITERALS_BEFORE_MESSAGE;
-        if may_be_message && is_message(&self.command, self.behind) {
+        if may_be_message && is_message(&self.command, self.behind, self.extra_separator) {
             return Some(Taken::Message { head: self.reset() });
         }
         if self.is_too_big(&mark, limits, mode, logged_in) {
@@ -179,14 +182,14 @@ impl Intake {
     fn reset(&mut self) -> Bytes {
         let command = std::mem::take(&mut self.command);
         let lines = std::mem::take(&mut self.lines);
-        *self = Self { lines, ..Self::default() };
+        *self = Self { lines, extra_separator: self.extra_separator, ..Self::default() };
         command.freeze()
     }
 }
 
 /// Whether this is an APPEND or REPLACE, or what goes on behind a message, complete but for the octets of a message.
-fn is_message(command: &[u8], behind: Option<Place>) -> bool {
-    let mut input = Input::new(command).with_utf8(true);
+fn is_message(command: &[u8], behind: Option<Place>, extra_separator: bool) -> bool {
+    let mut input = Input::new(command).with_utf8(true).with_extra_separator(extra_separator);
     let place = match behind {
         Some(place) => Ok(place),
         None => begins_message(&mut input),

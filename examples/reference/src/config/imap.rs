@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use mailwright::{
-    imap::Options,
+    imap::{Options, ToTrash},
     imap_proto::server::{Config, Workarounds},
 };
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Imap {
     /// The session object of a JMAP server of the same mail; empty for none.
     pub(crate) jmap_url: String,
-    pub(crate) deleted_to_trash: bool,
+    pub(crate) deleted_to_trash: DeletedToTrash,
     /// How often a client is told how far a search has come.
     pub(crate) progress_milliseconds: u32,
     /// How many messages one command deals with; 0 for any number.
@@ -23,6 +23,42 @@ pub(crate) struct Imap {
     pub(crate) save_limit: u32,
     /// By a part of the client's name.
     pub(crate) workarounds: BTreeMap<String, Vec<Workaround>>,
+    /// By account.
+    pub(crate) users: BTreeMap<String, User>,
+}
+
+/// What is otherwise for one user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct User {
+    pub(crate) deleted_to_trash: DeletedToTrash,
+}
+
+/// Which messages are moved to the trash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected \"never\", \"expunge\", \"store\", true or false")]
+pub(crate) enum DeletedToTrash {
+    /// As "expunge", or as "never".
+    Expunged(bool),
+    When(ToTrashWhen),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ToTrashWhen {
+    Never,
+    Expunge,
+    Store,
+}
+
+impl From<DeletedToTrash> for ToTrash {
+    fn from(chosen: DeletedToTrash) -> Self {
+        match chosen {
+            DeletedToTrash::Expunged(false) | DeletedToTrash::When(ToTrashWhen::Never) => Self::Nothing,
+            DeletedToTrash::Expunged(true) | DeletedToTrash::When(ToTrashWhen::Expunge) => Self::Expunged,
+            DeletedToTrash::When(ToTrashWhen::Store) => Self::Deleted,
+        }
+    }
 }
 
 /// What is done for clients that are wrong, by Dovecot's names.
@@ -33,17 +69,20 @@ pub(crate) enum Workaround {
     TbExtraMailboxSep,
     /// Done for everybody: LSUB always says what cannot be selected.
     TbLsubFlags,
+    /// As `deleted_to_trash = "store"`, which Dovecot has no name for.
+    DeletedToTrash,
 }
 
 impl Default for Imap {
     fn default() -> Self {
         Self {
             jmap_url: String::new(),
-            deleted_to_trash: false,
+            deleted_to_trash: DeletedToTrash::When(ToTrashWhen::Never),
             progress_milliseconds: 10_000,
             message_limit: 0,
             save_limit: 0,
             workarounds: BTreeMap::new(),
+            users: BTreeMap::new(),
         }
     }
 }
@@ -61,7 +100,9 @@ impl Imap {
     /// The service's part of it.
     pub(crate) fn options(&self, hostname: &str) -> Options {
         let mut options = Options::default();
-        options.deleted_to_trash = self.deleted_to_trash;
+        options.deleted_to_trash = self.deleted_to_trash.into();
+        let users = self.users.iter().map(|(name, user)| (name.clone(), user.deleted_to_trash.into()));
+        options.users_to_trash = users.collect();
         options.url_hosts = vec![hostname.to_owned()];
         options.progress_interval = Duration::from_millis(self.progress_milliseconds.into());
         for (client, names) in &self.workarounds {
@@ -69,6 +110,9 @@ impl Imap {
             workarounds.delay_new_mail = names.contains(&Workaround::DelayNewmail);
             workarounds.extra_separator = names.contains(&Workaround::TbExtraMailboxSep);
             options.workarounds.push((client.clone(), workarounds));
+            if names.contains(&Workaround::DeletedToTrash) {
+                options.clients_to_trash.push((client.clone(), ToTrash::Deleted));
+            }
         }
         options
     }
