@@ -18,7 +18,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use common::{PASSWORD, Server, USER, count, free_port, inbox, succeed, wait_for};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use common::{PASSWORD, Server, Talk, USER, count, free_port, inbox, succeed, wait_for};
 use tempfile::TempDir;
 use world::{Names, Site};
 
@@ -234,4 +235,53 @@ fn exim_takes_what_is_relayed() {
     let report = wait_for("the second report", || site.fetch("ann@a.example", 2));
     assert!(report.contains("nobody@exim.example") && report.contains("Action: failed"), "{report}");
     wait_for("an empty queue", || site.queue(&["list"]).is_empty().then_some(()));
+}
+
+#[test]
+fn exim_asks_whether_a_login_is_right() {
+    let Some(mut exim) = Exim::find() else { return };
+    let socket = exim.folder.path().join("auth");
+    let mut server = Server::prepare(&format!("auth.listen = [{socket:?}]\nauth.socket_mode = \"0666\""));
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    let authenticator = |name: &str| {
+        let socket = socket.display();
+        format!(
+            "ours_{name}:\n  driver = dovecot\n  public_name = {name}\n  server_socket = {socket}\n  server_set_id = $auth1\n"
+        )
+    };
+    exim.serve("auth_advertise_hosts = *", &format!("{}{}", authenticator("PLAIN"), authenticator("LOGIN")));
+    let hello = || {
+        let mut talk = Talk::connect(exim.port);
+        assert!(talk.reply().starts_with("220"));
+        let offered = talk.smtp("EHLO client.example");
+        assert!(offered.contains("AUTH PLAIN LOGIN"), "{offered}");
+        talk
+    };
+    let plain = |password: &str| STANDARD.encode(format!("\0{USER}\0{password}"));
+    let mut talk = hello();
+    assert!(talk.smtp(&format!("AUTH PLAIN {}", plain("guess"))).starts_with("535 "));
+    assert!(talk.smtp(&format!("AUTH PLAIN {}", plain(PASSWORD))).starts_with("235 "));
+    assert!(talk.smtp(&format!("MAIL FROM:<{USER}>")).starts_with("250"));
+    assert!(talk.smtp("RCPT TO:<bob@exim.example>").starts_with("250"));
+    assert!(talk.smtp("DATA").starts_with("354"));
+    assert!(talk.smtp("Subject: asked\r\n\r\nhello\r\n.").starts_with("250"));
+    wait_for("the message to be there", || exim.mail("bob").contains("Subject: asked").then_some(()));
+    assert!(exim.log().contains(&format!("A=ours_PLAIN:{USER}")), "{}", exim.log());
+
+    // In steps, and given up once.
+    let mut talk = hello();
+    for (user, password, expected) in [(USER, "guess", "535 "), ("nobody@example.org", PASSWORD, "535 ")] {
+        let begun = talk.smtp("AUTH LOGIN");
+        assert!(begun.starts_with("334 "), "{user}: {begun}");
+        assert!(talk.smtp(&STANDARD.encode(user)).starts_with("334 "));
+        let told = talk.smtp(&STANDARD.encode(password));
+        assert!(told.starts_with(expected), "{user} {password}: {told}");
+    }
+    let mut talk = hello();
+    assert!(talk.smtp("AUTH LOGIN").starts_with("334 "));
+    assert!(talk.smtp("*").starts_with("501 "));
+    assert!(talk.smtp("AUTH LOGIN").starts_with("334 "));
+    assert!(talk.smtp(&STANDARD.encode(USER)).starts_with("334 "));
+    assert!(talk.smtp(&STANDARD.encode(PASSWORD)).starts_with("235 "));
 }

@@ -125,6 +125,8 @@ fn other_programs_ask_by_the_protocol_of_dovecot() {
         (1, right, format!("OK\t1\tuser={USER}")),
         (2, "AGFsaWNlQGV4YW1wbGUub3JnAHdyb25n", "FAIL\t2".to_owned()),
         (3, right, format!("OK\t3\tuser={USER}")),
+        // Exim says so that its client has not said anything yet.
+        (4, "", "CONT\t4\t".to_owned()),
     ] {
         if number == 1 {
             socket.write_all(b"VERSION\t1\t0\nCPID\t9\n").unwrap();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use mailwright_line_proto::{
-    Ask, AuthStep, Authenticate, Peer, Shutdown, TlsInfo, can_offer,
+    Ask, AuthStep, Authenticate, Peer, Secret, Shutdown, TlsInfo, can_offer,
     dovecot_auth::{self, Answer, MechanismOffer, Server, ServerConfig, ServerEvent},
     sasl::Mechanism,
 };
@@ -156,7 +156,9 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
                     exchange: None,
                 };
                 running.insert(id, begun);
-                (request.initial.clone(), false)
+                // Exim writes an empty one where its client has sent none. In EXTERNAL alone it says something (RFC 4422 appendix A.1).
+                let says = |initial: &Secret| request.mechanism == "EXTERNAL" || !initial.expose().is_empty();
+                (request.initial.clone().filter(says), false)
             }
             dovecot_auth::Exchange::Response(response) => (Some(response.clone()), true),
             _ => (None, true),
