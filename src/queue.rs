@@ -14,6 +14,7 @@ mod look;
 mod open;
 mod pipe;
 mod post;
+mod probe;
 mod release;
 mod report;
 mod run;
@@ -42,6 +43,7 @@ pub use config::{Pipes, Place, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
 pub(crate) use handed::{HandOver, waits_for};
 pub use judge::Outcome;
 pub use local::is_local;
+pub use probe::Probed;
 pub(crate) use release::{RELEASE, released_message};
 pub use release::{Release, Released};
 pub(crate) use run::waiting;
@@ -93,6 +95,7 @@ pub struct Queue<S, R, P> {
     sessions: sessions::Sessions,
     handings: handed::Handings,
     releases: release::Releases,
+    probes: probe::Probes,
     revive: AtomicBool,
     called: Notify,
     delivered: AtomicU64,
@@ -115,6 +118,7 @@ where
             sessions: sessions::Sessions::default(),
             handings: handed::Handings::default(),
             releases: release::Releases::default(),
+            probes: probe::Probes::default(),
             revive: AtomicBool::new(false),
             called: Notify::new(),
             delivered: AtomicU64::new(0),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mailwright_line_proto::{Authenticate, Peer, Secret, sasl::Credentials};
 use mailwright_mail_model::Domain;
 use mailwright_smtp_proto::{
-    Atrn, Capabilities, Hello, HelloName, Message, Noop, Outcome, Quit, Reply, Rset, StartTls,
+    Atrn, Capabilities, Hello, HelloName, Mail, Message, Noop, Outcome, Quit, Rcpt, Reply, Rset, StartTls,
     client::{Addressed, Client, Config, Event},
     server::{self, Server},
 };
@@ -142,6 +142,20 @@ impl SmtpClient {
                 return Ok(sent(addressed, outcome));
             }
         }
+    }
+
+    /// Asks whether the server would take mail for a recipient, and sends none: MAIL, RCPT and RSET. The reply to RCPT, or to MAIL if that
+    /// is refused.
+    ///
+    /// # Errors
+    /// [`ClientError`] if there is no answer.
+    pub async fn probe(&mut self, mail: Mail, rcpt: Rcpt) -> Result<Reply, ClientError> {
+        let mut reply = answer!(self.link, Mail, mail);
+        if reply.is_positive() {
+            reply = answer!(self.link, Rcpt, rcpt);
+        }
+        self.reset().await?;
+        Ok(reply)
     }
 
     /// Asks for the mail of these domains, or of all that are the account's, on this connection (ATRN, RFC 2645): from here on this

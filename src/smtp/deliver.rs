@@ -222,8 +222,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             return Err(Reply::permanent((7, 1), "This server delivers to its own domains only"));
         }
         // Here rather than by a report to a sender who may be forged, for domains that we relay for as well.
-        let named = |onward: &&Onward| matches!(onward.reason, OnwardReason::Remote | OnwardReason::Relay);
-        for onward in expansion.onward.iter().filter(named) {
+        for onward in expansion.onward.iter().filter(|onward| is_meant(&expansion, onward)) {
             if let NextHop::Refuse(text) = self.routes.next_hop(&onward.to) {
                 return Err(Reply::permanent((1, 2), format!("<{}>: {text}", onward.to)));
             }
@@ -421,6 +420,17 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             return vec![reply; message.recipients.len()].into();
         }
         reply.into()
+    }
+}
+
+/// Whether an address elsewhere is all that a recipient stands for: what is refused there is refused here. One of several that an alias leads
+/// to does not keep the message from the others.
+fn is_meant(expansion: &Expansion, onward: &Onward) -> bool {
+    let others = expansion.deliveries.len() + expansion.onward.len() + expansion.handed.len() > 1;
+    match onward.reason {
+        OnwardReason::Remote => true,
+        OnwardReason::Relay => !others,
+        _ => false,
     }
 }
 

@@ -52,9 +52,11 @@ pub(crate) fn domain(config: &Config, command: DomainCommand) -> Result<(), Comm
                 if row.relay {
                     line += "  relay";
                 }
-                if row.recipients == RelayRecipients::Listed {
-                    line += " of listed recipients";
-                }
+                line += match row.recipients {
+                    RelayRecipients::Any => "",
+                    RelayRecipients::Listed => " of listed recipients",
+                    RelayRecipients::Verified => " of verified recipients",
+                };
                 for (what, who) in [
                     ("unknown", &row.unknown),
                     ("postmaster", &row.postmaster),

@@ -17,11 +17,14 @@ mod restore;
 mod rows;
 mod senders;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
+};
 
 use mailwright::{
     line_proto::Secret,
-    mail_model::{Domain, ForwardPath},
+    mail_model::{Address, Domain, ForwardPath},
     mailstore::{
         StoreError, User,
         accounts::ScramHash,
@@ -34,6 +37,7 @@ use mailwright::{
     },
     relay_policy::networks::NetworkObject,
     relay_policy::srs::Srs,
+    smtp_proto::Reply,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -61,6 +65,10 @@ pub(crate) use senders::{Further, senders};
 
 /// The key of the secret that made-up SCRAM keys are made from.
 const SECRET: &[u8] = b"scram";
+
+/// Asks the next host of an address whether it would take mail for it; gives the refusal.
+pub(crate) type AskHost =
+    Box<dyn Fn(Address) -> Pin<Box<dyn Future<Output = Option<Reply>> + Send>> + Send + Sync>;
 
 /// All accounts, and all that leads to them.
 pub(crate) struct Directory {
@@ -91,6 +99,8 @@ pub(crate) struct Directory {
     files: Files,
     /// Whom users may write as beside themselves.
     senders: senders::Senders,
+    /// What asks the next host of an address whether it would take mail for it; it gives the refusal.
+    asks: OnceLock<AskHost>,
 }
 
 /// One account.
@@ -274,6 +284,7 @@ impl Directory {
             srs,
             files,
             senders: senders::Senders::new(&config.auth),
+            asks: OnceLock::new(),
         };
         model.set_alias_file(&directory.files.aliases()?, directory.files.domains());
         directory.replace_model(model);
@@ -289,6 +300,11 @@ impl Directory {
         self.replace_model(model);
         tracing::info!(aliases = lines.len(), "the alias file was read");
         Ok(lines.len())
+    }
+
+    /// From here on hosts can be asked.
+    pub(crate) fn ask_by(&self, ask: AskHost) {
+        let _ = self.asks.set(ask);
     }
 
     /// Whether there is no account.

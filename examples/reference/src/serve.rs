@@ -12,6 +12,7 @@ use mailwright::{
     filter::{Alarm, Remembered, SieveFilter},
     mailstore::{AnyStore, Store as _},
     pop3::Maildrops,
+    queue::Probed,
     relay_policy::dns::AnyResolver,
     smtp::{OnDemand, QueueStarter, StoreInbox},
 };
@@ -139,6 +140,16 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         collected: collected.clone(),
     };
     let queue = queue::start(&config, &store, sender).map_err(ServeError::Config)?;
+    let asks = Arc::downgrade(&queue);
+    directory.ask_by(Box::new(move |address| {
+        let queue = asks.upgrade();
+        Box::pin(async move {
+            match queue?.probe(&address).await {
+                Probed::Refused(reply) => Some(reply),
+                _ => None,
+            }
+        })
+    }));
     let reporter = collected.map(|collected| Reporter {
         collected,
         resolver: names.clone(),

@@ -339,3 +339,37 @@ fn entries_go_by_another_way_and_are_given_up_at_another_time() {
     assert!(report.contains("Subject: given up") && report.contains("Action: failed"), "{report}");
     wait_for("an empty queue", || a.queue(&["list"]).is_empty().then_some(()));
 }
+
+#[test]
+fn a_relay_asks_the_next_host_before_it_takes_mail() {
+    let (has, lacks) = (
+        Host::start(Behaviour::Answer("never", "")),
+        Host::start(Behaviour::Answer("RCPT", "550 5.1.1 nobody")),
+    );
+    let transport = format!(
+        "[relay.transport]\n\"has.example\" = \"[127.0.0.1]:{}\"\n\"lacks.example\" = \"[127.0.0.1]:{}\"\n\
+         \"down.example\" = \"[127.0.0.1]:{}\"\n",
+        has.port,
+        lacks.port,
+        free_port()
+    );
+    let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &transport, &["ann"]);
+    for domain in ["has.example", "lacks.example", "down.example"] {
+        a.run(&["domain", "add", domain, "--relay", "--recipients", "verified"]);
+    }
+    let mut talk = a.talk("smtp");
+    talk.reply();
+    talk.smtp("EHLO client.example");
+    assert!(talk.smtp("MAIL FROM:<eve@elsewhere.example>").starts_with("250"));
+    for _ in 0..2 {
+        for (domain, expected) in [("has", "250"), ("lacks", "550 5.1.1"), ("down", "250")] {
+            let reply = talk.smtp(&format!("RCPT TO:<bob@{domain}.example>"));
+            assert!(reply.starts_with(expected), "{domain}: {reply}");
+        }
+    }
+    assert_eq!(has.commands("RCPT").len(), 1, "the answer is remembered");
+    assert_eq!(lacks.commands("RCPT").len(), 1);
+    assert!(has.commands("MAIL").iter().all(|line| line.starts_with("MAIL FROM:<>")));
+    assert!(has.commands("DATA").is_empty() && has.received().is_empty());
+    assert!(a.run(&["domain", "list"]).contains("has.example  relay of verified recipients"));
+}

@@ -161,6 +161,12 @@ fn a_relay_takes_no_mail_that_it_would_have_to_send_back() {
     let mut talk = sender(&server, "eve@elsewhere.example");
     assert_eq!(code(&mut talk, "bob@branch.example"), TAKEN);
     assert_eq!(code(&mut talk, "Bob+list@branch.example"), TAKEN);
+    // One address that is gone does not keep mail from the others of an alias.
+    tell(&server, "alias add gone@branch.example gone@branch.example");
+    tell(&server, "alias add some@branch.example gone@branch.example bob@branch.example");
+    let mut another = sender(&server, "eve@elsewhere.example");
+    assert_eq!(code(&mut another, "gone@branch.example"), "550 5.1.2");
+    assert_eq!(code(&mut another, "some@branch.example"), TAKEN);
     talk.smtp("DATA");
     assert!(talk.smtp("Subject: 1\r\n\r\n1\r\n.").starts_with("250"));
     let listed = tell(&server, "queue list");
@@ -237,7 +243,12 @@ fn the_next_hop_is_explained() {
         routes("bob@branch.example"),
         ["mx bob@branch.example goes to the mail exchangers of branch.example"]
     );
-    assert_eq!(routes("gone@branch.example"), ["error gone@branch.example is refused: retired"]);
+    // Who is refused is told so at once; who is one of several is left out later.
+    let gone = tell(&server, "explain --client 198.51.100.7 --from x@a.example --to gone@branch.example");
+    assert!(gone.contains("550 5.1.2 <gone@branch.example>: retired"), "{gone}");
+    assert!(routes("gone@branch.example").is_empty());
+    tell(&server, "alias add some@example.org gone@branch.example alice@example.org");
+    assert_eq!(routes("some@example.org"), ["error gone@branch.example is refused: retired"]);
     assert!(routes(USER).is_empty());
 }
 

@@ -45,6 +45,8 @@ pub enum RelayRecipients {
     Any,
     /// Those that are entered here; others are unknown. An alias that names itself is passed on.
     Listed,
+    /// Any that the next host does not refuse when it is asked, which is for whoever takes the mail to do.
+    Verified,
 }
 
 /// Who hears that a copy could not be delivered to a journal.

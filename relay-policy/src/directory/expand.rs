@@ -87,8 +87,8 @@ impl Directory {
             return Found::Postmaster { name, postmaster };
         }
         match domain {
-            DomainEntry { mode: DomainMode::Relay, recipients: RelayRecipients::Any, .. } => Found::Relay,
-            DomainEntry { mode: DomainMode::Relay, .. } => Found::Nobody,
+            DomainEntry { mode: DomainMode::Relay, recipients: RelayRecipients::Listed, .. } => Found::Nobody,
+            DomainEntry { mode: DomainMode::Relay, .. } => Found::Relay,
             DomainEntry { unknown: Some(target), .. } => Found::CatchAll { name, target },
             _ => Found::Nobody,
         }

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use mailwright::{
-    relay_policy::{Chain, Policy, Session, Verdict, directory::OnwardReason},
+    relay_policy::{
+        Chain, Policy, Session, Verdict,
+        directory::{Expansion, Onward, OnwardReason, RelayRecipients},
+    },
     smtp_proto::{Rcpt, Reply},
 };
 
@@ -37,6 +40,21 @@ impl Directory {
 /// Mail goes to those here who take it, and elsewhere for nobody.
 struct Recipients(Arc<Directory>);
 
+impl Recipients {
+    /// What the next host of a domain that is relayed for says of an address that it has not, if it is to be asked. What an alias leads to
+    /// among others is not asked about.
+    async fn refused_elsewhere(&self, session: &Session, expansion: &Expansion) -> Option<Reply> {
+        let [Onward { to, reason: OnwardReason::Relay, .. }] = &expansion.onward[..] else { return None };
+        let others = !expansion.deliveries.is_empty() || !expansion.handed.is_empty();
+        let verified = self.0.current().domain(to.domain())?.recipients == RelayRecipients::Verified;
+        // Nobody is called for an explanation.
+        let ask = self.0.asks.get().filter(|_| verified && !others && !session.rehearsal)?;
+        let said = ask(to.clone()).await?;
+        let said = said.lines().collect::<Vec<_>>().join(" ");
+        Some(Reply::permanent((1, 1), format!("<{to}>: Recipient address rejected: its host says: {said}")))
+    }
+}
+
 impl Policy for Recipients {
     fn name(&self) -> &str {
         "recipients"
@@ -57,6 +75,9 @@ impl Policy for Recipients {
                 return Verdict::Reject(refusal.reply(address));
             }
         };
+        if let Some(refusal) = self.refused_elsewhere(session, &expansion).await {
+            return Verdict::Reject(refusal);
+        }
         if trusted || expansion.onward.iter().all(|onward| onward.reason != OnwardReason::Remote) {
             return Verdict::Pass;
         }

@@ -50,6 +50,8 @@ pub(crate) enum Recipients {
     Any,
     /// Those that are listed here: an alias that names itself is passed on
     Listed,
+    /// Those that the next host does not refuse when it is asked
+    Verified,
 }
 
 /// Who hears of copies that a journal does not take.
@@ -148,6 +150,7 @@ impl DomainRow {
         entry.recipients = match self.recipients {
             Recipients::Any => RelayRecipients::Any,
             Recipients::Listed => RelayRecipients::Listed,
+            Recipients::Verified => RelayRecipients::Verified,
         };
         entry.journal_reports = match self.journal_reports {
             Reports::Author => JournalReports::Author,
@@ -168,6 +171,7 @@ impl From<&DomainEntry> for DomainRow {
             relay: entry.mode == DomainMode::Relay,
             recipients: match entry.recipients {
                 RelayRecipients::Listed => Recipients::Listed,
+                RelayRecipients::Verified => Recipients::Verified,
                 _ => Recipients::Any,
             },
             journal_reports: match entry.journal_reports {

@@ -98,7 +98,12 @@ pub(super) async fn impossible(
 ) -> Option<Stage> {
     let refused = |rule: &str, reply: String| Some(("rcpt".to_owned(), rule.to_owned(), reply));
     let expansion = directory.expand(asked.to, asked.trusted).ok()?;
-    let named = |onward: &&Onward| matches!(onward.reason, OnwardReason::Remote | OnwardReason::Relay);
+    let others = expansion.deliveries.len() + expansion.onward.len() + expansion.handed.len() > 1;
+    let named = |onward: &&Onward| match onward.reason {
+        OnwardReason::Remote => true,
+        OnwardReason::Relay => !others,
+        _ => false,
+    };
     for onward in expansion.onward.iter().filter(named) {
         if let NextHop::Refuse(text) = routes.next_hop(&onward.to) {
             return refused("transport", format!("550 5.1.2 <{}>: {text}", onward.to));
