@@ -256,9 +256,9 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         if let Some(wanted) = item.strip_prefix("config.") {
             // §4: a variable cannot have a hyphen in its name.
             let key = |name: &str| name.to_ascii_lowercase().replace('_', "-");
-            let known = self.filter.options.environment.iter();
+            let mut known = self.filter.options.environment.iter();
             let wanted = key(wanted);
-            return known.filter(|(name, _)| key(name) == wanted).map(|(_, value)| value.clone()).next();
+            return known.find(|(name, _)| key(name) == wanted).map(|(_, value)| value.clone());
         }
         match item {
             "default-mailbox" => Some(MailboxName::inbox().to_string()),
