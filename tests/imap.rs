@@ -149,7 +149,9 @@ async fn mailboxes_are_shared_as_far_as_rights_go() {
     assert!(said.contains("[PERMANENTFLAGS (\\Seen)]") && said.contains("x OK [READ-WRITE]"), "{said}");
     assert!(bob.run("STORE 1 +FLAGS (\\Seen \\Draft)").await.contains("FLAGS (\\Seen \\Flagged"));
     assert!(bob.run("STORE 1 +FLAGS (\\Deleted)").await.contains("x NO [NOPERM]"));
-    assert!(bob.run("STORE 1 FLAGS (\\Seen)").await.contains("x NO [NOPERM]"));
+    // RFC 4314 §4: of all flags, those that may be changed are.
+    assert!(bob.run("STORE 1 FLAGS (\\Seen \\Draft)").await.contains("FLAGS (\\Seen \\Flagged"));
+    assert!(bob.run("STORE 1 FLAGS (\\Draft)").await.contains("x NO [NOPERM]"));
     assert!(bob.run("EXPUNGE").await.contains("x NO [NOPERM]"));
     assert!(bob.run("MOVE 1 INBOX").await.contains("x NO [NOPERM]"));
     bob.run(&format!("APPEND {plans} (\\Draft \\Seen) {{2+}}\r\nef")).await;

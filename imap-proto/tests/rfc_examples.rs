@@ -8,15 +8,16 @@
 
 use std::{fs, path::Path, sync::Arc, time::Instant};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use mailwright_imap_proto::{
     client::{Client, Config, Event},
     command::{Command, SearchContext, Select},
     grammar::{CommandWriter, Input, LiteralMode},
     response::{Leniency, Response},
+    server::{Abilities, Config as ServerConfig, Event as Asked, Opened, Server},
 };
-use mailwright_line_proto::{Login, Machine, Output, Secret};
-use mailwright_mail_model::{MailboxName, UidSet};
+use mailwright_line_proto::{Login, Machine, Output, Peer, Secret};
+use mailwright_mail_model::{MailboxName, UidSet, UidValidity};
 
 /// The lines of one side, each with the RFC it is from.
 fn lines(side: &str) -> Vec<(String, String)> {
@@ -80,6 +81,48 @@ fn responses_are_understood() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a server with a mailbox open makes of a command that comes in these pieces.
+fn asked(config: &Arc<ServerConfig>, pieces: &[&[u8]]) -> String {
+    let mut server = Server::new(Arc::clone(config), Peer::unknown());
+    let mut rx = BytesMut::from(&b"x LOGIN ann x\r\n"[..]);
+    let Output::Event(Asked::Login(ask)) = server.poll(Instant::now(), &mut rx) else { panic!() };
+    server.answer(ask, Ok(())).unwrap();
+    rx.extend_from_slice(b"x SELECT INBOX\r\n");
+    let Output::Event(Asked::Open(ask)) = server.poll(Instant::now(), &mut rx) else { panic!() };
+    let validity = UidValidity::new(1).unwrap();
+    server.answer(ask, Ok(Opened::new("1:100000".parse().unwrap(), validity))).unwrap();
+    let waiting = server.transmit().remaining();
+    server.transmit().advance(waiting);
+    let mut seen = Vec::new();
+    for piece in pieces {
+        rx.extend_from_slice(piece);
+        while let Output::Event(event) = server.poll(Instant::now(), &mut rx) {
+            seen.push(format!("{event:?}"));
+        }
+    }
+    let waiting = server.transmit().remaining();
+    let said = server.transmit().copy_to_bytes(waiting);
+    format!("{seen:?} {}", said.escape_ascii())
+}
+
+#[test]
+fn commands_are_the_same_however_they_are_cut() {
+    let mut config = ServerConfig::default();
+    config.allow_plaintext_auth = true;
+    config.abilities = Abilities::everything();
+    let config = Arc::new(config);
+    for (rfc, line) in lines("C: ") {
+        let octets = format!("{line}\r\n").into_bytes();
+        let whole = asked(&config, &[&octets]);
+        for at in 1..octets.len() {
+            let (one, other) = octets.split_at(at);
+            assert_eq!(asked(&config, &[one, other]), whole, "{rfc}: {line}: {at}");
+        }
+        let each: Vec<&[u8]> = octets.chunks(1).collect();
+        assert_eq!(asked(&config, &each), whole, "{rfc}: {line}");
+    }
 }
 
 /// What a client with a mailbox open makes of it.

@@ -171,6 +171,18 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     async fn my_rights(&self, mailbox: &MailboxName) -> Answered<String> {
         let at = self.locate(mailbox).await.map_err(|error| refusal(&error))?;
+        // RFC 4314 §4: who has others only may not know that it is there.
+        let needed = [
+            Right::Lookup,
+            Right::Read,
+            Right::Insert,
+            Right::CreateBelow,
+            Right::DeleteMailbox,
+            Right::Administer,
+        ];
+        if !needed.into_iter().any(|right| at.rights.contains(right)) {
+            return Err(Refusal::non_existent());
+        }
         // One's own need not be there for `locate`.
         self.store.status(&at.owner, &at.name).await.map_err(|error| refusal(&error))?;
         Ok(shown(at.rights))

@@ -357,3 +357,55 @@ fn recent_messages_are_so_once() {
     }
     assert_eq!(told(&mut talk, "SELECT new"), "* 0 RECENT");
 }
+
+/// Clients that wait for news and do not take them: what happens is told when there is room, as it is then.
+#[test]
+fn idlers_that_do_not_read_cost_little() {
+    const MESSAGES: usize = 2_000;
+    let server = server("");
+    let mut busy = inbox(&server);
+    let more = " {14+}\r\nSubject: x\r\n\r\n".repeat(MESSAGES);
+    busy.send(format!("a APPEND INBOX{more}\r\n"));
+    assert!(busy.until("a").last().unwrap().starts_with("a OK"));
+    busy.imap("a", "NOOP");
+    let mut slow: Vec<common::Talk> = (0..20)
+        .map(|index| {
+            let mut talk = inbox(&server);
+            if index % 2 == 0 {
+                talk.send("i IDLE\r\n");
+                while !talk.line().starts_with('+') {}
+            } else {
+                let set = "NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))";
+                assert!(talk.imap("i", set).last().unwrap().starts_with("i OK"));
+            }
+            talk
+        })
+        .collect();
+    let before = server.memory().0;
+    for round in 0..100 {
+        let sign = if round % 2 == 0 { '+' } else { '-' };
+        let lines = busy.imap("b", &format!("STORE 1:* {sign}FLAGS.SILENT (\\Flagged \\Answered)"));
+        assert!(lines.last().unwrap().starts_with("b OK"), "{lines:?}");
+        // So that each change is seen by itself.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // Each would be told of 200,000 flags: 8 MB or more.
+    let grown = server.memory().0.saturating_sub(before);
+    assert!(grown < 60 << 10, "{grown} KiB for 20 sessions that do not read");
+    assert!(busy.imap("c", "STORE 1:* FLAGS.SILENT (\\Seen)").last().unwrap().starts_with("c OK"));
+    // Those that read again hear how it is now, of every message.
+    for talk in &mut slow[..2] {
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.len() < MESSAGES {
+            let line = talk.line();
+            let number = line.split(' ').nth(1).unwrap().to_owned();
+            if line.contains("\\Seen") {
+                seen.insert(number)
+            } else {
+                seen.remove(&number)
+            };
+        }
+    }
+    common::assert_well(&server, 250);
+    drop(slow);
+}

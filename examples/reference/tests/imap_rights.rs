@@ -1,0 +1,210 @@
+//! What each right to a mailbox allows, what stays the same of messages and mailboxes that move, and extensions that meet each other: on the
+//! running server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use std::{collections::BTreeSet, fs};
+
+use common::{PASSWORD, Server, Talk, USER, deliver, inbox};
+
+const BOB: &str = "bob@example.org";
+
+fn server(more: &str) -> Server {
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    let path = server.folder.path().join("mailwright.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{config}\n{more}\n")).unwrap();
+    for user in [USER, BOB] {
+        server.add_user(user, PASSWORD);
+    }
+    server.serve();
+    server
+}
+
+fn login(server: &Server, user: &str) -> Talk {
+    let mut talk = server.talk(server.port("imap", "starttls"));
+    talk.line();
+    done(&mut talk, &format!("LOGIN {user} {PASSWORD}"));
+    talk
+}
+
+fn is_done(talk: &mut Talk, command: &str) -> bool {
+    talk.imap("x", command).last().unwrap().starts_with("x OK")
+}
+
+fn done(talk: &mut Talk, command: &str) -> Vec<String> {
+    let lines = talk.imap("x", command);
+    assert!(lines.last().unwrap().starts_with("x OK"), "{command}: {lines:?}");
+    lines
+}
+
+/// RFC 4314 §4: each right alone, and beside the one to open the mailbox.
+#[test]
+fn each_right_allows_its_own() {
+    let server = server("");
+    let (mut bob, mut talk) = (login(&server, BOB), login(&server, USER));
+    done(&mut talk, "APPEND INBOX {1+}\r\nx");
+    for (right, allowed) in [
+        ("l", "list myrights"),
+        ("r", "status select myrights"),
+        ("s", ""),
+        ("w", ""),
+        ("i", "append copy myrights"),
+        ("p", ""),
+        ("k", "create myrights"),
+        ("x", "delete myrights"),
+        ("t", ""),
+        ("e", ""),
+        ("a", "getacl listrights setacl myrights"),
+    ] {
+        let name = format!("only-{right}");
+        done(&mut bob, &format!("CREATE {name}"));
+        done(&mut bob, &format!("SETACL {name} {USER} {right}"));
+        let there = format!("\"Other Users/{BOB}/{name}\"");
+        done(&mut talk, "SELECT INBOX");
+        let found: BTreeSet<&str> = [
+            ("list", format!("LIST \"\" {there}")),
+            ("status", format!("STATUS {there} (MESSAGES)")),
+            ("append", format!("APPEND {there} {{1+}}\r\nx")),
+            ("copy", format!("COPY 1 {there}")),
+            ("create", format!("CREATE \"Other Users/{BOB}/{name}/below\"")),
+            ("getacl", format!("GETACL {there}")),
+            ("listrights", format!("LISTRIGHTS {there} {BOB}")),
+            ("setacl", format!("SETACL {there} nobody@example.org l")),
+            ("select", format!("SELECT {there}")),
+            ("myrights", format!("MYRIGHTS {there}")),
+            ("delete", format!("DELETE {there}")),
+        ]
+        .into_iter()
+        .filter(|(what, command)| {
+            let lines = talk.imap("x", command);
+            let last = lines.last().unwrap();
+            if *what == "list" {
+                return lines.len() == 2;
+            }
+            // RFC 4314 §8: who may not see a mailbox learns nothing of it.
+            let code = match (right, *what) {
+                ("l", _) => "x NO [NOPERM]",
+                (_, "append" | "copy") => "x NO [TRYCREATE]",
+                _ => "x NO [NONEXISTENT]",
+            };
+            assert!(last.starts_with("x OK") || last.starts_with(code), "{right} {command}: {lines:?}");
+            last.starts_with("x OK")
+        })
+        .map(|(what, _)| what)
+        .collect();
+        let allowed: BTreeSet<&str> = allowed.split_whitespace().collect();
+        assert_eq!(found, allowed, "{right}");
+    }
+}
+
+#[test]
+fn each_right_changes_its_own() {
+    let server = server("");
+    let (mut bob, mut talk) = (login(&server, BOB), login(&server, USER));
+    for (right, allowed) in [
+        ("", [false; 4]),
+        ("l", [false; 4]),
+        ("s", [true, false, false, false]),
+        ("w", [false, true, false, false]),
+        ("t", [false, false, true, false]),
+        ("e", [false, false, false, true]),
+        ("i", [false; 4]),
+        ("p", [false; 4]),
+        ("k", [false; 4]),
+        ("x", [false; 4]),
+        ("a", [false; 4]),
+    ] {
+        let name = format!("with-{right}-");
+        done(&mut bob, &format!("CREATE {name}"));
+        done(&mut bob, &format!("APPEND {name} (\\Deleted) {{1+}}\r\nx"));
+        done(&mut bob, &format!("APPEND {name} {{1+}}\r\nx"));
+        done(&mut bob, &format!("SETACL {name} {USER} r{right}"));
+        let lines = done(&mut talk, &format!("SELECT \"Other Users/{BOB}/{name}\""));
+        let changes = ["s", "w", "t", "e", "i"].contains(&right);
+        let code = if changes { "[READ-WRITE]" } else { "[READ-ONLY]" };
+        assert!(lines.last().unwrap().contains(code), "{right}: {lines:?}");
+        let commands = [
+            "STORE 2 +FLAGS (\\Seen)",
+            "STORE 2 +FLAGS (\\Flagged)",
+            "STORE 2 +FLAGS (\\Deleted)",
+            "EXPUNGE",
+        ];
+        let found = commands.map(|command| is_done(&mut talk, command));
+        assert_eq!(found, allowed, "{right}");
+        let left = done(&mut bob, &format!("STATUS {name} (MESSAGES)"));
+        assert_eq!(left[0].contains("(MESSAGES 1)"), allowed[3], "{right}: {left:?}");
+        assert!(is_done(&mut talk, "FETCH 1 FLAGS") && is_done(&mut talk, "UNSELECT"));
+    }
+}
+
+/// RFC 8474 §4, §5: what is the same message, thread and mailbox has the same identity wherever it is brought.
+#[test]
+fn identities_stay() {
+    let server = server("");
+    deliver(&server, USER, "Message-ID: <1@x>\r\nSubject: tea\r\n\r\nx\r\n");
+    deliver(&server, USER, "Message-ID: <2@x>\r\nReferences: <1@x>\r\nSubject: Re: tea\r\n\r\nx\r\n");
+    let mut talk = inbox(&server);
+    let ids = |talk: &mut Talk| -> Vec<String> {
+        let lines = done(talk, "FETCH 1:* (EMAILID THREADID)");
+        let ids = lines.iter().filter_map(|line| line.split_once("EMAILID ")).map(|(_, ids)| ids.to_owned());
+        ids.collect()
+    };
+    let mailbox = |talk: &mut Talk, name: &str| {
+        let lines = done(talk, &format!("STATUS {name} (MAILBOXID)"));
+        lines[0].split_once("MAILBOXID ").unwrap().1.to_owned()
+    };
+    let first = ids(&mut talk);
+    assert_eq!(first.len(), 2);
+    assert_ne!(first[0], first[1]);
+    done(&mut talk, "CREATE copies");
+    let id = mailbox(&mut talk, "copies");
+    done(&mut talk, "COPY 1:2 copies");
+    done(&mut talk, "SELECT copies");
+    assert_eq!(ids(&mut talk), first);
+    done(&mut talk, "CREATE moved");
+    done(&mut talk, "MOVE 1:2 moved");
+    done(&mut talk, "SELECT moved");
+    assert_eq!(ids(&mut talk), first);
+    let moved = mailbox(&mut talk, "moved");
+    done(&mut talk, "RENAME copies others");
+    assert_eq!(mailbox(&mut talk, "others"), id);
+    done(&mut talk, "CREATE copies");
+    assert_ne!(mailbox(&mut talk, "copies"), id);
+    done(&mut talk, "UNSELECT");
+    done(&mut talk, "RENAME moved others/moved");
+    assert_eq!(mailbox(&mut talk, "others/moved"), moved);
+    done(&mut talk, "SELECT others/moved");
+    assert_eq!(ids(&mut talk), first);
+}
+
+/// RFC 9586, RFC 9394 and RFC 9738 at once: each counts what the one before has left.
+#[test]
+fn without_numbers_in_part_and_few_at_a_time() {
+    let server = server("[imap]\nmessage_limit = 3\n");
+    for number in 1..=8 {
+        deliver(&server, USER, &format!("Subject: {number}\r\n\r\nx\r\n"));
+    }
+    let mut talk = inbox(&server);
+    assert_eq!(done(&mut talk, "ENABLE UIDONLY")[0], "* ENABLED UIDONLY");
+    assert!(talk.imap("a", "FETCH 1 FLAGS")[0].starts_with("a BAD [UIDREQUIRED]"));
+    let uids = |lines: &[String]| -> Vec<u32> {
+        let told = lines.iter().filter(|line| line.contains(" UIDFETCH "));
+        told.map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect()
+    };
+    let lines = done(&mut talk, "UID FETCH 1:* (FLAGS) (PARTIAL -1:-2)");
+    assert_eq!(uids(&lines), [7, 8]);
+    assert_eq!(lines.last().unwrap(), "x OK UID FETCH completed");
+    let lines = done(&mut talk, "UID FETCH 1:* (FLAGS) (PARTIAL 1:5)");
+    assert_eq!(uids(&lines), [3, 4, 5]);
+    assert!(lines.last().unwrap().starts_with("x OK [MESSAGELIMIT 3 3]"), "{lines:?}");
+    let lines = done(&mut talk, "UID SEARCH RETURN (PARTIAL 1:2) ALL");
+    assert_eq!(lines[0], "* ESEARCH (TAG \"x\") UID PARTIAL (1:2 1:2)");
+    let lines = done(&mut talk, "UID STORE 1:* +FLAGS (\\Deleted)");
+    assert_eq!(uids(&lines), [6, 7, 8]);
+    assert!(lines.last().unwrap().starts_with("x OK [MESSAGELIMIT 3 6]"), "{lines:?}");
+    let lines = done(&mut talk, "UID EXPUNGE 1:7");
+    assert!(lines.contains(&"* VANISHED 6:7".to_owned()), "{lines:?}");
+    assert!(lines.last().unwrap().starts_with("x OK [MESSAGELIMIT 3 5]"), "{lines:?}");
+}
