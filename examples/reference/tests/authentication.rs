@@ -314,12 +314,14 @@ fn what_is_sent_on_is_sealed() {
     let (names, signer) = world();
     let host = Host::start(Behaviour::Answer("VRFY", ""));
     let server = beside(&names, &host, "");
-    run(&server, &["alias", "add", "fwd@example.org", "bob@b.example"]);
-    let send = |message: &str| {
+    for name in ["fwd@example.org", "on@example.org", "third@example.org", "fourth@example.org"] {
+        run(&server, &["alias", "add", name, "bob@b.example"]);
+    }
+    let send = |to: &str, message: &str| {
         let before = host.received().len();
         let mut talk = client(&server, "192.0.2.7", "client.example");
         assert!(talk.smtp("MAIL FROM:<ann@good.example>").starts_with("250"));
-        assert!(talk.smtp("RCPT TO:<fwd@example.org>").starts_with("250"));
+        assert!(talk.smtp(&format!("RCPT TO:<{to}>")).starts_with("250"));
         assert!(talk.smtp("DATA").starts_with("354 "));
         talk.send(message);
         let told = talk.smtp(".");
@@ -327,7 +329,7 @@ fn what_is_sent_on_is_sealed() {
         wait_for("the message", || host.received().get(before).cloned())
     };
     let message = signed(&signer, "From: Ann <ann@good.example>\r\nSubject: hello\r\n\r\nHello\r\n");
-    let first = send(&message);
+    let first = send("fwd@example.org", &message);
     let zone = zone(&server);
     let found = ready(arc::verify(&zone, &examined(&first), 1_700_000_000));
     assert_eq!((found.result, found.seals), (ArcResult::Pass, 1), "{}: {first}", found.reason);
@@ -340,14 +342,15 @@ fn what_is_sent_on_is_sealed() {
         let key: serde_json::Value = serde_json::from_str(key).unwrap();
         names.add(&format!("{selector}._domainkey.example.org"), key["record"].as_str().unwrap());
     }
-    let second = send(&first);
+    // By another address: it has been sent on for the first one.
+    let second = send("on@example.org", &first);
     let found = ready(arc::verify(&zone, &examined(&second), 1_700_000_000));
     assert_eq!((found.result, found.seals), (ArcResult::Pass, 2), "{}: {second}", found.reason);
     // What was changed on the way is not sealed as if it were whole (RFC 8617 §5.1.2), and once only.
-    let changed = send(&second.replace("\r\nHello\r\n", "\r\nGoodbye\r\n"));
+    let changed = send("third@example.org", &second.replace("\r\nHello\r\n", "\r\nGoodbye\r\n"));
     assert!(changed.contains("ARC-Seal: i=3; a=rsa-sha256; cv=fail;"), "{changed}");
     assert_eq!(ready(arc::verify(&zone, &examined(&changed), 1_700_000_000)).result, ArcResult::Fail);
-    let again = send(&changed);
+    let again = send("fourth@example.org", &changed);
     assert!(!again.contains("ARC-Seal: i=4"), "{again}");
 }
 
