@@ -50,7 +50,10 @@ pub struct Authenticator<A> {
 }
 
 /// Finds the account that a name is one spelling of.
-struct Spellings(Box<dyn Fn(&str) -> Option<String> + Send + Sync>);
+struct Spellings(Box<Spelling>);
+
+/// The account that a spelling of its name means, if any.
+type Spelling = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl fmt::Debug for Spellings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -305,7 +305,11 @@ impl<O: Offload + Clone> Embedded<O> {
             }
         }
         // Damage to what is before it can be told from an incomplete end.
-        committer.submit(|group| Ok(group.must_last())).await
+        let last = |group: &mut committer::Group<'_>| {
+            group.must_last();
+            Ok(())
+        };
+        committer.submit(last).await
     }
 
     /// Runs something that may block.

@@ -107,7 +107,7 @@ fn tests(formatter: &mut fmt::Formatter<'_>, list: &[Test]) -> fmt::Result {
 /// A number with the largest quantifier that divides it (RFC 5228 §2.4.1).
 fn number(formatter: &mut fmt::Formatter<'_>, value: u64) -> fmt::Result {
     let quantifiers = [(30, "G"), (20, "M"), (10, "K")];
-    match quantifiers.iter().find(|(shift, _)| value > 0 && value % (1 << shift) == 0) {
+    match quantifiers.iter().find(|(shift, _)| value > 0 && value.is_multiple_of(1 << shift)) {
         Some((shift, quantifier)) => write!(formatter, "{}{quantifier}", value >> shift),
         None => write!(formatter, "{value}"),
     }

@@ -98,7 +98,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             return Err(target_refusal(&error));
         }
         let upload = upload(&mut incoming.upload);
-        upload.summarize(incoming.describer.finish().1);
+        incoming.describer.finish_into(upload);
         let appended = upload.commit(std::slice::from_ref(&incoming.target)).await;
         let appended = appended.map_err(|failed| target_refusal(&failed.error))?;
         let uids: UidSet = appended.iter().map(|appended| appended.uid).collect();
@@ -125,7 +125,7 @@ impl Incoming {
         let describer = std::mem::take(&mut self.describer);
         self.size = 0;
         let upload = upload(&mut self.upload);
-        upload.summarize(describer.finish().1);
+        describer.finish_into(upload);
         upload.next(std::slice::from_ref(&done)).await
     }
 }

@@ -2,10 +2,14 @@
 
 use bytes::Bytes;
 use mailwright_imap_proto::{command::FetchItem, response::written};
-use mailwright_mail_model::mime::{Scanner, Structure};
-use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store, Summary};
+use mailwright_mail_model::{
+    header::Fields,
+    message_id,
+    mime::{Scanner, Structure},
+};
+use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store, Summary, Upload};
 
-use super::headers::HeaderKeeper;
+use super::headers::{HeaderKeeper, kept_fields};
 
 /// How much of a message is read from the store at a time, in octets.
 pub(super) const CHUNK: u64 = 256 * 1024;
@@ -23,6 +27,14 @@ impl Describer {
         self.scanner.push_to(octets, &mut self.header);
     }
 
+    /// The structure; the store is told what it is to keep of the message, and what others it belongs to.
+    pub(crate) fn finish_into(self, upload: &mut Upload) -> Structure {
+        let (structure, summary) = self.finish();
+        upload.relate(related(kept_fields(&summary.header)));
+        upload.summarize(summary);
+        structure
+    }
+
     /// The structure, and what a store is to keep of the message.
     pub(crate) fn finish(mut self) -> (Structure, Summary) {
         let structure = self.scanner.finish_to(&mut self.header);
@@ -33,6 +45,15 @@ impl Describer {
             .with_header(self.header.finish());
         (structure, summary)
     }
+}
+
+/// The identifier of a message, then those of the messages that it answers (RFC 8474 §5.2), oldest first.
+fn related(header: &[u8]) -> Vec<Bytes> {
+    let ids = |name: &'static str| {
+        let fields = Fields::new(header).filter(move |field| field.is(name));
+        fields.flat_map(|field| message_id::extract(field.value())).map(|id| Bytes::from(id.into_owned()))
+    };
+    ids("Message-ID").take(1).chain(ids("In-Reply-To")).chain(ids("References")).collect()
 }
 
 /// What is kept of messages as it stands in a response, where it is kept so.

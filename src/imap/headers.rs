@@ -65,6 +65,14 @@ impl HeaderKeeper {
     }
 }
 
+/// The fields among what is kept of a message, as [`HeaderKeeper::finish`] gave it; none if they were too many.
+pub(super) fn kept_fields(kept: &[u8]) -> &[u8] {
+    match kept.split_first() {
+        Some((&KEPT, fields)) => fields,
+        _ => &[],
+    }
+}
+
 impl Sink for HeaderKeeper {
     fn wants_fields(&self) -> bool {
         !self.ended

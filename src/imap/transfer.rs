@@ -140,7 +140,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             describer.push(&chunk);
             open(upload).write(chunk).await.map_err(|error| target_refusal(&error))?;
         }
-        open(upload).summarize(describer.finish().1);
+        describer.finish_into(open(upload));
         let target = Target::new(to.owner.clone(), to.name.clone(), message.internal_date);
         Ok(target.with_flags(permitted(to.rights, &message.flags)))
     }

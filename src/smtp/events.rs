@@ -78,8 +78,8 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         program: Arc<Program>,
     ) -> Result<()> {
         let mut upload = self.stored_writer()?.begin(Some(message.size)).await?;
-        let (structure, summary) = self.copy_of(mailbox, message, &mut upload).await?.finish();
-        upload.summarize(summary);
+        let describer = self.copy_of(mailbox, message, &mut upload).await?;
+        let structure = describer.finish_into(&mut upload);
         // RFC 6785 §3.4: what is sent is sent by the owner of the mailbox.
         let mut envelope = Envelope::default();
         envelope.from = Some(event.owner.as_str().to_owned());
@@ -155,8 +155,8 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         // Gone meanwhile: there is nothing to filter.
         let Some(message) = snapshot.message(uid) else { return Ok(None) };
         let mut upload = self.stored_writer()?.begin(Some(message.size)).await?;
-        let (structure, summary) = self.copy_of(&mailbox, message, &mut upload).await?.finish();
-        upload.summarize(summary);
+        let describer = self.copy_of(&mailbox, message, &mut upload).await?;
+        let structure = describer.finish_into(&mut upload);
         let header = structure.part(0).map_or(0..0, |root| root.header());
         let (from, skip) = return_path(&mut upload, header.end).await?;
         let mut envelope = Envelope::default();

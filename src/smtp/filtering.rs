@@ -221,9 +221,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             None => String::new(),
         };
         let (describer, eight_bit) = copy(source, &mut upload, front + &fields, &made.message).await?;
-        let (structure, summary) = describer.finish();
-        let structure = Arc::new(structure);
-        upload.summarize(summary);
+        let structure = Arc::new(describer.finish_into(&mut upload));
         let target = |user: &User, filing: &Filing| {
             Target::new(user.clone(), filing.mailbox.clone(), self.date).with_flags(filing.flags.clone())
         };

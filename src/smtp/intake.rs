@@ -187,8 +187,7 @@ impl Draft {
     /// The message, and what its octets tell of it.
     fn finish(self) -> Received {
         let Self { mut upload, describer, size } = self;
-        let (structure, summary) = describer.finish();
-        upload.summarize(summary);
+        let structure = describer.finish_into(&mut upload);
         let envelope = structure.part(0).and_then(|part| part.envelope());
         let message_id = envelope.and_then(|envelope| envelope.message_id());
         let message_id = message_id.map(|id| String::from_utf8_lossy(id).trim().to_owned());

@@ -158,6 +158,17 @@ fn identities_stay() {
     let first = ids(&mut talk);
     assert_eq!(first.len(), 2);
     assert_ne!(first[0], first[1]);
+    let thread = |ids: &str| ids.split_once("THREADID ").unwrap().1.to_owned();
+    assert_eq!(thread(&first[0]), thread(&first[1]));
+    // Whichever way it comes, and whatever others it has between.
+    done(&mut talk, "CREATE sent");
+    done(&mut talk, "APPEND sent {35+}\r\nIn-Reply-To: <2@x>\r\nSubject: x\r\n\r\n1");
+    done(&mut talk, "APPEND sent {36+}\r\nReferences: <3@x>\r\nSubject: yy\r\n\r\n12");
+    done(&mut talk, "SELECT sent");
+    let sent = ids(&mut talk);
+    assert_eq!(thread(&sent[0]), thread(&first[0]));
+    assert_ne!(thread(&sent[1]), thread(&first[0]));
+    done(&mut talk, "SELECT INBOX");
     done(&mut talk, "CREATE copies");
     let id = mailbox(&mut talk, "copies");
     done(&mut talk, "COPY 1:2 copies");

@@ -172,7 +172,7 @@ impl Core {
 impl<O: Offload + Clone> Sink for Incoming<O> {
     async fn write(&mut self, mut octets: Bytes) -> Result<()> {
         self.check()?;
-        if self.size % CHUNK as u64 != 0 && self.chunk.len() == CHUNK_HEAD {
+        if !self.size.is_multiple_of(CHUNK as u64) && self.chunk.len() == CHUNK_HEAD {
             return Err(StoreError::Invalid("expected an upload that was not set aside".into()));
         }
         while !octets.is_empty() {

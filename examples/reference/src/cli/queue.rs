@@ -77,7 +77,7 @@ Examples:
         #[command(flatten)]
         which: Changed,
     },
-    /// Give up at another time than [queue] lifetime_hours says: the sender is told then
+    /// Give up at another time than queue.lifetime_hours says: the sender is told then
     Expire {
         #[command(flatten)]
         which: Changed,

@@ -132,6 +132,9 @@ impl Head {
     }
 }
 
+/// A record: kind, key and value.
+pub(super) type Record = (u8, Vec<u8>, Vec<u8>);
+
 /// A file of which every record is checked.
 pub(super) struct Reader {
     path: PathBuf,
@@ -180,8 +183,8 @@ impl Reader {
         Ok(octets)
     }
 
-    /// The next record: kind, key and value; `None` at the end.
-    pub(super) fn record(&mut self) -> Result<Option<(u8, Vec<u8>, Vec<u8>)>> {
+    /// The next record; `None` at the end.
+    pub(super) fn record(&mut self) -> Result<Option<Record>> {
         let Some(head) = self.head()? else { return Ok(None) };
         let (key, value) = (self.octets(head.key)?, self.octets(head.value)?);
         if head.checksum(&key, &value) != head.sum {
