@@ -120,7 +120,7 @@ pub struct Options {
     /// How many octets of snapshots to keep in memory for mailboxes nobody has open.
     pub snapshots: usize,
     /// The messages of mailboxes with as many as this are packed when they leave memory, so that they open faster: see
-    /// [`Embedded::pack`].
+    /// [`Embedded::wind_down`].
     pub pack_from: u32,
     /// How long an expunged message can be read by sessions that still show it.
     pub grace: Duration,
