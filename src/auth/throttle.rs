@@ -149,23 +149,23 @@ impl Throttle {
         let (Some(network), user) = (self.judged(from), self.key(user)) else { return Ok(true) };
         let memory = self.memory();
         let count = |failures: Option<&Failures>| failures.map_or(0, |found| found.at(now, self.limits.ban));
-        let familiar = memory.familiar.get(&(user, network));
+        let familiar = user.and_then(|user| memory.familiar.get(&(user, network)));
         if familiar.is_some() {
             let over = self.is_over(count(familiar), self.limits.failures_per_address);
             return if over { Err(Throttled::Address) } else { Ok(true) };
         }
         if self.is_over(count(memory.networks.get(&network)), self.limits.failures_per_address) {
             Err(Throttled::Address)
-        } else if self.is_over(count(memory.users.get(&user)), self.limits.failures_per_user) {
-            Err(Throttled::User)
         } else {
-            Ok(false)
+            let failures = user.and_then(|user| memory.users.get(&user));
+            let over = self.is_over(count(failures), self.limits.failures_per_user);
+            if over { Err(Throttled::User) } else { Ok(false) }
         }
     }
 
     /// This user has logged in from there.
     pub(super) fn succeeded(&self, now: Instant, from: Option<IpAddr>, user: &str) {
-        let (Some(network), user) = (self.judged(from), self.key(user)) else { return };
+        let (Some(network), Some(user)) = (self.judged(from), self.key(user)) else { return };
         let mut memory = self.memory();
         *memory.familiar.entry(&(user, network), || Failures::none(now)) = Failures::none(now);
         // What the network did to others still counts: whoever has one account must not buy new guesses with it.
@@ -182,11 +182,16 @@ impl Throttle {
             failures.count
         };
         let none = || Failures::none(now);
-        let failures = if memory.familiar.get(&(user, network)).is_some() {
-            count(memory.familiar.entry(&(user, network), none))
-        } else {
-            count(memory.users.entry(&user, none));
-            count(memory.networks.entry(&network, none))
+        let failures = match user {
+            Some(user) if memory.familiar.get(&(user, network)).is_some() => {
+                count(memory.familiar.entry(&(user, network), none))
+            }
+            _ => {
+                if let Some(user) = user {
+                    count(memory.users.entry(&user, none));
+                }
+                count(memory.networks.entry(&network, none))
+            }
         };
         let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         (self.limits.penalty / 2).saturating_mul(doubled).min(self.limits.longest_penalty)
@@ -202,8 +207,10 @@ impl Throttle {
         (!self.limits.exempt.iter().any(|exempt| exempt.contains(address))).then(|| network(address))
     }
 
-    fn key(&self, user: &str) -> u64 {
-        self.hasher.hash_one(user.to_lowercase())
+    /// `None` if no user was named, as with tokens that say themselves whose they are: counted as one, all who log in that way could
+    /// be kept out by anybody.
+    fn key(&self, user: &str) -> Option<u64> {
+        (!user.is_empty()).then(|| self.hasher.hash_one(user.to_lowercase()))
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -285,6 +292,20 @@ mod tests {
             throttle.failed(now, ip("192.0.2.1"), "alice");
         }
         assert_eq!(throttle.admit(now, ip("192.0.2.1"), "alice"), Err(Throttled::Address));
+    }
+
+    #[test]
+    fn who_names_no_user_keeps_nobody_out() {
+        let (throttle, now) = (throttle(), Instant::now());
+        for bot in 0..20 {
+            throttle.failed(now, ip(&format!("198.51.100.{bot}")), "");
+        }
+        assert_eq!(throttle.admit(now, ip("192.0.2.1"), ""), Ok(false));
+        // The address is judged all the same.
+        for _ in 0..4 {
+            throttle.failed(now, ip("192.0.2.9"), "");
+        }
+        assert_eq!(throttle.admit(now, ip("192.0.2.9"), ""), Err(Throttled::Address));
     }
 
     #[test]

@@ -14,10 +14,12 @@ use crate::{can_trace, number, scratch};
 /// How many failures of each kind to look at, unless `MAILSTORE_ERRORS` says another number; 0 is every one there is.
 const ERRORS: usize = 10;
 const EACH: usize = 10;
+/// More calls than opening the store takes: those of the work are what this is about. On a busy machine it takes more work to come to them.
+const CALLS: usize = 40;
 
 /// Runs the workload in a new store and lets a call fail; what it was told, how often the call came in the thread where it came
 /// most often, and whether it failed.
-fn run(call: &str, injection: &str) -> (usize, bool, Ledger, tempfile::TempDir) {
+fn run(call: &str, injection: &str, each: usize) -> (usize, bool, Ledger, tempfile::TempDir) {
     let directory = scratch();
     let (path, log) = (directory.path().join("store"), directory.path().join("log"));
     // The making of a store takes hundreds of flushes, which are not what this is about.
@@ -36,7 +38,7 @@ fn run(call: &str, injection: &str) -> (usize, bool, Ledger, tempfile::TempDir) 
         &format!("trace={call}"),
     ]);
     command.args(["-e", &format!("inject={call}:{injection}"), "-o"]).arg(&log);
-    listener.equip(&mut command, &path, 0, EACH);
+    listener.equip(&mut command, &path, 0, each);
     // However it ends: the harness around the workload may be what cannot write.
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     let log = std::fs::read_to_string(&log).unwrap();
@@ -63,13 +65,18 @@ fn nothing_is_acknowledged_that_could_not_be_written() {
         ("fdatasync", "ENOSPC"),
     ] {
         // Far behind the end: to count.
-        let (calls, ..) = run(call, &format!("error={error}:when=60000"));
+        let count = |each: usize| (run(call, &format!("error={error}:when=60000"), each).0, each);
+        let mut counts = [EACH, 2 * EACH, 4 * EACH, 8 * EACH].into_iter().map(count);
+        let Some((calls, each)) = counts.find(|(calls, _)| *calls > CALLS) else {
+            panic!("{call} is hardly ever called");
+        };
         let every = calls.checked_div(most).map_or(1, |every| every.max(1));
         let (mut done, mut acknowledged, mut refused) = (0, 0, 0);
         for when in (1..=calls).step_by(every) {
             // Once, or from then on.
             let more = if when / every % 2 == 0 { "" } else { "+" };
-            let (_, injected, ledger, directory) = run(call, &format!("error={error}:when={when}{more}"));
+            let (_, injected, ledger, directory) =
+                run(call, &format!("error={error}:when={when}{more}"), each);
             if !injected {
                 continue;
             }
