@@ -6,7 +6,6 @@ mod body;
 mod border;
 mod commit;
 mod deliver;
-mod delivered_to;
 mod events;
 mod facets;
 mod fetched;

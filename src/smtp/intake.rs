@@ -12,8 +12,7 @@ use super::{
     authentication::{Authentication, Judged},
     commit::refusal,
     deliver::Received,
-    delivered_to::DeliveredTo,
-    hops::HopCounter,
+    hops::Hops,
     trace_fields::{now, received, return_path},
 };
 use crate::{imap::Describer, service::shown};
@@ -48,7 +47,7 @@ impl<S: Store> Intake<'_, S> {
         body: &mut Body<'_>,
         id: &str,
     ) -> Result<Received, Reply> {
-        let (mut hops, mut delivered_to) = (HopCounter::default(), DeliveredTo::default());
+        let mut hops = Hops::default();
         let judge = self.authentication.and_then(|authentication| {
             Some((authentication, authentication.examiner(session, message, self.forwarder)?))
         });
@@ -64,7 +63,6 @@ impl<S: Store> Intake<'_, S> {
         // Without its end there is nothing to reply to: the machine has refused the message or is gone.
         while let Some(chunk) = body.next().await.map_err(|_| Reply::INTERNAL)? {
             hops.push(&chunk);
-            delivered_to.push(&chunk);
             eight_bit |= !chunk.is_ascii();
             if let Some(examiner) = &mut examiner {
                 examiner.push(&chunk);
@@ -80,7 +78,7 @@ impl<S: Store> Intake<'_, S> {
                 Some(draft) => draft.write(chunk).await?,
             }
         }
-        if hops.hops() >= MOST_HOPS {
+        if hops.count() >= MOST_HOPS {
             return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
         }
         let examined = examiner.map(Examiner::finish).unwrap_or_default();
@@ -103,7 +101,7 @@ impl<S: Store> Intake<'_, S> {
             }
         };
         // RFC 5321 §4.4: Return-Path is for the final delivery only.
-        let (skip, delivered_to) = (front.len() as u64, delivered_to.finish());
+        let (skip, delivered_to) = (front.len() as u64, hops.delivered_to());
         Ok(Received { skip, eight_bit, quarantine, delivered_to, ..draft.finish() })
     }
 
@@ -117,14 +115,14 @@ impl<S: Store> Intake<'_, S> {
         trace: &str,
         source: &mut impl Source,
     ) -> Result<Received, Reply> {
-        let (mut hops, mut eight_bit) = (HopCounter::default(), false);
+        let (mut hops, mut eight_bit) = (Hops::default(), false);
         let mut draft = self.begin(size, &[trace]).await?;
         while let Some(chunk) = source.chunk().await? {
             hops.push(&chunk);
             eight_bit |= !chunk.is_ascii();
             draft.write(chunk).await?;
         }
-        if hops.hops() >= MOST_HOPS {
+        if hops.count() >= MOST_HOPS {
             return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
         }
         Ok(Received { eight_bit, ..draft.finish() })
