@@ -15,6 +15,7 @@ pub mod thread;
 pub mod word;
 
 mod address;
+mod annotation;
 mod body_structure;
 mod date;
 mod envelope;
@@ -25,6 +26,9 @@ mod uid;
 mod uid_set;
 
 pub use address::{Address, AddressError, Domain, ForwardPath, LocalPart, ReversePath};
+pub use annotation::{
+    AnnotationEntry, AnnotationEntryError, AnnotationPattern, AnnotationScope, annotation_contains,
+};
 pub use body_structure::{BodyKind, BodyStructure};
 pub use date::{Date, DateError, DateTime};
 pub use envelope::Envelope;

@@ -16,7 +16,7 @@ mod tests;
 pub use matcher::{Matcher, Metadata, Verdict};
 pub use trigrams::{Candidates, Trigrams};
 
-use crate::{Date, Flag, ModSeq, UidSet};
+use crate::{AnnotationPattern, AnnotationScope, Date, Flag, ModSeq, UidSet};
 
 /// A tree of search keys, at most [`Query::MAX_DEPTH`] deep and [`Query::MAX_KEYS`] large.
 ///
@@ -114,6 +114,16 @@ pub enum Key {
     Body(Box<str>),
     /// Messages with this text in their header or body, case apart.
     Text(Box<str>),
+    /// Messages with an annotation whose value contains this text, case apart (RFC 5257 §4.8). A matcher does not know annotations:
+    /// whoever keeps them puts the UIDs in its place, see [`Query::resolved`].
+    Annotation {
+        /// Of which entries.
+        entry: AnnotationPattern,
+        /// Whose value; any if `None`.
+        scope: Option<AnnotationScope>,
+        /// What the value contains.
+        text: Box<str>,
+    },
 }
 
 impl Key {
@@ -233,6 +243,57 @@ impl Query {
             (_, true) => Err(QueryError::TooMany(self.keys)),
             _ => Ok(self),
         }
+    }
+
+    /// The conditions on annotations, in the order in which they stand.
+    pub fn annotations(&self) -> Vec<&Key> {
+        let mut keys = Vec::new();
+        self.each(&mut |key| {
+            if matches!(key, Key::Annotation { .. }) {
+                keys.push(key);
+            }
+        });
+        keys
+    }
+
+    fn each<'a>(&'a self, see: &mut impl FnMut(&'a Key)) {
+        match &self.node {
+            Node::Key(key) => see(key),
+            Node::Not(query) | Node::Fuzzy(query) => query.each(see),
+            Node::And(queries) | Node::Or(queries) => queries.iter().for_each(|query| query.each(see)),
+        }
+    }
+
+    /// The same query, with the messages that meet each of its [conditions on annotations](Self::annotations) in the place of that
+    /// condition; no message in the place of one that is left over.
+    ///
+    /// ```
+    /// use mailwright_mail_model::UidSet;
+    /// use mailwright_mail_model::query::{Key, Query};
+    ///
+    /// let key = Key::Annotation { entry: "/comment".parse()?, scope: None, text: "tea".into() };
+    /// let query = Query::not(key.into())?;
+    /// let uids: UidSet = "1:3".parse()?;
+    /// assert_eq!(query.resolved(vec![uids.clone()]), Query::not(Key::Uid(uids).into())?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn resolved(self, met: Vec<UidSet>) -> Self {
+        self.resolve(&mut met.into_iter())
+    }
+
+    fn resolve(mut self, met: &mut impl Iterator<Item = UidSet>) -> Self {
+        let many =
+            |queries: Vec<Self>, met: &mut _| queries.into_iter().map(|query| query.resolve(met)).collect();
+        self.node = match self.node {
+            Node::Key(Key::Annotation { .. }) => Node::Key(Key::Uid(met.next().unwrap_or_default())),
+            Node::Key(key) => Node::Key(key),
+            Node::Not(query) => Node::Not(Box::new(query.resolve(met))),
+            Node::Fuzzy(query) => Node::Fuzzy(Box::new(query.resolve(met))),
+            Node::And(queries) => Node::And(many(queries, met)),
+            Node::Or(queries) => Node::Or(many(queries, met)),
+        };
+        self
     }
 
     /// What the query is at its root.

@@ -29,12 +29,14 @@ pub enum SortKey {
     DisplayTo,
     /// How well it answers a fuzzy search, the best first (RFC 6203 §6).
     Relevancy,
+    /// The value of an annotation (RFC 5257 §4.9): the place it has among those that are given with each message.
+    Annotation(u8),
 }
 
 impl SortKey {
     /// Whether the envelope has to be known.
     pub const fn needs_envelope(self) -> bool {
-        !matches!(self, Self::Arrival | Self::Size | Self::Relevancy)
+        !matches!(self, Self::Arrival | Self::Size | Self::Relevancy | Self::Annotation(_))
     }
 }
 
@@ -100,9 +102,26 @@ impl Sorter {
         envelope: Option<&Envelope>,
         score: u8,
     ) {
+        self.add_annotated(uid, internal_date, size, envelope, score, &[]);
+    }
+
+    /// Takes a message with the values of its annotations that are [sorted by](SortKey::Annotation); what it has not counts as empty.
+    pub fn add_annotated(
+        &mut self,
+        uid: Uid,
+        internal_date: DateTime,
+        size: u64,
+        envelope: Option<&Envelope>,
+        score: u8,
+        annotations: &[Option<String>],
+    ) {
         let value = |criterion: &SortCriterion| match criterion.key {
             SortKey::Arrival => Value::Number(internal_date.seconds()),
             SortKey::Relevancy => Value::Number(-i64::from(score)),
+            SortKey::Annotation(place) => {
+                let value = annotations.get(usize::from(place)).and_then(Option::as_deref);
+                Value::Text(folded(value.unwrap_or_default()))
+            }
             SortKey::Size => Value::Number(i64::try_from(size).unwrap_or(i64::MAX)),
             SortKey::Date => Value::Number(sent(envelope).unwrap_or(internal_date).seconds()),
             SortKey::Cc => local_part(envelope.map(Envelope::cc)),
@@ -278,6 +297,16 @@ mod tests {
         assert_eq!(base_subject(&"[a]".repeat(100_000)).0, "[a]");
         let long = "Re: ".repeat(100_000) + "tea" + &" (fwd)".repeat(100_000);
         assert_eq!(base_subject(&long).0, "tea");
+    }
+
+    #[test]
+    fn annotations_count() {
+        let mut sorter = Sorter::new(vec![SortCriterion { key: SortKey::Annotation(1), reverse: false }]);
+        for (number, value) in [(1, Some("Tea")), (2, Some("coffee")), (3, None), (4, Some("TEA"))] {
+            let values = [None, value.map(str::to_owned)];
+            sorter.add_annotated(Uid::new(number).unwrap(), DateTime::EPOCH, 1, None, 100, &values);
+        }
+        assert_eq!(sorter.finish().into_iter().map(Uid::get).collect::<Vec<_>>(), [3, 2, 1, 4]);
     }
 
     #[test]

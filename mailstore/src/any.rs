@@ -7,8 +7,8 @@ use bytes::Bytes;
 use mailwright_mail_model::MailboxName;
 
 use crate::{
-    Acl, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota, Result,
-    Scripts, Search, Snapshot, Spool, Status, Store, Undelete, User, Watch, Write,
+    Acl, Annotate, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota,
+    Result, Scripts, Search, Snapshot, Spool, Status, Store, Undelete, User, Watch, Write,
 };
 
 mod facets;
@@ -119,6 +119,10 @@ impl Store for AnyStore {
 
     fn metadata(&self) -> Option<&impl Metadata> {
         self.erased().metadata().map(|_| self)
+    }
+
+    fn annotator(&self) -> Option<&impl Annotate> {
+        self.erased().annotator().map(|_| self)
     }
 
     fn origins(&self) -> Option<&impl Origins> {

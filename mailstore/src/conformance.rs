@@ -21,6 +21,7 @@ use crate::{
     Appended, CommitError, MailboxRef, Message, MessageRef, Snapshot, Store, StoreError, Target, User, Write,
 };
 
+mod annotate;
 mod append;
 mod change;
 mod feed;
@@ -172,6 +173,17 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             run!(sharing::annotations_are_private_or_shared, sharing::annotations_go_with_the_mailbox)
         }
         _ => report.skipped.push("metadata"),
+    }
+    match (store.annotator().is_some(), writes && makes) {
+        (true, true) => {
+            run!(annotate::notes_are_private_or_shared, annotate::notes_of_what_changed_stay);
+            run!(annotate::notes_go_along_with_copies, annotate::notes_come_with_messages_and_end_with_them);
+            run!(annotate::notes_have_limits_and_count);
+            if store.acl().is_some() {
+                run!(annotate::the_right_to_annotate_is_kept);
+            }
+        }
+        _ => report.skipped.push("annotate"),
     }
     if store.scripts().is_some() {
         run!(scripts::scripts_are_kept_and_one_is_active, scripts::scripts_get_other_names);

@@ -16,12 +16,13 @@ use mailwright_mail_model::MailboxName;
 use crate::feeds::Feeds;
 use crate::signal::Signal;
 use crate::{
-    Acl, Cache, Changes, Feed, Folders, Import, Inline, Mailbox, MailboxRef, MessageRef, Metadata, Offload,
-    Origins, Quota, QuotaLimits, Result, Scripts, Snapshot, Spool, Status, Store, StoreError, Undelete, User,
-    Watch, Write,
+    Acl, Annotate, AnnotationLimits, Cache, Changes, Feed, Folders, Import, Inline, Mailbox, MailboxRef,
+    MessageRef, Metadata, Offload, Origins, Quota, QuotaLimits, Result, Scripts, Snapshot, Spool, Status,
+    Store, StoreError, Undelete, User, Watch, Write,
 };
 
 mod account;
+mod annotations;
 mod append;
 mod arrange;
 mod backup;
@@ -129,6 +130,8 @@ pub struct Options {
     pub reserve: u64,
     /// What a user may have who has no limits of their own.
     pub quota: QuotaLimits,
+    /// How much may be noted about a message (RFC 5257 §4.1).
+    pub annotations: AnnotationLimits,
     /// At which parts of a limit, in percent, to warn.
     pub quota_warnings: Vec<u8>,
     /// How long an expunged message can be had back; with zero, not at all.
@@ -160,6 +163,7 @@ impl Default for Options {
             grace: Duration::from_secs(300),
             reserve: 128 << 20,
             quota: QuotaLimits::NONE,
+            annotations: AnnotationLimits::default(),
             quota_warnings: vec![80, 95],
             undelete: Duration::ZERO,
             #[cfg(feature = "zstd")]
@@ -429,6 +433,10 @@ impl<O: Offload + Clone> Store for Embedded<O> {
     }
 
     fn scripts(&self) -> Option<&impl Scripts> {
+        Some(self)
+    }
+
+    fn annotator(&self) -> Option<&impl Annotate> {
         Some(self)
     }
 

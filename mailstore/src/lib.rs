@@ -17,6 +17,7 @@ pub mod mbox;
 pub mod memory;
 
 mod acl;
+mod annotate;
 mod any;
 pub mod backend;
 mod block_on;
@@ -54,6 +55,9 @@ mod write;
 pub use acl::{
     Acl, AclChange, AclEntry, Identifier, IdentifierError, Identity, Prepared, Right, Rights, RightsError,
     SharedMailbox, Subject,
+};
+pub use annotate::{
+    Annotate, AnnotationChange, AnnotationLimits, AnnotationsStored, Carried, MessageAnnotation, Noted,
 };
 pub use any::AnyStore;
 pub use block_on::block_on;

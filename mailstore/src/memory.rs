@@ -15,12 +15,13 @@ use mailwright_mail_model::{
 use crate::feeds::Feeds;
 use crate::signal::{Signal, lock};
 use crate::{
-    Acl, AclEntry, Cache, Changes, Delivery, EntryName, Feed, FeedEvent, Folders, Import, Mailbox,
-    MailboxRef, Message, MessageRef, Metadata, ObjectId, Origins, QueueEntry, QueueNumber, Quota,
-    QuotaLimits, Result, Scripts, Snapshot, Spool, Status, Store, StoreError, Summary, Undelete, User, Watch,
-    Write,
+    Acl, AclEntry, Annotate, AnnotationLimits, Cache, Changes, Delivery, EntryName, Feed, FeedEvent, Folders,
+    Import, Mailbox, MailboxRef, Message, MessageRef, Metadata, ObjectId, Origins, QueueEntry, QueueNumber,
+    Quota, QuotaLimits, Result, Scripts, Snapshot, Spool, Status, Store, StoreError, Summary, Undelete, User,
+    Watch, Write,
 };
 
+mod annotate;
 mod extended;
 mod folders;
 mod scripts;
@@ -72,6 +73,7 @@ struct State {
     /// By user and identifier.
     threads: HashMap<(User, Bytes), ObjectId>,
     annotations: Annotations,
+    annotation_limits: AnnotationLimits,
     quota: QuotaLimits,
     /// The last identity and the last UIDVALIDITY given out.
     last_id: u128,
@@ -85,7 +87,16 @@ struct Account {
     active_script: Option<ScriptName>,
     limits: Option<QuotaLimits>,
     /// What was expunged and can be had back.
-    expunged: BTreeMap<ObjectId, (MailboxName, DateTime, Message)>,
+    expunged: BTreeMap<ObjectId, Gone>,
+}
+
+/// A message that was expunged: from where and when, and what was noted about it.
+#[derive(Clone)]
+struct Gone {
+    name: MailboxName,
+    when: DateTime,
+    message: Message,
+    notes: annotate::Notes,
 }
 
 /// By the reader, if private, and the name.
@@ -100,6 +111,8 @@ struct Folder {
     access: Vec<AclEntry>,
     annotations: Annotations,
     origins: BTreeMap<Uid, Origin>,
+    /// What is noted about messages; nothing about most.
+    notes: BTreeMap<Uid, annotate::Notes>,
 }
 
 #[derive(Clone)]
@@ -125,6 +138,13 @@ impl Memory {
     #[must_use]
     pub fn with_quota(self, limits: QuotaLimits) -> Self {
         self.state().quota = limits;
+        self
+    }
+
+    /// The same store, in which so much may be noted about a message.
+    #[must_use]
+    pub fn with_annotation_limits(self, limits: AnnotationLimits) -> Self {
+        self.state().annotation_limits = limits;
         self
     }
 
@@ -173,6 +193,7 @@ impl State {
             access: Vec::new(),
             annotations: Annotations::new(),
             origins: BTreeMap::new(),
+            notes: BTreeMap::new(),
         })
     }
 
@@ -287,6 +308,10 @@ impl Store for Memory {
     }
 
     fn metadata(&self) -> Option<&impl Metadata> {
+        Some(self)
+    }
+
+    fn annotator(&self) -> Option<&impl Annotate> {
         Some(self)
     }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use mailwright_mail_model::MailboxName;
 
 use crate::{
-    Acl, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota, Result,
-    Scripts, Search, Snapshot, Spool, Status, StoreError, Undelete, User, Watch, Write,
+    Acl, Annotate, Cache, Changes, Feed, Folders, Import, Mailbox, MessageRef, Metadata, Origins, Quota,
+    Result, Scripts, Search, Snapshot, Spool, Status, StoreError, Undelete, User, Watch, Write,
 };
 
 /// Users' mail. Three methods make a read-only IMAP and POP3 server; each facet adds what its trait says.
@@ -139,6 +139,11 @@ pub trait Store: Send + Sync {
 
     /// Opt in: expunged messages can be had back for a while.
     fn undelete(&self) -> Option<&impl Undelete> {
+        None::<&Never>
+    }
+
+    /// Opt in: ANNOTATE. Without, nothing can be noted about messages.
+    fn annotator(&self) -> Option<&impl Annotate> {
         None::<&Never>
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidSet, UidValidity};
 
-use crate::{Batch, Committed, Delivery, MailboxRef, Result, StoreError, Summary, User};
+use crate::{Batch, Committed, Delivery, MailboxRef, Noted, Result, StoreError, Summary, User};
 
 /// A message that streams into a store: written piece by piece, then committed into mailboxes, all at once.
 ///
@@ -252,6 +252,8 @@ pub struct Target {
     /// Whether it is taken whatever the quota says: what the server itself has to tell, such as that the quota is used up. It counts
     /// all the same.
     pub exempt: bool,
+    /// What is noted about it, and by whom what is private of that. Kept by a store with [`Annotate`](crate::Annotate).
+    pub annotations: Option<Arc<(User, Vec<Noted>)>>,
 }
 
 impl Target {
@@ -267,6 +269,7 @@ impl Target {
             unique_id: None,
             delivery: None,
             exempt: false,
+            annotations: None,
         }
     }
 
@@ -295,6 +298,13 @@ impl Target {
     #[must_use]
     pub fn with_delivery(mut self, delivery: Arc<Delivery>) -> Self {
         self.delivery = Some(delivery);
+        self
+    }
+
+    /// The same target, with annotations that this user has written.
+    #[must_use]
+    pub fn with_annotations(mut self, writer: User, values: Vec<Noted>) -> Self {
+        self.annotations = (!values.is_empty()).then(|| Arc::new((writer, values)));
         self
     }
 

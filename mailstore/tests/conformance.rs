@@ -57,7 +57,7 @@ fn facets_that_are_not_there_are_skipped() {
         report.skipped,
         [
             "writer", "folders", "watch", "changes", "cache", "several", "rows", "spool", "quota", "acl",
-            "metadata", "scripts", "origins", "import", "feed", "undelete", "search"
+            "metadata", "annotate", "scripts", "origins", "import", "feed", "undelete", "search"
         ]
     );
     let store = Partial { memory: Memory::new(), writes: true, loses: 0 };
@@ -65,8 +65,8 @@ fn facets_that_are_not_there_are_skipped() {
     assert_eq!(
         report.skipped,
         [
-            "folders", "watch", "changes", "cache", "rows", "spool", "quota", "acl", "metadata", "scripts",
-            "origins", "import", "feed", "undelete", "search"
+            "folders", "watch", "changes", "cache", "rows", "spool", "quota", "acl", "metadata", "annotate",
+            "scripts", "origins", "import", "feed", "undelete", "search"
         ]
     );
 }

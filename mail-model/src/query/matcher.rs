@@ -147,6 +147,8 @@ impl<'a> Metadata<'a> {
             Key::ThreadId(id) => self.ids.last().copied().flatten() == Some(id),
             Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) => return None,
             Key::Header { .. } | Key::Body(_) | Key::Text(_) => return None,
+            // RFC 5257 §4.8: none is known here.
+            Key::Annotation { .. } => false,
         })
     }
 }

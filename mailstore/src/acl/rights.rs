@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// One right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "RFC 4314 §2.1 has these eleven")]
+#[expect(clippy::exhaustive_enums, reason = "RFC 4314 §2.1 and RFC 5257 §4.10 have these twelve")]
 pub enum Right {
     /// `l`: see the mailbox in lists, subscribe to it.
     Lookup,
@@ -29,10 +29,13 @@ pub enum Right {
     Expunge,
     /// `a`: see and change the access control list.
     Administer,
+    /// `n`: change what is noted about messages for everybody (RFC 5257 §3.4). Means something where the store has
+    /// [`Annotate`](crate::Annotate).
+    Annotate,
 }
 
-/// Every right and its letter, in the order in which RFC 4314 shows them.
-const LETTERS: [(Right, char); 11] = [
+/// Every right and its letter, in the order in which RFC 4314 shows them, and then that of RFC 5257.
+const LETTERS: [(Right, char); 12] = [
     (Right::Lookup, 'l'),
     (Right::Read, 'r'),
     (Right::Seen, 's'),
@@ -44,11 +47,12 @@ const LETTERS: [(Right, char); 11] = [
     (Right::DeleteMessages, 't'),
     (Right::Expunge, 'e'),
     (Right::Administer, 'a'),
+    (Right::Annotate, 'n'),
 ];
 
 /// A set of rights.
 ///
-/// Reads the letters of RFC 4314, and `c` and `d` of RFC 2086 as §2.1.1 maps them (`c` to `k`, `d` to `xte`); shows only the
+/// Reads the letters of RFC 4314 and RFC 5257, and `c` and `d` of RFC 2086 as §2.1.1 maps them (`c` to `k`, `d` to `xte`); shows only the
 /// former.
 ///
 /// ```
@@ -143,7 +147,7 @@ impl fmt::Debug for Rights {
 
 /// Why a text is not [`Rights`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected letters among lrswipkxteacd, got {0:?}")]
+#[error("expected letters among lrswipkxteancd, got {0:?}")]
 pub struct RightsError(pub char);
 
 #[cfg(test)]
@@ -152,11 +156,11 @@ mod tests {
 
     #[test]
     fn letters_go_both_ways() {
-        assert_eq!(Rights::ALL.to_string(), "lrswipkxtea");
-        assert_eq!("aetxkpiwsrl".parse(), Ok(Rights::ALL));
+        assert_eq!(Rights::ALL.to_string(), "lrswipkxtean");
+        assert_eq!("naetxkpiwsrl".parse(), Ok(Rights::ALL));
         assert_eq!("c".parse::<Rights>().unwrap().to_string(), "k");
-        assert_eq!(Rights::ALL.iter().count(), 11);
-        assert_eq!(Rights::ALL.difference("lr".parse().unwrap()).to_string(), "swipkxtea");
+        assert_eq!(Rights::ALL.iter().count(), 12);
+        assert_eq!(Rights::ALL.difference("lr".parse().unwrap()).to_string(), "swipkxtean");
         assert_eq!("lR".parse::<Rights>(), Err(RightsError('R')));
     }
 }

@@ -10,11 +10,12 @@ use mailwright_mail_model::{
 };
 
 use crate::{
-    AclChange, AclEntry, Annotated, Annotation, Appended, Column, Copied, Delivery, Due, EntryName, Expunge,
-    Expunged, ExpungedMessage, FeedPosition, FlagChange, FlagsStored, Identifier, Identity, Mailbox,
-    MailboxRef, MessageRef, News, ObjectId, QueueEntry, QueueNumber, QuotaLimits, QuotaStatus, QuotaWarning,
-    Result, Rights, Scheduled, ScriptEntry, ScriptLimits, Settlement, SharedMailbox, Snapshot, Status,
-    Summary, Upload, User,
+    AclChange, AclEntry, Annotated, Annotation, AnnotationChange, AnnotationLimits, AnnotationsStored,
+    Appended, Carried, Column, Copied, Delivery, Due, EntryName, Expunge, Expunged, ExpungedMessage,
+    FeedPosition, FlagChange, FlagsStored, Identifier, Identity, Mailbox, MailboxRef, MessageAnnotation,
+    MessageRef, News, ObjectId, QueueEntry, QueueNumber, QuotaLimits, QuotaStatus, QuotaWarning, Result,
+    Rights, Scheduled, ScriptEntry, ScriptLimits, Settlement, SharedMailbox, Snapshot, Status, Summary,
+    Upload, User,
 };
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -112,6 +113,15 @@ implement!(Metadata {
     fn annotations(place: &'a Annotated, reader: &'a User) -> Vec<Annotation>;
     fn annotate(place: &'a Annotated, writer: &'a User, changes: &'a [(EntryName, Option<Bytes>)]) -> ();
 });
+
+implement!(Annotate {
+    fn message_annotations(mailbox: &'a MailboxRef, uids: &'a UidSet, reader: &'a User) -> Vec<(Uid, Vec<MessageAnnotation>)>;
+    fn annotate_messages(mailbox: &'a MailboxRef, uids: &'a UidSet, writer: &'a User, change: &'a AnnotationChange) -> AnnotationsStored;
+    fn copy_annotated(mailbox: &'a MailboxRef, uids: &'a UidSet, target: &'a MailboxName, carried: &'a Carried) -> Copied;
+    fn move_annotated(mailbox: &'a MailboxRef, uids: &'a UidSet, target: &'a MailboxName, carried: &'a Carried) -> Copied;
+}
+plain fn annotation_limits() -> AnnotationLimits;
+);
 
 implement!(Origins {
     fn deliveries(messages: &'a [MessageRef]) -> Vec<Option<Arc<Delivery>>>;
@@ -222,6 +232,7 @@ fn quota(&self) -> Option<&dyn Quota>;
 fn acl(&self) -> Option<&dyn Acl>;
 fn scripts(&self) -> Option<&dyn Scripts>;
 fn metadata(&self) -> Option<&dyn Metadata>;
+fn annotator(&self) -> Option<&dyn Annotate>;
 fn origins(&self) -> Option<&dyn Origins>;
 fn import(&self) -> Option<&dyn Import>;
 fn feed(&self) -> Option<&dyn Feed>;
@@ -299,6 +310,10 @@ impl<S: crate::Store> Erased for S {
 
     fn metadata(&self) -> Option<&dyn Metadata> {
         crate::Store::metadata(self).map(|facet| facet as &dyn Metadata)
+    }
+
+    fn annotator(&self) -> Option<&dyn Annotate> {
+        crate::Store::annotator(self).map(|facet| facet as &dyn Annotate)
     }
 
     fn origins(&self) -> Option<&dyn Origins> {

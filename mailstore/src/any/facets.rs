@@ -10,9 +10,10 @@ use mailwright_mail_model::{
 
 use super::AnyStore;
 use crate::{
-    Acl, AclChange, AclEntry, Annotated, Annotation, Appended, Cache, Changes, Column, Copied, Delivery, Due,
-    EntryName, Expunge, Expunged, ExpungedMessage, Feed, FeedPosition, FlagChange, FlagsStored, Folders,
-    Identifier, Identity, Import, Mailbox, MailboxRef, MessageRef, Metadata, News, ObjectId, Origins,
+    Acl, AclChange, AclEntry, Annotate, Annotated, Annotation, AnnotationChange, AnnotationLimits,
+    AnnotationsStored, Appended, Cache, Carried, Changes, Column, Copied, Delivery, Due, EntryName, Expunge,
+    Expunged, ExpungedMessage, Feed, FeedPosition, FlagChange, FlagsStored, Folders, Identifier, Identity,
+    Import, Mailbox, MailboxRef, MessageAnnotation, MessageRef, Metadata, News, ObjectId, Origins,
     QueueEntry, QueueNumber, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, Rights, Scheduled,
     ScriptEntry, ScriptLimits, Scripts, Search, Settlement, SharedMailbox, Snapshot, Spool, Summary,
     Undelete, Upload, User, Watch, Write,
@@ -202,6 +203,51 @@ impl Metadata for AnyStore {
         changes: &[(EntryName, Option<Bytes>)],
     ) -> Result<()> {
         self.facet(|store| store.metadata())?.annotate(place, writer, changes).await
+    }
+}
+
+impl Annotate for AnyStore {
+    fn annotation_limits(&self) -> AnnotationLimits {
+        self.facet(|store| store.annotator()).map(|facet| facet.annotation_limits()).unwrap_or_default()
+    }
+
+    async fn message_annotations(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        reader: &User,
+    ) -> Result<Vec<(Uid, Vec<MessageAnnotation>)>> {
+        self.facet(|store| store.annotator())?.message_annotations(mailbox, uids, reader).await
+    }
+
+    async fn annotate_messages(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        writer: &User,
+        change: &AnnotationChange,
+    ) -> Result<AnnotationsStored> {
+        self.facet(|store| store.annotator())?.annotate_messages(mailbox, uids, writer, change).await
+    }
+
+    async fn copy_annotated(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        target: &MailboxName,
+        carried: &Carried,
+    ) -> Result<Copied> {
+        self.facet(|store| store.annotator())?.copy_annotated(mailbox, uids, target, carried).await
+    }
+
+    async fn move_annotated(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        target: &MailboxName,
+        carried: &Carried,
+    ) -> Result<Copied> {
+        self.facet(|store| store.annotator())?.move_annotated(mailbox, uids, target, carried).await
     }
 }
 

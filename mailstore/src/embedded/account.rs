@@ -146,7 +146,7 @@ impl Core {
             let Ok(header) = Header::decode(&key, &sealed) else { continue };
             usage.messages += u64::from(header.messages);
             usage.storage += header.size;
-            usage.annotations += self.annotation_octets(header.id)?;
+            usage.annotations += self.annotation_octets(header.id)? + header.annotated.unwrap_or(0);
         }
         Ok(usage)
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, Uid, UidSet, UidValidity};
 
+use super::annotations::noted_octets;
 use super::committer::Group;
 use super::database::now;
 use super::origins::origin_row;
@@ -143,8 +144,11 @@ impl Group<'_> {
                 }
                 next.insert(key, given.next());
                 let user = target.user.as_str().as_bytes();
+                let noted = noted_octets(target, &self.core.options.annotations)?;
                 let sum = more.entry(&target.user).or_default();
-                *sum = QuotaUsage::of_messages(sum.messages + 1, sum.storage.saturating_add(message.size));
+                let annotations = sum.annotations.saturating_add(noted);
+                let storage = sum.storage.saturating_add(message.size);
+                *sum = QuotaUsage { annotations, ..QuotaUsage::of_messages(sum.messages + 1, storage) };
                 let less = leaving.iter().filter(|(key, _)| row::user_of(key) == user);
                 let less =
                     less.flat_map(|(_, messages)| messages).fold(QuotaUsage::NOTHING, |less, message| {
@@ -198,6 +202,7 @@ impl Group<'_> {
         if let Some((row_key, sealed)) = origin_row(rows, uid, target, complete.seal.as_ref())? {
             self.put_origin(row_key, sealed);
         }
+        self.note_new(&key, (rows, uid), target, modseq, complete.seal.as_ref())?;
         self.add_messages(&key, vec![message.with_saved(saved)])?;
         Ok(appended)
     }

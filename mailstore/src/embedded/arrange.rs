@@ -109,6 +109,7 @@ impl Group<'_> {
         let account = self.account(user.as_str().as_bytes())?;
         account.remove_messages(header.messages.into(), header.size);
         account.remove_mailbox();
+        account.change_annotations(header.annotated.unwrap_or(0), 0);
         self.forget_details(user.as_str().as_bytes(), header.id)?;
         self.discard_rows(header.rows);
         self.discard_history(header.id);
@@ -147,7 +148,7 @@ impl Group<'_> {
             history_since: inbox.highest_modseq,
             ..inbox.clone()
         };
-        inbox.rows = rows;
+        (inbox.rows, inbox.annotated) = (rows, None);
         let modseq = inbox.next_modseq()?;
         let uids = self.forget_messages(&key, &messages, modseq)?;
         self.remember(&key, modseq, &uids)?;

@@ -15,6 +15,7 @@ use crate::{Offload, QuotaUsage, Result};
 
 mod bodies;
 mod messages;
+mod notes;
 mod repair;
 
 use repair::Repair;
@@ -98,6 +99,8 @@ struct Check<'a> {
     /// By body: how many refer to it, of what size it is, and who does.
     bodies: HashMap<u64, (u32, u64, String)>,
     gaps: Gaps,
+    /// What is noted about messages.
+    notes: notes::Notes,
 }
 
 /// What could not be looked at, so that sums over it may be too low.
@@ -125,10 +128,12 @@ impl Core {
             usage: BTreeMap::new(),
             bodies: HashMap::new(),
             gaps: Gaps::default(),
+            notes: notes::Notes::default(),
         };
         check.sums()?;
         check.mailboxes()?;
         check.messages()?;
+        check.stray_notes()?;
         check.others_with_bodies()?;
         check.bodies()?;
         check.references()?;
@@ -222,9 +227,11 @@ impl Check<'_> {
         self.walk(&database.subscriptions, "subscriptions", |_, _, _| {})?;
         self.walk(&database.details, "details", |check, key, value| {
             let bare = matches!(key.first(), Some(&(detail::SHARED | detail::EXPUNGED_AT | detail::WARNING)));
-            if !bare && row::open(key, value).is_none() {
+            let opened = if bare { None } else { row::open(key, value) };
+            if !bare && opened.is_none() {
                 check.find(format!("details: the row {:?} has a wrong checksum", shown(key)), None);
             }
+            check.note(key, opened);
         })?;
         Ok(())
     }

@@ -134,7 +134,10 @@ impl Group<'_> {
 
     fn collect_rows(&mut self, number: u64, limit: usize) -> Result<(usize, bool)> {
         let core = self.core;
-        let mut count = 0;
+        let (mut count, complete) = self.collect_notes(number, limit)?;
+        if !complete {
+            return Ok((count, false));
+        }
         for entry in core.database.packs.prefix(number.to_be_bytes()) {
             self.delete_lazily(&core.database.packs, Bytes::from(entry.key().map_err(failed)?));
         }

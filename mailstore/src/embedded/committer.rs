@@ -1,6 +1,6 @@
 //! The one thread that changes the database: what many callers want at a time becomes one batch and one flush.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -131,7 +131,7 @@ pub(super) struct Group<'a> {
     /// Whether this group warns of a quota.
     pub(super) warned: bool,
     /// Rows of details that this group changes.
-    pub(super) details: HashMap<Vec<u8>, Option<Bytes>>,
+    pub(super) details: BTreeMap<Vec<u8>, Option<Bytes>>,
     /// What to tell whoever follows a user's feed, beside what `mailboxes` tells.
     pub(super) events: Vec<(Box<[u8]>, FeedEvent)>,
     replies: Vec<Reply>,
@@ -157,7 +157,7 @@ impl<'a> Group<'a> {
             threads: HashMap::new(),
             origins: HashMap::new(),
             warned: false,
-            details: HashMap::new(),
+            details: BTreeMap::new(),
             events: Vec::new(),
             replies: Vec::new(),
         }

@@ -32,6 +32,8 @@ pub(super) const WARNING: u8 = 6;
 pub(super) const LOCK: u8 = 7;
 /// body, user (empty for everybody): by what it is opened.
 pub(super) const BODY_KEY: u8 = 8;
+/// rows, UID, user (empty for everybody): see [`annotations`](super::annotations).
+pub(super) const NOTES: u8 = 9;
 
 /// The identity that annotations of the server have in place of a mailbox's.
 const SERVER: u64 = 0;

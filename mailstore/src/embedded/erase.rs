@@ -50,6 +50,9 @@ impl Group<'_> {
             self.set_references(body, references);
             self.delete(&core.database.details, undelete::time_key(seconds, &row_key));
         }
+        if let Some(identity) = row_key.last_chunk::<8>() {
+            self.forget_notes_aside(u64::from_be_bytes(*identity))?;
+        }
         self.set_detail(row_key, None);
         Ok(())
     }

@@ -30,11 +30,14 @@ pub(super) struct Header {
     pub(super) history_since: ModSeq,
     /// Whether messages are packed, and which.
     pub(super) packed: Option<Packed>,
+    /// The octets of what is noted about messages; `None` if nothing ever was.
+    pub(super) annotated: Option<u64>,
 }
 
 /// What a row says by one bit each.
 const UNIQUE_IDS: u8 = 1;
 const PACKED: u8 = 2;
+const ANNOTATED: u8 = 4;
 
 impl Header {
     pub(super) const fn new(
@@ -59,6 +62,7 @@ impl Header {
             history: 0,
             history_since: ModSeq::ZERO,
             packed: None,
+            annotated: None,
         }
     }
 
@@ -139,12 +143,18 @@ impl Header {
         value.extend_from_slice(&self.history_since.get().to_be_bytes());
         value.extend_from_slice(&self.recent.to_be_bytes());
         value.extend_from_slice(&self.recent_from.map_or(0, Uid::get).to_be_bytes());
-        value.push(
-            if self.unique_ids { UNIQUE_IDS } else { 0 } | if self.packed.is_some() { PACKED } else { 0 },
-        );
+        let switches = [
+            (self.unique_ids, UNIQUE_IDS),
+            (self.packed.is_some(), PACKED),
+            (self.annotated.is_some(), ANNOTATED),
+        ];
+        value.push(switches.iter().filter(|(on, _)| *on).fold(0, |all, (_, switch)| all | switch));
         if let Some(packed) = self.packed {
             value.extend_from_slice(&packed.modseq.get().to_be_bytes());
             value.extend_from_slice(&packed.messages.to_be_bytes());
+        }
+        if let Some(octets) = self.annotated {
+            value.extend_from_slice(&octets.to_be_bytes());
         }
         value.extend_from_slice(self.special_use.map_or("", SpecialUse::as_str).as_bytes());
         row::seal(key, value)
@@ -173,12 +183,16 @@ impl Header {
             recent_from: Uid::new(fields.u32()?),
             unique_ids: false,
             packed: None,
+            annotated: None,
             special_use: None,
         };
         let switches = fields.u8()?;
         header.unique_ids = switches & UNIQUE_IDS != 0;
         if switches & PACKED != 0 {
             header.packed = Some(Packed { modseq: ModSeq::new(fields.u64()?)?, messages: fields.u32()? });
+        }
+        if switches & ANNOTATED != 0 {
+            header.annotated = Some(fields.u64()?);
         }
         header.special_use = match str::from_utf8(fields.0).ok()? {
             "" => None,
@@ -198,6 +212,7 @@ mod tests {
         header.uid_next = None;
         header.count(&Message::new(Uid::MIN, 500, mailwright_mail_model::DateTime::new(0, 0).unwrap()));
         header.packed = Some(Packed { modseq: ModSeq::MAX, messages: 7 });
+        header.annotated = Some(99);
         let sealed = header.encode(b"a\0b");
         assert_eq!(Header::decode(b"a\0b", &sealed), Ok(header));
         assert!(matches!(Header::decode(b"a\0c", &sealed), Err(StoreError::Corrupt(_))));

@@ -7,7 +7,8 @@ use super::committer::Group;
 use super::database::now;
 use super::{body, row};
 use crate::{
-    Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef, Message, QuotaUsage, Result, StoreError,
+    Carried, Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef, Message, QuotaUsage, Result,
+    StoreError,
 };
 
 /// How many rows of its history a mailbox keeps; past that, the older half is forgotten.
@@ -71,11 +72,23 @@ impl Group<'_> {
         uids: &UidSet,
         target: &MailboxName,
     ) -> Result<Copied> {
+        self.copy_carrying(mailbox, uids, target, &Carried::by_owner(mailbox))
+    }
+
+    /// The same, with these annotations.
+    pub(super) fn copy_carrying(
+        &mut self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        target: &MailboxName,
+        carried: &Carried,
+    ) -> Result<Copied> {
         let (key, messages) = self.originals(mailbox, uids)?;
         let octets = messages.iter().map(|message| message.size).sum();
-        let more = QuotaUsage::of_messages(messages.len() as u64, octets);
+        let annotations = self.carried_octets(mailbox, &messages, carried)?;
+        let more = QuotaUsage { annotations, ..QuotaUsage::of_messages(messages.len() as u64, octets) };
         self.admit(mailbox.user().as_str().as_bytes(), &more, &QuotaUsage::NOTHING)?;
-        let mut copied = self.duplicate(mailbox, &messages, target)?;
+        let mut copied = self.duplicate(mailbox, &messages, target, carried)?;
         for message in &messages {
             let body = body::of(message)?;
             let references = self.references(body)?.saturating_add(1);
@@ -92,8 +105,19 @@ impl Group<'_> {
         uids: &UidSet,
         target: &MailboxName,
     ) -> Result<Copied> {
+        self.move_carrying(mailbox, uids, target, &Carried::by_owner(mailbox))
+    }
+
+    /// The same, with these annotations.
+    pub(super) fn move_carrying(
+        &mut self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        target: &MailboxName,
+        carried: &Carried,
+    ) -> Result<Copied> {
         let (key, messages) = self.originals(mailbox, uids)?;
-        let mut copied = self.duplicate(mailbox, &messages, target)?;
+        let mut copied = self.duplicate(mailbox, &messages, target, carried)?;
         copied.highest_modseq = self.remove(&key, &messages)?.highest_modseq;
         Ok(copied)
     }
@@ -110,9 +134,11 @@ impl Group<'_> {
         mailbox: &MailboxRef,
         messages: &[Message],
         target: &MailboxName,
+        carried: &Carried,
     ) -> Result<Copied> {
         let (_, source) = self.selected(mailbox)?;
-        let from = source.header()?.rows;
+        let header = source.header()?;
+        let (from, annotated) = (header.rows, header.annotated.is_some());
         let (key, staged) = self.named(mailbox.user(), target)?;
         let header = staged.header()?;
         header.room(messages.len() as u64)?;
@@ -133,6 +159,9 @@ impl Group<'_> {
             unique_ids |= self.copy_origin((from, message.uid), (to, copy.uid))?;
         }
         self.find(&key)?.ok_or(StoreError::NotFound)?.header()?.unique_ids |= unique_ids;
+        if annotated {
+            self.copy_notes(from, messages, (&key, to), &copies, carried)?;
+        }
         let uids = |messages: &[Message]| messages.iter().map(|message| message.uid).collect();
         let copied = Copied::new(uid_validity, uids(messages), uids(&copies), ModSeq::ZERO);
         self.add_messages(&key, copies)?;
@@ -148,6 +177,7 @@ impl Group<'_> {
         }
         let modseq = header.next_modseq()?;
         let rows = header.rows;
+        self.forget_notes(key, messages)?;
         for message in messages {
             let row_key = row::key(rows, &message.uid.get().to_be_bytes());
             self.delete(&core.database.rows, row_key.clone());

@@ -18,6 +18,7 @@ mod groups;
 #[cfg(feature = "fulltext")]
 mod indexed;
 mod keeping;
+mod noted;
 mod packed;
 mod told;
 

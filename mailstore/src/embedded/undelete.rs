@@ -52,13 +52,15 @@ impl Group<'_> {
             self.put(&core.database.details, time_key, Bytes::new());
             let sealed = row::seal(&row_key, value);
             self.put(&core.database.details, row_key, sealed);
+            self.set_notes_aside(mailbox, message, id)?;
         }
         Ok(())
     }
 
     pub(super) fn undelete(&mut self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
         let core = self.core;
-        let row_key = key(user.as_str().as_bytes(), Some(number_of(id).ok_or(StoreError::NotFound)?));
+        let identity = number_of(id).ok_or(StoreError::NotFound)?;
+        let row_key = key(user.as_str().as_bytes(), Some(identity));
         if self.details.get(&row_key).is_some_and(Option::is_none) {
             return Err(StoreError::NotFound);
         }
@@ -67,15 +69,14 @@ impl Group<'_> {
         let (seconds, _, message) = decode(&value).ok_or_else(corrupt)?;
         let (mailbox, staged) = self.named(user, target)?;
         staged.header()?.room(1)?;
-        self.admit(
-            user.as_str().as_bytes(),
-            &QuotaUsage::of_messages(1, message.size),
-            &QuotaUsage::NOTHING,
-        )?;
+        let annotations = self.octets_aside(identity)?;
+        let more = QuotaUsage { annotations, ..QuotaUsage::of_messages(1, message.size) };
+        self.admit(user.as_str().as_bytes(), &more, &QuotaUsage::NOTHING)?;
         let header = self.find(&mailbox)?.ok_or(StoreError::NotFound)?.header()?;
         let uid = header.uid_next.ok_or(StoreError::NotFound)?;
         header.uid_next = uid.next();
-        let (modseq, validity) = (header.next_modseq()?, header.uid_validity);
+        let (modseq, validity, rows) = (header.next_modseq()?, header.uid_validity, header.rows);
+        self.bring_notes_back(identity, &mailbox, (rows, uid))?;
         let flags = message.flags.difference(&FlagSet::from_iter([Flag::Deleted]));
         let message = Message { uid, modseq, flags, ..message }.with_saved(DateTime::new(now(), 0));
         self.add_messages(&mailbox, vec![message])?;
@@ -105,6 +106,9 @@ impl Group<'_> {
                 let body = body::of(&message)?;
                 let references = self.references(body)?.saturating_sub(1);
                 self.set_references(body, references);
+            }
+            if let Some(identity) = row_key.last_chunk::<8>() {
+                self.forget_notes_aside(u64::from_be_bytes(*identity))?;
             }
             self.set_detail(row_key.to_vec(), None);
             self.delete(&core.database.details, by_time);

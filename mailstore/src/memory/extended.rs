@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mailwright_mail_model::{DateTime, Flag, FlagSet, MailboxName, ModSeq, Uid, UidValidity};
 
 use super::write::plus;
-use super::{Annotations, Memory, State};
+use super::{Annotations, Gone, Memory, State, annotate};
 use crate::acl::changed_list;
 use crate::metadata::{MOST_ENTRIES, MOST_VALUE};
 use crate::{
@@ -31,6 +31,7 @@ impl State {
             usage.messages += u64::from(folder.snapshot.len());
             usage.storage += folder.snapshot.size();
             usage.annotations += octets(&folder.annotations);
+            usage.annotations += folder.notes.values().map(annotate::octets).sum::<u64>();
         }
         Ok(usage)
     }
@@ -66,10 +67,17 @@ impl State {
     }
 
     /// Keeps a message that is expunged, so that it can be had back.
-    pub(super) fn keep(&mut self, user: &User, name: &MailboxName, message: &Message) -> Result<()> {
+    pub(super) fn keep(
+        &mut self,
+        user: &User,
+        name: &MailboxName,
+        message: &Message,
+        notes: annotate::Notes,
+    ) -> Result<()> {
         let id = self.id();
         let when = now().unwrap_or(message.internal_date);
-        self.account(user)?.expunged.insert(id, (name.clone(), when, message.clone()));
+        let gone = Gone { name: name.clone(), when, message: message.clone(), notes };
+        self.account(user)?.expunged.insert(id, gone);
         Ok(())
     }
 
@@ -258,19 +266,23 @@ impl Undelete for Memory {
         let mut state = self.state();
         let kept = state.account(user)?.expunged.iter();
         Ok(kept
-            .map(|(id, (name, when, message))| ExpungedMessage::new(*id, name.clone(), message, *when))
+            .map(|(id, gone)| ExpungedMessage::new(*id, gone.name.clone(), &gone.message, gone.when))
             .collect())
     }
 
     async fn bring_back(&self, user: &User, id: ObjectId, target: &MailboxName) -> Result<Appended> {
         self.change(&[(user, FeedEvent::Messages(target.clone()))], |state| {
-            let (_, _, message) =
-                state.account(user)?.expunged.get(&id).cloned().ok_or(StoreError::NotFound)?;
+            let gone = state.account(user)?.expunged.get(&id).cloned().ok_or(StoreError::NotFound)?;
+            let Gone { message, notes, .. } = gone;
             state.find(user, target)?;
-            state.admit(user, &plus(QuotaUsage::NOTHING, &message), &QuotaUsage::NOTHING)?;
+            let more = plus(annotate::usage(annotate::octets(&notes)), &message);
+            state.admit(user, &more, &QuotaUsage::NOTHING)?;
             let folder = state.find(user, target)?;
             let flags = message.flags.difference(&FlagSet::from_iter([Flag::Deleted]));
             let uid = folder.append(Message { flags, ..message }.with_saved(now()), None)?;
+            if !notes.is_empty() {
+                folder.notes.insert(uid, notes);
+            }
             let appended = Appended::new(folder.snapshot.uid_validity(), uid);
             state.account(user)?.expunged.remove(&id);
             Ok(appended)
@@ -284,7 +296,7 @@ impl Memory {
         let mut state = self.state();
         let gone: Vec<_> =
             state.users.values_mut().flat_map(|account| std::mem::take(&mut account.expunged)).collect();
-        for object in gone.into_iter().filter_map(|(_, (_, _, message))| message.object) {
+        for object in gone.into_iter().filter_map(|(_, gone)| gone.message.object) {
             state.release_body(object);
         }
     }

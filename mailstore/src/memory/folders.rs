@@ -41,7 +41,8 @@ impl Folders for Memory {
         self.change(&[(user, FeedEvent::Mailboxes)], |state| {
             let folder = state.account(user)?.mailboxes.remove(name).ok_or(StoreError::NotFound)?;
             for message in folder.snapshot.messages() {
-                state.keep(user, name, message)?;
+                let notes = folder.notes.get(&message.uid).cloned().unwrap_or_default();
+                state.keep(user, name, message, notes)?;
             }
             Ok(())
         })
@@ -51,7 +52,7 @@ impl Folders for Memory {
         self.change(&[(user, FeedEvent::Mailboxes)], |state| {
             let Some(account) = state.users.remove(user) else { return Ok(()) };
             let messages = account.mailboxes.values().flat_map(|folder| folder.snapshot.messages());
-            let kept = account.expunged.values().map(|(_, _, message)| message);
+            let kept = account.expunged.values().map(|gone| &gone.message);
             for object in messages.chain(kept).filter_map(|message| message.object) {
                 state.release_body(object);
             }
@@ -137,6 +138,7 @@ impl State {
         Arc::make_mut(&mut inbox.snapshot).remove(&uids, modseq);
         inbox.expunged.push((modseq, uids));
         folder.origins = std::mem::take(&mut inbox.origins);
+        folder.notes = std::mem::take(&mut inbox.notes);
         folder.recent_from = inbox.recent_from;
         let builder = Snapshot::builder(folder.snapshot.uid_validity())
             .highest_modseq(messages.highest_modseq())

@@ -5,14 +5,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use mailwright_mail_model::{Flag, MailboxName, Uid, UidSet};
+use mailwright_mail_model::{Flag, MailboxName, ModSeq, Uid, UidSet};
 
+use super::annotate::{Notes, changed, octets};
 use super::extended::now;
 use super::{Body, Folder, Memory, Origin, State};
 use crate::{
-    Appended, Batch, CommitError, Committed, Copied, Expunge, Expunged, FeedEvent, FlagChange, FlagsStored,
-    Joined, MailboxRef, Message, QueueEntry, QuotaUsage, Result, Sink, StoreError, Summary, Target, Upload,
-    User, Write,
+    AnnotationLimits, Appended, Batch, Carried, CommitError, Committed, Copied, Expunge, Expunged, FeedEvent,
+    FlagChange, FlagsStored, Joined, MailboxRef, Message, QueueEntry, QuotaUsage, Result, Sink, StoreError,
+    Summary, Target, Upload, User, Write,
 };
 
 impl Write for Memory {
@@ -60,7 +61,8 @@ impl Write for Memory {
                 Expunge::Exactly(uids) => snapshot.among(uids).map(|message| message.uid).collect(),
             };
             for message in snapshot.among(&uids) {
-                state.keep(mailbox.user(), mailbox.name(), message)?;
+                let notes = state.selected(mailbox)?.notes.get(&message.uid).cloned().unwrap_or_default();
+                state.keep(mailbox.user(), mailbox.name(), message, notes)?;
             }
             remove(state, mailbox, &uids)?;
             let highest_modseq = state.selected(mailbox)?.snapshot.highest_modseq();
@@ -69,27 +71,11 @@ impl Write for Memory {
     }
 
     async fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-        let event = (mailbox.user(), FeedEvent::Messages(target.clone()));
-        self.change(&[event], |state| {
-            let source = Arc::clone(&state.selected(mailbox)?.snapshot);
-            let sum = source.among(uids).fold(QuotaUsage::NOTHING, plus);
-            state.admit(mailbox.user(), &sum, &QuotaUsage::NOTHING)?;
-            let copied = copy(state, mailbox, uids, target)?;
-            for object in source.among(uids).filter_map(|message| message.object) {
-                state.refer(object);
-            }
-            Ok(copied)
-        })
+        copy_messages(self, mailbox, uids, target, &Carried::by_owner(mailbox))
     }
 
     async fn move_to(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-        let event = (mailbox.user(), FeedEvent::Messages(target.clone()));
-        self.change(&[messages_of(mailbox), event], |state| {
-            let mut copied = copy(state, mailbox, uids, target)?;
-            remove(state, mailbox, &copied.source)?;
-            copied.highest_modseq = state.selected(mailbox)?.snapshot.highest_modseq();
-            Ok(copied)
-        })
+        move_messages(self, mailbox, uids, target, &Carried::by_owner(mailbox))
     }
 
     fn takes_several(&self) -> bool {
@@ -103,13 +89,52 @@ impl Write for Memory {
     }
 }
 
-fn messages_of(mailbox: &MailboxRef) -> (&User, FeedEvent) {
+/// COPY, with these annotations.
+pub(super) fn copy_messages(
+    store: &Memory,
+    mailbox: &MailboxRef,
+    uids: &UidSet,
+    target: &MailboxName,
+    carried: &Carried,
+) -> Result<Copied> {
+    let event = (mailbox.user(), FeedEvent::Messages(target.clone()));
+    store.change(&[event], |state| {
+        let source = Arc::clone(&state.selected(mailbox)?.snapshot);
+        let annotations = state.carried_octets(mailbox, uids, carried)?;
+        let sum = source.among(uids).fold(QuotaUsage::NOTHING, plus);
+        state.admit(mailbox.user(), &QuotaUsage { annotations, ..sum }, &QuotaUsage::NOTHING)?;
+        let copied = copy(state, mailbox, uids, target, carried)?;
+        for object in source.among(uids).filter_map(|message| message.object) {
+            state.refer(object);
+        }
+        Ok(copied)
+    })
+}
+
+/// MOVE, with these annotations.
+pub(super) fn move_messages(
+    store: &Memory,
+    mailbox: &MailboxRef,
+    uids: &UidSet,
+    target: &MailboxName,
+    carried: &Carried,
+) -> Result<Copied> {
+    let event = (mailbox.user(), FeedEvent::Messages(target.clone()));
+    store.change(&[messages_of(mailbox), event], |state| {
+        let mut copied = copy(state, mailbox, uids, target, carried)?;
+        remove(state, mailbox, &copied.source)?;
+        copied.highest_modseq = state.selected(mailbox)?.snapshot.highest_modseq();
+        Ok(copied)
+    })
+}
+
+pub(super) fn messages_of(mailbox: &MailboxRef) -> (&User, FeedEvent) {
     (mailbox.user(), FeedEvent::Messages(mailbox.name().clone()))
 }
 
 /// What there is with this message too.
 pub(super) fn plus(sum: QuotaUsage, message: &Message) -> QuotaUsage {
-    QuotaUsage::of_messages(sum.messages + 1, sum.storage + message.size)
+    QuotaUsage { messages: sum.messages + 1, storage: sum.storage + message.size, ..sum }
 }
 
 /// Removes messages that exist. Their bodies are the caller's affair.
@@ -122,12 +147,21 @@ fn remove(state: &mut State, mailbox: &MailboxRef, uids: &UidSet) -> Result<()> 
     Arc::make_mut(&mut folder.snapshot).remove(uids, modseq);
     folder.expunged.push((modseq, uids.clone()));
     folder.origins.retain(|uid, _| !uids.contains(*uid));
+    folder.notes.retain(|uid, _| !uids.contains(*uid));
     Ok(())
 }
 
-fn copy(state: &mut State, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+fn copy(
+    state: &mut State,
+    mailbox: &MailboxRef,
+    uids: &UidSet,
+    target: &MailboxName,
+    carried: &Carried,
+) -> Result<Copied> {
     let folder = state.selected(mailbox)?;
     let (source, origins) = (Arc::clone(&folder.snapshot), folder.origins.clone());
+    let mut notes: HashMap<Uid, Notes> =
+        source.among(uids).filter_map(|one| Some((one.uid, folder.carried(one.uid, carried)?))).collect();
     let folder = state.find(mailbox.user(), target)?;
     let mut copied =
         Copied::new(folder.snapshot.uid_validity(), UidSet::new(), UidSet::new(), source.highest_modseq());
@@ -139,6 +173,9 @@ fn copy(state: &mut State, mailbox: &MailboxRef, uids: &UidSet, target: &Mailbox
         copied.target.insert(uid);
         if let Some(origin) = origins.get(&message.uid) {
             folder.origins.insert(uid, origin.clone());
+        }
+        if let Some(notes) = notes.remove(&message.uid) {
+            folder.notes.insert(uid, notes);
         }
     }
     copied.highest_modseq = state.selected(mailbox)?.snapshot.highest_modseq();
@@ -270,7 +307,8 @@ impl Sink for Incoming {
                 let snapshot = Arc::clone(&state.selected(mailbox)?.snapshot);
                 let there: UidSet = snapshot.among(uids).map(|message| message.uid).collect();
                 for message in snapshot.among(uids) {
-                    state.keep(mailbox.user(), mailbox.name(), message)?;
+                    let notes = state.selected(mailbox)?.notes.get(&message.uid).cloned().unwrap_or_default();
+                    state.keep(mailbox.user(), mailbox.name(), message, notes)?;
                 }
                 remove(state, mailbox, &there)?;
             }
@@ -348,8 +386,12 @@ fn check(
                 return Err(StoreError::Exists);
             }
             *next = given.next();
+            let noted = noted(target, ModSeq::MIN, &state.annotation_limits)?;
             let sum = more.entry(&target.user).or_default();
-            *sum = QuotaUsage::of_messages(sum.messages + 1, sum.storage + message.octets.len() as u64);
+            let annotations = sum.annotations + octets(&noted);
+            let messages =
+                QuotaUsage::of_messages(sum.messages + 1, sum.storage + message.octets.len() as u64);
+            *sum = QuotaUsage { annotations, ..messages };
             let less = less.iter().filter(|(user, _)| **user == target.user);
             let less = less.fold(QuotaUsage::NOTHING, |all, (_, sum)| {
                 QuotaUsage::of_messages(all.messages + sum.messages, all.storage + sum.storage)
@@ -361,9 +403,18 @@ fn check(
     Ok(())
 }
 
+/// What is noted about a message as it comes.
+fn noted(target: &Target, modseq: ModSeq, limits: &AnnotationLimits) -> Result<Notes> {
+    let mut notes = Notes::new();
+    if let Some((writer, values)) = target.annotations.as_deref() {
+        changed(&mut notes, writer, values, modseq, limits)?;
+    }
+    Ok(notes)
+}
+
 fn place(state: &mut State, message: &Arriving, committed: &mut Committed) -> Result<()> {
     let octets = Bytes::copy_from_slice(&message.octets);
-    let (size, object) = (octets.len() as u64, state.id());
+    let (size, object, limits) = (octets.len() as u64, state.id(), state.annotation_limits);
     for target in &message.targets {
         let thread = state.thread(&target.user, &message.ids);
         let folder = state.find(&target.user, &target.mailbox)?;
@@ -373,7 +424,11 @@ fn place(state: &mut State, message: &Arriving, committed: &mut Committed) -> Re
             thread: Some(thread),
             ..Message::new(Uid::MIN, size, target.internal_date)
         };
+        let notes = noted(target, folder.next_modseq()?, &limits)?;
         let uid = folder.append(row.with_saved(target.saved.or_else(now)), target.uid)?;
+        if !notes.is_empty() {
+            folder.notes.insert(uid, notes);
+        }
         if target.unique_id.is_some() || target.delivery.is_some() {
             let (unique_id, delivery) = (target.unique_id.clone(), target.delivery.clone());
             folder.origins.insert(uid, Origin { unique_id, delivery });

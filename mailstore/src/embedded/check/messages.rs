@@ -93,6 +93,7 @@ impl Check<'_> {
         self.refer(message, format!("UID {} in {owner}", message.uid));
         counted.count(message);
         counted.uid_next = counted.uid_next.max(message.uid.next());
+        self.notes.see(rows, message.uid);
         counted.highest_modseq = counted.highest_modseq.max(message.modseq);
     }
 
@@ -224,7 +225,7 @@ impl Check<'_> {
         let usage = self.usage.entry(user).or_default();
         usage.messages += u64::from(counted.messages);
         usage.storage += counted.size;
-        usage.annotations += annotations;
+        usage.annotations += annotations + self.notes.octets_of(header.rows);
     }
 
     fn compare_counts(&mut self, key: &[u8], header: &Header, counted: &Header, unpacked: bool) {
@@ -232,6 +233,9 @@ impl Check<'_> {
         let mut right = header.clone();
         (right.messages, right.unseen, right.deleted, right.size) = numbers(counted);
         right.recent = counted.recent;
+        if right.annotated.is_some() || self.notes.octets_of(header.rows) > 0 {
+            right.annotated = Some(self.notes.octets_of(header.rows));
+        }
         if header.uid_next.is_some_and(|next| counted.uid_next.is_none_or(|found| found > next)) {
             right.uid_next = counted.uid_next;
         }

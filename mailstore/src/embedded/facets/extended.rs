@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, Uid, UidValidity};
+use mailwright_mail_model::{MailboxName, Uid, UidSet, UidValidity};
 
 use crate::embedded::Embedded;
 use crate::{
-    Acl, AclChange, AclEntry, Annotated, Annotation, Appended, Delivery, EntryName, ExpungedMessage, Feed,
-    FeedPosition, Identifier, Identity, Import, MailboxRef, MessageRef, Metadata, News, ObjectId, Offload,
-    Origins, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, SharedMailbox, Undelete, User,
+    Acl, AclChange, AclEntry, Annotate, Annotated, Annotation, AnnotationChange, AnnotationLimits,
+    AnnotationsStored, Appended, Carried, Copied, Delivery, EntryName, ExpungedMessage, Feed, FeedPosition,
+    Identifier, Identity, Import, MailboxRef, MessageAnnotation, MessageRef, Metadata, News, ObjectId,
+    Offload, Origins, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, SharedMailbox, Undelete, User,
 };
 
 impl<O: Offload + Clone> Quota for Embedded<O> {
@@ -97,6 +98,64 @@ impl<O: Offload + Clone> Metadata for Embedded<O> {
     ) -> Result<()> {
         let (place, writer, changes) = (place.clone(), writer.clone(), changes.to_vec());
         self.shared.committer.submit(move |group| group.annotate(&place, &writer, &changes)).await
+    }
+}
+
+impl<O: Offload + Clone> Annotate for Embedded<O> {
+    fn annotation_limits(&self) -> AnnotationLimits {
+        self.shared.lasting.options.annotations
+    }
+
+    async fn message_annotations(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        reader: &User,
+    ) -> Result<Vec<(Uid, Vec<MessageAnnotation>)>> {
+        let (mailbox, uids, reader) = (mailbox.clone(), uids.clone(), reader.clone());
+        self.run(move |core| core.message_annotations(&mailbox, &uids, &reader)).await
+    }
+
+    async fn annotate_messages(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        writer: &User,
+        change: &AnnotationChange,
+    ) -> Result<AnnotationsStored> {
+        let (mailbox, uids) = (mailbox.clone(), uids.clone());
+        let (writer, change) = (writer.clone(), change.clone());
+        let operation =
+            move |group: &mut super::Group<'_>| group.annotate_messages(&mailbox, &uids, &writer, &change);
+        self.shared.committer.submit(operation).await
+    }
+
+    async fn copy_annotated(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        target: &MailboxName,
+        carried: &Carried,
+    ) -> Result<Copied> {
+        let (mailbox, uids) = (mailbox.clone(), uids.clone());
+        let (target, carried) = (target.clone(), carried.clone());
+        let operation =
+            move |group: &mut super::Group<'_>| group.copy_carrying(&mailbox, &uids, &target, &carried);
+        self.shared.committer.submit(operation).await
+    }
+
+    async fn move_annotated(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        target: &MailboxName,
+        carried: &Carried,
+    ) -> Result<Copied> {
+        let (mailbox, uids) = (mailbox.clone(), uids.clone());
+        let (target, carried) = (target.clone(), carried.clone());
+        let operation =
+            move |group: &mut super::Group<'_>| group.move_carrying(&mailbox, &uids, &target, &carried);
+        self.shared.committer.submit(operation).await
     }
 }
 
