@@ -13,6 +13,7 @@ mod headers;
 mod known;
 mod multi_search;
 mod notify;
+mod noting;
 mod options;
 mod preview;
 mod progress;
@@ -106,6 +107,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         abilities.quota = store.quota().is_some();
         abilities.access_lists = store.acl().is_some();
         abilities.annotations = store.metadata().is_some();
+        abilities.annotates = store.annotator().is_some();
         abilities.filters = abilities.annotations;
         // The keys are annotations.
         abilities.url_auth = abilities.annotations;
@@ -252,7 +254,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             let event = tokio::select! {
                 event = connection.next() => event?,
                 changed = changed(self.store, watched), if watched.is_some() => {
-                    self.catch_up(connection, changed);
+                    self.catch_up(connection, changed).await;
                     self.search_again(connection).await;
                     continue;
                 }
@@ -335,6 +337,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::Fetch(ask) => self.fetch(connection, ask).await?,
             Event::UrlFetch(ask) => self.fetch_urls(connection, ask).await?,
             Event::Store(ask) => self.store_flags(connection, ask).await?,
+            Event::Annotate(ask) => self.store_annotations(connection, ask).await?,
             Event::Find(ask) => {
                 self.refresh(connection).await;
                 let answer = self.telling(connection, &ask, self.find(&ask)).await;

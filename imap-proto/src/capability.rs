@@ -47,11 +47,17 @@ pub(crate) fn capabilities(
             (abilities.searches_all, &["MULTISEARCH"]),
             (abilities.folders && abilities.derives, &["CREATE-SPECIAL-USE"]),
             (abilities.quota, &["QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX"]),
-            (abilities.quota && abilities.annotations, &["QUOTA=RES-ANNOTATION-STORAGE"]),
+            // RFC 9208 §5.4
+            (
+                abilities.quota && (abilities.annotations || abilities.annotates),
+                &["QUOTA=RES-ANNOTATION-STORAGE"],
+            ),
             (abilities.set_quota && sets_quota, &["QUOTASET"]),
-            // RFC 4314 §2.2: those that RFC 2086 did not have.
-            (abilities.access_lists, &["ACL", "RIGHTS=kxte", "LIST-MYRIGHTS"]),
+            // RFC 4314 §2.2: those that RFC 2086 did not have, with that of RFC 5257 §4.10.
+            (abilities.access_lists && !abilities.annotates, &["ACL", "RIGHTS=kxte", "LIST-MYRIGHTS"]),
+            (abilities.access_lists && abilities.annotates, &["ACL", "RIGHTS=kxten", "LIST-MYRIGHTS"]),
             (abilities.annotations, &["METADATA", "LIST-METADATA"]),
+            (abilities.annotates, &["ANNOTATE-EXPERIMENT-1"]),
             (abilities.filters, &["FILTERS"]),
             (abilities.refilters && abilities.write, &["FILTER=SIEVE"]),
             (abilities.tells_progress, &["INPROGRESS"]),
@@ -169,7 +175,7 @@ mod tests {
              SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UIDBATCHES UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
              BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE STATUS=DELETED SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
              THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=2 SEARCH=FUZZY NOTIFY MULTISEARCH CREATE-SPECIAL-USE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
-             QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTE LIST-MYRIGHTS METADATA LIST-METADATA FILTERS FILTER=SIEVE INPROGRESS URLAUTH URLAUTH=BINARY COMPRESS=DEFLATE UIDPLUS MOVE \
+             QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTEN LIST-MYRIGHTS METADATA LIST-METADATA ANNOTATE-EXPERIMENT-1 FILTERS FILTER=SIEVE INPROGRESS URLAUTH URLAUTH=BINARY COMPRESS=DEFLATE UIDPLUS MOVE \
              CATENATE URL-PARTIAL MULTIAPPEND REPLACE APPENDLIMIT=52428800"
         );
         (config.message_limit, config.save_limit) = (NonZeroU32::new(1000), NonZeroU32::new(5000));

@@ -1,6 +1,7 @@
 //! The commands: a table of what each may do when, and one file for each with its type, parser and encoder.
 
 mod acl;
+mod annotate;
 mod append;
 mod append_steps;
 mod apply_filter;
@@ -48,6 +49,7 @@ use mailwright_line_proto::{Authenticate, Login};
 use mailwright_mail_model::UidSet;
 
 pub use acl::{DeleteAcl, GetAcl, ListRights, ListedRights, MyRights, RightsChange, SetAcl};
+pub use annotate::{Annotate, AnnotationAttribute, AnnotationValue, FetchAnnotations};
 pub use append::Append;
 pub(crate) use append_steps::{Place, Step, Steps};
 pub use apply_filter::{ApplyFilter, FilterScript};
@@ -74,7 +76,7 @@ pub use relocate::Move;
 pub use rename::Rename;
 pub use replace::Replace;
 pub use search::Search;
-pub(crate) use search::names_mod_seq;
+pub(crate) use search::{names_annotations, names_mod_seq};
 pub use search_return::{ResultRange, SearchReturn};
 pub use section::{Partial, Section, SectionText};
 pub use select::{Resync, Select};
@@ -90,10 +92,7 @@ pub use url_fetch::{UrlFetch, UrlOctets, WantedUrl};
 
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 
-/// The events that NOTIFY knows, with annotations or without.
-pub(crate) fn notify_events(annotations: bool) -> &'static str {
-    if annotations { notify::EVENTS_AND_ANNOTATIONS } else { notify::EVENTS }
-}
+pub(crate) use notify::notify_events;
 
 /// A command as it stands on the wire, without its tag.
 ///
@@ -168,6 +167,7 @@ pub enum Command {
     ApplyFilter(ApplyFilter),
     Fetch(Fetch),
     Store(Store),
+    Annotate(Annotate),
     Copy(Copy),
     Move(Move),
 }
@@ -351,8 +351,8 @@ static TABLE: [Spec; 66] = {
         row("UID FILTER",   Selected,         !SEQS,     !READS, |input, context| ApplyFilter::parse(input, true, context).map(Command::ApplyFilter)),
         row("FETCH",        Selected,         SEQS,      READS,  |input, _| Fetch::parse(input, false).map(Command::Fetch)),
         row("UID FETCH",    Selected,         !SEQS,     READS,  |input, _| Fetch::parse(input, true).map(Command::Fetch)),
-        row("STORE",        Selected,         SEQS,      !READS, |input, _| Store::parse(input, false).map(Command::Store)),
-        row("UID STORE",    Selected,         !SEQS,     !READS, |input, _| Store::parse(input, true).map(Command::Store)),
+        row("STORE",        Selected,         SEQS,      !READS, |input, _| Store::parse_any(input, false)),
+        row("UID STORE",    Selected,         !SEQS,     !READS, |input, _| Store::parse_any(input, true)),
         row("COPY",         Selected,         !SEQS,     !READS, |input, _| Copy::parse(input, false).map(Command::Copy)),
         row("UID COPY",     Selected,         !SEQS,     !READS, |input, _| Copy::parse(input, true).map(Command::Copy)),
         row("MOVE",         Selected,         !SEQS,     !READS, |input, _| Move::parse(input, false).map(Command::Move)),
@@ -491,6 +491,7 @@ impl Command {
             Self::UidBatches(batches) => batches.encode(wire),
             Self::Fetch(fetch) => fetch.encode(wire),
             Self::Store(store) => store.encode(wire),
+            Self::Annotate(annotate) => annotate.encode(wire),
             Self::Copy(copy) => copy.encode(wire),
             Self::Move(relocate) => relocate.encode(wire),
         }

@@ -110,6 +110,8 @@ pub struct Abilities {
     pub access_lists: bool,
     /// Things can be noted about mailboxes and the server: METADATA (RFC 5464) and LIST-METADATA (RFC 9590).
     pub annotations: bool,
+    /// Things can be noted about messages: ANNOTATE-EXPERIMENT-1 (RFC 5257), and AnnotationChange of NOTIFY (RFC 5465 §5.1).
+    pub annotates: bool,
     /// The client is told how far what takes long has come: INPROGRESS (RFC 9585), by
     /// [`Server::progress`](crate::server::Server::progress).
     pub tells_progress: bool,
@@ -157,6 +159,7 @@ impl Abilities {
             set_quota: false,
             access_lists: false,
             annotations: false,
+            annotates: false,
             tells_progress: false,
             url_auth: false,
             filters: false,
@@ -183,6 +186,7 @@ impl Abilities {
             set_quota: true,
             access_lists: true,
             annotations: true,
+            annotates: true,
             tells_progress: true,
             url_auth: true,
             filters: true,

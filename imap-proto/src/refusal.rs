@@ -10,7 +10,7 @@ use crate::response::{ResponseCode, Status, Text};
 /// What a request comes back with: what was asked for, or a refusal.
 pub type Answered<T> = Result<T, Refusal>;
 
-/// A `NO`, with the reason for programs and the reason for people.
+/// A `NO`, or a `BAD`, with the reason for programs and the reason for people.
 ///
 /// ```
 /// use mailwright_imap_proto::{Refusal, response::ResponseCode};
@@ -26,17 +26,24 @@ pub struct Refusal {
     pub code: Option<ResponseCode>,
     /// The reason for people.
     pub text: Text,
+    /// Whether it is `BAD` in place of `NO`: the command is wrong, though only the application can see that.
+    pub bad: bool,
 }
 
 impl Refusal {
     /// A refusal with a code.
     pub fn new(code: ResponseCode, text: impl Into<Text>) -> Self {
-        Self { code: Some(code), text: text.into() }
+        Self { code: Some(code), text: text.into(), bad: false }
     }
 
     /// A refusal without a code.
     pub fn plain(text: impl Into<Text>) -> Self {
-        Self { code: None, text: text.into() }
+        Self { code: None, text: text.into(), bad: false }
+    }
+
+    /// `BAD`, without a code.
+    pub fn bad(text: impl Into<Text>) -> Self {
+        Self { bad: true, ..Self::plain(text) }
     }
 
     /// The mailbox named does not exist.
@@ -87,7 +94,7 @@ impl Refusal {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        let status = Self::no(refusal.text);
+        let status = if refusal.bad { Self::bad(refusal.text) } else { Self::no(refusal.text) };
         match refusal.code {
             Some(code) => status.with(code),
             None => status,
@@ -105,7 +112,7 @@ impl From<AuthRefusal> for Refusal {
             AuthRefusal::Mechanism => None,
             _ => Some(ResponseCode::AuthenticationFailed),
         };
-        Self { code, text: refusal.to_string().into() }
+        Self { code, text: refusal.to_string().into(), bad: false }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each response has a type that writes itself with `encode`, straight to where it is sent from, and that
 //! [`Response::parse`] finds again in a complete line. How much a reader forgives is a value, [`Leniency`].
 
+mod annotations;
 mod capabilities;
 mod code;
 mod continuation;
@@ -30,6 +31,7 @@ mod thread;
 
 use std::num::NonZeroU32;
 
+pub use annotations::{AnnotationSupport, FetchedAnnotation};
 pub use capabilities::Capabilities;
 pub use code::ResponseCode;
 pub use continuation::Continuation;

@@ -9,6 +9,7 @@
 //!   by number runs (RFC 9051 §7.5.1).
 //! * A literal over a limit is never asked for; one that comes unasked is skipped to its end or ends the connection.
 
+mod annotating;
 mod answer;
 mod append;
 mod ask;
@@ -122,10 +123,11 @@ pub struct Server {
 enum State {
     NotAuthenticated,
     Authenticated,
-    /// `saved` is what `$` stands for (RFC 5182).
+    /// `annotates` is whether annotations can be changed (RFC 5257 §4.1), `saved` what `$` stands for (RFC 5182).
     Selected {
         view: Box<View>,
         read_only: bool,
+        annotates: bool,
         saved: UidSet,
         contexts: Vec<Context>,
     },
@@ -233,9 +235,21 @@ impl Server {
     /// Report changes of the session's own making too, or leave that out: an expunge or move says in its answer what
     /// is gone, and what was reported before is not announced twice.
     pub fn notify(&mut self, change: Change) {
+        if matches!(change, Change::Annotations { .. }) && !self.tells_annotations() {
+            return;
+        }
         let State::Selected { view, .. } = &mut self.state else { return };
         view.note(change);
         self.announce_now();
+    }
+
+    /// Whether the client wants to be told which annotations of messages others change: with [`Change::Annotations`].
+    pub fn tells_annotations(&self) -> bool {
+        match (&self.state, &self.notifying) {
+            (State::Selected { .. }, Some(notifying)) => notifying.selected.message_annotations,
+            (State::Selected { view, .. }, None) => view.tells_annotations(),
+            _ => false,
+        }
     }
 
     /// Ends the connection with BYE as soon as nothing is under way; a message that has begun is still taken.

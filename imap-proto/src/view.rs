@@ -3,9 +3,9 @@
 //! Sequence numbers are made here and nowhere else. The application speaks of UIDs only, so a number can never be
 //! taken for that of another message because something was expunged meanwhile (RFC 9051 §7.5.1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mailwright_mail_model::{FlagSet, ModSeq, Uid, UidSet};
+use mailwright_mail_model::{AnnotationEntry, FlagSet, ModSeq, Uid, UidSet};
 
 use crate::{grammar::Wire, response::encode_vanished, server::Enabled};
 
@@ -31,6 +31,16 @@ pub enum Change {
         /// Its mod-sequence, from a store that keeps them.
         mod_seq: Option<ModSeq>,
     },
+    /// Others have changed annotations of a message, or removed them. Passed over unless the client
+    /// [wants to know](crate::server::Server::tells_annotations).
+    Annotations {
+        /// Which message.
+        uid: Uid,
+        /// The names of the entries.
+        entries: Vec<AnnotationEntry>,
+        /// Its mod-sequence, from a store that keeps them.
+        mod_seq: Option<ModSeq>,
+    },
     /// Every change up to this mod-sequence was reported, from a store that keeps them. The last of a row of changes:
     /// a client is told no later one while something of what came before is held back (RFC 7162 §6).
     UpTo(ModSeq),
@@ -45,6 +55,8 @@ pub(crate) struct View {
     added: UidSet,
     removed: UidSet,
     flags: BTreeMap<Uid, (FlagSet, Option<ModSeq>)>,
+    annotations: BTreeMap<Uid, (BTreeSet<AnnotationEntry>, Option<ModSeq>)>,
+    tells_annotations: bool,
     /// Up to which mod-sequence everything was reported, and up to which it was announced.
     reported: Option<ModSeq>,
     announced: Option<ModSeq>,
@@ -58,6 +70,20 @@ impl View {
     /// With the mod-sequence that the client is told when it opens the mailbox.
     pub(crate) fn up_to(self, mod_seq: Option<ModSeq>) -> Self {
         Self { reported: mod_seq, announced: mod_seq, ..self }
+    }
+
+    /// Whether the client asked for the names of annotations that others change, when it opened the mailbox (RFC 5257 §4.2).
+    pub(crate) fn telling_annotations(self, tells_annotations: bool) -> Self {
+        Self { tells_annotations, ..self }
+    }
+
+    pub(crate) fn tells_annotations(&self) -> bool {
+        self.tells_annotations
+    }
+
+    /// Changes of annotations are not told.
+    pub(crate) fn forget_annotations(&mut self) {
+        self.annotations.clear();
     }
 
     /// Up to which mod-sequence everything was reported.
@@ -143,6 +169,13 @@ impl View {
                     self.flags.insert(uid, (flags, mod_seq));
                 }
             }
+            Change::Annotations { uid, entries, mod_seq } => {
+                if self.known.contains(uid) || self.added.contains(uid) {
+                    let (known, last) = self.annotations.entry(uid).or_default();
+                    known.extend(entries);
+                    *last = (*last).max(mod_seq);
+                }
+            }
             Change::UpTo(mod_seq) => self.reported = self.reported.max(Some(mod_seq)),
         }
     }
@@ -174,6 +207,13 @@ impl View {
             }
             let Some(sequence) = self.sequence(uid) else { continue };
             enabled.put_flags((sequence, uid), &flags, self.is_recent(uid), mod_seq, wire);
+        }
+        for (uid, (entries, mod_seq)) in std::mem::take(&mut self.annotations) {
+            if self.removed.contains(uid) {
+                continue;
+            }
+            let Some(sequence) = self.sequence(uid) else { continue };
+            enabled.put_annotations((sequence, uid), &entries, mod_seq, wire);
         }
         if self.removed.is_empty() {
             self.announced = self.reported;
@@ -261,6 +301,28 @@ mod tests {
         assert_eq!((view.held_back(), view.reported()), (mod_seq(99), mod_seq(101)));
         announced(&mut view, true);
         assert_eq!((view.held_back(), view.announced()), (None, mod_seq(101)));
+    }
+
+    /// RFC 5257 §4.4: names and no values.
+    #[test]
+    fn changed_annotations_are_told_by_name() {
+        let mut view = View::new(set("3,5"), &UidSet::new()).telling_annotations(true);
+        let change = |uid, entry: &str, mod_seq| Change::Annotations {
+            uid: Uid::new(uid).unwrap(),
+            entries: vec![entry.parse().unwrap()],
+            mod_seq: ModSeq::new(mod_seq),
+        };
+        view.note(change(5, "/comment", 7));
+        view.note(change(5, "/altsubject", 8));
+        view.note(change(3, "/comment", 9));
+        view.note(change(4, "/comment", 9));
+        view.note(Change::Removed(set("3")));
+        assert_eq!(announced(&mut view, false), "* 2 FETCH (ANNOTATION (/altsubject /comment))\r\n");
+        view.note(change(5, "/comment", 10));
+        let mut octets = Vec::new();
+        let enabled = Enabled { mod_sequences: true, ..Enabled::default() };
+        view.announce(false, true, enabled, &mut octets);
+        assert_eq!(octets, b"* 2 FETCH (ANNOTATION (/comment) UID 5 MODSEQ (10))\r\n");
     }
 
     #[test]

@@ -15,11 +15,25 @@ use server_common::{App, config};
 
 const JMAP: &str = "https://mail.example/.well-known/jmap";
 
+/// All but annotations of messages: what is said of those in every SELECT stands in transcripts of their own.
+fn everything() -> Abilities {
+    let mut abilities = Abilities::everything();
+    abilities.annotates = false;
+    abilities
+}
+
 /// What a server of everything announces after the login, which is long.
 fn all() -> String {
     let mut config = config();
-    config.abilities = Abilities::everything();
+    config.abilities = everything();
     config.jmap_url = Some(JMAP.into());
+    announced(config)
+}
+
+/// The same of one that keeps annotations too.
+fn annotates() -> String {
+    let mut config = config();
+    config.abilities = Abilities::everything();
     announced(config)
 }
 
@@ -30,7 +44,7 @@ fn limited() -> String {
 
 fn few_at_a_time() -> Config {
     let mut config = config();
-    config.abilities = Abilities::everything();
+    config.abilities = everything();
     (config.message_limit, config.save_limit) = (NonZeroU32::new(2), NonZeroU32::new(3));
     config
 }
@@ -53,8 +67,11 @@ fn transcripts(directory: &str) -> Vec<(String, Transcript)> {
         .unwrap()
         .map(|entry| {
             let path = entry.unwrap().path();
-            let text =
-                fs::read_to_string(&path).unwrap().replace("@ALL", &all()).replace("@LIMITED", &limited());
+            let text = fs::read_to_string(&path)
+                .unwrap()
+                .replace("@ALL", &all())
+                .replace("@LIMITED", &limited())
+                .replace("@ANNOTATES", &annotates());
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let transcript = Transcript::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             (name, transcript)
@@ -116,11 +133,31 @@ fn a_session_of_rfc_3501() {
 fn extensions() {
     let make = || {
         let mut config = config();
-        config.abilities = Abilities::everything();
+        config.abilities = everything();
         config.jmap_url = Some(JMAP.into());
         App::new(config)
     };
     for (name, transcript) in transcripts("server-extensions") {
+        println!("{name}");
+        let whole = run(&mut make(), &transcript, Pace::default());
+        for split in [1, 2, 3, 5, 7, 16, 61] {
+            for lazy in [false, true] {
+                let found = run(&mut make(), &transcript, Pace { split, lazy });
+                assert_eq!(found, whole, "{name}: {split}");
+            }
+        }
+    }
+}
+
+/// ANNOTATE: the examples of RFC 5257, and what is refused.
+#[test]
+fn annotations() {
+    let make = || {
+        let mut config = config();
+        config.abilities = Abilities::everything();
+        App::new(config)
+    };
+    for (name, transcript) in transcripts("server-annotate") {
         println!("{name}");
         let whole = run(&mut make(), &transcript, Pace::default());
         for split in [1, 2, 3, 5, 7, 16, 61] {

@@ -27,7 +27,7 @@ pub trait Groups: fmt::Debug + Send + Sync {
     /// Whether this account is that of a group rather than somebody's.
     fn is_group(&self, user: &User) -> bool;
 
-    /// The accounts of groups whose mail this one shares because it is a member: it may read it, keep flags, add and remove messages, whatever
+    /// The accounts of groups whose mail this one shares because it is a member: it may read it, keep flags and annotations, add and remove messages, whatever
     /// the access control lists say besides. None by default.
     fn shared_accounts(&self, user: &User) -> Vec<User> {
         let _ = user;
@@ -36,7 +36,7 @@ pub trait Groups: fmt::Debug + Send + Sync {
 }
 
 /// What members may do with the mailboxes of their group.
-const MEMBER: [Right; 7] = [
+const MEMBER: [Right; 8] = [
     Right::Lookup,
     Right::Read,
     Right::Seen,
@@ -44,6 +44,7 @@ const MEMBER: [Right; 7] = [
     Right::Insert,
     Right::DeleteMessages,
     Right::Expunge,
+    Right::Annotate,
 ];
 
 /// A mailbox as the store knows it.
@@ -68,12 +69,16 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn locate(&self, name: &MailboxName) -> Result<Located, StoreError> {
         let user = self.user.as_ref().ok_or(StoreError::Denied)?;
         if !self.is_foreign(name) {
-            return Ok(Located { owner: user.clone(), name: name.clone(), rights: Rights::ALL });
+            return Ok(Located {
+                owner: user.clone(),
+                name: name.clone(),
+                rights: self.known_rights(Rights::ALL),
+            });
         }
         let shared = self.shared().await?.into_iter();
         let found = shared.map(|(known, shared)| (known == *name, shared)).find(|(same, _)| *same);
         let (_, SharedMailbox { owner, mailbox, rights, .. }) = found.ok_or(StoreError::NotFound)?;
-        Ok(Located { owner, name: mailbox.name, rights })
+        Ok(Located { owner, name: mailbox.name, rights: self.known_rights(rights) })
     }
 
     /// What a name means, if that may be done with it.
@@ -246,7 +251,8 @@ pub(super) fn permitted(rights: Rights, flags: &FlagSet) -> FlagSet {
 
 /// Whether anything may be changed, so that a mailbox is not open for reading only (RFC 4314 §4).
 pub(super) fn may_change(rights: Rights) -> bool {
-    [Right::Insert, Right::Expunge, Right::Seen, Right::DeleteMessages, Right::Write]
+    // RFC 5257 §3.4: that to annotate is one of flags that are shared.
+    [Right::Insert, Right::Expunge, Right::Seen, Right::DeleteMessages, Right::Write, Right::Annotate]
         .into_iter()
         .any(|right| rights.contains(right))
 }

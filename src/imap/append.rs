@@ -8,7 +8,7 @@ use mailwright_imap_proto::{
     response::ResponseCode,
     server::{AppendUid, Message},
 };
-use mailwright_mail_model::UidSet;
+use mailwright_mail_model::{AnnotationEntry, UidSet};
 use mailwright_mailstore::{Quota, Right, Store, StoreError, Target, Upload, Write, accounts::Accounts};
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     access::permitted,
     described::{CHUNK, Describer},
     events::Cause,
+    noting::has_parts,
     target_refusal,
 };
 use crate::smtp::now;
@@ -39,10 +40,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let at = at.map_err(|error| target_refusal(&error))?;
         let writer = self.store.writer().ok_or_else(Refusal::no_permission)?;
         let date = message.internal_date.unwrap_or_else(now);
-        let target = Target::new(at.owner, at.name, date).with_flags(permitted(at.rights, &message.flags));
+        let mut target =
+            Target::new(at.owner, at.name, date).with_flags(permitted(at.rights, &message.flags));
+        if !message.annotations.is_empty() {
+            let noted = self.noted(&message.annotations, at.rights)?;
+            target = target.with_annotations(self.user()?.clone(), noted);
+        }
         if let Some(mut incoming) = before {
             // RFC 3502 §6.3.11: all of them or none.
-            incoming.next(target).await.map_err(|error| target_refusal(&error))?;
+            incoming.next(target).await?;
             self.incoming = Some(incoming);
             return Ok(());
         }
@@ -98,7 +104,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             return Err(target_refusal(&error));
         }
         let upload = upload(&mut incoming.upload);
-        incoming.describer.finish_into(upload);
+        let structure = incoming.describer.finish_into(upload);
+        has_parts(&structure, entries(&incoming.target))?;
         let appended = upload.commit(std::slice::from_ref(&incoming.target)).await;
         let appended = appended.map_err(|failed| target_refusal(&failed.error))?;
         let uids: UidSet = appended.iter().map(|appended| appended.uid).collect();
@@ -117,17 +124,22 @@ impl Incoming {
     }
 
     /// Ends this message and begins another.
-    async fn next(&mut self, target: Target) -> Result<(), StoreError> {
+    async fn next(&mut self, target: Target) -> Answered<()> {
         if let Some(error) = self.failed.take() {
-            return Err(error);
+            return Err(target_refusal(&error));
         }
         let done = std::mem::replace(&mut self.target, target);
         let describer = std::mem::take(&mut self.describer);
         self.size = 0;
         let upload = upload(&mut self.upload);
-        describer.finish_into(upload);
-        upload.next(std::slice::from_ref(&done)).await
+        has_parts(&describer.finish_into(upload), entries(&done))?;
+        upload.next(std::slice::from_ref(&done)).await.map_err(|error| target_refusal(&error))
     }
+}
+
+/// What is noted about a message that goes there.
+fn entries(target: &Target) -> impl Iterator<Item = &AnnotationEntry> {
+    target.annotations.iter().flat_map(|noted| &noted.1).map(|(entry, ..)| entry)
 }
 
 fn upload(upload: &mut Mutex<Upload>) -> &mut Upload {

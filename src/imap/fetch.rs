@@ -1,10 +1,10 @@
 //! FETCH: what a client wants to know of messages, from the snapshot, the structure, and ranges of octets.
 
-use std::io;
+use std::{collections::HashMap, io};
 
 use mailwright_imap_proto::{
     Refusal,
-    command::{BodySection, Fetch, SectionText},
+    command::{BodySection, Fetch, FetchItem, SectionText},
     response::ResponseCode,
     server::Server,
 };
@@ -18,6 +18,7 @@ use super::{
     Visit,
     at_hand::Ready,
     known::{Needs, is_kept_item, known},
+    noting::{self, has_parts, parts_named},
     refusal,
     selected::expunged,
 };
@@ -85,7 +86,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     ) -> io::Result<Result<(), Refusal>> {
         let Some(selected) = &self.selected else { return Ok(Err(Refusal::unavailable())) };
         let needs = Needs::of(&ask.items);
-        let size = if needs.structure { STRUCTURES } else { BATCH };
+        let notes = ask.items.iter().any(|item| matches!(item, FetchItem::Annotations(_)));
+        let parts = if notes { parts_named(&ask.items) } else { Vec::new() };
+        let size = match (notes, needs.structure) {
+            (true, _) => noting::BATCH,
+            (false, true) => STRUCTURES,
+            (false, false) => BATCH,
+        };
         let kept: Vec<bool> = ask.items.iter().map(is_kept_item).collect();
         let snapshot = selected.snapshot.clone();
         if let (Some(named), Some(since), Some(changes)) =
@@ -120,12 +127,28 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 Ok(known) => known.into_iter(),
                 Err(error) => return Ok(Err(refusal(&error))),
             };
+            let mut annotations = match notes {
+                true => {
+                    let uids = batch.iter().map(|message| message.uid).collect();
+                    match self.annotations_of(&selected.mailbox, &uids).await {
+                        Ok(annotations) => annotations,
+                        Err(error) => return Ok(Err(refusal(&error))),
+                    }
+                }
+                false => HashMap::new(),
+            };
             for message in batch {
-                let known = known.next().unwrap_or_default();
+                let mut known = known.next().unwrap_or_default();
+                known.annotations = annotations.remove(&message.uid).unwrap_or_default();
                 // Expunged meanwhile, by another session: there is nothing to tell of it.
                 if !known.meets(needs) {
                     lost = true;
                     continue;
+                }
+                if let Some(Err(wrong)) =
+                    known.structure.as_ref().filter(|_| notes).map(|structure| has_parts(structure, &parts))
+                {
+                    return Ok(Err(wrong));
                 }
                 let told = seen.contains(message.uid);
                 // What many clients ask of all messages of a mailbox is at hand: nothing is allocated for it.

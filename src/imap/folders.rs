@@ -118,7 +118,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             entry.special_use.extend(mailbox.special_use);
             entry.can_have_children = self.store.folders().is_some();
             if request.rights {
-                entry.rights = Some(shown(Rights::ALL));
+                entry.rights = Some(shown(self.known_rights(Rights::ALL)));
             }
             if request.annotations && request.is_about(&mailbox.name) {
                 let place = Annotated::Mailbox { owner: user.clone(), name: mailbox.name.clone() };
@@ -178,7 +178,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             entry.can_have_children = self.store.folders().is_some();
             if request.rights {
-                entry.rights = Some(shown(shared.rights));
+                entry.rights = Some(shown(self.known_rights(shared.rights)));
             }
             if request.annotations && request.is_about(&name) && shared.rights.contains(Right::Read) {
                 let place = Annotated::Mailbox { owner: shared.owner, name: shared.mailbox.name };

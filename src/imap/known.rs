@@ -1,7 +1,7 @@
 //! What FETCH needs of messages beside the snapshot: no more than was asked for, and what is kept before what must be found out.
 
 use bytes::Bytes;
-use mailwright_imap_proto::command::{BodySection, FetchItem, SectionText};
+use mailwright_imap_proto::command::{AnnotationValue, BodySection, FetchItem, SectionText};
 use mailwright_mail_model::mime::Structure;
 use mailwright_mailstore::{Column, MessageRef, Result, Store};
 
@@ -9,6 +9,7 @@ use super::{
     described::{structures, written_before},
     fetch::is_whole,
     headers::{headers, is_kept},
+    noting::parts_named,
 };
 
 /// What is needed of messages beside the snapshot.
@@ -34,6 +35,10 @@ impl Needs {
                 FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => {
                     needs.structure = true;
                 }
+                // RFC 5257 §3.2.1: whether there is such a part.
+                FetchItem::Annotations(_) => {
+                    needs.structure |= !parts_named(std::slice::from_ref(item)).is_empty();
+                }
                 FetchItem::Section(_) if is_kept_item(item) => needs.header = true,
                 FetchItem::Section(section) => needs.structure |= !is_whole(section),
                 _ => {}
@@ -53,6 +58,8 @@ pub(super) struct Known {
     pub(super) body_structure: Option<Bytes>,
     /// The fields of its header that are kept.
     pub(super) header: Option<Bytes>,
+    /// What the user sees of its annotations, if that is wanted.
+    pub(super) annotations: Vec<AnnotationValue>,
 }
 
 impl Known {

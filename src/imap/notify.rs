@@ -67,7 +67,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     let mut told = counts(known);
                     told.uid_validity = Some(known.status.uid_validity);
                     told.highest_mod_seq =
-                        Some(known.status.highest_modseq).filter(|_| events.flags && knows);
+                        Some(known.status.highest_modseq).filter(|_| events.tells_flags() && knows);
                     statuses.push(told);
                 }
             }
@@ -177,9 +177,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 let mut told = counts(mailbox);
                 told.uid_validity = Some(status.uid_validity).filter(|_| is_new);
                 told.highest_mod_seq = Some(status.highest_modseq).filter(|_| knows);
-                told.unseen = Some(status.unseen).filter(|unseen| events.flags && *unseen != known.unseen);
+                told.unseen =
+                    Some(status.unseen).filter(|unseen| events.tells_flags() && *unseen != known.unseen);
                 server.notify_status(&told);
-            } else if events.flags && (knows || known.unseen != status.unseen) {
+            } else if events.tells_flags() && (knows || known.unseen != status.unseen) {
                 // RFC 5465 §5.1
                 let mut told = MailboxStatus::new(mailbox.name.clone());
                 told.uid_validity = Some(status.uid_validity);

@@ -67,6 +67,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         among: Option<&UidSet>,
         scores: Option<Vec<(Uid, u8)>>,
     ) -> Answered<Search<'a, S>> {
+        let resolved;
+        let query = match query.annotations().is_empty() {
+            true => query,
+            false => {
+                resolved = self.resolved(selected, query, among).await?;
+                &resolved
+            }
+        };
         let mut search = Search::new(self.store, selected, query, &self.progress, scores);
         let among = match (query.uids(), among) {
             (Some(uids), Some(among)) => Some(uids.intersection(among)),

@@ -1,6 +1,6 @@
 //! The mailbox that a session has open, and what happens in it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use mailwright_imap_proto::{
     Answered, Refusal,
@@ -11,7 +11,8 @@ use mailwright_imap_proto::{
 use mailwright_line_proto::{Ask, Deflate, Shutdown};
 use mailwright_mail_model::{FlagSet, MailboxName, ModSeq, Uid, UidSet};
 use mailwright_mailstore::{
-    Changes, Expunge, MailboxRef, Right, Rights, Snapshot, Store, StoreError, Write, accounts::Accounts,
+    Annotate, Changes, Expunge, MailboxRef, Right, Rights, Snapshot, Store, StoreError, Write,
+    accounts::Accounts,
 };
 
 use super::{
@@ -19,9 +20,13 @@ use super::{
     access::{may_change, permitted},
     events::Cause,
     flags::Allowed,
+    noting::Renoted,
     refusal, target_refusal,
 };
 use crate::service::Session;
+
+/// The messages whose annotations a client has changed by its last command, and the mod-sequences they had then.
+pub(super) type Own = HashMap<Uid, ModSeq>;
 
 /// An open mailbox.
 pub(super) struct Selected {
@@ -50,6 +55,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let mut opened = Opened::new(snapshot.uids(), snapshot.uid_validity());
         opened.uid_next = snapshot.uid_next();
         opened.read_only = read_only;
+        opened.annotations = self.annotation_support();
         opened.mailbox_id = snapshot.id().map(|id| id.to_string());
         if let Some(changes) = self.store.changes() {
             opened.highest_mod_seq = Some(snapshot.highest_modseq());
@@ -99,18 +105,33 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     /// The same, saying nothing of the flags of messages that the client is told of in another way.
     pub(super) async fn refresh_but(&mut self, connection: &mut Session<Deflate<Server>>, told: &UidSet) {
+        self.refresh_beside(connection, told, &Own::new()).await;
+    }
+
+    /// The same, and nothing of annotations that the client has set itself.
+    pub(super) async fn refresh_beside(
+        &mut self,
+        connection: &mut Session<Deflate<Server>>,
+        told: &UidSet,
+        own: &Own,
+    ) {
         let Some(selected) = &self.selected else { return };
         let now = self.store.open(selected.mailbox.user(), selected.mailbox.name()).await;
-        self.catch_up_but(connection, now, told);
+        let tells = connection.machine().inner().inner().tells_annotations();
+        let renoted = self.renoted(tells, &now, own).await;
+        self.catch_up_but(connection, now, told, own, renoted);
         self.search_again(connection).await;
     }
 
-    pub(super) fn catch_up(
+    pub(super) async fn catch_up(
         &mut self,
         connection: &mut Session<Deflate<Server>>,
         now: Result<Arc<Snapshot>, StoreError>,
     ) {
-        self.catch_up_but(connection, now, &UidSet::new());
+        let own = Own::new();
+        let tells = connection.machine().inner().inner().tells_annotations();
+        let renoted = self.renoted(tells, &now, &own).await;
+        self.catch_up_but(connection, now, &UidSet::new(), &own, renoted);
     }
 
     fn catch_up_but(
@@ -118,6 +139,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         connection: &mut Session<Deflate<Server>>,
         now: Result<Arc<Snapshot>, StoreError>,
         told: &UidSet,
+        own: &Own,
+        mut renoted: Renoted,
     ) {
         let Some(selected) = &mut self.selected else { return };
         let server = connection.machine().inner_mut().inner_mut();
@@ -146,9 +169,20 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             selected.claims |= !selected.read_only && !recent.is_empty();
             server.notify(Change::Added { uids: difference.added, recent });
         }
-        for message in later.among(&difference.changed.difference(told)) {
+        let knows = self.store.changes().is_some();
+        for message in later.among(&difference.changed) {
             let before = selected.snapshot.message(message.uid);
-            let knows = self.store.changes().is_some();
+            // Where only annotations are others, that is told and no flags.
+            let same_flags = before.is_some_and(|before| before.flags == message.flags);
+            let noted = renoted.remove(&message.uid);
+            let passed = noted.is_some() || own.get(&message.uid) == Some(&message.modseq);
+            if let Some(entries) = noted {
+                let mod_seq = knows.then_some(message.modseq);
+                server.notify(Change::Annotations { uid: message.uid, entries, mod_seq });
+            }
+            if told.contains(message.uid) || same_flags && passed {
+                continue;
+            }
             if before.is_none_or(|before| {
                 before.flags != message.flags || knows && before.modseq != message.modseq
             }) {
@@ -256,15 +290,21 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             return Err(Refusal::no_permission());
         };
         let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
-        if to.owner != *selected.mailbox.user() || to.rights != Rights::ALL {
+        if to.owner != *selected.mailbox.user() || to.rights != self.known_rights(Rights::ALL) {
             let copied = self.transfer(uids, &to, false).await?;
             if let Some(copied) = &copied {
                 self.added(Cause::Copy, &to.owner, &to.name, &copied.destination).await;
             }
             return Ok(copied);
         }
-        let copied =
-            writer.copy(&selected.mailbox, uids, &to.name).await.map_err(|error| target_refusal(&error))?;
+        let copied = match self.store.annotator() {
+            Some(annotator) => {
+                let carried = self.carried(&to);
+                annotator.copy_annotated(&selected.mailbox, uids, &to.name, &carried).await
+            }
+            None => writer.copy(&selected.mailbox, uids, &to.name).await,
+        };
+        let copied = copied.map_err(|error| target_refusal(&error))?;
         if copied.source.is_empty() {
             return Ok(None);
         }
@@ -277,14 +317,18 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         self.require(&[Right::DeleteMessages, Right::Expunge]).await?;
         let (mailbox, writer) = self.writable()?;
         let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
-        if to.owner != *mailbox.user() || to.rights != Rights::ALL {
+        if to.owner != *mailbox.user() || to.rights != self.known_rights(Rights::ALL) {
             let moved = self.transfer(uids, &to, true).await?;
             let moved =
                 moved.ok_or_else(|| Refusal::new(ResponseCode::ExpungeIssued, "the messages are gone"))?;
             self.added(Cause::Copy, &to.owner, &to.name, &moved.destination).await;
             return Ok(moved);
         }
-        let moved = writer.move_to(mailbox, uids, &to.name).await.map_err(|error| target_refusal(&error))?;
+        let moved = match self.store.annotator() {
+            Some(annotator) => annotator.move_annotated(mailbox, uids, &to.name, &self.carried(&to)).await,
+            None => writer.move_to(mailbox, uids, &to.name).await,
+        };
+        let moved = moved.map_err(|error| target_refusal(&error))?;
         self.added(Cause::Copy, &to.owner, &to.name, &moved.target).await;
         Ok(CopyUid::new(moved.uid_validity, moved.source, moved.target))
     }

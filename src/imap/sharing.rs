@@ -127,6 +127,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     async fn set_access(&self, request: &SetAcl) -> Answered<()> {
         let rights = Rights::from_str(&request.rights).map_err(|error| Refusal::plain(error.to_string()))?;
+        if rights != self.known_rights(rights) {
+            return Err(Refusal::plain("there is no right n where nothing can be noted about messages"));
+        }
         let change = match request.change {
             RightsChange::Replace => AclChange::Replace(rights),
             RightsChange::Add => AclChange::Add(rights),
@@ -151,8 +154,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let acl = self.store.acl().ok_or_else(Refusal::cannot)?;
         let at = self.locate_for(mailbox, Right::Administer).await.map_err(|error| refusal(&error))?;
         let list = acl.access_list(&at.owner, &at.name).await.map_err(|error| refusal(&error))?;
-        let owner = (at.owner.as_str().to_owned(), shown(Rights::ALL));
-        let others = list.iter().map(|entry| (entry.identifier.to_string(), shown(entry.rights)));
+        let owner = (at.owner.as_str().to_owned(), shown(self.known_rights(Rights::ALL)));
+        let others =
+            list.iter().map(|entry| (entry.identifier.to_string(), shown(self.known_rights(entry.rights))));
         Ok(std::iter::once(owner).chain(others).collect())
     }
 
@@ -162,10 +166,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let at =
             self.locate_for(&request.mailbox, Right::Administer).await.map_err(|error| refusal(&error))?;
         if !who.is_negative() && Identity::new(at.owner).is(who.subject()) {
-            return Ok(ListedRights::new(shown(Rights::ALL), Vec::new()));
+            return Ok(ListedRights::new(shown(self.known_rights(Rights::ALL)), Vec::new()));
         }
         // RFC 4314 §2.1.1: nothing is tied to anything, so the old ones stand by themselves.
-        let each = Rights::ALL.iter().map(|right| Rights::of(right).to_string());
+        let each = self.known_rights(Rights::ALL).iter().map(|right| Rights::of(right).to_string());
         Ok(ListedRights::new("", each.chain(["c".into(), "d".into()]).collect()))
     }
 

@@ -30,6 +30,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             at.and_then(|at| scores.get(at)).map_or(100, |(_, score)| *score)
         };
         let mut sorter = Sorter::new(order.criteria.clone());
+        let noted = self.sorted_by(selected, &found, &order.annotations).await?;
+        let noted = |uid: Uid| noted.get(&uid).map_or(&[][..], Vec::as_slice);
         if sorter.needs_envelope() {
             let mut fields: Vec<&str> =
                 order.criteria.iter().filter_map(|criterion| field(criterion.key)).collect();
@@ -38,13 +40,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             self.with_headers(selected, &found, |message, header| {
                 let envelope = Envelope::of(&chosen(header, &fields));
                 let score = score(message.uid);
-                sorter.add_scored(message.uid, message.internal_date, message.size, Some(&envelope), score);
+                let (date, size) = (message.internal_date, message.size);
+                sorter.add_annotated(message.uid, date, size, Some(&envelope), score, noted(message.uid));
             })
             .await?;
         } else {
             for message in selected.snapshot.among(&found) {
                 let score = score(message.uid);
-                sorter.add_scored(message.uid, message.internal_date, message.size, None, score);
+                let (date, size) = (message.internal_date, message.size);
+                sorter.add_annotated(message.uid, date, size, None, score, noted(message.uid));
             }
         }
         let sorted = sorter.finish();

@@ -142,7 +142,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         describer.finish_into(open(upload));
         let target = Target::new(to.owner.clone(), to.name.clone(), message.internal_date);
-        Ok(target.with_flags(permitted(to.rights, &message.flags)))
+        let target = target.with_flags(permitted(to.rights, &message.flags));
+        let Some(user) = self.user.as_ref().filter(|_| self.store.annotator().is_some()) else {
+            return Ok(target);
+        };
+        // RFC 5257 §4.6
+        let values = self.carried_values(&selected.mailbox, message.uid, &self.carried(to)).await?;
+        Ok(target.with_annotations(user.clone(), values))
     }
 }
 

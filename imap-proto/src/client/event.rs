@@ -10,14 +10,14 @@ use thiserror::Error;
 use super::request::{Capability, Check, Close, Compress, Find, Idle, Logout, Noop, StartTls, Unselect};
 use crate::{
     command::{
-        Append, ApplyFilter, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, Fetch,
-        GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move,
-        MyRights, Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort,
+        Annotate, Append, ApplyFilter, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable,
+        Expunge, Fetch, GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights,
+        Lsub, Move, MyRights, Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort,
         Status as AskStatus, Store, Subscribe, Thread, Unsubscribe,
     },
     response::{
-        Capabilities, Esearch, Fetched, FetchedSection, FlagList, Listed, MailboxStatus, Namespaces,
-        QuotaRoot, Response, ServerId, Status,
+        AnnotationSupport, Capabilities, Esearch, Fetched, FetchedSection, FlagList, Listed, MailboxStatus,
+        Namespaces, QuotaRoot, Response, ServerId, Status,
     },
 };
 
@@ -134,6 +134,8 @@ pub enum Event {
     Fetch(Ticket<Fetch>, Outcome<()>),
     /// The flags are changed.
     Store(Ticket<Store>, Outcome<()>),
+    /// The annotations are changed.
+    Annotate(Ticket<Annotate>, Outcome<()>),
     /// The messages are copied, and where, if the server tells.
     Copy(Ticket<Copy>, Outcome<Option<CopyUid>>),
     /// The messages are moved, and where, if the server tells. They are announced as expunged besides.
@@ -211,6 +213,8 @@ pub struct Opened {
     pub permanent_flags: Option<FlagList>,
     /// The highest mod-sequence.
     pub highest_mod_seq: Option<ModSeq>,
+    /// What can be noted about messages, if the server says so (RFC 5257 §4.1).
+    pub annotations: Option<AnnotationSupport>,
     /// Whether it can only be read.
     pub read_only: bool,
 }

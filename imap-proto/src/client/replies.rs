@@ -213,6 +213,7 @@ impl Client {
                 Some(ResponseCode::PermanentFlags(flags)) => {
                     opened.permanent_flags.replace(flags.clone()).is_none()
                 }
+                Some(ResponseCode::Annotations(support)) => opened.annotations.replace(*support).is_none(),
                 Some(ResponseCode::HighestModSeq(modseq)) => {
                     opened.highest_mod_seq.replace(*modseq).is_none()
                 }

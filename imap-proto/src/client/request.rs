@@ -7,10 +7,10 @@ use super::{Client, Event, calls::Kind, event::Opened};
 use crate::{
     MessageSet,
     command::{
-        Append, ApplyFilter, CancelUpdate, Command, Copy, Create, Delete, DeleteAcl, Enable, Expunge, Fetch,
-        GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, Lsub, Move, MyRights, Namespace,
-        Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status, Store, Subscribe,
-        Thread, Unsubscribe,
+        Annotate, Append, ApplyFilter, CancelUpdate, Command, Copy, Create, Delete, DeleteAcl, Enable,
+        Expunge, Fetch, GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, Lsub, Move,
+        MyRights, Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status,
+        Store, Subscribe, Thread, Unsubscribe,
     },
     grammar::is_atom_char,
     response::Capabilities,
@@ -99,6 +99,7 @@ macro_rules! about_messages {
 about_messages! {
     Fetch => Kind::Plain(|id, outcome| Event::Fetch(Ticket::new(id), outcome));
     Store => Kind::Plain(|id, outcome| Event::Store(Ticket::new(id), outcome));
+    Annotate => Kind::Plain(|id, outcome| Event::Annotate(Ticket::new(id), outcome));
     Copy => Kind::Copy(None);
     Move => Kind::Move(None);
 }

@@ -2,7 +2,11 @@
 
 use mailwright_mail_model::{DateTime, FlagSet, MailboxName};
 
-use super::append_steps::{attributes, message_mark};
+use super::{
+    AnnotationValue,
+    annotate::put_values,
+    append_steps::{attributes, message_mark},
+};
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 
 /// Puts a message into a mailbox. The message itself follows, streamed.
@@ -15,6 +19,8 @@ pub struct Append {
     pub flags: FlagSet,
     /// The internal date it shall have; now if `None`.
     pub internal_date: Option<DateTime>,
+    /// What is noted about it (RFC 5257 §4.7).
+    pub annotations: Vec<AnnotationValue>,
     /// Its length in octets.
     pub size: u64,
     /// `UTF8`: its header is in UTF-8.
@@ -24,7 +30,14 @@ pub struct Append {
 impl Append {
     /// A message of `size` octets for this mailbox, without flags, dated now.
     pub fn new(mailbox: MailboxName, size: u64) -> Self {
-        Self { mailbox, flags: FlagSet::new(), internal_date: None, size, utf8: false }
+        Self {
+            mailbox,
+            flags: FlagSet::new(),
+            internal_date: None,
+            annotations: Vec::new(),
+            size,
+            utf8: false,
+        }
     }
 
     /// Takes the arguments to the mark of the message's literal, which must be all there is.
@@ -32,10 +45,10 @@ impl Append {
         input.space()?;
         let mailbox = input.mailbox()?;
         input.space()?;
-        let (flags, internal_date) = attributes(input)?;
+        let (flags, internal_date, annotations) = attributes(input)?;
         let utf8 = input.prefix("UTF8 (");
         let mark = message_mark(input, utf8)?;
-        Ok(Self { mailbox, flags, internal_date, size: mark.length, utf8 })
+        Ok(Self { mailbox, flags, internal_date, annotations, size: mark.length, utf8 })
     }
 
     pub(super) fn encode(&self, wire: &mut CommandWriter) {
@@ -55,6 +68,10 @@ impl Append {
             wire.put(b"\"");
             wire.put(date.to_imap().as_bytes());
             wire.put(b"\" ");
+        }
+        if !self.annotations.is_empty() {
+            put_values(&self.annotations, wire);
+            wire.put(b" ");
         }
         if self.utf8 {
             wire.put(b"UTF8 (~");

@@ -4,7 +4,7 @@
 use mailwright_line_proto::frame::LiteralMark;
 use mailwright_mail_model::{DateTime, FlagSet};
 
-use super::store::flag_list;
+use super::{AnnotationValue, annotate::values, store::flag_list};
 use crate::grammar::{GrammarError, Input};
 
 /// One step.
@@ -16,6 +16,8 @@ pub(crate) enum Step {
         flags: FlagSet,
         /// The internal date it shall have; now if `None`.
         internal_date: Option<DateTime>,
+        /// What is noted about it (RFC 5257 §4.7).
+        annotations: Vec<AnnotationValue>,
         /// Its length, if it comes as one literal.
         size: Option<u64>,
         /// Whether its header is in UTF-8 (RFC 6855 §4).
@@ -67,17 +69,23 @@ impl Steps {
             place = match place {
                 Place::Message => {
                     input.space()?;
-                    let (flags, internal_date) = attributes(input)?;
+                    let (flags, internal_date, annotations) = attributes(input)?;
                     if input.keyword("CATENATE") {
                         input.space()?;
                         input.octet(b'(', "a list of pieces")?;
-                        all.steps.push(Step::Begin { flags, internal_date, size: None, utf8: false });
+                        all.steps.push(Step::Begin {
+                            flags,
+                            internal_date,
+                            annotations,
+                            size: None,
+                            utf8: false,
+                        });
                         Place::Piece
                     } else {
                         let utf8 = input.prefix("UTF8 (");
                         let mark = message_mark(input, utf8)?;
                         let size = Some(mark.length);
-                        all.steps.push(Step::Begin { flags, internal_date, size, utf8 });
+                        all.steps.push(Step::Begin { flags, internal_date, annotations, size, utf8 });
                         return Ok(all.to(mark, Place::BehindLiteral { utf8 }));
                     }
                 }
@@ -117,8 +125,11 @@ impl Steps {
     }
 }
 
-/// The flags and the date before a message, and the space behind each.
-pub(super) fn attributes(input: &mut Input<'_>) -> Result<(FlagSet, Option<DateTime>), GrammarError> {
+/// What stands before a message: flags, date, annotations.
+pub(super) type Attributes = (FlagSet, Option<DateTime>, Vec<AnnotationValue>);
+
+/// The flags, the date and the annotations before a message, and the space behind each.
+pub(super) fn attributes(input: &mut Input<'_>) -> Result<Attributes, GrammarError> {
     let mut flags = FlagSet::new();
     if input.peek() == Some(b'(') {
         flags = flag_list(input)?;
@@ -133,7 +144,12 @@ pub(super) fn attributes(input: &mut Input<'_>) -> Result<(FlagSet, Option<DateT
             Some(date.ok_or_else(|| here.expected("a date such as \"17-Jul-1996 02:44:25 -0700\""))?);
         input.space()?;
     }
-    Ok((flags, internal_date))
+    let mut annotations = Vec::new();
+    if input.keyword("ANNOTATION") {
+        annotations = values(input)?;
+        input.space()?;
+    }
+    Ok((flags, internal_date, annotations))
 }
 
 /// The mark of a message's literal, which must be all there is.
@@ -166,6 +182,21 @@ mod tests {
         assert_eq!(tail.place, Some(Place::BehindLiteral { utf8: true }));
         let end = steps(")", Place::BehindLiteral { utf8: true }).unwrap();
         assert!(end.steps.is_empty() && end.place.is_none());
+    }
+
+    #[test]
+    fn annotations_stand_before_each_message() {
+        let head = " ANNOTATION (/comment (value.priv \"Don't send until I say so\")) {310}";
+        let steps = steps(head, Place::Message).unwrap().steps;
+        let Some(Step::Begin { annotations, size: Some(310), .. }) = steps.first() else {
+            panic!("{steps:?}")
+        };
+        assert_eq!(annotations.len(), 1);
+        // A literal among them is none of the message.
+        assert!(
+            super::Steps::parse(&mut Input::new(b" ANNOTATION (/comment (value.priv {310}"), Place::Message)
+                .is_err()
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use mailwright_line_proto::Request;
 use mailwright_mail_model::{ModSeq, UidSet};
 
-use super::{Partial, ResultRange, Section, SectionText, select::mod_seq};
+use super::{FetchAnnotations, Partial, ResultRange, Section, SectionText, select::mod_seq};
 use crate::{
     MessageSet,
     grammar::{GrammarError, Input, Wire},
@@ -71,6 +71,8 @@ pub enum FetchItem {
     Binary(BinarySection),
     /// How many octets [`Binary`](Self::Binary) of this part has.
     BinarySize(Vec<NonZeroU32>),
+    /// What is noted about it (RFC 5257 §4.3).
+    Annotations(FetchAnnotations),
 }
 
 /// Octets of a part without its transfer encoding, as one item of FETCH.
@@ -330,6 +332,9 @@ impl FetchItem {
         if input.prefix("BINARY.SIZE[") {
             return part(input).map(Self::BinarySize);
         }
+        if input.keyword("ANNOTATION") {
+            return FetchAnnotations::parse(input).map(Self::Annotations);
+        }
         let word = WORDS.iter().find(|(word, _)| input.keyword(word));
         let item = word.map(|(_, item)| item.clone()).ok_or_else(|| input.expected("a FETCH item"))?;
         // RFC 8970 §3.1
@@ -345,6 +350,7 @@ impl FetchItem {
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         match self {
+            Self::Annotations(asked) => return asked.encode(wire),
             Self::Preview { lazy: true } => return wire.put(b"PREVIEW (LAZY)"),
             Self::Binary(section) => {
                 wire.put(if section.peek { b"BINARY.PEEK" } else { b"BINARY" });

@@ -71,6 +71,8 @@ pub struct NotifyEvents {
     pub expunge: bool,
     /// `FlagChange`.
     pub flags: bool,
+    /// `AnnotationChange`: annotations of messages (RFC 5465 §5.1).
+    pub message_annotations: bool,
     /// `MailboxName`.
     pub names: bool,
     /// `SubscriptionChange`.
@@ -81,10 +83,12 @@ pub struct NotifyEvents {
     pub server_annotations: bool,
 }
 
-/// The events that a server here can tell of.
-pub(crate) const EVENTS: &str = "(MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)";
-/// The same, of one that keeps annotations (RFC 5465 §5.6, §5.7).
-pub(crate) const EVENTS_AND_ANNOTATIONS: &str = "(MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)";
+/// The events that a server can tell of: those of annotations of mailboxes (RFC 5465 §5.6, §5.7) and of messages (§5.1) if it keeps these.
+pub(crate) fn notify_events(mailboxes: bool, messages: bool) -> String {
+    let messages = if messages { " AnnotationChange" } else { "" };
+    let mailboxes = if mailboxes { " MailboxMetadataChange ServerMetadataChange" } else { "" };
+    format!("(MessageNew MessageExpunge FlagChange{messages} MailboxName SubscriptionChange{mailboxes})")
+}
 
 impl Notify {
     /// Nothing is told at all.
@@ -100,6 +104,11 @@ impl Notify {
     /// Whether changes of annotations are among what is to be told.
     pub(crate) fn names_annotations(&self) -> bool {
         self.groups.iter().any(|group| group.events.annotations || group.events.server_annotations)
+    }
+
+    /// Whether changes of annotations of messages are among what is to be told.
+    pub(crate) fn names_message_annotations(&self) -> bool {
+        self.groups.iter().any(|group| group.events.message_annotations)
     }
 
     /// What is told of the selected mailbox, and whether of expunged messages only where other commands would.
@@ -179,8 +188,8 @@ impl NotifyGroup {
         if events.new.is_some() != events.expunge {
             return Err(here.expected("both of MessageNew and MessageExpunge, or neither"));
         }
-        if events.flags && !events.expunge {
-            return Err(here.expected("MessageNew and MessageExpunge with FlagChange"));
+        if (events.flags || events.message_annotations) && !events.expunge {
+            return Err(here.expected("MessageNew and MessageExpunge with FlagChange and AnnotationChange"));
         }
         let of_mailboxes =
             events.names || events.subscriptions || events.annotations || events.server_annotations;
@@ -250,6 +259,12 @@ fn mailboxes(input: &mut Input<'_>) -> Result<Vec<MailboxName>, GrammarError> {
 }
 
 impl NotifyEvents {
+    /// Whether it is told, of mailboxes that are not selected, that messages have changed: which of flags and annotations did is not said
+    /// (RFC 5465 §5.1).
+    pub fn tells_flags(&self) -> bool {
+        self.flags || self.message_annotations
+    }
+
     fn parse(input: &mut Input<'_>, unknown: &mut bool) -> Result<Self, GrammarError> {
         let mut events = Self::default();
         if input.keyword("NONE") {
@@ -291,6 +306,7 @@ impl NotifyEvents {
         let known = [
             ("MessageExpunge", &mut self.expunge),
             ("FlagChange", &mut self.flags),
+            ("AnnotationChange", &mut self.message_annotations),
             ("MailboxName", &mut self.names),
             ("SubscriptionChange", &mut self.subscriptions),
             ("MailboxMetadataChange", &mut self.annotations),
@@ -319,6 +335,7 @@ impl NotifyEvents {
         for (wanted, word) in [
             (self.expunge, "MessageExpunge"),
             (self.flags, "FlagChange"),
+            (self.message_annotations, "AnnotationChange"),
             (self.names, "MailboxName"),
             (self.subscriptions, "SubscriptionChange"),
             (self.annotations, "MailboxMetadataChange"),
@@ -356,7 +373,9 @@ mod tests {
             parse(text.strip_prefix("NOTIFY").unwrap()).unwrap().encode(&mut wire);
             assert_eq!(String::from_utf8(wire).unwrap(), text);
         }
-        assert!(parse(" set (selected (messagenew messageexpunge annotationchange))").unwrap().unknown);
+        assert!(parse(" set (selected (messagenew messageexpunge messageread))").unwrap().unknown);
+        let notify = parse(" set (selected (messagenew messageexpunge annotationchange))").unwrap();
+        assert!(!notify.unknown && notify.names_message_annotations());
         for bad in [
             "",
             " SET",
@@ -366,6 +385,7 @@ mod tests {
             " SET (SELECTED (MessageNew))",
             " SET (SELECTED (MessageExpunge))",
             " SET (SELECTED (FlagChange))",
+            " SET (SELECTED (AnnotationChange))",
             " SET (SELECTED (MailboxName))",
             " SET (SELECTED (MailboxMetadataChange))",
             " SET (PERSONAL (MessageNew (UID) MessageExpunge))",

@@ -69,11 +69,16 @@ pub(crate) fn names_mod_seq(query: &Query) -> bool {
     }
 }
 
+/// Whether annotations are searched for, which a server has to keep for that (RFC 5257 §4.8).
+pub(crate) fn names_annotations(query: &Query) -> bool {
+    !query.annotations().is_empty()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
 
-    use mailwright_mail_model::{Date, Flag, Keyword, ModSeq, UidSet};
+    use mailwright_mail_model::{AnnotationScope, Date, Flag, Keyword, ModSeq, UidSet};
 
     use super::{
         words::{DATES, FLAGS},
@@ -100,6 +105,16 @@ pub(super) mod tests {
             text().prop_map(Key::Body),
             text().prop_map(Key::Text),
             (name, text()).prop_map(|(name, text)| Key::Header { name: name.into(), text }),
+            (prop::sample::select(vec!["/comment", "*", "/1/%", "/vendor/a b*"]), 0..3_u8, text()).prop_map(
+                |(entry, scope, text)| {
+                    let scope = match scope {
+                        0 => None,
+                        1 => Some(AnnotationScope::Private),
+                        _ => Some(AnnotationScope::Shared),
+                    };
+                    Key::Annotation { entry: entry.parse().unwrap(), scope, text }
+                }
+            ),
         ]
     }
 
@@ -184,6 +199,10 @@ pub(super) mod tests {
             " LARGER x",
             " UID *:x",
             " BOGUS",
+            " ANNOTATION /comment size \"x\"",
+            " ANNOTATION /comment VALUE \"x\"",
+            " ANNOTATION comment value \"x\"",
+            " ANNOTATION /comment value",
             " CHARSET UTF-8",
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");

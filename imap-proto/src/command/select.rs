@@ -1,4 +1,5 @@
-//! SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2), with the parameters of CONDSTORE and QRESYNC (RFC 7162 §3.1.8, §3.2.5).
+//! SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2), with the parameters of CONDSTORE and QRESYNC (RFC 7162 §3.1.8, §3.2.5) and of ANNOTATE
+//! (RFC 5257 §4.2).
 
 use mailwright_mail_model::{MailboxName, ModSeq, Uid, UidSet, UidValidity};
 
@@ -17,6 +18,8 @@ pub struct Select {
     pub read_only: bool,
     /// `CONDSTORE`: mod-sequences are wanted from now on.
     pub mod_sequences: bool,
+    /// `ANNOTATE`: changes of annotations by others are to be told (RFC 5257 §4.2).
+    pub annotations: bool,
     /// `QRESYNC`: what happened since the client saw the mailbox last is to be told at once.
     pub resync: Option<Resync>,
 }
@@ -112,7 +115,7 @@ pub(super) fn mod_seq(input: &mut Input<'_>) -> Result<ModSeq, GrammarError> {
 impl Select {
     /// Opens this mailbox.
     pub fn new(mailbox: MailboxName, read_only: bool) -> Self {
-        Self { mailbox, read_only, mod_sequences: false, resync: None }
+        Self { mailbox, read_only, mod_sequences: false, annotations: false, resync: None }
     }
 
     pub(super) fn parse_select(input: &mut Input<'_>) -> Result<Self, GrammarError> {
@@ -122,11 +125,13 @@ impl Select {
             input.list("parameters", 16, |input| {
                 if input.keyword("CONDSTORE") {
                     select.mod_sequences = true;
+                } else if input.keyword("ANNOTATE") {
+                    select.annotations = true;
                 } else if input.keyword("QRESYNC") {
                     input.space()?;
                     select.resync = Some(Resync::parse(input)?);
                 } else {
-                    return Err(input.expected("CONDSTORE or QRESYNC"));
+                    return Err(input.expected("CONDSTORE, QRESYNC or ANNOTATE"));
                 }
                 Ok(())
             })?;
@@ -141,14 +146,19 @@ impl Select {
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         wire.put(if self.read_only { b"EXAMINE " } else { b"SELECT " });
         wire.put_mailbox(&self.mailbox);
-        match (&self.resync, self.mod_sequences) {
-            (Some(resync), both) => {
-                wire.put(if both { b" (CONDSTORE " } else { b" (" });
-                resync.encode(wire);
-                wire.put(b")");
+        let mut before: &[u8] = b" (";
+        for (wanted, word) in [(self.mod_sequences, b"CONDSTORE"), (self.annotations, b"ANNOTATE ")] {
+            if wanted {
+                wire.put(std::mem::replace(&mut before, b" "));
+                wire.put(word.trim_ascii_end());
             }
-            (None, true) => wire.put(b" (CONDSTORE)"),
-            (None, false) => {}
+        }
+        if let Some(resync) = &self.resync {
+            wire.put(std::mem::replace(&mut before, b" "));
+            resync.encode(wire);
+        }
+        if before == b" " {
+            wire.put(b")");
         }
     }
 }
@@ -163,6 +173,8 @@ mod tests {
         for text in [
             "SELECT INBOX (QRESYNC (67890007 20050715194045000 41,43:211,214:541))",
             "SELECT INBOX (CONDSTORE)",
+            "SELECT INBOX (ANNOTATE)",
+            "SELECT INBOX (CONDSTORE ANNOTATE QRESYNC (1 2))",
             "SELECT INBOX (CONDSTORE QRESYNC (1 2))",
             "SELECT x (QRESYNC (67890007 90060115194045000 1:29997 (5000,7500,9000,9990:9999 15000,22500,27000,29970,29973,29976,29979,29982,29985,29988,29991,29994,29997)))",
         ] {

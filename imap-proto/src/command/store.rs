@@ -3,6 +3,7 @@
 use mailwright_line_proto::Request;
 use mailwright_mail_model::{Flag, FlagSet, ModSeq, UidSet};
 
+use super::{Annotate, Command, annotate::values};
 use crate::{
     MessageSet,
     grammar::{GrammarError, Input, Wire},
@@ -62,7 +63,8 @@ impl<M> Store<M> {
 }
 
 impl Store {
-    pub(super) fn parse(input: &mut Input<'_>, by_uid: bool) -> Result<Self, GrammarError> {
+    /// STORE, of flags or of annotations (RFC 5257 §4.5).
+    pub(super) fn parse_any(input: &mut Input<'_>, by_uid: bool) -> Result<Command, GrammarError> {
         input.space()?;
         let messages = MessageSet::parse(input, by_uid)?;
         input.space()?;
@@ -76,6 +78,10 @@ impl Store {
             input.octet(b')', "a closing parenthesis")?;
             input.space()?;
         }
+        if input.keyword("ANNOTATION") {
+            let annotate = Annotate::new(messages, values(input)?);
+            return Ok(Command::Annotate(Annotate { unchanged_since, ..annotate }));
+        }
         let operation = match input.peek() {
             Some(b'+') => StoreOperation::Add,
             Some(b'-') => StoreOperation::Remove,
@@ -86,10 +92,10 @@ impl Store {
         }
         let silent = input.keyword("FLAGS.SILENT");
         if !silent && !input.keyword("FLAGS") {
-            return Err(input.expected("FLAGS or FLAGS.SILENT"));
+            return Err(input.expected("FLAGS, FLAGS.SILENT or ANNOTATION"));
         }
         input.space()?;
-        Ok(Self { messages, operation, flags: flags(input)?, silent, unchanged_since })
+        Ok(Command::Store(Self { messages, operation, flags: flags(input)?, silent, unchanged_since }))
     }
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
@@ -141,7 +147,10 @@ mod tests {
 
     fn parse(text: &str) -> Result<Store, GrammarError> {
         let mut input = Input::new(text.as_bytes());
-        Store::parse(&mut input, false).and_then(|store| input.end().map(|()| store))
+        match Store::parse_any(&mut input, false).and_then(|store| input.end().map(|()| store))? {
+            Command::Store(store) => Ok(store),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

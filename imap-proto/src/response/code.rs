@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use mailwright_mail_model::{ModSeq, Uid, UidSet, UidValidity};
 
 use super::{
-    Capabilities, FlagList,
+    AnnotationSupport, Capabilities, FlagList,
     reader::{Reader, Result},
 };
 use crate::grammar::{Wire, upper_case};
@@ -115,6 +115,12 @@ pub enum ResponseCode {
     UseAttr,
     /// The content transfer encoding cannot be undone (RFC 3516 §4.3).
     UnknownCte,
+    /// What can be noted about the messages of the mailbox (RFC 5257 §4.1).
+    Annotations(AnnotationSupport),
+    /// The value of an annotation is too large (RFC 5257 §4.5).
+    AnnotateTooBig,
+    /// There are too many annotations of a message (RFC 5257 §4.5).
+    AnnotateTooMany,
     /// The command named more messages than are dealt with at a time (RFC 9738): it was carried out for those from this UID
     /// on, or not at all.
     MessageLimit {
@@ -220,6 +226,12 @@ impl ResponseCode {
                     wire.put_number(uid.get().into());
                 }
             }
+            Self::Annotations(support) => {
+                wire.put(b"ANNOTATIONS ");
+                support.put(wire);
+            }
+            Self::AnnotateTooBig => wire.put(b"ANNOTATE TOOBIG"),
+            Self::AnnotateTooMany => wire.put(b"ANNOTATE TOOMANY"),
             Self::BadUrl(url) => {
                 wire.put(b"BADURL ");
                 // Anything else could not stand in brackets.
@@ -311,6 +323,15 @@ impl ResponseCode {
                     _ => None,
                 };
                 Self::MessageLimit { limit, lowest }
+            }
+            b"ANNOTATIONS" => Self::Annotations(AnnotationSupport::read(reader)?),
+            b"ANNOTATE" => {
+                reader.space()?;
+                match &*upper_case(reader.input.word()?) {
+                    b"TOOBIG" => Self::AnnotateTooBig,
+                    b"TOOMANY" => Self::AnnotateTooMany,
+                    _ => return Err(reader.expected("TOOBIG or TOOMANY before this")),
+                }
             }
             b"BADURL" => {
                 reader.space()?;

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use mailwright_mail_model::{self as mail_model, DateTime, FlagSet, ModSeq, Uid, mime::Structure};
 
 use super::{
-    BodyStructure, Envelope, FlagList, described,
+    BodyStructure, Envelope, FetchedAnnotation, FlagList, described,
     reader::{Reader, Result},
 };
 use crate::{
-    command::{BinarySection, BodyName, BodySection, Section, SectionText},
+    command::{
+        AnnotationValue, BinarySection, BodyName, BodySection, FetchAnnotations, Section, SectionText,
+    },
     grammar::{Wire, upper_case},
 };
 
@@ -44,6 +46,8 @@ pub enum FetchedItem {
     BodyStructure(Box<BodyStructure>),
     /// `MODSEQ` (RFC 7162).
     ModSeq(ModSeq),
+    /// `ANNOTATION` (RFC 5257 §4.4).
+    Annotations(Vec<FetchedAnnotation>),
     /// `BODY[section]` and the like, whole: on a client, only where no stream was read.
     Section(FetchedSection, Option<Bytes>),
 }
@@ -192,6 +196,7 @@ pub(crate) fn read_item(reader: &mut Reader<'_>) -> Result<Item> {
             let modseq = numbers.first().copied().and_then(ModSeq::new);
             FetchedItem::ModSeq(modseq.ok_or_else(|| reader.expected("a mod-sequence before this"))?)
         }
+        b"ANNOTATION" => FetchedItem::Annotations(FetchedAnnotation::read_all(reader)?),
         _ => {
             reader.skip_value()?;
             return Ok(Item::Unknown);
@@ -309,6 +314,14 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
         self.wire.put(b" ~{");
         self.wire.put_number(length);
         self.wire.put(b"}\r\n");
+    }
+
+    /// `ANNOTATION` as it was asked for (RFC 5257 §4.4); nothing if no entry answers that.
+    pub fn annotations(&mut self, asked: &FetchAnnotations, all: &[AnnotationValue]) {
+        let before: &[u8] = if self.first { b"ANNOTATION " } else { b" ANNOTATION " };
+        if asked.encode_of(all, before, self.wire) {
+            self.first = false;
+        }
     }
 
     /// An item by its name, its value written already.
@@ -437,6 +450,10 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
             FetchedItem::Body(structure) => self.body(structure),
             FetchedItem::BodyStructure(structure) => self.body_structure(structure),
             FetchedItem::ModSeq(modseq) => self.mod_seq(*modseq),
+            FetchedItem::Annotations(annotations) => {
+                self.name(b"ANNOTATION ");
+                self.wire.put_list(annotations, |wire, annotation| annotation.encode(wire));
+            }
             FetchedItem::Section(section, octets) => self.section(section, octets.as_deref()),
         }
     }

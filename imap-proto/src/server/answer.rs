@@ -113,6 +113,19 @@ impl Server {
         view.reported().filter(|_| tells).map(ResponseCode::HighestModSeq)
     }
 
+    /// STORE is done; these messages were left alone.
+    pub(super) fn stored(&mut self, slot: &Slot, answer: Answered<UidSet>) {
+        match answer {
+            Ok(modified) if modified.is_empty() => self.succeed(slot, None),
+            // RFC 7162 §3.1.3
+            Ok(modified) => match self.named(&modified, slot.by_uid) {
+                Some(modified) => self.succeed(slot, Some(ResponseCode::Modified(modified))),
+                None => self.succeed(slot, None),
+            },
+            Err(refusal) => self.refuse(slot, refusal),
+        }
+    }
+
     /// A command has expunged these messages.
     pub(super) fn removed(&mut self, uids: UidSet) {
         if let State::Selected { view, .. } = &mut self.state {
@@ -275,14 +288,6 @@ impl Reply for Fetch<UidSet> {
 
 impl Reply for Store<UidSet> {
     fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<UidSet>) {
-        match answer {
-            Ok(modified) if modified.is_empty() => server.succeed(&slot, None),
-            // RFC 7162 §3.1.3
-            Ok(modified) => match server.named(&modified, slot.by_uid) {
-                Some(modified) => server.succeed(&slot, Some(ResponseCode::Modified(modified))),
-                None => server.succeed(&slot, None),
-            },
-            Err(refusal) => server.refuse(&slot, refusal),
-        }
+        server.stored(&slot, answer);
     }
 }

@@ -236,7 +236,7 @@ impl Server {
         let (config, enabled) = (&self.config, self.enabled);
         let Phase::Body(incoming) = &mut self.phase else { return None };
         match step {
-            Step::Begin { flags, internal_date, size, utf8 } => {
+            Step::Begin { flags, internal_date, annotations, size, utf8 } => {
                 let sequel = incoming.messages > 0;
                 incoming.messages = incoming.messages.saturating_add(1);
                 incoming.size = 0;
@@ -251,6 +251,8 @@ impl Server {
                     incoming.refuse(Status::no("too many messages at once").with(code));
                 } else if sequel && !config.abilities.several || size.is_none() && !config.abilities.derives {
                     incoming.refuse(Refusal::cannot().into());
+                } else if !annotations.is_empty() && !config.abilities.annotates {
+                    incoming.refuse(Refusal::cannot().into());
                 } else if utf8 && !enabled.utf8 {
                     // RFC 6855 §4
                     incoming.refuse(Status::no("expected ENABLE UTF8=ACCEPT before this"));
@@ -262,7 +264,7 @@ impl Server {
                 }
                 let (mailbox, replaces) = (incoming.mailbox.clone(), incoming.replaces);
                 let id = self.slots.open(Slot::new(incoming.tag.clone(), incoming.spec.name, Kind::Message));
-                let message = Message { mailbox, flags, internal_date, size, sequel, replaces };
+                let message = Message { mailbox, flags, internal_date, annotations, size, sequel, replaces };
                 Some(Output::Event(Event::Message(Ask::new(id, message))))
             }
             Step::Url(_) if incoming.refusal.is_some() => None,

@@ -7,9 +7,9 @@ use mailwright_mail_model::{
 };
 
 use crate::{
-    command::{List, Resync, StatusItem},
+    command::{AnnotationValue, List, Resync, StatusItem},
     refusal::Answered,
-    response::{ListAttribute, Listed, MailboxStatus},
+    response::{AnnotationSupport, ListAttribute, Listed, MailboxStatus},
 };
 
 /// Opens a mailbox (SELECT, EXAMINE). One that was open before is closed by this, without an expunge.
@@ -20,13 +20,20 @@ pub struct Open {
     pub mailbox: MailboxName,
     /// Nothing may change, not even by reading.
     pub read_only: bool,
+    /// Whether the client wants to be told which annotations others change (RFC 5257 §4.2).
+    pub annotations: bool,
     /// What the client knows of it from before: say in [`Opened::vanished`] and [`Opened::changed`] what happened since.
     pub resync: Option<Resync>,
 }
 
 impl Open {
-    pub(super) fn new(mailbox: MailboxName, read_only: bool, resync: Option<Resync>) -> Self {
-        Self { mailbox, read_only, resync }
+    pub(super) fn new(
+        mailbox: MailboxName,
+        read_only: bool,
+        annotations: bool,
+        resync: Option<Resync>,
+    ) -> Self {
+        Self { mailbox, read_only, annotations, resync }
     }
 }
 
@@ -60,6 +67,8 @@ pub struct Opened {
     pub highest_mod_seq: Option<ModSeq>,
     /// The identity of the mailbox, if the store keeps one (RFC 8474 §4.2).
     pub mailbox_id: Option<String>,
+    /// What can be noted about its messages, if the application can do that at all.
+    pub annotations: AnnotationSupport,
     /// How the mailbox is listed, which a client of IMAP4rev2 is told (RFC 9051 §6.3.2).
     pub listed: Option<ListEntry>,
     /// Answers [`Open::resync`]: the messages that are gone, of those the client knows.
@@ -86,6 +95,7 @@ impl Opened {
             read_only: false,
             highest_mod_seq: None,
             mailbox_id: None,
+            annotations: AnnotationSupport::None,
             listed: None,
             vanished: UidSet::new(),
             changed: UidSet::new(),
@@ -213,6 +223,8 @@ pub struct Message {
     pub flags: FlagSet,
     /// The internal date it shall have; now if `None`.
     pub internal_date: Option<DateTime>,
+    /// What is noted about it (RFC 5257 §4.7).
+    pub annotations: Vec<AnnotationValue>,
     /// Its length in octets; `None` if it is pieced together, so that nobody knows yet (RFC 4469).
     pub size: Option<u64>,
     /// Whether there are messages before it in the same command (RFC 3502): what has come is one whole, and all of them are to appear

@@ -169,6 +169,9 @@ impl Server {
             if !notifying.selected.flags {
                 view.forget_flags();
             }
+            if !notifying.selected.message_annotations {
+                view.forget_annotations();
+            }
         }
         view.announce(may_expunge, tells_new, enabled, out);
         // RFC 5267 §4.3.3: after the messages were announced.

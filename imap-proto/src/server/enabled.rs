@@ -1,6 +1,8 @@
 //! What a client has asked for once and for all (RFC 5161), and the commands that ask for it in passing.
 
-use mailwright_mail_model::{FlagSet, ModSeq, Uid};
+use std::collections::BTreeSet;
+
+use mailwright_mail_model::{AnnotationEntry, FlagSet, ModSeq, Uid};
 
 use super::{Server, State, Workarounds};
 use crate::{
@@ -47,10 +49,33 @@ impl Enabled {
         mod_seq: Option<ModSeq>,
         wire: &mut impl Wire,
     ) {
+        self.put_start((sequence, uid), wire);
+        wire.put(b"FLAGS ");
+        wire.put_flags_and(flags, (recent && !self.rev2).then_some("\\Recent"));
+        self.put_end(uid, mod_seq, wire);
+    }
+
+    /// Writes the response that annotations of a message were changed: their names alone (RFC 5257 §4.4).
+    pub(crate) fn put_annotations(
+        self,
+        (sequence, uid): (u64, Uid),
+        entries: &BTreeSet<AnnotationEntry>,
+        mod_seq: Option<ModSeq>,
+        wire: &mut impl Wire,
+    ) {
+        self.put_start((sequence, uid), wire);
+        wire.put(b"ANNOTATION ");
+        wire.put_list(entries, |wire, entry| wire.put_astring(entry.as_str().as_bytes()));
+        self.put_end(uid, mod_seq, wire);
+    }
+
+    fn put_start(self, (sequence, uid): (u64, Uid), wire: &mut impl Wire) {
         wire.put(b"* ");
         wire.put_number(if self.uid_only { uid.get().into() } else { sequence });
-        wire.put(if self.uid_only { b" UIDFETCH (FLAGS " } else { b" FETCH (FLAGS " });
-        wire.put_flags_and(flags, (recent && !self.rev2).then_some("\\Recent"));
+        wire.put(if self.uid_only { b" UIDFETCH (" } else { b" FETCH (" });
+    }
+
+    fn put_end(self, uid: Uid, mod_seq: Option<ModSeq>, wire: &mut impl Wire) {
         // RFC 7162 §3.2.4: a client that knows mod-sequences is told the UID with them.
         if (self.mod_sequences || self.flags_by_uid) && !self.uid_only {
             wire.put(b" UID ");

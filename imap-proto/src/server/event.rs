@@ -8,7 +8,7 @@ use super::{Close, Commit, Find, Gather, Idle, Include, Mailboxes, Message, Open
 use crate::{
     Refusal,
     command::{
-        ApplyFilter, Copy, Create, Delete, DeleteAcl, Expunge, Fetch, Filter, GenUrlAuth, GetAcl,
+        Annotate, ApplyFilter, Copy, Create, Delete, DeleteAcl, Expunge, Fetch, Filter, GenUrlAuth, GetAcl,
         GetMetadata, GetQuota, GetQuotaRoot, Id, ListRights, Move, MultiSearch, MyRights, Namespace, Notify,
         Rename, ResetKey, SetAcl, SetMetadata, SetQuota, Status, Store, Subscribe, Unsubscribe, UrlFetch,
     },
@@ -100,6 +100,8 @@ pub enum Event {
     Fetch(Ask<Fetch<UidSet>>),
     /// STORE: send the new flags with [`Server::fetch_flags`], then answer.
     Store(Ask<Store<UidSet>>),
+    /// STORE of annotations: send the new mod-sequences with [`Server::fetch_mod_seq`], then answer.
+    Annotate(Ask<Annotate<UidSet>>),
     /// EXPUNGE and UID EXPUNGE.
     Expunge(Ask<Expunge<UidSet>>),
     /// COPY.
@@ -166,6 +168,7 @@ impl Server {
             Event::Gather(ask) => self.answer(ask, Err(no())),
             Event::Fetch(ask) => self.answer(ask, Err(no())),
             Event::Store(ask) => self.answer(ask, Err(no())),
+            Event::Annotate(ask) => self.answer(ask, Err(no())),
             Event::Expunge(ask) => self.answer(ask, Err(no())),
             Event::Copy(ask) => self.answer(ask, Err(no())),
             Event::Move(ask) => self.answer(ask, Err(no())),

@@ -8,7 +8,7 @@ use mailwright_mail_model::{DateTime, Envelope, FlagSet, ModSeq, Uid, UidSet, mi
 
 use super::{Server, State};
 use crate::{
-    command::{BinarySection, BodySection, Fetch, FetchItem, Store},
+    command::{AnnotationValue, BinarySection, BodySection, Fetch, FetchAnnotations, FetchItem, Store},
     response::{FetchWriter, FetchedSection, encode_vanished},
 };
 
@@ -44,6 +44,9 @@ pub enum FetchData<'a> {
     BinarySize(&'a [NonZeroU32], u64),
     /// The octets of a part without its encoding, cut to its partial; `None` if there is no such part.
     Binary(&'a BinarySection, Option<&'a Bytes>),
+    /// `ANNOTATION`: all that is noted about the message and the user may see, of which what is asked for is told; not at all if that is
+    /// nothing (RFC 5257 §4.4).
+    Annotations(&'a FetchAnnotations, &'a [AnnotationValue]),
     /// `ENVELOPE`, `BODY` or `BODYSTRUCTURE` as [`written`](crate::response::written) it was before.
     Written(&'a FetchItem, &'a [u8]),
     /// As `Section`, but so many octets come with [`Server::send_body`]. Nothing can stand behind it.
@@ -219,7 +222,13 @@ impl Server {
     }
 
     /// `sets` is whether the response tells of a change.
-    fn respond(&mut self, id: u32, uid: Uid, data: &[FetchData<'_>], sets: bool) -> Result<bool, Misuse> {
+    pub(super) fn respond(
+        &mut self,
+        id: u32,
+        uid: Uid,
+        data: &[FetchData<'_>],
+        sets: bool,
+    ) -> Result<bool, Misuse> {
         check_order(data)?;
         if self.stream.is_some() {
             return Err(Misuse::BodyOpen);
@@ -237,7 +246,11 @@ impl Server {
         let enabled = self.enabled;
         let look =
             Look { recent: view.is_recent(uid) && !enabled.rev2, mod_sequences: enabled.mod_sequences };
-        let is_shown = |item: &FetchData<'_>| look.mod_sequences || !matches!(item, FetchData::ModSeq(_));
+        let is_shown = |item: &FetchData<'_>| match item {
+            FetchData::ModSeq(_) => look.mod_sequences,
+            FetchData::Annotations(asked, all) => asked.tells_of(all),
+            _ => true,
+        };
         if !says_uid && !data.iter().any(is_shown) {
             return Ok(true);
         }
@@ -303,6 +316,7 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<
             FetchData::Preview(text) => writer.preview(*text),
             FetchData::BinarySize(part, size) => writer.binary_size(part, *size),
             FetchData::Binary(section, octets) => writer.binary(section, octets.map(|octets| &octets[..])),
+            FetchData::Annotations(asked, all) => writer.annotations(asked, all),
             FetchData::Written(item, value) => writer.written(item.name(), value),
             FetchData::Section(section, octets) => {
                 writer.asked_section(section, octets.map(|octets| &octets[..]));

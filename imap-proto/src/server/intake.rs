@@ -11,8 +11,8 @@ use crate::{
     grammar::{GrammarError, Input, LiteralMode},
 };
 
-/// How many literals may stand before the octets of a message: the name of its mailbox, URLs of parts of it.
-const LITERALS_BEFORE_MESSAGE: usize = 8;
+/// How many literals may stand before the octets of a message: the name of its mailbox, values of annotations, URLs of parts of it.
+const LITERALS_BEFORE_MESSAGE: usize = 32;
 
 /// The command that is being put together.
 #[derive(Debug)]

@@ -97,10 +97,12 @@ impl Server {
     }
 
     pub(super) fn ask_to_notify(&mut self, turn: Turn, notify: Notify) -> Option<Output<Event>> {
-        let annotations = self.config.abilities.annotations;
-        if notify.unknown || (notify.names_annotations() && !annotations) {
+        let (annotations, annotates) = (self.config.abilities.annotations, self.config.abilities.annotates);
+        let beyond =
+            notify.names_annotations() && !annotations || notify.names_message_annotations() && !annotates;
+        if notify.unknown || beyond {
             // RFC 5465 §3.1: no command is half done.
-            let events = notify_events(annotations).into();
+            let events = notify_events(annotations, annotates);
             let code = ResponseCode::Other { name: "BADEVENT".into(), text: Some(events) };
             return self.no(&turn, Refusal::new(code, "there are events of other kinds only"));
         }

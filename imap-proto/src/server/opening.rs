@@ -15,13 +15,13 @@ use crate::{
     command::{Fetch, FetchItem, Select},
     grammar::Utf8Wire,
     refusal::Answered,
-    response::{FlagList, ResponseCode, Status, count, encode_vanished},
+    response::{AnnotationSupport, FlagList, ResponseCode, Status, count, encode_vanished},
     view::View,
 };
 
 impl Server {
     pub(super) fn select(&mut self, turn: Turn, select: Select) -> Option<Output<Event>> {
-        let Select { mailbox, read_only, mod_sequences, resync } = select;
+        let Select { mailbox, read_only, mod_sequences, annotations, resync } = select;
         if resync.is_some() && !self.enabled.resync {
             // RFC 7162 §3.2.5
             return self.bad(Some(&turn.tag), &Status::bad("expected ENABLE QRESYNC before this"));
@@ -33,7 +33,8 @@ impl Server {
             self.say(None, &Status::ok("the mailbox before is closed").with(ResponseCode::Closed));
         }
         let read_only = read_only || !self.config.abilities.write;
-        self.ask(turn, Kind::Open { read_only }, Open::new(mailbox, read_only, resync), Event::Open)
+        let open = Open::new(mailbox, read_only, annotations, resync);
+        self.ask(turn, Kind::Open { read_only }, open, Event::Open)
     }
 
     /// The untagged part of the answer to SELECT (RFC 3501 §6.3.1), and the change of state.
@@ -49,13 +50,22 @@ impl Server {
             first_unseen,
             highest_mod_seq,
             mailbox_id,
+            annotations,
             listed,
             vanished,
             changed,
             ..
         } = opened;
         let (enabled, mod_sequences) = (self.enabled, self.config.abilities.mod_sequences);
-        let view = View::new(uids, &recent).up_to(highest_mod_seq);
+        let examined = matches!(slot.kind, Kind::Open { read_only: true });
+        let annotations = match annotations {
+            AnnotationSupport::Writable { private, .. } if examined => {
+                AnnotationSupport::ReadOnly { private }
+            }
+            support => support,
+        };
+        let annotates = matches!(annotations, AnnotationSupport::Writable { .. });
+        let view = View::new(uids, &recent).up_to(highest_mod_seq).telling_annotations(open.annotations);
         let wire = &mut self.transmit;
         let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         FlagList::new(flags).encode(wire);
@@ -93,6 +103,10 @@ impl Server {
         if let Some(id) = mailbox_id.filter(|_| self.config.abilities.object_ids) {
             notice(ResponseCode::MailboxId(id), "the identity of the mailbox");
         }
+        if self.config.abilities.annotates {
+            // RFC 5257 §4.1; nothing changes in what is opened with EXAMINE (RFC 3501 §6.3.2).
+            notice(ResponseCode::Annotations(annotations), "what can be noted about messages");
+        }
         if enabled.rev2 {
             // RFC 9051 §6.3.2
             let listed = listed.unwrap_or_else(|| super::ListEntry::new(open.mailbox.clone()));
@@ -103,8 +117,13 @@ impl Server {
         }
         let changed = changed.intersection(view.known());
         self.news = News::default();
-        self.state =
-            State::Selected { view: Box::new(view), read_only, saved: UidSet::new(), contexts: Vec::new() };
+        self.state = State::Selected {
+            view: Box::new(view),
+            read_only,
+            annotates,
+            saved: UidSet::new(),
+            contexts: Vec::new(),
+        };
         let code = if read_only { ResponseCode::ReadOnly } else { ResponseCode::ReadWrite };
         if changed.is_empty() {
             return self.succeed(&slot, Some(code));

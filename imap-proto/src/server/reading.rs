@@ -62,6 +62,7 @@ impl Server {
         let beyond = fetch.items.iter().any(|item| match item {
             FetchItem::ModSeq => !abilities.mod_sequences,
             FetchItem::SaveDate => !abilities.save_dates,
+            FetchItem::Annotations(_) => !abilities.annotates,
             FetchItem::EmailId | FetchItem::ThreadId => !abilities.object_ids,
             FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => !abilities.derives,
             _ => false,

@@ -14,6 +14,7 @@ use crate::{
     capability::{may_log_in, offered},
     command::{
         Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, Spec, StatusItem, Store, When,
+        names_annotations,
     },
     grammar::{GrammarError, Input},
     response::{Listed, ResponseCode, Status},
@@ -263,6 +264,11 @@ impl Server {
                 }
                 Err(error) => self.not_resolved(&turn, error),
             },
+            Command::Annotate(annotate) => match self.resolve(&annotate.messages) {
+                Ok(uids) if uids.is_empty() => self.ok(&turn),
+                Ok(messages) => self.annotate(turn, annotate, messages),
+                Err(error) => self.not_resolved(&turn, error),
+            },
             Command::Copy(copy) => match self.resolve(&copy.messages) {
                 Ok(uids) if uids.is_empty() => self.ok(&turn),
                 Ok(mut uids) => {
@@ -378,6 +384,9 @@ impl Server {
             | Command::Subscribe(_)
             | Command::Unsubscribe(_) => !abilities.folders,
             Command::Store(store) if store.unchanged_since.is_some() && !abilities.mod_sequences => true,
+            Command::Annotate(annotate) => {
+                !self.may_annotate() || annotate.unchanged_since.is_some() && !abilities.mod_sequences
+            }
             Command::Store(_) | Command::Expunge(_) | Command::Move(_) => !abilities.write || read_only,
             Command::GetQuota(_) | Command::GetQuotaRoot(_) => !abilities.quota,
             Command::SetQuota(_) => !abilities.set_quota || !self.sets_quota,
@@ -393,6 +402,11 @@ impl Server {
             Command::MultiSearch(search) if search.query.is_fuzzy() && !abilities.fuzzy => true,
             Command::Search(search) if search.query.is_fuzzy() && !abilities.fuzzy => true,
             Command::Copy(_) => !abilities.write,
+            Command::Sort(sort) if !sort.annotations.is_empty() && !abilities.annotates => true,
+            Command::Sort(sort) if names_annotations(&sort.query) && !abilities.annotates => true,
+            Command::Thread(thread) if names_annotations(&thread.query) && !abilities.annotates => true,
+            Command::MultiSearch(search) if names_annotations(&search.query) && !abilities.annotates => true,
+            Command::Search(search) if names_annotations(&search.query) && !abilities.annotates => true,
             Command::Sort(sort) if !sort.sent.is_empty() && !abilities.notifies => true,
             Command::Sort(_) | Command::Thread(_) | Command::CancelUpdate(_) | Command::Comparator(_) => {
                 !abilities.sorts
@@ -410,6 +424,7 @@ impl Server {
             }
             Command::Select(select) => {
                 (select.mod_sequences || select.resync.is_some()) && !abilities.mod_sequences
+                    || select.annotations && !abilities.annotates
             }
             Command::List(list) => list.returns.as_ref().is_some_and(|returns| {
                 !returns.status.is_empty() && !abilities.statuses
@@ -444,6 +459,7 @@ fn knows_mod_sequences(command: &Command) -> bool {
     match command {
         Command::Fetch(fetch) => fetch.changed_since.is_some() || fetch.items.contains(&FetchItem::ModSeq),
         Command::Store(store) => store.unchanged_since.is_some(),
+        Command::Annotate(annotate) => annotate.unchanged_since.is_some(),
         Command::Status(status) => status.items.contains(&StatusItem::HighestModSeq),
         _ => false,
     }

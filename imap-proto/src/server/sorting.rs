@@ -2,7 +2,7 @@
 
 use mailwright_line_proto::{Output, Request};
 use mailwright_mail_model::{
-    ModSeq, Uid, UidSet,
+    AnnotationEntry, AnnotationScope, ModSeq, Uid, UidSet,
     query::Query,
     sort::{SortCriterion, SortKey},
     thread::{ThreadAlgorithm, Threads},
@@ -29,6 +29,8 @@ pub struct Order {
     pub query: Query,
     /// What the order depends on: see [`Sorter`](mailwright_mail_model::sort::Sorter).
     pub criteria: Vec<SortCriterion>,
+    /// The annotations that [`SortKey::Annotation`] stands for, by their places (RFC 5257 §4.9).
+    pub annotations: Vec<(AnnotationEntry, AnnotationScope)>,
     /// Of which of the messages found the highest mod-sequence is wanted; the first is the one sorted to the front.
     pub mod_seq: ModSeqOf,
     /// Whether it is wanted how well each answers (RFC 6203 §6).
@@ -102,7 +104,7 @@ impl ModSeqOf {
 
 impl Server {
     pub(super) fn sort(&mut self, turn: Turn, sort: SortCommand) -> Option<Output<Event>> {
-        let SortCommand { criteria, query, returns, sent, .. } = sort;
+        let SortCommand { criteria, annotations, query, returns, sent, .. } = sort;
         let mod_seq = match self.mod_seq_wanted(&query, returns.as_ref()) {
             Ok(mod_seq) => mod_seq,
             Err(refusal) => return self.no(&turn, refusal),
@@ -121,7 +123,7 @@ impl Server {
         self.ask(
             turn,
             Kind::Search { returns, sent },
-            Order { query, criteria, mod_seq, scores },
+            Order { query, criteria, annotations, mod_seq, scores },
             Event::Order,
         )
     }

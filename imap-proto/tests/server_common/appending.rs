@@ -31,6 +31,8 @@ impl App {
                     let folder = self.folder(&message.mailbox).unwrap();
                     let uid = folder.add(message.flags, message.internal_date, &octets);
                     uids.insert(uid);
+                    let new = folder.messages.last_mut().unwrap();
+                    new.annotate(&message.annotations);
                     if self.selected.as_deref() == Some(message.mailbox.as_str()) {
                         server.notify(Change::Added { uids: uid.into(), recent: UidSet::new() });
                         self.watch(server);

@@ -66,6 +66,7 @@ impl App {
                     }
                     FetchItem::ModSeq => FetchData::ModSeq(ModSeq::new(message.mod_seq).unwrap()),
                     FetchItem::SaveDate => FetchData::SaveDate(Some(message.date)),
+                    FetchItem::Annotations(asked) => FetchData::Annotations(asked, &message.annotations),
                     FetchItem::EmailId => FetchData::EmailId("M6d99ac3275bb4e"),
                     FetchItem::ThreadId => FetchData::ThreadId(None),
                     FetchItem::Preview { .. } => FetchData::Preview(Some("Good afternoon.")),

@@ -1,9 +1,10 @@
 //! A mailbox of the store in memory.
 
 use bytes::Bytes;
-use mailwright_imap_proto::{response::MailboxStatus, server::Change};
+use mailwright_imap_proto::{command::AnnotationValue, response::MailboxStatus, server::Change};
 use mailwright_mail_model::{
-    DateTime, Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet,
+    AnnotationEntry, AnnotationScope, DateTime, Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet,
+    annotation_contains,
     query::{Key, Matcher, Metadata, Node, Query},
 };
 
@@ -23,6 +24,23 @@ pub(super) struct Stored {
     pub(super) date: DateTime,
     pub(super) octets: Bytes,
     pub(super) mod_seq: u64,
+    pub(super) annotations: Vec<AnnotationValue>,
+}
+
+impl Stored {
+    /// Sets what is noted about it.
+    pub(super) fn annotate(&mut self, values: &[AnnotationValue]) {
+        for value in values {
+            self.annotations.retain(|known| (&known.entry, known.scope) != (&value.entry, value.scope));
+            self.annotations.push(value.clone());
+        }
+        self.annotations.retain(|known| known.value.is_some());
+    }
+
+    pub(super) fn noted(&self, entry: &AnnotationEntry, scope: AnnotationScope) -> Option<String> {
+        let found = self.annotations.iter().find(|known| known.entry == *entry && known.scope == scope)?;
+        Some(String::from_utf8_lossy(found.value.as_deref()?).into_owned())
+    }
 }
 
 impl Folder {
@@ -32,7 +50,14 @@ impl Folder {
         let date = date.unwrap_or_else(|| DateTime::from_imap("17-Jul-1996 02:44:25 -0700").unwrap());
         self.mod_seq += 1;
         let mod_seq = self.mod_seq;
-        self.messages.push(Stored { uid, flags, date, octets: Bytes::copy_from_slice(octets), mod_seq });
+        self.messages.push(Stored {
+            uid,
+            flags,
+            date,
+            octets: Bytes::copy_from_slice(octets),
+            mod_seq,
+            annotations: Vec::new(),
+        });
         uid
     }
 
@@ -90,6 +115,11 @@ pub(super) fn matches_query(message: &Stored, query: &Query) -> bool {
         Node::Key(Key::Flag(flag)) => message.flags.contains(flag),
         Node::Key(Key::ModSeq(mod_seq)) => message.mod_seq >= mod_seq.get(),
         Node::Key(Key::Uid(uids)) => uids.contains(message.uid),
+        Node::Key(Key::Annotation { entry, scope, text }) => message.annotations.iter().any(|known| {
+            entry.matches(&known.entry)
+                && scope.is_none_or(|scope| scope == known.scope)
+                && annotation_contains(known.value.as_deref().unwrap_or_default(), text)
+        }),
         Node::Key(Key::Smaller(size)) => (message.octets.len() as u64) < *size,
         Node::Key(Key::Since(date)) => message.date.date() >= *date,
         Node::Key(Key::Header { text, .. } | Key::Text(text)) => {

@@ -15,7 +15,7 @@ use folder::{Folder, Stored, matches_query, score};
 use mailwright_imap_proto::{
     AuthorizedUrl, ImapUrl, Refusal,
     command::{BodySection, CopyUid, FilterScript, NotifyMailboxes, StatusItem},
-    response::{FilterResult, MailboxStatus, Namespaces, ServerId},
+    response::{AnnotationSupport, FilterResult, MailboxStatus, Namespaces, ResponseCode, ServerId},
     server::{
         AppendUid, Change, Config, Event, Found, FoundIn, ListEntry, Message, Opened, Order, Ordered,
         Question, Server, UrlContent, Workarounds,
@@ -167,6 +167,7 @@ impl Subject for App {
                         let changed = folder.messages.iter().filter(|message| message.mod_seq > since);
                         opened.changed = changed.map(|message| message.uid).collect();
                     }
+                    opened.annotations = AnnotationSupport::Writable { octets: 20_480, private: false };
                     opened.recent = opened.uids.within(Uid::new(9).unwrap()..=Uid::MAX);
                     opened
                 });
@@ -182,6 +183,15 @@ impl Subject for App {
             }
             Event::Refresh(ask) => {
                 // Somebody else's work: whatever has \Flagged goes, and a message comes in its place.
+                let folder = self.open();
+                // And another notes something about what is a draft.
+                if let Some(message) =
+                    folder.messages.iter().find(|message| message.flags.contains(&Flag::Draft))
+                {
+                    let entries = vec!["/comment".parse().unwrap()];
+                    let mod_seq = ModSeq::new(message.mod_seq);
+                    server.notify(Change::Annotations { uid: message.uid, entries, mod_seq });
+                }
                 let folder = self.open();
                 let gone = folder.remove(|message| message.flags.contains(&Flag::Flagged));
                 if !gone.is_empty() {
@@ -219,6 +229,42 @@ impl Subject for App {
                 }
                 self.watch(server);
                 server.answer(ask, Ok(modified))
+            }
+            Event::Annotate(ask) => {
+                let (mut modified, mut answer) = (UidSet::new(), Ok(()));
+                for uid in ask.messages.iter() {
+                    let folder = self.open();
+                    let mod_seq = folder.mod_seq + 1;
+                    let Some(message) = folder.messages.iter_mut().find(|message| message.uid == uid) else {
+                        continue;
+                    };
+                    let most = ask.unchanged_since.map(|since| since.map_or(0, ModSeq::get));
+                    if most.is_some_and(|most| message.mod_seq > most) {
+                        modified.insert(uid);
+                        continue;
+                    }
+                    if ask.values.iter().any(|value| value.entry.part().is_some_and(|part| part[0].get() > 1))
+                    {
+                        answer = Err(Refusal::bad("there is no such part"));
+                        break;
+                    }
+                    if ask
+                        .values
+                        .iter()
+                        .any(|value| value.value.as_ref().is_some_and(|value| value.len() > 40))
+                    {
+                        answer = Err(Refusal::new(ResponseCode::AnnotateTooBig, "too large"));
+                        break;
+                    }
+                    if message.annotations.len() + ask.values.len() > 6 {
+                        answer = Err(Refusal::new(ResponseCode::AnnotateTooMany, "too many"));
+                        break;
+                    }
+                    (message.mod_seq, folder.mod_seq) = (mod_seq, mod_seq);
+                    message.annotate(&ask.values);
+                    server.fetch_mod_seq(&ask, uid, ModSeq::new(mod_seq).unwrap()).unwrap();
+                }
+                server.answer(ask, answer.map(|()| modified))
             }
             Event::Expunge(ask) => {
                 let wanted = ask.messages.clone();

@@ -103,7 +103,9 @@ impl App {
             let envelope = Envelope::of(&message.octets);
             let size = message.octets.len() as u64;
             let score = score(message, &order.query).unwrap_or(100);
-            sorter.add_scored(message.uid, message.date, size, Some(&envelope), score);
+            let noted: Vec<_> =
+                order.annotations.iter().map(|(entry, scope)| message.noted(entry, *scope)).collect();
+            sorter.add_annotated(message.uid, message.date, size, Some(&envelope), score, &noted);
         }
         sorter.finish()
     }

@@ -9,10 +9,10 @@ use mailwright_imap_proto::{
         Unselect,
     },
     command::{
-        CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, GetAcl, GetMetadata,
-        GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move, MyRights, Namespace, Notify,
-        Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status, Store, Subscribe, Thread,
-        Unsubscribe,
+        Annotate, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, GetAcl,
+        GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move, MyRights,
+        Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status, Store,
+        Subscribe, Thread, Unsubscribe,
     },
     response::{Capabilities, Esearch, Listed, MailboxStatus, Namespaces, QuotaRoot, ServerId},
 };
@@ -50,6 +50,7 @@ macro_rules! requests {
 }
 
 requests! {
+    Annotate => ();
     Capability => Capabilities;
     Check => ();
     Close => ();

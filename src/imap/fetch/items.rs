@@ -86,6 +86,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
                 (FetchItem::Body, Some(structure)) => FetchData::Body(structure),
                 (FetchItem::BodyStructure, Some(structure)) => FetchData::BodyStructure(structure),
+                (FetchItem::Annotations(asked), _) => FetchData::Annotations(asked, &known.annotations),
                 (FetchItem::EmailId, _) => {
                     // The store keeps one for each, or the item would have been refused.
                     let Some(id) = message.object else { continue };

@@ -172,6 +172,7 @@ impl Notifier {
                 all.new = all.new.or_else(|| group.events.new.clone());
                 all.expunge |= group.events.expunge;
                 all.flags |= group.events.flags;
+                all.message_annotations |= group.events.message_annotations;
                 all.names |= group.events.names;
                 all.subscriptions |= group.events.subscriptions;
                 all.annotations |= group.events.annotations;

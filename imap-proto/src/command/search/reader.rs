@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use mailwright_mail_model::{
-    Date, Flag, Keyword, ModSeq, charset,
+    AnnotationScope, Date, Flag, Keyword, ModSeq, charset,
     query::{Key, Query, QueryError},
 };
 
 use super::words::{DATES, FIELDS, FLAGS};
 use crate::{
     SequenceSet,
-    command::SearchContext,
+    command::{SearchContext, annotate::pattern},
     grammar::{GrammarError, Input},
 };
 
@@ -201,11 +201,28 @@ impl Reader<'_> {
             Key::EmailId(object_id(input)?).into()
         } else if input.keyword("THREADID") {
             Key::ThreadId(object_id(input)?).into()
+        } else if input.keyword("ANNOTATION") {
+            self.annotation(input)?
         } else if input.keyword("SAVEDATESUPPORTED") {
             Key::SaveDateSupported.into()
         } else {
             return Err(input.expected("a search key"));
         })
+    }
+
+    /// RFC 5257 §4.8: only values can be searched.
+    fn annotation(&self, input: &mut Input<'_>) -> Result<Query, GrammarError> {
+        input.space()?;
+        let entry = pattern(input)?;
+        input.space()?;
+        let here = input.clone();
+        let name = input.astring()?;
+        let scopes = [None, Some(AnnotationScope::Private), Some(AnnotationScope::Shared)];
+        let suffix = |scope: &Option<AnnotationScope>| scope.map_or("", AnnotationScope::suffix);
+        let rest = name.strip_prefix(b"value");
+        let scope = scopes.into_iter().find(|scope| rest == Some(suffix(scope).as_bytes()));
+        let scope = scope.ok_or_else(|| here.expected("value, value.priv or value.shared"))?;
+        Ok(Key::Annotation { entry, scope, text: self.string(input)? }.into())
     }
 
     /// A string in the charset of the command.

@@ -1,18 +1,18 @@
 //! Writing a search.
 
 use mailwright_mail_model::{
-    Flag, UidSet,
+    AnnotationScope, Flag, UidSet,
     query::{Key, Node, Query},
 };
 
 use super::words::{FIELDS, FLAGS};
-use crate::grammar::Wire;
+use crate::{command::annotate::put_pattern, grammar::Wire};
 
 /// Whether all of its texts are ASCII.
 pub(in crate::command) fn is_ascii(query: &Query) -> bool {
     match query.node() {
         Node::Key(Key::Header { name, text }) => name.is_ascii() && text.is_ascii(),
-        Node::Key(Key::Body(text) | Key::Text(text)) => text.is_ascii(),
+        Node::Key(Key::Body(text) | Key::Text(text) | Key::Annotation { text, .. }) => text.is_ascii(),
         Node::Not(query) | Node::Fuzzy(query) => is_ascii(query),
         Node::And(queries) | Node::Or(queries) => queries.iter().all(is_ascii),
         _ => true,
@@ -95,6 +95,14 @@ fn put_key(key: &Key, wire: &mut impl Wire) {
         Key::SavedBefore(date) => argument("SAVEDBEFORE", &date.to_string()),
         Key::SavedOn(date) => argument("SAVEDON", &date.to_string()),
         Key::SavedSince(date) => argument("SAVEDSINCE", &date.to_string()),
+        Key::Annotation { entry, scope, text } => {
+            wire.put(b"ANNOTATION ");
+            put_pattern(entry, wire);
+            wire.put(b" value");
+            wire.put(scope.map_or("", AnnotationScope::suffix).as_bytes());
+            wire.put(b" ");
+            wire.put_astring(text.as_bytes());
+        }
         Key::SaveDateSupported => wire.put(b"SAVEDATESUPPORTED"),
         Key::Older(seconds) => argument("OLDER", &seconds.to_string()),
         Key::Younger(seconds) => argument("YOUNGER", &seconds.to_string()),
