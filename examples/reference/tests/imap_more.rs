@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 
-use common::{PASSWORD, Server, Talk, USER, deliver, imap, inbox};
+use common::{PASSWORD, Server, Talk, USER, deliver, imap, inbox, login};
 
 const BOB: &str = "bob@example.org";
 const ROOT: &str = "root@example.org";
@@ -21,13 +21,6 @@ fn server(more: &str) -> Server {
     }
     server.serve();
     server
-}
-
-fn login(server: &Server, user: &str) -> Talk {
-    let mut talk = server.talk(server.port("imap", "starttls"));
-    talk.line();
-    assert!(ok(&talk.imap("a", &format!("LOGIN {user} {PASSWORD}"))));
-    talk
 }
 
 fn ok(lines: &[String]) -> bool {

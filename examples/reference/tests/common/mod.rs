@@ -313,11 +313,32 @@ pub fn deliver(server: &Server, to: &str, message: &str) {
     assert_eq!(talk.smtp("QUIT"), "221 2.0.0 Bye");
 }
 
+/// A command that must succeed, its words apart by spaces; gives what it printed.
+pub fn tell(server: &Server, command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let output = run(&mut server.command(&words));
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A command that must fail; gives what it said.
+pub fn refused(server: &Server, command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let output = run(&mut server.command(&words));
+    assert_eq!(output.status.code(), Some(1), "{command}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
 /// A session of IMAP that is logged in; for servers with `allow_plaintext_auth`.
 pub fn imap(server: &Server) -> Talk {
+    login(server, USER)
+}
+
+/// The same, of some user.
+pub fn login(server: &Server, user: &str) -> Talk {
     let mut talk = server.talk(server.port("imap", "starttls"));
     talk.line();
-    let answer = talk.imap("login", &format!("LOGIN {USER} {PASSWORD}"));
+    let answer = talk.imap("login", &format!("LOGIN {user} {PASSWORD}"));
     assert!(answer.last().unwrap().starts_with("login OK"), "{answer:?}");
     talk
 }

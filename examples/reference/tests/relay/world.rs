@@ -17,7 +17,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{PASSWORD, PATIENCE, Talk, free_port, succeed, wait_for};
+use crate::common::{PASSWORD, PATIENCE, Talk, free_port, have, succeed, wait_for};
 
 /// A name server, or the address of none.
 pub struct Names {
@@ -112,6 +112,24 @@ impl Site {
         }
         site.serve();
         site
+    }
+
+    /// Two that find each other by names: a.example and b.example, each with its users. `None` without the name server.
+    #[allow(dead_code, reason = "not every test program has two")]
+    pub fn pair(a: &[&str], b: &[&str]) -> Option<(Names, Self, Self)> {
+        if !have("dnsmasq") {
+            return None;
+        }
+        let port = free_port();
+        let names = Names::start(&[
+            "mx-host=b.example,mx.b.example,10",
+            "address=/mx.b.example/127.0.0.3",
+            "mx-host=a.example,mx.a.example,10",
+            "address=/mx.a.example/127.0.0.2",
+        ]);
+        let a = Self::start("a.example", "127.0.0.2", port, &names, "", a);
+        let b = Self::start("b.example", "127.0.0.3", port, &names, "", b);
+        Some((names, a, b))
     }
 
     pub fn serve(&mut self) {
