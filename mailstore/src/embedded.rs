@@ -114,6 +114,9 @@ pub struct Embedded<O = Inline> {
 pub struct Options {
     /// How many octets of blocks read from disk to keep in memory.
     pub cache: u64,
+    /// How many of its files the database keeps open. When it cannot open one more, it keeps nothing until the store is opened anew;
+    /// so whatever else opens files, such as a server for its clients, must leave it these and about as many as 50.
+    pub files: usize,
     /// How many octets written the database keeps in memory before it sorts them into tables. A few
     /// times this much may be in use.
     pub memtable: u64,
@@ -149,11 +152,12 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 16 MiB, 8 MiB, 64 MiB, 1,024 messages, five minutes, 128 MiB of the disk; no quota, warnings at 80 and 95 percent; no undelete window, no
+    /// 16 MiB, 256 files, 8 MiB, 64 MiB, 1,024 messages, five minutes, 128 MiB of the disk; no quota, warnings at 80 and 95 percent; no undelete window, no
     /// limit to messages.
     fn default() -> Self {
         Self {
             cache: 16 << 20,
+            files: 256,
             memtable: 8 << 20,
             snapshots: 64 << 20,
             pack_from: packed::PACK_FROM,

@@ -1,6 +1,7 @@
 //! The server: opens the data, listens, and stops in order.
 
 mod announce;
+mod descriptors;
 mod open;
 mod services;
 mod sockets;
@@ -38,6 +39,7 @@ use crate::{
 };
 
 use announce::{StopSignals, announce, reload_on_signal};
+use descriptors::Descriptors;
 use open::{DMARC, delivery_store};
 pub(crate) use open::{SIEVE_MEMORY, fetch, known, life, mail_store, open, suppressed};
 use services::Services;
@@ -242,10 +244,12 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
             "pop3.apop is on, but not all accounts have their passwords in clear ({PLAIN}), which APOP needs\n  switch it off, or keep all accounts in auth.passwd_files with {PLAIN} passwords".into(),
         ));
     }
+    let descriptors = Descriptors::claim(&config);
+    descriptors.warn(&config);
     let admission = Admission::new(ConnectionLimits {
         per_address: config.limits.connections_per_address,
         new_per_minute: config.limits.new_connections_per_minute,
-        total: config.limits.connections,
+        total: descriptors.connections,
     });
     let mut bound = Vec::new();
     for listener in &config.listeners {

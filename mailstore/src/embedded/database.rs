@@ -124,6 +124,7 @@ impl Database {
     pub(super) fn open_empty(directory: &Path, options: &Options) -> Result<Self> {
         let handle = fjall::Database::builder(directory)
             .cache_size(options.cache)
+            .max_cached_files(Some(options.files))
             .journal_compression(CompressionType::None)
             .open()
             .map_err(|error| opening(directory, error))?;

@@ -12,7 +12,7 @@ use mailwright::{
     },
 };
 
-use super::ServeError;
+use super::{ServeError, descriptors::Descriptors};
 use crate::{
     config::{Config, StoreKind},
     directory::Directory,
@@ -52,6 +52,7 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     // Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
     // another thread would. For those that wait for the disk there are more threads than cores.
     let mut options = Options::default();
+    options.files = Descriptors::claim(config).database;
     options.reserve = config.store.reserve;
     options.undelete = Duration::from_secs(config.store.undelete.seconds());
     options.quota = config.quota.limits();

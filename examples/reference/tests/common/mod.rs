@@ -31,6 +31,8 @@ pub struct Server {
     pub identity: Option<u32>,
     /// What the server finds in its environment beside ours.
     pub environment: Vec<(String, String)>,
+    /// How many files the system lets the server open, if not as many as ever.
+    pub open_files: Option<u32>,
 }
 
 impl Server {
@@ -66,7 +68,14 @@ impl Server {
         }
         config += "[[listener]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\ntls = \"none\"\nsyntax = \"lenient\"\n";
         fs::write(folder.path().join("mailwright.toml"), config).unwrap();
-        Self { child: None, folder, ports: HashMap::new(), identity: None, environment: Vec::new() }
+        Self {
+            child: None,
+            folder,
+            ports: HashMap::new(),
+            identity: None,
+            environment: Vec::new(),
+            open_files: None,
+        }
     }
 
     /// The program with its configuration, for a command.
@@ -94,8 +103,13 @@ impl Server {
 
     /// Starts the process and waits until it says that it is ready; gives what it said before.
     pub fn serve(&mut self) -> String {
-        let mut child = self
-            .command(&["serve"])
+        let mut command = self.command(&["serve"]);
+        if let Some(files) = self.open_files {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--nofile={files}")).arg(command.get_program()).args(command.get_args());
+            command = limited;
+        }
+        let mut child = command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
