@@ -57,6 +57,7 @@ mod space;
 mod spool;
 mod staged;
 mod summary;
+mod sweep;
 mod table;
 mod tell;
 #[cfg(test)]
@@ -219,6 +220,7 @@ struct Lasting {
     damage: damage::Damage,
     space: space::Space,
     sealing: sealed::Sealing,
+    sweeping: sweep::Sweeping,
     feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     queued: Signal,
@@ -256,6 +258,7 @@ impl<O: Offload + Clone> Embedded<O> {
             damage: damage::Damage::default(),
             space: space::Space::new(directory, options.reserve),
             sealing: sealed::Sealing::of(&database),
+            sweeping: sweep::Sweeping::default(),
             feeds: Feeds::default(),
             queued: Signal::default(),
             warned: Signal::default(),

@@ -125,7 +125,7 @@ pub(super) struct Group<'a> {
     /// What users have, as this group leaves it so far.
     pub(super) accounts: HashMap<Box<[u8]>, Account>,
     /// Threads that this group begins or continues.
-    pub(super) threads: HashMap<[u8; 16], u64>,
+    pub(super) threads: HashMap<Vec<u8>, u64>,
     /// Origins that this group adds.
     pub(super) origins: HashMap<Vec<u8>, Bytes>,
     /// Whether this group warns of a quota.

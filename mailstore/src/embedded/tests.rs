@@ -19,6 +19,7 @@ mod groups;
 mod indexed;
 mod keeping;
 mod packed;
+mod swept;
 mod told;
 
 fn user(name: &str) -> User {

@@ -106,6 +106,8 @@ impl Group<'_> {
                 let references = self.references(body)?.saturating_sub(1);
                 self.set_references(body, references);
             }
+            let user = row::user_of(row_key.get(1..).unwrap_or_default());
+            self.account(user)?.left_for_good(1);
             self.set_detail(row_key.to_vec(), None);
             self.delete(&core.database.details, by_time);
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use mailwright_mail_model::{Flag, MailboxName, Uid, UidSet};
+use mailwright_mail_model::{MailboxName, Uid, UidSet};
 
 use super::extended::now;
 use super::{Body, Folder, Memory, Origin, State};
@@ -51,14 +51,7 @@ impl Write for Memory {
     async fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
         self.change(&[messages_of(mailbox)], |state| {
             let snapshot = Arc::clone(&state.selected(mailbox)?.snapshot);
-            let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
-            let uids: UidSet = match which {
-                Expunge::Deleted => snapshot.messages().filter(deleted).map(|message| message.uid).collect(),
-                Expunge::DeletedAmong(uids) => {
-                    snapshot.among(uids).filter(deleted).map(|message| message.uid).collect()
-                }
-                Expunge::Exactly(uids) => snapshot.among(uids).map(|message| message.uid).collect(),
-            };
+            let uids = which.select(&snapshot);
             for message in snapshot.among(&uids) {
                 state.keep(mailbox.user(), mailbox.name(), message)?;
             }
