@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
 pub use self::events::{Cause, Events, ImapEvent};
-pub use self::refilter::{Later, Refilter};
+pub use self::refilter::{Filtering, Later, Refilter};
 pub use self::{
     access::Groups,
     options::{Options, ToTrash},

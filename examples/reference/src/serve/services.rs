@@ -171,7 +171,7 @@ impl Services<'_> {
                 let language = self.config.filter_options().language();
                 config.external_lists =
                     self.config.filter_options().lists.map_or_else(Vec::new, |lists| lists.schemes());
-                config.max_redirects = u32::try_from(mailwright::sieve::Limits::default().redirects).ok();
+                config.max_redirects = u32::try_from(self.config.sieve.redirects).ok();
                 let service = ManageSieve::new(
                     Arc::clone(&self.store),
                     Arc::clone(&self.authenticator),
