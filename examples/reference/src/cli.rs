@@ -8,6 +8,7 @@ mod directory;
 mod dkim;
 mod dns;
 mod fetch;
+mod http;
 mod life;
 mod migrate;
 mod queue;
@@ -20,6 +21,7 @@ pub(crate) use directory::{
 pub(crate) use dkim::{DkimCommand, DmarcCommand, KeyCommand};
 pub(crate) use dns::{DnsCommand, TlsrptCommand};
 pub(crate) use fetch::{FetchAdd, FetchCommand};
+pub(crate) use http::{HttpCommand, TokenCommand};
 pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
 pub(crate) use queue::{Changed, QueueCommand, SuppressCommand, Which};
@@ -80,6 +82,9 @@ pub(crate) enum Command {
     /// Addresses that are banned for failed logins
     #[command(subcommand)]
     Ban(BanCommand),
+    /// Who may ask by HTTP; these commands work while the server runs
+    #[command(subcommand)]
+    Http(HttpCommand),
     /// Read the certificates again; open sessions go on. SIGHUP does so too, and reads the alias file
     Reload,
     /// Tell whether the store of the running server takes mail, and what was found damaged

@@ -6,6 +6,7 @@ pub(crate) mod auth;
 pub(crate) mod authentication;
 mod check;
 mod fetch;
+mod http;
 mod imap;
 pub(crate) mod ldap;
 mod life;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use fetch::Fetch;
+pub(crate) use http::Http;
 pub(crate) use life::{Expiry, Period, Quota, Size};
 pub(crate) use listener::{
     Answers, AskForCertificate, ListenAddress, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
@@ -94,6 +96,7 @@ pub(crate) struct Config {
     pub(crate) sieve: Sieve,
     pub(crate) fetch: Fetch,
     pub(crate) on_demand: OnDemand,
+    pub(crate) http: Http,
     pub(crate) smtp: SmtpOptions,
     pub(crate) imap: imap::Imap,
     pub(crate) pop3: pop3::Pop3,
@@ -198,6 +201,7 @@ impl Default for Config {
             sieve: Sieve::default(),
             fetch: Fetch::default(),
             on_demand: OnDemand::default(),
+            http: Http::default(),
             smtp: SmtpOptions::default(),
             imap: imap::Imap::default(),
             pop3: pop3::Pop3::default(),

@@ -174,6 +174,8 @@ pub(crate) enum DirectoryError {
     #[error("{0}")]
     Taken(String),
     #[error("{0}")]
+    Missing(String),
+    #[error("{0}")]
     Target(String),
     #[error("there is an account {0} already; `mailwrightd user password` changes its password")]
     Exists(String),

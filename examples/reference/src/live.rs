@@ -1,26 +1,42 @@
 //! What only a running server has: bans, and certificates in use.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 
 use mailwright::{Throttle, mailstore::embedded::Embedded};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    admin::{Request, Response},
+    admin::{Administration, Reason, Request, Response},
     certificate::Certificates,
     cli::BanCommand,
     command::{CommandError, print_json, request},
     config::Config,
     dmarc::{self, Reports},
     health::Health,
-    rules::Rules,
 };
+
+/// What answers administrators. It is replaced as a whole, and whoever began with the one before ends with it.
+pub(crate) struct Current(RwLock<Arc<Administration>>);
+
+impl Current {
+    pub(crate) fn new(administration: Administration) -> Self {
+        Self(RwLock::new(Arc::new(administration)))
+    }
+
+    /// What answers now.
+    pub(crate) fn get(&self) -> Arc<Administration> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// The parts of the running server that commands reach.
 pub(crate) struct Live {
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) certificates: Arc<Certificates>,
-    pub(crate) rules: Arc<Rules>,
     pub(crate) store: Embedded,
     /// What reports of DMARC are made by, if any are.
     pub(crate) reports: Option<Arc<Reports>>,
@@ -56,7 +72,7 @@ pub(crate) enum LiveRequest {
 /// Does it; `live` is what runs, if anything does.
 pub(crate) fn execute(live: Option<&Live>, request: &LiveRequest) -> Response {
     let Some(live) = live else {
-        return Response::Failed { message: "no server runs on this data directory".into() };
+        return Response::refused("no server runs on this data directory");
     };
     match request {
         LiveRequest::SendTlsReports => Response::Written { entries: (live.report_tls)() },
@@ -72,14 +88,15 @@ pub(crate) fn execute(live: Option<&Live>, request: &LiveRequest) -> Response {
             Response::Bans { bans: live.throttle.bans(Instant::now()).into_iter().map(entry).collect() }
         }
         LiveRequest::Lift { address } if live.throttle.lift(*address) => Response::Done,
-        LiveRequest::Lift { address } => {
-            Response::Failed { message: format!("nothing failed from {address} lately") }
-        }
+        LiveRequest::Lift { address } => Response::Failed {
+            message: format!("nothing failed from {address} lately"),
+            reason: Reason::Missing,
+        },
         LiveRequest::Reports { today } => dmarc::send(live.reports.as_ref(), *today),
         LiveRequest::Health => Response::Health { health: Health::of(&live.store) },
         LiveRequest::Reload => match live.certificates.reload() {
             Ok(()) => Response::Done,
-            Err(error) => Response::Failed { message: format!("the certificates in use stay: {error}") },
+            Err(error) => Response::refused(format!("the certificates in use stay: {error}")),
         },
     }
 }

@@ -20,6 +20,7 @@ mod export;
 mod fetch;
 mod first_run;
 mod health;
+mod http;
 #[cfg(feature = "ldap")]
 mod ldap;
 mod life;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         Some(Command::Config(command)) => show(&config, &command),
         Some(Command::User(command)) => done(user::run(&config, command)),
         Some(Command::Ban(command)) => done(live::ban(&config, command)),
+        Some(Command::Http(command)) => done(http::run(&config, command)),
         Some(Command::Status { json }) => done(health::status(&config, json)),
         Some(Command::Reload) => done(live::reload(&config)),
         Some(Command::Backup { directory, json }) => done(backup::back_up(&config, directory, json)),

@@ -20,15 +20,16 @@ use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admin::Administration,
     certificate::{CertificateError, Certificates, ServerConfigs},
-    config::{self, Config, ListenAddress, TlsMode},
+    config::{self, AskForCertificate, Config, ListenAddress, TlsMode},
     control,
     directory::{Backends, DirectoryError, Logins, watch_aliases},
     dkim::KeyError,
     dmarc::{Collector, Reports},
-    first_run, health,
+    first_run, health, http,
     life::{self, Life},
-    live::Live,
+    live::{Current, Live},
     local::Local,
     passwd_file::PasswdFiles,
     queue::{self, Access},
@@ -39,9 +40,10 @@ use crate::{
 
 use announce::{StopSignals, announce, reload_on_signal};
 use open::{DMARC, delivery_store};
-pub(crate) use open::{SIEVE_MEMORY, fetch, known, life, mail_store, open, suppressed};
+pub(crate) use open::{SIEVE_MEMORY, fetch, known, life, mail_store, open, suppressed, tokens};
 use services::Services;
-use sockets::{Accept, auth_socket, tcp_socket};
+use sockets::Accept;
+pub(crate) use sockets::{auth_socket, tcp_socket};
 
 /// Why the server does not start, and what to do.
 #[derive(Debug, Error)]
@@ -165,7 +167,6 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let live = Live {
         throttle: Arc::clone(&throttle),
         certificates: Arc::clone(&certificates),
-        rules: Arc::clone(&rules),
         store: database.clone(),
         reports: reports.clone(),
         report_tls: Arc::new(move || {
@@ -177,16 +178,17 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let fetch = fetch(&config, &database, &directory)?;
     let life = Life::new(&config, store.clone(), Arc::clone(&directory), fetch.clone(), &database)
         .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?;
-    control::listen(
-        &config.data,
-        Arc::clone(&directory),
-        access,
-        live,
-        database,
-        life.clone(),
-        fetch.clone(),
-    )
-    .map_err(ServeError::Control)?;
+    let administration = Arc::new(Current::new(Administration {
+        config: Arc::new(config.clone()),
+        directory: Arc::clone(&directory),
+        queue: access,
+        life: life.clone(),
+        fetch: fetch.clone(),
+        tokens: tokens(&config, &database)?,
+        rules: Some(Arc::clone(&rules)),
+        live: Some(Arc::new(live)),
+    }));
+    control::listen(&config.data, database, Arc::clone(&administration)).map_err(ServeError::Control)?;
 
     let secret = directory.secret()?;
     let accounts = Arc::clone(&directory);
@@ -276,6 +278,16 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         };
         services.start(listener, accept, tls)?;
     }
+    let bound_http = http::bind(&config)?;
+    let told_http = bound_http.iter().map(|bound| (bound.address.clone(), bound.tls)).collect::<Vec<_>>();
+    let serving = http::Serving {
+        administration,
+        throttle: Arc::clone(services.authenticator.throttle()),
+        tls: server_configs.of(AskForCertificate::None),
+        stop: services.stop.clone(),
+        tasks: services.tasks.clone(),
+    };
+    http::serve(bound_http, serving);
     services.answer_others(&admission).await?;
     #[cfg(feature = "acme")]
     if let Some(options) = &config.acme {
@@ -322,7 +334,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.
     let mut signals = StopSignals::catch()?;
     reload_on_signal(certificates, Arc::clone(&directory))?;
-    announce(&config, &bound, &certificate, made.as_ref())?;
+    announce(&config, &bound, &told_http, &certificate, made.as_ref())?;
     signals.wait().await;
 
     tracing::info!("stopping");

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     certificate::{Certificate, Certificates},
-    config::{self, Config, ListenAddress, Syntax},
+    config::{self, Config, ListenAddress, Syntax, TlsMode},
     directory::Directory,
     first_run,
 };
@@ -18,6 +18,7 @@ use crate::{
 pub(super) fn announce(
     config: &Config,
     bound: &[(&config::Listener, ListenAddress)],
+    http: &[(ListenAddress, bool)],
     certificate: &Certificate,
     made: Option<&first_run::Accounts>,
 ) -> io::Result<()> {
@@ -30,6 +31,11 @@ pub(super) fn announce(
         };
         writeln!(out, "listening {} {tls} {syntax} {address}", listener.protocol.name())?;
         tracing::info!(protocol = listener.protocol.name(), tls, %address, "listening");
+    }
+    for (address, tls) in http {
+        let tls = if *tls { TlsMode::Implicit } else { TlsMode::None }.name();
+        writeln!(out, "listening http {tls} strict {address}")?;
+        tracing::info!(protocol = "http", tls, %address, "listening");
     }
     if let Some(accounts) = made {
         write!(out, "{}", first_run::recipe(config, bound, certificate, accounts))?;
