@@ -178,6 +178,10 @@ pub(crate) enum Response {
     Tokens {
         tokens: Vec<TokenEntry>,
     },
+    /// The configuration was read again; these keys of it need a restart.
+    Reloaded {
+        restart: Vec<String>,
+    },
     /// It was not done.
     Failed {
         message: String,

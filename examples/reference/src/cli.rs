@@ -85,7 +85,9 @@ pub(crate) enum Command {
     /// Who may ask by HTTP; these commands work while the server runs
     #[command(subcommand)]
     Http(HttpCommand),
-    /// Read the certificates again; open sessions go on. SIGHUP does so too, and reads the alias file
+    /// Read the configuration again, with certificates, scripts and the alias file, as SIGHUP does; open sessions go on
+    ///
+    /// What is wrong changes nothing. What has to wait for a restart is named.
     Reload,
     /// Tell whether the store of the running server takes mail, and what was found damaged
     Status {

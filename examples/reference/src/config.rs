@@ -259,8 +259,13 @@ impl Config {
         if let Some(data) = data {
             config.data = data.to_owned();
         }
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Check { problems }) }
+        config.checked()
+    }
+
+    /// The same, if nothing is wrong with it.
+    pub(crate) fn checked(self) -> Result<Self, ConfigError> {
+        let problems = self.problems();
+        if problems.is_empty() { Ok(self) } else { Err(ConfigError::Check { problems }) }
     }
 
     /// Reads the file without looking whether a server could be run with it.

@@ -47,10 +47,11 @@ use clap::Parser;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    cli::{Cli, Command, ConfigCommand, DoctorCommand},
+    cli::{Cli, Command, Common, ConfigCommand, DoctorCommand},
     command::CommandError,
     config::{Config, LogFormat, StoreKind},
     rules::Question,
+    serve::Source,
 };
 
 /// What a wrong configuration ends with, as a wrong command line does.
@@ -133,7 +134,7 @@ fn main() -> ExitCode {
             Ok(false) => ExitCode::FAILURE,
             Err(error) => fail(&error, 1),
         },
-        Some(Command::Serve) | None => match run(config) {
+        Some(Command::Serve) | None => match run(config, cli.common) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&*error, 1),
         },
@@ -161,7 +162,7 @@ fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> Result<(), Box<dyn Error>> {
+fn run(config: Config, common: Common) -> Result<(), Box<dyn Error>> {
     // The database tells of its housekeeping; whoever wants to hear it says so in log.level.
     let directives = format!("fjall=warn,lsm_tree=warn,{}", config.log.level);
     let filter = EnvFilter::try_new(directives).map_err(|error| {
@@ -189,7 +190,7 @@ fn run(config: Config) -> Result<(), Box<dyn Error>> {
         .max_blocking_threads(blocking)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve::serve(config));
+    let served = runtime.block_on(serve::serve(config, Source { file: common.config, data: common.data }));
     pen.iter().for_each(trace::Pen::finish);
     Ok(served?)
 }

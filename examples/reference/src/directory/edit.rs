@@ -152,7 +152,7 @@ impl Directory {
             }
             edit => {
                 let added = matches!(edit, Edit::Domain { .. });
-                let changes = apply(&mut model, edit, &self.configured)?;
+                let changes = apply(&mut model, edit, &self.settings().domains)?;
                 self.check_networks(&model)?;
                 self.commit(self.rows(&changes), Vec::new())?;
                 if added {
@@ -194,12 +194,12 @@ impl Directory {
         let mut changes = Vec::new();
         if only {
             for edit in self.removals(file, &model)? {
-                changes.extend(apply(&mut model, edit, &self.configured)?);
+                changes.extend(apply(&mut model, edit, &self.settings().domains)?);
             }
         }
         let mut written = 0;
         for edit in additions(file) {
-            changes.extend(apply(&mut model, edit, &self.configured)?);
+            changes.extend(apply(&mut model, edit, &self.settings().domains)?);
             written += 1;
         }
         let mut accounts = Vec::new();
@@ -237,8 +237,10 @@ impl Directory {
         edits.extend(networks.map(|(name, _)| Edit::NetworkRemove { name: name.to_owned() }));
         let aliases = model.domain_aliases().filter(|(alias, _)| !file.domain_alias.contains_key(*alias));
         edits.extend(aliases.map(|(alias, _)| Edit::DomainRemove { name: alias.to_owned() }));
+        let settings = self.settings();
+        let configured = &settings.domains;
         let domains = model.domains().filter(|(name, _)| {
-            !file.domain.contains_key(*name) && !self.configured.iter().any(|domain| domain.key() == *name)
+            !file.domain.contains_key(*name) && !configured.iter().any(|domain| domain.key() == *name)
         });
         edits.extend(domains.map(|(name, _)| Edit::DomainRemove { name: name.to_owned() }));
         Ok(edits)
@@ -262,7 +264,8 @@ impl Directory {
     /// configuration. The server started without it.
     fn idle_alias(&self, model: &Model, name: &str) -> Result<Option<String>, DirectoryError> {
         let domain = domain(name)?;
-        let own = model.domains().any(|(name, _)| name == domain.key()) && !self.configured.contains(&domain);
+        let own = model.domains().any(|(name, _)| name == domain.key())
+            && !self.settings().domains.contains(&domain);
         if own || model.domain_aliases().any(|(alias, _)| alias == domain.key()) {
             return Ok(None);
         }
