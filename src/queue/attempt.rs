@@ -204,7 +204,7 @@ where
         reused: bool,
     ) -> Result<Vec<Outcome>, Unreached> {
         let (outcomes, usable) = self.transfer(&mut open, destination, entry, places, reused).await;
-        if usable && open.messages < self.config.messages_per_connection {
+        if usable && open.messages < self.config.messages_per_connection && self.is_current() {
             self.sessions.keep(open);
         }
         outcomes

@@ -106,32 +106,39 @@ where
         let mut state = Loop::new(self.config.concurrency.clone());
         let (mut seen, mut attempts) = (0, JoinSet::new());
         let (mut sweep, mut again) = (time::interval(SWEEP), time::interval(LOOK_AGAIN));
+        let mut known = Arc::clone(&self.config);
         loop {
-            if self.revive.swap(false, Ordering::AcqRel) {
+            // What begins from here on goes by the latest configuration.
+            let this = self.current();
+            if !Arc::ptr_eq(&known, &this.config) {
+                known = Arc::clone(&this.config);
+                state.scheduler.limit(known.concurrency.clone());
+            }
+            if this.revive.swap(false, Ordering::AcqRel) {
                 state.scheduler.revive();
                 state.look_at_all = true;
             }
             let mut wait = LOOK_AGAIN;
-            if let Err(error) = self.look_where_room_is(&mut state).await {
+            if let Err(error) = this.look_where_room_is(&mut state).await {
                 tracing::error!(%error, "the queue cannot be read");
                 wait = STORE_PAUSE;
             } else if state.look || state.look_at_all {
-                match self.look(&mut state).await {
+                match this.look(&mut state).await {
                     Ok(next) => wait = next,
                     Err(error) => {
                         tracing::error!(%error, "the queue cannot be read");
                         wait = STORE_PAUSE;
                     }
                 }
-            } else if let Ok(Some(next)) = self.spool()?.next_due(state.looked).await {
+            } else if let Ok(Some(next)) = this.spool()?.next_due(state.looked).await {
                 // Something else may have woken us when it was due.
                 state.look = next <= seconds();
                 wait = Duration::from_secs(next.saturating_sub(seconds()));
             }
             while let Some(entry) = state.scheduler.next(state.now()) {
-                attempts.spawn(Arc::clone(&self).one(entry));
+                attempts.spawn(Arc::clone(&this).one(entry));
             }
-            self.active.store(state.scheduler.active() as u64, Ordering::Relaxed);
+            this.active.store(state.scheduler.active() as u64, Ordering::Relaxed);
             if let Some(wake) = state.scheduler.wake_at(state.now()) {
                 wait = wait.min(Duration::from_millis(wake.saturating_sub(state.now()).max(1)));
             }
@@ -140,24 +147,24 @@ where
                 () = stop.cancelled() => break,
                 Some(finished) = attempts.join_next() => {
                     if let Ok(finished) = finished {
-                        self.finish(&mut state, finished).await;
+                        this.finish(&mut state, finished).await;
                     }
                     // Others that have ended by now need no look of their own.
                     while let Some(finished) = attempts.try_join_next() {
                         if let Ok(finished) = finished {
-                            self.finish(&mut state, finished).await;
+                            this.finish(&mut state, finished).await;
                         }
                     }
                 }
-                now = self.spool()?.added(seen) => {
+                now = this.spool()?.added(seen) => {
                     seen = now;
                     state.look = true;
                 }
-                () = self.called.notified() => state.look_at_all = true,
-                _ = sweep.tick() => self.sessions.sweep(self.config.idle),
+                () = this.called.notified() => state.look_at_all = true,
+                _ = sweep.tick() => this.sessions.sweep(this.config.idle),
                 _ = again.tick() => {
                     state.look_at_all = true;
-                    if let Err(error) = self.bring_near().await {
+                    if let Err(error) = this.bring_near().await {
                         tracing::error!(%error, "the queue cannot be read");
                     }
                     state.tidy();

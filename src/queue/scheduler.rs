@@ -151,6 +151,11 @@ impl Scheduler {
         }
     }
 
+    /// Sets what may be done at once from now on.
+    pub(crate) fn limit(&mut self, limits: Concurrency) {
+        self.limits = limits;
+    }
+
     /// An entry that is due.
     pub(crate) fn offer(&mut self, entry: Scheduled, now: u64) -> Offer {
         if self.known.contains(&entry.due.number) {

@@ -8,6 +8,7 @@ mod directory;
 mod dkim;
 mod dns;
 mod fetch;
+mod http;
 mod life;
 mod migrate;
 mod queue;
@@ -20,6 +21,7 @@ pub(crate) use directory::{
 pub(crate) use dkim::{DkimCommand, DmarcCommand, KeyCommand};
 pub(crate) use dns::{DnsCommand, TlsrptCommand};
 pub(crate) use fetch::{FetchAdd, FetchCommand};
+pub(crate) use http::{HttpCommand, TokenCommand};
 pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
 pub(crate) use queue::{Changed, QueueCommand, SuppressCommand, Which};
@@ -80,7 +82,12 @@ pub(crate) enum Command {
     /// Addresses that are banned for failed logins
     #[command(subcommand)]
     Ban(BanCommand),
-    /// Read the certificates again; open sessions go on. SIGHUP does so too, and reads the alias file
+    /// Who may ask by HTTP; these commands work while the server runs
+    #[command(subcommand)]
+    Http(HttpCommand),
+    /// Read the configuration again, with certificates, scripts and the alias file, as SIGHUP does; open sessions go on
+    ///
+    /// What is wrong changes nothing. What has to wait for a restart is named.
     Reload,
     /// Tell whether the store of the running server takes mail, and what was found damaged
     Status {

@@ -6,6 +6,7 @@ pub(crate) mod auth;
 pub(crate) mod authentication;
 mod check;
 mod fetch;
+mod http;
 mod imap;
 pub(crate) mod ldap;
 mod life;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub(crate) use fetch::Fetch;
+pub(crate) use http::Http;
 pub(crate) use life::{Expiry, Period, Quota, Size};
 pub(crate) use listener::{
     Answers, AskForCertificate, ListenAddress, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
@@ -94,6 +96,7 @@ pub(crate) struct Config {
     pub(crate) sieve: Sieve,
     pub(crate) fetch: Fetch,
     pub(crate) on_demand: OnDemand,
+    pub(crate) http: Http,
     pub(crate) smtp: SmtpOptions,
     pub(crate) imap: imap::Imap,
     pub(crate) pop3: pop3::Pop3,
@@ -198,6 +201,7 @@ impl Default for Config {
             sieve: Sieve::default(),
             fetch: Fetch::default(),
             on_demand: OnDemand::default(),
+            http: Http::default(),
             smtp: SmtpOptions::default(),
             imap: imap::Imap::default(),
             pop3: pop3::Pop3::default(),
@@ -255,8 +259,13 @@ impl Config {
         if let Some(data) = data {
             config.data = data.to_owned();
         }
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Check { problems }) }
+        config.checked()
+    }
+
+    /// The same, if nothing is wrong with it.
+    pub(crate) fn checked(self) -> Result<Self, ConfigError> {
+        let problems = self.problems();
+        if problems.is_empty() { Ok(self) } else { Err(ConfigError::Check { problems }) }
     }
 
     /// Reads the file without looking whether a server could be run with it.

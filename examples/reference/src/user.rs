@@ -24,7 +24,10 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
             let mailbox = !no_mailbox && (mailbox || config.users.mailbox);
             let (password, made) = password(password_stdin)?;
             let hidden = Hidden(password.clone());
-            request(config, Request::UserAdd { name: name.clone(), password: hidden, mailbox })?;
+            request(
+                config,
+                Request::UserAdd { name: name.clone(), password: hidden, mailbox: Some(mailbox) },
+            )?;
             let without = if mailbox { "" } else { ", without a mailbox" };
             println!("added {name}{without}{}", shown(made, &password));
             propose(config, &name)?;
