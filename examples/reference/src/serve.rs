@@ -11,7 +11,7 @@ use std::{io, sync::Arc, time::Duration};
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
     filter::{Alarm, Remembered, SieveFilter},
-    mailstore::{AnyStore, Store as _},
+    mailstore::{AnyStore, Store as _, accounts::Accounts},
     pop3::Maildrops,
     queue::Probed,
     relay_policy::dns::AnyResolver,
@@ -110,6 +110,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     #[cfg(feature = "ldap")]
     let ldap = backends.ldap();
     let logins = Logins::new(Arc::clone(&directory), backends)?;
+    if !config.auth.anonymous.is_empty() && Accounts::guest(&logins).is_none() {
+        let name = &config.auth.anonymous;
+        tracing::warn!(name, "auth.anonymous: there is no such account, so nobody is a guest");
+    }
     let routes = Arc::new(config.routes().map_err(ServeError::Config)?);
     let resolver = queue::resolver(&config).map_err(ServeError::Config)?;
     let names = AnyResolver::new(resolver.clone());
