@@ -13,7 +13,7 @@ use mailwright::{
     filter::{Alarm, Remembered, SieveFilter},
     mailstore::{AnyStore, Store as _, accounts::Accounts},
     pop3::Maildrops,
-    queue::Probed,
+    queue::{OwnListings, Probed},
     relay_policy::dns::AnyResolver,
     smtp::{OnDemand, QueueStarter, StoreInbox},
 };
@@ -134,6 +134,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let collected = Collected::wanted(&config, &database).map_err(opened)?;
     let web = queue::web(&config, &resolver);
     let local = Local::new(&config).map_err(ServeError::Config)?;
+    let own_listings =
+        queue::own_lists(&config, &resolver).map(|lists| Arc::new(lists) as Arc<dyn OwnListings>);
     let sender = queue::Parts {
         logins: logins.clone(),
         routes: Arc::clone(&routes),
@@ -142,6 +144,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         local,
         policies: queue::KeptPolicies::open(&database).map_err(opened)?,
         web: web.clone(),
+        own_listings: own_listings.clone(),
         suppressed: suppressed.clone(),
         collected: collected.clone(),
     };
@@ -179,7 +182,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         }),
     };
     let flush = Arc::clone(&queue);
-    let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())), suppressed };
+    let flush: Arc<dyn Fn() + Send + Sync> = Arc::new(move || flush.flush());
+    let access = Access { store: store.clone(), flush: Some(flush), suppressed, own_listings };
     let fetch = fetch(&config, &database, &directory)?;
     let life = Life::new(&config, store.clone(), Arc::clone(&directory), fetch.clone(), &database)
         .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })?;

@@ -10,6 +10,7 @@ use mailwright::{
         AnyStore, QueueEntry, QueueNumber, QueueRecipient, RecipientState, Settlement, Spool, Store,
         StoreError, block_on,
     },
+    queue::OwnListings,
     relay_policy::delivery::LocalTarget,
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub(crate) struct Access {
     pub(crate) flush: Option<Arc<dyn Fn() + Send + Sync>>,
     /// What nothing is sent to.
     pub(crate) suppressed: Suppressed,
+    /// What the queue knows of lists that have our address.
+    pub(crate) own_listings: Option<Arc<dyn OwnListings>>,
 }
 
 /// What can be asked about the queue.
@@ -86,10 +89,23 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "queue-response", rename_all = "kebab-case")]
 pub(crate) enum QueueResponse {
-    Entries { entries: Vec<Entry> },
-    Message { entries: Vec<Entry>, text: String },
-    Changed { count: usize, entries: Vec<Entry> },
-    Suppressed { addresses: Vec<SuppressedEntry> },
+    Entries {
+        entries: Vec<Entry>,
+    },
+    Message {
+        entries: Vec<Entry>,
+        text: String,
+        /// Which lists have our address, if the fallback gets the mail for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        own_listing: Option<String>,
+    },
+    Changed {
+        count: usize,
+        entries: Vec<Entry>,
+    },
+    Suppressed {
+        addresses: Vec<SuppressedEntry>,
+    },
 }
 
 /// An entry, as it is shown.
@@ -229,7 +245,10 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
                 octets.extend_from_slice(&chunk);
             }
             let text = String::from_utf8_lossy(&octets).into_owned();
-            Ok(QueueResponse::Message { entries: found.iter().map(Entry::from).collect(), text })
+            let own_listing = access.own_listings.as_ref().and_then(|lists| lists.known());
+            let own_listing = own_listing.map(|listing| listing.to_string());
+            let entries = found.iter().map(Entry::from).collect();
+            Ok(QueueResponse::Message { entries, text, own_listing })
         }
         QueueRequest::Change { selection, change, dry_run, told } => {
             let now = unix_time();

@@ -6,7 +6,7 @@ use mailwright::{
     https::Https,
     line_proto::{Secret, tls},
     mailstore::AnyStore,
-    queue::{Queue, QueueConfig, Relay, StsCache, TlsLevel},
+    queue::{OwnAddress, OwnListings, OwnLists, Queue, QueueConfig, Relay, StsCache, TlsLevel},
     relay_policy::{dns::AnyResolver, route::RouteTable},
     resolve::{Resolver, ResolverError, ResolverOptions},
     smtp::Authentication,
@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     /// Where MTA-STS policies are kept, and what fetches them.
     pub(crate) policies: KeptPolicies,
     pub(crate) web: Option<Https>,
+    /// What knows whether our address is on a list, if somebody wants to know.
+    pub(crate) own_listings: Option<Arc<dyn OwnListings>>,
 }
 
 /// Makes the queue of this configuration.
@@ -52,6 +54,7 @@ pub(crate) fn start(config: &Config, store: &AnyStore, parts: Parts) -> Result<A
         let policies = StsCache::new(AnyResolver::new(parts.resolver.clone()), fetch);
         queue.tls.sts = Some(Arc::new(policies.kept_by(Arc::new(parts.policies))));
     }
+    queue.own_listings = parts.own_listings;
     queue.signing = Some(parts.signing);
     queue.pipes = Some(Arc::new(parts.local));
     let (resolver, logins) = (Arc::new(parts.resolver), Arc::new(parts.logins));
@@ -80,6 +83,14 @@ pub(crate) fn resolver(config: &Config) -> Result<Resolver, String> {
         options.servers = vec![SocketAddr::from(([127, 0, 0, 1], 53))];
         Resolver::new(&options).map_err(|error| error.to_string())
     })
+}
+
+/// What knows whether lists have our address, if there are any to ask.
+pub(crate) fn own_lists(config: &Config, resolver: &Resolver) -> Option<OwnLists<AnyResolver>> {
+    let (relay, lists) = (&config.relay, config.relay.own_address_lists());
+    let host = if relay.helo.is_empty() { &config.hostname } else { &relay.helo };
+    let own = relay.own_address.parse().map_or_else(|_| OwnAddress::Of(host.clone()), OwnAddress::Is);
+    (!lists.is_empty()).then(|| OwnLists::new(AnyResolver::new(resolver.clone()), lists, own))
 }
 
 fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig, String> {
