@@ -122,7 +122,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         config.abilities = abilities;
         let tls = tls.speaking(ALPN_IMAP);
         config.starttls = tls.is_starttls();
-        config.auth_mechanisms = authenticator.mechanisms();
+        config.auth_mechanisms = authenticator.mechanisms_for(Purpose::Imap);
         Self {
             store,
             authenticator,
@@ -182,7 +182,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
-        let config = self.latest.offering(&self.config, self.authenticator.mechanisms());
+        let config = self.latest.offering(&self.config, self.authenticator.mechanisms_for(Purpose::Imap));
         let machine = Deflate::new(Server::new(config, peer)).with_limits(&self.config.limits);
         let mut connection = Connection::new(self.tls.secure(machine), socket.into());
         connection.set_write_timeout(self.config.timeouts.write);

@@ -44,6 +44,7 @@ mod bearer;
 mod client;
 mod cram_md5;
 mod external;
+mod gssapi;
 mod login;
 mod mechanism;
 mod plain;
@@ -53,6 +54,7 @@ mod server;
 
 pub use apop::apop_digest;
 pub use client::{Client, ClientError, Credentials};
+pub use gssapi::{GssContext, GssError, GssStep};
 pub use mechanism::{Context, Mechanism};
 pub use prepare::{name as prepare_name, password as prepare_password};
 pub use scram::{KeysError, MAX_ITERATIONS, MIN_ITERATIONS, ScramHash, ScramKeys};

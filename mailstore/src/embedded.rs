@@ -15,6 +15,7 @@ use mailwright_mail_model::MailboxName;
 
 use crate::feeds::Feeds;
 use crate::signal::Signal;
+use crate::spool::Written;
 use crate::{
     Acl, Cache, Changes, Feed, Folders, Import, Inline, Mailbox, MailboxRef, MessageRef, Metadata, Offload,
     Origins, Quota, QuotaLimits, Result, Scripts, Snapshot, Spool, Status, Store, StoreError, Undelete, User,
@@ -224,6 +225,8 @@ struct Lasting {
     feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     queued: Signal,
+    /// Where the queue was written.
+    written: Written,
     /// Raised when a quota warning is there.
     warned: Signal,
     #[cfg(feature = "fulltext")]
@@ -261,6 +264,7 @@ impl<O: Offload + Clone> Embedded<O> {
             sweeping: sweep::Sweeping::default(),
             feeds: Feeds::default(),
             queued: Signal::default(),
+            written: Written::default(),
             warned: Signal::default(),
             #[cfg(feature = "fulltext")]
             fulltext: options.fulltext.then(|| fulltext::FullText::new(directory.join(FULLTEXT))),

@@ -69,7 +69,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     async fn subscribe(&self, mailbox: &MailboxName, wanted: bool) -> Answered<()> {
-        let (user, folders) = self.folders()?;
+        let (_, folders) = self.folders()?;
+        let user = self.require_owner()?;
         let done = match wanted {
             true => folders.subscribe(user, mailbox).await,
             false => folders.unsubscribe(user, mailbox).await,
@@ -118,7 +119,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             entry.special_use.extend(mailbox.special_use);
             entry.can_have_children = self.store.folders().is_some();
             if request.rights {
-                entry.rights = Some(shown(Rights::ALL));
+                entry.rights = Some(shown(self.at_most(Rights::ALL)));
             }
             if request.annotations && request.is_about(&mailbox.name) {
                 let place = Annotated::Mailbox { owner: user.clone(), name: mailbox.name.clone() };

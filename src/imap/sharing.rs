@@ -198,12 +198,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let user = self.user()?;
         let metadata = self.store.metadata().ok_or_else(Refusal::cannot)?;
         let all = metadata.annotations(place, user).await.map_err(|error| refusal(&error))?;
-        let shown = all.into_iter().filter(|annotation| !is_hidden(&annotation.entry));
+        // What is private is the owner's.
+        let is_shown = |entry: &EntryName| !is_hidden(entry) && !(user.is_guest() && entry.is_private());
+        let shown = all.into_iter().filter(|annotation| is_shown(&annotation.entry));
         Ok(shown.map(|annotation| (annotation.entry.to_string(), annotation.value)).collect())
     }
 
     async fn annotate(&self, request: &SetMetadata) -> Answered<()> {
-        let user = self.user()?;
+        let user = self.require_owner()?;
         let metadata = self.store.metadata().ok_or_else(Refusal::cannot)?;
         let mut changes = Vec::with_capacity(request.changes.len());
         for (entry, value) in &request.changes {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mailwright_mailstore::{Due, QueueEntry, Scheduled, Settlement, Spool, Store, StoreError};
+use mailwright_mailstore::{Due, QueueEntry, QueueNews, Scheduled, Settlement, Spool, Store, StoreError};
 use mailwright_relay_policy::{
     delivery::{Diagnosis, LocalTarget, Suppression},
     dns::Resolve,
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Concurrency, Outcome, Queue,
     judge::{Judgement, judge},
-    look::{Looked, PAGE, Pages, before, offer_all},
+    look::{Looked, PAGE, Pages, before, behind, offer_all, unseen},
     report::seconds,
     scheduler::{Contact, Offer, Scheduler},
 };
@@ -28,8 +28,6 @@ use crate::{service::entropy, smtp::Addressing};
 const MOST_PAGES: usize = 100;
 /// How often all that is due is looked through, whatever happens. What becomes due out of order is found then.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// How many seconds before the last look a new one begins: commits that began earlier may end later.
-const OVERLAP: u64 = 30;
 /// How long to wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How often connections that nobody uses are looked at.
@@ -52,6 +50,8 @@ struct Loop {
     cursor: Option<Due>,
     /// What is due later than this was not looked at.
     looked: u64,
+    /// Up to where it is known what was written.
+    mark: u64,
     /// Whether to look at what is new, and whether to look at everything.
     look: bool,
     look_at_all: bool,
@@ -70,6 +70,7 @@ impl Loop {
             began: Instant::now(),
             cursor: None,
             looked: 0,
+            mark: 0,
             look: true,
             look_at_all: true,
             full: None,
@@ -127,6 +128,8 @@ where
                     Ok(next) => wait = next,
                     Err(error) => {
                         tracing::error!(%error, "the queue cannot be read");
+                        // What was new is known no more.
+                        state.look_at_all = true;
                         wait = STORE_PAUSE;
                     }
                 }
@@ -185,26 +188,29 @@ where
         if now < state.looked {
             (state.look_at_all, state.cursor) = (true, None);
         }
-        let mut after = match state.cursor {
-            Some(cursor) if !state.look_at_all => {
-                Some(Due::new(cursor.at.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0)))
-            }
-            _ => None,
-        };
+        // Before anything is read: what is written meanwhile is new the next time, whether it is read now or not.
+        let (mark, news) = spool.news(state.mark);
+        state.mark = mark;
+        let news = if state.look_at_all { QueueNews::Anywhere } else { news };
+        let mut after = if state.look_at_all { None } else { behind(state.cursor, news) };
         (state.look, state.look_at_all) = (false, false);
         let looked_before = std::mem::replace(&mut state.looked, now);
         let began = state.began;
         let clock = || since(began);
         let pages = DuePages { spool, until: now };
-        let Looked { mut dead, last, full } =
-            offer_all(&mut state.scheduler, after, false, clock, &pages).await?;
+        let Looked { mut dead, last, full } = match (state.full, after) {
+            // What there is no room for is looked at when there is some.
+            (Some(first), Some(after)) if !state.scheduler.takes_more() => {
+                Looked { full: Some(first.min(after)), ..Looked::default() }
+            }
+            _ => offer_all(&mut state.scheduler, after, false, clock, &pages).await?,
+        };
         state.cursor = state.cursor.max(last);
         state.full = full.into_iter().chain(state.full).min();
         if full.is_some() {
             after = after.max(last);
-            let since =
-                Due::new(looked_before.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0));
-            self.look_for_urgent(state, now, after.max(Some(since)), &mut dead).await?;
+            let since = unseen(looked_before, news);
+            self.look_for_urgent(state, now, after.max(since), &mut dead).await?;
         }
         self.put_off(state, dead).await;
         let next = spool.next_due(now).await?;

@@ -408,6 +408,11 @@ impl Scheduler {
         self.active
     }
 
+    /// Whether there is any room, for one that is not urgent.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.waiting < self.limits.waiting
+    }
+
     /// Whether entries that are not here yet have room.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting < self.limits.waiting / 2

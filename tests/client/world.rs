@@ -10,7 +10,7 @@ use mailwright::{
     Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
     client::{Endpoint, Security},
     imap::{Groups, Imap},
-    line_proto::{Secret, sasl, tls},
+    line_proto::{Secret, sasl, testing::MockRealm, tls},
     mailstore::{
         ScriptLimits, User,
         accounts::{
@@ -60,13 +60,24 @@ pub struct World {
 
 impl World {
     pub async fn new(scram: bool) -> Self {
+        Self::with(scram, |authenticator| authenticator).await
+    }
+
+    /// Where tickets of this realm log in, and passwords.
+    pub async fn with_realm(realm: &MockRealm) -> Self {
+        let realm = realm.clone();
+        Self::with(false, |authenticator| authenticator.with_gssapi(move |_| Ok(realm.acceptor()))).await
+    }
+
+    async fn with(scram: bool, prepare: impl FnOnce(Authenticator<People>) -> Authenticator<People>) -> Self {
         let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let server = Arc::new(tls::server_config(chain.as_bytes(), key.as_bytes()).unwrap());
         let client = Arc::new(tls::client_config(tls::roots(chain.as_bytes()).unwrap()).unwrap());
         let logins = Arc::new(Mutex::new("none"));
         let people = People { scram, logins: Arc::clone(&logins) };
-        let authenticator = Arc::new(Authenticator::new(people.clone(), Secret::from("salt of the unknown")));
+        let authenticator = Authenticator::new(people.clone(), Secret::from("salt of the unknown"));
+        let authenticator = Arc::new(prepare(authenticator));
         let store = Memory::new();
         let domains = LocalDomains::new(["example.org"]).unwrap();
         let policy = || Chain::default().then(OnlyLocalRecipients::new(domains.clone()));
@@ -228,6 +239,9 @@ impl Accounts for People {
         };
         if ![USER, BOB, CAROL].contains(&&*request.user) {
             return Err(LoginError::Credentials);
+        }
+        if request.authorization.as_ref().is_some_and(|other| *other != request.user) {
+            return Err(LoginError::NotAuthorized);
         }
         *self.logins.lock().unwrap() = kind;
         Ok(User::new(&request.user).unwrap())

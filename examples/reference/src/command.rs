@@ -54,7 +54,12 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
             let life = serve::life(config, &database, &directory)?;
             let fetch = serve::fetch(config, &database, &directory)?;
             let suppressed = serve::suppressed(config, &database)?;
-            let access = Access { store: AnyStore::new(database.clone()), flush: None, suppressed };
+            let access = Access {
+                store: AnyStore::new(database.clone()),
+                flush: None,
+                suppressed,
+                own_listings: None,
+            };
             let rules = match request {
                 Request::Explain(_) => {
                     let known = serve::known(config, &database)?;

@@ -150,6 +150,9 @@ fn done(outcome: Result<(), CommandError>) -> ExitCode {
 
 fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
     if let ConfigCommand::Check = command {
+        if let Err(error) = user::check_guest(config) {
+            return fail(&error, USAGE);
+        }
         println!("the configuration is right");
         return ExitCode::SUCCESS;
     }

@@ -18,7 +18,7 @@ use std::{
 use mailwright::{
     Admission, Authenticator, ConnectionLimits,
     filter::{Alarm, Remembered, SieveFilter},
-    mailstore::{AnyStore, Store as _},
+    mailstore::{AnyStore, Store as _, accounts::Accounts},
     pop3::Maildrops,
     queue::Probed,
     relay_policy::dns::AnyResolver,
@@ -117,6 +117,10 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     #[cfg(feature = "ldap")]
     let ldap = backends.ldap();
     let logins = Logins::new(Arc::clone(&directory), backends)?;
+    if !config.auth.anonymous.is_empty() && Accounts::guest(&logins).is_none() {
+        let name = &config.auth.anonymous;
+        tracing::warn!(name, "auth.anonymous: there is no such account, so nobody is a guest");
+    }
     let accounts = Arc::clone(&directory);
     let authenticator = Authenticator::new(logins.clone(), directory.secret()?)
         .with_throttle(Arc::clone(&throttle))
@@ -189,7 +193,9 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         }),
     };
     let flush = Arc::clone(&queue);
-    let access = Access { store: store.clone(), flush: Some(Arc::new(move || flush.flush())), suppressed };
+    let flush: Arc<dyn Fn() + Send + Sync> = Arc::new(move || flush.flush());
+    let own_listings = parts.own_listings.clone();
+    let access = Access { store: store.clone(), flush: Some(flush), suppressed, own_listings };
     let fetch = fetch(&config, &database, &directory)?;
     let lasting = Lasting {
         database: database.clone(),

@@ -106,6 +106,21 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
     Ok(())
 }
 
+/// Refuses a configuration in which guests are to read what nobody has.
+pub(crate) fn check_guest(config: &Config) -> Result<(), CommandError> {
+    let name = &config.auth.anonymous;
+    if name.is_empty() {
+        return Ok(());
+    }
+    let Response::Users { users } = request(config, Request::UserList)? else { return Ok(()) };
+    if users.iter().any(|user| user.name.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    Err(CommandError::Refused(format!(
+        "auth.anonymous = {name:?}: there is no such account; `mailwrightd user add {name}` makes it"
+    )))
+}
+
 /// The password to set, and whether it was made up here.
 fn password(from_stdin: bool) -> Result<(String, bool), CommandError> {
     if !from_stdin {

@@ -12,9 +12,9 @@ use mailwright_mail_model::{
 use crate::{
     AclChange, AclEntry, Annotated, Annotation, Appended, Column, Copied, Delivery, Due, EntryName, Expunge,
     Expunged, ExpungedMessage, FeedPosition, FlagChange, FlagsStored, Identifier, Identity, Mailbox,
-    MailboxRef, MessageRef, News, ObjectId, QueueEntry, QueueNumber, QuotaLimits, QuotaStatus, QuotaWarning,
-    Result, Rights, Scheduled, ScriptEntry, ScriptLimits, Settlement, SharedMailbox, Snapshot, Status,
-    Summary, Upload, User,
+    MailboxRef, MessageRef, News, ObjectId, QueueEntry, QueueNews, QueueNumber, QuotaLimits, QuotaStatus,
+    QuotaWarning, Result, Rights, Scheduled, ScriptEntry, ScriptLimits, Settlement, SharedMailbox, Snapshot,
+    Status, Summary, Upload, User,
 };
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -170,6 +170,7 @@ pub(super) trait Spool: Send + Sync {
     fn octets<'a>(&'a self, entry: &'a QueueEntry, range: Range<u64>) -> Pending<'a, Bytes>;
     fn settle<'a>(&'a self, settlements: &'a [Settlement]) -> Pending<'a, ()>;
     fn added<'a>(&'a self, seen: u64) -> Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
+    fn news(&self, mark: u64) -> (u64, QueueNews);
 }
 
 impl<S: crate::Spool> Spool for S {
@@ -199,6 +200,10 @@ impl<S: crate::Spool> Spool for S {
 
     fn added<'a>(&'a self, seen: u64) -> Pin<Box<dyn Future<Output = u64> + Send + 'a>> {
         Box::pin(crate::Spool::added(self, seen))
+    }
+
+    fn news(&self, mark: u64) -> (u64, QueueNews) {
+        crate::Spool::news(self, mark)
     }
 }
 

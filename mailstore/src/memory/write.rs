@@ -253,6 +253,7 @@ impl Sink for Incoming {
         let mut events: Vec<_> =
             targets.map(|target| (&target.user, FeedEvent::Messages(target.mailbox.clone()))).collect();
         events.extend(replaced.iter().map(|(mailbox, _)| messages_of(mailbox)));
+        let written = &self.store.0.written;
         let committed = self.store.change(&events, |state| {
             check(state, &messages, &replaced).map_err(|failed| at_fault(failed, &ends))?;
             let mut committed = Committed::default();
@@ -268,6 +269,9 @@ impl Sink for Incoming {
                 remove(state, mailbox, &there)?;
             }
             settle.iter().for_each(|settlement| state.settle(settlement));
+            if let Some(first) = state.first_written.take() {
+                written.note(first);
+            }
             Ok::<_, CommitError>(committed)
         });
         let mut committed = committed?;

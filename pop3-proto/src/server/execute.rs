@@ -8,7 +8,7 @@ use mailwright_line_proto::{
 
 use super::{Commit, Event, Question, Read, Server, State};
 use crate::{
-    Apop, Capabilities, Capability, Expire, Identified, Listed, Message, Refusal, Text,
+    Apop, Capabilities, Capability, Expire, Identified, Listed, Message, Refusal, ResponseCode, Text,
     command::{self, Auth, Command, Row},
 };
 
@@ -94,7 +94,10 @@ impl Server {
             Command::Retr(retr) => return self.read(now, retr.0, None),
             Command::Top(top) => return self.read(now, top.number, Some(top.lines)),
             Command::Dele(dele) => {
-                if self.session.as_mut()?.delete(dele.0) {
+                let session = self.session.as_mut()?;
+                if session.is_read_only() {
+                    self.refuse(&Refusal::fixed(Some(ResponseCode::SysPerm), "the maildrop is read-only"));
+                } else if session.delete(dele.0) {
                     self.ok(&format!("message {} deleted", dele.0));
                 } else {
                     self.no_such_message();

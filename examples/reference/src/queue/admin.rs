@@ -10,6 +10,7 @@ use mailwright::{
         AnyStore, QueueEntry, QueueNumber, QueueRecipient, RecipientState, Settlement, Spool, Store,
         StoreError, block_on,
     },
+    queue::OwnListings,
     relay_policy::{delivery::LocalTarget, route::NextHop},
 };
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub(crate) struct Access {
     pub(crate) flush: Option<Arc<dyn Fn() + Send + Sync>>,
     /// What nothing is sent to.
     pub(crate) suppressed: Suppressed,
+    /// What the queue knows of lists that have our address.
+    pub(crate) own_listings: Option<Arc<dyn OwnListings>>,
 }
 
 /// What can be asked about the queue.
@@ -94,6 +97,9 @@ pub(crate) enum QueueResponse {
         entries: Vec<Entry>,
         #[serde(rename = "message")]
         text: String,
+        /// Which lists have our address, if the fallback gets the mail for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        own_listing: Option<String>,
     },
     Changed {
         count: usize,
@@ -262,7 +268,10 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
                 octets.extend_from_slice(&chunk);
             }
             let text = String::from_utf8_lossy(&octets).into_owned();
-            Ok(QueueResponse::Message { entries: found.iter().map(Entry::from).collect(), text })
+            let own_listing = access.own_listings.as_ref().and_then(|lists| lists.known());
+            let own_listing = own_listing.map(|listing| listing.to_string());
+            let entries = found.iter().map(Entry::from).collect();
+            Ok(QueueResponse::Message { entries, text, own_listing })
         }
         QueueRequest::Change { selection, change, dry_run, told } => {
             let now = unix_time();

@@ -6,7 +6,7 @@ use mailwright::{
     https::Https,
     line_proto::{Secret, tls},
     mailstore::AnyStore,
-    queue::{Queue, QueueConfig, Relay, StsCache, StsPolicies, TlsLevel},
+    queue::{OwnAddress, OwnListings, OwnLists, Queue, QueueConfig, Relay, StsCache, StsPolicies, TlsLevel},
     relay_policy::{dns::AnyResolver, route::RouteTable},
     resolve::{Resolver, ResolverError, ResolverOptions},
     smtp::Authentication,
@@ -35,6 +35,8 @@ pub(crate) struct Parts {
     collected: Option<Collected>,
     /// What knows MTA-STS policies, if they are obeyed.
     sts: Option<Arc<dyn StsPolicies>>,
+    /// What knows whether our address is on a list, if somebody wants to know.
+    pub(crate) own_listings: Option<Arc<dyn OwnListings>>,
 }
 
 impl Parts {
@@ -52,7 +54,8 @@ impl Parts {
             let cache = StsCache::new(AnyResolver::new(resolver.clone()), fetch);
             Arc::new(cache.kept_by(Arc::new(policies))) as Arc<dyn StsPolicies>
         });
-        Self { suppressed, collected, sts }
+        let own_listings = own_lists(config, resolver).map(|lists| Arc::new(lists) as Arc<dyn OwnListings>);
+        Self { suppressed, collected, sts, own_listings }
     }
 
     /// How the queue is to behave by this configuration.
@@ -66,6 +69,7 @@ impl Parts {
         queue.suppressions = Some(Arc::new(self.suppressed));
         queue.tls.observer = self.collected.map(|collected| Arc::new(collected) as _);
         queue.tls.sts = self.sts;
+        queue.own_listings = self.own_listings;
         queue.signing = Some(signing);
         queue.pipes = Some(Arc::new(Local::new(config)?));
         Ok(queue)
@@ -104,6 +108,14 @@ pub(crate) fn resolver(config: &Config) -> Result<Resolver, String> {
         options.servers = vec![SocketAddr::from(([127, 0, 0, 1], 53))];
         Resolver::new(&options).map_err(|error| error.to_string())
     })
+}
+
+/// What knows whether lists have our address, if there are any to ask.
+pub(crate) fn own_lists(config: &Config, resolver: &Resolver) -> Option<OwnLists<AnyResolver>> {
+    let (relay, lists) = (&config.relay, config.relay.own_address_lists());
+    let host = if relay.helo.is_empty() { &config.hostname } else { &relay.helo };
+    let own = relay.own_address.parse().map_or_else(|_| OwnAddress::Of(host.clone()), OwnAddress::Is);
+    (!lists.is_empty()).then(|| OwnLists::new(AnyResolver::new(resolver.clone()), lists, own))
 }
 
 fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig, String> {

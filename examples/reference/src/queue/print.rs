@@ -32,9 +32,15 @@ pub(crate) fn run(config: &Config, command: QueueCommand) -> Result<(), CommandE
             Ok(())
         }
         QueueCommand::Show { id, json } => {
-            if let QueueResponse::Message { entries, text } = ask(config, QueueRequest::Show { id })? {
+            if let QueueResponse::Message { entries, text, own_listing } =
+                ask(config, QueueRequest::Show { id })?
+            {
                 if json {
-                    return print_json(&json!({ "entries": entries, "message": text }));
+                    let own = own_listing;
+                    return print_json(&json!({ "entries": entries, "message": text, "own_listing": own }));
+                }
+                if let Some(listing) = own_listing {
+                    println!("{listing}: relay.fallback gets what would go to mail exchangers");
                 }
                 let shown: String = entries.iter().map(described).collect();
                 print!("{shown}\n{text}");

@@ -120,7 +120,10 @@ mod tests {
         for most in [16_u64, 64, 256, 1_024, 4_096, 20_000] {
             let short = ORDINARY.of(Some(most));
             let (database, clients) = (short.database as u64, u64::from(short.connections));
-            assert!(clients >= 1 && database + clients <= most / 2 + most.saturating_sub(ORDINARY.others), "{short:?}");
+            assert!(
+                clients >= 1 && database + clients <= most / 2 + most.saturating_sub(ORDINARY.others),
+                "{short:?}"
+            );
             assert!(clients < 20_000);
         }
         assert_eq!(ORDINARY.of(Some(1_024)).connections, 344);
