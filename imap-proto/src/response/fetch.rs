@@ -148,15 +148,17 @@ pub(crate) enum Item {
 
 /// Takes one item; of a section, only the name and the space behind it.
 pub(crate) fn read_item(reader: &mut Reader<'_>) -> Result<Item> {
-    for (word, name, text) in [
-        ("RFC822.HEADER", BodyName::Rfc822Header, SectionText::Header),
-        ("RFC822.TEXT", BodyName::Rfc822Text, SectionText::Text),
-        ("RFC822", BodyName::Rfc822, SectionText::Whole),
-    ] {
-        if reader.keyword(word) {
-            reader.space()?;
-            let section = Section::new(Vec::new(), text);
-            return Ok(Item::Section(FetchedSection { name, section, origin: None }));
+    if matches!(reader.input.peek(), Some(b'R' | b'r')) {
+        for (word, name, text) in [
+            ("RFC822.HEADER", BodyName::Rfc822Header, SectionText::Header),
+            ("RFC822.TEXT", BodyName::Rfc822Text, SectionText::Text),
+            ("RFC822", BodyName::Rfc822, SectionText::Whole),
+        ] {
+            if reader.keyword(word) {
+                reader.space()?;
+                let section = Section::new(Vec::new(), text);
+                return Ok(Item::Section(FetchedSection { name, section, origin: None }));
+            }
         }
     }
     if reader.input.rest().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"BODY[")) {

@@ -116,6 +116,10 @@ impl Status {
 
     /// What follows the tag and the space; `None` if no status response does.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Result<Self>> {
+        // Most responses are none, which the first letter tells.
+        if !matches!(reader.input.peek()?.to_ascii_uppercase(), b'O' | b'N' | b'B' | b'P') {
+            return None;
+        }
         let kind = KINDS.into_iter().find_map(|(word, kind)| reader.keyword(word).then_some(kind))?;
         Some(Self::rest(kind, reader))
     }
