@@ -22,6 +22,7 @@ mod search;
 mod selected;
 mod sharing;
 mod sorting;
+mod special_use;
 mod transfer;
 mod trash;
 mod url;

@@ -15,6 +15,7 @@ mod esearch;
 mod expunge;
 mod fetch;
 mod filter;
+mod fuzzy_preview;
 mod id;
 mod language;
 mod list;
@@ -40,6 +41,7 @@ mod uid_batches;
 mod unsubscribe;
 mod url_auth;
 mod url_fetch;
+mod xlist;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +64,7 @@ pub use esearch::MultiSearch;
 pub use expunge::Expunge;
 pub use fetch::{BinarySection, BodyName, BodySection, Fetch, FetchItem};
 pub use filter::Filter;
+pub use fuzzy_preview::FuzzyName;
 pub use id::Id;
 pub use language::Language;
 pub use list::{List, ListReturn, ListSelection};
@@ -87,6 +90,7 @@ pub use uid_batches::UidBatches;
 pub use unsubscribe::Unsubscribe;
 pub use url_auth::{GenUrlAuth, ResetKey};
 pub use url_fetch::{UrlFetch, UrlOctets, WantedUrl};
+pub use xlist::Xlist;
 
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 
@@ -130,6 +134,7 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     List(List),
     Lsub(Lsub),
+    Xlist(Xlist),
     Namespace,
     Status(Status),
     /// Ends with the mark of the message's literal; the message follows.
@@ -285,7 +290,7 @@ const fn key(name: &[u8], by_uid: bool) -> u128 {
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 66] = {
+static TABLE: [Spec; 67] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -309,6 +314,7 @@ static TABLE: [Spec; 66] = {
         row("UNSUBSCRIBE",  Authenticated,    !SEQS,     !READS, |input, _| Unsubscribe::parse(input).map(Command::Unsubscribe)),
         row("LIST",         Authenticated,    !SEQS,     READS,  |input, _| List::parse(input).map(Command::List)),
         row("LSUB",         Authenticated,    !SEQS,     READS,  |input, _| Lsub::parse(input).map(Command::Lsub)),
+        row("XLIST",        Authenticated,    !SEQS,     READS,  |input, _| Xlist::parse(input).map(Command::Xlist)),
         row("NAMESPACE",    Authenticated,    !SEQS,     READS,  |_, _| Ok(Command::Namespace)),
         row("STATUS",       Authenticated,    !SEQS,     READS,  |input, _| Status::parse(input).map(Command::Status)),
         row("APPEND",       Authenticated,    !SEQS,     !READS, |input, _| Append::parse(input).map(Command::Append)),
@@ -455,6 +461,7 @@ impl Command {
             Self::Unsubscribe(unsubscribe) => unsubscribe.encode(wire),
             Self::List(list) => list.encode(wire),
             Self::Lsub(lsub) => lsub.encode(wire),
+            Self::Xlist(xlist) => xlist.encode(wire),
             Self::Namespace => wire.put(b"NAMESPACE"),
             Self::Status(status) => status.encode(wire),
             Self::Append(append) => append.encode(wire),

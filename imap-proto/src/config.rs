@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use mailwright_line_proto::{Limits, Timeouts};
+use mailwright_line_proto::{Language, Limits, Timeouts};
 
 use crate::grammar::LiteralMode;
 
@@ -21,6 +21,8 @@ use crate::grammar::LiteralMode;
 pub struct Config {
     /// The text of the greeting.
     pub greeting: String,
+    /// The language that `LANGUAGE default` stands for (RFC 5255 §3.2).
+    pub preferred_language: Language,
     /// What the application behind the server can do. Capabilities follow from it.
     pub abilities: Abilities,
     /// The SASL mechanisms, by name in upper case, the best first.
@@ -56,6 +58,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             greeting: "ready".into(),
+            preferred_language: Language::default(),
             abilities: Abilities::default(),
             auth_mechanisms: Vec::new(),
             starttls: false,

@@ -8,6 +8,7 @@ pub mod server;
 
 mod capability;
 mod config;
+mod language;
 mod refusal;
 mod sequence;
 mod url;

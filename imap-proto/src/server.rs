@@ -67,6 +67,7 @@ use crate::{
     capability::capabilities,
     command::{Command, List, Spec},
     grammar::Input,
+    language::Wording,
     response::{Capabilities, ResponseCode, Status},
     view::View,
 };
@@ -90,6 +91,8 @@ pub struct Server {
     /// Whether the user may set quotas.
     sets_quota: bool,
     workarounds: Workarounds,
+    /// The language of what people read.
+    wording: Wording,
     /// The searches with names that the command names that is being read.
     filters: Vec<(Box<str>, Box<str>)>,
     phase: Phase,
@@ -181,6 +184,7 @@ impl Server {
             compressed: false,
             sets_quota: true,
             workarounds: Workarounds::default(),
+            wording: Wording::default(),
             filters: Vec::new(),
             follow: None,
             notifying: None,
@@ -387,6 +391,8 @@ impl Machine for Server {
         if matches!(self.phase, Phase::Tls { .. }) {
             // RFC 3501 §6.2.1: what was said before is forgotten. There was no login, so that is nothing but input.
             self.intake = Intake::default();
+            // RFC 5255 §3.1: a language too, which others may have chosen.
+            self.wording = Wording::default();
             self.phase = Phase::Commands;
             self.since = None;
         }

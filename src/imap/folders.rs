@@ -14,7 +14,7 @@ use mailwright_mailstore::{
     Annotated, Folders, MailboxRef, Message, Right, Rights, Store, accounts::Accounts,
 };
 
-use super::{Visit, refusal, sharing::shown};
+use super::{Visit, refusal, sharing::shown, special_use::noted};
 use crate::service::Session;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -124,6 +124,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             if request.annotations && request.is_about(&mailbox.name) {
                 let place = Annotated::Mailbox { owner: user.clone(), name: mailbox.name.clone() };
                 entry.annotations = self.annotations(&place).await.unwrap_or_default();
+                entry.annotations.extend(noted(mailbox.special_use));
             }
             entries.insert(mailbox.name.as_str().to_owned(), entry);
         }

@@ -31,7 +31,10 @@ impl Needs {
                 FetchItem::Envelope => needs.envelope = true,
                 FetchItem::BodyStructure => needs.body_structure = true,
                 FetchItem::Body => needs.structure = true,
-                FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => {
+                FetchItem::Preview { .. }
+                | FetchItem::FuzzyPreview { .. }
+                | FetchItem::Binary(_)
+                | FetchItem::BinarySize(_) => {
                     needs.structure = true;
                 }
                 FetchItem::Section(_) if is_kept_item(item) => needs.header = true,

@@ -28,7 +28,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mailwright::relay_policy::networks::AddressRange;
+use mailwright::{line_proto::Language, relay_policy::networks::AddressRange};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -337,6 +337,13 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// What is wrong with the language that a section chooses.
+fn language_problem(section: &str, tag: &str) -> Option<String> {
+    let known = Language::ALL.map(Language::tag);
+    let wrong = Language::from_tag(tag).is_none();
+    wrong.then(|| format!("{section}.language = {tag:?} is none of {}", known.join(", ")))
 }
 
 fn indent(text: &str) -> String {

@@ -101,7 +101,7 @@ fn searches_have_names() {
     assert!(ok(&set(&mut root, "shared", "SUBJECT coffee")));
     assert!(ok(&talk.imap("d", "SETMETADATA \"\" (/private/filters/values/hot NIL)")));
     assert_eq!(talk.imap("e", "SEARCH FILTER hot")[0], "* SEARCH 2");
-    assert_eq!(talk.imap("f", "LANGUAGE")[0], "* LANGUAGE (en i-default)");
+    assert_eq!(talk.imap("f", "LANGUAGE")[0], "* LANGUAGE (en de fr es it i-default)");
     assert_eq!(
         talk.imap("g", "GETJMAPACCESS")[0],
         "* JMAPACCESS \"https://mail.example.org/.well-known/jmap\""

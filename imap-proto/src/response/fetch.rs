@@ -10,7 +10,7 @@ use super::{
     reader::{Reader, Result},
 };
 use crate::{
-    command::{BinarySection, BodyName, BodySection, Section, SectionText},
+    command::{BinarySection, BodyName, BodySection, FuzzyName, Section, SectionText},
     grammar::{Wire, upper_case},
 };
 
@@ -276,6 +276,14 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
     pub fn preview(&mut self, text: Option<&str>) {
         self.name(b"PREVIEW ");
         self.wire.put_nstring(text.map(str::as_bytes));
+    }
+
+    /// `SNIPPET` or `PREVIEW` with its algorithm, as Dovecot sends them.
+    pub fn fuzzy_preview(&mut self, name: FuzzyName, text: Option<&str>) {
+        self.name(name.as_str().as_bytes());
+        self.wire.put(b" (FUZZY ");
+        self.wire.put_nstring(text.map(str::as_bytes));
+        self.wire.put(b")");
     }
 
     /// `BINARY.SIZE` (RFC 3516 §4.2).

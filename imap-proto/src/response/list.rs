@@ -156,6 +156,11 @@ impl Listed {
         self.encode_as(b"* LSUB ", wire);
     }
 
+    /// Writes `* XLIST` and the mailbox.
+    pub fn encode_xlist(&self, wire: &mut impl Wire) {
+        self.encode_as(b"* XLIST ", wire);
+    }
+
     /// Writes `* LIST`, the mailbox, and what there is below it that was asked for (RFC 5258 §3.5).
     pub(crate) fn encode_extended(&self, below: &[&str], wire: &mut impl Wire) {
         if below.is_empty() {

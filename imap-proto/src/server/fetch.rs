@@ -8,7 +8,7 @@ use mailwright_mail_model::{DateTime, Envelope, FlagSet, ModSeq, Uid, UidSet, mi
 
 use super::{Server, State};
 use crate::{
-    command::{BinarySection, BodySection, Fetch, FetchItem, Store},
+    command::{BinarySection, BodySection, Fetch, FetchItem, FuzzyName, Store},
     response::{FetchWriter, FetchedSection, encode_vanished},
 };
 
@@ -40,6 +40,8 @@ pub enum FetchData<'a> {
     ThreadId(Option<&'a str>),
     /// `PREVIEW`.
     Preview(Option<&'a str>),
+    /// `SNIPPET` or `PREVIEW` with the algorithm `FUZZY` beside it.
+    FuzzyPreview(FuzzyName, Option<&'a str>),
     /// `BINARY.SIZE` of this part.
     BinarySize(&'a [NonZeroU32], u64),
     /// The octets of a part without its encoding, cut to its partial; `None` if there is no such part.
@@ -301,6 +303,7 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<
             FetchData::EmailId(id) => writer.email_id(id),
             FetchData::ThreadId(id) => writer.thread_id(*id),
             FetchData::Preview(text) => writer.preview(*text),
+            FetchData::FuzzyPreview(name, text) => writer.fuzzy_preview(*name, *text),
             FetchData::BinarySize(part, size) => writer.binary_size(part, *size),
             FetchData::Binary(section, octets) => writer.binary(section, octets.map(|octets| &octets[..])),
             FetchData::Written(item, value) => writer.written(item.name(), value),

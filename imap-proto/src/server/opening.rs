@@ -55,6 +55,7 @@ impl Server {
             ..
         } = opened;
         let (enabled, mod_sequences) = (self.enabled, self.config.abilities.mod_sequences);
+        let wording = self.wording;
         let view = View::new(uids, &recent).up_to(highest_mod_seq);
         let wire = &mut self.transmit;
         let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
@@ -63,7 +64,7 @@ impl Server {
         if !enabled.rev2 {
             count::encode_recent(number(view.recent().len()), wire);
         }
-        let mut notice = |code, text: &'static str| Status::ok(text).with(code).encode(None, wire);
+        let mut notice = |code, text: &'static str| wording.put(None, &Status::ok(text).with(code), wire);
         let unseen = first_unseen.and_then(|uid| view.sequence(uid)).map(number);
         if let Some(unseen) =
             unseen.and_then(std::num::NonZeroU32::new).filter(|_| !enabled.rev2 && !enabled.uid_only)

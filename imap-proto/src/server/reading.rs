@@ -63,7 +63,10 @@ impl Server {
             FetchItem::ModSeq => !abilities.mod_sequences,
             FetchItem::SaveDate => !abilities.save_dates,
             FetchItem::EmailId | FetchItem::ThreadId => !abilities.object_ids,
-            FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => !abilities.derives,
+            FetchItem::Preview { .. }
+            | FetchItem::FuzzyPreview { .. }
+            | FetchItem::Binary(_)
+            | FetchItem::BinarySize(_) => !abilities.derives,
             _ => false,
         });
         beyond || (fetch.changed_since.is_some() && !abilities.mod_sequences)

@@ -7,7 +7,7 @@ use mailwright_mail_model::{Uid, UidSet};
 use super::{
     Close, Enabled, Event, Idle, Mailboxes, Phase, Ready, Refresh, Server, State,
     filtering::undefined_filter,
-    slots::{Kind, Slot},
+    slots::{Kind, ListForm, Slot},
 };
 use crate::{
     Refusal,
@@ -16,6 +16,7 @@ use crate::{
         Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, Spec, StatusItem, Store, When,
     },
     grammar::{GrammarError, Input},
+    language::Wording,
     response::{Listed, ResponseCode, Status},
 };
 
@@ -162,7 +163,7 @@ impl Server {
                 }
                 self.ask_login(turn.tag, "AUTHENTICATE", authenticate, Event::Authenticate)
             }
-            Command::Language(language) => self.language(&turn, &language),
+            Command::Language(language) => self.language(turn, &language),
             Command::GenUrlAuth(request) => self.ask(turn, Kind::Plain, request, Event::GenUrlAuth),
             Command::ResetKey(request) => self.ask(turn, Kind::Plain, request, Event::ResetKey),
             Command::UrlFetch(request) => self.ask(turn, Kind::Plain, request, Event::UrlFetch),
@@ -178,6 +179,7 @@ impl Server {
                 // RFC 8437 §3: as if it had just been greeted, but for TLS and compression.
                 self.state = State::NotAuthenticated;
                 self.enabled = Enabled::default();
+                self.wording = Wording::default();
                 self.notifying = None;
                 self.sets_quota = true;
                 self.started = None;
@@ -208,8 +210,9 @@ impl Server {
                 Listed::root().encode(self.out());
                 self.ok(&turn)
             }
-            Command::List(list) => self.list(turn, list, false),
-            Command::Lsub(lsub) => self.list(turn, lsub.list, true),
+            Command::List(list) => self.list(turn, list, ListForm::List),
+            Command::Lsub(lsub) => self.list(turn, lsub.list, ListForm::Lsub),
+            Command::Xlist(xlist) => self.list(turn, xlist.list, ListForm::Xlist),
             Command::Namespace => self.ask(turn, Kind::Plain, crate::command::Namespace, Event::Namespace),
             Command::Status(status) => self.ask(turn, Kind::Plain, status, Event::Status),
             // These are taken apart where their messages are.
@@ -312,9 +315,9 @@ impl Server {
         Some(Output::Event(event(Ask::new(id, request))))
     }
 
-    fn list(&mut self, turn: Turn, list: List, subscribed: bool) -> Option<Output<Event>> {
+    fn list(&mut self, turn: Turn, list: List, form: ListForm) -> Option<Output<Event>> {
         let mailboxes = Mailboxes::new(&list);
-        self.ask(turn, Kind::List { list: list.into(), subscribed }, mailboxes, Event::Mailboxes)
+        self.ask(turn, Kind::List { list: list.into(), form }, mailboxes, Event::Mailboxes)
     }
 
     fn leave(&mut self, turn: Turn, expunge: bool) -> Option<Output<Event>> {

@@ -6,7 +6,14 @@ impl App {
     /// What is asked about mailboxes.
     pub(super) fn mailboxes(&mut self, server: &mut Server, event: Event) -> Result<(), Gone> {
         match event {
-            Event::Namespace(ask) => server.answer(ask, Ok(Namespaces::personal('/'))),
+            Event::Namespace(ask) => {
+                let mut namespaces = Namespaces::personal('/');
+                if server.language_of_texts().is_some() {
+                    namespaces.other_users.push(Namespace::new("Other Users/", Some('/')));
+                    namespaces.shared.push(Namespace::new("Shared Folders/", Some('/')));
+                }
+                server.answer(ask, Ok(namespaces))
+            }
             Event::Mailboxes(ask) => {
                 let entries = self.folders.iter().map(|(name, folder)| {
                     let mut entry = ListEntry::new(MailboxName::new(name).unwrap());

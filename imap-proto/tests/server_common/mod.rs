@@ -15,7 +15,7 @@ use folder::{Folder, Stored, matches_query, score};
 use mailwright_imap_proto::{
     AuthorizedUrl, ImapUrl, Refusal,
     command::{BodySection, CopyUid, FilterScript, NotifyMailboxes, StatusItem},
-    response::{FilterResult, MailboxStatus, Namespaces, ServerId},
+    response::{FilterResult, MailboxStatus, Namespace, Namespaces, ServerId},
     server::{
         AppendUid, Change, Config, Event, Found, FoundIn, ListEntry, Message, Opened, Order, Ordered,
         Question, Server, UrlContent, Workarounds,
