@@ -17,6 +17,7 @@ mod options;
 mod preview;
 mod progress;
 mod recent;
+mod referrals;
 mod refilter;
 mod search;
 mod selected;
@@ -36,7 +37,7 @@ use mailwright_imap_proto::{
     response::ResponseCode,
     server::{Abilities, Config, Event, Server},
 };
-use mailwright_line_proto::{Closed, Deflate, Peer, Shutdown};
+use mailwright_line_proto::{AuthStep, Closed, Deflate, Peer, Shutdown};
 use mailwright_mail_model::UidSet;
 use mailwright_mailstore::{
     Snapshot, Store, StoreError, User, Watch, Write,
@@ -46,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
 pub use self::events::{Cause, Events, ImapEvent};
+pub use self::referrals::{Home, Referral, Referrals, RemoteMailbox};
 pub use self::refilter::{Filtering, Later, Refilter};
 pub use self::{
     access::Groups,
@@ -78,6 +80,7 @@ pub struct Imap<S, A> {
     latest: Latest<Config>,
     recent: RecentMarks,
     groups: Option<Arc<dyn Groups>>,
+    referrals: Option<Arc<dyn Referrals>>,
     options: Options,
     /// Held while the key of a mailbox is made or taken away.
     keys: tokio::sync::Mutex<()>,
@@ -132,6 +135,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             latest: Latest::default(),
             recent: RecentMarks::default(),
             groups: None,
+            referrals: None,
             options: Options::default(),
             keys: tokio::sync::Mutex::default(),
             events: None,
@@ -160,6 +164,16 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
     #[must_use]
     pub fn with_groups(mut self, groups: Arc<dyn Groups>) -> Self {
         self.groups = Some(groups);
+        self
+    }
+
+    /// Knows whose mail is on other servers, and sends clients there: LOGIN-REFERRALS and MAILBOX-REFERRALS.
+    #[must_use]
+    pub fn with_referrals(mut self, referrals: Arc<dyn Referrals>) -> Self {
+        let mut config = Config::clone(&self.config);
+        (config.login_referrals, config.mailbox_referrals) = (true, true);
+        self.config = Arc::new(config);
+        self.referrals = Some(referrals);
         self
     }
 
@@ -286,17 +300,23 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::Login(ask) => {
                 let tls = connection.machine().is_secure();
                 let answer = self.service.authenticator.password(&ask, &self.peer, tls, Purpose::Imap).await;
-                let answer = answer.map(|user| self.user = Some(user));
+                let server = connection.machine().inner_mut().inner_mut();
+                let answer =
+                    answer.and_then(|user| self.refer(server, Some(&user)).map(|()| self.user = Some(user)));
                 connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Authenticate(ask) => {
                 let tls = connection.machine().inner().inner().tls().cloned();
-                let (step, user) = self
+                let (mut step, mut user) = self
                     .service
                     .authenticator
                     .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Imap)
                     .await;
+                let server = connection.machine().inner_mut().inner_mut();
+                if let Err(refused) = self.refer(server, user.as_ref()) {
+                    (step, user) = (AuthStep::Refuse(refused), None);
+                }
                 self.user = user.or_else(|| self.user.take());
                 connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, step);

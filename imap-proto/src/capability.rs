@@ -27,6 +27,9 @@ pub(crate) fn capabilities(
     }
     // RFC 5255 §3.1: before login too.
     names.extend(["SASL-IR", "ENABLE", "ID", "LANGUAGE"]);
+    if config.login_referrals {
+        names.push("LOGIN-REFERRALS");
+    }
     let mechanisms: Vec<String>;
     let limit: String;
     let at_a_time: Vec<String>;
@@ -59,6 +62,7 @@ pub(crate) fn capabilities(
             (abilities.refilters && abilities.write, &["FILTER=SIEVE"]),
             (abilities.tells_progress, &["INPROGRESS"]),
             (abilities.url_auth, &["URLAUTH", "URLAUTH=BINARY"]),
+            (config.mailbox_referrals, &["MAILBOX-REFERRALS"]),
             (config.jmap_url.is_some(), &["JMAPACCESS"]),
             (config.compress && !compressed, &["COMPRESS=DEFLATE"]),
         ] {
@@ -180,6 +184,10 @@ mod tests {
             text(&config, None, true).contains(" COMPRESS=DEFLATE MESSAGELIMIT=1000 SAVELIMIT=5000 UIDPLUS ")
         );
         (config.message_limit, config.save_limit) = (None, None);
+        (config.login_referrals, config.mailbox_referrals) = (true, true);
+        assert!(text(&config, None, false).contains(" LANGUAGE LOGIN-REFERRALS "));
+        assert!(text(&config, None, true).contains(" MAILBOX-REFERRALS COMPRESS=DEFLATE"));
+        (config.login_referrals, config.mailbox_referrals) = (false, false);
         // Only where scripts can be named; not below.
         config.sieve_url = Some("sieve://mail.example.org".into());
         assert!(

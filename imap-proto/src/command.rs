@@ -28,6 +28,7 @@ mod quota;
 mod relocate;
 mod rename;
 mod replace;
+mod rlist;
 mod search;
 mod search_return;
 mod section;
@@ -76,6 +77,7 @@ pub use quota::{GetQuota, GetQuotaRoot, SetQuota};
 pub use relocate::Move;
 pub use rename::Rename;
 pub use replace::Replace;
+pub use rlist::{Rlist, Rlsub};
 pub use search::Search;
 pub(crate) use search::names_mod_seq;
 pub use search_return::{ResultRange, SearchReturn};
@@ -135,6 +137,8 @@ pub enum Command {
     List(List),
     Lsub(Lsub),
     Xlist(Xlist),
+    Rlist(Rlist),
+    Rlsub(Rlsub),
     Namespace,
     Status(Status),
     /// Ends with the mark of the message's literal; the message follows.
@@ -290,7 +294,7 @@ const fn key(name: &[u8], by_uid: bool) -> u128 {
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 67] = {
+static TABLE: [Spec; 69] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -315,6 +319,8 @@ static TABLE: [Spec; 67] = {
         row("LIST",         Authenticated,    !SEQS,     READS,  |input, _| List::parse(input).map(Command::List)),
         row("LSUB",         Authenticated,    !SEQS,     READS,  |input, _| Lsub::parse(input).map(Command::Lsub)),
         row("XLIST",        Authenticated,    !SEQS,     READS,  |input, _| Xlist::parse(input).map(Command::Xlist)),
+        row("RLIST",        Authenticated,    !SEQS,     READS,  |input, _| Rlist::parse(input).map(Command::Rlist)),
+        row("RLSUB",        Authenticated,    !SEQS,     READS,  |input, _| Rlsub::parse(input).map(Command::Rlsub)),
         row("NAMESPACE",    Authenticated,    !SEQS,     READS,  |_, _| Ok(Command::Namespace)),
         row("STATUS",       Authenticated,    !SEQS,     READS,  |input, _| Status::parse(input).map(Command::Status)),
         row("APPEND",       Authenticated,    !SEQS,     !READS, |input, _| Append::parse(input).map(Command::Append)),
@@ -462,6 +468,8 @@ impl Command {
             Self::List(list) => list.encode(wire),
             Self::Lsub(lsub) => lsub.encode(wire),
             Self::Xlist(xlist) => xlist.encode(wire),
+            Self::Rlist(rlist) => rlist.encode(wire),
+            Self::Rlsub(rlsub) => rlsub.encode(wire),
             Self::Namespace => wire.put(b"NAMESPACE"),
             Self::Status(status) => status.encode(wire),
             Self::Append(append) => append.encode(wire),

@@ -16,4 +16,4 @@ mod view;
 
 pub use refusal::{Answered, Refusal};
 pub use sequence::{MAX_RANGES, MessageSet, SequenceSet};
-pub use url::{AuthorizedUrl, ImapUrl, UrlAccess, UrlError, UrlToken};
+pub use url::{AuthorizedUrl, ImapUrl, Referral, UrlAccess, UrlError, UrlToken};

@@ -28,6 +28,7 @@ mod notifying;
 mod opening;
 mod progress;
 mod reading;
+mod referring;
 mod refiltering;
 mod run;
 mod saying;
@@ -64,6 +65,7 @@ pub use crate::{
 };
 
 use crate::{
+    Referral,
     capability::capabilities,
     command::{Command, List, Spec},
     grammar::Input,
@@ -93,6 +95,8 @@ pub struct Server {
     workarounds: Workarounds,
     /// The language of what people read.
     wording: Wording,
+    /// Where the mail is of the user who logs in, if elsewhere.
+    referral: Option<Referral>,
     /// The searches with names that the command names that is being read.
     filters: Vec<(Box<str>, Box<str>)>,
     phase: Phase,
@@ -185,6 +189,7 @@ impl Server {
             sets_quota: true,
             workarounds: Workarounds::default(),
             wording: Wording::default(),
+            referral: None,
             filters: Vec::new(),
             follow: None,
             notifying: None,

@@ -180,6 +180,28 @@ fn extensions() {
 }
 
 #[test]
+fn referrals() {
+    let seen = one("client", "referrals.txt", &config());
+    let place =
+        "mechanism: Some(\"*\"), host: \"server2\", port: None, mailbox: Some(MailboxName(\"REMOTE\")) }";
+    has(
+        &seen,
+        &[
+            "Login(Ticket(1), Err(Refused(Status { kind: No, code: Some(Referral([Referral { user: Some(\"MIKE\"), \
+             mechanism: None, host: \"server2\", port: None, mailbox: None }]))",
+            "Login(Ticket(2), Ok(()))",
+            "Rlist(Ticket(3), Ok([Listed",
+            "#SHARED/FOO",
+            "Rlsub(Ticket(4), Ok([Listed",
+            "#SHARED/BAR",
+            "Select(Ticket(5), Err(Refused(Status { kind: No, code: Some(Referral([Referral { user: Some(\"user\"), ",
+            place,
+            "host: \"server3\"",
+        ],
+    );
+}
+
+#[test]
 fn bodies_in_every_form() {
     let seen = one("client", "bodies.txt", &config());
     has(

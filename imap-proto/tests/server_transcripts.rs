@@ -132,6 +132,16 @@ fn extensions() {
     }
 }
 
+/// RFC 2221, RFC 2193
+#[test]
+fn for_those_whose_mail_is_elsewhere() {
+    keeps_the_laws("server-referrals", || {
+        let mut config = config();
+        (config.login_referrals, config.mailbox_referrals) = (true, true);
+        config
+    });
+}
+
 /// RFC 9738
 #[test]
 fn of_few_messages_at_a_time() {

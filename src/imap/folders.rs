@@ -63,6 +63,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             // RFC 6154 §3: all of them or nothing, and stores keep one.
             _ => return Err(Refusal::special_use()),
         };
+        self.stays_here(&request.mailbox)?;
         let at = self.locate_new(&request.mailbox).await.map_err(|error| refusal(&error))?;
         let made = folders.create(&at.owner, &at.name, special_use).await;
         made.map(drop).map_err(|error| refusal(&error))
@@ -80,12 +81,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     async fn delete(&self, mailbox: &MailboxName) -> Answered<()> {
         let (_, folders) = self.folders()?;
+        self.stays_here(mailbox)?;
         let at = self.locate_for(mailbox, Right::DeleteMailbox).await.map_err(|error| refusal(&error))?;
         folders.delete(&at.owner, &at.name).await.map_err(|error| refusal(&error))
     }
 
     async fn rename(&self, request: &Rename) -> Answered<()> {
         let (_, folders) = self.folders()?;
+        self.both_stay_here(&request.from, &request.to)?;
         // RFC 4314 §4
         let from = self.locate_for(&request.from, Right::DeleteMailbox).await;
         let from = from.map_err(|error| refusal(&error))?;
@@ -129,6 +132,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             entries.insert(mailbox.name.as_str().to_owned(), entry);
         }
         self.list_shared(request, &mut entries).await?;
+        if request.remote {
+            self.list_remote(&mut entries);
+        }
         for name in subscribed.iter().flatten() {
             // RFC 3501 §6.3.6: a name can be subscribed to without a mailbox. Then LSUB tells it, and LIST does not.
             entries.entry(name.as_str().to_owned()).or_insert_with(|| {
@@ -192,6 +198,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     async fn status(&self, status: &Status) -> Answered<MailboxStatus> {
+        self.stays_here(&status.mailbox)?;
         let at = self.locate_for(&status.mailbox, Right::Read).await.map_err(|error| refusal(&error))?;
         let (user, name) = (&at.owner, &at.name);
         let found = self.store.status(user, name).await.map_err(|error| refusal(&error))?;

@@ -9,7 +9,7 @@ use std::{
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
     client::{Endpoint, Security},
-    imap::{Groups, Imap},
+    imap::{Groups, Imap, Referrals},
     line_proto::{Secret, sasl, testing::MockRealm, tls},
     mailstore::{
         ScriptLimits, User,
@@ -60,16 +60,27 @@ pub struct World {
 
 impl World {
     pub async fn new(scram: bool) -> Self {
-        Self::with(scram, |authenticator| authenticator).await
+        Self::with(scram, None, |authenticator| authenticator).await
+    }
+
+    /// With mail on other servers too.
+    #[allow(dead_code, reason = "one of the tests that share this needs it")]
+    pub async fn sending_on(referrals: Arc<dyn Referrals>) -> Self {
+        Self::with(false, Some(referrals), |authenticator| authenticator).await
     }
 
     /// Where tickets of this realm log in, and passwords.
     pub async fn with_realm(realm: &MockRealm) -> Self {
         let realm = realm.clone();
-        Self::with(false, |authenticator| authenticator.with_gssapi(move |_| Ok(realm.acceptor()))).await
+        Self::with(false, None, |authenticator| authenticator.with_gssapi(move |_| Ok(realm.acceptor())))
+            .await
     }
 
-    async fn with(scram: bool, prepare: impl FnOnce(Authenticator<People>) -> Authenticator<People>) -> Self {
+    async fn with(
+        scram: bool,
+        referrals: Option<Arc<dyn Referrals>>,
+        prepare: impl FnOnce(Authenticator<People>) -> Authenticator<People>,
+    ) -> Self {
         let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let server = Arc::new(tls::server_config(chain.as_bytes(), key.as_bytes()).unwrap());
@@ -102,6 +113,10 @@ impl World {
             config.allow_plaintext_auth = index == 0;
             let service = Imap::new(Arc::new(store.clone()), Arc::clone(&authenticator), tls.clone(), config)
                 .with_groups(Arc::new(Staff));
+            let service = match &referrals {
+                Some(referrals) => service.with_referrals(Arc::clone(referrals)),
+                None => service,
+            };
             let listener = self::listener(&stop).await;
             imap[index] = listener.local_addr().unwrap();
             tokio::spawn(Arc::new(service).serve(listener, stop.clone()));

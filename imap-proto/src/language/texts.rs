@@ -94,6 +94,8 @@ pub(super) static TEXTS: &[Row] = &[
     ("there is such a mailbox already", ["dieses Postfach gibt es bereits", "cette boîte aux lettres existe déjà", "ese buzón ya existe", "questa casella esiste già"]),
     ("no mailbox can have this special use here", ["hier kann kein Postfach diese besondere Verwendung haben", "aucune boîte ne peut avoir cet usage particulier ici", "aquí ningún buzón puede tener este uso especial", "qui nessuna casella può avere questo uso speciale"]),
     ("this URL names no part of a message here", ["diese URL bezeichnet hier keinen Teil einer Nachricht", "cette URL ne désigne ici aucune partie d'un message", "este URL no designa aquí ninguna parte de un mensaje", "questo URL non indica qui alcuna parte di un messaggio"]),
+    ("the mailbox is on another server", ["das Postfach ist auf einem anderen Server", "la boîte aux lettres est sur un autre serveur", "el buzón está en otro servidor", "la casella è su un altro server"]),
+    ("the mail of this user is on another server", ["die Post dieses Benutzers ist auf einem anderen Server", "le courrier de cet utilisateur est sur un autre serveur", "el correo de este usuario está en otro servidor", "la posta di questo utente è su un altro server"]),
     ("over quota", ["Kontingent überschritten", "quota dépassé", "cuota superada", "quota superata"]),
     ("permission denied", ["keine Berechtigung", "permission refusée", "permiso denegado", "permesso negato"]),
     ("temporarily unavailable; try again later", ["vorübergehend nicht verfügbar; bitte später erneut versuchen", "temporairement indisponible ; réessayez plus tard", "temporalmente no disponible; inténtelo más tarde", "temporaneamente non disponibile; riprovare più tardi"]),

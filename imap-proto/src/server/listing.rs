@@ -19,17 +19,21 @@ use crate::{
 };
 
 impl Reply for Mailboxes {
-    fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Vec<ListEntry>>) {
+    fn reply(server: &mut Server, slot: Slot, request: Self, mut answer: Answered<Vec<ListEntry>>) {
+        if let Ok(entries) = &mut answer {
+            // RFC 2193 §4: others would not find them.
+            entries.retain(|entry| request.remote || !entry.remote);
+        }
         let (Ok(entries), Kind::List { list, form }) = (&answer, &slot.kind) else {
             return server.done(&slot, answer.map(drop));
         };
         let utf8 = server.enabled.is_utf8();
         let wire = server.out();
         match (utf8, *form) {
-            (true, ListForm::Lsub) => list_subscribed(list, entries, &mut Utf8Wire(wire)),
-            (false, ListForm::Lsub) => list_subscribed(list, entries, wire),
-            (true, ListForm::List) => put(list, &request, entries, &mut Utf8Wire(wire)),
-            (false, ListForm::List) => put::<Transmit>(list, &request, entries, wire),
+            (true, ListForm::Lsub | ListForm::Rlsub) => list_subscribed(list, entries, &mut Utf8Wire(wire)),
+            (false, ListForm::Lsub | ListForm::Rlsub) => list_subscribed(list, entries, wire),
+            (true, ListForm::List | ListForm::Rlist) => put(list, &request, entries, &mut Utf8Wire(wire)),
+            (false, ListForm::List | ListForm::Rlist) => put::<Transmit>(list, &request, entries, wire),
             (true, ListForm::Xlist) => list_with_uses(list, entries, &mut Utf8Wire(wire)),
             (false, ListForm::Xlist) => list_with_uses(list, entries, wire),
         }

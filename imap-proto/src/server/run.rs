@@ -213,6 +213,8 @@ impl Server {
             Command::List(list) => self.list(turn, list, ListForm::List),
             Command::Lsub(lsub) => self.list(turn, lsub.list, ListForm::Lsub),
             Command::Xlist(xlist) => self.list(turn, xlist.list, ListForm::Xlist),
+            Command::Rlist(rlist) => self.list(turn, rlist.list, ListForm::Rlist),
+            Command::Rlsub(rlsub) => self.list(turn, rlsub.list, ListForm::Rlsub),
             Command::Namespace => self.ask(turn, Kind::Plain, crate::command::Namespace, Event::Namespace),
             Command::Status(status) => self.ask(turn, Kind::Plain, status, Event::Status),
             // These are taken apart where their messages are.
@@ -316,7 +318,8 @@ impl Server {
     }
 
     fn list(&mut self, turn: Turn, list: List, form: ListForm) -> Option<Output<Event>> {
-        let mailboxes = Mailboxes::new(&list);
+        let remote = matches!(form, ListForm::Rlist | ListForm::Rlsub);
+        let mailboxes = Mailboxes::new(&list, remote);
         self.ask(turn, Kind::List { list: list.into(), form }, mailboxes, Event::Mailboxes)
     }
 
@@ -408,6 +411,7 @@ impl Server {
             Command::Fetch(fetch) => self.is_fetch_beyond(fetch),
             Command::Notify(_) => !abilities.notifies,
             Command::ApplyFilter(_) => !abilities.refilters || read_only,
+            Command::Rlist(_) | Command::Rlsub(_) => !self.config.mailbox_referrals,
             Command::MultiSearch(search) => {
                 !abilities.searches_all || !search.sent.is_empty() && !abilities.notifies
             }

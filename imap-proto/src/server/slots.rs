@@ -75,6 +75,8 @@ pub(super) enum ListForm {
     List,
     Lsub,
     Xlist,
+    Rlist,
+    Rlsub,
 }
 
 /// The commands in flight.

@@ -35,7 +35,12 @@ impl App {
                     }
                     entry
                 });
-                let entries = entries.collect();
+                let mut entries: Vec<ListEntry> = entries.collect();
+                if ask.remote {
+                    let mut entry = ListEntry::new(MailboxName::new("SHARED/FOO").unwrap());
+                    (entry.remote, entry.subscribed, entry.has_children) = (true, true, Some(false));
+                    entries.push(entry);
+                }
                 server.answer(ask, Ok(entries))
             }
             Event::Create(ask) => {

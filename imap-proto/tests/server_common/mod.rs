@@ -13,7 +13,7 @@ use bytes::Bytes;
 use fetching::cut;
 use folder::{Folder, Stored, matches_query, score};
 use mailwright_imap_proto::{
-    AuthorizedUrl, ImapUrl, Refusal,
+    AuthorizedUrl, ImapUrl, Referral, Refusal,
     command::{BodySection, CopyUid, FilterScript, NotifyMailboxes, StatusItem},
     response::{FilterResult, MailboxStatus, Namespace, Namespaces, ServerId},
     server::{
@@ -84,6 +84,10 @@ impl App {
     }
 
     fn folder(&mut self, name: &MailboxName) -> Result<&mut Folder, Refusal> {
+        if name.as_str().starts_with("SHARED") {
+            let place = Referral::new("user", "server2").of_mailbox(name.clone());
+            return Err(Refusal::referred(vec![place]));
+        }
         self.folders.get_mut(name.as_str()).ok_or_else(Refusal::non_existent)
     }
 
@@ -125,7 +129,15 @@ impl Subject for App {
         let answered = match event {
             Event::Login(ask) => {
                 let right = ask.password.expose() != b"wrong";
-                server.answer(ask, if right { Ok(()) } else { Err(AuthRefusal::Credentials) })
+                let refusal = match &*ask.user {
+                    _ if !right => Some(AuthRefusal::Credentials),
+                    "MIKE" => Some(AuthRefusal::NotAuthorized),
+                    _ => None,
+                };
+                // Whoever has not shown who they are does not learn it, though this says it of everybody.
+                let elsewhere = ["MIKE", "MATTHEW"].contains(&&*ask.user);
+                server.refer(elsewhere.then(|| Referral::new(ask.user.clone(), "server2")));
+                server.answer(ask, refusal.map_or(Ok(()), Err))
             }
             Event::Authenticate(ask) => {
                 let step = match (&ask.response, self.challenges) {
