@@ -40,6 +40,7 @@ static TEXTS: &[Row] = &[
     ("the maildrop is in use by another session", ["das Postfach wird von einer anderen Sitzung benutzt", "la boîte est utilisée par une autre session", "otra sesión está usando el buzón", "la casella è usata da un'altra sessione"]),
     ("temporary failure, try again later", ["vorübergehender Fehler, bitte später erneut versuchen", "échec temporaire, réessayez plus tard", "error temporal, inténtelo más tarde", "errore temporaneo, riprovare più tardi"]),
     ("permanent failure, ask your mail administrator", ["dauerhafter Fehler, bitte an den Verwalter wenden", "échec définitif, adressez-vous à votre administrateur", "error permanente, consulte a su administrador", "errore permanente, rivolgersi all'amministratore"]),
+    ("the maildrop is read-only", ["das Postfach kann nur gelesen werden", "la boîte est en lecture seule", "el buzón es de solo lectura", "la casella è di sola lettura"]),
     ("too soon after the last login", ["zu kurz nach der letzten Anmeldung", "trop tôt après la dernière connexion", "demasiado pronto tras el último inicio de sesión", "troppo presto dopo l'ultimo accesso"]),
 ];
 
