@@ -64,7 +64,7 @@ impl RemoteMailbox {
             return None;
         }
         let there = |place: &Referral| {
-            let above = place.mailbox.as_ref().map_or(self.name.as_str(), |mailbox| mailbox.as_str());
+            let above = place.mailbox.as_ref().unwrap_or(&self.name);
             MailboxName::lookup(&format!("{above}{below}")).ok().map(|name| place.clone().of_mailbox(name))
         };
         Some(self.places.iter().filter_map(there).collect::<Vec<_>>()).filter(|places| !places.is_empty())

@@ -148,6 +148,7 @@ impl<N: Copy + PartialOrd> Compare<N> {
 
 /// The fields of addresses in the envelope of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 9051 §7.5.2 has these six")]
 #[expect(missing_docs, reason = "each is named as its field")]
 pub enum AddressField {
     From,
