@@ -262,11 +262,13 @@ impl<A: Accounts> Authenticator<A> {
         credentials: Credentials,
         attempt: &Attempt<'_>,
     ) -> Result<User, AuthRefusal> {
-        let familiar = self.admit(&user, attempt)?;
+        // Guests have shown nothing: they make nobody familiar with the account, and guesses at its password do not keep them out.
+        let counted = if attempt.mechanism == "ANONYMOUS" { "" } else { &*user };
+        let familiar = self.admit(counted, attempt)?;
         let outcome = self.open(&user, authorization, credentials, familiar, attempt).await;
         match outcome {
             Ok(account) => {
-                self.throttle.succeeded(Instant::now(), attempt.address(), &self.counted(&user));
+                self.throttle.succeeded(Instant::now(), attempt.address(), &self.counted(counted));
                 let (peer, mechanism, tls) = (shown(attempt.peer), attempt.mechanism, attempt.tls);
                 tracing::info!(protocol = %attempt.service, peer, user = %account, mechanism, tls, "login");
                 Ok(account)
@@ -275,7 +277,7 @@ impl<A: Accounts> Authenticator<A> {
                 attempt.tell_refused(&user, &why);
                 let refusal = refusal(why);
                 if refusal == AuthRefusal::Credentials {
-                    self.penalize(&user, attempt).await;
+                    self.penalize(counted, attempt).await;
                 }
                 Err(refusal)
             }

@@ -231,6 +231,26 @@ async fn guests_are_known_as_such_and_come_where_something_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn guests_buy_no_guesses_at_the_password_of_their_account() {
+    let limits =
+        ThrottleLimits { failures_per_address: 3, failures_per_user: 4, ..ThrottleLimits::default() };
+    let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
+    let from = |last: u8| Peer::new(Some(format!("198.51.{last}.1:1").parse().unwrap()), None);
+    let (guess, anyone) = (Proof::new("guest", "pen".into()), Proof::anonymous("me"));
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(play(&authenticator, "PLAIN", &guess, &from(1)).await.unwrap_err());
+        let comes = play(&authenticator, "ANONYMOUS", &anyone, &from(1)).await.is_ok();
+        assert_eq!(comes, answers.len() < 3, "banned with the rest");
+    }
+    assert_eq!(answers, [vec![AuthRefusal::Credentials; 3], vec![AuthRefusal::Unavailable]].concat());
+    // Whatever is guessed elsewhere, guests come in.
+    play(&authenticator, "PLAIN", &guess, &from(2)).await.unwrap_err();
+    assert_eq!(play(&authenticator, "PLAIN", &guess, &from(3)).await, Err(AuthRefusal::Unavailable));
+    play(&authenticator, "ANONYMOUS", &anyone, &from(3)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ticket_is_checked_as_a_password_is() {
     let authenticator = everything().with_masters(MasterUsers::new(["admin"], Some('*')));
     let from = |last: u8| Peer::new(Some(format!("198.51.100.{last}:1").parse().unwrap()), None);
