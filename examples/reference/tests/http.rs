@@ -280,12 +280,8 @@ fn the_directory_and_accounts() {
     assert_eq!(client.get("/v1/networks/office")["members"].as_array().unwrap().len(), 2);
     assert_eq!(client.get("/v1/addresses/info@example.org")["mailboxes"], json!([USER]));
     let stages = client.get("/v1/explain?client=192.0.2.1&from=a@b.example&to=team@example.org");
-    let last = stages["stages"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!(
-        (&last["rule"], &last["outcome"]),
-        (&json!("mailbox"), &json!("carol@example.org")),
-        "{stages}"
-    );
+    let stage = json!({ "stage": "delivery", "rule": "mailbox", "outcome": "carol@example.org" });
+    assert!(stages["stages"].as_array().unwrap().contains(&stage), "{stages}");
     // The whole of it, there and back; what is printed is what HTTP has.
     let whole = client.get("/v1/directory");
     let printed = succeed(&mut server.command(&["directory", "export", "--json"]));
