@@ -40,6 +40,7 @@
 
 mod anonymous;
 mod apop;
+mod attempts;
 mod bearer;
 mod client;
 mod cram_md5;
@@ -52,6 +53,7 @@ mod scram;
 mod server;
 
 pub use apop::apop_digest;
+pub use attempts::{About, Attempts};
 pub use client::{Client, ClientError, Credentials};
 pub use mechanism::{Context, Mechanism};
 pub use prepare::{name as prepare_name, password as prepare_password};
