@@ -40,6 +40,7 @@
 
 mod anonymous;
 mod apop;
+mod attempts;
 mod bearer;
 mod client;
 mod cram_md5;
@@ -53,6 +54,7 @@ mod scram;
 mod server;
 
 pub use apop::apop_digest;
+pub use attempts::{About, Attempts};
 pub use client::{Client, ClientError, Credentials};
 pub use gssapi::{GssContext, GssError, GssStep};
 pub use mechanism::{Context, Mechanism};

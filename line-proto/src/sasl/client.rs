@@ -37,6 +37,11 @@ pub(super) trait ClientSide: Send + Sync {
 
     /// Whether the server's success may be believed.
     fn is_finished(&self) -> bool;
+
+    /// Whether more has been sent than a name. Most send all they have at once.
+    fn is_proof_sent(&self) -> bool {
+        true
+    }
 }
 
 /// What a client logs in with.
@@ -156,8 +161,17 @@ impl Client {
         credentials: &Credentials,
         context: &Context,
     ) -> Option<Mechanism> {
+        Self::usable(offered, credentials, context).next()
+    }
+
+    /// Those of the mechanisms that may be used here, the strongest first.
+    pub(super) fn usable<'a>(
+        offered: impl IntoIterator<Item = &'a str>,
+        credentials: &Credentials,
+        context: &Context,
+    ) -> impl Iterator<Item = Mechanism> {
         let offered: Vec<_> = offered.into_iter().filter_map(Mechanism::find).collect();
-        Mechanism::all().find(|mechanism| {
+        Mechanism::all().filter(move |mechanism| {
             offered.contains(mechanism)
                 && mechanism.is_usable(context)
                 // Whether the credentials do for it is known to the mechanism alone.
@@ -216,6 +230,12 @@ impl Client {
         let response = self.side.respond(challenge);
         self.failed = response.is_err();
         response
+    }
+
+    /// Whether anything was sent that comes of the password, a token or a certificate. A refusal before that is not about
+    /// them.
+    pub fn is_proof_sent(&self) -> bool {
+        self.side.is_proof_sent()
     }
 
     /// Takes the server's success, with the data that came with it if the protocol has a place for it.

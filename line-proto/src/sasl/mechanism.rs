@@ -160,6 +160,11 @@ impl Context {
         Self { legacy: true, ..self }
     }
 
+    /// Whether nobody but the peer can listen.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     fn may_show_secrets(&self) -> bool {
         self.secure || self.secrets_in_clear
     }
