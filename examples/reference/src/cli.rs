@@ -15,13 +15,13 @@ mod queue;
 mod sieve;
 mod user;
 
+pub(crate) use self::http::{HttpCommand, TokenCommand};
 pub(crate) use directory::{
     AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand,
 };
 pub(crate) use dkim::{DkimCommand, DmarcCommand, KeyCommand};
 pub(crate) use dns::{DnsCommand, TlsrptCommand};
 pub(crate) use fetch::{FetchAdd, FetchCommand};
-pub(crate) use http::{HttpCommand, TokenCommand};
 pub(crate) use life::{ExpiryOptions, QuotaOptions, UndeleteOptions};
 pub(crate) use migrate::{Migrate, Pop3Ids};
 pub(crate) use queue::{Changed, QueueCommand, SuppressCommand, Which};

@@ -32,8 +32,8 @@ use mailwright::{line_proto::Language, relay_policy::networks::AddressRange};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use self::http::Http;
 pub(crate) use fetch::Fetch;
-pub(crate) use http::Http;
 pub(crate) use life::{Expiry, Period, Quota, Size};
 pub(crate) use listener::{
     Answers, AskForCertificate, ListenAddress, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,

@@ -53,6 +53,8 @@ const AT_START: &[&str] = &[
     "relay.own_address_lists",
     "relay.mta_sts_port",
     "relay.tls_reports",
+    // Files are put by for them at the start.
+    "queue.connections",
     "queue.suppress_after",
     "queue.suppress_days",
     "dns",

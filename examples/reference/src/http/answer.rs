@@ -42,7 +42,7 @@ pub(super) struct Desk {
 
 /// Where a request comes from; a socket of the file system has no address.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct From(pub(super) Option<IpAddr>);
+pub(super) struct Origin(pub(super) Option<IpAddr>);
 
 /// Everything in the table, for those who have a token.
 pub(super) fn router(administration: Arc<Current>, throttle: Arc<Throttle>) -> Router {
@@ -72,11 +72,11 @@ pub(super) fn router(administration: Arc<Current>, throttle: Arc<Throttle>) -> R
 /// Lets nobody in without a token. Nothing of the body was read yet.
 async fn authenticate(
     State(desk): State<Arc<Desk>>,
-    Extension(from): Extension<From>,
+    Extension(origin): Extension<Origin>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match identify(&desk, from, request.headers()).await {
+    let mut response = match identify(&desk, origin, request.headers()).await {
         Ok(who) => {
             request.extensions_mut().insert(who);
             next.run(request).await
@@ -87,7 +87,7 @@ async fn authenticate(
     response
 }
 
-async fn identify(desk: &Desk, From(address): From, headers: &HeaderMap) -> Result<TokenEntry, Problem> {
+async fn identify(desk: &Desk, Origin(address): Origin, headers: &HeaderMap) -> Result<TokenEntry, Problem> {
     if !desk.throttle.hears(address) {
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "the address is banned for failed logins"));
     }

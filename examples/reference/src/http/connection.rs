@@ -17,7 +17,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::answer::{From, router};
+use super::answer::{Origin, router};
 use crate::{
     config::{self, Config, ListenAddress},
     live::Current,
@@ -141,7 +141,7 @@ where
 {
     let inner = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(From(from));
+        request.extensions_mut().insert(Origin(from));
         inner.call(request)
     });
     let connection = http1::Builder::new()

@@ -66,8 +66,9 @@ impl Show {
             Self::Inner(name) => take(&mut value, name),
             Self::Tables(names) => {
                 let mut file = take(&mut value, "file");
-                let table =
-                    |name: &&str| ((*name).to_owned(), file.get_mut(*name).map_or(json!({}), Value::take));
+                let table = |name: &&str| {
+                    ((*name).to_owned(), file.get_mut(*name).map_or_else(|| json!({}), Value::take))
+                };
                 names.iter().map(table).collect::<Map<_, _>>().into()
             }
             Self::Row(table) => {
