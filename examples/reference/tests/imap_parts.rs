@@ -27,7 +27,7 @@ Content-Type: text/html; charset=utf-8\r\nContent-Disposition: inline; filename=
 
 /// Keys to which Dovecot 2.3 knows the answer too. It does not look into bodies or headers of parts, asks no part
 /// for its file name that is not an attachment, and keys behind PARENT end it.
-const BOTH: [&str; 60] = [
+const BOTH: [&str; 62] = [
     "(DISPOSITION TYPE attachment)",
     "(DISPOSITION TYPE INLINE)",
     "(DISPOSITION TYPE attach)",
@@ -78,6 +78,8 @@ const BOTH: [&str; 60] = [
     "(TYPE text CHILD (TYPE application))",
     "(SUBJECT inner)",
     "(SUBJECT Hi)",
+    "(SUBJECT inner DEPTH 1)",
+    "(SUBJECT inner TYPE text)",
     "(FROM carol@d.example)",
     "(CC cc)",
     "(SENDER carol)",

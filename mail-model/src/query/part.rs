@@ -82,19 +82,19 @@ pub enum PartKey {
     Depth(Compare<u32>),
     /// Its place among the parts it stands with, from 1.
     Index(u32),
-    /// It is a message, with this in the addresses of a field of its header.
+    /// It is what a message in the message holds, with this in the addresses of a field of the header.
     Address(AddressField, Box<str>),
-    /// It is a message, with this in its Subject.
+    /// It is what a message in the message holds, with this in the Subject field.
     Subject(Box<str>),
-    /// It is a message, with this in its Message-ID.
+    /// It is what a message in the message holds, with this in the Message-ID field.
     MessageId(Box<str>),
-    /// It is a message, with this in its In-Reply-To.
+    /// It is what a message in the message holds, with this in the In-Reply-To field.
     InReplyTo(Box<str>),
-    /// It is a message, whose Date field, in its own zone, is of a day before this.
+    /// It is what a message in the message holds, where the Date field, in its own zone, is of a day before this.
     SentBefore(Date),
-    /// It is a message, whose Date field, in its own zone, is of this day.
+    /// It is what a message in the message holds, where the Date field, in its own zone, is of this day.
     SentOn(Date),
-    /// It is a message, whose Date field, in its own zone, is of this day or later.
+    /// It is what a message in the message holds, where the Date field, in its own zone, is of this day or later.
     SentSince(Date),
     /// A field of this name in its header contains this text.
     Header(Box<str>, Box<str>),

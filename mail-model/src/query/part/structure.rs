@@ -7,7 +7,7 @@ use crate::{
     DateTime, Envelope,
     address_list::Entry,
     collation::folded,
-    mime::{self, Part, Shape, Structure},
+    mime::{self, Part, Structure},
     parameter::Parameters,
     word,
 };
@@ -73,7 +73,8 @@ struct Place<'a> {
     depth: u32,
     /// From 1.
     index: u32,
-    /// Of a message in the message. The message itself is asked about with the other keys of a search.
+    /// Of the part that a message in the message holds: its header is that message's. The message itself is asked about with the
+    /// other keys of a search.
     envelope: Option<&'a Envelope>,
 }
 
@@ -90,7 +91,7 @@ impl<'a> Places<'a> {
                 }
                 None => 1,
             };
-            let envelope = part.envelope().filter(|_| above.is_some() && part.shape() == Shape::Message);
+            let envelope = part.envelope().filter(|_| above.is_some());
             places.push(Place { part, depth: above.unwrap_or(0), index, envelope });
         }
         Self(places)

@@ -160,6 +160,9 @@ fn conditions_on_the_same_part_and_on_others() {
         (PartQuery::child(Some(key(Body(text("inner body"))))).unwrap(), true),
         (and(vec![mixed(), PartQuery::child(Some(key(Body(text("inner body"))))).unwrap()]), false),
         (and(vec![key(Index(1)), key(Depth(Compare::Equal(2)))]), true),
+        // Of the part that the message holds.
+        (and(vec![key(Subject(text("inner"))), key(Depth(Compare::Equal(2)))]), true),
+        (and(vec![key(Subject(text("inner"))), key(Depth(Compare::Equal(1)))]), false),
     ] {
         assert_eq!(answers(&query), expected, "{query:?}");
     }
