@@ -174,6 +174,8 @@ enum Ready {
     Filter { tag: Box<str>, spec: &'static Spec, name: Box<str>, octets: Bytes },
     /// The refusal of a command that was not understood.
     Bad { tag: Option<Box<str>>, status: Box<Status> },
+    /// The same of a search whose result was to be saved: nothing is (RFC 5182 §2.1).
+    Unsaved { tag: Box<str>, status: Box<Status> },
 }
 
 impl Server {

@@ -142,6 +142,18 @@ fn for_those_whose_mail_is_elsewhere() {
     });
 }
 
+/// Exchanges of several steps, as the RFCs show them.
+#[test]
+fn exchanges() {
+    keeps_the_laws("server-sasl", || {
+        let mut config = config();
+        config.abilities = Abilities::everything();
+        config.jmap_url = Some(JMAP.into());
+        config.auth_mechanisms = vec!["GSSAPI".into(), "SCRAM-SHA-256".into()];
+        config
+    });
+}
+
 /// RFC 9738
 #[test]
 fn of_few_messages_at_a_time() {

@@ -13,7 +13,8 @@ use crate::{
     Refusal,
     capability::{may_log_in, offered},
     command::{
-        Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, Spec, StatusItem, Store, When,
+        Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, SearchReturn, Spec, StatusItem,
+        Store, When,
     },
     grammar::{GrammarError, Input},
     language::Wording,
@@ -52,6 +53,12 @@ impl Server {
                 None
             }
             Ready::Bad { tag, status } => self.bad(tag.as_deref(), &status),
+            Ready::Unsaved { tag, status } => {
+                if let State::Selected { saved, .. } = &mut self.state {
+                    *saved = UidSet::new();
+                }
+                self.bad(Some(&tag), &status)
+            }
             Ready::Message { head } => self.start_message(&head),
             Ready::Filter { tag, spec, name, octets } => self.ask_for_filter(tag, spec, name, octets),
             Ready::Parsed { tag, spec, command } => {
@@ -117,10 +124,15 @@ impl Server {
             .with_filters(&self.filters)
             .by_uid_only(self.enabled.uid_only)
             .in_utf8_only(self.enabled.utf8);
+        let mut arguments = input.clone();
         Some(match spec.parse(&mut input, context) {
             Ok(command) => Ready::Parsed { tag, spec, command: command.into() },
             Err(GrammarError::Filter(name)) if self.config.abilities.filters => {
                 Ready::Filter { tag, spec, name, octets: octets.clone() }
+            }
+            // RFC 5182 §2.1: after a NO there is nothing saved.
+            Err(GrammarError::Charset) if SearchReturn::saves(&mut arguments) => {
+                Ready::Unsaved { tag, status: not_understood(spec, GrammarError::Charset).into() }
             }
             Err(error) => bad(not_understood(spec, error)),
         })

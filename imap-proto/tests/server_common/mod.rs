@@ -1,6 +1,7 @@
 //! A mail store in memory behind the server machine: small, and the same every time.
 
 mod appending;
+mod exchange;
 mod fetching;
 mod folder;
 mod mailboxes;
@@ -139,6 +140,11 @@ impl Subject for App {
                 server.refer(elsewhere.then(|| Referral::new(ask.user.clone(), "server2")));
                 server.answer(ask, refusal.map_or(Ok(()), Err))
             }
+            Event::Authenticate(ask) if exchange::is_known(&ask.mechanism) => {
+                self.challenges = if ask.continues { self.challenges + 1 } else { 0 };
+                let step = exchange::step(&ask.mechanism, self.challenges);
+                server.answer(ask, step)
+            }
             Event::Authenticate(ask) => {
                 let step = match (&ask.response, self.challenges) {
                     (None, _) => AuthStep::Challenge(Bytes::new()),
@@ -242,6 +248,9 @@ impl Subject for App {
                 self.watch(server);
                 server.notify(self.open().up_to());
                 server.answer(ask, Ok(gone))
+            }
+            Event::Copy(ask) if self.sharing.is_over_quota() => {
+                server.answer(ask, Err(Refusal::over_quota()))
             }
             Event::Copy(ask) => {
                 let answer = self.copy(&ask.messages, &ask.to);
