@@ -93,13 +93,9 @@ impl Sieve {
                 ));
             }
         }
-        for (key, number) in [
-            ("actions", self.actions),
-            ("redirects", self.redirects),
-            ("added_field_octets", self.added_field_octets),
-        ] {
-            // No redirects at all is what some sites want.
-            if number == 0 && key != "redirects" {
+        // No redirects at all is what some sites want.
+        for (key, number) in [("actions", self.actions), ("added_field_octets", self.added_field_octets)] {
+            if number == 0 {
                 problems.push(format!("[sieve] {key} must be at least 1"));
             }
         }
