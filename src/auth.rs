@@ -4,6 +4,7 @@ mod certificate;
 mod dovecot;
 mod exchange;
 mod generations;
+mod gssapi;
 mod introspection;
 mod master;
 mod program;
@@ -12,8 +13,8 @@ mod throttle;
 use std::{fmt, sync::Arc, time::Instant};
 
 use mailwright_line_proto::{
-    AuthRefusal, Login, Peer, Secret,
-    sasl::{self, Mechanism},
+    AuthRefusal, AuthStep, Login, Peer, Secret,
+    sasl::{self, GssContext, GssError, Mechanism},
 };
 use mailwright_mail_model::Address;
 use mailwright_mailstore::{
@@ -26,6 +27,7 @@ use mailwright_mailstore::{
 use mailwright_pop3_proto::{Apop, Timestamp};
 use tokio::time;
 
+use self::gssapi::Acceptors;
 pub use self::{
     certificate::{CertificateError, CertificateNames},
     dovecot::{DovecotAccounts, DovecotAddress, DovecotAuth},
@@ -47,6 +49,7 @@ pub struct Authenticator<A> {
     masters: MasterUsers,
     legacy: bool,
     spellings: Spellings,
+    gssapi: Option<Acceptors>,
 }
 
 /// Finds the account that a name is one spelling of.
@@ -70,7 +73,7 @@ impl<A: Accounts> Authenticator<A> {
     pub fn new(accounts: A, secret: Secret) -> Self {
         let (throttle, masters) = (Arc::default(), MasterUsers::default());
         let spellings = Spellings(Box::new(|_| None));
-        Self { accounts, secret, throttle, masters, legacy: false, spellings }
+        Self { accounts, secret, throttle, masters, legacy: false, spellings, gssapi: None }
     }
 
     /// Sets how guessing is slowed down. What is shared is one memory for all authenticators that have it.
@@ -98,6 +101,38 @@ impl<A: Accounts> Authenticator<A> {
         Self { legacy, ..self }
     }
 
+    /// Offers GSSAPI (RFC 4752): each exchange is given an acceptor's context of its own, made over the host's Kerberos library
+    /// for the service that is logged in to. Its principals are `imap`, `pop`, `smtp` and `sieve` at the server's name.
+    ///
+    /// [`GssContext::peer`] names the account; whether the login may be, and as whom, the accounts say as they do to other
+    /// proofs ([`Credentials::Proven`]). The context's calls are made on a thread where they may take their time.
+    ///
+    /// ```
+    /// use mailwright::{Authenticator, line_proto::{Secret, sasl::{GssContext, GssError}}};
+    /// use mailwright::mailstore::accounts::{Accounts, Service};
+    ///
+    /// /// Over `libgssapi` or whatever the host has: a context with the key of this principal.
+    /// fn accept(principal: &str) -> Result<Box<dyn GssContext>, GssError> {
+    ///     Err(GssError::Unavailable(format!("there is no key of {principal}")))
+    /// }
+    ///
+    /// fn with_kerberos<A: Accounts>(accounts: A, secret: Secret) -> Authenticator<A> {
+    ///     Authenticator::new(accounts, secret).with_gssapi(|service| match service {
+    ///         Service::Imap => accept("imap@mail.example.org"),
+    ///         Service::Pop3 => accept("pop@mail.example.org"),
+    ///         Service::ManageSieve => accept("sieve@mail.example.org"),
+    ///         _ => accept("smtp@mail.example.org"),
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_gssapi(
+        self,
+        acceptor: impl Fn(Service) -> Result<Box<dyn GssContext>, GssError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { gssapi: Some(Acceptors::new(acceptor)), ..self }
+    }
+
     /// Whether anybody may log in as somebody else.
     pub fn has_masters(&self) -> bool {
         !self.masters.is_empty()
@@ -105,7 +140,7 @@ impl<A: Accounts> Authenticator<A> {
 
     /// Whether this account may log in as others, which makes its owner an administrator of all accounts.
     pub fn is_master(&self, user: &User) -> bool {
-        self.masters.contains(user.as_str())
+        !user.is_guest() && self.masters.contains(user.as_str())
     }
 
     /// What failed lately.
@@ -122,6 +157,7 @@ impl<A: Accounts> Authenticator<A> {
             .filter(|name| match *name {
                 "PLAIN" | "LOGIN" => self.accounts.takes_passwords(),
                 "CRAM-MD5" => self.accounts.shared().is_some(),
+                "GSSAPI" => self.gssapi.is_some(),
                 "EXTERNAL" => self.accounts.certificates().is_some(),
                 "OAUTHBEARER" | "XOAUTH2" => self.accounts.bearer().is_some(),
                 "ANONYMOUS" => self.accounts.guest().is_some(),
@@ -132,6 +168,15 @@ impl<A: Accounts> Authenticator<A> {
             })
             .map(str::to_owned)
             .collect()
+    }
+
+    /// The same for a service: guests read, so where nothing is read there are none.
+    pub fn mechanisms_for(&self, service: Service) -> Vec<String> {
+        let mut all = self.mechanisms();
+        if !matches!(service, Service::Imap | Service::Pop3) {
+            all.retain(|name| name != "ANONYMOUS");
+        }
+        all
     }
 
     /// A login with name and password.
@@ -217,11 +262,13 @@ impl<A: Accounts> Authenticator<A> {
         credentials: Credentials,
         attempt: &Attempt<'_>,
     ) -> Result<User, AuthRefusal> {
-        let familiar = self.admit(&user, attempt)?;
+        // Guests have shown nothing: they make nobody familiar with the account, and guesses at its password do not keep them out.
+        let counted = if attempt.mechanism == "ANONYMOUS" { "" } else { &*user };
+        let familiar = self.admit(counted, attempt)?;
         let outcome = self.open(&user, authorization, credentials, familiar, attempt).await;
         match outcome {
             Ok(account) => {
-                self.throttle.succeeded(Instant::now(), attempt.address(), &self.counted(&user));
+                self.throttle.succeeded(Instant::now(), attempt.address(), &self.counted(counted));
                 let (peer, mechanism, tls) = (shown(attempt.peer), attempt.mechanism, attempt.tls);
                 tracing::info!(protocol = %attempt.service, peer, user = %account, mechanism, tls, "login");
                 Ok(account)
@@ -230,7 +277,7 @@ impl<A: Accounts> Authenticator<A> {
                 attempt.tell_refused(&user, &why);
                 let refusal = refusal(why);
                 if refusal == AuthRefusal::Credentials {
-                    self.penalize(&user, attempt).await;
+                    self.penalize(counted, attempt).await;
                 }
                 Err(refusal)
             }
@@ -313,6 +360,14 @@ impl Attempt<'_> {
     fn tell_refused(&self, user: &str, why: &dyn fmt::Display) {
         let peer = shown(self.peer);
         tracing::warn!(protocol = %self.service, peer, user, mechanism = self.mechanism, %why, "login refused");
+    }
+}
+
+/// A login's outcome where nothing is read, so that guests have nothing to do there.
+pub(crate) fn without_guests(step: AuthStep, user: Option<User>) -> (AuthStep, Option<User>) {
+    match user {
+        Some(user) if user.is_guest() => (AuthStep::Refuse(AuthRefusal::NotAuthorized), None),
+        user => (step, user),
     }
 }
 

@@ -3,6 +3,11 @@
 //! Each is a thin layer over its machine. Bodies are streamed both ways, one thing is done at a time, and a server's
 //! refusal comes back as the protocol's own type in [`ClientError::Refused`].
 //!
+//! Logins begin with the strongest mechanism that both sides know. Servers may offer what they cannot do for an account,
+//! so what follows is up to the refusal ([`sasl::Attempts`]): the next mechanism if it is about the mechanism, or came
+//! before there was a proof of the password to look at; the password itself, once and only inside TLS, if a proof was
+//! refused; else nothing. Four mechanisms are tried at most, and none that the endpoint and the configuration do not allow.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
@@ -37,28 +42,33 @@ macro_rules! answer {
     }};
 }
 
-/// Goes through a SASL exchange with the strongest mechanism of those offered, telling `note` of events that are no part
-/// of it: the login, and what the server said at its end.
+/// Goes through the SASL exchanges of a login, up to the one that the server accepts, telling `note` of events that are no
+/// part of them: the login, and what came with its acceptance.
 macro_rules! exchange {
-    ($link:expr, $offered:expr, $credentials:expr, $in_clear:expr, $note:expr) => {{
-        let mut login = $link.begin_login($offered, $credentials, $in_clear)?;
-        let request = Authenticate::new(login.mechanism(), login.initial());
-        let ticket = $link.machine().call(request)?;
-        let outcome = loop {
-            match $link.next().await? {
-                Event::Challenge(_, challenge) => match login.respond(&challenge) {
-                    Some(response) => {
-                        let response = Authenticate::new(login.mechanism(), Some(response));
-                        $link.machine().call(response)?;
-                    }
-                    None => $link.machine().cancel(ticket),
-                },
-                Event::Authenticate(_, outcome) => break outcome.map_err(Refusal::from),
-                other => $note(other),
+    ($link:expr, $attempts:expr, $note:expr) => {
+        loop {
+            let mut login = $attempts.begin()?;
+            let request = Authenticate::new(login.mechanism(), login.initial());
+            let ticket = $link.machine().call(request).map_err(ClientError::from)?;
+            let outcome = loop {
+                match $link.next().await.map_err(|error| $attempts.cut_short(error))? {
+                    Event::Challenge(_, challenge) => match login.respond(&challenge) {
+                        Some(response) => {
+                            let response = Authenticate::new(login.mechanism(), Some(response));
+                            $link.machine().call(response).map_err(ClientError::from)?;
+                        }
+                        None => $link.machine().cancel(ticket),
+                    },
+                    Event::Authenticate(_, outcome) => break outcome.map_err(Refusal::from),
+                    other => $note(other),
+                }
+            };
+            match outcome {
+                Ok(last) => break (login, last),
+                Err(refusal) => $attempts.refused(login, refusal),
             }
-        };
-        (login, outcome)
-    }};
+        }
+    };
 }
 
 pub mod imap;
@@ -67,6 +77,7 @@ pub mod pop3;
 
 mod connect;
 mod link;
+mod login;
 mod smtp;
 
 use std::{fmt, io};

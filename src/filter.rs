@@ -12,6 +12,7 @@ mod programs;
 mod scores;
 mod sieve;
 mod snooze;
+mod stopwatch;
 mod user_log;
 mod zone;
 
@@ -24,7 +25,7 @@ use mailwright_mail_model::{Address, DateTime, FlagSet, MailboxName, ReversePath
 use mailwright_mailstore::{Deadline, Notify, ReturnContent, Row, Upload, User};
 use mailwright_sieve::{Envelope, Message};
 
-use crate::imap::Cause;
+use crate::imap::{Cause, Filtering};
 
 pub(crate) use events::Handled;
 pub(crate) use octets::{Octets, Sources, header_of};
@@ -100,7 +101,7 @@ impl std::fmt::Debug for Owns<'_> {
 #[derive(Debug, Clone)]
 pub(crate) struct Again {
     /// Where it is.
-    pub(crate) mailbox: MailboxName,
+    pub(crate) place: Filtering,
     /// Its flags.
     pub(crate) flags: FlagSet,
 }
@@ -194,6 +195,8 @@ pub struct Filing {
     pub flags: FlagSet,
     /// What is written about the message there at the same moment.
     pub(crate) note: Option<Row>,
+    /// Whose the mailbox is, if it is not the account's.
+    pub(crate) owner: Option<User>,
 }
 
 /// A message that a filter made.
@@ -241,7 +244,7 @@ impl Filing {
 
     /// A mailbox that exists, with flags.
     pub const fn new(mailbox: MailboxName, flags: FlagSet) -> Self {
-        Self { mailbox, flags, note: None }
+        Self { mailbox, flags, note: None, owner: None }
     }
 
     /// What is written about the message at the same moment, if this is a target of its commit.

@@ -18,11 +18,13 @@ mod options;
 mod preview;
 mod progress;
 mod recent;
+mod referrals;
 mod refilter;
 mod search;
 mod selected;
 mod sharing;
 mod sorting;
+mod special_use;
 mod transfer;
 mod trash;
 mod url;
@@ -36,7 +38,7 @@ use mailwright_imap_proto::{
     response::ResponseCode,
     server::{Abilities, Config, Event, Server},
 };
-use mailwright_line_proto::{Closed, Deflate, Peer, Shutdown};
+use mailwright_line_proto::{AuthStep, Closed, Deflate, Peer, Shutdown};
 use mailwright_mail_model::UidSet;
 use mailwright_mailstore::{
     Snapshot, Store, StoreError, User, Watch, Write,
@@ -46,7 +48,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::described::Describer;
 pub use self::events::{Cause, Events, ImapEvent};
-pub use self::refilter::{Later, Refilter};
+pub use self::referrals::{Home, Referral, Referrals, RemoteMailbox};
+pub use self::refilter::{Filtering, Later, Refilter};
 pub use self::{
     access::Groups,
     options::{Options, ToTrash},
@@ -78,6 +81,7 @@ pub struct Imap<S, A> {
     latest: Latest<Config>,
     recent: RecentMarks,
     groups: Option<Arc<dyn Groups>>,
+    referrals: Option<Arc<dyn Referrals>>,
     options: Options,
     /// Held while the key of a mailbox is made or taken away.
     keys: tokio::sync::Mutex<()>,
@@ -124,7 +128,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         config.abilities = abilities;
         let tls = tls.speaking(ALPN_IMAP);
         config.starttls = tls.is_starttls();
-        config.auth_mechanisms = authenticator.mechanisms();
+        config.auth_mechanisms = authenticator.mechanisms_for(Purpose::Imap);
         Self {
             store,
             authenticator,
@@ -133,6 +137,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             latest: Latest::default(),
             recent: RecentMarks::default(),
             groups: None,
+            referrals: None,
             options: Options::default(),
             keys: tokio::sync::Mutex::default(),
             events: None,
@@ -164,6 +169,16 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         self
     }
 
+    /// Knows whose mail is on other servers, and sends clients there: LOGIN-REFERRALS and MAILBOX-REFERRALS.
+    #[must_use]
+    pub fn with_referrals(mut self, referrals: Arc<dyn Referrals>) -> Self {
+        let mut config = Config::clone(&self.config);
+        (config.login_referrals, config.mailbox_referrals) = (true, true);
+        self.config = Arc::new(config);
+        self.referrals = Some(referrals);
+        self
+    }
+
     /// Sets what can be chosen.
     #[must_use]
     pub fn with_options(mut self, options: Options) -> Self {
@@ -184,7 +199,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
-        let config = self.latest.offering(&self.config, self.authenticator.mechanisms());
+        let config = self.latest.offering(&self.config, self.authenticator.mechanisms_for(Purpose::Imap));
         let machine = Deflate::new(Server::new(config, peer)).with_limits(&self.config.limits);
         let mut connection = Connection::new(self.tls.secure(machine), socket.into());
         connection.set_write_timeout(self.config.timeouts.write);
@@ -287,17 +302,23 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Event::Login(ask) => {
                 let tls = connection.machine().is_secure();
                 let answer = self.service.authenticator.password(&ask, &self.peer, tls, Purpose::Imap).await;
-                let answer = answer.map(|user| self.user = Some(user));
+                let server = connection.machine().inner_mut().inner_mut();
+                let answer =
+                    answer.and_then(|user| self.refer(server, Some(&user)).map(|()| self.user = Some(user)));
                 connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Authenticate(ask) => {
                 let tls = connection.machine().inner().inner().tls().cloned();
-                let (step, user) = self
+                let (mut step, mut user) = self
                     .service
                     .authenticator
                     .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Imap)
                     .await;
+                let server = connection.machine().inner_mut().inner_mut();
+                if let Err(refused) = self.refer(server, user.as_ref()) {
+                    (step, user) = (AuthStep::Refuse(refused), None);
+                }
                 self.user = user.or_else(|| self.user.take());
                 connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, step);

@@ -56,7 +56,7 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
     ) -> Self {
         let tls = tls.speaking(ALPN_MANAGESIEVE);
         config.starttls = tls.is_starttls();
-        config.mechanisms = authenticator.mechanisms();
+        config.mechanisms = authenticator.mechanisms_for(Purpose::ManageSieve);
         config.extensions = language.extensions().map(str::to_owned).collect();
         // RFC 5804 §1.7: to be said if `enotify` is known.
         if config.notify.is_empty() && language.extensions().any(|name| name == "enotify") {
@@ -99,7 +99,8 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
-        let config = self.latest.offering(&self.config, self.authenticator.mechanisms());
+        let config =
+            self.latest.offering(&self.config, self.authenticator.mechanisms_for(Purpose::ManageSieve));
         let machine = Server::new(config, peer);
         let mut connection = Connection::new(self.tls.secure(machine), socket.into());
         connection.set_write_timeout(self.config.timeouts.write);
@@ -162,6 +163,7 @@ impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
                     .authenticator
                     .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::ManageSieve)
                     .await;
+                let (step, user) = crate::auth::without_guests(step, user);
                 if let (AuthStep::Accept, Some(user)) = (&step, &user) {
                     if let Some(url) = referral(&service.referrals, user) {
                         connection.machine().inner_mut().refer(url);

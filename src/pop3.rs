@@ -110,7 +110,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
     ) -> Self {
         let tls = tls.speaking(ALPN_POP3);
         config.starttls = tls.is_starttls();
-        config.mechanisms = authenticator.mechanisms();
+        config.mechanisms = authenticator.mechanisms_for(Purpose::Pop3);
         config.utf8_logins = true;
         let general = Policy {
             expire: config.expire,
@@ -150,7 +150,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
 
     /// Serves one connection to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
-        let config = self.latest.offering(&self.config, self.authenticator.mechanisms());
+        let config = self.latest.offering(&self.config, self.authenticator.mechanisms_for(Purpose::Pop3));
         let mut machine = Server::new(config, peer);
         if let Some(timestamp) = self.timestamp() {
             machine.offer_apop(timestamp);
@@ -281,23 +281,32 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     async fn open(&mut self) -> Result<Maildrop, Refusal> {
         let options = &self.service.options;
         let user = self.user.clone().ok_or_else(Refusal::temporary)?;
-        let (now, policy) = (Instant::now(), self.service.policy(&user));
-        if !options.maildrops.may_come(&user, now) {
+        let (now, mut policy) = (Instant::now(), self.service.policy(&user));
+        if user.is_guest() {
+            // They change nothing, and so nobody stands in another's way, nor in the owner's.
+            policy.expire = Some(Expire::Never);
+            policy.login_delay = None;
+        } else if !options.maildrops.may_come(&user, now) {
             return Err(Refusal::login_delay());
         }
         let name = match &self.folder {
             Some(folder) => MailboxName::new(folder).map_err(|_| Refusal::permanent())?,
             None => MailboxName::inbox(),
         };
-        let lock = match options.exclusive {
+        let lock = match options.exclusive && !user.is_guest() {
             true => Some(options.maildrops.lock(&user, &name).ok_or_else(Refusal::in_use)?),
             false => None,
         };
         let snapshot = self.service.store.open(&user, &name).await.map_err(|error| refusal(&error))?;
         let mailbox = MailboxRef::new(user.clone(), name, &snapshot);
-        let maildrop = self.list(&mailbox, &snapshot, policy).await?;
+        let mut maildrop = self.list(&mailbox, &snapshot, policy).await?;
+        if user.is_guest() {
+            maildrop.set_read_only();
+        }
         self.maildrop = Some(Opened { mailbox, snapshot, _lock: lock });
-        options.maildrops.came(&user, now, Duration::from_secs(policy.login_delay.unwrap_or(0).into()));
+        if !user.is_guest() {
+            options.maildrops.came(&user, now, Duration::from_secs(policy.login_delay.unwrap_or(0).into()));
+        }
         Ok(maildrop)
     }
 
@@ -381,6 +390,9 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         let (Some(opened), Some(writer)) = (&self.maildrop, self.service.store.writer()) else {
             return Err(Refusal::permanent());
         };
+        if opened.mailbox.user().is_guest() {
+            return Err(Refusal::permanent());
+        }
         let uids: UidSet = commit.delete.iter().filter_map(|key| uid(*key)).collect();
         let count = uids.len();
         writer.expunge(&opened.mailbox, &Expunge::Exactly(uids)).await.map_err(|error| refusal(&error))?;

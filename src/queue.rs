@@ -12,6 +12,7 @@ mod judge;
 mod local;
 mod look;
 mod open;
+mod own_address;
 mod pipe;
 mod post;
 mod probe;
@@ -28,9 +29,12 @@ mod tls_report;
 mod verifier;
 mod wishes;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use mailwright_mailstore::{Spool, Store, StoreError};
@@ -43,6 +47,7 @@ pub use config::{Pipes, Place, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
 pub(crate) use handed::{HandOver, waits_for};
 pub use judge::Outcome;
 pub use local::is_local;
+pub use own_address::{OwnAddress, OwnListing, OwnListings, OwnLists};
 pub use probe::Probed;
 pub(crate) use release::{RELEASE, released_message};
 pub use release::{Release, Released};
@@ -91,15 +96,18 @@ pub struct Queue<S, R, P> {
     store: Arc<S>,
     resolver: Arc<R>,
     addressing: Arc<P>,
-    config: QueueConfig,
-    sessions: sessions::Sessions,
-    handings: handed::Handings,
-    releases: release::Releases,
-    probes: probe::Probes,
-    revive: AtomicBool,
-    called: Notify,
-    delivered: AtomicU64,
-    active: AtomicU64,
+    /// What this one goes by: an attempt that has begun ends with it.
+    config: Arc<QueueConfig>,
+    /// What those go by that begin from now on.
+    latest: Arc<RwLock<Arc<QueueConfig>>>,
+    sessions: Arc<sessions::Sessions>,
+    handings: Arc<handed::Handings>,
+    releases: Arc<release::Releases>,
+    probes: Arc<probe::Probes>,
+    revive: Arc<AtomicBool>,
+    called: Arc<Notify>,
+    delivered: Arc<AtomicU64>,
+    active: Arc<AtomicU64>,
 }
 
 impl<S, R, P> Queue<S, R, P>
@@ -110,20 +118,50 @@ where
 {
     /// A queue over a store that has a [`Spool`]. `addressing` says where reports to senders here go.
     pub fn new(store: Arc<S>, resolver: Arc<R>, addressing: Arc<P>, config: QueueConfig) -> Self {
+        let config = Arc::new(config);
         Self {
             store,
             resolver,
             addressing,
+            latest: Arc::new(RwLock::new(Arc::clone(&config))),
             config,
-            sessions: sessions::Sessions::default(),
-            handings: handed::Handings::default(),
-            releases: release::Releases::default(),
-            probes: probe::Probes::default(),
-            revive: AtomicBool::new(false),
-            called: Notify::new(),
-            delivered: AtomicU64::new(0),
-            active: AtomicU64::new(0),
+            sessions: Arc::default(),
+            handings: Arc::default(),
+            releases: Arc::default(),
+            probes: Arc::default(),
+            revive: Arc::default(),
+            called: Arc::default(),
+            delivered: Arc::default(),
+            active: Arc::default(),
         }
+    }
+
+    /// From now on it behaves so. What is being sent at this moment is sent as it was begun, and connections that wait for another message
+    /// are given up; what waits goes by the new routes, when it is due. For code that runs in a runtime of tokio.
+    pub fn reconfigure(&self, config: QueueConfig) {
+        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        // They may be to hosts that are to be asked for more now than they were.
+        self.sessions.sweep(Duration::ZERO);
+        self.called.notify_one();
+    }
+
+    /// The same queue, by the latest configuration.
+    fn current(&self) -> Arc<Self> {
+        Arc::new(Self {
+            store: Arc::clone(&self.store),
+            resolver: Arc::clone(&self.resolver),
+            addressing: Arc::clone(&self.addressing),
+            config: Arc::clone(&self.latest.read().unwrap_or_else(PoisonError::into_inner)),
+            latest: Arc::clone(&self.latest),
+            sessions: Arc::clone(&self.sessions),
+            handings: Arc::clone(&self.handings),
+            releases: Arc::clone(&self.releases),
+            probes: Arc::clone(&self.probes),
+            revive: Arc::clone(&self.revive),
+            called: Arc::clone(&self.called),
+            delivered: Arc::clone(&self.delivered),
+            active: Arc::clone(&self.active),
+        })
     }
 
     /// Looks at once at what is due, also at destinations that are left alone since they could not be reached. To have entries sent now, call
@@ -142,6 +180,11 @@ where
     /// How many entries are being sent now.
     pub fn active(&self) -> u64 {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Whether those that begin now go by the same configuration.
+    fn is_current(&self) -> bool {
+        Arc::ptr_eq(&self.config, &self.latest.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn spool(&self) -> Result<&impl Spool, StoreError> {

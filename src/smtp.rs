@@ -97,8 +97,10 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         let tls = tls.speaking(ALPN_SMTP);
         config.starttls = tls.is_starttls();
         config.ask_connect = true;
-        config.auth_mechanisms =
-            authenticator.as_ref().map(|authenticator| authenticator.mechanisms()).unwrap_or_default();
+        config.auth_mechanisms = authenticator
+            .as_ref()
+            .map(|authenticator| authenticator.mechanisms_for(Purpose::Submission))
+            .unwrap_or_default();
         config.abilities = inbox.abilities();
         config.abilities.start_queue = inbox.queues().is_some();
         // There is nobody to fetch the one before `with_urls`, and the other is for few to do: `with_turning`.
@@ -160,7 +162,9 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     /// The configuration for this peer: what it may do depends on where it is, and what it can log in with on the accounts as they are.
     fn config_for(&self, peer: &Peer) -> Arc<Config> {
         let now = match &self.authenticator {
-            Some(authenticator) => self.latest.offering(&self.config, authenticator.mechanisms()),
+            Some(authenticator) => {
+                self.latest.offering(&self.config, authenticator.mechanisms_for(Purpose::Submission))
+            }
             None => Arc::clone(&self.config),
         };
         let is_in = |ranges: &[AddressRange]| {
@@ -360,6 +364,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 let (step, user) = authenticator
                     .step(&mut self.exchange, &ask, &peer, tls.as_ref(), Purpose::Submission)
                     .await;
+                let (step, user) = crate::auth::without_guests(step, user);
                 if let Some(user) = user {
                     self.conversation.user = Some(user.as_str().to_owned());
                 }

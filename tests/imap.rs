@@ -5,7 +5,10 @@
 #[allow(dead_code, reason = "shared with the tests of the clients")]
 mod world;
 
+use std::sync::Arc;
+
 use mailwright::{
+    imap::{Home, Referral, Referrals, RemoteMailbox},
     mail_model::{DateTime, MailboxName},
     mailstore::{Acl, AclChange, Quota, QuotaLimits, Store, Target, User, Write},
 };
@@ -275,4 +278,84 @@ async fn quota_and_notes_are_told() {
             .contains("(/shared/comment \"ours\" /private/comment NIL)")
     );
     assert!(bob.run(&format!("SETMETADATA {place} (/shared/comment \"x\")")).await.contains("x NO [NOPERM]"));
+}
+
+/// Carol lives elsewhere, Bob partly; and all see a mailbox that is on another server.
+#[derive(Debug)]
+struct Elsewhere;
+
+impl Referrals for Elsewhere {
+    fn home_of(&self, user: &User) -> Option<Home> {
+        let there = Referral::new(user.as_str(), "two.example.org");
+        match user.as_str() {
+            CAROL => Some(Home::Elsewhere(there)),
+            BOB => Some(Home::AlsoElsewhere(there)),
+            _ => None,
+        }
+    }
+
+    fn mailboxes_of(&self, user: &User) -> Vec<RemoteMailbox> {
+        let place = |host: &str| Referral::new(user.as_str(), host);
+        let name = MailboxName::new("Shared Folders/far").unwrap();
+        vec![RemoteMailbox::new(name, vec![place("two.example.org"), place("three.example.org")])]
+    }
+}
+
+/// RFC 2221, RFC 2193
+#[tokio::test]
+async fn clients_are_sent_to_where_the_mail_is() {
+    let world = World::sending_on(Arc::new(Elsewhere)).await;
+    let socket = TcpStream::connect(world.address(Protection::Plain)).await.unwrap();
+    let mut carol = Talk { socket, read: Vec::new() };
+    assert!(carol.line().await.contains(" LOGIN-REFERRALS "));
+    // Whoever does not know the password learns nothing (RFC 2221 §6).
+    assert!(carol.run(&format!("LOGIN {CAROL} wrong")).await.starts_with("x NO [AUTHENTICATIONFAILED]"));
+    let there = "[REFERRAL imap://carol%40example.org;AUTH=*@two.example.org/]";
+    let said = carol.run(&format!("LOGIN {CAROL} \"{PASSWORD}\"")).await;
+    assert!(said.starts_with(&format!("x NO {there} ")), "{said}");
+    assert!(carol.run("SELECT INBOX").await.starts_with("x BAD "));
+    let said = carol.run(&format!("LOGIN {BOB} \"{PASSWORD}\"")).await;
+    assert!(said.starts_with("* CAPABILITY ") && said.contains(" MAILBOX-REFERRALS "), "{said}");
+    assert!(said.contains("\r\nx OK [REFERRAL imap://bob%40example.org;AUTH=*@two.example.org/] "), "{said}");
+
+    let mut ann = Talk::new(&world, USER).await;
+    assert!(!ann.run("LIST \"\" *").await.contains("Shared Folders"));
+    let far = "* LIST (\\HasNoChildren \\Remote) \"/\" \"Shared Folders/far\"\r\n";
+    for command in ["RLIST \"\" *", "LIST (REMOTE) \"\" *"] {
+        assert!(ann.run(command).await.contains(far), "{command}");
+    }
+    assert!(ann.run("SUBSCRIBE \"Shared Folders/far\"").await.contains("x OK"));
+    assert!(ann.run("RLSUB \"\" *").await.contains("\\Remote) \"/\" \"Shared Folders/far\""));
+    let urls = |name: &str| {
+        ["two", "three"]
+            .map(|host| format!("imap://ann%40example.org;AUTH=*@{host}.example.org/{name}"))
+            .join(" ")
+    };
+    ann.run("APPEND INBOX {2+}\r\nab").await;
+    ann.run("SELECT INBOX").await;
+    for command in [
+        "STATUS {} (MESSAGES)",
+        "APPEND {} {1+}\r\nx",
+        "COPY 1 {}",
+        "MOVE 1 {}",
+        "DELETE {}",
+        "CREATE {}",
+        "EXAMINE {}",
+    ] {
+        for (name, url) in [("far", "far"), ("far/below it", "far/below%20it")] {
+            let said = ann.run(&command.replacen("{}", &format!("\"Shared Folders/{name}\""), 1)).await;
+            let code = format!("x NO [REFERRAL {}] ", urls(&format!("Shared%20Folders/{url}")));
+            assert!(said.contains(&code), "{command}: {said}");
+            ann.run("SELECT INBOX").await;
+        }
+    }
+    // Pairs, each of both names in one place (RFC 2193 §4.3).
+    let said = ann.run("RENAME \"Shared Folders/far/a\" \"Shared Folders/far/b\"").await;
+    let pair = |host: &str| {
+        let url =
+            |name| format!("imap://ann%40example.org;AUTH=*@{host}.example.org/Shared%20Folders/far/{name}");
+        format!("{} {}", url("a"), url("b"))
+    };
+    assert!(said.contains(&format!("x NO [REFERRAL {} {}] ", pair("two"), pair("three"))), "{said}");
+    assert!(ann.run("RENAME \"Shared Folders/far\" mine").await.contains("x NO [CANNOT]"));
 }

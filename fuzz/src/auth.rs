@@ -6,7 +6,7 @@ use mailwright_line_proto::{
         Answer, AuthRequest, Client, ClientEvent, MechanismOffer, Server, ServerConfig, ServerEvent,
     },
     sasl::{self, Context, Credentials, Mechanism, ScramKeys, ServerStep, Verdict, Verify},
-    testing::{Seen, Side, Subject},
+    testing::{MockRealm, Seen, Side, Subject},
 };
 
 use crate::machine::{Choices, Plan};
@@ -56,7 +56,10 @@ pub fn auth_sasl(data: &[u8]) {
     (tls.exporter, tls.peer_certificates) = (Some([9; 32]), vec![vec![1]]);
     let context = Context::tls(&tls).allow_legacy();
     let messages = messages.split(|octet| *octet == b'\n').take(8);
-    let mut server = sasl::Server::start(mechanism.name(), &context, [3; 32]).expect("it can be used here");
+    let mut server = match mechanism.name() {
+        "GSSAPI" => sasl::Server::gssapi(MockRealm::new(2).acceptor()),
+        name => sasl::Server::start(name, &context, [3; 32]).expect("it can be used here"),
+    };
     let mut step = server.step(messages.clone().next());
     for message in messages.clone().skip(1).map(Some).chain([None]) {
         step = match step {
@@ -75,6 +78,7 @@ pub fn auth_sasl(data: &[u8]) {
     let credentials = match mechanism.name() {
         "OAUTHBEARER" | "XOAUTH2" => Credentials::bearer("tim", "token".into()),
         "EXTERNAL" => Credentials::certificate(),
+        "GSSAPI" => Credentials::gssapi(|| Ok(MockRealm::new(2).initiator("tim"))),
         "ANONYMOUS" => Credentials::anonymous("tim"),
         _ => Credentials::new("tim", "pass".into()),
     };
@@ -91,7 +95,7 @@ pub fn auth_sasl(data: &[u8]) {
             return;
         }
     }
-    if mechanism.name().starts_with("SCRAM") {
+    if mechanism.name().starts_with("SCRAM") || mechanism.name() == "GSSAPI" {
         assert!(client.finish(None).is_err(), "a server without the password proves nothing");
     }
 }

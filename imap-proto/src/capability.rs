@@ -27,19 +27,25 @@ pub(crate) fn capabilities(
     }
     // RFC 5255 §3.1: before login too.
     names.extend(["SASL-IR", "ENABLE", "ID", "LANGUAGE"]);
+    if config.login_referrals {
+        names.push("LOGIN-REFERRALS");
+    }
     let mechanisms: Vec<String>;
     let limit: String;
     let at_a_time: Vec<String>;
     let sieve: String;
     if logged_in {
-        names.extend(["IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "SPECIAL-USE"]);
+        names.extend(["IDLE", "NAMESPACE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "XLIST"]);
         names.extend(["ESEARCH", "SEARCHRES", "PARTIAL", "LIST-EXTENDED", "UTF8=ACCEPT", "UIDONLY"]);
         names.extend(["UIDBATCHES", "UNAUTHENTICATE"]);
         for (able, more) in [
             (abilities.mod_sequences, &["CONDSTORE", "QRESYNC"][..]),
             (abilities.object_ids, &["OBJECTID"]),
             (abilities.save_dates, &["SAVEDATE"]),
-            (abilities.derives, &["BINARY", "PREVIEW", "WITHIN"]),
+            (
+                abilities.derives,
+                &["BINARY", "PREVIEW", "PREVIEW=FUZZY", "SNIPPET=FUZZY", "SEARCH=MIMEPART", "WITHIN"],
+            ),
             (abilities.statuses, &["LIST-STATUS", "STATUS=SIZE", "STATUS=DELETED"]),
             (abilities.sorts, SORTING),
             (abilities.fuzzy, &["SEARCH=FUZZY"]),
@@ -62,6 +68,7 @@ pub(crate) fn capabilities(
             (abilities.refilters && abilities.write, &["FILTER=SIEVE"]),
             (abilities.tells_progress, &["INPROGRESS"]),
             (abilities.url_auth, &["URLAUTH", "URLAUTH=BINARY"]),
+            (config.mailbox_referrals, &["MAILBOX-REFERRALS"]),
             (config.jmap_url.is_some(), &["JMAPACCESS"]),
             (config.compress && !compressed, &["COMPRESS=DEFLATE"]),
         ] {
@@ -171,9 +178,9 @@ mod tests {
         config.compress = true;
         assert_eq!(
             text(&config, None, true),
-            "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID LANGUAGE IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH \
+            "IMAP4REV1 IMAP4REV2 LITERAL+ SASL-IR ENABLE ID LANGUAGE IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE XLIST ESEARCH \
              SEARCHRES PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UIDBATCHES UNAUTHENTICATE CONDSTORE QRESYNC OBJECTID SAVEDATE \
-             BINARY PREVIEW WITHIN LIST-STATUS STATUS=SIZE STATUS=DELETED SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
+             BINARY PREVIEW PREVIEW=FUZZY SNIPPET=FUZZY SEARCH=MIMEPART WITHIN LIST-STATUS STATUS=SIZE STATUS=DELETED SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT \
              THREAD=REFERENCES THREAD=REFS ESORT CONTEXT=SEARCH CONTEXT=SORT I18NLEVEL=2 SEARCH=FUZZY NOTIFY MULTISEARCH CREATE-SPECIAL-USE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE \
              QUOTA=RES-MAILBOX QUOTA=RES-ANNOTATION-STORAGE QUOTASET ACL RIGHTS=KXTEN LIST-MYRIGHTS METADATA LIST-METADATA ANNOTATE-EXPERIMENT-1 FILTERS FILTER=SIEVE INPROGRESS URLAUTH URLAUTH=BINARY COMPRESS=DEFLATE UIDPLUS MOVE \
              CATENATE URL-PARTIAL MULTIAPPEND REPLACE APPENDLIMIT=52428800"
@@ -183,6 +190,10 @@ mod tests {
             text(&config, None, true).contains(" COMPRESS=DEFLATE MESSAGELIMIT=1000 SAVELIMIT=5000 UIDPLUS ")
         );
         (config.message_limit, config.save_limit) = (None, None);
+        (config.login_referrals, config.mailbox_referrals) = (true, true);
+        assert!(text(&config, None, false).contains(" LANGUAGE LOGIN-REFERRALS "));
+        assert!(text(&config, None, true).contains(" MAILBOX-REFERRALS COMPRESS=DEFLATE"));
+        (config.login_referrals, config.mailbox_referrals) = (false, false);
         // Only where scripts can be named; not below.
         config.sieve_url = Some("sieve://mail.example.org".into());
         assert!(
@@ -194,7 +205,7 @@ mod tests {
         config.literals = LiteralMode::Minus;
         assert_eq!(
             text(&config, None, true),
-            "IMAP4REV1 LITERAL- SASL-IR ENABLE ID LANGUAGE IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE ESEARCH SEARCHRES \
+            "IMAP4REV1 LITERAL- SASL-IR ENABLE ID LANGUAGE IDLE NAMESPACE UNSELECT CHILDREN SPECIAL-USE XLIST ESEARCH SEARCHRES \
              PARTIAL LIST-EXTENDED UTF8=ACCEPT UIDONLY UIDBATCHES UNAUTHENTICATE"
         );
     }

@@ -84,7 +84,7 @@ use self::{
     frames::{Bounds, Frame, Frames},
     messages::Messages,
 };
-use crate::response::Capabilities;
+use crate::{Referral, response::Capabilities};
 
 pub use self::{
     config::Config,
@@ -125,6 +125,8 @@ pub struct Client {
     compressed: bool,
     /// What the server can do, as far as it has said so.
     capabilities: Option<Capabilities>,
+    /// Where else the user's mail is.
+    referral: Option<Referral>,
     messages: Messages,
     /// Since when nothing came of what is awaited.
     since: Option<Instant>,
@@ -189,6 +191,7 @@ impl Client {
             tls: false,
             compressed: false,
             capabilities: None,
+            referral: None,
             messages: Messages::default(),
             since: None,
             idle_since: None,
@@ -199,6 +202,12 @@ impl Client {
     /// What the server can do, if it has said so since TLS came up and since login.
     pub fn capabilities(&self) -> Option<&Capabilities> {
         self.capabilities.as_ref()
+    }
+
+    /// Where else the mail of the user is, as the server said when it took the login (RFC 2221 §4). A server that refuses the login and
+    /// knows says it in the refusal's code.
+    pub fn referral(&self) -> Option<&Referral> {
+        self.referral.as_ref()
     }
 
     /// Watches the lines of this session, without their secrets. Bodies are not shown.

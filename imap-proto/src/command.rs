@@ -16,6 +16,7 @@ mod esearch;
 mod expunge;
 mod fetch;
 mod filter;
+mod fuzzy_preview;
 mod id;
 mod language;
 mod list;
@@ -28,6 +29,7 @@ mod quota;
 mod relocate;
 mod rename;
 mod replace;
+mod rlist;
 mod search;
 mod search_return;
 mod section;
@@ -41,6 +43,7 @@ mod uid_batches;
 mod unsubscribe;
 mod url_auth;
 mod url_fetch;
+mod xlist;
 
 #[cfg(test)]
 mod tests;
@@ -64,6 +67,7 @@ pub use esearch::MultiSearch;
 pub use expunge::Expunge;
 pub use fetch::{BinarySection, BodyName, BodySection, Fetch, FetchItem};
 pub use filter::Filter;
+pub use fuzzy_preview::FuzzyName;
 pub use id::Id;
 pub use language::Language;
 pub use list::{List, ListReturn, ListSelection};
@@ -75,6 +79,7 @@ pub use quota::{GetQuota, GetQuotaRoot, SetQuota};
 pub use relocate::Move;
 pub use rename::Rename;
 pub use replace::Replace;
+pub use rlist::{Rlist, Rlsub};
 pub use search::Search;
 pub(crate) use search::{names_annotations, names_mod_seq};
 pub use search_return::{ResultRange, SearchReturn};
@@ -89,6 +94,7 @@ pub use uid_batches::UidBatches;
 pub use unsubscribe::Unsubscribe;
 pub use url_auth::{GenUrlAuth, ResetKey};
 pub use url_fetch::{UrlFetch, UrlOctets, WantedUrl};
+pub use xlist::Xlist;
 
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 
@@ -129,6 +135,9 @@ pub enum Command {
     Unsubscribe(Unsubscribe),
     List(List),
     Lsub(Lsub),
+    Xlist(Xlist),
+    Rlist(Rlist),
+    Rlsub(Rlsub),
     Namespace,
     Status(Status),
     /// Ends with the mark of the message's literal; the message follows.
@@ -285,7 +294,7 @@ const fn key(name: &[u8], by_uid: bool) -> u128 {
 }
 
 #[rustfmt::skip]
-static TABLE: [Spec; 66] = {
+static TABLE: [Spec; 69] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
     const SEQS: bool = true;
     const READS: bool = true;
@@ -309,6 +318,9 @@ static TABLE: [Spec; 66] = {
         row("UNSUBSCRIBE",  Authenticated,    !SEQS,     !READS, |input, _| Unsubscribe::parse(input).map(Command::Unsubscribe)),
         row("LIST",         Authenticated,    !SEQS,     READS,  |input, _| List::parse(input).map(Command::List)),
         row("LSUB",         Authenticated,    !SEQS,     READS,  |input, _| Lsub::parse(input).map(Command::Lsub)),
+        row("XLIST",        Authenticated,    !SEQS,     READS,  |input, _| Xlist::parse(input).map(Command::Xlist)),
+        row("RLIST",        Authenticated,    !SEQS,     READS,  |input, _| Rlist::parse(input).map(Command::Rlist)),
+        row("RLSUB",        Authenticated,    !SEQS,     READS,  |input, _| Rlsub::parse(input).map(Command::Rlsub)),
         row("NAMESPACE",    Authenticated,    !SEQS,     READS,  |_, _| Ok(Command::Namespace)),
         row("STATUS",       Authenticated,    !SEQS,     READS,  |input, _| Status::parse(input).map(Command::Status)),
         row("APPEND",       Authenticated,    !SEQS,     !READS, |input, _| Append::parse(input).map(Command::Append)),
@@ -455,6 +467,9 @@ impl Command {
             Self::Unsubscribe(unsubscribe) => unsubscribe.encode(wire),
             Self::List(list) => list.encode(wire),
             Self::Lsub(lsub) => lsub.encode(wire),
+            Self::Xlist(xlist) => xlist.encode(wire),
+            Self::Rlist(rlist) => rlist.encode(wire),
+            Self::Rlsub(rlsub) => rlsub.encode(wire),
             Self::Namespace => wire.put(b"NAMESPACE"),
             Self::Status(status) => status.encode(wire),
             Self::Append(append) => append.encode(wire),

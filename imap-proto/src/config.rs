@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use mailwright_line_proto::{Limits, Timeouts};
+use mailwright_line_proto::{Language, Limits, Timeouts};
 
 use crate::grammar::LiteralMode;
 
@@ -21,6 +21,14 @@ use crate::grammar::LiteralMode;
 pub struct Config {
     /// The text of the greeting.
     pub greeting: String,
+    /// The language that `LANGUAGE default` stands for (RFC 5255 §3.2).
+    pub preferred_language: Language,
+    /// Whether users whose mail is elsewhere are told where: LOGIN-REFERRALS (RFC 2221), by
+    /// [`Server::refer`](crate::server::Server::refer).
+    pub login_referrals: bool,
+    /// Whether there are mailboxes on other servers: MAILBOX-REFERRALS (RFC 2193). See [`Mailboxes`](crate::server::Mailboxes) and
+    /// [`Refusal::referred`](crate::Refusal::referred).
+    pub mailbox_referrals: bool,
     /// What the application behind the server can do. Capabilities follow from it.
     pub abilities: Abilities,
     /// The SASL mechanisms, by name in upper case, the best first.
@@ -56,6 +64,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             greeting: "ready".into(),
+            preferred_language: Language::default(),
+            login_referrals: false,
+            mailbox_referrals: false,
             abilities: Abilities::default(),
             auth_mechanisms: Vec::new(),
             starttls: false,

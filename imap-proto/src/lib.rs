@@ -8,6 +8,7 @@ pub mod server;
 
 mod capability;
 mod config;
+mod language;
 mod refusal;
 mod sequence;
 mod url;
@@ -15,4 +16,4 @@ mod view;
 
 pub use refusal::{Answered, Refusal};
 pub use sequence::{MAX_RANGES, MessageSet, SequenceSet};
-pub use url::{AuthorizedUrl, ImapUrl, UrlAccess, UrlError, UrlToken};
+pub use url::{AuthorizedUrl, ImapUrl, Referral, UrlAccess, UrlError, UrlToken};

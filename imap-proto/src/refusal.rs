@@ -5,7 +5,10 @@ use std::fmt;
 use mailwright_line_proto::AuthRefusal;
 use thiserror::Error;
 
-use crate::response::{ResponseCode, Status, Text};
+use crate::{
+    Referral,
+    response::{ResponseCode, Status, Text},
+};
 
 /// What a request comes back with: what was asked for, or a refusal.
 pub type Answered<T> = Result<T, Refusal>;
@@ -69,6 +72,16 @@ impl Refusal {
     /// A URL means nothing that is here, or nothing that the user may see (RFC 4469 §4.1).
     pub fn bad_url(url: &str) -> Self {
         Self::new(ResponseCode::BadUrl(url.to_owned()), "this URL names no part of a message here")
+    }
+
+    /// The mailbox is on another server, in one of these places (RFC 2193 §4).
+    pub fn referred(places: Vec<Referral>) -> Self {
+        // A bracket, as in addresses of IPv6, would end the code.
+        let places: Vec<_> = places.into_iter().filter(|place| !place.host.contains(']')).collect();
+        if places.is_empty() {
+            return Self::cannot();
+        }
+        Self::new(ResponseCode::Referral(places), "the mailbox is on another server")
     }
 
     /// The quota does not allow it.

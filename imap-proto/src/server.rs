@@ -29,6 +29,7 @@ mod notifying;
 mod opening;
 mod progress;
 mod reading;
+mod referring;
 mod refiltering;
 mod run;
 mod saying;
@@ -65,9 +66,11 @@ pub use crate::{
 };
 
 use crate::{
+    Referral,
     capability::capabilities,
     command::{Command, List, Spec},
     grammar::Input,
+    language::Wording,
     response::{Capabilities, ResponseCode, Status},
     view::View,
 };
@@ -91,6 +94,10 @@ pub struct Server {
     /// Whether the user may set quotas.
     sets_quota: bool,
     workarounds: Workarounds,
+    /// The language of what people read.
+    wording: Wording,
+    /// Where the mail is of the user who logs in, if elsewhere.
+    referral: Option<Referral>,
     /// The searches with names that the command names that is being read.
     filters: Vec<(Box<str>, Box<str>)>,
     phase: Phase,
@@ -169,6 +176,8 @@ enum Ready {
     Filter { tag: Box<str>, spec: &'static Spec, name: Box<str>, octets: Bytes },
     /// The refusal of a command that was not understood.
     Bad { tag: Option<Box<str>>, status: Box<Status> },
+    /// The same of a search whose result was to be saved: nothing is (RFC 5182 §2.1).
+    Unsaved { tag: Box<str>, status: Box<Status> },
 }
 
 impl Server {
@@ -183,6 +192,8 @@ impl Server {
             compressed: false,
             sets_quota: true,
             workarounds: Workarounds::default(),
+            wording: Wording::default(),
+            referral: None,
             filters: Vec::new(),
             follow: None,
             notifying: None,
@@ -401,6 +412,8 @@ impl Machine for Server {
         if matches!(self.phase, Phase::Tls { .. }) {
             // RFC 3501 §6.2.1: what was said before is forgotten. There was no login, so that is nothing but input.
             self.intake = Intake::default();
+            // RFC 5255 §3.1: a language too, which others may have chosen.
+            self.wording = Wording::default();
             self.phase = Phase::Commands;
             self.since = None;
         }

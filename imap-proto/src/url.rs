@@ -1,11 +1,13 @@
 //! URLs of messages and of parts of messages (RFC 5092), as CATENATE and URLAUTH take them.
 
 mod authorized;
+mod referral;
 
 use mailwright_mail_model::{MailboxName, Uid, UidValidity};
 use thiserror::Error;
 
 pub use authorized::{AuthorizedUrl, UrlAccess, UrlToken};
+pub use referral::Referral;
 
 use crate::{command::Section, grammar::Input};
 

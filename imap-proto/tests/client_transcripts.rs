@@ -156,6 +156,44 @@ fn sasl_exchanges() {
 }
 
 #[test]
+fn exchanges_of_several_steps() {
+    let seen = one("client", "rfc3501-gssapi.txt", &config());
+    has(&seen, &["Challenge(Ticket(1), b\"\")", "Challenge(Ticket(1), b\"`h", "Challenge(Ticket(1), b\"`3"]);
+    has(&seen, &["Authenticate(Ticket(1), Ok(()))", "Closed(Farewell)"]);
+    let seen = one("client", "rfc9051-8.txt", &config());
+    has(
+        &seen,
+        &[
+            "Challenge(Ticket(1), b\"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=",
+            "Challenge(Ticket(1), b\"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=\")",
+            "Authenticate(Ticket(1), Ok(()))",
+            "Enable(Ticket(2), Ok(Capabilities([\"IMAP4REV2\"])))",
+            "Select(Ticket(3), Ok(Opened { messages: 18,",
+            "Size(4286)",
+            "length: Some(342)",
+            "Body(Date: Wed, 17 Jul 1996",
+            "Store(Ticket(6), Ok(()))",
+            "Closed(Farewell)",
+        ],
+    );
+}
+
+#[test]
+fn quotas_are_told_of() {
+    let seen = one("client", "rfc9208.txt", &config());
+    has(
+        &seen,
+        &[
+            "Append(Ticket(1), Err(Refused(Status { kind: No, code: Some(OverQuota)",
+            "Notice(Status { kind: No, code: Some(OverQuota)",
+            "Append(Ticket(2), Ok(Some(Appended { validity: UidValidity(38505), uid: Uid(3955) })))",
+            "Notice(Status { kind: No, code: Some(OverQuota)",
+            "Copy(Ticket(4), Ok(Some(CopyUid",
+        ],
+    );
+}
+
+#[test]
 fn extensions() {
     let seen = one("client", "extensions.txt", &config());
     has(
@@ -175,6 +213,28 @@ fn extensions() {
             "Unselect(Ticket(8), Ok(()))",
             "Notice(Status { kind: Ok, code: Some(Alert)",
             "Closed(Refused(\"go there\"))",
+        ],
+    );
+}
+
+#[test]
+fn referrals() {
+    let seen = one("client", "referrals.txt", &config());
+    let place =
+        "mechanism: Some(\"*\"), host: \"server2\", port: None, mailbox: Some(MailboxName(\"REMOTE\")) }";
+    has(
+        &seen,
+        &[
+            "Login(Ticket(1), Err(Refused(Status { kind: No, code: Some(Referral([Referral { user: Some(\"MIKE\"), \
+             mechanism: None, host: \"server2\", port: None, mailbox: None }]))",
+            "Login(Ticket(2), Ok(()))",
+            "Rlist(Ticket(3), Ok([Listed",
+            "#SHARED/FOO",
+            "Rlsub(Ticket(4), Ok([Listed",
+            "#SHARED/BAR",
+            "Select(Ticket(5), Err(Refused(Status { kind: No, code: Some(Referral([Referral { user: Some(\"user\"), ",
+            place,
+            "host: \"server3\"",
         ],
     );
 }

@@ -169,6 +169,28 @@ fn annotations() {
     }
 }
 
+/// RFC 2221, RFC 2193
+#[test]
+fn for_those_whose_mail_is_elsewhere() {
+    keeps_the_laws("server-referrals", || {
+        let mut config = config();
+        (config.login_referrals, config.mailbox_referrals) = (true, true);
+        config
+    });
+}
+
+/// Exchanges of several steps, as the RFCs show them.
+#[test]
+fn exchanges() {
+    keeps_the_laws("server-sasl", || {
+        let mut config = config();
+        config.abilities = Abilities::everything();
+        config.jmap_url = Some(JMAP.into());
+        config.auth_mechanisms = vec!["GSSAPI".into(), "SCRAM-SHA-256".into()];
+        config
+    });
+}
+
 /// RFC 9738
 #[test]
 fn of_few_messages_at_a_time() {

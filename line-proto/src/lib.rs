@@ -3,6 +3,7 @@
 mod blocking;
 pub mod dovecot_auth;
 pub mod frame;
+pub mod language;
 #[cfg(feature = "sasl")]
 pub mod sasl;
 #[cfg(feature = "testing")]
@@ -30,6 +31,7 @@ pub use authenticate::{AuthRefusal, AuthStep, Authenticate, Login, is_mechanism_
 pub use blocking::Blocking;
 #[cfg(feature = "deflate")]
 pub use deflate::Deflate;
+pub use language::Language;
 pub use limits::{Limits, Timeouts};
 pub use machine::{
     Ask, Closed, Deadline, Gone, Layer, Machine, Misuse, Output, PeerMisbehaved, Request, Shutdown, Ticket,

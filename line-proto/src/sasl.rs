@@ -40,10 +40,12 @@
 
 mod anonymous;
 mod apop;
+mod attempts;
 mod bearer;
 mod client;
 mod cram_md5;
 mod external;
+mod gssapi;
 mod login;
 mod mechanism;
 mod plain;
@@ -52,7 +54,9 @@ mod scram;
 mod server;
 
 pub use apop::apop_digest;
+pub use attempts::{About, Attempts};
 pub use client::{Client, ClientError, Credentials};
+pub use gssapi::{GssContext, GssError, GssStep};
 pub use mechanism::{Context, Mechanism};
 pub use prepare::{name as prepare_name, password as prepare_password};
 pub use scram::{KeysError, MAX_ITERATIONS, MIN_ITERATIONS, ScramHash, ScramKeys};

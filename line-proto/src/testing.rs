@@ -2,11 +2,15 @@
 //!
 //! Offered to users too (feature `testing`): an application's own handling of events can be tested the same way.
 
+#[cfg(feature = "sasl")]
+mod gss;
 mod laws;
 mod pair;
 mod run;
 mod transcript;
 
+#[cfg(feature = "sasl")]
+pub use gss::MockRealm;
 pub use laws::check_laws;
 pub use pair::{End, Pair};
 pub use run::{Pace, Run, Seen, Subject, run, run_input};

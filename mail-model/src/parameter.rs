@@ -52,6 +52,11 @@ impl Parameters {
         Self(parameters)
     }
 
+    /// Parameters that were taken apart already.
+    pub(crate) fn of_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        Self(pairs.map(|(name, value)| Parameter { name: name.into(), value: value.into() }).collect())
+    }
+
     /// Every parameter, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Parameter> + '_ {
         self.0.iter()

@@ -8,12 +8,14 @@ mod fuzzy;
 mod haystack;
 mod matcher;
 mod message;
+mod part;
 mod trigrams;
 
 #[cfg(test)]
 mod tests;
 
 pub use matcher::{Matcher, Metadata, Verdict};
+pub use part::{AddressField, Compare, FileNameMatch, PartKey, PartNode, PartQuery};
 pub use trigrams::{Candidates, Trigrams};
 
 use crate::{AnnotationPattern, AnnotationScope, Date, Flag, ModSeq, UidSet};
@@ -114,6 +116,8 @@ pub enum Key {
     Body(Box<str>),
     /// Messages with this text in their header or body, case apart.
     Text(Box<str>),
+    /// Messages with a part that answers this.
+    Part(Box<PartQuery>),
     /// Messages with an annotation whose value contains this text, case apart (RFC 5257 §4.8). A matcher does not know annotations:
     /// whoever keeps them puts the UIDs in its place, see [`Query::resolved`].
     Annotation {

@@ -67,8 +67,8 @@ pub trait Accounts: Send + Sync {
         None::<&Never>
     }
 
-    /// Opt in: ANONYMOUS. The account of guests, asked for by [`login`](Self::login) as
-    /// [`Credentials::Proven`].
+    /// Opt in: ANONYMOUS, by IMAP and POP3. The account of guests, asked for by [`login`](Self::login) as
+    /// [`Credentials::Proven`]; they read its mail and change nothing ([`User::as_guest`]).
     fn guest(&self) -> Option<String> {
         None
     }

@@ -15,6 +15,7 @@ use mailwright_mail_model::MailboxName;
 
 use crate::feeds::Feeds;
 use crate::signal::Signal;
+use crate::spool::Written;
 use crate::{
     Acl, Annotate, AnnotationLimits, Cache, Changes, Feed, Folders, Import, Inline, Mailbox, MailboxRef,
     MessageRef, Metadata, Offload, Origins, Quota, QuotaLimits, Result, Scripts, Snapshot, Spool, Status,
@@ -58,6 +59,7 @@ mod space;
 mod spool;
 mod staged;
 mod summary;
+mod sweep;
 mod table;
 mod tell;
 #[cfg(test)]
@@ -115,6 +117,9 @@ pub struct Embedded<O = Inline> {
 pub struct Options {
     /// How many octets of blocks read from disk to keep in memory.
     pub cache: u64,
+    /// How many of its files the database keeps open. When it cannot open one more, it keeps nothing until the store is opened anew;
+    /// so whatever else opens files, such as a server for its clients, must leave it these and about as many as 50.
+    pub files: usize,
     /// How many octets written the database keeps in memory before it sorts them into tables. A few
     /// times this much may be in use.
     pub memtable: u64,
@@ -152,11 +157,12 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 16 MiB, 8 MiB, 64 MiB, 1,024 messages, five minutes, 128 MiB of the disk; no quota, warnings at 80 and 95 percent; no undelete window, no
+    /// 16 MiB, 256 files, 8 MiB, 64 MiB, 1,024 messages, five minutes, 128 MiB of the disk; no quota, warnings at 80 and 95 percent; no undelete window, no
     /// limit to messages.
     fn default() -> Self {
         Self {
             cache: 16 << 20,
+            files: 256,
             memtable: 8 << 20,
             snapshots: 64 << 20,
             pack_from: packed::PACK_FROM,
@@ -219,9 +225,12 @@ struct Lasting {
     damage: damage::Damage,
     space: space::Space,
     sealing: sealed::Sealing,
+    sweeping: sweep::Sweeping,
     feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     queued: Signal,
+    /// Where the queue was written.
+    written: Written,
     /// Raised when a quota warning is there.
     warned: Signal,
     #[cfg(feature = "fulltext")]
@@ -256,8 +265,10 @@ impl<O: Offload + Clone> Embedded<O> {
             damage: damage::Damage::default(),
             space: space::Space::new(directory, options.reserve),
             sealing: sealed::Sealing::of(&database),
+            sweeping: sweep::Sweeping::default(),
             feeds: Feeds::default(),
             queued: Signal::default(),
+            written: Written::default(),
             warned: Signal::default(),
             #[cfg(feature = "fulltext")]
             fulltext: options.fulltext.then(|| fulltext::FullText::new(directory.join(FULLTEXT))),

@@ -22,6 +22,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// | `Locked` | `NOPERM` | 451 4.7.0 | `SYS/PERM` |
 /// | `Full` | `OVERQUOTA` (RFC 5530 §3) | 452 4.3.1 | `SYS/TEMP` |
 /// | `TooMany` | `LIMIT` (RFC 5530 §3) | 452 4.5.3 | `SYS/PERM` |
+/// | `Conflict` | `UNAVAILABLE` | 451 4.3.0 | `SYS/TEMP` |
 ///
 /// ```
 /// use mailwright_mailstore::StoreError;
@@ -73,6 +74,9 @@ pub enum StoreError {
         /// The most there may be.
         limit: u64,
     },
+    /// Somebody else was faster: what was to be changed is not as it was expected any more ([`Row::unless_above`](crate::Row)).
+    #[error("expected what was there before, found it changed meanwhile")]
+    Conflict,
     /// What was asked makes no sense; the text says what was expected.
     #[error("{0}")]
     Invalid(String),
@@ -107,6 +111,7 @@ impl StoreError {
             Self::Locked(_) => ("NOPERM", (451, "4.7.0"), "SYS/PERM"),
             Self::Full(_) => ("OVERQUOTA", (452, "4.3.1"), "SYS/TEMP"),
             Self::TooMany { .. } => ("LIMIT", (452, "4.5.3"), "SYS/PERM"),
+            Self::Conflict => ("UNAVAILABLE", (451, "4.3.0"), "SYS/TEMP"),
             Self::Invalid(_) => ("CANNOT", (554, "5.5.4"), "SYS/PERM"),
         }
     }

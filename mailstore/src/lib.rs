@@ -77,8 +77,8 @@ pub use scripts::{ScriptEntry, ScriptLimits, Scripts};
 pub use search::Search;
 pub use snapshot::{Difference, Message, Snapshot, SnapshotBuilder};
 pub use spool::{
-    Batch, Committed, Deadline, Due, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState,
-    ReturnContent, Row, Scheduled, Settlement, Spool, ValidSince,
+    Batch, Committed, Deadline, Due, Notify, QueueEntry, QueueNews, QueueNumber, QueueRecipient,
+    RecipientState, ReturnContent, Row, Scheduled, Settlement, Spool, ValidSince,
 };
 pub use store::{Never, Store};
 pub use undelete::{ExpungedMessage, Undelete};

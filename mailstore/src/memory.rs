@@ -14,11 +14,12 @@ use mailwright_mail_model::{
 
 use crate::feeds::Feeds;
 use crate::signal::{Signal, lock};
+use crate::spool::Written;
 use crate::{
-    Acl, AclEntry, Annotate, AnnotationLimits, Cache, Changes, Delivery, EntryName, Feed, FeedEvent, Folders,
-    Import, Mailbox, MailboxRef, Message, MessageRef, Metadata, ObjectId, Origins, QueueEntry, QueueNumber,
-    Quota, QuotaLimits, Result, Scripts, Snapshot, Spool, Status, Store, StoreError, Summary, Undelete, User,
-    Watch, Write,
+    Acl, AclEntry, Annotate, AnnotationLimits, Cache, Changes, Delivery, Due, EntryName, Feed, FeedEvent,
+    Folders, Import, Mailbox, MailboxRef, Message, MessageRef, Metadata, ObjectId, Origins, QueueEntry,
+    QueueNumber, Quota, QuotaLimits, Result, Scripts, Snapshot, Spool, Status, Store, StoreError, Summary,
+    Undelete, User, Watch, Write,
 };
 
 mod annotate;
@@ -62,6 +63,8 @@ struct Shared {
     feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     added: Signal,
+    /// Where the queue was written, noted while the state is locked.
+    written: Written,
 }
 
 #[derive(Default)]
@@ -70,6 +73,8 @@ struct State {
     bodies: HashMap<ObjectId, Body>,
     queue: BTreeMap<QueueNumber, QueueEntry>,
     last_queued: u64,
+    /// The first place of the queue that the change under way has written.
+    first_written: Option<Due>,
     /// By user and identifier.
     threads: HashMap<(User, Bytes), ObjectId>,
     annotations: Annotations,

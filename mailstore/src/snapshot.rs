@@ -9,6 +9,8 @@ use crate::ObjectId;
 
 mod block;
 mod difference;
+#[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "no other back end keeps runs"))]
+pub(crate) mod run;
 #[cfg(test)]
 mod tests;
 
@@ -68,7 +70,8 @@ impl Message {
 /// The messages of a mailbox at one moment, sorted by UID. Immutable in an [`Arc`], shared by all sessions.
 ///
 /// Messages lie in blocks of their own `Arc`s. A clone shares them all, and a change to it copies only the blocks it
-/// touches: this is how a store makes the next snapshot out of the last one.
+/// touches: this is how a store makes the next snapshot out of the last one. Messages of a block that a store keeps in few octets are made of
+/// them when somebody looks at the first of them.
 ///
 /// ```
 /// use mailwright_mail_model::{DateTime, Uid, UidValidity};
@@ -88,7 +91,7 @@ impl Message {
 /// # }
 /// # example().unwrap()
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     uid_validity: UidValidity,
     uid_next: Option<Uid>,
@@ -109,7 +112,19 @@ struct Counts {
 }
 
 /// How many messages a block is filled up to: a change copies some 24 KiB, a million messages take 4,000 blocks.
-const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 256;
+
+/// Whether both show the same, however it came about.
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        let numbers = |snapshot: &Self| {
+            (snapshot.uid_validity, snapshot.uid_next, snapshot.highest_modseq, snapshot.id, snapshot.counts)
+        };
+        numbers(self) == numbers(other) && self.messages().eq(other.messages())
+    }
+}
+
+impl Eq for Snapshot {}
 
 impl Snapshot {
     /// Collects the messages of a mailbox with this UIDVALIDITY.
@@ -199,15 +214,11 @@ impl Snapshot {
 
     /// The UIDs of all messages.
     pub fn uids(&self) -> UidSet {
-        // Where none is missing, no message is looked at.
-        let dense = |block: &Block| {
-            let (first, last) = (block.first()?.uid, block.last()?.uid);
-            block.is_dense().then_some(first..=last)
-        };
         let mut uids: Vec<RangeInclusive<Uid>> = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
-            match dense(block) {
-                Some(range) => uids.push(range),
+            match block.dense() {
+                // Where none is missing, no message is looked at.
+                Some((first, last)) => uids.push(first..=last),
                 None => uids.extend(block.iter().map(|message| message.uid..=message.uid)),
             }
         }
@@ -241,7 +252,7 @@ impl Snapshot {
 
     /// The first block that ends at `uid` or later.
     fn reaching(&self, uid: Uid) -> usize {
-        self.blocks.partition_point(|block| block.last().is_some_and(|last| last.uid < uid))
+        self.blocks.partition_point(|block| block.ends().is_some_and(|(_, last)| last < uid))
     }
 }
 
@@ -256,9 +267,37 @@ impl Snapshot {
         self.highest_modseq = self.highest_modseq.max(message.modseq);
         self.counts.count(&message);
         match self.blocks.last_mut().filter(|block| block.len() < BLOCK) {
-            Some(block) => Arc::make_mut(block).change().push(message),
+            Some(block) => Arc::make_mut(block).change(|messages| messages.push(message)),
             None => self.blocks.push(Arc::new(Block::of(message))),
         }
+    }
+
+    /// Adds the messages of a [run](run) in front of `octets`, which goes from there; `None`, and nothing is added, unless all of them have
+    /// higher UIDs than those before.
+    #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "no other back end keeps runs"))]
+    pub(crate) fn add_run(&mut self, octets: &mut &[u8]) -> Option<()> {
+        let (outline, run) = run::split(octets)?;
+        if self.uid_next.is_none_or(|next| outline.first < next) {
+            return None;
+        }
+        let sum = Counts {
+            messages: self.counts.messages.checked_add(outline.messages)?,
+            unseen: self.counts.unseen.checked_add(outline.unseen)?,
+            deleted: self.counts.deleted.checked_add(outline.deleted)?,
+            size: self.counts.size.checked_add(outline.size)?,
+        };
+        self.counts = sum;
+        self.uid_next = outline.last.next();
+        self.blocks.push(Arc::new(Block::encoded(&outline, run)));
+        Some(())
+    }
+
+    /// Whether what [runs](run) say of all their messages is what these are.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn is_consistent(&self) -> bool {
+        let mut counts = Counts::default();
+        self.messages().for_each(|message| counts.count(message));
+        counts == self.counts
     }
 
     /// Gives a message these flags and this mod-sequence; one that does not exist is ignored.
@@ -266,11 +305,13 @@ impl Snapshot {
         let index = self.reaching(uid);
         let Some(block) = self.blocks.get_mut(index) else { return };
         let Ok(index) = block.binary_search_by_key(&uid, |message| message.uid) else { return };
-        let Some(message) = Arc::make_mut(block).change().get_mut(index) else { return };
-        self.counts.discount(message);
-        message.flags = flags;
-        message.modseq = modseq;
-        self.counts.count(message);
+        Arc::make_mut(block).change(|messages| {
+            let Some(message) = messages.get_mut(index) else { return };
+            self.counts.discount(message);
+            message.flags = flags;
+            message.modseq = modseq;
+            self.counts.count(message);
+        });
         self.highest_modseq = self.highest_modseq.max(modseq);
     }
 
@@ -281,16 +322,18 @@ impl Snapshot {
         let (start, end) =
             (self.reaching(first), self.reaching(last).saturating_add(1).min(self.blocks.len()));
         for block in self.blocks.iter_mut().take(end).skip(start) {
-            let (Some(low), Some(high)) = (block.first(), block.last()) else { continue };
-            if uids.within(low.uid..=high.uid).is_empty() {
+            let Some((low, high)) = block.ends() else { continue };
+            if uids.within(low..=high).is_empty() {
                 continue;
             }
-            Arc::make_mut(block).change().retain(|message| {
-                let stays = !uids.contains(message.uid);
-                if !stays {
-                    self.counts.discount(message);
-                }
-                stays
+            Arc::make_mut(block).change(|messages| {
+                messages.retain(|message| {
+                    let stays = !uids.contains(message.uid);
+                    if !stays {
+                        self.counts.discount(message);
+                    }
+                    stays
+                });
             });
         }
         self.compact(start, end);
@@ -309,7 +352,7 @@ impl Snapshot {
         let mut joined: Vec<Arc<Block>> = Vec::new();
         for block in self.blocks.drain(start..end).filter(|block| !block.is_empty()) {
             match joined.last_mut().filter(|last| last.len() + block.len() <= BLOCK) {
-                Some(last) => Arc::make_mut(last).change().extend(block.iter().cloned()),
+                Some(last) => Arc::make_mut(last).change(|messages| messages.extend(block.iter().cloned())),
                 None => joined.push(block),
             }
         }

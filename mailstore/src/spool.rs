@@ -9,6 +9,7 @@ use crate::store::Never;
 
 mod batch;
 mod entry;
+mod news;
 #[cfg(feature = "embedded")]
 pub(crate) mod row;
 
@@ -16,6 +17,8 @@ pub use batch::{Batch, Committed, Row, Settlement};
 pub use entry::{
     Deadline, Notify, QueueEntry, QueueNumber, QueueRecipient, RecipientState, ReturnContent, ValidSince,
 };
+pub use news::QueueNews;
+pub(crate) use news::Written;
 
 /// A durable queue beside the mailboxes, in the same place: one commit ([`Upload::commit_batch`](crate::Upload::commit_batch)) puts a message into
 /// mailboxes and into the queue, or into neither, and its octets are kept once.
@@ -73,6 +76,15 @@ pub trait Spool: Send + Sync {
     /// Waits until entries were added or made due more often than `seen`, and says how often that was. Begin with 0, and
     /// look for what is due after each return: nothing is missed between two calls.
     fn added(&self, seen: u64) -> impl Future<Output = u64> + Send;
+
+    /// Where entries were added, or when they are due was changed, since `mark`, and the mark for the next time. Begin with 0, and ask
+    /// before each look at what is due: what it does not say is in nothing that is written later.
+    ///
+    /// Whoever wrote it is told that it is done after it is said here. A store that does not keep account says
+    /// [`Anywhere`](QueueNews::Anywhere), and much is looked at again.
+    fn news(&self, mark: u64) -> (u64, QueueNews) {
+        (mark, QueueNews::Anywhere)
+    }
 }
 
 /// A place in the order in which entries become due.

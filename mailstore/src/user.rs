@@ -24,11 +24,13 @@ use crate::vault::MailKey;
 /// ```
 ///
 /// One that comes from [`Embedded::unlock`](crate::embedded::Embedded::unlock) has with it the key to mail that is encrypted. It is the
-/// same account: the key takes no part in comparisons, and goes wherever clones go.
+/// same account: the key takes no part in comparisons, and goes wherever clones go. So does it that somebody is there [as a
+/// guest](Self::as_guest).
 #[derive(Clone)]
 pub struct User {
     name: Arc<str>,
     key: Option<MailKey>,
+    guest: bool,
 }
 
 impl User {
@@ -45,13 +47,25 @@ impl User {
         }
         match name.chars().find(|character| character.is_control()) {
             Some(control) => Err(UserError::Control(control)),
-            None => Ok(Self { name: name.into(), key: None }),
+            None => Ok(Self { name: name.into(), key: None, guest: false }),
         }
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.name
+    }
+
+    /// The same account, opened by somebody who is nobody in particular: the services of `mailwright` let guests read and
+    /// change nothing. Without the key to mail that is encrypted.
+    #[must_use]
+    pub fn as_guest(self) -> Self {
+        Self { key: None, guest: true, ..self }
+    }
+
+    /// Whether it is a guest who has opened the account.
+    pub const fn is_guest(&self) -> bool {
+        self.guest
     }
 
     /// The same account, with the key to its mail.
@@ -144,5 +158,13 @@ mod tests {
         assert_eq!(User::new(""), Err(UserError::Length(0)));
         assert_eq!(User::new("a\0b"), Err(UserError::Control('\0')));
         assert!("zoë@example.org".parse::<User>().is_ok());
+    }
+
+    #[test]
+    fn a_guest_is_the_same_account() {
+        let user = User::new("library@example.org").unwrap();
+        let guest = user.clone().as_guest();
+        assert_eq!(user, guest);
+        assert!(guest.clone().is_guest() && !user.is_guest());
     }
 }

@@ -1,9 +1,9 @@
 //! The facet of a store that takes mail and changes.
 
-use mailwright_mail_model::{FlagSet, MailboxName, ModSeq, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet, UidValidity};
 
 use crate::store::Never;
-use crate::{MailboxRef, Result, Upload};
+use crate::{MailboxRef, Message, Result, Snapshot, StoreError, Upload};
 
 /// Delivery, APPEND, STORE, EXPUNGE, COPY and MOVE.
 ///
@@ -116,6 +116,33 @@ impl FlagChange {
         self
     }
 
+    /// For stores: what [`Write::store_flags`] returns for a mailbox as it is now, where each message that changes gets the mod-sequence
+    /// after the mailbox's highest; and these messages alone, which are to be written. Without any the mailbox stays as it is.
+    ///
+    /// # Errors
+    /// [`Unavailable`](StoreError::Unavailable) once the highest possible mod-sequence was given.
+    pub fn plan(
+        &self,
+        snapshot: &Snapshot,
+        uids: &UidSet,
+    ) -> Result<(FlagsStored, Vec<(Uid, FlagSet, ModSeq)>)> {
+        let next = snapshot.highest_modseq().next();
+        let next = next.ok_or_else(|| StoreError::Unavailable("no mod-sequence is left".into()))?;
+        let (mut stored, mut changed) = (FlagsStored::default(), Vec::new());
+        for message in snapshot.among(uids) {
+            if self.unchanged_since.is_some_and(|limit| message.modseq > limit) {
+                stored.modified.insert(message.uid);
+                continue;
+            }
+            let flags = self.apply(&message.flags);
+            let same = flags == message.flags;
+            let after = (message.uid, flags, if same { message.modseq } else { next });
+            changed.extend((!same).then(|| after.clone()));
+            stored.messages.push(after);
+        }
+        Ok((stored, changed))
+    }
+
     /// What becomes of a message's flags.
     pub fn apply(&self, flags: &FlagSet) -> FlagSet {
         match self.operation {
@@ -159,6 +186,21 @@ pub enum Expunge {
     DeletedAmong(UidSet),
     /// The set, whatever the flags: POP3's QUIT.
     Exactly(UidSet),
+}
+
+impl Expunge {
+    /// For stores: which messages of a mailbox it removes.
+    pub fn select(&self, snapshot: &Snapshot) -> UidSet {
+        let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
+        match self {
+            Self::Deleted if snapshot.deleted() == 0 => UidSet::new(),
+            Self::Deleted => snapshot.messages().filter(deleted).map(|message| message.uid).collect(),
+            Self::DeletedAmong(uids) => {
+                snapshot.among(uids).filter(deleted).map(|message| message.uid).collect()
+            }
+            Self::Exactly(uids) => snapshot.among(uids).map(|message| message.uid).collect(),
+        }
+    }
 }
 
 /// What [`Write::expunge`] did.

@@ -5,6 +5,7 @@ pub mod server;
 
 mod command;
 mod grammar;
+mod language;
 mod maildrop;
 mod reply;
 mod text;

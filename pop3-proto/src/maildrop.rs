@@ -29,6 +29,7 @@ pub struct Maildrop {
     expired: Marks,
     expire: Option<Expire>,
     login_delay: Option<u32>,
+    read_only: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,15 @@ impl Maildrop {
     /// seconds, of `LOGIN-DELAY` after login.
     pub fn set_policies(&mut self, expire: Option<Expire>, login_delay: Option<u32>) {
         (self.expire, self.login_delay) = (expire, login_delay);
+    }
+
+    /// Has nothing deleted: DELE is refused, and what [`expire`](Self::expire) or a policy would delete at QUIT stays.
+    pub fn set_read_only(&mut self) {
+        self.read_only = true;
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     pub(crate) fn policies(&self) -> (Option<Expire>, Option<u32>) {

@@ -16,13 +16,13 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 use mailwright_line_proto::{
-    Ask, Closed, Deadline, Layer, Machine, Outgoing, Output, Peer, PeerMisbehaved, Request, Shutdown,
-    TlsInfo, Trace, Traced, Transmit, Wait,
+    Ask, Closed, Deadline, Language, Layer, Machine, Outgoing, Output, Peer, PeerMisbehaved, Request,
+    Shutdown, TlsInfo, Trace, Traced, Transmit, Wait,
     frame::{Line, Lines},
 };
 
 use self::{answer::Question, body::Body, execute::Listing, session::Session};
-use crate::{Refusal, Timestamp};
+use crate::{Refusal, Timestamp, language::CATALOGUE};
 
 pub use self::{
     answer::Serve,
@@ -51,6 +51,8 @@ pub struct Server {
     /// What the greeting bears for APOP.
     timestamp: Option<Timestamp>,
     workarounds: Workarounds,
+    /// The language of what people read (RFC 6856 §3).
+    language: Language,
     /// The peer has said UTF8.
     utf8: bool,
     /// There is one in the TRANSACTION state, and none in the AUTHORIZATION state.
@@ -108,6 +110,7 @@ impl Server {
             state: State::Greeting,
             user: None,
             timestamp: None,
+            language: Language::default(),
             utf8: false,
             session: None,
             asked: 0,
@@ -243,16 +246,30 @@ impl Server {
         Ask::new(self.asked, request)
     }
 
+    /// The language that the peer has chosen for what people read; English before it has.
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
     fn ok(&mut self, text: &str) {
-        let line = if text.is_empty() { "+OK".to_owned() } else { format!("+OK {text}") };
+        let text = CATALOGUE.text(self.language, text);
+        self.ok_with(&text);
+    }
+
+    /// The same with what programs read, which is in no language.
+    fn ok_with(&mut self, data: &str) {
+        let line = if data.is_empty() { "+OK".to_owned() } else { format!("+OK {data}") };
         self.out.line(line.as_bytes());
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
-        self.out.line(format!("-ERR {refusal}").as_bytes());
+        let code = refusal.code().map(|code| format!("[{}] ", code.as_str())).unwrap_or_default();
+        let text = CATALOGUE.text(self.language, refusal.text().as_str());
+        self.out.line(format!("-ERR {code}{text}").as_bytes());
     }
 
     fn bad_command(&mut self, text: &str) {
+        let text = CATALOGUE.text(self.language, text);
         self.out.line(format!("-ERR {text}").as_bytes());
         self.errors += 1;
         let limit = self.config.limits.errors;
@@ -323,7 +340,7 @@ impl Machine for Server {
                     if let Some(timestamp) = &self.timestamp {
                         greeting += &format!(" {timestamp}");
                     }
-                    self.ok(&greeting);
+                    self.ok_with(&greeting);
                     None
                 }
                 State::Command | State::Challenged { .. } | State::Listing(_) | State::Body(_) if full => {
@@ -382,6 +399,7 @@ impl Machine for Server {
         // RFC 2595 §4: back to the AUTHORIZATION state, with nothing known. No second greeting.
         self.user = None;
         self.utf8 = false;
+        self.language = Language::default();
         self.session = None;
         self.lines.reset();
         if !matches!(self.state, State::Greeting | State::Closing(_) | State::Closed) {

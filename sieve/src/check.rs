@@ -56,6 +56,7 @@ impl Language {
             encoded: false,
             blocks: Vec::new(),
             jumps: Vec::new(),
+            regexes: 0,
         };
         checker.commands(&script.commands, true);
         let mut diagnostics = checker.diagnostics;
@@ -92,6 +93,8 @@ pub(crate) struct Checker<'l> {
     blocks: Vec<(SmolStr, Option<String>)>,
     /// The jumps that do not know yet where they lead, those of inner commands and tests last.
     jumps: Vec<usize>,
+    /// The octets that the regular expressions so far need.
+    regexes: usize,
 }
 
 impl<'l> Checker<'l> {

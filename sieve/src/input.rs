@@ -28,7 +28,8 @@ pub struct Input {
     pub separator: String,
     /// What the site has decided about extensions.
     pub options: Arc<Options>,
-    /// Flags the message has already (RFC 6785 §4.5); none at delivery.
+    /// Flags the message has already (RFC 6785 §4.5); none at delivery. Where there are some, what is kept and filed always has flags, if it is
+    /// none that are left.
     pub flags: Vec<String>,
     /// Whether this is no delivery, but something that happened to a message in a mailbox (RFC 6785): there is no envelope then, and
     /// nobody to be answered. [`Action::Keep`](crate::Action::Keep) always has the flags that the message is to have.
@@ -52,6 +53,11 @@ impl Input {
             event: false,
             trace: false,
         }
+    }
+
+    /// Whether it must be told when no flags are left.
+    pub(crate) const fn tells_flags(&self) -> bool {
+        self.event || !self.flags.is_empty()
     }
 }
 

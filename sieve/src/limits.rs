@@ -20,11 +20,12 @@ pub struct Limits {
     pub errors: usize,
     /// Variables of one script, and of the `global` namespace; 128 (RFC 5229 §6 asks for as many).
     pub variables: usize,
-    /// Octets of a variable; what is longer is cut off (RFC 5229 §6); 64 KiB.
+    /// Octets of a variable, a match variable and the list of flags; what is longer is cut off (RFC 5229 §6); 64 KiB.
     pub variable: usize,
     /// Octets of a string after its variables are put in; what is longer is cut off; 1 MiB.
     pub string: usize,
-    /// Octets of all variables of a run together; 8 MiB. More is a run-time error.
+    /// Octets of all variables of a run together; 8 MiB. More is a run-time error. The strings that one command puts together have as
+    /// many at most, and so have those that all actions keep.
     pub memory: usize,
     /// Match variables, `${0}` included; 33.
     pub match_values: usize,
@@ -40,6 +41,8 @@ pub struct Limits {
     pub include_depth: usize,
     /// Octets of a compiled regular expression; 1 MiB.
     pub regex: usize,
+    /// Octets of all regular expressions of a script, and of those that one test compiles when it is run; 64 MiB.
+    pub regexes: usize,
     /// Octets of the header of a part that are read; 1 MiB.
     pub header: usize,
     /// Octets of the decoded text of a part that `:is`, `:matches`, `:regex`, `:value` and `extracttext` see; 1 MiB.
@@ -47,7 +50,7 @@ pub struct Limits {
     pub body: usize,
     /// Header fields that `addheader` may add; 32.
     pub added_headers: usize,
-    /// Lines of the user's log and of `debug_log`; 100.
+    /// Lines of the user's log and of `debug_log`, each as long as a variable at most; 100.
     pub log: usize,
 }
 
@@ -68,6 +71,7 @@ impl Default for Limits {
             includes: 255,
             include_depth: 10,
             regex: 1 << 20,
+            regexes: 64 << 20,
             header: 1 << 20,
             body: 1 << 20,
             added_headers: 32,

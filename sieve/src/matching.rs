@@ -13,6 +13,9 @@ use smol_str::SmolStr;
 
 use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, text::Text};
 
+/// So many regular expressions of one test keep what they have found out of one value for the next.
+const FEW: usize = 32;
+
 /// How a test matches, as far as that is known when it is compiled.
 #[derive(Debug, Clone)]
 pub(crate) struct Matching {
@@ -115,14 +118,26 @@ impl<'c> Matcher<'c> {
         let mut folded = Vec::new();
         match matching.kind {
             MatchKind::Matches | MatchKind::Regex => {
+                let most = context.limits().regexes;
+                let mut octets = 0_usize;
                 for (index, key) in keys.iter().enumerate() {
                     patterns.push(match matching.patterns.get(index) {
                         Some(Some(pattern)) => Some(pattern.ready()?),
                         _ => {
                             context.charge(key.len())?;
-                            Pattern::compile(matching.kind, matching.comparator, key, context.limits())
-                                .map_err(Stop::error)?
-                                .map(Cow::Owned)
+                            let built =
+                                Pattern::compile(matching.kind, matching.comparator, key, context.limits())
+                                    .map_err(Stop::error)?;
+                            let more = built.as_ref().map_or(0, Pattern::octets);
+                            // To build one takes far longer than to copy as much.
+                            context.charge(more)?;
+                            octets = octets.saturating_add(more);
+                            if octets > most {
+                                return Err(Stop::error(format!(
+                                    "the regular expressions of this test need more than {most} octets"
+                                )));
+                            }
+                            built.map(Cow::Owned)
                         }
                     });
                 }
@@ -171,8 +186,14 @@ impl<'c> Matcher<'c> {
                 return Ok(self.folded.iter().any(found));
             }
             MatchKind::Matches | MatchKind::Regex => {
+                // What few of them hold is kept for the next value; that of many would add up.
+                let few = self.patterns.len() <= FEW;
                 for pattern in self.patterns.iter().flatten() {
-                    if pattern.matches(context, comparator, value)? {
+                    let found = match few || !pattern.grows() {
+                        true => pattern.matches(context, comparator, value)?,
+                        false => pattern.as_ref().clone().matches(context, comparator, value)?,
+                    };
+                    if found {
                         return Ok(true);
                     }
                 }

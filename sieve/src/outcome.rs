@@ -33,6 +33,8 @@ pub struct Seen {
     pub key: String,
     /// For how many seconds.
     pub seconds: u64,
+    /// Whether it was remembered before, and is to be for longer now (`:last`).
+    pub known: bool,
 }
 
 /// Why a script could not go on.

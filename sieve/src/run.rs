@@ -8,6 +8,7 @@ mod context;
 mod fields;
 mod reading;
 mod strings;
+mod watch;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -111,6 +112,28 @@ impl Run {
     #[must_use]
     pub fn then(mut self, program: Arc<Program>) -> Self {
         self.queue.push_back(program);
+        self
+    }
+
+    /// The same, ended with an error as soon as `over` says so. It is asked every few hundred steps, and not again once it has said yes: what
+    /// it looks at, such as a clock, is the host's, and so is what the time between questions and answers counts for.
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::{Duration, Instant}};
+    /// use mailwright_mail_model::{DateTime, mime::Structure};
+    /// use mailwright_sieve::{Input, Language, Run, Step};
+    ///
+    /// let program = Language::standard().compile("if not false { keep; }".repeat(1_000).as_bytes())?;
+    /// let input = Input::new(Arc::new(Structure::of(b"Subject: tea\r\n\r\nNow.\r\n")), DateTime::EPOCH);
+    /// let deadline = Instant::now();
+    /// let mut run = Run::new(Arc::new(program), input).until(move || Instant::now() >= deadline);
+    /// let Step::Done(outcome) = run.poll() else { panic!("nothing is asked here") };
+    /// assert!(outcome.error.is_some_and(|error| error.message.contains("takes too long")));
+    /// # Ok::<(), mailwright_sieve::CompileError>(())
+    /// ```
+    #[must_use]
+    pub fn until(mut self, over: impl FnMut() -> bool + Send + 'static) -> Self {
+        self.context.watch = watch::Watch::new(over);
         self
     }
 
@@ -297,6 +320,7 @@ fn step(
     instruction: &Instruction,
 ) -> Result<Flow, StopKind> {
     context.charge(0).map_err(|stop| stop.0)?;
+    context.expanded = 0;
     let next = frame.at + 1;
     match instruction {
         Instruction::Set(flag) => frame.flag = *flag,

@@ -1,7 +1,13 @@
 //! Scripts and messages made to cost without end: each ends at the limit that is there for it, and the message is kept.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use mailwright_sieve::{Action, Limits, MemoryHost, Outcome, testsuite};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use mailwright_mail_model::{DateTime, mime::Structure};
+use mailwright_sieve::{Action, Answer, Input, Limits, MemoryHost, Outcome, Request, Run, Step, testsuite};
 
 const REQUIRE: &str = r#"require ["fileinto", "variables", "include", "mime", "foreverypart", "regex", "editheader", "copy",
     "enotify", "vnd.dovecot.pipe", "vnd.dovecot.debug", "body", "extracttext", "replace", "enclose", "duplicate"];"#;
@@ -43,6 +49,11 @@ fn what_is_too_much_to_compile() {
         ("tests", format!("if {}true {{}}", "not ".repeat(100_000)), "deep"),
         ("lists of tests", format!("if {}true", "anyof (".repeat(100_000)), "deep"),
         ("errors", "nonsense;\r\n".repeat(10_000), "enough"),
+        (
+            "regular expressions",
+            repeat(2000, |n| format!("if header :regex \"subject\" \"[a-z]{{1000}}{n}\" {{}}\r\n")),
+            "the regular expressions of the script need more than 67108864 octets",
+        ),
     ] {
         let Err(error) = language.compile(format!("{REQUIRE}{script}").as_bytes()) else { panic!("{kind}") };
         let error = error.to_string();
@@ -64,7 +75,48 @@ fn each_kind_ends_at_its_limit() {
         .chain([("s9".to_owned(), "keep;".to_owned())])
         .collect();
     let tree: Vec<(&str, String)> = tree.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
-    let cases: [Case<'_>; 13] = [
+    let mut little_regex = Limits::default();
+    little_regex.regexes = 1 << 20;
+    let cases: [Case<'_>; 18] = [
+        (
+            "strings of one command",
+            format!("set \"a\" \"{long}\"; if header \"subject\" [\"\"{}] {{}}", ",\"${a}${a}\"".repeat(20)),
+            &little_memory,
+            &[],
+            "the strings of one command hold more than 1048576 octets",
+        ),
+        (
+            "strings of actions",
+            format!("set \"a\" \"{long}\";")
+                + &repeat(30, |n| format!("notify :message \"${{a}}\" \"mailto:u{n}@example.org\";")),
+            &little_memory,
+            &[],
+            "the actions hold more than 1048576 octets",
+        ),
+        (
+            "strings of header fields",
+            format!("set \"a\" \"{long}\";") + &repeat(30, |n| format!("addheader \"X-{n}\" \"${{a}}\";")),
+            &little_memory,
+            &[],
+            "the actions hold more than 1048576 octets",
+        ),
+        (
+            "identifiers",
+            repeat(1100, |n| format!("if duplicate :uniqueid \"{n}\" {{}}")),
+            &small,
+            &[],
+            "more than 1000 identifiers",
+        ),
+        (
+            "regular expressions of one test",
+            format!(
+                "set \"r\" \"[a-z]{{1000}}\"; if string :regex \"a\" [\"x\"{}] {{}}",
+                ",\"${r}\"".repeat(200)
+            ),
+            &little_regex,
+            &[],
+            "the regular expressions of this test need more than 1048576 octets",
+        ),
         ("actions", repeat(40, |n| format!("fileinto :copy \"m{n}\";")), &small, &[], "more than 32 actions"),
         (
             "redirects",
@@ -171,6 +223,63 @@ fn what_is_too_long_is_cut_off() {
     let chatter = "debug_log \"x\";".repeat(5000);
     let outcome = run(&chatter, &Limits::default(), &mut host(MESSAGE, &[]));
     assert!(outcome.log.len() <= Limits::default().log, "{}", outcome.log.len());
+    let most = Limits::default().variable;
+    let long = format!("set \"a\" \"{}\";", "a".repeat(60_000));
+    let lines = format!(
+        "{long} debug_log \"${{a}}${{a}}\"; if string :matches \"${{a}}${{a}}\" \"*\" {{ debug_log \"${{1}}${{1}}\"; \
+         set :length \"l\" \"${{0}}\"; debug_log \"${{l}}\"; }}"
+    );
+    let outcome = run(&lines, &Limits::default(), &mut host(MESSAGE, &[]));
+    let lengths: Vec<_> = outcome.log.iter().map(|line| line.message.len()).collect();
+    assert_eq!(lengths, [most, most, 5]);
+    assert_eq!(outcome.log[2].message, most.to_string());
+    let flags =
+        format!("require \"imap4flags\"; {long} {}", repeat(40, |n| format!("addflag \"${{a}}{n}\";")));
+    let outcome = run(&flags, &Limits::default(), &mut host(MESSAGE, &[]));
+    let [Action::Keep(keep)] = &outcome.actions[..] else { panic!("{:?}", outcome.error) };
+    let flags = keep.flags.as_ref().unwrap();
+    assert!(flags.len() == 1 && flags[0].ends_with("a0"), "{}", flags.len());
+}
+
+/// Runs a script on a message until its host has been asked so often whether it is over; how often it was asked.
+fn run_until(asked: u32, script: &str) -> (Outcome, u32) {
+    let language = testsuite::whole_language();
+    let program = language.compile(format!("{REQUIRE}{script}").as_bytes()).unwrap();
+    let input = Input::new(Arc::new(Structure::of(MESSAGE.as_bytes())), DateTime::EPOCH);
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&count);
+    let mut run = Run::new(Arc::new(program), input)
+        .until(move || counted.fetch_add(1, Ordering::Relaxed) + 1 >= asked);
+    loop {
+        match run.poll() {
+            Step::Need(Request::Octets { range, .. }) => {
+                let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+                run.answer(Answer::Octets(MESSAGE.as_bytes()[range].to_vec().into()));
+            }
+            Step::Need(other) => panic!("{other:?}"),
+            Step::Done(outcome) => return (*outcome, count.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// The host has a clock, this crate has none.
+#[test]
+fn a_run_ends_when_its_host_says_so() {
+    let steps = "if header \"subject\" \"x\" {}".repeat(2_000);
+    let within_one = format!("if header \"subject\" [\"x\"{}] {{}}", ",\"y\"".repeat(5_000));
+    let parts = format!("foreverypart {{ {steps} }}");
+    for script in [&steps, &within_one, &parts] {
+        let script = format!("fileinto \"before\"; {script} fileinto \"after\";");
+        let (outcome, asked) = run_until(3, &script);
+        assert_eq!(asked, 3, "it is not asked again");
+        assert!(outcome.error.unwrap().message.contains("takes too long"));
+        assert!(matches!(&outcome.actions[..], [Action::Keep(_)]), "{:?}", outcome.actions);
+        let (outcome, asked) = run_until(u32::MAX, &script);
+        assert!(outcome.error.is_none() && outcome.actions.len() == 2, "{:?}", outcome.error);
+        assert!((10..100).contains(&asked), "{asked}");
+    }
+    let (outcome, asked) = run_until(1, "fileinto \"soon\";");
+    assert!(outcome.error.is_none() && asked == 0, "what is short is not asked about: {asked}");
 }
 
 /// Messages of a thousand levels or ten thousand parts, in loops within loops.

@@ -31,7 +31,7 @@ pub(crate) use auth::response;
 
 use crate::{
     Reply,
-    words::{Key, has_control},
+    words::{Key, Seen, text, word},
 };
 
 /// How closely commands must follow RFC 5321. The end of a message is never read leniently.
@@ -158,7 +158,8 @@ pub(crate) struct Row {
     pub(crate) junk: bool,
 }
 
-type Parser = fn(&str, Syntax) -> Result<Command, SyntaxError>;
+/// Reads the arguments, in which there is no control character and nothing that is not UTF-8.
+type Parser = fn(&[u8], Syntax) -> Result<Command, SyntaxError>;
 
 /// What most commands are.
 const PLAIN: Row = Row {
@@ -264,28 +265,24 @@ impl SyntaxError {
     }
 }
 
-/// The row of the command that this line is, and the text of its arguments.
-pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &str), SyntaxError> {
+/// The row of the command that this line is, and its arguments.
+pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &[u8]), SyntaxError> {
+    let seen = Seen::of(line);
     // Nothing is cut at a NUL, and no lone CR or LF is passed on to anything that might take it for a line end.
-    if has_control(line) {
+    if seen.has_control() {
         return Err(SyntaxError::Octets);
+    }
+    if !seen.is_ascii() {
+        text(line)?;
     }
     // RFC 5321 §4.1.1: white space before the CRLF is to be tolerated.
     let mut rest = line;
-    while let Some(before) = rest.strip_suffix(b" ") {
+    while let [before @ .., b' '] = rest {
         rest = before;
     }
     let (key, arguments) = verb(rest);
     let row = SLOTS.get(key.slot(SLOT_COUNT)).copied().flatten().filter(|row| row.key == key);
-    match (row, text(arguments)) {
-        (Some(row), Some(arguments)) => Ok((row, arguments)),
-        (None, _) if text(line).is_some() => Err(SyntaxError::Unknown),
-        _ => Err(SyntaxError::Octets),
-    }
-}
-
-fn text(octets: &[u8]) -> Option<&str> {
-    if octets.is_empty() { Some("") } else { std::str::from_utf8(octets).ok() }
+    row.map(|row| (row, arguments)).ok_or(SyntaxError::Unknown)
 }
 
 /// The word that a line begins with, and what stands behind the space that ends it.
@@ -295,9 +292,8 @@ fn verb(line: &[u8]) -> (Key, &[u8]) {
         Some((verb, [])) => (Key::of_octets(verb), &[]),
         Some((verb, [b' ', arguments @ ..])) => (Key::of_octets(verb), arguments),
         _ => {
-            let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
-            let (verb, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
-            (Key::of_octets(verb), rest.get(1..).unwrap_or_default())
+            let (verb, arguments) = word(line);
+            (Key::of_octets(verb), arguments)
         }
     }
 }
@@ -333,23 +329,19 @@ pub(crate) fn is_foreign(line: &[u8]) -> bool {
     FOREIGN.iter().any(|foreign| verb.eq_ignore_ascii_case(foreign.as_bytes()))
 }
 
-fn not_implemented(_: &str, _: Syntax) -> Result<Command, SyntaxError> {
+fn not_implemented(_: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     Err(SyntaxError::NotImplemented)
 }
 
 /// For the commands without arguments.
-fn nothing(arguments: &str, syntax: &'static str) -> Result<(), SyntaxError> {
+fn nothing(arguments: &[u8], syntax: &'static str) -> Result<(), SyntaxError> {
     if arguments.is_empty() { Ok(()) } else { Err(SyntaxError::Arguments(syntax)) }
 }
 
-/// Takes `FROM:` or `TO:` off the front of the arguments.
-fn after_keyword<'a, const N: usize>(
-    arguments: &'a str,
-    keyword: &[u8; N],
-    syntax: Syntax,
-) -> Option<&'a str> {
+/// Takes `FROM:` or `TO:`, which have so many octets, off the front of the arguments.
+fn after_keyword<const N: usize>(arguments: &str, keyword: Key, syntax: Syntax) -> Option<&str> {
     let (head, rest) = arguments.split_at_checked(N)?;
-    if !head.as_bytes().first_chunk::<N>()?.eq_ignore_ascii_case(keyword) {
+    if Key::of_octets(head.as_bytes().first_chunk::<N>()?) != keyword {
         return None;
     }
     // RFC 5321 §3.3: no spaces around the colon, however many clients send one.
@@ -394,7 +386,7 @@ mod tests {
         for row in TABLE {
             let line = row.verb.to_lowercase();
             let (found, arguments) = find(line.as_bytes()).unwrap();
-            assert_eq!((found.verb, arguments), (row.verb, ""));
+            assert_eq!((found.verb, arguments), (row.verb, &b""[..]));
         }
     }
 

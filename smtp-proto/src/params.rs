@@ -31,7 +31,7 @@ pub(crate) use rcpt::RCPT;
 
 use crate::{
     Capabilities, SyntaxError,
-    words::{EQUALS, Key, VALUE, WORD, split_behind},
+    words::{Key, WORD, all_in, split_before},
 };
 
 /// One parameter.
@@ -57,7 +57,8 @@ pub(crate) trait Keep: Default {
     fn other_mut(&mut self) -> &mut Vec<Parameter>;
 }
 
-/// Reads what follows the path into parameters of which none is set: nothing, or parameters with a space before each.
+/// Reads what follows the path into parameters of which none is set: nothing, or parameters with a space before each. There
+/// is no control character in it.
 pub(crate) fn parse<P: Keep>(
     table: &[Row<P>],
     mut rest: &str,
@@ -74,6 +75,9 @@ pub(crate) fn parse<P: Keep>(
         let key = Key::of(keyword);
         let row = table.iter().enumerate().find(|(_, row)| row.key == key);
         let Some((index, row)) = row else {
+            if !is_keyword(keyword) {
+                return Err(WRONG);
+            }
             let other = Parameter::read(keyword, value);
             if parameters.other().iter().any(|earlier| earlier.keyword() == other.keyword()) {
                 return Err(SyntaxError::Twice(other.keyword().to_owned()));
@@ -140,26 +144,28 @@ pub(crate) fn not_taken<P: Keep>(
     of_table.or_else(other).map(str::to_owned)
 }
 
-/// The keyword and the value that stand first, and what follows them: nothing, or something behind a space. The keyword
-/// is empty where nothing stands before the space.
+/// What may be the keyword and is the value of the parameter that stands first, and what follows them: nothing, or something
+/// behind a space. The keyword is empty where nothing stands before the space.
 ///
 /// RFC 5321 §4.1.2: esmtp-param = esmtp-keyword ["=" esmtp-value]; RFC 6531 §3.3 adds UTF-8 to the value.
 fn parameter(text: &str) -> Option<(&str, Option<&str>, &str)> {
-    let (keyword, rest) = split_behind(text, WORD);
-    if keyword.starts_with('-') {
+    let (keyword, rest) = split_before(text, *b" =");
+    let Some(behind) = rest.strip_prefix('=') else { return Some((keyword, None, rest)) };
+    let (value, rest) = split_before(behind, *b" =");
+    if keyword.is_empty() {
         return None;
     }
-    let (value, rest) = match rest.strip_prefix('=') {
-        Some(_) if keyword.is_empty() => return None,
-        Some(behind) => {
-            // Postfix's XVERP is older than the rule that no value has an equals sign.
-            let class = if keyword.eq_ignore_ascii_case("XVERP") { VALUE | EQUALS } else { VALUE };
-            let (value, rest) = split_behind(behind, class);
-            (Some(value), rest)
-        }
-        None => (None, rest),
-    };
-    (rest.is_empty() || rest.starts_with(' ')).then_some((keyword, value, rest))
+    if rest.starts_with('=') {
+        // Postfix's XVERP is older than the rule that no value has an equals sign.
+        let (value, rest) = split_before(behind, *b"  ");
+        return keyword.eq_ignore_ascii_case("XVERP").then_some((keyword, Some(value), rest));
+    }
+    Some((keyword, Some(value), rest))
+}
+
+/// RFC 5321 §4.1.2: esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+fn is_keyword(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('-') && all_in(text, WORD)
 }
 
 #[cfg(test)]

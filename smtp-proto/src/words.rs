@@ -1,4 +1,6 @@
-//! Words of a command line. They are short: a plain loop finds their ends sooner than a searcher is set up.
+//! Words of a command line. They are short: their ends are found sooner than a searcher is set up.
+
+use crate::SyntaxError;
 
 /// A word of at most sixteen octets, to be compared with others at once: how long it is, what it begins and what it ends
 /// with, without regard to case.
@@ -40,30 +42,78 @@ impl Key {
     }
 }
 
+/// The lowest bit of each of eight octets.
+const EACH: u64 = u64::MAX / 0xff;
 /// The bit that tells the cases of a letter apart, of eight octets.
-const LOWER: u64 = u64::MAX / 0xff * 0x20;
+const LOWER: u64 = EACH * 0x20;
 
 /// What stands before the first such octet, which is ASCII, and what follows it if there is one.
 pub(crate) fn split_at_octet(text: &str, octet: u8) -> (&str, Option<&str>) {
-    let end = text.bytes().position(|found| found == octet).unwrap_or(text.len());
-    let (before, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    let (before, rest) = split_before(text, [octet, octet]);
     (before, rest.get(1..))
 }
 
-/// What follows the spaces that it may begin with.
-pub(crate) fn skip_spaces(mut text: &str) -> &str {
-    while let Some(rest) = text.strip_prefix(' ') {
-        text = rest;
+/// Splits before the first of two octets, which are ASCII, or at the end.
+pub(crate) fn split_before(text: &str, octets: [u8; 2]) -> (&str, &str) {
+    let end = find(text.as_bytes(), octets).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
+}
+
+/// Where the first of two octets is.
+fn find(text: &[u8], [one, other]: [u8; 2]) -> Option<usize> {
+    let (chunks, rest) = text.as_chunks();
+    let (ones, others) = (EACH * u64::from(one), EACH * u64::from(other));
+    let mut begin = 0;
+    for chunk in chunks {
+        let chunk = u64::from_le_bytes(*chunk);
+        let found = zeros(chunk ^ ones) | zeros(chunk ^ others);
+        if found != 0 {
+            return Some(begin + found.trailing_zeros() as usize / 8);
+        }
+        begin += 8;
     }
-    text
+    rest.iter().position(|octet| *octet == one || *octet == other).map(|at| begin + at)
+}
+
+/// What follows the spaces that it may begin with.
+pub(crate) fn skip_spaces(mut octets: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = octets {
+        octets = rest;
+    }
+    octets
+}
+
+/// The word up to the first space or the end, and what follows the space.
+pub(crate) fn word(octets: &[u8]) -> (&[u8], &[u8]) {
+    let end = octets.iter().position(|octet| *octet == b' ').unwrap_or(octets.len());
+    let (word, rest) = octets.split_at_checked(end).unwrap_or((octets, &[]));
+    (word, rest.get(1..).unwrap_or_default())
+}
+
+/// The octets as text, which they are wherever they come from a line that was looked at.
+pub(crate) fn text(octets: &[u8]) -> Result<&str, SyntaxError> {
+    std::str::from_utf8(octets).map_err(|_| SyntaxError::Octets)
 }
 
 /// The number that these digits are, at most so many and nothing else.
-pub(crate) fn number(text: &str, most: usize) -> Option<u64> {
+pub(crate) fn number(text: impl AsRef<[u8]>, most: usize) -> Option<u64> {
+    let text = text.as_ref();
     if text.is_empty() || text.len() > most {
         return None;
     }
-    text.bytes().try_fold(0_u64, |number, octet| {
+    // Nineteen digits fit, whatever they are.
+    if text.len() < 20 {
+        let mut number = 0_u64;
+        for octet in text {
+            let digit = octet.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            number = number.wrapping_mul(10).wrapping_add(digit.into());
+        }
+        return Some(number);
+    }
+    text.iter().try_fold(0_u64, |number, octet| {
         let digit = octet.wrapping_sub(b'0');
         if digit < 10 { number.checked_mul(10)?.checked_add(digit.into()) } else { None }
     })
@@ -71,7 +121,7 @@ pub(crate) fn number(text: &str, most: usize) -> Option<u64> {
 
 /// Letters, digits and hyphens.
 pub(crate) const WORD: u8 = 1;
-/// The octets of values of parameters, of which [`EQUALS`] is none.
+/// The octets of values of parameters.
 pub(crate) const VALUE: u8 = 2;
 /// The equals sign.
 pub(crate) const EQUALS: u8 = 4;
@@ -116,35 +166,63 @@ pub(crate) fn all_in(text: &str, classes: u8) -> bool {
     text.bytes().all(|octet| is_in(octet, classes))
 }
 
-/// Splits before the first octet that does not.
-pub(crate) fn split_behind(text: &str, classes: u8) -> (&str, &str) {
-    let end = text.bytes().position(|octet| !is_in(octet, classes)).unwrap_or(text.len());
-    text.split_at_checked(end).unwrap_or((text, ""))
+/// What there is among some octets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    octets: u64,
+    controls: u64,
 }
 
-/// Whether there is a control character of ASCII.
-pub(crate) fn has_control(octets: &[u8]) -> bool {
-    // The last eight may have been looked at before; so may those in the middle of less than eight.
-    if let Some(last) = octets.last_chunk() {
-        let has_one = |chunk| controls(u64::from_le_bytes(chunk)) != 0;
-        return octets.as_chunks().0.iter().any(|chunk| has_one(*chunk)) || has_one(*last);
-    }
-    match (octets.first_chunk(), octets.last_chunk()) {
-        (Some(first), Some(last)) => {
-            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-            controls((u64::from(first) << 32) | u64::from(last)) != 0
+impl Seen {
+    /// Looks at them all.
+    pub(crate) fn of(octets: &[u8]) -> Self {
+        // The last eight may have been looked at before; so may those in the middle of less than eight.
+        if let Some(last) = octets.last_chunk() {
+            let chunks = octets.as_chunks().0.iter();
+            let eight = |octets| Self::eight(u64::from_le_bytes(octets));
+            return chunks.fold(eight(*last), |seen, chunk| seen.and(eight(*chunk)));
         }
-        _ => octets.iter().any(u8::is_ascii_control),
+        match (octets.first_chunk(), octets.last_chunk()) {
+            (Some(first), Some(last)) => {
+                let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+                Self::eight((u64::from(first) << 32) | u64::from(last))
+            }
+            _ => octets.iter().fold(Self { octets: 0, controls: 0 }, |seen, octet| {
+                seen.and(Self::eight(EACH * u64::from(*octet)))
+            }),
+        }
+    }
+
+    /// Whether there is a control character of ASCII.
+    pub(crate) fn has_control(self) -> bool {
+        self.controls != 0
+    }
+
+    /// Whether there is nothing but ASCII.
+    pub(crate) fn is_ascii(self) -> bool {
+        self.octets & (EACH * 0x80) == 0
+    }
+
+    fn eight(octets: u64) -> Self {
+        Self { octets, controls: controls(octets) }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { octets: self.octets | other.octets, controls: self.controls | other.controls }
     }
 }
 
 /// Bits that are set if one of eight octets is a control character.
 const fn controls(octets: u64) -> u64 {
-    const EACH: u64 = u64::MAX / 0xff;
     let del = octets ^ (EACH * 0x7f);
     // An octet borrows from the highest bit of its own, which was not set, if it is less than what is subtracted.
     let (below_space, is_del) = (octets.wrapping_sub(EACH * 0x20) & !octets, del.wrapping_sub(EACH) & !del);
     (below_space | is_del) & (EACH * 0x80)
+}
+
+/// Bits that are set if one of eight octets is zero, of which the lowest belongs to the first of them.
+const fn zeros(octets: u64) -> u64 {
+    octets.wrapping_sub(EACH) & !octets & (EACH * 0x80)
 }
 
 #[cfg(test)]
@@ -156,11 +234,17 @@ mod tests {
         for length in 0..70 {
             let mut octets = "aé ~".repeat(20).into_bytes();
             octets.truncate(length);
-            assert!(!has_control(&octets), "{length}");
+            assert!(!Seen::of(&octets).has_control(), "{length}");
+            assert_eq!(Seen::of(&octets).is_ascii(), octets.is_ascii(), "{length}");
             for (at, control) in (0..length).zip([0, 0x1f, 0x7f, b'\r', b'\n'].into_iter().cycle()) {
                 let mut octets = octets.clone();
                 octets[at] = control;
-                assert!(has_control(&octets), "{control} at {at} of {length}");
+                assert!(Seen::of(&octets).has_control(), "{control} at {at} of {length}");
+                octets.fill(b'a');
+                assert!(Seen::of(&octets).is_ascii(), "{length}");
+                octets[at] = 0xe4;
+                assert!(!Seen::of(&octets).is_ascii(), "{at} of {length}");
+                assert!(!Seen::of(&octets).has_control(), "{at} of {length}");
             }
         }
     }
@@ -171,6 +255,18 @@ mod tests {
         assert_eq!(split_at_octet("ä;", b';'), ("ä", Some("")));
         assert_eq!(split_at_octet("ä", b';'), ("ä", None));
         assert_eq!(split_at_octet("", b';'), ("", None));
+        for length in 0..40 {
+            let text = "a".repeat(length);
+            assert_eq!(split_before(&text, *b" ="), (&*text, ""), "{length}");
+            for at in 0..length {
+                for (first, second) in [(" ", "="), ("=", " "), ("=", "="), (" ", "!")] {
+                    let text = format!("{}{first}{second}é", &text[..at]);
+                    let expected = text.split_at(at);
+                    assert_eq!(split_before(&text, *b" ="), expected, "{text}");
+                    assert_eq!(split_before(&text, *b"= "), expected, "{text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -12,11 +12,14 @@ use mailwright_mailstore::{
     },
 };
 
-use super::{Attempt, Authenticator, refusal, stored_hash, without_detail};
+use super::{Attempt, Authenticator, gssapi, refusal, stored_hash, without_detail};
 use crate::service::{entropy, shown};
 
 /// The iterations that an unknown user's made-up keys claim: those of accounts made by the reference server.
 const FAKE_ITERATIONS: u32 = 10_000;
+
+/// The mechanism whose steps take their time.
+const GSSAPI: &str = "GSSAPI";
 
 /// A SASL exchange under way.
 #[derive(Debug)]
@@ -97,14 +100,25 @@ impl<A: Accounts> Authenticator<A> {
                 let context = if self.legacy { context.allow_legacy() } else { context };
                 let entropy = entropy().map_err(|_| AuthRefusal::Unavailable)?;
                 // What is not announced is not done either: the accounts have nothing to do it with.
-                if !self.mechanisms().contains(&ask.mechanism) {
+                if !self.mechanisms_for(attempt.service).contains(&ask.mechanism) {
                     return Err(AuthRefusal::Mechanism);
                 }
-                let server = sasl::Server::start(&ask.mechanism, &context, entropy)?;
+                let server = match &self.gssapi {
+                    Some(acceptors) if ask.mechanism == GSSAPI => {
+                        self.admit("", attempt)?;
+                        acceptors.begin(attempt.service).await?
+                    }
+                    _ => sasl::Server::start(&ask.mechanism, &context, entropy)?,
+                };
                 Exchange { server, names: Names::default() }
             }
         };
-        let mut step = exchange.server.step(ask.response.as_ref().map(Secret::expose));
+        let mut step;
+        if ask.mechanism == GSSAPI {
+            (exchange.server, step) = gssapi::step(exchange.server, ask.response.clone()).await?;
+        } else {
+            step = exchange.server.step(ask.response.as_ref().map(Secret::expose));
+        }
         let mut user = None;
         if let ServerStep::Verify(verify) = step {
             let verdict = self.verify(verify, &mut exchange.names, &mut user, tls, attempt).await?;
@@ -113,7 +127,9 @@ impl<A: Accounts> Authenticator<A> {
         if let (ServerStep::Done(identity), None) = (&step, &user) {
             let Identity { authcid, authzid, .. } = identity.clone();
             let authcid = exchange.names.account(authcid, attempt);
-            user = Some(self.decide(authcid, authzid, Credentials::Proven, attempt).await?);
+            let account = self.decide(authcid, authzid, Credentials::Proven, attempt).await?;
+            // RFC 4505 §3: not somebody of whom more is known than that they may come in.
+            user = Some(if ask.mechanism == "ANONYMOUS" { account.as_guest() } else { account });
         }
         if let ServerStep::Refuse(why) = &step {
             attempt.tell_refused(&exchange.names.user, why);

@@ -1,10 +1,14 @@
 //! Logins over accounts that can do everything.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use mailwright_line_proto::{
     AuthStep, Authenticate, TlsInfo,
     sasl::{Client, Context, Credentials as Proof, Mechanism, ScramKeys as Keys},
+    testing::MockRealm,
 };
 use mailwright_mailstore::accounts::{
     BearerTokens, Certificates, ScramKeys, SharedPasswords, StoredKeys, from_fn,
@@ -107,8 +111,17 @@ fn tls() -> TlsInfo {
     tls
 }
 
+/// Where the tickets are from.
+static REALM: LazyLock<MockRealm> = LazyLock::new(|| MockRealm::new(2));
+
+fn ticket(principal: &'static str) -> Proof {
+    Proof::gssapi(move || Ok(REALM.initiator(principal)))
+}
+
 fn everything() -> Authenticator<Everything> {
-    Authenticator::new(Everything::default(), "secret".into()).with_legacy(true)
+    Authenticator::new(Everything::default(), "secret".into())
+        .with_legacy(true)
+        .with_gssapi(|_| Ok(REALM.acceptor()))
 }
 
 /// Plays the client's part to the end.
@@ -145,13 +158,14 @@ async fn every_mechanism_opens_the_account_and_no_other() {
     let authenticator = everything();
     let peer = Peer::unknown();
     let names = authenticator.mechanisms();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 14, "{names:?}");
     for name in &names {
         let (right, wrong, whom) = match &**name {
             "EXTERNAL" => (Proof::certificate(), Proof::certificate().acting_as("admin"), "alice"),
             "OAUTHBEARER" | "XOAUTH2" => {
                 (Proof::bearer("alice", "token".into()), Proof::bearer("alice", "other".into()), "alice")
             }
+            "GSSAPI" => (ticket("alice"), ticket("alice").acting_as("admin"), "alice"),
             "ANONYMOUS" => (Proof::anonymous("me"), Proof::anonymous("me"), "guest"),
             _ => (Proof::new("alice", "pencil".into()), Proof::new("alice", "pen".into()), "alice"),
         };
@@ -160,7 +174,7 @@ async fn every_mechanism_opens_the_account_and_no_other() {
             assert!(play(&authenticator, name, &wrong, &peer).await.is_err(), "{name}");
         }
         // An alias and a name that nobody has are refused alike.
-        if !matches!(&**name, "EXTERNAL" | "OAUTHBEARER" | "XOAUTH2" | "ANONYMOUS") {
+        if !matches!(&**name, "EXTERNAL" | "GSSAPI" | "OAUTHBEARER" | "XOAUTH2" | "ANONYMOUS") {
             for nobody in ["al", "nobody"] {
                 let refused = play(&authenticator, name, &Proof::new(nobody, "pencil".into()), &peer).await;
                 assert_eq!(refused, Err(AuthRefusal::Credentials), "{name} {nobody}");
@@ -179,7 +193,7 @@ async fn what_the_accounts_cannot_do_is_neither_announced_nor_done() {
         "secret".into(),
     );
     assert_eq!(simple.mechanisms(), ["PLAIN", "LOGIN"]);
-    for name in ["SCRAM-SHA-256", "EXTERNAL", "ANONYMOUS", "OAUTHBEARER", "CRAM-MD5", "X-NONE"] {
+    for name in ["SCRAM-SHA-256", "EXTERNAL", "GSSAPI", "ANONYMOUS", "OAUTHBEARER", "CRAM-MD5", "X-NONE"] {
         let ask = Authenticate::new(name.to_owned(), None);
         let peer = Peer::unknown();
         let (step, user) = simple.step(&mut None, &ask, &peer, Some(&tls()), Service::Pop3).await;
@@ -187,6 +201,89 @@ async fn what_the_accounts_cannot_do_is_neither_announced_nor_done() {
     }
     let modern = Authenticator::new(Everything::default(), "secret".into());
     assert!(!modern.mechanisms().iter().any(|name| name == "CRAM-MD5" || name.starts_with("SCRAM-SHA-1")));
+}
+
+#[tokio::test]
+async fn guests_are_known_as_such_and_come_where_something_is_read() {
+    let (authenticator, peer, inside) = (everything(), Peer::unknown(), tls());
+    let guest = play(&authenticator, "ANONYMOUS", &Proof::anonymous("me"), &peer).await.unwrap();
+    assert!(guest.is_guest() && guest.as_str() == "guest");
+    let named = play(&authenticator, "PLAIN", &Proof::new("guest", "pencil".into()), &peer).await.unwrap();
+    assert!(!named.is_guest());
+    let ask = Authenticate::new("ANONYMOUS".to_owned(), Some("me".into()));
+    for (service, comes) in [
+        (Service::Imap, true),
+        (Service::Pop3, true),
+        (Service::Submission, false),
+        (Service::ManageSieve, false),
+    ] {
+        assert_eq!(authenticator.mechanisms_for(service).contains(&"ANONYMOUS".to_owned()), comes);
+        let (step, user) = authenticator.step(&mut None, &ask, &peer, Some(&inside), service).await;
+        let refused = AuthStep::Refuse(AuthRefusal::Mechanism);
+        assert_eq!((step, user.is_some()), (if comes { AuthStep::Accept } else { refused }, comes));
+    }
+    // Nor does one come in there whom the accounts themselves take for a guest.
+    let (step, user) = without_guests(AuthStep::Accept, Some(guest));
+    assert_eq!((step, user), (AuthStep::Refuse(AuthRefusal::NotAuthorized), None));
+    assert_eq!(without_guests(AuthStep::Accept, Some(named.clone())), (AuthStep::Accept, Some(named)));
+    let master = everything().with_masters(MasterUsers::new(["guest"], None));
+    assert!(!master.is_master(&User::new("guest").unwrap().as_guest()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn guests_buy_no_guesses_at_the_password_of_their_account() {
+    let limits =
+        ThrottleLimits { failures_per_address: 3, failures_per_user: 4, ..ThrottleLimits::default() };
+    let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
+    let from = |last: u8| Peer::new(Some(format!("198.51.{last}.1:1").parse().unwrap()), None);
+    let (guess, anyone) = (Proof::new("guest", "pen".into()), Proof::anonymous("me"));
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(play(&authenticator, "PLAIN", &guess, &from(1)).await.unwrap_err());
+        let comes = play(&authenticator, "ANONYMOUS", &anyone, &from(1)).await.is_ok();
+        assert_eq!(comes, answers.len() < 3, "banned with the rest");
+    }
+    assert_eq!(answers, [vec![AuthRefusal::Credentials; 3], vec![AuthRefusal::Unavailable]].concat());
+    // Whatever is guessed elsewhere, guests come in.
+    play(&authenticator, "PLAIN", &guess, &from(2)).await.unwrap_err();
+    assert_eq!(play(&authenticator, "PLAIN", &guess, &from(3)).await, Err(AuthRefusal::Unavailable));
+    play(&authenticator, "ANONYMOUS", &anyone, &from(3)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_is_checked_as_a_password_is() {
+    let authenticator = everything().with_masters(MasterUsers::new(["admin"], Some('*')));
+    let from = |last: u8| Peer::new(Some(format!("198.51.100.{last}:1").parse().unwrap()), None);
+    for (proof, expected) in [
+        (ticket("alice"), Ok("alice")),
+        // Oneself under another spelling.
+        (ticket("alice").acting_as("Alice"), Ok("alice")),
+        (ticket("alice").acting_as("admin"), Err(AuthRefusal::NotAuthorized)),
+        (ticket("admin").acting_as("alice"), Ok("alice")),
+        (ticket("admin").acting_as("bob"), Err(AuthRefusal::Credentials)),
+        // A principal that is nobody's here, and one that the host makes no account's name of.
+        (ticket("bob"), Err(AuthRefusal::Credentials)),
+        (ticket("nobody"), Err(AuthRefusal::Credentials)),
+        (Proof::gssapi(|| Ok(MockRealm::new(2).initiator("alice"))), Err(AuthRefusal::Credentials)),
+    ] {
+        let opened = play(&authenticator, "GSSAPI", &proof, &from(1)).await;
+        assert_eq!(opened.as_ref().map(User::as_str), expected.as_ref().map(|name| *name));
+    }
+    // Forged tickets are guesses: they are counted, and the address is banned.
+    let limits = ThrottleLimits { failures_per_address: 3, ..ThrottleLimits::default() };
+    let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
+    let forged = Proof::gssapi(|| Ok(MockRealm::new(2).initiator("alice")));
+    for expected in [AuthRefusal::Credentials; 3].into_iter().chain([AuthRefusal::Unavailable]) {
+        assert_eq!(play(&authenticator, "GSSAPI", &forged, &from(2)).await, Err(expected));
+    }
+    // Without a key table nobody comes in, and nobody is blamed.
+    let authenticator =
+        everything().with_gssapi(|service| Err(GssError::Unavailable(format!("no key of {service}"))));
+    for _ in 0..20 {
+        let refused = play(&authenticator, "GSSAPI", &ticket("alice"), &from(3)).await;
+        assert_eq!(refused, Err(AuthRefusal::Unavailable));
+    }
+    play(&authenticator, "PLAIN", &Proof::new("alice", "pencil".into()), &from(3)).await.unwrap();
 }
 
 async fn password(authenticator: &Authenticator<Everything>, user: &str, password: &str) -> Option<String> {

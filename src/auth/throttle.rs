@@ -144,6 +144,17 @@ impl Throttle {
         self.memory().networks.remove(&network(address)).is_some()
     }
 
+    /// Whether secrets from there are looked at now, for those who check some of their own that are no user's, like tokens of
+    /// administrators. They count together with logins.
+    pub fn hears(&self, from: Option<IpAddr>) -> bool {
+        self.admit(Instant::now(), from, "").is_ok()
+    }
+
+    /// Such a secret from there was wrong: how long to wait before that is told.
+    pub fn wrong(&self, from: Option<IpAddr>) -> Duration {
+        self.failed(Instant::now(), from, "")
+    }
+
     /// Whether this user may try to log in from there now, and whether it is familiar there.
     pub(super) fn admit(&self, now: Instant, from: Option<IpAddr>, user: &str) -> Result<bool, Throttled> {
         let (Some(network), user) = (self.judged(from), self.key(user)) else { return Ok(true) };
@@ -306,6 +317,17 @@ mod tests {
             throttle.failed(now, ip("192.0.2.9"), "");
         }
         assert_eq!(throttle.admit(now, ip("192.0.2.9"), ""), Err(Throttled::Address));
+    }
+
+    #[test]
+    fn secrets_that_are_no_users_count_with_logins() {
+        let (throttle, now) = (throttle(), Instant::now());
+        for _ in 0..2 {
+            assert!(throttle.hears(ip("192.0.2.1")) && throttle.wrong(ip("192.0.2.1")) > Duration::ZERO);
+            throttle.failed(now, ip("192.0.2.1"), "a");
+        }
+        assert!(!throttle.hears(ip("192.0.2.1")) && throttle.hears(ip("192.0.2.2")));
+        assert_eq!(throttle.wrong(ip("127.0.0.1")), Duration::ZERO);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use mailwright_line_proto::{Authenticate, Login, Secret, Ticket, sasl::Credentia
 use mailwright_mail_model::{FlagSet, MailboxName, Uid, query::Query};
 use tokio::io::AsyncRead;
 
-use super::{AuthError, ClientError, Endpoint, Refusal, link::Link};
+use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
 use crate::service::entropy;
 
 pub use fetch::Fetching;
@@ -107,33 +107,39 @@ impl ImapClient {
         self.link.machine().capabilities()
     }
 
-    /// Logs in with the strongest mechanism that both sides know, or with LOGIN if there is none. Without TLS, neither
-    /// is done unless the configuration allows it.
+    /// Logs in with the strongest mechanism that both sides know, or [another](super) if the server refuses it; with
+    /// LOGIN if none is left. Without TLS, neither is done unless the configuration allows it.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the server does not want us; [`ClientError::Auth`] if the server did not prove that
     /// it knows the password; [`ClientError::Misuse`] if there is no login that may be used.
     pub async fn login(&mut self, user: &str, password: &Secret) -> Result<(), ClientError> {
-        match self.authenticate(&Credentials::new(user, password.clone())).await {
-            Err(ClientError::Auth(AuthError::NoMechanism { .. })) => {
-                self.call(Login::new(user, password.clone())).await?;
-                self.learn().await
+        match self.exchange(&Credentials::new(user, password.clone())).await {
+            Err(failure) if failure.is_open => {
+                let login = self.call(Login::new(user, password.clone())).await;
+                login.map_err(|error| failure.and_then(error))?;
             }
-            done => done,
+            done => done.map_err(|failure| failure.error)?,
         }
+        self.learn().await
     }
 
     /// Logs in by SASL, perhaps to act as somebody else.
     ///
     /// # Errors
-    /// As for [`login`](Self::login); [`AuthError::NoMechanism`] if there is no mechanism that may be used.
+    /// As for [`login`](Self::login); [`AuthError::NoMechanism`](super::AuthError::NoMechanism) if there is no mechanism
+    /// that may be used.
     pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
+        self.exchange(credentials).await.map_err(|failure| failure.error)?;
+        self.learn().await
+    }
+
+    async fn exchange(&mut self, credentials: &Credentials) -> Result<(), NoLogin> {
         let capabilities = self.link.machine().capabilities();
         let offered = capabilities.into_iter().flat_map(|all| all.mechanisms()).map(str::to_owned).collect();
-        let in_clear = self.config.allow_plaintext_auth;
-        let (login, outcome) = exchange!(self.link, offered, credentials, in_clear, |other| self.note(other));
-        self.link.end_login(login, outcome)?;
-        self.learn().await
+        let mut attempts = self.link.attempts(offered, credentials, self.config.allow_plaintext_auth);
+        let (login, ()) = exchange!(self.link, attempts, |other| self.note(other));
+        Ok(self.link.end_login(login, None).map_err(ClientError::from)?)
     }
 
     /// Asks what the server can do, if it has not said so since TLS and login.

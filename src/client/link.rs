@@ -4,16 +4,16 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{
-    Closed, Deflate, Limits, Machine, Misuse, Output, Peer, Secret, Shutdown, Timeouts, TlsInfo, Transmit,
-    sasl::{self, Context, Credentials},
+    Closed, Deflate, Limits, Machine, Misuse, Output, Peer, Shutdown, Timeouts, TlsInfo, Transmit,
+    sasl::{Context, Credentials},
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{AuthError, ClientError, Endpoint, Refusal};
-use crate::{
-    Connection, Stream,
-    service::{Session, entropy},
+use super::{
+    AuthError, ClientError, Endpoint,
+    login::{Attempts, Login},
 };
+use crate::{Connection, Stream, service::Session};
 
 /// How much of a body is read at a time, and how much of it may wait to be sent.
 const CHUNK: usize = 64 * 1024;
@@ -194,79 +194,26 @@ impl<M: Client> Link<M> {
         }
     }
 
-    /// Begins a login with the strongest mechanism that is offered and may be used.
-    pub(super) fn begin_login(
+    /// Begins a login with the mechanisms that are offered and may be used.
+    pub(super) fn attempts(
         &mut self,
         offered: Vec<String>,
         credentials: &Credentials,
         secrets_in_clear: bool,
-    ) -> Result<Login, ClientError> {
+    ) -> Attempts {
         let context = self.tls().map_or_else(Context::plaintext, Context::tls);
         let context = if secrets_in_clear { context.allow_secrets_in_clear() } else { context };
-        let chosen = sasl::Client::choose(offered.iter().map(String::as_str), credentials, &context);
-        let Some(mechanism) = chosen else { return Err(AuthError::NoMechanism { offered }.into()) };
-        let exchange = sasl::Client::new(mechanism, credentials, &context, entropy()?);
-        Ok(Login { exchange: exchange.map_err(AuthError::from)?, failure: None })
+        Attempts::new(offered, credentials, &context)
     }
 
-    /// Ends a login that the server has decided about.
-    pub(super) fn end_login(
-        &mut self,
-        login: Login,
-        outcome: Result<(), Refusal>,
-    ) -> Result<(), ClientError> {
-        self.end_login_with(login, outcome, None)
-    }
-
-    /// The same, where the server's acceptance may bear what it had still to say in the exchange.
-    pub(super) fn end_login_with(
-        &mut self,
-        login: Login,
-        outcome: Result<(), Refusal>,
-        last: Option<&[u8]>,
-    ) -> Result<(), ClientError> {
-        let Login { mut exchange, failure } = login;
-        let proven = match (outcome, failure) {
-            // What was wrong with the challenge says more than the refusal of our cancelling.
-            (Err(_), Some(failure)) => return Err(AuthError::from(failure).into()),
-            (Err(refusal), None) => return Err(refusal.into()),
-            (Ok(()), Some(failure)) => Err(failure),
-            (Ok(()), None) => exchange.finish(last),
-        };
+    /// Ends a login that the server has accepted, perhaps with what it had still to say in the exchange.
+    pub(super) fn end_login(&mut self, login: Login, last: Option<&[u8]>) -> Result<(), AuthError> {
+        let proven = login.finish(last);
         if proven.is_err() {
             // Whoever this is, nothing more is said to it.
             self.machine().give_up();
         }
-        Ok(proven.map_err(AuthError::from)?)
-    }
-}
-
-/// A SASL exchange under way.
-pub(super) struct Login {
-    exchange: sasl::Client,
-    failure: Option<sasl::ClientError>,
-}
-
-impl Login {
-    /// The mechanism's name.
-    pub(super) fn mechanism(&self) -> String {
-        self.exchange.mechanism().name().to_owned()
-    }
-
-    /// What is sent with the command.
-    pub(super) fn initial(&mut self) -> Option<Secret> {
-        self.exchange.initial().map(|response| Secret::from(&response[..]))
-    }
-
-    /// The response to a challenge; `None` if the exchange is to be cancelled.
-    pub(super) fn respond(&mut self, challenge: &[u8]) -> Option<Secret> {
-        match self.exchange.respond(challenge) {
-            Ok(response) => Some(Secret::from(&response[..])),
-            Err(failure) => {
-                self.failure = Some(failure);
-                None
-            }
-        }
+        proven
     }
 }
 

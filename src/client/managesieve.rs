@@ -11,7 +11,7 @@ use mailwright_sieve::managesieve::{
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{ClientError, Endpoint, Refusal, link::Link};
+use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
 
 /// A ManageSieve connection.
 ///
@@ -61,8 +61,8 @@ impl ManageSieveClient {
         self.link.machine().capabilities()
     }
 
-    /// Logs in with the strongest mechanism that both sides know. Without TLS, that is not done unless the configuration
-    /// allows it.
+    /// Logs in with the strongest mechanism that both sides know, or [another](super) if the server refuses it. Without
+    /// TLS, that is not done unless the configuration allows it.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the server does not want us; [`ClientError::Auth`] if there is no mechanism that may
@@ -76,16 +76,16 @@ impl ManageSieveClient {
     /// # Errors
     /// As for [`login`](Self::login).
     pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
-        let offered = self.link.machine().capabilities().mechanisms().map(str::to_owned).collect();
-        let in_clear = self.config.allow_plaintext_auth;
-        let (login, outcome) = exchange!(self.link, offered, credentials, in_clear, drop);
-        let (outcome, last) = match outcome {
-            Ok(last) => (Ok(()), last),
-            Err(refusal) => (Err(refusal), None),
-        };
-        self.link.end_login_with(login, outcome, last.as_deref())?;
+        self.exchange(credentials).await.map_err(|failure| failure.error)?;
         answer!(self.link, Capability, Capability)?;
         Ok(())
+    }
+
+    async fn exchange(&mut self, credentials: &Credentials) -> Result<(), NoLogin> {
+        let offered = self.link.machine().capabilities().mechanisms().map(str::to_owned).collect();
+        let mut attempts = self.link.attempts(offered, credentials, self.config.allow_plaintext_auth);
+        let (login, last) = exchange!(self.link, attempts, drop);
+        Ok(self.link.end_login(login, last.as_deref()).map_err(ClientError::from)?)
     }
 
     /// Lets somebody else log in.

@@ -14,7 +14,7 @@ use mailwright_pop3_proto::{
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{AuthError, ClientError, Endpoint, Refusal, link::Link};
+use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
 
 /// A connection to a maildrop.
 ///
@@ -51,31 +51,41 @@ impl Pop3Client {
         self.link.machine().capabilities().into_iter().flat_map(|capabilities| capabilities.iter())
     }
 
-    /// Logs in with the strongest mechanism that both sides know, or with USER and PASS if there is none. Without TLS,
-    /// neither is done unless the configuration allows it.
+    /// Logs in with the strongest mechanism that both sides know, or [another](super) if the server refuses it; with USER
+    /// and PASS if none is left. Without TLS, neither is done unless the configuration allows it.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the server does not want us; [`ClientError::Auth`] if the server did not prove that
     /// it knows the password.
     pub async fn login(&mut self, user: &str, password: &Secret) -> Result<(), ClientError> {
-        match self.authenticate(&Credentials::new(user, password.clone())).await {
-            Err(ClientError::Auth(AuthError::NoMechanism { .. })) => {
-                Ok(answer!(self.link, Login, Login::new(user, password.clone()))?)
-            }
-            done => done,
+        match self.exchange(&Credentials::new(user, password.clone())).await {
+            Err(failure) if failure.is_open => self
+                .login_without_sasl(Login::new(user, password.clone()))
+                .await
+                .map_err(|error| failure.and_then(error)),
+            done => done.map_err(|failure| failure.error),
         }
+    }
+
+    async fn login_without_sasl(&mut self, login: Login) -> Result<(), ClientError> {
+        Ok(answer!(self.link, Login, login)?)
     }
 
     /// Logs in by SASL, perhaps to act as somebody else.
     ///
     /// # Errors
-    /// As for [`login`](Self::login); [`AuthError::NoMechanism`] if there is no mechanism that may be used.
+    /// As for [`login`](Self::login); [`AuthError::NoMechanism`](super::AuthError::NoMechanism) if there is no mechanism
+    /// that may be used.
     pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
+        self.exchange(credentials).await.map_err(|failure| failure.error)
+    }
+
+    async fn exchange(&mut self, credentials: &Credentials) -> Result<(), NoLogin> {
         let capabilities = self.link.machine().capabilities();
         let offered = capabilities.into_iter().flat_map(|all| all.mechanisms()).map(str::to_owned).collect();
-        let in_clear = self.config.allow_plaintext_auth;
-        let (login, outcome) = exchange!(self.link, offered, credentials, in_clear, drop);
-        self.link.end_login(login, outcome)
+        let mut attempts = self.link.attempts(offered, credentials, self.config.allow_plaintext_auth);
+        let (login, ()) = exchange!(self.link, attempts, drop);
+        Ok(self.link.end_login(login, None).map_err(ClientError::from)?)
     }
 
     /// Logs in with a digest of the password, for servers that can do nothing better: MD5 is broken, and a server that says

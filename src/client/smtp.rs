@@ -11,7 +11,7 @@ use mailwright_smtp_proto::{
 };
 use tokio::io::AsyncRead;
 
-use super::{ClientError, Endpoint, link::Link};
+use super::{ClientError, Endpoint, link::Link, login::NoLogin};
 use crate::service::Session;
 
 /// A connection over which mail can be sent, one message after the other. LMTP if [`Config::lmtp`] says so.
@@ -62,7 +62,7 @@ impl SmtpClient {
         self.link.tls()
     }
 
-    /// Logs in with the strongest mechanism that both sides know.
+    /// Logs in with the strongest mechanism that both sides know, or [another](super) if the server refuses it.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the server does not want us; [`ClientError::Auth`] if there is no mechanism that
@@ -76,23 +76,31 @@ impl SmtpClient {
     /// # Errors
     /// As for [`login`](Self::login).
     pub async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
+        self.exchange(credentials).await.map_err(|failure| failure.error)
+    }
+
+    async fn exchange(&mut self, credentials: &Credentials) -> Result<(), NoLogin> {
         let offered = self.capabilities().auth.clone();
-        let in_clear = self.config.allow_plaintext_auth;
-        let mut login = self.link.begin_login(offered, credentials, in_clear)?;
-        let request = Authenticate::new(login.mechanism(), login.initial());
-        let ticket = self.link.machine().call(request)?;
-        let reply = loop {
-            match self.link.next().await? {
-                Event::Challenge(_, challenge) => {
-                    let response = login.respond(challenge.expose());
-                    self.link.machine().respond(ticket, response.as_ref())?;
+        let mut attempts = self.link.attempts(offered, credentials, self.config.allow_plaintext_auth);
+        loop {
+            let mut login = attempts.begin()?;
+            let request = Authenticate::new(login.mechanism(), login.initial());
+            let ticket = self.link.machine().call(request).map_err(ClientError::from)?;
+            let reply = loop {
+                match self.link.next().await.map_err(|error| attempts.cut_short(error))? {
+                    Event::Challenge(_, challenge) => {
+                        let response = login.respond(challenge.expose());
+                        self.link.machine().respond(ticket, response.as_ref()).map_err(ClientError::from)?;
+                    }
+                    Event::Authenticate(_, reply) => break reply,
+                    _ => {}
                 }
-                Event::Authenticate(_, reply) => break reply,
-                _ => {}
+            };
+            if reply.is_positive() {
+                return Ok(self.link.end_login(login, None).map_err(ClientError::from)?);
             }
-        };
-        let outcome = if reply.is_positive() { Ok(()) } else { Err(reply.into()) };
-        self.link.end_login(login, outcome)
+            attempts.refused(login, reply.into());
+        }
     }
 
     /// Sends a message that is at hand. The result is the server's last word about each recipient, in their order; it

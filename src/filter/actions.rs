@@ -50,7 +50,9 @@ pub(super) async fn carry_out<S: Store, M: Remember>(
     }
     work.filtered.sources = sources;
     let now = u64::try_from(mail.now.seconds()).unwrap_or(0);
-    let seen = outcome.seen.iter().map(|seen| filter.seen(mail.account, &seen.key, now + seen.seconds));
+    let seen = outcome.seen.iter().map(|seen| {
+        filter.seen(mail.account, &seen.key, (now, now.saturating_add(seen.seconds)), seen.known)
+    });
     work.filtered.seen = seen.collect();
     work.filtered
 }
@@ -85,6 +87,14 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
 
     /// Puts the message, or what the script made of it, into a mailbox.
     async fn file(&mut self, mail: &mut Mail<'_>, delivery: Delivery) {
+        let place = mail.again.as_ref().map(|again| &again.place).filter(|place| place.is_foreign());
+        if let Some(place) = place.filter(|place| is_named(&delivery, &place.name)) {
+            // What a script made of a message comes beside it, whosever mailbox that is.
+            let flags = place.permitted(&flags(&delivery));
+            let mut filing = Filing::new(place.mailbox.clone(), flags);
+            filing.owner = Some(place.owner.clone());
+            return self.put(delivery.message, filing);
+        }
         let filing = Filing::new(self.mailbox(mail, &delivery).await, flags(&delivery));
         self.put(delivery.message, filing);
     }
@@ -92,7 +102,8 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     fn put(&mut self, message: Message, mut filing: Filing) {
         if message.is_original() {
             // RFC 5228 §2.10.3: once, however often it is said; the last flags hold (RFC 5232 §5).
-            let before = self.filtered.filings.iter().position(|other| other.mailbox == filing.mailbox);
+            let same = |other: &Filing| other.mailbox == filing.mailbox && other.owner == filing.owner;
+            let before = self.filtered.filings.iter().position(same);
             if let Some(before) = before.map(|place| self.filtered.filings.remove(place)) {
                 filing.note = filing.note.or(before.note);
             }
@@ -209,7 +220,8 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         }
         let message = reply.message(&self.stamp(mail));
         let mut made = Made::sent(message, ReversePath::Null, to);
-        made.seen = Some(self.filter.seen(mail.account, &reply.key, now + reply.seconds));
+        let until = now.saturating_add(reply.seconds);
+        made.seen = Some(self.filter.seen(mail.account, &reply.key, (now, until), false));
         if let Some(delivery) = &reply.fcc {
             made.filings.push(Filing::new(self.mailbox(mail, delivery).await, flags(delivery)));
         }
@@ -317,6 +329,12 @@ pub(super) async fn mailbox_for<S: Store>(
     }
     tracing::warn!(id, %user, %name, "there is no such mailbox; the message goes into INBOX");
     MailboxName::inbox()
+}
+
+/// Whether that is where a script files a message, and it says so by its name.
+pub(super) fn is_named(delivery: &Delivery, mailbox: &MailboxName) -> bool {
+    let named = delivery.mailbox.as_ref().and_then(|name| name.parse::<MailboxName>().ok());
+    delivery.mailbox_id.is_none() && delivery.special_use.is_none() && named.as_ref() == Some(mailbox)
 }
 
 /// The values of NOTIFY (RFC 3461 §4.1).

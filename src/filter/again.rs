@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use mailwright_imap_proto::{command::FilterScript, response::FilterResult};
 use mailwright_mail_model::MailboxName;
-use mailwright_mailstore::{Scripts, Store, User};
+use mailwright_mailstore::{Right, Scripts, Store, User};
 use mailwright_sieve::{Action, Delivery, Outcome, Program};
 
-use super::{Again, Handled, Mail, Remember, SieveFilter, actions};
+use super::{Again, Handled, Mail, Remember, SieveFilter, actions, actions::is_named};
 
 impl<S: Store, M: Remember> SieveFilter<S, M> {
     /// The scripts that a client means; what is wrong with them if they cannot be run.
@@ -66,6 +66,9 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         }
         let mut handled = Handled::default();
         stay_where_it_is(&mut handled, again, &mut outcome);
+        if let Some(problem) = forbidden(&handled, again, &outcome) {
+            return (kept(), Some(FilterResult::Errors(problem.into())));
+        }
         let made_nothing = outcome.actions.is_empty();
         let wants_inbox = names(&outcome, &MailboxName::inbox());
         handled.filtered = actions::carry_out(self, mail, outcome, sources).await;
@@ -81,6 +84,25 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     }
 }
 
+/// What of all this the user may not do in the mailbox that the message is in (RFC 4314 §4).
+fn forbidden(handled: &Handled, again: &Again, outcome: &Outcome) -> Option<&'static str> {
+    let place = &again.place;
+    let beside =
+        |action: &Action| matches!(action, Action::FileInto(delivery) if is_named(delivery, &place.name));
+    if outcome.actions.iter().any(beside) && !place.rights.contains(Right::Insert) {
+        return Some(
+            "you may not add messages to this mailbox: the changed message cannot take the place of the one that is there",
+        );
+    }
+    if !handled.kept && !place.rights.contains(Right::DeleteMessages) {
+        return Some("you may not delete messages of this mailbox: the message stays");
+    }
+    let flags = handled.flags.as_ref().filter(|_| handled.kept)?;
+    let changed = flags.difference(&again.flags).union(&again.flags.difference(flags));
+    (place.permitted(&changed) != changed)
+        .then_some("you may not set these flags in this mailbox: the message stays as it is")
+}
+
 /// §4: takes out what leaves the message where it is, and what would answer whoever sent it long ago.
 fn stay_where_it_is(handled: &mut Handled, again: &Again, outcome: &mut Outcome) {
     outcome.unless_piped = None;
@@ -90,7 +112,7 @@ fn stay_where_it_is(handled: &mut Handled, again: &Again, outcome: &mut Outcome)
             && !keep.message.is_original()
         {
             let mut delivery = keep.clone();
-            delivery.mailbox = Some(again.mailbox.as_str().to_owned());
+            delivery.mailbox = Some(again.place.name.as_str().to_owned());
             let flags = || again.flags.iter().map(|flag| flag.to_string()).collect();
             delivery.flags = Some(delivery.flags.unwrap_or_else(flags));
             *action = Action::FileInto(delivery);
@@ -100,7 +122,7 @@ fn stay_where_it_is(handled: &mut Handled, again: &Again, outcome: &mut Outcome)
         Action::Keep(delivery) => stay(handled, delivery),
         // §3.2: what is stored where it is already stays there.
         Action::FileInto(delivery)
-            if is_named(delivery, &again.mailbox) && delivery.message.is_original() =>
+            if is_named(delivery, &again.place.name) && delivery.message.is_original() =>
         {
             stay(handled, delivery)
         }
@@ -121,11 +143,6 @@ fn stay(handled: &mut Handled, delivery: &Delivery) -> bool {
         handled.flags = Some(flags.iter().filter_map(|flag| flag.parse().ok()).collect());
     }
     false
-}
-
-fn is_named(delivery: &Delivery, mailbox: &MailboxName) -> bool {
-    let named = delivery.mailbox.as_ref().and_then(|name| name.parse::<MailboxName>().ok());
-    delivery.mailbox_id.is_none() && delivery.special_use.is_none() && named.as_ref() == Some(mailbox)
 }
 
 /// Whether a script says the name of a mailbox.

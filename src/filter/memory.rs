@@ -23,6 +23,14 @@ pub trait Remember: Send + Sync {
         let _ = (user, key, until);
         None
     }
+
+    /// The same for a key that was not remembered at this moment. If somebody else has it remembered by the time of the commit, that is to
+    /// fail with [`Conflict`](mailwright_mailstore::StoreError::Conflict), and the message is filtered again: of two messages that come at once,
+    /// one is the first of its kind. By default it is as [`row`](Self::row), and both may be.
+    fn first_row(&self, user: &User, key: &str, now: u64, until: u64) -> Option<Row> {
+        let _ = now;
+        self.row(user, key, until)
+    }
 }
 
 /// Remembers nothing: `vacation` answers each message, `duplicate` finds none.
@@ -78,6 +86,11 @@ impl Remember for Remembered {
     fn row(&self, user: &User, key: &str, until: u64) -> Option<Row> {
         Some(self.0.row(&digest(user, key), Some(&until.to_be_bytes())))
     }
+
+    fn first_row(&self, user: &User, key: &str, now: u64, until: u64) -> Option<Row> {
+        // As `remembers` has it: what is past by now counts for nothing. The order of the octets is that of the numbers.
+        self.row(user, key, until).map(|row| row.unless_above(now.to_be_bytes()))
+    }
 }
 
 fn moment(octets: &[u8]) -> Option<u64> {
@@ -98,7 +111,7 @@ fn digest(user: &User, key: &str) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use mailwright_mailstore::{
-        block_on,
+        StoreError, block_on,
         embedded::{Embedded, Options},
     };
 
@@ -117,5 +130,22 @@ mod tests {
         assert!(!memory.remembers(&bob, &key, 99).unwrap());
         assert_eq!(block_on(memory.tidy(99)).unwrap(), 0);
         assert_eq!(block_on(memory.tidy(100)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_row_is_the_first_exactly_if_its_key_is_not_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(folder.path(), Options::default()).unwrap();
+        let table = store.table("seen").unwrap();
+        let (memory, ann) = (Remembered::new(table.clone()), User::new("ann").unwrap());
+        for (now, until) in
+            [(100, 200), (100, 200), (199, 300), (200, 200), (200, 260), (255, 300), (260, 512)]
+        {
+            let known = memory.remembers(&ann, "k", now).unwrap();
+            let row = memory.first_row(&ann, "k", now, until).unwrap();
+            let done = block_on(table.change(vec![row]));
+            assert_eq!(done, if known { Err(StoreError::Conflict) } else { Ok(()) }, "{now}");
+        }
+        assert!(memory.remembers(&ann, "k", 511).unwrap());
     }
 }

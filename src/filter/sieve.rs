@@ -4,10 +4,11 @@ use std::{
     collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use mailwright_mailstore::{Scripts, Store, Upload, User};
-use mailwright_sieve::{Input, Language, Limits, Outcome, Program, Run, Step, extension, vacation};
+use mailwright_sieve::{Input, Language, Limits, Options, Outcome, Program, Run, Step, extension, vacation};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     answers::Host,
     header_of,
     scores::{SpamField, VirusField},
+    stopwatch::Stopwatch,
     user_log::Turns,
 };
 
@@ -71,12 +73,22 @@ pub struct FilterOptions {
     /// What scripts may know of the configuration, by names of letters, digits, `-`, `_` and `.`: the name `support` is the item
     /// `vnd.dovecot.config.support` of `vnd.dovecot.environment`. Names do not differ by case, nor by `-` and `_`.
     pub environment: BTreeMap<String, String>,
+    /// What is decided about extensions: the periods of `vacation` and `duplicate`, the header fields that scripts leave alone.
+    pub extensions: Arc<Options>,
+    /// Extensions that users' scripts may not use, by their names; the server's own scripts may.
+    pub disabled: Vec<String>,
+    /// What a script may cost.
+    pub limits: Limits,
+    /// For how long the scripts of one message may run together, but for what they wait for: the store, and programs. None for no bound but
+    /// that of [`Limits::instructions`].
+    pub time: Option<Duration>,
 }
 
 impl FilterOptions {
     /// What users' scripts may use with these.
     pub fn language(&self) -> Language {
-        self.with_programs(|programs| !programs.server_only)
+        let language = self.with_programs(|programs| !programs.server_only);
+        self.disabled.iter().fold(language, |language, name| language.without(name))
     }
 
     /// What the server's own scripts may use.
@@ -117,6 +129,7 @@ impl FilterOptions {
         if self.snooze.is_some() {
             language = language.with(extension::snooze());
         }
+        language = language.limited(self.limits.clone());
         match self.programs.as_ref().is_some_and(may) {
             true => extension::programs().into_iter().fold(language, Language::with),
             false => language,
@@ -276,6 +289,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             input.addresses.extend(named.filter(|address| is_own(address) == Some(true)));
         }
         input.trace = trace;
+        input.options = Arc::clone(&self.options.extensions);
         if let Some(event) = &mail.event {
             input.event = true;
             input.flags.clone_from(&event.flags);
@@ -285,11 +299,18 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         }
         let rest = programs.split_off(1);
         let first = programs.pop()?;
-        let run = Run::with_limits(first, input, Limits::default());
+        let run = Run::with_limits(first, input, self.options.limits.clone());
         let mut run = rest.into_iter().fold(run, Run::then);
+        let watch = self.options.time.map(Stopwatch::new);
+        if let Some(watch) = watch.clone() {
+            run = run.until(move || watch.is_over());
+        }
         let mut host = Host::new(self, mail);
         loop {
-            match run.poll() {
+            watch.iter().for_each(Stopwatch::start);
+            let step = run.poll();
+            watch.iter().for_each(Stopwatch::stop);
+            match step {
                 Step::Done(outcome) => return Some((*outcome, host.finish())),
                 Step::Need(request) => {
                     let answer = host.answer(request).await;
@@ -299,9 +320,13 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         }
     }
 
-    /// A key of a user's that is to be remembered up to a moment.
-    pub(super) fn seen(&self, user: &User, key: &str, until: u64) -> Seen {
-        Seen::new(user.clone(), key, until).with_row(self.memory.row(user, key, until))
+    /// A key of a user's that is to be remembered from one moment to another; `known` if it is already.
+    pub(super) fn seen(&self, user: &User, key: &str, (now, until): (u64, u64), known: bool) -> Seen {
+        let row = match known {
+            true => self.memory.row(user, key, until),
+            false => self.memory.first_row(user, key, now, until),
+        };
+        Seen::new(user.clone(), key, until).with_row(row)
     }
 
     /// What programs are told of the message.

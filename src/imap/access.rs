@@ -47,6 +47,10 @@ const MEMBER: [Right; 8] = [
     Right::Annotate,
 ];
 
+/// What guests may do with whatever the account that they have opened may see: nothing of it is changed for others, and what is
+/// noted of a message is noted for all.
+const GUEST: Rights = Rights::of(Right::Lookup).union(Rights::of(Right::Read));
+
 /// A mailbox as the store knows it.
 pub(super) struct Located {
     pub(super) owner: User,
@@ -72,13 +76,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             return Ok(Located {
                 owner: user.clone(),
                 name: name.clone(),
-                rights: self.known_rights(Rights::ALL),
+                rights: self.at_most(Rights::ALL),
             });
         }
         let shared = self.shared().await?.into_iter();
         let found = shared.map(|(known, shared)| (known == *name, shared)).find(|(same, _)| *same);
         let (_, SharedMailbox { owner, mailbox, rights, .. }) = found.ok_or(StoreError::NotFound)?;
-        Ok(Located { owner, name: mailbox.name, rights: self.known_rights(rights) })
+        Ok(Located { owner, name: mailbox.name, rights })
     }
 
     /// What a name means, if that may be done with it.
@@ -89,7 +93,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     /// What a name means that is to be given to a mailbox: there is none of it yet, and the one above it decides.
     pub(super) async fn locate_new(&self, name: &MailboxName) -> Result<Located, StoreError> {
         if !self.is_foreign(name) {
-            return self.locate(name).await;
+            return self.locate_for(name, Right::CreateBelow).await;
         }
         match self.locate(name).await {
             Err(StoreError::NotFound) => {}
@@ -128,6 +132,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
             }
         }
+        shared.iter_mut().for_each(|shared| shared.rights = self.at_most(shared.rights));
         Ok(shared.into_iter().filter_map(|shared| Some((self.outer_name(&shared)?, shared))).collect())
     }
 
@@ -136,7 +141,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let Some(selected) = &self.selected else { return Ok(Rights::NONE) };
         let (user, owner) = (self.user()?, selected.mailbox.user());
         if user == owner {
-            return Ok(Rights::ALL);
+            return Ok(self.at_most(Rights::ALL));
         }
         let given = match self.store.acl() {
             Some(acl) => {
@@ -146,7 +151,20 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             None => Rights::NONE,
         };
         let member = self.shared_accounts(user).contains(owner);
-        Ok(if member { given.union(Rights::from_iter(MEMBER)) } else { given })
+        Ok(self.at_most(if member { given.union(Rights::from_iter(MEMBER)) } else { given }))
+    }
+
+    /// Rights of the account, as far as whoever has opened it has them and they mean something here.
+    pub(super) fn at_most(&self, rights: Rights) -> Rights {
+        let rights = self.known_rights(rights);
+        let all = self.user.as_ref().is_none_or(|user| !user.is_guest());
+        if all { rights } else { rights.difference(Rights::ALL.difference(GUEST)) }
+    }
+
+    /// Refuses what would be kept in the account itself, unless it is its owner's doing.
+    pub(super) fn require_owner(&self) -> Result<&User, Refusal> {
+        let user = self.user()?;
+        if user.is_guest() { Err(Refusal::no_permission()) } else { Ok(user) }
     }
 
     /// Refuses unless all of this may be done with the open mailbox.

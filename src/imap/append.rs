@@ -36,6 +36,7 @@ pub(super) struct Incoming {
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn begin_append(&mut self, message: &Message) -> Answered<()> {
         let before = self.incoming.take().filter(|_| message.sequel);
+        self.stays_here(&message.mailbox)?;
         let at = self.locate_for(&message.mailbox, Right::Insert).await;
         let at = at.map_err(|error| target_refusal(&error))?;
         let writer = self.store.writer().ok_or_else(Refusal::no_permission)?;

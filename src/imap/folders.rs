@@ -14,7 +14,7 @@ use mailwright_mailstore::{
     Annotated, Folders, MailboxRef, Message, Right, Rights, Store, accounts::Accounts,
 };
 
-use super::{Visit, refusal, sharing::shown};
+use super::{Visit, refusal, sharing::shown, special_use::noted};
 use crate::service::Session;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -63,13 +63,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             // RFC 6154 §3: all of them or nothing, and stores keep one.
             _ => return Err(Refusal::special_use()),
         };
+        self.stays_here(&request.mailbox)?;
         let at = self.locate_new(&request.mailbox).await.map_err(|error| refusal(&error))?;
         let made = folders.create(&at.owner, &at.name, special_use).await;
         made.map(drop).map_err(|error| refusal(&error))
     }
 
     async fn subscribe(&self, mailbox: &MailboxName, wanted: bool) -> Answered<()> {
-        let (user, folders) = self.folders()?;
+        let (_, folders) = self.folders()?;
+        let user = self.require_owner()?;
         let done = match wanted {
             true => folders.subscribe(user, mailbox).await,
             false => folders.unsubscribe(user, mailbox).await,
@@ -79,12 +81,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     async fn delete(&self, mailbox: &MailboxName) -> Answered<()> {
         let (_, folders) = self.folders()?;
+        self.stays_here(mailbox)?;
         let at = self.locate_for(mailbox, Right::DeleteMailbox).await.map_err(|error| refusal(&error))?;
         folders.delete(&at.owner, &at.name).await.map_err(|error| refusal(&error))
     }
 
     async fn rename(&self, request: &Rename) -> Answered<()> {
         let (_, folders) = self.folders()?;
+        self.both_stay_here(&request.from, &request.to)?;
         // RFC 4314 §4
         let from = self.locate_for(&request.from, Right::DeleteMailbox).await;
         let from = from.map_err(|error| refusal(&error))?;
@@ -118,15 +122,19 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             entry.special_use.extend(mailbox.special_use);
             entry.can_have_children = self.store.folders().is_some();
             if request.rights {
-                entry.rights = Some(shown(self.known_rights(Rights::ALL)));
+                entry.rights = Some(shown(self.at_most(Rights::ALL)));
             }
             if request.annotations && request.is_about(&mailbox.name) {
                 let place = Annotated::Mailbox { owner: user.clone(), name: mailbox.name.clone() };
                 entry.annotations = self.annotations(&place).await.unwrap_or_default();
+                entry.annotations.extend(noted(mailbox.special_use));
             }
             entries.insert(mailbox.name.as_str().to_owned(), entry);
         }
         self.list_shared(request, &mut entries).await?;
+        if request.remote {
+            self.list_remote(&mut entries);
+        }
         for name in subscribed.iter().flatten() {
             // RFC 3501 §6.3.6: a name can be subscribed to without a mailbox. Then LSUB tells it, and LIST does not.
             entries.entry(name.as_str().to_owned()).or_insert_with(|| {
@@ -190,6 +198,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     async fn status(&self, status: &Status) -> Answered<MailboxStatus> {
+        self.stays_here(&status.mailbox)?;
         let at = self.locate_for(&status.mailbox, Right::Read).await.map_err(|error| refusal(&error))?;
         let (user, name) = (&at.owner, &at.name);
         let found = self.store.status(user, name).await.map_err(|error| refusal(&error))?;

@@ -32,7 +32,10 @@ impl Needs {
                 FetchItem::Envelope => needs.envelope = true,
                 FetchItem::BodyStructure => needs.body_structure = true,
                 FetchItem::Body => needs.structure = true,
-                FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => {
+                FetchItem::Preview { .. }
+                | FetchItem::FuzzyPreview { .. }
+                | FetchItem::Binary(_)
+                | FetchItem::BinarySize(_) => {
                     needs.structure = true;
                 }
                 // RFC 5257 §3.2.1: whether there is such a part.

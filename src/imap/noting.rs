@@ -15,8 +15,8 @@ use mailwright_mail_model::{
     query::{Key, Query},
 };
 use mailwright_mailstore::{
-    Annotate, AnnotationChange, AnnotationsStored, Carried, MailboxRef, MessageRef, Noted, Right, Rights,
-    Snapshot, Store, StoreError, accounts::Accounts,
+    Annotate, AnnotationChange, AnnotationsStored, Carried, MailboxRef, MessageAnnotation, MessageRef, Noted,
+    Right, Rights, Snapshot, Store, StoreError, accounts::Accounts,
 };
 
 use super::{
@@ -39,6 +39,9 @@ pub(super) type Renoted = HashMap<Uid, Vec<AnnotationEntry>>;
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     /// What can be noted about the messages of a mailbox that the user may read: RFC 5257 §3.4, that is enough for what is private.
     pub(super) fn annotation_support(&self) -> AnnotationSupport {
+        if self.store.annotator().is_some() && !self.has_private() {
+            return AnnotationSupport::ReadOnly { private: false };
+        }
         match (self.store.annotator(), self.store.writer()) {
             (Some(annotator), Some(_)) => {
                 AnnotationSupport::Writable { octets: annotator.annotation_limits().octets, private: true }
@@ -46,6 +49,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             (Some(_), None) => AnnotationSupport::ReadOnly { private: true },
             (None, _) => AnnotationSupport::None,
         }
+    }
+
+    /// Whether what is noted for the user alone is for whoever has logged in: it is the owner's, and guests are somebody else.
+    fn has_private(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| !user.is_guest())
     }
 
     /// Those rights that mean something here.
@@ -109,7 +117,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 AnnotationScope::Private => Right::Read,
                 AnnotationScope::Shared => Right::Annotate,
             };
-            if !rights.contains(right) {
+            if !rights.contains(right) || value.scope == AnnotationScope::Private && !self.has_private() {
                 return Err(Refusal::no_permission());
             }
             if !value.entry.is_registered() {
@@ -172,10 +180,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let (Some(annotator), Some(user)) = (self.store.annotator(), &self.user) else {
             return Ok(HashMap::new());
         };
-        let all = annotator.message_annotations(mailbox, uids, user).await?;
-        let told = |one: mailwright_mailstore::MessageAnnotation| {
-            AnnotationValue::new(one.entry, one.scope, one.value)
-        };
+        let mut all = annotator.message_annotations(mailbox, uids, user).await?;
+        if !self.has_private() {
+            all.iter_mut().for_each(|(_, all)| all.retain(|one| one.scope == AnnotationScope::Shared));
+        }
+        let told = |one: MessageAnnotation| AnnotationValue::new(one.entry, one.scope, one.value);
         Ok(all.into_iter().map(|(uid, all)| (uid, all.into_iter().map(told).collect())).collect())
     }
 
@@ -211,8 +220,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         for (uid, all) in all {
             let before = selected.snapshot.message(uid).map_or(ModSeq::MIN, |message| message.modseq);
             let by_others = |at: ModSeq| at > before && own.get(&uid) != Some(&at);
-            let mut entries: Vec<AnnotationEntry> =
-                all.into_iter().filter(|one| by_others(one.modseq)).map(|one| one.entry).collect();
+            let seen = |one: &MessageAnnotation| one.scope == AnnotationScope::Shared || self.has_private();
+            let told = all.into_iter().filter(|one| seen(one) && by_others(one.modseq));
+            let mut entries: Vec<AnnotationEntry> = told.map(|one| one.entry).collect();
             entries.dedup();
             if !entries.is_empty() {
                 renoted.insert(uid, entries);
@@ -223,7 +233,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     /// Which annotations go along with a copy into that mailbox (RFC 5257 §4.6).
     pub(super) fn carried(&self, to: &Located) -> Carried {
-        let private = to.rights.contains(Right::Read) || self.user.as_ref() == Some(&to.owner);
+        let private =
+            self.has_private() && (to.rights.contains(Right::Read) || self.user.as_ref() == Some(&to.owner));
         Carried::new(self.user.clone().filter(|_| private), to.rights.contains(Right::Annotate))
     }
 

@@ -9,11 +9,11 @@ use mailwright_imap_proto::{
     server::Server,
 };
 use mailwright_line_proto::{Ask, Deflate};
-use mailwright_mail_model::{MailboxName, Uid};
-use mailwright_mailstore::{Result, Store, User, accounts::Accounts};
+use mailwright_mail_model::{FlagSet, MailboxName, Uid};
+use mailwright_mailstore::{Result, Rights, Store, User, accounts::Accounts};
 use mailwright_sieve::Program;
 
-use super::{Visit, refusal};
+use super::{Visit, access::permitted, refusal};
 use crate::service::Session;
 
 /// Runs scripts on messages that are here already, if it is a [`StoreInbox`](crate::smtp::StoreInbox) with a
@@ -26,17 +26,44 @@ pub trait Refilter: Send + Sync {
         which: &'a FilterScript,
     ) -> Later<'a, std::result::Result<Vec<Arc<Program>>, String>>;
 
-    /// Runs them on a message of the user's; `None` if nothing was done to it.
+    /// Runs them on a message; `None` if nothing was done to it.
     ///
     /// # Errors
     /// If the message cannot be read, or what they want cannot be done.
     fn refilter<'a>(
         &'a self,
-        user: &'a User,
-        mailbox: &'a MailboxName,
+        place: &'a Filtering,
         uid: Uid,
         scripts: &'a [Arc<Program>],
     ) -> Later<'a, Result<Option<FilterResult>>>;
+}
+
+/// A mailbox whose messages somebody has scripts run on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Filtering {
+    /// Whose scripts these are: what they file and send, they file and send for this user.
+    pub user: User,
+    /// Whose the mailbox is.
+    pub owner: User,
+    /// What its owner calls it.
+    pub mailbox: MailboxName,
+    /// What the user calls it.
+    pub name: MailboxName,
+    /// What the user may do there.
+    pub rights: Rights,
+}
+
+impl Filtering {
+    /// The same mailbox, as scripts of its owner see it.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.user != self.owner
+    }
+
+    /// Those of these flags that the user may change there.
+    pub(crate) fn permitted(&self, flags: &FlagSet) -> FlagSet {
+        permitted(self.rights, flags)
+    }
 }
 
 /// What will have been done.
@@ -76,10 +103,20 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         else {
             return Ok(Err(Refusal::cannot()));
         };
-        // Scripts are somebody's own, and so is what they do.
-        if selected.read_only || selected.mailbox.user() != user {
+        if selected.read_only {
             return Ok(Err(Refusal::no_permission()));
         }
+        // Scripts are somebody's own, and so is what they do, wherever the messages are.
+        let place = match self.rights().await {
+            Ok(rights) => Filtering {
+                user: user.clone(),
+                owner: selected.mailbox.user().clone(),
+                mailbox: selected.mailbox.name().clone(),
+                name: selected.name.clone(),
+                rights,
+            },
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let scripts = match filters.scripts(user, &ask.script).await {
             Ok(scripts) => scripts,
             Err(problem) => {
@@ -96,7 +133,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             return Ok(Ok(()));
         }
         for uid in found.iter() {
-            let work = filters.refilter(user, selected.mailbox.name(), uid, &scripts);
+            let work = filters.refilter(&place, uid, &scripts);
             let result = match self.telling(connection, ask, work).await {
                 Ok(result) => result,
                 Err(error) => Some(FilterResult::Errors(refusal(&error).text.to_string())),

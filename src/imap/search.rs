@@ -12,7 +12,7 @@ use mailwright_mailstore::{Message, MessageRef, Search as _, Store, accounts::Ac
 
 use super::{
     Visit,
-    described::CHUNK,
+    described::{CHUNK, structures},
     headers::{headers, is_kept},
     progress::Progress,
     refusal,
@@ -115,6 +115,8 @@ struct Search<'a, S> {
     by_id: bool,
     /// Whether the fields that are kept are all that is searched of the header.
     kept: bool,
+    /// Whether the structures of messages tell something.
+    structures: bool,
     found: UidSet,
     /// How well each answers, if that is wanted.
     scores: Option<Vec<(Uid, u8)>>,
@@ -140,6 +142,7 @@ impl<'a, S: Store> Search<'a, S> {
                 Key::Header { name, .. } => !is_kept(name),
                 _ => false,
             }),
+            structures: any(query, &|key| matches!(key, Key::Part(parts) if parts.is_structural())),
             found: UidSet::new(),
             scores,
             progress,
@@ -204,8 +207,16 @@ impl<'a, S: Store> Search<'a, S> {
             kept = headers(self.store, &references).await.map_err(|error| refusal(&error))?;
         }
         let mut kept = kept.into_iter();
+        let mut known = Vec::new();
+        if self.structures && !open.is_empty() {
+            known = structures(self.store, &references).await.map_err(|error| refusal(&error))?;
+        }
+        let mut known = known.into_iter();
         for (index, (message, reference)) in open.drain(..).zip(&references).enumerate() {
             let mut verdict = self.metadata(message);
+            if let Some(structure) = known.next().flatten() {
+                verdict = self.matcher.structure(&structure);
+            }
             if let (Verdict::NeedsHeader, Some(header)) = (verdict, kept.next().flatten()) {
                 verdict = self.matcher.header(&header);
             }

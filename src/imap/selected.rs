@@ -47,6 +47,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn open(&mut self, open: &Open) -> Answered<Opened> {
         self.leave().await;
         self.stale = UidSet::new();
+        self.stays_here(&open.mailbox)?;
         let at = self.locate_for(&open.mailbox, Right::Read).await.map_err(|error| refusal(&error))?;
         let snapshot = self.store.open(&at.owner, &at.name).await.map_err(|error| refusal(&error))?;
         // RFC 4314 §4
@@ -289,6 +290,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let (Some(selected), Some(writer)) = (&self.selected, self.store.writer()) else {
             return Err(Refusal::no_permission());
         };
+        self.stays_here(to)?;
         let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
         if to.owner != *selected.mailbox.user() || to.rights != self.known_rights(Rights::ALL) {
             let copied = self.transfer(uids, &to, false).await?;
@@ -316,6 +318,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         // RFC 6851 §3: what COPY, STORE and EXPUNGE need.
         self.require(&[Right::DeleteMessages, Right::Expunge]).await?;
         let (mailbox, writer) = self.writable()?;
+        self.stays_here(to)?;
         let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
         if to.owner != *mailbox.user() || to.rights != self.known_rights(Rights::ALL) {
             let moved = self.transfer(uids, &to, true).await?;

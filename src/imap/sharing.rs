@@ -20,7 +20,7 @@ use mailwright_mailstore::{
     Resource, Right, Rights, Store, StoreError, User, accounts::Accounts,
 };
 
-use super::{Visit, refusal};
+use super::{Visit, refusal, special_use::is_special_use};
 use crate::service::Session;
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -195,19 +195,25 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     /// What is noted about a mailbox, or about the server, all that the user may see.
     async fn annotations_for(&self, request: &GetMetadata) -> Answered<Vec<(String, Bytes)>> {
         let place = self.annotated(request.mailbox.as_ref(), Right::Read).await?;
-        self.annotations(&place).await
+        let mut all = self.annotations(&place).await?;
+        all.extend(self.special_use_of(&place).await?);
+        Ok(all)
     }
 
     pub(super) async fn annotations(&self, place: &Annotated) -> Answered<Vec<(String, Bytes)>> {
         let user = self.user()?;
         let metadata = self.store.metadata().ok_or_else(Refusal::cannot)?;
         let all = metadata.annotations(place, user).await.map_err(|error| refusal(&error))?;
-        let shown = all.into_iter().filter(|annotation| !is_hidden(&annotation.entry));
+        let of_mailbox = matches!(place, Annotated::Mailbox { .. });
+        let own = |entry: &EntryName| is_hidden(entry) || of_mailbox && is_special_use(entry);
+        // What is private is the owner's.
+        let is_shown = |entry: &EntryName| !own(entry) && !(user.is_guest() && entry.is_private());
+        let shown = all.into_iter().filter(|annotation| is_shown(&annotation.entry));
         Ok(shown.map(|annotation| (annotation.entry.to_string(), annotation.value)).collect())
     }
 
     async fn annotate(&self, request: &SetMetadata) -> Answered<()> {
-        let user = self.user()?;
+        let user = self.require_owner()?;
         let metadata = self.store.metadata().ok_or_else(Refusal::cannot)?;
         let mut changes = Vec::with_capacity(request.changes.len());
         for (entry, value) in &request.changes {
@@ -215,6 +221,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             if is_hidden(&entry) {
                 return Err(Refusal::no_permission());
             }
+            Self::keeps_special_use(&entry, request.mailbox.as_ref())?;
             if let (None, Some(value)) = (&request.mailbox, value) {
                 check_filter(&entry, value)?;
             }

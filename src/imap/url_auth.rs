@@ -32,14 +32,17 @@ pub(crate) enum Bearer<'a> {
 impl Bearer<'_> {
     /// RFC 4467 §3
     fn is_meant_by(self, access: &UrlAccess) -> bool {
-        let (name, sends) = match self {
-            Self::Reader(user) => (user.as_str(), false),
-            Self::Sender(name) => (name, true),
+        let (name, sends, guest) = match self {
+            Self::Reader(user) => (user.as_str(), false, user.is_guest()),
+            Self::Sender(name) => (name, true, false),
         };
         match access {
+            UrlAccess::Anonymous => true,
+            // Whoever is nobody in particular is not meant by a name.
+            _ if guest => false,
             UrlAccess::Submit(user) => sends && user.eq_ignore_ascii_case(name),
             UrlAccess::User(user) => user.eq_ignore_ascii_case(name),
-            UrlAccess::Authenticated | UrlAccess::Anonymous => true,
+            UrlAccess::Authenticated => true,
             _ => false,
         }
     }
@@ -104,7 +107,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     }
 
     async fn authorize_url(&self, url: &AuthorizedUrl, mechanism: &str) -> Answered<String> {
-        let user = self.user()?;
+        let user = self.require_owner()?;
         if mechanism != INTERNAL {
             return Err(Refusal::plain("expected the mechanism INTERNAL"));
         }
@@ -139,7 +142,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     /// RESETKEY (RFC 4467 §7): without a key no URL is valid; the next one that is made makes another.
     pub(super) async fn reset_keys(&self, request: &ResetKey) -> Answered<()> {
-        let user = self.user()?;
+        let user = self.require_owner()?;
         if !request.mechanisms.is_empty() && !request.mechanisms.iter().any(|name| name == INTERNAL) {
             return Err(Refusal::plain("expected the mechanism INTERNAL"));
         }

@@ -133,6 +133,9 @@ where
             NextHop::OnDemand(domain) => self.deliver_on_demand(domain, entry, places).await,
             NextHop::Pipe(name) => Ok(self.pipe(&Place::Transport(name.clone()), entry, places).await),
             _ => {
+                if let Some(outcomes) = self.as_listed(hop, entry, places).await {
+                    return Ok(outcomes);
+                }
                 let outcome = self.deliver_over(hop, entry, places).await;
                 self.or_fall_back(hop, entry, places, outcome).await
             }
@@ -204,7 +207,7 @@ where
         reused: bool,
     ) -> Result<Vec<Outcome>, Unreached> {
         let (outcomes, usable) = self.transfer(&mut open, destination, entry, places, reused).await;
-        if usable && open.messages < self.config.messages_per_connection {
+        if usable && open.messages < self.config.messages_per_connection && self.is_current() {
             self.sessions.keep(open);
         }
         outcomes

@@ -37,6 +37,9 @@ pub struct QueueConfig {
     /// address on a list. Never for rows of the transport map that name a host, nor for hosts whom TLS does not prove to be the ones
     /// that were meant, nor for destinations of [`Tls::levels`] that need a certificate.
     pub fallback: Option<mailwright_relay_policy::route::NextHop>,
+    /// What knows whether lists of unwanted senders have our address. If so, the fallback gets what would go to the mail exchangers of a
+    /// domain, unless that has published how they are known (DANE, MTA-STS), or the sender requires TLS all the way (REQUIRETLS).
+    pub own_listings: Option<Arc<dyn super::OwnListings>>,
     /// How connections are secured.
     pub tls: Tls,
     /// How long it may take until a host answers the call.
@@ -74,6 +77,7 @@ impl QueueConfig {
             concurrency: Concurrency::default(),
             relays: HashMap::new(),
             fallback: None,
+            own_listings: None,
             tls: Tls::default(),
             connect_timeout: Duration::from_secs(30),
             idle: Duration::from_secs(4),

@@ -3,10 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use mailwright_mailstore::{QueueEntry, Store};
-use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve, route::NextHop};
+use mailwright_relay_policy::{dane::Dane, delivery::Diagnosis, dns::Resolve, route::NextHop, sts::StsMode};
 use mailwright_smtp_proto::Reply;
 
-use super::{Outcome, Queue, TlsLevel, attempt::Unreached};
+use super::{Outcome, Queue, TlsLevel, attempt::Unreached, open::requires};
 use crate::smtp::Addressing;
 
 /// By which words a refusal tells of a list.
@@ -35,6 +35,54 @@ where
     R: Resolve + 'static,
     P: Addressing + 'static,
 {
+    /// The outcome of sending by the fallback in place of the mail exchangers, since lists have our address; `None` where those are to be
+    /// tried: they have not said no yet.
+    pub(super) async fn as_listed(
+        &self,
+        hop: &NextHop,
+        entry: &Arc<QueueEntry>,
+        places: &[usize],
+    ) -> Option<Vec<Outcome>> {
+        let lists = self.config.own_listings.as_ref()?;
+        let direct = matches!(hop, NextHop::Exchangers { .. }) && !requires(entry);
+        let fallback = self.config.fallback.as_ref().filter(|fallback| direct && *fallback != hop)?;
+        if !self.may_stand_in(hop) {
+            return None;
+        }
+        let listing = lists.listing().await?;
+        if self.must_prove_itself(hop, entry).await {
+            return None;
+        }
+        tracing::info!(id = entry.id, %fallback, %listing, "our address is on a list; sending by the fallback");
+        match self.deliver_over(fallback, entry, places).await {
+            Ok(outcomes) => Some(outcomes),
+            Err(unreached) => {
+                let reason = &unreached.diagnosis;
+                tracing::info!(id = entry.id, %fallback, %reason, "the fallback cannot be reached");
+                None
+            }
+        }
+    }
+
+    /// Whether a domain has published how its hosts are known (DANE, MTA-STS): then they are asked before another is. So they are if
+    /// nobody can tell.
+    async fn must_prove_itself(&self, hop: &NextHop, entry: &Arc<QueueEntry>) -> bool {
+        let found = self.config.lookup.exchangers(&*self.resolver, hop, 0).await;
+        let Ok(exchangers) = found else { return true };
+        let destination = hop.destination();
+        let terms = self.terms(hop, &destination, entry, &exchangers).await;
+        if terms.sts.as_ref().is_some_and(|policy| policy.mode == StsMode::Enforce) && !terms.relaxed {
+            return true;
+        }
+        for exchanger in &exchangers {
+            let (dane, unfit) = self.dane(&terms, exchanger).await;
+            if unfit.is_some() || !matches!(dane, Dane::Absent) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The outcome of sending by a way; by way of the fallback, for those that the way itself did not work for through no fault of
     /// the message.
     pub(super) async fn or_fall_back(

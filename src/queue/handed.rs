@@ -137,7 +137,7 @@ where
         });
         // From now on nobody else gets the same.
         let listed = self.handings.list(&domains, &handing);
-        let (hello, config) = (self.config.hostname.clone(), Arc::new(Config::default()));
+        let (hello, config) = (self.current().config.hostname.clone(), Arc::new(Config::default()));
         let client = match SmtpClient::turned(connection, hello, config).await {
             Ok(client) => client,
             Err(error) => {

@@ -33,12 +33,12 @@ pub(super) struct Terms<'a> {
     hop: &'a NextHop,
     destination: &'a str,
     level: TlsLevel,
-    sts: Option<Arc<StsPolicy>>,
+    pub(super) sts: Option<Arc<StsPolicy>>,
     sts_failed: bool,
     /// REQUIRETLS, which the sender can be told about.
     require: bool,
     /// `TLS-Required: No`
-    relaxed: bool,
+    pub(super) relaxed: bool,
 }
 
 impl<'a> Terms<'a> {
@@ -216,7 +216,7 @@ where
     }
 
     /// What the name system says of a host's certificate, and whether the host cannot be used since nobody knows.
-    async fn dane(&self, terms: &Terms<'_>, exchanger: &Exchanger) -> (Dane, Option<Unfit>) {
+    pub(super) async fn dane(&self, terms: &Terms<'_>, exchanger: &Exchanger) -> (Dane, Option<Unfit>) {
         let wanted =
             matches!(terms.level, TlsLevel::May | TlsLevel::Encrypt | TlsLevel::Dane) || terms.require;
         if !wanted || terms.relaxed || matches!(terms.hop, NextHop::Lmtp { .. }) {

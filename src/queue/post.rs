@@ -25,8 +25,8 @@ where
     /// # Errors
     /// If the address is refused, or the store takes nothing.
     pub async fn post(&self, to: &Address, message: String) -> Result<(), StoreError> {
-        let mut signatures = String::new();
-        if let Some((signing, domain)) = self.config.signing.as_ref().zip(self.signing_domain()) {
+        let (mut signatures, this) = (String::new(), self.current());
+        if let Some((signing, domain)) = this.config.signing.as_ref().zip(this.signing_domain()) {
             let mut examiner = Examiner::new().without_verifying().for_signing();
             examiner.push(message.as_bytes());
             signatures = signing.signatures(std::iter::once(domain), &examiner.finish());
@@ -66,7 +66,7 @@ where
         let date = now();
         let (user, eight_bit, times) = (None, false, Times::default());
         let origin = Origin { message: &message, user, id: &id, date, skip, eight_bit, message_id, times };
-        let (mut batch, _) = plan.batch(&origin, &HashMap::new(), &self.config.routes);
+        let (mut batch, _) = plan.batch(&origin, &HashMap::new(), &self.current().config.routes);
         if from_nobody {
             let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);
             recipients.for_each(|recipient| recipient.notify = Notify::NEVER);

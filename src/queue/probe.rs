@@ -82,7 +82,7 @@ where
         if let Some(known) = self.probes.known(&name) {
             return known;
         }
-        let probed = time::timeout(PATIENCE, self.ask(address)).await.ok().flatten();
+        let probed = time::timeout(PATIENCE, self.current().ask(address)).await.ok().flatten();
         let probed = probed.unwrap_or(Probed::Unclear);
         tracing::info!(%address, ?probed, "asked the next host");
         self.probes.remember(name, probed.clone());

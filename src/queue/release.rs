@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, PoisonError, RwLock, Weak},
 };
 
 use mailwright_mailstore::{QueueEntry, Store};
@@ -35,11 +35,17 @@ pub type Released<'a> = Pin<Box<dyn Future<Output = Vec<(usize, Reply)>> + Send 
 
 /// What does it, if somebody does.
 #[derive(Default)]
-pub(super) struct Releases(OnceLock<Weak<dyn Release>>);
+pub(super) struct Releases(RwLock<Option<Weak<dyn Release>>>);
+
+impl Releases {
+    fn inbox(&self) -> Option<Arc<dyn Release>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+}
 
 impl fmt::Debug for Releases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Releases").field(&self.0.get().is_some()).finish()
+        f.debug_tuple("Releases").field(&self.inbox().is_some()).finish()
     }
 }
 
@@ -50,11 +56,11 @@ where
     P: Addressing + 'static,
 {
     /// Gives mail that was held back to this inbox when its time has come: the one that
-    /// [holds it back](crate::smtp::StoreInbox::with_longest_hold). It is kept for as long as somebody else keeps it. Once; what is said
-    /// later counts for nothing.
+    /// [holds it back](crate::smtp::StoreInbox::with_longest_hold). It is kept for as long as somebody else keeps it; the one
+    /// that was named last counts.
     pub fn release_to<I: Release + 'static>(&self, inbox: &Arc<I>) {
         let inbox: Weak<I> = Arc::downgrade(inbox);
-        let _ = self.releases.0.set(inbox);
+        *self.releases.0.write().unwrap_or_else(PoisonError::into_inner) = Some(inbox);
     }
 
     /// Lets an entry go, if it is one of those.
@@ -62,7 +68,7 @@ where
         if entry.destination != RELEASE {
             return None;
         }
-        let Some(inbox) = self.releases.0.get().and_then(Weak::upgrade) else {
+        let Some(inbox) = self.releases.inbox() else {
             let reply = Reply::transient((3, 5), "Nobody is here who takes in what was held back");
             return Some(each(entry, |_| Outcome::Refused(Diagnosis::found(reply.clone()))));
         };

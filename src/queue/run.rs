@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mailwright_mailstore::{Due, QueueEntry, Scheduled, Settlement, Spool, Store, StoreError};
+use mailwright_mailstore::{Due, QueueEntry, QueueNews, Scheduled, Settlement, Spool, Store, StoreError};
 use mailwright_relay_policy::{
     delivery::{Diagnosis, LocalTarget, Suppression},
     dns::Resolve,
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Concurrency, Outcome, Queue,
     judge::{Judgement, judge},
-    look::{Looked, PAGE, Pages, before, offer_all},
+    look::{Looked, PAGE, Pages, before, behind, offer_all, unseen},
     report::seconds,
     scheduler::{Contact, Offer, Scheduler},
 };
@@ -28,8 +28,6 @@ use crate::{service::entropy, smtp::Addressing};
 const MOST_PAGES: usize = 100;
 /// How often all that is due is looked through, whatever happens. What becomes due out of order is found then.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// How many seconds before the last look a new one begins: commits that began earlier may end later.
-const OVERLAP: u64 = 30;
 /// How long to wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How often connections that nobody uses are looked at.
@@ -52,6 +50,8 @@ struct Loop {
     cursor: Option<Due>,
     /// What is due later than this was not looked at.
     looked: u64,
+    /// Up to where it is known what was written.
+    mark: u64,
     /// Whether to look at what is new, and whether to look at everything.
     look: bool,
     look_at_all: bool,
@@ -70,6 +70,7 @@ impl Loop {
             began: Instant::now(),
             cursor: None,
             looked: 0,
+            mark: 0,
             look: true,
             look_at_all: true,
             full: None,
@@ -106,32 +107,41 @@ where
         let mut state = Loop::new(self.config.concurrency.clone());
         let (mut seen, mut attempts) = (0, JoinSet::new());
         let (mut sweep, mut again) = (time::interval(SWEEP), time::interval(LOOK_AGAIN));
+        let mut known = Arc::clone(&self.config);
         loop {
-            if self.revive.swap(false, Ordering::AcqRel) {
+            // What begins from here on goes by the latest configuration.
+            let this = self.current();
+            if !Arc::ptr_eq(&known, &this.config) {
+                known = Arc::clone(&this.config);
+                state.scheduler.limit(known.concurrency.clone());
+            }
+            if this.revive.swap(false, Ordering::AcqRel) {
                 state.scheduler.revive();
                 state.look_at_all = true;
             }
             let mut wait = LOOK_AGAIN;
-            if let Err(error) = self.look_where_room_is(&mut state).await {
+            if let Err(error) = this.look_where_room_is(&mut state).await {
                 tracing::error!(%error, "the queue cannot be read");
                 wait = STORE_PAUSE;
             } else if state.look || state.look_at_all {
-                match self.look(&mut state).await {
+                match this.look(&mut state).await {
                     Ok(next) => wait = next,
                     Err(error) => {
                         tracing::error!(%error, "the queue cannot be read");
+                        // What was new is known no more.
+                        state.look_at_all = true;
                         wait = STORE_PAUSE;
                     }
                 }
-            } else if let Ok(Some(next)) = self.spool()?.next_due(state.looked).await {
+            } else if let Ok(Some(next)) = this.spool()?.next_due(state.looked).await {
                 // Something else may have woken us when it was due.
                 state.look = next <= seconds();
                 wait = Duration::from_secs(next.saturating_sub(seconds()));
             }
             while let Some(entry) = state.scheduler.next(state.now()) {
-                attempts.spawn(Arc::clone(&self).one(entry));
+                attempts.spawn(Arc::clone(&this).one(entry));
             }
-            self.active.store(state.scheduler.active() as u64, Ordering::Relaxed);
+            this.active.store(state.scheduler.active() as u64, Ordering::Relaxed);
             if let Some(wake) = state.scheduler.wake_at(state.now()) {
                 wait = wait.min(Duration::from_millis(wake.saturating_sub(state.now()).max(1)));
             }
@@ -140,24 +150,24 @@ where
                 () = stop.cancelled() => break,
                 Some(finished) = attempts.join_next() => {
                     if let Ok(finished) = finished {
-                        self.finish(&mut state, finished).await;
+                        this.finish(&mut state, finished).await;
                     }
                     // Others that have ended by now need no look of their own.
                     while let Some(finished) = attempts.try_join_next() {
                         if let Ok(finished) = finished {
-                            self.finish(&mut state, finished).await;
+                            this.finish(&mut state, finished).await;
                         }
                     }
                 }
-                now = self.spool()?.added(seen) => {
+                now = this.spool()?.added(seen) => {
                     seen = now;
                     state.look = true;
                 }
-                () = self.called.notified() => state.look_at_all = true,
-                _ = sweep.tick() => self.sessions.sweep(self.config.idle),
+                () = this.called.notified() => state.look_at_all = true,
+                _ = sweep.tick() => this.sessions.sweep(this.config.idle),
                 _ = again.tick() => {
                     state.look_at_all = true;
-                    if let Err(error) = self.bring_near().await {
+                    if let Err(error) = this.bring_near().await {
                         tracing::error!(%error, "the queue cannot be read");
                     }
                     state.tidy();
@@ -178,26 +188,29 @@ where
         if now < state.looked {
             (state.look_at_all, state.cursor) = (true, None);
         }
-        let mut after = match state.cursor {
-            Some(cursor) if !state.look_at_all => {
-                Some(Due::new(cursor.at.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0)))
-            }
-            _ => None,
-        };
+        // Before anything is read: what is written meanwhile is new the next time, whether it is read now or not.
+        let (mark, news) = spool.news(state.mark);
+        state.mark = mark;
+        let news = if state.look_at_all { QueueNews::Anywhere } else { news };
+        let mut after = if state.look_at_all { None } else { behind(state.cursor, news) };
         (state.look, state.look_at_all) = (false, false);
         let looked_before = std::mem::replace(&mut state.looked, now);
         let began = state.began;
         let clock = || since(began);
         let pages = DuePages { spool, until: now };
-        let Looked { mut dead, last, full } =
-            offer_all(&mut state.scheduler, after, false, clock, &pages).await?;
+        let Looked { mut dead, last, full } = match (state.full, after) {
+            // What there is no room for is looked at when there is some.
+            (Some(first), Some(after)) if !state.scheduler.takes_more() => {
+                Looked { full: Some(first.min(after)), ..Looked::default() }
+            }
+            _ => offer_all(&mut state.scheduler, after, false, clock, &pages).await?,
+        };
         state.cursor = state.cursor.max(last);
         state.full = full.into_iter().chain(state.full).min();
         if full.is_some() {
             after = after.max(last);
-            let since =
-                Due::new(looked_before.saturating_sub(OVERLAP), mailwright_mailstore::QueueNumber::new(0));
-            self.look_for_urgent(state, now, after.max(Some(since)), &mut dead).await?;
+            let since = unseen(looked_before, news);
+            self.look_for_urgent(state, now, after.max(since), &mut dead).await?;
         }
         self.put_off(state, dead).await;
         let next = spool.next_due(now).await?;

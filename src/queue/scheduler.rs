@@ -151,6 +151,11 @@ impl Scheduler {
         }
     }
 
+    /// Sets what may be done at once from now on.
+    pub(crate) fn limit(&mut self, limits: Concurrency) {
+        self.limits = limits;
+    }
+
     /// An entry that is due.
     pub(crate) fn offer(&mut self, entry: Scheduled, now: u64) -> Offer {
         if self.known.contains(&entry.due.number) {
@@ -401,6 +406,11 @@ impl Scheduler {
 
     pub(crate) fn active(&self) -> usize {
         self.active
+    }
+
+    /// Whether there is any room, for one that is not urgent.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.waiting < self.limits.waiting
     }
 
     /// Whether entries that are not here yet have room.

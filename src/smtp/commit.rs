@@ -1,18 +1,26 @@
 //! The commit of a message for everybody who gets it.
 
-use mailwright_mail_model::DateTime;
+use std::sync::Arc;
+
+use mailwright_mail_model::{DateTime, mime::Structure};
 use mailwright_mailstore::{Batch, CommitError, Row, Settlement, Store, StoreError, Upload};
 use mailwright_relay_policy::{directory::Expansion, route::RouteTable};
 use mailwright_smtp_proto::Reply;
 
 use super::{
     Addressing, StoreInbox,
-    filtering::Decided,
+    filtering::{Decided, Told},
     journal,
     parts::{Fault, keep_instead},
     plan::{Origin, Plan, Way},
 };
 use crate::filter::Filter;
+
+/// So often a message is filtered again because others were faster: each time, what they had remembered is known.
+pub(super) const TRIES: usize = 8;
+
+/// Somebody else has meanwhile had something remembered that decides about the message.
+pub(super) struct Conflict;
 
 /// What a commit needs to know of the message.
 pub(super) struct About<'a> {
@@ -29,10 +37,39 @@ pub(super) struct About<'a> {
 }
 
 impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
+    /// Asks the filter of each account that the message is for, and commits what they say. If they say it of what has changed meanwhile,
+    /// such as that no message of its kind was here before, they are asked again. One reply a recipient.
+    pub(super) async fn filter_and_commit(
+        &self,
+        upload: &mut Upload,
+        structure: &Arc<Structure>,
+        way: Way,
+        about: &About<'_>,
+        told: Told,
+        each: bool,
+    ) -> Vec<Reply> {
+        let origin = about.origin;
+        for _ in 0..TRIES {
+            let mut way = way.clone();
+            let mut decided = self.filter_all(upload, structure, origin, &mut way, told).await;
+            if about.quarantine {
+                self.quarantine(origin, &way, &mut decided.filtered).await;
+            }
+            match self.commit(upload, way, decided, about, each).await {
+                Ok(replies) => return replies,
+                Err(Conflict) => tracing::debug!(id = origin.id, "filtered again: others were faster"),
+            }
+        }
+        vec![refusal(&StoreError::Conflict); way.recipients.len()]
+    }
+
     /// Commits for everybody at once, with what filters made of the message. If a recipient is at fault: without `each`, nobody gets
     /// the message; with it, the others do. A mailbox that can never take it is left out where its recipient leads to others
     /// too, and the sender is told. What was made for whoever does not get it is not sent; what cannot be sent is left out, and
     /// the message is kept. One reply a recipient.
+    ///
+    /// # Errors
+    /// If the filters are to be asked again. Nothing has happened then.
     pub(super) async fn commit(
         &self,
         upload: &mut Upload,
@@ -40,17 +77,17 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         mut decided: Decided,
         about: &About<'_>,
         each: bool,
-    ) -> Vec<Reply> {
+    ) -> Result<Vec<Reply>, Conflict> {
         let origin = about.origin;
         loop {
             let refused = way.recipients.iter().filter(|(_, expansion)| expansion.is_err()).count();
             if refused == way.recipients.len() || (refused > 0 && !each) {
-                self.commit_refused(upload, decided, origin).await;
-                return replies(way, origin);
+                self.commit_refused(upload, decided, origin).await?;
+                return Ok(replies(way, origin));
             }
             let plan = match Plan::new(&origin.message.mail.from, &way) {
                 Ok(plan) => plan,
-                Err(reply) => return vec![reply; way.recipients.len()],
+                Err(reply) => return Ok(vec![reply; way.recipients.len()]),
             };
             let (mut batch, places) = plan.batch(origin, &decided.filtered, about.routes);
             batch.rows.extend_from_slice(about.rows);
@@ -66,8 +103,9 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             let CommitError { target, error, .. } = match committed {
                 Ok(()) => {
                     journal::committed(origin.id, &batch, "");
-                    return replies(way, origin);
+                    return Ok(replies(way, origin));
                 }
+                Err(fault) if fault.is_conflict() => return Err(Conflict),
                 Err(Fault::Part(number, error)) => {
                     tracing::error!(id = origin.id, %error, "what the filter made cannot be sent");
                     // Every round leaves something out, so they end.
@@ -85,33 +123,40 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             let reply = refusal(&error);
             let place = target.and_then(|target| places.get(target).copied());
             let Some(account) = place.and_then(|place| plan.account(place)) else {
-                return vec![reply; way.recipients.len()];
+                return Ok(vec![reply; way.recipients.len()]);
             };
             decided.parts.leave_out_account(account);
             if !way.leave_out(account, &reply) {
-                return vec![reply; way.recipients.len()];
+                return Ok(vec![reply; way.recipients.len()]);
             }
         }
     }
 
     /// Nobody gets the message. What those made of it who refuse it for good is sent all the same: their scripts have ended well.
-    async fn commit_refused(&self, upload: &mut Upload, mut decided: Decided, origin: &Origin<'_>) {
+    async fn commit_refused(
+        &self,
+        upload: &mut Upload,
+        mut decided: Decided,
+        origin: &Origin<'_>,
+    ) -> Result<(), Conflict> {
         decided.parts.retain(&decided.refused);
         let seen = decided.seen(decided.refused.iter());
         while !(decided.parts.is_empty() && seen.is_empty()) {
             let mut batch = Batch::default();
             match self.commit_with(origin.id, upload, &mut batch, &mut decided.parts, &seen).await {
-                Ok(()) => return,
+                Ok(()) => return Ok(()),
+                Err(fault) if fault.is_conflict() => return Err(Conflict),
                 Err(Fault::Part(number, error)) => {
                     tracing::error!(id = origin.id, %error, "what the filter made cannot be sent");
                     decided.parts.leave_out(number);
                 }
                 Err(Fault::Message(CommitError { error, .. })) => {
                     tracing::error!(id = origin.id, %error, "what the filter made cannot be sent");
-                    return;
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -399,13 +399,9 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
             return if each { replies.into() } else { first_refusal(replies).into() };
         }
         let hears = if each { Told::Each } else { Told::One };
-        let mut decided = self.filter_all(&mut upload, &structure, &origin, &mut way, hears).await;
-        if quarantine {
-            self.quarantine(&origin, &way, &mut decided.filtered).await;
-        }
         let (routes, date, rows, settled) = (&*self.routes, None, &[][..], None);
         let about = About { origin: &origin, routes, date, rows, settled, quarantine };
-        let replies = self.commit(&mut upload, way, decided, &about, each).await;
+        let replies = self.filter_and_commit(&mut upload, &structure, way, &about, hears, each).await;
         told(session, &origin, size, &replies);
         if each { replies.into() } else { first_refusal(replies).into() }
     }

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use mailwright_imap_proto::{command::FilterScript, response::FilterResult};
-use mailwright_mail_model::{DateTime, Flag, FlagSet, MailboxName, Uid, UidSet};
+use mailwright_mail_model::{DateTime, Flag, FlagSet, Uid, UidSet};
 use mailwright_mailstore::{
     Batch, FlagChange, FlagOperation, MailboxRef, Message, Result, Store, StoreError, Target, Upload, User,
     Write,
@@ -12,6 +12,7 @@ use mailwright_sieve::{Envelope, Program};
 
 use super::{
     Addressing,
+    commit::TRIES,
     deliver::StoreInbox,
     filtering::Work,
     now,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     filter::{Again, Handled, Happened, Mail, Remember, SieveFilter},
-    imap::{Describer, Events, ImapEvent, Later, Refilter},
+    imap::{Describer, Events, Filtering, ImapEvent, Later, Refilter},
 };
 
 /// How much of a message is copied at once, in octets.
@@ -40,8 +41,14 @@ impl<S: Store, R: Addressing, M: Remember> Events for StoreInbox<S, R, SieveFilt
             let mailbox = MailboxRef::new(event.owner.clone(), event.mailbox.clone(), &snapshot);
             for (uid, changed) in &event.messages {
                 let Some(message) = snapshot.message(*uid) else { continue };
-                let program = Arc::clone(&program);
-                if let Err(error) = self.run_for(event, (&mailbox, message), changed, program).await {
+                let mut tries = 1..TRIES;
+                let done = loop {
+                    match self.run_for(event, (&mailbox, message), changed, Arc::clone(&program)).await {
+                        Err(StoreError::Conflict) if tries.next().is_some() => {}
+                        done => break done,
+                    }
+                };
+                if let Err(error) = done {
                     tracing::warn!(user = %event.owner, mailbox = %event.mailbox, %uid, %error, "what a script wants cannot be done");
                 }
             }
@@ -60,12 +67,19 @@ impl<S: Store, R: Addressing, M: Remember> Refilter for StoreInbox<S, R, SieveFi
 
     fn refilter<'a>(
         &'a self,
-        user: &'a User,
-        mailbox: &'a MailboxName,
+        place: &'a Filtering,
         uid: Uid,
         scripts: &'a [Arc<Program>],
     ) -> Later<'a, Result<Option<FilterResult>>> {
-        Box::pin(self.run_again(user, mailbox, uid, scripts))
+        Box::pin(async move {
+            let mut tries = 1..TRIES;
+            loop {
+                match self.run_again(place, uid, scripts).await {
+                    Err(StoreError::Conflict) if tries.next().is_some() => {}
+                    result => return result,
+                }
+            }
+        })
     }
 }
 
@@ -97,7 +111,11 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         self.do_to_stored(&event.owner, (mailbox, message), (&mut upload, &id, date), handled).await
     }
 
-    /// Does what is to be done with a message that is in a mailbox. `copy` is its octets, its name in the log, and this moment.
+    /// Does what is to be done with a message that is in a mailbox, for whom its scripts are. `copy` is its octets, its name in the log, and
+    /// this moment.
+    ///
+    /// # Errors
+    /// The store's; [`Conflict`](StoreError::Conflict) if the scripts are to be run again, and nothing has happened.
     async fn do_to_stored(
         &self,
         owner: &User,
@@ -121,6 +139,7 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         while !(batch.targets.is_empty() && parts.is_empty() && seen.is_empty()) {
             match self.commit_with(id, upload, &mut batch.clone(), &mut parts, &seen).await {
                 Ok(()) => break,
+                Err(fault) if fault.is_conflict() => return Err(StoreError::Conflict),
                 Err(Fault::Message(failed)) => return Err(failed.error),
                 Err(Fault::Part(number, error)) => {
                     tracing::error!(id, user = %owner, %error, "what the filter made cannot be sent");
@@ -145,11 +164,11 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
     /// Runs scripts on a message that is here already.
     async fn run_again(
         &self,
-        owner: &User,
-        name: &MailboxName,
+        place: &Filtering,
         uid: Uid,
         scripts: &[Arc<Program>],
     ) -> Result<Option<FilterResult>> {
+        let Filtering { user, owner, mailbox: name, .. } = place;
         let snapshot = self.store.open(owner, name).await?;
         let mailbox = MailboxRef::new(owner.clone(), name.clone(), &snapshot);
         // Gone meanwhile: there is nothing to filter.
@@ -162,13 +181,13 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         let mut envelope = Envelope::default();
         // draft-bosch-imap-filter-sieve §5: as good as it can be told.
         envelope.from = from;
-        envelope.to = Some(owner.as_str().to_owned());
+        envelope.to = Some(user.as_str().to_owned());
         let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let date = now();
-        let mut mail = Mail::new(owner, &mut upload, Arc::new(structure), envelope, &id, (date, skip));
-        let again = Again { mailbox: name.clone(), flags: message.flags.clone() };
+        let mut mail = Mail::new(user, &mut upload, Arc::new(structure), envelope, &id, (date, skip));
+        let again = Again { place: place.clone(), flags: message.flags.clone() };
         let (handled, result) = self.filter.handle_again(&mut mail, &again, scripts.to_vec()).await;
-        self.do_to_stored(owner, (&mailbox, message), (&mut upload, &id, date), handled).await?;
+        self.do_to_stored(user, (&mailbox, message), (&mut upload, &id, date), handled).await?;
         Ok(result)
     }
 

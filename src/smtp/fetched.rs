@@ -78,30 +78,32 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
             }
         };
         let message = Message::new(Mail::new(end.sender), vec![Rcpt::new(to)]);
-        let mut way = match way.take() {
+        let way = match way.take() {
             Some(way) => way,
             // The sender proved nothing to us.
             None => self.way(&session, &message, None).await,
         };
         let (user, times) = (None, Times::default());
         let origin = Origin { message: &message, user, id: &id, date, skip, eight_bit, message_id, times };
-        let mut decided = Decided::default();
-        if let Some(mailbox) = arrival.mailbox {
+        let with_rows = self.store.writer().is_some_and(Write::takes_rows);
+        let rows = if with_rows { &end.rows[..] } else { &[] };
+        let (routes, date, settled, quarantine) = (&*self.routes, end.date, None, false);
+        let about = About { origin: &origin, routes, date, rows, settled, quarantine };
+        let replies = if let Some(mailbox) = arrival.mailbox {
             if let Some(folders) = self.store.folders() {
                 // It may be there; where it cannot be made, the delivery says so.
                 let _ = folders.create(arrival.user, mailbox, None).await;
             }
             let mut filed = Filtered::default();
             filed.filings.push(Filing::new(mailbox.clone(), end.flags.clone()));
+            let mut decided = Decided::default();
             decided.filtered.insert(arrival.user.clone(), filed);
-        } else if way.recipients.iter().any(|(_, expansion)| expansion.is_ok()) {
-            decided = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
-        }
-        let with_rows = self.store.writer().is_some_and(Write::takes_rows);
-        let rows = if with_rows { &end.rows[..] } else { &[] };
-        let (routes, date, settled, quarantine) = (&*self.routes, end.date, None, false);
-        let about = About { origin: &origin, routes, date, rows, settled, quarantine };
-        let replies = self.commit(&mut upload, way, decided, &about, true).await;
+            let conflict = vec![Reply::INTERNAL; way.recipients.len()];
+            // Nothing is remembered of it, so that nobody can be faster.
+            self.commit(&mut upload, way, decided, &about, true).await.unwrap_or(conflict)
+        } else {
+            self.filter_and_commit(&mut upload, &structure, way, &about, Told::Nobody, true).await
+        };
         let reply = replies.into_iter().next().unwrap_or(Reply::INTERNAL);
         tracing::info!(
             id,

@@ -223,7 +223,8 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
         let (describer, eight_bit) = copy(source, &mut upload, front + &fields, &made.message).await?;
         let structure = Arc::new(describer.finish_into(&mut upload));
         let target = |user: &User, filing: &Filing| {
-            Target::new(user.clone(), filing.mailbox.clone(), self.date).with_flags(filing.flags.clone())
+            let owner = filing.owner.as_ref().unwrap_or(user).clone();
+            Target::new(owner, filing.mailbox.clone(), self.date).with_flags(filing.flags.clone())
         };
         let mut targets: Vec<Target> = made.filings.iter().map(|filing| target(user, filing)).collect();
         let rows_of = |filings: &[Filing], first: usize| -> Vec<_> {

@@ -75,7 +75,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         };
         let deliver::Received { mut upload, structure, .. } = received;
         let proved: Option<&Address> = message.mail.from.address().filter(|_| entry.user.is_some());
-        let mut way = self.way(&session, &message, proved).await;
+        let way = self.way(&session, &message, proved).await;
         let origin = Origin {
             message: &message,
             user: entry.user.as_deref(),
@@ -86,11 +86,10 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             message_id: entry.message_id.clone(),
             times: Times::of_released(entry),
         };
-        let decided = self.filter_all(&mut upload, &structure, &origin, &mut way, Told::Nobody).await;
         let settled = |way: &Way| settled(entry, &places, way);
         let (routes, date, rows, quarantine) = (&*self.routes, None, &[][..], false);
         let about = About { origin: &origin, routes, date, rows, settled: Some(&settled), quarantine };
-        let replies = self.commit(&mut upload, way, decided, &about, true).await;
+        let replies = self.filter_and_commit(&mut upload, &structure, way, &about, Told::Nobody, true).await;
         places.into_iter().zip(replies).collect()
     }
 }

@@ -45,6 +45,14 @@ pub(super) enum Fault {
     Part(usize, StoreError),
 }
 
+impl Fault {
+    /// Whether nothing is at fault, but what was found before the commit has changed meanwhile.
+    pub(super) fn is_conflict(&self) -> bool {
+        let (Self::Message(CommitError { error, .. }) | Self::Part(_, error)) = self;
+        *error == StoreError::Conflict
+    }
+}
+
 impl Parts {
     /// The number of the next part. Those that are made at its delivery come before it.
     pub(super) const fn next(&mut self) -> usize {

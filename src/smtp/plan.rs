@@ -47,7 +47,7 @@ pub(crate) struct Plan {
 }
 
 /// What the recipients of a message stand for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Way {
     /// In the order in which they were named; a refusal in place of what they stand for.
     pub(crate) recipients: Vec<(ForwardPath, Result<Expansion, Reply>)>,

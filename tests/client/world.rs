@@ -9,8 +9,8 @@ use std::{
 use mailwright::{
     Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
     client::{Endpoint, Security},
-    imap::{Groups, Imap},
-    line_proto::{Secret, sasl, tls},
+    imap::{Groups, Imap, Referrals},
+    line_proto::{Secret, sasl, testing::MockRealm, tls},
     mailstore::{
         ScriptLimits, User,
         accounts::{
@@ -60,13 +60,35 @@ pub struct World {
 
 impl World {
     pub async fn new(scram: bool) -> Self {
+        Self::with(scram, None, |authenticator| authenticator).await
+    }
+
+    /// With mail on other servers too.
+    #[allow(dead_code, reason = "one of the tests that share this needs it")]
+    pub async fn sending_on(referrals: Arc<dyn Referrals>) -> Self {
+        Self::with(false, Some(referrals), |authenticator| authenticator).await
+    }
+
+    /// Where tickets of this realm log in, and passwords.
+    pub async fn with_realm(realm: &MockRealm) -> Self {
+        let realm = realm.clone();
+        Self::with(false, None, |authenticator| authenticator.with_gssapi(move |_| Ok(realm.acceptor())))
+            .await
+    }
+
+    async fn with(
+        scram: bool,
+        referrals: Option<Arc<dyn Referrals>>,
+        prepare: impl FnOnce(Authenticator<People>) -> Authenticator<People>,
+    ) -> Self {
         let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let server = Arc::new(tls::server_config(chain.as_bytes(), key.as_bytes()).unwrap());
         let client = Arc::new(tls::client_config(tls::roots(chain.as_bytes()).unwrap()).unwrap());
         let logins = Arc::new(Mutex::new("none"));
         let people = People { scram, logins: Arc::clone(&logins) };
-        let authenticator = Arc::new(Authenticator::new(people.clone(), Secret::from("salt of the unknown")));
+        let authenticator = Authenticator::new(people.clone(), Secret::from("salt of the unknown"));
+        let authenticator = Arc::new(prepare(authenticator));
         let store = Memory::new();
         let domains = LocalDomains::new(["example.org"]).unwrap();
         let policy = || Chain::default().then(OnlyLocalRecipients::new(domains.clone()));
@@ -91,6 +113,10 @@ impl World {
             config.allow_plaintext_auth = index == 0;
             let service = Imap::new(Arc::new(store.clone()), Arc::clone(&authenticator), tls.clone(), config)
                 .with_groups(Arc::new(Staff));
+            let service = match &referrals {
+                Some(referrals) => service.with_referrals(Arc::clone(referrals)),
+                None => service,
+            };
             let listener = self::listener(&stop).await;
             imap[index] = listener.local_addr().unwrap();
             tokio::spawn(Arc::new(service).serve(listener, stop.clone()));
@@ -228,6 +254,9 @@ impl Accounts for People {
         };
         if ![USER, BOB, CAROL].contains(&&*request.user) {
             return Err(LoginError::Credentials);
+        }
+        if request.authorization.as_ref().is_some_and(|other| *other != request.user) {
+            return Err(LoginError::NotAuthorized);
         }
         *self.logins.lock().unwrap() = kind;
         Ok(User::new(&request.user).unwrap())

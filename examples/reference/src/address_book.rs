@@ -23,10 +23,7 @@ pub(crate) fn domain(config: &Config, command: DomainCommand) -> Result<(), Comm
             println!("added the domain {name}");
         }
         DomainCommand::Set { name, settings } => {
-            if !everything(config)?.domain.contains_key(&name.to_lowercase()) {
-                return Err(CommandError::Refused(format!("there is no domain {name}; add it first")));
-            }
-            edit(config, Edit::Domain { name: name.clone(), change: settings.into(), new: false })?;
+            edit(config, Edit::DomainChange { name: name.clone(), change: settings.into() })?;
             println!("changed the domain {name}");
         }
         DomainCommand::Alias { alias, domain } => {

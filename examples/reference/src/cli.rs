@@ -8,12 +8,14 @@ mod directory;
 mod dkim;
 mod dns;
 mod fetch;
+mod http;
 mod life;
 mod migrate;
 mod queue;
 mod sieve;
 mod user;
 
+pub(crate) use self::http::{HttpCommand, TokenCommand};
 pub(crate) use directory::{
     AliasCommand, DirectoryCommand, DomainCommand, DomainSettings, GroupCommand, NetworkCommand,
 };
@@ -80,7 +82,12 @@ pub(crate) enum Command {
     /// Addresses that are banned for failed logins
     #[command(subcommand)]
     Ban(BanCommand),
-    /// Read the certificates again; open sessions go on. SIGHUP does so too, and reads the alias file
+    /// Who may ask by HTTP; these commands work while the server runs
+    #[command(subcommand)]
+    Http(HttpCommand),
+    /// Read the configuration again, with certificates, scripts and the alias file, as SIGHUP does; open sessions go on
+    ///
+    /// What is wrong changes nothing. What has to wait for a restart is named.
     Reload,
     /// Tell whether the store of the running server takes mail, and what was found damaged
     Status {

@@ -1,18 +1,19 @@
 //! Commands that show or change what the server knows: by the control socket if one runs, else on the data themselves.
 
-use std::{fmt::Display, fs, io, path::Path};
+use std::{fmt::Display, fs, io, path::Path, sync::Arc};
 
 use mailwright::mailstore::AnyStore;
 use thiserror::Error;
 
 use crate::{
-    admin::{self, Request, Response},
+    admin::{Administration, Request, Response},
     config::Config,
     control,
     directory::DirectoryError,
     queue::Access,
     rules::Rules,
     serve::{self, ServeError},
+    trace::TraceError,
 };
 
 /// Why a command did not do what was asked.
@@ -34,6 +35,8 @@ pub(crate) enum CommandError {
     Line { file: String, line: usize },
     #[error("{file}: {problem}")]
     Content { file: String, problem: String },
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     #[error("{0}")]
     Print(String),
 }
@@ -51,19 +54,29 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
             let life = serve::life(config, &database, &directory)?;
             let fetch = serve::fetch(config, &database, &directory)?;
             let suppressed = serve::suppressed(config, &database)?;
-            let access = Access { store: AnyStore::new(database.clone()), flush: None, suppressed };
+            let access = Access {
+                store: AnyStore::new(database.clone()),
+                flush: None,
+                suppressed,
+                own_listings: None,
+            };
             let rules = match request {
                 Request::Explain(_) => {
                     let known = serve::known(config, &database)?;
-                    Some(Rules::alone(config, &directory, known).map_err(CommandError::Refused)?)
+                    let rules = Rules::alone(config, &directory, known).map_err(CommandError::Refused)?;
+                    Some(Arc::new(rules))
                 }
                 _ => None,
             };
-            admin::execute(&directory, &access, None, &life, &fetch, rules.as_ref(), request)
+            let tokens = serve::tokens(config, &database)?;
+            let config = Arc::new(config.clone());
+            let administration =
+                Administration { config, directory, queue: access, life, fetch, tokens, rules, live: None };
+            administration.execute(request)
         }
     };
     match response {
-        Response::Failed { message } => Err(CommandError::Refused(message)),
+        Response::Failed { message, .. } => Err(CommandError::Refused(message)),
         response => Ok(response),
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod auth;
 pub(crate) mod authentication;
 mod check;
 mod fetch;
+mod http;
 mod imap;
 pub(crate) mod ldap;
 mod life;
@@ -27,10 +28,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mailwright::relay_policy::networks::AddressRange;
+use mailwright::{line_proto::Language, relay_policy::networks::AddressRange};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use self::http::Http;
 pub(crate) use fetch::Fetch;
 pub(crate) use life::{Expiry, Period, Quota, Size};
 pub(crate) use listener::{
@@ -94,6 +96,7 @@ pub(crate) struct Config {
     pub(crate) sieve: Sieve,
     pub(crate) fetch: Fetch,
     pub(crate) on_demand: OnDemand,
+    pub(crate) http: Http,
     pub(crate) smtp: SmtpOptions,
     pub(crate) imap: imap::Imap,
     pub(crate) pop3: pop3::Pop3,
@@ -198,6 +201,7 @@ impl Default for Config {
             sieve: Sieve::default(),
             fetch: Fetch::default(),
             on_demand: OnDemand::default(),
+            http: Http::default(),
             smtp: SmtpOptions::default(),
             imap: imap::Imap::default(),
             pop3: pop3::Pop3::default(),
@@ -255,8 +259,13 @@ impl Config {
         if let Some(data) = data {
             config.data = data.to_owned();
         }
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Check { problems }) }
+        config.checked()
+    }
+
+    /// The same, if nothing is wrong with it.
+    pub(crate) fn checked(self) -> Result<Self, ConfigError> {
+        let problems = self.problems();
+        if problems.is_empty() { Ok(self) } else { Err(ConfigError::Check { problems }) }
     }
 
     /// Reads the file without looking whether a server could be run with it.
@@ -328,6 +337,13 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// What is wrong with the language that a section chooses.
+fn language_problem(section: &str, tag: &str) -> Option<String> {
+    let known = Language::ALL.map(Language::tag);
+    let wrong = Language::from_tag(tag).is_none();
+    wrong.then(|| format!("{section}.language = {tag:?} is none of {}", known.join(", ")))
 }
 
 fn indent(text: &str) -> String {

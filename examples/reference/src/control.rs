@@ -15,13 +15,9 @@ use std::{
 use mailwright::mailstore::embedded::Embedded;
 
 use crate::{
-    admin::{self, Request, Response},
+    admin::{Administration, Request, Response},
     backup,
-    directory::Directory,
-    fetch::Fetch,
-    life::Life,
-    live::Live,
-    queue::Access,
+    live::Current,
 };
 
 /// The longest request: thousands of accounts to import fit.
@@ -54,16 +50,8 @@ pub(crate) fn ask(data: &Path, request: &Request) -> io::Result<Option<Response>
 /// Listens on the socket, each connection in a thread of its own: requests are rare, and hashing takes its time.
 ///
 /// Whoever owns the data directory may connect, and nobody else.
-pub(crate) fn listen(
-    data: &Path,
-    directory: Arc<Directory>,
-    queue: Access,
-    live: Live,
-    store: Embedded,
-    life: Life,
-    fetch: Fetch,
-) -> io::Result<()> {
-    let (live, runtime) = (Arc::new(live), tokio::runtime::Handle::current());
+pub(crate) fn listen(data: &Path, store: Embedded, current: Arc<Current>) -> io::Result<()> {
+    let runtime = tokio::runtime::Handle::current();
     let path = path(data);
     // The data directory is locked by now, so a socket that is there already is a dead server's.
     match std::fs::remove_file(&path) {
@@ -74,14 +62,12 @@ pub(crate) fn listen(
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     thread::Builder::new().name("control".into()).spawn(move || {
         for stream in listener.incoming() {
-            let (directory, queue, live, store) =
-                (Arc::clone(&directory), queue.clone(), Arc::clone(&live), store.clone());
-            let (life, fetch, runtime) = (life.clone(), fetch.clone(), runtime.clone());
+            let (administration, store, runtime) = (current.get(), store.clone(), runtime.clone());
             let served = stream.and_then(|stream| {
                 thread::Builder::new().name("control".into()).spawn(move || {
                     // Stores may hand what blocks to its threads.
                     let _runtime = runtime.enter();
-                    if let Err(error) = serve(&stream, &directory, &queue, &live, &store, (&life, &fetch)) {
+                    if let Err(error) = serve(&stream, &store, &administration) {
                         tracing::warn!(%error, "a control connection failed");
                     }
                 })
@@ -95,27 +81,20 @@ pub(crate) fn listen(
     Ok(())
 }
 
-fn serve(
-    stream: &UnixStream,
-    directory: &Arc<Directory>,
-    queue: &Access,
-    live: &Live,
-    store: &Embedded,
-    (life, fetch): (&Life, &Fetch),
-) -> io::Result<()> {
+fn serve(stream: &UnixStream, store: &Embedded, administration: &Administration) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(io::Read::take(stream, LONGEST)).read_line(&mut line)?;
     if let Ok(work) = serde_json::from_str::<backup::Work>(&line) {
         tracing::info!(?work, "control");
-        return backup::serve_one(stream, store, life, &work);
+        return backup::serve_one(stream, store, &administration.life, &work);
     }
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(request) => {
             tracing::info!(?request, "control");
-            admin::execute(directory, queue, Some(live), life, fetch, None, request)
+            administration.execute(request)
         }
-        Err(error) => Response::Failed { message: format!("the request is not understood: {error}") },
+        Err(error) => Response::refused(format!("the request is not understood: {error}")),
     };
     let mut answer = serde_json::to_vec(&response)?;
     answer.push(b'\n');

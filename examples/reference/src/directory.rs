@@ -4,6 +4,7 @@
 mod accounts;
 mod alias_file;
 mod backends;
+mod configured;
 mod edit;
 mod encryption;
 mod files;
@@ -24,19 +25,16 @@ use std::{
 
 use mailwright::{
     line_proto::Secret,
-    mail_model::{Address, Domain, ForwardPath},
+    mail_model::{Address, ForwardPath},
     mailstore::{
         StoreError, User,
         accounts::ScramHash,
-        block_on,
         embedded::{Embedded, Table},
     },
-    relay_policy::delivery::{LocalKind, Verp},
+    relay_policy::delivery::LocalKind,
     relay_policy::directory::{
-        Context, Directory as Model, DirectoryError as ModelError, DomainEntry, Expansion, Refusal, Settings,
+        Context, Directory as Model, DirectoryError as ModelError, Expansion, Refusal,
     },
-    relay_policy::networks::NetworkObject,
-    relay_policy::srs::Srs,
     smtp_proto::Reply,
 };
 use serde::{Deserialize, Serialize};
@@ -49,10 +47,11 @@ use crate::{
     password::{BadPassword, StoredPassword},
 };
 
-use files::Files;
+use configured::lasting;
 
 pub(crate) use alias_file::watch as watch_aliases;
 pub(crate) use backends::{Backends, Checker};
+pub(crate) use configured::Configured;
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
 pub(crate) use groups::Members;
 pub(crate) use login::Logins;
@@ -79,26 +78,15 @@ pub(crate) struct Directory {
     removed: Table,
     /// The keys that sign.
     pub(crate) keys: Keys,
-    /// Networks of the configuration that may relay.
-    networks: NetworkObject,
     accounts: RwLock<accounts::AccountTable>,
     /// What mail needs to know: no secrets. Replaced as a whole, so that a session never sees half a change.
     model: RwLock<Arc<Model>>,
+    /// What the configuration says of it, replaced as a whole too.
+    settings: RwLock<Arc<Configured>>,
     /// Held while something is changed. Everything can be looked up all the while.
     changing: Mutex<()>,
-    /// The domains of the configuration: always there.
-    configured: Vec<Domain>,
-    postmaster: Option<String>,
-    /// Our own name, in lower case.
-    hostname: String,
     /// Where mail can be encrypted, if it can.
     vault: OnceLock<Embedded>,
-    /// What rewrites the senders of mail that is forwarded, if that is wanted.
-    srs: Option<Srs>,
-    /// The alias file, and what else is in files.
-    files: Files,
-    /// Whom users may write as beside themselves.
-    senders: senders::Senders,
     /// What asks the next host of an address whether it would take mail for it; it gives the refusal.
     asks: OnceLock<AskHost>,
 }
@@ -174,6 +162,8 @@ pub(crate) enum DirectoryError {
     #[error("{0}")]
     Taken(String),
     #[error("{0}")]
+    Missing(String),
+    #[error("{0}")]
     Target(String),
     #[error("there is an account {0} already; `mailwrightd user password` changes its password")]
     Exists(String),
@@ -227,76 +217,58 @@ impl Directory {
         keys: Keys,
         config: &Config,
     ) -> Result<Self, DirectoryError> {
-        let mut settings = Settings::default();
-        settings.separators.clone_from(&config.separators);
-        if config.aliases.verp {
-            let before = config.separators.chars().next();
-            settings.verp = before.map(|before| {
-                let mut verp = Verp::default();
-                verp.before = before;
-                verp
-            });
-        }
-        let mut model = Model::new(settings);
-        model.set_bcc(config.always_bcc.parse().ok());
-        let configured: Result<Vec<Domain>, _> = config
-            .domains
-            .iter()
-            .map(|name| {
-                name.parse().map_err(|_| DirectoryError::Target(format!("{name:?} is not a domain name")))
-            })
-            .collect();
-        let configured = configured?;
-        let files = Files::new(config, &configured)?;
-        for domain in &configured {
-            model.set_domain(domain, DomainEntry::default());
-        }
-        // Domains first: the rest is about them.
-        let (domains, rest): (Vec<_>, Vec<_>) =
-            entries.scan(b"")?.into_iter().partition(|(key, _)| key.starts_with(b"domain/"));
-        for (key, value) in domains.into_iter().chain(rest) {
-            restore::restore(&mut model, &String::from_utf8_lossy(&key), &value);
-        }
+        let settings = Arc::new(Configured::new(config, &secrets)?);
         let (accounts, unreadable) = accounts::read(&table)?;
-        unreadable.iter().for_each(|name| model.set_unreadable(name));
-        for (name, account) in accounts.iter() {
-            restore::account(&mut model, name, &account.mail);
-        }
-        let postmaster = Some(config.postmaster.clone()).filter(|name| !name.is_empty());
-        let srs = match config.relay.srs {
-            true => Some(Srs::new(&lasting(&secrets, b"srs")?)),
-            false => None,
-        };
+        let model = settings.model(&entries, &accounts, &unreadable)?;
         let directory = Self {
             table,
             entries,
             secrets,
             removed,
             keys,
-            networks: config.relay_networks().map_err(|error| DirectoryError::Target(error.to_string()))?,
             accounts: RwLock::new(accounts),
             model: RwLock::default(),
+            settings: RwLock::new(settings),
             changing: Mutex::default(),
-            configured,
-            postmaster,
-            hostname: config.hostname.to_lowercase(),
             vault: OnceLock::new(),
-            srs,
-            files,
-            senders: senders::Senders::new(&config.auth),
             asks: OnceLock::new(),
         };
-        model.set_alias_file(&directory.files.aliases()?, directory.files.domains());
         directory.replace_model(model);
         Ok(directory)
     }
 
+    /// What the directory would be by another configuration. Nothing is changed.
+    pub(crate) fn prepare(&self, config: &Config) -> Result<Configured, DirectoryError> {
+        let settings = Configured::new(config, &self.secrets)?;
+        settings.files.aliases()?;
+        Ok(settings)
+    }
+
+    /// Goes by another configuration from here on: for the next command of every session.
+    pub(crate) fn reconfigure(&self, settings: Configured) -> Result<(), DirectoryError> {
+        let _changing = self.lock_changes();
+        let (_, unreadable) = accounts::read(&self.table)?;
+        let model = {
+            let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+            settings.model(&self.entries, &accounts, &unreadable)?
+        };
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.replace_model(model);
+        Ok(())
+    }
+
+    /// What the configuration says now.
+    fn settings(&self) -> Arc<Configured> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Reads the alias file again; says how many aliases it has. If it cannot be used, those that there are stay.
     pub(crate) fn read_aliases(&self) -> Result<usize, DirectoryError> {
-        let lines = self.files.aliases()?;
+        let settings = self.settings();
+        let lines = settings.files.aliases()?;
         let _changing = self.lock_changes();
         let mut model = self.model();
-        model.set_alias_file(&lines, self.files.domains());
+        model.set_alias_file(&lines, settings.files.domains());
         self.replace_model(model);
         tracing::info!(aliases = lines.len(), "the alias file was read");
         Ok(lines.len())
@@ -327,13 +299,14 @@ impl Directory {
         if let Some(expansion) = self.passed_back(recipient) {
             return Ok(expansion);
         }
-        let expansion = self.current().expand(recipient, &Context::new(trusted), &self.files)?;
+        let settings = self.settings();
+        let expansion = self.current().expand(recipient, &Context::new(trusted), &settings.files)?;
         let mut programs = expansion.handed.iter().filter_map(|handed| match &handed.target.kind {
             LocalKind::Command(line) => Some(line),
             _ => None,
         });
         match programs.next() {
-            Some(line) if !self.files.programs => {
+            Some(line) if !settings.files.programs => {
                 tracing::error!(line, "an alias names a program, which [aliases] programs does not enable");
                 Err(Refusal::Unreadable(format!("{line}: programs are not enabled ([aliases] programs)")))
             }
@@ -353,7 +326,7 @@ impl Directory {
             let oldest = accounts.values().min_by_key(|account| account.number)?;
             oldest.user.as_str().parse().ok()
         };
-        let postmaster = self.postmaster.as_ref().map_or_else(oldest, |name| name.parse().ok());
+        let postmaster = self.settings().postmaster.as_ref().map_or_else(oldest, |name| name.parse().ok());
         model.set_postmaster(postmaster);
         *self.model.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(model);
     }
@@ -361,15 +334,4 @@ impl Directory {
     fn lock_changes(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A random secret of this name, made when it is first wanted.
-fn lasting(secrets: &Table, name: &[u8]) -> Result<Vec<u8>, DirectoryError> {
-    if let Some(secret) = secrets.get(name)? {
-        return Ok(secret.to_vec());
-    }
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| DirectoryError::Randomness(error.to_string()))?;
-    block_on(secrets.put(name, &secret))?;
-    Ok(secret.to_vec())
 }

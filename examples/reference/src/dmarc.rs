@@ -68,13 +68,12 @@ impl<'a> Line<'a> {
 /// Sends what was collected of the days before, and of this one if that is wanted.
 pub(crate) fn send(reports: Option<&std::sync::Arc<Reports>>, today: bool) -> Response {
     let Some(reports) = reports else {
-        let message = "no reports are collected; say reports = true in [authentication]".into();
-        return Response::Failed { message };
+        return Response::refused("no reports are collected; say reports = true in [authentication]");
     };
     let day = seconds() / collect::DAY + u64::from(today);
     match tokio::runtime::Handle::current().block_on(reports.send_before(day)) {
         Ok(entries) => Response::Written { entries },
-        Err(message) => Response::Failed { message },
+        Err(message) => Response::refused(message),
     }
 }
 

@@ -12,6 +12,7 @@ use mailwright::{
     client::{ClientError, Endpoint, Security, SmtpClient},
     line_proto::tls,
     mail_model::{Address, ForwardPath, ReversePath},
+    queue::OwnListings,
     smtp_proto::{HelloName, Mail, Message, Rcpt, Reply, client, server::Protocol as Speaks},
 };
 use tokio::io::{AsyncRead, ReadBuf};
@@ -20,6 +21,7 @@ use crate::{
     admin::{Request, Response},
     command::{CommandError, print_json, request},
     config::{Config, ListenAddress, Listener, Protocol, TlsMode},
+    queue,
     rules::Question,
 };
 
@@ -66,6 +68,7 @@ pub(crate) fn relay(config: &Config, json: bool) -> Result<bool, CommandError> {
             });
         }
     }
+    findings.extend(runtime.block_on(own_address(config))?);
     for Finding { tried, outcome, good } in &findings {
         if json {
             print_json(&serde_json::json!({ "tried": tried, "outcome": outcome, "good": good }))?;
@@ -74,6 +77,26 @@ pub(crate) fn relay(config: &Config, json: bool) -> Result<bool, CommandError> {
         }
     }
     Ok(findings.iter().all(|finding| finding.good))
+}
+
+/// What lists of unwanted senders say of our own address, if some are to be asked.
+async fn own_address(config: &Config) -> Result<Option<Finding>, CommandError> {
+    let resolver = queue::resolver(config).map_err(CommandError::Refused)?;
+    let Some(lists) = queue::own_lists(config, &resolver) else { return Ok(None) };
+    let addresses: Vec<String> = lists.addresses().await.iter().map(ToString::to_string).collect();
+    let tried =
+        format!("our address {} on {}", addresses.join(" "), config.relay.own_address_lists.join(", "));
+    let (outcome, good) = match lists.listing().await {
+        Some(listing) => {
+            (format!("{listing}: {} gets what would go to mail exchangers", config.relay.fallback), false)
+        }
+        None if addresses.is_empty() => (
+            "the name that we say hello by leads to no address that others see: set relay.own_address".into(),
+            false,
+        ),
+        None => ("on none that could be asked".into(), true),
+    };
+    Ok(Some(Finding { tried, outcome, good }))
 }
 
 /// What the rules say of a client at this address.

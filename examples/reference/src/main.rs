@@ -20,6 +20,7 @@ mod export;
 mod fetch;
 mod first_run;
 mod health;
+mod http;
 #[cfg(feature = "ldap")]
 mod ldap;
 mod life;
@@ -46,10 +47,11 @@ use clap::Parser;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    cli::{Cli, Command, ConfigCommand, DoctorCommand},
+    cli::{Cli, Command, Common, ConfigCommand, DoctorCommand},
     command::CommandError,
     config::{Config, LogFormat, StoreKind},
     rules::Question,
+    serve::Source,
 };
 
 /// What a wrong configuration ends with, as a wrong command line does.
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Some(Command::Config(command)) => show(&config, &command),
         Some(Command::User(command)) => done(user::run(&config, command)),
         Some(Command::Ban(command)) => done(live::ban(&config, command)),
+        Some(Command::Http(command)) => done(http::run(&config, command)),
         Some(Command::Status { json }) => done(health::status(&config, json)),
         Some(Command::Reload) => done(live::reload(&config)),
         Some(Command::Backup { directory, json }) => done(backup::back_up(&config, directory, json)),
@@ -131,7 +134,7 @@ fn main() -> ExitCode {
             Ok(false) => ExitCode::FAILURE,
             Err(error) => fail(&error, 1),
         },
-        Some(Command::Serve) | None => match run(config) {
+        Some(Command::Serve) | None => match run(config, cli.common) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&*error, 1),
         },
@@ -147,6 +150,9 @@ fn done(outcome: Result<(), CommandError>) -> ExitCode {
 
 fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
     if let ConfigCommand::Check = command {
+        if let Err(error) = user::check_guest(config) {
+            return fail(&error, USAGE);
+        }
         println!("the configuration is right");
         return ExitCode::SUCCESS;
     }
@@ -159,7 +165,7 @@ fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> Result<(), Box<dyn Error>> {
+fn run(config: Config, common: Common) -> Result<(), Box<dyn Error>> {
     // The database tells of its housekeeping; whoever wants to hear it says so in log.level.
     let directives = format!("fjall=warn,lsm_tree=warn,{}", config.log.level);
     let filter = EnvFilter::try_new(directives).map_err(|error| {
@@ -187,7 +193,7 @@ fn run(config: Config) -> Result<(), Box<dyn Error>> {
         .max_blocking_threads(blocking)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve::serve(config));
+    let served = runtime.block_on(serve::serve(config, Source { file: common.config, data: common.data }));
     pen.iter().for_each(trace::Pen::finish);
     Ok(served?)
 }

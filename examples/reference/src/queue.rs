@@ -7,7 +7,7 @@ mod sts;
 mod suppressed;
 
 pub(crate) use admin::{Access, Change, Entry, QueueRequest, QueueResponse, Selection, answer, unix_time};
-pub(crate) use outbound::{Outbound, Parts, resolver, start, web};
+pub(crate) use outbound::{Outbound, Parts, own_lists, resolver, start, web};
 pub(crate) use print::{entries, flush, mailq, run};
 pub(crate) use sts::{KeptPolicies, WebPolicies};
 pub(crate) use suppressed::{Suppressed, SuppressedEntry};

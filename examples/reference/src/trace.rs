@@ -15,7 +15,7 @@ use tracing_subscriber::{
 };
 
 pub(crate) use record::Record;
-pub(crate) use show::run;
+pub(crate) use show::{TraceError, life_of, run};
 pub(crate) use write::{Pen, begin};
 
 /// The folder in the data directory.

@@ -24,7 +24,10 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
             let mailbox = !no_mailbox && (mailbox || config.users.mailbox);
             let (password, made) = password(password_stdin)?;
             let hidden = Hidden(password.clone());
-            request(config, Request::UserAdd { name: name.clone(), password: hidden, mailbox })?;
+            request(
+                config,
+                Request::UserAdd { name: name.clone(), password: hidden, mailbox: Some(mailbox) },
+            )?;
             let without = if mailbox { "" } else { ", without a mailbox" };
             println!("added {name}{without}{}", shown(made, &password));
             propose(config, &name)?;
@@ -101,6 +104,21 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
         }
     }
     Ok(())
+}
+
+/// Refuses a configuration in which guests are to read what nobody has.
+pub(crate) fn check_guest(config: &Config) -> Result<(), CommandError> {
+    let name = &config.auth.anonymous;
+    if name.is_empty() {
+        return Ok(());
+    }
+    let Response::Users { users } = request(config, Request::UserList)? else { return Ok(()) };
+    if users.iter().any(|user| user.name.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    Err(CommandError::Refused(format!(
+        "auth.anonymous = {name:?}: there is no such account; `mailwrightd user add {name}` makes it"
+    )))
 }
 
 /// The password to set, and whether it was made up here.

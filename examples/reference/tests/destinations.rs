@@ -257,18 +257,7 @@ fn mail_that_the_name_system_sends_to_us_under_another_name_does_not_go_round() 
 
 /// Two servers, each with a user who forwards to the other, and a third user who writes.
 fn forwarding_to_each_other(keep: &str) -> Option<(Names, Site, Site)> {
-    if !have("dnsmasq") {
-        return None;
-    }
-    let port = free_port();
-    let names = Names::start(&[
-        "mx-host=b.example,mx.b.example,10",
-        "address=/mx.b.example/127.0.0.3",
-        "mx-host=a.example,mx.a.example,10",
-        "address=/mx.a.example/127.0.0.2",
-    ]);
-    let a = Site::start("a.example", "127.0.0.2", port, &names, "", &["ann", "amy"]);
-    let b = Site::start("b.example", "127.0.0.3", port, &names, "", &["bob"]);
+    let (names, a, b) = Site::pair(&["ann", "amy"], &["bob"])?;
     a.run(&["user", "set", "amy@a.example", "--forward", "bob@b.example", "--keep", keep]);
     b.run(&["user", "set", "bob@b.example", "--forward", "amy@a.example", "--keep", keep]);
     Some((names, a, b))

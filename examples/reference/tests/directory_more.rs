@@ -5,23 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{PASSWORD, Server, Talk, USER, run, wait_for};
-
-/// A command that must succeed; gives what it printed.
-fn tell(server: &Server, command: &str) -> String {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let output = run(&mut server.command(&words));
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A command that must fail; gives what it said.
-fn refused(server: &Server, command: &str) -> String {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let output = run(&mut server.command(&words));
-    assert_eq!(output.status.code(), Some(1), "{command}: {}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stderr).unwrap()
-}
+use common::{PASSWORD, Server, Talk, USER, refused, tell, wait_for};
 
 /// Changes the configuration.
 fn configure(server: &Server, from: &str, to: &str) {

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use common::{PASSWORD, Server, USER};
+use common::{PASSWORD, Server, Talk, USER, count, have, wait_for};
 
 /// How many times the server is killed.
 const KILLS: u64 = 200;
@@ -162,4 +162,42 @@ fn tagged(stream: &mut BufReader<TcpStream>) -> Option<String> {
             return Some(line);
         }
     }
+}
+
+/// Whoever opens connections takes none of the files that the store will need: it could keep nothing more, and not by itself again.
+#[test]
+fn connections_leave_the_store_its_files() {
+    if !have("prlimit") {
+        return;
+    }
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    server.add_user(USER, PASSWORD);
+    server.open_files = Some(96);
+    server.serve();
+    let mut talk = server.talk(server.port("lmtp", "none"));
+    talk.reply();
+    talk.smtp("LHLO client.example");
+    let crowd: Vec<Talk> = (0..150).map(|_| server.talk(server.port("smtp", "starttls"))).collect();
+    // Written often enough that the database makes new files.
+    let message = format!("Subject: large\r\n\r\n{}.", format!("{}\r\n", "x".repeat(76)).repeat(13_000));
+    for number in 0..40 {
+        for (command, answer) in [
+            ("MAIL FROM:<>", "250"),
+            (&format!("RCPT TO:<{USER}>"), "250"),
+            ("DATA", "354"),
+            (&message, "250"),
+        ] {
+            let reply = talk.smtp(command);
+            assert!(reply.starts_with(answer), "{number}: {reply}");
+        }
+    }
+    let log = server.log();
+    assert!(log.contains("fewer connections than limits.connections") && log.contains("allow 21"), "{log}");
+    drop(crowd);
+    let mut later = wait_for("a connection", || {
+        let mut talk = server.talk(server.port("smtp", "starttls"));
+        talk.reply().starts_with("220 ").then_some(talk)
+    });
+    later.smtp("QUIT");
+    assert_eq!(count(&server), 40);
 }

@@ -198,6 +198,98 @@ fn scripts_have_names() {
     }
 }
 
+/// RFC 4314 §4: in a mailbox of somebody else, as far as the rights go; what is filed and sent is filed and sent for whom the scripts are.
+#[test]
+fn others_mailboxes_are_filtered_as_far_as_the_rights_go() {
+    let mut world = World::new("", &[], &[]);
+    let mut bob = world.server.talk(world.server.port("imap", "starttls"));
+    bob.line();
+    let mut bobs = |command: &str| {
+        let answer = bob.imap("b", command);
+        assert!(answer.last().unwrap().starts_with("b OK"), "{command}: {answer:?}");
+        answer.join("\n")
+    };
+    bobs(&format!("LOGIN {BOB} {PASSWORD}"));
+    let script = r#"require ["fileinto", "imap4flags", "editheader", "copy"];
+        if header :is "subject" "file" { fileinto "Copies"; }
+        elsif header :is "subject" "copy" { fileinto :copy "Copies"; }
+        elsif header :is "subject" "flag" { addflag "\\Flagged"; }
+        elsif header :is "subject" "unseen" { removeflag "\\Seen"; }
+        elsif header :is "subject" "change" { addheader "X-Changed" "yes"; }
+        elsif header :is "subject" "send" { redirect "bob@example.org"; }
+        elsif header :is "subject" "lost" { fileinto "Nowhere"; }"#;
+    let subjects = ["file", "copy", "flag", "unseen", "change", "send", "lost", "keep"];
+    // The rights, and what is done of what is asked.
+    for (round, (rights, done)) in [
+        ("rs", "copy unseen"),
+        ("rw", "copy flag"),
+        ("rt", "file copy send lost"),
+        ("rti", "file copy change send lost"),
+        ("rswti", "file copy flag unseen change send lost"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("there{round}");
+        bobs(&format!("CREATE {name}"));
+        for subject in subjects {
+            let message = format!("From: ann@example.net\r\nSubject: {subject}\r\n\r\nbody\r\n");
+            bobs(&format!("APPEND {name} (\\Seen) {{{}+}}\r\n{message}", message.len()));
+        }
+        bobs(&format!("SETACL {name} {USER} l{rights}"));
+        let before = world.subjects("Copies").len();
+        let sent = bobs("STATUS INBOX (MESSAGES)");
+        world.ok(&format!("SELECT \"Other Users/{BOB}/{name}\""));
+        let answer = world.ok(&format!("UID FILTER SIEVE SCRIPT {{{}+}}\r\n{script} ALL", script.len()));
+        world.ok("UNSELECT");
+        let has = |subject: &str| done.split(' ').any(|done| done == subject);
+        for (place, subject) in subjects.iter().enumerate() {
+            let of = format!("UID {} ", place + 1);
+            let told = answer.lines().find(|line| line.contains("FILTERED") && line.contains(&of));
+            let right = match (has(subject), *subject, told) {
+                (_, "keep", told) => told.is_none(),
+                (false, _, Some(told)) => told.contains("ERRORS \"you may not"),
+                (true, "lost", Some(told)) => told.contains("WARNINGS"),
+                (true, _, Some(told)) => told.contains(&format!("{of}OK")),
+                (_, _, None) => false,
+            };
+            assert!(right, "{rights} {subject}: {answer}");
+        }
+        bobs(&format!("EXAMINE {name}"));
+        let there = bobs("FETCH 1:* (FLAGS BODY.PEEK[])");
+        bobs("UNSELECT");
+        let of = |subject: &str| -> Vec<&str> {
+            there.split("\n* ").filter(|one| one.contains(&format!("Subject: {subject}"))).collect()
+        };
+        for subject in ["file", "change", "send"] {
+            assert_eq!(of(subject)[0].contains("\\Deleted"), has(subject), "{rights} {subject}: {there}");
+        }
+        for subject in ["copy", "lost", "keep", "flag"] {
+            assert!(!of(subject)[0].contains("\\Deleted"), "{rights} {subject}: {there}");
+        }
+        assert_eq!(of("flag")[0].contains("\\Flagged"), has("flag"), "{rights}: {there}");
+        assert_eq!(of("unseen")[0].contains("\\Seen"), !has("unseen"), "{rights}: {there}");
+        let changed = of("change");
+        assert_eq!(changed.len(), 1 + usize::from(has("change")), "{rights}: {there}");
+        if let Some(changed) = changed.get(1) {
+            assert!(
+                changed.contains("X-Changed: yes") && !changed.contains("\\Deleted"),
+                "{rights}: {there}"
+            );
+            // Who may not set a flag may not add a message with it.
+            assert_eq!(changed.contains("\\Seen"), rights.contains('s'), "{rights}: {there}");
+        }
+        let filed = 1 + usize::from(has("file"));
+        assert_eq!(world.subjects("Copies").len() - before, filed, "{rights}");
+        assert_eq!(bobs("STATUS INBOX (MESSAGES)") != sent, has("send"), "{rights}");
+    }
+    // What may not be changed at all.
+    bobs("CREATE fixed");
+    bobs(&format!("SETACL fixed {USER} lr"));
+    world.ok(&format!("SELECT \"Other Users/{BOB}/fixed\""));
+    world.says("NO", "FILTER SIEVE SCRIPT \"discard;\" ALL");
+}
+
 #[test]
 fn it_is_for_mailboxes_that_can_be_changed_and_can_be_switched_off() {
     let mut world = World::new("", &[], &["one"]);

@@ -6,7 +6,7 @@ mod common;
 
 use std::{collections::BTreeSet, fs};
 
-use common::{PASSWORD, Server, Talk, USER, deliver, inbox};
+use common::{PASSWORD, Server, Talk, USER, deliver, inbox, login};
 
 const BOB: &str = "bob@example.org";
 
@@ -20,13 +20,6 @@ fn server(more: &str) -> Server {
     }
     server.serve();
     server
-}
-
-fn login(server: &Server, user: &str) -> Talk {
-    let mut talk = server.talk(server.port("imap", "starttls"));
-    talk.line();
-    done(&mut talk, &format!("LOGIN {user} {PASSWORD}"));
-    talk
 }
 
 fn is_done(talk: &mut Talk, command: &str) -> bool {

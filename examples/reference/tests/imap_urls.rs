@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{PASSWORD, Server, Talk, USER, deliver, inbox};
+use common::{PASSWORD, Server, Talk, USER, deliver, inbox, login};
 
 const BOB: &str = "bob@example.org";
 
@@ -14,13 +14,6 @@ fn server() -> Server {
     }
     server.serve();
     server
-}
-
-fn login(server: &Server, user: &str) -> Talk {
-    let mut talk = server.talk(server.port("imap", "starttls"));
-    talk.line();
-    assert!(ok(&talk.imap("a", &format!("LOGIN {user} {PASSWORD}"))));
-    talk
 }
 
 fn ok(lines: &[String]) -> bool {

@@ -6,7 +6,7 @@ mod common;
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use common::{PASSWORD, Server, Talk, USER, deliver, imap, succeed};
+use common::{PASSWORD, Server, Talk, USER, deliver, imap, login, succeed};
 
 const BOB: &str = "bob@example.org";
 const MESSAGE: &str = "From: ann@example.net\r\nSubject: plans\r\nContent-Type: text/plain\r\n\r\nbody\r\n";
@@ -30,13 +30,6 @@ fn ok(talk: &mut Talk, command: &str) -> String {
     let answer = talk.imap("x", command);
     assert!(answer.last().unwrap().starts_with("x OK"), "{command}: {answer:?}");
     answer.join("\n")
-}
-
-fn login(server: &Server, user: &str) -> Talk {
-    let mut talk = server.talk(server.port("imap", "starttls"));
-    talk.line();
-    ok(&mut talk, &format!("LOGIN {user} {PASSWORD}"));
-    talk
 }
 
 fn append(talk: &mut Talk, mailbox: &str) {

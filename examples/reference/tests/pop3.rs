@@ -59,7 +59,7 @@ fn deliver_some(server: &Server, count: usize) {
 #[test]
 fn capabilities_say_what_there_is() {
     let server = Server::start(
-        "allow_plaintext_auth = true\npop3 = { expire = \"30\", login_delay = 900, users = { \
+        "allow_plaintext_auth = true\npop3 = { language = \"it\", expire = \"30\", login_delay = 900, users = { \
          \"alice@example.org\" = { login_delay = 0, expire = \"never\" }, \"b@example.org\" = { expire = \"7\" } } }\n",
     );
     let (mut talk, greeting) = greeted(&server);
@@ -88,7 +88,9 @@ fn capabilities_say_what_there_is() {
         after.iter().any(|line| line == "EXPIRE NEVER") && after.iter().any(|line| line == "LOGIN-DELAY 0")
     );
     assert!(say(&mut talk, "LANG").starts_with("+OK"));
-    assert_eq!(listing(&mut talk), ["en English"]);
+    assert_eq!(listing(&mut talk), ["en English", "de Deutsch", "fr français", "es español", "it italiano"]);
+    assert_eq!(say(&mut talk, "LANG *"), "+OK it ora in italiano");
+    assert_eq!(say(&mut talk, "LIST 7"), "-ERR questo messaggio non esiste");
     assert!(say(&mut talk, "LANG en").starts_with("+OK en "));
     assert!(say(&mut talk, "LANG mul").starts_with("-ERR"));
 }

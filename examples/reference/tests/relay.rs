@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Talk, free_port, have, wait_for};
+use common::{Talk, free_port, wait_for};
 use world::{Behaviour, Host, Names, Site};
 
 /// Hands a message to a server's submission port, logged in.
@@ -41,19 +41,7 @@ fn message(subject: &str) -> String {
 
 /// Two of our servers and what they know of each other.
 fn pair() -> Option<(Names, Site, Site)> {
-    if !have("dnsmasq") {
-        return None;
-    }
-    let port = free_port();
-    let names = Names::start(&[
-        "mx-host=b.example,mx.b.example,10",
-        "address=/mx.b.example/127.0.0.3",
-        "mx-host=a.example,mx.a.example,10",
-        "address=/mx.a.example/127.0.0.2",
-    ]);
-    let a = Site::start("a.example", "127.0.0.2", port, &names, "", &["ann"]);
-    let b = Site::start("b.example", "127.0.0.3", port, &names, "", &["bob"]);
-    Some((names, a, b))
+    Site::pair(&["ann"], &["bob"])
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use common::{PASSWORD, Server, Talk, USER};
+use common::{PASSWORD, Server, Talk, USER, succeed};
 
 /// A server whose users have this script, unless they have one of their own; with bob beside alice.
 fn server(script: &str, extra: &str) -> Server {
@@ -150,6 +150,58 @@ fn a_script_that_fails_keeps_the_message_and_changes_nothing() {
     assert!(server.log().contains("the sieve script failed"), "{}", server.log());
 }
 
+/// Text in which an automaton finds something new at every letter.
+fn noise(letters: usize) -> String {
+    let mut state = 1_u32;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if state >> 31 == 0 { 'a' } else { 'b' }
+    };
+    (0..letters).map(|_| letter()).collect()
+}
+
+#[test]
+fn a_script_that_takes_too_long_is_ended_and_its_user_is_told() {
+    let slow = r#"if string :regex "${a}" "${r}" { discard; }"#.repeat(150);
+    let set = format!(r#"set "a" "{}"; set "r" "[ab]*a[ab]{{900}}[^ab]";"#, noise(60_000));
+    let script = format!(r#"require ["variables", "regex"]; {set} {slow} discard;"#);
+    let server = server(&script, "run_seconds = 1");
+    assert!(send(&server, &[USER], "Subject: kept\r\n\r\nkept").starts_with("250"));
+    assert_eq!(messages(&server, USER, "INBOX").len(), 1);
+    let told = String::from_utf8(succeed(&mut server.command(&["sieve", "log", USER]))).unwrap();
+    assert!(told.contains("the script takes too long; the message is kept"), "{told}");
+}
+
+#[test]
+fn the_configuration_says_what_extensions_may_do() {
+    let server = server(
+        r#"require ["editheader", "vacation", "vacation-seconds", "copy"];
+           if header "subject" "two" { redirect :copy "bob@example.org"; redirect "carl@example.org"; stop; }
+           addheader "X-Verified" "yes"; addheader "X-Other" "yes"; deleteheader "X-Spam"; deleteheader "X-Gone";
+           vacation :seconds 0 "I am at sea.";"#,
+        "disabled = [\"editheader\"]\nredirects = 1\nunaddable_fields = [\"x-verified\"]\nundeletable_fields = [\"X-Spam\"]\n\
+         vacation_unaddressed = true\nvacation_least_seconds = 3600",
+    );
+    let mail = "To: somebody@example.net\r\nX-Spam: no\r\nX-Gone: yes\r\nSubject: one\r\n\r\nx";
+    for _ in 0..2 {
+        assert!(send(&server, &[USER], mail).starts_with("250"));
+    }
+    let inbox = messages(&server, USER, "INBOX");
+    assert_eq!(inbox.len(), 2, "{inbox:?}");
+    assert!(inbox[0].contains("X-Other: yes") && inbox[0].contains("X-Spam: no"), "{inbox:?}");
+    assert!(!inbox[0].contains("X-Verified") && !inbox[0].contains("X-Gone"), "{inbox:?}");
+    // Though nobody is addressed, and once: :seconds 0 is less than the least.
+    let bob = messages(&server, "bob@example.org", "INBOX");
+    assert_eq!(bob.iter().filter(|message| message.contains("at sea")).count(), 1, "{bob:?}");
+    assert!(send(&server, &[USER], "Subject: two\r\n\r\nx").starts_with("250"));
+    let told = String::from_utf8(succeed(&mut server.command(&["sieve", "log", USER]))).unwrap();
+    assert!(told.contains("redirects to more than 1 addresses"), "{told}");
+    // What only the server's own scripts may use.
+    let mut talk = server.talk(server.port("managesieve", "starttls"));
+    let greeting = talk.until("OK").join("\n");
+    assert!(!greeting.contains("editheader") && greeting.contains("\"MAXREDIRECTS\" \"1\""), "{greeting}");
+}
+
 #[test]
 fn a_changed_header_is_what_is_filed() {
     let server = server(
@@ -265,7 +317,7 @@ fn a_message_is_explained_and_nothing_happens() {
         .unwrap();
     let explain = |server: &Server, options: &[&str]| {
         let mut command = server.command(&["sieve", "explain", USER, file.to_str().unwrap()]);
-        String::from_utf8(common::succeed(command.args(["--from", "bob@example.org"]).args(options))).unwrap()
+        String::from_utf8(succeed(command.args(["--from", "bob@example.org"]).args(options))).unwrap()
     };
     let words = explain(&server, &[]);
     for line in ["scripts: default", "  line 2: header is true", "  line 3: fileinto", "  line 4: vacation"] {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, sync::Barrier, thread};
 
 use common::{PASSWORD, Server, USER, succeed};
 
@@ -82,6 +82,37 @@ fn what_cannot_be_taken_leaves_nothing_behind_and_its_next_try_is_the_first() {
         // Now it is one, and bob has had his answer.
         assert!(send(&server, "one", 100).starts_with("250 "));
         assert_eq!((count(&server, USER, "INBOX"), count(&server, BOB, "INBOX")), (1, 1));
+    }
+}
+
+/// Of messages that come at the same moment one is the first, and their sender is answered once.
+#[test]
+fn of_two_at_once_one_is_the_first() {
+    let server = server("", ANSWERS);
+    for round in 0..40 {
+        let (id, gate) = (format!("at-once-{round}"), Barrier::new(3));
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut talk = server.talk(server.port("smtp", "starttls"));
+                    talk.reply();
+                    talk.smtp("EHLO client.example");
+                    // An answer for each round.
+                    talk.smtp(&format!("MAIL FROM:<bob+{round}@example.org>"));
+                    assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
+                    assert!(talk.smtp("DATA").starts_with("354"));
+                    talk.send(format!(
+                        "Message-ID: <{id}@x>\r\nFrom: {BOB}\r\nTo: {USER}\r\nSubject: s\r\n\r\nx"
+                    ));
+                    gate.wait();
+                    talk.send("\r\n.\r\n");
+                    let reply = talk.reply();
+                    assert!(reply.starts_with("250 "), "{reply}");
+                });
+            }
+        });
+        let now = [USER, CARL, BOB].map(|user| count(&server, user, "INBOX"));
+        assert_eq!(now, [round + 1; 3], "one message, one copy of it, and one answer");
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{PASSWORD, Server, Talk, USER, count, have, inbox, succeed};
+use common::{PASSWORD, Server, Talk, USER, count, have, inbox, succeed, tell};
 
 const PLAINTEXT: &str = "allow_plaintext_auth = true\n";
 
@@ -163,11 +163,6 @@ fn smtplib_sends_in_every_way() {
     );
     succeed(Command::new("python3").args(["-c", &script]));
     assert_eq!(count(&server), 4);
-}
-
-fn tell(server: &Server, arguments: &str) -> String {
-    let arguments: Vec<&str> = arguments.split(' ').collect();
-    String::from_utf8(succeed(&mut server.command(&arguments))).unwrap()
 }
 
 #[test]

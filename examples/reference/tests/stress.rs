@@ -8,6 +8,8 @@
 #[path = "stress/client.rs"]
 mod client;
 mod common;
+#[path = "common/dovecot.rs"]
+mod dovecot;
 #[path = "stress/ledger.rs"]
 mod ledger;
 #[path = "stress/view.rs"]
@@ -24,7 +26,8 @@ use std::{
 };
 
 use client::Client;
-use common::{PASSWORD, Server, USER, assert_well};
+use common::{PASSWORD, Server, USER, assert_well, free_port};
+use dovecot::Dovecot;
 use ledger::Ledger;
 
 /// How long it takes unless told otherwise.
@@ -68,7 +71,20 @@ impl Arena {
 
 #[test]
 fn fifty_clients_are_told_nothing_that_cannot_be() {
-    let arena = Arena::new();
+    play(&Arena::new());
+}
+
+/// What is expected is of the protocol, not of one server.
+#[test]
+fn dovecot_meets_the_same_expectations() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let Some(_dovecot) = Dovecot::for_anybody(folder.path(), port, PASSWORD) else { return };
+    let users = (0..ACCOUNTS).map(|index| (format!("user{index}@example.org"), PASSWORD.to_owned()));
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    play(&Arena { server: None, address, users: users.collect() });
+}
+
+fn play(arena: &Arena) {
     let ours = arena.server.is_some();
     let seed = number("STRESS_SEED", u64::from(std::process::id()));
     let end = Instant::now() + Duration::from_secs(number("STRESS_SECONDS", SECONDS));

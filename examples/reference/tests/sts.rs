@@ -12,17 +12,21 @@ use std::sync::atomic::Ordering;
 
 use common::{Server, have, wait_for};
 use web::{Web, certificates};
-use world::{Names, Site};
+use world::{Behaviour, Host, Names, Site};
 
 fn submit(site: &Site, to: &str) {
+    submit_as(site, "ann@a.example", to);
+}
+
+fn submit_as(site: &Site, from: &str, to: &str) {
     let mut talk = site.talk("submission");
     assert!(talk.reply().starts_with("220"));
     talk.smtp("EHLO laptop.example");
-    assert!(talk.smtp(&site.auth("ann@a.example")).starts_with("235"));
-    assert!(talk.smtp("MAIL FROM:<ann@a.example>").starts_with("250"));
+    assert!(talk.smtp(&site.auth(from)).starts_with("235"));
+    assert!(talk.smtp(&format!("MAIL FROM:<{from}>")).starts_with("250"));
     assert!(talk.smtp(&format!("RCPT TO:<{to}>")).starts_with("250"));
     assert!(talk.smtp("DATA").starts_with("354"));
-    talk.send("From: <ann@a.example>\r\nSubject: sts\r\n\r\nHello.\r\n");
+    talk.send(format!("From: <{from}>\r\nSubject: sts\r\n\r\nHello.\r\n"));
     assert!(talk.smtp(".").starts_with("250"));
 }
 
@@ -86,6 +90,9 @@ fn policies_decide_what_gets_through() {
             lines.push(format!("txt-record=_mta-sts.{name}.example,v=STSv1; id=1;"));
         }
     }
+    // A list of unwanted senders that has the address of another server.
+    lines.push("host-record=2.0.0.127.bl.example,127.0.0.2".into());
+    lines.push("host-record=1.2.0.192.bl.example,127.0.0.2".into());
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let names = Names::start(&lines);
     let extra = format!("[relay]\nmta_sts_port = {web_port}\ntrust = {:?}\n", at("authority.pem"));
@@ -98,6 +105,27 @@ fn policies_decide_what_gets_through() {
         assert!(line.contains(&format!("status=\"{expected}\"")), "{name}: {line}");
     }
     assert_eq!(common::count(&receiver), 5);
+    // Where that other server is on a list, its fallback gets what is for domains without a policy to enforce, and nothing else.
+    let fallback = Host::start(Behaviour::Answer("never", ""));
+    let listed = format!(
+        "{extra}fallback = \"[127.0.0.1]:{}\"\nown_address_lists = [\"bl.example\"]\nown_address = \"192.0.2.1\"\n",
+        fallback.port
+    );
+    let c = Site::start("c.example", "127.0.0.3", port, &names, &listed, &["ann"]);
+    for (name, expected, by_fallback) in [
+        ("good", "sent", false),
+        ("unnamed", "deferred", false),
+        ("wrong", "deferred", false),
+        ("testing", "sent", true),
+        ("nothing", "sent", true),
+    ] {
+        let before = fallback.received().len();
+        submit_as(&c, "ann@c.example", &format!("bob@{name}.example"));
+        let line = fate(&c, &format!("bob@{name}.example"), 1);
+        assert!(line.contains(&format!("status=\"{expected}\"")), "{name}: {line}");
+        assert_eq!(fallback.received().len() - before, usize::from(by_fallback), "{name}");
+    }
+    assert_eq!(common::count(&receiver), 6);
     // Policies outlive the server, and a web server that is gone.
     served.open.store(false, Ordering::Relaxed);
     let a = a.again();

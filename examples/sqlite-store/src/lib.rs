@@ -5,15 +5,16 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
-use mailwright_mail_model::{DateTime, Flag, MailboxName, ModSeq, SpecialUse, Uid, UidSet, UidValidity};
+use bytes::Bytes;
+use mailwright_mail_model::{MailboxName, ModSeq, Uid, UidSet, UidValidity};
+use mailwright_mailstore::backend::{self, Chunks, MailboxRow, MessageRow};
 use mailwright_mailstore::{
     Appended, CommitError, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Mailbox, MailboxRef,
-    Message, MessageRef, Result, Sink, Snapshot, Store, StoreError, Target, Upload, User, Write, backend,
+    Message, MessageRef, Result, Snapshot, Store, StoreError, Target, Upload, User, Write,
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, Params, Row, params};
 
 mod folders;
 
@@ -57,24 +58,17 @@ impl SqliteStore {
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Does all of something, or, if it fails, nothing of it.
-    fn change<T, E: From<StoreError>>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut connection = self.lock();
+    fn change<T, E: From<StoreError>>(&self, work: impl FnOnce(&Sql<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction().map_err(failed)?;
-        let done = work(&transaction)?;
+        let done = work(&Sql(&transaction))?;
         transaction.commit().map_err(failed)?;
         Ok(done)
     }
 }
 
-/// Whatever SQLite says is for later; only a full disk has a kind of its own.
+/// Whatever SQLite says is for later; only a full disk and a damaged file have a kind of their own.
 fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
@@ -83,139 +77,129 @@ fn failed(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// A value that cannot be in a column.
-fn corrupt<T>(value: Option<T>, what: &str) -> Result<T> {
-    value.ok_or_else(|| StoreError::Corrupt(what.into()))
-}
+/// A transaction.
+struct Sql<'a>(&'a Connection);
 
-/// A mailbox's number; `INBOX` is made if need be.
-fn mailbox(transaction: &Transaction<'_>, owner: &User, name: &MailboxName) -> Result<u32> {
-    let (owner, name_text) = (owner.as_str(), name.as_str());
-    if name.is_inbox() {
-        let insert = "INSERT OR IGNORE INTO mailbox (owner, name) VALUES (?, ?)";
-        transaction
-            .prepare_cached(insert)
-            .and_then(|mut insert| insert.execute([owner, name_text]))
-            .map_err(failed)?;
+impl Sql<'_> {
+    /// How many rows a statement changed.
+    fn run(&self, statement: &str, values: impl Params) -> Result<usize> {
+        self.0.prepare_cached(statement).and_then(|mut run| run.execute(values)).map_err(failed)
     }
-    let select = "SELECT id FROM mailbox WHERE owner = ? AND name = ?";
-    let mut select = transaction.prepare_cached(select).map_err(failed)?;
-    let id = select.query_row([owner, name_text], |row| row.get(0)).optional().map_err(failed)?;
-    id.ok_or(StoreError::NotFound)
-}
 
-/// The mailbox a session selected, if it is still the same.
-fn selected(transaction: &Transaction<'_>, place: &MailboxRef) -> Result<u32> {
-    let id = mailbox(transaction, place.user(), place.name())?;
-    if id == place.uid_validity().get() { Ok(id) } else { Err(StoreError::NotFound) }
-}
-
-/// What a mailbox shows now.
-fn snapshot(transaction: &Transaction<'_>, id: u32) -> Result<Snapshot> {
-    let validity = corrupt(UidValidity::new(id), "a UIDVALIDITY")?;
-    let numbers = "SELECT uid_next, modseq FROM mailbox WHERE id = ?";
-    let (next, modseq): (u32, u64) =
-        transaction.query_row(numbers, [id], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
-    let rows = "SELECT uid, modseq, size, date, zone, flags FROM message WHERE mailbox = ? ORDER BY uid";
-    let mut rows = transaction.prepare_cached(rows).map_err(failed)?;
-    let mut rows = rows.query([id]).map_err(failed)?;
-    let mut builder = Snapshot::builder(validity)
-        .uid_next(Uid::new(next))
-        .highest_modseq(corrupt(ModSeq::new(modseq), "a mod-sequence")?);
-    while let Some(row) = rows.next().map_err(failed)? {
-        let message = || -> rusqlite::Result<Option<Message>> {
-            let (date, flags): (_, String) = (DateTime::new(row.get(3)?, row.get(4)?), row.get(5)?);
-            let Some(((uid, date), modseq)) = Uid::new(row.get(0)?).zip(date).zip(ModSeq::new(row.get(1)?))
-            else {
-                return Ok(None);
-            };
-            let mut message = Message::new(uid, row.get(2)?, date);
-            message.modseq = modseq;
-            message.flags = flags.parse().unwrap_or_default();
-            Ok(Some(message))
-        };
-        builder = builder.message(corrupt(message().map_err(failed)?, "a message")?);
+    /// What a statement gives.
+    fn all<T>(
+        &self,
+        statement: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut select = self.0.prepare_cached(statement).map_err(failed)?;
+        select.query_map(values, read).and_then(Iterator::collect).map_err(failed)
     }
-    Ok(builder.build())
-}
 
-/// The mod-sequence of a change that is being made.
-fn next_modseq(transaction: &Transaction<'_>, id: u32) -> Result<ModSeq> {
-    let update = "UPDATE mailbox SET modseq = modseq + 1 WHERE id = ? RETURNING modseq";
-    let modseq = transaction.query_row(update, [id], |row| row.get(0)).map_err(failed)?;
-    corrupt(ModSeq::new(modseq), "a mod-sequence")
-}
-
-/// Adds a message under the next UID.
-fn add(transaction: &Transaction<'_>, id: u32, message: &Message, body: i64) -> Result<Uid> {
-    let modseq = next_modseq(transaction, id)?;
-    let update = "UPDATE mailbox SET uid_next = uid_next + 1 WHERE id = ? AND uid_next <= 4294967295 RETURNING uid_next - 1";
-    let uid: Option<u32> =
-        transaction.query_row(update, [id], |row| row.get(0)).optional().map_err(failed)?;
-    let uid = uid.and_then(Uid::new).ok_or_else(|| StoreError::Unavailable("no UID is left".into()))?;
-    let date = message.internal_date;
-    let values = params![
-        id,
-        uid.get(),
-        modseq.get(),
-        message.size,
-        date.seconds(),
-        date.offset_minutes(),
-        message.flags.to_string(),
-        body
-    ];
-    let insert = "INSERT INTO message (mailbox, uid, modseq, size, date, zone, flags, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    transaction.prepare_cached(insert).and_then(|mut insert| insert.execute(values)).map_err(failed)?;
-    Ok(uid)
-}
-
-/// Removes messages, all in one change.
-fn remove(transaction: &Transaction<'_>, id: u32, uids: &UidSet) -> Result<ModSeq> {
-    if uids.is_empty() {
-        return Ok(snapshot(transaction, id)?.highest_modseq());
+    /// The first number that a statement gives.
+    fn number<T: rusqlite::types::FromSql>(&self, statement: &str, values: impl Params) -> Result<T> {
+        self.all(statement, values, |row| row.get(0))?.pop().ok_or(StoreError::NotFound)
     }
-    for uid in uids.iter() {
-        let delete = "DELETE FROM message WHERE mailbox = ? AND uid = ?";
-        transaction
-            .prepare_cached(delete)
-            .and_then(|mut delete| delete.execute([id, uid.get()]))
-            .map_err(failed)?;
+
+    /// A mailbox's number; `INBOX` is made if need be.
+    fn mailbox(&self, owner: &User, name: &MailboxName) -> Result<u32> {
+        let key = [owner.as_str(), name.as_str()];
+        if name.is_inbox() {
+            self.run("INSERT OR IGNORE INTO mailbox (owner, name) VALUES (?, ?)", key)?;
+        }
+        self.number("SELECT id FROM mailbox WHERE owner = ? AND name = ?", key)
     }
-    next_modseq(transaction, id)
+
+    /// The mailbox a session selected, if it is still the same.
+    fn selected(&self, place: &MailboxRef) -> Result<u32> {
+        let id = self.mailbox(place.user(), place.name())?;
+        if id == place.uid_validity().get() { Ok(id) } else { Err(StoreError::NotFound) }
+    }
+
+    /// What a mailbox shows now.
+    fn snapshot(&self, id: u32) -> Result<Snapshot> {
+        let numbers = "SELECT id, uid_next, modseq FROM mailbox WHERE id = ?";
+        let mailbox = self.all(numbers, [id], |row| {
+            Ok(MailboxRow { uid_validity: row.get(0)?, uid_next: row.get(1)?, highest_modseq: row.get(2)? })
+        })?;
+        let rows = "SELECT uid, size, date, zone, modseq, flags FROM message WHERE mailbox = ? ORDER BY uid";
+        let messages = self.all(rows, [id], |row| {
+            let (uid, size, seconds) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (offset_minutes, modseq, flags) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            Ok(MessageRow { uid, size, seconds, offset_minutes, modseq, flags })
+        })?;
+        mailbox.first().ok_or(StoreError::NotFound)?.snapshot(messages)
+    }
+
+    /// The mod-sequence of a change that is being made.
+    fn next_modseq(&self, id: u32) -> Result<ModSeq> {
+        let modseq =
+            self.number("UPDATE mailbox SET modseq = modseq + 1 WHERE id = ? RETURNING modseq", [id])?;
+        ModSeq::new(modseq).ok_or_else(|| StoreError::Unavailable("no mod-sequence is left".into()))
+    }
+
+    /// Adds a message under the next UID.
+    fn add(&self, id: u32, message: &Message, body: i64) -> Result<Appended> {
+        let modseq = self.next_modseq(id)?.get();
+        let next = "UPDATE mailbox SET uid_next = uid_next + 1 WHERE id = ? RETURNING uid_next - 1";
+        let uid = u32::try_from(self.number::<u64>(next, [id])?).ok().and_then(Uid::new);
+        let uid = uid.ok_or_else(|| StoreError::Unavailable("no UID is left".into()))?;
+        let MessageRow { size, seconds, offset_minutes, flags, .. } = message.into();
+        let values = params![id, uid.get(), modseq, size, seconds, offset_minutes, flags, body];
+        self.run("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)?;
+        let validity = UidValidity::new(id).ok_or_else(|| StoreError::Corrupt("a UIDVALIDITY".into()))?;
+        Ok(Appended::new(validity, uid))
+    }
+
+    /// Removes messages, all in one change.
+    fn remove(&self, id: u32, uids: &UidSet) -> Result<ModSeq> {
+        if uids.is_empty() {
+            return Ok(self.snapshot(id)?.highest_modseq());
+        }
+        for range in uids.ranges() {
+            let values = [id, range.start().get(), range.end().get()];
+            self.run("DELETE FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ?", values)?;
+        }
+        self.next_modseq(id)
+    }
+
+    fn copy(&self, place: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+        let (from, to) = (self.selected(place)?, self.mailbox(place.user(), target)?);
+        let (snapshot, mut source, mut copies) = (self.snapshot(from)?, UidSet::new(), UidSet::new());
+        for message in snapshot.among(uids) {
+            let body = "SELECT body FROM message WHERE mailbox = ? AND uid = ?";
+            let body = self.number(body, [from, message.uid.get()])?;
+            source.insert(message.uid);
+            copies.insert(self.add(to, message, body)?.uid);
+        }
+        let validity = self.snapshot(to)?.uid_validity();
+        Ok(Copied::new(validity, source, copies, self.snapshot(from)?.highest_modseq()))
+    }
 }
 
 impl Store for SqliteStore {
     async fn mailboxes(&self, user: &User) -> Result<Vec<Mailbox>> {
-        self.change(|transaction| {
-            mailbox(transaction, user, &MailboxName::inbox())?;
-            folders::list(transaction, user)
-        })
+        self.change(|sql| sql.mailbox(user, &MailboxName::inbox()).and_then(|_| sql.mailboxes(user)))
     }
 
     async fn open(&self, user: &User, name: &MailboxName) -> Result<Arc<Snapshot>> {
-        self.change(|transaction| snapshot(transaction, mailbox(transaction, user, name)?).map(Arc::new))
+        self.change(|sql| sql.snapshot(sql.mailbox(user, name)?).map(Arc::new))
     }
 
     async fn read(&self, message: &MessageRef, range: Range<u64>) -> Result<Bytes> {
-        self.change(|transaction| {
-            let id = selected(transaction, &message.mailbox)?;
+        self.change(|sql| {
+            let id = sql.selected(&message.mailbox)?;
             let body = "SELECT body FROM message WHERE mailbox = ? AND uid = ?";
-            let body = transaction.query_row(body, [id, message.uid.get()], |row| row.get::<_, i64>(0));
-            let body = body.optional().map_err(failed)?.ok_or(StoreError::NotFound)?;
+            let body: i64 = sql.number(body, [id, message.uid.get()])?;
             // The octets of one row: a caller who wants more reads on.
-            let chunk =
-                "SELECT start, octets FROM chunk WHERE body = ? AND start <= ? ORDER BY start DESC LIMIT 1";
-            let found = transaction
-                .query_row(chunk, params![body, range.start], |row| {
-                    Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?))
-                })
-                .optional()
-                .map_err(failed)?;
-            let Some((start, octets)) = found else { return Ok(Bytes::new()) };
-            let place =
-                |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX).min(octets.len());
-            let (from, to) = (place(range.start), place(range.end));
-            Ok(Bytes::from(octets).slice(from.min(to)..to))
+            let octets = "SELECT substr(octets, 1 + ?2 - start, max(0, ?3 - ?2)) FROM chunk
+                WHERE body = ?1 AND start <= ?2 ORDER BY start DESC LIMIT 1";
+            let octets = sql
+                .all(octets, params![body, range.start, range.end.min(message.size)], |row| row.get(0))?
+                .pop();
+            // No octet is NULL.
+            Ok(Bytes::from(octets.flatten().unwrap_or_else(Vec::new)))
         })
     }
 
@@ -230,10 +214,8 @@ impl Store for SqliteStore {
 
 impl Write for SqliteStore {
     async fn begin(&self, _: Option<u64>) -> Result<Upload> {
-        let connection = self.lock();
-        connection.execute("INSERT INTO body DEFAULT VALUES", []).map_err(failed)?;
-        let body = connection.last_insert_rowid();
-        Ok(Upload::new(Incoming { store: self.clone(), body, size: 0, tail: BytesMut::new(), spent: false }))
+        let body = self.change(|sql| sql.number("INSERT INTO body DEFAULT VALUES RETURNING id", []))?;
+        Ok(backend::in_chunks(CHUNK, Body { store: self.clone(), id: body, spent: false }))
     }
 
     async fn store_flags(
@@ -242,154 +224,82 @@ impl Write for SqliteStore {
         uids: &UidSet,
         change: &FlagChange,
     ) -> Result<FlagsStored> {
-        self.change(|transaction| {
-            let id = selected(transaction, place)?;
-            let (mut messages, mut modified, mut modseq) = (Vec::new(), UidSet::new(), None);
-            for message in snapshot(transaction, id)?.among(uids) {
-                if change.unchanged_since.is_some_and(|limit| message.modseq > limit) {
-                    modified.insert(message.uid);
-                    continue;
-                }
-                let flags = change.apply(&message.flags);
-                let mut known = message.modseq;
-                if flags != message.flags {
-                    known = match modseq {
-                        Some(modseq) => modseq,
-                        None => *modseq.insert(next_modseq(transaction, id)?),
-                    };
-                    let update = "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid = ?";
-                    let values = params![flags.to_string(), known.get(), id, message.uid.get()];
-                    transaction
-                        .prepare_cached(update)
-                        .and_then(|mut update| update.execute(values))
-                        .map_err(failed)?;
-                }
-                messages.push((message.uid, flags, known));
+        self.change(|sql| {
+            let id = sql.selected(place)?;
+            let (stored, changed) = change.plan(&sql.snapshot(id)?, uids)?;
+            for (uid, flags, modseq) in &changed {
+                let values = params![flags.to_string(), modseq.get(), id, uid.get()];
+                sql.run("UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid = ?", values)?;
             }
-            Ok(FlagsStored::new(messages, modified))
+            changed.first().map_or(Ok(()), |_| sql.next_modseq(id).map(drop))?;
+            Ok(stored)
         })
     }
 
     async fn expunge(&self, place: &MailboxRef, which: &Expunge) -> Result<Expunged> {
-        self.change(|transaction| {
-            let id = selected(transaction, place)?;
-            let snapshot = snapshot(transaction, id)?;
-            let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
-            let uids: UidSet = match which {
-                Expunge::Deleted => snapshot.messages().filter(deleted).map(|message| message.uid).collect(),
-                Expunge::DeletedAmong(uids) => {
-                    snapshot.among(uids).filter(deleted).map(|message| message.uid).collect()
-                }
-                Expunge::Exactly(uids) => snapshot.among(uids).map(|message| message.uid).collect(),
-                _ => return Err(StoreError::Invalid("expected a kind of expunge that is known here".into())),
-            };
-            let modseq = remove(transaction, id, &uids)?;
+        self.change(|sql| {
+            let id = sql.selected(place)?;
+            let uids = which.select(&sql.snapshot(id)?);
+            let modseq = sql.remove(id, &uids)?;
             Ok(Expunged::new(uids, modseq))
         })
     }
 
     async fn copy(&self, place: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-        self.change(|transaction| copy(transaction, place, uids, target))
+        self.change(|sql| sql.copy(place, uids, target))
     }
 
     async fn move_to(&self, place: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
-        self.change(|transaction| {
-            let mut copied = copy(transaction, place, uids, target)?;
-            copied.highest_modseq = remove(transaction, selected(transaction, place)?, &copied.source)?;
+        self.change(|sql| {
+            let mut copied = sql.copy(place, uids, target)?;
+            copied.highest_modseq = sql.remove(sql.selected(place)?, &copied.source)?;
             Ok(copied)
         })
     }
 }
 
-fn copy(
-    transaction: &Transaction<'_>,
-    place: &MailboxRef,
-    uids: &UidSet,
-    target: &MailboxName,
-) -> Result<Copied> {
-    let (from, to) = (selected(transaction, place)?, mailbox(transaction, place.user(), target)?);
-    let (mut source, mut copies) = (UidSet::new(), UidSet::new());
-    for message in snapshot(transaction, from)?.among(uids) {
-        let body = "SELECT body FROM message WHERE mailbox = ? AND uid = ?";
-        let body =
-            transaction.query_row(body, [from, message.uid.get()], |row| row.get(0)).map_err(failed)?;
-        source.insert(message.uid);
-        copies.insert(add(transaction, to, message, body)?);
-    }
-    let highest = snapshot(transaction, from)?.highest_modseq();
-    Ok(Copied::new(corrupt(UidValidity::new(to), "a UIDVALIDITY")?, source, copies, highest))
-}
-
 /// A message on its way in: rows of a body that no message has yet.
-struct Incoming {
+struct Body {
     store: SqliteStore,
-    body: i64,
-    size: u64,
-    tail: BytesMut,
+    id: i64,
     /// Whether it is committed.
     spent: bool,
 }
 
-impl Incoming {
-    fn put(&self, transaction: &Connection, octets: &[u8]) -> Result<()> {
-        let insert = "INSERT INTO chunk (body, start, octets) VALUES (?, ?, ?)";
-        let values = params![self.body, self.size, octets];
-        transaction.prepare_cached(insert).and_then(|mut insert| insert.execute(values)).map_err(failed)?;
-        Ok(())
+const PUT: &str = "INSERT INTO chunk (body, start, octets) VALUES (?, ?, ?)";
+
+impl Chunks for Body {
+    async fn write(&mut self, start: u64, chunk: Bytes) -> Result<()> {
+        self.store.change(|sql| sql.run(PUT, params![self.id, start, &chunk[..]]).map(drop))
     }
 
-    fn unspent(&self) -> Result<()> {
-        if self.spent {
-            Err(StoreError::Invalid("expected an upload that is not committed yet".into()))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Sink for Incoming {
-    async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        self.unspent()?;
-        self.tail.extend_from_slice(&chunk);
-        while self.tail.len() >= CHUNK {
-            let (octets, store) = (self.tail.split_to(CHUNK), self.store.clone());
-            self.put(&store.lock(), &octets)?;
-            self.size += octets.len() as u64;
-        }
-        Ok(())
-    }
-
-    async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
-        self.unspent()?;
-        let (store, tail) = (self.store.clone(), self.tail.clone());
-        let size = self.size + tail.len() as u64;
-        let appended = store.change(|transaction| {
-            if !tail.is_empty() {
-                self.put(transaction, &tail)?;
-            }
-            let mut appended = Vec::new();
-            for (index, target) in targets.iter().enumerate() {
-                let place = || {
-                    let id = mailbox(transaction, &target.user, &target.mailbox)?;
-                    let mut message = Message::new(Uid::MIN, size, target.internal_date);
-                    message.flags.clone_from(&target.flags);
-                    let uid = add(transaction, id, &message, self.body)?;
-                    Ok(Appended::new(corrupt(UidValidity::new(id), "a UIDVALIDITY")?, uid))
-                };
-                appended.push(place().map_err(|error| CommitError::of_target(index, error))?);
-            }
-            Ok::<_, CommitError>(appended)
+    async fn commit(
+        &mut self,
+        start: u64,
+        rest: Bytes,
+        targets: &[Target],
+    ) -> Result<Vec<Appended>, CommitError> {
+        let appended = self.store.change(|sql| {
+            sql.run(PUT, params![self.id, start, &rest[..]])?;
+            let place = |(index, target): (usize, &Target)| {
+                let mut message = Message::new(Uid::MIN, start + rest.len() as u64, target.internal_date);
+                message.flags.clone_from(&target.flags);
+                let id = sql.mailbox(&target.user, &target.mailbox);
+                id.and_then(|id| sql.add(id, &message, self.id))
+                    .map_err(|error| CommitError::of_target(index, error))
+            };
+            targets.iter().enumerate().map(place).collect::<Result<Vec<_>, _>>()
         })?;
         self.spent = !appended.is_empty();
         Ok(appended)
     }
 }
 
-impl Drop for Incoming {
+impl Drop for Body {
     fn drop(&mut self) {
         if !self.spent {
             // What fails here is removed when the file is opened the next time.
-            let _ = self.store.lock().execute("DELETE FROM body WHERE id = ?", [self.body]);
+            let _ = self.store.change(|sql| sql.run("DELETE FROM body WHERE id = ?", [self.id]));
         }
     }
 }

@@ -54,6 +54,8 @@ pub(super) enum Kind {
     Select(Box<Opened>),
     List(Vec<Listed>),
     Lsub(Vec<Listed>),
+    Rlist(Vec<Listed>),
+    Rlsub(Vec<Listed>),
     Status(Option<MailboxStatus>),
     Search(Vec<u32>),
     Sort(Vec<u32>),

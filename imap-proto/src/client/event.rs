@@ -12,8 +12,8 @@ use crate::{
     command::{
         Annotate, Append, ApplyFilter, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable,
         Expunge, Fetch, GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights,
-        Lsub, Move, MyRights, Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort,
-        Status as AskStatus, Store, Subscribe, Thread, Unsubscribe,
+        Lsub, Move, MyRights, Namespace, Notify, Rename, Rlist, Rlsub, Search, Select, SetAcl, SetMetadata,
+        SetQuota, Sort, Status as AskStatus, Store, Subscribe, Thread, Unsubscribe,
     },
     response::{
         AnnotationSupport, Capabilities, Esearch, Fetched, FetchedSection, FlagList, Listed, MailboxStatus,
@@ -78,6 +78,11 @@ pub enum Event {
     List(Ticket<List>, Outcome<Vec<Listed>>),
     /// The subscribed mailboxes that match.
     Lsub(Ticket<Lsub>, Outcome<Vec<Listed>>),
+    /// The mailboxes that match, those on other servers too. Whoever opens one of these is refused with
+    /// [`ResponseCode::Referral`](crate::response::ResponseCode::Referral).
+    Rlist(Ticket<Rlist>, Outcome<Vec<Listed>>),
+    /// The subscribed mailboxes that match, in the same way.
+    Rlsub(Ticket<Rlsub>, Outcome<Vec<Listed>>),
     /// The numbers of a mailbox; `None` if the server said `OK` and nothing else.
     Status(Ticket<AskStatus>, Outcome<Option<MailboxStatus>>),
     /// The server wants the message: send it with [`send_body`](super::Client::send_body).

@@ -91,8 +91,8 @@ impl Client {
             answered.is_none_or(|id| id == Some(call.id))
                 && matches!(
                     (&call.kind, &response),
-                    (Kind::List(_), Response::List(_))
-                        | (Kind::Lsub(_), Response::Lsub(_))
+                    (Kind::List(_) | Kind::Rlist(_), Response::List(_))
+                        | (Kind::Lsub(_) | Kind::Rlsub(_), Response::Lsub(_))
                         | (Kind::Search(_), Response::Search(_))
                         | (Kind::Sort(_), Response::Sort(_))
                         | (Kind::Thread(_), Response::Thread(_))
@@ -117,7 +117,10 @@ impl Client {
             return matches!(self.phase, Phase::Open).then_some(Event::Unasked(response));
         };
         match (kind, response) {
-            (Kind::List(all) | Kind::Lsub(all), Response::List(one) | Response::Lsub(one)) => all.push(one),
+            (
+                Kind::List(all) | Kind::Lsub(all) | Kind::Rlist(all) | Kind::Rlsub(all),
+                Response::List(one) | Response::Lsub(one),
+            ) => all.push(one),
             (Kind::Search(numbers), Response::Search(more)) => numbers.extend(more.numbers),
             (Kind::Sort(numbers), Response::Sort(more)) => numbers.extend(more.numbers),
             (Kind::Thread(threads), Response::Thread(found)) => *threads = found.threads,
@@ -314,6 +317,10 @@ impl Client {
             self.session = Session::Authenticated;
             // RFC 9051 §6.2.2 and §6.2.3: others may hold now.
             self.capabilities = None;
+            self.referral = match &status.code {
+                Some(ResponseCode::Referral(places)) => places.first().cloned(),
+                _ => None,
+            };
         }
         if ok {
             self.learn_capabilities(&status);
@@ -353,6 +360,8 @@ impl Client {
             }
             Kind::List(all) => Event::List(Ticket::new(id), outcome.map(|()| all)),
             Kind::Lsub(all) => Event::Lsub(Ticket::new(id), outcome.map(|()| all)),
+            Kind::Rlist(all) => Event::Rlist(Ticket::new(id), outcome.map(|()| all)),
+            Kind::Rlsub(all) => Event::Rlsub(Ticket::new(id), outcome.map(|()| all)),
             Kind::Status(slot) => Event::Status(Ticket::new(id), outcome.map(|()| slot)),
             Kind::Search(numbers) => Event::Search(Ticket::new(id), outcome.map(|()| numbers)),
             Kind::Sort(numbers) => Event::Sort(Ticket::new(id), outcome.map(|()| numbers)),

@@ -9,8 +9,8 @@ use crate::{
     command::{
         Annotate, Append, ApplyFilter, CancelUpdate, Command, Copy, Create, Delete, DeleteAcl, Enable,
         Expunge, Fetch, GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, Lsub, Move,
-        MyRights, Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status,
-        Store, Subscribe, Thread, Unsubscribe,
+        MyRights, Namespace, Notify, Rename, Rlist, Rlsub, Search, Select, SetAcl, SetMetadata, SetQuota,
+        Sort, Status, Store, Subscribe, Thread, Unsubscribe,
     },
     grammar::is_atom_char,
     response::Capabilities,
@@ -120,6 +120,8 @@ collecting! {
     Id => Kind::Id(None);
     List => Kind::List(Vec::new());
     Lsub => Kind::Lsub(Vec::new());
+    Rlist => Kind::Rlist(Vec::new());
+    Rlsub => Kind::Rlsub(Vec::new());
     Status => Kind::Status(None);
     Search => Kind::Search(Vec::new());
     Sort => Kind::Sort(Vec::new());

@@ -13,6 +13,10 @@ pub(super) fn parse(input: &mut Input<'_>) -> Result<Authenticate, GrammarError>
         return Ok(Authenticate::new(mechanism, None));
     }
     input.space()?;
+    // Mutt with GNU SASL writes the space of an initial response also where there is none.
+    if input.is_empty() {
+        return Ok(Authenticate::new(mechanism, None));
+    }
     let here = input.clone();
     let text = input.astring()?;
     let response = decode_response(&text).ok_or_else(|| here.expected("base64"))?;
@@ -52,6 +56,8 @@ mod tests {
     fn initial_responses() {
         let plain = |response: Option<&str>| Authenticate::new("PLAIN".into(), response.map(Secret::from));
         assert_eq!(parsed(b" plain"), Some(plain(None)));
+        assert_eq!(parsed(b" plain "), Some(plain(None)));
+        assert_eq!(parsed(b" plain  "), None);
         assert_eq!(parsed(b" PLAIN ="), Some(plain(Some(""))));
         assert_eq!(parsed(b" PLAIN AHRlc3QAdGVzdA=="), Some(plain(Some("\0test\0test"))));
         assert_eq!(parsed(b" PLAIN !!"), None);

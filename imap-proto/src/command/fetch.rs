@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 use mailwright_line_proto::Request;
 use mailwright_mail_model::{ModSeq, UidSet};
 
-use super::{FetchAnnotations, Partial, ResultRange, Section, SectionText, select::mod_seq};
+use super::{
+    FetchAnnotations, FuzzyName, Partial, ResultRange, Section, SectionText, fuzzy_preview, select::mod_seq,
+};
 use crate::{
     MessageSet,
     grammar::{GrammarError, Input, Wire},
@@ -64,6 +66,13 @@ pub enum FetchItem {
     ThreadId,
     /// How its text begins (RFC 8970); `lazy` if it must cost nothing.
     Preview {
+        /// Only if it is at hand.
+        lazy: bool,
+    },
+    /// The same in Dovecot's form, which names the algorithm: `SNIPPET (FUZZY)`, `PREVIEW (FUZZY)`.
+    FuzzyPreview {
+        /// By which name.
+        name: FuzzyName,
         /// Only if it is at hand.
         lazy: bool,
     },
@@ -335,15 +344,14 @@ impl FetchItem {
         if input.keyword("ANNOTATION") {
             return FetchAnnotations::parse(input).map(Self::Annotations);
         }
+        if input.keyword("SNIPPET") {
+            return fuzzy_preview::snippet(input);
+        }
         let word = WORDS.iter().find(|(word, _)| input.keyword(word));
         let item = word.map(|(_, item)| item.clone()).ok_or_else(|| input.expected("a FETCH item"))?;
         // RFC 8970 §3.1
         if item == (Self::Preview { lazy: false }) && input.rest().starts_with(b" (") {
-            input.space()?;
-            let lazy = input.list("PREVIEW modifiers", 4, |input| {
-                if input.keyword("LAZY") { Ok(()) } else { Err(input.expected("LAZY")) }
-            })?;
-            return Ok(Self::Preview { lazy: !lazy.is_empty() });
+            return fuzzy_preview::preview(input);
         }
         Ok(item)
     }
@@ -351,6 +359,7 @@ impl FetchItem {
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         match self {
             Self::Annotations(asked) => return asked.encode(wire),
+            Self::FuzzyPreview { name, lazy } => return fuzzy_preview::encode(*name, *lazy, wire),
             Self::Preview { lazy: true } => return wire.put(b"PREVIEW (LAZY)"),
             Self::Binary(section) => {
                 wire.put(if section.peek { b"BINARY.PEEK" } else { b"BINARY" });

@@ -250,6 +250,10 @@ impl ListReturn {
 
 /// A pattern that is no modified UTF-7 is taken as it stands: it may still match names that are spelled so.
 fn pattern(text: &[u8], utf8: bool) -> String {
+    // As most references are.
+    if text.is_empty() {
+        return String::new();
+    }
     if utf8 {
         return String::from_utf8_lossy(text).into_owned();
     }

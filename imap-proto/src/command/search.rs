@@ -1,5 +1,6 @@
 //! SEARCH (RFC 3501 §6.4.4).
 
+mod parts;
 mod reader;
 mod words;
 mod writer;

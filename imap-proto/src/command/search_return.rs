@@ -105,6 +105,12 @@ impl SearchReturn {
         Self { all: true, ..Self::default() }
     }
 
+    /// Whether the arguments of a search, whatever else is wrong with them, ask for its result to be saved.
+    pub(crate) fn saves(arguments: &mut Input<'_>) -> bool {
+        let returns = arguments.space().and_then(|()| Self::parse(arguments));
+        matches!(returns, Ok((Some(Self { save: true, .. }), _)))
+    }
+
     /// Takes `RETURN (…)` and the space behind it, if it is here; and what is to be sent of messages that come to the results
     /// (RFC 5465 §7).
     pub(crate) fn parse(input: &mut Input<'_>) -> Result<(Option<Self>, Vec<FetchItem>), GrammarError> {

@@ -3,6 +3,7 @@
 use mailwright_line_proto::Request;
 use mailwright_mail_model::MailboxName;
 
+use super::key;
 use crate::{
     grammar::{GrammarError, Input, Wire},
     refusal::Answered,
@@ -64,7 +65,7 @@ impl StatusItem {
     ];
 
     /// The item as it is written.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Messages => "MESSAGES",
             Self::Recent => "RECENT",
@@ -81,13 +82,32 @@ impl StatusItem {
     }
 }
 
+/// Every item with its name as a number.
+static KEYS: [(u128, StatusItem); StatusItem::ALL.len()] = {
+    let mut keys = [(0, StatusItem::Messages); StatusItem::ALL.len()];
+    let (mut rest, mut items): (&mut [_], &[_]) = (&mut keys, &StatusItem::ALL);
+    while let ([key_and_item, after @ ..], [item, others @ ..]) = (rest, items) {
+        *key_and_item = (key(item.as_str().as_bytes(), false), *item);
+        (rest, items) = (after, others);
+    }
+    keys
+};
+
 impl StatusItem {
+    /// The item that is written so, in any case.
+    fn named(word: &[u8]) -> Option<Self> {
+        let key = key(word, false);
+        let (_, item) = KEYS.iter().find(|(known, _)| *known == key)?;
+        Some(*item)
+    }
+
     /// Items in parentheses, at least one.
     pub(crate) fn parse_list(input: &mut Input<'_>) -> Result<Vec<Self>, GrammarError> {
         let here = input.clone();
         let items = input.list("status items", 256, |input| {
-            let item = input.one_of(Self::ALL, |item| item.as_str());
-            item.ok_or_else(|| input.expected("a known status item"))
+            let here = input.clone();
+            let item = input.word().ok().and_then(Self::named);
+            item.ok_or_else(|| here.expected("a known status item"))
         })?;
         if items.is_empty() { Err(here.expected("at least one status item")) } else { Ok(items) }
     }
@@ -155,6 +175,10 @@ mod tests {
         assert_eq!(status.items, [StatusItem::UidNext, StatusItem::Messages]);
         assert!(parse(b" x ()").is_err());
         assert!(parse(b" x (UIDNEXTS)").is_err());
+        for item in StatusItem::ALL {
+            let text = format!(" x ({})", item.as_str().to_lowercase());
+            assert_eq!(parse(text.as_bytes()).unwrap().items, [item]);
+        }
         assert!(parse(b" x MESSAGES").is_err());
     }
 }

@@ -157,6 +157,13 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// Takes `octets` if they are next; says whether they were.
+    pub(crate) fn eat_octets(&mut self, octets: &[u8]) -> bool {
+        let rest = self.rest.strip_prefix(octets);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
     /// Takes `octet`.
     ///
     /// # Errors
@@ -219,18 +226,6 @@ impl<'a> Input<'a> {
         self.take("an atom", terminal::atom_octets)
     }
 
-    /// Takes one of these words in any case, as [`keyword`](Self::keyword) does.
-    pub(crate) fn one_of<T>(
-        &mut self,
-        words: impl IntoIterator<Item = T>,
-        name: impl Fn(&T) -> &str,
-    ) -> Option<T> {
-        let (word, rest) = terminal::word(self.rest);
-        let found = words.into_iter().find(|one| name(one).as_bytes().eq_ignore_ascii_case(word))?;
-        self.rest = rest;
-        Some(found)
-    }
-
     /// Takes a tag: an astring's characters but `+`.
     ///
     /// # Errors
@@ -263,6 +258,26 @@ impl<'a> Input<'a> {
         self.take("a quoted string", if self.utf8 { terminal::quoted_utf8 } else { terminal::quoted })
     }
 
+    /// Takes what stands in a quoted string, if it is one of the simplest kind: most are.
+    pub(crate) fn plain_quoted(&mut self) -> Option<&'a [u8]> {
+        let (text, rest) = terminal::plain_quoted(self.rest)?;
+        self.rest = rest;
+        Some(text)
+    }
+
+    /// Takes `NIL`, as [`keyword`](Self::keyword) does.
+    pub(crate) fn nil(&mut self) -> bool {
+        match self.rest {
+            [b'N' | b'n', b'I' | b'i', b'L' | b'l', rest @ ..]
+                if !rest.first().copied().is_some_and(is_word_char) =>
+            {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Takes a quoted string or a literal.
     ///
     /// # Errors
@@ -290,7 +305,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// If neither is here.
     pub fn nstring(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
-        if self.keyword("NIL") { Ok(None) } else { self.string().map(Some) }
+        if self.nil() { Ok(None) } else { self.string().map(Some) }
     }
 
     /// Takes an astring that is UTF-8.

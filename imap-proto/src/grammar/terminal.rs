@@ -76,15 +76,38 @@ pub(super) fn is_word_char(octet: u8) -> bool {
     is(WORD, octet)
 }
 
-/// The octets of such a word, and what is behind them.
-pub(super) fn word(input: &[u8]) -> (&[u8], &[u8]) {
-    split(WORD, input)
-}
-
 /// The octets of that class, and what is behind them.
 fn split(class: u8, input: &[u8]) -> (&[u8], &[u8]) {
     let length = input.iter().position(|octet| !is(class, *octet)).unwrap_or(input.len());
     input.split_at_checked(length).unwrap_or((input, &[]))
+}
+
+/// The same for a class of quoted strings, where most is plain text: eight octets are looked at together until one may be none.
+fn split_quoted(class: u8, input: &[u8]) -> (&[u8], &[u8]) {
+    let mut rest = input;
+    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+        let found = unusual(u64::from_le_bytes(*eight));
+        if found != 0 {
+            let plain = usize::try_from(found.trailing_zeros() / 8).unwrap_or(0);
+            rest = rest.get(plain..).unwrap_or(rest);
+            break;
+        }
+        rest = after;
+    }
+    let (_, rest) = split(class, rest);
+    input.split_at_checked(input.len() - rest.len()).unwrap_or((input, &[]))
+}
+
+/// Of eight octets the highest bit of those that are no printable ASCII or stand for something in a quoted string. Only the lowest
+/// bit that is set counts: a borrow may set others above it.
+const fn unusual(eight: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHEST: u64 = 0x8080_8080_8080_8080;
+    let quotes = eight ^ (ONES * b'"' as u64);
+    let backslashes = eight ^ (ONES * b'\\' as u64);
+    let controls = eight.wrapping_sub(ONES * b' ' as u64) & !eight;
+    let specials = (quotes.wrapping_sub(ONES) & !quotes) | (backslashes.wrapping_sub(ONES) & !backslashes);
+    (eight | controls | specials) & HIGHEST
 }
 
 /// At least one octet of that class.
@@ -149,10 +172,16 @@ pub(crate) fn quoted_leniently(input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
     quoted_of(QUOTED_UTF8, |octet| !matches!(octet, 0 | b'\r' | b'\n'), input)
 }
 
+/// What stands in a quoted string without backslashes and octets of eight bits, which all readers understand alike; and what is behind it.
+pub(super) fn plain_quoted(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (plain, rest) = split_quoted(QUOTED, input.strip_prefix(b"\"")?);
+    Some((plain, rest.strip_prefix(b"\"")?))
+}
+
 /// A quoted string of octets of that class, with a backslash before others of which some may be escaped.
 fn quoted_of(class: u8, is_escaped: impl Fn(u8) -> bool, input: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
     let Some((b'"', rest)) = input.split_first() else { return Err(error()) };
-    let (plain, mut rest) = split(class, rest);
+    let (plain, mut rest) = split_quoted(class, rest);
     // Most have no backslash.
     if let [b'"', rest @ ..] = rest {
         return Ok((rest, Cow::Borrowed(plain)));
@@ -163,7 +192,7 @@ fn quoted_of(class: u8, is_escaped: impl Fn(u8) -> bool, input: &[u8]) -> Parsed
             [b'"', rest @ ..] => return Ok((rest, Cow::Owned(text))),
             [b'\\', special, after @ ..] if is_escaped(*special) => {
                 text.push(*special);
-                let (plain, after) = split(class, after);
+                let (plain, after) = split_quoted(class, after);
                 text.extend_from_slice(plain);
                 rest = after;
             }
@@ -277,6 +306,21 @@ mod tests {
             assert_eq!(super::quoted(&quoted).is_ok_and(|(rest, _)| rest.is_empty()), plain, "{octet}");
             let utf8 = plain || !octet.is_ascii();
             assert_eq!(quoted_utf8(&quoted).is_ok_and(|(rest, _)| rest.is_empty()), utf8, "{octet}");
+        }
+    }
+
+    /// Any octet at any place, before others and behind others: where the class ends is found as if each were looked at alone.
+    #[test]
+    fn eight_at_once_are_as_one_by_one() {
+        for octet in 0..=u8::MAX {
+            for before in 0..20 {
+                for behind in 0..20 {
+                    let input = [vec![b'a'; before], vec![octet], vec![b'~'; behind]].concat();
+                    for class in [QUOTED, QUOTED_UTF8] {
+                        assert_eq!(split_quoted(class, &input), split(class, &input), "{input:?}");
+                    }
+                }
+            }
         }
     }
 

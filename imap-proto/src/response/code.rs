@@ -8,7 +8,10 @@ use super::{
     AnnotationSupport, Capabilities, FlagList,
     reader::{Reader, Result},
 };
-use crate::grammar::{Wire, upper_case};
+use crate::{
+    Referral,
+    grammar::{Wire, upper_case},
+};
 
 /// A response code (RFC 9051 §7.1 and the registry it founded).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -129,6 +132,8 @@ pub enum ResponseCode {
         /// The lowest UID that was dealt with; `None` if nothing was.
         lowest: Option<Uid>,
     },
+    /// It is to be had on another server (RFC 2221 §4, RFC 2193 §4): there, or in one of several places; pairs of those for RENAME.
+    Referral(Vec<Referral>),
     /// Another code.
     Other {
         /// Its name, in upper case.
@@ -238,6 +243,13 @@ impl ResponseCode {
                 let fits = |octet: &u8| crate::grammar::is_text_char(*octet) && *octet != b']';
                 wire.put(&url.bytes().filter(fits).collect::<Vec<_>>());
             }
+            Self::Referral(places) => {
+                wire.put(b"REFERRAL");
+                for place in places {
+                    wire.put(b" ");
+                    wire.put_display(place);
+                }
+            }
             Self::Other { name, text } => {
                 wire.put(name.as_bytes());
                 if let Some(text) = text {
@@ -340,6 +352,15 @@ impl ResponseCode {
                 let url = reader.input.take("a URL", nom::bytes::complete::take(end))?;
                 Self::BadUrl(String::from_utf8_lossy(url).into_owned())
             }
+            b"REFERRAL" => {
+                reader.space()?;
+                let rest = reader.input.rest();
+                let end = memchr::memchr(b']', rest).unwrap_or(0);
+                let urls = reader.input.take("URLs", nom::bytes::complete::take(end))?;
+                let urls = str::from_utf8(urls).map_err(|_| reader.expected("URLs"))?;
+                let places: Option<Vec<Referral>> = urls.split(' ').map(|url| url.parse().ok()).collect();
+                Self::Referral(places.ok_or_else(|| reader.expected("URLs of servers before this"))?)
+            }
             b"COPYUID" => {
                 let validity = number(reader, UidValidity::new)?;
                 let (source, target) = (uids(reader)?, uids(reader)?);
@@ -413,7 +434,12 @@ mod tests {
                 source: "304,319:320".parse().unwrap(),
                 target: "3956:3958".parse().unwrap(),
             },
-            ResponseCode::other("REFERRAL", Some("imap://user;AUTH=*@SERVER2/")).unwrap(),
+            ResponseCode::other("X-REFERRAL", Some("imap://user;AUTH=*@SERVER2/")).unwrap(),
+            ResponseCode::other("REFERRAL", Some("http://elsewhere.example/")).unwrap(),
+            ResponseCode::Referral(vec![
+                Referral::new("user", "server2"),
+                "imap://a%20b@server3:144/SHARED/FOO".parse().unwrap(),
+            ]),
             ResponseCode::other("XODD", None).unwrap(),
             ResponseCode::MessageLimit { limit: 1000, lowest: Some(uid(23_221)) },
             ResponseCode::MessageLimit { limit: 1000, lowest: None },

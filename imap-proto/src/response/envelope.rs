@@ -1,12 +1,14 @@
 //! ENVELOPE: what the header of a message says, as octets of that header.
 
-use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
+
+use bytes::Bytes;
 
 use super::reader::{Reader, Result};
 use crate::grammar::Wire;
 
-/// How much room is made for the texts of an envelope at first, in octets.
-const MOST_ROOM: usize = 1024;
+/// How much of what is read the texts of an envelope share, in octets. What stands behind it is copied text by text.
+const MOST_SHARED: usize = 1024;
 
 /// The envelope of a message (RFC 9051 §7.5.2). Texts are as they stand in the header, encoded words and all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -66,12 +68,12 @@ impl EnvelopeAddress {
         wire.put(b")");
     }
 
-    fn read(reader: &mut Reader<'_>, room: &mut BytesMut) -> Result<Self> {
+    fn read(reader: &mut Reader<'_>, shared: &Shared) -> Result<Self> {
         reader.open()?;
-        let name = text(reader, room)?;
+        let name = shared.text(reader)?;
         let mut next = || {
             reader.space()?;
-            text(reader, room)
+            shared.text(reader)
         };
         let address = Self { name, route: next()?, mailbox: next()?, host: next()? };
         reader.padding();
@@ -102,22 +104,33 @@ impl Envelope {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
-        // All texts share what they are kept in.
-        let mut room = BytesMut::with_capacity(reader.input.rest().len().min(MOST_ROOM));
+        let shared = Shared::new(reader);
         reader.open()?;
-        let date = text(reader, &mut room)?;
+        let date = shared.text(reader)?;
         reader.space()?;
-        let subject = text(reader, &mut room)?;
+        let subject = shared.text(reader)?;
+        reader.space()?;
+        let start = reader.input.rest();
+        let from = shared.addresses(reader)?;
+        let written = start.get(..start.len() - reader.input.rest().len()).unwrap_or_default();
+        // RFC 9051 §7.5.2: where the header does not say, they are those of From.
+        let mut same_or_next = || {
+            reader.space()?;
+            if !from.is_empty() && reader.input.eat_octets(written) {
+                return Ok(from.clone());
+            }
+            shared.addresses(reader)
+        };
+        let (sender, reply_to) = (same_or_next()?, same_or_next()?);
         let mut next = || {
             reader.space()?;
-            addresses(reader, &mut room)
+            shared.addresses(reader)
         };
-        let (from, sender, reply_to) = (next()?, next()?, next()?);
         let (to, cc, bcc) = (next()?, next()?, next()?);
         reader.space()?;
-        let in_reply_to = text(reader, &mut room)?;
+        let in_reply_to = shared.text(reader)?;
         reader.space()?;
-        let message_id = text(reader, &mut room)?;
+        let message_id = shared.text(reader)?;
         reader.padding();
         reader.input.octet(b')', "the end of the envelope")?;
         Ok(Self { date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id })
@@ -135,25 +148,58 @@ pub(crate) fn put_text(text: Option<&[u8]>, wire: &mut impl Wire) {
     }
 }
 
-fn text(reader: &mut Reader<'_>, room: &mut BytesMut) -> Result<Option<Bytes>> {
-    let Some(text) = reader.nstring()? else { return Ok(None) };
-    room.extend_from_slice(&text);
-    Ok(Some(room.split().freeze()))
+/// The beginning of an envelope as it was read, copied once: most texts are pieces of it.
+struct Shared {
+    octets: Bytes,
+    /// Where it began.
+    start: usize,
 }
 
-/// RFC 9051 §9 `env-from`: at least one address in parentheses, nothing between two of them; or `NIL`. Some servers
-/// send `()`, or spaces in between.
-fn addresses(reader: &mut Reader<'_>, room: &mut BytesMut) -> Result<Vec<EnvelopeAddress>> {
-    let mut addresses = Vec::new();
-    if reader.keyword("NIL") {
-        return Ok(addresses);
+impl Shared {
+    fn new(reader: &Reader<'_>) -> Self {
+        let rest = reader.input.rest();
+        let octets = Bytes::copy_from_slice(rest.get(..MOST_SHARED).unwrap_or(rest));
+        Self { octets, start: reader.input.position() }
     }
-    reader.open()?;
-    while !reader.eat(b')') {
-        addresses.push(EnvelopeAddress::read(reader, room)?);
-        reader.padding();
+
+    fn text(&self, reader: &mut Reader<'_>) -> Result<Option<Bytes>> {
+        if reader.nil() {
+            return Ok(None);
+        }
+        let quoted = reader.input.peek() == Some(b'"');
+        let text = reader.string()?;
+        let text = match text {
+            Cow::Borrowed(text) => text,
+            Cow::Owned(text) => return Ok(Some(text.into())),
+        };
+        // Nothing was taken out of it, so it stands before the closing quote, or at the end.
+        let end = reader.input.position() - self.start - usize::from(quoted);
+        match end.checked_sub(text.len()) {
+            Some(begin) if end <= self.octets.len() => Ok(Some(self.octets.slice(begin..end))),
+            _ => Ok(Some(Bytes::copy_from_slice(text))),
+        }
     }
-    Ok(addresses)
+
+    /// RFC 9051 §9 `env-from`: at least one address in parentheses, nothing between two of them; or `NIL`. Some servers
+    /// send `()`, or spaces in between.
+    fn addresses(&self, reader: &mut Reader<'_>) -> Result<Vec<EnvelopeAddress>> {
+        if reader.nil() {
+            return Ok(Vec::new());
+        }
+        reader.open()?;
+        if reader.eat(b')') {
+            return Ok(Vec::new());
+        }
+        // Most have one.
+        let mut addresses = Vec::with_capacity(1);
+        loop {
+            addresses.push(EnvelopeAddress::read(reader, self)?);
+            reader.padding();
+            if reader.eat(b')') {
+                return Ok(addresses);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     command::{
-        AnnotationValue, BinarySection, BodyName, BodySection, FetchAnnotations, Section, SectionText,
+        AnnotationValue, BinarySection, BodyName, BodySection, FetchAnnotations, FuzzyName, Section,
+        SectionText,
     },
     grammar::{Wire, upper_case},
 };
@@ -152,15 +153,17 @@ pub(crate) enum Item {
 
 /// Takes one item; of a section, only the name and the space behind it.
 pub(crate) fn read_item(reader: &mut Reader<'_>) -> Result<Item> {
-    for (word, name, text) in [
-        ("RFC822.HEADER", BodyName::Rfc822Header, SectionText::Header),
-        ("RFC822.TEXT", BodyName::Rfc822Text, SectionText::Text),
-        ("RFC822", BodyName::Rfc822, SectionText::Whole),
-    ] {
-        if reader.keyword(word) {
-            reader.space()?;
-            let section = Section::new(Vec::new(), text);
-            return Ok(Item::Section(FetchedSection { name, section, origin: None }));
+    if matches!(reader.input.peek(), Some(b'R' | b'r')) {
+        for (word, name, text) in [
+            ("RFC822.HEADER", BodyName::Rfc822Header, SectionText::Header),
+            ("RFC822.TEXT", BodyName::Rfc822Text, SectionText::Text),
+            ("RFC822", BodyName::Rfc822, SectionText::Whole),
+        ] {
+            if reader.keyword(word) {
+                reader.space()?;
+                let section = Section::new(Vec::new(), text);
+                return Ok(Item::Section(FetchedSection { name, section, origin: None }));
+            }
         }
     }
     if reader.input.rest().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"BODY[")) {
@@ -279,6 +282,14 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
     pub fn preview(&mut self, text: Option<&str>) {
         self.name(b"PREVIEW ");
         self.wire.put_nstring(text.map(str::as_bytes));
+    }
+
+    /// `SNIPPET` or `PREVIEW` with its algorithm, as Dovecot sends them.
+    pub fn fuzzy_preview(&mut self, name: FuzzyName, text: Option<&str>) {
+        self.name(name.as_str().as_bytes());
+        self.wire.put(b" (FUZZY ");
+        self.wire.put_nstring(text.map(str::as_bytes));
+        self.wire.put(b")");
     }
 
     /// `BINARY.SIZE` (RFC 3516 §4.2).

@@ -84,10 +84,11 @@ impl ListAttribute {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let word = reader.word()?;
-        let Ok(name) = str::from_utf8(word) else { return Err(reader.expected("an attribute")) };
-        if let Some((_, known)) = ATTRIBUTES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        let named = |known: &&(&str, Self)| known.0.as_bytes().eq_ignore_ascii_case(word);
+        if let Some((_, known)) = ATTRIBUTES.iter().find(named) {
             return Ok(known.clone());
         }
+        let Ok(name) = str::from_utf8(word) else { return Err(reader.expected("an attribute")) };
         Ok(name.parse().map_or_else(|_| Self::Other(name.into()), Self::Special))
     }
 }
@@ -153,6 +154,11 @@ impl Listed {
     /// Writes `* LSUB` and the mailbox.
     pub fn encode_lsub(&self, wire: &mut impl Wire) {
         self.encode_as(b"* LSUB ", wire);
+    }
+
+    /// Writes `* XLIST` and the mailbox.
+    pub fn encode_xlist(&self, wire: &mut impl Wire) {
+        self.encode_as(b"* XLIST ", wire);
     }
 
     /// Writes `* LIST`, the mailbox, and what there is below it that was asked for (RFC 5258 §3.5).

@@ -28,12 +28,15 @@ pub struct Namespace {
     pub prefix: String,
     /// What separates the levels of names in it.
     pub delimiter: Option<char>,
+    /// The prefix in the language of the session, for people to read (RFC 5255 §3.4). A server says it of the prefixes it knows
+    /// a name for if it is `None`.
+    pub translation: Option<String>,
 }
 
 impl Namespace {
     /// The namespace of names that begin with `prefix`.
     pub fn new(prefix: impl Into<String>, delimiter: Option<char>) -> Self {
-        Self { prefix: prefix.into(), delimiter }
+        Self { prefix: prefix.into(), delimiter, translation: None }
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
@@ -42,11 +45,25 @@ impl Namespace {
         let prefix = utf7::decode(&prefix).unwrap_or_else(|_| String::from_utf8_lossy(&prefix).into_owned());
         reader.space()?;
         let delimiter = read_delimiter(reader)?;
-        // RFC 2342 §6: extensions may follow.
+        // RFC 2342 §6: extensions may follow, each with its values in parentheses.
+        let mut translation = None;
         while !reader.closes()? {
-            reader.skip_value()?;
+            let mut ahead = reader.clone();
+            match ahead.string() {
+                Ok(name) if name.eq_ignore_ascii_case(b"TRANSLATION") => {
+                    *reader = ahead;
+                    reader.space()?;
+                    reader.open()?;
+                    let text = reader.string()?;
+                    translation = utf7::decode(&text).ok();
+                    while !reader.closes()? {
+                        reader.skip_value()?;
+                    }
+                }
+                _ => reader.skip_value()?,
+            }
         }
-        Ok(Self { prefix, delimiter })
+        Ok(Self { prefix, delimiter, translation })
     }
 }
 
@@ -70,6 +87,11 @@ impl Namespaces {
                 wire.put_string(utf7::encode(&namespace.prefix).as_bytes());
                 wire.put(b" ");
                 put_delimiter(namespace.delimiter, wire);
+                if let Some(translation) = &namespace.translation {
+                    wire.put(b" \"TRANSLATION\" (");
+                    wire.put_string(utf7::encode(translation).as_bytes());
+                    wire.put(b")");
+                }
                 wire.put(b")");
             }
             wire.put(b")");
@@ -110,7 +132,11 @@ mod tests {
             delimiter in prop::option::of(Just('/')),
         ) {
             let some = |count| {
-                prefixes.iter().take(count).map(|prefix| Namespace::new(prefix, delimiter)).collect::<Vec<_>>()
+                let translated = |prefix: &String| Namespace {
+                    translation: (prefix.len() > 4).then(|| format!("{prefix}é/")),
+                    ..Namespace::new(prefix, delimiter)
+                };
+                prefixes.iter().take(count).map(translated).collect::<Vec<_>>()
             };
             let namespaces = Namespaces { personal: some(1), other_users: some(4), shared: some(2) };
             let mut octets = Vec::new();

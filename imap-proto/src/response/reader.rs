@@ -91,8 +91,15 @@ impl<'a> Reader<'a> {
         self.input.atom()
     }
 
+    pub(crate) fn nil(&mut self) -> bool {
+        self.input.nil()
+    }
+
     pub(crate) fn string(&mut self) -> Result<Cow<'a, [u8]>> {
-        if self.leniency.nil_strings && self.keyword("NIL") {
+        if let Some(text) = self.input.plain_quoted() {
+            return Ok(Cow::Borrowed(text));
+        }
+        if self.leniency.nil_strings && self.nil() {
             return Ok(Cow::Borrowed(b""));
         }
         if self.leniency.eight_bit_quoted && self.input.peek() == Some(b'"') {
@@ -102,10 +109,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn nstring(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
-        match self.input.peek() {
-            Some(b'N' | b'n') if self.keyword("NIL") => Ok(None),
-            _ => self.string().map(Some),
-        }
+        if self.nil() { Ok(None) } else { self.string().map(Some) }
     }
 
     pub(crate) fn astring(&mut self) -> Result<Cow<'a, [u8]>> {
@@ -117,7 +121,15 @@ impl<'a> Reader<'a> {
 
     /// The text of a string, octets that are no UTF-8 replaced.
     pub(crate) fn text(&mut self) -> Result<String> {
-        self.string().map(|octets| text_of(&octets))
+        match self.input.plain_quoted() {
+            Some(text) => Ok(text_of(text)),
+            None => self.string().map(|octets| text_of(&octets)),
+        }
+    }
+
+    /// The same, or `NIL`.
+    pub(crate) fn optional_text(&mut self) -> Result<Option<String>> {
+        if self.nil() { Ok(None) } else { self.text().map(Some) }
     }
 
     /// Everything up to a space or parenthesis: a flag or an attribute, well formed or not.

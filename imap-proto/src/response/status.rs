@@ -102,6 +102,19 @@ impl Status {
 
     /// Writes the line with its tag, or with `*`.
     pub fn encode(&self, tag: Option<&str>, wire: &mut impl Wire) {
+        self.encode_head(tag, wire);
+        self.text.encode(wire);
+        wire.put(b"\r\n");
+    }
+
+    /// The same with a text in UTF-8, for a client that has chosen a language (RFC 5255 §3.5).
+    pub(crate) fn encode_utf8(&self, tag: Option<&str>, wire: &mut impl Wire) {
+        self.encode_head(tag, wire);
+        self.text.encode_utf8(wire);
+        wire.put(b"\r\n");
+    }
+
+    fn encode_head(&self, tag: Option<&str>, wire: &mut impl Wire) {
         wire.put(tag.unwrap_or("*").as_bytes());
         wire.put(b" ");
         wire.put(self.kind.as_str().as_bytes());
@@ -110,12 +123,14 @@ impl Status {
             code.encode(wire);
             wire.put(b" ");
         }
-        self.text.encode(wire);
-        wire.put(b"\r\n");
     }
 
     /// What follows the tag and the space; `None` if no status response does.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Result<Self>> {
+        // Most responses are none, which the first letter tells.
+        if !matches!(reader.input.peek()?.to_ascii_uppercase(), b'O' | b'N' | b'B' | b'P') {
+            return None;
+        }
         let kind = KINDS.into_iter().find_map(|(word, kind)| reader.keyword(word).then_some(kind))?;
         Some(Self::rest(kind, reader))
     }

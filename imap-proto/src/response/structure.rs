@@ -2,7 +2,7 @@
 
 use super::{
     Envelope,
-    reader::{Reader, Result, text_of},
+    reader::{Reader, Result},
 };
 use crate::grammar::{GrammarError, Wire};
 
@@ -170,9 +170,9 @@ impl BodyStructure {
         reader.space()?;
         let parameters = parameters(reader)?;
         reader.space()?;
-        let id = optional(reader)?;
+        let id = reader.optional_text()?;
         reader.space()?;
-        let description = optional(reader)?;
+        let description = reader.optional_text()?;
         reader.space()?;
         let encoding = reader.text()?;
         reader.space()?;
@@ -202,13 +202,13 @@ impl BodyStructure {
             }
             Some(b'0'..=b'9') => part.content = Content::Text { lines: reader.number64()? },
             _ => {
-                let md5 = optional(reader)?;
+                let md5 = reader.optional_text()?;
                 part.extension = Some(Extension::read(reader, md5)?);
                 return Ok(part);
             }
         }
         if !reader.closes()? {
-            let md5 = optional(reader)?;
+            let md5 = reader.optional_text()?;
             part.extension = Some(Extension::read(reader, md5)?);
         }
         Ok(part)
@@ -247,7 +247,7 @@ impl Extension {
         if reader.closes()? {
             return Ok(extension);
         }
-        if !reader.keyword("NIL") {
+        if !reader.nil() {
             reader.open()?;
             let name = reader.text()?;
             reader.space()?;
@@ -260,12 +260,12 @@ impl Extension {
         }
         extension.language = match reader.input.peek() {
             Some(b'(') => reader.list(Reader::text)?,
-            _ => optional(reader)?.into_iter().collect(),
+            _ => reader.optional_text()?.into_iter().collect(),
         };
         if reader.closes()? {
             return Ok(extension);
         }
-        extension.location = optional(reader)?;
+        extension.location = reader.optional_text()?;
         // RFC 9051 §7.5.2: what later revisions add stands behind.
         while !reader.closes()? {
             reader.skip_value()?;
@@ -286,7 +286,7 @@ fn put_parameters(parameters: &[(String, String)], wire: &mut impl Wire) {
 }
 
 fn parameters(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>> {
-    if reader.keyword("NIL") {
+    if reader.nil() {
         return Ok(Vec::new());
     }
     reader.list(|reader| {
@@ -294,10 +294,6 @@ fn parameters(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>> {
         reader.space()?;
         Ok((name, reader.text()?))
     })
-}
-
-fn optional(reader: &mut Reader<'_>) -> Result<Option<String>> {
-    Ok(reader.nstring()?.map(|text| text_of(&text)))
 }
 
 #[cfg(test)]

@@ -26,6 +26,11 @@ impl Text {
         &self.0
     }
 
+    /// As it is, for a client that has chosen a language (RFC 5255 §3.5).
+    pub(crate) fn encode_utf8(&self, wire: &mut impl Wire) {
+        wire.put(self.0.as_bytes());
+    }
+
     pub(crate) fn encode(&self, wire: &mut impl Wire) {
         if self.0.is_ascii() {
             return wire.put(self.0.as_bytes());

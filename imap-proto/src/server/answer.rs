@@ -68,6 +68,8 @@ impl Server {
             Kind::Login => self.failed_login(&slot.tag, &Refusal::from(AuthRefusal::Unavailable).into()),
             Kind::Message | Kind::Include => self.message_answered(Err(Refusal::unavailable())),
             Kind::News => {}
+            // It was chosen.
+            Kind::Language => self.succeed(&slot, None),
             Kind::Filter { .. } => {
                 self.filters.clear();
                 self.refuse(&slot, Refusal::unavailable());
@@ -89,7 +91,8 @@ impl Server {
         let code = match (slot.limited, limit, code) {
             (Some(lowest), Some(limit), before) => {
                 if let Some(code) = before {
-                    Status::ok("of those").with(code).encode(None, self.out());
+                    let wording = self.wording;
+                    wording.put(None, &Status::ok("of those").with(code), self.out());
                 }
                 Some(ResponseCode::MessageLimit { limit, lowest: Some(lowest) })
             }
@@ -167,10 +170,7 @@ impl Reply for Id {
 
 impl Reply for Namespace {
     fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<Namespaces>) {
-        if let Ok(namespaces) = &answer {
-            namespaces.encode(server.out());
-        }
-        server.done(&slot, answer.map(drop));
+        server.tell_namespaces(&slot, answer);
     }
 }
 
@@ -219,7 +219,8 @@ impl Reply for Move<UidSet> {
                 let source = copied.source.clone();
                 // RFC 6851 §4.3: before the messages are announced as expunged, so untagged.
                 if let Some(code) = copy_code(copied) {
-                    Status::ok("moved").with(code).encode(None, server.out());
+                    let wording = server.wording;
+                    wording.put(None, &Status::ok("moved").with(code), server.out());
                 }
                 let code = server.mod_seq_after(&source);
                 server.removed(source);

@@ -116,14 +116,18 @@ pub struct Mailboxes {
     pub rights: bool,
     /// Whether to say what is noted about each, in [`ListEntry::annotations`].
     pub annotations: bool,
+    /// Whether to name the mailboxes that are on other servers too, with [`ListEntry::remote`]: the client knows what to do with them.
+    pub remote: bool,
     matchers: Vec<MailboxPattern>,
 }
 
 impl Mailboxes {
-    pub(super) fn new(list: &List) -> Self {
+    pub(super) fn new(list: &List, remote: bool) -> Self {
+        // RFC 5258 §3.1
+        let remote = remote || list.selection.is_some_and(|selection| selection.remote);
         let returns = list.returns.clone().unwrap_or_default();
         let (rights, annotations) = (returns.rights, !returns.annotations.is_empty());
-        Self { status: returns.status, rights, annotations, matchers: list.matchers() }
+        Self { status: returns.status, rights, annotations, remote, matchers: list.matchers() }
     }
 
     /// Whether the status of this mailbox is wanted.
@@ -159,6 +163,9 @@ pub struct ListEntry {
     pub marked: Option<bool>,
     /// Whether the user is subscribed to it.
     pub subscribed: bool,
+    /// Whether it is on another server: what is done with it is refused with a
+    /// [referral](crate::Refusal::referred).
+    pub remote: bool,
     /// What it is used for (RFC 6154).
     pub special_use: Vec<SpecialUse>,
     /// Its numbers, if they were asked for.
@@ -180,6 +187,7 @@ impl ListEntry {
             can_have_children: true,
             marked: None,
             subscribed: false,
+            remote: false,
             special_use: Vec::new(),
             status: None,
             rights: None,
@@ -205,6 +213,9 @@ impl ListEntry {
             (true, None) => {}
         }
         attributes.extend(self.special_use.iter().copied().map(ListAttribute::Special));
+        if self.remote {
+            attributes.push(ListAttribute::Remote);
+        }
         Listed::new(self.mailbox.clone(), attributes)
     }
 }

@@ -8,7 +8,9 @@ use mailwright_mail_model::{DateTime, Envelope, FlagSet, ModSeq, Uid, UidSet, mi
 
 use super::{Server, State};
 use crate::{
-    command::{AnnotationValue, BinarySection, BodySection, Fetch, FetchAnnotations, FetchItem, Store},
+    command::{
+        AnnotationValue, BinarySection, BodySection, Fetch, FetchAnnotations, FetchItem, FuzzyName, Store,
+    },
     response::{FetchWriter, FetchedSection, encode_vanished},
 };
 
@@ -40,6 +42,8 @@ pub enum FetchData<'a> {
     ThreadId(Option<&'a str>),
     /// `PREVIEW`.
     Preview(Option<&'a str>),
+    /// `SNIPPET` or `PREVIEW` with the algorithm `FUZZY` beside it.
+    FuzzyPreview(FuzzyName, Option<&'a str>),
     /// `BINARY.SIZE` of this part.
     BinarySize(&'a [NonZeroU32], u64),
     /// The octets of a part without its encoding, cut to its partial; `None` if there is no such part.
@@ -314,6 +318,7 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<
             FetchData::EmailId(id) => writer.email_id(id),
             FetchData::ThreadId(id) => writer.thread_id(*id),
             FetchData::Preview(text) => writer.preview(*text),
+            FetchData::FuzzyPreview(name, text) => writer.fuzzy_preview(*name, *text),
             FetchData::BinarySize(part, size) => writer.binary_size(part, *size),
             FetchData::Binary(section, octets) => writer.binary(section, octets.map(|octets| &octets[..])),
             FetchData::Annotations(asked, all) => writer.annotations(asked, all),

@@ -1,18 +1,23 @@
 //! What the machine knows by itself: in which languages it speaks, how it compares, where else the mail is, and how it falls into batches.
 
-use mailwright_line_proto::Output;
+use mailwright_line_proto::{Language as Spoken, Output};
 use mailwright_mail_model::Uid;
 
-use super::{Event, Server, State, run::Turn};
+use super::{
+    Event, Server, State,
+    run::Turn,
+    slots::{Kind, Slot},
+};
 use crate::{
-    command::{Comparator, Language, UidBatches},
+    command::{Comparator, Language, Namespace, UidBatches},
     grammar::Wire,
-    refusal::Refusal,
-    response::ResponseCode,
+    language::Wording,
+    refusal::{Answered, Refusal},
+    response::{Namespaces, ResponseCode},
 };
 
-/// The languages of the texts for people: they are English, which is what `i-default` is made of (RFC 2277 §4.5).
-const LANGUAGES: [&str; 2] = ["en", "i-default"];
+/// English in ASCII, which everybody is spoken to in at first (RFC 2277 §4.5).
+const AT_FIRST: &str = "i-default";
 
 /// How texts are compared and searched (RFC 5051).
 const COLLATION: &str = "i;unicode-casemap";
@@ -21,20 +26,50 @@ const COLLATION: &str = "i;unicode-casemap";
 const SMALLEST_BATCH: u32 = 500;
 
 impl Server {
+    /// The language that the client has chosen for what people read; `None` before it has (RFC 5255 §3).
+    pub fn language_of_texts(&self) -> Option<Spoken> {
+        self.wording.0
+    }
+
     /// LANGUAGE (RFC 5255 §3.2).
-    pub(super) fn language(&mut self, turn: &Turn, language: &Language) -> Option<Output<Event>> {
-        let told: &[&str] = match language.ranges.first() {
-            None => &LANGUAGES,
-            Some(range) => match language.ranges.iter().find_map(|range| spoken(range)) {
-                Some(spoken) => &[spoken],
-                None => return self.no(turn, Refusal::plain(format!("unsupported language {range}"))),
-            },
+    pub(super) fn language(&mut self, turn: Turn, language: &Language) -> Option<Output<Event>> {
+        let Some(first) = language.ranges.first() else {
+            let known = Spoken::ALL.map(Spoken::tag);
+            self.tell_languages(&known.into_iter().chain([AT_FIRST]).collect::<Vec<_>>());
+            return self.ok(&turn);
         };
+        let preferred = self.config.preferred_language;
+        let Some(wording) = language.ranges.iter().find_map(|range| meant(range, preferred)) else {
+            return self.no(&turn, Refusal::plain(format!("unsupported language {first}")));
+        };
+        // RFC 5255 §3.2: from the response on.
+        self.wording = wording;
+        self.tell_languages(&[wording.0.map_or(AT_FIRST, Spoken::tag)]);
+        // RFC 5255 §3.4: nobody is told of prefixes that have no name in it.
+        if self.is_logged_in() && wording.0.is_some_and(|language| language != Spoken::English) {
+            return self.ask(turn, Kind::Language, Namespace, Event::Namespace);
+        }
+        self.ok(&turn)
+    }
+
+    fn tell_languages(&mut self, tags: &[&str]) {
         let wire = self.out();
         wire.put(b"* LANGUAGE ");
-        wire.put_list(told, |wire, language| wire.put_astring(language.as_bytes()));
+        wire.put_list(tags, |wire, tag| wire.put_astring(tag.as_bytes()));
         wire.put(b"\r\n");
-        self.ok(turn)
+    }
+
+    /// The answer to NAMESPACE, and to a LANGUAGE that may have names for prefixes.
+    pub(super) fn tell_namespaces(&mut self, slot: &Slot, answer: Answered<Namespaces>) {
+        let asked = !matches!(slot.kind, Kind::Language);
+        let answer = answer.map(|mut namespaces| {
+            let any = self.wording.translate(&mut namespaces);
+            if asked || any {
+                namespaces.encode(self.out());
+            }
+        });
+        // The language is chosen, whatever comes of the prefixes.
+        self.done(slot, if asked { answer } else { Ok(()) });
     }
 
     /// COMPARATOR (RFC 5255 §4.7): there is one, which serves all languages.
@@ -108,33 +143,36 @@ impl Server {
     }
 }
 
-/// The language that is meant by a range: itself, or what is left of it when it is made shorter (RFC 4647 §3.4).
-fn spoken(range: &str) -> Option<&'static str> {
+/// The language that is meant by a range, where `default` is this one.
+fn meant(range: &str, preferred: Spoken) -> Option<Wording> {
     if range == "*" || range.eq_ignore_ascii_case("default") {
-        return LANGUAGES.first().copied();
+        return Some(Wording(Some(preferred)));
     }
-    let mut ranges =
-        std::iter::successors(Some(range), |range| range.rsplit_once('-').map(|(shorter, _)| shorter));
-    ranges.find_map(|range| LANGUAGES.into_iter().find(|language| language.eq_ignore_ascii_case(range)))
+    if range.eq_ignore_ascii_case(AT_FIRST) {
+        return Some(Wording::default());
+    }
+    Spoken::lookup(range).map(|language| Wording(Some(language)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::spoken;
+    use super::*;
 
     #[test]
-    fn ranges_become_shorter_until_they_are_known() {
+    fn ranges_mean_languages() {
+        let tag = |range| meant(range, Spoken::German).map(|Wording(language)| language.map(Spoken::tag));
         for (range, language) in [
-            ("EN", Some("en")),
-            ("en-CA-x-y", Some("en")),
-            ("default", Some("en")),
-            ("*", Some("en")),
-            ("I-Default", Some("i-default")),
-            ("de", None),
+            ("EN", Some(Some("en"))),
+            ("en-CA-x-y", Some(Some("en"))),
+            ("default", Some(Some("de"))),
+            ("*", Some(Some("de"))),
+            ("I-Default", Some(None)),
+            ("es-419", Some(Some("es"))),
+            ("mul", None),
             ("enx", None),
             ("x-en", None),
         ] {
-            assert_eq!(spoken(range), language, "{range}");
+            assert_eq!(tag(range), language, "{range}");
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use mailwright_line_proto::Transmit;
-use mailwright_mail_model::{MailboxName, MailboxPattern};
+use mailwright_mail_model::{MailboxName, MailboxPattern, SpecialUse};
 
 use super::{
     ListEntry, Mailboxes, Server,
     answer::Reply,
     sharing::{choose, put_annotations, put_my_rights},
-    slots::{Kind, Slot},
+    slots::{Kind, ListForm, Slot},
 };
 use crate::{
     command::{Depth, List, ListReturn, ListSelection},
@@ -19,17 +19,23 @@ use crate::{
 };
 
 impl Reply for Mailboxes {
-    fn reply(server: &mut Server, slot: Slot, request: Self, answer: Answered<Vec<ListEntry>>) {
-        let (Ok(entries), Kind::List { list, subscribed }) = (&answer, &slot.kind) else {
+    fn reply(server: &mut Server, slot: Slot, request: Self, mut answer: Answered<Vec<ListEntry>>) {
+        if let Ok(entries) = &mut answer {
+            // RFC 2193 §4: others would not find them.
+            entries.retain(|entry| request.remote || !entry.remote);
+        }
+        let (Ok(entries), Kind::List { list, form }) = (&answer, &slot.kind) else {
             return server.done(&slot, answer.map(drop));
         };
         let utf8 = server.enabled.is_utf8();
         let wire = server.out();
-        match (utf8, *subscribed) {
-            (true, true) => list_subscribed(list, entries, &mut Utf8Wire(wire)),
-            (false, true) => list_subscribed(list, entries, wire),
-            (true, false) => put(list, &request, entries, &mut Utf8Wire(wire)),
-            (false, false) => put::<Transmit>(list, &request, entries, wire),
+        match (utf8, *form) {
+            (true, ListForm::Lsub | ListForm::Rlsub) => list_subscribed(list, entries, &mut Utf8Wire(wire)),
+            (false, ListForm::Lsub | ListForm::Rlsub) => list_subscribed(list, entries, wire),
+            (true, ListForm::List | ListForm::Rlist) => put(list, &request, entries, &mut Utf8Wire(wire)),
+            (false, ListForm::List | ListForm::Rlist) => put::<Transmit>(list, &request, entries, wire),
+            (true, ListForm::Xlist) => list_with_uses(list, entries, &mut Utf8Wire(wire)),
+            (false, ListForm::Xlist) => list_with_uses(list, entries, wire),
         }
         server.succeed(&slot, None);
     }
@@ -93,6 +99,32 @@ fn put<W: Wire>(list: &List, request: &Mailboxes, entries: &[ListEntry], wire: &
     }
 }
 
+/// XLIST: all that LIST says, and special uses by the names that Gmail had for them.
+fn list_with_uses<W: Wire>(list: &List, entries: &[ListEntry], wire: &mut W) {
+    if list.pattern.is_empty() {
+        return Listed::root().encode_xlist(wire);
+    }
+    let matcher = list.matcher();
+    for entry in entries.iter().filter(|entry| entry.exists && matcher.matches(&entry.mailbox)) {
+        let mut listed = entry.listed();
+        for attribute in &mut listed.attributes {
+            if let ListAttribute::Special(special) = attribute
+                && let Some((_, name)) = OLD_NAMES.iter().find(|(known, _)| known == special)
+            {
+                *attribute = ListAttribute::Other((*name).into());
+            }
+        }
+        if entry.mailbox.is_inbox() {
+            listed.attributes.push(ListAttribute::Other("\\Inbox".into()));
+        }
+        listed.encode_xlist(wire);
+    }
+}
+
+/// The special uses that are called otherwise in the answer to XLIST. The rest have the names of RFC 6154, as at Cyrus.
+static OLD_NAMES: [(SpecialUse, &str); 3] =
+    [(SpecialUse::All, "\\AllMail"), (SpecialUse::Flagged, "\\Starred"), (SpecialUse::Junk, "\\Spam")];
+
 impl ListSelection {
     fn means(self, entry: &ListEntry) -> bool {
         (if self.subscribed { entry.subscribed } else { entry.exists })
@@ -144,5 +176,35 @@ fn list_subscribed<W: Wire>(list: &List, entries: &[ListEntry], wire: &mut W) {
     }
     for name in above {
         Listed::new(name, vec![ListAttribute::NoSelect]).encode_lsub(wire);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_uses_have_their_old_names() {
+        let entry = |name: &str, special| {
+            let mut entry = ListEntry::new(MailboxName::new(name).unwrap());
+            entry.special_use = vec![special];
+            entry
+        };
+        let entries = [
+            entry("INBOX", SpecialUse::Important),
+            entry("a", SpecialUse::All),
+            entry("b", SpecialUse::Flagged),
+            entry("c", SpecialUse::Junk),
+            entry("d", SpecialUse::Drafts),
+            entry("e", SpecialUse::Trash),
+        ];
+        let mut wire = Vec::new();
+        list_with_uses(&List::new("", "*"), &entries, &mut wire);
+        assert_eq!(
+            String::from_utf8(wire).unwrap(),
+            "* XLIST (\\Important \\Inbox) \"/\" INBOX\r\n* XLIST (\\AllMail) \"/\" a\r\n\
+             * XLIST (\\Starred) \"/\" b\r\n* XLIST (\\Spam) \"/\" c\r\n\
+             * XLIST (\\Drafts) \"/\" d\r\n* XLIST (\\Trash) \"/\" e\r\n"
+        );
     }
 }

@@ -4,11 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mailwright_line_proto::{AuthRefusal, AuthStep, Authenticate, Login, Output, PeerMisbehaved, Request};
 
 use super::{Event, Phase, Server, State, answer::Reply, slots::Slot};
-use crate::{
-    Refusal,
-    command::decode_response,
-    response::{ResponseCode, Status},
-};
+use crate::{command::decode_response, response::Status};
 
 impl Server {
     /// The client's response to a challenge.
@@ -33,8 +29,13 @@ impl Server {
 
     fn logged_in(&mut self, tag: &str) {
         self.state = State::Authenticated;
-        let code = ResponseCode::Capability(self.capabilities());
-        self.finish(tag, &Status::ok("logged in").with(code), true);
+        let status = self.logged_in_status();
+        self.finish(tag, &status, true);
+    }
+
+    fn refuse_login(&mut self, tag: &str, refusal: AuthRefusal) {
+        let status = self.refused_login(refusal);
+        self.failed_login(tag, &status);
     }
 
     pub(super) fn failed_login(&mut self, tag: &str, status: &Status) {
@@ -51,7 +52,7 @@ impl Reply for Login {
     fn reply(server: &mut Server, slot: Slot, _: Self, answer: <Self as Request>::Answer) {
         match answer {
             Ok(()) => server.logged_in(&slot.tag),
-            Err(refusal) => server.failed_login(&slot.tag, &refused(refusal)),
+            Err(refusal) => server.refuse_login(&slot.tag, refusal),
         }
     }
 }
@@ -66,12 +67,8 @@ impl Reply for Authenticate {
                 server.phase = Phase::Challenged { tag: slot.tag, mechanism: request.mechanism };
             }
             AuthStep::Accept => server.logged_in(&slot.tag),
-            AuthStep::Refuse(refusal) => server.failed_login(&slot.tag, &refused(refusal)),
-            _ => server.failed_login(&slot.tag, &refused(AuthRefusal::Unavailable)),
+            AuthStep::Refuse(refusal) => server.refuse_login(&slot.tag, refusal),
+            _ => server.refuse_login(&slot.tag, AuthRefusal::Unavailable),
         }
     }
-}
-
-fn refused(refusal: AuthRefusal) -> Status {
-    Refusal::from(refusal).into()
 }

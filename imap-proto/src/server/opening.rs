@@ -66,6 +66,7 @@ impl Server {
         };
         let annotates = matches!(annotations, AnnotationSupport::Writable { .. });
         let view = View::new(uids, &recent).up_to(highest_mod_seq).telling_annotations(open.annotations);
+        let wording = self.wording;
         let wire = &mut self.transmit;
         let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         FlagList::new(flags).encode(wire);
@@ -73,7 +74,7 @@ impl Server {
         if !enabled.rev2 {
             count::encode_recent(number(view.recent().len()), wire);
         }
-        let mut notice = |code, text: &'static str| Status::ok(text).with(code).encode(None, wire);
+        let mut notice = |code, text: &'static str| wording.put(None, &Status::ok(text).with(code), wire);
         let unseen = first_unseen.and_then(|uid| view.sequence(uid)).map(number);
         if let Some(unseen) =
             unseen.and_then(std::num::NonZeroU32::new).filter(|_| !enabled.rev2 && !enabled.uid_only)

@@ -64,7 +64,10 @@ impl Server {
             FetchItem::SaveDate => !abilities.save_dates,
             FetchItem::Annotations(_) => !abilities.annotates,
             FetchItem::EmailId | FetchItem::ThreadId => !abilities.object_ids,
-            FetchItem::Preview { .. } | FetchItem::Binary(_) | FetchItem::BinarySize(_) => !abilities.derives,
+            FetchItem::Preview { .. }
+            | FetchItem::FuzzyPreview { .. }
+            | FetchItem::Binary(_)
+            | FetchItem::BinarySize(_) => !abilities.derives,
             _ => false,
         });
         beyond || (fetch.changed_since.is_some() && !abilities.mod_sequences)

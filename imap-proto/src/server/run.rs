@@ -7,16 +7,17 @@ use mailwright_mail_model::{Uid, UidSet};
 use super::{
     Close, Enabled, Event, Idle, Mailboxes, Phase, Ready, Refresh, Server, State,
     filtering::undefined_filter,
-    slots::{Kind, Slot},
+    slots::{Kind, ListForm, Slot},
 };
 use crate::{
     Refusal,
     capability::{may_log_in, offered},
     command::{
-        Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, Spec, StatusItem, Store, When,
-        names_annotations,
+        Command, Copy, Expunge, Fetch, FetchItem, List, Move, SearchContext, SearchReturn, Spec, StatusItem,
+        Store, When, names_annotations,
     },
     grammar::{GrammarError, Input},
+    language::Wording,
     response::{Listed, ResponseCode, Status},
 };
 
@@ -52,6 +53,12 @@ impl Server {
                 None
             }
             Ready::Bad { tag, status } => self.bad(tag.as_deref(), &status),
+            Ready::Unsaved { tag, status } => {
+                if let State::Selected { saved, .. } = &mut self.state {
+                    *saved = UidSet::new();
+                }
+                self.bad(Some(&tag), &status)
+            }
             Ready::Message { head } => self.start_message(&head),
             Ready::Filter { tag, spec, name, octets } => self.ask_for_filter(tag, spec, name, octets),
             Ready::Parsed { tag, spec, command } => {
@@ -117,10 +124,15 @@ impl Server {
             .with_filters(&self.filters)
             .by_uid_only(self.enabled.uid_only)
             .in_utf8_only(self.enabled.utf8);
+        let mut arguments = input.clone();
         Some(match spec.parse(&mut input, context) {
             Ok(command) => Ready::Parsed { tag, spec, command: command.into() },
             Err(GrammarError::Filter(name)) if self.config.abilities.filters => {
                 Ready::Filter { tag, spec, name, octets: octets.clone() }
+            }
+            // RFC 5182 §2.1: after a NO there is nothing saved.
+            Err(GrammarError::Charset) if SearchReturn::saves(&mut arguments) => {
+                Ready::Unsaved { tag, status: not_understood(spec, GrammarError::Charset).into() }
             }
             Err(error) => bad(not_understood(spec, error)),
         })
@@ -163,7 +175,7 @@ impl Server {
                 }
                 self.ask_login(turn.tag, "AUTHENTICATE", authenticate, Event::Authenticate)
             }
-            Command::Language(language) => self.language(&turn, &language),
+            Command::Language(language) => self.language(turn, &language),
             Command::GenUrlAuth(request) => self.ask(turn, Kind::Plain, request, Event::GenUrlAuth),
             Command::ResetKey(request) => self.ask(turn, Kind::Plain, request, Event::ResetKey),
             Command::UrlFetch(request) => self.ask(turn, Kind::Plain, request, Event::UrlFetch),
@@ -179,6 +191,7 @@ impl Server {
                 // RFC 8437 §3: as if it had just been greeted, but for TLS and compression.
                 self.state = State::NotAuthenticated;
                 self.enabled = Enabled::default();
+                self.wording = Wording::default();
                 self.notifying = None;
                 self.sets_quota = true;
                 self.started = None;
@@ -209,8 +222,11 @@ impl Server {
                 Listed::root().encode(self.out());
                 self.ok(&turn)
             }
-            Command::List(list) => self.list(turn, list, false),
-            Command::Lsub(lsub) => self.list(turn, lsub.list, true),
+            Command::List(list) => self.list(turn, list, ListForm::List),
+            Command::Lsub(lsub) => self.list(turn, lsub.list, ListForm::Lsub),
+            Command::Xlist(xlist) => self.list(turn, xlist.list, ListForm::Xlist),
+            Command::Rlist(rlist) => self.list(turn, rlist.list, ListForm::Rlist),
+            Command::Rlsub(rlsub) => self.list(turn, rlsub.list, ListForm::Rlsub),
             Command::Namespace => self.ask(turn, Kind::Plain, crate::command::Namespace, Event::Namespace),
             Command::Status(status) => self.ask(turn, Kind::Plain, status, Event::Status),
             // These are taken apart where their messages are.
@@ -318,9 +334,10 @@ impl Server {
         Some(Output::Event(event(Ask::new(id, request))))
     }
 
-    fn list(&mut self, turn: Turn, list: List, subscribed: bool) -> Option<Output<Event>> {
-        let mailboxes = Mailboxes::new(&list);
-        self.ask(turn, Kind::List { list: list.into(), subscribed }, mailboxes, Event::Mailboxes)
+    fn list(&mut self, turn: Turn, list: List, form: ListForm) -> Option<Output<Event>> {
+        let remote = matches!(form, ListForm::Rlist | ListForm::Rlsub);
+        let mailboxes = Mailboxes::new(&list, remote);
+        self.ask(turn, Kind::List { list: list.into(), form }, mailboxes, Event::Mailboxes)
     }
 
     fn leave(&mut self, turn: Turn, expunge: bool) -> Option<Output<Event>> {
@@ -419,6 +436,7 @@ impl Server {
             Command::Fetch(fetch) => self.is_fetch_beyond(fetch),
             Command::Notify(_) => !abilities.notifies,
             Command::ApplyFilter(_) => !abilities.refilters || read_only,
+            Command::Rlist(_) | Command::Rlsub(_) => !self.config.mailbox_referrals,
             Command::MultiSearch(search) => {
                 !abilities.searches_all || !search.sent.is_empty() && !abilities.notifies
             }

@@ -40,7 +40,7 @@ impl Server {
     /// Sends a status response.
     pub(super) fn say(&mut self, tag: Option<&str>, status: &Status) {
         let mut line = Vec::new();
-        status.encode(tag, &mut line);
+        self.wording.put(tag, status, &mut line);
         self.out().put(&line);
         self.trace.line(Traced::Sent(line.strip_suffix(b"\r\n").unwrap_or(&line)));
     }

@@ -41,14 +41,16 @@ pub struct Slot {
 pub(super) enum Kind {
     /// Nothing.
     Plain,
-    /// Which names are wanted, and whether only subscribed ones.
-    List { list: Box<List>, subscribed: bool },
+    /// Which names are wanted, and by which command.
+    List { list: Box<List>, form: ListForm },
     /// How to tell what is found, and what is sent of messages that come to it.
     Search { returns: Option<SearchReturn>, sent: Vec<FetchItem> },
     /// A SELECT whose changed messages are sent; how it ends.
     Resync { code: ResponseCode },
     /// Whether the mailbox was asked for without the right to change it.
     Open { read_only: bool },
+    /// A language was chosen: the names of namespaces in it.
+    Language,
     /// A login.
     Login,
     /// A search with a name, which this command waits for.
@@ -65,6 +67,16 @@ pub(super) enum Kind {
     News,
     /// The user is (RFC 8437).
     Leaving,
+}
+
+/// The commands that list mailboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ListForm {
+    List,
+    Lsub,
+    Xlist,
+    Rlist,
+    Rlsub,
 }
 
 /// The commands in flight.

@@ -177,6 +177,8 @@ impl Script {
             Command::Unsubscribe(request) => client.call(request).map(drop),
             Command::List(request) => client.call(request).map(drop),
             Command::Lsub(request) => client.call(request).map(drop),
+            Command::Rlist(request) => client.call(request).map(drop),
+            Command::Rlsub(request) => client.call(request).map(drop),
             Command::Status(request) => client.call(request).map(drop),
             Command::Append(request) => client.call(request).map(drop),
             Command::Expunge(request) => client.call(request).map(drop),

@@ -7,7 +7,10 @@ impl App {
     pub(super) fn appending(&mut self, server: &mut Server, event: Event) -> Result<(), Gone> {
         match event {
             Event::Message(ask) => {
-                let answer = self.folder(&ask.mailbox).map(drop).map_err(|_| Refusal::try_create());
+                let mut answer = self.folder(&ask.mailbox).map(drop).map_err(|_| Refusal::try_create());
+                if self.sharing.is_too_large(ask.size) {
+                    answer = answer.and(Err(Refusal::over_quota()));
+                }
                 if answer.is_ok() {
                     self.incoming.push((ask.request().clone(), Vec::new()));
                 }
@@ -22,6 +25,10 @@ impl App {
                     None => Err(Refusal::bad_url(&ask.url)),
                 };
                 server.answer(ask, answer)
+            }
+            Event::BodyEnd(ask) if self.sharing.is_over_quota() => {
+                self.incoming.clear();
+                server.answer(ask, Err(Refusal::over_quota()))
             }
             Event::BodyEnd(ask) => {
                 let mut uids = UidSet::new();

@@ -70,6 +70,9 @@ impl App {
                     FetchItem::EmailId => FetchData::EmailId("M6d99ac3275bb4e"),
                     FetchItem::ThreadId => FetchData::ThreadId(None),
                     FetchItem::Preview { .. } => FetchData::Preview(Some("Good afternoon.")),
+                    FetchItem::FuzzyPreview { name, lazy } => {
+                        FetchData::FuzzyPreview(*name, Some("Good afternoon.").filter(|_| !lazy))
+                    }
                     FetchItem::BinarySize(part) => FetchData::BinarySize(part, 17),
                     // The message itself streams, a part comes in one piece.
                     FetchItem::Binary(section) if section.part.is_empty() => {

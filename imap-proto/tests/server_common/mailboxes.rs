@@ -6,7 +6,14 @@ impl App {
     /// What is asked about mailboxes.
     pub(super) fn mailboxes(&mut self, server: &mut Server, event: Event) -> Result<(), Gone> {
         match event {
-            Event::Namespace(ask) => server.answer(ask, Ok(Namespaces::personal('/'))),
+            Event::Namespace(ask) => {
+                let mut namespaces = Namespaces::personal('/');
+                if server.language_of_texts().is_some() {
+                    namespaces.other_users.push(Namespace::new("Other Users/", Some('/')));
+                    namespaces.shared.push(Namespace::new("Shared Folders/", Some('/')));
+                }
+                server.answer(ask, Ok(namespaces))
+            }
             Event::Mailboxes(ask) => {
                 let entries = self.folders.iter().map(|(name, folder)| {
                     let mut entry = ListEntry::new(MailboxName::new(name).unwrap());
@@ -28,7 +35,12 @@ impl App {
                     }
                     entry
                 });
-                let entries = entries.collect();
+                let mut entries: Vec<ListEntry> = entries.collect();
+                if ask.remote {
+                    let mut entry = ListEntry::new(MailboxName::new("SHARED/FOO").unwrap());
+                    (entry.remote, entry.subscribed, entry.has_children) = (true, true, Some(false));
+                    entries.push(entry);
+                }
                 server.answer(ask, Ok(entries))
             }
             Event::Create(ask) => {
@@ -105,7 +117,9 @@ impl App {
         if self.folders.contains_key(name.as_str()) {
             return Err(Refusal::already_exists());
         }
-        self.folders.insert(name.to_string(), Folder { next: 1, ..Folder::default() });
+        // The examples of RFC 4469 know its messages by their UIDs.
+        let next = if name.as_str() == "Drafts" { 20 } else { 1 };
+        self.folders.insert(name.to_string(), Folder { next, ..Folder::default() });
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! A mail store in memory behind the server machine: small, and the same every time.
 
 mod appending;
+mod exchange;
 mod fetching;
 mod folder;
 mod mailboxes;
@@ -13,9 +14,11 @@ use bytes::Bytes;
 use fetching::cut;
 use folder::{Folder, Stored, matches_query, score};
 use mailwright_imap_proto::{
-    AuthorizedUrl, ImapUrl, Refusal,
+    AuthorizedUrl, ImapUrl, Referral, Refusal,
     command::{BodySection, CopyUid, FilterScript, NotifyMailboxes, StatusItem},
-    response::{AnnotationSupport, FilterResult, MailboxStatus, Namespaces, ResponseCode, ServerId},
+    response::{
+        AnnotationSupport, FilterResult, MailboxStatus, Namespace, Namespaces, ResponseCode, ServerId,
+    },
     server::{
         AppendUid, Change, Config, Event, Found, FoundIn, ListEntry, Message, Opened, Order, Ordered,
         Question, Server, UrlContent, Workarounds,
@@ -84,6 +87,10 @@ impl App {
     }
 
     fn folder(&mut self, name: &MailboxName) -> Result<&mut Folder, Refusal> {
+        if name.as_str().starts_with("SHARED") {
+            let place = Referral::new("user", "server2").of_mailbox(name.clone());
+            return Err(Refusal::referred(vec![place]));
+        }
         self.folders.get_mut(name.as_str()).ok_or_else(Refusal::non_existent)
     }
 
@@ -125,7 +132,20 @@ impl Subject for App {
         let answered = match event {
             Event::Login(ask) => {
                 let right = ask.password.expose() != b"wrong";
-                server.answer(ask, if right { Ok(()) } else { Err(AuthRefusal::Credentials) })
+                let refusal = match &*ask.user {
+                    _ if !right => Some(AuthRefusal::Credentials),
+                    "MIKE" => Some(AuthRefusal::NotAuthorized),
+                    _ => None,
+                };
+                // Whoever has not shown who they are does not learn it, though this says it of everybody.
+                let elsewhere = ["MIKE", "MATTHEW"].contains(&&*ask.user);
+                server.refer(elsewhere.then(|| Referral::new(ask.user.clone(), "server2")));
+                server.answer(ask, refusal.map_or(Ok(()), Err))
+            }
+            Event::Authenticate(ask) if exchange::is_known(&ask.mechanism) => {
+                self.challenges = if ask.continues { self.challenges + 1 } else { 0 };
+                let step = exchange::step(&ask.mechanism, self.challenges);
+                server.answer(ask, step)
             }
             Event::Authenticate(ask) => {
                 let step = match (&ask.response, self.challenges) {
@@ -276,6 +296,9 @@ impl Subject for App {
                 self.watch(server);
                 server.notify(self.open().up_to());
                 server.answer(ask, Ok(gone))
+            }
+            Event::Copy(ask) if self.sharing.is_over_quota() => {
+                server.answer(ask, Err(Refusal::over_quota()))
             }
             Event::Copy(ask) => {
                 let answer = self.copy(&ask.messages, &ask.to);

@@ -18,6 +18,9 @@ pub(crate) struct Sharing {
     storage: Option<u64>,
 }
 
+/// Units of 1024 octets.
+const USED: u64 = 58;
+
 pub(crate) const RIGHTS: &str = "rwiptsldaex";
 
 impl Sharing {
@@ -31,9 +34,19 @@ impl Sharing {
         here.map(|((_, entry), value)| (entry.clone(), value.clone())).collect()
     }
 
+    /// Whether there is no more room for anything (RFC 9208 §4.3.1); a larger limit than what is there cannot be reached here.
+    pub(crate) fn is_over_quota(&self) -> bool {
+        self.storage.is_some_and(|limit| limit < USED)
+    }
+
+    /// Whether one message is larger than all that may be kept.
+    pub(crate) fn is_too_large(&self, size: Option<u64>) -> bool {
+        self.storage.zip(size).is_some_and(|(limit, size)| size > limit * 1024)
+    }
+
     fn root(&self, name: &str) -> QuotaRoot {
         let resource = match (name, self.storage) {
-            ("#user/alice", Some(limit)) => QuotaResource::new("STORAGE", 58, limit),
+            ("#user/alice", Some(limit)) => QuotaResource::new("STORAGE", USED, limit),
             ("#user/alice", None) => QuotaResource::new("MESSAGE", 42, 1000),
             _ => QuotaResource::new("STORAGE", 104, 10_923_847),
         };

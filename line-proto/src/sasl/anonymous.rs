@@ -15,7 +15,7 @@ pub(super) static ROW: Row = Row {
     binds_channel: false,
     needs_certificate: false,
     legacy: false,
-    server: |_, _| Box::new(AnonymousServer::default()),
+    server: Some(|_, _| Box::new(AnonymousServer::default())),
     client: |credentials, _, _| AnonymousClient::new(credentials).map(|side| Box::new(side) as _),
 };
 

@@ -16,7 +16,7 @@ pub(super) static OAUTHBEARER: Row = Row {
     binds_channel: false,
     needs_certificate: false,
     legacy: false,
-    server: |_, _| Box::new(BearerServer::new(Form::Oauthbearer)),
+    server: Some(|_, _| Box::new(BearerServer::new(Form::Oauthbearer))),
     client: |credentials, _, _| {
         BearerClient::new(Form::Oauthbearer, credentials).map(|side| Box::new(side) as _)
     },
@@ -28,7 +28,7 @@ pub(super) static XOAUTH2: Row = Row {
     binds_channel: false,
     needs_certificate: false,
     legacy: false,
-    server: |_, _| Box::new(BearerServer::new(Form::Xoauth2)),
+    server: Some(|_, _| Box::new(BearerServer::new(Form::Xoauth2))),
     client: |credentials, _, _| BearerClient::new(Form::Xoauth2, credentials).map(|side| Box::new(side) as _),
 };
 

@@ -1,11 +1,14 @@
 //! The client's side of an exchange.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Context, MAX_ITERATIONS, MIN_ITERATIONS, Mechanism};
+use super::{
+    Context, MAX_ITERATIONS, MIN_ITERATIONS, Mechanism,
+    gssapi::{GssContext, GssError, Initiators},
+};
 use crate::Secret;
 
 /// One exchange, as the client sees it.
@@ -22,6 +25,11 @@ pub struct Client {
 
 /// What one mechanism does.
 pub(super) trait ClientSide: Send + Sync {
+    /// Does what must be done before anything can be said. Called once, before all else.
+    fn begin(&mut self) -> Result<(), ClientError> {
+        Ok(())
+    }
+
     /// The response that comes before any challenge, if the mechanism has one. Asked for once.
     fn initial(&mut self) -> Option<Bytes>;
 
@@ -29,6 +37,11 @@ pub(super) trait ClientSide: Send + Sync {
 
     /// Whether the server's success may be believed.
     fn is_finished(&self) -> bool;
+
+    /// Whether more has been sent than a name. Most send all they have at once.
+    fn is_proof_sent(&self) -> bool {
+        true
+    }
 }
 
 /// What a client logs in with.
@@ -46,6 +59,8 @@ pub(super) enum Proof {
     Token(Secret),
     /// The client's TLS certificate, which was shown in the handshake.
     Certificate,
+    /// What makes the contexts that have the ticket.
+    Ticket(Initiators),
     None,
 }
 
@@ -63,6 +78,14 @@ impl Credentials {
     /// The certificate that the TLS handshake has shown: for EXTERNAL.
     pub fn certificate() -> Self {
         Self { authcid: String::new(), authzid: None, proof: Proof::Certificate }
+    }
+
+    /// A Kerberos ticket: for GSSAPI. Each exchange is given an initiator's context of its own, for the service that the
+    /// server is (`imap@host`, `smtp@host`, `pop@host`, `sieve@host`: RFC 4752 §3.1).
+    pub fn gssapi(
+        initiator: impl Fn() -> Result<Box<dyn GssContext>, GssError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { authcid: String::new(), authzid: None, proof: Proof::Ticket(Initiators(Arc::new(initiator))) }
     }
 
     /// Nobody in particular: for ANONYMOUS. `trace` is a mail address or a word for the server's log, at most 255
@@ -120,6 +143,9 @@ pub enum ClientError {
     /// The server does not know the password.
     #[error("the server did not prove that it knows the password")]
     Unproven,
+    /// The Kerberos library has no ticket, or does not take what the server sent.
+    #[error("GSS-API: {0}")]
+    Gssapi(#[from] GssError),
     /// The server says why it refuses.
     #[error("the server refused: {0}")]
     Refused(String),
@@ -135,12 +161,21 @@ impl Client {
         credentials: &Credentials,
         context: &Context,
     ) -> Option<Mechanism> {
+        Self::usable(offered, credentials, context).next()
+    }
+
+    /// Those of the mechanisms that may be used here, the strongest first.
+    pub(super) fn usable<'a>(
+        offered: impl IntoIterator<Item = &'a str>,
+        credentials: &Credentials,
+        context: &Context,
+    ) -> impl Iterator<Item = Mechanism> {
         let offered: Vec<_> = offered.into_iter().filter_map(Mechanism::find).collect();
-        Mechanism::all().find(|mechanism| {
+        Mechanism::all().filter(move |mechanism| {
             offered.contains(mechanism)
                 && mechanism.is_usable(context)
                 // Whether the credentials do for it is known to the mechanism alone.
-                && Self::new(*mechanism, credentials, context, [0; 32]).is_ok()
+                && (mechanism.0.client)(credentials, context, [0; 32]).is_ok()
         })
     }
 
@@ -165,6 +200,7 @@ impl Client {
             });
         }
         let mut side = (mechanism.0.client)(credentials, context, entropy)?;
+        side.begin()?;
         let initial = side.initial();
         Ok(Self { mechanism, side, initial, failed: false })
     }
@@ -194,6 +230,12 @@ impl Client {
         let response = self.side.respond(challenge);
         self.failed = response.is_err();
         response
+    }
+
+    /// Whether anything was sent that comes of the password, a token or a certificate. A refusal before that is not about
+    /// them.
+    pub fn is_proof_sent(&self) -> bool {
+        self.side.is_proof_sent()
     }
 
     /// Takes the server's success, with the data that came with it if the protocol has a place for it.

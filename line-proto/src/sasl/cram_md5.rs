@@ -20,7 +20,7 @@ pub(super) static ROW: Row = Row {
     binds_channel: false,
     needs_certificate: false,
     legacy: true,
-    server: |_, entropy| Box::new(CramServer { entropy, state: State::Start }),
+    server: Some(|_, entropy| Box::new(CramServer { entropy, state: State::Start })),
     client: |credentials, _, _| CramClient::new(credentials).map(|side| Box::new(side) as _),
 };
 

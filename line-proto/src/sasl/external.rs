@@ -15,7 +15,7 @@ pub(super) static ROW: Row = Row {
     binds_channel: false,
     needs_certificate: true,
     legacy: false,
-    server: |_, _| Box::new(ExternalServer::default()),
+    server: Some(|_, _| Box::new(ExternalServer::default())),
     client: |credentials, _, _| ExternalClient::new(credentials).map(|side| Box::new(side) as _),
 };
 

@@ -16,7 +16,7 @@ pub(super) static ROW: Row = Row {
     binds_channel: false,
     needs_certificate: false,
     legacy: false,
-    server: |_, _| Box::new(LoginServer { state: State::Start, shown: Shown::default() }),
+    server: Some(|_, _| Box::new(LoginServer { state: State::Start, shown: Shown::default() })),
     client: |credentials, _, _| LoginClient::new(credentials).map(|side| Box::new(side) as _),
 };
 

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     anonymous, bearer,
     client::{ClientError, ClientSide, Credentials},
-    cram_md5, external, login, plain, scram,
+    cram_md5, external, gssapi, login, plain, scram,
     server::ServerSide,
 };
 use crate::TlsInfo;
@@ -13,6 +13,7 @@ use crate::TlsInfo;
 /// The strongest first.
 static TABLE: &[&Row] = &[
     &external::ROW,
+    &gssapi::ROW,
     &scram::SHA_512_PLUS,
     &scram::SHA_256_PLUS,
     &scram::SHA_512,
@@ -38,9 +39,12 @@ pub(super) struct Row {
     pub(super) needs_certificate: bool,
     /// Obsolete: only where somebody has switched it on.
     pub(super) legacy: bool,
-    pub(super) server: fn(&Context, [u8; 32]) -> Box<dyn ServerSide>,
+    /// Makes the server's side; absent where that needs more than a connection.
+    pub(super) server: Option<ServerStart>,
     pub(super) client: ClientStart,
 }
+
+type ServerStart = fn(&Context, [u8; 32]) -> Box<dyn ServerSide>;
 
 /// Makes the client's side, together with its initial response if there is one.
 type ClientStart = fn(&Credentials, &Context, [u8; 32]) -> Result<Box<dyn ClientSide>, ClientError>;
@@ -156,6 +160,11 @@ impl Context {
         Self { legacy: true, ..self }
     }
 
+    /// Whether nobody but the peer can listen.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     fn may_show_secrets(&self) -> bool {
         self.secure || self.secrets_in_clear
     }
@@ -187,15 +196,16 @@ mod tests {
                 .map(Mechanism::name)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(usable(&Context::plaintext()), ["SCRAM-SHA-512", "SCRAM-SHA-256", "ANONYMOUS"]);
+        assert_eq!(usable(&Context::plaintext()), ["GSSAPI", "SCRAM-SHA-512", "SCRAM-SHA-256", "ANONYMOUS"]);
         assert_eq!(
             usable(&Context::plaintext().allow_legacy()),
-            ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "ANONYMOUS"]
+            ["GSSAPI", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "ANONYMOUS"]
         );
-        let trusted =
+        let hidden =
             ["SCRAM-SHA-512", "SCRAM-SHA-256", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN", "ANONYMOUS"];
+        let trusted = [&["GSSAPI"][..], &hidden].concat();
         assert_eq!(usable(&Context::trusted()), trusted);
-        let bound = [&["SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS"][..], &trusted].concat();
+        let bound = [&["GSSAPI", "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS"][..], &hidden].concat();
         assert_eq!(usable(&Context::tls(&tls)), bound);
         let shown = TlsInfo { peer_certificates: vec![vec![1]], ..tls.clone() };
         assert_eq!(usable(&Context::tls(&shown)), [&["EXTERNAL"][..], &bound].concat());
@@ -203,7 +213,7 @@ mod tests {
         assert_eq!(usable(&Context::tls(&tls).without_channel_binding()), usable(&Context::trusted()));
         assert_eq!(usable(&Context::plaintext().allow_secrets_in_clear()), usable(&Context::trusted()));
         assert_eq!(Mechanism::find("plain").map(Mechanism::name), Some("PLAIN"));
-        assert_eq!(Mechanism::find("GSSAPI"), None);
+        assert_eq!(Mechanism::find("NTLM"), None);
         assert!(!format!("{:?}", Context::tls(&tls)).contains("1, 1"));
     }
 }

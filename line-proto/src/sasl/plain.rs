@@ -16,7 +16,7 @@ pub(super) static ROW: Row = Row {
     binds_channel: false,
     needs_certificate: false,
     legacy: false,
-    server: |_, _| Box::new(PlainServer::default()),
+    server: Some(|_, _| Box::new(PlainServer::default())),
     client: |credentials, _, _| PlainClient::new(credentials).map(|side| Box::new(side) as _),
 };
 

@@ -26,9 +26,9 @@ macro_rules! row {
             binds_channel: $plus,
             needs_certificate: false,
             legacy: $legacy,
-            server: |context, entropy| {
+            server: Some(|context, entropy| {
                 Box::new(ScramServer::new(ScramHash::$hash, $plus, context.exporter, nonce(entropy)))
-            },
+            }),
             client: |credentials, context, entropy| {
                 let (hash, exporter) = (ScramHash::$hash, context.exporter);
                 let side = ScramClient::new(hash, credentials, $plus, exporter, nonce(entropy))?;

@@ -4,7 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Context, Mechanism, ScramHash, ScramKeys};
+use super::{
+    Context, Mechanism, ScramHash, ScramKeys,
+    gssapi::{self, GssContext, GssServer},
+};
 use crate::{AuthRefusal, AuthStep, Secret};
 
 /// One exchange, as the server sees it.
@@ -139,7 +142,8 @@ impl Server {
     /// Begins an exchange. `entropy` are 32 fresh random octets, for this exchange alone.
     ///
     /// # Errors
-    /// [`AuthRefusal::Mechanism`] if there is no such mechanism or no channel to bind it to,
+    /// [`AuthRefusal::Mechanism`] if there is no such mechanism or no channel to bind it to, and for GSSAPI, which begins with
+    /// [`gssapi`](Self::gssapi);
     /// [`AuthRefusal::NeedsTls`] if it must not be used without TLS.
     pub fn start(mechanism: &str, context: &Context, entropy: [u8; 32]) -> Result<Self, AuthRefusal> {
         let mechanism = Mechanism::find(mechanism).ok_or(AuthRefusal::Mechanism)?;
@@ -147,7 +151,17 @@ impl Server {
             let hidden = mechanism.shows_secret() && (!mechanism.is_legacy() || context.legacy);
             return Err(if hidden { AuthRefusal::NeedsTls } else { AuthRefusal::Mechanism });
         }
-        Ok(Self { mechanism, side: (mechanism.0.server)(context, entropy), expects: Expects::Response })
+        let start = mechanism.0.server.ok_or(AuthRefusal::Mechanism)?;
+        Ok(Self { mechanism, side: start(context, entropy), expects: Expects::Response })
+    }
+
+    /// Begins an exchange of GSSAPI (RFC 4752) with an acceptor's context that nobody has used yet.
+    ///
+    /// It asks the application nothing and ends with [`ServerStep::Done`]; what the context refuses is
+    /// [`AuthRefusal::Credentials`], what it cannot tell now [`AuthRefusal::Unavailable`].
+    pub fn gssapi(acceptor: Box<dyn GssContext>) -> Self {
+        let (mechanism, side) = (Mechanism(&gssapi::ROW), Box::new(GssServer::new(acceptor)));
+        Self { mechanism, side, expects: Expects::Response }
     }
 
     /// Which mechanism it is.

@@ -3,8 +3,8 @@
 use super::fuzzy::Phrase;
 use super::haystack::Needle;
 use super::message::Search;
-use super::{Key, Node, Query};
-use crate::mime::Scanner;
+use super::{Key, Node, PartQuery, Query};
+use crate::mime::{Scanner, Structure};
 use crate::{Date, DateTime, FlagSet, ModSeq, Uid};
 
 /// Runs a [`Query`] over messages, one after the other.
@@ -146,7 +146,7 @@ impl<'a> Metadata<'a> {
             Key::EmailId(id) => self.ids.first().copied().flatten() == Some(id),
             Key::ThreadId(id) => self.ids.last().copied().flatten() == Some(id),
             Key::SentBefore(_) | Key::SentOn(_) | Key::SentSince(_) => return None,
-            Key::Header { .. } | Key::Body(_) | Key::Text(_) => return None,
+            Key::Header { .. } | Key::Body(_) | Key::Text(_) | Key::Part(_) => return None,
             // RFC 5257 §4.8: none is known here.
             Key::Annotation { .. } => false,
         })
@@ -171,6 +171,7 @@ pub(super) enum Condition {
     Header(Box<str>, Needle),
     Body(Needle),
     Text(Needle),
+    Part(Box<PartQuery>),
     FuzzyHeader(Box<str>, Phrase),
     FuzzyBody(Phrase),
     FuzzyText(Phrase),
@@ -231,6 +232,7 @@ impl Condition {
             Key::Header { name, text } => Self::Header(name.clone(), Needle::new(text)),
             Key::Body(text) => Self::Body(Needle::new(text)),
             Key::Text(text) => Self::Text(Needle::new(text)),
+            Key::Part(query) => Self::Part(query.clone()),
             other => Self::Metadata(other.clone()),
         }
     }
@@ -292,6 +294,15 @@ impl Matcher {
         self.judge()
     }
 
+    /// The structure of the message, where that is known: no more is read for what it can tell about the parts.
+    pub fn structure(&mut self, structure: &Structure) -> Verdict {
+        if self.is_open() {
+            self.search.parts(structure, false);
+            self.judge();
+        }
+        self.verdict
+    }
+
     /// The header of the message, which may be followed by any of its body.
     pub fn header(&mut self, header: &[u8]) -> Verdict {
         if self.is_open() && self.scanner.is_none() && !self.search.header_seen() {
@@ -316,7 +327,8 @@ impl Matcher {
     pub fn finish(&mut self) -> bool {
         if self.is_open() {
             let scanner = self.scanner.take().unwrap_or_default();
-            scanner.finish_to(&mut self.search);
+            let structure = scanner.finish_to(&mut self.search);
+            self.search.parts(&structure, true);
             self.search.finish();
             self.judge();
         }

@@ -3,11 +3,12 @@
 use super::fuzzy::{BEST, Words, score};
 use super::haystack::Haystack;
 use super::matcher::{Condition, Sent};
+use super::part::texts::PartTexts;
 use super::trigrams::Seen;
 use crate::collation::fold;
 use crate::encoding::{self, TransferEncoding};
 use crate::header::{Field, Fields};
-use crate::mime::{Limits, Part, Shape, Sink};
+use crate::mime::{Limits, Part, Shape, Sink, Structure};
 use crate::{DateTime, charset, word};
 
 /// How many octets of a body are decoded at a time.
@@ -40,16 +41,58 @@ pub(super) struct Search {
     scores: bool,
     /// Room for a piece of a body without its encodings, empty between pieces.
     scratch: (Vec<u8>, String),
+    /// The texts that are looked for in parts.
+    part_texts: Option<PartTexts>,
     /// Where everything is noted that is read, if that is all that is wanted.
     seen: Option<Seen>,
 }
 
 /// Turns the body of the part at hand into text.
 #[derive(Debug)]
-struct TextDecoder {
+pub(super) struct TextDecoder {
     part: usize,
     transfer: encoding::Decoder,
     charset: charset::Decoder,
+}
+
+impl TextDecoder {
+    /// Of a part whose header has ended; `None` if it holds no text.
+    pub(super) fn of(part: usize, details: &Part) -> Option<Self> {
+        let media_type = details.content().media_type();
+        if !(media_type.is("text", "*") || media_type.is("message", "*") || media_type.is("multipart", "*")) {
+            return None;
+        }
+        let label = media_type.parameter("charset").and_then(|label| str::from_utf8(label).ok());
+        let charset = label.and_then(charset::Decoder::new).or_else(|| charset::Decoder::new("utf-8"));
+        let encoding = details.content().encoding();
+        let transfer = encoding.decoder().or_else(|| TransferEncoding::Binary.decoder());
+        Some(Self { part, transfer: transfer?, charset: charset? })
+    }
+
+    pub(super) const fn is_of(&self, part: usize) -> bool {
+        self.part == part
+    }
+
+    /// Turns the next octets into text.
+    pub(super) fn push(&mut self, octets: &[u8], mut text: impl FnMut(&str)) {
+        let (mut decoded, mut piece_text) = (Vec::new(), String::new());
+        for piece in octets.chunks(PIECE) {
+            self.transfer.push(piece, &mut decoded);
+            self.charset.push(&decoded, &mut piece_text);
+            text(&piece_text);
+            decoded.clear();
+            piece_text.clear();
+        }
+    }
+
+    /// The text at the end.
+    pub(super) fn finish(mut self) -> String {
+        let (mut decoded, mut text) = (Vec::new(), String::new());
+        self.transfer.finish(&mut decoded);
+        self.charset.push(&decoded, &mut text);
+        self.charset.finish(&mut text);
+        text
+    }
 }
 
 impl Search {
@@ -67,6 +110,13 @@ impl Search {
             None if condition.reads_all() => u32::MAX,
             None => 0,
         });
+        let mut part_texts = PartTexts::default();
+        for condition in &conditions {
+            if let Condition::Part(query) = condition {
+                part_texts.want(query);
+            }
+        }
+        let part_texts = Some(part_texts).filter(|texts| !texts.is_empty());
         Self {
             results: vec![None; conditions.len()],
             likeness: conditions.iter().map(Condition::start).collect(),
@@ -83,6 +133,7 @@ impl Search {
             words: Words::default(),
             scores,
             scratch: (Vec::new(), String::new()),
+            part_texts,
             seen: None,
         }
     }
@@ -127,6 +178,9 @@ impl Search {
         (self.header_seen, self.in_body, self.date_seen, self.changed) = (false, false, false, false);
         self.text = None;
         self.haystack.clear();
+        if let Some(texts) = &mut self.part_texts {
+            texts.reset();
+        }
         if self.fuzzy {
             self.words = Words::default();
             self.likeness.clear();
@@ -145,7 +199,9 @@ impl Search {
     /// Whether the header could tell something that is not known.
     pub(super) fn header_helps(&self) -> bool {
         !self.header_seen
-            && self.open().any(|condition| !matches!(condition, Condition::Body(_) | Condition::FuzzyBody(_)))
+            && self.open().any(|condition| {
+                !matches!(condition, Condition::Body(_) | Condition::FuzzyBody(_) | Condition::Part(_))
+            })
     }
 
     /// Whether a result came since this was last asked.
@@ -165,6 +221,20 @@ impl Search {
             self.header_field(&field);
         }
         self.end_header();
+    }
+
+    /// What the structure of the message tells about its parts; and the texts in them, once it has been read to its end.
+    pub(super) fn parts(&mut self, structure: &Structure, read: bool) {
+        let mut found = self.part_texts.iter().flat_map(PartTexts::found);
+        for (condition, result) in self.conditions.iter().zip(&mut self.results) {
+            let Condition::Part(query) = condition else { continue };
+            // Even if it is known: those of the next are behind these.
+            let met = query.is_met_by(structure, &mut found);
+            if result.is_none() && (read || query.is_structural()) {
+                *result = Some(met);
+                self.changed = true;
+            }
+        }
     }
 
     /// The message has ended: what was not found is not there.
@@ -293,6 +363,11 @@ impl Search {
         });
     }
 
+    /// RFC 9051 §6.4.4: TEXT looks at the headers of parts too, BODY at no header.
+    fn looks_at_fields(&self) -> bool {
+        !self.header_seen || self.open().any(Condition::reads_all)
+    }
+
     /// A field as text, name and all, on a line of its own.
     fn push_field(&mut self, field: &Field<'_>) {
         self.push_text(field.name());
@@ -337,43 +412,42 @@ const fn initial(octet: u8) -> u32 {
 
 impl Sink for Search {
     fn wants_fields(&self) -> bool {
-        // RFC 9051 §6.4.4: TEXT looks at the headers of parts too, BODY at no header.
-        !self.header_seen || self.open().any(Condition::reads_all)
+        self.looks_at_fields() || self.part_texts.as_ref().is_some_and(PartTexts::wants_fields)
     }
 
     fn field(&mut self, part: usize, field: &[u8]) {
+        if let Some(texts) = &mut self.part_texts {
+            texts.field(part, field);
+        }
         let Some(field) = Fields::new(field).next() else { return };
         if part == 0 {
             if !self.header_seen {
                 self.header_field(&field);
             }
-        } else if self.wants_fields() {
+        } else if self.looks_at_fields() {
             self.in_body = false;
             self.push_field(&field);
         }
     }
 
     fn header_end(&mut self, part: usize, details: &Part) {
+        if let Some(texts) = &mut self.part_texts {
+            texts.header_end(part, details);
+        }
         if part > 0 {
             self.end_text();
             self.in_body = true;
         } else if !self.header_seen {
             self.end_header();
         }
-        let media_type = details.content().media_type();
-        let readable =
-            media_type.is("text", "*") || media_type.is("message", "*") || media_type.is("multipart", "*");
         let leaf = details.shape() == Shape::Leaf;
-        self.text = (leaf && readable && self.wants_body()).then_some(()).and_then(|()| {
-            let label = media_type.parameter("charset").and_then(|label| str::from_utf8(label).ok());
-            let charset = label.and_then(charset::Decoder::new).or_else(|| charset::Decoder::new("utf-8"));
-            let encoding = details.content().encoding();
-            let transfer = encoding.decoder().or_else(|| TransferEncoding::Binary.decoder());
-            Some(TextDecoder { part, transfer: transfer?, charset: charset? })
-        });
+        self.text = (leaf && self.wants_body()).then(|| TextDecoder::of(part, details)).flatten();
     }
 
     fn body(&mut self, part: usize, octets: &[u8]) {
+        if let Some(texts) = &mut self.part_texts {
+            texts.body(part, octets);
+        }
         let Some(mut decoder) = self.text.take_if(|decoder| decoder.part == part) else { return };
         let (mut decoded, mut text) = std::mem::take(&mut self.scratch);
         for piece in octets.chunks(PIECE) {
@@ -388,11 +462,11 @@ impl Sink for Search {
     }
 
     fn part_end(&mut self, part: usize) {
-        let Some(mut decoder) = self.text.take_if(|decoder| decoder.part == part) else { return };
-        let (mut decoded, mut text) = (Vec::new(), String::new());
-        decoder.transfer.finish(&mut decoded);
-        decoder.charset.push(&decoded, &mut text);
-        decoder.charset.finish(&mut text);
+        if let Some(texts) = &mut self.part_texts {
+            texts.part_end(part);
+        }
+        let Some(decoder) = self.text.take_if(|decoder| decoder.part == part) else { return };
+        let text = decoder.finish();
         self.push_text(&text);
         self.end_text();
     }

@@ -13,9 +13,9 @@ use crate::{
     AclChange, AclEntry, Annotated, Annotation, AnnotationChange, AnnotationLimits, AnnotationsStored,
     Appended, Carried, Column, Copied, Delivery, Due, EntryName, Expunge, Expunged, ExpungedMessage,
     FeedPosition, FlagChange, FlagsStored, Identifier, Identity, Mailbox, MailboxRef, MessageAnnotation,
-    MessageRef, News, ObjectId, QueueEntry, QueueNumber, QuotaLimits, QuotaStatus, QuotaWarning, Result,
-    Rights, Scheduled, ScriptEntry, ScriptLimits, Settlement, SharedMailbox, Snapshot, Status, Summary,
-    Upload, User,
+    MessageRef, News, ObjectId, QueueEntry, QueueNews, QueueNumber, QuotaLimits, QuotaStatus, QuotaWarning,
+    Result, Rights, Scheduled, ScriptEntry, ScriptLimits, Settlement, SharedMailbox, Snapshot, Status,
+    Summary, Upload, User,
 };
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -180,6 +180,7 @@ pub(super) trait Spool: Send + Sync {
     fn octets<'a>(&'a self, entry: &'a QueueEntry, range: Range<u64>) -> Pending<'a, Bytes>;
     fn settle<'a>(&'a self, settlements: &'a [Settlement]) -> Pending<'a, ()>;
     fn added<'a>(&'a self, seen: u64) -> Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
+    fn news(&self, mark: u64) -> (u64, QueueNews);
 }
 
 impl<S: crate::Spool> Spool for S {
@@ -209,6 +210,10 @@ impl<S: crate::Spool> Spool for S {
 
     fn added<'a>(&'a self, seen: u64) -> Pin<Box<dyn Future<Output = u64> + Send + 'a>> {
         Box::pin(crate::Spool::added(self, seen))
+    }
+
+    fn news(&self, mark: u64) -> (u64, QueueNews) {
+        crate::Spool::news(self, mark)
     }
 }
 

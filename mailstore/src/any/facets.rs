@@ -14,9 +14,9 @@ use crate::{
     AnnotationsStored, Appended, Cache, Carried, Changes, Column, Copied, Delivery, Due, EntryName, Expunge,
     Expunged, ExpungedMessage, Feed, FeedPosition, FlagChange, FlagsStored, Folders, Identifier, Identity,
     Import, Mailbox, MailboxRef, MessageAnnotation, MessageRef, Metadata, News, ObjectId, Origins,
-    QueueEntry, QueueNumber, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, Rights, Scheduled,
-    ScriptEntry, ScriptLimits, Scripts, Search, Settlement, SharedMailbox, Snapshot, Spool, Summary,
-    Undelete, Upload, User, Watch, Write,
+    QueueEntry, QueueNews, QueueNumber, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, Rights,
+    Scheduled, ScriptEntry, ScriptLimits, Scripts, Search, Settlement, SharedMailbox, Snapshot, Spool,
+    Summary, Undelete, Upload, User, Watch, Write,
 };
 
 impl Write for AnyStore {
@@ -324,6 +324,10 @@ impl Spool for AnyStore {
             // There is no such facet, so nothing is ever added.
             None => std::future::pending().await,
         }
+    }
+
+    fn news(&self, mark: u64) -> (u64, QueueNews) {
+        self.erased().spool().map_or((mark, QueueNews::Anywhere), |spool| spool.news(mark))
     }
 }
 

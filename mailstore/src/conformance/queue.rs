@@ -5,8 +5,8 @@ use mailwright_mail_model::{Address, MailboxName, ReversePath};
 
 use super::{Outcome, Wrong, date, ensure, equal, name, some, user, writer};
 use crate::{
-    Batch, Committed, Deadline, Due, Expunge, MailboxRef, Notify, QueueEntry, QueueRecipient, RecipientState,
-    Scheduled, Settlement, Spool, Store, StoreError, Target, ValidSince, Write,
+    Batch, Committed, Deadline, Due, Expunge, MailboxRef, Notify, QueueEntry, QueueNews, QueueRecipient,
+    RecipientState, Scheduled, Settlement, Spool, Store, StoreError, Target, ValidSince, Write,
 };
 
 fn spool(store: &impl Store) -> Outcome<&impl Spool> {
@@ -250,7 +250,26 @@ pub(super) async fn what_is_added_wakes_who_waits(store: &impl Store) -> Outcome
     let number = some(commit(store, "x", &batch).await?.queued.pop(), "a number")?;
     // Since something was added, this does not wait.
     let seen = spool(store)?.added(0).await;
+    let (mark, _) = spool(store)?.news(0);
     spool(store)?.settle(&[Settlement::Due(number, 5)]).await?;
     ensure(spool(store)?.added(seen).await > seen, "an entry made due is counted")?;
+    // Where something is new is known before anybody is woken.
+    let told = |news| match news {
+        QueueNews::Nothing => false,
+        QueueNews::From(first) => first <= Due::new(5, number),
+        QueueNews::Anywhere => true,
+    };
+    let (mark, news) = spool(store)?.news(mark);
+    ensure(told(news), "news of an entry made due")?;
+    for settlement in [Settlement::Hold(number, true), Settlement::Hold(number, false)] {
+        spool(store)?.settle(&[settlement]).await?;
+    }
+    ensure(told(spool(store)?.news(mark).1), "news of an entry that was released")?;
+    let (mark, _) = spool(store)?.news(mark);
+    let batch = Batch::default().with_queue(vec![entry("wake", 20)?, entry("wake", 4)?]);
+    let others = commit(store, "y", &batch).await?.queued;
+    ensure(told(spool(store)?.news(mark).1), "news of an entry that was added")?;
+    let others = others.into_iter().map(Settlement::Remove).collect::<Vec<_>>();
+    spool(store)?.settle(&others).await?;
     Ok(spool(store)?.settle(&[Settlement::Remove(number)]).await?)
 }

@@ -6,7 +6,7 @@ use super::committer::Group;
 use super::database::failed;
 use super::header::Header;
 use super::row::{self, Fields};
-use super::{Core, detail};
+use super::{Core, detail, sweep};
 use crate::{QuotaLimits, QuotaStatus, QuotaUsage, QuotaWarning, Resource, Result, StoreError, User};
 
 /// A user's row.
@@ -17,6 +17,8 @@ pub(super) struct Account {
     pub(super) limits: Option<QuotaLimits>,
     /// The threshold of each resource that was warned of, in percent; 0 for none.
     warned: [u8; Resource::ALL.len()],
+    /// How many messages have gone since the last [sweep](super::sweep) of threads; those that were moved may be among them.
+    gone: u64,
     dirty: bool,
     /// Whether there was no such row, or an unreadable one.
     pub(super) counted: bool,
@@ -42,6 +44,23 @@ impl Account {
     pub(super) const fn remove_messages(&mut self, messages: u64, octets: u64) {
         self.usage.messages = self.usage.messages.saturating_sub(messages);
         self.usage.storage = self.usage.storage.saturating_sub(octets);
+        self.left_for_good(messages);
+    }
+
+    /// Notes messages that cannot be had back any more.
+    pub(super) const fn left_for_good(&mut self, messages: u64) {
+        self.gone = self.gone.saturating_add(messages);
+        self.dirty = true;
+    }
+
+    /// How many messages have gone, if they are many beside those that are left: to sweep costs no more then than it cost to remove them.
+    pub(super) fn wants_sweep(&self) -> Option<u64> {
+        Some(self.gone).filter(|gone| *gone >= sweep::LEAST.max(self.usage.messages / 2))
+    }
+
+    /// Threads of so many messages that have gone were swept.
+    pub(super) const fn swept(&mut self, gone: u64) {
+        self.gone = self.gone.saturating_sub(gone);
         self.dirty = true;
     }
 
@@ -103,6 +122,7 @@ impl Account {
             let limit = self.limits.and_then(|limits| limits.of(resource));
             value.extend_from_slice(&limit.unwrap_or(u64::MAX).to_be_bytes());
         }
+        value.extend_from_slice(&self.gone.to_be_bytes());
         row::seal(user, value)
     }
 
@@ -122,7 +142,9 @@ impl Account {
         let mut limit = || fields.u64().map(|limit| Some(limit).filter(|limit| *limit != u64::MAX));
         let limits =
             QuotaLimits::NONE.storage(limit()?).messages(limit()?).mailboxes(limit()?).annotations(limit()?);
-        Some(Self { usage, limits: own.then_some(limits), warned, dirty: false, counted: false })
+        // There are rows without it.
+        let gone = fields.u64().unwrap_or(0);
+        Some(Self { usage, limits: own.then_some(limits), warned, gone, dirty: false, counted: false })
     }
 }
 
@@ -219,6 +241,9 @@ impl Group<'_> {
             } else {
                 self.put(&core.database.users, user.to_vec(), account.encode(user));
             }
+            if account.wants_sweep().is_some() {
+                core.sweeping.want(user);
+            }
         }
     }
 
@@ -267,6 +292,12 @@ mod tests {
         let read = Account::decode(b"alice", &account.encode(b"alice")).unwrap();
         assert_eq!(Account { dirty: true, ..read }, account);
         account.remove_messages(2, 500);
+        assert_eq!(account.wants_sweep(), None);
+        let mut gone = account.clone();
+        gone.remove_messages(sweep::LEAST, 0);
+        assert_eq!(Account::decode(b"a", &gone.encode(b"a")).unwrap().wants_sweep(), Some(sweep::LEAST + 2));
+        gone.swept(sweep::LEAST);
+        assert_eq!(gone.wants_sweep(), None);
         assert_eq!(account.warn(&QuotaLimits::NONE, &thresholds), []);
         account.add_messages(1, 400);
         assert_eq!(account.warn(&QuotaLimits::NONE, &thresholds), [(Resource::Storage, 80)]);

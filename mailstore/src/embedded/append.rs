@@ -85,6 +85,7 @@ impl Group<'_> {
         self.check(&arrival.messages, &leaving)?;
         let targets = arrival.messages.iter().flat_map(|message| &message.places).count();
         Self::check_rows(&arrival.rows, targets)?;
+        self.check_conditions(&arrival.rows)?;
         let (mut appended, mut queued) = (Vec::new(), Vec::new());
         for message in arrival.messages {
             self.store_body(&message)?;

@@ -1,6 +1,6 @@
 //! A check of everything in the store: every checksum, every reference, every count.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use fjall::{Keyspace, Snapshot, UserValue};
@@ -8,9 +8,9 @@ use fjall::{Keyspace, Snapshot, UserValue};
 use super::account::Account;
 use super::committer::Group;
 use super::header::Header;
-use super::row;
+use super::row::{self, Fields};
 use super::walk::{Hole, Step, Walk, shown};
-use super::{Core, Embedded, detail, summary};
+use super::{Core, Embedded, detail, summary, threads};
 use crate::{Offload, QuotaUsage, Result};
 
 mod bodies;
@@ -18,6 +18,7 @@ mod messages;
 mod notes;
 mod repair;
 
+use bodies::Bodies;
 use repair::Repair;
 
 /// What a check found.
@@ -96,8 +97,7 @@ struct Check<'a> {
     /// By the number of the rows: the mailbox.
     mailboxes: HashMap<u64, (Bytes, Header)>,
     usage: BTreeMap<Bytes, QuotaUsage>,
-    /// By body: how many refer to it, of what size it is, and who does.
-    bodies: HashMap<u64, (u32, u64, String)>,
+    bodies: Bodies,
     gaps: Gaps,
     /// What is noted about messages.
     notes: notes::Notes,
@@ -116,6 +116,22 @@ struct Gaps {
     users: HashSet<Bytes>,
 }
 
+/// A walk under way.
+struct Course {
+    walk: Walk,
+    step: &'static str,
+    /// A row that it came to, but that is for later.
+    next: Option<Step>,
+    rows: u64,
+    holes: Vec<Hole>,
+}
+
+impl Course {
+    fn new(moment: &Snapshot, keyspace: &Keyspace, step: &'static str) -> Self {
+        Self { walk: Walk::new(moment, keyspace), step, next: None, rows: 0, holes: Vec::new() }
+    }
+}
+
 impl Core {
     fn check(&self, progress: &mut (dyn FnMut(CheckProgress) + Send)) -> Result<(CheckReport, Vec<Repair>)> {
         let mut check = Check {
@@ -126,17 +142,17 @@ impl Core {
             repairs: Vec::new(),
             mailboxes: HashMap::new(),
             usage: BTreeMap::new(),
-            bodies: HashMap::new(),
+            bodies: Bodies::default(),
             gaps: Gaps::default(),
             notes: notes::Notes::default(),
         };
         check.sums()?;
         check.mailboxes()?;
+        check.threads()?;
         check.messages()?;
         check.stray_notes()?;
         check.others_with_bodies()?;
         check.bodies()?;
-        check.references()?;
         check.users()?;
         Ok((check.report, check.repairs))
     }
@@ -172,23 +188,38 @@ impl Check<'_> {
         &mut self,
         keyspace: &Keyspace,
         step: &'static str,
-        mut look: impl FnMut(&mut Self, &[u8], Result<UserValue>),
+        look: impl FnMut(&mut Self, &[u8], Result<UserValue>),
     ) -> Result<Vec<Hole>> {
-        let (mut rows, mut holes) = (0, Vec::new());
-        let mut walk = Walk::new(&self.moment, keyspace);
-        while let Some(found) = walk.step(|_| true) {
+        let mut course = Course::new(&self.moment, keyspace, step);
+        self.walk_on(&mut course, None, look);
+        Ok(course.holes)
+    }
+
+    /// Goes on with a walk, up to the rows of the number `end`.
+    fn walk_on(
+        &mut self,
+        course: &mut Course,
+        end: Option<u64>,
+        mut look: impl FnMut(&mut Self, &[u8], Result<UserValue>),
+    ) {
+        let beyond =
+            |key: &[u8]| end.is_some_and(|end| Fields(key).u64().is_some_and(|number| number >= end));
+        while let Some(found) = course.next.take().or_else(|| course.walk.step(|_| true)) {
             match found {
+                Step::Row(ref key, _) | Step::Unreadable(ref key, _) if beyond(key) => {
+                    course.next = Some(found);
+                    return;
+                }
                 Step::Row(key, value) => look(self, &key, Ok(value.unwrap_or_default())),
                 Step::Unreadable(key, error) => look(self, &key, Err(error)),
                 Step::Hole(hole, error) => {
-                    self.find(format!("{step}: {}: {error}", hole.describe()), None);
-                    holes.push(hole);
+                    self.find(format!("{}: {}: {error}", course.step, hole.describe()), None);
+                    course.holes.push(hole);
                 }
             }
-            rows += 1;
-            self.step(step, rows);
+            course.rows += 1;
+            self.step(course.step, course.rows);
         }
-        Ok(holes)
     }
 
     /// The user and the name of the mailbox with these rows.
@@ -199,15 +230,13 @@ impl Check<'_> {
     /// The rows that only have a checksum. Those that can be found out anew go if they are wrong.
     fn sums(&mut self) -> Result<()> {
         let database = &self.core.database;
-        let derived = [(&database.summaries, "summaries"), (&database.threads, "threads")];
-        for (keyspace, step) in derived {
-            self.walk(keyspace, step, |check, key, value| {
-                if row::open(key, value).is_none() && !summary::is_sealed(key, value) {
-                    let remove = Repair::Remove(keyspace.clone(), key.to_vec());
-                    check.find(format!("{step}: a row with a wrong checksum"), Some(remove));
-                }
-            })?;
-        }
+        let summaries = &database.summaries;
+        self.walk(summaries, "summaries", |check, key, value| {
+            if row::open(key, value).is_none() && !summary::is_sealed(key, value) {
+                let remove = Repair::Remove(summaries.clone(), key.to_vec());
+                check.find("summaries: a row with a wrong checksum".into(), Some(remove));
+            }
+        })?;
         let told = [
             (&database.meta, "numbers"),
             (&database.origins, "origins"),
@@ -233,6 +262,31 @@ impl Check<'_> {
             }
             check.note(key, opened);
         })?;
+        Ok(())
+    }
+
+    /// Threads: whether anybody has them, which mailboxes tell.
+    fn threads(&mut self) -> Result<()> {
+        let threads = &self.core.database.threads;
+        let users = self.usage.keys().chain(&self.gaps.users);
+        let mut owners: HashSet<u64> = users.map(|user| threads::owner(user)).collect();
+        // Those that wait to be taken away.
+        owners.extend(self.discarded_rows()?);
+        let (mut nobody, mut count) = (BTreeSet::new(), 0_u64);
+        self.walk(threads, "threads", |check, key, value| {
+            let owner = Fields(key).u64().unwrap_or(0);
+            if threads::decode(key, value).is_none() {
+                let remove = Repair::Remove(threads.clone(), key.to_vec());
+                check.find("threads: a row with a wrong checksum".into(), Some(remove));
+            } else if key.len() != threads::KEY || !owners.contains(&owner) {
+                count += 1;
+                nobody.insert(owner);
+            }
+        })?;
+        if !self.gaps.mailboxes && count > 0 {
+            let what = format!("threads: {count} rows of users who are not there");
+            self.find(what, Some(Repair::Threads(nobody)));
+        }
         Ok(())
     }
 

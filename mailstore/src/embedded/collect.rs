@@ -13,12 +13,18 @@ use super::committer::Group;
 use super::database::failed;
 use super::live::decode_row;
 use super::row::{self, Fields};
-use super::summary;
+use super::{summary, threads};
 use crate::{Column, Result};
 
 const BODY: u8 = 1;
 const ROWS: u8 = 2;
 const HISTORY: u8 = 3;
+const THREADS: u8 = 4;
+
+/// Where in the trash the rows of an owner's threads are.
+fn threads_key(owner: u64) -> Vec<u8> {
+    [&[0; 8][..], &[THREADS], &owner.to_be_bytes()].concat()
+}
 
 /// How many rows one step removes.
 const STEP: usize = 512;
@@ -77,12 +83,24 @@ impl Group<'_> {
         self.discard(HISTORY, mailbox);
     }
 
+    /// Throws away the rows of an owner's threads that began before the one of this number. No session needs them, so they are due at once.
+    pub(super) fn discard_threads(&mut self, owner: u64, before: u64) {
+        self.put(&self.core.database.trash, threads_key(owner), before.to_be_bytes().to_vec());
+    }
+
+    /// From which number on threads of an owner count, because those before are thrown away.
+    pub(super) fn erased_threads(&self, owner: u64) -> Result<u64> {
+        let before = self.core.database.trash.get(threads_key(owner)).map_err(failed)?;
+        Ok(before.and_then(|before| Fields(&before).u64()).unwrap_or(0))
+    }
+
     fn discard(&mut self, kind: u8, number: u64) {
         let trash_key = self.core.trash_key(kind, number);
         self.put(&self.core.database.trash, trash_key, Bytes::new());
     }
 
-    /// Takes some of what is due out of the trash, and some of the expunged messages whose time is over; whether there may be more.
+    /// Takes some of what is due out of the trash, some of the expunged messages whose time is over, and threads that nothing is left of;
+    /// whether there may be more.
     pub(super) fn collect(&mut self) -> Result<bool> {
         let core = self.core;
         // Without a window too: there may have been one when the store was open before.
@@ -91,16 +109,18 @@ impl Group<'_> {
             return Ok(true);
         }
         for entry in core.database.trash.iter() {
-            let trash_key = Bytes::from(entry.key().map_err(failed)?);
+            let (trash_key, value) = entry.into_inner().map_err(failed)?;
+            let trash_key = Bytes::from(trash_key);
             let mut fields = Fields(&trash_key);
             let (Some(epoch), Some(seconds)) = (fields.u32(), fields.u32()) else { continue };
             if !core.is_due(epoch, seconds) {
-                return Ok(false);
+                break;
             }
             let (Some(kind), Some(number)) = (fields.u8(), fields.u64()) else { continue };
             let (count, complete) = match kind {
                 BODY => self.collect_body(number, STEP - removed)?,
                 ROWS => self.collect_rows(number, STEP - removed)?,
+                THREADS => self.collect_threads(number, &value, STEP - removed)?,
                 _ => self.collect_history(number, STEP - removed)?,
             };
             removed += count + 1;
@@ -111,7 +131,8 @@ impl Group<'_> {
                 return Ok(true);
             }
         }
-        Ok(false)
+        // With an error nobody knows which threads are left, so they stay; what else was taken away is gone all the same.
+        Ok(self.sweep().unwrap_or(false))
     }
 
     fn collect_body(&mut self, number: u64, limit: usize) -> Result<(usize, bool)> {
@@ -155,6 +176,24 @@ impl Group<'_> {
             self.delete_lazily(&core.database.origins, row_key.to_vec());
             self.delete_lazily(&core.database.rows, Bytes::from(row_key));
             count += 1;
+        }
+        Ok((count, true))
+    }
+
+    fn collect_threads(&mut self, owner: u64, before: &[u8], limit: usize) -> Result<(usize, bool)> {
+        let core = self.core;
+        let before = Fields(before).u64().unwrap_or(0);
+        let mut count = 0;
+        for entry in core.database.threads.prefix(owner.to_be_bytes()) {
+            if count >= limit {
+                return Ok((count, false));
+            }
+            let (key, value) = entry.into_inner().map_err(failed)?;
+            // What is later is of somebody who has the name now.
+            if threads::decode(&key, &value).is_none_or(|thread| thread < before) {
+                self.delete_lazily(&core.database.threads, Bytes::from(key));
+                count += 1;
+            }
         }
         Ok((count, true))
     }

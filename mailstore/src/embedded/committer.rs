@@ -13,7 +13,7 @@ use super::opening::Opening;
 use super::promise::promise;
 use super::staged::Staged;
 use super::{Core, Lasting, journal};
-use crate::{FeedEvent, QueueEntry, QueueNumber, Result, StoreError};
+use crate::{Due, FeedEvent, QueueEntry, QueueNumber, Result, StoreError};
 
 mod writer;
 
@@ -122,10 +122,12 @@ pub(super) struct Group<'a> {
     pub(super) queue: HashMap<QueueNumber, Option<QueueEntry>>,
     /// Whether an entry was added to the queue, released or made due.
     pub(super) queue_added: bool,
+    /// The first place in the order of the queue that this group writes.
+    pub(super) queue_written: Option<Due>,
     /// What users have, as this group leaves it so far.
     pub(super) accounts: HashMap<Box<[u8]>, Account>,
     /// Threads that this group begins or continues.
-    pub(super) threads: HashMap<[u8; 16], u64>,
+    pub(super) threads: HashMap<Vec<u8>, u64>,
     /// Origins that this group adds.
     pub(super) origins: HashMap<Vec<u8>, Bytes>,
     /// Whether this group warns of a quota.
@@ -153,6 +155,7 @@ impl<'a> Group<'a> {
             tables: HashMap::new(),
             queue: HashMap::new(),
             queue_added: false,
+            queue_written: None,
             accounts: HashMap::new(),
             threads: HashMap::new(),
             origins: HashMap::new(),
@@ -210,6 +213,10 @@ impl<'a> Group<'a> {
         }
         if outcome.is_ok() {
             self.publish();
+            // Before anybody is woken by it.
+            if let Some(first) = self.queue_written {
+                self.core.written.note(first);
+            }
             if self.queue_added {
                 self.core.queued.raise();
             }

@@ -6,7 +6,7 @@ use super::account::Account;
 use super::committer::Group;
 use super::database::failed;
 use super::row::name_key;
-use super::{account, body, scripts, sealed, undelete};
+use super::{account, body, scripts, sealed, threads, undelete};
 use crate::{FeedEvent, Result, User};
 
 impl Group<'_> {
@@ -33,6 +33,7 @@ impl Group<'_> {
             self.set_row(entry.key().map_err(failed)?.to_vec(), None)?;
         }
         self.set_detail(sealed::lock_key(user), None);
+        self.discard_threads(threads::owner(octets), core.database.identity()?);
         self.accounts.insert(octets.into(), Account::erased());
         self.events.push((octets.into(), FeedEvent::Mailboxes));
         Ok(())

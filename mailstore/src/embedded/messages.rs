@@ -1,7 +1,7 @@
 //! Operations on messages that are there: flags, expunge, copy and move. Each checks all before it stages anything.
 
 use bytes::Bytes;
-use mailwright_mail_model::{DateTime, Flag, MailboxName, ModSeq, Uid, UidSet};
+use mailwright_mail_model::{DateTime, MailboxName, ModSeq, Uid, UidSet};
 
 use super::committer::Group;
 use super::database::now;
@@ -54,13 +54,7 @@ impl Group<'_> {
     pub(super) fn expunge(&mut self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
         let (key, _) = self.selected(mailbox)?;
         let snapshot = self.snapshot(&key)?;
-        let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
-        let messages: Vec<Message> = match which {
-            Expunge::Deleted if snapshot.deleted() == 0 => Vec::new(),
-            Expunge::Deleted => snapshot.messages().filter(deleted).cloned().collect(),
-            Expunge::DeletedAmong(uids) => snapshot.among(uids).filter(deleted).cloned().collect(),
-            Expunge::Exactly(uids) => snapshot.among(uids).cloned().collect(),
-        };
+        let messages: Vec<Message> = snapshot.among(&which.select(&snapshot)).cloned().collect();
         drop(snapshot);
         self.let_go(&key, &messages)?;
         self.remove(&key, &messages)

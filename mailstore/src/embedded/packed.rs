@@ -15,6 +15,7 @@ use super::committer::Group;
 use super::database::failed;
 use super::header::Header;
 use super::row::{self, Fields};
+use crate::snapshot::{BLOCK, run};
 use crate::{Result, Snapshot};
 
 /// What [`Options`](super::Options) say by default: smaller mailboxes are read fast enough from the rows of their messages. Tests pack
@@ -22,8 +23,14 @@ use crate::{Result, Snapshot};
 pub(super) const PACK_FROM: u32 = if cfg!(test) { 3 } else { 1_024 };
 
 /// Where a row is full, and when a group has enough of them, in octets.
-const ROW: usize = if cfg!(test) { 200 } else { 256 * 1024 };
-const GROUP: usize = if cfg!(test) { 500 } else { 4 << 20 };
+const ROW: usize = if cfg!(test) { 100 } else { 256 * 1024 };
+const GROUP: usize = if cfg!(test) { 250 } else { 4 << 20 };
+
+/// How many messages a [run] has: a block of a snapshot.
+const RUN: usize = if cfg!(test) { 4 } else { BLOCK };
+
+/// What a row has in front beside the mod-sequence, which has 63 bits: that runs are behind it. There were rows of another form.
+const RUNS: u64 = 1 << 63;
 
 /// What a mailbox's header says of its packed messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +88,8 @@ impl Packing {
                 return Ok(true);
             }
             let key = row::key(self.rows, &self.number.to_be_bytes());
-            let value = row::seal(&key, self.row(next));
+            let Some(value) = self.row(next) else { return Ok(false) };
+            let value = row::seal(&key, value);
             staged += value.len();
             let packs = &group.core.database.packs;
             group.put_lazily(packs, key, value);
@@ -103,23 +111,22 @@ impl Packing {
         Ok(false)
     }
 
-    /// The row that begins with the message of this UID: the mod-sequence, and of each message UID, length and row.
-    fn row(&mut self, first: Uid) -> Vec<u8> {
-        let mut value = Vec::with_capacity(ROW + 1024);
-        value.extend_from_slice(&self.packed.modseq.get().to_be_bytes());
+    /// The row that begins with the message of this UID: the mod-sequence, and runs of messages. `None` if there is one that would not come
+    /// back as it is; then none is packed.
+    fn row(&mut self, first: Uid) -> Option<Vec<u8>> {
+        let mut value = Vec::with_capacity(ROW + 8 * 1024);
+        value.extend_from_slice(&(RUNS | self.packed.modseq.get()).to_be_bytes());
+        let mut messages = self.snapshot.range(first..=Uid::MAX).peekable();
         self.next = None;
-        for message in self.snapshot.range(first..=Uid::MAX) {
+        while let Some(next) = messages.peek() {
             if value.len() >= ROW {
-                self.next = Some(message.uid);
+                self.next = Some(next.uid);
                 break;
             }
-            let row = row::encode_message(message);
-            value.extend_from_slice(&message.uid.get().to_be_bytes());
-            // No row is so long that this fails; if one were, its message would not come back, and none of the packed ones would count.
-            value.extend_from_slice(&u32::try_from(row.len()).unwrap_or(0).to_be_bytes());
-            value.extend_from_slice(&row);
+            let run: Vec<_> = messages.by_ref().take(RUN).collect();
+            run::encode(&run, &mut value)?;
         }
-        value
+        Some(value)
     }
 }
 
@@ -161,12 +168,11 @@ impl Core {
         let before = snapshot.len();
         let sealed = moment.get(&self.database.packs, key).ok()??;
         let mut fields = Fields(row::open(key, &sealed)?);
-        if fields.u64()? != packed.modseq.get() {
+        if fields.u64()? != RUNS | packed.modseq.get() {
             return None;
         }
-        while let Some(uid) = fields.u32() {
-            let length = usize::try_from(fields.u32()?).ok()?;
-            snapshot.add(row::decode_message(Uid::new(uid)?, fields.octets(length)?)?);
+        while !fields.0.is_empty() {
+            snapshot.add_run(&mut fields.0)?;
         }
         (snapshot.len() > before).then_some(())
     }

@@ -117,6 +117,12 @@ pub(super) fn decode_message(uid: Uid, row: &[u8]) -> Option<Message> {
     Some(message)
 }
 
+/// The thread of a message row, 0 if it has none, without a look at the rest; `None` if it is no row.
+pub(super) fn thread_of(row: &[u8]) -> Option<u64> {
+    // Behind size, date, zone, mod-sequence and object.
+    row.get(8 + 8 + 2 + 8 + 8..).and_then(|rest| Fields(rest).u64())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +137,7 @@ mod tests {
         message.thread = Some(ObjectId::from(98));
         let message = message.with_saved(DateTime::new(1_700_000_000, 0));
         let row = encode_message(&message);
+        assert_eq!(thread_of(&row), Some(98));
         assert_eq!(decode_message(uid, &row), Some(message));
         let sealed = seal(b"key", row.clone());
         assert_eq!(open(b"key", &sealed), Some(&row[..]));

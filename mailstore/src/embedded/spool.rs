@@ -11,7 +11,8 @@ use super::sealed::Reader;
 use super::{Core, Embedded};
 use crate::spool::row::{decode, encode};
 use crate::{
-    Due, ObjectId, Offload, QueueEntry, QueueNumber, Result, Scheduled, Settlement, Spool, StoreError,
+    Due, ObjectId, Offload, QueueEntry, QueueNews, QueueNumber, Result, Scheduled, Settlement, Spool,
+    StoreError,
 };
 
 impl<O: Offload + Clone> Spool for Embedded<O> {
@@ -68,6 +69,10 @@ impl<O: Offload + Clone> Spool for Embedded<O> {
         let queued = &self.shared.lasting.queued;
         queued.wait(seen).await;
         queued.raised()
+    }
+
+    fn news(&self, mark: u64) -> (u64, QueueNews) {
+        self.shared.lasting.written.since(mark)
     }
 }
 
@@ -174,6 +179,8 @@ impl Group<'_> {
             let key = due_key(after.due, after.number);
             let sealed = row::seal(&key, value(&Scheduled::of(&after)).into_bytes());
             self.put(&core.database.queue_due, key, sealed);
+            let due = Due::new(after.due, after.number);
+            self.queue_written = Some(self.queue_written.map_or(due, |first| first.min(due)));
         }
         self.queue.insert(after.number, Some(after));
     }

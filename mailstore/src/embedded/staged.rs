@@ -189,6 +189,7 @@ impl Group<'_> {
         let header = staged.header()?;
         messages.iter().for_each(|message| header.count(message));
         let rows = header.rows;
+        core.sweeping.note(row::user_of(key), &messages);
         let values: Vec<_> = messages.iter().map(|message| message_row(rows, message)).collect();
         let octets = messages.iter().map(|message| message.size).sum();
         let count = messages.len() as u64;

@@ -121,6 +121,7 @@ impl Table {
     pub async fn change(&self, rows: Vec<Row>) -> Result<()> {
         let operation = move |group: &mut Group<'_>| {
             Group::check_rows(&rows, 0)?;
+            group.check_conditions(&rows)?;
             group.set_rows(&rows)
         };
         self.shared.committer.submit(operation).await
@@ -157,6 +158,9 @@ impl Group<'_> {
         rows.iter().try_for_each(|row| {
             check_length("a name of a table", row.table.as_bytes())?;
             match row.target {
+                Some(_) if row.unless_above.is_some() => Err(StoreError::Invalid(
+                    "expected no condition for a row about a message that is new".into(),
+                )),
                 Some(target) if target >= targets => Err(StoreError::Invalid(format!(
                     "expected a row about one of {targets} targets, got one about target {target}"
                 ))),
@@ -171,13 +175,20 @@ impl Group<'_> {
         })
     }
 
+    /// Whether the rows are as they must be to be changed, to be asked before any of them is.
+    pub(super) fn check_conditions(&self, rows: &[Row]) -> Result<()> {
+        let conditions = rows.iter().filter_map(|row| Some((row, row.unless_above.as_ref()?)));
+        for (row, most) in conditions {
+            if self.row(&key_of(row)?)?.is_some_and(|value| value > *most) {
+                return Err(StoreError::Conflict);
+            }
+        }
+        Ok(())
+    }
+
     /// Changes rows, whichever tables they are of.
     pub(super) fn set_rows(&mut self, rows: &[Row]) -> Result<()> {
-        rows.iter().try_for_each(|row| {
-            let length = check_length("a name of a table", row.table.as_bytes())?;
-            let key = [&[length], row.table.as_bytes(), &row.key].concat();
-            self.set_row(key, row.value.clone().map(Bytes::from))
-        })
+        rows.iter().try_for_each(|row| self.set_row(key_of(row)?, row.value.clone().map(Bytes::from)))
     }
 
     /// Changes a row.
@@ -193,6 +204,12 @@ impl Group<'_> {
         self.tables.insert(key, value);
         Ok(())
     }
+}
+
+/// The key of a row among those of all tables.
+fn key_of(row: &Row) -> Result<Vec<u8>> {
+    let length = check_length("a name of a table", row.table.as_bytes())?;
+    Ok([&[length], row.table.as_bytes(), &row.key].concat())
 }
 
 pub(super) fn unseal(key: &[u8], sealed: Bytes) -> Result<Bytes> {

@@ -20,6 +20,7 @@ mod indexed;
 mod keeping;
 mod noted;
 mod packed;
+mod swept;
 mod told;
 
 fn user(name: &str) -> User {
@@ -445,4 +446,20 @@ fn rows_change_at_the_moment_of_a_commit_or_not_at_all() {
     block_on(table.change(vec![table.row(b"a", None), table.row(b"c", Some(b"2"))])).unwrap();
     let keys: Vec<_> = table.scan(b"").unwrap().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, [&b"b"[..], b"c"]);
+    // A condition is about what was there before, and keeps everything else from being done.
+    let only = |value: &[u8], above: &[u8]| {
+        vec![table.row(b"only", Some(value)).unless_above(above), table.row(b"too", Some(value))]
+    };
+    let twice = [only(b"5", b""), only(b"6", b"")].concat();
+    commit(Batch::to([target("alice")]).with_rows(twice)).unwrap();
+    let refused = commit(Batch::to([target("alice")]).with_rows(only(b"9", b"5")));
+    assert_eq!(refused.map(|_| ()), Err(StoreError::Conflict));
+    assert_eq!(block_on(table.change(only(b"9", b"5"))), Err(StoreError::Conflict));
+    let held = |key: &[u8]| table.get(key).unwrap().map(|value| value.to_vec());
+    assert_eq!((held(b"only"), held(b"too")), (Some(b"6".to_vec()), Some(b"6".to_vec())));
+    commit(Batch::to([target("alice")]).with_rows(only(b"7", b"6"))).unwrap();
+    assert_eq!(held(b"only"), Some(b"7".to_vec()));
+    let about = vec![table.row(b"d", Some(b"1")).unless_above(b"").of_target(0)];
+    let refused = commit(Batch::to([target("alice")]).with_rows(about));
+    assert!(matches!(refused, Err(StoreError::Invalid(_))));
 }

@@ -110,6 +110,8 @@ impl Group<'_> {
             if let Some(identity) = row_key.last_chunk::<8>() {
                 self.forget_notes_aside(u64::from_be_bytes(*identity))?;
             }
+            let user = row::user_of(row_key.get(1..).unwrap_or_default());
+            self.account(user)?.left_for_good(1);
             self.set_detail(row_key.to_vec(), None);
             self.delete(&core.database.details, by_time);
         }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mailwright_mail_model::{Flag, FlagSet, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{FlagSet, Uid, UidSet, UidValidity};
 
 use super::expunged::Keep;
 use super::folder::{Folder, Locked, sync_directory};
@@ -13,7 +13,7 @@ use super::journal::Change;
 use super::state::{State, scan};
 use super::uid_list::Line;
 use super::{failed, file_name};
-use crate::{Copied, Expunge, Expunged, FlagChange, FlagsStored, Message, Result, StoreError};
+use crate::{Copied, Expunge, Expunged, FlagChange, FlagsStored, Result, StoreError};
 
 /// How often others may rename a file while we do.
 const ATTEMPTS: usize = 4;
@@ -117,14 +117,7 @@ impl Locked<'_> {
     ) -> Result<Expunged> {
         let expunged = self.with_valid(validity, |state| {
             let snapshot = Arc::clone(&state.snapshot);
-            let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
-            let uids: UidSet = match which {
-                Expunge::Deleted => snapshot.messages().filter(deleted).map(|message| message.uid).collect(),
-                Expunge::DeletedAmong(uids) => {
-                    snapshot.among(uids).filter(deleted).map(|message| message.uid).collect()
-                }
-                Expunge::Exactly(uids) => snapshot.among(uids).map(|message| message.uid).collect(),
-            };
+            let uids = which.select(&snapshot);
             let mut gone = UidSet::new();
             let mut failure = None;
             for uid in uids.iter() {

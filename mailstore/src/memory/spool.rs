@@ -5,18 +5,39 @@ use std::ops::{Bound, Range};
 use bytes::Bytes;
 
 use super::{Memory, State};
-use crate::{Due, ObjectId, QueueEntry, QueueNumber, Result, Scheduled, Settlement, Spool, StoreError};
+use crate::{
+    Due, ObjectId, QueueEntry, QueueNews, QueueNumber, Result, Scheduled, Settlement, Spool, StoreError,
+};
 
 impl State {
     pub(super) fn enqueue(&mut self, entry: &QueueEntry, object: ObjectId, size: u64) -> QueueNumber {
         self.last_queued += 1;
         let number = QueueNumber::new(self.last_queued);
         let due = entry.due.max(entry.release.unwrap_or(0));
-        self.queue.insert(number, QueueEntry { number, due, size, object: Some(object), ..entry.clone() });
+        let entry = QueueEntry { number, due, size, object: Some(object), ..entry.clone() };
+        self.wrote(&entry);
+        self.queue.insert(number, entry);
         number
     }
 
+    fn wrote(&mut self, entry: &QueueEntry) {
+        let due = Due::new(entry.due, entry.number);
+        self.first_written = Some(self.first_written.map_or(due, |first| first.min(due)));
+    }
+
     pub(super) fn settle(&mut self, settlement: &Settlement) {
+        self.change_entry(settlement);
+        let changed = match settlement {
+            Settlement::Update(entry) => entry.number,
+            Settlement::Hold(number, _) | Settlement::Due(number, _) => *number,
+            _ => return,
+        };
+        if let Some(entry) = self.queue.get(&changed).cloned() {
+            self.wrote(&entry);
+        }
+    }
+
+    fn change_entry(&mut self, settlement: &Settlement) {
         match settlement {
             Settlement::Update(entry) => {
                 if let Some(found) = self.queue.get_mut(&entry.number) {
@@ -106,6 +127,9 @@ impl Spool for Memory {
         {
             let mut state = self.state();
             settlements.iter().for_each(|settlement| state.settle(settlement));
+            if let Some(first) = state.first_written.take() {
+                self.0.written.note(first);
+            }
         }
         let made_due =
             |settlement: &Settlement| matches!(settlement, Settlement::Hold(_, false) | Settlement::Due(..));
@@ -118,5 +142,9 @@ impl Spool for Memory {
     async fn added(&self, seen: u64) -> u64 {
         self.0.added.wait(seen).await;
         self.0.added.raised()
+    }
+
+    fn news(&self, mark: u64) -> (u64, QueueNews) {
+        self.0.written.since(mark)
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use mailwright_mail_model::{Flag, MailboxName, ModSeq, Uid, UidSet};
+use mailwright_mail_model::{MailboxName, ModSeq, Uid, UidSet};
 
 use super::annotate::{Notes, changed, octets};
 use super::extended::now;
@@ -52,14 +52,7 @@ impl Write for Memory {
     async fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
         self.change(&[messages_of(mailbox)], |state| {
             let snapshot = Arc::clone(&state.selected(mailbox)?.snapshot);
-            let deleted = |message: &&Message| message.flags.contains(&Flag::Deleted);
-            let uids: UidSet = match which {
-                Expunge::Deleted => snapshot.messages().filter(deleted).map(|message| message.uid).collect(),
-                Expunge::DeletedAmong(uids) => {
-                    snapshot.among(uids).filter(deleted).map(|message| message.uid).collect()
-                }
-                Expunge::Exactly(uids) => snapshot.among(uids).map(|message| message.uid).collect(),
-            };
+            let uids = which.select(&snapshot);
             for message in snapshot.among(&uids) {
                 let notes = state.selected(mailbox)?.notes.get(&message.uid).cloned().unwrap_or_default();
                 state.keep(mailbox.user(), mailbox.name(), message, notes)?;
@@ -297,6 +290,7 @@ impl Sink for Incoming {
         let mut events: Vec<_> =
             targets.map(|target| (&target.user, FeedEvent::Messages(target.mailbox.clone()))).collect();
         events.extend(replaced.iter().map(|(mailbox, _)| messages_of(mailbox)));
+        let written = &self.store.0.written;
         let committed = self.store.change(&events, |state| {
             check(state, &messages, &replaced).map_err(|failed| at_fault(failed, &ends))?;
             let mut committed = Committed::default();
@@ -313,6 +307,9 @@ impl Sink for Incoming {
                 remove(state, mailbox, &there)?;
             }
             settle.iter().for_each(|settlement| state.settle(settlement));
+            if let Some(first) = state.first_written.take() {
+                written.note(first);
+            }
             Ok::<_, CommitError>(committed)
         });
         let mut committed = committed?;

@@ -35,12 +35,16 @@ pub struct Row {
     /// The target, counted from 0, whose message the row is about: behind `key` come the UIDVALIDITY and the UID that the message gets
     /// there, four octets each, the high ones first.
     pub target: Option<usize>,
+    /// The row changes only if it holds nothing, or nothing greater than this, octet by octet: else nothing of the whole commit is done, and
+    /// the error is [`Conflict`](crate::StoreError::Conflict). What the same commit does to the row itself does not count. Not for a row that is
+    /// about a target.
+    pub unless_above: Option<Vec<u8>>,
 }
 
 impl Row {
     /// A row of this table.
     pub fn new(table: impl Into<String>, key: impl Into<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
-        Self { table: table.into(), key: key.into(), value, target: None }
+        Self { table: table.into(), key: key.into(), value, target: None, unless_above: None }
     }
 
     /// The same row, about the message in this target of the [`Batch`] that it is in.
@@ -71,6 +75,28 @@ impl Row {
     #[must_use]
     pub const fn of_target(mut self, target: usize) -> Self {
         self.target = Some(target);
+        self
+    }
+
+    /// The same row, which changes only if it holds nothing that is greater than this.
+    ///
+    /// ```
+    /// use mailwright_mailstore::{
+    ///     StoreError, block_on,
+    ///     embedded::{Embedded, Options},
+    /// };
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let store = Embedded::open(directory.path(), Options::default())?;
+    /// let seen = store.table("seen")?;
+    /// let first = seen.row(b"tea", Some(b"5")).unless_above(b"3");
+    /// block_on(seen.change(vec![first.clone()]))?;
+    /// assert_eq!(block_on(seen.change(vec![first])), Err(StoreError::Conflict));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn unless_above(mut self, value: impl Into<Vec<u8>>) -> Self {
+        self.unless_above = Some(value.into());
         self
     }
 }

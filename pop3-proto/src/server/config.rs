@@ -1,6 +1,6 @@
 //! What a server is told once, for all its connections.
 
-use mailwright_line_proto::{Limits, Timeouts, frame::LineEnds};
+use mailwright_line_proto::{Language, Limits, Timeouts, frame::LineEnds};
 
 use crate::{Expire, Text, TextError};
 
@@ -46,6 +46,8 @@ pub struct Config {
     /// demands. On by default. Off, everybody is sent messages as they are, which most clients bear, and of the size that LIST
     /// says.
     pub surrogates: bool,
+    /// The language that `LANG *` stands for (RFC 6856 §3.2). English by default.
+    pub preferred_language: Language,
     /// What is done for clients that are wrong. Nothing by default.
     pub workarounds: Workarounds,
     /// What ends a command line. Lenient by default: people type at POP3 servers, and no command holds a message.
@@ -109,6 +111,7 @@ impl Default for Config {
             announced: None,
             utf8_logins: false,
             surrogates: true,
+            preferred_language: Language::default(),
             workarounds: Workarounds::default(),
             line_ends: LineEnds::Lenient,
             limits: Limits::pop3(),

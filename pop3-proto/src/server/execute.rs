@@ -3,13 +3,14 @@
 use std::{num::NonZeroU32, time::Instant};
 
 use mailwright_line_proto::{
-    AuthRefusal, Authenticate, Closed, Login, PeerMisbehaved, Secret, Traced, can_offer,
+    AuthRefusal, Authenticate, Closed, Language, Login, PeerMisbehaved, Secret, Traced, can_offer,
 };
 
 use super::{Commit, Event, Question, Read, Server, State};
 use crate::{
-    Apop, Capabilities, Capability, Expire, Identified, Listed, Message, Refusal, Text,
+    Apop, Capabilities, Capability, Expire, Identified, Listed, Message, Refusal, ResponseCode, Text,
     command::{self, Auth, Command, Row},
+    language::CATALOGUE,
 };
 
 /// A listing under way.
@@ -25,9 +26,6 @@ enum Kind {
     Sizes,
     UniqueIds,
 }
-
-/// The languages of our texts, each with its name in itself.
-static LANGUAGES: [(&str, &str); 1] = [("en", "English")];
 
 impl Kind {
     fn line(self, message: Message<'_>) -> String {
@@ -83,18 +81,21 @@ impl Server {
                 self.utf8 = true;
                 self.ok("UTF-8 it is");
             }
-            Command::Lang(lang) => self.language(lang.0.as_deref()),
+            Command::Lang(lang) => self.speak(lang.0.as_deref()),
             Command::Auth(auth) => return self.begin_exchange(now, &auth),
             Command::Stat(_) => {
                 let totals = self.session.as_ref()?.totals().encode();
-                self.ok(&totals);
+                self.ok_with(&totals);
             }
             Command::List(list) => self.list(Kind::Sizes, list.0),
             Command::Uidl(uidl) => self.list(Kind::UniqueIds, uidl.0),
             Command::Retr(retr) => return self.read(now, retr.0, None),
             Command::Top(top) => return self.read(now, top.number, Some(top.lines)),
             Command::Dele(dele) => {
-                if self.session.as_mut()?.delete(dele.0) {
+                let session = self.session.as_mut()?;
+                if session.is_read_only() {
+                    self.refuse(&Refusal::fixed(Some(ResponseCode::SysPerm), "the maildrop is read-only"));
+                } else if session.delete(dele.0) {
                     self.ok(&format!("message {} deleted", dele.0));
                 } else {
                     self.no_such_message();
@@ -109,7 +110,7 @@ impl Server {
             }
             Command::Last(_) => {
                 let last = self.session.as_ref()?.last();
-                self.ok(&last.to_string());
+                self.ok_with(&last.to_string());
             }
             Command::Quit(_) => return self.quit(now),
         }
@@ -218,24 +219,22 @@ impl Server {
     }
 
     /// RFC 6856 §3.2
-    fn language(&mut self, range: Option<&str>) {
+    fn speak(&mut self, range: Option<&str>) {
         let Some(range) = range else {
             self.ok("language listing follows");
-            for (tag, name) in &LANGUAGES {
-                self.out.line(format!("{tag} {name}").as_bytes());
+            for language in Language::ALL {
+                self.out.line(format!("{} {}", language.tag(), language.name()).as_bytes());
             }
             return self.out.line(b".");
         };
-        // RFC 4647 §3.3.1: a range matches the tag, and longer ones that begin with it; "*" is our own favourite.
-        let matches = |tag: &&(&str, &str)| {
-            let (start, rest) = tag.0.split_at_checked(range.len()).unwrap_or((tag.0, "x"));
-            range == "*" || (start.eq_ignore_ascii_case(range) && (rest.is_empty() || rest.starts_with('-')))
+        let meant = if range == "*" { Some(self.config.preferred_language) } else { Language::lookup(range) };
+        let Some(language) = meant else {
+            let text = Text::received(format!("invalid language {range}").as_bytes());
+            return self.refuse(&Refusal::new(None, text));
         };
-        match LANGUAGES.iter().find(matches) {
-            Some((tag, name)) => self.ok(&format!("{tag} {name} it is")),
-            None => self
-                .refuse(&Refusal::new(None, Text::received(format!("invalid language {range}").as_bytes()))),
-        }
+        self.language = language;
+        let text = format!("{} it is", language.name());
+        self.ok_with(&format!("{} {}", language.tag(), CATALOGUE.text(language, &text)));
     }
 
     fn begin_exchange(&mut self, now: Instant, auth: &Auth) -> Option<Event> {
@@ -281,7 +280,7 @@ impl Server {
         let Some(session) = &self.session else { return };
         match one {
             Some(number) => match session.message(number).map(|message| kind.line(message)) {
-                Some(line) => self.ok(&line),
+                Some(line) => self.ok_with(&line),
                 None => self.no_such_message(),
             },
             None => {

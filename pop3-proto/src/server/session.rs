@@ -46,6 +46,11 @@ impl Session {
         (from.get()..=self.maildrop.len()).filter_map(NonZeroU32::new)
     }
 
+    /// Whether nothing may be deleted.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.maildrop.is_read_only()
+    }
+
     /// Marks a message; says whether it was there and not marked before.
     pub(super) fn delete(&mut self, number: NonZeroU32) -> bool {
         let Some(octets) = self.message(number).map(|message| message.octets) else { return false };
@@ -76,6 +81,9 @@ impl Session {
     /// The keys of all messages that are to be deleted: those marked, those whose time is over, and if nothing may be left on
     /// the server those that were retrieved.
     pub(super) fn to_delete(&self, leave_nothing: bool) -> Vec<u64> {
+        if self.is_read_only() {
+            return Vec::new();
+        }
         let goes = |number: &NonZeroU32| {
             self.deleted.contain(*number)
                 || self.maildrop.is_expired(*number)

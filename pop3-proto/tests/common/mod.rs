@@ -84,7 +84,7 @@ pub(crate) fn pop_for(directory: &str) -> Pop {
 }
 
 /// A server with users `mrose` (password `tanstaaf`), `test` (`test`), `odd`, `utf8`, `nul`,
-/// `hasty`, `kept`, `locked`, `late` and `sticky`.
+/// `hasty`, `kept`, `locked`, `late`, `sticky` and `guest`.
 #[derive(Debug, Clone)]
 pub(crate) struct Pop {
     pub(crate) config: Arc<server::Config>,
@@ -149,6 +149,13 @@ impl Pop {
                         maildrop.expire(number(2));
                         Ok(maildrop)
                     }
+                    "guest" => {
+                        let mut maildrop = maildrop(&self.messages);
+                        maildrop.set_policies(Some(Expire::Days(0)), None);
+                        maildrop.expire(number(2));
+                        maildrop.set_read_only();
+                        Ok(maildrop)
+                    }
                     _ => Ok(maildrop(&self.messages)),
                 };
                 server.answer(ask, answer).unwrap();
@@ -161,7 +168,9 @@ impl Pop {
                 }
                 server.end_body().unwrap();
             }
-            Event::Commit(ask) if self.user == "sticky" => server.decline(Event::Commit(ask)),
+            Event::Commit(ask) if ["sticky", "guest"].contains(&&*self.user) => {
+                server.decline(Event::Commit(ask))
+            }
             Event::Commit(ask) => {
                 self.deleted = ask.delete.clone();
                 server.answer(ask, Ok(())).unwrap();

@@ -106,8 +106,30 @@ impl<R: Resolve> Reputation<R> {
         (sum, zones)
     }
 
+    /// The zones of lists that have an address, if they say enough of it to refuse, and for how long their answers hold.
+    pub async fn listing(&self, address: IpAddr) -> Option<(Vec<&str>, Duration)> {
+        let (mut sum, mut zones, mut holds) = (0_i32, Vec::new(), Duration::MAX);
+        for list in &self.lists {
+            if let Some(lifetime) = self.entry(list, address).await
+                && self.is_believed(list).await
+            {
+                sum = sum.saturating_add(list.weight);
+                holds = holds.min(lifetime);
+                if list.weight > 0 {
+                    zones.push(&*list.zone);
+                }
+            }
+        }
+        (sum >= self.limit).then_some((zones, holds))
+    }
+
     /// Whether a list has an address. One that cannot be asked has nobody.
     async fn has(&self, list: &List, address: IpAddr) -> bool {
+        self.entry(list, address).await.is_some()
+    }
+
+    /// For how long it counts that a list has an address, if it does.
+    async fn entry(&self, list: &List, address: IpAddr) -> Option<Duration> {
         let reversed = match address {
             IpAddr::V4(address) => {
                 let [a, b, c, d] = address.octets();
@@ -118,11 +140,11 @@ impl<R: Resolve> Reputation<R> {
                 digits.chars().rev().map(String::from).collect::<Vec<_>>().join(".")
             }
         };
-        let Ok(at) = name(&format!("{reversed}.{}", list.zone)) else { return false };
-        match self.resolver.lookup(&at, RecordType::A).await {
-            Ok(answer) => answer.addresses().any(|answer| list.counts(answer)),
-            Err(_) => false,
-        }
+        let at = name(&format!("{reversed}.{}", list.zone)).ok()?;
+        let answer = self.resolver.lookup(&at, RecordType::A).await.ok()?;
+        let has = answer.addresses().any(|answer| list.counts(answer));
+        let shortest = answer.records.iter().map(|record| record.ttl).min();
+        has.then(|| Duration::from_secs(shortest.unwrap_or_default().into()))
     }
 
     /// RFC 5782 §5: a list that is alive has 127.0.0.2 and not 127.0.0.1; one that has everybody is dead. Asked only when it

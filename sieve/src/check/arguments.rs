@@ -70,6 +70,18 @@ impl<'l> Checker<'l> {
         }
         if let Err(message) = call.work_out_matching(self.limits()) {
             self.error(call.position, message);
+            return;
+        }
+        let patterns = call.matching.iter().flat_map(|matching| &matching.patterns).flatten();
+        self.regexes = patterns.fold(self.regexes, |octets, pattern| octets.saturating_add(pattern.octets()));
+        let most = self.limits().regexes;
+        if self.regexes > most {
+            self.error(
+                call.position,
+                format!("the regular expressions of the script need more than {most} octets"),
+            );
+            // They go at once: so much is held at most, whatever follows.
+            call.matching = None;
         }
     }
 

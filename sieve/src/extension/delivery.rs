@@ -58,7 +58,7 @@ pub(super) fn delivery(
     let flags = match context.tag_texts(call, "flags")? {
         Some(flags) => Some(imap4flags::normal(flags.iter().map(|flag| &**flag))),
         // RFC 5232 §4: without `:flags` the internal variable is used.
-        None => (context.input().event || !context.flags.is_empty()).then(|| context.flags.clone()),
+        None => (context.input().tells_flags() || !context.flags.is_empty()).then(|| context.flags.clone()),
     };
     let special_use = context.tag_text(call, "specialuse")?;
     Ok(Delivery {

@@ -7,6 +7,9 @@ use crate::{
     Call, Context, Definition, Extension, Parameter, Request, Seen, Stop, Tag, check::Checker, compose,
 };
 
+/// So many identifiers of one message are remembered.
+const MOST: usize = 1_000;
+
 pub(super) fn extensions() -> Vec<Extension> {
     let test = Definition::test("duplicate", duplicate)
         .tag(Tag::new("handle").value(Parameter::String))
@@ -52,7 +55,10 @@ fn duplicate(context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let here = context.seen.iter().any(|seen| seen.key == key);
     if (!known || call.has("last")) && !here {
         // RFC 7352 §3: it is remembered when the script has ended well, and is no duplicate of itself within it.
-        context.seen.push(Seen { key, seconds });
+        if context.seen.len() >= MOST {
+            return Err(Stop::error(format!("the script tells more than {MOST} identifiers apart")));
+        }
+        context.seen.push(Seen { key, seconds, known });
     }
     Ok(known)
 }

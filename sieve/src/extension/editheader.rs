@@ -60,6 +60,7 @@ fn add(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
         return Err(Stop::error(format!("the script adds more than {most} header fields")));
     }
     context.added_headers += 1;
+    context.hold()?;
     let field = folded(&name, &word::encode(&value));
     let mut edited = Vec::with_capacity(header.len() + field.len());
     if call.has("last") {

@@ -51,7 +51,7 @@ fn flags(context: &mut Context, call: &Call, change: Change) -> Result<Flow, Sto
     match call.texts(0).first() {
         None => {
             let old = std::mem::take(&mut context.flags);
-            context.flags = distinct(change(old, given));
+            context.set_flags(distinct(change(old, given)));
         }
         Some(target) => {
             let old = context.target_value(target)?;

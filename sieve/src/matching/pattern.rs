@@ -24,6 +24,10 @@ const NESTING: u32 = 50;
 /// What a step of `:matches` costs in octets compared.
 const STEP: usize = 8;
 
+/// A regular expression looks at each octet as often as four octets are compared, and once more for so many octets of its own: what is
+/// large may be in many states at once.
+const STATES: usize = 8 << 10;
+
 /// A key that has been compiled.
 #[derive(Debug, Clone)]
 pub(crate) enum Pattern {
@@ -64,6 +68,20 @@ impl Pattern {
         Self::compile(kind, comparator, key, limits)
     }
 
+    /// How many octets it takes, or will take once it is built.
+    pub(crate) fn octets(&self) -> usize {
+        match self {
+            Self::Glob(_) => 0,
+            Self::Regex(regex) => regex.memory_usage(),
+            Self::Later(later) => later.octets,
+        }
+    }
+
+    /// Whether it holds matches of its own, which grow with what it is held against.
+    pub(super) const fn grows(&self) -> bool {
+        matches!(self, Self::Regex(_))
+    }
+
     /// As it is used in one test. A clone of an expression has an automaton of its own, which goes with it: those of programs that are
     /// kept would grow and stay.
     pub(super) fn ready(&self) -> Result<Cow<'_, Self>, Stop> {
@@ -97,7 +115,7 @@ impl Pattern {
                 return Self::Regex(later.regex()?).matches(context, comparator, value);
             }
             Self::Regex(regex) => {
-                context.charge(value.len().saturating_mul(4))?;
+                context.charge(value.len().saturating_mul(4 + regex.memory_usage() / STATES))?;
                 if !capture {
                     return Ok(regex.is_match(value));
                 }
@@ -124,6 +142,7 @@ pub(crate) struct Later {
     key: SmolStr,
     comparator: Comparator,
     limit: usize,
+    octets: usize,
     built: OnceLock<Result<Regex, String>>,
 }
 
@@ -131,11 +150,15 @@ impl Later {
     /// `None` if only building it tells whether it stays within the limit.
     fn new(key: &str, comparator: Comparator, limit: usize) -> Result<Option<Self>, String> {
         // What people mostly write is told by its look; to work out what any other means takes longer.
-        let small = simple_octets(key, NESTING).is_some_and(|octets| octets <= limit) || {
-            let parsed = syntax::parse_with(key, &rules(comparator));
-            octets(&parsed.map_err(|error| wrong(&error.to_string()))?) <= limit
+        let octets = match simple_octets(key, NESTING).filter(|octets| *octets <= limit) {
+            Some(octets) => octets,
+            None => {
+                let parsed = syntax::parse_with(key, &rules(comparator));
+                octets(&parsed.map_err(|error| wrong(&error.to_string()))?)
+            }
         };
-        Ok(small.then(|| Self { key: key.into(), comparator, limit, built: OnceLock::new() }))
+        let later = || Self { key: key.into(), comparator, limit, octets, built: OnceLock::new() };
+        Ok((octets <= limit).then(later))
     }
 
     fn regex(&self) -> Result<Regex, Stop> {

@@ -24,6 +24,7 @@ impl Context {
                 return Ok(());
             }
         }
+        self.hold()?;
         let limits = self.limits();
         if self.actions.len() >= limits.actions {
             return Err(Stop::error(format!("the script wants more than {} actions", limits.actions)));
@@ -59,7 +60,7 @@ impl Context {
 
     pub(super) fn keep_implicitly(&mut self) {
         // RFC 5232 §4: the implicit keep uses the internal variable too.
-        let flags = (self.input().event || !self.flags.is_empty()).then(|| self.flags.clone());
+        let flags = (self.input().tells_flags() || !self.flags.is_empty()).then(|| self.flags.clone());
         let message = self.current.message();
         let mut own = self.actions.iter_mut().skip(self.committed);
         let stored = own.find(|action| matches!(action, Action::Keep(_)) || is_inbox(action));

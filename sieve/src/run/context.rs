@@ -2,7 +2,7 @@
 
 use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use super::reading::Current;
+use super::{reading::Current, strings::truncate, watch::Watch};
 use crate::{
     Action, Answer, Delivery, Input, Limits, LogLine, Outcome, Position, Program, Request, RuntimeError,
     Seen, TraceLine,
@@ -47,6 +47,11 @@ pub struct Context {
     script: usize,
     pub(super) included: Option<Arc<str>>,
     spent: u64,
+    pub(super) watch: Watch,
+    /// The octets that were put together for the instruction that is being carried out.
+    pub(super) expanded: usize,
+    /// Those of them that are kept to the end of the run: in actions, and in the header.
+    held: usize,
 }
 
 /// Where a `foreverypart` is.
@@ -122,6 +127,9 @@ impl Context {
             script: 0,
             included: None,
             spent: 0,
+            watch: Watch::default(),
+            expanded: 0,
+            held: 0,
         }
     }
 
@@ -183,7 +191,7 @@ impl Context {
     /// Spends an instruction and one more for each KiB of `octets`.
     ///
     /// # Errors
-    /// If there are none left.
+    /// If there are none left, or the host says that it takes too long ([`Run::until`](crate::Run::until)).
     pub fn charge(&mut self, octets: usize) -> Result<(), Stop> {
         self.spent = self.spent.saturating_add(1 + (octets as u64 >> 10));
         if self.spent > self.limits.instructions {
@@ -192,7 +200,36 @@ impl Context {
                 self.limits.instructions
             )));
         }
-        Ok(())
+        match self.watch.is_over(self.spent) {
+            true => Err(Stop::error("the script takes too long")),
+            false => Ok(()),
+        }
+    }
+
+    /// What has been put together for this instruction is kept to the end of the run.
+    ///
+    /// # Errors
+    /// If that is more than [`Limits::memory`], all of the run together.
+    pub(crate) fn hold(&mut self) -> Result<(), Stop> {
+        self.held = self.held.saturating_add(std::mem::take(&mut self.expanded));
+        let most = self.limits.memory;
+        match self.held > most {
+            true => Err(Stop::error(format!("the actions hold more than {most} octets"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Sets the internal variable of flags (RFC 5232 §2), which holds no more than others do: what is too much is left out.
+    pub(crate) fn set_flags(&mut self, mut flags: Vec<String>) {
+        let mut left = self.limits.variable;
+        flags.retain(|flag| match left.checked_sub(flag.len() + 1) {
+            Some(less) => {
+                left = less;
+                true
+            }
+            None => false,
+        });
+        self.flags = flags;
     }
 
     /// How many octets can still be looked at.
@@ -204,7 +241,9 @@ impl Context {
     /// Tells the user something.
     pub fn log(&mut self, message: impl Into<String>) {
         if self.log.len() < self.limits.log {
-            self.log.push(LogLine { position: self.position, message: message.into() });
+            let mut message = message.into();
+            truncate(&mut message, self.limits.variable);
+            self.log.push(LogLine { position: self.position, message });
         }
     }
 
@@ -236,6 +275,11 @@ impl Context {
     pub(crate) fn set_captures(&mut self, mut captures: Vec<String>) {
         if self.captures_on {
             captures.truncate(self.limits.match_values);
+            // RFC 5229 §6: they are as long as other variables at most.
+            for capture in &mut captures {
+                truncate(capture, self.limits.variable);
+                capture.shrink_to_fit();
+            }
             self.captures = captures;
         }
     }

@@ -59,6 +59,11 @@ impl Context {
             truncate(&mut expanded, self.limits().string);
         }
         self.charge(expanded.len())?;
+        self.expanded = self.expanded.saturating_add(expanded.len());
+        let most = self.limits().memory;
+        if self.expanded > most {
+            return Err(Stop::error(format!("the strings of one command hold more than {most} octets")));
+        }
         Ok(Cow::Owned(expanded))
     }
 
@@ -120,7 +125,7 @@ impl Context {
     }
 }
 
-fn truncate(text: &mut String, most: usize) {
+pub(super) fn truncate(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);

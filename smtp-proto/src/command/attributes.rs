@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use mailwright_line_proto::Request;
 
 use super::{Command, Syntax, SyntaxError};
-use crate::{Reply, xtext};
+use crate::{Reply, words, xtext};
 
 /// What is told of the client in front. Each of them is absent if nothing was said.
 ///
@@ -147,15 +147,15 @@ impl fmt::Display for XForward {
     }
 }
 
-pub(super) fn parse_xclient(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    let found = parse(arguments, |row| row.xclient);
+pub(super) fn parse_xclient(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
+    let found = parse(words::text(arguments)?, |row| row.xclient);
     found
         .map(|found| Command::XClient(Box::new(XClient(found))))
         .ok_or(SyntaxError::Arguments("XCLIENT name=value ..."))
 }
 
-pub(super) fn parse_xforward(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    let found = parse(arguments, |row| row.xforward);
+pub(super) fn parse_xforward(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
+    let found = parse(words::text(arguments)?, |row| row.xforward);
     found
         .map(|found| Command::XForward(Box::new(XForward(found))))
         .ok_or(SyntaxError::Arguments("XFORWARD name=value ..."))

@@ -4,11 +4,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use mailwright_line_proto::{Authenticate, Secret, is_mechanism_name};
 
 use super::{Command, Syntax, SyntaxError};
+use crate::words::text;
 
 const USAGE: &str = "AUTH mechanism [initial-response]";
 
-pub(super) fn parse(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    let mut words = arguments.split(' ').filter(|word| !word.is_empty());
+pub(super) fn parse(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
+    let mut words = text(arguments)?.split(' ').filter(|word| !word.is_empty());
     let mechanism = words
         .next()
         .filter(|name| is_mechanism_name(name.as_bytes()))

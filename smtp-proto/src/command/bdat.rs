@@ -7,7 +7,7 @@ use mailwright_line_proto::Request;
 use super::{Command, Syntax, SyntaxError};
 use crate::{
     Reply,
-    words::{Key, number, skip_spaces, split_at_octet},
+    words::{Key, number, skip_spaces, text, word},
 };
 
 /// The next part of a message: so many octets follow the line.
@@ -71,25 +71,25 @@ const BDAT: SyntaxError = SyntaxError::Arguments("BDAT octets [LAST]");
 const BURL: SyntaxError = SyntaxError::Arguments("BURL url [LAST]");
 
 /// S142 to S148: a number is read exactly or not at all.
-pub(super) fn parse_bdat(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_bdat(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     let (size, last) = words(arguments).ok_or(BDAT)?;
     let size = number(size, 20).ok_or(BDAT)?;
     Ok(Command::Bdat(Bdat { size, last }))
 }
 
-pub(super) fn parse_burl(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_burl(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     let (url, last) = words(arguments).ok_or(BURL)?;
-    Burl::new(url, last).map(Command::Burl)
+    Burl::new(text(url)?, last).map(Command::Burl)
 }
 
 /// One word, and whether LAST stands behind it.
-fn words(arguments: &str) -> Option<(&str, bool)> {
+fn words(arguments: &[u8]) -> Option<(&[u8], bool)> {
     const LAST: Key = Key::of("LAST");
-    let (first, rest) = split_at_octet(skip_spaces(arguments), b' ');
-    let is_last = match rest.map(skip_spaces) {
-        None | Some("") => false,
-        Some(last) if Key::of(last) == LAST => true,
-        Some(_) => return None,
+    let (first, rest) = word(skip_spaces(arguments));
+    let is_last = match skip_spaces(rest) {
+        [] => false,
+        last if Key::of_octets(last) == LAST => true,
+        _ => return None,
     };
     (!first.is_empty()).then_some((first, is_last))
 }

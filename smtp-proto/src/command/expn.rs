@@ -5,7 +5,7 @@ use std::fmt;
 use mailwright_line_proto::Request;
 
 use super::{Command, Syntax, SyntaxError, Vrfy};
-use crate::Reply;
+use crate::{Reply, words::text};
 
 /// A client wants to know who is on this list. RFC 5321 §7.3 lets a server refuse, and most do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +40,8 @@ impl fmt::Display for Expn {
     }
 }
 
-pub(super) fn parse(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    Expn::new(arguments.trim_matches(' ')).map(Command::Expn)
+pub(super) fn parse(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
+    Expn::new(text(arguments)?.trim_matches(' ')).map(Command::Expn)
 }
 
 #[cfg(test)]

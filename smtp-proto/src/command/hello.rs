@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use super::{Command, Syntax, SyntaxError};
 use crate::{
     Reply,
-    words::{COLON, HOST, all_in, skip_spaces},
+    words::{COLON, HOST, all_in, is_in, skip_spaces, text},
 };
 
 /// The longest name, as of a domain (RFC 5321 §4.5.3.1.2).
@@ -114,42 +114,66 @@ impl fmt::Display for HelloName {
     }
 }
 
-pub(super) fn parse_helo(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_helo(arguments: &[u8], syntax: Syntax) -> Result<Command, SyntaxError> {
     parse(arguments, syntax, HelloKind::Helo, "HELO name")
 }
 
-pub(super) fn parse_ehlo(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_ehlo(arguments: &[u8], syntax: Syntax) -> Result<Command, SyntaxError> {
     parse(arguments, syntax, HelloKind::Ehlo, "EHLO name")
 }
 
-pub(super) fn parse_lhlo(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_lhlo(arguments: &[u8], syntax: Syntax) -> Result<Command, SyntaxError> {
     parse(arguments, syntax, HelloKind::Lhlo, "LHLO name")
 }
 
 /// Whether it is a domain or an address literal (RFC 5321 §4.1.2, §4.1.3). An underscore counts as a letter, for many machines have
 /// one in their names and use these here, and a dot may stand at the end.
 fn is_exact(name: &str) -> bool {
-    if let Some(inner) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let v6 = inner.split_at_checked(5).filter(|(tag, _)| tag.eq_ignore_ascii_case("IPv6:"));
-        return match v6 {
-            Some((_, address)) => address.parse::<Ipv6Addr>().is_ok(),
-            None => inner.parse::<Ipv4Addr>().is_ok(),
-        };
+    if name.starts_with('[') { is_literal(name) } else { name.len() <= LONGEST && is_domain(name) }
+}
+
+fn is_literal(name: &str) -> bool {
+    let Some(inner) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else { return false };
+    let v6 = inner.split_at_checked(5).filter(|(tag, _)| tag.eq_ignore_ascii_case("IPv6:"));
+    match v6 {
+        Some((_, address)) => address.parse::<Ipv6Addr>().is_ok(),
+        None => inner.parse::<Ipv4Addr>().is_ok(),
     }
-    let is_label = |label: &str| {
-        (1..=LONGEST_LABEL).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.strip_suffix('.').unwrap_or(name).split('.').all(is_label)
+}
+
+fn is_domain(name: &str) -> bool {
+    // What stands before, a dot at the beginning, and where the label begins.
+    let (mut last, mut begin) = (b'.', 0);
+    for (at, octet) in name.bytes().enumerate() {
+        if !is_in(octet, HOST) {
+            return false;
+        }
+        // A hyphen or a dot, which are neighbours.
+        if octet.wrapping_sub(b'-') < 2 {
+            if last == b'.' || (octet == b'.' && (last == b'-' || at - begin > LONGEST_LABEL)) {
+                return false;
+            }
+            if octet == b'.' {
+                begin = at + 1;
+            }
+        }
+        last = octet;
+    }
+    !name.is_empty() && last != b'-' && name.len() - begin <= LONGEST_LABEL
 }
 
 fn parse(
-    arguments: &str,
+    arguments: &[u8],
     syntax: Syntax,
     kind: HelloKind,
     usage: &'static str,
 ) -> Result<Command, SyntaxError> {
-    let name = skip_spaces(arguments);
-    if !is_name(name) || (syntax == Syntax::Strict && !is_exact(name)) {
+    let name = text(skip_spaces(arguments))?;
+    let is_right = match syntax {
+        Syntax::Strict => is_exact(name),
+        Syntax::Lenient => is_name(name),
+    };
+    if !is_right {
         return Err(SyntaxError::Arguments(usage));
     }
     Ok(Command::Hello(Hello { kind, name: HelloName(name.into()) }))

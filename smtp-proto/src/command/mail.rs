@@ -9,6 +9,7 @@ use super::{Command, Syntax, SyntaxError, after_keyword};
 use crate::{
     Reply,
     params::{self, MailParameters},
+    words::{Key, text},
 };
 
 /// The start of a transaction: who sends the message.
@@ -47,8 +48,10 @@ impl fmt::Display for Mail {
     }
 }
 
-pub(super) fn parse(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
-    let path = after_keyword(arguments, b"FROM:", syntax)
+const FROM: Key = Key::of("FROM:");
+
+pub(super) fn parse(arguments: &[u8], syntax: Syntax) -> Result<Command, SyntaxError> {
+    let path = after_keyword::<5>(text(arguments)?, FROM, syntax)
         .ok_or(SyntaxError::Arguments("MAIL FROM:<address> [parameters]"))?;
     let (from, rest) = match syntax {
         Syntax::Strict => ReversePath::parse_prefix(path),

@@ -9,6 +9,7 @@ use super::{Command, Syntax, SyntaxError, after_keyword};
 use crate::{
     Reply,
     params::{self, RcptParameters},
+    words::{Key, text},
 };
 
 /// One recipient of the message.
@@ -47,8 +48,10 @@ impl fmt::Display for Rcpt {
     }
 }
 
-pub(super) fn parse(arguments: &str, syntax: Syntax) -> Result<Command, SyntaxError> {
-    let path = after_keyword(arguments, b"TO:", syntax)
+const TO: Key = Key::of("TO:");
+
+pub(super) fn parse(arguments: &[u8], syntax: Syntax) -> Result<Command, SyntaxError> {
+    let path = after_keyword::<3>(text(arguments)?, TO, syntax)
         .ok_or(SyntaxError::Arguments("RCPT TO:<address> [parameters]"))?;
     let (to, rest) = match syntax {
         Syntax::Strict => ForwardPath::parse_prefix(path),

@@ -57,33 +57,33 @@ impl Request for Quit {
     type Answer = Reply;
 }
 
-pub(super) fn parse_starttls(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_starttls(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     // RFC 3207 §4: 501 if there are parameters
     nothing(arguments, "STARTTLS")?;
     Ok(Command::StartTls)
 }
 
-pub(super) fn parse_data(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_data(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     nothing(arguments, "DATA")?;
     Ok(Command::Data)
 }
 
-pub(super) fn parse_rset(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_rset(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     nothing(arguments, "RSET")?;
     Ok(Command::Rset)
 }
 
 /// RFC 5321 §4.1.1.9: an argument is ignored.
-pub(super) fn parse_noop(_: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_noop(_: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     Ok(Command::Noop)
 }
 
 /// RFC 5321 §4.1.1.8: an argument is allowed; our help does not depend on it.
-pub(super) fn parse_help(_: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_help(_: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     Ok(Command::Help)
 }
 
-pub(super) fn parse_quit(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_quit(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     nothing(arguments, "QUIT")?;
     Ok(Command::Quit)
 }

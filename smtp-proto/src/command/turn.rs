@@ -6,7 +6,7 @@ use mailwright_line_proto::Request;
 use mailwright_mail_model::Domain;
 
 use super::{Command, Syntax, SyntaxError};
-use crate::Reply;
+use crate::{Reply, words::text};
 
 /// A client asks that a queue be run now. The mail goes to where it always goes, so there is no need to know who asks.
 ///
@@ -67,10 +67,10 @@ impl fmt::Display for Atrn {
     }
 }
 
-pub(super) fn parse_etrn(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
+pub(super) fn parse_etrn(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     let wrong = SyntaxError::Arguments("ETRN domain, @domain or #queue");
     let domain = |name: &str| name.parse().map_err(|_| wrong.clone());
-    let node = arguments.trim_matches(' ');
+    let node = text(arguments)?.trim_matches(' ');
     Ok(Command::Etrn(match node.split_at_checked(1) {
         Some(("@", name)) => Etrn::Subdomains(domain(name)?),
         Some(("#", name)) if is_queue(name) => Etrn::Queue(name.to_owned()),
@@ -79,8 +79,8 @@ pub(super) fn parse_etrn(arguments: &str, _: Syntax) -> Result<Command, SyntaxEr
     }))
 }
 
-pub(super) fn parse_atrn(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    let names = arguments.trim_matches(' ');
+pub(super) fn parse_atrn(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
+    let names = text(arguments)?.trim_matches(' ');
     if names.is_empty() {
         return Ok(Command::Atrn(Atrn::default()));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use mailwright_line_proto::Request;
 
 use super::{Command, Syntax, SyntaxError};
-use crate::Reply;
+use crate::{Reply, words::text};
 
 /// A client wants to know whether this is a user. RFC 5321 §7.3 lets a server answer 252: neither yes nor no.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl fmt::Display for Vrfy {
     }
 }
 
-pub(super) fn parse(arguments: &str, _: Syntax) -> Result<Command, SyntaxError> {
-    Vrfy::new(arguments.trim_matches(' ')).map(Command::Vrfy)
+pub(super) fn parse(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
+    Vrfy::new(text(arguments)?.trim_matches(' ')).map(Command::Vrfy)
 }
 
 #[cfg(test)]

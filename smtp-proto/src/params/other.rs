@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use super::parameter;
-use crate::SyntaxError;
+use super::is_keyword;
+use crate::{
+    SyntaxError,
+    words::{EQUALS, VALUE, all_in},
+};
 
 /// A parameter without a meaning of its own in this crate: kept as it was sent, for an application that knows it.
 ///
@@ -28,10 +31,11 @@ impl Parameter {
     /// # Errors
     /// If either has octets that it must not have (RFC 5321 §4.1.2).
     pub fn new(keyword: &str, value: Option<&str>) -> Result<Self, SyntaxError> {
-        let made = Self::read(keyword, value);
-        match parameter(&made.to_string()) {
-            Some((found, kept, "")) if !found.is_empty() && kept == value => Ok(made),
-            _ => Err(SyntaxError::Arguments("KEYWORD[=value]")),
+        let class = if keyword.eq_ignore_ascii_case("XVERP") { VALUE | EQUALS } else { VALUE };
+        if is_keyword(keyword) && value.is_none_or(|value| all_in(value, class)) {
+            Ok(Self::read(keyword, value))
+        } else {
+            Err(SyntaxError::Arguments("KEYWORD[=value]"))
         }
     }
 

@@ -39,7 +39,7 @@ type Step = Option<Output<Event>>;
 
 impl Server {
     /// A BDAT line whose command is refused whatever the state of the message is.
-    pub(super) fn refuse_bdat(&mut self, arguments: &str, refusal: Reply) -> Step {
+    pub(super) fn refuse_bdat(&mut self, arguments: &[u8], refusal: Reply) -> Step {
         let row = TABLE.iter().find(|row| row.verb == "BDAT")?;
         match (row.parse)(arguments, self.config.syntax) {
             Ok(Command::Bdat(bdat)) => self.skip(bdat, refusal, 1, true),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use mailwright_line_proto::{
-    Ask, AuthStep, Authenticate, Peer, Secret, Shutdown, TlsInfo, can_offer,
+    Ask, AuthRefusal, AuthStep, Authenticate, Peer, Secret, Shutdown, TlsInfo, can_offer,
     dovecot_auth::{self, Answer, MechanismOffer, Server, ServerConfig, ServerEvent},
     sasl::Mechanism,
 };
@@ -128,7 +128,11 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
     }
 
     fn config(&self) -> io::Result<ServerConfig> {
-        let offers = self.authenticator.mechanisms().into_iter().filter(|name| can_offer(name, None));
+        let offers = self
+            .authenticator
+            .mechanisms_for(Service::Submission)
+            .into_iter()
+            .filter(|name| can_offer(name, None));
         let offer = |name: String| {
             let plaintext = Mechanism::find(&name).is_some_and(Mechanism::shows_secret);
             MechanismOffer::new(name, plaintext)
@@ -164,7 +168,7 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
             _ => (None, true),
         };
         let Some(begun) = running.get_mut(&id) else {
-            return Answer::Refuse(mailwright_line_proto::AuthRefusal::Unavailable);
+            return Answer::Refuse(AuthRefusal::Unavailable);
         };
         let tls = begun.secured.then(TlsInfo::default);
         let mut ask = Authenticate::new(begun.mechanism.clone(), response);
@@ -175,9 +179,11 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
             .await;
         let answer = match (step, user) {
             (AuthStep::Challenge(challenge), _) => return Answer::Challenge(challenge),
+            // Whoever asks would not know that a guest may change nothing.
+            (AuthStep::Accept, Some(user)) if user.is_guest() => Answer::Refuse(AuthRefusal::NotAuthorized),
             (AuthStep::Accept, Some(user)) => Answer::Accept(user.as_str().to_owned()),
             (AuthStep::Refuse(refusal), _) => Answer::Refuse(refusal),
-            _ => Answer::Refuse(mailwright_line_proto::AuthRefusal::Unavailable),
+            _ => Answer::Refuse(AuthRefusal::Unavailable),
         };
         running.remove(&id);
         answer

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use mailwright_imap_proto::{
-    command::{BinarySection, BodySection, Fetch, FetchItem, SectionText},
+    command::{BinarySection, BodySection, Fetch, FetchItem, FuzzyName, SectionText},
     server::FetchData,
 };
 use mailwright_line_proto::Ask;
@@ -29,6 +29,7 @@ pub(super) enum Item<'a> {
     EmailId(String),
     ThreadId(Option<String>),
     Preview(Option<String>),
+    FuzzyPreview(FuzzyName, Option<String>),
     Binary(&'a BinarySection, Option<Bytes>),
     /// So many octets come out of it.
     Decode(&'a BinarySection, u64, Decoding),
@@ -99,6 +100,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
                 (FetchItem::Preview { .. }, Some(structure)) => {
                     items.push(Item::Preview(preview(self.store, reference, structure).await?));
+                    continue;
+                }
+                (FetchItem::FuzzyPreview { name, .. }, Some(structure)) => {
+                    items.push(Item::FuzzyPreview(*name, preview(self.store, reference, structure).await?));
                     continue;
                 }
                 (FetchItem::Binary(section), Some(structure)) => {

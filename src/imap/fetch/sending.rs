@@ -40,6 +40,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     Item::EmailId(id) => FetchData::EmailId(id),
                     Item::ThreadId(id) => FetchData::ThreadId(id.as_deref()),
                     Item::Preview(text) => FetchData::Preview(text.as_deref()),
+                    Item::FuzzyPreview(name, text) => FetchData::FuzzyPreview(*name, text.as_deref()),
                     Item::Binary(section, octets) => FetchData::Binary(section, octets.as_ref()),
                     Item::Stream(section, range) => FetchData::Stream(section, range.end - range.start),
                     Item::Decode(section, length, _) => FetchData::StreamBinary(section, *length),

@@ -19,9 +19,13 @@ use crate::config::Config;
 /// All certificates. A handshake takes what is there at its moment; sessions that are open keep what they began with.
 #[derive(Debug)]
 pub(crate) struct Certificates {
-    config: Config,
+    /// Where they are.
+    config: RwLock<Arc<Config>>,
     current: RwLock<Arc<Set>>,
 }
+
+/// Those of a configuration, read and not in use yet.
+pub(crate) struct Read(Arc<Config>, Set);
 
 #[derive(Debug)]
 struct Set {
@@ -34,15 +38,29 @@ impl Certificates {
     /// Reads all of them; the first is the one for clients that ask for no name or an unknown one.
     pub(crate) fn load(config: &Config) -> Result<(Self, Certificate), CertificateError> {
         let (set, default) = Set::load(config)?;
-        Ok((Self { config: config.clone(), current: RwLock::new(Arc::new(set)) }, default))
+        let config = RwLock::new(Arc::new(config.clone()));
+        Ok((Self { config, current: RwLock::new(Arc::new(set)) }, default))
     }
 
     /// Reads all of them again. If one cannot be used, all that are in use stay.
+    #[cfg(any(test, feature = "acme"))]
     pub(crate) fn reload(&self) -> Result<(), CertificateError> {
-        let (set, _) = Set::load(&self.config)?;
+        let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
+        self.replace(Self::read(&config)?);
+        Ok(())
+    }
+
+    /// Reads those that a configuration names. Those in use stay.
+    pub(crate) fn read(config: &Arc<Config>) -> Result<Read, CertificateError> {
+        let (set, _) = Set::load(config)?;
+        Ok(Read(Arc::clone(config), set))
+    }
+
+    /// Takes these from the next handshake on.
+    pub(crate) fn replace(&self, Read(config, set): Read) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
         tracing::info!("the certificates were read again");
-        Ok(())
     }
 
     fn choose(&self, name: Option<&str>) -> Arc<CertifiedKey> {

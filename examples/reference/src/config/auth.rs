@@ -23,6 +23,8 @@ pub(crate) struct Auth {
     pub(crate) legacy_mechanisms: bool,
     /// When SCRAM is offered.
     pub(crate) scram: ScramOffer,
+    /// The account that everybody may read; empty for none.
+    pub(crate) anonymous: String,
     /// What the second failed login in a row costs, in milliseconds.
     pub(crate) penalty_milliseconds: u64,
     pub(crate) failures_per_address: u32,
@@ -93,6 +95,7 @@ impl Default for Auth {
             master_separator: "*".into(),
             legacy_mechanisms: false,
             scram: ScramOffer::All,
+            anonymous: String::new(),
             penalty_milliseconds: 500,
             failures_per_address: limits.failures_per_address,
             failures_per_user: limits.failures_per_user,
@@ -213,6 +216,7 @@ impl Auth {
                 ));
             }
         }
+        problems.extend(self.anonymous_problem());
         if self.ban_seconds == 0 && self.failures_per_address != 0 {
             problems.push(
                 "auth.ban_seconds = 0 would ban nobody: set auth.failures_per_address = 0 if that is meant"
@@ -239,6 +243,22 @@ impl Auth {
             }
         }
         problems
+    }
+
+    /// That there is such an account is asked of the directory.
+    fn anonymous_problem(&self) -> Option<String> {
+        let name = &self.anonymous;
+        if !name.is_empty() && name.parse::<Address>().is_err() {
+            return Some(format!(
+                "auth.anonymous = {name:?} is not the name of an account, like \"library@example.org\""
+            ));
+        }
+        let is_master = self.master_users.iter().any(|master| master.eq_ignore_ascii_case(name));
+        is_master.then(|| {
+            format!(
+                "auth.anonymous: {name} is one of auth.master_users, and everybody would be in its account"
+            )
+        })
     }
 
     fn program_problems(&self) -> Vec<String> {
@@ -290,6 +310,7 @@ mod tests {
             program_seconds: 0,
             oauth: Some(Oauth::default()),
             socket_mode: "rw".into(),
+            anonymous: "library".into(),
             exempt: vec!["192.0.2.1".into(), "192.0.2.0/33".into()],
             senders: BTreeMap::from([("office".into(), vec!["boss@".into(), "*".into()])]),
             ..Auth::default()
@@ -311,9 +332,13 @@ mod tests {
             "\"office\" is not the address",
             "\"boss@\" is neither",
             "auth.oauth.url",
+            "auth.anonymous = \"library\"",
         ] {
             assert!(problems.contains(word), "{word}: {problems}");
         }
+        let master =
+            Auth { master_users: vec!["a@b.test".into()], anonymous: "A@b.test".into(), ..Auth::default() };
+        assert!(master.problems().join("\n").contains("everybody"));
         assert_eq!(crate::config::ranges(&wrong.exempt), ["192.0.2.1".parse().unwrap()]);
     }
 }

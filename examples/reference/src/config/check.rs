@@ -68,6 +68,7 @@ impl Config {
             problems.push("there is no [[listener]]: the server would have nothing to do".into());
         }
         problems.extend(self.listener_problems());
+        problems.extend(self.http_problems());
         if !self.origin.is_empty() && !is_host_name(&self.origin) {
             problems.push(format!("origin = {:?} is not a domain name", self.origin));
         }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use mailwright::{
     imap::{Options, ToTrash},
     imap_proto::server::{Config, Workarounds},
+    line_proto::Language,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Imap {
     /// The session object of a JMAP server of the same mail; empty for none.
     pub(crate) jmap_url: String,
+    /// The tag of the language that `LANGUAGE default` stands for.
+    pub(crate) language: String,
     pub(crate) deleted_to_trash: DeletedToTrash,
     /// How often a client is told how far a search has come.
     pub(crate) progress_milliseconds: u32,
@@ -77,6 +80,7 @@ impl Default for Imap {
     fn default() -> Self {
         Self {
             jmap_url: String::new(),
+            language: Language::default().tag().into(),
             deleted_to_trash: DeletedToTrash::When(ToTrashWhen::Never),
             progress_milliseconds: 10_000,
             message_limit: 0,
@@ -92,6 +96,7 @@ impl Imap {
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
         config.jmap_url = Some(self.jmap_url.clone()).filter(|url| !url.is_empty());
+        config.preferred_language = Language::from_tag(&self.language).unwrap_or_default();
         config.message_limit = NonZeroU32::new(self.message_limit);
         config.save_limit = NonZeroU32::new(self.save_limit);
         config
@@ -130,6 +135,7 @@ impl Imap {
                 self.jmap_url
             ));
         }
+        problems.extend(super::language_problem("imap", &self.language));
         if self.progress_milliseconds == 0 {
             problems.push(
                 "imap.progress_milliseconds = 0 would tell of nothing else: use 1 or more, like 10000".into(),
@@ -159,15 +165,16 @@ mod tests {
     fn what_is_wrong_is_said_and_what_is_right_is_done() {
         assert_eq!(Imap::default().problems(), Vec::<String>::new());
         let wrong: Imap =
-            toml::from_str("jmap_url = \"mail\"\nprogress_milliseconds = 0\nmessage_limit = 9\nsave_limit = 8\n[workarounds]\n\"\" = []\n")
+            toml::from_str("jmap_url = \"mail\"\nlanguage = \"tlh\"\nprogress_milliseconds = 0\nmessage_limit = 9\nsave_limit = 8\n[workarounds]\n\"\" = []\n")
                 .unwrap();
-        assert_eq!(wrong.problems().len(), 4);
+        assert_eq!(wrong.problems().len(), 5);
         let right: Imap = toml::from_str(
-            "jmap_url = \"https://a/b\"\n[workarounds]\nOutlook = [\"delay-newmail\", \"tb-lsub-flags\"]\n",
+            "jmap_url = \"https://a/b\"\nlanguage = \"de\"\n[workarounds]\nOutlook = [\"delay-newmail\", \"tb-lsub-flags\"]\n",
         )
         .unwrap();
         assert!(right.problems().is_empty());
         assert_eq!(right.config().jmap_url.as_deref(), Some("https://a/b"));
+        assert_eq!(right.config().preferred_language, Language::German);
         assert!(right.options("a").workarounds_for(Some("outlook")).delay_new_mail);
         assert!(toml::from_str::<Imap>("[workarounds]\n\"*\" = [\"x\"]\n").is_err());
     }

@@ -1,8 +1,15 @@
 //! Mail going out: where to, when, and how names are looked up.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
-use mailwright::relay_policy::route::{NextHop, RouteTable};
+use mailwright::relay_policy::{
+    route::{NextHop, RouteTable},
+    rules::List,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Config;
@@ -27,6 +34,10 @@ pub(crate) struct Relay {
     pub(crate) fallback_password_file: PathBuf,
     pub(crate) fallback_password_in_clear: bool,
     pub(crate) fallback_implicit_tls: bool,
+    /// Lists that are asked about our own address: the fallback gets what would go to mail exchangers as long as they have it.
+    pub(crate) own_address_lists: Vec<String>,
+    /// That address; those of the name that we say hello by if empty.
+    pub(crate) own_address: String,
     /// The name to say hello by; the host name if empty.
     pub(crate) helo: String,
     /// How much protection connections must have.
@@ -132,6 +143,8 @@ impl Default for Relay {
             fallback_password_file: PathBuf::new(),
             fallback_password_in_clear: false,
             fallback_implicit_tls: false,
+            own_address_lists: Vec::new(),
+            own_address: String::new(),
             helo: String::new(),
             tls: TlsLevel::May,
             trust: "/etc/ssl/certs/ca-certificates.crt".into(),
@@ -172,6 +185,33 @@ impl Default for Queue {
 }
 
 impl Relay {
+    /// The lists that are asked about our address; what is wrong was told already.
+    pub(crate) fn own_address_lists(&self) -> Vec<List> {
+        self.own_address_lists.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    fn own_address_problems(&self) -> Vec<String> {
+        let wrong = self.own_address_lists.iter().filter_map(|text| text.parse::<List>().err());
+        let mut problems: Vec<String> =
+            wrong.map(|error| format!("relay.own_address_lists: {error}")).collect();
+        if !self.own_address.is_empty() && self.own_address.parse::<IpAddr>().is_err() {
+            problems.push(format!(
+                "relay.own_address = {:?} is not an IP address: write the one that other servers see, or \"\" for those of the host name",
+                self.own_address
+            ));
+        }
+        if self.own_address_lists.is_empty() && !self.own_address.is_empty() {
+            problems.push(
+                "relay.own_address is what relay.own_address_lists are asked about, and there are none"
+                    .into(),
+            );
+        }
+        if !self.own_address_lists.is_empty() && self.fallback.is_empty() {
+            problems.push("relay.own_address_lists say when relay.fallback stands in, which is empty".into());
+        }
+        problems
+    }
+
     /// The transport map and the smarthost.
     pub(crate) fn routes(&self) -> Result<RouteTable, String> {
         let mut routes = RouteTable::default().with_port(self.port);
@@ -231,6 +271,7 @@ impl Config {
         if self.relay.fallback_user.is_empty() != self.relay.fallback_password_file.as_os_str().is_empty() {
             problems.push("[relay] needs both fallback_user and fallback_password_file, or neither".into());
         }
+        problems.extend(self.relay.own_address_problems());
         if self.relay.port == 0 {
             problems.push("relay.port must be 1 to 65535; mail exchangers listen on 25".into());
         }
@@ -259,6 +300,32 @@ impl Config {
             if number == 0 {
                 problems.push(format!("queue.{key} must be at least 1"));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_lists_of_our_address_is_said() {
+        let relay = |lists: &[&str], own: &str, fallback: &str| Relay {
+            own_address_lists: lists.iter().map(|list| (*list).to_owned()).collect(),
+            own_address: own.into(),
+            fallback: fallback.into(),
+            ..Relay::default()
+        };
+        for (relay, expected) in [
+            (relay(&[], "", ""), None),
+            (relay(&["bl.example", "wl.example*-1"], "2001:db8::1", "[relay.example]"), None),
+            (relay(&["bl.example"], "", ""), Some("relay.fallback stands in, which is empty")),
+            (relay(&["list"], "", "relay.example"), Some("relay.own_address_lists: expected a list")),
+            (relay(&["bl.example"], "us", "relay.example"), Some("\"us\" is not an IP address")),
+            (relay(&[], "192.0.2.1", ""), Some("there are none")),
+        ] {
+            let problems = relay.own_address_problems().join("\n");
+            assert!(expected.map_or(problems.is_empty(), |word| problems.contains(word)), "{problems}");
         }
     }
 }

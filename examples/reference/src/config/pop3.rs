@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use mailwright::{
+    line_proto::Language,
     pop3::{Maildrops, Options, Policy, UidTemplate},
     pop3_proto::{
         Expire, Text,
@@ -24,6 +25,8 @@ pub(crate) struct Pop3 {
     /// What separates an account's name from a folder's; empty for none.
     pub(crate) folder_separator: String,
     pub(crate) apop: bool,
+    /// The tag of the language that `LANG *` stands for.
+    pub(crate) language: String,
     /// How many days messages stay, or `never`.
     pub(crate) expire: String,
     /// In seconds; 0 for none.
@@ -63,6 +66,7 @@ impl Default for Pop3 {
             exclusive: true,
             folder_separator: String::new(),
             apop: false,
+            language: Language::default().tag().into(),
             expire: "never".into(),
             login_delay: 0,
             ascii_headers: true,
@@ -80,6 +84,7 @@ impl Pop3 {
             Some(&self.implementation).filter(|text| !text.is_empty()).and_then(|text| Text::new(text).ok());
         config.expire = expire(&self.expire);
         config.login_delay = Some(self.login_delay).filter(|seconds| *seconds > 0);
+        config.preferred_language = Language::from_tag(&self.language).unwrap_or_default();
         config.surrogates = self.ascii_headers;
         config.workarounds = workarounds(&self.workarounds);
         config
@@ -137,6 +142,7 @@ impl Pop3 {
                 ));
             }
         }
+        problems.extend(super::language_problem("pop3", &self.language));
         for name in self.users.keys().filter(|name| !name.contains('@')) {
             problems.push(format!(
                 "pop3.users: {name:?} is not the name of an account, like \"alice@example.org\""
@@ -168,11 +174,11 @@ mod tests {
     fn what_is_wrong_is_said() {
         assert_eq!(Pop3::default().problems(), Vec::<String>::new());
         let wrong: Pop3 = toml::from_str(
-            "unique_ids = \"%g\"\nfolder_separator = \"ab\"\nexpire = \"soon\"\n[users.alice]\nexpire = \"-1\"\n",
+            "unique_ids = \"%g\"\nlanguage = \"klingon\"\nfolder_separator = \"ab\"\nexpire = \"soon\"\n[users.alice]\nexpire = \"-1\"\n",
         )
         .unwrap();
         let problems = wrong.problems().join("\n");
-        for part in ["%g", "\"ab\"", "\"soon\"", "\"-1\"", "\"alice\" is not the name"] {
+        for part in ["%g", "klingon", "\"ab\"", "\"soon\"", "\"-1\"", "\"alice\" is not the name"] {
             assert!(problems.contains(part), "{part}: {problems}");
         }
     }

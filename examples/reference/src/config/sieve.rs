@@ -1,6 +1,8 @@
 //! The configuration of Sieve.
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+mod extensions;
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use mailwright::filter::{
     Converter, FilterOptions, List, Lists, Programs, Snoozing, SpamField, VirusField, Zone,
@@ -60,6 +62,26 @@ pub(crate) struct Sieve {
     pub(crate) time_zone: String,
     /// What scripts may know of the configuration (`vnd.dovecot.environment`).
     pub(crate) environment: BTreeMap<String, String>,
+    /// Extensions that users' scripts may not use.
+    pub(crate) disabled: Vec<String>,
+    /// What the scripts of one message may do together, and for how long they may run.
+    pub(crate) actions: usize,
+    pub(crate) redirects: usize,
+    pub(crate) run_seconds: u64,
+    /// How often `vacation` answers, where a script does not say, and within which bounds it may say.
+    pub(crate) vacation_days: u64,
+    pub(crate) vacation_least_seconds: u64,
+    pub(crate) vacation_most_days: u64,
+    /// Whether it answers what is not addressed to the user, too.
+    pub(crate) vacation_unaddressed: bool,
+    /// For how long `duplicate` remembers a message, where a script does not say, and at most.
+    pub(crate) duplicate_days: u64,
+    pub(crate) duplicate_most_days: u64,
+    /// Header fields that `addheader` does not add, and such as `deleteheader` leaves alone.
+    pub(crate) unaddable_fields: Vec<String>,
+    pub(crate) undeletable_fields: Vec<String>,
+    /// The longest value that `addheader` adds, in octets.
+    pub(crate) added_field_octets: usize,
 }
 
 /// A file of addresses.
@@ -105,6 +127,19 @@ impl Default for Sieve {
             snooze: true,
             time_zone: String::new(),
             environment: BTreeMap::new(),
+            disabled: Vec::new(),
+            actions: 32,
+            redirects: 4,
+            run_seconds: 5,
+            vacation_days: 7,
+            vacation_least_seconds: 0,
+            vacation_most_days: 90,
+            vacation_unaddressed: false,
+            duplicate_days: 7,
+            duplicate_most_days: 365,
+            unaddable_fields: Vec::new(),
+            undeletable_fields: Vec::new(),
+            added_field_octets: 1 << 20,
         }
     }
 }
@@ -133,6 +168,10 @@ impl Sieve {
             lists
         });
         options.environment.clone_from(&self.environment);
+        options.extensions = Arc::new(self.extensions());
+        options.disabled.clone_from(&self.disabled);
+        (options.limits.actions, options.limits.redirects) = (self.actions, self.redirects);
+        options.time = Some(Duration::from_secs(self.run_seconds));
         options.virus = self.virus_field.as_ref().map(|name| VirusField::new(name, &self.virus_clean));
         options.zone = match self.time_zone.as_str() {
             "" => Zone::system(),
@@ -186,6 +225,7 @@ impl Sieve {
         problems.extend(self.environment.keys().filter(odd).map(|name| {
             format!("[sieve.environment] {name:?}: names are of letters, digits, \"-\", \"_\" and \".\"")
         }));
+        problems.extend(self.extension_problems());
         problems.extend(self.lists.iter().filter_map(NamedList::problem));
         problems.extend(self.referrals.iter().filter(|(_, url)| !url.starts_with("sieve://")).map(|(who, url)| {
             format!("[sieve] referrals: \"{url}\" of \"{who}\" is no URL of ManageSieve; expected something like \"sieve://sieve.example.net\"")

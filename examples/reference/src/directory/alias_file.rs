@@ -19,7 +19,7 @@ const MOST_FOLLOWED: usize = 1_000;
 
 /// Reads the alias file again when it has changed and is left alone since, until it is stopped.
 pub(crate) async fn watch(directory: Arc<Directory>, stop: CancellationToken) {
-    let stamp = |directory: &Directory| directory.files.stamp();
+    let stamp = |directory: &Directory| directory.settings().files.stamp();
     let (mut read, mut last) = (stamp(&directory), stamp(&directory));
     loop {
         tokio::select! {

@@ -21,6 +21,8 @@ pub(crate) struct Backends {
     pub(crate) certificates: Option<CertificateName>,
     /// When SCRAM is offered.
     pub(crate) scram: ScramOffer,
+    /// The account of guests.
+    pub(crate) guest: Option<String>,
 }
 
 impl Backends {
@@ -33,7 +35,8 @@ impl Backends {
             CertificateName::Mailbox
         };
         let certificates = config.tls.client_ca.is_some().then_some(named);
-        Ok(Self { checker: config.auth.checker()?, tokens, certificates, scram: config.auth.scram })
+        let guest = Some(config.auth.anonymous.clone()).filter(|name| !name.is_empty());
+        Ok(Self { checker: config.auth.checker()?, tokens, certificates, scram: config.auth.scram, guest })
     }
 
     /// The LDAP server that checks the passwords.

@@ -26,6 +26,11 @@ pub(crate) enum Edit {
         change: DomainChange,
         new: bool,
     },
+    /// Changes what is given of a domain that is there.
+    DomainChange {
+        name: String,
+        change: DomainChange,
+    },
     DomainRemove {
         name: String,
     },
@@ -82,20 +87,20 @@ pub(crate) enum Edit {
 
 /// What is to be changed of a domain. `none` takes a setting away.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct DomainChange {
     pub(crate) relay: Option<bool>,
-    #[serde(default)]
     pub(crate) recipients: Option<Recipients>,
     pub(crate) unknown: Option<String>,
     pub(crate) postmaster: Option<String>,
     pub(crate) journal: Option<String>,
-    #[serde(default)]
     pub(crate) journal_reports: Option<Reports>,
     pub(crate) bcc: Option<String>,
 }
 
 /// What is to be changed of an account.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct AccountChange {
     pub(crate) mailbox: Option<bool>,
     pub(crate) forward: Option<Vec<String>>,
@@ -147,7 +152,7 @@ impl Directory {
             }
             edit => {
                 let added = matches!(edit, Edit::Domain { .. });
-                let changes = apply(&mut model, edit, &self.configured)?;
+                let changes = apply(&mut model, edit, &self.settings().domains)?;
                 self.check_networks(&model)?;
                 self.commit(self.rows(&changes), Vec::new())?;
                 if added {
@@ -189,12 +194,12 @@ impl Directory {
         let mut changes = Vec::new();
         if only {
             for edit in self.removals(file, &model)? {
-                changes.extend(apply(&mut model, edit, &self.configured)?);
+                changes.extend(apply(&mut model, edit, &self.settings().domains)?);
             }
         }
         let mut written = 0;
         for edit in additions(file) {
-            changes.extend(apply(&mut model, edit, &self.configured)?);
+            changes.extend(apply(&mut model, edit, &self.settings().domains)?);
             written += 1;
         }
         let mut accounts = Vec::new();
@@ -232,8 +237,10 @@ impl Directory {
         edits.extend(networks.map(|(name, _)| Edit::NetworkRemove { name: name.to_owned() }));
         let aliases = model.domain_aliases().filter(|(alias, _)| !file.domain_alias.contains_key(*alias));
         edits.extend(aliases.map(|(alias, _)| Edit::DomainRemove { name: alias.to_owned() }));
+        let settings = self.settings();
+        let configured = &settings.domains;
         let domains = model.domains().filter(|(name, _)| {
-            !file.domain.contains_key(*name) && !self.configured.iter().any(|domain| domain.key() == *name)
+            !file.domain.contains_key(*name) && !configured.iter().any(|domain| domain.key() == *name)
         });
         edits.extend(domains.map(|(name, _)| Edit::DomainRemove { name: name.to_owned() }));
         Ok(edits)
@@ -257,7 +264,8 @@ impl Directory {
     /// configuration. The server started without it.
     fn idle_alias(&self, model: &Model, name: &str) -> Result<Option<String>, DirectoryError> {
         let domain = domain(name)?;
-        let own = model.domains().any(|(name, _)| name == domain.key()) && !self.configured.contains(&domain);
+        let own = model.domains().any(|(name, _)| name == domain.key())
+            && !self.settings().domains.contains(&domain);
         if own || model.domain_aliases().any(|(alias, _)| alias == domain.key()) {
             return Ok(None);
         }
@@ -301,6 +309,13 @@ fn additions(file: &DirectoryFile) -> Vec<Edit> {
 /// Changes the model; gives what is to be written.
 fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Change>, DirectoryError> {
     match edit {
+        Edit::DomainChange { name, change } => {
+            let known = domain(&name)?;
+            if !model.domains().any(|(name, _)| name == known.key()) {
+                return Err(DirectoryError::Missing(format!("there is no domain {name}; add it first")));
+            }
+            apply(model, Edit::Domain { name, change, new: false }, configured)
+        }
         Edit::Domain { name, change, new } => {
             let domain = domain(&name)?;
             let found =
@@ -335,7 +350,7 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
                 .map(|(alias, _)| format!("domain-alias/{alias}"))
                 .collect();
             if !model.remove_domain_alias(&domain) && !model.remove_domain(&domain) {
-                return Err(DirectoryError::Taken(format!("there is no domain {name}")));
+                return Err(DirectoryError::Missing(format!("there is no domain {name}")));
             }
             let mut changes: Vec<Change> = gone.into_iter().map(|key| (key, None)).collect();
             changes.push((format!("domain/{}", domain.key()), None));
@@ -355,7 +370,7 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
         Edit::GroupMembers { address: name, add, remove } => {
             let found = model.find(&address(&name)?);
             let Some(Entry::Group(group)) = found else {
-                return Err(DirectoryError::Taken(format!("there is no group {name}")));
+                return Err(DirectoryError::Missing(format!("there is no group {name}")));
             };
             let mut row = GroupRow::from(group);
             for member in remove {
@@ -363,7 +378,7 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
                 let before = row.members.len();
                 row.members.retain(|member| address(member).is_ok_and(|member| member != gone));
                 if row.members.len() == before {
-                    return Err(DirectoryError::Taken(format!("{member} is no member of {name}")));
+                    return Err(DirectoryError::Missing(format!("{member} is no member of {name}")));
                 }
             }
             for member in add {
@@ -382,7 +397,7 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
         }
         Edit::PseudonymRemove { local } => {
             if !model.remove_pseudonym(&local) {
-                return Err(DirectoryError::Taken(format!("there is no alias {local} in all domains")));
+                return Err(DirectoryError::Missing(format!("there is no alias {local} in all domains")));
             }
             Ok(vec![(format!("pseudonym/{}", local.to_lowercase()), None)])
         }
@@ -394,7 +409,7 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
         }
         Edit::NetworkMembers { name, add, remove } => {
             let Some(object) = model.networks().find(&name) else {
-                return Err(DirectoryError::Taken(format!("there is no network {name}")));
+                return Err(DirectoryError::Missing(format!("there is no network {name}")));
             };
             let mut row = NetworkRow::from(object);
             // Compared as they are shown, so that `192.0.2.1/32` is `192.0.2.1`.
@@ -405,7 +420,7 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
                 let before = row.members.len();
                 row.members.retain(|found| *found != member);
                 if row.members.len() == before {
-                    return Err(DirectoryError::Taken(format!("{member} is no member of {name}")));
+                    return Err(DirectoryError::Missing(format!("{member} is no member of {name}")));
                 }
             }
             row.members.extend(shown(add)?);
@@ -413,7 +428,7 @@ fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Cha
         }
         Edit::NetworkRemove { name } => match model.networks_mut().remove(&name) {
             Some(_) => Ok(vec![(format!("network/{name}"), None)]),
-            None => Err(DirectoryError::Taken(format!("there is no network {name}"))),
+            None => Err(DirectoryError::Missing(format!("there is no network {name}"))),
         },
         Edit::Account { name, .. } => Err(DirectoryError::Unknown(name)),
     }
@@ -455,7 +470,7 @@ fn remove(model: &mut Model, name: &str, kind: &str) -> Result<Vec<Change>, Dire
     // What cannot be read can be removed.
     let unreadable = found.is_none() && model.is_unreadable(&canonical);
     if found != Some(kind) && !unreadable {
-        return Err(DirectoryError::Taken(format!("there is no {kind} {name}")));
+        return Err(DirectoryError::Missing(format!("there is no {kind} {name}")));
     }
     model.take(&canonical);
     Ok(vec![(format!("{kind}/{canonical}"), None)])

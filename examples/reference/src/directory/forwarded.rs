@@ -17,7 +17,8 @@ impl Directory {
     /// The sender that mail goes on with when an account or alias here forwards it; `None` leaves it as it is, as for
     /// senders of our own domains.
     pub(crate) fn forwarded_as(&self, sender: &Address, forwarder: &str) -> Option<Address> {
-        let srs = self.srs.as_ref()?;
+        let settings = self.settings();
+        let srs = settings.srs.as_ref()?;
         let current = self.current();
         if current.domain(sender.domain()).is_some() {
             return None;
@@ -35,7 +36,7 @@ impl Directory {
     /// Where a report about forwarded mail goes, if that is what the recipient is.
     pub(super) fn passed_back(&self, recipient: &ForwardPath) -> Option<Expansion> {
         let address = self.rewritten(recipient)?;
-        let to = self.srs.as_ref()?.reverse(address, unix_time() / DAY).ok()?;
+        let to = self.settings().srs.as_ref()?.reverse(address, unix_time() / DAY).ok()?;
         let mut expansion = Expansion::default();
         expansion.onward.push(Onward::forwarded(to, address.as_str()));
         Some(expansion)
@@ -44,7 +45,7 @@ impl Directory {
     /// The recipient, if it has the form of a rewritten sender of a domain here.
     pub(super) fn rewritten<'a>(&self, recipient: &'a ForwardPath) -> Option<&'a Address> {
         let address = recipient.address().filter(|address| Srs::is_rewritten(address))?;
-        self.srs.as_ref()?;
+        self.settings().srs.as_ref()?;
         self.current().domain(address.domain()).map(|_| address)
     }
 }

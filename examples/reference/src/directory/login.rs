@@ -205,6 +205,12 @@ impl Accounts for Logins {
     fn certificates(&self) -> Option<&impl Certificates> {
         self.0.backends.certificates.is_some().then_some(self)
     }
+
+    /// Offered as long as there is the account.
+    fn guest(&self) -> Option<String> {
+        let account = self.account(self.0.backends.guest.as_ref()?)?;
+        Some(account.user.as_str().to_owned())
+    }
 }
 
 impl Certificates for Logins {

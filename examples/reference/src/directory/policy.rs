@@ -22,14 +22,15 @@ impl Directory {
     pub(crate) fn trusts(&self, session: &Session) -> bool {
         let network = |remote: SocketAddr| {
             let address = remote.ip().to_canonical();
-            self.networks.contains(address) || self.current().networks().relay(address).is_some()
+            self.settings().networks.contains(address) || self.current().networks().relay(address).is_some()
         };
         session.user.is_some() || session.local.is_some() || session.peer.remote.is_some_and(network)
     }
 
     /// Whether all networks together, those of the configuration among them, would make an open relay that is none yet.
     pub(super) fn check_networks(&self, changed: &Model) -> Result<(), DirectoryError> {
-        let configured = &self.networks.members;
+        let settings = self.settings();
+        let configured = &settings.networks.members;
         if self.current().networks().check(configured).is_err() {
             return Ok(());
         }

@@ -65,7 +65,8 @@ impl Directory {
             Further::Address(other) => same(other),
         };
         let further = || {
-            let mut all = self.senders.further.iter();
+            let settings = self.settings();
+            let mut all = settings.senders.further.iter();
             all.any(|(who, further)| further.iter().any(fits) && model.is_meant_by(account, who))
         };
         model.may_send_as(account, address) || further()
@@ -78,7 +79,7 @@ struct OurName(Arc<Directory>);
 impl OurName {
     fn decide(&self, session: &Session, hello: &HelloName) -> Verdict {
         let name = hello.as_str().trim_end_matches('.').to_lowercase();
-        let ours = name == self.0.hostname
+        let ours = name == self.0.settings().hostname
             || name.parse().is_ok_and(|domain| self.0.current().domain(&domain).is_some());
         // Programs on this machine may well use its name.
         let here = session.peer.remote.is_none_or(|remote| remote.ip().to_canonical().is_loopback());
@@ -133,7 +134,8 @@ impl Policy for SenderLogin {
     }
 
     async fn message(&self, session: &Session, _: &Message, header: &Examined) -> Verdict {
-        let Some(user) = session.user.as_ref().filter(|_| self.0.senders.looks == Looks::Header) else {
+        let Some(user) = session.user.as_ref().filter(|_| self.0.settings().senders.looks == Looks::Header)
+        else {
             return Verdict::Pass;
         };
         // What we cannot read, somebody else may read as anybody's.

@@ -211,7 +211,9 @@ fn values<'a>(entry: &'a SearchEntry, attribute: &str) -> &'a [String] {
 /// What is not there any more need not be removed.
 fn forgiving(outcome: Result<(), DirectoryError>) -> Result<(), String> {
     match outcome {
-        Ok(()) | Err(DirectoryError::Unknown(_) | DirectoryError::Taken(_)) => Ok(()),
+        Ok(()) | Err(DirectoryError::Unknown(_) | DirectoryError::Missing(_) | DirectoryError::Taken(_)) => {
+            Ok(())
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -7,6 +7,7 @@ use super::{Life, LifeError, LifeResponse};
 
 /// A change of limits: those that are given, of which 0 is none; nothing given brings back the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     pub(crate) storage: Option<u64>,
     pub(crate) messages: Option<u64>,

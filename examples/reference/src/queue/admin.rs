@@ -10,11 +10,13 @@ use mailwright::{
         AnyStore, QueueEntry, QueueNumber, QueueRecipient, RecipientState, Settlement, Spool, Store,
         StoreError, block_on,
     },
-    relay_policy::delivery::LocalTarget,
+    queue::OwnListings,
+    relay_policy::{delivery::LocalTarget, route::NextHop},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{Suppressed, SuppressedEntry};
+use crate::config::Period;
 
 /// How many entries are read together.
 const PAGE: usize = 1_000;
@@ -26,6 +28,8 @@ pub(crate) struct Access {
     pub(crate) flush: Option<Arc<dyn Fn() + Send + Sync>>,
     /// What nothing is sent to.
     pub(crate) suppressed: Suppressed,
+    /// What the queue knows of lists that have our address.
+    pub(crate) own_listings: Option<Arc<dyn OwnListings>>,
 }
 
 /// What can be asked about the queue.
@@ -86,10 +90,24 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "queue-response", rename_all = "kebab-case")]
 pub(crate) enum QueueResponse {
-    Entries { entries: Vec<Entry> },
-    Message { entries: Vec<Entry>, text: String },
-    Changed { count: usize, entries: Vec<Entry> },
-    Suppressed { addresses: Vec<SuppressedEntry> },
+    Entries {
+        entries: Vec<Entry>,
+    },
+    Message {
+        entries: Vec<Entry>,
+        #[serde(rename = "message")]
+        text: String,
+        /// Which lists have our address, if the fallback gets the mail for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        own_listing: Option<String>,
+    },
+    Changed {
+        count: usize,
+        entries: Vec<Entry>,
+    },
+    Suppressed {
+        addresses: Vec<SuppressedEntry>,
+    },
 }
 
 /// An entry, as it is shown.
@@ -133,6 +151,22 @@ pub(crate) struct Recipient {
     pub(crate) last_error: Option<String>,
 }
 
+impl Change {
+    /// Given up after this time from now; never is as the configuration says.
+    pub(crate) fn expire_after(after: Period) -> Self {
+        Self::Expire((!after.is_never()).then(|| unix_time().saturating_add(after.seconds())))
+    }
+
+    /// Sent by this next hop, in the words of the transport map, or by `none` in particular.
+    pub(crate) fn reroute_via(via: &str) -> Result<Self, String> {
+        if via == "none" {
+            return Ok(Self::Reroute(None));
+        }
+        let hop: NextHop = via.parse().map_err(|error| format!("via {via}: {error}"))?;
+        Ok(Self::Reroute(Some(hop.destination())))
+    }
+}
+
 impl From<&QueueEntry> for Entry {
     fn from(entry: &QueueEntry) -> Self {
         let recipient = |recipient: &QueueRecipient| Recipient {
@@ -168,6 +202,11 @@ impl From<&QueueEntry> for Entry {
 }
 
 impl Selection {
+    /// Whether every entry is meant.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.ids.is_empty() && self.from.is_none() && self.to.is_none()
+    }
+
     /// The recipients of an entry that a change is about: only what is deleted for somebody is not deleted for others.
     fn meant(&self, entry: &QueueEntry, change: &Change) -> Vec<QueueRecipient> {
         match &self.to {
@@ -229,7 +268,10 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
                 octets.extend_from_slice(&chunk);
             }
             let text = String::from_utf8_lossy(&octets).into_owned();
-            Ok(QueueResponse::Message { entries: found.iter().map(Entry::from).collect(), text })
+            let own_listing = access.own_listings.as_ref().and_then(|lists| lists.known());
+            let own_listing = own_listing.map(|listing| listing.to_string());
+            let entries = found.iter().map(Entry::from).collect();
+            Ok(QueueResponse::Message { entries, text, own_listing })
         }
         QueueRequest::Change { selection, change, dry_run, told } => {
             let now = unix_time();

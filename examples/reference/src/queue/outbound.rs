@@ -6,7 +6,7 @@ use mailwright::{
     https::Https,
     line_proto::{Secret, tls},
     mailstore::AnyStore,
-    queue::{Queue, QueueConfig, Relay, StsCache, TlsLevel},
+    queue::{OwnAddress, OwnListings, OwnLists, Queue, QueueConfig, Relay, StsCache, StsPolicies, TlsLevel},
     relay_policy::{dns::AnyResolver, route::RouteTable},
     resolve::{Resolver, ResolverError, ResolverOptions},
     smtp::Authentication,
@@ -27,35 +27,63 @@ use super::{
 /// What sends mail on.
 pub(crate) type Outbound = Queue<AnyStore, Resolver, Logins>;
 
-/// What the queue asks.
+/// What the queue asks, whatever the configuration says. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Parts {
-    pub(crate) logins: Logins,
-    pub(crate) routes: Arc<RouteTable>,
-    pub(crate) resolver: Resolver,
-    pub(crate) signing: Arc<Authentication>,
-    pub(crate) local: Local,
-    pub(crate) suppressed: Suppressed,
+    suppressed: Suppressed,
     /// What counts how TLS goes, if that is to be reported.
-    pub(crate) collected: Option<Collected>,
-    /// Where MTA-STS policies are kept, and what fetches them.
-    pub(crate) policies: KeptPolicies,
-    pub(crate) web: Option<Https>,
+    collected: Option<Collected>,
+    /// What knows MTA-STS policies, if they are obeyed.
+    sts: Option<Arc<dyn StsPolicies>>,
+    /// What knows whether our address is on a list, if somebody wants to know.
+    pub(crate) own_listings: Option<Arc<dyn OwnListings>>,
 }
 
-/// Makes the queue of this configuration.
-pub(crate) fn start(config: &Config, store: &AnyStore, parts: Parts) -> Result<Arc<Outbound>, String> {
-    let mut queue = queue_config(config, parts.routes)?;
-    queue.suppressions = Some(Arc::new(parts.suppressed));
-    queue.tls.observer = parts.collected.map(|collected| Arc::new(collected) as _);
-    if let Some(https) = parts.web.filter(|_| config.relay.mta_sts) {
-        let fetch = WebPolicies { https, port: config.relay.mta_sts_port };
-        let policies = StsCache::new(AnyResolver::new(parts.resolver.clone()), fetch);
-        queue.tls.sts = Some(Arc::new(policies.kept_by(Arc::new(parts.policies))));
+impl Parts {
+    /// Policies are kept by `policies`, and fetched from the `web`.
+    pub(crate) fn new(
+        config: &Config,
+        resolver: &Resolver,
+        suppressed: Suppressed,
+        collected: Option<Collected>,
+        policies: KeptPolicies,
+        web: Option<Https>,
+    ) -> Self {
+        let sts = web.filter(|_| config.relay.mta_sts).map(|https| {
+            let fetch = WebPolicies { https, port: config.relay.mta_sts_port };
+            let cache = StsCache::new(AnyResolver::new(resolver.clone()), fetch);
+            Arc::new(cache.kept_by(Arc::new(policies))) as Arc<dyn StsPolicies>
+        });
+        let own_listings = own_lists(config, resolver).map(|lists| Arc::new(lists) as Arc<dyn OwnListings>);
+        Self { suppressed, collected, sts, own_listings }
     }
-    queue.signing = Some(parts.signing);
-    queue.pipes = Some(Arc::new(parts.local));
-    let (resolver, logins) = (Arc::new(parts.resolver), Arc::new(parts.logins));
-    Ok(Arc::new(Queue::new(Arc::new(store.clone()), resolver, logins, queue)))
+
+    /// How the queue is to behave by this configuration.
+    pub(crate) fn configure(
+        self,
+        config: &Config,
+        routes: Arc<RouteTable>,
+        signing: Arc<Authentication>,
+    ) -> Result<QueueConfig, String> {
+        let mut queue = queue_config(config, routes)?;
+        queue.suppressions = Some(Arc::new(self.suppressed));
+        queue.tls.observer = self.collected.map(|collected| Arc::new(collected) as _);
+        queue.tls.sts = self.sts;
+        queue.own_listings = self.own_listings;
+        queue.signing = Some(signing);
+        queue.pipes = Some(Arc::new(Local::new(config)?));
+        Ok(queue)
+    }
+}
+
+/// Makes the queue.
+pub(crate) fn start(
+    store: &AnyStore,
+    resolver: Resolver,
+    logins: Logins,
+    config: QueueConfig,
+) -> Arc<Outbound> {
+    Arc::new(Queue::new(Arc::new(store.clone()), Arc::new(resolver), Arc::new(logins), config))
 }
 
 /// What asks web servers, if there are authorities to trust.
@@ -80,6 +108,14 @@ pub(crate) fn resolver(config: &Config) -> Result<Resolver, String> {
         options.servers = vec![SocketAddr::from(([127, 0, 0, 1], 53))];
         Resolver::new(&options).map_err(|error| error.to_string())
     })
+}
+
+/// What knows whether lists have our address, if there are any to ask.
+pub(crate) fn own_lists(config: &Config, resolver: &Resolver) -> Option<OwnLists<AnyResolver>> {
+    let (relay, lists) = (&config.relay, config.relay.own_address_lists());
+    let host = if relay.helo.is_empty() { &config.hostname } else { &relay.helo };
+    let own = relay.own_address.parse().map_or_else(|_| OwnAddress::Of(host.clone()), OwnAddress::Is);
+    (!lists.is_empty()).then(|| OwnLists::new(AnyResolver::new(resolver.clone()), lists, own))
 }
 
 fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig, String> {

@@ -1,6 +1,6 @@
 //! The queue commands, and how their answers look.
 
-use mailwright::{mail_model::DateTime, relay_policy::route::NextHop};
+use mailwright::mail_model::DateTime;
 use serde_json::json;
 
 use super::{Change, Entry, QueueRequest, QueueResponse, Selection, unix_time};
@@ -32,9 +32,15 @@ pub(crate) fn run(config: &Config, command: QueueCommand) -> Result<(), CommandE
             Ok(())
         }
         QueueCommand::Show { id, json } => {
-            if let QueueResponse::Message { entries, text } = ask(config, QueueRequest::Show { id })? {
+            if let QueueResponse::Message { entries, text, own_listing } =
+                ask(config, QueueRequest::Show { id })?
+            {
                 if json {
-                    return print_json(&json!({ "entries": entries, "message": text }));
+                    let own = own_listing;
+                    return print_json(&json!({ "entries": entries, "message": text, "own_listing": own }));
+                }
+                if let Some(listing) = own_listing {
+                    println!("{listing}: relay.fallback gets what would go to mail exchangers");
                 }
                 let shown: String = entries.iter().map(described).collect();
                 print!("{shown}\n{text}");
@@ -46,21 +52,13 @@ pub(crate) fn run(config: &Config, command: QueueCommand) -> Result<(), CommandE
         QueueCommand::Hold { which } => change(config, which, Change::Hold, "held"),
         QueueCommand::Release { which } => change(config, which, Change::Release, "released"),
         QueueCommand::Expire { which, after } => {
-            let at = (!after.is_never()).then(|| unix_time().saturating_add(after.seconds()));
-            let done = if at.is_some() { "given up then" } else { "given up when that is configured" };
-            change(config, which, Change::Expire(at), done)
+            let done = if after.is_never() { "given up when that is configured" } else { "given up then" };
+            change(config, which, Change::expire_after(after), done)
         }
         QueueCommand::Reroute { which, via } => {
-            let route = match &*via {
-                "none" => None,
-                via => {
-                    let hop: NextHop = via
-                        .parse()
-                        .map_err(|error| CommandError::Refused(format!("--via {via}: {error}")))?;
-                    Some(hop.destination())
-                }
-            };
-            change(config, which, Change::Reroute(route), "rerouted")
+            let rerouted =
+                Change::reroute_via(&via).map_err(|problem| CommandError::Refused(format!("--{problem}")))?;
+            change(config, which, rerouted, "rerouted")
         }
         QueueCommand::Suppress(SuppressCommand::List { json }) => {
             let QueueResponse::Suppressed { addresses } = ask(config, QueueRequest::Suppressed)? else {
@@ -139,12 +137,12 @@ fn change(config: &Config, which: Changed, change: Change, done: &str) -> Result
 
 /// What is meant by the arguments. Everything is changed only if somebody says so.
 fn selection(which: Which, may_be_all: bool) -> Result<Selection, CommandError> {
-    let nothing = which.ids.is_empty() && which.from.is_none() && which.to.is_none();
-    if nothing && !which.all && !may_be_all {
+    let selection = Selection { ids: which.ids, from: which.from, to: which.to };
+    if selection.is_everything() && !which.all && !may_be_all {
         let text = "which ones? name their ids, --from or --to, or say --all";
         return Err(CommandError::Refused(text.into()));
     }
-    Ok(Selection { ids: which.ids, from: which.from, to: which.to })
+    Ok(selection)
 }
 
 fn date(seconds: u64) -> String {

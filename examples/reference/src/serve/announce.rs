@@ -1,16 +1,12 @@
 //! What the server says when it is ready, and what it is told by signals.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::io::{self, Write};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    certificate::{Certificate, Certificates},
-    config::{self, Config, ListenAddress, Syntax},
-    directory::Directory,
+    certificate::Certificate,
+    config::{self, Config, ListenAddress, Syntax, TlsMode},
     first_run,
 };
 
@@ -18,6 +14,7 @@ use crate::{
 pub(super) fn announce(
     config: &Config,
     bound: &[(&config::Listener, ListenAddress)],
+    http: &[(ListenAddress, bool)],
     certificate: &Certificate,
     made: Option<&first_run::Accounts>,
 ) -> io::Result<()> {
@@ -31,32 +28,16 @@ pub(super) fn announce(
         writeln!(out, "listening {} {tls} {syntax} {address}", listener.protocol.name())?;
         tracing::info!(protocol = listener.protocol.name(), tls, %address, "listening");
     }
+    for (address, tls) in http {
+        let tls = if *tls { TlsMode::Implicit } else { TlsMode::None }.name();
+        writeln!(out, "listening http {tls} strict {address}")?;
+        tracing::info!(protocol = "http", tls, %address, "listening");
+    }
     if let Some(accounts) = made {
         write!(out, "{}", first_run::recipe(config, bound, certificate, accounts))?;
     }
     writeln!(out, "ready")?;
     out.flush()
-}
-
-/// Reads the certificates and the alias file again whenever SIGHUP comes.
-pub(super) fn reload_on_signal(certificates: Arc<Certificates>, directory: Arc<Directory>) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            let (certificates, directory) = (Arc::clone(&certificates), Arc::clone(&directory));
-            let reloading = tokio::task::spawn_blocking(move || {
-                if let Err(error) = certificates.reload() {
-                    tracing::error!(%error, "the certificates in use stay");
-                }
-                if let Err(error) = directory.read_aliases() {
-                    tracing::error!(%error, "the aliases stay");
-                }
-            });
-            // If it panics, everything stays as it is.
-            let _ended = reloading.await;
-        }
-    });
-    Ok(())
 }
 
 /// The signals that stop the server.

@@ -12,13 +12,14 @@ use mailwright::{
     },
 };
 
-use super::ServeError;
+use super::{ServeError, descriptors::Descriptors};
 use crate::{
     config::{Config, StoreKind},
     directory::Directory,
     dkim::Keys,
     fetch::Fetch,
     first_run,
+    http::Tokens,
     life::Life,
     queue::Suppressed,
     rules::Known,
@@ -38,6 +39,8 @@ const KNOWN: &str = "greylist";
 const SUPPRESSED: &str = "suppressed";
 /// The table of what is to be reported of DMARC.
 pub(super) const DMARC: &str = "dmarc";
+/// The table of tokens for HTTP.
+const TOKENS: &str = "http-tokens";
 /// The table of the keys that sign.
 const KEYS: &str = "dkim";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
@@ -52,6 +55,7 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     // Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
     // another thread would. For those that wait for the disk there are more threads than cores.
     let mut options = Options::default();
+    options.files = Descriptors::claim(config).database;
     options.reserve = config.store.reserve;
     options.undelete = Duration::from_secs(config.store.undelete.seconds());
     options.quota = config.quota.limits();
@@ -98,6 +102,12 @@ pub(crate) fn known(config: &Config, database: &Embedded) -> Result<Arc<Known>, 
     let opened = |source| ServeError::Store { path: path.clone(), source };
     let table = database.table(KNOWN).map_err(opened)?;
     Known::open(table).map(Arc::new).map_err(opened)
+}
+
+/// Who may ask by HTTP.
+pub(crate) fn tokens(config: &Config, database: &Embedded) -> Result<Arc<Tokens>, ServeError> {
+    let opened = |source| ServeError::Store { path: config.data.display().to_string(), source };
+    Tokens::open(database.table(TOKENS).map_err(opened)?).map(Arc::new).map_err(opened)
 }
 
 /// The accounts elsewhere.

@@ -12,7 +12,7 @@ use mailwright::{
     smtp::Smtp,
     smtp_proto::HelloName,
 };
-use tokio::sync::Semaphore;
+use tokio::{net::UnixListener, sync::Semaphore, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -31,7 +31,7 @@ use crate::{
 const MOST_PROGRAMS: usize = 100;
 
 /// What every listener needs.
-pub(super) struct Services<'a> {
+pub(super) struct Services {
     pub(super) inbox: Arc<Inbox>,
     pub(super) store: Arc<Store>,
     pub(super) authenticator: Arc<Authenticator<Logins>>,
@@ -40,10 +40,10 @@ pub(super) struct Services<'a> {
     pub(super) maildrops: Maildrops,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
-    pub(super) config: &'a Config,
+    pub(super) config: Arc<Config>,
 }
 
-impl Services<'_> {
+impl Services {
     /// Fetches mail from accounts elsewhere.
     pub(super) fn fetch(&self, fetch: &Fetch) -> Result<(), ServeError> {
         let options = self.config.fetch.options(&self.config.hostname, self.config.limits.message_size);
@@ -55,7 +55,7 @@ impl Services<'_> {
 
     /// Comes for mail that waits elsewhere.
     pub(super) fn call_providers(&self, fetch: &Fetch) -> Result<(), ServeError> {
-        let config = self.config;
+        let config = &self.config;
         if config.on_demand.providers.is_empty() {
             return Ok(());
         }
@@ -105,12 +105,7 @@ impl Services<'_> {
     }
 
     /// Takes mail from programs of this machine.
-    pub(super) fn take_from_programs(&self) -> Result<(), ServeError> {
-        let path = self.config.sendmail.socket(&self.config.data);
-        // Who may come in is for the folder to say.
-        let socket = auth_socket(&path, Some(0o666))
-            .map_err(|source| ServeError::Sendmail { path: path.display().to_string(), source })?;
-        tracing::info!(protocol = "sendmail", path = %path.display(), "listening");
+    pub(super) fn take_from_programs(&self, socket: UnixListener) -> Result<AbortHandle, ServeError> {
         let hostname = &self.config.hostname;
         let config = mailwright::smtp_proto::server::Config::smtp(hostname)
             .map_err(|error| ServeError::Config(error.to_string()))?;
@@ -118,7 +113,7 @@ impl Services<'_> {
         let service =
             Arc::new(Smtp::<_, Logins>::new(Arc::clone(&self.inbox), None, ListenerTls::None, config));
         let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
-        self.tasks.spawn(async move {
+        let accepting = self.tasks.spawn(async move {
             let places = Arc::new(Semaphore::new(MOST_PROGRAMS));
             loop {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -139,15 +134,16 @@ impl Services<'_> {
                 });
             }
         });
-        Ok(())
+        Ok(accepting.abort_handle())
     }
 
+    /// Serves a listener; sessions are tasks of their own, which go on when accepting is ended.
     pub(super) fn start(
         &self,
         listener: &config::Listener,
         accept: Accept,
         tls: ListenerTls,
-    ) -> Result<(), ServeError> {
+    ) -> Result<AbortHandle, ServeError> {
         let network = |accept| match accept {
             Accept::Network(listener) => Ok(listener),
             Accept::Unix(_) => {
@@ -155,7 +151,7 @@ impl Services<'_> {
             }
         };
         let (stop, plaintext) = (self.stop.clone(), self.config.allow_plaintext_auth);
-        match listener.protocol {
+        let accepting = match listener.protocol {
             Protocol::Pop3 => {
                 let mut config = self.config.pop3.config();
                 config.allow_plaintext_auth = plaintext;
@@ -163,7 +159,7 @@ impl Services<'_> {
                 let service =
                     Pop3::new(Arc::clone(&self.store), Arc::clone(&self.authenticator), tls, config)
                         .with_options(options);
-                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop));
+                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop))
             }
             Protocol::ManageSieve => {
                 let mut config = mailwright::sieve::managesieve::server::Config::default();
@@ -171,7 +167,7 @@ impl Services<'_> {
                 let language = self.config.filter_options().language();
                 config.external_lists =
                     self.config.filter_options().lists.map_or_else(Vec::new, |lists| lists.schemes());
-                config.max_redirects = u32::try_from(mailwright::sieve::Limits::default().redirects).ok();
+                config.max_redirects = u32::try_from(self.config.sieve.redirects).ok();
                 let service = ManageSieve::new(
                     Arc::clone(&self.store),
                     Arc::clone(&self.authenticator),
@@ -181,7 +177,7 @@ impl Services<'_> {
                     self.script_limits(),
                 );
                 let service = service.with_referrals(self.config.sieve.referrals.clone());
-                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop));
+                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop))
             }
             Protocol::Imap => {
                 let mut config = self.config.imap.config();
@@ -203,7 +199,7 @@ impl Services<'_> {
                 if scripts {
                     service = service.with_events(inbox);
                 }
-                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop));
+                self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop))
             }
             Protocol::Smtp | Protocol::Submission | Protocol::Odmr | Protocol::Lmtp => {
                 let config = self.smtp_config(listener)?;
@@ -231,10 +227,10 @@ impl Services<'_> {
                     Accept::Unix(socket) => {
                         self.tasks.spawn(service.serve_unix(socket, stop, self.tasks.clone()))
                     }
-                };
+                }
             }
-        }
-        Ok(())
+        };
+        Ok(accepting.abort_handle())
     }
 
     fn script_limits(&self) -> ScriptLimits {

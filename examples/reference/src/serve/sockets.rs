@@ -22,7 +22,7 @@ pub(super) enum Accept {
 
 /// A socket for connections of this address's family alone: `[::]` does not take in those of `0.0.0.0`, so that both can be listened at,
 /// as Postfix and Dovecot do it, and no client has an address that is not what it seems.
-pub(super) fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -35,7 +35,7 @@ pub(super) fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A socket for other programs. One that a dead server has left is replaced; one that somebody listens on is not.
-pub(super) fn auth_socket(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+pub(crate) fn auth_socket(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there already"));
     }

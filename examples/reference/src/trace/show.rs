@@ -8,11 +8,12 @@ use std::{
 };
 
 use mailwright::mail_model::DateTime;
+use thiserror::Error;
 
 use super::{FOLDER, Record, write::files};
 use crate::{
     command::{CommandError, print_json},
-    config::Config,
+    config::{Config, Period},
 };
 
 /// So many messages are shown: the last ones.
@@ -20,23 +21,34 @@ const MOST: usize = 1_000;
 /// So many refusals of no message are.
 const MOST_LOOSE: usize = 1_000;
 
+/// Why nothing is told.
+#[derive(Debug, Error)]
+pub(crate) enum TraceError {
+    #[error("nothing is kept: set keep in [trace] of the configuration")]
+    NotKept,
+    #[error(
+        "nothing about {wanted} in the last {kept}; a message is named by its Message-ID, by the id in the reply to it, or by an address"
+    )]
+    Nothing { wanted: String, kept: Period },
+    #[error("cannot read {folder}: {source}")]
+    Read { folder: String, source: io::Error },
+}
+
+/// The life of every message that is meant.
+pub(crate) fn life_of(config: &Config, wanted: &str) -> Result<Found, TraceError> {
+    let folder = config.data.join(FOLDER);
+    let found = find(&folder, wanted)
+        .map_err(|source| TraceError::Read { folder: folder.display().to_string(), source })?;
+    match (found.lives.is_empty() && found.loose.is_empty(), config.trace.keep) {
+        (false, _) => Ok(found),
+        (true, kept) if kept.is_never() => Err(TraceError::NotKept),
+        (true, kept) => Err(TraceError::Nothing { wanted: wanted.to_owned(), kept }),
+    }
+}
+
 /// Prints the life of every message that is meant.
 pub(crate) fn run(config: &Config, wanted: &str, json: bool) -> Result<(), CommandError> {
-    let folder = config.data.join(FOLDER);
-    let shown = folder.display().to_string();
-    let failed = |source| CommandError::File { file: shown.clone(), source };
-    let found = find(&folder, wanted).map_err(failed)?;
-    if found.lives.is_empty() && found.loose.is_empty() {
-        let text = if config.trace.keep.is_never() {
-            "nothing is kept: set keep in [trace] of the configuration".to_owned()
-        } else {
-            format!(
-                "nothing about {wanted} in the last {}; a message is named by its Message-ID, by the id in the reply to it, or by an address",
-                config.trace.keep
-            )
-        };
-        return Err(CommandError::Refused(text));
-    }
+    let found = life_of(config, wanted)?;
     for (number, record) in found.records().enumerate() {
         if json {
             print_json(record)?;
@@ -56,15 +68,20 @@ pub(crate) fn run(config: &Config, wanted: &str, json: bool) -> Result<(), Comma
 
 /// What there is.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     /// Of each message, in the order in which they came.
     lives: Vec<Vec<Record>>,
     /// What was refused before there was a message.
     loose: VecDeque<Record>,
-    left_out: usize,
+    pub(crate) left_out: usize,
 }
 
 impl Found {
+    /// All of them, in the order in which they are told.
+    pub(crate) fn into_records(self) -> Vec<Record> {
+        self.loose.into_iter().chain(self.lives.into_iter().flatten()).collect()
+    }
+
     fn records(&self) -> impl Iterator<Item = &Record> {
         self.loose.iter().chain(self.lives.iter().flatten())
     }

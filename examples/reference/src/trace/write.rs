@@ -19,6 +19,8 @@ use crate::{config::Trace, first_run::make_private};
 const WAITING: usize = 16_384;
 /// How often what was written is made safe from a power cut.
 const SYNC: Duration = Duration::from_secs(10);
+/// For how long to wait for more after an event, so that not every one wakes the thread: a delivery alone makes three.
+const GATHER: Duration = Duration::from_millis(5);
 const DAY: u64 = 86_400_000;
 
 /// By which events are handed to the thread.
@@ -83,6 +85,9 @@ impl Journal {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if matches!(next, Some(Message::Record(_))) {
+                thread::sleep(GATHER);
+            }
             let mut waiting = Vec::new();
             while let Some(message) = next {
                 match message {

@@ -4,6 +4,7 @@
 use std::{
     fs,
     net::TcpStream,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -57,6 +58,30 @@ impl Dovecot {
             wait_for("dovecot", || TcpStream::connect(("127.0.0.1", *port)).ok());
         }
         dovecot
+    }
+}
+
+impl Dovecot {
+    /// One with a mailbox for whoever logs in with the password, by IMAP at this port. Nothing if there is none, or we may not run it.
+    pub fn for_anybody(folder: &Path, imap: u16, password: &str) -> Option<Self> {
+        if !is_installed(&["imap"]) {
+            return None;
+        }
+        for path in [folder.to_owned(), folder.join("home"), folder.join("mail")] {
+            fs::create_dir_all(&path).unwrap();
+            if chown(&path, Some(OWNER), Some(OWNER)).is_err() {
+                println!("skipped: only root can run Dovecot for another user");
+                return None;
+            }
+        }
+        let base = folder.display();
+        let lines = format!(
+            "protocols = imap\nmail_max_userip_connections = 200\npassdb {{\n  driver = static\n  args = password={password}\n}}\n\
+             userdb {{\n  driver = static\n  args = uid={OWNER} gid={OWNER} home={base}/home/%u allow_all_users=yes\n}}\n\
+             mail_location = maildir:{base}/mail/%d/%n/Maildir\nnamespace inbox {{\n  inbox = yes\n  separator = /\n}}\n\
+             service imap-login {{\n  inet_listener imap {{\n    port = {imap}\n  }}\n  inet_listener imaps {{\n    port = 0\n  }}\n}}\n"
+        );
+        Some(Self::start(folder, &lines, &[imap]))
     }
 }
 

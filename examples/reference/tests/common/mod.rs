@@ -31,6 +31,8 @@ pub struct Server {
     pub identity: Option<u32>,
     /// What the server finds in its environment beside ours.
     pub environment: Vec<(String, String)>,
+    /// How many files the system lets the server open, if not as many as ever.
+    pub open_files: Option<u32>,
 }
 
 impl Server {
@@ -66,7 +68,14 @@ impl Server {
         }
         config += "[[listener]]\nprotocol = \"smtp\"\naddress = \"127.0.0.1:0\"\ntls = \"none\"\nsyntax = \"lenient\"\n";
         fs::write(folder.path().join("mailwright.toml"), config).unwrap();
-        Self { child: None, folder, ports: HashMap::new(), identity: None, environment: Vec::new() }
+        Self {
+            child: None,
+            folder,
+            ports: HashMap::new(),
+            identity: None,
+            environment: Vec::new(),
+            open_files: None,
+        }
     }
 
     /// The program with its configuration, for a command.
@@ -94,8 +103,13 @@ impl Server {
 
     /// Starts the process and waits until it says that it is ready; gives what it said before.
     pub fn serve(&mut self) -> String {
-        let mut child = self
-            .command(&["serve"])
+        let mut command = self.command(&["serve"]);
+        if let Some(files) = self.open_files {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--nofile={files}")).arg(command.get_program()).args(command.get_args());
+            command = limited;
+        }
+        let mut child = command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -313,11 +327,32 @@ pub fn deliver(server: &Server, to: &str, message: &str) {
     assert_eq!(talk.smtp("QUIT"), "221 2.0.0 Bye");
 }
 
+/// A command that must succeed, its words apart by spaces; gives what it printed.
+pub fn tell(server: &Server, command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let output = run(&mut server.command(&words));
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A command that must fail; gives what it said.
+pub fn refused(server: &Server, command: &str) -> String {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let output = run(&mut server.command(&words));
+    assert_eq!(output.status.code(), Some(1), "{command}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
 /// A session of IMAP that is logged in; for servers with `allow_plaintext_auth`.
 pub fn imap(server: &Server) -> Talk {
+    login(server, USER)
+}
+
+/// The same, of some user.
+pub fn login(server: &Server, user: &str) -> Talk {
     let mut talk = server.talk(server.port("imap", "starttls"));
     talk.line();
-    let answer = talk.imap("login", &format!("LOGIN {USER} {PASSWORD}"));
+    let answer = talk.imap("login", &format!("LOGIN {user} {PASSWORD}"));
     assert!(answer.last().unwrap().starts_with("login OK"), "{answer:?}");
     talk
 }

@@ -17,7 +17,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{PASSWORD, PATIENCE, Talk, free_port, succeed, wait_for};
+use crate::common::{PASSWORD, PATIENCE, Talk, free_port, have, succeed, wait_for};
 
 /// A name server, or the address of none.
 pub struct Names {
@@ -84,15 +84,22 @@ impl Site {
             Some(file) => format!("dnssec = true\ntrust_anchors = {file:?}"),
             None => "dnssec = false".to_owned(),
         };
+        // IPv4 alone, where nothing else is said.
+        let families = if relay.contains("families") { "" } else { "families = \"ipv4\"" };
+        // A key of the whole file stands in front of all tables.
+        let (front, rest) = match rest.starts_with("inet_protocols") {
+            true => rest.split_at(rest.find('\n').unwrap_or(rest.len())),
+            false => ("", &*rest),
+        };
         let mut config = format!(
-            "data = \"data\"\nhostname = \"mx.{domain}\"\ndomains = [\"{domain}\"]\nallow_plaintext_auth = true\n\
+            "{front}\ndata = \"data\"\nhostname = \"mx.{domain}\"\ndomains = [\"{domain}\"]\nallow_plaintext_auth = true\n\
              [limits]\nconnections_per_address = 0\nnew_connections_per_minute = 0\nstop_seconds = 2\n\
-             [dns]\nservers = [\"127.0.0.1:{}\"]\n{dnssec}\n{rest}\n[relay]\nport = {port}\nfamilies = \"ipv4\"\n{relay}\n",
+             [dns]\nservers = [\"127.0.0.1:{}\"]\n{dnssec}\n{rest}\n[relay]\nport = {port}\n{families}\n{relay}\n",
             names.port
         );
         if rest.contains("[relay.transport]") {
             let (before, map) = rest.split_once("[relay.transport]").unwrap();
-            config = config.replace(&rest, before) + "[relay.transport]" + map;
+            config = config.replace(rest, before) + "[relay.transport]" + map;
         }
         for (protocol, listen) in [("smtp", port), ("submission", 0), ("imap", 0), ("pop3", 0)] {
             config += &format!("[[listener]]\nprotocol = \"{protocol}\"\naddress = \"{address}:{listen}\"\n");
@@ -112,6 +119,24 @@ impl Site {
         }
         site.serve();
         site
+    }
+
+    /// Two that find each other by names: a.example and b.example, each with its users. `None` without the name server.
+    #[allow(dead_code, reason = "not every test program has two")]
+    pub fn pair(a: &[&str], b: &[&str]) -> Option<(Names, Self, Self)> {
+        if !have("dnsmasq") {
+            return None;
+        }
+        let port = free_port();
+        let names = Names::start(&[
+            "mx-host=b.example,mx.b.example,10",
+            "address=/mx.b.example/127.0.0.3",
+            "mx-host=a.example,mx.a.example,10",
+            "address=/mx.a.example/127.0.0.2",
+        ]);
+        let a = Self::start("a.example", "127.0.0.2", port, &names, "", a);
+        let b = Self::start("b.example", "127.0.0.3", port, &names, "", b);
+        Some((names, a, b))
     }
 
     pub fn serve(&mut self) {
@@ -199,7 +224,8 @@ impl Site {
     }
 
     pub fn talk(&self, protocol: &str) -> Talk {
-        let stream = TcpStream::connect((&*self.address, self.port(protocol))).unwrap();
+        let address = self.address.trim_matches(['[', ']']);
+        let stream = TcpStream::connect((address, self.port(protocol))).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Talk { stream: BufReader::new(stream) }

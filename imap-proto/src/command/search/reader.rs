@@ -53,10 +53,10 @@ pub(in crate::command) fn keys_in(
     Reader { context, charset: label, keys: 0, passes: 0 }.row(input, 0)
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     context: SearchContext<'a>,
     charset: Option<&'a str>,
-    keys: usize,
+    pub(super) keys: usize,
     /// In how many filters this is.
     passes: usize,
 }
@@ -73,14 +73,7 @@ impl Reader<'_> {
 
     /// One key. It calls itself no deeper than a query may be, so a long row of NOTs is an error and no danger.
     fn key(&mut self, input: &mut Input<'_>, depth: usize) -> Result<Query, GrammarError> {
-        if depth == Query::MAX_DEPTH {
-            return Err(GrammarError::TooMany { what: "levels of search keys", limit: Query::MAX_DEPTH });
-        }
-        self.keys += 1;
-        if self.keys > 2 * Query::MAX_KEYS {
-            // ANDs and the like are counted here too; the exact bound is the query's.
-            return Err(GrammarError::TooMany { what: "search keys", limit: Query::MAX_KEYS });
-        }
+        self.count(depth)?;
         if input.eat(b'(') {
             let query = self.row(input, depth + 1)?;
             input.octet(b')', "a closing parenthesis")?;
@@ -114,6 +107,10 @@ impl Reader<'_> {
         }
         if input.keyword("FILTER") {
             return self.filter(input, depth);
+        }
+        if input.keyword("MIMEPART") {
+            input.space()?;
+            return Ok(Key::Part(self.part(input, depth + 1)?.into()).into());
         }
         self.simple(input)
     }
@@ -226,7 +223,7 @@ impl Reader<'_> {
     }
 
     /// A string in the charset of the command.
-    fn string(&self, input: &mut Input<'_>) -> Result<Box<str>, GrammarError> {
+    pub(super) fn string(&self, input: &mut Input<'_>) -> Result<Box<str>, GrammarError> {
         input.space()?;
         let octets = input.astring()?;
         let text = match self.charset {
@@ -241,7 +238,7 @@ impl Reader<'_> {
     }
 }
 
-fn date(input: &mut Input<'_>) -> Result<Date, GrammarError> {
+pub(super) fn date(input: &mut Input<'_>) -> Result<Date, GrammarError> {
     input.space()?;
     let here = input.clone();
     let quoted = input.eat(b'"');
@@ -291,12 +288,12 @@ fn object_id(input: &mut Input<'_>) -> Result<Box<str>, GrammarError> {
     if fits { Ok(id.into()) } else { Err(here.expected("an object id")) }
 }
 
-fn number(input: &mut Input<'_>) -> Result<u64, GrammarError> {
+pub(super) fn number(input: &mut Input<'_>) -> Result<u64, GrammarError> {
     input.space()?;
     input.number64()
 }
 
-fn too_many(error: QueryError) -> GrammarError {
+pub(super) fn too_many(error: QueryError) -> GrammarError {
     match error {
         QueryError::TooDeep(_) => {
             GrammarError::TooMany { what: "levels of search keys", limit: Query::MAX_DEPTH }

@@ -5,7 +5,10 @@ use mailwright_mail_model::{
     query::{Key, Node, Query},
 };
 
-use super::words::{FIELDS, FLAGS};
+use super::{
+    parts,
+    words::{FIELDS, FLAGS},
+};
 use crate::{command::annotate::put_pattern, grammar::Wire};
 
 /// Whether all of its texts are ASCII.
@@ -13,6 +16,7 @@ pub(in crate::command) fn is_ascii(query: &Query) -> bool {
     match query.node() {
         Node::Key(Key::Header { name, text }) => name.is_ascii() && text.is_ascii(),
         Node::Key(Key::Body(text) | Key::Text(text) | Key::Annotation { text, .. }) => text.is_ascii(),
+        Node::Key(Key::Part(query)) => parts::is_ascii(query),
         Node::Not(query) | Node::Fuzzy(query) => is_ascii(query),
         Node::And(queries) | Node::Or(queries) => queries.iter().all(is_ascii),
         _ => true,
@@ -84,6 +88,10 @@ fn put_key(key: &Key, wire: &mut impl Wire) {
             wire.put(word.as_bytes());
         }
         Key::Uid(uids) => put_uids(uids, wire),
+        Key::Part(query) => {
+            wire.put(b"MIMEPART ");
+            parts::put(query, wire);
+        }
         Key::Before(date) => argument("BEFORE", &date.to_string()),
         Key::On(date) => argument("ON", &date.to_string()),
         Key::Since(date) => argument("SINCE", &date.to_string()),

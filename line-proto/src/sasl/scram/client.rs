@@ -119,4 +119,8 @@ impl ClientSide for ScramClient {
     fn is_finished(&self) -> bool {
         matches!(self.state, State::Proven)
     }
+
+    fn is_proof_sent(&self) -> bool {
+        !matches!(self.state, State::First)
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use mailwright_mail_model::{ModSeq, Uid};
 
+use super::bodies::Who;
 use super::{Check, Repair};
 use crate::embedded::header::Header;
 use crate::embedded::row::{self, Fields};
@@ -59,15 +60,16 @@ impl Check<'_> {
             };
             let message = row::open(key, value).and_then(|value| row::decode_message(uid, value));
             match (seen.counted.get_mut(&rows), message) {
-                (Some(counted), Some(message)) => check.take(counted, &message, rows),
+                (Some(counted), Some(message)) => {
+                    check.take(counted, &message);
+                    check.refer(&message, Who::Message(rows, uid));
+                }
                 (Some(_), None) => {
                     seen.broken.insert((rows, uid), Bytes::copy_from_slice(value));
                 }
                 (None, message) => {
                     match &message {
-                        Some(message) => {
-                            check.refer(message, format!("a message of a mailbox that is gone ({rows})"));
-                        }
+                        Some(message) => check.refer(message, Who::Message(rows, uid)),
                         None => check.gaps.references = true,
                     }
                     if !discarded.contains(&rows) {
@@ -87,13 +89,11 @@ impl Check<'_> {
     }
 
     /// Counts a message.
-    fn take(&mut self, counted: &mut Header, message: &Message, rows: u64) {
+    fn take(&mut self, counted: &mut Header, message: &Message) {
         self.report.messages += 1;
-        let owner = self.owner(rows).unwrap_or_default();
-        self.refer(message, format!("UID {} in {owner}", message.uid));
         counted.count(message);
         counted.uid_next = counted.uid_next.max(message.uid.next());
-        self.notes.see(rows, message.uid);
+        self.notes.see(counted.rows, message.uid);
         counted.highest_modseq = counted.highest_modseq.max(message.modseq);
     }
 
@@ -209,7 +209,8 @@ impl Check<'_> {
 
     /// A message whose row is written anew.
     fn rescue(&mut self, what: String, message: &Message, counted: &mut Header) {
-        self.take(counted, message, counted.rows);
+        self.take(counted, message);
+        self.refer_rescued(message, Who::Message(counted.rows, message.uid));
         let row_key = row::key(counted.rows, &message.uid.get().to_be_bytes());
         let value = row::seal(&row_key, row::encode_message(message));
         self.find(format!("{what}; it is packed"), Some(Repair::Row(row_key, value)));
@@ -272,6 +273,9 @@ impl Check<'_> {
 
 /// Whether messages that are packed are those of the rows, but for some whose rows cannot be read.
 fn agree(packed: &Snapshot, own: &Snapshot, rescued: &HashSet<Uid>) -> bool {
+    if !packed.is_consistent() {
+        return false;
+    }
     let Some(last) = packed.messages().next_back().map(|message| message.uid) else { return true };
     packed.messages().filter(|message| !rescued.contains(&message.uid)).eq(own.range(Uid::MIN..=last))
 }

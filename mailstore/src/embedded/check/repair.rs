@@ -1,5 +1,7 @@
 //! What is made anew after a check.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use fjall::Keyspace;
 
@@ -20,6 +22,8 @@ pub(super) enum Repair {
     Header(Vec<u8>, Header),
     /// A body is shared by so many.
     References(u64, u32),
+    /// The rows of the threads of these owners go.
+    Threads(BTreeSet<u64>),
     /// A user has this.
     Usage(Vec<u8>, QuotaUsage),
 }
@@ -44,6 +48,9 @@ impl Repair {
                 let key = body.to_be_bytes().to_vec();
                 let sealed = row::seal(&key, count.to_be_bytes().to_vec());
                 group.put(&database.references, key, sealed);
+            }
+            Self::Threads(owners) => {
+                owners.into_iter().for_each(|owner| group.discard_threads(owner, u64::MAX));
             }
             Self::Usage(user, usage) => group.account(&user)?.set_usage(usage),
         }

@@ -1,0 +1,451 @@
+//! Real mail programs log in to the running server, by every mechanism they have and over every kind of connection.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "identity/authority.rs"]
+mod authority;
+mod common;
+#[path = "identity/web.rs"]
+mod web;
+
+use std::{fs, path::PathBuf, process::Command};
+
+use authority::Authority;
+use common::{PASSWORD, Server, USER, deliver, have, run, wait_for, write_private};
+use web::Web;
+
+/// The user's name in a URL.
+const IN_URL: &str = "alice%40example.org";
+const TOKEN: &str = "token-of-alice";
+const MESSAGE: &str = "From: alice@example.org\r\nTo: alice@example.org\r\nSubject: login\r\n\r\nbody\r\n";
+
+/// LOGIN of IMAP, USER and PASS of POP3, as the server's log names them.
+const COMMAND: &str = "password";
+const PROOFS: &[&str] = &["CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"];
+const TOKENS: &[&str] = &["OAUTHBEARER", "XOAUTH2"];
+
+/// What is tried: the mechanism by its name, or the protocol's own command.
+#[derive(Clone, Copy)]
+struct Login {
+    protocol: &'static str,
+    mechanism: &'static str,
+    /// Without TLS, after STARTTLS, or behind TLS: `none`, `starttls`, `implicit`.
+    transport: &'static str,
+    port: u16,
+}
+
+impl Login {
+    fn is_tls(self) -> bool {
+        self.transport != "none"
+    }
+
+    /// What a program is given as the user's secret.
+    fn secret(self) -> &'static str {
+        if TOKENS.contains(&self.mechanism) { TOKEN } else { PASSWORD }
+    }
+
+    /// A URL that names the server alone: `imaps://localhost:993`.
+    fn url(self, user: &str) -> String {
+        let s = if self.transport == "implicit" { "s" } else { "" };
+        format!("{}{s}://{user}localhost:{}", self.protocol, self.port)
+    }
+}
+
+/// A server that offers all it can, and what clients of it need.
+struct World {
+    server: Server,
+    _web: Web,
+}
+
+impl World {
+    fn new() -> Self {
+        let web = Web::start(|request| {
+            let is_known = request.contains(&format!("token={TOKEN}"));
+            let said = if is_known {
+                format!("{{\"active\":true,\"email\":\"{USER}\"}}")
+            } else {
+                "{\"active\":false}".into()
+            };
+            (200, String::new(), said)
+        });
+        let mut server = Server::prepare("allow_plaintext_auth = true");
+        let (authority, folder) = (Authority::new(), server.folder.path().to_owned());
+        let (chain, key) = authority.issue(&[USER], "Alice");
+        for (name, content) in [
+            ("ca.pem", authority.pem()),
+            ("web.pem", &web.certificate),
+            ("secret", "secret\n"),
+            ("alice.pem", &chain),
+            ("alice.key", &key),
+            // Only passwords in clear have the keys of every proof.
+            ("users", &format!("{USER}:{{PLAIN}}{PASSWORD}\n")),
+            ("message", MESSAGE),
+            ("text", &MESSAGE.replace("\r\n", "\n")),
+        ] {
+            write_private(&folder.join(name), content);
+        }
+        let path = folder.join("mailwright.toml");
+        let mut config = fs::read_to_string(&path).unwrap();
+        for protocol in ["submission", "imap", "pop3"] {
+            let line = format!("protocol = \"{protocol}\"\n");
+            config = config.replace(&line, &format!("{line}client_certificates = \"ask\"\n"));
+        }
+        config += &format!(
+            "[tls]\nclient_ca = \"ca.pem\"\n[auth]\nlegacy_mechanisms = true\npasswd_files = [\"users\"]\n[auth.oauth]\n\
+             url = \"https://localhost:{}/introspect\"\ntrust = \"web.pem\"\nclient = \"mail\"\nsecret_file = \"secret\"\n\
+             account_field = \"email\"\n",
+            web.port
+        );
+        fs::write(&path, config).unwrap();
+        server.serve();
+        // Some programs fail where there is nothing to read.
+        deliver(&server, USER, MESSAGE);
+        Self { server, _web: web }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.server.folder.path().join(name)
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.file(name).display().to_string()
+    }
+
+    /// A program that reads the message from its standard input.
+    fn fed(&self, program: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" < \"$0\""]).arg(self.file("text")).arg(program);
+        command.env("HOME", self.server.folder.path());
+        command
+    }
+
+    /// A program that wants a screen.
+    fn on_screen(&self, line: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["30", "script", "-qec", line, "/dev/null"]);
+        command
+            .env("HOME", self.server.folder.path())
+            .env("TERM", "xterm")
+            .env("LINES", "24")
+            .env("COLUMNS", "80");
+        command
+    }
+
+    /// Logs in by each of the mechanisms over each kind of connection, and looks at what the server says of it. What the
+    /// program lacks is said and skipped; `command` tells why.
+    fn try_all(
+        &self,
+        program: &str,
+        protocol: &'static str,
+        mechanisms: &[&'static str],
+        command: impl Fn(Login) -> Result<Command, String>,
+    ) {
+        let mut wrong = Vec::new();
+        for &mechanism in mechanisms {
+            for transport in ["none", "starttls", "implicit"] {
+                let service = if protocol == "smtp" { "submission" } else { protocol };
+                let listener = if transport == "none" { "starttls" } else { transport };
+                let port = self.server.port(service, listener);
+                let login = Login { protocol, mechanism, transport, port };
+                let shown = format!("{program}  {protocol}  {mechanism}  {transport}");
+                if mechanism == "EXTERNAL" && !login.is_tls() {
+                    continue;
+                }
+                let mut command = match command(login) {
+                    Ok(command) => command,
+                    Err(why) => {
+                        eprintln!("skipped: {shown}: {why}");
+                        continue;
+                    }
+                };
+                let before = self.logins(login);
+                let output = run(&mut command);
+                let said = format!(
+                    "{}{}",
+                    String::from_utf8_lossy(&output.stdout),
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                if !output.status.success() {
+                    wrong.push(format!("{shown}: {}\n{said}", output.status));
+                    continue;
+                }
+                wait_for(&format!("the login of {shown}: {said}\n{}", self.server.log()), || {
+                    (self.logins(login) > before).then_some(())
+                });
+                eprintln!("logged in: {shown}");
+            }
+        }
+        assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), self.server.log());
+    }
+
+    /// How many logins of this kind the server has told of.
+    fn logins(&self, login: Login) -> usize {
+        let (mechanism, tls) =
+            (format!("mechanism=\"{}\"", login.mechanism), format!("tls={}", login.is_tls()));
+        let log = self.server.log();
+        let told = |line: &&str| line.contains(&mechanism) && line.contains(&tls) && line.contains("login");
+        log.lines().filter(told).count()
+    }
+}
+
+/// What a program says of itself.
+fn says(program: &str, arguments: &[&str]) -> String {
+    let output = run(Command::new(program).args(arguments));
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        .to_lowercase()
+}
+
+fn needs(has: bool, what: &str) -> Result<(), String> {
+    if has { Ok(()) } else { Err(format!("it was built without {what}")) }
+}
+
+#[test]
+fn swaks_logs_in() {
+    if !have("swaks") {
+        return;
+    }
+    let world = World::new();
+    let supported = says("swaks", &["--support"]);
+    world.try_all("swaks", "smtp", &["PLAIN", "LOGIN", "CRAM-MD5"], |login| {
+        needs(login.mechanism != "CRAM-MD5" || supported.contains("cram-md5 supported"), "Digest::MD5")?;
+        let mut command = Command::new("swaks");
+        command.args([
+            "--server",
+            "127.0.0.1",
+            "--port",
+            &login.port.to_string(),
+            "--to",
+            USER,
+            "--from",
+            USER,
+        ]);
+        command.args(["--helo", "client.example", "--timeout", "30", "--auth", login.mechanism]);
+        command.args(["--auth-user", USER, "--auth-password", PASSWORD]);
+        match login.transport {
+            "starttls" => command.arg("--tls"),
+            "implicit" => command.arg("--tls-on-connect"),
+            _ => &mut command,
+        };
+        Ok(command)
+    });
+}
+
+#[test]
+fn msmtp_logs_in() {
+    if !have("msmtp") {
+        return;
+    }
+    let world = World::new();
+    let version = says("msmtp", &["--version"]);
+    let methods =
+        version.lines().skip_while(|line| !line.starts_with("supported authentication methods")).nth(1);
+    let methods: Vec<&str> = methods.unwrap().split_whitespace().collect();
+    let mechanisms = [&["PLAIN", "LOGIN", "EXTERNAL"][..], PROOFS, TOKENS].concat();
+    world.try_all("msmtp", "smtp", &mechanisms, |login| {
+        let method = login.mechanism.to_lowercase();
+        needs(methods.contains(&method.as_str()), &method)?;
+        let mut command = world.fed("msmtp");
+        command.args(["--file=/dev/null", "--host=localhost", &format!("--port={}", login.port)]);
+        command.args([format!("--auth={method}"), format!("--user={USER}"), format!("--from={USER}")]);
+        command.arg(format!("--passwordeval=echo {}", login.secret()));
+        if login.is_tls() {
+            let starttls = if login.transport == "starttls" { "on" } else { "off" };
+            command.args(["--tls=on", &format!("--tls-starttls={starttls}")]);
+            command.arg(format!("--tls-trust-file={}", world.server.certificate().display()));
+        } else {
+            command.arg("--tls=off");
+        }
+        if login.mechanism == "EXTERNAL" {
+            command.arg(format!("--tls-cert-file={}", world.shown("alice.pem")));
+            command.arg(format!("--tls-key-file={}", world.shown("alice.key")));
+        }
+        command.arg(USER);
+        Ok(command)
+    });
+}
+
+#[test]
+fn curl_logs_in() {
+    if !have("curl") {
+        return;
+    }
+    let world = World::new();
+    let version = says("curl", &["--version"]);
+    let mechanisms = [&["PLAIN", "LOGIN", "EXTERNAL"][..], PROOFS, TOKENS].concat();
+    for protocol in ["smtp", "imap", "pop3"] {
+        world.try_all("curl", protocol, &mechanisms, |login| {
+            needs(!login.mechanism.starts_with("SCRAM") || version.contains("gsasl"), "GNU SASL")?;
+            if login.mechanism == "XOAUTH2" {
+                return Err("it takes OAUTHBEARER wherever that is offered".to_owned());
+            }
+            let mut command = Command::new("curl");
+            command.args(["--silent", "--show-error", "--cacert"]).arg(world.server.certificate());
+            command.args(["--login-options", &format!("AUTH={}", login.mechanism)]);
+            match login.mechanism {
+                "EXTERNAL" => {
+                    command.args(["--user", &format!("{USER}:")]);
+                    command
+                        .arg("--cert")
+                        .arg(world.file("alice.pem"))
+                        .arg("--key")
+                        .arg(world.file("alice.key"));
+                }
+                _ if TOKENS.contains(&login.mechanism) => {
+                    command.args(["--user", USER, "--oauth2-bearer", TOKEN]);
+                }
+                _ => {
+                    command.args(["--user", &format!("{USER}:{PASSWORD}")]);
+                }
+            }
+            if login.is_tls() {
+                command.arg("--ssl-reqd");
+            }
+            if protocol == "smtp" {
+                command
+                    .args(["--mail-from", USER, "--mail-rcpt", USER, "--upload-file"])
+                    .arg(world.file("message"));
+            }
+            command.arg(format!(
+                "{}/{}",
+                login.url(""),
+                if protocol == "smtp" { "client.example" } else { "" }
+            ));
+            Ok(command)
+        });
+    }
+}
+
+#[test]
+fn mutt_logs_in() {
+    if !have("mutt") || !have("script") {
+        return;
+    }
+    let world = World::new();
+    let built = says("mutt", &["-v"]);
+    for (protocol, commands) in [("smtp", &[][..]), ("imap", &[]), ("pop3", &[COMMAND])] {
+        // Its "login" is the mechanism, also of IMAP.
+        let mechanisms = [&["PLAIN", "LOGIN"][..], commands, PROOFS, TOKENS].concat();
+        world.try_all("mutt", protocol, &mechanisms, |login| {
+            let is_own = TOKENS.contains(&login.mechanism) || commands.contains(&login.mechanism);
+            needs(is_own || built.contains("+use_gsasl") || built.contains("+use_sasl"), "SASL")?;
+            needs(!login.mechanism.starts_with("SCRAM") || built.contains("+use_gsasl"), "GNU SASL")?;
+            if protocol == "imap" && TOKENS.contains(&login.mechanism) && !login.is_tls() {
+                return Err("it shows no token without TLS".to_owned());
+            }
+            let name = if protocol == "pop3" { "pop" } else { protocol };
+            let method =
+                if login.mechanism == COMMAND { "user".to_owned() } else { login.mechanism.to_lowercase() };
+            let mut rc = format!(
+                "set {name}_authenticators=\"{}\"\nset {name}_oauth_refresh_command=\"echo {TOKEN}\"\nset {name}_pass=\"{PASSWORD}\"\n\
+                 set certificate_file=\"{}\"\nset folder=\"{}\"\nset from=\"{USER}\"\n\
+                 set ssl_starttls={}\nset ssl_force_tls={}\nset header_cache=\"\"\nset sleep_time=0\nset wait_key=no\nset copy=no\n\
+                 set tunnel=\"\"\n",
+                method,
+                world.server.certificate().display(),
+                world.server.folder.path().display(),
+                if login.transport == "starttls" { "yes" } else { "no" },
+                if login.transport == "starttls" { "yes" } else { "no" },
+            );
+            let path = world.file("muttrc");
+            let url = login.url(&format!("{IN_URL}@")).replacen("pop3", "pop", 1);
+            let command = if protocol == "smtp" {
+                rc += &format!("set smtp_url=\"{url}/\"\n");
+                let mut command = world.fed("mutt");
+                command.arg("-n").arg("-F").arg(&path).args(["-s", "login", "--", USER]);
+                command
+            } else {
+                rc += "push \"<exit>\"\n";
+                world.on_screen(&format!("mutt -n -R -F {} -f {url}/", path.display()))
+            };
+            write_private(&path, &rc);
+            Ok(command)
+        });
+    }
+}
+
+#[test]
+fn s_nail_logs_in() {
+    if !have("s-nail") {
+        return;
+    }
+    let world = World::new();
+    let features = says("s-nail", &["-:/", "-X", "echo $features", "-X", "x"]);
+    for (protocol, mechanisms) in [
+        ("smtp", &["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "EXTERNAL"][..]),
+        ("imap", &[COMMAND, "CRAM-MD5", "XOAUTH2", "EXTERNAL"]),
+        ("pop3", &[COMMAND, "XOAUTH2", "EXTERNAL"]),
+    ] {
+        world.try_all("s-nail", protocol, mechanisms, |login| {
+            needs(features.contains(&format!("+{protocol}")), protocol)?;
+            needs(login.mechanism != "CRAM-MD5" || features.contains("+md5"), "MD5")?;
+            if login.mechanism == "XOAUTH2" && !login.is_tls() {
+                return Err("it shows no token without TLS".to_owned());
+            }
+            let method = match (login.mechanism, protocol) {
+                (COMMAND, "imap") => "login".to_owned(),
+                (COMMAND, _) => "plain".to_owned(),
+                // It calls it by the other's name.
+                ("XOAUTH2", _) => "oauthbearer".to_owned(),
+                (mechanism, _) => mechanism.to_lowercase(),
+            };
+            let url = login.url(&format!("{IN_URL}:{}@", login.secret()));
+            let mut options = vec![
+                "v15-compat".to_owned(),
+                "DEAD=/dev/null".to_owned(),
+                format!("{protocol}-auth={method}"),
+                format!("tls-ca-file={}", world.server.certificate().display()),
+                "tls-ca-no-defaults".to_owned(),
+                "tls-verify=strict".to_owned(),
+            ];
+            if login.transport == "starttls" {
+                options.push(format!("{protocol}-use-starttls"));
+            }
+            if login.mechanism == "EXTERNAL" {
+                let (chain, key) = (world.shown("alice.pem"), world.shown("alice.key"));
+                options.push(format!("tls-config-pairs=Certificate={chain},PrivateKey={key}"));
+            }
+            let mut command = world.fed("s-nail");
+            command.arg("-:/");
+            if protocol == "smtp" {
+                options.extend([format!("mta={url}"), format!("from={USER}")]);
+            }
+            for option in &options {
+                command.args(["-S", option]);
+            }
+            if protocol == "smtp" {
+                command.args(["-s", "login", USER]);
+            } else {
+                command.args(["-R", "-H", "-f", &url]);
+            }
+            Ok(command)
+        });
+    }
+}
+
+#[test]
+fn python_logs_in() {
+    if !have("python3") {
+        return;
+    }
+    let world = World::new();
+    let certificate = world.server.certificate().display().to_string();
+    for (protocol, mechanisms) in [
+        ("smtp", &["PLAIN", "LOGIN", "CRAM-MD5"][..]),
+        ("imap", &[COMMAND, "PLAIN", "CRAM-MD5", "XOAUTH2"]),
+        ("pop3", &[COMMAND]),
+    ] {
+        world.try_all("python3", protocol, mechanisms, |login| {
+            let mut command = Command::new("python3");
+            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/login.py"));
+            command.args([
+                protocol,
+                login.mechanism,
+                login.transport,
+                &login.port.to_string(),
+                &certificate,
+                USER,
+            ]);
+            command.arg(login.secret());
+            Ok(command)
+        });
+    }
+}
