@@ -184,7 +184,7 @@ fn for_those_whose_mail_is_elsewhere() {
 fn exchanges() {
     keeps_the_laws("server-sasl", || {
         let mut config = config();
-        config.abilities = Abilities::everything();
+        config.abilities = everything();
         config.jmap_url = Some(JMAP.into());
         config.auth_mechanisms = vec!["GSSAPI".into(), "SCRAM-SHA-256".into()];
         config

@@ -52,7 +52,7 @@ fn last(answer: &[String]) -> &str {
 fn state(server: &Server) -> Vec<String> {
     let mut talk = owner(server);
     talk.imap("a", "EXAMINE INBOX");
-    let mut state = talk.imap("a", "FETCH 1:* (UID FLAGS)");
+    let mut state = talk.imap("a", "FETCH 1:* (UID FLAGS ANNOTATION (* value))");
     for command in
         ["LIST \"\" *", "LSUB \"\" *", "GETACL INBOX", "GETMETADATA (DEPTH infinity) \"\" (/private /shared)"]
     {
@@ -71,13 +71,16 @@ fn guests_read_by_imap_and_change_nothing() {
         "SETACL INBOX alice@example.org lr",
         "SETMETADATA \"\" (/private/comment \"mine\")",
         "SUBSCRIBE INBOX",
+        "SELECT INBOX",
+        "STORE 1 ANNOTATION (/comment (value.priv \"mine\" value.shared \"ours\"))",
+        "UNSELECT",
     ] {
         assert!(last(&talk.imap("a", command)).starts_with("a OK"), "{command}");
     }
     // Another's mailbox, in which the account may do everything.
     let mut alice = common::imap(&server);
     assert!(last(&alice.imap("a", "CREATE Shared")).starts_with("a OK"));
-    assert!(last(&alice.imap("a", &format!("SETACL Shared {GUESTS} lrswikxtea"))).starts_with("a OK"));
+    assert!(last(&alice.imap("a", &format!("SETACL Shared {GUESTS} lrswikxtean"))).starts_with("a OK"));
     let foreign = format!("\"Other Users/{USER}/Shared\"");
     let before = state(&server);
 
@@ -95,10 +98,21 @@ fn guests_read_by_imap_and_change_nothing() {
     assert!(answer.iter().any(|line| line == "text"), "{answer:?}");
     assert!(!answer.join("\n").contains("Seen"), "{answer:?}");
     assert_eq!(talk.imap("a", "SEARCH SUBJECT two")[0], "* SEARCH 2");
+    // Of what is noted about messages, that which is for everybody.
+    let answer = talk.imap("a", "EXAMINE INBOX").join("\n");
+    assert!(answer.contains("[ANNOTATIONS READ-ONLY NOPRIVATE]"), "{answer}");
+    let answer = talk.imap("a", "SELECT INBOX").join("\n");
+    assert!(answer.contains("[ANNOTATIONS READ-ONLY NOPRIVATE]"), "{answer}");
+    let answer = talk.imap("a", "FETCH 1:2 (ANNOTATION (* value))").join("\n");
+    assert!(answer.contains("value.shared \"ours\"") && !answer.contains("mine"), "{answer}");
+    assert_eq!(talk.imap("a", "SEARCH ANNOTATION * value \"ours\"")[0], "* SEARCH 1");
+    assert_eq!(talk.imap("a", "SEARCH ANNOTATION * value \"mine\"")[0], "* SEARCH");
     for command in [
         "STORE 1 +FLAGS (\\Seen)",
         "STORE 1 FLAGS.SILENT (\\Deleted $Read)",
         "UID STORE 1:* +FLAGS (\\Answered)",
+        "STORE 1 ANNOTATION (/comment (value.priv \"yours\"))",
+        "UID STORE 1:* ANNOTATION (/comment (value.shared \"yours\"))",
         "EXPUNGE",
         "UID EXPUNGE 1:*",
         "COPY 1 Books",

@@ -38,6 +38,7 @@ pub(super) static TEXTS: &[Row] = &[
     ("the highest mod-sequence", ["die höchste Änderungsnummer", "le plus grand numéro de modification", "el número de modificación más alto", "il numero di modifica più alto"]),
     ("no mod-sequences", ["keine Änderungsnummern", "pas de numéros de modification", "no hay números de modificación", "nessun numero di modifica"]),
     ("the identity of the mailbox", ["die Kennung des Postfachs", "l'identité de la boîte aux lettres", "la identidad del buzón", "l'identità della casella"]),
+    ("what can be noted about messages", ["was zu Nachrichten vermerkt werden kann", "ce qui peut être noté sur les messages", "qué se puede anotar sobre los mensajes", "che cosa si può annotare sui messaggi"]),
     ("expunged messages are still to be told", ["gelöschte Nachrichten sind noch zu melden", "des messages supprimés restent à signaler", "quedan mensajes eliminados por comunicar", "restano messaggi eliminati da segnalare"]),
     ("still working", ["noch in Arbeit", "traitement en cours", "todavía en curso", "ancora in corso"]),
     ("of those", ["von diesen", "parmi ceux-ci", "de esos", "di questi"]),
