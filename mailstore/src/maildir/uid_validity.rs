@@ -15,9 +15,12 @@ use super::failed;
 use crate::{Result, StoreError};
 
 const NAME: &str = "dovecot-uidvalidity";
+/// How often the directory must show no value before there is none.
+const LOOKS: u32 = 8;
 
 /// A UIDVALIDITY higher than any before.
 pub(super) fn next(root: &Path) -> Result<UidValidity> {
+    let mut missed = 0;
     for _ in 0..1000 {
         let value = match last(root)? {
             Some(last) => {
@@ -29,11 +32,17 @@ pub(super) fn next(root: &Path) -> Result<UidValidity> {
                     Err(error) => return Err(failed(root, &error)),
                 }
             }
+            // A directory that is read while somebody renames may show neither name. To begin anew then would give values
+            // out twice.
+            None if missed < LOOKS => {
+                missed += 1;
+                continue;
+            }
             None => {
-                let now = of_the_time();
-                let path = file(root, now);
+                let first = of_the_time().max(repeated(root).map_or(0, |last| last.saturating_add(1)));
+                let path = file(root, first);
                 match OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path) {
-                    Ok(_) => now,
+                    Ok(_) => first,
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                     Err(error) => return Err(failed(&path, &error)),
                 }
@@ -82,6 +91,11 @@ fn write(root: &Path, value: u32) -> std::io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(&file, format!("{value:08x}").as_bytes(), 0)
 }
 
+/// The value in the file without one in its name: the last, or one shortly before it.
+fn repeated(root: &Path) -> Option<u32> {
+    u32::from_str_radix(fs::read_to_string(root.join(NAME)).ok()?.trim(), 16).ok()
+}
+
 /// The value in the name of the file; the highest, if a crash or a clock left several.
 fn last(root: &Path) -> Result<Option<u32>> {
     let error = |error| failed(root, &error);
@@ -122,19 +136,26 @@ mod tests {
         at_least(root, UidValidity::new(0x7100_0000).unwrap()).unwrap();
         at_least(root, first).unwrap();
         assert_eq!(next(root).unwrap().get(), 0x7100_0001);
+        // Without the name that has it, the other file knows.
+        fs::remove_file(file(root, 0x7100_0001)).unwrap();
+        assert_eq!(next(root).unwrap().get(), 0x7100_0002);
     }
 
     #[test]
     fn no_two_have_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut values = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| (0..25).map(|_| next(folder.path()).unwrap()).collect::<Vec<_>>()))
-                .collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-        });
-        values.sort();
-        values.dedup();
-        assert_eq!(values.len(), 100);
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut values = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| (0..25).map(|_| next(folder.path()).unwrap()).collect::<Vec<_>>())
+                    })
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            });
+            values.sort();
+            values.dedup();
+            assert_eq!(values.len(), 100);
+        }
     }
 }
