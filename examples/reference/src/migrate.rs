@@ -13,13 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use mailwright::{
     client::ClientError,
     line_proto::Secret,
-    mail_model::{MailboxName, Uid, UidSet},
+    mail_model::{AnnotationScope, MailboxName, Uid, UidSet},
     mailstore::{
-        AnyStore, CommitError, FlagChange, FlagOperation, Folders, Import, MailboxRef, Snapshot, Store,
-        StoreError, Target, User, Write as _,
+        Annotate, AnyStore, CommitError, FlagChange, FlagOperation, Folders, Import, MailboxRef, Snapshot,
+        Store, StoreError, Target, User, Write as _,
     },
 };
 use serde::Serialize;
@@ -228,10 +229,23 @@ impl Run<'_> {
     async fn copy(&self, source: &mut Source, folder: &Folder, entry: &Entry) -> Result<(), MigrateError> {
         let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
         let mut upload = writer.begin(Some(entry.size)).await?;
-        source.body(folder, entry, &mut upload).await?;
+        let mut noted = source.body(folder, entry, &mut upload).await?;
         let target = Target::new(self.user.clone(), folder.name.clone(), entry.date);
         let mut target = target.with_uid(entry.uid).with_flags(entry.flags.clone());
         target.unique_id.clone_from(&entry.unique_id);
+        if let Some(annotator) = self.store.annotator() {
+            // What is too much for this store stays behind.
+            let limits = annotator.annotation_limits();
+            let fits = |value: &Bytes| value.len() <= limits.octets as usize;
+            noted.retain(|(.., value)| value.as_ref().is_none_or(fits));
+            for scope in AnnotationScope::ALL {
+                let mut left = limits.entries;
+                noted.retain(|(_, of, _)| {
+                    *of != scope || std::mem::replace(&mut left, left.saturating_sub(1)) > 0
+                });
+            }
+            target = target.with_annotations(self.user.clone(), noted);
+        }
         upload.commit(&[target]).await?;
         Ok(())
     }

@@ -86,6 +86,7 @@ impl Config {
             problems.push("[store] compression is a level from 0 to 19, for kind = \"embedded\"".into());
         }
         problems.extend(self.store.fulltext_problem());
+        problems.extend(self.store.annotation_problem());
         problems.extend(self.fetch.problems());
         problems.extend(self.on_demand_problems());
         problems.extend(self.authentication.problems());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mailwright::mailstore::AnnotationLimits;
 use serde::{Deserialize, Serialize};
 
 use super::Period;
@@ -23,6 +24,10 @@ pub(crate) struct Store {
     pub(crate) compression: u8,
     /// Whether texts are indexed for searches.
     pub(crate) fulltext: bool,
+    /// The most octets of an annotation of a message.
+    pub(crate) annotation_size: u32,
+    /// The most annotations of a message that are shared, and that are private to one user.
+    pub(crate) annotations_per_message: u16,
 }
 
 impl Store {
@@ -34,6 +39,28 @@ impl Store {
             rustix::fs::statvfs(&data).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
         };
         (reserve != 0).then_some(move |octets: u64| free() >= reserve.saturating_add(octets))
+    }
+
+    /// How much may be noted about a message.
+    pub(crate) fn annotation_limits(&self) -> AnnotationLimits {
+        AnnotationLimits::new(self.annotation_size, self.annotations_per_message)
+    }
+
+    /// What is wrong with the limits of annotations: RFC 5257 §4.1 has some that every client may rely on.
+    pub(super) fn annotation_problem(&self) -> Option<String> {
+        let least = AnnotationLimits::LEAST;
+        // A row holds all of a message, and is held in memory.
+        let most = 64 << 20;
+        let all = u64::from(self.annotation_size) * u64::from(self.annotations_per_message);
+        if self.annotation_size < least.octets || self.annotations_per_message < least.entries {
+            return Some(format!(
+                "[store] annotation_size must be {} or more, annotations_per_message {} or more (RFC 5257)",
+                least.octets, least.entries
+            ));
+        }
+        (all > most).then(|| {
+            format!("[store] annotation_size times annotations_per_message must not be more than {most}")
+        })
     }
 
     /// What is wrong with it, as far as the index of texts goes.
@@ -60,6 +87,8 @@ impl Default for Store {
             undelete: Period::default(),
             compression: 0,
             fulltext: false,
+            annotation_size: AnnotationLimits::default().octets,
+            annotations_per_message: AnnotationLimits::default().entries,
         }
     }
 }
@@ -78,6 +107,16 @@ pub(crate) enum StoreKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_annotations_are_within_reason() {
+        let problem = |text: &str| toml::from_str::<Store>(text).unwrap().annotation_problem();
+        assert_eq!(problem(""), None);
+        assert_eq!(problem("annotation_size = 1024\nannotations_per_message = 10"), None);
+        assert!(problem("annotation_size = 1023").unwrap().contains("1024 or more"));
+        assert!(problem("annotations_per_message = 9").unwrap().contains("10 or more"));
+        assert!(problem("annotation_size = 10000000").unwrap().contains("not be more"));
+    }
 
     #[test]
     fn the_index_of_texts_needs_the_store_and_the_feature() {

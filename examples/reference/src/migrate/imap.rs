@@ -7,12 +7,14 @@ use mailwright::{
     imap_proto::{
         MessageSet,
         client::{Config, Event},
-        command::{BodySection, Fetch, FetchItem, List, Lsub, Section},
-        response::{FetchedItem, ListAttribute, ListedName},
+        command::{
+            AnnotationAttribute, BodySection, Fetch, FetchAnnotations, FetchItem, List, Lsub, Section,
+        },
+        response::{AnnotationSupport, FetchedAnnotation, FetchedItem, ListAttribute, ListedName},
     },
     line_proto::{Secret, sasl::Credentials, tls},
-    mail_model::{DateTime, FlagSet, MailboxName, Uid, UidSet},
-    mailstore::Upload,
+    mail_model::{AnnotationEntry, AnnotationScope, DateTime, FlagSet, MailboxName, Uid, UidSet},
+    mailstore::{Noted, Upload},
 };
 
 use super::{
@@ -25,6 +27,8 @@ use crate::cli::{Migrate, Pop3Ids};
 pub(super) struct Imap {
     client: ImapClient,
     ids: Pop3Ids,
+    /// Whether there are annotations of messages in the mailbox that is open.
+    annotates: bool,
 }
 
 /// Where certificates are that this system trusts.
@@ -65,7 +69,7 @@ impl Imap {
             Some(master) => client.authenticate(&Credentials::new(master, password).acting_as(login)).await?,
             None => client.login(login, &password).await?,
         }
-        Ok(Self { client, ids: options.pop3_ids.unwrap_or(Pop3Ids::None) })
+        Ok(Self { client, ids: options.pop3_ids.unwrap_or(Pop3Ids::None), annotates: false })
     }
 
     pub(super) async fn folders(&mut self) -> Result<Vec<Folder>, MigrateError> {
@@ -94,6 +98,8 @@ impl Imap {
     pub(super) async fn index(&mut self, folder: &Folder) -> Result<Vec<Entry>, MigrateError> {
         let name = MailboxName::lookup(&folder.original).unwrap_or_else(|_| folder.name.clone());
         let opened = self.client.examine(name).await?;
+        // RFC 5257 §4.1
+        self.annotates = !matches!(opened.annotations, None | Some(AnnotationSupport::None));
         let validity = opened.uid_validity;
         let last = opened.uid_next.and_then(Uid::previous).unwrap_or(Uid::MAX);
         let uids: UidSet = if opened.messages == 0 {
@@ -129,15 +135,46 @@ impl Imap {
         Ok(entries)
     }
 
-    pub(super) async fn body(&mut self, entry: &Entry, upload: &mut Upload) -> Result<(), MigrateError> {
+    /// Writes a message; gives what is noted about it.
+    pub(super) async fn body(
+        &mut self,
+        entry: &Entry,
+        upload: &mut Upload,
+    ) -> Result<Vec<Noted>, MigrateError> {
         let messages = MessageSet::from(UidSet::from(entry.uid));
-        let section = FetchItem::Section(BodySection::peek(Section::default()));
-        let mut fetching = self.client.fetch(Fetch::new(messages, [section])).await?;
+        let mut items = vec![FetchItem::Section(BodySection::peek(Section::default()))];
+        if let Some(all) = "*".parse().ok().filter(|_| self.annotates) {
+            let asked = FetchAnnotations::new(vec![all], vec![AnnotationAttribute::VALUE]);
+            items.push(FetchItem::Annotations(asked));
+        }
+        let mut noted = Vec::new();
+        let mut fetching = self.client.fetch(Fetch::new(messages, items)).await?;
         while let Some(event) = fetching.next().await? {
-            if let Event::Body(octets) = event {
-                upload.write(octets).await?;
+            match event {
+                Event::Body(octets) => upload.write(octets).await?,
+                Event::Fetched { fetched, .. } => {
+                    for item in fetched.items {
+                        if let FetchedItem::Annotations(annotations) = item {
+                            noted.extend(annotations.iter().flat_map(values));
+                        }
+                    }
+                }
+                _ => {}
             }
         }
-        Ok(())
+        Ok(noted)
     }
+}
+
+/// The values of an entry that can be taken over.
+fn values(annotation: &FetchedAnnotation) -> Vec<Noted> {
+    let Some(entry) = annotation.entry.parse::<AnnotationEntry>().ok().filter(AnnotationEntry::is_registered)
+    else {
+        return Vec::new();
+    };
+    let value = |scope: AnnotationScope| {
+        let value = annotation.attribute(&format!("value{}", scope.suffix()))?;
+        Some((entry.clone(), scope, Some(value.clone())))
+    };
+    AnnotationScope::ALL.into_iter().filter_map(value).collect()
 }

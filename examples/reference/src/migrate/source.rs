@@ -3,7 +3,7 @@
 use mailwright::{
     line_proto::Secret,
     mail_model::{DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidValidity},
-    mailstore::Upload,
+    mailstore::{Noted, Upload},
 };
 
 use super::{MigrateError, imap::Imap, mbox::Mboxes, tree::Tree};
@@ -69,16 +69,16 @@ impl Source {
         }
     }
 
-    /// The octets of a message; ascending within a mailbox, which was the last to be listed.
+    /// Writes the octets of a message, and gives what is noted about it; ascending within a mailbox, which was the last to be listed.
     pub(super) async fn body(
         &mut self,
         folder: &Folder,
         entry: &Entry,
         upload: &mut Upload,
-    ) -> Result<(), MigrateError> {
+    ) -> Result<Vec<Noted>, MigrateError> {
         match self {
-            Self::Tree(tree) => tree.body(folder, entry, upload).await,
-            Self::Mbox(mboxes) => mboxes.body(folder, entry, upload).await,
+            Self::Tree(tree) => tree.body(folder, entry, upload).await.map(|()| Vec::new()),
+            Self::Mbox(mboxes) => mboxes.body(folder, entry, upload).await.map(|()| Vec::new()),
             Self::Imap(imap) => imap.body(entry, upload).await,
         }
     }

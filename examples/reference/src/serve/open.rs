@@ -59,6 +59,7 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     options.reserve = config.store.reserve;
     options.undelete = Duration::from_secs(config.store.undelete.seconds());
     options.quota = config.quota.limits();
+    options.annotations = config.store.annotation_limits();
     options.zstd = Some(i32::from(config.store.compression)).filter(|level| *level > 0);
     options.quota_warnings.clone_from(&config.quota.warn_percent);
     #[cfg(feature = "fulltext")]
