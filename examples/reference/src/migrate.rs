@@ -241,7 +241,9 @@ impl Run<'_> {
             for scope in AnnotationScope::ALL {
                 let mut left = limits.entries;
                 noted.retain(|(_, of, _)| {
-                    *of != scope || std::mem::replace(&mut left, left.saturating_sub(1)) > 0
+                    let fits = *of != scope || left > 0;
+                    left = left.saturating_sub(u16::from(*of == scope));
+                    fits
                 });
             }
             target = target.with_annotations(self.user.clone(), noted);

@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(annotations.len(), 1);
         // A literal among them is none of the message.
         assert!(
-            super::Steps::parse(&mut Input::new(b" ANNOTATION (/comment (value.priv {310}"), Place::Message)
+            Steps::parse(&mut Input::new(b" ANNOTATION (/comment (value.priv {310}"), Place::Message)
                 .is_err()
         );
     }

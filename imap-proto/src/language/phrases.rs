@@ -113,6 +113,7 @@ pub(super) static PHRASES: &[Row] = &[
     ("capabilities", ["Fähigkeiten", "capacités", "capacidades", "funzionalità"]),
     ("comparators", ["Vergleichsverfahren", "comparateurs", "comparadores", "comparatori"]),
     ("entries", ["Einträge", "entrées", "entradas", "voci"]),
+    ("values", ["Werte", "valeurs", "valores", "valori"]),
     ("events", ["Ereignisse", "événements", "eventos", "eventi"]),
     ("flags", ["Flags", "drapeaux", "indicadores", "contrassegni"]),
     ("groups of events", ["Gruppen von Ereignissen", "groupes d'événements", "grupos de eventos", "gruppi di eventi"]),
@@ -138,5 +139,4 @@ pub(super) static PHRASES: &[Row] = &[
     ("tags", ["Tags", "étiquettes", "etiquetas", "tag"]),
     // Words of the protocol, of which one or the other was expected.
     ("{} or {}", ["{} oder {}", "{} ou {}", "{} o {}", "{} o {}"]),
-    ("values", ["Werte", "valeurs", "valores", "valori"]),
 ];
