@@ -219,7 +219,7 @@ fn notify_tells_of_annotations() {
 
 #[test]
 fn a_store_without_them_announces_none() {
-    let server = server("[store]\nkind = \"maildir\"");
+    let server = server("[store]\nkind = \"maildir\"\npath = \"mail/%u\"");
     let mut talk = login(&server, USER);
     let said = done(&mut talk, "CAPABILITY").join(" ");
     assert!(!said.contains("ANNOTATE") && said.contains("RIGHTS=KXTE "), "{said}");
