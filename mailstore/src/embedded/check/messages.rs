@@ -93,7 +93,6 @@ impl Check<'_> {
         self.report.messages += 1;
         counted.count(message);
         counted.uid_next = counted.uid_next.max(message.uid.next());
-        self.notes.see(counted.rows, message.uid);
         counted.highest_modseq = counted.highest_modseq.max(message.modseq);
     }
 
