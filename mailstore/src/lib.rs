@@ -87,4 +87,4 @@ pub use user::{User, UserError};
 #[cfg(feature = "encryption")]
 pub use vault::RecoveryKey;
 pub use watch::Watch;
-pub use write::{Copied, Expunge, Expunged, FlagChange, FlagOperation, FlagsStored, Write};
+pub use write::{Copied, Expunge, Expunged, FlagChange, FlagOperation, FlagsChanged, FlagsStored, Write};

@@ -165,6 +165,6 @@ mod tests {
         let user = User::new("library@example.org").unwrap();
         let guest = user.clone().as_guest();
         assert_eq!(user, guest);
-        assert!(guest.clone().is_guest() && !user.is_guest());
+        assert!(guest.is_guest() && !user.is_guest());
     }
 }

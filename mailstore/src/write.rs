@@ -103,6 +103,9 @@ pub struct FlagChange {
     pub unchanged_since: Option<ModSeq>,
 }
 
+/// A message whose flags change: the flags that it has then, and the mod-sequence of the change.
+pub type FlagsChanged = (Uid, FlagSet, ModSeq);
+
 impl FlagChange {
     /// An unconditional change.
     pub const fn new(operation: FlagOperation, flags: FlagSet) -> Self {
@@ -121,11 +124,7 @@ impl FlagChange {
     ///
     /// # Errors
     /// [`Unavailable`](StoreError::Unavailable) once the highest possible mod-sequence was given.
-    pub fn plan(
-        &self,
-        snapshot: &Snapshot,
-        uids: &UidSet,
-    ) -> Result<(FlagsStored, Vec<(Uid, FlagSet, ModSeq)>)> {
+    pub fn plan(&self, snapshot: &Snapshot, uids: &UidSet) -> Result<(FlagsStored, Vec<FlagsChanged>)> {
         let next = snapshot.highest_modseq().next();
         let next = next.ok_or_else(|| StoreError::Unavailable("no mod-sequence is left".into()))?;
         let (mut stored, mut changed) = (FlagsStored::default(), Vec::new());

@@ -207,7 +207,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let of_mailbox = matches!(place, Annotated::Mailbox { .. });
         let own = |entry: &EntryName| is_hidden(entry) || of_mailbox && is_special_use(entry);
         // What is private is the owner's.
-        let is_shown = |entry: &EntryName| !own(entry) && !(user.is_guest() && entry.is_private());
+        let is_shown = |entry: &EntryName| !(own(entry) || user.is_guest() && entry.is_private());
         let shown = all.into_iter().filter(|annotation| is_shown(&annotation.entry));
         Ok(shown.map(|annotation| (annotation.entry.to_string(), annotation.value)).collect())
     }

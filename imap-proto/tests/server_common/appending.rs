@@ -9,7 +9,7 @@ impl App {
             Event::Message(ask) => {
                 let mut answer = self.folder(&ask.mailbox).map(drop).map_err(|_| Refusal::try_create());
                 if self.sharing.is_too_large(ask.size) {
-                    answer = answer.and(Err(Refusal::over_quota()));
+                    answer = answer.and_then(|_| Err(Refusal::over_quota()));
                 }
                 if answer.is_ok() {
                     self.incoming.push((ask.request().clone(), Vec::new()));

@@ -108,9 +108,7 @@ mod tests {
         &["LOGIN", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512", "CRAM-MD5"];
 
     fn tls() -> Context {
-        let mut tls = TlsInfo::default();
-        tls.exporter = Some([9; 32]);
-        Context::tls(&tls)
+        Context::tls(&TlsInfo { exporter: Some([9; 32]), ..TlsInfo::default() })
     }
 
     fn password() -> Credentials {

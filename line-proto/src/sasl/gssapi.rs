@@ -68,6 +68,7 @@ pub trait GssContext: Send + Sync {
 
 /// What a [`GssContext`] says to a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GssStep {
     /// Send this and wait for the other side's token (`GSS_S_CONTINUE_NEEDED`).
     Continue(Bytes),

@@ -109,7 +109,7 @@ impl Pages for Store<'_> {
             let mut entries = meanwhile.lock().unwrap();
             let half = entries.len() / 2;
             let late = entries.split_off(half);
-            (std::mem::replace(&mut *entries, Vec::new()), late)
+            (std::mem::take(&mut *entries), late)
         };
         add(store, early).await;
         let page = store.due(*now, after, PAGE).await?;

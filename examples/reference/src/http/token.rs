@@ -88,9 +88,8 @@ impl Tokens {
         let presented = hash(token);
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         rows.iter()
-            .filter(|(_, row)| bool::from(row.hash.ct_eq(&presented)))
+            .fold(None, |found, row| if bool::from(row.1.hash.ct_eq(&presented)) { Some(row) } else { found })
             .map(|(name, row)| entry(name, row))
-            .last()
     }
 
     fn list(&self) -> Vec<TokenEntry> {

@@ -1,4 +1,4 @@
-//! Reading the configuration again: all of it is in use then, but for what [`live`](crate::live) says needs a restart, or nothing is.
+//! Reading the configuration again: all of it is in use then, but for what [`crate::live`] says needs a restart, or nothing is.
 
 use std::{
     path::PathBuf,

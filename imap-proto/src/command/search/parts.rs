@@ -118,13 +118,12 @@ impl Reader<'_> {
             return Ok(PartKey::FileName(how, self.string(input)?));
         }
         if input.keyword("SIZE") {
-            let words: [(&str, fn(u64) -> Compare<u64>); 2] =
+            let words: [Comparison<'_, u64>; 2] =
                 [("LARGER", Compare::Larger), ("SMALLER", Compare::Smaller)];
             return compared(input, &words, number).map(PartKey::Size);
         }
         if input.keyword("DEPTH") {
-            let words: [(&str, fn(u32) -> Compare<u32>); 2] =
-                [("MIN", Compare::AtLeast), ("MAX", Compare::AtMost)];
+            let words: [Comparison<'_, u32>; 2] = [("MIN", Compare::AtLeast), ("MAX", Compare::AtMost)];
             return compared(input, &words, small).map(PartKey::Depth);
         }
         if input.keyword("INDEX") {
@@ -139,10 +138,13 @@ fn small(input: &mut Input<'_>) -> Result<u32, GrammarError> {
     input.number()
 }
 
+/// A word, and how a number behind it is compared.
+type Comparison<'a, N> = (&'a str, fn(N) -> Compare<N>);
+
 /// A number, and before it a word that says how it is compared.
 fn compared<N>(
     input: &mut Input<'_>,
-    words: &[(&str, fn(N) -> Compare<N>)],
+    words: &[Comparison<'_, N>],
     number: fn(&mut Input<'_>) -> Result<N, GrammarError>,
 ) -> Result<Compare<N>, GrammarError> {
     let mut ahead = input.clone();

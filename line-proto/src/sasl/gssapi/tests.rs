@@ -40,7 +40,10 @@ fn a_ticket_opens_its_account_however_many_tokens_it_takes() {
         let realm = MockRealm::new(legs);
         for (initial, authzid) in [(true, None), (false, Some("other@example.org"))] {
             let credentials = ticket(&realm, "tim");
-            let credentials = authzid.map_or(credentials.clone(), |authzid| credentials.acting_as(authzid));
+            let credentials = match authzid {
+                Some(authzid) => credentials.acting_as(authzid),
+                None => credentials,
+            };
             let mut client = start(&credentials).unwrap();
             assert_eq!(client.finish(None), Err(ClientError::Unproven), "nothing was proved yet");
             let (step, challenges) = play(&mut client, realm.acceptor(), initial, |_, message| message);
