@@ -249,9 +249,10 @@ impl Server {
                     // RFC 9738: all of the messages are taken or none (RFC 3502 §6.3.11).
                     let code = ResponseCode::MessageLimit { limit: limit.get(), lowest: None };
                     incoming.refuse(Status::no("too many messages at once").with(code));
-                } else if sequel && !config.abilities.several || size.is_none() && !config.abilities.derives {
-                    incoming.refuse(Refusal::cannot().into());
-                } else if !annotations.is_empty() && !config.abilities.annotates {
+                } else if sequel && !config.abilities.several
+                    || size.is_none() && !config.abilities.derives
+                    || !annotations.is_empty() && !config.abilities.annotates
+                {
                     incoming.refuse(Refusal::cannot().into());
                 } else if utf8 && !enabled.utf8 {
                     // RFC 6855 §4

@@ -109,7 +109,10 @@ impl Seen {
                 Err(StoreError::NotFound) => continue,
                 Err(error) => return Err(error),
             };
-            let shown = all.into_iter().filter(|annotation| !is_hidden(&annotation.entry));
+            // What is private is the account's, and no guest's.
+            let shown = all.into_iter().filter(|annotation| {
+                !(is_hidden(&annotation.entry) || user.is_guest() && annotation.entry.is_private())
+            });
             let hashes = shown.map(|annotation| (annotation.entry.to_string(), hashed(&annotation.value)));
             self.annotations.insert(name, hashes.collect());
         }
