@@ -166,6 +166,24 @@ fn guests_read_by_imap_and_change_nothing() {
 }
 
 /// A POP3 session of a guest.
+/// RFC 5465 §5.4, §5.5: guests hear of what they may see, and not even the names of the rest.
+#[test]
+fn guests_are_not_told_of_what_is_private() {
+    let server = library();
+    let (mut talk, mut owner) = (guest(&server), owner(&server));
+    let notify = "NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))";
+    assert!(last(&talk.imap("n", notify)).starts_with("n OK"));
+    for entry in ["/private/comment", "/shared/comment"] {
+        let answer = owner.imap("m", &format!("SETMETADATA INBOX ({entry} \"new\")"));
+        assert!(last(&answer).starts_with("m OK"), "{answer:?}");
+    }
+    let told = wait_for("the news", || {
+        let answer = talk.imap("n", "NOOP").join("\n");
+        answer.contains("METADATA").then_some(answer)
+    });
+    assert!(told.contains("/shared/comment") && !told.contains("/private"), "{told}");
+}
+
 fn pop3(server: &Server) -> Talk {
     let mut talk = server.talk(server.port("pop3", "starttls"));
     talk.line();

@@ -357,8 +357,18 @@ fn mend(directory: &Path) -> Result<Vec<String>> {
     if lock.is_some() { journal::mend(directory) } else { Ok(Vec::new()) }
 }
 
-/// The file by which a database keeps others out, locked; `None` if there is none.
-pub(super) fn is_free(directory: &Path) -> Result<Option<File>> {
+/// The file by which a database keeps others out, locked as long as this is there.
+pub(super) struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // To close it is not enough: a program that is just being started has it too, until it runs.
+        let _unlocked = self.0.unlock();
+    }
+}
+
+/// The file by which a database keeps others out; `None` if there is none.
+pub(super) fn is_free(directory: &Path) -> Result<Option<Held>> {
     let path = directory.join("lock");
     let unusable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
     let lock = match File::options().read(true).write(true).open(&path) {
@@ -367,7 +377,7 @@ pub(super) fn is_free(directory: &Path) -> Result<Option<File>> {
         Err(error) => return Err(unusable(error)),
     };
     match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
+        Ok(()) => Ok(Some(Held(lock))),
         Err(TryLockError::WouldBlock) => Err(opening(directory, fjall::Error::Locked)),
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }

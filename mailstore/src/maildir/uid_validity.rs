@@ -20,6 +20,7 @@ const LOOKS: u32 = 8;
 
 /// A UIDVALIDITY higher than any before.
 pub(super) fn next(root: &Path) -> Result<UidValidity> {
+    let _alone = alone(root);
     let mut missed = 0;
     for _ in 0..1000 {
         let value = match last(root)? {
@@ -32,8 +33,8 @@ pub(super) fn next(root: &Path) -> Result<UidValidity> {
                     Err(error) => return Err(failed(root, &error)),
                 }
             }
-            // A directory that is read while somebody renames may show neither name. To begin anew then would give values
-            // out twice.
+            // A directory that is read while another program renames may show neither name. To begin anew then would give
+            // values out twice.
             None if missed < LOOKS => {
                 missed += 1;
                 continue;
@@ -64,10 +65,14 @@ pub(super) fn of_the_time() -> u32 {
 /// Makes sure that no mailbox gets one that is not higher than this.
 pub(super) fn at_least(root: &Path, validity: UidValidity) -> Result<()> {
     for _ in 0..1000 {
+        let alone = alone(root);
         let renamed = match last(root)? {
             Some(last) if last >= validity.get() => return Ok(()),
             Some(last) => fs::rename(file(root, last), file(root, validity.get())),
-            None => return next(root).and_then(|_| at_least(root, validity)),
+            None => {
+                drop(alone);
+                return next(root).and_then(|_| at_least(root, validity));
+            }
         };
         match renamed {
             Ok(()) => {
@@ -89,6 +94,24 @@ fn write(root: &Path, value: u32) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(root.join(NAME))?;
     std::os::unix::fs::FileExt::write_all_at(&file, format!("{value:08x}").as_bytes(), 0)
+}
+
+/// Keeps the other threads and processes of ours out, as long as it is there: names are enough against one other, but of three, one
+/// may begin while the second takes away what the third has just looked for. Where directories cannot be locked (NFS), there are
+/// names alone.
+fn alone(root: &Path) -> Option<Alone> {
+    let directory = fs::File::open(root).ok()?;
+    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).ok()?;
+    Some(Alone(directory))
+}
+
+struct Alone(fs::File);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // To close it is not enough: a program that is just being started has it too, until it runs.
+        let _unlocked = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
+    }
 }
 
 /// The value in the file without one in its name: the last, or one shortly before it.
