@@ -5,7 +5,7 @@ mod common;
 
 use std::{fs, io::Write, process::Stdio};
 
-use common::{PASSWORD, Server, Talk, USER};
+use common::{PASSWORD, Server, Talk, USER, login};
 
 const BOB: &str = "bob@example.org";
 
@@ -19,13 +19,6 @@ fn server(more: &str) -> Server {
     }
     server.serve();
     server
-}
-
-fn login(server: &Server, user: &str) -> Talk {
-    let mut talk = server.talk(server.port("imap", "starttls"));
-    talk.line();
-    done(&mut talk, &format!("LOGIN {user} {PASSWORD}"));
-    talk
 }
 
 fn done(talk: &mut Talk, command: &str) -> Vec<String> {

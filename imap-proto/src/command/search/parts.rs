@@ -6,7 +6,10 @@ use mailwright_mail_model::{
     query::{AddressField, Compare, FileNameMatch, PartKey, PartNode, PartQuery, Query},
 };
 
-use super::reader::{Reader, date, number, too_many};
+use super::{
+    reader::{Reader, date, number, too_many},
+    writer::put_or,
+};
 use crate::grammar::{GrammarError, Input, Wire};
 
 type TextKey = fn(Box<str>) -> PartKey;
@@ -192,24 +195,12 @@ pub(super) fn put(query: &PartQuery, wire: &mut impl Wire) {
             }
             wire.put(b")");
         }
-        PartNode::Or(queries) => put_or(queries, wire),
+        PartNode::Or(queries) => put_or(queries, wire, &|query, wire| put(query, wire)),
         PartNode::Parent(query) => put_relative(b"PARENT ", query.as_deref(), wire),
         PartNode::Child(query) => put_relative(b"CHILD ", query.as_deref(), wire),
         // A kind of node that is newer than this file cannot be put into words.
         _ => wire.put(b"DEPTH MIN 0"),
     }
-}
-
-/// OR takes two keys.
-fn put_or(queries: &[PartQuery], wire: &mut impl Wire) {
-    if let [only] = queries {
-        return put(only, wire);
-    }
-    let Some((one, other)) = queries.split_at_checked(queries.len().div_ceil(2)) else { return };
-    wire.put(b"OR ");
-    put_or(one, wire);
-    wire.put(b" ");
-    put_or(other, wire);
 }
 
 fn put_relative(word: &[u8], query: Option<&PartQuery>, wire: &mut impl Wire) {

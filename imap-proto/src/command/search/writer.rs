@@ -57,22 +57,22 @@ fn put(query: &Query, wire: &mut impl Wire) {
             put_row(queries, wire);
             wire.put(b")");
         }
-        Node::Or(queries) => put_or(queries, wire),
+        Node::Or(queries) => put_or(queries, wire, &|query, wire| put(query, wire)),
         // A kind of node that is newer than this file cannot be put into words.
         _ => wire.put(b"ALL"),
     }
 }
 
 /// OR takes two keys: halved again and again, many make a shallow tree.
-fn put_or(queries: &[Query], wire: &mut impl Wire) {
+pub(super) fn put_or<Q, W: Wire>(queries: &[Q], wire: &mut W, put: &impl Fn(&Q, &mut W)) {
     if let [only] = queries {
         return put(only, wire);
     }
     let Some((one, other)) = queries.split_at_checked(queries.len().div_ceil(2)) else { return };
     wire.put(b"OR ");
-    put_or(one, wire);
+    put_or(one, wire, put);
     wire.put(b" ");
-    put_or(other, wire);
+    put_or(other, wire, put);
 }
 
 fn put_key(key: &Key, wire: &mut impl Wire) {
