@@ -219,7 +219,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         };
         connection.machine().inner_mut().inner_mut().work_around(self.options.workarounds_for(None));
         let ended = visit.run(&mut connection, stop).await;
-        visit.leave().await;
+        Box::pin(visit.leave()).await;
         tell_end("imap", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 }
@@ -269,8 +269,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             let event = tokio::select! {
                 event = connection.next() => event?,
                 changed = changed(self.store, watched), if watched.is_some() => {
-                    self.catch_up(connection, changed).await;
-                    self.search_again(connection).await;
+                    // In boxes, as all that a session does now and then: one that only waits holds no room for it.
+                    Box::pin(self.catch_up(connection, changed)).await;
+                    Box::pin(self.search_again(connection)).await;
                     continue;
                 }
                 news = news(self.store, self.user.as_ref(), self.notifier.as_deref()), if self.notifier.is_some() => {
@@ -287,10 +288,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => {
                     // Before the client sees the end.
-                    self.leave().await;
+                    Box::pin(self.leave()).await;
                     closed = Some(reason);
                 }
-                // In a box, so that a session that only waits does not hold room for everything it might do.
                 Some(event) => Box::pin(self.handle(connection, event)).await?,
             }
         }

@@ -240,12 +240,17 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         self.serve_one(socket.into(), conversation, stop).await;
     }
 
-    async fn serve_one(&self, socket: Stream, conversation: Conversation, stop: CancellationToken) {
+    fn serve_one(
+        &self,
+        socket: Stream,
+        conversation: Conversation,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
         let peer = conversation.peer;
         let machine = Server::new(self.config_for(&peer), peer);
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
-        self.attend(connection, conversation, stop).await;
+        self.attend(connection, conversation, stop)
     }
 
     /// Serves a connection on which the roles have turned to its end: the host that was asked for mail sends it.
@@ -262,23 +267,26 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         self.attend(connection, conversation, stop).await;
     }
 
-    async fn attend(
+    /// Not an `async fn`: that would keep what it is given twice, as it was given and as it is used.
+    fn attend(
         &self,
         mut connection: Session<Server>,
         conversation: Conversation,
         stop: CancellationToken,
-    ) {
+    ) -> impl Future<Output = ()> + Send {
         let peer = conversation.peer;
         let mut visit = Visit { service: self, conversation, exchange: None, refusals: 0, turned: None };
-        let ended = visit.run(&mut connection, stop.clone()).await;
-        if let Some((domains, turns)) = visit.turned.take().zip(self.inbox.turns()) {
-            tokio::select! {
-                () = turns.send_back(domains, TurnedServer(connection)) => {}
-                // What is under way may end; the rest waits for the next time.
-                () = stop.cancelled() => {}
+        async move {
+            let ended = visit.run(&mut connection, stop.clone()).await;
+            if let Some((domains, turns)) = visit.turned.take().zip(self.inbox.turns()) {
+                tokio::select! {
+                    () = Box::pin(turns.send_back(domains, TurnedServer(connection))) => {}
+                    // What is under way may end; the rest waits for the next time.
+                    () = stop.cancelled() => {}
+                }
             }
+            tell_end("smtp", &peer, visit.conversation.user.as_ref().map(|user| user as _), ended);
         }
-        tell_end("smtp", &peer, visit.conversation.user.as_ref().map(|user| user as _), ended);
     }
 }
 

@@ -10,6 +10,7 @@ mod encryption;
 mod files;
 mod forwarded;
 mod groups;
+mod keys;
 mod lane;
 mod login;
 mod policy;

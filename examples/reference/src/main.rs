@@ -44,6 +44,7 @@ mod user;
 use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
@@ -53,6 +54,11 @@ use crate::{
     rules::Question,
     serve::Source,
 };
+
+/// A delivery allocates in the thread of its session and frees in the store's, where the C library's allocator takes a fifth more of the
+/// processor (`benches --bin deliver`).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What a wrong configuration ends with, as a wrong command line does.
 const USAGE: u8 = 2;

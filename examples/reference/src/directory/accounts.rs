@@ -8,25 +8,20 @@ use std::{
 };
 
 use mailwright::{
-    line_proto::{
-        Secret,
-        sasl::{ScramHash, ScramKeys},
-    },
     mailstore::{User, accounts::ScramHash as Hash, embedded::Table},
     relay_policy::directory::{Directory as Model, Entry},
 };
 
 use super::{
-    Account, AccountRow, Directory, DirectoryError, KeyPair, Row, ScramRow, UserEntry, rows::address,
+    Account, AccountRow, Directory, DirectoryError, Row, ScramRow, UserEntry,
+    keys::{scram, scram_of_all},
+    rows::address,
 };
 use crate::{
     admin::{ImportEntry, Response},
     config::auth::ScramOffer,
     password::StoredPassword,
 };
-
-/// Iterations of the SCRAM keys of new passwords. RFC 7677 §4: at least 4,096.
-const SCRAM_ITERATIONS: u32 = 10_000;
 
 /// The hashes that accounts may have SCRAM keys for.
 const HASHES: [Hash; 3] = [Hash::Sha1, Hash::Sha256, Hash::Sha512];
@@ -145,9 +140,13 @@ impl Directory {
                     added += 1;
                 }
             }
-            // What is kept in clear can do all that others can.
-            let scram = password.plain().map(|plain| scram(plain, true)).transpose();
-            rows.push((name, password, scram.unwrap_or_default(), mail));
+            rows.push((name, password, None, mail));
+        }
+        // What is kept in clear can do all that others can.
+        let plain: Vec<&str> = rows.iter().filter_map(|(_, password, ..)| password.plain()).collect();
+        let mut keys = scram_of_all(&plain).into_iter();
+        for (_, password, scram, _) in &mut rows {
+            *scram = password.plain().and_then(|_| keys.next()).flatten();
         }
         self.write(rows)?;
         Ok(Response::Imported { added, replaced, skipped })
@@ -352,24 +351,4 @@ fn secrets(password: &str) -> Result<(StoredPassword, ScramRow), DirectoryError>
     }
     let scram = scram(password, false)?;
     Ok((StoredPassword::new(password.as_bytes())?, scram))
-}
-
-/// The SCRAM keys of a password, those of the obsolete hash among them if it is kept in clear.
-fn scram(password: &str, in_clear: bool) -> Result<ScramRow, DirectoryError> {
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(|error| DirectoryError::Randomness(error.to_string()))?;
-    let secret = Secret::from(password);
-    let pair = |hash| -> Result<KeyPair, DirectoryError> {
-        let keys = ScramKeys::derive(hash, &secret, &salt, SCRAM_ITERATIONS)
-            .map_err(|error| DirectoryError::Scram(error.to_string()))?;
-        let octets = |key: &Secret| key.expose().to_vec();
-        Ok(KeyPair { stored_key: octets(keys.stored_key()), server_key: octets(keys.server_key()) })
-    };
-    Ok(ScramRow {
-        salt: salt.to_vec(),
-        iterations: SCRAM_ITERATIONS,
-        sha256: pair(ScramHash::Sha256)?,
-        sha512: Some(pair(ScramHash::Sha512)?),
-        sha1: in_clear.then(|| pair(ScramHash::Sha1)).transpose()?,
-    })
 }
