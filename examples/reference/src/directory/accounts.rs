@@ -32,7 +32,7 @@ const SCRAM_ITERATIONS: u32 = 10_000;
 const HASHES: [Hash; 3] = [Hash::Sha1, Hash::Sha256, Hash::Sha512];
 
 /// A row to be written: the account's canonical name, and what there is to know of it.
-type NewRow = (String, StoredPassword, Option<ScramRow>, AccountRow);
+pub(super) type NewRow = (String, StoredPassword, Option<ScramRow>, AccountRow);
 /// An account that is to be there, and its row.
 pub(super) type NewAccount = (Account, Vec<u8>);
 
@@ -355,7 +355,7 @@ fn secrets(password: &str) -> Result<(StoredPassword, ScramRow), DirectoryError>
 }
 
 /// The SCRAM keys of a password, those of the obsolete hash among them if it is kept in clear.
-fn scram(password: &str, in_clear: bool) -> Result<ScramRow, DirectoryError> {
+pub(super) fn scram(password: &str, in_clear: bool) -> Result<ScramRow, DirectoryError> {
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|error| DirectoryError::Randomness(error.to_string()))?;
     let secret = Secret::from(password);
