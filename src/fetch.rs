@@ -21,7 +21,7 @@ mod token;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -133,13 +133,25 @@ impl<D, L> Clone for Fetcher<D, L> {
 
 #[derive(Debug)]
 struct Inner<D, L> {
-    delivery: Arc<D>,
+    current: RwLock<Arc<Current<D>>>,
     ledger: L,
-    config: FetchConfig,
     slots: Semaphore,
     running: Mutex<HashMap<u64, Running>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// What each look at an account goes by.
+#[derive(Debug)]
+struct Current<D> {
+    delivery: Arc<D>,
+    config: FetchConfig,
+}
+
+impl<D, L> Inner<D, L> {
+    fn current(&self) -> Arc<Current<D>> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// An account that is being fetched from.
@@ -161,7 +173,15 @@ impl<D: Receive + 'static, L: Ledger + 'static> Fetcher<D, L> {
         tasks: TaskTracker,
     ) -> Self {
         let slots = Semaphore::new(config.connections.clamp(1, Semaphore::MAX_PERMITS));
-        Self(Arc::new(Inner { delivery, ledger, config, slots, running: Mutex::default(), stop, tasks }))
+        let current = RwLock::new(Arc::new(Current { delivery, config }));
+        Self(Arc::new(Inner { current, ledger, slots, running: Mutex::default(), stop, tasks }))
+    }
+
+    /// From the next look on at each account mail is delivered by this, and fetched as this says; but for [`FetchConfig::connections`], which stay as
+    /// many as they were.
+    pub fn reconfigure(&self, delivery: Arc<D>, config: FetchConfig) {
+        let current = Arc::new(Current { delivery, config });
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
     /// Fetches from an account from now on. One of the same id is stopped first, and has ended before this one begins.

@@ -50,6 +50,7 @@ mod vault;
 #[path = "vault/none.rs"]
 mod vault;
 mod watch;
+mod with_queue;
 mod write;
 
 pub use acl::{
@@ -87,4 +88,5 @@ pub use user::{User, UserError};
 #[cfg(feature = "encryption")]
 pub use vault::RecoveryKey;
 pub use watch::Watch;
+pub use with_queue::{SharedQueue, WithQueue};
 pub use write::{Copied, Expunge, Expunged, FlagChange, FlagOperation, FlagsChanged, FlagsStored, Write};

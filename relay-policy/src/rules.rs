@@ -19,7 +19,7 @@ use crate::{Policy, Session, Verdict, authentication::Examined};
 
 pub use greylist::{Greylist, GreylistLimits, GreylistMemory, Seen};
 pub use names::{HelloExists, SenderExists, SpfRefuses};
-pub use rates::{Rate, Rates};
+pub use rates::{Rate, RateCounts, Rates};
 pub use reputation::{List, ListError, Reputation};
 
 /// Says what time it is, since the beginning of 1970.

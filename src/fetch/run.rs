@@ -9,7 +9,7 @@ use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    FetchAccount, FetchConfig, FetchError, FetchPhase, FetchStatus, Inner, Ledger, Receive,
+    Current, FetchAccount, FetchConfig, FetchError, FetchPhase, FetchStatus, Inner, Ledger, Receive,
     imap::Imap,
     pass::{Pass, seconds},
     pop3::Pop3,
@@ -32,7 +32,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         status: Shared,
     ) {
         // Accounts that start together do not look together.
-        let mut wait = share(self.config.first_retry.min(Duration::from_secs(2)), 0, 100);
+        let mut wait = share(self.current().config.first_retry.min(Duration::from_secs(2)), 0, 100);
         loop {
             let next = seconds().saturating_add(wait.as_secs());
             change(&status, |status| {
@@ -59,7 +59,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
                         status.failures
                     });
                     tracing::warn!(user = %account.user, host = account.host, %error, failures, "mail cannot be fetched");
-                    retry(&self.config, failures, error.is_login())
+                    retry(&self.current().config, failures, error.is_login())
                 }
             };
         }
@@ -71,20 +71,13 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         change(status, |status| {
             (status.phase, status.tried) = (FetchPhase::Fetching, Some(seconds()));
         });
-        let takes = || async { self.delivery.takes_for(&account.user).await.map_err(FetchError::Delivery) };
-        takes().await?;
-        let endpoint = self.endpoint(account)?;
+        let mut current = self.current();
+        current.takes_for(account).await?;
+        let endpoint = endpoint(account, &current.config)?;
         let delivered = || change(status, |status| status.delivered += 1);
-        let pass = Pass {
-            delivery: &*self.delivery,
-            ledger: &self.ledger,
-            config: &self.config,
-            account,
-            delivered: &delivered,
-        };
         if account.protocol.is_pop3() {
             let mut remote = Pop3::open(&endpoint, account).await?;
-            let looked = pass.run(&mut remote).await;
+            let looked = self.pass(&current, account, &delivered).run(&mut remote).await;
             // RFC 1939 §6: what was marked goes with QUIT, even if something failed, as long as the session goes on.
             if matches!(looked, Ok(()) | Err(FetchError::Delivery(_))) {
                 remote.quit().await?;
@@ -95,7 +88,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         }
         let mut remote = Imap::open(&endpoint, account).await?;
         loop {
-            pass.run(&mut remote).await?;
+            self.pass(&current, account, &delivered).run(&mut remote).await?;
             went_well(status);
             if !account.push || !remote.tells() {
                 // All is done: what it says to our leave changes nothing.
@@ -117,26 +110,44 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
                 })
                 .await?;
             slot = self.slots.acquire().await.ok();
-            takes().await?;
+            // It may have listened for days.
+            current = self.current();
+            current.takes_for(account).await?;
             change(status, |status| {
                 (status.phase, status.tried) = (FetchPhase::Fetching, Some(seconds()));
             });
         }
     }
 
-    fn endpoint(&self, account: &FetchAccount) -> Result<Endpoint, FetchError> {
-        let tls = || self.config.tls.clone().ok_or(FetchError::NoTrust);
-        let security = match (account.protocol.is_implicit(), account.in_clear) {
-            (true, _) => Security::Implicit(tls()?),
-            (false, false) => Security::Starttls(tls()?),
-            (false, true) => Security::Plain,
-        };
-        let endpoint = Endpoint::new(account.host.clone(), account.port, security);
-        Ok(match account.address {
-            Some(address) => endpoint.at(address),
-            None => endpoint,
-        })
+    fn pass<'a>(
+        &'a self,
+        current: &'a Current<D>,
+        account: &'a FetchAccount,
+        delivered: &'a (dyn Fn() + Send + Sync),
+    ) -> Pass<'a, D, L> {
+        let Current { delivery, config } = current;
+        Pass { delivery: &**delivery, ledger: &self.ledger, config, account, delivered }
     }
+}
+
+impl<D: Receive> Current<D> {
+    async fn takes_for(&self, account: &FetchAccount) -> Result<(), FetchError> {
+        self.delivery.takes_for(&account.user).await.map_err(FetchError::Delivery)
+    }
+}
+
+fn endpoint(account: &FetchAccount, config: &FetchConfig) -> Result<Endpoint, FetchError> {
+    let tls = || config.tls.clone().ok_or(FetchError::NoTrust);
+    let security = match (account.protocol.is_implicit(), account.in_clear) {
+        (true, _) => Security::Implicit(tls()?),
+        (false, false) => Security::Starttls(tls()?),
+        (false, true) => Security::Plain,
+    };
+    let endpoint = Endpoint::new(account.host.clone(), account.port, security);
+    Ok(match account.address {
+        Some(address) => endpoint.at(address),
+        None => endpoint,
+    })
 }
 
 fn change<T>(status: &Shared, how: impl FnOnce(&mut FetchStatus) -> T) -> T {

@@ -395,15 +395,13 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
         journal::accepted(session, &origin, size, &way);
         if origin.times.release.is_some() {
             let replies = self.hold_back(&mut upload, &origin, &way).await;
-            told(session, &origin, size, &replies);
-            return if each { replies.into() } else { first_refusal(replies).into() };
+            return told(session, &origin, size, replies, each);
         }
         let hears = if each { Told::Each } else { Told::One };
         let (routes, date, rows, settled) = (&*self.routes, None, &[][..], None);
         let about = About { origin: &origin, routes, date, rows, settled, quarantine };
         let replies = self.filter_and_commit(&mut upload, &structure, way, &about, hears, each).await;
-        told(session, &origin, size, &replies);
-        if each { replies.into() } else { first_refusal(replies).into() }
+        told(session, &origin, size, replies, each)
     }
 }
 
@@ -430,13 +428,16 @@ fn is_meant(expansion: &Expansion, onward: &Onward) -> bool {
     }
 }
 
-/// What the log says of a message, for each recipient.
-fn told(session: &Conversation, origin: &Origin<'_>, size: u64, replies: &[Reply]) {
+/// What the client is told of a message, and the log for each recipient. Without `each` there is one reply, and it holds for all of them: a
+/// refusal of one is one of the message.
+fn told(session: &Conversation, origin: &Origin<'_>, size: u64, replies: Vec<Reply>, each: bool) -> Outcome {
+    let count = replies.len();
+    let replies = if each { replies } else { vec![first_refusal(replies); count] };
     let sender = match &origin.message.mail.from {
         ReversePath::Address(address) => address.as_str(),
         _ => "<>",
     };
-    for (rcpt, reply) in origin.message.recipients.iter().zip(replies) {
+    for (rcpt, reply) in origin.message.recipients.iter().zip(&replies) {
         tracing::info!(
             id = origin.id,
             peer = shown(&session.peer),
@@ -447,6 +448,7 @@ fn told(session: &Conversation, origin: &Origin<'_>, size: u64, replies: &[Reply
             "message"
         );
     }
+    if each { replies.into() } else { first_refusal(replies).into() }
 }
 
 /// A refusal in place of a greeting: RFC 5321 §3.1 has 554 for that, and §3.8 the 421 of a server that closes.

@@ -19,12 +19,16 @@ use crate::{
 pub(crate) fn domain(config: &Config, command: DomainCommand) -> Result<(), CommandError> {
     match command {
         DomainCommand::Add { name, settings } => {
+            let named = settings.addresses();
             edit(config, Edit::Domain { name: name.clone(), change: settings.into(), new: true })?;
             println!("added the domain {name}");
+            tell_missing(config, &named);
         }
         DomainCommand::Set { name, settings } => {
+            let named = settings.addresses();
             edit(config, Edit::DomainChange { name: name.clone(), change: settings.into() })?;
             println!("changed the domain {name}");
+            tell_missing(config, &named);
         }
         DomainCommand::Alias { alias, domain } => {
             edit(config, Edit::DomainAlias { alias: alias.clone(), domain: domain.clone() })?;
@@ -77,6 +81,26 @@ pub(crate) fn domain(config: &Config, command: DomainCommand) -> Result<(), Comm
     Ok(())
 }
 
+impl DomainSettings {
+    /// The addresses that are named.
+    fn addresses(&self) -> Vec<String> {
+        let named = [&self.unknown, &self.postmaster, &self.journal, &self.bcc].into_iter().flatten();
+        named.filter(|address| *address != "none").cloned().collect()
+    }
+}
+
+/// Tells of addresses here that nobody has: nothing is wrong with that, and mail that leads to them alone is refused.
+pub(crate) fn tell_missing(config: &Config, addresses: &[String]) {
+    for address in addresses {
+        let asked = request(config, Request::Address { address: address.clone() });
+        if let Ok(Response::Address(meaning)) = asked
+            && meaning.refusal.starts_with("550 5.1.1 ")
+        {
+            println!("  nobody has {address} yet");
+        }
+    }
+}
+
 impl From<DomainSettings> for DomainChange {
     fn from(settings: DomainSettings) -> Self {
         let DomainSettings { relay, recipients, unknown, postmaster, journal, journal_reports, bcc } =
@@ -89,7 +113,7 @@ impl From<DomainSettings> for DomainChange {
 pub(crate) fn alias(config: &Config, command: AliasCommand) -> Result<(), CommandError> {
     match command {
         AliasCommand::Add { address, targets, all_domains, local_only, replace } => {
-            let row = AliasRow { targets, local_only };
+            let row = AliasRow { targets: targets.clone(), local_only };
             let change = if all_domains {
                 Edit::Pseudonym { local: address.clone(), row }
             } else {
@@ -97,6 +121,7 @@ pub(crate) fn alias(config: &Config, command: AliasCommand) -> Result<(), Comman
             };
             edit(config, change)?;
             println!("added the alias {address}");
+            tell_missing(config, &targets);
         }
         AliasCommand::Remove { address, all_domains } => {
             let change = if all_domains {
@@ -142,13 +167,17 @@ pub(crate) fn alias(config: &Config, command: AliasCommand) -> Result<(), Comman
 pub(crate) fn group(config: &Config, command: GroupCommand) -> Result<(), CommandError> {
     match command {
         GroupCommand::Add { address, members, shared_folder, forward, keep, local_only, replace } => {
+            let named: Vec<String> = members.iter().chain(&forward).cloned().collect();
             let row = GroupRow { members, shared_folder, forward, keep, local_only };
             edit(config, Edit::Group { address: address.clone(), row, new: !replace })?;
             println!("added the group {address}");
+            tell_missing(config, &named);
         }
         GroupCommand::Join { address, members } => {
-            edit(config, Edit::GroupMembers { address: address.clone(), add: members, remove: Vec::new() })?;
+            let add = members.clone();
+            edit(config, Edit::GroupMembers { address: address.clone(), add, remove: Vec::new() })?;
             println!("changed the group {address}");
+            tell_missing(config, &members);
         }
         GroupCommand::Leave { address, members } => {
             edit(config, Edit::GroupMembers { address: address.clone(), add: Vec::new(), remove: members })?;
@@ -226,7 +255,7 @@ pub(crate) fn address(config: &Config, address: &str, json: bool) -> Result<(), 
     if json {
         return print_json(&meaning);
     }
-    let AddressMeaning { mailboxes, shared, onward, files, programs, dangling, refusal } = meaning;
+    let AddressMeaning { mailboxes, shared, onward, files, programs, dangling, refusal, problem } = meaning;
     for (what, names) in [
         ("delivered to", mailboxes),
         ("delivered to the shared folder of", shared),
@@ -236,6 +265,9 @@ pub(crate) fn address(config: &Config, address: &str, json: bool) -> Result<(), 
         ("left out, for nobody has it:", dangling),
     ] {
         names.iter().for_each(|name| println!("{what} {name}"));
+    }
+    if !problem.is_empty() {
+        println!("cannot be told: {problem}");
     }
     if !refusal.is_empty() {
         println!("strangers are told: {refusal}");
@@ -260,9 +292,9 @@ pub(crate) fn new_aliases(config: &Config) -> Result<(), CommandError> {
 /// `directory`.
 pub(crate) fn directory(config: &Config, command: DirectoryCommand) -> Result<(), CommandError> {
     match command {
-        DirectoryCommand::Export { json: true } => print_json(&everything(config)?),
-        DirectoryCommand::Export { json: false } => {
-            let text = toml::to_string_pretty(&everything(config)?);
+        DirectoryCommand::Export { json: true, secrets } => print_json(&exported(config, secrets)?),
+        DirectoryCommand::Export { json: false, secrets } => {
+            let text = toml::to_string_pretty(&exported(config, secrets)?);
             print!("{}", text.map_err(|error| CommandError::Print(error.to_string()))?);
             Ok(())
         }
@@ -280,8 +312,13 @@ fn edit(config: &Config, edit: Edit) -> Result<(), CommandError> {
     request(config, Request::Edit(edit)).map(drop)
 }
 
+/// Everything but secrets.
 fn everything(config: &Config) -> Result<DirectoryFile, CommandError> {
-    match request(config, Request::DirectoryExport)? {
+    exported(config, false)
+}
+
+fn exported(config: &Config, secrets: bool) -> Result<DirectoryFile, CommandError> {
+    match request(config, Request::DirectoryExport { secrets })? {
         Response::Directory { file } => Ok(file),
         _ => Ok(DirectoryFile::default()),
     }

@@ -55,7 +55,11 @@ pub(crate) enum Request {
     },
     /// Domains, aliases, groups, and what becomes of accounts' mail.
     Edit(Edit),
-    DirectoryExport,
+    DirectoryExport {
+        /// With what accounts log in with.
+        #[serde(default)]
+        secrets: bool,
+    },
     DirectoryImport {
         file: DirectoryFile,
         only: bool,

@@ -2,7 +2,6 @@
 
 use std::{fmt::Display, fs, io, path::Path, sync::Arc};
 
-use mailwright::mailstore::AnyStore;
 use thiserror::Error;
 
 use crate::{
@@ -54,12 +53,9 @@ pub(crate) fn request(config: &Config, request: Request) -> Result<Response, Com
             let life = serve::life(config, &database, &directory)?;
             let fetch = serve::fetch(config, &database, &directory)?;
             let suppressed = serve::suppressed(config, &database)?;
-            let access = Access {
-                store: AnyStore::new(database.clone()),
-                flush: None,
-                suppressed,
-                own_listings: None,
-            };
+            let waiting = serve::waiting(config, &database)?;
+            let store = serve::mail_store(config, database.clone(), &waiting)?;
+            let access = Access { store, waiting, flush: None, suppressed, own_listings: None };
             let rules = match request {
                 Request::Explain(_) => {
                     let known = serve::known(config, &database)?;

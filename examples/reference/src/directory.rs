@@ -18,6 +18,7 @@ mod removed;
 mod restore;
 mod rows;
 mod senders;
+mod whole;
 
 use std::{
     pin::Pin,
@@ -152,7 +153,7 @@ impl ScramRow {
 /// Why accounts cannot be changed so.
 #[derive(Debug, Error)]
 pub(crate) enum DirectoryError {
-    #[error("{0:?} is not the name of an account: it is a mail address, like alice@example.org")]
+    #[error("{0:?} is not a mail address, like alice@example.org{advice}", advice = whole_domain(.0))]
     Name(String),
     #[error(
         "{domain} is not one of the domains of this server ({known}); add it with `mailwrightd domain add` or in the configuration"
@@ -206,6 +207,21 @@ pub(crate) enum DirectoryError {
     Store(#[from] StoreError),
     #[error("the account {name} in the database cannot be understood: {problem}")]
     Corrupt { name: String, problem: String },
+}
+
+/// Looks whether all of the alias file can be used; nothing else is opened for that.
+pub(crate) fn check_alias_file(config: &Config) -> Result<(), DirectoryError> {
+    files::Files::new(config, &[])?.aliases().map(drop)
+}
+
+/// What somebody is told who gives a domain, as Postfix has it for all of its addresses, where an address is wanted.
+fn whole_domain(name: &str) -> String {
+    match name.strip_prefix('@') {
+        Some(domain) => format!(
+            "; who gets what is for nobody at {domain} is set by `mailwrightd domain set {domain} --unknown ADDRESS`"
+        ),
+        None => String::new(),
+    }
 }
 
 impl Directory {

@@ -98,5 +98,14 @@ fn plan(config: &Config, domain: &str) -> Result<Plan, CommandError> {
     let keys = keys.into_iter().filter(|key| key.domain == domain.key()).collect();
     let certificate = Certificate::load(config).map_err(|error| CommandError::Refused(error.to_string()))?;
     let publisher = Publisher { config, keys, certificate: &certificate };
-    Ok(publisher.plan(domain.key()))
+    let mut plan = publisher.plan(domain.key());
+    if let Response::Directory { file } = request(config, Request::DirectoryExport { secrets: false })? {
+        let ours = |name: &str| name.eq_ignore_ascii_case(domain.key());
+        if !file.domain.keys().chain(file.domain_alias.keys()).any(|name| ours(name)) {
+            plan.notes.push(format!(
+                "{domain} is not a domain of this server, which takes no mail for it: `mailwrightd domain add {domain}`"
+            ));
+        }
+    }
+    Ok(plan)
 }

@@ -10,7 +10,9 @@ use std::{
 };
 
 use mailwright::{
-    fetch::{FetchAccount, FetchPolicy, FetchProtocol, FetchToken, Fetcher, Ledger, TableLedger},
+    fetch::{
+        FetchAccount, FetchConfig, FetchPolicy, FetchProtocol, FetchToken, Fetcher, Ledger, TableLedger,
+    },
     line_proto::Secret,
     mail_model::MailboxName,
     mailstore::{
@@ -199,6 +201,13 @@ impl Fetch {
         }
         let _ = self.0.fetcher.set(fetcher);
         Ok(())
+    }
+
+    /// From the next look on mail is delivered by this, and fetched as this says.
+    pub(crate) fn reconfigure(&self, inbox: Arc<Inbox>, options: FetchConfig) {
+        if let Some(fetcher) = self.0.fetcher.get() {
+            fetcher.reconfigure(inbox, options);
+        }
     }
 
     pub(crate) fn ledger(&self) -> TableLedger {

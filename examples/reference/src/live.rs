@@ -67,7 +67,7 @@ const AT_START: &[&str] = &[
     "expiry",
     "sieve.snooze",
     "sieve.time_zone",
-    "fetch",
+    "fetch.connections",
     "on_demand.provider",
     "http",
     "trace",

@@ -102,7 +102,7 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
             return Ok(true);
         }
         let (database, _directory) = serve::open(config)?;
-        let run = Run { store: serve::mail_store(config, database)?, user, options };
+        let run = Run { store: serve::mail_store(config, database.clone(), &serve::waiting(config, &database)?)?, user, options };
         let mut same = true;
         for folder in folders {
             let report = run.mailbox(&mut source, &folder).await?;

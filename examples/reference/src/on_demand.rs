@@ -18,13 +18,19 @@ use crate::{
     serve::Inbox,
 };
 
-/// One provider, and what receives.
-pub(crate) struct Caller {
-    pub(crate) provider: Provider,
+/// What receives, and as whom.
+pub(crate) struct Receiving {
     pub(crate) hello: HelloName,
     /// Whom to trust; without it there is no TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) service: Arc<Smtp<Inbox, Logins>>,
+}
+
+/// One provider.
+pub(crate) struct Caller {
+    pub(crate) provider: Provider,
+    /// What receives at the next call.
+    pub(crate) receiving: watch::Receiver<Arc<Receiving>>,
     /// Changes when the provider is to be asked at once.
     pub(crate) calls: watch::Receiver<()>,
 }
@@ -64,10 +70,10 @@ impl Caller {
 
     /// One call.
     async fn call(&self, stop: &CancellationToken) -> Result<(), CallError> {
-        let provider = &self.provider;
+        let (provider, receiving) = (&self.provider, Arc::clone(&self.receiving.borrow()));
         let password = secret("on_demand.provider.password_file", &provider.password_file)
             .map_err(CallError::Password)?;
-        let trust = || self.tls.clone().ok_or(CallError::NobodyToTrust);
+        let trust = || receiving.tls.clone().ok_or(CallError::NobodyToTrust);
         let security = match provider.tls {
             TlsMode::None => Security::Plain,
             TlsMode::Starttls | TlsMode::Required => Security::Starttls(trust()?),
@@ -78,7 +84,8 @@ impl Caller {
         config.allow_plaintext_auth = provider.tls == TlsMode::None;
         let endpoint = Endpoint::new(provider.host.clone(), provider.port, security);
         let connecting = async {
-            let mut client = SmtpClient::connect(&endpoint, self.hello.clone(), Arc::new(config)).await?;
+            let mut client =
+                SmtpClient::connect(&endpoint, receiving.hello.clone(), Arc::new(config)).await?;
             client.login(&provider.user, &password).await?;
             client.turn(domains(&provider.domains)).await
         };
@@ -86,7 +93,7 @@ impl Caller {
             turned = connecting => turned?,
             () = stop.cancelled() => return Ok(()),
         };
-        self.service.turned_session(turned, stop.clone()).await;
+        receiving.service.turned_session(turned, stop.clone()).await;
         Ok(())
     }
 }

@@ -42,17 +42,27 @@ pub(crate) struct PasswdFiles {
     directory: Arc<Directory>,
 }
 
+/// The accounts that came from files the last time that a server looked.
+pub(crate) fn followed(data: &Path) -> BTreeSet<String> {
+    read_ledger(&ledger(data))
+}
+
+fn ledger(data: &Path) -> PathBuf {
+    data.join("passwd-files.json")
+}
+
+fn read_ledger(path: &Path) -> BTreeSet<String> {
+    fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
 impl PasswdFiles {
     pub(crate) fn new(files: Vec<PathBuf>, data: &Path, directory: Arc<Directory>) -> Self {
-        Self { files, ledger: data.join("passwd-files.json"), directory }
+        Self { files, ledger: ledger(data), directory }
     }
 
     /// Makes the accounts what the files say. If one of them cannot be used, nothing changes.
     pub(crate) fn follow(&self) -> Result<(), PasswdError> {
-        let ours: BTreeSet<String> = fs::read(&self.ledger)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
+        let ours = read_ledger(&self.ledger);
         if self.files.is_empty() && ours.is_empty() {
             return Ok(());
         }

@@ -14,6 +14,7 @@ use mailwright::{
         authentication::{Examiner, dmarc::Wish},
         dns::AnyResolver,
         route::RouteTable,
+        rules::RateCounts,
     },
     smtp::Authentication,
     smtp_proto::{Hello, HelloName, Mail, Message, Rcpt},
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub(crate) use known::Known;
+pub(crate) use strangers::counts;
 
 /// Everything that decides about mail.
 pub(crate) struct Rules {
@@ -66,9 +68,10 @@ impl Rules {
         directory: &Arc<Directory>,
         known: Arc<Known>,
         collector: Option<Arc<Collector>>,
+        counts: RateCounts,
         runtime: Handle,
     ) -> Self {
-        let chain = strangers::chain(config, &names, directory, known);
+        let chain = strangers::chain(config, &names, directory, known, counts);
         let authentication = Arc::new(authentication::make(config, names, directory, collector));
         // What is wrong with them was told already.
         let routes = config.routes().unwrap_or_default();
@@ -87,7 +90,7 @@ impl Rules {
         let entered = runtime.enter();
         let names = AnyResolver::new(queue::resolver(config)?);
         drop(entered);
-        let rules = Self::new(config, names, directory, known, None, runtime.handle().clone());
+        let rules = Self::new(config, names, directory, known, None, counts(), runtime.handle().clone());
         Ok(Self { _own: Some(runtime), ..rules })
     }
 
@@ -183,6 +186,10 @@ impl Rules {
         ));
         let word = dmarc.result.as_str();
         let outcome = match (&dmarc.author.record, done) {
+            // Whoever writes as nobody has an author all the same, whom only the message names.
+            _ if dmarc.author.domain.is_empty() => {
+                "not judged: nobody is the author without a sender (--from)".to_owned()
+            }
             (None, _) => format!("{word}: {} says nothing", dmarc.author.domain),
             (Some((place, record)), Wish::None) => {
                 format!("{word}, nothing is done (p={} at {place})", record.policy.as_str())

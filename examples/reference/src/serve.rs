@@ -18,7 +18,7 @@ use std::{
 use mailwright::{
     Admission, Authenticator, ConnectionLimits,
     filter::{Alarm, Remembered, SieveFilter},
-    mailstore::{AnyStore, Store as _, accounts::Accounts},
+    mailstore::{AnyStore, accounts::Accounts},
     pop3::Maildrops,
     queue::Probed,
     relay_policy::dns::AnyResolver,
@@ -38,7 +38,7 @@ use crate::{
     live::{Current, Live},
     passwd_file::PasswdFiles,
     queue::{self, Access},
-    rules::Rules,
+    rules::{self, Rules},
     server_scripts,
     tlsrpt::{self, Collected, Reporter},
 };
@@ -48,7 +48,9 @@ use descriptors::Descriptors;
 use lasting::Lasting;
 use listening::Listening;
 use open::DMARC;
-pub(crate) use open::{SIEVE_MEMORY, fetch, known, life, mail_store, open, suppressed, tokens};
+pub(crate) use open::{
+    SIEVE_MEMORY, Waiting, fetch, known, life, mail_store, open, suppressed, tokens, waiting,
+};
 pub(crate) use reload::Source;
 use reload::{Reloader, State, reload_on_signal};
 pub(crate) use sockets::{auth_socket, tcp_socket};
@@ -103,7 +105,8 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let (database, directory) = open(&config)?;
     let opened = |source| ServeError::Store { path: config.data.display().to_string(), source };
     let snoozed = database.table(config::SNOOZED).map_err(opened)?;
-    let store = mail_store(&config, database.clone())?;
+    let waiting = waiting(&config, &database)?;
+    let store = mail_store(&config, database.clone(), &waiting)?;
     let (certificates, certificate) = Certificates::load(&config)?;
     let certificates = Arc::new(certificates);
     let server_configs = ServerConfigs::new(&config, &certificates)?;
@@ -135,13 +138,14 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         false => None,
     };
     let known = known(&config, &database)?;
-    let runtime = tokio::runtime::Handle::current();
+    let (runtime, counts) = (tokio::runtime::Handle::current(), rules::counts());
     let rules = Arc::new(Rules::new(
         &config,
         names.clone(),
         &directory,
         Arc::clone(&known),
         collector.clone(),
+        counts.clone(),
         runtime.clone(),
     ));
     let suppressed = suppressed(&config, &database)?;
@@ -195,11 +199,18 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let flush = Arc::clone(&queue);
     let flush: Arc<dyn Fn() + Send + Sync> = Arc::new(move || flush.flush());
     let own_listings = parts.own_listings.clone();
-    let access = Access { store: store.clone(), flush: Some(flush), suppressed, own_listings };
+    let access = Access {
+        store: store.clone(),
+        waiting: waiting.clone(),
+        flush: Some(flush),
+        suppressed,
+        own_listings,
+    };
     let fetch = fetch(&config, &database, &directory)?;
     let lasting = Lasting {
         database: database.clone(),
         store: store.clone(),
+        waiting,
         directory: Arc::clone(&directory),
         logins,
         authenticator: Arc::new(authenticator),
@@ -207,6 +218,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         parts,
         names,
         known,
+        counts,
         collector,
         memory: Remembered::new(database.table(SIEVE_MEMORY).map_err(opened)?),
         maildrops: Maildrops::default(),
@@ -254,16 +266,13 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         tasks.spawn(acme.run(stop.clone()));
     }
     services.fetch(&fetch)?;
-    services.call_providers(&fetch)?;
-    // Maildirs have no queue; then nothing is taken that would have to go on.
-    if store.spool().is_some() {
-        let sending = queue.run(stop.clone());
-        tasks.spawn(async move {
-            if let Err(error) = sending.await {
-                tracing::error!(%error, "nothing is sent on");
-            }
-        });
-    }
+    let receiving = services.call_providers(&fetch)?;
+    let sending = queue.run(stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = sending.await {
+            tracing::error!(%error, "nothing is sent on");
+        }
+    });
     if let Some(reports) = reports {
         tasks.spawn(reports.run(stop.clone()));
     }
@@ -293,7 +302,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let bound: Vec<_> =
         config.listeners.iter().zip(listening.places.iter().map(|place| place.at.clone())).collect();
     let state = Mutex::new(State { config: Arc::clone(&config), listening });
-    let reading = Reloader { source, lasting, certificates, admission, administration, state };
+    let reading = Reloader { source, lasting, certificates, admission, administration, receiving, state };
     reload_on_signal(Arc::clone(reloader.get_or_init(|| Arc::new(reading))))?;
     announce(&config, &bound, &told, &certificate, made.as_ref())?;
     signals.wait().await;

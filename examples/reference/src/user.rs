@@ -9,12 +9,13 @@ use std::{
 use mailwright::mailstore::accounts::{PasswdEntry, PasswdError};
 
 use crate::{
+    address_book::tell_missing,
     admin::{Hidden, ImportEntry, Request, Response},
     cli::UserCommand,
     command::{CommandError, request},
     config::Config,
     directory::{AccountChange, Edit},
-    first_run, life,
+    first_run, life, passwd_file,
 };
 
 /// Does it, and prints what came of it.
@@ -38,9 +39,11 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
                 [none] if none == "none" => Some(Vec::new()),
                 _ => Some(forward),
             };
+            let named = forward.clone().unwrap_or_default();
             let change = AccountChange { mailbox, forward, keep, local_only };
             request(config, Request::Edit(Edit::Account { name: name.clone(), change }))?;
             println!("changed {name}");
+            tell_missing(config, &named);
         }
         UserCommand::Propose { local } => {
             if let Response::Proposed { addresses } = request(config, Request::Proposed { local })? {
@@ -109,16 +112,34 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
 /// Refuses a configuration in which guests are to read what nobody has.
 pub(crate) fn check_guest(config: &Config) -> Result<(), CommandError> {
     let name = &config.auth.anonymous;
-    if name.is_empty() {
+    // Who comes from LDAP is known to a server that runs, which warns.
+    if name.is_empty() || config.auth.ldap.as_ref().is_some_and(|ldap| !ldap.accounts.is_empty()) {
         return Ok(());
     }
-    let Response::Users { users } = request(config, Request::UserList)? else { return Ok(()) };
-    if users.iter().any(|user| user.name.eq_ignore_ascii_case(name)) {
-        return Ok(());
+    let is_guest = |found: &str| found.eq_ignore_ascii_case(name);
+    for file in &config.auth.passwd_files {
+        if read_passwd(file)?.iter().any(|entry| is_guest(&entry.name)) {
+            return Ok(());
+        }
     }
-    Err(CommandError::Refused(format!(
-        "auth.anonymous = {name:?}: there is no such account; `mailwrightd user add {name}` makes it"
-    )))
+    // Whose line is gone has an account only until a server looks.
+    let goes = passwd_file::followed(&config.data).iter().any(|found| is_guest(found));
+    // Where nothing is yet, nothing is made: it would be ours, and perhaps not the server's.
+    if !goes && config.data.exists() {
+        let Response::Users { users } = request(config, Request::UserList)? else { return Ok(()) };
+        if users.iter().any(|user| is_guest(&user.name)) {
+            return Ok(());
+        }
+    }
+    let advice = match config.auth.passwd_files.is_empty() {
+        true => format!("`mailwrightd user add {name}` makes it"),
+        false => {
+            format!(
+                "none of auth.passwd_files has a line for it, and `mailwrightd user add {name}` makes one beside them"
+            )
+        }
+    };
+    Err(CommandError::Refused(format!("auth.anonymous = {name:?}: there is no such account; {advice}")))
 }
 
 /// The password to set, and whether it was made up here.

@@ -11,16 +11,23 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use common::{Server, free_port, have, run, wait_for, write_private};
 use mailwright::{
-    line_proto::tls::rustls::{pki_types::CertificateDer, server::ParsedCertificate},
+    client::{Endpoint, Security, SmtpClient},
+    line_proto::{
+        Secret, tls,
+        tls::rustls::{pki_types::CertificateDer, server::ParsedCertificate},
+    },
+    mail_model::{ForwardPath, ReversePath},
     relay_policy::dane::{Certificate, Tlsa},
+    smtp_proto::{Mail, MailParameters, Message, Rcpt, Reply},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use world::{Names, Site};
+use world::{Behaviour, Host, Names, Site};
 
 /// An authority, a certificate of it that has expired, and one for a single host that has not.
 struct Certificates {
@@ -174,4 +181,95 @@ fn signed_records_decide_what_gets_through() {
     }
     let sent = cases.iter().filter(|(_, _, expected)| *expected == "sent").count();
     assert_eq!(common::count(&receiver), sent);
+}
+
+/// Lists have our address: the fallback gets what nobody has said of how it must be sent, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_address_takes_nothing_past_its_proofs() {
+    if !have("knotd") || !have("keymgr") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let Certificates { authority, expired } = certificates(folder.path());
+    let mut receiver = Server::prepare(&format!(
+        "allow_plaintext_auth = true\ntls = {{ certificate = {:?}, key = {:?} }}",
+        at("expired.pem"),
+        at("expired.key")
+    ));
+    receiver.add_user(common::USER, common::PASSWORD);
+    // Whether the message is REQUIRETLS, and what becomes of it: the fallback has no TLS at all.
+    let cases = [
+        ("good", record(3, 1, 1, &expired), false, Way::Direct),
+        ("wrong", record(3, 1, 1, &authority), false, Way::None),
+        ("none", String::new(), false, Way::Fallback),
+        ("good", record(3, 1, 1, &expired), true, Way::Direct),
+        ("wrong", record(3, 1, 1, &authority), true, Way::None),
+        ("none", String::new(), true, Way::None),
+    ];
+    let address =
+        |name: &str, requires: bool| format!("{}@{name}.example", if requires { "required" } else { "bob" });
+    for (name, _, requires, _) in &cases {
+        if !requires {
+            common::succeed(&mut receiver.command(&["domain", "add", &format!("{name}.example")]));
+        }
+        let alias = address(name, *requires);
+        common::succeed(&mut receiver.command(&["alias", "add", &alias, common::USER]));
+    }
+    receiver.serve();
+    let port = receiver.port("smtp", "starttls");
+    let mut root = String::from(
+        "ns.test. 300 A 127.0.0.1\n2.0.0.127.bl.example. 300 A 127.0.0.2\n1.2.0.192.bl.example. 300 A 127.0.0.4\n",
+    );
+    for (name, tlsa, ..) in cases.iter().filter(|(_, _, requires, _)| !requires) {
+        writeln!(root, "{name}.example. 300 MX 10 mx.{name}.example.\nmx.{name}.example. 300 A 127.0.0.1")
+            .unwrap();
+        if !tlsa.is_empty() {
+            writeln!(root, "_{port}._tcp.mx.{name}.example. 300 TLSA {tlsa}").unwrap();
+        }
+    }
+    let names = signing(folder.path(), &[(".", root)]);
+    let fallback = Host::start(Behaviour::Answer("never", ""));
+    let relay = format!(
+        "[relay]\nfallback = \"[127.0.0.1]:{}\"\nown_address_lists = [\"bl.example\"]\nown_address = \"192.0.2.1\"\n",
+        fallback.port
+    );
+    let a = Site::start("a.example", "127.0.0.2", port, &names, &relay, &["ann"]);
+    let roots = tls::roots(&fs::read(a.certificate()).unwrap()).unwrap();
+    let security = Security::Starttls(Arc::new(tls::client_config(roots).unwrap()));
+    let submission = a.port("submission");
+    let endpoint = Endpoint::new("localhost", submission, security).at(([127, 0, 0, 2], submission).into());
+    let name = "laptop.example".parse().unwrap();
+    let mut client = SmtpClient::connect(&endpoint, name, Arc::default()).await.unwrap();
+    client.login("ann@a.example", &Secret::from(common::PASSWORD)).await.unwrap();
+    for (name, _, requires, _) in &cases {
+        let mut parameters = MailParameters::default();
+        parameters.require_tls = *requires;
+        let from = ReversePath::Address("ann@a.example".parse().unwrap());
+        let to = ForwardPath::Address(address(name, *requires).parse().unwrap());
+        let message = Message::new(Mail::new(from).with_parameters(parameters), vec![Rcpt::new(to)]);
+        let text = format!("From: <ann@a.example>\r\nSubject: {name} {requires}\r\n\r\nHello.\r\n");
+        let replies = client.send(message, text.as_bytes()).await.unwrap();
+        assert!(replies.iter().all(Reply::is_positive), "{replies:?}");
+    }
+    for (name, _, requires, way) in &cases {
+        let to = format!("to={} ", address(name, *requires));
+        let line = wait_for(&format!("mail to {to}"), || {
+            a.log().lines().find(|line| line.contains(&to) && line.contains("status=")).map(str::to_owned)
+        });
+        let sent = line.contains("status=\"sent\"");
+        assert_eq!(sent, *way != Way::None, "{name} {requires}: {line}");
+        let subject = format!("Subject: {name} {requires}\r\n");
+        let stood_in = fallback.received().iter().any(|text| text.contains(&subject));
+        assert_eq!(stood_in, *way == Way::Fallback, "{name} {requires}: {line}");
+    }
+    assert_eq!(common::count(&receiver), 2);
+    assert!(a.log().contains("192.0.2.1 is on bl.example"), "{}", a.log());
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Fallback,
+    None,
 }

@@ -266,6 +266,43 @@ fn guests_neither_send_nor_manage_scripts_nor_are_there_without_an_account() {
     assert!(!plain.talk(plain.port("imap", "starttls")).line().contains("ANONYMOUS"));
 }
 
+/// Whoever keeps all accounts in a passwd-file is told right, before the first start and while the file changes.
+#[test]
+fn the_account_of_guests_may_be_one_of_a_passwd_file() {
+    let mut server = Server::prepare(
+        "allow_plaintext_auth = true\nauth = { anonymous = \"library@example.org\", passwd_files = [\"passwd\"] }",
+    );
+    let file = server.folder.path().join("passwd");
+    let check = |server: &Server| {
+        let output = server.command(&["config", "check"]).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    fs::write(&file, format!("{USER}:{{PLAIN}}{PASSWORD}\nLibrary@example.org:{{PLAIN}}x\n")).unwrap();
+    assert_eq!(check(&server), (true, String::new()));
+    assert!(!server.folder.path().join("data").exists(), "a check makes nothing");
+    server.serve();
+    assert!(server.talk(server.port("imap", "starttls")).line().contains("AUTH=ANONYMOUS"));
+    assert_eq!(check(&server), (true, String::new()));
+    // Without its line it is going, whether a server runs or not.
+    fs::write(&file, format!("{USER}:{{PLAIN}}{PASSWORD}\n")).unwrap();
+    for runs in [true, false] {
+        let (right, said) = check(&server);
+        assert!(!right && said.contains("none of auth.passwd_files has a line for it"), "{said}");
+        if runs {
+            server.stop();
+        }
+    }
+    // One that was added by hand is one, too.
+    server.add_user("other@example.org", PASSWORD);
+    let config = server.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("library@example.org", "other@example.org")).unwrap();
+    assert_eq!(check(&server), (true, String::new()));
+    fs::remove_file(&file).unwrap();
+    let (right, said) = check(&server);
+    assert!(!right && said.contains("passwd"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn our_clients_and_pythons_are_guests() {
     let server = library();

@@ -194,7 +194,7 @@ fn every_action_on_the_queue() {
         ("POST", one("reroute"), None, 400, "missing field `via`"),
         ("POST", one("expire"), Some(json!({ "after": "1d", "at": 1 })), 400, "unknown field `at`"),
         ("POST", one("hold"), Some(json!({ "dry_run": true })), 400, "means nothing here"),
-        ("GET", "/v1/queue/0000".into(), None, 404, "found none"),
+        ("GET", "/v1/queue/0000".into(), None, 404, "nothing in the queue has the id 0000"),
         ("DELETE", "/v1/queue/0000".into(), None, 404, "nothing there"),
     ] {
         let answer = client.ask(method, &path, body);

@@ -10,6 +10,7 @@ mod world;
 
 use std::{
     collections::{HashMap, HashSet},
+    fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     sync::{
@@ -108,7 +109,8 @@ fn session(site: &Site) -> Talk {
 /// Whether the message was acknowledged; the server may be killed at any time.
 fn submit(talk: &mut Talk, to: &str, subject: &str) -> bool {
     talk.send_anyway(format!("MAIL FROM:<ann@a.example>\r\nRCPT TO:<{to}>\r\nDATA\r\n"));
-    let begun = (0..3).all(|_| talk.reply().starts_with(['2', '3']));
+    let replies = 2 + to.split(">\r\n").count();
+    let begun = (0..replies).all(|_| talk.reply().starts_with(['2', '3']));
     talk.send_anyway(format!(
         "From: <ann@a.example>\r\nSubject: {subject}\r\n\r\n{}\r\n.\r\n",
         "x".repeat(2_000)
@@ -156,50 +158,97 @@ fn a_dead_host_holds_nobody_up() {
 
 #[test]
 fn a_killed_server_loses_nothing_that_it_acknowledged() {
-    let kills = number("MAILWRIGHT_QUEUE_KILLS", 6);
-    let sink = Sink::start();
-    let extra = format!("[relay.transport]\n\"*\" = \"smtp:[127.0.0.1]:{}\"\n", sink.port);
-    let mut site = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann"]);
-    let (acknowledged, sent) = (Mutex::new(HashSet::new()), AtomicUsize::new(0));
-    for kill in 0..kills {
-        let stop = AtomicBool::new(false);
-        let mut sessions: Vec<Talk> = (0..3).map(|_| session(&site)).collect();
-        thread::scope(|scope| {
-            for talk in &mut sessions {
-                scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        let subject = format!("{}", sent.fetch_add(1, Ordering::Relaxed));
-                        if !submit(talk, "bob@b.example", &subject) {
-                            return;
-                        }
-                        acknowledged.lock().unwrap().insert(subject);
-                    }
-                });
-            }
-            // A different moment each time.
-            thread::sleep(Duration::from_millis(60 + (kill as u64 * 137) % 500));
-            site.kill();
-            stop.store(true, Ordering::Relaxed);
-        });
-        site.serve();
+    Kills::run("").of_the_queue();
+}
+
+/// Each message is for a Maildir here too: what concerns both is there in both.
+#[test]
+fn a_killed_server_with_maildirs_loses_nothing_that_it_acknowledged() {
+    let mail = tempfile::tempdir().unwrap();
+    let folder = mail.path().display();
+    let kills = Kills::run(&format!("[store]\nkind = \"maildir\"\npath = \"{folder}/%d/%n/Maildir\"\n"));
+    let here = mail.path().join("a.example/ben/Maildir");
+    let mut found = HashMap::<String, usize>::new();
+    for part in ["new", "cur"] {
+        for file in fs::read_dir(here.join(part)).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap();
+            assert!(text.ends_with("x\r\n") || text.ends_with("x\n"), "{line} is torn");
+            *found.entry(line.to_owned()).or_default() += 1;
+        }
     }
-    // What was under way when the server ended waits for the next try: not here.
-    wait_for("the queue to be sent", || {
-        site.queue(&["retry", "--all"]);
-        site.queue(&["list"]).is_empty().then_some(())
-    });
-    let acknowledged = acknowledged.into_inner().unwrap();
-    let taken = sink.taken.lock().unwrap();
-    let lost: Vec<_> = acknowledged.iter().filter(|subject| !taken.contains_key(*subject)).collect();
-    let twice = taken.values().filter(|times| **times > 1).count();
-    println!(
-        "{kills} kills, {} acknowledged, {} taken, {twice} of them twice",
-        acknowledged.len(),
-        taken.len()
-    );
+    let lost: Vec<_> = kills.acknowledged.iter().filter(|subject| !found.contains_key(*subject)).collect();
     assert!(lost.is_empty(), "lost: {lost:?}");
-    assert!(acknowledged.len() > kills * 10, "too little was done to say anything");
-    // RFC 5321 §4.5.4.1: what was being sent when the server ended is sent again, no more: one a connection.
-    assert!(twice <= kills * 20, "{twice} were sent twice");
-    assert!(taken.values().all(|times| *times <= 1 + kills));
+    assert!(found.values().all(|times| *times == 1), "nobody has sent any of them again");
+    // Nothing is sent that the mailbox has not got.
+    let strange: Vec<_> = kills.taken.keys().filter(|subject| !found.contains_key(*subject)).collect();
+    assert!(strange.is_empty(), "sent before it was in the mailbox: {strange:?}");
+    println!("{} in the mailbox", found.len());
+    kills.of_the_queue();
+}
+
+/// What came of many kills, while messages were taken in.
+struct Kills {
+    kills: usize,
+    acknowledged: HashSet<String>,
+    taken: HashMap<String, usize>,
+}
+
+impl Kills {
+    /// With this configuration: if it has a store, every message is for somebody here as well.
+    fn run(extra: &str) -> Self {
+        let kills = number("MAILWRIGHT_QUEUE_KILLS", 6);
+        let sink = Sink::start();
+        let both =
+            if extra.is_empty() { "bob@b.example" } else { "bob@b.example>\r\nRCPT TO:<ben@a.example" };
+        let extra = format!("{extra}[relay.transport]\n\"*\" = \"smtp:[127.0.0.1]:{}\"\n", sink.port);
+        let users = ["ann", "ben"];
+        let mut site = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &users);
+        let (acknowledged, sent) = (Mutex::new(HashSet::new()), AtomicUsize::new(0));
+        for kill in 0..kills {
+            let stop = AtomicBool::new(false);
+            let mut sessions: Vec<Talk> = (0..3).map(|_| session(&site)).collect();
+            thread::scope(|scope| {
+                for talk in &mut sessions {
+                    scope.spawn(|| {
+                        while !stop.load(Ordering::Relaxed) {
+                            let subject = format!("{}", sent.fetch_add(1, Ordering::Relaxed));
+                            if !submit(talk, both, &subject) {
+                                return;
+                            }
+                            acknowledged.lock().unwrap().insert(subject);
+                        }
+                    });
+                }
+                // A different moment each time.
+                thread::sleep(Duration::from_millis(60 + (kill as u64 * 137) % 500));
+                site.kill();
+                stop.store(true, Ordering::Relaxed);
+            });
+            site.serve();
+        }
+        // What was under way when the server ended waits for the next try: not here.
+        wait_for("the queue to be sent", || {
+            site.queue(&["retry", "--all"]);
+            site.queue(&["list"]).is_empty().then_some(())
+        });
+        let taken = sink.taken.lock().unwrap().clone();
+        Self { kills, acknowledged: acknowledged.into_inner().unwrap(), taken }
+    }
+
+    fn of_the_queue(self) {
+        let Self { kills, acknowledged, taken } = self;
+        let lost: Vec<_> = acknowledged.iter().filter(|subject| !taken.contains_key(*subject)).collect();
+        let twice = taken.values().filter(|times| **times > 1).count();
+        println!(
+            "{kills} kills, {} acknowledged, {} taken, {twice} of them twice",
+            acknowledged.len(),
+            taken.len()
+        );
+        assert!(lost.is_empty(), "lost: {lost:?}");
+        assert!(acknowledged.len() > kills * 10, "too little was done to say anything");
+        // RFC 5321 §4.5.4.1: what was being sent when the server ended is sent again, no more: one a connection.
+        assert!(twice <= kills * 20, "{twice} were sent twice");
+        assert!(taken.values().all(|times| *times <= 1 + kills));
+    }
 }

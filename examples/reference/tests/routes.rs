@@ -9,14 +9,28 @@ mod web;
 #[allow(dead_code, reason = "this test needs a part of it")]
 mod world;
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use common::{PASSWORD, Talk, free_port, have, wait_for};
 use mailwright::{
+    Admission, ConnectionLimits, Listener, ListenerTls,
     client::{Endpoint, Security, SmtpClient},
     line_proto::{Secret, tls},
-    smtp_proto::{Mail, MailParameters, Message, Rcpt, client::Config},
+    mailstore::{
+        User,
+        accounts::{Accounts, LoginError, LoginRequest},
+    },
+    relay_policy::Session,
+    smtp::{Body, Inbox, Smtp},
+    smtp_proto::{Mail, MailParameters, Message, Outcome, Rcpt, Reply, client::Config},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use web::{Web, certificates};
 use world::{Behaviour, Host, Names, Site};
 
@@ -231,9 +245,9 @@ fn tls_that_is_required_goes_on_or_comes_back() {
     );
     let a = Site::start("a.example", "127.0.0.2", port, &names, &extra, &["ann"]);
     let b = Site::start("b.example", "127.0.0.3", port, &names, &own, &["bob"]);
-    // A server without a queue has nobody to pass the demand on to, and does not offer it.
-    let maildir = format!("{own}[store]\nkind = \"maildir\"\npath = \"mail/%u\"\n");
-    let c = Site::start("c.example", "127.0.0.4", port, &names, &maildir, &["eve"]);
+    // This one passes nothing on, and so does not offer to demand it.
+    let taken = Arc::new(AtomicBool::new(false));
+    serve_without_demands(&format!("127.0.0.4:{port}"), &at("hosts.pem"), &at("hosts.key"), &taken);
     let authority = std::fs::read(folder.path().join("authority.pem")).unwrap();
     let trust = tls::client_config(tls::roots(&authority).unwrap()).unwrap();
     let submission = std::net::SocketAddr::from(([127, 0, 0, 2], a.port("submission")));
@@ -262,7 +276,7 @@ fn tls_that_is_required_goes_on_or_comes_back() {
     let bounce = wait_for("the report", || a.fetch("ann@a.example", 1));
     assert!(bounce.contains("5.7.30") && bounce.contains("eve@c.example"), "{bounce}");
     assert!(bounce.contains("Subject: required") && !bounce.contains("Secret words"), "{bounce}");
-    assert!(c.fetch("eve@c.example", 1).is_none());
+    assert!(!taken.load(Ordering::Relaxed));
     // How TLS with b went is posted, as its record has it.
     assert_eq!(a.run(&["tlsrpt", "send"]), "1 sent\n");
     let posted = web.posted();
@@ -273,6 +287,49 @@ fn tls_that_is_required_goes_on_or_comes_back() {
     let shown = b.run(&["tlsrpt", "report", file.to_str().unwrap()]);
     assert!(shown.contains("b.example (sts) at a.example"), "{shown}");
     assert!(shown.contains(": 1 sessions were secured, 0 were not"), "{shown}");
+}
+
+/// A host that takes everything.
+struct Takes(Arc<AtomicBool>);
+
+impl Inbox for Takes {
+    async fn recipient(&self, _: &Session, _: &Rcpt) -> Reply {
+        Reply::RECIPIENT_OK
+    }
+
+    async fn deliver(&self, _: &Session, _: &Message, body: &mut Body<'_>) -> Outcome {
+        while let Ok(Some(_)) = body.next().await {}
+        self.0.store(true, Ordering::Relaxed);
+        Reply::queued("taken").into()
+    }
+}
+
+/// Nobody logs in there.
+struct Nobody;
+
+impl Accounts for Nobody {
+    async fn login(&self, _: &LoginRequest) -> Result<User, LoginError> {
+        Err(LoginError::Credentials)
+    }
+}
+
+/// Serves such a host at an address, with TLS, as long as the test lasts.
+fn serve_without_demands(address: &str, chain: &str, key: &str, taken: &Arc<AtomicBool>) {
+    let (chain, key) = (std::fs::read(chain).unwrap(), std::fs::read(key).unwrap());
+    let tls = ListenerTls::Starttls(Arc::new(tls::server_config(&chain, &key).unwrap()));
+    let config = mailwright::smtp_proto::server::Config::smtp("mx.c.example").unwrap();
+    let service = Arc::new(Smtp::<_, Nobody>::new(Arc::new(Takes(Arc::clone(taken))), None, tls, config));
+    let socket = std::net::TcpListener::bind(address).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = tokio::net::TcpListener::from_std(socket).unwrap();
+            let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+            let admission = Admission::new(ConnectionLimits::default());
+            service.serve(Listener::new(socket, admission, stop.clone(), tasks), stop).await;
+        });
+    });
 }
 
 #[test]

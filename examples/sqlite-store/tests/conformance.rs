@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, MailboxName};
-use mailwright_mailstore::{Store, Target, User, Write, block_on, conformance};
+use mailwright_mailstore::memory::Memory;
+use mailwright_mailstore::{SharedQueue, Store, Target, User, WithQueue, Write, block_on, conformance};
 use mailwright_sqlite_store::SqliteStore;
 
 #[test]
@@ -13,6 +14,16 @@ fn it_conforms() {
     let report = block_on(conformance::check(&store)).unwrap();
     assert!(!report.skipped.contains(&"writer") && !report.skipped.contains(&"folders"), "{report:?}");
     assert!(report.passed.len() >= 28, "{report:?}");
+}
+
+/// Its uploads cannot be read back, so that what may be for the queue goes there as it comes.
+#[test]
+fn it_conforms_beside_a_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("mail.db")).unwrap();
+    let queue = block_on(SharedQueue::open(Memory::new())).unwrap();
+    let report = block_on(conformance::check(&WithQueue::new(store, queue))).unwrap();
+    assert!(!report.skipped.contains(&"spool") && report.skipped.contains(&"several"), "{report:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -49,9 +49,40 @@ pub struct Rates {
     /// Messages to one recipient.
     pub recipient: Option<Rate>,
     clock: Clock,
-    /// When each will have all of its messages again, by a hash of what it is called.
-    memory: [Mutex<Memory<u64, Duration>>; 4],
+    counts: RateCounts,
+}
+
+/// What [`Rates`] have counted: rules that take the place of others go on with it. Cheap to clone.
+#[derive(Clone)]
+pub struct RateCounts(Arc<Counts>);
+
+struct Counts {
+    /// By a hash of what each is called.
+    memory: [Mutex<Memory<u64, Owed>>; 4],
     hasher: RandomState,
+}
+
+/// The messages that have not come back yet.
+#[derive(Clone, Copy)]
+struct Owed {
+    /// When all of them are back, in nanoseconds since 1970.
+    until: u64,
+    /// How long each of them takes, in nanoseconds.
+    each: u64,
+}
+
+impl RateCounts {
+    /// Nothing is counted yet; so many of each will be remembered, and twice as many at most.
+    pub fn new(remembered: usize) -> Self {
+        let memory = std::array::from_fn(|_| Mutex::new(Memory::new(remembered)));
+        Self(Arc::new(Counts { memory, hasher: RandomState::new() }))
+    }
+}
+
+impl fmt::Debug for RateCounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RateCounts").finish_non_exhaustive()
+    }
 }
 
 /// The places in the memory.
@@ -63,28 +94,43 @@ const RECIPIENT: usize = 3;
 impl Rates {
     /// Without limits, remembering so many of each.
     pub fn new(clock: Clock, remembered: usize) -> Self {
-        let memory = std::array::from_fn(|_| Mutex::new(Memory::new(remembered)));
+        Self::with_counts(clock, RateCounts::new(remembered))
+    }
+
+    /// Without limits, and with what was counted before. Where a limit is another one than it was, as many messages count as had not come
+    /// back yet.
+    pub const fn with_counts(clock: Clock, counts: RateCounts) -> Self {
         let (client, user, sender, recipient) = (None, None, None, None);
-        Self { client, user, sender, recipient, clock, memory, hasher: RandomState::new() }
+        Self { client, user, sender, recipient, clock, counts }
     }
 
     /// Takes one message of a rate; `false` if there is none left. A rehearsal takes nothing.
     fn take(&self, place: usize, rate: Option<Rate>, key: &str, rehearsal: bool) -> bool {
-        let (Some(rate), Some(memory)) = (rate, self.memory.get(place)) else { return true };
+        let Counts { memory, hasher } = &*self.counts.0;
+        let (Some(rate), Some(memory)) = (rate, memory.get(place)) else { return true };
         // Each message puts the moment off at which all are back, by what it takes one to come back.
-        let (now, one) = ((self.clock)(), rate.time / rate.count);
-        let key = self.hasher.hash_one(key);
+        let (now, each) = (nanoseconds((self.clock)()), nanoseconds(rate.time / rate.count).max(1));
+        let key = hasher.hash_one(key);
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = memory.find(&key).copied().unwrap_or(now).max(now);
-        let then = full + one;
-        if then > now + one * rate.count {
+        let owed = memory.find(&key).map_or(0, |owed| {
+            let left = u128::from(owed.until.saturating_sub(now));
+            // By another rate, each of them takes another time.
+            u64::try_from(left * u128::from(each) / u128::from(owed.each)).unwrap_or(u64::MAX)
+        });
+        let owed = owed.saturating_add(each);
+        if owed > each.saturating_mul(rate.count.into()) {
             return false;
         }
         if !rehearsal {
-            memory.put(key, then);
+            memory.put(key, Owed { until: now.saturating_add(owed), each });
         }
         true
     }
+}
+
+/// Enough for six hundred years.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Policy for Rates {
@@ -164,7 +210,34 @@ mod tests {
         for number in 0..10_000 {
             take(&number.to_string());
         }
-        assert!(rates.memory[CLIENT].lock().unwrap().len() <= 200);
+        assert!(rates.counts.0.memory[CLIENT].lock().unwrap().len() <= 200);
         assert_eq!(Rate::new(0, Duration::from_secs(1)), None);
+    }
+
+    #[test]
+    fn what_was_counted_counts_by_other_rules_too() {
+        let time = Arc::new(AtomicU64::new(1_000));
+        let counts = RateCounts::new(100);
+        let rates = || {
+            let clock = Arc::clone(&time);
+            let clock: Clock = Arc::new(move || Duration::from_secs(clock.load(Ordering::Relaxed)));
+            Rates::with_counts(clock, counts.clone())
+        };
+        let (slow, fast) = (Rate::new(4, Duration::from_secs(4_000)), Rate::new(6, Duration::from_secs(60)));
+        let take = |rates: &Rates, rate, key| rates.take(USER, rate, key, false);
+        let first = rates();
+        assert_eq!([(); 5].map(|()| take(&first, slow, "a")), [true, true, true, true, false]);
+        // Others by the same rate go on with it, and another kind of limit does not.
+        assert!(!take(&rates(), slow, "a") && rates().take(CLIENT, slow, "a", false));
+        // Whoever has had four of four has had four of six, and waits no longer than the new rate wants.
+        let second = rates();
+        assert_eq!([(); 3].map(|()| take(&second, fast, "a")), [true, true, false]);
+        time.store(1_010, Ordering::Relaxed);
+        assert_eq!([(); 2].map(|()| take(&second, fast, "a")), [true, false]);
+        // And of fewer than were taken nothing is left.
+        time.store(1_030, Ordering::Relaxed);
+        assert!(!take(&rates(), slow, "a"));
+        time.store(1_030 + 1_000, Ordering::Relaxed);
+        assert!(take(&rates(), slow, "a"));
     }
 }

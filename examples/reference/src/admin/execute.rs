@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Hidden, Request, Response, meaning::meaning};
+use mailwright::mailstore::StoreError;
+
+use super::{Hidden, Reason, Request, Response, meaning::meaning};
 use crate::{
     config::Config,
     directory::{Directory, DirectoryError},
@@ -10,7 +12,7 @@ use crate::{
     http::Tokens,
     life::Life,
     live::{self, Live},
-    queue::{self, Access},
+    queue::{self, Access, QueueRequest},
     rules::Rules,
     sieve, trace,
 };
@@ -35,7 +37,20 @@ impl Administration {
     pub(crate) fn execute(&self, request: Request) -> Response {
         match request {
             Request::Queue(request) => {
-                queue::answer(&self.queue, request).map_or_else(Response::failed, Response::Queue)
+                let shown = match &request {
+                    QueueRequest::Show { id } => Some(id.clone()),
+                    _ => None,
+                };
+                match (queue::answer(&self.queue, request), shown) {
+                    (Ok(response), _) => Response::Queue(response),
+                    (Err(StoreError::NotFound), Some(id)) => Response::Failed {
+                        message: format!(
+                            "nothing in the queue has the id {id}; `mailwrightd queue list` shows all"
+                        ),
+                        reason: Reason::Missing,
+                    },
+                    (Err(error), _) => Response::failed(error),
+                }
             }
             Request::Sieve(request) => match &self.life.filter {
                 Ok(filter) => sieve::execute(&self.directory, &self.life.store, filter, &request)
@@ -88,7 +103,9 @@ impl Administration {
                 let problems = directory.alias_problems();
                 Response::AliasesRead { entries, problems }
             }),
-            Request::DirectoryExport => Ok(Response::Directory { file: directory.export() }),
+            Request::DirectoryExport { secrets } => {
+                directory.export(secrets).map(|file| Response::Directory { file })
+            }
             Request::DirectoryImport { file, only } => {
                 directory.import_file(&file, only).map(|entries| Response::Written { entries })
             }

@@ -2,7 +2,11 @@
 
 use mailwright::{
     mail_model::ForwardPath,
-    relay_policy::{delivery::LocalKind, directory::Refusal},
+    relay_policy::{
+        delivery::LocalKind,
+        directory::{OnwardReason, Refusal},
+    },
+    smtp_proto::Reply,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +31,9 @@ pub(crate) struct AddressMeaning {
     pub(crate) dangling: Vec<String>,
     /// What a stranger is told who writes to it; empty if it is taken.
     pub(crate) refusal: String,
+    /// Why nobody can tell what it stands for; empty if somebody can.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) problem: String,
 }
 
 /// What `address` stands for, and what a stranger is told who writes to it.
@@ -36,10 +43,21 @@ pub(super) fn meaning(directory: &Directory, address: &str) -> Result<AddressMea
     } else {
         ForwardPath::Address(address.parse().map_err(|_| DirectoryError::Name(address.to_owned()))?)
     };
-    let reply = |refusal: Refusal| refusal.reply(address).to_string().trim_end().to_owned();
-    let refusal = directory.expand(&path, false).err().map(reply).unwrap_or_default();
+    let refusal = match directory.expand(&path, false) {
+        // It leads through us, and not for everybody.
+        Ok(expansion) => {
+            let through = expansion.onward.iter().any(|onward| onward.reason == OnwardReason::Remote);
+            through.then(|| Reply::RELAY_DENIED.to_string())
+        }
+        Err(refusal) => Some(refusal.reply(address).to_string()),
+    };
+    let refusal = refusal.unwrap_or_default().trim_end().to_owned();
     let mut meaning = AddressMeaning { refusal, ..AddressMeaning::default() };
-    let Ok(expansion) = directory.expand(&path, true) else { return Ok(meaning) };
+    let expansion = match directory.expand(&path, true) {
+        Ok(expansion) => expansion,
+        Err(Refusal::Unreadable(problem)) => return Ok(AddressMeaning { problem, ..meaning }),
+        Err(_) => return Ok(meaning),
+    };
     for delivery in expansion.deliveries {
         let name = match delivery.detail {
             Some(detail) => format!("{} ({detail})", delivery.account),

@@ -229,13 +229,17 @@ pub(crate) enum NetworkCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DirectoryCommand {
-    /// Print everything but secrets, as TOML
+    /// Print everything, as TOML; passwords only if they are asked for
     Export {
         /// As JSON
         #[arg(long)]
         json: bool,
+        /// With the hashes of passwords, so that import makes the accounts elsewhere: keep the file as secret as them
+        #[arg(long)]
+        secrets: bool,
     },
-    /// Make the directory what a file says; everything is checked before anything is changed
+    /// Make the directory what a file says; everything is checked before anything is changed. Accounts are made if the file has their
+    /// secrets, and never removed
     Import {
         /// The file, as export prints it
         file: PathBuf,

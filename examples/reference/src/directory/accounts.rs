@@ -27,7 +27,7 @@ use crate::{
 const HASHES: [Hash; 3] = [Hash::Sha1, Hash::Sha256, Hash::Sha512];
 
 /// A row to be written: the account's canonical name, and what there is to know of it.
-type NewRow = (String, StoredPassword, Option<ScramRow>, AccountRow);
+pub(super) type NewRow = (String, StoredPassword, Option<ScramRow>, AccountRow);
 /// An account that is to be there, and its row.
 pub(super) type NewAccount = (Account, Vec<u8>);
 

@@ -11,9 +11,7 @@ use super::{
     Directory, DirectoryError,
     accounts::NewAccount,
     restore::read,
-    rows::{
-        AccountRow, AliasRow, DirectoryFile, DomainRow, GroupRow, NetworkRow, Recipients, Reports, address,
-    },
+    rows::{AliasRow, DomainRow, GroupRow, NetworkRow, Recipients, Reports, address},
 };
 
 /// One change.
@@ -164,88 +162,6 @@ impl Directory {
         }
     }
 
-    /// Everything there is, without secrets.
-    pub(crate) fn export(&self) -> DirectoryFile {
-        let model = self.model();
-        let mut file = DirectoryFile::default();
-        file.domain.extend(model.domains().map(|(name, entry)| (name.to_owned(), entry.into())));
-        file.domain_alias
-            .extend(model.domain_aliases().map(|(alias, domain)| (alias.to_owned(), domain.to_owned())));
-        file.network.extend(model.networks().iter().map(|(name, object)| (name.to_owned(), object.into())));
-        file.pseudonym.extend(model.pseudonyms().map(|(local, alias)| (local.to_owned(), alias.into())));
-        for (name, entry) in model.entries() {
-            let name = name.to_owned();
-            match entry {
-                Entry::Account(account) => drop(file.account.insert(name, account.into())),
-                Entry::Alias(alias) => drop(file.alias.insert(name, alias.into())),
-                Entry::Group(group) => drop(file.group.insert(name, group.into())),
-                _ => {}
-            }
-        }
-        file
-    }
-
-    /// Makes the directory what a file says: what is in it is added or changed, and with `only`, domains, aliases,
-    /// groups and pseudonyms that are not in it are removed. Accounts must be there already, and are never removed: they have
-    /// secrets and mail. Everything is checked before anything is written. How many entries were written.
-    pub(crate) fn import_file(&self, file: &DirectoryFile, only: bool) -> Result<usize, DirectoryError> {
-        let _changing = self.lock_changes();
-        let mut model = self.model();
-        let mut changes = Vec::new();
-        if only {
-            for edit in self.removals(file, &model)? {
-                changes.extend(apply(&mut model, edit, &self.settings().domains)?);
-            }
-        }
-        let mut written = 0;
-        for edit in additions(file) {
-            changes.extend(apply(&mut model, edit, &self.settings().domains)?);
-            written += 1;
-        }
-        let mut accounts = Vec::new();
-        for (name, wanted) in &file.account {
-            let account = self.find(&model.canonical(&address(name)?));
-            let account = account.ok_or_else(|| DirectoryError::Unknown(name.clone()))?;
-            let since = wanted.since.or(account.mail.since);
-            accounts.push(account.with_mail(AccountRow { since, ..wanted.clone() }));
-            written += 1;
-        }
-        let accounts = self.new_accounts(accounts, &mut model)?;
-        self.check_networks(&model)?;
-        self.commit(self.rows(&changes), accounts)?;
-        self.replace_model(model);
-        Ok(written)
-    }
-
-    fn removals(&self, file: &DirectoryFile, model: &Model) -> Result<Vec<Edit>, DirectoryError> {
-        let mut edits = Vec::new();
-        let mut kept = std::collections::HashSet::new();
-        for name in file.alias.keys().chain(file.group.keys()) {
-            kept.insert(model.canonical(&address(name)?));
-        }
-        for (name, entry) in model.entries() {
-            let address = name.to_owned();
-            match entry {
-                Entry::Alias(_) if !kept.contains(name) => edits.push(Edit::AliasRemove { address }),
-                Entry::Group(_) if !kept.contains(name) => edits.push(Edit::GroupRemove { address }),
-                _ => {}
-            }
-        }
-        let pseudonyms = model.pseudonyms().filter(|(local, _)| !file.pseudonym.contains_key(*local));
-        edits.extend(pseudonyms.map(|(local, _)| Edit::PseudonymRemove { local: local.to_owned() }));
-        let networks = model.networks().iter().filter(|(name, _)| !file.network.contains_key(*name));
-        edits.extend(networks.map(|(name, _)| Edit::NetworkRemove { name: name.to_owned() }));
-        let aliases = model.domain_aliases().filter(|(alias, _)| !file.domain_alias.contains_key(*alias));
-        edits.extend(aliases.map(|(alias, _)| Edit::DomainRemove { name: alias.to_owned() }));
-        let settings = self.settings();
-        let configured = &settings.domains;
-        let domains = model.domains().filter(|(name, _)| {
-            !file.domain.contains_key(*name) && !configured.iter().any(|domain| domain.key() == *name)
-        });
-        edits.extend(domains.map(|(name, _)| Edit::DomainRemove { name: name.to_owned() }));
-        Ok(edits)
-    }
-
     /// Writes rows and accounts, all of them or none, and makes the accounts known. The caller holds the lock of changes.
     pub(super) fn commit(&self, mut rows: Vec<Row>, accounts: Vec<NewAccount>) -> Result<(), DirectoryError> {
         for (account, row) in &accounts {
@@ -256,7 +172,7 @@ impl Directory {
         Ok(())
     }
 
-    fn rows(&self, changes: &[Change]) -> Vec<Row> {
+    pub(super) fn rows(&self, changes: &[Change]) -> Vec<Row> {
         changes.iter().map(|(key, value)| self.entries.row(key.as_bytes(), value.as_deref())).collect()
     }
 
@@ -283,31 +199,12 @@ impl Directory {
     }
 }
 
-fn additions(file: &DirectoryFile) -> Vec<Edit> {
-    let file = file.clone();
-    let domains = file.domain.into_iter().map(|(name, row)| {
-        let or_none = |setting: Option<String>| Some(setting.unwrap_or_else(|| "none".into()));
-        let change = DomainChange {
-            relay: Some(row.relay),
-            recipients: Some(row.recipients),
-            journal_reports: Some(row.journal_reports),
-            unknown: or_none(row.unknown),
-            postmaster: or_none(row.postmaster),
-            journal: or_none(row.journal),
-            bcc: or_none(row.bcc),
-        };
-        Edit::Domain { name, change, new: false }
-    });
-    let aliases = file.domain_alias.into_iter().map(|(alias, domain)| Edit::DomainAlias { alias, domain });
-    let names = file.alias.into_iter().map(|(address, row)| Edit::Alias { address, row, new: false });
-    let groups = file.group.into_iter().map(|(address, row)| Edit::Group { address, row, new: false });
-    let pseudonyms = file.pseudonym.into_iter().map(|(local, row)| Edit::Pseudonym { local, row });
-    let networks = file.network.into_iter().map(|(name, row)| Edit::Network { name, row, new: false });
-    domains.chain(aliases).chain(names).chain(groups).chain(pseudonyms).chain(networks).collect()
-}
-
 /// Changes the model; gives what is to be written.
-fn apply(model: &mut Model, edit: Edit, configured: &[Domain]) -> Result<Vec<Change>, DirectoryError> {
+pub(super) fn apply(
+    model: &mut Model,
+    edit: Edit,
+    configured: &[Domain],
+) -> Result<Vec<Change>, DirectoryError> {
     match edit {
         Edit::DomainChange { name, change } => {
             let known = domain(&name)?;

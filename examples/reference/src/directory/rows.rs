@@ -122,7 +122,24 @@ pub(crate) struct NetworkRow {
     pub(crate) relay: bool,
 }
 
-/// The whole directory, but for secrets: the form of `mailwrightd directory export`.
+/// What an account logs in with. A file that has it is as secret as the accounts.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecretRow {
+    /// `{SCHEME}hash`.
+    pub(crate) password: String,
+    /// The keys for SCRAM as they are kept, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scram: Option<String>,
+}
+
+impl std::fmt::Debug for SecretRow {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SecretRow(..)")
+    }
+}
+
+/// The whole directory: the form of `mailwrightd directory export`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct DirectoryFile {
@@ -141,6 +158,9 @@ pub(crate) struct DirectoryFile {
     /// Local parts known in all domains.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) pseudonym: BTreeMap<String, AliasRow>,
+    /// By account; empty unless secrets were asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) secret: BTreeMap<String, SecretRow>,
 }
 
 impl DomainRow {

@@ -7,8 +7,8 @@ use std::{
 
 use mailwright::{
     mailstore::{
-        AnyStore, QueueEntry, QueueNumber, QueueRecipient, RecipientState, Settlement, Spool, Store,
-        StoreError, block_on,
+        AnyStore, QueueEntry, QueueNumber, QueueRecipient, RecipientState, Settlement, Spool, StoreError,
+        block_on,
     },
     queue::OwnListings,
     relay_policy::{delivery::LocalTarget, route::NextHop},
@@ -16,15 +16,17 @@ use mailwright::{
 use serde::{Deserialize, Serialize};
 
 use super::{Suppressed, SuppressedEntry};
-use crate::config::Period;
+use crate::{config::Period, serve::Waiting};
 
 /// How many entries are read together.
 const PAGE: usize = 1_000;
 
-/// What there is to show and change: a store, and the queue that runs on it if one does.
+/// What there is to show and change: what waits, and the queue that sends it if one runs.
 #[derive(Clone)]
 pub(crate) struct Access {
+    /// The mailboxes that mail is for.
     pub(crate) store: AnyStore,
+    pub(crate) waiting: Waiting,
     pub(crate) flush: Option<Arc<dyn Fn() + Send + Sync>>,
     /// What nothing is sent to.
     pub(crate) suppressed: Suppressed,
@@ -263,7 +265,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             let entry = found.first().ok_or(StoreError::NotFound)?;
             let (mut octets, mut offset) = (Vec::new(), entry.skip);
             while offset < entry.size {
-                let chunk = block_on(spool(access)?.octets(entry, offset..entry.size))?;
+                let chunk = block_on(access.waiting.octets(entry, offset..entry.size))?;
                 offset += chunk.len() as u64;
                 octets.extend_from_slice(&chunk);
             }
@@ -298,7 +300,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
                 flush();
             }
             for some in settle.chunks(PAGE) {
-                block_on(spool(access)?.settle(some))?;
+                block_on(access.waiting.settle(some))?;
             }
             if let (Some(flush), true) = (&access.flush, makes_due(&change)) {
                 flush();
@@ -356,10 +358,6 @@ fn goes_on(entry: &QueueEntry) -> bool {
     !here && !entry.destination.starts_with("report:") && !entry.destination.starts_with("release:")
 }
 
-fn spool(access: &Access) -> Result<&impl Spool, StoreError> {
-    access.store.spool().ok_or_else(|| StoreError::Invalid("expected a store with a queue".into()))
-}
-
 fn for_each(
     access: &Access,
     selection: &Selection,
@@ -367,7 +365,7 @@ fn for_each(
 ) -> Result<(), StoreError> {
     let mut after: Option<QueueNumber> = None;
     loop {
-        let page = block_on(spool(access)?.entries(after, PAGE))?;
+        let page = block_on(access.waiting.entries(after, PAGE))?;
         page.iter().filter(|entry| selection.includes(entry)).for_each(&mut visit);
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.number),

@@ -8,7 +8,9 @@ use std::{
 use mailwright::relay_policy::{
     Chain, Session,
     dns::AnyResolver,
-    rules::{Clock, Greylist, HelloExists, Rates, Reputation, SenderExists, SpfRefuses, Strangers},
+    rules::{
+        Clock, Greylist, HelloExists, RateCounts, Rates, Reputation, SenderExists, SpfRefuses, Strangers,
+    },
 };
 
 use super::Known;
@@ -20,12 +22,18 @@ use crate::{
 /// So many clients, accounts, senders and recipients are counted, each.
 const COUNTED: usize = 50_000;
 
+/// What limits have counted: nothing yet.
+pub(crate) fn counts() -> RateCounts {
+    RateCounts::new(COUNTED)
+}
+
 /// The rules in the order in which they are asked: the cheap ones first, and greylisting last, for it remembers.
 pub(super) fn chain(
     config: &Config,
     names: &AnyResolver,
     directory: &Arc<Directory>,
     known: Arc<Known>,
+    counts: RateCounts,
 ) -> Chain {
     let options = &config.rules;
     let clock: Clock = Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
@@ -36,7 +44,7 @@ pub(super) fn chain(
             || session.peer.remote.is_none_or(|remote| remote.ip().to_canonical().is_loopback());
         here || ours.trusts(session)
     });
-    let mut rates = Rates::new(Arc::clone(&clock), COUNTED);
+    let mut rates = Rates::with_counts(Arc::clone(&clock), counts);
     rates.client = options.rate(options.messages_per_client);
     rates.user = options.rate(options.messages_per_user);
     rates.sender = options.rate(options.messages_per_sender);

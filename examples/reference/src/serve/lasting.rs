@@ -7,12 +7,12 @@ use mailwright::{
     filter::{Remembered, SieveFilter},
     mailstore::embedded::Embedded,
     pop3::Maildrops,
-    relay_policy::{dns::AnyResolver, route::RouteTable},
+    relay_policy::{dns::AnyResolver, route::RouteTable, rules::RateCounts},
     smtp::{OnDemand, QueueStarter, StoreInbox},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Inbox, ServeError, Store, open::delivery_store, services::Services};
+use super::{Inbox, ServeError, Store, Waiting, open::delivery_store, services::Services};
 use crate::{
     admin::Administration,
     config::{self, Config},
@@ -31,6 +31,7 @@ use crate::{
 pub(super) struct Lasting {
     pub(super) database: Embedded,
     pub(super) store: Store,
+    pub(super) waiting: Waiting,
     pub(super) directory: Arc<Directory>,
     pub(super) logins: Logins,
     pub(super) authenticator: Arc<Authenticator<Logins>>,
@@ -38,6 +39,8 @@ pub(super) struct Lasting {
     pub(super) parts: Parts,
     pub(super) names: AnyResolver,
     pub(super) known: Arc<Known>,
+    /// How many messages have come, for limits that go on.
+    pub(super) counts: RateCounts,
     pub(super) collector: Option<Arc<Collector>>,
     /// What Sieve scripts remember.
     pub(super) memory: Remembered,
@@ -56,7 +59,15 @@ impl Lasting {
     pub(super) fn rules(&self, config: &Config) -> Rules {
         let (names, known) = (self.names.clone(), Arc::clone(&self.known));
         let runtime = tokio::runtime::Handle::current();
-        Rules::new(config, names, &self.directory, known, self.collector.clone(), runtime)
+        Rules::new(
+            config,
+            names,
+            &self.directory,
+            known,
+            self.collector.clone(),
+            self.counts.clone(),
+            runtime,
+        )
     }
 
     /// What serves clients by this configuration. Nobody is served yet.
@@ -87,7 +98,7 @@ impl Lasting {
         let filter = SieveFilter::new(self.store.clone(), self.memory.clone(), config.hostname.clone())
             .with_options(config.filter_options())
             .with_server_scripts(server_scripts::load(config)?);
-        let (delivery, chain) = (delivery_store(config, &self.store)?, rules.chain.clone());
+        let (delivery, chain) = (delivery_store(config, &self.store, &self.waiting)?, rules.chain.clone());
         let mut inbox = StoreInbox::new(delivery, self.logins.clone(), chain, config.hostname.clone())
             .with_filter(filter);
         if !config.smtp.etrn.is_empty() {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mailwright::{
     Pool,
     mailstore::{
-        AnyStore,
+        AnyStore, SharedQueue, WithQueue, block_on,
         embedded::{Embedded, Options},
         maildir::{self, Maildir},
         mbox::MboxStore,
@@ -45,6 +45,9 @@ const TOKENS: &str = "http-tokens";
 const KEYS: &str = "dkim";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
 pub(crate) const SIEVE_MEMORY: &str = "sieve-memory";
+
+/// What waits to be sent on. It is in the database, wherever the mailboxes are.
+pub(crate) type Waiting = SharedQueue<Embedded>;
 
 /// Opens the store and its accounts.
 pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeError> {
@@ -91,7 +94,7 @@ pub(crate) fn life(
     database: &Embedded,
     directory: &Arc<Directory>,
 ) -> Result<Life, ServeError> {
-    let store = mail_store(config, database.clone())?;
+    let store = mail_store(config, database.clone(), &waiting(config, database)?)?;
     let fetch = fetch(config, database, directory)?;
     Life::new(config, store, Arc::clone(directory), fetch, database)
         .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })
@@ -121,8 +124,18 @@ pub(crate) fn fetch(
         .map_err(|source| ServeError::Store { path: config.data.display().to_string(), source })
 }
 
-/// The mail of the accounts: in the database, or elsewhere.
-pub(crate) fn mail_store(config: &Config, database: Embedded) -> Result<AnyStore, ServeError> {
+/// What waits to be sent on, of a process that has not taken any mail yet.
+pub(crate) fn waiting(config: &Config, database: &Embedded) -> Result<Waiting, ServeError> {
+    let opened = |source| ServeError::Store { path: config.data.display().to_string(), source };
+    block_on(SharedQueue::open(database.clone())).map_err(opened)
+}
+
+/// The mail of the accounts: in the database, or elsewhere and beside its queue.
+pub(crate) fn mail_store(
+    config: &Config,
+    database: Embedded,
+    waiting: &Waiting,
+) -> Result<AnyStore, ServeError> {
     match config.store.kind {
         StoreKind::Embedded => Ok(AnyStore::new(database)),
         StoreKind::Maildir => {
@@ -135,17 +148,23 @@ pub(crate) fn mail_store(config: &Config, database: Embedded) -> Result<AnyStore
             options.quota = config.quota.limits();
             options.quota_warnings.clone_from(&config.quota.warn_percent);
             // Other programs' locks are waited for, so this must not be where sessions run.
-            Ok(AnyStore::new(Maildir::with_offload(template, options, Pool)))
+            let mail = Maildir::with_offload(template, options, Pool);
+            Ok(AnyStore::new(WithQueue::new(mail, waiting.clone())))
         }
     }
 }
 
 /// Where mail that comes in goes: into the store, or into files.
-pub(super) fn delivery_store(config: &Config, store: &AnyStore) -> Result<AnyStore, ServeError> {
+pub(super) fn delivery_store(
+    config: &Config,
+    store: &AnyStore,
+    waiting: &Waiting,
+) -> Result<AnyStore, ServeError> {
     if config.store.mbox.is_empty() {
         return Ok(store.clone());
     }
     let template =
         maildir::Template::new(&config.store.mbox).map_err(|error| ServeError::Config(error.to_string()))?;
-    Ok(AnyStore::new(MboxStore::with_offload(template, config.data.join("spool"), Pool)))
+    let files = MboxStore::with_offload(template, config.data.join("spool"), Pool);
+    Ok(AnyStore::new(WithQueue::new(files, waiting.clone())))
 }

@@ -6,13 +6,17 @@ use std::{
 };
 
 use mailwright::Admission;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use super::{lasting::Lasting, listening::Listening};
 use crate::{
     certificate::{Certificates, ServerConfigs},
     config::Config,
     live::{self, Current},
+    on_demand::Receiving,
 };
 
 /// Where the configuration is: its file, if there is one, and the data directory of the command line.
@@ -28,6 +32,8 @@ pub(super) struct Reloader {
     pub(super) certificates: Arc<Certificates>,
     pub(super) admission: Arc<Admission>,
     pub(super) administration: Arc<Current>,
+    /// What takes mail of providers that are called.
+    pub(super) receiving: watch::Sender<Arc<Receiving>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -61,6 +67,7 @@ impl Reloader {
         let queue = parts.configure(&config, Arc::clone(&routes), signing)?;
         let services = lasting.services(&config, &rules, routes).map_err(|error| error.to_string())?;
         let administration = lasting.administration(&config, &rules).map_err(|error| error.to_string())?;
+        let receiving = services.receiving().map_err(|error| error.to_string())?;
         let mut listening =
             Listening::open(&config, Some(&state.listening)).map_err(|error| error.to_string())?;
         listening.serve(&services, &self.admission, &tls).map_err(|error| error.to_string())?;
@@ -71,6 +78,8 @@ impl Reloader {
 
         lasting.queue.reconfigure(queue);
         lasting.queue.release_to(&services.inbox);
+        lasting.fetch.reconfigure(Arc::clone(&services.inbox), services.fetch_options());
+        self.receiving.send_replace(Arc::new(receiving));
         self.certificates.replace(certificates);
         self.administration.replace(administration);
         let mut before = std::mem::replace(&mut *state, State { config, listening });

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mailwright::{
     Admission, Authenticator, DovecotAuth, Listener, ListenerTls,
-    fetch::Fetcher,
+    fetch::{FetchConfig, Fetcher},
     imap::{Imap, MailboxUrls},
     mailstore::{ScriptLimits, Store as _},
     managesieve::ManageSieve,
@@ -12,7 +12,11 @@ use mailwright::{
     smtp::Smtp,
     smtp_proto::HelloName,
 };
-use tokio::{net::UnixListener, sync::Semaphore, task::AbortHandle};
+use tokio::{
+    net::UnixListener,
+    sync::{Semaphore, watch},
+    task::AbortHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -24,7 +28,7 @@ use crate::{
     directory::{Directory, Logins, Members},
     fetch::Fetch,
     local::Users,
-    on_demand::Caller,
+    on_demand::{Caller, Receiving},
 };
 
 /// How many programs hand mail over at once; more wait.
@@ -46,32 +50,40 @@ pub(super) struct Services {
 impl Services {
     /// Fetches mail from accounts elsewhere.
     pub(super) fn fetch(&self, fetch: &Fetch) -> Result<(), ServeError> {
-        let options = self.config.fetch.options(&self.config.hostname, self.config.limits.message_size);
         let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
+        let options = self.fetch_options();
         let fetcher = Fetcher::new(Arc::clone(&self.inbox), fetch.ledger(), options, stop, tasks);
         let path = self.config.data.display().to_string();
         fetch.start(fetcher).map_err(|source| ServeError::Store { path, source })
     }
 
-    /// Comes for mail that waits elsewhere.
-    pub(super) fn call_providers(&self, fetch: &Fetch) -> Result<(), ServeError> {
-        let config = &self.config;
-        if config.on_demand.providers.is_empty() {
-            return Ok(());
+    /// How it is fetched.
+    pub(super) fn fetch_options(&self) -> FetchConfig {
+        self.config.fetch.options(&self.config.hostname, self.config.limits.message_size)
+    }
+
+    /// Comes for mail that waits elsewhere. What receives it can be replaced: each call goes by what is there then.
+    pub(super) fn call_providers(&self, fetch: &Fetch) -> Result<watch::Sender<Arc<Receiving>>, ServeError> {
+        let receiving = watch::Sender::new(Arc::new(self.receiving()?));
+        for provider in self.config.on_demand.providers.clone() {
+            let (receiving, calls) = (receiving.subscribe(), fetch.calls());
+            self.tasks.spawn(Caller { provider, receiving, calls }.run(self.stop.clone()));
         }
+        Ok(receiving)
+    }
+
+    /// What takes mail of providers that are called.
+    pub(super) fn receiving(&self) -> Result<Receiving, ServeError> {
+        let config = &self.config;
         let made = mailwright::smtp_proto::server::Config::smtp(&config.hostname);
         let wrong = |error: mailwright::smtp_proto::SyntaxError| ServeError::Config(error.to_string());
         let smtp = self.limited(made.map_err(wrong)?);
-        let inbox = Arc::clone(&self.inbox);
-        let service = Arc::new(Smtp::<_, Logins>::new(inbox, None, ListenerTls::None, smtp));
+        let service = Arc::new(Smtp::new(Arc::clone(&self.inbox), None, ListenerTls::None, smtp));
         let hello: HelloName = config.hostname.parse().map_err(wrong)?;
-        let tls = config.fetch.options(&config.hostname, 0).tls;
-        for provider in config.on_demand.providers.clone() {
-            let (hello, tls, service) = (hello.clone(), tls.clone(), Arc::clone(&service));
-            let caller = Caller { provider, hello, tls, service, calls: fetch.calls() };
-            self.tasks.spawn(caller.run(self.stop.clone()));
-        }
-        Ok(())
+        // Without providers nobody is trusted, and no file is read.
+        let asks = !config.on_demand.providers.is_empty();
+        let tls = if asks { self.fetch_options().tls } else { None };
+        Ok(Receiving { hello, tls, service })
     }
 
     /// Answers other programs that ask whether a login is right.

@@ -219,6 +219,12 @@ impl Site {
         self.run(&[&["queue"], arguments].concat())
     }
 
+    /// The self-signed certificate.
+    #[allow(dead_code, reason = "not every test program needs it")]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("data/tls/self-signed.pem")
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

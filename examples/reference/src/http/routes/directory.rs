@@ -23,7 +23,7 @@ struct Members {
 }
 
 pub(super) fn export(_: &Given) -> Result<Request, Problem> {
-    Ok(Request::DirectoryExport)
+    Ok(Request::DirectoryExport { secrets: false })
 }
 
 pub(super) fn import(given: &Given) -> Result<Request, Problem> {
