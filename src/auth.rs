@@ -268,6 +268,10 @@ impl<A: Accounts> Authenticator<A> {
         let outcome = self.open(&user, authorization, credentials, familiar, attempt).await;
         match outcome {
             Ok(account) => {
+                if attempt.repeats {
+                    // The proof failed for want of keys, not for a wrong password.
+                    self.throttle.forgive(Instant::now(), attempt.address(), &self.counted(counted));
+                }
                 self.throttle.succeeded(Instant::now(), attempt.address(), &self.counted(counted));
                 let (peer, mechanism, tls) = (shown(attempt.peer), attempt.mechanism, attempt.tls);
                 tracing::info!(protocol = %attempt.service, peer, user = %account, mechanism, tls, "login");
@@ -286,6 +290,9 @@ impl<A: Accounts> Authenticator<A> {
 
     /// Counts a failure, and waits as long as it costs.
     async fn penalize(&self, user: &str, attempt: &Attempt<'_>) {
+        if attempt.repeats {
+            return;
+        }
         let delay = self.throttle.failed(Instant::now(), attempt.address(), &self.counted(user));
         if !delay.is_zero() {
             time::sleep(delay).await;
@@ -344,11 +351,13 @@ pub(crate) struct Attempt<'a> {
     mechanism: &'a str,
     /// What separates an account's name from a folder's.
     separator: Option<char>,
+    /// The same password has failed just before, and was counted.
+    repeats: bool,
 }
 
 impl<'a> Attempt<'a> {
     fn new(peer: &'a Peer, tls: bool, service: Service) -> Self {
-        Self { peer, tls, service, mechanism: "", separator: None }
+        Self { peer, tls, service, mechanism: "", separator: None, repeats: false }
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Connection<M, S = TcpStream> {
     /// Since when the peer has taken nothing of what waits; `None` while nothing waits.
     stalled: Option<Instant>,
     write_timeout: Duration,
+    /// When all of it ends, whatever is under way.
+    deadline: Option<Instant>,
 }
 
 impl<M: Machine, S: Socket> Connection<M, S> {
@@ -50,6 +52,7 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             ended: false,
             stalled: None,
             write_timeout: WRITE_TIMEOUT,
+            deadline: None,
         }
     }
 
@@ -58,11 +61,25 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         self.write_timeout = timeout;
     }
 
+    /// Gives the peer so long from now on; then the connection ends with `TimedOut`, whatever is under way.
+    pub fn end_within(&mut self, time: Duration) {
+        self.deadline = Some(now() + time);
+    }
+
     /// The same connection with the machine that takes the place of this one: what came and was not taken is the new one's.
     #[must_use]
     pub fn map<N: Machine>(self, change: impl FnOnce(M) -> N) -> Connection<N, S> {
-        let Self { machine, socket, rx, read_size, ended, stalled, write_timeout } = self;
-        Connection { machine: change(machine), socket, rx, read_size, ended, stalled, write_timeout }
+        let Self { machine, socket, rx, read_size, ended, stalled, write_timeout, deadline } = self;
+        Connection {
+            machine: change(machine),
+            socket,
+            rx,
+            read_size,
+            ended,
+            stalled,
+            write_timeout,
+            deadline,
+        }
     }
 
     /// The machine, to answer it or to call it.
@@ -137,7 +154,7 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             return Ok(());
         }
         let stalled = self.stalled.filter(|_| write).map(|since| since + self.write_timeout);
-        let until = wait.until.into_iter().chain(stalled).min();
+        let until = wait.until.into_iter().chain(stalled).chain(self.deadline).min();
         tokio::select! {
             ready = self.socket.readable(), if read => { ready?; self.fill()?; }
             ready = self.socket.writable(), if write => { ready?; self.drain()?; }
@@ -154,11 +171,14 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         let stalled = self.stalled.map(|since| since + self.write_timeout);
         tokio::select! {
             ready = self.socket.writable() => ready,
-            () = sleep_until(stalled) => self.check_stalled(),
+            () = sleep_until(stalled.into_iter().chain(self.deadline).min()) => self.check_stalled(),
         }
     }
 
     fn check_stalled(&self) -> io::Result<()> {
+        if self.deadline.is_some_and(|deadline| now() >= deadline) {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the time that it was given has passed"));
+        }
         match self.stalled {
             Some(since) if now().duration_since(since) >= self.write_timeout => {
                 Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing of what waits for it"))

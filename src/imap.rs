@@ -63,8 +63,9 @@ use self::{
     selected::Selected,
 };
 use crate::{
-    Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
-    service::{ALPN_IMAP, Latest, Session, tell_end},
+    Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    listen::Probation,
+    service::{ALPN_IMAP, Latest, Session, release, tell_end, warn},
 };
 
 /// How often an idle client's mailbox is looked at, if the store cannot tell of changes.
@@ -190,18 +191,29 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
         let listener = listener.with_refusal(self.tls.refusal(b"* BYE [LIMIT] too many connections\r\n"));
         listener
-            .run(move |socket, peer| {
+            .run(move |accepted| {
                 let (service, stop) = (Arc::clone(&self), stop.clone());
-                async move { service.session(socket, peer, stop).await }
+                async move { service.accepted(accepted, stop).await }
             })
             .await;
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection of a listener to its end. While connections run out, a client that has not logged in has little
+    /// time ([`Stress`](crate::Stress)).
+    pub async fn accepted(&self, accepted: Accepted, stop: CancellationToken) {
+        let Accepted { socket, peer, admitted } = accepted;
+        self.serve_one(socket.into(), peer, Probation::new(Some(admitted)), stop).await;
+    }
+
+    /// Serves one connection that nobody counts to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
+        self.serve_one(socket.into(), peer, Probation::new(None), stop).await;
+    }
+
+    async fn serve_one(&self, socket: Stream, peer: Peer, mut probation: Probation, stop: CancellationToken) {
         let config = self.latest.offering(&self.config, self.authenticator.mechanisms_for(Purpose::Imap));
         let machine = Deflate::new(Server::new(config, peer)).with_limits(&self.config.limits);
-        let mut connection = Connection::new(self.tls.secure(machine), socket.into());
+        let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit {
             store: &*self.store,
@@ -218,7 +230,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             client: None,
         };
         connection.machine().inner_mut().inner_mut().work_around(self.options.workarounds_for(None));
-        let ended = visit.run(&mut connection, stop).await;
+        let ended = visit.run(&mut connection, &mut probation, stop).await;
         Box::pin(visit.leave()).await;
         tell_end("imap", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
@@ -248,9 +260,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     async fn run(
         &mut self,
         connection: &mut Session<Deflate<Server>>,
+        probation: &mut Probation,
         stop: CancellationToken,
     ) -> io::Result<Option<Closed>> {
         let (mut closed, mut stopping) = (None, false);
+        if let Some(news) = probation.first() {
+            warn(connection, news);
+        }
         loop {
             let server = connection.machine().inner().inner();
             if !stopping && server.transmit_room() == 0 {
@@ -261,6 +277,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                         stopping = true;
                         connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Stopping);
                     }
+                    news = probation.news() => warn(connection, news),
                 }
                 continue;
             }
@@ -283,7 +300,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Stopping);
                     continue;
                 }
+                news = probation.news() => {
+                    warn(connection, news);
+                    continue;
+                }
             };
+            probation.busy();
             match event {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => {
@@ -291,7 +313,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     Box::pin(self.leave()).await;
                     closed = Some(reason);
                 }
-                Some(event) => Box::pin(self.handle(connection, event)).await?,
+                Some(event) => {
+                    Box::pin(self.handle(connection, event)).await?;
+                    if self.user.is_some() {
+                        release(connection, probation);
+                    }
+                }
             }
         }
     }

@@ -27,7 +27,7 @@ pub use auth::{
 };
 pub use connection::{Connection, Socket};
 pub use indexer::keep_index;
-pub use listen::{Admission, Admitted, ConnectionLimits, Listener, TooMany, network};
+pub use listen::{Accepted, Admission, Admitted, ConnectionLimits, Listener, Stress, TooMany, network};
 pub use mailwright_imap_proto as imap_proto;
 pub use mailwright_line_proto as line_proto;
 pub use mailwright_mail_model as mail_model;

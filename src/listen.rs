@@ -1,18 +1,17 @@
 //! Accepting connections: limits by address, proxies in front of us, and a graceful stop.
 
+mod admission;
+mod probation;
 mod proxy;
 
 use std::{
-    collections::HashMap,
     future::Future,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use mailwright_line_proto::Peer;
 use mailwright_relay_policy::networks::AddressRange;
 use tokio::{
@@ -24,114 +23,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::proxy::Proxies;
 
-/// After this many new connections the table of addresses is tidied.
-const TIDY_EVERY: u32 = 4096;
+pub use self::admission::{Admission, Admitted, ConnectionLimits, Stress, TooMany};
+pub(crate) use self::probation::{News, Probation};
+
 /// How long a listener rests when the system has no more file descriptors or memory for it.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections an address may have. An IPv6 address stands for its /64. Zero is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionLimits {
-    /// Connections at once from one address.
-    pub per_address: u32,
-    /// New connections a minute from one address.
-    pub new_per_minute: u32,
-    /// Connections at once in all.
-    pub total: u32,
-}
-
-impl Default for ConnectionLimits {
-    fn default() -> Self {
-        Self { per_address: 100, new_per_minute: 300, total: 20_000 }
-    }
-}
-
-/// Counts the connections of every address. Shared by all listeners that count together.
+/// A connection that was let in.
 #[derive(Debug)]
-pub struct Admission {
-    limits: ConnectionLimits,
-    rate: Option<DefaultKeyedRateLimiter<IpAddr>>,
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    by_address: HashMap<IpAddr, u32>,
-    total: u32,
-    since_tidy: u32,
-}
-
-impl Admission {
-    /// Counts from zero.
-    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
-        let rate =
-            NonZeroU32::new(limits.new_per_minute).map(|count| RateLimiter::keyed(Quota::per_minute(count)));
-        Arc::new(Self { limits, rate, counts: Mutex::default() })
-    }
-
-    /// Admits one more connection of this address, as long as the guard lives.
-    ///
-    /// # Errors
-    /// Which limit it would pass.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admitted, TooMany> {
-        let address = network(address);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rate) = &self.rate {
-            counts.since_tidy += 1;
-            if counts.since_tidy >= TIDY_EVERY {
-                counts.since_tidy = 0;
-                rate.retain_recent();
-            }
-            if rate.check_key(&address).is_err() {
-                return Err(TooMany::New);
-            }
-        }
-        if self.limits.total != 0 && counts.total >= self.limits.total {
-            return Err(TooMany::Total);
-        }
-        let count = counts.by_address.entry(address).or_insert(0);
-        if self.limits.per_address != 0 && *count >= self.limits.per_address {
-            return Err(TooMany::FromAddress);
-        }
-        *count += 1;
-        counts.total += 1;
-        Ok(Admitted { admission: Arc::clone(self), address })
-    }
-}
-
-/// A connection that was admitted; counted until dropped.
-#[derive(Debug)]
-pub struct Admitted {
-    admission: Arc<Admission>,
-    address: IpAddr,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut counts = self.admission.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.total = counts.total.saturating_sub(1);
-        if let Some(count) = counts.by_address.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// Which limit on connections was met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum TooMany {
-    /// [`ConnectionLimits::per_address`].
-    #[error("too many connections from this address")]
-    FromAddress,
-    /// [`ConnectionLimits::new_per_minute`].
-    #[error("too many new connections from this address")]
-    New,
-    /// [`ConnectionLimits::total`].
-    #[error("too many connections")]
-    Total,
+pub struct Accepted {
+    /// What it speaks over.
+    pub socket: TcpStream,
+    /// Who is there, by the PROXY protocol if that is believed.
+    pub peer: Peer,
+    /// It counts until the last of these is dropped; the listener keeps one until the session has ended.
+    pub admitted: Arc<Admitted>,
 }
 
 /// Accepts connections until told to stop, each in a task of its own.
@@ -182,7 +89,7 @@ impl Listener {
     /// Accepts and serves. A panic in `serve` ends that connection and no other.
     pub async fn run<F, T>(self, serve: F)
     where
-        F: Fn(TcpStream, Peer) -> T + Send + Sync + 'static,
+        F: Fn(Accepted) -> T + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
         let local = self.socket.local_addr().ok();
@@ -231,7 +138,7 @@ struct Gate<F> {
 
 impl<F, T> Gate<F>
 where
-    F: Fn(TcpStream, Peer) -> T,
+    F: Fn(Accepted) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
     /// Serves the connection in a task of its own, or tells it that there are too many.
@@ -241,8 +148,10 @@ where
             Ok(admitted) => {
                 // Replies are written whole; waiting for more would only delay them.
                 let _ = socket.set_nodelay(true);
+                let admitted = Arc::new(admitted);
+                let accepted = Accepted { socket, peer, admitted: Arc::clone(&admitted) };
                 // In a box: the task would otherwise hold room for the session twice, before and while it runs.
-                let session = Box::pin((self.serve)(socket, peer));
+                let session = Box::pin((self.serve)(accepted));
                 tasks.spawn(async move {
                     session.await;
                     drop(admitted);
@@ -270,39 +179,5 @@ pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits(per_address: u32, new_per_minute: u32, total: u32) -> ConnectionLimits {
-        ConnectionLimits { per_address, new_per_minute, total }
-    }
-
-    #[test]
-    fn an_address_has_so_many_connections_and_no_more() {
-        let admission = Admission::new(limits(2, 0, 3));
-        let [one, two, three] = ["192.0.2.1", "2001:db8::1", "2001:db8::ffff"].map(|ip| ip.parse().unwrap());
-        let first = admission.admit(one).unwrap();
-        let _second = admission.admit(two).unwrap();
-        let third = admission.admit(three).unwrap();
-        assert_eq!(admission.admit(one).unwrap_err(), TooMany::Total);
-        drop(first);
-        assert_eq!(admission.admit(two).unwrap_err(), TooMany::FromAddress);
-        drop(third);
-        assert!(admission.admit(three).is_ok());
-    }
-
-    #[test]
-    fn an_address_makes_so_many_connections_a_minute() {
-        let admission = Admission::new(limits(0, 5, 0));
-        let address = "192.0.2.1".parse().unwrap();
-        for _ in 0..5 {
-            admission.admit(address).unwrap();
-        }
-        assert_eq!(admission.admit(address).unwrap_err(), TooMany::New);
-        assert!(admission.admit("192.0.2.2".parse().unwrap()).is_ok());
     }
 }

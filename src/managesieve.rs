@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    listen::Probation,
     service::{self, ALPN_MANAGESIEVE, Latest, Session, attend, tell_end},
 };
 
@@ -90,22 +91,33 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
         let listener =
             listener.with_refusal(self.tls.refusal(b"BYE (TRYLATER) \"too many connections\"\r\n"));
         listener
-            .run(move |socket, peer| {
+            .run(move |accepted| {
                 let (service, stop) = (Arc::clone(&self), stop.clone());
-                async move { service.session(socket, peer, stop).await }
+                async move { service.accepted(accepted, stop).await }
             })
             .await;
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection of a listener to its end. While connections run out, a client that has not logged in has little
+    /// time ([`Stress`](crate::Stress)).
+    pub async fn accepted(&self, accepted: crate::Accepted, stop: CancellationToken) {
+        let crate::Accepted { socket, peer, admitted } = accepted;
+        self.serve_one(socket.into(), peer, Probation::new(Some(admitted)), stop).await;
+    }
+
+    /// Serves one connection that nobody counts to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
+        self.serve_one(socket.into(), peer, Probation::new(None), stop).await;
+    }
+
+    async fn serve_one(&self, socket: Stream, peer: Peer, probation: Probation, stop: CancellationToken) {
         let config =
             self.latest.offering(&self.config, self.authenticator.mechanisms_for(Purpose::ManageSieve));
         let machine = Server::new(config, peer);
-        let mut connection = Connection::new(self.tls.secure(machine), socket.into());
+        let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit = Visit { service: self, peer, exchange: None, user: None, script: BytesMut::new() };
-        let ended = attend(&mut visit, &mut connection, &stop).await;
+        let ended = attend(&mut visit, &mut connection, probation, &stop).await;
         tell_end("managesieve", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 }
@@ -152,6 +164,10 @@ struct Visit<'a, S, A> {
 }
 
 impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
+    fn is_proved(&self) -> bool {
+        self.user.is_some()
+    }
+
     async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
         let (service, user) = (self.service, self.user.clone());
         let scripts = || service.store.scripts().zip(user.as_ref()).ok_or_else(Refusal::temporary);

@@ -25,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::maildrops::Lock;
 use crate::{
-    Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     auth::without_detail,
+    listen::Probation,
     service::{self, ALPN_POP3, Latest, Session, attend, entropy, tell_end},
 };
 
@@ -141,25 +142,36 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
         let listener = listener.with_refusal(self.tls.refusal(b"-ERR [SYS/TEMP] too many connections\r\n"));
         listener
-            .run(move |socket, peer| {
+            .run(move |accepted| {
                 let (service, stop) = (Arc::clone(&self), stop.clone());
-                async move { service.session(socket, peer, stop).await }
+                async move { service.accepted(accepted, stop).await }
             })
             .await;
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection of a listener to its end. While connections run out, a client that has not logged in has little
+    /// time ([`Stress`](crate::Stress)).
+    pub async fn accepted(&self, accepted: Accepted, stop: CancellationToken) {
+        let Accepted { socket, peer, admitted } = accepted;
+        self.serve_one(socket.into(), peer, Probation::new(Some(admitted)), stop).await;
+    }
+
+    /// Serves one connection that nobody counts to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
+        self.serve_one(socket.into(), peer, Probation::new(None), stop).await;
+    }
+
+    async fn serve_one(&self, socket: Stream, peer: Peer, probation: Probation, stop: CancellationToken) {
         let config = self.latest.offering(&self.config, self.authenticator.mechanisms_for(Purpose::Pop3));
         let mut machine = Server::new(config, peer);
         if let Some(timestamp) = self.timestamp() {
             machine.offer_apop(timestamp);
         }
-        let mut connection = Connection::new(self.tls.secure(machine), socket.into());
+        let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
         let mut visit =
             Visit { service: self, peer, exchange: None, user: None, folder: None, maildrop: None };
-        let ended = attend(&mut visit, &mut connection, &stop).await;
+        let ended = attend(&mut visit, &mut connection, probation, &stop).await;
         tell_end("pop3", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 
@@ -202,6 +214,10 @@ struct Opened {
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> service::Visit<Server> for Visit<'_, S, A> {
+    fn is_proved(&self) -> bool {
+        self.user.is_some()
+    }
+
     async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
         // An answer that comes too late was given by the machine already: nothing is left to do about it.
         match event {

@@ -24,6 +24,7 @@ mod solicited;
 mod start_queue;
 mod timing;
 mod trace_fields;
+mod unix;
 mod urls;
 
 use std::{io, sync::Arc, time::Duration};
@@ -36,16 +37,14 @@ use mailwright_smtp_proto::{
     Attribute, Expn, FutureRelease, Message, Reply, Vrfy, XClient,
     server::{Config, Event, Protocol, Server, VrfyPolicy},
 };
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::Semaphore,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     client::TurnedClient,
-    service::{ALPN_SMTP, Latest, Session, shown, tell_end},
+    listen::Probation,
+    service::{ALPN_SMTP, Latest, Session, release, shown, tell_end, warn},
 };
 
 use border::BorderFilter;
@@ -64,9 +63,6 @@ pub(crate) use timing::Times;
 pub use trace_fields::{delivered_to, received, return_path};
 pub(crate) use trace_fields::{fetched_words, now};
 pub use urls::{NextOctets, OpenUrl, UrlOctets, UrlSource};
-
-/// How many connections one socket of the file system has at once; more wait.
-const UNIX_CONNECTIONS: usize = 1000;
 
 /// SMTP, submission or LMTP sessions: `config` says which.
 #[derive(Debug)]
@@ -188,69 +184,48 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
         let listener = listener.with_refusal(self.tls.refusal(b"421 4.7.0 Too many connections\r\n"));
         listener
-            .run(move |socket, peer| {
+            .run(move |accepted| {
                 let (service, stop) = (Arc::clone(&self), stop.clone());
-                async move { service.session(socket, peer, stop).await }
+                async move { service.accepted(accepted, stop).await }
             })
             .await;
     }
 
-    /// Serves every connection of a socket of the file system until it is stopped. Who may connect, its permissions say; nobody there
-    /// has an address. `tasks` then knows when the last connection is gone.
-    pub async fn serve_unix(
-        self: Arc<Self>,
-        listener: UnixListener,
-        stop: CancellationToken,
-        tasks: TaskTracker,
-    ) {
-        let room = Arc::new(Semaphore::new(UNIX_CONNECTIONS));
-        loop {
-            let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => return,
-            };
-            match accepted {
-                Ok((socket, _)) => {
-                    let (service, stop) = (Arc::clone(&self), stop.clone());
-                    tasks.spawn(async move {
-                        service.session(socket, Peer::unknown(), stop).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::error!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+    /// Serves one connection of a listener to its end. While connections run out, a client that has neither logged in nor named a
+    /// recipient that was accepted has little time ([`Stress`](crate::Stress)).
+    pub async fn accepted(&self, accepted: Accepted, stop: CancellationToken) {
+        let Accepted { socket, peer, admitted } = accepted;
+        let mut conversation = Conversation::default();
+        conversation.peer = peer;
+        self.serve_one(socket.into(), conversation, Probation::new(Some(admitted)), stop).await;
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection that nobody counts to its end.
     pub async fn session(&self, socket: impl Into<Stream>, peer: Peer, stop: CancellationToken) {
         let mut conversation = Conversation::default();
         conversation.peer = peer;
-        self.serve_one(socket.into(), conversation, stop).await;
+        self.serve_one(socket.into(), conversation, Probation::new(None), stop).await;
     }
 
     /// Serves a program of this machine, run by this user, to its end: what sendmail's name stands for.
     pub async fn local_session(&self, socket: UnixStream, user: String, stop: CancellationToken) {
         let mut conversation = Conversation::default();
         conversation.local = Some(user);
-        self.serve_one(socket.into(), conversation, stop).await;
+        self.serve_one(socket.into(), conversation, Probation::new(None), stop).await;
     }
 
     fn serve_one(
         &self,
         socket: Stream,
         conversation: Conversation,
+        probation: Probation,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send {
         let peer = conversation.peer;
         let machine = Server::new(self.config_for(&peer), peer);
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
-        self.attend(connection, conversation, stop)
+        self.attend(connection, conversation, probation, stop)
     }
 
     /// Serves a connection on which the roles have turned to its end: the host that was asked for mail sends it.
@@ -264,7 +239,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         let (connection, peer) = turned.into_server(Arc::new(config));
         let mut conversation = Conversation::default();
         (conversation.peer, conversation.fetched) = (peer, true);
-        self.attend(connection, conversation, stop).await;
+        self.attend(connection, conversation, Probation::new(None), stop).await;
     }
 
     /// Not an `async fn`: that would keep what it is given twice, as it was given and as it is used.
@@ -272,12 +247,15 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         &self,
         mut connection: Session<Server>,
         conversation: Conversation,
+        mut probation: Probation,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send {
         let peer = conversation.peer;
-        let mut visit = Visit { service: self, conversation, exchange: None, refusals: 0, turned: None };
+        let (exchange, turned) = (None, None);
+        let mut visit =
+            Visit { service: self, conversation, exchange, refusals: 0, has_recipient: false, turned };
         async move {
-            let ended = visit.run(&mut connection, stop.clone()).await;
+            let ended = visit.run(&mut connection, &mut probation, stop.clone()).await;
             if let Some((domains, turns)) = visit.turned.take().zip(self.inbox.turns()) {
                 tokio::select! {
                     () = Box::pin(turns.send_back(domains, TurnedServer(connection))) => {}
@@ -304,6 +282,8 @@ struct Visit<'a, I, A> {
     conversation: Conversation,
     exchange: Option<Exchange>,
     refusals: u32,
+    /// A recipient was accepted, of any message.
+    has_recipient: bool,
     /// The roles have turned, for the mail of these domains.
     turned: Option<Vec<Domain>>,
 }
@@ -312,9 +292,13 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
     async fn run(
         &mut self,
         connection: &mut Session<Server>,
+        probation: &mut Probation,
         stop: CancellationToken,
     ) -> io::Result<Option<Closed>> {
         let (mut closed, mut stopping) = (None, false);
+        if let Some(news) = probation.first() {
+            warn(connection, news);
+        }
         let mut pending = None;
         loop {
             let event = match pending.take() {
@@ -326,8 +310,13 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                         connection.machine().inner_mut().shutdown(Shutdown::Stopping);
                         continue;
                     }
+                    news = probation.news() => {
+                        warn(connection, news);
+                        continue;
+                    }
                 },
             };
+            probation.busy();
             match event {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => closed = Some(reason),
@@ -336,6 +325,9 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             }
             if self.turned.is_some() {
                 return Ok(None);
+            }
+            if self.has_recipient || self.conversation.user.is_some() {
+                release(connection, probation);
             }
         }
     }
@@ -390,6 +382,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             }
             Event::Rcpt(ask) => {
                 let reply = self.service.inbox.recipient(&self.conversation, &ask).await;
+                self.has_recipient |= reply.is_positive();
                 if !reply.is_positive() {
                     self.refused("recipient", &ask.to.to_string(), &reply);
                     self.tarry().await;

@@ -118,6 +118,8 @@ pub struct Server {
     ended: bool,
     errors: u32,
     failed_logins: u32,
+    /// How many errors are borne, if fewer than the configuration says.
+    most_errors: u32,
     /// When the connection began.
     started: Option<Instant>,
     /// Since when the client has had the turn.
@@ -209,6 +211,7 @@ impl Server {
             ended: false,
             errors: 0,
             failed_logins: 0,
+            most_errors: u32::MAX,
             started: None,
             since: None,
             trace: Trace::default(),
@@ -266,6 +269,12 @@ impl Server {
     /// Ends the connection with BYE as soon as nothing is under way; a message that has begun is still taken.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
+    }
+
+    /// Takes only so many errors from now on, bad commands and failed logins each, if the configuration allows more: for a server whose
+    /// connections run out. [`u32::MAX`] is what the configuration says.
+    pub fn limit_errors(&mut self, most: u32) {
+        self.most_errors = most;
     }
 
     fn is_logged_in(&self) -> bool {

@@ -61,6 +61,8 @@ pub struct Server {
     asked: u32,
     errors: u32,
     failed_logins: u32,
+    /// How many errors are borne, if fewer than the configuration says.
+    most_errors: u32,
     started: Option<Instant>,
     /// Since when nothing happened that the peer or the application did.
     idle_since: Option<Instant>,
@@ -116,6 +118,7 @@ impl Server {
             asked: 0,
             errors: 0,
             failed_logins: 0,
+            most_errors: u32::MAX,
             started: None,
             idle_since: None,
             shutdown: None,
@@ -156,6 +159,12 @@ impl Server {
     /// Ends the session with a `-ERR` as soon as no command, answer or body is under way. Nothing is deleted.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
+    }
+
+    /// Takes only so many errors from now on, bad commands and failed logins each, if the configuration allows more: for a server whose
+    /// connections run out. [`u32::MAX`] is what the configuration says.
+    pub fn limit_errors(&mut self, most: u32) {
+        self.most_errors = most;
     }
 
     /// Whether logins are allowed as things stand.
@@ -272,7 +281,7 @@ impl Server {
         let text = CATALOGUE.text(self.language, text);
         self.out.line(format!("-ERR {text}").as_bytes());
         self.errors += 1;
-        let limit = self.config.limits.errors;
+        let limit = self.config.limits.errors.min(self.most_errors);
         if self.errors > limit {
             self.close(Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit }));
         }
@@ -281,7 +290,7 @@ impl Server {
     fn fail_login(&mut self, refusal: &Refusal) {
         self.refuse(refusal);
         self.failed_logins += 1;
-        let limit = self.config.limits.logins;
+        let limit = self.config.limits.logins.min(self.most_errors);
         if self.failed_logins > limit {
             self.close(Closed::Misbehaved(PeerMisbehaved::TooManyLogins { limit }));
         }

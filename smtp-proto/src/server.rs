@@ -72,6 +72,8 @@ pub struct Server {
     errors: u32,
     junk: u32,
     failed_logins: u32,
+    /// How many errors are borne, if fewer than the configuration says.
+    most_errors: u32,
     /// How many messages were begun.
     messages: u32,
     started: Option<Instant>,
@@ -149,6 +151,7 @@ impl Server {
             errors: 0,
             junk: 0,
             failed_logins: 0,
+            most_errors: u32::MAX,
             messages: 0,
             started: None,
             since: None,
@@ -178,6 +181,12 @@ impl Server {
     /// Ends the connection with 421 as soon as nothing is under way; a message that has begun is still taken.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
+    }
+
+    /// Takes only so many errors from now on, bad commands and failed logins each, if the configuration allows more: for a server whose
+    /// connections run out. [`u32::MAX`] is what the configuration says.
+    pub fn limit_errors(&mut self, most: u32) {
+        self.most_errors = most;
     }
 
     /// What is announced to the client now.

@@ -26,6 +26,8 @@ const GSSAPI: &str = "GSSAPI";
 pub struct Exchange {
     server: sasl::Server,
     names: Names,
+    /// It has ended with a wrong proof; it is kept to know the password that it was made of.
+    refused: bool,
 }
 
 /// Who the peer says it is, as soon as it has said so.
@@ -43,6 +45,17 @@ impl Names {
         self.folder = folder;
         account
     }
+}
+
+/// Whether this password is the one that a proof was made of that was refused just before, which has been counted then. A client whose
+/// proof was refused cannot know whether the account has keys at all, and shows the password. Whoever guesses has no more guesses by
+/// this: it is the same one.
+async fn is_repeated(refused: Option<Exchange>, user: &str, password: &Secret) -> bool {
+    let Some(refused) = refused.filter(|refused| refused.names.user == user) else { return false };
+    let password = password.clone();
+    // As long as a hash takes: nobody else must wait for it.
+    let compared = tokio::task::spawn_blocking(move || refused.server.was_refused_for(&password));
+    compared.await.unwrap_or(false)
 }
 
 impl<A: Accounts> Authenticator<A> {
@@ -78,18 +91,23 @@ impl<A: Accounts> Authenticator<A> {
                 *exchange = Some(running);
                 (challenge, None, None)
             }
-            Ok((done, ended, user)) => (done, user, ended.names.folder),
+            Ok((done, ended, user)) => {
+                let folder = ended.names.folder.clone();
+                *exchange = Some(ended).filter(|ended| ended.refused);
+                (done, user, folder)
+            }
             Err(refusal) => (AuthStep::Refuse(refusal), None, None),
         }
     }
 
     async fn advance(
         &self,
-        exchange: Option<Exchange>,
+        mut exchange: Option<Exchange>,
         ask: &Authenticate,
         tls: Option<&TlsInfo>,
         attempt: &Attempt<'_>,
     ) -> Result<(AuthStep, Exchange, Option<User>), AuthRefusal> {
+        let mut refused = exchange.take_if(|before| before.refused && !ask.continues);
         let running = exchange.filter(|running| running.server.mechanism().name() == ask.mechanism);
         let mut exchange = match running {
             Some(running) if ask.continues => running,
@@ -110,7 +128,7 @@ impl<A: Accounts> Authenticator<A> {
                     }
                     _ => sasl::Server::start(&ask.mechanism, &context, entropy)?,
                 };
-                Exchange { server, names: Names::default() }
+                Exchange { server, names: Names::default(), refused: false }
             }
         };
         let mut step;
@@ -121,7 +139,8 @@ impl<A: Accounts> Authenticator<A> {
         }
         let mut user = None;
         if let ServerStep::Verify(verify) = step {
-            let verdict = self.verify(verify, &mut exchange.names, &mut user, tls, attempt).await?;
+            let refused = refused.take();
+            let verdict = self.verify(verify, refused, &mut exchange.names, &mut user, tls, attempt).await?;
             step = exchange.server.resume(verdict);
         }
         if let (ServerStep::Done(identity), None) = (&step, &user) {
@@ -135,6 +154,7 @@ impl<A: Accounts> Authenticator<A> {
             attempt.tell_refused(&exchange.names.user, why);
             if *why == AuthRefusal::Credentials {
                 self.penalize(&exchange.names.user, attempt).await;
+                exchange.refused = true;
             }
         }
         let answer = step.answer().unwrap_or(AuthStep::Refuse(AuthRefusal::Unavailable));
@@ -144,6 +164,7 @@ impl<A: Accounts> Authenticator<A> {
     async fn verify(
         &self,
         verify: Verify,
+        refused: Option<Exchange>,
         names: &mut Names,
         user: &mut Option<User>,
         tls: Option<&TlsInfo>,
@@ -152,8 +173,10 @@ impl<A: Accounts> Authenticator<A> {
         match verify {
             Verify::Password { authzid, authcid, password } => {
                 let authcid = names.account(authcid, attempt);
+                let repeats = is_repeated(refused, &authcid, &password).await;
                 let credentials = Credentials::password(password.expose());
-                *user = Some(self.decide(authcid, authzid, credentials, attempt).await?);
+                let attempt = Attempt { repeats, ..*attempt };
+                *user = Some(self.decide(authcid, authzid, credentials, &attempt).await?);
                 Ok(Verdict::Accept)
             }
             Verify::Scram { username, hash, .. } => {

@@ -16,7 +16,7 @@ use mailwright_mailstore::accounts::{
 
 use super::*;
 
-/// Two accounts, `alice` and `admin`, with the password `pencil`, and a guest. Alice's alias is `al`.
+/// Accounts with the password `pencil`, of which `keyless` has no keys, and a guest. Alice's alias is `al`.
 #[derive(Default)]
 struct Everything {
     asked: AtomicUsize,
@@ -27,6 +27,7 @@ fn known(name: &str) -> Option<&'static str> {
         "alice" | "Alice" => Some("alice"),
         "admin" => Some("admin"),
         "guest" => Some("guest"),
+        "keyless" => Some("keyless"),
         _ => None,
     }
 }
@@ -76,7 +77,7 @@ impl ScramKeys for Everything {
         };
         let keys = Keys::derive(hash, &"pencil".into(), b"saltsaltsaltsalt", 4096).unwrap();
         let stored = |key: &Secret| key.expose().to_vec();
-        Ok(known(user).map(|_| {
+        Ok(known(user).filter(|name| *name != "keyless").map(|_| {
             StoredKeys::new(keys.salt().to_vec(), 4096, stored(keys.stored_key()), stored(keys.server_key()))
         }))
     }
@@ -131,18 +132,29 @@ async fn play(
     proof: &Proof,
     peer: &Peer,
 ) -> Result<User, AuthRefusal> {
+    play_after(&mut None, authenticator, mechanism, proof, peer).await
+}
+
+/// The same behind what came before on the connection.
+async fn play_after(
+    exchange: &mut Option<Exchange>,
+    authenticator: &Authenticator<Everything>,
+    mechanism: &str,
+    proof: &Proof,
+    peer: &Peer,
+) -> Result<User, AuthRefusal> {
     let tls = tls();
     // One that could bind the channel and does not is the victim of a downgrade (RFC 5802 §6).
     let context = Context::tls(&tls).allow_legacy();
     let bound = mechanism.ends_with("-PLUS");
     let context = if bound { context } else { context.without_channel_binding() };
     let mut client = Client::new(Mechanism::find(mechanism).unwrap(), proof, &context, [3; 32]).unwrap();
-    let mut exchange = None;
+    let mut continues = false;
     let mut response = client.initial().map(|initial| Secret::from(&initial[..]));
     loop {
         let mut ask = Authenticate::new(mechanism.to_owned(), response.take());
-        ask.continues = exchange.is_some();
-        match authenticator.step(&mut exchange, &ask, peer, Some(&tls), Service::Imap).await {
+        ask.continues = std::mem::replace(&mut continues, true);
+        match authenticator.step(exchange, &ask, peer, Some(&tls), Service::Imap).await {
             (AuthStep::Challenge(challenge), None) => {
                 response = Some(Secret::from(&client.respond(&challenge).unwrap_or_default()[..]));
             }
@@ -345,6 +357,40 @@ async fn guessing_is_slowed_down_and_ends_in_a_ban_whatever_the_mechanism() {
     let [ban] = authenticator.throttle().bans(Instant::now())[..] else { panic!() };
     assert!(authenticator.throttle().lift(ban.network));
     play(&authenticator, "PLAIN", &alice, &away).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_follows_its_own_refused_proof_is_the_same_guess() {
+    const SCRAM: &str = "SCRAM-SHA-256";
+    let peer = Peer::new(Some("198.51.100.1:1".parse().unwrap()), None);
+    // Who tries what on one connection, and how often that counts.
+    for (tried, count) in [
+        (&[(SCRAM, "alice", "pen"), ("PLAIN", "alice", "pen")][..], 1),
+        (&[(SCRAM, "nobody", "pen"), ("LOGIN", "nobody", "pen")], 1),
+        (&[(SCRAM, "alice", "pen"), ("PLAIN", "alice", "pen"), ("PLAIN", "alice", "pen")], 2),
+        (&[(SCRAM, "alice", "pen"), ("PLAIN", "alice", "pan")], 2),
+        (&[(SCRAM, "alice", "pen"), ("PLAIN", "nobody", "pen")], 2),
+        (&[(SCRAM, "alice", "pen"), (SCRAM, "alice", "pen"), ("PLAIN", "alice", "pen")], 2),
+        (&[("PLAIN", "alice", "pen"), (SCRAM, "alice", "pen")], 2),
+        // An account that has no keys: the proof was no failure.
+        (&[(SCRAM, "keyless", "pencil"), ("PLAIN", "keyless", "pencil")], 0),
+        (&[(SCRAM, "keyless", "pen"), ("PLAIN", "keyless", "pencil")], 1),
+    ] {
+        let limits = ThrottleLimits { failures_per_address: count + 1, ..ThrottleLimits::default() };
+        let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
+        let mut exchange = None;
+        for (mechanism, user, password) in tried {
+            let proof = Proof::new(*user, (*password).into());
+            let told = play_after(&mut exchange, &authenticator, mechanism, &proof, &peer).await;
+            let right = *password == "pencil" && *mechanism == "PLAIN";
+            assert_eq!(told.err(), (!right).then_some(AuthRefusal::Credentials), "{tried:?}");
+        }
+        let guess = Proof::new("admin", "pen".into());
+        assert!(authenticator.throttle().bans(Instant::now()).is_empty(), "{tried:?}");
+        play(&authenticator, "PLAIN", &guess, &peer).await.unwrap_err();
+        let bans = authenticator.throttle().bans(Instant::now());
+        assert_eq!(bans.first().map(|ban| ban.failures), Some(count + 1), "{tried:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

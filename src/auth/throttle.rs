@@ -182,6 +182,25 @@ impl Throttle {
         // What the network did to others still counts: whoever has one account must not buy new guesses with it.
     }
 
+    /// The last failure of this user from there was none.
+    pub(super) fn forgive(&self, now: Instant, from: Option<IpAddr>, user: &str) {
+        let (Some(network), user) = (self.judged(from), self.key(user)) else { return };
+        let memory = &mut *self.memory();
+        let less = |failures: &mut Failures| failures.count = failures.count.saturating_sub(1);
+        let none = || Failures::none(now);
+        match user {
+            Some(user) if memory.familiar.get(&(user, network)).is_some() => {
+                less(memory.familiar.entry(&(user, network), none));
+            }
+            _ => {
+                if let Some(user) = user {
+                    less(memory.users.entry(&user, none));
+                }
+                less(memory.networks.entry(&network, none));
+            }
+        }
+    }
+
     /// A login of this user from there failed: how long to wait before that is told. Unknown users and wrong passwords
     /// are the same here.
     pub(super) fn failed(&self, now: Instant, from: Option<IpAddr>, user: &str) -> Duration {

@@ -1,11 +1,15 @@
 //! One session of a service, from its first event to its last.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
-use mailwright_line_proto::{Closed, Machine, Peer, Shutdown};
+use mailwright_line_proto::{Closed, Deflate, Machine, Peer, Shutdown};
 use tokio_util::sync::CancellationToken;
 
 use super::{Session, shown};
+use crate::listen::{News, Probation};
+
+/// How long a client that makes room for others has to hear so.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A server's machine, as far as services treat them alike.
 pub(crate) trait ServerMachine: Machine {
@@ -14,6 +18,9 @@ pub(crate) trait ServerMachine: Machine {
 
     /// Ends the session as soon as nothing is under way.
     fn shut_down(&mut self, why: Shutdown);
+
+    /// Allows so many errors from now on, if the configuration allows more.
+    fn allow_errors(&mut self, most: u32);
 }
 
 macro_rules! server_machine {
@@ -29,6 +36,10 @@ macro_rules! server_machine {
             fn shut_down(&mut self, why: Shutdown) {
                 self.shutdown(why);
             }
+
+            fn allow_errors(&mut self, most: u32) {
+                self.limit_errors(most);
+            }
         }
     )*};
 }
@@ -36,6 +47,40 @@ macro_rules! server_machine {
 server_machine! {
     mailwright_pop3_proto::Server, mailwright_pop3_proto::server::Event::Closed;
     mailwright_sieve::managesieve::Server, mailwright_sieve::managesieve::server::Event::Closed;
+    mailwright_smtp_proto::server::Server, mailwright_smtp_proto::server::Event::Closed;
+    mailwright_imap_proto::server::Server, mailwright_imap_proto::server::Event::Closed;
+}
+
+impl<M: ServerMachine> ServerMachine for Deflate<M> {
+    fn closing(event: &Self::Event) -> Option<&Closed> {
+        M::closing(event)
+    }
+
+    fn shut_down(&mut self, why: Shutdown) {
+        self.inner_mut().shut_down(why);
+    }
+
+    fn allow_errors(&mut self, most: u32) {
+        self.inner_mut().allow_errors(most);
+    }
+}
+
+/// Tells a session that has proved nothing what it must know.
+pub(crate) fn warn<M: ServerMachine>(connection: &mut Session<M>, news: News) {
+    match news {
+        News::Errors(most) => connection.machine().inner_mut().allow_errors(most),
+        News::Over => {
+            connection.machine().inner_mut().shut_down(Shutdown::TooBusy);
+            connection.end_within(FAREWELL);
+        }
+    }
+}
+
+/// Nothing more is asked of a session that has proved something.
+pub(crate) fn release<M: ServerMachine>(connection: &mut Session<M>, probation: &mut Probation) {
+    if probation.prove() {
+        connection.machine().inner_mut().allow_errors(u32::MAX);
+    }
 }
 
 /// What a service does for one peer.
@@ -47,6 +92,9 @@ pub(crate) trait Visit<M: ServerMachine> {
         event: M::Event,
     ) -> impl Future<Output = io::Result<()>> + Send;
 
+    /// Whether the peer has proved something: that it may log in.
+    fn is_proved(&self) -> bool;
+
     /// Lets go of what others may wait for: the session is over, though the peer does not know yet.
     fn end(&mut self) {}
 }
@@ -55,9 +103,13 @@ pub(crate) trait Visit<M: ServerMachine> {
 pub(crate) async fn attend<M: ServerMachine>(
     visit: &mut impl Visit<M>,
     connection: &mut Session<M>,
+    mut probation: Probation,
     stop: &CancellationToken,
 ) -> io::Result<Option<Closed>> {
     let (mut closed, mut stopping) = (None, false);
+    if let Some(news) = probation.first() {
+        warn(connection, news);
+    }
     loop {
         let event = tokio::select! {
             biased;
@@ -67,7 +119,12 @@ pub(crate) async fn attend<M: ServerMachine>(
                 connection.machine().inner_mut().shut_down(Shutdown::Stopping);
                 continue;
             }
+            news = probation.news() => {
+                warn(connection, news);
+                continue;
+            }
         };
+        probation.busy();
         let Some(event) = event else { return Ok(closed) };
         match M::closing(&event) {
             Some(why) => {
@@ -75,7 +132,12 @@ pub(crate) async fn attend<M: ServerMachine>(
                 visit.end();
             }
             // In a box, so that a session that only waits does not hold room for everything it might do.
-            None => Box::pin(visit.handle(connection, event)).await?,
+            None => {
+                Box::pin(visit.handle(connection, event)).await?;
+                if visit.is_proved() {
+                    release(connection, &mut probation);
+                }
+            }
         }
     }
 }

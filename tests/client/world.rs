@@ -214,7 +214,8 @@ impl Drop for World {
 
 async fn listener(stop: &CancellationToken) -> Listener {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let limits = ConnectionLimits { per_address: 0, new_per_minute: 0, total: 0 };
+    let limits =
+        ConnectionLimits { per_address: 0, new_per_minute: 0, total: 0, ..ConnectionLimits::default() };
     Listener::new(socket, Admission::new(limits), stop.clone(), TaskTracker::new())
 }
 

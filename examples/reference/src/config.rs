@@ -10,6 +10,7 @@ mod http;
 mod imap;
 pub(crate) mod ldap;
 mod life;
+mod limits;
 mod listener;
 mod listening;
 pub(crate) mod oauth;
@@ -35,6 +36,7 @@ use thiserror::Error;
 pub(crate) use self::http::Http;
 pub(crate) use fetch::Fetch;
 pub(crate) use life::{Expiry, Period, Quota, Size};
+pub(crate) use limits::Limits;
 pub(crate) use listener::{
     Answers, AskForCertificate, ListenAddress, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
 };
@@ -137,20 +139,6 @@ pub(crate) struct NamedCertificate {
     pub(crate) key: PathBuf,
 }
 
-/// What a peer may cost. Zero is no limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Limits {
-    pub(crate) connections: u32,
-    pub(crate) connections_per_address: u32,
-    pub(crate) new_connections_per_minute: u32,
-    pub(crate) message_size: u64,
-    pub(crate) recipients: u32,
-    pub(crate) scripts: u64,
-    pub(crate) script_size: u32,
-    pub(crate) stop_seconds: u64,
-}
-
 /// What is written to the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -207,21 +195,6 @@ impl Default for Config {
             pop3: pop3::Pop3::default(),
             trace: Trace::default(),
             log: Log::default(),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 20_000,
-            connections_per_address: 100,
-            new_connections_per_minute: 300,
-            message_size: 50 << 20,
-            recipients: 1000,
-            scripts: 100,
-            script_size: 1 << 20,
-            stop_seconds: 30,
         }
     }
 }

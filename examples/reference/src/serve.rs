@@ -245,6 +245,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         per_address: config.limits.connections_per_address,
         new_per_minute: config.limits.new_connections_per_minute,
         total: descriptors.connections,
+        stress: config.limits.stress(),
     });
     let mut listening = Listening::open(&config, None)?;
     listening.serve(&services, &admission, &server_configs)?;

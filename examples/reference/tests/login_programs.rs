@@ -4,199 +4,17 @@
 #[path = "identity/authority.rs"]
 mod authority;
 mod common;
+#[path = "login_programs/fetching.rs"]
+mod fetching;
 #[path = "identity/web.rs"]
 mod web;
+#[path = "login_programs/world.rs"]
+mod world;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::process::Command;
 
-use authority::Authority;
-use common::{PASSWORD, Server, USER, deliver, have, run, wait_for, write_private};
-use web::Web;
-
-/// The user's name in a URL.
-const IN_URL: &str = "alice%40example.org";
-const TOKEN: &str = "token-of-alice";
-const MESSAGE: &str = "From: alice@example.org\r\nTo: alice@example.org\r\nSubject: login\r\n\r\nbody\r\n";
-
-/// LOGIN of IMAP, USER and PASS of POP3, as the server's log names them.
-const COMMAND: &str = "password";
-const PROOFS: &[&str] = &["CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"];
-const TOKENS: &[&str] = &["OAUTHBEARER", "XOAUTH2"];
-
-/// What is tried: the mechanism by its name, or the protocol's own command.
-#[derive(Clone, Copy)]
-struct Login {
-    protocol: &'static str,
-    mechanism: &'static str,
-    /// Without TLS, after STARTTLS, or behind TLS: `none`, `starttls`, `implicit`.
-    transport: &'static str,
-    port: u16,
-}
-
-impl Login {
-    fn is_tls(self) -> bool {
-        self.transport != "none"
-    }
-
-    /// What a program is given as the user's secret.
-    fn secret(self) -> &'static str {
-        if TOKENS.contains(&self.mechanism) { TOKEN } else { PASSWORD }
-    }
-
-    /// A URL that names the server alone: `imaps://localhost:993`.
-    fn url(self, user: &str) -> String {
-        let s = if self.transport == "implicit" { "s" } else { "" };
-        format!("{}{s}://{user}localhost:{}", self.protocol, self.port)
-    }
-}
-
-/// A server that offers all it can, and what clients of it need.
-struct World {
-    server: Server,
-    _web: Web,
-}
-
-impl World {
-    fn new() -> Self {
-        let web = Web::start(|request| {
-            let is_known = request.contains(&format!("token={TOKEN}"));
-            let said = if is_known {
-                format!("{{\"active\":true,\"email\":\"{USER}\"}}")
-            } else {
-                "{\"active\":false}".into()
-            };
-            (200, String::new(), said)
-        });
-        let mut server = Server::prepare("allow_plaintext_auth = true");
-        let (authority, folder) = (Authority::new(), server.folder.path().to_owned());
-        let (chain, key) = authority.issue(&[USER], "Alice");
-        for (name, content) in [
-            ("ca.pem", authority.pem()),
-            ("web.pem", &web.certificate),
-            ("secret", "secret\n"),
-            ("alice.pem", &chain),
-            ("alice.key", &key),
-            // Only passwords in clear have the keys of every proof.
-            ("users", &format!("{USER}:{{PLAIN}}{PASSWORD}\n")),
-            ("message", MESSAGE),
-            ("text", &MESSAGE.replace("\r\n", "\n")),
-        ] {
-            write_private(&folder.join(name), content);
-        }
-        let path = folder.join("mailwright.toml");
-        let mut config = fs::read_to_string(&path).unwrap();
-        for protocol in ["submission", "imap", "pop3"] {
-            let line = format!("protocol = \"{protocol}\"\n");
-            config = config.replace(&line, &format!("{line}client_certificates = \"ask\"\n"));
-        }
-        config += &format!(
-            "[tls]\nclient_ca = \"ca.pem\"\n[auth]\nlegacy_mechanisms = true\npasswd_files = [\"users\"]\n[auth.oauth]\n\
-             url = \"https://localhost:{}/introspect\"\ntrust = \"web.pem\"\nclient = \"mail\"\nsecret_file = \"secret\"\n\
-             account_field = \"email\"\n",
-            web.port
-        );
-        fs::write(&path, config).unwrap();
-        server.serve();
-        // Some programs fail where there is nothing to read.
-        deliver(&server, USER, MESSAGE);
-        Self { server, _web: web }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.server.folder.path().join(name)
-    }
-
-    fn shown(&self, name: &str) -> String {
-        self.file(name).display().to_string()
-    }
-
-    /// A program that reads the message from its standard input.
-    fn fed(&self, program: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", "exec \"$@\" < \"$0\""]).arg(self.file("text")).arg(program);
-        command.env("HOME", self.server.folder.path());
-        command
-    }
-
-    /// A program that wants a screen.
-    fn on_screen(&self, line: &str) -> Command {
-        let mut command = Command::new("timeout");
-        command.args(["30", "script", "-qec", line, "/dev/null"]);
-        command
-            .env("HOME", self.server.folder.path())
-            .env("TERM", "xterm")
-            .env("LINES", "24")
-            .env("COLUMNS", "80");
-        command
-    }
-
-    /// Logs in by each of the mechanisms over each kind of connection, and looks at what the server says of it. What the
-    /// program lacks is said and skipped; `command` tells why.
-    fn try_all(
-        &self,
-        program: &str,
-        protocol: &'static str,
-        mechanisms: &[&'static str],
-        command: impl Fn(Login) -> Result<Command, String>,
-    ) {
-        let mut wrong = Vec::new();
-        for &mechanism in mechanisms {
-            for transport in ["none", "starttls", "implicit"] {
-                let service = if protocol == "smtp" { "submission" } else { protocol };
-                let listener = if transport == "none" { "starttls" } else { transport };
-                let port = self.server.port(service, listener);
-                let login = Login { protocol, mechanism, transport, port };
-                let shown = format!("{program}  {protocol}  {mechanism}  {transport}");
-                if mechanism == "EXTERNAL" && !login.is_tls() {
-                    continue;
-                }
-                let mut command = match command(login) {
-                    Ok(command) => command,
-                    Err(why) => {
-                        eprintln!("skipped: {shown}: {why}");
-                        continue;
-                    }
-                };
-                let before = self.logins(login);
-                let output = run(&mut command);
-                let said = format!(
-                    "{}{}",
-                    String::from_utf8_lossy(&output.stdout),
-                    String::from_utf8_lossy(&output.stderr)
-                );
-                if !output.status.success() {
-                    wrong.push(format!("{shown}: {}\n{said}", output.status));
-                    continue;
-                }
-                wait_for(&format!("the login of {shown}: {said}\n{}", self.server.log()), || {
-                    (self.logins(login) > before).then_some(())
-                });
-                eprintln!("logged in: {shown}");
-            }
-        }
-        assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), self.server.log());
-    }
-
-    /// How many logins of this kind the server has told of.
-    fn logins(&self, login: Login) -> usize {
-        let (mechanism, tls) =
-            (format!("mechanism=\"{}\"", login.mechanism), format!("tls={}", login.is_tls()));
-        let log = self.server.log();
-        let told = |line: &&str| line.contains(&mechanism) && line.contains(&tls) && line.contains("login");
-        log.lines().filter(told).count()
-    }
-}
-
-/// What a program says of itself.
-fn says(program: &str, arguments: &[&str]) -> String {
-    let output = run(Command::new(program).args(arguments));
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-        .to_lowercase()
-}
-
-fn needs(has: bool, what: &str) -> Result<(), String> {
-    if has { Ok(()) } else { Err(format!("it was built without {what}")) }
-}
+use common::{PASSWORD, USER, have, write_private};
+use world::{APOP, COMMAND, IN_URL, PROOFS, TOKEN, TOKENS, World, needs, says};
 
 #[test]
 fn swaks_logs_in() {
@@ -272,14 +90,16 @@ fn curl_logs_in() {
     let version = says("curl", &["--version"]);
     let mechanisms = [&["PLAIN", "LOGIN", "EXTERNAL"][..], PROOFS, TOKENS].concat();
     for protocol in ["smtp", "imap", "pop3"] {
-        world.try_all("curl", protocol, &mechanisms, |login| {
+        let own = if protocol == "pop3" { &[APOP][..] } else { &[] };
+        world.try_all("curl", protocol, &[&mechanisms, own].concat(), |login| {
             needs(!login.mechanism.starts_with("SCRAM") || version.contains("gsasl"), "GNU SASL")?;
             if login.mechanism == "XOAUTH2" {
                 return Err("it takes OAUTHBEARER wherever that is offered".to_owned());
             }
             let mut command = Command::new("curl");
             command.args(["--silent", "--show-error", "--cacert"]).arg(world.server.certificate());
-            command.args(["--login-options", &format!("AUTH={}", login.mechanism)]);
+            let plus = if login.mechanism == APOP { "+" } else { "" };
+            command.args(["--login-options", &format!("AUTH={plus}{}", login.mechanism)]);
             match login.mechanism {
                 "EXTERNAL" => {
                     command.args(["--user", &format!("{USER}:")]);
@@ -321,7 +141,7 @@ fn mutt_logs_in() {
     }
     let world = World::new();
     let built = says("mutt", &["-v"]);
-    for (protocol, commands) in [("smtp", &[][..]), ("imap", &[]), ("pop3", &[COMMAND])] {
+    for (protocol, commands) in [("smtp", &[][..]), ("imap", &[]), ("pop3", &[COMMAND, APOP])] {
         // Its "login" is the mechanism, also of IMAP.
         let mechanisms = [&["PLAIN", "LOGIN"][..], commands, PROOFS, TOKENS].concat();
         world.try_all("mutt", protocol, &mechanisms, |login| {
@@ -372,7 +192,7 @@ fn s_nail_logs_in() {
     for (protocol, mechanisms) in [
         ("smtp", &["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "EXTERNAL"][..]),
         ("imap", &[COMMAND, "CRAM-MD5", "XOAUTH2", "EXTERNAL"]),
-        ("pop3", &[COMMAND, "XOAUTH2", "EXTERNAL"]),
+        ("pop3", &[COMMAND, APOP, "XOAUTH2", "EXTERNAL"]),
     ] {
         world.try_all("s-nail", protocol, mechanisms, |login| {
             needs(features.contains(&format!("+{protocol}")), protocol)?;
@@ -382,7 +202,7 @@ fn s_nail_logs_in() {
             }
             let method = match (login.mechanism, protocol) {
                 (COMMAND, "imap") => "login".to_owned(),
-                (COMMAND, _) => "plain".to_owned(),
+                (COMMAND | APOP, _) => "plain".to_owned(),
                 // It calls it by the other's name.
                 ("XOAUTH2", _) => "oauthbearer".to_owned(),
                 (mechanism, _) => mechanism.to_lowercase(),
@@ -398,6 +218,9 @@ fn s_nail_logs_in() {
             ];
             if login.transport == "starttls" {
                 options.push(format!("{protocol}-use-starttls"));
+            }
+            if (protocol, login.mechanism) == ("pop3", COMMAND) {
+                options.push("pop3-no-apop".to_owned());
             }
             if login.mechanism == "EXTERNAL" {
                 let (chain, key) = (world.shown("alice.pem"), world.shown("alice.key"));

@@ -66,7 +66,7 @@ impl Server {
     pub(super) fn bad(&mut self, tag: Option<&str>, status: &Status) -> Option<Output<Event>> {
         self.say(tag, status);
         self.errors += 1;
-        let limit = self.config.limits.errors;
+        let limit = self.config.limits.errors.min(self.most_errors);
         if self.errors >= limit {
             return self.misbehaved(PeerMisbehaved::TooManyErrors { limit }, "too many bad commands");
         }

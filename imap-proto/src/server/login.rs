@@ -41,7 +41,7 @@ impl Server {
     pub(super) fn failed_login(&mut self, tag: &str, status: &Status) {
         self.finish(tag, status, true);
         self.failed_logins += 1;
-        let limit = self.config.limits.logins;
+        let limit = self.config.limits.logins.min(self.most_errors);
         if self.failed_logins >= limit {
             let _ = self.misbehaved(PeerMisbehaved::TooManyLogins { limit }, "too many failed logins");
         }

@@ -34,6 +34,11 @@ pub(super) trait ServerSide: Send + Sync {
 
     /// The application's answer to [`ServerStep::Verify`].
     fn resume(&mut self, verdict: Verdict) -> ServerStep;
+
+    /// As [`Server::was_refused_for`].
+    fn was_refused_for(&self, _password: &Secret) -> bool {
+        false
+    }
 }
 
 /// What comes next in an exchange.
@@ -185,6 +190,13 @@ impl Server {
         }
         let step = self.side.resume(verdict);
         self.after(step)
+    }
+
+    /// Whether the proof that was refused here was made of this password: clients whose proof is refused show the password next
+    /// (see [`Attempts`](super::Attempts)), and one guess is not to count twice. Only SCRAM can tell. Takes as long as
+    /// [`ScramKeys::derive`] with the iterations that the client was told.
+    pub fn was_refused_for(&self, password: &Secret) -> bool {
+        self.expects == Expects::Nothing && self.side.was_refused_for(password)
     }
 
     fn after(&mut self, step: ServerStep) -> ServerStep {

@@ -51,6 +51,8 @@ pub struct Server {
     asked: u32,
     errors: u32,
     failed_logins: u32,
+    /// How many errors are borne, if fewer than the configuration says.
+    most_errors: u32,
     started: Option<Instant>,
     /// Since when nothing happened that the peer or the application did.
     idle_since: Option<Instant>,
@@ -120,6 +122,7 @@ impl Server {
             asked: 0,
             errors: 0,
             failed_logins: 0,
+            most_errors: u32::MAX,
             started: None,
             idle_since: None,
             shutdown: None,
@@ -151,6 +154,12 @@ impl Server {
     /// Ends the session with a `BYE` as soon as no command, answer or body is under way.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
+    }
+
+    /// Takes only so many errors from now on, bad commands and failed logins each, if the configuration allows more: for a server whose
+    /// connections run out. [`u32::MAX`] is what the configuration says.
+    pub fn limit_errors(&mut self, most: u32) {
+        self.most_errors = most;
     }
 
     /// Sends the peer to another server, in the place of the answer that is owed: `BYE (REFERRAL "url")`, and the end.
@@ -307,7 +316,7 @@ impl Server {
 
     fn bad_command(&mut self, refusal: Refusal) {
         self.errors += 1;
-        let limit = self.config.limits.errors;
+        let limit = self.config.limits.errors.min(self.most_errors);
         if self.errors > limit {
             let why = Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit });
             return self.bye(None, "too many bad commands", why);
@@ -317,7 +326,7 @@ impl Server {
 
     fn fail_login(&mut self, refusal: Refusal) {
         self.failed_logins += 1;
-        let limit = self.config.limits.logins;
+        let limit = self.config.limits.logins.min(self.most_errors);
         if self.failed_logins > limit {
             // RFC 5804 §2.1, the third example.
             let why = Closed::Misbehaved(PeerMisbehaved::TooManyLogins { limit });

@@ -238,7 +238,7 @@ impl Server {
         if !self.offered().any(|name| name == authenticate.mechanism) {
             return self.refuse(&Reply::fixed(504, (5, 5, 4), "Authentication mechanism not supported"));
         }
-        let limit = self.config.limits.logins;
+        let limit = self.config.limits.logins.min(self.most_errors);
         if self.failed_logins >= limit {
             self.reply_421((4, 7, 0), "Too many failed logins");
             return self.close(Closed::Misbehaved(PeerMisbehaved::TooManyLogins { limit }));

@@ -40,7 +40,7 @@ impl Server {
     /// Refuses a command that was wrong, or closes when it was one too many.
     pub(super) fn refuse(&mut self, reply: &Reply) -> Option<Output<Event>> {
         self.errors = self.errors.saturating_add(1);
-        let limit = self.config.limits.errors;
+        let limit = self.config.limits.errors.min(self.most_errors);
         if self.errors > limit {
             self.reply_421((4, 7, 0), "Too many errors");
             return self.close(Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit }));

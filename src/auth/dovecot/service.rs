@@ -85,9 +85,9 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
     /// Serves every connection of a listener until it is stopped.
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: CancellationToken) {
         listener
-            .run(move |socket, _| {
+            .run(move |accepted| {
                 let (service, stop) = (Arc::clone(&self), stop.clone());
-                async move { service.session(socket, stop).await }
+                async move { service.session(accepted.socket, stop).await }
             })
             .await;
     }

@@ -44,6 +44,7 @@ impl Config {
             problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());
         }
         problems.extend(self.acme.iter().flat_map(|acme| acme.problems(self.tls.certificate.is_some())));
+        problems.extend(self.limits.problems());
         problems.extend(self.auth.problems());
         problems.extend(self.imap.problems());
         problems.extend(self.pop3.problems());

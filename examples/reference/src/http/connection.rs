@@ -8,7 +8,9 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use mailwright::{Admission, ConnectionLimits, Listener, Throttle, line_proto::tls::rustls::ServerConfig};
+use mailwright::{
+    Admission, ConnectionLimits, Listener, Stress, Throttle, line_proto::tls::rustls::ServerConfig,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -25,7 +27,13 @@ use crate::{
 };
 
 /// How many connections there may be at once, in all and from one address; and new ones a minute from one.
-const LIMITS: ConnectionLimits = ConnectionLimits { total: 64, per_address: 16, new_per_minute: 600 };
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    total: 64,
+    per_address: 16,
+    new_per_minute: 600,
+    // Requests have to come soon at any time.
+    stress: Stress { percent: 0, patience: Duration::ZERO, errors: 0 },
+};
 /// How long the fields of a request may take to come, also those of the next one on the same connection.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// The fields of a request, in octets and in number.
@@ -94,9 +102,9 @@ pub(crate) fn serve(bound: Vec<Bound>, serving: Serving) {
         match socket {
             Socket::Network(socket) => {
                 let listener = Listener::new(socket, Arc::clone(&admission), stop.clone(), tasks.clone());
-                tasks.spawn(listener.run(move |stream, peer| {
+                tasks.spawn(listener.run(move |accepted| {
                     let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stop.clone());
-                    let from = peer.remote.map(|remote| remote.ip());
+                    let (stream, from) = (accepted.socket, accepted.peer.remote.map(|remote| remote.ip()));
                     async move {
                         let Some(acceptor) = acceptor else {
                             return converse(stream, router, from, stop).await;

@@ -111,7 +111,7 @@ impl Listening {
                 TlsMode::Starttls | TlsMode::Required => ListenerTls::Starttls(asking),
                 TlsMode::Implicit => ListenerTls::Implicit(asking),
             };
-            place.accepting = Some(services.start(listener, accept, tls)?);
+            place.accepting = Some(services.start(listener, accept, admission, tls)?);
         }
         if let Socket::Unix(socket) = &*self.programs.socket {
             let socket = UnixListener::from_std(socket.try_clone()?)?;

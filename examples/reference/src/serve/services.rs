@@ -154,6 +154,7 @@ impl Services {
         &self,
         listener: &config::Listener,
         accept: Accept,
+        admission: &Arc<Admission>,
         tls: ListenerTls,
     ) -> Result<AbortHandle, ServeError> {
         let network = |accept| match accept {
@@ -237,7 +238,8 @@ impl Services {
                 match accept {
                     Accept::Network(accept) => self.tasks.spawn(service.serve(accept, stop)),
                     Accept::Unix(socket) => {
-                        self.tasks.spawn(service.serve_unix(socket, stop, self.tasks.clone()))
+                        let (admission, tasks) = (Arc::clone(admission), self.tasks.clone());
+                        self.tasks.spawn(service.serve_unix(socket, admission, stop, tasks))
                     }
                 }
             }

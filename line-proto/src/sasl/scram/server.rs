@@ -10,7 +10,7 @@ use super::{
     BINDING, ScramHash, ScramKeys,
     message::{ClientFinal, ClientFirst, Flag},
 };
-use crate::AuthRefusal;
+use crate::{AuthRefusal, Secret};
 
 pub(super) struct ScramServer {
     hash: ScramHash,
@@ -34,7 +34,16 @@ enum State {
     },
     /// Our signature was sent.
     Proved(Identity),
+    /// The proof was wrong.
+    Refused(Box<Refused>),
     Over,
+}
+
+/// What a wrong proof was made of, but for the password.
+struct Refused {
+    keys: ScramKeys,
+    message: String,
+    proof: Vec<u8>,
 }
 
 /// What is kept of the first message.
@@ -79,14 +88,19 @@ impl ScramServer {
         &mut self,
         message: &[u8],
         first: First,
-        keys: &ScramKeys,
+        keys: ScramKeys,
         challenge: &str,
     ) -> Result<ServerStep, AuthRefusal> {
         let found = ClientFinal::parse(message).ok_or(AuthRefusal::Malformed)?;
         let auth_message = format!("{},{challenge},{}", first.bare, found.without_proof);
         let proven = keys.verify(&found.proof, auth_message.as_bytes());
         // RFC 5802 §5.1, §6: the same nonce, and the same header with the same channel.
-        if !proven || found.nonce != first.nonce || found.binding != first.binding {
+        if found.nonce != first.nonce || found.binding != first.binding {
+            return Err(AuthRefusal::Credentials);
+        }
+        if !proven {
+            let refused = Refused { keys, message: auth_message, proof: found.proof };
+            self.state = State::Refused(Box::new(refused));
             return Err(AuthRefusal::Credentials);
         }
         let signature = self.hash.sign(keys.server_key().expose(), auth_message.as_bytes());
@@ -104,7 +118,7 @@ impl ServerSide for ScramServer {
             }
             (State::Start(_), Some(message)) => self.first(message),
             (State::Final { first, keys, challenge }, Some(message)) => {
-                self.last(message, first, &keys, &challenge)
+                self.last(message, first, keys, &challenge)
             }
             // The client has nothing to say to our signature but that it saw it.
             (State::Proved(identity), None | Some([])) => Ok(ServerStep::Done(identity)),
@@ -126,5 +140,12 @@ impl ServerSide for ScramServer {
             // Keys of another hash, or a verdict on a password that nobody has seen.
             _ => ServerStep::Refuse(AuthRefusal::Unavailable),
         }
+    }
+
+    fn was_refused_for(&self, password: &Secret) -> bool {
+        let State::Refused(refused) = &self.state else { return false };
+        let Refused { keys, message, proof } = &**refused;
+        ScramKeys::derive(self.hash, password, keys.salt(), keys.iterations())
+            .is_ok_and(|keys| keys.verify(proof, message.as_bytes()))
     }
 }
