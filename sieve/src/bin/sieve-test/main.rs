@@ -1,5 +1,6 @@
 //! `sieve-test`: checks scripts, runs them on messages, and runs suites of tests.
 
+mod envelope;
 mod show;
 
 use std::{
@@ -54,10 +55,10 @@ struct RunArguments {
     script: PathBuf,
     /// The message.
     message: PathBuf,
-    /// The envelope sender; empty for the null sender.
+    /// The envelope sender, empty for the null sender; otherwise that of Return-Path, Sender or From.
     #[arg(long, short = 'f')]
     from: Option<String>,
-    /// The envelope recipient.
+    /// The envelope recipient; otherwise that of Delivered-To, Envelope-To or To.
     #[arg(long, short = 'a')]
     to: Option<String>,
     /// The address the recipient had before aliases were resolved.
@@ -157,7 +158,10 @@ fn run(arguments: &RunArguments) -> Done {
         let script = arguments.script.display();
         format!("{script} does not compile:\n{error}")
     })?;
-    let mut host = MemoryHost::new(with_line_ends(read(&arguments.message)?));
+    let message = with_line_ends(read(&arguments.message)?);
+    let sender = arguments.from.clone().or_else(|| envelope::told(&message, &envelope::SENDER));
+    let recipient = arguments.to.clone().or_else(|| envelope::told(&message, &envelope::RECIPIENT));
+    let mut host = MemoryHost::new(message);
     host.input.now = match &arguments.now {
         Some(now) => DateTime::from_rfc5322(now.as_bytes())?,
         None => {
@@ -166,8 +170,8 @@ fn run(arguments: &RunArguments) -> Done {
         }
     };
     host.input.trace = arguments.trace;
-    host.input.envelope.from.clone_from(&arguments.from);
-    host.input.envelope.to.clone_from(&arguments.to);
+    host.input.envelope.from = sender;
+    host.input.envelope.to = recipient;
     host.input.envelope.original_to.clone_from(&arguments.original_to);
     for mailbox in &arguments.mailbox {
         host.mailboxes.entry(mailbox.clone()).or_default();
