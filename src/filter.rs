@@ -247,6 +247,18 @@ pub struct Refused {
     pub reason: String,
     /// What is sent if it is too late for a reply.
     pub notice: Option<Box<Made>>,
+    /// Whether the sender is to have the reason to the letter: then the notice is sent too if no reply can say it.
+    pub exact: bool,
+}
+
+impl Refused {
+    /// How many octets of the reason a reply has.
+    pub(crate) const REPLY: usize = 400;
+
+    /// Whether a reply says what is to be said. RFC 5429 §2.2: `reject` is done at the protocol level only if the reason is ASCII.
+    pub(crate) fn fits_reply(&self) -> bool {
+        !self.exact || self.notice.is_none() || (self.reason.is_ascii() && self.reason.len() <= Self::REPLY)
+    }
 }
 
 impl Filtered {
