@@ -48,8 +48,9 @@ impl Language {
             language: self,
             active: vec![false; self.numbers()],
             diagnostics: Vec::new(),
-            code: Vec::with_capacity(tree.len() * 2),
-            calls: Vec::with_capacity(tree.len()),
+            // As much as scripts mostly need: what is held at once is given back at once, and has to be got again for the next.
+            code: Vec::with_capacity(tree.len() + tree.len() / 4),
+            calls: Vec::with_capacity(tree.len() - tree.len() / 4),
             scope: BTreeMap::new(),
             locals: 0,
             lenient: false,

@@ -64,11 +64,10 @@ impl<'a> Tree<'a> {
     /// One for a text of so many octets.
     pub(crate) fn for_octets(octets: usize) -> Self {
         // Scripts as people have them need no more; others make the lists grow.
-        let most = octets / 16;
         Self {
-            entries: Vec::with_capacity(most),
-            arguments: Vec::with_capacity(most),
-            strings: Vec::with_capacity(most),
+            entries: Vec::with_capacity(octets / 24),
+            arguments: Vec::with_capacity(octets / 20),
+            strings: Vec::with_capacity(octets / 24),
             comments: Vec::new(),
         }
     }

@@ -132,6 +132,25 @@ fn the_header_stands_in_for_the_envelope() {
 }
 
 #[test]
+fn scores_are_those_that_are_told() {
+    let script = "require [\"fileinto\", \"spamtestplus\", \"virustest\", \"relational\", \"comparator-i;ascii-numeric\"];\n\
+        if spamtest :value \"ge\" :comparator \"i;ascii-numeric\" \"8\" { fileinto \"eight\"; }\n\
+        if spamtest :percent :value \"ge\" :comparator \"i;ascii-numeric\" \"80\" { fileinto \"eighty\"; }\n\
+        if virustest :is \"5\" { fileinto \"virus\"; }\n";
+    let files = Files::new("scores", &[("a.sieve", script), ("m.eml", MESSAGE)]);
+    for (options, expected) in [
+        (&[][..], "implicit keep\n"),
+        (&["--spam", "80"], "fileinto \"eight\"\nfileinto \"eighty\"\n"),
+        (&["--spam", "70", "--virus", "1"], "implicit keep\n"),
+        (&["--spam", "0", "--virus", "5"], "fileinto \"virus\"\n"),
+    ] {
+        let output = files.run(&[&["run", "a.sieve", "m.eml"], options].concat());
+        assert_eq!(said(&output), (0, expected.to_owned()), "{options:?}");
+    }
+    assert_eq!(files.run(&["run", "a.sieve", "m.eml", "--spam", "101"]).status.code(), Some(2));
+}
+
+#[test]
 fn suite_counts_and_says_how_it_went() {
     let suite = "require \"vnd.dovecot.testsuite\";\ntest_set \"message\" text:\nSubject: tea\n\nNow.\n.\n;\n\
         test_config_set \"mail_location\" \"mbox:~/mail\";\n\

@@ -14,7 +14,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use mailwright_mail_model::DateTime;
-use mailwright_sieve::{Answer, Language, MemoryHost, Request, Run, Script, Step, testsuite};
+use mailwright_sieve::{Answer, Language, MemoryHost, Request, Run, Score, Script, Step, testsuite};
 
 /// Checks Sieve scripts, runs them on messages, and runs suites of tests.
 #[derive(Debug, Parser)]
@@ -70,6 +70,12 @@ struct RunArguments {
     /// The moment, as in a Date field; otherwise now, in UTC.
     #[arg(long)]
     now: Option<String>,
+    /// What a filter of spam found, from 0 to 100 percent (spamtest, spamtestplus); otherwise there was none.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    spam: Option<u8>,
+    /// What a scanner of viruses found, from 1, which is nothing, to 5 (virustest); otherwise there was none.
+    #[arg(long, value_name = "RESULT", value_parser = clap::value_parser!(u8).range(1..=5))]
+    virus: Option<u8>,
     /// Where included scripts are; otherwise beside the script.
     #[arg(long)]
     scripts: Option<PathBuf>,
@@ -176,6 +182,13 @@ fn run(arguments: &RunArguments) -> Done {
     for mailbox in &arguments.mailbox {
         host.mailboxes.entry(mailbox.clone()).or_default();
     }
+    if let Some(percent) = arguments.spam {
+        // RFC 5235 §2.2: 1 to 10 of those that were tested.
+        let of_ten = 1 + (u16::from(percent) * 9 + 50) / 100;
+        host.scores.push((Score::Spam, u8::try_from(of_ten)?));
+        host.scores.push((Score::SpamPercent, percent));
+    }
+    host.scores.extend(arguments.virus.map(|virus| (Score::Virus, virus)));
     let beside = arguments.script.parent().unwrap_or_else(|| Path::new("."));
     let directory = arguments.scripts.as_deref().unwrap_or(beside);
     let mut run = Run::new(program.into(), host.input.clone());
