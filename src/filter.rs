@@ -3,6 +3,7 @@
 mod actions;
 mod again;
 mod answers;
+mod claims;
 mod events;
 mod lists;
 mod memory;
@@ -30,6 +31,7 @@ use crate::imap::{Cause, Filtering};
 pub(crate) use events::Handled;
 pub(crate) use octets::{Octets, Sources, header_of};
 
+pub use claims::Claim;
 pub use lists::{List, Lists};
 pub use memory::{Forgetful, Remember, Remembered};
 pub use programs::{Converter, Programs};
@@ -43,6 +45,15 @@ pub use zone::{Zone, ZoneError};
 pub trait Filter: Send + Sync {
     /// Decides about a message that is here whole and nowhere yet. Whatever goes wrong, the answer must keep it.
     fn filter(&self, mail: &mut Mail<'_>) -> impl Future<Output = Filtered> + Send;
+
+    /// Waits until nobody else is about to remember any of these, and keeps others from it for as long as what it gives lives: from before
+    /// the commit of the message until they are [remembered](Self::remember). Nothing if one of them has been remembered since the message
+    /// was filtered, because of what it [was not](Seen::since) then: the message is to be filtered again. It is asked about what cannot be
+    /// written in the commit. By default nobody waits.
+    fn claim(&self, seen: &[Seen]) -> impl Future<Output = Option<Claim>> + Send {
+        let _ = seen;
+        std::future::ready(Some(Claim::default()))
+    }
 
     /// Remembers what could not be written at the moment at which the message came to where it goes, right after that moment. By default
     /// nothing is remembered.
@@ -167,6 +178,8 @@ pub struct Seen {
     pub key: String,
     /// Up to which moment, in seconds since 1970.
     pub until: u64,
+    /// At which moment it was not remembered, in seconds since 1970, if what becomes of the message follows from that.
+    pub since: Option<u64>,
     /// The row by which it is remembered, if it is one of the store that takes the message: it is written in the same commit.
     pub row: Option<Row>,
 }
@@ -174,7 +187,14 @@ pub struct Seen {
 impl Seen {
     /// A key of a user's, up to a moment.
     pub fn new(user: User, key: impl Into<String>, until: u64) -> Self {
-        Self { user, key: key.into(), until, row: None }
+        Self { user, key: key.into(), until, since: None, row: None }
+    }
+
+    /// The same, which was not remembered at that moment.
+    #[must_use]
+    pub const fn first_since(mut self, moment: u64) -> Self {
+        self.since = Some(moment);
+        self
     }
 
     /// The same, remembered by this row.
@@ -227,6 +247,18 @@ pub struct Refused {
     pub reason: String,
     /// What is sent if it is too late for a reply.
     pub notice: Option<Box<Made>>,
+    /// Whether the sender is to have the reason to the letter: then the notice is sent too if no reply can say it.
+    pub exact: bool,
+}
+
+impl Refused {
+    /// How many octets of the reason a reply has.
+    pub(crate) const REPLY: usize = 400;
+
+    /// Whether a reply says what is to be said. RFC 5429 §2.2: `reject` is done at the protocol level only if the reason is ASCII.
+    pub(crate) fn fits_reply(&self) -> bool {
+        !self.exact || self.notice.is_none() || (self.reason.is_ascii() && self.reason.len() <= Self::REPLY)
+    }
 }
 
 impl Filtered {

@@ -6,6 +6,7 @@ pub mod collation;
 pub mod encoding;
 pub mod header;
 pub mod mailbox;
+pub mod markup;
 pub mod message_id;
 pub mod mime;
 pub mod parameter;

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use nom::{
     IResult, Parser,
     character::complete::{char, digit1},
-    combinator::{all_consuming, map_opt},
+    combinator::{all_consuming, map, map_opt},
     sequence::separated_pair,
 };
 
@@ -19,9 +19,12 @@ pub(crate) fn message_number(input: &[u8]) -> Option<NonZeroU32> {
     all_consuming(map_opt(number, NonZeroU32::new)).parse(input).ok().map(|(_, number)| number)
 }
 
-/// A message number, one space and a count of lines.
+/// A message number, one space and a count of lines: RFC 1939 §7 has no most of them, and what is more than any message has means all.
 pub(crate) fn message_number_and_lines(input: &[u8]) -> Option<(NonZeroU32, u32)> {
-    let pair = separated_pair(map_opt(number, NonZeroU32::new), char(' '), number);
+    let lines = map(digit1, |digits: &[u8]| {
+        std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u32::MAX)
+    });
+    let pair = separated_pair(map_opt(number, NonZeroU32::new), char(' '), lines);
     all_consuming(pair).parse(input).ok().map(|(_, pair)| pair)
 }
 
@@ -50,6 +53,9 @@ mod tests {
         for bad in ["1", "1 ", "0 0", "1  2", "1 -1", "1 2 3", "1\t2"] {
             assert_eq!(message_number_and_lines(bad.as_bytes()), None, "{bad:?}");
         }
-        assert_eq!(message_number_and_lines(b"7 0"), NonZeroU32::new(7).map(|number| (number, 0)));
+        for (lines, expected) in [("0", 0), ("4294967295", u32::MAX), ("99999999999999999999999", u32::MAX)] {
+            let found = message_number_and_lines(format!("7 {lines}").as_bytes());
+            assert_eq!(found, NonZeroU32::new(7).map(|number| (number, expected)));
+        }
     }
 }

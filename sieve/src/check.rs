@@ -3,19 +3,15 @@
 mod arguments;
 mod variables;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
-use smol_str::SmolStr;
+use std::collections::BTreeMap;
 
 use crate::{
-    Argument, ArgumentKind, Command, CompileError, Diagnostic, Language, Limits, Position, Program, Script,
-    Severity, StringLiteral, Test,
-    language::{Code, Control, Definition, Known},
+    Call, CompileError, Diagnostic, Language, Limits, Position, Program, Script, Severity,
+    definition::{Code, Control},
+    language::Known,
     program::Instruction,
     text::Variable,
+    tree::{Literal, Node, Nodes, Tree},
 };
 
 impl Language {
@@ -36,7 +32,7 @@ impl Language {
     /// # Errors
     /// Everything that is wrong with it, up to [`Limits::errors`].
     pub fn compile(&self, script: &[u8]) -> Result<Program, CompileError> {
-        self.check(&Script::parse_without_comments(script, &self.limits)?)
+        self.check_tree(&Tree::parse(script, &self.limits, false)?)
     }
 
     /// Checks and compiles a script that has been parsed.
@@ -44,11 +40,17 @@ impl Language {
     /// # Errors
     /// As [`compile`](Self::compile).
     pub fn check(&self, script: &Script) -> Result<Program, CompileError> {
+        self.check_tree(&Tree::of(script))
+    }
+
+    fn check_tree(&self, tree: &Tree<'_>) -> Result<Program, CompileError> {
         let mut checker = Checker {
             language: self,
-            active: BTreeSet::from([String::new()]),
+            active: vec![false; self.numbers()],
             diagnostics: Vec::new(),
-            code: Vec::new(),
+            // As much as scripts mostly need: what is held at once is given back at once, and has to be got again for the next.
+            code: Vec::with_capacity(tree.len() + tree.len() / 4),
+            calls: Vec::with_capacity(tree.len() - tree.len() / 4),
             scope: BTreeMap::new(),
             locals: 0,
             lenient: false,
@@ -58,17 +60,23 @@ impl Language {
             jumps: Vec::new(),
             regexes: 0,
         };
-        checker.commands(&script.commands, true);
-        let mut diagnostics = checker.diagnostics;
+        checker.commands(tree.top(), true);
+        let mut diagnostics = std::mem::take(&mut checker.diagnostics);
         diagnostics.sort_by_key(|diagnostic| diagnostic.position);
         if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
             return Err(CompileError { diagnostics });
         }
+        let extensions = self.numbered().filter(|(_, number)| checker.has_number(*number));
+        let extensions = extensions.map(|(name, _)| name.to_owned()).collect();
+        let captures = checker.is_active("variables");
+        checker.code.shrink_to_fit();
+        checker.calls.shrink_to_fit();
         Ok(Program {
             code: checker.code,
+            calls: checker.calls,
             variables: checker.locals,
-            captures: checker.active.contains("variables"),
-            extensions: checker.active.into_iter().filter(|name| !name.is_empty()).collect(),
+            captures,
+            extensions,
             warnings: diagnostics,
         })
     }
@@ -78,10 +86,11 @@ impl Language {
 #[derive(Debug)]
 pub(crate) struct Checker<'l> {
     language: &'l Language,
-    /// The extensions that have been required; the empty name is that of the base language.
-    active: BTreeSet<String>,
+    /// Which extensions have been required, by their numbers.
+    active: Vec<bool>,
     diagnostics: Vec<Diagnostic>,
     code: Vec<Instruction>,
+    calls: Vec<Call>,
     scope: BTreeMap<String, Variable>,
     locals: usize,
     /// RFC 5463 §4: in a script that requires `ihave`, what is wrong is an error only where control comes to it.
@@ -90,7 +99,7 @@ pub(crate) struct Checker<'l> {
     variables: bool,
     encoded: bool,
     /// The blocks around what is compiled, but for those of `if`: the command, and what it is called.
-    blocks: Vec<(SmolStr, Option<String>)>,
+    blocks: Vec<(String, Option<String>)>,
     /// The jumps that do not know yet where they lead, those of inner commands and tests last.
     jumps: Vec<usize>,
     /// The octets that the regular expressions so far need.
@@ -111,7 +120,11 @@ impl<'l> Checker<'l> {
     }
 
     pub(crate) fn is_active(&self, extension: &str) -> bool {
-        self.active.contains(extension)
+        self.language.extension(extension).is_some_and(|extension| self.has_number(extension.number))
+    }
+
+    fn has_number(&self, extension: usize) -> bool {
+        self.active.get(extension).copied().unwrap_or_default()
     }
 
     /// Whether a block of that command, and of that `:name` if one is given, is around.
@@ -137,7 +150,7 @@ impl<'l> Checker<'l> {
 
     /// Compiles something; in a lenient script what is wrong with it becomes an instruction that fails.
     fn attempt(&mut self, position: Position, compile: impl FnOnce(&mut Self)) {
-        let (said, compiled) = (self.diagnostics.len(), self.code.len());
+        let (said, compiled, called) = (self.diagnostics.len(), self.code.len(), self.calls.len());
         compile(self);
         if !self.lenient {
             return;
@@ -151,11 +164,12 @@ impl<'l> Checker<'l> {
         }
         if let Some(message) = message {
             self.code.truncate(compiled);
+            self.calls.truncate(called);
             self.code.push(Instruction::Raise { position, message });
         }
     }
 
-    fn commands(&mut self, commands: &[Command], top: bool) {
+    fn commands(&mut self, commands: Nodes<'_>, top: bool) {
         // RFC 5228 §3.2: `require` comes before all else.
         let mut may_require = top;
         // Whether the last command was a branch of an `if`; the ends of such branches jump to behind the last of them.
@@ -163,13 +177,13 @@ impl<'l> Checker<'l> {
         let outer = self.jumps.len();
         let mut ended: Option<&str> = None;
         for command in commands {
-            let known = self.language.command(&command.name);
+            let known = self.language.command(command.name());
             let control = match known.first().map(|known| &known.definition.code) {
                 Some(Code::Control(control)) => Some(*control),
                 _ => None,
             };
             if let Some(end) = ended.take() {
-                self.warn(command.position, format!("nothing behind `{end}` is ever reached"));
+                self.warn(command.position(), format!("nothing behind `{end}` is ever reached"));
             }
             if !matches!(control, Some(Control::ElseIf | Control::Else)) {
                 self.land(outer);
@@ -182,7 +196,8 @@ impl<'l> Checker<'l> {
                 }
                 Some(control @ (Control::If | Control::ElseIf | Control::Else)) => {
                     if control != Control::If && !branches {
-                        self.error(command.position, format!("expected `if` before this `{}`", command.name));
+                        let message = format!("expected `if` before this `{}`", command.name());
+                        self.error(command.position(), message);
                     }
                     self.branch(command, control);
                     // RFC 5228 §3.1: nothing follows `else`.
@@ -191,10 +206,12 @@ impl<'l> Checker<'l> {
                         self.land(outer);
                     }
                 }
-                _ => self.attempt(command.position, |checker| checker.command(command, known)),
-            }
-            if matches!(command.name.as_str(), "stop" | "return" | "break" | "error") {
-                ended = Some(&command.name);
+                _ => {
+                    self.attempt(command.position(), |checker| checker.command(command, known));
+                    if matches!(command.name(), "stop" | "return" | "break" | "error") {
+                        ended = Some(command.name());
+                    }
+                }
             }
             may_require = false;
         }
@@ -223,26 +240,26 @@ impl<'l> Checker<'l> {
     }
 
     /// One branch of an `if`, with an open jump at its end.
-    fn branch(&mut self, command: &Command, control: Control) {
-        self.no_arguments(&command.name, &command.arguments);
-        let skip = match (control, command.tests.as_slice()) {
-            (Control::Else, []) => None,
-            (Control::Else, [test, ..]) => {
-                self.error(test.position, "`else` takes no test");
+    fn branch(&mut self, command: Node<'_>, control: Control) {
+        self.no_arguments(command);
+        let skip = match (control, command.tests().next(), command.only_test()) {
+            (Control::Else, None, _) => None,
+            (Control::Else, Some(test), _) => {
+                self.error(test.position(), "`else` takes no test");
                 None
             }
-            (_, [test]) => {
+            (_, _, Some(test)) => {
                 self.test(test);
                 Some(self.emit(Instruction::JumpIf { when: false, to: 0 }))
             }
             _ => {
-                self.error(command.position, format!("`{}` takes one test", command.name));
+                self.error(command.position(), format!("`{}` takes one test", command.name()));
                 None
             }
         };
-        match &command.block {
+        match command.block() {
             Some(block) => self.commands(block, false),
-            None => self.error(command.position, format!("`{}` takes a block", command.name)),
+            None => self.error(command.position(), format!("`{}` takes a block", command.name())),
         }
         if control != Control::Else {
             self.jump(Instruction::Jump { to: 0 });
@@ -253,19 +270,15 @@ impl<'l> Checker<'l> {
         }
     }
 
-    fn require(&mut self, command: &Command, allowed: bool) {
+    fn require(&mut self, command: Node<'_>, allowed: bool) {
         if !allowed {
-            self.error(command.position, "`require` comes before all other commands");
+            self.error(command.position(), "`require` comes before all other commands");
         }
-        if command.block.is_some() || !command.tests.is_empty() {
-            self.error(command.position, "`require` takes a list of extensions and a semicolon");
+        if command.block().is_some() || command.tests().next().is_some() {
+            self.error(command.position(), "`require` takes a list of extensions and a semicolon");
         }
-        let [Argument { kind, .. }] = command.arguments.as_slice() else {
-            self.error(command.position, "`require` takes one list of extensions");
-            return;
-        };
-        let Some(names) = literals(kind) else {
-            self.error(command.position, "`require` takes one list of extensions");
+        let Some(names) = only_literals(command) else {
+            self.error(command.position(), "`require` takes one list of extensions");
             return;
         };
         for name in names {
@@ -273,10 +286,11 @@ impl<'l> Checker<'l> {
                 self.error(name.position, format!("the extension `{}` is not known here", name.value));
             }
         }
+        let language = self.language;
         for name in names {
-            let conflicts = self.language.extension(&name.value).map(|extension| extension.conflicts.clone());
-            for other in conflicts.unwrap_or_default() {
-                if self.is_active(&other) {
+            let conflicts = language.extension(&name.value).map(|extension| &extension.conflicts);
+            for other in conflicts.into_iter().flatten() {
+                if self.is_active(other) {
                     self.error(name.position, format!("`{}` and `{other}` exclude each other", name.value));
                 }
             }
@@ -285,7 +299,8 @@ impl<'l> Checker<'l> {
 
     fn activate(&mut self, name: &str) -> bool {
         let Some(extension) = self.language.extension(name) else { return false };
-        if self.active.insert(name.to_owned()) {
+        let active = self.active.get_mut(extension.number);
+        if active.is_some_and(|active| !std::mem::replace(active, true)) {
             self.lenient |= name == "ihave";
             self.variables |= name == "variables";
             self.encoded |= name == "encoded-character";
@@ -296,26 +311,26 @@ impl<'l> Checker<'l> {
         true
     }
 
-    fn command(&mut self, command: &Command, known: &'l [Known]) {
-        let Some(definition) = self.active(known) else {
-            self.missing("command", command.position, &command.name);
+    fn command(&mut self, command: Node<'_>, known: &'l [Known]) {
+        let Some(known) = self.active(known) else {
+            self.missing("command", command);
             // What is inside may have more to say.
-            if let Some(block) = &command.block {
+            if let Some(block) = command.block() {
                 self.commands(block, false);
             }
             return;
         };
-        if let Some(test) = command.tests.first() {
-            self.error(test.position, format!("`{}` takes no test", command.name));
+        if let Some(test) = command.tests().next() {
+            self.error(test.position(), format!("`{}` takes no test", command.name()));
         }
-        let call = Arc::new(self.call(definition, command.position, &command.arguments));
-        match (&definition.code, &command.block) {
+        let call = self.call(known, command);
+        match (&known.definition.code, command.block()) {
             (Code::Command(_), None) => {
                 self.emit(Instruction::Command(call));
             }
             (Code::Block(_), Some(block)) => {
-                let called = call.tag_constant("name").map(str::to_owned);
-                self.blocks.push((command.name.clone(), called));
+                let called = self.calls.get(call).and_then(|call| call.tag_constant("name"));
+                self.blocks.push((command.name().to_owned(), called.map(str::to_owned)));
                 let start = self.emit(Instruction::Enter { call, end: 0 });
                 self.commands(block, false);
                 self.emit(Instruction::Again { start });
@@ -326,79 +341,78 @@ impl<'l> Checker<'l> {
                 }
             }
             (Code::Block(_), None) => {
-                self.error(command.position, format!("`{}` takes a block", command.name))
+                self.error(command.position(), format!("`{}` takes a block", command.name()));
             }
-            _ => {
-                self.error(command.position, format!("`{}` takes no block", command.name));
-                self.commands(command.block.as_deref().unwrap_or_default(), false);
+            (_, block) => {
+                self.error(command.position(), format!("`{}` takes no block", command.name()));
+                if let Some(block) = block {
+                    self.commands(block, false);
+                }
             }
         }
     }
 
     /// Compiles a test, which leaves its result to the next instruction.
-    fn test(&mut self, test: &Test) {
-        self.attempt(test.position, |checker| checker.strict_test(test));
+    fn test(&mut self, test: Node<'_>) {
+        self.attempt(test.position(), |checker| checker.strict_test(test));
     }
 
-    fn strict_test(&mut self, test: &Test) {
-        let Some(definition) = self.active(self.language.test(&test.name)) else {
-            return self.missing("test", test.position, &test.name);
+    fn strict_test(&mut self, test: Node<'_>) {
+        let Some(known) = self.active(self.language.test(test.name())) else {
+            return self.missing("test", test);
         };
-        if let Code::Control(control) = definition.code {
+        if let Code::Control(control) = known.definition.code {
             return self.control_test(test, control);
         }
-        if let Some(inner) = test.tests.first() {
-            self.error(inner.position, format!("`{}` takes no test", test.name));
+        if let Some(inner) = test.tests().next() {
+            self.error(inner.position(), format!("`{}` takes no test", test.name()));
         }
-        let call = self.call(definition, test.position, &test.arguments);
-        self.emit(Instruction::Test(Arc::new(call)));
+        let call = self.call(known, test);
+        self.emit(Instruction::Test(call));
     }
 
-    fn control_test(&mut self, test: &Test, control: Control) {
+    fn control_test(&mut self, test: Node<'_>, control: Control) {
         if control != Control::IHave {
-            self.no_arguments(&test.name, &test.arguments);
+            self.no_arguments(test);
         }
-        match (control, test.tests.as_slice()) {
-            (Control::AllOf | Control::AnyOf, tests @ [_, ..]) => {
+        let mut tests = test.tests().peekable();
+        let has_tests = tests.peek().is_some();
+        match control {
+            Control::AllOf | Control::AnyOf if has_tests => {
                 let outer = self.jumps.len();
-                for (index, inner) in tests.iter().enumerate() {
+                while let Some(inner) = tests.next() {
                     self.test(inner);
-                    if index + 1 < tests.len() {
+                    if tests.peek().is_some() {
                         self.jump(Instruction::JumpIf { when: control == Control::AnyOf, to: 0 });
                     }
                 }
                 self.land(outer);
             }
-            (Control::AllOf | Control::AnyOf, []) => {
-                self.error(test.position, format!("`{}` takes a list of tests", test.name));
+            Control::AllOf | Control::AnyOf => {
+                self.error(test.position(), format!("`{}` takes a list of tests", test.name()));
             }
-            (Control::Not, [inner]) => {
-                self.test(inner);
-                self.emit(Instruction::Not);
-            }
-            (Control::Not, _) => self.error(test.position, "`not` takes one test"),
-            (Control::IHave, []) => {
+            Control::Not => match test.only_test() {
+                Some(inner) => {
+                    self.test(inner);
+                    self.emit(Instruction::Not);
+                }
+                None => self.error(test.position(), "`not` takes one test"),
+            },
+            Control::IHave if !has_tests => {
                 let known = self.i_have(test);
                 self.emit(Instruction::Set(known));
             }
-            (Control::True, []) => {
-                self.emit(Instruction::Set(true));
+            Control::True | Control::False if !has_tests => {
+                self.emit(Instruction::Set(control == Control::True));
             }
-            (Control::False, []) => {
-                self.emit(Instruction::Set(false));
-            }
-            _ => self.error(test.position, format!("`{}` takes no test", test.name)),
+            _ => self.error(test.position(), format!("`{}` takes no test", test.name())),
         }
     }
 
     /// RFC 5463 §4: known extensions may be used from here on.
-    fn i_have(&mut self, test: &Test) -> bool {
-        let [Argument { kind, .. }] = test.arguments.as_slice() else {
-            self.error(test.position, "`ihave` takes one list of extensions");
-            return false;
-        };
-        let Some(names) = literals(kind) else {
-            self.error(test.position, "`ihave` takes one list of extensions");
+    fn i_have(&mut self, test: Node<'_>) -> bool {
+        let Some(names) = only_literals(test) else {
+            self.error(test.position(), "`ihave` takes one list of extensions");
             return false;
         };
         // RFC 5463 §4: what changes how scripts are read cannot be switched on by a test.
@@ -415,20 +429,20 @@ impl<'l> Checker<'l> {
         known
     }
 
-    fn no_arguments(&mut self, name: &str, arguments: &[Argument]) {
-        if let Some(argument) = arguments.first() {
-            self.error(argument.position, format!("`{name}` takes no argument here"));
+    fn no_arguments(&mut self, node: Node<'_>) {
+        if let Some(argument) = node.arguments().first() {
+            self.error(argument.position, format!("`{}` takes no argument here", node.name()));
         }
     }
 
     /// The definition whose extension has been required.
-    fn active(&self, known: &'l [Known]) -> Option<&'l Arc<Definition>> {
-        let active = |known: &&Known| known.extension.is_empty() || self.is_active(&known.extension);
-        known.iter().find(active).map(|known| &known.definition)
+    fn active(&self, known: &'l [Known]) -> Option<&'l Known> {
+        known.iter().find(|known| known.extension.is_empty() || self.has_number(known.number))
     }
 
     /// Says why a name cannot be used.
-    fn missing(&mut self, what: &str, position: Position, name: &str) {
+    fn missing(&mut self, what: &str, node: Node<'_>) {
+        let name = node.name();
         let (known, other) = match what {
             "test" => (self.language.test(name), self.language.command(name)),
             _ => (self.language.command(name), self.language.test(name)),
@@ -439,16 +453,15 @@ impl<'l> Checker<'l> {
             (None, Some(_)) => format!("expected a command, but `{name}` is a test"),
             (None, None) => format!("unknown {what} `{name}`"),
         };
-        self.error(position, message);
+        self.error(node.position(), message);
     }
 }
 
-/// The strings of an argument that is a string or a list of them.
-fn literals(kind: &ArgumentKind) -> Option<&[StringLiteral]> {
-    match kind {
-        ArgumentKind::String(literal) => Some(std::slice::from_ref(literal)),
-        ArgumentKind::StringList(literals) => Some(literals),
-        ArgumentKind::Tag(_) | ArgumentKind::Number(_) => None,
+/// The strings of the only argument, if it is a string or a list of them.
+fn only_literals<'t>(node: Node<'t>) -> Option<&'t [Literal<'t>]> {
+    match node.arguments() {
+        [argument] => node.tree.literals(argument),
+        _ => None,
     }
 }
 

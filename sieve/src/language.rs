@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Call, Context, Flow, Limits, Stop, check::Checker, extension};
+use crate::{Definition, Limits, Tag, extension};
 
 /// The commands, tests and extensions that scripts may use.
 ///
@@ -27,6 +27,8 @@ pub struct Language {
     extensions: BTreeMap<Cow<'static, str>, Extension>,
     commands: Names,
     tests: Names,
+    /// How many extensions have been added so far, those that are gone included: the number of the next.
+    added: usize,
     pub(crate) limits: Limits,
 }
 
@@ -54,11 +56,34 @@ impl Hasher for NameHasher {
     }
 }
 
-/// A definition and the extension it came with.
+/// A definition, the extension it came with, and the tags that extensions add to it, in the order of their names.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) extension: Cow<'static, str>,
+    pub(crate) number: usize,
     pub(crate) definition: Arc<Definition>,
+    pub(crate) tags: Vec<Added>,
+}
+
+/// A tag, and the extension it came with.
+#[derive(Debug, Clone)]
+pub(crate) struct Added {
+    pub(crate) extension: Cow<'static, str>,
+    pub(crate) number: usize,
+    pub(crate) tag: Tag,
+}
+
+impl Known {
+    fn take_tags(&mut self, extension: &Extension) {
+        let taken =
+            extension.tags.iter().filter(|(target, _)| target.is(&self.definition)).map(|(_, tag)| Added {
+                extension: extension.name.clone(),
+                number: extension.number,
+                tag: tag.clone(),
+            });
+        self.tags.extend(taken);
+        self.tags.sort_by(|one, other| one.extension.cmp(&other.extension));
+    }
 }
 
 impl Language {
@@ -103,7 +128,13 @@ impl Language {
 
     /// The names that `require` takes, in order: what the `SIEVE` capability of RFC 5804 §1.7 lists.
     pub fn extensions(&self) -> impl Iterator<Item = &str> {
-        self.extensions.keys().map(|name| &**name).filter(|name| !name.is_empty())
+        self.numbered().map(|(name, _)| name)
+    }
+
+    /// The same with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (&str, usize)> {
+        let named = self.extensions.values().filter(|extension| !extension.name.is_empty());
+        named.map(|extension| (&*extension.name, extension.number))
     }
 
     /// The bounds of scripts.
@@ -123,26 +154,28 @@ impl Language {
         self.tests.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The tags that extensions add to a definition, with the name of the extension.
-    pub(crate) fn tags_on<'l>(
-        &'l self,
-        definition: &'l Definition,
-    ) -> impl Iterator<Item = (&'l str, &'l Tag)> + 'l {
-        self.extensions.values().flat_map(move |extension| {
-            extension
-                .tags
-                .iter()
-                .filter(|(target, _)| target.is(definition))
-                .map(|(_, tag)| (&*extension.name, tag))
-        })
+    /// How many extensions have a number.
+    pub(crate) const fn numbers(&self) -> usize {
+        self.added
     }
 
-    fn add(&mut self, extension: Extension) {
+    fn add(&mut self, mut extension: Extension) {
+        extension.number = self.added;
+        self.added += 1;
+        let known = self.commands.values_mut().chain(self.tests.values_mut()).flatten();
+        known.for_each(|known| known.take_tags(&extension));
         for (definitions, table) in
             [(&extension.commands, &mut self.commands), (&extension.tests, &mut self.tests)]
         {
             for definition in definitions {
-                let known = Known { extension: extension.name.clone(), definition: Arc::clone(definition) };
+                let mut known = Known {
+                    extension: extension.name.clone(),
+                    number: extension.number,
+                    definition: Arc::clone(definition),
+                    tags: Vec::new(),
+                };
+                let all = self.extensions.values().chain([&extension]);
+                all.for_each(|extension| known.take_tags(extension));
                 table.entry(definition.name.clone()).or_default().push(known);
             }
         }
@@ -154,6 +187,8 @@ impl Language {
             for table in [&mut self.commands, &mut self.tests] {
                 table.values_mut().for_each(|known| known.retain(|known| known.extension != name));
                 table.retain(|_, known| !known.is_empty());
+                let known = table.values_mut().flatten();
+                known.for_each(|known| known.tags.retain(|added| added.extension != name));
             }
         }
     }
@@ -178,6 +213,8 @@ impl Language {
 #[derive(Debug, Clone)]
 pub struct Extension {
     pub(crate) name: Cow<'static, str>,
+    /// Which one it is of those that a language has been given.
+    pub(crate) number: usize,
     commands: Vec<Arc<Definition>>,
     tests: Vec<Arc<Definition>>,
     tags: Vec<(Target, Tag)>,
@@ -213,6 +250,7 @@ impl Extension {
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
             name: name.into(),
+            number: 0,
             commands: Vec::new(),
             tests: Vec::new(),
             tags: Vec::new(),
@@ -267,218 +305,5 @@ impl Extension {
     pub fn environment_namespace(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.namespace = Some(name.into());
         self
-    }
-}
-
-/// A command or test: what it takes and what it does.
-#[derive(Clone)]
-pub struct Definition {
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) parameters: Vec<(Parameter, bool)>,
-    pub(crate) tags: Vec<Tag>,
-    pub(crate) matches: bool,
-    pub(crate) addresses: bool,
-    pub(crate) keys: usize,
-    pub(crate) code: Code,
-    pub(crate) checks: Vec<CheckFunction>,
-    pub(crate) catches: bool,
-}
-
-pub(crate) type CheckFunction = fn(&mut Checker<'_>, &mut Call);
-type TestFunction = dyn Fn(&mut Context, &Call) -> Result<bool, Stop> + Send + Sync;
-type CommandFunction = dyn Fn(&mut Context, &Call) -> Result<Flow, Stop> + Send + Sync;
-type BlockFunction = dyn Fn(&mut Context, &Call, Round) -> Result<bool, Stop> + Send + Sync;
-
-/// What a definition does.
-#[derive(Clone)]
-pub(crate) enum Code {
-    /// The compiler knows.
-    Control(Control),
-    Test(Arc<TestFunction>),
-    Command(Arc<CommandFunction>),
-    Block(Arc<BlockFunction>),
-}
-
-/// What the compiler itself makes instructions of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Control {
-    Require,
-    If,
-    ElseIf,
-    Else,
-    AllOf,
-    AnyOf,
-    Not,
-    True,
-    False,
-    IHave,
-}
-
-/// Which time a block is about to be entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Round {
-    /// Control comes from before the block.
-    First,
-    /// The end of the block has been reached.
-    Again,
-    /// The block is being left by [`Flow::Leave`], or by an error if its definition catches them.
-    Left,
-}
-
-/// A tagged argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tag {
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) values: Vec<Parameter>,
-    pub(crate) group: Option<&'static str>,
-}
-
-impl Tag {
-    /// `:name`, without a value.
-    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), values: Vec::new(), group: None }
-    }
-
-    /// Takes one value more.
-    #[must_use]
-    pub fn value(mut self, kind: Parameter) -> Self {
-        self.values.push(kind);
-        self
-    }
-
-    /// Of the tags of one group a call can have only one.
-    #[must_use]
-    pub const fn group(mut self, name: &'static str) -> Self {
-        self.group = Some(name);
-        self
-    }
-}
-
-/// What kind of argument is expected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Parameter {
-    /// A number.
-    Number,
-    /// One string.
-    String,
-    /// One string, in which no variable is put (RFC 5229 §3: a constant string).
-    Constant,
-    /// The name of a variable that can be set.
-    Variable,
-    /// The name of a variable, or a list of them.
-    Variables,
-    /// A string or a list of strings.
-    Strings,
-    /// A string or a list of strings, all of them constant.
-    Constants,
-}
-
-impl Definition {
-    /// A test.
-    pub fn test(
-        name: impl Into<Cow<'static, str>>,
-        code: impl Fn(&mut Context, &Call) -> Result<bool, Stop> + Send + Sync + 'static,
-    ) -> Self {
-        Self::new(name, Code::Test(Arc::new(code)))
-    }
-
-    /// A command that ends in a semicolon.
-    pub fn command(
-        name: impl Into<Cow<'static, str>>,
-        code: impl Fn(&mut Context, &Call) -> Result<Flow, Stop> + Send + Sync + 'static,
-    ) -> Self {
-        Self::new(name, Code::Command(Arc::new(code)))
-    }
-
-    /// A command with a block. The code says whether the block is to be entered, first and again at its end.
-    pub fn block(
-        name: impl Into<Cow<'static, str>>,
-        code: impl Fn(&mut Context, &Call, Round) -> Result<bool, Stop> + Send + Sync + 'static,
-    ) -> Self {
-        Self::new(name, Code::Block(Arc::new(code)))
-    }
-
-    pub(crate) fn control(name: &'static str, control: Control) -> Self {
-        Self::new(name, Code::Control(control))
-    }
-
-    fn new(name: impl Into<Cow<'static, str>>, code: Code) -> Self {
-        Self {
-            name: name.into(),
-            parameters: Vec::new(),
-            tags: Vec::new(),
-            matches: false,
-            addresses: false,
-            keys: 0,
-            code,
-            checks: Vec::new(),
-            catches: false,
-        }
-    }
-
-    /// Takes one positional argument more.
-    #[must_use]
-    pub fn parameter(mut self, kind: Parameter) -> Self {
-        self.parameters.push((kind, true));
-        self
-    }
-
-    /// Takes one positional argument more, which may be left out.
-    #[must_use]
-    pub fn optional(mut self, kind: Parameter) -> Self {
-        self.parameters.push((kind, false));
-        self
-    }
-
-    /// Takes a tag.
-    #[must_use]
-    pub fn tag(mut self, tag: Tag) -> Self {
-        self.tags.push(tag);
-        self
-    }
-
-    /// A block that is left by an error within it: its code is called with [`Round::Left`], and the script goes on behind it.
-    #[must_use]
-    pub const fn catching(mut self) -> Self {
-        self.catches = true;
-        self
-    }
-
-    /// Takes a match type and a comparator; the last parameter so far is the list of keys
-    /// ([`Context::matcher`](crate::Context::matcher)).
-    #[must_use]
-    pub fn matching(mut self) -> Self {
-        self.matches = true;
-        self.keys = self.parameters.len().saturating_sub(1);
-        for name in ["is", "contains", "matches"] {
-            self.tags.push(Tag::new(name).group("match type"));
-        }
-        self.tags.push(Tag::new("comparator").value(Parameter::Constant));
-        self
-    }
-
-    /// Takes an address part (RFC 5228 §2.7.4).
-    #[must_use]
-    pub(crate) fn addresses(mut self) -> Self {
-        self.addresses = true;
-        for name in ["localpart", "domain", "all"] {
-            self.tags.push(Tag::new(name).group("address part"));
-        }
-        self
-    }
-
-    /// Is checked by this too when a script is compiled.
-    #[must_use]
-    pub(crate) fn checked(mut self, check: CheckFunction) -> Self {
-        self.checks.push(check);
-        self
-    }
-}
-
-impl std::fmt::Debug for Definition {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Definition").field(&self.name).finish()
     }
 }

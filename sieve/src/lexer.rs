@@ -1,17 +1,15 @@
 //! Tokens (RFC 5228 §8.1).
 
-use std::collections::VecDeque;
-
-use smol_str::{SmolStr, StrExt as _};
+use std::{borrow::Cow, collections::VecDeque};
 
 use crate::{Comment, Position, SyntaxError, SyntaxErrorKind, comment};
 
 /// Part of an identifier, behind its first letter.
 const NAME: u8 = 1;
-/// White space within a line.
-const BLANK: u8 = 2;
 /// What a quoted string goes over without a closer look.
-const PLAIN: u8 = 4;
+const PLAIN: u8 = 2;
+/// A letter that stands for its lower case in an identifier.
+const UPPER: u8 = 4;
 
 /// What each octet may stand in.
 static CLASSES: [u8; 256] = {
@@ -19,8 +17,8 @@ static CLASSES: [u8; 256] = {
     let (mut rest, mut octet): (&mut [u8], u8) = (&mut classes, 0);
     while let [class, after @ ..] = rest {
         *class = match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => NAME | PLAIN,
-            b' ' | b'\t' | b'\r' => BLANK | PLAIN,
+            b'A'..=b'Z' => NAME | PLAIN | UPPER,
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => NAME | PLAIN,
             b'"' | b'\\' | b'\n' | 0x80.. => 0,
             _ => PLAIN,
         };
@@ -30,10 +28,37 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
-/// How many octets of a class there are before any other.
-fn span(class: u8, octets: &[u8]) -> usize {
-    let is_in = |octet: &u8| CLASSES.get(usize::from(*octet)).is_some_and(|classes| classes & class != 0);
-    octets.iter().position(|octet| !is_in(octet)).unwrap_or(octets.len())
+/// How many octets of a class there are before any other, and which classes they have together.
+fn span(class: u8, octets: &[u8]) -> (usize, u8) {
+    let (mut rest, mut together) = (octets, 0);
+    while let [octet, behind @ ..] = rest {
+        let classes = CLASSES.get(usize::from(*octet)).copied().unwrap_or_default();
+        if classes & class == 0 {
+            break;
+        }
+        together |= classes;
+        rest = behind;
+    }
+    (octets.len() - rest.len(), together)
+}
+
+/// How many octets a string can go over at least without a closer look, eight at a time.
+fn plain(octets: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The high bit of the first octet that is zero is set, and of none before it.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let mut rest = octets;
+    while let Some((eight, behind)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*eight);
+        let is = |octet: u8| zero(word ^ u64::from_ne_bytes([octet; 8]));
+        let found = (word | is(b'"') | is(b'\\') | is(b'\n')) & HIGH;
+        if found != 0 {
+            return octets.len() - rest.len() + (found.trailing_zeros() / 8) as usize;
+        }
+        rest = behind;
+    }
+    octets.len() - rest.len()
 }
 
 /// One token, as it stands in the script.
@@ -44,13 +69,16 @@ pub(crate) enum Token<'a> {
     Number(u64),
     String(Raw<'a>),
     /// One of `( ) [ ] { } , ;`.
-    Mark(char),
+    Mark(u8),
     End,
 }
 
 /// An identifier in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Name<'a>(&'a str);
+pub(crate) struct Name<'a> {
+    text: &'a str,
+    has_upper: bool,
+}
 
 /// A string before escapes and dot-stuffing are undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,22 +88,23 @@ pub(crate) enum Raw<'a> {
     Lines(&'a str),
 }
 
-impl Name<'_> {
+impl<'a> Name<'a> {
     /// RFC 5228 §2.1: identifiers are case-insensitive.
-    pub(crate) fn lower(self) -> SmolStr {
-        match self.0.bytes().any(|octet| octet.is_ascii_uppercase()) {
-            true => self.0.to_ascii_lowercase_smolstr(),
-            false => self.0.into(),
+    pub(crate) fn lower(self) -> Cow<'a, str> {
+        match self.has_upper {
+            true => Cow::Owned(self.text.to_ascii_lowercase()),
+            false => Cow::Borrowed(self.text),
         }
     }
 }
 
-impl Raw<'_> {
-    pub(crate) fn value(self) -> SmolStr {
+impl<'a> Raw<'a> {
+    pub(crate) fn value(self) -> Cow<'a, str> {
         let mut value = String::new();
         match self {
-            Self::Plain(text) => return text.into(),
+            Self::Plain(text) => return Cow::Borrowed(text),
             Self::Escaped(text) => {
+                value.reserve_exact(text.len());
                 let mut rest = text;
                 while let Some((plain, behind)) = rest.split_once('\\') {
                     value.push_str(plain);
@@ -93,13 +122,16 @@ impl Raw<'_> {
                 }
             }
         }
-        value.into()
+        Cow::Owned(value)
     }
 }
 
 /// Cuts a script into tokens, one at a time.
 #[derive(Debug)]
 pub(crate) struct Lexer<'a> {
+    /// The token it is at, and where that begins.
+    pub(crate) token: Token<'a>,
+    pub(crate) position: Position,
     text: &'a str,
     at: usize,
     line: u32,
@@ -122,7 +154,16 @@ impl<'a> Lexer<'a> {
     /// Comments cost time and memory: they are kept only if they are wanted.
     pub(crate) fn new(script: &'a str, comments: bool) -> Self {
         let comments = comments.then(VecDeque::new);
-        Self { text: script, at: 0, line: 1, line_start: 0, comments, new_line: false }
+        Self {
+            token: Token::End,
+            position: Position { line: 1, column: 1 },
+            text: script,
+            at: 0,
+            line: 1,
+            line_start: 0,
+            comments,
+            new_line: false,
+        }
     }
 
     /// The next comment that was passed on the way to the last token; with `same_line` only if it begins on the line of the token before.
@@ -135,66 +176,77 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The next token and where it begins.
-    pub(crate) fn next(&mut self) -> Result<(Position, Token<'a>), SyntaxError> {
-        self.skip_blanks()?;
-        let position = self.position();
-        let Some(first) = self.octets().first() else { return Ok((position, Token::End)) };
-        let token = match *first {
+    /// Goes on to the next token.
+    pub(crate) fn advance(&mut self) -> Result<(), SyntaxError> {
+        self.new_line = false;
+        let mut rest = self.octets();
+        let first = loop {
+            match rest {
+                [b' ' | b'\t' | b'\r', behind @ ..] => rest = behind,
+                [b'\n', behind @ ..] => {
+                    rest = behind;
+                    self.at = self.text.len() - rest.len();
+                    self.begin_line();
+                    self.new_line = true;
+                }
+                [b'#', ..] | [b'/', b'*', ..] => {
+                    self.at = self.text.len() - rest.len();
+                    self.skip_comment()?;
+                    rest = self.octets();
+                }
+                [first, ..] => break *first,
+                [] => break 0,
+            }
+        };
+        self.at = self.text.len() - rest.len();
+        self.position = self.here();
+        self.token = match first {
             mark @ (b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b';') => {
                 self.at += 1;
-                Token::Mark(char::from(mark))
+                Token::Mark(mark)
             }
             b'"' => Token::String(self.quoted()?),
-            b':' => {
-                self.at += 1;
-                match self.name() {
-                    Name("") => return Err(SyntaxError::new(position, SyntaxErrorKind::Unexpected(':'))),
-                    name => Token::Tag(name),
-                }
-            }
-            b'0'..=b'9' => Token::Number(self.number()?),
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
                 let name = self.name();
-                if self.octets().first() == Some(&b':') && name.0.eq_ignore_ascii_case("text") {
+                if self.octets().first() == Some(&b':') && name.text.eq_ignore_ascii_case("text") {
                     Token::String(self.multi_line()?)
                 } else {
                     Token::Identifier(name)
                 }
             }
-            _ => {
-                let other = self.rest().chars().next().unwrap_or_default();
-                return Err(SyntaxError::new(position, SyntaxErrorKind::Unexpected(other)));
+            b':' => {
+                self.at += 1;
+                match self.name() {
+                    Name { text: "", .. } => return Err(self.unexpected(':')),
+                    name => Token::Tag(name),
+                }
             }
+            b'0'..=b'9' => Token::Number(self.number()?),
+            _ => match self.rest().chars().next() {
+                Some(other) => return Err(self.unexpected(other)),
+                None => Token::End,
+            },
         };
-        Ok((position, token))
+        Ok(())
     }
 
-    /// White space and comments of both kinds.
-    fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
-        self.new_line = false;
-        loop {
-            self.at += span(BLANK, self.octets());
-            match self.octets() {
-                [b'\n', ..] => {
-                    self.at += 1;
-                    self.begin_line();
-                    self.new_line = true;
-                }
-                [b'#', ..] | [b'/', b'*', ..] => {
-                    let length = comment::end(self.rest());
-                    let length = length.ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
-                    self.found(length);
-                    self.pass(length);
-                }
-                _ => return Ok(()),
-            }
-        }
+    #[cold]
+    fn unexpected(&self, found: char) -> SyntaxError {
+        SyntaxError::new(self.position, SyntaxErrorKind::Unexpected(found))
+    }
+
+    /// A comment of either kind.
+    fn skip_comment(&mut self) -> Result<(), SyntaxError> {
+        let length = comment::end(self.rest());
+        let length = length.ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
+        self.found(length);
+        self.pass(length);
+        Ok(())
     }
 
     /// A comment of so many octets begins here.
     fn found(&mut self, length: usize) {
-        let (position, text) = (self.position(), self.rest());
+        let (position, text) = (self.here(), self.rest());
         if let Some(comments) = &mut self.comments {
             let comment = Comment::cut(position, text.get(..length).unwrap_or_default());
             comments.push_back(Found { comment, same_line: !self.new_line });
@@ -202,7 +254,8 @@ impl<'a> Lexer<'a> {
     }
 
     fn name(&mut self) -> Name<'a> {
-        Name(self.take(span(NAME, self.octets())))
+        let (length, classes) = span(NAME, self.octets());
+        Name { text: self.take(length), has_upper: classes & UPPER != 0 }
     }
 
     fn number(&mut self) -> Result<u64, SyntaxError> {
@@ -221,15 +274,26 @@ impl<'a> Lexer<'a> {
     }
 
     fn quoted(&mut self) -> Result<Raw<'a>, SyntaxError> {
-        let open = self.position();
         self.at += 1;
-        let start = self.at;
+        let (start, inner) = (self.at, self.rest());
+        let mut length = plain(inner.as_bytes());
+        // What is too short for that, or not plain.
+        length += span(PLAIN, inner.as_bytes().get(length..).unwrap_or_default()).0;
+        self.at += length;
+        if self.octets().first() == Some(&b'"') {
+            self.at += 1;
+            return Ok(Raw::Plain(inner.get(..length).unwrap_or_default()));
+        }
+        self.quoted_from(start)
+    }
+
+    /// The rest of a string that began there, and has something in it that must be looked at.
+    fn quoted_from(&mut self, start: usize) -> Result<Raw<'a>, SyntaxError> {
         let mut escaped = false;
         loop {
-            self.at += span(PLAIN, self.octets());
             let behind = self.octets();
             if behind.is_empty() {
-                return Err(SyntaxError::new(open, SyntaxErrorKind::OpenString));
+                return Err(SyntaxError::new(self.position, SyntaxErrorKind::OpenString));
             }
             self.at += 1;
             match behind {
@@ -246,6 +310,8 @@ impl<'a> Lexer<'a> {
                 [other, ..] => self.line_start += usize::from(is_continuation(*other)),
                 [] => {}
             }
+            self.at += plain(self.octets());
+            self.at += span(PLAIN, self.octets()).0;
         }
     }
 
@@ -277,10 +343,10 @@ impl<'a> Lexer<'a> {
     }
 
     fn error(&self, kind: SyntaxErrorKind) -> SyntaxError {
-        SyntaxError::new(self.position(), kind)
+        SyntaxError::new(self.here(), kind)
     }
 
-    fn position(&self) -> Position {
+    fn here(&self) -> Position {
         let column = u32::try_from(self.at - self.line_start).unwrap_or(u32::MAX).saturating_add(1);
         Position { line: self.line, column }
     }

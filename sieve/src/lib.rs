@@ -12,7 +12,9 @@ mod ast;
 mod check;
 mod comment;
 mod comparator;
+mod definition;
 mod diagnostic;
+mod few;
 mod host;
 mod input;
 mod language;
@@ -29,6 +31,7 @@ mod refusal;
 mod request;
 mod run;
 mod text;
+mod tree;
 mod words;
 
 pub use action::{
@@ -37,10 +40,11 @@ pub use action::{
 pub use ast::{Argument, ArgumentKind, Command, Comments, Position, Script, StringLiteral, Test};
 pub use comment::Comment;
 pub use comparator::Comparator;
+pub use definition::{Definition, Parameter, Round, Tag};
 pub use diagnostic::{CompileError, Diagnostic, Severity};
 pub use host::{CalendarFunction, Converter, Folder, MemoryHost, ProgramFunction};
 pub use input::{By, Envelope, Input};
-pub use language::{Definition, Extension, Language, Parameter, Round, Tag, Target};
+pub use language::{Extension, Language, Target};
 pub use limits::Limits;
 pub use matching::Matcher;
 pub use message::{Message, Segment};

@@ -2,6 +2,7 @@
 
 mod glob;
 mod pattern;
+mod search;
 mod size;
 
 use std::borrow::Cow;
@@ -16,6 +17,9 @@ use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, text::Text
 /// So many regular expressions of one test keep what they have found out of one value for the next.
 const FEW: usize = 32;
 
+/// So many octets are searched before they are paid for.
+const DEBT: usize = 64 << 10;
+
 /// How a test matches, as far as that is known when it is compiled.
 #[derive(Debug, Clone)]
 pub(crate) struct Matching {
@@ -23,8 +27,32 @@ pub(crate) struct Matching {
     pub(crate) comparator: Comparator,
     /// For each key that is constant and has to be compiled, that.
     pub(crate) patterns: Vec<Option<Pattern>>,
-    /// The keys as the comparator sees them, if all are constant and parts are looked for.
-    folded: Option<Box<[SmolStr]>>,
+    folded: Folded,
+}
+
+/// The keys as the comparator sees them, where parts are looked for.
+#[derive(Debug, Clone)]
+enum Folded {
+    /// Not all keys are constant.
+    Unknown,
+    /// Just as they stand in the script.
+    Same,
+    Known(Box<[SmolStr]>),
+}
+
+impl Folded {
+    fn of(keys: &[Text], comparator: Comparator) -> Self {
+        let mut same = true;
+        for key in keys {
+            let Some(key) = key.constant() else { return Self::Unknown };
+            same = same && matches!(comparator.folded(key), Cow::Borrowed(_));
+        }
+        if same {
+            return Self::Same;
+        }
+        let fold = |key: &Text| comparator.folded(key.constant().unwrap_or_default()).into();
+        Self::Known(keys.iter().map(fold).collect())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +116,7 @@ pub struct Matcher<'c> {
 impl<'c> Matcher<'c> {
     pub(crate) fn new(context: &mut Context, call: &'c Call) -> Result<Self, Stop> {
         let keys = context.texts(call, call.definition.keys)?;
-        let folded = call.matching.as_ref().and_then(|matching| matching.folded.as_deref());
+        let folded = call.matching.as_ref().map_or(&Folded::Unknown, |matching| &matching.folded);
         Self::build(context, call, keys, folded)
     }
 
@@ -98,20 +126,20 @@ impl<'c> Matcher<'c> {
         call: &'c Call,
         keys: Vec<Cow<'c, str>>,
     ) -> Result<Self, Stop> {
-        Self::build(context, call, keys, None)
+        Self::build(context, call, keys, &Folded::Unknown)
     }
 
     fn build(
         context: &mut Context,
         call: &'c Call,
         keys: Vec<Cow<'c, str>>,
-        known: Option<&'c [SmolStr]>,
+        known: &'c Folded,
     ) -> Result<Self, Stop> {
         static DEFAULT: Matching = Matching {
             kind: MatchKind::Is,
             comparator: Comparator::AsciiCasemap,
             patterns: Vec::new(),
-            folded: None,
+            folded: Folded::Unknown,
         };
         let matching = call.matching.as_ref().unwrap_or(&DEFAULT);
         let mut patterns = Vec::new();
@@ -145,8 +173,9 @@ impl<'c> Matcher<'c> {
             MatchKind::Contains => {
                 let fold = |key: &Cow<'_, str>| Cow::Owned(matching.comparator.folded(key).into_owned());
                 folded = match known {
-                    Some(known) => known.iter().map(|key| Cow::Borrowed(key.as_str())).collect(),
-                    None => keys.iter().map(fold).collect(),
+                    Folded::Known(known) => known.iter().map(|key| Cow::Borrowed(key.as_str())).collect(),
+                    Folded::Same => keys.clone(),
+                    Folded::Unknown => keys.iter().map(fold).collect(),
                 };
             }
             _ => {}
@@ -179,11 +208,20 @@ impl<'c> Matcher<'c> {
         match self.matching.kind {
             MatchKind::Count(_) => return Ok(false),
             MatchKind::Contains => {
-                context.charge(value.len().saturating_mul(self.folded.len()))?;
-                let value = comparator.folded(value);
-                let found =
-                    |key: &Cow<'_, str>| memchr::memmem::find(value.as_bytes(), key.as_bytes()).is_some();
-                return Ok(self.folded.iter().any(found));
+                let folded = comparator.folded(value);
+                let (mut found, mut unpaid) = (false, 0_usize);
+                for key in &self.folded {
+                    unpaid = unpaid.saturating_add(value.len());
+                    if unpaid >= DEBT {
+                        context.charge(std::mem::take(&mut unpaid))?;
+                    }
+                    found = memchr::memmem::find(folded.as_bytes(), key.as_bytes()).is_some();
+                    if found {
+                        break;
+                    }
+                }
+                context.charge(unpaid)?;
+                return Ok(found);
             }
             MatchKind::Matches | MatchKind::Regex => {
                 // What few of them hold is kept for the next value; that of many would add up.
@@ -286,11 +324,10 @@ impl Call {
             }
             _ => Vec::new(),
         };
-        let constant = kind == MatchKind::Contains && keys.iter().all(|key| key.constant().is_some());
-        let folded = constant.then(|| {
-            let fold = |key: &Text| comparator.folded(key.constant().unwrap_or_default()).into();
-            keys.iter().map(fold).collect()
-        });
+        let folded = match kind {
+            MatchKind::Contains => Folded::of(keys, comparator),
+            _ => Folded::Unknown,
+        };
         self.matching = Some(Matching { kind, comparator, patterns, folded });
         Ok(())
     }

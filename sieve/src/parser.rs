@@ -1,11 +1,13 @@
 //! The grammar of RFC 5228 §8.2.
 
-use smol_str::SmolStr;
+use std::ops::Range;
+
 use thiserror::Error;
 
 use crate::{
-    Argument, ArgumentKind, Command, Comment, Comments, Limits, Position, Script, StringLiteral, Test,
-    lexer::{Lexer, Token},
+    Comment, Comments, Limits, Position, Script,
+    lexer::{Lexer, Name, Token},
+    tree::{Kind, Open, Tree},
 };
 
 /// Where a script is not Sieve, and how.
@@ -71,15 +73,13 @@ impl Script {
     /// # Errors
     /// The first thing in it that is not Sieve, with its place.
     pub fn parse(script: &[u8], limits: &Limits) -> Result<Self, SyntaxError> {
-        Self::parse_with(script, limits, true)
+        Tree::parse(script, limits, true).map(Tree::into_script)
     }
+}
 
-    /// Parses a script that is to be run, not to be printed.
-    pub(crate) fn parse_without_comments(script: &[u8], limits: &Limits) -> Result<Self, SyntaxError> {
-        Self::parse_with(script, limits, false)
-    }
-
-    fn parse_with(script: &[u8], limits: &Limits, comments: bool) -> Result<Self, SyntaxError> {
+impl<'a> Tree<'a> {
+    /// Parses a script; comments are for scripts that are to be printed, not to be run.
+    pub(crate) fn parse(script: &'a [u8], limits: &Limits, comments: bool) -> Result<Self, SyntaxError> {
         let start = Position { line: 1, column: 1 };
         if script.len() > limits.script {
             return Err(SyntaxError::new(start, SyntaxErrorKind::TooLarge(limits.script)));
@@ -92,14 +92,17 @@ impl Script {
             let before = script.get(..at).unwrap_or_default();
             return Err(SyntaxError::new(position_behind(before), SyntaxErrorKind::Nul));
         }
-        let mut lexer = Lexer::new(text, comments);
-        let (position, token) = lexer.next()?;
-        let mut parser = Parser { lexer, position, token, nesting: limits.nesting };
-        let commands = parser.commands(0)?;
-        match parser.token {
+        let mut parser = Parser {
+            lexer: Lexer::new(text, comments),
+            nesting: limits.nesting,
+            tree: Self::for_octets(text.len()),
+        };
+        parser.lexer.advance()?;
+        parser.commands(0)?;
+        match parser.lexer.token {
             Token::End => {
-                let comments = std::iter::from_fn(|| parser.lexer.comment(false)).collect();
-                Ok(Self { commands, comments })
+                parser.tree.end(std::iter::from_fn(|| parser.lexer.comment(false)).collect());
+                Ok(parser.tree)
             }
             _ => Err(parser.expected("a command")),
         }
@@ -114,44 +117,40 @@ fn position_behind(before: &[u8]) -> Position {
     Position { line: count(lines), column: count(column) }
 }
 
-/// One token of look-ahead over the lexer.
+/// One token of look-ahead over the lexer, and what has been read so far.
 struct Parser<'a> {
     lexer: Lexer<'a>,
-    position: Position,
-    token: Token<'a>,
     nesting: usize,
+    tree: Tree<'a>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     /// `*command`, up to what begins none.
-    fn commands(&mut self, depth: usize) -> Result<Vec<Command>, SyntaxError> {
+    fn commands(&mut self, depth: usize) -> Result<(), SyntaxError> {
         if depth > self.nesting {
-            return Err(SyntaxError::new(self.position, SyntaxErrorKind::TooDeep(self.nesting)));
+            return Err(SyntaxError::new(self.lexer.position, SyntaxErrorKind::TooDeep(self.nesting)));
         }
-        let mut commands = Vec::new();
-        while let Token::Identifier(_) = self.token {
+        while let Token::Identifier(name) = self.lexer.token {
             let mut comments = None;
             self.comments(&mut comments, false, |comments| &mut comments.before);
-            let (position, name) = self.identifier("a command")?;
-            let (arguments, tests) = self.arguments(depth)?;
+            let open = self.begin(name)?;
+            self.arguments(open, depth)?;
             self.comments(&mut comments, false, |comments| &mut comments.before);
-            let block = if self.accept('{')? {
+            let has_block = self.accept(b'{')?;
+            if has_block {
                 self.comments(&mut comments, true, |comments| &mut comments.opening);
-                let block = self.commands(depth + 1)?;
+                self.commands(depth + 1)?;
                 self.comments(&mut comments, false, |comments| &mut comments.closing);
-                if !self.accept('}')? {
+                if !self.accept(b'}')? {
                     return Err(self.expected("a command or `}`"));
                 }
-                Some(block)
-            } else if self.accept(';')? {
-                None
-            } else {
+            } else if !self.accept(b';')? {
                 return Err(self.expected("`;` or a block"));
-            };
+            }
             self.comments(&mut comments, true, |comments| &mut comments.behind);
-            commands.push(Command { position, name, arguments, tests, block, comments });
+            self.tree.close(open, has_block, comments);
         }
-        Ok(commands)
+        Ok(())
     }
 
     /// Puts the comments before the token that is next into a place; with `same_line` those on the line of the token before.
@@ -166,111 +165,103 @@ impl Parser<'_> {
         }
     }
 
-    /// `*argument [ test / test-list ]`.
-    fn arguments(&mut self, depth: usize) -> Result<(Vec<Argument>, Vec<Test>), SyntaxError> {
-        let mut arguments = Vec::new();
-        loop {
-            let position = self.position;
-            let kind = match self.token {
-                Token::Tag(name) => ArgumentKind::Tag(name.lower()),
-                Token::Number(number) => ArgumentKind::Number(number),
-                Token::String(raw) => ArgumentKind::String(StringLiteral { position, value: raw.value() }),
-                Token::Mark('[') => {
-                    arguments
-                        .push(Argument { position, kind: ArgumentKind::StringList(self.string_list()?) });
-                    continue;
-                }
-                Token::Mark('(') => {
-                    self.advance()?;
-                    return Ok((arguments, self.test_list(depth + 1)?));
-                }
-                Token::Identifier(_) => return Ok((arguments, vec![self.test(depth + 1)?])),
-                Token::Mark(_) | Token::End => return Ok((arguments, Vec::new())),
-            };
-            self.advance()?;
-            arguments.push(Argument { position, kind });
-        }
+    /// The name of a command or test, which is the token that is next.
+    fn begin(&mut self, name: Name<'a>) -> Result<Open, SyntaxError> {
+        let open = self.tree.open(self.lexer.position, name.lower());
+        self.lexer.advance()?;
+        Ok(open)
     }
 
-    /// What follows `[`, and the `]`.
-    fn string_list(&mut self) -> Result<Vec<StringLiteral>, SyntaxError> {
-        let mut strings = Vec::new();
+    /// `*argument [ test / test-list ]`.
+    fn arguments(&mut self, open: Open, depth: usize) -> Result<(), SyntaxError> {
         loop {
-            self.advance()?;
-            let position = self.position;
-            let Token::String(raw) = self.token else { return Err(self.expected("a string")) };
-            strings.push(StringLiteral { position, value: raw.value() });
-            self.advance()?;
-            match self.token {
-                Token::Mark(',') => {}
-                Token::Mark(']') => {
-                    self.advance()?;
-                    return Ok(strings);
+            let position = self.lexer.position;
+            let kind = match self.lexer.token {
+                Token::Tag(name) => Kind::Tag(name.lower()),
+                Token::Number(number) => Kind::Number(number),
+                Token::String(raw) => Kind::String(self.tree.string(position, raw.value())),
+                Token::Mark(b'[') => Kind::List(self.string_list()?),
+                Token::Mark(b'(') => {
+                    self.lexer.advance()?;
+                    self.test_list(depth + 1)?;
+                    break;
                 }
+                Token::Identifier(_) => {
+                    self.test(depth + 1)?;
+                    break;
+                }
+                Token::Mark(_) | Token::End => break,
+            };
+            self.lexer.advance()?;
+            self.tree.argument(open, position, kind);
+        }
+        self.tree.tested(open);
+        Ok(())
+    }
+
+    /// What follows `[`, up to the `]`.
+    fn string_list(&mut self) -> Result<Range<usize>, SyntaxError> {
+        let start = self.tree.strings();
+        loop {
+            self.lexer.advance()?;
+            let Token::String(raw) = self.lexer.token else { return Err(self.expected("a string")) };
+            self.tree.string(self.lexer.position, raw.value());
+            self.lexer.advance()?;
+            match self.lexer.token {
+                Token::Mark(b',') => {}
+                Token::Mark(b']') => return Ok(start..self.tree.strings()),
                 _ => return Err(self.expected("`,` or `]`")),
             }
         }
     }
 
     /// What follows `(`, and the `)`.
-    fn test_list(&mut self, depth: usize) -> Result<Vec<Test>, SyntaxError> {
-        let mut tests = Vec::new();
+    fn test_list(&mut self, depth: usize) -> Result<(), SyntaxError> {
         loop {
-            tests.push(self.test(depth)?);
-            if self.accept(')')? {
-                return Ok(tests);
+            self.test(depth)?;
+            if self.accept(b')')? {
+                return Ok(());
             }
-            if !self.accept(',')? {
+            if !self.accept(b',')? {
                 return Err(self.expected("`,` or `)`"));
             }
         }
     }
 
-    fn test(&mut self, depth: usize) -> Result<Test, SyntaxError> {
+    fn test(&mut self, depth: usize) -> Result<(), SyntaxError> {
         if depth > 2 * self.nesting {
-            return Err(SyntaxError::new(self.position, SyntaxErrorKind::TooDeep(self.nesting)));
+            return Err(SyntaxError::new(self.lexer.position, SyntaxErrorKind::TooDeep(self.nesting)));
         }
-        let (position, name) = self.identifier("a test")?;
-        let (arguments, tests) = self.arguments(depth)?;
-        Ok(Test { position, name, arguments, tests })
+        let Token::Identifier(name) = self.lexer.token else { return Err(self.expected("a test")) };
+        let open = self.begin(name)?;
+        self.arguments(open, depth)
     }
 
-    fn identifier(&mut self, expected: &'static str) -> Result<(Position, SmolStr), SyntaxError> {
-        let position = self.position;
-        let Token::Identifier(name) = self.token else { return Err(self.expected(expected)) };
-        self.advance()?;
-        Ok((position, name.lower()))
-    }
-
-    fn accept(&mut self, mark: char) -> Result<bool, SyntaxError> {
-        let found = self.token == Token::Mark(mark);
+    fn accept(&mut self, mark: u8) -> Result<bool, SyntaxError> {
+        let found = matches!(self.lexer.token, Token::Mark(found) if found == mark);
         if found {
-            self.advance()?;
+            self.lexer.advance()?;
         }
         Ok(found)
     }
 
-    fn advance(&mut self) -> Result<(), SyntaxError> {
-        (self.position, self.token) = self.lexer.next()?;
-        Ok(())
-    }
-
     fn expected(&self, expected: &'static str) -> SyntaxError {
-        let found = match self.token {
+        let found = match self.lexer.token {
             Token::Identifier(name) => format!("`{}`", name.lower()),
             Token::Tag(name) => format!("`:{}`", name.lower()),
             Token::Number(number) => number.to_string(),
             Token::String(_) => "a string".into(),
-            Token::Mark(mark) => format!("`{mark}`"),
+            Token::Mark(mark) => format!("`{}`", char::from(mark)),
             Token::End => "the end of the script".into(),
         };
-        SyntaxError::new(self.position, SyntaxErrorKind::Expected { expected, found })
+        SyntaxError::new(self.lexer.position, SyntaxErrorKind::Expected { expected, found })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ArgumentKind;
 
     fn error(script: &str) -> String {
         Script::parse(script.as_bytes(), &Limits::default()).unwrap_err().to_string()
@@ -312,7 +303,7 @@ mod tests {
         assert_eq!(texts(&inner.before), ["/* in\r\nside */"]);
         assert_eq!(texts(&inner.behind), ["# behind"]);
         assert_eq!(texts(&script.comments), ["/* last */"]);
-        let without = Script::parse_without_comments(text.as_bytes(), &Limits::default()).unwrap();
+        let without = Tree::parse(text.as_bytes(), &Limits::default(), false).unwrap().into_script();
         assert!(
             without.comments.is_empty() && without.commands.iter().all(|command| command.comments.is_none())
         );

@@ -1,15 +1,15 @@
 //! What a script is compiled to.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use smol_str::SmolStr;
-
-use crate::{Definition, Diagnostic, Position, matching::Matching, text::Text};
+use crate::{Definition, Diagnostic, Position, few::Few, matching::Matching, text::Text};
 
 /// A script that has been checked, ready to [run](crate::Run). Cheap to share.
 #[derive(Debug, Clone)]
 pub struct Program {
     pub(crate) code: Vec<Instruction>,
+    /// What instructions refer to by its number.
+    pub(crate) calls: Vec<Call>,
     /// How many variables it has of its own.
     pub(crate) variables: usize,
     /// Whether match variables can be read.
@@ -34,6 +34,14 @@ impl Program {
         self.code.len()
     }
 
+    /// The block that starts at an instruction: what it is, and where it ends.
+    pub(crate) fn block(&self, start: usize) -> Option<(&Call, usize)> {
+        match self.code.get(start)? {
+            Instruction::Enter { call, end } => Some((self.calls.get(*call)?, *end)),
+            _ => None,
+        }
+    }
+
     /// Whether it does nothing, so that every message is kept.
     pub const fn is_empty(&self) -> bool {
         self.code.is_empty()
@@ -52,11 +60,11 @@ pub(crate) enum Instruction {
     Jump {
         to: usize,
     },
-    Test(Arc<Call>),
-    Command(Arc<Call>),
+    Test(usize),
+    Command(usize),
     /// The start of a block: behind `end` if it is not entered.
     Enter {
-        call: Arc<Call>,
+        call: usize,
         end: usize,
     },
     /// The end of the block that starts at `start`.
@@ -75,16 +83,16 @@ pub(crate) enum Instruction {
 pub struct Call {
     pub(crate) definition: Arc<Definition>,
     pub(crate) position: Position,
-    pub(crate) tags: Vec<TagUse>,
+    pub(crate) tags: Few<TagUse, 1>,
     /// One for each parameter of the definition.
-    pub(crate) values: Vec<Option<Value>>,
+    pub(crate) values: Few<Option<Value>, 2>,
     pub(crate) matching: Option<Matching>,
 }
 
 /// A tag and its values.
 #[derive(Debug, Clone)]
 pub(crate) struct TagUse {
-    pub(crate) name: SmolStr,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) values: Vec<Value>,
 }
 

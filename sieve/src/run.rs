@@ -20,7 +20,7 @@ pub(crate) use reading::{Current, PIECE};
 
 use crate::{
     Action, Answer, Delivery, Input, Limits, Message, Outcome, Program, Request, Round, RuntimeError,
-    language::Code,
+    definition::Code,
     program::{Call, Instruction},
 };
 
@@ -249,9 +249,9 @@ impl Run {
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         let program = Arc::clone(&frame.program);
         while let Some((start, _)) = frame.blocks.pop() {
-            let Some(Instruction::Enter { call, end }) = program.code.get(start) else { continue };
+            let Some((call, end)) = program.block(start) else { continue };
             block(&mut self.context, call, Round::Left)?;
-            frame.at = *end;
+            frame.at = end;
             if call.name() == command && (name.is_none() || call.tag_constant("name") == name) {
                 return Ok(());
             }
@@ -268,11 +268,11 @@ impl Run {
         while let Some(frame) = self.frames.last_mut() {
             let program = Arc::clone(&frame.program);
             while let Some((start, loops)) = frame.blocks.pop() {
-                let Some(Instruction::Enter { call, end }) = program.code.get(start) else { continue };
+                let Some((call, end)) = program.block(start) else { continue };
                 if call.definition.catches {
                     self.context.loops.truncate(loops);
                     self.context.caught = Some(error);
-                    frame.at = *end;
+                    frame.at = end;
                     // A block that catches errors makes none of them.
                     let _ = block(&mut self.context, call, Round::Left);
                     self.context.caught = None;
@@ -334,6 +334,7 @@ fn step(
             return Ok(Flow::Next);
         }
         Instruction::Test(call) => {
+            let Some(call) = program.calls.get(*call) else { return Ok(Flow::Stop) };
             context.position = call.position;
             frame.flag = match &call.definition.code {
                 Code::Test(code) => code(context, call).map_err(|stop| stop.0)?,
@@ -344,6 +345,7 @@ fn step(
             }
         }
         Instruction::Command(call) => {
+            let Some(call) = program.calls.get(*call) else { return Ok(Flow::Stop) };
             context.position = call.position;
             let flow = match &call.definition.code {
                 Code::Command(code) => code(context, call).map_err(|stop| stop.0)?,
@@ -356,6 +358,7 @@ fn step(
             return Ok(flow);
         }
         Instruction::Enter { call, end } => {
+            let Some(call) = program.calls.get(*call) else { return Ok(Flow::Stop) };
             let loops = context.loops.len();
             if block(context, call, Round::First).map_err(|stop| stop.0)? {
                 frame.blocks.push((frame.at, loops));
@@ -365,7 +368,7 @@ fn step(
             }
         }
         Instruction::Again { start } => {
-            if let Some(Instruction::Enter { call, .. }) = program.code.get(*start) {
+            if let Some((call, _)) = program.block(*start) {
                 if block(context, call, Round::Again).map_err(|stop| stop.0)? {
                     frame.at = start + 1;
                     return Ok(Flow::Next);

@@ -70,6 +70,16 @@ pub(crate) fn variable_name(text: &str) -> Option<Name<'_>> {
     }
 }
 
+/// Whether there may be anything to put into a string, or to decode in it.
+pub(crate) fn may_have_references(text: &str) -> bool {
+    // Most strings are so short that to look at them well takes less than to begin a search.
+    const SHORT: usize = 32;
+    match text.len() <= SHORT {
+        true => text.as_bytes().windows(2).any(|pair| pair == b"${"),
+        false => memchr(b'$', text.as_bytes()).is_some(),
+    }
+}
+
 /// Cuts a string at its variables: each is given to `resolve`, which says what it is, or `None` to leave it as it stands.
 pub(crate) fn template<E>(
     text: &str,

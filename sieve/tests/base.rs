@@ -66,6 +66,33 @@ fn what_scripts_do() {
     }
 }
 
+/// RFC 8580 §3.2: with `:fcc` the tags of `fileinto` say how the copy is filed.
+#[test]
+fn copies_of_what_is_sent_are_filed_with_the_tags_of_fileinto() {
+    let require = "require [\"vacation\", \"enotify\", \"fcc\", \"mailbox\", \"mailboxid\", \"special-use\", \"imap4flags\"];";
+    let outcome = run(&format!(
+        "{require} setflag \"mine\";\r\n\
+         vacation :fcc \"Sent/Answers\" :create :flags [\"\\\\Seen\", \"auto\"] :specialuse \"\\\\Sent\" :addresses \"bob@example.com\" \"Away.\";\r\n\
+         notify :flags \"told\" :mailboxid \"Fx\" :fcc \"Sent\" \"mailto:cell@example.org\"; notify :fcc \"Sent\" \"mailto:b@example.org\";"
+    ));
+    assert_eq!(outcome.error, None);
+    let [Action::Vacation(reply), Action::Notify(first), Action::Notify(second), Action::Keep(_)] =
+        &outcome.actions[..]
+    else {
+        panic!("{:?}", outcome.actions)
+    };
+    let answer = reply.fcc.as_ref().unwrap();
+    assert_eq!(answer.mailbox.as_deref(), Some("Sent/Answers"));
+    assert_eq!(answer.special_use.as_deref(), Some("\\Sent"));
+    assert_eq!(answer.flags.as_deref(), Some(&["\\Seen".to_owned(), "auto".to_owned()][..]));
+    assert!(answer.create);
+    let told = first.fcc.as_ref().unwrap();
+    assert_eq!(told.mailbox_id.as_deref(), Some("Fx"));
+    assert_eq!(told.flags.as_deref(), Some(&["told".to_owned()][..]));
+    let plain = second.fcc.as_ref().unwrap();
+    assert!(plain.flags.is_none() && !plain.create, "the internal variable is for the message that came");
+}
+
 #[test]
 fn what_tests_say() {
     for (test, expected) in [

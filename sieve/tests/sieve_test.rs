@@ -101,6 +101,55 @@ fn run_prints_what_would_be_done() {
     assert_eq!(broken.status.code(), Some(2));
 }
 
+/// Without options the header tells who sent the message and to whom.
+#[test]
+fn the_header_stands_in_for_the_envelope() {
+    let script = "require [\"fileinto\", \"envelope\", \"variables\", \"copy\"];\n\
+        if envelope :matches \"from\" \"*\" { fileinto :copy \"from ${1}!\"; }\n\
+        if envelope :matches \"to\" \"*\" { fileinto :copy \"to ${1}!\"; }\n";
+    let returned = format!("Return-Path: <>\nDelivered-To: carl@example.com\n{MESSAGE}");
+    let files = Files::new(
+        "envelope",
+        &[("a.sieve", script), ("a.eml", MESSAGE), ("b.eml", &returned), ("c.eml", "\n")],
+    );
+    for (message, options, expected) in [
+        (
+            "a.eml",
+            &[][..],
+            "fileinto \"from ann@example.org!\"\nfileinto \"to bob+tea@example.com!\"\nimplicit keep\n",
+        ),
+        ("b.eml", &[], "fileinto \"from !\"\nfileinto \"to carl@example.com!\"\nimplicit keep\n"),
+        (
+            "b.eml",
+            &["-f", "d@x.example"],
+            "fileinto \"from d@x.example!\"\nfileinto \"to carl@example.com!\"\nimplicit keep\n",
+        ),
+        ("c.eml", &[], "implicit keep\n"),
+    ] {
+        let output = files.run(&[&["run", "a.sieve", message], options].concat());
+        assert_eq!(said(&output), (0, expected.to_owned()), "{message}");
+    }
+}
+
+#[test]
+fn scores_are_those_that_are_told() {
+    let script = "require [\"fileinto\", \"spamtestplus\", \"virustest\", \"relational\", \"comparator-i;ascii-numeric\"];\n\
+        if spamtest :value \"ge\" :comparator \"i;ascii-numeric\" \"8\" { fileinto \"eight\"; }\n\
+        if spamtest :percent :value \"ge\" :comparator \"i;ascii-numeric\" \"80\" { fileinto \"eighty\"; }\n\
+        if virustest :is \"5\" { fileinto \"virus\"; }\n";
+    let files = Files::new("scores", &[("a.sieve", script), ("m.eml", MESSAGE)]);
+    for (options, expected) in [
+        (&[][..], "implicit keep\n"),
+        (&["--spam", "80"], "fileinto \"eight\"\nfileinto \"eighty\"\n"),
+        (&["--spam", "70", "--virus", "1"], "implicit keep\n"),
+        (&["--spam", "0", "--virus", "5"], "fileinto \"virus\"\n"),
+    ] {
+        let output = files.run(&[&["run", "a.sieve", "m.eml"], options].concat());
+        assert_eq!(said(&output), (0, expected.to_owned()), "{options:?}");
+    }
+    assert_eq!(files.run(&["run", "a.sieve", "m.eml", "--spam", "101"]).status.code(), Some(2));
+}
+
 #[test]
 fn suite_counts_and_says_how_it_went() {
     let suite = "require \"vnd.dovecot.testsuite\";\ntest_set \"message\" text:\nSubject: tea\n\nNow.\n.\n;\n\

@@ -203,7 +203,9 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         let notice = reject.notification(&header, &mail.envelope, &message, &stamp);
         let to = mail.envelope.from.as_deref().and_then(|sender| sender.parse::<Address>().ok());
         let notice = notice.zip(to).map(|(notice, to)| Box::new(Made::sent(notice, ReversePath::Null, to)));
-        self.filtered.refusal = Some(Refused { reason: reject.reason.clone(), notice });
+        // RFC 5429 §2.1: `ereject` would rather be early than exact.
+        let exact = !reject.at_protocol_level;
+        self.filtered.refusal = Some(Refused { reason: reject.reason.clone(), notice, exact });
     }
 
     async fn vacation(&mut self, mail: &mut Mail<'_>, reply: Reply) {

@@ -12,8 +12,9 @@ use mailwright_sieve::{Input, Language, Limits, Options, Outcome, Program, Run, 
 use tokio::sync::Semaphore;
 
 use super::{
-    Converter, Filter, Filtered, Lists, Mail, Owns, Programs, Remember, Seen, Snoozing, Zone, actions,
+    Claim, Converter, Filter, Filtered, Lists, Mail, Owns, Programs, Remember, Seen, Snoozing, Zone, actions,
     answers::Host,
+    claims::Claims,
     header_of,
     scores::{SpamField, VirusField},
     stopwatch::Stopwatch,
@@ -194,6 +195,7 @@ pub struct SieveFilter<S, M> {
     pub(super) turns: Semaphore,
     /// By user, and whether it is for events.
     compiled: Mutex<HashMap<(User, bool), Compiled>>,
+    claims: Claims,
     pub(super) telling: Turns,
 }
 
@@ -214,6 +216,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             server,
             turns: Semaphore::new(AT_ONCE),
             compiled: Mutex::default(),
+            claims: Claims::default(),
             telling: Turns::default(),
         }
     }
@@ -322,11 +325,11 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 
     /// A key of a user's that is to be remembered from one moment to another; `known` if it is already.
     pub(super) fn seen(&self, user: &User, key: &str, (now, until): (u64, u64), known: bool) -> Seen {
-        let row = match known {
-            true => self.memory.row(user, key, until),
-            false => self.memory.first_row(user, key, now, until),
-        };
-        Seen::new(user.clone(), key, until).with_row(row)
+        let seen = Seen::new(user.clone(), key, until);
+        match known {
+            true => seen.with_row(self.memory.row(user, key, until)),
+            false => seen.first_since(now).with_row(self.memory.first_row(user, key, now, until)),
+        }
     }
 
     /// What programs are told of the message.
@@ -413,6 +416,17 @@ impl<S: Store, M: Remember> Filter for SieveFilter<S, M> {
             Some((outcome, sources)) => actions::carry_out(self, mail, outcome, sources).await,
             None => Filtered::keep(),
         }
+    }
+
+    async fn claim(&self, seen: &[Seen]) -> Option<Claim> {
+        let claim =
+            self.claims.take(seen.iter().map(|seen| (seen.user.clone(), seen.key.clone())).collect()).await;
+        let meanwhile = |seen: &Seen| {
+            // Where nobody can tell, nothing has changed.
+            seen.since
+                .is_some_and(|since| self.memory.remembers(&seen.user, &seen.key, since).unwrap_or(false))
+        };
+        (!seen.iter().any(meanwhile)).then_some(claim)
     }
 
     async fn remember(&self, seen: &Seen) {

@@ -1,10 +1,9 @@
 //! PREVIEW: how the text of a message begins (RFC 8970).
 
-mod markup;
-
 use mailwright_mail_model::{
     charset,
     encoding::TransferEncoding,
+    markup,
     mime::{Part, Shape, Structure},
 };
 use mailwright_mailstore::{MessageRef, Store, StoreError};

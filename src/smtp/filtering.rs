@@ -18,7 +18,7 @@ use super::{
     plan::{Origin, Plan, Way},
 };
 use crate::{
-    filter::{Filing, Filter, Filtered, Made, Mail, Octets, Seen, Sources},
+    filter::{Filing, Filter, Filtered, Made, Mail, Octets, Refused, Seen, Sources},
     imap::Describer,
 };
 
@@ -65,8 +65,10 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             if let Some(refused) = filtered.refusal.take() {
                 let mut concerned =
                     (0..way.recipients.len()).filter(|index| plan.concerns(*index, place)).peekable();
-                let only =
-                    told && concerned.peek().is_some() && concerned.all(|index| plan.leads_to_one(index));
+                let only = told
+                    && refused.fits_reply()
+                    && concerned.peek().is_some()
+                    && concerned.all(|index| plan.leads_to_one(index));
                 if only {
                     for (index, (_, expansion)) in way.recipients.iter_mut().enumerate() {
                         if plan.concerns(index, place) {
@@ -112,7 +114,7 @@ fn refusal(reason: &str) -> Reply {
         .join(" ")
         .chars()
         .map(|letter| if letter.is_ascii() && !letter.is_ascii_control() { letter } else { '?' })
-        .take(400)
+        .take(Refused::REPLY)
         .collect();
     Reply::permanent((7, 1), text)
 }

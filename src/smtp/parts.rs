@@ -3,7 +3,7 @@
 use mailwright_mailstore::{Batch, CommitError, Joined, Store, StoreError, Target, Upload, User, Write};
 
 use super::{Addressing, StoreInbox, journal};
-use crate::filter::{Filing, Filter, Filtered, Seen};
+use crate::filter::{Claim, Filing, Filter, Filtered, Seen};
 
 /// So many octets of what was made wait in memory; the rest goes to disk.
 const HELD: u64 = 1 << 20;
@@ -34,6 +34,8 @@ pub(super) struct Parts {
     list: Vec<Part>,
     numbers: usize,
     held: u64,
+    /// What nobody else has remembered until all of this is over.
+    claim: Option<Claim>,
 }
 
 /// What is at fault if nothing is committed.
@@ -138,6 +140,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         seen: &[Seen],
     ) -> Result<(), Fault> {
         let later = self.remembered(seen, batch);
+        self.claim(&later, parts).await?;
         if self.store.writer().is_some_and(Write::takes_several) {
             let numbers: Vec<usize> = parts.list.iter().map(|part| part.number).collect();
             let joined = parts.list.iter_mut().map(|part| Joined::new(&mut part.upload, &part.batch));
@@ -166,6 +169,24 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         let of_parts = parts.list.iter_mut().flat_map(|part| std::mem::take(&mut part.seen));
         for seen in of_parts.chain(later).collect::<Vec<_>>() {
             self.filter.remember(&seen).await;
+        }
+        Ok(())
+    }
+
+    /// Makes sure, before anything is committed, that what is remembered only afterwards is remembered by nobody else meanwhile.
+    ///
+    /// # Errors
+    /// A conflict, if it has been.
+    async fn claim(&self, later: &[Seen], parts: &mut Parts) -> Result<(), Fault> {
+        // In another round it is there already, and some parts may have been committed.
+        if parts.claim.is_some() {
+            return Ok(());
+        }
+        let of_parts = parts.list.iter().flat_map(|part| &part.seen);
+        let all: Vec<Seen> = later.iter().chain(of_parts).cloned().collect();
+        if !all.is_empty() {
+            let claim = self.filter.claim(&all).await;
+            parts.claim = Some(claim.ok_or_else(|| Fault::Message(StoreError::Conflict.into()))?);
         }
         Ok(())
     }

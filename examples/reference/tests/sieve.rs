@@ -116,6 +116,30 @@ fn a_reject_is_said_to_the_client_where_that_is_possible() {
     assert!(talk.reply().starts_with("250"));
 }
 
+/// RFC 5429 §2.2: what no reply can say is said by mail; `ereject` would rather be early than exact.
+#[test]
+fn a_reason_that_no_reply_can_say_is_sent() {
+    let long = format!("{}The end.", "No. ".repeat(120));
+    let script = format!(
+        r#"require ["reject", "ereject", "envelope"];
+           if envelope :is "to" "alice@example.org" {{
+               if header :is "subject" "early" {{ ereject "Grüße, nein."; }}
+               elsif header :is "subject" "long" {{ reject "{long}"; }}
+               else {{ reject "Grüße, nein."; }}
+           }}"#
+    );
+    let server = server(&script, "");
+    assert_eq!(send(&server, &[USER], "Subject: early\r\n\r\nx"), "550 5.7.1 Gr??e, nein.");
+    for subject in ["exact", "long"] {
+        assert!(send(&server, &[USER], &format!("Subject: {subject}\r\n\r\nx")).starts_with("250"));
+    }
+    assert_eq!(messages(&server, USER, "INBOX"), [""; 0]);
+    let bob = messages(&server, "bob@example.org", "INBOX");
+    assert_eq!(bob.len(), 2, "{bob:?}");
+    assert!(bob.iter().all(|message| message.contains("disposition-notification")), "{bob:?}");
+    assert!(bob.iter().any(|message| message.contains("The end.")), "{bob:?}");
+}
+
 #[test]
 fn a_vacation_answers_once_and_not_to_machines() {
     let server = server(

@@ -9,8 +9,10 @@ use common::{PASSWORD, Server, USER, succeed};
 
 const BOB: &str = "bob@example.org";
 const CARL: &str = "carl@example.org";
+/// A user of every system: as root, the server gives files to those they are named after.
+const NOBODY: &str = "nobody@example.org";
 
-/// A server with alice, bob and carl, whose default script this is.
+/// A server with alice, bob, carl and nobody, whose default script this is.
 fn server(extra: &str, script: &str) -> Server {
     let mut server =
         Server::prepare(&format!("allow_plaintext_auth = true\nquota.warn_percent = []\n{extra}"));
@@ -18,7 +20,7 @@ fn server(extra: &str, script: &str) -> Server {
     let file = server.folder.path().join("mailwright.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}\n[sieve]\ndefault = \"default.sieve\"\n")).unwrap();
-    for user in [USER, BOB, CARL] {
+    for user in [USER, BOB, CARL, NOBODY] {
         server.add_user(user, PASSWORD);
     }
     server.serve();
@@ -85,35 +87,53 @@ fn what_cannot_be_taken_leaves_nothing_behind_and_its_next_try_is_the_first() {
     }
 }
 
-/// Of messages that come at the same moment one is the first, and their sender is answered once.
+/// Of messages that come at the same moment one is the first, and their sender is answered once; where what is remembered is not in the
+/// commit of the message, too.
 #[test]
 fn of_two_at_once_one_is_the_first() {
-    let server = server("", ANSWERS);
-    for round in 0..40 {
-        let (id, gate) = (format!("at-once-{round}"), Barrier::new(3));
-        thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    let mut talk = server.talk(server.port("smtp", "starttls"));
-                    talk.reply();
-                    talk.smtp("EHLO client.example");
-                    // An answer for each round.
-                    talk.smtp(&format!("MAIL FROM:<bob+{round}@example.org>"));
-                    assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
-                    assert!(talk.smtp("DATA").starts_with("354"));
-                    talk.send(format!(
-                        "Message-ID: <{id}@x>\r\nFrom: {BOB}\r\nTo: {USER}\r\nSubject: s\r\n\r\nx"
-                    ));
-                    gate.wait();
-                    talk.send("\r\n.\r\n");
-                    let reply = talk.reply();
-                    assert!(reply.starts_with("250 "), "{reply}");
-                });
-            }
-        });
-        let now = [USER, CARL, BOB].map(|user| count(&server, user, "INBOX"));
-        assert_eq!(now, [round + 1; 3], "one message, one copy of it, and one answer");
+    for (extra, rounds) in [("", 40), ("store.kind = \"maildir\"\nstore.path = \"mail/%d/%n/Maildir\"", 15)] {
+        let server = server(extra, ANSWERS);
+        for round in 0..rounds {
+            // An answer for each round.
+            three_at_once(&server, &format!("bob+{round}@example.org"), USER, round);
+            let now = [USER, CARL, BOB].map(|user| count(&server, user, "INBOX"));
+            assert_eq!(now, [round + 1; 3], "one message, one copy of it, and one answer: {extra}");
+        }
     }
+}
+
+#[test]
+fn of_two_at_once_one_is_the_first_in_an_mbox() {
+    let server = server("store.mbox = \"spool-%n\"", "require \"duplicate\"; if duplicate { discard; }");
+    for round in 0..15 {
+        three_at_once(&server, "ann@example.net", NOBODY, round);
+        let mbox = fs::read_to_string(server.folder.path().join("spool-nobody")).unwrap();
+        assert_eq!(mbox.lines().filter(|line| line.starts_with("From ")).count(), round + 1, "{mbox}");
+    }
+}
+
+/// Sends the same message three times.
+fn three_at_once(server: &Server, from: &str, to: &str, number: usize) {
+    let gate = Barrier::new(3);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut talk = server.talk(server.port("smtp", "starttls"));
+                talk.reply();
+                talk.smtp("EHLO client.example");
+                talk.smtp(&format!("MAIL FROM:<{from}>"));
+                assert_eq!(talk.smtp(&format!("RCPT TO:<{to}>")), "250 2.1.5 Ok");
+                assert!(talk.smtp("DATA").starts_with("354"));
+                talk.send(format!(
+                    "Message-ID: <at-once-{number}@x>\r\nFrom: <{from}>\r\nTo: {to}\r\nSubject: s\r\n\r\nx"
+                ));
+                gate.wait();
+                talk.send("\r\n.\r\n");
+                let reply = talk.reply();
+                assert!(reply.starts_with("250 "), "{reply}");
+            });
+        }
+    });
 }
 
 #[test]

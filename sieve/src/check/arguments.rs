@@ -2,49 +2,52 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use memchr::memchr;
-use smol_str::SmolStr;
-
-use super::{Checker, literals};
+use super::Checker;
 use crate::{
-    Argument, ArgumentKind, Call, Definition, Parameter, Position, StringLiteral, Tag,
+    Call, Definition, Parameter, Position, Tag,
+    few::Few,
+    language::Known,
     program::{TagUse, Value},
     text::{self, Text},
+    tree::{Given, Kind, Literal, Node, Tree},
 };
 
 impl<'l> Checker<'l> {
-    /// A call of a definition with these arguments; what is wrong with them has been said.
-    pub(super) fn call(
-        &mut self,
-        definition: &Arc<Definition>,
-        position: Position,
-        arguments: &[Argument],
-    ) -> Call {
+    /// Adds a call of a definition as it stands in the script, and gives its number; what is wrong with it has been said.
+    pub(super) fn call(&mut self, known: &'l Known, node: Node<'_>) -> usize {
+        let call = self.called(known, node);
+        self.calls.push(call);
+        self.calls.len() - 1
+    }
+
+    #[inline]
+    fn called(&mut self, known: &'l Known, node: Node<'_>) -> Call {
+        let definition = &known.definition;
         let mut call = Call {
             definition: Arc::clone(definition),
-            position,
-            tags: Vec::with_capacity(arguments.iter().filter(|argument| is_tag(argument)).count()),
-            values: Vec::with_capacity(definition.parameters.len()),
+            position: node.position(),
+            tags: Few::new(),
+            values: Few::new(),
             matching: None,
         };
         let said = self.diagnostics.len();
-        let mut rest = arguments.iter();
-        while let Some(Argument { position, kind: ArgumentKind::Tag(name) }) = rest.as_slice().first() {
+        let mut rest = node.arguments().iter();
+        while let Some(Given { position, kind: Kind::Tag(name) }) = rest.as_slice().first() {
             rest.next();
-            let Some(tag) = self.tag(definition, *position, name) else {
+            let Some(tag) = self.tag(known, *position, name) else {
                 // Its values are unknown, and so is what follows.
                 return call;
             };
-            self.tag_use(&mut call, tag, *position, &mut rest);
+            self.tag_use(&mut call, known, tag, *position, node.tree, &mut rest);
         }
         for argument in rest.as_slice() {
             // RFC 5228 §2.6.2: they stand before the positional arguments.
-            if let ArgumentKind::Tag(name) = &argument.kind {
+            if let Kind::Tag(name) = &argument.kind {
                 self.error(argument.position, format!("`:{name}` must stand before the other arguments"));
                 return call;
             }
         }
-        self.positional(&mut call, definition, rest.as_slice());
+        self.positional(&mut call, definition, node.tree, rest.as_slice());
         if self.diagnostics.len() > said {
             return call;
         }
@@ -85,64 +88,62 @@ impl<'l> Checker<'l> {
         }
     }
 
-    fn tag<'d>(&mut self, definition: &'d Definition, position: Position, name: &str) -> Option<&'d Tag>
-    where
-        'l: 'd,
-    {
-        if let Some(tag) = definition.tags.iter().find(|tag| tag.name == name) {
+    fn tag(&mut self, known: &'l Known, position: Position, name: &str) -> Option<&'l Tag> {
+        if let Some(tag) = known.definition.tags.iter().find(|tag| tag.name == name) {
             return Some(tag);
         }
-        let language = self.language;
         let mut needed = None;
-        for (extension, tag) in language.tags_on(definition).filter(|(_, tag)| tag.name == name) {
-            if self.is_active(extension) {
-                return Some(tag);
+        for added in known.tags.iter().filter(|added| added.tag.name == name) {
+            if self.has_number(added.number) {
+                return Some(&added.tag);
             }
-            needed = needed.or(Some(extension));
+            needed = needed.or(Some(&added.extension));
         }
         self.error(
             position,
             match needed {
                 Some(extension) => format!("`:{name}` needs `require \"{extension}\";`"),
-                None => format!("`{}` knows no `:{name}`", definition.name),
+                None => format!("`{}` knows no `:{name}`", known.definition.name),
             },
         );
         None
     }
 
-    fn tag_use<'a>(
+    fn tag_use<'t>(
         &mut self,
         call: &mut Call,
+        known: &Known,
         tag: &Tag,
         position: Position,
-        rest: &mut impl Iterator<Item = &'a Argument>,
+        tree: &Tree<'_>,
+        rest: &mut impl Iterator<Item = &'t Given<'t>>,
     ) {
         if call.has(&tag.name) {
             self.error(position, format!("`:{}` is here twice", tag.name));
         } else if let Some(group) = tag.group {
-            let tags = call.tags.iter().find(|other| self.is_in_group(call, &other.name, group));
-            if let Some(other) = tags {
+            let other = call.tags.iter().find(|other| is_in_group(known, &other.name, group));
+            if let Some(other) = other {
                 self.error(position, format!("there is another {group} already: `:{}`", other.name));
             }
         }
         let mut values = Vec::new();
         for kind in &tag.values {
             match rest.next() {
-                Some(argument) => values.extend(self.value(*kind, argument, Taker::Tag(&tag.name))),
+                Some(argument) => values.extend(self.value(*kind, tree, argument, Taker::Tag(&tag.name))),
                 None => self.error(position, format!("`:{}` takes {}", tag.name, kind.describe())),
             }
         }
-        call.tags.push(TagUse { name: SmolStr::new(&*tag.name), values });
-    }
-
-    fn is_in_group(&self, call: &Call, name: &str, group: &str) -> bool {
-        let same = |tag: &Tag| tag.name == name && tag.group == Some(group);
-        call.definition.tags.iter().any(same)
-            || self.language.tags_on(&call.definition).any(|(_, tag)| same(tag))
+        call.tags.push(TagUse { name: tag.name.clone(), values });
     }
 
     /// Gives positional arguments to parameters. Where there are fewer of them, optional parameters get one from the left.
-    fn positional(&mut self, call: &mut Call, definition: &Definition, arguments: &[Argument]) {
+    fn positional(
+        &mut self,
+        call: &mut Call,
+        definition: &Definition,
+        tree: &Tree<'_>,
+        arguments: &[Given<'_>],
+    ) {
         let required = definition.parameters.iter().filter(|(_, required)| *required).count();
         let mut spare = arguments.len().saturating_sub(required);
         let mut rest = arguments.iter();
@@ -151,7 +152,7 @@ impl<'l> Checker<'l> {
             spare -= usize::from(!*required && spare > 0);
             let argument = if given { rest.next() } else { None };
             let value = argument
-                .and_then(|argument| self.value(*kind, argument, Taker::Definition(&definition.name)));
+                .and_then(|argument| self.value(*kind, tree, argument, Taker::Definition(&definition.name)));
             if *required && argument.is_none() {
                 self.error(
                     call.position,
@@ -169,26 +170,32 @@ impl<'l> Checker<'l> {
         }
     }
 
-    fn value(&mut self, kind: Parameter, argument: &Argument, of: Taker<'_>) -> Option<Value> {
+    fn value(
+        &mut self,
+        kind: Parameter,
+        tree: &Tree<'_>,
+        argument: &Given<'_>,
+        of: Taker<'_>,
+    ) -> Option<Value> {
         let unexpected = |checker: &mut Self| {
             let found = match &argument.kind {
-                ArgumentKind::Tag(name) => format!("`:{name}`"),
-                ArgumentKind::Number(_) => "a number".into(),
-                ArgumentKind::String(_) => "a string".into(),
-                ArgumentKind::StringList(_) => "a list of strings".into(),
+                Kind::Tag(name) => format!("`:{name}`"),
+                Kind::Number(_) => "a number".into(),
+                Kind::String(_) => "a string".into(),
+                Kind::List(_) => "a list of strings".into(),
             };
             checker.error(argument.position, format!("{of} takes {}, found {found}", kind.describe()));
             None
         };
-        if let (Parameter::Number, ArgumentKind::Number(number)) = (kind, &argument.kind) {
+        if let (Parameter::Number, Kind::Number(number)) = (kind, &argument.kind) {
             return Some(Value::Number(*number));
         }
-        let Some(strings) = literals(&argument.kind).filter(|_| kind != Parameter::Number) else {
+        let Some(strings) = tree.literals(argument).filter(|_| kind != Parameter::Number) else {
             return unexpected(self);
         };
         let list = matches!(kind, Parameter::Strings | Parameter::Constants | Parameter::Variables);
         // RFC 5228 §2.4.2.1: a list of one string is not a string, but the other way round.
-        if !list && matches!(argument.kind, ArgumentKind::StringList(_)) {
+        if !list && matches!(argument.kind, Kind::List(_)) {
             return unexpected(self);
         }
         if let [string] = strings {
@@ -201,16 +208,16 @@ impl<'l> Checker<'l> {
         Some(Value::Strings(texts))
     }
 
-    fn string(&mut self, kind: Parameter, literal: &StringLiteral, of: Taker<'_>) -> Option<Text> {
+    fn string(&mut self, kind: Parameter, literal: &Literal<'_>, of: Taker<'_>) -> Option<Text> {
         let is_name = matches!(kind, Parameter::Variable | Parameter::Variables);
         // Nearly no string has a variable or an encoded character.
-        let plain = !(self.encoded || self.variables) || memchr(b'$', literal.value.as_bytes()).is_none();
+        let plain = !(self.encoded || self.variables) || !text::may_have_references(&literal.value);
         if !is_name && plain {
-            return Some(Text::Constant(literal.value.clone()));
+            return Some(Text::Constant((*literal.value).into()));
         }
         let decoded = match self.encoded {
             true => text::decode_characters(&literal.value),
-            false => Ok(Cow::Borrowed(literal.value.as_str())),
+            false => Ok(Cow::Borrowed(&*literal.value)),
         };
         let decoded = match decoded {
             Ok(decoded) => decoded,
@@ -242,8 +249,9 @@ impl<'l> Checker<'l> {
     }
 }
 
-const fn is_tag(argument: &Argument) -> bool {
-    matches!(argument.kind, ArgumentKind::Tag(_))
+fn is_in_group(known: &Known, name: &str, group: &str) -> bool {
+    let added = known.tags.iter().map(|added| &added.tag);
+    known.definition.tags.iter().chain(added).any(|tag| tag.name == name && tag.group == Some(group))
 }
 
 /// What takes an argument.

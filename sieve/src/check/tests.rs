@@ -24,6 +24,14 @@ fn every_error_has_its_place() {
         ("header \"a\" \"b\";", "line 1, column 1: expected a command, but `header` is a test"),
         ("if keep {}", "line 1, column 4: expected a test, but `keep` is a command"),
         ("nonsense;", "line 1, column 1: unknown command `nonsense`"),
+        (
+            "require [\"vacation\", \"fcc\"]; vacation :create :fcc \"Sent\" \"x\";",
+            "line 1, column 39: `:create` needs `require \"mailbox\";`",
+        ),
+        (
+            "require [\"vacation\", \"mailbox\"]; vacation :create \"x\";",
+            "line 1, column 34: `vacation` takes `:create` only with `:fcc`",
+        ),
         ("if nonsense {}", "line 1, column 4: unknown test `nonsense`"),
         ("elsif true {}", "line 1, column 1: expected `if` before this `elsif`"),
         ("if true {} keep; else {}", "line 1, column 18: expected `if` before this `else`"),

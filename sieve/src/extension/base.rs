@@ -5,7 +5,7 @@ use mailwright_mail_model::Address;
 use super::{address, delivery, header};
 use crate::{
     Action, Call, Context, Definition, Extension, Flow, Parameter, Redirect, Stop, Tag, check::Checker,
-    language::Control,
+    definition::Control,
 };
 
 pub(super) fn extension() -> Extension {

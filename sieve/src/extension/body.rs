@@ -5,6 +5,7 @@ use std::{collections::VecDeque, ops::Range};
 use mailwright_mail_model::{
     charset,
     encoding::{Decoder, TransferEncoding},
+    markup,
     mime::{Part, Shape},
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Source {
     pub(super) encoding: TransferEncoding,
     /// `None` to take the octets as they are.
     pub(super) charset: Option<String>,
+    /// Whether what is looked for is the text without its markup.
+    pub(super) markup: bool,
 }
 
 /// How far a test has come: between questions to the host only this is held.
@@ -49,15 +52,20 @@ fn body(context: &mut Context, call: &Call) -> Result<bool, Stop> {
                 matcher.counted();
                 continue;
             }
-            progress.reading = Some(Reading::new(context, source, matcher.searches()));
+            // Tags are told from text only as a whole.
+            let searching = matcher.searches() && !source.markup;
+            progress.reading = Some(Reading::new(context, source, searching));
         }
         let Some(reading) = &mut progress.reading else { break };
         match reading.advance(context, Some(&matcher)) {
             Ok(Some(true)) => return Ok(true),
             Ok(Some(false)) => {}
             Ok(None) => {
-                let text = std::mem::take(&mut reading.text);
-                let searched = matcher.searches();
+                let (mut text, searched) = (std::mem::take(&mut reading.text), reading.searching);
+                if reading.markup {
+                    context.charge(text.len().saturating_mul(8))?;
+                    text = words(&text);
+                }
                 progress.reading = None;
                 // RFC 5173 §6: the match variables of this test are not set.
                 if !searched && without_captures(context, |context| matcher.value(context, &text))? {
@@ -78,9 +86,10 @@ fn without_captures(
     context: &mut Context,
     test: impl FnOnce(&mut Context) -> Result<bool, Stop>,
 ) -> Result<bool, Stop> {
-    let before = context.captures.clone();
+    let wanted = context.captures_wanted();
+    context.captures_on(false);
     let result = test(context);
-    context.captures = before;
+    context.captures_on(wanted);
     result
 }
 
@@ -89,18 +98,23 @@ fn sources(context: &mut Context, call: &Call) -> Result<VecDeque<Source>, Stop>
     if call.has("raw") {
         // RFC 5173 §5.1: as it stands, MIME or not.
         let range = structure.part(0).map_or(0..0, Part::body);
-        return Ok([Source { range, encoding: TransferEncoding::Binary, charset: None }].into());
+        return Ok(
+            [Source { range, encoding: TransferEncoding::Binary, charset: None, markup: false }].into()
+        );
     }
-    let wanted = match context.tag_texts(call, "content")? {
-        Some(types) => types.iter().map(|kind| kind.to_ascii_lowercase()).collect(),
-        // RFC 5173 §5.3: the text of the message; here that of all its text parts.
-        None => vec!["text".to_owned()],
+    let (wanted, as_text) = match context.tag_texts(call, "content")? {
+        Some(types) => (types.iter().map(|kind| kind.to_ascii_lowercase()).collect(), false),
+        // RFC 5173 §5.3: the text of the message; here that of all its text parts, without the markup of HTML.
+        None => (vec!["text".to_owned()], true),
     };
     let structure = std::sync::Arc::clone(&context.current.structure);
     let mut sources = VecDeque::new();
     for (index, part) in structure.parts().enumerate() {
         if wanted.iter().any(|wanted| is_of(part, wanted)) {
-            sources.extend(of_part(&structure, index, part));
+            let markup = as_text && part.content().media_type().is("text", "html");
+            sources.extend(
+                of_part(&structure, index, part).into_iter().map(|source| Source { markup, ..source }),
+            );
         }
     }
     Ok(sources)
@@ -118,7 +132,7 @@ fn is_of(part: &Part, wanted: &str) -> bool {
 /// What of a part is looked at: the decoded body; of a multipart what stands before, after and between its parts; of a message its
 /// header (RFC 5173 §5.2).
 fn of_part(structure: &mailwright_mail_model::mime::Structure, index: usize, part: &Part) -> Vec<Source> {
-    let plain = |range| Source { range, encoding: TransferEncoding::Binary, charset: None };
+    let plain = |range| Source { range, encoding: TransferEncoding::Binary, charset: None, markup: false };
     let children: Vec<_> = structure.children(index).filter_map(|child| structure.part(child)).collect();
     match part.shape() {
         Shape::Multipart => {
@@ -141,7 +155,27 @@ pub(super) fn decoded(part: &Part) -> Source {
         range: part.body(),
         encoding: content.encoding(),
         charset: text.then(|| charset.unwrap_or_else(|| "us-ascii".into())),
+        markup: false,
     }
+}
+
+/// What people see of HTML, one blank between words.
+fn words(html: &str) -> String {
+    let mut words = String::with_capacity(html.len() / 2);
+    for character in markup::Text::new(html) {
+        match character {
+            // Seen by nobody, and where tags within words are.
+            '\u{ad}' | '\u{200b}' => {}
+            character if character.is_whitespace() => {
+                if !words.is_empty() && !words.ends_with(' ') {
+                    words.push(' ');
+                }
+            }
+            character => words.push(character),
+        }
+    }
+    words.truncate(words.trim_end().len());
+    words
 }
 
 /// A text as it is read, piece by piece.
@@ -155,6 +189,7 @@ pub(super) struct Reading {
     /// Octets that are not yet a character.
     octets: Vec<u8>,
     searching: bool,
+    markup: bool,
     most: usize,
 }
 
@@ -180,6 +215,7 @@ impl Reading {
             text: String::new(),
             octets: Vec::new(),
             searching,
+            markup: source.markup,
             most: context.limits().body,
         }
     }

@@ -9,6 +9,9 @@ use crate::{
     check::Checker,
 };
 
+/// What files messages, or copies of them by `:fcc` (RFC 8580 §3.2: with the same tags, where their extensions are required).
+const FILING: Target = Target::Named(&["fileinto", "vacation", "notify"]);
+
 pub(super) fn extensions() -> Vec<Extension> {
     vec![
         Extension::new("fileinto").command(
@@ -17,23 +20,17 @@ pub(super) fn extensions() -> Vec<Extension> {
         Extension::new("copy").tag_on(Target::Named(&["fileinto", "redirect", "pipe"]), Tag::new("copy")),
         Extension::new("mailbox")
             .test(Definition::test("mailboxexists", mailbox_exists).parameter(Parameter::Strings))
-            .tag_on(Target::Named(&["fileinto"]), Tag::new("create")),
+            .tag_on(FILING, Tag::new("create")),
         Extension::new("mailboxid")
             .test(Definition::test("mailboxidexists", mailbox_id_exists).parameter(Parameter::Strings))
-            .tag_on(
-                Target::Named(&["fileinto"]),
-                Tag::new("mailboxid").value(Parameter::String).group("way to find the mailbox"),
-            ),
+            .tag_on(FILING, Tag::new("mailboxid").value(Parameter::String).group("way to find the mailbox")),
         Extension::new("special-use")
             .test(
                 Definition::test("specialuse_exists", special_use_exists)
                     .optional(Parameter::String)
                     .parameter(Parameter::Strings),
             )
-            .tag_on(
-                Target::Named(&["fileinto"]),
-                Tag::new("specialuse").value(Parameter::String).group("way to find the mailbox"),
-            ),
+            .tag_on(FILING, Tag::new("specialuse").value(Parameter::String).group("way to find the mailbox")),
     ]
 }
 

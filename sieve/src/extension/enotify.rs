@@ -13,7 +13,8 @@ pub(super) fn extensions() -> Vec<Extension> {
         .tag(Tag::new("options").value(Parameter::Strings))
         .tag(Tag::new("message").value(Parameter::String))
         .parameter(Parameter::String)
-        .checked(check);
+        .checked(check)
+        .checked(super::fcc::check);
     vec![
         Extension::new("enotify")
             .command(notify)

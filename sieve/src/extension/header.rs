@@ -103,15 +103,10 @@ fn media_type(value: &[u8], call: &Call) -> String {
 
 /// The first argument names header fields (RFC 5322 §2.2).
 pub(super) fn check_names(checker: &mut Checker<'_>, call: &mut Call) {
-    let wrong: Vec<_> = call
-        .texts(0)
-        .iter()
-        .filter_map(|text| text.constant())
-        .filter(|name| !is_name(name))
-        .map(|name| format!("`{name}` is no name of a header field"))
-        .collect();
-    for message in wrong {
-        checker.warn(call.position, message);
+    for name in call.texts(0).iter().filter_map(|text| text.constant()) {
+        if !is_name(name) {
+            checker.warn(call.position, format!("`{name}` is no name of a header field"));
+        }
     }
 }
 

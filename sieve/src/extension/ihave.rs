@@ -1,6 +1,6 @@
 //! `ihave` (RFC 5463).
 
-use crate::{Definition, Extension, Parameter, Stop, language::Control};
+use crate::{Definition, Extension, Parameter, Stop, definition::Control};
 
 pub(super) fn extensions() -> Vec<Extension> {
     // RFC 5463 §5

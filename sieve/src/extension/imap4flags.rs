@@ -32,7 +32,10 @@ pub(super) fn extensions() -> Vec<Extension> {
                     .matching()
                     .checked(check),
             )
-            .tag_on(Target::Named(&["keep", "fileinto"]), Tag::new("flags").value(Parameter::Strings)),
+            .tag_on(
+                Target::Named(&["keep", "fileinto", "vacation", "notify"]),
+                Tag::new("flags").value(Parameter::Strings),
+            ),
     ]
 }
 

@@ -19,7 +19,8 @@ pub(super) fn extensions() -> Vec<Extension> {
         .tag(Tag::new("mime"))
         .tag(Tag::new("handle").value(Parameter::String))
         .parameter(Parameter::String)
-        .checked(check);
+        .checked(check)
+        .checked(super::fcc::check);
     vec![
         Extension::new("vacation").command(command),
         Extension::new("vacation-seconds").implies("vacation").tag_on(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use regex_automata::{
-    Span,
+    Anchored, Input, Span,
     meta::{self, Regex},
     util::syntax,
 };
@@ -14,6 +14,7 @@ use smol_str::SmolStr;
 
 use super::{
     Glob, MatchKind,
+    search::{PIECE, Search, Stepped, WHOLE},
     size::{octets, simple_octets},
 };
 use crate::{Comparator, Context, Limits, Stop};
@@ -28,11 +29,14 @@ const STEP: usize = 8;
 /// large may be in many states at once.
 const STATES: usize = 8 << 10;
 
+/// How many octets a state of a regular expression takes at least, as far as that tells how long a search may take.
+const STATE: usize = 64;
+
 /// A key that has been compiled.
 #[derive(Debug, Clone)]
 pub(crate) enum Pattern {
     Glob(Arc<Glob>),
-    Regex(Regex),
+    Regex(Built),
     /// A regular expression that is valid and small, and not built yet.
     Later(Arc<Later>),
 }
@@ -48,7 +52,9 @@ impl Pattern {
     ) -> Result<Option<Self>, String> {
         match kind {
             MatchKind::Matches => Ok(Some(Self::Glob(Arc::new(Glob::new(&comparator.folded(key)))))),
-            MatchKind::Regex => regex(key, comparator, limits.regex).map(|regex| Some(Self::Regex(regex))),
+            MatchKind::Regex => {
+                Built::new(key, comparator, limits.regex).map(|built| Some(Self::Regex(built)))
+            }
             _ => Ok(None),
         }
     }
@@ -72,7 +78,7 @@ impl Pattern {
     pub(crate) fn octets(&self) -> usize {
         match self {
             Self::Glob(_) => 0,
-            Self::Regex(regex) => regex.memory_usage(),
+            Self::Regex(built) => built.regex.memory_usage(),
             Self::Later(later) => later.octets,
         }
     }
@@ -87,8 +93,8 @@ impl Pattern {
     pub(super) fn ready(&self) -> Result<Cow<'_, Self>, Stop> {
         Ok(match self {
             Self::Glob(_) => Cow::Borrowed(self),
-            Self::Regex(regex) => Cow::Owned(Self::Regex(regex.clone())),
-            Self::Later(later) => Cow::Owned(Self::Regex(later.regex()?)),
+            Self::Regex(built) => Cow::Owned(Self::Regex(built.clone())),
+            Self::Later(later) => Cow::Owned(Self::Regex(later.built()?)),
         })
     }
 
@@ -102,37 +108,100 @@ impl Pattern {
         let capture = context.captures_wanted();
         match self {
             Self::Glob(glob) => {
-                let mut steps = 0;
-                let most = context.steps_left() / STEP;
-                let found = glob.matches(comparator, value, capture, &mut steps, most);
-                context.charge(steps.saturating_mul(STEP))?;
-                let Some(captures) = found else { return Ok(false) };
+                let pay = |steps: usize| context.charge(steps.saturating_mul(STEP));
+                let Some(captures) = glob.matches(comparator, value, capture, pay)? else { return Ok(false) };
                 if capture {
                     context.set_captures(captures);
                 }
+                Ok(true)
             }
-            Self::Later(later) => {
-                return Self::Regex(later.regex()?).matches(context, comparator, value);
+            Self::Later(later) => later.built()?.matches(context, value, capture),
+            Self::Regex(built) => built.matches(context, value, capture),
+        }
+    }
+}
+
+/// What is known of a value before the expression itself is held against it.
+enum Look<'v> {
+    /// Whether it matches.
+    Told(bool),
+    /// Where to look: everywhere, or where there is a match, to take it apart.
+    Within(Input<'v>),
+}
+
+/// A regular expression, ready for searches.
+#[derive(Debug, Clone)]
+pub(crate) struct Built {
+    regex: Regex,
+    key: SmolStr,
+    comparator: Comparator,
+    limit: usize,
+    /// The same for long values, once there has been one; nothing if it cannot be made.
+    stepped: OnceLock<Option<Arc<Stepped>>>,
+}
+
+impl Built {
+    /// It is matched in linear time. Its automaton is made while it is used: most that are compiled match a few short values.
+    fn new(key: &str, comparator: Comparator, limit: usize) -> Result<Self, String> {
+        let config = meta::Config::new()
+            .nfa_size_limit(Some(limit))
+            .hybrid_cache_capacity(limit)
+            .onepass(false)
+            .dfa(false);
+        let built = meta::Builder::new().configure(config).syntax(rules(comparator)).build(key);
+        let regex = built.map_err(|error| {
+            if let Some(limit) = error.size_limit() {
+                return format!("this regular expression needs more than {limit} octets");
             }
-            Self::Regex(regex) => {
-                context.charge(value.len().saturating_mul(4 + regex.memory_usage() / STATES))?;
-                if !capture {
-                    return Ok(regex.is_match(value));
-                }
-                let mut captures = regex.create_captures();
-                regex.captures(value, &mut captures);
-                if !captures.is_match() {
-                    return Ok(false);
-                }
-                let limit = context.limits().match_values;
-                let group = |span: Option<Span>| {
-                    span.and_then(|span| value.get(span.range())).unwrap_or_default().to_owned()
-                };
-                let captures = captures.iter().take(limit).map(group).collect();
-                context.set_captures(captures);
+            wrong(&error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))
+        })?;
+        Ok(Self { regex, key: key.into(), comparator, limit, stepped: OnceLock::new() })
+    }
+
+    fn matches(&self, context: &mut Context, value: &str, capture: bool) -> Result<bool, Stop> {
+        context.charge(value.len().saturating_mul(4 + self.regex.memory_usage() / STATES))?;
+        let input = match self.look(context, value, capture)? {
+            Look::Told(matches) => return Ok(matches),
+            Look::Within(input) if !capture => return Ok(self.regex.is_match(input)),
+            Look::Within(input) => input,
+        };
+        let mut captures = self.regex.create_captures();
+        self.regex.captures(input, &mut captures);
+        if !captures.is_match() {
+            return Ok(false);
+        }
+        let limit = context.limits().match_values;
+        let group =
+            |span: Option<Span>| span.and_then(|span| value.get(span.range())).unwrap_or_default().to_owned();
+        let captures = captures.iter().take(limit).map(group).collect();
+        context.set_captures(captures);
+        Ok(true)
+    }
+
+    /// Goes over a long value in pieces.
+    fn look<'v>(&self, context: &mut Context, value: &'v str, capture: bool) -> Result<Look<'v>, Stop> {
+        let states = 1 + self.regex.memory_usage() / STATE;
+        let all = Input::new(value);
+        if value.len().saturating_mul(states) <= PIECE {
+            return Ok(Look::Within(all));
+        }
+        let make = || Stepped::new(&self.key, rules(self.comparator), self.limit).map(Arc::new);
+        let search = match self.stepped.get_or_init(make) {
+            Some(stepped) => stepped.find(context, value, PIECE / states, capture)?,
+            None => Search::Unable,
+        };
+        let (input, length) = match search {
+            Search::Nothing => return Ok(Look::Told(false)),
+            Search::Match(_) if !capture => return Ok(Look::Told(true)),
+            Search::Match(found) => (all.range(found.clone()).anchored(Anchored::Yes), found.len()),
+            Search::Unable => (all, value.len()),
+        };
+        match length.saturating_mul(states) <= WHOLE {
+            true => Ok(Look::Within(input)),
+            false => {
+                Err(Stop::error(format!("the regular expression `{}` has too much to look at", self.key)))
             }
         }
-        Ok(true)
     }
 }
 
@@ -143,14 +212,14 @@ pub(crate) struct Later {
     comparator: Comparator,
     limit: usize,
     octets: usize,
-    built: OnceLock<Result<Regex, String>>,
+    built: OnceLock<Result<Built, String>>,
 }
 
 impl Later {
     /// `None` if only building it tells whether it stays within the limit.
     fn new(key: &str, comparator: Comparator, limit: usize) -> Result<Option<Self>, String> {
         // What people mostly write is told by its look; to work out what any other means takes longer.
-        let octets = match simple_octets(key, NESTING).filter(|octets| *octets <= limit) {
+        let octets = match simple_octets(key).filter(|octets| *octets <= limit) {
             Some(octets) => octets,
             None => {
                 let parsed = syntax::parse_with(key, &rules(comparator));
@@ -161,25 +230,10 @@ impl Later {
         Ok((octets <= limit).then(later))
     }
 
-    fn regex(&self) -> Result<Regex, Stop> {
-        let built = self.built.get_or_init(|| regex(&self.key, self.comparator, self.limit));
+    fn built(&self) -> Result<Built, Stop> {
+        let built = self.built.get_or_init(|| Built::new(&self.key, self.comparator, self.limit));
         built.clone().map_err(Stop::error)
     }
-}
-
-/// A regular expression, matched in linear time. Its automaton is made while it is used: most that are compiled match a few short values.
-fn regex(key: &str, comparator: Comparator, limit: usize) -> Result<Regex, String> {
-    let config = meta::Config::new()
-        .nfa_size_limit(Some(limit))
-        .hybrid_cache_capacity(limit)
-        .onepass(false)
-        .dfa(false);
-    meta::Builder::new().configure(config).syntax(rules(comparator)).build(key).map_err(|error| {
-        if let Some(limit) = error.size_limit() {
-            return format!("this regular expression needs more than {limit} octets");
-        }
-        wrong(&error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))
-    })
 }
 
 fn rules(comparator: Comparator) -> syntax::Config {
@@ -229,8 +283,23 @@ mod tests {
         fn what_is_small_is_built(key in expression()) {
             for comparator in [Comparator::Octet, Comparator::AsciiCasemap] {
                 let parsed = syntax::parse_with(&key, &rules(comparator)).unwrap();
-                prop_assert!(simple_octets(&key, NESTING).is_none_or(|simple| simple >= octets(&parsed)), "{}", key);
-                prop_assert!(regex(&key, comparator, octets(&parsed)).is_ok(), "{}", key);
+                prop_assert!(simple_octets(&key).is_none_or(|simple| simple >= octets(&parsed)), "{}", key);
+                prop_assert!(Built::new(&key, comparator, octets(&parsed)).is_ok(), "{}", key);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// What is told by its look is right, and told to be no smaller than it is.
+        #[test]
+        fn what_looks_simple_is(key in "[ab9^$.*+?|()\\[\\]{}\\-\\\\,&:~# ]{0,9}|[abk]?\\[[a-c0-9\\]\\[^&~-]{0,6}\\]?[*+?]?|\\(?(\\?:)?[as]?\\{[0-9,]{0,4}\\}?\\)?") {
+            if let Some(simple) = simple_octets(&key) {
+                for comparator in [Comparator::Octet, Comparator::AsciiCasemap] {
+                    let parsed = syntax::parse_with(&key, &rules(comparator));
+                    prop_assert!(parsed.is_ok_and(|parsed| octets(&parsed) <= simple), "{}", key);
+                }
             }
         }
     }
@@ -254,10 +323,42 @@ mod tests {
         ] {
             let limits = Limits::default();
             let prepared = Pattern::prepare(MatchKind::Regex, Comparator::AsciiCasemap, key, &limits);
-            let built = regex(key, Comparator::AsciiCasemap, limits.regex);
+            let built = Built::new(key, Comparator::AsciiCasemap, limits.regex);
             assert_eq!(prepared.map(|_| ()), built.map(|_| ()), "{key}");
-            assert!(regex(key, Comparator::AsciiCasemap, limits.regex).is_err(), "{key}");
+            assert!(Built::new(key, Comparator::AsciiCasemap, limits.regex).is_err(), "{key}");
         }
+    }
+
+    #[test]
+    fn what_people_mostly_write_looks_simple() {
+        for key in [
+            "^(re|fwd?): *\\[[a-z]+\\] tea",
+            "^\\[([A-Za-z0-9_.-]+)\\]",
+            "(?:a|b){2,5}?c{3}d{1,}e?",
+            "(viagra|cialis)+.*$",
+            "",
+            "(|a)",
+        ] {
+            assert!(simple_octets(key).is_some(), "{key}");
+        }
+        for key in [
+            "[^a]",
+            "\\d",
+            "é",
+            "(?i)a",
+            "a**",
+            "^*",
+            "[[:alpha:]]",
+            "[a",
+            "a{2,1}",
+            "(",
+            "a)",
+            "[]a]",
+            "[b-a]",
+        ] {
+            assert!(simple_octets(key).is_none(), "{key}");
+        }
+        assert!(simple_octets(&format!("{}{}", "(".repeat(11), ")".repeat(11))).is_none());
     }
 
     #[test]

@@ -1,10 +1,6 @@
 //! How much memory a regular expression takes at most once it is built, which is far more work than to find that out.
 
 use regex_syntax::{
-    ast::{
-        Ast, ClassSet, ClassSetItem, GroupKind, Literal, RepetitionKind, RepetitionRange,
-        parse::ParserBuilder,
-    },
     hir::{Class, Hir, HirKind},
     utf8::Utf8Sequences,
 };
@@ -47,69 +43,148 @@ fn states(hir: &Hir) -> usize {
     }
 }
 
-/// No fewer octets than [`octets`] of what a key means, with or without regard to case, if the key is of the simple kind that can be
-/// told by its look, and is right: ASCII, without flags and without classes of Unicode. `None` for any other key.
-pub(super) fn simple_octets(key: &str, nesting: u32) -> Option<usize> {
-    let parsed = ParserBuilder::new().nest_limit(nesting).build().parse(key).ok()?;
-    simple_states(&parsed).map(of_states)
+/// No fewer octets than [`octets`] of what a key means, with or without regard to case, if the key is of the simple kind that people mostly
+/// write: ASCII, without flags, named classes and classes of what is not meant. Such a key is right, too. `None` for any other: to read
+/// it as a whole takes far longer.
+pub(super) fn simple_octets(key: &str) -> Option<usize> {
+    let mut look = Look { rest: key.as_bytes(), depth: 0 };
+    let states = look.alternatives()?;
+    look.rest.is_empty().then(|| of_states(states))
 }
 
 /// A letter in either case, of which some have a relative outside of ASCII.
 const LETTER: usize = 8;
+/// Both cases of both ends of a range, and the two relatives outside of ASCII.
+const RANGE: usize = 2 * LETTER;
 /// Any character but a line end, in UTF-8.
 const ANY: usize = 40;
+/// How deep groups may be within one another here: well below what is allowed anywhere.
+const DEPTH: usize = 10;
 
-fn simple_states(parsed: &Ast) -> Option<usize> {
-    let sum = |of: &[Ast], each: usize| {
-        of.iter()
-            .try_fold(2_usize, |sum, ast| Some(sum.saturating_add(simple_states(ast)?).saturating_add(each)))
-    };
-    match parsed {
-        Ast::Empty(_) | Ast::Assertion(_) => Some(1),
-        Ast::Literal(literal) => is_ascii(literal).then_some(LETTER),
-        Ast::Dot(_) => Some(ANY),
-        Ast::ClassBracketed(class) => match &class.kind {
-            ClassSet::Item(item) if !class.negated => simple_item(item),
-            _ => None,
-        },
-        Ast::Repetition(repetition) => {
-            let times = match &repetition.op.kind {
-                RepetitionKind::Range(RepetitionRange::Exactly(times) | RepetitionRange::AtLeast(times)) => {
-                    *times
-                }
-                RepetitionKind::Range(RepetitionRange::Bounded(_, times)) => *times,
-                RepetitionKind::ZeroOrOne | RepetitionKind::ZeroOrMore | RepetitionKind::OneOrMore => 1,
+/// Goes over a simple expression, and says of each part of it how many states it takes at most; `None` where it is not simple.
+struct Look<'k> {
+    rest: &'k [u8],
+    depth: usize,
+}
+
+impl Look<'_> {
+    fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    fn take(&mut self, octet: u8) -> bool {
+        let found = self.rest.first() == Some(&octet);
+        if found {
+            self.next();
+        }
+        found
+    }
+
+    /// Up to the end, or to the `)` of a group.
+    fn alternatives(&mut self) -> Option<usize> {
+        let mut states = 2_usize;
+        loop {
+            states = states.saturating_add(self.sequence()?).saturating_add(2);
+            if !self.take(b'|') {
+                return Some(states);
+            }
+        }
+    }
+
+    fn sequence(&mut self) -> Option<usize> {
+        let mut states = 2_usize;
+        while self.rest.first().is_some_and(|octet| !matches!(octet, b'|' | b')')) {
+            states = states.saturating_add(self.item()?);
+        }
+        Some(states)
+    }
+
+    fn item(&mut self) -> Option<usize> {
+        let once = match self.next()? {
+            b'^' | b'$' => return (!self.is_repeated()).then_some(1),
+            b'.' => ANY,
+            b'(' => self.group()?,
+            b'[' => self.class()?,
+            b'\\' => self.escaped()?,
+            octet if octet.is_ascii_alphanumeric() || b" !\"#%&',-/:;<=>@_`~".contains(&octet) => LETTER,
+            _ => return None,
+        };
+        let times = match self.rest.first() {
+            Some(b'*' | b'+' | b'?') => {
+                self.next();
+                1
+            }
+            Some(b'{') => self.times()?,
+            _ => return Some(once),
+        };
+        // As few as will do.
+        self.take(b'?');
+        let states = once.saturating_add(2).saturating_mul(times.max(1)).saturating_add(2);
+        (!self.is_repeated()).then_some(states)
+    }
+
+    fn is_repeated(&self) -> bool {
+        matches!(self.rest.first(), Some(b'*' | b'+' | b'?' | b'{'))
+    }
+
+    /// What follows `\`: a character that would have a meaning without.
+    fn escaped(&mut self) -> Option<usize> {
+        b"\\.+*?()|[]{}^$#&-~".contains(&self.next()?).then_some(LETTER)
+    }
+
+    /// What follows `(`, and the `)`.
+    fn group(&mut self) -> Option<usize> {
+        if self.take(b'?') && !self.take(b':') || self.depth == DEPTH {
+            return None;
+        }
+        self.depth += 1;
+        let states = self.alternatives()?;
+        self.depth -= 1;
+        self.take(b')').then(|| states.saturating_add(2))
+    }
+
+    /// What follows `[`, and the `]`.
+    fn class(&mut self) -> Option<usize> {
+        let mut states = 2_usize;
+        loop {
+            let one = match self.next()? {
+                b'\\' => self.escaped()?,
+                // The last one stands for itself.
+                b'-' if states > 2 && self.rest.first() == Some(&b']') => LETTER,
+                first if first.is_ascii_alphanumeric() => match self.rest {
+                    [b'-', last, rest @ ..] if *last != b']' => {
+                        self.rest = rest;
+                        (last.is_ascii_alphanumeric() && first <= *last).then_some(RANGE)?
+                    }
+                    _ => LETTER,
+                },
+                octet if b" !\"#%',/:;<=>@_`.+*?()|{}$".contains(&octet) => LETTER,
+                b']' if states > 2 => return Some(states),
+                _ => return None,
             };
-            let once = simple_states(&repetition.ast)?.saturating_add(2);
-            Some(once.saturating_mul(usize::try_from(times.max(1)).ok()?).saturating_add(2))
+            states = states.saturating_add(one);
         }
-        Ast::Group(group) => match &group.kind {
-            GroupKind::NonCapturing(flags) if !flags.items.is_empty() => None,
-            _ => Some(simple_states(&group.ast)?.saturating_add(2)),
-        },
-        Ast::Concat(concat) => sum(&concat.asts, 0),
-        Ast::Alternation(alternation) => sum(&alternation.asts, 2),
-        Ast::Flags(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) => None,
     }
-}
 
-fn simple_item(item: &ClassSetItem) -> Option<usize> {
-    match item {
-        ClassSetItem::Empty(_) => Some(1),
-        ClassSetItem::Literal(literal) => is_ascii(literal).then_some(LETTER),
-        // Both cases of both ends, and the two relatives outside of ASCII.
-        ClassSetItem::Range(range) => (is_ascii(&range.start) && is_ascii(&range.end)).then_some(2 * LETTER),
-        ClassSetItem::Union(union) => {
-            let items = union.items.iter();
-            items.map(simple_item).try_fold(2_usize, |sum, item| Some(sum.saturating_add(item?)))
-        }
-        ClassSetItem::Ascii(_)
-        | ClassSetItem::Unicode(_)
-        | ClassSetItem::Perl(_)
-        | ClassSetItem::Bracketed(_) => None,
+    /// `{n}`, `{n,}` or `{n,m}`: the most of them that are told.
+    fn times(&mut self) -> Option<usize> {
+        self.take(b'{');
+        let least = self.number()?;
+        let most = match self.take(b',') && self.rest.first() != Some(&b'}') {
+            true => self.number()?,
+            false => least,
+        };
+        (self.take(b'}') && least <= most).then_some(most)
     }
-}
 
-const fn is_ascii(literal: &Literal) -> bool {
-    literal.c.is_ascii()
+    fn number(&mut self) -> Option<usize> {
+        /// Nobody means more.
+        const DIGITS: usize = 4;
+        let length = self.rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
+        let (digits, rest) = self.rest.split_at_checked(length).filter(|_| length <= DIGITS)?;
+        self.rest = rest;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    }
 }

@@ -201,7 +201,18 @@ impl Context {
             )));
         }
         match self.watch.is_over(self.spent) {
-            true => Err(Stop::error("the script takes too long")),
+            true => Err(Stop::error(TOO_LONG)),
+            false => Ok(()),
+        }
+    }
+
+    /// A pause within what takes long, however few instructions it is.
+    ///
+    /// # Errors
+    /// If the host says that it takes too long.
+    pub(crate) fn pause(&mut self) -> Result<(), Stop> {
+        match self.watch.ask(self.spent) {
+            true => Err(Stop::error(TOO_LONG)),
             false => Ok(()),
         }
     }
@@ -232,12 +243,6 @@ impl Context {
         self.flags = flags;
     }
 
-    /// How many octets can still be looked at.
-    pub(crate) fn steps_left(&self) -> usize {
-        let left = self.limits.instructions.saturating_sub(self.spent).saturating_add(1);
-        usize::try_from(left.saturating_mul(1024)).unwrap_or(usize::MAX)
-    }
-
     /// Tells the user something.
     pub fn log(&mut self, message: impl Into<String>) {
         if self.log.len() < self.limits.log {
@@ -263,7 +268,7 @@ impl Context {
         }
     }
 
-    pub(super) const fn captures_on(&mut self, on: bool) {
+    pub(crate) const fn captures_on(&mut self, on: bool) {
         self.captures_on = on;
     }
 
@@ -331,6 +336,8 @@ impl Context {
         }
     }
 }
+
+const TOO_LONG: &str = "the script takes too long";
 
 /// The most lines of a trace.
 const TRACE: usize = 10_000;

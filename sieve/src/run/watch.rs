@@ -19,9 +19,12 @@ impl Watch {
 
     /// Whether it is over after so many steps. Then it stays so: no block that catches errors goes on.
     pub(super) fn is_over(&mut self, spent: u64) -> bool {
-        if spent >= self.next
-            && let Some(over) = &mut self.over
-        {
+        if spent >= self.next { self.ask(spent) } else { self.ended }
+    }
+
+    /// The same, asked at once.
+    pub(super) fn ask(&mut self, spent: u64) -> bool {
+        if let Some(over) = &mut self.over {
             self.next = spent.saturating_add(STEPS);
             self.ended = self.ended || over();
         }

@@ -1,5 +1,6 @@
 //! `sieve-test`: checks scripts, runs them on messages, and runs suites of tests.
 
+mod envelope;
 mod show;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use mailwright_mail_model::DateTime;
-use mailwright_sieve::{Answer, Language, MemoryHost, Request, Run, Script, Step, testsuite};
+use mailwright_sieve::{Answer, Language, MemoryHost, Request, Run, Score, Script, Step, testsuite};
 
 /// Checks Sieve scripts, runs them on messages, and runs suites of tests.
 #[derive(Debug, Parser)]
@@ -54,10 +55,10 @@ struct RunArguments {
     script: PathBuf,
     /// The message.
     message: PathBuf,
-    /// The envelope sender; empty for the null sender.
+    /// The envelope sender, empty for the null sender; otherwise that of Return-Path, Sender or From.
     #[arg(long, short = 'f')]
     from: Option<String>,
-    /// The envelope recipient.
+    /// The envelope recipient; otherwise that of Delivered-To, Envelope-To or To.
     #[arg(long, short = 'a')]
     to: Option<String>,
     /// The address the recipient had before aliases were resolved.
@@ -69,6 +70,12 @@ struct RunArguments {
     /// The moment, as in a Date field; otherwise now, in UTC.
     #[arg(long)]
     now: Option<String>,
+    /// What a filter of spam found, from 0 to 100 percent (spamtest, spamtestplus); otherwise there was none.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    spam: Option<u8>,
+    /// What a scanner of viruses found, from 1, which is nothing, to 5 (virustest); otherwise there was none.
+    #[arg(long, value_name = "RESULT", value_parser = clap::value_parser!(u8).range(1..=5))]
+    virus: Option<u8>,
     /// Where included scripts are; otherwise beside the script.
     #[arg(long)]
     scripts: Option<PathBuf>,
@@ -157,7 +164,10 @@ fn run(arguments: &RunArguments) -> Done {
         let script = arguments.script.display();
         format!("{script} does not compile:\n{error}")
     })?;
-    let mut host = MemoryHost::new(with_line_ends(read(&arguments.message)?));
+    let message = with_line_ends(read(&arguments.message)?);
+    let sender = arguments.from.clone().or_else(|| envelope::told(&message, &envelope::SENDER));
+    let recipient = arguments.to.clone().or_else(|| envelope::told(&message, &envelope::RECIPIENT));
+    let mut host = MemoryHost::new(message);
     host.input.now = match &arguments.now {
         Some(now) => DateTime::from_rfc5322(now.as_bytes())?,
         None => {
@@ -166,12 +176,19 @@ fn run(arguments: &RunArguments) -> Done {
         }
     };
     host.input.trace = arguments.trace;
-    host.input.envelope.from.clone_from(&arguments.from);
-    host.input.envelope.to.clone_from(&arguments.to);
+    host.input.envelope.from = sender;
+    host.input.envelope.to = recipient;
     host.input.envelope.original_to.clone_from(&arguments.original_to);
     for mailbox in &arguments.mailbox {
         host.mailboxes.entry(mailbox.clone()).or_default();
     }
+    if let Some(percent) = arguments.spam {
+        // RFC 5235 §2.2: 1 to 10 of those that were tested.
+        let of_ten = 1 + (u16::from(percent) * 9 + 50) / 100;
+        host.scores.push((Score::Spam, u8::try_from(of_ten)?));
+        host.scores.push((Score::SpamPercent, percent));
+    }
+    host.scores.extend(arguments.virus.map(|virus| (Score::Virus, virus)));
     let beside = arguments.script.parent().unwrap_or_else(|| Path::new("."));
     let directory = arguments.scripts.as_deref().unwrap_or(beside);
     let mut run = Run::new(program.into(), host.input.clone());

@@ -59,16 +59,25 @@ const NAMES: [(&str, char); 32] = [
 /// The longest name, or digits, of a reference.
 const LONGEST: usize = 10;
 
-/// The characters of the text; a space where a tag stands between words.
+/// The characters of the text: a space where a tag stands between words, and U+200B where one stands within a word. References are the
+/// characters they mean.
+///
+/// ```
+/// use mailwright_mail_model::markup::Text;
+///
+/// let text: String = Text::new("<p>T<b>e</b>a&nbsp;at<br>five</p>").collect();
+/// assert_eq!(text.replace('\u{200b}', "").split_whitespace().collect::<Vec<_>>(), ["Tea", "at", "five"]);
+/// ```
 #[derive(Debug)]
-pub(super) struct Text<'a> {
+pub struct Text<'a> {
     rest: &'a str,
     /// Whether there is no end of a head in the rest.
     headless: bool,
 }
 
 impl<'a> Text<'a> {
-    pub(super) fn new(markup: &'a str) -> Self {
+    /// The text of this piece, which need not be whole.
+    pub fn new(markup: &'a str) -> Self {
         Self { rest: markup, headless: false }
     }
 
@@ -191,7 +200,7 @@ fn numbered(number: &str) -> Option<char> {
     // As browsers do: what ISO 8859-1 has no characters for is what Windows has there.
     if let 0x80..=0x9f = code {
         let octet = [u8::try_from(code).ok()?];
-        return mailwright_mail_model::charset::decode("windows-1252", &octet)?.chars().next();
+        return crate::charset::decode("windows-1252", &octet)?.chars().next();
     }
     char::from_u32(code).filter(|character| *character != '\0')
 }
