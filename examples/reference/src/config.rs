@@ -28,7 +28,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mailwright::{line_proto::Language, relay_policy::networks::AddressRange};
+use mailwright::{line_proto::Language, mailstore::ScriptLimits, relay_policy::networks::AddressRange};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -208,6 +208,16 @@ impl Default for Config {
             trace: Trace::default(),
             log: Log::default(),
         }
+    }
+}
+
+impl Limits {
+    /// How many and how large a user's Sieve scripts may be.
+    pub(crate) fn of_scripts(&self) -> ScriptLimits {
+        let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+        // The language itself takes no larger ones.
+        let size = limit(self.script_size.into()).min(mailwright::sieve::Limits::default().script as u64);
+        ScriptLimits::new(limit(self.scripts), size)
     }
 }
 
