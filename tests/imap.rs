@@ -196,6 +196,11 @@ async fn mailboxes_are_shared_as_far_as_rights_go() {
             .await
             .starts_with(&format!("* LISTRIGHTS Plans {BOB} \"\" l r s w i p k x t e a n c d\r\n"))
     );
+    // Of what everybody may do nothing is fixed but for the owner.
+    let said = ann.run("LISTRIGHTS Plans anyone").await;
+    assert!(said.starts_with("* LISTRIGHTS Plans anyone \"\" l r s w i p k x t e a n c d\r\n"), "{said}");
+    let said = ann.run(&format!("LISTRIGHTS Plans {USER}")).await;
+    assert!(said.starts_with(&format!("* LISTRIGHTS Plans {USER} lrswipkxteancd\r\n")), "{said}");
     assert!(ann.run(&format!("SETACL Plans {USER} lr")).await.contains("x NO"));
 }
 
