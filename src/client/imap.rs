@@ -59,13 +59,13 @@
 //! Search, and move what was found:
 //!
 //! ```no_run
-//! # use mailwright::{client::ImapClient, mail_model::{MailboxName, UidSet, query::Query}};
+//! # use mailwright::{client::ImapClient, mail_model::{MailboxName, UidSet, query::Key}};
 //! # async fn example(client: &mut ImapClient) -> Result<(), Box<dyn std::error::Error>> {
 //! client.select(MailboxName::inbox()).await?;
-//! let found: UidSet = client.search(Query::header("From", "list@example.net")).await?.into_iter().collect();
+//! let found: UidSet = client.search(Key::header("From", "list@example.net").into()).await?.into_iter().collect();
 //! if !found.is_empty() {
 //!     let moved = client.move_to(found, MailboxName::new("Lists")?).await?;
-//!     println!("they are {:?} there", moved.map(|moved| moved.target));
+//!     println!("they are {:?} there", moved.map(|moved| moved.destination));
 //! }
 //! # Ok(()) }
 //! ```
@@ -75,7 +75,7 @@
 //!
 //! ```no_run
 //! # use mailwright::{client::{ClientError, ImapClient, Replica}, mail_model::MailboxName};
-//! # async fn connect() -> Result<ImapClient, ClientError> { unimplemented!() }
+//! # async fn connect() -> Result<ImapClient, ClientError> { std::future::pending().await }
 //! # async fn example(mut replica: Replica) -> Result<(), ClientError> {
 //! async fn follow(replica: &mut Replica) -> Result<(), ClientError> {
 //!     let mut client = connect().await?;
