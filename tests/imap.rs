@@ -196,6 +196,19 @@ async fn mailboxes_are_shared_as_far_as_rights_go() {
             .await
             .starts_with(&format!("* LISTRIGHTS Plans {BOB} \"\" l r s w i p k x t e a n c d\r\n"))
     );
+    // RFC 9051 §6.3.2: what is opened is listed as it is.
+    assert!(ann.run("CREATE Plans/Sent (USE (\\Sent))").await.contains("x OK"));
+    ann.run("ENABLE IMAP4rev2").await;
+    assert!(ann.run("SELECT Plans").await.contains("* LIST (\\HasChildren) \"/\" Plans\r\n"));
+    assert!(
+        ann.run("EXAMINE Plans/Sent").await.contains("* LIST (\\HasNoChildren \\Sent) \"/\" Plans/Sent\r\n")
+    );
+    assert!(ann.run("CREATE \"Cafe\u{301}\"").await.contains("x NO [CANNOT]"));
+    // Of what everybody may do nothing is fixed but for the owner.
+    let said = ann.run("LISTRIGHTS Plans anyone").await;
+    assert!(said.starts_with("* LISTRIGHTS Plans anyone \"\" l r s w i p k x t e a n c d\r\n"), "{said}");
+    let said = ann.run(&format!("LISTRIGHTS Plans {USER}")).await;
+    assert!(said.starts_with(&format!("* LISTRIGHTS Plans {USER} lrswipkxteancd\r\n")), "{said}");
     assert!(ann.run(&format!("SETACL Plans {USER} lr")).await.contains("x NO"));
 }
 

@@ -5,13 +5,21 @@
 #[allow(dead_code, reason = "shared with the tests of the clients")]
 mod world;
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc, time::Duration};
 
 use mailwright::{
-    client::{ImapClient, Replica, SyncMethod},
-    imap_proto::command::{Append, StoreOperation},
+    client::{Endpoint, ImapClient, Replica, Security, SyncMethod},
+    imap_proto::{
+        client::Event,
+        command::{Append, StoreOperation},
+        response::Response,
+    },
     line_proto::Secret,
     mail_model::{FlagSet, MailboxName, Uid, UidSet},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
 };
 use world::{PASSWORD, Protection, USER, World};
 
@@ -87,4 +95,121 @@ async fn a_copy_is_brought_up_to_date_by_every_method() {
     replica.flags.insert(Uid::new(9).unwrap(), FlagSet::new());
     let synced = client(&world).await.sync(name, true, replica).await.unwrap();
     assert_eq!((synced.method, synced.removed), (SyncMethod::Full, uids("9")));
+}
+
+/// RFC 7162 §3.2.10: with QRESYNC, what is gone is told in another way, which is waited for too.
+#[tokio::test]
+async fn waiting_and_bringing_up_to_date_go_together() {
+    let world = World::new(false).await;
+    let name = MailboxName::inbox();
+    let (mut other, mut waiting) = (client(&world).await, client(&world).await);
+    for _ in 0..3 {
+        append(&mut other, &name).await;
+    }
+    other.select(name.clone()).await.unwrap();
+    let mut replica = Replica::default();
+    for round in 1..=3 {
+        let synced = waiting.sync(name.clone(), true, &mut replica).await.unwrap();
+        assert_eq!(replica.flags.len(), 4 - round);
+        assert_eq!(synced.removed.len(), u64::from(round > 1));
+        // What was told before is known.
+        while let Some(news) = waiting.news() {
+            assert!(matches!(news, Event::Notice(_) | Event::Capabilities(_)), "{news:?}");
+        }
+        let change = async {
+            other
+                .store(*replica.flags.keys().next().unwrap(), StoreOperation::Add, flags("\\Deleted"))
+                .await
+                .unwrap();
+            // Until that was told there are more than one to be told.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            other.expunge().await.unwrap();
+        };
+        let (told, ()) = tokio::join!(waiting.idle(pending()), change);
+        assert!(matches!(told.unwrap(), Some(Event::Fetched { .. })));
+        let told = waiting.idle(pending()).await.unwrap();
+        let Some(Event::Unasked(Response::Vanished { earlier: false, uids })) = told else {
+            panic!("{told:?}")
+        };
+        assert_eq!(uids.len(), 1);
+        // The state survives a restart of the program.
+        replica = replica.to_string().parse().unwrap();
+    }
+}
+
+/// A server that answers so, one command after the other: what is before `|` is sent as it is, what is behind it has the tag before it.
+async fn scripted(answers: &'static [&'static str]) -> ImapClient {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream
+            .write_all(b"* PREAUTH [CAPABILITY IMAP4rev1 ENABLE CONDSTORE QRESYNC] ready\r\n")
+            .await
+            .unwrap();
+        for answer in answers {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            let tag = line.split(' ').next().unwrap();
+            let (said, done) = answer.split_once('|').unwrap();
+            stream.write_all(format!("{said}{tag} {done}\r\n").as_bytes()).await.unwrap();
+        }
+        stream.read_line(&mut String::new()).await.unwrap();
+    });
+    let config = Arc::new(world::imap_config(Protection::Plain));
+    ImapClient::connect(&Endpoint::new("127.0.0.1", port, Security::Plain), config).await.unwrap()
+}
+
+const ENABLED: &str = "* ENABLED QRESYNC\r\n|OK enabled";
+
+#[tokio::test]
+async fn what_a_server_has_forgotten_is_asked_for() {
+    // Restored from a backup: its mod-sequences are lower than what it told once, and it says that nothing has changed.
+    let mut client = scripted(&[
+        ENABLED,
+        "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [HIGHESTMODSEQ 20] x\r\n|OK [READ-ONLY] done",
+        "* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n* 2 FETCH (UID 2 FLAGS ())\r\n|OK done",
+    ])
+    .await;
+    let mut replica: Replica = "7 90\n1 ()\n2 ()\n".parse().unwrap();
+    let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+    assert_eq!((synced.method, synced.changed), (SyncMethod::Full, uids("1")));
+    assert_eq!(replica.mod_seq.map(|mod_seq| mod_seq.get()), Some(20));
+}
+
+#[tokio::test]
+async fn uids_that_do_not_last_are_not_believed() {
+    let mut client = scripted(&[
+        ENABLED,
+        "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNOTSTICKY] x\r\n* OK [HIGHESTMODSEQ 90] x\r\n|OK done",
+        "* 1 FETCH (UID 1 FLAGS ())\r\n|OK done",
+    ])
+    .await;
+    let mut replica: Replica = "7 90\n1 ()\n".parse().unwrap();
+    let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+    assert!(synced.reset && synced.added == uids("1") && synced.removed == uids("1"), "{synced:?}");
+}
+
+/// Servers that lie: what is kept is what was told last, and the connection goes on.
+#[tokio::test]
+async fn what_does_not_add_up_is_asked_for_again() {
+    let mut client = scripted(&[
+        ENABLED,
+        // UIDs in no order, twice, of messages that are not there and without a number of their own; the count goes down.
+        "* 4 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [HIGHESTMODSEQ 95] x\r\n* VANISHED (EARLIER) 1:2\r\n\
+         * 2 FETCH (UID 9 FLAGS ())\r\n* 1 FETCH (UID 5 FLAGS ())\r\n* 77 FETCH (FLAGS ())\r\n* garbage (\r\n|OK done",
+        "* 3 EXISTS\r\n* 3 FETCH (UID 5 FLAGS (\\Seen))\r\n* 2 FETCH (UID 9 FLAGS ())\r\n\
+         * 2 FETCH (UID 9 FLAGS (x))\r\n* 1 FETCH (UID 12 FLAGS ())\r\n|OK done",
+        "|OK done",
+    ])
+    .await;
+    let mut replica: Replica = "7 90\n1 ()\n2 ()\n".parse().unwrap();
+    let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+    assert_eq!(
+        (synced.method, synced.added, synced.removed),
+        (SyncMethod::Full, uids("5,9,12"), uids("1:2"))
+    );
+    assert_eq!(replica.to_string(), "7 95\n5 (\\Seen)\n9 (x)\n12 ()\n");
+    client.noop().await.unwrap();
 }

@@ -271,6 +271,13 @@ pub(crate) struct Spec {
 
 type Parse = fn(&mut Input<'_>, SearchContext<'_>) -> Result<Command, GrammarError>;
 
+impl Spec {
+    /// Whether the client names messages by sequence numbers, or is told them.
+    pub(crate) fn names_seqs(&self) -> bool {
+        self.uses_seqs || matches!(self.name, "COPY" | "MOVE")
+    }
+}
+
 const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse: Parse) -> Spec {
     let key = match name.as_bytes() {
         [b'U', b'I', b'D', b' ', name @ ..] => key(name, true),

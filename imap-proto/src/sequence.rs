@@ -68,6 +68,13 @@ impl From<UidSet> for MessageSet {
     }
 }
 
+impl From<Uid> for MessageSet {
+    /// The message with this UID.
+    fn from(uid: Uid) -> Self {
+        Self::from(UidSet::from(uid))
+    }
+}
+
 /// A set of numbers as a client writes it: sequence numbers or UIDs, with `*` for the last message.
 ///
 /// ```

@@ -159,6 +159,8 @@ enum Phase {
     Tls { started: bool },
     /// Compression is to be started, or has been; then commands go on.
     Deflate,
+    /// The same of its end.
+    EndOfDeflate,
     /// Of no interest. The closing event is still to be told.
     Closing(Closed),
     /// Of no interest.
@@ -292,6 +294,10 @@ impl Server {
             Phase::Deflate => {
                 self.phase = Phase::Commands;
                 return Some(Output::Start(Layer::Deflate));
+            }
+            Phase::EndOfDeflate => {
+                self.phase = Phase::Commands;
+                return Some(Output::Start(Layer::EndOfDeflate));
             }
             Phase::Closing(why) => {
                 let why = why.clone();

@@ -114,6 +114,25 @@ fn uids_are_known_when_messages_leave() {
     );
 }
 
+/// RFC 7162 §3.2.10
+#[test]
+fn those_behind_what_vanished_move_up() {
+    let seen = one("client", "vanished.txt", &config());
+    has(
+        &seen,
+        &[
+            "Unasked(Vanished { earlier: true",
+            "Fetched { uid: Some(Uid(14))",
+            "Unasked(Vanished { earlier: false",
+            "FetchBody { sequence: 2, uid: Some(Uid(14))",
+            "Unasked(Vanished { earlier: false",
+            // Nobody knows where that was.
+            "FetchBody { sequence: 2, uid: None",
+            "Fetched { uid: Some(Uid(14))",
+        ],
+    );
+}
+
 #[test]
 fn messages_are_appended() {
     let seen = one("client", "append.txt", &config());

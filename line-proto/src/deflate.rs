@@ -30,7 +30,10 @@ const FORGET: Duration = Duration::from_secs(30);
 /// stays the signal of back-pressure. What comes in is inflated only when the machine asks for input, 64 KiB at a time
 /// and under the machine's own limits: however much a few octets would inflate to, no more than that is ever held. A
 /// stream that cannot be inflated ends the connection with [`PeerMisbehaved::Deflate`]; one that the peer ends with a final
-/// block is over like a connection that is closed.
+/// block is over like a connection that is closed, unless the machine takes compression away.
+///
+/// That it does with [`Layer::EndOfDeflate`] (RFC 8437 §4.1): our stream ends with a final block, the peer's has to end behind what the
+/// machine took of it, with a final block or a flush, and both go on without compression. It may begin anew later.
 ///
 /// The compressor takes some 300 KiB. Where nothing was sent for 30 seconds it is given back, and made anew with the next
 /// answer, which then cannot refer to what was sent before (RFC 1951 §2 lets it). What stays, about 45 KiB, is the window of the
@@ -73,6 +76,8 @@ enum Phase {
     Broken {
         deflater: Option<Box<Deflater>>,
     },
+    /// There is no compression any more, once the end of the peer's stream was read.
+    Ending(Box<Inflater>),
 }
 
 impl<M: Machine> Deflate<M> {
@@ -116,7 +121,7 @@ impl<M: Machine> Deflate<M> {
 
     /// Whether everything goes compressed.
     pub fn is_compressing(&self) -> bool {
-        !matches!(self.phase, Phase::Plain)
+        matches!(self.phase, Phase::Up { .. } | Phase::Broken { .. })
     }
 
     /// Why inflating failed, if it did: what the machine inside was told with [`Machine::handle_failure`].
@@ -133,10 +138,11 @@ impl<M: Machine> Deflate<M> {
     /// One step of the machine inside compression; `None` if there is another to be made at once.
     fn exchange(&mut self, now: Instant, rx: &mut BytesMut) -> Option<Output<M::Event>> {
         let unread = match &self.phase {
-            Phase::Up { inflater, .. } => !rx.is_empty() || inflater.holds_more(),
-            Phase::Plain | Phase::Broken { .. } => false,
+            Phase::Up { inflater, .. } => !inflater.is_finished() && !rx.is_empty() || inflater.holds_more(),
+            Phase::Plain | Phase::Ending(_) | Phase::Broken { .. } => false,
         };
-        if self.ended && !self.told && !unread {
+        // Behind the end of the stream there may be what the machine has yet to ask for.
+        if self.ended && !self.told && !unread && rx.is_empty() {
             self.told = true;
             self.machine.handle_eof();
             return None;
@@ -146,7 +152,16 @@ impl<M: Machine> Deflate<M> {
                 self.inflate(rx);
                 None
             }
+            Output::Wait(wait) if wait.read && self.is_over() => {
+                (self.ended, self.told) = (true, true);
+                rx.clear();
+                self.machine.handle_eof();
+                None
+            }
             Output::Wait(wait) => {
+                if self.told {
+                    rx.clear();
+                }
                 if self.plain.is_empty() {
                     // An idle connection holds no buffer.
                     self.plain = BytesMut::new();
@@ -165,6 +180,10 @@ impl<M: Machine> Deflate<M> {
                 )));
                 None
             }
+            Output::Start(Layer::EndOfDeflate) => {
+                self.end();
+                None
+            }
             Output::Start(layer) => {
                 // What was said before the layer leaves before it.
                 self.seal(usize::MAX);
@@ -174,15 +193,50 @@ impl<M: Machine> Deflate<M> {
         }
     }
 
+    /// Whether the peer has ended the stream and the machine does not know.
+    fn is_over(&self) -> bool {
+        matches!(&self.phase, Phase::Up { inflater, .. } if inflater.is_finished()) && !self.told
+    }
+
+    /// Ends our stream.
+    fn end(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Plain) {
+            Phase::Up { inflater, deflater } => {
+                deflater.unwrap_or_default().finish(self.machine.transmit(), &mut self.transmit);
+                self.machine.transmit().append(&mut self.transmit);
+                self.used = None;
+                self.phase = Phase::Ending(inflater);
+                if !std::mem::take(&mut self.plain).is_empty() {
+                    let problem = "octets behind the end of compression".to_owned();
+                    self.fail(Closed::Misbehaved(PeerMisbehaved::Deflate(problem)));
+                } else if self.ended && !std::mem::replace(&mut self.told, true) {
+                    self.machine.handle_eof();
+                }
+            }
+            // Nothing can be read any more.
+            other => self.phase = other,
+        }
+    }
+
+    /// Reads the end of the peer's stream, as far as it is there.
+    fn drain(&mut self, rx: &mut BytesMut) {
+        let Phase::Ending(inflater) = &mut self.phase else { return };
+        match inflater.drain(rx) {
+            Ok(false) => {}
+            Ok(true) => self.phase = Phase::Plain,
+            Err(problem) => {
+                rx.clear();
+                self.fail(Closed::Misbehaved(PeerMisbehaved::Deflate(problem)));
+            }
+        }
+    }
+
     /// Inflates only what is asked for: that is the back-pressure, and what keeps memory bounded.
     fn inflate(&mut self, rx: &mut BytesMut) {
         let Phase::Up { inflater, .. } = &mut self.phase else { return };
         match inflater.inflate(rx, &mut self.plain, INFLATE) {
-            Ok(false) => {}
-            Ok(true) => {
-                rx.clear();
-                self.ended = true;
-            }
+            // The machine may have compression taken away by what it has not read yet.
+            Ok(_) => {}
             Err(problem) => {
                 rx.clear();
                 self.fail(Closed::Misbehaved(PeerMisbehaved::Deflate(problem)));
@@ -216,7 +270,7 @@ impl<M: Machine> Deflate<M> {
 
     fn fail(&mut self, reason: Closed) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Plain) {
-            Phase::Plain => Phase::Plain,
+            Phase::Plain | Phase::Ending(_) => Phase::Plain,
             // The farewell can still be read by a peer that only sent nonsense.
             Phase::Up { deflater, .. } | Phase::Broken { deflater } => Phase::Broken { deflater },
         };
@@ -234,7 +288,8 @@ impl<M: Machine> Machine for Deflate<M> {
     fn poll(&mut self, now: Instant, rx: &mut BytesMut) -> Output<M::Event> {
         self.now = Some(now);
         loop {
-            if let Phase::Plain = self.phase {
+            self.drain(rx);
+            if let Phase::Plain | Phase::Ending(_) = self.phase {
                 match self.machine.poll(now, rx) {
                     Output::Start(Layer::Deflate) => self.begin(),
                     other => return other,
@@ -251,7 +306,7 @@ impl<M: Machine> Machine for Deflate<M> {
     }
 
     fn transmit(&mut self) -> &mut Transmit {
-        if let Phase::Plain = self.phase {
+        if let Phase::Plain | Phase::Ending(_) = self.phase {
             return self.machine.transmit();
         }
         self.seal(self.ahead);
@@ -261,7 +316,7 @@ impl<M: Machine> Machine for Deflate<M> {
     fn handle_eof(&mut self) {
         self.ended = true;
         // Otherwise there may be octets in front of it that only a poll can inflate.
-        if let Phase::Plain = self.phase {
+        if let Phase::Plain | Phase::Ending(_) = self.phase {
             self.told = true;
             self.machine.handle_eof();
         }

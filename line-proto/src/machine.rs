@@ -70,7 +70,7 @@ pub trait Machine {
 pub enum Output<E> {
     /// Tell the application.
     Event(E),
-    /// Flush [`Machine::transmit`], then put this layer between the machine and the socket. The layer itself
+    /// Flush [`Machine::transmit`], then put this layer between the machine and the socket, or take it away. The layer itself
     /// (`Secure`, `Deflate`) does so; a driver that sees this was handed a machine without the layer.
     Start(Layer),
     /// Flush [`Machine::transmit`], then close. Final.
@@ -87,6 +87,9 @@ pub enum Layer {
     Tls,
     /// DEFLATE compression (RFC 4978).
     Deflate,
+    /// The end of compression, in both directions (RFC 8437 §4.1): what was put into `transmit` before leaves compressed, what comes
+    /// later as it is.
+    EndOfDeflate,
 }
 
 /// What a machine waits for: an answer or call of the application always, and what the fields say.

@@ -298,6 +298,79 @@ fn a_final_block_and_the_end_of_the_connection_end_the_input() {
     assert_eq!(peer.hear(&sent(&mut server)), b"250 last\r\n");
 }
 
+/// Says `PLAIN` and what `behind` makes of the peer's stream, in pieces of so many octets; what the server said, and why it closed.
+fn ended(behind: impl Fn(&mut Peer) -> Vec<u8>, split: usize) -> (Vec<u8>, Option<Closed>) {
+    let (mut server, mut peer, now) = compressing();
+    let (mut rx, mut said, mut why) = (BytesMut::new(), Vec::new(), None);
+    for piece in behind(&mut peer).chunks(split) {
+        rx.extend_from_slice(piece);
+        loop {
+            match server.poll(now, &mut rx) {
+                Output::Event(ToyEvent::Closed(closed)) => why = Some(closed),
+                Output::Event(event) => panic!("{event:?}"),
+                Output::Close | Output::Wait(_) => break,
+                Output::Start(layer) => panic!("{layer:?}"),
+            }
+        }
+        said.extend(sent(&mut server));
+    }
+    assert!(why.is_some() || !server.is_compressing());
+    (said, why)
+}
+
+/// RFC 8437 §4.1
+#[test]
+fn compression_ends_where_the_peer_ends_it() {
+    const REST: &[u8] = b"ECHO plain\r\nQUIT\r\n";
+    let finish = |peer: &mut Peer| [&peer.compress(b"PLAIN\r\n", FlushCompress::Finish), REST].concat();
+    let flush = |peer: &mut Peer| [&peer.say(b"PLAIN\r\n"), REST].concat();
+    let both = |peer: &mut Peer| {
+        let said = peer.say(b"PLAIN\r\n");
+        [&said, &peer.compress(b"", FlushCompress::Finish), REST].concat()
+    };
+    for split in (1..40).chain([usize::MAX]) {
+        for (which, behind) in
+            [&finish as &dyn Fn(&mut Peer) -> Vec<u8>, &flush, &both].into_iter().enumerate()
+        {
+            let (said, why) = ended(behind, split);
+            let mut decompress = Decompress::new(false);
+            let mut heard = Vec::with_capacity(1000);
+            decompress.decompress_vec(&said, &mut heard, FlushDecompress::Sync).unwrap();
+            assert_eq!(heard, b"220 inflated\r\n", "{which} {split}");
+            // Our stream ends, and what follows is as it is.
+            let rest = &said[decompress.total_in() as usize..];
+            assert_eq!(rest, b"250 plain\r\n221 bye\r\n", "{which} {split}");
+            assert_eq!(why, Some(Closed::Farewell));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_compressed_behind_the_end_and_it_may_begin_anew() {
+    for split in (1..60).chain([usize::MAX]) {
+        let (_, why) = ended(|peer| peer.say(b"PLAIN\r\nECHO compressed\r\n"), split);
+        let Some(Closed::Misbehaved(PeerMisbehaved::Deflate(_))) = why else { panic!("{why:?} {split}") };
+    }
+    // The end of the connection is told behind the end of compression too.
+    let (mut server, mut peer, now) = compressing();
+    let mut rx = BytesMut::from(&peer.compress(b"PLAIN\r\n", FlushCompress::Finish)[..]);
+    rx.extend_from_slice(b"ECHO last\r\n");
+    server.handle_eof();
+    assert_eq!(server.poll(now, &mut rx), Output::Event(ToyEvent::Closed(Closed::Eof)));
+    assert!(sent(&mut server).ends_with(b"250 last\r\n"));
+
+    let (mut server, mut peer, now) = compressing();
+    for round in 0..3 {
+        let mut rx = BytesMut::from(&peer.compress(b"PLAIN\r\n", FlushCompress::Finish)[..]);
+        assert!(matches!(server.poll(now, &mut rx), Output::Wait(Wait { read: true, .. })));
+        assert_eq!(peer.hear(&sent(&mut server)), b"220 inflated\r\n", "{round}");
+        rx.extend_from_slice(b"COMPRESS\r\n");
+        let _ = server.poll(now, &mut rx);
+        assert_eq!(sent(&mut server), b"220 deflating\r\n");
+        peer = Peer::new();
+    }
+}
+
 #[test]
 fn asking_twice_is_a_misuse() {
     let (mut server, mut peer, now) = compressing();

@@ -1,7 +1,102 @@
 //! Reading mail by IMAP: what is called is answered, and what the server says by itself is kept until it is asked for.
+//!
+//! What most programs need, one after the other. Log in, and see which mailboxes there are:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use mailwright::{
+//!     client::{ClientError, Endpoint, ImapClient, Security},
+//!     imap_proto::client::Config,
+//!     line_proto::{Secret, tls::rustls::ClientConfig},
+//! };
+//!
+//! # async fn example(tls: Arc<ClientConfig>) -> Result<(), ClientError> {
+//! let endpoint = Endpoint::new("imap.example.org", 993, Security::Implicit(tls));
+//! let mut client = ImapClient::connect(&endpoint, Arc::new(Config::default())).await?;
+//! client.login("ann@example.org", &Secret::from("correct horse")).await?;
+//! client.compress().await?;
+//! for mailbox in client.list("*").await? {
+//!     println!("{:?} {:?}", mailbox.name, mailbox.attributes);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Keep a copy of a mailbox, here in files: what is known of it is a text, and only what has changed since is told.
+//!
+//! ```no_run
+//! # use mailwright::{client::{ImapClient, Replica}, mail_model::MailboxName};
+//! # async fn example(client: &mut ImapClient) -> Result<(), Box<dyn std::error::Error>> {
+//! let state = std::fs::read_to_string("INBOX.state").unwrap_or_default();
+//! let mut replica = state.parse().unwrap_or_else(|_| Replica::default());
+//! let synced = client.sync(MailboxName::inbox(), true, &mut replica).await?;
+//! for uid in synced.removed.iter() {
+//!     let _gone_before = std::fs::remove_file(format!("{uid}.eml"));
+//! }
+//! for uid in synced.added.iter() {
+//!     let mut file = tokio::fs::File::create(format!("{uid}.eml")).await?;
+//!     client.message(uid, &mut file).await?;
+//! }
+//! std::fs::write("INBOX.state", replica.to_string())?;
+//! # Ok(()) }
+//! ```
+//!
+//! Store a message that is a file, whose lines end with CRLF; its size goes before it:
+//!
+//! ```no_run
+//! # use mailwright::{client::ImapClient, imap_proto::command::Append, mail_model::MailboxName};
+//! # async fn example(client: &mut ImapClient) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut file = tokio::fs::File::open("message.eml").await?;
+//! let size = file.metadata().await?.len();
+//! let mut append = Append::new(MailboxName::new("Sent")?, size);
+//! append.flags = "\\Seen".parse()?;
+//! if let Some(appended) = client.append(append, &mut file).await? {
+//!     println!("it has the UID {}", appended.uid);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Search, and move what was found:
+//!
+//! ```no_run
+//! # use mailwright::{client::ImapClient, mail_model::{MailboxName, UidSet, query::Key}};
+//! # async fn example(client: &mut ImapClient) -> Result<(), Box<dyn std::error::Error>> {
+//! client.select(MailboxName::inbox()).await?;
+//! let found: UidSet = client.search(Key::header("From", "list@example.net").into()).await?.into_iter().collect();
+//! if !found.is_empty() {
+//!     let moved = client.move_to(found, MailboxName::new("Lists")?).await?;
+//!     println!("they are {:?} there", moved.map(|moved| moved.destination));
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Wait for news, for as long as the server and the network let; what happened while nobody listened is found when the mailbox is
+//! brought up to date again:
+//!
+//! ```no_run
+//! # use mailwright::{client::{ClientError, ImapClient, Replica}, mail_model::MailboxName};
+//! # async fn connect() -> Result<ImapClient, ClientError> { std::future::pending().await }
+//! # async fn example(mut replica: Replica) -> Result<(), ClientError> {
+//! async fn follow(replica: &mut Replica) -> Result<(), ClientError> {
+//!     let mut client = connect().await?;
+//!     loop {
+//!         let synced = client.sync(MailboxName::inbox(), true, replica).await?;
+//!         println!("{} are new", synced.added.len());
+//!         client.idle(std::future::pending()).await?;
+//!     }
+//! }
+//! while let Err(error) = follow(&mut replica).await {
+//!     if !error.is_temporary() {
+//!         return Err(error);
+//!     }
+//!     tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+//! }
+//! # Ok(()) }
+//! ```
 
 mod fetch;
 mod idle;
+mod replica;
 mod request;
 mod sync;
 
@@ -24,8 +119,9 @@ use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
 use crate::service::entropy;
 
 pub use fetch::Fetching;
+pub use replica::{Replica, ReplicaError};
 pub use request::Request;
-pub use sync::{Replica, SyncMethod, Synced};
+pub use sync::{SyncMethod, Synced};
 
 /// How many unasked events are kept.
 const NEWS: usize = 4096;

@@ -100,6 +100,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         folders.rename(&from.owner, &from.name, &to.name).await.map_err(|error| refusal(&error))
     }
 
+    /// How a mailbox is listed; `None` if the client may know its name alone (RFC 4314 §4).
+    pub(super) async fn listed(&self, name: &MailboxName) -> Answered<Option<ListEntry>> {
+        let all = self.mailboxes(&Mailboxes::default()).await?;
+        Ok(all.into_iter().find(|entry| entry.mailbox == *name))
+    }
+
     async fn mailboxes(&self, request: &Mailboxes) -> Answered<Vec<ListEntry>> {
         let user = self.user()?;
         let mailboxes = self.store.mailboxes(user).await.map_err(|error| refusal(&error))?;

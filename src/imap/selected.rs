@@ -58,6 +58,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         opened.read_only = read_only;
         opened.annotations = self.annotation_support();
         opened.mailbox_id = snapshot.id().map(|id| id.to_string());
+        if open.listed {
+            opened.listed = self.listed(&open.mailbox).await?;
+        }
         if let Some(changes) = self.store.changes() {
             opened.highest_mod_seq = Some(snapshot.highest_modseq());
             if let Some(resync) =

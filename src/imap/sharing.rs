@@ -17,7 +17,7 @@ use mailwright_line_proto::Deflate;
 use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::{
     Acl, AclChange, Annotated, EntryName, Identifier, Identity, Metadata, Quota, QuotaLimits, QuotaStatus,
-    Resource, Right, Rights, Store, StoreError, User, accounts::Accounts,
+    Resource, Right, Rights, Store, StoreError, Subject, User, accounts::Accounts,
 };
 
 use super::{Visit, refusal, special_use::is_special_use};
@@ -165,7 +165,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             request.identifier.parse().map_err(|error| Refusal::plain(format!("{error}")))?;
         let at =
             self.locate_for(&request.mailbox, Right::Administer).await.map_err(|error| refusal(&error))?;
-        if !who.is_negative() && Identity::new(at.owner).is(who.subject()) {
+        // The owner has them all, whatever is said of everybody.
+        let is_owner = *who.subject() != Subject::Anyone && Identity::new(at.owner).is(who.subject());
+        if !who.is_negative() && is_owner {
             return Ok(ListedRights::new(shown(self.known_rights(Rights::ALL)), Vec::new()));
         }
         // RFC 4314 §2.1.1: nothing is tied to anything, so the old ones stand by themselves.

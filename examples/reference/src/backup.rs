@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cli::ExportFormat,
     command::CommandError,
+    companion::Along,
     config::Config,
     control,
     export::{self, Exported},
@@ -307,9 +308,15 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
                 "{missing}generation {generation}: {rows} rows and {chunks} parts of messages, {octets} octets{whole}"
             )
         }
-        Event::Exported(Exported { mailboxes, messages, octets, missing }) => {
-            let missing: String = missing.iter().map(|what| format!("not exported: {what}\n")).collect();
-            format!("{missing}{mailboxes} mailboxes, {messages} messages, {octets} octets")
+        Event::Exported(Exported { mailboxes, messages, octets, along, left, missing }) => {
+            let missing = missing.iter().map(|what| format!("not exported: {what}\n"));
+            let left = left.iter().map(|what| format!("stays here: {what}\n"));
+            let before: String = missing.chain(left).collect();
+            let mut text = format!("{before}{mailboxes} mailboxes, {messages} messages, {octets} octets");
+            if *along != Along::default() {
+                text.push_str(&format!("\nwith {along}"));
+            }
+            text
         }
         Event::Restored { generation, rows, chunks, octets } => {
             format!(

@@ -118,9 +118,9 @@ pub(crate) enum Command {
     },
     /// Write all mail of an account into a directory, while the server runs or not; `migrate` reads it back
     ///
-    /// A Maildir keeps UIDs, flags, keywords, dates, subscriptions and uses of mailboxes, as Dovecot does; mbox files keep all but the
-    /// last two. What cannot be read is named, and the exit status is 1 then: so is mail that is encrypted, to which the user alone
-    /// has the key.
+    /// Both keep UIDs, flags, keywords and dates. Subscriptions, uses of mailboxes, access control lists, annotations, POP3 ids and Sieve
+    /// scripts go along: in a Maildir where Dovecot has them, otherwise in a file of JSON beside the mail. What cannot be read is
+    /// named, and the exit status is 1 then: so is mail that is encrypted, to which the user alone has the key.
     Export {
         /// The account
         user: String,

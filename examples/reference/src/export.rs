@@ -1,9 +1,11 @@
 //! All mail of a user, written as other programs read it: a Maildir or mbox files. `migrate` reads both back.
 
+mod along;
 mod maildir;
 mod mbox;
 
 use std::{
+    collections::HashMap,
     fmt::Display,
     fs,
     os::unix::fs::DirBuilderExt,
@@ -11,12 +13,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use mailwright::mail_model::Uid;
 use mailwright::mailstore::{
-    AnyStore, Folders, Mailbox, MailboxRef, MessageRef, Quota, Snapshot, Store, StoreError, User, block_on,
+    AclEntry, AnyStore, EntryName, Folders, Mailbox, MailboxRef, MessageRef, Origins, Quota, Snapshot, Store,
+    StoreError, User, block_on,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{cli::ExportFormat, life::Life};
+use crate::{
+    cli::ExportFormat,
+    companion::{self, Along, Writer},
+    life::Life,
+};
 
 /// How much of what could not be exported is told.
 const TOLD: usize = 1_000;
@@ -27,6 +35,12 @@ pub(crate) struct Exported {
     pub(crate) mailboxes: u64,
     pub(crate) messages: u64,
     pub(crate) octets: u64,
+    /// What went along with the messages.
+    #[serde(default)]
+    pub(crate) along: Along,
+    /// What no export has.
+    #[serde(default)]
+    pub(crate) left: Vec<String>,
     /// What could not be exported, and why.
     pub(crate) missing: Vec<String>,
 }
@@ -38,11 +52,16 @@ struct Source<'a> {
     snapshot: &'a Snapshot,
     entry: &'a Mailbox,
     subscribed: bool,
+    access: Vec<AclEntry>,
+    metadata: Vec<(EntryName, Bytes)>,
+    /// What POP3 clients know messages by, where they came with that.
+    unique_ids: HashMap<Uid, String>,
 }
 
 /// An export under way.
 struct Export<'a> {
     done: Exported,
+    companion: Writer,
     tell: &'a mut dyn FnMut(u64, u64),
 }
 
@@ -60,14 +79,21 @@ pub(crate) fn export(
         return Err(format!("there is neither an account nor mail of {name}"));
     }
     prepare(directory)?;
-    let mut export = Export { done: Exported::default(), tell };
+    let companion = Writer::new(companion::path(directory, format));
+    let mut export = Export { done: Exported::default(), companion, tell };
     let store = &life.store;
     let subscribed = match store.folders() {
         Some(folders) => block_on(folders.subscriptions(&user)).map_err(text)?,
         None => Vec::new(),
     };
     let target = maildir::Target::new(directory, &user);
-    for entry in block_on(store.mailboxes(&user)).map_err(text)? {
+    let mailboxes = block_on(store.mailboxes(&user)).map_err(text)?;
+    let account = export.account(store, &user, &subscribed, &mailboxes);
+    match format {
+        ExportFormat::Maildir => target.account(&account, &mut export)?,
+        ExportFormat::Mbox => mbox::account(&account, &mut export)?,
+    }
+    for entry in mailboxes {
         let snapshot = match block_on(store.open(&user, &entry.name)) {
             Ok(snapshot) => snapshot,
             // Deleted meanwhile.
@@ -79,13 +105,29 @@ pub(crate) fn export(
         };
         let mailbox = MailboxRef::new(user.clone(), entry.name.clone(), &snapshot);
         let subscribed = subscribed.contains(&entry.name);
-        let source = Source { store, mailbox, snapshot: &snapshot, entry: &entry, subscribed };
+        let unique_ids = store.origins().map(|origins| block_on(origins.unique_ids(&mailbox)));
+        let source = Source {
+            store,
+            snapshot: &snapshot,
+            entry: &entry,
+            subscribed,
+            access: export.access(store, &user, &entry.name),
+            metadata: export.metadata(store, &user, Some(&entry.name)),
+            unique_ids: unique_ids.and_then(Result::ok).unwrap_or_default().into_iter().collect(),
+            mailbox,
+        };
         match format {
             ExportFormat::Maildir => target.mailbox(&source, &mut export)?,
             ExportFormat::Mbox => mbox::mailbox(directory, &source, &mut export)?,
         }
+        export.notes(&source, format)?;
         export.done.mailboxes += 1;
     }
+    if store.keeps_object_ids() && export.done.messages > 0 {
+        let count = export.done.messages;
+        export.done.left.push(format!("object ids and thread ids of {count} messages, which get others"));
+    }
+    export.companion.finish()?;
     Ok(export.done)
 }
 

@@ -9,6 +9,7 @@ mod backup;
 mod certificate;
 mod cli;
 mod command;
+mod companion;
 mod config;
 mod control;
 mod directory;

@@ -3,6 +3,7 @@
 //! What is there already is not fetched again, so a run that was stopped goes on where it was, and a later one brings what
 //! has come since. At the end both sides are compared.
 
+mod along;
 mod imap;
 mod mbox;
 mod source;
@@ -13,14 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use mailwright::{
     client::ClientError,
     line_proto::Secret,
-    mail_model::{AnnotationScope, MailboxName, Uid, UidSet},
+    mail_model::{MailboxName, Uid, UidSet},
     mailstore::{
-        Annotate, AnyStore, CommitError, FlagChange, FlagOperation, Folders, Import, MailboxRef, Snapshot,
-        Store, StoreError, Target, User, Write as _,
+        AnyStore, CommitError, FlagChange, FlagOperation, Folders, Import, MailboxRef, ScriptLimits,
+        Snapshot, Store, StoreError, Target, User, Write as _,
     },
 };
 use serde::Serialize;
@@ -28,6 +28,7 @@ use thiserror::Error;
 
 use crate::{
     cli::Migrate,
+    companion::Along,
     config::Config,
     serve::{self, ServeError},
 };
@@ -77,6 +78,8 @@ struct Report {
     copied: usize,
     /// Those whose flags were brought up to date.
     reflagged: usize,
+    /// What went along with them.
+    along: Along,
     /// Messages that are not the same on both sides, and how.
     differences: Vec<String>,
 }
@@ -102,18 +105,29 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
             return Ok(true);
         }
         let (database, _directory) = serve::open(config)?;
-        let run = Run { store: serve::mail_store(config, database.clone(), &serve::waiting(config, &database)?)?, user, options };
-        let mut same = true;
+        let scripts = config.limits.of_scripts();
+        let store = serve::mail_store(config, database.clone(), &serve::waiting(config, &database)?)?;
+        let run = Run { store, user, options, scripts };
+        let (along, differences) = run.account(source.account().await?).await?;
+        let mut same = differences.is_empty();
+        if along != Along::default() || !same {
+            let line = serde_json::json!({ "account": run.user.as_str(), "along": along, "differences": differences });
+            say(options, &line, || {
+                let differences = differences.iter().map(|difference| format!("\n  NOT THE SAME: {difference}"));
+                format!("{}: {along}", run.user) + &differences.collect::<String>()
+            })?;
+        }
         for folder in folders {
             let report = run.mailbox(&mut source, &folder).await?;
             same &= report.differences.is_empty();
             say(options, &report, || {
                 let mut text = format!(
-                    "{}: {} messages, {} copied, {} with other flags, {}",
+                    "{}: {} messages, {} copied, {} with other flags, {}{}",
                     report.mailbox,
                     report.messages,
                     report.copied,
                     report.reflagged,
+                    if report.along == Along::default() { String::new() } else { format!("{}, ", report.along) },
                     if report.differences.is_empty() { "the same on both sides" } else { "NOT THE SAME:" }
                 );
                 for difference in &report.differences {
@@ -145,13 +159,14 @@ struct Run<'a> {
     store: AnyStore,
     user: User,
     options: &'a Migrate,
+    scripts: ScriptLimits,
 }
 
 impl Run<'_> {
     async fn mailbox(&self, source: &mut Source, folder: &Folder) -> Result<Report, MigrateError> {
         let mailbox = folder.name.to_string();
         let entries = source.index(folder).await?;
-        let snapshot = self.prepare(folder).await?;
+        let (snapshot, made) = self.prepare(folder).await?;
         // UIDs rise, so what is there ends where the last run was stopped.
         let last = snapshot.messages().next_back().map(|message| message.uid);
         let mut report = Report {
@@ -159,8 +174,10 @@ impl Run<'_> {
             messages: entries.len(),
             copied: 0,
             reflagged: self.reflag(folder, &snapshot, &entries).await?,
+            along: Along::default(),
             differences: Vec::new(),
         };
+        self.around(folder, made, source.around(folder).await?, &mut report).await?;
         let mut progress = Instant::now();
         for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| Some(entry.uid) > last) {
             self.copy(source, folder, entry).await?;
@@ -180,19 +197,21 @@ impl Run<'_> {
             import.adopt(&self.user, &folder.name, numbers.0, numbers.1).await?;
         }
         let after = self.store.open(&self.user, &folder.name).await?;
-        report.differences = compare(folder, &entries, &after);
+        self.notes(source, folder, (&entries, &after), &mut report).await?;
+        compare(folder, &entries, &after, &mut report.differences);
         Ok(report)
     }
 
-    /// Makes the mailbox, with the numbers it has at the source.
-    async fn prepare(&self, folder: &Folder) -> Result<std::sync::Arc<Snapshot>, MigrateError> {
+    /// Makes the mailbox, with the numbers it has at the source. Says whether it was not there.
+    async fn prepare(&self, folder: &Folder) -> Result<(std::sync::Arc<Snapshot>, bool), MigrateError> {
         let (user, name) = (&self.user, &folder.name);
         let folders = self.store.folders().ok_or(MigrateError::NoImport)?;
         let import = self.store.import().ok_or(MigrateError::NoImport)?;
-        match folders.create(user, name, folder.special_use).await {
-            Ok(_) | Err(StoreError::Exists) => {}
+        let made = match folders.create(user, name, folder.special_use).await {
+            Ok(_) => true,
+            Err(StoreError::Exists) => false,
             Err(error) => return Err(error.into()),
-        }
+        };
         if folder.subscribed {
             folders.subscribe(user, name).await?;
         }
@@ -202,7 +221,7 @@ impl Run<'_> {
                 other => other.into(),
             })?;
         }
-        Ok(self.store.open(user, name).await?)
+        Ok((self.store.open(user, name).await?, made))
     }
 
     /// Gives messages that an earlier run brought the flags they have now.
@@ -229,33 +248,17 @@ impl Run<'_> {
     async fn copy(&self, source: &mut Source, folder: &Folder, entry: &Entry) -> Result<(), MigrateError> {
         let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
         let mut upload = writer.begin(Some(entry.size)).await?;
-        let mut noted = source.body(folder, entry, &mut upload).await?;
+        source.body(folder, entry, &mut upload).await?;
         let target = Target::new(self.user.clone(), folder.name.clone(), entry.date);
         let mut target = target.with_uid(entry.uid).with_flags(entry.flags.clone());
         target.unique_id.clone_from(&entry.unique_id);
-        if let Some(annotator) = self.store.annotator() {
-            // What is too much for this store stays behind.
-            let limits = annotator.annotation_limits();
-            let fits = |value: &Bytes| value.len() <= limits.octets as usize;
-            noted.retain(|(.., value)| value.as_ref().is_none_or(fits));
-            for scope in AnnotationScope::ALL {
-                let mut left = limits.entries;
-                noted.retain(|(_, of, _)| {
-                    let fits = *of != scope || left > 0;
-                    left = left.saturating_sub(u16::from(*of == scope));
-                    fits
-                });
-            }
-            target = target.with_annotations(self.user.clone(), noted);
-        }
         upload.commit(&[target]).await?;
         Ok(())
     }
 }
 
-/// What is not the same on both sides.
-fn compare(folder: &Folder, entries: &[Entry], snapshot: &Snapshot) -> Vec<String> {
-    let mut differences = Vec::new();
+/// Adds what is not the same on both sides.
+fn compare(folder: &Folder, entries: &[Entry], snapshot: &Snapshot, differences: &mut Vec<String>) {
     if let Some((validity, _)) = folder.numbers
         && validity != snapshot.uid_validity()
     {
@@ -287,7 +290,6 @@ fn compare(folder: &Folder, entries: &[Entry], snapshot: &Snapshot) -> Vec<Strin
         differences.truncate(TOLD);
         differences.push(format!("and {more} more"));
     }
-    differences
 }
 
 /// The name of a mailbox elsewhere, as it is here.

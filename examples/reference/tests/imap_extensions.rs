@@ -5,6 +5,8 @@ mod common;
 
 use std::{fs, io::Read, path::Path, process::Command};
 
+use flate2::{Compress, Compression, FlushCompress, bufread::DeflateDecoder};
+
 use common::{PASSWORD, Server, USER, deliver, have, imap, inbox, run, wait_for};
 
 fn server(more: &str) -> Server {
@@ -15,6 +17,30 @@ fn server(more: &str) -> Server {
     server.add_user(USER, PASSWORD);
     server.serve();
     server
+}
+
+/// RFC 8437 §4.1
+#[test]
+fn whoever_leaves_is_not_compressed_any_more() {
+    let server = server("");
+    let mut talk = imap(&server);
+    for _ in 0..2 {
+        assert!(talk.imap("a", "COMPRESS DEFLATE")[0].starts_with("a OK"));
+        let (mut stream, mut octets) =
+            (Compress::new(Compression::default(), false), Vec::with_capacity(1_000));
+        let commands = b"b NOOP\r\nc UNAUTHENTICATE\r\n";
+        stream.compress_vec(commands, &mut octets, FlushCompress::Finish).unwrap();
+        // What comes behind the stream is read as it is.
+        octets.extend_from_slice(b"d NOOP\r\n");
+        talk.send(&octets);
+        let mut said = String::new();
+        DeflateDecoder::new(&mut talk.stream).read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("b OK NOOP completed\r\nc OK [CAPABILITY "), "{said}");
+        assert!(said.ends_with("UNAUTHENTICATE completed\r\n"), "{said}");
+        assert_eq!(talk.line(), "d OK NOOP completed");
+        let said = talk.imap("e", &format!("LOGIN {USER} {PASSWORD}"));
+        assert!(said[0].starts_with("e OK ") && said[0].contains(" COMPRESS=DEFLATE "), "{said:?}");
+    }
 }
 
 /// From here on the peak is counted anew.

@@ -1,6 +1,6 @@
 //! Which message has which UID, as far as the server has said.
 
-use mailwright_mail_model::Uid;
+use mailwright_mail_model::{Uid, UidSet};
 
 /// The messages of the selected mailbox by number, each with its UID if that is known.
 ///
@@ -15,6 +15,8 @@ struct Chunk {
     messages: u32,
     /// UIDs, 0 where unknown; empty while none is known.
     uids: Vec<u32>,
+    /// Between which of them all of these are that are known.
+    known: Option<(Uid, Uid)>,
 }
 
 /// The most messages of a chunk.
@@ -41,7 +43,7 @@ impl Messages {
         }
         while more > 0 {
             let messages = more.min(CHUNK);
-            self.chunks.push(Chunk { messages, uids: Vec::new() });
+            self.chunks.push(Chunk { messages, ..Chunk::default() });
             more -= messages;
         }
     }
@@ -61,6 +63,29 @@ impl Messages {
         }
         if let Some(slot) = chunk.uids.get_mut(at) {
             *slot = uid.get();
+        }
+        chunk.known = Some(chunk.known.map_or((uid, uid), |(low, high)| (low.min(uid), high.max(uid))));
+    }
+
+    /// These messages are gone (RFC 7162 §3.2.10). Where one of them was that is not known, no number is sure any more.
+    pub(super) fn vanish(&mut self, uids: &UidSet, limit: u32) {
+        let before: u32 = self.chunks.iter().map(|chunk| chunk.messages).sum();
+        let mut left = u32::try_from(uids.len()).unwrap_or(u32::MAX);
+        for chunk in &mut self.chunks {
+            let Some((low, high)) = chunk.known else { continue };
+            if uids.within(low..=high).is_empty() {
+                continue;
+            }
+            let length = chunk.uids.len();
+            chunk.uids.retain(|uid| !Uid::new(*uid).is_some_and(|uid| uids.contains(uid)));
+            let gone = u32::try_from(length - chunk.uids.len()).unwrap_or(u32::MAX);
+            chunk.messages = chunk.messages.saturating_sub(gone);
+            left = left.saturating_sub(gone);
+        }
+        self.chunks.retain(|chunk| chunk.messages > 0);
+        if left > 0 {
+            self.chunks = Vec::new();
+            self.grow(before.saturating_sub(u32::try_from(uids.len()).unwrap_or(u32::MAX)), limit);
         }
     }
 
@@ -142,6 +167,34 @@ mod tests {
             }
             prop_assert_eq!(messages.uid(model.len() as u32 + 1), None);
         }
+    }
+
+    #[test]
+    fn what_vanishes_makes_those_behind_it_move_up() {
+        let known =
+            |all: &Messages, count| (1..=count).map(|at| all.uid(at).map(Uid::get)).collect::<Vec<_>>();
+        let mut messages = Messages::default();
+        messages.grow(3000, u32::MAX);
+        for sequence in 1..=3000 {
+            messages.learn(sequence, Uid::new(sequence * 2).unwrap());
+        }
+        let gone: UidSet = "4,2046:2052,6000".parse().unwrap();
+        messages.vanish(&gone, u32::MAX);
+        let expected: Vec<_> = (1..=3000)
+            .map(|number| number * 2)
+            .filter(|uid| !gone.contains(Uid::new(*uid).unwrap()))
+            .map(Some)
+            .collect();
+        assert_eq!(expected.len(), 2994);
+        assert_eq!(known(&messages, 2994), expected);
+        assert_eq!(messages.uid(2995), None);
+        // One that nobody has told of: how many there are is known, which is where is not.
+        messages.vanish(&"3".parse().unwrap(), u32::MAX);
+        assert_eq!(known(&messages, 2993), [None; 2993]);
+        messages.learn(2993, Uid::MIN);
+        assert_eq!(messages.uid(2993), Some(Uid::MIN));
+        messages.learn(2994, Uid::MIN);
+        assert_eq!(messages.uid(2994), None);
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl Client {
                 let uid = self.messages.remove(sequence.get());
                 Some(Event::Expunged { sequence, uid })
             }
+            Response::Vanished { earlier, uids } => {
+                if !earlier {
+                    self.messages.vanish(&uids, self.config.messages);
+                }
+                Some(Event::Unasked(Response::Vanished { earlier, uids }))
+            }
             response => self.data(response, octets),
         }
     }

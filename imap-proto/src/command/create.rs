@@ -1,7 +1,7 @@
 //! CREATE (RFC 3501 §6.3.3).
 
 use mailwright_line_proto::Request;
-use mailwright_mail_model::{MailboxName, SpecialUse};
+use mailwright_mail_model::{MailboxName, MailboxNameError, SpecialUse};
 
 use crate::grammar::{GrammarError, Input, Wire};
 use crate::refusal::Answered;
@@ -66,22 +66,35 @@ impl Request for Create {
     type Answer = Answered<()>;
 }
 
-/// Takes a name for a new mailbox: no wildcards in it.
+/// Takes a name for a new mailbox: no wildcards in it, and in NFC (RFC 9051 §5.1).
 pub(super) fn new_name(input: &mut Input<'_>) -> Result<MailboxName, GrammarError> {
     let name = input.astring()?;
     // RFC 3501 §6.3.3: a separator at the end only says that mailboxes will be made below this one.
     let name = name.strip_suffix(b"/").unwrap_or(&name);
-    if input.is_utf8() {
-        let name = str::from_utf8(name).map_err(|_| input.expected("UTF-8"))?;
-        return Ok(MailboxName::new(name)?);
-    }
-    let name = MailboxName::from_utf7(name)?;
-    Ok(MailboxName::new(name.as_str())?)
+    let name = if input.is_utf8() {
+        MailboxName::new(str::from_utf8(name).map_err(|_| input.expected("UTF-8"))?)?
+    } else {
+        MailboxName::new(MailboxName::from_utf7(name)?.as_str())?
+    };
+    if name.is_normalized() { Ok(name) } else { Err(MailboxNameError::Denormalized.into()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_look_the_same_are_made_once() {
+        let parse = |text: &str, utf8| Create::parse(&mut Input::new(text.as_bytes()).with_utf8(utf8));
+        let composed = MailboxName::new("caf\u{e9}/x").unwrap();
+        assert_eq!(parse(" \"caf\u{e9}/x\"", true).unwrap().mailbox, composed);
+        assert_eq!(parse(" caf&AOk-/x", false).unwrap().mailbox, composed);
+        let denormalized = Err(GrammarError::Mailbox(MailboxNameError::Denormalized));
+        assert_eq!(parse(" \"cafe\u{301}/x\"", true), denormalized);
+        assert_eq!(parse(" cafe&AwE-/x", false), denormalized);
+        // What is there already can still be named.
+        assert!(Input::new(b"cafe&AwE-/x").mailbox().is_ok());
+    }
 
     /// RFC 6154 §6
     #[test]

@@ -1,5 +1,7 @@
 //! LIST (RFC 3501 §6.3.8), with the options of RFC 5258, RFC 5819 and RFC 6154.
 
+use std::borrow::Cow;
+
 use mailwright_mail_model::{MailboxPattern, mailbox::utf7};
 
 use super::StatusItem;
@@ -13,9 +15,9 @@ const MAX_PATTERNS: usize = 100;
 #[non_exhaustive]
 pub struct List {
     /// What the pattern is relative to; most often empty. UTF-8.
-    pub reference: String,
+    pub reference: Cow<'static, str>,
     /// The pattern, with `*` and `%`. UTF-8.
-    pub pattern: String,
+    pub pattern: Cow<'static, str>,
     /// More patterns: whatever matches any of them is meant.
     pub more_patterns: Vec<String>,
     /// Which of those that match; all if `None`.
@@ -60,8 +62,8 @@ impl List {
     /// Asks for the mailboxes that match.
     pub fn new(reference: impl Into<String>, pattern: impl Into<String>) -> Self {
         Self {
-            reference: reference.into(),
-            pattern: pattern.into(),
+            reference: Cow::Owned(reference.into()),
+            pattern: Cow::Owned(pattern.into()),
             more_patterns: Vec::new(),
             selection: None,
             returns: None,
@@ -75,8 +77,14 @@ impl List {
 
     /// Every pattern with the reference before it.
     pub fn matchers(&self) -> Vec<MailboxPattern> {
-        let all = std::iter::once(&self.pattern).chain(&self.more_patterns);
-        all.filter(|pattern| !pattern.is_empty()).map(|pattern| self.matcher_of(pattern)).collect()
+        self.patterns()
+            .filter(|pattern| !pattern.is_empty())
+            .map(|pattern| self.matcher_of(pattern))
+            .collect()
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.pattern).chain(self.more_patterns.iter().map(String::as_str))
     }
 
     fn matcher_of(&self, pattern: &str) -> MailboxPattern {
@@ -95,7 +103,7 @@ impl List {
         let reference = pattern(&input.astring()?, input.is_utf8());
         input.space()?;
         let pattern = pattern(&input.list_mailbox()?, input.is_utf8());
-        Ok(Self::new(reference, pattern))
+        Ok(Self { reference, pattern, more_patterns: Vec::new(), selection: None, returns: None })
     }
 
     pub(super) fn parse(input: &mut Input<'_>) -> Result<Self, GrammarError> {
@@ -110,12 +118,13 @@ impl List {
         input.space()?;
         let (first, more_patterns) = if input.peek() == Some(b'(') {
             let here = input.clone();
-            let mut patterns =
-                input.list("patterns", MAX_PATTERNS, |input| Ok(pattern(&input.list_mailbox()?, utf8)))?;
+            let mut patterns = input.list("patterns", MAX_PATTERNS, |input| {
+                Ok(pattern(&input.list_mailbox()?, utf8).into_owned())
+            })?;
             if patterns.is_empty() {
                 return Err(here.expected("at least one pattern"));
             }
-            (patterns.remove(0), patterns)
+            (Cow::Owned(patterns.remove(0)), patterns)
         } else {
             (pattern(&input.list_mailbox()?, utf8), Vec::new())
         };
@@ -140,8 +149,7 @@ impl List {
         } else {
             wire.put_astring(utf7::encode(&self.reference).as_bytes());
             wire.put(b" ");
-            let all = std::iter::once(&self.pattern).chain(&self.more_patterns);
-            wire.put_list(all, |wire, pattern| wire.put_string(utf7::encode(pattern).as_bytes()));
+            wire.put_list(self.patterns(), |wire, pattern| wire.put_string(utf7::encode(pattern).as_bytes()));
         }
         if let Some(returns) = &self.returns {
             returns.encode(wire);
@@ -249,15 +257,15 @@ impl ListReturn {
 }
 
 /// A pattern that is no modified UTF-7 is taken as it stands: it may still match names that are spelled so.
-fn pattern(text: &[u8], utf8: bool) -> String {
-    // As most references are.
-    if text.is_empty() {
-        return String::new();
+fn pattern(text: &[u8], utf8: bool) -> Cow<'static, str> {
+    match text {
+        // As most references and patterns are.
+        b"" => Cow::Borrowed(""),
+        b"*" => Cow::Borrowed("*"),
+        b"%" => Cow::Borrowed("%"),
+        _ if utf8 => Cow::Owned(String::from_utf8_lossy(text).into_owned()),
+        _ => Cow::Owned(utf7::decode(text).unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned())),
     }
-    if utf8 {
-        return String::from_utf8_lossy(text).into_owned();
-    }
-    utf7::decode(text).unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned())
 }
 
 #[cfg(test)]

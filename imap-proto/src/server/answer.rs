@@ -257,6 +257,10 @@ impl Reply for Close {
         }
         // RFC 8437 §3: what can be done now is another matter.
         server.succeed(&slot, Some(ResponseCode::Capability(server.capabilities())));
+        // RFC 8437 §4.1: behind this answer nothing is compressed any more.
+        if std::mem::take(&mut server.compressed) {
+            server.phase = Phase::EndOfDeflate;
+        }
     }
 }
 

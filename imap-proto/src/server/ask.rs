@@ -22,6 +22,8 @@ pub struct Open {
     pub read_only: bool,
     /// Whether the client wants to be told which annotations others change (RFC 5257 §4.2).
     pub annotations: bool,
+    /// Whether the client is told how it is listed: say so in [`Opened::listed`].
+    pub listed: bool,
     /// What the client knows of it from before: say in [`Opened::vanished`] and [`Opened::changed`] what happened since.
     pub resync: Option<Resync>,
 }
@@ -31,9 +33,10 @@ impl Open {
         mailbox: MailboxName,
         read_only: bool,
         annotations: bool,
+        listed: bool,
         resync: Option<Resync>,
     ) -> Self {
-        Self { mailbox, read_only, annotations, resync }
+        Self { mailbox, read_only, annotations, listed, resync }
     }
 }
 

@@ -33,7 +33,7 @@ impl Server {
             self.say(None, &Status::ok("the mailbox before is closed").with(ResponseCode::Closed));
         }
         let read_only = read_only || !self.config.abilities.write;
-        let open = Open::new(mailbox, read_only, annotations, resync);
+        let open = Open::new(mailbox, read_only, annotations, self.enabled.rev2, resync);
         self.ask(turn, Kind::Open { read_only }, open, Event::Open)
     }
 

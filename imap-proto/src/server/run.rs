@@ -93,7 +93,7 @@ impl Server {
             When::Authenticated => self.is_logged_in(),
             When::Selected => matches!(self.state, State::Selected { .. }),
         };
-        if allowed && spec.uses_seqs && self.enabled.uid_only {
+        if allowed && spec.names_seqs() && self.enabled.uid_only {
             // RFC 9586 §3.1
             return Some(bad(Status::bad("sequence numbers are not used").with(ResponseCode::UidRequired)));
         }
@@ -188,7 +188,7 @@ impl Server {
                 self.ok(&turn)
             }
             Command::Unauthenticate => {
-                // RFC 8437 §3: as if it had just been greeted, but for TLS and compression.
+                // RFC 8437 §3: as if it had just been greeted, but for TLS.
                 self.state = State::NotAuthenticated;
                 self.enabled = Enabled::default();
                 self.wording = Wording::default();

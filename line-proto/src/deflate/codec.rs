@@ -11,6 +11,8 @@ use crate::Transmit;
 const BLOCK: usize = 16 * 1024;
 /// How much goes into it before it is looked at how much came out, in octets.
 const INPUT: usize = 64 * 1024;
+/// How much of what came in is inflated at a time, in octets.
+const GLANCE: usize = 4 * 1024;
 /// What can be referred to (RFC 1951 §2).
 const WINDOW: u64 = 32 * 1024;
 
@@ -42,6 +44,12 @@ impl Deflater {
         }
     }
 
+    /// Compresses what waits in `from`, and ends the stream.
+    pub(super) fn finish(&mut self, from: &mut Transmit, to: &mut Transmit) {
+        self.deflate(from, to, usize::MAX);
+        self.run(&[], FlushCompress::Finish, to);
+    }
+
     /// Compresses all of `input`; what comes out of a flush is complete only when there was room left behind it.
     fn run(&mut self, mut input: &[u8], flush: FlushCompress, to: &mut Transmit) {
         loop {
@@ -70,11 +78,18 @@ pub(super) struct Inflater {
     more: bool,
     /// What is wrong with the stream behind what came out of it.
     damage: Option<String>,
+    /// The last four octets that went in.
+    tail: u32,
+    /// The stream ended with a final block.
+    finished: bool,
 }
+
+/// What a flush ends with: an empty block that is stored as it is (RFC 1951 §3.2.4, RFC 4978 §4).
+const FLUSHED: u32 = 0x0000_ffff;
 
 impl Default for Inflater {
     fn default() -> Self {
-        Self { stream: Decompress::new(false), more: false, damage: None }
+        Self { stream: Decompress::new(false), more: false, damage: None, tail: u32::MAX, finished: false }
     }
 }
 
@@ -84,7 +99,35 @@ impl Inflater {
         self.more || self.damage.is_some()
     }
 
-    /// Inflates from the front of `rx` until all is taken or `most` octets came out. Says whether the stream ended.
+    /// Whether the stream ended. What is behind it is no part of it.
+    pub(super) const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Takes what remains of the stream from the front of `rx`: up to its final block, or to the end of a flush if text follows. Says
+    /// whether that was reached.
+    pub(super) fn drain(&mut self, rx: &mut BytesMut) -> Result<bool, String> {
+        let mut nothing = BytesMut::new();
+        if self.holds_more() {
+            self.inflate(&mut BytesMut::new(), &mut nothing, 1)?;
+        }
+        while !self.finished {
+            let Some(next) = rx.first() else { return Ok(false) };
+            // Whoever flushes and then ends the stream has octets behind the flush that begin no line.
+            if self.tail == FLUSHED && (*next >= b' ' || matches!(next, b'\r' | b'\n')) {
+                return Ok(true);
+            }
+            let mut one = rx.split_to(1);
+            self.inflate(&mut one, &mut nothing, 1)?;
+            if self.holds_more() || !nothing.is_empty() {
+                return Err("octets behind the end of compression".to_owned());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Inflates from the front of `rx` until all up to the end of a flush is taken or `most` octets came out: what is behind a flush may be
+    /// no part of the stream. Says whether the stream ended.
     pub(super) fn inflate(
         &mut self,
         rx: &mut BytesMut,
@@ -102,9 +145,12 @@ impl Inflater {
             }
             let mut block = Vec::with_capacity(room);
             let before = self.stream.total_in();
-            let status = self.stream.decompress_vec(rx, &mut block, FlushDecompress::Sync);
+            let input = rx.get(..self.next_flush(rx)).unwrap_or_default();
+            let status = self.stream.decompress_vec(input, &mut block, FlushDecompress::Sync);
             let taken = usize::try_from(self.stream.total_in() - before).unwrap_or(usize::MAX);
-            rx.advance(taken.min(rx.len()));
+            let taken = taken.min(input.len());
+            self.remember(taken, rx);
+            rx.advance(taken);
             let window_ends = !block.is_empty() && self.stream.total_out().is_multiple_of(WINDOW);
             self.more = window_ends || block.len() == block.capacity();
             plain.extend_from_slice(&block);
@@ -116,16 +162,38 @@ impl Inflater {
                     return Ok(false);
                 }
                 Ok(Status::StreamEnd) => {
-                    self.more = false;
+                    (self.more, self.finished) = (false, true);
                     return Ok(true);
                 }
                 // Nothing went in and nothing came out: it would go on like that for ever.
                 _ if taken == 0 && block.is_empty() => {
                     return if rx.is_empty() { Ok(false) } else { Err("no progress".to_owned()) };
                 }
-                _ if rx.is_empty() && !self.more => return Ok(false),
+                _ if (rx.is_empty() || self.tail == FLUSHED) && !self.more => return Ok(false),
                 _ => {}
             }
+        }
+    }
+}
+
+impl Inflater {
+    /// How many of the first of these octets come before the end of a flush, or all of them.
+    fn next_flush(&self, rx: &[u8]) -> usize {
+        let mut tail = self.tail;
+        // Looked at anew with each block that comes out, so not all of it.
+        for (place, octet) in rx.iter().take(GLANCE).enumerate() {
+            tail = tail << 8 | u32::from(*octet);
+            if tail == FLUSHED {
+                return place + 1;
+            }
+        }
+        rx.len().min(GLANCE)
+    }
+
+    /// So many of these octets went in.
+    fn remember(&mut self, taken: usize, rx: &[u8]) {
+        for octet in rx.get(taken.saturating_sub(4)..taken).unwrap_or_default() {
+            self.tail = self.tail << 8 | u32::from(*octet);
         }
     }
 }

@@ -52,7 +52,7 @@ impl<M: Machine> End<M> {
             match self.machine.poll(now, &mut self.rx) {
                 Output::Event(event) => on_event(&mut self.machine, event),
                 Output::Start(Layer::Tls) => self.machine.handle_tls(super::simulated_tls()),
-                Output::Start(Layer::Deflate) => {}
+                Output::Start(Layer::Deflate | Layer::EndOfDeflate) => {}
                 Output::Close => self.closed = true,
                 Output::Wait(wait) => {
                     self.wait = wait;

@@ -32,6 +32,7 @@ enum State {
     Taking(Counted),
     StartTls,
     Compress,
+    Plain,
     Closing(Closed),
     Closed,
 }
@@ -104,6 +105,10 @@ impl Toy {
                 self.say("220 deflating");
                 self.state = State::Compress;
             }
+            ("PLAIN", "") => {
+                self.say("220 inflated");
+                self.state = State::Plain;
+            }
             ("QUIT", "") => {
                 self.say("221 bye");
                 self.state = State::Closing(Closed::Farewell);
@@ -148,6 +153,10 @@ impl Machine for Toy {
                 State::Compress => {
                     self.state = State::Ready;
                     return Output::Start(Layer::Deflate);
+                }
+                State::Plain => {
+                    self.state = State::Ready;
+                    return Output::Start(Layer::EndOfDeflate);
                 }
                 State::StartTls if self.tls.is_none() => return Output::Start(Layer::Tls),
                 State::StartTls => self.state = State::Ready,

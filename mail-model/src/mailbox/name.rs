@@ -79,6 +79,12 @@ impl MailboxName {
         Ok(Self(canonical_inbox(name)))
     }
 
+    /// Whether it is in the normalization form NFC (RFC 5198 §3), as the names of new mailboxes have to be in IMAP (RFC 9051 §5.1): two
+    /// that look the same are the same then.
+    pub fn is_normalized(&self) -> bool {
+        unicode_normalization::is_nfc(&self.0)
+    }
+
     /// `INBOX`, the mailbox every account has.
     pub const fn inbox() -> Self {
         Self(SmolStr::new_inline(INBOX))
@@ -223,6 +229,9 @@ pub enum MailboxNameError {
     /// A wildcard in the name of a mailbox to be created.
     #[error("expected a mailbox name without wildcards, got {0:?}")]
     Wildcard(char),
+    /// Not [normalized](MailboxName::is_normalized), for a mailbox to be created.
+    #[error("expected a mailbox name in the normalization form NFC")]
+    Denormalized,
     /// Not modified UTF-7.
     #[error("mailbox name is not modified UTF-7: {0}")]
     Utf7(#[from] Utf7Error),

@@ -12,7 +12,8 @@ use crate::client::ClientError;
 
 impl ImapClient {
     /// Waits for the next change of the open mailbox: [`Event::Exists`], [`Event::Recent`], [`Event::Expunged`],
-    /// [`Event::Fetched`] or [`Event::Flags`], or of the counts of another one, if NOTIFY asks for these. One that is among the [`news`](Self::news) already is given at once.
+    /// [`Event::Fetched`] or [`Event::Flags`], or [`Response::Vanished`] after [`sync`](Self::sync) from a server that has QRESYNC; or of the
+    /// counts of another one, if NOTIFY asks for these. One that is among the [`news`](Self::news) already is given at once.
     /// `None` once `stop` has completed: a timer, a token, or [`pending`](std::future::pending) to wait for ever.
     ///
     /// IDLE is begun anew as often as RFC 2177 §3 wants. This future may be dropped instead of stopped.
@@ -56,6 +57,11 @@ impl ImapClient {
     }
 }
 
+/// Whether it is about the mailbox that is open.
+pub(super) fn is_of_mailbox(event: &Event) -> bool {
+    is_change(event) && !matches!(event, Event::Unasked(Response::MailboxStatus(_)))
+}
+
 fn is_change(event: &Event) -> bool {
     matches!(
         event,
@@ -66,5 +72,7 @@ fn is_change(event: &Event) -> bool {
             | Event::Flags(_)
             // RFC 5465 §5.1
             | Event::Unasked(Response::MailboxStatus(_))
+            // RFC 7162 §3.2.10: instead of EXPUNGE, once QRESYNC is enabled.
+            | Event::Unasked(Response::Vanished { earlier: false, .. })
     )
 }

@@ -9,10 +9,10 @@ use mailwright_imap_proto::{
         Unselect,
     },
     command::{
-        Annotate, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge, GetAcl,
-        GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move, MyRights,
-        Namespace, Notify, Rename, Search, Select, SetAcl, SetMetadata, SetQuota, Sort, Status, Store,
-        Subscribe, Thread, Unsubscribe,
+        Annotate, ApplyFilter, CancelUpdate, Copy, CopyUid, Create, Delete, DeleteAcl, Enable, Expunge,
+        GetAcl, GetMetadata, GetQuota, GetQuotaRoot, Id, List, ListRights, ListedRights, Lsub, Move,
+        MyRights, Namespace, Notify, Rename, Rlist, Rlsub, Search, Select, SetAcl, SetMetadata, SetQuota,
+        Sort, Status, Store, Subscribe, Thread, Unsubscribe,
     },
     response::{Capabilities, Esearch, Listed, MailboxStatus, Namespaces, QuotaRoot, ServerId},
 };
@@ -51,6 +51,7 @@ macro_rules! requests {
 
 requests! {
     Annotate => ();
+    ApplyFilter => ();
     Capability => Capabilities;
     Check => ();
     Close => ();
@@ -80,6 +81,8 @@ requests! {
     Namespace => Namespaces;
     Noop => ();
     Rename => ();
+    Rlist => Vec<Listed>;
+    Rlsub => Vec<Listed>;
     Search => Vec<u32>;
     Sort => Vec<u32>;
     Thread => Threads;

@@ -9,22 +9,10 @@ use mailwright_imap_proto::{
     command::{Enable, Fetch, FetchItem, Resync, Search, Select},
     response::{Fetched, Response},
 };
-use mailwright_mail_model::{FlagSet, MailboxName, ModSeq, Uid, UidSet, UidValidity, query::Query};
+use mailwright_mail_model::{FlagSet, MailboxName, ModSeq, Uid, UidSet, query::Query};
 
-use super::ImapClient;
+use super::{ImapClient, Replica, idle::is_of_mailbox};
 use crate::client::ClientError;
-
-/// What a client keeps of a mailbox between its sessions. Empty before the first one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Replica {
-    /// The validity of the UIDs.
-    pub uid_validity: Option<UidValidity>,
-    /// The mod-sequence up to which everything is known, from a server that has them.
-    pub mod_seq: Option<ModSeq>,
-    /// Every message and its flags.
-    pub flags: BTreeMap<Uid, FlagSet>,
-}
 
 /// How a copy is brought up to date, from the least to the most that the server does for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +54,8 @@ struct Told {
 impl ImapClient {
     /// Opens a mailbox and brings a copy of it up to date, with as little said as the server is able to.
     ///
-    /// What changes while this runs is told as [`news`](Self::news), and by the next call.
+    /// What changes while this runs is told as [`news`](Self::news), and by the next call. News of the mailbox that was open before are
+    /// dropped.
     ///
     /// ```no_run
     /// # use mailwright::client::{ClientError, ImapClient, Replica};
@@ -77,7 +66,7 @@ impl ImapClient {
     ///     let mut message = Vec::new();
     ///     client.message(uid, &mut message).await?;
     /// }
-    /// // Keep the replica: the next time, only what has changed is told.
+    /// // Keep the replica, which is a text too: the next time, only what has changed is told.
     /// # Ok(()) }
     /// ```
     ///
@@ -113,8 +102,13 @@ impl ImapClient {
         }
         let (opened, told) = self.open_listening(select).await?;
         let before = std::mem::take(&mut replica.flags);
-        let same = opened.uid_validity.is_some() && opened.uid_validity == replica.uid_validity;
-        if !same || replica.mod_seq.is_none() || opened.highest_mod_seq.is_none() {
+        // RFC 4315 §3: UIDs that do not last mean nothing in another session, whatever their validity.
+        let same = opened.uid_validity.is_some()
+            && opened.uid_validity == replica.uid_validity
+            && !opened.uid_not_sticky;
+        // A server that has lost mod-sequences, such as one that was restored, tells no changes since a later one.
+        let goes_on = replica.mod_seq.is_some_and(|known| opened.highest_mod_seq >= Some(known));
+        if !same || !goes_on {
             method = SyncMethod::Full;
         }
         let gathered = self.gather(&mut method, &opened, &before, replica.mod_seq, told).await;
@@ -172,6 +166,8 @@ impl ImapClient {
         self.settle().await?;
         let ticket = self.link.machine().call(select)?;
         let mut told = Told::default();
+        // What was told before is about numbers that mean nothing any more, and what it says is found out now.
+        self.news.retain(|event| !is_of_mailbox(event));
         loop {
             match self.link.next().await? {
                 Event::Select(answered, outcome) if answered == ticket => return Ok((outcome?, told)),

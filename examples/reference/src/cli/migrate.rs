@@ -7,7 +7,7 @@ use clap::Args;
 /// Where mail is taken over from, and for whom.
 ///
 /// The server must not run meanwhile. A run that was stopped goes on when it is started again, and a later run brings what has
-/// come since. Both sides are compared at the end.
+/// come since. Both sides are compared at the end. Access control lists, annotations and, but for IMAP, Sieve scripts come along.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     /// maildir:PATH, mbox:PATH (a file, or a directory of files), imap:HOST or imaps:HOST, with :PORT if need be; the password for

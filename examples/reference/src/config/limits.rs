@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mailwright::Stress;
+use mailwright::{Stress, mailstore::ScriptLimits};
 use serde::{Deserialize, Serialize};
 
 /// What a peer may cost. Zero is no limit.
@@ -49,6 +49,14 @@ impl Limits {
                 "[limits] stress_percent = {percent} is more than all connections: write 0 to 100"
             )],
         }
+    }
+
+    /// How many and how large a user's Sieve scripts may be.
+    pub(crate) fn of_scripts(&self) -> ScriptLimits {
+        let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+        // The language itself takes no larger ones.
+        let size = limit(self.script_size.into()).min(mailwright::sieve::Limits::default().script as u64);
+        ScriptLimits::new(limit(self.scripts), size)
     }
 
     /// What holds while connections run out.

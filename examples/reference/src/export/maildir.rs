@@ -2,15 +2,21 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use mailwright::{
-    mail_model::{Flag, FlagSet},
+    mail_model::{Flag, FlagSet, MailboxName},
     mailstore::{
-        self, CommitError, Folders, Import, Message, Store, StoreError, User, Write, block_on,
+        self, Acl, AclChange, AclEntry, Annotated, CommitError, EntryName, Folders, Import, Message,
+        Metadata, Rights, ScriptLimits, Scripts, Store, StoreError, User, Write, block_on,
         maildir::{Maildir, Options, Template},
     },
 };
 
-use super::{Export, Source, text};
+use super::{
+    Export, Source,
+    along::{Account, Script},
+    text,
+};
 
 /// As many keywords as there are letters for in the names of a mailbox's files.
 const KEYWORDS: usize = 26;
@@ -26,8 +32,73 @@ impl Target {
         let mut options = Options::default();
         // Nobody else looks on, and large messages wait where the others go.
         (options.inotify, options.spool) = (false, directory.join("tmp"));
+        options.own = Some(directory.join("tmp"));
         let store = Maildir::new(Template::one(directory.display().to_string()), options);
         Self { store, user: user.clone() }
+    }
+
+    /// Where Pigeonhole and a server of ours look for it.
+    pub(super) fn account(&self, account: &Account, export: &mut Export<'_>) -> Result<(), String> {
+        let user = &self.user;
+        // INBOX comes first: it makes the tree.
+        block_on(self.store.open(user, &MailboxName::inbox())).map_err(text)?;
+        if let Some(folders) = self.store.folders() {
+            for name in &account.missing {
+                if let Err(error) = block_on(folders.subscribe(user, name)) {
+                    export.miss(format!("the subscription of {name}: {error}"));
+                }
+            }
+        }
+        self.annotate(&Annotated::Server, &account.metadata, export);
+        let Some(scripts) = self.store.scripts() else { return Ok(()) };
+        for Script { name, content, active } in &account.scripts {
+            let put = async {
+                scripts
+                    .put_script(user, name, content.clone(), ScriptLimits::new(u64::MAX, u64::MAX))
+                    .await?;
+                if *active { scripts.activate_script(user, Some(name)).await } else { Ok(()) }
+            };
+            match block_on(put) {
+                Ok(()) => export.done.along.scripts += 1,
+                Err(error) => export.miss(format!("the Sieve script {name}: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn annotate(&self, place: &Annotated, all: &[(EntryName, Bytes)], export: &mut Export<'_>) {
+        let Some(metadata) = self.store.metadata() else { return };
+        for (entry, value) in all {
+            let change = [(entry.clone(), Some(value.clone()))];
+            match block_on(metadata.annotate(place, &self.user, &change)) {
+                Ok(()) => export.done.along.metadata += 1,
+                Err(error) => export.miss(format!("the annotation {entry}: {error}")),
+            }
+        }
+    }
+
+    /// What is around the messages of a mailbox.
+    fn around(&self, source: &Source<'_>, export: &mut Export<'_>) {
+        let (user, name) = (&self.user, &source.entry.name);
+        let place = Annotated::Mailbox { owner: user.clone(), name: name.clone() };
+        self.annotate(&place, &source.metadata, export);
+        let Some(acl) = self.store.acl() else { return };
+        // It may have the list of the mailbox above it already.
+        let inherited = block_on(acl.access_list(user, name)).unwrap_or_default();
+        for entry in inherited {
+            if !source.access.iter().any(|wanted| wanted.identifier == entry.identifier) {
+                let nothing = AclChange::Replace(Rights::NONE);
+                if let Err(error) = block_on(acl.change_access(user, name, &entry.identifier, nothing)) {
+                    export.miss(format!("{name} without rights of {}: {error}", entry.identifier));
+                }
+            }
+        }
+        for AclEntry { identifier, rights, .. } in &source.access {
+            match block_on(acl.change_access(user, name, identifier, AclChange::Replace(*rights))) {
+                Ok(()) => export.done.along.access += 1,
+                Err(error) => export.miss(format!("rights of {identifier} in {name}: {error}")),
+            }
+        }
     }
 
     pub(super) fn mailbox(&self, source: &Source<'_>, export: &mut Export<'_>) -> Result<(), String> {
@@ -45,6 +116,7 @@ impl Target {
         if source.subscribed {
             block_on(folders.subscribe(user, name)).map_err(text)?;
         }
+        self.around(source, export);
         let import = self.store.import().ok_or_else(nothing)?;
         let (validity, next) = (source.snapshot.uid_validity(), source.snapshot.uid_next());
         block_on(import.adopt(user, name, validity, next.filter(|_| source.snapshot.is_empty())))
@@ -89,6 +161,7 @@ impl Target {
         if let Some(saved) = message.saved() {
             target = target.with_saved(saved);
         }
+        target.unique_id = source.unique_ids.get(&message.uid).cloned();
         block_on(upload.commit(&[target])).map_err(|CommitError { error, .. }| Failure::Write(error))?;
         Ok(())
     }

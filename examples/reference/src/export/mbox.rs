@@ -10,14 +10,51 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use mailwright::{
-    mail_model::{Flag, MailboxName},
+    mail_model::{Flag, MailboxName, Uid},
     mailstore::{Message, MessageRef, StoreError, mbox::write_message},
 };
 
-use super::{Export, Source, failed};
+use super::{
+    Export, Source,
+    along::{self, Account},
+    failed,
+};
+use crate::companion::{self, Line, Note};
+
+/// Files of messages have no place for any of it.
+pub(super) fn account(account: &Account, export: &mut Export<'_>) -> Result<(), String> {
+    let subscriptions = account.subscriptions.iter().map(ToString::to_string).collect();
+    let metadata = account.metadata.iter().map(|(entry, value)| Note::new(entry, value)).collect();
+    export.companion.write(&Line::Account(companion::Account { subscriptions, metadata }))?;
+    for along::Script { name, content, active } in &account.scripts {
+        let script = companion::Script { name: name.to_string(), active: *active, content: content.into() };
+        export.companion.write(&Line::Script(script))?;
+    }
+    export.done.along.metadata += account.metadata.len() as u64;
+    export.done.along.scripts += account.scripts.len() as u64;
+    Ok(())
+}
+
+/// What is around the messages of a mailbox.
+fn around(file: &Path, source: &Source<'_>, export: &mut Export<'_>) -> Result<(), String> {
+    let mailbox = companion::Mailbox {
+        name: source.entry.name.as_str().to_owned(),
+        file: file.display().to_string(),
+        special_use: source.entry.special_use.map(|special_use| special_use.as_str().to_owned()),
+        uid_validity: source.snapshot.uid_validity().get(),
+        uid_next: source.snapshot.uid_next().map(Uid::get),
+        access: source.access.iter().map(Into::into).collect(),
+        metadata: source.metadata.iter().map(|(entry, value)| Note::new(entry, value)).collect(),
+    };
+    export.done.along.access += source.access.len() as u64;
+    export.done.along.metadata += source.metadata.len() as u64;
+    export.companion.write(&Line::Mailbox(mailbox))
+}
 
 pub(super) fn mailbox(directory: &Path, source: &Source<'_>, export: &mut Export<'_>) -> Result<(), String> {
-    let path = path_of(directory, &source.entry.name);
+    let file = path_of(&source.entry.name);
+    let path = directory.join(&file);
+    around(&file, source, export)?;
     let wrong = failed(path.clone());
     if let Some(above) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(above).map_err(failed(above.to_owned()))?;
@@ -59,8 +96,8 @@ pub(super) fn mailbox(directory: &Path, source: &Source<'_>, export: &mut Export
 
 /// Where a mailbox goes. No level leaves the directory or is passed over: those that begin with a dot, and those that end as locks and
 /// directories do, have something before or behind.
-fn path_of(directory: &Path, name: &MailboxName) -> PathBuf {
-    let mut path = directory.to_owned();
+fn path_of(name: &MailboxName) -> PathBuf {
+    let mut path = PathBuf::new();
     let mut levels = name.as_str().split('/').peekable();
     while let Some(level) = levels.next() {
         let mut file = if level.starts_with('.') { format!("_{level}") } else { level.to_owned() };

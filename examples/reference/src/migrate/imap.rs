@@ -1,24 +1,28 @@
 //! From an IMAP server.
 
-use std::{fs, sync::Arc};
+use std::{collections::BTreeMap, fs, sync::Arc};
 
+use bytes::Bytes;
 use mailwright::{
-    client::{Endpoint, ImapClient, Security},
+    client::{ClientError, Endpoint, ImapClient, Security},
     imap_proto::{
         MessageSet,
         client::{Config, Event},
         command::{
-            AnnotationAttribute, BodySection, Fetch, FetchAnnotations, FetchItem, List, Lsub, Section,
+            AnnotationAttribute, BodySection, Depth, Fetch, FetchAnnotations, FetchItem, GetAcl, GetMetadata,
+            List, Lsub, Section,
         },
         response::{AnnotationSupport, FetchedAnnotation, FetchedItem, ListAttribute, ListedName},
     },
     line_proto::{Secret, sasl::Credentials, tls},
     mail_model::{AnnotationEntry, AnnotationScope, DateTime, FlagSet, MailboxName, Uid, UidSet},
-    mailstore::{Noted, Upload},
+    mailstore::{AclEntry, EntryName, Noted, Upload},
 };
 
 use super::{
-    MigrateError, local_name,
+    MigrateError,
+    along::{Account, Around, Found},
+    local_name,
     source::{Entry, Folder, dovecot_id},
 };
 use crate::cli::{Migrate, Pop3Ids};
@@ -26,6 +30,8 @@ use crate::cli::{Migrate, Pop3Ids};
 /// A server that is logged in to.
 pub(super) struct Imap {
     client: ImapClient,
+    /// Who is logged in.
+    owner: String,
     ids: Pop3Ids,
     /// Whether there are annotations of messages in the mailbox that is open.
     annotates: bool,
@@ -69,7 +75,8 @@ impl Imap {
             Some(master) => client.authenticate(&Credentials::new(master, password).acting_as(login)).await?,
             None => client.login(login, &password).await?,
         }
-        Ok(Self { client, ids: options.pop3_ids.unwrap_or(Pop3Ids::None), annotates: false })
+        let ids = options.pop3_ids.unwrap_or(Pop3Ids::None);
+        Ok(Self { client, owner: login.to_owned(), ids, annotates: false })
     }
 
     pub(super) async fn folders(&mut self) -> Result<Vec<Folder>, MigrateError> {
@@ -135,34 +142,129 @@ impl Imap {
         Ok(entries)
     }
 
-    /// Writes a message; gives what is noted about it.
-    pub(super) async fn body(
-        &mut self,
-        entry: &Entry,
-        upload: &mut Upload,
-    ) -> Result<Vec<Noted>, MigrateError> {
+    /// Writes a message.
+    pub(super) async fn body(&mut self, entry: &Entry, upload: &mut Upload) -> Result<(), MigrateError> {
         let messages = MessageSet::from(UidSet::from(entry.uid));
-        let mut items = vec![FetchItem::Section(BodySection::peek(Section::default()))];
-        if let Some(all) = "*".parse().ok().filter(|_| self.annotates) {
-            let asked = FetchAnnotations::new(vec![all], vec![AnnotationAttribute::VALUE]);
-            items.push(FetchItem::Annotations(asked));
-        }
-        let mut noted = Vec::new();
-        let mut fetching = self.client.fetch(Fetch::new(messages, items)).await?;
+        let whole = FetchItem::Section(BodySection::peek(Section::default()));
+        let mut fetching = self.client.fetch(Fetch::new(messages, [whole])).await?;
         while let Some(event) = fetching.next().await? {
-            match event {
-                Event::Body(octets) => upload.write(octets).await?,
-                Event::Fetched { fetched, .. } => {
-                    for item in fetched.items {
-                        if let FetchedItem::Annotations(annotations) = item {
-                            noted.extend(annotations.iter().flat_map(values));
-                        }
-                    }
-                }
-                _ => {}
+            if let Event::Body(octets) = event {
+                upload.write(octets).await?;
             }
         }
-        Ok(noted)
+        Ok(())
+    }
+
+    /// What is noted about messages of the mailbox that is open.
+    pub(super) async fn annotations(
+        &mut self,
+        uids: &UidSet,
+    ) -> Result<Vec<(Uid, Vec<Noted>)>, MigrateError> {
+        let Some(all) = "*".parse().ok().filter(|_| self.annotates) else { return Ok(Vec::new()) };
+        let asked = FetchAnnotations::new(vec![all], vec![AnnotationAttribute::VALUE]);
+        let items = [FetchItem::Uid, FetchItem::Annotations(asked)];
+        let mut found = BTreeMap::new();
+        for fetched in self.client.items(MessageSet::from(uids.clone()), items).await? {
+            let (mut uid, mut noted) = (None, Vec::new());
+            for item in fetched.items {
+                match item {
+                    FetchedItem::Uid(found) => uid = Some(found),
+                    FetchedItem::Annotations(all) => noted.extend(all.iter().flat_map(values)),
+                    _ => {}
+                }
+            }
+            if let Some(uid) = uid.filter(|uid| !noted.is_empty() && uids.contains(*uid)) {
+                found.insert(uid, noted);
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    pub(super) async fn account(&mut self) -> Result<Account, MigrateError> {
+        let mut account = Account::default();
+        for listed in self.client.call(Lsub::new(List::new("", "*"))).await? {
+            let ListedName::Name(name) = &listed.name else { continue };
+            account.subscriptions.extend(local_name(name.as_str(), listed.delimiter));
+        }
+        // What is shared of the server is not the user's.
+        account.metadata = self.metadata(None, &["/private"]).await?;
+        Ok(account)
+    }
+
+    pub(super) async fn around(&mut self, folder: &Folder) -> Result<Around, MigrateError> {
+        let name = MailboxName::lookup(&folder.original).unwrap_or_else(|_| folder.name.clone());
+        let metadata = self.metadata(Some(name.clone()), &["/private", "/shared"]).await?;
+        Ok(Around { access: self.access(name).await?, metadata })
+    }
+
+    async fn access(&mut self, name: MailboxName) -> Result<Found<AclEntry>, MigrateError> {
+        const WHAT: &str = "the access control list";
+        if !self.offers("ACL") {
+            return Ok(Found::default());
+        }
+        let list = match self.client.call(GetAcl::new(name)).await {
+            Ok(list) => list,
+            // RFC 4314 §3.3: whoever may not administer it is not told.
+            Err(ClientError::Refused(refusal)) => return Ok(Found::new(WHAT, Err(refusal))),
+            Err(error) => return Err(error.into()),
+        };
+        let mut found = Found::default();
+        for (identifier, rights) in list {
+            // The owner has every right always.
+            if identifier.eq_ignore_ascii_case(&self.owner) || identifier.eq_ignore_ascii_case("owner") {
+                continue;
+            }
+            match (known(&identifier).map(str::parse), rights.parse()) {
+                (Some(Ok(who)), Ok(rights)) => found.all.push(AclEntry::new(who, rights)),
+                _ => found.missing.push(format!("rights {rights} of {identifier}: unknown here")),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn metadata(
+        &mut self,
+        mailbox: Option<MailboxName>,
+        below: &[&str],
+    ) -> Result<Found<(EntryName, Bytes)>, MigrateError> {
+        let server_alone = mailbox.is_none() && self.offers("METADATA-SERVER");
+        if !self.offers("METADATA") && !server_alone {
+            return Ok(Found::default());
+        }
+        let mut asked = GetMetadata::new(mailbox, below.iter().copied());
+        asked.depth = Depth::Infinity;
+        let all = match self.client.call(asked).await {
+            Ok(all) => all,
+            Err(ClientError::Refused(refusal)) => return Ok(Found::new("annotations", Err(refusal))),
+            Err(error) => return Err(error.into()),
+        };
+        let mut found = Found::default();
+        for (entry, value) in all {
+            let Some(value) = value else { continue };
+            // RFC 6154 §4: it is the special use, which comes with the mailbox.
+            if entry.eq_ignore_ascii_case("/private/specialuse") {
+                continue;
+            }
+            match entry.parse() {
+                Ok(entry) => found.all.push((entry, value)),
+                Err(error) => found.missing.push(format!("the annotation {entry}: {error}")),
+            }
+        }
+        Ok(found)
+    }
+
+    fn offers(&mut self, name: &str) -> bool {
+        self.client.capabilities().is_some_and(|offered| offered.has(name))
+    }
+}
+
+/// What an identifier is called here: Dovecot has those of its own for everybody who has logged in, for groups that override, and for lists
+/// of the whole server.
+fn known(identifier: &str) -> Option<&str> {
+    match identifier {
+        "authenticated" => Some("anyone"),
+        _ if identifier.starts_with(['#', '!']) => None,
+        _ => Some(identifier),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From files of many messages: one is INBOX, a directory has one for each mailbox.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::BufReader,
     path::{Path, PathBuf},
@@ -8,21 +9,33 @@ use std::{
 
 use bytes::Bytes;
 use mailwright::{
-    mail_model::{DateTime, MailboxName, Uid},
+    mail_model::{DateTime, MailboxName, ScriptName, Uid, UidSet, UidValidity},
     mailstore::{
-        Upload,
+        Noted, Upload,
         mbox::{Piece, Reader},
     },
 };
 
 use super::{
-    MigrateError, local_name,
-    source::{Entry, Folder},
+    MigrateError,
+    along::{Account, Around, Found, Script},
+    local_name,
+    source::{Entry, Folder, noted_in},
 };
+use crate::{
+    cli::ExportFormat,
+    companion::{self, Access, Companion, Note},
+};
+
+/// So many messages are asked about at a time.
+const BATCH: u64 = 1_000;
 
 /// Files of messages.
 pub(super) struct Mboxes {
     path: PathBuf,
+    /// What an export has beside them, and where.
+    companion: Option<Companion>,
+    beside: PathBuf,
     /// The file that is being read, and the UIDs of the messages in it that are still to come.
     reading: Option<(PathBuf, Reader<BufReader<File>>, std::vec::IntoIter<Uid>)>,
 }
@@ -31,7 +44,56 @@ impl Mboxes {
     pub(super) fn open(path: &str) -> Result<Self, MigrateError> {
         let path = PathBuf::from(path);
         fs::metadata(&path).map_err(|error| failed(&path, error))?;
-        Ok(Self { path, reading: None })
+        let beside = companion::path(&path, ExportFormat::Mbox);
+        let companion = match path.is_dir() {
+            true => Companion::open(&beside).map_err(|error| failed(&beside, error))?,
+            false => None,
+        };
+        Ok(Self { path, companion, beside, reading: None })
+    }
+
+    pub(super) fn account(&self) -> Account {
+        let Some(companion) = &self.companion else { return Account::default() };
+        let subscriptions = companion.account.subscriptions.iter();
+        let subscriptions = subscriptions.filter_map(|name| MailboxName::lookup(name).ok()).collect();
+        let scripts = read("Sieve scripts", &companion.scripts, |script| {
+            let (name, content) = (ScriptName::new(&script.name).ok()?, script.content.decode()?);
+            Some(Script { name, content, active: script.active })
+        });
+        let metadata = read("annotations", &companion.account.metadata, Note::metadata);
+        Account { subscriptions, metadata, scripts }
+    }
+
+    pub(super) fn around(&self, folder: &Folder) -> Around {
+        let companion = self.companion.as_ref();
+        let Some(mailbox) = companion.and_then(|all| all.mailboxes.get(folder.name.as_str())) else {
+            return Around::default();
+        };
+        Around {
+            access: read("entries of the access control list", &mailbox.access, Access::entry),
+            metadata: read("annotations", &mailbox.metadata, Note::metadata),
+        }
+    }
+
+    pub(super) fn annotations(
+        &mut self,
+        folder: &Folder,
+        uids: &UidSet,
+    ) -> Result<Vec<(Uid, Vec<Noted>)>, MigrateError> {
+        noted_in(self.companion.as_mut(), &self.beside, folder, uids)
+    }
+
+    /// What POP3 clients knew messages by.
+    fn unique_ids(&mut self, folder: &Folder, uids: &UidSet) -> Result<HashMap<Uid, String>, MigrateError> {
+        let mut ids = HashMap::new();
+        let Some(companion) = &mut self.companion else { return Ok(ids) };
+        for start in (0..uids.len()).step_by(BATCH as usize) {
+            let messages = companion.messages(&folder.name, &uids.at(start..start + BATCH));
+            for message in messages.map_err(|error| failed(&self.beside, error))? {
+                ids.extend(Uid::new(message.uid).zip(message.unique_id));
+            }
+        }
+        Ok(ids)
     }
 
     pub(super) fn folders(&self) -> Result<Vec<Folder>, MigrateError> {
@@ -73,7 +135,24 @@ impl Mboxes {
             numbers = Some((validity, Uid::new(last).and_then(Uid::next)));
         }
         let original = path.display().to_string();
-        Ok(Folder { name, original, special_use: None, subscribed: true, numbers })
+        // An export knows more than the file, whose name may not be quite the mailbox's.
+        let file = path.strip_prefix(&self.path).map(|file| file.display().to_string()).unwrap_or_default();
+        let known = self.companion.as_ref().and_then(|companion| {
+            let mailbox = companion.mailboxes.values().find(|mailbox| mailbox.file == file)?;
+            let name = MailboxName::lookup(&mailbox.name).ok()?;
+            Some((companion, mailbox, name))
+        });
+        let Some((companion, mailbox, name)) = known else {
+            return Ok(Folder { name, original, special_use: None, subscribed: true, numbers });
+        };
+        let validity = UidValidity::new(mailbox.uid_validity);
+        Ok(Folder {
+            special_use: mailbox.special_use.as_ref().and_then(|special_use| special_use.parse().ok()),
+            subscribed: companion.account.subscriptions.contains(&mailbox.name),
+            numbers: validity.map(|validity| (validity, mailbox.uid_next.and_then(Uid::new))).or(numbers),
+            name,
+            original,
+        })
     }
 
     pub(super) fn index(&mut self, folder: &Folder) -> Result<Vec<Entry>, MigrateError> {
@@ -95,7 +174,11 @@ impl Mboxes {
             let date = line.date.unwrap_or(DateTime::EPOCH);
             entries.extend(uid.map(|uid| Entry { uid, flags, date, size, unique_id: None }));
         }
-        let uids: Vec<Uid> = entries.iter().map(|entry| entry.uid).collect();
+        let uids: Vec<Uid> = entries.iter().map(|entry: &Entry| entry.uid).collect();
+        let mut ids = self.unique_ids(folder, &uids.iter().copied().collect())?;
+        for entry in &mut entries {
+            entry.unique_id = ids.remove(&entry.uid);
+        }
         self.reading = Some((path.to_owned(), open(path)?, uids.into_iter()));
         Ok(entries)
     }
@@ -123,6 +206,15 @@ impl Mboxes {
         }
         Ok(())
     }
+}
+
+/// What a program can make something of; the number of the others is told.
+fn read<T, U>(what: &str, all: &[T], one: impl Fn(&T) -> Option<U>) -> Found<U> {
+    let read: Vec<_> = all.iter().filter_map(one).collect();
+    let left = all.len() - read.len();
+    let missing =
+        (left > 0).then(|| format!("{left} {what} that cannot be understood")).into_iter().collect();
+    Found { all: read, missing }
 }
 
 fn octets_of(piece: &Piece) -> Bytes {

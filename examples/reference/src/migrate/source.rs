@@ -1,13 +1,24 @@
 //! Where mail comes from: one of three, asked for the same things.
 
+use std::path::Path;
+
 use mailwright::{
     line_proto::Secret,
-    mail_model::{DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidValidity},
+    mail_model::{DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidSet, UidValidity},
     mailstore::{Noted, Upload},
 };
 
-use super::{MigrateError, imap::Imap, mbox::Mboxes, tree::Tree};
-use crate::cli::Migrate;
+use super::{
+    MigrateError,
+    along::{Account, Around},
+    imap::Imap,
+    mbox::Mboxes,
+    tree::Tree,
+};
+use crate::{
+    cli::Migrate,
+    companion::{Companion, Message, Note},
+};
 
 /// Where mail comes from.
 pub(super) enum Source {
@@ -69,19 +80,67 @@ impl Source {
         }
     }
 
-    /// Writes the octets of a message, and gives what is noted about it; ascending within a mailbox, which was the last to be listed.
+    /// What there is of the account beside its mailboxes.
+    pub(super) async fn account(&mut self) -> Result<Account, MigrateError> {
+        match self {
+            Self::Tree(tree) => tree.account().await,
+            Self::Mbox(mboxes) => Ok(mboxes.account()),
+            Self::Imap(imap) => imap.account().await,
+        }
+    }
+
+    /// What is around the messages of a mailbox.
+    pub(super) async fn around(&mut self, folder: &Folder) -> Result<Around, MigrateError> {
+        match self {
+            Self::Tree(tree) => tree.around(folder).await,
+            Self::Mbox(mboxes) => Ok(mboxes.around(folder)),
+            Self::Imap(imap) => imap.around(folder).await,
+        }
+    }
+
+    /// Writes the octets of a message; ascending within a mailbox, which was the last to be listed.
     pub(super) async fn body(
         &mut self,
         folder: &Folder,
         entry: &Entry,
         upload: &mut Upload,
-    ) -> Result<Vec<Noted>, MigrateError> {
+    ) -> Result<(), MigrateError> {
         match self {
-            Self::Tree(tree) => tree.body(folder, entry, upload).await.map(|()| Vec::new()),
-            Self::Mbox(mboxes) => mboxes.body(folder, entry, upload).await.map(|()| Vec::new()),
+            Self::Tree(tree) => tree.body(folder, entry, upload).await,
+            Self::Mbox(mboxes) => mboxes.body(folder, entry, upload).await,
             Self::Imap(imap) => imap.body(entry, upload).await,
         }
     }
+
+    /// What is noted about messages of the mailbox that was the last to be listed, of those about which something is.
+    pub(super) async fn annotations(
+        &mut self,
+        folder: &Folder,
+        uids: &UidSet,
+    ) -> Result<Vec<(Uid, Vec<Noted>)>, MigrateError> {
+        match self {
+            Self::Tree(tree) => tree.annotations(folder, uids),
+            Self::Mbox(mboxes) => mboxes.annotations(folder, uids),
+            Self::Imap(imap) => imap.annotations(uids).await,
+        }
+    }
+}
+
+/// What the file of an export tells of messages.
+pub(super) fn noted_in(
+    companion: Option<&mut Companion>,
+    path: &Path,
+    folder: &Folder,
+    uids: &UidSet,
+) -> Result<Vec<(Uid, Vec<Noted>)>, MigrateError> {
+    let Some(companion) = companion else { return Ok(Vec::new()) };
+    let failed = |error| MigrateError::File { path: path.display().to_string(), error };
+    let messages = companion.messages(&folder.name, uids).map_err(failed)?;
+    let noted = |message: Message| {
+        let noted: Vec<_> = message.annotations.iter().filter_map(Note::noted).collect();
+        Uid::new(message.uid).filter(|_| !noted.is_empty()).map(|uid| (uid, noted))
+    };
+    Ok(messages.into_iter().filter_map(noted).collect())
 }
 
 /// What Dovecot tells POP3 clients a message is called, unless it is configured otherwise.

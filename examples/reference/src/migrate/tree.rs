@@ -1,26 +1,37 @@
 //! From a Maildir++ tree, such as Dovecot's.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use mailwright::{
-    mail_model::MailboxName,
+    mail_model::{MailboxName, Uid, UidSet},
     mailstore::{
-        Folders, MailboxRef, Origins, Store, Upload, User,
+        Acl, Annotated, EntryName, Folders, MailboxRef, Metadata, Noted, Origins, Scripts, Store, StoreError,
+        Upload, User,
         maildir::{Maildir, Options, Template},
     },
 };
 
 use super::{
     MigrateError,
-    source::{Entry, Folder, dovecot_id},
+    along::{Account, Around, Found, Script},
+    source::{Entry, Folder, dovecot_id, noted_in},
 };
-use crate::cli::{Migrate, Pop3Ids};
+use crate::{
+    cli::{ExportFormat, Migrate, Pop3Ids},
+    companion::{self, Companion},
+};
 
 /// A tree, which may be in use meanwhile.
 pub(super) struct Tree {
     store: Maildir,
     user: User,
     ids: Pop3Ids,
+    /// What an export has beside the tree, and where.
+    companion: Option<Companion>,
+    beside: PathBuf,
 }
 
 impl Tree {
@@ -30,8 +41,66 @@ impl Tree {
             return Err(MigrateError::File { path: path.into(), error });
         }
         let user = User::new(&options.to).map_err(|_| MigrateError::Account(options.to.clone()))?;
-        let store = Maildir::new(Template::one(path), Options::default());
-        Ok(Self { store, user, ids: options.pop3_ids.unwrap_or(Pop3Ids::Dovecot) })
+        let mut setting = Options::default();
+        // There are no annotations of a server here, and INBOX has its own in the root.
+        setting.own = Some(Path::new(path).join("tmp"));
+        let store = Maildir::new(Template::one(path), setting);
+        let beside = companion::path(Path::new(path), ExportFormat::Maildir);
+        let companion = Companion::open(&beside)
+            .map_err(|error| MigrateError::File { path: beside.display().to_string(), error })?;
+        let ids = options.pop3_ids.unwrap_or(Pop3Ids::Dovecot);
+        Ok(Self { store, user, ids, companion, beside })
+    }
+
+    pub(super) async fn account(&self) -> Result<Account, MigrateError> {
+        let subscriptions = match self.store.folders() {
+            Some(folders) => folders.subscriptions(&self.user).await.map_err(MigrateError::Read)?,
+            None => Vec::new(),
+        };
+        let scripts = Found::new("Sieve scripts", self.scripts().await);
+        Ok(Account { subscriptions, metadata: self.metadata(&Annotated::Server).await, scripts })
+    }
+
+    async fn scripts(&self) -> Result<Vec<Script>, StoreError> {
+        let mut found = Vec::new();
+        let Some(scripts) = self.store.scripts() else { return Ok(found) };
+        for entry in scripts.all_scripts(&self.user).await? {
+            let content = scripts.script(&self.user, &entry.name).await?;
+            found.push(Script { name: entry.name, content, active: entry.active });
+        }
+        // Pigeonhole's, if it was written by hand.
+        if !found.iter().any(|script| script.active)
+            && let Some((name, content)) = scripts.active_script(&self.user).await?
+        {
+            found.push(Script { name, content, active: true });
+        }
+        Ok(found)
+    }
+
+    async fn metadata(&self, place: &Annotated) -> Found<(EntryName, bytes::Bytes)> {
+        let Some(metadata) = self.store.metadata() else { return Found::default() };
+        let all = metadata.annotations(place, &self.user).await;
+        let all = all.map(|all| all.into_iter().map(|noted| (noted.entry, noted.value)).collect());
+        Found::new("annotations", all)
+    }
+
+    pub(super) async fn around(&self, folder: &Folder) -> Result<Around, MigrateError> {
+        let access = match self.store.acl() {
+            Some(acl) => {
+                Found::new("the access control list", acl.access_list(&self.user, &folder.name).await)
+            }
+            None => Found::default(),
+        };
+        let place = Annotated::Mailbox { owner: self.user.clone(), name: folder.name.clone() };
+        Ok(Around { access, metadata: self.metadata(&place).await })
+    }
+
+    pub(super) fn annotations(
+        &mut self,
+        folder: &Folder,
+        uids: &UidSet,
+    ) -> Result<Vec<(Uid, Vec<Noted>)>, MigrateError> {
+        noted_in(self.companion.as_mut(), &self.beside, folder, uids)
     }
 
     pub(super) async fn folders(&self) -> Result<Vec<Folder>, MigrateError> {
@@ -84,7 +153,7 @@ impl Tree {
         let snapshot = self.store.open(&self.user, &folder.name).await.map_err(failed)?;
         let mailbox = MailboxRef::new(self.user.clone(), folder.name.clone(), &snapshot);
         let Some(message) = snapshot.message(entry.uid).map(|message| mailbox.message(message)) else {
-            return Err(MigrateError::Read(mailwright::mailstore::StoreError::NotFound));
+            return Err(MigrateError::Read(StoreError::NotFound));
         };
         let mut done = 0;
         while done < message.size {

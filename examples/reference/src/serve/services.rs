@@ -6,7 +6,7 @@ use mailwright::{
     Admission, Authenticator, DovecotAuth, Listener, ListenerTls,
     fetch::{FetchConfig, Fetcher},
     imap::{Imap, MailboxUrls},
-    mailstore::{ScriptLimits, Store as _},
+    mailstore::Store as _,
     managesieve::ManageSieve,
     pop3::{Maildrops, Pop3},
     smtp::Smtp,
@@ -187,7 +187,7 @@ impl Services {
                     Arc::new(language),
                     tls,
                     config,
-                    self.script_limits(),
+                    self.config.limits.of_scripts(),
                 );
                 let service = service.with_referrals(self.config.sieve.referrals.clone());
                 self.tasks.spawn(Arc::new(service).serve(network(accept)?, stop))
@@ -245,14 +245,6 @@ impl Services {
             }
         };
         Ok(accepting.abort_handle())
-    }
-
-    fn script_limits(&self) -> ScriptLimits {
-        let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
-        let limits = &self.config.limits;
-        // The language itself takes no larger ones.
-        let size = limit(limits.script_size.into()).min(mailwright::sieve::Limits::default().script as u64);
-        ScriptLimits::new(limit(limits.scripts), size)
     }
 
     fn smtp_config(
