@@ -92,7 +92,7 @@ pub use connect::{Endpoint, Security};
 pub use imap::{ImapClient, Replica, SyncMethod, Synced};
 pub use managesieve::ManageSieveClient;
 pub use pop3::Pop3Client;
-pub use smtp::{SmtpClient, TurnedClient};
+pub use smtp::{Sending, SmtpClient, TurnedClient};
 
 /// Why a client could not do what it was asked.
 #[derive(Debug, Error)]
