@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(read("Content-Transfer-Encoding: x-odd\r\n").encoding(), TransferEncoding::Unknown);
     }
 
-    /// M120: of two the first counts.
+    /// Of two the first counts.
     #[test]
     fn two_types_and_two_boundaries() {
         let content =

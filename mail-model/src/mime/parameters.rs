@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(read("; n*01=a"), one("n*01", "a"));
     }
 
-    /// M108: no more than the limit are read, joined or not.
+    /// No more than the limit are read, joined or not.
     #[test]
     fn fifty_thousand_pieces_are_cut_short() {
         let value: String = (0..50_000).map(|number| format!("; n*{number}=x")).collect();
