@@ -12,13 +12,13 @@
 //! use std::sync::Arc;
 //!
 //! use mailwright::{
-//!     client::{Endpoint, Security, SmtpClient},
+//!     client::{Endpoint, Security, SmtpClient, system_roots},
 //!     line_proto::{Secret, tls},
 //!     smtp_proto::{Mail, Message, Rcpt, client::Config},
 //! };
 //!
-//! # async fn example(roots: tls::rustls::RootCertStore, mail: Mail, rcpt: Rcpt) -> Result<(), Box<dyn std::error::Error>> {
-//! let security = Security::Starttls(Arc::new(tls::client_config(roots)?));
+//! # async fn example(mail: Mail, rcpt: Rcpt) -> Result<(), Box<dyn std::error::Error>> {
+//! let security = Security::Starttls(Arc::new(tls::client_config(system_roots()?)?));
 //! let endpoint = Endpoint::new("mail.example.org", 587, security);
 //! let mut client = SmtpClient::connect(&endpoint, "laptop.example.org".parse()?, Arc::new(Config::default())).await?;
 //! client.login("ann", &Secret::from("correct horse")).await?;
@@ -79,6 +79,7 @@ mod connect;
 mod link;
 mod login;
 mod smtp;
+mod trust;
 
 use std::{fmt, io};
 
@@ -93,6 +94,7 @@ pub use imap::{ImapClient, Replica, SyncMethod, Synced};
 pub use managesieve::ManageSieveClient;
 pub use pop3::Pop3Client;
 pub use smtp::{Sending, SmtpClient, TurnedClient};
+pub use trust::system_roots;
 
 /// Why a client could not do what it was asked.
 #[derive(Debug, Error)]

@@ -17,7 +17,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A count that tasks wait on, under any runtime: what a store raises at each change, and [`Watch`](crate::Watch) waits for.
 ///
 /// ```
-/// use std::sync::{Arc, Mutex};
+/// use std::sync::Arc;
 ///
 /// use mailwright_mail_model::MailboxName;
 /// use mailwright_mailstore::{Result, Snapshot, Store, User, Watch, backend::Signal};
