@@ -148,7 +148,8 @@ impl Inbox for Faulty {
 #[tokio::test]
 async fn a_test_breaks_connections_and_refuses_as_it_likes() {
     let (stop, inbox) = (CancellationToken::new(), Arc::new(Faulty::default()));
-    let config = smtp_proto::server::Config::smtp("sink.example.org").unwrap();
+    let mut config = smtp_proto::server::Config::smtp("sink.example.org").unwrap();
+    config.max_message_size = Some(100_000);
     let service = Smtp::without_logins(Arc::clone(&inbox), ListenerTls::None, config);
     let listener = Listener::bind("127.0.0.1:0", stop.clone()).await.unwrap();
     let endpoint = Endpoint::new("127.0.0.1", listener.local_addr().unwrap().port(), Security::Plain);
@@ -166,12 +167,19 @@ async fn a_test_breaks_connections_and_refuses_as_it_likes() {
     let error = client.send(broken, SMALL).await.unwrap_err();
     assert!(matches!(error, ClientError::Io(_) | ClientError::Closed(Closed::Eof)), "{error}");
     assert!(error.is_temporary());
-    let replies = connect().await.unwrap().send(message(&[USER]), SMALL).await.unwrap();
+    // Refused while it still comes: the rest of it goes nowhere, and the connection goes on.
+    let mut client = connect().await.unwrap();
+    let mut sending = client.begin(message(&[USER])).await.unwrap();
+    for _ in 0..50 {
+        sending.write(Lines::whole(32 << 10).into()).await.unwrap();
+    }
+    assert_eq!(sending.finish().await.unwrap()[0].code(), 552);
+    let replies = client.send(message(&[USER]), SMALL).await.unwrap();
     assert_eq!(replies[0].code(), 250);
     stop.cancel();
     serving.await.unwrap();
     let kept = inbox.0.lock().unwrap();
-    assert_eq!((kept.len(), &kept[1][..]), (2, SMALL));
+    assert_eq!((kept.len(), &kept[2][..]), (3, SMALL));
 }
 
 /// Lines of text that are made as they are read, dots at their starts among them.
