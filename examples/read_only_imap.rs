@@ -8,18 +8,15 @@ use std::{env, error::Error, fs, ops::Range, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use mailwright::{
-    Admission, Authenticator, ConnectionLimits, Listener, ListenerTls,
+    Authenticator, CancellationToken, Listener, ListenerTls,
     imap::Imap,
     imap_proto::server::Config,
-    line_proto::Secret,
     mail_model::{DateTime, MailboxName, Uid, UidValidity},
     mailstore::{
         Mailbox, Message, MessageRef, Result, Snapshot, Store, StoreError, User,
-        accounts::{Accounts, LoginError, LoginRequest},
+        accounts::{LoginError, LoginRequest, from_fn},
     },
 };
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 struct Folder {
     /// The message with UID 1, with UID 2, ...
@@ -63,15 +60,6 @@ impl Folder {
     }
 }
 
-struct Me;
-
-impl Accounts for Me {
-    async fn login(&self, request: &LoginRequest) -> std::result::Result<User, LoginError> {
-        let known = request.user == "me" && request.credentials.is_password(b"me");
-        User::new("me").ok().filter(|_| known).ok_or(LoginError::Credentials)
-    }
-}
-
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
@@ -79,12 +67,15 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let (address, path) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
     let mut config = Config::default();
     config.allow_plaintext_auth = true; // There is no TLS: bind it to this machine only.
-    let authenticator = Arc::new(Authenticator::new(Me, Secret::from("for SCRAM, which Me does not have")));
+    let accounts = from_fn(|request: LoginRequest| async move {
+        let known = request.user == "me" && request.credentials.is_password(b"me");
+        User::new("me").ok().filter(|_| known).ok_or(LoginError::Credentials)
+    });
+    let authenticator = Arc::new(Authenticator::with_random_secret(accounts)?);
     let service =
         Imap::new(Arc::new(Folder::read_all(path.as_ref())?), authenticator, ListenerTls::None, config);
-    let (socket, stop) = (TcpListener::bind(&address).await?, CancellationToken::new());
-    let admission = Admission::new(ConnectionLimits::default());
-    let listener = Listener::new(socket, admission, stop.clone(), TaskTracker::new());
+    let stop = CancellationToken::new();
+    let listener = Listener::bind(&address, stop.clone()).await?;
     Arc::new(service).serve(listener, stop).await;
     Ok(())
 }

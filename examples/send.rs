@@ -1,29 +1,30 @@
-//! Sends a file as a message by submission, with TLS and a login. The password is taken from `MAIL_PASSWORD`.
+//! Sends a file as a message by submission, with TLS and a login. The password is taken from `MAIL_PASSWORD`, and whom to trust from the
+//! system or the file `SSL_CERT_FILE`.
 //!
 //! ```text
-//! cargo run -p mailwright --example send -- mail.example.org roots.pem ann@example.org bob@example.net message.eml
+//! cargo run -p mailwright --example send -- mail.example.org ann@example.org bob@example.net message.eml
 //! ```
 
 use std::{env, error::Error, sync::Arc};
 
 use mailwright::{
-    client::{Endpoint, Security, SmtpClient},
+    client::{Endpoint, Security, SmtpClient, system_roots},
     line_proto::{Secret, tls},
     mail_model::Address,
     smtp_proto::{Mail, Message, Rcpt, client::Config},
 };
-use tokio::fs;
+use tokio::fs::File;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let mut next = || arguments.next().ok_or("usage: send HOST[:PORT] ROOTS.pem FROM TO FILE");
-    let (server, roots, from, to, file) = (next()?, next()?, next()?, next()?, next()?);
+    let mut next = || arguments.next().ok_or("usage: send HOST[:PORT] FROM TO FILE");
+    let (server, from, to, file) = (next()?, next()?, next()?, next()?);
     let (host, port) = match server.rsplit_once(':') {
         Some((host, port)) => (host, port.parse()?),
         None => (server.as_str(), 587),
     };
-    let trusted = tls::client_config(tls::roots(&fs::read(roots).await?)?)?;
+    let trusted = tls::client_config(system_roots()?)?;
     let endpoint = Endpoint::new(host, port, Security::Starttls(Arc::new(trusted)));
 
     let mut client =
@@ -32,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sender = Mail::new(from.parse::<Address>()?.into());
     let recipient = Rcpt::new(to.parse::<Address>()?.into());
     // Read as fast as the server takes it, and never all at once.
-    let mut body = fs::File::open(file).await?;
+    let mut body = File::open(file).await?;
     let replies = client.send_from(Message::new(sender, vec![recipient]), &mut body).await?;
     for reply in replies {
         print!("{to}: {reply}");

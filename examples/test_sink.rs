@@ -7,17 +7,11 @@
 use std::{env, error::Error, sync::Arc};
 
 use mailwright::{
-    Admission, ConnectionLimits, Listener, ListenerTls,
-    mailstore::{
-        User,
-        accounts::{Accounts, LoginError, LoginRequest},
-    },
+    CancellationToken, Listener, ListenerTls,
     relay_policy::Session,
     smtp::{Body, Inbox, Smtp},
     smtp_proto::{Message, Outcome, Rcpt, Reply, server::Config},
 };
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where the mail goes: two methods make a mail receiver.
 struct Print;
@@ -43,24 +37,13 @@ impl Inbox for Print {
     }
 }
 
-/// Nobody has an account, so nobody is asked to log in.
-struct Nobody;
-
-impl Accounts for Nobody {
-    async fn login(&self, _: &LoginRequest) -> Result<User, LoginError> {
-        Err(LoginError::Credentials)
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:2525".into());
     let config = Config::smtp("sink.localhost")?;
-    let service = Smtp::<_, Nobody>::new(Arc::new(Print), None, ListenerTls::None, config);
+    let service = Smtp::without_logins(Arc::new(Print), ListenerTls::None, config);
     let stop = CancellationToken::new();
-    let (socket, admission) =
-        (TcpListener::bind(&address).await?, Admission::new(ConnectionLimits::default()));
-    let listener = Listener::new(socket, admission, stop.clone(), TaskTracker::new());
+    let listener = Listener::bind(&address, stop.clone()).await?;
     println!("listening on {}", listener.local_addr()?);
     Arc::new(service).serve(listener, stop).await;
     Ok(())

@@ -14,17 +14,12 @@ use std::{
 };
 
 use mailwright::{
-    Admission, ConnectionLimits, Listener, ListenerTls,
-    mailstore::{
-        User,
-        accounts::{Accounts, LoginError, LoginRequest},
-    },
+    CancellationToken, Listener, ListenerTls,
     relay_policy::Session,
     smtp::{Body, Inbox, Smtp},
     smtp_proto::{Message, Outcome, Rcpt, Reply, server::Config},
 };
-use tokio::{net::TcpListener, task::block_in_place};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::task::block_in_place;
 
 struct Hook {
     command: Vec<String>,
@@ -70,25 +65,15 @@ impl Inbox for Hook {
     }
 }
 
-/// Nobody has an account, so nobody is asked to log in.
-struct Nobody;
-
-impl Accounts for Nobody {
-    async fn login(&self, _: &LoginRequest) -> Result<User, LoginError> {
-        Err(LoginError::Credentials)
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let address = arguments.next().ok_or("usage: webhook ADDRESS COMMAND [ARGUMENT...]")?;
     let hook = Hook { command: arguments.collect() };
     let config = Config::smtp("hook.localhost")?;
-    let service = Smtp::<_, Nobody>::new(Arc::new(hook), None, ListenerTls::None, config);
-    let (socket, stop) = (TcpListener::bind(&address).await?, CancellationToken::new());
-    let admission = Admission::new(ConnectionLimits::default());
-    let listener = Listener::new(socket, admission, stop.clone(), TaskTracker::new());
+    let service = Smtp::without_logins(Arc::new(hook), ListenerTls::None, config);
+    let stop = CancellationToken::new();
+    let listener = Listener::bind(&address, stop.clone()).await?;
     Arc::new(service).serve(listener, stop).await;
     Ok(())
 }

@@ -10,7 +10,7 @@ mod master;
 mod program;
 mod throttle;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, io, sync::Arc, time::Instant};
 
 use mailwright_line_proto::{
     AuthRefusal, AuthStep, Login, Peer, Secret,
@@ -37,7 +37,7 @@ pub use self::{
     program::PasswordProgram,
     throttle::{Ban, Throttle, ThrottleLimits},
 };
-use crate::service::shown;
+use crate::service::{entropy, shown};
 
 /// Decides about logins of all services over one set of accounts.
 #[derive(Debug)]
@@ -74,6 +74,14 @@ impl<A: Accounts> Authenticator<A> {
         let (throttle, masters) = (Arc::default(), MasterUsers::default());
         let spellings = Spellings(Box::new(|_| None));
         Self { accounts, secret, throttle, masters, legacy: false, spellings, gssapi: None }
+    }
+
+    /// As [`new`](Self::new), with a secret for as long as this process runs: right for accounts that do not keep keys for SCRAM.
+    ///
+    /// # Errors
+    /// If the system has no random octets to give.
+    pub fn with_random_secret(accounts: A) -> io::Result<Self> {
+        Ok(Self::new(accounts, Secret::from(&entropy()?[..])))
     }
 
     /// Sets how guessing is slowed down. What is shared is one memory for all authenticators that have it.

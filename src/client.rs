@@ -12,13 +12,13 @@
 //! use std::sync::Arc;
 //!
 //! use mailwright::{
-//!     client::{Endpoint, Security, SmtpClient},
+//!     client::{Endpoint, Security, SmtpClient, system_roots},
 //!     line_proto::{Secret, tls},
 //!     smtp_proto::{Mail, Message, Rcpt, client::Config},
 //! };
 //!
-//! # async fn example(roots: tls::rustls::RootCertStore, mail: Mail, rcpt: Rcpt) -> Result<(), Box<dyn std::error::Error>> {
-//! let security = Security::Starttls(Arc::new(tls::client_config(roots)?));
+//! # async fn example(mail: Mail, rcpt: Rcpt) -> Result<(), Box<dyn std::error::Error>> {
+//! let security = Security::Starttls(Arc::new(tls::client_config(system_roots()?)?));
 //! let endpoint = Endpoint::new("mail.example.org", 587, security);
 //! let mut client = SmtpClient::connect(&endpoint, "laptop.example.org".parse()?, Arc::new(Config::default())).await?;
 //! client.login("ann", &Secret::from("correct horse")).await?;
@@ -79,6 +79,7 @@ mod connect;
 mod link;
 mod login;
 mod smtp;
+mod trust;
 
 use std::{fmt, io};
 
@@ -92,7 +93,8 @@ pub use connect::{Endpoint, Security};
 pub use imap::{ImapClient, Replica, SyncMethod, Synced};
 pub use managesieve::ManageSieveClient;
 pub use pop3::Pop3Client;
-pub use smtp::{SmtpClient, TurnedClient};
+pub use smtp::{Sending, SmtpClient, TurnedClient};
+pub use trust::system_roots;
 
 /// Why a client could not do what it was asked.
 #[derive(Debug, Error)]
@@ -212,7 +214,7 @@ impl fmt::Display for Refusal {
 pub enum AuthError {
     /// The server offers nothing that may be used on this connection and with these credentials. Without TLS, what
     /// shows the password may not, unless the configuration allows it.
-    #[error("none of the mechanisms that the server offers can be used here: {}", if .offered.is_empty() { "it offers none".to_owned() } else { .offered.join(" ") })]
+    #[error("none of the mechanisms that the server offers can be used here: {}", shown_offer(.offered))]
     NoMechanism {
         /// What it does offer.
         offered: Vec<String>,
@@ -220,6 +222,21 @@ pub enum AuthError {
     /// The exchange went wrong, or the server did not prove what it had to: it may be somebody else.
     #[error("{0}")]
     Exchange(#[from] sasl::ClientError),
+}
+
+/// The mechanisms of a server that has none for us, and what may be done about it.
+fn shown_offer(offered: &[String]) -> String {
+    let shows = |name: &String| name.eq_ignore_ascii_case("PLAIN") || name.eq_ignore_ascii_case("LOGIN");
+    match offered {
+        [] => "it offers none".to_owned(),
+        _ if offered.iter().any(shows) => {
+            format!(
+                "{} (without TLS, passwords are shown to nobody unless `allow_plaintext_auth` is set)",
+                offered.join(" ")
+            )
+        }
+        _ => offered.join(" "),
+    }
 }
 
 /// Says why a connection is over, for people.
@@ -265,6 +282,12 @@ mod tests {
             (ClientError::Closed(Closed::Misbehaved(broken)), false, "octets behind the command"),
             (Misuse::Closed.into(), false, "closed"),
             (AuthError::NoMechanism { offered: Vec::new() }.into(), false, "it offers none"),
+            (
+                AuthError::NoMechanism { offered: vec!["PLAIN".into()] }.into(),
+                false,
+                "`allow_plaintext_auth`",
+            ),
+            (AuthError::NoMechanism { offered: vec!["GSSAPI".into()] }.into(), false, "here: GSSAPI"),
         ] {
             assert_eq!(error.is_temporary(), temporary, "{error}");
             assert!(error.to_string().contains(text), "{error}");

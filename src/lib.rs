@@ -40,3 +40,4 @@ pub use pipe::Pipe;
 pub use pool::Pool;
 pub use service::ListenerTls;
 pub use stream::Stream;
+pub use tokio_util::{sync::CancellationToken, task::TaskTracker};

@@ -16,7 +16,7 @@ use mailwright_line_proto::Peer;
 use mailwright_relay_policy::networks::AddressRange;
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, ToSocketAddrs},
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -53,6 +53,27 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Listens on an address, port 0 for any that is free, within [`ConnectionLimits::default`] and with counts of its own; `stop` ends
+    /// the accepting. A test that makes hundreds of connections a minute wants [`ConnectionLimits::NONE`]:
+    ///
+    /// ```
+    /// # async fn example() -> std::io::Result<()> {
+    /// use mailwright::{Admission, CancellationToken, ConnectionLimits, Listener};
+    ///
+    /// let stop = CancellationToken::new();
+    /// let listener = Listener::bind("127.0.0.1:0", stop.clone()).await?;
+    /// let listener = listener.with_admission(Admission::new(ConnectionLimits::NONE));
+    /// println!("listening on {}", listener.local_addr()?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn bind(address: impl ToSocketAddrs, stop: CancellationToken) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        Ok(Self::new(socket, Admission::new(ConnectionLimits::default()), stop, TaskTracker::new()))
+    }
+
     /// Listens on a socket. `stop` ends the accepting; `tasks` then knows when the last connection is gone.
     pub fn new(
         socket: TcpListener,
@@ -61,6 +82,13 @@ impl Listener {
         tasks: TaskTracker,
     ) -> Self {
         Self { socket, admission, refusal: b"", proxies: Proxies::default(), stop, tasks }
+    }
+
+    /// Counts connections here in place of what it has.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Arc<Admission>) -> Self {
+        self.admission = admission;
+        self
     }
 
     /// What a connection over the limits is told before it is closed, if anything: a line of its protocol.

@@ -5,12 +5,14 @@
 
 mod attempt;
 mod config;
+mod enqueue;
 mod envelope;
 mod fallback;
 mod handed;
 mod judge;
 mod local;
 mod look;
+mod observer;
 mod open;
 mod own_address;
 mod pipe;
@@ -44,9 +46,11 @@ use tokio::sync::Notify;
 use crate::smtp::Addressing;
 
 pub use config::{Pipes, Place, QueueConfig, Relay, Suppressions, Tls, TlsLevel};
+pub use enqueue::EnqueueError;
 pub(crate) use handed::{HandOver, waits_for};
 pub use judge::Outcome;
 pub use local::is_local;
+pub use observer::DeliveryObserver;
 pub use own_address::{OwnAddress, OwnListing, OwnListings, OwnLists};
 pub use probe::Probed;
 pub(crate) use release::{RELEASE, released_message};
@@ -65,30 +69,51 @@ pub(crate) const UNDELIVERED: &str = "report:undelivered";
 
 /// Sends on what waits in a store.
 ///
+/// A program that has mail of its own to send needs this and a store:
+///
 /// ```no_run
 /// use std::sync::Arc;
 ///
 /// use mailwright::{
-///     mailstore::{embedded::Embedded, User, StoreError, accounts::Recipients},
-///     queue::{Queue, QueueConfig},
+///     CancellationToken,
+///     mail_model::Address,
+///     mailstore::{QueueEntry, RecipientState, embedded::Embedded},
+///     queue::{DeliveryObserver, Queue, QueueConfig},
 ///     resolve::{Resolver, ResolverOptions},
+///     smtp::Elsewhere,
+///     smtp_proto::{Mail, Message, Rcpt},
 /// };
-/// use tokio_util::sync::CancellationToken;
 ///
-/// /// Whose reports of failure are delivered here.
-/// struct Nobody;
+/// struct Results;
 ///
-/// impl Recipients for Nobody {
-///     async fn lookup(&self, _: &str) -> Result<Option<User>, StoreError> {
-///         Ok(None)
+/// impl DeliveryObserver for Results {
+///     fn attempted(&self, entry: &QueueEntry, tried: &[usize]) {
+///         for recipient in tried.iter().filter_map(|place| entry.recipients.get(*place)) {
+///             let said = recipient.last_error.as_deref().unwrap_or_default();
+///             match recipient.state {
+///                 RecipientState::Delivered => println!("{}: {} has it: {said}", entry.id, recipient.address),
+///                 RecipientState::Failed => println!("{}: {} was given up: {said}", entry.id, recipient.address),
+///                 RecipientState::Waiting => println!("{}: again at {}: {said}", entry.id, entry.due),
+///             }
+///         }
 ///     }
 /// }
 ///
 /// # async fn example(store: Embedded) -> Result<(), Box<dyn std::error::Error>> {
 /// let resolver = Resolver::new(&ResolverOptions::default())?;
-/// let config = QueueConfig::new("mail.example.org")?;
-/// let queue = Arc::new(Queue::new(Arc::new(store), Arc::new(resolver), Arc::new(Nobody), config));
-/// queue.run(CancellationToken::new()).await?;
+/// let mut config = QueueConfig::new("mail.example.org")?;
+/// config.observer = Some(Arc::new(Results));
+/// let queue = Arc::new(Queue::new(Arc::new(store), Arc::new(resolver), Arc::new(Elsewhere), config));
+/// let stop = CancellationToken::new();
+/// let running = tokio::spawn(Arc::clone(&queue).run(stop.clone()));
+///
+/// let from: Address = "shop@example.org".parse()?;
+/// let to: Address = "ann@example.net".parse()?;
+/// let message = Message::new(Mail::new(from.into()), vec![Rcpt::new(to.into())]);
+/// let mut octets = "From: shop@example.org\r\nTo: ann@example.net\r\nSubject: Your order\r\n\r\nIt is on its way.\r\n".as_bytes();
+/// let id = queue.enqueue(message, &mut octets).await?;
+/// println!("{id} is on the disk");
+/// # running.await??;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -116,7 +141,8 @@ where
     R: Resolve + 'static,
     P: Addressing + 'static,
 {
-    /// A queue over a store that has a [`Spool`]. `addressing` says where reports to senders here go.
+    /// A queue over a store that has a [`Spool`]. `addressing` says whose mailboxes are here: reports to senders go there, and those of others
+    /// out by the queue if it sends them on, as [`Elsewhere`](crate::smtp::Elsewhere) does with everything.
     pub fn new(store: Arc<S>, resolver: Arc<R>, addressing: Arc<P>, config: QueueConfig) -> Self {
         let config = Arc::new(config);
         Self {

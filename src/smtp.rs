@@ -31,7 +31,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use mailwright_line_proto::{Ask, Closed, Peer, Shutdown};
 use mailwright_mail_model::{DateTime, Domain};
-use mailwright_mailstore::accounts::{Accounts, Service as Purpose};
+use mailwright_mailstore::accounts::{Accounts, Nobody, Service as Purpose};
 use mailwright_relay_policy::{Session as Conversation, networks::AddressRange};
 use mailwright_smtp_proto::{
     Attribute, Expn, FutureRelease, Message, Reply, Vrfy, XClient,
@@ -49,7 +49,7 @@ use crate::{
 
 use border::BorderFilter;
 
-pub use addressing::Addressing;
+pub use addressing::{Addressing, Elsewhere};
 pub use authentication::{Authentication, Observation};
 pub use body::{Body, Incomplete};
 pub use deliver::StoreInbox;
@@ -79,6 +79,13 @@ pub struct Smtp<I, A> {
     /// After so many refusals, each further one takes so long.
     tarpit: Option<(u32, Duration)>,
     urls: Option<Arc<dyn UrlSource>>,
+}
+
+impl<I: Inbox + 'static> Smtp<I, Nobody> {
+    /// As [`new`](Self::new), where nobody logs in.
+    pub fn without_logins(inbox: Arc<I>, tls: ListenerTls, config: Config) -> Self {
+        Self::new(inbox, None, tls, config)
+    }
 }
 
 impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {

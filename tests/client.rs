@@ -5,10 +5,12 @@
 mod gssapi;
 #[path = "client/policy.rs"]
 mod policy;
+#[path = "client/sending.rs"]
+mod sending;
 #[path = "client/world.rs"]
 mod world;
 
-use std::{future::pending, io, num::NonZeroU32, pin::Pin, sync::Arc, task, time::Duration};
+use std::{future::pending, num::NonZeroU32, sync::Arc, time::Duration};
 
 use mailwright::{
     client::{AuthError, ClientError, ImapClient, ManageSieveClient, Pop3Client, Refusal, SmtpClient},
@@ -25,10 +27,7 @@ use mailwright::{
     sieve::managesieve::ResponseCode,
     smtp_proto::{Mail, Message, Rcpt},
 };
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use world::{PASSWORD, Protection, USER, World};
 
 const SMALL: &[u8] = b"Subject: small\r\n\r\n.one\r\n..two\r\n";
@@ -190,69 +189,6 @@ async fn refuses_servers_that_are_not_who_they_should_be() {
 }
 
 #[tokio::test]
-async fn tells_what_became_of_each_recipient() {
-    let world = World::new(true).await;
-    let mut client = smtp(&world, Protection::Starttls).await;
-    let replies =
-        client.send(message(&["nobody@example.org", USER, "x@elsewhere.test"]), SMALL).await.unwrap();
-    let codes: Vec<_> = replies.iter().map(|reply| reply.code()).collect();
-    assert_eq!(codes, [550, 250, 554]);
-    // Nobody is left, so there is no body; the connection goes on.
-    let replies = client.send(message(&["nobody@example.org"]), SMALL).await.unwrap();
-    assert_eq!(replies[0].code(), 550);
-    let replies = client.send(message(&[USER]), SMALL).await.unwrap();
-    assert_eq!(replies[0].code(), 250);
-    // A body that cannot be read is not delivered.
-    let error = client.send_from(message(&[USER]), &mut Broken).await.unwrap_err();
-    assert!(matches!(error, ClientError::Body(_)), "{error}");
-    let error = client.send(message(&[USER]), SMALL).await.unwrap_err();
-    assert!(matches!(error, ClientError::Misuse(Misuse::Closed)), "{error}");
-    drop(client);
-
-    let config = Arc::new(mailwright::smtp_proto::client::Config::lmtp());
-    let name = "client.example.org".parse().unwrap();
-    let mut client = SmtpClient::connect(&world.lmtp(), name, config).await.unwrap();
-    let replies =
-        client.send(message(&[USER, "nobody@example.org", "bob@example.org"]), SMALL).await.unwrap();
-    let codes: Vec<_> = replies.iter().map(|reply| reply.code()).collect();
-    assert_eq!(codes, [250, 550, 250]);
-    client.quit().await.unwrap();
-    assert_eq!(pop3(&world).await.stat().await.unwrap().messages, 3);
-}
-
-#[tokio::test]
-async fn streams_twenty_megabytes_both_ways() {
-    const SIZE: u64 = 20 << 20;
-    let world = World::new(true).await;
-    let mut client = smtp(&world, Protection::Starttls).await;
-    let replies = client.send_from(message(&[USER]), &mut Lines::new(SIZE)).await.unwrap();
-    assert!(replies[0].is_positive(), "{replies:?}");
-    client.quit().await.unwrap();
-    let mut client = imap(&world).await;
-    client.select(MailboxName::inbox()).await.unwrap();
-    let mut read = Vec::new();
-    client.message(Uid::new(1).unwrap(), &mut read).await.unwrap();
-    let (trace, body) = read.split_at(read.len() - SIZE as usize);
-    assert!(body == &*Lines::whole(SIZE) && trace.starts_with(b"Return-Path:"));
-    let append = Append::new(MailboxName::inbox(), SIZE);
-    let appended = client.append(append, &mut Lines::new(SIZE)).await.unwrap().unwrap();
-    assert_eq!(appended.uid, Uid::new(2).unwrap());
-    client.logout().await.unwrap();
-
-    let mut client = pop3(&world).await;
-    let mut download = client.open(ONE).await.unwrap();
-    let (mut at, mut parts) = (0, 0);
-    while let Some(chunk) = download.next().await.unwrap() {
-        assert!(read[at..].starts_with(&chunk));
-        (at, parts) = (at + chunk.len(), parts + 1);
-    }
-    assert!(at == read.len() && parts > 10, "{parts} parts");
-    let mut second = Vec::new();
-    client.retr(NonZeroU32::new(2).unwrap(), &mut second).await.unwrap();
-    assert!(second == Lines::whole(SIZE));
-}
-
-#[tokio::test]
 async fn idle_sees_a_delivery_and_can_be_stopped() {
     let world = World::new(true).await;
     let mut client = imap(&world).await;
@@ -376,61 +312,6 @@ async fn empties_a_maildrop() {
     client.quit().await.unwrap();
     let left = pop3(&world).await.uidl().await.unwrap();
     assert_eq!((left.len(), &left[0].unique_id), (1, &ids[1].unique_id));
-}
-
-/// Lines of text that are made as they are read, dots at their starts among them.
-struct Lines {
-    at: u64,
-    size: u64,
-}
-
-impl Lines {
-    fn new(size: u64) -> Self {
-        Self { at: 0, size }
-    }
-
-    fn octet(&self, at: u64) -> u8 {
-        match (self.size - at, at % 64) {
-            (1, _) | (_, 63) => b'\n',
-            (2, _) | (_, 62) => b'\r',
-            (_, 0) => b'.',
-            // After a header of one line.
-            (_, 1) if at == 1 => b'x',
-            (_, place) => b'a' + ((at / 64 + place) % 26) as u8,
-        }
-    }
-
-    fn whole(size: u64) -> Vec<u8> {
-        (0..size).map(|at| Self::new(size).octet(at)).collect()
-    }
-}
-
-impl AsyncRead for Lines {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut task::Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> task::Poll<io::Result<()>> {
-        let count = (buffer.remaining() as u64).min(self.size - self.at);
-        for at in self.at..self.at + count {
-            buffer.put_slice(&[self.octet(at)]);
-        }
-        self.at += count;
-        task::Poll::Ready(Ok(()))
-    }
-}
-
-/// Gives a little and then fails.
-struct Broken;
-
-impl AsyncRead for Broken {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut task::Context<'_>,
-        _: &mut ReadBuf<'_>,
-    ) -> task::Poll<io::Result<()>> {
-        task::Poll::Ready(Err(io::Error::other("the file is gone")))
-    }
 }
 
 #[tokio::test]

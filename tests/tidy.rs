@@ -58,7 +58,6 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
             "regex-syntax",
             "smol_str",
             "thiserror",
-            "unicode-normalization",
         ],
     ),
     (

@@ -31,10 +31,12 @@ mod rename;
 mod replace;
 mod rlist;
 mod search;
+mod search_context;
 mod search_return;
 mod section;
 mod select;
 mod sort;
+mod spec;
 mod status;
 mod store;
 mod subscribe;
@@ -49,7 +51,6 @@ mod xlist;
 mod tests;
 
 use mailwright_line_proto::{Authenticate, Login};
-use mailwright_mail_model::UidSet;
 
 pub use acl::{DeleteAcl, GetAcl, ListRights, ListedRights, MyRights, RightsChange, SetAcl};
 pub use annotate::{Annotate, AnnotationAttribute, AnnotationValue, FetchAnnotations};
@@ -82,10 +83,12 @@ pub use replace::Replace;
 pub use rlist::{Rlist, Rlsub};
 pub use search::Search;
 pub(crate) use search::{names_annotations, names_mod_seq};
+pub use search_context::SearchContext;
 pub use search_return::{ResultRange, SearchReturn};
 pub use section::{Partial, Section, SectionText};
 pub use select::{Resync, Select};
 pub use sort::Sort;
+pub(crate) use spec::{Spec, When};
 pub use status::{Status, StatusItem};
 pub use store::{Store, StoreOperation};
 pub use subscribe::Subscribe;
@@ -99,6 +102,7 @@ pub use xlist::Xlist;
 use crate::grammar::{CommandWriter, GrammarError, Input, Wire};
 
 pub(crate) use notify::notify_events;
+use spec::{key, row};
 
 /// A command as it stands on the wire, without its tag.
 ///
@@ -181,125 +185,6 @@ pub enum Command {
     Move(Move),
 }
 
-/// What the sequence numbers of SEARCH are read against: the selected mailbox as the client knows it.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct SearchContext<'a> {
-    /// The messages, in the order of their sequence numbers.
-    pub messages: &'a UidSet,
-    /// Those that have `\Recent` in this session.
-    pub recent: &'a UidSet,
-    /// Those that the last SEARCH with SAVE found: what `$` stands for (RFC 5182).
-    pub saved: &'a UidSet,
-    /// The searches that have names, and their names (RFC 5466).
-    pub filters: &'a [(Box<str>, Box<str>)],
-    /// Whether the client has said that it uses no sequence numbers (RFC 9586).
-    pub uid_only: bool,
-    /// Whether the client has said that its strings are UTF-8 (RFC 6855 §3).
-    pub utf8_only: bool,
-}
-
-impl<'a> SearchContext<'a> {
-    /// A mailbox with these messages.
-    pub fn new(messages: &'a UidSet, recent: &'a UidSet) -> Self {
-        static EMPTY: UidSet = UidSet::new();
-        Self { messages, recent, saved: &EMPTY, filters: &[], uid_only: false, utf8_only: false }
-    }
-
-    /// With what `$` stands for.
-    #[must_use]
-    pub fn with_saved(self, saved: &'a UidSet) -> Self {
-        Self { saved, ..self }
-    }
-
-    /// With these filters: each is its name and its text.
-    #[must_use]
-    pub fn with_filters(self, filters: &'a [(Box<str>, Box<str>)]) -> Self {
-        Self { filters, ..self }
-    }
-
-    /// Where sequence numbers are an error.
-    #[must_use]
-    pub fn by_uid_only(self, uid_only: bool) -> Self {
-        Self { uid_only, ..self }
-    }
-
-    /// Where naming a charset is an error.
-    #[must_use]
-    pub fn in_utf8_only(self, utf8_only: bool) -> Self {
-        Self { utf8_only, ..self }
-    }
-}
-
-impl Default for SearchContext<'_> {
-    /// An empty mailbox.
-    fn default() -> Self {
-        static EMPTY: UidSet = UidSet::new();
-        Self::new(&EMPTY, &EMPTY)
-    }
-}
-
-/// When a command is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum When {
-    /// At any time.
-    Always,
-    /// Before login.
-    NotAuthenticated,
-    /// After login, with a mailbox selected or without.
-    Authenticated,
-    /// With a mailbox selected.
-    Selected,
-}
-
-/// A row of the table.
-#[derive(Debug)]
-pub(crate) struct Spec {
-    /// The name, with `UID` before it if that is part of it.
-    pub(crate) name: &'static str,
-    /// The same as a number.
-    key: u128,
-    /// When it is allowed.
-    pub(crate) when: When,
-    /// What it means or answers depends on sequence numbers, so that no message may be announced as expunged
-    /// while it runs (RFC 9051 §7.5.1) and it cannot start before such announcements are made.
-    pub(crate) uses_seqs: bool,
-    /// It changes nothing, so that others that change nothing may run beside it (RFC 3501 §5.5).
-    pub(crate) reads: bool,
-    parse: Parse,
-}
-
-type Parse = fn(&mut Input<'_>, SearchContext<'_>) -> Result<Command, GrammarError>;
-
-impl Spec {
-    /// Whether the client names messages by sequence numbers, or is told them.
-    pub(crate) fn names_seqs(&self) -> bool {
-        self.uses_seqs || matches!(self.name, "COPY" | "MOVE")
-    }
-}
-
-const fn row(name: &'static str, when: When, uses_seqs: bool, reads: bool, parse: Parse) -> Spec {
-    let key = match name.as_bytes() {
-        [b'U', b'I', b'D', b' ', name @ ..] => key(name, true),
-        name => key(name, false),
-    };
-    Spec { name, key, when, uses_seqs, reads, parse }
-}
-
-/// A name of at most fifteen octets as one number, the same for both cases of its letters; 0 for any other.
-const fn key(name: &[u8], by_uid: bool) -> u128 {
-    let (mut rest, mut key) = (name, by_uid as u128);
-    if rest.len() > 15 {
-        return 0;
-    }
-    while let [octet, after @ ..] = rest {
-        // Of the octets of atoms, only the two cases of a letter become that letter with this bit.
-        key = (key << 8) | (*octet | 0x20) as u128;
-        rest = after;
-    }
-    key
-}
-
 #[rustfmt::skip]
 static TABLE: [Spec; 69] = {
     use When::{Always, Authenticated, NotAuthenticated, Selected};
@@ -379,70 +264,10 @@ static TABLE: [Spec; 69] = {
     ]
 };
 
-/// The rows of the table, each at the [`place`] of its key or the next free one.
-static PLACES: [Option<&Spec>; 256] = {
-    let mut places = [None; 256];
-    let mut rows = TABLE.as_slice();
-    // Evaluated when the crate is built, where no place is above the last.
-    #[allow(clippy::indexing_slicing)]
-    while let [row, rest @ ..] = rows {
-        let mut place = place(row.key);
-        while places[place as usize].is_some() {
-            place = place.wrapping_add(1);
-        }
-        places[place as usize] = Some(row);
-        rows = rest;
-    }
-    places
-};
-
-/// Where a key is looked for first.
-const fn place(key: u128) -> u8 {
-    let folded = (key ^ (key >> 64)) as u64;
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
-}
-
 /// COMPRESS (RFC 4978 §3): there is one mechanism.
 fn compress(input: &mut Input<'_>) -> Result<Command, GrammarError> {
     input.space()?;
     if input.keyword("DEFLATE") { Ok(Command::Compress) } else { Err(input.expected("DEFLATE")) }
-}
-
-impl Spec {
-    /// Takes the name of a command from the front, `UID` and the name behind it together, and finds its row.
-    pub(crate) fn find(input: &mut Input<'_>) -> Result<&'static Self, GrammarError> {
-        let before = input.clone();
-        let by_uid = input.keyword("UID");
-        if by_uid {
-            input.space()?;
-        }
-        let key = key(input.word()?, by_uid);
-        let mut place = place(key);
-        while let Some(Some(spec)) = PLACES.get(usize::from(place)) {
-            if spec.key == key {
-                return Ok(spec);
-            }
-            place = place.wrapping_add(1);
-        }
-        Err(before.expected("a command"))
-    }
-
-    /// Takes the arguments, to the end of the command.
-    pub(crate) fn parse(
-        &self,
-        input: &mut Input<'_>,
-        context: SearchContext<'_>,
-    ) -> Result<Command, GrammarError> {
-        // Changed in place: a command is large.
-        let mut parsed = (self.parse)(input, context);
-        // What ends with the mark of a message's literal has taken it.
-        if parsed.is_ok()
-            && let Err(error) = input.end()
-        {
-            parsed = Err(error);
-        }
-        parsed
-    }
 }
 
 impl Command {

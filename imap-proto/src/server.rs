@@ -13,6 +13,7 @@ mod annotating;
 mod answer;
 mod append;
 mod ask;
+mod beyond;
 mod contexts;
 mod enabled;
 mod ending;

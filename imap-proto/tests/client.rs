@@ -242,7 +242,9 @@ fn no_password_leaves_without_tls() {
     let mut desk = Desk::greeted(Config::default());
     let login = || Login::new("a", Secret::from("b"));
     let plain = || Authenticate::new("PLAIN".into(), Some(Secret::from("x")));
-    let wrong = |request| Err(Misuse::WrongState { request, state: "without TLS" });
+    let wrong = |request| {
+        Err(Misuse::WrongState { request, state: "without TLS, unless `allow_plaintext_auth` is set" })
+    };
     assert_eq!(desk.client.call(login()).map(drop), wrong("LOGIN"));
     assert_eq!(desk.client.call(plain()).map(drop), wrong("AUTHENTICATE"));
     assert_eq!(desk.sent(), "");

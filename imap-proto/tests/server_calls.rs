@@ -329,7 +329,7 @@ fn literals_have_bounds_of_their_own_and_together() {
         let answer = if fits { "+ OK\r\n" } else { "b NO [TOOBIG] literal too large\r\n" };
         assert_eq!(session.sent(), answer, "{length}");
     }
-    // I260: each is small enough, all of them are not. What comes unasked is skipped, and nothing of it kept.
+    // Each is small enough, all of them are not. What comes unasked is skipped, and nothing of it kept.
     let mut session = Session::selected("1", |_| {});
     let literal = "x".repeat(60_000);
     let _ = session.waits("c SEARCH");

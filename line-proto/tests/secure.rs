@@ -481,7 +481,7 @@ fn the_laws_hold_for_the_layer() {
     let silent = "C| \\x16\\x03\\x01\nT: 30";
     let implicit = || Layered(|| Secure::implicit(Toy::new(), server_side()));
     check_laws(implicit, &[parse(garbage), parse(silent)], None);
-    // T123. With STARTTLS in it the split matters by law 8, so not all of the laws can be asked for.
+    // With STARTTLS in it the split matters by law 8, so not all of the laws can be asked for.
     for split in 1..40 {
         for after in [garbage, silent] {
             let transcript = parse(&format!("S: 220 toy\nC: STARTTLS\nS: 220 go ahead\n{after}"));

@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    /// M134: switching character sets on every octet costs no more than the octets themselves.
+    /// Switching character sets on every octet costs no more than the octets themselves.
     #[test]
     fn an_escape_flood_stays_small() {
         let flood = b"\x1b$B\x1b(B".repeat(100_000);

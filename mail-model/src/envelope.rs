@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(lists.map(locals), ["a", "a", "f", "bc", "(d)", "e"]);
     }
 
-    /// M104, M105, M109: a hundred thousand addresses, fields or groups are cut at ten thousand entries.
+    /// A hundred thousand addresses, fields or groups are cut at ten thousand entries.
     #[test]
     fn floods_of_addresses_are_cut() {
         let long = format!("To: {}", "a@x,".repeat(100_000));
@@ -325,7 +325,6 @@ mod tests {
         assert_eq!(Envelope::of(header.as_bytes()).entries.len(), Envelope::MAX_ALL_ENTRIES);
     }
 
-    /// M110, M111, M128, M131.
     #[test]
     fn odd_fields_do_no_harm() {
         for header in [

@@ -285,8 +285,8 @@ pub fn encode(name: &str, value: &str) -> String {
 const MAX_LINE_OCTETS: usize = 76;
 const MAX_PLAIN_OCTETS: usize = 60;
 
-/// RFC 2045 §5.1 `token`.
-const fn is_token(byte: u8) -> bool {
+/// RFC 2045 §5.1 `token`: printable ASCII without `tspecials`.
+pub(crate) const fn is_token(byte: u8) -> bool {
     byte.is_ascii_graphic()
         && !matches!(
             byte,
@@ -308,7 +308,7 @@ const fn is_token(byte: u8) -> bool {
 }
 
 /// RFC 2231 §7 `attribute-char`.
-const fn is_attribute(byte: u8) -> bool {
+pub(crate) const fn is_attribute(byte: u8) -> bool {
     is_token(byte) && !matches!(byte, b'*' | b'\'' | b'%')
 }
 

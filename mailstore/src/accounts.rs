@@ -2,6 +2,7 @@
 
 mod facets;
 mod function;
+mod nobody;
 mod passwd_file;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use crate::{Never, Result, User};
 
 pub use facets::{BearerTokens, Certificates, ScramHash, ScramKeys, SharedPasswords, StoredKeys};
 pub use function::{FromFn, from_fn};
+pub use nobody::Nobody;
 pub use passwd_file::{PasswdEntry, PasswdError};
 
 /// Who may log in. One method is enough; stored secrets for challenge mechanisms are a facet.

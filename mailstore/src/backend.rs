@@ -7,5 +7,6 @@ mod rows;
 
 pub use crate::acl::changed_list;
 pub use crate::folders::{check_rename, parents, renamed};
+pub use crate::signal::Signal;
 pub use chunks::{Chunks, in_chunks};
 pub use rows::{MailboxRow, MessageRow};

@@ -339,16 +339,7 @@ impl Store for Memory {
 
 impl Watch for Memory {
     async fn changed(&self, user: &User, name: &MailboxName, seen: &Snapshot) -> Result<Arc<Snapshot>> {
-        loop {
-            // Counted before looking, so that a change after the look is not slept through.
-            let raised = self.0.changed.raised();
-            let snapshot = self.open(user, name).await?;
-            let version = |snapshot: &Snapshot| (snapshot.uid_validity(), snapshot.highest_modseq());
-            if version(&snapshot) != version(seen) {
-                return Ok(snapshot);
-            }
-            self.0.changed.wait(raised).await;
-        }
+        self.0.changed.changed(self, user, name, seen).await
     }
 }
 

@@ -23,7 +23,7 @@ use crate::vault::MailKey;
 /// # Ok::<(), mailwright_mailstore::UserError>(())
 /// ```
 ///
-/// One that comes from [`Embedded::unlock`](crate::embedded::Embedded::unlock) has with it the key to mail that is encrypted. It is the
+/// One that comes from `embedded::Embedded::unlock` has with it the key to mail that is encrypted. It is the
 /// same account: the key takes no part in comparisons, and goes wherever clones go. So does it that somebody is there [as a
 /// guest](Self::as_guest).
 #[derive(Clone)]

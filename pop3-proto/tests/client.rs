@@ -162,9 +162,15 @@ fn no_login_leaves_without_tls() {
     desk.hear("+OK\r\nSASL PLAIN\r\nUSER\r\n.\r\n");
     desk.sent();
     let login = Login::new("a", Secret::from("b"));
-    assert!(matches!(desk.client.call(login), Err(Misuse::WrongState { state: "without TLS", .. })));
+    assert!(matches!(
+        desk.client.call(login),
+        Err(Misuse::WrongState { state: "without TLS, unless `allow_plaintext_auth` is set", .. })
+    ));
     let plain = Authenticate::new("PLAIN".to_owned(), None);
-    assert!(matches!(desk.client.call(plain), Err(Misuse::WrongState { state: "without TLS", .. })));
+    assert!(matches!(
+        desk.client.call(plain),
+        Err(Misuse::WrongState { state: "without TLS, unless `allow_plaintext_auth` is set", .. })
+    ));
     assert_eq!(desk.sent(), "");
 }
 

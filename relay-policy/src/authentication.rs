@@ -43,11 +43,13 @@ pub(crate) mod tests;
 
 use std::net::IpAddr;
 
+use mailwright_mail_model::Address;
+
 pub use canonical::Canonicalization;
 pub use message::{Examined, Examiner};
 pub use results::Findings;
 
-use crate::dns::Resolve;
+use crate::{Session, dns::Resolve};
 
 /// Where a message came from, as its session told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,14 @@ impl Origin {
     pub fn new(client: IpAddr, helo: &str, sender: &str) -> Self {
         let client = client.to_canonical();
         Self { client, helo: helo.to_owned(), sender: sender.to_owned(), receiver: "unknown".into() }
+    }
+
+    /// Of the message that is under way in a session; `None` if nobody knows where the client is.
+    pub fn of(session: &Session) -> Option<Self> {
+        let client = session.peer.remote?.ip();
+        let helo = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
+        let sender = session.mail.as_ref().and_then(|mail| mail.from.address());
+        Some(Self::new(client, helo, sender.map_or("", Address::as_str)))
     }
 
     /// The same, received by the server of this name.

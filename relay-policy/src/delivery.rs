@@ -1,9 +1,10 @@
-//! What became of a message, and who is told: reports (RFC 3464), variable senders (VERP), addresses not to be tried again; and
+//! What became of a message, and who is told: reports (RFC 3464), written and read, variable senders (VERP), addresses not to be tried again; and
 //! files and programs of this machine that it is delivered to.
 
 mod command_line;
 mod exit;
 mod local;
+mod notification;
 mod report;
 mod suppression;
 mod verp;
@@ -15,6 +16,7 @@ use mailwright_smtp_proto::Reply;
 pub use command_line::{CommandLine, CommandLineError};
 pub use exit::exit_reply;
 pub use local::{Identity, LocalKind, LocalTarget, NotLocal};
+pub use notification::{DeliveryStatus, RecipientStatus};
 pub use report::{Action, Report, ReportedRecipient, Returned};
 pub use suppression::{Bounces, Suppression};
 pub use verp::Verp;

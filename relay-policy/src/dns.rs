@@ -7,6 +7,8 @@ use std::{future::Future, net::IpAddr};
 
 pub use any::AnyResolver;
 pub use canned::CannedAnswers;
+/// The library whose types are in these interfaces, for what answers are made of: `hickory_proto::rr::rdata`.
+pub use hickory_proto;
 pub use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 /// Somebody who can be asked about names.

@@ -226,7 +226,7 @@ impl MemoryHost {
                 let outcome = self.calendar.map_or(CalendarOutcome::NoAction, |process| process(request));
                 Answer::Calendar { outcome, reason: String::new() }
             }
-            Request::Custom { name, .. } => Answer::Failed(format!("this host knows nothing of `{name}`")),
+            Request::Custom { .. } => request.unanswered(),
         }
     }
 

@@ -85,6 +85,13 @@ pub struct Envelope {
     pub by: Option<By>,
 }
 
+impl Envelope {
+    /// From this sender, empty for the null sender, to this recipient.
+    pub fn new(from: impl Into<String>, to: impl Into<String>) -> Self {
+        Self { from: Some(from.into()), to: Some(to.into()), ..Self::default() }
+    }
+}
+
 /// The BY parameter of a message that came (RFC 2852 §4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

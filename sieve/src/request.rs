@@ -121,6 +121,39 @@ impl Request {
     pub fn custom(name: impl Into<String>, arguments: impl IntoIterator<Item = String>) -> Self {
         Self::Custom { name: name.into(), arguments: arguments.into_iter().collect() }
     }
+
+    /// What a host answers that has nothing of the kind: there is no such mailbox, list, script, program or score, and the item is not known.
+    /// For the last arm of a host's `match`. Octets are what every host has, and questions of extensions only whoever added them can answer:
+    /// to these it is [`Answer::Failed`].
+    ///
+    /// ```
+    /// use mailwright_sieve::{Answer, Request};
+    ///
+    /// assert!(matches!(Request::Mailbox("Tea".into()).unanswered(), Answer::Truth(false)));
+    /// assert!(matches!(Request::Environment("host".into()).unanswered(), Answer::Text(None)));
+    /// ```
+    pub fn unanswered(&self) -> Answer {
+        match self {
+            Self::Mailbox(_)
+            | Self::MailboxById(_)
+            | Self::SpecialUse { .. }
+            | Self::Duplicate { .. }
+            | Self::ListMember { .. }
+            | Self::List(_)
+            | Self::NotifyMethod(_) => Answer::Truth(false),
+            Self::Metadata { .. } | Self::Environment(_) | Self::NotifyCapability { .. } | Self::Score(_) => {
+                Answer::Text(None)
+            }
+            Self::Script { .. } => Answer::Script(None),
+            Self::Execute { .. } | Self::Filter { .. } => Answer::Program(ProgramOutput::Unknown),
+            Self::Convert { .. } => Answer::Converted(None),
+            Self::Calendar(_) => {
+                Answer::Calendar { outcome: CalendarOutcome::NoAction, reason: String::new() }
+            }
+            Self::Octets { .. } => Answer::Failed("this host has no octets to give".into()),
+            Self::Custom { name, .. } => Answer::Failed(format!("this host knows nothing of `{name}`")),
+        }
+    }
 }
 
 /// Which filter's score (RFC 5235).

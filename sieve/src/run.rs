@@ -41,7 +41,9 @@ use crate::{
 ///             let octets = &message[range.start as usize..range.end as usize];
 ///             run.answer(Answer::Octets(octets.into()));
 ///         }
-///         Step::Need(other) => panic!("not in this example: {other:?}"),
+///         // There is one mailbox, and nothing else that a script could ask about.
+///         Step::Need(Request::Mailbox(name)) => run.answer(Answer::Truth(name == "Tea")),
+///         Step::Need(other) => run.answer(other.unanswered()),
 ///         Step::Done(outcome) => break outcome,
 ///     }
 /// };

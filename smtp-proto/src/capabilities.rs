@@ -148,7 +148,6 @@ mod tests {
 
     #[test]
     fn odd_lists_are_read_sanely() {
-        // C128
         let text = "250-mx\r\n250-SIZE -1\r\n250-MTRK\r\n250-MTRK\r\n250-AUTH=LOGIN\r\n250-auth login PLAIN\r\n\
             250-\r\n250-8bitmime\r\n250 pipelining\r\n";
         let found = Capabilities::parse(&Reply::parse(text.as_bytes()).unwrap());

@@ -134,7 +134,7 @@ enum Expected {
     GroupRset,
 }
 
-/// The most challenges of one login (C126).
+/// The most challenges of one login: a server may not ask for ever.
 const MOST_CHALLENGES: u32 = 32;
 
 impl Client {
@@ -298,7 +298,7 @@ impl Client {
                     }
                 }
             }
-            // C109: found at once or after skipping, it is the same fault.
+            // Found at once or after skipping, it is the same fault.
             Line::TooLong | Line::Endless => {
                 self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit: limit as u64 }))
             }

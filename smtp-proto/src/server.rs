@@ -409,7 +409,7 @@ impl Server {
         }
     }
 
-    /// S128: a TLS handshake where no TLS is yet. It has no line end to wait for.
+    /// A TLS handshake where no TLS is yet. It has no line end to wait for.
     fn is_tls_record(&self, rx: &[u8]) -> bool {
         self.session.tls.is_none() && !self.lines.is_skipping() && rx.first() == Some(&0x16)
     }

@@ -60,7 +60,6 @@ fn login_lines_have_a_limit_of_their_own() {
 
 #[test]
 fn a_line_without_an_end_closes() {
-    // S202
     let run = run_input(
         &mut Receiving(Arc::new(config())),
         &vec![b'x'; 1 << 20],
@@ -73,7 +72,6 @@ fn a_line_without_an_end_closes() {
 
 #[test]
 fn thousands_of_pipelined_commands_are_answered_in_order_or_refused() {
-    // S232
     let mut patient = config();
     patient.junk_commands = u32::MAX;
     let all = replies(patient, &b"NOOP\r\n".repeat(10_000));
@@ -190,7 +188,6 @@ fn every_question_has_a_refusal_of_its_own() {
 
 #[test]
 fn no_reading_while_the_replies_are_not_taken() {
-    // S233
     let mut small = config();
     small.limits.transmit = 1000;
     small.junk_commands = u32::MAX;
@@ -258,7 +255,6 @@ fn an_abandoned_transaction_is_told() {
 
 #[test]
 fn reply_lines_have_a_limit() {
-    // C109
     for (length, fits) in [(8191, true), (8192, true), (8193, false)] {
         for end in [true, false] {
             for split in [1, usize::MAX] {

@@ -9,7 +9,7 @@ use mailwright_line_proto::testing::{Pace, Seen, run_input};
 use mailwright_smtp_proto::server::{BareLineEnds, Config};
 use support::Receiving;
 
-/// S101 to S118 and L101 to L118: what is not the end of a message. The first of each pair stands for the line end
+/// What is not the end of a message. The first of each pair stands for the line end
 /// before the dot, the second for the one behind it.
 const FORGED: &[(&str, &str)] = &[
     ("\n", "\n"),
@@ -83,7 +83,7 @@ fn nothing_else_ends_a_message() {
 
 #[test]
 fn parts_are_content_whatever_they_hold() {
-    // S142 to S151: what looks like the end of a message, or of a part, or like a command, is content.
+    // What looks like the end of a message, or of a part, or like a command, is content.
     let head = "HELO a.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\n";
     for bare in [BareLineEnds::Reject, BareLineEnds::Accept] {
         let mut config = Config::smtp("mx.example").unwrap();
@@ -134,7 +134,6 @@ fn a_lone_cr_or_lf_is_refused_unless_accepted() {
 
 #[test]
 fn the_connection_lost_in_a_message_delivers_nothing() {
-    // S152
     let config = Arc::new(Config::smtp("mx.example").unwrap());
     let input = "HELO a.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nx\r\n.\r";
     let run = run_input(&mut Receiving(config), input.as_bytes(), Pace::default(), true);

@@ -435,6 +435,29 @@ impl ImapClient {
 
     /// Stores a message that is streamed; where it went, if the server tells. Its size is part of the request.
     ///
+    /// From one server to another, with flags and date, and never whole in memory:
+    ///
+    /// ```no_run
+    /// # use mailwright::{client::{ClientError, ImapClient}, imap_proto::command::{Append, FetchItem}};
+    /// # use mailwright::mail_model::{MailboxName, Uid, UidSet};
+    /// # async fn example(source: &mut ImapClient, target: &mut ImapClient, uid: Uid) -> Result<(), ClientError> {
+    /// let items = [FetchItem::Size, FetchItem::Flags, FetchItem::InternalDate];
+    /// if let Some(found) = source.items(UidSet::from(uid), items).await?.first() {
+    ///     let mut append = Append::new(MailboxName::inbox(), found.size().unwrap_or_default());
+    ///     append.internal_date = found.internal_date();
+    ///     append.flags = found.flags().map(|list| list.flags.clone()).unwrap_or_default();
+    ///     let (mut write, mut read) = tokio::io::duplex(64 * 1024);
+    ///     let fetch = async {
+    ///         let fetched = source.message(uid, &mut write).await;
+    ///         drop(write);
+    ///         fetched
+    ///     };
+    ///     let (fetched, appended) = tokio::join!(fetch, target.append(append, &mut read));
+    ///     (fetched?, appended?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError::Body`] if it could not be read, [`Misuse::BodyLength`](mailwright_line_proto::Misuse) if it is not of the size announced: the
     /// connection is of no further use after either.

@@ -154,6 +154,33 @@ impl<M: Client> Link<M> {
         sent
     }
 
+    /// Puts a piece of a body into the machine of a protocol whose server may refuse in the middle, and waits until there is room for
+    /// another: the event that came meanwhile.
+    pub(super) async fn put_listening(
+        &mut self,
+        chunk: Bytes,
+        put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
+    ) -> Result<Option<M::Event>, ClientError> {
+        let news = match put(self.machine(), chunk) {
+            Ok(()) => self.room().await,
+            Err(misuse) => Err(misuse.into()),
+        };
+        if news.is_err() {
+            self.machine().give_up();
+        }
+        news
+    }
+
+    async fn room(&mut self) -> Result<Option<M::Event>, ClientError> {
+        self.0.flush_below(AHEAD).await?;
+        let event = tokio::select! {
+            biased;
+            event = self.0.next() => event?,
+            () = std::future::ready(()) => return Ok(None),
+        };
+        self.told(event).await.map(Some)
+    }
+
     async fn pump_listening<R: AsyncRead + Unpin>(
         &mut self,
         source: &mut R,

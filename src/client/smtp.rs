@@ -1,18 +1,22 @@
 //! Sending mail: SMTP, submission and LMTP.
 
+mod sending;
+
 use std::sync::Arc;
 
 use mailwright_line_proto::{Authenticate, Peer, Secret, sasl::Credentials};
 use mailwright_mail_model::Domain;
 use mailwright_smtp_proto::{
-    Atrn, Capabilities, Hello, HelloName, Mail, Message, Noop, Outcome, Quit, Rcpt, Reply, Rset, StartTls,
-    client::{Addressed, Client, Config, Event},
+    Atrn, Capabilities, Hello, HelloName, Mail, Message, Noop, Quit, Rcpt, Reply, Rset, StartTls,
+    client::{Client, Config, Event},
     server::{self, Server},
 };
 use tokio::io::AsyncRead;
 
 use super::{ClientError, Endpoint, link::Link, login::NoLogin};
 use crate::service::Session;
+
+pub use sending::Sending;
 
 /// A connection over which mail can be sent, one message after the other. LMTP if [`Config::lmtp`] says so.
 ///
@@ -122,32 +126,23 @@ impl SmtpClient {
         message: Message,
         body: &mut R,
     ) -> Result<Vec<Reply>, ClientError> {
+        let mut sending = self.begin(message).await?;
+        sending.read_from(body).await?;
+        sending.finish().await
+    }
+
+    /// As [`send`](Self::send), of a message that comes in pieces: asks the server for it, and gives what takes them.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub async fn begin(&mut self, message: Message) -> Result<Sending<'_>, ClientError> {
         let recipients = message.recipients.len();
         let ticket = self.link.machine().call(message)?;
-        let addressed = loop {
+        loop {
             if let Event::Message(answered, addressed) = self.link.next().await?
                 && answered == ticket
             {
-                break addressed;
-            }
-        };
-        if !addressed.is_ready() {
-            return Ok(unsent(addressed, recipients));
-        }
-        let mut early = self.link.send_body_listening(body, Client::send_body).await?;
-        while let Some(event) = early.take() {
-            if let Event::BodyEnd(_, outcome) = event {
-                // Refused in the middle: the rest was not sent.
-                return Ok(sent(addressed, outcome));
-            }
-            early = self.link.send_body_listening(body, Client::send_body).await?;
-        }
-        let ticket = self.link.machine().end_body()?;
-        loop {
-            if let Event::BodyEnd(answered, outcome) = self.link.next().await?
-                && answered == ticket
-            {
-                return Ok(sent(addressed, outcome));
+                return Ok(Sending::new(&mut self.link, addressed, recipients));
             }
         }
     }
@@ -240,35 +235,4 @@ impl TurnedClient {
 
 fn positive(reply: Reply) -> Result<(), ClientError> {
     if reply.is_positive() { Ok(()) } else { Err(reply.into()) }
-}
-
-/// The word about each recipient of a message that was not sent.
-fn unsent(addressed: Addressed, recipients: usize) -> Vec<Reply> {
-    let Addressed { mail, recipients: replies, data, .. } = addressed;
-    if !mail.is_positive() {
-        return vec![mail; recipients];
-    }
-    let refused = |reply: &Reply| reply.is_transient() || reply.is_permanent();
-    let rest =
-        data.filter(refused).unwrap_or_else(|| Reply::transient((5, 0), "The message was not asked for"));
-    let mut last: Vec<_> =
-        replies.into_iter().map(|reply| if reply.is_positive() { rest.clone() } else { reply }).collect();
-    last.resize(recipients, rest);
-    last
-}
-
-/// The word about each recipient of a message that was sent.
-fn sent(addressed: Addressed, outcome: Outcome) -> Vec<Reply> {
-    let (all, each) = match outcome {
-        Outcome::All(reply) => (Some(reply), Vec::new()),
-        Outcome::Each(replies) => (None, replies),
-        // RFC 1047: better twice than never.
-        _ => (None, Vec::new()),
-    };
-    let mut each = each.into_iter();
-    let mut next = || {
-        let reply = all.clone().or_else(|| each.next());
-        reply.unwrap_or_else(|| Reply::transient((4, 2), "The connection ended before the answer"))
-    };
-    addressed.recipients.into_iter().map(|reply| if reply.is_positive() { next() } else { reply }).collect()
 }

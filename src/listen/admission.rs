@@ -39,6 +39,11 @@ pub struct ConnectionLimits {
     pub stress: Stress,
 }
 
+impl ConnectionLimits {
+    /// No limits: for tests, and behind something else that counts.
+    pub const NONE: Self = Self { per_address: 0, new_per_minute: 0, total: 0, stress: Stress::DEFAULT };
+}
+
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self { per_address: 100, new_per_minute: 300, total: 20_000, stress: Stress::default() }
@@ -58,10 +63,14 @@ pub struct Stress {
     pub errors: u32,
 }
 
+impl Stress {
+    // Postfix STRESS_README: smtpd_timeout is 10 s then. smtpd_hard_error_limit is 1, which cuts off who types a password wrong.
+    const DEFAULT: Self = Self { percent: 80, patience: Duration::from_secs(10), errors: 3 };
+}
+
 impl Default for Stress {
     fn default() -> Self {
-        // Postfix STRESS_README: smtpd_timeout is 10 s then. smtpd_hard_error_limit is 1, which cuts off who types a password wrong.
-        Self { percent: 80, patience: Duration::from_secs(10), errors: 3 }
+        Self::DEFAULT
     }
 }
 

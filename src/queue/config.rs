@@ -14,7 +14,7 @@ use mailwright_smtp_proto::{HelloName, SyntaxError};
 use rustls::ClientConfig;
 use tokio::io::AsyncRead;
 
-use super::{Concurrency, StsPolicies, TlsObserver};
+use super::{Concurrency, DeliveryObserver, StsPolicies, TlsObserver};
 use crate::smtp::Authentication;
 
 /// The configuration of a [`Queue`](super::Queue).
@@ -57,8 +57,10 @@ pub struct QueueConfig {
     /// Whether a message with a signature of another domain is encoded for a host of seven bits, which breaks the signature (RFC 6376
     /// §5.3). If not, it comes back to the sender.
     pub encode_signed: bool,
-    /// What signs reports, and signs again what has to be encoded for a host; without it, neither is signed.
+    /// What signs what [`Queue::enqueue`](super::Queue::enqueue) takes and reports, and signs again what has to be encoded for a host; without it, none of that is signed.
     pub signing: Option<Arc<Authentication>>,
+    /// What hears of each attempt and what came of it.
+    pub observer: Option<Arc<dyn DeliveryObserver>>,
 }
 
 impl QueueConfig {
@@ -89,6 +91,7 @@ impl QueueConfig {
             // back is not.
             encode_signed: true,
             signing: None,
+            observer: None,
         })
     }
 }

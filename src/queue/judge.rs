@@ -40,6 +40,8 @@ pub(super) struct Judgement {
     pub(super) reports: Vec<(Action, Vec<(usize, Diagnosis)>)>,
     /// Which recipients refused for good.
     pub(super) refused: Vec<usize>,
+    /// Which recipients were tried.
+    pub(super) tried: Vec<usize>,
 }
 
 impl Judgement {
@@ -90,6 +92,7 @@ pub(super) fn judge(
     let (mut failed, mut delayed, mut delivered, mut relayed) = (vec![], vec![], vec![], vec![]);
     let mut expanded = Vec::new();
     let mut refused = Vec::new();
+    let tried = outcomes.iter().map(|(place, _)| *place).collect();
     for (place, outcome) in outcomes {
         let Some(recipient) = entry.recipients.get_mut(place) else { continue };
         match outcome {
@@ -151,7 +154,7 @@ pub(super) fn judge(
     ];
     // RFC 5321 §6.1: never a report about a report.
     reports.retain(|(_, recipients)| !is_report && !recipients.is_empty());
-    Judgement { entry, stays, reports, refused }
+    Judgement { entry, stays, reports, refused, tried }
 }
 
 /// What is told of a recipient that is given up though it was refused for now only.

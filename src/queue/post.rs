@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use mailwright_mail_model::{Address, ForwardPath, ReversePath};
-use mailwright_mailstore::{Notify, Store, StoreError, Write};
+use mailwright_mailstore::{Batch, Notify, Store, StoreError, Write};
 use mailwright_relay_policy::{Session, authentication::Examiner, dns::Resolve};
 use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
 
 use super::Queue;
-use crate::smtp::{Addressing, Origin, Plan, Times, Way, now, queue_id};
+use crate::smtp::{Addressing, Origin, Plan, Times, Way, now, queue_id, return_path};
 
 impl<S, R, P> Queue<S, R, P>
 where
@@ -46,32 +46,50 @@ where
         message_id: Option<String>,
         octets: Bytes,
     ) -> Result<String, StoreError> {
-        let mut session = Session::default();
-        session.user = Some("MAILER-DAEMON".into());
-        let path = ForwardPath::Address(to);
-        let impossible = |reply: Reply| StoreError::Invalid(reply.to_string().trim_end().to_owned());
-        let expansion = self.addressing.expand(&session, &path).await.map_err(impossible)?;
-        let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let from_nobody = sender == ReversePath::Null;
+        let message = Message::new(Mail::new(sender), vec![Rcpt::new(ForwardPath::Address(to))]);
+        let impossible =
+            |(_, reply): (_, Reply)| StoreError::Invalid(reply.to_string().trim_end().to_owned());
+        let way = self.way(&message).await.map_err(impossible)?;
+        let front = return_path(&message.mail.from);
         let writer = self.store.writer().ok_or_else(|| StoreError::Invalid("expected a writer".into()))?;
-        let front = format!("Return-Path: {sender}\r\n");
+        let mut upload = writer.begin(Some((front.len() + octets.len()) as u64)).await?;
         let skip = front.len() as u64;
-        let mut upload = writer.begin(Some(skip + octets.len() as u64)).await?;
         upload.write(Bytes::from(front)).await?;
         upload.write(octets).await?;
-        let mut way = Way::default();
-        way.recipients.push((path.clone(), Ok(expansion)));
-        let plan = Plan::new(&sender, &way).map_err(impossible)?;
-        let from_nobody = sender == ReversePath::Null;
-        let message = Message::new(Mail::new(sender), vec![Rcpt::new(path)]);
-        let date = now();
-        let (user, eight_bit, times) = (None, false, Times::default());
+        let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let (user, date, eight_bit, times) = (None, now(), false, Times::default());
         let origin = Origin { message: &message, user, id: &id, date, skip, eight_bit, message_id, times };
-        let (mut batch, _) = plan.batch(&origin, &HashMap::new(), &self.current().config.routes);
+        let mut batch = self.batch(&origin, &way)?;
         if from_nobody {
             let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);
             recipients.for_each(|recipient| recipient.notify = Notify::NEVER);
         }
         upload.commit_batch(&batch).await.map_err(|error| error.error)?;
         Ok(id)
+    }
+
+    /// What the recipients of a message of ours stand for.
+    ///
+    /// # Errors
+    /// The first that is refused, and why.
+    pub(super) async fn way(&self, message: &Message) -> Result<Way, (ForwardPath, Reply)> {
+        let mut session = Session::default();
+        session.user = Some("MAILER-DAEMON".into());
+        let mut way = Way::default();
+        for rcpt in &message.recipients {
+            match self.addressing.expand(&session, &rcpt.to).await {
+                Ok(expansion) => way.recipients.push((rcpt.to.clone(), Ok(expansion))),
+                Err(reply) => return Err((rcpt.to.clone(), reply)),
+            }
+        }
+        Ok(way)
+    }
+
+    /// What is to be written for a message that goes this way.
+    pub(super) fn batch(&self, origin: &Origin<'_>, way: &Way) -> Result<Batch, StoreError> {
+        let impossible = |reply: Reply| StoreError::Invalid(reply.to_string().trim_end().to_owned());
+        let plan = Plan::new(&origin.message.mail.from, way).map_err(impossible)?;
+        Ok(plan.batch(origin, &HashMap::new(), &self.current().config.routes).0)
     }
 }

@@ -7,10 +7,7 @@ use std::{
 };
 
 use mailwright_mailstore::{Due, QueueEntry, QueueNews, Scheduled, Settlement, Spool, Store, StoreError};
-use mailwright_relay_policy::{
-    delivery::{Diagnosis, LocalTarget, Suppression},
-    dns::Resolve,
-};
+use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve};
 use mailwright_smtp_proto::Reply;
 use tokio::{task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
@@ -306,7 +303,10 @@ where
                 waiting.into_iter().map(|place| (place, Outcome::Refused(reason.clone()))).collect();
             let judgement = self.judged(entry, outcomes);
             match judgement.stays && judgement.reports.is_empty() {
-                true => settle.push(Settlement::Update(Box::new(judgement.entry))),
+                true => {
+                    self.observed(&judgement);
+                    settle.push(Settlement::Update(Box::new(judgement.entry)));
+                }
                 false => self.write_down(judgement).await,
             }
             if settle.len() >= PAGE {
@@ -388,49 +388,7 @@ where
             }
             time::sleep(STORE_PAUSE).await;
         }
-    }
-
-    /// What an answer says of the address.
-    fn remember(&self, entry: &QueueEntry, place: usize, outcome: &Outcome) {
-        let Some((list, recipient)) = self.config.suppressions.as_ref().zip(entry.recipients.get(place))
-        else {
-            return;
-        };
-        // What a program of ours says of an address of ours is no reason to leave that alone.
-        if entry.destination.parse::<LocalTarget>().is_ok() {
-            return;
-        }
-        match outcome {
-            Outcome::Taken { .. } => list.taken(&recipient.address),
-            Outcome::Refused(diagnosis) if Suppression::is_hard(diagnosis) => {
-                list.refused(&recipient.address)
-            }
-            _ => {}
-        }
-    }
-
-    fn log(&self, entry: &QueueEntry, place: usize, outcome: &Outcome) {
-        let Some(recipient) = entry.recipients.get(place) else { return };
-        let (status, diagnosis) = match outcome {
-            Outcome::Taken { diagnosis, .. } => {
-                self.delivered.fetch_add(1, Ordering::Relaxed);
-                ("sent", diagnosis)
-            }
-            Outcome::Expanded(diagnosis) => ("expanded", diagnosis),
-            Outcome::Refused(diagnosis) if diagnosis.is_permanent() => ("bounced", diagnosis),
-            Outcome::Refused(diagnosis) => ("deferred", diagnosis),
-        };
-        let delay = seconds().saturating_sub(entry.arrival);
-        tracing::info!(
-            id = entry.id,
-            from = %entry.sender,
-            to = %recipient.address,
-            destination = entry.destination,
-            delay,
-            status,
-            reply = %diagnosis,
-            "sent on"
-        );
+        self.observed(&judgement);
     }
 }
 

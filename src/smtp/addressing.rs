@@ -6,7 +6,7 @@ use mailwright_mail_model::{Address, ForwardPath};
 use mailwright_mailstore::accounts::Recipients;
 use mailwright_relay_policy::{
     Session as Conversation,
-    directory::{BlindCopy, Delivery, Expansion, Refusal},
+    directory::{BlindCopy, Delivery, Expansion, Onward, Refusal},
 };
 use mailwright_smtp_proto::Reply;
 
@@ -64,6 +64,21 @@ impl<R: Recipients> Addressing for R {
             Ok(Some(user)) => Ok(Expansion::to(Delivery::new(user.as_str()))),
             Ok(None) => Err(Refusal::Unknown.reply(address)),
             Err(error) => Err(super::commit::refusal(&error)),
+        }
+    }
+}
+
+/// Where nobody is here: every address leads elsewhere. For queues of programs that send mail and receive none; with an inbox it would be
+/// an open relay, unless a policy says who may send.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Elsewhere;
+
+impl Addressing for Elsewhere {
+    async fn expand(&self, _: &Conversation, recipient: &ForwardPath) -> Result<Expansion, Reply> {
+        match recipient.address() {
+            Some(address) => Ok(Expansion::elsewhere(Onward::remote(address.clone()))),
+            // RFC 5321 §4.5.1: the bare postmaster is that of the host which is asked.
+            None => Err(Refusal::Unknown.reply("postmaster")),
         }
     }
 }

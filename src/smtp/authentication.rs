@@ -266,11 +266,9 @@ impl Authentication {
         if (self.trusts)(session) || !self.verify || client.is_loopback() {
             return None;
         }
-        let helo = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
-        let from = session.mail.as_ref().and_then(|mail| mail.from.address()).map_or("", Address::as_str);
+        let origin = Origin::of(session)?.received_by(&self.hostname);
         let mut examiner = Examiner::new();
-        examiner.push(format!("From: {from}\r\n\r\n").as_bytes());
-        let origin = Origin::new(client, helo, from).received_by(&self.hostname);
+        examiner.push(format!("From: {}\r\n\r\n", origin.sender).as_bytes());
         let findings = check(&self.resolver, &origin, &examiner.finish(), seconds()).await;
         let done = self.decide(&findings);
         Some((findings, done))

@@ -95,6 +95,13 @@ impl<'a> Body<'a> {
         Err(Incomplete::Event(None))
     }
 
+    /// Breaks the connection without a word, as a host does that fails: for tests of those who send. Whatever the inbox answers then is
+    /// not sent.
+    pub fn break_off(&mut self) {
+        self.fetched = None;
+        self.end = Some(Err(Incomplete::Connection(io::ErrorKind::ConnectionAborted.into())));
+    }
+
     /// Begins to fetch a part, or refuses it.
     async fn open(&mut self, ask: Ask<Burl>) {
         let opened = match &self.urls {

@@ -18,7 +18,7 @@ pub(crate) struct Times {
 
 impl Times {
     /// What a message of this priority wants that came now.
-    pub(super) fn of(parameters: &MailParameters, priority: i8, now: DateTime) -> Self {
+    pub(crate) fn of(parameters: &MailParameters, priority: i8, now: DateTime) -> Self {
         let now = u64::try_from(now.seconds()).unwrap_or(0);
         let until = match parameters.hold {
             Some(Hold::For(seconds)) => now.saturating_add(seconds.get().into()),

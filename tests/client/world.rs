@@ -25,8 +25,7 @@ use mailwright::{
     smtp::{Smtp, StoreInbox},
 };
 use rustls::ClientConfig;
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 pub const USER: &str = "ann@example.org";
 pub const BOB: &str = "bob@example.org";
@@ -213,10 +212,8 @@ impl Drop for World {
 }
 
 async fn listener(stop: &CancellationToken) -> Listener {
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let limits =
-        ConnectionLimits { per_address: 0, new_per_minute: 0, total: 0, ..ConnectionLimits::default() };
-    Listener::new(socket, Admission::new(limits), stop.clone(), TaskTracker::new())
+    let listener = Listener::bind("127.0.0.1:0", stop.clone()).await.unwrap();
+    listener.with_admission(Admission::new(ConnectionLimits::NONE))
 }
 
 macro_rules! configs {

@@ -107,7 +107,6 @@ fn results_of_authentication_from_strangers_are_taken_out() {
 
 #[test]
 fn proxies_are_believed_where_they_are_named() {
-    // S392
     let stranger = Server::start("");
     let mut talk = stranger.talk(stranger.port("smtp", "starttls"));
     talk.reply();

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, ModSeq, Uid, UidSet, UidValidity};
-use mailwright_mailstore::backend::{self, Chunks, MailboxRow, MessageRow};
+use mailwright_mailstore::backend::{self, Chunks, MailboxRow, MessageRow, Signal};
 use mailwright_mailstore::{
     Appended, CommitError, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Mailbox, MailboxRef,
-    Message, MessageRef, Result, Snapshot, Store, StoreError, Target, Upload, User, Write,
+    Message, MessageRef, Result, Snapshot, Store, StoreError, Target, Upload, User, Watch, Write,
 };
 use rusqlite::{Connection, Params, Row, params};
 
@@ -45,7 +45,14 @@ const CHUNK: usize = 256 * 1024;
 
 /// A [`Store`] in one file of SQLite. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct SqliteStore(Arc<Mutex<Connection>>);
+pub struct SqliteStore(Arc<File>);
+
+#[derive(Debug)]
+struct File {
+    connection: Mutex<Connection>,
+    /// Raised after every change by this process. What another one changes, sessions see with their next command.
+    changed: Signal,
+}
 
 impl SqliteStore {
     /// Opens the file, which is made if it does not exist.
@@ -55,15 +62,20 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let connection = Connection::open(path).map_err(failed)?;
         connection.execute_batch(SCHEMA).map_err(failed)?;
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self(Arc::new(File { connection: Mutex::new(connection), changed: Signal::default() })))
     }
 
     /// Does all of something, or, if it fails, nothing of it.
     fn change<T, E: From<StoreError>>(&self, work: impl FnOnce(&Sql<'_>) -> Result<T, E>) -> Result<T, E> {
-        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = connection.total_changes();
         let transaction = connection.transaction().map_err(failed)?;
         let done = work(&Sql(&transaction))?;
         transaction.commit().map_err(failed)?;
+        if connection.total_changes() != before {
+            drop(connection);
+            self.0.changed.raise();
+        }
         Ok(done)
     }
 }
@@ -209,6 +221,16 @@ impl Store for SqliteStore {
 
     fn folders(&self) -> Option<&impl Folders> {
         Some(self)
+    }
+
+    fn watch(&self) -> Option<&impl Watch> {
+        Some(self)
+    }
+}
+
+impl Watch for SqliteStore {
+    async fn changed(&self, user: &User, name: &MailboxName, seen: &Snapshot) -> Result<Arc<Snapshot>> {
+        self.0.changed.changed(self, user, name, seen).await
     }
 }
 

@@ -282,7 +282,7 @@ impl Client {
             // RFC 4978 §3
             Kind::Compress if self.compressed => Err(wrong("with compression")),
             Kind::Login | Kind::Authenticate { .. } if !self.tls && !self.config.allow_plaintext_auth => {
-                Err(wrong("without TLS"))
+                Err(wrong("without TLS, unless `allow_plaintext_auth` is set"))
             }
             _ => Ok(()),
         }

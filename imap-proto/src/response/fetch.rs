@@ -1,5 +1,7 @@
 //! `* n FETCH`: what is known of one message.
 
+mod items;
+
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
@@ -96,22 +98,6 @@ impl Fetched {
     /// These items of the message with this number.
     pub fn new(sequence: NonZeroU32, items: Vec<FetchedItem>) -> Self {
         Self { sequence, items }
-    }
-
-    /// The UID, if it is among the items.
-    pub fn uid(&self) -> Option<Uid> {
-        self.items.iter().find_map(|item| match item {
-            FetchedItem::Uid(uid) => Some(*uid),
-            _ => None,
-        })
-    }
-
-    /// The flags, if they are among the items.
-    pub fn flags(&self) -> Option<&FlagList> {
-        self.items.iter().find_map(|item| match item {
-            FetchedItem::Flags(flags) => Some(flags),
-            _ => None,
-        })
     }
 
     /// Writes the response. Large bodies are better written with [`FetchWriter`].

@@ -29,6 +29,23 @@ pub enum ListedName {
     Other(Bytes),
 }
 
+impl Listed {
+    /// The mailbox, if the name is one that can be opened.
+    pub fn mailbox(&self) -> Option<&MailboxName> {
+        match &self.name {
+            ListedName::Name(name) => Some(name).filter(|_| self.can_be_opened()),
+            ListedName::Other(_) => None,
+        }
+    }
+
+    /// Whether nothing says that it cannot be opened: the server may list names that are there for their children only.
+    fn can_be_opened(&self) -> bool {
+        let closed =
+            |attribute: &_| matches!(attribute, ListAttribute::NoSelect | ListAttribute::NonExistent);
+        !self.attributes.iter().any(closed)
+    }
+}
+
 /// An attribute of a mailbox (RFC 9051 §7.3.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -4,6 +4,7 @@ use super::Limits;
 use super::parameters::{Parameter, Tokens, parameters};
 use crate::encoding::TransferEncoding;
 use crate::header::Fields;
+use crate::parameter::Parameters;
 
 /// What kind of data a body holds (RFC 2045 §5).
 ///
@@ -57,6 +58,11 @@ impl MediaType {
             .map(Parameter::value)
     }
 
+    /// The text of the parameter called `name`, put together and decoded (RFC 2231, RFC 2047).
+    pub fn decoded(&self, name: &str) -> Option<String> {
+        decoded(&self.parameters, name)
+    }
+
     /// Whether the type is `kind`, and the subtype too unless `subtype` is `*`; case does not matter.
     pub fn is(&self, kind: &str, subtype: &str) -> bool {
         self.kind.eq_ignore_ascii_case(kind) && (subtype == "*" || self.subtype.eq_ignore_ascii_case(subtype))
@@ -99,6 +105,17 @@ impl Disposition {
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
+
+    /// The text of the parameter called `name`, put together and decoded (RFC 2231, RFC 2047).
+    pub fn decoded(&self, name: &str) -> Option<String> {
+        decoded(&self.parameters, name)
+    }
+}
+
+/// The text of a parameter, in whichever form it was written.
+fn decoded(parameters: &[Parameter], name: &str) -> Option<String> {
+    let pairs = parameters.iter().map(|parameter| (parameter.name(), parameter.value()));
+    Parameters::of_pairs(pairs).decoded(name)
 }
 
 /// What the header of a part says about its body. Values are unfolded and otherwise as they came.
@@ -143,6 +160,26 @@ impl Content {
     /// The Content-Disposition field.
     pub const fn disposition(&self) -> Option<&Disposition> {
         self.disposition.as_ref()
+    }
+
+    /// The name that the part is to be stored by, decoded: `filename` of its disposition (RFC 2183 §2.3), else `name` of its type, where
+    /// mail had it before. It is the sender's word, which may be a path or the name of another file: never make a file of that name
+    /// without a look at it.
+    ///
+    /// ```
+    /// use mailwright_mail_model::mime::Structure;
+    ///
+    /// let structure = Structure::of(
+    ///     b"Content-Type: application/pdf; name=old.pdf\r\n\
+    ///       Content-Disposition: attachment; filename*=UTF-8''caf%C3%A9.pdf\r\n\r\n",
+    /// );
+    /// let part = structure.part(0).ok_or("no part")?;
+    /// assert_eq!(part.content().file_name().as_deref(), Some("café.pdf"));
+    /// # Ok::<(), &str>(())
+    /// ```
+    pub fn file_name(&self) -> Option<String> {
+        let named = self.disposition().and_then(|disposition| disposition.decoded("filename"));
+        named.or_else(|| self.media_type.decoded("name"))
     }
 
     /// The language tags of the Content-Language field (RFC 3282).
@@ -291,6 +328,23 @@ mod tests {
     }
 
     #[test]
+    fn file_names() {
+        let name = |header: &str| read(header).file_name();
+        assert_eq!(
+            name("Content-Type: image/png; name=\"=?UTF-8?Q?=C3=A9?=.png\"\r\n").as_deref(),
+            Some("é.png")
+        );
+        let both =
+            "Content-Type: a/b; name=x\r\nContent-Disposition: inline; filename*0=\"y \"; filename*1=z\r\n";
+        assert_eq!(name(both).as_deref(), Some("y z"));
+        assert_eq!(
+            name("Content-Type: a/b; name=x\r\nContent-Disposition: inline\r\n").as_deref(),
+            Some("x")
+        );
+        assert_eq!(name("Content-Disposition: attachment\r\n"), None);
+    }
+
+    #[test]
     fn absent_and_unreadable_types() {
         assert_eq!(read("").media_type(), &MediaType::text());
         assert_eq!(read("Content-Type: text\r\n").media_type(), &MediaType::text());
@@ -299,7 +353,7 @@ mod tests {
         assert_eq!(read("Content-Transfer-Encoding: x-odd\r\n").encoding(), TransferEncoding::Unknown);
     }
 
-    /// M120: of two the first counts.
+    /// Of two the first counts.
     #[test]
     fn two_types_and_two_boundaries() {
         let content =

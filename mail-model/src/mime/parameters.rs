@@ -1,6 +1,6 @@
 //! Values of MIME fields: tokens between comments (RFC 2045 §5.1), and parameters made whole (RFC 2231 §3).
 
-use crate::parameter::Parameters;
+use crate::parameter::{Parameters, is_attribute, is_token};
 
 /// A parameter of a MIME field, as raw as IMAP reports it.
 ///
@@ -76,28 +76,6 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// RFC 2045 §5.1: printable ASCII without `tspecials`.
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_graphic()
-        && !matches!(
-            byte,
-            b'(' | b')'
-                | b'<'
-                | b'>'
-                | b'@'
-                | b','
-                | b';'
-                | b':'
-                | b'\\'
-                | b'"'
-                | b'/'
-                | b'['
-                | b']'
-                | b'?'
-                | b'='
-        )
-}
-
 /// The parameters of a field's value, at most `limit`. RFC 2231 §3: servers put the pieces of one together, in
 /// the order of their numbers.
 pub(super) fn parameters(value: &[u8], limit: usize) -> Vec<Parameter> {
@@ -146,7 +124,7 @@ fn piece(name: &str) -> Option<(&str, usize, bool)> {
 
 /// RFC 2231 §7 `attribute-char` as it is, any other octet in hexadecimal.
 fn percent(byte: u8, value: &mut Vec<u8>) {
-    if is_token(byte) && !matches!(byte, b'*' | b'\'' | b'%') {
+    if is_attribute(byte) {
         value.push(byte);
     } else {
         value.extend(format!("%{byte:02X}").bytes());
@@ -186,7 +164,7 @@ mod tests {
         assert_eq!(read("; n*01=a"), one("n*01", "a"));
     }
 
-    /// M108: no more than the limit are read, joined or not.
+    /// No more than the limit are read, joined or not.
     #[test]
     fn fifty_thousand_pieces_are_cut_short() {
         let value: String = (0..50_000).map(|number| format!("; n*{number}=x")).collect();

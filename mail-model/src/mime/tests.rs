@@ -63,7 +63,7 @@ fn only_a_whole_line_is_a_boundary() {
     assert_eq!(outline_of(message), r#"[text/plain="mid --b line\r\n --b\r\n--bb\r\n--b x\r\n-b\r\n--";]"#);
 }
 
-/// M119: a boundary that starts another, on either side.
+/// A boundary that starts another, on either side.
 #[test]
 fn a_boundary_that_starts_another() {
     let message = concat!(

@@ -257,7 +257,7 @@ fn chains_are_one_level() {
     assert_eq!(Query::and(vec![query.clone()]).unwrap(), query);
 }
 
-/// M133, M134, and a body that is nearly the needle everywhere: the haystack stays small.
+/// The worst that a body can be, among it one that is nearly the needle everywhere: the haystack stays small.
 #[test]
 fn hostile_bodies_are_searched_in_bounds() {
     let flags = flags();

@@ -22,7 +22,7 @@ pub struct Batch {
     pub rows: Vec<Row>,
 }
 
-/// A change to a row of one of the store's [tables](crate::embedded::Table).
+/// A change to a row of one of the store's tables (`embedded::Table`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {

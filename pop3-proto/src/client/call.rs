@@ -139,7 +139,7 @@ impl Client {
             Phase::Authorization | Phase::Transaction => {}
         }
         if row.needs_tls && !self.tls && !self.config.allow_plaintext_auth {
-            return Err(wrong("without TLS"));
+            return Err(wrong("without TLS, unless `allow_plaintext_auth` is set"));
         }
         let most = if self.may_pipeline() { self.config.limits.in_flight } else { 1 };
         if self.queue.len() >= most || self.queue.iter().any(|expected| expected.kind.is_last()) {

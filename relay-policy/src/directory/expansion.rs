@@ -39,6 +39,11 @@ impl Expansion {
         Self { deliveries: vec![delivery], ..Self::default() }
     }
 
+    /// One address elsewhere and nothing else.
+    pub fn elsewhere(onward: Onward) -> Self {
+        Self { onward: vec![onward], ..Self::default() }
+    }
+
     /// Has somebody else hear of trouble with what goes on, where no list's owner does.
     pub fn report_to(&mut self, sender: Option<&Address>) {
         let Some(sender) = sender else { return };
@@ -91,6 +96,13 @@ pub struct Handed {
     pub owner: Option<Address>,
 }
 
+impl Handed {
+    /// To this file or program, as the entry of this canonical name says.
+    pub fn new(target: LocalTarget, by: impl Into<String>) -> Self {
+        Self { target, by: by.into(), owner: None }
+    }
+}
+
 /// One address elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -106,6 +118,16 @@ pub struct Onward {
 }
 
 impl Onward {
+    /// A recipient that is not here.
+    pub const fn remote(to: Address) -> Self {
+        Self { to, reason: OnwardReason::Remote, owner: None, sender: None }
+    }
+
+    /// A recipient in a domain that we relay for.
+    pub const fn relayed(to: Address) -> Self {
+        Self { to, reason: OnwardReason::Relay, owner: None, sender: None }
+    }
+
     /// A recipient here, by its canonical name, that leads to an address elsewhere.
     pub fn forwarded(to: Address, by: impl Into<String>) -> Self {
         Self { to, reason: OnwardReason::Forward(by.into()), owner: None, sender: None }

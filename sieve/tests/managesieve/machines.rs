@@ -297,7 +297,10 @@ fn calls_are_made_in_their_state() {
     let plain = Authenticate::new("PLAIN".to_owned(), None);
     assert_eq!(
         caller.client.call(plain.clone()),
-        Err(Misuse::WrongState { request: "AUTHENTICATE", state: "without TLS" })
+        Err(Misuse::WrongState {
+            request: "AUTHENTICATE",
+            state: "without TLS, unless `allow_plaintext_auth` is set"
+        })
     );
     assert!(caller.client.call(ListScripts).is_err());
     assert_eq!(caller.sent(), "");

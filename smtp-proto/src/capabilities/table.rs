@@ -19,7 +19,7 @@ pub(super) const TABLE: &[Row] = &[
     Row {
         keyword: "SIZE",
         parse: |capabilities, value| {
-            // C128: what is no number says nothing about the limit.
+            // What is no number says nothing about the limit.
             capabilities.size = Some(match value.parse() {
                 Ok(limit) if limit > 0 => SizeLimit::AtMost(limit),
                 _ => SizeLimit::Unknown,

@@ -60,7 +60,6 @@ impl Client {
             return Err(Misuse::WrongState { request, state: "before hello" });
         }
         if self.config.require_tls && self.tls.is_none() {
-            // C107
             return Err(Misuse::WrongState { request, state: "before TLS" });
         }
         Ok(())
@@ -147,8 +146,10 @@ impl Send for Authenticate {
         }
         let hides = HIDING.contains(&&self.mechanism[..]) || self.mechanism.starts_with("SCRAM-");
         if client.tls.is_none() && !client.config.allow_plaintext_auth && !hides {
-            // C127
-            return Err(Misuse::WrongState { request: Self::NAME, state: "with a password before TLS" });
+            return Err(Misuse::WrongState {
+                request: Self::NAME,
+                state: "with a password without TLS, unless `allow_plaintext_auth` is set",
+            });
         }
         let command = Command::Authenticate(self);
         if command.encode().len() > client.config.limits.sasl_line {

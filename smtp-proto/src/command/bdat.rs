@@ -70,7 +70,7 @@ impl fmt::Display for Burl {
 const BDAT: SyntaxError = SyntaxError::Arguments("BDAT octets [LAST]");
 const BURL: SyntaxError = SyntaxError::Arguments("BURL url [LAST]");
 
-/// S142 to S148: a number is read exactly or not at all.
+/// A number is read exactly or not at all.
 pub(super) fn parse_bdat(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
     let (size, last) = words(arguments).ok_or(BDAT)?;
     let size = number(size, 20).ok_or(BDAT)?;

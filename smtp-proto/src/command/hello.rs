@@ -187,7 +187,6 @@ mod tests {
 
     #[test]
     fn names_cannot_break_anything() {
-        // S380 to S386
         for bad in ["", "a b", "a(b)", "<a>", "[1.2.3.4", "[]", "a:b", "é.example", "a@b", &"x".repeat(256)]
         {
             assert!(bad.parse::<HelloName>().is_err(), "{bad:?}");

@@ -99,7 +99,6 @@ mod tests {
 
     #[test]
     fn what_nobody_takes() {
-        // S360 to S367
         for line in [
             "MAIL",
             "MAIL FROM",

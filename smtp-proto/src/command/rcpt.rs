@@ -87,7 +87,6 @@ mod tests {
 
     #[test]
     fn what_nobody_takes() {
-        // S330 to S357, S227
         for line in [
             &b"RCPT TO:<>"[..],
             b"RCPT TO:<\"\"@b.example>",

@@ -26,7 +26,6 @@ fn rcpt(parameters: &str) -> Result<RcptParameters, u16> {
 
 #[test]
 fn wrong_parameters() {
-    // S208 to S218, S227
     for (parameters, code) in [
         (" SIZE=-1", 501),
         (" SIZE=", 501),

@@ -118,7 +118,6 @@ mod tests {
 
     #[test]
     fn only_real_codes_are_codes() {
-        // C112
         for line in
             ["", "2", "25", "2500 x", "999 x", "25O x", "x", "-250", "099 x", "260 x", "250x", " 250 x"]
         {
@@ -148,7 +147,6 @@ mod tests {
 
     #[test]
     fn codes_must_not_differ() {
-        // C111
         let mut reader = ReplyReader::default();
         assert_eq!(reader.line(b"250-a"), Ok(Step::More));
         assert!(reader.line(b"550 b").is_err());
@@ -156,7 +154,6 @@ mod tests {
 
     #[test]
     fn lines_are_counted() {
-        // C110
         for (count, fits) in [(511, true), (512, true), (513, false)] {
             let mut reader = ReplyReader::default();
             let taken = (1..count).all(|_| reader.line(b"250-x").is_ok());

@@ -26,7 +26,7 @@ impl Server {
             self.trace.line(Traced::Received(line));
         }
         if command::is_foreign(line) {
-            // S127: what a browser was made to send.
+            // What a browser was made to send.
             let verb = line.split(|octet| *octet == b' ').next().unwrap_or_default();
             let verb = String::from_utf8_lossy(verb).into_owned();
             return self.close_foreign("a command of SMTP", &verb);

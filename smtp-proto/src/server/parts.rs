@@ -48,7 +48,7 @@ impl Server {
         }
     }
 
-    /// S142 to S148: what follows is content, and nobody knows how much of it.
+    /// What follows is content, and nobody knows how much of it.
     pub(super) fn refuse_unbounded(&mut self, reply: &Reply) -> Step {
         self.reply(reply);
         self.close(Closed::Misbehaved(PeerMisbehaved::BadReply {

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn refuses_what_is_no_first_message() {
         for message in [
-            &b""[..], // A151
+            &b""[..],
             b",",
             b",,",
             b"n,,",
@@ -169,7 +169,7 @@ mod tests {
             b"n,,n=us=er,r=abc",
             b"n,,n=us=2cer,r=abc",
             b"n,,r=abc,n=user",
-            b"n,,m=required,n=user,r=abc", // A147
+            b"n,,m=required,n=user,r=abc",
             b"n,,n=user,r=abc,m=required",
             b"n,,n=user,r=abc,",
             b"n,,n=user,r=abc,x",

@@ -170,10 +170,10 @@ fn a_channel_in_the_middle_and_a_hidden_offer_are_found() {
 fn wrong_proofs_are_refused() {
     let text = std::str::from_utf8(CLIENT_FINAL).unwrap();
     for (from, to, refusal) in [
-        ("c=biws", "c=eSws", AuthRefusal::Credentials), // A143
+        ("c=biws", "c=eSws", AuthRefusal::Credentials),
         ("c=biws", "c=*", AuthRefusal::Malformed),
-        ("p=dHz", "p=eHz", AuthRefusal::Credentials), // A144
-        ("p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", "p=dHzb", AuthRefusal::Credentials), // A145
+        ("p=dHz", "p=eHz", AuthRefusal::Credentials),
+        ("p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", "p=dHzb", AuthRefusal::Credentials),
         ("p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", "p=", AuthRefusal::Credentials),
         ("p=dHz", "x=dHz", AuthRefusal::Malformed),
         ("$k0", "$k1", AuthRefusal::Credentials),
@@ -194,7 +194,6 @@ fn wrong_proofs_are_refused() {
 #[test]
 fn a_server_that_lies_is_given_up() {
     let first = std::str::from_utf8(SERVER_FIRST).unwrap();
-    // C125.
     for (challenge, expected) in [
         (first.replace("r=rOp", "r=xOp"), ClientError::Nonce),
         (first.replace(SERVER_NONCE, ""), ClientError::Nonce),
@@ -249,7 +248,6 @@ fn success_without_proof_is_not_believed() {
 
 #[test]
 fn an_unknown_user_gets_a_challenge_like_any_other() {
-    // A155.
     let secret = Secret::from("the server's own");
     let fake = |name: &str| ScramKeys::fake(ScramHash::Sha256, &secret, name, 4096);
     assert_eq!(fake("nobody"), fake("nobody"));

@@ -7,8 +7,7 @@ use crate::{
     DateTime, Envelope,
     address_list::Entry,
     collation::folded,
-    mime::{self, Part, Structure},
-    parameter::Parameters,
+    mime::{Part, Structure},
     word,
 };
 
@@ -106,14 +105,13 @@ impl Place<'_> {
             PartKey::Type(text) => media_type.kind().eq_ignore_ascii_case(text),
             PartKey::Subtype(text) => media_type.subtype().eq_ignore_ascii_case(text),
             PartKey::Parameter(name, text) => {
-                decoded(media_type.parameters(), name).is_some_and(|value| contains(&value, text))
+                media_type.decoded(name).is_some_and(|value| contains(&value, text))
             }
             PartKey::Disposition(text) => {
                 content.disposition().is_some_and(|disposition| disposition.kind().eq_ignore_ascii_case(text))
             }
             PartKey::DispositionParameter(name, text) => {
-                let value =
-                    content.disposition().and_then(|disposition| decoded(disposition.parameters(), name));
+                let value = content.disposition().and_then(|disposition| disposition.decoded(name));
                 value.is_some_and(|value| contains(&value, text))
             }
             PartKey::Encoding(text) => content.encoding_name().eq_ignore_ascii_case(text),
@@ -124,7 +122,7 @@ impl Place<'_> {
             PartKey::Language(text) => content.languages().any(|tag| tag.eq_ignore_ascii_case(text)),
             PartKey::Location(text) => content.location() == Some(text.as_bytes()),
             PartKey::Md5(text) => content.md5() == Some(text.as_bytes()),
-            PartKey::FileName(how, text) => self.file_name().is_some_and(|name| {
+            PartKey::FileName(how, text) => content.file_name().is_some_and(|name| {
                 let (name, text) = (folded(&name), folded(text));
                 match how {
                     FileNameMatch::Is => name == text,
@@ -160,19 +158,6 @@ impl Place<'_> {
         let date = self.envelope.and_then(Envelope::date)?;
         DateTime::from_rfc5322(date).ok().map(DateTime::date)
     }
-
-    fn file_name(&self) -> Option<String> {
-        let content = self.part.content();
-        let named =
-            content.disposition().and_then(|disposition| decoded(disposition.parameters(), "filename"));
-        named.or_else(|| decoded(content.media_type().parameters(), "name"))
-    }
-}
-
-/// The text of a parameter, in whichever form it was written.
-fn decoded(parameters: &[mime::Parameter], name: &str) -> Option<String> {
-    let pairs = parameters.iter().map(|parameter| (parameter.name(), parameter.value()));
-    Parameters::of_pairs(pairs).decoded(name)
 }
 
 fn contains(text: &str, part: &str) -> bool {

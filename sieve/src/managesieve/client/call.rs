@@ -130,7 +130,7 @@ impl Client {
             return Err(wrong(if self.logged_in { "after login" } else { "before login" }));
         }
         if row.secret && !self.tls && !self.config.allow_plaintext_auth {
-            return Err(wrong("without TLS"));
+            return Err(wrong("without TLS, unless `allow_plaintext_auth` is set"));
         }
         let full = self.queue.len() >= self.config.limits.in_flight;
         if full || self.queue.iter().any(|expected| expected.kind.is_last()) {
