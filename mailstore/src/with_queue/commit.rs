@@ -151,6 +151,10 @@ struct Reserved<Q> {
 
 impl<Q: Store> Reserved<Q> {
     /// The third step: the entries are as they are wanted, and all else is settled.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "an upload cannot be shared between threads, only sent"
+    )]
     async fn release(
         mut self,
         parts: &mut Parts<'_, Q>,

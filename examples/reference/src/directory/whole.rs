@@ -94,7 +94,7 @@ impl Directory {
         let bad = |problem: String| DirectoryError::Import { name: name.to_owned(), problem };
         let secret = secret.map(SecretRow::read).transpose().map_err(bad)?;
         let found = self.find(&canonical);
-        let since = wanted.since.or(found.as_ref().and_then(|account| account.mail.since));
+        let since = wanted.since.or_else(|| found.as_ref().and_then(|account| account.mail.since));
         let mail = AccountRow { since, ..wanted.clone() };
         match (found, secret) {
             (Some(account), None) => Ok(account.with_mail(mail)),
