@@ -31,7 +31,8 @@ mod upload;
 /// So a process that dies in between has acknowledged nothing, and what it left reserved was never sent: [`SharedQueue::open`] removes it. The
 /// sender comes again, and at most the mailboxes have that message twice. Since settlements come last, an entry whose report
 /// is in a mailbox may be tried, and reported, once more. An error of the third step is one of the whole commit, though the mailboxes
-/// have the message; the upload is of no more use then.
+/// have the message; the upload is of no more use then, and nobody knows whether the entries were released: they are not taken back, and
+/// where they were not, the next start removes them.
 ///
 /// The message's octets go to the queue when it is known that they are for it, read back from the upload into mailboxes: a piece at a time, so
 /// no message is ever whole in memory. From a store that cannot read back ([`Sink::read`](crate::Sink::read)) they go both ways

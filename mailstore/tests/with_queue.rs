@@ -2,21 +2,24 @@
 //! sent that the mailboxes have refused.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+#[path = "with_queue/mortal.rs"]
+mod mortal;
+
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use mailwright_mail_model::{DateTime, MailboxName, ReversePath, UidSet};
+use mailwright_mail_model::{DateTime, MailboxName, ReversePath};
 use mailwright_mailstore::memory::Memory;
 use mailwright_mailstore::{
-    Appended, Batch, CommitError, Committed, Copied, Due, Expunge, Expunged, FlagChange, FlagsStored, Joined,
-    Mailbox, MailboxRef, MessageRef, QueueEntry, QueueNews, QueueNumber, QueueRecipient, Quota, Result,
-    Scheduled, Settlement, SharedQueue, Sink, Snapshot, Spool, Store, StoreError, Target, Upload, User,
+    Batch, CommitError, Committed, Joined, Mailbox, MessageRef, QueueEntry, QueueNews, QueueNumber,
+    QueueRecipient, Result, Settlement, SharedQueue, Snapshot, Spool, Store, StoreError, Target, User,
     WithQueue, Write, block_on, conformance,
 };
+use mortal::{End, Life, Mortal};
 
 #[test]
 fn memory_beside_memory_conforms() {
@@ -44,165 +47,6 @@ fn maildirs_beside_a_database_conform() {
     assert!(!report.skipped.contains(&"spool"), "{:?}", report.skipped);
     // What goes into mailboxes alone leaves the database alone.
     assert!(block_on(database.mailboxes(&alice())).unwrap().len() == 1);
-}
-
-/// How much longer the process lives: so many acts that last. The last of them is done or not done, and is not answered.
-#[derive(Clone)]
-struct Life(Arc<Mutex<(usize, End)>>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    BeforeIt,
-    BehindIt,
-    /// It never ends.
-    Hangs,
-}
-
-impl Life {
-    fn of(acts: usize, end: End) -> Self {
-        Self(Arc::new(Mutex::new((acts, end))))
-    }
-
-    fn eternal() -> Self {
-        Self::of(usize::MAX, End::BeforeIt)
-    }
-
-    async fn act<T, E: From<StoreError>>(&self, act: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let dead = || Err(StoreError::Unavailable("the process is dead".into()).into());
-        let (left, end) = {
-            let mut life = self.0.lock().unwrap();
-            let now = *life;
-            life.0 = now.0.saturating_sub(1);
-            now
-        };
-        match (left, end) {
-            (0, _) | (1, End::BeforeIt) => dead(),
-            (1, End::BehindIt) => {
-                let _unheard = act.await;
-                dead()
-            }
-            (1, End::Hangs) => std::future::pending().await,
-            _ => act.await,
-        }
-    }
-}
-
-/// A store in memory, of a process that dies.
-#[derive(Clone)]
-struct Mortal {
-    memory: Memory,
-    life: Life,
-    reads_back: bool,
-}
-
-impl Store for Mortal {
-    async fn mailboxes(&self, user: &User) -> Result<Vec<Mailbox>> {
-        self.memory.mailboxes(user).await
-    }
-
-    async fn open(&self, user: &User, name: &MailboxName) -> Result<Arc<Snapshot>> {
-        self.memory.open(user, name).await
-    }
-
-    async fn read(&self, message: &MessageRef, range: Range<u64>) -> Result<Bytes> {
-        self.memory.read(message, range).await
-    }
-
-    fn writer(&self) -> Option<&impl Write> {
-        Some(self)
-    }
-
-    fn spool(&self) -> Option<&impl Spool> {
-        Some(self)
-    }
-
-    fn quota(&self) -> Option<&impl Quota> {
-        self.memory.quota()
-    }
-}
-
-impl Write for Mortal {
-    async fn begin(&self, size: Option<u64>) -> Result<Upload> {
-        let upload = self.memory.begin(size).await?;
-        Ok(Upload::new(Dying { upload, life: self.life.clone(), reads_back: self.reads_back }))
-    }
-
-    async fn store_flags(&self, _: &MailboxRef, _: &UidSet, _: &FlagChange) -> Result<FlagsStored> {
-        Err(StoreError::Invalid("not tested".into()))
-    }
-
-    async fn expunge(&self, _: &MailboxRef, _: &Expunge) -> Result<Expunged> {
-        Err(StoreError::Invalid("not tested".into()))
-    }
-
-    async fn copy(&self, _: &MailboxRef, _: &UidSet, _: &MailboxName) -> Result<Copied> {
-        Err(StoreError::Invalid("not tested".into()))
-    }
-
-    async fn move_to(&self, _: &MailboxRef, _: &UidSet, _: &MailboxName) -> Result<Copied> {
-        Err(StoreError::Invalid("not tested".into()))
-    }
-}
-
-struct Dying {
-    upload: Upload,
-    life: Life,
-    reads_back: bool,
-}
-
-impl Sink for Dying {
-    async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        self.upload.write(chunk).await
-    }
-
-    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
-        if self.reads_back {
-            return self.upload.read(range).await;
-        }
-        Err(StoreError::Invalid("expected a store that gives back what it has not committed".into()))
-    }
-
-    async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
-        self.commit_batch(&Batch::to(targets)).await.map(|committed| committed.appended)
-    }
-
-    async fn commit_batch(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
-        self.life.act(self.upload.commit_batch(batch)).await
-    }
-}
-
-impl Spool for Mortal {
-    async fn due(&self, until: u64, after: Option<Due>, limit: usize) -> Result<Vec<Scheduled>> {
-        self.memory.due(until, after, limit).await
-    }
-
-    async fn next_due(&self, after: u64) -> Result<Option<u64>> {
-        self.memory.next_due(after).await
-    }
-
-    async fn entries(&self, after: Option<QueueNumber>, limit: usize) -> Result<Vec<QueueEntry>> {
-        self.memory.entries(after, limit).await
-    }
-
-    async fn entry(&self, number: QueueNumber) -> Result<Option<QueueEntry>> {
-        self.memory.entry(number).await
-    }
-
-    async fn octets(&self, entry: &QueueEntry, range: Range<u64>) -> Result<Bytes> {
-        self.memory.octets(entry, range).await
-    }
-
-    async fn settle(&self, settlements: &[Settlement]) -> Result<()> {
-        self.life.act(self.memory.settle(settlements)).await
-    }
-
-    async fn added(&self, seen: u64) -> u64 {
-        self.memory.added(seen).await
-    }
-
-    fn news(&self, mark: u64) -> (u64, QueueNews) {
-        self.memory.news(mark)
-    }
 }
 
 /// What is on the disks.
@@ -470,6 +314,22 @@ fn the_next_commit_removes_what_was_abandoned() {
     assert!(block_on(spool.added(seen)) > seen);
     let QueueNews::From(first) = spool.news(mark).1 else { panic!("no news") };
     assert!(first.at <= 2_000);
+}
+
+/// What was settled with them counts: they must not go though somebody was told that nothing was done.
+#[test]
+fn entries_that_may_be_released_stay() {
+    let disks = Disks::new();
+    let old = earlier(&disks);
+    let store = disks.start(&Life::of(3, End::Unheard), true);
+    let batch = Batch::to([target()])
+        .with_queue(vec![entry("one"), entry("two")])
+        .with_settlements(vec![Settlement::Remove(old)]);
+    commit(&store, "x", &batch).unwrap_err();
+    commit(&store, "y", &Batch::to([target()]).with_queue(vec![entry("three")])).unwrap();
+    let ids: Vec<_> = disks.entries().into_iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, ["one", "two", "three"]);
+    assert_eq!(disks.due(), 3);
 }
 
 #[test]

@@ -174,8 +174,11 @@ impl<Q: Store> Reserved<Q> {
         changes.extend(settle);
         self.others.extend(self.queue.take_abandoned());
         changes.extend(self.others.iter().map(|number| Settlement::Remove(*number)));
+        // From here on nothing is taken back: if this is done and its answer is lost, what was settled is settled, and the entries are all
+        // that is left of it. If it is not done, they stay reserved until the next start.
+        let entries = std::mem::take(&mut self.entries);
         self.queue.inner()?.settle(&changes).await?;
-        committed.queued = self.entries.first().cloned().unwrap_or_default();
+        committed.queued = entries.into_iter().next().unwrap_or_default();
         self.forget();
         Ok(committed)
     }
