@@ -7,6 +7,8 @@ mod gssapi;
 mod policy;
 #[path = "client/sending.rs"]
 mod sending;
+#[path = "client/torn.rs"]
+mod torn;
 #[path = "client/world.rs"]
 mod world;
 

@@ -28,6 +28,8 @@ pub struct Exchange {
     names: Names,
     /// It has ended with a wrong proof; it is kept to know the password that it was made of.
     refused: bool,
+    /// Such a one, of which this is the next on the connection.
+    before: Option<Box<Exchange>>,
 }
 
 /// Who the peer says it is, as soon as it has said so.
@@ -50,7 +52,7 @@ impl Names {
 /// Whether this password is the one that a proof was made of that was refused just before, which has been counted then. A client whose
 /// proof was refused cannot know whether the account has keys at all, and shows the password. Whoever guesses has no more guesses by
 /// this: it is the same one.
-async fn is_repeated(refused: Option<Exchange>, user: &str, password: &Secret) -> bool {
+async fn is_repeated(refused: Option<Box<Exchange>>, user: &str, password: &Secret) -> bool {
     let Some(refused) = refused.filter(|refused| refused.names.user == user) else { return false };
     let password = password.clone();
     // As long as a hash takes: nobody else must wait for it.
@@ -107,7 +109,7 @@ impl<A: Accounts> Authenticator<A> {
         tls: Option<&TlsInfo>,
         attempt: &Attempt<'_>,
     ) -> Result<(AuthStep, Exchange, Option<User>), AuthRefusal> {
-        let mut refused = exchange.take_if(|before| before.refused && !ask.continues);
+        let before = exchange.take_if(|before| before.refused && !ask.continues).map(Box::new);
         let running = exchange.filter(|running| running.server.mechanism().name() == ask.mechanism);
         let mut exchange = match running {
             Some(running) if ask.continues => running,
@@ -128,7 +130,7 @@ impl<A: Accounts> Authenticator<A> {
                     }
                     _ => sasl::Server::start(&ask.mechanism, &context, entropy)?,
                 };
-                Exchange { server, names: Names::default(), refused: false }
+                Exchange { server, names: Names::default(), refused: false, before }
             }
         };
         let mut step;
@@ -139,7 +141,7 @@ impl<A: Accounts> Authenticator<A> {
         }
         let mut user = None;
         if let ServerStep::Verify(verify) = step {
-            let refused = refused.take();
+            let refused = exchange.before.take();
             let verdict = self.verify(verify, refused, &mut exchange.names, &mut user, tls, attempt).await?;
             step = exchange.server.resume(verdict);
         }
@@ -164,7 +166,7 @@ impl<A: Accounts> Authenticator<A> {
     async fn verify(
         &self,
         verify: Verify,
-        refused: Option<Exchange>,
+        refused: Option<Box<Exchange>>,
         names: &mut Names,
         user: &mut Option<User>,
         tls: Option<&TlsInfo>,

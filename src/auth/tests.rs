@@ -376,7 +376,7 @@ async fn a_password_that_follows_its_own_refused_proof_is_the_same_guess() {
         (&[(SCRAM, "keyless", "pencil"), ("PLAIN", "keyless", "pencil")], 0),
         (&[(SCRAM, "keyless", "pen"), ("PLAIN", "keyless", "pencil")], 1),
     ] {
-        let limits = ThrottleLimits { failures_per_address: count + 1, ..ThrottleLimits::default() };
+        let limits = ThrottleLimits { failures_per_address: 5, ..ThrottleLimits::default() };
         let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
         let mut exchange = None;
         for (mechanism, user, password) in tried {
@@ -386,10 +386,12 @@ async fn a_password_that_follows_its_own_refused_proof_is_the_same_guess() {
             assert_eq!(told.err(), (!right).then_some(AuthRefusal::Credentials), "{tried:?}");
         }
         let guess = Proof::new("admin", "pen".into());
-        assert!(authenticator.throttle().bans(Instant::now()).is_empty(), "{tried:?}");
-        play(&authenticator, "PLAIN", &guess, &peer).await.unwrap_err();
-        let bans = authenticator.throttle().bans(Instant::now());
-        assert_eq!(bans.first().map(|ban| ban.failures), Some(count + 1), "{tried:?}");
+        let mut more = 0;
+        while authenticator.throttle().bans(Instant::now()).is_empty() {
+            play(&authenticator, "PLAIN", &guess, &peer).await.unwrap_err();
+            more += 1;
+        }
+        assert_eq!(count + more, 5, "{tried:?}");
     }
 }
 

@@ -112,6 +112,16 @@ impl<M: Client> Link<M> {
         self.told(event).await
     }
 
+    /// Takes what has come already and is no answer to anything, without waiting for more.
+    pub(super) async fn settle(&mut self) -> Result<(), ClientError> {
+        let event = tokio::select! {
+            biased;
+            event = self.0.next() => event?,
+            () = std::future::ready(()) => return Ok(()),
+        };
+        self.told(event).await.map(drop)
+    }
+
     async fn told(&mut self, event: Option<M::Event>) -> Result<M::Event, ClientError> {
         let Some(event) = event else { return Err(Misuse::Closed.into()) };
         let Some(why) = M::closing(&event) else { return Ok(event) };

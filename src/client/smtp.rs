@@ -53,7 +53,9 @@ impl SmtpClient {
     }
 
     async fn hello(&mut self) -> Result<(), ClientError> {
-        Ok(answer!(self.link, Hello, Hello::new(self.hello.clone()))?)
+        answer!(self.link, Hello, Hello::new(self.hello.clone()))?;
+        // The rest of a list that a space has torn in the middle: STARTTLS may stand in it.
+        self.link.settle().await
     }
 
     /// What the server can do.

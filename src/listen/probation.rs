@@ -152,7 +152,8 @@ impl Drop for Watched {
 
 async fn sleep_until(until: Option<time::Instant>) {
     match until {
-        Some(until) => time::sleep_until(until).await,
+        // In a box, since nearly all connections are there without it, and many of them.
+        Some(until) => Box::pin(time::sleep_until(until)).await,
         None => pending().await,
     }
 }

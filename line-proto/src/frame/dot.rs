@@ -12,6 +12,13 @@ use crate::Transmit;
 /// Without the CR, which is in every line end: what is rarer is found sooner.
 static LF_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n."));
 
+/// A part of at most so many octets is followed by the next in the same chunk, which is moved up to it. A body may have a dot to drop in
+/// every few octets; a chunk for each would cost more than all the rest.
+const SHORT: usize = 1024;
+
+/// So many octets are looked at at once: they are looked at twice, and are at hand for it the second time.
+const BLOCK: usize = 16 * 1024;
+
 /// What [`DotReader::next`] took.
 #[derive(Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "there is nothing else a stream can hold")]
@@ -36,8 +43,7 @@ pub enum BodyPart {
 ///
 /// let mut reader = DotReader::default();
 /// let mut rx = BytesMut::from("one\r\n..two\r\n.\r\nQUIT\r\n");
-/// assert_eq!(reader.next(&mut rx), BodyPart::Chunk("one\r\n".into()));
-/// assert_eq!(reader.next(&mut rx), BodyPart::Chunk(".two\r\n".into()));
+/// assert_eq!(reader.next(&mut rx), BodyPart::Chunk("one\r\n.two\r\n".into()));
 /// assert_eq!(reader.next(&mut rx), BodyPart::End);
 /// assert_eq!(&rx[..], b"QUIT\r\n");
 /// ```
@@ -89,9 +95,31 @@ impl DotReader {
         if rx.is_empty() {
             return BodyPart::Partial;
         }
-        let length = self.scan(rx);
-        self.length += length as u64;
-        BodyPart::Chunk(rx.split_to(length).freeze())
+        let mut taken = self.scan(rx);
+        while let Some(rest @ [first, ..]) = rx.get(taken..)
+            && (self.state != State::LineStart || *first != b'.')
+        {
+            taken += self.scan(rest);
+        }
+        // Without the dots that were dropped.
+        let (mut kept, mut part) = (taken, taken);
+        while part <= SHORT && self.state == State::LineStart {
+            let content = match rx.get(taken..) {
+                // The end may be here, or cannot be told yet.
+                Some([b'.'] | [b'.', b'\r'] | [b'.', b'\r', b'\n', ..]) => break,
+                Some([b'.', content @ ..]) => content,
+                _ => break,
+            };
+            self.state = State::Unstuffed;
+            part = self.scan(content);
+            rx.copy_within(taken + 1..taken + 1 + part, kept);
+            kept += part;
+            taken += 1 + part;
+        }
+        self.length += kept as u64;
+        let mut chunk = rx.split_to(taken);
+        chunk.truncate(kept);
+        BodyPart::Chunk(chunk.freeze())
     }
 
     /// Whether a CR without LF or an LF without CR was in the body so far (RFC 5321 §2.3.8 forbids both).
@@ -104,8 +132,9 @@ impl DotReader {
         self.length
     }
 
-    /// How many octets at the front can be handed over at once: up to and with the CRLF before a dot, or all.
+    /// How many octets at the front can be handed over at once: up to and with the CRLF before a dot, or all, or a block of them.
     fn scan(&mut self, rx: &[u8]) -> usize {
+        let rx = rx.get(..BLOCK).unwrap_or(rx);
         let mut rest = rx;
         let taken = |rest: &[u8]| rx.len() - rest.len();
         if self.state == State::Cr {
@@ -263,6 +292,37 @@ mod tests {
                 assert_eq!(rest, b"NEXT\r\n", "{input:?} by {split}");
             }
         }
+    }
+
+    #[test]
+    fn what_lies_across_two_blocks_is_seen() {
+        for length in BLOCK - 6..=BLOCK + 1 {
+            for (end, bare) in [
+                ("\r\n.\r\n", false),
+                ("\r\n..a\r\n.\r\n", false),
+                ("\n.\r\n\r\n.\r\n", true),
+                ("\r.\r\n\r\n.\r\n", true),
+            ] {
+                let wire = format!("{}{end}NEXT", "x".repeat(length));
+                let whole = read(wire.as_bytes(), wire.len());
+                assert_eq!((whole.1, &*whole.2, whole.3), (bare, &b"NEXT"[..], true), "{length} {end:?}");
+                assert_eq!(whole, read(wire.as_bytes(), 1), "{length} {end:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn dots_are_dropped_within_a_chunk() {
+        let long = "x".repeat(SHORT);
+        let wire = format!("a\r\n..b\r\n.c\r\n..{long}\r\n..d\r\n...e\r\n.\r\nNEXT");
+        let (mut reader, mut rx) = (DotReader::default(), BytesMut::from(wire.as_str()));
+        let mut chunks = Vec::new();
+        while let BodyPart::Chunk(chunk) = reader.next(&mut rx) {
+            chunks.push(String::from_utf8(chunk.to_vec()).unwrap());
+        }
+        assert_eq!(chunks, [format!("a\r\n.b\r\nc\r\n.{long}\r\n"), ".d\r\n..e\r\n".to_owned()]);
+        assert_eq!(reader.length(), chunks.concat().len() as u64);
+        assert_eq!(&rx[..], b"NEXT");
     }
 
     #[test]

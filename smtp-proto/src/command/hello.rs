@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use super::{Command, Syntax, SyntaxError};
 use crate::{
     Reply,
-    words::{COLON, HOST, all_in, is_in, skip_spaces, text},
+    words::{COLON, HOST, all_in, skip_spaces, text},
 };
 
 /// The longest name, as of a domain (RFC 5321 §4.5.3.1.2).
@@ -142,25 +142,42 @@ fn is_literal(name: &str) -> bool {
 }
 
 fn is_domain(name: &str) -> bool {
-    // What stands before, a dot at the beginning, and where the label begins.
-    let (mut last, mut begin) = (b'.', 0);
-    for (at, octet) in name.bytes().enumerate() {
-        if !is_in(octet, HOST) {
+    // As behind a dot.
+    let mut last = DOT;
+    for octet in name.bytes() {
+        let octet = FOLLOWS.get(usize::from(octet)).copied().unwrap_or(0);
+        if (octet >> BEHIND) & last == 0 {
             return false;
-        }
-        // A hyphen or a dot, which are neighbours.
-        if octet.wrapping_sub(b'-') < 2 {
-            if last == b'.' || (octet == b'.' && (last == b'-' || at - begin > LONGEST_LABEL)) {
-                return false;
-            }
-            if octet == b'.' {
-                begin = at + 1;
-            }
         }
         last = octet;
     }
-    !name.is_empty() && last != b'-' && name.len() - begin <= LONGEST_LABEL
+    let fit = || name.split('.').all(|label| label.len() <= LONGEST_LABEL);
+    !name.is_empty() && last & HYPHEN == 0 && (name.len() <= LONGEST_LABEL || fit())
 }
+
+/// What an octet of a domain is.
+const LETTER: u8 = 1;
+const HYPHEN: u8 = 2;
+const DOT: u8 = 4;
+/// Where it is said what an octet may stand behind.
+const BEHIND: u32 = 4;
+
+/// What each octet is, and what it may stand behind.
+static FOLLOWS: [u8; 256] = {
+    let mut all = [0; 256];
+    let (mut rest, mut octet): (&mut [u8], u8) = (&mut all, 0);
+    while let [entry, after @ ..] = rest {
+        *entry = match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => LETTER | ((LETTER | HYPHEN | DOT) << BEHIND),
+            b'-' => HYPHEN | ((LETTER | HYPHEN) << BEHIND),
+            b'.' => DOT | (LETTER << BEHIND),
+            _ => 0,
+        };
+        octet = octet.wrapping_add(1);
+        rest = after;
+    }
+    all
+};
 
 fn parse(
     arguments: &[u8],
@@ -200,9 +217,19 @@ mod tests {
     #[test]
     fn strict_is_the_grammar_and_an_underscore() {
         let taken = |name: &str, syntax| Command::parse(format!("EHLO {name}").as_bytes(), syntax).is_ok();
-        for good in
-            ["localhost", "my_pc", "_x_.local", "a.example.", "192.0.2.1", "[192.0.2.1]", "[ipv6:::1]"]
-        {
+        let longest = "x".repeat(63);
+        for good in [
+            "localhost",
+            "my_pc",
+            "_x_.local",
+            "a.example.",
+            "a-b--c.xn--d.example",
+            "192.0.2.1",
+            "[192.0.2.1]",
+            "[ipv6:::1]",
+            &longest,
+            &format!("mail.{longest}.{longest}."),
+        ] {
             assert!(taken(good, Syntax::Strict), "{good}");
         }
         let long = "x".repeat(64);
@@ -219,6 +246,11 @@ mod tests {
             "[::1]",
             "[IPv6:x]",
             &long,
+            &format!("{long}.example"),
+            &format!("mail.{long}"),
+            "mail.example-",
+            "-mail.example",
+            "mail.example..",
         ] {
             assert!(!taken(bad, Syntax::Strict) && taken(bad, Syntax::Lenient), "{bad}");
         }
