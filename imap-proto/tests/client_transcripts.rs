@@ -114,6 +114,39 @@ fn uids_are_known_when_messages_leave() {
     );
 }
 
+#[test]
+fn servers_that_lie_do_no_harm() {
+    let seen = one("client", "lying-servers.txt", &config());
+    has(
+        &seen,
+        &[
+            "Capabilities(Capabilities([\"IMAP4REV1\"]))",
+            "Exists(5)",
+            "Fetched { uid: Some(Uid(9))",
+            "Fetched { uid: Some(Uid(7))",
+            "Fetched { uid: Some(Uid(9))",
+            "Fetched { uid: Some(Uid(4))",
+            "Skipped(b\"* 0 FETCH (UID 4 FLAGS ())\")",
+            "Fetched { uid: Some(Uid(7))",
+            // There are fewer, and nobody knows which.
+            "Exists(2)",
+            "Fetched { uid: None",
+            "Expunged { sequence: 77, uid: None }",
+            "Unasked(Search(",
+            "Exists(4294967295)",
+            "Fetch(Ticket(2), Ok(()))",
+            "FetchBody { sequence: 1, uid: Some(Uid(7)), ",
+            "Body(hel)",
+            "BodyEnd",
+            "Skipped(b\"* 1 FETCH (UID 7 BODY[] \")",
+            "FetchBody { sequence: 2, uid: Some(Uid(8)), ",
+            "length: None",
+            "Fetch(Ticket(3), Ok(()))",
+            "Closed(Refused(\"going away\"))",
+        ],
+    );
+}
+
 /// RFC 7162 §3.2.10
 #[test]
 fn those_behind_what_vanished_move_up() {

@@ -19,6 +19,35 @@ fn server(more: &str) -> Server {
     server
 }
 
+/// RFC 9051 §9: NUL is in no literal but a literal8.
+#[test]
+fn nul_is_sent_where_it_may_be() {
+    let server = server("");
+    let mut talk = imap(&server);
+    // One that is sent at once, and one that goes piece by piece.
+    let messages =
+        [0, 300_000].map(|lines| format!("Subject: x\r\n\r\n{}a\0b\r\n", "line\r\n".repeat(lines)));
+    for message in &messages {
+        talk.send(format!("a APPEND INBOX ~{{{}+}}\r\n{message}\r\n", message.len()));
+        assert!(talk.until("a").last().unwrap().starts_with("a OK"));
+    }
+    talk.imap("b", "SELECT INBOX");
+    for (number, message) in messages.iter().enumerate() {
+        for (item, nul) in
+            [("BODY.PEEK[]", 0x80), ("RFC822", 0x80), ("BODY.PEEK[TEXT]", 0x80), ("BINARY.PEEK[1]", 0)]
+        {
+            talk.send(format!("c FETCH {} {item}\r\n", number + 1));
+            let line = talk.line();
+            let length = line.rsplit_once('{').unwrap().1.trim_end_matches('}').parse().unwrap();
+            let mut octets = vec![0; length];
+            talk.stream.read_exact(&mut octets).unwrap();
+            assert!(message.len() - length == 0 || message.len() - length == 14, "{line}");
+            assert_eq!(octets[length - 5..], [b'a', nul, b'b', b'\r', b'\n'], "{line}");
+            assert!(talk.until("c").last().unwrap().starts_with("c OK"));
+        }
+    }
+}
+
 /// RFC 8437 §4.1
 #[test]
 fn whoever_leaves_is_not_compressed_any_more() {

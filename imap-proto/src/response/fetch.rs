@@ -423,7 +423,10 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
 
     fn octets(&mut self, octets: Option<&[u8]>) {
         match octets {
-            Some(octets) => self.wire.put_literal(octets),
+            Some(octets) => match without_nul(octets) {
+                Some(octets) => self.wire.put_literal(&octets),
+                None => self.wire.put_literal(octets),
+            },
             None => self.wire.put(b"NIL"),
         }
     }
@@ -467,6 +470,13 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
         }
         self.wire.put(name);
     }
+}
+
+/// What a literal says in the place of NUL, which has one in a literal8 only (RFC 3501 §9, RFC 9051 §9): 0x80, so that no length changes, as
+/// Dovecot does. `None` if there is none.
+pub(crate) fn without_nul(octets: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr(0, octets)?;
+    Some(octets.iter().map(|octet| if *octet == 0 { 0x80 } else { *octet }).collect())
 }
 
 #[cfg(test)]

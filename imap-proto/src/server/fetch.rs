@@ -11,7 +11,7 @@ use crate::{
     command::{
         AnnotationValue, BinarySection, BodySection, Fetch, FetchAnnotations, FetchItem, FuzzyName, Store,
     },
-    response::{FetchWriter, FetchedSection, encode_vanished},
+    response::{FetchWriter, FetchedSection, encode_vanished, fetch::without_nul},
 };
 
 /// One thing about a message, in the answer to FETCH.
@@ -66,6 +66,8 @@ pub(super) struct Stream {
     tail: Tail,
     announced: u64,
     remaining: u64,
+    /// Whether the literal is one that may hold NUL.
+    any: bool,
 }
 
 /// What stands behind the octets of a section.
@@ -80,7 +82,12 @@ pub(super) enum Tail {
 impl Stream {
     /// So many octets are next, and then this.
     pub(super) fn new(id: u32, tail: Tail, announced: u64) -> Self {
-        Self { id, tail, announced, remaining: announced }
+        Self { id, tail, announced, remaining: announced, any: false }
+    }
+
+    /// The same, with octets of any kind (RFC 3516 §4.2).
+    pub(super) fn of_any(self, any: bool) -> Self {
+        Self { any, ..self }
     }
 }
 
@@ -132,7 +139,9 @@ impl Server {
                 writer.end();
                 self.transmit.append(&mut self.held);
             }
-            Put::Streams(announced) => self.stream = Some(Stream::new(id, Tail::Items(look), announced)),
+            Put::Streams(announced, any) => {
+                self.stream = Some(Stream::new(id, Tail::Items(look), announced).of_any(any));
+            }
         }
         Ok(())
     }
@@ -182,7 +191,8 @@ impl Server {
         Ok(())
     }
 
-    /// Sends octets of the section that was announced with [`FetchData::Stream`].
+    /// Sends octets of the section that was announced with [`FetchData::Stream`]. In the place of NUL, which only a part without its
+    /// encoding may hold, 0x80 is sent (RFC 9051 §9).
     ///
     /// # Errors
     /// [`Misuse::NoBody`] if none was, [`Misuse::BodyLength`] if these are too many: the connection then closes.
@@ -192,9 +202,10 @@ impl Server {
         match stream.remaining.checked_sub(length) {
             Some(remaining) => {
                 stream.remaining = remaining;
-                let id = stream.id;
+                let (id, any) = (stream.id, stream.any);
                 self.slots.touch(id);
-                self.transmit.put_bytes(chunk);
+                let shown = if any { None } else { without_nul(&chunk) };
+                self.transmit.put_bytes(shown.map_or(chunk, Bytes::from));
                 Ok(())
             }
             None => Err(self.broken_stream()),
@@ -267,7 +278,9 @@ impl Server {
         }
         match put(writer, look, data) {
             Put::Ended(writer) => writer.end(),
-            Put::Streams(announced) => self.stream = Some(Stream::new(id, Tail::Items(look), announced)),
+            Put::Streams(announced, any) => {
+                self.stream = Some(Stream::new(id, Tail::Items(look), announced).of_any(any));
+            }
         }
         Ok(true)
     }
@@ -299,8 +312,8 @@ pub(super) struct Look {
 enum Put<'a> {
     /// All items are written.
     Ended(FetchWriter<'a, Transmit>),
-    /// So many octets come next.
-    Streams(u64),
+    /// So many octets come next, and whether they are of any kind.
+    Streams(u64, bool),
 }
 
 fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<'_>]) -> Put<'a> {
@@ -328,11 +341,11 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<
             }
             FetchData::Stream(section, length) => {
                 writer.begin_section(&fetched(section), *length);
-                return Put::Streams(*length);
+                return Put::Streams(*length, false);
             }
             FetchData::StreamBinary(section, length) => {
                 writer.begin_binary(section, *length);
-                return Put::Streams(*length);
+                return Put::Streams(*length, true);
             }
         }
     }

@@ -84,7 +84,8 @@ impl Server {
         wire.put_number(length);
         wire.put(b"}\r\n");
         let tail = if wanted.extended { Tail::Literal(b")\r\n") } else { Tail::Literal(b"\r\n") };
-        self.stream = Some(Stream::new(ask.id(), tail, length));
+        let any = wanted.extended && octets == UrlOctets::Decoded;
+        self.stream = Some(Stream::new(ask.id(), tail, length).of_any(any));
         Ok(())
     }
 }

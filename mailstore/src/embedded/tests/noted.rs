@@ -54,6 +54,22 @@ fn noted(directory: &Path) -> (Embedded, MailboxRef) {
 }
 
 #[test]
+fn a_backup_has_them_too() {
+    let (directory, backup, target) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, mailbox) = noted(directory.path());
+    store.back_up(backup.path(), &mut |_| {}).unwrap();
+    restore(backup.path(), None, target.path(), &mut |_| {}).unwrap();
+    let restored = open(target.path());
+    let (there, _) = inbox(&restored, "alice");
+    let before = seen(&store, &mailbox, "alice");
+    assert!(before.contains("1.shared=tea"), "{before}");
+    assert_eq!(seen(&restored, &there, "alice"), before);
+    assert_eq!(used(&restored, "alice"), used(&store, "alice"));
+    assert_eq!(findings(&restored, false), Vec::<String>::new());
+}
+
+#[test]
 fn notes_are_there_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let mailbox = noted(directory.path()).1;
