@@ -136,7 +136,7 @@ collecting! {
 }
 
 /// COMPRESS=DEFLATE (RFC 4978): from the answer on everything is compressed, both ways, if the layer for that stands around the machine:
-/// [`Deflate`](mailwright_line_proto::Deflate). Best called after the login, so that no secret is compressed with what others
+/// `mailwright_line_proto::Deflate`. Best called after the login, so that no secret is compressed with what others
 /// can choose (RFC 4978 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compress;
