@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{PASSWORD, Server, USER, run, succeed};
+use common::{PASSWORD, Server, USER, run, succeed, wait_for};
 
 fn prints(server: &Server, arguments: &[&str]) -> String {
     String::from_utf8(succeed(&mut server.command(arguments))).unwrap()
@@ -156,7 +156,12 @@ fn nobody_is_said_to_have_what_was_refused_for_another() {
     let reply = talk.smtp(".");
     assert!(reply.starts_with("552 5.2.2"), "{reply}");
     for to in [USER, other] {
-        let traced = prints(&server, &["trace", to]);
+        // It is written down a moment later.
+        let traced = wait_for("the trace", || {
+            let printed = run(&mut server.command(&["trace", to])).stdout;
+            let traced = String::from_utf8(printed).unwrap();
+            traced.contains(&format!("for <{to}>: replied")).then_some(traced)
+        });
         assert!(traced.contains(&format!("for <{to}>: replied 552 5.2.2")), "{traced}");
         assert!(!traced.contains("250"), "{traced}");
     }
