@@ -22,7 +22,7 @@ use mailwright::{
 use tokio_util::sync::CancellationToken;
 
 /// In octets. Whoever needs more asks whether it must be there while the session waits.
-const MOST: usize = 5_000;
+const MOST: usize = 4_500;
 
 struct Nobody;
 

@@ -105,6 +105,14 @@ impl Probation {
     /// What the session must be told, while it waits for its client; nothing, for ever, once it has proved something. Can be dropped
     /// and asked for again at any moment: the time goes on until [`busy`](Self::busy).
     pub(crate) async fn news(&mut self) -> News {
+        match &self.watched {
+            // In a box, so that a session that has proved something holds no room for it.
+            Some(_) => Box::pin(self.wait()).await,
+            None => pending().await,
+        }
+    }
+
+    async fn wait(&mut self) -> News {
         let Some(Watched { admitted, standing }) = &self.watched else { return pending().await };
         let (admission, stress) = (&admitted.admission, admitted.admission.limits.stress);
         let until = admission.moment(standing.wait(admission.now())).checked_add(stress.patience);
@@ -152,8 +160,7 @@ impl Drop for Watched {
 
 async fn sleep_until(until: Option<time::Instant>) {
     match until {
-        // In a box, since nearly all connections are there without it, and many of them.
-        Some(until) => Box::pin(time::sleep_until(until)).await,
+        Some(until) => time::sleep_until(until).await,
         None => pending().await,
     }
 }
