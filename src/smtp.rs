@@ -30,11 +30,11 @@ mod urls;
 use std::{io, sync::Arc, time::Duration};
 
 use mailwright_line_proto::{Ask, Closed, Peer, Shutdown};
-use mailwright_mail_model::{DateTime, Domain};
+use mailwright_mail_model::Domain;
 use mailwright_mailstore::accounts::{Accounts, Nobody, Service as Purpose};
 use mailwright_relay_policy::{Session as Conversation, networks::AddressRange};
 use mailwright_smtp_proto::{
-    Attribute, Expn, FutureRelease, Message, Reply, Vrfy, XClient,
+    Attribute, Expn, Message, Reply, Vrfy, XClient,
     server::{Config, Event, Protocol, Server, VrfyPolicy},
 };
 use tokio::net::UnixStream;
@@ -182,7 +182,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         let mut config = Config::clone(&now);
         (config.xclient, config.xforward, config.verp) = (xclient, xforward, verp);
         if let Some(hold) = hold {
-            config.abilities.future_release = future_release(hold);
+            config.abilities.future_release = timing::longest(hold);
         }
         Arc::new(config)
     }
@@ -273,14 +273,6 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
             tell_end("smtp", &peer, visit.conversation.user.as_ref().map(|user| user as _), ended);
         }
     }
-}
-
-/// So long from now on.
-fn future_release(longest: Duration) -> Option<FutureRelease> {
-    // RFC 4865 §4: nine digits
-    let seconds = u32::try_from(longest.as_secs()).unwrap_or(u32::MAX).min(999_999_999);
-    let latest = DateTime::new(now().seconds().checked_add(seconds.into())?, 0)?;
-    Some(FutureRelease::new(seconds, latest))
 }
 
 /// One session.

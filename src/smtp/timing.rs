@@ -1,9 +1,11 @@
 //! When senders wish their messages to go: DELIVERBY (RFC 2852), FUTURERELEASE (RFC 4865) and MT-PRIORITY (RFC 6710).
 
+use std::time::Duration;
+
 use mailwright_mail_model::DateTime;
 use mailwright_mailstore::{Deadline, QueueEntry};
 use mailwright_relay_policy::{Session as Conversation, networks::AddressRange};
-use mailwright_smtp_proto::{ByMode, Hold, Mail, MailParameters, Reply};
+use mailwright_smtp_proto::{ByMode, FutureRelease, Hold, Mail, MailParameters, Reply};
 
 /// What a sender wishes, as moments in seconds since 1970.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +50,14 @@ impl Times {
         entry.due = entry.due.max(self.release.unwrap_or(0));
         entry.arrival = self.arrival.unwrap_or(entry.arrival);
     }
+}
+
+/// For how long from now on messages are held back at most, as it is announced.
+pub(super) fn longest(hold: Duration) -> Option<FutureRelease> {
+    // RFC 4865 §4: nine digits
+    let seconds = u32::try_from(hold.as_secs()).unwrap_or(u32::MAX).min(999_999_999);
+    let latest = DateTime::new(super::now().seconds().checked_add(seconds.into())?, 0)?;
+    Some(FutureRelease::new(seconds, latest))
 }
 
 /// The priority that a message has here: one above that of most is for users, for programs of this machine and for clients in these
