@@ -29,7 +29,7 @@ pub struct Exchange {
     /// It has ended with a wrong proof; it is kept to know the password that it was made of.
     refused: bool,
     /// Such a one, of which this is the next on the connection.
-    before: Option<Box<Exchange>>,
+    before: Option<Box<Self>>,
 }
 
 /// Who the peer says it is, as soon as it has said so.

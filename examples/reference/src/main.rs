@@ -45,7 +45,6 @@ mod user;
 use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
@@ -56,10 +55,10 @@ use crate::{
     serve::Source,
 };
 
-/// A delivery allocates in the thread of its session and frees in the store's, where the C library's allocator takes a fifth more of the
-/// processor (`benches --bin deliver`).
+/// A delivery allocates in the thread of its session and frees in the store's, where the C library's allocator takes its time.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What a wrong configuration ends with, as a wrong command line does.
 const USAGE: u8 = 2;
