@@ -2,6 +2,7 @@
 
 mod addressing;
 mod authentication;
+mod binary;
 mod body;
 mod border;
 mod commit;

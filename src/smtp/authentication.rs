@@ -195,7 +195,7 @@ impl Authentication {
         remote.filter(|client| self.verify && !session.fetched && !client.is_loopback())
     }
 
-    /// Judges a message, and signs it if it is ours, or if it is sent on for `forwarder`, a domain of ours.
+    /// Judges a message, and signs it as it is `kept` if it is ours, or if it is sent on for `forwarder`, a domain of ours.
     ///
     /// # Errors
     /// What the client is told, if the message is refused.
@@ -204,6 +204,7 @@ impl Authentication {
         session: &Conversation,
         message: &Message,
         examined: &Examined,
+        kept: &Examined,
         forwarder: Option<&str>,
     ) -> Result<Judged, Reply> {
         let sender = message.mail.from.address();
@@ -211,7 +212,7 @@ impl Authentication {
             let author = self.author(session, examined);
             let senders = self.senders(session, message);
             let domains = author.into_iter().chain(senders).chain(forwarder.map(str::to_owned));
-            let fields = self.signatures(domains, examined);
+            let fields = self.signatures(domains, kept);
             return Ok(Judged { fields, quarantine: false });
         }
         let mut judged = Judged::default();
@@ -241,7 +242,7 @@ impl Authentication {
                         return Err(refusal(&findings));
                     }
                     if let Some(forwarder) = forwarder {
-                        let seal = self.sealed(forwarder, examined, &judged.fields, &findings.arc);
+                        let seal = self.sealed(forwarder, kept, &judged.fields, &findings.arc);
                         judged.fields.insert_str(0, &seal);
                     }
                 }
@@ -255,7 +256,7 @@ impl Authentication {
             }
         }
         let domains = forwarder.map(str::to_owned).into_iter();
-        judged.fields.insert_str(0, &self.signatures(domains, examined));
+        judged.fields.insert_str(0, &self.signatures(domains, kept));
         Ok(judged)
     }
 

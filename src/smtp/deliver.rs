@@ -273,6 +273,7 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
     /// Reports need a queue: it makes them, and it passes on by TLS what must be. Each recipient can have a reply of its own.
     fn abilities(&self) -> Abilities {
         let mut abilities = Abilities::default();
+        abilities.binary = true;
         abilities.dsn = self.store.spool().is_some();
         abilities.require_tls = self.store.spool().is_some();
         abilities.each_recipient = true;

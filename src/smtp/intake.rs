@@ -10,6 +10,7 @@ use mailwright_smtp_proto::{Message, Reply};
 use super::{
     Body,
     authentication::{Authentication, Judged},
+    binary::InLines,
     commit::refusal,
     deliver::Received,
     hops::Hops,
@@ -48,9 +49,13 @@ impl<S: Store> Intake<'_, S> {
         id: &str,
     ) -> Result<Received, Reply> {
         let mut hops = Hops::default();
-        let judge = self.authentication.and_then(|authentication| {
-            Some((authentication, authentication.examiner(session, message, self.forwarder)?))
-        });
+        let mut lines = InLines::new(message);
+        let begin =
+            |authentication: &Authentication| authentication.examiner(session, message, self.forwarder);
+        let judge = self.authentication.and_then(|judge| Some((judge, begin(judge)?)));
+        // What is sent on is signed, and what was sent is verified.
+        let mut kept = judge.as_ref().filter(|_| lines.change()).and_then(|(judge, _)| begin(judge));
+        kept = kept.map(Examiner::without_verifying);
         let (judge, mut examiner) = match judge {
             Some((judge, examiner)) => (Some(judge), Some(examiner)),
             // The rules look at the header all the same.
@@ -59,18 +64,32 @@ impl<S: Store> Intake<'_, S> {
         let (front, trace) =
             (return_path(&message.mail.from), received(session, message, self.hostname, id, now()));
         let trace = format!("{}{trace}", self.delivered_to);
+        let size = message.mail.parameters.size.filter(|_| !lines.change());
         let (mut held, mut draft, mut eight_bit) = (BytesMut::new(), None, false);
         // Without its end there is nothing to reply to: the machine has refused the message or is gone.
-        while let Some(chunk) = body.next().await.map_err(|_| Reply::INTERNAL)? {
-            hops.push(&chunk);
+        let mut ended = false;
+        while !ended {
+            let chunk = match body.next().await.map_err(|_| Reply::INTERNAL)? {
+                Some(chunk) => {
+                    hops.push(&chunk);
+                    if let Some(examiner) = &mut examiner {
+                        examiner.push(&chunk);
+                    }
+                    lines.push(chunk)?
+                }
+                None => {
+                    ended = true;
+                    lines.finish()?
+                }
+            };
             eight_bit |= !chunk.is_ascii();
-            if let Some(examiner) = &mut examiner {
+            if let Some(examiner) = &mut kept {
                 examiner.push(&chunk);
             }
             match &mut draft {
                 None if held.len() + chunk.len() <= HELD => held.extend_from_slice(&chunk),
                 None => {
-                    let mut begun = self.begin(message.mail.parameters.size, &[&front, &trace]).await?;
+                    let mut begun = self.begin(size, &[&front, &trace]).await?;
                     begun.write(held.split().freeze()).await?;
                     begun.write(chunk).await?;
                     draft = Some(begun);
@@ -82,20 +101,22 @@ impl<S: Store> Intake<'_, S> {
             return Err(Reply::permanent((4, 6), "Too many hops: this message goes round in a loop"));
         }
         let examined = examiner.map(Examiner::finish).unwrap_or_default();
+        let kept = kept.map(Examiner::finish);
+        let kept = kept.as_ref().unwrap_or(&examined);
         let decision = self.policy.decide_message(session, message, &examined).await;
         if let Verdict::Reject(reply) = decision.verdict {
             tracing::info!(peer = shown(&session.peer), id, rule = decision.rule, "refused by policy");
             return Err(reply);
         }
         let Judged { fields, quarantine } = match judge {
-            Some(judge) => judge.judge(session, message, &examined, self.forwarder).await?,
+            Some(judge) => judge.judge(session, message, &examined, kept, self.forwarder).await?,
             None => Judged::default(),
         };
         let draft = match draft {
             Some(draft) if fields.is_empty() => draft,
-            Some(draft) => self.again(message, draft, &front, &fields).await?,
+            Some(draft) => self.again(size, draft, &front, &fields).await?,
             None => {
-                let mut draft = self.begin(message.mail.parameters.size, &[&front, &fields, &trace]).await?;
+                let mut draft = self.begin(size, &[&front, &fields, &trace]).await?;
                 draft.write(held.freeze()).await?;
                 draft
             }
@@ -139,12 +160,12 @@ impl<S: Store> Intake<'_, S> {
     /// The message with fields behind its first one.
     async fn again(
         &self,
-        message: &Message,
+        size: Option<u64>,
         mut draft: Draft,
         front: &str,
         fields: &str,
     ) -> Result<Draft, Reply> {
-        let mut copy = self.begin(message.mail.parameters.size, &[front, fields]).await?;
+        let mut copy = self.begin(size, &[front, fields]).await?;
         let mut at = front.len() as u64;
         while at < draft.size {
             let end = draft.size.min(at + HELD as u64);

@@ -291,6 +291,29 @@ fn signatures_hold_where_only_seven_bits_are_taken_and_reports_have_them() {
     let zone = zone(&server);
     assert_eq!(signatures(&zone, &message), [Outcome::Pass, Outcome::Pass], "{message}");
 
+    // RFC 3030 §3: binary octets are taken, and go on and are kept as base64, an end of a message among them.
+    let header = format!(
+        "From: Alice <{USER}>\r\nSubject: binary\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n\
+         Content-Transfer-Encoding: binary\r\n\r\n"
+    );
+    let octets = [header.as_bytes(), b"\0\n\r\r\n.\r\nRSET\r\n\xff"].concat();
+    assert!(talk.smtp(&format!("MAIL FROM:<{USER}> BODY=BINARYMIME")).starts_with("250"));
+    assert!(talk.smtp("RCPT TO:<bob@b.example>").starts_with("250"));
+    assert!(talk.smtp(&format!("RCPT TO:<{USER}>")).starts_with("250"));
+    talk.send([format!("BDAT {} LAST\r\n", octets.len()).as_bytes(), &octets].concat());
+    assert!(talk.reply().starts_with("250 "));
+    let message = wait_for("the binary message", || host.received().get(1).cloned());
+    assert!(message.contains("base64") && message.contains("AAoNDQouDQpSU0VUDQr/"), "{message}");
+    assert_eq!(signatures(&zone, &message), [Outcome::Pass, Outcome::Pass], "{message}");
+    let fetched = inbox(&server).imap("binary", "FETCH 1 (BINARY.SIZE[1] BINARY.PEEK[1])").join("\n");
+    assert!(fetched.contains("BINARY.SIZE[1] 15") && fetched.contains("RSET"), "{fetched}");
+    // What does not say so is no message.
+    assert!(talk.smtp(&format!("MAIL FROM:<{USER}> BODY=BINARYMIME")).starts_with("250"));
+    assert!(talk.smtp(&format!("RCPT TO:<{USER}>")).starts_with("250"));
+    talk.send("BDAT 19 LAST\r\nSubject: x\r\n\r\n\n.\n\r\n");
+    assert!(talk.reply().starts_with("550 5.6.3"));
+    assert_eq!(count(&server), 1);
+
     // Reports are from a name below the domain that has keys.
     let refuses = Host::start(Behaviour::Answer("RCPT", "550 5.1.1 nobody"));
     let server = beside(&names, &refuses, "");
