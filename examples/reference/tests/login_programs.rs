@@ -14,7 +14,7 @@ mod world;
 use std::process::Command;
 
 use common::{PASSWORD, USER, have, write_private};
-use world::{APOP, COMMAND, IN_URL, PROOFS, TOKEN, TOKENS, World, needs, says};
+use world::{APOP, COMMAND, IN_URL, PROOFS, TOKEN, TOKENS, World, built_with, needs, says};
 
 #[test]
 fn swaks_logs_in() {
@@ -53,14 +53,11 @@ fn msmtp_logs_in() {
         return;
     }
     let world = World::new();
-    let version = says("msmtp", &["--version"]);
-    let methods =
-        version.lines().skip_while(|line| !line.starts_with("supported authentication methods")).nth(1);
-    let methods: Vec<&str> = methods.unwrap().split_whitespace().collect();
+    let methods = built_with("msmtp");
     let mechanisms = [&["PLAIN", "LOGIN", "EXTERNAL"][..], PROOFS, TOKENS].concat();
     world.try_all("msmtp", "smtp", &mechanisms, |login| {
         let method = login.mechanism.to_lowercase();
-        needs(methods.contains(&method.as_str()), &method)?;
+        needs(methods.contains(&method), &method)?;
         let mut command = world.fed("msmtp");
         command.args(["--file=/dev/null", "--host=localhost", &format!("--port={}", login.port)]);
         command.args([format!("--auth={method}"), format!("--user={USER}"), format!("--from={USER}")]);

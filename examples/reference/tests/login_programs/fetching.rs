@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use crate::{
     common::{PASSWORD, USER, have, write_private},
-    world::{APOP, COMMAND, PROOFS, TOKENS, World, needs, says},
+    world::{APOP, COMMAND, PROOFS, TOKENS, World, built_with, needs},
 };
 
 #[test]
@@ -13,15 +13,12 @@ fn mpop_logs_in() {
         return;
     }
     let world = World::new();
-    let version = says("mpop", &["--version"]);
-    let methods =
-        version.lines().skip_while(|line| !line.starts_with("supported authentication methods")).nth(1);
-    let methods: Vec<&str> = methods.unwrap().split_whitespace().collect();
+    let methods = built_with("mpop");
     let mechanisms = [&[COMMAND, APOP, "PLAIN", "LOGIN", "EXTERNAL"][..], PROOFS, TOKENS].concat();
     world.try_all("mpop", "pop3", &mechanisms, |login| {
         let method =
             if login.mechanism == COMMAND { "user".to_owned() } else { login.mechanism.to_lowercase() };
-        needs(methods.contains(&method.as_str()), &method)?;
+        needs(methods.contains(&method), &method)?;
         let mut command = Command::new("mpop");
         command.args(["--file=/dev/null", "--host=localhost", &format!("--port={}", login.port)]);
         command.args([format!("--auth={method}"), format!("--user={USER}")]);

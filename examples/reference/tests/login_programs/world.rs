@@ -191,6 +191,13 @@ pub(crate) fn says(program: &str, arguments: &[&str]) -> String {
         .to_lowercase()
 }
 
+/// The mechanisms that msmtp or mpop was built with, by its own words.
+pub(crate) fn built_with(program: &str) -> Vec<String> {
+    let version = says(program, &["--version"]);
+    let mut lines = version.lines().skip_while(|line| !line.starts_with("supported authentication methods"));
+    lines.nth(1).unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
 pub(crate) fn needs(has: bool, what: &str) -> Result<(), String> {
     if has { Ok(()) } else { Err(format!("it was built without {what}")) }
 }
