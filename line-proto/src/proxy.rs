@@ -1,5 +1,7 @@
 //! The PROXY protocol, version 1 and 2: whom a proxy in front of a server connects for.
 
+mod additions;
+
 use std::net::SocketAddr;
 
 use ppp::{v1, v2};
@@ -12,6 +14,10 @@ const LONGEST_LINE: usize = 107;
 const SHORTEST: usize = 15;
 /// The fixed part of version 2.
 const FIXED: usize = 16;
+/// How long the addresses of each family are.
+const IPV4: usize = 12;
+const IPV6: usize = 36;
+const UNIX: usize = 216;
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// What the first octets of a connection are, as a header of the PROXY protocol that HAProxy specifies.
@@ -49,8 +55,8 @@ pub enum ProxyHeader {
 }
 
 impl ProxyHeader {
-    /// The longest header that is taken, in octets. Addresses take 52 octets of it at most; what follows is what the proxy adds, and that
-    /// is not looked at.
+    /// The longest header that is taken, in octets. Addresses take 52 octets of it at most; what follows is what the proxy adds. If there
+    /// is a checksum in it (CRC32C), a header with another is malformed; nothing else of it is looked at.
     pub const LONGEST: usize = 4096;
 
     /// What these octets are, which are all that have come.
@@ -100,6 +106,18 @@ fn binary(octets: &[u8]) -> ProxyHeader {
         return ProxyHeader::Wants(length - octets.len());
     }
     let Ok(header) = v2::Header::try_from(octets) else { return ProxyHeader::Malformed };
+    let addresses = match header.addresses {
+        // Of a family that is not told, it is not known how long they are.
+        v2::Addresses::Unspecified => None,
+        v2::Addresses::IPv4(_) => Some(IPV4),
+        v2::Addresses::IPv6(_) => Some(IPV6),
+        v2::Addresses::Unix(_) => Some(UNIX),
+    };
+    // §2.2: the rest of what a proxy says that connects for itself is to be thrown away, whatever it is.
+    let is_local = header.command == v2::Command::Local;
+    if addresses.is_some_and(|length| !is_local && !additions::are_right(octets, FIXED + length)) {
+        return ProxyHeader::Malformed;
+    }
     ProxyHeader::Whole(match (header.command, header.addresses) {
         (v2::Command::Local, _) | (_, v2::Addresses::Unspecified | v2::Addresses::Unix(_)) => None,
         (v2::Command::Proxy, v2::Addresses::IPv4(found)) => between(
@@ -168,6 +186,59 @@ mod tests {
         ] {
             let input = [&header[..], b"EHLO me\r\n"].concat();
             assert_eq!(feed(&input), (expected, header.len()), "{}", header.escape_ascii());
+        }
+    }
+
+    /// Addresses, and behind them a checksum, an addition before and one behind it.
+    fn summed(sum: u32) -> Vec<u8> {
+        let four = [&[192, 0, 2, 1, 198, 51, 100, 2][..], &[0xC0, 1, 0, 25]].concat();
+        let added = [&[4, 0, 2, 0, 0, 3, 0, 4][..], &sum.to_be_bytes(), &[0xea, 0, 1, 7]].concat();
+        binary(1, 0x11, &[&four[..], &added].concat())
+    }
+
+    #[test]
+    fn a_checksum_must_be_right() {
+        const SUM: u32 = 0xf94e_9f43;
+        let header = summed(SUM);
+        assert_eq!(
+            feed(&[&header[..], b"EHLO me\r\n"].concat()),
+            (addresses("192.0.2.1:49153", "198.51.100.2:25"), header.len())
+        );
+        for taken in SHORTEST..header.len() {
+            assert!(matches!(ProxyHeader::read(&header[..taken]), ProxyHeader::Wants(_)), "torn at {taken}");
+        }
+        // Addresses, the checksum itself, and what is added before and behind it; not types and lengths, without which there is none.
+        for place in (FIXED..FIXED + IPV4).chain([31, 32, 36, 37, 38, 39, 43]) {
+            for bit in 0..8 {
+                let mut damaged = header.clone();
+                damaged[place] ^= 1 << bit;
+                assert_eq!(ProxyHeader::read(&damaged), ProxyHeader::Malformed, "bit {bit} of {place}");
+            }
+        }
+        // Of a proxy that connects for itself nothing is looked at; nor is it known where additions begin without a family.
+        let mut local = summed(SUM ^ 1);
+        local[12] = 0x20;
+        assert_eq!(ProxyHeader::read(&local), ProxyHeader::Whole(None));
+    }
+
+    #[test]
+    fn additions_are_whole() {
+        let four = [&[192, 0, 2, 1, 198, 51, 100, 2][..], &[0xC0, 1, 0, 25]].concat();
+        for (added, is_right) in [
+            (&[][..], true),
+            (&[4, 0, 0], true),
+            (&[4, 0, 1, 9], true),
+            (&[4], false),
+            (&[4, 0], false),
+            (&[4, 0, 1], false),
+            (&[4, 0, 0, 4], false),
+            (&[4, 0xff, 0xff, 9], false),
+            // Checksums have four octets.
+            (&[3, 0, 0], false),
+            (&[3, 0, 5, 0, 0, 0, 0, 0], false),
+        ] {
+            let found = ProxyHeader::read(&binary(1, 0x11, &[&four[..], added].concat()));
+            assert_eq!(found != ProxyHeader::Malformed, is_right, "{added:?}");
         }
     }
 
