@@ -60,8 +60,8 @@ pub struct Client {
     tls: Option<TlsInfo>,
     /// Hello was accepted on this side of TLS.
     greeted: bool,
-    /// Hello was the last thing answered: the rest of a torn list may follow.
-    torn: bool,
+    /// Hello was the last thing answered: the rest of a torn list may follow, of so many lines.
+    torn: Option<usize>,
     authenticated: bool,
     challenges: u32,
     /// The recipients accepted since MAIL.
@@ -157,7 +157,7 @@ impl Client {
             next: 1,
             tls: None,
             greeted: false,
-            torn: false,
+            torn: None,
             authenticated: false,
             challenges: 0,
             accepted: 0,
@@ -394,7 +394,7 @@ impl Machine for Client {
         self.tls = Some(tls);
         self.capabilities = Capabilities::default();
         self.greeted = false;
-        self.torn = false;
+        self.torn = None;
         self.authenticated = false;
         self.since = None;
         self.lines.reset();

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 use bytes::Bytes;
 use thiserror::Error;
 
-pub(crate) use read::{ReplyReader, Step};
+pub(crate) use read::{MOST_LINES, ReplyReader, Step};
 
 /// The longest reply line that is sent, CRLF included (RFC 5321 §4.5.3.1.5).
 pub const LINE_LIMIT: usize = 512;

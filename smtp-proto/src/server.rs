@@ -14,6 +14,7 @@ mod answer;
 mod commands;
 mod config;
 mod event;
+mod lines;
 mod parts;
 mod questions;
 mod replies;
@@ -23,9 +24,9 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 use mailwright_line_proto::{
-    Ask, Closed, Deadline, Layer, Machine, Output, Peer, PeerMisbehaved, Pipeline, Shutdown, TlsInfo, Trace,
-    Transmit, Wait, can_offer,
-    frame::{Line, LineEnds, Lines},
+    Ask, Closed, Deadline, Layer, Machine, Output, Peer, Pipeline, Shutdown, TlsInfo, Trace, Transmit, Wait,
+    can_offer,
+    frame::{LineEnds, Lines},
 };
 
 pub use abilities::{Abilities, Extension};
@@ -40,6 +41,7 @@ use crate::{
     client,
     command::Row,
 };
+use lines::Beginning;
 use parts::{Parts, Skipped};
 use session::Transaction;
 
@@ -57,6 +59,8 @@ pub struct Server {
     pipeline: Pipeline,
     transmit: Transmit,
     lines: Lines,
+    /// What the line begins with that is too long.
+    beginning: Beginning,
     /// A command that was read and must wait for the answers to those before it.
     held: Option<(&'static Row, Command)>,
     /// A transaction has ended, which is still to be told.
@@ -141,6 +145,7 @@ impl Server {
             pipeline: Pipeline::default(),
             transmit: Transmit::default(),
             lines: Lines::new(ends),
+            beginning: Beginning::default(),
             held: None,
             reset: false,
             abandoned: false,
@@ -335,83 +340,6 @@ impl Server {
         let text = format!("{} {protocol} {}", config.hostname, config.greeting);
         self.reply(&Reply::plain(220, text.trim_end().to_owned()));
         self.phase = Phase::Command;
-    }
-
-    /// Reads the next command or SASL response and runs it.
-    fn read_line(&mut self, now: Instant, since: Instant, rx: &mut BytesMut) -> Option<Output<Event>> {
-        if self.pipeline.is_empty() {
-            if let Some(why) = self.shutdown {
-                return self.say_goodbye(why);
-            }
-            if let Some((row, command)) = self.held.take() {
-                return self.run(now, row, command, rx);
-            }
-        } else if self.held.is_some() || self.pipeline.in_flight() >= self.config.limits.in_flight {
-            return wait(false, self.pipeline.deadline());
-        }
-        if self.transmit.len() >= self.config.limits.transmit {
-            // Law 5: the client does not take its replies, so no more of its commands are read.
-            return match since + self.config.timeouts.write {
-                until if until <= now => self.close(Closed::TimedOut(Deadline::Write)),
-                until => wait(false, Some(until)),
-            };
-        }
-        if self.is_tls_record(rx) {
-            return self.close_foreign("a command", "\\x16");
-        }
-        let challenged = matches!(self.phase, Phase::Challenged(_));
-        match self.lines.next(rx, self.line_limit(challenged, rx), self.config.limits.skip) {
-            Line::Partial => self.wait_for_line(now, since),
-            Line::Endless => {
-                self.reply(&Reply::fixed(500, (5, 5, 2), "Line too long"));
-                let limit = self.config.limits.skip;
-                self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit }))
-            }
-            Line::TooLong => {
-                self.since = Some(now);
-                // RFC 4954 §4: 500 5.5.6 for an exchange line that is too long
-                let detail = if challenged { 6 } else { 2 };
-                self.phase = Phase::Command;
-                self.refuse(&Reply::fixed(500, (5, 5, detail), "Line too long"))
-            }
-            Line::Whole(line) => {
-                self.since = Some(now);
-                if challenged { self.run_response(now, &line) } else { self.run_line(now, &line, rx) }
-            }
-        }
-    }
-
-    fn wait_for_line(&mut self, now: Instant, since: Instant) -> Option<Output<Event>> {
-        if !self.pipeline.is_empty() {
-            // The client waits for us, not we for it.
-            return wait(!self.ended, self.pipeline.deadline());
-        }
-        if self.ended {
-            return self.close(Closed::Eof);
-        }
-        let timeouts = &self.config.timeouts;
-        let command = (since + timeouts.command, Deadline::Command);
-        let must_log_in = self.config.require_auth && !self.session.authenticated;
-        let login =
-            self.started.filter(|_| must_log_in).map(|started| (started + timeouts.login, Deadline::Login));
-        let (until, deadline) = login.filter(|login| login.0 < command.0).unwrap_or(command);
-        if until <= now { self.time_out(deadline) } else { wait(true, Some(until)) }
-    }
-
-    /// How long the line at the front may be: only AUTH and what follows it carry more than a command.
-    fn line_limit(&self, challenged: bool, rx: &[u8]) -> usize {
-        let limits = &self.config.limits;
-        let is_auth = || rx.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
-        match self.session.authenticated {
-            _ if challenged || is_auth() => limits.sasl_line,
-            false => limits.line_before_login,
-            true => limits.line,
-        }
-    }
-
-    /// A TLS handshake where no TLS is yet. It has no line end to wait for.
-    fn is_tls_record(&self, rx: &[u8]) -> bool {
-        self.session.tls.is_none() && !self.lines.is_skipping() && rx.first() == Some(&0x16)
     }
 
     fn end_of_body(

@@ -178,6 +178,7 @@ impl Client {
 
     pub(super) fn take_parts_rset(&mut self) -> Step {
         let reply = self.refused.take().unwrap_or(Reply::INTERNAL);
+        self.accepted = 0;
         Some(Output::Event(Event::BodyEnd(Ticket::new(self.body), Outcome::All(reply))))
     }
 
@@ -194,6 +195,7 @@ impl Client {
             if self.refused.is_some() {
                 return self.reset_parts();
             }
+            self.accepted = 0;
             return Some(Output::Event(Event::BodyEnd(Ticket::new(id), Outcome::All(reply))));
         }
         // RFC 2033 §4.2: one for each accepted recipient
@@ -202,6 +204,7 @@ impl Client {
             self.expected.push_front((id, Expected::Commit(left - 1)));
             return None;
         }
+        self.accepted = 0;
         let outcome = std::mem::take(&mut self.outcome).into();
         Some(Output::Event(Event::BodyEnd(Ticket::new(id), outcome)))
     }
@@ -216,6 +219,7 @@ impl Client {
             self.expected.push_front((id, Expected::Each(left - 1)));
             return None;
         }
+        self.accepted = 0;
         let each = std::mem::take(&mut self.outcome);
         // A message that is refused as a whole was taken for nobody.
         let outcome = if reply.is_positive() { Outcome::Each(each) } else { Outcome::All(reply) };

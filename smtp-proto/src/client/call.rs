@@ -168,7 +168,6 @@ impl Send for Mail {
         client.pipeline()?;
         client.in_session(Self::NAME)?;
         let mail = client.fitting(&self)?;
-        client.accepted = 0;
         client.messages = client.messages.saturating_add(1);
         Ok(client.issue(&Command::Mail(mail), Expected::Mail))
     }
@@ -227,7 +226,6 @@ impl Send for Rset {
 
     fn send(self, client: &mut Client) -> Result<u32, Misuse> {
         client.pipeline()?;
-        client.accepted = 0;
         Ok(client.issue(&Command::Rset, Expected::Rset))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::vec;
 
-use mailwright_line_proto::{Misuse, Output, PeerMisbehaved, Ticket};
+use mailwright_line_proto::{Closed, Misuse, Output, PeerMisbehaved, Ticket};
 
 use super::{Addressed, Client, Event, Expected, Protocol};
 use crate::{Command, Message, Rcpt, Reply};
@@ -76,16 +76,16 @@ impl Client {
                 }
                 let sender_refused = group.mail.as_ref().is_none_or(|mail| !mail.is_positive());
                 group.data = Some(reply);
-                if asked && (self.accepted == 0 || sender_refused) {
+                if asked && self.accepted > 0 && sender_refused {
+                    // Whoever accepts a recipient of no sender may take the dot for his message.
+                    return self.give_up_group("503 to DATA without a sender");
+                }
+                if asked && self.accepted == 0 && self.config.protocol == Protocol::Lmtp {
+                    // RFC 2033 §4.2: behind the dot there would be no reply to wait for.
+                    return self.give_up_group("503 to DATA without a recipient");
+                }
+                if asked && self.accepted == 0 {
                     // RFC 2920 §3.1: DATA may be accepted all the same; then nothing is sent but the dot.
-                    if self.config.protocol == Protocol::Lmtp {
-                        return self.close(mailwright_line_proto::Closed::Misbehaved(
-                            PeerMisbehaved::BadReply {
-                                expected: "503 to DATA without a recipient",
-                                received: "354".to_owned(),
-                            },
-                        ));
-                    }
                     self.transmit.put(b".\r\n");
                     let id = group.id;
                     self.expect(id, Expected::GroupEmpty);
@@ -137,6 +137,13 @@ impl Client {
             group.data = None;
         }
         self.end_group()
+    }
+
+    /// Closes the connection, for a body is waited for that must not be sent. What was said to the envelope holds.
+    fn give_up_group(&mut self, expected: &'static str) -> Step {
+        let told = self.end_group_refused();
+        self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received: "354".to_owned() }));
+        told
     }
 
     /// Leaves no transaction behind.

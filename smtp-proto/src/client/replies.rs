@@ -5,19 +5,18 @@ use bytes::BytesMut;
 use mailwright_line_proto::{Closed, Output, PeerMisbehaved, Secret, Ticket};
 
 use super::{Client, Event, Expected, MOST_CHALLENGES, Phase, Protocol};
-use crate::{Capabilities, Command, Hello, HelloKind, Outcome, Reply};
+use crate::{Capabilities, Command, Hello, HelloKind, Outcome, Reply, reply::MOST_LINES};
 
 type Step = Option<Output<Event>>;
 
 impl Client {
     /// Takes a whole reply.
     pub(super) fn take(&mut self, reply: Reply, rx: &BytesMut) -> Step {
-        let torn = std::mem::take(&mut self.torn);
-        if torn && Capabilities::are_in(&reply) {
-            // A space in the middle of an EHLO reply ended it too early; this is the rest of it.
-            reply.lines().for_each(|line| self.capabilities.add(line));
-            self.torn = true;
-            return None;
+        if let Some(left) = std::mem::take(&mut self.torn)
+            && !self.asks_for_names()
+            && Capabilities::are_in(&reply)
+        {
+            return self.take_rest(left, &reply);
         }
         let farewell = reply.code() == 421;
         let text = || reply.lines().collect::<Vec<_>>().join(" ");
@@ -88,19 +87,28 @@ impl Client {
             | Expected::GroupEmpty
             | Expected::GroupRset => return self.take_group(&expected, reply),
             _ if reply.code() / 100 == 3 => return self.bad_reply("a reply that accepts or refuses", &reply),
+            // RFC 3207 §4: 220 and nothing else is a consent. What passes for one would have mail go in the clear that
+            // must not.
+            Expected::StartTls if reply.is_positive() => return self.bad_reply("220 or a refusal", &reply),
             Expected::StartTls => Event::StartTls(Ticket::new(id), reply),
             Expected::Authenticate => {
                 self.authenticated = reply.is_positive();
                 Event::Authenticate(Ticket::new(id), reply)
             }
-            Expected::Mail => Event::Mail(Ticket::new(id), reply),
+            Expected::Mail => {
+                self.forget_accepted(&reply);
+                Event::Mail(Ticket::new(id), reply)
+            }
             Expected::Rcpt => {
                 self.accepted += usize::from(reply.is_positive());
                 Event::Rcpt(Ticket::new(id), reply)
             }
             Expected::Data if reply.is_positive() => return self.bad_reply("354 or a refusal", &reply),
             Expected::Data => Event::Data(Ticket::new(id), Err(reply)),
-            Expected::Rset => Event::Rset(Ticket::new(id), reply),
+            Expected::Rset => {
+                self.forget_accepted(&reply);
+                Event::Rset(Ticket::new(id), reply)
+            }
             Expected::Noop => Event::Noop(Ticket::new(id), reply),
             Expected::Vrfy => Event::Vrfy(Ticket::new(id), reply),
             Expected::Expn => Event::Expn(Ticket::new(id), reply),
@@ -116,6 +124,7 @@ impl Client {
                 if reply.is_positive() {
                     // The server has begun anew.
                     self.greeted = false;
+                    self.authenticated = false;
                     self.accepted = 0;
                 }
                 Event::XClient(Ticket::new(id), reply)
@@ -126,6 +135,22 @@ impl Client {
             }
         };
         Some(Output::Event(event))
+    }
+
+    /// Whether what the oldest command asks for may look like what is announced: `250 Help Desk <help@example.org>`.
+    fn asks_for_names(&self) -> bool {
+        matches!(self.expected.front(), Some((_, Expected::Vrfy | Expected::Expn)))
+    }
+
+    /// A space in the middle of an EHLO reply ended it too early; this is the rest of it, or a part of that.
+    fn take_rest(&mut self, left: usize, reply: &Reply) -> Step {
+        // All of it together is bounded as one reply is.
+        let Some(left) = left.checked_sub(reply.lines().count()) else {
+            return self.bad_reply("an end of what is announced", reply);
+        };
+        reply.lines().for_each(|line| self.capabilities.add(line));
+        self.torn = Some(left);
+        None
     }
 
     fn take_greeting(&mut self, reply: Reply) -> Step {
@@ -143,8 +168,11 @@ impl Client {
         }
         let answer = if reply.is_positive() {
             self.greeted = true;
-            self.torn = hello.kind != HelloKind::Helo;
-            self.capabilities = if self.torn { Capabilities::parse(&reply) } else { Capabilities::default() };
+            // RFC 5321 §4.1.4: as RSET does
+            self.accepted = 0;
+            let announces = hello.kind != HelloKind::Helo;
+            self.torn = announces.then_some(MOST_LINES);
+            self.capabilities = if announces { Capabilities::parse(&reply) } else { Capabilities::default() };
             Ok(())
         } else if hello.kind == HelloKind::Ehlo && self.config.fall_back_to_helo && reply.is_permanent() {
             // RFC 5321 §3.2
@@ -175,6 +203,14 @@ impl Client {
                 self.expect(id, Expected::Authenticate);
                 None
             }
+        }
+    }
+
+    /// A transaction began, or was forgotten: of the recipients accepted before, none is left. Not before its reply comes,
+    /// behind which those of earlier recipients cannot.
+    fn forget_accepted(&mut self, reply: &Reply) {
+        if reply.is_positive() {
+            self.accepted = 0;
         }
     }
 

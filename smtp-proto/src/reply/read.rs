@@ -12,7 +12,7 @@ use nom::{
 use super::Reply;
 
 /// The most lines a reply may have.
-const MOST_LINES: usize = 512;
+pub(crate) const MOST_LINES: usize = 512;
 /// The most octets of text a reply may have.
 const MOST_TEXT: usize = 64 * 1024;
 
@@ -83,7 +83,9 @@ impl ReplyReader {
 
 /// The code and what follows it: a space, a hyphen, or the end of the line.
 fn head(line: &[u8]) -> IResult<&[u8], (u16, Option<char>)> {
-    let mut digits = (one_of("12345"), one_of("012345"), one_of("0123456789"));
+    // RFC 5321 §4.2.1 has no second digit above 5. Refusals have: 571 is about, and what it says is plain.
+    let digits = (one_of("12345"), one_of("0123456789"), one_of("0123456789"));
+    let mut digits = verify(digits, |(first, second, _)| *second <= '5' || matches!(first, '4' | '5'));
     let (rest, (first, second, third)) = digits.parse(line)?;
     let value = |digit: char| digit.to_digit(10).unwrap_or(0) as u16;
     let code = value(first) * 100 + value(second) * 10 + value(third);
@@ -118,9 +120,10 @@ mod tests {
 
     #[test]
     fn only_real_codes_are_codes() {
-        for line in
-            ["", "2", "25", "2500 x", "999 x", "25O x", "x", "-250", "099 x", "260 x", "250x", " 250 x"]
-        {
+        for line in [
+            "", "2", "25", "2500 x", "999 x", "25O x", "x", "-250", "099 x", "260 x", "250x", " 250 x",
+            "360 x",
+        ] {
             assert!(ReplyReader::default().line(line.as_bytes()).is_err(), "{line:?}");
         }
         for line in ["250", "250 ", "250 x", "250 2.0.0", "250 2.0.0 "] {
@@ -128,6 +131,19 @@ mod tests {
                 matches!(ReplyReader::default().line(line.as_bytes()), Ok(Step::Done(reply)) if reply.code() == 250),
                 "{line:?}"
             );
+        }
+    }
+
+    #[test]
+    fn refusals_of_any_number_are_refusals() {
+        for line in ["571 5.7.1 Delivery not authorized", "499 x", "560", "599-x"] {
+            let mut reader = ReplyReader::default();
+            let reply = match reader.line(line.as_bytes()) {
+                Ok(Step::More) => reader.line(b"599 y"),
+                read => read,
+            };
+            let Ok(Step::Done(reply)) = reply else { panic!("{line}") };
+            assert!(line.starts_with(&reply.code().to_string()) && !reply.is_positive(), "{line}");
         }
     }
 
