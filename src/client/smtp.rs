@@ -43,8 +43,9 @@ impl SmtpClient {
         let mut client = Self { link, hello, config };
         while !matches!(client.link.next().await?, Event::Greeting(_)) {}
         client.hello().await?;
-        let offered = client.link.machine().capabilities().starttls;
-        if endpoint.is_starttls() || (endpoint.is_opportunistic() && offered) {
+        let wanted = endpoint.is_starttls() || endpoint.is_opportunistic();
+        let offered = wanted && client.offers(|capabilities| capabilities.starttls).await?;
+        if endpoint.is_starttls() || offered {
             positive(answer!(client.link, StartTls, StartTls))?;
             // RFC 3207 §4.2: what was announced before counts no more.
             client.hello().await?;
@@ -56,6 +57,16 @@ impl SmtpClient {
         answer!(self.link, Hello, Hello::new(self.hello.clone()))?;
         // The rest of a list that a space has torn in the middle: STARTTLS may stand in it.
         self.link.settle().await
+    }
+
+    /// Whether something is offered. If it seems not to be, the server is given a reason to speak: of a list that a space has torn in
+    /// the middle, the rest may be on its way, and comes before the answer.
+    async fn offers(&mut self, what: fn(&Capabilities) -> bool) -> Result<bool, ClientError> {
+        if !what(self.capabilities()) {
+            // Whatever it says to that.
+            let _ = answer!(self.link, Noop, Noop);
+        }
+        Ok(what(self.capabilities()))
     }
 
     /// What the server can do.
@@ -86,6 +97,7 @@ impl SmtpClient {
     }
 
     async fn exchange(&mut self, credentials: &Credentials) -> Result<(), NoLogin> {
+        self.offers(|capabilities| !capabilities.auth.is_empty()).await?;
         let offered = self.capabilities().auth.clone();
         let mut attempts = self.link.attempts(offered, credentials, self.config.allow_plaintext_auth);
         loop {
