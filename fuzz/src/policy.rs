@@ -111,10 +111,11 @@ pub fn store_names(data: &[u8]) {
 pub fn policy_aliases(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let domain = "a.example".parse().unwrap();
-    if let Ok(lines) = alias_file::aliases(&text, &domain) {
-        for line in lines {
+    if let Ok(file) = alias_file::aliases(&text, &domain) {
+        for line in file.aliases {
             assert!(!line.name.is_empty() && !line.targets.is_empty());
         }
+        assert!(file.repeated.iter().all(|repeated| repeated.first < repeated.line));
     }
     if let Ok(targets) = alias_file::forwards(&text, &domain) {
         assert!(targets.len() <= text.len());

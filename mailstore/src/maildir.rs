@@ -53,6 +53,7 @@ mod annotations;
 mod arrange;
 mod cache;
 mod change;
+mod copy;
 pub(crate) mod dot_lock;
 mod escape;
 mod expunged;
@@ -389,12 +390,10 @@ impl<O: Offload + Clone> Write for Maildir<O> {
     async fn move_to(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
         let (mailbox, uids, target) = (mailbox.clone(), uids.clone(), target.clone());
         self.run(move |shared| {
-            let mut copied = shared.copy(&mailbox, &uids, &target)?;
             let source = shared.existing(mailbox.user(), mailbox.name())?;
-            let which = Expunge::Exactly(copied.source.clone());
+            let into = shared.existing(mailbox.user(), &target)?;
             // The user has no more and no less than before.
-            let expunged = source.lock(&shared.setting)?.expunge(mailbox.uid_validity(), &which, None)?;
-            copied.highest_modseq = expunged.highest_modseq;
+            let copied = copy::move_messages(&source, &into, &shared.setting, mailbox.uid_validity(), &uids)?;
             shared.tell_messages(mailbox.user(), &target);
             shared.tell_messages(mailbox.user(), mailbox.name());
             Ok(copied)
@@ -408,7 +407,9 @@ impl Shared {
         let folder = self.existing(mailbox.user(), mailbox.name())?;
         let before = folder.snapshot(&self.setting)?;
         let keep = self.keeping(mailbox.user(), mailbox.name())?;
-        let expunged = folder.lock(&self.setting)?.expunge(mailbox.uid_validity(), which, keep.as_ref())?;
+        let locked = folder.lock(&self.setting)?;
+        let (expunged, _) = locked.expunge(mailbox.uid_validity(), which, keep.as_ref())?;
+        drop(locked);
         self.note_messages(mailbox.user(), &before, &expunged.uids, false);
         self.tell_messages(mailbox.user(), mailbox.name());
         Ok(expunged)
@@ -417,7 +418,7 @@ impl Shared {
     fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
         let source = self.existing(mailbox.user(), mailbox.name())?;
         let target = self.existing(mailbox.user(), target)?;
-        change::copy(&source, &target, &self.setting, mailbox.uid_validity(), uids)
+        copy::copy(&source, &target, &self.setting, mailbox.uid_validity(), uids)
     }
 }
 

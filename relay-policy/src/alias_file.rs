@@ -4,6 +4,11 @@
 //! the one before, `#` at the beginning of a line is a comment. A forward file is such a list of targets without the name.
 //! Targets with spaces or commas stand in double quotes, as programs do: `"|/usr/bin/filter -x, -y"`.
 
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+};
+
 use mailwright_mail_model::{Address, Domain};
 
 use crate::directory::{Target, TargetError};
@@ -16,6 +21,38 @@ pub struct AliasLine {
     pub name: String,
     /// Where it leads.
     pub targets: Vec<Target>,
+}
+
+/// What an alias file says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct AliasFile {
+    /// The aliases, each name once, whatever its case.
+    pub aliases: Vec<AliasLine>,
+    /// The lines that do not count, for the name stood before them.
+    pub repeated: Vec<RepeatedAlias>,
+}
+
+/// A line of an alias file whose name stands in an earlier one too, which is the one that counts. Shown as a sentence with both lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RepeatedAlias {
+    /// The name, as it stands here.
+    pub name: String,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The line that has the name first.
+    pub first: usize,
+}
+
+impl fmt::Display for RepeatedAlias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, line, first } = self;
+        write!(
+            f,
+            "line {line}: the alias {name} is there already, in line {first}, which is the one that counts"
+        )
+    }
 }
 
 /// What is wrong with a file, and where.
@@ -48,23 +85,16 @@ pub enum AliasProblem {
     /// What is no target.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The same name once more.
-    #[error("the alias {name} is there already, in line {first}")]
-    Twice {
-        /// Which.
-        name: String,
-        /// The line that has it first.
-        first: usize,
-    },
 }
 
-/// Reads an alias file. Targets without a domain are in `origin`.
+/// Reads an alias file. Targets without a domain are in `origin`. Of a name that stands there twice the first line counts, as with
+/// Postfix's `newaliases`; the others have to be understood all the same.
 ///
 /// ```
 /// use mailwright_relay_policy::alias_file;
 ///
 /// let text = "# the office\nroot: alice\nstaff: alice, bob,\n  eve@example.net\nlog: \"|/usr/bin/logger -t mail\"\n";
-/// let aliases = alias_file::aliases(text, &"example.org".parse()?)?;
+/// let aliases = alias_file::aliases(text, &"example.org".parse()?)?.aliases;
 /// assert_eq!(aliases.len(), 3);
 /// assert_eq!(aliases[1].targets[2].to_string(), "eve@example.net");
 /// assert_eq!(aliases[2].targets[0].to_string(), "|/usr/bin/logger -t mail");
@@ -73,9 +103,9 @@ pub enum AliasProblem {
 ///
 /// # Errors
 /// The first line that cannot be understood.
-pub fn aliases(text: &str, origin: &Domain) -> Result<Vec<AliasLine>, AliasFileError> {
-    let mut aliases: Vec<AliasLine> = Vec::new();
-    let mut lines = std::collections::HashMap::new();
+pub fn aliases(text: &str, origin: &Domain) -> Result<AliasFile, AliasFileError> {
+    let mut file = AliasFile::default();
+    let mut lines = HashMap::new();
     for (line, logical) in logical_lines(text)? {
         let at = |problem| AliasFileError { line, problem };
         let (name, rest) = name(&logical).ok_or_else(|| at(AliasProblem::Colon))?;
@@ -83,12 +113,15 @@ pub fn aliases(text: &str, origin: &Domain) -> Result<Vec<AliasLine>, AliasFileE
         if targets.is_empty() {
             return Err(at(AliasProblem::NoTarget(name)));
         }
-        if let Some(first) = lines.insert(name.to_lowercase(), line) {
-            return Err(at(AliasProblem::Twice { name, first }));
+        match lines.entry(name.to_lowercase()) {
+            Entry::Occupied(known) => file.repeated.push(RepeatedAlias { name, line, first: *known.get() }),
+            Entry::Vacant(place) => {
+                place.insert(line);
+                file.aliases.push(AliasLine { name, targets });
+            }
         }
-        aliases.push(AliasLine { name, targets });
     }
-    Ok(aliases)
+    Ok(file)
 }
 
 /// Reads a forward file, or a file that `:include:` names. Targets without a domain are in `origin`; an empty file has none.
@@ -204,8 +237,8 @@ mod tests {
 
     fn read(text: &str) -> String {
         match aliases(text, &origin()) {
-            Ok(aliases) => {
-                let shown = aliases.iter().map(|alias| {
+            Ok(file) => {
+                let shown = file.aliases.iter().map(|alias| {
                     let targets: Vec<String> = alias.targets.iter().map(ToString::to_string).collect();
                     format!("{} = {}", alias.name, targets.join(" ; "))
                 });
@@ -248,7 +281,6 @@ mod tests {
             ("\n# x\nroot:\n", "line 3: expected at least one target behind root:"),
             ("  alice\n", "line 1: this line goes on with an alias, but none came before"),
             ("a: b\nx: \"|/bin/true\n", "line 2: expected a closing quote"),
-            ("a: b\nA: c\n", "line 2: the alias A is there already, in line 1"),
             ("a: b@@c\n", "line 1: expected an address"),
             ("a: |\n", "line 1: expected something behind \"|\""),
             (": b\n", "line 1: expected `name: targets`"),
@@ -257,6 +289,24 @@ mod tests {
             let error = read(text);
             assert!(error.starts_with(expected), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn the_first_of_lines_with_one_name_counts() {
+        let text = "root: ann\nbob: carol\n# x\nRoot: dave,\n eve\nbob: |/bin/true\nroot: fay\n";
+        let file = aliases(text, &origin()).unwrap();
+        assert_eq!(read(text), "root = ann@office.example\nbob = carol@office.example");
+        let told: Vec<String> = file.repeated.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "line 4: the alias Root is there already, in line 1, which is the one that counts",
+                "line 6: the alias bob is there already, in line 2, which is the one that counts",
+                "line 7: the alias root is there already, in line 1, which is the one that counts",
+            ]
+        );
+        // What cannot be understood is a mistake there too.
+        assert_eq!(read("a: b\na: \"x\n"), "line 2: expected a closing quote");
     }
 
     #[test]

@@ -151,7 +151,10 @@ pub(crate) fn alias(config: &Config, command: AliasCommand) -> Result<(), Comman
             let aliases =
                 alias_file::aliases(&read(&file)?, &origin).map_err(|error| bad(error.to_string()))?;
             let mut wanted = DirectoryFile::default();
-            for alias in aliases {
+            for repeated in &aliases.repeated {
+                eprintln!("mailwrightd: warning: {}, {repeated}", file.display());
+            }
+            for alias in aliases.aliases {
                 let name =
                     if alias.name.contains('@') { alias.name } else { format!("{}@{domain}", alias.name) };
                 let targets = alias.targets.iter().map(ToString::to_string).collect();

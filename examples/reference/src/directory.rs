@@ -33,6 +33,7 @@ use mailwright::{
         accounts::ScramHash,
         embedded::{Embedded, Table},
     },
+    relay_policy::alias_file::AliasFile,
     relay_policy::delivery::LocalKind,
     relay_policy::directory::{
         Context, Directory as Model, DirectoryError as ModelError, Expansion, Refusal,
@@ -51,7 +52,7 @@ use crate::{
 
 use configured::lasting;
 
-pub(crate) use alias_file::watch as watch_aliases;
+pub(crate) use alias_file::{repeated as repeated_aliases, watch as watch_aliases};
 pub(crate) use backends::{Backends, Checker};
 pub(crate) use configured::Configured;
 pub(crate) use edit::{AccountChange, DomainChange, Edit};
@@ -209,9 +210,10 @@ pub(crate) enum DirectoryError {
     Corrupt { name: String, problem: String },
 }
 
-/// Looks whether all of the alias file can be used; nothing else is opened for that.
-pub(crate) fn check_alias_file(config: &Config) -> Result<(), DirectoryError> {
-    files::Files::new(config, &[])?.aliases().map(drop)
+/// Looks whether all of the alias file can be used, and says what of it does not count; nothing else is opened for that.
+pub(crate) fn check_alias_file(config: &Config) -> Result<Vec<String>, DirectoryError> {
+    let file = files::Files::new(config, &[])?.aliases()?;
+    Ok(alias_file::repeated(&file).map(|line| format!("{}, {line}", config.aliases.file.display())).collect())
 }
 
 /// What somebody is told who gives a domain, as Postfix has it for all of its addresses, where an address is wanted.
@@ -279,16 +281,17 @@ impl Directory {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the alias file again; says how many aliases it has. If it cannot be used, those that there are stay.
-    pub(crate) fn read_aliases(&self) -> Result<usize, DirectoryError> {
+    /// Reads the alias file again, and says what it was. If it cannot be used, the aliases that there are stay.
+    pub(crate) fn read_aliases(&self) -> Result<AliasFile, DirectoryError> {
         let settings = self.settings();
-        let lines = settings.files.aliases()?;
+        let file = settings.files.aliases()?;
+        alias_file::warn(&file);
         let _changing = self.lock_changes();
         let mut model = self.model();
-        model.set_alias_file(&lines, settings.files.domains());
+        model.set_alias_file(&file.aliases, settings.files.domains());
         self.replace_model(model);
-        tracing::info!(aliases = lines.len(), "the alias file was read");
-        Ok(lines.len())
+        tracing::info!(aliases = file.aliases.len(), "the alias file was read");
+        Ok(file)
     }
 
     /// From here on hosts can be asked.

@@ -156,8 +156,9 @@ fn done(outcome: Result<(), CommandError>) -> ExitCode {
 
 fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
     if let ConfigCommand::Check = command {
-        if let Err(error) = directory::check_alias_file(config) {
-            return fail(&error, USAGE);
+        match directory::check_alias_file(config) {
+            Ok(warnings) => warnings.iter().for_each(|warning| eprintln!("mailwrightd: warning: {warning}")),
+            Err(error) => return fail(&error, USAGE),
         }
         if let Err(error) = user::check_guest(config) {
             return fail(&error, USAGE);

@@ -260,7 +260,6 @@ fn newaliases_takes_all_or_leaves_what_was() {
     for (text, why) in [
         ("one: alice\nthree bob\n", "line 2: expected `name: targets`"),
         ("one: |a && b\n", "without a shell"),
-        ("one: alice\none: bob\n", "there already, in line 1"),
     ] {
         world.aliases(text);
         let (code, said) = world.command("newaliases");
@@ -278,6 +277,37 @@ fn newaliases_takes_all_or_leaves_what_was() {
     let members: String = (0..100_000).map(|number| format!("user{number}@example.org\n")).collect();
     fs::write(world.path("bad"), format!("alice\n{members}")).unwrap();
     assert!(world.rcpt("bad@example.org").starts_with("250"), "a hundred thousand lines are read");
+}
+
+/// As with Postfix's newaliases, which warns and keeps the first.
+#[test]
+fn the_first_of_two_lines_with_one_name_counts_and_both_are_told_of() {
+    let mut world = World::prepare("one: alice\n# office\nOne: bob\n", "");
+    let told = "line 3: the alias One is there already, in line 1";
+    let (code, said) = world.command("config check");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("/aliases, ") && said.contains(told), "{said}");
+    for user in ["alice@example.org", "bob@example.org"] {
+        world.server.add_user(user, PASSWORD);
+    }
+    world.server.serve();
+    wait_for("a warning at the start", || world.server.log().contains(told).then_some(()));
+    deliver(&world.server, "one@example.org", MESSAGE);
+    assert_eq!((world.has("alice@example.org"), world.has("bob@example.org")), (1, 0));
+
+    world.aliases("two: bob\none: bob\ntwo: alice\n");
+    let (code, said) = world.command("newaliases");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("2 aliases") && said.contains("line 3: the alias two"), "{said}");
+    deliver(&world.server, "two@example.org", MESSAGE);
+    assert_eq!((world.has("alice@example.org"), world.has("bob@example.org")), (1, 1));
+
+    world.aliases("two: bob\n\n\ntwo: alice\n");
+    let (code, said) = world.command("reload");
+    assert_eq!(code, Some(0), "{said}");
+    wait_for("a warning at the reload", || {
+        world.server.log().contains("line 4: the alias two is there already, in line 1").then_some(())
+    });
 }
 
 #[test]

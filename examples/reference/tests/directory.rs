@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use common::{PASSWORD, Server, Talk, USER, refused, tell};
+use common::{PASSWORD, Server, Talk, USER, refused, run, tell};
 
 /// A session that has named a sender.
 fn sender(server: &Server) -> Talk {
@@ -253,6 +253,12 @@ fn an_alias_file_is_imported() {
         tell(&server, "alias list"),
         "root@example.org  alice@example.org\nstaff@example.org  alice@example.org, eve@elsewhere.example\n"
     );
+    fs::write(&file, "root: alice\nroot: eve@elsewhere.example\n").unwrap();
+    let words: Vec<&str> = import.split_whitespace().collect();
+    let output = run(&mut server.command(&words));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 entries written\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("line 2: the alias root"));
+    assert!(tell(&server, "alias list").starts_with("root@example.org  alice@example.org\n"));
     fs::write(&file, "root: alice\nlog: \"|/bin/true\"\n").unwrap();
     assert!(refused(&server, &import).contains("|/bin/true"));
     fs::write(&file, "root alice\n").unwrap();

@@ -71,10 +71,26 @@ fn waiting(site: &Site) -> usize {
     site.queue(&["list", "--json"]).lines().count()
 }
 
+/// Lines that keep a server's mail in Maildirs.
+fn maildirs(folder: &TempDir, name: &str) -> String {
+    let path = folder.path().join(name);
+    format!("[store]\nkind = \"maildir\"\npath = \"{}/%d/%n/Maildir\"\n", path.display())
+}
+
 #[test]
 fn two_servers() {
+    hand_over(|_, _| String::new());
+}
+
+#[test]
+fn two_servers_over_maildirs() {
+    hand_over(maildirs);
+}
+
+/// From a provider to its customer, each with the store that these lines are for.
+fn hand_over(store: impl Fn(&TempDir, &str) -> String) {
     let folder = tempfile::tempdir().unwrap();
-    let a = provider(&certificate(&folder));
+    let a = provider(&(certificate(&folder) + &store(&folder, "provider")));
     for number in 1..=3 {
         submit(&a, "bob@b.example", &format!("number {number}"));
     }
@@ -84,7 +100,8 @@ fn two_servers() {
         (list.matches("until its host comes for it").count() >= 4).then_some(())
     });
     let trust = folder.path().join("cert.pem");
-    let extra = format!("{}[fetch]\ntrust = {trust:?}\n", customer(a.port("odmr"), "starttls", &folder));
+    let asks = customer(a.port("odmr"), "starttls", &folder);
+    let extra = format!("{}{asks}[fetch]\ntrust = {trust:?}\n", store(&folder, "customer"));
     let b = Site::start("b.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["bob"]);
     let texts: Vec<String> =
         (1..=3).map(|number| wait_for("the mail", || b.fetch("bob@b.example", number))).collect();
@@ -100,6 +117,13 @@ fn two_servers() {
     wait_for("the fourth", || b.fetch("bob@b.example", 4));
     wait_for("the queue to know", || (waiting(&a) == 1).then_some(()));
     assert!(a.queue(&["list"]).contains("eve@c.example"));
+    // What waits outlives the server, and is still for whoever may come for it.
+    let a = a.again();
+    assert_eq!(waiting(&a), 1);
+    let mut talk = odmr(&a, "office@a.example");
+    assert_eq!(talk.smtp("ATRN"), "453 4.0.0 You have no mail");
+    let mut talk = odmr(&a, "all@a.example");
+    assert!(talk.smtp("ATRN c.example").starts_with("250 2.0.0"));
 }
 
 #[test]

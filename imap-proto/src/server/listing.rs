@@ -94,7 +94,8 @@ fn put<W: Wire>(list: &List, request: &Mailboxes, entries: &[ListEntry], wire: &
     // Levels that nobody made and that match: there is something meant below them (RFC 5258 §3.1).
     for name in above {
         if !entries.iter().any(|entry| entry.mailbox == name) {
-            Listed::new(name, vec![ListAttribute::NonExistent]).encode_extended(&selection.words(), wire);
+            let attributes = vec![ListAttribute::NonExistent, children(entries, &name)];
+            Listed::new(name, attributes).encode_extended(&selection.words(), wire);
         }
     }
 }
@@ -151,6 +152,17 @@ fn above(
         above.extend(levels.filter(matches));
     }
     above
+}
+
+/// What is said of the children of a level that nobody made: names that are only subscribed to are none (RFC 5258 §4, example 10 of §5).
+fn children(entries: &[ListEntry], level: &MailboxName) -> ListAttribute {
+    let is_above = |name: &MailboxName| {
+        std::iter::successors(name.parent(), MailboxName::parent).any(|parent| parent == *level)
+    };
+    match entries.iter().any(|entry| entry.exists && is_above(&entry.mailbox)) {
+        true => ListAttribute::HasChildren,
+        false => ListAttribute::HasNoChildren,
+    }
 }
 
 fn list_subscribed<W: Wire>(list: &List, entries: &[ListEntry], wire: &mut W) {

@@ -36,6 +36,13 @@ impl App {
                     entry
                 });
                 let mut entries: Vec<ListEntry> = entries.collect();
+                entries.extend(self.names.iter().map(|name| {
+                    let mut entry = ListEntry::new(name.clone());
+                    (entry.exists, entry.subscribed) = (false, true);
+                    let below = format!("{name}/");
+                    entry.has_children = Some(self.folders.keys().any(|other| other.starts_with(&below)));
+                    entry
+                }));
                 if ask.remote {
                     let mut entry = ListEntry::new(MailboxName::new("SHARED/FOO").unwrap());
                     (entry.remote, entry.subscribed, entry.has_children) = (true, true, Some(false));
@@ -66,7 +73,19 @@ impl App {
                 server.answer(ask, answer)
             }
             Event::Subscribe(ask) => {
-                let answer = self.folder(&ask.mailbox).map(|folder| folder.subscribed = true);
+                // RFC 3501 §6.3.6: whether there is such a mailbox or not.
+                let elsewhere = ask.mailbox.as_str().starts_with("SHARED");
+                let answer = match self.folder(&ask.mailbox) {
+                    Ok(folder) => {
+                        folder.subscribed = true;
+                        Ok(())
+                    }
+                    Err(refusal) if elsewhere => Err(refusal),
+                    Err(_) => {
+                        self.names.insert(ask.mailbox.clone());
+                        Ok(())
+                    }
+                };
                 let mut entry = ListEntry::new(ask.mailbox.clone());
                 entry.subscribed = true;
                 server.notify_mailbox(&entry, None);

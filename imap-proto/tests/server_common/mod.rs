@@ -8,7 +8,10 @@ mod mailboxes;
 mod searching;
 mod sharing;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use fetching::cut;
@@ -40,6 +43,8 @@ use sharing::Sharing;
 pub(crate) struct App {
     config: Arc<Config>,
     folders: BTreeMap<String, Folder>,
+    /// Subscribed to, though there are no such mailboxes.
+    names: BTreeSet<MailboxName>,
     selected: Option<String>,
     incoming: Vec<(Message, Vec<u8>)>,
     sharing: Sharing,
@@ -78,6 +83,7 @@ impl App {
         Self {
             config: Arc::new(config),
             folders: folders.into_iter().map(|(name, folder)| (name.to_owned(), folder)).collect(),
+            names: BTreeSet::new(),
             selected: None,
             incoming: Vec::new(),
             sharing: Sharing::new(),

@@ -12,10 +12,10 @@ use mailwright_mail_model::{MailboxName, SpecialUse, UidSet};
 use super::dot_lock::DotLock;
 use super::folder::{self, sync_directory};
 use super::uid_list::UidList;
-use super::{Maildir, Shared, change, failed, place, uid_validity};
+use super::{Maildir, Shared, copy, failed, place, uid_validity};
 use crate::folders::{check_rename, parents, renamed};
 use crate::signal::lock;
-use crate::{Expunge, Folders, Mailbox, ObjectId, Offload, QuotaUsage, Result, StoreError, User};
+use crate::{Folders, Mailbox, ObjectId, Offload, QuotaUsage, Result, StoreError, User};
 
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 /// What a list of subscriptions begins with whose names have tabs between their levels.
@@ -221,8 +221,7 @@ impl Shared {
             let target = self.existing(user, to)?;
             let snapshot = inbox.snapshot(&self.setting)?;
             let (validity, uids): (_, UidSet) = (snapshot.uid_validity(), snapshot.uids());
-            let copied = change::copy(&inbox, &target, &self.setting, validity, &uids)?;
-            inbox.lock(&self.setting)?.expunge(validity, &Expunge::Exactly(copied.source), None)?;
+            copy::move_messages(&inbox, &target, &self.setting, validity, &uids)?;
             self.tell(user);
             return Ok(());
         }

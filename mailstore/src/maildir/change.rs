@@ -1,22 +1,22 @@
-//! Flags change, messages go, and are copied: all of it is renaming, removing and linking files.
+//! Flags change, and messages go: all of it is renaming and removing files.
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use mailwright_mail_model::{FlagSet, Uid, UidSet, UidValidity};
 
 use super::expunged::Keep;
-use super::folder::{Folder, Locked, sync_directory};
+use super::failed;
+use super::folder::{Locked, sync_directory};
 use super::journal::Change;
-use super::state::{State, scan};
-use super::uid_list::Line;
-use super::{failed, file_name};
-use crate::{Copied, Expunge, Expunged, FlagChange, FlagsStored, Result, StoreError};
+use super::state::{Found, State, scan};
+use crate::{Expunge, Expunged, FlagChange, FlagsStored, Result, StoreError};
 
-/// How often others may rename a file while we do.
-const ATTEMPTS: usize = 4;
+/// How often others may rename a file while we do something with it. Those who know our locks do not; Dovecot and mail programs that
+/// read Maildirs do, but hardly twice in the time of a look at the directory.
+const ATTEMPTS: usize = 10;
 
 impl Locked<'_> {
     /// As [`with`](Self::with), if the mailbox is still the one of this UIDVALIDITY.
@@ -85,36 +85,26 @@ impl Locked<'_> {
         let Some(known) = state.journal.messages.get(&uid).copied() else { return Ok(None) };
         let (path, host) = (&*self.folder.path, &*self.setting.host);
         let letters = state.keywords.letters(path, host, flags, known.letters)?;
-        for _ in 0..ATTEMPTS {
-            let Some(entry) = state.entries.get_mut(&uid) else { return Ok(None) };
-            let Some(found) = entry.file.clone() else { return Ok(None) };
+        let renamed = with_file(state, path, uid, |file, base| {
             let info = letters.to_info();
-            let target = path.join("cur").join(format!("{}{info}", entry.base));
-            match fs::rename(entry.path(path, &found), &target) {
-                Ok(()) => {
-                    entry.file = Some(super::state::Found { is_new: false, info: info.into() });
-                    return Ok(Some(Change::Letters(uid, letters)));
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    // Somebody who does not know our locks was faster.
-                    entry.file = scan(path)?.remove(&entry.base);
-                    state.distrust();
-                }
-                Err(error) => return Err(failed(&target, &error)),
-            }
+            fs::rename(file, path.join("cur").join(format!("{base}{info}"))).map(|()| info)
+        })?;
+        let Some(info) = renamed else { return Ok(None) };
+        if let Some(entry) = state.entries.get_mut(&uid) {
+            entry.file = Some(Found { is_new: false, info: info.into() });
         }
-        Err(StoreError::Unavailable(
-            "a message was expunged, or renamed again and again, while it was copied".into(),
-        ))
+        Ok(Some(Change::Letters(uid, letters)))
     }
 
-    /// Removes messages, or keeps them elsewhere.
+    /// Removes messages, or keeps them elsewhere. Says as well which of those that are gone it was that removed them, and nobody else at the
+    /// same time.
     pub(super) fn expunge(
         &self,
         validity: UidValidity,
         which: &Expunge,
         keep: Option<&Keep>,
-    ) -> Result<Expunged> {
+    ) -> Result<(Expunged, UidSet)> {
+        let mut ours = UidSet::new();
         let expunged = self.with_valid(validity, |state| {
             let snapshot = Arc::clone(&state.snapshot);
             let uids = which.select(&snapshot);
@@ -122,7 +112,12 @@ impl Locked<'_> {
             let mut failure = None;
             for uid in uids.iter() {
                 match self.remove(state, uid, keep) {
-                    Ok(()) => drop(gone.insert(uid)),
+                    Ok(removed) => {
+                        gone.insert(uid);
+                        if removed {
+                            ours.insert(uid);
+                        }
+                    }
                     Err(error) => {
                         failure = Some(error);
                         break;
@@ -146,36 +141,26 @@ impl Locked<'_> {
             keep.map_or(Ok(()), Keep::flush)?;
             self.flush()?;
         }
-        Ok(expunged)
+        Ok((expunged, ours))
     }
 
-    fn remove(&self, state: &mut State, uid: Uid, keep: Option<&Keep>) -> Result<()> {
+    /// Removes a file; says whether it was there.
+    fn remove(&self, state: &mut State, uid: Uid, keep: Option<&Keep>) -> Result<bool> {
         let path = &*self.folder.path;
         let (message, known) =
             (state.snapshot.message(uid).cloned(), state.journal.messages.get(&uid).copied());
-        for _ in 0..ATTEMPTS {
-            let Some(entry) = state.entries.get_mut(&uid) else { return Ok(()) };
-            let Some(found) = entry.file.take() else { return Ok(()) };
-            let file = entry.path(path, &found);
-            let removed = match (keep, &message, &known) {
-                (Some(keep), Some(message), Some(known)) => keep.take(message, entry, known, &file),
-                _ => fs::remove_file(&file),
-            };
-            match removed {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    entry.file = scan(path)?.remove(&entry.base);
-                    state.distrust();
-                }
-                Err(error) => {
-                    entry.file = Some(found);
-                    return Err(failed(path, &error));
-                }
+        let entry = state.entries.get(&uid).filter(|_| keep.is_some());
+        let fields = entry.map(|entry| (entry.guid().to_owned(), entry.fields.clone()));
+        let removed = with_file(state, path, uid, |file, _| match (keep, &message, &known, &fields) {
+            (Some(keep), Some(message), Some(known), Some((guid, fields))) => {
+                keep.take(message, (guid, fields), known, file)
             }
+            _ => fs::remove_file(file),
+        })?;
+        if let Some(entry) = state.entries.get_mut(&uid) {
+            entry.file = None;
         }
-        Err(StoreError::Unavailable(
-            "a message was expunged, or renamed again and again, while it was copied".into(),
-        ))
+        Ok(removed.is_some())
     }
 
     /// Makes what happened to the names of files last.
@@ -183,168 +168,42 @@ impl Locked<'_> {
         sync_directory(&self.folder.path.join("cur"))?;
         sync_directory(&self.folder.path.join("new"))
     }
-
-    /// Adds links to messages of another mailbox, or of none: all or none.
-    pub(super) fn link(
-        &self,
-        source: Option<&Folder>,
-        originals: Vec<Original>,
-    ) -> Result<(UidValidity, Vec<(Uid, Uid)>)> {
-        let mut placed = Placed::default();
-        let linked = self.with(|state| {
-            let (path, modseq) = (&*self.folder.path, state.journal.next_modseq()?);
-            let (mut lines, mut changes, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
-            for original in &originals {
-                let known = original.known;
-                let letters =
-                    state.keywords.letters(path, &self.setting.host, &original.flags, known.letters)?;
-                let sizes = original.base.get(file_name::without_sizes(&original.base).len()..);
-                let base = format!("{}{}", file_name::unique(&self.setting.host), sizes.unwrap_or_default());
-                let info = letters.to_info();
-                let target = path.join("cur").join(format!("{base}{info}"));
-                original.link(source, &target)?;
-                placed.0.push(target);
-                let uid = state.list.next_uid()?;
-                lines.push(Line { uid, fields: original.fields.clone(), base: base.into() });
-                changes.push(Change::Added(uid, super::journal::Known { letters, modseq, ..known }));
-                pairs.push((original.uid, uid));
-            }
-            state.list.append(&lines)?;
-            for line in lines {
-                let info = letters_of(&changes, line.uid).into();
-                let file = Some(super::state::Found { is_new: false, info });
-                state
-                    .entries
-                    .insert(line.uid, super::state::Entry { base: line.base, fields: line.fields, file });
-            }
-            state.commit(modseq, changes);
-            state.settle(path);
-            let list = state.list.handle()?;
-            Ok((state.list.header.validity, pairs, list))
-        });
-        let (validity, pairs, list) = linked?;
-        if !pairs.is_empty() {
-            list.sync_data().map_err(|error| failed(&self.folder.path, &error))?;
-            sync_directory(&self.folder.path.join("cur"))?;
-            self.folder.changed.raise();
-        }
-        placed.0.clear();
-        Ok((validity, pairs))
-    }
 }
 
-fn letters_of(changes: &[Change], uid: Uid) -> String {
-    let letters = changes.iter().find_map(|change| match change {
-        Change::Added(added, known) if *added == uid => Some(known.letters),
-        _ => None,
-    });
-    letters.unwrap_or_default().to_info()
-}
-
-/// A message to copy.
-pub(super) struct Original {
-    pub(super) uid: Uid,
-    pub(super) base: Box<str>,
-    pub(super) path: PathBuf,
-    pub(super) flags: FlagSet,
-    /// Its letters without keywords, which are others elsewhere.
-    pub(super) known: super::journal::Known,
-    /// With the identity that copies share.
-    pub(super) fields: Box<str>,
-}
-
-impl Original {
-    /// Links the file, wherever it is by now.
-    fn link(&self, source: Option<&Folder>, target: &Path) -> Result<()> {
-        let mut path = self.path.clone();
-        for _ in 0..ATTEMPTS {
-            match fs::hard_link(&path, target) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    let source = source.ok_or(StoreError::NotFound)?;
-                    // A file that is renamed at this moment may be in no listing, under either name.
-                    if let Some(found) = scan(&source.path)?.remove(&self.base) {
-                        let part = if found.is_new { "new" } else { "cur" };
-                        path = source.path.join(part).join(format!("{}{}", self.base, found.info));
+/// Does something with the file of a message, which is told with its name without flags; `None` if it is gone.
+///
+/// Programs that do not know our locks may rename it at any moment: then it is looked for, and tried again. A file that is renamed while a
+/// directory is read may be in no listing under either name, so that only one that two looks miss is gone.
+pub(super) fn with_file<T>(
+    state: &mut State,
+    folder: &Path,
+    uid: Uid,
+    mut act: impl FnMut(&Path, &str) -> std::io::Result<T>,
+) -> Result<Option<T>> {
+    for _ in 0..ATTEMPTS {
+        let Some(entry) = state.entries.get(&uid) else { return Ok(None) };
+        let Some(found) = &entry.file else { return Ok(None) };
+        let file = entry.path(folder, found);
+        match act(&file, &entry.base) {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let base = entry.base.clone();
+                let mut files = scan(folder)?;
+                if !files.contains_key(&base) {
+                    files = scan(folder)?;
+                }
+                // Whoever renames one renames others too.
+                for entry in state.entries.values_mut().filter(|entry| entry.file.is_some()) {
+                    match files.get(&entry.base) {
+                        Some(found) => entry.file = Some(found.clone()),
+                        None if entry.base == base => entry.file = None,
+                        None => {}
                     }
                 }
-                // Another file system, or one without links.
-                Err(_) => return copy_file(&path, target),
+                state.distrust();
             }
-        }
-        Err(StoreError::Unavailable(
-            "a message was expunged, or renamed again and again, while it was copied".into(),
-        ))
-    }
-}
-
-/// Copies a file and its time, durably and whole, by way of `tmp`.
-fn copy_file(path: &Path, target: &Path) -> Result<()> {
-    let error = |error| failed(target, &error);
-    let name = target.file_name().unwrap_or_default();
-    let folder = target.parent().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
-    let draft = folder.join("tmp").join(name);
-    let copied = (|| {
-        let mut from = fs::File::open(path)?;
-        use std::os::unix::fs::OpenOptionsExt;
-        let mut to = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        std::io::copy(&mut from, &mut to)?;
-        to.set_modified(from.metadata()?.modified()?)?;
-        to.sync_all()?;
-        fs::rename(&draft, target)
-    })();
-    if copied.is_err() {
-        let _removed = fs::remove_file(&draft);
-    }
-    copied.map_err(error)
-}
-
-/// Files that were put in their places; dropped with any in it, they are taken away again.
-#[derive(Default)]
-pub(super) struct Placed(pub(super) Vec<PathBuf>);
-
-impl Drop for Placed {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            let _removed = fs::remove_file(path);
+            Err(error) => return Err(failed(&file, &error)),
         }
     }
-}
-
-/// Copies messages. One mailbox is locked at a time, so that no two of these wait for each other.
-pub(super) fn copy(
-    source: &Arc<Folder>,
-    target: &Arc<Folder>,
-    setting: &super::folder::Setting,
-    validity: UidValidity,
-    uids: &UidSet,
-) -> Result<Copied> {
-    let originals = source.lock(setting)?.with_valid(validity, |state| {
-        let (snapshot, saved) = (Arc::clone(&state.snapshot), super::uid_validity::of_the_time());
-        let originals = snapshot.among(uids).filter_map(|message| {
-            let entry = state.entries.get(&message.uid)?;
-            let known = *state.journal.messages.get(&message.uid)?;
-            let mut fields: Vec<_> = entry
-                .fields
-                .split(' ')
-                .filter(|field| !field.is_empty() && !field.starts_with(['G', 'T']))
-                .collect();
-            let guid = format!("G{}", entry.guid());
-            fields.push(&guid);
-            Some(Original {
-                uid: message.uid,
-                base: entry.base.clone(),
-                path: entry.path(&source.path, entry.file.as_ref()?),
-                flags: message.flags.clone(),
-                known: super::journal::Known { letters: known.letters.with(0, []), saved, ..known },
-                fields: fields.join(" ").into(),
-            })
-        });
-        Ok(originals.collect::<Vec<_>>())
-    })?;
-    let (uid_validity, pairs) = target.lock(setting)?.link(Some(source), originals)?;
-    super::cache::copy(source, target, (validity, uid_validity), pairs.iter().copied());
-    let (from, to) = pairs.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-    let highest = source.snapshot(setting)?.highest_modseq();
-    Ok(Copied::new(uid_validity, from.into_iter().collect(), to.into_iter().collect(), highest))
+    Err(StoreError::Unavailable("other programs rename a message's file again and again".into()))
 }

@@ -18,11 +18,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mailwright_mail_model::{DateTime, Flag, FlagSet, MailboxName, ModSeq, Uid};
 
-use super::change::Original;
+use super::copy::{Original, Placed, draft_of};
 use super::file_name::{self, Letters};
 use super::folder::{private_directory, sync_directory};
 use super::journal::Known;
-use super::state::Entry;
 use super::uid_validity::of_the_time;
 use super::{Maildir, Shared, escape, failed};
 use crate::signal::lock;
@@ -78,7 +77,7 @@ impl Keep {
     pub(super) fn take(
         &self,
         message: &Message,
-        entry: &Entry,
+        (guid, fields): (&str, &str),
         known: &Known,
         path: &Path,
     ) -> std::io::Result<()> {
@@ -93,8 +92,8 @@ impl Keep {
             message.uid,
             known.size,
             known.date.seconds(),
-            entry.guid(),
-            entry.fields
+            guid,
+            fields
         );
         let mut options = OpenOptions::new();
         let line = options.write(true).create_new(true).mode(0o600).open(&info);
@@ -188,16 +187,23 @@ impl Shared {
         let more = QuotaUsage::of_messages(1, kept.told.size);
         self.admit(user, &more)?;
         let uid = kept.told.uid;
+        let draft = target.path.join("tmp").join(file_name::unique(&self.setting.host));
+        draft_of(&kept.path, &draft).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StoreError::NotFound,
+            _ => failed(&kept.path, &error),
+        })?;
+        let mut staged = Placed(vec![draft.clone()]);
         let original = Original {
             uid,
             base: base(&kept).into(),
-            path: kept.path.clone(),
+            path: draft,
             flags: kept.flags,
             known: kept.known,
             fields: kept.fields.into(),
         };
-        let (validity, pairs) = target.lock(&self.setting)?.link(None, vec![original])?;
+        let (validity, pairs) = target.lock(&self.setting)?.link(&[original])?;
         let (_, uid) = pairs.into_iter().next().ok_or(StoreError::NotFound)?;
+        staged.0.clear();
         // From here on it is a message again; if its file stays here, it can be had back twice.
         let _removed = fs::remove_file(&kept.path);
         let _removed = fs::remove_file(kept.path.with_extension(INFO));

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod facets;
+mod moved;
 
 fn template(path: &Path) -> Template {
     Template::new(&format!("{}/%u", path.display())).unwrap()

@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use mailwright_mail_model::{DateTime, Uid};
 
-use super::change::Placed;
+use super::copy::Placed;
 use super::file_name::{self, Letters};
 use super::folder::{Folder, Locked, sync_directory};
 use super::journal::{Change, Known};

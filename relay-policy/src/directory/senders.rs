@@ -158,7 +158,8 @@ mod tests {
         assert!(directory.is_own("alice@d.example", &"shop@d.example".parse().unwrap()));
         // Also where a file of aliases has more to say of the name.
         let origin = "d.example".parse().unwrap();
-        let lines = crate::alias_file::aliases("alice: \\alice, bob\nboss: alice\n", &origin).unwrap();
+        let lines =
+            crate::alias_file::aliases("alice: \\alice, bob\nboss: alice\n", &origin).unwrap().aliases;
         directory.set_alias_file(&lines, &[origin]);
         for address in ["alice@d.example", "alice+x@d.example", "boss@d.example"] {
             assert!(directory.is_own("alice@d.example", &address.parse().unwrap()), "{address}");

@@ -7,7 +7,7 @@ use mailwright::mailstore::StoreError;
 use super::{Hidden, Reason, Request, Response, meaning::meaning};
 use crate::{
     config::Config,
-    directory::{Directory, DirectoryError},
+    directory::{Directory, DirectoryError, repeated_aliases},
     fetch::Fetch,
     http::Tokens,
     life::Life,
@@ -99,9 +99,9 @@ impl Administration {
             Request::UserRemove { name } => self.remove(&name).map(done),
             Request::UserImport { entries, replace } => directory.import(&entries, replace),
             Request::Edit(edit) => directory.edit(edit).map(done),
-            Request::ReadAliases => directory.read_aliases().map(|entries| {
-                let problems = directory.alias_problems();
-                Response::AliasesRead { entries, problems }
+            Request::ReadAliases => directory.read_aliases().map(|file| {
+                let problems = repeated_aliases(&file).chain(directory.alias_problems()).collect();
+                Response::AliasesRead { entries: file.aliases.len(), problems }
             }),
             Request::DirectoryExport { secrets } => {
                 directory.export(secrets).map(|file| Response::Directory { file })

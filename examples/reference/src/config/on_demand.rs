@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use mailwright::mail_model::Domain;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Protocol, StoreKind, TlsMode};
+use super::{Config, Protocol, TlsMode};
 
 /// Both sides of ATRN (RFC 2645).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +71,6 @@ impl Config {
         if !listens && !options.accounts.is_empty() {
             problems.push("[on_demand.accounts] is set, but nobody can come for mail: add a [[listener]] with protocol = \"odmr\"".into());
         }
-        if !options.accounts.is_empty() && self.store.kind != StoreKind::Embedded {
-            problems.push("[on_demand.accounts] needs a queue, and so [store] kind = \"embedded\"".into());
-        }
         for (account, domains) in &options.accounts {
             if !account.contains('@') {
                 problems.push(format!("[on_demand.accounts]: {account:?} is not the name of an account"));
@@ -110,7 +107,9 @@ mod tests {
         let problems = |text: &str| toml::from_str::<Config>(text).unwrap().problems();
         let listener = "[[listener]]\nprotocol = \"odmr\"\naddress = \"127.0.0.1:366\"\n";
         let accounts = "[on_demand.accounts]\n\"b@a.example\" = [\"b.example\"]\n";
-        assert_eq!(problems(&format!("{listener}{accounts}")), Vec::<String>::new());
+        for store in ["", "[store]\nkind = \"maildir\"\npath = \"/var/mail/%u/Maildir\"\n"] {
+            assert_eq!(problems(&format!("{listener}{accounts}{store}")), Vec::<String>::new());
+        }
         for (text, word) in [
             (listener.to_owned(), "name them"),
             (accounts.to_owned(), "nobody can come"),

@@ -4,7 +4,10 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mailwright::{
     mail_model::ForwardPath,
-    relay_policy::directory::{Directory as Model, Refusal, Target},
+    relay_policy::{
+        alias_file::AliasFile,
+        directory::{Directory as Model, Refusal, Target},
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +40,18 @@ pub(crate) async fn watch(directory: Arc<Directory>, stop: CancellationToken) {
             read = found;
         }
         last = found;
+    }
+}
+
+/// What an administrator is told of lines that do not count.
+pub(crate) fn repeated(file: &AliasFile) -> impl Iterator<Item = String> {
+    file.repeated.iter().map(ToString::to_string).take(MOST_PROBLEMS)
+}
+
+/// Warns of lines that do not count.
+pub(super) fn warn(file: &AliasFile) {
+    for repeated in repeated(file) {
+        tracing::warn!("the alias file, {repeated}");
     }
 }
 
@@ -105,13 +120,13 @@ mod tests {
     #[test]
     fn circles_are_found_and_told_of_once() {
         let domain: Domain = "a.test".parse().unwrap();
-        let lines = alias_file::aliases(
+        let file = alias_file::aliases(
             "a: b, ann\nb: c\nc: a, bob\nann: ann, bob\nd: e@b.test, a\nx: \\x, y\ny: z\n",
             &domain,
         );
         let mut model = Model::default();
         model.set_domain(&domain, mailwright::relay_policy::directory::DomainEntry::default());
-        model.set_alias_file(&lines.unwrap(), std::slice::from_ref(&domain));
+        model.set_alias_file(&file.unwrap().aliases, std::slice::from_ref(&domain));
         let mut names: Vec<&str> = model.file_aliases().map(|(name, _)| name).collect();
         names.sort_unstable();
         let found: Vec<String> = names.into_iter().filter_map(|name| circle(&model, name)).collect();

@@ -11,7 +11,9 @@ use mailwright::{
     },
 };
 
-use super::{DirectoryError, Model, accounts::AccountTable, files::Files, restore, senders::Senders};
+use super::{
+    DirectoryError, Model, accounts::AccountTable, alias_file, files::Files, restore, senders::Senders,
+};
 use crate::config::Config;
 
 /// All of it.
@@ -92,7 +94,9 @@ impl Configured {
         for (name, account) in accounts.iter() {
             restore::account(&mut model, name, &account.mail);
         }
-        model.set_alias_file(&self.files.aliases()?, self.files.domains());
+        let file = self.files.aliases()?;
+        alias_file::warn(&file);
+        model.set_alias_file(&file.aliases, self.files.domains());
         Ok(model)
     }
 }

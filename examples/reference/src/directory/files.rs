@@ -14,7 +14,7 @@ use mailwright::{
     mail_model::Domain,
     mailstore::{User, maildir::Template},
     relay_policy::{
-        alias_file::{self, AliasLine},
+        alias_file::{self, AliasFile},
         delivery::{CommandLine, Identity},
         directory::{Forwarding, Includes, Target},
     },
@@ -93,26 +93,26 @@ impl Files {
     }
 
     /// The alias file; nothing if there is none.
-    pub(super) fn aliases(&self) -> Result<Vec<AliasLine>, DirectoryError> {
+    pub(super) fn aliases(&self) -> Result<AliasFile, DirectoryError> {
         match &self.path {
             Some(path) => self.check(path).map_err(DirectoryError::Target),
-            None => Ok(Vec::new()),
+            None => Ok(AliasFile::default()),
         }
     }
 
     /// Reads an alias file and looks whether everything in it can be used.
-    pub(super) fn check(&self, path: &Path) -> Result<Vec<AliasLine>, String> {
+    pub(super) fn check(&self, path: &Path) -> Result<AliasFile, String> {
         let shown = path.display();
         let failed = |error: io::Error| format!("cannot read the alias file {shown}: {error}");
         let (mut file, _) = open(path).map_err(failed)?;
         let text = read(&mut file, LARGEST).map_err(failed)?;
-        let lines = alias_file::aliases(&text, &self.origin).map_err(|error| format!("{shown}, {error}"))?;
-        for line in &lines {
+        let read = alias_file::aliases(&text, &self.origin).map_err(|error| format!("{shown}, {error}"))?;
+        for line in &read.aliases {
             for target in &line.targets {
                 self.usable(target).map_err(|problem| format!("{shown}, {}: {problem}", line.name))?;
             }
         }
-        Ok(lines)
+        Ok(read)
     }
 
     /// Whether a target is one that mail can be handed to.

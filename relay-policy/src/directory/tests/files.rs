@@ -59,7 +59,7 @@ fn the_aliases_of_a_file_go_first() {
         boss@d2.example: carol@d2.example\n\
         a: b\nb: a\n\
         nobody: /dev/null\n";
-    let lines = crate::alias_file::aliases(text, &"d1.example".parse().unwrap()).unwrap();
+    let lines = crate::alias_file::aliases(text, &"d1.example".parse().unwrap()).unwrap().aliases;
     directory.set_alias_file(&lines, &["d1.example".parse().unwrap()]);
     let files = Files(&[]);
     for (to, expected) in [
