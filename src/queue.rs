@@ -55,7 +55,6 @@ pub use own_address::{OwnAddress, OwnListing, OwnListings, OwnLists};
 pub use probe::Probed;
 pub(crate) use release::{RELEASE, released_message};
 pub use release::{Release, Released};
-pub(crate) use run::waiting;
 pub use scheduler::Concurrency;
 pub use sts::{FetchError, FetchPolicy, KeepPolicies, StsCache, StsFound, StsPolicies};
 pub use tls_report::{AppliedPolicy, TlsFailure, TlsObserver, TlsSession};

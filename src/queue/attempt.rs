@@ -76,10 +76,11 @@ where
         if let Ok(target) = entry.destination.parse() {
             return self.hand(Place::Target(target), entry).await;
         }
+        let ours = self.ours(entry);
+        let mut alone = self.take_in(entry, &ours).await;
         let mut ways: Vec<(NextHop, Vec<usize>)> = Vec::new();
-        let mut alone = Vec::new();
         for (place, recipient) in entry.recipients.iter().enumerate() {
-            if recipient.state == RecipientState::Waiting {
+            if recipient.state == RecipientState::Waiting && !ours.contains(&place) {
                 let suppressions = self.config.suppressions.as_ref();
                 if let Some(why) = suppressions.and_then(|list| list.suppressed(&recipient.address)) {
                     let diagnosis = Diagnosis::found(Reply::permanent((1, 1), why));

@@ -1,4 +1,5 @@
-//! Mail that was held back until its time (FUTURERELEASE, RFC 4865).
+//! Mail of the queue that is taken in as if it came now: what was held back until its time (FUTURERELEASE, RFC 4865), and what was to
+//! go elsewhere and is for a domain of ours by now.
 
 use std::{
     fmt,
@@ -8,26 +9,32 @@ use std::{
 };
 
 use mailwright_mailstore::{QueueEntry, Store};
-use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve};
+use mailwright_relay_policy::{
+    delivery::{Diagnosis, LocalTarget},
+    dns::Resolve,
+};
 use mailwright_smtp_proto::{Capabilities, Message, Reply};
 
 use super::{
-    Outcome, Queue,
+    DELIVERED, EXPANDED, Outcome, Queue, UNDELIVERED,
     attempt::{Attempted, each},
     envelope::{Host, message},
     report::seconds,
+    run::waiting,
     scheduler::Contact,
 };
 use crate::smtp::Addressing;
 
 /// The destination of entries that are taken in anew at their time.
 pub(crate) const RELEASE: &str = "release:";
+/// The destination of entries for somebody whose domain has become ours. None is put off because of what others met.
+pub(super) const OURS: &str = "ours:";
 
-/// What takes in mail that was held back until now: a [`StoreInbox`](crate::smtp::StoreInbox).
+/// What takes in mail of the queue: a [`StoreInbox`](crate::smtp::StoreInbox).
 pub trait Release: Send + Sync {
-    /// Delivers an entry to those of its recipients that wait, or queues it for them, and takes it out of the queue in the same commit. One
-    /// reply for each of them, by their places.
-    fn release<'a>(&'a self, entry: &'a QueueEntry) -> Released<'a>;
+    /// Delivers an entry to those of its recipients that are at these places, or queues it for them, and takes them out of the entry in the
+    /// same commit: the whole entry, if nobody else waits. One reply for each of them, by their places.
+    fn release<'a>(&'a self, entry: &'a QueueEntry, places: &'a [usize]) -> Released<'a>;
 }
 
 /// The replies of a [`Release`], by the places of the recipients they are for.
@@ -56,22 +63,31 @@ where
     P: Addressing + 'static,
 {
     /// Gives mail that was held back to this inbox when its time has come: the one that
-    /// [holds it back](crate::smtp::StoreInbox::with_longest_hold). It is kept for as long as somebody else keeps it; the one
-    /// that was named last counts.
+    /// [holds it back](crate::smtp::StoreInbox::with_longest_hold). It gets as well what waits for domains that [have become
+    /// ours](crate::smtp::Addressing::delivers); without it, that goes to where routes lead. It is kept for as long as somebody else keeps
+    /// it; the one that was named last counts.
     pub fn release_to<I: Release + 'static>(&self, inbox: &Arc<I>) {
         let inbox: Weak<I> = Arc::downgrade(inbox);
         *self.releases.0.write().unwrap_or_else(PoisonError::into_inner) = Some(inbox);
     }
 
-    /// Lets an entry go, if it is one of those.
+    /// Lets an entry go, if it is one of those that were held back.
     pub(super) async fn let_go(&self, entry: &QueueEntry) -> Option<Attempted> {
         if entry.destination != RELEASE {
             return None;
         }
-        let Some(inbox) = self.releases.inbox() else {
+        if self.releases.inbox().is_none() {
             let reply = Reply::transient((3, 5), "Nobody is here who takes in what was held back");
             return Some(each(entry, |_| Outcome::Refused(Diagnosis::found(reply.clone()))));
-        };
+        }
+        let outcomes = self.take_in(entry, &waiting(entry)).await;
+        Some(Attempted { outcomes, contact: Contact::Unknown, failure: None })
+    }
+
+    /// Takes in the mail of an entry for these of its recipients.
+    pub(super) async fn take_in(&self, entry: &QueueEntry, places: &[usize]) -> Vec<(usize, Outcome)> {
+        let inbox = if places.is_empty() { None } else { self.releases.inbox() };
+        let Some(inbox) = inbox else { return Vec::new() };
         let outcome = |(place, reply): (usize, Reply)| {
             let (taken, diagnosis) = (reply.is_positive(), Diagnosis::found(reply));
             // What was asked to be told of it is told by whoever has it now.
@@ -81,8 +97,37 @@ where
             };
             (place, outcome)
         };
-        let outcomes = inbox.release(entry).await.into_iter().map(outcome).collect();
-        Some(Attempted { outcomes, contact: Contact::Unknown, failure: None })
+        inbox.release(entry, places).await.into_iter().map(outcome).collect()
+    }
+
+    /// The places of those who wait and whose domain is ours by now. What somebody has given another way goes that way.
+    pub(super) fn ours(&self, entry: &QueueEntry) -> Vec<usize> {
+        let mut places = waiting(entry);
+        if entry.route.is_some() || self.releases.inbox().is_none() {
+            return Vec::new();
+        }
+        let address = |place: &usize| entry.recipients.get(*place).map(|recipient| &recipient.address);
+        places.retain(|place| address(place).is_some_and(|address| self.addressing.delivers(address)));
+        places
+    }
+
+    /// The destination that an entry has by now, if that is another than it was: where its recipients who wait lead to, if all lead to
+    /// one. It stands beside what else goes there then, and is not put off with what has stayed.
+    pub(super) fn moved(&self, entry: &QueueEntry) -> Option<String> {
+        let special = [DELIVERED, EXPANDED, UNDELIVERED, RELEASE].contains(&&*entry.destination);
+        if special || entry.route.is_some() || entry.destination.parse::<LocalTarget>().is_ok() {
+            return None;
+        }
+        let now = match self.ours(entry)[..] {
+            [] => {
+                let mut ways =
+                    entry.waiting().map(|recipient| self.config.routes.next_hop(&recipient.address));
+                let first = ways.next()?;
+                ways.all(|other| other == first).then(|| first.destination())?
+            }
+            _ => OURS.to_owned(),
+        };
+        (now != entry.destination).then_some(now)
     }
 }
 

@@ -297,7 +297,13 @@ where
             let reason = state.reasons.get(&scheduled.destination).cloned().unwrap_or_else(|| {
                 Diagnosis::found(Reply::transient((4, 1), "The destination cannot be reached"))
             });
-            let Ok(Some(entry)) = self.load(&scheduled).await else { continue };
+            let Ok(Some(mut entry)) = self.load(&scheduled).await else { continue };
+            if let Some(destination) = self.moved(&entry) {
+                (entry.destination, entry.due) = (destination, seconds());
+                settle.push(Settlement::Update(Box::new(entry)));
+                self.called.notify_one();
+                continue;
+            }
             let waiting = waiting(&entry);
             let outcomes =
                 waiting.into_iter().map(|place| (place, Outcome::Refused(reason.clone()))).collect();
@@ -351,7 +357,10 @@ where
             self.remember(&entry, *place, outcome);
         }
         let entry = Arc::unwrap_or_clone(entry);
-        let judgement = self.judged(entry, attempted.outcomes);
+        let mut judgement = self.judged(entry, attempted.outcomes);
+        if let Some(destination) = self.moved(&judgement.entry) {
+            judgement.entry.destination = destination;
+        }
         self.write_down(judgement).await;
         self.handings.attempted(scheduled.due.number);
         Finished { entry: scheduled, contact: attempted.contact, failure: attempted.failure }
@@ -410,7 +419,7 @@ fn since(began: Instant) -> u64 {
 }
 
 /// The places of the recipients that nothing is decided about yet.
-pub(crate) fn waiting(entry: &QueueEntry) -> Vec<usize> {
+pub(super) fn waiting(entry: &QueueEntry) -> Vec<usize> {
     use mailwright_mailstore::RecipientState;
     let waits = entry.recipients.iter().enumerate();
     waits
@@ -420,31 +429,5 @@ pub(crate) fn waiting(entry: &QueueEntry) -> Vec<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use mailwright_mailstore::QueueNumber;
-
-    use super::*;
-
-    #[test]
-    fn reasons_are_forgotten_with_their_destinations() {
-        let mut state = Loop::new(Concurrency::default());
-        let dead = Diagnosis::found(Reply::transient((4, 1), "Nobody is there"));
-        for number in 0..1_000 {
-            let destination = format!("d{number}");
-            let due = Due::new(1, QueueNumber::new(number));
-            let entry = Scheduled::new(due, destination.clone(), "ann".into());
-            state.scheduler.offer(entry.clone(), 0);
-            // One of them is dead and is asked about for as long as it is.
-            let failed = if number == 7 { Contact::Failed } else { Contact::Unknown };
-            for _ in 0..5 {
-                state.scheduler.offer(entry.clone(), 0);
-                while let Some(next) = state.scheduler.next(0) {
-                    state.scheduler.finished(&next, failed, 0);
-                }
-            }
-            state.reasons.insert(destination, dead.clone());
-        }
-        state.tidy();
-        assert_eq!(state.reasons.into_keys().collect::<Vec<_>>(), ["d7"]);
-    }
-}
+#[path = "run/tests.rs"]
+mod tests;

@@ -49,6 +49,13 @@ pub trait Addressing: Send + Sync {
         Vec::new()
     }
 
+    /// Whether mail for an address is delivered here and does not go on to another host, as far as its domain tells. Mail that waits in the
+    /// queue is asked about before each attempt: if its domain is one of ours by now, it is taken in as if it came now, and whoever nobody
+    /// knows is refused. By default not; then it goes to where routes lead.
+    fn delivers(&self, _address: &Address) -> bool {
+        false
+    }
+
     /// The sender that mail from `sender` goes on with when `forwarder` forwards it, an account or an alias here; `None`
     /// leaves it as it is, which is the default. See [`Srs`](mailwright_relay_policy::srs::Srs).
     fn forwarded_as(&self, _sender: &Address, _forwarder: &str) -> Option<Address> {

@@ -1,4 +1,5 @@
-//! Messages that are held back until their time (FUTURERELEASE, RFC 4865): whole, in the queue, and then taken in as if they came now.
+//! Messages of the queue that are taken in as if they came now: those that were held back until their time (FUTURERELEASE, RFC 4865),
+//! whole, and those for domains that have become ours.
 
 use bytes::Bytes;
 use mailwright_mail_model::Address;
@@ -15,11 +16,11 @@ use super::{
     journal,
     plan::{Origin, Way},
     timing::Times,
-    trace_fields::now,
+    trace_fields::{now, return_path},
 };
 use crate::{
     filter::Filter,
-    queue::{RELEASE, Release, Released, released_message, waiting},
+    queue::{RELEASE, Release, Released, released_message},
 };
 
 /// How much is read from the store at a time, in octets.
@@ -51,14 +52,17 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         way.recipients.iter().map(|(_, expansion)| one(expansion)).collect()
     }
 
-    async fn let_go(&self, entry: &QueueEntry) -> Vec<(usize, Reply)> {
-        let places = waiting(entry);
+    async fn let_go(&self, entry: &QueueEntry, places: &[usize]) -> Vec<(usize, Reply)> {
         let all = |reply: &Reply| places.iter().map(|place| (*place, reply.clone())).collect();
         let Some(spool) = self.store.spool() else { return all(&Reply::INTERNAL) };
-        let message = released_message(entry, &places);
+        let message = released_message(entry, places);
+        let held_back = entry.destination == RELEASE;
         let mut session = Conversation::default();
-        // Whoever submitted it was a user; what they may do was found out then.
-        session.user = Some(entry.user.clone().unwrap_or_else(|| "MAILER-DAEMON".into()));
+        session.user.clone_from(&entry.user);
+        if held_back {
+            // Whoever submitted it was a user; what they may do was found out then.
+            session.user.get_or_insert_with(|| "MAILER-DAEMON".into());
+        }
         session.mail = Some(message.mail.clone());
         let intake = Intake {
             store: &self.store,
@@ -68,35 +72,43 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             forwarder: None,
             delivered_to: "",
         };
-        let mut source = Stored { spool, entry, at: 0 };
-        let received = match intake.fetch(Some(entry.size), "", &mut source).await {
+        // RFC 5321 §4.4: who forwarded it meanwhile may have given it another sender.
+        let front = return_path(&message.mail.from);
+        let mut source = Stored { spool, entry, at: entry.skip };
+        let size = entry.size.saturating_sub(entry.skip) + front.len() as u64;
+        let received = match intake.fetch(Some(size), &front, &mut source).await {
             Ok(received) => received,
             Err(reply) => return all(&reply),
         };
         let deliver::Received { mut upload, structure, .. } = received;
         let proved: Option<&Address> = message.mail.from.address().filter(|_| entry.user.is_some());
-        let way = self.way(&session, &message, proved).await;
+        let mut way = self.way(&session, &message, proved).await;
+        if !held_back {
+            // Those that are made of every message were made when it came.
+            let made = self.addressing.copies(proved, &[]);
+            way.copies.retain(|(to, _)| made.iter().all(|copy| to.address() != Some(&copy.to)));
+        }
         let origin = Origin {
             message: &message,
             user: entry.user.as_deref(),
             id: &entry.id,
             date: now(),
-            skip: entry.skip,
+            skip: front.len() as u64,
             eight_bit: entry.eight_bit,
             message_id: entry.message_id.clone(),
             times: Times::of_released(entry),
         };
-        let settled = |way: &Way| settled(entry, &places, way);
+        let settled = |way: &Way| settled(entry, places, way);
         let (routes, date, rows, quarantine) = (&*self.routes, None, &[][..], false);
         let about = About { origin: &origin, routes, date, rows, settled: Some(&settled), quarantine };
         let replies = self.filter_and_commit(&mut upload, &structure, way, &about, Told::Nobody, true).await;
-        places.into_iter().zip(replies).collect()
+        places.iter().copied().zip(replies).collect()
     }
 }
 
 impl<S: Store, R: Addressing, F: Filter> Release for StoreInbox<S, R, F> {
-    fn release<'a>(&'a self, entry: &'a QueueEntry) -> Released<'a> {
-        Box::pin(self.let_go(entry))
+    fn release<'a>(&'a self, entry: &'a QueueEntry, places: &'a [usize]) -> Released<'a> {
+        Box::pin(self.let_go(entry, places))
     }
 }
 

@@ -87,6 +87,7 @@ pub(crate) fn export(
         None => Vec::new(),
     };
     let target = maildir::Target::new(directory, &user);
+    let mut hidden = 0;
     let mailboxes = block_on(store.mailboxes(&user)).map_err(text)?;
     let account = export.account(store, &user, &subscribed, &mailboxes);
     match format {
@@ -106,12 +107,13 @@ pub(crate) fn export(
         let mailbox = MailboxRef::new(user.clone(), entry.name.clone(), &snapshot);
         let subscribed = subscribed.contains(&entry.name);
         let unique_ids = store.origins().map(|origins| block_on(origins.unique_ids(&mailbox)));
+        let access = export.access(store, &user, &entry.name);
         let source = Source {
             store,
             snapshot: &snapshot,
             entry: &entry,
             subscribed,
-            access: export.access(store, &user, &entry.name),
+            access,
             metadata: export.metadata(store, &user, Some(&entry.name)),
             unique_ids: unique_ids.and_then(Result::ok).unwrap_or_default().into_iter().collect(),
             mailbox,
@@ -121,11 +123,18 @@ pub(crate) fn export(
             ExportFormat::Mbox => mbox::mailbox(directory, &source, &mut export)?,
         }
         export.notes(&source, format)?;
+        // Nobody else has had a way to note anything there.
+        if !source.access.is_empty() {
+            hidden += along::of_others(&source, &life.directory.users());
+        }
         export.done.mailboxes += 1;
     }
     if store.keeps_object_ids() && export.done.messages > 0 {
         let count = export.done.messages;
         export.done.left.push(format!("object ids and thread ids of {count} messages, which get others"));
+    }
+    if hidden > 0 {
+        export.done.left.push(format!("{hidden} private annotations of others, which are not the user's"));
     }
     export.companion.finish()?;
     Ok(export.done)

@@ -271,6 +271,39 @@ fn what_goes_along_with_mail_comes_back_too() {
 }
 
 #[test]
+fn what_others_keep_to_themselves_stays_and_is_counted() {
+    let server = Server::start(CONFIG);
+    fill(&server);
+    let bob = "bob@example.org";
+    server.add_user(bob, PASSWORD);
+    let mut talk = imap(&server);
+    ok(&mut talk, &format!("SETACL Lists {bob} lrs"));
+    ok(&mut talk, "SELECT Lists");
+    ok(&mut talk, "UID STORE 1 ANNOTATION (/comment (value.priv \"own\" value.shared \"all\"))");
+    let mut talk = common::login(&server, bob);
+    let there = format!("\"Other Users/{USER}/Lists\"");
+    ok(&mut talk, &format!("SETMETADATA {there} (/private/comment \"bob's\")"));
+    ok(&mut talk, &format!("SELECT {there} (ANNOTATE)"));
+    ok(&mut talk, "UID STORE 1 ANNOTATION (/comment (value.priv \"bob's\"))");
+    let folder = tempfile::tempdir().unwrap();
+    for format in ["maildir", "mbox"] {
+        let path = folder.path().join(format);
+        let said = text(&succeed(&mut server.command(&[
+            "export",
+            USER,
+            path.to_str().unwrap(),
+            "--format",
+            format,
+        ])));
+        assert!(said.contains("\nstays here: 2 private annotations of others"), "{format}: {said}");
+        let companion =
+            [".mailwright-export", "mailwright-export"].map(|name| fs::read_to_string(path.join(name)));
+        let companion = companion.into_iter().find_map(Result::ok).unwrap();
+        assert!(companion.contains("\"own\"") && !companion.contains("bob's"), "{companion}");
+    }
+}
+
+#[test]
 fn what_has_no_room_is_named() {
     let server = Server::start(CONFIG);
     fill(&server);

@@ -9,7 +9,7 @@ mod world;
 use std::{fs, io::Write, path::Path, process::Stdio};
 
 use common::{PASSWORD, Server, USER, deliver, free_port, imap, succeed, wait_for, write_private};
-use world::{Names, Site};
+use world::{Behaviour, Host, Names, Site};
 
 const KEEP: &str = "keep;\n";
 const SORT: &str = "require [\"fileinto\", \"mailbox\"]; fileinto :create \"Sorted\";\n";
@@ -156,4 +156,117 @@ fn what_was_sent_counts_behind_a_reload() {
     reload(&server);
     assert!(mail("ann@example.net").starts_with("250"));
     assert!(mail("ann@example.net").starts_with("450"));
+}
+
+/// A server whose mail for others goes to one host, on a port of this machine, and is tried again every second.
+fn sender(port: u16) -> Site {
+    let extra = format!(
+        "[queue]\nfirst_retry_seconds = 1\nlongest_retry_seconds = 1\n[relay.transport]\n\"*\" = \"smtp:[127.0.0.1]:{port}\"\n"
+    );
+    Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann", "ben"])
+}
+
+/// Puts a message into the queue, and waits until its host was not there.
+fn queued(site: &Site, to: &[&str], subject: &str) {
+    let mut talk = site.talk("submission");
+    talk.reply();
+    talk.smtp("EHLO laptop.example");
+    assert!(talk.smtp(&site.auth("ann@a.example")).starts_with("235"));
+    assert!(talk.smtp("MAIL FROM:<ann@a.example>").starts_with("250"));
+    for to in to {
+        assert!(talk.smtp(&format!("RCPT TO:<{to}>")).starts_with("250"));
+    }
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send(format!("From: <ann@a.example>\r\nSubject: {subject}\r\n\r\nHello.\r\n"));
+    assert!(talk.smtp(".").starts_with("250"));
+    wait_for("the first attempt", || {
+        let list = site.queue(&["list", "--json"]);
+        list.lines().all(|line| line.contains("\"last_error\":\"")).then_some(())
+    });
+}
+
+/// Changes the configuration and has it read again.
+fn change(site: &Site, from: &str, to: &str) {
+    let file = site.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{from}: {text}");
+    fs::write(&file, text.replace(from, to)).unwrap();
+    site.run(&["reload"]);
+}
+
+#[test]
+fn what_waits_for_a_domain_that_becomes_ours_is_delivered_here() {
+    // Nobody is there all the while.
+    let site = sender(free_port());
+    queued(&site, &["bob@new.example", "eve@c.example"], "both");
+    queued(&site, &["nobody@new.example"], "lost");
+    queued(&site, &["info@file.example"], "by the file");
+    // By the directory, while the host counts as dead; nothing has them tried by hand.
+    site.run(&["queue", "hold", "--all"]);
+    site.run(&["domain", "add", "new.example"]);
+    site.run(&["alias", "add", "bob@new.example", "ben@a.example"]);
+    site.run(&["queue", "release", "--all"]);
+    let text = wait_for("the message", || site.fetch("ben@a.example", 1));
+    assert!(text.contains("Return-Path: <ann@a.example>") && text.contains("Subject: both"), "{text}");
+    let report = wait_for("a report", || site.fetch("ann@a.example", 1));
+    assert!(report.contains("Status: 5.1.1") && report.contains("nobody@new.example"), "{report}");
+    assert!(!report.contains("bob@new.example") && !report.contains("eve@c.example"), "{report}");
+    // By the file of the configuration.
+    site.run(&["queue", "hold", "--all"]);
+    change(&site, "domains = [\"a.example\"]", "domains = [\"a.example\", \"file.example\"]");
+    site.run(&["alias", "add", "info@file.example", "ben@a.example"]);
+    site.run(&["queue", "release", "--all"]);
+    let text = wait_for("the message", || site.fetch("ben@a.example", 2));
+    assert!(text.contains("Subject: by the file"), "{text}");
+    // The other recipient waits for the host as before, and everybody got it once.
+    let left: Vec<serde_json::Value> = wait_for("one that waits", || {
+        let list = site.queue(&["list", "--json"]);
+        let all: Vec<_> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (all.len() == 1).then_some(all)
+    });
+    let waiting: Vec<&str> = left[0]["recipients"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|recipient| recipient["state"] == "waiting")
+        .map(|recipient| recipient["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(waiting, ["eve@c.example"], "{left:?}");
+    assert!(left[0]["destination"].as_str().unwrap().contains("127.0.0.1"), "{left:?}");
+    assert!(site.fetch("ben@a.example", 3).is_none() && site.fetch("ann@a.example", 2).is_none());
+}
+
+#[test]
+fn what_waits_goes_by_the_routes_of_its_next_attempt() {
+    let dead = free_port();
+    let site = sender(dead);
+    queued(&site, &["eve@c.example"], "moved");
+    let host = Host::start(Behaviour::DropAt("nothing"));
+    change(&site, &format!(":{dead}\""), &format!(":{}\"", host.port));
+    let text = wait_for("the message at the new host", || host.received().first().cloned());
+    assert!(text.contains("Subject: moved"), "{text}");
+    wait_for("an empty queue", || site.queue(&["list"]).is_empty().then_some(()));
+}
+
+#[test]
+fn what_is_held_back_for_a_domain_that_is_ours_no_more_goes_on() {
+    let host = Host::start(Behaviour::DropAt("nothing"));
+    let site = sender(host.port);
+    site.run(&["domain", "add", "new.example"]);
+    site.run(&["alias", "add", "bob@new.example", "ben@a.example"]);
+    let mut talk = site.talk("submission");
+    talk.reply();
+    talk.smtp("EHLO laptop.example");
+    assert!(talk.smtp(&site.auth("ann@a.example")).starts_with("235"));
+    assert!(talk.smtp("MAIL FROM:<ann@a.example> HOLDFOR=1000").starts_with("250"));
+    assert!(talk.smtp("RCPT TO:<bob@new.example>").starts_with("250"));
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send("From: <ann@a.example>\r\nSubject: later\r\n\r\nHello.\r\n");
+    assert!(talk.smtp(".").starts_with("250"));
+    site.run(&["alias", "remove", "bob@new.example"]);
+    site.run(&["domain", "remove", "new.example"]);
+    assert_eq!(site.queue(&["release", "--all"]), "1 released\n");
+    let text = wait_for("the message at the host", || host.received().first().cloned());
+    assert!(text.contains("Subject: later") && !text.contains("Return-Path"), "{text}");
+    assert!(site.fetch("ben@a.example", 1).is_none());
 }

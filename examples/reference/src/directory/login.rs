@@ -20,7 +20,7 @@ use mailwright::{
     },
     relay_policy::{
         Session,
-        directory::{BlindCopy, Entry, Expansion},
+        directory::{BlindCopy, DomainMode, Entry, Expansion},
     },
     smtp::Addressing,
     smtp_proto::Reply,
@@ -272,6 +272,11 @@ impl Addressing for Logins {
 
     fn trusts(&self, session: &Session) -> bool {
         self.0.directory.trusts(session)
+    }
+
+    fn delivers(&self, address: &Address) -> bool {
+        let model = self.0.directory.current();
+        model.domain(address.domain()).is_some_and(|domain| domain.mode == DomainMode::Deliver)
     }
 
     fn copies(&self, sender: Option<&Address>, recipients: &[Address]) -> Vec<BlindCopy> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mailwright::{
-    mail_model::{MailboxName, ScriptName},
+    mail_model::{AnnotationScope, MailboxName, ScriptName, UidSet},
     mailstore::{
         Acl, AclEntry, Annotate, Annotated, AnyStore, EntryName, Mailbox, Metadata, Scripts, Store,
         StoreError, User, block_on,
@@ -34,6 +34,30 @@ pub(super) struct Script {
     pub(super) name: ScriptName,
     pub(super) content: Bytes,
     pub(super) active: bool,
+}
+
+/// How many annotations of a mailbox and of its messages these users keep to themselves, its owner aside.
+pub(super) fn of_others(source: &Source<'_>, users: &[User]) -> usize {
+    let (mailbox, store) = (&source.mailbox, source.store);
+    let place = Annotated::Mailbox { owner: mailbox.user().clone(), name: source.entry.name.clone() };
+    let mut count = 0;
+    for user in users.iter().filter(|user| *user != mailbox.user()) {
+        let noted = store.metadata().map(|metadata| block_on(metadata.annotations(&place, user)));
+        let noted = noted.and_then(Result::ok).unwrap_or_default();
+        count += noted.iter().filter(|annotation| annotation.entry.is_private()).count();
+        let Some(annotator) = store.annotator() else { continue };
+        for uids in batches(&source.snapshot.uids()) {
+            // What cannot be read was told of with the owner's.
+            let noted = block_on(annotator.message_annotations(mailbox, &uids, user)).unwrap_or_default();
+            let all = noted.iter().flat_map(|(_, noted)| noted);
+            count += all.filter(|noted| noted.scope == AnnotationScope::Private).count();
+        }
+    }
+    count
+}
+
+fn batches(all: &UidSet) -> impl Iterator<Item = UidSet> {
+    (0..all.len()).step_by(BATCH as usize).map(|start| all.at(start..start + BATCH))
 }
 
 impl Export<'_> {
@@ -94,9 +118,7 @@ impl Export<'_> {
     /// Writes what is known of the messages of a mailbox and is not in the export yet.
     pub(super) fn notes(&mut self, source: &Source<'_>, format: ExportFormat) -> Result<(), String> {
         let (mailbox, name) = (&source.mailbox, &source.entry.name);
-        let all = source.snapshot.uids();
-        for start in (0..all.len()).step_by(BATCH as usize) {
-            let uids = all.at(start..start + BATCH);
+        for uids in batches(&source.snapshot.uids()) {
             let noted = match source.store.annotator() {
                 Some(annotator) => {
                     let noted = block_on(annotator.message_annotations(mailbox, &uids, mailbox.user()));

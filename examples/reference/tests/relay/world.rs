@@ -66,7 +66,7 @@ impl Drop for Names {
 /// A server with a domain, an address and users.
 pub struct Site {
     child: Option<Child>,
-    folder: TempDir,
+    pub folder: TempDir,
     address: String,
     ports: std::collections::HashMap<String, u16>,
 }
