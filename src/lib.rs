@@ -37,7 +37,7 @@ pub use mailwright_relay_policy as relay_policy;
 pub use mailwright_sieve as sieve;
 pub use mailwright_smtp_proto as smtp_proto;
 pub use pipe::Pipe;
-pub use pool::Pool;
+pub use pool::{Pool, in_place};
 pub use service::ListenerTls;
 pub use stream::Stream;
 pub use tokio_util::{sync::CancellationToken, task::TaskTracker};

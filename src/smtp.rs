@@ -320,8 +320,10 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             match event {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => closed = Some(reason),
-                // In a box, so that a session that only waits does not hold room for everything it might do.
-                Some(event) => pending = Box::pin(self.handle(connection, event)).await?,
+                // In boxes, so that a session that only waits does not hold room for everything it might do, and one that is at a
+                // command does not take room for a message.
+                Some(Event::Message(ask)) => pending = Box::pin(self.message(connection, ask)).await?,
+                Some(event) => Box::pin(self.handle(connection, event)).await,
             }
             if self.turned.is_some() {
                 return Ok(None);
@@ -332,11 +334,16 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
         }
     }
 
-    /// Handles an event; gives one that came meanwhile and is not handled yet.
-    async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<Option<Event>> {
+    /// What policies know of the session goes along with it.
+    fn look(&mut self, connection: &mut Session<Server>) {
         self.conversation.tls = connection.machine().is_secure();
         self.conversation.may_log_in =
             self.service.authenticator.is_some() && self.conversation.user.is_none();
+    }
+
+    /// Handles an event that is no message.
+    async fn handle(&mut self, connection: &mut Session<Server>, event: Event) {
+        self.look(connection);
         // An answer that comes too late was given by the machine already: nothing is left to do about it.
         match event {
             Event::Connect(ask) => {
@@ -356,14 +363,14 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             }
             Event::Authenticate(ask) => {
                 let Some(authenticator) = &self.service.authenticator else {
-                    connection.machine().inner_mut().decline(Event::Authenticate(ask));
-                    return Ok(None);
+                    return connection.machine().inner_mut().decline(Event::Authenticate(ask));
                 };
                 let tls = connection.machine().inner().session().tls().cloned();
                 let peer = self.conversation.peer;
-                let (step, user) = authenticator
-                    .step(&mut self.exchange, &ask, &peer, tls.as_ref(), Purpose::Submission)
-                    .await;
+                // In a box, as whatever is rare.
+                let step =
+                    authenticator.step(&mut self.exchange, &ask, &peer, tls.as_ref(), Purpose::Submission);
+                let (step, user) = Box::pin(step).await;
                 let (step, user) = crate::auth::without_guests(step, user);
                 if let Some(user) = user {
                     self.conversation.user = Some(user.as_str().to_owned());
@@ -389,31 +396,30 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 }
                 let _ = connection.machine().inner_mut().answer(ask, reply);
             }
-            Event::Message(ask) => return self.message(connection, ask).await,
             Event::Vrfy(ask) => {
                 let reply = match self.service.inbox.verify() {
-                    Some(verify) => verify.verify(&self.conversation, &ask).await,
+                    Some(verify) => Box::pin(verify.verify(&self.conversation, &ask)).await,
                     None => Vrfy::DECLINED,
                 };
                 let _ = connection.machine().inner_mut().answer(ask, reply);
             }
             Event::Expn(ask) => {
                 let reply = match self.service.inbox.expand() {
-                    Some(expand) => expand.expand(&self.conversation, &ask).await,
+                    Some(expand) => Box::pin(expand.expand(&self.conversation, &ask)).await,
                     None => Expn::DECLINED,
                 };
                 let _ = connection.machine().inner_mut().answer(ask, reply);
             }
             Event::Etrn(ask) => match self.service.inbox.queues() {
                 Some(queues) => {
-                    let reply = queues.start(&self.conversation, &ask).await;
+                    let reply = Box::pin(queues.start(&self.conversation, &ask)).await;
                     let _ = connection.machine().inner_mut().answer(ask, reply);
                 }
                 None => connection.machine().inner_mut().decline(Event::Etrn(ask)),
             },
             Event::Atrn(ask) => match self.service.inbox.turns() {
                 Some(turns) => {
-                    let granted = turns.grant(&self.conversation, &ask).await;
+                    let granted = Box::pin(turns.grant(&self.conversation, &ask)).await;
                     let (answer, domains) = match granted {
                         Ok(domains) => (Ok(()), Some(domains)),
                         Err(reply) => (Err(reply), None),
@@ -433,7 +439,6 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             Event::Reset => self.conversation.mail = None,
             other => connection.machine().inner_mut().decline(other),
         }
-        Ok(None)
     }
 
     /// From here on the connection is another client's: a proxy that is believed says so.
@@ -464,11 +469,13 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
         tracing::info!(protocol = "smtp", peer, what, name, reply = %reply.trim_end(), "refused");
     }
 
+    /// Takes a message; gives an event that came meanwhile and is not handled yet.
     async fn message(
         &mut self,
         connection: &mut Session<Server>,
         ask: Ask<Message>,
     ) -> io::Result<Option<Event>> {
+        self.look(connection);
         let message = ask.request().clone();
         if connection.machine().inner_mut().answer(ask, Ok(())).is_err() {
             return Ok(None);

@@ -84,7 +84,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     (
         "relay-policy",
         &["line-proto", "mail-model", "smtp-proto"],
-        &["base64", "bytes", "hickory-proto", "ring", "thiserror"],
+        &["base64", "bytes", "hickory-proto", "memchr", "ring", "thiserror"],
     ),
 ];
 

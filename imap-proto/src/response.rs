@@ -156,7 +156,7 @@ pub enum Response {
 /// assert_eq!(envelope, b"(NIL \"tea\" NIL NIL NIL NIL NIL NIL NIL NIL)");
 /// ```
 pub fn written(item: &FetchItem, structure: &Structure) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut octets = Vec::with_capacity(WRITTEN);
     match item {
         FetchItem::Envelope => {
             if let Some(envelope) = structure.part(0).and_then(|part| part.envelope()) {
@@ -169,6 +169,9 @@ pub fn written(item: &FetchItem, structure: &Structure) -> Vec<u8> {
     }
     octets
 }
+
+/// As much as an envelope or a structure has, of most messages, in octets.
+const WRITTEN: usize = 512;
 
 /// Writes `* VANISHED` (RFC 7162 §3.2.10).
 pub(crate) fn encode_vanished(earlier: bool, uids: &UidSet, wire: &mut impl Wire) {

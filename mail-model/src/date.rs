@@ -175,13 +175,6 @@ impl DateTime {
     fn offset_seconds(self) -> i64 {
         i64::from(self.offset_minutes) * 60
     }
-
-    /// The zone as `+hhmm` or `-hhmm`.
-    fn zone(self) -> String {
-        let sign = if self.offset_minutes < 0 { '-' } else { '+' };
-        let minutes = self.offset_minutes.unsigned_abs();
-        format!("{sign}{:02}{:02}", minutes / 60, minutes % 60)
-    }
 }
 
 fn local_date(local_seconds: i64) -> Option<Date> {

@@ -234,6 +234,10 @@ impl Envelope {
 
 /// Adds at most `limit` entries of a field to a list, a group whole or cut short but closed.
 fn append(list: &mut Vec<Entry>, entries: Vec<Entry>, limit: usize) {
+    if list.is_empty() && entries.len() <= limit {
+        *list = entries;
+        return;
+    }
     let cut = entries.len() > limit;
     let mut in_group = false;
     // Room for the end of a group that is cut.

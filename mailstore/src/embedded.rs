@@ -1,7 +1,8 @@
 //! A durable store in one directory: an embedded database that holds index and bodies.
 //!
 //! One thread writes. It takes whatever all sessions want at a time, makes one atomic batch of it, flushes once, shows
-//! everybody the new snapshots and only then answers. Reading never waits for it.
+//! everybody the new snapshots and only then answers. Reading never waits for it. A session that is the only one may write in its
+//! place ([`Options::in_place`]).
 //!
 //! The database belongs to one process; a second one that opens it is refused.
 
@@ -72,7 +73,7 @@ mod walk;
 
 pub use backup::{BackupReport, restore};
 pub use check::{CheckProgress, CheckReport, Finding};
-pub use options::Options;
+pub use options::{InPlace, Options};
 pub use table::Table;
 
 use committer::Committer;

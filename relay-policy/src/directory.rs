@@ -320,8 +320,15 @@ impl Directory {
     /// The one way to write an address: lower case, no quotes, the domain by its main name as it is compared. It
     /// serves as a key; an address that needs its quotes cannot be read back from it.
     pub fn canonical(&self, address: &Address) -> String {
-        let domain = self.main_name(address.domain().key());
-        format!("{}@{domain}", address.local().unquoted().to_lowercase())
+        let (local, domain) = (address.local().unquoted(), self.main_name(address.domain().key()));
+        let mut name = String::with_capacity(local.len() + 1 + domain.len());
+        match local.is_ascii() {
+            true => name.extend(local.chars().map(|letter| letter.to_ascii_lowercase())),
+            false => name.push_str(&local.to_lowercase()),
+        }
+        name.push('@');
+        name.push_str(domain);
+        name
     }
 
     /// An address of this local part in every domain: what a new account may be offered.

@@ -132,9 +132,9 @@ enum Kind {
 /// The kind, and what stands behind its separator.
 fn kind(local: &str) -> Option<(Kind, &str)> {
     let (tag, rest) = local.split_at_checked(4)?;
-    let kind = match tag.to_ascii_uppercase().as_str() {
-        "SRS0" => Kind::Zero,
-        "SRS1" => Kind::One,
+    let kind = match tag.split_at_checked(3)? {
+        (tag, "0") if tag.eq_ignore_ascii_case("SRS") => Kind::Zero,
+        (tag, "1") if tag.eq_ignore_ascii_case("SRS") => Kind::One,
         _ => return None,
     };
     let rest = rest.strip_prefix(['=', '+', '-'])?;

@@ -195,7 +195,34 @@ impl Reply {
 
     /// The octets that go to the peer, every line ended.
     pub fn encode(&self) -> Bytes {
-        Bytes::from(self.to_string())
+        let lines = self.lines().count();
+        let mut text = String::with_capacity(self.text.len() + lines * self.prefix_length());
+        // A String takes all of it.
+        let _written = self.put(&mut text);
+        Bytes::from(text)
+    }
+
+    /// Writes it, every line ended. There is one for every command, so this is done without the machinery of formatting.
+    fn put(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        // Only a received line can be longer than one that may be sent. All of it is ASCII.
+        let room = LINE_LIMIT.saturating_sub(self.prefix_length());
+        let mut lines = self.lines().peekable();
+        while let Some(line) = lines.next() {
+            put_number(self.code, out)?;
+            out.write_char(if lines.peek().is_some() { '-' } else { ' ' })?;
+            if let Some((class, subject, detail)) = self.enhanced {
+                // RFC 2034 §4: the same code on every line
+                put_number(class.into(), out)?;
+                out.write_char('.')?;
+                put_number(subject, out)?;
+                out.write_char('.')?;
+                put_number(detail, out)?;
+                out.write_char(' ')?;
+            }
+            out.write_str(line.get(..room).unwrap_or(line))?;
+            out.write_str("\r\n")?;
+        }
+        Ok(())
     }
 
     /// Reads one whole reply, all its lines.
@@ -275,20 +302,22 @@ impl Reply {
 
 impl fmt::Display for Reply {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = self.lines().peekable();
-        while let Some(line) = lines.next() {
-            let mark = if lines.peek().is_some() { '-' } else { ' ' };
-            write!(formatter, "{}{mark}", self.code)?;
-            if let Some((class, subject, detail)) = self.enhanced {
-                // RFC 2034 §4: the same code on every line
-                write!(formatter, "{class}.{subject}.{detail} ")?;
-            }
-            // Only a received line can be longer than one that may be sent. All of it is ASCII.
-            let room = LINE_LIMIT.saturating_sub(self.prefix_length());
-            write!(formatter, "{}\r\n", line.get(..room).unwrap_or(line))?;
-        }
-        Ok(())
+        self.put(formatter)
     }
+}
+
+/// Writes a number in decimal digits.
+fn put_number(number: u16, out: &mut impl fmt::Write) -> fmt::Result {
+    let mut unit = 10_000;
+    while unit > 1 && number < unit {
+        unit /= 10;
+    }
+    while unit > 0 {
+        let digit = u8::try_from(number / unit % 10).unwrap_or(0);
+        out.write_char(char::from(b'0' + digit))?;
+        unit /= 10;
+    }
+    Ok(())
 }
 
 fn is_text(letter: char) -> bool {
@@ -322,6 +351,18 @@ mod tests {
         assert!(Reply::new(250, (5, 0, 0), "").is_err());
         assert!(Reply::new(354, (3, 0, 0), "").is_err());
         assert!(Reply::new(250, None, "a").unwrap().with_line("b\n").is_err());
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_read() {
+        for (subject, detail) in [(0, 0), (7, 10), (10, 7), (100, 99), (999, 900)] {
+            let reply = Reply::permanent((subject, detail), "x").with_line("y").unwrap();
+            let expected = format!("550-5.{subject}.{detail} x\r\n550 5.{subject}.{detail} y\r\n");
+            assert_eq!((reply.to_string(), &reply.encode()[..]), (expected.clone(), expected.as_bytes()));
+        }
+        let mut text = String::new();
+        put_number(u16::MAX, &mut text).unwrap();
+        assert_eq!(text, "65535");
     }
 
     #[test]

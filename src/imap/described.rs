@@ -49,11 +49,18 @@ impl Describer {
 
 /// The identifier of a message, then those of the messages that it answers (RFC 8474 §5.2), oldest first.
 fn related(header: &[u8]) -> Vec<Bytes> {
-    let ids = |name: &'static str| {
-        let fields = Fields::new(header).filter(move |field| field.is(name));
-        fields.flat_map(|field| message_id::extract(field.value())).map(|id| Bytes::from(id.into_owned()))
-    };
-    ids("Message-ID").take(1).chain(ids("In-Reply-To")).chain(ids("References")).collect()
+    let (mut own, mut answered, mut related) = (None, Vec::new(), Vec::new());
+    for field in Fields::new(header) {
+        let mut ids = message_id::extract(field.value()).map(|id| Bytes::from(id.into_owned()));
+        if field.is("Message-ID") {
+            own = own.or_else(|| ids.next());
+        } else if field.is("In-Reply-To") {
+            answered.extend(ids);
+        } else if field.is("References") {
+            related.extend(ids);
+        }
+    }
+    own.into_iter().chain(answered).chain(related).collect()
 }
 
 /// What is kept of messages as it stands in a response, where it is kept so.

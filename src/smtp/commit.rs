@@ -85,7 +85,8 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
                 self.commit_refused(upload, decided, origin).await?;
                 return Ok(replies(way, origin));
             }
-            let plan = match Plan::new(&origin.message.mail.from, &way) {
+            let known = decided.plan.take();
+            let plan = match known.map_or_else(|| Plan::new(&origin.message.mail.from, &way), Ok) {
                 Ok(plan) => plan,
                 Err(reply) => return Ok(vec![reply; way.recipients.len()]),
             };

@@ -445,7 +445,7 @@ fn told(session: &Conversation, origin: &Origin<'_>, size: u64, replies: Vec<Rep
             from = sender,
             to = %rcpt.to,
             size,
-            reply = %reply.to_string().trim_end(),
+            reply = reply.to_string().trim_end(),
             "message"
         );
     }
@@ -486,5 +486,8 @@ fn first_refusal(replies: Vec<Reply>) -> Reply {
 /// What the message is called in replies, trace fields and the log.
 pub(crate) fn queue_id() -> std::io::Result<String> {
     let octets = entropy()?;
-    Ok(octets.iter().take(8).map(|octet| format!("{octet:02X}")).collect())
+    let digit = |digit: u8| char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase();
+    let mut id = String::with_capacity(16);
+    octets.iter().take(8).for_each(|octet| id.extend([digit(octet >> 4), digit(octet & 15)]));
+    Ok(id)
 }

@@ -85,6 +85,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             work.make(user, upload, &mut filtered, &mut all.parts).await;
             all.filtered.insert(user.clone(), filtered);
         }
+        all.plan = Some(plan).filter(|_| all.refused.is_empty());
         all
     }
 }
@@ -93,6 +94,8 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
 #[derive(Debug, Default)]
 pub(super) struct Decided {
     pub(super) filtered: HashMap<User, Filtered>,
+    /// What is to be done by the way as it is, if that is known.
+    pub(super) plan: Option<Plan>,
     /// What they made of the message.
     pub(super) parts: Parts,
     /// Accounts that refuse the message, of which the client is told. What their filters made is sent all the same.

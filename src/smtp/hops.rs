@@ -35,7 +35,9 @@ enum Position {
 impl Hops {
     /// Looks at the next part of the message.
     pub(super) fn push(&mut self, octets: &[u8]) {
-        for octet in octets {
+        let mut rest = octets;
+        while let Some((octet, behind)) = rest.split_first() {
+            rest = behind;
             self.position = match (self.position, octet) {
                 (Position::Body, _) => return,
                 // An empty line ends the header. Its CR was taken for the start of another field.
@@ -59,7 +61,12 @@ impl Hops {
                 {
                     self.named(name, seen + 1)
                 }
-                _ => Position::Line,
+                _ => {
+                    // Most of a header is lines of no interest.
+                    let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                    rest = rest.get(end..).unwrap_or_default();
+                    Position::Line
+                }
             };
         }
     }

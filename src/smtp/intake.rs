@@ -24,6 +24,32 @@ const MOST_HOPS: usize = 100;
 /// copied once within the store, if something is to stand there.
 const HELD: usize = 256 << 10;
 
+/// The beginning of a message: pieces of what was read, or, of many, a copy of them, for each piece keeps what it was read into.
+#[derive(Default)]
+struct Held {
+    pieces: Vec<Bytes>,
+    /// What stands behind them.
+    gathered: BytesMut,
+    octets: usize,
+}
+
+impl Held {
+    const MOST: usize = 8;
+
+    fn push(&mut self, chunk: Bytes) {
+        self.octets += chunk.len();
+        if self.gathered.is_empty() && self.pieces.len() < Self::MOST {
+            self.pieces.push(chunk);
+        } else {
+            self.gathered.extend_from_slice(&chunk);
+        }
+    }
+
+    fn pieces(self) -> impl Iterator<Item = Bytes> {
+        self.pieces.into_iter().chain([self.gathered.freeze()]).filter(|piece| !piece.is_empty())
+    }
+}
+
 /// What is needed to take in messages.
 pub(super) struct Intake<'a, S> {
     pub(super) store: &'a S,
@@ -63,9 +89,9 @@ impl<S: Store> Intake<'_, S> {
         };
         let (front, trace) =
             (return_path(&message.mail.from), received(session, message, self.hostname, id, now()));
-        let trace = format!("{}{trace}", self.delivered_to);
+        let trace = if self.delivered_to.is_empty() { trace } else { self.delivered_to.to_owned() + &trace };
         let size = message.mail.parameters.size.filter(|_| !lines.change());
-        let (mut held, mut draft, mut eight_bit) = (BytesMut::new(), None, false);
+        let (mut held, mut draft, mut eight_bit) = (Held::default(), None, false);
         // Without its end there is nothing to reply to: the machine has refused the message or is gone.
         let mut ended = false;
         while !ended {
@@ -87,10 +113,12 @@ impl<S: Store> Intake<'_, S> {
                 examiner.push(&chunk);
             }
             match &mut draft {
-                None if held.len() + chunk.len() <= HELD => held.extend_from_slice(&chunk),
+                None if held.octets + chunk.len() <= HELD => held.push(chunk),
                 None => {
                     let mut begun = self.begin(size, &[&front, &trace]).await?;
-                    begun.write(held.split().freeze()).await?;
+                    for piece in std::mem::take(&mut held).pieces() {
+                        begun.write(piece).await?;
+                    }
                     begun.write(chunk).await?;
                     draft = Some(begun);
                 }
@@ -116,8 +144,11 @@ impl<S: Store> Intake<'_, S> {
             Some(draft) if fields.is_empty() => draft,
             Some(draft) => self.again(size, draft, &front, &fields).await?,
             None => {
-                let mut draft = self.begin(size, &[&front, &fields, &trace]).await?;
-                draft.write(held.freeze()).await?;
+                let size = front.len() + fields.len() + trace.len() + held.octets;
+                let mut draft = self.begin(Some(size as u64), &[&front, &fields, &trace]).await?;
+                for piece in held.pieces() {
+                    draft.write(piece).await?;
+                }
                 draft
             }
         };

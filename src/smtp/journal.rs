@@ -1,6 +1,8 @@
 //! What a trace of a message's life is made of, beside what the log has anyway: events of the target `mailwright::journal` at the
 //! level `DEBUG`. Whoever wants to keep them subscribes to them; nobody else pays for more than a look.
 
+use std::fmt::{self, Display, Formatter};
+
 use mailwright_mailstore::{Batch, User};
 use mailwright_relay_policy::{
     Session as Conversation,
@@ -20,7 +22,6 @@ pub(super) fn accepted(session: &Conversation, origin: &Origin<'_>, size: u64, w
         return;
     }
     let hello = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
-    let from = origin.message.mail.from.to_string();
     let message_id = origin.message_id.as_deref().unwrap_or_default();
     tracing::debug!(
         target: TARGET,
@@ -30,7 +31,7 @@ pub(super) fn accepted(session: &Conversation, origin: &Origin<'_>, size: u64, w
         user = session.user.as_deref().unwrap_or_default(),
         local = session.local.as_deref().unwrap_or_default(),
         tls = session.tls,
-        from,
+        from = %origin.message.mail.from,
         message_id,
         size,
         "accepted"
@@ -61,19 +62,33 @@ pub(super) fn filtered(id: &str, user: &User, filtered: &Filtered) {
     if !tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
         return;
     }
-    let into: Vec<_> = filtered.filings.iter().map(|filing| filing.mailbox.to_string()).collect();
-    let sent: Vec<_> =
-        filtered.made.iter().filter_map(|made| Some(made.send.as_ref()?.1.to_string())).collect();
+    let into = Joined(|| filtered.filings.iter().map(|filing| &filing.mailbox));
+    let sent = Joined(|| filtered.made.iter().filter_map(|made| Some(&made.send.as_ref()?.1)));
     let refused = filtered.refusal.as_ref().map_or("", |refused| refused.reason.as_str());
     tracing::debug!(
         target: TARGET,
         id,
         %user,
-        into = into.join(", "),
-        sent = sent.join(", "),
+        %into,
+        %sent,
         refused,
         "filtered"
     );
+}
+
+/// What is shown in one line, commas between.
+struct Joined<F>(F);
+
+impl<F: Fn() -> I, I: Iterator<Item: Display>> Display for Joined<F> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        for (number, item) in (self.0)().enumerate() {
+            if number > 0 {
+                formatter.write_str(", ")?;
+            }
+            item.fmt(formatter)?;
+        }
+        Ok(())
+    }
 }
 
 /// It is in these mailboxes and entries of the queue now.
@@ -85,10 +100,9 @@ pub(crate) fn committed(id: &str, batch: &Batch, why: &str) {
         tracing::debug!(target: TARGET, id, user = %target.user, mailbox = %target.mailbox, why, "delivered");
     }
     for entry in &batch.queue {
-        let to: Vec<_> = entry.recipients.iter().map(|recipient| recipient.address.as_str()).collect();
-        let from = entry.sender.to_string();
-        let (to, destination) = (to.join(", "), &entry.destination);
-        tracing::debug!(target: TARGET, id, destination, from, to, why, "queued");
+        let to = Joined(|| entry.recipients.iter().map(|recipient| &recipient.address));
+        let (from, destination) = (&entry.sender, &entry.destination);
+        tracing::debug!(target: TARGET, id, destination, %from, %to, why, "queued");
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Plan {
     fates: Vec<Fate>,
     /// Who else of these is not.
     left_out: Vec<LeftOut>,
-    places: HashMap<User, usize>,
+    places: BTreeMap<User, usize>,
 }
 
 /// What the recipients of a message stand for.
@@ -198,7 +198,7 @@ impl Plan {
     ) -> (Batch, Vec<usize>) {
         let (mut targets, mut places, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         let inbox = [Filing::inbox()];
-        let originals: HashMap<&str, String> = origin
+        let originals: BTreeMap<&str, String> = origin
             .message
             .recipients
             .iter()

@@ -1,6 +1,10 @@
 //! The fields that a delivery puts in front of a message (RFC 5321 §4.4): pure functions.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt::Write as _,
+    net::IpAddr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
 use mailwright_relay_policy::Session as Conversation;
@@ -51,25 +55,27 @@ pub fn received(
     id: &str,
     now: DateTime,
 ) -> String {
-    let hello = session.hello.as_ref().map_or("unknown", |hello| hello.name.as_str());
-    let remote = session.peer.remote.map_or_else(String::new, |remote| match remote.ip().to_canonical() {
-        std::net::IpAddr::V4(address) => format!(" ([{address}])"),
-        std::net::IpAddr::V6(address) => format!(" ([IPv6:{address}])"),
-    });
-    // RFC 5321 §4.4: the comment is free text; the user is one of this machine.
-    let remote = session.local.as_ref().map_or(remote, |user| format!(" (local user {})", comment(user)));
-    let recipient = match &message.recipients[..] {
-        [only] => match &only.to {
-            ForwardPath::Address(address) => format!("\r\n\tfor <{address}>"),
-            _ => String::new(),
-        },
-        _ => String::new(),
+    let mut field = String::with_capacity(256);
+    field.push_str("Received: from ");
+    field.push_str(session.hello.as_ref().map_or("unknown", |hello| hello.name.as_str()));
+    // A String takes whatever is written.
+    let _written = match (&session.local, session.peer.remote.map(|remote| remote.ip().to_canonical())) {
+        // RFC 5321 §4.4: the comment is free text; the user is one of this machine.
+        (Some(user), _) => write!(field, " (local user {})", comment(user)),
+        (None, Some(IpAddr::V4(address))) => write!(field, " ([{address}])"),
+        (None, Some(IpAddr::V6(address))) => write!(field, " ([IPv6:{address}])"),
+        (None, None) => Ok(()),
     };
-    let protocol = with_protocol(session, message);
-    format!(
-        "Received: from {hello}{remote}\r\n\tby {hostname} with {protocol} id {id}{recipient};\r\n\t{}\r\n",
-        now.to_rfc5322()
-    )
+    let [utf8, base, tls, auth] = protocol(session, message);
+    let words = ["\r\n\tby ", hostname, " with ", utf8, base, tls, auth, " id ", id];
+    field.extend(words);
+    if let [only] = &message.recipients[..]
+        && let ForwardPath::Address(address) = &only.to
+    {
+        field.extend(["\r\n\tfor <", address.as_str(), ">"]);
+    }
+    field.extend([";\r\n\t", &now.to_rfc5322(), "\r\n"]);
+    field
 }
 
 /// Without what would end a comment.
@@ -93,18 +99,17 @@ pub(super) fn fetched(arrival: &Arrival<'_>, hostname: &str, id: &str, now: Date
     )
 }
 
-/// How the message came, in the words of RFC 3848 and RFC 6531 §4.3.
-fn with_protocol(session: &Conversation, message: &Message) -> String {
+/// How the message came, in the words of RFC 3848 and RFC 6531 §4.3, in parts.
+fn protocol(session: &Conversation, message: &Message) -> [&'static str; 4] {
+    let utf8 = message.mail.parameters.smtputf8;
     let base = match session.hello.as_ref().map(|hello| hello.kind) {
         Some(HelloKind::Lhlo) => "LMTP",
+        Some(HelloKind::Ehlo) if utf8 => "SMTP",
         Some(HelloKind::Ehlo) => "ESMTP",
-        _ => return "SMTP".into(),
+        _ => return ["", "SMTP", "", ""],
     };
-    let (prefix, base) =
-        if message.mail.parameters.smtputf8 { ("UTF8", base.trim_start_matches('E')) } else { ("", base) };
-    let tls = if session.tls { "S" } else { "" };
-    let auth = if session.user.is_some() { "A" } else { "" };
-    format!("{prefix}{base}{tls}{auth}")
+    let when = |is_so: bool, word| if is_so { word } else { "" };
+    [when(utf8, "UTF8"), base, when(session.tls, "S"), when(session.user.is_some(), "A")]
 }
 
 #[cfg(test)]

@@ -7,6 +7,11 @@ mod record;
 mod show;
 mod write;
 
+use std::{
+    cell::RefCell,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::{
     Layer,
@@ -18,10 +23,16 @@ pub(crate) use record::Record;
 pub(crate) use show::{TraceError, life_of, run};
 pub(crate) use write::{Pen, begin};
 
+use record::Draft;
+
 /// The folder in the data directory.
 const FOLDER: &str = "trace";
 /// The target of events that are for the journal alone.
 const JOURNAL: &str = "mailwright::journal";
+
+thread_local! {
+    static DRAFT: RefCell<Draft> = RefCell::default();
+}
 
 /// Passes on what is about a message.
 pub(crate) struct Journal(pub(crate) Pen);
@@ -39,11 +50,20 @@ pub(crate) fn wanted() -> FilterFn<fn(&Metadata<'_>) -> bool> {
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         // An event about no message has neither an id nor a recipient; most have not even a field of that name.
-        let fields = event.metadata().fields();
-        if ["id", "rcpt", "name"].iter().any(|name| fields.field(name).is_some())
-            && let Some(record) = Record::of(event)
-        {
-            self.0.write(record);
+        if !event.metadata().fields().iter().any(|field| matches!(field.name(), "id" | "rcpt" | "name")) {
+            return;
         }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let write = |draft: &mut Draft| {
+            if let Some(line) = draft.line(event, at) {
+                self.0.write(at, line);
+            }
+        };
+        // What is shown of a value may have events of its own.
+        DRAFT.with(|draft| match draft.try_borrow_mut() {
+            Ok(mut draft) => write(&mut draft),
+            Err(_) => write(&mut Draft::default()),
+        });
     }
 }

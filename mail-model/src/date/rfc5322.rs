@@ -29,17 +29,32 @@ impl DateTime {
     /// The value of a Date field, with the day of the week.
     pub fn to_rfc5322(self) -> String {
         let (date, time) = (self.date(), self.time());
-        format!(
-            "{}, {} {} {:04} {:02}:{:02}:{:02} {}",
-            date.weekday_name(),
-            date.day(),
-            date.month_name(),
-            date.year(),
-            time.hour,
-            time.minute,
-            time.second,
-            self.zone()
-        )
+        // One for every message that comes, so this is done without the machinery of formatting.
+        let mut text = String::with_capacity("Thu, 13 Feb 1969 23:32:00 -0500".len());
+        text.push_str(date.weekday_name());
+        text.push_str(", ");
+        put(date.day().into(), if date.day() < 10 { 1 } else { 2 }, &mut text);
+        text.push(' ');
+        text.push_str(date.month_name());
+        text.push(' ');
+        put(date.year(), 4, &mut text);
+        for (before, number) in [(' ', time.hour), (':', time.minute), (':', time.second)] {
+            text.push(before);
+            put(number.into(), 2, &mut text);
+        }
+        text.push_str(if self.offset_minutes < 0 { " -" } else { " +" });
+        let minutes = self.offset_minutes.unsigned_abs();
+        put(minutes / 60, 2, &mut text);
+        put(minutes % 60, 2, &mut text);
+        text
+    }
+}
+
+/// Appends the last so many digits of a number, of which it has no more.
+fn put(number: u16, digits: u32, text: &mut String) {
+    for place in (0..digits).rev() {
+        let digit = number / 10_u16.pow(place) % 10;
+        text.push(char::from(b'0' + u8::try_from(digit).unwrap_or(0)));
     }
 }
 

@@ -7,6 +7,9 @@ use super::Limits;
 /// How many octets of a line are looked at for the colon after a name; no name of interest is as long.
 const NAME: usize = 128;
 
+/// How much room of a field is kept for the next one.
+const KEPT: usize = 2_048;
+
 /// Collects one field at a time and says when it is whole. Lines are told apart by the caller.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FieldReader {
@@ -66,6 +69,15 @@ impl FieldReader {
         }
     }
 
+    /// Takes back what held a field, for the next one.
+    pub(super) fn reuse(&mut self, mut field: Vec<u8>) {
+        // A long one is not kept: there may be a header a part.
+        if self.field.capacity() == 0 && field.capacity() <= KEPT {
+            field.clear();
+            self.field = field;
+        }
+    }
+
     /// The octets held at this moment.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
@@ -74,8 +86,10 @@ impl FieldReader {
 
     /// The header has ended; gives its last field.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
-        let keep = std::mem::take(&mut self.keep);
-        let field = std::mem::take(&mut self.field);
-        (keep == Keep::Yes).then_some(field)
+        if std::mem::take(&mut self.keep) == Keep::Yes {
+            return Some(std::mem::take(&mut self.field));
+        }
+        self.field.clear();
+        None
     }
 }

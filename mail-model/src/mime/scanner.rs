@@ -242,6 +242,9 @@ impl Scanner {
         let Some(header) = &mut self.header else { return };
         if let Some(field) = header.reader.begin_line(first, &self.limits) {
             self.take_field(&field, sink);
+            if let Some(header) = &mut self.header {
+                header.reader.reuse(field);
+            }
         }
     }
 

@@ -183,7 +183,10 @@ pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
     pub(crate) fn new() -> Self {
-        Self(vec![VERSION])
+        // As much as most messages need.
+        let mut octets = Vec::with_capacity(512);
+        octets.push(VERSION);
+        Self(octets)
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {

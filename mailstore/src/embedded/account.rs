@@ -112,7 +112,8 @@ impl Account {
     }
 
     pub(super) fn encode(&self, user: &[u8]) -> Vec<u8> {
-        let mut value = Vec::with_capacity(80);
+        let mut value =
+            Vec::with_capacity(2 * 8 * Resource::ALL.len() + self.warned.len() + 1 + 8 + row::SUM);
         for resource in Resource::ALL.iter().copied() {
             value.extend_from_slice(&self.usage.of(resource).to_be_bytes());
         }

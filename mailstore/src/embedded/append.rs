@@ -1,6 +1,6 @@
 //! New messages, one or several, are put into mailboxes in one go.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, Uid, UidSet, UidValidity};
@@ -118,8 +118,8 @@ impl Group<'_> {
 
     /// Whether every target can take its messages.
     fn check(&mut self, messages: &[Complete], leaving: &[Leaving]) -> Result<(), CommitError> {
-        let mut next: HashMap<Box<[u8]>, Option<Uid>> = HashMap::new();
-        let mut more: HashMap<&User, QuotaUsage> = HashMap::new();
+        let mut next: BTreeMap<Box<[u8]>, Option<Uid>> = BTreeMap::new();
+        let mut more: BTreeMap<&User, QuotaUsage> = BTreeMap::new();
         let mut targets: Vec<_> = messages
             .iter()
             .flat_map(|message| {

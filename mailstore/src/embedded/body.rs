@@ -25,9 +25,12 @@ pub(super) fn of(message: &Message) -> Result<u64> {
     number.ok_or_else(|| StoreError::Corrupt(format!("the body of UID {}", message.uid)))
 }
 
-/// An empty chunk, to be filled and sealed.
-pub(super) fn empty_chunk() -> BytesMut {
-    let mut chunk = BytesMut::with_capacity(4_096);
+/// How many octets most messages do not have more of.
+pub(super) const USUAL: usize = 4_096 - CHUNK_HEAD;
+
+/// An empty chunk with room for so many octets, to be filled and sealed.
+pub(super) fn empty_chunk(room: usize) -> BytesMut {
+    let mut chunk = BytesMut::with_capacity(CHUNK_HEAD + room);
     chunk.put_bytes(0, CHUNK_HEAD);
     chunk
 }

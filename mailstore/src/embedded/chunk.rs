@@ -194,10 +194,10 @@ const fn expand(_: u8, _: &[u8]) -> Option<Bytes> {
 #[cfg(all(test, feature = "zstd"))]
 mod tests {
     use super::*;
-    use crate::embedded::body::{CHUNK, empty_chunk};
+    use crate::embedded::body::{CHUNK, USUAL, empty_chunk};
 
     fn packed(level: Option<i32>, octets: &[u8]) -> Bytes {
-        let mut chunk = empty_chunk();
+        let mut chunk = empty_chunk(USUAL);
         chunk.extend_from_slice(octets);
         Packing { level }.pack(7, 3, &mut chunk).unwrap_or_else(|| chunk.freeze())
     }
@@ -229,7 +229,7 @@ mod tests {
         let (seal, other) = (BodyKey::random().unwrap(), BodyKey::random().unwrap());
         for octets in [&b""[..], b"short", &text] {
             for level in [None, Some(3)] {
-                let mut chunk = empty_chunk();
+                let mut chunk = empty_chunk(USUAL);
                 chunk.extend_from_slice(octets);
                 let row = Packing { level }.seal(7, 3, &chunk, &seal).unwrap();
                 let found = unpack(&key(7, 3), &row).unwrap();

@@ -47,7 +47,7 @@ impl Core {
             if !more {
                 batch.remove(&self.database.uploads, upload);
             }
-            self.database.commit(batch)?;
+            self.database.commit(batch, STEP * 64)?;
         }
     }
 

@@ -63,8 +63,8 @@ pub(super) struct Database {
     memtable: u64,
     /// What was found damaged before it was opened.
     pub(super) damage: Vec<String>,
-    /// Held while a batch is committed.
-    writing: Mutex<()>,
+    /// Held while a batch is committed: how many octets were since somebody looked whether the database is behind.
+    writing: Mutex<u64>,
     identities: Mutex<Identities>,
     last_validity: Mutex<u32>,
 }
@@ -218,7 +218,7 @@ impl Database {
     fn set_number(&self, name: &str, value: u64) -> Result<()> {
         let mut batch = self.handle.batch();
         batch.insert(&self.meta, name, row::seal(name.as_bytes(), value.to_be_bytes().to_vec()));
-        self.commit(batch)
+        self.commit(batch, 0)
     }
 
     /// The row that keeps out programs that cannot read what is sealed.
@@ -236,10 +236,15 @@ impl Database {
         Ok(journal::group_numbers(&row).map_or(0, |(number, _)| number))
     }
 
-    /// Writes a batch.
-    pub(super) fn commit(&self, batch: OwnedWriteBatch) -> Result<()> {
-        let _writing = lock(&self.writing);
-        self.catch_up()?;
+    /// Writes a batch of about so many octets.
+    pub(super) fn commit(&self, batch: OwnedWriteBatch, octets: usize) -> Result<()> {
+        let mut unlooked = lock(&self.writing);
+        // Not each time: there are many keyspaces to look at, and nothing falls behind by a small batch.
+        *unlooked = unlooked.saturating_add(octets as u64 + BATCH);
+        if *unlooked >= self.memtable / LOOKS {
+            self.catch_up()?;
+            *unlooked = 0;
+        }
         batch.commit().map_err(failed)
     }
 
@@ -313,6 +318,10 @@ impl Database {
 /// How far behind the database may be, in memory tables that wait to be written and in runs that wait to be merged: less than what
 /// makes itself wait.
 const SEALED: usize = 3;
+/// How often to look at that while as much is written as one table in memory holds.
+const LOOKS: u64 = 64;
+/// What a batch takes beside its octets, roughly.
+const BATCH: u64 = 1_024;
 /// How many times as much as it is meant to hold a table in memory may hold.
 const HEAPED: u64 = 2;
 const RUNS: usize = 24;

@@ -20,7 +20,7 @@ impl<O: Offload + Clone> Write for Embedded<O> {
     async fn begin(&self, size: Option<u64>) -> Result<Upload> {
         self.shared.lasting.writable()?;
         self.shared.lasting.room(size.unwrap_or(0))?;
-        upload::Incoming::begin(Arc::clone(&self.shared), self.offload.clone()).map(Upload::new)
+        upload::Incoming::begin(Arc::clone(&self.shared), self.offload.clone(), size).map(Upload::new)
     }
 
     async fn store_flags(

@@ -39,6 +39,9 @@ const UNIQUE_IDS: u8 = 1;
 const PACKED: u8 = 2;
 const ANNOTATED: u8 = 4;
 
+/// How many octets a row has at least.
+const FIXED: usize = 73;
+
 impl Header {
     pub(super) const fn new(
         identity: u64,
@@ -129,7 +132,10 @@ impl Header {
     }
 
     pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let mut value = Vec::with_capacity(96);
+        let usage = self.special_use.map_or("", SpecialUse::as_str);
+        let packed = if self.packed.is_some() { 12 } else { 0 };
+        let annotated = if self.annotated.is_some() { 8 } else { 0 };
+        let mut value = Vec::with_capacity(FIXED + packed + annotated + usage.len() + row::SUM);
         value.extend_from_slice(&self.rows.to_be_bytes());
         value.extend_from_slice(&self.id.to_be_bytes());
         value.extend_from_slice(&self.uid_validity.get().to_be_bytes());
@@ -156,7 +162,7 @@ impl Header {
         if let Some(octets) = self.annotated {
             value.extend_from_slice(&octets.to_be_bytes());
         }
-        value.extend_from_slice(self.special_use.map_or("", SpecialUse::as_str).as_bytes());
+        value.extend_from_slice(usage.as_bytes());
         row::seal(key, value)
     }
 

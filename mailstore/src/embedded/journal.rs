@@ -22,7 +22,7 @@ pub(super) const GROUP: &[u8] = b"\xffgroup";
 
 /// The value of that row.
 pub(super) fn group_row(number: u64, flushed: u64) -> Vec<u8> {
-    row::seal(GROUP, [number.to_be_bytes(), flushed.to_be_bytes()].concat())
+    row::sealed(GROUP, &[&number.to_be_bytes(), &flushed.to_be_bytes()])
 }
 
 /// The numbers in that row.

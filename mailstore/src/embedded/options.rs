@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::{AnnotationLimits, QuotaLimits};
 
+/// Calls what it is given once, on the thread that it is called on itself, having seen to it that whatever else that thread would do
+/// is done elsewhere while it waits for the disk; or does not call it, where that cannot be.
+pub type InPlace = fn(&mut dyn FnMut());
+
 /// How an [`Embedded`](super::Embedded) store behaves.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -39,6 +43,9 @@ pub struct Options {
     /// feature `zstd` refuse to open the store.
     #[cfg(feature = "zstd")]
     pub zstd: Option<i32>,
+    /// How a change that nobody else has one beside is written on the thread that asks for it, which saves two threads a wakeup; `None`
+    /// leaves all changes to a thread of the store.
+    pub in_place: Option<InPlace>,
     /// The most octets of a message that is appended, as servers announce it; `None` is no limit.
     pub append_limit: Option<u64>,
     /// Whether the texts of mail are indexed for searches, in the directory `fulltext` of the store's: a few kilobytes a message, made
@@ -67,6 +74,7 @@ impl Default for Options {
             undelete: Duration::ZERO,
             #[cfg(feature = "zstd")]
             zstd: None,
+            in_place: None,
             append_limit: None,
             #[cfg(feature = "fulltext")]
             fulltext: false,

@@ -32,20 +32,24 @@ pub(super) fn origin_row(
         value.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_be_bytes());
         value.extend_from_slice(text.as_bytes());
     };
-    let mut value = Vec::new();
-    push(&mut value, target.unique_id.as_deref().unwrap_or_default());
-    if let Some(delivery) = &target.delivery {
-        let original = delivery.original_recipient.as_deref().unwrap_or_default();
-        let mut envelope = Vec::new();
-        for text in [delivery.sender.as_str(), &delivery.recipient, original] {
-            push(&mut envelope, text);
-        }
-        if let Some(seal) = seal {
-            // Copies share the body and its key, so this is bound to no message.
-            envelope = seal.seal(PURPOSE, &envelope)?;
+    let delivery = target.delivery.as_ref();
+    let original = delivery.and_then(|delivery| delivery.original_recipient.as_deref()).unwrap_or_default();
+    let texts =
+        delivery.map_or([""; 3], |delivery| [delivery.sender.as_str(), &delivery.recipient, original]);
+    let unique_id = target.unique_id.as_deref().unwrap_or_default();
+    let octets = unique_id.len() + texts.iter().map(|text| text.len()).sum::<usize>();
+    let mut value = Vec::with_capacity(2 + 3 * 2 + octets + row::SUM);
+    push(&mut value, unique_id);
+    match (delivery, seal) {
+        (None, _) => {}
+        (Some(_), None) => texts.iter().for_each(|text| push(&mut value, text)),
+        (Some(_), Some(seal)) => {
+            let mut envelope = Vec::with_capacity(3 * 2 + octets);
+            texts.iter().for_each(|text| push(&mut envelope, text));
             value.extend_from_slice(&SEALED.to_be_bytes());
+            // Copies share the body and its key, so this is bound to no message.
+            value.extend_from_slice(&seal.seal(PURPOSE, &envelope)?);
         }
-        value.extend_from_slice(&envelope);
     }
     let sealed = row::seal(&key, value);
     Ok(Some((key, sealed)))

@@ -11,6 +11,16 @@ pub(super) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     value
 }
 
+/// A sealed row of these fields, with no room to spare: the database keeps rows in memory as they are for a while.
+pub(super) fn sealed(key: &[u8], fields: &[&[u8]]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(fields.iter().map(|field| field.len()).sum::<usize>() + SUM);
+    fields.iter().for_each(|field| value.extend_from_slice(field));
+    seal(key, value)
+}
+
+/// How long the checksum of a row is.
+pub(super) const SUM: usize = 4;
+
 /// The value within a sealed row; `None` if it is corrupt.
 pub(super) fn open<'a>(key: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
     let (value, sum) = sealed.split_last_chunk::<4>()?;
@@ -79,7 +89,8 @@ impl<'a> Fields<'a> {
 
 /// A message row: all but the UID, which is in the key.
 pub(super) fn encode_message(message: &Message) -> Vec<u8> {
-    let mut row = Vec::with_capacity(64);
+    let keywords = message.flags.keywords().iter().map(|keyword| 1 + keyword.as_str().len());
+    let mut row = Vec::with_capacity(8 + 8 + 2 + 8 + 8 + 8 + 8 + 1 + keywords.sum::<usize>() + SUM);
     row.extend_from_slice(&message.size.to_be_bytes());
     row.extend_from_slice(&message.internal_date.seconds().to_be_bytes());
     row.extend_from_slice(&message.internal_date.offset_minutes().to_be_bytes());

@@ -4,15 +4,24 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use super::Lasting;
+use crate::signal::lock;
 use crate::{Result, StoreError};
 
 /// The disk a store is on.
 pub(super) struct Space {
     directory: PathBuf,
     reserve: u64,
+    /// The last look, and what was free.
+    last: Mutex<Option<(Instant, u64)>>,
 }
+
+/// With so much room to spare, a look holds for so long: nothing fills a disk that fast.
+const PLENTY: u64 = 1 << 30;
+const FRESH: Duration = Duration::from_millis(50);
 
 /// With less room than this a failure of unknown kind is one for lack of room, whatever the reserve is.
 const LITTLE: u64 = 8 << 20;
@@ -21,7 +30,7 @@ const TRIAL: usize = 1 << 20;
 
 impl Space {
     pub(super) fn new(directory: &Path, reserve: u64) -> Self {
-        Self { directory: directory.to_owned(), reserve }
+        Self { directory: directory.to_owned(), reserve, last: Mutex::default() }
     }
 
     /// Whether so many octets fit, and `part` of the reserve stays free.
@@ -29,12 +38,27 @@ impl Space {
         if self.reserve == 0 {
             return Ok(());
         }
-        let free = available(&self.directory);
-        if free >= (self.reserve / part).saturating_add(octets) {
+        let wanted = (self.reserve / part).saturating_add(octets);
+        let free = self.free(wanted.saturating_add(PLENTY));
+        if free >= wanted {
             return Ok(());
         }
         let (free, reserve) = (free >> 20, self.reserve >> 20);
         Err(StoreError::Full(format!("{free} MiB are free, of which {reserve} MiB are kept in reserve")))
+    }
+
+    /// How much is free: as it was a moment ago if that was more than `plenty`, for there are several looks a message.
+    fn free(&self, plenty: u64) -> u64 {
+        let mut last = lock(&self.last);
+        if let Some((at, free)) = *last
+            && free > plenty
+            && at.elapsed() < FRESH
+        {
+            return free;
+        }
+        let free = available(&self.directory);
+        *last = Some((Instant::now(), free));
+        free
     }
 
     /// Whether so little is left that a write may have failed for it.
@@ -75,4 +99,23 @@ fn available(directory: &Path) -> u64 {
 #[cfg(not(unix))]
 fn available(_: &Path) -> u64 {
     u64::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_holds_for_a_moment_and_only_where_there_is_plenty() {
+        let space = Space::new(Path::new("/"), 1 << 20);
+        let believe = |free| *lock(&space.last) = Some((Instant::now() + FRESH, free));
+        believe(u64::MAX - 1);
+        assert!(space.check(1 << 62, 1).is_ok());
+        // So much is not there.
+        believe((1 << 62) + (1 << 20) + 1);
+        assert!(matches!(space.check(1 << 62, 1), Err(StoreError::Full(_))));
+        let old = Instant::now().checked_sub(FRESH).unwrap();
+        *lock(&space.last) = Some((old, u64::MAX - 1));
+        assert!(matches!(space.check(1 << 62, 1), Err(StoreError::Full(_))));
+    }
 }

@@ -270,7 +270,9 @@ impl Group<'_> {
             self.core.live.remove(&key);
             old.live.publish(None, None, Vec::new());
         }
-        for (key, staged) in self.mailboxes.drain().filter(|(_, staged)| staged.dirty) {
+        for (key, staged) in
+            std::mem::take(&mut self.mailboxes).into_iter().filter(|(_, staged)| staged.dirty)
+        {
             let mut live = staged.live;
             if staged.header.is_none() {
                 self.core.live.remove(&key);

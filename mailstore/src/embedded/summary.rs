@@ -114,11 +114,7 @@ impl Group<'_> {
                 let row_key = key(column, body);
                 let sealed = match seal {
                     Some(seal) => row::seal(&marked(&row_key), seal.seal(&row_key, value)?),
-                    None => {
-                        let mut sealed = Vec::with_capacity(value.len() + 4);
-                        sealed.extend_from_slice(value);
-                        row::seal(&row_key, sealed)
-                    }
+                    None => row::sealed(&row_key, &[value]),
                 };
                 self.put_lazily(&self.core.database.summaries, row_key, sealed);
             }

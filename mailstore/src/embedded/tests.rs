@@ -16,6 +16,7 @@ mod damage;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod groups;
+mod in_place;
 #[cfg(feature = "fulltext")]
 mod indexed;
 mod keeping;

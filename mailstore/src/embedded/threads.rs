@@ -37,7 +37,7 @@ impl Group<'_> {
         };
         for (key, known) in keys.into_iter().zip(known) {
             if known.is_none() && self.threads.get(&key) != Some(&thread) {
-                let value = row::seal(&key, thread.to_be_bytes().to_vec());
+                let value = row::sealed(&key, &[&thread.to_be_bytes()]);
                 self.put(&self.core.database.threads, key.clone(), value);
                 self.threads.insert(key, thread);
             }

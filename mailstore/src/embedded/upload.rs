@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use mailwright_mail_model::UidSet;
 
 use super::append::Arrival;
-use super::body::{CHUNK, CHUNK_HEAD, empty_chunk, key};
+use super::body::{CHUNK, CHUNK_HEAD, USUAL, empty_chunk, key};
 use super::chunk::Packing;
 use super::sealed::Reader;
 use super::{Core, Shared};
@@ -59,10 +59,13 @@ enum State {
 }
 
 impl<O: Offload + Clone> Incoming<O> {
-    pub(super) fn begin(shared: Arc<Shared>, offload: O) -> Result<Self> {
+    /// `size` is how many octets are expected, if that is known.
+    pub(super) fn begin(shared: Arc<Shared>, offload: O, size: Option<u64>) -> Result<Self> {
         let body = shared.core()?.identity()?;
         let seal = shared.seal()?;
-        let (chunk, state) = (empty_chunk(), State::Open);
+        // Whoever announces much and sends little holds no more than this for it.
+        let room = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(USUAL).min(ANNOUNCED);
+        let (chunk, state) = (empty_chunk(room), State::Open);
         let (summary, ids, earlier) = (None, Vec::new(), Arrival::default());
         Ok(Self {
             shared,
@@ -117,6 +120,9 @@ impl<O: Offload + Clone> Incoming<O> {
     }
 }
 
+/// The most room that is made for a message before it comes.
+const ANNOUNCED: usize = 64 * 1024;
+
 /// How long, and how often, to wait for the disk after a chunk of a large message.
 const MOMENT: Duration = Duration::from_millis(1);
 const PATIENCE: u32 = 2_000;
@@ -142,12 +148,12 @@ impl Core {
             None => packing.pack(body, number, &mut chunk).unwrap_or_else(|| chunk.freeze()),
         };
         self.room(chunk.len() as u64)?;
-        let mut batch = self.database.handle.batch();
+        let (mut batch, octets) = (self.database.handle.batch(), chunk.len());
         if number == 0 {
             batch.insert(&self.database.uploads, body.to_be_bytes(), Bytes::new());
         }
         batch.insert(&self.database.bodies, key(body, number), chunk);
-        self.database.commit(batch).map_err(|error| self.fail(&error))?;
+        self.database.commit(batch, octets).map_err(|error| self.fail(&error))?;
         self.let_the_disk_catch_up();
         Ok(self.database.epoch)
     }
@@ -256,7 +262,7 @@ impl<O: Offload + Clone> Sink for Incoming<O> {
         self.orphans.extend(self.orphan.take());
         self.body = self.shared.core()?.identity()?;
         self.seal = self.shared.seal()?;
-        (self.size, self.spilled, self.epoch, self.chunk) = (0, 0, None, empty_chunk());
+        (self.size, self.spilled, self.epoch, self.chunk) = (0, 0, None, empty_chunk(USUAL));
         (self.summary, self.ids) = (None, Vec::new());
         Ok(())
     }

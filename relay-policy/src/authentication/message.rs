@@ -6,6 +6,7 @@ use mailwright_mail_model::{
     Address, Domain, LocalPart,
     address_list::{self, Mailbox},
 };
+use memchr::{memchr, memchr_iter};
 
 use super::{
     arc,
@@ -20,12 +21,15 @@ use super::{
 #[derive(Clone)]
 pub struct Examiner {
     header: Vec<u8>,
+    /// Where its fields are, once all of it is there.
+    fields: Vec<Range<usize>>,
     /// Where the line begins that is being read.
     line: usize,
     in_body: bool,
     overlong: bool,
     verifies: bool,
-    signs: Signs,
+    /// `None` if it is not signed in any case.
+    signs: Option<Signs>,
     hashers: Vec<(Wanted, BodyHasher)>,
 }
 
@@ -62,9 +66,16 @@ impl Examiner {
 
     /// For a message that has not begun.
     pub fn new() -> Self {
-        let (header, hashers) = (Vec::new(), Vec::new());
-        let signs: Signs = Arc::new(|_| false);
-        Self { header, line: 0, in_body: false, overlong: false, verifies: true, signs, hashers }
+        Self {
+            header: Vec::new(),
+            fields: Vec::new(),
+            line: 0,
+            in_body: false,
+            overlong: false,
+            verifies: true,
+            signs: None,
+            hashers: Vec::new(),
+        }
     }
 
     /// The same, for a message that is to be signed too.
@@ -77,7 +88,7 @@ impl Examiner {
     /// hash of is not hashed.
     #[must_use]
     pub fn for_signing_if(mut self, signs: impl Fn(&Examined) -> bool + Send + Sync + 'static) -> Self {
-        self.signs = Arc::new(signs);
+        self.signs = Some(Arc::new(signs));
         self
     }
 
@@ -91,29 +102,41 @@ impl Examiner {
     /// The next octets, cut anywhere.
     pub fn push(&mut self, octets: &[u8]) {
         let mut rest = octets;
-        while !self.in_body && !rest.is_empty() {
-            let end = rest.iter().position(|octet| *octet == b'\n').map_or(rest.len(), |at| at + 1);
-            let (part, behind) = rest.split_at_checked(end).unwrap_or((rest, b""));
-            rest = behind;
-            if self.header.len() + part.len() > Self::LONGEST_HEADER {
+        if !self.in_body {
+            let (header, body) = self.header_in(octets);
+            rest = body.unwrap_or_default();
+            let empty_line = octets.len() - header.len() - rest.len();
+            if self.header.len() + header.len() + empty_line > Self::LONGEST_HEADER {
                 // Nothing will be verified, so nothing need be kept.
                 (self.overlong, self.in_body) = (true, true);
                 self.header = Vec::new();
                 return;
             }
-            self.header.extend_from_slice(part);
-            if part.last() == Some(&b'\n') {
-                let line = self.header.get(self.line..).unwrap_or_default();
-                if matches!(line, b"\r\n" | b"\n") {
-                    self.header.truncate(self.line);
-                    self.begin_body();
-                }
-                self.line = self.header.len();
+            self.header.extend_from_slice(header);
+            if body.is_some() {
+                // The CR of an empty line that was torn.
+                self.header.truncate(self.line);
+                self.begin_body();
             }
         }
         for (_, hasher) in &mut self.hashers {
             hasher.push(rest);
         }
+    }
+
+    /// What of these octets is header, the empty line apart, and what is body if that begins in them.
+    fn header_in<'a>(&mut self, octets: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
+        let (before, mut start) = (self.header.len(), 0);
+        for end in memchr_iter(b'\n', octets).map(|feed| feed + 1) {
+            let begun = self.header.get(self.line..).unwrap_or_default();
+            let line = octets.get(start..end).unwrap_or_default();
+            if matches!((begun, line), (b"", b"\r\n" | b"\n") | (b"\r", b"\n")) {
+                return (octets.get(..start).unwrap_or_default(), octets.get(end..));
+            }
+            start = end;
+            self.line = before + end;
+        }
+        (octets, None)
     }
 
     /// At the end of the message.
@@ -126,7 +149,7 @@ impl Examiner {
             (wanted, hash, octets)
         };
         let hashes = self.hashers.into_iter().map(hash).collect();
-        Examined { fields: fields(&self.header), header: self.header, hashes, overlong: self.overlong }
+        Examined { fields: self.fields, header: self.header, hashes, overlong: self.overlong }
     }
 
     /// The header is there: from it follows how the body is hashed.
@@ -141,10 +164,10 @@ impl Examiner {
             wanted.extend(signatures.map(|found| found.body()));
             wanted.extend(arc::wanted(&examined));
         }
-        if (self.signs)(&examined) {
+        if self.signs.as_ref().is_some_and(|signs| signs(&examined)) {
             wanted.push((Canonicalization::Relaxed, None));
         }
-        self.header = examined.header;
+        (self.header, self.fields) = (examined.header, examined.fields);
         for wanted in wanted {
             if !self.hashers.iter().any(|(other, _)| *other == wanted) {
                 self.hashers.push((wanted, BodyHasher::new(wanted.0, wanted.1)));
@@ -310,18 +333,22 @@ fn address(mailbox: &Mailbox) -> Option<Address> {
 
 /// Where each field is.
 fn fields(header: &[u8]) -> Vec<Range<usize>> {
-    let mut fields: Vec<Range<usize>> = Vec::new();
+    let mut fields: Vec<Range<usize>> = Vec::with_capacity(FIELDS);
     let mut at = 0;
-    for line in header.split_inclusive(|octet| *octet == b'\n') {
-        let end = at + line.len();
+    while at < header.len() {
+        let rest = header.get(at..).unwrap_or_default();
+        let end = at + memchr(b'\n', rest).map_or(rest.len(), |feed| feed + 1);
         match fields.last_mut() {
-            Some(field) if matches!(line.first(), Some(b' ' | b'\t')) => field.end = end,
+            Some(field) if matches!(rest.first(), Some(b' ' | b'\t')) => field.end = end,
             _ => fields.push(at..end),
         }
         at = end;
     }
     fields
 }
+
+/// How many fields most messages do not have more of.
+const FIELDS: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -355,6 +382,47 @@ mod tests {
         }
         assert_eq!(writers(&format!("From: {}", "a@a.example, ".repeat(101))), None);
         assert_eq!(writers(&format!("From: a@a.example\r\nX: {}", "x".repeat(1 << 20))), None);
+    }
+
+    #[test]
+    fn the_header_is_the_same_however_it_comes() {
+        for (message, header, body) in [
+            (
+                &b"A: b\r\n c\r\nD: e\r\n\r\nbody\r\n\r\nF: g\r\n"[..],
+                &b"A: b\r\n c\r\nD: e\r\n"[..],
+                &b"body\r\n\r\nF: g\r\n"[..],
+            ),
+            (b"A: b\n\nbody", b"A: b\n", b"body"),
+            (b"A: b\r\n\rC: d\r\n\r\n", b"A: b\r\n\rC: d\r\n", b""),
+            (b"\r\nbody", b"", b"body"),
+            (b"A: b", b"A: b", b""),
+        ] {
+            let hashed = |octets: &[u8]| {
+                let mut hasher = BodyHasher::new(Canonicalization::Relaxed, None);
+                hasher.push(octets);
+                hasher.finish()
+            };
+            for split in 1..=message.len() {
+                let mut examiner = Examiner::new().for_signing();
+                message.chunks(split).for_each(|piece| examiner.push(piece));
+                let found = examiner.finish();
+                assert_eq!(found.header, header, "pieces of {split}");
+                assert_eq!(
+                    found.hash((Canonicalization::Relaxed, None)),
+                    Some(hashed(body)),
+                    "pieces of {split}"
+                );
+            }
+        }
+        let mut header = vec![b'x'; Examiner::LONGEST_HEADER - 2];
+        for overlong in [false, true] {
+            for split in [header.len() + 1, 4_096, header.len()] {
+                let mut examiner = Examiner::new();
+                [&header[..], b"\r\n"].concat().chunks(split).for_each(|piece| examiner.push(piece));
+                assert_eq!(examiner.finish().is_overlong(), overlong, "pieces of {split}");
+            }
+            header.push(b'x');
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use mailwright_mail_model::{Address, ForwardPath};
 
 use super::{
-    Alias, Context, Directory, DomainEntry, DomainMode, Entry, Expansion, Group, Includes, Refusal,
+    Alias, Context, Delivery, Directory, DomainEntry, DomainMode, Entry, Expansion, Group, Includes, Refusal,
     RelayRecipients, Target, walk::Walk,
 };
 
@@ -47,6 +47,17 @@ impl Directory {
             Found::Nobody => return Err(Refusal::Unknown),
             _ => {}
         }
+        if let Found::Entry { name, entry: Entry::Account(account), detail } = &answer
+            && account.mailbox
+            && account.forward.is_empty()
+            && includes.forward(name).map_err(Refusal::Unreadable)?.is_none_or(|own| own.targets.is_empty())
+        {
+            // Most recipients are this and nothing else, which needs no walk.
+            let (account, detail, since) = (name.clone(), detail.clone(), account.since);
+            let mut found = Expansion::default();
+            found.deliveries.push(Delivery { account, detail, shared: false, owner: None, since });
+            return Ok(found);
+        }
         let mut found = Walk::new(self).run(address, includes)?;
         if let Some((name, since)) = itself {
             let own = found.deliveries.iter_mut().filter(|delivery| delivery.account == name);
@@ -64,9 +75,10 @@ impl Directory {
     pub(super) fn look_up<'a>(&'a self, address: &Address) -> Found<'a> {
         let Some(domain) = self.domain(address.domain()) else { return Found::Remote };
         let name = self.canonical(address);
-        if let Some(found) = self.by_name(name.clone(), None) {
-            return self.passed_on(domain, found);
-        }
+        let name = match self.by_name(name, None) {
+            Ok(found) => return self.passed_on(domain, found),
+            Err(name) => name,
+        };
         let (local, main) = name.rsplit_once('@').unwrap_or((&name, ""));
         if let Some(at) = local.find(|letter| self.settings.separators.contains(letter))
             && let Some((base, rest)) = local.split_at_checked(at)
@@ -76,7 +88,7 @@ impl Directory {
             let detail = written.find(|letter| self.settings.separators.contains(letter));
             let detail = detail.and_then(|at| written.get(at..)).unwrap_or(rest);
             let detail: String = detail.chars().skip(1).collect();
-            if let Some(found) = self.by_name(format!("{base}@{main}"), Some(detail)) {
+            if let Ok(found) = self.by_name(format!("{base}@{main}"), Some(detail)) {
                 return self.passed_on(domain, found);
             }
         }
@@ -109,19 +121,21 @@ impl Directory {
         }
     }
 
-    fn by_name(&self, name: String, detail: Option<String>) -> Option<Found<'_>> {
+    /// What there is of this name, or the name again.
+    fn by_name(&self, name: String, detail: Option<String>) -> Result<Found<'_>, String> {
         if let Some(alias) = self.file.get(&name) {
-            return Some(Found::Alias { name, alias });
+            return Ok(Found::Alias { name, alias });
         }
         if let Some(entry) = self.entries.get(&name) {
-            return Some(Found::Entry { name, entry, detail });
+            return Ok(Found::Entry { name, entry, detail });
         }
         if self.unreadable.contains(&name) {
-            return Some(Found::Unreadable(name));
+            return Ok(Found::Unreadable(name));
         }
-        let (local, _) = name.rsplit_once('@')?;
-        let alias = self.pseudonyms.get(local)?;
-        Some(Found::Alias { name, alias })
+        match name.rsplit_once('@').and_then(|(local, _)| self.pseudonyms.get(local)) {
+            Some(alias) => Ok(Found::Alias { name, alias }),
+            None => Err(name),
+        }
     }
 
     /// Whether a member of the group, or of a group in it, has a mailbox here.

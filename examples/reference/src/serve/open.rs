@@ -58,6 +58,7 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     // Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
     // another thread would. For those that wait for the disk there are more threads than cores.
     let mut options = Options::default();
+    options.in_place = Some(mailwright::in_place);
     options.files = Descriptors::claim(config).database;
     options.reserve = config.store.reserve;
     options.undelete = Duration::from_secs(config.store.undelete.seconds());

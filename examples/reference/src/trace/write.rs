@@ -2,53 +2,143 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, SyncSender},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use mailwright::mail_model::DateTime;
 
-use super::{FOLDER, Record};
+use super::FOLDER;
 use crate::{config::Trace, first_run::make_private};
 
-/// How many events may wait to be written. Who has one more waits for the disk.
-const WAITING: usize = 16_384;
+/// How many octets may wait to be written. Who has more waits for the disk.
+const WAITING: usize = 4 << 20;
+/// How much of that a buffer keeps for the next time.
+const KEPT: usize = 64 << 10;
 /// How often what was written is made safe from a power cut.
 const SYNC: Duration = Duration::from_secs(10);
-/// For how long to wait for more after an event, so that not every one wakes the thread: a delivery alone makes three.
+/// How long lines are gathered before they are written, so that not every event wakes the thread: a delivery alone makes five.
 const GATHER: Duration = Duration::from_millis(5);
 const DAY: u64 = 86_400_000;
 
-/// By which events are handed to the thread.
+/// By which lines are handed to the thread. It ends when the last one is gone.
 #[derive(Clone)]
-pub(crate) struct Pen(SyncSender<Message>);
+pub(crate) struct Pen(Arc<Held>);
 
-enum Message {
-    Record(Record),
-    /// All that came before is to be on the disk.
-    Sync(SyncSender<()>),
+struct Held(Arc<Desk>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        lock(&self.0.heap).closed = true;
+        self.0.news.notify_one();
+    }
+}
+
+/// Where lines wait for the thread.
+#[derive(Default)]
+struct Desk {
+    heap: Mutex<Heap>,
+    /// For the thread: there is something.
+    news: Condvar,
+    /// For those who wait: there is room.
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct Heap {
+    /// Whole lines, and the day that they are of.
+    lines: Vec<u8>,
+    day: u64,
+    /// Those of other days, which came before.
+    earlier: Vec<(u64, Vec<u8>)>,
+    /// How many octets all of them have.
+    octets: usize,
+    /// Who waits until all is on the disk.
+    waiting: Vec<SyncSender<()>>,
+    /// Whether the thread waits for news: only then it is to be woken.
+    idle: bool,
+    closed: bool,
+}
+
+impl Heap {
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.earlier.is_empty()
+    }
 }
 
 impl Pen {
-    pub(super) fn write(&self, record: Record) {
-        match self.0.try_send(Message::Record(record)) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            // A journal with holes would be worse than a moment's wait.
-            Err(TrySendError::Full(message)) => drop(self.0.send(message)),
+    /// Hands on the line of an event of this moment, in milliseconds since 1970.
+    pub(super) fn write(&self, at: u64, line: &[u8]) {
+        let desk = &self.0.0;
+        let mut heap = lock(&desk.heap);
+        // A journal with holes would be worse than a moment's wait.
+        while heap.octets >= WAITING {
+            heap = desk.room.wait(heap).unwrap_or_else(PoisonError::into_inner);
         }
+        let day = at / DAY;
+        if day != heap.day && !heap.lines.is_empty() {
+            let before = (heap.day, std::mem::take(&mut heap.lines));
+            heap.earlier.push(before);
+        }
+        heap.day = day;
+        heap.octets += line.len();
+        heap.lines.extend_from_slice(line);
+        desk.wake(heap);
     }
 
     /// Waits until all is written.
     pub(crate) fn finish(&self) {
         let (done, written) = mpsc::sync_channel(1);
-        if self.0.send(Message::Sync(done)).is_ok() {
-            let _ended = written.recv_timeout(SYNC);
+        let mut heap = lock(&self.0.0.heap);
+        heap.waiting.push(done);
+        self.0.0.wake(heap);
+        let _ended = written.recv_timeout(SYNC);
+    }
+}
+
+impl Desk {
+    fn wake(&self, mut heap: MutexGuard<'_, Heap>) {
+        let idle = std::mem::take(&mut heap.idle);
+        drop(heap);
+        if idle {
+            self.news.notify_one();
         }
     }
+
+    /// Waits for something to do, or for a while; whether lines have come.
+    fn wait(&self) -> bool {
+        let waits = |heap: &mut Heap| {
+            heap.idle = heap.is_empty() && heap.waiting.is_empty() && !heap.closed;
+            heap.idle
+        };
+        let (heap, slept) = (lock(&self.heap), Instant::now());
+        let (mut heap, _) =
+            self.news.wait_timeout_while(heap, SYNC, waits).unwrap_or_else(PoisonError::into_inner);
+        heap.idle = false;
+        heap.waiting.is_empty() && !heap.is_empty() && slept.elapsed() >= GATHER
+    }
+
+    /// Takes what there is in exchange for an empty heap.
+    fn take(&self, empty: &mut Heap) {
+        let mut heap = lock(&self.heap);
+        (empty.day, empty.closed) = (heap.day, heap.closed);
+        std::mem::swap(&mut *heap, empty);
+        drop(heap);
+        if empty.octets >= WAITING {
+            self.room.notify_all();
+        }
+    }
+}
+
+fn lock(heap: &Mutex<Heap>) -> MutexGuard<'_, Heap> {
+    heap.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Begins a journal in a data directory; none if none is kept.
@@ -58,11 +148,12 @@ pub(crate) fn begin(data: &Path, options: &Trace) -> io::Result<Option<Pen>> {
     }
     let folder = data.join(FOLDER);
     make_private(&folder)?;
-    let (pen, events) = mpsc::sync_channel(WAITING);
+    let desk = Arc::new(Desk::default());
+    let pen = Pen(Arc::new(Held(Arc::clone(&desk))));
     let keep = options.keep.seconds().saturating_mul(1_000);
     let journal = Journal { folder, keep, largest: options.largest, file: None, day: 0, dirty: false };
-    thread::Builder::new().name("trace".into()).spawn(move || journal.run(&events))?;
-    Ok(Some(Pen(pen)))
+    thread::Builder::new().name("trace".into()).spawn(move || journal.run(&desk))?;
+    Ok(Some(pen))
 }
 
 struct Journal {
@@ -71,39 +162,41 @@ struct Journal {
     keep: u64,
     /// In octets.
     largest: u64,
-    file: Option<BufWriter<File>>,
+    file: Option<File>,
     day: u64,
     dirty: bool,
 }
 
 impl Journal {
-    fn run(mut self, events: &Receiver<Message>) {
-        let mut synced = Instant::now();
+    fn run(mut self, desk: &Desk) {
+        let (mut synced, mut heap) = (Instant::now(), Heap::default());
         loop {
-            let mut next = match events.recv_timeout(SYNC) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if matches!(next, Some(Message::Record(_))) {
+            if desk.wait() {
                 thread::sleep(GATHER);
             }
-            let mut waiting = Vec::new();
-            while let Some(message) = next {
-                match message {
-                    Message::Record(record) => self.tell(|journal| journal.write(&record)),
-                    Message::Sync(done) => waiting.push(done),
-                }
-                next = events.try_recv().ok();
+            desk.take(&mut heap);
+            let quiet = heap.is_empty();
+            for (day, lines) in heap.earlier.drain(..) {
+                self.tell(|journal| journal.write(day, &lines));
             }
-            // To the system, so that the end of the process loses nothing; to the disk from time to time.
-            self.tell(|journal| journal.file.as_mut().map_or(Ok(()), Write::flush));
-            if self.dirty && (synced.elapsed() >= SYNC || !waiting.is_empty()) {
-                self.tell(|journal| journal.file.as_ref().map_or(Ok(()), |file| file.get_ref().sync_data()));
+            let (day, lines) = (heap.day, &heap.lines);
+            self.tell(|journal| journal.write(day, lines));
+            heap.octets = 0;
+            heap.lines.clear();
+            heap.lines.shrink_to(KEPT);
+            if self.dirty && (synced.elapsed() >= SYNC || !heap.waiting.is_empty()) {
+                self.tell(|journal| journal.file.as_ref().map_or(Ok(()), File::sync_data));
                 (self.dirty, synced) = (false, Instant::now());
             }
-            for done in &waiting {
+            for done in heap.waiting.drain(..) {
                 let _gone = done.try_send(());
+            }
+            if std::mem::take(&mut heap.closed) && quiet {
+                return;
+            }
+            // While there is something all the time, nobody wakes this thread.
+            if !quiet {
+                thread::sleep(GATHER);
             }
         }
     }
@@ -116,16 +209,18 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, record: &Record) -> io::Result<()> {
-        let day = record.at / DAY;
+    /// Writes the lines of a day to the system, so that the end of the process loses nothing; to the disk they go from time to time.
+    fn write(&mut self, day: u64, lines: &[u8]) -> io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         if self.file.is_none() || day != self.day {
-            (self.file, self.day) = (Some(BufWriter::new(self.open(day)?)), day);
-            self.tidy(record.at)?;
+            (self.file, self.day) = (Some(self.open(day)?), day);
+            self.tidy(day * DAY)?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        serde_json::to_writer(&mut *file, record)?;
         self.dirty = true;
-        file.write_all(b"\n")
+        file.write_all(lines)
     }
 
     fn open(&self, day: u64) -> io::Result<File> {
@@ -185,11 +280,11 @@ fn name(day: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use super::*;
 
-    fn record(at: u64) -> Record {
-        Record { at, what: "x".into(), fields: [("id".to_owned(), "1D".to_owned())].into() }
-    }
+    const LINE: &[u8] = b"{\"at\":1,\"what\":\"x\",\"id\":\"1D\"}\n";
 
     #[test]
     fn a_day_has_a_file_and_old_ones_go() {
@@ -203,7 +298,7 @@ mod tests {
             dirty: false,
         };
         for day in 20_000..20_010 {
-            journal.write(&record(day * DAY + 7)).unwrap();
+            journal.write(day, LINE).unwrap();
         }
         let names = |folder: &Path| -> Vec<String> {
             let shown = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -214,7 +309,7 @@ mod tests {
         drop(journal.file.take());
         // No more than there is room for, but always today's.
         journal.largest = 1;
-        journal.write(&record(20_009 * DAY)).unwrap();
+        journal.write(20_009, LINE).unwrap();
         assert_eq!(names(folder.path()), ["2024-10-13.jsonl"]);
     }
 
@@ -230,11 +325,43 @@ mod tests {
             day: 0,
             dirty: false,
         };
-        journal.write(&record(20_000 * DAY)).unwrap();
+        journal.write(20_000, LINE).unwrap();
         drop(journal);
         let text = fs::read_to_string(folder.path().join(name(20_000))).unwrap();
         let (torn, whole) = text.split_once('\n').unwrap();
         assert_eq!(torn, "{\"at\":1,\"wh");
-        assert_eq!(serde_json::from_str::<Record>(whole).unwrap(), record(20_000 * DAY));
+        assert_eq!(whole.as_bytes(), LINE);
+    }
+
+    #[test]
+    fn lines_of_two_days_go_into_two_files_and_all_is_there_at_the_end() {
+        const MANY: u64 = 40_000;
+        let data = tempfile::tempdir().unwrap();
+        let options = Trace { largest: 0, ..Trace::default() };
+        let pen = begin(data.path(), &options).unwrap().unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() * 1_000;
+        let today = now / DAY * DAY;
+        pen.write(today - 1, LINE);
+        // More than may wait at a time, from several.
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let pen = pen.clone();
+                scope.spawn(move || (0..MANY / 4).for_each(|_| pen.write(today, &[b'x'; 200])));
+            }
+        });
+        pen.finish();
+        let folder = data.path().join(FOLDER);
+        assert_eq!(fs::read(folder.join(name(now / DAY - 1))).unwrap(), LINE);
+        assert_eq!(fs::metadata(folder.join(name(now / DAY))).unwrap().len(), MANY * 200);
+        // The thread ends with the last pen, and has written all.
+        let desk = Arc::downgrade(&pen.0.0);
+        pen.write(now, LINE);
+        drop(pen);
+        let begun = Instant::now();
+        while desk.strong_count() > 0 {
+            assert!(begun.elapsed() < SYNC, "the thread goes on");
+            thread::sleep(GATHER);
+        }
+        assert!(fs::read(folder.join(name(now / DAY))).unwrap().ends_with(LINE));
     }
 }

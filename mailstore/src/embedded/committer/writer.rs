@@ -1,7 +1,6 @@
-//! The thread's work: groups of operations, and what has to be done between two of them now and then.
+//! The work: groups of operations, and what has to be done between two of them now and then.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::{Group, Operation, Outcome};
@@ -14,7 +13,7 @@ use crate::embedded::packed::Packing;
 const GROUP_OCTETS: usize = 16 << 20;
 const GROUP_OPERATIONS: usize = 4_096;
 
-/// What the thread has in hand.
+/// What whoever commits has in hand.
 pub(super) struct Writer {
     opening: Arc<Opening>,
     lasting: Arc<Lasting>,
@@ -22,62 +21,73 @@ pub(super) struct Writer {
     last: u64,
     flushed: u64,
     failed: Option<u64>,
+    /// When to look for bodies that nobody needs, and for room.
+    collect_at: Instant,
+    retry_at: Instant,
 }
 
 impl Writer {
     pub(super) fn new(opening: Arc<Opening>, lasting: Arc<Lasting>) -> Result<Self> {
         let last = opening.core()?.database.group()?;
-        Ok(Self { opening, lasting, last, flushed: last, failed: None })
+        let now = Instant::now();
+        Ok(Self { opening, lasting, last, flushed: last, failed: None, collect_at: now, retry_at: now })
     }
 
-    pub(super) fn run(mut self, operations: &Receiver<Operation>) {
-        let (mut collect_at, mut retry_at) = (Instant::now(), Instant::now());
-        loop {
-            let wait = collect_at.saturating_duration_since(Instant::now());
-            let wait = if self.lasting.failure.is_passing() { wait.min(RETRY) } else { wait };
-            match operations.recv_timeout(wait) {
-                Ok(first) => self.group(first, operations),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.close(),
-            }
-            self.evict();
-            if Instant::now() >= collect_at {
-                let more = self.lasting.writable().is_ok() && self.collect();
-                collect_at = Instant::now() + if more { COLLECT_MORE } else { COLLECT };
-            }
-            if self.lasting.failure.is_passing() && Instant::now() >= retry_at {
-                self.recover();
-                retry_at = Instant::now() + RETRY;
-            }
+    /// Does what is to be done now and then between two groups; how long until the next time.
+    pub(super) fn housekeep(&mut self) -> Duration {
+        self.evict();
+        if Instant::now() >= self.collect_at {
+            let more = self.lasting.writable().is_ok() && self.collect();
+            self.collect_at = Instant::now() + if more { COLLECT_MORE } else { COLLECT };
         }
+        if self.lasting.failure.is_passing() && Instant::now() >= self.retry_at {
+            self.recover();
+            self.retry_at = Instant::now() + RETRY;
+        }
+        let wait = self.collect_at.saturating_duration_since(Instant::now());
+        if self.lasting.failure.is_passing() { wait.min(RETRY) } else { wait }
     }
 
-    /// Does what many want, as one group.
-    fn group(&mut self, first: Operation, operations: &Receiver<Operation>) {
+    /// Whether something of that is to be done soon.
+    pub(super) fn has_chores(&self) -> bool {
+        self.is_full() || self.lasting.failure.is_passing()
+    }
+
+    /// Whether mailboxes take so much memory that some have to leave it.
+    fn is_full(&self) -> bool {
+        self.lasting.live.is_full(self.lasting.options.snapshots)
+    }
+
+    /// Does what many want, as one group: this, and what is `next` until there is no more. Gives how many.
+    pub(super) fn group(&mut self, first: Operation, mut next: impl FnMut() -> Option<Operation>) -> usize {
         let core = match self.opening.core() {
             Ok(core) => core,
             Err(error) => {
                 let error = self.lasting.writable().err().unwrap_or(error);
-                return first(Err(error));
+                first(Err(error));
+                return 1;
             }
         };
         let mut group = Group::new(&core, self.flushed);
         first(Ok(&mut group));
-        for operation in operations.try_iter().take(GROUP_OPERATIONS) {
+        let mut operations = 1;
+        while operations <= GROUP_OPERATIONS
+            && group.octets <= GROUP_OCTETS
+            && let Some(operation) = next()
+        {
             operation(Ok(&mut group));
-            if group.octets > GROUP_OCTETS {
-                break;
-            }
+            operations += 1;
         }
         // A failure has been told to everybody in the group.
         let outcome = group.commit(self.last + 1);
         self.note(outcome);
+        operations
     }
 
     /// Forgets mailboxes that nobody holds if all of them take too much memory.
     fn evict(&mut self) {
         let (lasting, budget) = (Arc::clone(&self.lasting), self.lasting.options.snapshots);
-        if lasting.live.is_full(budget) {
+        if self.is_full() {
             for key in lasting.live.idle(budget) {
                 self.pack(&key);
                 lasting.live.forget(&key);
@@ -136,7 +146,7 @@ impl Writer {
     }
 
     /// Leaves a last row that is flushed, so that damage to what is before it can be told from an incomplete end.
-    fn close(&mut self) {
+    pub(super) fn close(mut self) {
         let live = self.lasting.live.all();
         live.iter().for_each(|key| self.pack(key));
         if self.lasting.writable().is_ok()

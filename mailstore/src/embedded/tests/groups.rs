@@ -13,7 +13,7 @@ fn operations_of_one_group_see_each_other() {
             body,
             size: 4,
             tail: {
-                let mut chunk = body::empty_chunk();
+                let mut chunk = body::empty_chunk(body::USUAL);
                 chunk.extend_from_slice(b"text");
                 let packed = chunk::Packing::default().pack(body, 0, &mut chunk);
                 Some((0, packed.unwrap_or_else(|| chunk.freeze())))

@@ -123,7 +123,7 @@ fn a_check_finds_notes_of_nothing_and_wrong_sums() {
         let value = core.detail(&of_first).unwrap().unwrap();
         let mut batch = core.database.handle.batch();
         batch.insert(&core.database.details, key.clone(), row::seal(&key, value.to_vec()));
-        core.database.commit(batch).unwrap();
+        core.database.commit(batch, 0).unwrap();
         header.rows
     };
     let found = findings(&store, true);

@@ -175,7 +175,7 @@ impl Core {
         let range = start..start + CHUNK as u64;
         let object = Some(ObjectId::from(u128::from(from)));
         let octets = self.octets(object, range.end, &range, Reader::Maker(old), corrupt, || Ok(true))?;
-        let mut chunk: BytesMut = empty_chunk();
+        let mut chunk: BytesMut = empty_chunk(octets.len());
         chunk.extend_from_slice(&octets);
         self.spill(to, number, chunk, epoch, Some(new))
     }
