@@ -321,6 +321,11 @@ impl<O: Offload + Clone> Store for Embedded<O> {
 
     async fn status(&self, user: &User, name: &MailboxName) -> Result<Status> {
         let (_, live) = self.live(user, name).await?;
+    async fn read_together(&self, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
+        let messages = messages.to_vec();
+        self.run(move |core| Ok(core.read_together(&messages))).await
+    }
+
         Ok(crate::signal::lock(&live.state).header.status())
     }
 

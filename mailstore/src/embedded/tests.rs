@@ -22,6 +22,7 @@ mod keeping;
 mod noted;
 mod packed;
 mod swept;
+mod together;
 mod told;
 
 fn user(name: &str) -> User {
