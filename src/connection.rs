@@ -92,6 +92,11 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         &self.socket
     }
 
+    /// Whether octets have come that the machine has not taken yet.
+    pub fn has_input(&self) -> bool {
+        !self.rx.is_empty()
+    }
+
     /// The next event, or `None` once the connection is closed.
     ///
     /// # Errors
