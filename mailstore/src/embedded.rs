@@ -158,6 +158,7 @@ struct Lasting {
     space: space::Space,
     sealing: sealed::Sealing,
     sweeping: sweep::Sweeping,
+    ripening: packed::Ripening,
     feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     queued: Signal,
@@ -198,6 +199,7 @@ impl<O: Offload + Clone> Embedded<O> {
             space: space::Space::new(directory, options.reserve),
             sealing: sealed::Sealing::of(&database),
             sweeping: sweep::Sweeping::default(),
+            ripening: packed::Ripening::default(),
             feeds: Feeds::default(),
             queued: Signal::default(),
             written: Written::default(),
@@ -240,12 +242,12 @@ impl<O: Offload + Clone> Embedded<O> {
     /// # Errors
     /// If that cannot be written, for lack of room say. Nothing is lost then.
     pub async fn wind_down(&self) -> Result<()> {
-        let committer = &self.shared.committer;
+        let (committer, since) = (&self.shared.committer, Instant::now());
         for key in self.shared.lasting.live.all() {
             let mut packing = None;
             loop {
-                let key = key.clone();
-                packing = committer.submit(move |group| group.pack(&key, packing)).await?;
+                let (key, begin) = (key.clone(), packed::when_closing(since));
+                packing = committer.submit(move |group| group.pack(&key, packing, begin)).await?;
                 if packing.is_none() {
                     break;
                 }
@@ -319,13 +321,13 @@ impl<O: Offload + Clone> Store for Embedded<O> {
         self.run(move |core| core.read(&message, &range)).await
     }
 
-    async fn status(&self, user: &User, name: &MailboxName) -> Result<Status> {
-        let (_, live) = self.live(user, name).await?;
     async fn read_together(&self, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
         let messages = messages.to_vec();
         self.run(move |core| Ok(core.read_together(&messages))).await
     }
 
+    async fn status(&self, user: &User, name: &MailboxName) -> Result<Status> {
+        let (_, live) = self.live(user, name).await?;
         Ok(crate::signal::lock(&live.state).header.status())
     }
 

@@ -37,6 +37,11 @@ fn open(directory: &Path) -> Embedded {
     Embedded::open(directory, Options::default()).unwrap()
 }
 
+/// The same where no messages are packed: for tests that damage, behind the store's back, what else tells of them.
+fn open_unpacked(directory: &Path) -> Embedded {
+    Embedded::open(directory, Options { pack_from: u32::MAX, ..Options::default() }).unwrap()
+}
+
 fn target(name: &str) -> Target {
     Target::new(user(name), MailboxName::inbox(), DateTime::new(0, 0).unwrap())
 }
