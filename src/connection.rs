@@ -18,8 +18,8 @@ use tokio::{
 /// The smallest and the largest read. A connection that fills its reads is given larger ones.
 const READ_SMALL: usize = 4 * 1024;
 const READ_LARGE: usize = 256 * 1024;
-/// How many chunks one `writev` takes.
-const SLICES: usize = 32;
+/// How many chunks one `writev` takes: as many as small messages that wait together have.
+const SLICES: usize = 64;
 /// How long a peer may take nothing of what waits to be sent, unless told otherwise.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -90,6 +90,11 @@ impl<M: Machine, S: Socket> Connection<M, S> {
     /// The socket.
     pub fn socket(&self) -> &S {
         &self.socket
+    }
+
+    /// Whether octets have come that the machine has not taken yet.
+    pub fn has_input(&self) -> bool {
+        !self.rx.is_empty()
     }
 
     /// The next event, or `None` once the connection is closed.

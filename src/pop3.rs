@@ -1,5 +1,6 @@
 //! POP3 over a store.
 
+mod ahead;
 mod maildrops;
 mod unique_ids;
 
@@ -23,7 +24,7 @@ use mailwright_pop3_proto::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::maildrops::Lock;
+use self::{ahead::Ahead, maildrops::Lock};
 use crate::{
     Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     auth::without_detail,
@@ -210,6 +211,7 @@ struct Visit<'a, S, A> {
 struct Opened {
     mailbox: MailboxRef,
     snapshot: Arc<Snapshot>,
+    ahead: Ahead,
     _lock: Option<Lock>,
 }
 
@@ -234,12 +236,16 @@ impl<S: Store + 'static, A: Accounts + 'static> service::Visit<Server> for Visit
                 let _ = connection.machine().inner_mut().answer::<Open>(ask, answer);
             }
             Event::Read(ask) => {
-                let message = self.message(ask.key);
+                let (message, lines) = (self.message(ask.key), ask.lines);
                 let granted = if message.is_some() { Ok(()) } else { Err(Refusal::permanent()) };
                 if connection.machine().inner_mut().answer(ask, granted).is_ok()
                     && let Some(message) = message
                 {
-                    self.send(connection, &message).await?;
+                    let whole = lines.is_none();
+                    self.send(connection, &message, whole).await?;
+                    if whole {
+                        self.read_ahead(connection, &message).await?;
+                    }
                 }
             }
             Event::Commit(ask) => {
@@ -319,7 +325,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         if user.is_guest() {
             maildrop.set_read_only();
         }
-        self.maildrop = Some(Opened { mailbox, snapshot, _lock: lock });
+        self.maildrop = Some(Opened { mailbox, snapshot, ahead: Ahead::default(), _lock: lock });
         if !user.is_guest() {
             options.maildrops.came(&user, now, Duration::from_secs(policy.login_delay.unwrap_or(0).into()));
         }
@@ -375,10 +381,21 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         Some(opened.mailbox.message(opened.snapshot.message(uid(key)?)?))
     }
 
-    async fn send(&self, connection: &mut Session<Server>, message: &MessageRef) -> io::Result<()> {
+    /// Sends a message; `whole` is whether that is RETR.
+    async fn send(
+        &mut self,
+        connection: &mut Session<Server>,
+        message: &MessageRef,
+        whole: bool,
+    ) -> io::Result<()> {
+        let mut ahead =
+            self.maildrop.as_mut().filter(|_| whole).and_then(|opened| opened.ahead.take(message.uid));
         let mut offset = 0;
         while offset < message.size {
-            let chunk = self.service.store.read(message, offset..message.size.min(offset + CHUNK)).await;
+            let chunk = match ahead.take() {
+                Some(whole) => Ok(whole),
+                None => self.service.store.read(message, offset..message.size.min(offset + CHUNK)).await,
+            };
             let server = connection.machine().inner_mut();
             let Ok(chunk) = chunk.inspect_err(|error| {
                 tracing::error!(user = %message.mailbox.user(), uid = message.uid.get(), %error, "cannot read a message");
@@ -399,6 +416,17 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         }
         // If the connection is gone, its closing event says so next.
         let _ = connection.machine().inner_mut().end_body();
+        Ok(())
+    }
+
+    /// Reads on while the client takes what it was sent, unless it has asked for more already.
+    async fn read_ahead(&mut self, connection: &mut Session<Server>, message: &MessageRef) -> io::Result<()> {
+        if connection.has_input() {
+            return Ok(());
+        }
+        let Some(Opened { mailbox, snapshot, ahead, .. }) = &mut self.maildrop else { return Ok(()) };
+        connection.flush_below(self.service.config.limits.transmit).await?;
+        ahead.read(&*self.service.store, mailbox, snapshot, message).await;
         Ok(())
     }
 

@@ -38,7 +38,7 @@ pub use continuation::Continuation;
 pub(crate) use described::put_part_structure;
 pub use envelope::{Envelope, EnvelopeAddress};
 pub use esearch::Esearch;
-pub use fetch::{FetchWriter, Fetched, FetchedItem, FetchedSection};
+pub use fetch::{FetchWriter, Fetched, FetchedItem, FetchedSection, chosen::ChosenFields};
 pub use filtered::{FilterResult, Filtered};
 pub use flags::FlagList;
 pub use id::ServerId;

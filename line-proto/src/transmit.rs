@@ -7,6 +7,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// Chunks below this size are copied behind the last one; larger ones are kept as they are.
 const COPY_BELOW: usize = 512;
 
+/// How much room is made for small chunks at first: a reply and more. It doubles up to this many, and then there is another piece
+/// of as many: one that grew on would be copied each time it did.
+const FIRST: usize = 256;
+const PIECE: usize = 16 * 1024;
+
 /// A rope of octets for the peer: large chunks are held by reference, small ones are gathered.
 ///
 /// It is a [`Buf`] with vectored chunks, so a driver writes it with `writev` and no copy. Empty, it holds no
@@ -42,9 +47,31 @@ impl Transmit {
     }
 
     /// Appends a copy of `octets`.
+    #[inline]
     pub fn put(&mut self, octets: &[u8]) {
+        if self.tail.capacity() - self.tail.len() < octets.len() {
+            self.make_room(octets.len());
+        }
         self.tail.put_slice(octets);
         self.len += octets.len();
+    }
+
+    /// Room for `more` octets behind the last one.
+    #[cold]
+    fn make_room(&mut self, more: usize) {
+        // What is behind chunks, or was cut off by one, is the beginning of many.
+        let used = self.tail.len();
+        let size = match used {
+            0 if self.chunks.is_empty() => FIRST,
+            0 => PIECE / 4,
+            _ => (used * 2).min(PIECE),
+        };
+        if used + more > PIECE && used >= PIECE / 2 {
+            self.chunks.push_back(std::mem::take(&mut self.tail).freeze());
+            self.tail.reserve(more.max(PIECE));
+        } else {
+            self.tail.reserve(more.max(size.saturating_sub(used)));
+        }
     }
 
     /// Appends `chunk`, without a copy if it is large.
@@ -143,6 +170,26 @@ mod tests {
         assert_eq!(slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>(), expected);
         assert_eq!(transmit.copy_to_bytes(expected.len()), expected);
         assert!(transmit.is_empty());
+    }
+
+    #[test]
+    fn small_chunks_are_gathered_in_pieces_that_are_not_copied_again() {
+        let mut transmit = Transmit::default();
+        let mut expected = Vec::new();
+        for number in 0..20_000_u32 {
+            let octets = [number as u8; 7];
+            transmit.put(&octets);
+            expected.extend_from_slice(&octets);
+        }
+        transmit.put(&[b'x'; PIECE + 1]);
+        expected.extend_from_slice(&[b'x'; PIECE + 1]);
+        assert!(transmit.chunks.len() >= 20_000 * 7 / PIECE);
+        assert!(transmit.chunks.iter().all(|chunk| (PIECE / 2..=PIECE).contains(&chunk.len())));
+        assert_eq!(transmit.len(), expected.len());
+        assert_eq!(transmit.copy_to_bytes(expected.len()), expected);
+        // One reply takes no more than it needs, about.
+        transmit.put(b"* OK\r\n");
+        assert!(transmit.tail.capacity() <= FIRST);
     }
 
     #[test]

@@ -61,6 +61,10 @@ impl Store for AnyStore {
         self.erased().read(message, range).await
     }
 
+    async fn read_together(&self, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
+        self.erased().read_together(messages).await
+    }
+
     async fn status(&self, user: &User, name: &MailboxName) -> Result<Status> {
         self.erased().status(user, name).await
     }

@@ -81,6 +81,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             append::every_target_or_none,
             append::what_is_dropped_was_never_there,
             append::a_large_message_streams_through,
+            append::small_messages_are_read_together,
             append::references_of_another_mailbox_find_nothing,
             change::flags_are_added_removed_and_replaced,
             change::unchanged_since_protects,

@@ -159,6 +159,7 @@ struct Lasting {
     space: space::Space,
     sealing: sealed::Sealing,
     sweeping: sweep::Sweeping,
+    ripening: packed::Ripening,
     feeds: Feeds,
     /// Raised after entries of the queue were added or made due.
     queued: Signal,
@@ -199,6 +200,7 @@ impl<O: Offload + Clone> Embedded<O> {
             space: space::Space::new(directory, options.reserve),
             sealing: sealed::Sealing::of(&database),
             sweeping: sweep::Sweeping::default(),
+            ripening: packed::Ripening::default(),
             feeds: Feeds::default(),
             queued: Signal::default(),
             written: Written::default(),
@@ -241,12 +243,12 @@ impl<O: Offload + Clone> Embedded<O> {
     /// # Errors
     /// If that cannot be written, for lack of room say. Nothing is lost then.
     pub async fn wind_down(&self) -> Result<()> {
-        let committer = &self.shared.committer;
+        let (committer, since) = (&self.shared.committer, Instant::now());
         for key in self.shared.lasting.live.all() {
             let mut packing = None;
             loop {
-                let key = key.clone();
-                packing = committer.submit(move |group| group.pack(&key, packing)).await?;
+                let (key, begin) = (key.clone(), packed::when_closing(since));
+                packing = committer.submit(move |group| group.pack(&key, packing, begin)).await?;
                 if packing.is_none() {
                     break;
                 }
@@ -318,6 +320,11 @@ impl<O: Offload + Clone> Store for Embedded<O> {
     async fn read(&self, message: &MessageRef, range: Range<u64>) -> Result<Bytes> {
         let message = message.clone();
         self.run(move |core| core.read(&message, &range)).await
+    }
+
+    async fn read_together(&self, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
+        let messages = messages.to_vec();
+        self.run(move |core| Ok(core.read_together(&messages))).await
     }
 
     async fn status(&self, user: &User, name: &MailboxName) -> Result<Status> {

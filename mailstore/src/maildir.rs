@@ -293,6 +293,21 @@ impl<O: Offload + Clone> Store for Maildir<O> {
         .await
     }
 
+    async fn read_together(&self, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
+        let messages = messages.to_vec();
+        self.run(move |shared| {
+            let whole = |message: &MessageRef| {
+                let mailbox = &message.mailbox;
+                let folder = shared.existing(mailbox.user(), mailbox.name()).ok()?;
+                let (setting, marks, all) = (&shared.setting, &shared.marks, 0..message.size);
+                let octets = read::read(&folder, setting, marks, mailbox.uid_validity(), message.uid, &all);
+                octets.ok().filter(|octets| octets.len() as u64 == message.size)
+            };
+            Ok(messages.iter().map(whole).collect())
+        })
+        .await
+    }
+
     fn writer(&self) -> Option<&impl Write> {
         Some(self)
     }

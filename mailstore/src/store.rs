@@ -37,6 +37,23 @@ pub trait Store: Send + Sync {
     /// [`NotFound`](crate::StoreError::NotFound) if the message has been expunged.
     fn read(&self, message: &MessageRef, range: Range<u64>) -> impl Future<Output = Result<Bytes>> + Send;
 
+    /// Messages, each whole, in the order asked; nothing for one that did not come whole, which has to be [read](Self::read) by itself
+    /// to know why. All of them are held in memory, so ask for few and small ones. Override it if many at a time cost less than one by one,
+    /// most of all in ascending order.
+    fn read_together(
+        &self,
+        messages: &[MessageRef],
+    ) -> impl Future<Output = Result<Vec<Option<Bytes>>>> + Send {
+        async move {
+            let mut together = Vec::with_capacity(messages.len());
+            for message in messages {
+                let octets = self.read(message, 0..message.size).await.ok();
+                together.push(octets.filter(|octets| octets.len() as u64 == message.size));
+            }
+            Ok(together)
+        }
+    }
+
     /// The counts of a mailbox. Override it if the store knows them without looking at every message.
     ///
     /// # Errors

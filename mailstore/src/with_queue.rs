@@ -181,6 +181,10 @@ impl<M: Store, Q: Store + 'static> Store for WithQueue<M, Q> {
         self.mail.read(message, range).await
     }
 
+    async fn read_together(&self, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
+        self.mail.read_together(messages).await
+    }
+
     async fn status(&self, user: &User, name: &MailboxName) -> Result<Status> {
         self.mail.status(user, name).await
     }

@@ -1,13 +1,13 @@
 //! What FETCH is asked for most, of all messages of a mailbox at once: nothing is allocated for a message, and nobody waits.
 
-use mailwright_imap_proto::{command::FetchItem, server::FetchData};
+use mailwright_imap_proto::{command::FetchItem, response::ChosenFields, server::FetchData};
 use mailwright_mailstore::Message;
 
-use super::known::Known;
+use super::{fetch::is_whole, known::Known};
 
-/// How many items of the kinds that are at hand a client may ask for at most, for them to be sent so: each once, and two that come
-/// along.
-const MOST_READY: usize = 9;
+/// How many items of the kinds that are at hand a client may ask for at most, for them to be sent so: each once, two that come along,
+/// and a few sections.
+const MOST_READY: usize = 12;
 
 /// The answer for a message of which everything that is asked for is at hand.
 pub(super) struct Ready<'a> {
@@ -16,8 +16,10 @@ pub(super) struct Ready<'a> {
 }
 
 impl<'a> Ready<'a> {
+    /// `chosen` has the fields of each item that is made of fields that are kept.
     pub(super) fn of(
         items: &'a [FetchItem],
+        chosen: &'a [Option<ChosenFields>],
         message: &'a Message,
         known: &'a Known,
         told: bool,
@@ -29,15 +31,18 @@ impl<'a> Ready<'a> {
         if told && !items.contains(&FetchItem::ModSeq) {
             ready.push(FetchData::ModSeq(message.modseq))?;
         }
-        for item in items {
-            let written = match item {
+        for (item, chosen) in items.iter().zip(chosen) {
+            ready.push(match item {
                 FetchItem::Uid => continue,
-                FetchItem::Envelope => known.envelope.as_ref(),
-                FetchItem::BodyStructure => known.body_structure.as_ref(),
-                _ => None,
-            };
-            ready.push(match (item, written) {
-                (_, Some(octets)) => FetchData::Written(item, octets),
+                FetchItem::Envelope => FetchData::Written(item, known.envelope.as_ref()?),
+                FetchItem::BodyStructure => FetchData::Written(item, known.body_structure.as_ref()?),
+                FetchItem::Section(section) => match (chosen, &known.whole) {
+                    (Some(chosen), _) => FetchData::Fields(chosen, known.header.as_ref()?),
+                    (None, Some(whole)) if is_whole(section) && section.partial.is_none() => {
+                        FetchData::Section(section, Some(whole))
+                    }
+                    _ => return None,
+                },
                 _ => at_hand(item, message)?,
             })?;
         }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, io};
 use mailwright_imap_proto::{
     Refusal,
     command::{BodySection, Fetch, FetchItem, SectionText},
-    response::ResponseCode,
+    response::{ChosenFields, ResponseCode},
     server::Server,
 };
 use mailwright_line_proto::{Ask, Deflate};
@@ -17,7 +17,7 @@ use mailwright_mailstore::{
 use super::{
     Visit,
     at_hand::Ready,
-    known::{Needs, is_kept_item, known},
+    known::{Needs, chosen_fields, is_kept_item, known},
     noting::{self, has_parts, parts_named},
     refusal,
     selected::expunged,
@@ -26,8 +26,10 @@ use crate::service::Session;
 
 mod items;
 mod sending;
+mod together;
 
 pub(super) use items::read;
+use together::Together;
 
 /// How many messages are looked up at a time, and how many if their structures are needed, which are large.
 const BATCH: usize = 512;
@@ -94,6 +96,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             (false, false) => BATCH,
         };
         let kept: Vec<bool> = ask.items.iter().map(is_kept_item).collect();
+        let chosen: Vec<Option<ChosenFields>> = ask.items.iter().map(chosen_fields).collect();
         let snapshot = selected.snapshot.clone();
         if let (Some(named), Some(since), Some(changes)) =
             (&ask.vanished, ask.changed_since, self.store.changes())
@@ -107,7 +110,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         let mut messages = snapshot.among(&ask.messages);
         let is_wanted = |message: &&Message| ask.changed_since.is_none_or(|since| message.modseq > since);
-        let (mut there, mut lost) = (0_u64, false);
+        let (mut there, mut lost, mut together) = (0_u64, false, Together::new(&ask.items));
         loop {
             // A store whose reads never wait would otherwise keep this thread from everybody else.
             tokio::task::yield_now().await;
@@ -120,11 +123,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             let batch: Vec<&Message> = batch.into_iter().filter(is_wanted).collect();
             let references: Vec<MessageRef> = match needs {
-                Needs::NOTHING => Vec::new(),
+                Needs::NOTHING if !together.is_wanted() => Vec::new(),
                 _ => batch.iter().map(|message| selected.mailbox.message(message)).collect(),
             };
             let mut known = match known(self.store, needs, &references).await {
-                Ok(known) => known.into_iter(),
+                Ok(known) => known,
                 Err(error) => return Ok(Err(refusal(&error))),
             };
             let mut annotations = match notes {
@@ -137,9 +140,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
                 false => HashMap::new(),
             };
-            for message in batch {
-                let mut known = known.next().unwrap_or_default();
-                known.annotations = annotations.remove(&message.uid).unwrap_or_default();
+            for (index, message) in batch.into_iter().enumerate() {
+                let mut known = known.next();
+                known.whole = together.next(self.store, references.get(index..).unwrap_or_default()).await;
+                if notes {
+                    known.annotations = annotations.remove(&message.uid).unwrap_or_default();
+                }
                 // Expunged meanwhile, by another session: there is nothing to tell of it.
                 if !known.meets(needs) {
                     lost = true;
@@ -152,7 +158,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 }
                 let told = seen.contains(message.uid);
                 // What many clients ask of all messages of a mailbox is at hand: nothing is allocated for it.
-                let sent = match Ready::of(&ask.items, message, &known, told) {
+                let sent = match Ready::of(&ask.items, &chosen, message, &known, told) {
                     Some(ready) => {
                         let server = connection.machine().inner_mut().inner_mut();
                         // The client does not know of the message, or the request is gone: no matter.

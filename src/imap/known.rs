@@ -1,7 +1,12 @@
 //! What FETCH needs of messages beside the snapshot: no more than was asked for, and what is kept before what must be found out.
 
+use std::vec::IntoIter;
+
 use bytes::Bytes;
-use mailwright_imap_proto::command::{AnnotationValue, BodySection, FetchItem, SectionText};
+use mailwright_imap_proto::{
+    command::{AnnotationValue, BodySection, FetchItem, SectionText},
+    response::ChosenFields,
+};
 use mailwright_mail_model::mime::Structure;
 use mailwright_mailstore::{Column, MessageRef, Result, Store};
 
@@ -61,6 +66,8 @@ pub(super) struct Known {
     pub(super) body_structure: Option<Bytes>,
     /// The fields of its header that are kept.
     pub(super) header: Option<Bytes>,
+    /// All of it, if it is small and was asked for.
+    pub(super) whole: Option<Bytes>,
     /// What the user sees of its annotations, if that is wanted.
     pub(super) annotations: Vec<AnnotationValue>,
 }
@@ -81,29 +88,53 @@ pub(super) fn is_kept_item(item: &FetchItem) -> bool {
     section.part.is_empty() && matches!(&section.text, SectionText::HeaderFields(names) if is_kept(names))
 }
 
+/// The fields that an item is made of, if they are kept and all of their octets are wanted. As [`is_kept_item`].
+pub(super) fn chosen_fields(item: &FetchItem) -> Option<ChosenFields> {
+    let FetchItem::Section(section) = item else { return None };
+    if is_kept_item(item) { ChosenFields::new(section) } else { None }
+}
+
+/// What is known of messages, column by column as stores keep it.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    structures: IntoIter<Option<Structure>>,
+    envelopes: IntoIter<Option<Bytes>>,
+    body_structures: IntoIter<Option<Bytes>>,
+    headers: IntoIter<Option<Bytes>>,
+}
+
+impl Columns {
+    /// What is known of the next message.
+    pub(super) fn next(&mut self) -> Known {
+        Known {
+            structure: self.structures.next().flatten(),
+            envelope: self.envelopes.next().flatten(),
+            body_structure: self.body_structures.next().flatten(),
+            header: self.headers.next().flatten(),
+            ..Known::default()
+        }
+    }
+}
+
 /// What is known of messages, or found out about them.
-pub(super) async fn known(store: &impl Store, needs: Needs, messages: &[MessageRef]) -> Result<Vec<Known>> {
-    let mut known: Vec<Known> = messages.iter().map(|_| Known::default()).collect();
-    let mut structure = needs.structure;
+pub(super) async fn known(store: &impl Store, needs: Needs, messages: &[MessageRef]) -> Result<Columns> {
+    let (mut columns, mut structure) = (Columns::default(), needs.structure);
+    let lacks = |kept: &[Option<Bytes>]| kept.len() < messages.len() || kept.iter().any(Option::is_none);
     if needs.envelope {
         let envelopes = written_before(store, messages, Column::Envelope).await?;
-        known.iter_mut().zip(envelopes).for_each(|(known, envelope)| known.envelope = envelope);
-        structure |= known.iter().any(|known| known.envelope.is_none());
+        structure |= lacks(&envelopes);
+        columns.envelopes = envelopes.into_iter();
     }
     if needs.body_structure {
         let written = written_before(store, messages, Column::BodyStructure).await?;
-        known.iter_mut().zip(written).for_each(|(known, written)| known.body_structure = written);
-        structure |= known.iter().any(|known| known.body_structure.is_none());
+        structure |= lacks(&written);
+        columns.body_structures = written.into_iter();
     }
     if needs.header {
-        for (known, header) in known.iter_mut().zip(headers(store, messages).await?) {
-            known.header = header;
-        }
+        columns.headers = headers(store, messages).await?.into_iter();
     }
     if structure {
-        for (known, structure) in known.iter_mut().zip(structures(store, messages).await?) {
-            known.structure = structure;
-        }
+        columns.structures = structures(store, messages).await?.into_iter();
     }
-    Ok(known)
+    Ok(columns)
 }

@@ -298,7 +298,12 @@ const WORDS: [(&str, FetchItem); 12] = [
 impl FetchItem {
     /// The name of an item without arguments.
     pub(crate) fn name(&self) -> &'static str {
-        WORDS.iter().find(|(_, item)| item == self).map_or("", |(word, _)| word)
+        // Those that are written for every message of a mailbox are not looked for.
+        match self {
+            Self::Envelope => "ENVELOPE",
+            Self::BodyStructure => "BODYSTRUCTURE",
+            _ => WORDS.iter().find(|(_, item)| item == self).map_or("", |(word, _)| word),
+        }
     }
 
     fn parse_macro(input: &mut Input<'_>) -> Result<Vec<Self>, GrammarError> {

@@ -25,6 +25,11 @@ pub trait Wire {
     /// Writes a literal: its mark, CRLF, and the octets.
     fn put_literal(&mut self, octets: &[u8]);
 
+    /// The same with octets that may be shared, so that they need not be copied.
+    fn put_shared_literal(&mut self, octets: Bytes) {
+        self.put_literal(&octets);
+    }
+
     /// Writes a number in decimal digits, without an allocation.
     fn put_number(&mut self, mut number: u64) {
         let mut digits = [0; 20];
@@ -188,6 +193,13 @@ impl Wire for Transmit {
         } else {
             self.put_bytes(Bytes::copy_from_slice(octets));
         }
+    }
+
+    fn put_shared_literal(&mut self, octets: Bytes) {
+        self.put(b"{");
+        self.put_number(octets.len() as u64);
+        self.put(b"}\r\n");
+        self.put_bytes(octets);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `* n FETCH`: what is known of one message.
 
+pub(super) mod chosen;
 mod items;
 
 use std::num::NonZeroU32;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use mailwright_mail_model::{self as mail_model, DateTime, FlagSet, ModSeq, Uid, mime::Structure};
 
 use super::{
-    BodyStructure, Envelope, FetchedAnnotation, FlagList, described,
+    BodyStructure, ChosenFields, Envelope, FetchedAnnotation, FlagList, described,
     reader::{Reader, Result},
 };
 use crate::{
@@ -413,12 +414,23 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
         self.octets(octets);
     }
 
-    /// The same, as it was asked for: nothing is copied for a message.
-    pub(crate) fn asked_section(&mut self, asked: &BodySection, octets: Option<&[u8]>) {
+    /// The same, as it was asked for: nothing is copied for a message, and of what is large no octet.
+    pub(crate) fn asked_section(&mut self, asked: &BodySection, octets: Option<&Bytes>) {
         self.name(b"");
         put_name(asked.name, &asked.section, asked.partial.map(|partial| partial.offset), self.wire);
         self.wire.put(b" ");
-        self.octets(octets);
+        match octets {
+            Some(octets) if memchr::memchr(0, octets).is_none() => {
+                self.wire.put_shared_literal(octets.clone());
+            }
+            octets => self.octets(octets.map(|octets| &octets[..])),
+        }
+    }
+
+    /// The fields of this header that were asked for.
+    pub(crate) fn chosen(&mut self, chosen: &ChosenFields, header: &[u8]) {
+        self.name(b"");
+        chosen.encode(header, self.wire);
     }
 
     fn octets(&mut self, octets: Option<&[u8]>) {

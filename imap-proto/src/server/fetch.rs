@@ -11,7 +11,7 @@ use crate::{
     command::{
         AnnotationValue, BinarySection, BodySection, Fetch, FetchAnnotations, FetchItem, FuzzyName, Store,
     },
-    response::{FetchWriter, FetchedSection, encode_vanished, fetch::without_nul},
+    response::{ChosenFields, FetchWriter, FetchedSection, encode_vanished, fetch::without_nul},
 };
 
 /// One thing about a message, in the answer to FETCH.
@@ -32,6 +32,8 @@ pub enum FetchData<'a> {
     BodyStructure(&'a Structure),
     /// The octets of a section as asked for, cut to its partial; `None` if the message has no such section.
     Section(&'a BodySection, Option<&'a Bytes>),
+    /// `BODY[HEADER.FIELDS (...)]`: those of the fields that this header begins with. Nothing is kept or allocated for a message.
+    Fields(&'a ChosenFields, &'a [u8]),
     /// `MODSEQ`: passed over unless the client knows mod-sequences.
     ModSeq(ModSeq),
     /// `SAVEDATE`.
@@ -337,8 +339,9 @@ fn put<'a>(mut writer: FetchWriter<'a, Transmit>, look: Look, data: &[FetchData<
             FetchData::Annotations(asked, all) => writer.annotations(asked, all),
             FetchData::Written(item, value) => writer.written(item.name(), value),
             FetchData::Section(section, octets) => {
-                writer.asked_section(section, octets.map(|octets| &octets[..]));
+                writer.asked_section(section, *octets);
             }
+            FetchData::Fields(chosen, header) => writer.chosen(chosen, header),
             FetchData::Stream(section, length) => {
                 writer.begin_section(&fetched(section), *length);
                 return Put::Streams(*length, false);

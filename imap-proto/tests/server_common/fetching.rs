@@ -5,6 +5,7 @@ use std::cell::LazyCell;
 use bytes::Bytes;
 use mailwright_imap_proto::{
     command::{BodySection, FetchItem},
+    response::ChosenFields,
     server::{FetchData, Server},
 };
 use mailwright_mail_model::{Flag, ModSeq, Uid, UidSet, mime::Structure};
@@ -44,6 +45,15 @@ impl App {
                     _ => None,
                 })
                 .collect();
+            // Fields of the message's own header are found where they are written.
+            let chosen: Vec<(&BodySection, ChosenFields)> = sections
+                .iter()
+                .filter(|(section, _)| section.section.part.is_empty())
+                .filter_map(|(section, _)| Some((section, ChosenFields::new(section)?)))
+                .collect();
+            let fields = |section: &BodySection| {
+                chosen.iter().find(|(one, _)| *one == section).map(|(_, chosen)| chosen)
+            };
             let mut data = Vec::new();
             for item in &ask.items {
                 data.push(match item {
@@ -55,6 +65,9 @@ impl App {
                     }
                     FetchItem::Body => FetchData::Body(&structure),
                     FetchItem::BodyStructure => FetchData::BodyStructure(&structure),
+                    FetchItem::Section(section) if fields(section).is_some() => {
+                        FetchData::Fields(fields(section).unwrap(), &message.octets)
+                    }
                     FetchItem::Section(section) => {
                         let (_, octets) = sections.iter().find(|(one, _)| one == section).unwrap();
                         match octets {

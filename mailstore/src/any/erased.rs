@@ -221,6 +221,7 @@ erase!(Erased {
     fn mailboxes(user: &'a User) -> Vec<Mailbox>;
     fn open(user: &'a User, name: &'a MailboxName) -> Arc<Snapshot>;
     fn read(message: &'a MessageRef, range: Range<u64>) -> Bytes;
+    fn read_together(messages: &'a [MessageRef]) -> Vec<Option<Bytes>>;
     fn status(user: &'a User, name: &'a MailboxName) -> Status;
     fn list(user: &'a User) -> Vec<(Mailbox, Status)>;
 }
@@ -255,6 +256,10 @@ impl<S: crate::Store> Erased for S {
 
     fn read<'a>(&'a self, message: &'a MessageRef, range: Range<u64>) -> Pending<'a, Bytes> {
         Box::pin(crate::Store::read(self, message, range))
+    }
+
+    fn read_together<'a>(&'a self, messages: &'a [MessageRef]) -> Pending<'a, Vec<Option<Bytes>>> {
+        Box::pin(crate::Store::read_together(self, messages))
     }
 
     fn status<'a>(&'a self, user: &'a User, name: &'a MailboxName) -> Pending<'a, Status> {

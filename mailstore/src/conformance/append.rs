@@ -154,6 +154,42 @@ pub(super) async fn a_large_message_streams_through(store: &impl Store) -> Outco
     ensure(octets.get(600_000..600_000 + middle.len()) == Some(&*middle), "the octets of the range")
 }
 
+pub(super) async fn small_messages_are_read_together(store: &impl Store) -> Outcome {
+    let user = user("together")?;
+    let (mailbox, uids) = filled(store, &user, &["()"; 12]).await?;
+    let snapshot = store.open(&user, mailbox.name()).await?;
+    let mut wanted = Vec::new();
+    for uid in &uids {
+        wanted.push(mailbox.message(message(&snapshot, *uid)?));
+    }
+    let mut expected = Vec::new();
+    for reference in &wanted {
+        expected.push(Some(Bytes::from(read_all(store, reference, 100).await?)));
+    }
+    equal("messages", store.read_together(&wanted).await?, expected.clone())?;
+    // In any order, with gaps, and one twice.
+    let some_of = |places: &[usize]| -> (Vec<_>, Vec<_>) {
+        let pairs = places
+            .iter()
+            .filter_map(|place| Some((wanted.get(*place)?.clone(), expected.get(*place)?.clone())));
+        pairs.unzip()
+    };
+    for places in [&[0, 2, 4, 5, 9, 11][..], &[11, 3, 2, 2, 7], &[6], &[]] {
+        let (wanted, expected) = some_of(places);
+        equal("some of them", store.read_together(&wanted).await?, expected)?;
+    }
+    let gone = uids.iter().copied().skip(3).take(2).collect();
+    writer(store)?.expunge(&mailbox, &Expunge::Exactly(gone)).await?;
+    let together = store.read_together(&wanted).await?;
+    equal("as many as were wanted", together.len(), wanted.len())?;
+    for (index, (octets, expected)) in together.iter().zip(&expected).enumerate() {
+        // For a while they may be there.
+        let right = octets == expected || octets.is_none() && (3..5).contains(&index);
+        ensure(right, "each message whole, and nothing for those that were expunged")?;
+    }
+    Ok(())
+}
+
 pub(super) async fn references_of_another_mailbox_find_nothing(store: &impl Store) -> Outcome {
     let user = user("stale")?;
     let (mailbox, uids) = filled(store, &user, &["()"]).await?;

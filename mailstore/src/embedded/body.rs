@@ -15,6 +15,10 @@ use crate::{Message, MessageRef, ObjectId, Result, StoreError};
 pub(super) const CHUNK: usize = 256 * 1024;
 /// What is in a chunk's row before the octets: their checksum.
 pub(super) const CHUNK_HEAD: usize = 4;
+/// Up to how many bodies of others are passed over rather than looked around, and how many are worth a scan.
+const GAP: u64 = 8;
+const FEW: usize = 4;
+
 pub(super) fn key(body: u64, number: u32) -> Vec<u8> {
     row::key(body, &number.to_be_bytes())
 }
@@ -44,6 +48,72 @@ impl Core {
         };
         let reader = Reader::User(message.mailbox.user());
         self.octets(message.object, message.size, range, reader, corrupt, || self.exists(message))
+    }
+
+    /// Messages that are whole in their first chunk; nothing for others, and for what cannot be read. Bodies that ascend and are near each
+    /// other, as those of a mailbox are mostly, are found by one scan.
+    pub(super) fn read_together(&self, messages: &[MessageRef]) -> Vec<Option<Bytes>> {
+        let number = |message: &MessageRef| message.object.and_then(row::number_of).unwrap_or(0);
+        let mut together = Vec::with_capacity(messages.len());
+        let mut rest = messages;
+        while !rest.is_empty() {
+            let near = |pair: &[MessageRef]| {
+                let [one, other] = pair else { return false };
+                number(other).checked_sub(number(one)).is_some_and(|gap| (1..=GAP).contains(&gap))
+            };
+            let length = 1 + rest.windows(2).take_while(|pair| near(pair)).count();
+            let (run, later) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            rest = later;
+            if run.len() < FEW {
+                together.extend(run.iter().map(|message| self.whole(message)));
+            } else {
+                self.scan_bodies(run, &number, &mut together);
+            }
+        }
+        together
+    }
+
+    fn whole(&self, message: &MessageRef) -> Option<Bytes> {
+        let octets = self.read(message, &(0..message.size)).ok()?;
+        (octets.len() as u64 == message.size).then_some(octets)
+    }
+
+    /// Bodies of ascending numbers.
+    fn scan_bodies(
+        &self,
+        run: &[MessageRef],
+        number: &impl Fn(&MessageRef) -> u64,
+        together: &mut Vec<Option<Bytes>>,
+    ) {
+        let bound = |message: Option<&MessageRef>| key(message.map_or(0, number), 0);
+        // Of no octets there is no row.
+        let without_row = |message: &MessageRef| (message.size == 0).then(Bytes::new);
+        let mut wanted = run.iter().peekable();
+        for entry in self.database.bodies.range(bound(run.first())..=bound(run.last())) {
+            // The key is known before the octets are read, which lie elsewhere.
+            let entry = entry.into_inner_if(|key| {
+                let mut fields = Fields(key);
+                let wanted = |body| run.binary_search_by_key(&body, number).is_ok();
+                fields.u64().is_some_and(wanted) && fields.u32() == Some(0)
+            });
+            // What cannot be read has to be read by itself anyway, to say why.
+            let Ok((chunk_key, Some(chunk))) = entry else { continue };
+            let Some(body) = Fields(&chunk_key).u64() else { continue };
+            while let Some(message) = wanted.next_if(|message| number(message) < body) {
+                together.push(without_row(message));
+            }
+            if let Some(message) = wanted.next_if(|message| number(message) == body) {
+                together.push(self.opened(message, body, &chunk_key, chunk.into()));
+            }
+        }
+        together.extend(wanted.map(without_row));
+    }
+
+    fn opened(&self, message: &MessageRef, body: u64, chunk_key: &[u8], chunk: Bytes) -> Option<Bytes> {
+        let reader = Reader::User(message.mailbox.user());
+        let unpacked = chunk::unpack(chunk_key, &chunk)?;
+        let octets = unpacked.open(chunk_key, || self.body_key(body, message.size, reader)).ok()??;
+        (octets.len() as u64 == message.size).then_some(octets)
     }
 
     /// Octets of a body of this size. `exists` says whether it should be there, `corrupt` what else is to be said.

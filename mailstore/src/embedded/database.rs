@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fjall::config::{BlockSizePolicy, RestartIntervalPolicy};
 use fjall::{
     AbstractTree, CompressionType, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch,
     PersistMode,
@@ -81,6 +82,9 @@ struct Identities {
 /// processor time that large messages took, and nothing was faster for it.
 const WORKERS: usize = 1;
 
+/// How many octets a block of rows has that are read in long runs, about.
+const RUN_BLOCK: u32 = 16 * 1024;
+
 const LOT: u64 = 1 << 20;
 const FORMAT: u64 = 2;
 /// The format once bodies may be compressed.
@@ -140,6 +144,13 @@ impl Database {
             let options = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable);
             handle.keyspace(name, options).map_err(failed)
         };
+        // Summaries are read in long runs: in larger blocks, with keys that lie there whole. A keyspace stays as it was made.
+        let runs = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(options.memtable)
+                .data_block_size_policy(BlockSizePolicy::all(RUN_BLOCK))
+                .data_block_restart_interval_policy(RestartIntervalPolicy::all(1))
+        };
         // Bodies lie as they came, or packed already: to squeeze them while they are written out takes a third of the time that a
         // large message takes, and most of their octets are Base64 of what is compressed.
         let large = || {
@@ -156,7 +167,7 @@ impl Database {
             packs: handle.keyspace("packs", large).map_err(failed)?,
             references: plain("references")?,
             uploads: plain("uploads")?,
-            summaries: plain("summaries")?,
+            summaries: handle.keyspace("summaries", runs).map_err(failed)?,
             origins: plain("origins")?,
             threads: plain("threads")?,
             users: plain("users")?,

@@ -8,6 +8,7 @@ use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, Uid, UidSet};
 use super::committer::Group;
 use super::database::failed;
 use super::row::{self, name_key};
+use super::summary::Wanted;
 use super::{Core, Embedded, body, upload};
 use crate::{
     Cache, Changes, Column, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Mailbox, MailboxRef,
@@ -171,13 +172,13 @@ impl Core {
 
 impl<O: Offload + Clone> Cache for Embedded<O> {
     async fn load(&self, messages: &[MessageRef]) -> Result<Vec<Option<Summary>>> {
-        let messages = messages.to_vec();
-        self.run(move |core| core.summaries(&messages)).await
+        let wanted = Wanted::of(messages);
+        self.run(move |core| core.summaries(&wanted)).await
     }
 
     async fn column(&self, messages: &[MessageRef], column: Column) -> Result<Vec<Option<Bytes>>> {
-        let messages = messages.to_vec();
-        self.run(move |core| core.summary_column(&messages, column)).await
+        let wanted = Wanted::of(messages);
+        self.run(move |core| core.summary_column(&wanted, column)).await
     }
 
     async fn save(&self, message: &MessageRef, summary: &Summary) -> Result<()> {

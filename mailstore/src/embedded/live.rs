@@ -93,6 +93,11 @@ impl Live {
         lock(&self.state).current()
     }
 
+    /// Whether the messages are in memory.
+    pub(super) fn is_open(&self) -> bool {
+        lock(&self.state).snapshot.is_some()
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         lock(&self.state).gone
     }

@@ -22,8 +22,8 @@ pub struct Options {
     pub memtable: u64,
     /// How many octets of snapshots to keep in memory for mailboxes nobody has open.
     pub snapshots: usize,
-    /// The messages of mailboxes with as many as this are packed when they leave memory, so that they open faster: see
-    /// [`Embedded::wind_down`](super::Embedded::wind_down).
+    /// The messages of mailboxes with as many as this are packed when they leave memory, and if they are not in it, when
+    /// no message has come for a moment, so that they open faster: see [`Embedded::wind_down`](super::Embedded::wind_down).
     pub pack_from: u32,
     /// How long an expunged message can be read by sessions that still show it.
     pub grace: Duration,

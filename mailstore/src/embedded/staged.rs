@@ -274,10 +274,17 @@ impl Group<'_> {
             std::mem::take(&mut self.mailboxes).into_iter().filter(|(_, staged)| staged.dirty)
         {
             let mut live = staged.live;
-            if staged.header.is_none() {
-                self.core.live.remove(&key);
-            } else if staged.new {
-                live = self.core.live.add(key, live);
+            match &staged.header {
+                None => self.core.live.remove(&key),
+                Some(header) => {
+                    // What is in memory is packed when it leaves that: whoever reads mail changes flags all the time.
+                    if staged.snapshot.is_none() && !live.is_open() {
+                        self.core.ripening.note(&key, header, self.core.options.pack_from);
+                    }
+                    if staged.new {
+                        live = self.core.live.add(key, live);
+                    }
+                }
             }
             live.publish(staged.header, staged.snapshot, staged.changes);
         }

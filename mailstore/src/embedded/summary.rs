@@ -11,7 +11,7 @@ use super::database::failed;
 use super::row::{self, number_of};
 use super::sealed::Reader;
 use crate::vault::BodyKey;
-use crate::{Column, MessageRef, Result, Summary};
+use crate::{Column, MailboxRef, MessageRef, Result, Summary, User};
 
 /// The most octets a part of a summary may have.
 const LARGEST: usize = 1 << 20;
@@ -31,11 +31,36 @@ pub(super) fn key(column: Column, body: u64) -> Vec<u8> {
     [&[number][..], &body.to_be_bytes()].concat()
 }
 
+/// Whose summaries are wanted. What a message refers to is not counted for each of them: this is done for all messages of a mailbox.
+pub(super) struct Wanted {
+    /// Their bodies, and how large those are.
+    messages: Vec<(u64, u64)>,
+    /// From which of them on whose they are.
+    users: Vec<(usize, User)>,
+}
+
+impl Wanted {
+    pub(super) fn of(messages: &[MessageRef]) -> Self {
+        let (mut users, mut before): (Vec<(usize, User)>, Option<&MailboxRef>) = (Vec::new(), None);
+        for (index, message) in messages.iter().enumerate() {
+            if before.replace(&message.mailbox).is_none_or(|before| *before != message.mailbox) {
+                users.push((index, message.mailbox.user().clone()));
+            }
+        }
+        let body = |message: &MessageRef| message.object.and_then(number_of).unwrap_or(0);
+        Self { messages: messages.iter().map(|message| (body(message), message.size)).collect(), users }
+    }
+
+    fn user(&self, index: usize) -> Option<&User> {
+        self.users.iter().rev().find(|(from, _)| *from <= index).map(|(_, user)| user)
+    }
+}
+
 impl Core {
-    pub(super) fn summaries(&self, messages: &[MessageRef]) -> Result<Vec<Option<Summary>>> {
-        let mut summaries: Vec<Option<Summary>> = vec![None; messages.len()];
+    pub(super) fn summaries(&self, wanted: &Wanted) -> Result<Vec<Option<Summary>>> {
+        let mut summaries: Vec<Option<Summary>> = vec![None; wanted.messages.len()];
         for column in Column::ALL.iter().copied() {
-            let found = self.summary_column(messages, column)?;
+            let found = self.summary_column(wanted, column)?;
             for (summary, found) in summaries.iter_mut().zip(found) {
                 if let Some(found) = found {
                     *summary.get_or_insert_default().column_mut(column) = found;
@@ -45,13 +70,8 @@ impl Core {
         Ok(summaries)
     }
 
-    pub(super) fn summary_column(
-        &self,
-        messages: &[MessageRef],
-        column: Column,
-    ) -> Result<Vec<Option<Bytes>>> {
-        let bodies: Vec<u64> =
-            messages.iter().map(|message| message.object.and_then(number_of).unwrap_or(0)).collect();
+    pub(super) fn summary_column(&self, wanted: &Wanted, column: Column) -> Result<Vec<Option<Bytes>>> {
+        let bodies: Vec<u64> = wanted.messages.iter().map(|(body, _)| *body).collect();
         let mut found: Vec<Option<Found>> = Vec::with_capacity(bodies.len());
         let mut rest = bodies.as_slice();
         while let Some(first) = rest.first() {
@@ -67,16 +87,16 @@ impl Core {
                 self.scan(column, *first, run, &mut found)?;
             }
         }
-        let open = |(found, message): (Option<Found>, &MessageRef)| match found? {
+        let open = |(index, found): (usize, Option<Found>)| match found? {
             Found::Plain(value) => Some(value),
             Found::Sealed(row_key, sealed) => {
-                let (body, user) = (message.object.and_then(number_of)?, message.mailbox.user());
+                let (body, size) = *wanted.messages.get(index)?;
                 // Whoever cannot open it finds out what is the matter when they look at the message itself.
-                let key = self.body_key(body, message.size, Reader::User(user)).ok()?;
+                let key = self.body_key(body, size, Reader::User(wanted.user(index)?)).ok()?;
                 key.open(&row_key, &sealed).map(Bytes::from)
             }
         };
-        Ok(found.into_iter().zip(messages).map(open).collect())
+        Ok(found.into_iter().enumerate().map(open).collect())
     }
 
     fn summary_row(&self, column: Column, body: u64) -> Result<Option<Found>> {
@@ -141,10 +161,13 @@ pub(super) fn is_sealed(row_key: &[u8], sealed: &[u8]) -> bool {
 }
 
 /// The value of a row. A corrupt one is as good as none: it can be found out anew.
-fn unseal(row_key: &[u8], sealed: Bytes) -> Option<Found> {
-    if let Some(value) = row::open(row_key, &sealed) {
-        return Some(Found::Plain(sealed.slice_ref(value)));
+fn unseal(row_key: &[u8], mut sealed: Bytes) -> Option<Found> {
+    // The value is what is in front. To cut it off counts no references, which would be dear for all messages of a mailbox.
+    if let Some(length) = row::open(row_key, &sealed).map(<[u8]>::len) {
+        sealed.truncate(length);
+        return Some(Found::Plain(sealed));
     }
-    let value = row::open(&marked(row_key), &sealed)?;
-    Some(Found::Sealed(row_key.to_vec(), sealed.slice_ref(value)))
+    let length = row::open(&marked(row_key), &sealed)?.len();
+    sealed.truncate(length);
+    Some(Found::Sealed(row_key.to_vec(), sealed))
 }

@@ -23,6 +23,7 @@ mod keeping;
 mod noted;
 mod packed;
 mod swept;
+mod together;
 mod told;
 
 fn user(name: &str) -> User {
@@ -35,6 +36,11 @@ fn name(name: &str) -> MailboxName {
 
 fn open(directory: &Path) -> Embedded {
     Embedded::open(directory, Options::default()).unwrap()
+}
+
+/// The same where no messages are packed: for tests that damage, behind the store's back, what else tells of them.
+fn open_unpacked(directory: &Path) -> Embedded {
+    Embedded::open(directory, Options { pack_from: u32::MAX, ..Options::default() }).unwrap()
 }
 
 fn target(name: &str) -> Target {

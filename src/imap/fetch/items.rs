@@ -19,7 +19,7 @@ use super::is_whole;
 use crate::imap::{Visit, at_hand::at_hand, derived::Decoding, known::Known, preview::preview};
 
 /// Sections up to this many octets are sent in one piece; larger ones are streamed.
-const INLINE: u64 = 16 * 1024;
+pub(super) const INLINE: u64 = 64 * 1024;
 
 /// One item of the answer, with what it needs at hand.
 pub(super) enum Item<'a> {
@@ -124,8 +124,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     items.push(chosen(section, fields));
                     continue;
                 }
-                (FetchItem::Section(section), structure) => {
-                    items.push(self.section(section, message, reference, structure).await?);
+                (FetchItem::Section(section), _) => {
+                    items.push(self.section(section, message, reference, known).await?);
                     continue;
                 }
                 _ => continue,
@@ -140,18 +140,24 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         section: &'a BodySection,
         message: &Message,
         reference: &MessageRef,
-        structure: Option<&Structure>,
+        known: &Known,
     ) -> Result<Item<'a>, StoreError> {
         let whole = if is_whole(section) {
             Some(0..message.size)
         } else {
-            structure.and_then(|structure| structure.locate(&located(section)?))
+            known.structure.as_ref().and_then(|structure| structure.locate(&located(section)?))
         };
         let Some(whole) = whole else { return Ok(Item::Octets(section, None)) };
         if let SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_) = &section.section.text {
             return Ok(chosen(section, &read(self.store, reference, whole).await?));
         }
         let range = part_of(whole, section);
+        if let Some(octets) = &known.whole
+            && range.end <= octets.len() as u64
+        {
+            let octets = octets.slice(range.start as usize..range.end as usize);
+            return Ok(Item::Octets(section, Some(octets)));
+        }
         if range.end - range.start > INLINE {
             return Ok(Item::Stream(section, range));
         }

@@ -130,8 +130,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 return Ok(false);
             }
         }
-        // Below what is compressed ahead, or the machine's own would grow while nothing is taken of that.
-        connection.flush_below(self.service.config.limits.transmit / 2).await?;
+        // Below what is compressed ahead, or the machine's own would grow while nothing is taken of that. What is less waits for more, so
+        // that messages of some size do not leave one by one.
+        let (most, room) =
+            (self.service.config.limits.transmit, connection.machine().inner().inner().transmit_room());
+        if room < most - most / 2 {
+            connection.flush_below(most / 2).await?;
+        }
         Ok(true)
     }
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Group, Operation, Outcome};
 use crate::Result;
-use crate::embedded::Lasting;
 use crate::embedded::opening::Opening;
-use crate::embedded::packed::Packing;
+use crate::embedded::packed::{Begin, Packing, when_closing};
+use crate::embedded::{Core, Lasting};
 
 /// How many octets, and how many operations, a group takes in at most.
 const GROUP_OCTETS: usize = 16 << 20;
@@ -24,18 +24,32 @@ pub(super) struct Writer {
     /// When to look for bodies that nobody needs, and for room.
     collect_at: Instant,
     retry_at: Instant,
+    /// A mailbox that is being packed, and when the next step of it is due.
+    packing: Option<Packing>,
+    pack_at: Instant,
 }
 
 impl Writer {
     pub(super) fn new(opening: Arc<Opening>, lasting: Arc<Lasting>) -> Result<Self> {
         let last = opening.core()?.database.group()?;
         let now = Instant::now();
-        Ok(Self { opening, lasting, last, flushed: last, failed: None, collect_at: now, retry_at: now })
+        Ok(Self {
+            opening,
+            lasting,
+            last,
+            flushed: last,
+            failed: None,
+            collect_at: now,
+            retry_at: now,
+            packing: None,
+            pack_at: now,
+        })
     }
 
     /// Does what is to be done now and then between two groups; how long until the next time.
     pub(super) fn housekeep(&mut self) -> Duration {
         self.evict();
+        self.pack_a_step();
         if Instant::now() >= self.collect_at {
             let more = self.lasting.writable().is_ok() && self.collect();
             self.collect_at = Instant::now() + if more { COLLECT_MORE } else { COLLECT };
@@ -44,7 +58,8 @@ impl Writer {
             self.recover();
             self.retry_at = Instant::now() + RETRY;
         }
-        let wait = self.collect_at.saturating_duration_since(Instant::now());
+        let due = self.pack_due().map_or(self.collect_at, |due| due.min(self.collect_at));
+        let wait = due.saturating_duration_since(Instant::now());
         if self.lasting.failure.is_passing() { wait.min(RETRY) } else { wait }
     }
 
@@ -89,24 +104,61 @@ impl Writer {
         let (lasting, budget) = (Arc::clone(&self.lasting), self.lasting.options.snapshots);
         if self.is_full() {
             for key in lasting.live.idle(budget) {
-                self.pack(&key);
+                self.pack(&key, Packing::begin_in_memory);
                 lasting.live.forget(&key);
             }
         }
     }
 
     /// Packs the messages of a mailbox that leaves memory, unless there is anything against it.
-    fn pack(&mut self, key: &[u8]) {
-        let Some(core) = self.opening.core().ok().filter(|core| core.writable().is_ok()) else { return };
-        let Some(mut packing) = Packing::begin(&core, key) else { return };
-        let mut more = true;
-        while more && core.room(Packing::OCTETS).is_ok() {
-            let mut group = Group::new(&core, self.flushed);
-            more = packing.stage(&mut group).is_ok_and(|more| more);
-            let outcome = group.commit(self.last + 1);
-            self.note(outcome);
-            more &= outcome != Outcome::Failed;
+    fn pack(&mut self, key: &[u8], begin: Begin) {
+        let Some(core) = self.core_to_pack() else { return };
+        let mut packing = begin(&core, key);
+        while packing.is_some() {
+            packing = self.stage(&core, packing, Packing::stage);
         }
+    }
+
+    /// Packs a little of a mailbox in which nothing has changed for a while.
+    fn pack_a_step(&mut self) {
+        let now = Instant::now();
+        if self.pack_due().is_none_or(|due| due > now) {
+            return;
+        }
+        self.pack_at = now + PACK_MORE;
+        let begun = self.packing.take();
+        let key = if begun.is_none() { self.lasting.ripening.take(now) } else { None };
+        if let Some(core) = self.core_to_pack() {
+            let packing = begun.or_else(|| Packing::begin(&core, &key?));
+            self.packing = self.stage(&core, packing, Packing::step);
+        }
+    }
+
+    /// When something is to be packed, if anything is.
+    fn pack_due(&self) -> Option<Instant> {
+        let due = if self.packing.is_some() { Some(self.pack_at) } else { self.lasting.ripening.due() };
+        due.map(|due| due.max(self.pack_at))
+    }
+
+    /// The open database, unless it takes nothing that need not be.
+    fn core_to_pack(&self) -> Option<Arc<Core>> {
+        let fits = |core: &Arc<Core>| core.writable().is_ok() && core.room(Packing::OCTETS).is_ok();
+        self.opening.core().ok().filter(fits)
+    }
+
+    /// A group of what `how` stages of a mailbox; what is left of it.
+    fn stage(
+        &mut self,
+        core: &Core,
+        packing: Option<Packing>,
+        how: impl Fn(&mut Packing, &mut Group<'_>) -> Result<bool>,
+    ) -> Option<Packing> {
+        let mut packing = packing?;
+        let mut group = Group::new(core, self.flushed);
+        let more = how(&mut packing, &mut group).is_ok_and(|more| more);
+        let outcome = group.commit(self.last + 1);
+        self.note(outcome);
+        (more && outcome != Outcome::Failed && core.room(Packing::OCTETS).is_ok()).then_some(packing)
     }
 
     /// Takes away some of what nobody needs; whether there may be more.
@@ -147,8 +199,8 @@ impl Writer {
 
     /// Leaves a last row that is flushed, so that damage to what is before it can be told from an incomplete end.
     pub(super) fn close(mut self) {
-        let live = self.lasting.live.all();
-        live.iter().for_each(|key| self.pack(key));
+        let (live, since) = (self.lasting.live.all(), Instant::now());
+        live.iter().for_each(|key| self.pack(key, when_closing(since)));
         if self.lasting.writable().is_ok()
             && let Ok(core) = self.opening.core()
         {
@@ -163,6 +215,9 @@ impl Writer {
 
 /// How often to look whether there is room again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How long to pause between two steps of packing: who wants something gets it at once.
+const PACK_MORE: Duration = Duration::from_millis(20);
 
 /// How often to look for bodies nobody needs, and how soon again if there were many.
 const COLLECT: Duration = Duration::from_secs(15);

@@ -43,7 +43,7 @@ fn fill_table(store: &Embedded) {
 
 /// Damages octets in the middle of the largest of the tables with the rows of messages.
 fn make_hole(directory: &Path) {
-    let rows = open(directory).shared.core().unwrap().database.rows.path().to_owned();
+    let rows = open_unpacked(directory).shared.core().unwrap().database.rows.path().to_owned();
     let mut tables: Vec<_> =
         fs::read_dir(rows.join("tables")).unwrap().map(|entry| entry.unwrap().path()).collect();
     tables.sort_by_key(|path| fs::metadata(path).unwrap().len());
@@ -61,9 +61,9 @@ fn usage(store: &Embedded) -> crate::QuotaUsage {
 #[test]
 fn a_hole_in_the_file_spares_the_rest() {
     let directory = tempfile::tempdir().unwrap();
-    fill_table(&open(directory.path()));
+    fill_table(&open_unpacked(directory.path()));
     make_hole(directory.path());
-    let store = open(directory.path());
+    let store = open_unpacked(directory.path());
     let (_, snapshot) = inbox(&store, "alice");
     let lost = 2_000 - snapshot.len();
     assert!((1..500).contains(&lost), "{lost} of 2000 messages are not shown");

@@ -110,7 +110,7 @@ fn cannot_be_helped(what: &str) -> bool {
 fn a_check_finds_and_repairs() {
     let directory = tempfile::tempdir().unwrap();
     {
-        let store = open(directory.path());
+        let store = open_unpacked(directory.path());
         fill(&store);
         let report = check(&store, false);
         assert_eq!(report.findings, []);
@@ -134,7 +134,7 @@ fn a_check_finds_and_repairs() {
         header.messages += 5;
         database.names.insert(&*key, header.encode(&key)).unwrap();
     }
-    let store = open(directory.path());
+    let store = open_unpacked(directory.path());
     let report = check(&store, false);
     let what =
         |report: &CheckReport| report.findings.iter().map(|found| found.what.clone()).collect::<Vec<_>>();
@@ -154,7 +154,7 @@ fn a_check_finds_and_repairs() {
         report.findings.iter().filter(|found| !found.repaired).map(|found| &found.what).collect();
     assert!(left.iter().all(|what| cannot_be_helped(what)), "{left:#?}");
     drop(store);
-    let store = open(directory.path());
+    let store = open_unpacked(directory.path());
     let rest = check(&store, true);
     let rest = what(&rest);
     assert!(rest.iter().all(|what| cannot_be_helped(what)), "{rest:#?}");

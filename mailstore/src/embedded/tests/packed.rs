@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::packed::Packing;
 use super::*;
 use crate::FlagOperation;
 
@@ -67,6 +68,118 @@ fn a_mailbox_is_packed_when_the_store_closes() {
     let (_, packed) = read_both(&store);
     assert_eq!(packed.as_ref(), Some(&*inbox(&store, "alice").1));
     assert_eq!(packed.map(|snapshot| snapshot.len()), Some(42));
+}
+
+/// Waits until the INBOX on disk is packed, all of it.
+fn wait_until_packed(store: &Embedded, messages: u32) {
+    for _ in 0..3_000 {
+        if header(store).packed.is_some_and(|packed| packed.messages == messages) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("nothing was packed of {:?}", header(store));
+}
+
+#[test]
+fn a_mailbox_that_nobody_opens_is_packed_when_it_rests() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for number in 0..40_u32 {
+        block_on(deliver(&store, "alice", number.to_string().as_bytes()));
+    }
+    assert_eq!(header(&store).packed, None);
+    wait_until_packed(&store, 40);
+    let keys = rows(&store.shared.core().unwrap().database.packs);
+    assert!(keys > 3, "{keys}");
+    // As a killed process leaves it.
+    let killed = tempfile::tempdir().unwrap();
+    copy_directory(directory.path(), killed.path());
+    let copy = open(killed.path());
+    let (rows, packed) = read_both(&copy);
+    assert_eq!(packed.as_ref(), Some(&rows));
+    assert_eq!(*inbox(&copy, "alice").1, rows);
+    // It goes on with what comes later.
+    for number in 0..40_u32 {
+        block_on(deliver(&store, "alice", number.to_string().as_bytes()));
+    }
+    wait_until_packed(&store, 80);
+    let (rows, packed) = read_both(&store);
+    assert_eq!(packed.as_ref(), Some(&rows));
+    assert_eq!(*inbox(&store, "alice").1, rows);
+    assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, []);
+    assert_eq!(store.damage(), [""; 0]);
+}
+
+#[test]
+fn a_mailbox_that_nobody_opened_is_packed_when_the_store_closes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for number in 0..40_u32 {
+        block_on(deliver(&store, "alice", number.to_string().as_bytes()));
+    }
+    drop(store);
+    let store = open(directory.path());
+    let (rows, packed) = read_both(&store);
+    assert_eq!(packed.as_ref(), Some(&rows));
+    assert_eq!(*inbox(&store, "alice").1, rows);
+}
+
+#[test]
+fn a_crash_while_it_is_packed_anew_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    fill(&store, 40);
+    drop(store);
+    let store = open(directory.path());
+    assert!(header(&store).packed.is_some());
+    fill(&store, 60);
+    // Row by row, as it is done while others want something, and at each moment as a killed process leaves it.
+    let (mut packing, mut steps) = (None, 0);
+    loop {
+        let step = move |group: &mut committer::Group<'_>| {
+            let mut packing = match packing {
+                Some(packing) => packing,
+                None => Packing::begin(group.core, INBOX).ok_or(StoreError::NotFound)?,
+            };
+            group.must_last();
+            Ok::<_, StoreError>(packing.step(group)?.then_some(packing))
+        };
+        packing = block_on(store.shared.committer.submit(step)).unwrap();
+        steps += 1;
+        let killed = tempfile::tempdir().unwrap();
+        copy_directory(directory.path(), killed.path());
+        let copy = open(killed.path());
+        assert_eq!(header(&copy).packed.is_some(), packing.is_none());
+        assert_eq!(inbox(&copy, "alice").1, inbox(&store, "alice").1);
+        assert_eq!(copy.damage(), [""; 0]);
+        if packing.is_none() {
+            break;
+        }
+    }
+    assert!(steps > 3, "{steps}");
+    let (rows, packed) = read_both(&store);
+    assert_eq!(packed, Some(rows));
+}
+
+#[test]
+fn a_change_while_it_is_packed_makes_it_for_nothing() {
+    for change in [|store: &Embedded| flag(store, "7", "(\\Seen)"), |store: &Embedded| fill(store, 1)] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        fill(&store, 40);
+        let begin = |group: &mut committer::Group<'_>| {
+            let mut packing = Packing::begin(group.core, INBOX).ok_or(StoreError::NotFound)?;
+            assert!(packing.step(group)?);
+            Ok::<_, StoreError>(packing)
+        };
+        let mut packing = block_on(store.shared.committer.submit(begin)).unwrap();
+        change(&store);
+        let step = move |group: &mut committer::Group<'_>| packing.step(group);
+        assert!(!block_on(store.shared.committer.submit(step)).unwrap());
+        assert_eq!(header(&store).packed, None);
+        assert_eq!(inbox(&store, "alice").1, inbox(&store, "alice").1);
+    }
 }
 
 #[test]
