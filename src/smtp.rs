@@ -18,6 +18,7 @@ mod intake;
 pub(crate) mod journal;
 mod on_demand;
 mod parts;
+mod patient;
 mod plan;
 mod quarantine;
 mod room;

@@ -56,16 +56,36 @@ pub struct Mailbox {
 /// assert_eq!((&bob.local[..], &bob.domain[..]), (&b"bob"[..], &b"example.org"[..]));
 /// ```
 pub fn parse(value: &[u8]) -> Vec<Entry> {
-    let mut parser = Parser { lexer: Lexer::new(value), entries: Vec::new(), in_group: false };
-    while parser.entries.len() < MAX_ENTRIES && parser.element() {}
+    parse_telling(value).0
+}
+
+/// The entries of a field's value, and whether they are all there is in it.
+///
+/// They are not if something had to be passed over that belongs to no address: others may read an address where this
+/// parser reads none, which matters to whoever decides by the addresses.
+///
+/// ```
+/// use mailwright_mail_model::address_list::parse_telling;
+///
+/// assert!(parse_telling(b"Ann (the first) <ann@example.org>, bob@example.org").1);
+/// assert!(!parse_telling(b"eve@example.net: ann@example.org;").1);
+/// ```
+pub fn parse_telling(value: &[u8]) -> (Vec<Entry>, bool) {
+    let mut parser = Parser { lexer: Lexer::new(value), entries: Vec::new(), in_group: false, whole: true };
+    let mut more = true;
+    while parser.entries.len() < MAX_ENTRIES && more {
+        more = parser.element();
+    }
     parser.close_group();
-    parser.entries
+    (parser.entries, parser.whole && !parser.lexer.unclosed && !more)
 }
 
 struct Parser<'a> {
     lexer: Lexer<'a>,
     entries: Vec<Entry>,
     in_group: bool,
+    /// Nothing was passed over so far.
+    whole: bool,
 }
 
 impl Parser<'_> {
@@ -103,7 +123,7 @@ impl Parser<'_> {
                     return end.is_some();
                 }
                 // A `>` that closes nothing, or a `:` that names no group.
-                Some(Token::Special(_)) => {}
+                Some(Token::Special(_)) => self.whole = false,
             }
         }
     }
@@ -133,13 +153,22 @@ impl Parser<'_> {
                         Err(no_route) => domain = no_route,
                     }
                 }
-                Some(Token::Special(b'@')) => domain = self.domain(),
-                Some(Token::Special(b'>')) | None => break,
+                Some(Token::Special(b'@')) => {
+                    // Of several domains the last counts.
+                    self.whole &= domain.is_empty();
+                    domain = self.domain();
+                }
+                Some(Token::Special(b'>')) => break,
+                None => {
+                    self.whole = false;
+                    break;
+                }
                 Some(token @ Token::Special(b',' | b';' | b'<')) => {
+                    self.whole = false;
                     self.lexer.put_back(token);
                     break;
                 }
-                Some(Token::Special(_)) => {}
+                Some(Token::Special(_)) => self.whole = false,
             }
         }
         self.skip();
@@ -194,7 +223,7 @@ impl Parser<'_> {
                     self.lexer.put_back(Token::Special(special));
                     return Some(special);
                 }
-                _ => {}
+                _ => self.whole = false,
             }
         }
     }

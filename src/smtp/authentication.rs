@@ -8,7 +8,7 @@ use mailwright_relay_policy::{
     authentication::{
         Examined, Examiner, Findings, Origin,
         arc::{self, ArcFinding, ArcResult},
-        check,
+        check, check_apart,
         dkim::{Algorithm, Signer, sign},
         dmarc::{DmarcResult, Wish},
     },
@@ -16,7 +16,7 @@ use mailwright_relay_policy::{
 };
 use mailwright_smtp_proto::{HelloKind, Message, Reply};
 
-use super::trace_fields::now;
+use super::{patient::Patient, trace_fields::now};
 use crate::service::shown;
 
 /// Verifies SPF, DKIM, ARC and DMARC of what comes from outside, tells of it in the field Authentication-Results (RFC 8601), does
@@ -36,7 +36,7 @@ pub struct Authentication {
     pub trusted_sealers: HashSet<String>,
     /// Whether what comes from outside and goes on is sealed (RFC 8617), if the domain that sends it on has a key.
     pub seal: bool,
-    /// How long it may all take. RFC 7208 §4.6.4: 20 seconds at least.
+    /// How long the questions of each of SPF, DKIM, ARC and DMARC may take. RFC 7208 §4.6.4: 20 seconds at least.
     pub patience: Duration,
     trusts: Arc<dyn Fn(&Conversation) -> bool + Send + Sync>,
     signers: Arc<Signers>,
@@ -220,39 +220,31 @@ impl Authentication {
             let helo = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
             let from = sender.map_or("", Address::as_str);
             let origin = Origin::new(client, helo, from).received_by(&self.hostname);
-            let checking = check(&self.resolver, &origin, examined, seconds());
-            match tokio::time::timeout(self.patience, checking).await {
-                Ok(findings) => {
-                    judged.fields = findings.field(&self.hostname);
-                    let done = self.decide(&findings);
-                    (self.observer)(&Observation { client, sender, findings: &findings, done });
-                    judged.quarantine = done == Wish::Quarantine;
-                    if done != Wish::None {
-                        let (peer, domain) = (shown(&session.peer), &findings.dmarc.author.domain);
-                        tracing::info!(
-                            peer,
-                            domain,
-                            from,
-                            rule = "dmarc",
-                            done = done.as_str(),
-                            "not proved"
-                        );
-                    }
-                    if done == Wish::Reject {
-                        return Err(refusal(&findings));
-                    }
-                    if let Some(forwarder) = forwarder {
-                        let seal = self.sealed(forwarder, kept, &judged.fields, &findings.arc);
-                        judged.fields.insert_str(0, &seal);
-                    }
-                }
-                Err(_) => {
-                    let server = &self.hostname;
-                    tracing::warn!(peer = shown(&session.peer), from, "name servers take too long");
-                    judged.fields = format!(
-                        "Authentication-Results: {server};\r\n\tspf=temperror; dkim=temperror; dmarc=temperror\r\n"
-                    );
-                }
+            let patient = || Patient::new(&self.resolver, self.patience);
+            let (spf, dkim, seals, dmarc) = (patient(), patient(), patient(), patient());
+            let findings = check_apart([&spf, &dkim, &seals, &dmarc], &origin, examined, seconds()).await;
+            judged.fields = findings.field(&self.hostname);
+            let done = self.decide(&findings);
+            (self.observer)(&Observation { client, sender, findings: &findings, done });
+            judged.quarantine = done == Wish::Quarantine;
+            if done != Wish::None {
+                let (peer, domain) = (shown(&session.peer), &findings.dmarc.author.domain);
+                tracing::info!(peer, domain, from, rule = "dmarc", done = done.as_str(), "not proved");
+            }
+            if done == Wish::Reject {
+                return Err(refusal(&findings));
+            }
+            if self.may_be_refused_later(&findings) {
+                let (peer, domain) = (shown(&session.peer), &findings.dmarc.author.domain);
+                tracing::info!(peer, domain, from, rule = "dmarc", "cannot be proved now");
+                return Err(Reply::transient(
+                    (7, 1),
+                    format!("Whether this is from {domain} cannot be told now: try again later"),
+                ));
+            }
+            if let Some(forwarder) = forwarder {
+                let seal = self.sealed(forwarder, kept, &judged.fields, &findings.arc);
+                judged.fields.insert_str(0, &seal);
             }
         }
         let domains = forwarder.map(str::to_owned).into_iter();
@@ -278,14 +270,22 @@ impl Authentication {
     /// What is done with a message of which this was found out.
     pub fn decide(&self, findings: &Findings) -> Wish {
         let dmarc = &findings.dmarc;
-        if dmarc.result != DmarcResult::Fail || self.exceptions.contains(&dmarc.author.domain) {
-            return Wish::None;
-        }
+        let counts = matches!(dmarc.result, DmarcResult::Fail | DmarcResult::PermError);
+        if !counts || self.excepts(findings) { Wish::None } else { dmarc.wish.min(self.at_most) }
+    }
+
+    /// Whether nobody can tell now if it is to be refused: who is let in then is whoever has broken names.
+    fn may_be_refused_later(&self, findings: &Findings) -> bool {
+        let dmarc = &findings.dmarc;
+        let wished = dmarc.wish.min(self.at_most) == Wish::Reject;
+        dmarc.result == DmarcResult::TempError && wished && !self.excepts(findings)
+    }
+
+    /// Whether the author's domain is excepted, or somebody passed it on whose word counts.
+    fn excepts(&self, findings: &Findings) -> bool {
         let sealer = findings.arc.domain.as_ref().filter(|_| findings.arc.result == ArcResult::Pass);
-        if sealer.is_some_and(|sealer| self.trusted_sealers.contains(sealer)) {
-            return Wish::None;
-        }
-        dmarc.wish.min(self.at_most)
+        self.exceptions.contains(&findings.dmarc.author.domain)
+            || sealer.is_some_and(|sealer| self.trusted_sealers.contains(sealer))
     }
 
     /// Whether a domain has keys.
@@ -349,10 +349,12 @@ impl fmt::Debug for Authentication {
 /// RFC 7489 §10.3: 5.7.1, and why.
 fn refusal(findings: &Findings) -> Reply {
     let domain = &findings.dmarc.author.domain;
-    Reply::permanent(
-        (7, 1),
-        format!("Refused by the DMARC policy of {domain}: neither SPF nor DKIM proves its author"),
-    )
+    let why = if domain.is_empty() {
+        "The From field cannot be read: it must name its authors by addresses and nothing else".to_owned()
+    } else {
+        format!("Refused by the DMARC policy of {domain}: neither SPF nor DKIM proves its author")
+    };
+    Reply::permanent((7, 1), why)
 }
 
 fn seconds() -> u64 {

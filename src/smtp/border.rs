@@ -131,15 +131,46 @@ impl BorderFilter {
         }
         let mut value = value.trim_ascii_start();
         while let Some(comment) = value.strip_prefix(b"(") {
-            value = split_once(comment, b')')?.1.trim_ascii_start();
+            value = behind_comment(comment)?.trim_ascii_start();
         }
         // RFC 8601 §2.2: authserv-id, perhaps quoted, then white space or a semicolon
-        let value = value.strip_prefix(b"\"").unwrap_or(value);
+        if let Some(quoted) = value.strip_prefix(b"\"") {
+            return Some(quoted_string(quoted)?.eq_ignore_ascii_case(self.own.as_bytes()));
+        }
         let end = value
             .iter()
             .position(|octet| matches!(octet, b' ' | b'\t' | b';' | b'"' | b'\r' | b'\n' | b'('))?;
         let id = value.get(..end).unwrap_or_default();
         if id.is_empty() { None } else { Some(id.eq_ignore_ascii_case(self.own.as_bytes())) }
+    }
+}
+
+/// What follows a comment that was begun (RFC 5322 §3.2.2: comments nest, and a backslash quotes); `None` before its end.
+fn behind_comment(text: &[u8]) -> Option<&[u8]> {
+    let mut depth = 1_usize;
+    let mut octets = text.iter().enumerate();
+    while let Some((at, octet)) = octets.next() {
+        match octet {
+            b'\\' => drop(octets.next()?),
+            b'(' => depth += 1,
+            b')' if depth == 1 => return text.get(at + 1..),
+            b')' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What a quoted string that was begun means (RFC 5322 §3.2.4); `None` before its end.
+fn quoted_string(text: &[u8]) -> Option<Vec<u8>> {
+    let mut meant = Vec::new();
+    let mut octets = text.iter();
+    loop {
+        match octets.next()? {
+            b'"' => return Some(meant),
+            b'\\' => meant.push(*octets.next()?),
+            other => meant.push(*other),
+        }
     }
 }
 
@@ -168,6 +199,10 @@ mod tests {
                 "A: b\r\nAUTHENTICATION-RESULTS : (c) \"MX.Example\" 1; none\r\n x\r\n y\r\nC: d\r\n",
                 Some("A: b\r\nC: d\r\n"),
             ),
+            ("Authentication-Results: ((a)b) mx.example; x\r\nA: b\r\n", Some("A: b\r\n")),
+            ("Authentication-Results: (\\)) (c) mx.example; x\r\nA: b\r\n", Some("A: b\r\n")),
+            ("Authentication-Results: \"mx.ex\\ample\"; x\r\nA: b\r\n", Some("A: b\r\n")),
+            ("Authentication-Results: (mx.example) other.example; x\r\nA: b\r\n", None),
             ("Authentication-Results: other.example; mx.example=pass\r\n\r\n", None),
             ("Authentication-Results: mx.example.org; spf=pass\r\n\r\n", None),
             ("Authentication-Results:\r\n mx.example; spf=pass\r\nA: b\r\n", Some("A: b\r\n")),

@@ -8,6 +8,7 @@ use std::{
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
 use mailwright_mailstore::{Batch, Delivery, QueueEntry, Target, User};
 use mailwright_relay_policy::{
+    delivery::LocalKind,
     directory::{Expansion, OnwardReason},
     route::RouteTable,
 };
@@ -34,7 +35,8 @@ pub(crate) struct Plan {
     onward: BTreeMap<(String, String), (ReversePath, Vec<Bound>)>,
     seen: HashSet<Address>,
     /// Files and programs, each with the sender that it is told.
-    handed: BTreeMap<String, (ReversePath, Bound)>,
+    /// To files once, whoever leads there; to programs once for each recipient, whom they are told (`local(8)`).
+    handed: BTreeMap<(String, Option<String>), (ReversePath, Bound)>,
     /// Which accounts each recipient leads to.
     by_recipient: Vec<Vec<usize>>,
     /// The recipients that lead elsewhere, too.
@@ -84,7 +86,9 @@ impl Origin<'_> {
         let mut entry = QueueEntry::new(self.id, sender, destination, arrival);
         entry.user = self.user.map(str::to_owned);
         entry.message_id.clone_from(&self.message_id);
-        entry.smtputf8 = parameters.smtputf8;
+        // RFC 6531 §3.6: it is about what the message has, not about what its sender could have put there.
+        let text = parameters.smtputf8 && self.eight_bit;
+        entry.smtputf8 = text || !entry.sender.is_ascii();
         entry.eight_bit = self.eight_bit || parameters.body == Some(BodyKind::EightBitMime);
         entry.skip = self.skip;
         entry.require_tls = parameters.require_tls;
@@ -109,6 +113,7 @@ impl Way {
             Some(bound.queued(origin.message))
         });
         entry.recipients = recipients.collect();
+        entry.smtputf8 |= entry.recipients.iter().any(|recipient| !recipient.address.is_ascii());
         entry
     }
 }
@@ -171,7 +176,9 @@ impl Plan {
             let sender = told.map_or_else(|| sender.clone(), |told| ReversePath::Address(told.clone()));
             let passes = expansion.map_or(Passes::Nothing, |expansion| Passes::to_hand(expansion, handed));
             let bound = Bound { to, recipient: index, passes, renamed: true };
-            self.handed.entry(handed.target.to_string()).or_insert((sender, bound));
+            let program = matches!(handed.target.kind, LocalKind::Command(_));
+            let key = (handed.target.to_string(), program.then(|| bound.to.as_str().to_lowercase()));
+            self.handed.entry(key).or_insert((sender, bound));
         }
         if let Some(expansion) = expansion {
             self.fates.extend(Fate::of(index, recipient, expansion));
@@ -224,17 +231,19 @@ impl Plan {
 
     /// One entry for each way and sender, for each file and program, and for each kind of good news.
     fn entries(&self, origin: &Origin<'_>, routes: &RouteTable) -> Vec<QueueEntry> {
-        let mut ways: BTreeMap<(String, &String), (&ReversePath, Vec<&Bound>)> = BTreeMap::new();
+        // An address beyond ASCII needs a host that takes such: the others are not to wait or fail with it.
+        let mut ways: BTreeMap<(String, &String, bool), (&ReversePath, Vec<&Bound>)> = BTreeMap::new();
         for ((_, key), (sender, all)) in &self.onward {
             for bound in all {
-                let way = (routes.next_hop(&bound.to).destination(), key);
+                let way = (routes.next_hop(&bound.to).destination(), key, bound.to.is_ascii());
                 ways.entry(way).or_insert_with(|| (sender, Vec::new())).1.push(bound);
             }
         }
         let mut entries = Vec::new();
-        for ((destination, _), (sender, bound)) in ways {
+        for ((destination, _, ascii), (sender, bound)) in ways {
             for some in bound.chunks(MOST_RECIPIENTS) {
                 let mut entry = origin.entry(sender.clone(), destination.clone());
+                entry.smtputf8 |= !ascii;
                 entry.recipients = some.iter().map(|bound| bound.queued(origin.message)).collect();
                 // RFC 3461 §5.2.7.3: a list sends a message of its own.
                 if some.iter().all(|bound| bound.passes == Passes::Nothing) {
@@ -243,7 +252,7 @@ impl Plan {
                 entries.push(entry);
             }
         }
-        for (destination, (sender, bound)) in &self.handed {
+        for ((destination, _), (sender, bound)) in &self.handed {
             let mut entry = origin.entry(sender.clone(), destination.clone());
             entry.recipients.push(bound.queued(origin.message));
             if bound.passes == Passes::Nothing {
@@ -280,7 +289,10 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use mailwright_relay_policy::directory::{Context, Directory, NoIncludes};
+    use mailwright_relay_policy::{
+        delivery::LocalTarget,
+        directory::{Context, Directory, Handed, NoIncludes},
+    };
     use mailwright_smtp_proto::{Mail, OriginalRecipient, Rcpt};
 
     use super::*;
@@ -341,5 +353,62 @@ mod tests {
         let made = plan.batch(&origin, &HashMap::new(), &routes).0.queue;
         assert_eq!(made.iter().map(|entry| entry.recipients.len()).collect::<Vec<_>>(), [100, 100, 53]);
         assert!(made.iter().all(|entry| entry.destination == "[smart.example]:25"));
+    }
+
+    #[test]
+    fn a_program_runs_for_each_recipient_and_a_file_gets_one_copy() {
+        let mut way = Way::default();
+        for name in ["p1@a.example", "p2@a.example", "P1@a.example"] {
+            let mut expansion = Expansion::default();
+            for kind in [LocalKind::Command("note".into()), LocalKind::File("/copy".into())] {
+                expansion.handed.push(Handed::new(LocalTarget::new(kind, None), name.to_lowercase()));
+            }
+            way.recipients.push((ForwardPath::Address(name.parse().unwrap()), Ok(expansion)));
+        }
+        let made = entries(&way, false, false);
+        let told: Vec<_> =
+            made.iter().map(|entry| (&*entry.destination, entry.recipients[0].address.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("command::note", "p1@a.example"),
+                ("command::note", "p2@a.example"),
+                ("file::/copy", "p1@a.example")
+            ]
+        );
+    }
+
+    #[test]
+    fn only_who_needs_it_waits_for_a_host_that_takes_addresses_beyond_ascii() {
+        let mut way = Way::default();
+        for name in ["x@b.example", "jürg@b.example"] {
+            let to = ForwardPath::Address(name.parse().unwrap());
+            let expansion = Directory::default().expand(&to, &Context::default(), &NoIncludes).unwrap();
+            way.recipients.push((to, Ok(expansion)));
+        }
+        for (smtputf8, eight_bit, expected) in [
+            (false, false, [true, false]),
+            (false, true, [true, false]),
+            (true, true, [true, true]),
+            // What says so and is ASCII goes everywhere.
+            (true, false, [true, false]),
+        ] {
+            let made = entries(&way, smtputf8, eight_bit);
+            let told: Vec<_> = made.iter().map(|entry| (entry.recipients.len(), entry.smtputf8)).collect();
+            assert_eq!(told, expected.map(|utf8| (1, utf8)), "{smtputf8} {eight_bit}");
+        }
+    }
+
+    fn entries(way: &Way, smtputf8: bool, eight_bit: bool) -> Vec<QueueEntry> {
+        let sender = ReversePath::parse(b"<ann@a.example>").unwrap();
+        let mut mail = Mail::new(sender.clone());
+        mail.parameters.smtputf8 = smtputf8;
+        let recipients = way.recipients.iter().map(|(to, _)| Rcpt::new(to.clone())).collect();
+        let message = Message::new(mail, recipients);
+        let (user, id, skip, message_id) = (None, "1D", 0, None);
+        let (date, times) = (DateTime::new(7, 0).unwrap(), Times::default());
+        let origin = Origin { message: &message, user, id, date, skip, eight_bit, message_id, times };
+        let plan = Plan::new(&sender, way).unwrap();
+        plan.batch(&origin, &HashMap::new(), &RouteTable::default()).0.queue
     }
 }

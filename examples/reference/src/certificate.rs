@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mailwright::line_proto::tls::TlsConfigError;
+use mailwright::{line_proto::tls::TlsConfigError, mail_model::Domain};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use thiserror::Error;
 
@@ -97,14 +97,17 @@ fn make(
     key: &Path,
 ) -> Result<(), CertificateError> {
     let failed = |source| CertificateError::Make { hostname: hostname.into(), source };
-    let mut names = vec![hostname.to_owned()];
-    names.extend(domains.iter().cloned());
+    // RFC 5280 §7.2: names beyond ASCII are written as A-labels.
+    let ascii =
+        |name: &str| name.parse().map_or_else(|_| name.to_owned(), |name: Domain| name.key().to_owned());
+    let mut names = vec![ascii(hostname)];
+    names.extend(domains.iter().map(|domain| ascii(domain)));
     names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
     names.sort();
     names.dedup();
     let mut parameters = CertificateParams::new(names).map_err(failed)?;
     let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, hostname);
+    name.push(DnType::CommonName, ascii(hostname));
     parameters.distinguished_name = name;
     let pair = KeyPair::generate().map_err(failed)?;
     let certificate = parameters.self_signed(&pair).map_err(failed)?;

@@ -41,7 +41,7 @@ pub(crate) use listener::{
     Answers, AskForCertificate, ListenAddress, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
 };
 pub(crate) use on_demand::{OnDemand, Provider};
-pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, hop};
+pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, destination, hop};
 pub(crate) use sieve::{SNOOZED, Sieve};
 pub(crate) use store::{Store, StoreKind};
 pub(crate) use trace::Trace;

@@ -130,6 +130,11 @@ fn dmarc_is_done_as_far_as_the_configuration_says() {
     assert!(send(&server, "198.51.100.7", "x@unknown.example", two).starts_with("550 5.7.1"));
     let two = "From: x@unknown.example\r\nFrom: y@strict.example\r\n\r\nx\r\n";
     assert!(send(&server, "198.51.100.7", "x@unknown.example", two).starts_with("550 5.7.1"));
+    for doubtful in ["x@unknown.example: y@strict.example;", "x@unknown.example, y@-bad-.example"] {
+        let told =
+            send(&server, "198.51.100.7", "x@unknown.example", &format!("From: {doubtful}\r\n\r\nx\r\n"));
+        assert!(told.starts_with("550 5.7.1 The From field cannot be read"), "{doubtful}: {told}");
+    }
     assert!(
         send(&server, "198.51.100.7", "x@excepted.example", &forged("excepted.example")).starts_with("250 ")
     );

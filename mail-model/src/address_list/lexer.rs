@@ -19,11 +19,13 @@ pub(super) struct Lexer<'a> {
     pub(super) spaced: bool,
     /// The last comment passed over.
     pub(super) comment: Option<Vec<u8>>,
+    /// Whether a quoted string or a comment went to the end of the field.
+    pub(super) unclosed: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) const fn new(value: &'a [u8]) -> Self {
-        Self { rest: value, put_back: None, spaced: false, comment: None }
+        Self { rest: value, put_back: None, spaced: false, comment: None, unclosed: false }
     }
 
     pub(super) fn put_back(&mut self, token: Token<'a>) {
@@ -82,13 +84,14 @@ impl<'a> Lexer<'a> {
         while let Some((byte, after)) = self.rest.split_first() {
             self.rest = after;
             match byte {
-                b'"' => break,
+                b'"' => return meant,
                 b'\\' => meant.extend(self.take_escaped()),
                 // RFC 5322 §3.2.4: line ends are folding, no part of the string.
                 b'\r' | b'\n' => {}
                 other => meant.push(*other),
             }
         }
+        self.unclosed = true;
         meant
     }
 
@@ -100,7 +103,7 @@ impl<'a> Lexer<'a> {
         while let Some((byte, after)) = self.rest.split_first() {
             self.rest = after;
             match byte {
-                b')' if depth == 0 => break,
+                b')' if depth == 0 => return meant.trim_ascii().to_vec(),
                 b'\\' => {
                     meant.extend(self.take_escaped());
                     continue;
@@ -112,6 +115,7 @@ impl<'a> Lexer<'a> {
             }
             meant.push(*byte);
         }
+        self.unclosed = true;
         meant.trim_ascii().to_vec()
     }
 

@@ -124,6 +124,38 @@ fn garbage_degrades() {
 }
 
 #[test]
+fn whoever_decides_by_addresses_is_told_of_what_is_none() {
+    for value in [
+        "",
+        "ann@a.org",
+        "root",
+        "\"Doe, Ann\" <ann@a.org>, bob@b.org (Bob (the second)), team: x@y.org, z@y.org;, <@a,@b:c@d.org>",
+        "undisclosed-recipients:;",
+        "ann@a.org <ann@b.org>",
+    ] {
+        assert!(parse_telling(value.as_bytes()).1, "{value}");
+    }
+    for value in [
+        "eve@evil.test: ann@a.org;",
+        "eve@evil.test@a.org",
+        "<eve@evil.test@a.org>",
+        "eve@evil.test ann <",
+        "Ann <ann@b.org",
+        "Ann <ann@b.org> trailing words",
+        "<a@b, c@d>",
+        "<a@b:c@d>",
+        "\"open <a@b>",
+        "(open <a@b>",
+        "> ann@a.org",
+        ":ann@a.org",
+    ] {
+        assert!(!parse_telling(value.as_bytes()).1, "{value}");
+    }
+    assert!(parse_telling("a@b,".repeat(9_999).as_bytes()).1);
+    assert!(!parse_telling("a@b,".repeat(10_001).as_bytes()).1);
+}
+
+#[test]
 fn a_comment_or_string_may_end_in_a_backslash_at_the_end() {
     assert_eq!(show("a@b (c\\"), ["c|-|a|b"]);
     assert_eq!(show("\"a\\"), ["-|-|a|"]);

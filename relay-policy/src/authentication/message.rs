@@ -283,45 +283,69 @@ impl Examined {
         output
     }
 
-    /// The domains of all authors: those of every address in every From field, each once; `None` if there is none that can be
-    /// read, or too many.
+    /// The domains of all authors: those of every address in every From field, each once; `None` if there is none, or if
+    /// [not all of them can be told](Self::authors).
     pub fn author_domains(&self) -> Option<Vec<String>> {
+        let authors = self.authors();
+        (!authors.doubtful && !authors.domains.is_empty()).then_some(authors.domains)
+    }
+
+    /// The domains of the authors that can be read, and whether there may be others.
+    pub fn authors(&self) -> Authors {
+        // Nobody honest writes for nine domains at once, and each costs questions.
         const MOST: usize = 8;
-        let mut domains: Vec<String> = Vec::new();
+        let mut authors = Authors { doubtful: self.overlong, ..Authors::default() };
         for field in self.named("From") {
-            for entry in address_list::parse(field.value()) {
+            let (entries, whole) = address_list::parse_telling(field.value());
+            authors.doubtful |= !whole;
+            for entry in entries {
                 let address_list::Entry::Mailbox(mailbox) = entry else { continue };
-                let domain = String::from_utf8_lossy(&mailbox.domain).into_owned();
-                let domain = domain.parse::<Domain>().ok()?.key().to_owned();
-                if !domains.contains(&domain) {
-                    if domains.len() == MOST {
-                        return None;
+                let domain = str::from_utf8(&mailbox.domain).unwrap_or_default();
+                // An absolute name means the same host.
+                match domain.strip_suffix('.').unwrap_or(domain).parse::<Domain>() {
+                    Ok(domain) if authors.domains.iter().any(|known| known == domain.key()) => {}
+                    Ok(domain) if authors.domains.len() < MOST => {
+                        authors.domains.push(domain.key().to_owned())
                     }
-                    domains.push(domain);
+                    // `From: root` names nobody elsewhere.
+                    Err(_) if !field.value().contains(&b'@') => {}
+                    _ => authors.doubtful = true,
                 }
             }
         }
-        (!domains.is_empty()).then_some(domains)
+        authors
     }
 
     /// Who says that it is from them: every address in every From and Sender field (RFC 5322 §3.6.2), none if there is no such
-    /// field. `None` if that cannot be told: a field without any address or with one that cannot be read, a header that was too
-    /// long to be looked at, or more than a hundred addresses.
+    /// field. `None` if that cannot be told: a field without any address, with one that cannot be read or with something else, a
+    /// header that was too long to be looked at, or more than a hundred addresses.
     pub fn writers(&self) -> Option<Vec<Address>> {
         const MOST: usize = 100;
         let mut writers = Vec::new();
         for field in self.fields().filter(|field| field.is("From") || field.is("Sender")) {
             let before = writers.len();
-            for entry in address_list::parse(field.value()) {
+            let (entries, whole) = address_list::parse_telling(field.value());
+            for entry in entries {
                 let address_list::Entry::Mailbox(mailbox) = entry else { continue };
                 writers.push(address(&mailbox)?);
             }
-            if writers.len() == before || writers.len() > MOST {
+            if !whole || writers.len() == before || writers.len() > MOST {
                 return None;
             }
         }
         (!self.overlong).then_some(writers)
     }
+}
+
+/// Whom a message says that it is from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Authors {
+    /// The domains of those that can be read, each once, as their keys; eight at most.
+    pub domains: Vec<String>,
+    /// Whether there may be others: the header was too long to be looked at, there are too many, an address has no domain that
+    /// can be asked about, or a From field holds something that is no address here and may be one for somebody else.
+    pub doubtful: bool,
 }
 
 /// The address of a mailbox, if it is one.

@@ -186,6 +186,9 @@ fn dmarc_needs_a_proof_of_the_author() {
     };
     use DmarcResult::{Fail, None as Nothing, Pass, PermError};
     let forged = PLAIN.replace("We lost", "We won");
+    let others: String = (0..8).map(|number| format!("x@{number}.nothing.example, ")).collect();
+    let many = format!("From: {others}y@example.com\r\n\r\n");
+    let overlong = format!("{}From: y@example.com\r\n\r\n", "X: y\r\n".repeat(200_000));
     for (client, sender, message, expected) in [
         ("192.0.2.1", "joe@football.example.com", &*signed, (Pass, Wish::None, true, true)),
         ("192.0.2.1", "x@bounce.football.example.com", PLAIN, (Pass, Wish::None, true, false)),
@@ -212,6 +215,33 @@ fn dmarc_needs_a_proof_of_the_author() {
             "From: x@nothing.example\r\n\r\n",
             (Nothing, Wish::None, false, false),
         ),
+        // Nor does one that nobody can ask about, one more than is asked about, or what somebody else reads as one.
+        (
+            "198.51.100.1",
+            "x@evil.example",
+            "From: x@evil.example, y@-bad-.example\r\n\r\n",
+            (PermError, Wish::Reject, false, false),
+        ),
+        (
+            "198.51.100.1",
+            "x@evil.example",
+            "From: x@evil.example: y@example.com;\r\n\r\n",
+            (PermError, Wish::Reject, false, false),
+        ),
+        (
+            "198.51.100.1",
+            "x@evil.example",
+            "From: <y@example.com>, <x@>\r\n\r\n",
+            (Fail, Wish::Reject, false, false),
+        ),
+        (
+            "198.51.100.1",
+            "x@evil.example",
+            "From: y@example.com.\r\n\r\n",
+            (Fail, Wish::Reject, false, false),
+        ),
+        ("198.51.100.1", "x@evil.example", &many, (PermError, Wish::Reject, false, false)),
+        ("198.51.100.1", "x@evil.example", &overlong, (PermError, Wish::Reject, false, false)),
         ("198.51.100.1", "x@evil.example", "Subject: x\r\n\r\n", (PermError, Wish::None, false, false)),
         ("198.51.100.1", "x@evil.example", "From: nobody\r\n\r\n", (PermError, Wish::None, false, false)),
     ] {

@@ -234,6 +234,15 @@ pub(crate) fn hop(key: &str, text: &str) -> Result<Option<NextHop>, String> {
     text.parse().map(Some).map_err(|error| format!("{key}: {error}"))
 }
 
+/// A destination that a setting names, as the queue names it.
+pub(crate) fn destination(key: &str, text: &str) -> Result<String, String> {
+    // An absolute name means the same.
+    let text = text.trim();
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let hop = text.parse::<NextHop>().map_err(|error| format!("{key}: {error}"))?;
+    Ok(hop.destination())
+}
+
 impl Config {
     /// The transport map and the smarthost, and for domains without a row that a host comes for, to wait.
     pub(crate) fn routes(&self) -> Result<RouteTable, String> {
@@ -259,6 +268,9 @@ impl Config {
     pub(super) fn outbound_problems(&self, problems: &mut Vec<String>) {
         problems.extend(self.relay.routes().err());
         problems.extend(hop("relay.fallback", &self.relay.fallback).err());
+        let protected = self.relay.tls_for.keys().map(|key| ("relay.tls_for", key));
+        let paced = self.queue.pace.keys().map(|key| ("queue.pace", key));
+        problems.extend(protected.chain(paced).filter_map(|(key, text)| destination(key, text).err()));
         if !self.relay.user.is_empty() && self.relay.smarthost.is_empty() {
             problems.push("relay.user is for logging in to relay.smarthost, which is empty".into());
         }
@@ -307,6 +319,26 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn destinations_are_named_in_any_way() {
+        for (text, expected) in [
+            ("Bücher.example", Ok("xn--bcher-kva.example")),
+            ("dot.example.", Ok("dot.example")),
+            ("port.example:25", Ok("port.example")),
+            ("port.example:587", Ok("port.example:587")),
+            ("[mx.example]", Ok("[mx.example]:25")),
+            ("192.0.2.1", Ok("[192.0.2.1]:25")),
+            ("lmtp:unix:/run/lmtp", Ok("lmtp:unix:/run/lmtp")),
+            ("no host", Err("queue.pace: expected a host name or an IP address, got \"no host\"")),
+        ] {
+            assert_eq!(
+                destination("queue.pace", text).as_deref().map_err(String::as_str),
+                expected,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn what_is_wrong_with_the_lists_of_our_address_is_said() {

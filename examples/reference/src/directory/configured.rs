@@ -27,8 +27,10 @@ pub(crate) struct Configured {
     pub(super) postmaster: Option<String>,
     /// Our own name, in lower case.
     pub(super) hostname: String,
-    /// What rewrites the senders of mail that is forwarded, if that is wanted.
-    pub(super) srs: Option<Srs>,
+    /// What rewrites the senders of mail that is forwarded, and knows the senders that it has rewritten.
+    pub(super) srs: Srs,
+    /// Whether they are rewritten now.
+    pub(super) rewrites: bool,
     /// The alias file, and what else is in files.
     pub(super) files: Files,
     /// Whom users may write as beside themselves.
@@ -55,10 +57,6 @@ impl Configured {
             })
             .collect();
         let domains = domains?;
-        let srs = match config.relay.srs {
-            true => Some(Srs::new(&lasting(secrets, b"srs")?)),
-            false => None,
-        };
         Ok(Self {
             settings,
             always_bcc: config.always_bcc.parse().ok(),
@@ -67,7 +65,8 @@ impl Configured {
             domains,
             postmaster: Some(config.postmaster.clone()).filter(|name| !name.is_empty()),
             hostname: config.hostname.to_lowercase(),
-            srs,
+            srs: Srs::new(&lasting(secrets, b"srs")?),
+            rewrites: config.relay.srs,
             senders: Senders::new(&config.auth),
         })
     }

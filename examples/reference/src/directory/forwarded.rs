@@ -18,13 +18,15 @@ impl Directory {
     /// senders of our own domains.
     pub(crate) fn forwarded_as(&self, sender: &Address, forwarder: &str) -> Option<Address> {
         let settings = self.settings();
-        let srs = settings.srs.as_ref()?;
+        if !settings.rewrites {
+            return None;
+        }
         let current = self.current();
         if current.domain(sender.domain()).is_some() {
             return None;
         }
         let forwarder: Address = forwarder.parse().ok()?;
-        match srs.forward(sender, forwarder.domain(), unix_time() / DAY) {
+        match settings.srs.forward(sender, forwarder.domain(), unix_time() / DAY) {
             Ok(rewritten) => Some(rewritten),
             Err(error) => {
                 tracing::warn!(%sender, %error, "the sender of a forwarded message cannot be rewritten");
@@ -36,7 +38,8 @@ impl Directory {
     /// Where a report about forwarded mail goes, if that is what the recipient is.
     pub(super) fn passed_back(&self, recipient: &ForwardPath) -> Option<Expansion> {
         let address = self.rewritten(recipient)?;
-        let to = self.settings().srs.as_ref()?.reverse(address, unix_time() / DAY).ok()?;
+        // Where it was switched off, what was rewritten before still comes back for some weeks.
+        let to = self.settings().srs.reverse(address, unix_time() / DAY).ok()?;
         let mut expansion = Expansion::default();
         expansion.onward.push(Onward::forwarded(to, address.as_str()));
         Some(expansion)
@@ -45,7 +48,6 @@ impl Directory {
     /// The recipient, if it has the form of a rewritten sender of a domain here.
     pub(super) fn rewritten<'a>(&self, recipient: &'a ForwardPath) -> Option<&'a Address> {
         let address = recipient.address().filter(|address| Srs::is_rewritten(address))?;
-        self.settings().srs.as_ref()?;
         self.current().domain(address.domain()).map(|_| address)
     }
 }

@@ -145,8 +145,10 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     queue.retry.longest = Duration::from_secs(limits.longest_retry_seconds);
     queue.concurrency.total = limits.connections;
     queue.concurrency.per_destination = limits.connections_per_destination;
-    let pace = |(key, time): (&String, &u64)| (key.to_lowercase(), Duration::from_millis(*time));
-    queue.concurrency.pace = limits.pace.iter().map(pace).collect();
+    let pace = |(key, time): (&String, &u64)| {
+        Ok::<_, String>((config::destination("queue.pace", key)?, Duration::from_millis(*time)))
+    };
+    queue.concurrency.pace = limits.pace.iter().map(pace).collect::<Result<_, _>>()?;
     queue.concurrency.dead_for = queue.retry.first;
     queue.connect_timeout = Duration::from_secs(limits.connect_seconds);
     queue.fallback = config::hop("relay.fallback", &relay.fallback)?;
@@ -176,7 +178,11 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     }
     queue.encode_signed = relay.encode_signed;
     queue.tls.default = level(relay.tls);
-    queue.tls.levels = relay.tls_for.iter().map(|(key, tls)| (key.to_lowercase(), level(*tls))).collect();
+    let levels = relay
+        .tls_for
+        .iter()
+        .map(|(key, tls)| Ok::<_, String>((config::destination("relay.tls_for", key)?, level(*tls))));
+    queue.tls.levels = levels.collect::<Result<_, _>>()?;
     queue.tls.verified = trust(relay);
     Ok(queue)
 }

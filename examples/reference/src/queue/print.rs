@@ -157,7 +157,7 @@ fn sender(entry: &Entry) -> &str {
 /// An entry in words.
 fn described(entry: &Entry) -> String {
     let mut text = format!("{}  {} octets  from <{}>", entry.id, entry.size, entry.sender);
-    text += &format!("\n  arrived {}", date(entry.arrival));
+    text += &format!("\n  arrived {}, goes to {}", date(entry.arrival), entry.destination);
     let later = entry.release.filter(|release| *release > unix_time());
     if entry.priority != 0 {
         text += &format!("\n  priority {}", entry.priority);

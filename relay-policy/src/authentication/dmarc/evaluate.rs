@@ -48,7 +48,10 @@ impl DmarcResult {
 pub struct DmarcFinding {
     /// What it says: of several authors, of the one for whom it is worst.
     pub result: DmarcResult,
-    /// What the domain wants done; nothing unless the result is [`Fail`](DmarcResult::Fail).
+    /// What the domain wants done if the result is [`Fail`](DmarcResult::Fail), or comes to be that: at
+    /// [`TempError`](DmarcResult::TempError) too, if its record was found. [`Reject`](Wish::Reject) at
+    /// [`PermError`](DmarcResult::PermError) if [not all authors can be told](super::super::Authors::doubtful), whose wish nobody
+    /// can know. Otherwise nothing.
     pub wish: Wish,
     /// Of whom.
     pub author: Author,
@@ -78,16 +81,19 @@ pub async fn evaluate<R: Resolve>(
     spf: &SpfFinding,
     dkim: &[Verified],
 ) -> DmarcFinding {
-    let Some(domains) = examined.author_domains() else {
-        return DmarcFinding { result: DmarcResult::PermError, ..DmarcFinding::default() };
-    };
+    let authors = examined.authors();
     let mut tree = Tree { resolve, known: HashMap::new() };
-    let mut worst = DmarcFinding::default();
-    for (index, domain) in domains.iter().enumerate() {
+    let untold = DmarcFinding { result: DmarcResult::PermError, ..DmarcFinding::default() };
+    let mut worst = untold.clone();
+    for (index, domain) in authors.domains.iter().enumerate() {
         let found = one(&mut tree, domain, spf, dkim).await;
         if index == 0 || (found.result, found.wish) > (worst.result, worst.wish) {
             worst = found;
         }
+    }
+    if authors.doubtful && worst.wish < Wish::Reject {
+        // RFC 7489 §6.6.1: what cannot be attributed is typically rejected; else a second author would get the first by.
+        return DmarcFinding { wish: Wish::Reject, ..untold };
     }
     worst
 }
@@ -138,7 +144,7 @@ async fn one<R: Resolve>(
     author.record = Some((place, record));
     match (passes, temporary) {
         (true, _) => finding(DmarcResult::Pass, Wish::None, author),
-        (false, true) => finding(DmarcResult::TempError, Wish::None, author),
+        (false, true) => finding(DmarcResult::TempError, wish, author),
         (false, false) => finding(DmarcResult::Fail, wish, author),
     }
 }
