@@ -3,7 +3,7 @@
 mod offered;
 mod visit;
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use mailwright_line_proto::{Machine, Peer, Secure, TlsSide};
 use rustls::ServerConfig;
@@ -78,7 +78,13 @@ pub(crate) const ALPN_SMTP: &[&[u8]] = &[b"smtp", b"esmtp"];
 
 /// The peer's address, for a line of the log.
 pub(crate) fn shown(peer: &Peer) -> String {
-    peer.remote.map_or_else(|| "unknown".into(), |remote| remote.to_string())
+    let mut text = String::with_capacity("255.255.255.255:65535".len());
+    // A String takes whatever is written.
+    let _written = match peer.remote {
+        Some(remote) => write!(text, "{remote}"),
+        None => text.write_str("unknown"),
+    };
+    text
 }
 
 /// 32 octets that nobody can guess: what a machine is given in place of a source of randomness.

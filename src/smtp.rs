@@ -321,8 +321,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             match event {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => closed = Some(reason),
-                // In boxes, so that a session that only waits does not hold room for everything it might do, and one that is at a
-                // command does not take room for a message.
+                // In boxes, so that a session that only waits does not hold room for all that it might do, nor a command for a message.
                 Some(Event::Message(ask)) => pending = Box::pin(self.message(connection, ask)).await?,
                 Some(event) => Box::pin(self.handle(connection, event)).await,
             }
@@ -368,9 +367,8 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 };
                 let tls = connection.machine().inner().session().tls().cloned();
                 let peer = self.conversation.peer;
-                // In a box, as whatever is rare.
-                let step =
-                    authenticator.step(&mut self.exchange, &ask, &peer, tls.as_ref(), Purpose::Submission);
+                let tls = tls.as_ref();
+                let step = authenticator.step(&mut self.exchange, &ask, &peer, tls, Purpose::Submission);
                 let (step, user) = Box::pin(step).await;
                 let (step, user) = crate::auth::without_guests(step, user);
                 if let Some(user) = user {

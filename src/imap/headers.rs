@@ -13,6 +13,9 @@ const MOST: usize = 16 * 1024;
 const SEEN: usize = 128 * 1024;
 const COUNTED: usize = 5_000;
 
+/// As many as are kept of most messages.
+const USUAL: usize = 1_024;
+
 /// What stands before the fields that are kept, and in place of fields that are not.
 const KEPT: u8 = 1;
 const NOT_KEPT: u8 = 0;
@@ -58,7 +61,9 @@ pub(crate) struct HeaderKeeper {
 
 impl Default for HeaderKeeper {
     fn default() -> Self {
-        Self { kept: vec![KEPT], seen: 0, fields: 0, ended: false }
+        let mut kept = Vec::with_capacity(USUAL);
+        kept.push(KEPT);
+        Self { kept, seen: 0, fields: 0, ended: false }
     }
 }
 

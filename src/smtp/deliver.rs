@@ -438,14 +438,16 @@ fn told(session: &Conversation, origin: &Origin<'_>, size: u64, replies: Vec<Rep
         ReversePath::Address(address) => address.as_str(),
         _ => "<>",
     };
+    let peer = shown(&session.peer);
     for (rcpt, reply) in origin.message.recipients.iter().zip(&replies) {
+        let reply = reply.encode();
         tracing::info!(
             id = origin.id,
-            peer = shown(&session.peer),
+            peer,
             from = sender,
             to = %rcpt.to,
             size,
-            reply = reply.to_string().trim_end(),
+            reply = %str::from_utf8(&reply).unwrap_or_default().trim_end(),
             "message"
         );
     }

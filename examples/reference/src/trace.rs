@@ -60,10 +60,10 @@ impl<S: Subscriber> Layer<S> for Journal {
                 self.0.write(at, line);
             }
         };
-        // What is shown of a value may have events of its own.
-        DRAFT.with(|draft| match draft.try_borrow_mut() {
-            Ok(mut draft) => write(&mut draft),
-            Err(_) => write(&mut Draft::default()),
-        });
+        let in_turn = DRAFT.try_with(|draft| draft.try_borrow_mut().map(|mut draft| write(&mut draft)));
+        // What is shown of a value may have events of its own, and so may the end of a thread.
+        if !matches!(in_turn, Ok(Ok(()))) {
+            write(&mut Draft::default());
+        }
     }
 }

@@ -128,9 +128,12 @@ pub(super) fn news(fates: &[Fate], origin: &Origin<'_>) -> Vec<QueueEntry> {
                 bound.queued(origin.message)
             })
             .collect();
+        if recipients.is_empty() {
+            return None;
+        }
         let mut entry = origin.entry(origin.message.mail.from.clone(), destination.to_owned());
         entry.recipients = recipients;
-        (!entry.recipients.is_empty()).then_some(entry)
+        Some(entry)
     };
     [(true, DELIVERED), (false, EXPANDED)].into_iter().filter_map(entry).collect()
 }

@@ -45,7 +45,10 @@ impl Desk {
             return false;
         }
         state.waiting.push_back(operation);
-        self.wake(state);
+        // Whoever has the writer sees it when it gives that back.
+        if state.writer.is_some() {
+            self.wake(state);
+        }
         true
     }
 
