@@ -179,7 +179,7 @@ impl<'a> Parser<'a> {
             let kind = match self.lexer.token {
                 Token::Tag(name) => Kind::Tag(name.lower()),
                 Token::Number(number) => Kind::Number(number),
-                Token::String(raw) => Kind::String(self.tree.string(position, raw.value())),
+                Token::String(raw) => Kind::String(self.tree.token(position, raw)),
                 Token::Mark(b'[') => Kind::List(self.string_list()?),
                 Token::Mark(b'(') => {
                     self.lexer.advance()?;
@@ -205,7 +205,7 @@ impl<'a> Parser<'a> {
         loop {
             self.lexer.advance()?;
             let Token::String(raw) = self.lexer.token else { return Err(self.expected("a string")) };
-            self.tree.string(self.lexer.position, raw.value());
+            self.tree.token(self.lexer.position, raw);
             self.lexer.advance()?;
             match self.lexer.token {
                 Token::Mark(b',') => {}
