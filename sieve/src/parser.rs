@@ -88,7 +88,7 @@ impl<'a> Tree<'a> {
             let before = script.get(..error.valid_up_to()).unwrap_or_default();
             SyntaxError::new(position_behind(before), SyntaxErrorKind::NotUtf8)
         })?;
-        if let Some(at) = text.find('\0') {
+        if let Some(at) = memchr::memchr(0, script) {
             let before = script.get(..at).unwrap_or_default();
             return Err(SyntaxError::new(position_behind(before), SyntaxErrorKind::Nul));
         }
