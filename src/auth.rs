@@ -198,11 +198,28 @@ impl<A: Accounts> Authenticator<A> {
         tls: bool,
         service: Service,
     ) -> Result<User, AuthRefusal> {
+        self.password_after(&mut None, login, peer, tls, service).await
+    }
+
+    /// The same, behind the SASL exchange that was [played](Self::step) before it on the connection. If that has ended with a wrong proof, the
+    /// password that the proof was made of is the same guess.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn password_after(
+        &self,
+        exchange: &mut Option<Exchange>,
+        login: &Login,
+        peer: &Peer,
+        tls: bool,
+        service: Service,
+    ) -> Result<User, AuthRefusal> {
         if !self.accounts.takes_passwords() {
             return Err(AuthRefusal::Mechanism);
         }
-        let attempt = Attempt { mechanism: "password", ..Attempt::new(peer, tls, service) };
         let (user, password) = prepared(login, service).ok_or(AuthRefusal::Credentials)?;
+        let repeats = exchange::is_repeated(exchange::refused(exchange), &user, &password).await;
+        let attempt = Attempt { mechanism: "password", repeats, ..Attempt::new(peer, tls, service) };
         self.decide(user, None, Credentials::password(password.expose()), &attempt).await
     }
 

@@ -328,7 +328,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         match event {
             Event::Login(ask) => {
                 let tls = connection.machine().is_secure();
-                let answer = self.service.authenticator.password(&ask, &self.peer, tls, Purpose::Imap).await;
+                let authenticator = &self.service.authenticator;
+                let answer = authenticator
+                    .password_after(&mut self.exchange, &ask, &self.peer, tls, Purpose::Imap)
+                    .await;
                 let server = connection.machine().inner_mut().inner_mut();
                 let answer =
                     answer.and_then(|user| self.refer(server, Some(&user)).map(|()| self.user = Some(user)));

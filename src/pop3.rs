@@ -269,7 +269,9 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         let tls = connection.machine().is_secure();
         let (name, folder) = without_detail(ask.user.clone(), self.service.options.folder_separator);
         let login = Login::new(name, ask.password.clone());
-        let answer = self.service.authenticator.password(&login, &self.peer, tls, Purpose::Pop3).await;
+        let authenticator = &self.service.authenticator;
+        let answer =
+            authenticator.password_after(&mut self.exchange, &login, &self.peer, tls, Purpose::Pop3).await;
         let answer = answer.map(|user| (self.user, self.folder) = (Some(user), folder));
         let _ = connection.machine().inner_mut().answer(ask, answer);
     }

@@ -137,7 +137,7 @@ impl Parser<'_> {
             let name = [words.phrase.as_slice(), b"@", &domain].concat();
             return self.angle(name);
         }
-        self.push(None, None, words.local, domain);
+        self.push(None, None, words.into_local(), domain);
     }
 
     /// After `name <`.
@@ -172,7 +172,7 @@ impl Parser<'_> {
             }
         }
         self.skip();
-        self.push((!name.is_empty()).then_some(name), route, words.local, domain);
+        self.push((!name.is_empty()).then_some(name), route, words.into_local(), domain);
     }
 
     /// After `<@`: the source route up to its colon (RFC 5322 §4.4 `obs-route`), or what stood there instead.
@@ -195,7 +195,7 @@ impl Parser<'_> {
 
     /// After `@`: atoms and dots, or a literal, white space and comments left out.
     fn domain(&mut self) -> Vec<u8> {
-        let mut domain: Vec<u8> = Vec::new();
+        let mut domain: Vec<u8> = Vec::with_capacity(LENGTH);
         loop {
             match self.lexer.next() {
                 Some(Token::Special(b'.')) => domain.push(b'.'),
@@ -241,32 +241,49 @@ impl Parser<'_> {
     }
 }
 
+/// Most local parts, domains and names are no longer, and nothing shorter takes less memory.
+const LENGTH: usize = 24;
+
 /// Words as they come, until it is known whether they are a display name or a local part.
 #[derive(Default)]
 struct Words {
     /// With one space wherever there was white space.
     phrase: Vec<u8>,
-    /// The same, but without white space beside dots.
-    local: Vec<u8>,
+    /// The same, but without white space beside dots; as long as there was none, nothing.
+    local: Option<Vec<u8>>,
 }
 
 impl Words {
     fn push(&mut self, word: &[u8], spaced: bool) {
+        if self.phrase.capacity() == 0 {
+            self.phrase.reserve_exact(word.len().max(LENGTH));
+        }
         if spaced && !self.phrase.is_empty() {
-            if self.local.last() != Some(&b'.') {
-                self.local.push(b' ');
+            match &mut self.local {
+                Some(local) if local.last() != Some(&b'.') => local.push(b' '),
+                None if self.phrase.last() == Some(&b'.') => self.local = Some(self.phrase.clone()),
+                _ => {}
             }
             self.phrase.push(b' ');
         }
         self.phrase.extend_from_slice(word);
-        self.local.extend_from_slice(word);
+        if let Some(local) = &mut self.local {
+            local.extend_from_slice(word);
+        }
     }
 
     fn push_dot(&mut self, spaced: bool) {
         if spaced && !self.phrase.is_empty() {
+            self.local.get_or_insert_with(|| self.phrase.clone());
             self.phrase.push(b' ');
         }
         self.phrase.push(b'.');
-        self.local.push(b'.');
+        if let Some(local) = &mut self.local {
+            local.push(b'.');
+        }
+    }
+
+    fn into_local(self) -> Vec<u8> {
+        self.local.unwrap_or(self.phrase)
     }
 }

@@ -41,8 +41,15 @@ pub fn decode(value: &[u8]) -> String {
     text(value).into_owned()
 }
 
-/// The same, in place where a value is on one line and has no encoded word: most are.
-pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
+/// The same as [`decode`], in place where a value is on one line and has no encoded word: most are.
+///
+/// ```
+/// use std::borrow::Cow;
+/// use mailwright_mail_model::word;
+///
+/// assert!(matches!(word::text(b"More tea?"), Cow::Borrowed("More tea?")));
+/// ```
+pub fn text(value: &[u8]) -> Cow<'_, str> {
     match str::from_utf8(value) {
         Ok(text) if memchr2(b'\n', b'=', value).is_none() => Cow::Borrowed(text),
         _ => Cow::Owned(decode_words(value)),

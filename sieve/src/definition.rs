@@ -9,6 +9,8 @@ use crate::{Call, Context, Flow, Stop, check::Checker};
 pub struct Definition {
     pub(crate) name: Cow<'static, str>,
     pub(crate) parameters: Vec<(Parameter, bool)>,
+    /// How many of them may not be left out.
+    pub(crate) required: usize,
     pub(crate) tags: Vec<Tag>,
     pub(crate) matches: bool,
     pub(crate) addresses: bool,
@@ -142,6 +144,7 @@ impl Definition {
         Self {
             name: name.into(),
             parameters: Vec::new(),
+            required: 0,
             tags: Vec::new(),
             matches: false,
             addresses: false,
@@ -156,6 +159,7 @@ impl Definition {
     #[must_use]
     pub fn parameter(mut self, kind: Parameter) -> Self {
         self.parameters.push((kind, true));
+        self.required += 1;
         self
     }
 

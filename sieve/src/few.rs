@@ -26,6 +26,10 @@ impl<T, const N: usize> Few<T, N> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.here.iter().all(Option::is_none) && self.rest.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.here.iter().flatten().chain(&self.rest)
     }
@@ -38,11 +42,13 @@ mod tests {
     #[test]
     fn the_order_is_that_of_pushing() {
         let mut few = Few::<_, 2>::new();
-        assert!(few.iter().next().is_none() && few.get(0).is_none() && few.get(2).is_none());
+        assert!(
+            few.is_empty() && few.iter().next().is_none() && few.get(0).is_none() && few.get(2).is_none()
+        );
         for number in 0..5 {
             few.push(number);
         }
-        assert!(few.iter().copied().eq(0..5));
+        assert!(!few.is_empty() && few.iter().copied().eq(0..5));
         assert_eq!((few.get(1), few.get(2), few.get(5)), (Some(&1), Some(&2), None));
     }
 }

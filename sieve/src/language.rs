@@ -1,11 +1,10 @@
 //! The table of what a script may say: extensions, and the commands, tests and tags each of them adds.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
-};
+mod names;
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use names::Names;
 
 use crate::{Definition, Limits, Tag, extension};
 
@@ -30,30 +29,6 @@ pub struct Language {
     /// How many extensions have been added so far, those that are gone included: the number of the next.
     added: usize,
     pub(crate) limits: Limits,
-}
-
-type Names = HashMap<Cow<'static, str>, Vec<Known>, BuildHasherDefault<NameHasher>>;
-
-/// FNV-1a. What is in the tables is the language's own, so that nobody can choose names that collide; each command is looked up.
-#[derive(Debug, Clone)]
-struct NameHasher(u64);
-
-impl Default for NameHasher {
-    fn default() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
-    }
-}
-
-impl Hasher for NameHasher {
-    fn write(&mut self, octets: &[u8]) {
-        for octet in octets {
-            self.0 = (self.0 ^ u64::from(*octet)).wrapping_mul(0x100_0000_01B3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// A definition, the extension it came with, and the tags that extensions add to it, in the order of their names.
@@ -147,11 +122,11 @@ impl Language {
     }
 
     pub(crate) fn command(&self, name: &str) -> &[Known] {
-        self.commands.get(name).map_or(&[], Vec::as_slice)
+        self.commands.get(name)
     }
 
     pub(crate) fn test(&self, name: &str) -> &[Known] {
-        self.tests.get(name).map_or(&[], Vec::as_slice)
+        self.tests.get(name)
     }
 
     /// How many extensions have a number.
@@ -162,7 +137,7 @@ impl Language {
     fn add(&mut self, mut extension: Extension) {
         extension.number = self.added;
         self.added += 1;
-        let known = self.commands.values_mut().chain(self.tests.values_mut()).flatten();
+        let known = self.commands.known().chain(self.tests.known());
         known.for_each(|known| known.take_tags(&extension));
         for (definitions, table) in
             [(&extension.commands, &mut self.commands), (&extension.tests, &mut self.tests)]
@@ -176,7 +151,7 @@ impl Language {
                 };
                 let all = self.extensions.values().chain([&extension]);
                 all.for_each(|extension| known.take_tags(extension));
-                table.entry(definition.name.clone()).or_default().push(known);
+                table.push(&definition.name, known);
             }
         }
         self.extensions.insert(extension.name.clone(), extension);
@@ -185,10 +160,8 @@ impl Language {
     fn remove(&mut self, name: &str) {
         if self.extensions.remove(name).is_some() {
             for table in [&mut self.commands, &mut self.tests] {
-                table.values_mut().for_each(|known| known.retain(|known| known.extension != name));
-                table.retain(|_, known| !known.is_empty());
-                let known = table.values_mut().flatten();
-                known.for_each(|known| known.tags.retain(|added| added.extension != name));
+                table.retain(|known| known.extension != name);
+                table.known().for_each(|known| known.tags.retain(|added| added.extension != name));
             }
         }
     }

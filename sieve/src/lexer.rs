@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::VecDeque};
 
+use memchr::memchr;
+
 use crate::{Comment, Position, SyntaxError, SyntaxErrorKind, comment};
 
 /// Part of an identifier, behind its first letter.
@@ -83,7 +85,10 @@ pub(crate) struct Name<'a> {
 /// A string before escapes and dot-stuffing are undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Raw<'a> {
+    /// Just as it stands, and without a dollar, which variables and encoded characters begin with.
     Plain(&'a str),
+    /// Just as it stands; there may be a dollar in it.
+    Unescaped(&'a str),
     Escaped(&'a str),
     Lines(&'a str),
 }
@@ -102,7 +107,7 @@ impl<'a> Raw<'a> {
     pub(crate) fn value(self) -> Cow<'a, str> {
         let mut value = String::new();
         match self {
-            Self::Plain(text) => return Cow::Borrowed(text),
+            Self::Plain(text) | Self::Unescaped(text) => return Cow::Borrowed(text),
             Self::Escaped(text) => {
                 value.reserve_exact(text.len());
                 let mut rest = text;
@@ -137,6 +142,8 @@ pub(crate) struct Lexer<'a> {
     line: u32,
     /// Where the line began, had all its characters up to here one octet: columns are counted from it.
     line_start: usize,
+    /// Where the first dollar is that no string has been asked about, or the end: most scripts have few.
+    dollar: usize,
     /// The comments that nobody has taken yet, if they are wanted.
     comments: Option<VecDeque<Found>>,
     /// Whether a line has begun behind the last token, but for those within comments.
@@ -161,6 +168,7 @@ impl<'a> Lexer<'a> {
             at: 0,
             line: 1,
             line_start: 0,
+            dollar: memchr(b'$', script.as_bytes()).unwrap_or(script.len()),
             comments,
             new_line: false,
         }
@@ -179,26 +187,23 @@ impl<'a> Lexer<'a> {
     /// Goes on to the next token.
     pub(crate) fn advance(&mut self) -> Result<(), SyntaxError> {
         self.new_line = false;
-        let mut rest = self.octets();
+        let octets = self.text.as_bytes();
         let first = loop {
-            match rest {
-                [b' ' | b'\t' | b'\r', behind @ ..] => rest = behind,
-                [b'\n', behind @ ..] => {
-                    rest = behind;
-                    self.at = self.text.len() - rest.len();
+            match octets.get(self.at) {
+                // Most tokens begin behind all these.
+                Some(first) if *first > b'/' => break *first,
+                Some(b' ' | b'\t' | b'\r') => self.at += 1,
+                Some(b'\n') => {
+                    self.at += 1;
                     self.begin_line();
                     self.new_line = true;
                 }
-                [b'#', ..] | [b'/', b'*', ..] => {
-                    self.at = self.text.len() - rest.len();
-                    self.skip_comment()?;
-                    rest = self.octets();
-                }
-                [first, ..] => break *first,
-                [] => break 0,
+                Some(b'#') => self.skip_comment()?,
+                Some(b'/') if self.octets().starts_with(b"/*") => self.skip_comment()?,
+                Some(first) => break *first,
+                None => break 0,
             }
         };
-        self.at = self.text.len() - rest.len();
         self.position = self.here();
         self.token = match first {
             mark @ (b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b';') => {
@@ -282,9 +287,20 @@ impl<'a> Lexer<'a> {
         self.at += length;
         if self.octets().first() == Some(&b'"') {
             self.at += 1;
-            return Ok(Raw::Plain(inner.get(..length).unwrap_or_default()));
+            let text = inner.get(..length).unwrap_or_default();
+            return Ok(if self.dollar < self.at { self.with_dollar(text) } else { Raw::Plain(text) });
         }
         self.quoted_from(start)
+    }
+
+    /// A string that ends here, and in or before which there was the dollar.
+    #[cold]
+    fn with_dollar(&mut self, text: &'a str) -> Raw<'a> {
+        self.dollar = self.at + memchr(b'$', self.octets()).unwrap_or(self.text.len() - self.at);
+        match memchr(b'$', text.as_bytes()) {
+            Some(_) => Raw::Unescaped(text),
+            None => Raw::Plain(text),
+        }
     }
 
     /// The rest of a string that began there, and has something in it that must be looked at.
@@ -299,7 +315,7 @@ impl<'a> Lexer<'a> {
             match behind {
                 [b'"', ..] => {
                     let text = self.text.get(start..self.at - 1).unwrap_or_default();
-                    return Ok(if escaped { Raw::Escaped(text) } else { Raw::Plain(text) });
+                    return Ok(if escaped { Raw::Escaped(text) } else { Raw::Unescaped(text) });
                 }
                 [b'\\', next, ..] => {
                     escaped = true;

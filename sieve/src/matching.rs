@@ -1,58 +1,35 @@
 //! Match types: how keys are held against values (RFC 5228 §2.7.1, RFC 5231, the regex draft, RFC 6134 §2.4).
 
+mod find;
 mod glob;
+mod groups;
 mod pattern;
 mod search;
 mod size;
+mod threads;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 pub(crate) use glob::Glob;
 pub(crate) use pattern::Pattern;
 
-use smol_str::SmolStr;
-
-use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, text::Text};
-
-/// So many regular expressions of one test keep what they have found out of one value for the next.
-const FEW: usize = 32;
+use crate::{Answer, Call, Comparator, Context, Limits, Request, Stop, run::Strings, text::Text};
 
 /// So many octets are searched before they are paid for.
 const DEBT: usize = 64 << 10;
+
+/// So many instructions are carried out before they are paid for.
+const UNPAID: u64 = 64;
 
 /// How a test matches, as far as that is known when it is compiled.
 #[derive(Debug, Clone)]
 pub(crate) struct Matching {
     pub(crate) kind: MatchKind,
     pub(crate) comparator: Comparator,
+    /// Whether the test has no tags but those that say how it matches.
+    pub(crate) plain: bool,
     /// For each key that is constant and has to be compiled, that.
     pub(crate) patterns: Vec<Option<Pattern>>,
-    folded: Folded,
-}
-
-/// The keys as the comparator sees them, where parts are looked for.
-#[derive(Debug, Clone)]
-enum Folded {
-    /// Not all keys are constant.
-    Unknown,
-    /// Just as they stand in the script.
-    Same,
-    Known(Box<[SmolStr]>),
-}
-
-impl Folded {
-    fn of(keys: &[Text], comparator: Comparator) -> Self {
-        let mut same = true;
-        for key in keys {
-            let Some(key) = key.constant() else { return Self::Unknown };
-            same = same && matches!(comparator.folded(key), Cow::Borrowed(_));
-        }
-        if same {
-            return Self::Same;
-        }
-        let fold = |key: &Text| comparator.folded(key.constant().unwrap_or_default()).into();
-        Self::Known(keys.iter().map(fold).collect())
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,15 +55,17 @@ pub(crate) enum Relation {
 }
 
 impl Relation {
-    pub(crate) fn of(name: &str) -> Option<Self> {
-        Some(match name {
+    /// # Errors
+    /// For the author of the script.
+    fn named(name: &str) -> Result<Self, String> {
+        Ok(match name.to_ascii_lowercase().as_str() {
             "gt" => Self::Greater,
             "ge" => Self::GreaterEqual,
             "lt" => Self::Less,
             "le" => Self::LessEqual,
             "eq" => Self::Equal,
             "ne" => Self::NotEqual,
-            _ => return None,
+            other => return Err(format!("expected gt, ge, lt, le, eq or ne, found `{other}`")),
         })
     }
 
@@ -106,18 +85,35 @@ impl Relation {
 #[derive(Debug)]
 pub struct Matcher<'c> {
     matching: &'c Matching,
-    keys: Vec<Cow<'c, str>>,
-    /// The keys as the comparator sees them, or compiled.
-    folded: Vec<Cow<'c, str>>,
-    patterns: Vec<Option<Cow<'c, Pattern>>>,
+    keys: Strings<'c>,
+    patterns: Patterns<'c>,
+    /// The keys as the comparator sees them, if somebody wants to know.
+    folded: OnceCell<Vec<Cow<'c, str>>>,
     count: u64,
+}
+
+/// The keys, compiled.
+#[derive(Debug)]
+enum Patterns<'c> {
+    /// With the script.
+    Known(&'c [Option<Pattern>]),
+    /// Now, some of them, since there are variables in them.
+    Now(Vec<Option<Pattern>>),
+}
+
+impl Patterns<'_> {
+    fn as_slice(&self) -> &[Option<Pattern>] {
+        match self {
+            Self::Known(patterns) => patterns,
+            Self::Now(patterns) => patterns,
+        }
+    }
 }
 
 impl<'c> Matcher<'c> {
     pub(crate) fn new(context: &mut Context, call: &'c Call) -> Result<Self, Stop> {
-        let keys = context.texts(call, call.definition.keys)?;
-        let folded = call.matching.as_ref().map_or(&Folded::Unknown, |matching| &matching.folded);
-        Self::build(context, call, keys, folded)
+        let keys = context.strings(call, call.definition.keys)?;
+        Self::build(context, call, keys)
     }
 
     /// The same with other keys than those the call holds.
@@ -126,66 +122,36 @@ impl<'c> Matcher<'c> {
         call: &'c Call,
         keys: Vec<Cow<'c, str>>,
     ) -> Result<Self, Stop> {
-        Self::build(context, call, keys, &Folded::Unknown)
+        Self::build(context, call, keys.into())
     }
 
-    fn build(
-        context: &mut Context,
-        call: &'c Call,
-        keys: Vec<Cow<'c, str>>,
-        known: &'c Folded,
-    ) -> Result<Self, Stop> {
+    fn build(context: &mut Context, call: &'c Call, keys: Strings<'c>) -> Result<Self, Stop> {
         static DEFAULT: Matching = Matching {
             kind: MatchKind::Is,
             comparator: Comparator::AsciiCasemap,
+            plain: false,
             patterns: Vec::new(),
-            folded: Folded::Unknown,
         };
         let matching = call.matching.as_ref().unwrap_or(&DEFAULT);
-        let mut patterns = Vec::new();
-        let mut folded = Vec::new();
-        match matching.kind {
-            MatchKind::Matches | MatchKind::Regex => {
-                let most = context.limits().regexes;
-                let mut octets = 0_usize;
-                for (index, key) in keys.iter().enumerate() {
-                    patterns.push(match matching.patterns.get(index) {
-                        Some(Some(pattern)) => Some(pattern.ready()?),
-                        _ => {
-                            context.charge(key.len())?;
-                            let built =
-                                Pattern::compile(matching.kind, matching.comparator, key, context.limits())
-                                    .map_err(Stop::error)?;
-                            let more = built.as_ref().map_or(0, Pattern::octets);
-                            // To build one takes far longer than to copy as much.
-                            context.charge(more)?;
-                            octets = octets.saturating_add(more);
-                            if octets > most {
-                                return Err(Stop::error(format!(
-                                    "the regular expressions of this test need more than {most} octets"
-                                )));
-                            }
-                            built.map(Cow::Owned)
-                        }
-                    });
-                }
+        let known = &matching.patterns;
+        let compiled = known.len() == keys.len() && known.iter().all(Option::is_some);
+        let patterns = match matching.kind {
+            MatchKind::Matches | MatchKind::Regex if !compiled => {
+                Patterns::Now(compile(context, matching, &keys)?)
             }
-            MatchKind::Contains => {
-                let fold = |key: &Cow<'_, str>| Cow::Owned(matching.comparator.folded(key).into_owned());
-                folded = match known {
-                    Folded::Known(known) => known.iter().map(|key| Cow::Borrowed(key.as_str())).collect(),
-                    Folded::Same => keys.clone(),
-                    Folded::Unknown => keys.iter().map(fold).collect(),
-                };
-            }
-            _ => {}
-        }
-        Ok(Self { matching, keys, folded, patterns, count: 0 })
+            _ => Patterns::Known(known),
+        };
+        Ok(Self { matching, keys, patterns, folded: OnceCell::new(), count: 0 })
     }
 
     /// Whether the test is about how many values there are, not what they are.
     pub fn counts(&self) -> bool {
         matches!(self.matching.kind, MatchKind::Count(_))
+    }
+
+    /// Whether the test has no tags but those that say how it matches.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.matching.plain
     }
 
     /// Whether a value of any length can be held against the keys piece by piece.
@@ -195,7 +161,9 @@ impl<'c> Matcher<'c> {
 
     /// The comparator, and the keys as it sees them.
     pub(crate) fn needles(&self) -> (Comparator, &[Cow<'c, str>]) {
-        (self.matching.comparator, &self.folded)
+        let comparator = self.matching.comparator;
+        let fold = |key: &str| Cow::Owned(comparator.folded(key).into_owned());
+        (comparator, self.folded.get_or_init(|| self.keys.iter().map(fold).collect()))
     }
 
     /// One value more; `true` if it matches, so that the test is true and the rest need not be seen.
@@ -204,59 +172,87 @@ impl<'c> Matcher<'c> {
     /// If the host has to be asked first, or a limit is reached.
     pub fn value(&mut self, context: &mut Context, value: &str) -> Result<bool, Stop> {
         self.count += 1;
-        let comparator = self.matching.comparator;
         match self.matching.kind {
-            MatchKind::Count(_) => return Ok(false),
-            MatchKind::Contains => {
-                let folded = comparator.folded(value);
-                let (mut found, mut unpaid) = (false, 0_usize);
-                for key in &self.folded {
-                    unpaid = unpaid.saturating_add(value.len());
-                    if unpaid >= DEBT {
-                        context.charge(std::mem::take(&mut unpaid))?;
-                    }
-                    found = memchr::memmem::find(folded.as_bytes(), key.as_bytes()).is_some();
-                    if found {
-                        break;
-                    }
-                }
-                context.charge(unpaid)?;
-                return Ok(found);
+            MatchKind::Count(_) => Ok(false),
+            MatchKind::Is => {
+                let comparator = self.matching.comparator;
+                self.compare(context, value, |key| comparator.equal(value, key))
             }
+            MatchKind::Value(relation) => {
+                let comparator = self.matching.comparator;
+                self.compare(context, value, |key| relation.holds(comparator.compare(value, key)))
+            }
+            MatchKind::Contains => self.contains(context, value),
             MatchKind::Matches | MatchKind::Regex => {
-                // What few of them hold is kept for the next value; that of many would add up.
-                let few = self.patterns.len() <= FEW;
-                for pattern in self.patterns.iter().flatten() {
-                    let found = match few || !pattern.grows() {
-                        true => pattern.matches(context, comparator, value)?,
-                        false => pattern.as_ref().clone().matches(context, comparator, value)?,
-                    };
-                    if found {
+                for pattern in self.patterns.as_slice().iter().flatten() {
+                    if pattern.matches(context, self.matching.comparator, value)? {
                         return Ok(true);
                     }
                 }
-                return Ok(false);
+                Ok(false)
             }
-            _ => {}
+            MatchKind::List => self.is_listed(context, value),
         }
-        for key in &self.keys {
-            context.charge(value.len().min(key.len()))?;
-            let found = match self.matching.kind {
-                MatchKind::Is => comparator.equal(value, key),
-                MatchKind::Value(relation) => relation.holds(comparator.compare(value, key)),
-                MatchKind::List => {
-                    let request =
-                        Request::ListMember { list: key.clone().into_owned(), value: value.to_owned() };
-                    let member = context.ask_truth(request)?;
-                    if member {
-                        // RFC 6134 §2.4: the value that was found is `${0}`.
-                        context.set_captures(vec![value.to_owned()]);
-                    }
-                    member
+    }
+
+    /// Whether anything is so for one of the keys.
+    fn compare(
+        &self,
+        context: &mut Context,
+        value: &str,
+        is_so: impl Fn(&str) -> bool,
+    ) -> Result<bool, Stop> {
+        let mut unpaid = 0;
+        for key in self.keys.iter() {
+            unpaid += 1 + (value.len().min(key.len()) as u64 >> 10);
+            if unpaid >= UNPAID {
+                context.spend(std::mem::take(&mut unpaid))?;
+            }
+            if is_so(key) {
+                context.spend(unpaid)?;
+                return Ok(true);
+            }
+        }
+        context.spend(unpaid)?;
+        Ok(false)
+    }
+
+    fn contains(&self, context: &mut Context, value: &str) -> Result<bool, Stop> {
+        let mut search = |keys: &mut dyn Iterator<Item = &str>, is_in: &dyn Fn(&str) -> bool| {
+            let mut unpaid = 0_usize;
+            for key in keys {
+                unpaid = unpaid.saturating_add(value.len());
+                if unpaid >= DEBT {
+                    context.charge(std::mem::take(&mut unpaid))?;
                 }
-                _ => false,
-            };
-            if found {
+                if is_in(key) {
+                    context.charge(unpaid)?;
+                    return Ok(true);
+                }
+            }
+            context.charge(unpaid)?;
+            Ok(false)
+        };
+        if self.matching.comparator == Comparator::AsciiCasemap {
+            return search(&mut self.keys.iter(), &|key| {
+                find::ignoring_case(value.as_bytes(), key.as_bytes())
+            });
+        }
+        let (comparator, needles) = self.needles();
+        let value = comparator.folded(value);
+        search(&mut needles.iter().map(|needle| &**needle), &|key| {
+            memchr::memmem::find(value.as_bytes(), key.as_bytes()).is_some()
+        })
+    }
+
+    /// RFC 6134 §2.4
+    fn is_listed(&self, context: &mut Context, value: &str) -> Result<bool, Stop> {
+        for key in self.keys.iter() {
+            context.charge(value.len().min(key.len()))?;
+            let request = Request::ListMember { list: key.to_owned(), value: value.to_owned() };
+            if context.ask_truth(request)? {
+                // RFC 6134 §2.4: the value that was found is `${0}`.
+                context.set_captures(vec![value.to_owned()]);
                 return Ok(true);
             }
         }
@@ -281,54 +277,73 @@ impl<'c> Matcher<'c> {
     }
 }
 
+/// The keys that have to be compiled; of those that were, what was made of them.
+fn compile(
+    context: &mut Context,
+    matching: &Matching,
+    keys: &Strings<'_>,
+) -> Result<Vec<Option<Pattern>>, Stop> {
+    let most = context.limits().regexes;
+    let mut octets = 0_usize;
+    let mut patterns = Vec::with_capacity(keys.len());
+    for (index, key) in keys.iter().enumerate() {
+        if let Some(Some(known)) = matching.patterns.get(index) {
+            patterns.push(Some(known.clone()));
+            continue;
+        }
+        context.charge(key.len())?;
+        let built = Pattern::compile(matching.kind, matching.comparator, key, context.limits())
+            .map_err(Stop::error)?;
+        let more = built.as_ref().map_or(0, Pattern::octets);
+        // To build one takes far longer than to copy as much.
+        context.charge(more)?;
+        octets = octets.saturating_add(more);
+        if octets > most {
+            return Err(Stop::error(format!(
+                "the regular expressions of this test need more than {most} octets"
+            )));
+        }
+        patterns.push(built);
+    }
+    Ok(patterns)
+}
+
 impl Call {
     /// What `:comparator` and the match tag say; errors are for the author of the script.
     pub(crate) fn work_out_matching(&mut self, limits: &Limits) -> Result<(), String> {
-        let comparator = match self.tag_constant("comparator") {
-            Some(name) => {
-                Comparator::of(name).ok_or_else(|| format!("the comparator `{name}` is not known here"))?
+        let (mut kind, mut comparator, mut plain) = (MatchKind::Is, Comparator::default(), true);
+        for tag in self.tags.iter() {
+            match &*tag.name {
+                "is" => {}
+                "contains" => kind = MatchKind::Contains,
+                "matches" => kind = MatchKind::Matches,
+                "regex" => kind = MatchKind::Regex,
+                "list" => kind = MatchKind::List,
+                "value" => kind = MatchKind::Value(Relation::named(tag.constant())?),
+                "count" => kind = MatchKind::Count(Relation::named(tag.constant())?),
+                "comparator" => {
+                    let name = tag.constant();
+                    comparator = Comparator::of(name)
+                        .ok_or_else(|| format!("the comparator `{name}` is not known here"))?;
+                }
+                _ => plain = false,
             }
-            None => Comparator::default(),
-        };
-        let relation = |tag: &str| {
-            let name = self.tag_constant(tag).unwrap_or_default().to_ascii_lowercase();
-            Relation::of(&name).ok_or_else(|| format!("expected gt, ge, lt, le, eq or ne, found `{name}`"))
-        };
-        let kind = if self.has("contains") {
-            MatchKind::Contains
-        } else if self.has("matches") {
-            MatchKind::Matches
-        } else if self.has("regex") {
-            MatchKind::Regex
-        } else if self.has("list") {
-            MatchKind::List
-        } else if self.has("value") {
-            MatchKind::Value(relation("value")?)
-        } else if self.has("count") {
-            MatchKind::Count(relation("count")?)
-        } else {
-            MatchKind::Is
-        };
+        }
         if matches!(kind, MatchKind::Contains | MatchKind::Matches) && !comparator.substrings() {
             // RFC 4790 §9.1.1: it has no substring operation.
             return Err(format!("the comparator `{}` cannot look for parts of strings", comparator.as_str()));
         }
-        let keys = self.texts(self.definition.keys);
         let patterns = match kind {
             MatchKind::Matches | MatchKind::Regex => {
                 let prepare = |key: &Text| match key.constant() {
                     Some(key) => Pattern::prepare(kind, comparator, key, limits),
                     None => Ok(None),
                 };
-                keys.iter().map(prepare).collect::<Result<_, _>>()?
+                self.texts(self.definition.keys).iter().map(prepare).collect::<Result<_, _>>()?
             }
             _ => Vec::new(),
         };
-        let folded = match kind {
-            MatchKind::Contains => Folded::of(keys, comparator),
-            _ => Folded::Unknown,
-        };
-        self.matching = Some(Matching { kind, comparator, patterns, folded });
+        self.matching = Some(Matching { kind, comparator, plain, patterns });
         Ok(())
     }
 }

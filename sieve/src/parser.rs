@@ -88,7 +88,7 @@ impl<'a> Tree<'a> {
             let before = script.get(..error.valid_up_to()).unwrap_or_default();
             SyntaxError::new(position_behind(before), SyntaxErrorKind::NotUtf8)
         })?;
-        if let Some(at) = text.find('\0') {
+        if let Some(at) = memchr::memchr(0, script) {
             let before = script.get(..at).unwrap_or_default();
             return Err(SyntaxError::new(position_behind(before), SyntaxErrorKind::Nul));
         }
@@ -179,7 +179,7 @@ impl<'a> Parser<'a> {
             let kind = match self.lexer.token {
                 Token::Tag(name) => Kind::Tag(name.lower()),
                 Token::Number(number) => Kind::Number(number),
-                Token::String(raw) => Kind::String(self.tree.string(position, raw.value())),
+                Token::String(raw) => Kind::String(self.tree.token(position, raw)),
                 Token::Mark(b'[') => Kind::List(self.string_list()?),
                 Token::Mark(b'(') => {
                     self.lexer.advance()?;
@@ -205,7 +205,7 @@ impl<'a> Parser<'a> {
         loop {
             self.lexer.advance()?;
             let Token::String(raw) = self.lexer.token else { return Err(self.expected("a string")) };
-            self.tree.string(self.lexer.position, raw.value());
+            self.tree.token(self.lexer.position, raw);
             self.lexer.advance()?;
             match self.lexer.token {
                 Token::Mark(b',') => {}

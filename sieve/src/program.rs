@@ -96,6 +96,14 @@ pub(crate) struct TagUse {
     pub(crate) values: Vec<Value>,
 }
 
+impl TagUse {
+    /// Its string, if that is constant; else an empty one.
+    pub(crate) fn constant(&self) -> &str {
+        let texts = self.values.first().map_or(&[][..], Value::texts);
+        texts.first().and_then(Text::constant).unwrap_or_default()
+    }
+}
+
 /// An argument.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {

@@ -17,6 +17,7 @@ use context::StopKind;
 pub use context::{Context, Flow, Stop};
 pub(crate) use fields::{Found, Mailbox, text};
 pub(crate) use reading::{Current, PIECE};
+pub(crate) use strings::Strings;
 
 use crate::{
     Action, Answer, Delivery, Input, Limits, Message, Outcome, Program, Request, Round, RuntimeError,

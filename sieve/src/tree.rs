@@ -6,7 +6,9 @@ use std::{borrow::Cow, ops::Range};
 
 use smol_str::SmolStr;
 
-use crate::{Argument, ArgumentKind, Command, Comment, Comments, Position, Script, StringLiteral, Test};
+use crate::{
+    Argument, ArgumentKind, Command, Comment, Comments, Position, Script, StringLiteral, Test, lexer::Raw,
+};
 
 /// A whole script.
 #[derive(Debug, Default)]
@@ -54,6 +56,8 @@ pub(crate) enum Kind<'a> {
 pub(crate) struct Literal<'a> {
     pub(crate) position: Position,
     pub(crate) value: Cow<'a, str>,
+    /// Whether there is neither a variable nor an encoded character in it, whatever is required; if not, there may be.
+    pub(crate) is_plain: bool,
 }
 
 /// Which entry is being put together.
@@ -102,8 +106,15 @@ impl<'a> Tree<'a> {
     }
 
     /// One string more; gives its number.
-    pub(crate) fn string(&mut self, position: Position, value: Cow<'a, str>) -> usize {
-        self.strings.push(Literal { position, value });
+    fn string(&mut self, position: Position, value: Cow<'a, str>) -> usize {
+        self.strings.push(Literal { position, value, is_plain: false });
+        self.strings.len() - 1
+    }
+
+    /// The same as it is read.
+    pub(crate) fn token(&mut self, position: Position, raw: Raw<'a>) -> usize {
+        let is_plain = matches!(raw, Raw::Plain(_));
+        self.strings.push(Literal { position, value: raw.value(), is_plain });
         self.strings.len() - 1
     }
 

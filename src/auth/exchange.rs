@@ -52,12 +52,17 @@ impl Names {
 /// Whether this password is the one that a proof was made of that was refused just before, which has been counted then. A client whose
 /// proof was refused cannot know whether the account has keys at all, and shows the password. Whoever guesses has no more guesses by
 /// this: it is the same one.
-async fn is_repeated(refused: Option<Box<Exchange>>, user: &str, password: &Secret) -> bool {
+pub(super) async fn is_repeated(refused: Option<Box<Exchange>>, user: &str, password: &Secret) -> bool {
     let Some(refused) = refused.filter(|refused| refused.names.user == user) else { return false };
     let password = password.clone();
     // As long as a hash takes: nobody else must wait for it.
     let compared = tokio::task::spawn_blocking(move || refused.server.was_refused_for(&password));
     compared.await.unwrap_or(false)
+}
+
+/// The exchange, if it has ended with a wrong proof.
+pub(super) fn refused(exchange: &mut Option<Exchange>) -> Option<Box<Exchange>> {
+    exchange.take_if(|before| before.refused).map(Box::new)
 }
 
 impl<A: Accounts> Authenticator<A> {
@@ -109,7 +114,7 @@ impl<A: Accounts> Authenticator<A> {
         tls: Option<&TlsInfo>,
         attempt: &Attempt<'_>,
     ) -> Result<(AuthStep, Exchange, Option<User>), AuthRefusal> {
-        let before = exchange.take_if(|before| before.refused && !ask.continues).map(Box::new);
+        let before = if ask.continues { None } else { refused(&mut exchange) };
         let running = exchange.filter(|running| running.server.mechanism().name() == ask.mechanism);
         let mut exchange = match running {
             Some(running) if ask.continues => running,

@@ -362,6 +362,7 @@ async fn guessing_is_slowed_down_and_ends_in_a_ban_whatever_the_mechanism() {
 #[tokio::test(start_paused = true)]
 async fn a_password_that_follows_its_own_refused_proof_is_the_same_guess() {
     const SCRAM: &str = "SCRAM-SHA-256";
+    const COMMAND: &str = "a command";
     let peer = Peer::new(Some("198.51.100.1:1".parse().unwrap()), None);
     // Who tries what on one connection, and how often that counts.
     for (tried, count) in [
@@ -375,14 +376,29 @@ async fn a_password_that_follows_its_own_refused_proof_is_the_same_guess() {
         // An account that has no keys: the proof was no failure.
         (&[(SCRAM, "keyless", "pencil"), ("PLAIN", "keyless", "pencil")], 0),
         (&[(SCRAM, "keyless", "pen"), ("PLAIN", "keyless", "pencil")], 1),
+        // LOGIN of IMAP, and USER with PASS of POP3.
+        (&[(SCRAM, "alice", "pen"), (COMMAND, "alice", "pen")], 1),
+        (&[(SCRAM, "alice", "pen"), (COMMAND, "alice", "pan")], 2),
+        (&[(SCRAM, "alice", "pen"), (COMMAND, "nobody", "pen")], 2),
+        (&[(SCRAM, "alice", "pen"), (COMMAND, "alice", "pen"), (COMMAND, "alice", "pen")], 2),
+        (&[(COMMAND, "alice", "pen"), (SCRAM, "alice", "pen")], 2),
+        (&[(SCRAM, "keyless", "pencil"), (COMMAND, "keyless", "pencil")], 0),
     ] {
         let limits = ThrottleLimits { failures_per_address: 5, ..ThrottleLimits::default() };
         let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
         let mut exchange = None;
         for (mechanism, user, password) in tried {
-            let proof = Proof::new(*user, (*password).into());
-            let told = play_after(&mut exchange, &authenticator, mechanism, &proof, &peer).await;
-            let right = *password == "pencil" && *mechanism == "PLAIN";
+            let told = match *mechanism {
+                COMMAND => {
+                    let login = Login::new(*user, (*password).into());
+                    authenticator.password_after(&mut exchange, &login, &peer, true, Service::Imap).await
+                }
+                mechanism => {
+                    let proof = Proof::new(*user, (*password).into());
+                    play_after(&mut exchange, &authenticator, mechanism, &proof, &peer).await
+                }
+            };
+            let right = *password == "pencil" && *mechanism != SCRAM;
             assert_eq!(told.err(), (!right).then_some(AuthRefusal::Credentials), "{tried:?}");
         }
         let guess = Proof::new("admin", "pen".into());

@@ -320,12 +320,15 @@ pub(super) async fn mailbox_for<S: Store>(
         tracing::warn!(id, %user, name, "this is no name of a mailbox; the message goes into INBOX");
         return MailboxName::inbox();
     };
-    if mailboxes.iter().any(|mailbox| mailbox.name == name) {
+    let exists = |name: &MailboxName| mailboxes.iter().any(|mailbox| mailbox.name == *name);
+    if exists(&name) {
         return name;
     }
+    // RFC 9051 §5.1: none is made with a name that is not in NFC. Here nobody is there to be told so: what looks the same is the same one.
     if delivery.create
+        && let Ok(name) = name.normalized()
         && let Some(folders) = store.folders()
-        && folders.create(user, &name, special).await.is_ok()
+        && (exists(&name) || folders.create(user, &name, special).await.is_ok())
     {
         return name;
     }
@@ -336,7 +339,10 @@ pub(super) async fn mailbox_for<S: Store>(
 /// Whether that is where a script files a message, and it says so by its name.
 pub(super) fn is_named(delivery: &Delivery, mailbox: &MailboxName) -> bool {
     let named = delivery.mailbox.as_ref().and_then(|name| name.parse::<MailboxName>().ok());
-    delivery.mailbox_id.is_none() && delivery.special_use.is_none() && named.as_ref() == Some(mailbox)
+    let is_it = |named: MailboxName| {
+        named == *mailbox || (delivery.create && named.normalized().is_ok_and(|named| named == *mailbox))
+    };
+    delivery.mailbox_id.is_none() && delivery.special_use.is_none() && named.is_some_and(is_it)
 }
 
 /// The values of NOTIFY (RFC 3461 §4.1).
@@ -372,4 +378,40 @@ fn without_front(message: &Message, mut octets: u64) -> Vec<Segment> {
         }
     }
     rest
+}
+
+#[cfg(test)]
+mod tests {
+    use mailwright_mailstore::{
+        block_on,
+        embedded::{Embedded, Options},
+    };
+
+    use super::*;
+
+    #[test]
+    fn mailboxes_that_look_the_same_are_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(folder.path(), Options::default()).unwrap();
+        let user = User::new("ann@a.example").unwrap();
+        let filed = |name: &str, create: bool| {
+            let mut delivery = Delivery::default();
+            (delivery.mailbox, delivery.create) = (Some(name.to_owned()), create);
+            let mailbox = block_on(mailbox_for(&store, &user, "test", &delivery));
+            assert_eq!(is_named(&delivery, &mailbox), mailbox != MailboxName::inbox());
+            mailbox.as_str().to_owned()
+        };
+        assert_eq!(filed("cafe\u{301}/x", false), "INBOX");
+        for name in ["cafe\u{301}/x", "caf\u{e9}/x", "cafe\u{301}/x"] {
+            assert_eq!(filed(name, true), "caf\u{e9}/x");
+        }
+        // What was there before names had to be in NFC is still found.
+        let old = MailboxName::lookup("the\u{301}").unwrap();
+        block_on(store.create(&user, &old, None)).unwrap();
+        assert_eq!(filed("the\u{301}", true), old.as_str());
+        let all = block_on(store.mailboxes(&user)).unwrap();
+        let mut all: Vec<_> = all.iter().map(|mailbox| mailbox.name.as_str()).collect();
+        all.sort_unstable();
+        assert_eq!(all, ["INBOX", "caf\u{e9}", "caf\u{e9}/x", "the\u{301}"]);
+    }
 }

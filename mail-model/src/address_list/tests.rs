@@ -176,3 +176,28 @@ fn hostile_fields_take_linear_time() {
         parse(unit.repeat(1_000_000 / unit.len()).as_bytes());
     }
 }
+
+proptest! {
+    /// What a local part is does not depend on how it is put together.
+    #[test]
+    fn white_space_beside_dots_is_in_no_local_part(words in prop::collection::vec(("[ab.]", any::<bool>()), 0..8)) {
+        let (mut phrase, mut local) = (String::new(), String::new());
+        let mut found = Words::default();
+        for (word, spaced) in &words {
+            if *spaced && !phrase.is_empty() {
+                phrase.push(' ');
+                if word != "." && !local.ends_with('.') {
+                    local.push(' ');
+                }
+            }
+            phrase.push_str(word);
+            local.push_str(word);
+            match word.as_str() {
+                "." => found.push_dot(*spaced),
+                word => found.push(word.as_bytes(), *spaced),
+            }
+        }
+        prop_assert_eq!(&found.phrase, phrase.as_bytes());
+        prop_assert_eq!(found.into_local(), local.as_bytes());
+    }
+}

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use smol_str::{SmolStr, format_smolstr};
+use unicode_normalization::UnicodeNormalization;
 
 use super::utf7::{self, Utf7Error};
 
@@ -55,8 +56,16 @@ impl MailboxName {
     /// # Errors
     /// As [`new`](Self::new), but for wildcards.
     pub fn lookup(name: &str) -> Result<Self, MailboxNameError> {
+        Self::check(name).map(|()| Self(canonical_inbox(name)))
+    }
+
+    /// Whether [`lookup`](Self::lookup) takes a name.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup).
+    pub fn check(name: &str) -> Result<(), MailboxNameError> {
         if is_plain(name.as_bytes(), |_| false) {
-            return Ok(Self(canonical_inbox(name)));
+            return Ok(());
         }
         if name.is_empty() {
             return Err(MailboxNameError::Empty);
@@ -76,13 +85,32 @@ impl MailboxName {
         if depth > Self::MAX_LEVELS {
             return Err(MailboxNameError::TooDeep(depth));
         }
-        Ok(Self(canonical_inbox(name)))
+        Ok(())
     }
 
     /// Whether it is in the normalization form NFC (RFC 5198 §3), as the names of new mailboxes have to be in IMAP (RFC 9051 §5.1): two
     /// that look the same are the same then.
     pub fn is_normalized(&self) -> bool {
         unicode_normalization::is_nfc(&self.0)
+    }
+
+    /// The same name in the normalization form NFC.
+    ///
+    /// ```
+    /// use mailwright_mail_model::MailboxName;
+    ///
+    /// let name = MailboxName::lookup("cafe\u{301}/x")?;
+    /// assert_eq!(name.normalized()?.as_str(), "caf\u{e9}/x");
+    /// # Ok::<(), mailwright_mail_model::MailboxNameError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup): a few characters become longer.
+    pub fn normalized(&self) -> Result<Self, MailboxNameError> {
+        match self.is_normalized() {
+            true => Ok(self.clone()),
+            false => Self::lookup(&self.0.nfc().collect::<String>()),
+        }
     }
 
     /// `INBOX`, the mailbox every account has.

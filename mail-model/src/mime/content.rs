@@ -132,6 +132,12 @@ pub struct Content {
 }
 
 impl Content {
+    /// What is not known yet. It takes no memory.
+    pub(super) fn unknown() -> Self {
+        let media_type = MediaType { kind: "".into(), subtype: "".into(), parameters: Vec::new() };
+        ContentBuilder::default().finish(|| media_type)
+    }
+
     /// The media type, or what is meant in its absence.
     pub const fn media_type(&self) -> &MediaType {
         &self.media_type

@@ -7,7 +7,7 @@
 use memchr::{memchr, memchr_iter};
 
 use super::boundaries::{Boundaries, Delimiter};
-use super::content::{ContentBuilder, MediaType};
+use super::content::{Content, ContentBuilder, MediaType};
 use super::field_reader::FieldReader;
 use super::{Limits, Part, Shape, Structure};
 use crate::Envelope;
@@ -341,7 +341,7 @@ impl Scanner {
             header_octets: 0,
             body_octets: 0,
             lines: 0,
-            content: ContentBuilder::default().finish(MediaType::text),
+            content: Content::unknown(),
             envelope: None,
         });
         if self.parts.len() >= self.limits.parts {

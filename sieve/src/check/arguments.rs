@@ -118,7 +118,9 @@ impl<'l> Checker<'l> {
         tree: &Tree<'_>,
         rest: &mut impl Iterator<Item = &'t Given<'t>>,
     ) {
-        if call.has(&tag.name) {
+        if call.tags.is_empty() {
+            // Nothing to be told from.
+        } else if call.has(&tag.name) {
             self.error(position, format!("`:{}` is here twice", tag.name));
         } else if let Some(group) = tag.group {
             let other = call.tags.iter().find(|other| is_in_group(known, &other.name, group));
@@ -144,8 +146,7 @@ impl<'l> Checker<'l> {
         tree: &Tree<'_>,
         arguments: &[Given<'_>],
     ) {
-        let required = definition.parameters.iter().filter(|(_, required)| *required).count();
-        let mut spare = arguments.len().saturating_sub(required);
+        let mut spare = arguments.len().saturating_sub(definition.required);
         let mut rest = arguments.iter();
         for (kind, required) in &definition.parameters {
             let given = *required || spare > 0;
@@ -211,7 +212,9 @@ impl<'l> Checker<'l> {
     fn string(&mut self, kind: Parameter, literal: &Literal<'_>, of: Taker<'_>) -> Option<Text> {
         let is_name = matches!(kind, Parameter::Variable | Parameter::Variables);
         // Nearly no string has a variable or an encoded character.
-        let plain = !(self.encoded || self.variables) || !text::may_have_references(&literal.value);
+        let plain = literal.is_plain
+            || !(self.encoded || self.variables)
+            || !text::may_have_references(&literal.value);
         if !is_name && plain {
             return Some(Text::Constant((*literal.value).into()));
         }

@@ -1,7 +1,11 @@
 //! `address` (RFC 5228 §5.1) and the parts of addresses (RFC 5228 §2.7.4, RFC 5233).
 
 use super::header::{check_names, fields, parts};
-use crate::{Call, Context, Definition, Matcher, Parameter, Stop, check::Checker, run::Mailbox};
+use crate::{
+    Call, Context, Definition, Matcher, Parameter, Stop,
+    check::Checker,
+    run::{Found, Mailbox},
+};
 
 /// The fields that hold addresses (RFC 5228 §5.1 wants the test to take no others).
 const FIELDS: [&str; 24] = [
@@ -51,18 +55,43 @@ fn check_fields(checker: &mut Checker<'_>, call: &mut Call) {
 }
 
 fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
-    let names = context.texts(call, 0)?;
+    let names = context.strings(call, 0)?;
     let mut matcher = context.matcher(call)?;
-    for part in parts(context, call) {
-        for field in fields(context, part, &names, call)? {
-            for mailbox in context.field_mailboxes(&field)?.iter() {
-                if matches(context, call, &mut matcher, mailbox)? {
+    if matcher.is_plain() {
+        for name in names.iter() {
+            let mut from = 0;
+            while let Some(field) = context.field(0, name, from)? {
+                from = field.next();
+                if of_field(context, call, &mut matcher, field)? {
                     return Ok(true);
                 }
             }
         }
+        return matcher.finish(context);
+    }
+    for part in parts(context, call) {
+        for field in fields(context, part, &names, call)? {
+            if of_field(context, call, &mut matcher, field)? {
+                return Ok(true);
+            }
+        }
     }
     matcher.finish(context)
+}
+
+/// One field more for a test.
+fn of_field(
+    context: &mut Context,
+    call: &Call,
+    matcher: &mut Matcher<'_>,
+    field: Found,
+) -> Result<bool, Stop> {
+    for mailbox in context.field_mailboxes(field)?.iter() {
+        if matches(context, call, matcher, mailbox)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One address more for a test.
@@ -76,6 +105,9 @@ pub(super) fn matches(
         // RFC 5231 §5: addresses are counted, not their parts.
         matcher.counted();
         return Ok(false);
+    }
+    if matcher.is_plain() {
+        return matcher.value(context, mailbox.whole());
     }
     // What has no domain is no address, and has no parts; it is compared as it stands.
     let has_parts = !mailbox.domain().is_empty();

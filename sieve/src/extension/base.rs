@@ -116,12 +116,12 @@ pub(super) fn is_address(text: &str) -> bool {
 
 /// RFC 5228 §5.5
 fn exists(context: &mut Context, call: &Call) -> Result<bool, Stop> {
-    let names = context.texts(call, 0)?;
+    let names = context.strings(call, 0)?;
     let parts = header::parts(context, call);
-    for name in names {
+    for name in names.iter() {
         let mut found = false;
         for part in &parts {
-            if !context.fields(*part, &[&name])?.is_empty() {
+            if context.field(*part, name, 0)?.is_some() {
                 found = true;
                 break;
             }

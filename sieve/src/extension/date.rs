@@ -55,15 +55,17 @@ fn check_part(checker: &mut Checker<'_>, call: &Call, index: usize) {
 }
 
 fn date_test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
-    let name = context.text(call, 0)?;
+    let names = context.strings(call, 0)?;
     let part = context.text(call, 1)?;
     let mut matcher = context.matcher(call)?;
     // RFC 5260 §4: the first field alone, unless `:index` says which.
-    let found = fields(context, 0, &[&*name], call)?;
-    if let Some(value) = found.first().map(|field| &field.value) {
+    let found = fields(context, 0, &names, call)?;
+    if let Some(field) = found.first() {
+        let is_date = names.iter().any(|name| name.eq_ignore_ascii_case("date"));
+        let value = context.field_value(*field)?;
         // RFC 5260 §4: the date of a field like Received stands behind its last semicolon.
         let text = match value.iter().rposition(|octet| *octet == b';') {
-            Some(at) if !name.eq_ignore_ascii_case("date") => value.get(at + 1..).unwrap_or_default(),
+            Some(at) if !is_date => value.get(at + 1..).unwrap_or_default(),
             _ => value,
         };
         let moment = DateTime::from_rfc5322(text).ok();

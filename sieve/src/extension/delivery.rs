@@ -1,7 +1,7 @@
 //! Where messages go: `fileinto` (RFC 5228 §4.1) and what other extensions add to it and to `keep`: `copy` (RFC 3894), `mailbox`
 //! (RFC 5490), `mailboxid` (RFC 9042), `special-use` (RFC 8579).
 
-use mailwright_mail_model::MailboxName;
+use mailwright_mail_model::{MailboxName, MailboxNameError};
 
 use super::imap4flags;
 use crate::{
@@ -75,11 +75,18 @@ pub(super) fn valid_mailbox(name: &str) -> Result<String, String> {
 }
 
 fn looked_up(name: &str) -> Result<MailboxName, String> {
-    MailboxName::lookup(name).map_err(|error| format!("`{name}` is no name of a mailbox: {error}"))
+    MailboxName::lookup(name).map_err(|error| is_no_name(name, &error))
+}
+
+fn is_no_name(name: &str, error: &MailboxNameError) -> String {
+    format!("`{name}` is no name of a mailbox: {error}")
 }
 
 fn check_mailbox(checker: &mut Checker<'_>, call: &mut Call) {
-    if let Some(Err(message)) = call.constant(0).map(looked_up) {
+    if let Some(name) = call.constant(0)
+        && let Err(error) = MailboxName::check(name)
+    {
+        let message = is_no_name(name, &error);
         checker.error(call.position, message);
     }
 }

@@ -3,7 +3,11 @@
 use mailwright_mail_model::parameter::Parameters;
 
 pub(super) use crate::run::text;
-use crate::{Call, Context, Definition, Parameter, Stop, check::Checker, run::Found};
+use crate::{
+    Call, Context, Definition, Matcher, Parameter, Stop,
+    check::Checker,
+    run::{Found, Strings},
+};
 
 pub(super) fn header() -> Definition {
     Definition::test("header", test)
@@ -14,33 +18,59 @@ pub(super) fn header() -> Definition {
 }
 
 fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
-    let names = context.texts(call, 0)?;
+    let names = context.strings(call, 0)?;
     let mut matcher = context.matcher(call)?;
+    if !matcher.is_plain() {
+        return by_tags(context, call, &names, matcher);
+    }
+    for name in names.iter() {
+        let mut from = 0;
+        while let Some(field) = context.field(0, name, from)? {
+            from = field.next();
+            if of_field(context, &mut matcher, field)? {
+                return Ok(true);
+            }
+        }
+    }
+    matcher.finish(context)
+}
+
+/// One field more for a test.
+fn of_field(context: &mut Context, matcher: &mut Matcher<'_>, field: Found) -> Result<bool, Stop> {
+    if matcher.counts() {
+        matcher.counted();
+        return Ok(false);
+    }
+    let text = context.field_text(field)?;
+    matcher.value(context, &text)
+}
+
+/// The test with tags that say which fields it is about, and what of them.
+fn by_tags(
+    context: &mut Context,
+    call: &Call,
+    names: &Strings<'_>,
+    mut matcher: Matcher<'_>,
+) -> Result<bool, Stop> {
     let parameters = context.tag_texts(call, "param")?;
     let by_media_type = call.has("type") || call.has("subtype") || call.has("contenttype");
     for part in parts(context, call) {
-        for field in fields(context, part, &names, call)? {
+        for field in fields(context, part, names, call)? {
             if by_media_type {
-                let value = media_type(&field.value, call);
+                let value = media_type(context.field_value(field)?, call);
                 if matcher.value(context, &value)? {
                     return Ok(true);
                 }
             } else if let Some(names) = &parameters {
-                let given = Parameters::parse(&field.value);
-                for name in names {
-                    if let Some(value) = given.decoded(name)
-                        && matcher.value(context, &value)?
-                    {
+                let given = Parameters::parse(context.field_value(field)?);
+                let values: Vec<_> = names.iter().filter_map(|name| given.decoded(name)).collect();
+                for value in values {
+                    if matcher.value(context, &value)? {
                         return Ok(true);
                     }
                 }
-            } else if matcher.counts() {
-                matcher.counted();
-            } else {
-                let text = context.field_text(&field)?;
-                if matcher.value(context, &text)? {
-                    return Ok(true);
-                }
+            } else if of_field(context, &mut matcher, field)? {
+                return Ok(true);
             }
         }
     }
@@ -72,19 +102,19 @@ pub(super) fn within(context: &Context, part: usize) -> std::ops::Range<usize> {
 
 /// The fields of these names, name by name; with `:index` only the one that counts (RFC 5260 §6: all named fields are counted, in the
 /// order of the list).
-pub(super) fn fields<N: AsRef<str>>(
+pub(super) fn fields(
     context: &mut Context,
     part: usize,
-    names: &[N],
+    names: &Strings<'_>,
     call: &Call,
 ) -> Result<Vec<Found>, Stop> {
-    let mut found = context.fields(part, names)?;
+    let mut found = context.fields(part, names.iter())?;
     if let Some(index) = call.tag_number("index") {
         if call.has("last") {
             found.reverse();
         }
         let index = usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1);
-        found = index.and_then(|index| found.get(index).cloned()).into_iter().collect();
+        found = index.and_then(|index| found.get(index).copied()).into_iter().collect();
     }
     Ok(found)
 }

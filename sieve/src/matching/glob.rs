@@ -49,6 +49,12 @@ impl Glob {
         let mut steps = 0;
         let (folded, origins) = fold(comparator, value);
         let octets = folded.as_bytes();
+        // The key has none but small letters then.
+        let small = comparator == Comparator::AsciiCasemap;
+        let same = |expected: u8, found: u8| {
+            expected == found
+                || (small && found.is_ascii_uppercase() && found.to_ascii_lowercase() == expected)
+        };
         let (mut item, mut at) = (0, 0);
         // Where to go on if what follows the last `*` fails: its item, and what it has taken up to.
         let mut star: Option<(usize, usize)> = None;
@@ -64,20 +70,24 @@ impl Glob {
                 (None, None) => break,
                 (Some(Item::Many), _) => {
                     star = Some((item, at));
-                    spans.push((at, at));
-                    kept = spans.len();
+                    if capture {
+                        spans.push((at, at));
+                        kept = spans.len();
+                    }
                     item += 1;
                     true
                 }
                 (Some(Item::One), Some(_)) => {
                     let length =
                         folded.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
-                    spans.push((at, at + length));
+                    if capture {
+                        spans.push((at, at + length));
+                    }
                     item += 1;
                     at += length;
                     true
                 }
-                (Some(Item::Octet(expected)), Some(found)) if expected == found => {
+                (Some(Item::Octet(expected)), Some(found)) if same(*expected, *found) => {
                     item += 1;
                     at += 1;
                     true
@@ -117,14 +127,14 @@ impl Glob {
     }
 }
 
-/// The value as the comparator sees it and, unless that is of the same length, where each octet of it comes from.
+/// The value as the comparator sees it, but for letters of ASCII that are made small, and, unless that is of the same length, where each octet
+/// of it comes from.
 fn fold(comparator: Comparator, value: &str) -> (Cow<'_, str>, Option<Vec<usize>>) {
-    if comparator != Comparator::UnicodeCasemap || value.is_ascii() {
-        let ascii = match comparator {
-            Comparator::UnicodeCasemap => Cow::Owned(value.to_ascii_uppercase()),
-            other => other.folded(value),
-        };
-        return (ascii, None);
+    if comparator != Comparator::UnicodeCasemap {
+        return (Cow::Borrowed(value), None);
+    }
+    if value.is_ascii() {
+        return (Cow::Owned(value.to_ascii_uppercase()), None);
     }
     let mut folded = String::with_capacity(value.len());
     let mut origins = Vec::with_capacity(value.len() + 1);

@@ -1,12 +1,12 @@
 //! Keys with wildcards and regular expressions, compiled.
 
 use std::{
-    borrow::Cow,
+    ops::Range,
     sync::{Arc, OnceLock},
 };
 
 use regex_automata::{
-    Anchored, Input, Span,
+    Anchored, Input,
     meta::{self, Regex},
     util::syntax,
 };
@@ -14,8 +14,10 @@ use smol_str::SmolStr;
 
 use super::{
     Glob, MatchKind,
-    search::{PIECE, Search, Stepped, WHOLE},
+    groups::with_groups,
+    search::{PIECE, Search, Stepped},
     size::{octets, simple_octets},
+    threads::Threads,
 };
 use crate::{Comparator, Context, Limits, Stop};
 
@@ -27,16 +29,19 @@ const STEP: usize = 8;
 
 /// A regular expression looks at each octet as often as four octets are compared, and once more for so many octets of its own: what is
 /// large may be in many states at once.
-const STATES: usize = 8 << 10;
+const STATES: usize = 4 << 10;
 
 /// How many octets a state of a regular expression takes at least, as far as that tells how long a search may take.
-const STATE: usize = 64;
+const STATE: usize = 32;
+
+/// Values of so many octets are short: to make an automaton for one takes longer than to do without.
+const SHORT: usize = 1 << 10;
 
 /// A key that has been compiled.
 #[derive(Debug, Clone)]
 pub(crate) enum Pattern {
     Glob(Arc<Glob>),
-    Regex(Built),
+    Regex(Arc<Built>),
     /// A regular expression that is valid and small, and not built yet.
     Later(Arc<Later>),
 }
@@ -52,9 +57,8 @@ impl Pattern {
     ) -> Result<Option<Self>, String> {
         match kind {
             MatchKind::Matches => Ok(Some(Self::Glob(Arc::new(Glob::new(&comparator.folded(key)))))),
-            MatchKind::Regex => {
-                Built::new(key, comparator, limits.regex).map(|built| Some(Self::Regex(built)))
-            }
+            MatchKind::Regex => Built::new(key, comparator, limits.regex, limits.match_values)
+                .map(|built| Some(Self::Regex(Arc::new(built)))),
             _ => Ok(None),
         }
     }
@@ -67,7 +71,7 @@ impl Pattern {
         limits: &Limits,
     ) -> Result<Option<Self>, String> {
         if kind == MatchKind::Regex
-            && let Some(later) = Later::new(key, comparator, limits.regex)?
+            && let Some(later) = Later::new(key, comparator, limits.regex, limits.match_values)?
         {
             return Ok(Some(Self::Later(Arc::new(later))));
         }
@@ -81,21 +85,6 @@ impl Pattern {
             Self::Regex(built) => built.regex.memory_usage(),
             Self::Later(later) => later.octets,
         }
-    }
-
-    /// Whether it holds matches of its own, which grow with what it is held against.
-    pub(super) const fn grows(&self) -> bool {
-        matches!(self, Self::Regex(_))
-    }
-
-    /// As it is used in one test. A clone of an expression has an automaton of its own, which goes with it: those of programs that are
-    /// kept would grow and stay.
-    pub(super) fn ready(&self) -> Result<Cow<'_, Self>, Stop> {
-        Ok(match self {
-            Self::Glob(_) => Cow::Borrowed(self),
-            Self::Regex(built) => Cow::Owned(Self::Regex(built.clone())),
-            Self::Later(later) => Cow::Owned(Self::Regex(later.built()?)),
-        })
     }
 
     /// Whether a value matches. What it captures is kept if the script can see it.
@@ -115,95 +104,120 @@ impl Pattern {
                 }
                 Ok(true)
             }
-            Self::Later(later) => later.built()?.matches(context, value, capture),
+            Self::Later(later) => later.built().map_err(Stop::error)?.matches(context, value, capture),
             Self::Regex(built) => built.matches(context, value, capture),
         }
     }
 }
 
-/// What is known of a value before the expression itself is held against it.
-enum Look<'v> {
-    /// Whether it matches.
-    Told(bool),
-    /// Where to look: everywhere, or where there is a match, to take it apart.
-    Within(Input<'v>),
-}
-
-/// A regular expression, ready for searches.
-#[derive(Debug, Clone)]
+/// A regular expression, ready for searches. What these find out goes with them: programs are kept, and would grow.
+#[derive(Debug)]
 pub(crate) struct Built {
     regex: Regex,
     key: SmolStr,
     comparator: Comparator,
     limit: usize,
+    groups: usize,
     /// The same for long values, once there has been one; nothing if it cannot be made.
-    stepped: OnceLock<Option<Arc<Stepped>>>,
+    stepped: OnceLock<Option<Stepped>>,
+    /// The same for what that cannot tell.
+    threads: OnceLock<Option<Threads>>,
 }
 
 impl Built {
-    /// It is matched in linear time. Its automaton is made while it is used: most that are compiled match a few short values.
-    fn new(key: &str, comparator: Comparator, limit: usize) -> Result<Self, String> {
-        let config = meta::Config::new()
-            .nfa_size_limit(Some(limit))
-            .hybrid_cache_capacity(limit)
-            .onepass(false)
-            .dfa(false);
-        let built = meta::Builder::new().configure(config).syntax(rules(comparator)).build(key);
-        let regex = built.map_err(|error| {
-            if let Some(limit) = error.size_limit() {
-                return format!("this regular expression needs more than {limit} octets");
-            }
-            wrong(&error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))
+    /// It is matched in linear time. No automaton is made of it: most that are compiled match a few short values.
+    fn new(key: &str, comparator: Comparator, limit: usize, groups: usize) -> Result<Self, String> {
+        let config = meta::Config::new().nfa_size_limit(Some(limit)).onepass(false).dfa(false).hybrid(false);
+        let parsed =
+            syntax::parse_with(key, &rules(comparator)).map_err(|error| wrong(&error.to_string()))?;
+        let parsed = with_groups(parsed, groups);
+        let built = meta::Builder::new().configure(config).build_from_hir(&parsed);
+        let regex = built.map_err(|error| match error.size_limit() {
+            Some(limit) => format!("this regular expression needs more than {limit} octets"),
+            None => wrong(&error.to_string()),
         })?;
-        Ok(Self { regex, key: key.into(), comparator, limit, stepped: OnceLock::new() })
+        Ok(Self {
+            regex,
+            key: key.into(),
+            comparator,
+            limit,
+            groups,
+            stepped: OnceLock::new(),
+            threads: OnceLock::new(),
+        })
     }
 
     fn matches(&self, context: &mut Context, value: &str, capture: bool) -> Result<bool, Stop> {
         context.charge(value.len().saturating_mul(4 + self.regex.memory_usage() / STATES))?;
-        let input = match self.look(context, value, capture)? {
-            Look::Told(matches) => return Ok(matches),
-            Look::Within(input) if !capture => return Ok(self.regex.is_match(input)),
-            Look::Within(input) => input,
+        let states = 1 + self.regex.memory_usage() / STATE;
+        let groups = match value.len() <= SHORT && value.len().saturating_mul(states) <= PIECE {
+            true => self.at_once(context, Input::new(value), capture),
+            false => self.in_pieces(context, value, PIECE / states, capture)?,
         };
-        let mut captures = self.regex.create_captures();
-        self.regex.captures(input, &mut captures);
-        if !captures.is_match() {
-            return Ok(false);
+        let Some(groups) = groups else { return Ok(false) };
+        if capture {
+            let group =
+                |group: Option<Range<usize>>| group.and_then(|range| value.get(range)).unwrap_or_default();
+            context.set_captures(groups.into_iter().map(|range| group(range).to_owned()).collect());
         }
-        let limit = context.limits().match_values;
-        let group =
-            |span: Option<Span>| span.and_then(|span| value.get(span.range())).unwrap_or_default().to_owned();
-        let captures = captures.iter().take(limit).map(group).collect();
-        context.set_captures(captures);
         Ok(true)
     }
 
-    /// Goes over a long value in pieces.
-    fn look<'v>(&self, context: &mut Context, value: &'v str, capture: bool) -> Result<Look<'v>, Stop> {
-        let states = 1 + self.regex.memory_usage() / STATE;
-        let all = Input::new(value);
-        if value.len().saturating_mul(states) <= PIECE {
-            return Ok(Look::Within(all));
-        }
-        let make = || Stepped::new(&self.key, rules(self.comparator), self.limit).map(Arc::new);
+    /// The groups of the leftmost match, if there is one; none of them if they are not wanted.
+    fn at_once(&self, context: &mut Context, input: Input<'_>, capture: bool) -> Option<Groups> {
+        let mut scratch = match context.scratch.take() {
+            Some(mut scratch) => {
+                scratch.reset(&self.regex);
+                scratch
+            }
+            None => Box::new(self.regex.create_cache()),
+        };
+        let groups = if capture {
+            let mut captures = self.regex.create_captures();
+            self.regex.search_captures_with(&mut scratch, &input, &mut captures);
+            captures.is_match().then(|| captures.iter().map(|span| span.map(|span| span.range())).collect())
+        } else {
+            self.regex.search_half_with(&mut scratch, &input.earliest(true)).map(|_| Groups::new())
+        };
+        context.scratch = Some(scratch);
+        groups
+    }
+
+    /// The same for a long value.
+    fn in_pieces(
+        &self,
+        context: &mut Context,
+        value: &str,
+        piece: usize,
+        capture: bool,
+    ) -> Result<Option<Groups>, Stop> {
+        let make = || Stepped::new(&self.key, rules(self.comparator), self.limit);
         let search = match self.stepped.get_or_init(make) {
-            Some(stepped) => stepped.find(context, value, PIECE / states, capture)?,
+            Some(stepped) => stepped.find(context, value, piece, capture)?,
             None => Search::Unable,
         };
-        let (input, length) = match search {
-            Search::Nothing => return Ok(Look::Told(false)),
-            Search::Match(_) if !capture => return Ok(Look::Told(true)),
-            Search::Match(found) => (all.range(found.clone()).anchored(Anchored::Yes), found.len()),
-            Search::Unable => (all, value.len()),
+        let (from, just_there) = match search {
+            Search::Nothing => return Ok(None),
+            Search::Match(_) if !capture => return Ok(Some(Groups::new())),
+            Search::Match(found) if found.len() <= SHORT.min(piece) => {
+                let input = Input::new(value).range(found).anchored(Anchored::Yes);
+                return Ok(self.at_once(context, input, capture));
+            }
+            Search::Match(found) => (found.start, true),
+            Search::Unable => (0, false),
         };
-        match length.saturating_mul(states) <= WHOLE {
-            true => Ok(Look::Within(input)),
-            false => {
+        let make = || Threads::new(&self.key, &rules(self.comparator), self.limit, self.groups);
+        match self.threads.get_or_init(make) {
+            Some(threads) => threads.find(context, value, from, just_there, capture),
+            None => {
                 Err(Stop::error(format!("the regular expression `{}` has too much to look at", self.key)))
             }
         }
     }
 }
+
+/// Where the groups of a match are, the whole first.
+type Groups = Vec<Option<Range<usize>>>;
 
 /// A regular expression that is built when it is first needed: that takes far longer than to see that it can be.
 #[derive(Debug)]
@@ -211,13 +225,14 @@ pub(crate) struct Later {
     key: SmolStr,
     comparator: Comparator,
     limit: usize,
+    groups: usize,
     octets: usize,
     built: OnceLock<Result<Built, String>>,
 }
 
 impl Later {
     /// `None` if only building it tells whether it stays within the limit.
-    fn new(key: &str, comparator: Comparator, limit: usize) -> Result<Option<Self>, String> {
+    fn new(key: &str, comparator: Comparator, limit: usize, groups: usize) -> Result<Option<Self>, String> {
         // What people mostly write is told by its look; to work out what any other means takes longer.
         let octets = match simple_octets(key).filter(|octets| *octets <= limit) {
             Some(octets) => octets,
@@ -226,13 +241,13 @@ impl Later {
                 octets(&parsed.map_err(|error| wrong(&error.to_string()))?)
             }
         };
-        let later = || Self { key: key.into(), comparator, limit, octets, built: OnceLock::new() };
+        let later = || Self { key: key.into(), comparator, limit, groups, octets, built: OnceLock::new() };
         Ok((octets <= limit).then(later))
     }
 
-    fn built(&self) -> Result<Built, Stop> {
-        let built = self.built.get_or_init(|| Built::new(&self.key, self.comparator, self.limit));
-        built.clone().map_err(Stop::error)
+    fn built(&self) -> Result<&Built, String> {
+        let build = || Built::new(&self.key, self.comparator, self.limit, self.groups);
+        self.built.get_or_init(build).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -284,7 +299,7 @@ mod tests {
             for comparator in [Comparator::Octet, Comparator::AsciiCasemap] {
                 let parsed = syntax::parse_with(&key, &rules(comparator)).unwrap();
                 prop_assert!(simple_octets(&key).is_none_or(|simple| simple >= octets(&parsed)), "{}", key);
-                prop_assert!(Built::new(&key, comparator, octets(&parsed)).is_ok(), "{}", key);
+                prop_assert!(Built::new(&key, comparator, octets(&parsed), 33).is_ok(), "{}", key);
             }
         }
     }
@@ -323,9 +338,9 @@ mod tests {
         ] {
             let limits = Limits::default();
             let prepared = Pattern::prepare(MatchKind::Regex, Comparator::AsciiCasemap, key, &limits);
-            let built = Built::new(key, Comparator::AsciiCasemap, limits.regex);
+            let built = Built::new(key, Comparator::AsciiCasemap, limits.regex, 33);
+            assert!(built.is_err(), "{key}");
             assert_eq!(prepared.map(|_| ()), built.map(|_| ()), "{key}");
-            assert!(Built::new(key, Comparator::AsciiCasemap, limits.regex).is_err(), "{key}");
         }
     }
 
@@ -359,6 +374,22 @@ mod tests {
             assert!(simple_octets(key).is_none(), "{key}");
         }
         assert!(simple_octets(&format!("{}{}", "(".repeat(11), ")".repeat(11))).is_none());
+    }
+
+    /// Each of them would take memory for every state: gigabytes.
+    #[test]
+    fn groups_that_no_script_can_see_are_none() {
+        let limits = Limits::default();
+        let key = "(x)".repeat(6_000) + "|a*(b)";
+        let built = Built::new(&key, Comparator::Octet, limits.regex, limits.match_values).unwrap();
+        assert_eq!(built.regex.captures_len(), limits.match_values);
+        let message = format!("Subject: {}b\r\n\r\n", "a".repeat(5_000));
+        let script = format!(
+            "require [\"regex\", \"variables\", \"fileinto\"]; if header :regex \"subject\" \"{key}\" {{ fileinto \"tea${{1}}\"; }}"
+        );
+        let program = crate::Language::standard().compile(script.as_bytes()).unwrap();
+        let outcome = crate::MemoryHost::new(message).run(program);
+        assert_eq!(outcome.in_words(), ["fileinto \"tea\""], "{:?}", outcome.error);
     }
 
     #[test]

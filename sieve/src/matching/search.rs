@@ -19,16 +19,13 @@ use crate::{Context, Stop};
 /// What is looked at without a pause, in octets times states of the expression: some milliseconds if it is as slow as it can be.
 pub(super) const PIECE: usize = 1 << 20;
 
-/// What is looked at without a pause where a search cannot be cut into pieces: some seconds at the very worst.
-pub(super) const WHOLE: usize = 1 << 28;
-
 /// What came of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Search {
     Nothing,
     /// Where the leftmost match is.
     Match(Range<usize>),
-    /// This cannot be searched for in pieces.
+    /// This cannot be searched for in pieces by automata.
     Unable,
 }
 

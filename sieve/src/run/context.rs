@@ -2,6 +2,8 @@
 
 use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
 
+use regex_automata::meta;
+
 use super::{reading::Current, strings::truncate, watch::Watch};
 use crate::{
     Action, Answer, Delivery, Input, Limits, LogLine, Outcome, Position, Program, Request, RuntimeError,
@@ -52,6 +54,8 @@ pub struct Context {
     pub(super) expanded: usize,
     /// Those of them that are kept to the end of the run: in actions, and in the header.
     held: usize,
+    /// What the search for a regular expression needs, for the next.
+    pub(crate) scratch: Option<Box<meta::Cache>>,
 }
 
 /// Where a `foreverypart` is.
@@ -130,6 +134,7 @@ impl Context {
             watch: Watch::default(),
             expanded: 0,
             held: 0,
+            scratch: None,
         }
     }
 
@@ -193,7 +198,15 @@ impl Context {
     /// # Errors
     /// If there are none left, or the host says that it takes too long ([`Run::until`](crate::Run::until)).
     pub fn charge(&mut self, octets: usize) -> Result<(), Stop> {
-        self.spent = self.spent.saturating_add(1 + (octets as u64 >> 10));
+        self.spend(1 + (octets as u64 >> 10))
+    }
+
+    /// Spends so many instructions.
+    ///
+    /// # Errors
+    /// As [`charge`](Self::charge).
+    pub(crate) fn spend(&mut self, steps: u64) -> Result<(), Stop> {
+        self.spent = self.spent.saturating_add(steps);
         if self.spent > self.limits.instructions {
             return Err(Stop::error(format!(
                 "the script takes more than {} steps",

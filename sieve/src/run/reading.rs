@@ -16,6 +16,8 @@ pub(crate) struct Current {
     octets: Message,
     /// The header as the script has changed it since.
     header: Option<Bytes>,
+    /// The headers that were read: that of the message, and those of parts.
+    top: Option<Header>,
     headers: BTreeMap<usize, Header>,
     cached: usize,
 }
@@ -26,7 +28,7 @@ impl Current {
     }
 
     pub(crate) const fn of(structure: Arc<Structure>, octets: Message) -> Self {
-        Self { structure, octets, header: None, headers: BTreeMap::new(), cached: 0 }
+        Self { structure, octets, header: None, top: None, headers: BTreeMap::new(), cached: 0 }
     }
 
     /// The message, to store or send.
@@ -64,8 +66,7 @@ impl Current {
     }
 
     pub(crate) fn set_header(&mut self, header: Vec<u8>) {
-        self.headers.clear();
-        self.cached = 0;
+        self.top = None;
         self.header = Some(header.into());
     }
 }
@@ -89,7 +90,19 @@ impl Context {
     }
 
     /// The same, with what was found out about it.
+    #[inline]
     pub(crate) fn known_header(&mut self, part: usize) -> Result<&mut Header, Stop> {
+        if part == 0 && self.current.top.is_some() {
+            return Ok(self.current.top.get_or_insert_default());
+        }
+        self.find_header(part)
+    }
+
+    fn find_header(&mut self, part: usize) -> Result<&mut Header, Stop> {
+        if part == 0 {
+            let header = self.read_header(part)?;
+            return Ok(self.current.top.insert(Header::new(header)));
+        }
         if !self.current.headers.contains_key(&part) {
             let header = self.read_header(part)?;
             if self.current.cached + header.len() > CACHE {

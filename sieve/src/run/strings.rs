@@ -8,7 +8,44 @@ use crate::{
     text::{Piece, Text, Variable},
 };
 
+/// The strings of an argument: as they stand in the script, or with their variables put in.
+#[derive(Debug, Clone)]
+pub(crate) struct Strings<'c> {
+    /// All of them, if no variable is in any.
+    constant: &'c [Text],
+    expanded: Vec<Cow<'c, str>>,
+}
+
+impl<'c> Strings<'c> {
+    pub(crate) fn len(&self) -> usize {
+        self.constant.len() + self.expanded.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let constant = self.constant.iter().filter_map(Text::constant);
+        constant.chain(self.expanded.iter().map(|text| &**text))
+    }
+}
+
+impl<'c> From<Vec<Cow<'c, str>>> for Strings<'c> {
+    fn from(expanded: Vec<Cow<'c, str>>) -> Self {
+        Self { constant: &[], expanded }
+    }
+}
+
 impl Context {
+    /// The strings of the positional argument at that index, from 0; nothing is copied if there is no variable in them.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub(crate) fn strings<'c>(&mut self, call: &'c Call, index: usize) -> Result<Strings<'c>, Stop> {
+        let texts = call.texts(index);
+        match texts.iter().all(|text| matches!(text, Text::Constant(_))) {
+            true => Ok(Strings { constant: texts, expanded: Vec::new() }),
+            false => self.texts(call, index).map(Strings::from),
+        }
+    }
+
     /// The one string of the positional argument at that index, from 0; empty if it was left out.
     ///
     /// # Errors

@@ -4,12 +4,18 @@
 const STEPS: u64 = 256;
 
 /// What a host has to say about the time.
-#[derive(Default)]
 pub(super) struct Watch {
     over: Option<Box<dyn FnMut() -> bool + Send>>,
     /// At how many steps it is asked next.
     next: u64,
     ended: bool,
+}
+
+impl Default for Watch {
+    /// Nobody is asked.
+    fn default() -> Self {
+        Self { over: None, next: u64::MAX, ended: false }
+    }
 }
 
 impl Watch {

@@ -113,9 +113,11 @@ fn message(state: &State, context: &mut Context, call: &Call) -> Result<bool, St
     let index = call.number(0).unwrap_or_default();
     let found = lock(state).message_of(folder.as_deref(), index);
     match found {
-        Some(message) => {
+        Some((message, flags)) => {
             use_message(state, context, message);
             context.set_input(lock(state).host.input.clone());
+            // RFC 5232 §4: what `hasflag` looks at is what the message has.
+            context.set_flags(flags);
             Ok(true)
         }
         None => Ok(false),

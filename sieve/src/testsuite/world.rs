@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use mailwright_mail_model::{
-    DateTime,
+    DateTime, MailboxName,
     address_list::{self, Entry},
     header,
     mime::Structure,
@@ -278,7 +278,12 @@ impl World {
             let by_use = delivery.special_use.as_ref().is_some_and(|use_| folder.special_use.contains(use_));
             (by_id || by_use).then(|| name.clone())
         });
-        let name = found.unwrap_or(name);
+        let mut name = found.unwrap_or(name);
+        if delivery.create && !self.host.mailboxes.contains_key(&name) {
+            // RFC 9051 §5.1: names of new mailboxes are in NFC.
+            let made = MailboxName::lookup(&name).and_then(|name| name.normalized());
+            name = made.map_err(|error| error.to_string())?.as_str().to_owned();
+        }
         if !delivery.create && !self.host.mailboxes.contains_key(&name) {
             return Err(format!("there is no mailbox `{name}`"));
         }
@@ -295,19 +300,19 @@ impl World {
         self.failure = None;
     }
 
-    /// A message that was stored, or one that was sent: then its envelope is that of the next tests.
-    pub(super) fn message_of(&mut self, folder: Option<&str>, index: u64) -> Option<Bytes> {
+    /// A message that was stored, with its flags, or one that was sent: then its envelope is that of the next tests.
+    pub(super) fn message_of(&mut self, folder: Option<&str>, index: u64) -> Option<(Bytes, Vec<String>)> {
         let index = usize::try_from(index).ok()?;
         match folder {
             None => {
                 let sent = self.sent.get(index)?;
                 let envelope = &mut self.host.input.envelope;
                 (envelope.from, envelope.to) = (Some(sent.from.clone()), Some(sent.to.clone()));
-                Some(sent.message.clone())
+                Some((sent.message.clone(), Vec::new()))
             }
             Some(folder) => {
                 let messages = &self.host.mailboxes.get(folder)?.messages;
-                messages.get(index).map(|(message, _)| Bytes::from(message.clone()))
+                messages.get(index).map(|(message, flags)| (Bytes::from(message.clone()), flags.clone()))
             }
         }
     }
