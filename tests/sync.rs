@@ -137,21 +137,26 @@ async fn waiting_and_bringing_up_to_date_go_together() {
     }
 }
 
-/// A server that answers so, one command after the other: what is before `|` is sent as it is, what is behind it has the tag before it.
 async fn scripted(answers: &'static [&'static str]) -> ImapClient {
+    scripted_with("IMAP4rev1 ENABLE CONDSTORE QRESYNC", answers).await
+}
+
+/// A server that can do this and answers so, one command after the other: what is before `|` is sent as it is, what is behind it has the tag
+/// before it. What is before `>`, if anything is, has to be in the command.
+async fn scripted_with(capabilities: &'static str, answers: &'static [&'static str]) -> ImapClient {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let mut stream = BufReader::new(stream);
-        stream
-            .write_all(b"* PREAUTH [CAPABILITY IMAP4rev1 ENABLE CONDSTORE QRESYNC] ready\r\n")
-            .await
-            .unwrap();
+        let greeting = format!("* PREAUTH [CAPABILITY {capabilities}] ready\r\n");
+        stream.write_all(greeting.as_bytes()).await.unwrap();
         for answer in answers {
             let mut line = String::new();
             stream.read_line(&mut line).await.unwrap();
             let tag = line.split(' ').next().unwrap();
+            let (asked, answer) = answer.split_once('>').unwrap_or(("", answer));
+            assert!(line.contains(asked), "{line}");
             let (said, done) = answer.split_once('|').unwrap();
             stream.write_all(format!("{said}{tag} {done}\r\n").as_bytes()).await.unwrap();
         }
@@ -212,4 +217,38 @@ async fn what_does_not_add_up_is_asked_for_again() {
     );
     assert_eq!(replica.to_string(), "7 95\n5 (\\Seen)\n9 (x)\n12 ()\n");
     client.noop().await.unwrap();
+}
+
+/// A hundred thousand numbers are more than half a million octets.
+#[tokio::test]
+async fn what_is_there_is_told_in_ranges_by_servers_that_can() {
+    let opened = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [HIGHESTMODSEQ 95] x\r\n|OK done";
+    let changed = "* 3 FETCH (UID 9 FLAGS (x) MODSEQ (95))\r\n|OK done";
+    for (capabilities, script) in [
+        ("IMAP4rev1 CONDSTORE ESEARCH", "UID SEARCH RETURN (ALL) ALL>* ESEARCH UID ALL 1,8:9\r\n|OK done"),
+        ("IMAP4rev1 CONDSTORE", "UID SEARCH ALL>* SEARCH 1 8 9\r\n|OK done"),
+    ] {
+        let answers: &'static [&'static str] = Box::leak(Box::new([opened, changed, script]));
+        let mut client = scripted_with(capabilities, answers).await;
+        let mut replica: Replica = "7 90\n1 ()\n2 ()\n3 (a)\n8 ()\n".parse().unwrap();
+        let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+        assert_eq!((synced.method, synced.added), (SyncMethod::ChangedSince, uids("9")), "{capabilities}");
+        assert_eq!((synced.changed, synced.removed), (UidSet::new(), uids("2:3")));
+        assert_eq!(replica.to_string(), "7 95\n1 ()\n8 ()\n9 (x)\n");
+    }
+}
+
+/// A server says that everything there could be is gone, and what is there all the same.
+#[tokio::test]
+async fn what_vanished_is_looked_for_among_what_was_known() {
+    let mut client = scripted(&[
+        ENABLED,
+        "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [HIGHESTMODSEQ 95] x\r\n* VANISHED (EARLIER) 1:4294967295\r\n\
+         * 1 FETCH (UID 2 FLAGS (\\Seen) MODSEQ (95))\r\n* 2 FETCH (UID 5 FLAGS () MODSEQ (95))\r\n|OK done",
+    ])
+    .await;
+    let mut replica: Replica = "7 90\n1 ()\n2 ()\n".parse().unwrap();
+    let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+    assert_eq!((synced.method, synced.added), (SyncMethod::Resync, uids("5")));
+    assert_eq!((synced.changed, synced.removed), (uids("2"), uids("1")));
 }

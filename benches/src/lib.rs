@@ -131,6 +131,14 @@ impl Server {
         Ok(Stream(BufReader::with_capacity(4096, Box::new(StreamOwned::new(connection, socket)))))
     }
 
+    /// How long it has kept processors busy, in steps of a hundredth of a second.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn processor_time(&self) -> Result<Duration> {
+        processor_time(self.child.id())
+    }
+
     /// Resident memory in KiB: now and at its peak.
     ///
     /// # Errors
@@ -162,6 +170,19 @@ fn program() -> Result<PathBuf> {
     } else {
         Err(format!("{} is not built: cargo build --release --workspace", beside.display()).into())
     }
+}
+
+/// How long a process has kept processors busy, and those of its children that have ended, in steps of a hundredth of a second.
+///
+/// # Errors
+/// If the process is gone.
+pub fn processor_time(process: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name of the program may hold anything, and ends with the last bracket.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = fields.get(11..15).ok_or("no times in /proc")?.iter().map(|ticks| ticks.parse::<u64>());
+    let ticks: u64 = ticks.sum::<std::result::Result<_, _>>()?;
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 /// A conversation with the server.

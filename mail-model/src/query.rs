@@ -182,7 +182,7 @@ impl Query {
             Node::And(inner) => Ok(inner),
             other => Err(other),
         };
-        match join(queries, flatten) {
+        match join(queries, |node| matches!(node, Node::And(_)), flatten) {
             Joined::One(query) => Ok(query),
             Joined::Many(queries) if queries.is_empty() => Ok(Self::all()),
             Joined::Many(queries) => Self::of_many(queries, Node::And),
@@ -198,7 +198,7 @@ impl Query {
             Node::Or(inner) => Ok(inner),
             other => Err(other),
         };
-        match join(queries, flatten) {
+        match join(queries, |node| matches!(node, Node::Or(_)), flatten) {
             Joined::One(query) => Ok(query),
             Joined::Many(queries) if queries.is_empty() => Self::not(Self::all()),
             Joined::Many(queries) => Self::of_many(queries, Node::Or),
@@ -349,7 +349,15 @@ enum Joined {
 
 /// One list of the queries and, in place of those of the same kind, of what is in them. The order does not
 /// matter, so the longer list always takes in the shorter: a chain is joined in linear time.
-fn join(queries: Vec<Query>, flatten: impl Fn(Node) -> Result<Vec<Query>, Node>) -> Joined {
+fn join(
+    queries: Vec<Query>,
+    is_list: impl Fn(&Node) -> bool,
+    flatten: impl Fn(Node) -> Result<Vec<Query>, Node>,
+) -> Joined {
+    // As most are: nothing to be taken in.
+    if queries.len() > 1 && !queries.iter().any(|query| is_list(&query.node)) {
+        return Joined::Many(queries);
+    }
     let mut joined: Vec<Query> = Vec::with_capacity(queries.len());
     for Query { node, depth, keys } in queries {
         match flatten(node) {

@@ -1,4 +1,7 @@
 //! IMAP without a network: reading commands and responses beside the crate `imap-codec`, and that the time grows with the length.
+//!
+//! `imap --run this|imap-codec ROW COUNT` does the work of one row so often and no more, for programs that count instructions: the
+//! difference between two counts is that of the row alone, whatever else the machine does.
 
 use std::{
     hint::black_box,
@@ -33,6 +36,11 @@ const COMMANDS: &[&str] = &[
     "FETCH 2:4 (FLAGS BODY[HEADER.FIELDS (DATE FROM)])",
     "UID FETCH 4827313:4828442 (FLAGS ENVELOPE BODYSTRUCTURE)",
     "STORE 2:4 +FLAGS (\\Deleted)",
+    "SEARCH ALL",
+    "SEARCH UNSEEN",
+    "UID SEARCH UID 1:4000 UNDELETED",
+    "UID SEARCH OR FROM \"Smith\" SUBJECT \"tea\"",
+    "UID SEARCH BEFORE 1-Feb-1994 LARGER 100000",
     "SEARCH FLAGGED SINCE 1-Feb-1994 NOT FROM \"Smith\"",
     "COPY 2:4 MEETING",
     "IDLE",
@@ -42,6 +50,13 @@ const RESPONSES: &[(&str, &str)] = &[
     ("an OK", "* OK [UIDVALIDITY 3857529045] UIDs valid\r\n"),
     ("a count", "* 23 EXISTS\r\n"),
     ("flags of a mailbox", "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n"),
+    ("numbers of a mailbox", "* STATUS blurdybloop (MESSAGES 231 UIDNEXT 44292)\r\n"),
+    (
+        "more of them",
+        "* STATUS INBOX (MESSAGES 231 RECENT 1 UIDNEXT 44292 UIDVALIDITY 3857529045 UNSEEN 17)\r\n",
+    ),
+    ("what was found", "* SEARCH 2 84 882\r\n"),
+    ("what it can do", "* CAPABILITY IMAP4rev1 STARTTLS AUTH=GSSAPI LOGINDISABLED\r\n"),
     ("a mailbox", "* LIST (\\Noselect) \"/\" foo\r\n"),
     ("flags of a message", "* 12 FETCH (FLAGS (\\Seen) UID 4827313 RFC822.SIZE 44827)\r\n"),
     (
@@ -60,42 +75,73 @@ const RESPONSES: &[(&str, &str)] = &[
     ),
 ];
 
-fn main() -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    let head = |out: &mut dyn std::io::Write, title: &str, theirs: &str| {
-        writeln!(out, "\n{title:<60} {:>9} {theirs:>11} {:>6}", "this", "ratio")
-    };
-    head(&mut out, "command, ns", "imap-codec")?;
-    let codec = CommandCodec::default();
-    let messages: UidSet = "1:5000000".parse()?;
-    let none = UidSet::new();
+/// A row of a table, and what is done for it by either crate.
+struct Row<'a> {
+    table: &'static str,
+    name: &'static str,
+    ours: Box<dyn FnMut() + 'a>,
+    theirs: Box<dyn FnMut() + 'a>,
+}
+
+fn rows<'a>(messages: &'a UidSet, none: &'a UidSet) -> Result<Vec<Row<'a>>> {
+    let mut rows = Vec::new();
     for command in COMMANDS {
         let line = format!("A001 {command}\r\n");
+        let codec = CommandCodec::default();
         codec
             .decode(line.as_bytes())
             .map_err(|error| format!("imap-codec does not know {command}: {error:?}"))?;
-        let read = || {
+        let read = move |line: &str| {
             let mut input = Input::new(black_box(line.trim_end().as_bytes()));
             input.tag()?;
             input.space()?;
-            Command::parse(&mut input, SearchContext::new(&messages, &none))
+            Command::parse(&mut input, SearchContext::new(messages, none))
         };
-        read().map_err(|error| format!("{command}: {error}"))?;
-        let ours = rate(|| drop(black_box(read())));
-        let theirs = rate(|| drop(black_box(codec.decode(black_box(line.as_bytes())))));
-        row(&mut out, command, 1e9 / ours, 1e9 / theirs)?;
+        read(&line).map_err(|error| format!("{command}: {error}"))?;
+        let copy = line.clone();
+        let ours = Box::new(move || drop(black_box(read(&line))));
+        let theirs = Box::new(move || drop(black_box(codec.decode(black_box(copy.as_bytes())))));
+        rows.push(Row { table: "command, ns", name: command, ours, theirs });
     }
-    head(&mut out, "response, ns", "imap-codec")?;
-    let codec = ResponseCodec::default();
     for (name, line) in RESPONSES {
+        let codec = ResponseCodec::default();
         codec
             .decode(line.as_bytes())
             .map_err(|error| format!("imap-codec does not know {name}: {error:?}"))?;
-        let read = || Response::parse(black_box(line.as_bytes()), Leniency::strict());
+        let read = move || Response::parse(black_box(line.as_bytes()), Leniency::strict());
         read().map_err(|error| format!("{name}: {error}"))?;
-        let ours = rate(|| drop(black_box(read())));
-        let theirs = rate(|| drop(black_box(codec.decode(black_box(line.as_bytes())))));
-        row(&mut out, name, 1e9 / ours, 1e9 / theirs)?;
+        let ours = Box::new(move || drop(black_box(read())));
+        let theirs = Box::new(move || drop(black_box(codec.decode(black_box(line.as_bytes())))));
+        rows.push(Row { table: "response, ns", name, ours, theirs });
+    }
+    Ok(rows)
+}
+
+/// Does the work of a row so often.
+fn run(rows: Vec<Row<'_>>, whose: &str, name: &str, count: u32) -> Result<()> {
+    let row = rows.into_iter().find(|row| row.name == name).ok_or("there is no such row")?;
+    let mut work = if whose == "this" { row.ours } else { row.theirs };
+    (0..count).for_each(|_| work());
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let messages: UidSet = "1:5000000".parse()?;
+    let none = UidSet::new();
+    let rows = rows(&messages, &none)?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [option, whose, row, count] = &arguments[..]
+        && option == "--run"
+    {
+        return run(rows, whose, row, count.parse()?);
+    }
+    let mut out = std::io::stdout().lock();
+    let mut table = "";
+    for Row { table: title, name, ours, theirs } in rows {
+        if std::mem::replace(&mut table, title) != title {
+            writeln!(out, "\n{title:<60} {:>9} {:>11} {:>6}", "this", "imap-codec", "ratio")?;
+        }
+        row(&mut out, name, 1e9 / rate(ours), 1e9 / rate(theirs))?;
     }
     writeln!(
         out,

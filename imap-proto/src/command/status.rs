@@ -95,7 +95,7 @@ static KEYS: [(u128, StatusItem); StatusItem::ALL.len()] = {
 
 impl StatusItem {
     /// The item that is written so, in any case.
-    fn named(word: &[u8]) -> Option<Self> {
+    pub(crate) fn named(word: &[u8]) -> Option<Self> {
         let key = key(word, false);
         let (_, item) = KEYS.iter().find(|(known, _)| *known == key)?;
         Some(*item)

@@ -6,7 +6,7 @@ use super::{
     ListedName,
     reader::{Reader, Result},
 };
-use crate::grammar::Wire;
+use crate::{command::StatusItem, grammar::Wire};
 
 /// The numbers of a mailbox (RFC 9051 §7.3.4): those that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -109,25 +109,25 @@ impl MailboxStatus {
         let mut status = Self::new(ListedName::read(reader)?);
         reader.space()?;
         reader.list(|reader| {
-            let name = reader.atom()?.to_ascii_uppercase();
+            let item = StatusItem::named(reader.input.word()?);
             reader.space()?;
-            match name.as_str() {
-                "MESSAGES" => status.messages = Some(reader.number()?),
-                "RECENT" => status.recent = Some(reader.number()?),
+            match item {
+                Some(StatusItem::Messages) => status.messages = Some(reader.number()?),
+                Some(StatusItem::Recent) => status.recent = Some(reader.number()?),
                 // A UIDNEXT or UIDVALIDITY of zero is as good as none.
-                "UIDNEXT" => status.uid_next = Uid::new(reader.number()?),
-                "UIDVALIDITY" => status.uid_validity = UidValidity::new(reader.number()?),
-                "UNSEEN" => status.unseen = Some(reader.number()?),
-                "DELETED" => status.deleted = Some(reader.number()?),
-                "SIZE" => status.size = Some(reader.number64()?),
-                "DELETED-STORAGE" => status.deleted_storage = Some(reader.number64()?),
-                "APPENDLIMIT" if reader.keyword("NIL") => status.append_limit = Some(None),
-                "APPENDLIMIT" => status.append_limit = Some(Some(reader.number64()?)),
-                "MAILBOXID" => {
+                Some(StatusItem::UidNext) => status.uid_next = Uid::new(reader.number()?),
+                Some(StatusItem::UidValidity) => status.uid_validity = UidValidity::new(reader.number()?),
+                Some(StatusItem::Unseen) => status.unseen = Some(reader.number()?),
+                Some(StatusItem::Deleted) => status.deleted = Some(reader.number()?),
+                Some(StatusItem::Size) => status.size = Some(reader.number64()?),
+                Some(StatusItem::DeletedStorage) => status.deleted_storage = Some(reader.number64()?),
+                Some(StatusItem::AppendLimit) if reader.keyword("NIL") => status.append_limit = Some(None),
+                Some(StatusItem::AppendLimit) => status.append_limit = Some(Some(reader.number64()?)),
+                Some(StatusItem::MailboxId) => {
                     status.mailbox_id = reader.list(|reader| reader.atom().map(str::to_owned))?.pop();
                 }
-                "HIGHESTMODSEQ" => status.highest_mod_seq = ModSeq::new(reader.number64()?),
-                _ => reader.skip_value()?,
+                Some(StatusItem::HighestModSeq) => status.highest_mod_seq = ModSeq::new(reader.number64()?),
+                None => reader.skip_value()?,
             }
             Ok(())
         })?;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use mailwright_imap_proto::{
     MessageSet, SequenceSet,
     client::{Event, Opened},
-    command::{Enable, Fetch, FetchItem, Resync, Search, Select},
-    response::{Fetched, Response},
+    command::{Enable, Fetch, FetchItem, Resync, Search, SearchReturn, Select},
+    response::{Capabilities, Fetched, Response},
 };
 use mailwright_mail_model::{FlagSet, MailboxName, ModSeq, Uid, UidSet, query::Query};
 
@@ -44,11 +44,13 @@ pub struct Synced {
     pub removed: UidSet,
 }
 
-/// What is told of messages while it is told.
+/// What is told of messages. All the rest is as it was, so that little is copied of a large mailbox.
 #[derive(Default)]
 struct Told {
-    flags: Vec<(Uid, FlagSet)>,
-    vanished: UidSet,
+    /// Whether it is all there is, and what it does not name is gone.
+    whole: bool,
+    flags: BTreeMap<Uid, FlagSet>,
+    gone: UidSet,
 }
 
 impl ImapClient {
@@ -101,7 +103,6 @@ impl ImapClient {
             select.resync = Some(Resync::new(validity, mod_seq));
         }
         let (opened, told) = self.open_listening(select).await?;
-        let before = std::mem::take(&mut replica.flags);
         // RFC 4315 §3: UIDs that do not last mean nothing in another session, whatever their validity.
         let same = opened.uid_validity.is_some()
             && opened.uid_validity == replica.uid_validity
@@ -111,33 +112,33 @@ impl ImapClient {
         if !same || !goes_on {
             method = SyncMethod::Full;
         }
-        let gathered = self.gather(&mut method, &opened, &before, replica.mod_seq, told).await;
-        let now = match gathered {
-            Ok(now) => now,
-            Err(error) => {
-                replica.flags = before;
-                return Err(error);
-            }
+        let told = self.gather(&mut method, &opened, replica, told).await?;
+        let before = &replica.flags;
+        let is_gone = |uid: &Uid| match told.whole {
+            true => !same || !told.flags.contains_key(uid),
+            false => told.gone.contains(*uid),
         };
-        let reset = !same && replica.uid_validity.is_some();
-        let known = |uid: &Uid| same && before.contains_key(uid);
+        let is_new = |uid: &Uid| !same || !before.contains_key(uid);
+        let is_changed =
+            |uid: &Uid, now: &FlagSet| same && before.get(uid).is_some_and(|before| before != now);
+        let changed = told.flags.iter().filter(|&(uid, now)| is_changed(uid, now));
         let synced = Synced {
             method,
-            reset,
-            added: now.keys().copied().filter(|uid| !known(uid)).collect(),
-            changed: now
-                .iter()
-                .filter(|(uid, flags)| same && before.get(uid).is_some_and(|before| before != *flags))
-                .map(|(uid, _)| *uid)
-                .collect(),
-            removed: before.keys().copied().filter(|uid| !same || !now.contains_key(uid)).collect(),
+            reset: !same && replica.uid_validity.is_some(),
+            added: told.flags.keys().copied().filter(is_new).collect(),
+            changed: changed.map(|(uid, _)| *uid).collect(),
+            removed: before.keys().copied().filter(is_gone).collect(),
             opened,
         };
-        *replica = Replica {
-            uid_validity: synced.opened.uid_validity,
-            mod_seq: synced.opened.highest_mod_seq,
-            flags: now,
-        };
+        if told.whole {
+            replica.flags = told.flags;
+        } else {
+            for uid in synced.removed.iter() {
+                replica.flags.remove(&uid);
+            }
+            replica.flags.extend(told.flags);
+        }
+        (replica.uid_validity, replica.mod_seq) = (synced.opened.uid_validity, synced.opened.highest_mod_seq);
         Ok(synced)
     }
 
@@ -173,56 +174,52 @@ impl ImapClient {
                 Event::Select(answered, outcome) if answered == ticket => return Ok((outcome?, told)),
                 Event::Fetched { uid, fetched } => told.note(uid, &fetched),
                 Event::Unasked(Response::Vanished { earlier: true, uids }) => {
-                    told.vanished = told.vanished.union(&uids);
+                    told.gone = told.gone.union(&uids);
                 }
                 other => self.note(other),
             }
         }
     }
 
-    /// The flags of all messages that are there now.
+    /// What has to be known of the messages, beside what was told already.
     async fn gather(
         &mut self,
         method: &mut SyncMethod,
         opened: &Opened,
-        before: &BTreeMap<Uid, FlagSet>,
-        since: Option<ModSeq>,
+        before: &Replica,
         told: Told,
-    ) -> Result<BTreeMap<Uid, FlagSet>, ClientError> {
-        let mut now = before.clone();
+    ) -> Result<Told, ClientError> {
         match *method {
             SyncMethod::Full => {}
             SyncMethod::Resync => {
-                now.retain(|uid, _| !told.vanished.contains(*uid));
-                now.extend(told.flags);
+                let told = told.in_order();
+                if told.count(before) == opened.messages as usize {
+                    return Ok(told);
+                }
             }
             SyncMethod::ChangedSince => {
-                if opened.highest_mod_seq != since {
-                    now.extend(self.all_flags(since).await?);
+                let mut told = match opened.highest_mod_seq == before.mod_seq {
+                    true => Told::default(),
+                    false => self.all_flags(before.mod_seq).await?,
+                };
+                if told.count(before) != opened.messages as usize {
+                    let there = self.all_uids().await?;
+                    told.flags.retain(|uid, _| there.contains(*uid));
+                    let gone = before.flags.keys().copied().filter(|uid| !there.contains(*uid));
+                    told.gone = gone.collect();
                 }
-                if now.len() != opened.messages as usize {
-                    let there: UidSet = self
-                        .call(Search::new(Query::all()))
-                        .await?
-                        .into_iter()
-                        .filter_map(Uid::new)
-                        .collect();
-                    now.retain(|uid, _| there.contains(*uid));
+                if told.count(before) == opened.messages as usize {
+                    return Ok(told);
                 }
             }
         }
         // What does not add up was told by a server that cannot do what it says.
-        if *method == SyncMethod::Full || now.len() != opened.messages as usize {
-            *method = SyncMethod::Full;
-            now = BTreeMap::new();
-            if opened.messages > 0 {
-                now.extend(self.all_flags(None).await?);
-            }
-        }
-        Ok(now)
+        *method = SyncMethod::Full;
+        let all = if opened.messages > 0 { self.all_flags(None).await? } else { Told::default() };
+        Ok(Told { whole: true, ..all })
     }
 
-    async fn all_flags(&mut self, since: Option<ModSeq>) -> Result<Vec<(Uid, FlagSet)>, ClientError> {
+    async fn all_flags(&mut self, since: Option<ModSeq>) -> Result<Told, ClientError> {
         let mut fetch = Fetch::new(MessageSet::Uid(SequenceSet::all()), [FetchItem::Flags]);
         fetch.changed_since = since;
         let mut told = Told::default();
@@ -232,14 +229,38 @@ impl ImapClient {
                 told.note(uid, &fetched);
             }
         }
-        Ok(told.flags)
+        Ok(told)
+    }
+
+    /// The UIDs of all messages: in ranges, where the server can tell them so (RFC 4731), which are few octets for any number of them.
+    async fn all_uids(&mut self) -> Result<UidSet, ClientError> {
+        let mut search = Search::new(Query::all());
+        let ranges = |all: &Capabilities| all.has("ESEARCH") || all.has("IMAP4rev2");
+        if self.capabilities().is_some_and(ranges) {
+            search.returns = Some(SearchReturn::all());
+        }
+        Ok(self.call(search).await?.into_iter().filter_map(Uid::new).collect())
     }
 }
 
 impl Told {
     fn note(&mut self, uid: Option<Uid>, fetched: &Fetched) {
         if let (Some(uid), Some(flags)) = (uid, fetched.flags()) {
-            self.flags.push((uid, flags.flags.clone()));
+            self.flags.insert(uid, flags.flags.clone());
         }
+    }
+
+    /// What is there is not gone, whatever was said of it before.
+    fn in_order(mut self) -> Self {
+        self.gone = self.gone.difference(&self.flags.keys().copied().collect());
+        self
+    }
+
+    /// How many messages there are, by this.
+    fn count(&self, before: &Replica) -> usize {
+        let new = self.flags.keys().filter(|uid| !before.flags.contains_key(*uid)).count();
+        // Not the other way round: servers may name four thousand million.
+        let gone = before.flags.keys().filter(|uid| self.gone.contains(**uid)).count();
+        before.flags.len() + new - gone
     }
 }

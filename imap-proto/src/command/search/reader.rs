@@ -7,13 +7,15 @@ use mailwright_mail_model::{
     query::{Key, Query, QueryError},
 };
 
-use super::words::{DATES, FIELDS, FLAGS};
+use super::words::Word;
 use crate::{
     SequenceSet,
     command::{SearchContext, annotate::pattern},
-    grammar::{GrammarError, Input},
+    grammar::{FEW_ITEMS, GrammarError, Input, upper_case},
 };
 
+/// What was expected where no key is.
+const KEY: &str = "a search key";
 /// How many times the text of a filter is put in the place of its name, one within the other (RFC 5466 §3.1).
 const FILTER_PASSES: usize = 3;
 
@@ -64,7 +66,12 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Keys with spaces between them, all of which must hold.
     fn row(&mut self, input: &mut Input<'_>, depth: usize) -> Result<Query, GrammarError> {
-        let mut queries = vec![self.key(input, depth)?];
+        let first = self.key(input, depth)?;
+        if input.peek() != Some(b' ') {
+            return Ok(first);
+        }
+        let mut queries = Vec::with_capacity(FEW_ITEMS);
+        queries.push(first);
         while input.eat(b' ') {
             queries.push(self.key(input, depth)?);
         }
@@ -89,30 +96,31 @@ impl Reader<'_> {
             let numbers = SequenceSet::parse(input)?;
             return numbers.sequence_numbers_in(self.context.messages).map(|uids| Key::Uid(uids).into());
         }
-        if input.keyword("NOT") {
-            input.space()?;
-            return Query::not(self.key(input, depth + 1)?).map_err(too_many);
+        let (here, Ok(word)) = (input.clone(), input.word()) else { return Err(input.expected(KEY)) };
+        match &*upper_case(word) {
+            b"NOT" => {
+                input.space()?;
+                Query::not(self.key(input, depth + 1)?).map_err(too_many)
+            }
+            b"OR" => {
+                input.space()?;
+                let one = self.key(input, depth + 1)?;
+                input.space()?;
+                let other = self.key(input, depth + 1)?;
+                Query::or(vec![one, other]).map_err(too_many)
+            }
+            b"FUZZY" => {
+                // RFC 6203 §3
+                input.space()?;
+                Query::fuzzy(self.key(input, depth + 1)?).map_err(too_many)
+            }
+            b"FILTER" => self.filter(input, depth),
+            b"MIMEPART" => {
+                input.space()?;
+                Ok(Key::Part(self.part(input, depth + 1)?.into()).into())
+            }
+            word => self.simple(word, input, &here),
         }
-        if input.keyword("OR") {
-            input.space()?;
-            let one = self.key(input, depth + 1)?;
-            input.space()?;
-            let other = self.key(input, depth + 1)?;
-            return Query::or(vec![one, other]).map_err(too_many);
-        }
-        if input.keyword("FUZZY") {
-            // RFC 6203 §3
-            input.space()?;
-            return Query::fuzzy(self.key(input, depth + 1)?).map_err(too_many);
-        }
-        if input.keyword("FILTER") {
-            return self.filter(input, depth);
-        }
-        if input.keyword("MIMEPART") {
-            input.space()?;
-            return Ok(Key::Part(self.part(input, depth + 1)?.into()).into());
-        }
-        self.simple(input)
     }
 
     /// A search that is kept on the server, in the place of its name (RFC 5466 §3.1).
@@ -140,70 +148,50 @@ impl Reader<'_> {
         if text.is_empty() { Ok(query) } else { Err(text.expected("the end of the filter")) }
     }
 
-    fn simple(&self, input: &mut Input<'_>) -> Result<Query, GrammarError> {
+    /// A key that holds no others. `word` is in upper case, and `here` is where it stands.
+    fn simple(&self, word: &[u8], input: &mut Input<'_>, here: &Input<'_>) -> Result<Query, GrammarError> {
         let recent = || Query::from(Key::Uid(self.context.recent.clone()));
         let not = |query| Query::not(query).map_err(too_many);
-        for (with, without, flag) in FLAGS {
-            if input.keyword(with) {
-                return Ok(Key::Flag(flag).into());
+        Ok(match word {
+            b"ALL" => Query::all(),
+            b"NEW" => Query::and(vec![recent(), not(Key::Flag(Flag::Seen).into())?]).map_err(too_many)?,
+            b"RECENT" => recent(),
+            b"OLD" => not(recent())?,
+            b"BODY" => Key::Body(self.string(input)?).into(),
+            b"TEXT" => Key::Text(self.string(input)?).into(),
+            b"HEADER" => {
+                let name = self.string(input)?;
+                Key::Header { name, text: self.string(input)? }.into()
             }
-            if input.keyword(without) {
-                return not(Key::Flag(flag).into());
+            b"KEYWORD" => keyword(input)?,
+            b"UNKEYWORD" => not(keyword(input)?)?,
+            b"LARGER" => Key::Larger(number(input)?).into(),
+            b"SMALLER" => Key::Smaller(number(input)?).into(),
+            b"UID" => {
+                input.space()?;
+                let set = SequenceSet::parse(input)?;
+                let uids = match set.is_saved() {
+                    true => self.context.saved.intersection(self.context.messages),
+                    false => set.uids_in(self.context.messages),
+                };
+                Key::Uid(uids).into()
             }
-        }
-        if let Some((_, field)) = FIELDS.iter().find(|(word, _)| input.keyword(word)) {
-            return self.string(input).map(|text| Key::header(field, &text).into());
-        }
-        if let Some((_, key)) = DATES.iter().find(|(word, _)| input.keyword(word)) {
-            return date(input).map(|date| key(date).into());
-        }
-        Ok(if input.keyword("ALL") {
-            Query::all()
-        } else if input.keyword("NEW") {
-            Query::and(vec![recent(), not(Key::Flag(Flag::Seen).into())?]).map_err(too_many)?
-        } else if input.keyword("RECENT") {
-            recent()
-        } else if input.keyword("OLD") {
-            not(recent())?
-        } else if input.keyword("BODY") {
-            Key::Body(self.string(input)?).into()
-        } else if input.keyword("TEXT") {
-            Key::Text(self.string(input)?).into()
-        } else if input.keyword("HEADER") {
-            let name = self.string(input)?;
-            Key::Header { name, text: self.string(input)? }.into()
-        } else if input.keyword("KEYWORD") {
-            keyword(input)?
-        } else if input.keyword("UNKEYWORD") {
-            not(keyword(input)?)?
-        } else if input.keyword("LARGER") {
-            Key::Larger(number(input)?).into()
-        } else if input.keyword("SMALLER") {
-            Key::Smaller(number(input)?).into()
-        } else if input.keyword("UID") {
-            input.space()?;
-            let set = SequenceSet::parse(input)?;
-            let uids = match set.is_saved() {
-                true => self.context.saved.intersection(self.context.messages),
-                false => set.uids_in(self.context.messages),
-            };
-            Key::Uid(uids).into()
-        } else if input.keyword("OLDER") {
-            Key::Older(interval(input)?).into()
-        } else if input.keyword("YOUNGER") {
-            Key::Younger(interval(input)?).into()
-        } else if input.keyword("MODSEQ") {
-            Key::ModSeq(search_mod_seq(input)?).into()
-        } else if input.keyword("EMAILID") {
-            Key::EmailId(object_id(input)?).into()
-        } else if input.keyword("THREADID") {
-            Key::ThreadId(object_id(input)?).into()
-        } else if input.keyword("ANNOTATION") {
-            self.annotation(input)?
-        } else if input.keyword("SAVEDATESUPPORTED") {
-            Key::SaveDateSupported.into()
-        } else {
-            return Err(input.expected("a search key"));
+            b"OLDER" => Key::Older(interval(input)?).into(),
+            b"YOUNGER" => Key::Younger(interval(input)?).into(),
+            b"MODSEQ" => Key::ModSeq(search_mod_seq(input)?).into(),
+            b"EMAILID" => Key::EmailId(object_id(input)?).into(),
+            b"THREADID" => Key::ThreadId(object_id(input)?).into(),
+            b"ANNOTATION" => self.annotation(input)?,
+            b"SAVEDATESUPPORTED" => Key::SaveDateSupported.into(),
+            word => match Word::of(word) {
+                Some(Word::Flag(flag)) => Key::Flag(flag.clone()).into(),
+                Some(Word::NoFlag(flag)) => not(Key::Flag(flag.clone()).into())?,
+                Some(Word::Field(field)) => {
+                    Key::Header { name: field.into(), text: self.string(input)? }.into()
+                }
+                Some(Word::Date(key)) => key(date(input)?).into(),
+                None => return Err(here.expected(KEY)),
+            },
         })
     }
 

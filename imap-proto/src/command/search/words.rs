@@ -29,3 +29,28 @@ pub(super) const DATES: [(&str, OfDate); 9] = [
     ("SENTON", Key::SentOn),
     ("SENTSINCE", Key::SentSince),
 ];
+
+/// What a word of these tables means.
+pub(super) enum Word {
+    Flag(&'static Flag),
+    NoFlag(&'static Flag),
+    Field(&'static str),
+    Date(OfDate),
+}
+
+impl Word {
+    /// A word in upper case.
+    pub(super) fn of(word: &[u8]) -> Option<Self> {
+        static FLAGS: [(&str, &str, Flag); 5] = self::FLAGS;
+        let is = |known: &str| known.as_bytes() == word;
+        FLAGS
+            .iter()
+            .find_map(|(with, without, flag)| match (is(with), is(without)) {
+                (true, _) => Some(Self::Flag(flag)),
+                (_, true) => Some(Self::NoFlag(flag)),
+                _ => None,
+            })
+            .or_else(|| FIELDS.iter().find(|(known, _)| is(known)).map(|(_, field)| Self::Field(*field)))
+            .or_else(|| DATES.iter().find(|(known, _)| is(known)).map(|(_, key)| Self::Date(*key)))
+    }
+}
