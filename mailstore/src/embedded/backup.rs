@@ -24,6 +24,7 @@ use super::{Core, Embedded, row};
 use crate::{Offload, Result, StoreError};
 
 mod file;
+mod leap;
 mod missing;
 mod restoring;
 

@@ -7,17 +7,18 @@ use bytes::Bytes;
 use fjall::Keyspace;
 
 use super::file::{Mark, Origin, Reader, io_failed, make_directory};
+use super::leap::Leap;
 use super::{BackupReport, generations, mark_row, path};
 use crate::embedded::Options;
-use crate::embedded::database::{self, Database, failed};
-use crate::embedded::header::Header;
+use crate::embedded::database::{self, Database, failed, now};
 use crate::{Result, StoreError};
 
 /// How many octets a batch has.
 const BATCH: usize = 8 << 20;
 
 /// Makes a store in `directory`, where none may be, of a generation of the backup in `from`: the latest, if it is not said. A
-/// restore that was cut short is begun anew, and until one has come to its end, nobody can open the store.
+/// restore that was cut short is begun anew, and until one has come to its end, nobody can open the store. UIDs, mod-sequences and
+/// identities go on far above those of the backup, so that none is given out again that clients may know from the time after it.
 /// Blocks; tells `progress` now and then how far it is.
 ///
 /// # Errors
@@ -39,14 +40,16 @@ pub fn restore(
     let sign = begin(directory)?;
     let database = Database::open_empty(directory, &Options::default())?;
     let mut report = BackupReport { generation: wanted, ..BackupReport::default() };
+    let mut leap = Leap::new(now());
     for mut reader in bodies {
         let find = |kind| Some(&database.bodies).filter(|_| kind == 0);
-        report.chunks += pour(&mut reader, &database, &find, &mut report.octets)?;
+        report.chunks += pour(&mut reader, &database, &find, &mut leap, &mut report.octets)?;
         progress(&report);
     }
     let keyspaces = database.index();
     let find = |kind| keyspaces.iter().find(|(known, _)| *known == kind).map(|(_, keyspace)| *keyspace);
-    report.rows = pour(&mut index, &database, &find, &mut report.octets)?;
+    report.rows = pour(&mut index, &database, &find, &mut leap, &mut report.octets)?;
+    leap.finish(&database)?;
     if let Some(origin) = origin {
         // From here on it goes its own way: a later backup may build upon this generation, and on none that came after it.
         let (key, value) = mark_row(origin.id);
@@ -92,18 +95,25 @@ fn pour<'a>(
     reader: &mut Reader,
     database: &'a Database,
     find: &dyn Fn(u8) -> Option<&'a Keyspace>,
+    leap: &mut Leap,
     octets: &mut u64,
 ) -> Result<u64> {
     let (mut count, mut size) = (0, 0);
     let mut batch = database.handle.batch();
     while let Some((kind, key, mut value)) = reader.record()? {
         let keyspace = find(kind).ok_or_else(|| reader.damaged())?;
-        if std::ptr::eq(keyspace, &database.names) {
-            value = without_packed(&key, value);
-        }
         size += key.len() + value.len();
         *octets += (key.len() + value.len()) as u64;
         count += 1;
+        let is = |other| std::ptr::eq(keyspace, other);
+        if is(&database.expunged) || is(&database.meta) && leap.takes(&key, &value) {
+            continue;
+        }
+        if is(&database.names) {
+            value = leap.header(&key, value)?;
+        } else if is(&database.rows) {
+            value = leap.message(&key, value);
+        }
         batch.insert(keyspace, Bytes::from(key), Bytes::from(value));
         if size > BATCH {
             std::mem::replace(&mut batch, database.handle.batch()).commit().map_err(failed)?;
@@ -112,14 +122,6 @@ fn pour<'a>(
     }
     batch.commit().map_err(failed)?;
     Ok(count)
-}
-
-/// The header of a mailbox whose packed messages are in no backup.
-fn without_packed(key: &[u8], value: Vec<u8>) -> Vec<u8> {
-    match Header::decode(key, &value) {
-        Ok(header) if header.packed.is_some() => Header { packed: None, ..header }.encode(key),
-        _ => value,
-    }
 }
 
 /// The file that says that a store is not whole yet.

@@ -78,6 +78,52 @@ fn a_store_that_was_put_back_builds_upon_its_own_past_alone() {
 }
 
 #[test]
+fn what_was_given_out_after_the_backup_is_not_given_out_again() {
+    let (directory, backup, target) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    for text in [b"one", b"two"] {
+        block_on(deliver(&store, "alice", text));
+    }
+    back_up(&store, backup.path());
+    // What clients see of the time that is lost: a message, a flag, an expunge, a mailbox.
+    let lost = block_on(deliver(&store, "alice", b"lost"));
+    let (mailbox, snapshot) = inbox(&store, "alice");
+    let change = FlagChange::new(crate::FlagOperation::Add, "(\\Seen)".parse().unwrap());
+    block_on(store.store_flags(&mailbox, &"1".parse().unwrap(), &change)).unwrap();
+    block_on(store.expunge(&mailbox, &Expunge::Exactly("2".parse().unwrap()))).unwrap();
+    let lost_object = snapshot.message(lost).unwrap().object;
+    let (_, seen) = inbox(&store, "alice");
+    let lost_mailbox = block_on(store.create(&user("alice"), &name("Later"), None)).unwrap();
+    drop(store);
+
+    restore(backup.path(), None, target.path(), &mut |_| {}).unwrap();
+    let store = open(target.path());
+    let (mailbox, back) = inbox(&store, "alice");
+    assert_eq!(mailbox.uid_validity(), seen.uid_validity());
+    assert_eq!(back.messages().map(|message| message.uid.get()).collect::<Vec<_>>(), [1, 2]);
+    // Whoever asks what has changed since is told of all messages, and of none that is gone but by what is there.
+    assert!(back.messages().all(|message| message.modseq > seen.highest_modseq()));
+    assert!(back.highest_modseq() >= back.messages().map(|message| message.modseq).max().unwrap());
+    assert_eq!(block_on(store.expunged(&mailbox, seen.highest_modseq())).unwrap(), None);
+    let uid = block_on(deliver(&store, "alice", b"another"));
+    assert!(uid > lost, "{uid}");
+    let (_, now) = inbox(&store, "alice");
+    assert!(now.message(uid).unwrap().object > lost_object);
+    let mailbox_again = block_on(store.create(&user("alice"), &name("Later"), None)).unwrap();
+    assert_ne!(mailbox_again.id, lost_mailbox.id);
+    let validity = |name| block_on(store.status(&user("alice"), &name)).unwrap().uid_validity;
+    assert!(validity(name("Later")) > validity(MailboxName::inbox()));
+    // From here on what is expunged is known again.
+    let (mailbox, before) = inbox(&store, "alice");
+    block_on(store.expunge(&mailbox, &Expunge::Exactly("1".parse().unwrap()))).unwrap();
+    let expunged = block_on(store.expunged(&mailbox, before.highest_modseq())).unwrap().unwrap();
+    assert_eq!(expunged.to_string(), "1");
+    let report = block_on(store.check(false, &mut |_| {})).unwrap();
+    assert_eq!(report.findings, []);
+}
+
+#[test]
 fn generations_of_earlier_programs_come_back_and_nothing_builds_upon_them() {
     let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(directory.path());
