@@ -53,6 +53,8 @@ pub struct Client {
     refused: Option<Reply>,
     /// How many messages were begun.
     messages: u32,
+    /// Whether the last of them had an answer to its MAIL.
+    mail_answered: bool,
     transmit: Transmit,
     lines: Lines,
     reader: ReplyReader,
@@ -151,6 +153,7 @@ impl Client {
             body: 0,
             refused: None,
             messages: 0,
+            mail_answered: false,
             transmit: Transmit::default(),
             lines: Lines::new(Ends::Lenient),
             reader: ReplyReader::default(),
@@ -186,6 +189,19 @@ impl Client {
     /// What TLS agreed on, if there is TLS.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.tls.as_ref()
+    }
+
+    /// Whether another message can be begun now: the connection is open, no answer is awaited, and the server takes more messages over
+    /// it (MAILMAX, RFC 9422 §4.1). What has come and was not polled yet is not known.
+    pub fn takes_more(&self) -> bool {
+        let open = matches!(self.phase, Phase::Open) && self.greeted && !self.ended;
+        open && self.expected.is_empty() && !self.is_spent()
+    }
+
+    /// Whether the server has answered the MAIL of the last [`Message`](crate::Message), by another reply than the 421 with which it
+    /// closes: if not, a connection that is over has cost that message nothing, and it may go over another one at once.
+    pub fn is_mail_answered(&self) -> bool {
+        self.mail_answered
     }
 
     /// Makes a call; its answer comes as an event with the same ticket.

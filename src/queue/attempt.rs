@@ -70,6 +70,9 @@ where
         if let Some(released) = self.let_go(entry).await {
             return released;
         }
+        if let Some(told) = self.tell_again(entry).await {
+            return told;
+        }
         if wishes::is_over(entry, seconds()) {
             return each(entry, |_| Outcome::Refused(wishes::over(None)));
         }

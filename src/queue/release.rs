@@ -22,6 +22,7 @@ use super::{
     report::seconds,
     run::waiting,
     scheduler::Contact,
+    untold::UNTOLD,
 };
 use crate::smtp::Addressing;
 
@@ -114,7 +115,7 @@ where
     /// The destination that an entry has by now, if that is another than it was: where its recipients who wait lead to, if all lead to
     /// one. It stands beside what else goes there then, and is not put off with what has stayed.
     pub(super) fn moved(&self, entry: &QueueEntry) -> Option<String> {
-        let special = [DELIVERED, EXPANDED, UNDELIVERED, RELEASE].contains(&&*entry.destination);
+        let special = [DELIVERED, EXPANDED, UNDELIVERED, UNTOLD, RELEASE].contains(&&*entry.destination);
         if special || entry.route.is_some() || entry.destination.parse::<LocalTarget>().is_ok() {
             return None;
         }

@@ -1,19 +1,17 @@
 //! Reports to senders, into their mailboxes or back into the queue.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, ForwardPath, ReversePath};
-use mailwright_mailstore::{Notify, QueueEntry, ReturnContent, Settlement, Spool, Store, StoreError, Write};
+use mailwright_mailstore::{QueueEntry, ReturnContent, Settlement, Spool, Store, StoreError, Write};
 use mailwright_relay_policy::{
     Session,
     delivery::{Action, Diagnosis, Report, ReportedRecipient, Returned},
     dns::Resolve,
 };
-use mailwright_smtp_proto::{Mail, MailParameters, Message, Rcpt, Reply};
+use mailwright_smtp_proto::{Mail, MailParameters, Message, Rcpt};
 
 use super::{Queue, judge::Judgement};
-use crate::smtp::{Addressing, Origin, Plan, Times, Way, journal, now, queue_id};
+use crate::smtp::{Addressing, Origin, Times, now, queue_id};
 
 /// How much is read from the store at a time, and of a header that has no end.
 const CHUNK: u64 = 64 * 1024;
@@ -73,15 +71,12 @@ where
         let mut session = Session::default();
         session.user = Some("MAILER-DAEMON".into());
         let to = ForwardPath::Address(sender.clone());
-        let expansion = match self.addressing.expand(&session, &to).await {
-            Ok(expansion) => expansion,
-            Err(reply) if reply.is_permanent() => {
-                // Nobody is left to be told.
-                tracing::warn!(id = entry.id, %sender, reply = %reply.to_string().trim_end(), "the sender of a message cannot be told");
-                return self.spool()?.settle(&settle).await;
-            }
-            Err(reply) => return Err(StoreError::Unavailable(reply.to_string())),
-        };
+        let expansion = self.addressing.expand(&session, &to).await;
+        if let Some(reply) = expansion.as_ref().err().filter(|reply| reply.is_permanent()) {
+            // Nobody is left to be told.
+            tracing::warn!(id = entry.id, %sender, reply = %reply.to_string().trim_end(), "the sender of a message cannot be told");
+            return self.spool()?.settle(&settle).await;
+        }
         let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let report = self.describe(entry, action, recipients, &id, sender.clone());
         let writer = self.store.writer().ok_or_else(|| StoreError::Invalid("expected a writer".into()))?;
@@ -89,16 +84,15 @@ where
         let mut upload = writer.begin(None).await?;
         let path = "Return-Path: <>\r\n";
         upload.write(Bytes::from_static(path.as_bytes())).await?;
-        upload.write(Bytes::from(signatures + &report.head())).await?;
+        let head = report.head();
+        // RFC 6152 §3: so does what it says itself, of addresses and by the words of hosts.
+        let eight_bit = report.eight_bit || !head.is_ascii();
+        upload.write(Bytes::from(signatures + &head)).await?;
         let mut place = entry.skip;
         while let Some(chunk) = self.returned(entry, report.returned, &mut place).await? {
             upload.write(chunk).await?;
         }
         upload.write(Bytes::from(report.tail())).await?;
-        let mut way = Way::default();
-        way.recipients.push((to.clone(), Ok(expansion)));
-        let impossible = |reply: Reply| StoreError::Invalid(reply.to_string());
-        let plan = Plan::new(&ReversePath::Null, &way).map_err(impossible)?;
         let mut parameters = MailParameters::default();
         parameters.smtputf8 = !sender.is_ascii();
         // RFC 8689 §5: what it returns was to be protected.
@@ -111,19 +105,17 @@ where
             id: &id,
             date: now(),
             skip: path.len() as u64,
-            eight_bit: report.eight_bit,
+            eight_bit,
             message_id: Some(format!("<{}@{}>", report.unique, report.reporter)),
             times: Times::default(),
         };
-        // Reports are not filtered: nothing may answer them, and nobody may miss them.
-        let (batch, _) = plan.batch(&origin, &HashMap::new(), &self.config.routes);
-        let mut batch = batch.with_settlements(settle);
-        // RFC 3461 §6.1: of a report nobody wants to hear.
-        let recipients = batch.queue.iter_mut().flat_map(|entry| &mut entry.recipients);
-        recipients.for_each(|recipient| recipient.notify = Notify::NEVER);
-        upload.commit_batch(&batch).await.map_err(|error| error.error)?;
-        journal::committed(&id, &batch, "a report");
-        tracing::info!(id = entry.id, report = id, ?action, to = %sender, "sender told");
+        match self.commit_report(&mut upload, &origin, expansion, &settle).await? {
+            Ok(()) => tracing::info!(id = entry.id, report = id, ?action, to = %sender, "sender told"),
+            Err(reply) => {
+                let reply = reply.to_string();
+                tracing::warn!(id = entry.id, report = id, ?action, to = %sender, reply = reply.trim_end(), "the sender is told later");
+            }
+        }
         Ok(())
     }
 

@@ -103,7 +103,7 @@ impl Origin<'_> {
 
 impl Way {
     /// One entry of the queue for the whole message and all its recipients, as they were named.
-    pub(super) fn held(&self, origin: &Origin<'_>, destination: &str) -> QueueEntry {
+    pub(crate) fn held(&self, origin: &Origin<'_>, destination: &str) -> QueueEntry {
         let mut entry = origin.entry(origin.message.mail.from.clone(), destination.to_owned());
         let recipients = self.recipients.iter().enumerate().filter_map(|(index, (path, expansion))| {
             // The bare postmaster is somebody.
@@ -277,7 +277,7 @@ impl Plan {
     }
 
     /// The account at this place.
-    pub(super) fn account(&self, place: usize) -> Option<&User> {
+    pub(crate) fn account(&self, place: usize) -> Option<&User> {
         self.accounts.get(place)
     }
 

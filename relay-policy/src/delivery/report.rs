@@ -117,20 +117,27 @@ impl Report {
         let mut text = self.header();
         let boundary = self.boundary();
         let utf8 = self.recipients.iter().any(|recipient| !recipient.address.is_ascii());
-        let encoding = if utf8 { "8bit" } else { "7bit" };
+        let mut explanation = String::new();
+        self.explanation(&mut explanation);
+        let encoding = if explanation.is_ascii() { "7bit" } else { "8bit" };
         let _ = write!(
             text,
             "\r\nThis is a message in several parts: an explanation, a report for programs, and what it is about.\r\n\
-             \r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+             \r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{explanation}"
         );
-        self.explanation(&mut text);
         // RFC 6533 §3 where an address is not ASCII.
-        let kind = if utf8 { "message/global-delivery-status" } else { "message/delivery-status" };
+        let (kind, encoding) = match utf8 {
+            true => ("message/global-delivery-status", "8bit"),
+            false => ("message/delivery-status", "7bit"),
+        };
         let _ = write!(
             text,
             "\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
         );
-        self.status(&mut text, utf8);
+        let mut status = String::new();
+        self.status(&mut status, utf8);
+        // RFC 3464 §2.1: the other kind is of seven bits, whatever a host said.
+        text.extend(status.chars().map(|letter| if utf8 || letter.is_ascii() { letter } else { '?' }));
         let kind = match self.returned {
             Returned::Full => "message/rfc822",
             Returned::Headers => "text/rfc822-headers",
@@ -213,6 +220,11 @@ impl Report {
             text.push_str("\r\n");
             if let Some(original) = &recipient.original {
                 let (kind, address) = original.split_once(';').unwrap_or(("rfc822", original));
+                let address = match !utf8 && kind.eq_ignore_ascii_case("utf-8") {
+                    // RFC 6533 §3: in its 7-bit form.
+                    true => seven_bit(address),
+                    false => address.to_owned(),
+                };
                 field(text, "Original-Recipient", &format!("{kind}; {address}"));
             }
             let kind = if utf8 && !recipient.address.is_ascii() { "utf-8" } else { "rfc822" };
@@ -275,12 +287,29 @@ fn field(text: &mut String, name: &str, value: &str) {
                 column += 1;
             }
         }
-        // RFC 5322 §2.1.1: a line has at most 998 octets; a word of that length is cut.
-        let word: String = word.chars().take(240).collect();
+        let word = cut(word, column);
         column += word.len();
-        text.push_str(&word);
+        text.push_str(word);
     }
     text.push_str("\r\n");
+}
+
+/// An address in its 7-bit form: RFC 6533 §3, utf-8-addr-xtext.
+fn seven_bit(address: &str) -> String {
+    let mut encoded = String::new();
+    for letter in address.chars() {
+        match letter {
+            '!'..='~' if !matches!(letter, '+' | '=' | '\\') => encoded.push(letter),
+            _ => drop(write!(encoded, "\\x{{{:02X}}}", u32::from(letter))),
+        }
+    }
+    encoded
+}
+
+/// As much of a word as fits behind a column. RFC 5322 §2.1.1: a line has at most 998 octets.
+fn cut(word: &str, column: usize) -> &str {
+    let room = 998_usize.saturating_sub(column);
+    word.get(..word.floor_char_boundary(room)).unwrap_or_default()
 }
 
 /// A text in lines that can be read.
@@ -294,9 +323,9 @@ fn wrapped(text: &mut String, value: &str) {
             text.push(' ');
             column += 1;
         }
-        let word: String = word.chars().take(240).collect();
+        let word = cut(word, column);
         column += word.len();
-        text.push_str(&word);
+        text.push_str(word);
     }
     text.push_str("\r\n");
 }
@@ -381,6 +410,46 @@ mod tests {
         let message = MessageParser::default().parse(text.as_bytes()).unwrap();
         let kind = message.parts[3].content_type().unwrap();
         assert_eq!((kind.ctype(), kind.subtype()), ("text", Some("rfc822-headers")));
+    }
+
+    #[test]
+    fn what_is_labelled_as_seven_bits_has_no_more() {
+        let mut report = report(Action::Failed);
+        report.recipients[0].original = Some("utf-8;j\u{f6}rg+x@alias.example".into());
+        let parts = |report: &Report| {
+            let text = report.head();
+            let parts: Vec<String> = text.split("--report-0123456789ABCDEF\r\n").map(str::to_owned).collect();
+            for part in &parts {
+                let seven = part.contains("Content-Transfer-Encoding: 7bit\r\n");
+                assert!(part.is_ascii() || !seven, "{part}");
+            }
+            parts
+        };
+        let found = parts(&report);
+        // RFC 6533 §3
+        let original = "Original-Recipient: utf-8; j\\x{F6}rg\\x{2B}x@alias.example\r\n";
+        assert!(found[2].contains(original) && found[2].is_ascii(), "{}", found[2]);
+        report.recipients[0].address = "j\u{f6}rg@b.example".parse().unwrap();
+        let found = parts(&report);
+        assert!(found[1].contains("Encoding: 8bit") && !found[1].is_ascii(), "{}", found[1]);
+        assert!(found[2].contains("message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n"));
+        assert!(
+            found[2].contains("Original-Recipient: utf-8; j\u{f6}rg+x@alias.example\r\n"),
+            "{}",
+            found[2]
+        );
+    }
+
+    #[test]
+    fn addresses_are_told_whole_and_lines_are_no_longer_than_they_may_be() {
+        let mut report = report(Action::Failed);
+        let long = format!("{}@c.example", "o".repeat(483));
+        report.recipients[0].original = Some(format!("rfc822;{long}"));
+        let reply = Reply::permanent((1, 1), "x".repeat(1_400));
+        report.recipients[0].diagnosis = Diagnosis::said("mx.b.example", &reply);
+        let head = report.head();
+        assert!(head.contains(&format!("Original-Recipient: rfc822;\r\n\t{long}\r\n")), "{head}");
+        assert!(head.split("\r\n").all(|line| line.len() <= 998), "{head}");
     }
 
     #[test]

@@ -67,19 +67,18 @@ impl Client {
         Ok(Ticket::new(self.body))
     }
 
+    /// Whether all messages were begun that the server takes over one connection: RFC 9422 §4.1.
+    pub(super) fn is_spent(&self) -> bool {
+        let most = self.capabilities.limits.as_ref().and_then(|limits| limits.messages);
+        most.is_some_and(|most| self.messages >= most)
+    }
+
     /// The mail as this server can be told it, and how its message goes.
     pub(super) fn fitting(&mut self, mail: &Mail) -> Result<Mail, Misuse> {
         if !mail.from.is_ascii() && !mail.parameters.smtputf8 {
             return Err(Misuse::Argument("a sender with other letters than ASCII needs SMTPUTF8"));
         }
-        if self
-            .capabilities
-            .limits
-            .as_ref()
-            .and_then(|limits| limits.messages)
-            .is_some_and(|most| self.messages >= most)
-        {
-            // RFC 9422 §4.2
+        if self.is_spent() {
             return Err(Misuse::WrongState {
                 request: "Mail",
                 state: "after all messages that the server takes",

@@ -154,6 +154,8 @@ pub struct Addressed {
     /// for whom the server has no room in one message ([`limits`](crate::Capabilities::limits)) were not named to it;
     /// theirs is 452 of this client's own, and they are for another message.
     pub recipients: Vec<Reply>,
+    /// How many these are, who were not named: the last of the recipients.
+    pub unnamed: usize,
     /// To DATA; `None` if it was not called any more. A message that goes by BDAT needs no leave: the 354 is this
     /// client's own.
     pub data: Option<Reply>,

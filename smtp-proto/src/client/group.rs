@@ -40,7 +40,7 @@ impl Client {
             return Err(Misuse::Argument("a recipient with other letters than ASCII needs SMTPUTF8"));
         }
         let id = self.number();
-        self.accepted = 0;
+        (self.accepted, self.mail_answered) = (0, false);
         self.put(&Command::Mail(mail));
         self.expect(id, Expected::GroupMail);
         self.messages = self.messages.saturating_add(1);
@@ -64,7 +64,10 @@ impl Client {
     pub(super) fn take_group(&mut self, expected: &Expected, reply: Reply) -> Step {
         let group = self.group.as_mut()?;
         match expected {
-            Expected::GroupMail => group.mail = Some(reply),
+            Expected::GroupMail => {
+                group.mail = Some(reply);
+                self.mail_answered = true;
+            }
             Expected::GroupRcpt => {
                 self.accepted += usize::from(reply.is_positive());
                 group.recipients.push(reply);
@@ -160,8 +163,90 @@ impl Client {
         // RFC 9422 §4: what the server would say
         let full = Reply::fixed(452, (4, 5, 3), "More recipients than the server takes; not sent");
         recipients.extend(std::iter::repeat_n(full, group.beyond));
-        let addressed =
-            Addressed { mail: group.mail.unwrap_or(Reply::INTERNAL), recipients, data: group.data };
+        let mail = group.mail.unwrap_or(Reply::INTERNAL);
+        let addressed = Addressed { mail, recipients, unnamed: group.beyond, data: group.data };
         Some(Output::Event(Event::Message(Ticket::new(group.id), addressed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Instant};
+
+    use bytes::{Bytes, BytesMut};
+    use mailwright_line_proto::Machine;
+    use mailwright_mail_model::{Address, ReversePath};
+
+    use super::*;
+    use crate::{Hello, Mail, client::Config};
+
+    /// What came of these octets, at any split.
+    fn hear(client: &mut Client, text: &str) -> Vec<Event> {
+        let (mut rx, mut events) = (BytesMut::new(), Vec::new());
+        for octet in text.bytes() {
+            rx.extend_from_slice(&[octet]);
+            while let Output::Event(event) = client.poll(Instant::now(), &mut rx) {
+                events.push(event);
+            }
+        }
+        events
+    }
+
+    fn session(announced: &str) -> Client {
+        let mut client = Client::new(Arc::new(Config::default()));
+        hear(&mut client, "220 mx\r\n");
+        client.call(Hello::new("a.example".parse().unwrap())).unwrap();
+        hear(&mut client, &format!("250-mx\r\n250-{announced}\r\n250 PIPELINING\r\n"));
+        client
+    }
+
+    fn message(recipients: usize) -> Message {
+        let to = |number| Rcpt::new(format!("r{number}@b.example").parse::<Address>().unwrap().into());
+        Message::new(Mail::new(ReversePath::Null), (0..recipients).map(to).collect())
+    }
+
+    #[test]
+    fn it_tells_whether_another_message_may_follow() {
+        let mut client = session("LIMITS MAILMAX=2");
+        assert!(client.takes_more());
+        for number in 1..=2 {
+            client.call(message(1)).unwrap();
+            assert!(!client.takes_more() && !client.is_mail_answered());
+            hear(&mut client, "250 fine\r\n250 fine\r\n354 go on\r\n");
+            assert!(!client.takes_more() && client.is_mail_answered());
+            client.end_body().unwrap();
+            hear(&mut client, "250 taken\r\n");
+            assert_eq!(client.takes_more(), number == 1);
+        }
+        assert!(matches!(client.call(message(1)), Err(Misuse::WrongState { .. })));
+        // One that refused in the middle, or said that it closes, takes no more.
+        let mut client = session("SIZE");
+        client.call(message(1)).unwrap();
+        hear(&mut client, "250 fine\r\n250 fine\r\n354 go on\r\n");
+        client.send_body(Bytes::from_static(b"Subject: x\r\n")).unwrap();
+        hear(&mut client, "451 no room\r\n");
+        assert!(!client.takes_more());
+        for (replies, answered) in [("421 bye\r\n", false), ("250 fine\r\n421 bye\r\n", true)] {
+            let mut client = session("SIZE");
+            client.call(message(1)).unwrap();
+            hear(&mut client, replies);
+            assert_eq!((client.takes_more(), client.is_mail_answered()), (false, answered), "{replies}");
+        }
+        let mut client = session("SIZE");
+        client.call(message(1)).unwrap();
+        client.handle_eof();
+        hear(&mut client, " ");
+        assert!(!client.takes_more() && !client.is_mail_answered());
+    }
+
+    #[test]
+    fn those_who_were_not_named_are_counted() {
+        for (announced, unnamed) in [("LIMITS RCPTMAX=2", 3), ("SIZE", 0)] {
+            let mut client = session(announced);
+            client.call(message(5)).unwrap();
+            let events = hear(&mut client, &format!("{}354 go on\r\n", "250 fine\r\n".repeat(6 - unnamed)));
+            let [Event::Message(_, addressed)] = &events[..] else { panic!("{events:?}") };
+            assert_eq!((addressed.unnamed, addressed.recipients.len()), (unnamed, 5), "{announced}");
+        }
     }
 }

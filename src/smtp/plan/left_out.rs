@@ -84,6 +84,15 @@ impl Way {
         });
         concerned
     }
+
+    /// Goes on without an account, of which nobody is told. Gives whether anybody is left.
+    pub(crate) fn go_without(&mut self, account: &User) -> bool {
+        let expansions = self.recipients.iter_mut().filter_map(|(_, expansion)| expansion.as_mut().ok());
+        expansions.fold(false, |left, expansion| {
+            expansion.deliveries.retain(|delivery| delivery.account != account.as_str());
+            left || !expansion.is_empty()
+        })
+    }
 }
 
 /// Whether something goes on by an alias or a forward.
