@@ -479,6 +479,7 @@ fn refusal(error: &StoreError) -> Refusal {
         // RFC 5530 §3: also where the system as a whole has no room.
         StoreError::Full(_) => Refusal::new(ResponseCode::OverQuota, "no room on disk; try again later"),
         StoreError::Locked(_) => Refusal::new(ResponseCode::NoPerm, error.to_string()),
+        StoreError::Corrupt(_) => Refusal::new(ResponseCode::Corruption, "what is stored is damaged"),
         StoreError::Denied | StoreError::ReadOnly(_) => Refusal::no_permission(),
         StoreError::Invalid(_) => Refusal::cannot(),
         _ => Refusal::unavailable(),
