@@ -262,6 +262,18 @@ impl Refused {
 }
 
 impl Filtered {
+    /// Goes on without what was to go into mailboxes of this other user, and into INBOX if that leaves nothing; whether there was such a
+    /// thing.
+    pub(crate) fn keep_instead_of(&mut self, owner: &User) -> bool {
+        let before = self.filings.len();
+        self.filings.retain(|filing| filing.owner.as_ref() != Some(owner));
+        let any = self.filings.len() < before;
+        if any && self.filings.is_empty() {
+            self.filings.push(Filing::inbox());
+        }
+        any
+    }
+
     /// Into INBOX, and nothing else.
     pub fn keep() -> Self {
         Self { filings: vec![Filing::inbox()], ..Self::default() }
@@ -272,6 +284,11 @@ impl Filing {
     /// INBOX, without flags.
     pub fn inbox() -> Self {
         Self::new(MailboxName::inbox(), FlagSet::new())
+    }
+
+    /// Whether it is the INBOX of the account itself.
+    pub(crate) fn is_own_inbox(&self) -> bool {
+        self.owner.is_none() && self.mailbox.is_inbox()
     }
 
     /// A mailbox that exists, with flags.

@@ -9,6 +9,7 @@ mod events;
 mod fetch;
 mod flags;
 mod folders;
+mod foreign;
 mod headers;
 mod known;
 mod multi_search;
@@ -46,21 +47,21 @@ use mailwright_mailstore::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::described::Describer;
 pub use self::events::{Cause, Events, ImapEvent};
 pub use self::referrals::{Home, Referral, Referrals, RemoteMailbox};
 pub use self::refilter::{Filtering, Later, Refilter};
-pub use self::{
-    access::Groups,
-    options::{Options, ToTrash},
-    url_fetch::MailboxUrls,
-};
+pub(crate) use self::{access::permitted, described::Describer, foreign::Located};
 use self::{
     append::Incoming,
     notify::{Notifier, Own, news},
     progress::Progress,
     recent::RecentMarks,
     selected::Selected,
+};
+pub use self::{
+    foreign::{ForeignNames, Groups},
+    options::{Options, ToTrash},
+    url_fetch::MailboxUrls,
 };
 use crate::{
     Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
@@ -81,7 +82,7 @@ pub struct Imap<S, A> {
     /// With other mechanisms, if those have changed.
     latest: Latest<Config>,
     recent: RecentMarks,
-    groups: Option<Arc<dyn Groups>>,
+    names: ForeignNames,
     referrals: Option<Arc<dyn Referrals>>,
     options: Options,
     /// Held while the key of a mailbox is made or taken away.
@@ -137,7 +138,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             config: Arc::new(config),
             latest: Latest::default(),
             recent: RecentMarks::default(),
-            groups: None,
+            names: ForeignNames::default(),
             referrals: None,
             options: Options::default(),
             keys: tokio::sync::Mutex::default(),
@@ -166,7 +167,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
     /// Knows who is in which groups: access control lists can name them then.
     #[must_use]
     pub fn with_groups(mut self, groups: Arc<dyn Groups>) -> Self {
-        self.groups = Some(groups);
+        self.names = ForeignNames::with_groups(groups);
         self
     }
 
@@ -481,6 +482,7 @@ fn refusal(error: &StoreError) -> Refusal {
         // RFC 5530 §3: also where the system as a whole has no room.
         StoreError::Full(_) => Refusal::new(ResponseCode::OverQuota, "no room on disk; try again later"),
         StoreError::Locked(_) => Refusal::new(ResponseCode::NoPerm, error.to_string()),
+        StoreError::Corrupt(_) => Refusal::new(ResponseCode::Corruption, "what is stored is damaged"),
         StoreError::Denied | StoreError::ReadOnly(_) => Refusal::no_permission(),
         StoreError::Invalid(_) => Refusal::cannot(),
         _ => Refusal::unavailable(),

@@ -1,6 +1,7 @@
 //! POP3 over a store.
 
 mod ahead;
+mod first;
 mod maildrops;
 mod unique_ids;
 
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use mailwright_line_proto::{Ask, Authenticate, Login, Peer};
 use mailwright_mail_model::{MailboxName, Uid, UidSet};
 use mailwright_mailstore::{
@@ -236,13 +238,13 @@ impl<S: Store + 'static, A: Accounts + 'static> service::Visit<Server> for Visit
                 let _ = connection.machine().inner_mut().answer::<Open>(ask, answer);
             }
             Event::Read(ask) => {
-                let (message, lines) = (self.message(ask.key), ask.lines);
-                let granted = if message.is_some() { Ok(()) } else { Err(Refusal::permanent()) };
+                let whole = ask.lines.is_none();
+                let begun = self.begin(ask.key, whole).await;
+                let granted = begun.as_ref().map(drop).map_err(Clone::clone);
                 if connection.machine().inner_mut().answer(ask, granted).is_ok()
-                    && let Some(message) = message
+                    && let Ok((message, first)) = begun
                 {
-                    let whole = lines.is_none();
-                    self.send(connection, &message, whole).await?;
+                    self.send(connection, &message, first).await?;
                     if whole {
                         self.read_ahead(connection, &message).await?;
                     }
@@ -383,20 +385,18 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         Some(opened.mailbox.message(opened.snapshot.message(uid(key)?)?))
     }
 
-    /// Sends a message; `whole` is whether that is RETR.
+    /// Sends a message, whose first octets are there.
     async fn send(
-        &mut self,
+        &self,
         connection: &mut Session<Server>,
         message: &MessageRef,
-        whole: bool,
+        first: Bytes,
     ) -> io::Result<()> {
-        let mut ahead =
-            self.maildrop.as_mut().filter(|_| whole).and_then(|opened| opened.ahead.take(message.uid));
-        let mut offset = 0;
+        let (mut offset, mut first) = (0, Some(first));
         while offset < message.size {
-            let chunk = match ahead.take() {
-                Some(whole) => Ok(whole),
-                None => self.service.store.read(message, offset..message.size.min(offset + CHUNK)).await,
+            let chunk = match first.take() {
+                Some(first) => Ok(first),
+                None => self.read(message, offset).await,
             };
             let server = connection.machine().inner_mut();
             let Ok(chunk) = chunk.inspect_err(|error| {

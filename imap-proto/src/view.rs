@@ -57,6 +57,8 @@ pub(crate) struct View {
     flags: BTreeMap<Uid, (FlagSet, Option<ModSeq>)>,
     annotations: BTreeMap<Uid, (BTreeSet<AnnotationEntry>, Option<ModSeq>)>,
     tells_annotations: bool,
+    /// The last changes of flags that the client has not been told of and is not to be, by their mod-sequences.
+    withheld: BTreeMap<Uid, ModSeq>,
     /// Up to which mod-sequence everything was reported, and up to which it was announced.
     reported: Option<ModSeq>,
     announced: Option<ModSeq>,
@@ -86,19 +88,25 @@ impl View {
         self.annotations.clear();
     }
 
-    /// Up to which mod-sequence everything was reported.
-    pub(crate) fn reported(&self) -> Option<ModSeq> {
-        self.reported
-    }
-
-    /// Up to which mod-sequence everything was announced.
+    /// Up to which mod-sequence everything was announced when something was announced last.
     pub(crate) fn announced(&self) -> Option<ModSeq> {
         self.announced
     }
 
-    /// Up to which mod-sequence the client knows everything, if something later is held back from it.
+    /// Up to which mod-sequence the client knows everything.
+    pub(crate) fn complete_up_to(&self) -> Option<ModSeq> {
+        let up_to = if self.removed.is_empty() { self.reported } else { self.announced };
+        let waiting = self.flags.values().filter_map(|(_, mod_seq)| *mod_seq);
+        match waiting.chain(self.withheld.values().copied()).min() {
+            // RFC 7162 §6: a client asks from there on, and nobody tells it again what came before.
+            Some(lowest) => up_to.min(ModSeq::new(lowest.get() - 1).or(self.announced)),
+            None => up_to,
+        }
+    }
+
+    /// The same, if something later is held back from it.
     pub(crate) fn held_back(&self) -> Option<ModSeq> {
-        self.announced.filter(|_| !self.removed.is_empty() && self.announced != self.reported)
+        self.complete_up_to().filter(|up_to| Some(*up_to) != self.reported)
     }
 
     /// All messages the client knows of.
@@ -111,9 +119,10 @@ impl View {
         &self.added
     }
 
-    /// Changes of flags are not told.
-    pub(crate) fn forget_flags(&mut self) {
-        self.flags.clear();
+    /// Changes of flags are not told. That they are not stays known until the client asks for the flags of these messages.
+    pub(crate) fn withhold_flags(&mut self) {
+        let flags = std::mem::take(&mut self.flags).into_iter();
+        self.withheld.extend(flags.filter_map(|(uid, (_, mod_seq))| Some((uid, mod_seq?))));
     }
 
     /// Those of them that are gone, which the client is not told yet.
@@ -135,15 +144,18 @@ impl View {
         self.recent.contains(uid)
     }
 
-    /// Whether a change of its flags is still to be announced.
+    /// Whether its flags have changed, and the client was not told.
     pub(crate) fn awaits_flags(&self, uid: Uid) -> bool {
-        self.flags.contains_key(&uid)
+        self.flags.contains_key(&uid) || self.withheld.contains_key(&uid)
     }
 
     /// The flags of this message were just sent, so an older change of them needs no announcement.
     pub(crate) fn flags_sent(&mut self, uid: Uid) {
         if !self.flags.is_empty() {
             self.flags.remove(&uid);
+        }
+        if !self.withheld.is_empty() {
+            self.withheld.remove(&uid);
         }
     }
 
@@ -216,7 +228,7 @@ impl View {
             enabled.put_annotations((sequence, uid), &entries, mod_seq, wire);
         }
         if self.removed.is_empty() {
-            self.announced = self.reported;
+            self.announced = self.complete_up_to();
         }
     }
 
@@ -243,6 +255,7 @@ impl View {
         }
         self.known = self.known.difference(&removed);
         self.recent = self.recent.difference(&removed);
+        self.withheld.retain(|uid, _| !removed.contains(*uid));
     }
 }
 
@@ -298,9 +311,37 @@ mod tests {
         view.note(Change::Flags { uid: Uid::MIN, flags: FlagSet::new(), mod_seq: mod_seq(101) });
         view.note(Change::UpTo(mod_seq(101).unwrap()));
         announced(&mut view, false);
-        assert_eq!((view.held_back(), view.reported()), (mod_seq(99), mod_seq(101)));
+        assert_eq!((view.held_back(), view.reported), (mod_seq(99), mod_seq(101)));
         announced(&mut view, true);
         assert_eq!((view.held_back(), view.announced()), (None, mod_seq(101)));
+    }
+
+    /// RFC 7162 §6, RFC 5465 §3.1: changes of flags that a client does not want to hear of are none that it knows.
+    #[test]
+    fn what_is_withheld_is_not_counted_as_told() {
+        let mod_seq = |number| ModSeq::new(number);
+        let flags = |uid, number| Change::Flags {
+            uid: Uid::new(uid).unwrap(),
+            flags: FlagSet::new(),
+            mod_seq: mod_seq(number),
+        };
+        let mut view = View::new(set("1:9"), &UidSet::new()).up_to(mod_seq(6));
+        for change in [flags(2, 7), flags(3, 8), flags(2, 9), Change::UpTo(mod_seq(9).unwrap())] {
+            view.note(change);
+        }
+        assert_eq!(view.complete_up_to(), mod_seq(7), "nothing is announced yet");
+        view.withhold_flags();
+        assert_eq!(announced(&mut view, true), "");
+        assert_eq!((view.held_back(), view.announced()), (mod_seq(7), mod_seq(7)));
+        assert!(view.awaits_flags(Uid::new(2).unwrap()) && !view.awaits_flags(Uid::new(4).unwrap()));
+        // The client asks for those of one, and the other is expunged.
+        view.flags_sent(Uid::new(3).unwrap());
+        assert_eq!(view.held_back(), mod_seq(8));
+        view.note(Change::Removed(set("2")));
+        view.note(Change::UpTo(mod_seq(10).unwrap()));
+        assert_eq!(view.held_back(), mod_seq(7));
+        announced(&mut view, true);
+        assert_eq!((view.held_back(), view.announced()), (None, mod_seq(10)));
     }
 
     /// RFC 5257 §4.4: names and no values.

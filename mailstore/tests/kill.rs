@@ -36,7 +36,7 @@ fn deliver_until_killed() {
     let mut options = Options::default();
     // Alone, whoever delivers commits; several leave it to the thread of the store, or take turns with it.
     let threads = [THREADS, 1, THREADS, 2][usize::try_from(round % 4).unwrap()];
-    options.in_place = (round % 4 > 0).then_some(|work| work());
+    options.in_place = (!round.is_multiple_of(4)).then_some(|work| work());
     let store = Embedded::open(directory, options).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..threads {

@@ -46,6 +46,11 @@ impl Refusal {
         Self::fixed(Some(ResponseCode::SysPerm), "permanent failure, ask your mail administrator")
     }
 
+    /// The message was there when the maildrop was opened, and is not any more. That is no trouble (RFC 3206 §4), so it has no code.
+    pub fn gone() -> Self {
+        Self::fixed(None, "the message was expunged by another session")
+    }
+
     /// `[LOGIN-DELAY]`: this user was here too short a time ago.
     pub fn login_delay() -> Self {
         Self::fixed(Some(ResponseCode::LoginDelay), "too soon after the last login")

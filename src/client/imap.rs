@@ -106,10 +106,10 @@ use mailwright_imap_proto::{
     MessageSet,
     client::{Appended, Capability, Client, Compress, Config, Event, Idle, Logout, Noop, Opened, StartTls},
     command::{
-        Append, Copy, CopyUid, Create, Delete, Expunge, Fetch, List, Move, Rename, Search, Select, Status,
-        StatusItem, Store, StoreOperation,
+        Append, Copy, CopyUid, Create, Delete, Expunge, Fetch, List, Move, Namespace, Rename, Search, Select,
+        Status, StatusItem, Store, StoreOperation,
     },
-    response::{Capabilities, Listed, MailboxStatus},
+    response::{Capabilities, Listed, MailboxStatus, Namespaces},
 };
 use mailwright_line_proto::{Authenticate, Login, Secret, Ticket, sasl::Credentials};
 use mailwright_mail_model::{FlagSet, MailboxName, Uid, query::Query};
@@ -387,6 +387,18 @@ impl ImapClient {
     /// [`ClientError`].
     pub async fn list(&mut self, pattern: &str) -> Result<Vec<Listed>, ClientError> {
         self.call(List::new("", pattern)).await
+    }
+
+    /// Which names stand for mailboxes of the user's own, of other users and of nobody (RFC 2342); none if the server does not say.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn namespaces(&mut self) -> Result<Namespaces, ClientError> {
+        let told = self.capabilities().is_some_and(|all| all.has("NAMESPACE") || all.has("IMAP4rev2"));
+        match told {
+            true => self.call(Namespace).await,
+            false => Ok(Namespaces::default()),
+        }
     }
 
     /// The numbers of a mailbox that is not open.

@@ -1,6 +1,6 @@
 //! The mailboxes of an IMAP account, and which of them stands for which here.
 
-use mailwright_imap_proto::response::{ListAttribute, Listed, ListedName};
+use mailwright_imap_proto::response::{ListAttribute, Listed, ListedName, Namespaces};
 use mailwright_mail_model::{MailboxName, SpecialUse, UidValidity};
 
 use super::FetchAccount;
@@ -26,10 +26,11 @@ impl Folder {
         vec![Self::new(account.folder.clone(), None)]
     }
 
-    /// Those that a server lists; INBOX is the last, for that is where its news are waited for.
-    pub(super) fn all(listed: Vec<Listed>) -> Vec<Self> {
+    /// Those that a server lists but for the mailboxes of others (RFC 2342): what is in these is not the user's to take away. INBOX is the
+    /// last, for that is where its news are waited for.
+    pub(super) fn all(listed: Vec<Listed>, namespaces: &Namespaces) -> Vec<Self> {
         let mut folders: Vec<Self> = listed.into_iter().filter_map(Self::of).collect();
-        folders.retain(|folder| !folder.there.is_inbox());
+        folders.retain(|folder| !folder.there.is_inbox() && namespaces.is_personal(folder.there.as_str()));
         folders.sort_by(|one, other| one.there.cmp(&other.there));
         folders.dedup_by(|one, other| one.there == other.there);
         folders.push(Self::new(MailboxName::inbox(), None));
@@ -64,7 +65,7 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
-    use mailwright_imap_proto::response::{Leniency, Response};
+    use mailwright_imap_proto::response::{Leniency, Namespace, Response};
 
     use super::*;
 
@@ -78,12 +79,15 @@ mod tests {
             "* LIST () \".\" INBOX.a/b.c",
             "* LIST (\\All) \"/\" \"All Mail\"",
             "* LIST () NIL flat/name",
+            "* LIST () \"/\" \"Other Users/ann/tea\"",
         ];
         let listed = lines.map(|line| match Response::parse(line.as_bytes(), Leniency::tolerant()) {
             Ok(Response::List(listed)) => listed,
             other => panic!("{line}: {other:?}"),
         });
-        let folders = Folder::all(listed.to_vec());
+        let mut namespaces = Namespaces::personal('/');
+        namespaces.other_users.push(Namespace::new("Other Users/", Some('/')));
+        let folders = Folder::all(listed.to_vec(), &namespaces);
         let names: Vec<(&str, Option<&str>)> = folders
             .iter()
             .map(|folder| (folder.there.as_str(), folder.here.as_ref().map(|name| name.as_str())))

@@ -260,7 +260,10 @@ impl Remote for Imap<'_> {
         }
         // Each time, for the mailboxes may be others by now.
         self.folders = match self.account.all_folders {
-            true => Folder::all(self.client.list("*").await?),
+            true => {
+                let namespaces = self.client.namespaces().await?;
+                Folder::all(self.client.list("*").await?, &namespaces)
+            }
             false => Folder::only(self.account),
         };
         (self.open, self.next) = (None, None);

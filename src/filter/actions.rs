@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use mailwright_mail_model::{Address, FlagSet, MailboxName, ReversePath, SpecialUse, header};
-use mailwright_mailstore::{Deadline, Folders, Mailbox, ReturnContent, Store, Upload, User};
+use mailwright_mailstore::{
+    Deadline, Folders, Mailbox, ReturnContent, Right, Store, StoreError, Upload, User,
+};
 use mailwright_sieve::{
     Action, DeliverBy, Delivery, Message, Notify, Outcome, Redirect, Reject, Report, Segment, Snooze,
     compose::{Mailto, Stamp},
@@ -17,6 +19,7 @@ use super::{
     pipes,
     snooze::waiting_room,
 };
+use crate::imap::{ForeignNames, Located, permitted};
 
 /// RFC 6009 §5: what a script says of time, from now on.
 fn deadline(by: &DeliverBy, now: i64) -> Deadline {
@@ -95,7 +98,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
             filing.owner = Some(place.owner.clone());
             return self.put(delivery.message, filing);
         }
-        let filing = Filing::new(self.mailbox(mail, &delivery).await, flags(&delivery));
+        let filing = self.filing(mail, &delivery).await;
         self.put(delivery.message, filing);
     }
 
@@ -114,7 +117,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     }
 
     /// Puts it where it waits for its time. If it cannot wait, it goes at once to where it would have come back.
-    async fn snooze(&mut self, mail: &mut Mail<'_>, snooze: Snooze) {
+    async fn snooze(&mut self, mail: &mut Mail<'_>, mut snooze: Snooze) {
         let SieveFilter { store, options, .. } = self.filter;
         // What zone is meant that nobody knows, nobody can tell: it is as if it were not said.
         let named = snooze.zone.as_deref().map(Zone::new).transpose().unwrap_or_else(|error| {
@@ -129,15 +132,47 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
             tracing::warn!(id = mail.id, user = %mail.account, "the message cannot be snoozed");
             return self.file(mail, snooze.awaken).await;
         };
+        if let Some(name) = foreign(&self.filter.names, store, &snooze.awaken) {
+            // It waits in the user's own mail, and that is where it is moved.
+            let text = format!("\"{name}\" is not the user's own: the snoozed message comes back into INBOX");
+            self.filter.tell(mail.account, mail.now, [text]).await;
+            snooze.awaken.mailbox = None;
+        }
         let mut filing = Filing::new(room, flags(&snooze.awaken));
         filing.note = Some(snoozing.note(mail.account, at, &snooze));
         self.put(snooze.awaken.message, filing);
     }
 
-    /// The mailbox that is meant, made if need be; INBOX if there is no way to have it.
+    /// The mailbox that is meant, made if need be, and the flags there; INBOX if there is no way to have it.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "an upload cannot be shared between threads")]
-    async fn mailbox(&self, mail: &mut Mail<'_>, delivery: &Delivery) -> MailboxName {
-        mailbox_for(&self.filter.store, mail.account, mail.id, delivery).await
+    async fn filing(&self, mail: &mut Mail<'_>, delivery: &Delivery) -> Filing {
+        let SieveFilter { store, names, .. } = self.filter;
+        let user = mail.account;
+        let flags = flags(delivery);
+        let foreign = foreign(names, store, delivery);
+        let Some(name) = foreign else {
+            return Filing::new(mailbox_for(store, user, mail.id, delivery).await, flags);
+        };
+        // What else it is known by comes first, and is the user's own.
+        let mut own = delivery.clone();
+        (own.mailbox, own.create) = (None, false);
+        let known = mailbox_for(store, user, mail.id, &own).await;
+        if !known.is_inbox() {
+            return Filing::new(known, flags);
+        }
+        match elsewhere(names, store, user, &name, delivery.create).await {
+            Ok(located) => {
+                let mut filing = Filing::new(located.name, permitted(located.rights, &flags));
+                filing.owner = Some(located.owner);
+                filing
+            }
+            Err(error) => {
+                tracing::warn!(id = mail.id, %user, %name, %error, "the script files into a mailbox of others that it may not; the message goes into INBOX");
+                let text = format!("\"{name}\": {error}; the message goes into INBOX");
+                self.filter.tell(user, mail.now, [text]).await;
+                Filing::new(MailboxName::inbox(), flags)
+            }
+        }
     }
 
     async fn redirect(&mut self, mail: &mut Mail<'_>, redirect: Redirect) {
@@ -225,7 +260,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         let until = now.saturating_add(reply.seconds);
         made.seen = Some(self.filter.seen(mail.account, &reply.key, (now, until), false));
         if let Some(delivery) = &reply.fcc {
-            made.filings.push(Filing::new(self.mailbox(mail, delivery).await, flags(delivery)));
+            made.filings.push(self.filing(mail, delivery).await);
         }
         self.filtered.made.push(made);
     }
@@ -240,7 +275,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         let about = (field("From"), field("Subject"));
         let message = mailto.message(&notify, &self.stamp(mail), mail.account.as_str(), (&about.0, &about.1));
         let filing = match &notify.fcc {
-            Some(delivery) => Some(Filing::new(self.mailbox(mail, delivery).await, flags(delivery))),
+            Some(delivery) => Some(self.filing(mail, delivery).await),
             None => None,
         };
         for (index, recipient) in mailto.recipients.iter().enumerate() {
@@ -263,9 +298,8 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     }
 
     fn keep(&mut self) {
-        let inbox = Filing::inbox();
-        if !self.filtered.filings.iter().any(|filing| filing.mailbox == inbox.mailbox) {
-            self.filtered.filings.push(inbox);
+        if !self.filtered.filings.iter().any(Filing::is_own_inbox) {
+            self.filtered.filings.push(Filing::inbox());
         }
     }
 
@@ -296,7 +330,36 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
     }
 }
 
-/// The mailbox that is meant, made if need be; INBOX if there is no way to have it. `id` is what is told of in the log.
+/// The mailbox of others that a script names, if it does.
+fn foreign<S: Store>(names: &ForeignNames, store: &S, delivery: &Delivery) -> Option<MailboxName> {
+    let name = delivery.mailbox.as_ref()?.parse().ok()?;
+    Some(name).filter(|name| names.is_foreign(store, name))
+}
+
+/// A mailbox of others, if the user may put mail into it; made if that is wanted and allowed.
+pub(super) async fn elsewhere<S: Store>(
+    names: &ForeignNames,
+    store: &S,
+    user: &User,
+    name: &MailboxName,
+    create: bool,
+) -> Result<Located, StoreError> {
+    let mut found = names.locate(store, user, name).await;
+    if let (Err(StoreError::NotFound), true, Some(folders)) = (&found, create, store.folders()) {
+        let new = names.locate_new(store, user, name, |rights| rights).await?;
+        folders.create(&new.owner, &new.name, None).await?;
+        // Whoever makes a mailbox below one has its rights there (RFC 4314 §5.1.1).
+        found = Ok(new);
+    }
+    let located = found?;
+    // RFC 4314 §4: `p` is to send mail into it, which is what delivers this; `i` is to put it there oneself.
+    match located.rights.contains(Right::Post) {
+        true => Ok(located),
+        false => located.allowing(Right::Insert),
+    }
+}
+
+/// The mailbox of the user's own that is meant, made if need be; INBOX if there is no way to have it. `id` is what is told of in the log.
 pub(super) async fn mailbox_for<S: Store>(
     store: &S,
     user: &User,

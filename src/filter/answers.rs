@@ -8,7 +8,9 @@ use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store, Upload,
 use mailwright_sieve::{Answer, Message, ProgramInput, ProgramOutput, Request};
 
 use super::{
-    Happened, Mail, Remember, SieveFilter, Sources, header_of,
+    Happened, Mail, Remember, SieveFilter, Sources,
+    actions::elsewhere,
+    header_of,
     lists::{Consulted, Members},
     programs::{Call, Input, Output, Programs, Ran, TEXT},
     scores::score,
@@ -47,6 +49,15 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
             },
             Request::Mailbox(name) => {
                 let name = name.parse::<MailboxName>();
+                if let Ok(name) = &name
+                    && self.filter.names.is_foreign(&self.filter.store, name)
+                {
+                    // RFC 5490 §3.1: whether the user may deliver into it.
+                    let SieveFilter { names, store, .. } = self.filter;
+                    return Answer::Truth(
+                        elsewhere(names, store, self.mail.account, name, false).await.is_ok(),
+                    );
+                }
                 self.has(|mailbox| name.as_ref().is_ok_and(|name| mailbox.name == *name)).await
             }
             Request::MailboxById(id) => {
@@ -215,6 +226,10 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
         let Some(metadata) = self.filter.store.metadata() else { return Answer::Text(None) };
         let place = match mailbox.map(|name| name.parse::<MailboxName>()) {
             None => Annotated::Server,
+            // What others note of theirs is not for scripts.
+            Some(Ok(name)) if self.filter.names.is_foreign(&self.filter.store, &name) => {
+                return Answer::Text(None);
+            }
             Some(Ok(name)) => Annotated::Mailbox { owner: self.mail.account.clone(), name },
             Some(Err(_)) => return Answer::Text(None),
         };

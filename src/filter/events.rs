@@ -87,7 +87,7 @@ impl Handled {
     /// What goes into INBOX for want of something better at delivery is left where it is; whether there was such a thing.
     pub(crate) fn stay_instead_of_inbox(&mut self) -> bool {
         let before = self.filtered.filings.len();
-        self.filtered.filings.retain(|filing| filing.mailbox != MailboxName::inbox());
+        self.filtered.filings.retain(|filing| !filing.is_own_inbox());
         let stays = self.filtered.filings.len() < before;
         self.kept |= stays;
         stays

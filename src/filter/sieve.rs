@@ -20,6 +20,7 @@ use super::{
     stopwatch::Stopwatch,
     user_log::Turns,
 };
+use crate::imap::{ForeignNames, Groups};
 
 /// How many programs of scripts run at once; others wait.
 const AT_ONCE: usize = 16;
@@ -197,6 +198,8 @@ pub struct SieveFilter<S, M> {
     compiled: Mutex<HashMap<(User, bool), Compiled>>,
     claims: Claims,
     pub(super) telling: Turns,
+    /// What users call the mailboxes of others.
+    pub(super) names: ForeignNames,
 }
 
 impl<S: Store, M: Remember> SieveFilter<S, M> {
@@ -218,6 +221,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             compiled: Mutex::default(),
             claims: Claims::default(),
             telling: Turns::default(),
+            names: ForeignNames::default(),
         }
     }
 
@@ -228,6 +232,14 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         self.event_language = options.event_language();
         self.refilter_language = options.refilter_language();
         self.options = options;
+        self
+    }
+
+    /// The same, with groups: what their members file into the group's mailboxes goes there. Give it what the
+    /// [`Imap`](crate::imap::Imap::with_groups) has.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Arc<dyn Groups>) -> Self {
+        self.names = ForeignNames::with_groups(groups);
         self
     }
 

@@ -10,7 +10,7 @@ use mailwright_mail_model::{
 };
 use mailwright_mailstore::{MessageRef, Store, StoreError};
 
-use super::described::CHUNK;
+use super::described::{CHUNK, short};
 
 /// A part that is to be sent without its transfer encoding (RFC 3516): where it stands, and what of it is wanted.
 #[derive(Debug, Clone)]
@@ -75,6 +75,14 @@ impl Decoding {
         Ok(length)
     }
 
+    /// Finds out whether it can be read, where that is not known from its [length](Self::length).
+    pub(super) async fn check(&self, store: &impl Store, message: &MessageRef) -> Result<(), StoreError> {
+        match self.known_length() {
+            Some(_) => self.start().next(store, message).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// All that is wanted at once; for parts that are small.
     pub(super) async fn whole(&self, store: &impl Store, message: &MessageRef) -> Result<Bytes, StoreError> {
         let (mut decoder, mut whole) = (self.start(), Vec::new());
@@ -122,7 +130,7 @@ impl Decoder {
             let chunk =
                 store.read(message, self.rest.start..self.rest.end.min(self.rest.start + CHUNK)).await?;
             if chunk.is_empty() {
-                return Err(StoreError::NotFound);
+                return Err(short());
             }
             self.rest.start += chunk.len() as u64;
             let Some(decoder) = &mut self.decoder else { return Ok(Some(chunk)) };

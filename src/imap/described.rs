@@ -7,7 +7,7 @@ use mailwright_mail_model::{
     message_id,
     mime::{Scanner, Structure},
 };
-use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store, Summary, Upload};
+use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store, StoreError, Summary, Upload};
 
 use super::headers::{HeaderKeeper, kept_fields};
 
@@ -94,6 +94,24 @@ pub(super) async fn structures(
         });
     }
     Ok(structures)
+}
+
+/// Why a message could not be read: what the store says to whoever tries again.
+pub(super) async fn unreadable(store: &impl Store, message: &MessageRef) -> StoreError {
+    let mut offset = 0;
+    while offset < message.size {
+        match store.read(message, offset..message.size.min(offset + CHUNK)).await {
+            Ok(chunk) if chunk.is_empty() => return short(),
+            Ok(chunk) => offset += chunk.len() as u64,
+            Err(error) => return error,
+        }
+    }
+    StoreError::Unavailable("a message could not be read".into())
+}
+
+/// A message ends before its size says so.
+pub(super) fn short() -> StoreError {
+    StoreError::Corrupt("expected more octets of a message, found its end".into())
 }
 
 /// Reads a message to find out about it; nothing of one that cannot be read any more.

@@ -17,6 +17,7 @@ use mailwright_mailstore::{
 use super::{
     Visit,
     at_hand::Ready,
+    described::unreadable,
     known::{Needs, chosen_fields, is_kept_item, known},
     noting::{self, has_parts, parts_named},
     refusal,
@@ -110,12 +111,17 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         let mut messages = snapshot.among(&ask.messages);
         let is_wanted = |message: &&Message| ask.changed_since.is_none_or(|since| message.modseq > since);
-        let (mut there, mut lost, mut together) = (0_u64, false, Together::new(&ask.items));
+        let (mut there, mut lost, mut trouble) = (0_u64, false, None);
+        let mut together = Together::new(&ask.items);
         loop {
             // A store whose reads never wait would otherwise keep this thread from everybody else.
             tokio::task::yield_now().await;
             let batch: Vec<&Message> = messages.by_ref().take(size).inspect(|_| there += 1).collect();
             if batch.is_empty() {
+                if let Some(error) = trouble {
+                    // RFC 5530 §3: it is there, and why it cannot be had is another matter.
+                    return Ok(Err(refusal(&error)));
+                }
                 // RFC 2180 §4.1.2: who asks by number of what another session has expunged is told so.
                 let gone = lost || there < ask.messages.len();
                 let text = "some of the messages were expunged by another session";
@@ -146,9 +152,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 if notes {
                     known.annotations = annotations.remove(&message.uid).unwrap_or_default();
                 }
-                // Expunged meanwhile, by another session: there is nothing to tell of it.
                 if !known.meets(needs) {
-                    lost = true;
+                    match unreadable(self.store, &selected.mailbox.message(message)).await {
+                        // Expunged meanwhile, by another session: there is nothing to tell of it.
+                        StoreError::NotFound => lost = true,
+                        error => trouble = trouble.or(Some(error)),
+                    }
                     continue;
                 }
                 if let Some(Err(wrong)) =
@@ -181,8 +190,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                         let text = "the transfer encoding of a part is not known";
                         return Ok(Err(Refusal::new(ResponseCode::UnknownCte, text)));
                     }
-                    Err(_) => {
+                    Err(StoreError::NotFound) => {
                         lost = true;
+                        continue;
+                    }
+                    Err(error) => {
+                        trouble = trouble.or(Some(error));
                         continue;
                     }
                 };

@@ -2,14 +2,17 @@
 
 use std::{
     pin::pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use mailwright_imap_proto::server::{Serve, Server};
 use mailwright_line_proto::{Ask, Deflate};
-use mailwright_mailstore::{Store, accounts::Accounts};
+use mailwright_mailstore::{Store, StoreError, accounts::Accounts};
 
-use super::Visit;
+use super::{Visit, refusal};
 use crate::service::Session;
 
 /// How many of how many messages were looked at.
@@ -17,6 +20,8 @@ use crate::service::Session;
 pub(super) struct Progress {
     done: AtomicU64,
     goal: AtomicU64,
+    /// Why a message could not be looked into, if one could not.
+    trouble: Mutex<Option<StoreError>>,
 }
 
 impl Progress {
@@ -30,7 +35,17 @@ impl Progress {
         self.done.fetch_add(messages, Ordering::Relaxed);
     }
 
+    /// A message could not be looked into.
+    pub(super) fn note(&self, error: StoreError) {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn trouble(&self) -> Option<StoreError> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn begin(&self) {
+        self.trouble();
         self.done.store(0, Ordering::Relaxed);
         self.goal.store(0, Ordering::Relaxed);
     }
@@ -49,6 +64,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let interval = self.service.options.progress_interval;
         loop {
             if let Ok(done) = tokio::time::timeout(interval, work.as_mut()).await {
+                if let Some(error) = self.progress.trouble() {
+                    // RFC 9051 §6.4.4 has NO for what cannot be searched for at all; here the rest is found (§7.1.2).
+                    connection.machine().inner_mut().inner_mut().warn(refusal(&error));
+                }
                 return done;
             }
             let (done, goal) =

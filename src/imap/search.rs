@@ -8,11 +8,11 @@ use mailwright_mail_model::{
     Uid, UidSet,
     query::{Key, Matcher, Metadata, Node, Query, Verdict},
 };
-use mailwright_mailstore::{Message, MessageRef, Search as _, Store, accounts::Accounts};
+use mailwright_mailstore::{Message, MessageRef, Search as _, Store, StoreError, accounts::Accounts};
 
 use super::{
     Visit,
-    described::{CHUNK, structures},
+    described::{CHUNK, short, structures},
     headers::{headers, is_kept},
     progress::Progress,
     refusal,
@@ -227,7 +227,16 @@ impl<'a, S: Store> Search<'a, S> {
                     if index % BREATH == BREATH - 1 {
                         tokio::task::yield_now().await;
                     }
-                    read(self.store, reference, &mut self.matcher).await
+                    match read(self.store, reference, &mut self.matcher).await {
+                        Ok(answers) => answers,
+                        // Expunged meanwhile: it answers nothing.
+                        Err(StoreError::NotFound) => false,
+                        // One message is no reason to find none of the others; that the answer is not whole is told beside it.
+                        Err(error) => {
+                            self.progress.note(error);
+                            false
+                        }
+                    }
                 }
             };
             if answers {
@@ -249,23 +258,22 @@ fn any(query: &Query, is: &impl Fn(&Key) -> bool) -> bool {
     }
 }
 
-/// Feeds a message to the matcher until it knows. One that cannot be read any more does not match.
-async fn read(store: &impl Store, message: &MessageRef, matcher: &mut Matcher) -> bool {
+/// Feeds a message to the matcher until it knows.
+async fn read(store: &impl Store, message: &MessageRef, matcher: &mut Matcher) -> Result<bool, StoreError> {
     let mut offset = 0;
     while offset < message.size {
-        match store.read(message, offset..message.size.min(offset + CHUNK)).await {
-            Ok(chunk) if !chunk.is_empty() => {
-                offset += chunk.len() as u64;
-                if let verdict @ (Verdict::True | Verdict::False) = matcher.message_chunk(&chunk) {
-                    return verdict == Verdict::True;
-                }
-                if offset < message.size {
-                    // A large message and many keys are long work: others go on between its parts.
-                    tokio::task::yield_now().await;
-                }
-            }
-            _ => return false,
+        let chunk = store.read(message, offset..message.size.min(offset + CHUNK)).await?;
+        if chunk.is_empty() {
+            return Err(short());
+        }
+        offset += chunk.len() as u64;
+        if let verdict @ (Verdict::True | Verdict::False) = matcher.message_chunk(&chunk) {
+            return Ok(verdict == Verdict::True);
+        }
+        if offset < message.size {
+            // A large message and many keys are long work: others go on between its parts.
+            tokio::task::yield_now().await;
         }
     }
-    matcher.finish()
+    Ok(matcher.finish())
 }

@@ -88,18 +88,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn close(&mut self, expunge: bool) -> Answered<()> {
         // RFC 4314 §4: without the right to it nothing is expunged, and that is no error.
         let expunge = expunge && self.require(&[Right::Expunge]).await.is_ok();
-        if expunge && self.writable().is_ok() {
-            self.bring_to_trash(None).await?;
-        }
-        let Some(selected) = self.leave().await else { return Ok(()) };
         // RFC 3501 §6.4.2: nothing is removed from a mailbox that was opened with EXAMINE.
-        if expunge
-            && !selected.read_only
-            && let Some(writer) = self.store.writer()
-        {
-            writer.expunge(&selected.mailbox, &Expunge::Deleted).await.map_err(|error| refusal(&error))?;
-        }
-        Ok(())
+        let done =
+            if expunge && self.writable().is_ok() { self.expunge(None).await.map(drop) } else { Ok(()) };
+        // Whatever became of that, the mailbox is left.
+        self.leave().await;
+        done
     }
 
     /// Brings the session up to the present state of its mailbox.
@@ -119,6 +113,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         told: &UidSet,
         own: &Own,
     ) {
+        if !self.may_go_on(connection).await {
+            return;
+        }
         let Some(selected) = &self.selected else { return };
         let now = self.store.open(selected.mailbox.user(), selected.mailbox.name()).await;
         let tells = connection.machine().inner().inner().tells_annotations();
@@ -127,11 +124,28 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         self.search_again(connection).await;
     }
 
+    /// Whether the user may still read the open mailbox; if not, that is the end of the session. RFC 4314 §5.1.1 leaves it to a server
+    /// when new rights hold for who has it open, but mail that comes later is not to be told of (RFC 5465 §5.9), and without telling of
+    /// it the session would have another mailbox than there is.
+    async fn may_go_on(&mut self, connection: &mut Session<Deflate<Server>>) -> bool {
+        // Where they cannot be told now, the look at the mailbox says why.
+        let may = self.selected.is_none()
+            || self.rights().await.map_or(true, |rights| rights.contains(Right::Read));
+        if !may {
+            self.leave().await;
+            connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Kicked);
+        }
+        may
+    }
+
     pub(super) async fn catch_up(
         &mut self,
         connection: &mut Session<Deflate<Server>>,
         now: Result<Arc<Snapshot>, StoreError>,
     ) {
+        if !self.may_go_on(connection).await {
+            return;
+        }
         let own = Own::new();
         let tells = connection.machine().inner().inner().tells_annotations();
         let renoted = self.renoted(tells, &now, &own).await;

@@ -3,7 +3,7 @@
 use mailwright_imap_proto::{Answered, Refusal};
 use mailwright_mail_model::{Flag, FlagSet, MailboxName, ModSeq, SpecialUse, Uid, UidSet};
 use mailwright_mailstore::{
-    FlagChange, FlagOperation, Folders, MailboxRef, Snapshot, Store, Write, accounts::Accounts,
+    FlagChange, FlagOperation, Folders, MailboxRef, Snapshot, Store, StoreError, Write, accounts::Accounts,
 };
 
 use super::{ToTrash, Visit, refusal};
@@ -49,8 +49,16 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Some(found) => found.name.clone(),
             None => {
                 let name = MailboxName::new(TRASH).map_err(|_| Refusal::cannot())?;
-                let made = folders.create(user, &name, Some(SpecialUse::Trash)).await;
-                made.map_err(|error| refusal(&error))?.name
+                match folders.create(user, &name, Some(SpecialUse::Trash)).await {
+                    Ok(made) => made.name,
+                    // Where the limit of mailboxes leaves no room for one, nothing could ever be expunged, and that is what the client
+                    // asks for: it goes as it would without a trash, and `undelete` has it where that is on.
+                    Err(StoreError::OverQuota) => {
+                        tracing::info!(%user, "no room for a mailbox for the trash: messages are expunged");
+                        return Ok(UidSet::new());
+                    }
+                    Err(error) => return Err(refusal(&error)),
+                }
             }
         };
         // What is expunged there is gone, and what lies below it has been brought there too.

@@ -9,7 +9,11 @@ use mailwright_imap_proto::{
 };
 use mailwright_mailstore::{MailboxRef, MessageRef, Right, Store, StoreError, User, accounts::Accounts};
 
-use super::{Visit, described::structures, fetch::read};
+use super::{
+    Visit,
+    described::{short, structures, unreadable},
+    fetch::read,
+};
 
 /// Octets of a message.
 pub(super) enum Part {
@@ -35,7 +39,7 @@ impl Part {
             Self::Stored(message, range) => {
                 let chunk = store.read(message, range.start..range.end.min(range.start + most)).await?;
                 if chunk.is_empty() {
-                    return Err(StoreError::NotFound);
+                    return Err(short());
                 }
                 range.start += chunk.len() as u64;
                 Ok(Some(chunk))
@@ -93,7 +97,7 @@ pub(super) async fn part_of(
         Some(section) => section,
     };
     let found = structures(store, std::slice::from_ref(&reference)).await?.pop().flatten();
-    let structure = found.ok_or(StoreError::NotFound)?;
+    let Some(structure) = found else { return Err(unreadable(store, &reference).await) };
     let locator = section.locator().map_err(|error| StoreError::Invalid(error.to_string()))?;
     let whole = structure.locate(&locator).ok_or(StoreError::NotFound)?;
     if !matches!(section.text, SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_)) {

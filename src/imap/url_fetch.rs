@@ -63,13 +63,23 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             if let Err(error) = &named {
                 tracing::debug!(%error, "a URL is of no use");
             }
-            let mut named = named.ok();
-            let content = named.as_ref().map(|named| {
-                let length = named.content.as_ref().map(Content::length);
-                match &named.structure {
-                    Some((structure, path)) => UrlContent::part(structure, path, length),
-                    None => UrlContent::octets(length.unwrap_or_default()),
+            let (mut named, mut first) = (named.ok(), None);
+            // The length is told before the octets, and nothing takes it back: what cannot be read is NIL, as what is not there (RFC 4467
+            // §7).
+            let mut length = None;
+            if let Some(content) = named.as_mut().and_then(|named| named.content.as_mut()) {
+                length = Some(content.length());
+                match content.next(self.store).await {
+                    Ok(chunk) => first = chunk,
+                    Err(error) => {
+                        tracing::warn!(%error, "what a URL names cannot be read");
+                        named = None;
+                    }
                 }
+            }
+            let content = named.as_ref().map(|named| match &named.structure {
+                Some((structure, path)) => UrlContent::part(structure, path, length),
+                None => UrlContent::octets(length.unwrap_or_default()),
             });
             let sent = connection.machine().inner_mut().inner_mut().fetch_url(&ask, place, content);
             if sent.is_err() {
@@ -77,7 +87,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 return Ok(());
             }
             if let Some(content) = named.as_mut().and_then(|named| named.content.as_mut())
-                && !self.send_url(connection, content).await?
+                && !self.send_url(connection, content, first).await?
             {
                 return Ok(());
             }
@@ -92,9 +102,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         &self,
         connection: &mut Session<Deflate<Server>>,
         content: &mut Content,
+        mut first: Option<Bytes>,
     ) -> io::Result<bool> {
         loop {
-            let chunk = content.next(self.store).await;
+            let chunk = match first.take() {
+                Some(first) => Ok(Some(first)),
+                None => content.next(self.store).await,
+            };
             let server = connection.machine().inner_mut().inner_mut();
             match chunk {
                 Ok(Some(chunk)) => {
@@ -117,6 +131,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
     async fn named_by(&self, wanted: &WantedUrl) -> Result<Named> {
         let user = self.user.as_ref().ok_or(StoreError::Denied)?;
         let (owner, mailbox, url) = check(self.store, &wanted.url, Bearer::Reader(user)).await?;
+        // Whoever reads what is the user's own has what opens it.
+        let owner = if owner == *user { user.clone() } else { owner };
         let url = &url.url;
         let section = url.section.clone().unwrap_or_default();
         let decodes = wanted.octets == Some(UrlOctets::Decoded) && section.text == SectionText::Whole;

@@ -126,6 +126,13 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             let Some(account) = place.and_then(|place| plan.account(place)) else {
                 return Ok(vec![reply; way.recipients.len()]);
             };
+            let owner = target.and_then(|target| batch.targets.get(target)).map(|target| &target.user);
+            if let Some(filtered) = decided.filtered.get_mut(account)
+                && owner.is_some_and(|owner| filtered.keep_instead_of(owner))
+            {
+                // What others have no room for is no reason to refuse the user's own mail.
+                continue;
+            }
             decided.parts.leave_out_account(account);
             if !way.leave_out(account, &reply) {
                 return Ok(vec![reply; way.recipients.len()]);

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     filter::Filter,
+    imap::ForeignNames,
     service::{entropy, shown},
 };
 
@@ -50,6 +51,7 @@ pub struct StoreInbox<S, R, F = ()> {
     urgent: Vec<AddressRange>,
     unwanted: Option<Solicitation>,
     room: Option<Room>,
+    pub(super) names: ForeignNames,
 }
 
 impl<S: Store, R: Addressing> StoreInbox<S, R> {
@@ -70,6 +72,7 @@ impl<S: Store, R: Addressing> StoreInbox<S, R> {
             urgent: Vec::new(),
             unwanted: None,
             room: None,
+            names: ForeignNames::default(),
         }
     }
 }
@@ -91,6 +94,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             urgent: self.urgent,
             unwanted: self.unwanted,
             room: self.room,
+            names: self.names,
         }
     }
 

@@ -131,7 +131,8 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         let targets: Vec<Target> = copies
             .into_iter()
             .map(|copy| {
-                let target = Target::new(owner.clone(), copy.mailbox, message.internal_date);
+                let owner = copy.owner.as_ref().unwrap_or(owner).clone();
+                let target = Target::new(owner, copy.mailbox, message.internal_date);
                 target.with_flags(copy.flags)
             })
             .collect();

@@ -1,7 +1,9 @@
 //! Delivery of mail that was fetched from elsewhere: as if it had come by LMTP, but that nobody waits for a reply.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use mailwright_mail_model::{Address, ForwardPath};
+use mailwright_mail_model::{Address, ForwardPath, MailboxName};
 use mailwright_mailstore::{Folders, Store, User, Write};
 use mailwright_relay_policy::{
     Session as Conversation,
@@ -23,7 +25,18 @@ use super::{
 use crate::{
     fetch::{Arrival, Pieces, Receive, Received},
     filter::{Filing, Filter, Filtered},
+    imap::{ForeignNames, Groups},
 };
+
+impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
+    /// Knows that there are groups, whose mailboxes have names that fetched mail does not go by. Give it what the
+    /// [`Imap`](crate::imap::Imap::with_groups) has.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Arc<dyn Groups>) -> Self {
+        self.names = ForeignNames::with_groups(groups);
+        self
+    }
+}
 
 impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
     async fn takes_for(&self, user: &User) -> Result<(), Reply> {
@@ -90,6 +103,9 @@ impl<S: Store, R: Addressing, F: Filter> Receive for StoreInbox<S, R, F> {
         let (routes, date, settled, quarantine) = (&*self.routes, end.date, None, false);
         let about = About { origin: &origin, routes, date, rows, settled, quarantine };
         let replies = if let Some(mailbox) = arrival.mailbox {
+            let inbox = MailboxName::inbox();
+            // What is called so elsewhere is the user's own mail: it is not for others, and nobody could open it here.
+            let mailbox = if self.names.is_foreign(&self.store, mailbox) { &inbox } else { mailbox };
             if let Some(folders) = self.store.folders() {
                 // It may be there; where it cannot be made, the delivery says so.
                 let _ = folders.create(arrival.user, mailbox, None).await;

@@ -221,7 +221,8 @@ impl Plan {
             let filings = filtered.get(user).map_or(&inbox[..], |filtered| &filtered.filings[..]);
             for filing in filings {
                 rows.extend(filing.row(targets.len()));
-                let target = Target::new(user.clone(), filing.mailbox.clone(), origin.date);
+                let owner = filing.owner.as_ref().unwrap_or(user).clone();
+                let target = Target::new(owner, filing.mailbox.clone(), origin.date);
                 targets.push(target.with_flags(filing.flags.clone()).with_delivery(Arc::clone(&delivery)));
                 places.push(place);
             }

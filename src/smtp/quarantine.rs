@@ -10,7 +10,7 @@ use super::{
     deliver::StoreInbox,
     plan::{Origin, Plan, Way},
 };
-use crate::filter::{Filter, Filtered};
+use crate::filter::{Filing, Filter, Filtered};
 
 /// What the mailbox is called where nobody has one yet.
 const JUNK: &str = "Junk";
@@ -27,14 +27,14 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         let Ok(plan) = Plan::new(&origin.message.mail.from, way) else { return };
         for (user, _) in plan.accounts() {
             let filtered = filtered.entry(user.clone()).or_insert_with(Filtered::keep);
-            if !filtered.filings.iter().any(|filing| filing.mailbox.is_inbox()) {
+            if !filtered.filings.iter().any(Filing::is_own_inbox) {
                 continue;
             }
             let Some(junk) = self.junk(user).await else {
                 tracing::warn!(id = origin.id, %user, "there is no mailbox for junk: the message stays in INBOX");
                 continue;
             };
-            for filing in filtered.filings.iter_mut().filter(|filing| filing.mailbox.is_inbox()) {
+            for filing in filtered.filings.iter_mut().filter(|filing| filing.is_own_inbox()) {
                 filing.mailbox = junk.clone();
             }
         }

@@ -11,13 +11,14 @@ mod warn;
 use std::sync::Arc;
 
 use mailwright::filter::{Remembered, SieveFilter};
+use mailwright::imap::ForeignNames;
 use mailwright::mailstore::{AnyStore, StoreError, block_on, embedded::Embedded, embedded::Table};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
     config::{Config, Expiry, Period},
-    directory::{Directory, DirectoryError, RemovedEntry},
+    directory::{Directory, DirectoryError, Members, RemovedEntry},
     fetch::Fetch,
     serve::SIEVE_MEMORY,
     server_scripts, sieve,
@@ -41,6 +42,7 @@ pub(crate) struct Life {
     fetch: Fetch,
     periods: Table,
     expiry: Expiry,
+    names: ForeignNames,
     /// What explains scripts, or why nothing does.
     pub(crate) filter: Result<Arc<sieve::Filter>, String>,
 }
@@ -118,12 +120,15 @@ impl Life {
     ) -> Result<Self, StoreError> {
         let periods = database.table(PERIODS)?;
         let memory = Remembered::new(database.table(SIEVE_MEMORY)?);
+        let members = Arc::new(Members(Arc::clone(&directory)));
+        let names = ForeignNames::with_groups(members.clone());
         let scripts = server_scripts::load(config).map_err(|error| error.to_string());
         let filter = scripts.map(|scripts| {
             let filter = SieveFilter::new(store.clone(), memory, config.hostname.clone());
-            Arc::new(filter.with_options(config.filter_options()).with_server_scripts(scripts))
+            let filter = filter.with_options(config.filter_options()).with_groups(members);
+            Arc::new(filter.with_server_scripts(scripts))
         });
-        Ok(Self { store, directory, fetch, periods, expiry: config.expiry.clone(), filter })
+        Ok(Self { store, directory, fetch, periods, expiry: config.expiry.clone(), names, filter })
     }
 
     /// Does what is asked. Blocks.

@@ -11,11 +11,13 @@ mod tree;
 
 use std::{
     io::{self, BufRead, Write},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use mailwright::{
     client::ClientError,
+    imap::ForeignNames,
     line_proto::Secret,
     mail_model::{MailboxName, Uid, UidSet},
     mailstore::{
@@ -30,6 +32,7 @@ use crate::{
     cli::Migrate,
     companion::Along,
     config::Config,
+    directory::Members,
     serve::{self, ServeError},
 };
 
@@ -62,6 +65,10 @@ pub(crate) enum MigrateError {
         "{mailbox} of the account holds mail already, under another UIDVALIDITY: take over into an account without mail"
     )]
     Occupied { mailbox: String },
+    #[error(
+        "{mailbox}: mailboxes of others stand under this name here, nobody could open one of the account's own: rename it at the source"
+    )]
+    Foreign { mailbox: MailboxName },
     #[error("this store cannot take over mail")]
     NoImport,
     #[error("{0}")]
@@ -104,9 +111,13 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
             }
             return Ok(true);
         }
-        let (database, _directory) = serve::open(config)?;
+        let (database, directory) = serve::open(config)?;
         let scripts = config.limits.of_scripts();
         let store = serve::mail_store(config, database.clone(), &serve::waiting(config, &database)?)?;
+        let names = ForeignNames::with_groups(Arc::new(Members(directory)));
+        if let Some(folder) = folders.iter().find(|folder| names.is_foreign(&store, &folder.name)) {
+            return Err(MigrateError::Foreign { mailbox: folder.name.clone() });
+        }
         let run = Run { store, user, options, scripts };
         let (along, differences) = run.account(source.account().await?).await?;
         let mut same = differences.is_empty();
@@ -203,7 +214,7 @@ impl Run<'_> {
     }
 
     /// Makes the mailbox, with the numbers it has at the source. Says whether it was not there.
-    async fn prepare(&self, folder: &Folder) -> Result<(std::sync::Arc<Snapshot>, bool), MigrateError> {
+    async fn prepare(&self, folder: &Folder) -> Result<(Arc<Snapshot>, bool), MigrateError> {
         let (user, name) = (&self.user, &folder.name);
         let folders = self.store.folders().ok_or(MigrateError::NoImport)?;
         let import = self.store.import().ok_or(MigrateError::NoImport)?;

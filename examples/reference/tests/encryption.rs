@@ -170,3 +170,58 @@ fn others_see_that_it_is_locked() {
     assert!(!fetched.contains(WORDS), "{fetched}");
     assert!(fetched.contains("d NO"), "{fetched}");
 }
+
+/// What cannot be opened is there nevertheless: it is not called expunged, the others are found, and no connection ends for it.
+#[test]
+fn what_is_locked_is_said_to_be() {
+    let server = Server::start("allow_plaintext_auth = true");
+    server.add_user(BOB, PASSWORD);
+    deliver(&server, USER, "Subject: plain\r\n\r\nthe quinquereme, in the clear\r\n");
+    encrypt(&server);
+    deliver(&server, USER, &message());
+    let mut alice = inbox(&server);
+    let shared = alice.imap("a", &format!("SETACL INBOX {BOB} lrs"));
+    assert!(shared.last().unwrap().starts_with("a OK"), "{shared:?}");
+    let url = format!("imap://{}@mail.example.org/INBOX/;uid=2", USER.replace('@', "%40"));
+    let mut urls = Vec::new();
+    for section in ["", "/;section=HEADER", "/;section=1"] {
+        let given = alice.imap("b", &format!("GENURLAUTH \"{url}{section};urlauth=authuser\" INTERNAL"));
+        let url = given[0].strip_prefix("* GENURLAUTH \"").unwrap_or_else(|| panic!("{given:?}"));
+        urls.push(url.strip_suffix('"').unwrap().to_owned());
+    }
+    let (mut talk, opened) = login(&server, BOB, PASSWORD);
+    assert!(opened);
+    let selected = talk.imap("c", &format!("SELECT \"Other Users/{USER}\""));
+    assert!(selected.last().unwrap().starts_with("c OK"), "{selected:?}");
+    for command in
+        ["FETCH 1:2 BODY.PEEK[TEXT]", "FETCH 1:2 ENVELOPE", "FETCH 2 BODY.PEEK[]", "UID FETCH 1:2 PREVIEW"]
+    {
+        let lines = talk.imap("d", command);
+        let last = lines.last().unwrap();
+        assert!(last.starts_with("d NO [NOPERM] ") && last.contains("encrypted"), "{command}: {lines:?}");
+        assert_eq!(
+            lines.iter().any(|line| line.starts_with("* 1 FETCH")),
+            command.contains("1:2"),
+            "{lines:?}"
+        );
+    }
+    for (command, found) in [
+        ("SEARCH BODY quinquereme", "1"),
+        ("SEARCH NOT BODY quinquereme", ""),
+        ("SEARCH NOT SUBJECT tea", "1"),
+    ] {
+        let lines = talk.imap("e", command);
+        assert!(lines[0].starts_with("* NO [NOPERM] "), "{command}: {lines:?}");
+        assert_eq!(lines[1], format!("* SEARCH {found}").trim_end(), "{command}");
+        assert!(lines[2].starts_with("e OK"), "{command}: {lines:?}");
+    }
+    assert_eq!(talk.imap("f", "SEARCH UID 2")[0], "* SEARCH 2");
+    for url in &urls {
+        let lines = talk.imap("g", &format!("URLFETCH \"{url}\""));
+        assert_eq!(lines[0], format!("* URLFETCH \"{url}\" NIL"));
+        assert!(lines[1].starts_with("g OK"), "{lines:?}");
+        let own = alice.imap("h", &format!("URLFETCH \"{url}\""));
+        assert!(own[0].ends_with('}'), "{own:?}");
+    }
+    assert!(talk.imap("i", "NOOP")[0].starts_with("i OK"));
+}

@@ -155,6 +155,24 @@ fn what_is_expunged_goes_to_the_trash() {
     assert_eq!(talk.imap("j", "STATUS Trash (MESSAGES)")[0], "* STATUS Trash (MESSAGES 0)");
 }
 
+/// Where the limit of mailboxes leaves no room for a trash, what is to be expunged goes, and CLOSE leaves the mailbox.
+#[test]
+fn no_room_for_a_trash_stops_nothing() {
+    let server = server("[imap]\ndeleted_to_trash = \"expunge\"\n");
+    common::tell(&server, &format!("user quota {USER} --mailboxes 1"));
+    for number in 1..=3 {
+        deliver(&server, USER, &format!("Subject: {number}\r\n\r\nx\r\n"));
+    }
+    let mut talk = inbox(&server);
+    assert!(talk.imap("a", "CREATE Trash")[0].starts_with("a NO [OVERQUOTA]"));
+    assert!(ok(&talk.imap("b", "STORE 1:2 +FLAGS.SILENT (\\Deleted)")));
+    assert_eq!(talk.imap("c", "UID EXPUNGE 1")[0], "* 1 EXPUNGE");
+    assert_eq!(talk.imap("d", "CLOSE").len(), 1);
+    assert!(talk.imap("e", "FETCH 1 FLAGS")[0].starts_with("e BAD"));
+    assert_eq!(talk.imap("f", "STATUS INBOX (MESSAGES)")[0], "* STATUS INBOX (MESSAGES 1)");
+    assert_eq!(talk.imap("g", "LIST \"\" Trash").len(), 1);
+}
+
 #[test]
 fn clients_that_are_wrong_say_who_they_are() {
     let server =

@@ -212,3 +212,42 @@ fn without_numbers_in_part_and_few_at_a_time() {
     assert!(lines.contains(&"* VANISHED 6:7".to_owned()), "{lines:?}");
     assert!(lines.last().unwrap().starts_with("x OK [MESSAGELIMIT 3 5]"), "{lines:?}");
 }
+
+/// RFC 5465 §5.9: who may not read a mailbox any more is told nothing more of it, in a session that has it open neither.
+#[test]
+fn who_may_not_read_any_more_is_told_nothing_more() {
+    for store in ["", "[store]\nkind = \"maildir\"\npath = \"mail/%u\""] {
+        let server = server(store);
+        let mut bob = login(&server, BOB);
+        done(&mut bob, "CREATE tea");
+        done(&mut bob, &format!("SETACL tea {USER} lrswite"));
+        done(&mut bob, "APPEND tea {1+}\r\nx");
+        let open = format!("SELECT \"Other Users/{BOB}/tea\"");
+        let [mut plain, mut idle, mut notified, mut kept] = [(); 4].map(|()| login(&server, USER));
+        done(&mut notified, "NOTIFY SET (SELECTED (MessageNew (UID ENVELOPE) MessageExpunge FlagChange))");
+        for talk in [&mut plain, &mut idle, &mut notified, &mut kept] {
+            done(talk, &open);
+        }
+        idle.send("i IDLE\r\n");
+        assert!(idle.line().starts_with("+ "));
+        // Another right that goes is no reason.
+        done(&mut bob, &format!("SETACL tea {USER} lrs"));
+        done(&mut kept, "NOOP");
+        done(&mut kept, "UNSELECT");
+        done(&mut bob, &format!("DELETEACL tea {USER}"));
+        let text = "Subject: after\r\n\r\ntop secret\r\n";
+        done(&mut bob, &format!("APPEND tea {{{}+}}\r\n{text}", text.len()));
+        for (mut talk, command) in [(idle, ""), (notified, ""), (plain, "a FETCH 1:* BODY.PEEK[]\r\n")] {
+            talk.send(command);
+            let mut said = talk.line();
+            while !said.starts_with("* BYE") {
+                assert!(said.starts_with("a NO "), "{command}: {said}");
+                said = talk.line();
+            }
+            assert!(talk.at_end(), "{command}");
+        }
+        // What the user has of the user's own goes on.
+        done(&mut kept, "SELECT INBOX");
+        assert!(!is_done(&mut kept, &open));
+    }
+}

@@ -356,3 +356,60 @@ fn a_hundred_thousand_messages_are_listed_in_bounded_memory() {
     // In KiB: the listing is some 40 octets a message, and what waits to be sent a few hundred KiB.
     assert!(after < before + 32 * 1024, "{before} and then {after} KiB");
 }
+
+/// What cannot be read is refused, and the session goes on: what it deletes is deleted.
+#[test]
+fn a_message_that_cannot_be_read_stops_nobody() {
+    let mut server =
+        Server::prepare("allow_plaintext_auth = true\nstore = { kind = \"maildir\", path = \"mail/%u\" }");
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    deliver_some(&server, 4);
+    let (mut talk, answer) = log_in(&server, USER);
+    assert!(answer.starts_with("+OK"), "{answer}");
+    let mut phone = imap(&server);
+    phone.imap("a", "SELECT INBOX");
+    phone.imap("b", "STORE 2 +FLAGS (\\Deleted)");
+    assert!(phone.imap("c", "EXPUNGE").last().unwrap().starts_with("c OK"));
+    for (number, there) in [(1, true), (2, false), (3, true), (4, true)] {
+        let answer = say(&mut talk, &format!("RETR {number}"));
+        assert_eq!(answer.starts_with("+OK"), there, "{answer}");
+        if there {
+            assert!(talk.until(".").iter().any(|line| line == "..dot"));
+        } else {
+            assert!(answer.starts_with("-ERR ") && answer.contains("expunged"), "{answer}");
+            assert!(say(&mut talk, &format!("TOP {number} 0")).starts_with("-ERR "));
+        }
+        assert!(say(&mut talk, &format!("DELE {number}")).starts_with("+OK"));
+    }
+    assert!(say(&mut talk, "QUIT").starts_with("+OK"));
+    assert!(phone.imap("d", "STATUS INBOX (MESSAGES)")[0].ends_with("(MESSAGES 0)"));
+}
+
+/// A file whose name says that it is longer than it is.
+#[test]
+fn a_file_that_is_shorter_than_its_name_says_stops_nobody() {
+    let mut server =
+        Server::prepare("allow_plaintext_auth = true\nstore = { kind = \"maildir\", path = \"mail/%u\" }");
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    deliver_some(&server, 1);
+    let new = server.folder.path().join("mail").join(USER).join("new");
+    let text = "Subject: short\n\nx\n";
+    fs::write(new.join(format!("1700000003.M3P1.host,S={},W=9000", text.len())), text).unwrap();
+    let (mut talk, _) = log_in(&server, USER);
+    let listed = {
+        talk.send("LIST\r\n");
+        talk.line();
+        listing(&mut talk)
+    };
+    assert_eq!(listed.len(), 2);
+    let odd = listed.iter().find(|line| line.ends_with(" 9000")).unwrap_or_else(|| panic!("{listed:?}"));
+    let odd: usize = odd.split(' ').next().unwrap().parse().unwrap();
+    let answer = say(&mut talk, &format!("RETR {odd}"));
+    assert!(answer.starts_with("-ERR [SYS/PERM] "), "{answer}");
+    assert!(say(&mut talk, &format!("RETR {}", 3 - odd)).starts_with("+OK"));
+    listing(&mut talk);
+    assert!(say(&mut talk, &format!("DELE {}", 3 - odd)).starts_with("+OK"));
+    assert!(say(&mut talk, "QUIT").starts_with("+OK"));
+}

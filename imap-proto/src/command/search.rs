@@ -154,6 +154,29 @@ pub(super) mod tests {
         assert_eq!(parse(b" 7"), Err(GrammarError::OutOfRange { messages: 6 }));
     }
 
+    proptest! {
+        /// RFC 9738 §3.2
+        #[test]
+        fn what_is_after_or_before_a_uid(
+            messages in prop::collection::btree_set(prop_oneof![1_u32..30, u32::MAX - 3..=u32::MAX], 0..9),
+            uid in prop_oneof![1_u32..30, u32::MAX - 3..=u32::MAX],
+        ) {
+            let set = |is: &dyn Fn(u32) -> bool| -> UidSet {
+                let some = messages.iter().filter(|uid| is(**uid));
+                some.filter_map(|uid| mailwright_mail_model::Uid::new(*uid)).collect()
+            };
+            let (all, recent) = (set(&|_| true), UidSet::new());
+            for (word, expected) in
+                [("UIDAFTER", set(&|other| other > uid)), ("uidbefore", set(&|other| other < uid))]
+            {
+                let text = format!(" {word} {uid}");
+                let mut input = Input::new(text.as_bytes());
+                let found = Search::parse(&mut input, false, SearchContext::new(&all, &recent)).unwrap();
+                prop_assert_eq!(found.query, Query::from(Key::Uid(expected)));
+            }
+        }
+    }
+
     #[test]
     fn charsets() {
         let subject = |text| Ok(Query::from(Key::header("Subject", text)));
@@ -199,6 +222,11 @@ pub(super) mod tests {
             " HEADER a",
             " LARGER x",
             " UID *:x",
+            " UIDAFTER",
+            " UIDAFTER 0",
+            " UIDAFTER *",
+            " UIDBEFORE 1:2",
+            " UIDBEFORE 4294967296",
             " BOGUS",
             " ANNOTATION /comment size \"x\"",
             " ANNOTATION /comment VALUE \"x\"",

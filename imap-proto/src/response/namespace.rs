@@ -39,6 +39,12 @@ impl Namespace {
         Self { prefix: prefix.into(), delimiter, translation: None }
     }
 
+    /// Whether a name stands in it. The level that is its prefix does too.
+    fn holds(&self, name: &str) -> bool {
+        let level = self.delimiter.and_then(|delimiter| self.prefix.strip_suffix(delimiter));
+        name.starts_with(&self.prefix) || level.is_some_and(|level| !level.is_empty() && name == level)
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         reader.open()?;
         let prefix = reader.string()?;
@@ -99,6 +105,18 @@ impl Namespaces {
         wire.put(b"\r\n");
     }
 
+    /// Whether a name that the server lists is that of a mailbox of the user's own. Of two prefixes the longer one decides: a prefix may be
+    /// empty, and with RFC 2342 §5 that of shared mailboxes is on some servers. Without any namespace every name is.
+    pub fn is_personal(&self, name: &str) -> bool {
+        let longest = |namespaces: &[Namespace]| {
+            let found = namespaces.iter().filter(|namespace| namespace.holds(name));
+            found.map(|namespace| namespace.prefix.len()).max()
+        };
+        // INBOX is the user's own, whatever it begins with (RFC 9051 §5.1).
+        name.eq_ignore_ascii_case("INBOX")
+            || longest(&self.personal) >= longest(&self.other_users).max(longest(&self.shared))
+    }
+
     /// What follows the word.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let mut kind = || -> Result<Vec<Namespace>> {
@@ -142,6 +160,32 @@ mod tests {
             let mut octets = Vec::new();
             namespaces.encode(&mut octets);
             prop_assert_eq!(Response::parse(&octets, Leniency::strict()), Ok(Response::Namespace(namespaces)));
+        }
+    }
+
+    #[test]
+    fn names_are_ones_own_or_those_of_others() {
+        let of = |prefix: &str| Namespace::new(prefix, Some('/'));
+        let usual = Namespaces {
+            other_users: vec![of("Other Users/")],
+            shared: vec![of("Shared Folders/")],
+            ..Namespaces::personal('/')
+        };
+        for (name, own) in [
+            ("INBOX", true),
+            ("Other", true),
+            ("Other Users", false),
+            ("Other Users/ann/tea", false),
+            ("Other Users of old", true),
+            ("Shared Folders/office", false),
+        ] {
+            assert_eq!(usual.is_personal(name), own, "{name}");
+            assert!(Namespaces::default().is_personal(name), "{name}");
+        }
+        let below =
+            Namespaces { personal: vec![of("INBOX/")], other_users: vec![of("user/")], shared: vec![of("")] };
+        for (name, own) in [("inbox", true), ("INBOX/Sent", true), ("user/ann", false), ("news", false)] {
+            assert_eq!(below.is_personal(name), own, "{name}");
         }
     }
 

@@ -68,6 +68,7 @@ impl Server {
             Kind::Login => self.failed_login(&slot.tag, &Refusal::from(AuthRefusal::Unavailable).into()),
             Kind::Message | Kind::Include => self.message_answered(Err(Refusal::unavailable())),
             Kind::News => {}
+            Kind::Close => self.closed(&slot, Err(Refusal::unavailable())),
             // It was chosen.
             Kind::Language => self.succeed(&slot, None),
             Kind::Filter { .. } => {
@@ -109,11 +110,27 @@ impl Server {
         self.finish(&slot.tag, &refusal.into(), !slot.uses_seqs);
     }
 
-    /// What a command that expunged these messages ends with (RFC 7162 §3.2.7, RFC 6851 §4.4).
-    fn mod_seq_after(&self, expunged: &UidSet) -> Option<ResponseCode> {
-        let State::Selected { view, .. } = &self.state else { return None };
+    /// Tells that a command has expunged these messages, and ends it (RFC 7162 §3.2.7, RFC 6851 §4.4).
+    fn expunged(&mut self, slot: &Slot, expunged: UidSet) {
         let tells = self.enabled.resync && !expunged.is_empty();
-        view.reported().filter(|_| tells).map(ResponseCode::HighestModSeq)
+        self.removed(expunged);
+        // What there is to tell is told first: then it is known what is not told.
+        let may_expunge = !slot.uses_seqs && self.slots.may_expunge();
+        self.announce(may_expunge, !self.workarounds.delay_new_mail);
+        let code = match &self.state {
+            State::Selected { view, .. } if tells => view.complete_up_to().map(ResponseCode::HighestModSeq),
+            _ => None,
+        };
+        self.succeed(slot, code);
+    }
+
+    /// The mailbox is left. RFC 9051 §6.4.2: that ends in OK, or client and server would not agree on whether one is open; what could not be
+    /// expunged is told in passing (§7.1.2).
+    fn closed(&mut self, slot: &Slot, answer: Answered<()>) {
+        if let Err(refusal) = answer {
+            self.say(None, &refusal.into());
+        }
+        self.succeed(slot, None);
     }
 
     /// STORE is done; these messages were left alone.
@@ -193,11 +210,7 @@ impl Reply for Idle {
 impl Reply for Expunge<UidSet> {
     fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<UidSet>) {
         match answer {
-            Ok(uids) => {
-                let code = server.mod_seq_after(&uids);
-                server.removed(uids);
-                server.succeed(&slot, code);
-            }
+            Ok(uids) => server.expunged(&slot, uids),
             Err(refusal) => server.refuse(&slot, refusal),
         }
     }
@@ -222,9 +235,7 @@ impl Reply for Move<UidSet> {
                     let wording = server.wording;
                     wording.put(None, &Status::ok("moved").with(code), server.out());
                 }
-                let code = server.mod_seq_after(&source);
-                server.removed(source);
-                server.succeed(&slot, code);
+                server.expunged(&slot, source);
             }
             Err(refusal) => server.refuse(&slot, refusal),
         }
@@ -253,7 +264,7 @@ done!(Create, Delete, Rename, Subscribe, Unsubscribe);
 impl Reply for Close {
     fn reply(server: &mut Server, slot: Slot, _: Self, answer: Answered<()>) {
         if !matches!(slot.kind, Kind::Leaving) {
-            return server.done(&slot, answer);
+            return server.closed(&slot, answer);
         }
         // RFC 8437 §3: what can be done now is another matter.
         server.succeed(&slot, Some(ResponseCode::Capability(server.capabilities())));

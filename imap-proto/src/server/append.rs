@@ -178,7 +178,14 @@ impl Server {
         if let Some(step) = incoming.steps.pop_front() {
             return self.take_step(step);
         }
-        let Some(place) = incoming.place else { return self.end_of_messages() };
+        let Some(place) = incoming.place else {
+            if incoming.refusal.is_some() || incoming.size > 0 {
+                return self.end_of_messages();
+            }
+            // What was put together of pieces may have no octets either.
+            incoming.refuse(empty());
+            return None;
+        };
         match self.intake.behind(place, rx, &self.config.limits, self.config.literals) {
             Taken::Partial => self.wait_for_body(now),
             Taken::Consent => {
@@ -238,6 +245,9 @@ impl Server {
         match step {
             Step::Begin { flags, internal_date, annotations, size, utf8 } => {
                 let sequel = incoming.messages > 0;
+                if sequel && incoming.size == 0 {
+                    incoming.refuse(empty());
+                }
                 incoming.messages = incoming.messages.saturating_add(1);
                 incoming.size = 0;
                 // RFC 8508 §4.7: one message takes the place of one.
@@ -257,6 +267,8 @@ impl Server {
                 } else if utf8 && !enabled.utf8 {
                     // RFC 6855 §4
                     incoming.refuse(Status::no("expected ENABLE UTF8=ACCEPT before this"));
+                } else if size == Some(0) {
+                    incoming.refuse(empty());
                 } else if size.is_some_and(|size| size > config.max_message_size) {
                     incoming.refuse(too_large());
                 }
@@ -323,6 +335,12 @@ impl Incoming {
             self.refuse(too_large());
         }
     }
+}
+
+/// RFC 3502 §6.3.11: a message without octets is an error, and NO the answer: it is how a client thinks better of it, and none of its
+/// messages is kept.
+fn empty() -> Status {
+    Status::no("a message of no octets: nothing is appended")
 }
 
 fn too_large() -> Status {

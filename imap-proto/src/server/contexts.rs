@@ -167,7 +167,7 @@ impl Server {
                 self.news.send(view.added().clone(), items);
             }
             if !notifying.selected.flags {
-                view.forget_flags();
+                view.withhold_flags();
             }
             if !notifying.selected.message_annotations {
                 view.forget_annotations();

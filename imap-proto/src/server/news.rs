@@ -53,11 +53,15 @@ impl Server {
                 continue;
             }
             let mut slot = Slot::new("".into(), "FETCH", Kind::News);
-            slot.says_uid = items.contains(&FetchItem::Uid);
+            let mod_sequences = self.enabled.mod_sequences;
+            // RFC 7162 §3.2.4: with their UID and their mod-sequence, as all that is told without being asked.
+            slot.says_uid = items.contains(&FetchItem::Uid) || mod_sequences;
             slot.uses_seqs = true;
             slot.reads = true;
             let id = self.slots.open(slot);
-            let fetch = Fetch::new(messages, items.into_iter().filter(|item| *item != FetchItem::Uid));
+            let told = mod_sequences.then_some(FetchItem::ModSeq);
+            let items = items.into_iter().filter(|item| ![FetchItem::Uid, FetchItem::ModSeq].contains(item));
+            let fetch = Fetch::new(messages, told.into_iter().chain(items));
             return Some(Output::Event(Event::Fetch(Ask::new(id, fetch))));
         }
         None

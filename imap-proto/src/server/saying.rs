@@ -5,6 +5,7 @@ use mailwright_mail_model::ModSeq;
 
 use super::{Phase, Server, State};
 use crate::{
+    Refusal,
     command::Spec,
     grammar::Input,
     response::{ResponseCode, Status},
@@ -20,10 +21,11 @@ impl Server {
 
     /// Ends a command.
     pub(super) fn end(&mut self, tag: &str, status: &Status) {
-        if let Some(mod_seq) = self.held_back() {
+        let tells = matches!(status.code, Some(ResponseCode::HighestModSeq(_)));
+        if let Some(mod_seq) = self.held_back().filter(|_| !tells) {
             // RFC 7162 §6: mod-sequences were told beside flags that are above those of expunges yet to be announced. A
             // client that is gone after this and comes back must not ask from there on.
-            let status = Status::ok("expunged messages are still to be told");
+            let status = Status::ok("changes are still to be told");
             self.say(None, &status.with(ResponseCode::HighestModSeq(mod_seq)));
         }
         self.say(Some(tag), status);
@@ -34,6 +36,14 @@ impl Server {
         match &self.state {
             State::Selected { view, .. } if self.enabled.resync => view.held_back(),
             _ => None,
+        }
+    }
+
+    /// Tells that not all is as it should be, though the command goes on: an untagged NO (RFC 9051 §7.1.2). Before the answer to what it is
+    /// about.
+    pub fn warn(&mut self, refusal: Refusal) {
+        if !matches!(self.phase, Phase::Closing(_)) {
+            self.say(None, &refusal.into());
         }
     }
 

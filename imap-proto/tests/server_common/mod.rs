@@ -201,6 +201,11 @@ impl Subject for App {
                 server.answer(ask, answer)
             }
             Event::Close(ask) => {
+                if ask.expunge && self.sharing.is_over_quota() {
+                    self.selected = None;
+                    let _ = server.answer(ask, Err(Refusal::over_quota()));
+                    return seen;
+                }
                 if ask.expunge {
                     self.open().remove(|message| message.flags.contains(&Flag::Deleted));
                 }
@@ -217,6 +222,22 @@ impl Subject for App {
                     let entries = vec!["/comment".parse().unwrap()];
                     let mod_seq = ModSeq::new(message.mod_seq);
                     server.notify(Change::Annotations { uid: message.uid, entries, mod_seq });
+                }
+                // And marks as answered what has this keyword.
+                let folder = self.open();
+                let (other, answered) = ("$Other".parse().unwrap(), Flag::Answered);
+                if let Some(message) = folder
+                    .messages
+                    .iter_mut()
+                    .find(|message| message.flags.contains(&other) && !message.flags.contains(&answered))
+                {
+                    folder.mod_seq += 1;
+                    message.mod_seq = folder.mod_seq;
+                    message.flags = message.flags.union(&[answered].into_iter().collect());
+                    let (uid, flags, mod_seq) =
+                        (message.uid, message.flags.clone(), ModSeq::new(folder.mod_seq));
+                    server.notify(Change::Flags { uid, flags, mod_seq });
+                    server.notify(folder.up_to());
                 }
                 let folder = self.open();
                 let gone = folder.remove(|message| message.flags.contains(&Flag::Flagged));

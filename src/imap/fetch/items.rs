@@ -16,7 +16,9 @@ use mailwright_mail_model::{
 use mailwright_mailstore::{Message, MessageRef, Store, StoreError, accounts::Accounts};
 
 use super::is_whole;
-use crate::imap::{Visit, at_hand::at_hand, derived::Decoding, known::Known, preview::preview};
+use crate::imap::{
+    Visit, at_hand::at_hand, derived::Decoding, described::short, known::Known, preview::preview,
+};
 
 /// Sections up to this many octets are sent in one piece; larger ones are streamed.
 pub(super) const INLINE: u64 = 64 * 1024;
@@ -25,7 +27,8 @@ pub(super) const INLINE: u64 = 64 * 1024;
 pub(super) enum Item<'a> {
     Ready(FetchData<'a>),
     Octets(&'a BodySection, Option<Bytes>),
-    Stream(&'a BodySection, Range<u64>),
+    /// With its first octets: what cannot be read is known before its length is named, which nothing takes back.
+    Stream(&'a BodySection, Range<u64>, Bytes),
     EmailId(String),
     ThreadId(Option<String>),
     Preview(Option<String>),
@@ -159,7 +162,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             return Ok(Item::Octets(section, Some(octets)));
         }
         if range.end - range.start > INLINE {
-            return Ok(Item::Stream(section, range));
+            let first = read(self.store, reference, range.start..range.start + INLINE).await?;
+            return Ok(Item::Stream(section, range, first));
         }
         Ok(Item::Octets(section, Some(read(self.store, reference, range).await?)))
     }
@@ -178,6 +182,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         }
         // A literal says its length first. Decoding twice costs less than keeping it.
         let length = decoding.length(self.store, reference).await?;
+        decoding.check(self.store, reference).await?;
         Ok(Item::Decode(section, length, decoding))
     }
 }
@@ -213,7 +218,7 @@ pub(in crate::imap) async fn read(
     while offset < range.end {
         let chunk = store.read(message, offset..range.end).await?;
         if chunk.is_empty() {
-            return Err(StoreError::NotFound);
+            return Err(short());
         }
         offset += chunk.len() as u64;
         if octets.is_empty() && offset == range.end {

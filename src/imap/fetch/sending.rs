@@ -42,7 +42,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     Item::Preview(text) => FetchData::Preview(text.as_deref()),
                     Item::FuzzyPreview(name, text) => FetchData::FuzzyPreview(*name, text.as_deref()),
                     Item::Binary(section, octets) => FetchData::Binary(section, octets.as_ref()),
-                    Item::Stream(section, range) => FetchData::Stream(section, range.end - range.start),
+                    Item::Stream(section, range, _) => FetchData::Stream(section, range.end - range.start),
                     Item::Decode(section, length, _) => FetchData::StreamBinary(section, *length),
                 })
                 .collect();
@@ -58,7 +58,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 Ok(false) | Err(_) => return Ok(()),
             }
             let went = match now.last() {
-                Some(Item::Stream(_, range)) => self.stream(connection, reference, range.clone()).await?,
+                Some(Item::Stream(_, range, first)) => {
+                    self.stream(connection, reference, range.clone(), first.clone()).await?
+                }
                 Some(Item::Decode(_, _, decoding)) => self.decode(connection, reference, decoding).await?,
                 _ => continue,
             };
@@ -80,8 +82,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         connection: &mut Session<Deflate<Server>>,
         reference: &MessageRef,
         range: Range<u64>,
+        first: Bytes,
     ) -> io::Result<bool> {
-        let mut offset = range.start;
+        let mut offset = range.start + first.len() as u64;
+        if !self.send_chunk(connection, reference, Ok(first)).await? {
+            return Ok(false);
+        }
         while offset < range.end {
             let chunk = self.store.read(reference, offset..range.end.min(offset + CHUNK)).await;
             offset += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);

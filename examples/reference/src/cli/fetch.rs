@@ -53,7 +53,7 @@ pub(crate) struct FetchAdd {
     /// The mailbox there; imap and imaps only
     #[arg(long, default_value = "INBOX")]
     pub(crate) folder: String,
-    /// All mailboxes there, each into the one of its name here, with its flags and past all filters; INBOX as ever. imap and imaps only
+    /// All mailboxes of the account there, each into the one of its name here, with its flags and past all filters; INBOX as ever. imap and imaps only
     #[arg(long, conflicts_with = "folder")]
     pub(crate) all_folders: bool,
     /// How often to look

@@ -54,6 +54,9 @@ impl Life {
         })?;
         let into = into.map(MailboxName::new).transpose();
         let into = into.map_err(|error| LifeError::Refused(error.to_string()))?;
+        if let Some(into) = &into {
+            self.names.refuse(&self.store, into)?;
+        }
         let now = unix_time();
         let mut messages = undelete.expunged_messages(&user).await?;
         messages.retain(|message| wanted.holds(message, now));
@@ -63,7 +66,11 @@ impl Life {
         let (mut count, mut problem) = (0, None);
         for message in &messages {
             let target = into.as_ref().unwrap_or(&message.mailbox);
-            let outcome = match self.make(&user, target).await {
+            let made = match self.names.refuse(&self.store, target) {
+                Ok(()) => self.make(&user, target).await,
+                refused => refused,
+            };
+            let outcome = match made {
                 Ok(()) => undelete.bring_back(&user, message.id, target).await.map(drop),
                 Err(error) => Err(error),
             };

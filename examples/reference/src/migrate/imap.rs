@@ -82,9 +82,14 @@ impl Imap {
     pub(super) async fn folders(&mut self) -> Result<Vec<Folder>, MigrateError> {
         let subscribed: Vec<_> = self.client.call(Lsub::new(List::new("", "*"))).await?;
         let subscribed: Vec<_> = subscribed.into_iter().map(|listed| listed.name).collect();
+        let namespaces = self.client.namespaces().await?;
         let mut folders = Vec::new();
         for listed in self.client.list("*").await? {
             let ListedName::Name(original) = &listed.name else { continue };
+            if !namespaces.is_personal(original.as_str()) {
+                // RFC 2342: it comes with the account that it belongs to.
+                continue;
+            }
             let nothing = [ListAttribute::NoSelect, ListAttribute::NonExistent];
             if nothing.iter().any(|attribute| listed.attributes.contains(attribute)) {
                 continue;

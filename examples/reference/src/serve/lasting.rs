@@ -16,7 +16,7 @@ use super::{Inbox, ServeError, Store, Waiting, open::delivery_store, services::S
 use crate::{
     admin::Administration,
     config::{self, Config},
-    directory::{Directory, Logins},
+    directory::{Directory, Logins, Members},
     dmarc::Collector,
     fetch::Fetch,
     http::Tokens,
@@ -97,10 +97,12 @@ impl Lasting {
     fn inbox(&self, config: &Config, rules: &Rules, routes: Arc<RouteTable>) -> Result<Inbox, ServeError> {
         let filter = SieveFilter::new(self.store.clone(), self.memory.clone(), config.hostname.clone())
             .with_options(config.filter_options())
+            .with_groups(Arc::new(Members(Arc::clone(&self.directory))))
             .with_server_scripts(server_scripts::load(config)?);
         let (delivery, chain) = (delivery_store(config, &self.store, &self.waiting)?, rules.chain.clone());
         let mut inbox = StoreInbox::new(delivery, self.logins.clone(), chain, config.hostname.clone())
-            .with_filter(filter);
+            .with_filter(filter)
+            .with_groups(Arc::new(Members(Arc::clone(&self.directory))));
         if !config.smtp.etrn.is_empty() {
             let (flush, allowed) = (Arc::clone(&self.queue), config::ranges(&config.smtp.etrn));
             inbox = inbox.with_queue_starter(QueueStarter::new(allowed, move || flush.flush()));

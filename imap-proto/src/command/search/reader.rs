@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mailwright_mail_model::{
-    AnnotationScope, Date, Flag, Keyword, ModSeq, charset,
+    AnnotationScope, Date, Flag, Keyword, ModSeq, Uid, charset,
     query::{Key, Query, QueryError},
 };
 
@@ -176,6 +176,17 @@ impl Reader<'_> {
                 };
                 Key::Uid(uids).into()
             }
+            b"UIDAFTER" => {
+                // RFC 9738 §3.2: greater than this one, so that a client need not count beyond it. No `*` means anything here.
+                let after = uid(input)?.next();
+                let uids = after.map(|first| self.context.messages.within(first..=Uid::MAX));
+                Key::Uid(uids.unwrap_or_default()).into()
+            }
+            b"UIDBEFORE" => {
+                let before = uid(input)?.previous();
+                let uids = before.map(|last| self.context.messages.within(Uid::MIN..=last));
+                Key::Uid(uids.unwrap_or_default()).into()
+            }
             b"OLDER" => Key::Older(interval(input)?).into(),
             b"YOUNGER" => Key::Younger(interval(input)?).into(),
             b"MODSEQ" => Key::ModSeq(search_mod_seq(input)?).into(),
@@ -274,6 +285,12 @@ fn object_id(input: &mut Input<'_>) -> Result<Box<str>, GrammarError> {
     let fits = id.len() <= 255
         && id.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
     if fits { Ok(id.into()) } else { Err(here.expected("an object id")) }
+}
+
+fn uid(input: &mut Input<'_>) -> Result<Uid, GrammarError> {
+    input.space()?;
+    let here = input.clone();
+    Uid::new(input.number()?).ok_or_else(|| here.expected("a number above 0"))
 }
 
 pub(super) fn number(input: &mut Input<'_>) -> Result<u64, GrammarError> {

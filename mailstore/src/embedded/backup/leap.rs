@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn who_restores_the_same_again_leaps_further() {
         let header = Header::new(9, UidValidity::new(3).unwrap(), None);
-        let mut before = Header { uid_next: None, ..header.clone() };
+        let mut before = header.clone();
+        before.uid_next = None;
         for later in [0, 3_600, 7_200] {
             let header = leapt(&mut Leap::new(NOW + later), &header);
             assert_eq!((header.uid_validity.get(), header.history_since), (3, header.highest_modseq));

@@ -87,7 +87,7 @@ fn summaries_of_several_users_are_theirs() {
     assert_eq!(together.len(), wanted.len());
     for (message, found) in wanted.iter().zip(together) {
         let alone = block_on(store.column(std::slice::from_ref(message), Column::Header)).unwrap();
-        assert_eq!(alone, [found.clone()]);
+        assert_eq!(alone, std::slice::from_ref(&found));
         assert!(found.is_none_or(|found| found.ends_with(format!(" {}", message.uid).as_bytes())));
     }
 }
