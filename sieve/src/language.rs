@@ -151,7 +151,7 @@ impl Language {
                 };
                 let all = self.extensions.values().chain([&extension]);
                 all.for_each(|extension| known.take_tags(extension));
-                table.push(&definition.name, known);
+                table.push(definition.name.clone(), known);
             }
         }
         self.extensions.insert(extension.name.clone(), extension);

@@ -48,11 +48,11 @@ impl Names {
     }
 
     /// One more by that name.
-    pub(super) fn push(&mut self, name: &Cow<'static, str>, known: Known) {
-        match self.all.iter_mut().find(|(other, _)| other == name) {
+    pub(super) fn push(&mut self, name: Cow<'static, str>, known: Known) {
+        match self.all.iter_mut().find(|(other, _)| *other == name) {
             Some((_, all)) => all.push(known),
             None => {
-                self.all.push((name.clone(), vec![known]));
+                self.all.push((name, vec![known]));
                 self.arrange();
             }
         }

@@ -50,7 +50,7 @@ impl Word {
                 (_, true) => Some(Self::NoFlag(flag)),
                 _ => None,
             })
-            .or_else(|| FIELDS.iter().find(|(known, _)| is(known)).map(|(_, field)| Self::Field(*field)))
+            .or_else(|| FIELDS.iter().find(|(known, _)| is(known)).map(|(_, field)| Self::Field(field)))
             .or_else(|| DATES.iter().find(|(known, _)| is(known)).map(|(_, key)| Self::Date(*key)))
     }
 }
