@@ -55,7 +55,14 @@ impl Header {
 
 /// Mailboxes that are not in memory and want to be packed, and when they were last seen to change.
 #[derive(Default)]
-pub(super) struct Ripening(Mutex<HashMap<Box<[u8]>, Instant>>);
+pub(super) struct Ripening(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    mailboxes: HashMap<Box<[u8]>, Instant>,
+    /// Whether one has come since somebody asked when the next is due.
+    news: bool,
+}
 
 /// For how long nothing must have changed in a mailbox: most that are filled go on to be.
 const QUIET: Duration = Duration::from_secs(2);
@@ -69,24 +76,32 @@ impl Ripening {
             return;
         }
         let mut waiting = lock(&self.0);
-        if let Some(changed) = waiting.get_mut(key) {
+        if let Some(changed) = waiting.mailboxes.get_mut(key) {
             *changed = Instant::now();
-        } else if waiting.len() < WAITING {
-            waiting.insert(key.into(), Instant::now());
+        } else if waiting.mailboxes.len() < WAITING {
+            waiting.mailboxes.insert(key.into(), Instant::now());
+            waiting.news = true;
         }
+    }
+
+    /// Whether one has come since somebody asked when the next is [due](Self::due).
+    pub(super) fn has_news(&self) -> bool {
+        lock(&self.0).news
     }
 
     /// When the next one may be packed.
     pub(super) fn due(&self) -> Option<Instant> {
-        lock(&self.0).values().min().map(|changed| *changed + QUIET)
+        let mut waiting = lock(&self.0);
+        waiting.news = false;
+        waiting.mailboxes.values().min().map(|changed| *changed + QUIET)
     }
 
     /// Takes one in which nothing has changed for long enough by this moment.
     pub(super) fn take(&self, now: Instant) -> Option<Box<[u8]>> {
         let mut waiting = lock(&self.0);
-        let (key, changed) = waiting.iter().min_by_key(|(_, changed)| **changed)?;
+        let (key, changed) = waiting.mailboxes.iter().min_by_key(|(_, changed)| **changed)?;
         let key = (*changed + QUIET <= now).then(|| key.clone())?;
-        waiting.remove(&key);
+        waiting.mailboxes.remove(&key);
         Some(key)
     }
 }

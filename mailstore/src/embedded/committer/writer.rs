@@ -65,7 +65,7 @@ impl Writer {
 
     /// Whether something of that is to be done soon.
     pub(super) fn has_chores(&self) -> bool {
-        self.is_full() || self.lasting.failure.is_passing()
+        self.is_full() || self.lasting.failure.is_passing() || self.lasting.ripening.has_news()
     }
 
     /// Whether mailboxes take so much memory that some have to leave it.

@@ -112,6 +112,20 @@ fn a_mailbox_that_nobody_opens_is_packed_when_it_rests() {
 }
 
 #[test]
+fn a_mailbox_rests_too_when_the_thread_that_packs_had_nothing_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { in_place: Some(|work| work()), ..Options::default() };
+    let store = Embedded::open(directory.path(), options).unwrap();
+    for number in 0..40_u32 {
+        block_on(deliver(&store, "alice", number.to_string().as_bytes()));
+    }
+    let begun = Instant::now();
+    wait_until_packed(&store, 40);
+    // It looks every fifteen seconds by itself.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_mailbox_that_nobody_opened_is_packed_when_the_store_closes() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
