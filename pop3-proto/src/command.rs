@@ -136,7 +136,7 @@ pub(crate) enum Command {
     Quit(Quit),
 }
 
-/// The row of a verb, in any case, and what stands behind its space, if it has one. Where nothing has to stand there, blanks are nothing:
+/// The row of a verb, in any case, and what stands behind its space, if it has one. Behind commands that take nothing blanks are nothing:
 /// RFC 1939 §3 has a space before arguments only, but one too many says nothing else, and Dovecot takes it too.
 pub(crate) fn find(line: &[u8]) -> Option<(&'static Row, Option<&[u8]>)> {
     let (verb, arguments) = match memchr::memchr(b' ', line) {
@@ -144,9 +144,8 @@ pub(crate) fn find(line: &[u8]) -> Option<(&'static Row, Option<&[u8]>)> {
         None => (line, None),
     };
     let row = TABLE.iter().find(|row| row.verb.as_bytes().eq_ignore_ascii_case(verb))?;
-    let needs_none = row.arguments.is_empty() || row.arguments.starts_with(" [");
-    let blank = |arguments: &&[u8]| needs_none && arguments.iter().all(|octet| *octet == b' ');
-    Some((row, arguments.filter(|arguments| !blank(arguments))))
+    let is_nothing = |behind: &&[u8]| row.arguments.is_empty() && behind.iter().all(|octet| *octet == b' ');
+    Some((row, arguments.filter(|behind| !is_nothing(behind))))
 }
 
 #[cfg(test)]
@@ -168,18 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn blanks_where_nothing_has_to_stand_are_nothing() {
-        for row in &TABLE {
+    fn blanks_behind_commands_that_take_nothing_are_nothing() {
+        for row in TABLE.iter().filter(|row| row.arguments.is_empty()) {
             let line = |behind: &str| parse_line(format!("{}{behind}", row.verb).as_bytes());
-            let needs_none = line("").is_some();
-            // A password may be of blanks, behind the one that it is parted by.
-            assert_eq!(
-                (line(" ").is_some(), line("   ").is_some()),
-                (needs_none, needs_none || row.verb == "PASS")
-            );
-            assert!(!needs_none || line(" ? x").is_none(), "{}", row.verb);
+            assert!(line("").is_some() && line(" ") == line("") && line("   ") == line(""), "{}", row.verb);
+            assert!(line(" ? x").is_none() && line(" \t").is_none() && line("\t").is_none(), "{}", row.verb);
         }
-        for bad in [&b"RETR 1 "[..], b"DELE 1 ", b"LIST 1 ", b"TOP 1 0 ", b"STAT\t", b"STAT \t", b"LIST  1"] {
+        for bad in [&b"RETR 1 "[..], b"DELE 1 ", b"LIST 1 ", b"LIST ", b"UIDL ", b"TOP 1 0 ", b"LIST  1"] {
             assert_eq!(parse_line(bad), None, "{bad:?}");
         }
     }
