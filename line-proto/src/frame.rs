@@ -5,10 +5,12 @@
 
 mod counted;
 mod dot;
+mod line_ends;
 mod lines;
 mod literal;
 
 pub use counted::Counted;
 pub use dot::{BodyPart, DotReader, DotWriter};
+pub use line_ends::{LineEndWatch, has_bare_line_end};
 pub use lines::{Line, LineEnds, Lines};
 pub use literal::{LengthOverflow, LiteralMark};

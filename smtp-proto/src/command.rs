@@ -31,7 +31,7 @@ pub(crate) use auth::response;
 
 use crate::{
     Reply,
-    words::{Key, Seen, text, word},
+    words::{Key, is_printable, text, word},
 };
 
 /// How closely commands must follow RFC 5321. The end of a message is never read leniently.
@@ -267,13 +267,9 @@ impl SyntaxError {
 
 /// The row of the command that this line is, and its arguments.
 pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &[u8]), SyntaxError> {
-    let seen = Seen::of(line);
     // Nothing is cut at a NUL, and no lone CR or LF is passed on to anything that might take it for a line end.
-    if seen.has_control() {
+    if !is_printable(line) && text(line)?.contains(|letter: char| letter.is_ascii_control()) {
         return Err(SyntaxError::Octets);
-    }
-    if !seen.is_ascii() {
-        text(line)?;
     }
     // RFC 5321 §4.1.1: white space before the CRLF is to be tolerated.
     let mut rest = line;

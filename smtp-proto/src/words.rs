@@ -166,58 +166,27 @@ pub(crate) fn all_in(text: &str, classes: u8) -> bool {
     text.bytes().all(|octet| is_in(octet, classes))
 }
 
-/// What there is among some octets.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    octets: u64,
-    controls: u64,
-}
-
-impl Seen {
-    /// Looks at them all.
-    pub(crate) fn of(octets: &[u8]) -> Self {
-        // The last eight may have been looked at before; so may those in the middle of less than eight.
-        if let Some(last) = octets.last_chunk() {
-            let chunks = octets.as_chunks().0.iter();
-            let eight = |octets| Self::eight(u64::from_le_bytes(octets));
-            return chunks.fold(eight(*last), |seen, chunk| seen.and(eight(*chunk)));
+/// Whether there is nothing but printable ASCII and spaces: what nearly all commands are.
+pub(crate) fn is_printable(octets: &[u8]) -> bool {
+    // The last eight may be looked at twice; so may those in the middle of less than eight.
+    if let Some(last) = octets.last_chunk() {
+        let chunks = octets.as_chunks().0.iter();
+        let eight = |octets| others(u64::from_le_bytes(octets));
+        return chunks.fold(eight(*last), |all, chunk| all | eight(*chunk)) & (EACH * 0x80) == 0;
+    }
+    match (octets.first_chunk(), octets.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            others((u64::from(first) << 32) | u64::from(last)) & (EACH * 0x80) == 0
         }
-        match (octets.first_chunk(), octets.last_chunk()) {
-            (Some(first), Some(last)) => {
-                let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-                Self::eight((u64::from(first) << 32) | u64::from(last))
-            }
-            _ => octets.iter().fold(Self { octets: 0, controls: 0 }, |seen, octet| {
-                seen.and(Self::eight(EACH * u64::from(*octet)))
-            }),
-        }
-    }
-
-    /// Whether there is a control character of ASCII.
-    pub(crate) fn has_control(self) -> bool {
-        self.controls != 0
-    }
-
-    /// Whether there is nothing but ASCII.
-    pub(crate) fn is_ascii(self) -> bool {
-        self.octets & (EACH * 0x80) == 0
-    }
-
-    fn eight(octets: u64) -> Self {
-        Self { octets, controls: controls(octets) }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self { octets: self.octets | other.octets, controls: self.controls | other.controls }
+        _ => octets.iter().all(|octet| matches!(octet, b' '..=b'~')),
     }
 }
 
-/// Bits that are set if one of eight octets is a control character.
-const fn controls(octets: u64) -> u64 {
-    let del = octets ^ (EACH * 0x7f);
-    // An octet borrows from the highest bit of its own, which was not set, if it is less than what is subtracted.
-    let (below_space, is_del) = (octets.wrapping_sub(EACH * 0x20) & !octets, del.wrapping_sub(EACH) & !del);
-    (below_space | is_del) & (EACH * 0x80)
+/// The highest bit of any of eight octets is set if one of them is a control character or not ASCII.
+const fn others(octets: u64) -> u64 {
+    // What is below a space borrows from that bit, and DEL carries into it; what others borrow and carry changes nothing in that.
+    octets | octets.wrapping_sub(EACH * 0x20) | octets.wrapping_add(EACH)
 }
 
 /// Bits that are set if one of eight octets is zero, of which the lowest belongs to the first of them.
@@ -230,21 +199,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn controls_are_found_wherever_they_are() {
+    fn what_is_not_printable_is_found_wherever_it_is() {
         for length in 0..70 {
-            let mut octets = "aé ~".repeat(20).into_bytes();
-            octets.truncate(length);
-            assert!(!Seen::of(&octets).has_control(), "{length}");
-            assert_eq!(Seen::of(&octets).is_ascii(), octets.is_ascii(), "{length}");
-            for (at, control) in (0..length).zip([0, 0x1f, 0x7f, b'\r', b'\n'].into_iter().cycle()) {
-                let mut octets = octets.clone();
-                octets[at] = control;
-                assert!(Seen::of(&octets).has_control(), "{control} at {at} of {length}");
-                octets.fill(b'a');
-                assert!(Seen::of(&octets).is_ascii(), "{length}");
-                octets[at] = 0xe4;
-                assert!(!Seen::of(&octets).is_ascii(), "{at} of {length}");
-                assert!(!Seen::of(&octets).has_control(), "{at} of {length}");
+            let printable: Vec<u8> = (b' '..=b'~').cycle().skip(length * 7).take(length).collect();
+            assert!(is_printable(&printable), "{length}");
+            for at in 0..length {
+                for other in (0..b' ').chain([0x7f, 0x80, 0x9f, 0xa0, 0xff]) {
+                    for around in [b' ', b'~'] {
+                        let mut octets = vec![around; length];
+                        octets[at] = other;
+                        assert!(!is_printable(&octets), "{other} at {at} of {length}");
+                    }
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::Finder;
 
+use super::has_bare_line_end;
 use crate::Transmit;
 
 /// The end of a line end, and a dot behind it. Made once: a body may have one in every few octets.
@@ -16,8 +17,15 @@ static LF_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n."))
 /// every few octets; a chunk for each would cost more than all the rest.
 const SHORT: usize = 1024;
 
-/// So many octets are looked at at once: they are looked at twice, and are at hand for it the second time.
-const BLOCK: usize = 16 * 1024;
+/// So many octets are looked at together for all that can be wrong with them or end in them, without a way out before their end.
+const WINDOW: usize = 256;
+
+/// So many octets are looked at closely where there is something among them. They are looked at twice, and are at hand for it the second
+/// time.
+const BLOCK: usize = 1024;
+
+/// So many octets are moved at most to drop a dot before them.
+const MOVED: usize = 16 * 1024;
 
 /// What [`DotReader::next`] took.
 #[derive(Debug, PartialEq, Eq)]
@@ -95,12 +103,7 @@ impl DotReader {
         if rx.is_empty() {
             return BodyPart::Partial;
         }
-        let mut taken = self.scan(rx);
-        while let Some(rest @ [first, ..]) = rx.get(taken..)
-            && (self.state != State::LineStart || *first != b'.')
-        {
-            taken += self.scan(rest);
-        }
+        let mut taken = self.scan_on(rx);
         // Without the dots that were dropped.
         let (mut kept, mut part) = (taken, taken);
         while part <= SHORT && self.state == State::LineStart {
@@ -111,7 +114,7 @@ impl DotReader {
                 _ => break,
             };
             self.state = State::Unstuffed;
-            part = self.scan(content);
+            part = self.scan_on(content.get(..MOVED).unwrap_or(content));
             rx.copy_within(taken + 1..taken + 1 + part, kept);
             kept += part;
             taken += 1 + part;
@@ -132,50 +135,76 @@ impl DotReader {
         self.length
     }
 
-    /// How many octets at the front can be handed over at once: up to and with the CRLF before a dot, or all, or a block of them.
-    fn scan(&mut self, rx: &[u8]) -> usize {
-        let rx = rx.get(..BLOCK).unwrap_or(rx);
-        let mut rest = rx;
-        let taken = |rest: &[u8]| rx.len() - rest.len();
-        if self.state == State::Cr {
-            self.state = State::Inside;
-            match rest.split_first() {
-                Some((b'\n', after)) => {
-                    rest = after;
-                    self.state = State::LineStart;
-                    if after.first().is_none_or(|octet| *octet == b'.') {
-                        return taken(rest);
-                    }
-                }
-                _ => self.bare = true,
-            }
+    /// How many octets at the front can be handed over at once: up to and with the CRLF before a dot, or all.
+    fn scan_on(&mut self, rx: &[u8]) -> usize {
+        let mut taken = self.scan(rx);
+        while let Some(rest @ [first, ..]) = rx.get(taken..)
+            && (self.state != State::LineStart || *first != b'.')
+        {
+            taken += self.scan(rest);
         }
-        let (part, state) = match crlf_before_dot(rest) {
-            Some(part) => (part, State::LineStart),
-            None if rest.ends_with(b"\r\n") => (rest, State::LineStart),
-            None => match rest.split_last() {
-                Some((b'\r', before)) => (before, State::Cr),
-                _ => (rest, State::Inside),
-            },
+        taken
+    }
+
+    /// So many of them as are found together.
+    fn scan(&mut self, rx: &[u8]) -> usize {
+        let behind_cr = self.state == State::Cr;
+        let is_lf = rx.first() == Some(&b'\n');
+        if behind_cr && is_lf {
+            self.state = State::LineStart;
+            return 1;
+        }
+        self.bare |= behind_cr || is_lf;
+        // Behind a dot that was dropped there may be another soon.
+        let length = if self.bare || self.state == State::Unstuffed { 0 } else { plain(rx) };
+        let (part, state) = match length {
+            0 => {
+                let block = rx.get(..BLOCK).unwrap_or(rx);
+                let (part, state) = crlf_before_dot(block).unwrap_or_else(|| end_of(block));
+                self.bare = self.bare || has_bare_line_end(part);
+                (part, state)
+            }
+            length => end_of(rx.get(..length).unwrap_or(rx)),
         };
-        self.bare |= has_bare_line_end(part);
         self.state = state;
-        if state == State::LineStart { taken(rest) + part.len() } else { rx.len() }
+        part.len()
     }
 }
 
-/// What there is up to and with the first CRLF before a dot.
-fn crlf_before_dot(octets: &[u8]) -> Option<&[u8]> {
-    LF_DOT.find_iter(octets).filter_map(|at| octets.get(..=at)).find(|part| part.ends_with(b"\r\n"))
+/// These octets, and what the last of them are.
+fn end_of(octets: &[u8]) -> (&[u8], State) {
+    let state = match octets {
+        [.., b'\r', b'\n'] => State::LineStart,
+        [.., b'\r'] => State::Cr,
+        _ => State::Inside,
+    };
+    (octets, state)
 }
 
-/// Whether there is a CR before anything but LF, or an LF behind anything but CR.
-///
-/// Without a way out of the loop, so that it is done for many octets at once.
-fn has_bare_line_end(part: &[u8]) -> bool {
-    let edges = part.first() == Some(&b'\n') || part.last() == Some(&b'\r');
-    let inside = part.iter().zip(part.iter().skip(1));
-    edges | inside.fold(false, |found, (one, next)| found | ((*one == b'\r') != (*next == b'\n')))
+/// How many octets are in windows in which there is no CR or LF without the other, and no CRLF with a dot behind it. What is behind the
+/// last window is looked at with it.
+fn plain(octets: &[u8]) -> usize {
+    let mut length = 0;
+    while let Some(window) = octets.get(length..).and_then(<[u8]>::first_chunk)
+        && is_plain(window)
+    {
+        length += WINDOW;
+    }
+    length
+}
+
+fn is_plain(octets: &[u8; WINDOW + 2]) -> bool {
+    let threes = octets.iter().zip(octets.iter().skip(1)).zip(octets.iter().skip(2));
+    !threes.fold(false, |found, ((one, two), three)| {
+        let cr = *one == b'\r';
+        found | (cr != (*two == b'\n')) | (cr & (*three == b'.'))
+    })
+}
+
+/// What there is up to and with the first CRLF before a dot.
+fn crlf_before_dot(octets: &[u8]) -> Option<(&[u8], State)> {
+    let mut parts = LF_DOT.find_iter(octets).filter_map(|at| octets.get(..=at));
+    parts.find(|part| part.ends_with(b"\r\n")).map(|part| (part, State::LineStart))
 }
 
 /// Sends a body with its dots stuffed and the final dot behind it.
@@ -296,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_lies_across_two_blocks_is_seen() {
-        for length in BLOCK - 6..=BLOCK + 1 {
+        for length in (WINDOW - 6..=WINDOW + 3).chain(BLOCK - 6..=BLOCK + 3) {
             for (end, bare) in [
                 ("\r\n.\r\n", false),
                 ("\r\n..a\r\n.\r\n", false),
@@ -346,6 +375,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn many_octets_at_once_are_what_they_are_one_by_one(
+            pieces in prop::collection::vec("[a-z]{0,99}|\r\n|\r\n|\r\n\\.|\r|\n|\\.|\n\\.", 0..60),
+            clean: bool,
+            split in 200_usize..700,
+        ) {
+            let mut wire = pieces.concat();
+            if clean {
+                wire = wire.replace("\r\n", "N").replace(['\r', '\n'], "").replace('N', "\r\n");
+            }
+            wire.push_str("\r\n.\r\nNEXT");
+            let found = read(wire.as_bytes(), 1);
+            prop_assert_eq!(&found, &read(wire.as_bytes(), wire.len()));
+            prop_assert_eq!(found, read(wire.as_bytes(), split));
+        }
+
         #[test]
         fn what_is_written_is_read_again(lines in prop::collection::vec("[.a\r\n]{0,6}", 0..8), split in 1_usize..20) {
             let body = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>();

@@ -1,8 +1,7 @@
 //! The body behind DATA or BDAT, as a server takes it: counted, bounded, watched.
 
 use bytes::{Bytes, BytesMut};
-use mailwright_line_proto::frame::{BodyPart, Counted, DotReader};
-use memchr::memchr2;
+use mailwright_line_proto::frame::{BodyPart, Counted, DotReader, LineEndWatch};
 
 use crate::{
     Bdat, Commit,
@@ -33,7 +32,7 @@ enum Source {
     /// Behind DATA.
     Dots(DotReader),
     /// Behind BDAT.
-    Parts { part: Counted, last: bool, ends: LineEndWatch },
+    Parts { part: Counted, last: bool, ends: Option<LineEndWatch> },
 }
 
 /// What came next.
@@ -73,7 +72,7 @@ impl Receiver {
         recipients: usize,
         binary: bool,
     ) -> Self {
-        let ends = LineEndWatch { binary, ..LineEndWatch::default() };
+        let ends = (!binary).then(LineEndWatch::default);
         let source = Source::Parts { part: Counted::new(0), last: false, ends };
         Self { source, ..Self::new(limit, bare_line_ends, recipients) }
     }
@@ -112,7 +111,7 @@ impl Receiver {
                     None if *last => return Part::End(self.end()),
                     None => return Part::Complete,
                     Some(chunk) => {
-                        ends.see(&chunk);
+                        ends.iter_mut().for_each(|ends| ends.see(&chunk));
                         chunk
                     }
                 },
@@ -140,7 +139,7 @@ impl Receiver {
     fn end(&self) -> Result<Commit, Aborted> {
         let bare_line_ends = match &self.source {
             Source::Dots(reader) => reader.has_bare_line_end(),
-            Source::Parts { ends, .. } => ends.bare || ends.cr,
+            Source::Parts { ends, .. } => ends.as_ref().is_some_and(LineEndWatch::has_bare_line_end),
         };
         if self.over {
             return Err(Aborted::TooLarge);
@@ -155,40 +154,6 @@ impl Receiver {
             nul: self.nul,
             recipients: self.recipients,
         })
-    }
-}
-
-/// Looks for a CR without LF or an LF without CR where no line end ends anything.
-#[derive(Debug, Default)]
-struct LineEndWatch {
-    binary: bool,
-    /// The last octet was a CR.
-    cr: bool,
-    bare: bool,
-}
-
-impl LineEndWatch {
-    fn see(&mut self, octets: &[u8]) {
-        if self.binary || self.bare || octets.is_empty() {
-            return;
-        }
-        let mut rest = octets;
-        if std::mem::take(&mut self.cr) {
-            match rest.strip_prefix(b"\n") {
-                Some(after) => rest = after,
-                None => self.bare = true,
-            }
-        }
-        while let Some(at) = memchr2(b'\r', b'\n', rest).filter(|_| !self.bare) {
-            match rest.get(at..) {
-                Some([b'\r', b'\n', after @ ..]) => rest = after,
-                Some([b'\r']) => {
-                    self.cr = true;
-                    return;
-                }
-                _ => self.bare = true,
-            }
-        }
     }
 }
 

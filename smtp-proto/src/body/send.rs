@@ -1,7 +1,10 @@
 //! The body behind DATA or BDAT, as a client sends it: dots stuffed where a dot ends it, no lone CR or LF.
 
 use bytes::Bytes;
-use mailwright_line_proto::{Misuse, Transmit, frame::DotWriter};
+use mailwright_line_proto::{
+    Misuse, Transmit,
+    frame::{DotWriter, has_bare_line_end},
+};
 use memchr::memchr2;
 
 use crate::{Bdat, Command, SevenBit};
@@ -91,6 +94,15 @@ impl Sender {
             }
             self.cr = false;
             self.pass(CRLF, transmit);
+        }
+        if !has_bare_line_end(&chunk) && chunk.first() != Some(&b'\n') {
+            // Nearly all are so, and need no look at every line.
+            if chunk.last() == Some(&b'\r') {
+                self.cr = true;
+                chunk.truncate(chunk.len() - 1);
+            }
+            self.pass(chunk, transmit);
+            return Ok(());
         }
         let mut from = 0;
         while let Some(at) = memchr2(b'\r', b'\n', chunk.get(from..).unwrap_or_default()).map(|at| from + at)

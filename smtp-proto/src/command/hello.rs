@@ -144,12 +144,11 @@ fn is_literal(name: &str) -> bool {
 fn is_domain(name: &str) -> bool {
     // As behind a dot.
     let mut last = DOT;
-    for octet in name.bytes() {
-        let octet = FOLLOWS.get(usize::from(octet)).copied().unwrap_or(0);
-        if (octet >> BEHIND) & last == 0 {
+    for octet in name.bytes().map(usize::from) {
+        if BEHIND.get(octet).is_none_or(|behind| behind & last == 0) {
             return false;
         }
-        last = octet;
+        last = IS.get(octet).copied().unwrap_or_default();
     }
     let fit = || name.split('.').all(|label| label.len() <= LONGEST_LABEL);
     !name.is_empty() && last & HYPHEN == 0 && (name.len() <= LONGEST_LABEL || fit())
@@ -159,25 +158,28 @@ fn is_domain(name: &str) -> bool {
 const LETTER: u8 = 1;
 const HYPHEN: u8 = 2;
 const DOT: u8 = 4;
-/// Where it is said what an octet may stand behind.
-const BEHIND: u32 = 4;
 
-/// What each octet is, and what it may stand behind.
-static FOLLOWS: [u8; 256] = {
+/// What each octet is.
+static IS: [u8; 256] = table(LETTER, HYPHEN, DOT);
+/// What each octet may stand behind.
+static BEHIND: [u8; 256] = table(LETTER | HYPHEN | DOT, LETTER | HYPHEN, LETTER);
+
+/// What is so of letters, hyphens and dots, and of nothing else.
+const fn table(letter: u8, hyphen: u8, dot: u8) -> [u8; 256] {
     let mut all = [0; 256];
     let (mut rest, mut octet): (&mut [u8], u8) = (&mut all, 0);
     while let [entry, after @ ..] = rest {
         *entry = match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => LETTER | ((LETTER | HYPHEN | DOT) << BEHIND),
-            b'-' => HYPHEN | ((LETTER | HYPHEN) << BEHIND),
-            b'.' => DOT | (LETTER << BEHIND),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => letter,
+            b'-' => hyphen,
+            b'.' => dot,
             _ => 0,
         };
         octet = octet.wrapping_add(1);
         rest = after;
     }
     all
-};
+}
 
 fn parse(
     arguments: &[u8],
