@@ -44,6 +44,7 @@ impl Directory {
         let mut model = self.model();
         model.take(name);
         self.replace_model(model);
+        self.sessions.end(name);
         Ok(())
     }
 
