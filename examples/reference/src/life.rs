@@ -41,6 +41,8 @@ pub(crate) struct Life {
     fetch: Fetch,
     periods: Table,
     expiry: Expiry,
+    /// Where mail is that is not in the database.
+    pub(crate) elsewhere: Vec<String>,
     /// What explains scripts, or why nothing does.
     pub(crate) filter: Result<Arc<sieve::Filter>, String>,
 }
@@ -123,7 +125,8 @@ impl Life {
             let filter = SieveFilter::new(store.clone(), memory, config.hostname.clone());
             Arc::new(filter.with_options(config.filter_options()).with_server_scripts(scripts))
         });
-        Ok(Self { store, directory, fetch, periods, expiry: config.expiry.clone(), filter })
+        let (expiry, elsewhere) = (config.expiry.clone(), config.store.elsewhere());
+        Ok(Self { store, directory, fetch, periods, expiry, elsewhere, filter })
     }
 
     /// Does what is asked. Blocks.

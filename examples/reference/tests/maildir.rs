@@ -61,6 +61,22 @@ fn what_was_found_out_is_not_looked_for_twice() {
     assert_ne!(described(&mut talk), first);
 }
 
+/// Whoever counts on it must know before the disk is lost.
+#[test]
+fn a_backup_says_that_it_has_no_maildirs() {
+    let server = start("");
+    deliver(&server, USER, MESSAGE);
+    let backup = server.folder.path().join("backup").to_str().unwrap().to_owned();
+    let said = done(&server, &["backup", &backup]);
+    let path = format!("{}/mail/%d/%n/Maildir", server.folder.path().display());
+    assert!(said.starts_with(&format!("not in it: the mail in {path}; copy that")), "{said}");
+    assert!(said.lines().nth(1).unwrap().starts_with("generation 1: "), "{said}");
+    let said = done(&server, &["backup", "--json", &backup]);
+    assert!(said.contains(&format!("\"elsewhere\":[\"{path}\"]")), "{said}");
+    let said = done(&server, &["fsck"]);
+    assert!(said.starts_with(&format!("not looked at: the mail in {path}\n")), "{said}");
+}
+
 #[test]
 fn mailboxes_are_shared_and_annotated() {
     let server = start("");

@@ -41,6 +41,12 @@ impl Store {
         (reserve != 0).then_some(move |octets: u64| free() >= reserve.saturating_add(octets))
     }
 
+    /// Where mail is that is not in the database of the data directory, as it is configured.
+    pub(crate) fn elsewhere(&self) -> Vec<String> {
+        let maildirs = Some(&self.path).filter(|_| self.kind == StoreKind::Maildir);
+        maildirs.into_iter().chain(Some(&self.mbox).filter(|path| !path.is_empty())).cloned().collect()
+    }
+
     /// How much may be noted about a message.
     pub(crate) fn annotation_limits(&self) -> AnnotationLimits {
         AnnotationLimits::new(self.annotation_size, self.annotations_per_message)
