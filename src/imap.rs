@@ -499,7 +499,9 @@ fn refusal(error: &StoreError) -> Refusal {
         StoreError::Full(_) => Refusal::new(ResponseCode::OverQuota, "no room on disk; try again later"),
         StoreError::Locked(_) => Refusal::new(ResponseCode::NoPerm, error.to_string()),
         StoreError::Denied | StoreError::ReadOnly(_) => Refusal::no_permission(),
-        StoreError::Invalid(_) => Refusal::cannot(),
+        // RFC 5530 §3
+        StoreError::TooMany { .. } => Refusal::new(ResponseCode::Limit, error.to_string()),
+        StoreError::Invalid(why) => Refusal::new(ResponseCode::Cannot, why.clone()),
         _ => Refusal::unavailable(),
     }
 }

@@ -23,7 +23,8 @@
 //!
 //! # Limits
 //!
-//! * A mailbox has at most 26 keywords: there are no more letters.
+//! * The messages of a mailbox have at most 26 different keywords at a time: there are no more letters. Messages that come with others
+//!   come without them.
 //! * A message for several users is delivered to each or to none unless the machine stops in the midst of it; then it may
 //!   have come to some, and the sender tries again.
 //! * Files that are compressed or encrypted are shown as they are.
@@ -290,6 +291,10 @@ impl<O: Offload + Clone> Store for Maildir<O> {
             read::read(&folder, setting, marks, mailbox.uid_validity(), message.uid, &range)
         })
         .await
+    }
+
+    fn keyword_limit(&self) -> Option<usize> {
+        Some(keywords::MOST.into())
     }
 
     fn writer(&self) -> Option<&impl Write> {

@@ -77,6 +77,56 @@ fn a_backup_says_that_it_has_no_maildirs() {
     assert!(said.starts_with(&format!("not looked at: the mail in {path}\n")), "{said}");
 }
 
+/// A letter of a file's name for each keyword: there are 26 at a time, whatever was used before, and mail comes all the same.
+#[test]
+fn keywords_that_do_not_fit_keep_no_mail_out() {
+    let server = start("");
+    let mut talk = imap(&server);
+    append(&mut talk, "INBOX");
+    append(&mut talk, "INBOX");
+    let flags = |talk: &mut Talk| {
+        let lines = ok(talk, "SELECT INBOX");
+        lines.lines().find(|line| line.contains("PERMANENTFLAGS")).unwrap().to_owned()
+    };
+    assert!(flags(&mut talk).contains("\\*"));
+    let all: Vec<String> = (0..26).map(|number| format!("k{number}")).collect();
+    ok(&mut talk, &format!("STORE 1 +FLAGS ({})", all.join(" ")));
+    let told = talk.imap("n", "STORE 2 +FLAGS ($Forwarded)");
+    let why = "n NO [LIMIT] a mailbox here has at most 26 different keywords";
+    assert!(told.last().unwrap().starts_with(why), "{told:?}");
+    assert!(!flags(&mut talk).contains("\\*"));
+    // By APPEND, COPY and MOVE, and by a script at delivery.
+    ok(&mut talk, &format!("APPEND INBOX ($Forwarded k3 \\Seen) {{{}+}}\r\n{MESSAGE}", MESSAGE.len()));
+    ok(&mut talk, "CREATE Other");
+    for _ in 0..2 {
+        ok(&mut talk, &format!("APPEND Other ($Important k4) {{{}+}}\r\n{MESSAGE}", MESSAGE.len()));
+    }
+    ok(&mut talk, "SELECT Other");
+    ok(&mut talk, "COPY 1 INBOX");
+    ok(&mut talk, "MOVE 2 INBOX");
+    let script = "require [\"imap4flags\"]; addflag [\"$Work\", \"k5\"]; keep;";
+    let mut manage = server.talk(server.port("managesieve", "starttls"));
+    manage.until("OK");
+    let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
+    manage.send(format!("AUTHENTICATE \"PLAIN\" \"{plain}\"\r\n"));
+    manage.until("OK");
+    manage.send(format!("PUTSCRIPT \"f\" {{{}+}}\r\n{script}\r\nSETACTIVE \"f\"\r\n", script.len()));
+    assert!(manage.line().starts_with("OK") && manage.line().starts_with("OK"));
+    deliver(&server, USER, MESSAGE);
+    ok(&mut talk, "SELECT INBOX");
+    let found = ok(&mut talk, "FETCH 3:* FLAGS");
+    for (number, flags) in [(3, "(\\Seen k3)"), (4, "(k4)"), (5, "(k4)"), (6, "(k5)")] {
+        let line = found.lines().find(|line| line.starts_with(&format!("* {number} FETCH"))).unwrap();
+        assert!(line.replace("\\Recent ", "").replace(" \\Recent", "").contains(flags), "{line}");
+    }
+    // What no message has any more makes room.
+    ok(&mut talk, "STORE 1 FLAGS ()");
+    assert!(flags(&mut talk).contains("\\*"));
+    ok(&mut talk, "STORE 2 +FLAGS ($Forwarded)");
+    assert!(ok(&mut talk, "FETCH 2 FLAGS").contains("$Forwarded"));
+    assert!(ok(&mut talk, "FETCH 6 FLAGS").contains("k5"));
+}
+
 #[test]
 fn mailboxes_are_shared_and_annotated() {
     let server = start("");

@@ -10,6 +10,7 @@ use mailwright_mail_model::{FlagSet, Uid, UidSet, UidValidity};
 use super::expunged::Keep;
 use super::folder::{Folder, Locked, sync_directory};
 use super::journal::Change;
+use super::keywords::Excess;
 use super::state::{State, scan};
 use super::uid_list::Line;
 use super::{failed, file_name};
@@ -84,7 +85,7 @@ impl Locked<'_> {
     fn change_flags(&self, state: &mut State, uid: Uid, flags: &FlagSet) -> Result<Option<Change>> {
         let Some(known) = state.journal.messages.get(&uid).copied() else { return Ok(None) };
         let (path, host) = (&*self.folder.path, &*self.setting.host);
-        let letters = state.keywords.letters(path, host, flags, known.letters)?;
+        let letters = state.keywords.letters(path, host, flags, known.letters, Excess::Refused)?;
         for _ in 0..ATTEMPTS {
             let Some(entry) = state.entries.get_mut(&uid) else { return Ok(None) };
             let Some(found) = entry.file.clone() else { return Ok(None) };
@@ -196,8 +197,8 @@ impl Locked<'_> {
             let (mut lines, mut changes, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
             for original in &originals {
                 let known = original.known;
-                let letters =
-                    state.keywords.letters(path, &self.setting.host, &original.flags, known.letters)?;
+                let (host, flags) = (&self.setting.host, &original.flags);
+                let letters = state.keywords.letters(path, host, flags, known.letters, Excess::LeftOut)?;
                 let sizes = original.base.get(file_name::without_sizes(&original.base).len()..);
                 let base = format!("{}{}", file_name::unique(&self.setting.host), sizes.unwrap_or_default());
                 let info = letters.to_info();
