@@ -159,6 +159,9 @@ fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
         if let Err(error) = directory::check_alias_file(config) {
             return fail(&error, USAGE);
         }
+        if let Err(error) = user::check_passwd_files(config) {
+            return fail(&error, USAGE);
+        }
         if let Err(error) = user::check_guest(config) {
             return fail(&error, USAGE);
         }

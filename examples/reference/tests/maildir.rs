@@ -6,7 +6,7 @@ mod common;
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use common::{PASSWORD, Server, Talk, USER, deliver, imap, login, succeed};
+use common::{PASSWORD, Server, Talk, USER, deliver, imap, login, refused, run, succeed};
 
 const BOB: &str = "bob@example.org";
 const MESSAGE: &str = "From: ann@example.net\r\nSubject: plans\r\nContent-Type: text/plain\r\n\r\nbody\r\n";
@@ -75,6 +75,30 @@ fn a_backup_says_that_it_has_no_maildirs() {
     assert!(said.contains(&format!("\"elsewhere\":[\"{path}\"]")), "{said}");
     let said = done(&server, &["fsck"]);
     assert!(said.starts_with(&format!("not looked at: the mail in {path}\n")), "{said}");
+}
+
+/// Who could never get mail is told before anybody sends any.
+#[test]
+fn accounts_that_can_have_no_maildir_are_not_made() {
+    let server = start("");
+    let said = refused(&server, "user add a/b@example.org");
+    assert!(
+        said.contains("no mail can come to a/b@example.org: expected an account name that can be"),
+        "{said}"
+    );
+    let lines = "ann@example.org:{PLAIN}one\na/b@example.org:{PLAIN}two\n";
+    let file = server.folder.path().join("users");
+    fs::write(&file, lines).unwrap();
+    let said = refused(&server, &format!("user import {}", file.display()));
+    assert!(said.contains("no mail can come to a/b@example.org"), "{said}");
+    assert!(!done(&server, &["user", "list"]).contains("ann@"));
+    // Before the server is started with them.
+    let path = server.folder.path().join("mailwright.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{config}\n[auth]\npasswd_files = [\"users\"]\n")).unwrap();
+    let output = run(&mut server.command(&["config", "check"]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no mail can come to a/b@example.org"), "{said}");
 }
 
 /// A letter of a file's name for each keyword: there are 26 at a time, whatever was used before, and mail comes all the same.

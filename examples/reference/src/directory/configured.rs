@@ -12,7 +12,7 @@ use mailwright::{
 };
 
 use super::{DirectoryError, Model, accounts::AccountTable, files::Files, restore, senders::Senders};
-use crate::config::Config;
+use crate::config::{Config, Store};
 
 /// All of it.
 pub(crate) struct Configured {
@@ -29,6 +29,8 @@ pub(crate) struct Configured {
     pub(super) srs: Option<Srs>,
     /// The alias file, and what else is in files.
     pub(super) files: Files,
+    /// Where mail is kept.
+    pub(super) store: Store,
     /// Whom users may write as beside themselves.
     pub(super) senders: Senders,
 }
@@ -66,6 +68,7 @@ impl Configured {
             postmaster: Some(config.postmaster.clone()).filter(|name| !name.is_empty()),
             hostname: config.hostname.to_lowercase(),
             srs,
+            store: config.store.clone(),
             senders: Senders::new(&config.auth),
         })
     }
