@@ -15,8 +15,8 @@
 //! Access control lists are in `dovecot-acl`, as Dovecot's plugin keeps them. What is shared with whom is found out by looking at all
 //! of them, at most every fifteen seconds.
 //!
-//! If there is an undelete window, what is expunged through this store goes into `mailwright-expunged` until it ends. What other programs
-//! expunge is gone, and so are mailboxes that are deleted.
+//! If there is an undelete window, what is expunged through this store, and what is in a mailbox that is deleted, goes into
+//! `mailwright-expunged` until it ends. What other programs expunge and delete is gone.
 //!
 //! What users have is counted in `maildirsize`, as other programs of the family count. What comes and goes by programs that do
 //! not count is noticed within fifteen minutes. A user's own limits are in `mailwright-quota`; a warning may be lost when the process is killed.

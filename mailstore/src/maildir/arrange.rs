@@ -142,6 +142,12 @@ impl Shared {
             return Err(StoreError::Invalid("expected a mailbox other than INBOX to delete".into()));
         }
         let folder = self.existing(user, name)?;
+        if let Some(keep) = self.keeping(user, name)? {
+            // They can be had back, each by itself.
+            let snapshot = folder.snapshot(&self.setting)?;
+            let which = Expunge::Exactly(snapshot.uids());
+            folder.lock(&self.setting)?.expunge(snapshot.uid_validity(), &which, Some(&keep))?;
+        }
         let trash = folder.root.join(TRASH);
         for _ in 0..10 {
             // Left over, or being removed by somebody else.
