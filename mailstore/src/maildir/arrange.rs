@@ -220,6 +220,13 @@ impl Shared {
             // Before anything is moved: a name may become too long.
             place::folder(root, &if from.is_inbox() { to.clone() } else { renamed(name, from, to)? })?;
         }
+        let mut made = u64::from(from.is_inbox());
+        for parent in parents(to).into_iter().filter(|parent| !parent.is_inbox()) {
+            made += u64::from(!folder::exists(&place::folder(root, &parent)?));
+        }
+        if made > 0 {
+            self.admit(user, &QuotaUsage { mailboxes: made, ..QuotaUsage::NOTHING })?;
+        }
         self.make_parents(root, to)?;
         if from.is_inbox() {
             // RFC 9051 §6.3.6: renaming INBOX moves its messages and leaves it empty.
