@@ -8,6 +8,7 @@ mod gssapi;
 mod introspection;
 mod master;
 mod program;
+mod sessions;
 mod throttle;
 
 use std::{fmt, io, sync::Arc, time::Instant};
@@ -28,6 +29,7 @@ use mailwright_pop3_proto::{Apop, Timestamp};
 use tokio::time;
 
 use self::gssapi::Acceptors;
+pub(crate) use self::sessions::Seat;
 pub use self::{
     certificate::{CertificateError, CertificateNames},
     dovecot::{DovecotAccounts, DovecotAddress, DovecotAuth},
@@ -35,6 +37,7 @@ pub use self::{
     introspection::TokenIntrospection,
     master::MasterUsers,
     program::PasswordProgram,
+    sessions::Sessions,
     throttle::{Ban, Throttle, ThrottleLimits},
 };
 use crate::service::{entropy, shown};
@@ -46,6 +49,7 @@ pub struct Authenticator<A> {
     /// What made-up keys of unknown users are made from: the same user always gets the same ones.
     secret: Secret,
     throttle: Arc<Throttle>,
+    sessions: Arc<Sessions>,
     masters: MasterUsers,
     legacy: bool,
     spellings: Spellings,
@@ -71,9 +75,9 @@ impl<A: Accounts> Authenticator<A> {
     /// Guessing is slowed down as [`ThrottleLimits`] has it by default, nobody is a master user, and obsolete mechanisms
     /// are not offered.
     pub fn new(accounts: A, secret: Secret) -> Self {
-        let (throttle, masters) = (Arc::default(), MasterUsers::default());
+        let (throttle, sessions, masters) = (Arc::default(), Arc::default(), MasterUsers::default());
         let spellings = Spellings(Box::new(|_| None));
-        Self { accounts, secret, throttle, masters, legacy: false, spellings, gssapi: None }
+        Self { accounts, secret, throttle, sessions, masters, legacy: false, spellings, gssapi: None }
     }
 
     /// As [`new`](Self::new), with a secret for as long as this process runs: right for accounts that do not keep keys for SCRAM.
@@ -88,6 +92,13 @@ impl<A: Accounts> Authenticator<A> {
     #[must_use]
     pub fn with_throttle(self, throttle: Arc<Throttle>) -> Self {
         Self { throttle, ..self }
+    }
+
+    /// Has sessions ended by who holds this: whoever removes accounts and changes passwords. What is shared is one table for all
+    /// authenticators that have it.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Arc<Sessions>) -> Self {
+        Self { sessions, ..self }
     }
 
     /// Sets who may log in as somebody else.
@@ -149,6 +160,19 @@ impl<A: Accounts> Authenticator<A> {
     /// Whether this account may log in as others, which makes its owner an administrator of all accounts.
     pub fn is_master(&self, user: &User) -> bool {
         !user.is_guest() && self.masters.contains(user.as_str())
+    }
+
+    /// Who is logged in.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// Whether an account is there, and may log in.
+    pub(crate) async fn is_account(&self, user: &User) -> bool {
+        let mut request = LoginRequest::new(user.as_str(), Credentials::Proven, Service::Imap);
+        // It is not a login over the wire, which might have to be within TLS.
+        request.tls = true;
+        self.accounts.login(&request).await.is_ok_and(|found| found == *user)
     }
 
     /// What failed lately.
@@ -358,7 +382,7 @@ impl<A: Accounts> Authenticator<A> {
                     tracing::warn!(protocol = %attempt.service, peer = shown, master = %own, user = ?target, %why, "master login refused");
                 }
             }
-            return opened;
+            return opened.map(|account| account.opened_by(&own));
         }
         // RFC 4616 §2: oneself under another spelling is no other identity.
         let mut request = make(name, Credentials::Proven);

@@ -65,8 +65,9 @@ pub use self::{
 };
 use crate::{
     Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    auth::Seat,
     listen::Probation,
-    service::{ALPN_IMAP, Latest, Session, release, tell_end, warn},
+    service::{ALPN_IMAP, Latest, Session, release, revoke, tell_end, warn},
 };
 
 /// How often an idle client's mailbox is looked at, if the store cannot tell of changes.
@@ -222,6 +223,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             peer,
             exchange: None,
             user: None,
+            seat: self.authenticator.sessions().seat(),
             selected: None,
             incoming: None,
             idle: false,
@@ -244,6 +246,8 @@ struct Visit<'a, S, A> {
     peer: Peer,
     exchange: Option<Exchange>,
     user: Option<User>,
+    /// Its place among the sessions of its account.
+    seat: Seat,
     selected: Option<Selected>,
     incoming: Option<Box<Incoming>>,
     idle: bool,
@@ -264,7 +268,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         probation: &mut Probation,
         stop: CancellationToken,
     ) -> io::Result<Option<Closed>> {
-        let (mut closed, mut stopping) = (None, false);
+        let (mut closed, mut stopping, mut revoked) = (None, false, false);
         if let Some(news) = probation.first() {
             warn(connection, news);
         }
@@ -277,6 +281,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     () = stop.cancelled() => {
                         stopping = true;
                         connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Stopping);
+                    }
+                    () = self.seat.ended(), if !revoked => {
+                        revoked = true;
+                        revoke(connection);
                     }
                     news = probation.news() => warn(connection, news),
                 }
@@ -299,6 +307,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Stopping);
+                    continue;
+                }
+                () = self.seat.ended(), if !revoked => {
+                    revoked = true;
+                    revoke(connection);
                     continue;
                 }
                 news = probation.news() => {
@@ -334,8 +347,12 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     .password_after(&mut self.exchange, &ask, &self.peer, tls, Purpose::Imap)
                     .await;
                 let server = connection.machine().inner_mut().inner_mut();
-                let answer =
-                    answer.and_then(|user| self.refer(server, Some(&user)).map(|()| self.user = Some(user)));
+                let answer = answer.and_then(|user| {
+                    self.refer(server, Some(&user))?;
+                    self.seat.take(&user);
+                    self.user = Some(user);
+                    Ok(())
+                });
                 connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
@@ -350,7 +367,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 if let Err(refused) = self.refer(server, user.as_ref()) {
                     (step, user) = (AuthStep::Refuse(refused), None);
                 }
-                self.user = user.or_else(|| self.user.take());
+                if let Some(user) = user {
+                    self.seat.take(&user);
+                    self.user = Some(user);
+                }
                 connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, step);
             }
@@ -484,7 +504,9 @@ fn refusal(error: &StoreError) -> Refusal {
         StoreError::Locked(_) => Refusal::new(ResponseCode::NoPerm, error.to_string()),
         StoreError::Corrupt(_) => Refusal::new(ResponseCode::Corruption, "what is stored is damaged"),
         StoreError::Denied | StoreError::ReadOnly(_) => Refusal::no_permission(),
-        StoreError::Invalid(_) => Refusal::cannot(),
+        // RFC 5530 §3
+        StoreError::TooMany { .. } => Refusal::new(ResponseCode::Limit, error.to_string()),
+        StoreError::Invalid(why) => Refusal::new(ResponseCode::Cannot, why.clone()),
         _ => Refusal::unavailable(),
     }
 }

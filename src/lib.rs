@@ -23,7 +23,7 @@ mod stream;
 
 pub use auth::{
     Authenticator, Ban, CertificateError, CertificateNames, DovecotAccounts, DovecotAddress, DovecotAuth,
-    Exchange, MasterUsers, PasswordProgram, Throttle, ThrottleLimits, TokenIntrospection,
+    Exchange, MasterUsers, PasswordProgram, Sessions, Throttle, ThrottleLimits, TokenIntrospection,
 };
 pub use connection::{Connection, Socket};
 pub use indexer::keep_index;

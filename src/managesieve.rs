@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    auth::Seat,
     listen::Probation,
     service::{self, ALPN_MANAGESIEVE, Latest, Session, attend, tell_end},
 };
@@ -116,7 +117,9 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
         let machine = Server::new(config, peer);
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
-        let mut visit = Visit { service: self, peer, exchange: None, user: None, script: BytesMut::new() };
+        let seat = self.authenticator.sessions().seat();
+        let mut visit =
+            Visit { service: self, peer, exchange: None, user: None, seat, script: BytesMut::new() };
         let ended = attend(&mut visit, &mut connection, probation, &stop).await;
         tell_end("managesieve", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
@@ -159,6 +162,7 @@ struct Visit<'a, S, A> {
     peer: Peer,
     exchange: Option<Exchange>,
     user: Option<User>,
+    seat: Seat,
     /// What came of the script that is coming: a language is checked as a whole.
     script: BytesMut,
 }
@@ -166,6 +170,10 @@ struct Visit<'a, S, A> {
 impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
     fn is_proved(&self) -> bool {
         self.user.is_some()
+    }
+
+    fn seat(&self) -> &Seat {
+        &self.seat
     }
 
     async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
@@ -187,7 +195,10 @@ impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
                     }
                     connection.machine().inner_mut().set_owner(user.as_str());
                 }
-                self.user = user.or_else(|| self.user.take());
+                if let Some(user) = user {
+                    self.seat.take(&user);
+                    self.user = Some(user);
+                }
                 connection.machine().inner_mut().answer(ask, step)
             }
             Event::Unauthenticate(ask) => {

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::{ahead::Ahead, maildrops::Lock};
 use crate::{
     Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
-    auth::without_detail,
+    auth::{Seat, without_detail},
     listen::Probation,
     service::{self, ALPN_POP3, Latest, Session, attend, entropy, tell_end},
 };
@@ -172,8 +172,9 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
         }
         let mut connection = Connection::new(self.tls.secure(machine), socket);
         connection.set_write_timeout(self.config.timeouts.write);
+        let seat = self.authenticator.sessions().seat();
         let mut visit =
-            Visit { service: self, peer, exchange: None, user: None, folder: None, maildrop: None };
+            Visit { service: self, peer, exchange: None, user: None, seat, folder: None, maildrop: None };
         let ended = attend(&mut visit, &mut connection, probation, &stop).await;
         tell_end("pop3", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
@@ -204,6 +205,7 @@ struct Visit<'a, S, A> {
     peer: Peer,
     exchange: Option<Exchange>,
     user: Option<User>,
+    seat: Seat,
     /// The folder that was named at login.
     folder: Option<String>,
     maildrop: Option<Opened>,
@@ -220,6 +222,10 @@ struct Opened {
 impl<S: Store + 'static, A: Accounts + 'static> service::Visit<Server> for Visit<'_, S, A> {
     fn is_proved(&self) -> bool {
         self.user.is_some()
+    }
+
+    fn seat(&self) -> &Seat {
+        &self.seat
     }
 
     async fn handle(&mut self, connection: &mut Session<Server>, event: Event) -> io::Result<()> {
@@ -267,6 +273,11 @@ impl<S: Store + 'static, A: Accounts + 'static> service::Visit<Server> for Visit
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
+    fn enter(&mut self, user: User, folder: Option<String>) {
+        self.seat.take(&user);
+        (self.user, self.folder) = (Some(user), folder);
+    }
+
     async fn log_in(&mut self, connection: &mut Session<Server>, ask: Ask<Login>) {
         let tls = connection.machine().is_secure();
         let (name, folder) = without_detail(ask.user.clone(), self.service.options.folder_separator);
@@ -274,7 +285,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         let authenticator = &self.service.authenticator;
         let answer =
             authenticator.password_after(&mut self.exchange, &login, &self.peer, tls, Purpose::Pop3).await;
-        let answer = answer.map(|user| (self.user, self.folder) = (Some(user), folder));
+        let answer = answer.map(|user| self.enter(user, folder));
         let _ = connection.machine().inner_mut().answer(ask, answer);
     }
 
@@ -287,7 +298,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         let login = Apop::new(name, ask.digest);
         let answer =
             self.service.authenticator.apop(&login, &timestamp, &self.peer, tls, Purpose::Pop3).await;
-        let answer = answer.map(|user| (self.user, self.folder) = (Some(user), folder));
+        let answer = answer.map(|user| self.enter(user, folder));
         let _ = connection.machine().inner_mut().answer(ask, answer);
     }
 
@@ -298,8 +309,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             .authenticator
             .step_into(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Pop3, separator)
             .await;
-        if user.is_some() {
-            (self.user, self.folder) = (user, folder);
+        if let Some(user) = user {
+            self.enter(user, folder);
         }
         let _ = connection.machine().inner_mut().answer(ask, step);
     }

@@ -44,9 +44,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
+    auth::Seat,
     client::TurnedClient,
     listen::Probation,
-    service::{ALPN_SMTP, Latest, Session, release, shown, tell_end, warn},
+    service::{ALPN_SMTP, Latest, Session, release, revoke, shown, tell_end, warn},
 };
 
 use border::BorderFilter;
@@ -261,8 +262,9 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     ) -> impl Future<Output = ()> + Send {
         let peer = conversation.peer;
         let (exchange, turned) = (None, None);
+        let seat = self.authenticator.as_ref().map(|authenticator| authenticator.sessions().seat());
         let mut visit =
-            Visit { service: self, conversation, exchange, refusals: 0, has_recipient: false, turned };
+            Visit { service: self, conversation, exchange, seat, refusals: 0, has_recipient: false, turned };
         async move {
             let ended = visit.run(&mut connection, &mut probation, stop.clone()).await;
             if let Some((domains, turns)) = visit.turned.take().zip(self.inbox.turns()) {
@@ -277,11 +279,21 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     }
 }
 
+/// Completes when the session of an account is to end.
+async fn ended(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// One session.
 struct Visit<'a, I, A> {
     service: &'a Smtp<I, A>,
     conversation: Conversation,
     exchange: Option<Exchange>,
+    /// Its place among the sessions of its account, where there are accounts.
+    seat: Option<Seat>,
     refusals: u32,
     /// A recipient was accepted, of any message.
     has_recipient: bool,
@@ -296,7 +308,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
         probation: &mut Probation,
         stop: CancellationToken,
     ) -> io::Result<Option<Closed>> {
-        let (mut closed, mut stopping) = (None, false);
+        let (mut closed, mut stopping, mut revoked) = (None, false, false);
         if let Some(news) = probation.first() {
             warn(connection, news);
         }
@@ -309,6 +321,11 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                     () = stop.cancelled(), if !stopping => {
                         stopping = true;
                         connection.machine().inner_mut().shutdown(Shutdown::Stopping);
+                        continue;
+                    }
+                    () = ended(self.seat.as_ref()), if !revoked => {
+                        revoked = true;
+                        revoke(connection);
                         continue;
                     }
                     news = probation.news() => {
@@ -372,6 +389,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 let (step, user) = Box::pin(step).await;
                 let (step, user) = crate::auth::without_guests(step, user);
                 if let Some(user) = user {
+                    self.seat.iter_mut().for_each(|seat| seat.take(&user));
                     self.conversation.user = Some(user.as_str().to_owned());
                 }
                 let _ = connection.machine().inner_mut().answer(ask, step);

@@ -301,6 +301,12 @@ fn shutdown_waits_for_what_is_under_way() {
     session.server.shutdown(Shutdown::TooBusy);
     assert_eq!(session.closed(), Closed::Shutdown(Shutdown::TooBusy));
     assert_eq!(session.sent(), "* BYE [UNAVAILABLE] too many connections\r\n");
+
+    // RFC 5530 §3
+    let mut session = Session::selected("1", |_| {});
+    session.server.shutdown(Shutdown::Revoked);
+    assert_eq!(session.closed(), Closed::Shutdown(Shutdown::Revoked));
+    assert_eq!(session.sent(), "* BYE [EXPIRED] the account has changed; log in again\r\n");
 }
 
 #[test]

@@ -337,4 +337,6 @@ pub enum Shutdown {
     TooBusy,
     /// An operator or a policy wants this connection gone.
     Kicked,
+    /// The account is gone or has another password; who still may logs in again.
+    Revoked,
 }

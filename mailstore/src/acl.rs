@@ -62,6 +62,35 @@ pub trait Acl: Send + Sync {
     /// Every mailbox of others on which somebody has some right, sorted by owner and name: the namespaces of other users' and
     /// shared mailboxes (RFC 2342).
     fn shared_with(&self, who: &Identity) -> impl Future<Output = Result<Vec<SharedMailbox>>> + Send;
+
+    /// Takes an account out of the lists of all mailboxes that others share with it: it is gone for good, and whoever has its name next is
+    /// somebody else.
+    ///
+    /// # Errors
+    /// Those of a store that cannot be read or written; then some lists may be changed already.
+    fn withdraw(&self, who: &User) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            // A name that cannot be prepared is in no list.
+            let Ok(given) = Identifier::user(who) else { return Ok(()) };
+            let entries = [given.clone(), given.negated()];
+            for shared in self.shared_with(&Identity::new(who.clone())).await? {
+                let (owner, name) = (&shared.owner, &shared.mailbox.name);
+                let gone = |found: Result<()>| match found {
+                    // Deleted meanwhile, with its list.
+                    Err(crate::StoreError::NotFound) => Ok(()),
+                    other => other,
+                };
+                let list = self.access_list(owner, name).await.or_else(|error| match error {
+                    crate::StoreError::NotFound => Ok(Vec::new()),
+                    error => Err(error),
+                })?;
+                for entry in entries.iter().filter(|own| list.iter().any(|entry| entry.identifier == **own)) {
+                    gone(self.change_access(owner, name, entry, AclChange::Replace(Rights::NONE)).await)?;
+                }
+            }
+            Ok(())
+        }
+    }
 }
 
 /// An entry of an access control list.

@@ -77,6 +77,10 @@ impl Store for AnyStore {
         self.erased().append_limit()
     }
 
+    fn keyword_limit(&self) -> Option<usize> {
+        self.erased().keyword_limit()
+    }
+
     fn keeps_object_ids(&self) -> bool {
         self.erased().keeps_object_ids()
     }

@@ -15,15 +15,16 @@
 //! Access control lists are in `dovecot-acl`, as Dovecot's plugin keeps them. What is shared with whom is found out by looking at all
 //! of them, at most every fifteen seconds.
 //!
-//! If there is an undelete window, what is expunged through this store goes into `mailwright-expunged` until it ends. What other programs
-//! expunge is gone, and so are mailboxes that are deleted.
+//! If there is an undelete window, what is expunged through this store, and what is in a mailbox that is deleted, goes into
+//! `mailwright-expunged` until it ends. What other programs expunge and delete is gone.
 //!
 //! What users have is counted in `maildirsize`, as other programs of the family count. What comes and goes by programs that do
 //! not count is noticed within fifteen minutes. A user's own limits are in `mailwright-quota`; a warning may be lost when the process is killed.
 //!
 //! # Limits
 //!
-//! * A mailbox has at most 26 keywords: there are no more letters.
+//! * The messages of a mailbox have at most 26 different keywords at a time: there are no more letters. Messages that come with others
+//!   come without them.
 //! * A message for several users is delivered to each or to none unless the machine stops in the midst of it; then it may
 //!   have come to some, and the sender tries again.
 //! * Files that are compressed or encrypted are shown as they are.
@@ -306,6 +307,10 @@ impl<O: Offload + Clone> Store for Maildir<O> {
             Ok(messages.iter().map(whole).collect())
         })
         .await
+    }
+
+    fn keyword_limit(&self) -> Option<usize> {
+        Some(keywords::MOST.into())
     }
 
     fn writer(&self) -> Option<&impl Write> {

@@ -6,7 +6,7 @@ use crate::{Result, StoreError, User};
 /// What each user has, and may have. Every user is one quota root, named as the user is.
 ///
 /// The store refuses by itself, with [`OverQuota`](StoreError::OverQuota): a delivery, APPEND or COPY past the limits of
-/// octets or messages, CREATE past that of mailboxes, SETMETADATA past that of annotations. Limits below what is there
+/// octets or messages, CREATE and RENAME past that of mailboxes, SETMETADATA past that of annotations. Limits below what is there
 /// already take nothing away.
 pub trait Quota: Send + Sync {
     /// What a user has and may have. Costs the same whatever there is.

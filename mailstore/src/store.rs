@@ -84,6 +84,12 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// The most different keywords that the messages of a mailbox can have at a time; `None` is no limit. A change of flags beyond it is
+    /// refused ([`TooMany`](StoreError::TooMany)); messages that come with more lose those that do not fit.
+    fn keyword_limit(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether every mailbox and every message has an identity that lasts, for OBJECTID (RFC 8474).
     fn keeps_object_ids(&self) -> bool {
         false

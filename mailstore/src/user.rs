@@ -25,12 +25,13 @@ use crate::vault::MailKey;
 ///
 /// One that comes from `embedded::Embedded::unlock` has with it the key to mail that is encrypted. It is the
 /// same account: the key takes no part in comparisons, and goes wherever clones go. So does it that somebody is there [as a
-/// guest](Self::as_guest).
+/// guest](Self::as_guest), or [in the owner's place](Self::opened_by).
 #[derive(Clone)]
 pub struct User {
     name: Arc<str>,
     key: Option<MailKey>,
     guest: bool,
+    opener: Option<Arc<str>>,
 }
 
 impl User {
@@ -47,7 +48,7 @@ impl User {
         }
         match name.chars().find(|character| character.is_control()) {
             Some(control) => Err(UserError::Control(control)),
-            None => Ok(Self { name: name.into(), key: None, guest: false }),
+            None => Ok(Self { name: name.into(), key: None, guest: false, opener: None }),
         }
     }
 
@@ -66,6 +67,17 @@ impl User {
     /// Whether it is a guest who has opened the account.
     pub const fn is_guest(&self) -> bool {
         self.guest
+    }
+
+    /// The same account, opened by an administrator in its owner's place.
+    #[must_use]
+    pub fn opened_by(self, master: &Self) -> Self {
+        Self { opener: Some(Arc::clone(&master.name)), ..self }
+    }
+
+    /// Who has opened the account, if it was not its owner.
+    pub fn opener(&self) -> Option<&str> {
+        self.opener.as_deref()
     }
 
     /// The same account, with the key to its mail.

@@ -197,6 +197,10 @@ impl<M: Store, Q: Store + 'static> Store for WithQueue<M, Q> {
         self.mail.append_limit()
     }
 
+    fn keyword_limit(&self) -> Option<usize> {
+        self.mail.keyword_limit()
+    }
+
     fn keeps_object_ids(&self) -> bool {
         self.mail.keeps_object_ids()
     }

@@ -311,6 +311,8 @@ impl Server {
                 Refusal::fixed(Some(crate::ResponseCode::SysTemp), "the server is stopping")
             }
             Shutdown::TooBusy => Refusal::fixed(Some(crate::ResponseCode::SysTemp), "too many connections"),
+            // Not AUTH, which RFC 3206 §4 has for answers to logins only.
+            Shutdown::Revoked => Refusal::fixed(None, "the account has changed; log in again"),
             _ => Refusal::fixed(None, "the connection is closed by the operator"),
         };
         self.refuse(&refusal);

@@ -157,6 +157,10 @@ fn a_shutdown_at_once_takes_the_place_of_the_greeting() {
     desk.server.shutdown(Shutdown::TooBusy);
     let why = Closed::Shutdown(Shutdown::TooBusy);
     desk.closes(&why, "-ERR [SYS/TEMP] too many connections\r\n");
+    let mut desk = Desk::logged_in();
+    desk.server.shutdown(Shutdown::Revoked);
+    let why = Closed::Shutdown(Shutdown::Revoked);
+    desk.closes(&why, "-ERR the account has changed; log in again\r\n");
 }
 
 #[test]

@@ -223,6 +223,11 @@ fn shutdown_waits_for_what_is_under_way() {
     bare.server.shutdown(Shutdown::TooBusy);
     assert_eq!(bare.event(), Event::Closed(Closed::Shutdown(Shutdown::TooBusy)));
     assert!(bare.sent().starts_with("421 4.3.2 mx.example Too many connections"));
+
+    let mut bare = Bare::new(config());
+    bare.server.shutdown(Shutdown::Revoked);
+    assert_eq!(bare.event(), Event::Closed(Closed::Shutdown(Shutdown::Revoked)));
+    assert_eq!(bare.sent(), "421 4.7.0 mx.example The account has changed; log in again\r\n");
 }
 
 #[test]

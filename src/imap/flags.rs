@@ -3,10 +3,11 @@
 use mailwright_imap_proto::{
     Answered, Refusal,
     command::{Store as StoreRequest, StoreOperation},
+    response::ResponseCode,
 };
 use mailwright_mail_model::{Flag, FlagSet, UidSet};
 use mailwright_mailstore::{
-    FlagChange, FlagOperation, FlagsStored, MailboxRef, Right, Rights, Snapshot, Write,
+    FlagChange, FlagOperation, FlagsStored, MailboxRef, Right, Rights, Snapshot, StoreError, Write,
 };
 
 use super::{access::permitted, refusal};
@@ -75,13 +76,25 @@ impl Allowed {
                 (None, None) => (&request.messages, change.clone()),
             };
             let mut now =
-                writer.store_flags(mailbox, uids, &change).await.map_err(|error| refusal(&error))?;
+                writer.store_flags(mailbox, uids, &change).await.map_err(|error| flag_refusal(&error))?;
             if let Some(before) = stored {
                 now.modified = before.modified;
             }
             stored = Some(now);
         }
         stored.ok_or_else(Refusal::no_permission)
+    }
+}
+
+/// What a client is told whose change of flags is refused.
+fn flag_refusal(error: &StoreError) -> Refusal {
+    match error {
+        // RFC 5530 §3
+        StoreError::TooMany { limit } => Refusal::new(
+            ResponseCode::Limit,
+            format!("a mailbox here has at most {limit} different keywords, and its messages have as many"),
+        ),
+        error => refusal(error),
     }
 }
 

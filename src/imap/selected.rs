@@ -77,7 +77,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             opened.new_keywords = false;
         } else {
             opened.permanent_flags = permitted(at.rights, &opened.flags);
-            opened.new_keywords = at.rights.contains(Right::Write);
+            // RFC 9051 §7.1: only as long as there can be new ones.
+            let full =
+                self.store.keyword_limit().is_some_and(|most| snapshot.keywords().keywords().len() >= most);
+            opened.new_keywords = at.rights.contains(Right::Write) && !full;
         }
         let opening = !opened.changed.is_empty();
         let name = open.mailbox.clone();

@@ -15,7 +15,7 @@ use mailwright_mailstore::{
 use ring::hmac;
 
 use super::{Visit, refusal, sharing::HIDDEN};
-use crate::smtp::now;
+use crate::{Authenticator, smtp::now};
 
 /// The one mechanism that every server has; others nobody has defined.
 const INTERNAL: &str = "INTERNAL";
@@ -49,14 +49,19 @@ impl Bearer<'_> {
 }
 
 /// Whose mailbox a URL names, if it was given out here, has not ended, and is meant for its bearer.
-pub(crate) async fn check(
+pub(crate) async fn check<A: Accounts>(
     store: &impl Store,
+    authenticator: &Authenticator<A>,
     text: &str,
     bearer: Bearer<'_>,
 ) -> StoreResult<(User, MailboxName, AuthorizedUrl)> {
     let denied = || StoreError::Denied;
     let url: AuthorizedUrl = text.parse().map_err(|_| denied())?;
     let (owner, mailbox) = named(&url).ok_or_else(denied)?;
+    // Of an account that is gone nothing is given out, though its mail may be kept still.
+    if !authenticator.is_account(&owner).await {
+        return Err(denied());
+    }
     let ended = url.expires.is_some_and(|expires| expires <= now().seconds());
     let token = url.token.as_ref().filter(|token| token.mechanism == INTERNAL).ok_or_else(denied)?;
     if ended || !bearer.is_meant_by(&url.access) {

@@ -20,6 +20,7 @@ use super::{
     url_auth::{Bearer, check},
 };
 use crate::{
+    Authenticator,
     service::Session,
     smtp::{OpenUrl, UrlOctets as Fetched, UrlSource},
 };
@@ -130,7 +131,8 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     async fn named_by(&self, wanted: &WantedUrl) -> Result<Named> {
         let user = self.user.as_ref().ok_or(StoreError::Denied)?;
-        let (owner, mailbox, url) = check(self.store, &wanted.url, Bearer::Reader(user)).await?;
+        let (owner, mailbox, url) =
+            check(self.store, &self.service.authenticator, &wanted.url, Bearer::Reader(user)).await?;
         // Whoever reads what is the user's own has what opens it.
         let owner = if owner == *user { user.clone() } else { owner };
         let url = &url.url;
@@ -168,24 +170,25 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 }
 
 /// What users have in their mailboxes, for the messages that they send by BURL (RFC 4468).
-pub struct MailboxUrls<S> {
+pub struct MailboxUrls<S, A> {
     store: Arc<S>,
+    authenticator: Arc<Authenticator<A>>,
 }
 
-impl<S> MailboxUrls<S> {
-    /// From the mailboxes of this store, whose URLs the IMAP service over it gives out.
-    pub fn new(store: Arc<S>) -> Self {
-        Self { store }
+impl<S, A> MailboxUrls<S, A> {
+    /// From the mailboxes of this store, whose URLs the IMAP service over it gives out, as long as their accounts are there.
+    pub fn new(store: Arc<S>, authenticator: Arc<Authenticator<A>>) -> Self {
+        Self { store, authenticator }
     }
 }
 
-impl<S> fmt::Debug for MailboxUrls<S> {
+impl<S, A> fmt::Debug for MailboxUrls<S, A> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("MailboxUrls").finish_non_exhaustive()
     }
 }
 
-impl<S: Store + 'static> UrlSource for MailboxUrls<S> {
+impl<S: Store + 'static, A: Accounts + 'static> UrlSource for MailboxUrls<S, A> {
     fn open<'source: 'request, 'request>(
         &'source self,
         user: &'request str,
@@ -197,8 +200,9 @@ impl<S: Store + 'static> UrlSource for MailboxUrls<S> {
             let denied = || reply((5, 7, 0), "The URL gives no right to what it names");
             let gone = || reply((5, 6, 6), "There is no such message or part");
             let store = &*self.store;
-            let (owner, mailbox, url) =
-                check(store, url, Bearer::Sender(user)).await.map_err(|error| match error {
+            let (owner, mailbox, url) = check(store, &self.authenticator, url, Bearer::Sender(user))
+                .await
+                .map_err(|error| match error {
                     StoreError::Unavailable(_) => Reply::INTERNAL,
                     _ => denied(),
                 })?;

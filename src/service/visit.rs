@@ -6,7 +6,10 @@ use mailwright_line_proto::{Closed, Deflate, Machine, Peer, Shutdown};
 use tokio_util::sync::CancellationToken;
 
 use super::{Session, shown};
-use crate::listen::{News, Probation};
+use crate::{
+    auth::Seat,
+    listen::{News, Probation},
+};
 
 /// How long a client that makes room for others has to hear so.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -83,6 +86,12 @@ pub(crate) fn release<M: ServerMachine>(connection: &mut Session<M>, probation: 
     }
 }
 
+/// The session's account is no more what it was.
+pub(crate) fn revoke<M: ServerMachine>(connection: &mut Session<M>) {
+    connection.machine().inner_mut().shut_down(Shutdown::Revoked);
+    connection.end_within(FAREWELL);
+}
+
 /// What a service does for one peer.
 pub(crate) trait Visit<M: ServerMachine> {
     /// Does what an event asks for; any but the closing one.
@@ -95,6 +104,9 @@ pub(crate) trait Visit<M: ServerMachine> {
     /// Whether the peer has proved something: that it may log in.
     fn is_proved(&self) -> bool;
 
+    /// Its place among the sessions of its account.
+    fn seat(&self) -> &Seat;
+
     /// Lets go of what others may wait for: the session is over, though the peer does not know yet.
     fn end(&mut self) {}
 }
@@ -106,13 +118,19 @@ pub(crate) async fn attend<M: ServerMachine>(
     mut probation: Probation,
     stop: &CancellationToken,
 ) -> io::Result<Option<Closed>> {
-    let (mut closed, mut stopping) = (None, false);
+    let (mut closed, mut stopping, mut revoked) = (None, false, false);
     if let Some(news) = probation.first() {
         warn(connection, news);
     }
     loop {
         let event = tokio::select! {
             biased;
+            // First: who always has more to say is ended all the same.
+            () = visit.seat().ended(), if !revoked => {
+                revoked = true;
+                revoke(connection);
+                continue;
+            }
             event = connection.next() => event?,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;

@@ -27,6 +27,8 @@ use crate::{
 
 /// How long the server may say nothing while it works.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How mail is kept safe that is in files of its own.
+const COPY: &str = "copy that by a snapshot of the file system, or with rsync";
 /// How often progress is told.
 const OFTEN: Duration = Duration::from_millis(500);
 
@@ -58,6 +60,9 @@ pub(crate) enum Event {
         octets: u64,
         /// What could not be read.
         missing: Vec<String>,
+        /// Where there is mail that no backup has.
+        #[serde(default)]
+        elsewhere: Vec<String>,
     },
     Restored {
         generation: u32,
@@ -74,6 +79,9 @@ pub(crate) enum Event {
         messages: u64,
         octets: u64,
         findings: Vec<Found>,
+        /// Where there is mail that was not looked at.
+        #[serde(default)]
+        elsewhere: Vec<String>,
     },
     Failed {
         message: String,
@@ -214,6 +222,7 @@ fn execute(
                     chunks: report.chunks,
                     octets: report.octets,
                     missing: report.missing,
+                    elsewhere: life.elsewhere.clone(),
                 },
                 Err(error) => failed(error),
             }
@@ -246,6 +255,7 @@ fn execute(
                         .into_iter()
                         .map(|found| Found { what: found.what, repaired: found.repaired })
                         .collect(),
+                    elsewhere: life.elsewhere.clone(),
                 },
                 Err(error) => failed(error),
             }
@@ -297,7 +307,9 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
                 "{accounts} accounts: {messages} messages, {octets} octets, and {erased} removed accounts"
             )
         }
-        Event::BackedUp { generation, bases, rows, chunks, octets, missing } => {
+        Event::BackedUp { generation, bases, rows, chunks, octets, missing, elsewhere } => {
+            let elsewhere: String =
+                elsewhere.iter().map(|path| format!("not in it: the mail in {path}; {COPY}\n")).collect();
             let missing: String = missing.iter().map(|what| format!("found: {what}\n")).collect();
             let whole = if *generation > 1 && *bases == 0 {
                 "; a whole one, since the earlier ones are not of this store"
@@ -305,7 +317,7 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
                 ""
             };
             format!(
-                "{missing}generation {generation}: {rows} rows and {chunks} parts of messages, {octets} octets{whole}"
+                "{missing}{elsewhere}generation {generation}: {rows} rows and {chunks} parts of messages, {octets} octets{whole}"
             )
         }
         Event::Exported(Exported { mailboxes, messages, octets, along, left, missing }) => {
@@ -323,14 +335,15 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
                 "generation {generation} is back: {rows} rows and {chunks} parts of messages, {octets} octets"
             )
         }
-        Event::Checked { mailboxes, messages, octets, findings } => {
+        Event::Checked { mailboxes, messages, octets, findings, elsewhere } => {
+            let elsewhere = elsewhere.iter().map(|path| format!("not looked at: the mail in {path}\n"));
             let found = findings.iter().map(|found| {
                 let mark = if found.repaired { "repaired" } else { "found" };
                 format!("{mark}: {}\n", found.what)
             });
             let sum = format!("{mailboxes} mailboxes, {messages} messages, {octets} octets: ");
             let verdict = format!("{} findings", findings.len());
-            found.collect::<String>() + &sum + &verdict
+            elsewhere.chain(found).collect::<String>() + &sum + &verdict
         }
     };
     if !json {

@@ -97,7 +97,8 @@ pub(crate) enum Command {
     },
     /// Back up mail, accounts and queue into a directory, while the server runs or not; only what is new is copied again
     ///
-    /// What cannot be read is named, everything else copied, and the exit status is 1 then.
+    /// What cannot be read is named, everything else copied, and the exit status is 1 then. Mail in Maildirs (`[store] kind = "maildir"`)
+    /// and in files (`[store] mbox`) is not in it: copy it by a snapshot of the file system or with rsync.
     Backup {
         /// The directory of the backup, for this store alone; each run adds a generation
         directory: PathBuf,
@@ -133,7 +134,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check every checksum, reference and count of the store, while the server runs or not
+    /// Check every checksum, reference and count of the store, while the server runs or not; Maildirs and mbox files have none
     Fsck {
         /// Put right what can be derived; the server must not run
         #[arg(long)]

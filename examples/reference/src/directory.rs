@@ -26,6 +26,7 @@ use std::{
 };
 
 use mailwright::{
+    Sessions,
     line_proto::Secret,
     mail_model::{Address, ForwardPath},
     mailstore::{
@@ -82,6 +83,8 @@ pub(crate) struct Directory {
     /// The keys that sign.
     pub(crate) keys: Keys,
     accounts: RwLock<accounts::AccountTable>,
+    /// Who is logged in.
+    sessions: Arc<Sessions>,
     /// What mail needs to know: no secrets. Replaced as a whole, so that a session never sees half a change.
     model: RwLock<Arc<Model>>,
     /// What the configuration says of it, replaced as a whole too.
@@ -246,6 +249,7 @@ impl Directory {
             removed,
             keys,
             accounts: RwLock::new(accounts),
+            sessions: Arc::default(),
             model: RwLock::default(),
             settings: RwLock::new(settings),
             changing: Mutex::default(),
@@ -302,6 +306,11 @@ impl Directory {
     /// Whether there is no account.
     pub(crate) fn is_empty(&self) -> bool {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Who is logged in: whose account goes, or gets another password, is so no more.
+    pub(crate) const fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
     }
 
     /// A random secret that stays the same for as long as the accounts do.

@@ -43,6 +43,8 @@ pub(crate) struct Life {
     periods: Table,
     expiry: Expiry,
     names: ForeignNames,
+    /// Where mail is that is not in the database.
+    pub(crate) elsewhere: Vec<String>,
     /// What explains scripts, or why nothing does.
     pub(crate) filter: Result<Arc<sieve::Filter>, String>,
 }
@@ -128,7 +130,8 @@ impl Life {
             let filter = filter.with_options(config.filter_options()).with_groups(members);
             Arc::new(filter.with_server_scripts(scripts))
         });
-        Ok(Self { store, directory, fetch, periods, expiry: config.expiry.clone(), names, filter })
+        let (expiry, elsewhere) = (config.expiry.clone(), config.store.elsewhere());
+        Ok(Self { store, directory, fetch, periods, expiry, names, elsewhere, filter })
     }
 
     /// Does what is asked. Blocks.

@@ -160,6 +160,9 @@ fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
             Ok(warnings) => warnings.iter().for_each(|warning| eprintln!("mailwrightd: warning: {warning}")),
             Err(error) => return fail(&error, USAGE),
         }
+        if let Err(error) = user::check_passwd_files(config) {
+            return fail(&error, USAGE);
+        }
         if let Err(error) = user::check_guest(config) {
             return fail(&error, USAGE);
         }

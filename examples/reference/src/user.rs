@@ -109,6 +109,21 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
     Ok(())
 }
 
+/// Refuses passwd-files that the server could not use: such a one keeps all accounts of the files as they are.
+pub(crate) fn check_passwd_files(config: &Config) -> Result<(), CommandError> {
+    for file in &config.auth.passwd_files {
+        for entry in read_passwd(file)? {
+            if let Some(problem) = config.store.place_problem(&entry.name) {
+                return Err(CommandError::Refused(format!(
+                    "auth.passwd_files: {}: {problem}",
+                    file.display()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a configuration in which guests are to read what nobody has.
 pub(crate) fn check_guest(config: &Config) -> Result<(), CommandError> {
     let name = &config.auth.anonymous;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Server, USER, deliver, run, wait_for};
+use common::{PASSWORD, Server, USER, deliver, imap, run, wait_for};
 
 fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
@@ -50,6 +50,53 @@ fn what_was_backed_up_while_serving_comes_back() {
     assert!(text(&output.stdout).contains(USER), "{output:?}");
     let output = program(&["restore", "--generation", "9", backup]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+/// RFC 9051 §2.3.1.1, RFC 7162 §3.2.5, RFC 1939 §7: what clients know of the time that is lost is not said of other mail.
+#[test]
+fn a_restored_server_gives_out_no_uid_again() {
+    let mut server = Server::start("allow_plaintext_auth = true");
+    deliver(&server, USER, "Subject: one\r\n\r\none\r\n");
+    let backup = server.folder.path().join("backup").to_str().unwrap().to_owned();
+    assert!(run(&mut server.command(&["backup", &backup])).status.success());
+    deliver(&server, USER, "Subject: lost\r\n\r\nlost\r\n");
+    let number = |lines: &[String], word: &str| -> u64 {
+        let text = lines.join(" ");
+        let rest = text.split_once(word).unwrap_or_else(|| panic!("{word} in {text}")).1;
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    let mut talk = imap(&server);
+    let seen = talk.imap("a", "SELECT INBOX (CONDSTORE)");
+    assert_eq!(number(&seen, "UIDNEXT "), 3);
+    let known = format!("({} {} 1:2)", number(&seen, "UIDVALIDITY "), number(&seen, "HIGHESTMODSEQ "));
+    server.stop();
+    fs::remove_dir_all(server.folder.path().join("data/store")).unwrap();
+    assert!(run(&mut server.command(&["restore", &backup])).status.success());
+    server.serve();
+
+    deliver(&server, USER, "Subject: new\r\n\r\nnew\r\n");
+    let mut talk = imap(&server);
+    talk.imap("a", "ENABLE QRESYNC");
+    let told = talk.imap("b", &format!("SELECT INBOX (QRESYNC {known})"));
+    assert_eq!(number(&told, "UIDVALIDITY "), number(&seen, "UIDVALIDITY "));
+    assert!(number(&told, "HIGHESTMODSEQ ") > number(&seen, "HIGHESTMODSEQ "), "{told:?}");
+    // The one that is lost has vanished, the one from before is still known by its UID, and the new one has another.
+    assert!(told.iter().any(|line| line.starts_with("* VANISHED (EARLIER) 2")), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("* 1 FETCH (UID 1 ")), "{told:?}");
+    let fetched = talk.imap("c", "FETCH 1:* UID");
+    assert_eq!(number(&fetched, "* 1 FETCH (UID "), 1);
+    assert!(number(&fetched, "* 2 FETCH (UID ") > 2, "{fetched:?}");
+    let mut talk = server.talk(server.port("pop3", "starttls"));
+    talk.line();
+    for command in [format!("USER {USER}"), format!("PASS {PASSWORD}")] {
+        talk.send(format!("{command}\r\n"));
+        assert!(talk.line().starts_with("+OK"));
+    }
+    talk.send("UIDL\r\n");
+    let ids = talk.until(".");
+    let validity = number(&seen, "UIDVALIDITY ");
+    assert_eq!((ids.len(), &*ids[1]), (4, &*format!("1 00000001{validity:08x}")), "{ids:?}");
+    assert_ne!(ids[2], format!("2 00000002{validity:08x}"));
 }
 
 /// The file in which the store keeps the body with these octets, and where in it.

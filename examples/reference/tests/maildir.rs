@@ -6,7 +6,7 @@ mod common;
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use common::{PASSWORD, Server, Talk, USER, deliver, imap, login, succeed};
+use common::{PASSWORD, Server, Talk, USER, deliver, imap, login, refused, run, succeed};
 
 const BOB: &str = "bob@example.org";
 const MESSAGE: &str = "From: ann@example.net\r\nSubject: plans\r\nContent-Type: text/plain\r\n\r\nbody\r\n";
@@ -59,6 +59,96 @@ fn what_was_found_out_is_not_looked_for_twice() {
     // Without the file it is found out anew.
     fs::remove_file(&cache).unwrap();
     assert_ne!(described(&mut talk), first);
+}
+
+/// Whoever counts on it must know before the disk is lost.
+#[test]
+fn a_backup_says_that_it_has_no_maildirs() {
+    let server = start("");
+    deliver(&server, USER, MESSAGE);
+    let backup = server.folder.path().join("backup").to_str().unwrap().to_owned();
+    let said = done(&server, &["backup", &backup]);
+    let path = format!("{}/mail/%d/%n/Maildir", server.folder.path().display());
+    assert!(said.starts_with(&format!("not in it: the mail in {path}; copy that")), "{said}");
+    assert!(said.lines().nth(1).unwrap().starts_with("generation 1: "), "{said}");
+    let said = done(&server, &["backup", "--json", &backup]);
+    assert!(said.contains(&format!("\"elsewhere\":[\"{path}\"]")), "{said}");
+    let said = done(&server, &["fsck"]);
+    assert!(said.starts_with(&format!("not looked at: the mail in {path}\n")), "{said}");
+}
+
+/// Who could never get mail is told before anybody sends any.
+#[test]
+fn accounts_that_can_have_no_maildir_are_not_made() {
+    let server = start("");
+    let said = refused(&server, "user add a/b@example.org");
+    assert!(
+        said.contains("no mail can come to a/b@example.org: expected an account name that can be"),
+        "{said}"
+    );
+    let lines = "ann@example.org:{PLAIN}one\na/b@example.org:{PLAIN}two\n";
+    let file = server.folder.path().join("users");
+    fs::write(&file, lines).unwrap();
+    let said = refused(&server, &format!("user import {}", file.display()));
+    assert!(said.contains("no mail can come to a/b@example.org"), "{said}");
+    assert!(!done(&server, &["user", "list"]).contains("ann@"));
+    // Before the server is started with them.
+    let path = server.folder.path().join("mailwright.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{config}\n[auth]\npasswd_files = [\"users\"]\n")).unwrap();
+    let output = run(&mut server.command(&["config", "check"]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no mail can come to a/b@example.org"), "{said}");
+}
+
+/// A letter of a file's name for each keyword: there are 26 at a time, whatever was used before, and mail comes all the same.
+#[test]
+fn keywords_that_do_not_fit_keep_no_mail_out() {
+    let server = start("");
+    let mut talk = imap(&server);
+    append(&mut talk, "INBOX");
+    append(&mut talk, "INBOX");
+    let flags = |talk: &mut Talk| {
+        let lines = ok(talk, "SELECT INBOX");
+        lines.lines().find(|line| line.contains("PERMANENTFLAGS")).unwrap().to_owned()
+    };
+    assert!(flags(&mut talk).contains("\\*"));
+    let all: Vec<String> = (0..26).map(|number| format!("k{number}")).collect();
+    ok(&mut talk, &format!("STORE 1 +FLAGS ({})", all.join(" ")));
+    let told = talk.imap("n", "STORE 2 +FLAGS ($Forwarded)");
+    let why = "n NO [LIMIT] a mailbox here has at most 26 different keywords";
+    assert!(told.last().unwrap().starts_with(why), "{told:?}");
+    assert!(!flags(&mut talk).contains("\\*"));
+    // By APPEND, COPY and MOVE, and by a script at delivery.
+    ok(&mut talk, &format!("APPEND INBOX ($Forwarded k3 \\Seen) {{{}+}}\r\n{MESSAGE}", MESSAGE.len()));
+    ok(&mut talk, "CREATE Other");
+    for _ in 0..2 {
+        ok(&mut talk, &format!("APPEND Other ($Important k4) {{{}+}}\r\n{MESSAGE}", MESSAGE.len()));
+    }
+    ok(&mut talk, "SELECT Other");
+    ok(&mut talk, "COPY 1 INBOX");
+    ok(&mut talk, "MOVE 2 INBOX");
+    let script = "require [\"imap4flags\"]; addflag [\"$Work\", \"k5\"]; keep;";
+    let mut manage = server.talk(server.port("managesieve", "starttls"));
+    manage.until("OK");
+    let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
+    manage.send(format!("AUTHENTICATE \"PLAIN\" \"{plain}\"\r\n"));
+    manage.until("OK");
+    manage.send(format!("PUTSCRIPT \"f\" {{{}+}}\r\n{script}\r\nSETACTIVE \"f\"\r\n", script.len()));
+    assert!(manage.line().starts_with("OK") && manage.line().starts_with("OK"));
+    deliver(&server, USER, MESSAGE);
+    ok(&mut talk, "SELECT INBOX");
+    let found = ok(&mut talk, "FETCH 3:* FLAGS");
+    for (number, flags) in [(3, "(\\Seen k3)"), (4, "(k4)"), (5, "(k4)"), (6, "(k5)")] {
+        let line = found.lines().find(|line| line.starts_with(&format!("* {number} FETCH"))).unwrap();
+        assert!(line.replace("\\Recent ", "").replace(" \\Recent", "").contains(flags), "{line}");
+    }
+    // What no message has any more makes room.
+    ok(&mut talk, "STORE 1 FLAGS ()");
+    assert!(flags(&mut talk).contains("\\*"));
+    ok(&mut talk, "STORE 2 +FLAGS ($Forwarded)");
+    assert!(ok(&mut talk, "FETCH 2 FLAGS").contains("$Forwarded"));
+    assert!(ok(&mut talk, "FETCH 6 FLAGS").contains("k5"));
 }
 
 #[test]

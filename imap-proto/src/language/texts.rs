@@ -12,6 +12,7 @@ pub(super) static TEXTS: &[Row] = &[
     ("timed out; logging out", ["Zeit abgelaufen; Verbindung wird beendet", "délai dépassé ; déconnexion", "tiempo agotado; cerrando la sesión", "tempo scaduto; disconnessione"]),
     ("too many connections", ["zu viele Verbindungen", "trop de connexions", "demasiadas conexiones", "troppe connessioni"]),
     ("shutting down", ["der Server wird beendet", "le serveur s'arrête", "el servidor se está deteniendo", "il server si sta arrestando"]),
+    ("the account has changed; log in again", ["das Konto wurde geändert; bitte neu anmelden", "le compte a changé ; reconnectez-vous", "la cuenta ha cambiado; inicie sesión de nuevo", "l'account è cambiato; accedere di nuovo"]),
     ("closing this connection", ["diese Verbindung wird geschlossen", "cette connexion est fermée", "se cierra esta conexión", "questa connessione viene chiusa"]),
     ("too many bad commands", ["zu viele fehlerhafte Befehle", "trop de commandes incorrectes", "demasiados comandos incorrectos", "troppi comandi errati"]),
     ("too many failed logins", ["zu viele fehlgeschlagene Anmeldungen", "trop d'échecs d'authentification", "demasiados inicios de sesión fallidos", "troppi accessi non riusciti"]),

@@ -39,6 +39,10 @@ impl Server {
         let status = match why {
             Shutdown::TooBusy => Status::bye("too many connections").with(ResponseCode::Unavailable),
             Shutdown::Stopping => Status::bye("shutting down").with(ResponseCode::Unavailable),
+            // RFC 5530 §3: what the client logged in with is not to be used any more.
+            Shutdown::Revoked => {
+                Status::bye("the account has changed; log in again").with(ResponseCode::Expired)
+            }
             _ => Status::bye("closing this connection"),
         };
         self.say(None, &status);

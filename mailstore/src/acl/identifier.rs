@@ -77,6 +77,12 @@ impl Identifier {
         Prepared::new(user.as_str()).map(|name| Self::new(Subject::User(name)))
     }
 
+    /// The entry for the same that takes what this one gives, or gives what it takes.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self { negative: !self.negative, ..self }
+    }
+
     /// Whom it is for.
     pub const fn subject(&self) -> &Subject {
         &self.subject

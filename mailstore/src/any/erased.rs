@@ -226,6 +226,7 @@ erase!(Erased {
     fn list(user: &'a User) -> Vec<(Mailbox, Status)>;
 }
 fn append_limit(&self) -> Option<u64>;
+fn keyword_limit(&self) -> Option<usize>;
 fn keeps_object_ids(&self) -> bool;
 fn writer(&self) -> Option<&dyn Write>;
 fn folders(&self) -> Option<&dyn Folders>;
@@ -272,6 +273,10 @@ impl<S: crate::Store> Erased for S {
 
     fn append_limit(&self) -> Option<u64> {
         crate::Store::append_limit(self)
+    }
+
+    fn keyword_limit(&self) -> Option<usize> {
+        crate::Store::keyword_limit(self)
     }
 
     fn keeps_object_ids(&self) -> bool {

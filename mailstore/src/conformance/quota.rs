@@ -111,6 +111,13 @@ pub(super) async fn mailboxes_count_too(store: &impl Store) -> Outcome {
     refused(folders.create(&user, &name("C")?, None).await, &StoreError::OverQuota)?;
     folders.delete(&user, &name("A/B")?).await?;
     folders.create(&user, &name("C")?, None).await.map(|_| ())?;
+    equal("mailboxes", quota(store)?.quota_of(&user).await?.usage.mailboxes, has + 2)?;
+    // A new name makes none, but those above it that are missing, and INBOX stays.
+    refused(folders.rename(&user, &name("C")?, &name("X/Y/C")?).await, &StoreError::OverQuota)?;
+    refused(folders.rename(&user, &MailboxName::inbox(), &name("Old")?).await, &StoreError::OverQuota)?;
+    refused(store.open(&user, &name("X")?).await, &StoreError::NotFound)?;
+    folders.rename(&user, &name("C")?, &name("D")?).await?;
+    folders.rename(&user, &name("D")?, &name("A/D")?).await?;
     equal("mailboxes", quota(store)?.quota_of(&user).await?.usage.mailboxes, has + 2)
 }
 

@@ -94,6 +94,18 @@ pub(super) async fn shared_mailboxes_are_listed(store: &impl Store) -> Outcome {
     folders.rename(&second, &name("Open")?, &name("Opener")?).await?;
     let shared = acl(store)?.shared_with(&guest).await?;
     equal("shared", shared.into_iter().map(|shared| shared.mailbox.name).collect(), vec![name("Opener")?])?;
+    // Who is gone for good is in no list any more; others are.
+    let opener = name("Opener")?;
+    give(store, &second, &opener, "-conformance-share-guest@example.org", "t").await?;
+    give(store, &second, &opener, "anyone", "r").await?;
+    acl(store)?.withdraw(guest.user()).await?;
+    let left = acl(store)?.access_list(&second, &opener).await?;
+    equal(
+        "left",
+        left.iter().map(|entry| entry.identifier.to_string()).collect(),
+        vec!["anyone".to_owned()],
+    )?;
+    give(store, &second, &opener, "anyone", "").await?;
     ensure(acl(store)?.shared_with(&Identity::new(second)).await?.is_empty(), "one's own are not shared")
 }
 

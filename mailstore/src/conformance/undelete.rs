@@ -2,8 +2,10 @@
 
 use mailwright_mail_model::MailboxName;
 
-use super::{Outcome, ensure, equal, filled, flags, message, name, read_all, refused, some, user, writer};
-use crate::{Expunge, ObjectId, Store, StoreError, Undelete, Write};
+use super::{
+    Outcome, append, ensure, equal, filled, flags, message, name, read_all, refused, some, user, writer,
+};
+use crate::{Expunge, Folders, ObjectId, Store, StoreError, Undelete, Write};
 
 pub(super) async fn what_was_expunged_can_be_had_back(store: &impl Store) -> Outcome {
     let (user, inbox) = (user("undelete")?, MailboxName::inbox());
@@ -28,6 +30,20 @@ pub(super) async fn what_was_expunged_can_be_had_back(store: &impl Store) -> Out
     equal("octets", read_all(store, &mailbox.message(again), 100).await?, b"message 0\r\n".to_vec())?;
     refused(facet.bring_back(&user, found.id, &inbox).await, &StoreError::NotFound)?;
     ensure(facet.expunged_messages(&user).await?.is_empty(), "what is back is expunged no more")?;
+    // So can be what was in a mailbox that is deleted.
+    let (folders, gone) = (some(store.folders(), "the folders that were there before")?, name("Gone")?);
+    folders.create(&user, &gone, None).await?;
+    append(store, &user, &gone, "in a mailbox", "(\\Flagged)").await?;
+    folders.delete(&user, &gone).await?;
+    refused(store.open(&user, &gone).await, &StoreError::NotFound)?;
+    let kept = facet.expunged_messages(&user).await?;
+    let found = some(kept.first(), "the message of the mailbox")?;
+    equal("where it was", (kept.len(), &found.mailbox), (1, &gone))?;
+    let had = facet.bring_back(&user, found.id, &inbox).await?;
+    let snapshot = store.open(&user, &inbox).await?;
+    let again = message(&snapshot, had.uid)?;
+    equal("flags", &again.flags, &flags("(\\Flagged)")?)?;
+    equal("octets", read_all(store, &mailbox.message(again), 100).await?, b"in a mailbox".to_vec())?;
     // Somebody else's cannot be had.
     writer(store)?.expunge(&mailbox, &Expunge::Exactly(back.uid.into())).await?;
     let kept = facet.expunged_messages(&user).await?;

@@ -53,14 +53,22 @@ impl Group<'_> {
         if name.is_inbox() || self.find(&key)?.is_some() {
             return Err(StoreError::Exists);
         }
-        let missing =
-            parents(name).iter().map(|parent| self.is_missing(user, parent)).collect::<Result<Vec<_>>>()?;
-        let made = missing.into_iter().filter(|missing| *missing).count() as u64 + 1;
-        let more = QuotaUsage { mailboxes: made, ..QuotaUsage::NOTHING };
-        self.admit(user.as_str().as_bytes(), &more, &QuotaUsage::NOTHING)?;
+        self.admit_mailboxes(user, name, 1)?;
         self.make_parents(user, name)?;
         let header = self.make_below(user, name, special_use)?;
         Ok(describe(name.clone(), &header))
+    }
+
+    /// Whether a user may have so many mailboxes more, and those above `name` that are missing.
+    fn admit_mailboxes(&mut self, user: &User, name: &MailboxName, mut made: u64) -> Result<()> {
+        for parent in parents(name) {
+            made += u64::from(self.is_missing(user, &parent)?);
+        }
+        if made == 0 {
+            return Ok(());
+        }
+        let more = QuotaUsage { mailboxes: made, ..QuotaUsage::NOTHING };
+        self.admit(user.as_str().as_bytes(), &more, &QuotaUsage::NOTHING)
     }
 
     fn is_missing(&mut self, user: &User, name: &MailboxName) -> Result<bool> {
@@ -118,6 +126,8 @@ impl Group<'_> {
 
     pub(super) fn rename(&mut self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
         let moves = check_rename(&self.names(user)?, from, to)?;
+        // INBOX stays, and another one is made.
+        self.admit_mailboxes(user, to, from.is_inbox().into())?;
         self.make_parents(user, to)?;
         if from.is_inbox() {
             return self.empty_inbox(user, to);

@@ -142,6 +142,12 @@ impl Shared {
             return Err(StoreError::Invalid("expected a mailbox other than INBOX to delete".into()));
         }
         let folder = self.existing(user, name)?;
+        if let Some(keep) = self.keeping(user, name)? {
+            // They can be had back, each by itself.
+            let snapshot = folder.snapshot(&self.setting)?;
+            let which = Expunge::Exactly(snapshot.uids());
+            folder.lock(&self.setting)?.expunge(snapshot.uid_validity(), &which, Some(&keep))?;
+        }
         let trash = folder.root.join(TRASH);
         for _ in 0..10 {
             // Left over, or being removed by somebody else.
@@ -213,6 +219,13 @@ impl Shared {
         for name in &moves {
             // Before anything is moved: a name may become too long.
             place::folder(root, &if from.is_inbox() { to.clone() } else { renamed(name, from, to)? })?;
+        }
+        let mut made = u64::from(from.is_inbox());
+        for parent in parents(to).into_iter().filter(|parent| !parent.is_inbox()) {
+            made += u64::from(!folder::exists(&place::folder(root, &parent)?));
+        }
+        if made > 0 {
+            self.admit(user, &QuotaUsage { mailboxes: made, ..QuotaUsage::NOTHING })?;
         }
         self.make_parents(root, to)?;
         if from.is_inbox() {

@@ -11,6 +11,7 @@ use super::expunged::Keep;
 use super::failed;
 use super::folder::{Locked, sync_directory};
 use super::journal::Change;
+use super::keywords::Excess;
 use super::state::{Found, State, scan};
 use crate::{Expunge, Expunged, FlagChange, FlagsStored, Result, StoreError};
 
@@ -84,7 +85,7 @@ impl Locked<'_> {
     fn change_flags(&self, state: &mut State, uid: Uid, flags: &FlagSet) -> Result<Option<Change>> {
         let Some(known) = state.journal.messages.get(&uid).copied() else { return Ok(None) };
         let (path, host) = (&*self.folder.path, &*self.setting.host);
-        let letters = state.keywords.letters(path, host, flags, known.letters)?;
+        let letters = state.keywords.letters(path, host, flags, known.letters, Excess::Refused)?;
         let renamed = with_file(state, path, uid, |file, base| {
             let info = letters.to_info();
             fs::rename(file, path.join("cur").join(format!("{base}{info}"))).map(|()| info)

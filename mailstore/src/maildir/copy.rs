@@ -14,6 +14,7 @@ use mailwright_mail_model::{FlagSet, Uid, UidSet, UidValidity};
 use super::change::with_file;
 use super::folder::{Folder, Locked, Setting, sync_directory};
 use super::journal::{Change, Known};
+use super::keywords::Excess;
 use super::uid_list::Line;
 use super::uid_validity::of_the_time;
 use super::{failed, file_name};
@@ -88,8 +89,13 @@ impl Locked<'_> {
             let (mut lines, mut changes, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
             for original in originals {
                 let known = original.known;
-                let letters =
-                    state.keywords.letters(path, &self.setting.host, &original.flags, known.letters)?;
+                let letters = state.keywords.letters(
+                    path,
+                    &self.setting.host,
+                    &original.flags,
+                    known.letters,
+                    Excess::LeftOut,
+                )?;
                 let sizes = original.base.get(file_name::without_sizes(&original.base).len()..);
                 let base = format!("{}{}", file_name::unique(&self.setting.host), sizes.unwrap_or_default());
                 let info = letters.to_info();

@@ -116,6 +116,11 @@ impl Letters {
         Self(bits)
     }
 
+    /// Those of both.
+    pub(super) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     fn has(self, letter: u8) -> bool {
         bit(letter).is_some_and(|bit| self.0 & 1 << bit != 0)
     }

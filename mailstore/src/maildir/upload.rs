@@ -15,6 +15,7 @@ use super::copy::Placed;
 use super::file_name::{self, Letters};
 use super::folder::{Folder, Locked, sync_directory};
 use super::journal::{Change, Known};
+use super::keywords::{Excess, Keywords};
 use super::state::{Entry, Found};
 use super::uid_list::{Line, UidList};
 use super::{Shared, failed};
@@ -353,9 +354,10 @@ impl<'a> Delivery<'a> {
             Letters::default().with(target.flags.system_bits(), [])
         } else {
             // Nobody else has new letters made while we have the mailbox.
-            let mut keywords = super::keywords::Keywords::default();
+            let mut keywords = Keywords::default();
             keywords.refresh(folder)?;
-            keywords.letters(folder, &self.locked.setting.host, &target.flags, Letters::default())?
+            let host = &self.locked.setting.host;
+            keywords.letters(folder, host, &target.flags, Letters::default(), Excess::LeftOut)?
         };
         target.check_unique_id()?;
         let uid = match target.uid {

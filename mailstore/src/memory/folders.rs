@@ -19,13 +19,7 @@ impl Folders for Memory {
             if state.account(user)?.mailboxes.contains_key(name) {
                 return Err(StoreError::Exists);
             }
-            let missing =
-                parents(name).into_iter().filter(|parent| !state.exists(user, parent)).count() as u64;
-            state.admit(
-                user,
-                &QuotaUsage { mailboxes: missing + 1, ..QuotaUsage::NOTHING },
-                &QuotaUsage::NOTHING,
-            )?;
+            state.admit_mailboxes(user, name, 1)?;
             state.make_parents(user, name)?;
             let folder = state.folder_below(user, name, special_use)?;
             let mailbox = folder.describe(name);
@@ -65,6 +59,7 @@ impl Folders for Memory {
         self.change(&[(user, FeedEvent::Mailboxes)], |state| {
             let existing: Vec<_> = state.account(user)?.mailboxes.keys().cloned().collect();
             let moves = check_rename(&existing, from, to)?;
+            state.admit_mailboxes(user, to, from.is_inbox().into())?;
             state.make_parents(user, to)?;
             if from.is_inbox() {
                 return state.empty_inbox(user, to);
@@ -101,6 +96,16 @@ impl Folders for Memory {
 impl State {
     fn exists(&mut self, user: &User, name: &MailboxName) -> bool {
         self.find(user, name).is_ok()
+    }
+
+    /// Whether a user may have so many mailboxes more, and those above `name` that are missing.
+    fn admit_mailboxes(&mut self, user: &User, name: &MailboxName, made: u64) -> Result<()> {
+        let missing = parents(name).into_iter().filter(|parent| !self.exists(user, parent)).count() as u64;
+        if made + missing == 0 {
+            return Ok(());
+        }
+        let more = QuotaUsage { mailboxes: made + missing, ..QuotaUsage::NOTHING };
+        self.admit(user, &more, &QuotaUsage::NOTHING)
     }
 
     /// A new mailbox, with the access control list of the one above it.

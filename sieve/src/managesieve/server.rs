@@ -346,6 +346,7 @@ impl Server {
         let (code, text) = match why {
             Shutdown::Stopping => (Some(ResponseCode::TryLater), "the server is stopping"),
             Shutdown::TooBusy => (Some(ResponseCode::TryLater), "too many connections"),
+            Shutdown::Revoked => (None, "the account has changed; log in again"),
             _ => (None, "the connection is closed by the operator"),
         };
         self.bye(code, text, Closed::Shutdown(why));

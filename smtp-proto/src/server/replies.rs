@@ -71,11 +71,12 @@ impl Server {
     }
 
     pub(super) fn say_goodbye(&mut self, why: Shutdown) -> Option<Output<Event>> {
-        let text = match why {
-            Shutdown::TooBusy => "Too many connections; try again later",
-            _ => "Service not available; closing the connection",
+        let (enhanced, text) = match why {
+            Shutdown::TooBusy => ((4, 3, 2), "Too many connections; try again later"),
+            Shutdown::Revoked => ((4, 7, 0), "The account has changed; log in again"),
+            _ => ((4, 3, 2), "Service not available; closing the connection"),
         };
-        self.reply_421((4, 3, 2), text);
+        self.reply_421(enhanced, text);
         self.close(Closed::Shutdown(why))
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mailwright::mailstore::AnnotationLimits;
+use mailwright::mailstore::{AnnotationLimits, User, maildir::Template};
 use serde::{Deserialize, Serialize};
 
 use super::Period;
@@ -60,6 +60,19 @@ impl Store {
             };
             free >= wanted
         })
+    }
+
+    /// Where mail is that is not in the database of the data directory, as it is configured.
+    pub(crate) fn elsewhere(&self) -> Vec<String> {
+        let maildirs = Some(&self.path).filter(|_| self.kind == StoreKind::Maildir);
+        maildirs.into_iter().chain(Some(&self.mbox).filter(|path| !path.is_empty())).cloned().collect()
+    }
+
+    /// Why an account of this name could have no mail: it would have no file or directory of its own.
+    pub(crate) fn place_problem(&self, name: &str) -> Option<String> {
+        let user = User::new(name).ok()?;
+        let place = |path: &String| Template::new(path).ok()?.path(&user).err();
+        self.elsewhere().iter().find_map(place).map(|error| format!("no mail can come to {name}: {error}"))
     }
 
     /// How much may be noted about a message.

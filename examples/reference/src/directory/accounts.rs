@@ -230,12 +230,20 @@ impl Directory {
         Ok(accounts)
     }
 
-    /// Makes accounts known that were written.
+    /// Makes accounts known that were written. Sessions of those with another password end.
     pub(super) fn adopt(&self, written: Vec<NewAccount>) {
+        let mut changed = Vec::new();
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         for (account, _) in written {
-            accounts.insert(account.user.as_str().to_owned(), Arc::new(account));
+            let name = account.user.as_str().to_owned();
+            if accounts.get(&name).is_some_and(|before| before.password != account.password) {
+                changed.push(name.clone());
+            }
+            accounts.insert(name, Arc::new(account));
         }
+        drop(accounts);
+        // After it: whoever logs in from here on does so with the new one.
+        changed.iter().for_each(|name| self.sessions.end(name));
     }
 
     /// The canonical name, in one of our domains.

@@ -14,7 +14,7 @@ use mailwright::{
 use super::{
     DirectoryError, Model, accounts::AccountTable, alias_file, files::Files, restore, senders::Senders,
 };
-use crate::config::Config;
+use crate::config::{Config, Store};
 
 /// All of it.
 pub(crate) struct Configured {
@@ -33,6 +33,8 @@ pub(crate) struct Configured {
     pub(super) rewrites: bool,
     /// The alias file, and what else is in files.
     pub(super) files: Files,
+    /// Where mail is kept.
+    pub(super) store: Store,
     /// Whom users may write as beside themselves.
     pub(super) senders: Senders,
 }
@@ -67,6 +69,7 @@ impl Configured {
             hostname: config.hostname.to_lowercase(),
             srs: Srs::new(&lasting(secrets, b"srs")?),
             rewrites: config.relay.srs,
+            store: config.store.clone(),
             senders: Senders::new(&config.auth),
         })
     }

@@ -44,6 +44,7 @@ impl Directory {
         let mut model = self.model();
         model.take(name);
         self.replace_model(model);
+        self.sessions.end(name);
         Ok(())
     }
 
@@ -97,6 +98,7 @@ impl Directory {
 
     /// Whether a new account may have this name. Mail of another one would be its own.
     pub(super) fn check_free(&self, name: &str) -> Result<(), DirectoryError> {
+        self.check_place(name)?;
         match self.find_removed(name)? {
             Some((name, row)) if row.erasing => Err(DirectoryError::Erasing(name)),
             Some((name, _)) => Err(DirectoryError::Removed(name)),
@@ -104,8 +106,17 @@ impl Directory {
         }
     }
 
+    /// Whether there can be mail of an account of this name.
+    fn check_place(&self, name: &str) -> Result<(), DirectoryError> {
+        self.settings()
+            .store
+            .place_problem(name)
+            .map_or(Ok(()), |problem| Err(DirectoryError::Target(problem)))
+    }
+
     /// An account of this name is there again by way of a file, and with it its mail.
     pub(super) fn take_back(&self, name: &str) -> Result<(), DirectoryError> {
+        self.check_place(name)?;
         match self.find_removed(name)? {
             Some((name, row)) if row.erasing => Err(DirectoryError::Erasing(name)),
             Some((name, _)) => self.erased(&name),

@@ -1,6 +1,6 @@
 //! Accounts that were removed: their mail is kept for a while.
 
-use mailwright::mailstore::{Folders, Store, User};
+use mailwright::mailstore::{Acl, Folders, Store, User};
 
 use super::{Life, LifeError, LifeRequest, LifeResponse, print::date};
 use crate::{
@@ -16,6 +16,10 @@ impl Life {
         let user = User::new(&name).map_err(|error| LifeError::Refused(error.to_string()))?;
         let folders = self.store.folders();
         let folders = folders.ok_or_else(|| LifeError::Refused("this store removes no mailboxes".into()))?;
+        // First: if it has to be done again, nothing of it is in the way.
+        if let Some(acl) = self.store.acl() {
+            acl.withdraw(&user).await?;
+        }
         folders.erase(&user).await?;
         self.periods.delete(user.as_str().as_bytes()).await?;
         self.fetch.forget(user.as_str()).await?;

@@ -229,7 +229,13 @@ impl Services {
                 let service = match listener.protocol {
                     Protocol::Submission if self.store.metadata().is_some() => {
                         let words = vec!["imap".into(), format!("imap://{}", self.config.hostname)];
-                        service.with_urls(Arc::new(MailboxUrls::new(Arc::clone(&self.store))), words)
+                        service.with_urls(
+                            Arc::new(MailboxUrls::new(
+                                Arc::clone(&self.store),
+                                Arc::clone(&self.authenticator),
+                            )),
+                            words,
+                        )
                     }
                     Protocol::Odmr => service.with_turning(),
                     _ => service,
