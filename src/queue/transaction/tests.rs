@@ -138,9 +138,11 @@ impl Visit {
                     }
                     let all = if lmtp { accepted } else { 1 };
                     for number in 0..if refused { 0 } else { all } {
-                        if self.say(".", "", number, "250 2.0.0 taken")? {
+                        // Before whoever waits for the reply looks here.
+                        if self.asked(".", "", number).is_none() {
                             self.seen.lock().unwrap().push(format!("{} taken", self.connection));
                         }
+                        self.say(".", "", number, "250 2.0.0 taken")?;
                     }
                 }
                 "QUIT" => {
