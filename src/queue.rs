@@ -28,6 +28,7 @@ mod signing;
 mod source;
 mod sts;
 mod tls_report;
+mod transaction;
 mod untold;
 mod verifier;
 mod wishes;

@@ -41,6 +41,8 @@ pub struct Diagnosis {
     pub host: Option<String>,
     /// Whether these are the host's own words.
     pub quoted: bool,
+    /// Whether it said them to RCPT: of the recipient, and not of the message or of us.
+    pub of_recipient: bool,
     /// What it said, or what is wrong.
     pub reply: Reply,
 }
@@ -48,17 +50,22 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// A host's own words.
     pub fn said(host: impl Into<String>, reply: &Reply) -> Self {
-        Self { host: Some(host.into()), quoted: true, reply: reply.clone() }
+        Self { host: Some(host.into()), quoted: true, of_recipient: false, reply: reply.clone() }
+    }
+
+    /// A host's own words to RCPT.
+    pub fn said_of_recipient(host: impl Into<String>, reply: &Reply) -> Self {
+        Self { of_recipient: true, ..Self::said(host, reply) }
     }
 
     /// What was found out here.
     pub const fn found(reply: Reply) -> Self {
-        Self { host: None, quoted: false, reply }
+        Self { host: None, quoted: false, of_recipient: false, reply }
     }
 
     /// What was found out here about a host.
     pub fn found_at(host: impl Into<String>, reply: Reply) -> Self {
-        Self { host: Some(host.into()), quoted: false, reply }
+        Self { host: Some(host.into()), quoted: false, of_recipient: false, reply }
     }
 
     /// Whether trying again would bring the same.

@@ -17,6 +17,7 @@ use super::{ClientError, Endpoint, link::Link, login::NoLogin};
 use crate::service::Session;
 
 pub use sending::Sending;
+pub(crate) use sending::Sent;
 
 /// A connection over which mail can be sent, one message after the other. LMTP if [`Config::lmtp`] says so.
 ///
@@ -145,6 +146,29 @@ impl SmtpClient {
         sending.finish().await
     }
 
+    /// As [`send_from`](Self::send_from), with what was said of the envelope.
+    pub(crate) async fn send_told<R: AsyncRead + Unpin>(
+        &mut self,
+        message: Message,
+        body: &mut R,
+    ) -> Result<Sent, ClientError> {
+        let mut sending = self.begin(message).await?;
+        sending.read_from(body).await?;
+        let addressed = sending.addressed().clone();
+        Ok(Sent { addressed, replies: sending.finish().await? })
+    }
+
+    /// Whether another message can be sent over this connection: it is open as far as is known, and the server takes more over one
+    /// ([`Client::takes_more`]).
+    pub fn takes_more(&mut self) -> bool {
+        self.link.machine().takes_more()
+    }
+
+    /// Whether the last message had an answer to its MAIL ([`Client::is_mail_answered`]).
+    pub(crate) fn is_mail_answered(&mut self) -> bool {
+        self.link.machine().is_mail_answered()
+    }
+
     /// As [`send`](Self::send), of a message that comes in pieces: asks the server for it, and gives what takes them.
     ///
     /// # Errors
@@ -161,16 +185,17 @@ impl SmtpClient {
         }
     }
 
-    /// Asks whether the server would take mail for a recipient, and sends none: MAIL, RCPT and RSET. The reply to RCPT, or to MAIL if that
-    /// is refused.
+    /// Asks whether the server would take mail for a recipient, and sends none: MAIL, RCPT and RSET. The reply to RCPT, or as an error that
+    /// to MAIL, if that is refused: it says nothing of the recipient.
     ///
     /// # Errors
     /// [`ClientError`] if there is no answer.
-    pub async fn probe(&mut self, mail: Mail, rcpt: Rcpt) -> Result<Reply, ClientError> {
-        let mut reply = answer!(self.link, Mail, mail);
-        if reply.is_positive() {
-            reply = answer!(self.link, Rcpt, rcpt);
-        }
+    pub async fn probe(&mut self, mail: Mail, rcpt: Rcpt) -> Result<Result<Reply, Reply>, ClientError> {
+        let reply = answer!(self.link, Mail, mail);
+        let reply = match reply.is_positive() {
+            true => Ok(answer!(self.link, Rcpt, rcpt)),
+            false => Err(reply),
+        };
         self.reset().await?;
         Ok(reply)
     }

@@ -2,30 +2,24 @@
 
 use std::sync::Arc;
 
-use mailwright_line_proto::{Closed, Misuse};
 use mailwright_mailstore::{QueueEntry, QueueRecipient, RecipientState, Store};
 use mailwright_relay_policy::{
     delivery::Diagnosis,
     dns::{LookupError, Resolve},
     route::{NextHop, RouteError},
 };
-use mailwright_smtp_proto::{Reply, SizeLimit};
+use mailwright_smtp_proto::Reply;
 
 use super::{
     DELIVERED, EXPANDED, Outcome, Place, Queue, UNDELIVERED,
-    envelope::{Host, message},
-    open::{Terms, requires, said_for_now},
+    open::{Terms, requires},
     report::seconds,
     scheduler::Contact,
     sessions::Open,
-    source::Source,
+    transaction::{Carried, put},
     wishes,
 };
-use crate::{
-    client::{ClientError, Refusal},
-    service::entropy,
-    smtp::Addressing,
-};
+use crate::{service::entropy, smtp::Addressing};
 
 /// What came of an attempt.
 pub(super) struct Attempted {
@@ -51,7 +45,7 @@ impl Unreached {
         Self { diagnosis, all: false, untrusted: false }
     }
 
-    fn all(diagnosis: Diagnosis) -> Self {
+    pub(super) fn all(diagnosis: Diagnosis) -> Self {
         Self { diagnosis, all: true, untrusted: false }
     }
 }
@@ -146,22 +140,36 @@ where
         }
     }
 
-    /// Over a connection to a next hop that waits for more, or over a new one.
+    /// Over a connection to a next hop that waits for more, or over a new one; over several, where a host takes no more over one.
     pub(super) async fn deliver_over(
         &self,
         hop: &NextHop,
         entry: &Arc<QueueEntry>,
         places: &[usize],
     ) -> Result<Vec<Outcome>, Unreached> {
+        let Carried { outcomes, mut rest, .. } = self.deliver_some(hop, entry, places).await;
+        let mut outcomes = outcomes?;
+        while !rest.is_empty() {
+            let theirs = std::mem::take(&mut rest);
+            let again = self.deliver_some(hop, entry, &theirs).await;
+            put(&mut outcomes, places, &theirs, again.outcomes);
+            rest = again.rest;
+        }
+        Ok(outcomes)
+    }
+
+    async fn deliver_some(&self, hop: &NextHop, entry: &Arc<QueueEntry>, places: &[usize]) -> Carried {
         let destination = hop.destination();
         let lane = Terms::lane(&destination, requires(entry));
         if let Some(open) = self.sessions.take(&lane, self.config.idle) {
+            let carried = self.send(open, &destination, entry, places, true).await;
             // The host may have hung up meanwhile, which says nothing of it.
-            if let Ok(outcomes) = self.send(open, &destination, entry, places, true).await {
-                return Ok(outcomes);
+            if !carried.unheard {
+                return carried;
             }
         }
-        self.deliver_to(hop, &destination, entry, places).await
+        let sent = self.deliver_to(hop, &destination, entry, places).await;
+        sent.unwrap_or_else(|unreached| Carried::of(Err(unreached)))
     }
 
     /// Over a new connection to one of the hosts of a next hop.
@@ -171,7 +179,7 @@ where
         destination: &str,
         entry: &Arc<QueueEntry>,
         places: &[usize],
-    ) -> Result<Vec<Outcome>, Unreached> {
+    ) -> Result<Carried, Unreached> {
         let random = entropy()
             .map_or(0, |octets| octets.iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet)));
         let exchangers =
@@ -185,7 +193,7 @@ where
         let (mut last, mut untrusted) = (None, false);
         for exchanger in &exchangers {
             match self.reach(&terms, exchanger, &entry.id).await {
-                Ok(open) => return self.send(open, destination, entry, places, false).await,
+                Ok(open) => return Ok(self.send(open, destination, entry, places, false).await),
                 Err(unopened) => {
                     untrusted |= unopened.untrusted;
                     last = unopened.diagnosis.or(last);
@@ -208,124 +216,15 @@ where
         destination: &str,
         entry: &Arc<QueueEntry>,
         places: &[usize],
-        reused: bool,
-    ) -> Result<Vec<Outcome>, Unreached> {
-        let (outcomes, usable) = self.transfer(&mut open, destination, entry, places, reused).await;
-        if usable && open.messages < self.config.messages_per_connection && self.is_current() {
-            self.sessions.keep(open);
+        kept: bool,
+    ) -> Carried {
+        let carried = self.transfer(&mut open, destination, entry, places, kept).await;
+        let more = open.client.takes_more() && open.messages < self.config.messages_per_connection;
+        match more && self.is_current() {
+            true => self.sessions.keep(open),
+            false => open.leave(),
         }
-        outcomes
-    }
-
-    /// Sends the message over a connection; says also whether that can be used for another one.
-    pub(super) async fn transfer(
-        &self,
-        open: &mut Open,
-        destination: &str,
-        entry: &Arc<QueueEntry>,
-        places: &[usize],
-        reused: bool,
-    ) -> (Result<Vec<Outcome>, Unreached>, bool) {
-        // A recipient who may not be the one that is meant does not keep the message from the others.
-        let is_last = destination.starts_with("lmtp:");
-        let strangers = places.iter().map(|place| {
-            let recipient = entry.recipients.get(*place).filter(|_| !is_last)?;
-            wishes::stranger(recipient, open.client.capabilities())
-        });
-        let strangers: Vec<Option<Reply>> = strangers.collect();
-        if strangers.iter().all(Option::is_none) {
-            return self.carry(open, destination, entry, places, reused).await;
-        }
-        let host = open.host.clone();
-        let known = places.iter().zip(&strangers).filter(|(_, reply)| reply.is_none());
-        let known: Vec<usize> = known.map(|(place, _)| *place).collect();
-        let (outcomes, usable) = match known.is_empty() {
-            true => (Ok(Vec::new()), true),
-            false => self.carry(open, destination, entry, &known, reused).await,
-        };
-        (outcomes.map(|outcomes| between(outcomes, strangers, &host)), usable)
-    }
-
-    async fn carry(
-        &self,
-        open: &mut Open,
-        destination: &str,
-        entry: &Arc<QueueEntry>,
-        places: &[usize],
-        reused: bool,
-    ) -> (Result<Vec<Outcome>, Unreached>, bool) {
-        let host = open.host.clone();
-        let size = entry.size.saturating_sub(entry.skip);
-        let capabilities = open.client.capabilities();
-        let too_large =
-            matches!(capabilities.size, Some(SizeLimit::AtMost(limit)) if size > limit && limit > 0);
-        let unreadable = entry.smtputf8 && !capabilities.smtputf8;
-        let reports = capabilities.dsn;
-        let is_last = destination.starts_with("lmtp:");
-        let timed = capabilities.deliver_by.is_some();
-        let refused = if too_large {
-            // RFC 1870 §6.3: no use to begin.
-            Some(Reply::permanent((3, 4), format!("The message has {size} octets, more than the host takes")))
-        } else if unreadable {
-            // RFC 6531 §3.5
-            Some(Reply::permanent((6, 7), "The host takes no internationalized addresses"))
-        } else if is_last {
-            None
-        } else {
-            wishes::unfit(entry, capabilities, seconds())
-        };
-        if let Some(reply) = refused {
-            let diagnosis = Diagnosis::found_at(host, reply);
-            return (Ok(vec![Outcome::Refused(diagnosis); places.len()]), true);
-        }
-        let field = if is_last { None } else { wishes::field(entry, places, capabilities) };
-        let encoded = entry.eight_bit && !capabilities.eight_bit_mime;
-        if encoded && !self.config.encode_signed && self.is_signed_by_others(entry).await {
-            let text = "The host takes seven bits only, and to encode the message would break the signature of its author's domain";
-            let diagnosis = Diagnosis::found_at(host, Reply::permanent((6, 3), text));
-            return (Ok(vec![Outcome::Refused(diagnosis); places.len()]), true);
-        }
-        let mut body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
-        let capabilities = open.client.capabilities();
-        let message = message(entry, places, size, &Host { capabilities, is_last, now: seconds() });
-        if encoded && let Some((fields, in_place_of)) = self.signed_anew(entry).await {
-            body = body.with_beginning(fields, in_place_of);
-        }
-        if let Some(field) = field {
-            body = body.behind(&field);
-        }
-        let replies = match open.client.send_from(message, &mut body).await {
-            Ok(replies) => replies,
-            Err(error) => {
-                let diagnosis = sending(&host, &error);
-                // An old connection that is closed is tried anew, unless the host may have the message.
-                let outcomes = match (reused, &error) {
-                    (true, ClientError::Closed(Closed::Eof) | ClientError::Io(_)) => {
-                        Err(Unreached::one(diagnosis))
-                    }
-                    (true, _) => Ok(vec![Outcome::Refused(diagnosis); places.len()]),
-                    (false, ClientError::Body(_) | ClientError::Misuse(_)) => Err(Unreached::one(diagnosis)),
-                    (false, _) => Err(Unreached::all(diagnosis)),
-                };
-                return (outcomes, false);
-            }
-        };
-        // RFC 5321 §3.8: after 421 the host closes, and takes nothing now.
-        let closing = replies.iter().find(|reply| reply.code() == 421).cloned();
-        open.messages += 1;
-        let usable = closing.is_none();
-        if let Some(reply) = closing.filter(|_| replies.iter().all(|reply| !reply.is_positive())) {
-            return (Err(Unreached::all(Diagnosis::said(host, &reply))), usable);
-        }
-        let outcome = |reply: &Reply| {
-            let diagnosis = Diagnosis::said(host.clone(), reply);
-            if reply.is_positive() {
-                Outcome::Taken { diagnosis, reports, delivered: is_last, timed }
-            } else {
-                Outcome::Refused(diagnosis)
-            }
-        };
-        (Ok(replies.iter().map(outcome).collect()), usable)
+        carried
     }
 }
 
@@ -363,16 +262,6 @@ pub(super) fn each(entry: &QueueEntry, outcome: impl Fn(&QueueRecipient) -> Outc
     Attempted { outcomes, contact: Contact::Unknown, failure: None }
 }
 
-/// The outcomes of those who were asked about, between those who were refused before.
-fn between(outcomes: Vec<Outcome>, refused: Vec<Option<Reply>>, host: &str) -> Vec<Outcome> {
-    let mut outcomes = outcomes.into_iter();
-    let one = |reply: Option<Reply>| match reply {
-        Some(reply) => Some(Outcome::Refused(Diagnosis::found_at(host, reply))),
-        None => outcomes.next(),
-    };
-    refused.into_iter().filter_map(one).collect()
-}
-
 /// TLS as the sender requires it cannot be had, and will not be had later.
 fn for_good(diagnosis: Diagnosis) -> Diagnosis {
     if diagnosis.is_permanent() {
@@ -384,22 +273,4 @@ fn for_good(diagnosis: Diagnosis) -> Diagnosis {
         Some(host) => Diagnosis::found_at(host, reply),
         None => Diagnosis::found(reply),
     }
-}
-
-/// Why the message did not get through.
-fn sending(host: &str, error: &ClientError) -> Diagnosis {
-    let reply = match error {
-        ClientError::Refused(Refusal::Smtp(reply)) => return said_for_now(host, reply),
-        ClientError::Body(error) => {
-            let reply = Reply::transient((3, 0), format!("The message cannot be read: {error}"));
-            return Diagnosis::found(reply);
-        }
-        ClientError::Misuse(Misuse::NotOffered(what)) => {
-            Reply::permanent((5, 3), format!("The host does not offer {what}, which the message needs"))
-        }
-        ClientError::Misuse(misuse) => Reply::permanent((5, 4), misuse.to_string()),
-        // RFC 1047: whether the host has it is not known; better twice than never.
-        _ => Reply::transient((4, 2), error.to_string()),
-    };
-    Diagnosis::found_at(host, reply)
 }

@@ -137,7 +137,7 @@ fn stands_in(unreached: &Unreached) -> bool {
     unreached.all && !unreached.untrusted && !unreached.diagnosis.is_permanent()
 }
 
-fn is_listing(outcome: &Outcome) -> bool {
+pub(super) fn is_listing(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Refused(diagnosis @ Diagnosis { quoted: true, .. }) if tells_of_our_address(&diagnosis.reply))
 }
 

@@ -246,13 +246,13 @@ where
             let diagnosis = Diagnosis::found_at(&*open.host, Reply::permanent((7, 30), text));
             return Err(Unreached::one(diagnosis));
         }
-        let (outcomes, usable) = self.transfer(open, "atrn:", entry, places, false).await;
-        if !usable {
-            *line = None;
+        let carried = self.transfer(open, "atrn:", entry, places, false).await;
+        if !open.client.takes_more() {
+            line.take().into_iter().for_each(Open::leave);
             handing.progress().broken = true;
             handing.changed.notify_one();
         }
-        outcomes.map_err(|unreached| Unreached::one(unreached.diagnosis))
+        carried.outcomes.map_err(|unreached| Unreached::one(unreached.diagnosis))
     }
 }
 

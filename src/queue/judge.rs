@@ -79,6 +79,8 @@ pub(super) fn judge(
 ) -> Judgement {
     entry.attempts = entry.attempts.saturating_add(1);
     entry.attempted = Some(now);
+    // By a clock that was ahead it came at a time that is yet to come, and would be tried until long after that.
+    entry.arrival = entry.arrival.min(now);
     let is_report = entry.sender.address().is_none();
     let next = match (entry.expires, is_report) {
         (Some(end), _) => schedule.next_until(end, entry.attempts, now, random),
@@ -218,6 +220,14 @@ mod tests {
         assert_eq!((tried.len(), tried.last()), (93, Some(&345_600)));
         // The first attempt after four hours, and the end.
         assert_eq!(told, [(15_620, Action::Delayed), (345_600, Action::Failed)]);
+    }
+
+    #[test]
+    fn what_came_by_a_clock_that_was_ahead_came_now() {
+        let mut entry = entry("<ann@a.example>", 1);
+        entry.arrival = ARRIVAL + 400 * 86_400;
+        let (tried, _) = life(entry);
+        assert_eq!((tried[0], tried.last()), (0, Some(&345_600)));
     }
 
     #[test]

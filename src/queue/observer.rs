@@ -8,7 +8,7 @@ use mailwright_relay_policy::{
     dns::Resolve,
 };
 
-use super::{Outcome, Queue, judge::Judgement, report::seconds};
+use super::{Outcome, Queue, fallback::is_listing, judge::Judgement, report::seconds};
 use crate::smtp::Addressing;
 
 /// Hears of every attempt to send a message on, once it is written down what came of it. Told within the delivery, so it answers from
@@ -52,7 +52,7 @@ where
         }
         match outcome {
             Outcome::Taken { .. } => list.taken(&recipient.address),
-            Outcome::Refused(diagnosis) if Suppression::is_hard(diagnosis) => {
+            Outcome::Refused(diagnosis) if Suppression::is_hard(diagnosis) && !is_listing(outcome) => {
                 list.refused(&recipient.address)
             }
             _ => {}

@@ -105,8 +105,12 @@ where
             // RFC 5321 §6.1: the null sender is nobody whom an answer could go to, and no host may refuse it.
             let reply = open.client.probe(Mail::new(ReversePath::Null), Rcpt::new(address.clone().into()));
             let reply = reply.await.ok()?;
-            self.sessions.keep(open);
-            return Some(judged(reply));
+            match open.client.takes_more() {
+                true => self.sessions.keep(open),
+                false => open.leave(),
+            }
+            // A host that wants nothing from nobody says nothing of the recipient.
+            return reply.map(judged).ok();
         }
         None
     }

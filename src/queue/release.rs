@@ -13,7 +13,7 @@ use mailwright_relay_policy::{
     delivery::{Diagnosis, LocalTarget},
     dns::Resolve,
 };
-use mailwright_smtp_proto::{Capabilities, Message, Reply};
+use mailwright_smtp_proto::{Capabilities, Message, Reply, VerpDelimiters};
 
 use super::{
     DELIVERED, EXPANDED, Outcome, Queue, UNDELIVERED,
@@ -137,5 +137,10 @@ pub(crate) fn released_message(entry: &QueueEntry, places: &[usize]) -> Message 
     let mut capabilities = Capabilities::default();
     (capabilities.require_tls, capabilities.valid_since) = (true, true);
     let host = Host { capabilities: &capabilities, is_last: false, now: seconds() };
-    message(entry, places, entry.size.saturating_sub(entry.skip), &host)
+    let mut message = message(entry, places, entry.size.saturating_sub(entry.skip), &host);
+    message.mail.parameters.verp = entry.verp.as_deref().and_then(|delimiters| {
+        let mut letters = delimiters.chars();
+        VerpDelimiters::new(letters.next()?, letters.next()?)
+    });
+    message
 }

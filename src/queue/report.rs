@@ -85,7 +85,7 @@ where
         let path = "Return-Path: <>\r\n";
         upload.write(Bytes::from_static(path.as_bytes())).await?;
         let head = report.head();
-        // RFC 6152 §3: so does what it says itself, of addresses and by the words of hosts.
+        // RFC 6152 §3: what it says itself counts as well, for addresses may be beyond ASCII.
         let eight_bit = report.eight_bit || !head.is_ascii();
         upload.write(Bytes::from(signatures + &head)).await?;
         let mut place = entry.skip;

@@ -20,6 +20,16 @@ pub(super) struct Open {
     pub(super) lane: Option<String>,
 }
 
+impl Open {
+    /// Takes leave, beside everything else.
+    pub(super) fn leave(self) {
+        tokio::spawn(async move {
+            // Whoever does not answer the farewell is left standing.
+            let _ = tokio::time::timeout(Duration::from_secs(5), self.client.quit()).await;
+        });
+    }
+}
+
 /// The connections that nobody uses now.
 #[derive(Debug, Default)]
 pub(super) struct Sessions(Mutex<HashMap<String, Vec<(Instant, Open)>>>);
@@ -35,7 +45,7 @@ impl Sessions {
 
     /// Keeps a connection for the next message.
     pub(super) fn keep(&self, open: Open) {
-        let Some(lane) = open.lane.clone() else { return };
+        let Some(lane) = open.lane.clone() else { return open.leave() };
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.entry(lane).or_default().push((Instant::now(), open));
     }
@@ -54,10 +64,7 @@ impl Sessions {
             });
         }
         for (_, open) in old {
-            tokio::spawn(async move {
-                // Whoever does not answer the farewell is left standing.
-                let _ = tokio::time::timeout(Duration::from_secs(5), open.client.quit()).await;
-            });
+            open.leave();
         }
     }
 }

@@ -152,6 +152,8 @@ impl<F: FetchPolicy> StsCache<F> {
         now: u64,
     ) -> Option<(TlsFailure, String)> {
         if let Some((at, failure, why)) = &known.failed
+            // Unless a clock that was ahead has written it down.
+            && *at <= now
             && now < at.saturating_add(PAUSE)
         {
             return Some((*failure, why.clone()));
@@ -299,23 +301,25 @@ mod tests {
             (0, None, unreachable(), "- -", 0),
             // Announced, and not to be had: as if there were none, and not asked again at once.
             (10, Some("1"), unreachable(), "- sts-policy-fetch-error", 1),
-            (20, Some("1"), Ok(&*enforce), "- sts-policy-fetch-error", 1),
-            (400, Some("1"), certificate(), "- sts-webpki-invalid", 2),
-            (800, Some("1"), Ok("<html>"), "- sts-policy-invalid", 3),
-            (1_200, Some("1"), Ok(&*enforce), "enforce -", 4),
-            (1_300, Some("1"), Ok(&*testing), "enforce -", 4),
+            // The clock goes back.
+            (5, Some("1"), unreachable(), "- sts-policy-fetch-error", 2),
+            (20, Some("1"), Ok(&*enforce), "- sts-policy-fetch-error", 2),
+            (400, Some("1"), certificate(), "- sts-webpki-invalid", 3),
+            (800, Some("1"), Ok("<html>"), "- sts-policy-invalid", 4),
+            (1_200, Some("1"), Ok(&*enforce), "enforce -", 5),
+            (1_300, Some("1"), Ok(&*testing), "enforce -", 5),
             // Neither a missing record nor a server that fails ends it.
-            (1_400, None, unreachable(), "enforce -", 4),
-            (1_500, Some("servfail"), unreachable(), "enforce -", 4),
+            (1_400, None, unreachable(), "enforce -", 5),
+            (1_500, Some("servfail"), unreachable(), "enforce -", 5),
             // Another id, but the host of the policy cannot be reached: the old one holds.
-            (1_600, Some("2"), unreachable(), "enforce sts-policy-fetch-error", 5),
-            (2_000, Some("2"), Ok(&*testing), "testing -", 6),
+            (1_600, Some("2"), unreachable(), "enforce sts-policy-fetch-error", 6),
+            (2_000, Some("2"), Ok(&*testing), "testing -", 7),
             // Renewed after a day.
-            (2_000 + day, Some("2"), Ok(&*enforce), "enforce -", 7),
-            (2_000 + 7 * day, Some("servfail"), unreachable(), "enforce -", 7),
+            (2_000 + day, Some("2"), Ok(&*enforce), "enforce -", 8),
+            (2_000 + 7 * day, Some("servfail"), unreachable(), "enforce -", 8),
             // It has expired.
-            (2_001 + 8 * day, None, unreachable(), "- -", 7),
-            (2_002 + 8 * day, Some("3"), Ok(&*none), "- -", 8),
+            (2_001 + 8 * day, None, unreachable(), "- -", 8),
+            (2_002 + 8 * day, Some("3"), Ok(&*none), "- -", 9),
         ] {
             world.publish(id, published);
             let found = cached.policy_at("b.example", now).await;

@@ -114,6 +114,8 @@ impl Way {
         });
         entry.recipients = recipients.collect();
         entry.smtputf8 |= entry.recipients.iter().any(|recipient| !recipient.address.is_ascii());
+        // Whoever gets it then gets it from a sender of their own, if that was asked for.
+        entry.verp = origin.message.mail.parameters.verp.map(|delimiters| delimiters.to_string());
         entry
     }
 }

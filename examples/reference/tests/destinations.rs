@@ -331,19 +331,21 @@ fn entries_go_by_another_way_and_are_given_up_at_another_time() {
 
 #[test]
 fn a_relay_asks_the_next_host_before_it_takes_mail() {
-    let (has, lacks) = (
+    let (has, lacks, shy) = (
         Host::start(Behaviour::Answer("never", "")),
         Host::start(Behaviour::Answer("RCPT", "550 5.1.1 nobody")),
+        Host::start(Behaviour::Answer("MAIL", "550 5.1.8 nothing from nobody")),
     );
     let transport = format!(
         "[relay.transport]\n\"has.example\" = \"[127.0.0.1]:{}\"\n\"lacks.example\" = \"[127.0.0.1]:{}\"\n\
-         \"down.example\" = \"[127.0.0.1]:{}\"\n",
+         \"shy.example\" = \"[127.0.0.1]:{}\"\n\"down.example\" = \"[127.0.0.1]:{}\"\n",
         has.port,
         lacks.port,
+        shy.port,
         free_port()
     );
     let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &transport, &["ann"]);
-    for domain in ["has.example", "lacks.example", "down.example"] {
+    for domain in ["has.example", "lacks.example", "shy.example", "down.example"] {
         a.run(&["domain", "add", domain, "--relay", "--recipients", "verified"]);
     }
     let mut talk = a.talk("smtp");
@@ -351,7 +353,7 @@ fn a_relay_asks_the_next_host_before_it_takes_mail() {
     talk.smtp("EHLO client.example");
     assert!(talk.smtp("MAIL FROM:<eve@elsewhere.example>").starts_with("250"));
     for _ in 0..2 {
-        for (domain, expected) in [("has", "250"), ("lacks", "550 5.1.1"), ("down", "250")] {
+        for (domain, expected) in [("has", "250"), ("lacks", "550 5.1.1"), ("shy", "250"), ("down", "250")] {
             let reply = talk.smtp(&format!("RCPT TO:<bob@{domain}.example>"));
             assert!(reply.starts_with(expected), "{domain}: {reply}");
         }

@@ -195,6 +195,61 @@ fn what_the_customer_does_not_take_waits() {
 }
 
 #[test]
+fn a_refusal_in_the_middle_bounces_nothing_else() {
+    let a = provider("");
+    let mut talk = a.talk("submission");
+    talk.reply();
+    talk.smtp("EHLO laptop.example");
+    talk.smtp(&a.auth("ann@a.example"));
+    for (to, octets) in [("big@b.example", 4_000_000), ("small@b.example", 10)] {
+        talk.smtp("MAIL FROM:<ann@a.example>");
+        talk.smtp(&format!("RCPT TO:<{to}>"));
+        assert!(talk.smtp("DATA").starts_with("354"));
+        talk.send(format!(
+            "From: <ann@a.example>\r\n\r\n{}",
+            format!("{}\r\n", "z".repeat(70)).repeat(octets / 72 + 1)
+        ));
+        assert!(talk.smtp(".").starts_with("250"));
+    }
+    wait_for("the first attempts", || {
+        (a.queue(&["list", "--json"]).matches("until its host comes for it").count() >= 2).then_some(())
+    });
+    let mut talk = odmr(&a, "office@a.example");
+    assert!(talk.smtp("ATRN").starts_with("250 2.0.0"));
+    talk.send("220 mx.b.example ESMTP\r\n");
+    let mut taken = 0;
+    loop {
+        let line = talk.line();
+        match line.split(' ').next().unwrap() {
+            "EHLO" => talk.send("250-mx.b.example\r\n250 PIPELINING\r\n"),
+            "DATA" => {
+                talk.send("354 Go on\r\n");
+                let mut octets = 0;
+                while octets < 300_000 {
+                    let line = talk.line();
+                    if line == "." {
+                        break;
+                    }
+                    octets += line.len();
+                }
+                if octets >= 300_000 {
+                    talk.send("452 4.3.1 No room for so much\r\n");
+                    break;
+                }
+                taken += 1;
+                talk.send("250 2.0.0 Taken\r\n");
+            }
+            _ => talk.send("250 2.0.0 Ok\r\n"),
+        }
+    }
+    wait_for("the queue to know", || a.queue(&["list", "--json"]).contains("452 4.3.1").then_some(()));
+    wait_for("the end of that", || a.log().contains("mail was handed over").then_some(()));
+    // The other waits for the next time, unless it was first; nothing comes back.
+    assert_eq!(waiting(&a) + taken, 2, "{}", a.queue(&["list", "--json"]));
+    assert!(a.fetch("ann@a.example", 1).is_none());
+}
+
+#[test]
 fn a_provider_cannot_send_elsewhere_through_its_customer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();

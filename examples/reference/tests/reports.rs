@@ -179,3 +179,25 @@ fn an_address_that_refused_twice_is_left_alone() {
     send(&mut session(&a), "MAIL FROM:<ann@a.example>", &["RCPT TO:<gone@b.example>"]);
     wait_for("the third attempt", || (host.commands("RCPT").len() == 3).then_some(()));
 }
+
+#[test]
+fn what_is_not_about_an_address_does_not_count_against_it() {
+    let hosts = [
+        Host::start(Behaviour::Answer("MAIL", "550 Your network is on our block list")),
+        Host::start(Behaviour::Answer(".", "550 rejected as spam")),
+        Host::start(Behaviour::Answer("RCPT", "550 192.0.2.1 is in a black list at bl.example")),
+    ];
+    let names = ["one.example", "two.example", "three.example"];
+    let map: Vec<_> = names.iter().zip(&hosts).map(|(name, host)| (*name, "127.0.0.1", host.port)).collect();
+    let a = site("a.example", "127.0.0.2", free_port(), &map, "ann");
+    let mut talk = session(&a);
+    for number in 1..=2 {
+        for (at, name) in names.iter().enumerate() {
+            send(&mut talk, "MAIL FROM:<ann@a.example>", &[&format!("RCPT TO:<bob@{name}>")]);
+            let report =
+                wait_for("the report", || a.fetch("ann@a.example", (number - 1) * 3 + at as u32 + 1));
+            has(&report, &["Action: failed", name]);
+        }
+    }
+    assert_eq!(a.queue(&["suppress", "list"]), "");
+}

@@ -66,7 +66,11 @@ fn what_is_held_back_comes_at_its_time() {
     let list = a.queue(&["list"]);
     has(&list, &["held back until", "carl@a.example", "bob@b.example"]);
     // Whoever wants all of the queue sent wants it sent in its time.
-    a.queue(&["retry", "--all"]);
+    let said = a.queue(&["retry", "--all"]);
+    assert!(
+        said.contains("\n1 held back until the time that the sender set") && !said.starts_with('1'),
+        "{said}"
+    );
     a.kill();
     a.serve();
     assert!(wait_for("the other", || a.fetch("carl@a.example", 1)).contains("Subject: now"));

@@ -62,6 +62,7 @@ pub(super) async fn a_message_goes_into_mailboxes_and_queue_at_once(store: &impl
     let mut one = entry("both", 100)?;
     one.recipients.extend(one.recipients.clone());
     one.solicitation = Some("net.example:ADV".into());
+    one.verp = Some("-=".into());
     if let Some(first) = one.recipients.first_mut() {
         (first.notify, first.original) = (Notify::asked(true, false, false), Some("rfc822;x".into()));
     }

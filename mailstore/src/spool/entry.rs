@@ -95,6 +95,9 @@ pub struct QueueEntry {
     pub route: Option<String>,
     /// SOLICIT (RFC 3865): the classes of advertising that it belongs to.
     pub solicitation: Option<String>,
+    /// XVERP: the two characters with which each recipient gets a sender of its own, in a message that is held back until its
+    /// [`release`](Self::release).
+    pub verp: Option<String>,
     /// How many octets at the start of the body are for the mailboxes here and are not sent: `Return-Path`.
     pub skip: u64,
     /// The octets of the body, `skip` included. The store's to say.
@@ -137,6 +140,7 @@ impl QueueEntry {
             expires: None,
             route: None,
             solicitation: None,
+            verp: None,
             skip: 0,
             size: 0,
             object: None,

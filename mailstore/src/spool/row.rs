@@ -10,11 +10,12 @@ use crate::ObjectId;
 
 /// What the first octet says: how the rest is to be read. From two on, the wishes of the sender as to time stand behind the other fields,
 /// with three, classes of advertising behind them,
-/// and with four, what was set by hand.
+/// with four, what was set by hand, and with five, XVERP.
 const FORMAT: u8 = 1;
 const FORMAT_WITH_TIMES: u8 = 2;
 const FORMAT_WITH_CLASSES: u8 = 3;
 const FORMAT_WITH_ORDERS: u8 = 4;
+const FORMAT_WITH_VERP: u8 = 5;
 /// The bit of a recipient that says that a [`ValidSince`] follows.
 const WITH_VALID_SINCE: u8 = 1 << 6;
 
@@ -24,6 +25,7 @@ pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
     let timed = entry.priority != 0 || entry.deadline.is_some() || entry.release.is_some();
     let ordered = entry.expires.is_some() || entry.route.is_some();
     let format = match (&entry.solicitation, timed) {
+        _ if entry.verp.is_some() => FORMAT_WITH_VERP,
         _ if ordered => FORMAT_WITH_ORDERS,
         (Some(_), _) => FORMAT_WITH_CLASSES,
         (None, true) => FORMAT_WITH_TIMES,
@@ -65,6 +67,9 @@ pub(crate) fn encode(entry: &QueueEntry) -> Vec<u8> {
         row.put_u64(entry.expires.unwrap_or(u64::MAX));
         text(&mut row, entry.route.as_deref());
     }
+    if format >= FORMAT_WITH_VERP {
+        text(&mut row, entry.verp.as_deref());
+    }
     for recipient in &entry.recipients {
         text(&mut row, Some(recipient.address.as_str()));
         text(&mut row, recipient.original.as_deref());
@@ -105,7 +110,7 @@ fn read_times(fields: &mut Fields<'_>, entry: &mut QueueEntry) -> Option<()> {
 /// The entry of a row; `None` if it is none.
 pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
     let mut fields = Fields(row);
-    let [format @ FORMAT..=FORMAT_WITH_ORDERS] = fields.take()? else { return None };
+    let [format @ FORMAT..=FORMAT_WITH_VERP] = fields.take()? else { return None };
     let [flags, content] = fields.take()?;
     let mut numbers = [0; 6];
     for number in &mut numbers {
@@ -145,6 +150,9 @@ pub(crate) fn decode(number: QueueNumber, row: &[u8]) -> Option<QueueEntry> {
     if format >= FORMAT_WITH_ORDERS {
         entry.expires = Some(u64::from_be_bytes(fields.take()?)).filter(|expires| *expires != u64::MAX);
         entry.route = fields.text()?;
+    }
+    if format >= FORMAT_WITH_VERP {
+        entry.verp = fields.text()?;
     }
     while !fields.0.is_empty() {
         let mut recipient = QueueRecipient::new(fields.text()??.parse().ok()?);
@@ -225,7 +233,8 @@ mod tests {
         let both = QueueEntry { solicitation: Some("a:b,c".into()), ..entry.clone() };
         let expires = QueueEntry { expires: Some(7), ..plain.clone() };
         let rerouted = QueueEntry { route: Some("[mx.example]:25".into()), ..both.clone() };
-        for entry in [entry, plain, advertising, both, expires, rerouted] {
+        let variable = QueueEntry { verp: Some("+=".into()), ..plain.clone() };
+        for entry in [entry, plain, advertising, both, expires, rerouted, variable] {
             let row = encode(&entry);
             assert_eq!(decode(entry.number, &row), Some(entry.clone()));
             let fixed = encode(&QueueEntry { recipients: Vec::new(), ..entry.clone() }).len();

@@ -47,16 +47,17 @@ impl Bounces {
         Self { count, last }
     }
 
-    /// With one more, now.
+    /// With one more, now. What a clock that was ahead has written down does not count.
     #[must_use]
     pub const fn and_one_more(self, now: u64) -> Self {
-        Self { count: self.count.saturating_add(1), last: now }
+        let before = if self.last > now { 0 } else { self.count };
+        Self { count: before.saturating_add(1), last: now }
     }
 }
 
 impl Suppression {
-    /// Whether a refusal is about the address itself: a host said for good that there is nobody, or nobody any more. Refusals of the
-    /// message, of its sender or of us say nothing of the address.
+    /// Whether a refusal is about the address itself: a host said for good, to RCPT, that there is nobody, or nobody any more. Refusals of
+    /// the message, of its sender or of us say nothing of the address.
     pub fn is_hard(diagnosis: &Diagnosis) -> bool {
         // RFC 3463 §3.2 and §3.3: X.1.x is about addresses, of which 7 and 8 are about the sender's; X.2.1 is a mailbox that is disabled.
         let about_address = match diagnosis.reply.enhanced() {
@@ -64,12 +65,17 @@ impl Suppression {
             Some((_, subject, detail)) => (subject, detail) == (2, 1),
             None => matches!(diagnosis.reply.code(), 550 | 551),
         };
-        diagnosis.quoted && diagnosis.is_permanent() && about_address
+        diagnosis.quoted && diagnosis.of_recipient && diagnosis.is_permanent() && about_address
     }
 
     /// Whether the address is to be left alone.
     pub const fn suppresses(&self, bounces: &Bounces, now: u64) -> bool {
-        bounces.count >= self.bounces && now.saturating_sub(bounces.last) < self.period
+        bounces.count >= self.bounces && self.remembers(bounces, now)
+    }
+
+    /// Whether they count still. A last one that is yet to come was written down by a clock that was ahead: it is as none.
+    pub const fn remembers(&self, bounces: &Bounces, now: u64) -> bool {
+        bounces.last <= now && now.saturating_sub(bounces.last) < self.period
     }
 }
 
@@ -93,8 +99,22 @@ mod tests {
             ("450 4.1.1 later", false),
         ] {
             let reply = Reply::parse(format!("{text}\r\n").as_bytes()).unwrap();
-            assert_eq!(Suppression::is_hard(&Diagnosis::said("b.example", &reply)), hard, "{text}");
+            let said = Diagnosis::said_of_recipient("b.example", &reply);
+            assert_eq!(Suppression::is_hard(&said), hard, "{text}");
+            assert!(
+                !Suppression::is_hard(&Diagnosis::said("b.example", &reply)),
+                "to MAIL, or behind the dot"
+            );
             assert!(!Suppression::is_hard(&Diagnosis::found(reply)), "what we found is no answer");
         }
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_wrote_down_is_as_none() {
+        let (rule, now, year) = (Suppression::default(), 1_700_000_000, 366 * 86_400);
+        let ahead = Bounces::new(2, now + year);
+        assert!(!rule.suppresses(&ahead, now) && !rule.remembers(&ahead, now));
+        assert_eq!(ahead.and_one_more(now), Bounces::new(1, now));
+        assert!(rule.suppresses(&Bounces::new(2, now), now));
     }
 }

@@ -42,7 +42,8 @@ impl KeptPolicy {
     }
 
     fn is_old(&self, now: u64) -> bool {
-        now >= self.fetched.saturating_add(REFRESH.min(self.policy.max_age / 2))
+        // By a clock that was ahead it was fetched at a time that is yet to come: nobody knows how old it is.
+        now < self.fetched || now >= self.fetched.saturating_add(REFRESH.min(self.policy.max_age / 2))
     }
 }
 
@@ -100,6 +101,8 @@ mod tests {
         assert_eq!(Step::of(Some(&short), Some(&one), 299), Step::Keep);
         assert_eq!(Step::of(Some(&short), Some(&one), 300), Step::Fetch);
         assert_eq!(Step::of(None, Some(&one), 0), Step::Fetch);
+        let ahead = KeptPolicy::new(one.clone(), policy(604_800), 400 * day);
+        assert_eq!(Step::of(Some(&ahead), Some(&one), day), Step::Fetch);
         assert!(!KeptPolicy::new(one, policy(0), 5).is_fresh(5));
     }
 }

@@ -136,6 +136,15 @@ impl Drop for Sending<'_> {
     }
 }
 
+/// What a server said to a message.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// To the envelope.
+    pub(crate) addressed: Addressed,
+    /// Its last word about each recipient.
+    pub(crate) replies: Vec<Reply>,
+}
+
 /// The word about each recipient of a message that was not sent.
 fn unsent(addressed: &Addressed, recipients: usize) -> Vec<Reply> {
     let Addressed { mail, recipients: replies, data, .. } = addressed;

@@ -106,6 +106,9 @@ pub(crate) enum QueueResponse {
     Changed {
         count: usize,
         entries: Vec<Entry>,
+        /// How many more were meant that are held back until their time, and are not tried before.
+        #[serde(default, skip_serializing_if = "is_none")]
+        held_back: usize,
     },
     Suppressed {
         addresses: Vec<SuppressedEntry>,
@@ -277,10 +280,15 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
         }
         QueueRequest::Change { selection, change, dry_run, told } => {
             let now = unix_time();
-            let (mut settle, mut entries, mut count) = (Vec::new(), Vec::new(), 0);
+            let (mut settle, mut entries, mut count, mut held_back) = (Vec::new(), Vec::new(), 0, 0);
             for_each(access, &selection, |entry| {
                 // What is for this machine, or to be told of, goes by no other way.
                 if matches!(change, Change::Reroute(_)) && !goes_on(entry) {
+                    return;
+                }
+                // The sender has said when it goes; what is released goes before.
+                if change == Change::Retry && entry.release.is_some_and(|release| release > now) {
+                    held_back += 1;
                     return;
                 }
                 count += 1;
@@ -293,7 +301,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
                 settle.extend(settlements(entry, &meant, &change, now));
             })?;
             if dry_run {
-                return Ok(QueueResponse::Changed { count, entries });
+                return Ok(QueueResponse::Changed { count, entries, held_back });
             }
             // Destinations that are left alone are tried again before anything is due for them: it would be put off.
             if let (Some(flush), true) = (&access.flush, makes_due(&change)) {
@@ -305,7 +313,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             if let (Some(flush), true) = (&access.flush, makes_due(&change)) {
                 flush();
             }
-            Ok(QueueResponse::Changed { count, entries })
+            Ok(QueueResponse::Changed { count, entries, held_back })
         }
         QueueRequest::Suppressed => Ok(QueueResponse::Suppressed { addresses: access.suppressed.list() }),
         QueueRequest::Unsuppress { addresses } => {
@@ -313,7 +321,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             for address in addresses {
                 count += usize::from(access.suppressed.remove(&address)?);
             }
-            Ok(QueueResponse::Changed { count, entries: Vec::new() })
+            Ok(QueueResponse::Changed { count, entries: Vec::new(), held_back: 0 })
         }
     }
 }
@@ -345,6 +353,11 @@ fn settlements(entry: &QueueEntry, meant: &[QueueRecipient], change: &Change, no
             vec![Settlement::Reroute(number, route.clone()), Settlement::Due(number, now)]
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde has it so")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Whether something is to be sent at once.

@@ -55,7 +55,7 @@ impl Suppressed {
         let (now, mut rows) = (unix_time(), HashMap::new());
         for (key, value) in table.scan(b"")? {
             let row: Option<Row> = serde_json::from_slice(&value).ok();
-            let Some(row) = row.filter(|row| now.saturating_sub(row.last) < rule.period) else {
+            let Some(row) = row.filter(|row| rule.remembers(&Bounces::new(row.count, row.last), now)) else {
                 block_on(table.delete(&key))?;
                 continue;
             };
@@ -113,7 +113,7 @@ impl Suppressions for Suppressed {
         let bounces = {
             let mut rows = self.0.rows.write().unwrap_or_else(PoisonError::into_inner);
             if rows.len() >= MOST && !rows.contains_key(&key) {
-                rows.retain(|_, bounces| now.saturating_sub(bounces.last) < self.0.rule.period);
+                rows.retain(|_, bounces| self.0.rule.remembers(bounces, now));
                 if rows.len() >= MOST {
                     return;
                 }
