@@ -37,6 +37,7 @@ static TEXTS: &[Row] = &[
     ("the server is stopping", ["der Server wird beendet", "le serveur s'arrête", "el servidor se está deteniendo", "il server si sta arrestando"]),
     ("too many connections", ["zu viele Verbindungen", "trop de connexions", "demasiadas conexiones", "troppe connessioni"]),
     ("the connection is closed by the operator", ["die Verbindung wird vom Betreiber geschlossen", "la connexion est fermée par l'opérateur", "el operador cierra la conexión", "la connessione viene chiusa dal gestore"]),
+    ("the message was expunged by another session", ["die Nachricht wurde von einer anderen Sitzung gelöscht", "le message a été supprimé par une autre session", "otra sesión ha eliminado el mensaje", "il messaggio è stato eliminato da un'altra sessione"]),
     ("the maildrop is in use by another session", ["das Postfach wird von einer anderen Sitzung benutzt", "la boîte est utilisée par une autre session", "otra sesión está usando el buzón", "la casella è usata da un'altra sessione"]),
     ("temporary failure, try again later", ["vorübergehender Fehler, bitte später erneut versuchen", "échec temporaire, réessayez plus tard", "error temporal, inténtelo más tarde", "errore temporaneo, riprovare più tardi"]),
     ("permanent failure, ask your mail administrator", ["dauerhafter Fehler, bitte an den Verwalter wenden", "échec définitif, adressez-vous à votre administrateur", "error permanente, consulte a su administrador", "errore permanente, rivolgersi all'amministratore"]),
