@@ -407,7 +407,7 @@ fn whatever_is_asked_can_be_declined() {
         "UNSUBSCRIBE x",
         "STATUS x (MESSAGES)",
         "NOOP",
-        "APPEND x {0+}\r\n",
+        "APPEND x {1+}\r\nx",
         "SEARCH ALL",
         "FETCH 1 FLAGS",
         "STORE 1 FLAGS ()",
