@@ -15,7 +15,7 @@ use super::uid_list::UidList;
 use super::{Maildir, Shared, copy, failed, place, uid_validity};
 use crate::folders::{check_rename, parents, renamed};
 use crate::signal::lock;
-use crate::{Folders, Mailbox, ObjectId, Offload, QuotaUsage, Result, StoreError, User};
+use crate::{Expunge, Folders, Mailbox, ObjectId, Offload, QuotaUsage, Result, StoreError, User};
 
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 /// What a list of subscriptions begins with whose names have tabs between their levels.
