@@ -163,13 +163,15 @@ fn no_room_for_a_trash_stops_nothing() {
     for number in 1..=3 {
         deliver(&server, USER, &format!("Subject: {number}\r\n\r\nx\r\n"));
     }
+    // And the warning that the mailboxes are as many as may be.
+    common::wait_for("the mail", || (common::count(&server) == 4).then_some(()));
     let mut talk = inbox(&server);
     assert!(talk.imap("a", "CREATE Trash")[0].starts_with("a NO [OVERQUOTA]"));
     assert!(ok(&talk.imap("b", "STORE 1:2 +FLAGS.SILENT (\\Deleted)")));
     assert_eq!(talk.imap("c", "UID EXPUNGE 1")[0], "* 1 EXPUNGE");
     assert_eq!(talk.imap("d", "CLOSE").len(), 1);
     assert!(talk.imap("e", "FETCH 1 FLAGS")[0].starts_with("e BAD"));
-    assert_eq!(talk.imap("f", "STATUS INBOX (MESSAGES)")[0], "* STATUS INBOX (MESSAGES 1)");
+    assert_eq!(talk.imap("f", "STATUS INBOX (MESSAGES)")[0], "* STATUS INBOX (MESSAGES 2)");
     assert_eq!(talk.imap("g", "LIST \"\" Trash").len(), 1);
 }
 
