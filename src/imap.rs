@@ -258,7 +258,7 @@ struct Visit<'a, S, A> {
     /// How far the present search has come.
     progress: Progress,
     /// What the client calls itself (ID).
-    client: Option<String>,
+    client: Option<Box<str>>,
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
@@ -458,7 +458,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 let own = self.notifier.as_ref().and_then(|_| Own::of(&other));
                 if let Event::Id(ask) = &other {
                     let name = ask.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case("name"));
-                    self.client = name.and_then(|(_, name)| name.clone());
+                    self.client = name.and_then(|(_, name)| name.as_deref().map(Into::into));
                 }
                 let done = self.handle_folders(connection, other).await;
                 if let Some(own) = own.filter(|_| done) {

@@ -21,15 +21,18 @@ const FAKE_ITERATIONS: u32 = 10_000;
 /// The mechanism whose steps take their time.
 const GSSAPI: &str = "GSSAPI";
 
-/// A SASL exchange under way.
+/// A SASL exchange under way. In a box: a session that only waits holds no room for it.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct Exchange(Box<Running>);
+
+#[derive(Debug)]
+struct Running {
     server: sasl::Server,
     names: Names,
     /// It has ended with a wrong proof; it is kept to know the password that it was made of.
     refused: bool,
     /// Such a one, of which this is the next on the connection.
-    before: Option<Box<Self>>,
+    before: Option<Exchange>,
 }
 
 /// Who the peer says it is, as soon as it has said so.
@@ -52,17 +55,17 @@ impl Names {
 /// Whether this password is the one that a proof was made of that was refused just before, which has been counted then. A client whose
 /// proof was refused cannot know whether the account has keys at all, and shows the password. Whoever guesses has no more guesses by
 /// this: it is the same one.
-pub(super) async fn is_repeated(refused: Option<Box<Exchange>>, user: &str, password: &Secret) -> bool {
-    let Some(refused) = refused.filter(|refused| refused.names.user == user) else { return false };
+pub(super) async fn is_repeated(refused: Option<Exchange>, user: &str, password: &Secret) -> bool {
+    let Some(refused) = refused.filter(|refused| refused.0.names.user == user) else { return false };
     let password = password.clone();
     // As long as a hash takes: nobody else must wait for it.
-    let compared = tokio::task::spawn_blocking(move || refused.server.was_refused_for(&password));
+    let compared = tokio::task::spawn_blocking(move || refused.0.server.was_refused_for(&password));
     compared.await.unwrap_or(false)
 }
 
 /// The exchange, if it has ended with a wrong proof.
-pub(super) fn refused(exchange: &mut Option<Exchange>) -> Option<Box<Exchange>> {
-    exchange.take_if(|before| before.refused).map(Box::new)
+pub(super) fn refused(exchange: &mut Option<Exchange>) -> Option<Exchange> {
+    exchange.take_if(|before| before.0.refused)
 }
 
 impl<A: Accounts> Authenticator<A> {
@@ -99,8 +102,8 @@ impl<A: Accounts> Authenticator<A> {
                 (challenge, None, None)
             }
             Ok((done, ended, user)) => {
-                let folder = ended.names.folder.clone();
-                *exchange = Some(ended).filter(|ended| ended.refused);
+                let folder = ended.0.names.folder.clone();
+                *exchange = Some(ended).filter(|ended| ended.0.refused);
                 (done, user, folder)
             }
             Err(refusal) => (AuthStep::Refuse(refusal), None, None),
@@ -115,9 +118,9 @@ impl<A: Accounts> Authenticator<A> {
         attempt: &Attempt<'_>,
     ) -> Result<(AuthStep, Exchange, Option<User>), AuthRefusal> {
         let before = if ask.continues { None } else { refused(&mut exchange) };
-        let running = exchange.filter(|running| running.server.mechanism().name() == ask.mechanism);
+        let running = exchange.filter(|running| running.0.server.mechanism().name() == ask.mechanism);
         let mut exchange = match running {
-            Some(running) if ask.continues => running,
+            Some(running) if ask.continues => *running.0,
             _ if ask.continues => return Err(AuthRefusal::Malformed),
             // One that was cancelled leaves its machine behind, which would take the beginning of the next for its answer.
             _ => {
@@ -135,7 +138,7 @@ impl<A: Accounts> Authenticator<A> {
                     }
                     _ => sasl::Server::start(&ask.mechanism, &context, entropy)?,
                 };
-                Exchange { server, names: Names::default(), refused: false, before }
+                Running { server, names: Names::default(), refused: false, before }
             }
         };
         let mut step;
@@ -165,13 +168,13 @@ impl<A: Accounts> Authenticator<A> {
             }
         }
         let answer = step.answer().unwrap_or(AuthStep::Refuse(AuthRefusal::Unavailable));
-        Ok((answer, exchange, user))
+        Ok((answer, Exchange(Box::new(exchange)), user))
     }
 
     async fn verify(
         &self,
         verify: Verify,
-        refused: Option<Box<Exchange>>,
+        refused: Option<Exchange>,
         names: &mut Names,
         user: &mut Option<User>,
         tls: Option<&TlsInfo>,

@@ -2,12 +2,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use mailwright_mailstore::User;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 /// How many names are remembered whose sessions were ended last: for logins that were under way just then.
 const REMEMBERED: usize = 1_000;
@@ -25,7 +24,11 @@ const REMEMBERED: usize = 1_000;
 /// sessions.end("alice@example.org");
 /// ```
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<State>);
+pub struct Sessions {
+    state: Mutex<State>,
+    /// What those wait for that nobody has logged in to: it does not come.
+    never: CancellationToken,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -84,7 +87,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,11 +120,8 @@ impl Seat {
     }
 
     /// Completes when the session is to end.
-    pub(crate) async fn ended(&self) {
-        match &self.taken {
-            Some(entry) => entry.over.cancelled().await,
-            None => pending().await,
-        }
+    pub(crate) fn ended(&self) -> WaitForCancellationFuture<'_> {
+        self.taken.as_ref().map_or(&self.sessions.never, |entry| &entry.over).cancelled()
     }
 
     fn leave(&mut self) {

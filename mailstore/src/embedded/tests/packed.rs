@@ -349,7 +349,12 @@ fn a_restored_store_claims_none() {
     restore(backup.path(), None, target.path(), &mut |_| {}).unwrap();
     let restored = open(target.path());
     assert_eq!(header(&restored).packed, None);
-    assert_eq!(inbox(&restored, "alice").1, inbox(&store, "alice").1);
+    let messages = |store| -> Vec<_> {
+        // Mod-sequences go on from another place.
+        let plain = |message: &crate::Message| crate::Message { modseq: ModSeq::MIN, ..message.clone() };
+        inbox(store, "alice").1.messages().map(plain).collect()
+    };
+    assert_eq!(messages(&restored), messages(&store));
     assert_eq!(restored.damage(), [""; 0]);
     assert_eq!(block_on(restored.check(false, &mut |_| {})).unwrap().findings, []);
 }
