@@ -33,7 +33,10 @@ fn fill(store: &Embedded) {
     });
 }
 
-fn index(store: &Embedded) -> Vec<(u8, Vec<u8>, Vec<u8>)> {
+/// The number of a keyspace, a key and a value.
+type IndexRow = (u8, Vec<u8>, Vec<u8>);
+
+fn index(store: &Embedded) -> Vec<IndexRow> {
     let mut rows = Vec::new();
     let core = store.shared.core().unwrap();
     let database = &core.database;
@@ -50,7 +53,7 @@ fn index(store: &Embedded) -> Vec<(u8, Vec<u8>, Vec<u8>)> {
 }
 
 /// The rows but for the numbers that go on from another place after a restore; and the mod-sequences among these, as they come.
-fn without_numbers(rows: Vec<(u8, Vec<u8>, Vec<u8>)>) -> (Vec<(u8, Vec<u8>, Vec<u8>)>, Vec<u64>) {
+fn without_numbers(rows: Vec<IndexRow>) -> (Vec<IndexRow>, Vec<u64>) {
     use crate::embedded::{header::Header, live, row};
 
     let (mut plain, mut modseqs) = (Vec::new(), Vec::new());
