@@ -227,7 +227,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             selected: None,
             incoming: None,
             idle: false,
-            stale: UidSet::new(),
+            stale: None,
             notifier: None,
             progress: Progress::default(),
             client: None,
@@ -252,7 +252,7 @@ struct Visit<'a, S, A> {
     incoming: Option<Box<Incoming>>,
     idle: bool,
     /// What changed in the open mailbox since the searches that the client watches were made again.
-    stale: UidSet,
+    stale: Option<Box<UidSet>>,
     /// What the client wants to be told of all mailboxes.
     notifier: Option<Box<Notifier>>,
     /// How far the present search has come.

@@ -20,8 +20,8 @@ use crate::service::Session;
 pub(super) struct Progress {
     done: AtomicU64,
     goal: AtomicU64,
-    /// Why a message could not be looked into, if one could not.
-    trouble: Mutex<Option<StoreError>>,
+    /// Why a message could not be looked into, if one could not. In a box, for it is seldom there and each session has room for it.
+    trouble: Mutex<Option<Box<StoreError>>>,
 }
 
 impl Progress {
@@ -37,11 +37,11 @@ impl Progress {
 
     /// A message could not be looked into.
     pub(super) fn note(&self, error: StoreError) {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Box::new(error));
     }
 
     fn trouble(&self) -> Option<StoreError> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().map(|error| *error)
     }
 
     fn begin(&self) {

@@ -46,7 +46,7 @@ pub(super) struct Selected {
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
     pub(super) async fn open(&mut self, open: &Open) -> Answered<Opened> {
         self.leave().await;
-        self.stale = UidSet::new();
+        self.stale = None;
         self.stays_here(&open.mailbox)?;
         let at = self.locate_for(&open.mailbox, Right::Read).await.map_err(|error| refusal(&error))?;
         let snapshot = self.store.open(&at.owner, &at.name).await.map_err(|error| refusal(&error))?;
@@ -180,9 +180,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             return server.shutdown(Shutdown::Kicked);
         };
         if server.watched().next().is_some() {
-            self.stale = [&difference.added, &difference.changed, &difference.removed]
-                .into_iter()
-                .fold(std::mem::take(&mut self.stale), |all, some| all.union(some));
+            let stale = self.stale.get_or_insert_default();
+            for some in [&difference.added, &difference.changed, &difference.removed] {
+                **stale = stale.union(some);
+            }
         }
         if !difference.added.is_empty() {
             let recent = self.service.recent.of(&selected.mailbox, &later, !selected.read_only);

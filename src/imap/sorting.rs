@@ -95,10 +95,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     /// Makes the searches again that the client watches, as far as what changed can have changed them.
     pub(super) async fn search_again(&mut self, connection: &mut Session<Deflate<Server>>) {
-        if self.stale.is_empty() {
-            return;
-        }
-        let stale = std::mem::take(&mut self.stale);
+        let Some(stale) = self.stale.take() else { return };
         let Some(selected) = &self.selected else { return };
         let server = connection.machine().inner_mut().inner_mut();
         let watched: Vec<(String, Question, Vec<Uid>)> = server

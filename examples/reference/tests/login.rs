@@ -146,7 +146,8 @@ fn certificates_are_read_again_and_sessions_go_on() {
     }
     succeed(&mut server.command(&["reload"]));
     assert!(server.folder.path().join("data/tls/self-signed.pem").exists());
-    assert!(server.log().contains("the certificates were read again"), "{}", server.log());
+    // The log comes by way of a thread of this test.
+    wait_for("the log to say so", || server.log().contains("the certificates were read again").then_some(()));
     // The same by a signal.
     fs::remove_file(server.folder.path().join("data/tls/self-signed.pem")).unwrap();
     succeed(std::process::Command::new("kill").args(["-HUP", &server.pid().to_string()]));

@@ -74,10 +74,10 @@ impl Committer {
         promised.await.unwrap_or_else(|| Err(closing().into()))
     }
 
-    /// Whether the next change may be made in place.
+    /// Whether the next change may be made in place, and the thread has nothing of its own to do.
     #[cfg(test)]
-    pub(super) fn is_quiet(&self) -> bool {
-        self.desk.is_quiet()
+    pub(super) fn is_settled(&self) -> bool {
+        self.desk.is_settled()
     }
 
     /// Does something to the database some time, whatever comes of it.

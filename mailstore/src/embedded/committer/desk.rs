@@ -57,6 +57,13 @@ impl Desk {
         lock(&self.state).is_quiet()
     }
 
+    /// The same, and the thread has nothing of its own to do.
+    #[cfg(test)]
+    pub(super) fn is_settled(&self) -> bool {
+        let state = lock(&self.state);
+        state.is_quiet() && state.idle && !state.chores
+    }
+
     /// Does an operation on this thread, if still nobody does one. What came meanwhile is left to the thread.
     pub(super) fn lead(&self, operation: &mut Option<Operation>) {
         let mut state = lock(&self.state);
