@@ -74,6 +74,7 @@ mod walk;
 pub use backup::{BackupReport, restore};
 pub use check::{CheckProgress, CheckReport, Finding};
 pub use options::{InPlace, Options};
+pub use space::FreeSpace;
 pub use table::Table;
 
 use committer::Committer;

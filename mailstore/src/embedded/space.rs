@@ -11,12 +11,18 @@ use super::Lasting;
 use crate::signal::lock;
 use crate::{Result, StoreError};
 
-/// The disk a store is on.
-pub(super) struct Space {
+/// How much is free on a disk, for those who ask several times a message.
+#[derive(Debug)]
+pub struct FreeSpace {
     directory: PathBuf,
-    reserve: u64,
     /// The last look, and what was free.
     last: Mutex<Option<(Instant, u64)>>,
+}
+
+/// The disk a store is on.
+pub(super) struct Space {
+    free: FreeSpace,
+    reserve: u64,
 }
 
 /// With so much room to spare, a look holds for so long: nothing fills a disk that fast.
@@ -28,27 +34,16 @@ const LITTLE: u64 = 8 << 20;
 /// How much must be writable before the database is opened again.
 const TRIAL: usize = 1 << 20;
 
-impl Space {
-    pub(super) fn new(directory: &Path, reserve: u64) -> Self {
-        Self { directory: directory.to_owned(), reserve, last: Mutex::default() }
+impl FreeSpace {
+    /// On the disk that this directory is on.
+    pub fn of(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), last: Mutex::default() }
     }
 
-    /// Whether so many octets fit, and `part` of the reserve stays free.
-    fn check(&self, octets: u64, part: u64) -> Result<()> {
-        if self.reserve == 0 {
-            return Ok(());
-        }
-        let wanted = (self.reserve / part).saturating_add(octets);
-        let free = self.free(wanted.saturating_add(PLENTY));
-        if free >= wanted {
-            return Ok(());
-        }
-        let (free, reserve) = (free >> 20, self.reserve >> 20);
-        Err(StoreError::Full(format!("{free} MiB are free, of which {reserve} MiB are kept in reserve")))
-    }
-
-    /// How much is free: as it was a moment ago if that was more than `plenty`, for there are several looks a message.
-    fn free(&self, plenty: u64) -> u64 {
+    /// How many octets are free, to be compared with how many are `wanted`: as it was a moment ago if that was a gibibyte more than
+    /// these. If nobody can tell, without end: the write will.
+    pub fn octets(&self, wanted: u64) -> u64 {
+        let plenty = wanted.saturating_add(PLENTY);
         let mut last = lock(&self.last);
         if let Some((at, free)) = *last
             && free > plenty
@@ -60,15 +55,35 @@ impl Space {
         *last = Some((Instant::now(), free));
         free
     }
+}
+
+impl Space {
+    pub(super) fn new(directory: &Path, reserve: u64) -> Self {
+        Self { free: FreeSpace::of(directory), reserve }
+    }
+
+    /// Whether so many octets fit, and `part` of the reserve stays free.
+    fn check(&self, octets: u64, part: u64) -> Result<()> {
+        if self.reserve == 0 {
+            return Ok(());
+        }
+        let wanted = (self.reserve / part).saturating_add(octets);
+        let free = self.free.octets(wanted);
+        if free >= wanted {
+            return Ok(());
+        }
+        let (free, reserve) = (free >> 20, self.reserve >> 20);
+        Err(StoreError::Full(format!("{free} MiB are free, of which {reserve} MiB are kept in reserve")))
+    }
 
     /// Whether so little is left that a write may have failed for it.
     pub(super) fn is_used_up(&self) -> bool {
-        available(&self.directory) < (self.reserve / 4).max(LITTLE)
+        available(&self.free.directory) < (self.reserve / 4).max(LITTLE)
     }
 
     /// Whether there is room again. What the file system says is not all there is to it: there are quotas too.
     pub(super) fn is_back(&self) -> bool {
-        let path = self.directory.join("room");
+        let path = self.free.directory.join("room");
         let written = File::create(&path).and_then(|mut file| {
             file.write_all(&vec![0; TRIAL])?;
             file.sync_all()
@@ -108,14 +123,14 @@ mod tests {
     #[test]
     fn a_look_holds_for_a_moment_and_only_where_there_is_plenty() {
         let space = Space::new(Path::new("/"), 1 << 20);
-        let believe = |free| *lock(&space.last) = Some((Instant::now() + FRESH, free));
+        let believe = |free| *lock(&space.free.last) = Some((Instant::now() + FRESH, free));
         believe(u64::MAX - 1);
         assert!(space.check(1 << 62, 1).is_ok());
         // So much is not there.
         believe((1 << 62) + (1 << 20) + 1);
         assert!(matches!(space.check(1 << 62, 1), Err(StoreError::Full(_))));
         let old = Instant::now().checked_sub(FRESH).unwrap();
-        *lock(&space.last) = Some((old, u64::MAX - 1));
+        *lock(&space.free.last) = Some((old, u64::MAX - 1));
         assert!(matches!(space.check(1 << 62, 1), Err(StoreError::Full(_))));
     }
 }

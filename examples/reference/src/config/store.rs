@@ -1,12 +1,8 @@
 //! Where mail is kept.
 
-use std::{
-    path::Path,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
-use mailwright::mailstore::{AnnotationLimits, User, maildir::Template};
+use mailwright::mailstore::{AnnotationLimits, User, embedded::FreeSpace, maildir::Template};
 use serde::{Deserialize, Serialize};
 
 use super::Period;
@@ -34,31 +30,13 @@ pub(crate) struct Store {
     pub(crate) annotations_per_message: u16,
 }
 
-/// With so much room to spare, a look at the disk holds for so long: nothing fills a disk that fast.
-const PLENTY: u64 = 1 << 30;
-const FRESH: Duration = Duration::from_millis(50);
-
 impl Store {
     /// Whether so many octets fit on the disk of the data directory beside the reserve; `None` if nobody looks.
     pub(crate) fn room(&self, data: &Path) -> Option<impl Fn(u64) -> bool + Send + Sync + use<>> {
-        let (data, reserve) = (data.to_owned(), self.reserve);
-        let last = Mutex::new(None);
+        let (free, reserve) = (FreeSpace::of(data), self.reserve);
         (reserve != 0).then_some(move |octets: u64| {
             let wanted = reserve.saturating_add(octets);
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            let free = match *last {
-                Some((at, free)) if free > wanted.saturating_add(PLENTY) && Instant::elapsed(&at) < FRESH => {
-                    free
-                }
-                _ => {
-                    // If nobody can tell, the write will.
-                    let disk = rustix::fs::statvfs(&data);
-                    let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-                    *last = Some((Instant::now(), free));
-                    free
-                }
-            };
-            free >= wanted
+            free.octets(wanted) >= wanted
         })
     }
 
