@@ -1,6 +1,7 @@
 //! What users have and may have: a row each, changed in the same batch as what it counts.
 
 use bytes::Bytes;
+use fjall::Readable;
 
 use super::committer::Group;
 use super::database::failed;
@@ -163,7 +164,7 @@ impl Core {
     pub(super) fn recount(&self, user: &[u8]) -> Result<QuotaUsage> {
         let prefix = [user, b"\0"].concat();
         let mut usage = QuotaUsage::NOTHING;
-        for entry in self.database.names.prefix(&prefix) {
+        for entry in self.database.moment().prefix(&self.database.names, &prefix) {
             let (key, sealed) = entry.into_inner().map_err(failed)?;
             usage.mailboxes += 1;
             let Ok(header) = Header::decode(&key, &sealed) else { continue };

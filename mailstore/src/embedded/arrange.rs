@@ -1,5 +1,6 @@
 //! Operations on mailboxes: making, deleting, renaming, subscribing.
 
+use fjall::Readable;
 use mailwright_mail_model::{MailboxName, SpecialUse};
 
 use super::Core;
@@ -15,7 +16,7 @@ impl Core {
     pub(super) fn mailboxes(&self, user: &User) -> Result<Vec<Mailbox>> {
         let prefix = name_key(user.as_str(), "");
         let mut mailboxes = Vec::new();
-        for entry in self.database.names.prefix(&prefix) {
+        for entry in self.database.moment().prefix(&self.database.names, &prefix) {
             let (key, row) = entry.into_inner().map_err(failed)?;
             let header = Header::decode(&key, &row)?;
             mailboxes.push(describe(name_of(&prefix, &key)?, &header));
@@ -27,7 +28,7 @@ impl Core {
     pub(super) fn list(&self, user: &User) -> Result<Vec<(Mailbox, Status)>> {
         let prefix = name_key(user.as_str(), "");
         let mut list = Vec::new();
-        for entry in self.database.names.prefix(&prefix) {
+        for entry in self.database.moment().prefix(&self.database.names, &prefix) {
             let (key, row) = entry.into_inner().map_err(failed)?;
             let header = Header::decode(&key, &row)?;
             list.push((describe(name_of(&prefix, &key)?, &header), header.status()));
@@ -37,7 +38,7 @@ impl Core {
 
     pub(super) fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
         let prefix = name_key(user.as_str(), "");
-        let entries = self.database.subscriptions.prefix(&prefix);
+        let entries = self.database.moment().prefix(&self.database.subscriptions, &prefix);
         entries.map(|entry| name_of(&prefix, &entry.key().map_err(failed)?)).collect()
     }
 }

@@ -78,7 +78,7 @@ impl<O: Offload + Clone> Embedded<O> {
             bases: u32::try_from(origin.bases.len()).unwrap_or(u32::MAX),
             ..BackupReport::default()
         };
-        let moment = core.database.handle.snapshot();
+        let moment = core.database.moment();
         // After the moment, so that whoever has the mark has all of this generation in its past. Where it cannot be written the
         // backup is as good, but no later one builds upon it.
         let (key, value) = mark_row(origin.id);

@@ -136,7 +136,7 @@ impl Core {
     fn check(&self, progress: &mut (dyn FnMut(CheckProgress) + Send)) -> Result<(CheckReport, Vec<Repair>)> {
         let mut check = Check {
             core: self,
-            moment: self.database.handle.snapshot(),
+            moment: self.database.moment(),
             progress,
             report: CheckReport::default(),
             repairs: Vec::new(),

@@ -4,12 +4,13 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fjall::config::{BlockSizePolicy, RestartIntervalPolicy};
 use fjall::{
     AbstractTree, CompressionType, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch,
-    PersistMode,
+    PersistMode, Snapshot,
 };
 
 use super::chunk::Packing;
@@ -66,6 +67,8 @@ pub(super) struct Database {
     pub(super) damage: Vec<String>,
     /// Held while a batch is committed: how many octets were since somebody looked whether the database is behind.
     writing: Mutex<u64>,
+    /// A number that the batch being committed is not below; the highest number there is while none is being committed.
+    unfinished: AtomicU64,
     identities: Mutex<Identities>,
     last_validity: Mutex<u32>,
 }
@@ -183,6 +186,7 @@ impl Database {
             memtable: options.memtable,
             damage: Vec::new(),
             writing: Mutex::default(),
+            unfinished: AtomicU64::new(u64::MAX),
             identities: Mutex::new(Identities { next: 1, reserved: 1 }),
             last_validity: Mutex::new(0),
             handle,
@@ -256,7 +260,24 @@ impl Database {
             self.catch_up()?;
             *unlooked = 0;
         }
-        batch.commit().map_err(failed)
+        // The batch gets this number or a higher one; whoever looks from here to its end sees that.
+        self.unfinished.store(self.handle.seqno(), Ordering::SeqCst);
+        let committed = batch.commit().map_err(failed);
+        self.unfinished.store(u64::MAX, Ordering::SeqCst);
+        committed
+    }
+
+    /// All that is committed at one moment: of each batch everything or nothing.
+    ///
+    /// The database's own snapshots are not enough. Its threads publish a number of their own whenever a table is written out or
+    /// merged, and with it all lower ones: also that of a batch of which only some rows are there yet.
+    pub(super) fn moment(&self) -> Snapshot {
+        let moment = self.handle.snapshot();
+        if moment.seqno() <= self.unfinished.load(Ordering::SeqCst) {
+            return moment;
+        }
+        let _nothing_is_written = lock(&self.writing);
+        self.handle.snapshot()
     }
 
     /// Whether tables of bodies wait to be written out.

@@ -2,6 +2,7 @@
 //! warnings. The first octet of a key says what it is.
 
 use bytes::Bytes;
+use fjall::Readable;
 use mailwright_mail_model::MailboxName;
 
 use super::committer::Group;
@@ -74,7 +75,7 @@ impl Core {
         let mut shared = Vec::new();
         for owner in owners.into_iter().filter(|owner| owner != who.user()) {
             let prefix = name_key(owner.as_str(), "");
-            for entry in self.database.names.prefix(&prefix) {
+            for entry in self.database.moment().prefix(&self.database.names, &prefix) {
                 let (key, sealed) = entry.into_inner().map_err(failed)?;
                 let Ok(header) = Header::decode(&key, &sealed) else { continue };
                 let rights = who.rights(&owner, &self.list_of(header.id)?);

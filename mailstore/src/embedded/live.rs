@@ -272,7 +272,7 @@ impl Core {
 
     /// Reads a mailbox at one moment.
     fn load(&self, key: &[u8]) -> Result<Snapshot> {
-        let moment = self.database.handle.snapshot();
+        let moment = self.database.moment();
         let row = moment.get(&self.database.names, key).map_err(failed)?.ok_or(StoreError::NotFound)?;
         self.load_rows(key, &Header::decode(key, &row)?, &moment)
     }
@@ -282,7 +282,7 @@ impl Core {
         // Numbers from before the changes that are staged, or applying these would do nothing.
         let before =
             Header { uid_next: Some(Uid::MIN), highest_modseq: ModSeq::MIN, packed: None, ..header.clone() };
-        self.load_rows(key, &before, &self.database.handle.snapshot())
+        self.load_rows(key, &before, &self.database.moment())
     }
 
     pub(super) fn load_rows(

@@ -20,6 +20,7 @@ mod in_place;
 #[cfg(feature = "fulltext")]
 mod indexed;
 mod keeping;
+mod moments;
 mod noted;
 mod packed;
 mod swept;

@@ -17,7 +17,7 @@ fn header(store: &Embedded) -> Header {
 /// The INBOX read from the rows of its messages, and from packed ones if they are any good.
 fn read_both(store: &Embedded) -> (Snapshot, Option<Snapshot>) {
     let (core, header) = (store.shared.core().unwrap(), header(store));
-    let moment = core.database.handle.snapshot();
+    let moment = core.database.moment();
     let rows = Header { packed: None, ..header };
     let rows = core.load_rows(INBOX, &rows, &moment).unwrap();
     let good = core.unpack(&header, &moment).is_some();
