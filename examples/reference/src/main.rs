@@ -56,9 +56,9 @@ use crate::{
 };
 
 /// A delivery allocates in the thread of its session and frees in the store's, where the C library's allocator takes its time.
-#[cfg(feature = "mimalloc")]
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What a wrong configuration ends with, as a wrong command line does.
 const USAGE: u8 = 2;
