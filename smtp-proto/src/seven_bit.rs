@@ -54,6 +54,8 @@ enum Place {
     LineStart,
     /// In a line that is no boundary.
     Line,
+    /// In the rest of a boundary's line; whether it ends its multipart.
+    Delimiter(bool),
 }
 
 /// The largest header of a message or part.
@@ -98,6 +100,7 @@ impl SevenBit {
                 Place::Header(line) => self.push_header(line, rest, output)?,
                 Place::LineStart => self.push_line_start(rest, output)?,
                 Place::Line => self.push_line(rest, output)?,
+                Place::Delimiter(last) => self.push_delimiter(last, rest, output)?,
             };
         }
         Ok(())
@@ -232,10 +235,29 @@ impl SevenBit {
             output.extend_from_slice(self.line_end);
         }
         self.line_end = b"";
-        output.extend_from_slice(&kept);
         self.open.truncate(if last { level } else { level + 1 });
-        self.place = if last { Place::LineStart } else { Place::Header(0) };
-        Ok(())
+        self.push_delimiter(last, &kept, output).map(|_| ())
+    }
+
+    /// A boundary's line up to its end. What stands behind the boundary stays there.
+    fn push_delimiter<'a>(
+        &mut self,
+        last: bool,
+        octets: &'a [u8],
+        output: &mut Vec<u8>,
+    ) -> Result<&'a [u8], &'static str> {
+        let end = memchr(b'\n', octets).map_or(octets.len(), |at| at + 1);
+        let (now, rest) = octets.split_at_checked(end).unwrap_or((octets, b""));
+        if !self.eight_bit && !now.is_ascii() {
+            return Err("a boundary with octets beyond ASCII cannot be encoded");
+        }
+        output.extend_from_slice(now);
+        self.place = match (now.ends_with(b"\n"), last) {
+            (false, _) => Place::Delimiter(last),
+            (true, true) => Place::LineStart,
+            (true, false) => Place::Header(0),
+        };
+        Ok(rest)
     }
 
     /// The content of a line up to its end.
@@ -261,17 +283,23 @@ impl SevenBit {
         Ok(rest)
     }
 
-    /// Which multipart the line delimits, and whether it ends it.
+    /// Which multipart the line delimits, and whether it ends it. RFC 2046 §5.1.1: "An exact match of the entire
+    /// candidate line is not required"; where there is none, the longest boundary that starts the line is meant.
     fn boundary(&self, line: &[u8]) -> Option<(usize, bool)> {
         let name = line.strip_prefix(b"--")?.trim_ascii_end();
-        self.open.iter().enumerate().rev().find_map(|(level, (boundary, _))| {
-            let rest = name.strip_prefix(&boundary[..])?;
-            match rest {
-                b"" => Some((level, false)),
-                b"--" => Some((level, true)),
-                _ => None,
+        let mut longest: Option<(usize, usize, bool)> = None;
+        for (level, (boundary, _)) in self.open.iter().enumerate().rev() {
+            match name.strip_prefix(&boundary[..]) {
+                None => {}
+                Some(b"") => return Some((level, false)),
+                Some(b"--") => return Some((level, true)),
+                Some(rest) if longest.is_none_or(|(octets, ..)| octets < boundary.len()) => {
+                    longest = Some((boundary.len(), level, rest.starts_with(b"--")));
+                }
+                Some(_) => {}
             }
-        })
+        }
+        longest.map(|(_, level, last)| (level, last))
     }
 }
 

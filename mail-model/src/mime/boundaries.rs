@@ -1,6 +1,7 @@
 //! The parts that are open where the scanner stands, and the boundary lines that would end them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// A stack of open parts, outermost first. Finding a boundary costs the logarithm of how many are open.
 #[derive(Clone, Debug, Default)]
@@ -61,14 +62,35 @@ impl Boundaries {
         }
     }
 
-    /// What `line`, which begins with two hyphens, does. RFC 2046 §5.1.1: the boundary is the whole line but for
-    /// white space at its end, so one boundary that starts another is not taken for it.
+    /// What `line`, which begins with two hyphens, does. A line that is a boundary but for white space at its end
+    /// is that one, so a boundary that starts another is not taken for it; any other is what it begins with.
     pub(super) fn find(&self, line: &[u8]) -> Option<Delimiter> {
         let name = line.strip_prefix(b"--")?.trim_ascii_end();
         let level = |name: &[u8]| self.levels.get(name).and_then(|levels| levels.last()).copied();
         let next = level(name);
         let last = name.strip_suffix(b"--").and_then(level);
-        if last > next { last.map(Delimiter::Last) } else { next.map(Delimiter::Next) }
+        if last > next {
+            return last.map(Delimiter::Last);
+        }
+        next.map(Delimiter::Next).or_else(|| self.find_start(name))
+    }
+
+    /// What a line does that has more behind the boundary. RFC 2046 §5.1.1: "An exact match of the entire candidate
+    /// line is not required; it is sufficient that the boundary appear in its entirety following the CRLF." Whoever
+    /// sees no part there shows none to a filter, and the mail program of the recipient does.
+    fn find_start(&self, name: &[u8]) -> Option<Delimiter> {
+        let mut start = name;
+        loop {
+            let below = (Bound::Unbounded, Bound::Included(start));
+            let (boundary, levels) = self.levels.range::<[u8], _>(below).next_back()?;
+            if let Some(rest) = name.strip_prefix(&boundary[..]) {
+                let level = levels.last().copied();
+                return level.map(if rest.starts_with(b"--") { Delimiter::Last } else { Delimiter::Next });
+            }
+            // What starts `name` and sorts lower starts this one, too: the rounds are no more than its octets.
+            let same = boundary.iter().zip(start).take_while(|(one, other)| one == other).count();
+            start = start.get(..same)?;
+        }
     }
 
     /// Takes the innermost part off if it lies deeper than `level`.
@@ -122,16 +144,43 @@ mod tests {
     }
 
     #[test]
-    fn whole_lines_are_compared() {
+    fn a_line_that_is_a_boundary_is_no_shorter_one() {
         let open = open(&["a", "ab", "a--"]);
         assert_eq!(open.find(b"--a"), Some(Delimiter::Next(0)));
         assert_eq!(open.find(b"--ab \t\r"), Some(Delimiter::Next(1)));
         assert_eq!(open.find(b"--a--"), Some(Delimiter::Next(2)));
         assert_eq!(open.find(b"--a----"), Some(Delimiter::Last(2)));
         assert_eq!(open.find(b"--ab--"), Some(Delimiter::Last(1)));
-        for line in ["--abc", "--", "--A", "-- a", "a", "--a-"] {
+        for line in ["--", "--A", "-- a", "a"] {
             assert_eq!(open.find(line.as_bytes()), None, "{line}");
         }
+    }
+
+    /// RFC 2046 §5.1.1.
+    #[test]
+    fn what_stands_behind_a_boundary_does_not_hide_it() {
+        let open = open(&["a", "ab", "abcz", "a-"]);
+        assert_eq!(open.find(b"--abcd"), Some(Delimiter::Next(1)));
+        assert_eq!(open.find(b"--abcz x"), Some(Delimiter::Next(2)));
+        assert_eq!(open.find(b"--ac"), Some(Delimiter::Next(0)));
+        assert_eq!(open.find(b"--a x--"), Some(Delimiter::Next(0)));
+        assert_eq!(open.find(b"--ab--x\r"), Some(Delimiter::Last(1)));
+        assert_eq!(open.find(b"--ab-- --"), Some(Delimiter::Last(1)));
+        assert_eq!(open.find(b"--a--"), Some(Delimiter::Last(0)));
+        assert_eq!(open.find(b"--a--x"), Some(Delimiter::Next(3)));
+        assert_eq!(open.find(b"--\xff"), None);
+        assert_eq!(open.find(b"--A"), None);
+    }
+
+    /// Every boundary that sorts below the line is looked at, and none of them starts it but the first.
+    #[test]
+    fn the_longest_start_is_found_among_many() {
+        let names: Vec<_> = (1..80).map(|length| format!("{}a", "b".repeat(length))).collect();
+        let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+        names.push("b");
+        let open = open(&names);
+        assert_eq!(open.find(format!("--{}", "b".repeat(1000)).as_bytes()), Some(Delimiter::Next(79)));
+        assert_eq!(open.find(format!("--{}ac", "b".repeat(7)).as_bytes()), Some(Delimiter::Next(6)));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Reads a message once, line by line, in pieces of any size.
 //!
 //! Laws of this file: no octet is looked at more than a bounded number of times; nothing of a body is held but a
-//! line break and the start of a line that may be a boundary; a boundary is compared as a whole line
-//! (RFC 2046 §5.1.1).
+//! line break and the start of a line that may be a boundary; what stands behind a boundary in its line hides
+//! nothing (RFC 2046 §5.1.1).
 
 use memchr::{memchr, memchr_iter};
 
@@ -12,7 +12,7 @@ use super::field_reader::FieldReader;
 use super::{Limits, Part, Shape, Structure};
 use crate::Envelope;
 
-/// How long a line may be and still be a boundary: the boundary, four hyphens, and blanks added on the way.
+/// How much of a line is compared: the boundary, four hyphens, and blanks added on the way.
 const BOUNDARY_LINE: usize = Limits::BOUNDARY + 4 + 998;
 
 /// What an address or parameter costs in memory beyond its octets, roughly: a flood of short ones must not grow
@@ -91,6 +91,8 @@ enum Line {
     Start,
     /// In a line that may be a boundary.
     Candidate,
+    /// In a line that is a boundary, whatever follows.
+    Delimiter,
     /// Behind a CR at the start of a line of a header.
     CarriageReturn,
     Within,
@@ -148,6 +150,7 @@ impl Scanner {
             let used = match self.line {
                 Line::Start => self.start_line(first, sink),
                 Line::Candidate => self.read_candidate(rest, sink),
+                Line::Delimiter => self.read_delimiter(rest, sink),
                 Line::CarriageReturn => self.after_carriage_return(first, sink),
                 Line::Within if self.header.is_some() => self.read_header(rest, sink),
                 Line::Within => self.read_body(rest, sink),
@@ -164,7 +167,7 @@ impl Scanner {
 
     /// The message has ended; what was held back is told to `sink`.
     pub fn finish_to(mut self, sink: &mut impl Sink) -> Structure {
-        if self.line == Line::Candidate {
+        if matches!(self.line, Line::Candidate | Line::Delimiter) {
             self.end_candidate(0, sink);
         }
         while self.header.is_some() {
@@ -369,8 +372,13 @@ impl Scanner {
         let taken = line.get(..room.min(line.len())).unwrap_or_default();
         self.candidate.extend_from_slice(taken);
         let hyphens = self.candidate.starts_with(b"--") || self.candidate.len() < 2;
-        if !hyphens || taken.len() < line.len() {
+        let whole = taken.len() == line.len();
+        if !hyphens || (!whole && self.open.find(&self.candidate).is_none()) {
             self.reject_candidate(sink);
+            return taken.len();
+        }
+        if !whole {
+            self.line = Line::Delimiter;
             return taken.len();
         }
         if end.is_none() {
@@ -381,6 +389,15 @@ impl Scanner {
         self.offset -= taken.len() as u64;
         // The LF belongs to the boundary, or is read as that of any line.
         taken.len() + usize::from(matched)
+    }
+
+    /// The rest of a boundary's line belongs to nothing.
+    fn read_delimiter(&mut self, rest: &[u8], sink: &mut impl Sink) -> usize {
+        let Some(end) = memchr(b'\n', rest) else { return rest.len() };
+        self.offset += end as u64;
+        self.end_candidate(1, sink);
+        self.offset -= end as u64;
+        end + 1
     }
 
     /// The line has ended with so many LF: takes it as a boundary, or as any other line, short of its LF.

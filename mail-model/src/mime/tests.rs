@@ -55,12 +55,36 @@ fn a_message_with_lf_and_one_with_crlf() {
 }
 
 #[test]
-fn only_a_whole_line_is_a_boundary() {
+fn only_the_start_of_a_line_is_a_boundary() {
     let message = concat!(
         "Content-Type: multipart/mixed; boundary=b\r\n\r\n",
-        "--b\r\n\r\nmid --b line\r\n --b\r\n--bb\r\n--b x\r\n-b\r\n--\r\n--b--\r\n",
+        "--b\r\n\r\nmid --b line\r\n --b\r\n-b\r\n--B\r\n--\r\n--b--\r\n",
     );
-    assert_eq!(outline_of(message), r#"[text/plain="mid --b line\r\n --b\r\n--bb\r\n--b x\r\n-b\r\n--";]"#);
+    assert_eq!(outline_of(message), r#"[text/plain="mid --b line\r\n --b\r\n-b\r\n--B\r\n--";]"#);
+}
+
+/// RFC 2046 §5.1.1: "An exact match of the entire candidate line is not required".
+#[test]
+fn a_boundary_with_anything_behind_it() {
+    let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee\r\n";
+    for behind in ["junk", " x", "\t;y", "-", "-b", "\rx", "\u{e9}", ": x"] {
+        let message = format!("{head}--b{behind}\r\nContent-Type: text/html\r\n\r\nhidden\r\n--b--\r\n");
+        assert_eq!(outline_of(&message), r#"[text/plain="see";text/html="hidden";]"#, "{behind:?}");
+    }
+    for behind in ["junk", " x", "-", "--"] {
+        let message = format!("{head}--b--{behind}\r\nepilogue\r\n--b\r\n\r\nno part\r\n");
+        assert_eq!(outline_of(&message), r#"[text/plain="see";]"#, "{behind:?}");
+    }
+    // Of a line of any length, and where no line of the header ended.
+    for length in [0, 1, 1081, 1082, 1083, 1084, 5000] {
+        let message =
+            format!("{head}--b{}\r\nA: b\r\n--b{0}\r\n\r\nhidden\r\n--b--{0}\n\r\n", "x".repeat(length));
+        assert_eq!(
+            outline_of(&message),
+            r#"[text/plain="see";text/plain="";text/plain="hidden";]"#,
+            "{length}"
+        );
+    }
 }
 
 /// A boundary that starts another, on either side.

@@ -56,6 +56,28 @@ fn parts_are_encoded_by_their_kind() {
     check(message, Ok(expected));
 }
 
+/// RFC 2046 §5.1.1: what stands behind a boundary does not hide it.
+#[test]
+fn a_boundary_with_anything_behind_it_starts_a_part() {
+    let head = "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--b\r\n\r\nsee\r\n";
+    for length in [1, 150, 193, 194, 195, 196, 197, 198, 500] {
+        let behind = "x".repeat(length);
+        let message = format!(
+            "{head}--b{behind}\r\nContent-Transfer-Encoding: 8bit\r\n\r\né\r\n--b--{behind}\r\nend\r\n"
+        );
+        let expected = message
+            .replacen("8bit", "7bit", 1)
+            .replacen("8bit", "quoted-printable", 1)
+            .replacen('é', "=C3=A9", 1);
+        check(&message, Ok(&expected));
+    }
+    check(&format!("{head}--bé\r\n\r\nx\r\n"), Err("a boundary with octets beyond ASCII cannot be encoded"));
+    // The longest that starts the line is meant, and one that is the line before that.
+    let nested = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; boundary=bc\r\n\r\n\
+        --bcd\r\nContent-Transfer-Encoding: 8bit\r\n\r\né\r\n--bc--\r\n--b--\r\n";
+    check(nested, Ok(&nested.replace("8bit", "quoted-printable").replace('é', "=C3=A9")));
+}
+
 #[test]
 fn binary_becomes_lines() {
     let message =

@@ -28,7 +28,8 @@ fn depth(structure: &Structure) -> usize {
 fn ten_thousand_nested_multiparts() {
     let mut message = String::new();
     for level in 0..10_000 {
-        message.push_str(&format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n"));
+        message
+            .push_str(&format!("Content-Type: multipart/mixed; boundary=b{level}.\r\n\r\n--b{level}.\r\n"));
     }
     let structure = scan(message.as_bytes());
     assert_eq!((structure.len(), depth(&structure)), (100, 100));
@@ -171,8 +172,22 @@ fn a_flood_of_near_boundaries() {
 /// A line without an end is not held, whatever it begins with.
 #[test]
 fn a_boundary_line_without_an_end() {
-    let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n--b";
+    let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n--";
+    let structure = scan((head.to_owned() + "b" + &" ".repeat(1_000_000)).as_bytes());
+    assert_eq!(structure.len(), 3);
+    assert_eq!((structure.part(1).unwrap().body_octets, structure.part(2).unwrap().body_octets), (0, 0));
     let structure = scan((head.to_owned() + &" ".repeat(1_000_000)).as_bytes());
     assert_eq!(structure.len(), 2);
-    assert_eq!(structure.part(1).unwrap().body_octets, 1_000_003);
+    assert_eq!(structure.part(1).unwrap().body_octets, 1_000_002);
+}
+
+/// Parts that lie too deep are seen by the boundaries around them that start theirs, and cost no more for it.
+#[test]
+fn nested_boundaries_that_start_each_other() {
+    let mut message = String::new();
+    for level in 0..10_000 {
+        message.push_str(&format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n"));
+    }
+    let structure = scan(message.as_bytes());
+    assert!(structure.len() > 100 && depth(&structure) == 100);
 }
