@@ -123,7 +123,10 @@ impl Parser<'_> {
                     return end.is_some();
                 }
                 // A `>` that closes nothing, or a `:` that names no group.
-                Some(Token::Special(_)) => self.whole = false,
+                Some(Token::Special(_)) => {
+                    self.whole = false;
+                    words.break_off();
+                }
             }
         }
     }
@@ -137,16 +140,28 @@ impl Parser<'_> {
             let name = [words.phrase.as_slice(), b"@", &domain].concat();
             return self.angle(name);
         }
-        self.push(None, None, words.into_local(), domain);
+        let (name, local) = words.into_name_and_local();
+        self.whole &= name.is_none();
+        self.push(name, None, local, domain);
     }
 
     /// After `name <`.
     fn angle(&mut self, name: Vec<u8>) {
         let (mut route, mut words, mut domain) = (None, Words::default(), Vec::new());
+        // What stands behind a domain is no part of the address, unless it turns out to be another.
+        let mut behind = Words::default();
         loop {
             match self.lexer.next() {
-                Some(Token::Word(word)) => words.push(&word, self.lexer.spaced),
-                Some(Token::Special(b'.')) => words.push_dot(self.lexer.spaced),
+                Some(Token::Word(word)) if domain.is_empty() => words.push(&word, self.lexer.spaced),
+                Some(Token::Special(b'.')) if domain.is_empty() => words.push_dot(self.lexer.spaced),
+                Some(Token::Word(word)) => {
+                    self.whole = false;
+                    behind.push(&word, self.lexer.spaced);
+                }
+                Some(Token::Special(b'.')) => {
+                    self.whole = false;
+                    behind.push_dot(self.lexer.spaced);
+                }
                 Some(Token::Special(b'@')) if words.phrase.is_empty() && route.is_none() => {
                     match self.route() {
                         Ok(found) => route = Some(found),
@@ -157,6 +172,9 @@ impl Parser<'_> {
                     // Of several domains the last counts.
                     self.whole &= domain.is_empty();
                     domain = self.domain();
+                    if !behind.phrase.is_empty() {
+                        words = std::mem::take(&mut behind);
+                    }
                 }
                 Some(Token::Special(b'>')) => break,
                 None => {
@@ -168,11 +186,24 @@ impl Parser<'_> {
                     self.lexer.put_back(token);
                     break;
                 }
-                Some(Token::Special(_)) => self.whole = false,
+                // RFC 5322 §3.4.1 has no colon in a local part: that of `<mailto:ann@example.org>` follows it.
+                Some(Token::Special(_)) => {
+                    self.whole = false;
+                    if domain.is_empty() {
+                        words = Words::default();
+                    }
+                    behind = Words::default();
+                }
             }
         }
         self.skip();
-        self.push((!name.is_empty()).then_some(name), route, words.into_local(), domain);
+        let name = (!name.is_empty()).then_some(name);
+        if domain.is_empty() && words.apart > 0 {
+            return self.push(name, route, words.phrase, domain);
+        }
+        let (more, local) = words.into_name_and_local();
+        self.whole &= more.is_none();
+        self.push(name, route, local, domain);
     }
 
     /// After `<@`: the source route up to its colon (RFC 5322 §4.4 `obs-route`), or what stood there instead.
@@ -180,7 +211,11 @@ impl Parser<'_> {
         let mut route = b"@".to_vec();
         loop {
             match self.lexer.next() {
-                Some(Token::Word(word)) => route.extend_from_slice(&word),
+                Some(Token::Word(word))
+                    if !self.lexer.spaced || matches!(route.last(), Some(b'@' | b'.' | b',')) =>
+                {
+                    route.extend_from_slice(&word);
+                }
                 Some(Token::Special(b':')) => return Ok(route),
                 Some(Token::Special(special @ (b'@' | b'.' | b','))) => route.push(special),
                 end => {
@@ -249,8 +284,12 @@ const LENGTH: usize = 24;
 struct Words {
     /// With one space wherever there was white space.
     phrase: Vec<u8>,
-    /// The same, but without white space beside dots; as long as there was none, nothing.
+    /// Where in it the words begin that dots join: RFC 5322 §4.4 `obs-local-part` has no other between its words.
+    apart: usize,
+    /// Those words without white space beside dots; as long as there was none, nothing.
     local: Option<Vec<u8>>,
+    /// What follows belongs to no word before.
+    broken_off: bool,
 }
 
 impl Words {
@@ -258,13 +297,14 @@ impl Words {
         if self.phrase.capacity() == 0 {
             self.phrase.reserve_exact(word.len().max(LENGTH));
         }
-        if spaced && !self.phrase.is_empty() {
-            match &mut self.local {
-                Some(local) if local.last() != Some(&b'.') => local.push(b' '),
-                None if self.phrase.last() == Some(&b'.') => self.local = Some(self.phrase.clone()),
-                _ => {}
+        let broken_off = std::mem::take(&mut self.broken_off);
+        if (spaced || broken_off) && !self.phrase.is_empty() {
+            if !broken_off && self.phrase.last() == Some(&b'.') {
+                self.keep_local();
+                self.phrase.push(b' ');
+            } else {
+                self.begin_local();
             }
-            self.phrase.push(b' ');
         }
         self.phrase.extend_from_slice(word);
         if let Some(local) = &mut self.local {
@@ -273,8 +313,10 @@ impl Words {
     }
 
     fn push_dot(&mut self, spaced: bool) {
-        if spaced && !self.phrase.is_empty() {
-            self.local.get_or_insert_with(|| self.phrase.clone());
+        if std::mem::take(&mut self.broken_off) && !self.phrase.is_empty() {
+            self.begin_local();
+        } else if spaced && !self.phrase.is_empty() {
+            self.keep_local();
             self.phrase.push(b' ');
         }
         self.phrase.push(b'.');
@@ -283,7 +325,28 @@ impl Words {
         }
     }
 
-    fn into_local(self) -> Vec<u8> {
-        self.local.unwrap_or(self.phrase)
+    fn break_off(&mut self) {
+        self.broken_off = true;
+    }
+
+    fn begin_local(&mut self) {
+        self.phrase.push(b' ');
+        self.apart = self.phrase.len();
+        self.local = None;
+    }
+
+    fn keep_local(&mut self) {
+        self.local.get_or_insert_with(|| self.phrase.get(self.apart..).unwrap_or_default().to_vec());
+    }
+
+    /// What stands before the local part, and the local part.
+    fn into_name_and_local(self) -> (Option<Vec<u8>>, Vec<u8>) {
+        let mut phrase = self.phrase;
+        if self.apart == 0 {
+            return (None, self.local.unwrap_or(phrase));
+        }
+        let last = phrase.split_off(self.apart.min(phrase.len()));
+        phrase.pop();
+        (Some(phrase), self.local.unwrap_or(last))
     }
 }

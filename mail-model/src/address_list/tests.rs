@@ -119,6 +119,30 @@ fn garbage_degrades() {
     ] {
         assert_eq!(show(value), [shown], "{value}");
     }
+    for (value, shown) in [
+        ("x <mailto:a@b>", "x|-|a|b"),
+        ("<mailto:a@b>", "-|-|a|b"),
+        ("x <a:b:c@d>", "x|-|c|d"),
+        ("<a b@c>", "-|-|b|c"),
+        ("<a b . c@d>", "-|-|b.c|d"),
+        ("<a(x)b@c>", "x|-|b|c"),
+        ("<a b>", "-|-|a b|"),
+        ("<a@b c>", "-|-|a|b"),
+        ("<a@b:25>", "-|-|a|b"),
+        ("<a@b .c>", "-|-|a|b.c"),
+        ("<a@b:c@d>", "-|-|c|d"),
+        ("<a@b c@d>", "-|-|c|d"),
+        ("<@foo bar>", "-|-||foo"),
+        ("a b@c", "a|-|b|c"),
+        ("Ann B. Smith ann.smith@c", "Ann B. Smith|-|ann.smith|c"),
+        ("\"x y\" z@c", "x y|-|z|c"),
+        ("a>b@c", "a|-|b|c"),
+        ("a.>.b@c", "a.|-|.b|c"),
+        ("a > <b@c>", "a|-|b|c"),
+        (">b@c", "-|-|b|c"),
+    ] {
+        assert_eq!(show(value), [shown], "{value}");
+    }
     assert_eq!(show("a <b@c> d <e@f>"), ["a|-|b|c", "-|-|e|f"]);
     assert_eq!(show("<a@b, c@d>"), ["-|-|a|b", "-|-|c|d"]);
 }
@@ -147,6 +171,12 @@ fn whoever_decides_by_addresses_is_told_of_what_is_none() {
         "\"open <a@b>",
         "(open <a@b>",
         "> ann@a.org",
+        "x <mailto:ann@a.org>",
+        "<x ann@a.org>",
+        "<ann@a.org x>",
+        "<@a.org x>",
+        "x ann@a.org",
+        "x>ann@a.org",
         ":ann@a.org",
     ] {
         assert!(!parse_telling(value.as_bytes()).1, "{value}");
@@ -187,7 +217,7 @@ proptest! {
             if *spaced && !phrase.is_empty() {
                 phrase.push(' ');
                 if word != "." && !local.ends_with('.') {
-                    local.push(' ');
+                    local.clear();
                 }
             }
             phrase.push_str(word);
@@ -198,6 +228,6 @@ proptest! {
             }
         }
         prop_assert_eq!(&found.phrase, phrase.as_bytes());
-        prop_assert_eq!(found.into_local(), local.as_bytes());
+        prop_assert_eq!(found.into_name_and_local().1, local.as_bytes());
     }
 }
