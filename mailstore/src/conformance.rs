@@ -35,6 +35,7 @@ mod scripts;
 mod search;
 mod several;
 mod sharing;
+mod stale;
 mod transfer;
 mod undelete;
 
@@ -82,7 +83,6 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             append::what_is_dropped_was_never_there,
             append::a_large_message_streams_through,
             append::small_messages_are_read_together,
-            append::references_of_another_mailbox_find_nothing,
             change::flags_are_added_removed_and_replaced,
             change::unchanged_since_protects,
             change::expunge_takes_what_is_deleted,
@@ -91,6 +91,8 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             transfer::a_copy_is_a_message_of_its_own,
             transfer::a_copy_into_the_same_mailbox,
             transfer::a_move_takes_the_original_away,
+            stale::references_of_another_mailbox_find_nothing,
+            stale::nothing_goes_where_there_is_no_mailbox,
             several::a_list_counts_as_status_does,
             several::messages_tell_when_they_were_saved,
             several::an_answer_continues_its_thread,
@@ -105,6 +107,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
         if store.writer().is_some() {
             run!(folders::a_new_name_keeps_messages_and_children, folders::inbox_is_emptied_by_a_new_name);
             run!(folders::who_is_erased_begins_anew);
+            run!(stale::a_mailbox_made_again_keeps_what_it_has, stale::a_deleted_mailbox_is_not_found);
         }
     } else {
         report.skipped.push("folders");
@@ -218,6 +221,13 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
 /// What went wrong within a check.
 #[derive(Debug)]
 struct Wrong(String);
+
+impl Wrong {
+    /// With what it was that went wrong.
+    fn within(self, what: &str) -> Self {
+        Self(format!("{what}: {}", self.0))
+    }
+}
 
 type Outcome<T = ()> = Result<T, Wrong>;
 

@@ -189,13 +189,3 @@ pub(super) async fn small_messages_are_read_together(store: &impl Store) -> Outc
     }
     Ok(())
 }
-
-pub(super) async fn references_of_another_mailbox_find_nothing(store: &impl Store) -> Outcome {
-    let user = user("stale")?;
-    let (mailbox, uids) = filled(store, &user, &["()"]).await?;
-    let other = mailwright_mail_model::UidValidity::new(mailbox.uid_validity().get() ^ 1);
-    let stale = MailboxRef::with_validity(user, mailbox.name().clone(), some(other, "a UIDVALIDITY")?);
-    let all = uids.into_iter().collect();
-    let result = writer(store)?.expunge(&stale, &Expunge::Exactly(all)).await;
-    refused(result, &StoreError::NotFound)
-}
