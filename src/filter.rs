@@ -227,6 +227,8 @@ pub struct Made {
     pub message: Message,
     /// Who sends it, and to whom; nobody if it is only filed.
     pub send: Option<(ReversePath, Address)>,
+    /// Whether it is what came, sent on: its author is somebody else than whose filter this is.
+    pub forwarded: bool,
     /// The mailboxes that it goes into.
     pub filings: Vec<Filing>,
     /// Of what the sender is told (RFC 3461 §4.1), and how much of the message comes back with it; what is usual if not said.
@@ -315,6 +317,6 @@ impl Made {
 
     fn of(message: Message) -> Self {
         let (send, filings, notify, return_content) = (None, Vec::new(), None, None);
-        Self { message, send, filings, notify, return_content, deadline: None, seen: None }
+        Self { message, send, forwarded: false, filings, notify, return_content, deadline: None, seen: None }
     }
 }

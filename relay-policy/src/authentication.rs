@@ -106,7 +106,10 @@ pub async fn check_apart<R: Resolve>(
     let [for_spf, for_dkim, for_arc, for_dmarc] = resolvers;
     let spf = spf::check(for_spf, origin).await;
     let dkim = dkim::verify(for_dkim, examined, now).await;
-    let arc = arc::verify(for_arc, examined, now).await;
+    let mut arc = arc::verify(for_arc, examined, now).await;
     let dmarc = dmarc::evaluate(for_dmarc, examined, &spf, &dkim).await;
+    if dmarc.result != dmarc::DmarcResult::Pass {
+        arc::prove(for_arc, &mut arc.sets, examined, &dmarc).await;
+    }
     Findings { spf, dkim, arc, dmarc }
 }

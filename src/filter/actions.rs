@@ -222,6 +222,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         segments.extend(without_front(&redirect.message, skipped));
         // RFC 5228 §4.2 leaves the sender of the envelope to the server: bounces go to whoever wrote it.
         let mut made = Made::sent(segments.into_iter().collect(), self.sender(mail), to);
+        made.forwarded = true;
         made.notify = redirect.notify.as_deref().map(wanted);
         made.return_content = redirect.ret.as_deref().map(|content| match content {
             "HDRS" | "hdrs" => ReturnContent::Headers,

@@ -7,9 +7,9 @@ use mailwright_relay_policy::{
     Session as Conversation,
     authentication::{
         Examined, Examiner, Findings, Origin,
-        arc::{self, ArcFinding, ArcResult},
+        arc::{ArcResult, ArcSet},
         check, check_apart,
-        dkim::{Algorithm, Signer, sign},
+        dkim::Signer,
         dmarc::{DmarcResult, Wish},
     },
     dns::AnyResolver,
@@ -18,6 +18,10 @@ use mailwright_smtp_proto::{HelloKind, Message, Reply};
 
 use super::{patient::Patient, trace_fields::now};
 use crate::service::shown;
+
+mod signing;
+#[cfg(test)]
+mod tests;
 
 /// Verifies SPF, DKIM, ARC and DMARC of what comes from outside, tells of it in the field Authentication-Results (RFC 8601), does
 /// what the author's domain wants done, signs what comes from here, and seals what is sent on.
@@ -32,7 +36,8 @@ pub struct Authentication {
     pub at_most: Wish,
     /// Domains of authors for whom nothing is done, in lower case.
     pub exceptions: HashSet<String>,
-    /// Domains whose seals are believed: what they passed on unchanged is not refused (RFC 8617 §7.2.1). In lower case.
+    /// Domains whose seals are believed: what they passed on is not refused if they say that its author was proved to them (RFC 8617
+    /// §7.2.1). In lower case.
     pub trusted_sealers: HashSet<String>,
     /// Whether what comes from outside and goes on is sealed (RFC 8617), if the domain that sends it on has a key.
     pub seal: bool,
@@ -63,6 +68,8 @@ pub struct Observation<'a> {
     pub findings: &'a Findings,
     /// What was done.
     pub done: Wish,
+    /// Whether it was let by for the word of a server that passed it on.
+    pub vouched: bool,
 }
 
 impl<'a> Observation<'a> {
@@ -73,7 +80,7 @@ impl<'a> Observation<'a> {
         findings: &'a Findings,
         done: Wish,
     ) -> Self {
-        Self { client, sender, findings, done }
+        Self { client, sender, findings, done, vouched: false }
     }
 }
 
@@ -174,9 +181,15 @@ impl Authentication {
     /// The domain of the author, if the client may write as whoever it says it is from: a signature is the domain's word for it (RFC
     /// 6376 §1.1), and a user has no right to that of others. Who is trusted without a login is trusted with all of them.
     fn author(&self, session: &Conversation, examined: &Examined) -> Option<String> {
-        let speaks_for = |writer: &Address| (self.speaks_for)(session, writer);
-        let may = session.user.is_none() || examined.writers()?.iter().all(speaks_for);
+        let may = self.speaks_for_authors(session, examined);
         examined.author_domains()?.into_iter().next().filter(|_| may)
+    }
+
+    /// Whether the client may write as whoever the message says it is from.
+    fn speaks_for_authors(&self, session: &Conversation, examined: &Examined) -> bool {
+        let speaks_for = |writer: &Address| (self.speaks_for)(session, writer);
+        let writers = || examined.writers();
+        session.user.is_none() || writers().is_some_and(|writers| writers.iter().all(speaks_for))
     }
 
     /// The domains of the envelope's sender, if the client may write as that, and of the user who has logged in.
@@ -211,8 +224,9 @@ impl Authentication {
         if (self.trusts)(session) {
             let author = self.author(session, examined);
             let senders = self.senders(session, message);
-            let domains = author.into_iter().chain(senders).chain(forwarder.map(str::to_owned));
-            let fields = self.signatures(domains, kept);
+            let domains = author.into_iter().chain(senders).chain(forwarder.map(str::to_owned)).collect();
+            let speaks = self.speaks_for_authors(session, examined);
+            let fields = self.vouched(domains, kept, speaks).await;
             return Ok(Judged { fields, quarantine: false });
         }
         let mut judged = Judged::default();
@@ -225,7 +239,9 @@ impl Authentication {
             let findings = check_apart([&spf, &dkim, &seals, &dmarc], &origin, examined, seconds()).await;
             judged.fields = findings.field(&self.hostname);
             let done = self.decide(&findings);
-            (self.observer)(&Observation { client, sender, findings: &findings, done });
+            let excepted = self.exceptions.contains(&findings.dmarc.author.domain);
+            let vouched = !excepted && self.is_vouched_for(&findings);
+            (self.observer)(&Observation { client, sender, findings: &findings, done, vouched });
             judged.quarantine = done == Wish::Quarantine;
             if done != Wish::None {
                 let (peer, domain) = (shown(&session.peer), &findings.dmarc.author.domain);
@@ -247,8 +263,9 @@ impl Authentication {
                 judged.fields.insert_str(0, &seal);
             }
         }
-        let domains = forwarder.map(str::to_owned).into_iter();
-        judged.fields.insert_str(0, &self.signatures(domains, kept));
+        // A genuine message of an author of ours is signed by us already.
+        let domains = forwarder.map(str::to_owned).into_iter().collect();
+        judged.fields.insert_str(0, &self.vouched(domains, kept, false).await);
         Ok(judged)
     }
 
@@ -283,60 +300,15 @@ impl Authentication {
 
     /// Whether the author's domain is excepted, or somebody passed it on whose word counts.
     fn excepts(&self, findings: &Findings) -> bool {
-        let sealer = findings.arc.domain.as_ref().filter(|_| findings.arc.result == ArcResult::Pass);
-        self.exceptions.contains(&findings.dmarc.author.domain)
-            || sealer.is_some_and(|sealer| self.trusted_sealers.contains(sealer))
+        self.exceptions.contains(&findings.dmarc.author.domain) || self.is_vouched_for(findings)
     }
 
-    /// Whether a domain has keys.
-    pub(crate) fn signs(&self, domain: &str) -> bool {
-        !(self.signers)(domain).is_empty()
-    }
-
-    /// The seal of a message that goes on in the name of a domain, if it is sealed. `results` is our field
-    /// Authentication-Results, `found` what there is to say of the seals before.
-    fn sealed(&self, domain: &str, examined: &Examined, results: &str, found: &ArcFinding) -> String {
-        let signers = (self.signers)(domain);
-        // Not everybody knows Ed25519.
-        let rsa = signers.iter().find(|signer| signer.key.algorithm() == Algorithm::RsaSha256);
-        let Some(signer) = rsa.or_else(|| signers.first()).filter(|_| self.seal) else {
-            return String::new();
-        };
-        arc::seal(signer, examined, results, found, seconds()).unwrap_or_else(|reason| {
-            tracing::info!(domain, %reason, "not sealed");
-            String::new()
-        })
-    }
-
-    /// What goes in front of a message that an account here sends on: a seal, if it was judged when it came in, and signatures.
-    pub(super) async fn sent_on(&self, domain: &str, examined: &Examined) -> String {
-        let mut fields = self.signatures(std::iter::once(domain.to_owned()), examined);
-        // A field in our name is ours: those of others were taken out at the border.
-        if let Some(results) = examined.results_of(&self.hostname).filter(|_| self.seal) {
-            let verifying = arc::verify(&self.resolver, examined, seconds());
-            match tokio::time::timeout(self.patience, verifying).await {
-                Ok(found) => fields.push_str(&self.sealed(domain, examined, &results, &found)),
-                Err(_) => tracing::warn!(domain, "not sealed: name servers take too long"),
-            }
-        }
-        fields
-    }
-
-    /// Signatures by the first of these domains that has keys.
-    pub(crate) fn signatures(&self, domains: impl Iterator<Item = String>, examined: &Examined) -> String {
-        let mut fields = String::new();
-        for domain in domains {
-            for signer in (self.signers)(&domain) {
-                match sign(&signer, examined, seconds()) {
-                    Ok(field) => fields.push_str(&field),
-                    Err(error) => tracing::error!(domain, selector = signer.selector, %error, "not signed"),
-                }
-            }
-            if !fields.is_empty() {
-                break;
-            }
-        }
-        fields
+    /// Whether a server that is believed says that the author was proved to it. What one behind it found is what it passed on, so that all
+    /// of these are to be believed (RFC 8617 §7.2.1).
+    fn is_vouched_for(&self, findings: &Findings) -> bool {
+        let believed = |set: &&ArcSet| self.trusted_sealers.contains(&set.domain);
+        let good = findings.arc.result == ArcResult::Pass;
+        good && findings.arc.sets.iter().take_while(believed).any(|set| set.proved)
     }
 }
 

@@ -125,7 +125,9 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
     ) -> Result<()> {
         let copies = std::mem::take(&mut handled.filtered.filings);
         let mut parts = Parts::default();
-        let work = Work { inbox: self, id, date, depth: 0, account: owner, within: None };
+        // How a message came that lies in a mailbox is not known any more.
+        let (within, require_tls) = (None, false);
+        let work = Work { inbox: self, id, date, depth: 0, account: owner, within, require_tls };
         work.make(owner, upload, &mut handled.filtered, &mut parts).await;
         let rows = copies.iter().enumerate().filter_map(|(target, copy)| copy.row(target)).collect();
         let targets: Vec<Target> = copies

@@ -80,8 +80,9 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
                     filtered.made.extend(refused.notice.map(|notice| *notice));
                 }
             }
-            let work =
-                Work { inbox: self, id: origin.id, date: origin.date, depth: 0, account: user, within: None };
+            let (id, date, require_tls) =
+                (origin.id, origin.date, origin.message.mail.parameters.require_tls);
+            let work = Work { inbox: self, id, date, depth: 0, account: user, within: None, require_tls };
             work.make(user, upload, &mut filtered, &mut all.parts).await;
             all.filtered.insert(user.clone(), filtered);
         }
@@ -173,6 +174,8 @@ pub(super) struct Work<'w, I> {
     pub(super) account: &'w User,
     /// The part that is being delivered, if it is not the message itself.
     pub(super) within: Option<usize>,
+    /// Whether what is made of the message, or because of it, goes on by TLS alone, as it came (RFC 8689 §6).
+    pub(super) require_tls: bool,
 }
 
 impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
@@ -222,7 +225,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
         });
         let skip = front.len() as u64;
         let fields = match &made.send {
-            Some(_) => self.signatures(user, source, &made.message).await?,
+            Some(_) => self.signatures(user, source, &made).await?,
             None => String::new(),
         };
         let (describer, eight_bit) = copy(source, &mut upload, front + &fields, &made.message).await?;
@@ -278,6 +281,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 let mut entry = QueueEntry::new(self.id, sender.clone(), handed.target.to_string(), arrival);
                 entry.skip = skip;
                 entry.user = Some(user.as_str().to_owned());
+                entry.require_tls = self.require_tls;
                 entry.recipients = vec![QueueRecipient::new(to.clone())];
                 queue.push(entry);
             }
@@ -291,6 +295,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 entry.skip = skip;
                 entry.eight_bit = eight_bit;
                 entry.user = Some(user.as_str().to_owned());
+                entry.require_tls = self.require_tls;
                 let mut recipient = QueueRecipient::new(onward.to.clone());
                 recipient.notify = made.notify.unwrap_or(recipient.notify);
                 entry.recipients = vec![recipient];
@@ -313,7 +318,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
 
 impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     /// What is sent for a user is signed by the user's domain, if it has a key, and sealed if it came from elsewhere.
-    async fn signatures(&self, user: &User, source: &mut Sources<'_>, message: &Content) -> Result<String> {
+    async fn signatures(&self, user: &User, source: &mut Sources<'_>, made: &Made) -> Result<String> {
         let domain = user.as_str().rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
         let Some((authentication, domain)) = self.inbox.authentication.as_ref().zip(domain) else {
             return Ok(String::new());
@@ -322,11 +327,11 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
             return Ok(String::new());
         }
         let mut examiner = Examiner::new().for_signing();
-        let mut octets = Octets::of(message);
+        let mut octets = Octets::of(&made.message);
         while let Some(some) = octets.next(source).await? {
             examiner.push(&some);
         }
-        Ok(authentication.sent_on(&domain, &examiner.finish()).await)
+        Ok(authentication.sent_for(user.as_str(), &domain, &examiner.finish(), made.forwarded).await)
     }
 }
 

@@ -21,7 +21,7 @@ mod left_out;
 mod wishes;
 
 use left_out::LeftOut;
-use wishes::{Bound, Fate, Passes};
+use wishes::{Bound, Claim, Fate, Passes};
 
 /// A message's way, put together from what each of its recipients stands for. A mailbox gets one copy and an address
 /// elsewhere is sent one, however many recipients lead there.
@@ -33,10 +33,11 @@ pub(crate) struct Plan {
     named: Vec<String>,
     /// Addresses elsewhere, each with the sender that it is told, by domain and sender.
     onward: BTreeMap<(String, String), (ReversePath, Vec<Bound>)>,
-    seen: HashSet<Address>,
+    /// How each of them came to be there, and which key it is under.
+    seen: HashMap<Address, (Claim, (String, String))>,
     /// Files and programs, each with the sender that it is told.
     /// To files once, whoever leads there; to programs once for each recipient, whom they are told (`local(8)`).
-    handed: BTreeMap<(String, Option<String>), (ReversePath, Bound)>,
+    handed: BTreeMap<(String, Option<String>), (ReversePath, Bound, Claim)>,
     /// Which accounts each recipient leads to.
     by_recipient: Vec<Vec<usize>>,
     /// The recipients that lead elsewhere, too.
@@ -125,10 +126,10 @@ impl Plan {
     pub(crate) fn new(sender: &ReversePath, way: &Way) -> Result<Self, Reply> {
         let mut plan = Self::default();
         for (recipient, expansion) in &way.recipients {
-            plan.add(sender, recipient, expansion.as_ref().ok())?;
+            plan.add(sender, recipient, expansion.as_ref().ok(), false)?;
         }
         for (recipient, expansion) in &way.copies {
-            plan.add(sender, recipient, Some(expansion))?;
+            plan.add(sender, recipient, Some(expansion), true)?;
         }
         plan.left_out.clone_from(&way.left_out);
         Ok(plan)
@@ -140,6 +141,7 @@ impl Plan {
         sender: &ReversePath,
         recipient: &ForwardPath,
         expansion: Option<&Expansion>,
+        is_copy: bool,
     ) -> Result<(), Reply> {
         let mut places = Vec::new();
         for delivery in expansion.into_iter().flat_map(|expansion| &expansion.deliveries) {
@@ -154,7 +156,10 @@ impl Plan {
         }
         let index = self.by_recipient.len();
         for onward in expansion.into_iter().flat_map(|expansion| &expansion.onward) {
-            if !self.seen.insert(onward.to.clone()) {
+            let passes = expansion.map_or(Passes::Nothing, |expansion| Passes::of(expansion, onward));
+            let renamed = matches!(onward.reason, OnwardReason::Forward(_));
+            let claim = Claim::of(passes, renamed, is_copy);
+            if self.seen.get(&onward.to).is_some_and(|(other, _)| *other <= claim) {
                 continue;
             }
             // A list's owner hears of its trouble, and a forwarder that answers for the sender (SRS) passes it back;
@@ -165,9 +170,15 @@ impl Plan {
                 _ => sender.clone(),
             };
             let key = (onward.to.domain().key().to_owned(), sender.to_string());
+            if let Some((_, before)) = self.seen.insert(onward.to.clone(), (claim, key.clone()))
+                && let Some((_, bound)) = self.onward.get_mut(&before)
+            {
+                bound.retain(|bound| bound.to != onward.to);
+                if bound.is_empty() {
+                    self.onward.remove(&before);
+                }
+            }
             let (_, bound) = self.onward.entry(key).or_insert_with(|| (sender, Vec::new()));
-            let passes = expansion.map_or(Passes::Nothing, |expansion| Passes::of(expansion, onward));
-            let renamed = matches!(onward.reason, OnwardReason::Forward(_));
             bound.push(Bound { to: onward.to.clone(), recipient: index, passes, renamed });
         }
         for handed in expansion.into_iter().flat_map(|expansion| &expansion.handed) {
@@ -180,7 +191,11 @@ impl Plan {
             let bound = Bound { to, recipient: index, passes, renamed: true };
             let program = matches!(handed.target.kind, LocalKind::Command(_));
             let key = (handed.target.to_string(), program.then(|| bound.to.as_str().to_lowercase()));
-            self.handed.entry(key).or_insert((sender, bound));
+            // Two recipients may share a file, and one of them a list with an owner: who asked for news is told.
+            let claim = Claim::of(passes, true, is_copy);
+            if self.handed.get(&key).is_none_or(|(_, _, other)| claim < *other) {
+                self.handed.insert(key, (sender, bound, claim));
+            }
         }
         if let Some(expansion) = expansion {
             self.fates.extend(Fate::of(index, recipient, expansion));
@@ -255,7 +270,7 @@ impl Plan {
                 entries.push(entry);
             }
         }
-        for ((destination, _), (sender, bound)) in &self.handed {
+        for ((destination, _), (sender, bound, _)) in &self.handed {
             let mut entry = origin.entry(sender.clone(), destination.clone());
             entry.recipients.push(bound.queued(origin.message));
             if bound.passes == Passes::Nothing {

@@ -408,6 +408,45 @@ fn what_a_script_sends_on_is_sealed_signed_and_encoded() {
 }
 
 #[test]
+fn what_is_sent_on_is_not_signed_as_if_its_author_were_ours() {
+    let (names, _) = world();
+    let (host, folder) = (Host::start(Behaviour::Answer("VRFY", "")), tempfile::tempdir().unwrap());
+    let script = folder.path().join("redirect.sieve");
+    fs::write(&script, "redirect \"bob@b.example\";\r\n").unwrap();
+    let extra = format!("sieve.before = [{script:?}]\nauth.sender_login = \"envelope\"\n");
+    let server = beside(&names, &host, &extra);
+    run(&server, &["alias", "add", "fwd@example.org", "bob@b.example"]);
+    let mut number = 0;
+    let mut sent = |mut talk: Talk, sender: &str, to: &str, author: &str| {
+        assert!(talk.smtp(&format!("MAIL FROM:<{sender}>")).starts_with("250"));
+        assert!(talk.smtp(&format!("RCPT TO:<{to}>")).starts_with("250"));
+        assert!(talk.smtp("DATA").starts_with("354 "));
+        talk.send(format!("From: The Boss <{author}>\r\nSubject: wire\r\n\r\nplease pay\r\n"));
+        let told = talk.smtp(".");
+        assert!(told.starts_with("250 "), "{told}");
+        number += 1;
+        wait_for("the message", || host.received().get(number - 1).cloned())
+    };
+    let outside = || client(&server, "192.0.2.7", "client.example");
+    for to in ["fwd@example.org", USER] {
+        for author in ["ceo@example.org", USER, "ceo@hr.example.org"] {
+            let forged = sent(outside(), "x@good.example", to, author);
+            assert!(!forged.contains("DKIM-Signature:"), "{to}: {forged}");
+            // What was found out of it is sealed all the same.
+            let found = ready(arc::verify(&zone(&server), &examined(&forged), 1_700_000_000));
+            assert_eq!((found.result, found.seals), (ArcResult::Pass, 1), "{to}: {forged}");
+        }
+        let other = sent(outside(), "x@good.example", to, "x@good.example");
+        assert_eq!(signatures(&zone(&server), &other), [Outcome::Pass, Outcome::Pass], "{to}: {other}");
+    }
+    // A user may sign as the user, and as no colleague, wherever it goes.
+    for (author, expected) in [(USER, &[Outcome::Pass, Outcome::Pass][..]), ("ceo@example.org", &[])] {
+        let own = sent(submission(&server), USER, "fwd@example.org", author);
+        assert_eq!(signatures(&zone(&server), &own), expected, "{own}");
+    }
+}
+
+#[test]
 fn owners_of_domains_get_reports() {
     let host = Host::start(Behaviour::Answer("VRFY", ""));
     let names = Names::start(&[

@@ -243,6 +243,10 @@ fn tls_that_is_required_goes_on_or_comes_back() {
         web.port,
         at("authority.pem")
     );
+    let script = folder.path().join("redirect.sieve");
+    let text = "if header \"subject\" \"redirected\" { redirect \"eve@c.example\"; }\r\n";
+    std::fs::write(&script, text).unwrap();
+    let extra = format!("sieve.before = [{script:?}]\n{extra}");
     let a = Site::start("a.example", "127.0.0.2", port, &names, &extra, &["ann"]);
     let b = Site::start("b.example", "127.0.0.3", port, &names, &own, &["bob"]);
     // This one passes nothing on, and so does not offer to demand it.
@@ -257,15 +261,17 @@ fn tls_that_is_required_goes_on_or_comes_back() {
         let hello = "laptop.example".parse().unwrap();
         let mut client = SmtpClient::connect(&endpoint, hello, Arc::new(Config::default())).await.unwrap();
         client.login("ann@a.example", &Secret::from(PASSWORD)).await.unwrap();
-        for to in ["bob@b.example", "eve@c.example"] {
+        let required =
+            [("bob@b.example", "required"), ("eve@c.example", "required"), ("ann@a.example", "redirected")];
+        for (to, subject) in required {
             let mut parameters = MailParameters::default();
             parameters.require_tls = true;
             let from = mailwright::mail_model::ReversePath::parse(b"<ann@a.example>").unwrap();
             let mail = Mail::new(from).with_parameters(parameters);
             let to: mailwright::mail_model::Address = to.parse().unwrap();
             let message = Message::new(mail, vec![Rcpt::new(to.into())]);
-            let text = b"From: <ann@a.example>\r\nSubject: required\r\n\r\nSecret words.\r\n";
-            let replies = client.send(message, text).await.unwrap();
+            let text = format!("From: <ann@a.example>\r\nSubject: {subject}\r\n\r\nSecret words.\r\n");
+            let replies = client.send(message, text.as_bytes()).await.unwrap();
             assert!(replies.iter().all(|reply| reply.is_positive()), "{replies:?}");
         }
         client.quit().await.unwrap();
@@ -273,9 +279,16 @@ fn tls_that_is_required_goes_on_or_comes_back() {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(sending);
     let got = wait_for("the message", || b.fetch("bob@b.example", 1));
     assert!(got.contains("Subject: required") && got.contains("with ESMTPS"), "{got}");
-    let bounce = wait_for("the report", || a.fetch("ann@a.example", 1));
-    assert!(bounce.contains("5.7.30") && bounce.contains("eve@c.example"), "{bounce}");
-    assert!(bounce.contains("Subject: required") && !bounce.contains("Secret words"), "{bounce}");
+    // RFC 8689 §6: what a script sends on is the same message.
+    let bounces: Vec<_> =
+        [1, 2].map(|number| wait_for("the report", || a.fetch("ann@a.example", number))).into();
+    for bounce in &bounces {
+        assert!(bounce.contains("5.7.30") && bounce.contains("eve@c.example"), "{bounce}");
+        assert!(!bounce.contains("Secret words"), "{bounce}");
+    }
+    for subject in ["Subject: required", "Subject: redirected"] {
+        assert_eq!(bounces.iter().filter(|bounce| bounce.contains(subject)).count(), 1, "{subject}");
+    }
     assert!(!taken.load(Ordering::Relaxed));
     // How TLS with b went is posted, as its record has it.
     assert_eq!(a.run(&["tlsrpt", "send"]), "1 sent\n");

@@ -117,6 +117,9 @@ fn no_domain_signs_for_who_is_not_its_author() {
     for sender in [USER, ""] {
         assert!(send(&server, USER, sender, &boss).starts_with("250 "));
         assert_eq!(signed(&server), ["example.org"], "{sender:?}");
+        // But not that a colleague has written it.
+        assert!(send(&server, USER, sender, "From: colleague@example.org").starts_with("250 "));
+        assert!(signed(&server).is_empty(), "{sender:?}: {:?}", signed(&server));
     }
 }
 

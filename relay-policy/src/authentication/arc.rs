@@ -1,8 +1,11 @@
 //! ARC (RFC 8617): what servers on the way found out about a message, each of them signed.
 
 mod seal;
+mod told;
 
 pub use seal::{SealError, seal};
+pub use told::ArcSet;
+pub(super) use told::prove;
 
 use super::{
     canonical::Canonicalization,
@@ -24,6 +27,8 @@ pub struct ArcFinding {
     pub seals: usize,
     /// Why it is not good.
     pub reason: String,
+    /// What each server says if the chain is good, the last one first.
+    pub sets: Vec<ArcSet>,
 }
 
 /// The result of a chain (RFC 8617 §4.4).
@@ -115,7 +120,12 @@ pub async fn verify<R: Resolve>(resolve: &R, examined: &Examined, now: u64) -> A
         form.field(set.seal_field.octets, &mut data);
         data.extend_from_slice(b"\r\n");
     }
-    ArcFinding { result: ArcResult::Pass, domain, seals, reason: String::new() }
+    let told = sets.iter().rev().map(|set| ArcSet {
+        domain: set.seal.domain.clone(),
+        results: String::from_utf8_lossy(set.results.value()).into_owned(),
+        proved: false,
+    });
+    ArcFinding { result: ArcResult::Pass, domain, seals, reason: String::new(), sets: told.collect() }
 }
 
 /// The hash of the body that the last signature needs.
@@ -216,5 +226,5 @@ fn read_seal(field: Field<'_>) -> Option<(Seal, String)> {
 }
 
 fn failed(result: ArcResult, domain: Option<String>, seals: usize, reason: &str) -> ArcFinding {
-    ArcFinding { result, domain, seals, reason: reason.to_owned() }
+    ArcFinding { result, domain, seals, reason: reason.to_owned(), sets: Vec::new() }
 }

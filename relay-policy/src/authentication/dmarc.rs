@@ -4,10 +4,12 @@
 
 mod destinations;
 mod evaluate;
+mod organization;
 mod record;
 
 pub use destinations::{DestinationError, destinations};
 pub use evaluate::{Author, DmarcFinding, DmarcResult, evaluate};
+pub use organization::same_organization;
 pub use record::{Record, RecordError};
 
 /// What the owner of a domain wants done with what does not come from it.

@@ -96,7 +96,12 @@ impl<M: GreylistMemory> Policy for Greylist<M> {
         let now = (self.clock)().as_secs();
         let after = |from: u64, time: Duration| from.saturating_add(time.as_secs());
         let seen = self.memory.find(&key).await.filter(|seen| now <= seen.until);
-        let (next, verdict) = match seen {
+        // Whoever was first seen in time to come was seen by a clock that was ahead.
+        let in_time = seen.map(|seen| match seen.first > now {
+            true => Seen { first: now, until: seen.until.min(after(now, self.limits.window)), ..seen },
+            false => seen,
+        });
+        let (next, verdict) = match in_time {
             Some(seen) if seen.passed || now >= after(seen.first, self.limits.delay) => {
                 (Seen { passed: true, until: after(now, self.limits.known), ..seen }, Verdict::Pass)
             }

@@ -69,6 +69,8 @@ struct Owed {
     until: u64,
     /// How long each of them takes, in nanoseconds.
     each: u64,
+    /// How long as many as there may be take, in nanoseconds.
+    most: u64,
 }
 
 impl RateCounts {
@@ -112,17 +114,22 @@ impl Rates {
         let (now, each) = (nanoseconds((self.clock)()), nanoseconds(rate.time / rate.count).max(1));
         let key = hasher.hash_one(key);
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let owed = memory.find(&key).map_or(0, |owed| {
-            let left = u128::from(owed.until.saturating_sub(now));
+        // Nobody owes more than that: if it seems so, the clock was ahead, and what was noted then holds no longer than it would have.
+        let before = memory.find(&key).copied().map(|owed| (owed, owed.until.saturating_sub(now)));
+        if let Some((owed, _)) = before.filter(|(owed, left)| *left > owed.most && !rehearsal) {
+            memory.put(key, Owed { until: now.saturating_add(owed.most), ..owed });
+        }
+        let owed = before.map_or(0, |(owed, left)| {
             // By another rate, each of them takes another time.
-            u64::try_from(left * u128::from(each) / u128::from(owed.each)).unwrap_or(u64::MAX)
+            let left = u128::from(left.min(owed.most)) * u128::from(each) / u128::from(owed.each);
+            u64::try_from(left).unwrap_or(u64::MAX)
         });
-        let owed = owed.saturating_add(each);
-        if owed > each.saturating_mul(rate.count.into()) {
+        let (owed, most) = (owed.saturating_add(each), each.saturating_mul(rate.count.into()));
+        if owed > most {
             return false;
         }
         if !rehearsal {
-            memory.put(key, Owed { until: now.saturating_add(owed), each });
+            memory.put(key, Owed { until: now.saturating_add(owed), each, most });
         }
         true
     }
@@ -212,6 +219,24 @@ mod tests {
         }
         assert!(rates.counts.0.memory[CLIENT].lock().unwrap().len() <= 200);
         assert_eq!(Rate::new(0, Duration::from_secs(1)), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_keeps_nobody_longer_than_the_rate_does() {
+        let time = Arc::new(AtomicU64::new(900_000));
+        let clock = Arc::clone(&time);
+        let rates = Rates::new(Arc::new(move || Duration::from_secs(clock.load(Ordering::Relaxed))), 100);
+        let rate = Rate::new(3, Duration::from_secs(30));
+        let take = || rates.take(CLIENT, rate, "a", false);
+        assert_eq!([take(), take(), take(), take()], [true, true, true, false]);
+        time.store(1_000, Ordering::Relaxed);
+        assert!(!rates.take(CLIENT, rate, "a", true) && !take());
+        time.store(1_009, Ordering::Relaxed);
+        assert!(!take());
+        time.store(1_010, Ordering::Relaxed);
+        assert_eq!([take(), take()], [true, false]);
+        time.store(1_040, Ordering::Relaxed);
+        assert_eq!([take(), take(), take(), take()], [true, true, true, false]);
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! What lists in the domain name system say of clients (RFC 5782): black ones, white ones, each with its weight.
 
 use std::{
-    collections::HashMap, fmt, net::IpAddr, str::FromStr, sync::Mutex, sync::PoisonError, time::Duration,
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use mailwright_smtp_proto::{Rcpt, Reply};
@@ -9,7 +14,7 @@ use mailwright_smtp_proto::{Rcpt, Reply};
 use super::{Clock, client, is_for_trouble};
 use crate::{
     Policy, Session, Verdict,
-    dns::{RecordType, Resolve, name},
+    dns::{LookupError, RecordType, Resolve, name},
     networks::AddressRange,
 };
 
@@ -94,42 +99,43 @@ impl<R: Resolve> Reputation<R> {
         Self { resolver, lists, limit: limit.max(1), clock, tested: Mutex::default() }
     }
 
-    /// What the lists say of an address: the sum of their weights, and the zones that have it.
+    /// What the lists say of an address: the sum of their weights, and the zones that have it. One that cannot be asked has nobody.
     pub async fn score(&self, address: IpAddr) -> (i32, Vec<&str>) {
-        let (mut sum, mut zones) = (0_i32, Vec::new());
-        for list in &self.lists {
-            if self.has(list, address).await && self.is_believed(list).await {
-                sum = sum.saturating_add(list.weight);
-                zones.push(&*list.zone);
-            }
-        }
-        (sum, zones)
+        let said = self.said(address).await;
+        (said.sum, said.by.iter().map(|list| &*list.zone).collect())
     }
 
-    /// The zones of lists that have an address, if they say enough of it to refuse, and for how long their answers hold.
+    /// The zones of lists that have an address, if they say enough of it to refuse, and for how long their answers hold. Nothing while a
+    /// white list that might say otherwise cannot be asked.
     pub async fn listing(&self, address: IpAddr) -> Option<(Vec<&str>, Duration)> {
-        let (mut sum, mut zones, mut holds) = (0_i32, Vec::new(), Duration::MAX);
+        let said = self.said(address).await;
+        let listed = said.sum.saturating_add(said.unsaid) >= self.limit;
+        listed.then(|| (said.black().collect(), said.holds))
+    }
+
+    async fn said(&self, address: IpAddr) -> Said<'_> {
+        let mut said = Said { sum: 0, by: Vec::new(), unsaid: 0, holds: Duration::MAX };
         for list in &self.lists {
-            if let Some(lifetime) = self.entry(list, address).await
-                && self.is_believed(list).await
-            {
-                sum = sum.saturating_add(list.weight);
-                holds = holds.min(lifetime);
-                if list.weight > 0 {
-                    zones.push(&*list.zone);
+            let believed = match self.entry(list, address).await {
+                Entry::Listed(lifetime) => self.is_believed(list).await.map(|believed| (believed, lifetime)),
+                Entry::Unlisted => Some((false, Duration::MAX)),
+                Entry::Unknown => None,
+            };
+            match believed {
+                Some((true, lifetime)) => {
+                    said.sum = said.sum.saturating_add(list.weight);
+                    said.holds = said.holds.min(lifetime);
+                    said.by.push(list);
                 }
+                Some((false, _)) => {}
+                None => said.unsaid = said.unsaid.saturating_add(list.weight.min(0)),
             }
         }
-        (sum >= self.limit).then_some((zones, holds))
+        said
     }
 
-    /// Whether a list has an address. One that cannot be asked has nobody.
-    async fn has(&self, list: &List, address: IpAddr) -> bool {
-        self.entry(list, address).await.is_some()
-    }
-
-    /// For how long it counts that a list has an address, if it does.
-    async fn entry(&self, list: &List, address: IpAddr) -> Option<Duration> {
+    /// Whether a list has an address.
+    async fn entry(&self, list: &List, address: IpAddr) -> Entry {
         let reversed = match address {
             IpAddr::V4(address) => {
                 let [a, b, c, d] = address.octets();
@@ -140,27 +146,74 @@ impl<R: Resolve> Reputation<R> {
                 digits.chars().rev().map(String::from).collect::<Vec<_>>().join(".")
             }
         };
-        let at = name(&format!("{reversed}.{}", list.zone)).ok()?;
-        let answer = self.resolver.lookup(&at, RecordType::A).await.ok()?;
-        let has = answer.addresses().any(|answer| list.counts(answer));
+        let Ok(at) = name(&format!("{reversed}.{}", list.zone)) else { return Entry::Unlisted };
+        let answer = match self.resolver.lookup(&at, RecordType::A).await {
+            Ok(answer) => answer,
+            Err(LookupError::NoName | LookupError::NotAName(_)) => return Entry::Unlisted,
+            Err(_) => return Entry::Unknown,
+        };
+        if !answer.addresses().any(|answer| list.counts(answer)) {
+            return Entry::Unlisted;
+        }
         let shortest = answer.records.iter().map(|record| record.ttl).min();
-        has.then(|| Duration::from_secs(shortest.unwrap_or_default().into()))
+        Entry::Listed(Duration::from_secs(shortest.unwrap_or_default().into()))
     }
 
-    /// RFC 5782 §5: a list that is alive has 127.0.0.2 and not 127.0.0.1; one that has everybody is dead. Asked only when it
-    /// would count.
-    async fn is_believed(&self, list: &List) -> bool {
+    /// RFC 5782 §5: a list that is alive has 127.0.0.2 and not 127.0.0.1, or, of IPv6, these mapped into it; one that has everybody is dead.
+    /// Asked only when it would count; `None` if nobody can tell now, which is asked again.
+    async fn is_believed(&self, list: &List) -> Option<bool> {
         let now = (self.clock)();
         let known = self.tested.lock().unwrap_or_else(PoisonError::into_inner).get(&list.zone).copied();
-        if let Some((believed, _)) = known.filter(|(_, until)| now < *until) {
-            return believed;
+        // By a clock that was ahead, a test would count for longer.
+        let counts = |until: Duration| now < until && until <= now + TESTED;
+        if let Some((believed, _)) = known.filter(|(_, until)| counts(*until)) {
+            return Some(believed);
         }
         let any = List { answers: None, ..list.clone() };
-        let [listed, unlisted] = [2, 1].map(|last| IpAddr::V4([127, 0, 0, last].into()));
-        let believed = self.has(&any, listed).await && !self.has(&any, unlisted).await;
+        let [listed, unlisted] = [2, 1].map(|last| Ipv4Addr::new(127, 0, 0, last));
+        let mut believed = false;
+        for map in [IpAddr::V4, |point: Ipv4Addr| IpAddr::V6(point.to_ipv6_mapped())] {
+            match self.entry(&any, map(listed)).await {
+                Entry::Unlisted => continue,
+                Entry::Listed(_) => {}
+                Entry::Unknown => return None,
+            }
+            believed = match self.entry(&any, map(unlisted)).await {
+                Entry::Unlisted => true,
+                Entry::Listed(_) => false,
+                Entry::Unknown => return None,
+            };
+            break;
+        }
         let mut tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
         tested.insert(list.zone.clone(), (believed, now + TESTED));
-        believed
+        Some(believed)
+    }
+}
+
+/// Whether a list has an address.
+enum Entry {
+    /// It has, and that counts for so long.
+    Listed(Duration),
+    Unlisted,
+    /// It cannot be asked now.
+    Unknown,
+}
+
+/// What lists say.
+struct Said<'a> {
+    sum: i32,
+    by: Vec<&'a List>,
+    /// What white lists might say that cannot be asked now.
+    unsaid: i32,
+    /// For how long all of it holds.
+    holds: Duration,
+}
+
+impl<'a> Said<'a> {
+    /// The zones that speak against the address.
+    fn black(&self) -> impl Iterator<Item = &'a str> {
+        self.by.iter().filter(|list| list.weight > 0).map(|list| &*list.zone)
     }
 }
 
@@ -171,15 +224,16 @@ impl<R: Resolve> Policy for Reputation<R> {
 
     async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
         let Some(address) = client(session).filter(|_| !is_for_trouble(rcpt)) else { return Verdict::Pass };
-        let (sum, zones) = self.score(address).await;
-        if sum < self.limit {
+        let said = self.said(address).await;
+        if said.sum < self.limit {
             return Verdict::Pass;
         }
-        let black = zones
-            .into_iter()
-            .filter(|zone| self.lists.iter().any(|list| list.zone == **zone && list.weight > 0));
-        let text = format!("{address} is listed by {}", black.collect::<Vec<_>>().join(", "));
-        Verdict::Reject(Reply::permanent((7, 1), text))
+        let text = format!("{address} is listed by {}", said.black().collect::<Vec<_>>().join(", "));
+        Verdict::Reject(if said.sum.saturating_add(said.unsaid) < self.limit {
+            Reply::transient((7, 1), format!("{text}, and a white list cannot be asked now: try again later"))
+        } else {
+            Reply::permanent((7, 1), text)
+        })
     }
 }
 

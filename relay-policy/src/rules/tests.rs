@@ -87,6 +87,84 @@ fn lists_are_weighed_and_dead_ones_are_not_believed() {
     }
 }
 
+// RFC 5782 §5
+#[test]
+fn a_list_of_ipv6_is_believed_by_its_own_test_points() {
+    let reversed = |address: &str| {
+        let digits = format!("{:032x}", address.parse::<std::net::Ipv6Addr>().unwrap().to_bits());
+        digits.chars().rev().map(String::from).collect::<Vec<_>>().join(".")
+    };
+    let mut zone = CannedAnswers::default();
+    for list in ["bl6.example", "dead6.example"] {
+        for address in ["2001:db8::9", "::ffff:127.0.0.2"] {
+            zone = zone.a(&format!("{}.{list}", reversed(address)), "127.0.0.2");
+        }
+    }
+    zone = zone.a(&format!("{}.dead6.example", reversed("::ffff:127.0.0.1")), "127.0.0.2");
+    for (list, expected) in [("bl6.example", 550), ("dead6.example", 0)] {
+        let rule = Reputation::new(zone.clone(), vec![list.parse().unwrap()], 1, still());
+        let verdict =
+            ready(rule.rcpt(&session("2001:db8::9", "a.example", "x@a.example"), &rcpt("b@c.example")));
+        assert_eq!(code(&verdict), expected, "{list}");
+    }
+}
+
+/// Answers by what the zone says when it is asked.
+struct Turned(Mutex<CannedAnswers>);
+
+impl crate::dns::Resolve for Arc<Turned> {
+    async fn lookup(
+        &self,
+        name: &crate::dns::Name,
+        kind: RecordType,
+    ) -> Result<crate::dns::Answer, LookupError> {
+        let zone = self.0.lock().unwrap().clone();
+        zone.lookup(name, kind).await
+    }
+}
+
+#[test]
+fn a_list_that_cannot_be_asked_is_asked_again_and_a_white_one_is_waited_for() {
+    let whole = CannedAnswers::default()
+        .a("2.0.0.127.bl.example", "127.0.0.2")
+        .a("7.2.0.192.bl.example", "127.0.0.2")
+        .a("2.0.0.127.wl.example", "127.0.0.2")
+        .a("7.2.0.192.wl.example", "127.0.0.2");
+    let failing =
+        |name: &str| whole.clone().failure(name, RecordType::A, LookupError::Temporary("late".into()));
+    let turned = Arc::new(Turned(Mutex::new(whole.clone())));
+    let time = Arc::new(AtomicU64::new(1_000));
+    let rule = |lists: &[&str]| {
+        let clock = Arc::clone(&time);
+        let clock: Clock = Arc::new(move || Duration::from_secs(clock.load(Ordering::Relaxed)));
+        let lists = lists.iter().map(|list| list.parse().unwrap()).collect();
+        Reputation::new(Arc::clone(&turned), lists, 1, clock)
+    };
+    let said = |rule: &Reputation<Arc<Turned>>, zone: CannedAnswers| {
+        *turned.0.lock().unwrap() = zone;
+        code(&ready(rule.rcpt(&session("192.0.2.7", "a.example", "x@a.example"), &rcpt("b@c.example"))))
+    };
+    for name in ["2.0.0.127.wl.example", "1.0.0.127.wl.example", "7.2.0.192.wl.example"] {
+        let both = rule(&["bl.example", "wl.example*-1"]);
+        assert_eq!(said(&both, failing(name)), 450, "{name}");
+        assert_eq!(said(&both, whole.clone()), 0, "{name}: it is asked again");
+        // It would change nothing.
+        assert_eq!(said(&rule(&["bl.example*3", "wl.example*-1"]), failing(name)), 550, "{name}");
+    }
+    for name in ["2.0.0.127.bl.example", "7.2.0.192.bl.example"] {
+        let black = rule(&["bl.example"]);
+        assert_eq!(said(&black, failing(name)), 0, "{name}");
+        assert_eq!(said(&black, whole.clone()), 550, "{name}: it is asked again");
+    }
+    // What a clock found that was ahead is no longer so.
+    time.store(900_000, Ordering::Relaxed);
+    let black = rule(&["bl.example"]);
+    let dead = whole.clone().a("1.0.0.127.bl.example", "127.0.0.2");
+    assert_eq!(said(&black, dead), 0);
+    time.store(1_000, Ordering::Relaxed);
+    assert_eq!(said(&black, whole), 550);
+}
+
 #[derive(Default)]
 struct Notes(Mutex<HashMap<[u8; 16], Seen>>);
 
@@ -133,6 +211,11 @@ fn strangers_come_again_in_time() {
     assert_eq!(at(31_001, "203.0.113.1", from, to), 450);
     assert_eq!(at(31_301, "203.0.113.1", from, to), 0);
     assert_eq!(at(40_000, "203.0.113.1", from, "postmaster@b.example"), 0);
+    // By a clock that was ahead: it is a first attempt of now.
+    assert_eq!(at(900_000, "192.0.2.9", from, to), 450);
+    assert_eq!(at(50_000, "192.0.2.9", from, to), 450);
+    assert_eq!(at(50_299, "192.0.2.9", from, to), 450);
+    assert_eq!(at(50_300, "192.0.2.9", from, to), 0);
     // Whoever only wants to know leaves nothing behind.
     let before = notes.0.lock().unwrap().len();
     let mut rehearsal = session("192.0.2.77", "h.example", "new@a.example");

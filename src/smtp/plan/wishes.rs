@@ -30,6 +30,34 @@ pub(super) enum Passes {
     Nothing,
 }
 
+/// Whose wishes hold for an address that several recipients lead to, the strongest first. RFC 3461 §4.1: what was asked for a recipient is
+/// about it alone, so that nobody who leads there as well takes that away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// It was named itself.
+    Named,
+    /// It takes the place of a recipient.
+    Renamed,
+    /// It is one of several that a recipient stands for.
+    OneOfSeveral,
+    /// A list sends it (RFC 3461 §5.2.7.1 (b): without anything of what was asked).
+    Listed,
+    /// It gets a blind copy, for which nothing was asked.
+    Copied,
+}
+
+impl Claim {
+    pub(super) const fn of(passes: Passes, renamed: bool, is_copy: bool) -> Self {
+        match passes {
+            _ if is_copy => Self::Copied,
+            Passes::Nothing => Self::Listed,
+            Passes::Trouble => Self::OneOfSeveral,
+            Passes::All if renamed => Self::Renamed,
+            Passes::All => Self::Named,
+        }
+    }
+}
+
 impl Passes {
     pub(super) fn of(expansion: &Expansion, onward: &Onward) -> Self {
         match onward.reason {
@@ -173,6 +201,9 @@ mod tests {
         directory.set_domain(&"a.example".parse().unwrap(), DomainEntry::default());
         directory.set(&"bob@a.example".parse().unwrap(), Entry::Account(Account::with_mailbox())).unwrap();
         let targets = targets.split(' ').map(|target| target.parse().unwrap());
+        let (list, owner) = (Alias::to(targets.clone()), Alias::to(["bob@a.example".parse().unwrap()]));
+        directory.set(&"owner-list@a.example".parse().unwrap(), Entry::Alias(owner)).unwrap();
+        directory.set(&"list@a.example".parse().unwrap(), Entry::Alias(list)).unwrap();
         directory.set(&"alias@a.example".parse().unwrap(), Entry::Alias(Alias::to(targets))).unwrap();
         let Command::Mail(mail) = Command::parse(mail.as_bytes(), Syntax::Strict).unwrap() else { panic!() };
         let rcpts: Vec<_> = rcpts
@@ -240,6 +271,48 @@ mod tests {
             ["y.example", DELIVERED]
         );
         assert_eq!(made[1].envelope_id.as_deref(), Some("QQ+1"));
+    }
+
+    // RFC 3461 §4.1
+    #[test]
+    fn what_was_asked_of_an_address_holds_whoever_else_leads_there() {
+        let named = "RCPT TO:<x@b.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;old@b.example";
+        for (targets, alias) in [
+            // As one of several, in the place of the alias, and by a list, whose owner would have heard of it.
+            ("x@b.example y@b.example", "RCPT TO:<alias@a.example> NOTIFY=DELAY"),
+            ("x@b.example", "RCPT TO:<alias@a.example> NOTIFY=NEVER"),
+            ("x@b.example y@b.example", "RCPT TO:<list@a.example> NOTIFY=NEVER"),
+            ("x@b.example", "RCPT TO:<list@a.example>"),
+        ] {
+            for rcpts in [[named, alias], [alias, named]] {
+                let made = entries(targets, MAIL, &rcpts);
+                let mine: Vec<_> = made
+                    .iter()
+                    .flat_map(|entry| entry.recipients.iter().map(move |recipient| (entry, recipient)))
+                    .filter(|(_, recipient)| recipient.address.as_str() == "x@b.example")
+                    .collect();
+                let [(entry, recipient)] = mine[..] else { panic!("{rcpts:?}: {made:?}") };
+                assert_eq!(recipient.notify, Notify::asked(true, true, false), "{rcpts:?}");
+                assert_eq!(recipient.original.as_deref(), Some("rfc822;old@b.example"), "{rcpts:?}");
+                assert_eq!(entry.sender.to_string(), "<ann@c.example>", "{rcpts:?}");
+                assert_eq!(entry.envelope_id.as_deref(), Some("QQ+1"), "{rcpts:?}");
+            }
+        }
+        // Who takes the place of a recipient before what a list sends.
+        let [alias, list] =
+            ["alias", "list"].map(|name| format!("RCPT TO:<{name}@a.example> NOTIFY=FAILURE"));
+        for rcpts in [[&*alias, &*list], [&*list, &*alias]] {
+            for target in ["x@b.example", "/copy"] {
+                let made = entries(target, MAIL, &rcpts);
+                let sent = made.iter().find(|entry| !entry.destination.starts_with("report:")).unwrap();
+                assert_eq!(sent.sender.to_string(), "<ann@c.example>", "{rcpts:?} {target}");
+                assert_eq!(
+                    sent.recipients[0].notify,
+                    Notify::asked(false, true, false),
+                    "{rcpts:?} {target}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,6 @@ use mailwright::{
     mailstore::{Result, StoreError, embedded::Table},
     relay_policy::authentication::{
         Findings,
-        arc::ArcResult,
         dmarc::{DmarcResult, Record, Wish},
     },
     smtp::Observation,
@@ -125,7 +124,8 @@ impl Collector {
         }
         let place = place(now / DAY, domain);
         let envelope = observation.sender.map_or(String::new(), |sender| sender.domain().key().to_owned());
-        let kind = Kind::new(observation.client.to_string(), envelope, findings, observation.done);
+        let source = observation.client.to_string();
+        let kind = Kind::new(source, envelope, findings, observation.done, observation.vouched);
         let mut waiting = lock(&self.waiting);
         let full = waiting.counts.len() >= MOST_WAITING;
         let key = (place, kind);
@@ -228,11 +228,10 @@ impl Published {
 }
 
 impl Kind {
-    fn new(source: String, envelope: String, findings: &Findings, done: Wish) -> Self {
+    fn new(source: String, envelope: String, findings: &Findings, done: Wish, vouched: bool) -> Self {
         let (dmarc, spf) = (&findings.dmarc, &findings.spf);
         let overruled = dmarc.result == DmarcResult::Fail && done != dmarc.wish;
-        let sealed = findings.arc.result == ArcResult::Pass;
-        let reason = overruled.then(|| if sealed { "trusted_forwarder" } else { "local_policy" }.to_owned());
+        let reason = overruled.then(|| if vouched { "trusted_forwarder" } else { "local_policy" }.to_owned());
         let signatures = findings.dkim.iter().filter_map(|verified| {
             let signature = verified.signature.as_ref()?;
             let word = verified.outcome.words().0.to_owned();
