@@ -155,6 +155,7 @@ fn the_client_keeps_the_laws() {
             "S| CONT\\t1\\t\\n\nC| CONT\\t1\\tAHRpbQBwYXNz\\n\nS| OK\\t1\\tuser=tim\\tother=x\\tresp=dj0=\\n",
         ),
         session("S| FAIL\\t1\\tuser=tim\\ttemp\\treason=come\\x01nback\\n"),
+        session("S| OK\\t1\\tuser=tim\\tnologin\\treason=suspended\\n"),
         session("T: 150"),
         session("S| OK\\t2\\tuser=tim\\n"),
         session("S| OK\\t1\\n"),
@@ -207,6 +208,34 @@ fn both_sides_understand_each_other() {
 }
 
 #[test]
+fn who_may_not_log_in_there_is_refused_though_the_password_is_right() {
+    use bytes::BytesMut;
+    use mailwright_line_proto::{Machine, Output};
+    let now = std::time::Instant::now();
+    for (said, reason, accepted) in [
+        ("user=tim\tnologin\treason=Account suspended", Some("Account suspended"), false),
+        ("user=tim\tproxy\thost=10.9.9.9", None, false),
+        ("nologin=y\tuser=tim", None, false),
+        // What is not theirs: a field of the user's data, and a value that looks like one.
+        ("user=tim\tuserdb_nologin\tother=nologin", None, true),
+    ] {
+        let mut client = Client::new(7);
+        let mut rx = BytesMut::from("VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nDONE\n");
+        assert!(matches!(client.poll(now, &mut rx), Output::Event(ClientEvent::Ready(_))));
+        let id = client.authenticate(&AuthRequest::new("PLAIN", "imap")).unwrap();
+        rx.extend_from_slice(format!("OK\t{id}\t{said}\n").as_bytes());
+        let Output::Event(ClientEvent::Done(done, outcome)) = client.poll(now, &mut rx) else { panic!() };
+        assert_eq!(done, id);
+        let reason = reason.map(str::to_owned);
+        let expected = match accepted {
+            true => Outcome::Accepted { user: "tim".into(), last: None },
+            false => Outcome::Refused { temporary: false, reason },
+        };
+        assert_eq!(outcome, expected, "{said}");
+    }
+}
+
+#[test]
 fn an_answer_to_a_cancelled_exchange_is_gone() {
     use bytes::BytesMut;
     use mailwright_line_proto::{Machine, Output};
@@ -214,6 +243,8 @@ fn an_answer_to_a_cancelled_exchange_is_gone() {
     let mut server = Server::new(config());
     let mut rx = BytesMut::from("VERSION\t1\t2\nAUTH\t1\tPLAIN\tservice=smtp\nCANCEL\t1\n");
     let Output::Event(ServerEvent::Exchange(ask)) = server.poll(now, &mut rx) else { panic!() };
+    // Whoever works on the answer can leave off.
+    assert!(matches!(server.poll(now, &mut rx), Output::Event(ServerEvent::Cancelled(1))));
     assert!(matches!(server.poll(now, &mut rx), Output::Wait(_)));
     assert_eq!(server.answer(ask, Answer::Challenge("x".into())), Err(Gone));
     // Four questions open: no more is read until one is answered.

@@ -7,7 +7,7 @@ mod reason;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    directory::{AccountRow, DirectoryFile, Edit},
+    directory::{Access, AccountRow, DirectoryFile, Edit, Origin},
     dkim::{DkimRequest, KeyEntry},
     fetch::{FetchRequest, FetchResponse},
     health::Health,
@@ -113,6 +113,9 @@ pub(crate) struct ImportEntry {
     pub(crate) name: String,
     /// `{SCHEME}hash`.
     pub(crate) password: String,
+    /// Who may not log in, whatever the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) login: Option<Access>,
 }
 
 impl std::fmt::Debug for ImportEntry {
@@ -225,4 +228,7 @@ pub(crate) struct UserEntry {
     /// What becomes of its mail.
     #[serde(flatten)]
     pub(crate) mail: AccountRow,
+    /// Where it comes from, if nobody has added it.
+    #[serde(default, skip_serializing_if = "Origin::is_hand")]
+    pub(crate) origin: Origin,
 }

@@ -1,6 +1,7 @@
 //! Who is who: accounts with their secrets, domains, aliases and groups. Kept in the store's database, held in memory,
 //! changed while the server runs.
 
+mod access;
 mod accounts;
 mod alias_file;
 mod backends;
@@ -53,6 +54,7 @@ use crate::{
 
 use configured::lasting;
 
+pub(crate) use access::{Access, Origin};
 pub(crate) use alias_file::{repeated as repeated_aliases, watch as watch_aliases};
 pub(crate) use backends::{Backends, Checker};
 pub(crate) use configured::Configured;
@@ -105,6 +107,7 @@ pub(crate) struct Account {
     pub(crate) scram: Option<ScramRow>,
     /// What becomes of its mail.
     mail: AccountRow,
+    pub(crate) origin: Origin,
     /// Accounts are numbered in the order in which they were added.
     number: u64,
 }
@@ -117,6 +120,8 @@ struct Row {
     scram: Option<ScramRow>,
     #[serde(default)]
     mail: AccountRow,
+    #[serde(default, skip_serializing_if = "Origin::is_hand")]
+    origin: Origin,
     number: u64,
 }
 
@@ -316,6 +321,11 @@ impl Directory {
     /// A random secret that stays the same for as long as the accounts do.
     pub(crate) fn secret(&self) -> Result<Secret, DirectoryError> {
         Ok(Secret::from(&lasting(&self.secrets, SECRET)?[..]))
+    }
+
+    /// Whether a server has run over these accounts before: each needs the secret.
+    pub(crate) fn has_served(&self) -> bool {
+        !matches!(self.secrets.get(SECRET), Ok(None))
     }
 
     /// What there is now.

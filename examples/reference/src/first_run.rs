@@ -35,8 +35,17 @@ pub(crate) fn random_password() -> Result<String, DirectoryError> {
         .collect())
 }
 
+/// The same, if they can be made; the server starts without them too.
+pub(crate) fn try_accounts(directory: &Directory, config: &Config) -> Option<Accounts> {
+    make_accounts(directory, config)
+        .inspect_err(|error| {
+            tracing::error!(%error, "no accounts were made to try; `mailwrightd user add` makes some");
+        })
+        .ok()
+}
+
 /// Makes two accounts, so that there is somebody to write and somebody to read.
-pub(crate) fn make_accounts(directory: &Directory, config: &Config) -> Result<Accounts, DirectoryError> {
+fn make_accounts(directory: &Directory, config: &Config) -> Result<Accounts, DirectoryError> {
     let domain = config.domains.first().map_or("localhost", String::as_str);
     let make = |local: &str| {
         let (name, password) = (format!("{local}@{domain}"), random_password()?);

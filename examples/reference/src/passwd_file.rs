@@ -2,10 +2,10 @@
 //! gone.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -15,13 +15,17 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::ImportEntry,
     command::CommandError,
-    directory::{Directory, DirectoryError},
+    directory::{Directory, DirectoryError, Origin},
     password::StoredPassword,
+    serve::ServeError,
     user::read_passwd,
 };
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// Where earlier versions noted which accounts came from the files.
+const LEDGER: &str = "passwd-files.json";
 
 /// Why the accounts stay as they are.
 #[derive(Debug, Error)]
@@ -30,53 +34,88 @@ pub(crate) enum PasswdError {
     Read(#[from] CommandError),
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    #[error("cannot write {path}: {source}")]
-    Ledger { path: PathBuf, source: io::Error },
 }
 
-/// The files, and which accounts are theirs.
+/// The files, and the accounts that come from them.
 pub(crate) struct PasswdFiles {
     files: Vec<PathBuf>,
-    /// The names of the accounts that came from the files: what tells them from accounts that were added by hand.
-    ledger: PathBuf,
     directory: Arc<Directory>,
+    /// Held while the files are followed: what they were at the last time that this was done, and what was wrong then.
+    state: Mutex<State>,
 }
 
-/// The accounts that came from files the last time that a server looked.
-pub(crate) fn followed(data: &Path) -> BTreeSet<String> {
-    read_ledger(&ledger(data))
+#[derive(Default)]
+struct State {
+    seen: Stamps,
+    told: BTreeSet<String>,
 }
 
-fn ledger(data: &Path) -> PathBuf {
-    data.join("passwd-files.json")
-}
+/// When each file was changed, and how long it is; `None` for one that is not there.
+type Stamps = Vec<Option<(SystemTime, u64)>>;
 
-fn read_ledger(path: &Path) -> BTreeSet<String> {
-    fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+/// Moves what an earlier version noted beside the store to the accounts themselves.
+pub(crate) fn take_over_ledger(data: &Path, directory: &Directory) -> Result<(), ServeError> {
+    let path = data.join(LEDGER);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    // One that cannot be read said nothing to that version either.
+    let names: BTreeSet<String> = serde_json::from_slice(&text).unwrap_or_default();
+    directory.claim(&names, Origin::PasswdFile)?;
+    Ok(fs::remove_file(&path)?)
 }
 
 impl PasswdFiles {
-    pub(crate) fn new(files: Vec<PathBuf>, data: &Path, directory: Arc<Directory>) -> Self {
-        Self { files, ledger: ledger(data), directory }
+    pub(crate) fn new(files: Vec<PathBuf>, directory: Arc<Directory>) -> Self {
+        Self { files, directory, state: Mutex::default() }
     }
 
-    /// Makes the accounts what the files say. If one of them cannot be used, nothing changes.
-    pub(crate) fn follow(&self) -> Result<(), PasswdError> {
-        let ours = read_ledger(&self.ledger);
+    /// Makes the accounts what the files say. If one of them cannot be used, nothing changes, and it is tried again; the same is told
+    /// once.
+    pub(crate) fn follow(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before they are read: what changes meanwhile is read again.
+        let found = self.stamps();
+        let mut warnings = BTreeSet::new();
+        let followed = self.followed(&mut warnings);
+        warnings.difference(&state.told).for_each(|warning| tracing::warn!("{warning}"));
+        if let Err(error) = followed {
+            let problem = error.to_string();
+            if !state.told.contains(&problem) {
+                tracing::error!(problem, "the accounts of the passwd-files stay as they are");
+            }
+            warnings.insert(problem);
+        } else {
+            state.seen = found;
+        }
+        state.told = warnings;
+    }
+
+    fn followed(&self, warnings: &mut BTreeSet<String>) -> Result<(), PasswdError> {
+        let ours = self.directory.from(Origin::PasswdFile);
         if self.files.is_empty() && ours.is_empty() {
             return Ok(());
         }
-        let mut entries: Vec<ImportEntry> = Vec::new();
+        let mut wanted: BTreeMap<String, ImportEntry> = BTreeMap::new();
         for file in &self.files {
-            entries.extend(read_passwd(file)?);
+            for entry in read_passwd(file)? {
+                let name = self.directory.local_name(&entry.name).map_err(|error| {
+                    DirectoryError::Import { name: entry.name.clone(), problem: error.to_string() }
+                })?;
+                if wanted.contains_key(&name) {
+                    let file = file.display();
+                    warnings
+                        .insert(format!("{file}: another line for {name} does not count, the first does"));
+                } else {
+                    wanted.insert(name, entry);
+                }
+            }
         }
-        let changed: Vec<ImportEntry> = entries.iter().filter(|entry| self.is_new(entry)).cloned().collect();
-        self.directory.import(&changed, true)?;
-        let mut wanted = BTreeSet::new();
-        for entry in &entries {
-            wanted.insert(self.directory.account(&entry.name)?.user.as_str().to_owned());
-        }
-        let gone: Vec<&String> = ours.difference(&wanted).collect();
+        let changed: Vec<ImportEntry> = wanted.values().filter(|entry| self.is_new(entry)).cloned().collect();
+        self.directory.import(&changed, true, Some(Origin::PasswdFile))?;
+        let gone: Vec<&String> = ours.iter().filter(|name| !wanted.contains_key(*name)).collect();
         for name in &gone {
             match self.directory.remove(name) {
                 // Somebody has removed it by hand.
@@ -87,35 +126,27 @@ impl PasswdFiles {
         if !changed.is_empty() || !gone.is_empty() {
             tracing::info!(changed = changed.len(), removed = gone.len(), "the passwd-files were read");
         }
-        let failed = |source| PasswdError::Ledger { path: self.ledger.clone(), source };
-        let text = serde_json::to_vec(&wanted).map_err(|error| failed(error.into()))?;
-        let new = self.ledger.with_extension("new");
-        fs::write(&new, text).and_then(|()| fs::rename(&new, &self.ledger)).map_err(failed)
+        Ok(())
     }
 
     /// Follows the files whenever one changes, until it is stopped.
-    pub(crate) async fn watch(self, stop: CancellationToken) {
-        let this = Arc::new(self);
-        let mut seen = this.stamps();
+    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = stop.cancelled() => return,
             }
-            let found = this.stamps();
-            if found == seen {
-                continue;
-            }
-            let follower = Arc::clone(&this);
-            let followed = tokio::task::spawn_blocking(move || follower.follow()).await;
-            if let Ok(Err(error)) = followed {
-                tracing::error!(%error, "the accounts of the passwd-files stay as they are");
-            }
-            seen = found;
+            let this = Arc::clone(&self);
+            let followed = tokio::task::spawn_blocking(move || {
+                if this.stamps() != this.state.lock().unwrap_or_else(PoisonError::into_inner).seen {
+                    this.follow();
+                }
+            });
+            let _ended = followed.await;
         }
     }
 
-    fn stamps(&self) -> Vec<Option<(SystemTime, u64)>> {
+    fn stamps(&self) -> Stamps {
         let stamp = |file: &PathBuf| {
             let found = fs::metadata(file).ok()?;
             Some((found.modified().ok()?, found.len()))
@@ -125,7 +156,9 @@ impl PasswdFiles {
 
     fn is_new(&self, entry: &ImportEntry) -> bool {
         let Ok(account) = self.directory.account(&entry.name) else { return true };
-        StoredPassword::parse(&entry.password).map_or(true, |password| password != account.password)
+        account.origin != Origin::PasswdFile
+            || !account.goes_by(entry.login.as_ref())
+            || StoredPassword::parse(&entry.password).map_or(true, |password| password != account.password)
     }
 }
 
@@ -148,14 +181,14 @@ mod tests {
         let directory = Arc::new(directory);
         directory.add("hand@a.test", "pencil", true).unwrap();
         let file = folder.path().join("users");
-        let files = PasswdFiles::new(vec![file.clone()], folder.path(), Arc::clone(&directory));
+        let files = PasswdFiles::new(vec![file.clone()], Arc::clone(&directory));
         let names = || directory.list().into_iter().map(|user| user.name).collect::<Vec<_>>();
 
         fs::write(&file, "Ann@a.test:{PLAIN}one\nbob@a.test:{PLAIN}two:::::\n").unwrap();
-        files.follow().unwrap();
+        files.follow();
         assert_eq!(names(), ["ann@a.test", "bob@a.test", "hand@a.test"]);
         fs::write(&file, "bob@a.test:{PLAIN}three\n").unwrap();
-        files.follow().unwrap();
+        files.follow();
         assert_eq!(names(), ["bob@a.test", "hand@a.test"]);
         assert!(directory.account("bob@a.test").unwrap().password.verify(b"three"));
         // A file that cannot be used changes nothing.
@@ -163,11 +196,101 @@ mod tests {
             ["bob@a.test:{PLAIN}four\nnonsense\n", "bob@a.test:{MD5}x\n", "bob@elsewhere.test:{PLAIN}x\n"]
         {
             fs::write(&file, bad).unwrap();
-            assert!(files.follow().is_err(), "{bad}");
+            assert!(files.followed(&mut BTreeSet::new()).is_err(), "{bad}");
         }
         assert!(directory.account("bob@a.test").unwrap().password.verify(b"three"));
         // Without the files their accounts go.
-        PasswdFiles::new(Vec::new(), folder.path(), Arc::clone(&directory)).follow().unwrap();
+        PasswdFiles::new(Vec::new(), Arc::clone(&directory)).follow();
         assert_eq!(names(), ["hand@a.test"]);
+    }
+
+    #[test]
+    fn where_an_account_comes_from_is_kept_with_it() {
+        let (folder, open) = opened();
+        let directory = open();
+        directory.add("hand@a.test", "pencil", true).unwrap();
+        let file = folder.path().join("users");
+        let names =
+            |directory: &Directory| directory.list().into_iter().map(|user| user.name).collect::<Vec<_>>();
+        fs::write(&file, "ann@a.test:{PLAIN}one\nbob@a.test:{PLAIN}two\neve@a.test:{PLAIN}three\n").unwrap();
+        PasswdFiles::new(vec![file.clone()], Arc::clone(&directory)).follow();
+        // What somebody has done with it by hand does not make it theirs, but that they had it back does.
+        directory.set_password("ann@a.test", "other", None).unwrap();
+        directory.remove("eve@a.test").unwrap();
+        directory.restore("eve@a.test").unwrap();
+        drop(directory);
+        // Nothing is in the data directory but the store: all that a backup brings back.
+        let directory = open();
+        fs::write(&file, "").unwrap();
+        PasswdFiles::new(vec![file.clone()], Arc::clone(&directory)).follow();
+        assert_eq!(names(&directory), ["eve@a.test", "hand@a.test"]);
+
+        // What earlier versions noted.
+        directory.import(&[entry("old@a.test")], false, None).unwrap();
+        fs::write(folder.path().join(LEDGER), r#"["gone@a.test","old@a.test"]"#).unwrap();
+        take_over_ledger(folder.path(), &directory).unwrap();
+        take_over_ledger(folder.path(), &directory).unwrap();
+        assert!(!folder.path().join(LEDGER).exists());
+        PasswdFiles::new(vec![file], Arc::clone(&directory)).follow();
+        assert_eq!(names(&directory), ["eve@a.test", "hand@a.test"]);
+    }
+
+    fn entry(name: &str) -> ImportEntry {
+        ImportEntry { name: name.to_owned(), password: "{PLAIN}x".into(), login: None }
+    }
+
+    /// Opens the accounts of a store again and again.
+    fn opened() -> (tempfile::TempDir, impl Fn() -> Arc<Directory>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(folder.path().join("store"), Options::default()).unwrap();
+        let open = move || {
+            let config = Config { domains: vec!["a.test".into()], ..Config::default() };
+            let table = |name| store.table(name).unwrap();
+            let keys = crate::dkim::Keys::open(table("k")).unwrap();
+            let directory =
+                Directory::open(table("a"), table("e"), table("s"), table("r"), keys, &config).unwrap();
+            Arc::new(directory)
+        };
+        (folder, open)
+    }
+
+    #[test]
+    fn of_two_lines_for_one_account_the_first_counts_and_what_is_there_is_not_written_again() {
+        let (folder, open) = opened();
+        let directory = open();
+        let file = folder.path().join("users");
+        let files = PasswdFiles::new(vec![file.clone()], Arc::clone(&directory));
+        fs::write(&file, "bob@a.test:{PLAIN}one\n\"bob\"@A.test:{PLAIN}two::::::nologin\n").unwrap();
+        let mut warnings = BTreeSet::new();
+        files.followed(&mut warnings).unwrap();
+        let warning = warnings.first().unwrap();
+        assert!(warning.contains("another line for bob@a.test does not count"), "{warning}");
+        let bob = directory.account("bob@a.test").unwrap();
+        assert!(bob.password.verify(b"one") && bob.goes_by(None));
+        files.follow();
+        assert!(
+            Arc::ptr_eq(&bob, &directory.account("bob@a.test").unwrap()),
+            "a session of his would have ended"
+        );
+    }
+
+    #[test]
+    fn what_was_wrong_is_looked_at_again() {
+        let (folder, open) = opened();
+        let directory = open();
+        let file = folder.path().join("users");
+        let files = PasswdFiles::new(vec![file.clone()], Arc::clone(&directory));
+        let is_behind = || files.state.lock().unwrap().seen != files.stamps();
+        fs::write(&file, "dave@new.test:{PLAIN}two\n").unwrap();
+        files.follow();
+        assert!(is_behind() && directory.account("dave@new.test").is_err());
+        let edit = crate::directory::Edit::Domain {
+            name: "new.test".into(),
+            change: crate::directory::DomainChange::default(),
+            new: true,
+        };
+        directory.edit(edit).unwrap();
+        files.follow();
+        assert!(!is_behind() && directory.account("dave@new.test").is_ok());
     }
 }

@@ -110,12 +110,13 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let (certificates, certificate) = Certificates::load(&config)?;
     let certificates = Arc::new(certificates);
     let server_configs = ServerConfigs::new(&config, &certificates)?;
-    // Who has accounts elsewhere needs none to try.
-    let first = directory.is_empty() && config.auth.passwd_files.is_empty() && config.auth.ldap.is_none();
-    let made = if first { Some(first_run::make_accounts(&directory, &config)?) } else { None };
+    // Who has accounts elsewhere needs none to try, and who had some and has none any more did not ask for these.
+    let elsewhere = !config.auth.passwd_files.is_empty() || config.auth.ldap.is_some();
+    let first = directory.is_empty() && !directory.has_served() && !elsewhere;
+    let made = if first { first_run::try_accounts(&directory, &config) } else { None };
     let throttle = config.auth.throttle();
-    let passwd = PasswdFiles::new(config.auth.passwd_files.clone(), &config.data, Arc::clone(&directory));
-    passwd.follow().map_err(|error| ServeError::Config(format!("auth.passwd_files: {error}")))?;
+    let passwd = Arc::new(PasswdFiles::new(config.auth.passwd_files.clone(), Arc::clone(&directory)));
+    passwd.follow();
     let backends = Backends::new(&config).map_err(ServeError::Config)?;
     #[cfg(feature = "ldap")]
     let ldap = backends.ldap();
@@ -283,7 +284,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     }
     tasks.spawn(mailwright::keep_index(Arc::clone(&services.store), stop.clone()));
     tasks.spawn(health::watch(database.clone(), stop.clone()));
-    tasks.spawn(passwd.watch(stop.clone()));
+    tasks.spawn(Arc::clone(&passwd).watch(stop.clone()));
     tasks.spawn(watch_aliases(Arc::clone(&directory), stop.clone()));
     let (command, name) = (config.quota.warn_command.clone(), config.hostname.clone());
     tasks.spawn(life::warn(life.store.clone(), command, name, stop.clone()));
@@ -291,8 +292,9 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     if let Some(ldap) =
         ldap.filter(|_| config.auth.ldap.as_ref().is_some_and(|ldap| !ldap.accounts.is_empty()))
     {
-        let accounts =
-            crate::ldap::LdapAccounts::new(ldap, Arc::clone(&directory), life.clone(), &config.data);
+        let table = database.table(open::LDAP).map_err(opened)?;
+        let accounts = crate::ldap::LdapAccounts::new(ldap, Arc::clone(&directory), life.clone(), table);
+        accounts.take_over_ledger(&config.data)?;
         tasks.spawn(accounts.watch(stop.clone()));
     }
     if let Some(alarm) = alarm {
@@ -304,7 +306,8 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let bound: Vec<_> =
         config.listeners.iter().zip(listening.places.iter().map(|place| place.at.clone())).collect();
     let state = Mutex::new(State { config: Arc::clone(&config), listening });
-    let reading = Reloader { source, lasting, certificates, admission, administration, receiving, state };
+    let reading =
+        Reloader { source, lasting, certificates, admission, administration, receiving, passwd, state };
     reload_on_signal(Arc::clone(reloader.get_or_init(|| Arc::new(reading))))?;
     announce(&config, &bound, &told, &certificate, made.as_ref())?;
     signals.wait().await;

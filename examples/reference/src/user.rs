@@ -14,8 +14,8 @@ use crate::{
     cli::UserCommand,
     command::{CommandError, request},
     config::Config,
-    directory::{AccountChange, Edit},
-    first_run, life, passwd_file,
+    directory::{Access, AccountChange, Edit, Origin},
+    first_run, life,
 };
 
 /// Does it, and prints what came of it.
@@ -137,12 +137,12 @@ pub(crate) fn check_guest(config: &Config) -> Result<(), CommandError> {
             return Ok(());
         }
     }
-    // Whose line is gone has an account only until a server looks.
-    let goes = passwd_file::followed(&config.data).iter().any(|found| is_guest(found));
     // Where nothing is yet, nothing is made: it would be ours, and perhaps not the server's.
-    if !goes && config.data.exists() {
+    if config.data.exists() {
         let Response::Users { users } = request(config, Request::UserList)? else { return Ok(()) };
-        if users.iter().any(|user| is_guest(&user.name)) {
+        // Whose line is gone has an account only until a server looks.
+        let stays = |origin| origin != Origin::PasswdFile;
+        if users.iter().any(|user| is_guest(&user.name) && stays(user.origin)) {
             return Ok(());
         }
     }
@@ -188,7 +188,8 @@ fn shown(made: bool, password: &str) -> String {
     if made { format!(" with the password {password}") } else { String::new() }
 }
 
-/// Reads lines of `user@domain:{SCHEME}hash`, with whatever fields a passwd-file has behind.
+/// Reads lines of `user@domain:{SCHEME}hash`, with whatever fields a passwd-file has behind; of these `nologin`, `proxy` and `allow_nets`
+/// count.
 pub(crate) fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, CommandError> {
     let shown = file.display().to_string();
     let failed = |source| CommandError::File { file: shown.clone(), source };
@@ -200,9 +201,11 @@ pub(crate) fn read_passwd(file: &Path) -> Result<Vec<ImportEntry>, CommandError>
     }
     let entries = PasswdEntry::read(&text)
         .map_err(|PasswdError { line, .. }| CommandError::Line { file: shown.clone(), line })?;
-    let import = |entry: &PasswdEntry| ImportEntry {
-        name: entry.name().to_owned(),
-        password: entry.password().to_owned(),
+    let import = |entry: &PasswdEntry| {
+        let bad =
+            |problem| CommandError::Content { file: format!("{shown}, line {}", entry.line()), problem };
+        let login = Access::of(entry).map_err(bad)?;
+        Ok(ImportEntry { name: entry.name().to_owned(), password: entry.password().to_owned(), login })
     };
-    Ok(entries.iter().map(import).collect())
+    entries.iter().map(import).collect()
 }

@@ -113,6 +113,10 @@ fn accounts_come_and_go_with_their_entries_and_log_in_there() {
         fs::write(&path, config + &section).unwrap();
         // An account of our own, of which LDAP knows nothing.
         server.add_user("bob@example.org", "not-in-ldap");
+        // What an earlier version noted: whose entry is gone, and who was here before.
+        server.add_user("gone@example.org", "not-in-ldap");
+        let ledger = r#"{"accounts":{"gone@example.org":null,"bob@example.org":null},"aliases":{},"by_hand":["bob@example.org"]}"#;
+        fs::write(folder.join("data/ldap-accounts.json"), ledger).unwrap();
         server.serve();
         wait_for("the accounts", || {
             let list = String::from_utf8(succeed(&mut server.command(&["user", "list"]))).unwrap();
@@ -145,6 +149,20 @@ fn accounts_come_and_go_with_their_entries_and_log_in_there() {
         assert!(quota.contains(" 1000"), "{quota}");
         let count = talk.imap("c", "STATUS INBOX (MESSAGES)").join("\n");
         assert!(count.contains("MESSAGES 1"), "{count}");
+
+        assert!(!folder.join("data/ldap-accounts.json").exists());
+        let list = String::from_utf8(succeed(&mut server.command(&["user", "list"]))).unwrap();
+        assert!(list.contains("bob@example.org") && !list.contains("gone@example.org"), "{list}");
+
+        // What somebody removes whose entry is there comes back.
+        succeed(&mut server.command(&["alias", "remove", "al@example.org"]));
+        succeed(&mut server.command(&["user", "remove", "carol@example.org"]));
+        wait_for("both to come back", || {
+            let list = String::from_utf8(succeed(&mut server.command(&["user", "list"]))).unwrap();
+            let said = server.command(&["address", "al@example.org"]).output().unwrap();
+            (list.contains("carol@example.org") && String::from_utf8(said.stdout).unwrap().contains(USER))
+                .then_some(())
+        });
 
         // Who leaves has no account any more; who was added by hand stays.
         succeed(

@@ -177,6 +177,7 @@ impl Client {
         }
         self.open.remove(&id);
         let (mut user, mut last, mut temporary, mut reason) = (None, None, false, None);
+        let mut elsewhere = false;
         for field in fields {
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
             match key {
@@ -184,12 +185,15 @@ impl Client {
                 "resp" => last = decode(value).map(|last| Bytes::copy_from_slice(last.expose())),
                 "temp" => temporary = true,
                 "reason" => reason = unescape(value),
+                // The password is right, and its owner may not log in, or not here: Dovecot's own login processes heed both.
+                "nologin" | "proxy" => elsewhere = true,
                 _ => {}
             }
         }
         let outcome = match (command, user) {
-            ("OK", Some(user)) => Outcome::Accepted { user, last },
             ("OK", None) => return Err(bad("OK id user=…")),
+            ("OK", Some(_)) if elsewhere => Outcome::Refused { temporary: false, reason },
+            ("OK", Some(user)) => Outcome::Accepted { user, last },
             _ => Outcome::Refused { temporary, reason },
         };
         Ok(Some(ClientEvent::Done(id, outcome)))

@@ -53,7 +53,8 @@ impl ServerConfig {
 pub enum ServerEvent {
     /// An exchange begins or goes on: answer it.
     Exchange(Ask<Exchange>),
-    /// The client does not go on with the exchange of this number.
+    /// The client does not go on with the exchange of this number. If it is still asked about, that is to be answered all the same, with
+    /// anything: until then the number is in use.
     Cancelled(u32),
     /// The connection is over.
     Closed(Closed),
@@ -253,9 +254,9 @@ impl Server {
                 self.exchanges.remove(&id);
                 Ok(Some(ServerEvent::Cancelled(id)))
             }
-            ("CANCEL", Some(_)) => {
+            ("CANCEL", Some(State::Asked)) => {
                 self.exchanges.insert(id, State::Dropped);
-                Ok(None)
+                Ok(Some(ServerEvent::Cancelled(id)))
             }
             // It ran out of time a moment ago.
             _ => Ok(None),

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-/// An account in a passwd-file: a line of `user:{SCHEME}hash`, with whatever fields there are behind.
+/// An account in a passwd-file: a line of `user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields`, of which all behind the password
+/// may be left out.
 ///
 /// ```
 /// use mailwright_mailstore::accounts::PasswdEntry;
 ///
-/// let file = "# ours\nann@a.example:{SHA512-CRYPT}$6$x$y::::::\n\nbob@a.example:{PLAIN}pencil\n";
+/// let file = "# ours\nann@a.example:{SHA512-CRYPT}$6$x$y::::::\n\nbob@a.example:{PLAIN}pencil::::::nologin\n";
 /// let entries = PasswdEntry::read(file)?;
 /// assert_eq!((entries[0].name(), entries[0].password()), ("ann@a.example", "{SHA512-CRYPT}$6$x$y"));
-/// assert_eq!(entries[1].name(), "bob@a.example");
+/// assert_eq!((entries[1].name(), entries[1].line()), ("bob@a.example", 4));
+/// assert_eq!((entries[0].field("nologin"), entries[1].field("nologin")), (None, Some("")));
 /// assert_eq!(PasswdEntry::read("ann@a.example:{PLAIN}x\nbob").unwrap_err().line, 2);
 /// # Ok::<(), mailwright_mailstore::accounts::PasswdError>(())
 /// ```
@@ -18,6 +20,9 @@ use std::fmt;
 pub struct PasswdEntry {
     name: String,
     password: String,
+    /// What is behind the shell.
+    extra: String,
+    line: usize,
 }
 
 /// Why a file cannot be used.
@@ -30,14 +35,17 @@ pub struct PasswdError {
 }
 
 impl PasswdEntry {
-    /// All accounts of a file. Empty lines and those that begin with `#` say nothing.
+    /// All accounts of a file, in its order. Empty lines and those that begin with `#` say nothing. Of two lines for one name the first
+    /// counts with Dovecot; here both are given, for names can be the same and be written in different ways.
     ///
     /// # Errors
     /// The first line that is something else.
     pub fn read(text: &str) -> Result<Vec<Self>, PasswdError> {
         let lines = text.lines().enumerate();
         let lines = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-        lines.map(|(index, line)| Self::line(line).ok_or(PasswdError { line: index + 1 })).collect()
+        lines
+            .map(|(index, line)| Self::parse(line, index + 1).ok_or(PasswdError { line: index + 1 }))
+            .collect()
     }
 
     /// The account's name: an address.
@@ -50,12 +58,35 @@ impl PasswdEntry {
         &self.password
     }
 
-    fn line(line: &str) -> Option<Self> {
-        let (name, rest) = line.split_once(':')?;
-        // No scheme has a colon in its hash; a plain password might, but then the file's own fields could not be told.
-        let password = rest.split(':').next().unwrap_or_default();
+    /// One of the extra fields: its value, which is empty for a field that has none. `nologin` and `allow_nets` say who may not log in
+    /// though the password is right; whoever lets accounts in has to heed them.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.extra.split_ascii_whitespace();
+        fields.find_map(|field| match field.split_once('=') {
+            Some((found, value)) => (found == name).then_some(value),
+            None => (field == name).then_some(""),
+        })
+    }
+
+    /// Where in the file it is, from 1.
+    pub const fn line(&self) -> usize {
+        self.line
+    }
+
+    fn parse(text: &str, line: usize) -> Option<Self> {
+        let (name, rest) = text.split_once(':')?;
+        // No scheme has a colon in its hash; a plain password might, but then the file's own fields could not be told. The last field may
+        // have some, in IPv6 addresses.
+        let mut fields = rest.splitn(7, ':');
+        let password = fields.next().unwrap_or_default();
+        let extra = fields.nth(5).unwrap_or_default();
         let fits = name.contains('@') && password.starts_with('{');
-        fits.then(|| Self { name: name.trim().to_owned(), password: password.to_owned() })
+        fits.then(|| Self {
+            name: name.trim().to_owned(),
+            password: password.to_owned(),
+            extra: extra.to_owned(),
+            line,
+        })
     }
 }
 
@@ -85,5 +116,16 @@ mod tests {
         let entries = PasswdEntry::read(" ann@a.example :{PLAIN}a b:1000::\r\n   \n#x:y\n").unwrap();
         assert_eq!((entries[0].name(), entries[0].password()), ("ann@a.example", "{PLAIN}a b"));
         assert!(entries.len() == 1 && !format!("{entries:?}").contains("a b"));
+    }
+
+    #[test]
+    fn extra_fields_are_told_by_their_names() {
+        let file = "ann@a.example:{PLAIN}x:1:2:g:/home:/bin/sh:userdb_nologin nologin allow_nets=10.0.0.0/8,2001:db8::/32 reason=a=b\r\n\
+                    bob@a.example:{PLAIN}x:nologin:nologin\n";
+        let entries = PasswdEntry::read(file).unwrap();
+        let field = |name| entries[0].field(name);
+        assert_eq!((field("nologin"), field("allow_nets")), (Some(""), Some("10.0.0.0/8,2001:db8::/32")));
+        assert_eq!((field("reason"), field("proxy"), field("allow")), (Some("a=b"), None, None));
+        assert_eq!((entries[1].field("nologin"), entries[1].line()), (None, 2));
     }
 }

@@ -97,7 +97,7 @@ impl Administration {
             }
             Request::UserEncrypt { name, password: None } => directory.stop_encrypting(&name).map(done),
             Request::UserRemove { name } => self.remove(&name).map(done),
-            Request::UserImport { entries, replace } => directory.import(&entries, replace),
+            Request::UserImport { entries, replace } => directory.import(&entries, replace, None),
             Request::Edit(edit) => directory.edit(edit).map(done),
             Request::ReadAliases => directory.read_aliases().map(|file| {
                 let problems = repeated_aliases(&file).chain(directory.alias_problems()).collect();

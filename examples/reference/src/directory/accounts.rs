@@ -1,7 +1,7 @@
 //! Accounts and their secrets.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Deref,
     sync::{Arc, PoisonError},
     time::SystemTime,
@@ -13,7 +13,7 @@ use mailwright::{
 };
 
 use super::{
-    Account, AccountRow, Directory, DirectoryError, Row, ScramRow, UserEntry,
+    Access, Account, AccountRow, Directory, DirectoryError, Origin, Row, ScramRow, UserEntry,
     keys::{scram, scram_of_all},
     rows::address,
 };
@@ -32,6 +32,11 @@ pub(super) type NewRow = (String, StoredPassword, Option<ScramRow>, AccountRow);
 pub(super) type NewAccount = (Account, Vec<u8>);
 
 impl Account {
+    /// Whether this says who may log in to it.
+    pub(crate) fn goes_by(&self, login: Option<&Access>) -> bool {
+        self.mail.login.as_ref() == login
+    }
+
     /// The account with something else becoming of its mail.
     pub(super) fn with_mail(&self, mail: AccountRow) -> NewRow {
         (self.user.as_str().to_owned(), self.password.clone(), self.scram.clone(), mail)
@@ -48,6 +53,7 @@ impl Directory {
                 name: name.clone(),
                 scheme: account.password.scheme().to_owned(),
                 mail: account.mail.clone(),
+                origin: account.origin,
             })
             .collect();
         users.sort_by(|one, other| one.name.cmp(&other.name));
@@ -111,21 +117,32 @@ impl Directory {
         self.write(vec![account.with_mail(mail)])
     }
 
-    /// Adds many accounts with hashed passwords. Every line is checked before the first account is written.
-    pub(crate) fn import(&self, entries: &[ImportEntry], replace: bool) -> Result<Response, DirectoryError> {
+    /// Adds many accounts with hashed passwords, and notes that they come from `origin` if that is given. Every line is checked before
+    /// the first account is written; of two lines for one account the first counts, as with Dovecot.
+    pub(crate) fn import(
+        &self,
+        entries: &[ImportEntry],
+        replace: bool,
+        origin: Option<Origin>,
+    ) -> Result<Response, DirectoryError> {
         let _changing = self.lock_changes();
         let (mut rows, mut added, mut replaced, mut skipped) = (Vec::new(), 0, 0, 0);
+        let mut seen = HashSet::new();
         for entry in entries {
             let bad = |problem: String| DirectoryError::Import { name: entry.name.clone(), problem };
             let name = self.local_name(&entry.name).map_err(|error| bad(error.to_string()))?;
             let password = StoredPassword::parse(&entry.password).map_err(|error| bad(error.to_string()))?;
-            let mut mail = AccountRow::default();
+            if !seen.insert(name.clone()) {
+                skipped += 1;
+                continue;
+            }
+            let (mut mail, mut scram) = (AccountRow::default(), None);
             match (self.find(&name), replace) {
                 (Some(_), false) => {
                     skipped += 1;
                     continue;
                 }
-                (Some(account), true) if self.has_keys(&account.user)? => {
+                (Some(account), true) if password != account.password && self.has_keys(&account.user)? => {
                     return Err(bad(
                         "its mail is encrypted by its password; change that by `mailwrightd user password`"
                             .into(),
@@ -133,6 +150,8 @@ impl Directory {
                 }
                 (Some(account), true) => {
                     mail.clone_from(&account.mail);
+                    // The keys of the same password are still right.
+                    scram = account.scram.clone().filter(|_| password == account.password);
                     replaced += 1;
                 }
                 (None, _) => {
@@ -140,15 +159,18 @@ impl Directory {
                     added += 1;
                 }
             }
-            rows.push((name, password, None, mail));
+            mail.login.clone_from(&entry.login);
+            rows.push((name, password, scram, mail));
         }
         // What is kept in clear can do all that others can.
         let plain: Vec<&str> = rows.iter().filter_map(|(_, password, ..)| password.plain()).collect();
         let mut keys = scram_of_all(&plain).into_iter();
         for (_, password, scram, _) in &mut rows {
-            *scram = password.plain().and_then(|_| keys.next()).flatten();
+            if password.plain().is_some() {
+                *scram = keys.next().flatten();
+            }
         }
-        self.write(rows)?;
+        self.write_from(rows, origin)?;
         Ok(Response::Imported { added, replaced, skipped })
     }
 
@@ -190,18 +212,24 @@ impl Directory {
 
     /// Writes accounts, for good, and makes them known. The caller holds the lock of changes.
     pub(super) fn write(&self, rows: Vec<NewRow>) -> Result<(), DirectoryError> {
+        self.write_from(rows, None)
+    }
+
+    /// The same of accounts that come from there.
+    pub(super) fn write_from(&self, rows: Vec<NewRow>, origin: Option<Origin>) -> Result<(), DirectoryError> {
         let mut model = self.model();
-        let accounts = self.new_accounts(rows, &mut model)?;
+        let accounts = self.new_accounts(rows, &mut model, origin)?;
         self.commit(Vec::new(), accounts)?;
         self.replace_model(model);
         Ok(())
     }
 
-    /// Enters accounts into a model; gives what is to be written.
+    /// Enters accounts into a model; gives what is to be written. Without `origin` they come from where they came from before.
     pub(super) fn new_accounts(
         &self,
         rows: Vec<NewRow>,
         model: &mut Model,
+        origin: Option<Origin>,
     ) -> Result<Vec<NewAccount>, DirectoryError> {
         let mut next = {
             let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
@@ -216,27 +244,33 @@ impl Directory {
                 }
                 _ => model.restore(&name, Entry::Account(entry)),
             }
-            let number = self.find(&name).map_or(next, |account| account.number);
+            let before = self.find(&name);
+            let number = before.as_ref().map_or(next, |account| account.number);
+            let origin = origin.or_else(|| Some(before?.origin)).unwrap_or_default();
             next = next.max(number + 1);
-            let row =
-                Row { password: password.to_string(), scram: scram.clone(), mail: mail.clone(), number };
+            let (keys, mail_row) = (scram.clone(), mail.clone());
+            let row = Row { password: password.to_string(), scram: keys, mail: mail_row, origin, number };
             let value = serde_json::to_vec(&row).map_err(|error| DirectoryError::Corrupt {
                 name: name.clone(),
                 problem: error.to_string(),
             })?;
             let user = User::new(&name).map_err(|_| DirectoryError::Name(name.clone()))?;
-            accounts.push((Account { user, password, scram, mail, number }, value));
+            accounts.push((Account { user, password, scram, mail, origin, number }, value));
         }
         Ok(accounts)
     }
 
-    /// Makes accounts known that were written. Sessions of those with another password end.
+    /// Makes accounts known that were written. Sessions of those with another password end, and of those that not everybody may log in to
+    /// any more who might before.
     pub(super) fn adopt(&self, written: Vec<NewAccount>) {
         let mut changed = Vec::new();
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         for (account, _) in written {
             let name = account.user.as_str().to_owned();
-            if accounts.get(&name).is_some_and(|before| before.password != account.password) {
+            let differs = |before: &Arc<Account>| {
+                before.password != account.password || before.mail.login != account.mail.login
+            };
+            if accounts.get(&name).is_some_and(differs) {
                 changed.push(name.clone());
             }
             accounts.insert(name, Arc::new(account));
@@ -247,7 +281,7 @@ impl Directory {
     }
 
     /// The canonical name, in one of our domains.
-    fn local_name(&self, name: &str) -> Result<String, DirectoryError> {
+    pub(crate) fn local_name(&self, name: &str) -> Result<String, DirectoryError> {
         let (address, model) = (address(name)?, self.current());
         if model.domain(address.domain()).is_some() {
             return Ok(model.canonical(&address));
@@ -348,6 +382,7 @@ fn account(name: &str, value: &[u8]) -> Result<Account, DirectoryError> {
         password: StoredPassword::parse(&row.password).map_err(|error| corrupt(error.to_string()))?,
         scram: row.scram,
         mail: row.mail,
+        origin: row.origin,
         number: row.number,
     })
 }

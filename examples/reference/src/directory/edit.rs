@@ -130,6 +130,11 @@ type Change = (String, Option<Vec<u8>>);
 impl Directory {
     /// Does it: for good, and for the next command of every session.
     pub(crate) fn edit(&self, edit: Edit) -> Result<(), DirectoryError> {
+        self.edit_with(edit, Vec::new())
+    }
+
+    /// The same of an edit that is none of an account; these rows of other tables are written with it, or neither.
+    pub(crate) fn edit_with(&self, edit: Edit, also: Vec<Row>) -> Result<(), DirectoryError> {
         let _changing = self.lock_changes();
         let mut model = self.model();
         match edit {
@@ -152,7 +157,9 @@ impl Directory {
                 let added = matches!(edit, Edit::Domain { .. });
                 let changes = apply(&mut model, edit, &self.settings().domains)?;
                 self.check_networks(&model)?;
-                self.commit(self.rows(&changes), Vec::new())?;
+                let mut rows = self.rows(&changes);
+                rows.extend(also);
+                self.commit(rows, Vec::new())?;
                 if added {
                     self.wake_aliases(&mut model)?;
                 }

@@ -28,7 +28,7 @@ use mailwright::{
 use ring::hmac;
 
 use super::{
-    Account, Directory, KeyPair,
+    Access, Account, Directory, KeyPair,
     backends::{Backends, CertificateName},
     lane::{Lane, TooMany},
 };
@@ -174,6 +174,14 @@ impl Accounts for Logins {
             _ => false,
         };
         let Some(account) = account.filter(|_| proved) else { return Err(LoginError::Credentials) };
+        // Who asks whether there is such an account is no client that comes from somewhere.
+        let asked = request.peer.is_none() && matches!(request.credentials, Credentials::Proven);
+        let lets_in = |login: &Access| if asked { !login.nologin } else { login.lets_in(request.peer) };
+        if !account.mail.login.as_ref().is_none_or(lets_in) {
+            // It is not told whether the password was right.
+            tracing::warn!(user = %account.user, "the account may not be logged in to, or not from there");
+            return Err(LoginError::Credentials);
+        }
         match &request.authorization {
             // RFC 4616 §2: to act as somebody else needs a permission that nobody has here.
             Some(other) if self.account(other).is_none_or(|other| other.user != account.user) => {
@@ -340,9 +348,13 @@ mod tests {
             logins.compared_with(account.as_ref(), name).cost()
         };
         let import = |names: &[&str], password: &str| {
-            let entry = |name: &&str| ImportEntry { name: (*name).to_owned(), password: password.to_owned() };
+            let entry = |name: &&str| ImportEntry {
+                name: (*name).to_owned(),
+                password: password.to_owned(),
+                login: None,
+            };
             let entries: Vec<_> = names.iter().map(entry).collect();
-            logins.0.directory.import(&entries, true).unwrap();
+            logins.0.directory.import(&entries, true, None).unwrap();
         };
         assert_eq!(cost("nobody@a.test"), cost("alice@a.test"));
         // All by one scheme that is cheap, or dear.

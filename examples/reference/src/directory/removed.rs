@@ -8,7 +8,7 @@ use std::{
 use mailwright::mailstore::{Row as StoreRow, User, block_on};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Directory, DirectoryError, Row, rows::address};
+use super::{Account, Directory, DirectoryError, Origin, Row, rows::address};
 use crate::password::StoredPassword;
 
 /// A removed account in the database.
@@ -74,7 +74,8 @@ impl Directory {
         let password = StoredPassword::parse(&row.account.password).map_err(|error| corrupt(&error))?;
         let mut model = self.model();
         let back = vec![(name.clone(), password, row.account.scram, row.account.mail)];
-        let accounts = self.new_accounts(back, &mut model)?;
+        // Whoever brings it back wants it, whether or not there is a line or an entry for it any more.
+        let accounts = self.new_accounts(back, &mut model, Some(Origin::Hand))?;
         self.commit(vec![self.removed.row(name.as_bytes(), None)], accounts)?;
         self.replace_model(model);
         Ok(())
@@ -163,6 +164,7 @@ impl From<&Account> for Row {
             password: account.password.to_string(),
             scram: account.scram.clone(),
             mail: account.mail.clone(),
+            origin: account.origin,
             number: account.number,
         }
     }

@@ -15,7 +15,7 @@ use mailwright::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::DirectoryError;
+use super::{Access, DirectoryError};
 
 /// A domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,11 +104,14 @@ pub(crate) struct AccountRow {
     /// Since when it is whose it is, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<i64>,
+    /// Who may not log in, whatever the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) login: Option<Access>,
 }
 
 impl Default for AccountRow {
     fn default() -> Self {
-        Self { mailbox: true, forward: Vec::new(), keep: false, local_only: false, since: None }
+        Self { mailbox: true, forward: Vec::new(), keep: false, local_only: false, since: None, login: None }
     }
 }
 
@@ -282,6 +285,8 @@ impl From<&Account> for AccountRow {
             keep: account.keep,
             local_only: account.local_only,
             since: account.since,
+            // The model does not know it.
+            login: None,
         }
     }
 }

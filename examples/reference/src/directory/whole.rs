@@ -33,8 +33,12 @@ impl Directory {
                 _ => {}
             }
         }
-        for name in file.account.keys().filter(|_| secrets) {
+        for (name, row) in &mut file.account {
             let Some(account) = self.find(name) else { continue };
+            row.login.clone_from(&account.mail.login);
+            if !secrets {
+                continue;
+            }
             let corrupt = |error: serde_json::Error| DirectoryError::Corrupt {
                 name: name.clone(),
                 problem: error.to_string(),
@@ -74,7 +78,7 @@ impl Directory {
             accounts.push(self.wanted(&model, name, wanted, file.secret.get(name))?);
             written += 1;
         }
-        let accounts = self.new_accounts(accounts, &mut model)?;
+        let accounts = self.new_accounts(accounts, &mut model, None)?;
         self.check_networks(&model)?;
         self.commit(self.rows(&changes), accounts)?;
         self.replace_model(model);
@@ -95,7 +99,9 @@ impl Directory {
         let secret = secret.map(SecretRow::read).transpose().map_err(bad)?;
         let found = self.find(&canonical);
         let since = wanted.since.or_else(|| found.as_ref().and_then(|account| account.mail.since));
-        let mail = AccountRow { since, ..wanted.clone() };
+        let login =
+            wanted.login.clone().or_else(|| found.as_ref().and_then(|account| account.mail.login.clone()));
+        let mail = AccountRow { since, login, ..wanted.clone() };
         match (found, secret) {
             (Some(account), None) => Ok(account.with_mail(mail)),
             (Some(account), Some((password, scram))) => {

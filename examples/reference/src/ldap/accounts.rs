@@ -3,20 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use ldap3::SearchEntry;
-use serde::{Deserialize, Serialize};
+use mailwright::{
+    mail_model::Address,
+    mailstore::{StoreError, block_on, embedded::Table},
+    relay_policy::directory::Entry,
+};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ldap, MOST};
 use crate::{
     admin::ImportEntry,
-    certificate::write_new,
-    directory::{AliasRow, Directory, DirectoryError, Edit},
+    directory::{AliasRow, Directory, DirectoryError, Edit, Origin},
     life::{Life, LifeRequest, Limits},
 };
 
@@ -26,29 +30,66 @@ const NO_PASSWORD: &str = "{SHA512-CRYPT}$6$none$none";
 /// How long all entries may take to come.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Where earlier versions noted what came from the server.
+const LEDGER: &str = "ldap-accounts.json";
+
 /// Follows the entries.
 pub(crate) struct LdapAccounts {
     ldap: Arc<Ldap>,
     directory: Arc<Directory>,
     life: Life,
-    ledger: PathBuf,
+    /// What came from the server and is not an account: `alias/` and an address has the account that it leads to, `quota/` and an account
+    /// the octets of its limit. An account says itself where it comes from.
+    table: Table,
+    /// What was wrong the last time, and is not told again.
+    told: Mutex<BTreeSet<String>>,
 }
 
-/// What came from the server: what tells it from what was added by hand.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the server has, or had.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 struct Ledger {
     /// Each account's limit of storage in octets.
     accounts: BTreeMap<String, Option<u64>>,
     /// Each address, and the account it leads to.
     aliases: BTreeMap<String, String>,
-    /// Which of the accounts were here before, and so are not ours to remove.
+    /// Which of the accounts were here before an earlier version followed the server.
     #[serde(default)]
     by_hand: BTreeSet<String>,
 }
 
+/// The row of an alias, and of a limit.
+fn alias_key(address: &str) -> String {
+    format!("alias/{address}")
+}
+
+fn quota_key(name: &str) -> String {
+    format!("quota/{name}")
+}
+
 impl LdapAccounts {
-    pub(crate) fn new(ldap: Arc<Ldap>, directory: Arc<Directory>, life: Life, data: &Path) -> Self {
-        Self { ldap, directory, life, ledger: data.join("ldap-accounts.json") }
+    /// Over a table of the store that nobody else writes to.
+    pub(crate) fn new(ldap: Arc<Ldap>, directory: Arc<Directory>, life: Life, table: Table) -> Self {
+        Self { ldap, directory, life, table, told: Mutex::default() }
+    }
+
+    /// Moves what an earlier version noted beside the store into it.
+    pub(crate) fn take_over_ledger(&self, data: &Path) -> io::Result<()> {
+        let path = data.join(LEDGER);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let ledger: Ledger = serde_json::from_slice(&text)?;
+        let ours = ledger.accounts.keys().filter(|name| !ledger.by_hand.contains(*name));
+        self.directory.claim(ours, Origin::Ldap).map_err(io::Error::other)?;
+        let aliases = ledger.aliases.iter().map(|(address, account)| (alias_key(address), account.clone()));
+        let quotas =
+            ledger.accounts.iter().filter_map(|(name, quota)| Some((quota_key(name), (*quota)?.to_string())));
+        let rows = aliases.chain(quotas);
+        let rows = rows.map(|(key, value)| self.table.row(key.as_bytes(), Some(value.as_bytes()))).collect();
+        block_on(self.table.change(rows)).map_err(io::Error::other)?;
+        fs::remove_file(&path)
     }
 
     /// Follows the entries until it is stopped.
@@ -69,7 +110,7 @@ impl LdapAccounts {
             };
             let follower = Arc::clone(&this);
             let followed = match found {
-                Ok(wanted) => tokio::task::spawn_blocking(move || follower.follow(wanted))
+                Ok(wanted) => tokio::task::spawn_blocking(move || follower.follow(&wanted))
                     .await
                     .unwrap_or_else(|error| Err(error.to_string())),
                 Err(problem) => Err(problem),
@@ -120,85 +161,123 @@ impl LdapAccounts {
         Ok(ledger)
     }
 
-    /// Makes the accounts what the server has. What cannot be done for one of them is told, and the others go on.
-    fn follow(&self, mut wanted: Ledger) -> Result<(), String> {
-        let ours: Ledger = match fs::read(&self.ledger) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| error.to_string())?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ledger::default(),
-            Err(error) => return Err(error.to_string()),
-        };
-        if (&wanted.accounts, &wanted.aliases) == (&ours.accounts, &ours.aliases) {
-            return Ok(());
-        }
+    /// Makes the accounts what the server has, whatever somebody has done to them meanwhile. What cannot be done for one of them is told
+    /// once and tried again the next time, and the others go on.
+    fn follow(&self, wanted: &Ledger) -> Result<(), String> {
         // A filter or a permission that is wrong must not take everybody's account away.
         if wanted.accounts.is_empty() {
             return Err("it has no entry that fits auth.ldap.accounts any more".into());
         }
-        let mut problems = Vec::new();
-        let mut note = |name: &str, outcome: Result<(), String>| match outcome {
-            Ok(()) => true,
-            Err(problem) => {
-                problems.push(format!("{name}: {problem}"));
-                false
-            }
+        let failed = |error: StoreError| error.to_string();
+        let (aliases, quotas) =
+            (self.noted("alias/").map_err(failed)?, self.noted("quota/").map_err(failed)?);
+        let mut problems = BTreeSet::new();
+        let (mut changed, mut removed) = (0, 0);
+        let mut note = |count: &mut usize, name: &str, outcome: Result<bool, String>| match outcome {
+            Ok(done) => *count += usize::from(done),
+            Err(problem) => drop(problems.insert(format!("{name}: {problem}"))),
         };
-        for address in ours.aliases.keys().filter(|address| !wanted.aliases.contains_key(*address)) {
-            note(address, forgiving(self.directory.edit(Edit::AliasRemove { address: address.clone() })));
+        for address in aliases.keys().filter(|address| !wanted.aliases.contains_key(*address)) {
+            note(&mut removed, address, self.remove_alias(address));
         }
-        let is_gone = |name: &&String| !wanted.accounts.contains_key(*name) && !ours.by_hand.contains(*name);
-        let gone: Vec<&String> = ours.accounts.keys().filter(is_gone).collect();
-        for name in &gone {
-            note(name, forgiving(self.directory.remove(name)));
-        }
-        for name in wanted.accounts.keys() {
-            let is_new = !ours.accounts.contains_key(name);
-            if ours.by_hand.contains(name) || (is_new && self.directory.account(name).is_ok()) {
-                wanted.by_hand.insert(name.clone());
+        let mut names = BTreeSet::new();
+        for (name, quota) in &wanted.accounts {
+            match self.directory.local_name(name) {
+                Ok(canonical) => {
+                    let added = self.add(&canonical);
+                    let is_new = added == Ok(true);
+                    note(&mut changed, name, added);
+                    let known = quotas.get(&canonical).filter(|_| !is_new).and_then(|text| text.parse().ok());
+                    if known != *quota && self.directory.has(&canonical) {
+                        note(&mut changed, name, self.limit(&canonical, *quota));
+                    }
+                    names.insert(canonical);
+                }
+                Err(error) => note(&mut changed, name, Err(error.to_string())),
             }
         }
-        let by_hand = &wanted.by_hand;
-        wanted.accounts.retain(|name, quota| {
-            let known = ours.accounts.get(name);
-            (known.is_some() || by_hand.contains(name) || note(name, self.add(name)))
-                && (known.copied().flatten() == *quota || note(name, self.limit(name, *quota)))
-        });
-        wanted.aliases.retain(|address, account| {
-            ours.aliases.get(address) == Some(account)
-                || note(address, self.alias(address, account, !ours.aliases.contains_key(address)))
-        });
-        let text = serde_json::to_vec(&wanted).map_err(|error| error.to_string())?;
-        write_new(&self.ledger, &text, 0o600).map_err(|error| error.to_string())?;
-        let accounts = wanted.accounts.len();
-        tracing::info!(
-            accounts,
-            removed = gone.len(),
-            aliases = wanted.aliases.len(),
-            "the accounts of LDAP were read"
-        );
-        for problem in problems {
+        for name in self.directory.from(Origin::Ldap).difference(&names) {
+            note(&mut removed, name, self.remove(name));
+        }
+        for (address, account) in &wanted.aliases {
+            note(&mut changed, address, self.alias(address, account, aliases.get(address)));
+        }
+        if changed + removed > 0 {
+            tracing::info!(accounts = names.len(), changed, removed, "the accounts of LDAP were read");
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for problem in problems.difference(&told) {
             tracing::error!(problem, "an entry of LDAP cannot be an account or an alias here");
         }
+        *told = problems;
         Ok(())
     }
 
-    fn add(&self, name: &str) -> Result<(), String> {
-        let entry = ImportEntry { name: name.to_owned(), password: NO_PASSWORD.to_owned() };
-        self.directory.import(&[entry], false).map(drop).map_err(|error| error.to_string())
+    /// The rows of one kind, by what is behind that in their keys.
+    fn noted(&self, kind: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let rows = self.table.scan(kind.as_bytes())?;
+        let row = |(key, value): &(bytes::Bytes, bytes::Bytes)| {
+            Some((text(key).strip_prefix(kind)?.to_owned(), text(value)))
+        };
+        Ok(rows.iter().filter_map(row).collect())
     }
 
-    fn limit(&self, name: &str, storage: Option<u64>) -> Result<(), String> {
+    /// Says whether there was something to do, as all of these do.
+    fn add(&self, name: &str) -> Result<bool, String> {
+        if self.directory.has(name) {
+            return Ok(false);
+        }
+        let entry = ImportEntry { name: name.to_owned(), password: NO_PASSWORD.to_owned(), login: None };
+        let added = self.directory.import(&[entry], false, Some(Origin::Ldap));
+        added.map(|_| true).map_err(|error| error.to_string())
+    }
+
+    fn remove(&self, name: &str) -> Result<bool, String> {
+        forgiving(self.directory.remove(name))?;
+        block_on(self.table.delete(quota_key(name).as_bytes())).map_err(|error| error.to_string())?;
+        Ok(true)
+    }
+
+    fn remove_alias(&self, address: &str) -> Result<bool, String> {
+        let edit = Edit::AliasRemove { address: address.to_owned() };
+        let row = self.table.row(alias_key(address).as_bytes(), None);
+        match self.directory.edit_with(edit, vec![row]) {
+            Ok(()) => Ok(true),
+            // Somebody has removed it, or has made something else of it that is not ours.
+            outcome => {
+                forgiving(outcome)?;
+                let deleted = block_on(self.table.delete(alias_key(address).as_bytes()));
+                deleted.map(|_| true).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    fn limit(&self, name: &str, storage: Option<u64>) -> Result<bool, String> {
         let change = match storage {
             Some(_) => Limits { storage, ..Limits::default() },
             None => Limits::default(),
         };
         let request = LifeRequest::Quota { user: name.to_owned(), change: Some(change) };
-        self.life.execute(request).map(drop).map_err(|error| error.to_string())
+        self.life.execute(request).map_err(|error| error.to_string())?;
+        // Behind it: what is done twice is as right as what is done once.
+        let value = storage.map(|octets| octets.to_string());
+        let row = self.table.row(quota_key(name).as_bytes(), value.as_deref().map(str::as_bytes));
+        block_on(self.table.change(vec![row])).map(|()| true).map_err(|error| error.to_string())
     }
 
-    fn alias(&self, address: &str, account: &str, new: bool) -> Result<(), String> {
+    /// `before` is the account that it led to by the server, if it was there.
+    fn alias(&self, address: &str, account: &str, before: Option<&String>) -> Result<bool, String> {
+        let parsed: Address = address.parse().map_err(|_| "it is no address".to_owned())?;
+        let is_there = matches!(self.directory.current().find(&parsed), Some(Entry::Alias(_)));
+        if is_there && before.is_some_and(|before| before == account) {
+            return Ok(false);
+        }
         let row = AliasRow { targets: vec![account.to_owned()], ..AliasRow::default() };
+        let new = before.is_none() || !is_there;
         let edit = Edit::Alias { address: address.to_owned(), row, new };
-        self.directory.edit(edit).map_err(|error| error.to_string())
+        let noted = self.table.row(alias_key(address).as_bytes(), Some(account.as_bytes()));
+        self.directory.edit_with(edit, vec![noted]).map(|()| true).map_err(|error| error.to_string())
     }
 }
 

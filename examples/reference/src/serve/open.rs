@@ -21,6 +21,7 @@ use crate::{
     first_run,
     http::Tokens,
     life::Life,
+    passwd_file,
     queue::Suppressed,
     rules::Known,
 };
@@ -41,6 +42,9 @@ const SUPPRESSED: &str = "suppressed";
 pub(super) const DMARC: &str = "dmarc";
 /// The table of tokens for HTTP.
 const TOKENS: &str = "http-tokens";
+/// The table of what came from LDAP with its accounts.
+#[cfg(feature = "ldap")]
+pub(super) const LDAP: &str = "ldap";
 /// The table of the keys that sign.
 const KEYS: &str = "dkim";
 /// The table of what Sieve scripts remember: whom they answered, what they have seen.
@@ -77,6 +81,7 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     let removed = store.table(REMOVED).map_err(opened)?;
     let keys = Keys::open(store.table(KEYS).map_err(opened)?)?;
     let directory = Directory::open(table, entries, secrets, removed, keys, config)?;
+    passwd_file::take_over_ledger(&config.data, &directory)?;
     if matches!(config.store.kind, StoreKind::Embedded) {
         directory.encrypt_in(store.clone());
     }

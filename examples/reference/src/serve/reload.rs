@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     live::{self, Current},
     on_demand::Receiving,
+    passwd_file::PasswdFiles,
 };
 
 /// Where the configuration is: its file, if there is one, and the data directory of the command line.
@@ -34,6 +35,7 @@ pub(super) struct Reloader {
     pub(super) administration: Arc<Current>,
     /// What takes mail of providers that are called.
     pub(super) receiving: watch::Sender<Arc<Receiving>>,
+    pub(super) passwd: Arc<PasswdFiles>,
     pub(super) state: Mutex<State>,
 }
 
@@ -84,6 +86,8 @@ impl Reloader {
         self.administration.replace(administration);
         let mut before = std::mem::replace(&mut *state, State { config, listening });
         before.listening.rest();
+        // Behind the domains, which their accounts may be in; what is wrong with them is logged.
+        self.passwd.follow();
         tracing::info!(restart = restart.join(", "), "the configuration was read again");
         Ok(restart)
     }
