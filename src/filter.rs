@@ -237,6 +237,8 @@ pub struct Made {
     pub deadline: Option<Deadline>,
     /// What is remembered if it is sent.
     pub seen: Option<Seen>,
+    /// Whether it is an answer, a notice or a report: no loss if it cannot be sent. The message that came is kept instead of any other.
+    pub automatic: bool,
 }
 
 /// A refusal.
@@ -308,6 +310,13 @@ impl Made {
         Self { send: Some((sender, to)), ..Self::of(message) }
     }
 
+    /// The same, which is no loss if it cannot be sent.
+    #[must_use]
+    pub const fn automatic(mut self) -> Self {
+        self.automatic = true;
+        self
+    }
+
     /// A message to be filed.
     pub fn filed(message: Message, filing: Filing) -> Self {
         Self { filings: vec![filing], ..Self::of(message) }
@@ -315,6 +324,7 @@ impl Made {
 
     fn of(message: Message) -> Self {
         let (send, filings, notify, return_content) = (None, Vec::new(), None, None);
-        Self { message, send, filings, notify, return_content, deadline: None, seen: None }
+        let (deadline, seen) = (None, None);
+        Self { message, send, filings, notify, return_content, deadline, seen, automatic: false }
     }
 }

@@ -188,12 +188,12 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
         Box::pin(async move {
             let mut sources = Sources { own: source, others: &mut filtered.sources };
             for made in std::mem::take(&mut filtered.made) {
-                let automatic = matches!(&made.send, Some((sender, _)) if sender.address().is_none());
-                let number = parts.next();
+                let (number, automatic) = (parts.next(), made.automatic);
                 if let Err(error) = self.one(user, &mut sources, made, (number, automatic), parts).await {
                     parts.leave_out_within(number);
                     tracing::error!(id = self.id, %user, %error, "what the filter made cannot be sent");
-                    // An answer that is not sent is no loss; a message that is not sent on would be.
+                    // An answer that is not sent is no loss; a message that is not sent on would be (RFC 5228 §2.10.6), a report of a
+                    // failed delivery too.
                     if !automatic && filtered.filings.is_empty() {
                         filtered.filings.push(Filing::inbox());
                     }
