@@ -166,6 +166,8 @@ pub struct Filtered {
     pub sources: Vec<Mutex<Upload>>,
     /// What is remembered once the message is where it goes.
     pub seen: Vec<Seen>,
+    /// What nobody else has remembered until that is done.
+    pub(crate) claim: Claim,
 }
 
 /// Something that a filter remembers, so that the next message of its kind is treated otherwise.

@@ -44,9 +44,7 @@ pub(super) async fn carry_out<S: Store, M: Remember>(
     let said = outcome.log.iter().map(|line| format!("line {}: {}", line.position.line, line.message));
     let failed = outcome.error.iter().map(|error| format!("{error}; the message is kept"));
     filter.tell(mail.account, mail.now, said.chain(failed).collect::<Vec<_>>()).await;
-    if !pipes::give(filter, mail, &mut outcome, &mut sources).await {
-        return Filtered::keep();
-    }
+    pipes::give(filter, mail, &mut outcome, &mut sources).await;
     let mut work = Work { filter, made: 0, header: None, filtered: Filtered::default() };
     for action in outcome.actions {
         work.act(mail, action).await;
