@@ -166,6 +166,8 @@ pub struct Filtered {
     pub sources: Vec<Mutex<Upload>>,
     /// What is remembered once the message is where it goes.
     pub seen: Vec<Seen>,
+    /// What nobody else has remembered until that is done.
+    pub(crate) claim: Claim,
 }
 
 /// Something that a filter remembers, so that the next message of its kind is treated otherwise.
@@ -239,6 +241,8 @@ pub struct Made {
     pub deadline: Option<Deadline>,
     /// What is remembered if it is sent.
     pub seen: Option<Seen>,
+    /// Whether it is an answer, a notice or a report: no loss if it cannot be sent. The message that came is kept instead of any other.
+    pub automatic: bool,
 }
 
 /// A refusal.
@@ -310,6 +314,13 @@ impl Made {
         Self { send: Some((sender, to)), ..Self::of(message) }
     }
 
+    /// The same, which is no loss if it cannot be sent.
+    #[must_use]
+    pub const fn automatic(mut self) -> Self {
+        self.automatic = true;
+        self
+    }
+
     /// A message to be filed.
     pub fn filed(message: Message, filing: Filing) -> Self {
         Self { filings: vec![filing], ..Self::of(message) }
@@ -317,6 +328,17 @@ impl Made {
 
     fn of(message: Message) -> Self {
         let (send, filings, notify, return_content) = (None, Vec::new(), None, None);
-        Self { message, send, forwarded: false, filings, notify, return_content, deadline: None, seen: None }
+        let (deadline, seen) = (None, None);
+        Self {
+            message,
+            send,
+            forwarded: false,
+            filings,
+            notify,
+            return_content,
+            deadline,
+            seen,
+            automatic: false,
+        }
     }
 }

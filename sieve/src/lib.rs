@@ -49,7 +49,7 @@ pub use limits::Limits;
 pub use matching::Matcher;
 pub use message::{Message, Segment};
 pub use options::Options;
-pub use outcome::{LogLine, Outcome, RuntimeError, Seen, TraceLine};
+pub use outcome::{Ended, LogLine, Outcome, RuntimeError, Seen, TraceLine};
 pub use parser::{SyntaxError, SyntaxErrorKind};
 pub use program::{Call, Program};
 pub use request::{Answer, CalendarOutcome, CalendarRequest, Request, Score};

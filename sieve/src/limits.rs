@@ -33,7 +33,7 @@ pub struct Limits {
     pub instructions: u64,
     /// Actions of a run; 32.
     pub actions: usize,
-    /// Redirects of a run; 4.
+    /// Redirects and reports of each script of those that run one after another; 4.
     pub redirects: usize,
     /// Scripts that are included in a run; 255.
     pub includes: usize,

@@ -20,7 +20,7 @@ pub(crate) use reading::{Current, PIECE};
 pub(crate) use strings::Strings;
 
 use crate::{
-    Action, Answer, Delivery, Input, Limits, Message, Outcome, Program, Request, Round, RuntimeError,
+    Answer, Input, Limits, Outcome, Program, Request, Round, RuntimeError,
     definition::Code,
     program::{Call, Instruction},
 };
@@ -284,13 +284,9 @@ impl Run {
             }
             self.leave();
         }
+        let committed = self.context.committed;
         let mut outcome = self.context.outcome();
-        // RFC 5228 §2.10.6: what scripts before this one did stays done; the message as it came is kept.
-        outcome.actions.truncate(self.context.committed);
-        outcome.seen.clear();
-        let message = Message::original(self.context.input().structure.octets());
-        outcome.actions.push(Action::Keep(Delivery { message, ..Delivery::default() }));
-        outcome.implicit_keep = true;
+        outcome.undo(committed, self.context.input().structure.octets());
         outcome.error = Some(error);
         Some(outcome)
     }

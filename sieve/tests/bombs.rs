@@ -77,7 +77,7 @@ fn each_kind_ends_at_its_limit() {
     let tree: Vec<(&str, String)> = tree.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
     let mut little_regex = Limits::default();
     little_regex.regexes = 1 << 20;
-    let cases: [Case<'_>; 18] = [
+    let cases: [Case<'_>; 19] = [
         (
             "strings of one command",
             format!("set \"a\" \"{long}\"; if header \"subject\" [\"\"{}] {{}}", ",\"${a}${a}\"".repeat(20)),
@@ -124,6 +124,14 @@ fn each_kind_ends_at_its_limit() {
             &small,
             &[],
             "more than 4 addresses",
+        ),
+        (
+            "reports",
+            "require \"vnd.dovecot.report\";".to_owned()
+                + &repeat(5, |n| format!("report \"abuse\" \"x\" \"u{n}@example.org\";")),
+            &small,
+            &[],
+            "redirects and reports to more than 4 addresses",
         ),
         ("pipes", repeat(40, |n| format!("pipe :copy \"p{n}\";")), &small, &[], "more than 32 actions"),
         (

@@ -44,9 +44,7 @@ pub(super) async fn carry_out<S: Store, M: Remember>(
     let said = outcome.log.iter().map(|line| format!("line {}: {}", line.position.line, line.message));
     let failed = outcome.error.iter().map(|error| format!("{error}; the message is kept"));
     filter.tell(mail.account, mail.now, said.chain(failed).collect::<Vec<_>>()).await;
-    if !pipes::give(filter, mail, &mut outcome, &mut sources).await {
-        return Filtered::keep();
-    }
+    pipes::give(filter, mail, &mut outcome, &mut sources).await;
     let mut work = Work { filter, made: 0, header: None, filtered: Filtered::default() };
     for action in outcome.actions {
         work.act(mail, action).await;
@@ -238,7 +236,9 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         let message = Message::original(mail.structure.octets());
         let notice = reject.notification(&header, &mail.envelope, &message, &stamp);
         let to = mail.envelope.from.as_deref().and_then(|sender| sender.parse::<Address>().ok());
-        let notice = notice.zip(to).map(|(notice, to)| Box::new(Made::sent(notice, ReversePath::Null, to)));
+        let notice = notice
+            .zip(to)
+            .map(|(notice, to)| Box::new(Made::sent(notice, ReversePath::Null, to).automatic()));
         // RFC 5429 §2.1: `ereject` would rather be early than exact.
         let exact = !reject.at_protocol_level;
         self.filtered.refusal = Some(Refused { reason: reject.reason.clone(), notice, exact });
@@ -257,7 +257,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
             }
         }
         let message = reply.message(&self.stamp(mail));
-        let mut made = Made::sent(message, ReversePath::Null, to);
+        let mut made = Made::sent(message, ReversePath::Null, to).automatic();
         let until = now.saturating_add(reply.seconds);
         made.seen = Some(self.filter.seen(mail.account, &reply.key, (now, until), false));
         if let Some(delivery) = &reply.fcc {
@@ -281,7 +281,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         };
         for (index, recipient) in mailto.recipients.iter().enumerate() {
             let Ok(to) = recipient.parse::<Address>() else { continue };
-            let mut made = Made::sent(message.clone(), ReversePath::Null, to);
+            let mut made = Made::sent(message.clone(), ReversePath::Null, to).automatic();
             made.filings.extend(filing.clone().filter(|_| index == 0));
             self.filtered.made.push(made);
         }
@@ -295,7 +295,7 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         let original: Message = without_front(&Message::original(octets), mail.skip).into_iter().collect();
         let stamp = self.stamp(mail);
         let message = report.message(&original, header, &mail.envelope, &stamp);
-        self.filtered.made.push(Made::sent(message, ReversePath::Null, to));
+        self.filtered.made.push(Made::sent(message, ReversePath::Null, to).automatic());
     }
 
     fn keep(&mut self) {

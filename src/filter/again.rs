@@ -118,7 +118,7 @@ fn stay_where_it_is(handled: &mut Handled, again: &Again, outcome: &mut Outcome)
             *action = Action::FileInto(delivery);
         }
     }
-    outcome.actions.retain(|action| match action {
+    outcome.retain(|action| match action {
         Action::Keep(delivery) => stay(handled, delivery),
         // §3.2: what is stored where it is already stays there.
         Action::FileInto(delivery)

@@ -62,7 +62,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         let mut handled = Handled::default();
         outcome.unless_piped = None;
         let failed = outcome.error.is_some();
-        outcome.actions.retain(|action| {
+        outcome.retain(|action| {
             let Action::Keep(keep) = action else { return true };
             handled.kept = true;
             handled.flags =

@@ -1,25 +1,60 @@
 //! Messages given to programs (spec-bosch-sieve-extprograms §5).
 
-use std::sync::Mutex;
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
-use mailwright_mailstore::{Store, Upload};
+use mailwright_mail_model::DateTime;
+use mailwright_mailstore::{Store, Upload, User};
 use mailwright_sieve::{Action, Outcome};
+use tokio::time::timeout;
 
 use super::{
-    Mail, Remember, SieveFilter, Sources,
+    Claim, Mail, Remember, SieveFilter, Sources,
     programs::{Call, Input, Output, Ran},
 };
 
+/// So long a message waits for others of its kind. Longer than their programs take, and no longer than their clients wait; then two may
+/// be waiting for one another, each for what the other has for another of its recipients.
+const WAIT: Duration = Duration::from_secs(120);
+
+/// Waits until no program is being given another message of which the same is to be remembered: of copies that come at once one is the
+/// first, and what a program was given cannot be taken back. Hold what this gives until the message is committed. Nothing if something was
+/// remembered since the scripts asked for it (`duplicate`): they are to be run again.
+pub(super) async fn claim<S: Store, M: Remember>(
+    filter: &SieveFilter<S, M>,
+    user: &User,
+    now: DateTime,
+    outcome: &Outcome,
+) -> Option<Claim> {
+    if !outcome.actions.iter().any(|action| matches!(action, Action::Pipe(_))) {
+        return Some(Claim::default());
+    }
+    let answers = outcome.actions.iter().filter_map(|action| match action {
+        Action::Vacation(reply) => Some(&reply.key),
+        _ => None,
+    });
+    let keys = outcome.seen.iter().map(|seen| &seen.key).chain(answers);
+    let keys: BTreeSet<_> = keys.map(|key| (user.clone(), key.clone())).collect();
+    if keys.is_empty() {
+        return Some(Claim::default());
+    }
+    let claim = timeout(WAIT, filter.giving.take(keys)).await.unwrap_or_default();
+    let now = u64::try_from(now.seconds()).unwrap_or(0);
+    let mut first = outcome.seen.iter().filter(|seen| !seen.known);
+    let known = |key: &str| filter.memory.remembers(user, key, now).unwrap_or(false);
+    (!first.any(|seen| known(&seen.key))).then_some(claim)
+}
+
 /// Gives the message to the programs that are to have it, before anything else is done. What only these kept from being kept is
-/// kept if none of them takes it. False if one failed that must not.
+/// kept if none of them takes it. If one fails that must not, what its script wants is undone, and so is what comes behind.
 pub(super) async fn give<S: Store, M: Remember>(
     filter: &SieveFilter<S, M>,
     mail: &mut Mail<'_>,
     outcome: &mut Outcome,
     others: &mut [Mutex<Upload>],
-) -> bool {
+) {
     let (mut taken, environment) = (false, filter.environment(mail));
-    for action in &outcome.actions {
+    let mut failed = None;
+    for (place, action) in outcome.actions.iter().enumerate() {
         let Action::Pipe(pipe) = action else { continue };
         let call = Call {
             program: &pipe.program,
@@ -41,12 +76,14 @@ pub(super) async fn give<S: Store, M: Remember>(
             _ if pipe.ignore_failure => {}
             _ => {
                 tracing::warn!(id = mail.id, user = %mail.account, program = pipe.program, ?ran, "the message is kept: a program did not take it");
-                return false;
+                failed = Some(place);
+                break;
             }
         }
     }
-    if !taken && let Some(kept) = outcome.unless_piped.take() {
+    if let Some(place) = failed {
+        outcome.undo(place, mail.structure.octets());
+    } else if !taken && let Some(kept) = outcome.unless_piped.take() {
         outcome.actions.push(Action::Keep(kept));
     }
-    true
 }

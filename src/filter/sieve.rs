@@ -15,7 +15,7 @@ use super::{
     Claim, Converter, Filter, Filtered, Lists, Mail, Owns, Programs, Remember, Seen, Snoozing, Zone, actions,
     answers::Host,
     claims::Claims,
-    header_of,
+    header_of, pipes,
     scores::{SpamField, VirusField},
     stopwatch::Stopwatch,
     user_log::Turns,
@@ -26,6 +26,8 @@ use crate::imap::{ForeignNames, Groups};
 const AT_ONCE: usize = 16;
 /// So many recipients that a header names are looked at for the user's own addresses.
 const MOST_NAMED: usize = 1_000;
+/// So often scripts are run again before programs are given a message, because something was remembered meanwhile.
+const TRIES: u32 = 8;
 /// How many compiled scripts are kept.
 const KEPT: usize = 10_000;
 
@@ -197,6 +199,8 @@ pub struct SieveFilter<S, M> {
     /// By user, and whether it is for events.
     compiled: Mutex<HashMap<(User, bool), Compiled>>,
     claims: Claims,
+    /// What programs are being given messages for.
+    pub(super) giving: Claims,
     pub(super) telling: Turns,
     /// What users call the mailboxes of others.
     pub(super) names: ForeignNames,
@@ -220,6 +224,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             turns: Semaphore::new(AT_ONCE),
             compiled: Mutex::default(),
             claims: Claims::default(),
+            giving: Claims::default(),
             telling: Turns::default(),
             names: ForeignNames::default(),
         }
@@ -424,10 +429,18 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 
 impl<S: Store, M: Remember> Filter for SieveFilter<S, M> {
     async fn filter(&self, mail: &mut Mail<'_>) -> Filtered {
-        match self.run(mail).await {
-            Some((outcome, sources)) => actions::carry_out(self, mail, outcome, sources).await,
-            None => Filtered::keep(),
+        for try_ in 1.. {
+            let Some((outcome, sources)) = self.run(mail).await else { break };
+            let claim = pipes::claim(self, mail.account, mail.now, &outcome).await;
+            if claim.is_none() && try_ < TRIES {
+                tracing::debug!(id = mail.id, "filtered again: others were faster");
+                continue;
+            }
+            let mut filtered = actions::carry_out(self, mail, outcome, sources).await;
+            filtered.claim = claim.unwrap_or_default();
+            return filtered;
         }
+        Filtered::keep()
     }
 
     async fn claim(&self, seen: &[Seen]) -> Option<Claim> {

@@ -126,7 +126,8 @@ impl<S: Store> Alarm<S> {
         let mut rest = 0;
         loop {
             let now = seconds();
-            self.next = self.next.min(self.told.swap(u64::MAX, Ordering::Relaxed));
+            let told = self.told.swap(u64::MAX, Ordering::Relaxed);
+            self.next = self.next.min(told);
             if rest == 0 || self.next <= now {
                 rest = LOOK;
                 tokio::select! {
@@ -135,6 +136,8 @@ impl<S: Store> Alarm<S> {
                         tracing::error!(%error, "it cannot be read which snoozed messages are to come back");
                     }
                 }
+                // Its commit may still be on its way.
+                self.next = self.next.min(told.max(now + 1));
             }
             rest -= 1;
             tokio::select! {

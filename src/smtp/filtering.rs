@@ -54,7 +54,10 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             Told::One => plan.is_for_one(),
             Told::Nobody => false,
         };
-        for (place, (user, named)) in plan.accounts().enumerate() {
+        // In one order for all messages, whatever that of their recipients is: those that wait for others do not wait in a circle.
+        let mut accounts: Vec<_> = plan.accounts().enumerate().collect();
+        accounts.sort_by_key(|(_, (user, _))| *user);
+        for (place, (user, named)) in accounts {
             let envelope = envelope(origin, named);
             let about = (origin.date, origin.skip);
             let owns = |address: &Address| self.addressing.owns(user.as_str(), address);
@@ -189,14 +192,15 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         // In a box, for what is made may be filtered in its turn.
         Box::pin(async move {
+            parts.hold(std::mem::take(&mut filtered.claim));
             let mut sources = Sources { own: source, others: &mut filtered.sources };
             for made in std::mem::take(&mut filtered.made) {
-                let automatic = matches!(&made.send, Some((sender, _)) if sender.address().is_none());
-                let number = parts.next();
+                let (number, automatic) = (parts.next(), made.automatic);
                 if let Err(error) = self.one(user, &mut sources, made, (number, automatic), parts).await {
                     parts.leave_out_within(number);
                     tracing::error!(id = self.id, %user, %error, "what the filter made cannot be sent");
-                    // An answer that is not sent is no loss; a message that is not sent on would be.
+                    // An answer that is not sent is no loss; a message that is not sent on would be (RFC 5228 §2.10.6), a report of a
+                    // failed delivery too.
                     if !automatic && filtered.filings.is_empty() {
                         filtered.filings.push(Filing::inbox());
                     }

@@ -17,7 +17,7 @@ use std::{
 
 use mailwright::{
     Admission, Authenticator, ConnectionLimits,
-    filter::{Alarm, Remembered, SieveFilter},
+    filter::{Alarm, Remembered, SieveFilter, Snoozing},
     mailstore::{AnyStore, accounts::Accounts},
     pop3::Maildrops,
     queue::Probed,
@@ -209,6 +209,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         own_listings,
     };
     let fetch = fetch(&config, &database, &directory)?;
+    let snoozing = Snoozing::new(config::SNOOZED);
     let lasting = Lasting {
         database: database.clone(),
         store: store.clone(),
@@ -223,6 +224,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         counts,
         collector,
         memory: Remembered::new(database.table(SIEVE_MEMORY).map_err(opened)?),
+        snoozing: snoozing.clone(),
         maildrops: Maildrops::default(),
         fetch: fetch.clone(),
         tokens: tokens(&config, &database)?,
@@ -238,8 +240,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let administration = Arc::new(Current::new(administration));
     control::listen(&config.data, database.clone(), Arc::clone(&administration))
         .map_err(ServeError::Control)?;
-    let alarm =
-        config.filter_options().snooze.as_ref().map(|snoozing| Alarm::new(store.clone(), snoozed, snoozing));
+    let alarm = config.filter_options().snooze.map(|_| Alarm::new(store.clone(), snoozed, &snoozing));
     queue.release_to(&services.inbox);
     let descriptors = Descriptors::claim(&config);
     descriptors.warn(&config);

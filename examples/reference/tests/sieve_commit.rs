@@ -39,11 +39,15 @@ fn count(server: &Server, user: &str, mailbox: &str) -> usize {
 
 /// Sends a message from bob to alice; gives the last reply.
 fn send(server: &Server, id: &str, octets: usize) -> String {
+    send_from(server, BOB, USER, id, octets)
+}
+
+fn send_from(server: &Server, from: &str, to: &str, id: &str, octets: usize) -> String {
     let mut talk = server.talk(server.port("smtp", "starttls"));
     talk.reply();
     talk.smtp("EHLO client.example");
-    talk.smtp(&format!("MAIL FROM:<{BOB}>"));
-    assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
+    talk.smtp(&format!("MAIL FROM:<{from}>"));
+    assert_eq!(talk.smtp(&format!("RCPT TO:<{to}>")), "250 2.1.5 Ok");
     assert!(talk.smtp("DATA").starts_with("354"));
     talk.send(format!("Message-ID: <{id}@x>\r\nFrom: {BOB}\r\nTo: {USER}\r\nSubject: s\r\n\r\n"));
     talk.send(format!("{}\r\n", "x".repeat(70)).repeat(octets / 72));
@@ -164,4 +168,29 @@ fn a_message_is_kept_where_it_cannot_be_sent_on() {
     succeed(&mut server.command(&["user", "quota", BOB, "--default"]));
     assert!(send(&server, "three", 9_000).starts_with("250 "));
     assert_eq!(counts(&server), [1, 1, 1]);
+}
+
+/// A report of a failed delivery has the null sender, and is a loss like any other message; an answer of a script is none.
+#[test]
+fn what_has_no_sender_is_kept_where_it_cannot_be_sent_on() {
+    let script = r#"require ["envelope", "vacation"];
+        if envelope :is "to" "carl@example.org" { vacation "I am at sea."; discard; }
+        elsif header :contains "Message-ID" "full" { redirect "carl@example.org"; }
+        elsif envelope :is "to" "alice@example.org" { redirect "missing@example.org"; }"#;
+    for extra in ["", "store.kind = \"maildir\"\nstore.path = \"mail/%d/%n/Maildir\""] {
+        let server = server(extra, &script.replace("vacation \"I am at sea.\"; discard;", "keep;"));
+        succeed(&mut server.command(&["user", "quota", CARL, "--storage", "2000"]));
+        let counts = |server: &Server| [USER, CARL].map(|user| count(server, user, "INBOX"));
+        for (sender, id, expected) in
+            [(BOB, "gone", 1), ("", "gone-too", 2), (BOB, "full", 3), ("", "full-too", 4)]
+        {
+            let taken = send_from(&server, sender, USER, id, 9_000);
+            assert!(taken.starts_with("250 "), "{taken}");
+            assert_eq!(counts(&server), [expected, 0], "{extra}: {sender:?} {id}");
+        }
+    }
+    let server = server("", script);
+    succeed(&mut server.command(&["user", "quota", BOB, "--storage", "100"]));
+    assert!(send_from(&server, BOB, CARL, "one", 100).starts_with("250 "));
+    assert_eq!([CARL, BOB].map(|user| count(&server, user, "INBOX")), [0, 0]);
 }

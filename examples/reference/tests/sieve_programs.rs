@@ -8,6 +8,8 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::Path,
     process::Command,
+    sync::Barrier,
+    thread,
 };
 
 use common::{PASSWORD, Server, USER, have, run, wait_for};
@@ -15,7 +17,7 @@ use common::{PASSWORD, Server, USER, have, run, wait_for};
 const REQUIRE: &str = r#"require ["vnd.dovecot.pipe", "vnd.dovecot.filter", "vnd.dovecot.execute", "fileinto", "mailbox", "copy", "variables", "editheader"];"#;
 
 /// The programs, by their names. `$0` tells them where they are.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("take", "cat > \"${0%/*}/taken\"; echo \"$# $*\" >> \"${0%/*}/taken\"; env >> \"${0%/*}/taken\""),
     ("refuse", "cat > /dev/null; echo out; echo because >&2; exit 1"),
     ("die", "kill -9 $$"),
@@ -24,6 +26,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("new", "cat > /dev/null; printf 'From: bob@example.org\\nSubject: new\\n\\nmade of %s\\n' \"$1\""),
     ("upper", "tr a-z A-Z"),
     ("deaf", "exec < /dev/null; echo heard nothing"),
+    ("count", "cat > /dev/null; echo ran >> \"${0%/*}/counted\"; sleep 0.3"),
     // A child of its own, which has the output too.
     ("sleep", "sleep 1000"),
 ];
@@ -36,6 +39,13 @@ fn write_programs(folder: &Path) {
         fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     }
     fs::write(folder.join("plain"), "#!/bin/sh\n").unwrap();
+    // Scripts of the server.
+    let journal = format!("{REQUIRE} fileinto :create :copy \"Journal\";");
+    fs::write(folder.join("journal.sieve"), journal).unwrap();
+    let before = format!(
+        "{REQUIRE} fileinto :create :copy \"Archive\"; if header \"subject\" \"server\" {{ pipe :copy \"refuse\"; }}"
+    );
+    fs::write(folder.join("before.sieve"), before).unwrap();
 }
 
 /// A server with these programs.
@@ -54,13 +64,22 @@ fn server(script: &str, extra: &str) -> Server {
 }
 
 fn deliver(server: &Server, subject: &str, body: &str) {
+    deliver_when(server, subject, body, || ());
+}
+
+/// The same; the last line is sent when `ready` comes back.
+fn deliver_when(server: &Server, subject: &str, body: &str, ready: impl FnOnce()) {
     let mut talk = server.talk(server.port("lmtp", "none"));
     talk.reply();
     talk.smtp("LHLO client.example");
     talk.smtp("MAIL FROM:<bob@example.org>");
     assert!(talk.smtp(&format!("RCPT TO:<{USER}>")).starts_with("250"));
     assert!(talk.smtp("DATA").starts_with("354"));
-    talk.send(format!("From: bob@example.org\r\nTo: {USER}\r\nSubject: {subject}\r\n\r\n{body}\r\n.\r\n"));
+    talk.send(format!(
+        "From: bob@example.org\r\nTo: {USER}\r\nMessage-ID: <{subject}@x>\r\nSubject: {subject}\r\n\r\n{body}"
+    ));
+    ready();
+    talk.send("\r\n.\r\n");
     let reply = talk.reply();
     assert!(reply.starts_with("250"), "{reply}");
 }
@@ -155,6 +174,50 @@ fn programs_take_change_and_answer() {
     }
     // Nothing of the server's own environment.
     assert!(!taken.contains("HOME=") && !taken.contains("CARGO"), "{taken}");
+}
+
+/// The journal of the server is kept whatever users do; what its own script wants beside a program that fails is not done.
+#[test]
+fn a_program_that_fails_undoes_its_own_script_and_no_other() {
+    let script = format!(
+        r#"{REQUIRE} if header "subject" "user" {{ fileinto :create "Away"; pipe "refuse"; }}
+           elsif header "subject" "missing" {{ pipe :copy "nothing"; discard; }}"#
+    );
+    let server = server(&script, "before = [\"programs/journal.sieve\", \"programs/before.sieve\"]");
+    for subject in ["user", "missing", "server"] {
+        deliver(&server, subject, "x");
+        let subject = format!("Subject: {subject}\n");
+        for (name, there) in
+            [("Journal", true), ("INBOX", true), ("Archive", !subject.contains("server")), ("Away", false)]
+        {
+            let found = mailbox(&server, name).matches(&subject).count();
+            assert_eq!(found, usize::from(there), "{subject} in {name}");
+        }
+    }
+}
+
+/// RFC 7352: of copies that come at once one is the first, for programs too, which nobody can take a message back from.
+#[test]
+fn of_copies_that_come_at_once_a_program_is_given_one() {
+    const ROUNDS: usize = 4;
+    let script = format!(
+        "{REQUIRE} require [\"duplicate\", \"vacation\"];
+         if duplicate {{ discard; stop; }} vacation :days 1 \"at sea\"; pipe :copy \"count\";"
+    );
+    for extra in ["", "[store]\nkind = \"maildir\"\npath = \"mail/%d/%n/Maildir\""] {
+        let server = server(&script, extra);
+        for round in 0..ROUNDS {
+            let gate = Barrier::new(3);
+            thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| deliver_when(&server, &format!("r{round}"), "x", || drop(gate.wait())));
+                }
+            });
+        }
+        let counted = fs::read_to_string(server.folder.path().join("programs/counted")).unwrap();
+        assert_eq!(counted.lines().count(), ROUNDS, "{extra}");
+        assert_eq!(mailbox(&server, "INBOX").matches("Subject: r").count(), ROUNDS, "{extra}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use common::{PASSWORD, Server, Talk, USER, deliver, imap, wait_for};
+use common::{PASSWORD, Server, Talk, USER, deliver, imap, succeed, wait_for};
 
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
@@ -100,6 +100,23 @@ fn a_message_comes_back_while_the_server_runs() {
         if answer.ends_with('}') {
             talk.line();
         }
+    }
+}
+
+/// The one that notes when a message is to come back is heard of by the one that brings it, before a configuration is read again and after.
+#[test]
+fn messages_come_back_on_time() {
+    let server = Server::start("allow_plaintext_auth = true");
+    for round in 0..4 {
+        if round == 2 {
+            succeed(&mut server.command(&["reload"]));
+        }
+        let due = now() + 3;
+        script(&server, &format!("require \"snooze\"; snooze :tzid \"UTC\" \"{}\";", clock(3, 0)));
+        deliver(&server, USER, &format!("Subject: m{round}\r\n\r\nx\r\n"));
+        // Beside the clock's own second, one to look at it and one for a machine that is busy.
+        thread::sleep(Duration::from_secs((due + 3).saturating_sub(now())));
+        assert_eq!(messages(&server, "INBOX").len(), round + 1, "{round}");
     }
 }
 

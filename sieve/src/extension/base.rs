@@ -61,7 +61,10 @@ pub(super) fn optional() -> Vec<Extension> {
 
 /// RFC 5228 §4.3
 fn keep(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
-    let delivery = delivery::delivery(context, call, None)?;
+    let mut delivery = delivery::delivery(context, call, None)?;
+    if !call.has("flags") {
+        delivery.flags = context.implicit_flags();
+    }
     context.act(Action::Keep(delivery))?;
     context.explicit_keep = true;
     Ok(Flow::Next)

@@ -19,6 +19,11 @@ fn reject(context: &mut Context, call: &Call, at_protocol_level: bool) -> Result
         return Err(Stop::error("a message that is not being delivered cannot be refused"));
     }
     let reason = context.text(call, 0)?.into_owned();
+    // RFC 5429 §2.4: it does not go together with `vacation`. Where a script of the server has answered, that is the answer.
+    if context.is_answered() {
+        context.log("the message is not refused: its sender is answered by another script");
+        return Ok(Flow::Next);
+    }
     context.act(Action::Reject(Reject { reason, at_protocol_level }))?;
     context.cancel_keep();
     Ok(Flow::Next)

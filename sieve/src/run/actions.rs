@@ -7,13 +7,20 @@ impl Context {
     /// Adds an action. One that is there already is not done twice.
     ///
     /// # Errors
-    /// If it does not go together with one that is there, or there are too many.
+    /// If it does not go together with one of the same script, or there are too many.
     pub fn act(&mut self, action: Action) -> Result<(), Stop> {
         for (index, other) in self.actions.iter().enumerate() {
+            if index < self.committed {
+                // What scripts before this one want is done whatever this one wants: it is in nobody's way.
+                match is_done(&action, other) {
+                    true => return Ok(()),
+                    false => continue,
+                }
+            }
             if let Some(message) = conflict(&action, other) {
                 return Err(Stop::error(message));
             }
-            if index >= self.committed && same(&action, other) {
+            if same(&action, other) {
                 if let (Some(new), Some(old)) =
                     (delivery_of(action), self.actions.get_mut(index).and_then(delivery))
                 {
@@ -29,16 +36,23 @@ impl Context {
         if self.actions.len() >= limits.actions {
             return Err(Stop::error(format!("the script wants more than {} actions", limits.actions)));
         }
-        if matches!(action, Action::Redirect(_)) {
-            let redirects =
-                self.actions.iter().filter(|action| matches!(action, Action::Redirect(_))).count();
-            if redirects >= limits.redirects {
-                let most = limits.redirects;
-                return Err(Stop::error(format!("the script redirects to more than {most} addresses")));
+        if is_sent_on(&action) {
+            // RFC 5804 §1.7: what MAXREDIRECTS says is of the user's script alone.
+            let own = self.actions.iter().skip(self.committed);
+            let most = limits.redirects;
+            if own.filter(|action| is_sent_on(action)).count() >= most {
+                let does =
+                    if matches!(action, Action::Report(_)) { "redirects and reports" } else { "redirects" };
+                return Err(Stop::error(format!("the script {does} to more than {most} addresses")));
             }
         }
         self.actions.push(action);
         Ok(())
+    }
+
+    /// Whether a script before this one has the sender answered.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.actions.iter().take(self.committed).any(|action| matches!(action, Action::Vacation(_)))
     }
 
     /// Nothing but an explicit `keep` keeps the message from now on.
@@ -58,13 +72,28 @@ impl Context {
         self.implicit_keep || self.explicit_keep
     }
 
-    pub(super) fn keep_implicitly(&mut self) {
+    /// The flags that the message is kept with if this script says nothing of them.
+    pub(crate) fn implicit_flags(&self) -> Option<Vec<String>> {
         // RFC 5232 §4: the implicit keep uses the internal variable too.
-        let flags = (self.input().tells_flags() || !self.flags.is_empty()).then(|| self.flags.clone());
+        match &self.kept_with {
+            Some((kept, before)) => {
+                let added = self.flags.iter().filter(|flag| !before.contains(flag) && !kept.contains(flag));
+                Some(kept.iter().chain(added).cloned().collect())
+            }
+            None => (self.input().tells_flags() || !self.flags.is_empty()).then(|| self.flags.clone()),
+        }
+    }
+
+    pub(super) fn keep_implicitly(&mut self) {
+        let flags = self.implicit_flags();
         let message = self.current.message();
-        let mut own = self.actions.iter_mut().skip(self.committed);
-        let stored = own.find(|action| matches!(action, Action::Keep(_)) || is_inbox(action));
-        match stored {
+        let committed = self.committed;
+        let stored = self.actions.iter_mut().enumerate().find(|(index, action)| match action {
+            Action::Keep(_) => true,
+            Action::FileInto(file) => is_inbox(file) && (*index >= committed || file.message == message),
+            _ => false,
+        });
+        match stored.map(|(_, action)| action) {
             None if self.only_piped => {
                 self.unless_piped = Some(Delivery { flags, message, ..Delivery::default() });
             }
@@ -86,10 +115,22 @@ impl Context {
 }
 
 /// Whether this puts the message where `keep` does.
-fn is_inbox(action: &Action) -> bool {
-    matches!(action, Action::FileInto(file) if file.mailbox.as_deref() == Some("INBOX")
-        && file.mailbox_id.is_none()
-        && file.special_use.is_none())
+fn is_inbox(file: &Delivery) -> bool {
+    file.mailbox.as_deref() == Some("INBOX") && file.mailbox_id.is_none() && file.special_use.is_none()
+}
+
+/// Whether this sends the message to somebody whom the script names. RFC 5228 §10: of these there must not be many.
+const fn is_sent_on(action: &Action) -> bool {
+    matches!(action, Action::Redirect(_) | Action::Report(_))
+}
+
+/// Whether what a script before this one wants is enough: nobody gets a message twice (RFC 5228 §2.10.3), or two answers to one.
+fn is_done(new: &Action, earlier: &Action) -> bool {
+    match new {
+        Action::Redirect(_) | Action::Report(_) | Action::Notify(_) => same(new, earlier),
+        Action::Vacation(_) => matches!(earlier, Action::Vacation(_)),
+        _ => false,
+    }
 }
 
 fn delivery(action: &mut Action) -> Option<&mut Delivery> {
@@ -136,7 +177,9 @@ fn conflict(new: &Action, old: &Action) -> Option<String> {
 fn same(new: &Action, old: &Action) -> bool {
     match (new, old) {
         (Action::Keep(_), Action::Keep(_)) => true,
-        (Action::Keep(_), other) | (other, Action::Keep(_)) => is_inbox(other),
+        (Action::Keep(_), Action::FileInto(file)) | (Action::FileInto(file), Action::Keep(_)) => {
+            is_inbox(file)
+        }
         (Action::FileInto(new), Action::FileInto(old)) => {
             new.mailbox == old.mailbox
                 && new.mailbox_id == old.mailbox_id

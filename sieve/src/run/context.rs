@@ -6,8 +6,8 @@ use regex_automata::meta;
 
 use super::{reading::Current, strings::truncate, watch::Watch};
 use crate::{
-    Action, Answer, Delivery, Input, Limits, LogLine, Outcome, Position, Program, Request, RuntimeError,
-    Seen, TraceLine,
+    Action, Answer, Delivery, Ended, Input, Limits, LogLine, Outcome, Position, Program, Request,
+    RuntimeError, Seen, TraceLine,
 };
 
 /// The state of a run, as the code of commands and tests sees it.
@@ -34,6 +34,10 @@ pub struct Context {
     pub(crate) actions: Vec<Action>,
     /// How many actions are those of scripts that have ended.
     pub(crate) committed: usize,
+    /// Where each of these ended.
+    ended: Vec<Ended>,
+    /// The flags that a `keep` of these named, and the internal variable as it was at the end of its script.
+    pub(super) kept_with: Option<(Vec<String>, Vec<String>)>,
     pub(crate) implicit_keep: bool,
     pub(crate) explicit_keep: bool,
     /// Whether nothing but `pipe` has cancelled the implicit keep.
@@ -118,6 +122,8 @@ impl Context {
             loops: Vec::new(),
             actions: Vec::new(),
             committed: 0,
+            ended: Vec::new(),
+            kept_with: None,
             implicit_keep: true,
             explicit_keep: false,
             only_piped: false,
@@ -318,7 +324,10 @@ impl Context {
         self.locals = vec![String::new(); program.variables];
         self.globals.clear();
         self.captures.clear();
-        self.flags.clone_from(&self.input.flags);
+        // What scripts do to the message and its flags the next one goes on with, as in Pigeonhole.
+        if self.script == 0 {
+            self.flags.clone_from(&self.input.flags);
+        }
         self.loops.clear();
         self.implicit_keep = true;
         self.explicit_keep = false;
@@ -333,8 +342,18 @@ impl Context {
     /// What a script that has ended did is done.
     pub(super) fn commit(&mut self) {
         self.script += 1;
+        let kept = self.actions.iter().skip(self.committed).find_map(|action| match action {
+            Action::Keep(keep) => keep.flags.clone(),
+            _ => None,
+        });
+        // What it shares with the internal variable, that holds anyway.
+        if let Some(kept) = kept {
+            self.kept_with = (kept != self.flags).then(|| (kept, self.flags.clone()));
+        }
         self.actions.retain(|action| !matches!(action, Action::Keep(_)));
         self.committed = self.actions.len();
+        let (actions, seen, flags) = (self.committed, self.seen.len(), self.implicit_flags());
+        self.ended.push(Ended { actions, seen, flags });
     }
 
     pub(super) fn outcome(&mut self) -> Outcome {
@@ -342,6 +361,7 @@ impl Context {
             actions: std::mem::take(&mut self.actions),
             implicit_keep: self.implicit_keep,
             unless_piped: self.unless_piped.take(),
+            ended: std::mem::take(&mut self.ended),
             error: None,
             log: std::mem::take(&mut self.log),
             seen: std::mem::take(&mut self.seen),

@@ -64,7 +64,7 @@ pub(crate) struct Sieve {
     pub(crate) environment: BTreeMap<String, String>,
     /// Extensions that users' scripts may not use.
     pub(crate) disabled: Vec<String>,
-    /// What the scripts of one message may do together, and for how long they may run.
+    /// What the scripts of one message may do together, to how many each may redirect and report it, and for how long they may run.
     pub(crate) actions: usize,
     pub(crate) redirects: usize,
     pub(crate) run_seconds: u64,

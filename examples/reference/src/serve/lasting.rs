@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mailwright::{
     Authenticator,
-    filter::{Remembered, SieveFilter},
+    filter::{Remembered, SieveFilter, Snoozing},
     mailstore::embedded::Embedded,
     pop3::Maildrops,
     relay_policy::{dns::AnyResolver, route::RouteTable, rules::RateCounts},
@@ -44,6 +44,8 @@ pub(super) struct Lasting {
     pub(super) collector: Option<Arc<Collector>>,
     /// What Sieve scripts remember.
     pub(super) memory: Remembered,
+    /// What they tell the alarm of, whatever the configuration is by now.
+    pub(super) snoozing: Snoozing,
     /// What all POP3 listeners know of each other.
     pub(super) maildrops: Maildrops,
     pub(super) fetch: Fetch,
@@ -95,8 +97,10 @@ impl Lasting {
     }
 
     fn inbox(&self, config: &Config, rules: &Rules, routes: Arc<RouteTable>) -> Result<Inbox, ServeError> {
+        let mut options = config.filter_options();
+        options.snooze = options.snooze.map(|_| self.snoozing.clone());
         let filter = SieveFilter::new(self.store.clone(), self.memory.clone(), config.hostname.clone())
-            .with_options(config.filter_options())
+            .with_options(options)
             .with_groups(Arc::new(Members(Arc::clone(&self.directory))))
             .with_server_scripts(server_scripts::load(config)?);
         let (delivery, chain) = (delivery_store(config, &self.store, &self.waiting)?, rules.chain.clone());
