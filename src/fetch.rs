@@ -4,14 +4,17 @@
 //! [`Receive`], the path of all mail: filters and Sieve scripts see it. Which messages are here already is in a [`Ledger`];
 //! where the store can do so, the line of the ledger is written in the same commit as the message, so that no crash comes between.
 //!
-//! Messages are known by the server's names for them and by a fingerprint of their header. A server that gives all of its
-//! messages new names, a new UIDVALIDITY or new unique ids, is therefore seen through, and so is one that hides them for a while.
+//! Messages are known by the server's names for them, and by a fingerprint of their header with their size or the digest of their body.
+//! A server that gives all of its messages new names, a new UIDVALIDITY or new unique ids, is therefore seen through, and so is one that
+//! hides them for a while. What is deleted there is never one that was not brought: where names are shared, it is looked into first.
 
 mod account;
+mod book;
 mod fingerprint;
 mod folders;
 mod imap;
 mod ledger;
+mod notes;
 mod pass;
 mod pieces;
 mod pop3;
@@ -35,7 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::client::{AuthError, ClientError};
 
 pub use account::{FetchAccount, FetchPolicy, FetchProtocol, UnknownProtocol};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{BodyDigest, Fingerprint};
 pub use ledger::{Entry, EntryState, Ledger, MessageName, TableLedger};
 pub use pieces::{Arrival, Broken, End, Pieces, Receive, Received};
 pub use status::{FetchPhase, FetchStatus};

@@ -23,28 +23,46 @@ const CHANGING: [&str; 9] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
-/// Looks at the header of a message that streams by.
-#[derive(Debug, Default)]
+/// The digest of what follows a message's header. Scanners and their like send messages whose headers are alike, octet by octet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BodyDigest(pub [u8; 16]);
+
+/// Looks at a message that streams by: at its header, and for the digest of the rest.
 pub(super) struct HeaderReader {
     kept: Vec<u8>,
     /// How far the end of the header was looked for.
     searched: usize,
     whole: bool,
+    body: digest::Context,
+}
+
+impl Default for HeaderReader {
+    fn default() -> Self {
+        let body = digest::Context::new(&digest::SHA256);
+        Self { kept: Vec::new(), searched: 0, whole: false, body }
+    }
 }
 
 impl HeaderReader {
     /// Looks at the next part of the message.
     pub(super) fn push(&mut self, octets: &[u8]) {
+        let room = if self.whole { 0 } else { LOOK - self.kept.len() };
+        let (header, body) = octets.split_at_checked(room).unwrap_or((octets, &[]));
+        self.push_header(header);
+        self.body.update(body);
+    }
+
+    fn push_header(&mut self, octets: &[u8]) {
         if self.whole {
             return;
         }
-        let room = LOOK - self.kept.len();
-        self.kept.extend_from_slice(octets.get(..room).unwrap_or(octets));
+        self.kept.extend_from_slice(octets);
         // An empty line, whatever the line ends are.
         while let Some(at) = self.kept.get(self.searched..).and_then(|rest| position(rest, b'\n')) {
             let line = self.kept.get(self.searched..self.searched + at).unwrap_or_default();
             if matches!(line, b"" | b"\r") {
                 self.whole = true;
+                self.body.update(self.kept.get(self.searched + at + 1..).unwrap_or_default());
                 self.kept.truncate(self.searched);
                 return;
             }
@@ -65,9 +83,12 @@ impl HeaderReader {
                 context.update(b"\n");
             }
         }
-        let mut octets = [0; 16];
-        octets.iter_mut().zip(context.finish().as_ref()).for_each(|(octet, found)| *octet = *found);
-        Fingerprint(octets)
+        Fingerprint(shortened(context))
+    }
+
+    /// The digest of what followed the header, as far as it was seen.
+    pub(super) fn body(&self) -> BodyDigest {
+        BodyDigest(shortened(self.body.clone()))
     }
 
     /// Who sent it, as the server it was fetched from was told (RFC 5321 §4.4); null if it does not say.
@@ -110,6 +131,12 @@ impl HeaderReader {
     }
 }
 
+fn shortened(context: digest::Context) -> [u8; 16] {
+    let mut octets = [0; 16];
+    octets.iter_mut().zip(context.finish().as_ref()).for_each(|(octet, found)| *octet = *found);
+    octets
+}
+
 fn position(octets: &[u8], wanted: u8) -> Option<usize> {
     octets.iter().position(|octet| *octet == wanted)
 }
@@ -135,6 +162,9 @@ mod tests {
         for piece in [1, 7, 1_000] {
             assert_eq!(read(MESSAGE, piece).fingerprint(), first.fingerprint());
             assert_eq!(read(same, piece).fingerprint(), first.fingerprint());
+            assert_eq!(read(MESSAGE, piece).body(), first.body());
+            assert_ne!(read(same, piece).body(), first.body());
+            assert_eq!(read("other: header\n\nStatus: no header\r\n", piece).body(), first.body());
         }
         assert!(first.whole);
         assert_ne!(read(&MESSAGE.replace("1F", "1E"), 9).fingerprint(), first.fingerprint());
@@ -157,5 +187,8 @@ mod tests {
             reader.push(&[b'x'; 1_000]);
         }
         assert!(reader.whole && reader.kept.len() == LOOK);
+        let mut other = HeaderReader::default();
+        other.push(&vec![b'x'; 1_000_000]);
+        assert_eq!(other.body(), reader.body());
     }
 }

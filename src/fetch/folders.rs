@@ -14,11 +14,13 @@ pub(super) struct Folder {
     pub(super) here: Option<MailboxName>,
     /// Of its UIDs, since it was looked into.
     pub(super) validity: Option<UidValidity>,
+    /// Whether nothing can be changed in it, since it was looked into.
+    pub(super) read_only: bool,
 }
 
 impl Folder {
     fn new(there: MailboxName, here: Option<MailboxName>) -> Self {
-        Self { there, here, validity: None }
+        Self { there, here, validity: None, read_only: false }
     }
 
     /// The one that an account names.

@@ -24,12 +24,15 @@ use mailwright_mail_model::{
 use super::{
     Entry, FetchAccount, FetchError, FetchPolicy, MessageName,
     folders::Folder,
+    notes::Notes,
     pass::{Listed, Remote},
 };
 use crate::client::{ClientError, Endpoint, ImapClient};
 
 /// How many messages are asked about together.
 const TOGETHER: u64 = 500;
+/// What is told of a mailbox where that is so.
+const NO_DELETION: &str = "keeps its messages";
 
 /// A server that is logged in to.
 pub(super) struct Imap<'a> {
@@ -45,11 +48,13 @@ pub(super) struct Imap<'a> {
     next: Option<Uid>,
     /// Whether the server was asked to tell the news of all folders.
     notified: bool,
+    notes: Notes,
 }
 
 /// What is known of the message that is being read.
 #[derive(Default)]
 struct Message {
+    handle: u32,
     wanted: Option<Uid>,
     /// Whether its octets have begun, and whether they are those that come now.
     begun: bool,
@@ -82,6 +87,7 @@ impl<'a> Imap<'a> {
             listed,
             next: None,
             notified: false,
+            notes: Notes::default(),
         })
     }
 
@@ -126,7 +132,7 @@ impl<'a> Imap<'a> {
             let text = "expected UIDs that stay, got a mailbox without UIDVALIDITY or with UIDNOTSTICKY";
             return Err(FetchError::Server(text.into()));
         }
-        folder.validity = validity;
+        (folder.validity, folder.read_only) = (validity, opened.read_only);
         self.open = Some(index);
         Ok(opened)
     }
@@ -156,7 +162,7 @@ impl<'a> Imap<'a> {
             Ok(opened) => opened,
             // One of many that nobody may look into is no reason to leave the others.
             Err(FetchError::Client(ClientError::Refused(refusal))) if self.account.all_folders => {
-                tracing::warn!(%refusal, "a mailbox elsewhere cannot be opened");
+                self.pass_over(index, "cannot be opened", refusal);
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
@@ -182,7 +188,7 @@ impl<'a> Imap<'a> {
         for uid in uids.iter() {
             let handle = u32::try_from(self.listed.len()).unwrap_or(u32::MAX);
             self.listed.push((index, uid));
-            all.push(Listed { name: name(uid), handle, size: sizes.get(&uid).copied() });
+            all.push(Listed { name: name(uid), handle, size: sizes.get(&uid).copied(), shared: None });
         }
         Ok(all)
     }
@@ -205,12 +211,24 @@ impl<'a> Imap<'a> {
         }
     }
 
+    /// Tells that something cannot be done in a folder.
+    fn pass_over(&mut self, index: usize, what: &str, why: impl std::fmt::Display) {
+        let name = self.folders.get(index).map_or("", |folder| folder.there.as_str());
+        self.notes.mailbox(self.account, name, what, why);
+    }
+
     fn place(&self, handle: u32) -> Option<(usize, Uid)> {
         self.listed.get(usize::try_from(handle).ok()?).copied()
     }
 
-    async fn delete_in(&mut self, index: usize, uids: UidSet) -> Result<(), FetchError> {
+    /// Deletes messages of a folder; whether they are gone.
+    async fn delete_in(&mut self, index: usize, uids: UidSet) -> Result<bool, FetchError> {
         self.enter_again(index).await?;
+        if self.folders.get(index).is_some_and(|folder| folder.read_only) {
+            // RFC 9051 §6.3.2: STORE would be refused, each time.
+            self.pass_over(index, NO_DELETION, "it can only be read");
+            return Ok(false);
+        }
         let only = self.has("UIDPLUS") || self.has("IMAP4rev2");
         for start in (0..uids.len()).step_by(TOGETHER as usize) {
             let some = MessageSet::from(uids.at(start..(start + TOGETHER).min(uids.len())));
@@ -220,14 +238,16 @@ impl<'a> Imap<'a> {
                 self.client.call(Expunge::new(Some(some))).await?;
             }
         }
-        if !only {
-            // RFC 4315 §2.1: EXPUNGE takes all that is marked, so it waits until nothing is but what we marked.
-            let marked = self.client.search(Query::from(Key::Flag(Flag::Deleted))).await?;
-            if marked.into_iter().all(|uid| uids.contains(uid)) {
-                self.client.expunge().await?;
-            }
+        if only {
+            return Ok(true);
         }
-        Ok(())
+        // RFC 4315 §2.1: EXPUNGE takes all that is marked, so it waits until nothing is but what we marked.
+        let marked = self.client.search(Query::from(Key::Flag(Flag::Deleted))).await?;
+        let ours = marked.into_iter().all(|uid| uids.contains(uid));
+        if ours {
+            self.client.expunge().await?;
+        }
+        Ok(ours)
     }
 
     async fn sizes(&mut self, uids: &UidSet) -> Result<HashMap<Uid, u64>, FetchError> {
@@ -292,7 +312,7 @@ impl Remote for Imap<'_> {
         if self.mailbox(handle).is_some() {
             items.push(FetchItem::Flags);
         }
-        self.message = Message { wanted: Some(uid), ..Message::default() };
+        self.message = Message { handle, wanted: Some(uid), ..Message::default() };
         self.client.fetch(Fetch::new(MessageSet::from(UidSet::from(uid)), items)).await?;
         Ok(true)
     }
@@ -335,10 +355,20 @@ impl Remote for Imap<'_> {
                     }
                 }
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(None),
-                // RFC 9051 §6.4.9: what is not there is no error; a server may say NO to what went away, and goes on.
+                // RFC 9051 §6.4.9: what is not there is no error; a server may say NO to what went away, and goes on. If it is
+                // listed again, it did not go away.
+                Ok(None) => {
+                    if !(message.begun && message.named) {
+                        self.notes.not_given(
+                            self.account,
+                            message.handle,
+                            "the server says OK, and sends nothing",
+                        );
+                    }
+                    return Ok(None);
+                }
                 Err(ClientError::Refused(refusal)) if !message.begun => {
-                    tracing::warn!(%refusal, "the server does not give a message that it lists");
+                    self.notes.not_given(self.account, message.handle, refusal);
                     return Ok(None);
                 }
                 Err(ClientError::Refused(refusal)) => {
@@ -353,14 +383,31 @@ impl Remote for Imap<'_> {
         (self.message.begun && self.message.named, self.message.date)
     }
 
-    async fn delete(&mut self, handles: &[u32]) -> Result<(), FetchError> {
-        let mut folders: BTreeMap<usize, Vec<Uid>> = BTreeMap::new();
-        for (folder, uid) in handles.iter().filter_map(|handle| self.place(*handle)) {
-            folders.entry(folder).or_default().push(uid);
+    async fn delete(&mut self, handles: &[u32]) -> Result<Vec<u32>, FetchError> {
+        let mut folders: BTreeMap<usize, (Vec<u32>, Vec<Uid>)> = BTreeMap::new();
+        for (handle, (folder, uid)) in
+            handles.iter().filter_map(|handle| Some((*handle, self.place(*handle)?)))
+        {
+            let (handles, uids) = folders.entry(folder).or_default();
+            handles.push(handle);
+            uids.push(uid);
         }
-        for (folder, uids) in folders {
-            self.delete_in(folder, uids.into_iter().collect()).await?;
+        let mut deleted = Vec::new();
+        for (folder, (handles, uids)) in folders {
+            match self.delete_in(folder, uids.into_iter().collect()).await {
+                Ok(true) => deleted.extend(handles),
+                Ok(false) => {}
+                // One of many that nobody may write to is no reason to leave the others.
+                Err(FetchError::Client(ClientError::Refused(refusal))) => {
+                    self.pass_over(folder, NO_DELETION, refusal);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(deleted)
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        self.notes.take()
     }
 }

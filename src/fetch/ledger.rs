@@ -3,7 +3,7 @@
 use mailwright_mailstore::{Result, Row, StoreError, embedded::Table};
 use ring::digest;
 
-use super::Fingerprint;
+use super::{BodyDigest, Fingerprint};
 
 /// The name of a message on the server it is fetched from, made so that every name has one length: of a unique id, or of mailbox,
 /// UIDVALIDITY and UID.
@@ -38,6 +38,12 @@ pub struct Entry {
     pub since: u64,
     /// Since when the server does not show it, in seconds since 1970; 0 while it does.
     pub gone: u64,
+    /// Its size as the server listed it, in octets, if it did.
+    pub size: Option<u64>,
+    /// The digest of its body; `None` if it was never read whole, or by a version that did not look.
+    pub body: Option<BodyDigest>,
+    /// Whether we deleted it there: what comes with its header afterwards is another message.
+    pub deleted: bool,
 }
 
 /// What became of a message.
@@ -71,7 +77,7 @@ impl Entry {
         state: EntryState,
         since: u64,
     ) -> Self {
-        Self { name, fingerprint, state, since, gone: 0 }
+        Self { name, fingerprint, state, since, gone: 0, size: None, body: None, deleted: false }
     }
 }
 
@@ -156,10 +162,13 @@ const DELIVERED: u8 = 1;
 const REFUSED: u8 = 2;
 /// The reason is the size.
 const TOO_LARGE: u8 = 3;
-/// Added to these if there is no fingerprint.
+/// Added to these if there is no fingerprint, if we deleted it, and if there are the size and the digest of the body.
 const UNSEEN: u8 = 0x10;
+const DELETED: u8 = 0x20;
+const SIZE: u8 = 0x40;
+const BODY: u8 = 0x80;
 
-/// State, fingerprint, since, gone, reason.
+/// State, fingerprint, since, gone, size, body, reason.
 fn encode(entry: &Entry) -> Vec<u8> {
     let (state, reason) = match &entry.state {
         EntryState::Delivered => (DELIVERED, Vec::new()),
@@ -167,10 +176,14 @@ fn encode(entry: &Entry) -> Vec<u8> {
         EntryState::TooLarge(size) => (TOO_LARGE, size.to_be_bytes().to_vec()),
     };
     let (unseen, fingerprint) = entry.fingerprint.map_or((UNSEEN, [0; 16]), |found| (0, found.0));
-    let mut octets = vec![state | unseen];
+    let deleted = if entry.deleted { DELETED } else { 0 };
+    let (has_size, has_body) = (entry.size.map_or(0, |_| SIZE), entry.body.map_or(0, |_| BODY));
+    let mut octets = vec![state | unseen | deleted | has_size | has_body];
     octets.extend_from_slice(&fingerprint);
     octets.extend_from_slice(&entry.since.to_be_bytes());
     octets.extend_from_slice(&entry.gone.to_be_bytes());
+    octets.extend(entry.size.iter().flat_map(|size| size.to_be_bytes()));
+    octets.extend(entry.body.iter().flat_map(|body| body.0));
     octets.extend_from_slice(&reason);
     octets
 }
@@ -179,16 +192,26 @@ fn decode(name: MessageName, octets: &[u8]) -> Option<Entry> {
     let (state, rest) = octets.split_first()?;
     let (fingerprint, rest) = rest.split_first_chunk::<16>()?;
     let (since, rest) = rest.split_first_chunk::<8>()?;
-    let (gone, reason) = rest.split_first_chunk::<8>()?;
-    let fingerprint = (state & UNSEEN == 0).then_some(Fingerprint(*fingerprint));
-    let state = match state & !UNSEEN {
+    let (gone, mut reason) = rest.split_first_chunk::<8>()?;
+    let (mut size, mut body) = (None, None);
+    if state & SIZE != 0 {
+        let (octets, rest) = reason.split_first_chunk::<8>()?;
+        (size, reason) = (Some(u64::from_be_bytes(*octets)), rest);
+    }
+    if state & BODY != 0 {
+        let (octets, rest) = reason.split_first_chunk::<16>()?;
+        (body, reason) = (Some(BodyDigest(*octets)), rest);
+    }
+    let (fingerprint, deleted) =
+        ((state & UNSEEN == 0).then_some(Fingerprint(*fingerprint)), state & DELETED != 0);
+    let state = match state & !(UNSEEN | DELETED | SIZE | BODY) {
         DELIVERED => EntryState::Delivered,
         REFUSED => EntryState::Refused(String::from_utf8_lossy(reason).into_owned()),
         TOO_LARGE => EntryState::TooLarge(u64::from_be_bytes(reason.try_into().ok()?)),
         _ => return None,
     };
     let (since, gone) = (u64::from_be_bytes(*since), u64::from_be_bytes(*gone));
-    Some(Entry { name, fingerprint, state, since, gone })
+    Some(Entry { name, fingerprint, state, since, gone, size, body, deleted })
 }
 
 #[cfg(test)]
@@ -209,8 +232,9 @@ mod tests {
         let print = Some(Fingerprint([7; 16]));
         let mut one = Entry::new(name("1"), print, EntryState::Delivered, 5);
         let two = Entry::new(name("2"), None, EntryState::Refused("too large".into()), 6);
-        one.gone = 9;
-        let three = Entry::new(name("3"), None, EntryState::TooLarge(1 << 40), 7);
+        (one.gone, one.deleted, one.size) = (9, true, Some(77));
+        let mut three = Entry::new(name("3"), None, EntryState::TooLarge(1 << 40), 7);
+        three.body = Some(BodyDigest([8; 16]));
         block_on(ledger.change(1, &[one.clone(), two.clone(), three.clone()], &[])).unwrap();
         block_on(ledger.change(2, std::slice::from_ref(&two), &[])).unwrap();
         let mut found = ledger.entries(1).unwrap();
@@ -222,5 +246,21 @@ mod tests {
         assert_eq!(ledger.entries(1).unwrap(), []);
         assert_eq!(ledger.entries(2).unwrap(), [two]);
         assert_ne!(MessageName::of(&[b"a", b"bc"]), MessageName::of(&[b"ab", b"c"]));
+    }
+
+    #[test]
+    fn lines_of_earlier_versions_are_read() {
+        let name = MessageName([3; 16]);
+        let line = |state: u8, reason: &[u8]| {
+            [&[state][..], &[7; 16], &5_u64.to_be_bytes(), &9_u64.to_be_bytes(), reason].concat()
+        };
+        let mut expected = Entry::new(name, Some(Fingerprint([7; 16])), EntryState::Delivered, 5);
+        expected.gone = 9;
+        assert_eq!(decode(name, &line(1, b"")), Some(expected.clone()));
+        expected.state = EntryState::Refused("why".into());
+        assert_eq!(decode(name, &line(2, b"why")), Some(expected.clone()));
+        (expected.fingerprint, expected.state) = (None, EntryState::TooLarge(6));
+        assert_eq!(decode(name, &line(0x13, &6_u64.to_be_bytes())), Some(expected));
+        assert_eq!(decode(name, &line(4, b"")), None);
     }
 }

@@ -7,8 +7,10 @@ use mailwright_mail_model::{DateTime, FlagSet, MailboxName};
 use mailwright_smtp_proto::Reply;
 
 use super::{
-    Arrival, Broken, End, Entry, EntryState, FetchAccount, FetchConfig, FetchError, Fingerprint, Ledger,
-    MessageName, Pieces, Receive, Received, fingerprint::HeaderReader,
+    Arrival, BodyDigest, Broken, End, Entry, EntryState, FetchAccount, FetchConfig, FetchError, Fingerprint,
+    Ledger, MessageName, Pieces, Receive, Received,
+    book::{Book, Looked},
+    fingerprint::HeaderReader,
 };
 use crate::smtp::{fetched_words, now};
 
@@ -24,6 +26,9 @@ pub(super) struct Listed {
     /// What it is called in this session.
     pub(super) handle: u32,
     pub(super) size: Option<u64>,
+    /// What it has in common with those whose names are alike but for their order, if there may be such: such a name passes to the next
+    /// message when one goes.
+    pub(super) shared: Option<MessageName>,
 }
 
 /// A session with the server: what POP3 and IMAP have in common.
@@ -53,8 +58,11 @@ pub(super) trait Remote: Send {
         FlagSet::new()
     }
 
-    /// Deletes messages.
-    fn delete(&mut self, handles: &[u32]) -> impl Future<Output = Result<(), FetchError>> + Send;
+    /// Deletes messages; which of them are deleted, or will be with the end of the session.
+    fn delete(&mut self, handles: &[u32]) -> impl Future<Output = Result<Vec<u32>, FetchError>> + Send;
+
+    /// What was passed over since this was asked the last time.
+    fn notes(&mut self) -> Vec<String>;
 }
 
 /// One look.
@@ -65,20 +73,6 @@ pub(super) struct Pass<'a, D, L> {
     pub(super) account: &'a FetchAccount,
     /// Called for each message that has come.
     pub(super) delivered: &'a (dyn Fn() + Send + Sync),
-}
-
-/// What is known while it goes on.
-struct Book {
-    known: HashMap<MessageName, Entry>,
-    /// What the server does not show any more, by its fingerprint.
-    missing: HashMap<Fingerprint, Vec<MessageName>>,
-}
-
-impl Book {
-    /// The entry of a message that was known by another name.
-    fn earlier(&self, fingerprint: Fingerprint) -> Option<&Entry> {
-        self.known.get(self.missing.get(&fingerprint)?.last()?)
-    }
 }
 
 impl<D: Receive, L: Ledger> Pass<'_, D, L> {
@@ -93,16 +87,11 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         known.extend(again.iter().map(|entry| (entry.name, entry.clone())));
         self.note_presence(&mut known, &listed).await?;
         known.retain(|_, entry| !fits(entry));
-        let mut missing: HashMap<Fingerprint, Vec<MessageName>> = HashMap::new();
-        for entry in known.values().filter(|entry| entry.gone != 0) {
-            if let Some(fingerprint) = entry.fingerprint {
-                missing.entry(fingerprint).or_default().push(entry.name);
-            }
-        }
         // A server that knows none of the names it gave has given new ones: most of these messages are here. Otherwise a message
         // that is known by another name is the exception, and it is found out on its way.
-        let renamed = !missing.is_empty() && !listed.iter().any(|message| known.contains_key(&message.name));
-        let mut book = Book { known, missing };
+        let renamed = !listed.iter().any(|message| known.contains_key(&message.name));
+        let mut book = Book::new(known, &listed, self.account.policy);
+        let renamed = renamed && !book.is_complete();
         let (mut failed, mut in_a_row) = (None, 0);
         for message in &listed {
             if book.known.contains_key(&message.name) {
@@ -122,7 +111,7 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
                 }
             }
         }
-        self.delete(remote, &listed, &book.known).await?;
+        self.delete(remote, &listed, &mut book.known).await?;
         failed.map_or(Ok(()), |reply| Err(FetchError::Delivery(reply)))
     }
 
@@ -137,6 +126,8 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         let (mut changed, mut forgotten) = (Vec::new(), Vec::new());
         for entry in known.values_mut() {
             let gone = match (there.contains(&entry.name), entry.gone) {
+                // One that we deleted and that was gone may be another now, of the same name: it is looked into.
+                (true, since) if entry.deleted => since,
                 (true, _) => 0,
                 (false, 0) => now,
                 (false, since) => since,
@@ -172,27 +163,30 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         while let Some(octets) = remote.piece().await? {
             header.push(&octets);
         }
-        let fingerprint = header.fingerprint();
-        if !remote.came().0 || book.earlier(fingerprint).is_none() {
+        let (fingerprint, looked) = (header.fingerprint(), Looked::Header(message.size));
+        if !remote.came().0 || !book.was_known(fingerprint, looked) {
             return Ok(false);
         }
-        self.rename(message.name, fingerprint, book).await?;
+        self.rename(message, fingerprint, looked, book).await?;
         Ok(true)
     }
 
     /// A message that is here has another name now.
     async fn rename(
         &self,
-        name: MessageName,
+        message: &Listed,
         fingerprint: Fingerprint,
+        looked: Looked,
         book: &mut Book,
     ) -> Result<(), FetchError> {
-        let Some(earlier) = book.missing.get_mut(&fingerprint).and_then(Vec::pop) else { return Ok(()) };
-        let Some(mut entry) = book.known.remove(&earlier) else { return Ok(()) };
-        (entry.name, entry.gone) = (name, 0);
+        let Some(mut entry) = book.take(fingerprint, looked) else { return Ok(()) };
+        let earlier = std::mem::replace(&mut entry.name, message.name);
+        (entry.gone, entry.size) = (0, message.size.or(entry.size));
+        // Where names are shared, another may have the earlier name by now.
+        let removed = (earlier != entry.name && !book.known.contains_key(&earlier)).then_some(earlier);
         // At one moment: two messages of one fingerprint must not be taken for one.
-        self.ledger.change(self.account.id, std::slice::from_ref(&entry), &[earlier]).await?;
-        book.known.insert(name, entry);
+        self.ledger.change(self.account.id, std::slice::from_ref(&entry), removed.as_slice()).await?;
+        book.known.insert(entry.name, entry);
         Ok(())
     }
 
@@ -205,7 +199,7 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
     ) -> Result<Result<(), Reply>, FetchError> {
         let account = self.account;
         if let Some((size, _)) = message.size.zip(self.config.largest).filter(|(size, most)| size > most) {
-            self.refuse(message.name, None, EntryState::TooLarge(size), book).await?;
+            self.refuse(Entry::new(message.name, None, EntryState::TooLarge(size), seconds()), book).await?;
             return Ok(Ok(()));
         }
         if !remote.open(message.handle, false).await? {
@@ -213,9 +207,8 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         }
         let mailbox = remote.mailbox(message.handle);
         let words = fetched_words(&self.config.hostname, account.user.as_str());
-        let (header, name) = (HeaderReader::default(), message.name);
-        let mut pieces =
-            Streaming { remote, header, name, words, account, ledger: self.ledger, book, end: Verdict::None };
+        let (header, ledger, end) = (HeaderReader::default(), self.ledger, Verdict::None);
+        let mut pieces = Streaming { remote, header, message, words, account, ledger, book, end };
         let arrival = Arrival {
             user: &account.user,
             protocol: account.protocol,
@@ -224,7 +217,7 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
             mailbox: mailbox.as_ref(),
         };
         let outcome = self.delivery.receive(&arrival, &mut pieces).await;
-        let (verdict, fingerprint) = (std::mem::take(&mut pieces.end), pieces.header.fingerprint());
+        let verdict = std::mem::take(&mut pieces.end);
         match (outcome, verdict) {
             (_, Verdict::Broken(error)) => return Err(error),
             (Ok(received @ (Received::WithRows | Received::WithoutRows)), Verdict::Deliver(entry)) => {
@@ -234,15 +227,14 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
                 book.known.insert(entry.name, entry);
                 (self.delivered)();
             }
-            (_, Verdict::Known(fingerprint)) => self.rename(message.name, fingerprint, book).await?,
-            (_, Verdict::Loop) => {
-                let reason = "it came round in a loop: it was fetched for this user before".to_owned();
-                let state = EntryState::Refused(reason);
-                self.refuse(message.name, Some(fingerprint), state, book).await?;
+            (_, Verdict::Known(fingerprint, body)) => {
+                self.rename(message, fingerprint, Looked::Whole(body), book).await?;
             }
+            (_, Verdict::Loop(entry)) => self.refuse(entry, book).await?,
             (Err(reply), _) if is_of_message(&reply) => {
                 let reason = reply.to_string().trim_end().to_owned();
-                self.refuse(message.name, None, EntryState::Refused(reason), book).await?;
+                let entry = Entry::new(message.name, None, EntryState::Refused(reason), seconds());
+                self.refuse(entry, book).await?;
             }
             (Err(reply), _) => return Ok(Err(reply)),
             // It went away while we looked.
@@ -252,18 +244,11 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
     }
 
     /// Notes that a message stays where it is.
-    async fn refuse(
-        &self,
-        name: MessageName,
-        fingerprint: Option<Fingerprint>,
-        state: EntryState,
-        book: &mut Book,
-    ) -> Result<(), FetchError> {
-        let reason = state.reason().unwrap_or_default();
+    async fn refuse(&self, entry: Entry, book: &mut Book) -> Result<(), FetchError> {
+        let reason = entry.state.reason().unwrap_or_default();
         tracing::warn!(user = %self.account.user, host = self.account.host, reason, "a message is not fetched");
-        let entry = Entry::new(name, fingerprint, state, seconds());
         self.ledger.change(self.account.id, std::slice::from_ref(&entry), &[]).await?;
-        book.known.insert(name, entry);
+        book.known.insert(entry.name, entry);
         Ok(())
     }
 
@@ -272,16 +257,38 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         &self,
         remote: &mut impl Remote,
         listed: &[Listed],
-        known: &HashMap<MessageName, Entry>,
+        known: &mut HashMap<MessageName, Entry>,
     ) -> Result<(), FetchError> {
         let now = seconds();
-        let goes = |message: &&Listed| {
+        let goes = |message: &Listed| {
             known.get(&message.name).is_some_and(|entry| {
                 entry.state == EntryState::Delivered && self.account.policy.deletes(entry.since, now)
             })
         };
-        let handles: Vec<u32> = listed.iter().filter(goes).map(|message| message.handle).collect();
-        if handles.is_empty() { Ok(()) } else { remote.delete(&handles).await }
+        // Names that are shared change with each message that goes: these go all together, when all are here.
+        let stay: HashSet<MessageName> =
+            listed.iter().filter(|message| !goes(message)).filter_map(|message| message.shared).collect();
+        let goes =
+            |message: &&Listed| goes(message) && message.shared.is_none_or(|shared| !stay.contains(&shared));
+        let going: HashMap<u32, MessageName> =
+            listed.iter().filter(goes).map(|message| (message.handle, message.name)).collect();
+        if going.is_empty() {
+            return Ok(());
+        }
+        let mut handles: Vec<u32> = going.keys().copied().collect();
+        handles.sort_unstable();
+        let deleted = remote.delete(&handles).await?;
+        let mut changed = Vec::new();
+        for name in deleted.iter().filter_map(|handle| going.get(handle)) {
+            if let Some(entry) = known.get_mut(name).filter(|entry| !entry.deleted) {
+                entry.deleted = true;
+                changed.push(entry.clone());
+            }
+        }
+        for some in changed.chunks(TOGETHER) {
+            self.ledger.change(self.account.id, some, &[]).await?;
+        }
+        Ok(())
     }
 }
 
@@ -303,8 +310,8 @@ enum Verdict {
     #[default]
     None,
     Deliver(Entry),
-    Known(Fingerprint),
-    Loop,
+    Known(Fingerprint, BodyDigest),
+    Loop(Entry),
     Broken(FetchError),
 }
 
@@ -312,7 +319,7 @@ enum Verdict {
 struct Streaming<'a, R, L> {
     remote: &'a mut R,
     header: HeaderReader,
-    name: MessageName,
+    message: &'a Listed,
     /// The words of a trace field of ours.
     words: [String; 3],
     account: &'a FetchAccount,
@@ -341,16 +348,19 @@ impl<R: Remote, L: Ledger> Pieces for Streaming<'_, R, L> {
         if !there {
             return None;
         }
-        let fingerprint = self.header.fingerprint();
-        if self.book.earlier(fingerprint).is_some() {
-            self.end = Verdict::Known(fingerprint);
+        let (fingerprint, body) = (self.header.fingerprint(), self.header.body());
+        if self.book.was_known(fingerprint, Looked::Whole(body)) {
+            self.end = Verdict::Known(fingerprint, body);
             return None;
         }
+        let mut entry = Entry::new(self.message.name, Some(fingerprint), EntryState::Delivered, seconds());
+        (entry.size, entry.body) = (self.message.size, Some(body));
         if self.header.came_by(&self.words.each_ref().map(String::as_str)) {
-            self.end = Verdict::Loop;
+            let reason = "it came round in a loop: it was fetched for this user before".to_owned();
+            entry.state = EntryState::Refused(reason);
+            self.end = Verdict::Loop(entry);
             return None;
         }
-        let entry = Entry::new(self.name, Some(fingerprint), EntryState::Delivered, seconds());
         let row = self.ledger.row(self.account.id, &entry);
         self.end = Verdict::Deliver(entry);
         let flags = self.remote.flags();

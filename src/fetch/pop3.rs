@@ -9,17 +9,20 @@ use mailwright_pop3_proto::client::Config;
 use super::{
     Entry, FetchAccount, FetchError, MessageName,
     fingerprint::HeaderReader,
+    notes::Notes,
     pass::{Listed, Remote},
 };
 use crate::client::{ClientError, Endpoint, Pop3Client, Refusal};
 
 /// A maildrop that is open.
-pub(super) struct Pop3 {
+pub(super) struct Pop3<'a> {
     client: Pop3Client,
+    account: &'a FetchAccount,
+    notes: Notes,
 }
 
-impl Pop3 {
-    pub(super) async fn open(endpoint: &Endpoint, account: &FetchAccount) -> Result<Self, FetchError> {
+impl<'a> Pop3<'a> {
+    pub(super) async fn open(endpoint: &Endpoint, account: &'a FetchAccount) -> Result<Self, FetchError> {
         let mut config = Config::default();
         config.allow_plaintext_auth = account.in_clear;
         let mut client = Pop3Client::connect(endpoint, Arc::new(config)).await?;
@@ -28,7 +31,7 @@ impl Pop3 {
             None => client.login(&account.login, &account.password).await,
         };
         login.map_err(FetchError::at_login)?;
-        Ok(Self { client })
+        Ok(Self { client, account, notes: Notes::default() })
     }
 
     /// Ends the session: what was deleted goes now.
@@ -37,7 +40,7 @@ impl Pop3 {
     }
 
     /// The names of messages on a server that gives none: by their headers.
-    async fn names_by_header(&mut self, count: u32) -> Result<Vec<(u32, MessageName)>, FetchError> {
+    async fn names_by_header(&mut self, count: u32) -> Result<Vec<Named>, FetchError> {
         let (mut names, mut seen) = (Vec::new(), HashMap::new());
         for number in 1..=count {
             if !Remote::open(self, number, true).await? {
@@ -48,11 +51,19 @@ impl Pop3 {
                 header.push(&octets);
             }
             let fingerprint = header.fingerprint();
-            names.push((number, MessageName::of(&[b"header", &fingerprint.0, &nth(&mut seen, fingerprint)])));
+            let name = |nth: [u8; 4]| MessageName::of(&[b"header", &fingerprint.0, &nth]);
+            // Whatever comes may have a header that was there before.
+            names.push((number, name(nth(&mut seen, fingerprint)), Some(name(FIRST))));
         }
         Ok(names)
     }
 }
+
+/// The number of a message, its name, and what it shares with others.
+type Named = (u32, MessageName, Option<MessageName>);
+
+/// The first of those that share a name.
+const FIRST: [u8; 4] = 1_u32.to_be_bytes();
 
 /// How often this was seen before: servers have been met that give two messages one name.
 fn nth<K: std::hash::Hash + Eq>(seen: &mut HashMap<K, u32>, name: K) -> [u8; 4] {
@@ -61,7 +72,7 @@ fn nth<K: std::hash::Hash + Eq>(seen: &mut HashMap<K, u32>, name: K) -> [u8; 4] 
     count.to_be_bytes()
 }
 
-impl Remote for Pop3 {
+impl Remote for Pop3<'_> {
     async fn list(&mut self, _: &HashMap<MessageName, Entry>) -> Result<Vec<Listed>, FetchError> {
         let sizes: HashMap<u32, u64> = self
             .client
@@ -72,13 +83,17 @@ impl Remote for Pop3 {
             .collect();
         let names = match self.client.uidl().await {
             Ok(identified) => {
-                let mut seen = HashMap::new();
-                let name = |identified: mailwright_pop3_proto::Identified| {
-                    let id = identified.unique_id.as_str().to_owned();
-                    let name = MessageName::of(&[b"uidl", id.as_bytes(), &nth(&mut seen, id.clone())]);
-                    (identified.number.get(), name)
+                let (mut seen, mut counts) = (HashMap::new(), HashMap::new());
+                for message in &identified {
+                    nth(&mut counts, message.unique_id.as_str());
+                }
+                let name = |message: &mailwright_pop3_proto::Identified| {
+                    let id = message.unique_id.as_str();
+                    let name = |nth: [u8; 4]| MessageName::of(&[b"uidl", id.as_bytes(), &nth]);
+                    let shared = counts.get(id).is_some_and(|count| *count > 1).then(|| name(FIRST));
+                    (message.number.get(), name(nth(&mut seen, id.to_owned())), shared)
                 };
-                identified.into_iter().map(name).collect()
+                identified.iter().map(name).collect()
             }
             // RFC 1939 §7: UIDL is optional.
             Err(ClientError::Refused(_)) => {
@@ -87,7 +102,8 @@ impl Remote for Pop3 {
             }
             Err(error) => return Err(error.into()),
         };
-        let listed = |(handle, name)| Listed { name, handle, size: sizes.get(&handle).copied() };
+        let listed =
+            |(handle, name, shared)| Listed { name, handle, size: sizes.get(&handle).copied(), shared };
         Ok(names.into_iter().map(listed).collect())
     }
 
@@ -104,7 +120,7 @@ impl Remote for Pop3 {
         match self.client.open(number).await {
             Ok(_) => Ok(true),
             Err(ClientError::Refused(refusal)) => {
-                tracing::warn!(%refusal, "the server does not give a message that it lists");
+                self.notes.not_given(self.account, handle, refusal);
                 Ok(false)
             }
             Err(error) => Err(error.into()),
@@ -119,13 +135,19 @@ impl Remote for Pop3 {
         (true, None)
     }
 
-    async fn delete(&mut self, handles: &[u32]) -> Result<(), FetchError> {
+    async fn delete(&mut self, handles: &[u32]) -> Result<Vec<u32>, FetchError> {
+        let mut deleted = Vec::new();
         for number in handles.iter().filter_map(|handle| NonZeroU32::new(*handle)) {
             match self.client.dele(number).await {
-                Ok(()) | Err(ClientError::Refused(_)) => {}
+                Ok(()) => deleted.push(number.get()),
+                Err(ClientError::Refused(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(deleted)
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        self.notes.take()
     }
 }

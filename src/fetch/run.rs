@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Current, FetchAccount, FetchConfig, FetchError, FetchPhase, FetchStatus, Inner, Ledger, Receive,
     imap::Imap,
-    pass::{Pass, seconds},
+    pass::{Pass, Remote, seconds},
     pop3::Pop3,
 };
 use crate::{
@@ -78,6 +78,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         if account.protocol.is_pop3() {
             let mut remote = Pop3::open(&endpoint, account).await?;
             let looked = self.pass(&current, account, &delivered).run(&mut remote).await;
+            note(status, &mut remote);
             // RFC 1939 §6: what was marked goes with QUIT, even if something failed, as long as the session goes on.
             if matches!(looked, Ok(()) | Err(FetchError::Delivery(_))) {
                 remote.quit().await?;
@@ -88,7 +89,9 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         }
         let mut remote = Imap::open(&endpoint, account).await?;
         loop {
-            self.pass(&current, account, &delivered).run(&mut remote).await?;
+            let looked = self.pass(&current, account, &delivered).run(&mut remote).await;
+            note(status, &mut remote);
+            looked?;
             went_well(status);
             if !account.push || !remote.tells() {
                 // All is done: what it says to our leave changes nothing.
@@ -154,9 +157,17 @@ fn change<T>(status: &Shared, how: impl FnOnce(&mut FetchStatus) -> T) -> T {
     how(&mut status.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+fn note(status: &Shared, remote: &mut impl Remote) {
+    let notes = remote.notes();
+    change(status, |status| status.notes = notes);
+}
+
 fn went_well(status: &Shared) {
     change(status, |status| {
-        (status.failures, status.error, status.succeeded) = (0, None, Some(seconds()));
+        (status.failures, status.error) = (0, None);
+        if status.notes.is_empty() {
+            status.succeeded = Some(seconds());
+        }
     });
 }
 

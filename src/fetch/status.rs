@@ -18,6 +18,9 @@ pub struct FetchStatus {
     pub failures: u32,
     /// What went wrong the last time; `None` if all went well.
     pub error: Option<String>,
+    /// What the last look passed over, a line each: mailboxes that cannot be opened or written to, messages that the server does not give.
+    /// While there is any, not all went well.
+    pub notes: Vec<String>,
 }
 
 /// What an account does.

@@ -148,6 +148,9 @@ pub(crate) struct FetchEntry {
     pub(crate) delivered: u64,
     pub(crate) failures: u32,
     pub(crate) error: Option<String>,
+    /// What the last look passed over, and why.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
     /// Messages that are known to be here, and those that stay there: how many, and why.
     pub(crate) here: u64,
     pub(crate) refused: u64,
@@ -342,6 +345,7 @@ impl Fetch {
                 delivered: status.delivered,
                 failures: status.failures,
                 error: status.error.or(unreadable),
+                notes: status.notes,
                 here,
                 refused,
                 reasons,

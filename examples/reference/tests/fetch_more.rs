@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "fetch/odd.rs"]
+mod odd;
 #[path = "identity/web.rs"]
 mod web;
 
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, process::Stdio, thread, time::Duration};
 
 use common::{PASSWORD, Server, USER, deliver, imap, run, succeed, wait_for, write_private};
+use odd::{Mailbox, Mailboxes, Maildrop, Odd};
 use web::Web;
 
 /// A server that lets tokens in if they are fresh, with a message in it.
@@ -279,4 +282,142 @@ fn what_was_too_large_comes_when_the_limit_is_raised() {
         let told: serde_json::Value = serde_json::from_str(status(&home).lines().next().unwrap()).unwrap();
         assert_eq!((told["here"].as_u64(), told["refused"].as_u64()), (Some(2), Some(0)), "{told}");
     }
+}
+
+/// What a scanner sends: page after page under one header.
+fn page(text: &str) -> String {
+    format!("From: scanner@lan\r\nSubject: scan\r\n\r\n{text}\r\n")
+}
+
+/// Looks now, and waits until that look has ended.
+fn look(home: &Server) {
+    let told = || serde_json::from_str::<serde_json::Value>(status(home).lines().next().unwrap()).unwrap();
+    let before = told()["tried"].as_u64();
+    // Moments are told in seconds.
+    thread::sleep(Duration::from_millis(1_100));
+    succeed(&mut home.command(&["fetch", "now"]));
+    wait_for("a look", || (told()["tried"].as_u64() > before && told()["phase"] != "fetching").then_some(()));
+}
+
+/// The texts of a mailbox, sorted.
+fn texts(home: &Server, mailbox: &str) -> Vec<String> {
+    let mut talk = imap(home);
+    if !talk.imap("e", &format!("EXAMINE {mailbox}")).last().unwrap().starts_with("e OK") {
+        return Vec::new();
+    }
+    let all = talk.imap("f", "FETCH 1:* BODY.PEEK[TEXT]").join("\n");
+    let mut texts: Vec<String> =
+        all.split("}\n").skip(1).filter_map(|part| Some(part.lines().next()?.to_owned())).collect();
+    texts.sort();
+    texts
+}
+
+const SLOWLY: [&str; 4] = ["--in-clear", "--every", "1h", "--no-push"];
+
+#[test]
+fn nothing_is_deleted_there_that_never_came_although_headers_are_alike() {
+    let delete = [&SLOWLY[..], &["--delete"]].concat();
+    // Unique ids as they should be, one for all, and none.
+    for (first, next, nameless) in [("a", "b", false), ("same", "same", false), ("same", "same", true)] {
+        let home = Server::start(QUICK);
+        let drop = Odd::start(Maildrop { nameless, ..Maildrop::default() }, odd::pop3);
+        drop.with(|drop| drop.messages.push((first, page("one"))));
+        add_with(&home, &format!("pop3://ann@127.0.0.1:{}", drop.port), &delete);
+        wait_for("the first", || (texts(&home, "INBOX") == ["one"]).then_some(()));
+        wait_for("its end there", || drop.with(|drop| drop.messages.is_empty()).then_some(()));
+        if !nameless {
+            look(&home);
+        }
+        // Of the same size or not.
+        drop.with(|drop| drop.messages.push((next, page("two"))));
+        look(&home);
+        assert_eq!(texts(&home, "INBOX"), ["one", "two"], "{first} {next} {nameless}");
+        drop.with(|drop| drop.messages.push((first, page("another"))));
+        look(&home);
+        assert_eq!(texts(&home, "INBOX"), ["another", "one", "two"], "{first} {next} {nameless}");
+        wait_for("the end of all", || drop.with(|drop| drop.messages.is_empty()).then_some(()));
+        // Two of one name, the second of which cannot be had: when the first goes, its name is the second's.
+        drop.with(|drop| {
+            drop.refused = Some(page("four"));
+            drop.messages = vec![("same", page("three")), ("same", page("four"))];
+        });
+        look(&home);
+        let told = status(&home);
+        assert!(told.contains("1 message is not given: "), "{told}");
+        assert_eq!(drop.with(|drop| drop.messages.len()), 2, "none goes before all are here");
+        drop.with(|drop| drop.refused = None);
+        look(&home);
+        assert_eq!(texts(&home, "INBOX"), ["another", "four", "one", "three", "two"]);
+        assert!(!status(&home).contains("not given"));
+        wait_for("the end of both", || drop.with(|drop| drop.messages.is_empty()).then_some(()));
+    }
+    let home = Server::start(QUICK);
+    let server = Odd::start(Mailboxes::of(vec![Mailbox::new("INBOX", "", &[page("one")])]), odd::imap);
+    add_with(&home, &format!("imap://ann@127.0.0.1:{}", server.port), &delete);
+    wait_for("the first", || (texts(&home, "INBOX") == ["one"]).then_some(()));
+    for (uid, text) in [(2, "two"), (3, "another")] {
+        wait_for("an empty mailbox", || server.with(|all| all.count("INBOX") == 0).then_some(()));
+        server.with(|all| all.all[0].messages.push((uid, page(text))));
+        look(&home);
+    }
+    assert_eq!(texts(&home, "INBOX"), ["another", "one", "two"]);
+}
+
+#[test]
+fn without_unique_ids_nothing_comes_twice() {
+    let home = Server::start(QUICK);
+    let drop = Odd::start(Maildrop { nameless: true, ..Maildrop::default() }, odd::pop3);
+    drop.with(|drop| drop.messages = ["one", "two", "longer"].map(|text| ("", page(text))).into());
+    add_with(&home, &format!("pop3://ann@127.0.0.1:{}", drop.port), &SLOWLY);
+    wait_for("the mail", || (texts(&home, "INBOX").len() == 3).then_some(()));
+    look(&home);
+    assert_eq!(drop.with(|drop| drop.given.len()), 3, "what is known is not read again");
+    // Somebody else deletes the first: the others have the names of those before them.
+    drop.with(|drop| drop.messages.remove(0));
+    drop.with(|drop| drop.messages.push(("", page("four"))));
+    look(&home);
+    look(&home);
+    assert_eq!(texts(&home, "INBOX"), ["four", "longer", "one", "two"]);
+}
+
+#[test]
+fn what_cannot_be_deleted_or_is_not_given_keeps_nothing_else_back_and_is_told() {
+    let home = Server::start(QUICK);
+    let mut all = Mailboxes::of(vec![
+        Mailbox::new("Archive", "", &[page("archived")]),
+        Mailbox::new("Closed", "", &[page("closed")]),
+        Mailbox::new("Work", "", &[page("work")]),
+        Mailbox::new("INBOX", "", &[page("new"), page("withheld")]),
+    ]);
+    (all.all[0].fixed, all.all[1].read_only) = (true, true);
+    all.refused = Some(page("withheld"));
+    let server = Odd::start(all, odd::imap);
+    let delete = [&SLOWLY[..], &["--delete", "--all-folders"]].concat();
+    add_with(&home, &format!("imap://ann@127.0.0.1:{}", server.port), &delete);
+    let counts = || server.with(|all| ["Archive", "Closed", "Work", "INBOX"].map(|name| all.count(name)));
+    wait_for("what can go", || (counts() == [1, 1, 0, 1]).then_some(()));
+    look(&home);
+    let told = String::from_utf8(succeed(&mut home.command(&["fetch", "status"]))).unwrap();
+    for part in [
+        "\"Archive\" keeps its messages: ",
+        "\"Closed\" keeps its messages: it can only be read",
+        "1 message is not given: ",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(told.contains("never all was well") && !told.contains("failed"), "{told}");
+    let stores = server.with(|all| all.log.iter().filter(|line| line.contains("UID STORE 1 ")).count());
+    assert!(stores >= 3, "{stores}");
+    for (name, text) in [("Archive", "archived"), ("Closed", "closed"), ("Work", "work"), ("INBOX", "new")] {
+        assert_eq!(texts(&home, name), [text]);
+    }
+    let log = home.log();
+    assert!(
+        log.contains("the server does not give a message that it lists")
+            && log.contains("host=\"127.0.0.1\""),
+        "{log}"
+    );
+    server.with(|all| all.refused = None);
+    look(&home);
+    assert_eq!(texts(&home, "INBOX"), ["new", "withheld"]);
 }

@@ -182,6 +182,7 @@ fn report(entry: &FetchEntry, now: u64) -> Vec<String> {
         let times = if entry.failures > 1 { format!(", {} times", entry.failures) } else { String::new() };
         lines.push(format!("failed{times}: {error}"));
     }
+    lines.extend(entry.notes.iter().cloned());
     match (entry.succeeded, entry.tried) {
         (Some(then), _) => lines.push(format!("all was well {}", ago(then))),
         (None, Some(then)) => lines.push(format!("tried {}, and never all was well", ago(then))),
