@@ -160,6 +160,7 @@ fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
             Ok(warnings) => warnings.iter().for_each(|warning| eprintln!("mailwrightd: warning: {warning}")),
             Err(error) => return fail(&error, USAGE),
         }
+        serve::warnings(config).iter().for_each(|warning| eprintln!("mailwrightd: warning: {warning}"));
         if let Err(error) = user::check_passwd_files(config) {
             return fail(&error, USAGE);
         }
