@@ -67,14 +67,29 @@ impl PasswdFiles {
             return Ok(());
         }
         let mut entries: Vec<ImportEntry> = Vec::new();
+        let mut empty = None;
         for file in &self.files {
-            entries.extend(read_passwd(file)?);
+            let found = read_passwd(file)?;
+            if found.is_empty() {
+                empty = Some(file);
+            }
+            entries.extend(found);
         }
         let changed: Vec<ImportEntry> = entries.iter().filter(|entry| self.is_new(entry)).cloned().collect();
         self.directory.import(&changed, true)?;
         let mut wanted = BTreeSet::new();
         for entry in &entries {
             wanted.insert(self.directory.account(&entry.name)?.user.as_str().to_owned());
+        }
+        // A file that is written anew is empty for a moment: nobody is removed for that, as for a directory that answers nothing.
+        if let Some(file) = empty
+            && !ours.is_subset(&wanted)
+        {
+            tracing::warn!(
+                file = %file.display(),
+                "this passwd-file has no accounts: those that came from files and are in none now stay; remove them by `mailwrightd user remove`"
+            );
+            wanted.extend(ours.iter().filter(|name| self.directory.has(name)).cloned());
         }
         let gone: Vec<&String> = ours.difference(&wanted).collect();
         for name in &gone {
@@ -166,6 +181,15 @@ mod tests {
             assert!(files.follow().is_err(), "{bad}");
         }
         assert!(directory.account("bob@a.test").unwrap().password.verify(b"three"));
+        // Nor does one that is empty, as it is while somebody writes it.
+        for empty in ["", "# nobody\n"] {
+            fs::write(&file, empty).unwrap();
+            files.follow().unwrap();
+            assert_eq!(names(), ["bob@a.test", "hand@a.test"]);
+        }
+        fs::write(&file, "eve@a.test:{PLAIN}five\n").unwrap();
+        files.follow().unwrap();
+        assert_eq!(names(), ["eve@a.test", "hand@a.test"], "those that stayed are the file's still");
         // Without the files their accounts go.
         PasswdFiles::new(Vec::new(), folder.path(), Arc::clone(&directory)).follow().unwrap();
         assert_eq!(names(), ["hand@a.test"]);

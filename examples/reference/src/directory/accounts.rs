@@ -114,7 +114,7 @@ impl Directory {
     /// Adds many accounts with hashed passwords. Every line is checked before the first account is written.
     pub(crate) fn import(&self, entries: &[ImportEntry], replace: bool) -> Result<Response, DirectoryError> {
         let _changing = self.lock_changes();
-        let (mut rows, mut added, mut replaced, mut skipped) = (Vec::new(), 0, 0, 0);
+        let (mut rows, mut back, mut added, mut replaced, mut skipped) = (Vec::new(), Vec::new(), 0, 0, 0);
         for entry in entries {
             let bad = |problem: String| DirectoryError::Import { name: entry.name.clone(), problem };
             let name = self.local_name(&entry.name).map_err(|error| bad(error.to_string()))?;
@@ -136,7 +136,11 @@ impl Directory {
                     replaced += 1;
                 }
                 (None, _) => {
-                    self.take_back(&name)?;
+                    // It comes back as it was, and is forgotten as a removed one when it is there: not before all is checked.
+                    if let Some((forget, before)) = self.take_back(&name)? {
+                        back.push(forget);
+                        mail = before;
+                    }
                     added += 1;
                 }
             }
@@ -148,7 +152,10 @@ impl Directory {
         for (_, password, scram, _) in &mut rows {
             *scram = password.plain().and_then(|_| keys.next()).flatten();
         }
-        self.write(rows)?;
+        let mut model = self.model();
+        let accounts = self.new_accounts(rows, &mut model)?;
+        self.commit(back, accounts)?;
+        self.replace_model(model);
         Ok(Response::Imported { added, replaced, skipped })
     }
 
@@ -203,10 +210,8 @@ impl Directory {
         rows: Vec<NewRow>,
         model: &mut Model,
     ) -> Result<Vec<NewAccount>, DirectoryError> {
-        let mut next = {
-            let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-            accounts.values().map(|account| account.number + 1).max().unwrap_or(0)
-        };
+        // Looked for when there is a new one: the numbers of removed accounts are theirs until they are erased.
+        let mut next = None;
         let mut accounts = Vec::new();
         for (name, password, scram, mail) in rows {
             let entry = mail.entry()?;
@@ -216,8 +221,18 @@ impl Directory {
                 }
                 _ => model.restore(&name, Entry::Account(entry)),
             }
-            let number = self.find(&name).map_or(next, |account| account.number);
-            next = next.max(number + 1);
+            let known = match self.find(&name) {
+                Some(account) => Some(account.number),
+                None => self.removed_number(&name)?,
+            };
+            let number = match (known, next) {
+                (Some(number), _) => number,
+                (None, Some(number)) => number,
+                (None, None) => self.next_number()?,
+            };
+            if known.is_none() {
+                next = Some(number + 1);
+            }
             let row =
                 Row { password: password.to_string(), scram: scram.clone(), mail: mail.clone(), number };
             let value = serde_json::to_vec(&row).map_err(|error| DirectoryError::Corrupt {
@@ -228,6 +243,15 @@ impl Directory {
             accounts.push((Account { user, password, scram, mail, number }, value));
         }
         Ok(accounts)
+    }
+
+    /// A number above those of all accounts, the removed ones included.
+    fn next_number(&self) -> Result<u64, DirectoryError> {
+        let highest = {
+            let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+            accounts.values().map(|account| account.number).max()
+        };
+        Ok(highest.max(self.highest_removed()?).map_or(0, |number| number + 1))
     }
 
     /// Makes accounts known that were written. Sessions of those with another password end.
