@@ -340,6 +340,23 @@ fn whose_files_keep_the_server_from_its_store_is_said() {
 }
 
 #[test]
+fn a_reader_that_stops_reading_is_no_reason_to_panic() {
+    let server = Server::prepare("");
+    for arguments in [&["config", "default"][..], &["config", "check"], &["user", "list"]] {
+        let mut child =
+            server.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+    let mut full = server.command(&["config", "default"]);
+    full.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let output = full.stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(err(&output).contains("cannot write to standard output"), "{output:?}");
+}
+
+#[test]
 fn sigterm_and_sigint_end_it_well_and_a_restart_has_all() {
     for signal in ["-TERM", "-INT"] {
         let mut server = Server::start("allow_plaintext_auth = true");
