@@ -173,7 +173,8 @@ struct Lasting {
 }
 
 impl Embedded {
-    /// Opens the store in `directory`, which is made if it does not exist. Blocks.
+    /// Opens the store in `directory`, which is made for its owner alone if it does not exist; the mode of one that exists is the
+    /// caller's to look at. Blocks.
     ///
     /// # Errors
     /// [`Unavailable`](StoreError::Unavailable) if another process has it open or it cannot be read,

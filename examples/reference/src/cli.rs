@@ -248,7 +248,7 @@ Examples:
     Sendmail {
         /// What sendmail is given
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION|RECIPIENT")]
-        arguments: Vec<String>,
+        arguments: Vec<std::ffi::OsString>,
     },
     /// Append the message on standard input to a file: what the server starts with the rights of the file's owner
     #[command(hide = true)]

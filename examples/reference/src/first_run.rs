@@ -19,7 +19,7 @@ pub(crate) struct Accounts {
     reader: (String, String),
 }
 
-/// Makes a directory that only we can enter.
+/// Makes a directory that only we can enter, if there is none.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

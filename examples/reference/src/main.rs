@@ -1,5 +1,8 @@
 //! mailwrightd, the reference server of the mailwright family.
 
+#[macro_use]
+mod output;
+
 #[cfg(feature = "acme")]
 mod acme;
 mod address_book;
@@ -64,9 +67,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args();
+    let mut arguments = std::env::args_os();
     if let Some(first) = arguments.next().as_deref().and_then(sendmail::called_as) {
-        return sendmail::run(first.iter().map(|word| (*word).to_owned()).chain(arguments), None);
+        return sendmail::run(first.iter().map(Into::into).chain(arguments), None);
     }
     let cli = Cli::parse();
     if let Some(Command::Sendmail { arguments }) = cli.command {
@@ -160,6 +163,7 @@ fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
             Ok(warnings) => warnings.iter().for_each(|warning| eprintln!("mailwrightd: warning: {warning}")),
             Err(error) => return fail(&error, USAGE),
         }
+        serve::warnings(config).iter().for_each(|warning| eprintln!("mailwrightd: warning: {warning}"));
         if let Err(error) = user::check_passwd_files(config) {
             return fail(&error, USAGE);
         }

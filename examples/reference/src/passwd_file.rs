@@ -99,8 +99,13 @@ impl PasswdFiles {
             return Ok(());
         }
         let mut wanted: BTreeMap<String, ImportEntry> = BTreeMap::new();
+        let mut empty = None;
         for file in &self.files {
-            for entry in read_passwd(file)? {
+            let found = read_passwd(file)?;
+            if found.is_empty() {
+                empty = Some(file.display());
+            }
+            for entry in found {
                 let name = self.directory.local_name(&entry.name).map_err(|error| {
                     DirectoryError::Import { name: entry.name.clone(), problem: error.to_string() }
                 })?;
@@ -115,7 +120,16 @@ impl PasswdFiles {
         }
         let changed: Vec<ImportEntry> = wanted.values().filter(|entry| self.is_new(entry)).cloned().collect();
         self.directory.import(&changed, true, Some(Origin::PasswdFile))?;
-        let gone: Vec<&String> = ours.iter().filter(|name| !wanted.contains_key(*name)).collect();
+        let mut gone: Vec<&String> = ours.iter().filter(|name| !wanted.contains_key(*name)).collect();
+        // A file that is written anew is empty for a moment: nobody is removed for that, as for a directory that answers nothing.
+        if let Some(file) = empty
+            && !gone.is_empty()
+        {
+            warnings.insert(format!(
+                "{file}: there are no accounts in it: those that came from files and are in none now stay; remove them by `mailwrightd user remove`"
+            ));
+            gone.clear();
+        }
         for name in &gone {
             match self.directory.remove(name) {
                 // Somebody has removed it by hand.
@@ -199,6 +213,15 @@ mod tests {
             assert!(files.followed(&mut BTreeSet::new()).is_err(), "{bad}");
         }
         assert!(directory.account("bob@a.test").unwrap().password.verify(b"three"));
+        // Nor does one that is empty, as it is while somebody writes it.
+        for empty in ["", "# nobody\n"] {
+            fs::write(&file, empty).unwrap();
+            files.followed(&mut BTreeSet::new()).unwrap();
+            assert_eq!(names(), ["bob@a.test", "hand@a.test"]);
+        }
+        fs::write(&file, "eve@a.test:{PLAIN}five\n").unwrap();
+        files.follow();
+        assert_eq!(names(), ["eve@a.test", "hand@a.test"], "those that stayed are the file's still");
         // Without the files their accounts go.
         PasswdFiles::new(Vec::new(), Arc::clone(&directory)).follow();
         assert_eq!(names(), ["hand@a.test"]);
@@ -221,9 +244,9 @@ mod tests {
         drop(directory);
         // Nothing is in the data directory but the store: all that a backup brings back.
         let directory = open();
-        fs::write(&file, "").unwrap();
+        fs::write(&file, "zoe@a.test:{PLAIN}four\n").unwrap();
         PasswdFiles::new(vec![file.clone()], Arc::clone(&directory)).follow();
-        assert_eq!(names(&directory), ["eve@a.test", "hand@a.test"]);
+        assert_eq!(names(&directory), ["eve@a.test", "hand@a.test", "zoe@a.test"]);
 
         // What earlier versions noted.
         directory.import(&[entry("old@a.test")], false, None).unwrap();
@@ -232,7 +255,7 @@ mod tests {
         take_over_ledger(folder.path(), &directory).unwrap();
         assert!(!folder.path().join(LEDGER).exists());
         PasswdFiles::new(vec![file], Arc::clone(&directory)).follow();
-        assert_eq!(names(&directory), ["eve@a.test", "hand@a.test"]);
+        assert_eq!(names(&directory), ["eve@a.test", "hand@a.test", "zoe@a.test"]);
     }
 
     fn entry(name: &str) -> ImportEntry {

@@ -8,9 +8,10 @@ mod options;
 mod submit;
 
 use std::{
+    ffi::{OsStr, OsString},
     io::{self, Read, Write},
     net::Shutdown,
-    os::unix::net::UnixStream,
+    os::unix::{ffi::OsStrExt, net::UnixStream},
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -33,7 +34,7 @@ const UNAVAILABLE: u8 = 69;
 const TEMPORARY: u8 = 75;
 
 /// Whether the program was called by one of the names that other mail servers have their commands under; then, as what.
-pub(crate) fn called_as(program: &str) -> Option<&'static [&'static str]> {
+pub(crate) fn called_as(program: &OsStr) -> Option<&'static [&'static str]> {
     match Path::new(program).file_name()?.to_str()? {
         "sendmail" | "mailwright-sendmail" => Some(&[]),
         "mailq" => Some(&["-bp"]),
@@ -43,8 +44,8 @@ pub(crate) fn called_as(program: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Runs it. `arguments` are those behind the name.
-pub(crate) fn run(arguments: impl Iterator<Item = String>, given: Option<&Path>) -> ExitCode {
-    match attempt(arguments, given) {
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>, given: Option<&Path>) -> ExitCode {
+    match attempt(arguments.map(text), given) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("sendmail: {failure}");
@@ -57,6 +58,12 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>, given: Option<&Path>)
             })
         }
     }
+}
+
+/// An argument as text. What is no UTF-8 comes from a program as old as Latin-1, and every octet is a letter there.
+fn text(argument: OsString) -> String {
+    let latin = |octets: OsString| octets.as_bytes().iter().map(|octet| char::from(*octet)).collect();
+    argument.into_string().unwrap_or_else(latin)
 }
 
 fn attempt(arguments: impl Iterator<Item = String>, given: Option<&Path>) -> Result<(), Failure> {
@@ -99,8 +106,7 @@ fn deliver(config: &Config, options: &Options) -> Result<(), Failure> {
     let stdin = io::stdin().lock();
     let mut input = Input::new(stdin, options.dot_is_data);
     let head = input.head(&author, options)?;
-    let stream = connect(config)?;
-    submit::send(stream, &author, &head, options, &mut input)
+    submit::send(|| connect(config), &author, &head, options, &mut input)
 }
 
 /// `-bs`: SMTP between standard input and the server.

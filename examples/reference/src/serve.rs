@@ -5,6 +5,7 @@ mod descriptors;
 mod lasting;
 mod listening;
 mod open;
+mod private;
 mod reload;
 mod services;
 mod sockets;
@@ -51,6 +52,7 @@ use open::DMARC;
 pub(crate) use open::{
     SIEVE_MEMORY, Waiting, fetch, known, life, mail_store, open, suppressed, tokens, waiting,
 };
+pub(crate) use private::warnings;
 pub(crate) use reload::Source;
 use reload::{Reloader, State, reload_on_signal};
 pub(crate) use sockets::{auth_socket, tcp_socket};
@@ -62,8 +64,16 @@ pub(crate) enum ServeError {
         "cannot make the data directory {path}: {source}\n  choose another with --data DIR, or as data in the configuration"
     )]
     Data { path: String, source: io::Error },
+    #[error(
+        "others on this machine may enter {path} (mode {mode:o}), where all mail and password hashes are, and that cannot be mended: {source}\n  mend it with: chmod 700 {path}, by its owner"
+    )]
+    Readable { path: String, mode: u32, source: io::Error },
     #[error("cannot open the store in {path}: {source}")]
     Store { path: String, source: mailwright::mailstore::StoreError },
+    #[error(
+        "cannot open the store in {data}: {source}\n  {file} belongs to the user of the number {owner}, and this runs as {ours}: run commands as the user that the server runs as (sudo -u USER mailwrightd …); mend it with: chown -R {ours} {data}"
+    )]
+    Foreign { data: String, file: String, owner: u32, ours: u32, source: mailwright::mailstore::StoreError },
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error(transparent)]

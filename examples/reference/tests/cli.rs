@@ -8,12 +8,12 @@ use std::{
     io::Write,
     net::TcpListener,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use common::{PASSWORD, Server, USER, have, imap, run, succeed};
+use common::{PASSWORD, Server, USER, have, imap, run, succeed, wait_for};
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailwrightd"));
@@ -296,6 +296,67 @@ fn the_data_is_for_its_owner_only() {
 }
 
 #[test]
+fn a_data_directory_that_others_could_enter_is_closed() {
+    let mut server = Server::start("");
+    server.stop();
+    let data = server.folder.path().join("data");
+    let places = [data.clone(), data.join("store")];
+    let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(places.each_ref().map(mode), [0o700; 2]);
+    // As systemd makes such a directory, and as stores were made.
+    places.iter().for_each(|path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap());
+    let output = run(&mut server.command(&["config", "check"]));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(err(&output).matches("(mode 755)").count(), 2, "{output:?}");
+    server.serve();
+    assert_eq!(places.each_ref().map(mode), [0o700; 2]);
+    wait_for("the log", || (server.log().matches("others could enter").count() == 2).then_some(()));
+    let output = run(&mut server.command(&["config", "check"]));
+    assert!(!err(&output).contains("warning"), "{output:?}");
+}
+
+#[test]
+fn whose_files_keep_the_server_from_its_store_is_said() {
+    const NOBODY: u32 = 65_534;
+    let mut server = Server::prepare("");
+    let data = server.folder.path().join("data");
+    fs::create_dir_all(data.join("store")).unwrap();
+    if std::os::unix::fs::chown(&data, Some(NOBODY), Some(NOBODY)).is_err() {
+        println!("skipped: only root can be somebody else");
+        return;
+    }
+    for (path, mode) in [(server.folder.path(), 0o755), (&data, 0o700), (&data.join("store"), 0o700)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    server.identity = Some(NOBODY);
+    let error = err(&run(&mut server.command(&["serve"])));
+    for part in ["data/store belongs to the user of the number 0", "chown -R 65534 ", "sudo -u USER"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    // What others can read there cannot be mended by somebody else, and is not served.
+    fs::set_permissions(data.join("store"), fs::Permissions::from_mode(0o755)).unwrap();
+    let error = err(&run(&mut server.command(&["serve"])));
+    assert!(error.contains("(mode 755)") && error.contains("chmod 700"), "{error}");
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_no_reason_to_panic() {
+    let server = Server::prepare("");
+    for arguments in [&["config", "default"][..], &["config", "check"], &["user", "list"]] {
+        let mut child =
+            server.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+    let mut full = server.command(&["config", "default"]);
+    full.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let output = full.stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(err(&output).contains("cannot write to standard output"), "{output:?}");
+}
+
+#[test]
 fn sigterm_and_sigint_end_it_well_and_a_restart_has_all() {
     for signal in ["-TERM", "-INT"] {
         let mut server = Server::start("allow_plaintext_auth = true");
@@ -358,7 +419,7 @@ fn a_connection_over_the_limit_is_told_in_its_protocol() {
     // TLS is not up yet: anything in the clear would be taken for a broken handshake.
     assert_eq!(server.talk(server.port("imap", "implicit")).rest(), "");
     drop(first);
-    common::wait_for("the place to be free", || {
+    wait_for("the place to be free", || {
         server.talk(server.port("imap", "starttls")).line().starts_with("* OK").then_some(())
     });
 }

@@ -4,9 +4,13 @@
 mod common;
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Write,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
@@ -129,6 +133,62 @@ fn what_cannot_be_sent_is_said_and_nothing_is() {
     let said = String::from_utf8_lossy(&sent.stderr).into_owned();
     assert_eq!(sent.status.code(), Some(75), "{said}");
     assert!(said.contains("was not sent") && said.contains("does mailwrightd run"), "{said}");
+}
+
+/// As cron hands over what a program wrote that shows how far it is, and as programs name people.
+#[test]
+fn what_programs_write_is_sent() {
+    let server = start();
+    let progress = "From: root (Cron Daemon)\nTo: alice\nSubject: Cron\n\n  10%\r 100%\r\ndone\n";
+    let sent = send(&server, &["-FCronDaemon", "-i", "-B8BITMIME", "-oem", "alice"], progress);
+    assert!(sent.status.success(), "{sent:?}");
+    assert!(last(&server).contains("\n\n  10%\n 100%\ndone\n"));
+    let sent =
+        send(&server, &["-f", "Bob <b@x.example>", "Alice A <alice@example.org>"], "Subject: x\n\nx\n");
+    assert!(sent.status.success(), "{sent:?}");
+    assert!(last(&server).contains("Return-Path: <b@x.example>\n"));
+    // What is no UTF-8 is Latin-1.
+    let mut old = command(&server, "sendmail", &["-t", "-F"]);
+    old.arg(OsStr::from_bytes(b"J\xfcrgen"));
+    let sent = feed(old, "To: alice\nSubject: x\n\nx\n");
+    assert!(sent.status.success(), "{sent:?}");
+    assert!(last(&server).contains("From: =?UTF-8?B?SsO8cmdlbg==?= <"), "{}", last(&server));
+    let mut direct = server.command(&["sendmail"]);
+    direct.arg(OsStr::from_bytes(b"j\xfcrgen@example.org"));
+    let sent = feed(direct, "x\n");
+    assert_eq!(sent.status.code(), Some(67), "{sent:?}");
+    assert_eq!(common::count(&server), 3);
+}
+
+#[test]
+fn more_recipients_than_a_message_has_get_several() {
+    let mut server = prepare();
+    let config = server.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("[limits]\n", "[limits]\nrecipients = 100\n")).unwrap();
+    server.add_user(USER, common::PASSWORD);
+    server.serve();
+    // alice is in the last of three.
+    let mut names: Vec<String> = (0..249).map(|number| format!("u{number}@later.example")).collect();
+    names.push(USER.into());
+    let arguments: Vec<&str> = names.iter().map(String::as_str).collect();
+    let large = format!("Subject: many\n\n{}", "0123456789abcdef\n".repeat(20_000));
+    let sent = send(&server, &arguments, &large);
+    assert!(sent.status.success(), "{sent:?}");
+    assert_eq!(common::count(&server), 1);
+    let waiting = || {
+        let shown = succeed(&mut command(&server, "mailq", &["--"]));
+        String::from_utf8(shown).unwrap().matches("@later.example").count()
+    };
+    wait_for("the queue", || (waiting() == 249).then_some(()));
+    // One that is unknown keeps it from all.
+    names.push("ghost@example.org".into());
+    let arguments: Vec<&str> = names.iter().map(String::as_str).collect();
+    let sent = send(&server, &arguments, &large);
+    let said = String::from_utf8_lossy(&sent.stderr).into_owned();
+    assert_eq!(sent.status.code(), Some(67), "{said}");
+    assert!(said.contains("550 5.1.1") && said.contains("nothing was sent"), "{said}");
+    assert_eq!((common::count(&server), waiting()), (1, 249));
 }
 
 #[test]

@@ -28,7 +28,8 @@ mod leap;
 mod missing;
 mod restoring;
 
-use file::{Mark, Origin, Reader, Writer, io_failed, make_directory};
+pub(super) use file::make_directory;
+use file::{Mark, Origin, Reader, Writer, io_failed};
 use missing::Missing;
 pub(super) use restoring::is_unfinished;
 pub use restoring::restore;

@@ -103,6 +103,8 @@ impl Database {
                 directory.display()
             )));
         }
+        // What is in it has the modes that the process makes files with: only the directory keeps others from the mail.
+        backup::make_directory(directory)?;
         let damage = mend(directory)?;
         let mut database = Self::open_empty(directory, options)?;
         database.damage = damage;

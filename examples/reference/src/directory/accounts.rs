@@ -126,7 +126,7 @@ impl Directory {
         origin: Option<Origin>,
     ) -> Result<Response, DirectoryError> {
         let _changing = self.lock_changes();
-        let (mut rows, mut added, mut replaced, mut skipped) = (Vec::new(), 0, 0, 0);
+        let (mut rows, mut back, mut added, mut replaced, mut skipped) = (Vec::new(), Vec::new(), 0, 0, 0);
         let mut seen = HashSet::new();
         for entry in entries {
             let bad = |problem: String| DirectoryError::Import { name: entry.name.clone(), problem };
@@ -155,7 +155,11 @@ impl Directory {
                     replaced += 1;
                 }
                 (None, _) => {
-                    self.take_back(&name)?;
+                    // It comes back as it was, and is forgotten as a removed one when it is there: not before all is checked.
+                    if let Some((forget, before)) = self.take_back(&name)? {
+                        back.push(forget);
+                        mail = before;
+                    }
                     added += 1;
                 }
             }
@@ -170,7 +174,10 @@ impl Directory {
                 *scram = keys.next().flatten();
             }
         }
-        self.write_from(rows, origin)?;
+        let mut model = self.model();
+        let accounts = self.new_accounts(rows, &mut model, origin)?;
+        self.commit(back, accounts)?;
+        self.replace_model(model);
         Ok(Response::Imported { added, replaced, skipped })
     }
 
@@ -231,10 +238,8 @@ impl Directory {
         model: &mut Model,
         origin: Option<Origin>,
     ) -> Result<Vec<NewAccount>, DirectoryError> {
-        let mut next = {
-            let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-            accounts.values().map(|account| account.number + 1).max().unwrap_or(0)
-        };
+        // Looked for when there is a new one: the numbers of removed accounts are theirs until they are erased.
+        let mut next = None;
         let mut accounts = Vec::new();
         for (name, password, scram, mail) in rows {
             let entry = mail.entry()?;
@@ -245,9 +250,19 @@ impl Directory {
                 _ => model.restore(&name, Entry::Account(entry)),
             }
             let before = self.find(&name);
-            let number = before.as_ref().map_or(next, |account| account.number);
+            let known = match &before {
+                Some(account) => Some(account.number),
+                None => self.removed_number(&name)?,
+            };
+            let number = match (known, next) {
+                (Some(number), _) => number,
+                (None, Some(number)) => number,
+                (None, None) => self.next_number()?,
+            };
+            if known.is_none() {
+                next = Some(number + 1);
+            }
             let origin = origin.or_else(|| Some(before?.origin)).unwrap_or_default();
-            next = next.max(number + 1);
             let (keys, mail_row) = (scram.clone(), mail.clone());
             let row = Row { password: password.to_string(), scram: keys, mail: mail_row, origin, number };
             let value = serde_json::to_vec(&row).map_err(|error| DirectoryError::Corrupt {
@@ -258,6 +273,15 @@ impl Directory {
             accounts.push((Account { user, password, scram, mail, origin, number }, value));
         }
         Ok(accounts)
+    }
+
+    /// A number above those of all accounts, the removed ones included.
+    fn next_number(&self) -> Result<u64, DirectoryError> {
+        let highest = {
+            let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+            accounts.values().map(|account| account.number).max()
+        };
+        Ok(highest.max(self.highest_removed()?).map_or(0, |number| number + 1))
     }
 
     /// Makes accounts known that were written. Sessions of those with another password end, and of those that not everybody may log in to

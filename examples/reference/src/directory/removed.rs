@@ -8,7 +8,10 @@ use std::{
 use mailwright::mailstore::{Row as StoreRow, User, block_on};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Directory, DirectoryError, Origin, Row, rows::address};
+use super::{
+    Account, Directory, DirectoryError, Origin, Row,
+    rows::{AccountRow, address},
+};
 use crate::password::StoredPassword;
 
 /// A removed account in the database.
@@ -115,14 +118,29 @@ impl Directory {
             .map_or(Ok(()), |problem| Err(DirectoryError::Target(problem)))
     }
 
-    /// An account of this name is there again by way of a file, and with it its mail.
-    pub(super) fn take_back(&self, name: &str) -> Result<(), DirectoryError> {
+    /// An account of this name is to be there again by way of a file, and with it its mail: the change by which it is no removed one any
+    /// more, to be written with the account, and what became of its mail before.
+    pub(super) fn take_back(&self, name: &str) -> Result<Option<(StoreRow, AccountRow)>, DirectoryError> {
         self.check_place(name)?;
         match self.find_removed(name)? {
             Some((name, row)) if row.erasing => Err(DirectoryError::Erasing(name)),
-            Some((name, _)) => self.erased(&name),
-            None => Ok(()),
+            Some((name, row)) => Ok(Some((self.removed.row(name.as_bytes(), None), row.account.mail))),
+            None => Ok(None),
         }
+    }
+
+    /// The number of the removed account of this canonical name: it comes back as old as it was.
+    pub(super) fn removed_number(&self, name: &str) -> Result<Option<u64>, DirectoryError> {
+        Ok(self.find_removed(name)?.map(|(_, row)| row.account.number))
+    }
+
+    /// The highest number of a removed account.
+    pub(super) fn highest_removed(&self) -> Result<Option<u64>, DirectoryError> {
+        let number = |(_, value): (bytes::Bytes, bytes::Bytes)| {
+            let row: RemovedRow = serde_json::from_slice(&value).ok()?;
+            Some(row.account.number)
+        };
+        Ok(self.removed.scan(b"")?.into_iter().filter_map(number).max())
     }
 
     /// Whether there is an account of this canonical name.
@@ -167,5 +185,118 @@ impl From<&Account> for Row {
             origin: account.origin,
             number: account.number,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mailwright::{
+        mail_model::ForwardPath,
+        mailstore::embedded::{Embedded, Options},
+    };
+
+    use super::*;
+    use crate::{admin::ImportEntry, config::Config, directory::AccountChange, directory::Edit};
+
+    fn open(folder: &Path) -> Directory {
+        let config = Config { domains: vec!["a.test".into()], ..Config::default() };
+        let store = Embedded::open(folder.join("store"), Options::default()).unwrap();
+        let table = |name| store.table(name).unwrap();
+        let keys = crate::dkim::Keys::open(table("k")).unwrap();
+        Directory::open(table("a"), table("e"), table("s"), table("r"), keys, &config).unwrap()
+    }
+
+    fn postmaster(directory: &Directory) -> String {
+        let to = ForwardPath::Address("postmaster@a.test".parse().unwrap());
+        directory.expand(&to, false).unwrap().deliveries[0].account.clone()
+    }
+
+    fn import(directory: &Directory, lines: &[(&str, &str)]) -> Result<(), DirectoryError> {
+        let entry = |(name, password): &(&str, &str)| ImportEntry {
+            name: (*name).to_owned(),
+            password: (*password).to_owned(),
+        };
+        let entries: Vec<_> = lines.iter().map(entry).collect();
+        directory.import(&entries, false).map(drop)
+    }
+
+    #[test]
+    fn an_import_that_fails_leaves_removed_accounts_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = open(folder.path());
+        directory.add("ann@a.test", "first", true).unwrap();
+        directory.remove("ann@a.test").unwrap();
+        let lines = [("ann@a.test", "{PLAIN}x"), ("bob@a.test", "{NOSUCH}x")];
+        assert!(import(&directory, &lines).is_err());
+        assert_eq!(directory.removed().len(), 1);
+        assert!(matches!(directory.add("ann@a.test", "second", true), Err(DirectoryError::Removed(_))));
+        directory.restore("ann@a.test").unwrap();
+        assert!(directory.account("ann@a.test").unwrap().password.verify(b"first"));
+    }
+
+    #[test]
+    fn an_import_brings_an_account_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = open(folder.path());
+        directory.add("ann@a.test", "first", true).unwrap();
+        let change = AccountChange {
+            mailbox: Some(true),
+            forward: Some(vec!["ann@b.test".into()]),
+            keep: Some(true),
+            local_only: None,
+        };
+        directory.edit(Edit::Account { name: "ann@a.test".into(), change }).unwrap();
+        let before = directory.account("ann@a.test").unwrap().mail.clone();
+        assert_eq!(before.forward, ["ann@b.test"]);
+        directory.remove("ann@a.test").unwrap();
+        import(&directory, &[("ann@a.test", "{PLAIN}new")]).unwrap();
+        let account = directory.account("ann@a.test").unwrap();
+        assert!(account.password.verify(b"new"));
+        assert_eq!(account.mail, before);
+        assert!(directory.removed().is_empty());
+        directory.remove("ann@a.test").unwrap();
+        assert_eq!(directory.removed().len(), 1, "it can be removed again");
+    }
+
+    #[test]
+    fn the_oldest_account_is_so_when_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = open(folder.path());
+        directory.add("zoe@a.test", "x", true).unwrap();
+        directory.add("amy@a.test", "x", true).unwrap();
+        assert_eq!(postmaster(&directory), "zoe@a.test");
+        directory.remove("zoe@a.test").unwrap();
+        directory.remove("amy@a.test").unwrap();
+        // Who comes meanwhile is younger than both.
+        directory.add("bea@a.test", "x", true).unwrap();
+        directory.restore("amy@a.test").unwrap();
+        assert_eq!(postmaster(&directory), "amy@a.test");
+        import(&directory, &[("zoe@a.test", "{PLAIN}x"), ("cid@a.test", "{PLAIN}x")]).unwrap();
+        assert_eq!(postmaster(&directory), "zoe@a.test");
+        directory.remove("zoe@a.test").unwrap();
+        assert_eq!(postmaster(&directory), "amy@a.test");
+        directory.remove("amy@a.test").unwrap();
+        assert_eq!(postmaster(&directory), "bea@a.test");
+    }
+
+    #[test]
+    fn the_oldest_account_of_a_file_is_the_oldest() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let directory = open(folder.path());
+        for name in ["zoe@a.test", "amy@a.test", "bob@a.test"] {
+            directory.add(name, "x", true).unwrap();
+        }
+        import(&directory, &[("abe@a.test", "{PLAIN}x")]).unwrap();
+        let mut file = directory.export(true).unwrap();
+        for (name, since) in [("zoe@a.test", 100), ("amy@a.test", 200), ("bob@a.test", 300)] {
+            file.account.get_mut(name).unwrap().since = Some(since);
+        }
+        let target = open(other.path());
+        target.import_file(&file, false).unwrap();
+        assert_eq!(postmaster(&target), "zoe@a.test");
+        target.remove("zoe@a.test").unwrap();
+        assert_eq!(postmaster(&target), "amy@a.test");
     }
 }

@@ -74,7 +74,10 @@ impl Directory {
             )));
         }
         let mut accounts = Vec::new();
-        for (name, wanted) in &file.account {
+        // In the order in which they were made, which says who the oldest one is. Whose time is not known was imported.
+        let mut oldest_first: Vec<_> = file.account.iter().collect();
+        oldest_first.sort_by_key(|(_, account)| account.since.unwrap_or(i64::MAX));
+        for (name, wanted) in oldest_first {
             accounts.push(self.wanted(&model, name, wanted, file.secret.get(name))?);
             written += 1;
         }

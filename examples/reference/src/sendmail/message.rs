@@ -1,6 +1,7 @@
 //! The message as a program wrote it, and what it lacks.
 
 use std::{
+    collections::VecDeque,
     io::{self, BufRead, BufReader, Read},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -37,6 +38,18 @@ impl Author {
         whole.parse().map_err(|error| Failure::Usage(format!("{text:?} is not an address: {error}")))
     }
 
+    /// The addresses of an argument: as they are, with commas, or as a header field has them (RFC 5322 §3.4).
+    pub(super) fn addresses(&self, text: &str) -> Result<Vec<Address>, Failure> {
+        if !text.contains(['<', '"', '(']) {
+            let named = text.split(',').filter(|part| !part.trim().is_empty());
+            return named.map(|part| self.address(part)).collect();
+        }
+        let wrong = || Failure::Usage(format!("{text:?} is not an address"));
+        let (entries, whole) = address_list::parse_telling(text.as_bytes());
+        let found = listed(entries, self).map_err(|_| wrong())?;
+        if whole && !found.is_empty() { Ok(found) } else { Err(wrong()) }
+    }
+
     /// The author's own address.
     pub(super) fn own(&self) -> Result<Address, Failure> {
         self.address(&self.login)
@@ -57,15 +70,36 @@ pub(super) struct Head {
 pub(super) struct Input<R> {
     lines: BufReader<R>,
     dot_is_data: bool,
-    /// The first line of the body, if it was read to find out that the header has ended.
-    first: Option<Vec<u8>>,
+    /// The first lines of the body, if they were read to find out that the header has ended.
+    first: VecDeque<Vec<u8>>,
+    /// So many empty lines come next: carriage returns that ended them were read together.
+    empty: u64,
+    /// Whether what comes next stands behind a line feed, where alone a dot can be the end.
+    behind_feed: bool,
     ended: bool,
+}
+
+/// What a part of the body ends with.
+#[derive(PartialEq, Eq)]
+enum End {
+    Feed,
+    Return,
+    /// There is more of the line.
+    Nothing,
+    Input,
 }
 
 impl<R: Read> Input<R> {
     /// If a dot alone is not data, it is the end.
     pub(super) fn new(from: R, dot_is_data: bool) -> Self {
-        Self { lines: BufReader::with_capacity(64 * 1024, from), dot_is_data, first: None, ended: false }
+        Self {
+            lines: BufReader::with_capacity(64 * 1024, from),
+            dot_is_data,
+            first: VecDeque::new(),
+            empty: 0,
+            behind_feed: true,
+            ended: false,
+        }
     }
 
     /// Reads the header and completes it.
@@ -77,7 +111,7 @@ impl<R: Read> Input<R> {
     /// The lines of the header, with CRLF. What does not look like a field is the body's.
     fn header(&mut self) -> Result<Vec<u8>, Failure> {
         let mut header: Vec<u8> = Vec::new();
-        while let Some(line) = self.line().map_err(|error| Failure::Later(error.to_string()))? {
+        while let Some(mut line) = self.header_line().map_err(|error| Failure::Later(error.to_string()))? {
             if line == b"\r\n" {
                 return Ok(header);
             }
@@ -87,9 +121,13 @@ impl<R: Read> Input<R> {
                 if header.is_empty() && line.starts_with(b"From ") {
                     continue;
                 }
-                self.first = Some(line);
+                self.first = lines(&line);
+                self.behind_feed = line.ends_with(b"\r\n");
                 return Ok(header);
             }
+            // In a field it must not end a line: what comes behind it is no field of the program's.
+            let content = line.len() - if line.ends_with(b"\r\n") { 2 } else { 0 };
+            line.iter_mut().take(content).filter(|octet| **octet == b'\r').for_each(|octet| *octet = b' ');
             header.extend(line);
             if header.len() > LONGEST_HEADER {
                 return Err(Failure::Message(format!("the header has more than {LONGEST_HEADER} octets")));
@@ -99,13 +137,7 @@ impl<R: Read> Input<R> {
     }
 
     /// A part of a line, or a whole one, with CRLF at its end whatever it had.
-    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
-        }
-        if self.ended {
-            return Ok(None);
-        }
+    fn header_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         // A line without end is no reason to keep all of it in memory.
         (&mut self.lines).take(LONGEST_HEADER as u64).read_until(b'\n', &mut line)?;
@@ -116,21 +148,115 @@ impl<R: Read> Input<R> {
         let whole = line.ends_with(b"\n");
         if whole {
             line.pop();
-            if line.ends_with(b"\r") {
+            while line.ends_with(b"\r") {
                 line.pop();
             }
         }
-        if whole || self.lines.fill_buf()?.is_empty() {
+        if whole || self.peek()?.is_none() {
             line.extend(b"\r\n");
         }
         Ok(Some(line))
+    }
+
+    /// A line of the body or a part of one. RFC 5321 §2.3.8: CR and LF go together, so a CR alone, as programs write it that show how far
+    /// they are, ends a line as a LF alone does.
+    fn body_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if let Some(first) = self.first.pop_front() {
+            return Ok(Some(first));
+        }
+        if self.empty > 0 {
+            self.empty -= 1;
+            return Ok(Some(b"\r\n".to_vec()));
+        }
+        if self.ended {
+            return Ok(None);
+        }
+        let (mut line, end) = self.part()?;
+        let last = !self.dot_is_data && self.behind_feed && line == b".";
+        if (last && matches!(end, End::Feed | End::Input)) || (line.is_empty() && end == End::Input) {
+            self.ended = true;
+            return Ok(None);
+        }
+        self.behind_feed = end == End::Feed;
+        if end != End::Nothing {
+            line.extend(b"\r\n");
+        }
+        Ok(Some(line))
+    }
+
+    /// What is in front of the next end of a line, and what that was.
+    fn part(&mut self) -> io::Result<(Vec<u8>, End)> {
+        let mut line = Vec::new();
+        loop {
+            if self.peek()?.is_none() {
+                return Ok((line, End::Input));
+            }
+            let buffer = self.lines.buffer();
+            let buffer = buffer.get(..LONGEST_HEADER - line.len()).unwrap_or(buffer);
+            let at = buffer.iter().position(|octet| matches!(octet, b'\r' | b'\n'));
+            let content = buffer.get(..at.unwrap_or(buffer.len())).unwrap_or_default();
+            line.extend_from_slice(content);
+            let (count, ends_with) = (content.len(), at.and_then(|at| buffer.get(at)).copied());
+            self.lines.consume(count + usize::from(at.is_some()));
+            match ends_with {
+                Some(b'\n') => return Ok((line, End::Feed)),
+                Some(_) => return Ok((line, self.behind_return()?)),
+                None if line.len() >= LONGEST_HEADER => {
+                    let end = if self.peek()?.is_some() { End::Nothing } else { End::Input };
+                    return Ok((line, end));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Behind a CR: however many stand in front of a LF, that is one end of a line; else each is one.
+    fn behind_return(&mut self) -> io::Result<End> {
+        let mut more = 0;
+        loop {
+            match self.peek()? {
+                Some(b'\r') => more += 1,
+                Some(b'\n') => {
+                    self.lines.consume(1);
+                    return Ok(End::Feed);
+                }
+                _ => {
+                    self.empty = more;
+                    return Ok(End::Return);
+                }
+            }
+            self.lines.consume(1);
+        }
+    }
+
+    /// The next octet, which stays where it is.
+    fn peek(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            match self.lines.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map(|buffer| buffer.first().copied()),
+            }
+        }
     }
 }
 
 impl<R: Read> Line for Input<R> {
     fn next_line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        self.line()
+        self.body_line()
     }
+}
+
+/// A line that was taken for one of the header's, with a CR inside ending one, too.
+fn lines(line: &[u8]) -> VecDeque<Vec<u8>> {
+    let (content, end) = match line.strip_suffix(b"\r\n") {
+        Some(content) => (content, &b"\r\n"[..]),
+        None => (line, &[][..]),
+    };
+    let parts: Vec<&[u8]> = content.split(|octet| *octet == b'\r').collect();
+    let last = parts.len() - 1;
+    let ended =
+        |(number, part): (usize, &&[u8])| [*part, if number == last { end } else { b"\r\n" }].concat();
+    parts.iter().enumerate().map(ended).collect()
 }
 
 /// RFC 5322 §2.2: a name of printable letters, then a colon.
@@ -145,15 +271,16 @@ fn complete(raw: &[u8], author: &Author, options: &Options) -> Result<Head, Fail
     let resent = Fields::new(raw).any(|field| field.name().to_ascii_lowercase().starts_with("resent-"));
     let prefix = if resent { "Resent-" } else { "" };
     let mut recipients = Vec::new();
-    for recipient in options.recipients.iter().flat_map(|text| text.split(',')) {
-        if !recipient.trim().is_empty() {
-            recipients.push(author.address(recipient)?);
-        }
+    for argument in &options.recipients {
+        recipients.extend(author.addresses(argument)?);
     }
     if options.from_header {
         for field in ["To", "Cc", "Bcc"] {
             for found in header::find_all(raw, &format!("{prefix}{field}")) {
-                recipients.extend(listed(found.value(), author)?);
+                let named = listed(address_list::parse(found.value()), author);
+                recipients.extend(named.map_err(|wrong| {
+                    Failure::Message(format!("the header names {wrong}, which is not an address"))
+                })?);
             }
         }
     }
@@ -168,7 +295,10 @@ fn complete(raw: &[u8], author: &Author, options: &Options) -> Result<Head, Fail
     }
     let sender = match options.sender.as_deref().map(str::trim) {
         Some("" | "<>") => None,
-        Some(sender) => Some(author.address(sender)?),
+        Some(sender) => match &author.addresses(sender)?[..] {
+            [only] => Some(only.clone()),
+            _ => return Err(Failure::Usage(format!("-f {sender:?} is not one address"))),
+        },
         None => Some(author.own()?),
     };
     let mut octets = Vec::new();
@@ -233,14 +363,14 @@ fn named(name: &str, address: &Address) -> String {
     format!("\"{}\" <{address}>", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn listed(value: &[u8], author: &Author) -> Result<Vec<Address>, Failure> {
+/// The addresses of a list, or what is none.
+fn listed(entries: Vec<Entry>, author: &Author) -> Result<Vec<Address>, String> {
     let mut found = Vec::new();
-    for entry in address_list::parse(value) {
+    for entry in entries {
         let Entry::Mailbox(mailbox) = entry else { continue };
         let (local, domain) =
             (String::from_utf8_lossy(&mailbox.local), String::from_utf8_lossy(&mailbox.domain));
-        let wrong =
-            || Failure::Message(format!("the header names {local}@{domain}, which is not an address"));
+        let wrong = || format!("{local}@{domain}");
         let local = LocalPart::from_unquoted(&local).map_err(|_| wrong())?;
         let domain = if domain.is_empty() { &author.origin } else { &*domain };
         found.push(format!("{}@{domain}", local.as_str()).parse().map_err(|_| wrong())?);
@@ -325,9 +455,91 @@ mod tests {
             assert!(header(&head).ends_with("\r\n\r\n"));
         }
         assert!(matches!(read("Subject: x\n\n", ""), Err(Failure::Usage(_))));
+        assert!(matches!(read("\n", "<>"), Err(Failure::Usage(_))));
         assert!(matches!(read("To: \n\n", "-t"), Err(Failure::Usage(_))));
         assert!(matches!(read("\n", "a@b@c@d."), Err(Failure::Usage(_))));
         let (head, _) = read("\n", "a,b").unwrap();
         assert_eq!(head.recipients.len(), 2);
+    }
+
+    /// Gives octets one by one, so that each end of a buffer is tried.
+    struct Drops<'a>(&'a [u8]);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
+            self.0 = rest;
+            buffer[0] = *first;
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_a_line_of_the_body() {
+        for (text, arguments, expected) in [
+            ("  10%\r 100%\r\ndone", "bob", "  10%\r\n 100%\r\ndone\r\n"),
+            ("a\rb\r", "bob", "a\r\nb\r\n"),
+            ("a\r\rb\n", "bob", "a\r\n\r\nb\r\n"),
+            // As a converter leaves it that was run twice.
+            ("a\r\r\nb\r\r\n", "bob", "a\r\nb\r\n"),
+            // Only what stands alone between ends of lines as programs write them is the end.
+            ("a\r.\rb\r.\nc\n.\nno\n", "bob", "a\r\n.\r\nb\r\n.\r\nc\r\n"),
+            ("a\n.\r\nno\n", "bob", "a\r\n"),
+            ("a\n.\rb\n", "-i bob", "a\r\n.\r\nb\r\n"),
+            ("a\n.", "bob", "a\r\n"),
+            ("\r", "bob", "\r\n"),
+        ] {
+            let options = Options::parse(arguments.split(' ').map(str::to_owned)).unwrap();
+            let message = format!("Subject: x\n\n{text}");
+            let mut input = Input::new(Drops(message.as_bytes()), options.dot_is_data);
+            input.head(&author(), &options).unwrap();
+            let mut body = Vec::new();
+            while let Some(line) = input.next_line().unwrap() {
+                body.extend(line);
+            }
+            assert_eq!(String::from_utf8(body).unwrap(), expected, "{text:?}");
+            assert_eq!(read(&message, arguments).unwrap().1, expected, "{text:?}");
+        }
+        // Without a header, and in one, where it can begin no field.
+        assert_eq!(read("1%\r2%\r\rdone\nx", "bob").unwrap().1, "1%\r\n2%\r\n\r\ndone\r\nx\r\n");
+        let (head, body) = read("Subject: a\rBcc: eve@e.example\r\r\nTo: x\r\n\r\nb\n", "-t bob").unwrap();
+        assert!(
+            header(&head).contains("\r\nSubject: a Bcc: eve@e.example\r\nTo: x\r\n"),
+            "{}",
+            header(&head)
+        );
+        assert_eq!((head.recipients.len(), &*body), (2, "b\r\n"));
+        let long =
+            format!("Subject: x\n\n{}\r{}", "y".repeat(LONGEST_HEADER + 7), "z".repeat(LONGEST_HEADER));
+        let expected = long.replace('\r', "\r\n").split_off(12) + "\r\n";
+        assert!(read(&long, "bob").unwrap().1 == expected);
+    }
+
+    #[test]
+    fn arguments_are_addresses_as_fields_have_them() {
+        let read = |arguments: &[&str]| {
+            let options = Options::parse(arguments.iter().map(|text| (*text).to_owned())).unwrap();
+            let head = Input::new(&b"\n"[..], true).head(&author(), &options)?;
+            let recipients: Vec<_> = head.recipients.iter().map(Address::to_string).collect();
+            Ok::<_, Failure>((head.sender.map(|sender| sender.to_string()), recipients.join(" ")))
+        };
+        let (sender, recipients) = read(&[
+            "-f",
+            "Bob <b@x.example>",
+            "Alice A <alice@a.example>",
+            "\"Smith, Eve\" <eve@e.example>, joe (the other)",
+            "<carl>",
+            "\"odd one\"@o.example",
+            "dan, fay@f.example",
+        ])
+        .unwrap();
+        assert_eq!(sender.as_deref(), Some("b@x.example"));
+        assert_eq!(
+            recipients,
+            "alice@a.example eve@e.example joe@a.example carl@a.example \"odd one\"@o.example dan@a.example fay@f.example"
+        );
+        for wrong in [&["-f", "a@b.example, c@d.example", "x"][..], &["Alice <alice@a.example"], &["a <@>"]] {
+            assert!(matches!(read(wrong), Err(Failure::Usage(_))), "{wrong:?}");
+        }
     }
 }

@@ -56,7 +56,7 @@ a message on standard input is sent to the recipients behind the options
   -B 8bitmime   the message has octets above 127
   -bs           speak SMTP on standard input and output
   -bp, mailq    show what waits
-  -bi, newaliases   read the alias file again
+  -bi, -I, newaliases   read the alias file again
   -q            try again now what waits
   -C FILE       the configuration of the server";
 
@@ -106,6 +106,7 @@ impl Options {
                     'V' => options.envelope_id = Some(value(&mut letters)?),
                     'B' => options.eight_bit = body(&value(&mut letters)?)?,
                     'C' => options.config = Some(value(&mut letters)?.into()),
+                    'I' => options.mode = Mode::Aliases,
                     'b' => options.mode = mode(&value(&mut letters)?)?,
                     // -q alone; an interval would be a daemon's.
                     'q' => {
@@ -198,6 +199,7 @@ mod tests {
             ("-bs", Mode::Smtp),
             ("-bp", Mode::Queue),
             ("-bi", Mode::Aliases),
+            ("-I", Mode::Aliases),
             ("-q", Mode::Flush),
             ("-q15m", Mode::Flush),
             ("-O DeliveryMode=b -bm x", Mode::Deliver),

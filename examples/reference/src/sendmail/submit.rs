@@ -16,6 +16,8 @@ use super::{
 
 /// How long the server may take for one reply: it writes to a disk.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How a server says that there are too many recipients: RFC 5321 §4.5.3.1.10, with the code of RFC 3463 §3.6.
+const TOO_MANY: &str = ": 452 4.5.3 ";
 /// How much of the message is written at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -44,20 +46,93 @@ pub(super) trait Line {
     fn next_line(&mut self) -> io::Result<Option<Vec<u8>>>;
 }
 
-/// Sends it to all of its recipients, or to none.
+impl Failure {
+    /// The same with something more to say.
+    fn with(self, more: &str) -> Self {
+        let whole = |text: String| format!("{text}\n  {more}");
+        match self {
+            Self::Usage(text) => Self::Usage(whole(text)),
+            Self::Message(text) => Self::Message(whole(text)),
+            Self::NoUser(text) => Self::NoUser(whole(text)),
+            Self::Refused(text) => Self::Refused(whole(text)),
+            Self::Later(text) => Self::Later(whole(text)),
+        }
+    }
+}
+
+/// Sends it to all of its recipients, or to none. Those beyond what the server takes in one message get another one, over a connection
+/// of its own that is opened by `connect`: the message is read once, and is not sent before each recipient was taken.
 pub(super) fn send(
-    stream: UnixStream,
+    mut connect: impl FnMut() -> Result<UnixStream, Failure>,
     author: &Author,
     head: &Head,
     options: &Options,
     body: &mut impl Line,
 ) -> Result<(), Failure> {
-    let broken = |error: io::Error| Failure::Later(format!("the server hung up: {error}"));
+    let nothing = |failure: Failure| failure.with("nothing was sent");
+    let mut talks = Vec::new();
+    let mut rest = &head.recipients[..];
+    while !rest.is_empty() {
+        let stream = connect()?;
+        let (talk, left) = begin(stream, author, head, options, rest).map_err(nothing)?;
+        talks.push(talk);
+        rest = left;
+    }
+    for talk in &mut talks {
+        talk.say("DATA").map_err(nothing)?;
+    }
+    let mut out = Vec::with_capacity(CHUNK * 2);
+    out.extend_from_slice(&head.octets);
+    let mut at_start = true;
+    while let Some(line) =
+        body.next_line().map_err(|error| Failure::Later(format!("cannot read the message: {error}")))?
+    {
+        // RFC 5321 §4.5.2
+        if at_start && line.starts_with(b".") {
+            out.push(b'.');
+        }
+        at_start = line.ends_with(b"\r\n");
+        out.extend(line);
+        if out.len() >= CHUNK {
+            talks.iter_mut().try_for_each(|talk| talk.write(&out)).map_err(nothing)?;
+            out.clear();
+        }
+    }
+    talks.iter_mut().try_for_each(|talk| talk.write(&out)).map_err(nothing)?;
+    finish(talks)
+}
+
+/// Greets the server and names recipients; gives those that it did not take for being too many.
+fn begin<'a>(
+    stream: UnixStream,
+    author: &Author,
+    head: &Head,
+    options: &Options,
+    recipients: &'a [Address],
+) -> Result<(Talk<'a>, &'a [Address]), Failure> {
     stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
-    let mut talk = Talk { stream: BufReader::new(stream) };
+    let mut talk = Talk { stream: BufReader::new(stream), recipients };
     talk.reply("connecting")?;
     talk.say(&format!("EHLO {}", author.hostname))?;
+    talk.say(&mail(head, options))?;
+    let notify = options.notify.as_ref().map_or_else(String::new, |notify| format!(" NOTIFY={notify}"));
+    for (number, recipient) in recipients.iter().enumerate() {
+        match talk.say(&format!("RCPT TO:<{recipient}>{notify}")) {
+            // RFC 5321 §4.5.3.1.10: the rest goes into another transaction.
+            Err(Failure::Later(text)) if number > 0 && text.contains(TOO_MANY) => {
+                let (taken, rest) = recipients.split_at_checked(number).unwrap_or((recipients, &[]));
+                talk.recipients = taken;
+                return Ok((talk, rest));
+            }
+            said => said?,
+        }
+    }
+    Ok((talk, &[]))
+}
+
+/// The command that begins the message.
+fn mail(head: &Head, options: &Options) -> String {
     let sender = head.sender.as_ref().map_or("", Address::as_str);
     let mut mail = format!("MAIL FROM:<{sender}>");
     if options.eight_bit {
@@ -72,45 +147,50 @@ pub(super) fn send(
     if let Some(id) = &options.envelope_id {
         mail.push_str(&format!(" ENVID={}", xtext(id)));
     }
-    talk.say(&mail)?;
-    for recipient in &head.recipients {
-        let notify = options.notify.as_ref().map_or_else(String::new, |notify| format!(" NOTIFY={notify}"));
-        talk.say(&format!("RCPT TO:<{recipient}>{notify}"))?;
-    }
-    talk.say("DATA")?;
-    let mut out = Vec::with_capacity(CHUNK * 2);
-    out.extend_from_slice(&head.octets);
-    let mut at_start = true;
-    while let Some(line) =
-        body.next_line().map_err(|error| Failure::Later(format!("cannot read the message: {error}")))?
-    {
-        // RFC 5321 §4.5.2
-        if at_start && line.starts_with(b".") {
-            out.push(b'.');
-        }
-        at_start = line.ends_with(b"\r\n");
-        out.extend(line);
-        if out.len() >= CHUNK {
-            talk.stream.get_mut().write_all(&out).map_err(broken)?;
-            out.clear();
-        }
-    }
-    talk.stream.get_mut().write_all(&out).map_err(broken)?;
-    talk.say(".")?;
-    // It is the server's by now, whatever becomes of the rest.
-    let _ = talk.say("QUIT");
-    Ok(())
+    mail
 }
 
-struct Talk {
+/// Ends the message everywhere. If the server takes it here and not there, it is said who does not get it.
+fn finish(talks: Vec<Talk<'_>>) -> Result<(), Failure> {
+    let (mut sent, mut unsent, mut failure) = (0, Vec::new(), None);
+    for mut talk in talks {
+        match talk.say(".") {
+            Ok(()) => {
+                sent += talk.recipients.len();
+                // It is the server's by now, whatever becomes of the rest.
+                let _ = talk.say("QUIT");
+            }
+            Err(error) => {
+                unsent.extend(talk.recipients.iter().map(Address::to_string));
+                failure = failure.or(Some(error));
+            }
+        }
+    }
+    let Some(failure) = failure else { return Ok(()) };
+    Err(failure.with(&match sent {
+        0 => "nothing was sent".to_owned(),
+        _ => format!("it was sent to {sent} recipients, and not to {}", unsent.join(", ")),
+    }))
+}
+
+fn broken(error: io::Error) -> Failure {
+    Failure::Later(format!("the server hung up: {error}"))
+}
+
+struct Talk<'a> {
     stream: BufReader<UnixStream>,
+    /// Whom it is for.
+    recipients: &'a [Address],
 }
 
-impl Talk {
+impl Talk<'_> {
+    fn write(&mut self, octets: &[u8]) -> Result<(), Failure> {
+        self.stream.get_mut().write_all(octets).map_err(broken)
+    }
+
     /// Says a line and hears a positive reply.
     fn say(&mut self, line: &str) -> Result<(), Failure> {
-        let sent = self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes());
-        sent.map_err(|error| Failure::Later(format!("the server hung up: {error}")))?;
+        self.write(format!("{line}\r\n").as_bytes())?;
         self.reply(line)
     }
 
@@ -130,7 +210,7 @@ impl Talk {
             }
             text.push(' ');
         }
-        let shown = || format!("the server refuses it: {text} (to {what})\n  nothing was sent");
+        let shown = || format!("the server refuses it: {text} (to {what})");
         match text.as_bytes().first() {
             Some(b'2' | b'3') => Ok(()),
             Some(b'5') if text.contains(" 5.1.") => Err(Failure::NoUser(shown())),

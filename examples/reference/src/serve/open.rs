@@ -11,8 +11,9 @@ use mailwright::{
         mbox::MboxStore,
     },
 };
+use rustix::process::geteuid;
 
-use super::{ServeError, descriptors::Descriptors};
+use super::{ServeError, descriptors::Descriptors, private};
 use crate::{
     config::{Config, StoreKind},
     directory::Directory,
@@ -58,6 +59,7 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     let path = config.data.display().to_string();
     first_run::make_private(&config.data)
         .map_err(|source| ServeError::Data { path: path.clone(), source })?;
+    private::keep(config)?;
     let opened = |source| ServeError::Store { path: path.clone(), source };
     // Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
     // another thread would. For those that wait for the disk there are more threads than cores.
@@ -74,7 +76,16 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     {
         options.fulltext = config.store.fulltext;
     }
-    let store = Embedded::open(config.data.join("store"), options).map_err(opened)?;
+    let store = Embedded::open(config.data.join("store"), options).map_err(|source| {
+        let foreign = private::foreign(&config.data).filter(|_| source.to_string().contains("denied"));
+        match foreign {
+            None => opened(source),
+            Some((file, owner)) => {
+                let (data, file) = (path.clone(), file.display().to_string());
+                ServeError::Foreign { data, file, owner, ours: geteuid().as_raw(), source }
+            }
+        }
+    })?;
     let table = store.table(ACCOUNTS).map_err(opened)?;
     let secrets = store.table(SECRETS).map_err(opened)?;
     let entries = store.table(ENTRIES).map_err(opened)?;

@@ -216,7 +216,7 @@ fn private() -> fs::OpenOptions {
 }
 
 /// Makes a directory, if it is not there, that holds mail.
-pub(super) fn make_directory(path: &Path) -> Result<()> {
+pub(in crate::embedded) fn make_directory(path: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -185,6 +185,18 @@ fn a_restore_that_is_cut_short_is_begun_anew() {
 
 #[cfg(unix)]
 #[test]
+fn a_store_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("deep/store");
+    let store = open(&place);
+    block_on(deliver(&store, "alice", b"one"));
+    assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_backup_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
 
