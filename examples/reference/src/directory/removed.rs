@@ -217,9 +217,10 @@ mod tests {
         let entry = |(name, password): &(&str, &str)| ImportEntry {
             name: (*name).to_owned(),
             password: (*password).to_owned(),
+            login: None,
         };
         let entries: Vec<_> = lines.iter().map(entry).collect();
-        directory.import(&entries, false).map(drop)
+        directory.import(&entries, false, None).map(drop)
     }
 
     #[test]
