@@ -63,6 +63,7 @@
 
 mod calls;
 mod config;
+mod data;
 mod event;
 mod fetching;
 mod frames;
@@ -130,6 +131,10 @@ pub struct Client {
     messages: Messages,
     /// Since when nothing came of what is awaited.
     since: Option<Instant>,
+    /// When octets came last, of whatever.
+    heard: Option<Instant>,
+    /// How many octets the last response had that was read to its end.
+    response_length: usize,
     /// Since when the server is idle.
     idle_since: Option<Instant>,
     eof: bool,
@@ -194,6 +199,8 @@ impl Client {
             referral: None,
             messages: Messages::default(),
             since: None,
+            heard: None,
+            response_length: 0,
             idle_since: None,
             eof: false,
         }
@@ -208,6 +215,11 @@ impl Client {
     /// knows says it in the refusal's code.
     pub fn referral(&self) -> Option<&Referral> {
         self.referral.as_ref()
+    }
+
+    /// How many octets the response had that the last event was told of, bodies not counted: what whoever keeps events bounds them by.
+    pub fn response_length(&self) -> usize {
+        self.response_length
     }
 
     /// Watches the lines of this session, without their secrets. Bodies are not shown.
@@ -249,7 +261,7 @@ impl Client {
         let before = rx.len();
         let frame = self.frames.next(rx, bounds);
         if rx.len() != before {
-            self.since = Some(now);
+            self.heard = Some(now);
         }
         frame
     }
@@ -263,6 +275,7 @@ impl Client {
                 return Ok(None);
             }
             Frame::Skipped(start) => {
+                self.response_length = start.len();
                 if matches!(self.phase, Phase::Greeting) || !start.starts_with(b"*") {
                     self.endless();
                     return Ok(None);
@@ -282,7 +295,10 @@ impl Client {
             Some(fetching) => self.reading = Reading::Fetch(fetching.into()),
             // A literal that only FETCH can have: what follows is anybody's guess.
             None if next.is_some() => self.endless(),
-            None => return Ok(self.response(&part, rx.is_empty())),
+            None => {
+                self.response_length = part.len();
+                return Ok(self.response(&part, rx.is_empty()));
+            }
         }
         Ok(None)
     }
@@ -296,7 +312,6 @@ impl Client {
             });
             return Ok(None);
         }
-        let timeouts = &self.config.timeouts;
         let idling = matches!(
             self.pending.front(),
             Some(Pending { kind: Kind::Idle { idling: true, done: false }, .. })
@@ -304,17 +319,25 @@ impl Client {
         if !idling {
             self.idle_since = None;
         }
-        let (duration, deadline) = match &self.reading {
-            _ if matches!(self.phase, Phase::Greeting) => (timeouts.greeting, Deadline::Greeting),
-            Reading::Fetch(_) => (timeouts.body, Deadline::Body),
-            Reading::Response if self.frames.is_amid() => (timeouts.body, Deadline::Reply),
-            Reading::Response if idling => return self.idle(now),
-            Reading::Response if self.pending.is_empty() || self.challenged => {
-                return Err(Wait { read: true, until: None });
+        let amid = self.frames.is_amid();
+        // Whoever sends decides when.
+        let awaits = !(self.pending.is_empty() || idling || self.challenged || self.body.is_some());
+        let timeouts = &self.config.timeouts;
+        // The next octets of what has begun, and what is awaited: whatever else is said moves no deadline of that.
+        let next = self.heard.unwrap_or(now) + timeouts.body;
+        let (until, deadline) = match &self.reading {
+            _ if matches!(self.phase, Phase::Greeting) => {
+                (*self.since.get_or_insert(now) + timeouts.greeting, Deadline::Greeting)
             }
-            Reading::Response => (timeouts.command, Deadline::Reply),
+            Reading::Fetch(_) => (next, Deadline::Body),
+            Reading::Response if awaits => {
+                let reply = *self.since.get_or_insert(now) + timeouts.command;
+                (if amid { next.min(reply) } else { reply }, Deadline::Reply)
+            }
+            Reading::Response if amid => (next, Deadline::Reply),
+            Reading::Response if idling => return self.idle(now),
+            Reading::Response => return Err(Wait { read: true, until: None }),
         };
-        let until = *self.since.get_or_insert(now) + duration;
         if until > now {
             return Err(Wait { read: true, until: Some(until) });
         }
@@ -368,15 +391,11 @@ impl Machine for Client {
                     self.phase = Phase::Open;
                     return Output::Event(Event::Compress(ticket, Ok(())));
                 }
-                Phase::Greeting | Phase::Open => match (self.ready.take(), &self.body, &self.reading) {
-                    (Some(id), ..) => return Output::Event(Event::Ready(Ticket::new(id))),
-                    (None, Some(_), _) if self.eof => {
-                        self.close(Closed::Eof);
-                        Ok(None)
-                    }
-                    (None, Some(_), _) => Err(Wait { read: false, until: None }),
-                    (None, None, Reading::Fetch(_)) => self.fetch(now, rx),
-                    (None, None, Reading::Response) => self.next(now, rx),
+                // A message that is being sent may be refused before its end.
+                Phase::Greeting | Phase::Open => match (self.ready.take(), &self.reading) {
+                    (Some(id), _) => return Output::Event(Event::Ready(Ticket::new(id))),
+                    (None, Reading::Fetch(_)) => self.fetch(now, rx),
+                    (None, Reading::Response) => self.next(now, rx),
                 },
             };
             match step {

@@ -79,6 +79,29 @@ fn idle_tells_and_ends() {
 }
 
 #[test]
+fn an_idle_that_has_not_begun_has_no_end() {
+    let seen = one("client", "idle-not-begun.txt", &config());
+    has(&seen, &["Select(Ticket(1), Ok", "Closed(Misbehaved(BadReply { expected: \"+, NO or BAD\""]);
+}
+
+#[test]
+fn closed_parts_two_mailboxes() {
+    let seen = one("client", "closed.txt", &config());
+    has(
+        &seen,
+        &[
+            "Select(Ticket(2), Ok(Opened { messages: 4",
+            "Fetched { uid: Some(Uid(5))",
+            "Unasked(Vanished { earlier: false",
+            "MailboxClosed",
+            "Select(Ticket(3), Ok(Opened { messages: 2, recent: 0, uid_validity: Some(UidValidity(7))",
+            "Fetched { uid: Some(Uid(5))",
+            "Fetch(Ticket(4), Ok(()))",
+        ],
+    );
+}
+
+#[test]
 fn messages_come_sorted_and_in_threads() {
     let seen = one("client", "sorting.txt", &config());
     has(

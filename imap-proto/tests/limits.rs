@@ -21,14 +21,14 @@ use std::{
 use bytes::{Buf, BytesMut};
 use mailwright_imap_proto::{
     client::{self, Client, Noop},
-    command::{Append, List, Select},
+    command::{Append, List, Search, Select},
     server::{Config, Event, FetchData, Opened, Server},
 };
 use mailwright_line_proto::{
     AuthRefusal, AuthStep, Closed, Deadline, Layer, Limits, Machine, Misuse, Output, Peer, PeerMisbehaved,
     Timeouts, Wait,
 };
-use mailwright_mail_model::{FlagSet, MailboxName, Uid, UidValidity};
+use mailwright_mail_model::{FlagSet, MailboxName, Uid, UidValidity, query::Query};
 
 const TICK: Duration = Duration::from_nanos(1);
 
@@ -137,7 +137,12 @@ fn the_defaults_are_those_of_imap() {
         limits.in_flight = 32;
         limits
     });
-    assert_eq!((server.max_message_size, client.timeouts), (50 << 20, Timeouts::imap()));
+    assert_eq!(server.max_message_size, 50 << 20);
+    assert_eq!(client.timeouts, {
+        let mut timeouts = Timeouts::imap();
+        timeouts.command = Duration::from_secs(10 * 60);
+        timeouts
+    });
 }
 
 #[test]
@@ -407,6 +412,30 @@ fn answers_have_a_limit() {
     }
 }
 
+/// A range counts as the numbers that are made of it: this one would be 16 GiB.
+#[test]
+fn ranges_of_numbers_have_the_limit_of_the_numbers() {
+    let response = |last: u64| format!("* ESEARCH (TAG \"aaaa2\") UID ALL 1:{last}\r\n");
+    let limit = 4 * 1000 + response(1000).len() as u64;
+    for (last, fits) in [(999, true), (1000, true), (1001, false), (u32::MAX.into(), false)] {
+        let mut desk = client_in(|config| config.answer = limit);
+        desk.machine.call(Select::new(inbox(), false)).unwrap();
+        let _ = desk.event("* 9 EXISTS\r\naaaa1 OK done\r\n");
+        desk.machine.call(Search::new(Query::all())).unwrap();
+        let output = desk.feed(&format!("{}aaaa2 OK done\r\n", response(last)));
+        match output {
+            Output::Event(client::Event::Search(_, Ok(found))) if fits => {
+                assert_eq!(found.len() as u64, last)
+            }
+            output => {
+                let expected = misbehaved(PeerMisbehaved::Endless { limit });
+                assert_eq!(closed(&output), Some(&expected), "{last}");
+                assert!(!fits);
+            }
+        }
+    }
+}
+
 #[test]
 fn numbers_are_remembered_of_so_many_messages() {
     for (messages, known) in [(9, true), (10, true), (11, false)] {
@@ -431,7 +460,7 @@ fn the_client_waits_so_long() {
 
     let mut desk = client_in(|_| {});
     desk.machine.call(Noop).unwrap();
-    desk.waits_for(Duration::from_secs(30 * 60));
+    desk.waits_for(Duration::from_secs(10 * 60));
     timed_out(&mut desk, Deadline::Reply);
 
     let mut desk = client_in(|_| {});
@@ -442,7 +471,7 @@ fn the_client_waits_so_long() {
     desk.machine.end_body().unwrap();
     while let Output::Event(_) = desk.poll() {}
     // The reply to a message takes no other clock than that to any command.
-    desk.waits_for(Duration::from_secs(30 * 60));
+    desk.waits_for(Duration::from_secs(10 * 60));
     timed_out(&mut desk, Deadline::Reply);
 
     let mut desk = client_in(|_| {});

@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// The commands whose answer is what is told of single messages, by FETCH, EXPUNGE, VANISHED or FILTERED.
+const OF_MESSAGES: [&str; 7] = ["FETCH", "STORE", "EXPUNGE", "MOVE", "FILTER", "SELECT", "EXAMINE"];
+
 /// A call whose answer is awaited.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -32,6 +35,8 @@ pub(super) struct Pending {
     pub(super) collected: u64,
     /// Whether numbers of messages stand in it, so that no EXPUNGE can come before it is answered.
     uses_seqs: bool,
+    /// Whether what is told of single messages is part of its answer.
+    of_messages: bool,
 }
 
 /// A call that waits for others, and what is to be sent.
@@ -120,7 +125,12 @@ impl Kind {
 pub(super) struct Outgoing {
     remaining: u64,
     announced: u64,
+    /// The server has refused it.
+    refused: bool,
 }
+
+/// So many octets of a message that was refused are still sent, so that the session can go on behind them.
+const FEW: u64 = 256 * 1024;
 
 impl Client {
     /// Sends a request, or puts it behind those that must be answered before it. Its ticket comes back with the answer.
@@ -162,8 +172,8 @@ impl Client {
     /// Sends the next octets of the message that [`Event::Ready`] asked for.
     ///
     /// # Errors
-    /// [`Misuse::NoBody`] if none is wanted; [`Misuse::BodyLength`], and the connection closes, if they are more than
-    /// were announced.
+    /// [`Misuse::NoBody`] if none is wanted, or the server has refused it in the middle of much more; [`Misuse::BodyLength`], and the connection
+    /// closes, if they are more than were announced.
     pub fn send_body(&mut self, chunk: Bytes) -> Result<(), Misuse> {
         let body = self.body.as_mut().ok_or(Misuse::NoBody)?;
         match body.remaining.checked_sub(chunk.len() as u64) {
@@ -177,7 +187,7 @@ impl Client {
     /// Ends the message.
     ///
     /// # Errors
-    /// [`Misuse::NoBody`] if none is being sent; [`Misuse::BodyLength`], and the connection closes, if octets are missing.
+    /// As for [`send_body`](Self::send_body); [`Misuse::BodyLength`], and the connection closes, if octets are missing.
     pub fn end_body(&mut self) -> Result<(), Misuse> {
         let body = self.body.as_ref().ok_or(Misuse::NoBody)?;
         if body.remaining > 0 {
@@ -188,6 +198,19 @@ impl Client {
         self.since = None;
         self.flush();
         Ok(())
+    }
+
+    /// Whether the message that is being sent was refused, but is sent to its end, because that is near: the session goes on behind it
+    /// (RFC 7888 §4). The octets themselves do not matter any more.
+    pub fn owes_body(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.refused)
+    }
+
+    /// The message that is being sent is refused. If too much of it is left, the rest cannot be sent and nothing else either: `false`.
+    pub(super) fn body_refused(&mut self) -> bool {
+        let Some(body) = &mut self.body else { return true };
+        body.refused = true;
+        body.remaining <= FEW
     }
 
     fn wrong_length(&mut self) -> Misuse {
@@ -234,7 +257,14 @@ impl Client {
             writer.put(b"\r\n");
         }
         self.calls = id;
-        let pending = Pending { id, kind, muted: false, collected: 0, uses_seqs: spec.uses_seqs };
+        let pending = Pending {
+            id,
+            kind,
+            muted: false,
+            collected: 0,
+            uses_seqs: spec.uses_seqs,
+            of_messages: OF_MESSAGES.contains(&spec.name.strip_prefix("UID ").unwrap_or(spec.name)),
+        };
         self.unsent.push_back(Unsent { pending, parts: writer.into_parts().collect() });
         self.flush();
         Ok(id)
@@ -330,8 +360,15 @@ impl Client {
         }
         self.out.put_bytes(part);
         if let (Kind::Append { size }, true) = (&last.kind, self.parts.is_empty()) {
-            self.body = Some(Outgoing { remaining: *size, announced: *size });
+            self.body = Some(Outgoing { remaining: *size, announced: *size, refused: false });
             self.ready = Some(last.id);
+        }
+    }
+
+    /// Something of a message was told: the deadline of a call that it is part of the answer to begins anew.
+    pub(super) fn comes_of_messages(&mut self) {
+        if self.pending.iter().any(|pending| pending.of_messages) {
+            self.since = None;
         }
     }
 

@@ -29,7 +29,8 @@ pub struct Config {
     /// Sizes and counts. `literal` is for strings that are no bodies, `skip` for what is over the limits, `in_flight`
     /// for calls: 32 by default.
     pub limits: Limits,
-    /// Times.
+    /// Times. `command` is how long nothing may come of an answer that is awaited, whatever else the server says meanwhile: 10 minutes by
+    /// default. The half an hour of [`Timeouts::imap`] is for servers.
     pub timeouts: Timeouts,
 }
 
@@ -37,6 +38,8 @@ impl Default for Config {
     fn default() -> Self {
         let mut limits = Limits::imap();
         limits.in_flight = 32;
+        let mut timeouts = Timeouts::imap();
+        timeouts.command = Duration::from_secs(10 * 60);
         Self {
             allow_plaintext_auth: false,
             leniency: Leniency::tolerant(),
@@ -46,7 +49,7 @@ impl Default for Config {
             challenges: 32,
             idle: Duration::from_secs(29 * 60),
             limits,
-            timeouts: Timeouts::imap(),
+            timeouts,
         }
     }
 }

@@ -87,7 +87,8 @@ pub enum Event {
     Status(Ticket<AskStatus>, Outcome<Option<MailboxStatus>>),
     /// The server wants the message: send it with [`send_body`](super::Client::send_body).
     Ready(Ticket<Append>),
-    /// The message is stored, and where, if the server tells.
+    /// The message is stored, and where, if the server tells. A refusal may come while it is being sent. Then the closing event is next, unless
+    /// little is left of it: [`owes_body`](super::Client::owes_body), and it is sent to its end as if nothing had been said.
     Append(Ticket<Append>, Outcome<Option<Appended>>),
     /// The server sends now what changes, until [`cancel`](super::Client::cancel).
     Idling(Ticket<Idle>),
@@ -169,6 +170,9 @@ pub enum Event {
         /// Number and items, but for bodies.
         fetched: Fetched,
     },
+    /// While another mailbox is being opened: the one that was open is closed. What was told before is about that one, what comes now
+    /// about the other (RFC 9051 §7.1). Only servers say so that have IMAP4rev2 or QRESYNC.
+    MailboxClosed,
     /// So many messages are in the mailbox.
     Exists(u32),
     /// So many of them are recent.

@@ -101,8 +101,10 @@ impl Client {
             }
             Body::Literal(counted) => match counted.next(rx) {
                 Some(chunk) => {
-                    self.since = Some(now);
-                    Ok((!fetching.broken).then_some(Event::Body(chunk)))
+                    let event = (!fetching.broken).then_some(Event::Body(chunk));
+                    self.heard = Some(now);
+                    self.comes_of_messages();
+                    Ok(event)
                 }
                 None => self.nothing(now),
             },
@@ -198,7 +200,9 @@ impl Client {
     /// The end of a response that was read whole.
     fn fetched(&mut self) -> Option<Event> {
         let Reading::Fetch(fetching) = std::mem::take(&mut self.reading) else { return None };
-        let Fetching { sequence, uid, items, .. } = *fetching;
+        let Fetching { sequence, uid, items, held, .. } = *fetching;
+        self.response_length = held;
+        self.comes_of_messages();
         if let Some(uid) = uid {
             self.messages.learn(sequence.get(), uid);
         }
@@ -208,6 +212,7 @@ impl Client {
     /// The end of one that was not.
     fn unreadable(&mut self) -> Option<Event> {
         let Reading::Fetch(fetching) = std::mem::take(&mut self.reading) else { return None };
+        self.response_length = fetching.start.len();
         self.skipped(fetching.start)
     }
 

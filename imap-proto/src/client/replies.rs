@@ -6,7 +6,6 @@ use base64::{
 };
 use bytes::Bytes;
 use mailwright_line_proto::{Closed, PeerMisbehaved, Ticket};
-use mailwright_mail_model::{Uid, UidSet};
 
 use super::{
     Appended, Client, Event, Phase, Refused, Session,
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     command::CopyUid,
-    response::{Annotations, Capabilities, Continuation, Response, ResponseCode, Status, StatusKind},
+    response::{Capabilities, Continuation, Response, ResponseCode, Status, StatusKind},
 };
 
 /// Challenges with their padding or without.
@@ -44,7 +43,7 @@ impl Client {
             Response::Status(status) => self.status(status, octets),
             Response::Capability(capabilities) => {
                 self.capabilities = Some(capabilities.clone());
-                match self.collector(|call| matches!(call.kind, Kind::Capability(_)), octets) {
+                match self.collector(|call| matches!(call.kind, Kind::Capability(_)), octets, 0) {
                     Some(Kind::Capability(slot)) => *slot = Some(capabilities),
                     _ => return Some(Event::Capabilities(capabilities)),
                 }
@@ -74,100 +73,23 @@ impl Client {
             }
             Response::Expunge(sequence) => {
                 let uid = self.messages.remove(sequence.get());
+                self.comes_of_messages();
                 Some(Event::Expunged { sequence, uid })
             }
             Response::Vanished { earlier, uids } => {
                 if !earlier {
                     self.messages.vanish(&uids, self.config.messages);
                 }
+                self.comes_of_messages();
                 Some(Event::Unasked(Response::Vanished { earlier, uids }))
             }
-            response => self.data(response, octets),
-        }
-    }
-
-    /// Untagged data that answers a call.
-    fn data(&mut self, response: Response, octets: &[u8]) -> Option<Event> {
-        // RFC 4466 §2.6.2: of several searches, the tag says which; one that is kept up to date has another.
-        let answered = match &response {
-            Response::Esearch(found) => found.tag.as_deref().map(|tag| self.id_of(tag)),
-            _ => None,
-        };
-        let wanted = |call: &Pending| {
-            answered.is_none_or(|id| id == Some(call.id))
-                && matches!(
-                    (&call.kind, &response),
-                    (Kind::List(_) | Kind::Rlist(_), Response::List(_))
-                        | (Kind::Lsub(_) | Kind::Rlsub(_), Response::Lsub(_))
-                        | (Kind::Search(_), Response::Search(_))
-                        | (Kind::Sort(_), Response::Sort(_))
-                        | (Kind::Thread(_), Response::Thread(_))
-                        | (Kind::Status(None), Response::MailboxStatus(_))
-                        | (Kind::Enable(_), Response::Enabled(_))
-                        | (Kind::Namespace(_), Response::Namespace(_))
-                        | (Kind::Id(_), Response::Id(_))
-                        | (Kind::Find(_), Response::Esearch(_) | Response::Search(_))
-                        | (Kind::Search(_), Response::Esearch(_))
-                        | (Kind::Quota(_) | Kind::SetQuota(_) | Kind::QuotaRoots(_), Response::Quota(_))
-                        | (Kind::QuotaRoots(_), Response::QuotaRoots(_))
-                        | (Kind::Acl(_), Response::Acl(_))
-                        | (Kind::RightsOf(_), Response::RightsOf(_))
-                        | (Kind::OwnRights(_), Response::OwnRights(_))
-                        | (
-                            Kind::Annotations(_),
-                            Response::Annotations(Annotations { names_only: false, .. })
-                        )
-                )
-        };
-        let Some(kind) = self.collector(wanted, octets) else {
-            return matches!(self.phase, Phase::Open).then_some(Event::Unasked(response));
-        };
-        match (kind, response) {
-            (
-                Kind::List(all) | Kind::Lsub(all) | Kind::Rlist(all) | Kind::Rlsub(all),
-                Response::List(one) | Response::Lsub(one),
-            ) => all.push(one),
-            (Kind::Search(numbers), Response::Search(more)) => numbers.extend(more.numbers),
-            (Kind::Sort(numbers), Response::Sort(more)) => numbers.extend(more.numbers),
-            (Kind::Thread(threads), Response::Thread(found)) => *threads = found.threads,
-            (Kind::Status(slot), Response::MailboxStatus(status)) => *slot = Some(status),
-            (Kind::Enable(slot), Response::Enabled(enabled)) => *slot = enabled,
-            (Kind::Namespace(slot), Response::Namespace(namespaces)) => *slot = Some(namespaces),
-            (Kind::Id(slot), Response::Id(id)) => *slot = Some(id),
-            // RFC 9051 §6.4.4: there is no other answer to SEARCH; RFC 4731 §3.1: the numbers may be in any form.
-            (Kind::Search(numbers), Response::Esearch(found)) => {
-                numbers.extend(found.all.iter().flat_map(UidSet::iter).map(u32::from));
+            response => {
+                if matches!(response, Response::Filtered(_)) {
+                    self.comes_of_messages();
+                }
+                self.data(response, octets)
             }
-            (Kind::Find(slot), Response::Esearch(found)) => **slot = found,
-            (Kind::Find(slot), Response::Search(found)) => {
-                let all: UidSet = found.numbers.iter().copied().filter_map(Uid::new).collect();
-                slot.min = all.first().map(u32::from);
-                slot.max = all.last().map(u32::from);
-                slot.count = u32::try_from(all.len()).ok();
-                slot.all = Some(all).filter(|all| !all.is_empty());
-            }
-            (Kind::Quota(slot) | Kind::SetQuota(slot), Response::Quota(root)) => *slot = Some(root),
-            (Kind::QuotaRoots(roots), Response::Quota(root)) => roots.push(root),
-            (Kind::Acl(slot), Response::Acl(acl)) => *slot = Some(acl),
-            (Kind::RightsOf(slot), Response::RightsOf(rights)) => *slot = Some(rights),
-            (Kind::OwnRights(slot), Response::OwnRights(rights)) => *slot = Some(rights),
-            (Kind::Annotations(all), Response::Annotations(told)) => all.extend(told.entries),
-            _ => {}
         }
-        None
-    }
-
-    /// The first call that `wanted` is true of; what it collects is bounded.
-    fn collector(&mut self, wanted: impl Fn(&Pending) -> bool, octets: &[u8]) -> Option<&mut Kind> {
-        let at = self.pending.iter().position(wanted)?;
-        let pending = self.pending.get_mut(at)?;
-        pending.collected += octets.len() as u64;
-        if pending.collected > self.config.answer {
-            let limit = self.config.answer;
-            self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit }));
-            return None;
-        }
-        self.pending.get_mut(at).map(|pending| &mut pending.kind)
     }
 
     /// The mailbox that is being opened.
@@ -214,6 +136,12 @@ impl Client {
             _ => {}
         }
         self.learn_capabilities(&status);
+        if let (Some(ResponseCode::Closed), Some(opened)) = (&status.code, self.opening()) {
+            // RFC 9051 §7.1, RFC 7162 §3.2.11: what came before is about the mailbox that was open.
+            *opened = super::Opened { read_only: opened.read_only, ..super::Opened::default() };
+            self.messages.clear();
+            return Some(Event::MailboxClosed);
+        }
         if let Some(opened) = self.opening() {
             let noted = match &status.code {
                 Some(ResponseCode::UidValidity(validity)) => opened.uid_validity.replace(*validity).is_none(),
@@ -227,7 +155,7 @@ impl Client {
                     opened.highest_mod_seq.replace(*modseq).is_none()
                 }
                 Some(ResponseCode::UidNotSticky) => !std::mem::replace(&mut opened.uid_not_sticky, true),
-                Some(ResponseCode::NoModSeq | ResponseCode::Closed) => true,
+                Some(ResponseCode::NoModSeq) => true,
                 _ => false,
             };
             if noted {
@@ -252,6 +180,7 @@ impl Client {
     }
 
     fn continuation(&mut self, continuation: Continuation, octets: &[u8]) -> Option<Event> {
+        self.since = None;
         if self.is_amid_command() {
             self.send_part();
             return None;
@@ -291,7 +220,7 @@ impl Client {
     }
 
     /// The number of the call that has this tag.
-    fn id_of(&self, tag: &str) -> Option<u32> {
+    pub(super) fn id_of(&self, tag: &str) -> Option<u32> {
         let id = tag.strip_prefix(&*self.prefix).filter(|id| !id.starts_with('0'));
         id.and_then(|id| id.parse::<u32>().ok())
     }
@@ -302,17 +231,23 @@ impl Client {
         let Some(Pending { id, kind, muted, .. }) = at.and_then(|at| self.pending.remove(at)) else {
             return self.unsolicited(octets);
         };
-        if is_last && self.is_amid_command() {
+        self.since = None;
+        if is_last && (self.is_amid_command() || self.body.is_some()) {
             if status.is_ok() {
                 return self.misbehaved("+, NO or BAD", octets);
             }
             // What it refused is not sent.
             self.parts.clear();
         }
+        let spoiled = is_last && !self.body_refused();
         if matches!(kind, Kind::Authenticate { .. }) {
             self.challenged = false;
         }
         let event = self.complete(id, kind, status, alone, octets).filter(|_| !muted);
+        if spoiled {
+            // The rest of the message would be taken for commands.
+            self.close(Closed::Refused("the message was refused before its end".to_owned()));
+        }
         self.flush();
         event
     }
@@ -392,6 +327,8 @@ impl Client {
             Kind::Append { .. } => Event::Append(Ticket::new(id), outcome.map(|()| appended(code))),
             Kind::Copy(slot) => Event::Copy(Ticket::new(id), outcome.map(|()| copied.or(slot))),
             Kind::Move(slot) => Event::Move(Ticket::new(id), outcome.map(|()| copied.or(slot))),
+            // RFC 2177 §3: it ends after it has begun, or is refused. Whoever took this for an end would begin anew at once.
+            Kind::Idle { idling: false, .. } if ok => return self.misbehaved("+, NO or BAD", octets),
             Kind::Idle { .. } => Event::Idle(Ticket::new(id), outcome),
             Kind::StartTls => return self.starts_tls(id, outcome, alone),
             Kind::Compress if ok => {

@@ -128,7 +128,6 @@ collecting! {
     Thread => Kind::Thread(Threads::default());
     GetQuota => Kind::Quota(None);
     GetQuotaRoot => Kind::QuotaRoots(Vec::new());
-    SetQuota => Kind::SetQuota(None);
     GetAcl => Kind::Acl(None);
     ListRights => Kind::RightsOf(None);
     MyRights => Kind::OwnRights(None);
@@ -186,10 +185,19 @@ impl sealed::Start for Expunge {
     }
 }
 
+impl sealed::Start for SetQuota {
+    fn start(self, client: &mut Client) -> Result<u32, Misuse> {
+        // RFC 9208 §5: resource-name is an atom.
+        if !self.limits.iter().all(|(name, _)| is_atom(name)) {
+            return Err(Misuse::Argument("SETQUOTA wants names of resources"));
+        }
+        client.start(&Command::SetQuota(self), Kind::SetQuota(None))
+    }
+}
+
 impl sealed::Start for Enable {
     fn start(self, client: &mut Client) -> Result<u32, Misuse> {
-        let is_atom = |name: &String| !name.is_empty() && name.bytes().all(is_atom_char);
-        if self.capabilities.is_empty() || !self.capabilities.iter().all(is_atom) {
+        if self.capabilities.is_empty() || !self.capabilities.iter().all(|name| is_atom(name)) {
             return Err(Misuse::Argument("ENABLE wants names of capabilities"));
         }
         client.start(&Command::Enable(self), Kind::Enable(Capabilities::default()))
@@ -218,7 +226,7 @@ impl sealed::Start for Authenticate {
         if client.is_challenged() {
             return client.respond(&self.response.unwrap_or_default());
         }
-        if self.mechanism.is_empty() || !self.mechanism.bytes().all(is_atom_char) {
+        if !is_atom(&self.mechanism) {
             return Err(Misuse::Argument("this is no mechanism's name"));
         }
         let offered = client.capabilities();
@@ -232,6 +240,11 @@ impl sealed::Start for Authenticate {
         let command = Command::Authenticate(Self::new(self.mechanism, now));
         client.start(&command, Kind::Authenticate { initial: later, rounds: 0 })
     }
+}
+
+/// Whether a text of the application's may stand in a command as it is.
+fn is_atom(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_atom_char)
 }
 
 fn some_messages(messages: &MessageSet) -> Result<(), Misuse> {

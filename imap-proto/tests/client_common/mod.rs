@@ -218,6 +218,7 @@ impl Script {
             | Event::Body(_)
             | Event::BodyEnd
             | Event::Fetched { .. }
+            | Event::MailboxClosed
             | Event::Exists(_)
             | Event::Recent(_)
             | Event::Expunged { .. }
