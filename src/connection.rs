@@ -23,6 +23,9 @@ const SLICES: usize = 64;
 /// How long a peer may take nothing of what waits to be sent, unless told otherwise.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long to wait for what a peer has still said that takes nothing any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A machine on a socket.
 ///
 /// All protocol state is in the machine and none in a future, so every future of this type can be dropped at any
@@ -129,6 +132,39 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         // A peer that takes everything at once never makes this wait; others want to go on too.
         consume_budget().await;
         Ok(())
+    }
+
+    /// As [`flush_below`](Self::flush_below) to a peer that may have something to say meanwhile, or instead of reading on: the event that
+    /// came first, if one did.
+    ///
+    /// # Errors
+    /// As for [`next`](Self::next).
+    pub(crate) async fn flush_listening(&mut self, room: usize) -> io::Result<Option<M::Event>> {
+        while self.drain()? > room {
+            match self.machine.poll(now(), &mut self.rx) {
+                Output::Event(event) => return Ok(Some(event)),
+                Output::Wait(wait) => self.wait(wait).await?,
+                // It is the same with the next look.
+                Output::Close | Output::Start(_) => return Ok(None),
+            }
+        }
+        consume_budget().await;
+        Ok(None)
+    }
+
+    /// What the peer said before it took nothing any more: the next event of what has come, after a write that failed.
+    pub(crate) async fn last_words(&mut self) -> Option<M::Event> {
+        loop {
+            match self.machine.poll(now(), &mut self.rx) {
+                Output::Event(event) => return Some(event),
+                Output::Wait(wait) if wait.read && !self.ended => {
+                    // The reset that made the write fail is something to read, too, so that this is over at once.
+                    time::timeout(LAST_WORDS, self.socket.readable()).await.ok()?.ok()?;
+                    self.fill().ok()?;
+                }
+                _ => return None,
+            }
+        }
     }
 
     /// Writes everything that waits.

@@ -3,6 +3,8 @@
 
 #[path = "client/gssapi.rs"]
 mod gssapi;
+#[path = "client/middle.rs"]
+mod middle;
 #[path = "client/policy.rs"]
 mod policy;
 #[path = "client/sending.rs"]

@@ -252,3 +252,80 @@ async fn what_vanished_is_looked_for_among_what_was_known() {
     assert_eq!((synced.method, synced.added), (SyncMethod::Resync, uids("5")));
     assert_eq!((synced.changed, synced.removed), (uids("2"), uids("1")));
 }
+
+/// A response that cannot be read is no sign that its message is gone: EXISTS and SEARCH say that it is there.
+#[tokio::test]
+async fn what_cannot_be_read_is_not_gone() {
+    let opened = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n|OK done";
+    let odd = format!(
+        "* 2 FETCH (UID 5 FLAGS ({}))\r\n",
+        (0..1001).map(|n| format!("k{n}")).collect::<Vec<_>>().join(" ")
+    );
+    for odd in ["* 2 FETCH (UID 5 FLAGS \\Seen)\r\n", "", &odd] {
+        let told = format!("* 1 FETCH (UID 4 FLAGS (x))\r\n{odd}* 3 FETCH (UID 6 FLAGS ())\r\n|OK done");
+        let told: &'static str = told.leak();
+        let search = "UID SEARCH ALL>* SEARCH 4 5 6\r\n|OK done";
+        let answers: &'static [&'static str] = Box::leak(Box::new([opened, told, search, "|OK done"]));
+        let mut client = scripted_with("IMAP4rev1", answers).await;
+        let mut replica: Replica = "7 -\n3 ()\n4 ()\n5 (\\Seen)\n6 ()\n".parse().unwrap();
+        let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+        assert_eq!(synced.method, SyncMethod::Full, "{odd}");
+        assert_eq!((synced.removed, synced.changed, synced.added), (uids("3"), uids("4"), UidSet::new()));
+        assert_eq!(replica.to_string(), "7 -\n4 (x)\n5 (\\Seen)\n6 ()\n");
+        client.noop().await.unwrap();
+    }
+    // One that is new, and came while others were told of, so that their number is right.
+    let mut client = scripted_with(
+        "IMAP4rev1",
+        &[
+            "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n|OK done",
+            "* 1 FETCH (UID 4 FLAGS ())\r\n* 2 FETCH (UID 5 FLAGS \\Seen)\r\n* 3 EXISTS\r\n* 3 FETCH (UID 6 FLAGS ())\r\n|OK done",
+            "UID SEARCH ALL>* SEARCH 4 5 6\r\n|OK done",
+            "|OK done",
+        ],
+    )
+    .await;
+    let mut replica: Replica = "7 -\n4 ()\n".parse().unwrap();
+    let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+    assert_eq!((synced.added, synced.removed), (uids("5:6"), UidSet::new()));
+    client.noop().await.unwrap();
+    // More than there are.
+    let mut client = scripted_with(
+        "IMAP4rev1",
+        &[
+            "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n|OK done",
+            "* 1 FETCH (UID 4 FLAGS ())\r\n|OK done",
+            "* ESEARCH UID ALL 1:1000000\r\n|OK done",
+        ],
+    )
+    .await;
+    let before = replica.clone();
+    let error = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap_err().to_string();
+    assert!(error.contains("2"), "{error}");
+    assert_eq!(replica, before);
+}
+
+/// RFC 7162 §3.2.11: until CLOSED it is about the mailbox that is left, whose UIDs are none of the other's.
+#[tokio::test]
+async fn news_of_the_mailbox_that_is_left_are_not_those_of_the_other() {
+    let mut client = scripted(&[
+        ENABLED,
+        "* 0 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n|OK done",
+        "* 3 FETCH (UID 5 FLAGS (\\Deleted) MODSEQ (91))\r\n* VANISHED 6\r\n* VANISHED (EARLIER) 4\r\n* 9 EXISTS\r\n* 8 EXPUNGE\r\n\
+         * OK [CLOSED] gone\r\n* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [HIGHESTMODSEQ 21] x\r\n\
+         * 1 FETCH (UID 4 FLAGS (new) MODSEQ (21))\r\n|OK done",
+        "|OK done",
+    ])
+    .await;
+    client.sync(MailboxName::inbox(), true, &mut Replica::default()).await.unwrap();
+    let mut replica: Replica = "7 20\n4 ()\n5 (\\Seen)\n".parse().unwrap();
+    let synced = client.sync(MailboxName::new("B").unwrap(), true, &mut replica).await.unwrap();
+    assert_eq!((synced.method, synced.opened.messages), (SyncMethod::Resync, 2));
+    assert_eq!((synced.changed, synced.removed), (uids("4"), UidSet::new()));
+    assert_eq!(replica.to_string(), "7 21\n4 (new)\n5 (\\Seen)\n");
+    assert!(!matches!(
+        client.news(),
+        Some(Event::Expunged { .. } | Event::Unasked(_) | Event::Fetched { .. })
+    ));
+    client.noop().await.unwrap();
+}

@@ -94,27 +94,29 @@
 //! # Ok(()) }
 //! ```
 
+mod append;
 mod fetch;
 mod idle;
+mod news;
 mod replica;
 mod request;
 mod sync;
 
-use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc};
 
 use mailwright_imap_proto::{
     MessageSet,
-    client::{Appended, Capability, Client, Compress, Config, Event, Idle, Logout, Noop, Opened, StartTls},
+    client::{Capability, Client, Compress, Config, Event, Idle, Logout, Noop, Opened, StartTls},
     command::{
-        Append, Copy, CopyUid, Create, Delete, Expunge, Fetch, List, Move, Namespace, Rename, Search, Select,
-        Status, StatusItem, Store, StoreOperation,
+        Copy, CopyUid, Create, Delete, Expunge, Fetch, List, Move, Namespace, Rename, Search, Select, Status,
+        StatusItem, Store, StoreOperation,
     },
     response::{Capabilities, Listed, MailboxStatus, Namespaces},
 };
 use mailwright_line_proto::{Authenticate, Login, Secret, Ticket, sasl::Credentials};
 use mailwright_mail_model::{FlagSet, MailboxName, Uid, query::Query};
-use tokio::io::AsyncRead;
 
+use self::news::News;
 use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
 use crate::service::entropy;
 
@@ -123,15 +125,12 @@ pub use replica::{Replica, ReplicaError};
 pub use request::Request;
 pub use sync::{SyncMethod, Synced};
 
-/// How many unasked events are kept.
-const NEWS: usize = 4096;
-
 /// A connection to a user's mailboxes.
 ///
 /// The named methods are for what is done every day. [`call`](Self::call) takes any request of
 /// [`imap_proto`](mailwright_imap_proto), among them those that name messages by their numbers.
 ///
-/// What the server says by itself is kept for [`news`](Self::news), the last 4,096 events of it, and
+/// What the server says by itself is kept for [`news`](Self::news), the last 4,096 events of it or 16 MiB, and
 /// [`idle`](Self::idle) waits for it. A FETCH that is not read to its end, and an IDLE that was dropped, are ended
 /// before the next call. If any other future of this type is dropped in the middle, drop the client too.
 ///
@@ -154,13 +153,15 @@ const NEWS: usize = 4096;
 pub struct ImapClient {
     link: Link<Client>,
     config: Arc<Config>,
-    news: VecDeque<Event>,
+    news: News,
     preauthenticated: bool,
     /// A FETCH that was not read to its end, and an IDLE that was not ended.
     fetching: Option<Ticket<Fetch>>,
     idling: Option<Ticket<Idle>>,
     /// Whether QRESYNC is enabled; `None` before it was asked for.
     resync: Option<bool>,
+    /// How many responses could not be read.
+    skipped: u64,
 }
 
 impl ImapClient {
@@ -174,11 +175,12 @@ impl ImapClient {
         let mut client = Self {
             link,
             config,
-            news: VecDeque::new(),
+            news: News::default(),
             preauthenticated: false,
             fetching: None,
             idling: None,
             resync: None,
+            skipped: 0,
         };
         loop {
             if let Event::Greeting { preauthenticated, .. } = client.link.next().await? {
@@ -188,6 +190,8 @@ impl ImapClient {
         }
         if endpoint.is_starttls() {
             client.call(StartTls).await?;
+            // RFC 9051 §6.2.1: anybody on the way may have said what came before.
+            client.news.clear();
         }
         client.learn().await?;
         Ok(client)
@@ -274,22 +278,6 @@ impl ImapClient {
                 ControlFlow::Continue(other) => self.note(other),
             }
         }
-    }
-
-    /// The oldest of what the server said by itself: changes of the mailbox, notices, alerts.
-    pub fn news(&mut self) -> Option<Event> {
-        self.news.pop_front()
-    }
-
-    /// Keeps what was not asked for.
-    fn note(&mut self, event: Event) {
-        if matches!(event, Event::FetchBody { .. } | Event::Body(_) | Event::BodyEnd) {
-            return;
-        }
-        if self.news.len() >= NEWS {
-            self.news.pop_front();
-        }
-        self.news.push_back(event);
     }
 
     /// Ends what an earlier caller left in the middle.
@@ -443,53 +431,6 @@ impl ImapClient {
     /// [`ClientError`].
     pub async fn noop(&mut self) -> Result<(), ClientError> {
         self.call(Noop).await
-    }
-
-    /// Stores a message that is streamed; where it went, if the server tells. Its size is part of the request.
-    ///
-    /// From one server to another, with flags and date, and never whole in memory:
-    ///
-    /// ```no_run
-    /// # use mailwright::{client::{ClientError, ImapClient}, imap_proto::command::{Append, FetchItem}};
-    /// # use mailwright::mail_model::{MailboxName, Uid, UidSet};
-    /// # async fn example(source: &mut ImapClient, target: &mut ImapClient, uid: Uid) -> Result<(), ClientError> {
-    /// let items = [FetchItem::Size, FetchItem::Flags, FetchItem::InternalDate];
-    /// if let Some(found) = source.items(UidSet::from(uid), items).await?.first() {
-    ///     let mut append = Append::new(MailboxName::inbox(), found.size().unwrap_or_default());
-    ///     append.internal_date = found.internal_date();
-    ///     append.flags = found.flags().map(|list| list.flags.clone()).unwrap_or_default();
-    ///     let (mut write, mut read) = tokio::io::duplex(64 * 1024);
-    ///     let fetch = async {
-    ///         let fetched = source.message(uid, &mut write).await;
-    ///         drop(write);
-    ///         fetched
-    ///     };
-    ///     let (fetched, appended) = tokio::join!(fetch, target.append(append, &mut read));
-    ///     (fetched?, appended?);
-    /// }
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// [`ClientError::Body`] if it could not be read, [`Misuse::BodyLength`](mailwright_line_proto::Misuse) if it is not of the size announced: the
-    /// connection is of no further use after either.
-    pub async fn append<R: AsyncRead + Unpin>(
-        &mut self,
-        append: Append,
-        body: &mut R,
-    ) -> Result<Option<Appended>, ClientError> {
-        self.settle().await?;
-        let ticket = self.link.machine().call(append)?;
-        loop {
-            match self.link.next().await? {
-                Event::Ready(ready) if ready == ticket => {
-                    self.link.send_body(body, Client::send_body).await?;
-                    self.link.machine().end_body()?;
-                }
-                Event::Append(answered, outcome) if answered == ticket => return Ok(outcome?),
-                other => self.note(other),
-            }
-        }
     }
 
     /// Takes leave.

@@ -137,52 +137,34 @@ impl<M: Client> Link<M> {
         while self.next().await.is_ok() {}
     }
 
-    /// Streams a body into the machine. If that fails the connection is given up, for it cannot be gone back to the
-    /// beginning of it.
+    /// Streams a body into the machine, to its end or to the event that came meanwhile: a server may refuse in the middle. If it fails the
+    /// connection is given up, for it cannot be gone back to the beginning of it.
     pub(super) async fn send_body<R: AsyncRead + Unpin>(
         &mut self,
         source: &mut R,
         put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
-    ) -> Result<(), ClientError> {
-        let sent = self.pump(source, put).await;
-        if sent.is_err() {
-            self.machine().give_up();
-        }
-        sent
-    }
-
-    /// As [`send_body`](Self::send_body), of a protocol whose server may refuse in the middle: the event that came then.
-    pub(super) async fn send_body_listening<R: AsyncRead + Unpin>(
-        &mut self,
-        source: &mut R,
-        put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
     ) -> Result<Option<M::Event>, ClientError> {
-        let sent = self.pump_listening(source, put).await;
-        if sent.is_err() {
-            self.machine().give_up();
-        }
-        sent
+        let sent = self.pump(source, put).await;
+        self.sent(sent).await
     }
 
-    /// Puts a piece of a body into the machine of a protocol whose server may refuse in the middle, and waits until there is room for
-    /// another: the event that came meanwhile.
-    pub(super) async fn put_listening(
+    /// Puts a piece of a body into the machine, and waits until there is room for another: the event that came meanwhile.
+    pub(super) async fn put_body(
         &mut self,
         chunk: Bytes,
         put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
     ) -> Result<Option<M::Event>, ClientError> {
-        let news = match put(self.machine(), chunk) {
+        let sent = match put(self.machine(), chunk) {
             Ok(()) => self.room().await,
             Err(misuse) => Err(misuse.into()),
         };
-        if news.is_err() {
-            self.machine().give_up();
-        }
-        news
+        self.sent(sent).await
     }
 
     async fn room(&mut self) -> Result<Option<M::Event>, ClientError> {
-        self.0.flush_below(AHEAD).await?;
+        if let Some(event) = self.0.flush_listening(AHEAD).await? {
+            return self.told(Some(event)).await.map(Some);
+        }
         let event = tokio::select! {
             biased;
             event = self.0.next() => event?,
@@ -191,7 +173,7 @@ impl<M: Client> Link<M> {
         self.told(event).await.map(Some)
     }
 
-    async fn pump_listening<R: AsyncRead + Unpin>(
+    async fn pump<R: AsyncRead + Unpin>(
         &mut self,
         source: &mut R,
         put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
@@ -211,24 +193,27 @@ impl<M: Client> Link<M> {
                 return Ok(None);
             }
             put(self.machine(), buffer.split().freeze())?;
-            self.0.flush_below(AHEAD).await?;
+            if let Some(event) = self.0.flush_listening(AHEAD).await? {
+                return self.told(Some(event)).await.map(Some);
+            }
         }
     }
 
-    async fn pump<R: AsyncRead + Unpin>(
+    /// What came of sending. A server that has refused may take nothing any more, and what it said is more than that the socket failed.
+    async fn sent(
         &mut self,
-        source: &mut R,
-        put: impl Fn(&mut M, Bytes) -> Result<(), Misuse>,
-    ) -> Result<(), ClientError> {
-        let mut buffer = BytesMut::new();
-        loop {
-            buffer.reserve(CHUNK);
-            if source.read_buf(&mut buffer).await.map_err(ClientError::Body)? == 0 {
-                return Ok(());
-            }
-            put(self.machine(), buffer.split().freeze())?;
-            self.0.flush_below(AHEAD).await?;
+        sent: Result<Option<M::Event>, ClientError>,
+    ) -> Result<Option<M::Event>, ClientError> {
+        if matches!(sent, Err(ClientError::Io(_)))
+            && let Some(event) = self.0.last_words().await
+            && M::closing(&event).is_none()
+        {
+            return Ok(Some(event));
         }
+        if sent.is_err() {
+            self.machine().give_up();
+        }
+        sent
     }
 
     /// Begins a login with the mechanisms that are offered and may be used.

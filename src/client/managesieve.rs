@@ -111,9 +111,13 @@ impl ManageSieveClient {
     pub async fn put(&mut self, name: &str, script: &[u8]) -> Result<Accepted, ClientError> {
         let size = size_of(script)?;
         let ticket = self.link.machine().call(PutScript { name: script_name(name)?, size })?;
-        self.send(script).await?;
+        let mut early = self.send(script).await?;
         loop {
-            if let Event::PutScript(answered, answer) = self.link.next().await?
+            let event = match early.take() {
+                Some(event) => event,
+                None => self.link.next().await?,
+            };
+            if let Event::PutScript(answered, answer) = event
                 && answered == ticket
             {
                 return Ok(answer?);
@@ -127,9 +131,13 @@ impl ManageSieveClient {
     /// [`ClientError::Refused`] with what is wrong with it.
     pub async fn check(&mut self, script: &[u8]) -> Result<Accepted, ClientError> {
         let ticket = self.link.machine().call(CheckScript { size: size_of(script)? })?;
-        self.send(script).await?;
+        let mut early = self.send(script).await?;
         loop {
-            if let Event::CheckScript(answered, answer) = self.link.next().await?
+            let event = match early.take() {
+                Some(event) => event,
+                None => self.link.next().await?,
+            };
+            if let Event::CheckScript(answered, answer) = event
                 && answered == ticket
             {
                 return Ok(answer?);
@@ -137,9 +145,17 @@ impl ManageSieveClient {
         }
     }
 
-    async fn send(&mut self, mut script: &[u8]) -> Result<(), ClientError> {
-        self.link.send_body(&mut script, |machine, chunk| machine.send_body(chunk)).await?;
-        Ok(self.link.machine().end_body()?)
+    /// Sends a script, to its end or to an answer that did not wait for that.
+    async fn send(&mut self, mut script: &[u8]) -> Result<Option<Event>, ClientError> {
+        loop {
+            match self.link.send_body(&mut script, Client::send_body).await? {
+                None => break,
+                early @ Some(Event::PutScript(..) | Event::CheckScript(..)) => return Ok(early),
+                Some(_) => {}
+            }
+        }
+        self.link.machine().end_body()?;
+        Ok(None)
     }
 
     /// The scripts there are.

@@ -27,16 +27,22 @@ impl ImapClient {
     /// a large mailbox at once. What the server has to say of other messages meanwhile is among them.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`]; [`ClientError::Closed`] if they are more than [`Config::answer`](mailwright_imap_proto::client::Config::answer)
+    /// octets, which are counted as they are held here.
     pub async fn items(
         &mut self,
         messages: impl Into<MessageSet>,
         items: impl IntoIterator<Item = FetchItem>,
     ) -> Result<Vec<Fetched>, ClientError> {
-        let mut all = Vec::new();
-        let mut fetching = self.fetch(Fetch::new(messages.into(), items)).await?;
-        while let Some(event) = fetching.next().await? {
+        let (mut all, mut held) = (Vec::new(), 0_u64);
+        self.fetch(Fetch::new(messages.into(), items)).await?;
+        while let Some(event) = self.next_fetched().await? {
+            let octets = self.held(&event) as u64;
             if let Event::Fetched { fetched, .. } = event {
+                held = held.saturating_add(octets);
+                if held > self.config.answer {
+                    return Err(self.endless(self.config.answer));
+                }
                 all.push(fetched);
             }
         }

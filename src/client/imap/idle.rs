@@ -1,14 +1,18 @@
 //! IDLE: waiting for the server's news.
 
-use std::{future::Future, pin::pin};
+use std::{future::Future, pin::pin, time::Duration};
 
 use mailwright_imap_proto::{
     client::{Event, Idle},
     response::Response,
 };
+use tokio::time::{Instant, sleep_until};
 
 use super::ImapClient;
 use crate::client::ClientError;
+
+/// How long an IDLE lasts at least before the next one begins, whoever has ended it.
+const LEAST: Duration = Duration::from_secs(5);
 
 impl ImapClient {
     /// Waits for the next change of the open mailbox: [`Event::Exists`], [`Event::Recent`], [`Event::Expunged`],
@@ -16,7 +20,8 @@ impl ImapClient {
     /// counts of another one, if NOTIFY asks for these. One that is among the [`news`](Self::news) already is given at once.
     /// `None` once `stop` has completed: a timer, a token, or [`pending`](std::future::pending) to wait for ever.
     ///
-    /// IDLE is begun anew as often as RFC 2177 §3 wants. This future may be dropped instead of stopped.
+    /// IDLE is begun anew as often as RFC 2177 §3 wants, after a pause if the server ends it at once. This future may be dropped instead of
+    /// stopped.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -26,6 +31,7 @@ impl ImapClient {
         while !stopped && !self.news.iter().any(is_change) {
             self.settle().await?;
             let ticket = self.link.machine().call(Idle)?;
+            let again = Instant::now() + LEAST.min(self.config.idle);
             self.idling = Some(ticket);
             while self.idling.is_some() {
                 let event = tokio::select! {
@@ -51,9 +57,14 @@ impl ImapClient {
                     }
                 }
             }
+            if !stopped && !self.news.iter().any(is_change) {
+                tokio::select! {
+                    () = sleep_until(again) => {}
+                    () = &mut stop => stopped = true,
+                }
+            }
         }
-        let first = self.news.iter().position(is_change);
-        Ok(first.and_then(|position| self.news.remove(position)))
+        Ok(self.news.take_first(is_change))
     }
 }
 

@@ -51,6 +51,8 @@ struct Told {
     whole: bool,
     flags: BTreeMap<Uid, FlagSet>,
     gone: UidSet,
+    /// Whether something could not be read that may have told of a message.
+    unreadable: bool,
 }
 
 impl ImapClient {
@@ -112,7 +114,7 @@ impl ImapClient {
         if !same || !goes_on {
             method = SyncMethod::Full;
         }
-        let told = self.gather(&mut method, &opened, replica, told).await?;
+        let told = self.gather(&mut method, &opened, replica, same, told).await?;
         let before = &replica.flags;
         let is_gone = |uid: &Uid| match told.whole {
             true => !same || !told.flags.contains_key(uid),
@@ -172,6 +174,11 @@ impl ImapClient {
         loop {
             match self.link.next().await? {
                 Event::Select(answered, outcome) if answered == ticket => return Ok((outcome?, told)),
+                // RFC 7162 §3.2.11: until here it was about the mailbox that was open.
+                Event::MailboxClosed => {
+                    told = Told::default();
+                    self.news.retain(|event| !is_of_mailbox(event));
+                }
                 Event::Fetched { uid, fetched } => told.note(uid, &fetched),
                 Event::Unasked(Response::Vanished { earlier: true, uids }) => {
                     told.gone = told.gone.union(&uids);
@@ -187,6 +194,7 @@ impl ImapClient {
         method: &mut SyncMethod,
         opened: &Opened,
         before: &Replica,
+        same: bool,
         told: Told,
     ) -> Result<Told, ClientError> {
         match *method {
@@ -203,7 +211,7 @@ impl ImapClient {
                     false => self.all_flags(before.mod_seq).await?,
                 };
                 if told.count(before) != opened.messages as usize {
-                    let there = self.all_uids().await?;
+                    let there = self.all_uids(opened).await?;
                     told.flags.retain(|uid, _| there.contains(*uid));
                     let gone = before.flags.keys().copied().filter(|uid| !there.contains(*uid));
                     told.gone = gone.collect();
@@ -215,7 +223,15 @@ impl ImapClient {
         }
         // What does not add up was told by a server that cannot do what it says.
         *method = SyncMethod::Full;
-        let all = if opened.messages > 0 { self.all_flags(None).await? } else { Told::default() };
+        let mut all = if opened.messages > 0 { self.all_flags(None).await? } else { Told::default() };
+        let count = self.told_exists().unwrap_or(opened.messages);
+        if all.unreadable || all.flags.len() < count as usize {
+            // A response that cannot be read is no sign that its message is gone.
+            for uid in self.all_uids(opened).await?.iter() {
+                let known = || before.flags.get(&uid).filter(|_| same).cloned().unwrap_or_default();
+                all.flags.entry(uid).or_insert_with(known);
+            }
+        }
         Ok(Told { whole: true, ..all })
     }
 
@@ -223,23 +239,32 @@ impl ImapClient {
         let mut fetch = Fetch::new(MessageSet::Uid(SequenceSet::all()), [FetchItem::Flags]);
         fetch.changed_since = since;
         let mut told = Told::default();
+        let skipped = self.skipped;
         let mut fetching = self.fetch(fetch).await?;
         while let Some(event) = fetching.next().await? {
             if let Event::Fetched { uid, fetched } = event {
                 told.note(uid, &fetched);
             }
         }
+        told.unreadable = self.skipped != skipped;
         Ok(told)
     }
 
     /// The UIDs of all messages: in ranges, where the server can tell them so (RFC 4731), which are few octets for any number of them.
-    async fn all_uids(&mut self) -> Result<UidSet, ClientError> {
+    ///
+    /// No more than there are messages, for each is kept with its flags.
+    async fn all_uids(&mut self, opened: &Opened) -> Result<UidSet, ClientError> {
         let mut search = Search::new(Query::all());
         let ranges = |all: &Capabilities| all.has("ESEARCH") || all.has("IMAP4rev2");
         if self.capabilities().is_some_and(ranges) {
             search.returns = Some(SearchReturn::all());
         }
-        Ok(self.call(search).await?.into_iter().filter_map(Uid::new).collect())
+        let all: UidSet = self.call(search).await?.into_iter().filter_map(Uid::new).collect();
+        let limit = u64::from(self.told_exists().map_or(opened.messages, |told| told.max(opened.messages)));
+        match all.len() > limit {
+            true => Err(self.endless(limit)),
+            false => Ok(all),
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl<'a> Sending<'a> {
     /// [`ClientError`]; the connection is of no further use.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), ClientError> {
         if self.is_wanted() {
-            let event = self.link.put_listening(chunk, Client::send_body).await?;
+            let event = self.link.put_body(chunk, Client::send_body).await?;
             self.note(event);
         }
         Ok(())
@@ -84,7 +84,7 @@ impl<'a> Sending<'a> {
         source: &mut R,
     ) -> Result<(), ClientError> {
         while self.is_wanted() {
-            match self.link.send_body_listening(source, Client::send_body).await? {
+            match self.link.send_body(source, Client::send_body).await? {
                 None => break,
                 event => self.note(event),
             }

@@ -151,6 +151,11 @@ impl Client {
             self.close(Closed::Misbehaved(PeerMisbehaved::Unsolicited { received }));
             return None;
         };
+        if matches!((self.sending, reply.status), (Some((0, _)), Status::No)) && self.queue.is_empty() {
+            // Only the line end was still to come.
+            self.sending = None;
+            self.out.body(|transmit| transmit.put(b"\r\n"));
+        }
         if self.sending.is_some() && self.queue.is_empty() {
             // It was refused before its end; what is still sent would be taken for commands.
             let event =
