@@ -16,6 +16,7 @@ mod imap;
 mod ledger;
 mod notes;
 mod pass;
+mod patience;
 mod pieces;
 mod pop3;
 mod run;
@@ -98,6 +99,9 @@ pub enum FetchError {
     /// The server does what no server may.
     #[error("the server breaks the protocol: {0}")]
     Server(String),
+    /// The server takes so long that nothing comes of it.
+    #[error("the server is too slow: nothing comes to an end")]
+    Slow,
     /// The account asks for TLS and nobody is trusted.
     #[error("no certificate authority is trusted, and without TLS the password would be shown")]
     NoTrust,

@@ -26,6 +26,7 @@ use super::{
     folders::Folder,
     notes::Notes,
     pass::{Listed, Remote},
+    patience::Patience,
 };
 use crate::client::{ClientError, Endpoint, ImapClient};
 
@@ -33,10 +34,15 @@ use crate::client::{ClientError, Endpoint, ImapClient};
 const TOGETHER: u64 = 500;
 /// What is told of a mailbox where that is so.
 const NO_DELETION: &str = "keeps its messages";
+/// How many octets the answer to one question may have: a SEARCH that finds two million messages.
+const ANSWER: u64 = 16 << 20;
+/// How many messages are looked at in one session. What is known of each is held until it is over.
+const MOST: usize = 4_000_000;
 
 /// A server that is logged in to.
 pub(super) struct Imap<'a> {
     client: ImapClient,
+    patience: Patience,
     account: &'a FetchAccount,
     message: Message,
     folders: Vec<Folder>,
@@ -69,17 +75,24 @@ impl<'a> Imap<'a> {
     pub(super) async fn open(endpoint: &Endpoint, account: &'a FetchAccount) -> Result<Self, FetchError> {
         let mut config = Config::default();
         config.allow_plaintext_auth = account.in_clear;
-        let mut client = ImapClient::connect(endpoint, Arc::new(config)).await?;
+        config.answer = ANSWER;
+        let mut patience = Patience::default();
+        let mut client = patience.answer(ImapClient::connect(endpoint, Arc::new(config))).await?;
         if !client.is_preauthenticated() {
-            let login = match account.bearer().await? {
-                Some(bearer) => client.authenticate(&bearer).await,
-                None => client.login(&account.login, &account.password).await,
+            let bearer = account.bearer().await?;
+            let login = async {
+                let login = match bearer {
+                    Some(bearer) => client.authenticate(&bearer).await,
+                    None => client.login(&account.login, &account.password).await,
+                };
+                login.map_err(FetchError::at_login)
             };
-            login.map_err(FetchError::at_login)?;
+            patience.answer(login).await?;
         }
         let (folders, listed) = (Vec::new(), Vec::new());
         Ok(Self {
             client,
+            patience,
             account,
             message: Message::default(),
             folders,
@@ -111,8 +124,8 @@ impl<'a> Imap<'a> {
         Ok(())
     }
 
-    pub(super) async fn logout(self) -> Result<(), FetchError> {
-        Ok(self.client.logout().await?)
+    pub(super) async fn logout(mut self) -> Result<(), FetchError> {
+        self.patience.answer(self.client.logout()).await
     }
 
     /// Opens a folder.
@@ -122,10 +135,10 @@ impl<'a> Imap<'a> {
         };
         self.open = None;
         let name = folder.there.clone();
+        // RFC 9051 §6.3.3: others still see what is new to them.
         let opened = match self.account.policy {
-            // RFC 9051 §6.3.3: others still see what is new to them.
-            FetchPolicy::Keep => self.client.examine(name).await?,
-            _ => self.client.select(name).await?,
+            FetchPolicy::Keep => self.patience.answer(self.client.examine(name)).await?,
+            _ => self.patience.answer(self.client.select(name)).await?,
         };
         let validity = opened.uid_validity.filter(|_| !opened.uid_not_sticky);
         if validity.is_none() {
@@ -171,7 +184,16 @@ impl<'a> Imap<'a> {
         if opened.messages == 0 {
             return Ok(Vec::new());
         }
-        let uids: UidSet = self.client.search(Query::all()).await?.into_iter().collect();
+        let uids: UidSet =
+            self.patience.answer(self.client.search(Query::all())).await?.into_iter().collect();
+        let most = opened.messages.max(self.client.told_exists().unwrap_or_default());
+        if uids.len() > u64::from(most) {
+            let text = format!("expected the UIDs of {most} messages, got {}", uids.len());
+            return Err(FetchError::Server(text));
+        }
+        if self.listed.len().saturating_add(uids.len() as usize) > MOST {
+            return Err(FetchError::Server(format!("expected at most {MOST} messages, got more")));
+        }
         let Some((folder, validity)) = self
             .folders
             .get(index)
@@ -204,10 +226,10 @@ impl<'a> Imap<'a> {
             NotifyGroup::new(mailboxes, events)
         };
         let groups = [NotifyMailboxes::Selected { delayed: false }, NotifyMailboxes::Personal].map(group);
-        match self.client.call(Notify::new(groups.into())).await {
+        match self.patience.answer(self.client.call(Notify::new(groups.into()))).await {
             // Then it takes until the next look.
-            Ok(()) | Err(ClientError::Refused(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(()) | Err(FetchError::Client(ClientError::Refused(_))) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -233,19 +255,20 @@ impl<'a> Imap<'a> {
         for start in (0..uids.len()).step_by(TOGETHER as usize) {
             let some = MessageSet::from(uids.at(start..(start + TOGETHER).min(uids.len())));
             let deleted: FlagSet = [Flag::Deleted].into_iter().collect();
-            self.client.store(some.clone(), StoreOperation::Add, deleted).await?;
+            let store = self.client.store(some.clone(), StoreOperation::Add, deleted);
+            self.patience.answer(store).await?;
             if only {
-                self.client.call(Expunge::new(Some(some))).await?;
+                self.patience.answer(self.client.call(Expunge::new(Some(some)))).await?;
             }
         }
         if only {
             return Ok(true);
         }
         // RFC 4315 §2.1: EXPUNGE takes all that is marked, so it waits until nothing is but what we marked.
-        let marked = self.client.search(Query::from(Key::Flag(Flag::Deleted))).await?;
-        let ours = marked.into_iter().all(|uid| uids.contains(uid));
+        let marked = self.client.search(Query::from(Key::Flag(Flag::Deleted)));
+        let ours = self.patience.answer(marked).await?.into_iter().all(|uid| uids.contains(uid));
         if ours {
-            self.client.expunge().await?;
+            self.patience.answer(self.client.expunge()).await?;
         }
         Ok(ours)
     }
@@ -254,18 +277,26 @@ impl<'a> Imap<'a> {
         let mut sizes = HashMap::new();
         for start in (0..uids.len()).step_by(TOGETHER as usize) {
             let some = uids.at(start..(start + TOGETHER).min(uids.len()));
-            let asked = [FetchItem::Uid, FetchItem::Size];
-            for fetched in self.client.items(MessageSet::from(some), asked).await? {
-                let (mut uid, mut size) = (None, None);
-                for item in fetched.items {
-                    match item {
-                        FetchedItem::Uid(found) => uid = Some(found),
-                        FetchedItem::Size(found) => size = Some(found),
-                        _ => {}
+            let asked = Fetch::new(MessageSet::from(some.clone()), [FetchItem::Uid, FetchItem::Size]);
+            let (client, sizes) = (&mut self.client, &mut sizes);
+            let answer = async {
+                let mut fetching = client.fetch(asked).await?;
+                while let Some(event) = fetching.next().await? {
+                    let Event::Fetched { fetched, .. } = event else { continue };
+                    let (mut uid, mut size) = (None, None);
+                    for item in fetched.items {
+                        match item {
+                            FetchedItem::Uid(found) => uid = Some(found),
+                            FetchedItem::Size(found) => size = Some(found),
+                            _ => {}
+                        }
                     }
+                    // No others, of which there may be any number.
+                    sizes.extend(uid.filter(|uid| some.contains(*uid)).zip(size));
                 }
-                sizes.extend(uid.zip(size));
-            }
+                Ok::<_, ClientError>(())
+            };
+            self.patience.answer(answer).await?;
         }
         Ok(sizes)
     }
@@ -273,6 +304,7 @@ impl<'a> Imap<'a> {
 
 impl Remote for Imap<'_> {
     async fn list(&mut self, known: &HashMap<MessageName, Entry>) -> Result<Vec<Listed>, FetchError> {
+        self.patience = Patience::default();
         // What is new from here on is new to the list below, or makes the next wait a short one.
         while self.client.news().is_some() {}
         if self.account.all_folders && self.account.push {
@@ -281,8 +313,8 @@ impl Remote for Imap<'_> {
         // Each time, for the mailboxes may be others by now.
         self.folders = match self.account.all_folders {
             true => {
-                let namespaces = self.client.namespaces().await?;
-                Folder::all(self.client.list("*").await?, &namespaces)
+                let namespaces = self.patience.answer(self.client.namespaces()).await?;
+                Folder::all(self.patience.answer(self.client.list("*")).await?, &namespaces)
             }
             false => Folder::only(self.account),
         };
@@ -313,14 +345,15 @@ impl Remote for Imap<'_> {
             items.push(FetchItem::Flags);
         }
         self.message = Message { handle, wanted: Some(uid), ..Message::default() };
-        self.client.fetch(Fetch::new(MessageSet::from(UidSet::from(uid)), items)).await?;
+        let fetch = Fetch::new(MessageSet::from(UidSet::from(uid)), items);
+        self.patience.part(self.client.fetch(fetch)).await?;
         Ok(true)
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, FetchError> {
         let message = &mut self.message;
         loop {
-            match self.client.next_fetched().await {
+            match self.patience.part(self.client.next_fetched()).await {
                 Ok(Some(Event::FetchBody { uid, length, .. })) => {
                     if uid.is_some_and(|uid| Some(uid) != message.wanted) || message.begun {
                         return Err(FetchError::Server(
@@ -331,7 +364,10 @@ impl Remote for Imap<'_> {
                     message.reading = message.begun;
                     message.named |= uid.is_some();
                 }
-                Ok(Some(Event::Body(octets))) if message.reading => return Ok(Some(octets)),
+                Ok(Some(Event::Body(octets))) if message.reading => {
+                    self.patience.came(octets.len());
+                    return Ok(Some(octets));
+                }
                 Ok(Some(Event::BodyEnd)) => message.reading = false,
                 Ok(Some(Event::Fetched { uid, fetched })) => {
                     if uid == message.wanted {
@@ -358,6 +394,7 @@ impl Remote for Imap<'_> {
                 // RFC 9051 §6.4.9: what is not there is no error; a server may say NO to what went away, and goes on. If it is
                 // listed again, it did not go away.
                 Ok(None) => {
+                    self.patience.ended();
                     if !(message.begun && message.named) {
                         self.notes.not_given(
                             self.account,
@@ -367,14 +404,14 @@ impl Remote for Imap<'_> {
                     }
                     return Ok(None);
                 }
-                Err(ClientError::Refused(refusal)) if !message.begun => {
+                Err(FetchError::Client(ClientError::Refused(refusal))) if !message.begun => {
                     self.notes.not_given(self.account, message.handle, refusal);
                     return Ok(None);
                 }
-                Err(ClientError::Refused(refusal)) => {
+                Err(FetchError::Client(ClientError::Refused(refusal))) => {
                     return Err(FetchError::Server(format!("half a message, then {refusal}")));
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }

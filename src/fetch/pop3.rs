@@ -11,6 +11,7 @@ use super::{
     fingerprint::HeaderReader,
     notes::Notes,
     pass::{Listed, Remote},
+    patience::Patience,
 };
 use crate::client::{ClientError, Endpoint, Pop3Client, Refusal};
 
@@ -19,24 +20,30 @@ pub(super) struct Pop3<'a> {
     client: Pop3Client,
     account: &'a FetchAccount,
     notes: Notes,
+    patience: Patience,
 }
 
 impl<'a> Pop3<'a> {
     pub(super) async fn open(endpoint: &Endpoint, account: &'a FetchAccount) -> Result<Self, FetchError> {
         let mut config = Config::default();
         config.allow_plaintext_auth = account.in_clear;
-        let mut client = Pop3Client::connect(endpoint, Arc::new(config)).await?;
-        let login = match account.bearer().await? {
-            Some(bearer) => client.authenticate(&bearer).await,
-            None => client.login(&account.login, &account.password).await,
+        let mut patience = Patience::default();
+        let mut client = patience.answer(Pop3Client::connect(endpoint, Arc::new(config))).await?;
+        let bearer = account.bearer().await?;
+        let login = async {
+            let login = match bearer {
+                Some(bearer) => client.authenticate(&bearer).await,
+                None => client.login(&account.login, &account.password).await,
+            };
+            login.map_err(FetchError::at_login)
         };
-        login.map_err(FetchError::at_login)?;
-        Ok(Self { client, account, notes: Notes::default() })
+        patience.answer(login).await?;
+        Ok(Self { client, account, notes: Notes::default(), patience })
     }
 
     /// Ends the session: what was deleted goes now.
-    pub(super) async fn quit(self) -> Result<(), FetchError> {
-        Ok(self.client.quit().await?)
+    pub(super) async fn quit(mut self) -> Result<(), FetchError> {
+        self.patience.answer(self.client.quit()).await
     }
 
     /// The names of messages on a server that gives none: by their headers.
@@ -75,13 +82,13 @@ fn nth<K: std::hash::Hash + Eq>(seen: &mut HashMap<K, u32>, name: K) -> [u8; 4] 
 impl Remote for Pop3<'_> {
     async fn list(&mut self, _: &HashMap<MessageName, Entry>) -> Result<Vec<Listed>, FetchError> {
         let sizes: HashMap<u32, u64> = self
-            .client
-            .list()
+            .patience
+            .answer(self.client.list())
             .await?
             .into_iter()
             .map(|listed| (listed.number.get(), listed.octets))
             .collect();
-        let names = match self.client.uidl().await {
+        let names = match self.patience.answer(self.client.uidl()).await {
             Ok(identified) => {
                 let (mut seen, mut counts) = (HashMap::new(), HashMap::new());
                 for message in &identified {
@@ -96,11 +103,11 @@ impl Remote for Pop3<'_> {
                 identified.iter().map(name).collect()
             }
             // RFC 1939 §7: UIDL is optional.
-            Err(ClientError::Refused(_)) => {
+            Err(FetchError::Client(ClientError::Refused(_))) => {
                 let count = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
                 self.names_by_header(count).await?
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let listed =
             |(handle, name, shared)| Listed { name, handle, size: sizes.get(&handle).copied(), shared };
@@ -110,25 +117,30 @@ impl Remote for Pop3<'_> {
     async fn open(&mut self, handle: u32, header: bool) -> Result<bool, FetchError> {
         let Some(number) = NonZeroU32::new(handle) else { return Ok(false) };
         if header {
-            match self.client.top(number, 0).await {
+            match self.patience.part(self.client.top(number, 0)).await {
                 Ok(_) => return Ok(true),
                 // RFC 1939 §7: TOP is optional as well.
-                Err(ClientError::Refused(Refusal::Pop3(_))) => {}
-                Err(error) => return Err(error.into()),
+                Err(FetchError::Client(ClientError::Refused(Refusal::Pop3(_)))) => {}
+                Err(error) => return Err(error),
             }
         }
-        match self.client.open(number).await {
+        match self.patience.part(self.client.open(number)).await {
             Ok(_) => Ok(true),
-            Err(ClientError::Refused(refusal)) => {
+            Err(FetchError::Client(ClientError::Refused(refusal))) => {
                 self.notes.not_given(self.account, handle, refusal);
                 Ok(false)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, FetchError> {
-        Ok(self.client.part().await?)
+        let part = self.patience.part(self.client.part()).await?;
+        match &part {
+            Some(octets) => self.patience.came(octets.len()),
+            None => self.patience.ended(),
+        }
+        Ok(part)
     }
 
     fn came(&self) -> (bool, Option<DateTime>) {
@@ -138,10 +150,10 @@ impl Remote for Pop3<'_> {
     async fn delete(&mut self, handles: &[u32]) -> Result<Vec<u32>, FetchError> {
         let mut deleted = Vec::new();
         for number in handles.iter().filter_map(|handle| NonZeroU32::new(*handle)) {
-            match self.client.dele(number).await {
+            match self.patience.answer(self.client.dele(number)).await {
                 Ok(()) => deleted.push(number.get()),
-                Err(ClientError::Refused(_)) => {}
-                Err(error) => return Err(error.into()),
+                Err(FetchError::Client(ClientError::Refused(_))) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(deleted)

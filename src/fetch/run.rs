@@ -19,6 +19,11 @@ use crate::{
     service::entropy,
 };
 
+/// A server may say that it has news whenever it is listened to. After so many looks for nothing, each takes so long at least, with the time
+/// until the next.
+const VAIN: u32 = 3;
+const LEAST: Duration = Duration::from_secs(5);
+
 /// What an account's status is changed by.
 type Shared = Arc<Mutex<FetchStatus>>;
 
@@ -88,7 +93,10 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
             return Ok(());
         }
         let mut remote = Imap::open(&endpoint, account).await?;
+        let brought = || change(status, |status| status.delivered);
+        let mut vain = 0_u32;
         loop {
+            let (begun, before) = (time::Instant::now(), brought());
             let looked = self.pass(&current, account, &delivered).run(&mut remote).await;
             note(status, &mut remote);
             looked?;
@@ -104,14 +112,22 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
             change(status, |status| {
                 (status.phase, status.next) = (FetchPhase::Listening, Some(next));
             });
-            remote
-                .listen(async {
-                    tokio::select! {
-                        () = wake.notified() => {}
-                        () = time::sleep(wait) => {}
-                    }
-                })
-                .await?;
+            let mut woken = false;
+            let stop = async {
+                tokio::select! {
+                    () = wake.notified() => woken = true,
+                    () = time::sleep(wait) => {}
+                }
+            };
+            remote.listen(stop).await?;
+            let for_nothing = !woken && brought() == before && begun.elapsed() < LEAST;
+            vain = if for_nothing { vain.saturating_add(1) } else { 0 };
+            if vain > VAIN {
+                tokio::select! {
+                    () = wake.notified() => {}
+                    () = time::sleep_until(begun + LEAST) => {}
+                }
+            }
             slot = self.slots.acquire().await.ok();
             // It may have listened for days.
             current = self.current();

@@ -55,6 +55,8 @@ pub(crate) enum MigrateError {
     Tls(String),
     #[error("the source: {0}")]
     Client(#[from] ClientError),
+    #[error("the source: {folder} has {most} messages, and the server names more")]
+    Endless { folder: String, most: u32 },
     #[error("the source: {0}")]
     Read(StoreError),
     #[error("the store: {0}")]

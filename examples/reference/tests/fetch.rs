@@ -363,6 +363,42 @@ fn an_imap_server_that_gives_others_messages_is_not_believed() {
     assert!(told["reasons"][0].as_str().unwrap().contains("loop"), "{told}");
 }
 
+/// Four thousand million numbers in a few octets, or more than there are messages.
+#[test]
+fn an_imap_server_that_finds_what_is_not_there_fills_no_memory() {
+    let home = home();
+    let server = Imap::start((0..6).map(message).collect());
+    server.change(|mailbox| {
+        (mailbox.mixed_up, mailbox.found) = (false, Some("* ESEARCH UID ALL 1:4294967295\r\n"));
+    });
+    add(&home, &format!("imap://ann@127.0.0.1:{}", server.port), &["--in-clear", "--every", "1s"]);
+    wait_for("an error", || status(&home)["error"].as_str().map(str::to_owned));
+    server.change(|mailbox| mailbox.found = Some("* ESEARCH UID ALL 1:7\r\n"));
+    wait_for("another error", || {
+        status(&home)["error"].as_str().is_some_and(|told| told.contains("6 messages")).then_some(())
+    });
+    server.change(|mailbox| mailbox.found = None);
+    wait_for_numbers(&home, "INBOX", 6);
+}
+
+/// A server that has news whenever it is listened to is looked at now and then, not as fast as it answers.
+#[test]
+fn an_imap_server_that_always_has_news_is_not_looked_at_without_a_pause() {
+    let home = home();
+    let server = Imap::start((0..2).map(message).collect());
+    server.change(|mailbox| (mailbox.mixed_up, mailbox.restless) = (false, true));
+    add(&home, &format!("imap://ann@127.0.0.1:{}", server.port), &["--in-clear", "--every", "1h"]);
+    wait_for_numbers(&home, "INBOX", 2);
+    wait_for("many looks", || (server.idles() >= 4).then_some(()));
+    let before = server.idles();
+    thread::sleep(Duration::from_secs(6));
+    let looks = server.idles() - before;
+    assert!((1..=4).contains(&looks), "{looks}");
+    // And mail comes all the same.
+    server.change(|mailbox| mailbox.messages.push(message(2)));
+    wait_for_numbers(&home, "INBOX", 3);
+}
+
 #[test]
 fn dovecot_gives_its_mail_once_by_imap_and_by_pop3() {
     if !dovecot::is_installed(&[]) {

@@ -119,6 +119,15 @@ impl Imap {
         } else {
             self.client.search(mailwright::mail_model::query::Query::all()).await?.into_iter().collect()
         };
+        let mut most = opened.messages;
+        while let Some(news) = self.client.news() {
+            if let Event::Exists(messages) = news {
+                most = most.max(messages);
+            }
+        }
+        if uids.len() > u64::from(most) {
+            return Err(MigrateError::Endless { folder: folder.original.clone(), most });
+        }
         let mut entries = Vec::new();
         let total = uids.len();
         for start in (0..total).step_by(BATCH as usize) {

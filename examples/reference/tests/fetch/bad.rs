@@ -122,13 +122,25 @@ pub struct Mailbox {
     pub validity: u32,
     /// Whether it gives another message than that which is asked for.
     pub mixed_up: bool,
+    /// What it says to SEARCH, if not the truth.
+    pub found: Option<&'static str>,
+    /// Whether it can do IDLE, and says each time that there is news. How often it was asked for it.
+    pub restless: bool,
+    pub idles: usize,
 }
 
 impl Imap {
     pub fn start(messages: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mailbox = Arc::new(Mutex::new(Mailbox { messages, validity: 1, mixed_up: true }));
+        let mailbox = Arc::new(Mutex::new(Mailbox {
+            messages,
+            validity: 1,
+            mixed_up: true,
+            found: None,
+            restless: false,
+            idles: 0,
+        }));
         let shared = Arc::clone(&mailbox);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -142,13 +154,17 @@ impl Imap {
     pub fn change(&self, how: impl FnOnce(&mut Mailbox)) {
         how(&mut self.mailbox.lock().unwrap());
     }
+
+    pub fn idles(&self) -> usize {
+        self.mailbox.lock().unwrap().idles
+    }
 }
 
 fn serve_imap(stream: TcpStream, mailbox: &Mutex<Mailbox>) -> Option<()> {
     let mut stream = BufReader::new(stream);
     let say =
         |stream: &mut BufReader<TcpStream>, text: &str| stream.get_mut().write_all(text.as_bytes()).ok();
-    say(&mut stream, "* OK [CAPABILITY IMAP4rev1] here\r\n")?;
+    say(&mut stream, "* OK here\r\n")?;
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).ok()? == 0 {
@@ -156,16 +172,27 @@ fn serve_imap(stream: TcpStream, mailbox: &Mutex<Mailbox>) -> Option<()> {
         }
         let words: Vec<String> =
             line.split_whitespace().map(|word| word.trim_matches('"').to_ascii_uppercase()).collect();
-        let (tag, state) = (line.split(' ').next().unwrap().to_owned(), mailbox.lock().unwrap());
+        let (tag, mut state) = (line.split(' ').next().unwrap().to_owned(), mailbox.lock().unwrap());
         let count = state.messages.len();
         let verb = if words[1] == "UID" { format!("UID {}", words[2]) } else { words[1].clone() };
         let before = match verb.as_str() {
+            "CAPABILITY" if state.restless => "* CAPABILITY IMAP4rev1 IDLE\r\n".to_owned(),
             "CAPABILITY" => "* CAPABILITY IMAP4rev1\r\n".to_owned(),
+            "IDLE" => {
+                state.idles += 1;
+                say(&mut stream, &format!("+ idling\r\n* {count} EXISTS\r\n"))?;
+                let mut done = String::new();
+                drop(state);
+                stream.read_line(&mut done).ok()?;
+                say(&mut stream, &format!("{tag} OK done\r\n"))?;
+                continue;
+            }
             "SELECT" | "EXAMINE" => format!(
                 "* {count} EXISTS\r\n* 0 RECENT\r\n* FLAGS ()\r\n* OK [UIDVALIDITY {}] x\r\n* OK [UIDNEXT {}] x\r\n",
                 state.validity,
                 count + 1
             ),
+            "UID SEARCH" if state.found.is_some() => state.found.unwrap().to_owned(),
             "UID SEARCH" => {
                 let all: Vec<String> = (1..=count).map(|uid| uid.to_string()).collect();
                 format!("* SEARCH {}\r\n", all.join(" "))
