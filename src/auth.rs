@@ -108,7 +108,8 @@ impl<A: Accounts> Authenticator<A> {
     }
 
     /// Counts failed logins of all names for which this gives the same account as those of one user: where an account can be named in
-    /// more ways than by its address in either case, with or without quotes, guesses would be counted apart for each of them.
+    /// more ways than by its address in either case, with or without quotes, guesses would be counted apart for each of them. Names
+    /// that nobody has are to be given as if they were an account's: by what SCRAM says to their spellings one could tell them apart.
     #[must_use]
     pub fn with_spellings(self, account: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self { spellings: Spellings(Box::new(account)), ..self }
@@ -241,9 +242,10 @@ impl<A: Accounts> Authenticator<A> {
         if !self.accounts.takes_passwords() {
             return Err(AuthRefusal::Mechanism);
         }
-        let (user, password) = prepared(login, service).ok_or(AuthRefusal::Credentials)?;
+        let (user, password, shown) = prepared(login, service).ok_or(AuthRefusal::Credentials)?;
         let repeats = exchange::is_repeated(exchange::refused(exchange), &user, &password).await;
-        let attempt = Attempt { mechanism: "password", repeats, ..Attempt::new(peer, tls, service) };
+        let shown = shown.as_ref();
+        let attempt = Attempt { mechanism: "password", repeats, shown, ..Attempt::new(peer, tls, service) };
         self.decide(user, None, Credentials::password(password.expose()), &attempt).await
     }
 
@@ -263,7 +265,7 @@ impl<A: Accounts> Authenticator<A> {
         let user = sasl::prepare_name(&login.user).ok_or(AuthRefusal::Credentials)?;
         self.admit(&user, &attempt)?;
         let shared = self.accounts.shared().ok_or(AuthRefusal::Mechanism)?;
-        let password = shared.password(&user).await.map_err(refusal)?;
+        let password = shared.password(self.prover(&user, None)).await.map_err(refusal)?;
         let known = password.is_some();
         // Made for unknown users too, and compared in constant time.
         let password = Secret::from(password.unwrap_or_default().as_slice());
@@ -292,6 +294,12 @@ impl<A: Accounts> Authenticator<A> {
             Ok(address) => format!("{}@{}", address.local().unquoted(), address.domain().key()),
             Err(_) => name.to_owned(),
         }
+    }
+
+    /// Whose secret it is that somebody of this name proves to have: for `john*admin` the master user's.
+    fn prover<'n>(&self, user: &'n str, authorization: Option<&str>) -> &'n str {
+        let split = if authorization.is_none() { self.masters.split(user) } else { None };
+        split.map_or(user, |(master, _)| master)
     }
 
     /// Whether a login may be tried now; if so whether the user is familiar there.
@@ -368,8 +376,13 @@ impl<A: Accounts> Authenticator<A> {
             (Some((master, target)), None) => (master, Some(target.to_owned())),
             (_, authorization) => (user, authorization),
         };
-        let Some(target) = target else { return self.accounts.login(&make(name, credentials)).await };
-        let own = self.accounts.login(&make(name, credentials)).await?;
+        let mut own = self.accounts.login(&make(name, credentials)).await;
+        if let (Err(LoginError::Credentials), Some(shown)) = (&own, attempt.shown) {
+            // What was hashed elsewhere need not have been prepared. It is one guess, of one password.
+            own = self.accounts.login(&make(name, Credentials::password(shown.expose()))).await;
+        }
+        let own = own?;
+        let Some(target) = target else { return Ok(own) };
         if self.masters.contains(own.as_str()) {
             let opened = self.accounts.login(&make(&target, Credentials::Proven)).await;
             // Everybody can be seen to have been opened, and nobody to be there or not.
@@ -402,11 +415,13 @@ pub(crate) struct Attempt<'a> {
     separator: Option<char>,
     /// The same password has failed just before, and was counted.
     repeats: bool,
+    /// The password as it was shown, if preparing has changed it.
+    shown: Option<&'a Secret>,
 }
 
 impl<'a> Attempt<'a> {
     fn new(peer: &'a Peer, tls: bool, service: Service) -> Self {
-        Self { peer, tls, service, mechanism: "", separator: None, repeats: false }
+        Self { peer, tls, service, mechanism: "", separator: None, repeats: false, shown: None }
     }
 }
 
@@ -443,13 +458,18 @@ pub(crate) fn without_detail(name: String, separator: Option<char>) -> (String, 
     }
 }
 
-/// The name and password of a login, prepared where the protocol says that they are UTF-8: for POP3 RFC 6856 §2.2.
-fn prepared(login: &Login, service: Service) -> Option<(String, Secret)> {
-    let (user, password) = (&login.user, &login.password);
-    if service != Service::Pop3 || (user.is_ascii() && password.expose().is_ascii()) {
-        return Some((user.clone(), password.clone()));
+/// The name and password of a login as those of PLAIN are prepared, and the password as it was shown if that is another. What cannot be
+/// prepared is nobody's where the protocol says that it is UTF-8, for POP3 RFC 6856 §2.2; to IMAP's LOGIN it is what it is.
+fn prepared(login: &Login, service: Service) -> Option<(String, Secret, Option<Secret>)> {
+    let (user, shown) = (&login.user, &login.password);
+    if user.is_ascii() && shown.expose().is_ascii() {
+        return Some((user.clone(), shown.clone(), None));
     }
-    Some((sasl::prepare_name(user)?, sasl::prepare_password(password.expose())?))
+    let as_it_is = service != Service::Pop3;
+    let user = sasl::prepare_name(user).or_else(|| as_it_is.then(|| user.clone()))?;
+    let password = sasl::prepare_password(shown.expose()).or_else(|| as_it_is.then(|| shown.clone()))?;
+    let other = (password != *shown).then(|| shown.clone());
+    Some((user, password, other))
 }
 
 fn refusal(error: LoginError) -> AuthRefusal {

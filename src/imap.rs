@@ -342,6 +342,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         match event {
             Event::Login(ask) => {
                 let tls = connection.machine().is_secure();
+                self.seat.begin();
                 let authenticator = &self.service.authenticator;
                 let answer = authenticator
                     .password_after(&mut self.exchange, &ask, &self.peer, tls, Purpose::Imap)
@@ -358,6 +359,9 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             Event::Authenticate(ask) => {
                 let tls = connection.machine().inner().inner().tls().cloned();
+                if !ask.continues {
+                    self.seat.begin();
+                }
                 let (mut step, mut user) = self
                     .service
                     .authenticator
@@ -380,6 +384,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             Event::Close(ask) => {
                 let answer = self.close(ask.expunge).await;
+                if !connection.machine().inner().inner().is_authenticated() {
+                    // RFC 8437 §3: whoever logs in next is somebody else.
+                    self.seat.leave();
+                    (self.user, self.notifier) = (None, None);
+                }
                 let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
             }
             Event::Refresh(ask) => {

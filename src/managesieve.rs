@@ -183,6 +183,9 @@ impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
         let _ = match event {
             Event::Authenticate(ask) => {
                 let tls = connection.machine().inner().tls().cloned();
+                if !ask.continues {
+                    self.seat.begin();
+                }
                 let (step, user) = service
                     .authenticator
                     .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::ManageSieve)
@@ -203,6 +206,7 @@ impl<S: Store, A: Accounts> service::Visit<Server> for Visit<'_, S, A> {
             }
             Event::Unauthenticate(ask) => {
                 self.user = None;
+                self.seat.leave();
                 connection.machine().inner_mut().answer(ask, Ok(()))
             }
             Event::HaveSpace(ask) => {

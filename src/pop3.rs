@@ -280,6 +280,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
 
     async fn log_in(&mut self, connection: &mut Session<Server>, ask: Ask<Login>) {
         let tls = connection.machine().is_secure();
+        self.seat.begin();
         let (name, folder) = without_detail(ask.user.clone(), self.service.options.folder_separator);
         let login = Login::new(name, ask.password.clone());
         let authenticator = &self.service.authenticator;
@@ -294,6 +295,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         let Some(timestamp) = connection.machine().inner().timestamp().cloned() else {
             return connection.machine().inner_mut().decline(Event::Apop(ask));
         };
+        self.seat.begin();
         let (name, folder) = without_detail(ask.user.clone(), self.service.options.folder_separator);
         let login = Apop::new(name, ask.digest);
         let answer =
@@ -304,6 +306,9 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
 
     async fn authenticate(&mut self, connection: &mut Session<Server>, ask: Ask<Authenticate>) {
         let tls = connection.machine().inner().tls().cloned();
+        if !ask.continues {
+            self.seat.begin();
+        }
         let (service, separator) = (self.service, self.service.options.folder_separator);
         let (step, user, folder) = service
             .authenticator

@@ -385,6 +385,9 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 let tls = connection.machine().inner().session().tls().cloned();
                 let peer = self.conversation.peer;
                 let tls = tls.as_ref();
+                if !ask.continues {
+                    self.seat.iter_mut().for_each(Seat::begin);
+                }
                 let step = authenticator.step(&mut self.exchange, &ask, &peer, tls, Purpose::Submission);
                 let (step, user) = Box::pin(step).await;
                 let (step, user) = crate::auth::without_guests(step, user);

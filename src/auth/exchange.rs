@@ -1,5 +1,7 @@
 //! SASL exchanges over the accounts.
 
+use std::time::Instant;
+
 use mailwright_line_proto::{
     AuthRefusal, AuthStep, Authenticate, Peer, Secret, TlsInfo,
     sasl::{self, Context, Identity, ServerStep, Verdict, Verify},
@@ -11,6 +13,8 @@ use mailwright_mailstore::{
         SharedPasswords as _,
     },
 };
+
+use tokio::time;
 
 use super::{Attempt, Authenticator, gssapi, refusal, stored_hash, without_detail};
 use crate::service::{entropy, shown};
@@ -41,6 +45,8 @@ struct Names {
     user: String,
     /// The folder that was named with it.
     folder: Option<String>,
+    /// Keys were shown, for a proof to come; whether that was counted as a failure.
+    shown: Option<bool>,
 }
 
 impl Names {
@@ -148,6 +154,12 @@ impl<A: Accounts> Authenticator<A> {
             step = exchange.server.step(ask.response.as_ref().map(Secret::expose));
         }
         let mut user = None;
+        let ends = |step: &ServerStep| {
+            matches!(step, ServerStep::Done(_) | ServerStep::Refuse(AuthRefusal::Credentials))
+        };
+        if let Some(counted) = exchange.names.shown.take_if(|_| ends(&step)) {
+            self.throttle.proved(Instant::now(), attempt.address(), counted);
+        }
         if let ServerStep::Verify(verify) = step {
             let refused = exchange.before.take();
             let verdict = self.verify(verify, refused, &mut exchange.names, &mut user, tls, attempt).await?;
@@ -181,18 +193,24 @@ impl<A: Accounts> Authenticator<A> {
         attempt: &Attempt<'_>,
     ) -> Result<Verdict, AuthRefusal> {
         match verify {
-            Verify::Password { authzid, authcid, password } => {
+            Verify::Password { authzid, authcid, password, shown } => {
                 let authcid = names.account(authcid, attempt);
                 let repeats = is_repeated(refused, &authcid, &password).await;
                 let credentials = Credentials::password(password.expose());
-                let attempt = Attempt { repeats, ..*attempt };
+                let attempt = Attempt { repeats, shown: shown.as_ref(), ..*attempt };
                 *user = Some(self.decide(authcid, authzid, credentials, &attempt).await?);
                 Ok(Verdict::Accept)
             }
-            Verify::Scram { username, hash, .. } => {
+            Verify::Scram { authzid, username, hash } => {
                 let username = names.account(username, attempt);
-                self.admit(&username, attempt)?;
-                let keys = self.keys(&username, hash).await?;
+                let familiar = self.admit(&username, attempt)?;
+                let keys = self.keys(self.prover(&username, authzid.as_deref()), hash).await?;
+                if !familiar {
+                    // Whoever leaves it at that asks which keys a name has, and guesses nothing.
+                    let delay = self.throttle.asked(Instant::now(), attempt.address());
+                    names.shown = Some(delay.is_some());
+                    time::sleep(delay.unwrap_or_default()).await;
+                }
                 names.user = username;
                 Ok(Verdict::Keys(keys))
             }
@@ -200,7 +218,7 @@ impl<A: Accounts> Authenticator<A> {
                 let username = names.account(username, attempt);
                 self.admit(&username, attempt)?;
                 let shared = self.accounts.shared().ok_or(AuthRefusal::Mechanism)?;
-                let password = shared.password(&username).await.map_err(refusal)?;
+                let password = shared.password(self.prover(&username, None)).await.map_err(refusal)?;
                 names.user = username;
                 Ok(Verdict::Shared(password.map(|password| Secret::from(&password[..]))))
             }
@@ -234,7 +252,9 @@ impl<A: Accounts> Authenticator<A> {
         let scram = self.accounts.scram().ok_or(AuthRefusal::Mechanism)?;
         let stored = scram.keys(username, stored_hash).await.map_err(refusal)?;
         // Made in any case, so that an unknown user is not answered later or sooner than a known one.
-        let made_up = sasl::ScramKeys::fake(hash, &self.secret, username, FAKE_ITERATIONS);
+        // The same for every spelling of the name, as those of an account are.
+        let name = self.counted(username).to_lowercase();
+        let made_up = sasl::ScramKeys::fake(hash, &self.secret, &name, FAKE_ITERATIONS);
         let keys = stored.and_then(|keys| {
             let (stored_key, server_key) = (&keys.stored_key[..], &keys.server_key[..]);
             sasl::ScramKeys::new(hash, &keys.salt, keys.iterations, stored_key.into(), server_key.into()).ok()

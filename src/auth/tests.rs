@@ -16,6 +16,8 @@ use mailwright_mailstore::accounts::{
 
 use super::*;
 
+mod names;
+
 /// Accounts with the password `pencil`, of which `keyless` has no keys, and a guest. Alice's alias is `al`.
 #[derive(Default)]
 struct Everything {

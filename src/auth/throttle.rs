@@ -56,6 +56,10 @@ impl Default for ThrottleLimits {
     }
 }
 
+/// How many exchanges of SCRAM a network may leave once it knows the salt of the name: clients do that whose user goes away, and
+/// several may be under way at a time. What goes beyond counts as failed logins.
+const LEFT: u32 = 20;
+
 /// What failed lately, everywhere.
 #[derive(Debug)]
 pub struct Throttle {
@@ -70,6 +74,8 @@ struct Memory {
     networks: Generations<IpAddr, Failures>,
     users: Generations<u64, Failures>,
     familiar: Generations<(u64, IpAddr), Failures>,
+    /// Exchanges in which keys were shown and no proof came, yet or ever.
+    left: Generations<IpAddr, Failures>,
 }
 
 /// Failures in a row; an old one is forgotten.
@@ -119,6 +125,7 @@ impl Throttle {
             networks: Generations::new(most),
             users: Generations::new(most),
             familiar: Generations::new(most),
+            left: Generations::new(most),
         };
         Self { limits, hasher: RandomState::new(), memory: Mutex::new(memory) }
     }
@@ -180,6 +187,29 @@ impl Throttle {
         let mut memory = self.memory();
         *memory.familiar.entry(&(user, network), || Failures::none(now)) = Failures::none(now);
         // What the network did to others still counts: whoever has one account must not buy new guesses with it.
+    }
+
+    /// Keys of some user are to be shown there, for a proof to come. If too many came without one this counts as a failure: how long to
+    /// wait then.
+    pub(super) fn asked(&self, now: Instant, from: Option<IpAddr>) -> Option<Duration> {
+        let network = self.judged(from)?;
+        let left = {
+            let memory = &mut *self.memory();
+            let left = memory.left.entry(&network, || Failures::none(now));
+            *left = Failures { count: left.at(now, self.limits.ban).saturating_add(1), last: now };
+            left.count
+        };
+        (left > LEFT).then(|| self.failed(now, from, ""))
+    }
+
+    /// The proof has come, right or wrong; whether its absence was [counted](Self::asked) as a failure.
+    pub(super) fn proved(&self, now: Instant, from: Option<IpAddr>, counted: bool) {
+        let Some(network) = self.judged(from) else { return };
+        let less = |failures: &mut Failures| failures.count = failures.count.saturating_sub(1);
+        less(self.memory().left.entry(&network, || Failures::none(now)));
+        if counted {
+            self.forgive(now, from, "");
+        }
     }
 
     /// The last failure of this user from there was none.
@@ -371,6 +401,30 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_asked_for_and_nothing_more_count_after_a_while() {
+        let (throttle, now) = (throttle(), Instant::now());
+        // Who proves what they asked for may ask as often as they like.
+        for _ in 0..100 {
+            assert_eq!(throttle.asked(now, ip("192.0.2.1")), None);
+            throttle.proved(now, ip("192.0.2.1"), false);
+        }
+        for _ in 0..LEFT {
+            assert_eq!(throttle.asked(now, ip("192.0.2.1")), None);
+        }
+        // A proof that comes late makes good what was counted.
+        assert_eq!(throttle.asked(now, ip("192.0.2.1")), Some(Duration::from_millis(250)));
+        throttle.proved(now, ip("192.0.2.1"), true);
+        for delay in [250, 500, 1000, 2000] {
+            assert_eq!(throttle.admit(now, ip("192.0.2.1"), "a"), Ok(false));
+            assert_eq!(throttle.asked(now, ip("192.0.2.1")), Some(Duration::from_millis(delay)));
+        }
+        assert_eq!(throttle.admit(now, ip("192.0.2.1"), "a"), Err(Throttled::Address));
+        assert_eq!(throttle.admit(now, ip("192.0.2.2"), "a"), Ok(false));
+        assert_eq!(throttle.asked(now + 10 * MINUTE, ip("192.0.2.1")), None);
+        assert!((0..100).all(|_| throttle.asked(now, ip("127.0.0.1")).is_none()));
+    }
+
+    #[test]
     fn memory_is_bounded_whatever_is_tried() {
         let limits = ThrottleLimits { remembered: 1000, ..ThrottleLimits::default() };
         let (throttle, now) = (Throttle::new(limits), Instant::now());
@@ -378,9 +432,11 @@ mod tests {
             let address = Some(IpAddr::V4((0x0A00_0000 + number).into()));
             throttle.failed(now, address, &number.to_string());
             throttle.succeeded(now, address, &number.to_string());
+            throttle.asked(now, address);
         }
         let memory = throttle.memory();
-        assert!(memory.networks.len() + memory.users.len() + memory.familiar.len() <= 3 * 1001);
+        let all = [memory.networks.len(), memory.users.len(), memory.familiar.len(), memory.left.len()];
+        assert!(all.iter().sum::<usize>() <= 4 * 1001);
     }
 
     #[test]

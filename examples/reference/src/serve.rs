@@ -139,7 +139,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let authenticator = Authenticator::new(logins.clone(), directory.secret()?)
         .with_throttle(Arc::clone(&throttle))
         .with_sessions(Arc::clone(directory.sessions()))
-        .with_spellings(move |name| Some(accounts.account(name).ok()?.user.as_str().to_owned()))
+        .with_spellings(move |name| accounts.canonical_name(name))
         .with_masters(config.auth.masters())
         .with_legacy(config.auth.legacy_mechanisms);
     let routes = Arc::new(config.routes().map_err(ServeError::Config)?);

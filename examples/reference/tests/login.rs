@@ -233,3 +233,107 @@ fn a_botnet_counts_as_one_however_it_spells_the_name() {
     let told = login(&mut pop3(&server, "192.0.2.100"), USER, "guess");
     assert!(told.starts_with("-ERR [SYS/TEMP]"), "{told}");
 }
+
+/// A login of every kind that shows the password. What it is answered, short of details.
+fn logins(server: &Server, user: &str, password: &str) -> Vec<(&'static str, bool)> {
+    let plain = STANDARD.encode(format!("\0{user}\0{password}"));
+    let greeted = |protocol: &str| {
+        let mut talk = Talk::connect(server.port(protocol, "starttls"));
+        talk.send("PROXY TCP4 192.0.2.80 198.51.100.1 40000 25\r\n");
+        match protocol {
+            "submission" => {
+                talk.reply();
+                talk.smtp("EHLO client.example");
+            }
+            "managesieve" => drop(talk.until("OK")),
+            _ => drop(talk.line()),
+        }
+        talk
+    };
+    let mut all = Vec::new();
+    let mut talk = greeted("imap");
+    talk.send(format!("a LOGIN {user} {{{}+}}\r\n{password}\r\n", password.len()));
+    all.push(("LOGIN", talk.line().starts_with("a OK")));
+    let mut talk = greeted("imap");
+    talk.send(format!("a AUTHENTICATE LOGIN\r\n{}\r\n", STANDARD.encode(user)));
+    talk.line();
+    talk.line();
+    talk.send(format!("{}\r\n", STANDARD.encode(password)));
+    all.push(("AUTHENTICATE LOGIN", talk.line().starts_with("a OK")));
+    // The next session of POP3 comes once this has let go of the maildrop.
+    let mut talk = greeted("pop3");
+    all.push(("USER, PASS", login(&mut talk, user, password).starts_with("+OK")));
+    talk.send("QUIT\r\n");
+    talk.rest();
+    for (protocol, begin, _, done) in PROTOCOLS {
+        let mut talk = greeted(protocol);
+        let response = if protocol == "managesieve" { format!("\"{plain}\"") } else { plain.clone() };
+        talk.send(format!("{} {response}\r\n", begin.replace("{}", "PLAIN")));
+        all.push((protocol, talk.line().starts_with(done)));
+        if protocol == "pop3" {
+            talk.send("QUIT\r\n");
+            talk.rest();
+        }
+    }
+    all
+}
+
+/// RFC 4616 §2, RFC 6856 §2.2: a superscript two is a two, and a letter with an accent one letter.
+#[test]
+fn passwords_that_are_prepared_are_right_by_every_command() {
+    let server = start_with("failures_per_user = 40\n");
+    server.add_user("new@example.org", "m²-cafe\u{301}");
+    server.add_user("old@example.org", "to be replaced");
+    let file = server.folder.path().join("hashes");
+    fs::write(&file, "old@example.org:{PLAIN}m²-cafe\u{301}\n").unwrap();
+    succeed(server.command(&["user", "import", "--replace"]).arg(&file));
+    for user in ["new@example.org", "old@example.org"] {
+        for (how, right) in logins(&server, user, "m²-cafe\u{301}") {
+            assert!(right, "{user} by {how}: {}", server.log());
+        }
+    }
+    // By the keyboard of another computer, or by what it was prepared to.
+    for password in ["m²-café", "m2-café"] {
+        for (how, right) in logins(&server, "new@example.org", password) {
+            assert!(right, "{password} by {how}: {}", server.log());
+        }
+    }
+    // A guess in other characters is one guess: of three the third is heard, and nothing behind it.
+    for number in 0..4 {
+        let told = login(&mut pop3(&server, "192.0.2.81"), "new@example.org", "m³-cafe\u{301}");
+        assert!(told.starts_with(if number < 3 { "-ERR [AUTH]" } else { "-ERR [SYS/TEMP]" }), "{told}");
+    }
+}
+
+/// What SCRAM tells of a name must not show whether there is such an account.
+#[test]
+fn salts_are_the_same_for_every_spelling_of_a_name() {
+    let server = start();
+    succeed(&mut server.command(&["domain", "alias", "second.example", "example.org"]));
+    let salt = |name: &str| {
+        let mut talk = Talk::connect(server.port("imap", "starttls"));
+        talk.send("PROXY TCP4 192.0.2.90 198.51.100.1 40000 143\r\n");
+        talk.line();
+        let first = STANDARD.encode(format!("n,,n={name},r=fyko+d2lbbFgONRv9qkxdawL"));
+        talk.send(format!("a AUTHENTICATE SCRAM-SHA-256 {first}\r\n"));
+        let challenge = talk.line();
+        let challenge = challenge.strip_prefix("+ ").unwrap_or_else(|| panic!("{name}: {challenge}"));
+        let challenge = String::from_utf8(STANDARD.decode(challenge).unwrap()).unwrap();
+        talk.send("*\r\n");
+        talk.line();
+        challenge.split(',').find(|part| part.starts_with("s=")).unwrap().to_owned()
+    };
+    let mut salts = Vec::new();
+    for local in ["alice", "nobody"] {
+        let one = salt(&format!("{local}@example.org"));
+        for spelling in [
+            format!("{}@Example.org", local.to_uppercase()),
+            format!("\"{local}\"@example.org"),
+            format!("{local}@second.example"),
+        ] {
+            assert_eq!(salt(&spelling), one, "{spelling}");
+        }
+        salts.push(one);
+    }
+    assert!(salts[0] != salts[1] && salts[0].len() == salts[1].len(), "{salts:?}");
+}

@@ -130,6 +130,47 @@ fn sessions_end_with_the_password_and_with_the_account() {
     Sessions::of(&server, USER).go_on();
 }
 
+/// The connection may have been there before, and somebody else on it: it is the login that counts.
+#[test]
+fn who_logs_in_with_the_new_password_stays() {
+    let server = server();
+    let mut talks: Vec<_> =
+        ["imap", "pop3", "submission", "managesieve"].map(|name| greeted(&server, name)).into();
+    talks[2].smtp("EHLO client.example");
+    // Nobody is logged in on these two any more (RFC 8437, RFC 5804 §2.14.1).
+    let mut left = [login(&server, BOB), greeted(&server, "managesieve")];
+    assert!(left[0].imap("u", "UNAUTHENTICATE")[0].starts_with("u OK"));
+    left[1].send(format!("AUTHENTICATE \"PLAIN\" \"{}\"\r\nUNAUTHENTICATE\r\n", plain(BOB)));
+    assert!(left[1].line().starts_with("OK") && left[1].line().starts_with("OK"));
+    with_password(&server, &["user", "password", USER], PASSWORD);
+    with_password(&server, &["user", "password", BOB], PASSWORD);
+    let [imap, pop3, submission, managesieve] = &mut talks[..] else { panic!() };
+    let [imap_left, managesieve_left] = &mut left;
+    for talk in [imap, imap_left] {
+        let answer = talk.imap("a", &format!("LOGIN {USER} {PASSWORD}"));
+        assert!(answer.last().unwrap().starts_with("a OK"), "{answer:?}");
+        for tag in ["b", "c"] {
+            assert_eq!(talk.imap(tag, "NOOP").len(), 1);
+        }
+    }
+    for talk in [managesieve, managesieve_left] {
+        talk.send(format!("AUTHENTICATE \"PLAIN\" \"{}\"\r\n", plain(USER)));
+        assert!(talk.line().starts_with("OK"));
+        for _ in 0..2 {
+            talk.send("NOOP\r\n");
+            assert!(talk.line().starts_with("OK"));
+        }
+    }
+    pop3.send(format!("USER {USER}\r\nPASS {PASSWORD}\r\nNOOP\r\n"));
+    assert!((0..3).all(|_| pop3.line().starts_with("+OK")));
+    assert!(submission.smtp(&format!("AUTH PLAIN {}", plain(USER))).starts_with("235 "));
+    assert!(submission.smtp("NOOP").starts_with("250 "));
+    // And they are ended when it changes again.
+    with_password(&server, &["user", "password", USER], PASSWORD);
+    assert!(imap_left.line().starts_with("* BYE [EXPIRED]"));
+    assert!(managesieve_left.line().starts_with("BYE"));
+}
+
 /// Whoever has opened an account in its owner's place is there by an account of their own.
 #[test]
 fn sessions_of_master_users_end_with_either_account() {

@@ -4,7 +4,7 @@ use mailwright_line_proto::Output;
 use mailwright_mail_model::MailboxName;
 
 use super::{
-    Event, ListEntry, Server,
+    Event, ListEntry, Server, State,
     answer::Reply,
     run::Turn,
     sharing::put_changed_annotations,
@@ -27,6 +27,11 @@ pub(super) struct Notifying {
 }
 
 impl Server {
+    /// Whether somebody has logged in. No more behind UNAUTHENTICATE (RFC 8437), which asks to [close](super::Event::Close) what is open.
+    pub const fn is_authenticated(&self) -> bool {
+        !matches!(self.state, State::NotAuthenticated)
+    }
+
     /// Whether the client wants to be told at any time what happens in the open mailbox: then
     /// [`notify`](Self::notify) when it happens.
     pub fn notifies_selected(&self) -> bool {

@@ -105,7 +105,23 @@ mod tests {
             authzid: authzid.map(str::to_owned),
             authcid: authcid.to_owned(),
             password: password.into(),
+            shown: None,
         })
+    }
+
+    /// RFC 4616 §2.
+    #[test]
+    fn what_preparing_changes_is_told_too() {
+        for (shown, prepared) in
+            [("m²-x", "m2-x"), ("e\u{301}", "é"), ("a\u{a0}b", "a b"), ("I\u{ad}X", "IX")]
+        {
+            let ServerStep::Verify(Verify::Password { password, shown: told, .. }) =
+                server().step(Some(format!("\0tim\0{shown}").as_bytes()))
+            else {
+                panic!("no password")
+            };
+            assert_eq!((password, told), (prepared.into(), Some(shown.into())), "{shown}");
+        }
     }
 
     #[test]

@@ -80,6 +80,9 @@ pub enum Verify {
         authcid: String,
         /// Its password, prepared.
         password: Secret,
+        /// The password as it was shown, if preparing it has changed it. RFC 4616 §2 compares what is prepared; what was hashed
+        /// elsewhere may have been hashed as it was.
+        shown: Option<Secret>,
     },
     /// What are the keys? Answer with [`Verdict::Keys`]: for a user that is unknown, with [`ScramKeys::fake`].
     Scram {
@@ -246,13 +249,14 @@ impl Shown {
     pub(super) fn ask(&mut self, authzid: Option<&str>, authcid: &str, password: &[u8]) -> ServerStep {
         // RFC 4616 §2: what cannot be prepared, or is empty then, fails.
         let authcid = super::prepare::name(authcid);
-        let password = super::prepare::password(password);
-        let (Some(authcid), Some(password)) = (authcid, password) else {
+        let prepared = super::prepare::password(password);
+        let (Some(authcid), Some(prepared)) = (authcid, prepared) else {
             return ServerStep::Refuse(AuthRefusal::Malformed);
         };
+        let shown = (prepared.expose() != password).then(|| Secret::from(password));
         let authzid = authzid.map(str::to_owned);
         self.0 = Some(Identity { authcid: authcid.clone(), authzid: authzid.clone() });
-        ServerStep::Verify(Verify::Password { authzid, authcid, password })
+        ServerStep::Verify(Verify::Password { authzid, authcid, password: prepared, shown })
     }
 
     pub(super) fn resume(&mut self, verdict: Verdict) -> ServerStep {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use mailwright::{
+    line_proto::sasl,
     mailstore::{User, accounts::ScramHash as Hash, embedded::Table},
     relay_policy::directory::{Directory as Model, Entry},
 };
@@ -63,7 +64,7 @@ impl Directory {
     /// Adds an account.
     pub(crate) fn add(&self, name: &str, password: &str, mailbox: bool) -> Result<(), DirectoryError> {
         let name = self.local_name(name)?;
-        let (password, scram) = secrets(password)?;
+        let (password, scram) = secrets(&prepared(password)?)?;
         let _changing = self.lock_changes();
         if self.find(&name).is_some() {
             return Err(DirectoryError::Exists(name));
@@ -86,6 +87,7 @@ impl Directory {
         password: &str,
         old: Option<&str>,
     ) -> Result<(), DirectoryError> {
+        let password = &prepared(password)?;
         let (stored, scram) = secrets(password)?;
         let _changing = self.lock_changes();
         let account = self.account(name)?;
@@ -190,6 +192,11 @@ impl Directory {
     pub(crate) fn account(&self, name: &str) -> Result<Arc<Account>, DirectoryError> {
         let canonical = self.current().canonical(&address(name)?);
         self.find(&canonical).ok_or(DirectoryError::Unknown(canonical))
+    }
+
+    /// The canonical name of the account that this name is one spelling of, whether there is such an account or not.
+    pub(crate) fn canonical_name(&self, name: &str) -> Option<String> {
+        Some(self.current().canonical(&address(name).ok()?))
     }
 
     /// Whether accounts can log in by SCRAM with a hash: every one, or any.
@@ -411,11 +418,19 @@ fn account(name: &str, value: &[u8]) -> Result<Account, DirectoryError> {
     })
 }
 
-/// The hash and the SCRAM keys of a new password.
-fn secrets(password: &str) -> Result<(StoredPassword, ScramRow), DirectoryError> {
+/// A password as it is hashed: PLAIN compares what is prepared (RFC 4616 §2), and so do all others here.
+pub(super) fn prepared(password: &str) -> Result<String, DirectoryError> {
     if password.is_empty() {
         return Err(DirectoryError::Empty);
     }
+    // What cannot be prepared has no keys either, which says why.
+    let prepared = sasl::prepare_password(password.as_bytes());
+    let text = prepared.as_ref().and_then(|prepared| str::from_utf8(prepared.expose()).ok());
+    Ok(text.unwrap_or(password).to_owned())
+}
+
+/// The hash and the SCRAM keys of a new password, which is prepared.
+fn secrets(password: &str) -> Result<(StoredPassword, ScramRow), DirectoryError> {
     let scram = scram(password, false)?;
     Ok((StoredPassword::new(password.as_bytes())?, scram))
 }

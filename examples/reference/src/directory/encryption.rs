@@ -2,7 +2,7 @@
 
 use mailwright::mailstore::{RecoveryKey, StoreError, User, block_on, embedded::Embedded};
 
-use super::{Directory, DirectoryError};
+use super::{Directory, DirectoryError, accounts::prepared};
 
 impl Directory {
     /// From now on mail can be encrypted, in this store.
@@ -16,9 +16,13 @@ impl Directory {
         let vault = self.vault.get().ok_or(DirectoryError::NoEncryption)?;
         let _changing = self.lock_changes();
         let account = self.account(name)?;
-        if !account.password.verify(password.as_bytes()) {
+        // As it is given when somebody logs in: what opens the account opens the mail.
+        let prepared = prepared(password)?;
+        let right =
+            [prepared.as_str(), password].into_iter().find(|it| account.password.verify(it.as_bytes()));
+        let Some(password) = right else {
             return Err(DirectoryError::WrongPassword(account.user.to_string()));
-        }
+        };
         let user = account.user.to_string();
         let key =
             block_on(vault.encrypt(&account.user, password.as_bytes())).map_err(|error| match error {
@@ -57,11 +61,12 @@ impl Directory {
         let old = old.ok_or_else(|| DirectoryError::OldPassword(user.to_string()))?;
         // A recovery key is read off paper.
         let tidy = old.trim().to_uppercase();
-        let added = block_on(vault.add_password(user, old.as_bytes(), new.as_bytes()));
-        let added = match added {
-            Err(StoreError::Denied) => block_on(vault.add_password(user, tidy.as_bytes(), new.as_bytes())),
-            added => added,
-        };
+        let mut added = Err(StoreError::Denied);
+        for old in [prepared(old)?.as_str(), old, &tidy] {
+            if added == Err(StoreError::Denied) {
+                added = block_on(vault.add_password(user, old.as_bytes(), new.as_bytes()));
+            }
+        }
         added.map_err(|error| match error {
             StoreError::Denied => DirectoryError::OldPassword(user.to_string()),
             error => error.into(),

@@ -186,8 +186,10 @@ def text_part():
 def part(depth):
     if depth < 4 and rng.random() < 0.35:
         boundary = b"b%d" % rng.randrange(10**rng.randrange(1, 9))
-        children = b"".join(b"--%s\r\n%s\r\n%s\r\n" % ((boundary,) + part(depth + 1)) for _ in range(rng.randrange(1, 4)))
-        end = b"--%s--\r\n" % boundary if rng.random() < 0.9 else b""
+        # RFC 2046 5.1.1: a boundary is one whatever stands behind it in its line.
+        behind = lambda: rng.choice([b" ", b"\t ", b" x", b"junk", b"-", b": y", b"z" * 3000]) if rng.random() < 0.2 else b""
+        children = b"".join(b"--%s%s\r\n%s\r\n%s\r\n" % ((boundary, behind()) + part(depth + 1)) for _ in range(rng.randrange(1, 4)))
+        end = b"--%s--%s\r\n" % (boundary, behind()) if rng.random() < 0.9 else b""
         kind = rng.choice([b"mixed", b"alternative", b"related"])
         return b'Content-Type: multipart/%s; boundary="%s"\r\n' % (kind, boundary), b"preamble\r\n" + children + end
     if depth < 3 and rng.random() < 0.15:
