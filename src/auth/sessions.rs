@@ -124,7 +124,8 @@ impl Seat {
         self.taken.as_ref().map_or(&self.sessions.never, |entry| &entry.over).cancelled()
     }
 
-    fn leave(&mut self) {
+    /// Nobody is logged in any more.
+    pub(crate) fn leave(&mut self) {
         let Some(entry) = self.taken.take() else { return };
         let mut state = self.sessions.lock();
         let known = state.entered.get(&entry.who).is_some_and(|known| Arc::ptr_eq(known, &entry));
