@@ -176,6 +176,22 @@ impl<A: Accounts> Authenticator<A> {
         self.accounts.login(&request).await.is_ok_and(|found| found == *user)
     }
 
+    /// The account of whoever has logged in elsewhere with this name, to somebody who is believed.
+    ///
+    /// # Errors
+    /// If there is no such account, or it may not log in to that.
+    pub(crate) async fn proxied(
+        &self,
+        typed: &str,
+        peer: &Peer,
+        service: Service,
+    ) -> Result<User, AuthRefusal> {
+        // Whether there was TLS is the other's to see to, as were wrong passwords.
+        let attempt = Attempt { mechanism: "XCLIENT", ..Attempt::new(peer, true, service) };
+        let opened = self.open(typed, None, Credentials::Proven, true, &attempt).await;
+        opened.map_err(refusal)
+    }
+
     /// What failed lately.
     pub fn throttle(&self) -> &Arc<Throttle> {
         &self.throttle

@@ -13,6 +13,7 @@ mod fetched;
 mod filtering;
 mod held_back;
 mod hops;
+mod identity;
 mod inbox;
 mod intake;
 pub(crate) mod journal;
@@ -21,6 +22,7 @@ mod parts;
 mod patient;
 mod plan;
 mod quarantine;
+mod recipient;
 mod room;
 mod solicited;
 mod start_queue;
@@ -36,7 +38,7 @@ use mailwright_mail_model::Domain;
 use mailwright_mailstore::accounts::{Accounts, Nobody, Service as Purpose};
 use mailwright_relay_policy::{Session as Conversation, networks::AddressRange};
 use mailwright_smtp_proto::{
-    Attribute, Expn, Message, Reply, Vrfy, XClient,
+    Expn, Message, Reply, Vrfy,
     server::{Config, Event, Protocol, Server, VrfyPolicy},
 };
 use tokio::net::UnixStream;
@@ -72,6 +74,8 @@ pub use urls::{NextOctets, OpenUrl, UrlOctets, UrlSource};
 pub struct Smtp<I, A> {
     inbox: Arc<I>,
     authenticator: Option<Arc<Authenticator<A>>>,
+    /// Who knows the accounts that proxies name, if that is another one.
+    proxied: Option<Arc<Authenticator<A>>>,
     tls: ListenerTls,
     config: Arc<Config>,
     /// With other mechanisms, if those have changed.
@@ -121,13 +125,22 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
         let config = Arc::new(config);
         let (xclient, xforward, verp) = (Vec::new(), Vec::new(), Vec::new());
         let latest = Latest::default();
-        Self { inbox, authenticator, tls, config, latest, xclient, xforward, verp, tarpit: None, urls: None }
+        let (proxied, tarpit, urls) = (None, None, None);
+        Self { inbox, authenticator, proxied, tls, config, latest, xclient, xforward, verp, tarpit, urls }
     }
 
     /// Believes XCLIENT from proxies at the first addresses and XFORWARD at the second. From nobody else, and by default
     /// from nobody.
     pub fn with_proxies(mut self, xclient: Vec<AddressRange>, xforward: Vec<AddressRange>) -> Self {
         (self.xclient, self.xforward) = (xclient, xforward);
+        self
+    }
+
+    /// Finds here the accounts that believed proxies say their clients have logged in to (XCLIENT LOGIN), where nobody logs in by other
+    /// means. Without either such a login is refused.
+    #[must_use]
+    pub fn with_proxied_logins(mut self, authenticator: Arc<Authenticator<A>>) -> Self {
+        self.proxied = Some(authenticator);
         self
     }
 
@@ -262,7 +275,7 @@ impl<I: Inbox + 'static, A: Accounts + 'static> Smtp<I, A> {
     ) -> impl Future<Output = ()> + Send {
         let peer = conversation.peer;
         let (exchange, turned) = (None, None);
-        let seat = self.authenticator.as_ref().map(|authenticator| authenticator.sessions().seat());
+        let seat = self.knows_accounts().map(|authenticator| authenticator.sessions().seat());
         let mut visit =
             Visit { service: self, conversation, exchange, seat, refusals: 0, has_recipient: false, turned };
         async move {
@@ -349,13 +362,6 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 release(connection, probation);
             }
         }
-    }
-
-    /// What policies know of the session goes along with it.
-    fn look(&mut self, connection: &mut Session<Server>) {
-        self.conversation.tls = connection.machine().is_secure();
-        self.conversation.may_log_in =
-            self.service.authenticator.is_some() && self.conversation.user.is_none();
     }
 
     /// Handles an event that is no message.
@@ -450,7 +456,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 }
                 None => connection.machine().inner_mut().decline(Event::Atrn(ask)),
             },
-            Event::XClient(ask) => self.take_over(connection, ask),
+            Event::XClient(ask) => Box::pin(self.take_over(connection, ask)).await,
             Event::XForward(ask) => {
                 let (peer, client) = (shown(&self.conversation.peer), &ask.request().0);
                 tracing::info!(protocol = "smtp", peer, ?client, "forwarded");
@@ -459,21 +465,6 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             Event::Reset => self.conversation.mail = None,
             other => connection.machine().inner_mut().decline(other),
         }
-    }
-
-    /// From here on the connection is another client's: a proxy that is believed says so.
-    fn take_over(&mut self, connection: &mut Session<Server>, ask: Ask<XClient>) {
-        let proxy = shown(&self.conversation.peer);
-        let user = ask.request().0.login.as_ref().and_then(Attribute::known).cloned();
-        if connection.machine().inner_mut().answer(ask, Ok(())).is_err() {
-            return;
-        }
-        self.exchange = None;
-        self.conversation = Conversation::default();
-        self.conversation.tls = connection.machine().is_secure();
-        self.conversation.peer = *connection.machine().inner().session().peer();
-        self.conversation.user = user;
-        tracing::info!(protocol = "smtp", proxy, peer = shown(&self.conversation.peer), "taken over");
     }
 
     /// Waits, if there were many refusals before.
@@ -505,7 +496,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
         let outside = config.protocol == Protocol::Smtp;
         let border = outside.then(|| BorderFilter::new(config.hostname.as_str()));
         let urls = self.service.urls.as_deref().zip(self.conversation.user.clone());
-        let mut body = Body::new(connection, border, urls, config.max_message_size);
+        let mut body = Body::new(connection, border, urls);
         let outcome = self.service.inbox.deliver(&self.conversation, &message, &mut body).await;
         let next = match body.finish().await {
             Ok(ask) => {

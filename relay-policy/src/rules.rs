@@ -81,8 +81,18 @@ fn sender(session: &Session) -> String {
     sender.map_or_else(String::new, |address| address.to_string().to_lowercase())
 }
 
-/// RFC 5321 §4.5.1 and RFC 2142 §2: who can always be written to about trouble.
-fn is_for_trouble(rcpt: &Rcpt) -> bool {
+/// RFC 5321 §4.5.1 and RFC 2142 §2: who can always be written to about trouble, postmaster and abuse.
+///
+/// ```
+/// use mailwright_relay_policy::rules::is_for_trouble;
+/// use mailwright_smtp_proto::Rcpt;
+///
+/// let rcpt = |text: &str| text.parse().map(|address: mailwright_mail_model::Address| Rcpt::new(address.into()));
+/// assert!(is_for_trouble(&rcpt("Abuse@a.example")?));
+/// assert!(!is_for_trouble(&rcpt("ann@a.example")?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn is_for_trouble(rcpt: &Rcpt) -> bool {
     match rcpt.to.address() {
         Some(address) => {
             let local = address.local().unquoted();

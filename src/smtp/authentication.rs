@@ -13,6 +13,7 @@ use mailwright_relay_policy::{
         dmarc::{DmarcResult, Wish},
     },
     dns::AnyResolver,
+    rules::is_for_trouble,
 };
 use mailwright_smtp_proto::{HelloKind, Message, Reply};
 
@@ -238,7 +239,9 @@ impl Authentication {
             let (spf, dkim, seals, dmarc) = (patient(), patient(), patient(), patient());
             let findings = check_apart([&spf, &dkim, &seals, &dmarc], &origin, examined, seconds()).await;
             judged.fields = findings.field(&self.hostname);
-            let done = self.decide(&findings);
+            // Who wants to tell of trouble with just this must get through.
+            let spared = message.recipients.iter().all(is_for_trouble);
+            let done = self.decide(&findings).min(if spared { Wish::Quarantine } else { Wish::Reject });
             let excepted = self.exceptions.contains(&findings.dmarc.author.domain);
             let vouched = !excepted && self.is_vouched_for(&findings);
             (self.observer)(&Observation { client, sender, findings: &findings, done, vouched });
@@ -250,7 +253,7 @@ impl Authentication {
             if done == Wish::Reject {
                 return Err(refusal(&findings));
             }
-            if self.may_be_refused_later(&findings) {
+            if !spared && self.puts_off(&findings) {
                 let (peer, domain) = (shown(&session.peer), &findings.dmarc.author.domain);
                 tracing::info!(peer, domain, from, rule = "dmarc", "cannot be proved now");
                 return Err(Reply::transient(
@@ -291,8 +294,9 @@ impl Authentication {
         if !counts || self.excepts(findings) { Wish::None } else { dmarc.wish.min(self.at_most) }
     }
 
-    /// Whether nobody can tell now if it is to be refused: who is let in then is whoever has broken names.
-    fn may_be_refused_later(&self, findings: &Findings) -> bool {
+    /// Whether nobody can tell now if it is to be refused, and the client is told to come again: who would be let in then is whoever has
+    /// broken names.
+    pub fn puts_off(&self, findings: &Findings) -> bool {
         let dmarc = &findings.dmarc;
         let wished = dmarc.wish.min(self.at_most) == Wish::Reject;
         dmarc.result == DmarcResult::TempError && wished && !self.excepts(findings)

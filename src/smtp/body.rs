@@ -25,9 +25,6 @@ pub struct Body<'a> {
     urls: Option<(&'a dyn UrlSource, String)>,
     /// The part that is being fetched.
     fetched: Option<(Ask<Burl>, Box<dyn UrlOctets + 'a>, LineEnds)>,
-    /// How many octets came, and may come.
-    octets: u64,
-    limit: u64,
 }
 
 /// Why a message has no end.
@@ -48,10 +45,8 @@ impl<'a> Body<'a> {
         connection: &'a mut Session<Server>,
         border: Option<BorderFilter>,
         urls: Option<(&'a dyn UrlSource, String)>,
-        limit: Option<u64>,
     ) -> Self {
-        let limit = limit.unwrap_or(u64::MAX);
-        Self { connection, border, end: None, urls, fetched: None, octets: 0, limit }
+        Self { connection, border, end: None, urls, fetched: None }
     }
 
     /// The next part of the message, dots unstuffed, cut anywhere; `None` at its end.
@@ -75,7 +70,6 @@ impl<'a> Body<'a> {
         };
         let incomplete = match event {
             Ok(Some(Event::Body(chunk))) => {
-                self.octets = self.octets.saturating_add(chunk.len() as u64);
                 return Ok(Some(match &mut self.border {
                     Some(border) => border.push(chunk),
                     None => chunk,
@@ -111,15 +105,11 @@ impl<'a> Body<'a> {
             }
             None => Err(Reply::permanent((7, 0), "Parts are fetched for users who have logged in")),
         };
-        let large = |octets: &dyn UrlOctets| self.octets.saturating_add(octets.length()) > self.limit;
-        match opened {
-            Ok(octets) if large(&*octets) => {
-                self.settle(ask, Reply::permanent((3, 4), "Message too large"));
-            }
-            Ok(octets) => {
-                self.octets = self.octets.saturating_add(octets.length());
-                self.fetched = Some((ask, octets, LineEnds::default()));
-            }
+        let counted = opened.and_then(|octets| {
+            self.connection.machine().inner_mut().count_fetched(octets.length()).map(|()| octets)
+        });
+        match counted {
+            Ok(octets) => self.fetched = Some((ask, octets, LineEnds::default())),
             Err(reply) => self.settle(ask, reply),
         }
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mailwright_mail_model::{Address, ForwardPath, ReversePath, mime};
-use mailwright_mailstore::{Quota, Store, Upload, User};
+use mailwright_mailstore::{Store, Upload};
 use mailwright_relay_policy::{
     Chain, Session as Conversation, Verdict,
     delivery::Verp,
@@ -18,11 +18,12 @@ use mailwright_smtp_proto::{
 use super::{
     Addressing, Body, Inbox, OnDemand, QueueStarter, SendBack, StartQueue, Verify,
     authentication::Authentication,
-    commit::{About, refusal},
+    commit::About,
     filtering::Told,
     intake::Intake,
     journal,
     plan::{Origin, Way},
+    recipient::same_owner,
     room::Room,
     solicited,
     timing::{self, Times},
@@ -49,7 +50,7 @@ pub struct StoreInbox<S, R, F = ()> {
     pub(super) on_demand: Option<OnDemand>,
     longest_hold: Option<Duration>,
     urgent: Vec<AddressRange>,
-    unwanted: Option<Solicitation>,
+    pub(super) unwanted: Option<Solicitation>,
     room: Option<Room>,
     pub(super) names: ForeignNames,
 }
@@ -238,25 +239,6 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
     }
 }
 
-impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
-    /// Whether there is room for the message in any mailbox that the recipient leads to: for as many octets as MAIL said, or for
-    /// any at all. One full mailbox does not keep a message from the others of a group.
-    async fn room(&self, session: &Conversation, expansion: &Expansion) -> Result<(), Reply> {
-        let Some(quota) = self.store.quota() else { return Ok(()) };
-        let announced = session.mail.as_ref().and_then(|mail| mail.parameters.size);
-        let mut refused = Ok(());
-        for delivery in &expansion.deliveries {
-            let user = User::new(&delivery.account).map_err(|_| Reply::INTERNAL)?;
-            match quota.check_quota(&user, announced.unwrap_or(0).max(1)).await {
-                Ok(()) => return Ok(()),
-                Err(error) => refused = Err(refusal(&error)),
-            }
-        }
-        let only_here = expansion.onward.is_empty() && expansion.handed.is_empty();
-        if only_here { refused } else { Ok(()) }
-    }
-}
-
 /// A message that is here whole, and nowhere yet.
 pub(super) struct Received {
     pub(super) upload: Upload,
@@ -333,21 +315,8 @@ impl<S: Store, R: Addressing, F: Filter> Inbox for StoreInbox<S, R, F> {
     }
 
     async fn recipient(&self, session: &Conversation, rcpt: &Rcpt) -> Reply {
-        let decision = self.policy.decide_rcpt(session, rcpt).await;
-        if let Verdict::Reject(reply) = decision.verdict {
-            tracing::info!(peer = shown(&session.peer), rcpt = %rcpt.to, rule = decision.rule, "refused by policy");
-            return reply;
-        }
-        let expansion = self.addressing.expand(session, &rcpt.to).await;
-        let expansion = expansion.and_then(|expansion| self.possible(expansion));
-        let classes = session.mail.as_ref().and_then(|mail| mail.parameters.solicitation.as_ref());
-        let expansion =
-            expansion.and_then(|expansion| solicited::wanted(self.unwanted.as_ref(), classes, expansion));
-        match expansion.and_then(|expansion| same_owner(rcpt, expansion)) {
-            Ok(expansion) => match self.room(session, &expansion).await {
-                Ok(()) => Reply::RECIPIENT_OK,
-                Err(reply) => reply,
-            },
+        match self.expanded(session, rcpt).await {
+            Ok(_) => Reply::RECIPIENT_OK,
             Err(reply) => reply,
         }
     }
@@ -463,17 +432,6 @@ fn at_greeting(reply: &Reply) -> Reply {
     let code = if reply.is_transient() { 421 } else { 554 };
     let text = reply.lines().next().unwrap_or_default().to_owned();
     Reply::new(code, reply.enhanced(), text).unwrap_or(Reply::RELAY_DENIED)
-}
-
-/// The same, if whoever has the mailbox has had it for as long as the sender wants (RFC 7293 §5).
-fn same_owner(rcpt: &Rcpt, expansion: Expansion) -> Result<Expansion, Reply> {
-    let Some(wanted) = rcpt.parameters.valid_since else { return Ok(expansion) };
-    let later = |since: i64| since > wanted.moment.seconds();
-    if expansion.deliveries.iter().any(|delivery| delivery.since.is_some_and(later)) {
-        let text = "The mailbox was given to somebody after the time that the sender knows of";
-        return Err(Reply::permanent((7, 17), text));
-    }
-    Ok(expansion)
 }
 
 /// The sender of a message to this recipient alone, if that was asked for (XVERP) and can be written.

@@ -4,10 +4,13 @@ use std::future::Future;
 
 use mailwright_mail_model::{Domain, ForwardPath};
 use mailwright_mailstore::Store;
-use mailwright_relay_policy::Session as Conversation;
+use mailwright_relay_policy::{
+    Session as Conversation,
+    directory::{Expansion, Onward, OnwardReason},
+};
 use mailwright_smtp_proto::{Atrn, Etrn, Expn, Rcpt, Reply, Vrfy};
 
-use super::{Addressing, Inbox, StoreInbox, TurnedServer};
+use super::{Addressing, StoreInbox, TurnedServer};
 use crate::filter::Filter;
 
 /// Says whether somebody is a user here: VRFY.
@@ -81,8 +84,20 @@ impl<S: Store, R: Addressing, F: Filter> Verify for StoreInbox<S, R, F> {
         let Ok(path) = ForwardPath::parse(text.as_bytes()) else {
             return Reply::permanent((1, 3), "A mailbox is user@domain");
         };
-        // What RCPT would say, but for the name.
-        let reply = self.recipient(session, &Rcpt::new(path.clone())).await;
-        if reply.is_positive() { Reply::positive((1, 5), path.to_string()) } else { reply }
+        // What RCPT would say, but for the name; of nobody's mail, so that it leaves no trace in the rules.
+        let mut session = session.clone();
+        session.rehearsal = true;
+        match self.expanded(&session, &Rcpt::new(path.clone())).await {
+            Ok(expansion) if is_verified(&expansion) => Reply::positive((1, 5), path.to_string()),
+            // RFC 5321 §3.5.3: what only passes through here is for others to know.
+            Ok(_) => Vrfy::DECLINED,
+            Err(reply) => reply,
+        }
     }
+}
+
+/// Whether an address is one of those here, wherever it leads.
+fn is_verified(expansion: &Expansion) -> bool {
+    let forwards = |onward: &Onward| matches!(onward.reason, OnwardReason::Forward(_));
+    !expansion.deliveries.is_empty() || !expansion.handed.is_empty() || expansion.onward.iter().any(forwards)
 }

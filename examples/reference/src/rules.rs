@@ -11,10 +11,13 @@ use mailwright::{
     mail_model::{ForwardPath, ReversePath},
     relay_policy::{
         Chain, Decision, Session, Verdict,
-        authentication::{Examiner, dmarc::Wish},
+        authentication::{
+            Examiner,
+            dmarc::{DmarcResult, Wish},
+        },
         dns::AnyResolver,
         route::RouteTable,
-        rules::RateCounts,
+        rules::{RateCounts, is_for_trouble},
     },
     smtp::Authentication,
     smtp_proto::{Hello, HelloName, Mail, Message, Rcpt},
@@ -169,6 +172,7 @@ impl Rules {
         if let Some(from) = mail.from.address() {
             header.push(format!("From: {from}\r\n").as_bytes());
         }
+        let spared = is_for_trouble(&rcpt);
         let (message, header) = (Message::new(mail, vec![rcpt]), header.finish());
         let decision = self.chain.decide_message(&session, &message, &header).await;
         if decision.verdict != Verdict::Pass && note(&mut stages, "message", decision) {
@@ -185,12 +189,22 @@ impl Rules {
             format!("{} for {whose}, {}", spf.result.as_str(), spf.domain),
         ));
         let word = dmarc.result.as_str();
+        let done = if spared { done.min(Wish::Quarantine) } else { done };
+        let put_off = !spared && self.authentication.puts_off(&findings);
         let outcome = match (&dmarc.author.record, done) {
             // Whoever writes as nobody has an author all the same, whom only the message names.
             _ if dmarc.author.domain.is_empty() => {
                 "not judged: nobody is the author without a sender (--from)".to_owned()
             }
+            (None, _) if dmarc.result == DmarcResult::TempError => {
+                format!("{word}, nothing is done: what {} says cannot be told now", dmarc.author.domain)
+            }
             (None, _) => format!("{word}: {} says nothing", dmarc.author.domain),
+            (Some((place, record)), _) if put_off => format!(
+                "{word}, 450 for now unless it is signed by {} (p={} at {place})",
+                dmarc.author.domain,
+                record.policy.as_str()
+            ),
             (Some((place, record)), Wish::None) => {
                 format!("{word}, nothing is done (p={} at {place})", record.policy.as_str())
             }

@@ -154,3 +154,41 @@ fn messages_are_sent_from_parts_of_others() {
         "{lines:?}"
     );
 }
+
+// RFC 1870 §6.3
+#[test]
+fn parts_of_both_kinds_make_one_message_that_may_be_so_large() {
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    let path = server.folder.path().join("mailwright.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("[limits]\n", "[limits]\nmessage_size = 65536\n")).unwrap();
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    deliver(&server, USER, &format!("Subject: large\r\n\r\n{}", "0123456789abcd\r\n".repeat(2_500)));
+    let mine = authorized(&mut inbox(&server), &url(";urlauth=submit+alice@example.org"));
+    let mut smtp = server.talk(server.port("submission", "starttls"));
+    smtp.reply();
+    smtp.smtp("EHLO client.example");
+    assert!(smtp.smtp("AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAGNvcnJlY3QtaG9yc2UtNw==").starts_with("235 "));
+    let begin = |smtp: &mut Talk| {
+        smtp.smtp("RSET");
+        assert!(smtp.smtp(&format!("MAIL FROM:<{USER}>")).starts_with("250 "));
+        assert!(smtp.smtp(&format!("RCPT TO:<{USER}>")).starts_with("250 "));
+    };
+    let large = "y".repeat(58) + "\r\n";
+    let large = large.repeat(600);
+    begin(&mut smtp);
+    assert!(smtp.smtp(&format!("BURL {mine}")).starts_with("250 "));
+    smtp.send(format!("BDAT {} LAST\r\n{large}", large.len()));
+    let told = smtp.reply();
+    assert!(told.starts_with("552 5.3.4 "), "{told}");
+    begin(&mut smtp);
+    smtp.send(format!("BDAT {}\r\nSubject: x\r\n\r\n{large}", large.len() + 14));
+    assert!(smtp.reply().starts_with("250 "));
+    let told = smtp.smtp(&format!("BURL {mine} LAST"));
+    assert!(told.starts_with("552 5.3.4 "), "{told}");
+    // Each of them alone is none too large.
+    begin(&mut smtp);
+    let told = smtp.smtp(&format!("BURL {mine} LAST"));
+    assert!(told.starts_with("250 "), "{told}");
+}

@@ -246,7 +246,7 @@ fn tls_that_is_required_goes_on_or_comes_back() {
     let script = folder.path().join("redirect.sieve");
     let text = "if header \"subject\" \"redirected\" { redirect \"eve@c.example\"; }\r\n";
     std::fs::write(&script, text).unwrap();
-    let extra = format!("sieve.before = [{script:?}]\n{extra}");
+    let extra = format!("[sieve]\nbefore = [{script:?}]\n{extra}");
     let a = Site::start("a.example", "127.0.0.2", port, &names, &extra, &["ann"]);
     let b = Site::start("b.example", "127.0.0.3", port, &names, &own, &["bob"]);
     // This one passes nothing on, and so does not offer to demand it.

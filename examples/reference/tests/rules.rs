@@ -79,10 +79,50 @@ fn lists_names_and_spf_refuse_strangers_and_explain_says_which() {
             "{told}"
         );
     }
-    // Who is listed can still say that it is listed by mistake.
-    let mut talk = client(&server, "192.0.2.66", "good.example");
-    assert_eq!(talk.smtp("MAIL FROM:<x@good.example>"), "250 2.1.0 Ok");
-    assert_eq!(talk.smtp("RCPT TO:<postmaster@example.org>"), ok);
+    // Who is refused can still say that it is refused by mistake.
+    for (address, name, from) in [
+        ("192.0.2.66", "good.example", "x@good.example"),
+        ("192.0.2.7", "nobody.example", "x@nobody.example"),
+        ("192.0.2.7", "good.example", "x@forged.example"),
+    ] {
+        let mut talk = client(&server, address, name);
+        assert_eq!(talk.smtp(&format!("MAIL FROM:<{from}>")), "250 2.1.0 Ok");
+        assert_eq!(talk.smtp("RCPT TO:<postmaster@example.org>"), ok, "{from}");
+        // And only that.
+        assert!(talk.smtp(&format!("RCPT TO:<{USER}>")).starts_with("550 5."), "{from}");
+    }
+}
+
+#[test]
+fn what_dmarc_refuses_gets_through_about_trouble_and_explain_says_what_is_put_off() {
+    let names = Names::start(&[
+        ("strict.example", "v=spf1 -all"),
+        ("_dmarc.strict.example", "v=DMARC1; p=reject"),
+        ("_dmarc.late.example", "v=DMARC1; p=reject"),
+    ]);
+    names.fail("late.example");
+    let server = start(&names, "authentication.dmarc = \"reject\"\n");
+    succeed(&mut server.command(&["alias", "add", "abuse@example.org", USER]));
+    let sent = |domain: &str, to: &[&str]| {
+        let mut talk = client(&server, "192.0.2.7", "a.example");
+        talk.smtp(&format!("MAIL FROM:<x@{domain}>"));
+        for to in to {
+            assert!(talk.smtp(&format!("RCPT TO:<{to}>")).starts_with("250 "), "{to}");
+        }
+        assert!(talk.smtp("DATA").starts_with("354 "));
+        talk.smtp(&format!("From: x@{domain}\r\nSubject: trouble\r\n\r\nx\r\n."))
+    };
+    for (domain, code, explanation) in [
+        ("strict.example", "550 5.7.1 ", "fail, reject"),
+        ("late.example", "450 4.7.1 ", "temperror, 450 for now"),
+    ] {
+        assert!(sent(domain, &[USER]).starts_with(code), "{domain}");
+        assert!(sent(domain, &["abuse@example.org", USER]).starts_with(code), "{domain}");
+        assert!(sent(domain, &["abuse@example.org", "postmaster"]).starts_with("250 "), "{domain}");
+        let told = explained(&server, "192.0.2.7", "a.example", &format!("x@{domain}"));
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(&format!("dmarc {explanation}")), "{told}");
+    }
 }
 
 #[test]
@@ -109,16 +149,31 @@ fn rates_and_the_tarpit_slow_down_whoever_sends_too_much() {
     let names = Names::start(&[]);
     let server = start(
         &names,
-        "rules.messages_per_client = 3\nrules.messages_per_recipient = 5\nrules.tarpit_after = 2\nrules.tarpit_seconds = 1\n",
+        "rules.messages_per_client = 3\nrules.messages_per_recipient = 5\nrules.tarpit_after = 2\nrules.tarpit_seconds = 1\n\
+         smtp.vrfy = \"ask\"\n",
     );
     let ask = |address: &str| said(&server, address, "a.example", "x@a.example");
+    let send = |address: &str| {
+        let mut talk = client(&server, address, "a.example");
+        talk.smtp("MAIL FROM:<x@a.example>");
+        talk.smtp(&format!("RCPT TO:<{USER}>"));
+        talk.smtp("DATA");
+        assert!(talk.smtp("Subject: x\r\n\r\nx\r\n.").starts_with("250 "), "{address}");
+    };
+    // Naming somebody is no message, nor is asking for them.
+    let mut talk = client(&server, "192.0.2.10", "a.example");
+    assert_eq!(talk.smtp("MAIL FROM:<x@a.example>"), "250 2.1.0 Ok");
+    for _ in 0..6 {
+        assert_eq!(talk.smtp(&format!("RCPT TO:<{USER}>")), "250 2.1.5 Ok");
+        assert!(talk.smtp(&format!("VRFY {USER}")).starts_with("250 "));
+    }
     for _ in 0..3 {
-        assert_eq!(ask("192.0.2.7").1, "250 2.1.5 Ok");
+        send("192.0.2.7");
     }
     assert_eq!(ask("192.0.2.7").0, "450 4.7.1 Too many messages from your address; try again later");
     assert!(explained(&server, "192.0.2.7", "a.example", "x@a.example").contains("rates"));
     for _ in 0..2 {
-        assert_eq!(ask("192.0.2.8").1, "250 2.1.5 Ok");
+        send("192.0.2.8");
     }
     assert_eq!(ask("192.0.2.8").1, "450 4.7.1 Too many messages to this recipient; try again later");
     let mut talk = client(&server, "192.0.2.9", "a.example");

@@ -125,11 +125,88 @@ fn proxies_are_believed_where_they_are_named() {
     assert_eq!(talk.smtp(&format!("VRFY {USER}")), format!("250 2.1.5 <{USER}>"));
     assert!(talk.smtp("VRFY nobody@example.org").starts_with("550 5.1.1"));
     assert!(talk.smtp("VRFY somebody@example.com").starts_with("554 5.7.1"));
+    // RFC 5321 §3.5.3: what is elsewhere was not verified, though it would be taken from this user; a name here is one, wherever it leads.
+    tell(&server, "alias add fw@example.org somebody@example.com");
+    let mut users = server.talk(server.port("submission", "starttls"));
+    users.reply();
+    users.smtp("EHLO client.example");
+    assert!(users.smtp(AUTH).starts_with("235 "));
+    assert!(users.smtp("VRFY somebody@example.com").starts_with("252 "));
+    assert_eq!(users.smtp("VRFY fw@example.org"), "250 2.1.5 <fw@example.org>");
     address(&mut talk);
     talk.send("BDAT 14 LAST\r\nSubject: x\r\n\r\n");
     assert!(talk.reply().starts_with("250 2.0.0 Ok: queued as "));
     let header = inbox(&server).imap("fetch", "FETCH 1 BODY.PEEK[HEADER]").join("\n");
     assert!(header.contains("from client.example ([192.0.2.77])"), "{header}");
+}
+
+/// AUTH PLAIN as alice@example.org.
+const AUTH: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAGNvcnJlY3QtaG9yc2UtNw==";
+
+// RFC 3207 §4.2
+#[test]
+fn a_login_in_the_clear_does_not_count_behind_starttls() {
+    if !have("python3") {
+        return;
+    }
+    let mut server = Server::prepare(PLAINTEXT);
+    let path = server.folder.path().join("mailwright.toml");
+    // Where strangers come as well, so that nobody has to log in.
+    let listener = "protocol = \"smtp\"\naddress = \"127.0.0.1:0\"\ntls = \"starttls\"\n";
+    let config =
+        std::fs::read_to_string(&path).unwrap().replace(listener, &format!("{listener}auth = true\n"));
+    std::fs::write(&path, config).unwrap();
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    let script = format!(
+        "import smtplib, ssl\n\
+         def passes(c):\n\
+        \x20   said = c.mail('{USER}')[0], c.rcpt('far@elsewhere.example')[0]; c.rset(); return said == (250, 250)\n\
+         c = smtplib.SMTP('127.0.0.1', {port}); c.ehlo()\n\
+         assert not passes(c)\n\
+         assert c.docmd('{AUTH}')[0] == 235 and passes(c)\n\
+         c.starttls(context=ssl._create_unverified_context()); c.ehlo()\n\
+         assert not passes(c)\n\
+         assert c.docmd('{AUTH}')[0] == 235 and passes(c)\n",
+        port = server.port("smtp", "starttls"),
+    );
+    succeed(Command::new("python3").args(["-c", &script]));
+}
+
+#[test]
+fn a_proxy_names_accounts_that_there_are() {
+    let server = Server::start(&format!("{PLAINTEXT}smtp.xclient = [\"127.0.0.0/8\"]\n"));
+    let login = |name: &str| {
+        let mut talk = server.talk(server.port("smtp", "starttls"));
+        talk.reply();
+        talk.smtp("EHLO proxy.example");
+        let told = talk.smtp(&format!("XCLIENT ADDR=192.0.2.77 LOGIN={name}"));
+        (talk, told)
+    };
+    for name in ["alice", "nobody@example.org", "x"] {
+        let (mut talk, told) = login(name);
+        assert!(told.starts_with("550 5.7.1 "), "{name}: {told}");
+        // It is the proxy still.
+        assert!(talk.smtp("XCLIENT ADDR=192.0.2.77").starts_with("220 "));
+        talk.smtp("EHLO client.example");
+        talk.smtp("MAIL FROM:<>");
+        assert!(talk.smtp("RCPT TO:<far@elsewhere.example>").starts_with("554 "), "{name}");
+    }
+    // However it is written, it is the account, with what that may do and no more.
+    for name in [USER, "Alice@EXAMPLE.org"] {
+        let (mut talk, told) = login(name);
+        assert!(told.starts_with("220 "), "{name}: {told}");
+        talk.smtp("EHLO client.example");
+        assert!(talk.smtp("MAIL FROM:<other@example.org>").starts_with("553 "), "{name}");
+        assert_eq!(talk.smtp(&format!("MAIL FROM:<{USER}>")), "250 2.1.0 Ok", "{name}");
+        assert_eq!(talk.smtp("RCPT TO:<far@elsewhere.example>"), "250 2.1.5 Ok", "{name}");
+    }
+    // It has a place among the account's sessions, and ends with them.
+    let (mut talk, _) = login(USER);
+    talk.smtp("EHLO client.example");
+    tell(&server, &format!("user remove {USER}"));
+    let told = talk.reply();
+    assert!(told.starts_with("421 "), "{told}");
 }
 
 #[test]

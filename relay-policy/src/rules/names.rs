@@ -1,10 +1,13 @@
 //! Names that must exist: the one of the greeting, and the sender's domain.
+//!
+//! All of these refuse recipients rather than the sender, so that mail about trouble comes through: RFC 5321 §4.5.1 exempts postmaster, and
+//! whoever is refused by mistake must have somebody to tell.
 
 use std::fmt;
 
-use mailwright_smtp_proto::{Mail, Reply};
+use mailwright_smtp_proto::{Mail, Rcpt, Reply};
 
-use super::{client, sender};
+use super::{client, is_for_trouble, sender};
 use crate::{
     Policy, Session, Verdict,
     authentication::{
@@ -58,8 +61,10 @@ impl<R: Resolve> Policy for HelloExists<R> {
     }
 
     // Not at EHLO: clients that will log in call themselves anything.
-    async fn mail(&self, session: &Session, mail: &Mail) -> Verdict {
-        let Some(hello) = session.hello.as_ref().filter(|_| !is_null(mail)) else { return Verdict::Pass };
+    async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
+        let Some(hello) = session.hello.as_ref().filter(|_| judged(session, rcpt).is_some()) else {
+            return Verdict::Pass;
+        };
         let hello = hello.name.as_str();
         if hello.starts_with('[') {
             return Verdict::Pass;
@@ -93,8 +98,10 @@ impl<R: Resolve> Policy for SenderExists<R> {
         "sender-exists"
     }
 
-    async fn mail(&self, _: &Session, mail: &Mail) -> Verdict {
-        let Some(address) = mail.from.address() else { return Verdict::Pass };
+    async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
+        let Some(address) = judged(session, rcpt).and_then(|mail| mail.from.address()) else {
+            return Verdict::Pass;
+        };
         let domain = address.domain().key();
         if domain.starts_with('[') {
             return Verdict::Pass;
@@ -136,14 +143,15 @@ impl<R: Resolve> Policy for SpfRefuses<R> {
         "spf"
     }
 
-    async fn mail(&self, session: &Session, mail: &Mail) -> Verdict {
-        let Some(address) = client(session).filter(|address| !address.is_loopback() && !is_null(mail)) else {
+    async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
+        let Some(address) = client(session).filter(|address| !address.is_loopback()) else {
             return Verdict::Pass;
         };
+        if judged(session, rcpt).is_none() {
+            return Verdict::Pass;
+        }
         let hello = session.hello.as_ref().map_or("", |hello| hello.name.as_str());
-        let mut of = session.clone();
-        of.mail = Some(mail.clone());
-        let origin = Origin::new(address, hello, &sender(&of)).received_by(&self.receiver);
+        let origin = Origin::new(address, hello, &sender(session)).received_by(&self.receiver);
         let found = spf::check(&self.resolver, &origin).await;
         match found.result {
             SpfResult::Fail => {
@@ -157,10 +165,10 @@ impl<R: Resolve> Policy for SpfRefuses<R> {
     }
 }
 
-/// Whether the sender is none. RFC 5321 §4.5.5: reports about mail come so, and whoever refuses them does not hear of what became of
-/// their own.
-fn is_null(mail: &Mail) -> bool {
-    mail.from.address().is_none()
+/// The message that is under way, unless it has no sender or this recipient can always be written to. RFC 5321 §4.5.5: reports about mail
+/// come without a sender, and whoever refuses them does not hear of what became of their own.
+fn judged<'a>(session: &'a Session, rcpt: &Rcpt) -> Option<&'a Mail> {
+    session.mail.as_ref().filter(|mail| mail.from.address().is_some() && !is_for_trouble(rcpt))
 }
 
 /// A peer's words, as they can stand in a reply.

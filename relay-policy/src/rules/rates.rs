@@ -1,7 +1,7 @@
 //! How many messages one may send.
 
 use std::{
-    collections::hash_map::RandomState,
+    collections::{BTreeSet, hash_map::RandomState},
     fmt,
     hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use mailwright_smtp_proto::{Mail, Rcpt, Reply};
+use mailwright_smtp_proto::{Mail, Message, Rcpt, Reply};
 
-use super::{Clock, client, memory::Memory};
-use crate::{Policy, Session, Verdict};
+use super::{Clock, client, is_for_trouble, memory::Memory};
+use crate::{Policy, Session, Verdict, authentication::Examined};
 
 /// So many in so long a time, which come back one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Rates {
     pub user: Option<Rate>,
     /// Messages of one envelope sender.
     pub sender: Option<Rate>,
-    /// Messages to one recipient.
+    /// Messages to one recipient, but for postmaster and abuse. One that was refused does not count.
     pub recipient: Option<Rate>,
     clock: Clock,
     counts: RateCounts,
@@ -164,16 +164,38 @@ impl Policy for Rates {
         Verdict::Pass
     }
 
-    async fn rcpt(&self, session: &Session, rcpt: &Rcpt) -> Verdict {
-        let recipient = rcpt.to.address().map(|address| address.to_string().to_lowercase());
-        if recipient
-            .is_some_and(|recipient| !self.take(RECIPIENT, self.recipient, &recipient, session.rehearsal))
-        {
-            let text = "Too many messages to this recipient; try again later";
-            return Verdict::Reject(Reply::transient((7, 1), text));
+    // A recipient that was named is no message yet: it counts when that is there.
+    async fn rcpt(&self, _: &Session, rcpt: &Rcpt) -> Verdict {
+        match recipient(rcpt) {
+            Some(recipient) if !self.take(RECIPIENT, self.recipient, &recipient, true) => {
+                over_for_recipient()
+            }
+            _ => Verdict::Pass,
+        }
+    }
+
+    async fn message(&self, session: &Session, message: &Message, _: &Examined) -> Verdict {
+        let recipients: BTreeSet<String> = message.recipients.iter().filter_map(recipient).collect();
+        let take = |recipient: &String, rehearsal| self.take(RECIPIENT, self.recipient, recipient, rehearsal);
+        // Others may have been faster. What is refused takes nothing from anybody.
+        if !recipients.iter().all(|recipient| take(recipient, true)) {
+            return over_for_recipient();
+        }
+        for recipient in &recipients {
+            take(recipient, session.rehearsal);
         }
         Verdict::Pass
     }
+}
+
+/// How a recipient is counted; `None` for one who can always be written to.
+fn recipient(rcpt: &Rcpt) -> Option<String> {
+    let address = rcpt.to.address().filter(|_| !is_for_trouble(rcpt))?;
+    Some(address.to_string().to_lowercase())
+}
+
+fn over_for_recipient() -> Verdict {
+    Verdict::Reject(Reply::transient((7, 1), "Too many messages to this recipient; try again later"))
 }
 
 impl fmt::Debug for Rates {

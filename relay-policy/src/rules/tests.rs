@@ -235,9 +235,10 @@ fn names_must_exist() {
         .txt("late.example", "there is such a name");
     let said = |hello: &str| {
         let rule = HelloExists::new(zone.clone());
-        let mail = |from: &str| code(&ready(rule.mail(&session("192.0.2.1", hello, from), &mail(from))));
-        assert_eq!(mail(""), 0, "{hello}: reports are never refused");
-        mail("x@host.example")
+        let said = |from: &str, to| code(&ready(rule.rcpt(&session("192.0.2.1", hello, from), &rcpt(to))));
+        assert_eq!(said("", "b@c.example"), 0, "{hello}: reports are never refused");
+        assert_eq!(said("x@host.example", "abuse@c.example"), 0, "{hello}: nor is who tells of trouble");
+        said("x@host.example", "b@c.example")
     };
     for (hello, expected) in [
         ("host.example", 0),
@@ -248,8 +249,12 @@ fn names_must_exist() {
     ] {
         assert_eq!(said(hello), expected, "{hello}");
     }
-    let sent =
-        |from: &str| code(&ready(SenderExists::new(zone.clone()).mail(&Session::default(), &mail(from))));
+    let sent_to = |from: &str, to: &str| {
+        let rule = SenderExists::new(zone.clone());
+        code(&ready(rule.rcpt(&session("192.0.2.1", "host.example", from), &rcpt(to))))
+    };
+    let sent = |from: &str| sent_to(from, "b@c.example");
+    assert_eq!(sent_to("x@nobody.example", "postmaster@c.example"), 0);
     for (from, expected) in [
         ("", 0),
         ("x@host.example", 0),
@@ -267,8 +272,38 @@ fn nobody_sends_for_a_domain_that_forbids_it_but_reports_come() {
     let zone =
         CannedAnswers::default().txt("strict.example", "v=spf1 -all").txt("host.example", "v=spf1 -all");
     let rule = SpfRefuses::new(zone, "mx.example");
-    let said = |from: &str| code(&ready(rule.mail(&session("192.0.2.1", "host.example", from), &mail(from))));
+    let said_to = |from: &str, to: &str| {
+        code(&ready(rule.rcpt(&session("192.0.2.1", "host.example", from), &rcpt(to))))
+    };
+    let said = |from: &str| said_to(from, "b@c.example");
     assert_eq!((said("x@strict.example"), said("x@other.example"), said("")), (550, 0, 0));
+    assert_eq!(said_to("x@strict.example", "postmaster@c.example"), 0);
+}
+
+#[test]
+fn recipients_count_by_messages_that_came() {
+    let mut rates = Rates::new(still(), 100);
+    rates.recipient = Rate::new(2, Duration::from_secs(60));
+    let of = session("192.0.2.1", "a.example", "x@a.example");
+    let said = |to: &str| code(&ready(rates.rcpt(&of, &rcpt(to))));
+    let came = |to: &[&str]| {
+        let message = Message::new(mail("x@a.example"), to.iter().map(|to| rcpt(to)).collect());
+        code(&ready(rates.message(&of, &message, &Examined::default())))
+    };
+    for _ in 0..5 {
+        assert_eq!(said("b@c.example"), 0);
+    }
+    // Named twice it gets one.
+    assert_eq!(came(&["b@c.example", "B@C.example", "d@c.example"]), 0);
+    assert_eq!((said("b@c.example"), came(&["b@c.example"])), (0, 0));
+    assert_eq!((said("b@c.example"), said("d@c.example")), (450, 0));
+    // What was refused for one of them was not for the others either.
+    assert_eq!(came(&["d@c.example", "b@c.example"]), 450);
+    assert_eq!((came(&["d@c.example"]), said("d@c.example")), (0, 450));
+    // About trouble there is no limit.
+    for _ in 0..5 {
+        assert_eq!((said("abuse@c.example"), came(&["abuse@c.example"])), (0, 0));
+    }
 }
 
 #[test]

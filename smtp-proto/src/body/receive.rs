@@ -84,6 +84,17 @@ impl Receiver {
         }
     }
 
+    /// Octets of the message that come from elsewhere; `false`, and they do not count, if it would be larger than it may be.
+    pub(crate) fn count(&mut self, octets: u64) -> bool {
+        let length = self.length.saturating_add(octets);
+        if self.limit.is_some_and(|limit| length > limit) {
+            return false;
+        }
+        self.passed = self.passed.saturating_add(octets);
+        self.length = length;
+        true
+    }
+
     /// How many recipients the message has.
     pub(crate) fn recipients(&self) -> usize {
         self.recipients

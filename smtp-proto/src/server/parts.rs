@@ -38,6 +38,19 @@ pub(super) struct Skipped {
 type Step = Option<Output<Event>>;
 
 impl Server {
+    /// Counts the octets of the part that an [`Event::Burl`] asks for: to be called before it is answered, so that no message becomes larger
+    /// than it may be by parts of two kinds.
+    ///
+    /// # Errors
+    /// The refusal that the question is to be answered with, if they are too many (RFC 1870 §6.3). They do not count then.
+    pub fn count_fetched(&mut self, octets: u64) -> Result<(), Reply> {
+        let fits = match &mut self.parts {
+            Some(Parts::Open(receiver)) => receiver.count(octets),
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(Self::too_large()) }
+    }
+
     /// A BDAT line whose command is refused whatever the state of the message is.
     pub(super) fn refuse_bdat(&mut self, arguments: &[u8], refusal: Reply) -> Step {
         let row = TABLE.iter().find(|row| row.verb == "BDAT")?;

@@ -219,8 +219,11 @@ pub fn receive(server: &mut server::Server, event: server::Event) -> Seen {
         }
         Event::Burl(ask) => {
             let found = ask.url.starts_with("imap://");
+            let octets = ask.url.split_once(";octets=").map_or(0, |(_, octets)| octets.parse().unwrap_or(0));
+            let counted = server.count_fetched(octets);
             let refusal = Reply::new(554, (5, 6, 6), "IMAP URL resolution failed").unwrap();
-            server.answer(ask, if found { Reply::positive((6, 0), "Ok: fetched") } else { refusal })
+            let fetched = || counted.err().unwrap_or_else(|| Reply::positive((6, 0), "Ok: fetched"));
+            server.answer(ask, if found { fetched() } else { refusal })
         }
         Event::XClient(ask) => server.answer(ask, Ok(())),
         Event::XForward(ask) => server.answer(ask, Reply::OK),

@@ -231,6 +231,7 @@ mod tests {
         },
         relay_policy::authentication::{
             Findings,
+            arc::ArcResult,
             dmarc::{DmarcResult, Record, Wish},
         },
         smtp::Observation,
@@ -287,5 +288,27 @@ mod tests {
         assert!(xml("mx.example", "1", &collected).contains("<reason><type>local_policy</type>"));
         block_on(collector.forget(&collected)).unwrap();
         assert_eq!(open().before(day + 1).unwrap(), []);
+    }
+
+    #[test]
+    fn a_report_says_why_what_was_wished_was_not_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(folder.path().join("store"), Options::default()).unwrap();
+        let mut findings = Findings::default();
+        let record = Record::parse("v=DMARC1; p=reject; rua=mailto:d@a.example").unwrap();
+        findings.dmarc.author.record = Some(("a.example".into(), record));
+        (findings.dmarc.result, findings.dmarc.wish) = (DmarcResult::Fail, Wish::Reject);
+        // It is sealed in either case; that alone is no reason.
+        findings.arc.result = ArcResult::Pass;
+        for (day, vouched, reason) in [(1, false, "local_policy"), (2, true, "trusted_forwarder")] {
+            let collector = Collector::new(store.table("dmarc").unwrap());
+            let mut observation = Observation::new("192.0.2.7".parse().unwrap(), None, &findings, Wish::None);
+            observation.vouched = vouched;
+            collector.observe(&observation, day * DAY);
+            block_on(collector.write()).unwrap();
+            let collected = collector.collected(day, "a.example").unwrap().unwrap();
+            let written = xml("mx.example", "1", &collected);
+            assert!(written.contains(&format!("<reason><type>{reason}</type>")), "{written}");
+        }
     }
 }

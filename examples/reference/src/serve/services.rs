@@ -221,6 +221,7 @@ impl Services {
                 let options = &self.config.smtp;
                 let service = Smtp::new(Arc::clone(&self.inbox), authenticator, tls, config)
                     .with_proxies(config::ranges(&options.xclient), config::ranges(&options.xforward))
+                    .with_proxied_logins(Arc::clone(&self.authenticator))
                     .with_verp(config::ranges(&options.xverp))
                     .with_tarpit(
                         self.config.rules.tarpit_after,

@@ -18,6 +18,8 @@ type Records = Arc<Mutex<HashMap<(String, u16), Vec<Vec<u8>>>>>;
 const A: u16 = 1;
 const PTR: u16 = 12;
 const TXT: u16 = 16;
+/// What stands for a failure here.
+const ANY: u16 = 255;
 
 /// The name server; it lives as long as the test program.
 pub struct Names {
@@ -52,6 +54,11 @@ impl Names {
             string
         });
         self.put(name, TXT, strings.collect());
+    }
+
+    /// Nobody can tell what there is at a name.
+    pub fn fail(&self, name: &str) {
+        self.records.lock().unwrap().insert((name.to_lowercase(), ANY), Vec::new());
     }
 
     /// An address.
@@ -97,7 +104,14 @@ fn answer(query: &[u8], records: &Records) -> Option<Vec<u8>> {
     let found = records.get(&(name.clone(), kind)).cloned().unwrap_or_default();
     let below = format!(".{name}");
     let known = records.keys().any(|(other, _)| *other == name || other.ends_with(&below));
-    let code: u8 = if known { 0 } else { 3 };
+    let fails = records.contains_key(&(name.clone(), ANY));
+    let code: u8 = if fails {
+        2
+    } else if known {
+        0
+    } else {
+        3
+    };
     let mut answer = query[..2].to_vec();
     answer.extend([
         0x85,
