@@ -94,7 +94,7 @@ impl PasswdFiles {
     }
 
     fn followed(&self, warnings: &mut BTreeSet<String>) -> Result<(), PasswdError> {
-        let ours = self.directory.from(Origin::PasswdFile);
+        let ours = self.directory.accounts_from(Origin::PasswdFile);
         if self.files.is_empty() && ours.is_empty() {
             return Ok(());
         }

@@ -121,19 +121,22 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
             let event = tokio::select! {
                 event = connection.next() => event?,
                 Some(ended) = steps.join_next_with_id() => {
-                    // One that was cancelled meanwhile is not there any more, or is another one.
-                    if let Ok((task, (id, running, answer))) = ended
-                        && let Some(exchange) = open.remove(&id)
-                        && let Open::Asked(ask, handle) = exchange
-                    {
-                        if handle.id() != task {
-                            open.insert(id, Open::Asked(ask, handle));
-                            continue;
+                    match ended {
+                        Ok((task, (id, running, answer))) => {
+                            // One that was cancelled meanwhile is not there any more, or is another one.
+                            let is_its = |exchange: &mut Open| {
+                                matches!(exchange, Open::Asked(_, handle) if handle.id() == task)
+                            };
+                            let found = open.get_mut(&id).is_some_and(is_its);
+                            if let Some(Open::Asked(ask, _)) = found.then(|| open.remove(&id)).flatten() {
+                                if let Answer::Challenge(_) = answer {
+                                    open.insert(id, Open::Challenged(running));
+                                }
+                                let _ = connection.machine().answer(ask, answer);
+                            }
                         }
-                        if let Answer::Challenge(_) = answer {
-                            open.insert(id, Open::Challenged(running));
-                        }
-                        let _ = connection.machine().answer(ask, answer);
+                        Err(error) if error.is_panic() => return Err(io::Error::other(error)),
+                        Err(_) => {}
                     }
                     continue;
                 }
