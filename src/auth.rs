@@ -8,6 +8,7 @@ mod gssapi;
 mod introspection;
 mod master;
 mod program;
+mod reserve;
 mod sessions;
 mod throttle;
 
@@ -28,7 +29,6 @@ use mailwright_mailstore::{
 use mailwright_pop3_proto::{Apop, Timestamp};
 use tokio::time;
 
-use self::gssapi::Acceptors;
 pub(crate) use self::sessions::Seat;
 pub use self::{
     certificate::{CertificateError, CertificateNames},
@@ -40,6 +40,7 @@ pub use self::{
     sessions::Sessions,
     throttle::{Ban, Throttle, ThrottleLimits},
 };
+use self::{gssapi::Acceptors, reserve::Reserved};
 use crate::service::{entropy, shown};
 
 /// Decides about logins of all services over one set of accounts.
@@ -279,7 +280,7 @@ impl<A: Accounts> Authenticator<A> {
     ) -> Result<User, AuthRefusal> {
         let attempt = Attempt { mechanism: "APOP", ..Attempt::new(peer, tls, service) };
         let user = sasl::prepare_name(&login.user).ok_or(AuthRefusal::Credentials)?;
-        self.admit(&user, &attempt)?;
+        let reserved = self.reserve(&user, &attempt).await?;
         let shared = self.accounts.shared().ok_or(AuthRefusal::Mechanism)?;
         let password = shared.password(self.prover(&user, None)).await.map_err(refusal)?;
         let known = password.is_some();
@@ -288,9 +289,10 @@ impl<A: Accounts> Authenticator<A> {
         let expected = sasl::apop_digest(timestamp.as_str(), &password);
         if Secret::from(&expected[..]) != Secret::from(&login.digest[..]) || !known {
             attempt.tell_refused(&user, &AuthRefusal::Credentials);
-            self.penalize(&user, &attempt).await;
+            self.penalize(&user, &attempt, Some(reserved)).await;
             return Err(AuthRefusal::Credentials);
         }
+        drop(reserved);
         self.decide(user, None, Credentials::Proven, &attempt).await
     }
 
@@ -318,13 +320,16 @@ impl<A: Accounts> Authenticator<A> {
         split.map_or(user, |(master, _)| master)
     }
 
-    /// Whether a login may be tried now; if so whether the user is familiar there.
+    /// Whether a login may be tried now; if so whether the user is familiar there. Nothing is decided by it.
     fn admit(&self, user: &str, attempt: &Attempt<'_>) -> Result<bool, AuthRefusal> {
-        self.throttle.admit(Instant::now(), attempt.address(), &self.counted(user)).map_err(|why| {
-            attempt.tell_refused(user, &why);
-            // Not that it is wrong: whoever it is must not be asked for another password.
-            AuthRefusal::Unavailable
-        })
+        let admitted = self.throttle.admit(Instant::now(), attempt.address(), &self.counted(user));
+        admitted.map_err(|why| throttled(user, attempt, why))
+    }
+
+    /// The same, and room for its failure: what is to be held while it is decided whether it is one.
+    async fn reserve(&self, user: &str, attempt: &Attempt<'_>) -> Result<Reserved, AuthRefusal> {
+        let reserved = self.throttle.reserve(attempt.address(), &self.counted(user)).await;
+        reserved.map_err(|why| throttled(user, attempt, why))
     }
 
     /// A login with these credentials: the one place where accounts are asked.
@@ -337,7 +342,8 @@ impl<A: Accounts> Authenticator<A> {
     ) -> Result<User, AuthRefusal> {
         // Guests have shown nothing: they make nobody familiar with the account, and guesses at its password do not keep them out.
         let counted = if attempt.mechanism == "ANONYMOUS" { "" } else { &*user };
-        let familiar = self.admit(counted, attempt)?;
+        let reserved = self.reserve(counted, attempt).await?;
+        let familiar = reserved.is_familiar();
         let outcome = self.open(&user, authorization, credentials, familiar, attempt).await;
         match outcome {
             Ok(account) => {
@@ -354,19 +360,21 @@ impl<A: Accounts> Authenticator<A> {
                 attempt.tell_refused(&user, &why);
                 let refusal = refusal(why);
                 if refusal == AuthRefusal::Credentials {
-                    self.penalize(counted, attempt).await;
+                    self.penalize(counted, attempt, Some(reserved)).await;
                 }
                 Err(refusal)
             }
         }
     }
 
-    /// Counts a failure, and waits as long as it costs.
-    async fn penalize(&self, user: &str, attempt: &Attempt<'_>) {
+    /// Counts a failure, for which there may be room, and waits as long as it costs.
+    async fn penalize(&self, user: &str, attempt: &Attempt<'_>, reserved: Option<Reserved>) {
         if attempt.repeats {
             return;
         }
         let delay = self.throttle.failed(Instant::now(), attempt.address(), &self.counted(user));
+        // It is counted now: the delay keeps nobody else waiting.
+        drop(reserved);
         if !delay.is_zero() {
             time::sleep(delay).await;
         }
@@ -486,6 +494,13 @@ fn prepared(login: &Login, service: Service) -> Option<(String, Secret, Option<S
     let password = sasl::prepare_password(shown.expose()).or_else(|| as_it_is.then(|| shown.clone()))?;
     let other = (password != *shown).then(|| shown.clone());
     Some((user, password, other))
+}
+
+/// What is told of a login that is not tried, and noted.
+fn throttled(user: &str, attempt: &Attempt<'_>, why: throttle::Throttled) -> AuthRefusal {
+    attempt.tell_refused(user, &why);
+    // Not that it is wrong: whoever it is must not be asked for another password.
+    AuthRefusal::Unavailable
 }
 
 fn refusal(error: LoginError) -> AuthRefusal {

@@ -147,6 +147,11 @@ impl<A: Accounts> Authenticator<A> {
                 Running { server, names: Names::default(), refused: false, before }
             }
         };
+        // Between two messages of the client nothing is reserved: it may take its time.
+        let mut reserved = None;
+        if ask.continues && !exchange.names.user.is_empty() {
+            reserved = Some(self.reserve(&exchange.names.user, attempt).await?);
+        }
         let mut step;
         if ask.mechanism == GSSAPI {
             (exchange.server, step) = gssapi::step(exchange.server, ask.response.clone()).await?;
@@ -168,6 +173,7 @@ impl<A: Accounts> Authenticator<A> {
         if let (ServerStep::Done(identity), None) = (&step, &user) {
             let Identity { authcid, authzid, .. } = identity.clone();
             let authcid = exchange.names.account(authcid, attempt);
+            drop(reserved.take());
             let account = self.decide(authcid, authzid, Credentials::Proven, attempt).await?;
             // RFC 4505 §3: not somebody of whom more is known than that they may come in.
             user = Some(if ask.mechanism == "ANONYMOUS" { account.as_guest() } else { account });
@@ -175,7 +181,7 @@ impl<A: Accounts> Authenticator<A> {
         if let ServerStep::Refuse(why) = &step {
             attempt.tell_refused(&exchange.names.user, why);
             if *why == AuthRefusal::Credentials {
-                self.penalize(&exchange.names.user, attempt).await;
+                self.penalize(&exchange.names.user, attempt, reserved).await;
                 exchange.refused = true;
             }
         }
@@ -227,7 +233,7 @@ impl<A: Accounts> Authenticator<A> {
                 self.admit(&claimed, attempt)?;
                 let bearer = self.accounts.bearer().ok_or(AuthRefusal::Mechanism)?;
                 let wanted = Some(claimed.as_str()).filter(|claimed| !claimed.is_empty());
-                let holder = bearer.holder(token.expose(), wanted).await;
+                let holder = bearer.holder_from(token.expose(), wanted, attempt.address()).await;
                 names.user = claimed;
                 Ok(holder.map_or_else(|why| Verdict::Refuse(refusal(why)), Verdict::Identity))
             }

@@ -1,7 +1,7 @@
 //! Slowing down who guesses passwords: one memory for all protocols.
 
 use std::{
-    collections::hash_map::RandomState,
+    collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use mailwright_relay_policy::networks::AddressRange;
+use tokio::sync::Notify;
 
 use super::generations::Generations;
 use crate::network;
@@ -67,6 +68,8 @@ pub struct Throttle {
     /// Users are remembered by a hash of what was sent, which may be long and no user's name at all.
     hasher: RandomState,
     memory: Mutex<Memory>,
+    /// Whoever waits for room looks again.
+    pub(super) released: Notify,
 }
 
 #[derive(Debug)]
@@ -76,6 +79,16 @@ struct Memory {
     familiar: Generations<(u64, IpAddr), Failures>,
     /// Exchanges in which keys were shown and no proof came, yet or ever.
     left: Generations<IpAddr, Failures>,
+    /// How many logins are being decided: as many as there are at most.
+    reserved: HashMap<Slot, u32>,
+}
+
+/// What failures are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Slot {
+    Network(IpAddr),
+    User(u64),
+    Familiar(u64, IpAddr),
 }
 
 /// Failures in a row; an old one is forgotten.
@@ -126,8 +139,10 @@ impl Throttle {
             users: Generations::new(most),
             familiar: Generations::new(most),
             left: Generations::new(most),
+            reserved: HashMap::new(),
         };
-        Self { limits, hasher: RandomState::new(), memory: Mutex::new(memory) }
+        let hasher = RandomState::new();
+        Self { limits, hasher, memory: Mutex::new(memory), released: Notify::new() }
     }
 
     /// The networks that are banned now, those whose ban ends first in front.
@@ -166,18 +181,79 @@ impl Throttle {
     pub(super) fn admit(&self, now: Instant, from: Option<IpAddr>, user: &str) -> Result<bool, Throttled> {
         let (Some(network), user) = (self.judged(from), self.key(user)) else { return Ok(true) };
         let memory = self.memory();
-        let count = |failures: Option<&Failures>| failures.map_or(0, |found| found.at(now, self.limits.ban));
-        let familiar = user.and_then(|user| memory.familiar.get(&(user, network)));
-        if familiar.is_some() {
-            let over = self.is_over(count(familiar), self.limits.failures_per_address);
-            return if over { Err(Throttled::Address) } else { Ok(true) };
+        let (slots, familiar) = slots(&memory, network, user);
+        self.judge(&memory, now, &slots).map(|_| familiar)
+    }
+
+    /// Reserves room for a failure of this login, by what is given, and says whether the user is familiar there; `None` if there is no room
+    /// until other logins are decided.
+    pub(super) fn try_reserve(
+        &self,
+        now: Instant,
+        from: Option<IpAddr>,
+        user: &str,
+    ) -> Result<Option<(Vec<Slot>, bool)>, Throttled> {
+        let (Some(network), user) = (self.judged(from), self.key(user)) else {
+            return Ok(Some((Vec::new(), true)));
+        };
+        let mut memory = self.memory();
+        let (mut slots, familiar) = slots(&memory, network, user);
+        if !self.judge(&memory, now, &slots)? {
+            return Ok(None);
         }
-        if self.is_over(count(memory.networks.get(&network)), self.limits.failures_per_address) {
-            Err(Throttled::Address)
-        } else {
-            let failures = user.and_then(|user| memory.users.get(&user));
-            let over = self.is_over(count(failures), self.limits.failures_per_user);
-            if over { Err(Throttled::User) } else { Ok(false) }
+        slots.retain(|slot| self.limit(*slot) != 0);
+        for slot in &slots {
+            *memory.reserved.entry(*slot).or_insert(0) += 1;
+        }
+        Ok(Some((slots, familiar)))
+    }
+
+    /// Gives back what was reserved.
+    pub(super) fn release(&self, slots: &[Slot]) {
+        let mut memory = self.memory();
+        for slot in slots {
+            let left = memory.reserved.get(slot).map_or(0, |count| count.saturating_sub(1));
+            match left {
+                0 => drop(memory.reserved.remove(slot)),
+                left => drop(memory.reserved.insert(*slot, left)),
+            }
+        }
+        drop(memory);
+        self.released.notify_waiters();
+    }
+
+    /// By how much logins are judged that are being decided.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        self.memory().reserved.len()
+    }
+
+    /// Whether there is room for a failure beside those of the logins that are being decided.
+    fn judge(&self, memory: &Memory, now: Instant, slots: &[Slot]) -> Result<bool, Throttled> {
+        let mut room = true;
+        for slot in slots {
+            let (failures, why) = match slot {
+                Slot::Network(network) => (memory.networks.get(network), Throttled::Address),
+                Slot::User(user) => (memory.users.get(user), Throttled::User),
+                Slot::Familiar(user, network) => {
+                    (memory.familiar.get(&(*user, *network)), Throttled::Address)
+                }
+            };
+            let count = failures.map_or(0, |found| found.at(now, self.limits.ban));
+            if self.is_over(count, self.limit(*slot)) {
+                return Err(why);
+            }
+            let reserved = memory.reserved.get(slot).copied().unwrap_or(0);
+            room &= !self.is_over(count.saturating_add(reserved), self.limit(*slot));
+        }
+        Ok(room)
+    }
+
+    /// How many failures there may be; 0 is no limit.
+    const fn limit(&self, slot: Slot) -> u32 {
+        match slot {
+            Slot::User(_) => self.limits.failures_per_user,
+            Slot::Network(_) | Slot::Familiar(..) => self.limits.failures_per_address,
         }
     }
 
@@ -275,6 +351,16 @@ impl Throttle {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a login is judged by, and whether its user is familiar there.
+fn slots(memory: &Memory, network: IpAddr, user: Option<u64>) -> (Vec<Slot>, bool) {
+    match user {
+        Some(user) if memory.familiar.get(&(user, network)).is_some() => {
+            (vec![Slot::Familiar(user, network)], true)
+        }
+        _ => (std::iter::once(Slot::Network(network)).chain(user.map(Slot::User)).collect(), false),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod alpn;
 mod challenge;
+mod room;
 mod web;
 
 use std::{
@@ -31,7 +32,7 @@ use x509_cert::{
 
 use self::{challenge::Challenges, web::Web};
 use crate::{
-    certificate::{ACME_FILE, Certificates, write_new},
+    certificate::{ACME_FILE, Certificates, ascii, write_new},
     config::{
         Config,
         acme::{Acme as Options, Challenge},
@@ -126,7 +127,7 @@ impl Acme {
         }
         Ok(Self {
             options: options.clone(),
-            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            names: as_identifiers(&names),
             account_file: folder.join("acme-account.json"),
             certificate_file: folder.join(ACME_FILE),
             proofs,
@@ -250,6 +251,17 @@ impl Acme {
     }
 }
 
+/// The names as orders and certificates have them (RFC 8555 §7.1.4), each once.
+fn as_identifiers(names: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in names.iter().map(|name| ascii(name)) {
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found
+}
+
 fn read(path: &Path) -> Result<Option<Registered>, AcmeError> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text)
@@ -283,6 +295,16 @@ fn due(certificate: &[u8], names: &[String], now: SystemTime) -> Option<Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_of_certificates() {
+        let names = ["Mail.example.org", "mail.Bücher.example", "mail.xn--bcher-kva.example"];
+        let names = as_identifiers(&names.map(str::to_owned));
+        assert_eq!(names, ["mail.example.org", "mail.xn--bcher-kva.example"]);
+        // What comes back is for these, and is not ordered again.
+        let made = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+        assert!(due(made.cert.der(), &names, SystemTime::now()).is_some());
+    }
 
     #[test]
     fn a_certificate_is_replaced_at_two_thirds_of_its_life_or_for_other_names() {

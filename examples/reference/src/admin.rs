@@ -7,7 +7,7 @@ mod reason;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    directory::{Access, AccountRow, DirectoryFile, Edit, Origin},
+    directory::{Access, AccountRow, DirectoryFile, Edit, Origin, is_default},
     dkim::{DkimRequest, KeyEntry},
     fetch::{FetchRequest, FetchResponse},
     health::Health,
@@ -229,6 +229,6 @@ pub(crate) struct UserEntry {
     #[serde(flatten)]
     pub(crate) mail: AccountRow,
     /// Where it comes from, if nobody has added it.
-    #[serde(default, skip_serializing_if = "Origin::is_hand")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) origin: Origin,
 }

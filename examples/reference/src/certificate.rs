@@ -89,6 +89,12 @@ impl Certificate {
     }
 }
 
+/// A host name as certificates and clients of TLS have it: names beyond ASCII are written as A-labels, in lower case (RFC 5280 §7.2,
+/// RFC 6066 §3).
+pub(crate) fn ascii(name: &str) -> String {
+    name.parse().map_or_else(|_| name.to_ascii_lowercase(), |name: Domain| name.key().to_owned())
+}
+
 fn make(
     hostname: &str,
     domains: &[String],
@@ -97,9 +103,6 @@ fn make(
     key: &Path,
 ) -> Result<(), CertificateError> {
     let failed = |source| CertificateError::Make { hostname: hostname.into(), source };
-    // RFC 5280 §7.2: names beyond ASCII are written as A-labels.
-    let ascii =
-        |name: &str| name.parse().map_or_else(|_| name.to_owned(), |name: Domain| name.key().to_owned());
     let mut names = vec![ascii(hostname)];
     names.extend(domains.iter().map(|domain| ascii(domain)));
     names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);

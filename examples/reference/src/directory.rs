@@ -65,6 +65,7 @@ pub(crate) use policy::recipients;
 pub(crate) use removed::RemovedEntry;
 pub(crate) use rows::{
     AccountRow, AliasRow, DirectoryFile, GroupRow, NetworkRow, Recipients as RelayRecipients, Reports,
+    is_default,
 };
 pub(crate) use senders::{Further, senders};
 
@@ -120,7 +121,7 @@ struct Row {
     scram: Option<ScramRow>,
     #[serde(default)]
     mail: AccountRow,
-    #[serde(default, skip_serializing_if = "Origin::is_hand")]
+    #[serde(default, skip_serializing_if = "is_default")]
     origin: Origin,
     number: u64,
 }

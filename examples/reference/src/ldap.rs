@@ -2,7 +2,11 @@
 
 mod accounts;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use ldap3::{
     LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry,
@@ -27,30 +31,36 @@ const MOST: usize = 200_000;
 /// An LDAP server that has accounts.
 pub(crate) struct Ldap {
     options: Options,
+    reach: RwLock<Arc<Reach>>,
+    asking: Semaphore,
+}
+
+/// What files say of how it is reached.
+pub(crate) struct Reach {
     settings: LdapConnSettings,
     /// The password of who searches.
     password: Option<Secret>,
-    asking: Semaphore,
 }
 
 impl Ldap {
     /// As configured; nothing is asked yet.
     pub(crate) fn new(options: &Options) -> Result<Self, String> {
-        let patience = Duration::from_secs(options.timeout_seconds);
-        let mut settings = LdapConnSettings::new().set_conn_timeout(patience);
-        let starttls = options.url.starts_with("ldap://") && options.starttls;
-        // A socket of this machine, and this machine itself, need none.
-        if starttls || options.url.starts_with("ldaps://") {
-            let wrong = |problem: String| format!("auth.ldap.trust: {}: {problem}", options.trust.display());
-            let pem = fs::read(&options.trust).map_err(|error| wrong(error.to_string()))?;
-            let config = tls::roots(&pem).and_then(tls::client_config);
-            let config = config.map_err(|error| wrong(error.to_string()))?;
-            settings = settings.set_config(Arc::new(config)).set_starttls(starttls);
-        }
-        let named = !options.bind_dn.is_empty();
-        let password =
-            named.then(|| secret("auth.ldap.password_file", &options.password_file)).transpose()?;
-        Ok(Self { options: options.clone(), settings, password, asking: Semaphore::new(AT_ONCE) })
+        let reach = RwLock::new(Arc::new(Reach::read(options)?));
+        Ok(Self { options: options.clone(), reach, asking: Semaphore::new(AT_ONCE) })
+    }
+
+    /// Reads the files again that say how it is reached. Nothing is changed.
+    pub(crate) fn reread(&self) -> Result<Reach, String> {
+        Reach::read(&self.options)
+    }
+
+    /// Reaches it so from here on.
+    pub(crate) fn renew(&self, reach: Reach) {
+        *self.reach.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reach);
+    }
+
+    fn reach(&self) -> Arc<Reach> {
+        Arc::clone(&self.reach.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the password of a login is right: whether the server lets its owner in with it.
@@ -110,7 +120,7 @@ impl Ldap {
         most: usize,
     ) -> Result<Vec<SearchEntry>, LdapError> {
         let mut connection = self.connect().await?;
-        if let Some(password) = &self.password {
+        if let Some(password) = &self.reach().password {
             let password = String::from_utf8_lossy(password.expose()).into_owned();
             connection.simple_bind(&self.options.bind_dn, &password).await?.success()?;
         }
@@ -137,7 +147,7 @@ impl Ldap {
 
     async fn connect(&self) -> Result<ldap3::Ldap, LdapError> {
         let (connection, handle) =
-            LdapConnAsync::with_settings(self.settings.clone(), &self.options.url).await?;
+            LdapConnAsync::with_settings(self.reach().settings.clone(), &self.options.url).await?;
         tokio::spawn(async move {
             // What goes wrong is told by the operation as well.
             let _ = connection.drive().await;
@@ -151,6 +161,26 @@ impl Ldap {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {patience:?}")),
         }
+    }
+}
+
+impl Reach {
+    fn read(options: &Options) -> Result<Self, String> {
+        let patience = Duration::from_secs(options.timeout_seconds);
+        let mut settings = LdapConnSettings::new().set_conn_timeout(patience);
+        let starttls = options.url.starts_with("ldap://") && options.starttls;
+        // A socket of this machine, and this machine itself, need none.
+        if starttls || options.url.starts_with("ldaps://") {
+            let wrong = |problem: String| format!("auth.ldap.trust: {}: {problem}", options.trust.display());
+            let pem = fs::read(&options.trust).map_err(|error| wrong(error.to_string()))?;
+            let config = tls::roots(&pem).and_then(tls::client_config);
+            let config = config.map_err(|error| wrong(error.to_string()))?;
+            settings = settings.set_config(Arc::new(config)).set_starttls(starttls);
+        }
+        let named = !options.bind_dn.is_empty();
+        let password =
+            named.then(|| secret("auth.ldap.password_file", &options.password_file)).transpose()?;
+        Ok(Self { settings, password })
     }
 }
 

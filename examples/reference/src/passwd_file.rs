@@ -2,7 +2,7 @@
 //! gone.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -94,11 +94,12 @@ impl PasswdFiles {
     }
 
     fn followed(&self, warnings: &mut BTreeSet<String>) -> Result<(), PasswdError> {
-        let ours = self.directory.from(Origin::PasswdFile);
+        let ours = self.directory.accounts_from(Origin::PasswdFile);
         if self.files.is_empty() && ours.is_empty() {
             return Ok(());
         }
-        let mut wanted: BTreeMap<String, ImportEntry> = BTreeMap::new();
+        // In the order of the files: of accounts that are new together the first is the oldest.
+        let (mut wanted, mut entries) = (BTreeSet::new(), Vec::new());
         let mut empty = None;
         for file in &self.files {
             let found = read_passwd(file)?;
@@ -109,18 +110,19 @@ impl PasswdFiles {
                 let name = self.directory.local_name(&entry.name).map_err(|error| {
                     DirectoryError::Import { name: entry.name.clone(), problem: error.to_string() }
                 })?;
-                if wanted.contains_key(&name) {
+                if wanted.contains(&name) {
                     let file = file.display();
                     warnings
                         .insert(format!("{file}: another line for {name} does not count, the first does"));
                 } else {
-                    wanted.insert(name, entry);
+                    wanted.insert(name);
+                    entries.push(entry);
                 }
             }
         }
-        let changed: Vec<ImportEntry> = wanted.values().filter(|entry| self.is_new(entry)).cloned().collect();
-        self.directory.import(&changed, true, Some(Origin::PasswdFile))?;
-        let mut gone: Vec<&String> = ours.iter().filter(|name| !wanted.contains_key(*name)).collect();
+        entries.retain(|entry| self.is_new(entry));
+        self.directory.import(&entries, true, Some(Origin::PasswdFile))?;
+        let mut gone: Vec<&String> = ours.difference(&wanted).collect();
         // A file that is written anew is empty for a moment: nobody is removed for that, as for a directory that answers nothing.
         if let Some(file) = empty
             && !gone.is_empty()
@@ -137,8 +139,8 @@ impl PasswdFiles {
                 Err(error) => return Err(error.into()),
             }
         }
-        if !changed.is_empty() || !gone.is_empty() {
-            tracing::info!(changed = changed.len(), removed = gone.len(), "the passwd-files were read");
+        if !entries.is_empty() || !gone.is_empty() {
+            tracing::info!(changed = entries.len(), removed = gone.len(), "the passwd-files were read");
         }
         Ok(())
     }
@@ -283,9 +285,16 @@ mod tests {
         let directory = open();
         let file = folder.path().join("users");
         let files = PasswdFiles::new(vec![file.clone()], Arc::clone(&directory));
-        fs::write(&file, "bob@a.test:{PLAIN}one\n\"bob\"@A.test:{PLAIN}two::::::nologin\n").unwrap();
+        fs::write(
+            &file,
+            "bob@a.test:{PLAIN}one\nann@a.test:{PLAIN}x\n\"bob\"@A.test:{PLAIN}two::::::nologin\n",
+        )
+        .unwrap();
         let mut warnings = BTreeSet::new();
         files.followed(&mut warnings).unwrap();
+        // The oldest account is the postmaster.
+        let postmaster = directory.expand(&mailwright::mail_model::ForwardPath::Postmaster, false).unwrap();
+        assert_eq!(postmaster.deliveries[0].account, "bob@a.test");
         let warning = warnings.first().unwrap();
         assert!(warning.contains("another line for bob@a.test does not count"), "{warning}");
         let bob = directory.account("bob@a.test").unwrap();

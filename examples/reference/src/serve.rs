@@ -140,7 +140,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         .with_throttle(Arc::clone(&throttle))
         .with_sessions(Arc::clone(directory.sessions()))
         .with_spellings(move |name| accounts.canonical_name(name))
-        .with_masters(config.auth.masters())
+        .with_masters(config.auth.masters(|name| directory.current().canonical(name)))
         .with_legacy(config.auth.legacy_mechanisms);
     let routes = Arc::new(config.routes().map_err(ServeError::Config)?);
     let resolver = queue::resolver(&config).map_err(ServeError::Config)?;

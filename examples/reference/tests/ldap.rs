@@ -164,6 +164,24 @@ fn accounts_come_and_go_with_their_entries_and_log_in_there() {
                 .then_some(())
         });
 
+        // What it is asked by may be another: it is read again with the configuration.
+        let change = "dn: cn=reader,dc=example,dc=org\nchangetype: modify\nreplace: userPassword\nuserPassword: reads-8\n";
+        fs::write(folder.join("change"), change).unwrap();
+        succeed(Command::new("ldapmodify").env("LDAPTLS_REQCERT", "never").current_dir(&folder).args([
+            "-x",
+            "-ZZ",
+            "-H",
+            &format!("ldap://localhost:{}", slapd.port),
+            "-D",
+            "cn=admin,dc=example,dc=org",
+            "-w",
+            "admin-7",
+            "-f",
+            "change",
+        ]));
+        write_private(&folder.join("reader"), "reads-8\n");
+        succeed(&mut server.command(&["reload"]));
+
         // Who leaves has no account any more; who was added by hand stays.
         succeed(
             Command::new("ldapdelete")

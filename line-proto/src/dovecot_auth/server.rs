@@ -309,7 +309,8 @@ impl Server {
             Line::TooLong | Line::Endless => {
                 Closed::Misbehaved(PeerMisbehaved::Endless { limit: LINE as u64 })
             }
-            Line::Partial if self.ended => Closed::Eof,
+            // Who has said all and waits for the answers gets them.
+            Line::Partial if self.ended && asked == 0 => Closed::Eof,
             // However long the application takes is not the client's fault.
             Line::Partial if asked > 0 => return wait(true, responses),
             Line::Partial if idle <= now => Closed::TimedOut(Deadline::Command),

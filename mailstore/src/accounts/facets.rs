@@ -1,7 +1,7 @@
 //! What accounts can do beyond checking passwords. Each is one method of its own, and opened by one of
 //! [`Accounts`](super::Accounts); what is open decides what every protocol announces.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use super::LoginError;
 use crate::Never;
@@ -49,6 +49,21 @@ pub trait BearerTokens: Send + Sync {
         token: &[u8],
         user: Option<&str>,
     ) -> impl Future<Output = Result<String, LoginError>> + Send;
+
+    /// The same for a client at this address, where it has one: who can be asked about so many tokens at a time only may have networks take
+    /// turns.
+    ///
+    /// # Errors
+    /// As [`holder`](Self::holder), which is what this is unless it is said otherwise.
+    fn holder_from(
+        &self,
+        token: &[u8],
+        user: Option<&str>,
+        from: Option<IpAddr>,
+    ) -> impl Future<Output = Result<String, LoginError>> + Send {
+        let _ = from;
+        self.holder(token, user)
+    }
 }
 
 /// TLS client certificates (RFC 4422 appendix A).

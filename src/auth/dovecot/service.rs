@@ -15,7 +15,11 @@ use mailwright_line_proto::{
     sasl::Mechanism,
 };
 use mailwright_mailstore::accounts::{Accounts, Service};
-use tokio::{net::UnixListener, sync::Semaphore};
+use tokio::{
+    net::UnixListener,
+    sync::Semaphore,
+    task::{AbortHandle, JoinSet},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::super::{Authenticator, Exchange};
@@ -41,6 +45,14 @@ struct Running {
     secured: bool,
     service: Service,
     exchange: Option<Exchange>,
+}
+
+/// Where an exchange is.
+enum Open {
+    /// It is being decided how it goes on.
+    Asked(Ask<dovecot_auth::Exchange>, AbortHandle),
+    /// The client is to respond.
+    Challenged(Running),
 }
 
 impl<A: Accounts + 'static> DovecotAuth<A> {
@@ -101,11 +113,33 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
 
     async fn run<S: Socket>(&self, socket: S, stop: CancellationToken) -> io::Result<()> {
         let mut connection = Connection::new(Server::new(self.config()?), socket);
-        let mut running: HashMap<u32, Running> = HashMap::new();
+        let mut open: HashMap<u32, Open> = HashMap::new();
+        // Those of one connection are those of everybody behind it: none waits for what another one costs.
+        let mut steps = JoinSet::new();
         let mut stopping = false;
         loop {
             let event = tokio::select! {
                 event = connection.next() => event?,
+                Some(ended) = steps.join_next_with_id() => {
+                    match ended {
+                        Ok((task, (id, running, answer))) => {
+                            // One that was cancelled meanwhile is not there any more, or is another one.
+                            let is_its = |exchange: &mut Open| {
+                                matches!(exchange, Open::Asked(_, handle) if handle.id() == task)
+                            };
+                            let found = open.get_mut(&id).is_some_and(is_its);
+                            if let Some(Open::Asked(ask, _)) = found.then(|| open.remove(&id)).flatten() {
+                                if let Answer::Challenge(_) = answer {
+                                    open.insert(id, Open::Challenged(running));
+                                }
+                                let _ = connection.machine().answer(ask, answer);
+                            }
+                        }
+                        Err(error) if error.is_panic() => return Err(io::Error::other(error)),
+                        Err(_) => {}
+                    }
+                    continue;
+                }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.machine().shutdown(Shutdown::Stopping);
@@ -115,12 +149,28 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
             match event {
                 None => return Ok(()),
                 Some(ServerEvent::Exchange(ask)) => {
-                    let answer = Box::pin(self.step(&mut running, &ask)).await;
-                    // One that was cancelled meanwhile wants no answer.
-                    let _ = connection.machine().answer(ask, answer);
+                    let id = ask.id();
+                    let before = match open.remove(&id) {
+                        Some(Open::Challenged(running)) => Some(running),
+                        _ => None,
+                    };
+                    let Some((running, message)) = begin(before, ask.request()) else {
+                        let _ = connection.machine().answer(ask, Answer::Refuse(AuthRefusal::Unavailable));
+                        continue;
+                    };
+                    let authenticator = Arc::clone(&self.authenticator);
+                    let handle = steps.spawn(async move {
+                        let (running, answer) = step(&authenticator, running, &message).await;
+                        (id, running, answer)
+                    });
+                    open.insert(id, Open::Asked(ask, handle));
                 }
                 Some(ServerEvent::Cancelled(id)) => {
-                    running.remove(&id);
+                    if let Some(Open::Asked(ask, handle)) = open.remove(&id) {
+                        handle.abort();
+                        // Nobody hears it, and its number is free again.
+                        let _ = connection.machine().answer(ask, Answer::Refuse(AuthRefusal::Unavailable));
+                    }
                 }
                 Some(_) => {}
             }
@@ -146,48 +196,49 @@ impl<A: Accounts + 'static> DovecotAuth<A> {
         }
         Ok(config)
     }
+}
 
-    async fn step(&self, running: &mut HashMap<u32, Running>, ask: &Ask<dovecot_auth::Exchange>) -> Answer {
-        let id = ask.id();
-        let (response, continues) = match ask.request() {
-            dovecot_auth::Exchange::Begin(request) => {
-                let port = |address| (address, 0).into();
-                let begun = Running {
-                    mechanism: request.mechanism.clone(),
-                    peer: Peer::new(request.remote.map(port), request.local.map(port)),
-                    secured: request.secured,
-                    service: service(&request.service),
-                    exchange: None,
-                };
-                running.insert(id, begun);
-                // Exim writes an empty one where its client has sent none. In EXTERNAL alone it says something (RFC 4422 appendix A.1).
-                let says = |initial: &Secret| request.mechanism == "EXTERNAL" || !initial.expose().is_empty();
-                (request.initial.clone().filter(says), false)
-            }
-            dovecot_auth::Exchange::Response(response) => (Some(response.clone()), true),
-            _ => (None, true),
-        };
-        let Some(begun) = running.get_mut(&id) else {
-            return Answer::Refuse(AuthRefusal::Unavailable);
-        };
-        let tls = begun.secured.then(TlsInfo::default);
-        let mut ask = Authenticate::new(begun.mechanism.clone(), response);
-        ask.continues = continues;
-        let (step, user) = self
-            .authenticator
-            .step(&mut begun.exchange, &ask, &begun.peer, tls.as_ref(), begun.service)
-            .await;
-        let answer = match (step, user) {
-            (AuthStep::Challenge(challenge), _) => return Answer::Challenge(challenge),
-            // Whoever asks would not know that a guest may change nothing.
-            (AuthStep::Accept, Some(user)) if user.is_guest() => Answer::Refuse(AuthRefusal::NotAuthorized),
-            (AuthStep::Accept, Some(user)) => Answer::Accept(user.as_str().to_owned()),
-            (AuthStep::Refuse(refusal), _) => Answer::Refuse(refusal),
-            _ => Answer::Refuse(AuthRefusal::Unavailable),
-        };
-        running.remove(&id);
-        answer
-    }
+/// An exchange as it goes on, and what the client says next; `None` for one that has not begun.
+fn begin(before: Option<Running>, request: &dovecot_auth::Exchange) -> Option<(Running, Authenticate)> {
+    let (running, response, continues) = match request {
+        dovecot_auth::Exchange::Begin(request) => {
+            let port = |address| (address, 0).into();
+            let begun = Running {
+                mechanism: request.mechanism.clone(),
+                peer: Peer::new(request.remote.map(port), request.local.map(port)),
+                secured: request.secured,
+                service: service(&request.service),
+                exchange: None,
+            };
+            // Exim writes an empty one where its client has sent none. In EXTERNAL alone it says something (RFC 4422 appendix A.1).
+            let says = |initial: &Secret| request.mechanism == "EXTERNAL" || !initial.expose().is_empty();
+            (begun, request.initial.clone().filter(says), false)
+        }
+        dovecot_auth::Exchange::Response(response) => (before?, Some(response.clone()), true),
+        _ => (before?, None, true),
+    };
+    let mut message = Authenticate::new(running.mechanism.clone(), response);
+    message.continues = continues;
+    Some((running, message))
+}
+
+async fn step<A: Accounts>(
+    authenticator: &Authenticator<A>,
+    mut running: Running,
+    message: &Authenticate,
+) -> (Running, Answer) {
+    let tls = running.secured.then(TlsInfo::default);
+    let (exchange, service) = (&mut running.exchange, running.service);
+    let step = authenticator.step(exchange, message, &running.peer, tls.as_ref(), service);
+    let answer = match Box::pin(step).await {
+        (AuthStep::Challenge(challenge), _) => Answer::Challenge(challenge),
+        // Whoever asks would not know that a guest may change nothing.
+        (AuthStep::Accept, Some(user)) if user.is_guest() => Answer::Refuse(AuthRefusal::NotAuthorized),
+        (AuthStep::Accept, Some(user)) => Answer::Accept(user.as_str().to_owned()),
+        (AuthStep::Refuse(refusal), _) => Answer::Refuse(refusal),
+        _ => Answer::Refuse(AuthRefusal::Unavailable),
+    };
+    (running, answer)
 }
 
 /// What a login is for, by Dovecot's name of it.

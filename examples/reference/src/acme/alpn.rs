@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -18,10 +18,10 @@ use mailwright::line_proto::tls::{
         sign::CertifiedKey,
     },
 };
-use tokio::{net::TcpListener, sync::Semaphore, task, time};
+use tokio::{net::TcpListener, task, time};
 use tokio_util::sync::CancellationToken;
 
-use super::AcmeError;
+use super::{AcmeError, room::Room};
 
 /// RFC 8737 §6.2
 const PROTOCOL: &[u8] = b"acme-tls/1";
@@ -104,20 +104,20 @@ impl ResolvesServerCert for Resolver {
 }
 
 async fn serve(listener: TcpListener, config: Arc<ServerConfig>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let room = Room::new(AT_ONCE);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((socket, _)) = accepted else {
+        let Ok((socket, from)) = accepted else {
             // No descriptors, most likely: others give theirs back.
             time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        // Who finds no place is closed: the authority asks again.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let (Ok(socket), config) = (socket.into_std(), Arc::clone(&config)) else { continue };
+        let Ok(end) = socket.try_clone() else { continue };
+        let place = room.enter(from.ip(), move || drop(end.shutdown(Shutdown::Both)));
         task::spawn_blocking(move || {
             let _ = shake_hands(socket, config);
             drop(place);

@@ -11,10 +11,11 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time,
 };
 use tokio_util::sync::CancellationToken;
+
+use super::room::Room;
 
 /// The longest head of a request.
 const LONGEST: usize = 8 * 1024;
@@ -61,22 +62,23 @@ impl Challenges {
 }
 
 async fn serve(listener: TcpListener, table: Table, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let room = Room::new(AT_ONCE);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((socket, _)) = accepted else {
+        let Ok((socket, from)) = accepted else {
             // No descriptors, most likely: others give theirs back.
             time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        // Who finds no place is closed: the authority asks again.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let table = Arc::clone(&table);
+        let (table, ended) = (Arc::clone(&table), CancellationToken::new());
+        let end = ended.clone();
+        let place = room.enter(from.ip(), move || end.cancel());
         tokio::spawn(async move {
-            let _ = time::timeout(PATIENCE, answer(socket, &table)).await;
+            let answering = time::timeout(PATIENCE, answer(socket, &table));
+            let _ = ended.run_until_cancelled(answering).await;
             drop(place);
         });
     }
@@ -113,6 +115,26 @@ fn token(head: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As anybody can connect, so many must not keep the authority out.
+    #[tokio::test]
+    async fn the_authority_is_answered_whoever_holds_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (table, stop) = (Table::default(), CancellationToken::new());
+        table.lock().unwrap().insert("a".into(), "a.proof".into());
+        tokio::spawn(serve(listener, table, stop.clone()));
+        let mut idle = Vec::new();
+        for _ in 0..2 * AT_ONCE {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut authority = TcpStream::connect(address).await.unwrap();
+        authority.write_all(b"GET /.well-known/acme-challenge/a HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        authority.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("a.proof"), "{answer:?}");
+        stop.cancel();
+    }
 
     #[test]
     fn only_tokens_are_found() {

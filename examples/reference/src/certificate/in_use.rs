@@ -13,7 +13,7 @@ use mailwright::line_proto::tls::{
     },
 };
 
-use super::{Certificate, CertificateError};
+use super::{Certificate, CertificateError, ascii};
 use crate::config::Config;
 
 /// All certificates. A handshake takes what is there at its moment; sessions that are open keep what they began with.
@@ -92,9 +92,17 @@ impl Set {
         let mut named = HashMap::new();
         for entry in &config.certificates {
             let found = key(&Certificate::read(&entry.certificate, &entry.key, false)?)?;
-            named.extend(entry.names.iter().map(|name| (name.to_ascii_lowercase(), Arc::clone(&found))));
+            named.extend(entry.names.iter().map(|name| (asked_for(name), Arc::clone(&found))));
         }
         Ok((Self { default, named }, certificate))
+    }
+}
+
+/// A name as clients ask for it, which may be a wildcard.
+fn asked_for(name: &str) -> String {
+    match name.strip_prefix("*.") {
+        Some(parent) => format!("*.{}", ascii(parent)),
+        None => ascii(name),
     }
 }
 
@@ -119,7 +127,9 @@ mod tests {
         let config = Config {
             data: folder.path().into(),
             certificates: vec![NamedCertificate {
-                names: vec!["Mail.example.net".into(), "*.example.com".into()],
+                names: ["Mail.example.net", "*.example.com", "Mail.Müller.example", "*.bücher.example"]
+                    .map(str::to_owned)
+                    .into(),
                 certificate: folder.path().join("c.pem"),
                 key: folder.path().join("k.pem"),
             }],
@@ -132,6 +142,9 @@ mod tests {
         for (name, is_named) in [
             ("MAIL.EXAMPLE.NET.", true),
             ("a.example.com", true),
+            ("mail.xn--mller-kva.example", true),
+            ("a.xn--bcher-kva.example", true),
+            ("xn--bcher-kva.example", false),
             ("example.com", false),
             ("a.b.example.com", false),
             ("other.example", false),

@@ -155,8 +155,10 @@ impl Auth {
         u32::from_str_radix(&self.socket_mode, 8).ok().filter(|mode| *mode <= 0o777)
     }
 
-    pub(crate) fn masters(&self) -> MasterUsers {
-        let names = self.master_users.iter().map(|name| name.to_lowercase());
+    /// Those who may log in as others, by the names that the accounts have: `canonical` makes them of addresses.
+    pub(crate) fn masters(&self, canonical: impl Fn(&Address) -> String) -> MasterUsers {
+        let name = |name: &String| name.parse().map_or_else(|_| name.to_lowercase(), |name| canonical(&name));
+        let names = self.master_users.iter().map(name);
         MasterUsers::new(names, self.master_separator.chars().next())
     }
 

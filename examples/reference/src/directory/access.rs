@@ -20,13 +20,6 @@ pub(crate) enum Origin {
     Ldap,
 }
 
-impl Origin {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-    pub(crate) fn is_hand(&self) -> bool {
-        *self == Self::Hand
-    }
-}
-
 /// What Dovecot calls logins that come from no address: those over a socket of this machine.
 const LOCAL: &str = "local";
 
@@ -86,7 +79,7 @@ fn range(text: &str) -> Option<AddressRange> {
 
 impl Directory {
     /// The accounts that come from there, by their canonical names.
-    pub(crate) fn from(&self, origin: Origin) -> BTreeSet<String> {
+    pub(crate) fn accounts_from(&self, origin: Origin) -> BTreeSet<String> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         let ours = accounts.iter().filter(|(_, account)| account.origin == origin);
         ours.map(|(name, _)| name.clone()).collect()

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -29,15 +30,17 @@ use ring::hmac;
 
 use super::{
     Access, Account, Directory, KeyPair,
-    backends::{Backends, CertificateName},
+    backends::{Backends, CertificateName, Checker, Renewed},
     lane::{Lane, TooMany},
 };
-use crate::password::StoredPassword;
+use crate::{config::Config, password::StoredPassword};
 
 /// How many passwords are hashed at once: hashing must not take every core from those who are logged in.
 const HASHING: usize = 2;
 /// The same for those who have logged in from where they are before: a flood of strangers does not stand in their way.
 const HASHING_FAMILIAR: usize = 1;
+/// How many tokens are asked about at once: as many as [`mailwright::TokenIntrospection`] asks about.
+const PRESENTING: usize = 32;
 /// How many passwords are remembered as right.
 const REMEMBERED: usize = 10_000;
 
@@ -49,6 +52,9 @@ struct Inner {
     directory: Arc<Directory>,
     strangers: Lane,
     familiar: Lane,
+    /// The same for passwords and tokens that somebody else is asked about: who floods them keeps nobody else from them.
+    asking: (Lane, Lane),
+    presenting: Lane,
     /// Who else says who somebody is.
     backends: Backends,
     /// What an unknown user's password is compared with as long as there is no account.
@@ -66,7 +72,10 @@ impl Logins {
     pub(crate) fn new(directory: Arc<Directory>, backends: Backends) -> Result<Self, super::DirectoryError> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| super::DirectoryError::Randomness(error.to_string()))?;
+        let (strangers, familiar) = backends.checker.as_ref().map_or((1, 1), Checker::at_once);
         Ok(Self(Arc::new(Inner {
+            asking: (Lane::new(strangers), Lane::new(familiar)),
+            presenting: Lane::new(PRESENTING),
             directory,
             strangers: Lane::new(HASHING),
             familiar: Lane::new(HASHING_FAMILIAR),
@@ -78,6 +87,16 @@ impl Logins {
         })))
     }
 
+    /// Reads the files again by which others are asked. Nothing is changed.
+    pub(crate) fn renewed(&self, config: &Config) -> Result<Renewed, String> {
+        self.0.backends.renewed(config)
+    }
+
+    /// Asks by these from here on.
+    pub(crate) fn renew(&self, renewed: Renewed) {
+        self.0.backends.renew(renewed);
+    }
+
     async fn verify(
         &self,
         account: Option<&Arc<Account>>,
@@ -86,6 +105,9 @@ impl Logins {
     ) -> Result<bool, LoginError> {
         let inner = &self.0;
         if let Some(checker) = &inner.backends.checker {
+            let (strangers, familiar) = &inner.asking;
+            let lane = if request.familiar { familiar } else { strangers };
+            let _turn = lane.enter(request.peer).await.map_err(|TooMany| LoginError::Unavailable)?;
             return checker.is_right(account, request).await;
         }
         if let Some(account) = account
@@ -207,7 +229,7 @@ impl Accounts for Logins {
 
     /// Whom else a token names, this table must have too.
     fn bearer(&self) -> Option<&impl BearerTokens> {
-        self.0.backends.tokens.as_ref()
+        self.0.backends.tokens().is_some().then_some(self)
     }
 
     fn certificates(&self) -> Option<&impl Certificates> {
@@ -218,6 +240,23 @@ impl Accounts for Logins {
     fn guest(&self) -> Option<String> {
         let account = self.account(self.0.backends.guest.as_ref()?)?;
         Some(account.user.as_str().to_owned())
+    }
+}
+
+impl BearerTokens for Logins {
+    async fn holder(&self, token: &[u8], user: Option<&str>) -> Result<String, LoginError> {
+        self.holder_from(token, user, None).await
+    }
+
+    async fn holder_from(
+        &self,
+        token: &[u8],
+        user: Option<&str>,
+        from: Option<IpAddr>,
+    ) -> Result<String, LoginError> {
+        let tokens = self.0.backends.tokens().ok_or(LoginError::Unavailable)?;
+        let _turn = self.0.presenting.enter(from).await.map_err(|TooMany| LoginError::Unavailable)?;
+        tokens.holder(token, user).await
     }
 }
 
@@ -304,7 +343,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{admin::ImportEntry, config::Config};
+    use crate::admin::ImportEntry;
 
     fn logins(folder: &std::path::Path) -> Logins {
         let config = Config { domains: vec!["a.test".into()], ..Config::default() };
@@ -415,5 +454,34 @@ mod tests {
             assert_eq!(outcome.await.unwrap(), Err(LoginError::Credentials));
         }
         assert_eq!(logins.0.strangers.waiting(), 0);
+    }
+
+    /// The same where a program checks the passwords, which takes its time about wrong ones.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_flood_of_wrong_guesses_keeps_out_nobody_whose_password_is_checked_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let script =
+            "said=$(tr '\\0' '|' <&3); case \"$said\" in *'|pencil|'*) exit 0;; esac; sleep 0.4; exit 1";
+        let program = mailwright::PasswordProgram::new("/bin/sh", ["-c", script]);
+        let backends = Backends { checker: Some(Checker::Program(program)), ..Backends::default() };
+        let logins = Logins::new(Arc::clone(&logins(folder.path()).0.directory), backends).unwrap();
+        let flood: Vec<_> = (0..100)
+            .map(|_| {
+                let logins = logins.clone();
+                tokio::spawn(
+                    async move { logins.login(&request("alice@a.test", "x", "192.0.2.1", false)).await },
+                )
+            })
+            .collect();
+        while logins.0.asking.0.waiting() < 90 {
+            tokio::task::yield_now().await;
+        }
+        for (from, familiar) in [("192.0.2.1", true), ("198.51.100.1", false)] {
+            let opened = logins.login(&request("alice@a.test", "pencil", from, familiar)).await;
+            assert_eq!(opened.as_ref().map(User::as_str), Ok("alice@a.test"), "{from}");
+        }
+        let before = flood.iter().filter(|guess| guess.is_finished()).count();
+        assert!(before < 50, "{before} of the guesses came first");
+        flood.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

@@ -313,7 +313,8 @@ fn texts(targets: &[Target]) -> Vec<String> {
     targets.iter().map(ToString::to_string).collect()
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// Whether a row says nothing by it.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -135,7 +135,8 @@ async fn answer(
         tracing::info!(token = who.name, method = %head.method, path = head.uri.path(), "http");
     }
     let response = work(desk, asked).await?;
-    route.show.response(&given, response)
+    let names = desk.administration.get().directory.current();
+    route.show.response(&given, &names, response)
 }
 
 /// The body, if the row of the table wants one.

@@ -5,6 +5,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
+use mailwright::{
+    mail_model::{Address, Domain},
+    relay_policy::directory::Directory as Model,
+};
 use serde_json::{Map, Value, json};
 
 use super::{given::Given, problem::Problem};
@@ -36,7 +40,12 @@ pub(super) enum Show {
 
 impl Show {
     /// The response of HTTP. Nothing to say is `204 No Content`.
-    pub(super) fn response(self, given: &Given, response: admin::Response) -> Result<Response, Problem> {
+    pub(super) fn response(
+        self,
+        given: &Given,
+        model: &Model,
+        response: admin::Response,
+    ) -> Result<Response, Problem> {
         if let admin::Response::Failed { message, reason } = response {
             return Err(Problem::refused(reason, message));
         }
@@ -44,7 +53,7 @@ impl Show {
         if let Value::Object(members) = &mut value {
             TAGS.iter().for_each(|tag| drop(members.remove(*tag)));
         }
-        let (status, shown) = self.pick(given, value)?;
+        let (status, shown) = self.pick(given, model, value)?;
         if shown == json!({}) && !matches!(self, Self::Tables(_) | Self::Row(_) | Self::Inner(_)) {
             let mut nothing = Response::new(Body::empty());
             *nothing.status_mut() = StatusCode::NO_CONTENT;
@@ -56,7 +65,7 @@ impl Show {
         Ok(response)
     }
 
-    fn pick(self, given: &Given, mut value: Value) -> Result<(StatusCode, Value), Problem> {
+    fn pick(self, given: &Given, model: &Model, mut value: Value) -> Result<(StatusCode, Value), Problem> {
         let missing = |what: &str| {
             let message = format!("there is no {what} {}", given.path("name"));
             Problem::refused(Reason::Missing, message)
@@ -72,12 +81,12 @@ impl Show {
                 names.iter().map(table).collect::<Map<_, _>>().into()
             }
             Self::Row(table) => {
-                let (file, name) = (take(&mut value, "file"), given.path("name").to_lowercase());
+                let (file, name) = (take(&mut value, "file"), canonical(model, table, &given.path("name")));
                 let row = file.get(table).and_then(|rows| rows.get(name)).cloned();
                 row.ok_or_else(|| missing(table))?
             }
             Self::Member(list) => {
-                let (list, name) = (take(&mut value, list), given.path("name").to_lowercase());
+                let (list, name) = (take(&mut value, list), canonical(model, list, &given.path("name")));
                 let found = list.as_array().into_iter().flatten();
                 let mut found =
                     found.filter(|entry| entry.get("name").and_then(Value::as_str) == Some(&name));
@@ -104,6 +113,16 @@ impl Show {
         };
         Ok((StatusCode::OK, shown))
     }
+}
+
+/// The name by which a table of the directory has what somebody names: an address or a domain, however it is written, or a word.
+fn canonical(model: &Model, table: &str, name: &str) -> String {
+    let known = match table {
+        "users" | "alias" | "group" => name.parse().ok().map(|address: Address| model.canonical(&address)),
+        "domain" => name.parse().ok().map(|domain: Domain| domain.key().to_owned()),
+        _ => None,
+    };
+    known.unwrap_or_else(|| name.to_lowercase())
 }
 
 /// A member, which is gone from the rest then.

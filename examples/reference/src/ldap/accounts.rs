@@ -196,7 +196,7 @@ impl LdapAccounts {
                 Err(error) => note(&mut changed, name, Err(error.to_string())),
             }
         }
-        for name in self.directory.from(Origin::Ldap).difference(&names) {
+        for name in self.directory.accounts_from(Origin::Ldap).difference(&names) {
             note(&mut removed, name, self.remove(name));
         }
         for (address, account) in &wanted.aliases {

@@ -63,6 +63,7 @@ impl Reloader {
         let certificates = Certificates::read(&config).map_err(|error| error.to_string())?;
         let tls = ServerConfigs::new(&config, &self.certificates).map_err(|error| error.to_string())?;
         let directory = lasting.directory.prepare(&config).map_err(|error| error.to_string())?;
+        let logins = lasting.logins.renewed(&config)?;
         let routes = Arc::new(config.routes()?);
         let rules = Arc::new(lasting.rules(&config));
         let (signing, parts) = (Arc::clone(&rules.authentication), lasting.parts.clone());
@@ -78,6 +79,7 @@ impl Reloader {
             return Err(error.to_string());
         }
 
+        lasting.logins.renew(logins);
         lasting.queue.reconfigure(queue);
         lasting.queue.release_to(&services.inbox);
         lasting.fetch.reconfigure(Arc::clone(&services.inbox), services.fetch_options());
