@@ -10,6 +10,7 @@ use std::{
     process::Command,
     sync::Barrier,
     thread,
+    time::{Duration, Instant},
 };
 
 use common::{PASSWORD, Server, USER, have, run, wait_for};
@@ -83,6 +84,23 @@ fn deliver_when(server: &Server, subject: &str, body: &str, ready: impl FnOnce()
     talk.send("\r\n.\r\n");
     let reply = talk.reply();
     assert!(reply.starts_with("250"), "{reply}");
+}
+
+/// Sends a message that is always the same to several.
+fn send(server: &Server, recipients: &[&str]) {
+    let mut talk = server.talk(server.port("lmtp", "none"));
+    talk.reply();
+    talk.smtp("LHLO client.example");
+    talk.smtp("MAIL FROM:<bob@example.org>");
+    for recipient in recipients {
+        assert!(talk.smtp(&format!("RCPT TO:<{recipient}>")).starts_with("250"));
+    }
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send("Message-ID: <1@x>\r\nSubject: x\r\n\r\nx\r\n.\r\n");
+    for _ in recipients {
+        let reply = talk.reply();
+        assert!(reply.starts_with("250"), "{reply}");
+    }
 }
 
 /// All messages of a mailbox, one after another.
@@ -231,33 +249,37 @@ fn a_program_is_given_a_message_once_however_often_it_is_filtered() {
     );
     let server = server(&script, "[log]\nlevel = \"mailwright=debug\"");
     server.add_user(AARON, PASSWORD);
-    let send = |recipients: &[&str]| {
-        let mut talk = server.talk(server.port("lmtp", "none"));
-        talk.reply();
-        talk.smtp("LHLO client.example");
-        talk.smtp("MAIL FROM:<bob@example.org>");
-        for recipient in recipients {
-            assert!(talk.smtp(&format!("RCPT TO:<{recipient}>")).starts_with("250"));
-        }
-        assert!(talk.smtp("DATA").starts_with("354"));
-        talk.send("Message-ID: <1@x>\r\nSubject: x\r\n\r\nx\r\n.\r\n");
-        for _ in recipients {
-            let reply = talk.reply();
-            assert!(reply.starts_with("250"), "{reply}");
-        }
-    };
     let counted = server.folder.path().join("programs/counted");
     let count = || fs::read_to_string(&counted).unwrap_or_default().lines().count();
     thread::scope(|scope| {
-        scope.spawn(|| send(&[AARON, USER]));
+        scope.spawn(|| send(&server, &[AARON, USER]));
         wait_for("the program", || (count() == 1).then_some(()));
         // While it runs; aaron's script was asked before.
-        send(&[AARON]);
+        send(&server, &[AARON]);
         assert_eq!(count(), 1);
     });
     assert_eq!(count(), 1);
     assert!(!mailbox(&server, "INBOX").contains("Subject"), "the program took it");
     assert!(server.log().contains("filtered again"), "{}", server.log());
+}
+
+/// Who has a message by two ways does not wait for oneself.
+#[test]
+fn a_message_that_comes_by_two_ways_is_taken_at_once() {
+    const AARON: &str = "aaron@example.org";
+    let script = format!(
+        "{REQUIRE} require [\"duplicate\", \"envelope\"];
+         if envelope :localpart \"to\" \"aaron\" {{ redirect \"{USER}\"; stop; }}
+         if duplicate {{ discard; stop; }} pipe :copy \"count\";"
+    );
+    for extra in ["", "[store]\nkind = \"maildir\"\npath = \"mail/%d/%n/Maildir\""] {
+        let server = server(&script, extra);
+        server.add_user(AARON, PASSWORD);
+        let began = Instant::now();
+        send(&server, &[AARON, USER]);
+        assert!(began.elapsed() < Duration::from_secs(30), "{extra}: {:?}", began.elapsed());
+        assert!(mailbox(&server, "INBOX").contains("Subject: x"), "{extra}");
+    }
 }
 
 #[test]
