@@ -5,6 +5,7 @@ mod again;
 mod answers;
 mod claims;
 mod events;
+mod given;
 mod lists;
 mod memory;
 mod octets;
@@ -29,6 +30,7 @@ use mailwright_sieve::{Envelope, Message};
 use crate::imap::{Cause, Filtering};
 
 pub(crate) use events::Handled;
+pub(crate) use given::Given;
 pub(crate) use octets::{Octets, Sources, header_of};
 
 pub use claims::Claim;
@@ -93,6 +95,8 @@ pub struct Mail<'a> {
     pub(crate) again: Option<Again>,
     /// Whose own address an address is, if somebody knows.
     pub(crate) owns: Option<Owns<'a>>,
+    /// What programs were given of it.
+    pub(crate) given: Given,
 }
 
 /// Whether an address is the account's own; `None` if nobody can tell.
@@ -140,7 +144,8 @@ impl<'a> Mail<'a> {
         moment: (DateTime, u64),
     ) -> Self {
         let (now, skip) = moment;
-        Self { account, upload, structure, envelope, id, now, skip, event: None, again: None, owns: None }
+        let (event, again, owns, given) = (None, None, None, Given::default());
+        Self { account, upload, structure, envelope, id, now, skip, event, again, owns, given }
     }
 
     /// The same, with what tells which addresses are the account's own: see [`Addressing::owns`](crate::smtp::Addressing::owns). Without it,
@@ -148,6 +153,12 @@ impl<'a> Mail<'a> {
     #[must_use]
     pub const fn knowing(mut self, is_own: &'a IsOwn<'a>) -> Self {
         self.owns = Some(Owns(is_own));
+        self
+    }
+
+    /// The same, with what programs were given of the message so far.
+    pub(crate) fn with_given(mut self, given: &Given) -> Self {
+        self.given = given.clone();
         self
     }
 }
@@ -166,8 +177,6 @@ pub struct Filtered {
     pub sources: Vec<Mutex<Upload>>,
     /// What is remembered once the message is where it goes.
     pub seen: Vec<Seen>,
-    /// What nobody else has remembered until that is done.
-    pub(crate) claim: Claim,
 }
 
 /// Something that a filter remembers, so that the next message of its kind is treated otherwise.

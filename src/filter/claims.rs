@@ -9,7 +9,8 @@ use std::{
 use mailwright_mailstore::User;
 use tokio::sync::Notify;
 
-type Key = (User, String);
+/// Whose, and what.
+pub(super) type Key = (User, String);
 
 /// The keys that messages are being committed for. It is for one process: the data are no other's.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,13 @@ struct Shared {
 pub struct Claim {
     claims: Claims,
     keys: BTreeSet<Key>,
+}
+
+impl Claim {
+    /// Whether this is about that key too.
+    pub(super) fn holds(&self, key: &Key) -> bool {
+        self.keys.contains(key)
+    }
 }
 
 impl Claims {

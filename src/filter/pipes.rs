@@ -8,7 +8,7 @@ use mailwright_sieve::{Action, Outcome};
 use tokio::time::timeout;
 
 use super::{
-    Claim, Mail, Remember, SieveFilter, Sources,
+    Given, Mail, Remember, SieveFilter, Sources,
     programs::{Call, Input, Output, Ran},
 };
 
@@ -17,16 +17,17 @@ use super::{
 const WAIT: Duration = Duration::from_secs(120);
 
 /// Waits until no program is being given another message of which the same is to be remembered: of copies that come at once one is the
-/// first, and what a program was given cannot be taken back. Hold what this gives until the message is committed. Nothing if something was
-/// remembered since the scripts asked for it (`duplicate`): they are to be run again.
+/// first, and what a program was given cannot be taken back. They wait until this one is committed. False if something was remembered since
+/// the scripts asked for it (`duplicate`): they are to be run again.
 pub(super) async fn claim<S: Store, M: Remember>(
     filter: &SieveFilter<S, M>,
     user: &User,
     now: DateTime,
+    given: &Given,
     outcome: &Outcome,
-) -> Option<Claim> {
+) -> bool {
     if !outcome.actions.iter().any(|action| matches!(action, Action::Pipe(_))) {
-        return Some(Claim::default());
+        return true;
     }
     let answers = outcome.actions.iter().filter_map(|action| match action {
         Action::Vacation(reply) => Some(&reply.key),
@@ -34,14 +35,14 @@ pub(super) async fn claim<S: Store, M: Remember>(
     });
     let keys = outcome.seen.iter().map(|seen| &seen.key).chain(answers);
     let keys: BTreeSet<_> = keys.map(|key| (user.clone(), key.clone())).collect();
-    if keys.is_empty() {
-        return Some(Claim::default());
+    let keys = given.unclaimed(keys);
+    if !keys.is_empty() {
+        given.hold(timeout(WAIT, filter.giving.take(keys)).await.unwrap_or_default());
     }
-    let claim = timeout(WAIT, filter.giving.take(keys)).await.unwrap_or_default();
     let now = u64::try_from(now.seconds()).unwrap_or(0);
     let mut first = outcome.seen.iter().filter(|seen| !seen.known);
     let known = |key: &str| filter.memory.remembers(user, key, now).unwrap_or(false);
-    (!first.any(|seen| known(&seen.key))).then_some(claim)
+    !first.any(|seen| known(&seen.key))
 }
 
 /// Gives the message to the programs that are to have it, before anything else is done. What only these kept from being kept is
@@ -63,6 +64,7 @@ pub(super) async fn give<S: Store, M: Remember>(
             id: mail.id,
         };
         let ran = match &filter.options.programs {
+            _ if mail.given.had(mail.account, pipe) => Ran::Succeeded,
             Some(programs) => {
                 // It is never closed.
                 let _turn = filter.turns.acquire().await;
@@ -72,7 +74,10 @@ pub(super) async fn give<S: Store, M: Remember>(
             None => Ran::Unknown,
         };
         match ran {
-            Ran::Succeeded => taken |= !pipe.copy,
+            Ran::Succeeded => {
+                mail.given.took(mail.account, pipe);
+                taken |= !pipe.copy;
+            }
             _ if pipe.ignore_failure => {}
             _ => {
                 tracing::warn!(id = mail.id, user = %mail.account, program = pipe.program, ?ran, "the message is kept: a program did not take it");

@@ -431,14 +431,12 @@ impl<S: Store, M: Remember> Filter for SieveFilter<S, M> {
     async fn filter(&self, mail: &mut Mail<'_>) -> Filtered {
         for try_ in 1.. {
             let Some((outcome, sources)) = self.run(mail).await else { break };
-            let claim = pipes::claim(self, mail.account, mail.now, &outcome).await;
-            if claim.is_none() && try_ < TRIES {
+            let first = pipes::claim(self, mail.account, mail.now, &mail.given, &outcome).await;
+            if !first && try_ < TRIES {
                 tracing::debug!(id = mail.id, "filtered again: others were faster");
                 continue;
             }
-            let mut filtered = actions::carry_out(self, mail, outcome, sources).await;
-            filtered.claim = claim.unwrap_or_default();
-            return filtered;
+            return actions::carry_out(self, mail, outcome, sources).await;
         }
         Filtered::keep()
     }

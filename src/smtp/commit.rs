@@ -14,7 +14,7 @@ use super::{
     parts::{Fault, keep_instead},
     plan::{Origin, Plan, Way},
 };
-use crate::filter::Filter;
+use crate::filter::{Filter, Given};
 
 /// So often a message is filtered again because others were faster: each time, what they had remembered is known.
 pub(super) const TRIES: usize = 8;
@@ -48,16 +48,19 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         told: Told,
         each: bool,
     ) -> Vec<Reply> {
-        let origin = about.origin;
+        let (origin, given) = (about.origin, Given::default());
         for _ in 0..TRIES {
             let mut way = way.clone();
-            let mut decided = self.filter_all(upload, structure, origin, &mut way, told).await;
+            let mut decided = self.filter_all(upload, structure, origin, &mut way, told, &given).await;
             if about.quarantine {
                 self.quarantine(origin, &way, &mut decided.filtered).await;
             }
             match self.commit(upload, way, decided, about, each).await {
                 Ok(replies) => return replies,
-                Err(Conflict) => tracing::debug!(id = origin.id, "filtered again: others were faster"),
+                Err(Conflict) => {
+                    tracing::debug!(id = origin.id, "filtered again: others were faster");
+                    given.again();
+                }
             }
         }
         vec![refusal(&StoreError::Conflict); way.recipients.len()]

@@ -20,7 +20,7 @@ use super::{
     queue_id,
 };
 use crate::{
-    filter::{Again, Handled, Happened, Mail, Remember, SieveFilter},
+    filter::{Again, Given, Handled, Happened, Mail, Remember, SieveFilter},
     imap::{Describer, Events, Filtering, ImapEvent, Later, Refilter},
 };
 
@@ -41,10 +41,11 @@ impl<S: Store, R: Addressing, M: Remember> Events for StoreInbox<S, R, SieveFilt
             let mailbox = MailboxRef::new(event.owner.clone(), event.mailbox.clone(), &snapshot);
             for (uid, changed) in &event.messages {
                 let Some(message) = snapshot.message(*uid) else { continue };
-                let mut tries = 1..TRIES;
+                let (mut tries, given) = (1..TRIES, Given::default());
                 let done = loop {
-                    match self.run_for(event, (&mailbox, message), changed, Arc::clone(&program)).await {
-                        Err(StoreError::Conflict) if tries.next().is_some() => {}
+                    let program = Arc::clone(&program);
+                    match self.run_for(event, (&mailbox, message), changed, program, &given).await {
+                        Err(StoreError::Conflict) if tries.next().is_some() => given.again(),
                         done => break done,
                     }
                 };
@@ -72,10 +73,10 @@ impl<S: Store, R: Addressing, M: Remember> Refilter for StoreInbox<S, R, SieveFi
         scripts: &'a [Arc<Program>],
     ) -> Later<'a, Result<Option<FilterResult>>> {
         Box::pin(async move {
-            let mut tries = 1..TRIES;
+            let (mut tries, given) = (1..TRIES, Given::default());
             loop {
-                match self.run_again(place, uid, scripts).await {
-                    Err(StoreError::Conflict) if tries.next().is_some() => {}
+                match self.run_again(place, uid, scripts, &given).await {
+                    Err(StoreError::Conflict) if tries.next().is_some() => given.again(),
                     result => return result,
                 }
             }
@@ -90,6 +91,7 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         (mailbox, message): (&MailboxRef, &Message),
         changed: &FlagSet,
         program: Arc<Program>,
+        given: &Given,
     ) -> Result<()> {
         let mut upload = self.stored_writer()?.begin(Some(message.size)).await?;
         let describer = self.copy_of(mailbox, message, &mut upload).await?;
@@ -99,7 +101,8 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         envelope.from = Some(event.owner.as_str().to_owned());
         let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let date = now();
-        let mut mail = Mail::new(&event.owner, &mut upload, Arc::new(structure), envelope, &id, (date, 0));
+        let mail = Mail::new(&event.owner, &mut upload, Arc::new(structure), envelope, &id, (date, 0));
+        let mut mail = mail.with_given(given);
         mail.event = Some(Happened {
             user: event.user.as_str().to_owned(),
             cause: event.cause,
@@ -108,7 +111,7 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
             flags: words(&message.flags),
         });
         let handled = self.filter.handle(&mut mail, vec![program]).await;
-        self.do_to_stored(&event.owner, (mailbox, message), (&mut upload, &id, date), handled).await
+        self.do_to_stored(&event.owner, (mailbox, message), (&mut upload, &id, date), handled, given).await
     }
 
     /// Does what is to be done with a message that is in a mailbox, for whom its scripts are. `copy` is its octets, its name in the log, and
@@ -122,12 +125,13 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         (mailbox, message): (&MailboxRef, &Message),
         (upload, id, date): (&mut Upload, &str, DateTime),
         mut handled: Handled,
+        given: &Given,
     ) -> Result<()> {
         let copies = std::mem::take(&mut handled.filtered.filings);
         let mut parts = Parts::default();
         // How a message came that lies in a mailbox is not known any more.
         let (within, require_tls) = (None, false);
-        let work = Work { inbox: self, id, date, depth: 0, account: owner, within, require_tls };
+        let work = Work { inbox: self, id, date, depth: 0, account: owner, within, require_tls, given };
         work.make(owner, upload, &mut handled.filtered, &mut parts).await;
         let rows = copies.iter().enumerate().filter_map(|(target, copy)| copy.row(target)).collect();
         let targets: Vec<Target> = copies
@@ -170,6 +174,7 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         place: &Filtering,
         uid: Uid,
         scripts: &[Arc<Program>],
+        given: &Given,
     ) -> Result<Option<FilterResult>> {
         let Filtering { user, owner, mailbox: name, .. } = place;
         let snapshot = self.store.open(owner, name).await?;
@@ -187,10 +192,11 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         envelope.to = Some(user.as_str().to_owned());
         let id = queue_id().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let date = now();
-        let mut mail = Mail::new(user, &mut upload, Arc::new(structure), envelope, &id, (date, skip));
+        let mail = Mail::new(user, &mut upload, Arc::new(structure), envelope, &id, (date, skip));
+        let mut mail = mail.with_given(given);
         let again = Again { place: place.clone(), flags: message.flags.clone() };
         let (handled, result) = self.filter.handle_again(&mut mail, &again, scripts.to_vec()).await;
-        self.do_to_stored(user, (&mailbox, message), (&mut upload, &id, date), handled).await?;
+        self.do_to_stored(user, (&mailbox, message), (&mut upload, &id, date), handled, given).await?;
         Ok(result)
     }
 

@@ -18,7 +18,7 @@ use super::{
     plan::{Origin, Plan, Way},
 };
 use crate::{
-    filter::{Filing, Filter, Filtered, Made, Mail, Octets, Refused, Seen, Sources},
+    filter::{Filing, Filter, Filtered, Given, Made, Mail, Octets, Refused, Seen, Sources},
     imap::Describer,
 };
 
@@ -46,6 +46,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
         origin: &Origin<'_>,
         way: &mut Way,
         told: Told,
+        given: &Given,
     ) -> Decided {
         let mut all = Decided::default();
         let Ok(plan) = Plan::new(&origin.message.mail.from, way) else { return all };
@@ -62,7 +63,7 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             let about = (origin.date, origin.skip);
             let owns = |address: &Address| self.addressing.owns(user.as_str(), address);
             let mail = Mail::new(user, upload, Arc::clone(structure), envelope, origin.id, about);
-            let mut mail = mail.knowing(&owns);
+            let mut mail = mail.knowing(&owns).with_given(given);
             let mut filtered = self.filter.filter(&mut mail).await;
             journal::filtered(origin.id, user, &filtered);
             if let Some(refused) = filtered.refusal.take() {
@@ -85,7 +86,8 @@ impl<S: Store, R: Addressing, F: Filter> StoreInbox<S, R, F> {
             }
             let (id, date, require_tls) =
                 (origin.id, origin.date, origin.message.mail.parameters.require_tls);
-            let work = Work { inbox: self, id, date, depth: 0, account: user, within: None, require_tls };
+            let (depth, within) = (0, None);
+            let work = Work { inbox: self, id, date, depth, account: user, within, require_tls, given };
             work.make(user, upload, &mut filtered, &mut all.parts).await;
             all.filtered.insert(user.clone(), filtered);
         }
@@ -179,6 +181,8 @@ pub(super) struct Work<'w, I> {
     pub(super) within: Option<usize>,
     /// Whether what is made of the message, or because of it, goes on by TLS alone, as it came (RFC 8689 §6).
     pub(super) require_tls: bool,
+    /// What programs were given of it.
+    pub(super) given: &'w Given,
 }
 
 impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
@@ -192,7 +196,6 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         // In a box, for what is made may be filtered in its turn.
         Box::pin(async move {
-            parts.hold(std::mem::take(&mut filtered.claim));
             let mut sources = Sources { own: source, others: &mut filtered.sources };
             for made in std::mem::take(&mut filtered.made) {
                 let (number, automatic) = (parts.next(), made.automatic);
@@ -264,7 +267,7 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                     let owns = |address: &Address| self.inbox.addressing.owns(account.as_str(), address);
                     let mail =
                         Mail::new(&account, &mut upload, Arc::clone(&structure), envelope, self.id, about);
-                    let mut mail = mail.knowing(&owns);
+                    let mut mail = mail.knowing(&owns).with_given(self.given);
                     let mut filtered = self.inbox.filter.filter(&mut mail).await;
                     if let Some(refused) = filtered.refusal.take() {
                         filtered.made.extend(refused.notice.map(|notice| *notice));

@@ -36,8 +36,6 @@ pub(super) struct Parts {
     held: u64,
     /// What nobody else has remembered until all of this is over.
     claim: Option<Claim>,
-    /// The same of what filters had to be sure of before.
-    held_claims: Vec<Claim>,
 }
 
 /// What is at fault if nothing is committed.
@@ -79,11 +77,6 @@ impl Parts {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.list.is_empty()
-    }
-
-    /// Keeps what a filter has claimed until all of this is over.
-    pub(super) fn hold(&mut self, claim: Claim) {
-        self.held_claims.push(claim);
     }
 
     /// Goes on without what was made at the delivery of a part.

@@ -10,6 +10,7 @@ use std::{
     process::Command,
     sync::Barrier,
     thread,
+    time::{Duration, Instant},
 };
 
 use common::{PASSWORD, Server, USER, have, run, wait_for};
@@ -17,7 +18,7 @@ use common::{PASSWORD, Server, USER, have, run, wait_for};
 const REQUIRE: &str = r#"require ["vnd.dovecot.pipe", "vnd.dovecot.filter", "vnd.dovecot.execute", "fileinto", "mailbox", "copy", "variables", "editheader"];"#;
 
 /// The programs, by their names. `$0` tells them where they are.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("take", "cat > \"${0%/*}/taken\"; echo \"$# $*\" >> \"${0%/*}/taken\"; env >> \"${0%/*}/taken\""),
     ("refuse", "cat > /dev/null; echo out; echo because >&2; exit 1"),
     ("die", "kill -9 $$"),
@@ -27,6 +28,7 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("upper", "tr a-z A-Z"),
     ("deaf", "exec < /dev/null; echo heard nothing"),
     ("count", "cat > /dev/null; echo ran >> \"${0%/*}/counted\"; sleep 0.3"),
+    ("slow", "cat > /dev/null; echo ran >> \"${0%/*}/counted\"; sleep 2"),
     // A child of its own, which has the output too.
     ("sleep", "sleep 1000"),
 ];
@@ -82,6 +84,23 @@ fn deliver_when(server: &Server, subject: &str, body: &str, ready: impl FnOnce()
     talk.send("\r\n.\r\n");
     let reply = talk.reply();
     assert!(reply.starts_with("250"), "{reply}");
+}
+
+/// Sends a message that is always the same to several.
+fn send(server: &Server, recipients: &[&str]) {
+    let mut talk = server.talk(server.port("lmtp", "none"));
+    talk.reply();
+    talk.smtp("LHLO client.example");
+    talk.smtp("MAIL FROM:<bob@example.org>");
+    for recipient in recipients {
+        assert!(talk.smtp(&format!("RCPT TO:<{recipient}>")).starts_with("250"));
+    }
+    assert!(talk.smtp("DATA").starts_with("354"));
+    talk.send("Message-ID: <1@x>\r\nSubject: x\r\n\r\nx\r\n.\r\n");
+    for _ in recipients {
+        let reply = talk.reply();
+        assert!(reply.starts_with("250"), "{reply}");
+    }
 }
 
 /// All messages of a mailbox, one after another.
@@ -217,6 +236,49 @@ fn of_copies_that_come_at_once_a_program_is_given_one() {
         let counted = fs::read_to_string(server.folder.path().join("programs/counted")).unwrap();
         assert_eq!(counted.lines().count(), ROUNDS, "{extra}");
         assert_eq!(mailbox(&server, "INBOX").matches("Subject: r").count(), ROUNDS, "{extra}");
+    }
+}
+
+/// What others are faster with, for another recipient, has the scripts run again, and programs not.
+#[test]
+fn a_program_is_given_a_message_once_however_often_it_is_filtered() {
+    const AARON: &str = "aaron@example.org";
+    let script = format!(
+        "{REQUIRE} require [\"duplicate\", \"envelope\"]; if duplicate {{ discard; stop; }}
+         if envelope :localpart \"to\" \"alice\" {{ pipe \"slow\"; }}"
+    );
+    let server = server(&script, "[log]\nlevel = \"mailwright=debug\"");
+    server.add_user(AARON, PASSWORD);
+    let counted = server.folder.path().join("programs/counted");
+    let count = || fs::read_to_string(&counted).unwrap_or_default().lines().count();
+    thread::scope(|scope| {
+        scope.spawn(|| send(&server, &[AARON, USER]));
+        wait_for("the program", || (count() == 1).then_some(()));
+        // While it runs; aaron's script was asked before.
+        send(&server, &[AARON]);
+        assert_eq!(count(), 1);
+    });
+    assert_eq!(count(), 1);
+    assert!(!mailbox(&server, "INBOX").contains("Subject"), "the program took it");
+    assert!(server.log().contains("filtered again"), "{}", server.log());
+}
+
+/// Who has a message by two ways does not wait for oneself.
+#[test]
+fn a_message_that_comes_by_two_ways_is_taken_at_once() {
+    const AARON: &str = "aaron@example.org";
+    let script = format!(
+        "{REQUIRE} require [\"duplicate\", \"envelope\"];
+         if envelope :localpart \"to\" \"aaron\" {{ redirect \"{USER}\"; stop; }}
+         if duplicate {{ discard; stop; }} pipe :copy \"count\";"
+    );
+    for extra in ["", "[store]\nkind = \"maildir\"\npath = \"mail/%d/%n/Maildir\""] {
+        let server = server(&script, extra);
+        server.add_user(AARON, PASSWORD);
+        let began = Instant::now();
+        send(&server, &[AARON, USER]);
+        assert!(began.elapsed() < Duration::from_secs(30), "{extra}: {:?}", began.elapsed());
+        assert!(mailbox(&server, "INBOX").contains("Subject: x"), "{extra}");
     }
 }
 
