@@ -89,10 +89,12 @@ fn the_default_configuration_checks_and_shows_itself() {
 
 #[test]
 fn every_problem_of_a_configuration_is_told_at_once() {
-    let (_folder, path) = config("hostname = \"not a name\"\ndomains = []\n[limits]\nrecipients = 5\n");
+    let (_folder, path) = config(
+        "hostname = \"not a name\"\ndomains = []\n[limits]\nrecipients = 5\n[log]\nlevel = \"warning\"\n",
+    );
     let output = run(&mut program(&["--config", &path, "config", "check"]));
     assert_eq!(code(&output), 2);
-    for word in ["not a name", "domains is empty", "limits.recipients"] {
+    for word in ["not a name", "domains is empty", "limits.recipients", "[log] level = \"warning\""] {
         assert!(err(&output).contains(word), "{word}: {}", err(&output));
     }
     // And the server does not start with it.
