@@ -315,6 +315,12 @@ fn a_data_directory_that_others_could_enter_is_closed() {
     wait_for("the log", || (server.log().matches("others could enter").count() == 2).then_some(()));
     let output = run(&mut server.command(&["config", "check"]));
     assert!(!err(&output).contains("warning"), "{output:?}");
+    // A command does it as well.
+    server.stop();
+    fs::set_permissions(&places[1], fs::Permissions::from_mode(0o750)).unwrap();
+    let output = run(&mut server.command(&["user", "list"]));
+    assert!(err(&output).contains("data/store (mode 750)"), "{output:?}");
+    assert_eq!(places.each_ref().map(mode), [0o700; 2]);
 }
 
 #[test]
