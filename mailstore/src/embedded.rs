@@ -239,6 +239,12 @@ impl<O: Offload + Clone> Embedded<O> {
         self.shared.lasting.failure.text()
     }
 
+    /// Why no mail is taken now, if less than [`Options::reserve`] is free: it is refused before anything is written, so that is no
+    /// [`failure`](Embedded::failure), and over as soon as there is room.
+    pub fn shortage(&self) -> Option<String> {
+        self.shared.lasting.room(0).err().map(|error| error.to_string())
+    }
+
     /// Leaves the store on disk as its last clone does when it goes: the messages of large mailboxes that are in memory packed, so that
     /// they open faster after the next start, and a last group that is flushed. This is for a process that ends without that.
     ///

@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod listener;
 mod listening;
+mod log;
 pub(crate) mod oauth;
 pub(crate) mod on_demand;
 mod outbound;
@@ -40,6 +41,7 @@ pub(crate) use limits::Limits;
 pub(crate) use listener::{
     Answers, AskForCertificate, ListenAddress, Listener, Lists, Protocol, SmtpOptions, Syntax, TlsMode,
 };
+pub(crate) use log::{Log, LogFormat};
 pub(crate) use on_demand::{OnDemand, Provider};
 pub(crate) use outbound::{Dns, Families, Queue, Relay, TlsLevel, destination, hop};
 pub(crate) use sieve::{SNOOZED, Sieve};
@@ -139,23 +141,6 @@ pub(crate) struct NamedCertificate {
     pub(crate) key: PathBuf,
 }
 
-/// What is written to the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Log {
-    pub(crate) level: String,
-    pub(crate) format: LogFormat,
-}
-
-/// How a line of the log looks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -196,12 +181,6 @@ impl Default for Config {
             trace: Trace::default(),
             log: Log::default(),
         }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
     }
 }
 

@@ -16,24 +16,32 @@ use crate::{
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// After so many looks it is believed that there is room: what is free goes up and down around the reserve.
+const ROOMY: u32 = 10;
+
 /// How the store is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Health {
     /// Why it takes no changes, if so.
     pub(crate) failure: Option<String>,
+    /// Why it takes no mail, if there is less room than is kept in reserve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shortage: Option<String>,
     /// What was found damaged since the start.
     pub(crate) damage: Vec<String>,
 }
 
 impl Health {
     pub(crate) fn of(store: &Embedded) -> Self {
-        Self { failure: store.failure(), damage: store.damage() }
+        Self { failure: store.failure(), shortage: store.shortage(), damage: store.damage() }
     }
 }
 
 /// Writes changes of the store's health to the log, until told to stop.
 pub(crate) async fn watch(store: Embedded, stop: CancellationToken) {
     let (mut failing, mut told) = (false, 0);
+    // For how many looks there has been room; none while it is said that there is none.
+    let mut room = ROOMY;
     loop {
         let health = Health::of(&store);
         match (&health.failure, failing) {
@@ -42,6 +50,20 @@ pub(crate) async fn watch(store: Embedded, stop: CancellationToken) {
             _ => {}
         }
         failing = health.failure.is_some();
+        match &health.shortage {
+            Some(shortage) if room >= ROOMY => {
+                tracing::error!(shortage, "mail is refused until there is room");
+                room = 0;
+            }
+            Some(_) => room = 0,
+            None if room < ROOMY => {
+                room += 1;
+                if room == ROOMY {
+                    tracing::info!("there is room for mail again");
+                }
+            }
+            None => {}
+        }
         if health.damage.len() != told {
             told = health.damage.len();
             tracing::error!(damage = ?health.damage, "what is stored is damaged; mailwrightd fsck tells all");
@@ -61,9 +83,10 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), CommandError> {
     if json {
         return print_json(&health);
     }
-    match &health.failure {
-        None => println!("the store takes mail"),
-        Some(failure) => println!("the store takes no changes: {failure}"),
+    match (&health.failure, &health.shortage) {
+        (Some(failure), _) => println!("the store takes no changes: {failure}"),
+        (None, Some(shortage)) => println!("the store refuses mail for the time being: {shortage}"),
+        (None, None) => println!("the store takes mail"),
     }
     for damage in &health.damage {
         println!("damaged: {damage}");

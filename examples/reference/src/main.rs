@@ -48,7 +48,7 @@ mod user;
 use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     cli::{Cli, Command, Common, ConfigCommand, DoctorCommand},
@@ -183,11 +183,7 @@ fn show(config: &Config, command: &ConfigCommand) -> ExitCode {
 }
 
 fn run(config: Config, common: Common) -> Result<(), Box<dyn Error>> {
-    // The database tells of its housekeeping; whoever wants to hear it says so in log.level.
-    let directives = format!("fjall=warn,lsm_tree=warn,{}", config.log.level);
-    let filter = EnvFilter::try_new(directives).map_err(|error| {
-        format!("log.level = {:?} is neither a level nor a filter: {error}", config.log.level)
-    })?;
+    let filter = config.log.filter()?;
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let log = match config.log.format {
         LogFormat::Text => log.boxed(),

@@ -3,6 +3,7 @@
 //! Programs know it by its name and its options, which are forty years old; what they may expect is in sendmail(1) of any
 //! system. It has no rights of its own, and no queue: if no server runs, it says so and ends with `EX_TEMPFAIL`.
 
+mod input;
 mod message;
 mod options;
 mod submit;
@@ -19,7 +20,8 @@ use std::{
 
 use crate::{command::CommandError, config::Config, local::Users};
 
-use message::{Author, Input};
+use input::Input;
+use message::Author;
 use options::{Mode, Options};
 use submit::Failure;
 

@@ -3,6 +3,7 @@
 //! Whoever delivers says what it does as it always did, by events of `tracing`. Those that are about a message come here too, and a
 //! thread of its own writes them: a delivery waits for no flush more than it did.
 
+mod files;
 mod record;
 mod show;
 mod write;

@@ -89,10 +89,12 @@ fn the_default_configuration_checks_and_shows_itself() {
 
 #[test]
 fn every_problem_of_a_configuration_is_told_at_once() {
-    let (_folder, path) = config("hostname = \"not a name\"\ndomains = []\n[limits]\nrecipients = 5\n");
+    let (_folder, path) = config(
+        "hostname = \"not a name\"\ndomains = []\n[limits]\nrecipients = 5\n[log]\nlevel = \"warning\"\n",
+    );
     let output = run(&mut program(&["--config", &path, "config", "check"]));
     assert_eq!(code(&output), 2);
-    for word in ["not a name", "domains is empty", "limits.recipients"] {
+    for word in ["not a name", "domains is empty", "limits.recipients", "[log] level = \"warning\""] {
         assert!(err(&output).contains(word), "{word}: {}", err(&output));
     }
     // And the server does not start with it.
@@ -313,6 +315,12 @@ fn a_data_directory_that_others_could_enter_is_closed() {
     wait_for("the log", || (server.log().matches("others could enter").count() == 2).then_some(()));
     let output = run(&mut server.command(&["config", "check"]));
     assert!(!err(&output).contains("warning"), "{output:?}");
+    // A command does it as well.
+    server.stop();
+    fs::set_permissions(&places[1], fs::Permissions::from_mode(0o750)).unwrap();
+    let output = run(&mut server.command(&["user", "list"]));
+    assert!(err(&output).contains("data/store (mode 750)"), "{output:?}");
+    assert_eq!(places.each_ref().map(mode), [0o700; 2]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod world;
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, OpenOptions},
-    io::{BufRead, Write},
+    io::{BufRead, Read, Write},
     net::Shutdown,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -209,6 +209,49 @@ fn numbers(counts: &[AtomicU64; WAYS.len()]) -> [u64; WAYS.len()] {
 
 fn status(server: &Server) -> String {
     String::from_utf8(succeed(&mut server.command(&["status"]))).unwrap()
+}
+
+/// What is refused for the reserve is refused before anything fails, and whoever watches hears of it.
+#[test]
+fn less_room_than_the_reserve_is_told() {
+    let (port, path) = (free_port(), "reserve = 100000000000000");
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    let file = server.folder.path().join("mailwright.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let with = |reserve: &str| {
+        fs::write(&file, format!("{text}[store]\n{reserve}\n[http]\nlisten = [\"127.0.0.1:{port}\"]\n"))
+            .unwrap();
+    };
+    with("reserve = 0");
+    server.add_user(USER, PASSWORD);
+    let said = succeed(&mut server.command(&["http", "token", "add", "watch"]));
+    let token = String::from_utf8(said).unwrap().trim().to_owned();
+    let health = |server: &Server| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let ask = format!("GET /v1/health HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(ask.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("\"failure\""), "{answer} {}", server.log());
+        answer
+    };
+    server.serve();
+    assert!(status(&server).starts_with("the store takes mail"));
+    let answer = health(&server);
+    assert!(answer.contains(" 200 ") && !answer.contains("shortage"), "{answer}");
+    server.stop();
+    with(path);
+    server.serve();
+    let mut talk = begin(Way::Lmtp, &server);
+    let refused = send(Way::Lmtp, &mut talk, 1);
+    assert!(refused.starts_with("452 4.3.1"), "{refused}");
+    let said = status(&server);
+    assert!(said.starts_with("the store refuses mail") && said.contains("in reserve"), "{said}");
+    let answer = health(&server);
+    assert!(answer.contains(" 503 ") && answer.contains("\"shortage\":\""), "{answer}");
+    wait_for("the log", || server.log().contains("mail is refused until there is room").then_some(()));
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(server.log().matches("mail is refused until").count(), 1);
 }
 
 /// What must go on: reading in old sessions and new ones, and with a reserve whatever makes room.

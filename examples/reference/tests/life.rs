@@ -192,6 +192,34 @@ fn a_program_may_tell_in_place_of_a_message() {
 }
 
 #[test]
+fn who_cannot_be_told_keeps_nobody_else_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, told) = (folder.path().join("tell"), folder.path().join("told"));
+    let mut server = Server::start(&format!(
+        "allow_plaintext_auth = true\nquota.storage = 1000\nquota.warn_percent = [50]\n\
+         quota.warn_command = [\"{}\"]",
+        program.display()
+    ));
+    let bob = "bob@example.org";
+    server.add_user(bob, PASSWORD);
+    // There is no program yet, so both wait.
+    deliver(&server, USER, &message("half", 600));
+    deliver(&server, bob, &message("half", 600));
+    wait_for("the failure", || server.log().contains("cannot be told of the quota").then_some(()));
+    server.stop();
+    // Alice's warning comes first and cannot be passed on.
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\ntest \"$1\" != {USER}\n", told.display());
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    server.serve();
+    let said = || fs::read_to_string(&told).unwrap_or_default();
+    wait_for("the program", || said().ends_with(&format!("{bob} STORAGE 50\n")).then_some(()));
+    assert!(said().starts_with(USER), "{}", said());
+    let refused = |line: &str| line.contains("cannot be told of the quota") && line.contains(USER);
+    wait_for("alice's name", || server.log().lines().any(refused).then_some(()));
+}
+
+#[test]
 fn trash_and_junk_end_after_their_time() {
     let server = Server::start(
         "allow_plaintext_auth = true\nexpiry.trash = \"2s\"\nexpiry.every = \"1h\"\nstore.undelete = \"1h\"",

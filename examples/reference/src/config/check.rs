@@ -39,6 +39,7 @@ impl Config {
                 self.separators
             ));
         }
+        problems.extend(self.log.filter().err());
         problems.extend(self.store.problems(self.domains.len()));
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             problems.push("[tls] needs both certificate and key, or neither for a self-signed one".into());

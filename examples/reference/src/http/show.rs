@@ -106,7 +106,9 @@ impl Show {
             }
             Self::Health => {
                 let health = take(&mut value, "health");
-                let failing = health.get("failure").is_some_and(|failure| !failure.is_null());
+                let failing = ["failure", "shortage"]
+                    .iter()
+                    .any(|member| health.get(member).is_some_and(|text| !text.is_null()));
                 let status = if failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
                 return Ok((status, health));
             }

@@ -25,23 +25,39 @@ pub(crate) async fn warn(store: AnyStore, command: Vec<String>, hostname: String
     let Some(quota) = store.quota() else { return };
     loop {
         let pass = async {
-            let warnings = quota.quota_warnings().await.map_err(|error| error.to_string())?;
-            for warning in warnings {
-                match command.split_first() {
-                    Some((program, arguments)) => run(program, arguments, &warning).await?,
-                    None => tell(&store, &hostname, &warning).await?,
+            let mut all = true;
+            let warnings = match quota.quota_warnings().await {
+                Ok(warnings) => warnings,
+                Err(error) => {
+                    tracing::error!(%error, "users cannot be told of their quotas");
+                    return false;
                 }
-                tracing::info!(user = %warning.user.as_str(), resource = warning.resource.as_str(), percent = warning.percent, "told of the quota");
-                // Told first: a crash in between tells it twice, which is better than never.
-                quota.settle_warnings(&[warning]).await.map_err(|error| error.to_string())?;
+            };
+            for warning in warnings {
+                let mut told = match command.split_first() {
+                    Some((program, arguments)) => run(program, arguments, &warning).await,
+                    None => tell(&store, &hostname, &warning).await,
+                };
+                if told.is_ok() {
+                    tracing::info!(user = %warning.user.as_str(), resource = warning.resource.as_str(), percent = warning.percent, "told of the quota");
+                    // Told first: a crash in between tells it twice, which is better than never.
+                    let settled = quota.settle_warnings(std::slice::from_ref(&warning)).await;
+                    told = settled.map_err(|error| error.to_string());
+                }
+                // Whoever cannot be told keeps nobody else from it.
+                if let Err(error) = told {
+                    tracing::error!(user = %warning.user.as_str(), error, "a user cannot be told of the quota");
+                    all = false;
+                }
             }
-            Ok::<(), String>(())
+            all
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            outcome = pass => {
-                let Err(error) = outcome else { continue };
-                tracing::error!(error, "a user cannot be told of the quota");
+            all = pass => {
+                if all {
+                    continue;
+                }
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(AGAIN) => {}

@@ -64,11 +64,14 @@ fn is_ours(path: &Path) -> bool {
 
 fn narrow(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode & !OTHERS))?;
-    tracing::warn!(
-        path = %path.display(),
-        before = format!("{mode:o}"),
-        "others could enter this directory; it is for its owner alone now"
-    );
+    let (path, before) = (path.display(), format!("{mode:o}"));
+    tracing::warn!(%path, before, "others could enter this directory; it is for its owner alone now");
+    // A command has no log.
+    if !tracing::dispatcher::has_been_set() {
+        eprintln!(
+            "mailwrightd: warning: others could enter {path} (mode {before}); it is for its owner alone now"
+        );
+    }
     Ok(())
 }
 

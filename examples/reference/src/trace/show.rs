@@ -10,7 +10,7 @@ use std::{
 use mailwright::mail_model::DateTime;
 use thiserror::Error;
 
-use super::{FOLDER, Record, write::files};
+use super::{FOLDER, Record, files::files};
 use crate::{
     command::{CommandError, print_json},
     config::{Config, Period},

@@ -1,21 +1,17 @@
-//! The thread that writes the journal, and throws away what is too old or too much.
+//! The thread that writes the journal.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{self, SyncSender},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use mailwright::mail_model::DateTime;
-
-use super::FOLDER;
+use super::{FOLDER, files::Files};
 use crate::{config::Trace, first_run::make_private};
 
 /// How many octets may wait to be written. Who has more waits for the disk.
@@ -150,20 +146,14 @@ pub(crate) fn begin(data: &Path, options: &Trace) -> io::Result<Option<Pen>> {
     make_private(&folder)?;
     let desk = Arc::new(Desk::default());
     let pen = Pen(Arc::new(Held(Arc::clone(&desk))));
-    let keep = options.keep.seconds().saturating_mul(1_000);
-    let journal = Journal { folder, keep, largest: options.largest, file: None, day: 0, dirty: false };
+    let files = Files::new(folder, options.keep.seconds(), options.largest);
+    let journal = Journal { files, dirty: false };
     thread::Builder::new().name("trace".into()).spawn(move || journal.run(&desk))?;
     Ok(Some(pen))
 }
 
 struct Journal {
-    folder: PathBuf,
-    /// In milliseconds.
-    keep: u64,
-    /// In octets.
-    largest: u64,
-    file: Option<File>,
-    day: u64,
+    files: Files,
     dirty: bool,
 }
 
@@ -177,17 +167,18 @@ impl Journal {
             desk.take(&mut heap);
             let quiet = heap.is_empty();
             for (day, lines) in heap.earlier.drain(..) {
-                self.tell(|journal| journal.write(day, &lines));
+                self.tell(|files| files.write(day, &lines));
             }
             let (day, lines) = (heap.day, &heap.lines);
-            self.tell(|journal| journal.write(day, lines));
+            self.tell(|files| files.write(day, lines));
             heap.octets = 0;
             heap.lines.clear();
             heap.lines.shrink_to(KEPT);
             if self.dirty && (synced.elapsed() >= SYNC || !heap.waiting.is_empty()) {
-                self.tell(|journal| journal.file.as_ref().map_or(Ok(()), File::sync_data));
+                self.tell(|files| files.sync().map(|()| false));
                 (self.dirty, synced) = (false, Instant::now());
             }
+            self.tell(|files| files.look_again(unix_time()).map(|()| false));
             for done in heap.waiting.drain(..) {
                 let _gone = done.try_send(());
             }
@@ -202,136 +193,28 @@ impl Journal {
     }
 
     /// What cannot be written must not stop mail.
-    fn tell(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) {
-        if let Err(error) = act(self) {
-            self.file = None;
-            tracing::error!(%error, folder = %self.folder.display(), "the trace cannot be written");
-        }
-    }
-
-    /// Writes the lines of a day to the system, so that the end of the process loses nothing; to the disk they go from time to time.
-    fn write(&mut self, day: u64, lines: &[u8]) -> io::Result<()> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        if self.file.is_none() || day != self.day {
-            (self.file, self.day) = (Some(self.open(day)?), day);
-            self.tidy(day * DAY)?;
-        }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        self.dirty = true;
-        file.write_all(lines)
-    }
-
-    fn open(&self, day: u64) -> io::Result<File> {
-        let path = self.folder.join(name(day));
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        // The last line of a process that was killed may have no end.
-        if file.seek(SeekFrom::End(0))? > 0 {
-            let mut last = [0];
-            file.seek(SeekFrom::End(-1))?;
-            file.read_exact(&mut last)?;
-            if last != [b'\n'] {
-                file.write_all(b"\n")?;
+    fn tell(&mut self, act: impl FnOnce(&mut Files) -> io::Result<bool>) {
+        match act(&mut self.files) {
+            Ok(written) => self.dirty |= written,
+            Err(error) => {
+                self.files.close();
+                tracing::error!(%error, folder = %self.files.folder().display(), "the trace cannot be written");
             }
         }
-        Ok(file)
-    }
-
-    /// Throws away what is too old, and the oldest of what is too much; never what is being written.
-    fn tidy(&self, now: u64) -> io::Result<()> {
-        let oldest = name(now.saturating_sub(self.keep) / DAY);
-        let mut room = self.largest;
-        for path in files(&self.folder)?.into_iter().rev() {
-            let size = fs::metadata(&path)?.len();
-            let today = path.ends_with(name(now / DAY));
-            let old = path.file_name().is_some_and(|found| *found < *oldest);
-            let fits = self.largest == 0 || size <= room;
-            if today || (fits && !old) {
-                room = room.saturating_sub(size);
-            } else {
-                room = 0;
-                fs::remove_file(&path)?;
-            }
-        }
-        Ok(())
     }
 }
 
-/// The files of a journal, the oldest first.
-pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// The name of a day's file.
-fn name(day: u64) -> String {
-    let moment = i64::try_from(day * 86_400).ok().and_then(|seconds| DateTime::new(seconds, 0));
-    let date = moment.unwrap_or(DateTime::EPOCH).date();
-    format!("{:04}-{:02}-{:02}.jsonl", date.year(), date.month(), date.day())
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::fs;
 
-    use super::*;
+    use super::{super::files::name, *};
 
     const LINE: &[u8] = b"{\"at\":1,\"what\":\"x\",\"id\":\"1D\"}\n";
-
-    #[test]
-    fn a_day_has_a_file_and_old_ones_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal {
-            folder: folder.path().to_owned(),
-            keep: 3 * DAY,
-            largest: 0,
-            file: None,
-            day: 0,
-            dirty: false,
-        };
-        for day in 20_000..20_010 {
-            journal.write(day, LINE).unwrap();
-        }
-        let names = |folder: &Path| -> Vec<String> {
-            let shown = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-            files(folder).unwrap().into_iter().map(shown).collect()
-        };
-        let expected = ["2024-10-10.jsonl", "2024-10-11.jsonl", "2024-10-12.jsonl", "2024-10-13.jsonl"];
-        assert_eq!(names(folder.path()), expected);
-        drop(journal.file.take());
-        // No more than there is room for, but always today's.
-        journal.largest = 1;
-        journal.write(20_009, LINE).unwrap();
-        assert_eq!(names(folder.path()), ["2024-10-13.jsonl"]);
-    }
-
-    #[test]
-    fn a_line_without_end_is_ended() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(name(20_000)), "{\"at\":1,\"wh").unwrap();
-        let mut journal = Journal {
-            folder: folder.path().to_owned(),
-            keep: DAY,
-            largest: 0,
-            file: None,
-            day: 0,
-            dirty: false,
-        };
-        journal.write(20_000, LINE).unwrap();
-        drop(journal);
-        let text = fs::read_to_string(folder.path().join(name(20_000))).unwrap();
-        let (torn, whole) = text.split_once('\n').unwrap();
-        assert_eq!(torn, "{\"at\":1,\"wh");
-        assert_eq!(whole.as_bytes(), LINE);
-    }
 
     #[test]
     fn lines_of_two_days_go_into_two_files_and_all_is_there_at_the_end() {
@@ -339,7 +222,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let options = Trace { largest: 0, ..Trace::default() };
         let pen = begin(data.path(), &options).unwrap().unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() * 1_000;
+        let now = unix_time() * 1_000;
         let today = now / DAY * DAY;
         pen.write(today - 1, LINE);
         // More than may wait at a time, from several.
