@@ -507,6 +507,7 @@ fn refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::NotFound => Refusal::non_existent(),
         StoreError::Exists => Refusal::already_exists(),
+        StoreError::Conflict => gone(),
         StoreError::OverQuota => Refusal::over_quota(),
         // RFC 5530 §3: also where the system as a whole has no room.
         StoreError::Full(_) => Refusal::new(ResponseCode::OverQuota, "no room on disk; try again later"),
@@ -518,6 +519,11 @@ fn refusal(error: &StoreError) -> Refusal {
         StoreError::Invalid(why) => Refusal::new(ResponseCode::Cannot, why.clone()),
         _ => Refusal::unavailable(),
     }
+}
+
+/// RFC 5530 §3: another session has expunged what was to be dealt with.
+fn gone() -> Refusal {
+    Refusal::new(ResponseCode::ExpungeIssued, "another session has expunged some of the messages")
 }
 
 /// The same, where the mailbox that is not found is the target: the client may make it and try again.

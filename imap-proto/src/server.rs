@@ -177,8 +177,8 @@ enum Ready {
     Parsed { tag: Box<str>, spec: &'static Spec, command: Box<Command> },
     /// An APPEND or REPLACE up to the octets of a message, or to its end if there are none.
     Message { head: Bytes },
-    /// A command that names a search, which must be known before it can be read.
-    Filter { tag: Box<str>, spec: &'static Spec, name: Box<str>, octets: Bytes },
+    /// A command that names a search, which must be known before it can be read; and whether what it finds is to be saved.
+    Filter { tag: Box<str>, spec: &'static Spec, name: Box<str>, octets: Bytes, saves: bool },
     /// The refusal of a command that was not understood.
     Bad { tag: Option<Box<str>>, status: Box<Status> },
     /// The same of a search whose result was to be saved: nothing is (RFC 5182 §2.1).

@@ -27,7 +27,7 @@ pub struct Limits {
     pub in_flight: usize,
     /// How many octets may wait to be sent before the machine stops taking commands.
     pub transmit: usize,
-    /// How many bad commands a session may send before it is closed.
+    /// How many bad commands a session may send before it is closed; IMAP: since the last that went well, once somebody has logged in.
     pub errors: u32,
     /// How many failed logins a session may have before it is closed.
     pub logins: u32,

@@ -74,7 +74,8 @@ pub enum StoreError {
         /// The most there may be.
         limit: u64,
     },
-    /// Somebody else was faster: what was to be changed is not as it was expected any more ([`Row::unless_above`](crate::Row)).
+    /// Somebody else was faster: what was to be changed is not as it was expected any more ([`Row::unless_above`](crate::Row)), or what was to be
+    /// replaced is gone ([`Upload::replace`](crate::Upload::replace)).
     #[error("expected what was there before, found it changed meanwhile")]
     Conflict,
     /// What was asked makes no sense; the text says what was expected.

@@ -62,7 +62,8 @@ impl Upload {
     }
 
     /// What is committed takes the place of these messages, which are expunged at the same moment: REPLACE (RFC 8508).
-    /// Those that do not exist by then are passed over in silence.
+    /// If one of them does not exist by then, the commit ends in [`Conflict`](StoreError::Conflict): somebody else was faster, and
+    /// there would be two in the place of one.
     ///
     /// # Errors
     /// [`Invalid`](StoreError::Invalid) where not [`takes_several`](crate::Write::takes_several).

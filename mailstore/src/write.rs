@@ -3,7 +3,7 @@
 use mailwright_mail_model::{Flag, FlagSet, MailboxName, ModSeq, Uid, UidSet, UidValidity};
 
 use crate::store::Never;
-use crate::{MailboxRef, Message, Result, Snapshot, StoreError, Upload};
+use crate::{MailboxRef, Message, Result, Rights, Snapshot, StoreError, Upload};
 
 /// Delivery, APPEND, STORE, EXPUNGE, COPY and MOVE.
 ///
@@ -101,6 +101,8 @@ pub struct FlagChange {
     pub flags: FlagSet,
     /// Leave alone every message whose mod-sequence is higher (RFC 7162 §3.1.3 UNCHANGEDSINCE).
     pub unchanged_since: Option<ModSeq>,
+    /// Whose change it is: flags that these rights do not cover stay as each message has them.
+    pub rights: Rights,
 }
 
 /// A message whose flags change: the flags that it has then, and the mod-sequence of the change.
@@ -109,7 +111,15 @@ pub type FlagsChanged = (Uid, FlagSet, ModSeq);
 impl FlagChange {
     /// An unconditional change.
     pub const fn new(operation: FlagOperation, flags: FlagSet) -> Self {
-        Self { operation, flags, unchanged_since: None }
+        Self { operation, flags, unchanged_since: None, rights: Rights::ALL }
+    }
+
+    /// The same change by somebody who has these rights: [what they do not cover](Rights::flags) of the flags of a message is as it was
+    /// (RFC 4314 §4).
+    #[must_use]
+    pub fn within(mut self, rights: Rights) -> Self {
+        self.rights = rights;
+        self
     }
 
     /// The same change, for messages with at most this mod-sequence.
@@ -145,9 +155,12 @@ impl FlagChange {
     /// What becomes of a message's flags.
     pub fn apply(&self, flags: &FlagSet) -> FlagSet {
         match self.operation {
-            FlagOperation::Add => flags.union(&self.flags),
-            FlagOperation::Remove => flags.difference(&self.flags),
-            FlagOperation::Replace => self.flags.clone(),
+            FlagOperation::Add => flags.union(&self.rights.flags(&self.flags)),
+            FlagOperation::Remove => flags.difference(&self.rights.flags(&self.flags)),
+            FlagOperation::Replace => {
+                let kept = flags.difference(&self.rights.flags(flags));
+                kept.union(&self.rights.flags(&self.flags))
+            }
         }
     }
 }

@@ -97,20 +97,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
 /// Those flags that may be changed (RFC 4314 §4).
 pub(crate) fn permitted(rights: Rights, flags: &FlagSet) -> FlagSet {
-    let seen = FlagSet::from_iter([Flag::Seen]);
-    let deleted = FlagSet::from_iter([Flag::Deleted]);
-    let mut all = flags.clone();
-    if !rights.contains(Right::Seen) {
-        all = all.difference(&seen);
-    }
-    if !rights.contains(Right::DeleteMessages) {
-        all = all.difference(&deleted);
-    }
-    if !rights.contains(Right::Write) {
-        let others = all.difference(&seen).difference(&deleted);
-        all = all.difference(&others);
-    }
-    all
+    rights.flags(flags)
 }
 
 /// Whether anything may be changed, so that a mailbox is not open for reading only (RFC 4314 §4).

@@ -1,6 +1,6 @@
 //! FETCH: what a client wants to know of messages, from the snapshot, the structure, and ranges of octets.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, sync::Arc};
 
 use mailwright_imap_proto::{
     Refusal,
@@ -9,27 +9,27 @@ use mailwright_imap_proto::{
     server::Server,
 };
 use mailwright_line_proto::{Ask, Deflate};
-use mailwright_mail_model::{Flag, FlagSet, UidSet};
-use mailwright_mailstore::{
-    FlagChange, FlagOperation, Message, MessageRef, Right, Store, StoreError, Write, accounts::Accounts,
-};
+use mailwright_mail_model::{Flag, UidSet};
+use mailwright_mailstore::{Message, MessageRef, Store, StoreError, accounts::Accounts};
 
 use super::{
     Visit,
     at_hand::Ready,
     described::unreadable,
     known::{Needs, chosen_fields, is_kept_item, known},
-    noting::{self, has_parts, parts_named},
+    noting::{self, parts_named},
     refusal,
     selected::expunged,
 };
 use crate::service::Session;
 
 mod items;
+mod marking;
 mod sending;
 mod together;
 
 pub(super) use items::read;
+use marking::{check, decoded, unknown_encoding};
 use together::Together;
 
 /// How many messages are looked up at a time, and how many if their structures are needed, which are large.
@@ -45,47 +45,15 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         if !self.selected.as_mut().is_some_and(|selected| std::mem::take(&mut selected.opening)) {
             self.refresh(connection).await;
         }
-        let sent = match self.mark_seen(connection, &ask).await {
-            Ok(seen) => self.send(connection, &ask, &seen).await?,
-            Err(error) => Err(refusal(&error)),
-        };
+        let sent = self.send(connection, &ask).await?;
         let _ = connection.machine().inner_mut().inner_mut().answer(ask, sent);
         Ok(())
     }
 
-    /// Sets `\Seen` where reading does so; gives the messages whose flags changed by that.
-    async fn mark_seen(
+    async fn send(
         &mut self,
         connection: &mut Session<Deflate<Server>>,
         ask: &Ask<Fetch<UidSet>>,
-    ) -> Result<UidSet, StoreError> {
-        let (Some(selected), Some(writer)) = (&self.selected, self.store.writer()) else {
-            return Ok(UidSet::new());
-        };
-        if selected.read_only
-            || !ask.sets_seen()
-            || !self.rights().await.is_ok_and(|rights| rights.contains(Right::Seen))
-        {
-            return Ok(UidSet::new());
-        }
-        let unseen =
-            selected.snapshot.among(&ask.messages).filter(|message| !message.flags.contains(&Flag::Seen));
-        let unseen: UidSet = unseen.map(|message| message.uid).collect();
-        if !unseen.is_empty() {
-            let change = FlagChange::new(FlagOperation::Add, FlagSet::from_iter([Flag::Seen]));
-            writer.store_flags(&selected.mailbox, &unseen, &change).await?;
-            self.refresh_but(connection, &unseen).await;
-            let seen = |uid| (uid, FlagSet::from_iter([Flag::Seen]));
-            self.flagged(unseen.iter().map(seen).collect()).await;
-        }
-        Ok(unseen)
-    }
-
-    async fn send(
-        &self,
-        connection: &mut Session<Deflate<Server>>,
-        ask: &Ask<Fetch<UidSet>>,
-        seen: &UidSet,
     ) -> io::Result<Result<(), Refusal>> {
         let Some(selected) = &self.selected else { return Ok(Err(Refusal::unavailable())) };
         let needs = Needs::of(&ask.items);
@@ -98,11 +66,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         };
         let kept: Vec<bool> = ask.items.iter().map(is_kept_item).collect();
         let chosen: Vec<Option<ChosenFields>> = ask.items.iter().map(chosen_fields).collect();
-        let snapshot = selected.snapshot.clone();
+        let decoded = decoded(&ask.items);
+        let (mailbox, snapshot) = (selected.mailbox.clone(), Arc::clone(&selected.snapshot));
+        let marks = self.may_mark(ask).await;
         if let (Some(named), Some(since), Some(changes)) =
             (&ask.vanished, ask.changed_since, self.store.changes())
         {
-            match expunged(changes, &selected.mailbox, &snapshot, since, named).await {
+            match expunged(changes, &mailbox, &snapshot, since, named).await {
                 Ok(vanished) => {
                     let _ = connection.machine().inner_mut().inner_mut().vanished(ask, &vanished);
                 }
@@ -110,6 +80,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
         }
         let mut messages = snapshot.among(&ask.messages);
+        // RFC 7162 §3.1.4.1: as the mailbox was before anything of it is marked.
         let is_wanted = |message: &&Message| ask.changed_since.is_none_or(|since| message.modseq > since);
         let (mut there, mut lost, mut trouble) = (0_u64, false, None);
         let mut together = Together::new(&ask.items);
@@ -130,16 +101,28 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             let batch: Vec<&Message> = batch.into_iter().filter(is_wanted).collect();
             let references: Vec<MessageRef> = match needs {
                 Needs::NOTHING if !together.is_wanted() => Vec::new(),
-                _ => batch.iter().map(|message| selected.mailbox.message(message)).collect(),
+                _ => batch.iter().map(|message| mailbox.message(message)).collect(),
             };
             let mut known = match known(self.store, needs, &references).await {
                 Ok(known) => known,
                 Err(error) => return Ok(Err(refusal(&error))),
             };
+            if let Err(wrong) = check(&references, known.structures(), &parts, &decoded) {
+                return Ok(Err(wrong));
+            }
+            let readable = batch.iter().enumerate().filter(|(index, _)| known.meets(*index, needs));
+            let unseen = readable.filter(|(_, message)| marks && !message.flags.contains(&Flag::Seen));
+            let unseen: UidSet = unseen.map(|(_, message)| message.uid).collect();
+            if let Err(error) = self.mark_seen(connection, &mailbox, &unseen).await {
+                return Ok(Err(refusal(&error)));
+            }
+            let Some(selected) = &self.selected else { return Ok(Err(Refusal::unavailable())) };
+            // What the session has been told of meanwhile is not taken back.
+            let now = Arc::clone(&selected.snapshot);
             let mut annotations = match notes {
                 true => {
                     let uids = batch.iter().map(|message| message.uid).collect();
-                    match self.annotations_of(&selected.mailbox, &uids).await {
+                    match self.annotations_of(&mailbox, &uids).await {
                         Ok(annotations) => annotations,
                         Err(error) => return Ok(Err(refusal(&error))),
                     }
@@ -147,25 +130,29 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 false => HashMap::new(),
             };
             for (index, message) in batch.into_iter().enumerate() {
+                let is_readable = known.meets(0, needs);
                 let mut known = known.next();
                 known.whole = together.next(self.store, references.get(index..).unwrap_or_default()).await;
                 if notes {
                     known.annotations = annotations.remove(&message.uid).unwrap_or_default();
                 }
-                if !known.meets(needs) {
-                    match unreadable(self.store, &selected.mailbox.message(message)).await {
+                if !is_readable {
+                    match unreadable(self.store, &mailbox.message(message)).await {
                         // Expunged meanwhile, by another session: there is nothing to tell of it.
                         StoreError::NotFound => lost = true,
                         error => trouble = trouble.or(Some(error)),
                     }
                     continue;
                 }
-                if let Some(Err(wrong)) =
-                    known.structure.as_ref().filter(|_| notes).map(|structure| has_parts(structure, &parts))
-                {
-                    return Ok(Err(wrong));
-                }
-                let told = seen.contains(message.uid);
+                let message = match Arc::ptr_eq(&now, &snapshot) {
+                    true => Some(message),
+                    false => now.message(message.uid),
+                };
+                let Some(message) = message else {
+                    lost = true;
+                    continue;
+                };
+                let told = unseen.contains(message.uid);
                 // What many clients ask of all messages of a mailbox is at hand: nothing is allocated for it.
                 let sent = match Ready::of(&ask.items, &chosen, message, &known, told) {
                     Some(ready) => {
@@ -182,14 +169,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                     }
                     continue;
                 }
-                let reference = selected.mailbox.message(message);
+                let reference = mailbox.message(message);
                 let items = match self.items(ask, &kept, message, &reference, &known, told).await {
                     Ok(items) => items,
-                    // RFC 3516 §4.3
-                    Err(StoreError::Invalid(_)) => {
-                        let text = "the transfer encoding of a part is not known";
-                        return Ok(Err(Refusal::new(ResponseCode::UnknownCte, text)));
-                    }
+                    Err(StoreError::Invalid(_)) => return Ok(Err(unknown_encoding())),
                     Err(StoreError::NotFound) => {
                         lost = true;
                         continue;

@@ -5,56 +5,38 @@ use mailwright_imap_proto::{
     command::{Store as StoreRequest, StoreOperation},
     response::ResponseCode,
 };
-use mailwright_mail_model::{Flag, FlagSet, UidSet};
+use mailwright_mail_model::{FlagSet, UidSet};
 use mailwright_mailstore::{
-    FlagChange, FlagOperation, FlagsStored, MailboxRef, Right, Rights, Snapshot, StoreError, Write,
+    FlagChange, FlagOperation, FlagsStored, MailboxRef, Right, Rights, StoreError, Write,
 };
 
 use super::{access::permitted, refusal};
 
-/// A change of flags as far as it is allowed: what is taken away first, and what is set then.
+/// A change of flags as far as it is allowed: those that the user may not change stay as each message has them.
 #[derive(Debug)]
-pub(super) struct Allowed {
-    first: Option<FlagChange>,
-    then: Option<FlagChange>,
-}
+pub(super) struct Allowed(FlagChange);
 
 impl Allowed {
     /// What may be done of a STORE; `None` if nothing of it.
-    pub(super) fn of(request: &StoreRequest<UidSet>, rights: Rights, snapshot: &Snapshot) -> Option<Self> {
-        let named = permitted(rights, &request.flags);
-        if named.is_empty() && !request.flags.is_empty() {
+    pub(super) fn of(request: &StoreRequest<UidSet>, rights: Rights) -> Option<Self> {
+        if permitted(rights, &request.flags).is_empty() && !request.flags.is_empty() {
             return None;
         }
-        let one = |operation| Self { first: None, then: Some(FlagChange::new(operation, named.clone())) };
         let operation = match request.operation {
             StoreOperation::Add => FlagOperation::Add,
             StoreOperation::Remove => FlagOperation::Remove,
             StoreOperation::Replace => FlagOperation::Replace,
         };
-        let all = [Right::Seen, Right::Write, Right::DeleteMessages];
-        if operation != FlagOperation::Replace || all.iter().all(|right| rights.contains(*right)) {
-            return Some(one(operation));
-        }
-        // Those that the user may not change stay as they are, whatever each message has of them.
-        let system = [Flag::Seen, Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Draft];
-        let may = permitted(rights, &snapshot.keywords().union(&FlagSet::from_iter(system)));
-        if may.is_empty() {
+        let any = [Right::Seen, Right::Write, Right::DeleteMessages];
+        if operation == FlagOperation::Replace && !any.iter().any(|right| rights.contains(*right)) {
             return None;
         }
-        let first = may.difference(&named);
-        Some(Self {
-            first: (!first.is_empty()).then(|| FlagChange::new(FlagOperation::Remove, first)),
-            then: (!named.is_empty()).then(|| FlagChange::new(FlagOperation::Add, named)),
-        })
+        Some(Self(FlagChange::new(operation, request.flags.clone()).within(rights)))
     }
 
     /// What becomes of a message's flags.
     pub(super) fn apply(&self, flags: &FlagSet) -> FlagSet {
-        [&self.first, &self.then]
-            .into_iter()
-            .flatten()
-            .fold(flags.clone(), |flags, change| change.apply(&flags))
+        self.0.apply(flags)
     }
 
     /// Does it, for messages that have not changed since if that is wanted (RFC 7162 §3.1.3).
@@ -64,25 +46,10 @@ impl Allowed {
         mailbox: &MailboxRef,
         request: &StoreRequest<UidSet>,
     ) -> Answered<FlagsStored> {
-        let mut stored: Option<FlagsStored> = None;
-        for change in [&self.first, &self.then].into_iter().flatten() {
-            let done: UidSet;
-            let (uids, change) = match (&stored, request.unchanged_since.flatten()) {
-                (Some(before), _) => {
-                    done = before.messages.iter().map(|(uid, ..)| *uid).collect::<UidSet>();
-                    (&done, change.clone())
-                }
-                (None, Some(mod_seq)) => (&request.messages, change.clone().unchanged_since(mod_seq)),
-                (None, None) => (&request.messages, change.clone()),
-            };
-            let mut now =
-                writer.store_flags(mailbox, uids, &change).await.map_err(|error| flag_refusal(&error))?;
-            if let Some(before) = stored {
-                now.modified = before.modified;
-            }
-            stored = Some(now);
-        }
-        stored.ok_or_else(Refusal::no_permission)
+        let mut change = self.0.clone();
+        change.unchanged_since = request.unchanged_since.flatten();
+        let stored = writer.store_flags(mailbox, &request.messages, &change).await;
+        stored.map_err(|error| flag_refusal(&error))
     }
 }
 
@@ -100,14 +67,13 @@ fn flag_refusal(error: &StoreError) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use mailwright_mail_model::{Uid, UidValidity};
+    use mailwright_mail_model::Uid;
 
     use super::*;
 
     fn allowed(rights: &str, operation: StoreOperation, flags: &str, before: &str) -> Option<String> {
-        let snapshot = Snapshot::builder(UidValidity::new(1).unwrap()).build();
         let request = StoreRequest::new(UidSet::from(Uid::MIN), operation, flags.parse().unwrap());
-        let allowed = Allowed::of(&request, rights.parse().unwrap(), &snapshot)?;
+        let allowed = Allowed::of(&request, rights.parse().unwrap())?;
         Some(allowed.apply(&before.parse().unwrap()).to_string())
     }
 
@@ -130,6 +96,16 @@ mod tests {
             let found = allowed(rights, operation, flags, before);
             let after = after.map(|after| after.parse::<FlagSet>().unwrap().to_string());
             assert_eq!(found, after, "{rights} {flags}");
+        }
+        // Keywords that nobody has named are flags as others are.
+        for (rights, after) in [("lrw", "(\\Draft \\Deleted)"), ("lrs", "(\\Flagged \\Deleted $new)")] {
+            let found = allowed(
+                rights,
+                Replace,
+                if rights == "lrw" { "(\\Draft)" } else { "()" },
+                "(\\Flagged \\Deleted $new)",
+            );
+            assert_eq!(found.unwrap().parse::<FlagSet>(), after.parse::<FlagSet>(), "{rights}");
         }
     }
 }

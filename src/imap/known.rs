@@ -72,15 +72,6 @@ pub(super) struct Known {
     pub(super) annotations: Vec<AnnotationValue>,
 }
 
-impl Known {
-    pub(super) fn meets(&self, needs: Needs) -> bool {
-        (self.structure.is_some() || !needs.structure)
-            && (self.envelope.is_some() || self.structure.is_some() || !needs.envelope)
-            && (self.body_structure.is_some() || self.structure.is_some() || !needs.body_structure)
-            && (self.header.is_some() || !needs.header)
-    }
-}
-
 /// Whether an item is made of fields that are kept of each message. To be asked once and not for every message.
 pub(super) fn is_kept_item(item: &FetchItem) -> bool {
     let FetchItem::Section(BodySection { section, .. }) = item else { return false };
@@ -104,6 +95,23 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    /// The structures of the messages that are next, in their order; none where none was needed.
+    pub(super) fn structures(&self) -> &[Option<Structure>] {
+        self.structures.as_slice()
+    }
+
+    /// Whether what is needed of one of the messages that are next is known.
+    pub(super) fn meets(&self, index: usize, needs: Needs) -> bool {
+        fn has<T>(column: &IntoIter<Option<T>>, index: usize) -> bool {
+            column.as_slice().get(index).is_some_and(Option::is_some)
+        }
+        let structure = has(&self.structures, index);
+        (structure || !needs.structure)
+            && (has(&self.envelopes, index) || structure || !needs.envelope)
+            && (has(&self.body_structures, index) || structure || !needs.body_structure)
+            && (has(&self.headers, index) || !needs.header)
+    }
+
     /// What is known of the next message.
     pub(super) fn next(&mut self) -> Known {
         Known {

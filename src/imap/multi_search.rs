@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use mailwright_imap_proto::{
     Answered, Refusal,
     command::{MultiSearch, NotifyMailboxes},
-    server::{Find, Found, FoundIn, ModSeqOf},
+    server::{Find, Found, FoundIn},
 };
 use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::{Folders, MailboxRef, Right, Store, StoreError, User, accounts::Accounts};
@@ -22,7 +22,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let selected = self.selected.as_ref().filter(|_| search.names_selected());
         if search.names_selected() {
             let selected = selected.ok_or_else(Refusal::unavailable)?;
-            let mut find = Find::new(search.query.clone(), ModSeqOf::None);
+            let mut find = Find::new(search.query.clone(), search.mod_seq());
             find.scores = scores;
             let found = self.find(&find).await?;
             let mut found = FoundIn::new(selected.name.clone(), selected.snapshot.uid_validity(), found);
@@ -53,7 +53,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             };
             let (uids, scores) = self.scored(&looked_at, &query, scores).await?;
             if !uids.is_empty() {
-                all.push(FoundIn::new(name, uid_validity, Found::new(uids).with_scores(scores)));
+                let told = search.mod_seq().of(&uids);
+                let mod_seq = looked_at.snapshot.among(&told).map(|message| message.modseq).max();
+                let found = Found::new(uids).with_mod_seq(mod_seq).with_scores(scores);
+                all.push(FoundIn::new(name, uid_validity, found));
             }
         }
         Ok(all)

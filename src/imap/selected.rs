@@ -5,7 +5,6 @@ use std::{collections::HashMap, sync::Arc};
 use mailwright_imap_proto::{
     Answered, Refusal,
     command::{CopyUid, Resync, Store as StoreRequest},
-    response::ResponseCode,
     server::{Change, Open, Opened, Server},
 };
 use mailwright_line_proto::{Ask, Deflate, Shutdown};
@@ -20,6 +19,7 @@ use super::{
     access::{may_change, permitted},
     events::Cause,
     flags::Allowed,
+    gone,
     noting::Renoted,
     refusal, target_refusal,
 };
@@ -233,7 +233,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let stored = match (self.selected.as_ref(), self.store.writer()) {
             (Some(selected), Some(writer)) if !selected.read_only => {
                 let before = Arc::clone(&selected.snapshot);
-                match Allowed::of(&ask, rights, &before) {
+                match Allowed::of(&ask, rights) {
                     None => Err(Refusal::no_permission()),
                     // No mod-sequence is below the lowest, so the number 0 means that nothing is to change (RFC 7162 §3.1.3).
                     Some(_) if ask.unchanged_since == Some(None) => {
@@ -343,8 +343,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let to = self.locate_for(to, Right::Insert).await.map_err(|error| target_refusal(&error))?;
         if to.owner != *mailbox.user() || to.rights != self.known_rights(Rights::ALL) {
             let moved = self.transfer(uids, &to, true).await?;
-            let moved =
-                moved.ok_or_else(|| Refusal::new(ResponseCode::ExpungeIssued, "the messages are gone"))?;
+            let moved = moved.ok_or_else(gone)?;
             self.added(Cause::Copy, &to.owner, &to.name, &moved.destination).await;
             return Ok(moved);
         }

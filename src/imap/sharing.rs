@@ -267,6 +267,13 @@ fn check_filter(entry: &EntryName, text: &[u8]) -> Answered<()> {
     if !rest.is_some_and(|rest| rest.starts_with(FILTERS)) {
         return Ok(());
     }
+    // It is a row of keys: what stands before those in a command is no part of it.
+    let first = text.split(|octet| *octet == b' ').next().unwrap_or_default();
+    if [&b"CHARSET"[..], b"RETURN"].iter().any(|word| first.eq_ignore_ascii_case(word)) {
+        return Err(Refusal::plain(
+            "this is no search: expected a search key at its start, and UTF-8 throughout",
+        ));
+    }
     let command = [b"SEARCH ", text].concat();
     let read = Command::parse(&mut Input::new(&command).with_utf8(true), SearchContext::default());
     match read {

@@ -102,6 +102,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             .watched()
             .map(|watched| (watched.tag.to_owned(), watched.question.clone(), watched.found.to_vec()))
             .collect();
+        let mut failed = false;
         for (tag, question, before) in watched {
             let found = match question {
                 Question::Find(Find { query, .. }) => {
@@ -112,10 +113,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 Question::Order(order) => self.order(&order).await.map(|ordered| ordered.uids),
                 _ => continue,
             };
-            // What cannot be found out now is found out with the next change.
-            if let Ok(found) = found {
-                connection.machine().inner_mut().inner_mut().found(&tag, found);
+            match found {
+                Ok(found) => connection.machine().inner_mut().inner_mut().found(&tag, found),
+                Err(_) => failed = true,
             }
+        }
+        if failed {
+            // What cannot be found out now is found out at the next look.
+            self.stale = Some(stale);
         }
     }
 }

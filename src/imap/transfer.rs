@@ -3,14 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use mailwright_imap_proto::{Answered, Refusal, command::CopyUid};
-use mailwright_mail_model::{UidSet, UidValidity};
-use mailwright_mailstore::{Expunge, MailboxRef, Message, Store, Target, Upload, Write, accounts::Accounts};
+use mailwright_mail_model::{Uid, UidSet, UidValidity};
+use mailwright_mailstore::{
+    Expunge, MailboxRef, Message, Store, StoreError, Target, Upload, Write, accounts::Accounts,
+};
 
 use super::{
     Visit,
     access::{Located, permitted},
     described::{CHUNK, Describer},
-    refusal,
+    gone, refusal,
     selected::Selected,
     target_refusal,
 };
@@ -27,7 +29,13 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let (Some(selected), Some(writer)) = (&self.selected, self.store.writer()) else {
             return Err(Refusal::no_permission());
         };
-        let messages: Vec<&Message> = selected.snapshot.among(uids).collect();
+        // As they are now: another session may have moved them, or changed their flags.
+        let snapshot = self.store.open(selected.mailbox.user(), selected.mailbox.name()).await;
+        let snapshot = snapshot.map_err(|error| refusal(&error))?;
+        if snapshot.uid_validity() != selected.snapshot.uid_validity() {
+            return Err(gone());
+        }
+        let messages: Vec<&Message> = snapshot.among(uids).collect();
         if messages.is_empty() {
             return Ok(None);
         }
@@ -65,14 +73,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         to: &Located,
         moves: bool,
     ) -> Answered<Option<CopyUid>> {
-        let (mut copies, mut validity) = (UidSet::new(), None);
+        let (mut copies, mut validity) = (Vec::with_capacity(messages.len()), None);
         let source: UidSet = messages.iter().map(|message| message.uid).collect();
         let mut done = Ok(());
         for message in messages {
             match self.transfer_one(writer, selected, message, to).await {
                 Ok((uid_validity, copy)) => {
                     validity = Some(uid_validity);
-                    copies = copies.union(&copy);
+                    copies.push((message.uid, copy));
                 }
                 Err(refused) => {
                     done = Err(refused);
@@ -81,16 +89,30 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
         }
         if done.is_ok() && moves {
-            let expunged = writer.expunge(&selected.mailbox, &Expunge::Exactly(source.clone())).await;
-            done = expunged.map(drop).map_err(|error| refusal(&error));
+            let expunged = writer.expunge(&selected.mailbox, &Expunge::Exactly(source)).await;
+            match expunged {
+                Ok(expunged) => {
+                    // What another session has taken away meanwhile is where that has put it.
+                    let twice: UidSet = uids_of(&copies, |uid| !expunged.uids.contains(uid));
+                    copies.retain(|(uid, _)| expunged.uids.contains(*uid));
+                    if !twice.is_empty() {
+                        self.undo(writer, to, twice).await;
+                    }
+                    if copies.is_empty() {
+                        return Err(gone());
+                    }
+                }
+                Err(error) => done = Err(refusal(&error)),
+            }
         }
         if let Err(refused) = done {
             if !copies.is_empty() {
-                self.undo(writer, to, copies).await;
+                self.undo(writer, to, uids_of(&copies, |_| true)).await;
             }
             return Err(refused);
         }
-        Ok(validity.map(|validity| CopyUid::new(validity, source, copies)))
+        let source = copies.iter().map(|(uid, _)| *uid).collect();
+        Ok(validity.map(|validity| CopyUid::new(validity, source, uids_of(&copies, |_| true))))
     }
 
     async fn transfer_one(
@@ -99,14 +121,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         selected: &Selected,
         message: &Message,
         to: &Located,
-    ) -> Answered<(UidValidity, UidSet)> {
+    ) -> Answered<(UidValidity, Uid)> {
         let upload = writer.begin(Some(message.size)).await.map_err(|error| target_refusal(&error))?;
         let mut upload = Mutex::new(upload);
         let target = self.write(&mut upload, selected, message, to).await?;
         let appended = open(&mut upload).commit(&[target]).await;
         let appended = appended.map_err(|failed| target_refusal(&failed.error))?;
         let first = appended.first().ok_or_else(Refusal::unavailable)?;
-        Ok((first.uid_validity, first.uid.into()))
+        Ok((first.uid_validity, first.uid))
     }
 
     async fn undo(&self, writer: &impl Write, to: &Located, copies: UidSet) {
@@ -132,7 +154,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let (mut describer, mut offset) = (Describer::default(), 0);
         while offset < message.size {
             let end = message.size.min(offset + CHUNK);
-            let chunk = self.store.read(&reference, offset..end).await.map_err(|error| refusal(&error))?;
+            let chunk = self.store.read(&reference, offset..end).await.map_err(|error| match error {
+                StoreError::NotFound => gone(),
+                error => refusal(&error),
+            })?;
             if chunk.is_empty() {
                 return Err(Refusal::unavailable());
             }
@@ -150,6 +175,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         let values = self.carried_values(&selected.mailbox, message.uid, &self.carried(to)).await?;
         Ok(target.with_annotations(user.clone(), values))
     }
+}
+
+/// The copies of those originals.
+fn uids_of(copies: &[(Uid, Uid)], of: impl Fn(Uid) -> bool) -> UidSet {
+    copies.iter().filter(|(original, _)| of(*original)).map(|(_, copy)| *copy).collect()
 }
 
 fn open(upload: &mut Mutex<Upload>) -> &mut Upload {

@@ -67,22 +67,7 @@ impl MultiSearch {
 
     pub(super) fn parse(input: &mut Input<'_>, context: SearchContext<'_>) -> Result<Self, GrammarError> {
         input.space()?;
-        let mut sources = Vec::new();
-        if input.keyword("IN") {
-            input.space()?;
-            input.octet(b'(', "an opening parenthesis")?;
-            loop {
-                if sources.len() == MOST {
-                    return Err(GrammarError::TooMany { what: "groups of mailboxes", limit: MOST });
-                }
-                sources.push(NotifyMailboxes::parse(input, true)?);
-                if !input.eat(b' ') {
-                    break;
-                }
-            }
-            input.octet(b')', "a closing parenthesis")?;
-            input.space()?;
-        }
+        let sources = sources(input)?;
         let (returns, sent) = SearchReturn::parse(input)?;
         let octets = input.rest();
         let query = program(input, context)?;
@@ -112,6 +97,27 @@ impl MultiSearch {
         }
         put_program(&self.query, wire);
     }
+}
+
+/// Takes `IN (…)` and the space behind it, if it is here.
+pub(super) fn sources(input: &mut Input<'_>) -> Result<Vec<NotifyMailboxes>, GrammarError> {
+    let mut sources = Vec::new();
+    if input.keyword("IN") {
+        input.space()?;
+        input.octet(b'(', "an opening parenthesis")?;
+        loop {
+            if sources.len() == MOST {
+                return Err(GrammarError::TooMany { what: "groups of mailboxes", limit: MOST });
+            }
+            sources.push(NotifyMailboxes::parse(input, true)?);
+            if !input.eat(b' ') {
+                break;
+            }
+        }
+        input.octet(b')', "a closing parenthesis")?;
+        input.space()?;
+    }
+    Ok(sources)
 }
 
 #[cfg(test)]

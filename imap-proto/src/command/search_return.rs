@@ -2,7 +2,7 @@
 
 use mailwright_mail_model::UidSet;
 
-use super::FetchItem;
+use super::{FetchItem, esearch::sources};
 use crate::grammar::{GrammarError, Input, Wire};
 
 /// The most FETCH items behind UPDATE.
@@ -107,7 +107,11 @@ impl SearchReturn {
 
     /// Whether the arguments of a search, whatever else is wrong with them, ask for its result to be saved.
     pub(crate) fn saves(arguments: &mut Input<'_>) -> bool {
-        let returns = arguments.space().and_then(|()| Self::parse(arguments));
+        let returns = arguments.space().and_then(|()| {
+            // RFC 7377 §2.1: where it is searched stands before that.
+            sources(arguments)?;
+            Self::parse(arguments)
+        });
         matches!(returns, Ok((Some(Self { save: true, .. }), _)))
     }
 

@@ -77,6 +77,16 @@ pub enum GrammarError {
     /// A filter that names itself, or others too deep (RFC 5466 §3.1).
     #[error("the filter {0} leads too deep")]
     FilterLoop(Box<str>),
+    /// A filter that is no search (RFC 5466 §3.2): where in it, counted from its start.
+    #[error("in the filter {name}: expected {expected} at octet {at}")]
+    FilterSyntax {
+        /// Which it is.
+        name: Box<str>,
+        /// What would have been right.
+        expected: &'static str,
+        /// Where: octets from the start of the filter.
+        at: usize,
+    },
     /// A filter beside a charset that is not that of filters (RFC 5466 §3.1).
     #[error("filters are in UTF-8 and so must be what they are searched with")]
     FilterCharset,

@@ -71,6 +71,13 @@ impl Server {
         self.announce_now();
     }
 
+    /// From now on tells of all of them by UID (RFC 9586 §3).
+    pub(super) fn name_by_uid(&mut self) {
+        if let State::Selected { contexts, .. } = &mut self.state {
+            contexts.iter_mut().for_each(|context| context.by_uid = true);
+        }
+    }
+
     pub(super) fn cancel_update(&mut self, turn: &Turn, cancel: &CancelUpdate) -> Option<Output<Event>> {
         if let State::Selected { contexts, .. } = &mut self.state {
             contexts.retain(|context| !cancel.tags.iter().any(|tag| **tag == *context.tag));
@@ -198,8 +205,19 @@ impl Context {
         Some(found.filter(|uid| Some(*uid) > before && known.contains(*uid)).collect())
     }
 
-    /// Tells what came to the results, or what went. Of two results that stay the order never changes, for nothing that a message
-    /// is sorted by does.
+    /// How many of the results that stay, in front, are still in the order in which the client was told of them. It changes with
+    /// annotations, and with what answers a fuzzy search better.
+    fn in_order(&self, stay: &[Uid]) -> usize {
+        let staying: UidSet = stay.iter().copied().collect();
+        let now: Vec<Uid> = self.found.iter().copied().filter(|uid| staying.contains(*uid)).collect();
+        // What is not found any more is told of when all is.
+        if now.len() < stay.len() {
+            return stay.len();
+        }
+        now.iter().zip(stay).take_while(|(now, before)| now == before).count()
+    }
+
+    /// Tells what came to the results, or what went. RFC 5267 §4.3.2: what is at another place now goes and comes again.
     fn tell(
         &mut self,
         adds: bool,
@@ -219,14 +237,21 @@ impl Context {
             gather(&mut changes, new.map(|(place, uid)| (place, *uid)));
             self.told = now;
         } else {
-            if self.told.iter().all(|uid| those.contains(*uid)) {
+            let mut stay: Vec<Uid> = self.told.iter().copied().filter(|uid| those.contains(*uid)).collect();
+            stay.truncate(self.in_order(&stay));
+            if stay.len() == self.told.len() {
                 return;
             }
-            let gone = self.told.iter().enumerate().filter(|(_, uid)| !those.contains(**uid));
+            let staying: UidSet = stay.iter().copied().collect();
+            let gone = self.told.iter().enumerate().filter(|(_, uid)| !staying.contains(**uid));
             gather(&mut changes, gone.map(|(place, uid)| (place, *uid)));
             // From the last to the first, so that no place changes before it is used.
             changes.reverse();
-            self.told.retain(|uid| those.contains(*uid));
+            self.told = stay;
+        }
+        // An answer about nothing has no form.
+        if changes.is_empty() {
+            return;
         }
         let by_uid = self.by_uid;
         let number = |uid: &Uid| match by_uid {

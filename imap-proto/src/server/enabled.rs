@@ -128,6 +128,9 @@ impl Server {
         let rev2 = self.capabilities().has("IMAP4rev2");
         let before = self.enabled.mod_sequences;
         let now_on = self.enabled.enable(enable, &self.config.abilities, rev2);
+        if self.enabled.uid_only {
+            self.name_by_uid();
+        }
         now_on.into_iter().collect::<crate::response::Capabilities>().encode_enabled(&mut self.transmit);
         if self.enabled.mod_sequences && !before {
             self.tell_highest_mod_seq();

@@ -268,14 +268,17 @@ impl Server {
             FetchData::Annotations(asked, all) => asked.tells_of(all),
             _ => true,
         };
-        if !says_uid && !data.iter().any(is_shown) {
+        let shows = data.iter().any(is_shown);
+        // RFC 9586 §3.3: there the UID stands before, and is an item only where there is no other.
+        let puts_uid = if enabled.uid_only { !shows } else { says_uid };
+        if !says_uid && !shows {
             return Ok(true);
         }
         let mut writer = match enabled.uid_only {
             true => FetchWriter::by_uid(uid, &mut self.transmit),
             false => FetchWriter::new(sequence, &mut self.transmit),
         };
-        if says_uid && !enabled.uid_only {
+        if puts_uid {
             writer.uid(uid);
         }
         match put(writer, look, data) {

@@ -23,12 +23,18 @@ impl Server {
         tag: Box<str>,
         spec: &'static Spec,
         name: Box<str>,
-        octets: Bytes,
+        (octets, saves): (Bytes, bool),
     ) -> Option<Output<Event>> {
-        let slot = Slot::new(tag, spec.name, Kind::Filter { octets });
+        let mut slot = Slot::new(tag, spec.name, Kind::Filter { octets, saves });
+        // RFC 9051 §7.5.1: it is answered as the search is that waits for it.
+        slot.uses_seqs = spec.uses_seqs;
         if self.filters.len() >= MOST_FILTERS {
             self.filters.clear();
-            self.refuse(&slot, Refusal::new(ResponseCode::Limit, "too many filters in one search"));
+            self.refuse_search(
+                &slot,
+                saves,
+                Refusal::new(ResponseCode::Limit, "too many filters in one search"),
+            );
             return None;
         }
         let id = self.slots.open(slot);
@@ -38,9 +44,9 @@ impl Server {
 
 impl Reply for Filter {
     fn reply(server: &mut Server, mut slot: Slot, request: Self, answer: Answered<Option<String>>) {
-        let octets = match std::mem::replace(&mut slot.kind, Kind::Plain) {
-            Kind::Filter { octets } => octets,
-            _ => Bytes::new(),
+        let (octets, saves) = match std::mem::replace(&mut slot.kind, Kind::Plain) {
+            Kind::Filter { octets, saves } => (octets, saves),
+            _ => (Bytes::new(), false),
         };
         match answer {
             Ok(Some(text)) => {
@@ -50,11 +56,11 @@ impl Reply for Filter {
             }
             Ok(None) => {
                 server.filters.clear();
-                server.refuse(&slot, undefined_filter(&request.name));
+                server.refuse_search(&slot, saves, undefined_filter(&request.name));
             }
             Err(refusal) => {
                 server.filters.clear();
-                server.refuse(&slot, refusal);
+                server.refuse_search(&slot, saves, refusal);
             }
         }
     }

@@ -8,6 +8,7 @@ use super::{
     answer::Reply,
     contexts::Question,
     run::Turn,
+    searching::not_saved,
     slots::{Kind, Slot},
 };
 use crate::{
@@ -38,6 +39,13 @@ impl FoundIn {
     }
 }
 
+impl MultiSearch {
+    /// Of which of the messages found in a mailbox the highest mod-sequence is wanted (RFC 7162 §3.1.5, §3.1.10).
+    pub fn mod_seq(&self) -> ModSeqOf {
+        ModSeqOf::wanted(&self.query, self.returns.as_ref())
+    }
+}
+
 impl Request for MultiSearch {
     /// The mailboxes in which something was found, each once. Those that the user may not read are passed over.
     type Answer = Answered<Vec<FoundIn>>;
@@ -64,7 +72,7 @@ impl Server {
             return refused;
         }
         if let Err(refusal) = self.mod_seq_wanted(&search.query, Some(&returns)) {
-            return self.no(&turn, refusal);
+            return self.no_search(&turn, Some(&returns), refusal);
         }
         let sent = std::mem::take(&mut search.sent);
         self.ask(turn, Kind::Search { returns: Some(returns), sent }, search, Event::MultiSearch)
@@ -80,14 +88,22 @@ impl Reply for MultiSearch {
         slot.by_uid = true;
         let all = match answer {
             Ok(all) => all,
-            Err(refusal) => return server.refuse(&slot, refusal),
+            Err(refusal) => return server.refuse_search(&slot, returns.save, refusal),
         };
+        if all.iter().any(|one| one.selected && server.saves_too_many(returns, &one.found.uids)) {
+            return server.refuse_search(&slot, true, not_saved());
+        }
+        // RFC 9738 §3.1: the lowest that was looked at has no mailbox beside it, so it is of the selected one.
+        let limits = returns.all && request.names_only_selected();
         let mut of_selected = UidSet::new();
         for FoundIn { mailbox, uid_validity, selected, found: Found { uids, mod_seq, scores } } in all {
-            let uids = match selected {
+            let mut uids = match selected {
                 true => server.named(&uids, true).unwrap_or_default(),
                 false => uids,
             };
+            if limits {
+                slot.limited = server.keep_within_limit(&mut uids);
+            }
             // RFC 7377 §2.1: of a mailbox in which nothing is found nothing is said.
             if !uids.is_empty() && !returns.only_saves() {
                 let mut told = returns.tell(&slot.tag, &uids, mod_seq);

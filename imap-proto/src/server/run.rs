@@ -18,7 +18,7 @@ use crate::{
     },
     grammar::{GrammarError, Input},
     language::Wording,
-    response::{Listed, ResponseCode, Status},
+    response::{Listed, ResponseCode, Status, StatusKind},
 };
 
 /// A command whose turn has come.
@@ -54,13 +54,13 @@ impl Server {
             }
             Ready::Bad { tag, status } => self.bad(tag.as_deref(), &status),
             Ready::Unsaved { tag, status } => {
-                if let State::Selected { saved, .. } = &mut self.state {
-                    *saved = UidSet::new();
-                }
+                self.forget_saved();
                 self.bad(Some(&tag), &status)
             }
             Ready::Message { head } => self.start_message(&head),
-            Ready::Filter { tag, spec, name, octets } => self.ask_for_filter(tag, spec, name, octets),
+            Ready::Filter { tag, spec, name, octets, saves } => {
+                self.ask_for_filter(tag, spec, name, (octets, saves))
+            }
             Ready::Parsed { tag, spec, command } => {
                 self.run(Turn { tag, spec, limited: None }, *command, nothing_behind)
             }
@@ -128,13 +128,17 @@ impl Server {
         Some(match spec.parse(&mut input, context) {
             Ok(command) => Ready::Parsed { tag, spec, command: command.into() },
             Err(GrammarError::Filter(name)) if self.config.abilities.filters => {
-                Ready::Filter { tag, spec, name, octets: octets.clone() }
+                let saves = SearchReturn::saves(&mut arguments);
+                Ready::Filter { tag, spec, name, octets: octets.clone(), saves }
             }
             // RFC 5182 §2.1: after a NO there is nothing saved.
-            Err(GrammarError::Charset) if SearchReturn::saves(&mut arguments) => {
-                Ready::Unsaved { tag, status: not_understood(spec, GrammarError::Charset).into() }
+            Err(error) => {
+                let status = not_understood(spec, error);
+                match status.kind == StatusKind::No && SearchReturn::saves(&mut arguments) {
+                    true => Ready::Unsaved { tag, status: status.into() },
+                    false => bad(status),
+                }
             }
-            Err(error) => bad(not_understood(spec, error)),
         })
     }
 
@@ -195,6 +199,7 @@ impl Server {
                 self.notifying = None;
                 self.sets_quota = true;
                 self.started = None;
+                self.errors = 0;
                 self.ask(turn, Kind::Leaving, Close { expunge: false }, Event::Close)
             }
             Command::Compress => self.compress(&turn),

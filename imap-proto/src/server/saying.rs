@@ -8,7 +8,7 @@ use crate::{
     Refusal,
     command::Spec,
     grammar::Input,
-    response::{ResponseCode, Status},
+    response::{ResponseCode, Status, StatusKind},
 };
 
 impl Server {
@@ -29,6 +29,10 @@ impl Server {
             self.say(None, &status.with(ResponseCode::HighestModSeq(mod_seq)));
         }
         self.say(Some(tag), status);
+        // A session may last for weeks: what its user once did wrong is forgotten when something goes well.
+        if status.kind == StatusKind::Ok && self.is_logged_in() {
+            self.errors = 0;
+        }
         self.since = None;
     }
 

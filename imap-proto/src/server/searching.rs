@@ -53,6 +53,24 @@ pub enum ModSeqOf {
 }
 
 impl ModSeqOf {
+    /// Whose is told with what a search finds.
+    pub(super) fn wanted(query: &Query, returns: Option<&SearchReturn>) -> Self {
+        if !names_mod_seq(query) {
+            return Self::None;
+        }
+        match returns {
+            Some(returns) if !returns.all && !returns.count && returns.partial.is_none() => {
+                match (returns.min, returns.max) {
+                    (true, true) => Self::Ends,
+                    (true, false) => Self::First,
+                    (false, true) => Self::Last,
+                    (false, false) => Self::All,
+                }
+            }
+            _ => Self::All,
+        }
+    }
+
     /// Those of the messages found.
     pub fn of(self, found: &UidSet) -> UidSet {
         match self {
@@ -115,7 +133,7 @@ impl Server {
         }
         let mod_seq = match self.mod_seq_wanted(&query, returns.as_ref()) {
             Ok(mod_seq) => mod_seq,
-            Err(refusal) => return self.no(&turn, refusal),
+            Err(refusal) => return self.no_search(&turn, returns.as_ref(), refusal),
         };
         if let Some(refused) = self.reuses_tag(&turn, returns.as_ref()) {
             return refused;
@@ -153,17 +171,7 @@ impl Server {
             return Err(Refusal::cannot());
         }
         self.tell_mod_sequences();
-        Ok(match returns {
-            Some(returns) if !returns.all && !returns.count && returns.partial.is_none() => {
-                match (returns.min, returns.max) {
-                    (true, true) => ModSeqOf::Ends,
-                    (true, false) => ModSeqOf::First,
-                    (false, true) => ModSeqOf::Last,
-                    (false, false) => ModSeqOf::All,
-                }
-            }
-            _ => ModSeqOf::All,
-        })
+        Ok(ModSeqOf::wanted(query, returns))
     }
 
     /// These messages as the client names them; `None` if it knows none of them.
@@ -191,13 +199,7 @@ impl Reply for Find {
         let found = match answer {
             Ok(found) => found,
             Err(refusal) => {
-                // RFC 5182 §2.1: after a NO there is nothing saved.
-                if let (Some(SearchReturn { save: true, .. }), State::Selected { saved, .. }) =
-                    (returns, &mut server.state)
-                {
-                    *saved = UidSet::new();
-                }
-                return server.refuse(&slot, refusal);
+                return server.refuse_search(&slot, returns.is_some_and(|returns| returns.save), refusal);
             }
         };
         let Found { mut uids, mod_seq, scores } = found;
@@ -205,12 +207,7 @@ impl Reply for Find {
             slot.limited = server.keep_within_limit(&mut uids);
         }
         if returns.is_some_and(|returns| server.saves_too_many(returns, &uids)) {
-            if let State::Selected { saved, .. } = &mut server.state {
-                *saved = UidSet::new();
-            }
-            // RFC 5182 §2.1
-            let refusal = Refusal::new(ResponseCode::NotSaved, "more messages than can be saved");
-            return server.refuse(&slot, refusal);
+            return server.refuse_search(&slot, true, not_saved());
         }
         let found = server.named(&uids, slot.by_uid).unwrap_or_default();
         match returns {
@@ -243,7 +240,40 @@ impl Reply for Find {
     }
 }
 
+/// RFC 5182 §2.1
+pub(super) fn not_saved() -> Refusal {
+    Refusal::new(ResponseCode::NotSaved, "more messages than can be saved")
+}
+
 impl Server {
+    /// `$` stands for nothing any more.
+    pub(super) fn forget_saved(&mut self) {
+        if let State::Selected { saved, .. } = &mut self.state {
+            *saved = UidSet::new();
+        }
+    }
+
+    /// Refuses a search that was asked about. RFC 5182 §2.1: if its result was to be saved, there is nothing saved after a NO.
+    pub(super) fn refuse_search(&mut self, slot: &Slot, saves: bool, refusal: Refusal) {
+        if saves {
+            self.forget_saved();
+        }
+        self.refuse(slot, refusal);
+    }
+
+    /// The same of one that need not be asked about.
+    pub(super) fn no_search(
+        &mut self,
+        turn: &Turn,
+        returns: Option<&SearchReturn>,
+        refusal: Refusal,
+    ) -> Option<Output<Event>> {
+        if returns.is_some_and(|returns| returns.save) {
+            self.forget_saved();
+        }
+        self.no(turn, refusal)
+    }
+
     /// Whether `$` would have to stand for more messages than it can (RFC 9738).
     pub(super) fn saves_too_many(&self, returns: SearchReturn, found: &UidSet) -> bool {
         let limit = self.config.save_limit.map_or(u64::MAX, |limit| limit.get().into());

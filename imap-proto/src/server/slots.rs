@@ -53,8 +53,8 @@ pub(super) enum Kind {
     Language,
     /// A login.
     Login,
-    /// A search with a name, which this command waits for.
-    Filter { octets: bytes::Bytes },
+    /// A search with a name, which this command waits for, and whether what that finds is to be saved.
+    Filter { octets: bytes::Bytes, saves: bool },
     /// A message may come.
     Message,
     /// A part of another message goes into it.

@@ -13,12 +13,13 @@ use super::{
     answer::Reply,
     contexts::Question,
     run::Turn,
+    searching::not_saved,
     slots::{Kind, Slot},
 };
 use crate::{
     command::{SearchReturn, Sort as SortCommand, Thread as ThreadCommand, names_mod_seq},
     refusal::{Answered, Refusal},
-    response::{Esearch, ResponseCode, Sort, Status, Thread, set_of},
+    response::{Esearch, Sort, Status, Thread, set_of},
 };
 
 /// Which messages match, and in what order (SORT, UID SORT)?
@@ -107,7 +108,7 @@ impl Server {
         let SortCommand { criteria, annotations, query, returns, sent, .. } = sort;
         let mod_seq = match self.mod_seq_wanted(&query, returns.as_ref()) {
             Ok(mod_seq) => mod_seq,
-            Err(refusal) => return self.no(&turn, refusal),
+            Err(refusal) => return self.no_search(&turn, returns.as_ref(), refusal),
         };
         if let Some(refused) = self.reuses_tag(&turn, returns.as_ref()) {
             return refused;
@@ -155,15 +156,12 @@ impl Reply for Order {
         };
         let Ordered { uids, mod_seq, scores } = match answer {
             Ok(ordered) => ordered,
-            Err(refusal) => return server.refuse(&slot, refusal),
+            Err(refusal) => {
+                return server.refuse_search(&slot, returns.is_some_and(|returns| returns.save), refusal);
+            }
         };
         if returns.is_some_and(|returns| server.saves_too_many(returns, &uids.iter().copied().collect())) {
-            if let State::Selected { saved, .. } = &mut server.state {
-                *saved = UidSet::new();
-            }
-            // RFC 5182 §2.1
-            let refusal = Refusal::new(ResponseCode::NotSaved, "more messages than can be saved");
-            return server.refuse(&slot, refusal);
+            return server.refuse_search(&slot, true, not_saved());
         }
         let scores: Vec<u8> = uids
             .iter()

@@ -51,8 +51,11 @@ impl App {
                         let messages =
                             folder.messages.iter().filter(|message| matches_query(message, &query));
                         let uids: UidSet = messages.map(|message| message.uid).collect();
-                        let mut found =
-                            FoundIn::new(MailboxName::new(name).unwrap(), validity(), uids.into());
+                        let told = ask.mod_seq().of(&uids);
+                        let of_told = folder.messages.iter().filter(|message| told.contains(message.uid));
+                        let mod_seq = of_told.map(|message| message.mod_seq).max().and_then(ModSeq::new);
+                        let found = Found::new(uids).with_mod_seq(mod_seq);
+                        let mut found = FoundIn::new(MailboxName::new(name).unwrap(), validity(), found);
                         found.selected = selected;
                         all.push(found);
                     }

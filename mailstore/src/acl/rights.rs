@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mailwright_mail_model::{Flag, FlagSet};
+
 /// One right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 4314 §2.1 and RFC 5257 §4.10 have these twelve")]
@@ -98,6 +100,26 @@ impl Rights {
     #[must_use]
     pub const fn difference(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    /// Those of these flags that may be set and taken away (RFC 4314 §4).
+    #[must_use]
+    pub fn flags(self, flags: &FlagSet) -> FlagSet {
+        if [Right::Seen, Right::DeleteMessages, Right::Write].iter().all(|right| self.contains(*right)) {
+            return flags.clone();
+        }
+        let seen = FlagSet::from_iter([Flag::Seen]);
+        let deleted = FlagSet::from_iter([Flag::Deleted]);
+        let others = flags.difference(&seen).difference(&deleted);
+        let mut all = flags.clone();
+        for (right, covered) in
+            [(Right::Seen, &seen), (Right::DeleteMessages, &deleted), (Right::Write, &others)]
+        {
+            if !self.contains(right) {
+                all = all.difference(covered);
+            }
+        }
+        all
     }
 
     /// One after another, in the order in which they are shown.

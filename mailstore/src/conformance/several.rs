@@ -191,5 +191,12 @@ pub(super) async fn one_replaces_another(store: &impl Store) -> Outcome {
     equal("messages", snapshot.len(), 2)?;
     ensure(snapshot.message(old).is_none(), "what is replaced is gone")?;
     let saved = message(&snapshot, appended.uid)?.saved();
-    ensure(saved.is_none_or(|saved| saved.seconds() == 1_600_000_000), "the save date that was given")
+    ensure(saved.is_none_or(|saved| saved.seconds() == 1_600_000_000), "the save date that was given")?;
+    // Whoever is second replaces nothing: not even what is still there.
+    let mut upload = writer(store)?.begin(None).await?;
+    upload.write(Bytes::from_static(b"draft 3")).await?;
+    upload.replace(&mailbox, &uids.iter().copied().collect())?;
+    let target = Target::new(user.clone(), mailbox.name().clone(), date()?);
+    refused(upload.commit(&[target]).await.map_err(|failed| failed.error), &StoreError::Conflict)?;
+    equal("messages", store.open(&user, mailbox.name()).await?.uids(), snapshot.uids())
 }

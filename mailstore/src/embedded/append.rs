@@ -110,7 +110,10 @@ impl Group<'_> {
         let mut leaving = Vec::with_capacity(replaced.len());
         for (mailbox, uids) in replaced {
             let (key, _) = self.selected(mailbox)?;
-            let messages = self.snapshot(&key)?.among(uids).cloned().collect();
+            let messages: Vec<Message> = self.snapshot(&key)?.among(uids).cloned().collect();
+            if (messages.len() as u64) < uids.len() {
+                return Err(StoreError::Conflict);
+            }
             leaving.push((key, messages));
         }
         Ok(leaving)

@@ -365,7 +365,11 @@ fn check(
 ) -> Result<(), CommitError> {
     let mut less = Vec::new();
     for (mailbox, uids) in replaced {
-        let sum = state.selected(mailbox)?.snapshot.among(uids).fold(QuotaUsage::NOTHING, plus);
+        let snapshot = &state.selected(mailbox)?.snapshot;
+        if (snapshot.among(uids).count() as u64) < uids.len() {
+            return Err(StoreError::Conflict.into());
+        }
+        let sum = snapshot.among(uids).fold(QuotaUsage::NOTHING, plus);
         less.push((mailbox.user(), sum));
     }
     let mut next: HashMap<(&User, &MailboxName), Option<Uid>> = HashMap::new();

@@ -143,9 +143,19 @@ impl Reader<'_> {
         let (_, text) = found.ok_or_else(unknown)?;
         let mut text = Input::new(text.as_bytes()).with_utf8(true);
         self.passes += 1;
-        let query = self.row(&mut text, depth + 1)?;
+        let query = self.row(&mut text, depth + 1);
+        let query = query.and_then(|query| match text.is_empty() {
+            true => Ok(query),
+            false => Err(text.expected("the end of the filter")),
+        });
         self.passes -= 1;
-        if text.is_empty() { Ok(query) } else { Err(text.expected("the end of the filter")) }
+        query.map_err(|error| match error {
+            // The client sees its own command, where nothing is wrong.
+            GrammarError::Syntax { expected, at } => {
+                GrammarError::FilterSyntax { name: name.into(), expected, at }
+            }
+            error => error,
+        })
     }
 
     /// A key that holds no others. `word` is in upper case, and `here` is where it stands.
