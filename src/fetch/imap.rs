@@ -229,7 +229,7 @@ impl<'a> Imap<'a> {
 
     /// Tells that something cannot be done in a folder.
     fn pass_over(&mut self, index: usize, what: &str, why: impl std::fmt::Display) {
-        let name = self.folders.get(index).map_or("".into(), |folder| folder.there.text());
+        let name = self.folders.get(index).map_or_else(|| "".into(), |folder| folder.there.text());
         self.notes.mailbox(self.account, &name, what, why);
     }
 

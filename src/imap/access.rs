@@ -1,7 +1,7 @@
 //! Whose mailbox a name means, and what the user may do with it (RFC 2342, RFC 4314).
 
 use mailwright_imap_proto::{Refusal, response::Namespaces};
-use mailwright_mail_model::{Flag, FlagSet, MailboxName};
+use mailwright_mail_model::{FlagSet, MailboxName};
 use mailwright_mailstore::{Right, Rights, SharedMailbox, Store, StoreError, User, accounts::Accounts};
 
 pub(super) use super::foreign::Located;
