@@ -3,13 +3,13 @@
 use mailwright_imap_proto::response::{ListAttribute, Listed, ListedName, Namespaces};
 use mailwright_mail_model::{MailboxName, SpecialUse, UidValidity};
 
-use super::FetchAccount;
+use super::{FetchAccount, local_names};
 
 /// A mailbox there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Folder {
     /// Its name there.
-    pub(super) there: MailboxName,
+    pub(super) there: ListedName,
     /// The mailbox here that its messages come into; `None` if they go the way of all mail.
     pub(super) here: Option<MailboxName>,
     /// Of its UIDs, since it was looked into.
@@ -19,50 +19,56 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    fn new(there: MailboxName, here: Option<MailboxName>) -> Self {
+    fn new(there: ListedName, here: Option<MailboxName>) -> Self {
         Self { there, here, validity: None, read_only: false }
     }
 
     /// The one that an account names.
     pub(super) fn only(account: &FetchAccount) -> Vec<Self> {
-        vec![Self::new(account.folder.clone(), None)]
+        vec![Self::new(account.folder.clone().into(), None)]
+    }
+
+    /// What the names of its messages begin with. Of two mailboxes that look alike one may have a name that is none here.
+    pub(super) fn key(&self) -> [&[u8]; 2] {
+        match &self.there {
+            ListedName::Name(name) => [b"imap", name.as_str().as_bytes()],
+            ListedName::Other(octets) => [b"imap as listed", octets],
+            _ => [b"", b""],
+        }
     }
 
     /// Those that a server lists but for the mailboxes of others (RFC 2342): what is in these is not the user's to take away. INBOX is the
     /// last, for that is where its news are waited for.
-    pub(super) fn all(listed: Vec<Listed>, namespaces: &Namespaces) -> Vec<Self> {
-        let mut folders: Vec<Self> = listed.into_iter().filter_map(Self::of).collect();
-        folders.retain(|folder| !folder.there.is_inbox() && namespaces.is_personal(folder.there.as_str()));
-        folders.sort_by(|one, other| one.there.cmp(&other.there));
-        folders.dedup_by(|one, other| one.there == other.there);
-        folders.push(Self::new(MailboxName::inbox(), None));
+    pub(super) fn all(mut listed: Vec<Listed>, namespaces: &Namespaces) -> Vec<Self> {
+        listed.retain(|listed| {
+            let text = listed.name.text();
+            let inbox = listed.name.name().is_some_and(MailboxName::is_inbox);
+            !inbox && !text.is_empty() && namespaces.is_personal(&text) && !is_passed_over(listed)
+        });
+        // Of two that look alike the one whose name is one keeps it.
+        listed.sort_by_key(|listed| (listed.name.text().into_owned(), listed.name.name().is_none()));
+        listed.dedup_by(|one, other| one.name == other.name);
+        let names: Vec<_> =
+            listed.iter().map(|listed| (listed.name.text().into_owned(), listed.delimiter)).collect();
+        // Some servers have all mailboxes below INBOX; that is no level of their own.
+        let here = local_names(&names, true);
+        let mut folders: Vec<Self> =
+            listed.into_iter().zip(here).map(|(listed, here)| Self::new(listed.name, here)).collect();
+        folders.push(Self::new(MailboxName::inbox().into(), None));
         folders
     }
+}
 
-    fn of(listed: Listed) -> Option<Self> {
-        let ListedName::Name(there) = listed.name else { return None };
-        // RFC 6154 §2: what is in these is in other mailboxes too.
-        let passed_over = [
-            ListAttribute::NoSelect,
-            ListAttribute::NonExistent,
-            ListAttribute::Special(SpecialUse::All),
-            ListAttribute::Special(SpecialUse::Flagged),
-        ];
-        if passed_over.iter().any(|attribute| listed.attributes.contains(attribute)) {
-            return None;
-        }
-        let name = there.as_str();
-        let here = match listed.delimiter {
-            // What separates levels here is a letter there.
-            Some(delimiter) if delimiter != '/' => name.replace('/', "_").replace(delimiter, "/"),
-            Some(_) => name.to_owned(),
-            None => name.replace('/', "_"),
-        };
-        // Some servers have all mailboxes below INBOX; that is no level of their own.
-        let here = here.strip_prefix("INBOX/").unwrap_or(&here);
-        let here = MailboxName::new(here).ok()?;
-        Some(Self::new(there, Some(here)))
-    }
+/// Whether there is nothing in a mailbox, or nothing that is not in others too: RFC 6154 §2, RFC 8457 §3.
+fn is_passed_over(listed: &Listed) -> bool {
+    let passed_over = [
+        ListAttribute::NoSelect,
+        ListAttribute::NonExistent,
+        ListAttribute::Special(SpecialUse::All),
+        ListAttribute::Special(SpecialUse::Flagged),
+        ListAttribute::Special(SpecialUse::Important),
+    ];
+    passed_over.iter().any(|attribute| listed.attributes.contains(attribute))
 }
 
 #[cfg(test)]
@@ -82,6 +88,11 @@ mod tests {
             "* LIST (\\All) \"/\" \"All Mail\"",
             "* LIST () NIL flat/name",
             "* LIST () \"/\" \"Other Users/ann/tea\"",
+            "* LIST (\\Important) \"/\" Important",
+            "* LIST (\\Flagged) \"/\" Starred",
+            "* LIST () \"/\" A&B",
+            "* LIST () \"/\" A&-B",
+            "* LIST () \"/\" Foo//Bar",
         ];
         let listed = lines.map(|line| match Response::parse(line.as_bytes(), Leniency::tolerant()) {
             Ok(Response::List(listed)) => listed,
@@ -90,13 +101,17 @@ mod tests {
         let mut namespaces = Namespaces::personal('/');
         namespaces.other_users.push(Namespace::new("Other Users/", Some('/')));
         let folders = Folder::all(listed.to_vec(), &namespaces);
-        let names: Vec<(&str, Option<&str>)> = folders
+        let names: Vec<(String, Option<&str>)> = folders
             .iter()
-            .map(|folder| (folder.there.as_str(), folder.here.as_ref().map(|name| name.as_str())))
+            .map(|folder| (folder.there.text().into_owned(), folder.here.as_ref().map(|name| name.as_str())))
             .collect();
+        let names: Vec<_> = names.iter().map(|(there, here)| (&**there, *here)).collect();
         assert_eq!(
             names,
             [
+                ("A&B", Some("A&B")),
+                ("A&B", Some("A&B (2)")),
+                ("Foo//Bar", Some("Foo/_/Bar")),
                 ("INBOX.Sent", Some("Sent")),
                 ("INBOX.a/b.c", Some("a_b/c")),
                 ("Lists/Tea", Some("Lists/Tea")),
@@ -104,5 +119,6 @@ mod tests {
                 ("INBOX", None),
             ]
         );
+        assert_ne!(folders[0].key(), folders[1].key());
     }
 }

@@ -12,7 +12,7 @@ use mailwright_imap_proto::{
     client::{Config, Event, Opened},
     command::{
         BodySection, Expunge, Fetch, FetchItem, Notify, NotifyEvents, NotifyGroup, NotifyMailboxes, Section,
-        SectionText, StoreOperation,
+        SectionText, Select, StoreOperation,
     },
     response::FetchedItem,
 };
@@ -121,12 +121,9 @@ impl<'a> Imap<'a> {
             return Err(FetchError::Server("expected a mailbox that was listed".into()));
         };
         self.open = None;
-        let name = folder.there.clone();
-        let opened = match self.account.policy {
-            // RFC 9051 §6.3.3: others still see what is new to them.
-            FetchPolicy::Keep => self.client.examine(name).await?,
-            _ => self.client.select(name).await?,
-        };
+        // RFC 9051 §6.3.3: others still see what is new to them.
+        let keep = self.account.policy == FetchPolicy::Keep;
+        let opened = self.client.call(Select::listed(&folder.there, keep)).await?;
         let validity = opened.uid_validity.filter(|_| !opened.uid_not_sticky);
         if validity.is_none() {
             let text = "expected UIDs that stay, got a mailbox without UIDVALIDITY or with UIDNOTSTICKY";
@@ -172,16 +169,13 @@ impl<'a> Imap<'a> {
             return Ok(Vec::new());
         }
         let uids: UidSet = self.client.search(Query::all()).await?.into_iter().collect();
-        let Some((folder, validity)) = self
-            .folders
-            .get(index)
-            .and_then(|folder| Some((folder.there.as_str().to_owned(), folder.validity?)))
+        let Some((folder, validity)) =
+            self.folders.get(index).and_then(|folder| Some((folder.clone(), folder.validity?)))
         else {
             return Ok(Vec::new());
         };
-        let validity = validity.get().to_be_bytes();
-        let name =
-            |uid: Uid| MessageName::of(&[b"imap", folder.as_bytes(), &validity, &uid.get().to_be_bytes()]);
+        let (validity, [kind, folder]) = (validity.get().to_be_bytes(), folder.key());
+        let name = |uid: Uid| MessageName::of(&[kind, folder, &validity, &uid.get().to_be_bytes()]);
         let fresh: UidSet = uids.iter().filter(|uid| !known.contains_key(&name(*uid))).collect();
         let sizes = self.sizes(&fresh).await?;
         let mut all = Vec::new();
@@ -213,8 +207,8 @@ impl<'a> Imap<'a> {
 
     /// Tells that something cannot be done in a folder.
     fn pass_over(&mut self, index: usize, what: &str, why: impl std::fmt::Display) {
-        let name = self.folders.get(index).map_or("", |folder| folder.there.as_str());
-        self.notes.mailbox(self.account, name, what, why);
+        let name = self.folders.get(index).map_or("".into(), |folder| folder.there.text());
+        self.notes.mailbox(self.account, &name, what, why);
     }
 
     fn place(&self, handle: u32) -> Option<(usize, Uid)> {

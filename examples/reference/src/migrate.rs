@@ -1,15 +1,17 @@
 //! The `migrate` command: an account's mail is taken over from elsewhere, with its UIDs, flags, dates and POP3 ids.
 //!
-//! What is there already is not fetched again, so a run that was stopped goes on where it was, and a later one brings what
-//! has come since. At the end both sides are compared.
+//! What is here already is not fetched again, so a run that was stopped goes on where it was, also if mail has come here meanwhile, and a
+//! later one brings what has come since. At the end both sides are compared.
 
 mod along;
 mod imap;
 mod mbox;
+mod places;
 mod source;
 mod tree;
 
 use std::{
+    collections::HashSet,
     io::{self, BufRead, Write},
     sync::Arc,
     time::{Duration, Instant},
@@ -32,10 +34,11 @@ use crate::{
     cli::Migrate,
     companion::Along,
     config::Config,
-    directory::Members,
+    directory::{DirectoryError, Members},
     serve::{self, ServeError},
 };
 
+use places::Places;
 use source::{Entry, Folder, Source};
 
 /// Why mail was not taken over.
@@ -45,8 +48,10 @@ pub(crate) enum MigrateError {
         "{0:?} is no source: write maildir:PATH, mbox:PATH (a file, or a directory of files), imap:HOST[:PORT] or imaps:HOST[:PORT]"
     )]
     Source(String),
+    #[error("{0}\n  mail is taken over into an account: `mailwrightd user add` makes one")]
+    Account(#[from] DirectoryError),
     #[error("{0:?} is not the name of an account")]
-    Account(String),
+    Name(String),
     #[error("{0}\n  stop the server while mail is taken over")]
     Open(#[from] ServeError),
     #[error("{path}: {error}")]
@@ -81,6 +86,9 @@ struct Report {
     mailbox: String,
     /// Messages at the source.
     messages: usize,
+    /// Those of a view of all that are in other mailboxes too.
+    #[serde(skip_serializing_if = "is_zero")]
+    elsewhere: usize,
     /// Those that were fetched now.
     copied: usize,
     /// Those whose flags were brought up to date.
@@ -96,7 +104,6 @@ const TOLD: usize = 20;
 
 /// Takes over mail. Says whether both sides are the same at the end.
 pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateError> {
-    let user = User::new(&options.to).map_err(|_| MigrateError::Account(options.to.clone()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let password = if options.from.starts_with("imap") { Some(password()?) } else { None };
@@ -112,6 +119,7 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
             return Ok(true);
         }
         let (database, directory) = serve::open(config)?;
+        let user = directory.account(&options.to)?.user.clone();
         let scripts = config.limits.of_scripts();
         let store = serve::mail_store(config, database.clone(), &serve::waiting(config, &database)?)?;
         let names = ForeignNames::with_groups(Arc::new(Members(directory)));
@@ -119,7 +127,12 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
             return Err(MigrateError::Foreign { mailbox: folder.name.clone() });
         }
         let run = Run { store, user, options, scripts };
-        let (along, differences) = run.account(source.account().await?).await?;
+        for view in source.views() {
+            let line = serde_json::json!({ "mailbox": view, "view": true });
+            say(options, &line, || format!("{view}: shows messages of other mailboxes, which come with these"))?;
+        }
+        let (along, mut differences) = run.account(source.account().await?).await?;
+        differences.extend(source.left_out());
         let mut same = differences.is_empty();
         if along != Along::default() || !same {
             let line = serde_json::json!({ "account": run.user.as_str(), "along": along, "differences": differences });
@@ -128,14 +141,19 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
                 format!("{}: {along}", run.user) + &differences.collect::<String>()
             })?;
         }
+        let mut seen = HashSet::new();
         for folder in folders {
-            let report = run.mailbox(&mut source, &folder).await?;
+            let report = run.mailbox(&mut source, &folder, &mut seen).await?;
             same &= report.differences.is_empty();
             say(options, &report, || {
                 let mut text = format!(
-                    "{}: {} messages, {} copied, {} with other flags, {}{}",
+                    "{}: {} messages, {}{} copied, {} with other flags, {}{}",
                     report.mailbox,
                     report.messages,
+                    match report.elsewhere {
+                        0 => String::new(),
+                        count => format!("{count} of them in other mailboxes, "),
+                    },
                     report.copied,
                     report.reflagged,
                     if report.along == Along::default() { String::new() } else { format!("{}, ", report.along) },
@@ -166,6 +184,20 @@ fn password() -> Result<Secret, MigrateError> {
     Ok(Secret::from(line.trim_end_matches(['\r', '\n'])))
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// A mailbox that is ready to take messages.
+struct Prepared {
+    snapshot: Arc<Snapshot>,
+    /// Whether it was not there.
+    made: bool,
+    /// Whether an earlier run gave it its numbers.
+    resumed: bool,
+}
+
 struct Run<'a> {
     store: AnyStore,
     user: User,
@@ -174,27 +206,70 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn mailbox(&self, source: &mut Source, folder: &Folder) -> Result<Report, MigrateError> {
-        let mailbox = folder.name.to_string();
-        let entries = source.index(folder).await?;
-        let (snapshot, made) = self.prepare(folder).await?;
-        // UIDs rise, so what is there ends where the last run was stopped.
-        let last = snapshot.messages().next_back().map(|message| message.uid);
+    async fn mailbox(
+        &self,
+        source: &mut Source,
+        folder: &Folder,
+        seen: &mut HashSet<u64>,
+    ) -> Result<Report, MigrateError> {
+        let mut entries = source.index(folder).await?;
+        let messages = entries.len();
+        match folder.view {
+            true => entries.retain(|entry| !seen.contains(&entry.likeness)),
+            false => seen.extend(entries.iter().map(|entry| entry.likeness)),
+        }
         let mut report = Report {
-            mailbox,
-            messages: entries.len(),
+            mailbox: folder.name.to_string(),
+            messages,
+            elsewhere: messages - entries.len(),
             copied: 0,
-            reflagged: self.reflag(folder, &snapshot, &entries).await?,
+            reflagged: 0,
             along: Along::default(),
             differences: Vec::new(),
         };
+        if folder.view && entries.is_empty() {
+            return Ok(report);
+        }
+        let Prepared { snapshot, made, resumed } = self.prepare(folder).await?;
+        let places = Places::find(&entries, &snapshot, resumed);
+        report.reflagged = self.reflag(folder, &snapshot, &places, &entries).await?;
         self.around(folder, made, source.around(folder).await?, &mut report).await?;
         let mut progress = Instant::now();
-        for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| Some(entry.uid) > last) {
-            self.copy(source, folder, entry).await?;
+        self.copy_all(source, folder, (&entries, &places.ahead), true, &mut report, &mut progress).await?;
+        if let (Some(import), Some((validity, next))) = (self.store.import(), folder.numbers) {
+            // Not every server tells the next one.
+            let next = next.or_else(|| entries.last().map_or(Some(Uid::MIN), |last| last.uid.next()));
+            import.adopt(&self.user, &folder.name, validity, next).await?;
+        }
+        if !places.behind.is_empty() {
+            // A source is read from its beginning.
+            source.index(folder).await?;
+            self.copy_all(source, folder, (&entries, &places.behind), false, &mut report, &mut progress)
+                .await?;
+        }
+        let after = self.store.open(&self.user, &folder.name).await?;
+        let places = Places::find(&entries, &after, true);
+        self.notes(source, folder, (&entries, &places, &after), &mut report).await?;
+        compare(folder, &entries, &places, &after, &mut report.differences);
+        Ok(report)
+    }
+
+    /// Copies some of the messages, with the UIDs that they have there or with the next.
+    async fn copy_all(
+        &self,
+        source: &mut Source,
+        folder: &Folder,
+        (entries, some): (&[Entry], &[usize]),
+        with_uid: bool,
+        report: &mut Report,
+        progress: &mut Instant,
+    ) -> Result<(), MigrateError> {
+        for place in some {
+            let Some(entry) = entries.get(*place) else { continue };
+            self.copy(source, folder, entry, with_uid).await?;
             report.copied += 1;
             if progress.elapsed() > Duration::from_secs(1) {
-                progress = Instant::now();
+                *progress = Instant::now();
                 let (done, all) = (place + 1, entries.len());
                 if self.options.json {
                     let line = serde_json::json!({ "mailbox": report.mailbox, "done": done, "of": all });
@@ -204,17 +279,11 @@ impl Run<'_> {
                 }
             }
         }
-        if let (Some(import), Some(numbers)) = (self.store.import(), folder.numbers) {
-            import.adopt(&self.user, &folder.name, numbers.0, numbers.1).await?;
-        }
-        let after = self.store.open(&self.user, &folder.name).await?;
-        self.notes(source, folder, (&entries, &after), &mut report).await?;
-        compare(folder, &entries, &after, &mut report.differences);
-        Ok(report)
+        Ok(())
     }
 
-    /// Makes the mailbox, with the numbers it has at the source. Says whether it was not there.
-    async fn prepare(&self, folder: &Folder) -> Result<(Arc<Snapshot>, bool), MigrateError> {
+    /// Makes the mailbox, with the numbers it has at the source.
+    async fn prepare(&self, folder: &Folder) -> Result<Prepared, MigrateError> {
         let (user, name) = (&self.user, &folder.name);
         let folders = self.store.folders().ok_or(MigrateError::NoImport)?;
         let import = self.store.import().ok_or(MigrateError::NoImport)?;
@@ -226,13 +295,15 @@ impl Run<'_> {
         if folder.subscribed {
             folders.subscribe(user, name).await?;
         }
+        let mut resumed = false;
         if let Some((validity, _)) = folder.numbers {
+            resumed = self.store.open(user, name).await?.uid_validity() == validity;
             import.adopt(user, name, validity, Some(Uid::MIN)).await.map_err(|error| match error {
                 StoreError::Exists => MigrateError::Occupied { mailbox: name.to_string() },
                 other => other.into(),
             })?;
         }
-        Ok((self.store.open(user, name).await?, made))
+        Ok(Prepared { snapshot: self.store.open(user, name).await?, made, resumed })
     }
 
     /// Gives messages that an earlier run brought the flags they have now.
@@ -240,28 +311,37 @@ impl Run<'_> {
         &self,
         folder: &Folder,
         snapshot: &Snapshot,
+        places: &Places,
         entries: &[Entry],
     ) -> Result<usize, MigrateError> {
         let mailbox = MailboxRef::new(self.user.clone(), folder.name.clone(), snapshot);
         let mut count = 0;
         for entry in entries {
-            let Some(message) = snapshot.message(entry.uid) else { continue };
+            let Some(uid) = places.here(entry.uid) else { continue };
+            let Some(message) = snapshot.message(uid) else { continue };
             if message.flags != entry.flags {
                 let change = FlagChange::new(FlagOperation::Replace, entry.flags.clone());
                 let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
-                writer.store_flags(&mailbox, &UidSet::from(entry.uid), &change).await?;
+                writer.store_flags(&mailbox, &UidSet::from(uid), &change).await?;
                 count += 1;
             }
         }
         Ok(count)
     }
 
-    async fn copy(&self, source: &mut Source, folder: &Folder, entry: &Entry) -> Result<(), MigrateError> {
+    async fn copy(
+        &self,
+        source: &mut Source,
+        folder: &Folder,
+        entry: &Entry,
+        with_uid: bool,
+    ) -> Result<(), MigrateError> {
         let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
         let mut upload = writer.begin(Some(entry.size)).await?;
         source.body(folder, entry, &mut upload).await?;
         let target = Target::new(self.user.clone(), folder.name.clone(), entry.date);
-        let mut target = target.with_uid(entry.uid).with_flags(entry.flags.clone());
+        let mut target = target.with_flags(entry.flags.clone());
+        target.uid = with_uid.then_some(entry.uid);
         target.unique_id.clone_from(&entry.unique_id);
         upload.commit(&[target]).await?;
         Ok(())
@@ -269,7 +349,13 @@ impl Run<'_> {
 }
 
 /// Adds what is not the same on both sides.
-fn compare(folder: &Folder, entries: &[Entry], snapshot: &Snapshot, differences: &mut Vec<String>) {
+fn compare(
+    folder: &Folder,
+    entries: &[Entry],
+    places: &Places,
+    snapshot: &Snapshot,
+    differences: &mut Vec<String>,
+) {
     if let Some((validity, _)) = folder.numbers
         && validity != snapshot.uid_validity()
     {
@@ -277,10 +363,17 @@ fn compare(folder: &Folder, entries: &[Entry], snapshot: &Snapshot, differences:
     }
     for entry in entries {
         let uid = entry.uid;
-        let Some(message) = snapshot.message(uid) else {
-            differences.push(format!("UID {uid} is not here"));
+        let Some(message) = places.here(uid).and_then(|here| snapshot.message(here)) else {
+            differences.push(match snapshot.message(uid) {
+                Some(_) => format!("UID {uid} is not here, but another message of that UID"),
+                None => format!("UID {uid} is not here"),
+            });
             continue;
         };
+        // Of a source without UIDs of its own it does not matter.
+        if message.uid != uid && folder.numbers.is_some() {
+            differences.push(format!("UID {uid} is {} here, for another message had it before", message.uid));
+        }
         if message.size != entry.size {
             differences.push(format!("UID {uid} of {} octets has {} here", entry.size, message.size));
         }
@@ -292,7 +385,7 @@ fn compare(folder: &Folder, entries: &[Entry], snapshot: &Snapshot, differences:
             differences.push(format!("UID {uid} of {there} is of {here} here"));
         }
     }
-    let theirs: UidSet = entries.iter().map(|entry| entry.uid).collect();
+    let theirs: UidSet = places.all().collect();
     for uid in snapshot.uids().difference(&theirs).iter().take(TOLD) {
         differences.push(format!("UID {uid} is only here"));
     }
@@ -301,14 +394,4 @@ fn compare(folder: &Folder, entries: &[Entry], snapshot: &Snapshot, differences:
         differences.truncate(TOLD);
         differences.push(format!("and {more} more"));
     }
-}
-
-/// The name of a mailbox elsewhere, as it is here.
-fn local_name(name: &str, delimiter: Option<char>) -> Option<MailboxName> {
-    let name: String = match delimiter {
-        Some('/') | None => name.to_owned(),
-        // What separates levels here cannot be within one.
-        Some(delimiter) => name.replace('/', "_").replace(delimiter, "/"),
-    };
-    MailboxName::lookup(&name).ok()
 }

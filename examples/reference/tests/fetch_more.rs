@@ -242,7 +242,7 @@ fn nothing_is_fetched_for_who_is_gone() {
         deliver(&foreign, USER, "Subject: two\r\n\r\nx\r\n");
         let logins = || foreign.log().matches("login protocol=imap").count();
         let before = logins();
-        std::thread::sleep(std::time::Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(3));
         assert_eq!(logins(), before, "nobody logs in for her");
         succeed(&mut home.command(&["user", "restore", USER]));
         wait_for("the second message", || (subjects(&home) == ["one", "two"]).then_some(()));
@@ -420,4 +420,42 @@ fn what_cannot_be_deleted_or_is_not_given_keeps_nothing_else_back_and_is_told() 
     server.with(|all| all.refused = None);
     look(&home);
     assert_eq!(texts(&home, "INBOX"), ["new", "withheld"]);
+}
+
+#[test]
+fn mailboxes_of_any_name_come_and_views_do_not() {
+    let home = Server::start(QUICK);
+    let deep = "a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u";
+    let all = Mailboxes::of(vec![
+        Mailbox::new("INBOX", "", &[page("new")]),
+        Mailbox::new("A&B", "", &[page("ampersand")]),
+        Mailbox::new("A&-B", "", &[page("encoded")]),
+        Mailbox::new(deep, "", &[page("deep")]),
+        Mailbox::new("Foo//Bar", "", &[page("empty level")]),
+        Mailbox::new("50%", "", &[page("wildcard")]),
+        Mailbox::new("Important", "\\Important", &[page("new")]),
+        Mailbox::new("Starred", "\\Flagged", &[page("new")]),
+        Mailbox::new("All Mail", "\\All", &[page("new")]),
+    ]);
+    let server = Odd::start(all, odd::imap);
+    let options = [&SLOWLY[..], &["--all-folders"]].concat();
+    add_with(&home, &format!("imap://ann@127.0.0.1:{}", server.port), &options);
+    wait_for("the mail", || (texts(&home, "INBOX") == ["new"]).then_some(()));
+    look(&home);
+    for (name, text) in [
+        ("A&-B", "encoded"),
+        ("\"A&-B (2)\"", "ampersand"),
+        ("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p_q_r_s_t_u", "deep"),
+        ("Foo/_/Bar", "empty level"),
+        ("\"50%\"", "wildcard"),
+    ] {
+        assert_eq!(texts(&home, name), [text], "{name}");
+    }
+    let listed = imap(&home).imap("l", "LIST \"\" *").join("\n");
+    assert!(["Important", "Starred", "All Mail"].iter().all(|name| !listed.contains(name)), "{listed}");
+    assert!(
+        status(&home).contains("\"here\":6") && status(&home).contains("\"notes\":[]"),
+        "{}",
+        status(&home)
+    );
 }

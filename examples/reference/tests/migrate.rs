@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "fetch/odd.rs"]
+mod odd;
 
 use std::{
     fs::{self, File},
@@ -11,7 +13,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use common::{PASSWORD, Server, USER, have, run, succeed};
+use common::{PASSWORD, Server, USER, deliver, have, imap, run, succeed};
+use odd::{Mailbox, Mailboxes, Odd};
 
 /// A Maildir as Dovecot leaves it, with so many messages in INBOX.
 fn tree(root: &Path, messages: u32) {
@@ -198,4 +201,132 @@ fn mail_is_delivered_into_files() {
     let (file, folder) = (fs::metadata(file).unwrap(), fs::metadata(server.folder.path()).unwrap());
     assert_eq!(file.mode() & 0o777, 0o600);
     assert_eq!(file.uid() == folder.uid(), folder.uid() != 0);
+}
+
+/// Takes over from a server that is one of ours to test with.
+fn from_odd(server: &Server, odd: &Odd<Mailboxes>) -> (bool, String) {
+    let password = server.folder.path().join("password");
+    fs::write(&password, PASSWORD).unwrap();
+    let from = format!("imap:127.0.0.1:{}", odd.port);
+    let mut command = migrate(server, &from, &["--plaintext"]);
+    let output = command.stdin(File::open(password).unwrap()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn mailboxes_of_any_name_are_taken_over_and_those_that_cannot_be_are_named() {
+    let message = |text: &str| format!("Subject: {text}\r\n\r\n{text}\r\n");
+    let odd = Mailboxes::of(vec![
+        Mailbox::new("INBOX", "", &[message("new")]),
+        Mailbox::new("A&B", "", &[message("ampersand")]),
+        Mailbox::new("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u", "", &[message("deep")]),
+        Mailbox::new("Foo//Bar", "", &[message("empty level")]),
+        Mailbox::new("Important", "\\Important", &[message("new")]),
+        Mailbox::new("Starred", "\\Flagged", &[message("new")]),
+        Mailbox::new("All Mail", "\\All", &["new", "deep", "put away"].map(message)),
+    ]);
+    let odd = Odd::start(odd, odd::imap);
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    server.add_user(USER, PASSWORD);
+    let (well, said) = from_odd(&server, &odd);
+    assert!(well && said.matches("the same on both sides").count() == 5, "{said}");
+    assert!(said.contains("All Mail: 3 messages, 2 of them in other mailboxes, 1 copied"), "{said}");
+    assert_eq!(said.matches("shows messages of other mailboxes").count(), 2, "{said}");
+    let (well, said) = from_odd(&server, &odd);
+    assert!(well && said.matches(" 0 copied").count() == 5, "{said}");
+    // One that is listed and cannot be opened.
+    odd.with(|odd| {
+        let mut closed = Mailbox::new("Closed", "", &[]);
+        closed.closed = true;
+        odd.all.insert(0, closed);
+    });
+    let (well, said) = from_odd(&server, &odd);
+    assert!(!well && said.contains("NOT THE SAME: \"Closed\" cannot be opened"), "{said}");
+    server.serve();
+    let mut talk = imap(&server);
+    for (name, text) in [
+        ("INBOX", "new"),
+        ("A&-B", "ampersand"),
+        ("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p_q_r_s_t_u", "deep"),
+        ("Foo/_/Bar", "empty level"),
+        ("\"All Mail\"", "put away"),
+    ] {
+        talk.imap("e", &format!("EXAMINE {name}"));
+        let lines = talk.imap("f", "FETCH 1:* BODY.PEEK[TEXT]").join("\n");
+        assert!(lines.contains(text) && lines.matches("FETCH").count() == 2, "{name}: {lines}");
+    }
+    let listed = talk.imap("l", "LIST (SPECIAL-USE) \"\" *").join("\n");
+    assert!(listed.contains("\\Archive) \"/\" \"All Mail\"") && !listed.contains("\\All"), "{listed}");
+}
+
+#[test]
+fn mail_is_taken_over_for_accounts_only() {
+    let server = Server::prepare("");
+    server.add_user(USER, PASSWORD);
+    let file = server.folder.path().join("one.mbox");
+    fs::write(&file, "From a@b Thu Jan  1 00:00:10 1970\nSubject: a\n\nx\n\n").unwrap();
+    let from = format!("mbox:{}", file.display());
+    for nobody in ["eve@example.org", "nobody@nowhere.example", "alice"] {
+        let output = run(&mut server.command(&["migrate", "--from", &from, "--to", nobody]));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{nobody}: {output:?}");
+        assert!(nobody == "alice" || said.contains("mailwrightd user add"), "{said}");
+    }
+    // However the name is written.
+    succeed(&mut server.command(&["migrate", "--from", &from, "--to", "Alice@EXAMPLE.org"]));
+    let usage = String::from_utf8(succeed(&mut server.command(&["usage"]))).unwrap();
+    assert_eq!(usage.lines().filter(|line| line.contains('@')).count(), 1, "{usage}");
+}
+
+/// A file of so many messages whose UIDs are those of a mailbox.
+fn numbered(path: &Path, count: u32) {
+    let one = |number: u32| {
+        let base = if number == 1 { format!("X-IMAPbase: 1700000000 {count}\n") } else { String::new() };
+        let pages = "x".repeat(number as usize * 100);
+        format!(
+            "From a@b Thu Jan  1 00:00:{number:02} 1970\n{base}Subject: old {number}\nX-UID: {number}\nStatus: RO\n\n{pages}\n\n"
+        )
+    };
+    fs::write(path, (1..=count).map(one).collect::<String>()).unwrap();
+}
+
+#[test]
+fn a_run_that_was_cut_short_is_finished_although_mail_came_meanwhile() {
+    for store in ["", "store = { kind = \"maildir\", path = \"mail/%u\" }"] {
+        let mut server = Server::prepare(&format!("allow_plaintext_auth = true\n{store}"));
+        server.add_user(USER, PASSWORD);
+        let file = server.folder.path().join("many.mbox");
+        let from = format!("mbox:{}", file.display());
+        // As far as it came.
+        numbered(&file, 3);
+        succeed(&mut migrate(&server, &from, &[]));
+        server.serve();
+        deliver(&server, USER, "Subject: fresh\r\n\r\nx\r\n");
+        server.stop();
+        numbered(&file, 6);
+        let output = run(&mut migrate(&server, &from, &[]));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("6 messages, 3 copied, 0 with other flags"), "{said}");
+        assert!(said.contains("UID 4 is 7 here, for another message had it before"), "{said}");
+        assert!(said.contains("UID 4 is only here") && output.status.code() == Some(1), "{said}");
+        let output = run(&mut migrate(&server, &from, &[]));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("6 messages, 0 copied, 0 with other flags"), "{said}");
+        server.serve();
+        let mut talk = imap(&server);
+        talk.imap("e", "EXAMINE INBOX");
+        let lines = talk.imap("f", "UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])").join("\n");
+        let subjects: Vec<_> = lines.lines().filter_map(|line| line.strip_prefix("Subject: ")).collect();
+        assert_eq!(subjects, ["old 1", "old 2", "old 3", "fresh", "old 5", "old 6", "old 4"], "{lines}");
+        assert_eq!(lines.matches("\\Seen").count(), 6, "{lines}");
+        // What is removed here does not come back.
+        talk.imap("s", "SELECT INBOX");
+        talk.imap("d", "UID STORE 2 +FLAGS (\\Deleted)");
+        talk.imap("x", "EXPUNGE");
+        drop(talk);
+        server.stop();
+        let said = String::from_utf8(run(&mut migrate(&server, &from, &[])).stdout).unwrap();
+        assert!(said.contains("6 messages, 0 copied") && said.contains("UID 2 is not here"), "{said}");
+    }
 }

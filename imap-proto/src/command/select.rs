@@ -1,11 +1,13 @@
 //! SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2), with the parameters of CONDSTORE and QRESYNC (RFC 7162 §3.1.8, §3.2.5) and of ANNOTATE
 //! (RFC 5257 §4.2).
 
+use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, ModSeq, Uid, UidSet, UidValidity};
 
 use crate::{
     SequenceSet,
     grammar::{GrammarError, Input, Wire},
+    response::ListedName,
 };
 
 /// Opens a mailbox.
@@ -14,6 +16,8 @@ use crate::{
 pub struct Select {
     /// Which.
     pub mailbox: MailboxName,
+    /// What a client sends in place of that: the octets of a name that the server lists and that is none here, as they came.
+    pub as_listed: Option<Bytes>,
     /// EXAMINE: nothing may change, not even by reading.
     pub read_only: bool,
     /// `CONDSTORE`: mod-sequences are wanted from now on.
@@ -115,7 +119,18 @@ pub(super) fn mod_seq(input: &mut Input<'_>) -> Result<ModSeq, GrammarError> {
 impl Select {
     /// Opens this mailbox.
     pub fn new(mailbox: MailboxName, read_only: bool) -> Self {
-        Self { mailbox, read_only, mod_sequences: false, annotations: false, resync: None }
+        let (as_listed, resync) = (None, None);
+        Self { mailbox, as_listed, read_only, mod_sequences: false, annotations: false, resync }
+    }
+
+    /// Opens a mailbox by the name that the server lists it under, whether that is one here or not.
+    pub fn listed(name: &ListedName, read_only: bool) -> Self {
+        match name {
+            ListedName::Name(name) => Self::new(name.clone(), read_only),
+            ListedName::Other(octets) => {
+                Self { as_listed: Some(octets.clone()), ..Self::new(MailboxName::inbox(), read_only) }
+            }
+        }
     }
 
     pub(super) fn parse_select(input: &mut Input<'_>) -> Result<Self, GrammarError> {
@@ -145,7 +160,10 @@ impl Select {
 
     pub(super) fn encode(&self, wire: &mut impl Wire) {
         wire.put(if self.read_only { b"EXAMINE " } else { b"SELECT " });
-        wire.put_mailbox(&self.mailbox);
+        match &self.as_listed {
+            Some(octets) => wire.put_astring(octets),
+            None => wire.put_mailbox(&self.mailbox),
+        }
         let mut before: &[u8] = b" (";
         for (wanted, word) in [(self.mod_sequences, b"CONDSTORE"), (self.annotations, b"ANNOTATE ")] {
             if wanted {
@@ -166,6 +184,18 @@ impl Select {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_goes_back_as_it_was_listed() {
+        let written = |name: &ListedName| {
+            let mut wire = Vec::new();
+            Select::listed(name, true).encode(&mut wire);
+            String::from_utf8(wire).unwrap()
+        };
+        assert_eq!(written(&ListedName::Name(MailboxName::new("A&B").unwrap())), "EXAMINE A&-B");
+        assert_eq!(written(&ListedName::Other("A&B".into())), "EXAMINE A&B");
+        assert_eq!(written(&ListedName::Other("Foo//B \"r".into())), "EXAMINE \"Foo//B \\\"r\"");
+    }
 
     #[test]
     fn parameters_are_read_as_they_were_written() {

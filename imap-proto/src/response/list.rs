@@ -1,7 +1,9 @@
 //! `* LIST` and `* LSUB`: one mailbox of the answer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use mailwright_mail_model::{MailboxName, SpecialUse};
+use mailwright_mail_model::{MailboxName, SpecialUse, mailbox::utf7};
 
 use super::reader::{Reader, Result};
 use crate::grammar::Wire;
@@ -126,6 +128,16 @@ impl ListedName {
         let octets = reader.astring()?;
         Ok(MailboxName::from_utf7(&octets)
             .map_or_else(|_| Self::Other(Bytes::copy_from_slice(&octets)), Self::Name))
+    }
+
+    /// The name, or as much as can be read of what is none: it may be no modified UTF-7, and of any depth.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Name(name) => name.as_str().into(),
+            Self::Other(octets) => {
+                utf7::decode(octets).map_or_else(|_| String::from_utf8_lossy(octets), Cow::Owned)
+            }
+        }
     }
 
     /// The name, if it is one.
@@ -307,6 +319,9 @@ mod tests {
         assert_eq!(read("* LIST (\\Noselect) \"/\" \"\""), Listed::root());
         let odd = read("* LIST () \"/\" a//b");
         assert_eq!(odd.name, ListedName::Other("a//b".into()));
+        assert_eq!(odd.name.text(), "a//b");
+        assert_eq!(read("* LIST () \"/\" A&B").name.text(), "A&B");
+        assert_eq!(read("* LIST () \"/\" Entw&APw-rfe//x").name.text(), "Entwürfe//x");
         assert_eq!(read("* LIST () NIL INBOX").delimiter, None);
         assert_eq!(read("* LIST () \"\" INBOX").delimiter, None);
         assert_eq!(

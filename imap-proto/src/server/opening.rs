@@ -21,7 +21,7 @@ use crate::{
 
 impl Server {
     pub(super) fn select(&mut self, turn: Turn, select: Select) -> Option<Output<Event>> {
-        let Select { mailbox, read_only, mod_sequences, annotations, resync } = select;
+        let Select { mailbox, read_only, mod_sequences, annotations, resync, .. } = select;
         if resync.is_some() && !self.enabled.resync {
             // RFC 7162 §3.2.5
             return self.bad(Some(&turn.tag), &Status::bad("expected ENABLE QRESYNC before this"));

@@ -12,6 +12,7 @@ use mailwright::{
 
 use super::{
     MigrateError, Report, Run,
+    places::Places,
     source::{Entry, Folder, Source},
 };
 use crate::companion::Along;
@@ -191,13 +192,17 @@ impl Run<'_> {
         &self,
         source: &mut Source,
         folder: &Folder,
-        (entries, snapshot): (&[Entry], &Snapshot),
+        (entries, places, snapshot): (&[Entry], &Places, &Snapshot),
         report: &mut Report,
     ) -> Result<(), MigrateError> {
         let mailbox = MailboxRef::new(self.user.clone(), folder.name.clone(), snapshot);
         for batch in entries.chunks(BATCH) {
             let uids: UidSet = batch.iter().map(|entry| entry.uid).collect();
             let wanted = source.annotations(folder, &uids).await?;
+            let mut wanted: Vec<_> =
+                wanted.into_iter().filter_map(|(uid, noted)| Some((places.here(uid)?, noted))).collect();
+            wanted.sort_by_key(|(uid, _)| *uid);
+            let uids: UidSet = wanted.iter().map(|(uid, _)| *uid).collect();
             if wanted.is_empty() {
                 continue;
             }

@@ -1,28 +1,33 @@
 //! From an IMAP server.
 
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use mailwright::{
     client::{ClientError, Endpoint, ImapClient, Security},
+    fetch::local_names,
     imap_proto::{
         MessageSet,
         client::{Config, Event},
         command::{
             AnnotationAttribute, BodySection, Depth, Fetch, FetchAnnotations, FetchItem, GetAcl, GetMetadata,
-            List, Lsub, Section,
+            List, Lsub, Section, Select,
         },
         response::{AnnotationSupport, FetchedAnnotation, FetchedItem, ListAttribute, ListedName},
     },
     line_proto::{Secret, sasl::Credentials, tls},
-    mail_model::{AnnotationEntry, AnnotationScope, DateTime, FlagSet, MailboxName, Uid, UidSet},
+    mail_model::{AnnotationEntry, AnnotationScope, DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidSet},
     mailstore::{AclEntry, EntryName, Noted, Upload},
 };
 
 use super::{
     MigrateError,
     along::{Account, Around, Found},
-    local_name,
     source::{Entry, Folder, dovecot_id},
 };
 use crate::cli::{Migrate, Pop3Ids};
@@ -35,6 +40,12 @@ pub(super) struct Imap {
     ids: Pop3Ids,
     /// Whether there are annotations of messages in the mailbox that is open.
     annotates: bool,
+    /// What mailboxes are called there, by their names here.
+    there: HashMap<MailboxName, ListedName>,
+    pub(super) left_out: Vec<String>,
+    pub(super) views: Vec<String>,
+    /// Whether there is a mailbox that shows the messages of all.
+    has_view: bool,
 }
 
 /// Where certificates are that this system trusts.
@@ -76,40 +87,76 @@ impl Imap {
             None => client.login(login, &password).await?,
         }
         let ids = options.pop3_ids.unwrap_or(Pop3Ids::None);
-        Ok(Self { client, owner: login.to_owned(), ids, annotates: false })
+        Ok(Self {
+            client,
+            owner: login.to_owned(),
+            ids,
+            annotates: false,
+            there: HashMap::new(),
+            left_out: Vec::new(),
+            views: Vec::new(),
+            has_view: false,
+        })
     }
 
     pub(super) async fn folders(&mut self) -> Result<Vec<Folder>, MigrateError> {
         let subscribed: Vec<_> = self.client.call(Lsub::new(List::new("", "*"))).await?;
         let subscribed: Vec<_> = subscribed.into_iter().map(|listed| listed.name).collect();
         let namespaces = self.client.namespaces().await?;
-        let mut folders = Vec::new();
-        for listed in self.client.list("*").await? {
-            let ListedName::Name(original) = &listed.name else { continue };
-            if !namespaces.is_personal(original.as_str()) {
-                // RFC 2342: it comes with the account that it belongs to.
-                continue;
-            }
-            let nothing = [ListAttribute::NoSelect, ListAttribute::NonExistent];
-            if nothing.iter().any(|attribute| listed.attributes.contains(attribute)) {
-                continue;
-            }
-            let Some(name) = local_name(original.as_str(), listed.delimiter) else { continue };
+        let mut all = self.client.list("*").await?;
+        let nothing = [ListAttribute::NoSelect, ListAttribute::NonExistent];
+        all.retain(|listed| {
+            // RFC 2342: what is not the user's own comes with the account that it belongs to.
+            namespaces.is_personal(&listed.name.text())
+                && !nothing.iter().any(|attribute| listed.attributes.contains(attribute))
+        });
+        let names: Vec<_> =
+            all.iter().map(|listed| (listed.name.text().into_owned(), listed.delimiter)).collect();
+        let mut folders: Vec<Folder> = Vec::new();
+        for (listed, name) in all.into_iter().zip(local_names(&names, false)) {
+            let original = listed.name.text().into_owned();
             let special_use = listed.attributes.iter().find_map(|attribute| match attribute {
                 ListAttribute::Special(special_use) => Some(*special_use),
                 _ => None,
             });
-            let opened = self.client.examine(original.clone()).await?;
+            // RFC 6154 §2, RFC 8457 §3: these show what is in other mailboxes.
+            if let Some(SpecialUse::Flagged | SpecialUse::Important) = special_use {
+                self.views.push(original);
+                continue;
+            }
+            let Some(name) = name.filter(|name| !self.there.contains_key(name)) else { continue };
+            let opened = match self.client.call(Select::listed(&listed.name, true)).await {
+                Ok(opened) => opened,
+                Err(ClientError::Refused(refusal)) => {
+                    self.left_out.push(format!("{original:?} cannot be opened: {refusal}"));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let numbers = opened.uid_validity.map(|validity| (validity, opened.uid_next));
             let subscribed = subscribed.contains(&listed.name);
-            folders.push(Folder { name, original: original.to_string(), special_use, subscribed, numbers });
+            let view = special_use == Some(SpecialUse::All);
+            self.has_view |= view;
+            self.there.insert(name.clone(), listed.name);
+            folders.push(Folder { name, original, special_use, subscribed, numbers, view });
         }
+        // What comes of it are messages that were put away, not a view of all.
+        let put_away = folders.iter().any(|folder| folder.special_use == Some(SpecialUse::Archive));
+        for folder in folders.iter_mut().filter(|folder| folder.view) {
+            folder.special_use = (!put_away).then_some(SpecialUse::Archive);
+        }
+        // By then it is known what is in the others.
+        folders.sort_by_key(|folder| folder.view);
         Ok(folders)
     }
 
+    /// What a mailbox is called there.
+    fn there(&self, folder: &Folder) -> ListedName {
+        self.there.get(&folder.name).cloned().unwrap_or_else(|| folder.name.clone().into())
+    }
+
     pub(super) async fn index(&mut self, folder: &Folder) -> Result<Vec<Entry>, MigrateError> {
-        let name = MailboxName::lookup(&folder.original).unwrap_or_else(|_| folder.name.clone());
-        let opened = self.client.examine(name).await?;
+        let opened = self.client.call(Select::listed(&self.there(folder), true)).await?;
         // RFC 5257 §4.1
         self.annotates = !matches!(opened.annotations, None | Some(AnnotationSupport::None));
         let validity = opened.uid_validity;
@@ -123,23 +170,28 @@ impl Imap {
         let total = uids.len();
         for start in (0..total).step_by(BATCH as usize) {
             let batch = uids.at(start..(start + u64::from(BATCH)).min(total));
-            let items = [FetchItem::Uid, FetchItem::Flags, FetchItem::InternalDate, FetchItem::Size];
+            let mut items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::InternalDate, FetchItem::Size];
+            items.extend(self.has_view.then_some(FetchItem::Envelope));
             for fetched in self.client.items(MessageSet::from(batch), items).await? {
                 let (mut uid, mut flags, mut date, mut size) = (None, FlagSet::new(), DateTime::EPOCH, 0);
+                let mut like = DefaultHasher::new();
                 for item in fetched.items {
                     match item {
                         FetchedItem::Uid(found) => uid = Some(found),
                         FetchedItem::Flags(found) => flags = found.flags,
                         FetchedItem::InternalDate(found) => date = found,
                         FetchedItem::Size(found) => size = found,
+                        FetchedItem::Envelope(found) => found.hash(&mut like),
                         _ => {}
                     }
                 }
+                (date.seconds(), size).hash(&mut like);
+                let likeness = like.finish();
                 // What came while we looked is for the next run.
                 let Some(uid) = uid.filter(|uid| *uid <= last) else { continue };
                 let made = folder.name.is_inbox() && self.ids == Pop3Ids::Dovecot;
                 let unique_id = validity.filter(|_| made).map(|validity| dovecot_id(uid, validity));
-                entries.push(Entry { uid, flags, date, size, unique_id });
+                entries.push(Entry { uid, flags, date, size, unique_id, likeness });
             }
         }
         entries.sort_by_key(|entry| entry.uid);
@@ -188,8 +240,10 @@ impl Imap {
     pub(super) async fn account(&mut self) -> Result<Account, MigrateError> {
         let mut account = Account::default();
         for listed in self.client.call(Lsub::new(List::new("", "*"))).await? {
-            let ListedName::Name(name) = &listed.name else { continue };
-            account.subscriptions.extend(local_name(name.as_str(), listed.delimiter));
+            // What has another name here is subscribed to as a mailbox.
+            let name = [(listed.name.text().into_owned(), listed.delimiter)];
+            let names = listed.name.name().and_then(|_| local_names(&name, false).pop()).flatten();
+            account.subscriptions.extend(names.filter(|name| self.is_itself(name, &listed.name)));
         }
         // What is shared of the server is not the user's.
         account.metadata = self.metadata(None, &["/private"]).await?;
@@ -197,9 +251,21 @@ impl Imap {
     }
 
     pub(super) async fn around(&mut self, folder: &Folder) -> Result<Around, MigrateError> {
-        let name = MailboxName::lookup(&folder.original).unwrap_or_else(|_| folder.name.clone());
+        let ListedName::Name(name) = self.there(folder) else {
+            let mut around = Around::default();
+            if self.offers("ACL") || self.offers("METADATA") {
+                let lost = "rights and annotations: its name is none that one could ask about".to_owned();
+                around.metadata.missing.push(lost);
+            }
+            return Ok(around);
+        };
         let metadata = self.metadata(Some(name.clone()), &["/private", "/shared"]).await?;
         Ok(Around { access: self.access(name).await?, metadata })
+    }
+
+    /// Whether a name here is that of this mailbox, or of none.
+    fn is_itself(&self, name: &MailboxName, there: &ListedName) -> bool {
+        self.there.get(name).is_none_or(|known| known == there)
     }
 
     async fn access(&mut self, name: MailboxName) -> Result<Found<AclEntry>, MigrateError> {

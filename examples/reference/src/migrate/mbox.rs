@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use mailwright::{
+    fetch::local_names,
     mail_model::{DateTime, MailboxName, ScriptName, Uid, UidSet, UidValidity},
     mailstore::{
         Noted, Upload,
@@ -19,7 +20,6 @@ use mailwright::{
 use super::{
     MigrateError,
     along::{Account, Around, Found, Script},
-    local_name,
     source::{Entry, Folder, noted_in},
 };
 use crate::{
@@ -97,11 +97,10 @@ impl Mboxes {
     }
 
     pub(super) fn folders(&self) -> Result<Vec<Folder>, MigrateError> {
-        let mut folders = Vec::new();
         if self.path.is_file() {
-            folders.push(self.folder(&self.path, MailboxName::inbox())?);
-            return Ok(folders);
+            return Ok(vec![self.folder(&self.path, MailboxName::inbox())?]);
         }
+        let (mut paths, mut names) = (Vec::new(), Vec::new());
         let mut left = vec![(self.path.clone(), String::new())];
         while let Some((directory, prefix)) = left.pop() {
             for entry in fs::read_dir(&directory).map_err(|error| failed(&directory, error))? {
@@ -116,11 +115,15 @@ impl Mboxes {
                 let name = format!("{prefix}{level}");
                 if path.is_dir() {
                     left.push((path, format!("{name}/")));
-                } else if let Some(name) = local_name(&name, Some('/')) {
-                    folders.push(self.folder(&path, name)?);
+                } else {
+                    paths.push(path);
+                    names.push((name, Some('/')));
                 }
             }
         }
+        let named = paths.into_iter().zip(local_names(&names, false));
+        let folders = named.filter_map(|(path, name)| Some(self.folder(&path, name?)));
+        let mut folders = folders.collect::<Result<Vec<_>, _>>()?;
         folders.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(folders)
     }
@@ -143,7 +146,7 @@ impl Mboxes {
             Some((companion, mailbox, name))
         });
         let Some((companion, mailbox, name)) = known else {
-            return Ok(Folder { name, original, special_use: None, subscribed: true, numbers });
+            return Ok(Folder { name, original, special_use: None, subscribed: true, numbers, view: false });
         };
         let validity = UidValidity::new(mailbox.uid_validity);
         Ok(Folder {
@@ -152,6 +155,7 @@ impl Mboxes {
             numbers: validity.map(|validity| (validity, mailbox.uid_next.and_then(Uid::new))).or(numbers),
             name,
             original,
+            view: false,
         })
     }
 
@@ -172,7 +176,7 @@ impl Mboxes {
             let uid = told.filter(|uid| Some(*uid) > last).or(next);
             last = uid;
             let date = line.date.unwrap_or(DateTime::EPOCH);
-            entries.extend(uid.map(|uid| Entry { uid, flags, date, size, unique_id: None }));
+            entries.extend(uid.map(|uid| Entry { uid, flags, date, size, unique_id: None, likeness: 0 }));
         }
         let uids: Vec<Uid> = entries.iter().map(|entry: &Entry| entry.uid).collect();
         let mut ids = self.unique_ids(folder, &uids.iter().copied().collect())?;

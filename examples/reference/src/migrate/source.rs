@@ -37,6 +37,8 @@ pub(super) struct Folder {
     pub(super) subscribed: bool,
     /// UIDVALIDITY and UIDNEXT, if it has any.
     pub(super) numbers: Option<(UidValidity, Option<Uid>)>,
+    /// Whether it shows the messages of other mailboxes too: then only those that are nowhere else come.
+    pub(super) view: bool,
 }
 
 /// A message there.
@@ -46,6 +48,8 @@ pub(super) struct Entry {
     pub(super) date: DateTime,
     pub(super) size: u64,
     pub(super) unique_id: Option<String>,
+    /// The same for messages that are the same, if there is a view.
+    pub(super) likeness: u64,
 }
 
 impl Source {
@@ -68,6 +72,22 @@ impl Source {
             Self::Tree(tree) => tree.folders().await,
             Self::Mbox(mboxes) => mboxes.folders(),
             Self::Imap(imap) => imap.folders().await,
+        }
+    }
+
+    /// The mailboxes that are not among these although the account has them, and why.
+    pub(super) fn left_out(&mut self) -> Vec<String> {
+        match self {
+            Self::Imap(imap) => std::mem::take(&mut imap.left_out),
+            Self::Tree(_) | Self::Mbox(_) => Vec::new(),
+        }
+    }
+
+    /// The mailboxes that show messages of the others, which is no loss.
+    pub(super) fn views(&mut self) -> Vec<String> {
+        match self {
+            Self::Imap(imap) => std::mem::take(&mut imap.views),
+            Self::Tree(_) | Self::Mbox(_) => Vec::new(),
         }
     }
 

@@ -40,7 +40,7 @@ impl Tree {
             let error = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no Maildir");
             return Err(MigrateError::File { path: path.into(), error });
         }
-        let user = User::new(&options.to).map_err(|_| MigrateError::Account(options.to.clone()))?;
+        let user = User::new(&options.to).map_err(|_| MigrateError::Name(options.to.clone()))?;
         let mut setting = Options::default();
         // There are no annotations of a server here, and INBOX has its own in the root.
         setting.own = Some(Path::new(path).join("tmp"));
@@ -119,6 +119,7 @@ impl Tree {
                 subscribed: subscribed.contains(&mailbox.name),
                 numbers: Some((snapshot.uid_validity(), snapshot.uid_next())),
                 name: mailbox.name,
+                view: false,
             });
         }
         Ok(folders)
@@ -139,6 +140,7 @@ impl Tree {
             date: message.internal_date,
             size: message.size,
             unique_id: ids.remove(&message.uid).or_else(|| made.then(|| dovecot_id(message.uid, validity))),
+            likeness: 0,
         });
         Ok(entries.collect())
     }

@@ -116,12 +116,14 @@ pub struct Mailbox {
     /// What SELECT says, and whether STORE does something.
     pub read_only: bool,
     pub fixed: bool,
+    /// Whether it is listed only.
+    pub closed: bool,
 }
 
 impl Mailbox {
     pub fn new(name: &'static str, attributes: &'static str, texts: &[String]) -> Self {
         let messages = (1..).zip(texts.iter().cloned()).collect();
-        Self { name, attributes, messages, read_only: false, fixed: false }
+        Self { name, attributes, messages, read_only: false, fixed: false, closed: false }
     }
 }
 
@@ -173,7 +175,7 @@ pub fn imap(mut stream: BufReader<TcpStream>, state: &Mutex<Mailboxes>) -> Optio
             }
             "SELECT" | "EXAMINE" => {
                 let name = command.split_once(' ')?.1.trim_matches('"');
-                match state.all.iter().position(|mailbox| mailbox.name == name) {
+                match state.all.iter().position(|mailbox| mailbox.name == name && !mailbox.closed) {
                     Some(found) => {
                         open = found;
                         let mailbox = &state.all[found];
@@ -201,8 +203,15 @@ pub fn imap(mut stream: BufReader<TcpStream>, state: &Mutex<Mailboxes>) -> Optio
                         end = "NO later";
                         continue;
                     }
+                    let envelope = match command.contains("ENVELOPE") {
+                        true => {
+                            let subject = text.lines().find_map(|line| line.strip_prefix("Subject: "))?;
+                            format!(" ENVELOPE (NIL \"{subject}\" NIL NIL NIL NIL NIL NIL NIL NIL)")
+                        }
+                        false => String::new(),
+                    };
                     let head = format!(
-                        "* {} FETCH (UID {uid} FLAGS (\\Seen) INTERNALDATE \"01-Jan-2024 00:00:00 +0000\" RFC822.SIZE {}",
+                        "* {} FETCH (UID {uid} FLAGS (\\Seen) INTERNALDATE \"01-Jan-2024 00:00:00 +0000\" RFC822.SIZE {}{envelope}",
                         at + 1,
                         text.len()
                     );
