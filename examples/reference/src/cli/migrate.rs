@@ -14,7 +14,7 @@ pub(crate) struct Migrate {
     /// IMAP is the first line of standard input
     #[arg(long, value_name = "SOURCE")]
     pub(crate) from: String,
-    /// The account here
+    /// The account here, which has to be there
     #[arg(long, value_name = "ACCOUNT")]
     pub(crate) to: String,
     /// IMAP: the account there, if it has another name
