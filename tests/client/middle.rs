@@ -53,7 +53,7 @@ fn say(server: &mut Server, text: &str) {
 fn command(server: &mut Server) -> (String, String) {
     let mut line = String::new();
     server.read_line(&mut line).unwrap_or_default();
-    let (tag, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+    let (tag, rest) = line.trim_end().split_once(' ').unwrap_or_else(|| (line.trim_end(), ""));
     (tag.to_owned(), rest.to_owned())
 }
 

@@ -229,7 +229,11 @@ fn of_copies_that_come_at_once_a_program_is_given_one() {
             let gate = Barrier::new(3);
             thread::scope(|scope| {
                 for _ in 0..3 {
-                    scope.spawn(|| deliver_when(&server, &format!("r{round}"), "x", || drop(gate.wait())));
+                    scope.spawn(|| {
+                        deliver_when(&server, &format!("r{round}"), "x", || {
+                            gate.wait();
+                        })
+                    });
                 }
             });
         }

@@ -168,7 +168,7 @@ pub fn imap(mut stream: BufReader<TcpStream>, state: &Mutex<Mailboxes>) -> Optio
         match verb.as_str() {
             "CAPABILITY" => said = format!("* CAPABILITY {ABLE}\r\n"),
             "LIST" => {
-                let delimiter = state.delimiter.map_or("NIL".to_owned(), |one| format!("\"{one}\""));
+                let delimiter = state.delimiter.map_or_else(|| "NIL".to_owned(), |one| format!("\"{one}\""));
                 for Mailbox { name, attributes, .. } in &state.all {
                     said += &format!("* LIST ({attributes}) {delimiter} \"{name}\"\r\n");
                 }

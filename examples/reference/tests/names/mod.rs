@@ -104,7 +104,7 @@ fn answer(query: &[u8], records: &Records) -> Option<Vec<u8>> {
     let found = records.get(&(name.clone(), kind)).cloned().unwrap_or_default();
     let below = format!(".{name}");
     let known = records.keys().any(|(other, _)| *other == name || other.ends_with(&below));
-    let fails = records.contains_key(&(name.clone(), ANY));
+    let fails = records.contains_key(&(name, ANY));
     let code: u8 = if fails {
         2
     } else if known {
