@@ -192,7 +192,7 @@ fn mail_is_delivered_into_files() {
     server.add_user(name, PASSWORD);
     server.serve();
     for number in 0..3 {
-        common::deliver(&server, name, &format!("Subject: {number}\r\n\r\nFrom here\r\n"));
+        deliver(&server, name, &format!("Subject: {number}\r\n\r\nFrom here\r\n"));
     }
     let file = server.folder.path().join("spool-nobody");
     let text = fs::read_to_string(&file).unwrap();
