@@ -1,17 +1,21 @@
 //! The client against servers that are slow, wrong or hostile, and against its own application.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+#[path = "client_common/desk.rs"]
+mod desk;
+
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
+use desk::{Desk, config};
 use mailwright_imap_proto::{
     MessageSet, SequenceSet,
-    client::{Capability, Check, Client, Close, Config, Event, Idle, Logout, Noop, StartTls},
+    client::{Capability, Check, Close, Config, Event, Idle, Logout, Noop, StartTls},
     command::{
-        Append, Copy, Create, Enable, Expunge, Fetch, FetchItem, List, Search, Select, SetQuota, Store,
+        Append, Copy, Create, Enable, Expunge, Fetch, FetchItem, List, Search, SetQuota, Store,
         StoreOperation,
     },
     response::Leniency,
@@ -22,62 +26,11 @@ use mailwright_line_proto::{
 };
 use mailwright_mail_model::{FlagSet, MailboxName, UidSet};
 
-/// A client and what the server sent to it.
-struct Desk {
-    client: Client,
-    rx: BytesMut,
-    now: Instant,
-}
-
-fn config() -> Config {
-    let mut config = Config::default();
-    config.allow_plaintext_auth = true;
-    config
-}
-
 impl Desk {
-    fn new(config: Config) -> Self {
-        Self { client: Client::new(Arc::new(config), [0; 32]), rx: BytesMut::new(), now: Instant::now() }
-    }
-
     fn greeted(config: Config) -> Self {
         let mut desk = Self::new(config);
         assert!(matches!(desk.hear("* OK ready\r\n")[..], [Event::Greeting { .. }]));
         desk
-    }
-
-    fn logged_in(config: Config) -> Self {
-        let mut desk = Self::new(config);
-        assert!(matches!(
-            desk.hear("* PREAUTH ready\r\n")[..],
-            [Event::Greeting { preauthenticated: true, .. }]
-        ));
-        desk
-    }
-
-    fn selected() -> Self {
-        let mut desk = Self::logged_in(config());
-        desk.client.call(Select::new(name("INBOX"), false)).unwrap();
-        assert!(matches!(desk.hear("* 9 EXISTS\r\naaaa1 OK done\r\n")[..], [Event::Select(_, Ok(_))]));
-        desk.sent();
-        desk
-    }
-
-    fn sent(&mut self) -> String {
-        let transmit = self.client.transmit();
-        let length = transmit.remaining();
-        String::from_utf8(transmit.copy_to_bytes(length).to_vec()).unwrap()
-    }
-
-    fn hear(&mut self, input: &str) -> Vec<Event> {
-        self.rx.extend_from_slice(input.as_bytes());
-        let mut events = Vec::new();
-        loop {
-            match self.client.poll(self.now, &mut self.rx) {
-                Output::Event(event) => events.push(event),
-                _ => return events,
-            }
-        }
     }
 
     fn wait(&mut self) -> Wait {

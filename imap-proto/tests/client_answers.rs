@@ -1,54 +1,16 @@
 //! What comes of calls, typed as they were asked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use std::{sync::Arc, time::Instant};
+#[path = "client_common/desk.rs"]
+mod desk;
 
-use bytes::{Buf, BytesMut};
+use desk::Desk;
 use mailwright_imap_proto::{
-    client::{Client, Config, Event, Find},
-    command::{
-        GetAcl, GetMetadata, GetQuotaRoot, ListRights, MyRights, Search, SearchReturn, Select, SetQuota,
-    },
+    client::{Event, Find},
+    command::{GetAcl, GetMetadata, GetQuotaRoot, ListRights, MyRights, Search, SearchReturn, SetQuota},
     response::Response,
 };
-use mailwright_line_proto::{Machine, Output};
 use mailwright_mail_model::{MailboxName, query::Query};
-
-/// A client with a mailbox open, and what the server sent to it.
-struct Desk {
-    client: Client,
-    rx: BytesMut,
-    now: Instant,
-}
-
-impl Desk {
-    fn selected() -> Self {
-        let mut config = Config::default();
-        config.allow_plaintext_auth = true;
-        let client = Client::new(Arc::new(config), [0; 32]);
-        let mut desk = Self { client, rx: BytesMut::new(), now: Instant::now() };
-        desk.hear("* PREAUTH ready\r\n");
-        desk.client.call(Select::new(MailboxName::inbox(), false)).unwrap();
-        desk.hear("* 9 EXISTS\r\naaaa1 OK done\r\n");
-        desk.sent();
-        desk
-    }
-
-    fn sent(&mut self) -> String {
-        let transmit = self.client.transmit();
-        let length = transmit.remaining();
-        String::from_utf8(transmit.copy_to_bytes(length).to_vec()).unwrap()
-    }
-
-    fn hear(&mut self, input: &str) -> Vec<Event> {
-        self.rx.extend_from_slice(input.as_bytes());
-        let mut events = Vec::new();
-        while let Output::Event(event) = self.client.poll(self.now, &mut self.rx) {
-            events.push(event);
-        }
-        events
-    }
-}
 
 /// Each request is answered by what belongs to it, whoever else talks in between.
 #[test]

@@ -147,9 +147,10 @@ impl<A: Accounts> Authenticator<A> {
                 Running { server, names: Names::default(), refused: false, before }
             }
         };
-        // Between two messages of the client nothing is reserved: it may take its time.
+        // Between two messages of the client nothing is reserved: it may take its time. One that counts as a failure until its proof is
+        // there has its place already.
         let mut reserved = None;
-        if ask.continues && !exchange.names.user.is_empty() {
+        if ask.continues && !exchange.names.user.is_empty() && exchange.names.shown != Some(true) {
             reserved = Some(self.reserve(&exchange.names.user, attempt).await?);
         }
         let mut step;

@@ -134,21 +134,12 @@ impl Game {
             answer.expect(StatusKind::No)?;
         }
         let wanted = |mail: &Mail| since.is_none_or(|since| mail.mod_seq > since);
-        // What BODY[] marks as seen is told even if nothing had changed before.
+        // RFC 7162 §3.1.4.1: what has not changed is neither sent nor marked as seen.
         let marks = items == "BODY[]" && !before.read_only;
-        let wanted: BTreeSet<u32> = some
-            .uids
-            .iter()
-            .filter(|uid| {
-                folder
-                    .mail
-                    .get(uid)
-                    .is_some_and(|mail| wanted(mail) || marks && !mail.flags.contains("\\Seen"))
-            })
-            .copied()
-            .collect();
+        let wanted: BTreeSet<u32> =
+            some.uids.iter().filter(|uid| folder.mail.get(uid).is_some_and(wanted)).copied().collect();
         if marks {
-            for uid in &some.uids {
+            for uid in &wanted {
                 let Some(mail) = folder.mail.get_mut(uid) else { continue };
                 let seen = changed(&mail.flags, "+", &Flags::from(["\\Seen".to_owned()]));
                 mail.set(seen);

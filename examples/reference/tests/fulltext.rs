@@ -3,25 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "common/two.rs"]
+mod two;
 
 use std::{fs, path::PathBuf};
 
 use common::{PASSWORD, Server, Talk, USER, deliver, inbox, run, succeed, wait_for};
+use two::BOB;
 
-const BOB: &str = "bob@example.org";
 const WORDS: &[&str] =
     &["tea", "Teatime", "caf\u{e9}", "invoice", "report", "lunch", "meeting", "12345", "gr\u{fc}n"];
 
 fn server(fulltext: bool) -> Server {
-    let mut server = Server::prepare("allow_plaintext_auth = true");
-    let path = server.folder.path().join("mailwright.toml");
-    let config = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("{config}\n[store]\nfulltext = {fulltext}\n")).unwrap();
-    for user in [USER, BOB] {
-        server.add_user(user, PASSWORD);
-    }
-    server.serve();
-    server
+    two::server(&format!("[store]\nfulltext = {fulltext}"))
 }
 
 /// Dice that fall the same every time.

@@ -2,30 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "common/two.rs"]
+mod two;
 
-use std::{fs, io::Write, process::Stdio};
+use std::{io::Write, process::Stdio};
 
 use common::{PASSWORD, Server, Talk, USER, login};
-
-const BOB: &str = "bob@example.org";
-
-fn server(more: &str) -> Server {
-    let mut server = Server::prepare("allow_plaintext_auth = true");
-    let path = server.folder.path().join("mailwright.toml");
-    let config = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("{config}\n{more}\n")).unwrap();
-    for user in [USER, BOB] {
-        server.add_user(user, PASSWORD);
-    }
-    server.serve();
-    server
-}
-
-fn done(talk: &mut Talk, command: &str) -> Vec<String> {
-    let lines = talk.imap("x", command);
-    assert!(lines.last().unwrap().starts_with("x OK"), "{command}: {lines:?}");
-    lines
-}
+use two::{BOB, done, server};
 
 fn refused(talk: &mut Talk, command: &str, with: &str) {
     let lines = talk.imap("x", command);

@@ -3,33 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "common/two.rs"]
+mod two;
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
-use common::{PASSWORD, Server, Talk, USER, deliver, inbox, login};
-
-const BOB: &str = "bob@example.org";
-
-fn server(more: &str) -> Server {
-    let mut server = Server::prepare("allow_plaintext_auth = true");
-    let path = server.folder.path().join("mailwright.toml");
-    let config = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("{config}\n{more}\n")).unwrap();
-    for user in [USER, BOB] {
-        server.add_user(user, PASSWORD);
-    }
-    server.serve();
-    server
-}
+use common::{Talk, USER, deliver, inbox, login};
+use two::{BOB, done, server};
 
 fn is_done(talk: &mut Talk, command: &str) -> bool {
     talk.imap("x", command).last().unwrap().starts_with("x OK")
-}
-
-fn done(talk: &mut Talk, command: &str) -> Vec<String> {
-    let lines = talk.imap("x", command);
-    assert!(lines.last().unwrap().starts_with("x OK"), "{command}: {lines:?}");
-    lines
 }
 
 /// RFC 4314 §4: each right alone, and beside the one to open the mailbox.

@@ -2,31 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "common/two.rs"]
+mod two;
 
-use std::fs;
+use common::{Talk, USER, login};
+use two::{BOB, done, server};
 
-use common::{PASSWORD, Server, Talk, USER, login};
-
-const BOB: &str = "bob@example.org";
 const STORES: [&str; 2] = ["", "[store]\nkind = \"maildir\"\npath = \"mail/%u\""];
-
-fn server(more: &str) -> Server {
-    let mut server = Server::prepare("allow_plaintext_auth = true");
-    let path = server.folder.path().join("mailwright.toml");
-    let config = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("{config}\n{more}\n")).unwrap();
-    for user in [USER, BOB] {
-        server.add_user(user, PASSWORD);
-    }
-    server.serve();
-    server
-}
-
-fn done(talk: &mut Talk, command: &str) -> Vec<String> {
-    let lines = talk.imap("x", command);
-    assert!(lines.last().unwrap().starts_with("x OK"), "{command}: {lines:?}");
-    lines
-}
 
 fn append(talk: &mut Talk, mailbox: &str, message: &str) {
     done(talk, &format!("APPEND {mailbox} {{{}+}}\r\n{message}", message.len()));

@@ -63,6 +63,7 @@ pub(super) static TEXTS: &[Row] = &[
     ("too many filters in one search", ["zu viele Filter in einer Suche", "trop de filtres dans une recherche", "demasiados filtros en una búsqueda", "troppi filtri in una ricerca"]),
     ("there is no such filter", ["diesen Filter gibt es nicht", "ce filtre n'existe pas", "ese filtro no existe", "questo filtro non esiste"]),
     // Of the grammar.
+    ("in the filter {}: expected {+} at octet {}", ["im Filter {}: erwartet: {+}, an Oktett {}", "dans le filtre {} : attendu : {+}, à l'octet {}", "en el filtro {}: se esperaba: {+}, en el octeto {}", "nel filtro {}: atteso: {+}, all'ottetto {}"]),
     ("expected {+} at octet {}", ["erwartet: {+}, an Oktett {}", "attendu : {+}, à l'octet {}", "se esperaba: {+}, en el octeto {}", "atteso: {+}, all'ottetto {}"]),
     ("more than {} {+}", ["mehr als {} {+}", "plus de {} {+}", "más de {} {+}", "più di {} {+}"]),
     ("unknown charset", ["unbekannter Zeichensatz", "jeu de caractères inconnu", "juego de caracteres desconocido", "insieme di caratteri sconosciuto"]),
