@@ -8,7 +8,7 @@ mod two;
 
 use std::{fs, path::PathBuf};
 
-use common::{PASSWORD, Server, Talk, USER, deliver, inbox, run, succeed, wait_for};
+use common::{Server, Talk, deliver, inbox, run, succeed, wait_for};
 use two::BOB;
 
 const WORDS: &[&str] =
