@@ -33,6 +33,7 @@ use mailwright::{
     mailstore::{
         StoreError, User,
         accounts::ScramHash,
+        block_on,
         embedded::{Embedded, Table},
     },
     relay_policy::alias_file::AliasFile,
@@ -71,6 +72,8 @@ pub(crate) use senders::{Further, senders};
 
 /// The key of the secret that made-up SCRAM keys are made from.
 const SECRET: &[u8] = b"scram";
+/// The key of the row that is there from the beginning of a first start until its recipe is shown.
+const FIRST_START: &[u8] = b"first start";
 
 /// Asks the next host of an address whether it would take mail for it; gives the refusal.
 pub(crate) type AskHost =
@@ -324,9 +327,23 @@ impl Directory {
         Ok(Secret::from(&lasting(&self.secrets, SECRET)?[..]))
     }
 
-    /// Whether a server has run over these accounts before: each needs the secret.
-    pub(crate) fn has_served(&self) -> bool {
-        !matches!(self.secrets.get(SECRET), Ok(None))
+    /// Whether a server runs over these accounts for the first time: each needs the secret. A start that ended before it
+    /// said what it made, as when another program has its ports, was none.
+    pub(crate) fn begin_first_start(&self) -> Result<bool, DirectoryError> {
+        let begun = self.secrets.get(FIRST_START)?.is_some();
+        if !self.is_empty() || (!begun && self.secrets.get(SECRET)?.is_some()) {
+            return Ok(false);
+        }
+        block_on(self.secrets.put(FIRST_START, b""))?;
+        Ok(true)
+    }
+
+    /// Notes that whoever started the server has been told.
+    pub(crate) fn end_first_start(&self) -> Result<(), DirectoryError> {
+        if self.secrets.get(FIRST_START)?.is_some() {
+            block_on(self.secrets.delete(FIRST_START))?;
+        }
+        Ok(())
     }
 
     /// What there is now.

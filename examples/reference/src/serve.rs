@@ -122,8 +122,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let server_configs = ServerConfigs::new(&config, &certificates)?;
     // Who has accounts elsewhere needs none to try, and who had some and has none any more did not ask for these.
     let elsewhere = !config.auth.passwd_files.is_empty() || config.auth.ldap.is_some();
-    let first = directory.is_empty() && !directory.has_served() && !elsewhere;
-    let made = if first { first_run::try_accounts(&directory, &config) } else { None };
+    let first = !elsewhere && directory.begin_first_start()?;
     let throttle = config.auth.throttle();
     let passwd = Arc::new(PasswdFiles::new(config.auth.passwd_files.clone(), Arc::clone(&directory)));
     passwd.follow();
@@ -320,7 +319,10 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
     let reading =
         Reloader { source, lasting, certificates, admission, administration, receiving, passwd, state };
     reload_on_signal(Arc::clone(reloader.get_or_init(|| Arc::new(reading))))?;
+    // Only now: passwords that were made before something else failed would never be seen.
+    let made = if first { first_run::try_accounts(&directory, &config) } else { None };
     announce(&config, &bound, &told, &certificate, made.as_ref())?;
+    directory.end_first_start()?;
     signals.wait().await;
 
     tracing::info!("stopping");

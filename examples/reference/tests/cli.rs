@@ -5,7 +5,7 @@ mod common;
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -236,6 +236,16 @@ fn a_port_in_use_is_named() {
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains(&format!("cannot listen on {address} for imap")), "{}", err(&output));
     assert!(!out(&output).contains("ready"));
+    // Passwords that nobody was shown belong to no account: this was no first start.
+    let output = run(&mut program(&["--config", &path, "user", "list"]));
+    assert_eq!((code(&output), out(&output)), (0, String::new()));
+    drop(taken);
+    let mut child = program(&["--config", &path, "serve"]).stdout(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said: Vec<String> = said.map(Result::unwrap).take_while(|line| line != "ready").collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said.iter().any(|line| line.contains("This is the first start")), "{said:?}");
 }
 
 #[test]

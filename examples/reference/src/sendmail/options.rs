@@ -62,7 +62,7 @@ a message on standard input is sent to the recipients behind the options
 
 impl Options {
     /// Takes the arguments apart.
-    pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+    pub(super) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             mode: Mode::Deliver,
             from_header: false,
@@ -76,12 +76,14 @@ impl Options {
             config: None,
             recipients: Vec::new(),
         };
-        let mut arguments = arguments.peekable();
-        while let Some(argument) =
-            arguments.next_if(|argument| argument.len() > 1 && argument.starts_with('-'))
-        {
+        while let Some(argument) = arguments.next() {
             if argument == "--" {
                 break;
+            }
+            // Options may stand behind recipients, as getopt(3) takes them.
+            if argument.len() < 2 || !argument.starts_with('-') {
+                options.recipients.push(argument);
+                continue;
             }
             if argument == "--help" {
                 return Err(HELP.into());
@@ -189,6 +191,10 @@ mod tests {
             let options = parse(text).unwrap();
             assert!(options.from_header && options.dot_is_data && options.recipients.is_empty(), "{text}");
         }
+        // As getopt(3) has it, options go on behind recipients, but not behind --.
+        let options = parse("bob@b.example -oi eve -- -t").unwrap();
+        assert!(options.dot_is_data && !options.from_header);
+        assert_eq!(options.recipients, ["bob@b.example", "eve", "-t"]);
         let options = parse("-FCronDaemon -i -B8BITMIME -oem root").unwrap();
         assert_eq!(options.full_name.as_deref(), Some("CronDaemon"));
         assert!(options.eight_bit && options.recipients == ["root"]);
