@@ -1,6 +1,9 @@
 //! What names and passwords are once they are prepared, and whose secrets a name stands for.
 
+use std::time::Instant;
+
 use mailwright_mailstore::accounts::from_fn;
+use mailwright_pop3_proto::{Apop, Timestamp};
 
 use super::*;
 
