@@ -23,6 +23,7 @@ mod referrals;
 mod refilter;
 mod search;
 mod selected;
+mod session;
 mod sharing;
 mod sorting;
 mod special_use;
@@ -32,17 +33,17 @@ mod url;
 mod url_auth;
 mod url_fetch;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use mailwright_imap_proto::{
     Refusal,
     response::ResponseCode,
-    server::{Abilities, Config, Event, Server},
+    server::{Abilities, Config, Server},
 };
-use mailwright_line_proto::{AuthStep, Closed, Deflate, Peer, Shutdown};
+use mailwright_line_proto::{Deflate, Peer};
 use mailwright_mail_model::UidSet;
 use mailwright_mailstore::{
-    Snapshot, Store, StoreError, User, Watch, Write,
+    Store, StoreError, User, Write,
     accounts::{Accounts, Service as Purpose},
 };
 use tokio_util::sync::CancellationToken;
@@ -51,13 +52,7 @@ pub use self::events::{Cause, Events, ImapEvent};
 pub use self::referrals::{Home, Referral, Referrals, RemoteMailbox};
 pub use self::refilter::{Filtering, Later, Refilter};
 pub(crate) use self::{access::permitted, described::Describer, foreign::Located};
-use self::{
-    append::Incoming,
-    notify::{Notifier, Own, news},
-    progress::Progress,
-    recent::RecentMarks,
-    selected::Selected,
-};
+use self::{append::Incoming, notify::Notifier, progress::Progress, recent::RecentMarks, selected::Selected};
 pub use self::{
     foreign::{ForeignNames, Groups},
     options::{Options, ToTrash},
@@ -67,7 +62,7 @@ use crate::{
     Accepted, Authenticator, Connection, Exchange, Listener, ListenerTls, Stream,
     auth::Seat,
     listen::Probation,
-    service::{ALPN_IMAP, Latest, Session, release, revoke, tell_end, warn},
+    service::{ALPN_IMAP, Latest, tell_end},
 };
 
 /// How often an idle client's mailbox is looked at, if the store cannot tell of changes.
@@ -262,222 +257,6 @@ struct Visit<'a, S, A> {
 }
 
 impl<S: Store, A: Accounts> Visit<'_, S, A> {
-    async fn run(
-        &mut self,
-        connection: &mut Session<Deflate<Server>>,
-        probation: &mut Probation,
-        stop: CancellationToken,
-    ) -> io::Result<Option<Closed>> {
-        let (mut closed, mut stopping, mut revoked) = (None, false, false);
-        if let Some(news) = probation.first() {
-            warn(connection, news);
-        }
-        loop {
-            let server = connection.machine().inner().inner();
-            if !stopping && server.transmit_room() == 0 {
-                // A client that does not read is told no more of what happens: the next look covers all that it missed.
-                tokio::select! {
-                    flushed = connection.flush_below(self.service.config.limits.transmit / 2) => flushed?,
-                    () = stop.cancelled() => {
-                        stopping = true;
-                        connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Stopping);
-                    }
-                    () = self.seat.ended(), if !revoked => {
-                        revoked = true;
-                        revoke(connection);
-                    }
-                    news = probation.news() => warn(connection, news),
-                }
-                continue;
-            }
-            let awake = self.idle || server.notifies_selected();
-            let watched = if awake { self.selected.as_ref() } else { None };
-            let event = tokio::select! {
-                event = connection.next() => event?,
-                changed = changed(self.store, watched), if watched.is_some() => {
-                    // In boxes, as all that a session does now and then: one that only waits holds no room for it.
-                    Box::pin(self.catch_up(connection, changed)).await;
-                    Box::pin(self.search_again(connection)).await;
-                    continue;
-                }
-                news = news(self.store, self.user.as_ref(), self.notifier.as_deref()), if self.notifier.is_some() => {
-                    Box::pin(self.tell_news(connection, news)).await;
-                    continue;
-                }
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Stopping);
-                    continue;
-                }
-                () = self.seat.ended(), if !revoked => {
-                    revoked = true;
-                    revoke(connection);
-                    continue;
-                }
-                news = probation.news() => {
-                    warn(connection, news);
-                    continue;
-                }
-            };
-            probation.busy();
-            match event {
-                None => return Ok(closed),
-                Some(Event::Closed(reason)) => {
-                    // Before the client sees the end.
-                    Box::pin(self.leave()).await;
-                    closed = Some(reason);
-                }
-                Some(event) => {
-                    Box::pin(self.handle(connection, event)).await?;
-                    if self.user.is_some() {
-                        release(connection, probation);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn handle(&mut self, connection: &mut Session<Deflate<Server>>, event: Event) -> io::Result<()> {
-        // An answer that comes too late was given by the machine already: nothing is left to do about it.
-        match event {
-            Event::Login(ask) => {
-                let tls = connection.machine().is_secure();
-                self.seat.begin();
-                let authenticator = &self.service.authenticator;
-                let answer = authenticator
-                    .password_after(&mut self.exchange, &ask, &self.peer, tls, Purpose::Imap)
-                    .await;
-                let server = connection.machine().inner_mut().inner_mut();
-                let answer = answer.and_then(|user| {
-                    self.refer(server, Some(&user))?;
-                    self.seat.take(&user);
-                    self.user = Some(user);
-                    Ok(())
-                });
-                connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Authenticate(ask) => {
-                let tls = connection.machine().inner().inner().tls().cloned();
-                if !ask.continues {
-                    self.seat.begin();
-                }
-                let (mut step, mut user) = self
-                    .service
-                    .authenticator
-                    .step(&mut self.exchange, &ask, &self.peer, tls.as_ref(), Purpose::Imap)
-                    .await;
-                let server = connection.machine().inner_mut().inner_mut();
-                if let Err(refused) = self.refer(server, user.as_ref()) {
-                    (step, user) = (AuthStep::Refuse(refused), None);
-                }
-                if let Some(user) = user {
-                    self.seat.take(&user);
-                    self.user = Some(user);
-                }
-                connection.machine().inner_mut().inner_mut().allow_set_quota(self.is_administrator());
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, step);
-            }
-            Event::Open(ask) => {
-                let answer = self.open(&ask).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Close(ask) => {
-                let answer = self.close(ask.expunge).await;
-                if !connection.machine().inner().inner().is_authenticated() {
-                    // RFC 8437 §3: whoever logs in next is somebody else.
-                    self.seat.leave();
-                    (self.user, self.notifier) = (None, None);
-                }
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Refresh(ask) => {
-                self.refresh(connection).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, ());
-            }
-            Event::Idle(ask) => {
-                self.refresh(connection).await;
-                self.idle = connection.machine().inner_mut().inner_mut().answer(ask, ()).is_ok();
-            }
-            Event::IdleEnd => self.idle = false,
-            Event::Message(ask) => {
-                let answer = self.begin_append(&ask).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Body(chunk) => self.append_chunk(chunk).await,
-            Event::Include(ask) => {
-                let answer = self.include(&ask.url).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::BodyEnd(ask) => {
-                let answer = self.commit_append().await;
-                self.refresh(connection).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::BodyAborted => self.incoming = None,
-            Event::Fetch(ask) => self.fetch(connection, ask).await?,
-            Event::UrlFetch(ask) => self.fetch_urls(connection, ask).await?,
-            Event::Store(ask) => self.store_flags(connection, ask).await?,
-            Event::Annotate(ask) => self.store_annotations(connection, ask).await?,
-            Event::Find(ask) => {
-                self.refresh(connection).await;
-                let answer = self.telling(connection, &ask, self.find(&ask)).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::ApplyFilter(ask) => self.apply_filter(connection, ask).await?,
-            Event::MultiSearch(ask) => {
-                self.refresh(connection).await;
-                let answer = self.telling(connection, &ask, self.search_several(&ask)).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Order(ask) => {
-                self.refresh(connection).await;
-                let answer = self.telling(connection, &ask, self.order(&ask)).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Gather(ask) => {
-                self.refresh(connection).await;
-                let answer = self.telling(connection, &ask, self.gather(&ask)).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Expunge(ask) => {
-                let answer = self.expunge(ask.messages.as_ref()).await;
-                // First: the answer says up to which mod-sequence everything is told.
-                self.refresh(connection).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Copy(ask) => {
-                let answer = self.copy(&ask.messages, &ask.to).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Move(ask) => {
-                let answer = self.relocate(&ask.messages, &ask.to).await;
-                self.refresh(connection).await;
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            Event::Notify(ask) => {
-                self.refresh(connection).await;
-                let answer = self.begin_to_notify(&ask).await;
-                if answer.is_ok() {
-                    self.tell_no_access(connection.machine().inner_mut().inner_mut());
-                }
-                let _ = connection.machine().inner_mut().inner_mut().answer(ask, answer);
-            }
-            other => {
-                let own = self.notifier.as_ref().and_then(|_| Own::of(&other));
-                if let Event::Id(ask) = &other {
-                    let name = ask.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case("name"));
-                    self.client = name.and_then(|(_, name)| name.as_deref().map(Into::into));
-                }
-                let done = self.handle_folders(connection, other).await;
-                if let Some(own) = own.filter(|_| done) {
-                    self.pass_over(&own).await;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Whether the user is one of those who may open everything.
     fn is_administrator(&self) -> bool {
         self.user.as_ref().is_some_and(|user| self.service.authenticator.is_master(user))
@@ -485,19 +264,6 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
     fn user(&self) -> Result<&User, Refusal> {
         self.user.as_ref().ok_or_else(Refusal::unavailable)
-    }
-}
-
-/// Waits until the mailbox is no longer as the session has seen it.
-async fn changed<S: Store>(store: &S, watched: Option<&Selected>) -> Result<Arc<Snapshot>, StoreError> {
-    let Some(selected) = watched else { return std::future::pending().await };
-    let (user, name) = (selected.mailbox.user(), selected.mailbox.name());
-    match store.watch() {
-        Some(watch) => watch.changed(user, name, &selected.snapshot).await,
-        None => {
-            tokio::time::sleep(POLL).await;
-            store.open(user, name).await
-        }
     }
 }
 
