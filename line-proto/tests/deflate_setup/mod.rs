@@ -14,8 +14,8 @@ use super::support::{CallerEvent, Toy, ToyEvent};
 
 /// The peer's two streams.
 pub(crate) struct Peer {
-    pub(crate) compress: Compress,
-    pub(crate) decompress: Decompress,
+    compress: Compress,
+    decompress: Decompress,
 }
 
 impl Peer {
