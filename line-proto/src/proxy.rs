@@ -105,6 +105,11 @@ fn binary(octets: &[u8]) -> ProxyHeader {
     if octets.len() < length {
         return ProxyHeader::Wants(length - octets.len());
     }
+    // §2.2: the rest of what a proxy says that connects for itself, as to see whether we live, is to be thrown away, its
+    // family too: there may be none of the addresses that it would have.
+    if octets.get(12) == Some(&0x20) {
+        return ProxyHeader::Whole(None);
+    }
     let Ok(header) = v2::Header::try_from(octets) else { return ProxyHeader::Malformed };
     let addresses = match header.addresses {
         // Of a family that is not told, it is not known how long they are.
@@ -113,9 +118,7 @@ fn binary(octets: &[u8]) -> ProxyHeader {
         v2::Addresses::IPv6(_) => Some(IPV6),
         v2::Addresses::Unix(_) => Some(UNIX),
     };
-    // §2.2: the rest of what a proxy says that connects for itself is to be thrown away, whatever it is.
-    let is_local = header.command == v2::Command::Local;
-    if addresses.is_some_and(|length| !is_local && !additions::are_right(octets, FIXED + length)) {
+    if addresses.is_some_and(|length| !additions::are_right(octets, FIXED + length)) {
         return ProxyHeader::Malformed;
     }
     ProxyHeader::Whole(match (header.command, header.addresses) {
@@ -219,6 +222,13 @@ mod tests {
         let mut local = summed(SUM ^ 1);
         local[12] = 0x20;
         assert_eq!(ProxyHeader::read(&local), ProxyHeader::Whole(None));
+        // §2.2: it may name a family and have no addresses, or half of them.
+        for (family, rest) in
+            [(0x11, &[][..]), (0x21, &[1, 2, 3]), (0x31, &[]), (0x00, &[9; 40]), (0xff, &[7])]
+        {
+            let header = binary(0, family, rest);
+            assert_eq!(ProxyHeader::read(&header), ProxyHeader::Whole(None), "{family:x} {rest:?}");
+        }
     }
 
     #[test]

@@ -365,14 +365,15 @@ impl Counts {
         self.messages += 1;
         self.unseen += u32::from(!message.flags.contains(&Flag::Seen));
         self.deleted += u32::from(message.flags.contains(&Flag::Deleted));
-        self.size += message.size;
+        // Sizes are what a name of a file or a row says.
+        self.size = self.size.saturating_add(message.size);
     }
 
     fn discount(&mut self, message: &Message) {
         self.messages -= 1;
         self.unseen -= u32::from(!message.flags.contains(&Flag::Seen));
         self.deleted -= u32::from(message.flags.contains(&Flag::Deleted));
-        self.size -= message.size;
+        self.size = self.size.saturating_sub(message.size);
     }
 }
 

@@ -278,6 +278,10 @@ fn the_directory_and_accounts() {
     done("POST", "/v1/networks", json!({ "name": "office", "members": ["192.0.2.0/28"], "relay": true }));
     done("PATCH", "/v1/networks/office", json!({ "add": ["198.51.100.1"] }));
     assert_eq!(client.get("/v1/networks/office")["members"].as_array().unwrap().len(), 2);
+    // Their names are compared as they are.
+    done("POST", "/v1/networks", json!({ "name": "Office", "members": ["203.0.113.7"], "relay": false }));
+    assert_eq!(client.get("/v1/networks/Office")["relay"], json!(false));
+    done("DELETE", "/v1/networks/Office", Value::Null);
     assert_eq!(client.get("/v1/addresses/info@example.org")["mailboxes"], json!([USER]));
     let stages = client.get("/v1/explain?client=192.0.2.1&from=a@b.example&to=team@example.org");
     let stage = json!({ "stage": "delivery", "rule": "mailbox", "outcome": "carol@example.org" });

@@ -116,10 +116,11 @@ fn remove_stale(path: &Path, host: &str) -> bool {
 }
 
 fn is_stale(lock: &Metadata, content: &str, host: &str) -> bool {
-    let age = lock.modified().ok().and_then(|made| SystemTime::now().duration_since(made).ok());
+    let now = SystemTime::now();
+    let age = lock.modified().ok().and_then(|made| now.duration_since(made).ok());
     let age = age.unwrap_or_default();
     // No holder survives a restart of the machine.
-    if boot_time().is_some_and(|boot| lock.mtime() < boot) {
+    if boot_time(now).is_some_and(|boot| lock.mtime() < boot) {
         return true;
     }
     match content.split_once(':') {
@@ -132,16 +133,14 @@ fn is_stale(lock: &Metadata, content: &str, host: &str) -> bool {
     }
 }
 
-/// When the machine was started, in seconds after 1970.
-fn boot_time() -> Option<i64> {
-    static BOOT: std::sync::OnceLock<Option<i64>> = std::sync::OnceLock::new();
-    *BOOT.get_or_init(|| {
-        let uptime = fs::read_to_string("/proc/uptime").ok()?;
-        let up: f64 = uptime.split(' ').next()?.parse().ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        // A few seconds less, for clocks that are set while the machine starts.
-        Some((now.as_secs_f64() - up) as i64 - 5)
-    })
+/// When the machine was started, in seconds after 1970 by a clock that shows this. It is worked out at each look: a clock
+/// that was ahead and has been set right would else have all that is made from then on be older than the start.
+fn boot_time(now: SystemTime) -> Option<i64> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let up: f64 = uptime.split(' ').next()?.parse().ok()?;
+    let now = now.duration_since(UNIX_EPOCH).ok()?;
+    // A few seconds less, for clocks that are set while the machine starts.
+    Some((now.as_secs_f64() - up) as i64 - 5)
 }
 
 #[cfg(test)]
@@ -186,6 +185,13 @@ mod tests {
         fs::write(&path, "1:other").unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
         DotLock::acquire(path, "host", SHORT).unwrap();
+    }
+
+    #[test]
+    fn the_machine_was_started_when_the_clock_says_now() {
+        let (now, hour) = (SystemTime::now(), Duration::from_secs(3_600));
+        let (ahead, right) = (boot_time(now + hour).unwrap(), boot_time(now).unwrap());
+        assert!((3_590..=3_610).contains(&(ahead - right)), "{ahead} {right}");
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl UidList {
     pub(super) fn read(folder: &Path) -> Result<Option<(Self, Vec<Line>)>> {
         let Some(mut list) = Self::open(folder)? else { return Ok(None) };
         let text = list.text(0)?;
-        let mut lines = text.lines();
+        let mut lines = text.split_terminator('\n');
         if list.parse_header(lines.next().unwrap_or_default()).is_none() {
             return Ok(None);
         }
@@ -104,7 +104,7 @@ impl UidList {
         } else {
             whole
         };
-        list.parse_lines(whole.lines());
+        list.parse_lines(whole.split_terminator('\n'));
         list.length = start + tail.rfind('\n').map_or(0, |end| end as u64 + 1);
         Ok(Some(list))
     }
@@ -152,7 +152,7 @@ impl UidList {
                     return Ok(Some(Refreshed::More(Vec::new())));
                 }
                 let text = self.text(self.length)?;
-                let lines = self.parse_lines(text.lines());
+                let lines = self.parse_lines(text.split_terminator('\n'));
                 Ok(Some(Refreshed::More(lines)))
             }
             Ok(_) => Ok(Self::read(folder)?.map(|(list, lines)| {
@@ -238,18 +238,18 @@ impl UidList {
     }
 
     fn parse_header(&mut self, line: &str) -> Option<()> {
-        self.header = Header::parse(line)?;
+        self.header = Header::parse(without_cr(line))?;
         self.length = line.len() as u64 + 1;
         Some(())
     }
 
-    /// Takes whole lines. Whatever is no line, or out of order, is passed over: its message gets another UID.
+    /// Takes whole lines, with a CR that they may have: what they take up in the file is counted. Whatever is no line, or out of order, is passed over: its message gets another UID.
     fn parse_lines<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> Vec<Line> {
         let mut parsed = Vec::new();
         let mut last = 0;
         for text in lines {
             self.length += text.len() as u64 + 1;
-            if let Some(line) = Line::parse(text).filter(|line| line.uid.get() > last) {
+            if let Some(line) = Line::parse(without_cr(text)).filter(|line| line.uid.get() > last) {
                 last = line.uid.get();
                 self.header.next = self.header.next.max(last.saturating_add(1));
                 parsed.push(line);
@@ -261,6 +261,11 @@ impl UidList {
     fn failed(&self, error: &std::io::Error) -> StoreError {
         failed(&self.path, error)
     }
+}
+
+/// A line as it was before an editor of another system wrote the list anew.
+fn without_cr(line: &str) -> &str {
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 /// Octets as text of the same length; ends behind the last whole line.
@@ -367,6 +372,30 @@ mod tests {
 
     fn line(uid: u32, fields: &str, base: &str) -> Line {
         Line { uid: Uid::new(uid).unwrap(), fields: fields.into(), base: base.into() }
+    }
+
+    #[test]
+    fn a_list_with_crlf_is_added_to_behind_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, text) = (folder.path().join(NAME), LIST.replace('\n', "\r\n"));
+        for whole in [true, false] {
+            fs::write(&path, &text).unwrap();
+            let mut list = if whole {
+                let (list, lines) = UidList::read(folder.path()).unwrap().unwrap();
+                assert_eq!(lines[1].base, "1276533073.M242911P3632.host".into());
+                list
+            } else {
+                UidList::read_end(folder.path()).unwrap().unwrap()
+            };
+            assert!(list.is_current());
+            list.append(&[line(25022, "", "new")]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{text}25022 :new\n"));
+            let more = format!("{text}25022 :new\n25023 :a\r\n25024 :b\r\n");
+            fs::write(&path, &more).unwrap();
+            assert!(matches!(list.refresh(), Ok(Some(Refreshed::More(lines))) if lines.len() == 2));
+            list.append(&[line(25025, "", "c")]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{more}25025 :c\n"));
+        }
     }
 
     #[test]

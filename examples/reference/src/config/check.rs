@@ -39,6 +39,7 @@ impl Config {
                 self.separators
             ));
         }
+        problems.extend(crate::control::problem(&self.data));
         problems.extend(self.log.filter().err());
         problems.extend(self.store.problems(self.domains.len()));
         if self.tls.certificate.is_some() != self.tls.key.is_some() {

@@ -122,6 +122,8 @@ fn canonical(model: &Model, table: &str, name: &str) -> String {
     let known = match table {
         "users" | "alias" | "group" => name.parse().ok().map(|address: Address| model.canonical(&address)),
         "domain" => name.parse().ok().map(|domain: Domain| domain.key().to_owned()),
+        // Compared as they are: Lan and lan are two.
+        "network" => Some(name.to_owned()),
         _ => None,
     };
     known.unwrap_or_else(|| name.to_lowercase())
