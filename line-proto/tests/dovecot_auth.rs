@@ -89,10 +89,22 @@ fn the_server_keeps_the_laws() {
              C| AUTH\\t10\\tPLAIN\\tservice=imap\\n\n\
              S| CONT\\t10\\tUGFzc3dvcmQ6\\n\n\
              C| CONT\\t10\\t!\\n\n\
-             S| FAIL\\t10\\treason=The response cannot be understood\\n\n\
+             S| FAIL\\t10\\tcode=invalid_base64\\treason=Invalid base64 data\\n\n\
              C| AUTH\\t11\\tPLAIN\\tservice=imap\\n\n\
              S| CONT\\t11\\tUGFzc3dvcmQ6\\n\n\
              C| CANCEL\\t11\\nCONT\\t11\\tx\\n",
+        ),
+        // What one user's program says ends nobody else's login.
+        session(
+            "C| VERSION\\t1\\t2\\nAUTH\\t9\\tPLAIN\\tservice=imap\\n\n\
+             S| CONT\\t9\\tUGFzc3dvcmQ6\\n\n\
+             C| AUTH\\t10\\tPLAIN\\tservice=smtp\\tresp=!!!\\n\n\
+             S| FAIL\\t10\\tcode=invalid_base64\\treason=Invalid base64 data\\n\n\
+             C| AUTH\\t11\\tPLAIN\\tservice=smtp\\tlocal_name=\\xff\\tresp=\\xff\\n\n\
+             S| FAIL\\t11\\tcode=invalid_base64\\treason=Invalid base64 data\\n\n\
+             C| AUTH\\t12\\tPLAIN\\tservice=smtp\\tlocal_name=\\xff\\tresp=AHRpbQBwYXNz\\n\n\
+             S| OK\\t12\\tuser=tim\\x01t@example.org\\n\n\
+             C| CANCEL\\t9\\n",
         ),
         // Nobody waits for ever.
         session(

@@ -66,22 +66,22 @@ impl AuthRequest {
     }
 
     /// What stands behind `AUTH` and the number.
-    pub(super) fn parse<'a>(mut fields: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let mechanism = fields.next().filter(|name| is_mechanism_name(name.as_bytes()))?.to_ascii_uppercase();
-        let mut request = Self::new(mechanism, "");
+    pub(super) fn parse<'a>(mut fields: impl Iterator<Item = &'a str>) -> Result<Self, BadRequest> {
+        let mechanism = fields.next().filter(|name| is_mechanism_name(name.as_bytes()));
+        let mut request = Self::new(mechanism.ok_or(BadRequest::Line)?.to_ascii_uppercase(), "");
         for field in fields {
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
             match key {
-                "service" => request.service = unescape(value)?,
+                "service" => request.service = unescape(value).ok_or(BadRequest::Line)?,
                 "rip" => request.remote = value.parse().ok(),
                 "lip" => request.local = value.parse().ok(),
                 "secured" => request.secured = true,
-                "resp" => request.initial = Some(decode(value)?),
+                "resp" => request.initial = Some(decode(value).ok_or(BadRequest::Response)?),
                 // The rest is for the log of whoever wants it; what is new is to be ignored.
                 _ => {}
             }
         }
-        (!request.service.is_empty()).then_some(request)
+        if request.service.is_empty() { Err(BadRequest::Line) } else { Ok(request) }
     }
 
     pub(super) fn encode(&self, id: u32) -> String {
@@ -100,6 +100,15 @@ impl AuthRequest {
         }
         line + "\n"
     }
+}
+
+/// Why a request cannot be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadRequest {
+    /// It is the program's fault that speaks the protocol.
+    Line,
+    /// What its user sent as an initial response is no Base64: programs hand it on as it came.
+    Response,
 }
 
 pub(super) fn decode(text: &str) -> Option<Secret> {
@@ -155,11 +164,15 @@ mod tests {
         assert_eq!(found.initial.as_ref().map(Secret::expose), Some(&b"\0tim\0pass"[..]));
         let encoded = found.encode(7);
         let fields = encoded.trim_end().strip_prefix("AUTH\t7\t").unwrap();
-        assert_eq!(AuthRequest::parse(fields.split('\t')), Some(found));
-        for bad in
-            ["", "PLAIN", "PL AIN\tservice=smtp", "PLAIN\tservice=smtp\tresp=!", "PLAIN\tservice=a\x01"]
-        {
-            assert_eq!(AuthRequest::parse(bad.split('\t')), None, "{bad}");
+        assert_eq!(AuthRequest::parse(fields.split('\t')), Ok(found));
+        for (text, bad) in [
+            ("", BadRequest::Line),
+            ("PLAIN", BadRequest::Line),
+            ("PL AIN\tservice=smtp", BadRequest::Line),
+            ("PLAIN\tservice=a\x01", BadRequest::Line),
+            ("PLAIN\tservice=smtp\tresp=!", BadRequest::Response),
+        ] {
+            assert_eq!(AuthRequest::parse(text.split('\t')), Err(bad), "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 
-use super::fields::{AuthRequest, MechanismOffer, decode, escape};
+use super::fields::{AuthRequest, BadRequest, MechanismOffer, decode, escape};
 use crate::{
     Ask, AuthRefusal, Closed, Deadline, Gone, Machine, Output, PeerMisbehaved, Request, Secret, TlsInfo,
     Transmit, Wait,
@@ -208,7 +208,8 @@ impl Server {
             expected,
             received: line.escape_ascii().to_string().chars().take(64).collect(),
         };
-        let text = std::str::from_utf8(line).map_err(|_| bad("UTF-8"))?;
+        // What a user's program said may stand in fields that mean nothing here, and in any octets.
+        let text = String::from_utf8_lossy(line);
         let mut fields = text.split('\t');
         let command = fields.next().unwrap_or_default();
         if !self.greeted {
@@ -225,7 +226,15 @@ impl Server {
         let state = self.exchanges.get(&id).copied();
         match (command, state) {
             ("AUTH", None) => {
-                let request = AuthRequest::parse(fields).ok_or_else(|| bad("AUTH id mechanism service=…"))?;
+                // The connection is that of all who log in by this program: one of them must not end it.
+                let request = match AuthRequest::parse(fields) {
+                    Ok(request) => request,
+                    Err(BadRequest::Response) => {
+                        self.fail_base64(id);
+                        return Ok(None);
+                    }
+                    Err(BadRequest::Line) => return Err(bad("AUTH id mechanism service=…")),
+                };
                 let offered = self.config.mechanisms.iter().any(|offer| offer.name == request.mechanism);
                 if !offered {
                     self.fail(id, AuthRefusal::Mechanism);
@@ -243,7 +252,7 @@ impl Server {
                 let response = fields.next().unwrap_or_default();
                 let Some(response) = decode(response) else {
                     self.exchanges.remove(&id);
-                    self.fail(id, AuthRefusal::Malformed);
+                    self.fail_base64(id);
                     return Ok(Some(ServerEvent::Cancelled(id)));
                 };
                 self.exchanges.insert(id, State::Asked);
@@ -265,6 +274,11 @@ impl Server {
 
     fn fail(&mut self, id: u32, refusal: AuthRefusal) {
         self.transmit.put(format!("FAIL\t{id}{}\n", failure(refusal)).as_bytes());
+    }
+
+    fn fail_base64(&mut self, id: u32) {
+        let fields = "code=invalid_base64\treason=Invalid base64 data";
+        self.transmit.put(format!("FAIL\t{id}\t{fields}\n").as_bytes());
     }
 
     /// The earliest end of a client's time to respond; what ran out is refused.

@@ -29,8 +29,13 @@ pub(crate) enum Edit {
         name: String,
         change: DomainChange,
     },
+    /// Removes a domain, or a second name of one.
     DomainRemove {
         name: String,
+    },
+    /// Removes a second name of a domain, and never a domain itself.
+    DomainAliasRemove {
+        alias: String,
     },
     DomainAlias {
         alias: String,
@@ -150,7 +155,9 @@ impl Directory {
                     }
                 })
             }
-            Edit::DomainRemove { name } if let Some(key) = self.idle_alias(&model, &name)? => {
+            Edit::DomainRemove { name } | Edit::DomainAliasRemove { alias: name }
+                if let Some(key) = self.idle_alias(&model, &name)? =>
+            {
                 self.commit(self.rows(&[(key, None)]), Vec::new())
             }
             edit => {
@@ -259,6 +266,13 @@ pub(super) fn apply(
             let mut changes: Vec<Change> = gone.into_iter().map(|key| (key, None)).collect();
             changes.push((format!("domain/{}", domain.key()), None));
             Ok(changes)
+        }
+        Edit::DomainAliasRemove { alias } => {
+            let domain = domain(&alias)?;
+            if !model.remove_domain_alias(&domain) {
+                return Err(DirectoryError::Missing(format!("there is no domain alias {alias}")));
+            }
+            Ok(vec![(format!("domain-alias/{}", domain.key()), None)])
         }
         Edit::DomainAlias { alias, domain: main } => {
             let (alias, main) = (domain(&alias)?, domain(&main)?);

@@ -152,7 +152,7 @@ impl Directory {
         let networks = model.networks().iter().filter(|(name, _)| !file.network.contains_key(*name));
         edits.extend(networks.map(|(name, _)| Edit::NetworkRemove { name: name.to_owned() }));
         let aliases = model.domain_aliases().filter(|(alias, _)| !file.domain_alias.contains_key(*alias));
-        edits.extend(aliases.map(|(alias, _)| Edit::DomainRemove { name: alias.to_owned() }));
+        edits.extend(aliases.map(|(alias, _)| Edit::DomainAliasRemove { alias: alias.to_owned() }));
         let settings = self.settings();
         let configured = &settings.domains;
         let domains = model.domains().filter(|(name, _)| {

@@ -142,7 +142,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::with(Verb::Patch, "/v1/domains/{name}", directory::change_domain),
     Route::delete("/v1/domains/{name}", directory::remove_domain),
     Route::with(Verb::Put, "/v1/domain-aliases/{name}", directory::put_domain_alias),
-    Route::delete("/v1/domain-aliases/{name}", directory::remove_domain),
+    Route::delete("/v1/domain-aliases/{name}", directory::remove_domain_alias),
     Route::get("/v1/aliases", Show::Tables(&["alias", "pseudonym"]), directory::export),
     Route::with(Verb::Post, "/v1/aliases", directory::add_alias),
     Route::get("/v1/aliases/{name}", Show::Row("alias"), directory::export),

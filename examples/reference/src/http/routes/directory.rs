@@ -48,6 +48,10 @@ pub(super) fn put_domain_alias(given: &Given) -> Result<Request, Problem> {
     Ok(Request::Edit(Edit::DomainAlias { alias: given.path("name"), domain }))
 }
 
+pub(super) fn remove_domain_alias(given: &Given) -> Result<Request, Problem> {
+    Ok(Request::Edit(Edit::DomainAliasRemove { alias: given.path("name") }))
+}
+
 pub(super) fn add_alias(given: &Given) -> Result<Request, Problem> {
     let (address, row) = given.named("address")?;
     Ok(Request::Edit(Edit::Alias { address, row, new: true }))
