@@ -10,6 +10,7 @@ use std::{
     error::Error,
     fs::{self, File},
     io::{self, Write},
+    mem,
     path::PathBuf,
     sync::{
         Arc,
@@ -48,7 +49,17 @@ struct Parts {
     open: Option<(Decoder, File)>,
     decoded: Vec<u8>,
     told: Vec<Value>,
+    /// What is removed again unless the message is taken: of one that breaks off nothing is kept.
+    files: Vec<PathBuf>,
     failed: io::Result<()>,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        for file in &self.files {
+            let _ = fs::remove_file(file);
+        }
+    }
 }
 
 impl Parts {
@@ -71,7 +82,10 @@ impl Sink for Parts {
             && let Some(decoder) = content.encoding().decoder()
         {
             match File::create(&path) {
-                Ok(file) => self.open = Some((decoder, file)),
+                Ok(file) => {
+                    self.files.push(path.clone());
+                    self.open = Some((decoder, file));
+                }
                 Err(error) => self.failed = Err(error),
             }
             self.told.push(json!({ "type": media_type, "name": content.file_name(), "file": path }));
@@ -103,7 +117,14 @@ impl Inbox for Attachments {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let path =
             self.folder.join(format!("{}-{}", now.as_micros(), self.count.fetch_add(1, Ordering::Relaxed)));
-        let mut parts = Parts { path, open: None, decoded: Vec::new(), told: Vec::new(), failed: Ok(()) };
+        let mut parts = Parts {
+            path,
+            open: None,
+            decoded: Vec::new(),
+            told: Vec::new(),
+            files: Vec::new(),
+            failed: Ok(()),
+        };
         let (mut scanner, mut examiner) = (Scanner::new(), Examiner::new());
         loop {
             match body.next().await {
@@ -116,7 +137,7 @@ impl Inbox for Attachments {
             }
         }
         let structure = scanner.finish_to(&mut parts);
-        let (Some(origin), Ok(())) = (Origin::of(session), parts.failed) else {
+        let (Some(origin), Ok(())) = (Origin::of(session), &parts.failed) else {
             return Reply::INTERNAL.into();
         };
         let findings = check(&self.resolver, &origin, &examiner.finish(), now.as_secs()).await;
@@ -128,9 +149,10 @@ impl Inbox for Attachments {
             "spf": findings.spf.result.as_str(),
             "dkim": findings.dkim.iter().map(|verified| verified.outcome.words().0).collect::<Vec<_>>(),
             "dmarc": findings.dmarc.result.as_str(),
-            "parts": parts.told,
+            "parts": mem::take(&mut parts.told),
         });
         println!("{told}");
+        parts.files.clear();
         Reply::queued("taken apart").into()
     }
 }

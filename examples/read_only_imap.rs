@@ -49,8 +49,7 @@ impl Folder {
         let mut snapshot = Snapshot::builder(UidValidity::new(1).ok_or("zero")?);
         let mut messages = Vec::new();
         for file in files {
-            // On the wire every line ends with CRLF.
-            let text = fs::read_to_string(file)?.replace("\r\n", "\n").replace('\n', "\r\n");
+            let text = on_the_wire(&fs::read(file)?);
             let uid = Uid::new(messages.len() as u32 + 1).ok_or("too many files")?;
             let arrived = DateTime::new(0, 0).ok_or("no such date")?;
             snapshot = snapshot.message(Message::new(uid, text.len() as u64, arrived));
@@ -58,6 +57,17 @@ impl Folder {
         }
         Ok(Self { messages, snapshot: Arc::new(snapshot.build()) })
     }
+}
+
+/// On the wire every line ends with CRLF; what is in them may be in any charset.
+fn on_the_wire(octets: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(octets.len());
+    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+        let whole = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        text.extend_from_slice(whole.unwrap_or(line));
+        text.extend_from_slice(if whole.is_some() { b"\r\n" } else { b"" });
+    }
+    text
 }
 
 #[tokio::main]

@@ -1,5 +1,5 @@
 //! Streams each message into a command as it comes. The command's exit decides what the sender is told, so nothing is
-//! lost: 0 is "taken", anything else "try again later".
+//! lost: 0 is "taken", anything else "try again later". It need not read the message to its end.
 //!
 //! ```text
 //! cargo run -p mailwright --example webhook -- 127.0.0.1:2525 curl --fail --data-binary @- https://example.org/hook
@@ -34,10 +34,17 @@ impl Hook {
             .env("MAIL_FROM", message.mail.from.to_string())
             .stdin(Stdio::piped())
             .spawn()?;
-        let mut pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut pipe = child.stdin.take();
         loop {
             match body.next().await {
-                Ok(Some(chunk)) => block_in_place(|| pipe.write_all(&chunk))?,
+                Ok(Some(chunk)) => {
+                    // A command may have seen enough and close its end; its exit decides all the same.
+                    if let Some(open) = &mut pipe
+                        && block_in_place(|| open.write_all(&chunk)).is_err()
+                    {
+                        pipe = None;
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     // Half a message is none: the command must not take its end for the message's.

@@ -50,7 +50,12 @@ pub struct Listener {
     proxies: Proxies,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// How long to wait for what is under way, if nobody else does.
+    farewell: Option<Duration>,
 }
+
+/// How long [`Listener::run`] waits for sessions that are in the middle of something.
+const FAREWELL: Duration = Duration::from_secs(30);
 
 impl Listener {
     /// Listens on an address, port 0 for any that is free, within [`ConnectionLimits::default`] and with counts of its own; `stop` ends
@@ -71,17 +76,28 @@ impl Listener {
     /// The system's.
     pub async fn bind(address: impl ToSocketAddrs, stop: CancellationToken) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
-        Ok(Self::new(socket, Admission::new(ConnectionLimits::default()), stop, TaskTracker::new()))
+        let listener =
+            Self::new(socket, Admission::new(ConnectionLimits::default()), stop, TaskTracker::new());
+        Ok(listener.with_farewell(FAREWELL))
     }
 
-    /// Listens on a socket. `stop` ends the accepting; `tasks` then knows when the last connection is gone.
+    /// Listens on a socket. `stop` ends the accepting; `tasks` then knows when the last connection is gone: whoever has it waits
+    /// for that before the program ends.
     pub fn new(
         socket: TcpListener,
         admission: Arc<Admission>,
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        Self { socket, admission, refusal: b"", proxies: Proxies::default(), stop, tasks }
+        Self { socket, admission, refusal: b"", proxies: Proxies::default(), stop, tasks, farewell: None }
+    }
+
+    /// Once told to stop, [`run`](Self::run) waits so long for the connections it has to end, which hear of `stop` by
+    /// themselves: a message that was taken and not answered would come again. Half a minute, unless the tasks are the caller's.
+    #[must_use]
+    pub fn with_farewell(mut self, patience: Duration) -> Self {
+        self.farewell = Some(patience);
+        self
     }
 
     /// Counts connections here in place of what it has.
@@ -114,19 +130,19 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Accepts and serves. A panic in `serve` ends that connection and no other.
+    /// Accepts and serves until told to stop, and [a while longer](Self::with_farewell). A panic in `serve` ends that connection and no other.
     pub async fn run<F, T>(self, serve: F)
     where
         F: Fn(Accepted) -> T + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
         let local = self.socket.local_addr().ok();
-        let Self { socket, admission, refusal, proxies, stop, tasks } = self;
+        let Self { socket, admission, refusal, proxies, stop, tasks, farewell } = self;
         let gate = Arc::new(Gate { admission, refusal, serve });
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
             };
             let (socket, remote) = match accepted {
                 Ok(accepted) => accepted,
@@ -153,6 +169,14 @@ impl Listener {
                     Err(why) => tracing::warn!(proxy = %remote, %why, "connection refused"),
                 }
             });
+        }
+        // Nobody new gets in while the rest goes on.
+        drop(socket);
+        if let Some(patience) = farewell {
+            tasks.close();
+            if time::timeout(patience, tasks.wait()).await.is_err() {
+                tracing::warn!(connections = tasks.len(), "not all connections ended in time");
+            }
         }
     }
 }

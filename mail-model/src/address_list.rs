@@ -5,6 +5,8 @@
 
 use lexer::{Lexer, Token};
 
+use crate::{Address, LocalPart};
+
 mod lexer;
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,21 @@ pub struct Mailbox {
     pub local: Vec<u8>,
     /// The domain; empty if there is none.
     pub domain: Vec<u8>,
+}
+
+impl Mailbox {
+    /// The address alone, with quotes where it needs them; `None` if it is none that mail can be sent to.
+    ///
+    /// ```
+    /// use mailwright_mail_model::address_list::{Entry, parse};
+    ///
+    /// let [Entry::Mailbox(mailbox)] = &parse(b"Bob <\"b b\"@example.org>")[..] else { panic!() };
+    /// assert_eq!(mailbox.address().unwrap().to_string(), "\"b b\"@example.org");
+    /// ```
+    pub fn address(&self) -> Option<Address> {
+        let local = LocalPart::from_unquoted(std::str::from_utf8(&self.local).ok()?).ok()?;
+        Address::new(local, std::str::from_utf8(&self.domain).ok()?.parse().ok()?).ok()
+    }
 }
 
 /// The entries of a field's value, which may be folded.

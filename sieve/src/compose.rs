@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use mailwright_mail_model::{
-    Address, DateTime,
+    DateTime,
+    address_list::{self, Entry},
     encoding::{Base64Encoder, QuotedPrintableEncoder},
     word,
 };
@@ -212,6 +213,10 @@ impl Mailto {
     /// assert_eq!(uri.recipients, ["ann@example.org"]);
     /// assert_eq!(uri.subject.as_deref(), Some("Tea time"));
     /// assert_eq!(Mailto::parse("mailto:nobody"), None);
+    ///
+    /// // RFC 2368 §2: the comma between two may be escaped.
+    /// let both = Mailto::parse("mailto:ann@example.org%2C%20bob@example.org").ok_or("no mailto URI")?;
+    /// assert_eq!(both.recipients, ["ann@example.org", "bob@example.org"]);
     /// # Ok::<(), &str>(())
     /// ```
     pub fn parse(uri: &str) -> Option<Self> {
@@ -246,12 +251,14 @@ impl Mailto {
     }
 
     fn add_recipients(&mut self, list: &str) -> Option<()> {
-        for address in list.split(',').filter(|address| !address.is_empty()) {
-            let address = unescaped(address)?;
-            Address::parse(address.trim().as_bytes()).ok()?;
-            self.recipients.push(address.trim().to_owned());
+        // RFC 2368 §2: commas between addresses may be escaped, and some within them stand in quotes.
+        let list = unescaped(list).filter(|list| !list.contains(['\r', '\n']))?;
+        let (entries, whole) = address_list::parse_telling(list.as_bytes());
+        for entry in entries {
+            let Entry::Mailbox(mailbox) = entry else { return None };
+            self.recipients.push(mailbox.address()?.to_string());
         }
-        Some(())
+        whole.then_some(())
     }
 
     /// The notification to send (RFC 5436 §2), from the address that the host's envelope names; `about` are the From and Subject of

@@ -191,7 +191,7 @@ impl MemoryHost {
                 let program = script.and_then(|script| self.language.compile(script).ok());
                 Answer::Script(program.map(Arc::new))
             }
-            Request::NotifyMethod(uri) => Answer::Truth(uri.to_ascii_lowercase().starts_with("mailto:")),
+            Request::NotifyMethod(uri) => Answer::Truth(crate::compose::Mailto::parse(uri).is_some()),
             Request::NotifyCapability { capability, .. } => {
                 Answer::Text((capability == "online").then(|| "maybe".to_owned()))
             }

@@ -122,7 +122,10 @@ impl<'a> Raw<'a> {
             }
             Self::Lines(text) => {
                 for line in text.split_terminator('\n').map(|line| line.trim_end_matches('\r')) {
-                    value.push_str(line.strip_prefix('.').unwrap_or(line));
+                    // RFC 5228 §2.4.2: a dot goes if another one follows; ".foo" is a line as it is.
+                    value.push_str(
+                        line.strip_prefix('.').filter(|rest| rest.starts_with('.')).unwrap_or(line),
+                    );
                     value.push_str("\r\n");
                 }
             }

@@ -301,3 +301,24 @@ fn a_host_that_fails_or_answers_nonsense_keeps_the_message() {
         assert_eq!(again, outcome);
     }
 }
+
+/// RFC 5435 §3.2, §4: what is notified by is looked at when it is known, as the checker does where it is written down.
+#[test]
+fn a_wrong_uri_to_notify_by_is_an_error_at_run_time() {
+    let require = "require [\"enotify\", \"variables\", \"fileinto\"]; ";
+    for (uri, valid) in [
+        ("mailto:ann@example.org", true),
+        ("MAILTO:ann@example.org?subject=x", true),
+        ("mailto:stephan", false),
+        ("mailto:", false),
+        ("xmpp:ann@example.org", false),
+    ] {
+        let outcome = run(&format!("{require} set \"u\" \"{uri}\"; notify \"${{u}}\"; fileinto \"a\";"));
+        assert_eq!(outcome.error.is_none(), valid, "{uri}: {outcome:?}");
+        assert_eq!(outcome.implicit_keep, !valid, "{uri}");
+        let script = format!(
+            "{require} set \"u\" \"{uri}\"; if valid_notify_method \"${{u}}\" {{ fileinto \"valid\"; }}"
+        );
+        assert_eq!(actions(&run(&script)), if valid { "into valid" } else { "implicit" }, "{uri}");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, SpecialUse};
 use mailwright_mailstore::{Annotated, Mailbox, Metadata, Scripts, Store, Upload, Write};
-use mailwright_sieve::{Answer, Message, ProgramInput, ProgramOutput, Request};
+use mailwright_sieve::{Answer, Message, ProgramInput, ProgramOutput, Request, compose::Mailto};
 
 use super::{
     Happened, Mail, Remember, SieveFilter, Sources,
@@ -87,7 +87,7 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
                 Answer::Script(self.filter.server.included.get(&name).cloned())
             }
             Request::Script { global: false, name } => self.script(&name).await,
-            Request::NotifyMethod(uri) => Answer::Truth(is_mailto(&uri)),
+            Request::NotifyMethod(uri) => Answer::Truth(Mailto::parse(&uri).is_some()),
             Request::NotifyCapability { uri, capability } => {
                 // RFC 5436 §2.5: nobody knows whether a reader of mail is there.
                 let known = is_mailto(&uri) && capability.eq_ignore_ascii_case("online");

@@ -17,6 +17,8 @@ fn every_error_has_its_place() {
         ("require [\"copy\",\n \"nothing\"];", "line 2, column 2: the extension `nothing` is not known here"),
         ("redirect :copy \"a@b\";", "line 1, column 10: `:copy` needs `require \"copy\";`"),
         ("redirect \"a\";", "line 1, column 1: `a` is no address to redirect to"),
+        ("require \"index\"; if header :last \"a\" \"b\" {}", "line 1, column 21: `:last` needs `:index`"),
+        ("require \"index\"; if address :last \"to\" \"b\" {}", "line 1, column 21: `:last` needs `:index`"),
         ("redirect [\"a@b\"];", "line 1, column 10: `redirect` takes a string, found a list of strings"),
         ("redirect;", "line 1, column 1: `redirect` is missing an argument: a string"),
         ("keep {}", "line 1, column 1: `keep` takes no block"),

@@ -1,6 +1,9 @@
 //! `address` (RFC 5228 §5.1) and the parts of addresses (RFC 5228 §2.7.4, RFC 5233).
 
-use super::header::{check_names, fields, parts};
+use super::{
+    date::check_last,
+    header::{check_names, fields, parts},
+};
 use crate::{
     Call, Context, Definition, Matcher, Parameter, Stop,
     check::Checker,
@@ -43,6 +46,7 @@ pub(super) fn address() -> Definition {
         .addresses()
         .checked(check_names)
         .checked(check_fields)
+        .checked(|checker, call| check_last(checker, call))
 }
 
 fn check_fields(checker: &mut Checker<'_>, call: &mut Call) {

@@ -1,6 +1,9 @@
 //! The commands and tests of RFC 5228 that need no `require`, and `encoded-character`.
 
-use mailwright_mail_model::Address;
+use mailwright_mail_model::{
+    Address,
+    address_list::{self, Entry},
+};
 
 use super::{address, delivery, header};
 use crate::{
@@ -78,10 +81,11 @@ fn discard(context: &mut Context, _: &Call) -> Result<Flow, Stop> {
 
 /// RFC 5228 §4.2
 fn redirect(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
-    let address = context.text(call, 0)?.into_owned();
+    let mut address = context.text(call, 0)?.into_owned();
     let list = call.has("list");
-    if !list && !is_address(&address) {
-        return Err(Stop::error(format!("`{address}` is no address to redirect to")));
+    if !list {
+        let found = addr_spec(&address);
+        address = found.ok_or_else(|| Stop::error(format!("`{address}` is no address to redirect to")))?;
     }
     let copy = call.has("copy");
     let notify = context.tag_texts(call, "notify")?;
@@ -106,15 +110,25 @@ fn redirect(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
 fn check_redirect(checker: &mut Checker<'_>, call: &mut Call) {
     if let Some(address) = call.constant(0)
         && !call.has("list")
-        && !is_address(address)
+        && addr_spec(address).is_none()
     {
         checker.error(call.position, format!("`{address}` is no address to redirect to"));
     }
 }
 
-/// Whether this is an address that mail can be sent to.
-pub(super) fn is_address(text: &str) -> bool {
-    Address::parse(text.as_bytes()).is_ok()
+/// The address that mail is sent to, without the name that may stand before it: `addr-spec / phrase "<" addr-spec ">"`
+/// (RFC 5228 §2.4.2.3).
+pub(super) fn addr_spec(text: &str) -> Option<String> {
+    if Address::parse(text.as_bytes()).is_ok() {
+        return Some(text.to_owned());
+    }
+    let (entries, whole) = address_list::parse_telling(text.as_bytes());
+    match entries.as_slice() {
+        [Entry::Mailbox(mailbox)] if whole && !text.contains(['\r', '\n']) => {
+            Some(mailbox.address()?.to_string())
+        }
+        _ => None,
+    }
 }
 
 /// RFC 5228 §5.5

@@ -49,6 +49,11 @@ fn check_part(checker: &mut Checker<'_>, call: &Call, index: usize) {
         let message = format!("expected a zone such as \"+0100\", found `{zone}`");
         checker.error(call.position, message);
     }
+    check_last(checker, call);
+}
+
+/// RFC 5260 §6: which end to count from says nothing without a number.
+pub(super) fn check_last(checker: &mut Checker<'_>, call: &Call) {
     if call.has("last") && !call.has("index") {
         checker.error(call.position, "`:last` needs `:index`");
     }

@@ -2,7 +2,7 @@
 
 use mailwright_mail_model::mime::Structure;
 
-use super::base::is_address;
+use super::base::addr_spec;
 use crate::{
     Action, Answer, Call, Context, Definition, Extension, Flow, Message, Parameter, Pipe, ProgramInput,
     ProgramOutput, Report, Request, Stop, Tag, check::Checker, run::Current, text::Text,
@@ -162,7 +162,7 @@ fn check_report(checker: &mut Checker<'_>, call: &mut Call) {
     if let Some(kind) = constant(0).filter(|kind| !is_token(kind)) {
         messages.push(format!("`{kind}` is no type of feedback"));
     }
-    if let Some(address) = constant(2).filter(|address| !is_address(address)) {
+    if let Some(address) = constant(2).filter(|address| addr_spec(address).is_none()) {
         messages.push(format!("`{address}` is no address to report to"));
     }
     for message in messages {
@@ -178,14 +178,15 @@ fn is_token(text: &str) -> bool {
 
 /// spec-bosch-sieve-report §3
 fn report(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
+    let nobody = || Stop::error("there is no such report, or nobody to send it to");
     let report = Report {
         feedback_type: context.text(call, 0)?.into_owned(),
         text: context.text(call, 1)?.into_owned(),
-        recipient: context.text(call, 2)?.into_owned(),
+        recipient: addr_spec(&context.text(call, 2)?).ok_or_else(nobody)?,
         headers_only: call.has("headers_only"),
     };
-    if !is_token(&report.feedback_type) || !is_address(&report.recipient) {
-        return Err(Stop::error("there is no such report, or nobody to send it to"));
+    if !is_token(&report.feedback_type) {
+        return Err(nobody());
     }
     let input = context.input();
     let mut own = input.addresses.iter().chain(&input.envelope.to);

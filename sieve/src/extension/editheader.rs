@@ -2,7 +2,10 @@
 
 use mailwright_mail_model::{header::Fields, word};
 
-use super::header::{is_name, text};
+use super::{
+    date::check_last,
+    header::{is_name, text},
+};
 use crate::{Call, Context, Definition, Extension, Flow, Parameter, Stop, Tag, check::Checker};
 
 pub(super) fn extensions() -> Vec<Extension> {
@@ -29,8 +32,8 @@ fn check_name(checker: &mut Checker<'_>, call: &mut Call) {
         let message = format!("`{name}` is no name of a header field");
         checker.error(call.position, message);
     }
-    if call.name() == "deleteheader" && call.has("last") && !call.has("index") {
-        checker.error(call.position, "`:last` needs `:index`");
+    if call.name() == "deleteheader" {
+        check_last(checker, call);
     }
 }
 

@@ -24,10 +24,9 @@ fn environment(context: &mut Context, call: &Call) -> Result<bool, Stop> {
         "version" => Some(env!("CARGO_PKG_VERSION").to_owned()),
         _ => None,
     });
-    // RFC 5183 §4: an item that is not known matches nothing, and counts for nothing.
-    if let Some(value) = value
-        && matcher.value(context, &value)?
-    {
+    // RFC 5183 §4: with an item that is not known the test fails, whatever it asks.
+    let Some(value) = value else { return Ok(false) };
+    if matcher.value(context, &value)? {
         return Ok(true);
     }
     matcher.finish(context)

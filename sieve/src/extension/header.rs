@@ -2,6 +2,7 @@
 
 use mailwright_mail_model::parameter::Parameters;
 
+use super::date::check_last;
 pub(super) use crate::run::text;
 use crate::{
     Call, Context, Definition, Matcher, Parameter, Stop,
@@ -15,6 +16,7 @@ pub(super) fn header() -> Definition {
         .parameter(Parameter::Strings)
         .matching()
         .checked(check_names)
+        .checked(|checker, call| check_last(checker, call))
 }
 
 fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {

@@ -57,7 +57,8 @@ pub enum Outcome {
     /// One reply for each accepted recipient, in their order (RFC 2033 §4.2).
     ///
     /// A server sends 451 for those that are missing and drops what is too many. SMTP has room for one reply only:
-    /// the first that is not positive, if there is one, since a message that comes again is better than a lost one.
+    /// the first that puts off (4yz), if there is one, else the first that refuses, since a message that comes again is better
+    /// than a lost one.
     /// A client gets fewer replies than recipients if the connection ended between them; then the rest is not known.
     Each(Vec<Reply>),
 }
@@ -80,8 +81,10 @@ impl Outcome {
         match self {
             Self::All(reply) => reply,
             Self::Each(replies) => {
-                let first = replies.iter().find(|reply| !reply.is_positive()).or_else(|| replies.first());
-                first.cloned().unwrap_or(Reply::INTERNAL)
+                let off = replies.iter().find(|reply| reply.code() / 100 == 4);
+                // RFC 5321 §4.2.1: 5yz would end the tries also for whoever was only put off.
+                let first = off.or_else(|| replies.iter().find(|reply| !reply.is_positive()));
+                first.or_else(|| replies.first()).cloned().unwrap_or(Reply::INTERNAL)
             }
         }
     }
@@ -111,5 +114,12 @@ mod tests {
         assert_eq!(Outcome::from(Reply::OK).each(2), [Reply::OK, Reply::OK]);
         assert_eq!(Outcome::from(vec![Reply::OK]).one(), Reply::OK);
         assert_eq!(Outcome::Each(vec![]).one(), Reply::INTERNAL);
+        // Whoever is only put off must not lose the message to one who is refused.
+        let off = Reply::transient((2, 2), "Mailbox full");
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let replies = [Reply::OK, Reply::NO_SUCH_USER, off.clone()];
+            let each = order.into_iter().filter_map(|index| replies.get(index).cloned());
+            assert_eq!(Outcome::from(each.collect::<Vec<_>>()).one(), off, "{order:?}");
+        }
     }
 }
