@@ -177,7 +177,8 @@ fn what_is_collected_is_bounded() {
     let mut desk = Desk::logged_in(narrow);
     desk.client.call(List::new("", "*")).unwrap();
     let why = desk.closes(&"* LIST () \"/\" x\r\n".repeat(1000));
-    assert_eq!(why, Closed::Misbehaved(PeerMisbehaved::Endless { limit: 10_000 }));
+    let what = "octets of responses and numbers";
+    assert_eq!(why, Closed::Misbehaved(PeerMisbehaved::TooLongAnswer { what, limit: 10_000 }));
 }
 
 #[test]
@@ -188,7 +189,8 @@ fn challenges_are_bounded() {
         assert!(matches!(desk.hear("+ \r\n")[..], [Event::Challenge(..)]));
         desk.client.call(Authenticate::new("X".into(), Some(Secret::default()))).unwrap();
     }
-    assert_eq!(desk.closes("+ \r\n"), Closed::Misbehaved(PeerMisbehaved::Endless { limit: 32 }));
+    let why = desk.closes("+ \r\n");
+    assert_eq!(why, Closed::Misbehaved(PeerMisbehaved::TooLongAnswer { what: "challenges", limit: 32 }));
 }
 
 #[test]

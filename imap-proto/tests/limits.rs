@@ -428,7 +428,8 @@ fn ranges_of_numbers_have_the_limit_of_the_numbers() {
                 assert_eq!(found.len() as u64, last)
             }
             output => {
-                let expected = misbehaved(PeerMisbehaved::Endless { limit });
+                let what = "octets of responses and numbers";
+                let expected = misbehaved(PeerMisbehaved::TooLongAnswer { what, limit });
                 assert_eq!(closed(&output), Some(&expected), "{last}");
                 assert!(!fits);
             }

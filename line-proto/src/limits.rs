@@ -27,7 +27,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// How many octets may wait to be sent before the machine stops taking commands.
     pub transmit: usize,
-    /// How many bad commands a session may send before it is closed; IMAP: since the last that went well, once somebody has logged in.
+    /// How many bad commands a session may send before it is closed: since the last that went well, once somebody has logged in; SMTP: since the
+    /// last message that was taken.
     pub errors: u32,
     /// How many failed logins a session may have before it is closed.
     pub logins: u32,

@@ -262,6 +262,14 @@ pub enum PeerMisbehaved {
         /// The limit that was passed, in octets.
         limit: u64,
     },
+    /// An answer went on for longer than any answer may.
+    #[error("an answer that is too long: more than {limit} {what}")]
+    TooLongAnswer {
+        /// What was counted, as `octets`.
+        what: &'static str,
+        /// The limit that was passed, in these.
+        limit: u64,
+    },
     /// There were octets behind the command that starts TLS (CVE-2011-0411).
     #[error("octets behind the command that starts TLS")]
     PlaintextBehindTls,

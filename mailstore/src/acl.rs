@@ -63,6 +63,12 @@ pub trait Acl: Send + Sync {
     /// shared mailboxes (RFC 2342).
     fn shared_with(&self, who: &Identity) -> impl Future<Output = Result<Vec<SharedMailbox>>> + Send;
 
+    /// Every mailbox whose list has an entry for this subject, whether it gives rights or takes them, by owner and name.
+    ///
+    /// # Errors
+    /// Those of a store that cannot be read.
+    fn listing(&self, subject: &Subject) -> impl Future<Output = Result<Vec<(User, MailboxName)>>> + Send;
+
     /// Takes an account out of the lists of all mailboxes that others share with it: it is gone for good, and whoever has its name next is
     /// somebody else.
     ///
@@ -72,9 +78,10 @@ pub trait Acl: Send + Sync {
         async move {
             // A name that cannot be prepared is in no list.
             let Ok(given) = Identifier::user(who) else { return Ok(()) };
+            let subject = given.subject().clone();
             let entries = [given.clone(), given.negated()];
-            for shared in self.shared_with(&Identity::new(who.clone())).await? {
-                let (owner, name) = (&shared.owner, &shared.mailbox.name);
+            // Not only those where something is left to it: an entry that takes rights would do so from whoever has the name next.
+            for (owner, name) in &self.listing(&subject).await? {
                 let gone = |found: Result<()>| match found {
                     // Deleted meanwhile, with its list.
                     Err(crate::StoreError::NotFound) => Ok(()),
@@ -162,6 +169,10 @@ impl Acl for Never {
     }
 
     async fn shared_with(&self, _: &Identity) -> Result<Vec<SharedMailbox>> {
+        match *self {}
+    }
+
+    async fn listing(&self, _: &Subject) -> Result<Vec<(User, MailboxName)>> {
         match *self {}
     }
 }

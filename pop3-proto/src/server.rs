@@ -267,6 +267,11 @@ impl Server {
 
     /// The same with what programs read, which is in no language.
     fn ok_with(&mut self, data: &str) {
+        // A session may be long: what its user once did wrong is forgotten when something goes well. Before login it counts, for anybody can
+        // have CAPA answered.
+        if self.session.is_some() {
+            self.errors = 0;
+        }
         let line = if data.is_empty() { "+OK".to_owned() } else { format!("+OK {data}") };
         self.out.line(line.as_bytes());
     }

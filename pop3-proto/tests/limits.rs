@@ -112,6 +112,20 @@ fn bad_commands_have_a_limit() {
 }
 
 #[test]
+fn bad_commands_are_forgotten_behind_what_goes_well() {
+    let mut desk = Desk::logged_in();
+    for _ in 0..100 {
+        assert_eq!(desk.say("XYZZY\r\nNOOP\r\n"), "-ERR unknown command\r\n+OK\r\n");
+    }
+    // What is refused does not go well.
+    for _ in 0..20 {
+        assert!(desk.say("XYZZY\r\nDELE 99\r\n").starts_with("-ERR unknown command\r\n-ERR "));
+    }
+    desk.input("XYZZY\r\nNOOP\r\n");
+    desk.closes(&misbehaved(PeerMisbehaved::TooManyErrors { limit: 20 }), "-ERR unknown command\r\n");
+}
+
+#[test]
 fn failed_logins_are_counted_of_every_kind() {
     let attempts = [
         "USER x\r\nPASS y\r\n",

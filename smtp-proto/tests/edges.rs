@@ -40,7 +40,7 @@ use mailwright_line_proto::{
 };
 use mailwright_mail_model::ReversePath;
 use mailwright_smtp_proto::{
-    Hello, Mail, Reply, Rset, StartTls,
+    Hello, Mail, Outcome, Reply, Rset, StartTls,
     client::{self, Client},
     server::{Config, Event},
 };
@@ -122,6 +122,58 @@ fn bad_commands_have_a_limit() {
         let all = replies(config(), &b"FOO\r\n".repeat(count));
         assert_eq!(all.last().unwrap().starts_with("421 4.7.0"), closes, "{count}");
         assert_eq!(all.iter().filter(|reply| reply.starts_with("500")).count(), count.min(20));
+    }
+}
+
+/// A connection may bring mail for days. What is refused, or costs nothing, buys no further tries.
+#[test]
+fn bad_commands_are_forgotten_behind_a_message() {
+    for (lmtp, commit, rest, bears) in [
+        (false, vec![Reply::OK], "", true),
+        (false, vec![Reply::INTERNAL], "", false),
+        (true, vec![Reply::INTERNAL, Reply::OK], "", true),
+        (true, vec![Reply::INTERNAL, Reply::INTERNAL], "", false),
+        (false, vec![], "NOOP\r\nRSET\r\n", false),
+        (false, vec![], "MAIL FROM:<>\r\nRCPT TO:<a@example.com>\r\nRSET\r\n", false),
+    ] {
+        let config = if lmtp { Config::lmtp("mx.example").unwrap() } else { config() };
+        let mut bare = Bare::new(config);
+        bare.rx.extend_from_slice(if lmtp { b"LHLO a.example\r\n" } else { b"EHLO a.example\r\n" });
+        let mut closed = false;
+        for _ in 0..5 {
+            bare.rx.extend_from_slice(&b"FOO\r\n".repeat(20));
+            bare.rx.extend_from_slice(rest.as_bytes());
+            if !commit.is_empty() {
+                let rcpt = "RCPT TO:<a@example.com>\r\n".repeat(commit.len());
+                let message = format!("MAIL FROM:<>\r\n{rcpt}DATA\r\nx\r\n.\r\n");
+                bare.rx.extend_from_slice(message.as_bytes());
+            }
+            loop {
+                match bare.poll() {
+                    Output::Event(Event::Hello(ask)) => bare.server.answer(ask, Ok(())).unwrap(),
+                    Output::Event(Event::Mail(ask)) => bare.server.answer(ask, Reply::SENDER_OK).unwrap(),
+                    Output::Event(Event::Rcpt(ask)) => bare.server.answer(ask, Reply::RECIPIENT_OK).unwrap(),
+                    Output::Event(Event::Message(ask)) => bare.server.answer(ask, Ok(())).unwrap(),
+                    Output::Event(Event::BodyEnd(ask)) => {
+                        let outcome = match &commit[..] {
+                            [one] => one.clone().into(),
+                            each => Outcome::Each(each.to_vec()),
+                        };
+                        bare.server.answer(ask, outcome).unwrap();
+                    }
+                    Output::Event(Event::Closed(why)) => {
+                        let limit = 20;
+                        assert_eq!(why, Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit }));
+                        closed = true;
+                    }
+                    Output::Event(_) => {}
+                    Output::Wait(_) if bare.sent().is_empty() => break,
+                    Output::Wait(_) => {}
+                    _ => break,
+                }
+            }
+        }
+        assert_eq!(closed, !bears, "{lmtp} {commit:?} {rest}");
     }
 }
 

@@ -5,6 +5,9 @@ use mailwright_mail_model::{MailboxName, SpecialUse, UidValidity};
 
 use super::{FetchAccount, local_names};
 
+/// So many mailboxes that show the messages of others are named.
+const VIEWS: usize = 20;
+
 /// A mailbox there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Folder {
@@ -35,6 +38,19 @@ impl Folder {
             ListedName::Other(octets) => [b"imap as listed", octets],
             _ => [b"", b""],
         }
+    }
+
+    /// The names of those that show all messages, which are left out. What is in no other mailbox is not fetched, as somebody may want to know.
+    pub(super) fn views(listed: &[Listed], namespaces: &Namespaces) -> Vec<String> {
+        let is_view = |listed: &&Listed| {
+            let is = |attribute| listed.attributes.contains(&attribute);
+            is(ListAttribute::Special(SpecialUse::All))
+                && !is(ListAttribute::NoSelect)
+                && !is(ListAttribute::NonExistent)
+                && namespaces.is_personal(&listed.name.text())
+        };
+        let views = listed.iter().filter(is_view).take(VIEWS);
+        views.map(|listed| listed.name.text().into_owned()).collect()
     }
 
     /// Those that a server lists but for the mailboxes of others (RFC 2342): what is in these is not the user's to take away. INBOX is the
@@ -100,6 +116,7 @@ mod tests {
         });
         let mut namespaces = Namespaces::personal('/');
         namespaces.other_users.push(Namespace::new("Other Users/", Some('/')));
+        assert_eq!(Folder::views(&listed, &namespaces), ["All Mail"]);
         let folders = Folder::all(listed.to_vec(), &namespaces);
         let names: Vec<(String, Option<&str>)> = folders
             .iter()

@@ -55,6 +55,8 @@ pub(super) struct Imap<'a> {
     /// Whether the server was asked to tell the news of all folders.
     notified: bool,
     notes: Notes,
+    /// See [`Remote::views`].
+    views: Option<Vec<String>>,
 }
 
 /// What is known of the message that is being read.
@@ -101,6 +103,7 @@ impl<'a> Imap<'a> {
             next: None,
             notified: false,
             notes: Notes::default(),
+            views: None,
         })
     }
 
@@ -308,7 +311,9 @@ impl Remote for Imap<'_> {
         self.folders = match self.account.all_folders {
             true => {
                 let namespaces = self.patience.answer(self.client.namespaces()).await?;
-                Folder::all(self.patience.answer(self.client.list("*")).await?, &namespaces)
+                let listed = self.patience.answer(self.client.list("*")).await?;
+                self.views = Some(Folder::views(&listed, &namespaces));
+                Folder::all(listed, &namespaces)
             }
             false => Folder::only(self.account),
         };
@@ -440,5 +445,9 @@ impl Remote for Imap<'_> {
 
     fn notes(&mut self) -> Vec<String> {
         self.notes.take()
+    }
+
+    fn views(&self) -> Option<&[String]> {
+        self.views.as_deref()
     }
 }

@@ -63,6 +63,11 @@ pub(super) trait Remote: Send {
 
     /// What was passed over since this was asked the last time.
     fn notes(&mut self) -> Vec<String>;
+
+    /// The mailboxes that were left out by the last look because they show the messages of others; nothing if nobody has looked yet.
+    fn views(&self) -> Option<&[String]> {
+        None
+    }
 }
 
 /// One look.

@@ -83,7 +83,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         if account.protocol.is_pop3() {
             let mut remote = Pop3::open(&endpoint, account).await?;
             let looked = self.pass(&current, account, &delivered).run(&mut remote).await;
-            note(status, &mut remote);
+            note(account, status, &mut remote);
             // RFC 1939 §6: what was marked goes with QUIT, even if something failed, as long as the session goes on.
             if matches!(looked, Ok(()) | Err(FetchError::Delivery(_))) {
                 remote.quit().await?;
@@ -98,7 +98,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         loop {
             let (begun, before) = (time::Instant::now(), brought());
             let looked = self.pass(&current, account, &delivered).run(&mut remote).await;
-            note(status, &mut remote);
+            note(account, status, &mut remote);
             looked?;
             went_well(status);
             if !account.push || !remote.tells() {
@@ -173,9 +173,19 @@ fn change<T>(status: &Shared, how: impl FnOnce(&mut FetchStatus) -> T) -> T {
     how(&mut status.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn note(status: &Shared, remote: &mut impl Remote) {
+fn note(account: &FetchAccount, status: &Shared, remote: &mut impl Remote) {
     let notes = remote.notes();
     change(status, |status| status.notes = notes);
+    let Some(views) = remote.views() else { return };
+    let is_news = change(status, |status| {
+        let is_news = status.views != views;
+        status.views = views.to_vec();
+        is_news && !views.is_empty()
+    });
+    if is_news {
+        let (user, host) = (&account.user, &account.host);
+        tracing::info!(%user, host, mailboxes = ?views, "left out, for they show messages of the other mailboxes: what is in no other does not come");
+    }
 }
 
 fn went_well(status: &Shared) {

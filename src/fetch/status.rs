@@ -21,6 +21,9 @@ pub struct FetchStatus {
     /// What the last look passed over, a line each: mailboxes that cannot be opened or written to, messages that the server does not give.
     /// While there is any, not all went well.
     pub notes: Vec<String>,
+    /// The mailboxes there that show all messages of the others (`\All`, RFC 6154), of which at most 20 are named. They are left out: what is
+    /// in no other does not come.
+    pub views: Vec<String>,
 }
 
 /// What an account does.

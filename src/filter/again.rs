@@ -7,7 +7,7 @@ use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::{Right, Scripts, Store, User};
 use mailwright_sieve::{Action, Delivery, Outcome, Program};
 
-use super::{Again, Handled, Mail, Remember, SieveFilter, actions, actions::is_named};
+use super::{Again, Handled, Mail, Remember, SieveFilter, actions, actions::is_named, pipes};
 
 impl<S: Store, M: Remember> SieveFilter<S, M> {
     /// The scripts that a client means; what is wrong with them if they cannot be run.
@@ -57,7 +57,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     ) -> (Handled, Option<FilterResult>) {
         let kept = || Handled { kept: true, ..Handled::default() };
         mail.again = Some(again.clone());
-        let Some((mut outcome, sources)) = self.run_all(mail, programs, false).await else {
+        let Some((mut outcome, sources)) = pipes::run_claimed(self, mail, programs).await else {
             return (kept(), None);
         };
         if let Some(error) = outcome.error {

@@ -28,17 +28,27 @@ pub(super) struct Host<'r, 'm, S, M> {
     others: Vec<Mutex<Upload>>,
     /// How many programs were started.
     started: u32,
+    /// What the user is told of programs that did not what the script asked of them.
+    problems: Vec<String>,
     lists: Consulted,
 }
 
 impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
     pub(super) fn new(filter: &'r SieveFilter<S, M>, mail: &'r mut Mail<'m>) -> Self {
-        Self { filter, mail, mailboxes: None, others: Vec::new(), started: 0, lists: Consulted::default() }
+        let (others, problems) = (Vec::new(), Vec::new());
+        Self { filter, mail, mailboxes: None, others, started: 0, problems, lists: Consulted::default() }
     }
 
-    /// What programs made of the message, for the actions.
-    pub(super) fn finish(self) -> Vec<Mutex<Upload>> {
-        self.others
+    /// What programs made of the message, for the actions; and what the user is told of those that failed.
+    pub(super) fn finish(self) -> (Vec<Mutex<Upload>>, Vec<String>) {
+        (self.others, self.problems)
+    }
+
+    /// Notes how a program of the user's script ended. What ends the script is told as its error.
+    fn note(&mut self, ran: Ran, program: &str) {
+        if matches!(ran, Ran::Failed | Ran::Unknown) {
+            self.problems.push(ran.problem(program));
+        }
     }
 
     pub(super) async fn answer(&mut self, request: Request) -> Answer {
@@ -116,6 +126,7 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
                     Ok(ran) => ran,
                     Err(failed) => return failed,
                 };
+                self.note(ran, &program);
                 Answer::Program(
                     ran.output(output.into_octets().map_or_else(Bytes::new, |(octets, _)| octets)),
                 )
@@ -200,6 +211,7 @@ impl<'r, 'm, S: Store, M: Remember> Host<'r, 'm, S, M> {
             Ok(ran) => ran,
             Err(failed) => return failed,
         };
+        self.note(ran, program);
         let Output::Message(made) = output else { return Answer::Program(ran.output(Bytes::new())) };
         match made.finish().filter(|_| ran == Ran::Succeeded) {
             Some((upload, structure)) => {

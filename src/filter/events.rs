@@ -6,7 +6,7 @@ use mailwright_mail_model::{FlagSet, MailboxName};
 use mailwright_mailstore::{Annotated, Metadata, Scripts, Store, User};
 use mailwright_sieve::{Action, Program};
 
-use super::{Filtered, Mail, Remember, SieveFilter, actions};
+use super::{Filtered, Mail, Remember, SieveFilter, actions, pipes};
 use crate::smtp::now;
 
 /// RFC 6785 §2.3.1
@@ -55,7 +55,7 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
     /// Runs a script because of what happened to a message.
     pub(crate) async fn handle(&self, mail: &mut Mail<'_>, programs: Vec<Arc<Program>>) -> Handled {
         let kept = Handled { kept: true, ..Handled::default() };
-        let Some((mut outcome, sources)) = self.run_all(mail, programs, false).await else {
+        let Some((mut outcome, sources)) = pipes::run_claimed(self, mail, programs).await else {
             return kept;
         };
         // RFC 6785 §3.1: what keeps it leaves it where it is, unchanged but for its flags.

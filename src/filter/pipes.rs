@@ -1,10 +1,14 @@
 //! Messages given to programs (spec-bosch-sieve-extprograms §5).
 
-use std::{collections::BTreeSet, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use mailwright_mail_model::DateTime;
 use mailwright_mailstore::{Store, Upload, User};
-use mailwright_sieve::{Action, Outcome};
+use mailwright_sieve::{Action, Outcome, Program};
 use tokio::time::timeout;
 
 use super::{
@@ -16,10 +20,31 @@ use super::{
 /// be waiting for one another, each for what the other has for another of its recipients.
 const WAIT: Duration = Duration::from_secs(120);
 
+/// So often scripts are run again before programs are given a message, because something was remembered meanwhile.
+const TRIES: u32 = 8;
+
+/// Runs scripts on a message, and once more if others were faster with what these found not remembered; then programs may be given it,
+/// wherever it comes from. `None` if there is nothing to run.
+pub(super) async fn run_claimed<S: Store, M: Remember>(
+    filter: &SieveFilter<S, M>,
+    mail: &mut Mail<'_>,
+    programs: Vec<Arc<Program>>,
+) -> Option<(Outcome, Vec<Mutex<Upload>>)> {
+    let mut tries = 1..TRIES;
+    loop {
+        let (outcome, sources) = filter.run_all(mail, programs.clone(), false).await?;
+        let first = claim(filter, mail.account, mail.now, &mail.given, &outcome).await;
+        if first || tries.next().is_none() {
+            return Some((outcome, sources));
+        }
+        tracing::debug!(id = mail.id, "filtered again: others were faster");
+    }
+}
+
 /// Waits until no program is being given another message of which the same is to be remembered: of copies that come at once one is the
 /// first, and what a program was given cannot be taken back. They wait until this one is committed. False if something was remembered since
 /// the scripts asked for it (`duplicate`): they are to be run again.
-pub(super) async fn claim<S: Store, M: Remember>(
+async fn claim<S: Store, M: Remember>(
     filter: &SieveFilter<S, M>,
     user: &User,
     now: DateTime,
@@ -54,7 +79,7 @@ pub(super) async fn give<S: Store, M: Remember>(
     others: &mut [Mutex<Upload>],
 ) {
     let (mut taken, environment) = (false, filter.environment(mail));
-    let mut failed = None;
+    let (mut failed, mut problems) = (None, Vec::new());
     for (place, action) in outcome.actions.iter().enumerate() {
         let Action::Pipe(pipe) = action else { continue };
         let call = Call {
@@ -78,14 +103,16 @@ pub(super) async fn give<S: Store, M: Remember>(
                 mail.given.took(mail.account, pipe);
                 taken |= !pipe.copy;
             }
-            _ if pipe.ignore_failure => {}
+            _ if pipe.ignore_failure => problems.push(ran.problem(&pipe.program)),
             _ => {
+                problems.push(format!("{}; the message is kept", ran.problem(&pipe.program)));
                 tracing::warn!(id = mail.id, user = %mail.account, program = pipe.program, ?ran, "the message is kept: a program did not take it");
                 failed = Some(place);
                 break;
             }
         }
     }
+    filter.tell(mail.account, mail.now, problems).await;
     if let Some(place) = failed {
         outcome.undo(place, mail.structure.octets());
     } else if !taken && let Some(kept) = outcome.unless_piped.take() {

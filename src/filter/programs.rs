@@ -223,6 +223,17 @@ pub(super) enum Ran {
 }
 
 impl Ran {
+    /// What is wrong, for whose script it was, if something is.
+    pub(super) fn problem(self, program: &str) -> String {
+        let what = match self {
+            Self::Succeeded => "did what it was asked",
+            Self::Failed => "said no: its exit code is not 0",
+            Self::Aborted => "did not come to its end: it died, took too long or could not be started",
+            Self::Unknown => "is not there",
+        };
+        format!("the program \"{program}\" {what}")
+    }
+
     /// The same, for a script that has no use for what was written.
     pub(super) fn output(self, octets: Bytes) -> ProgramOutput {
         match self {

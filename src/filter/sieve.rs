@@ -26,8 +26,6 @@ use crate::imap::{ForeignNames, Groups};
 const AT_ONCE: usize = 16;
 /// So many recipients that a header names are looked at for the user's own addresses.
 const MOST_NAMED: usize = 1_000;
-/// So often scripts are run again before programs are given a message, because something was remembered meanwhile.
-const TRIES: u32 = 8;
 /// How many compiled scripts are kept.
 const KEPT: usize = 10_000;
 
@@ -255,16 +253,6 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
         self
     }
 
-    /// Runs what is to be run for this message, without doing what it says.
-    async fn run(&self, mail: &mut Mail<'_>) -> Option<(Outcome, Vec<Mutex<Upload>>)> {
-        let personal = self.personal(mail.account).await;
-        if let Some(problem) = &personal.problem {
-            self.tell(mail.account, mail.now, [format!("{problem}; mail is kept")]).await;
-        }
-        let all = self.delivery_programs(personal);
-        self.run_all(mail, all, false).await
-    }
-
     /// What runs at delivery, in order.
     pub(super) fn delivery_programs(&self, personal: Personal) -> Vec<Arc<Program>> {
         let personal = personal.program.map(|(_, program)| program);
@@ -331,7 +319,14 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             let step = run.poll();
             watch.iter().for_each(Stopwatch::stop);
             match step {
-                Step::Done(outcome) => return Some((*outcome, host.finish())),
+                Step::Done(outcome) => {
+                    let (sources, problems) = host.finish();
+                    // Who only asks what would be done hears it at once.
+                    if !trace && outcome.error.is_none() {
+                        self.tell(mail.account, mail.now, problems).await;
+                    }
+                    return Some((*outcome, sources));
+                }
                 Step::Need(request) => {
                     let answer = host.answer(request).await;
                     run.answer(answer);
@@ -429,16 +424,15 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
 
 impl<S: Store, M: Remember> Filter for SieveFilter<S, M> {
     async fn filter(&self, mail: &mut Mail<'_>) -> Filtered {
-        for try_ in 1.. {
-            let Some((outcome, sources)) = self.run(mail).await else { break };
-            let first = pipes::claim(self, mail.account, mail.now, &mail.given, &outcome).await;
-            if !first && try_ < TRIES {
-                tracing::debug!(id = mail.id, "filtered again: others were faster");
-                continue;
-            }
-            return actions::carry_out(self, mail, outcome, sources).await;
+        let personal = self.personal(mail.account).await;
+        if let Some(problem) = &personal.problem {
+            self.tell(mail.account, mail.now, [format!("{problem}; mail is kept")]).await;
         }
-        Filtered::keep()
+        let programs = self.delivery_programs(personal);
+        match pipes::run_claimed(self, mail, programs).await {
+            Some((outcome, sources)) => actions::carry_out(self, mail, outcome, sources).await,
+            None => Filtered::keep(),
+        }
     }
 
     async fn claim(&self, seen: &[Seen]) -> Option<Claim> {

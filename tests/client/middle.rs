@@ -188,7 +188,10 @@ async fn what_is_told_of_messages_is_bounded() {
         let all: UidSet = "1:*".parse().unwrap_or_else(|_| "1:9".parse().unwrap());
         match client.items(all, [FetchItem::Uid]).await {
             Ok(found) => assert!(fits && found.len() == count),
-            Err(ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Endless { limit: 100_000 }))) => {
+            Err(ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::TooLongAnswer {
+                limit: 100_000,
+                ..
+            }))) => {
                 assert!(!fits);
             }
             Err(error) => panic!("{error}"),

@@ -151,6 +151,9 @@ pub(crate) struct FetchEntry {
     /// What the last look passed over, and why.
     #[serde(default)]
     pub(crate) notes: Vec<String>,
+    /// Mailboxes there that show all messages of the others.
+    #[serde(default)]
+    pub(crate) views: Vec<String>,
     /// Messages that are known to be here, and those that stay there: how many, and why.
     pub(crate) here: u64,
     pub(crate) refused: u64,
@@ -346,6 +349,7 @@ impl Fetch {
                 failures: status.failures,
                 error: status.error.or(unreadable),
                 notes: status.notes,
+                views: status.views,
                 here,
                 refused,
                 reasons,

@@ -372,7 +372,11 @@ fn an_imap_server_that_finds_what_is_not_there_fills_no_memory() {
         (mailbox.mixed_up, mailbox.found) = (false, Some("* ESEARCH UID ALL 1:4294967295\r\n"));
     });
     add(&home, &format!("imap://ann@127.0.0.1:{}", server.port), &["--in-clear", "--every", "1s"]);
-    wait_for("an error", || status(&home)["error"].as_str().map(str::to_owned));
+    let told = wait_for("an error", || status(&home)["error"].as_str().map(str::to_owned));
+    assert!(
+        told.contains("an answer that is too long: more than 16777216 octets of responses and numbers"),
+        "{told}"
+    );
     server.change(|mailbox| mailbox.found = Some("* ESEARCH UID ALL 1:7\r\n"));
     wait_for("another error", || {
         status(&home)["error"].as_str().is_some_and(|told| told.contains("6 messages")).then_some(())

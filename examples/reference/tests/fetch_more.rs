@@ -458,4 +458,10 @@ fn mailboxes_of_any_name_come_and_views_do_not() {
         "{}",
         status(&home)
     );
+    // Whoever has mail in none but All Mail is told that it does not come; that is no failure, and the log says it once.
+    assert!(status(&home).contains("\"views\":[\"All Mail\"]"), "{}", status(&home));
+    let shown = String::from_utf8(succeed(&mut home.command(&["fetch", "status"]))).unwrap();
+    assert!(shown.contains("\"All Mail\" is left out") && shown.contains("all was well"), "{shown}");
+    look(&home);
+    assert_eq!(home.log().matches("All Mail").count(), 1, "{}", home.log());
 }

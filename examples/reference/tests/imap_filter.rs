@@ -3,6 +3,13 @@
 
 mod common;
 
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    sync::Barrier,
+    thread,
+};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use common::{PASSWORD, Server, Talk, USER, wait_for};
 
@@ -302,4 +309,47 @@ fn it_is_for_mailboxes_that_can_be_changed_and_can_be_switched_off() {
     world.ok("SELECT INBOX");
     world.says("NO", "FILTER SIEVE SCRIPT \"discard;\" ALL");
     assert_eq!(world.subjects("INBOX"), ["one"]);
+}
+
+/// RFC 7352: three sessions filter a message at once, or add copies of one where a script watches (RFC 6785). Nobody can take it back from a
+/// program.
+#[test]
+fn of_copies_that_are_filtered_or_added_at_once_a_program_is_given_one() {
+    const COUNT: &str = "#!/bin/sh\ncat > /dev/null; echo ran >> \"${0%/*}/counted\"; sleep 0.3\n";
+    let script = "require [\"vnd.dovecot.pipe\", \"copy\", \"duplicate\"]; if not duplicate { pipe :copy \"count\"; } keep;";
+    let append = |mailbox: &str, id: &str| {
+        let message = format!("Message-ID: <{id}@x>\r\nSubject: x\r\n\r\nx\r\n");
+        format!("APPEND {mailbox} {{{}+}}\r\n{message}", message.len())
+    };
+    for store in ["", "[store]\nkind = \"maildir\"\npath = \"mail/%d/%n/Maildir\""] {
+        let extra = format!("programs = \"programs\"\n{store}");
+        let mut world = World::new(&extra, &[("programs/count", COUNT)], &[]);
+        let programs = world.server.folder.path().join("programs");
+        fs::set_permissions(programs.join("count"), Permissions::from_mode(0o755)).unwrap();
+        world.ok("CREATE Watched");
+        world.put("watch", script, false);
+        world.ok("SETMETADATA Watched (/shared/imapsieve/script \"watch\")");
+        world.ok(&append("INBOX", "filtered"));
+        let filter = format!("UID FILTER SIEVE SCRIPT {{{}+}}\r\n{script} ALL", script.len());
+        for (round, command) in [filter, append("Watched", "added")].iter().enumerate() {
+            let gate = Barrier::new(3);
+            thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        let mut imap = world.server.talk(world.server.port("imap", "starttls"));
+                        imap.line();
+                        imap.imap("l", &format!("LOGIN {USER} {PASSWORD}"));
+                        imap.imap("s", "SELECT INBOX");
+                        gate.wait();
+                        let answer = imap.imap("f", command);
+                        assert!(answer.last().unwrap().starts_with("f OK"), "{command}: {answer:?}");
+                        // Whatever the command has begun is over behind this one.
+                        imap.imap("n", "NOOP");
+                    });
+                }
+            });
+            let counted = fs::read_to_string(programs.join("counted")).unwrap_or_default();
+            assert_eq!(counted.lines().count(), round + 1, "{store} {command}\n{}", world.server.log());
+        }
+    }
 }

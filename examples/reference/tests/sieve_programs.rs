@@ -243,6 +243,38 @@ fn of_copies_that_come_at_once_a_program_is_given_one() {
     }
 }
 
+/// Who wrote the script is told what the server's log says of its programs.
+#[test]
+fn a_program_that_fails_is_told_to_the_user() {
+    let script = format!(
+        r#"{REQUIRE} if header "subject" "pipe" {{ pipe "refuse"; }}
+           elsif header "subject" "try" {{ pipe :try "die"; }}
+           elsif header "subject" "execute" {{ if execute "nothing" {{ stop; }} }}
+           elsif header "subject" "filter" {{ filter "refuse"; }}
+           elsif header "subject" "good" {{ execute "silent"; }}"#
+    );
+    let server = server(&script, "");
+    let told = || {
+        let output = server.command(&["sieve", "log", USER]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    deliver(&server, "good", "x");
+    assert!(!told().contains("program"), "{}", told());
+    for (subject, line) in [
+        ("pipe", "the program \"refuse\" said no: its exit code is not 0; the message is kept"),
+        (
+            "try",
+            "the program \"die\" did not come to its end: it died, took too long or could not be started",
+        ),
+        ("execute", "the program \"nothing\" is not there"),
+        ("filter", "the program \"refuse\" said no: its exit code is not 0"),
+    ] {
+        deliver(&server, subject, "x");
+        assert!(told().lines().any(|told| told.ends_with(line)), "{subject}: {}", told());
+    }
+}
+
 /// What others are faster with, for another recipient, has the scripts run again, and programs not.
 #[test]
 fn a_program_is_given_a_message_once_however_often_it_is_filtered() {

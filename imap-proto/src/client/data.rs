@@ -94,7 +94,8 @@ impl Client {
         pending.collected = pending.collected.saturating_add(octets.len() as u64).saturating_add(spread);
         if pending.collected > self.config.answer {
             let limit = self.config.answer;
-            self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit }));
+            let what = "octets of responses and numbers";
+            self.close(Closed::Misbehaved(PeerMisbehaved::TooLongAnswer { what, limit }));
             return None;
         }
         self.since = None;

@@ -202,7 +202,8 @@ impl Client {
                 *rounds += 1;
                 let (initial, rounds) = (initial.take(), *rounds);
                 if rounds > most {
-                    self.close(Closed::Misbehaved(PeerMisbehaved::Endless { limit: most.into() }));
+                    let (what, limit) = ("challenges", most.into());
+                    self.close(Closed::Misbehaved(PeerMisbehaved::TooLongAnswer { what, limit }));
                     return None;
                 }
                 if let Some(initial) = initial {

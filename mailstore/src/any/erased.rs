@@ -15,7 +15,7 @@ use crate::{
     FeedPosition, FlagChange, FlagsStored, Identifier, Identity, Mailbox, MailboxRef, MessageAnnotation,
     MessageRef, News, ObjectId, QueueEntry, QueueNews, QueueNumber, QuotaLimits, QuotaStatus, QuotaWarning,
     Result, Rights, Scheduled, ScriptEntry, ScriptLimits, Settlement, SharedMailbox, Snapshot, Status,
-    Summary, Upload, User,
+    Subject, Summary, Upload, User,
 };
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -96,6 +96,7 @@ implement!(Acl {
     fn change_access(owner: &'a User, name: &'a MailboxName, identifier: &'a Identifier, change: AclChange) -> ();
     fn rights_of(who: &'a Identity, owner: &'a User, name: &'a MailboxName) -> Rights;
     fn shared_with(who: &'a Identity) -> Vec<SharedMailbox>;
+    fn listing(subject: &'a Subject) -> Vec<(User, MailboxName)>;
 });
 
 implement!(Scripts {

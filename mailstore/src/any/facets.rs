@@ -16,7 +16,7 @@ use crate::{
     Import, Mailbox, MailboxRef, MessageAnnotation, MessageRef, Metadata, News, ObjectId, Origins,
     QueueEntry, QueueNews, QueueNumber, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, Rights,
     Scheduled, ScriptEntry, ScriptLimits, Scripts, Search, Settlement, SharedMailbox, Snapshot, Spool,
-    Summary, Undelete, Upload, User, Watch, Write,
+    Subject, Summary, Undelete, Upload, User, Watch, Write,
 };
 
 impl Write for AnyStore {
@@ -188,6 +188,10 @@ impl Acl for AnyStore {
 
     async fn shared_with(&self, who: &Identity) -> Result<Vec<SharedMailbox>> {
         self.facet(|store| store.acl())?.shared_with(who).await
+    }
+
+    async fn listing(&self, subject: &Subject) -> Result<Vec<(User, MailboxName)>> {
+        self.facet(|store| store.acl())?.listing(subject).await
     }
 }
 

@@ -105,6 +105,17 @@ pub(super) async fn shared_mailboxes_are_listed(store: &impl Store) -> Outcome {
         left.iter().map(|entry| entry.identifier.to_string()).collect(),
         vec!["anyone".to_owned()],
     )?;
+    // An entry that only takes, one that takes all that another gives, and one of a mailbox that nobody shares.
+    let (takes, gives) = ("-conformance-share-guest@example.org", "conformance-share-guest@example.org");
+    folders.create(&second, &name("Barred")?, None).await?;
+    give(store, &second, &name("Barred")?, takes, "lr").await?;
+    for identifier in [takes, gives] {
+        give(store, &second, &opener, identifier, "lr").await?;
+    }
+    acl(store)?.withdraw(guest.user()).await?;
+    equal("left", acl(store)?.access_list(&second, &name("Barred")?).await?, Vec::new())?;
+    let left = acl(store)?.access_list(&second, &opener).await?;
+    equal("left", left.len(), 1)?;
     give(store, &second, &opener, "anyone", "").await?;
     ensure(acl(store)?.shared_with(&Identity::new(second)).await?.is_empty(), "one's own are not shared")
 }

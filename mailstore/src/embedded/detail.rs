@@ -14,7 +14,7 @@ use crate::acl::changed_list;
 use crate::metadata::{MOST_ENTRIES, MOST_VALUE};
 use crate::{
     AclChange, AclEntry, Annotated, Annotation, EntryName, FeedEvent, Identifier, Identity, QuotaUsage,
-    Result, Rights, SharedMailbox, StoreError, User,
+    Result, Rights, SharedMailbox, StoreError, Subject, User,
 };
 
 /// mailbox identity: entries.
@@ -60,15 +60,38 @@ impl Core {
         self.detail(&key)?.map_or(Ok(Vec::new()), |value| decode_list(&value))
     }
 
+    /// Those who have or had a mailbox with an entry for a subject.
+    fn owners_listing(&self, subject: &Subject) -> Result<Vec<User>> {
+        let mut owners = Vec::new();
+        let prefix = shared_key(&subject.to_string(), "");
+        for entry in self.database.details.prefix(&prefix) {
+            let key = entry.key().map_err(failed)?;
+            let owner = key.get(prefix.len()..).and_then(|owner| str::from_utf8(owner).ok());
+            owners.extend(owner.and_then(|owner| User::new(owner).ok()));
+        }
+        Ok(owners)
+    }
+
+    pub(super) fn listing(&self, subject: &Subject) -> Result<Vec<(User, MailboxName)>> {
+        let mut listing = Vec::new();
+        for owner in self.owners_listing(subject)? {
+            let prefix = name_key(owner.as_str(), "");
+            for entry in self.database.moment().prefix(&self.database.names, &prefix) {
+                let (key, sealed) = entry.into_inner().map_err(failed)?;
+                let Ok(header) = Header::decode(&key, &sealed) else { continue };
+                if self.list_of(header.id)?.iter().any(|entry| entry.identifier.subject() == subject) {
+                    listing.push((owner.clone(), arrange::name_of(&prefix, &key)?));
+                }
+            }
+        }
+        listing.sort_unstable();
+        Ok(listing)
+    }
+
     pub(super) fn shared_with(&self, who: &Identity) -> Result<Vec<SharedMailbox>> {
         let mut owners = Vec::new();
         for subject in who.subjects() {
-            let prefix = shared_key(&subject.to_string(), "");
-            for entry in self.database.details.prefix(&prefix) {
-                let key = entry.key().map_err(failed)?;
-                let owner = key.get(prefix.len()..).and_then(|owner| str::from_utf8(owner).ok());
-                owners.extend(owner.and_then(|owner| User::new(owner).ok()));
-            }
+            owners.extend(self.owners_listing(subject)?);
         }
         owners.sort_unstable();
         owners.dedup();

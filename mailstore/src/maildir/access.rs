@@ -90,6 +90,16 @@ impl<O: Offload + Clone> Acl for Maildir<O> {
         let who = who.clone();
         self.run(move |shared| shared.shared_with(&who)).await
     }
+
+    async fn listing(&self, subject: &Subject) -> Result<Vec<(User, MailboxName)>> {
+        let subject = subject.clone();
+        let names = |listed: &Listed| {
+            let named = listed.entries.iter().any(|entry| *entry.identifier.subject() == subject);
+            named.then(|| (listed.owner.clone(), listed.name.clone()))
+        };
+        let lists = self.run(|shared| shared.access_lists()).await?;
+        Ok(lists.iter().filter_map(names).collect())
+    }
 }
 
 impl Shared {

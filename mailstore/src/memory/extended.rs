@@ -14,7 +14,7 @@ use crate::{
     Acl, AclChange, AclEntry, Annotated, Annotation, Appended, Delivery, EntryName, ExpungedMessage, Feed,
     FeedEvent, FeedPosition, Identifier, Identity, Import, MailboxRef, Message, MessageRef, Metadata, News,
     ObjectId, Origins, Quota, QuotaLimits, QuotaStatus, QuotaUsage, Result, SharedMailbox, Snapshot,
-    StoreError, Undelete, User,
+    StoreError, Subject, Undelete, User,
 };
 
 /// The time by the clock, if that is within reason.
@@ -152,6 +152,20 @@ impl Acl for Memory {
         }
         shared.sort_by(|a, b| (&a.owner, &a.mailbox.name).cmp(&(&b.owner, &b.mailbox.name)));
         Ok(shared)
+    }
+
+    async fn listing(&self, subject: &Subject) -> Result<Vec<(User, MailboxName)>> {
+        let state = self.state();
+        let mut listing = Vec::new();
+        for (owner, account) in &state.users {
+            for (name, folder) in &account.mailboxes {
+                if folder.access.iter().any(|entry| entry.identifier.subject() == subject) {
+                    listing.push((owner.clone(), name.clone()));
+                }
+            }
+        }
+        listing.sort_unstable();
+        Ok(listing)
     }
 }
 

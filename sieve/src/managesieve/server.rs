@@ -295,6 +295,10 @@ impl Server {
     }
 
     fn reply(&mut self, reply: &Reply) {
+        // A session may be long: what its user once did wrong is forgotten when something goes well.
+        if reply.status == Status::Ok && self.logged_in {
+            self.errors = 0;
+        }
         self.out.line(&reply.encode());
     }
 

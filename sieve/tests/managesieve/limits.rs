@@ -144,6 +144,26 @@ fn bad_commands_and_failed_logins_have_a_limit() {
 }
 
 #[test]
+fn bad_commands_are_forgotten_behind_what_goes_well() {
+    let mut desk = Desk::logged_in();
+    for _ in 0..100 {
+        assert_eq!(desk.say("XYZZY\r\nNOOP\r\n"), "NO \"unknown command\"\r\nOK \"done\"\r\n");
+    }
+    // What is refused does not go well.
+    for _ in 0..20 {
+        assert!(desk.say("XYZZY\r\nGETSCRIPT \"none\"\r\n").starts_with("NO \"unknown command\"\r\nNO "));
+    }
+    let why = Closed::Misbehaved(PeerMisbehaved::TooManyErrors { limit: 20 });
+    desk.closes("XYZZY\r\nNOOP\r\n", &why, "BYE \"too many bad commands\"\r\n");
+    // Nor does anything before the login.
+    let mut desk = Desk::new(server_config());
+    for _ in 0..20 {
+        assert_eq!(desk.say("XYZZY\r\nNOOP\r\n"), "NO \"unknown command\"\r\nOK \"done\"\r\n");
+    }
+    desk.closes("XYZZY\r\nNOOP\r\n", &why, "BYE \"too many bad commands\"\r\n");
+}
+
+#[test]
 fn commands_wait_once_so_much_waits_to_be_sent() {
     for (limit, replies) in [(21, 2), (22, 2), (23, 3)] {
         let mut config = server_config();

@@ -163,7 +163,7 @@ impl Server {
 
     fn settle_commit(&mut self, id: u32, outcome: Outcome, recipients: usize) {
         self.phase = Phase::Command;
-        let replies = match self.config.protocol {
+        let replies: Vec<Reply> = match self.config.protocol {
             super::Protocol::Smtp if std::mem::take(&mut self.each_recipient) => {
                 // draft-hall-prdr: 353, one for each, and one for all, which is a refusal if each of them was
                 let each = outcome.each(recipients).into_iter().map(verdict).collect::<Vec<_>>();
@@ -174,6 +174,11 @@ impl Server {
             super::Protocol::Smtp => vec![verdict(outcome.one())],
             super::Protocol::Lmtp => outcome.each(recipients).into_iter().map(verdict).collect(),
         };
+        if replies.iter().any(Reply::is_positive) {
+            // A connection may bring mail for days: what was once wrong is forgotten behind a message that is taken, as in Postfix. Other
+            // commands that go well cost a client nothing that only looks for addresses or passwords.
+            self.errors = 0;
+        }
         let mut replies = replies.into_iter();
         if let Some(first) = replies.next() {
             self.fill(id, &first);

@@ -41,7 +41,7 @@ impl ImapClient {
             if let Event::Fetched { fetched, .. } = event {
                 held = held.saturating_add(octets);
                 if held > self.config.answer {
-                    return Err(self.endless(self.config.answer));
+                    return Err(self.too_long("octets", self.config.answer));
                 }
                 all.push(fetched);
             }

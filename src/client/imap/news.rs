@@ -109,9 +109,9 @@ impl ImapClient {
     }
 
     /// The server says more than anybody could want: the connection ends.
-    pub(super) fn endless(&mut self, limit: u64) -> ClientError {
+    pub(super) fn too_long(&mut self, what: &'static str, limit: u64) -> ClientError {
         self.link.machine().shutdown(Shutdown::Kicked);
-        ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Endless { limit }))
+        ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::TooLongAnswer { what, limit }))
     }
 }
 

@@ -262,7 +262,7 @@ impl ImapClient {
         let all: UidSet = self.call(search).await?.into_iter().filter_map(Uid::new).collect();
         let limit = u64::from(self.told_exists().map_or(opened.messages, |told| told.max(opened.messages)));
         match all.len() > limit {
-            true => Err(self.endless(limit)),
+            true => Err(self.too_long("messages, which is all that the mailbox has", limit)),
             false => Ok(all),
         }
     }

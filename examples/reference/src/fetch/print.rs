@@ -183,6 +183,12 @@ fn report(entry: &FetchEntry, now: u64) -> Vec<String> {
         lines.push(format!("failed{times}: {error}"));
     }
     lines.extend(entry.notes.iter().cloned());
+    let left_out = |view: &String| {
+        format!(
+            "{view:?} is left out, for it shows messages of the other mailboxes: what is in no other does not come"
+        )
+    };
+    lines.extend(entry.views.iter().map(left_out));
     match (entry.succeeded, entry.tried) {
         (Some(then), _) => lines.push(format!("all was well {}", ago(then))),
         (None, Some(then)) => lines.push(format!("tried {}, and never all was well", ago(then))),

@@ -10,7 +10,8 @@ use crate::{
     Acl, AclChange, AclEntry, Annotate, Annotated, Annotation, AnnotationChange, AnnotationLimits,
     AnnotationsStored, Appended, Carried, Copied, Delivery, EntryName, ExpungedMessage, Feed, FeedPosition,
     Identifier, Identity, Import, MailboxRef, MessageAnnotation, MessageRef, Metadata, News, ObjectId,
-    Offload, Origins, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, SharedMailbox, Undelete, User,
+    Offload, Origins, Quota, QuotaLimits, QuotaStatus, QuotaWarning, Result, SharedMailbox, Subject,
+    Undelete, User,
 };
 
 impl<O: Offload + Clone> Quota for Embedded<O> {
@@ -78,6 +79,11 @@ impl<O: Offload + Clone> Acl for Embedded<O> {
     async fn shared_with(&self, who: &Identity) -> Result<Vec<SharedMailbox>> {
         let who = who.clone();
         self.run(move |core| core.shared_with(&who)).await
+    }
+
+    async fn listing(&self, subject: &Subject) -> Result<Vec<(User, MailboxName)>> {
+        let subject = subject.clone();
+        self.run(move |core| core.listing(&subject)).await
     }
 }
 
