@@ -136,9 +136,18 @@ fn of_part(structure: &mailwright_mail_model::mime::Structure, index: usize, par
     let children: Vec<_> = structure.children(index).filter_map(|child| structure.part(child)).collect();
     match part.shape() {
         Shape::Multipart => {
-            let first = children.first().map_or_else(|| part.body().start, |child| child.header().start);
-            let last = children.last().map_or_else(|| part.body().end, |child| child.body().end);
-            vec![plain(part.body().start..first), plain(last..part.body().end)]
+            let (whole, octets) = (part.body(), |length: usize| u64::try_from(length).unwrap_or(u64::MAX));
+            let boundary =
+                part.content().media_type().parameter("boundary").map_or(0, |name| octets(name.len()));
+            // RFC 2046 §5.1.1: the line of a boundary and the line end before it are of neither: CRLF "--" boundary CRLF in
+            // front of the first part, CRLF "--" boundary "--" behind the last.
+            let first = children.first().map_or(whole.start, |child| {
+                child.header().start.saturating_sub(boundary.saturating_add(6)).max(whole.start)
+            });
+            let last = children
+                .last()
+                .map_or(whole.end, |child| child.body().end.saturating_add(boundary + 6).min(whole.end));
+            vec![plain(whole.start..first), plain(last..whole.end)]
         }
         Shape::Message => children.first().map(|child| plain(child.header())).into_iter().collect(),
         _ => vec![decoded(part)],
