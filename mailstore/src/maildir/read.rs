@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -22,7 +23,16 @@ const ATTEMPTS: usize = 4;
 
 /// Where in files with bare line ends octets of the message are: of the messages read last.
 #[derive(Debug, Default)]
-pub(super) struct Marks(Mutex<VecDeque<(String, Vec<Mark>)>>);
+pub(super) struct Marks(Mutex<VecDeque<(Origin, Vec<Mark>)>>);
+
+/// Which file it is. Its name alone is not enough: files in two mailboxes may have the same. Neither is its inode alone: it is used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Origin {
+    /// The directory of the mailbox, and the name without flags, which may change while a message is read.
+    place: (PathBuf, Box<str>),
+    /// Device, inode, size and time of the last change, in seconds and the rest of it in nanoseconds.
+    file: (u64, u64, u64, i64, i64),
+}
 
 /// A place in a message and in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +78,9 @@ pub(super) fn read(
             return Ok(Bytes::new());
         }
         let octets = if known.bare {
-            marks.read(&file, &base, range.start, end).map_err(|error| failed(&path, &error))?
+            let origin = Origin::of(&file, &folder.path, base);
+            let octets = origin.and_then(|origin| marks.read(&file, origin, range.start, end));
+            octets.map_err(|error| failed(&path, &error))?
         } else {
             let mut octets = vec![0; usize::try_from(end - range.start).unwrap_or_default()];
             let count = read_at(&file, &mut octets, range.start).map_err(|error| failed(&path, &error))?;
@@ -84,7 +96,7 @@ pub(super) fn read(
     Err(StoreError::Unavailable("a message's file is renamed too often".into()))
 }
 
-type Place = (std::path::PathBuf, Box<str>, super::journal::Known);
+type Place = (PathBuf, Box<str>, super::journal::Known);
 
 fn find(folder: &Folder, setting: &Setting, validity: UidValidity, uid: Uid) -> Result<Option<Place>> {
     let look = || {
@@ -123,10 +135,18 @@ fn read_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> std::io::Result<u
     Ok(count)
 }
 
+impl Origin {
+    fn of(file: &File, folder: &Path, base: Box<str>) -> std::io::Result<Self> {
+        let data = file.metadata()?;
+        let file = (data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec());
+        Ok(Self { place: (folder.to_owned(), base), file })
+    }
+}
+
 impl Marks {
     /// The octets from `start` to `end` of what is shown of a file with bare line ends.
-    fn read(&self, file: &File, base: &str, start: u64, end: u64) -> std::io::Result<Vec<u8>> {
-        let mut marks = self.take(base);
+    fn read(&self, file: &File, origin: Origin, start: u64, end: u64) -> std::io::Result<Vec<u8>> {
+        let mut marks = self.take(&origin);
         let reached = marks.partition_point(|mark| mark.shown <= start);
         let mut mark = reached.checked_sub(1).and_then(|index| marks.get(index)).copied().unwrap_or_default();
         let mut octets = Vec::with_capacity(usize::try_from(end - start).unwrap_or_default());
@@ -165,13 +185,13 @@ impl Marks {
         }
         let mut kept = lock(&self.0);
         kept.truncate(MESSAGES - 1);
-        kept.push_front((base.to_owned(), marks));
+        kept.push_front((origin, marks));
         Ok(octets)
     }
 
-    fn take(&self, base: &str) -> Vec<Mark> {
+    fn take(&self, origin: &Origin) -> Vec<Mark> {
         let mut kept = lock(&self.0);
-        let place = kept.iter().position(|(name, _)| name == base);
+        let place = kept.iter().position(|(other, _)| other == origin);
         place.and_then(|place| kept.remove(place)).map(|(_, marks)| marks).unwrap_or_default()
     }
 }
@@ -211,17 +231,18 @@ mod tests {
             last = octet;
         }
         let marks = Marks::default();
+        let origin = |base: &str| Origin::of(&file, Path::new("a"), base.into()).unwrap();
         let size = shown.len() as u64;
         for (start, end) in
             [(0, 1), (0, size), (1, 2), (2, 9), (100_000, 100_001), (size - 1, size), (70_001, 140_003)]
                 .into_iter()
                 .chain((0..size).step_by(5_003).map(|start| (start, size.min(start + 5_003))))
         {
-            let octets = marks.read(&file, "a", start, end).unwrap();
+            let octets = marks.read(&file, origin("a"), start, end).unwrap();
             assert!(octets == shown[start as usize..end as usize], "{start}..{end}");
         }
         for other in 0..100 {
-            marks.read(&file, &format!("{other}"), 0, 10).unwrap();
+            marks.read(&file, origin(&other.to_string()), 0, 10).unwrap();
         }
         assert_eq!(lock(&marks.0).len(), MESSAGES);
     }

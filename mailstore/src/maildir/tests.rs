@@ -386,3 +386,31 @@ fn scripts_are_where_pigeonhole_has_them() {
     block_on(store.erase(&alice())).unwrap();
     assert!(!home.join("sieve").exists());
 }
+
+#[test]
+fn files_of_the_same_name_are_not_taken_for_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (name, work) = ("cur/5000.M1P1.host:2,S", MailboxName::new("work").unwrap());
+    let texts = ["a\n".repeat(200_000), format!("{}\n", "b".repeat(70)).repeat(6_000)];
+    let root = tree(directory.path(), "", &[(name, &texts[0])]);
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(root.join(".work").join(part)).unwrap();
+    }
+    fs::write(root.join(".work").join(name), &texts[1]).unwrap();
+    let store = store(directory.path());
+    for (name, stored) in [inbox(), work].iter().zip(&texts) {
+        let (mailbox, snapshot) = open(&store, name);
+        let message = mailbox.message(snapshot.messages().next().unwrap());
+        let shown = stored.replace('\n', "\r\n");
+        let part = block_on(store.read(&message, 200_000..200_300)).unwrap();
+        assert!(part == shown[200_000..200_300], "{name}");
+        assert!(text(&store, &mailbox, &snapshot, 1) == shown, "{name}");
+    }
+    // Nor is another file that has come in its place.
+    fs::write(root.join(name), &texts[1]).unwrap();
+    File::open(root.join(name)).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    let (mailbox, snapshot) = open(&store, &inbox());
+    let message = mailbox.message(snapshot.messages().next().unwrap());
+    let part = block_on(store.read(&message, 200_000..200_300)).unwrap();
+    assert!(part == texts[1].replace('\n', "\r\n")[200_000..200_300]);
+}
