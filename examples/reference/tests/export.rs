@@ -137,6 +137,57 @@ fn what_is_exported_comes_back_the_same() {
     }
 }
 
+#[test]
+fn messages_and_names_that_files_have_no_form_for_come_back_too() {
+    let server = Server::start(CONFIG);
+    let long = |count: usize| "l".repeat(count);
+    let names = [".a", "_.a", ".a/b", "_.a/b", "x.lock", "x.lock_"].map(str::to_owned);
+    let names = [&names[..], &[long(255), format!("{}/c", long(255)), long(300), format!("{}m", long(299))]];
+    let names = [&["INBOX".to_owned()], &*names.concat()].concat();
+    let theirs =
+        "X-IMAPbase: 9 4294967294\r\nX-UID: 4294967294\r\nStatus: R\r\nX-Status: FD\r\nX-Keywords: sent\r\n";
+    let messages = [
+        "Subject: alone\r\n".to_owned(),
+        "Subject: alone\r\n\r\n".to_owned(),
+        format!("{theirs}Subject: fields\r\n\r\nx\r\n"),
+        format!("Subject: fields\r\n{theirs}\r\nx\r\n"),
+        " a fold of nothing\r\nSubject: blank\r\n\r\nx\r\n".to_owned(),
+    ];
+    let mut talk = imap(&server);
+    for name in &names[1..] {
+        ok(&mut talk, &format!("CREATE {name}"));
+        append(&mut talk, name, "()", &format!("Subject: in {name}\r\n\r\nx\r\n"));
+    }
+    for (place, message) in messages.iter().enumerate() {
+        append(&mut talk, "INBOX", ["()", "(\\Seen own)"][place % 2], message);
+    }
+    // Nothing is recent any more.
+    for name in &names {
+        ok(&mut talk, &format!("SELECT {name}"));
+    }
+    let before: Vec<_> = names.iter().map(|name| contents(&mut imap(&server), name)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export");
+    let path = path.to_str().unwrap();
+    let said = text(&succeed(&mut server.command(&["export", USER, path, "--format", "mbox"])));
+    assert!(said.contains("11 mailboxes, 15 messages"), "{said}");
+    let mut other = Server::prepare(CONFIG);
+    other.add_user(USER, PASSWORD);
+    for copied in ["5 messages, 5 copied", "5 messages, 0 copied"] {
+        let from = format!("mbox:{path}");
+        let said = text(&succeed(&mut other.command(&["migrate", "--from", &from, "--to", USER])));
+        assert_eq!(said.matches("the same on both sides").count(), 11, "{said}");
+        assert!(said.contains(copied), "{said}");
+    }
+    other.serve();
+    let mut talk = imap(&other);
+    for (name, before) in names.iter().zip(&before) {
+        ok(&mut talk, &format!("SELECT {name}"));
+        let after = contents(&mut talk, name);
+        assert!(after == *before, "{name}: {before:?} {after:?}");
+    }
+}
+
 const SIEVE: &str = "require \"fileinto\";\r\n# größer\r\nfileinto \"Lists\";\r\n";
 
 /// Somebody at their scripts.

@@ -184,6 +184,40 @@ fn files_of_many_messages_become_mailboxes() {
 }
 
 #[test]
+fn uids_that_the_file_has_not_given_out_are_the_senders() {
+    let highest = u32::MAX - 1;
+    let cases = [
+        (format!("X-UID: {highest}\n"), [1, 2, 3, 4]),
+        (format!("X-IMAPbase: 1 {highest}\nX-UID: 7\n"), [1, 2, 3, 4]),
+        ("X-IMAPbase: 1 9\nX-UID: 9\nX-UID: 2\n".to_owned(), [9, 10, 11, 12]),
+    ];
+    for (fields, uids) in cases {
+        let mut server = Server::prepare("allow_plaintext_auth = true");
+        server.add_user(USER, PASSWORD);
+        let file = server.folder.path().join("one.mbox");
+        let others = format!("From a@b Thu Jan  1 00:00:20 1970\nSubject: b\nX-UID: {highest}\n\nb\n\n");
+        let first = format!("From a@b Thu Jan  1 00:00:10 1970\n{fields}Subject: a\n\na\n\n");
+        fs::write(&file, format!("{first}{}", others.repeat(3))).unwrap();
+        for copied in [4, 0] {
+            let said = succeed(&mut migrate(&server, &format!("mbox:{}", file.display()), &[]));
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.contains(&format!("4 messages, {copied} copied")), "{fields}: {said}");
+            assert!(said.contains("the same on both sides"), "{fields}: {said}");
+        }
+        server.serve();
+        let mut talk = imap(&server);
+        let lines = talk.imap("e", "EXAMINE INBOX").join("\n");
+        assert!(lines.contains(&format!("[UIDNEXT {}]", uids[3] + 1)), "{fields}: {lines}");
+        let lines = talk.imap("f", "FETCH 1:* UID").join("\n");
+        for uid in uids {
+            assert!(lines.contains(&format!("UID {uid})")), "{fields}: {lines}");
+        }
+        // There is room for more.
+        deliver(&server, USER, "Subject: fresh\r\n\r\nx\r\n");
+    }
+}
+
+#[test]
 fn mail_is_delivered_into_files() {
     use std::os::unix::fs::MetadataExt;
     // A user of every system: as root, the server gives files to those they are named after.

@@ -11,7 +11,8 @@ use super::FROM;
 ///
 /// A message begins at a line that begins with `From `, at the start of the file or behind an empty line. The fields in which
 /// mail programs keep flags and UIDs (`Status`, `X-Status`, `X-Keywords`, `X-UID`, `X-IMAP` and `X-IMAPbase`) are
-/// taken out of the message and told in [`Piece::Header`].
+/// taken out of the message and told in [`Piece::Header`]: the first of each name, and what is valid for the whole file only in its
+/// first message. Further ones came with the message and stay in it.
 ///
 /// ```
 /// use mailwright_mailstore::mbox::{Piece, Reader};
@@ -37,6 +38,12 @@ pub struct Reader<R> {
     input: R,
     /// The line read ahead: the one that begins the next message.
     ahead: Option<Vec<u8>>,
+    /// The first line of the body, read ahead to see whether there is one.
+    begun: Option<Vec<u8>>,
+    /// Whether fields count in front of the message only.
+    in_front: bool,
+    /// Whether this is the first message.
+    first: bool,
     /// Within the header, within the body, or between messages.
     place: Place,
     /// An empty line that belongs to the message only if the message goes on behind it.
@@ -66,7 +73,8 @@ pub struct FromLine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Piece {
-    /// The header with the empty line behind it, lines ending with CRLF. Comes first, once.
+    /// The header with the empty line behind it, lines ending with CRLF. Comes first, once. A message that ends with its header has no
+    /// empty line there.
     #[non_exhaustive]
     Header {
         /// Its octets.
@@ -90,7 +98,23 @@ const PIECE: usize = 64 << 10;
 impl<R: BufRead> Reader<R> {
     /// The messages of this file.
     pub const fn new(input: R) -> Self {
-        Self { input, ahead: None, place: Place::Between, empty: false, at_start: true }
+        Self {
+            input,
+            ahead: None,
+            begun: None,
+            in_front: false,
+            first: true,
+            place: Place::Between,
+            empty: false,
+            at_start: true,
+        }
+    }
+
+    /// Takes fields with flags and UIDs only where whoever wrote the file has put them: in front of the message, each once, on a line of
+    /// its own, ending with `X-Keywords`. What comes behind belongs to the message, whatever it is called.
+    #[must_use]
+    pub fn with_fields_in_front(self) -> Self {
+        Self { in_front: true, ..self }
     }
 
     /// Goes on to the next message, past what is left of this one.
@@ -136,17 +160,27 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn header(&mut self) -> io::Result<Piece> {
-        let (mut octets, mut kept) = (Vec::new(), Marks::default());
-        let mut taken = false;
+        let mut octets = Vec::new();
+        // What is valid for all messages is in the first.
+        let has_base = !std::mem::take(&mut self.first);
+        let mut kept = Marks { names: if has_base { 1 << BASE } else { 0 }, ..Marks::default() };
+        let (mut taken, mut ours) = (false, true);
         self.place = Place::Body;
         while let Some(line) = self.line()? {
             let text = trim_line(&line);
             if text.is_empty() {
-                octets.extend_from_slice(b"\r\n");
+                self.end_header(&mut octets)?;
                 break;
             }
             // A folded line belongs to the field above it.
-            taken = if text.starts_with(b" ") || text.starts_with(b"\t") { taken } else { kept.take(text) };
+            let folded = text.starts_with(b" ") || text.starts_with(b"\t");
+            taken = match (folded, self.in_front) {
+                (true, false) => taken,
+                (true, true) => false,
+                (false, false) => kept.take(text),
+                (false, true) => ours && kept.take(text),
+            };
+            ours = taken && !kept.has(KEYWORDS);
             if !taken {
                 octets.extend_from_slice(unquote(text));
                 octets.extend_from_slice(b"\r\n");
@@ -158,10 +192,26 @@ impl<R: BufRead> Reader<R> {
         Ok(Piece::Header { octets: octets.into(), flags: kept.flags, uid: kept.uid, base: kept.base })
     }
 
+    /// Behind the empty line there is the body, or it parts this message from the next.
+    fn end_header(&mut self, octets: &mut Vec<u8>) -> io::Result<()> {
+        let next = self.line()?;
+        let ends = next.as_ref().is_none_or(|next| next.starts_with(FROM));
+        // Nothing at all would be no message.
+        if !ends || octets.is_empty() {
+            octets.extend_from_slice(b"\r\n");
+        }
+        if ends {
+            (self.ahead, self.place) = (next, Place::Between);
+        } else {
+            self.begun = next;
+        }
+        Ok(())
+    }
+
     fn body(&mut self) -> io::Result<Option<Piece>> {
         let mut octets = Vec::new();
         while octets.len() < PIECE {
-            let Some(line) = self.line()? else {
+            let Some(line) = self.begun.take().map_or_else(|| self.line(), |line| Ok(Some(line)))? else {
                 self.place = Place::Between;
                 break;
             };
@@ -226,22 +276,45 @@ fn unquote(line: &[u8]) -> &[u8] {
     if word.is_some_and(|word| word.starts_with(FROM)) { rest } else { line }
 }
 
+/// The fields, and the number of what they tell: of two with the same number the first counts.
+const FIELDS: [(&str, u8); 6] = [
+    ("status", 0),
+    ("x-status", 1),
+    ("x-uid", 2),
+    ("x-keywords", KEYWORDS),
+    ("x-imap", BASE),
+    ("x-imapbase", BASE),
+];
+const KEYWORDS: u8 = 3;
+const BASE: u8 = 4;
+
 /// What is kept in fields of the header.
 #[derive(Default)]
 struct Marks {
+    /// Which fields were there, a bit each.
+    names: u8,
     flags: FlagSet,
     uid: Option<Uid>,
     base: Option<(UidValidity, u32)>,
 }
 
 impl Marks {
+    const fn has(&self, number: u8) -> bool {
+        self.names >> number & 1 == 1
+    }
+
     /// Notes a field, if it is one of these.
     fn take(&mut self, line: &[u8]) -> bool {
         let Some((name, value)) = str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else {
             return false;
         };
-        let value = value.trim();
-        match name.trim_end().to_ascii_lowercase().as_str() {
+        let (name, value) = (name.trim_end().to_ascii_lowercase(), value.trim());
+        let Some((_, number)) = FIELDS.iter().find(|(field, _)| *field == name) else { return false };
+        if self.has(*number) {
+            return false;
+        }
+        self.names |= 1 << number;
+        match &*name {
             "status" | "x-status" => self.flags.extend(value.chars().filter_map(|letter| match letter {
                 'R' => Some(Flag::Seen),
                 'A' => Some(Flag::Answered),
@@ -255,12 +328,11 @@ impl Marks {
                 self.flags.extend(keywords.map(Flag::Keyword));
             }
             "x-uid" => self.uid = value.parse().ok().and_then(Uid::new),
-            "x-imap" | "x-imapbase" => {
+            _ => {
                 let mut numbers = value.split_ascii_whitespace().map_while(|number| number.parse().ok());
                 let validity = numbers.next().and_then(UidValidity::new);
                 self.base = validity.zip(numbers.next());
             }
-            _ => return false,
         }
         true
     }

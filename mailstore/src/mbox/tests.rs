@@ -76,6 +76,58 @@ fn flags_and_uids_are_in_the_header() {
     assert!(Reader::new(&b"\n\n"[..]).next_message().unwrap().is_none());
 }
 
+#[test]
+fn a_message_may_end_with_its_header() {
+    let from = "From a Thu Jan  1 00:00:00 1970\n";
+    let file = format!(
+        "{from}Subject: a\n\n{from}Subject: b\n\n\n{from}\n{from}Subject: c\n\nbody\n\n{from}Subject: d\n\n"
+    );
+    let expected =
+        ["Subject: a\r\n", "Subject: b\r\n\r\n", "\r\n", "Subject: c\r\n\r\nbody\r\n", "Subject: d\r\n"];
+    assert_eq!(messages(file.as_bytes()), expected.map(|text| text.as_bytes().to_vec()));
+    let folder = tempfile::tempdir().unwrap();
+    let mbox = Mbox::new(folder.path().join("a"));
+    for text in expected {
+        mbox.append("a@b", date(), text.as_bytes()).unwrap();
+    }
+    let octets = fs::read(folder.path().join("a")).unwrap();
+    assert_eq!(messages(&octets), expected.map(|text| text.as_bytes().to_vec()));
+}
+
+/// The header, the flags, the UID and what is valid for the file, of each message.
+fn headers(mut reader: Reader<&[u8]>) -> Vec<(String, String, u32, Option<u32>)> {
+    let mut all = Vec::new();
+    while reader.next_message().unwrap().is_some() {
+        let Some(Piece::Header { octets, flags, uid, base }) = reader.next_piece().unwrap() else {
+            panic!("a header")
+        };
+        let uid = uid.map_or(0, mailwright_mail_model::Uid::get);
+        let header = String::from_utf8(octets.to_vec()).unwrap();
+        all.push((header, flags.to_string(), uid, base.map(|(_, last)| last)));
+    }
+    all
+}
+
+#[test]
+fn fields_of_the_sender_are_no_flags() {
+    let from = "From a Thu Jan  1 00:00:00 1970\n";
+    let ours = "X-UID: 3\nStatus: O\nX-Status: \nX-Keywords: \n";
+    let theirs = "X-IMAPbase: 9 4294967294\nX-UID: 4294967294\nStatus: R\nX-Status: FD\nX-Keywords: a\n";
+    let file = format!("{from}X-IMAPbase: 1 17\n{ours}{theirs}\n{from}{ours} b\nc: d\n{theirs}\nbody\n");
+    let theirs = theirs.replace('\n', "\r\n");
+    let kept = [(theirs.clone(), 17), (format!(" b\r\nc: d\r\n{theirs}\r\n"), 0)]
+        .map(|(header, last)| (header, "()".to_owned(), 3, Some(last).filter(|last| *last > 0)));
+    assert_eq!(headers(Reader::new(file.as_bytes()).with_fields_in_front()), kept);
+    // Of a file that others have written the first counts, wherever it is; the fold cannot be told from one of its field.
+    let mut elsewhere = kept;
+    elsewhere[1].0 = elsewhere[1].0.replacen(" b\r\n", "", 1);
+    assert_eq!(headers(Reader::new(file.as_bytes())), elsewhere);
+    // Without fields of ours none is believed that is not in front.
+    let file = format!("{from}c: d\nX-UID: 7\nStatus: R\n\nbody\n");
+    let expected = ("c: d\r\nX-UID: 7\r\nStatus: R\r\n\r\n".to_owned(), "()".to_owned(), 0, None);
+    assert_eq!(headers(Reader::new(file.as_bytes()).with_fields_in_front()), [expected]);
+}
+
 proptest! {
     #[test]
     fn what_is_appended_is_read(texts in prop::collection::vec("(>{0,2}From |x|\r\n|\n|>|: |[a-z]{1,5}){0,12}", 0..5), split in 1_usize..9) {

@@ -52,14 +52,9 @@ fn around(file: &Path, source: &Source<'_>, export: &mut Export<'_>) -> Result<(
 }
 
 pub(super) fn mailbox(directory: &Path, source: &Source<'_>, export: &mut Export<'_>) -> Result<(), String> {
-    let file = path_of(&source.entry.name);
-    let path = directory.join(&file);
-    around(&file, source, export)?;
-    let wrong = failed(path.clone());
-    if let Some(above) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(above).map_err(failed(above.to_owned()))?;
-    }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(&wrong)?;
+    let (name, mut file) = create(directory, &source.entry.name)?;
+    let wrong = failed(directory.join(&name));
+    around(&name, source, export)?;
     let mut first = true;
     for message in source.snapshot.messages() {
         let before = file.stream_position().map_err(&wrong)?;
@@ -94,6 +89,41 @@ pub(super) fn mailbox(directory: &Path, source: &Source<'_>, export: &mut Export
     file.sync_all().map_err(wrong)
 }
 
+/// The file of a mailbox, and where in the directory it is. One whose name makes no name of a file, or that of another mailbox's, is in a
+/// file with a short name and a number; what it is called is in the file beside.
+fn create(directory: &Path, name: &MailboxName) -> Result<(PathBuf, File), String> {
+    let wanted = path_of(name);
+    match create_at(&directory.join(&wanted)) {
+        Ok(file) => return Ok((wanted, file)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(directory.join(wanted))(error)),
+    }
+    let level = wanted.file_name().unwrap_or_default().to_string_lossy();
+    let short: String = level.chars().take(SHORT).collect();
+    for number in 1_u32.. {
+        let numbered = PathBuf::from(format!("{short}-{number}"));
+        match create_at(&directory.join(&numbered)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => {
+                let wrong = failed(directory.join(&numbered));
+                return created.map(|file| (numbered, file)).map_err(wrong);
+            }
+        }
+    }
+    Err(format!("no file name is left for {name}"))
+}
+
+/// So many characters of a level are in a short name, of at most four octets each.
+const SHORT: usize = 40;
+
+fn create_at(path: &Path) -> io::Result<File> {
+    if let Some(above) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Where a mailbox goes. No level leaves the directory or is passed over: those that begin with a dot, and those that end as locks and
 /// directories do, have something before or behind.
 fn path_of(name: &MailboxName) -> PathBuf {
@@ -112,7 +142,7 @@ fn path_of(name: &MailboxName) -> PathBuf {
     path
 }
 
-/// What mail programs keep flags and UIDs in.
+/// What mail programs keep flags and UIDs in. All of them are there, if they tell nothing too: the sender's of the same name count no more.
 fn fields(source: &Source<'_>, message: &Message, first: bool) -> String {
     let mut fields = String::new();
     if first {
@@ -124,13 +154,8 @@ fn fields(source: &Source<'_>, message: &Message, first: bool) -> String {
         write!(fields, "X-UID: {}\r\nStatus: {}O\r\n", message.uid, if has(&Flag::Seen) { "R" } else { "" });
     let letters = [(Flag::Answered, 'A'), (Flag::Flagged, 'F'), (Flag::Draft, 'T'), (Flag::Deleted, 'D')];
     let letters: String = letters.iter().filter(|(flag, _)| has(flag)).map(|(_, letter)| *letter).collect();
-    if !letters.is_empty() {
-        let _never_fails = write!(fields, "X-Status: {letters}\r\n");
-    }
     let keywords: Vec<&str> = message.flags.keywords().iter().map(|keyword| keyword.as_str()).collect();
-    if !keywords.is_empty() {
-        let _never_fails = write!(fields, "X-Keywords: {}\r\n", keywords.join(" "));
-    }
+    let _never_fails = write!(fields, "X-Status: {letters}\r\nX-Keywords: {}\r\n", keywords.join(" "));
     fields
 }
 

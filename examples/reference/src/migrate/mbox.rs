@@ -29,6 +29,9 @@ use crate::{
 
 /// So many messages are asked about at a time.
 const BATCH: u64 = 1_000;
+/// The highest UID that the file of another program may have given out: far below the end, so that no sender's header line takes the
+/// mailbox what it needs for the mail to come.
+const HIGHEST: u32 = u32::MAX - (1 << 24);
 
 /// Files of messages.
 pub(super) struct Mboxes {
@@ -129,19 +132,19 @@ impl Mboxes {
     }
 
     fn folder(&self, path: &Path, name: MailboxName) -> Result<Folder, MigrateError> {
-        let mut reader = open(path)?;
+        let mut reader = self.reader(path)?;
         let mut numbers = None;
         if reader.next_message().map_err(|error| failed(path, error))?.is_some()
             && let Some(Piece::Header { base: Some((validity, last)), .. }) =
                 reader.next_piece().map_err(|error| failed(path, error))?
+            && last <= HIGHEST
         {
-            numbers = Some((validity, Uid::new(last).and_then(Uid::next)));
+            numbers = Some((validity, Uid::new(last + 1)));
         }
         let original = path.display().to_string();
         // An export knows more than the file, whose name may not be quite the mailbox's.
-        let file = path.strip_prefix(&self.path).map(|file| file.display().to_string()).unwrap_or_default();
         let known = self.companion.as_ref().and_then(|companion| {
-            let mailbox = companion.mailboxes.values().find(|mailbox| mailbox.file == file)?;
+            let mailbox = self.exported(path)?;
             let name = MailboxName::lookup(&mailbox.name).ok()?;
             Some((companion, mailbox, name))
         });
@@ -159,31 +162,46 @@ impl Mboxes {
         })
     }
 
+    /// What an export tells of this file.
+    fn exported(&self, path: &Path) -> Option<&companion::Mailbox> {
+        let file = path.strip_prefix(&self.path).ok()?.display().to_string();
+        self.companion.as_ref()?.mailboxes.values().find(|mailbox| mailbox.file == file)
+    }
+
+    fn reader(&self, path: &Path) -> Result<Reader<BufReader<File>>, MigrateError> {
+        let file = File::open(path).map_err(|error| failed(path, error))?;
+        let reader = Reader::new(BufReader::with_capacity(1 << 16, file));
+        Ok(if self.exported(path).is_some() { reader.with_fields_in_front() } else { reader })
+    }
+
     pub(super) fn index(&mut self, folder: &Folder) -> Result<Vec<Entry>, MigrateError> {
         let path = Path::new(&folder.original);
         let read = |error| failed(path, error);
-        let (mut reader, mut entries, mut last) = (open(path)?, Vec::new(), None::<Uid>);
+        let (mut reader, mut entries, mut told) = (self.reader(path)?, Vec::new(), Vec::new());
         while let Some(line) = reader.next_message().map_err(read)? {
-            let (mut flags, mut told, mut size) = (Default::default(), None, 0);
+            let (mut flags, mut size) = (Default::default(), 0);
+            let mut uid = None;
             while let Some(piece) = reader.next_piece().map_err(read)? {
                 size += octets_of(&piece).len() as u64;
-                if let Piece::Header { flags: found, uid, .. } = piece {
-                    (flags, told) = (found, uid);
+                if let Piece::Header { flags: found, uid: number, .. } = piece {
+                    (flags, uid) = (found, number);
                 }
             }
-            // Without a UID, or with one that cannot be, it gets the next; a second run finds the same.
-            let next = last.map_or(Some(Uid::MIN), Uid::next);
-            let uid = told.filter(|uid| Some(*uid) > last).or(next);
-            last = uid;
+            // One that the file has not given out is a sender's.
+            let next = folder.numbers.map(|(_, next)| next);
+            told.push(uid.filter(|uid| next.is_some_and(|next| next.is_none_or(|next| *uid < next))));
             let date = line.date.unwrap_or(DateTime::EPOCH);
-            entries.extend(uid.map(|uid| Entry { uid, flags, date, size, unique_id: None, likeness: 0 }));
+            entries.push(Entry { uid: Uid::MIN, flags, date, size, unique_id: None, likeness: 0 });
         }
-        let uids: Vec<Uid> = entries.iter().map(|entry: &Entry| entry.uid).collect();
+        let uids = numbered(&told);
+        for (entry, uid) in entries.iter_mut().zip(&uids) {
+            entry.uid = *uid;
+        }
         let mut ids = self.unique_ids(folder, &uids.iter().copied().collect())?;
         for entry in &mut entries {
             entry.unique_id = ids.remove(&entry.uid);
         }
-        self.reading = Some((path.to_owned(), open(path)?, uids.into_iter()));
+        self.reading = Some((path.to_owned(), self.reader(path)?, uids.into_iter()));
         Ok(entries)
     }
 
@@ -228,9 +246,19 @@ fn octets_of(piece: &Piece) -> Bytes {
     }
 }
 
-fn open(path: &Path) -> Result<Reader<BufReader<File>>, MigrateError> {
-    let file = File::open(path).map_err(|error| failed(path, error))?;
-    Ok(Reader::new(BufReader::with_capacity(1 << 16, file)))
+/// The UIDs of messages of which these are told. Without one, or with one that cannot be, a message gets the next; a second run finds
+/// the same. Where none is left behind one that is told, all are numbered anew: no message stays without.
+fn numbered(told: &[Option<Uid>]) -> Vec<Uid> {
+    let ascending = |told: &[Option<Uid>]| {
+        let mut uids: Vec<Uid> = Vec::with_capacity(told.len());
+        for told in told {
+            let last = uids.last().copied();
+            let next = last.map_or(Some(Uid::MIN), Uid::next);
+            uids.push(told.filter(|uid| Some(*uid) > last).or(next)?);
+        }
+        Some(uids)
+    };
+    ascending(told).or_else(|| ascending(&vec![None; told.len()])).unwrap_or_default()
 }
 
 fn failed(path: &Path, error: std::io::Error) -> MigrateError {
