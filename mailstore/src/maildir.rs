@@ -61,6 +61,7 @@ mod origins;
 mod place;
 mod quota;
 mod read;
+mod scan;
 mod scripts;
 mod state;
 mod store;

@@ -268,8 +268,7 @@ impl Run<'_> {
     ) -> Result<(), MigrateError> {
         for place in some {
             let Some(entry) = entries.get(*place) else { continue };
-            self.copy(source, folder, entry, with_uid).await?;
-            report.copied += 1;
+            report.copied += usize::from(self.copy(source, folder, entry, with_uid).await?);
             if progress.elapsed() > Duration::from_secs(1) {
                 *progress = Instant::now();
                 let (done, all) = (place + 1, entries.len());
@@ -331,22 +330,34 @@ impl Run<'_> {
         Ok(count)
     }
 
+    /// Copies a message, unless it cannot be read.
     async fn copy(
         &self,
         source: &mut Source,
         folder: &Folder,
         entry: &Entry,
         with_uid: bool,
-    ) -> Result<(), MigrateError> {
+    ) -> Result<bool, MigrateError> {
         let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
         let mut upload = writer.begin(Some(entry.size)).await?;
-        source.body(folder, entry, &mut upload).await?;
+        let mut read = source.body(folder, entry, &mut upload).await;
+        if let Err(MigrateError::Read(StoreError::Corrupt(_))) = read {
+            // Its size was not what it was told to be, and is right from now on.
+            upload = writer.begin(None).await?;
+            read = source.body(folder, entry, &mut upload).await;
+        }
+        match read {
+            Ok(()) => {}
+            // A difference at the end.
+            Err(MigrateError::Read(StoreError::Corrupt(_))) => return Ok(false),
+            Err(error) => return Err(error),
+        }
         let target = Target::new(self.user.clone(), folder.name.clone(), entry.date);
         let mut target = target.with_flags(entry.flags.clone());
         target.uid = with_uid.then_some(entry.uid);
         target.unique_id.clone_from(&entry.unique_id);
         upload.commit(&[target]).await?;
-        Ok(())
+        Ok(true)
     }
 }
 

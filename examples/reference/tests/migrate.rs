@@ -184,6 +184,27 @@ fn files_of_many_messages_become_mailboxes() {
 }
 
 #[test]
+fn a_message_whose_size_is_told_wrongly_is_a_difference() {
+    let server = Server::prepare("");
+    server.add_user(USER, PASSWORD);
+    let maildir = server.folder.path().join("source");
+    tree(&maildir, 3);
+    let text = "Subject: wrong\n\nx\n";
+    fs::write(maildir.join(format!("cur/2000000000.a,W={}:2,S", text.len() + 1)), text).unwrap();
+    // Of the same name but for the flags.
+    fs::write(maildir.join("cur/2000000000.b:2,S"), text).unwrap();
+    fs::write(maildir.join("cur/2000000000.b:2,F"), text.replace("wrong", "other")).unwrap();
+    let from = format!("maildir:{}", maildir.display());
+    let output = run(&mut migrate(&server, &from, &[]));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("6 messages, 6 copied"), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains(&format!("of {} octets has {} here", text.len() + 1, text.len() + 3)), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(succeed(&mut migrate(&server, &from, &[]))).unwrap();
+    assert!(said.contains("6 messages, 0 copied"), "{said}");
+}
+
+#[test]
 fn uids_that_the_file_has_not_given_out_are_the_senders() {
     let highest = u32::MAX - 1;
     let cases = [

@@ -20,6 +20,8 @@ use crate::{Expunge, Folders, Mailbox, ObjectId, Offload, QuotaUsage, Result, St
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 /// What a list of subscriptions begins with whose names have tabs between their levels.
 const SECOND_VERSION: &str = "V\t2";
+/// What the directory of a user who is being erased is called behind its name.
+pub(super) const ERASED: &str = ".mailwright-erased";
 /// Dovecot removes mailboxes by way of this name too.
 const TRASH: &str = "..DOVECOT-TRASHED";
 
@@ -175,19 +177,23 @@ impl Shared {
     pub(super) fn erase(&self, user: &User) -> Result<()> {
         self.erase_scripts(user)?;
         let root = self.template.path(user)?;
-        if !root.is_dir() {
-            return Ok(());
-        }
-        let next = uid_validity::next(&root)?;
         // Beside it, so that it is gone at once; what is left of an earlier attempt goes too.
         let mut trash = root.clone().into_os_string();
-        trash.push(".mailwright-erased");
+        trash.push(ERASED);
         let trash = Path::new(&trash);
-        match fs::remove_dir_all(trash) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(trash, &error)),
-            _ => {}
+        let remove = || match fs::remove_dir_all(trash) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(trash, &error)),
+            _ => Ok(()),
+        };
+        let next = match (root.is_dir(), trash.is_dir()) {
+            (true, _) => uid_validity::next(&root)?,
+            (false, true) => uid_validity::next(trash)?,
+            (false, false) => return Ok(()),
+        };
+        if root.is_dir() {
+            remove()?;
+            fs::rename(&root, trash).map_err(|error| failed(&root, &error))?;
         }
-        fs::rename(&root, trash).map_err(|error| failed(&root, &error))?;
         if let Some(above) = root.parent() {
             sync_directory(above)?;
         }
@@ -201,7 +207,7 @@ impl Shared {
             folder.changed.raise();
         }
         self.lists.forget();
-        fs::remove_dir_all(trash).map_err(|error| failed(trash, &error))?;
+        remove()?;
         if next.get() > uid_validity::of_the_time() {
             // Nothing but the number, so that mailboxes to come do not get those of the ones that are gone.
             fs::DirBuilder::new().mode(0o700).create(&root).map_err(|error| failed(&root, &error))?;

@@ -12,7 +12,8 @@ use super::failed;
 use super::folder::{Locked, sync_directory};
 use super::journal::Change;
 use super::keywords::Excess;
-use super::state::{Found, State, scan};
+use super::scan::scan;
+use super::state::{Found, State};
 use crate::{Expunge, Expunged, FlagChange, FlagsStored, Result, StoreError};
 
 /// How often others may rename a file while we do something with it. Those who know our locks do not; Dovecot and mail programs that

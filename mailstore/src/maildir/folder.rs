@@ -167,7 +167,7 @@ impl Locked<'_> {
         let (list, lines) = list_of(self.folder)?;
         let mut header = list.header;
         if header.validity != validity {
-            if !super::state::scan(&self.folder.path)?.is_empty() {
+            if !super::scan::scan(&self.folder.path)?.is_empty() {
                 return Err(StoreError::Exists);
             }
             uid_validity::at_least(&self.folder.root, validity)?;

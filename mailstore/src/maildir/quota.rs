@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mailwright_mail_model::{MailboxName, UidSet};
 
-use super::{Maildir, Shared, failed, file_name, place, state};
+use super::{Maildir, Shared, failed, file_name, place, scan};
 use crate::signal::{Signal, lock};
 use crate::{
     Offload, Quota, QuotaLimits, QuotaStatus, QuotaUsage, QuotaWarning, Resource, Result, Snapshot,
@@ -155,20 +155,21 @@ impl Shared {
         for name in self.names(root)? {
             folders.push(place::folder(root, &name)?);
         }
-        let (mut storage, mut messages) = (0, 0);
+        let (mut storage, mut messages) = (0_u64, 0);
         for folder in folders {
-            let files = match state::scan(&folder) {
+            let files = match scan::scan(&folder) {
                 // Deleted meanwhile.
                 Err(_) if !super::folder::exists(&folder) => continue,
                 files => files?,
             };
             for (base, found) in files {
                 messages += 1;
-                storage += file_name::number(&base, 'S').unwrap_or_else(|| {
+                // A name may tell any number.
+                storage = storage.saturating_add(file_name::number(&base, 'S').unwrap_or_else(|| {
                     let part = if found.is_new { "new" } else { "cur" };
                     let path = folder.join(part).join(format!("{base}{}", found.info));
                     fs::metadata(path).map_or(0, |data| data.len())
-                });
+                }));
             }
         }
         let text = format!("{}\n{storage} {messages}\n", head(limits));

@@ -13,6 +13,9 @@ use mailwright_mail_model::{Uid, UidValidity};
 
 use super::failed;
 use super::folder::{Folder, Setting};
+use super::journal::{Change, Known};
+use super::state::bare_lines;
+use super::uid_list::field;
 use crate::signal::lock;
 use crate::{Result, StoreError};
 
@@ -47,19 +50,25 @@ struct Mark {
 const MESSAGES: usize = 32;
 const DISTANCE: u64 = 64 << 10;
 
-/// Octets of a message.
+/// Octets of a message of which this size was told.
+///
+/// # Errors
+/// [`Corrupt`](StoreError::Corrupt) if it has another. What the name of its file says of it does not count any more then: the next to
+/// open the mailbox is told the right one.
 pub(super) fn read(
     folder: &Folder,
     setting: &Setting,
     marks: &Marks,
-    validity: UidValidity,
-    uid: Uid,
+    (validity, uid, told): (UidValidity, Uid, u64),
     range: &Range<u64>,
 ) -> Result<Bytes> {
     for _ in 0..ATTEMPTS {
-        let Some((path, base, known)) = find(folder, setting, validity, uid)? else {
+        let Some(Place { path, base, known, as_is }) = find(folder, setting, validity, uid)? else {
             return Err(StoreError::NotFound);
         };
+        if told != known.size {
+            return Err(other_size(&path));
+        }
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -77,26 +86,76 @@ pub(super) fn read(
         if range.start >= end {
             return Ok(Bytes::new());
         }
+        let wrong;
+        let wanted = end - range.start;
+        let length = file.metadata().map_err(|error| failed(&path, &error))?.len();
         let octets = if known.bare {
             let origin = Origin::of(&file, &folder.path, base);
-            let octets = origin.and_then(|origin| marks.read(&file, origin, range.start, end));
-            octets.map_err(|error| failed(&path, &error))?
+            let octets = origin.and_then(|origin| {
+                let octets = marks.read(&file, origin.clone(), range.start, end)?;
+                let more = end == known.size && !marks.read(&file, origin, end, end + 1)?.is_empty();
+                Ok((octets, more))
+            });
+            let (octets, more) = octets.map_err(|error| failed(&path, &error))?;
+            wrong = more;
+            octets
         } else {
             let mut octets = vec![0; usize::try_from(end - range.start).unwrap_or_default()];
             let count = read_at(&file, &mut octets, range.start).map_err(|error| failed(&path, &error))?;
             octets.truncate(count);
+            wrong = length != known.size || (!as_is && has_bare_line(&octets, range.start == 0));
             octets
         };
-        if octets.is_empty() {
-            let name = path.display();
-            return Err(StoreError::Corrupt(format!("{name} has fewer octets than its name says")));
+        if wrong || (octets.len() as u64) < wanted {
+            correct(folder, setting, (validity, uid), &path, as_is)?;
+            return Err(other_size(&path));
         }
         return Ok(octets.into());
     }
     Err(StoreError::Unavailable("a message's file is renamed too often".into()))
 }
 
-type Place = (PathBuf, Box<str>, super::journal::Known);
+/// A message's file.
+struct Place {
+    path: PathBuf,
+    base: Box<str>,
+    known: Known,
+    /// Whether it is shown as it is, whatever its lines end with.
+    as_is: bool,
+}
+
+fn other_size(path: &Path) -> StoreError {
+    StoreError::Corrupt(format!("{} has not the size that was told of it", path.display()))
+}
+
+/// Whether a line ends with LF alone; the first octet is not judged if others are before it.
+fn has_bare_line(octets: &[u8], from_start: bool) -> bool {
+    let inner = octets.windows(2).any(|pair| matches!(pair, [before, b'\n'] if *before != b'\r'));
+    inner || (from_start && octets.starts_with(b"\n"))
+}
+
+/// Counts what a message has, and makes it known.
+fn correct(
+    folder: &Folder,
+    setting: &Setting,
+    (validity, uid): (UidValidity, Uid),
+    path: &Path,
+    as_is: bool,
+) -> Result<()> {
+    let stored = std::fs::metadata(path).map_err(|error| failed(path, &error))?.len();
+    let bare = if as_is { 0 } else { bare_lines(path)? };
+    folder.lock(setting)?.with_valid(validity, |state| {
+        let known = state.journal.messages.get(&uid).copied();
+        if let Some(known) = known.filter(|known| (known.size, known.bare) != (stored + bare, bare > 0)) {
+            let modseq = state.journal.next_modseq()?;
+            let known = Known { size: stored + bare, bare: bare > 0, modseq, ..known };
+            state.commit(modseq, vec![Change::Added(uid, known)]);
+        }
+        Ok(())
+    })?;
+    folder.changed.raise();
+    Ok(())
+}
 
 fn find(folder: &Folder, setting: &Setting, validity: UidValidity, uid: Uid) -> Result<Option<Place>> {
     let look = || {
@@ -106,7 +165,9 @@ fn find(folder: &Folder, setting: &Setting, validity: UidValidity, uid: Uid) -> 
             }
             let (entry, known) = (state.entries.get(&uid)?, state.journal.messages.get(&uid)?);
             let found = entry.file.as_ref()?;
-            Some((entry.path(&folder.path, found), entry.base.clone(), *known))
+            let as_is = field(&entry.fields, 'X').is_some();
+            let (path, base) = (entry.path(&folder.path, found), entry.base.clone());
+            Some(Place { path, base, known: *known, as_is })
         })
     };
     match look() {

@@ -15,6 +15,7 @@ use super::file_name::{self, Letters};
 use super::folder::{Folder, list_of};
 use super::journal::{Change, Journal, Known};
 use super::keywords::Keywords;
+use super::scan::{scan_all, separate};
 use super::uid_list::{Line, Refreshed, UidList, field};
 use crate::{Message, ObjectId, Result, Snapshot};
 
@@ -125,12 +126,17 @@ impl State {
             self.journal = Journal::read(path, self.list.header.validity)?;
         }
         let renamed = self.keywords.refresh(path)?;
-        let mut files = scan(path)?;
+        let (mut files, mut others) = scan_all(path)?;
         if self.misses(&files) {
             // Whoever renames a file while the directory is read may hide it. A second look does not miss it too.
-            for (base, found) in scan(path)? {
+            let (again, more) = scan_all(path)?;
+            for (base, found) in again {
                 files.entry(base).or_insert(found);
             }
+            others.extend(more);
+        }
+        if !others.is_empty() {
+            separate(&self.entries, path, &mut files, others)?;
         }
         let live = files.len();
         self.assign(files)?;
@@ -339,26 +345,6 @@ impl Seen {
     }
 }
 
-/// The files that are messages, by their names without flags.
-pub(super) fn scan(path: &Path) -> Result<HashMap<Box<str>, Found>> {
-    let mut files = HashMap::new();
-    // What is in both, as somebody moves it, is taken from `cur`.
-    for (part, is_new) in [("new", true), ("cur", false)] {
-        let path = path.join(part);
-        let error = |error| failed(&path, &error);
-        for entry in fs::read_dir(&path).map_err(error)? {
-            let entry = entry.map_err(error)?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str().filter(|name| file_name::is_message(name)) else { continue };
-            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                let (base, info) = file_name::split(name);
-                files.insert(base.into(), Found { is_new, info: info.into() });
-            }
-        }
-    }
-    Ok(files)
-}
-
 /// When a file was delivered, by its name.
 fn moment(base: &str) -> u64 {
     let digits = base.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(base.len());
@@ -375,7 +361,8 @@ pub(super) fn describe(entry: &Entry, path: &Path, modseq: ModSeq) -> Result<Opt
     let told = file_name::number(&entry.base, 'S').is_none_or(|size| size == data.len());
     let shown = file_name::number(&entry.base, 'W')
         .or_else(|| field(&entry.fields, 'W')?.parse().ok())
-        .filter(|shown| told && *shown >= data.len());
+        // At most every octet is a line end.
+        .filter(|shown| told && (data.len()..=data.len().saturating_mul(2)).contains(shown));
     let size = match (field(&entry.fields, 'X'), shown) {
         (Some(_), _) => data.len(),
         (None, Some(shown)) => shown,
@@ -392,7 +379,7 @@ pub(super) fn describe(entry: &Entry, path: &Path, modseq: ModSeq) -> Result<Opt
 }
 
 /// How many lines of a file end with LF alone.
-fn bare_lines(path: &Path) -> Result<u64> {
+pub(super) fn bare_lines(path: &Path) -> Result<u64> {
     let error = |error| failed(path, &error);
     let mut file = BufReader::with_capacity(1 << 16, fs::File::open(path).map_err(error)?);
     let (mut count, mut last) = (0, 0);

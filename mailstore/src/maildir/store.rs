@@ -30,7 +30,8 @@ impl<O: Offload + Clone> Store for Maildir<O> {
             let mailbox = &message.mailbox;
             let folder = shared.existing(mailbox.user(), mailbox.name())?;
             let (setting, marks) = (&shared.setting, &shared.marks);
-            read::read(&folder, setting, marks, mailbox.uid_validity(), message.uid, &range)
+            let which = (mailbox.uid_validity(), message.uid, message.size);
+            read::read(&folder, setting, marks, which, &range)
         })
         .await
     }
@@ -42,7 +43,8 @@ impl<O: Offload + Clone> Store for Maildir<O> {
                 let mailbox = &message.mailbox;
                 let folder = shared.existing(mailbox.user(), mailbox.name()).ok()?;
                 let (setting, marks, all) = (&shared.setting, &shared.marks, 0..message.size);
-                let octets = read::read(&folder, setting, marks, mailbox.uid_validity(), message.uid, &all);
+                let which = (mailbox.uid_validity(), message.uid, message.size);
+                let octets = read::read(&folder, setting, marks, which, &all);
                 octets.ok().filter(|octets| octets.len() as u64 == message.size)
             };
             Ok(messages.iter().map(whole).collect())

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::arrange::ERASED;
 use super::place::Part;
 use super::{Template, failed, folder};
 use crate::{Result, User};
@@ -41,8 +42,9 @@ impl Template {
             .into_iter()
             .filter_map(|(path, meaning)| {
                 let user = User::new(&meaning.name()?).ok()?;
-                // Only what leads back is a user's.
-                let same = self.path(&user).is_ok_and(|same| same == path);
+                // Only what leads back is a user's, and not what is left of one.
+                let same = self.path(&user).is_ok_and(|same| same == path)
+                    && !path.as_os_str().as_encoded_bytes().ends_with(ERASED.as_bytes());
                 (same && folder::exists(&path)).then_some(user)
             })
             .collect();

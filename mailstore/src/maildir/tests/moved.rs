@@ -140,3 +140,100 @@ fn of_two_who_move_a_message_at_once_one_does() {
         archived.uids().iter().map(|uid| text(&stores[1], &mailbox, &archived, uid.get())).collect();
     assert_eq!(texts, ["1\r\n", "3\r\n", "2\r\n"]);
 }
+
+#[test]
+fn files_that_differ_in_their_flags_alone_are_two_messages() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = "100.M1P1.host";
+    let files = [(format!("cur/{name}:2,S"), "one\r\n"), (format!("cur/{name}:2,F"), "other\r\n")];
+    let root = tree(directory.path(), "", &[(&files[0].0, files[0].1)]);
+    let store = store(directory.path());
+    assert_eq!(flags(&open(&store, &inbox()).1), ["1 (\\Seen)"]);
+    fs::write(root.join(&files[1].0), files[1].1).unwrap();
+    // One in `new` too, and one that is the same file twice.
+    fs::write(root.join("new").join(name), "third\r\n").unwrap();
+    fs::write(root.join("cur/200.M1P1.host:2,S"), "linked\r\n").unwrap();
+    fs::hard_link(root.join("cur/200.M1P1.host:2,S"), root.join("cur/200.M1P1.host:2,T")).unwrap();
+    for store in [&store, &super::store(directory.path())] {
+        let (mailbox, snapshot) = open(store, &inbox());
+        assert_eq!(snapshot.len(), 4);
+        assert_eq!(flags(&snapshot)[0], "1 (\\Seen)");
+        assert_eq!(text(store, &mailbox, &snapshot, 1), "one\r\n");
+        let mut texts: Vec<_> = snapshot
+            .messages()
+            .map(|message| (text(store, &mailbox, &snapshot, message.uid.get()), message.flags.to_string()))
+            .collect();
+        texts.sort();
+        assert_eq!(texts[2], ("other\r\n".to_owned(), "(\\Flagged)".to_owned()));
+        assert_eq!(texts[3], ("third\r\n".to_owned(), "()".to_owned()));
+    }
+    assert_eq!(fs::read_dir(root.join("cur")).unwrap().count(), 5);
+}
+
+#[test]
+fn sizes_that_cannot_be_are_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let files: Vec<_> =
+        (1..=3).map(|number| format!("cur/{number}00.M1P1.host,W={}:2,S", u64::MAX)).collect();
+    let more = format!("cur/400.M1P1.host,S={0},W={0}:2,S", u64::MAX);
+    let files: Vec<_> = files.iter().chain([&more]).map(|name| (&**name, "a\n")).collect();
+    tree(directory.path(), "", &files);
+    let mut options = options(directory.path());
+    options.quota.storage = Some(1_000);
+    let store = Maildir::new(template(directory.path()), options);
+    for _ in 0..2 {
+        let (mailbox, snapshot) = open(&store, &inbox());
+        assert_eq!(snapshot.messages().map(|message| message.size).collect::<Vec<_>>(), [3; 4]);
+        assert_eq!(text(&store, &mailbox, &snapshot, 4), "a\r\n");
+    }
+}
+
+#[test]
+fn sizes_that_are_wrong_are_corrected_when_the_message_is_read() {
+    let lines = "a line\n".repeat(60_000);
+    let stored = lines.len();
+    let shown = stored + 60_000;
+    // As if its lines ended with CRLF; too many octets; too few.
+    for told in [stored, shown + 1_000, shown - 1_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let name = format!("cur/100.M1P1.host,W={told}:2,S");
+        tree(directory.path(), "", &[(&name, &lines)]);
+        let store = store(directory.path());
+        let (mailbox, snapshot) = open(&store, &inbox());
+        let message = mailbox.message(snapshot.messages().next().unwrap());
+        assert_eq!(message.size, told as u64);
+        let mut done = 0;
+        let error = loop {
+            match block_on(store.read(&message, done..message.size)) {
+                Ok(octets) => done += octets.len() as u64,
+                Err(error) => break error,
+            }
+            assert!(done < message.size, "{told}: all was given");
+        };
+        assert!(matches!(error, StoreError::Corrupt(_)), "{told}: {error}");
+        // Whoever still has the old size is told again.
+        assert!(block_on(store.read(&message, 0..10)).is_err());
+        for store in [&store, &super::store(directory.path())] {
+            let (mailbox, after) = open(store, &inbox());
+            assert!(after.highest_modseq() > snapshot.highest_modseq());
+            assert!(text(store, &mailbox, &after, 1) == lines.replace('\n', "\r\n"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_of_an_attempt_to_erase_goes_with_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(directory.path());
+    deliver(&store, "private\r\n", "");
+    let (_, before) = open(&store, &inbox());
+    // As it is when its files cannot be removed.
+    let (root, left) = (directory.path().join("alice@example.org"), "alice@example.org.mailwright-erased");
+    fs::rename(&root, directory.path().join(left)).unwrap();
+    let store = super::store(directory.path());
+    assert_eq!(template(directory.path()).users().unwrap(), []);
+    block_on(store.erase(&alice())).unwrap();
+    assert!(!directory.path().join(left).exists());
+    // A new mailbox is another one.
+    assert!(open(&store, &inbox()).1.uid_validity() > before.uid_validity());
+}
