@@ -27,12 +27,12 @@ impl World {
         let folder = server.folder.path();
         for (name, text) in files {
             let path = folder.join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
         }
         let file = folder.join("mailwright.toml");
-        let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, format!("{text}\n[sieve]\n{extra}\n")).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{text}\n[sieve]\n{extra}\n")).unwrap();
         server.add_user(USER, PASSWORD);
         server.add_user(BOB, PASSWORD);
         server.serve();

@@ -84,6 +84,22 @@ impl Context {
         }
     }
 
+    /// What would be done if the script ended here, and whether that is the implicit keep too; the script goes on.
+    pub(crate) fn so_far(&mut self) -> (Vec<Action>, bool) {
+        let (actions, implicit_keep) = (self.actions.clone(), self.implicit_keep);
+        self.keep_implicitly();
+        let found = std::mem::replace(&mut self.actions, actions);
+        (found, std::mem::replace(&mut self.implicit_keep, implicit_keep))
+    }
+
+    /// As if the script had done nothing yet.
+    pub(crate) fn forget_actions(&mut self) {
+        self.actions.clear();
+        self.seen.clear();
+        self.committed = 0;
+        (self.implicit_keep, self.explicit_keep, self.only_piped) = (true, false, false);
+    }
+
     pub(super) fn keep_implicitly(&mut self) {
         let flags = self.implicit_flags();
         let message = self.current.message();

@@ -179,8 +179,10 @@ fn metadata(state: &State, context: &mut Context, call: &Call) -> Result<(), Sto
     Ok(())
 }
 
-fn reset(state: &State, _: &mut Context, _: &Call) -> Result<(), Stop> {
+fn reset(state: &State, context: &mut Context, _: &Call) -> Result<(), Stop> {
     let mut world = lock(state);
+    context.forget_actions();
+    (world.ran, world.done) = (false, 0);
     world.actions.clear();
     world.errors.clear();
     world.sent.clear();

@@ -7,7 +7,7 @@ use crate::{Call, Context, Definition, Extension, Flow, Parameter, Stop, Tag};
 
 type Test = fn(&State, &mut Context, &Call) -> Result<bool, Stop>;
 type Arguments = fn(Definition) -> Definition;
-type Values = fn(&State) -> Vec<String>;
+type Values = fn(&State, &mut Context) -> Vec<String>;
 
 pub(super) fn add(mut extension: Extension, state: &State) -> Extension {
     // Those that may stand as commands too: what is false is then an error.
@@ -38,15 +38,22 @@ pub(super) fn add(mut extension: Extension, state: &State) -> Extension {
         extension = extension.test(arguments(test)).command(arguments(command));
     }
     let values: [(&'static str, Values); 2] = [
-        ("test_result_action", |state| lock(state).action_names()),
-        ("test_error", |state| lock(state).errors.clone()),
+        ("test_result_action", |state, context| {
+            let mut world = lock(state);
+            world.take_own(context);
+            world.action_names()
+        }),
+        ("test_error", |state, _| lock(state).errors.clone()),
     ];
     for (name, values) in values {
         let state = Arc::clone(state);
-        let test = Definition::test(name, move |context, call| matches(context, call, values(&state)))
-            .tag(Tag::new("index").value(Parameter::Number))
-            .parameter(Parameter::Strings)
-            .matching();
+        let test = Definition::test(name, move |context, call| {
+            let values = values(&state, context);
+            matches(context, call, values)
+        })
+        .tag(Tag::new("index").value(Parameter::Number))
+        .parameter(Parameter::Strings)
+        .matching();
         extension = extension.test(test);
     }
     extension
@@ -97,8 +104,9 @@ fn multiscript(state: &State, context: &mut Context, call: &Call) -> Result<bool
     Ok(world.run(programs, false))
 }
 
-fn execute(state: &State, _: &mut Context, _: &Call) -> Result<bool, Stop> {
+fn execute(state: &State, context: &mut Context, _: &Call) -> Result<bool, Stop> {
     let mut world = lock(state);
+    world.take_own(context);
     match world.execute() {
         Ok(()) => Ok(true),
         Err(error) => {

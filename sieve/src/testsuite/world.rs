@@ -13,7 +13,8 @@ use mailwright_mail_model::{
 
 use super::{ReadFile, TestResult, scores, settings, whole_language};
 use crate::{
-    Action, Answer, Delivery, Language, MemoryHost, Message, Options, Outcome, Program, Request, Run, Step,
+    Action, Answer, Context, Delivery, Language, MemoryHost, Message, Options, Outcome, Program, Request,
+    Run, Step,
     compose::{Mailto, Stamp},
 };
 
@@ -30,6 +31,10 @@ pub(super) struct World {
     pub(super) program: Option<Arc<Program>>,
     pub(super) errors: Vec<String>,
     pub(super) actions: Vec<Action>,
+    /// Whether these are those of a script that was run; else they are what the test script does itself.
+    pub(super) ran: bool,
+    /// How many of the test script's own were carried out.
+    pub(super) done: usize,
     pub(super) implicit_keep: bool,
     /// The messages that were sent.
     pub(super) sent: Vec<Sent>,
@@ -73,6 +78,8 @@ impl World {
             program: None,
             errors: Vec::new(),
             actions: Vec::new(),
+            ran: false,
+            done: 0,
             implicit_keep: false,
             sent: Vec::new(),
             test: None,
@@ -134,6 +141,7 @@ impl World {
         if !append {
             self.actions.clear();
         }
+        self.ran = true;
         self.errors = outcome.error.iter().map(ToString::to_string).collect();
         self.implicit_keep = outcome.implicit_keep;
         self.actions.extend(outcome.actions);
@@ -169,10 +177,21 @@ impl World {
         self.actions.iter().filter(explicit).map(action_name).collect()
     }
 
-    /// Does what the script wants done.
+    /// Where no script was run, what the test script itself has done so far counts.
+    pub(super) fn take_own(&mut self, context: &mut Context) {
+        if !self.ran {
+            (self.actions, self.implicit_keep) = context.so_far();
+        }
+    }
+
+    /// Does what the script wants done. What a test script did itself is done once, however often it is asked for.
     pub(super) fn execute(&mut self) -> Result<(), String> {
         let actions = std::mem::take(&mut self.actions);
-        let result = actions.iter().try_for_each(|action| self.carry_out(action));
+        let done = if self.ran { 0 } else { self.done };
+        let result = actions.iter().skip(done).try_for_each(|action| self.carry_out(action));
+        if !self.ran {
+            self.done = actions.len();
+        }
         self.actions = actions;
         result
     }
