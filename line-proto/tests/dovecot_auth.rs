@@ -241,9 +241,35 @@ fn who_may_not_log_in_there_is_refused_though_the_password_is_right() {
         let reason = reason.map(str::to_owned);
         let expected = match accepted {
             true => Outcome::Accepted { user: "tim".into(), last: None },
-            false => Outcome::Refused { temporary: false, reason },
+            false => Outcome::Refused { temporary: false, expired: false, reason },
         };
         assert_eq!(outcome, expected, "{said}");
+    }
+}
+
+/// What Dovecot writes since 2.3, and wrote before.
+#[test]
+fn a_server_that_cannot_tell_refuses_nobody() {
+    use bytes::BytesMut;
+    use mailwright_line_proto::{Machine, Output};
+    let now = std::time::Instant::now();
+    for (said, temporary, expired) in [
+        ("user=tim", false, false),
+        ("user=tim\ttemp", true, false),
+        ("user=tim\tcode=temp_fail", true, false),
+        ("user=tim\tcode=temp_fail\treason=later", true, false),
+        ("user=tim\tcode=pass_expired", false, true),
+        ("user=tim\tcode=user_disabled", false, false),
+        ("user=tim\tcode=authz_fail", false, false),
+    ] {
+        let mut client = Client::new(7);
+        let mut rx = BytesMut::from("VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nDONE\n");
+        assert!(matches!(client.poll(now, &mut rx), Output::Event(ClientEvent::Ready(_))));
+        let id = client.authenticate(&AuthRequest::new("PLAIN", "imap")).unwrap();
+        rx.extend_from_slice(format!("FAIL\t{id}\t{said}\n").as_bytes());
+        let Output::Event(ClientEvent::Done(_, outcome)) = client.poll(now, &mut rx) else { panic!() };
+        let reason = said.split_once("reason=").map(|(_, reason)| reason.to_owned());
+        assert_eq!(outcome, Outcome::Refused { temporary, expired, reason }, "{said}");
     }
 }
 

@@ -13,6 +13,8 @@ use command_fds::{CommandFdExt, FdMapping};
 use mailwright_mailstore::accounts::{Credentials, LoginError, LoginRequest, Service};
 use tokio::{process::Command, sync::Semaphore, time};
 
+use crate::program::Group;
+
 /// How many octets the interface allows: more is not read by some programs.
 const LONGEST: usize = 512;
 /// The file descriptor that the program reads.
@@ -108,7 +110,7 @@ impl PasswordProgram {
         writer.write_all(message)?;
         drop(writer);
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env_clear().kill_on_drop(true);
+        command.args(&self.arguments).env_clear().kill_on_drop(true).process_group(0);
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
@@ -126,9 +128,13 @@ impl PasswordProgram {
         let mapping = FdMapping { parent_fd: OwnedFd::from(reader), child_fd: DESCRIPTOR };
         command.as_std_mut().fd_mappings(vec![mapping]).map_err(io::Error::other)?;
         let mut child = command.spawn()?;
+        // Whoever logs in decides how often and how long this runs: nothing of it stays behind if it takes too long or they go.
+        let group = Group::of(&child);
         // Our end of the pipe stays in the command.
         drop(command);
-        Ok(child.wait().await?.code())
+        let status = child.wait().await?;
+        group.has_ended();
+        Ok(status.code())
     }
 }
 
@@ -144,6 +150,7 @@ said=$(tr '\0' '|' <&3)
 case "$said" in
     "alice@a.test|it's right|"1[0-9]*"|") [ "$PROTO $TCPREMOTEIP" = "IMAP 192.0.2.1" ] && [ -z "$HOME" ] && exec "$@";;
     "slow|"*) sleep 600;;
+    "child|"*) sleep 600 & said=${said#*|}; echo $! > "${said%%|*}"; wait;;
     "later|"*) exit 111;;
     "broken|"*) exit 7;;
 esac
@@ -180,6 +187,29 @@ exit 1
         assert_eq!(program.is_right(&proven).await, Err(LoginError::NotAuthorized));
         let program = program.with_timeout(Duration::from_millis(300)).with_at_once(1);
         assert_eq!(program.is_right(&request("slow", "x")).await, Err(LoginError::Unavailable));
+        // Nothing that it has started goes on either, be it that it takes too long or that nobody waits any more.
+        let program = program.with_timeout(Duration::from_secs(2));
+        for gone in [false, true] {
+            let pid = folder.path().join(format!("pid-{gone}"));
+            let asked = request("child", pid.to_str().unwrap());
+            let started = async {
+                while !fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) {
+                    time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::select! {
+                told = program.is_right(&asked) => assert_eq!(told, Err(LoginError::Unavailable)),
+                () = started, if gone => {}
+            }
+            let process = format!("/proc/{}/stat", fs::read_to_string(&pid).unwrap().trim());
+            // A process that is killed is a zombie until somebody notes.
+            let lives = || fs::read_to_string(&process).is_ok_and(|stat| !stat.contains(") Z "));
+            let since = std::time::Instant::now();
+            while lives() {
+                assert!(since.elapsed() < Duration::from_secs(10), "it still runs (gone: {gone})");
+                time::sleep(Duration::from_millis(10)).await;
+            }
+        }
         let missing = PasswordProgram::new(folder.path().join("none"), ["x"]);
         assert_eq!(missing.is_right(&request("alice@a.test", "x")).await, Err(LoginError::Unavailable));
     }

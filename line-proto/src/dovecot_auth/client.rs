@@ -51,6 +51,8 @@ pub enum Outcome {
     Refused {
         /// Nobody can tell now.
         temporary: bool,
+        /// The password was right, and is too old.
+        expired: bool,
         /// Why, for people; often absent.
         reason: Option<String>,
     },
@@ -176,14 +178,16 @@ impl Client {
             return Ok(Some(ClientEvent::Challenge(id, challenge)));
         }
         self.open.remove(&id);
-        let (mut user, mut last, mut temporary, mut reason) = (None, None, false, None);
+        let (mut user, mut last, mut temporary, mut reason, mut code) = (None, None, false, None, "");
         let mut elsewhere = false;
         for field in fields {
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
             match key {
                 "user" => user = unescape(value),
                 "resp" => last = decode(value).map(|last| Bytes::copy_from_slice(last.expose())),
+                // Before 2.3 Dovecot said `temp`.
                 "temp" => temporary = true,
+                "code" => code = value,
                 "reason" => reason = unescape(value),
                 // The password is right, and its owner may not log in, or not here: Dovecot's own login processes heed both.
                 "nologin" | "proxy" => elsewhere = true,
@@ -192,9 +196,13 @@ impl Client {
         }
         let outcome = match (command, user) {
             ("OK", None) => return Err(bad("OK id user=…")),
-            ("OK", Some(_)) if elsewhere => Outcome::Refused { temporary: false, reason },
+            ("OK", Some(_)) if elsewhere => Outcome::Refused { temporary: false, expired: false, reason },
             ("OK", Some(user)) => Outcome::Accepted { user, last },
-            _ => Outcome::Refused { temporary, reason },
+            _ => Outcome::Refused {
+                temporary: temporary || code == "temp_fail",
+                expired: code == "pass_expired",
+                reason,
+            },
         };
         Ok(Some(ClientEvent::Done(id, outcome)))
     }

@@ -105,6 +105,7 @@ impl Accounts for DovecotAccounts {
         let _asking = self.asking.acquire().await.map_err(|_| LoginError::Unavailable)?;
         match self.ask(ask).await {
             Ok(Outcome::Accepted { user, .. }) => User::new(&user).map_err(|_| LoginError::Unavailable),
+            Ok(Outcome::Refused { expired: true, .. }) => Err(LoginError::Expired),
             Ok(Outcome::Refused { temporary: false, .. }) => Err(LoginError::Credentials),
             Ok(_) => Err(LoginError::Unavailable),
             Err(error) => {
