@@ -26,6 +26,7 @@ use crate::{Offload, Result, StoreError};
 mod file;
 mod leap;
 mod missing;
+mod referred;
 mod restoring;
 
 pub(super) use file::make_directory;

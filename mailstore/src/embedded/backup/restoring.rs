@@ -8,6 +8,7 @@ use fjall::Keyspace;
 
 use super::file::{Mark, Origin, Reader, io_failed, make_directory};
 use super::leap::Leap;
+use super::referred::Referred;
 use super::{BackupReport, generations, mark_row, path};
 use crate::embedded::Options;
 use crate::embedded::database::{self, Database, failed, now};
@@ -41,14 +42,21 @@ pub fn restore(
     let database = Database::open_empty(directory, &Options::default())?;
     let mut report = BackupReport { generation: wanted, ..BackupReport::default() };
     let mut leap = Leap::new(now());
-    for mut reader in bodies {
-        let find = |kind| Some(&database.bodies).filter(|_| kind == 0);
-        report.chunks += pour(&mut reader, &database, &find, &mut leap, &mut report.octets)?;
-        progress(&report);
-    }
     let keyspaces = database.index();
     let find = |kind| keyspaces.iter().find(|(known, _)| *known == kind).map(|(_, keyspace)| *keyspace);
-    report.rows = pour(&mut index, &database, &find, &mut leap, &mut report.octets)?;
+    let mut referred = Referred::default();
+    let mut see = |kind, key: &[u8], value: &[u8]| {
+        referred.see(kind, key, value);
+        true
+    };
+    report.rows = pour(&mut index, &database, (&find, &mut see), &mut leap, &mut report.octets)?;
+    progress(&report);
+    for mut reader in bodies {
+        let find = |kind| Some(&database.bodies).filter(|_| kind == 0);
+        let mut needs = |_, key: &[u8], _: &[u8]| referred.needs(key);
+        report.chunks += pour(&mut reader, &database, (&find, &mut needs), &mut leap, &mut report.octets)?;
+        progress(&report);
+    }
     leap.finish(&database)?;
     if let Some(origin) = origin {
         // From here on it goes its own way: a later backup may build upon this generation, and on none that came after it.
@@ -90,11 +98,11 @@ fn bodies_of(from: &Path, wanted: u32, origin: Option<&Origin>, all: &[u32]) -> 
     origin.bases.iter().chain([&own]).map(open).collect()
 }
 
-/// Puts every record into the keyspace that `find` gives; how many there were.
+/// Puts every record into the keyspace that `find` gives, if `wanted` says so of its kind, key and value; how many these were.
 fn pour<'a>(
     reader: &mut Reader,
     database: &'a Database,
-    find: &dyn Fn(u8) -> Option<&'a Keyspace>,
+    (find, wanted): (&dyn Fn(u8) -> Option<&'a Keyspace>, &mut dyn FnMut(u8, &[u8], &[u8]) -> bool),
     leap: &mut Leap,
     octets: &mut u64,
 ) -> Result<u64> {
@@ -102,6 +110,9 @@ fn pour<'a>(
     let mut batch = database.handle.batch();
     while let Some((kind, key, mut value)) = reader.record()? {
         let keyspace = find(kind).ok_or_else(|| reader.damaged())?;
+        if !wanted(kind, &key, &value) {
+            continue;
+        }
         size += key.len() + value.len();
         *octets += (key.len() + value.len()) as u64;
         count += 1;

@@ -212,3 +212,25 @@ fn a_backup_is_for_its_owner_alone() {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
 }
+
+#[test]
+fn what_was_deleted_before_a_generation_does_not_come_back_with_it() {
+    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    for text in [&b"kept"[..], b"SECRET"] {
+        block_on(deliver(&store, "alice", text));
+    }
+    back_up(&store, backup.path());
+    let (mailbox, _) = inbox(&store, "alice");
+    block_on(store.expunge(&mailbox, &Expunge::Exactly("2".parse().unwrap()))).unwrap();
+    block_on(deliver(&store, "alice", b"later"));
+    assert_eq!(back_up(&store, backup.path()).bases, 1);
+    for (generation, expected) in [(1, ["kept", "SECRET"]), (2, ["kept", "later"])] {
+        let target = tempfile::tempdir().unwrap();
+        let report = restore(backup.path(), Some(generation), target.path(), &mut |_| {}).unwrap();
+        assert_eq!(report.chunks, 2, "{generation}");
+        let store = open(target.path());
+        assert_eq!(texts(&store), expected);
+        assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, []);
+    }
+}

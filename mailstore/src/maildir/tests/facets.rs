@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use super::*;
 use crate::{
-    Acl, AclChange, Annotated, Cache, Column, Feed, FeedEvent, Identity, MessageRef, Metadata, Summary,
-    Undelete,
+    Acl, AclChange, Annotated, Cache, Column, Feed, FeedEvent, Identity, MessageRef, Metadata, Quota,
+    Summary, Undelete,
 };
 
 fn summary(text: &str) -> Summary {
@@ -137,6 +137,45 @@ fn lists_of_dovecot_count_and_stay_readable_to_it() {
     assert!(
         fs::read_to_string(root.join(".Work.Plans/dovecot-acl")).unwrap().contains("group-override=x r\n")
     );
+}
+
+#[test]
+fn rights_that_dovecot_takes_are_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = tree(directory.path(), "", &[]);
+    let store = store(directory.path());
+    let bob = Identity::new(User::new("bob@example.org").unwrap());
+    let rights = |who: &Identity| block_on(store.rights_of(who, &alice(), &inbox())).unwrap().to_string();
+    let ann = Identity::new(User::new("ann@example.org").unwrap());
+    fs::write(root.join("dovecot-acl"), "anyone lr\nuser=bob@example.org \n").unwrap();
+    assert_eq!((rights(&bob), rights(&ann)), (String::new(), "lr".into()));
+    assert_eq!(block_on(store.shared_with(&bob)).unwrap(), []);
+    assert_eq!(block_on(store.shared_with(&ann)).unwrap().len(), 1);
+    let shown = block_on(store.access_list(&alice(), &inbox())).unwrap();
+    let shown: Vec<_> = shown.iter().map(|entry| format!("{} {}", entry.identifier, entry.rights)).collect();
+    assert_eq!(shown, ["anyone lr", "-bob@example.org lr"]);
+    // What is changed beside it takes nothing of that back.
+    let other = "carol@example.org".parse().unwrap();
+    block_on(store.change_access(&alice(), &inbox(), &other, AclChange::Replace("l".parse().unwrap())))
+        .unwrap();
+    assert_eq!(
+        fs::read_to_string(root.join("dovecot-acl")).unwrap(),
+        "anyone lr\nuser=bob@example.org \nuser=carol@example.org l\n"
+    );
+    assert_eq!((rights(&bob), rights(&ann)), (String::new(), "lr".into()));
+    // Who is gone for good is in no list, and whoever has the name next is somebody else.
+    block_on(store.withdraw(bob.user())).unwrap();
+    assert_eq!(
+        fs::read_to_string(root.join("dovecot-acl")).unwrap(),
+        "anyone lr\nuser=carol@example.org l\n"
+    );
+    // What began here adds up.
+    fs::remove_file(root.join("dovecot-acl")).unwrap();
+    for (who, what) in [("anyone", "lr"), ("bob@example.org", "s")] {
+        let change = AclChange::Replace(what.parse().unwrap());
+        block_on(store.change_access(&alice(), &inbox(), &who.parse().unwrap(), change)).unwrap();
+    }
+    assert_eq!(rights(&bob), "lrs");
 }
 
 #[test]
