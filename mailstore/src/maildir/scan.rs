@@ -12,13 +12,18 @@ use super::state::{Entry, Found};
 use super::{failed, file_name};
 use crate::Result;
 
+/// Files by their names without flags.
+type Files = HashMap<Box<str>, Found>;
+/// Files that have the name of another one, but for its flags.
+type Doubles = Vec<(Box<str>, Found)>;
+
 /// The files that are messages, by their names without flags.
-pub(super) fn scan(path: &Path) -> Result<HashMap<Box<str>, Found>> {
+pub(super) fn scan(path: &Path) -> Result<Files> {
     scan_all(path).map(|(files, _)| files)
 }
 
 /// The files that are messages by their names without flags, and those that have the name of one of them.
-pub(super) fn scan_all(path: &Path) -> Result<(HashMap<Box<str>, Found>, Vec<(Box<str>, Found)>)> {
+pub(super) fn scan_all(path: &Path) -> Result<(Files, Doubles)> {
     let (mut files, mut others) = (HashMap::new(), Vec::new());
     // What is in both, as somebody moves it, is taken from `cur`.
     for (part, is_new) in [("new", true), ("cur", false)] {
@@ -44,8 +49,8 @@ pub(super) fn scan_all(path: &Path) -> Result<(HashMap<Box<str>, Found>, Vec<(Bo
 pub(super) fn separate(
     entries: &BTreeMap<Uid, Entry>,
     path: &Path,
-    files: &mut HashMap<Box<str>, Found>,
-    others: Vec<(Box<str>, Found)>,
+    files: &mut Files,
+    others: Doubles,
 ) -> Result<()> {
     let by_base: HashMap<&str, &Found> =
         entries.values().filter_map(|entry| Some((&*entry.base, entry.file.as_ref()?))).collect();

@@ -98,11 +98,16 @@ fn bodies_of(from: &Path, wanted: u32, origin: Option<&Origin>, all: &[u32]) -> 
     origin.bases.iter().chain([&own]).map(open).collect()
 }
 
+/// Where records of a kind go.
+type Find<'f, 'd> = &'f dyn Fn(u8) -> Option<&'d Keyspace>;
+/// Whether a record is wanted, by its kind, key and value.
+type Wanted<'f> = &'f mut dyn FnMut(u8, &[u8], &[u8]) -> bool;
+
 /// Puts every record into the keyspace that `find` gives, if `wanted` says so of its kind, key and value; how many these were.
 fn pour<'a>(
     reader: &mut Reader,
     database: &'a Database,
-    (find, wanted): (&dyn Fn(u8) -> Option<&'a Keyspace>, &mut dyn FnMut(u8, &[u8], &[u8]) -> bool),
+    (find, wanted): (Find<'_, 'a>, Wanted<'_>),
     leap: &mut Leap,
     octets: &mut u64,
 ) -> Result<u64> {
