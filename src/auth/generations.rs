@@ -43,6 +43,11 @@ impl<K: Eq + Hash + Clone, V> Generations<K, V> {
         self.young.iter().chain(&self.old)
     }
 
+    /// The same, to be changed. Does not count as use.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.young.iter_mut().chain(&mut self.old)
+    }
+
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

@@ -119,6 +119,9 @@ pub struct Ban {
     pub left: Duration,
     /// How many logins failed.
     pub failures: u32,
+    /// Whether only one user is kept out there, who has logged in from there before and whose logins failed: a program with an old
+    /// password does that. Others are heard.
+    pub familiar: bool,
 }
 
 /// Why a login is not even tried.
@@ -145,25 +148,40 @@ impl Throttle {
         Self { limits, hasher, memory: Mutex::new(memory), released: Notify::new() }
     }
 
-    /// The networks that are banned now, those whose ban ends first in front.
+    /// The networks that are banned now, for all or for a user of theirs, those whose ban ends first in front.
     pub fn bans(&self, now: Instant) -> Vec<Ban> {
         let memory = self.memory();
-        let banned = |(network, failures): (&IpAddr, &Failures)| {
+        let banned = |network: IpAddr, failures: &Failures, familiar| {
             let count = failures.at(now, self.limits.ban);
             self.is_over(count, self.limits.failures_per_address).then(|| Ban {
-                network: *network,
+                network,
                 left: (failures.last + self.limits.ban).saturating_duration_since(now),
                 failures: count,
+                familiar,
             })
         };
-        let mut bans: Vec<Ban> = memory.networks.iter().filter_map(banned).collect();
+        let networks =
+            memory.networks.iter().filter_map(|(network, failures)| banned(*network, failures, false));
+        let users = memory.familiar.iter();
+        let users = users.filter_map(|((_, network), failures)| banned(*network, failures, true));
+        let mut bans: Vec<Ban> = networks.chain(users).collect();
         bans.sort_by_key(|ban| ban.left);
         bans
     }
 
-    /// Forgets what failed from the network of this address; says whether anything had.
+    /// Forgets what failed from the network of this address, be it of users that are familiar there; says whether anything had.
     pub fn lift(&self, address: IpAddr) -> bool {
-        self.memory().networks.remove(&network(address)).is_some()
+        let (network, memory) = (network(address), &mut *self.memory());
+        let found = memory.networks.remove(&network).is_some();
+        found | forget(&mut memory.familiar, |(_, place)| *place == network)
+    }
+
+    /// Forgets what failed for this user, by the name that was sent, wherever it was; says whether anything had.
+    pub fn lift_user(&self, user: &str) -> bool {
+        let Some(user) = self.key(user) else { return false };
+        let memory = &mut *self.memory();
+        let found = memory.users.remove(&user).is_some();
+        found | forget(&mut memory.familiar, |(known, _)| *known == user)
     }
 
     /// Whether secrets from there are looked at now, for those who check some of their own that are no user's, like tokens of
@@ -352,6 +370,19 @@ impl Throttle {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Forgets what failed between users and networks, and not that they know each other; says whether anything had.
+fn forget(
+    familiar: &mut Generations<(u64, IpAddr), Failures>,
+    which: impl Fn(&(u64, IpAddr)) -> bool,
+) -> bool {
+    let mut found = false;
+    for (_, failures) in familiar.iter_mut().filter(|(key, failures)| which(key) && failures.count > 0) {
+        failures.count = 0;
+        found = true;
+    }
+    found
 }
 
 /// What a login is judged by, and whether its user is familiar there.

@@ -43,6 +43,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How often to look whether it is time: clocks may be set.
 const LOOK: Duration = Duration::from_secs(3600);
+/// How soon a certificate that is there is tried again: to read files costs the authority nothing.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Keeps the certificate fresh.
 pub(crate) struct Acme {
@@ -86,6 +88,8 @@ pub(crate) enum AcmeError {
     Made(String),
     #[error("the certificate that was issued cannot be used: {0}")]
     Unusable(#[from] tls::TlsConfigError),
+    #[error("it is there, and the certificates cannot be read again, those in use stay: {0}")]
+    NotInUse(String),
 }
 
 impl From<instant_acme::Error> for AcmeError {
@@ -145,24 +149,37 @@ impl Acme {
     }
 
     async fn keep_fresh(&self) {
+        // Whether a certificate is there that is not in use yet: another one may be half changed just when ours comes.
+        let mut waits = false;
         loop {
-            let wait = match self.due() {
-                Some(left) => left.min(LOOK),
-                None => match self.issue().await {
+            let due = self.due();
+            let wait = match due {
+                Some(left) if !waits => left.min(LOOK),
+                _ => match self.renew(due.is_none()).await {
                     Ok(()) => {
+                        waits = false;
                         tracing::info!(names = self.names.join(", "), "a new certificate is in use");
                         // An authority whose certificates are over at once is not asked without end.
                         self.due().unwrap_or_else(|| self.retry()).min(LOOK)
                     }
                     Err(error) => {
-                        let retry = self.options.retry_seconds;
-                        tracing::error!(%error, retry_seconds = retry, "no new certificate; the one in use stays");
-                        self.retry()
+                        waits = matches!(error, AcmeError::NotInUse(_));
+                        let retry = if waits { self.retry().min(SOON) } else { self.retry() };
+                        tracing::error!(%error, retry_seconds = retry.as_secs(), "no new certificate is in use");
+                        retry
                     }
                 },
             };
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// Gets a certificate, if there is none that is good, and has it used.
+    async fn renew(&self, is_due: bool) -> Result<(), AcmeError> {
+        if is_due {
+            self.issue().await?;
+        }
+        self.certificates.reload().map_err(|error| AcmeError::NotInUse(error.to_string()))
     }
 
     fn retry(&self) -> Duration {
@@ -218,11 +235,7 @@ impl Acme {
         // One file, so that the certificate and its key change together.
         let path = &self.certificate_file;
         write_new(path, format!("{key}{chain}").as_bytes(), 0o600)
-            .map_err(|source| AcmeError::File { path: path.clone(), source })?;
-        if let Err(error) = self.certificates.reload() {
-            tracing::error!(%error, "the certificates cannot be read again; those in use stay");
-        }
-        Ok(())
+            .map_err(|source| AcmeError::File { path: path.clone(), source })
     }
 
     /// Our account with the authority, made if there is none yet.

@@ -303,10 +303,10 @@ pub(crate) enum BanCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Forget what failed from an address
+    /// Forget what failed from an address, or for a user
     Lift {
-        /// The address; an IPv6 address stands for its /64
-        address: std::net::IpAddr,
+        /// The address, where an IPv6 address stands for its /64, or the name that the user logs in by
+        who: String,
     },
 }
 

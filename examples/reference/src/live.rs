@@ -145,6 +145,9 @@ pub(crate) struct BanEntry {
     pub(crate) network: String,
     pub(crate) seconds_left: u64,
     pub(crate) failures: u32,
+    /// Whether one user alone is kept out there, who is known there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) familiar: bool,
 }
 
 /// A request to the running server.
@@ -155,6 +158,9 @@ pub(crate) enum LiveRequest {
     Lift {
         address: IpAddr,
     },
+    LiftUser {
+        user: String,
+    },
     Reload,
     Health,
     /// Sends reports of DMARC.
@@ -162,6 +168,17 @@ pub(crate) enum LiveRequest {
         today: bool,
     },
     SendTlsReports,
+}
+
+impl LiveRequest {
+    /// Forgets what failed from an address, or else for a user.
+    pub(crate) fn lift(who: &str) -> Self {
+        // As it is listed, too.
+        match who.strip_suffix("/64").unwrap_or(who).parse() {
+            Ok(address) => Self::Lift { address },
+            Err(_) => Self::LiftUser { user: who.to_owned() },
+        }
+    }
 }
 
 /// Does it; `live` is what runs, if anything does.
@@ -179,6 +196,7 @@ pub(crate) fn execute(live: Option<&Live>, request: &LiveRequest) -> Response {
                 },
                 seconds_left: ban.left.as_secs(),
                 failures: ban.failures,
+                familiar: ban.familiar,
             };
             Response::Bans { bans: live.throttle.bans(Instant::now()).into_iter().map(entry).collect() }
         }
@@ -187,6 +205,10 @@ pub(crate) fn execute(live: Option<&Live>, request: &LiveRequest) -> Response {
             message: format!("nothing failed from {address} lately"),
             reason: Reason::Missing,
         },
+        LiveRequest::LiftUser { user } if live.throttle.lift_user(user) => Response::Done,
+        LiveRequest::LiftUser { user } => {
+            Response::Failed { message: format!("nothing failed for {user} lately"), reason: Reason::Missing }
+        }
         LiveRequest::Reports { today } => dmarc::send(live.reports.as_ref(), *today),
         LiveRequest::Health => Response::Health { health: Health::of(&live.store) },
         LiveRequest::Reload => match (live.reload)() {
@@ -205,17 +227,18 @@ pub(crate) fn ban(config: &Config, command: BanCommand) -> Result<(), CommandErr
                     if json {
                         print_json(&ban)?;
                     } else {
+                        let whom = if ban.familiar { ", of a user who is known there" } else { "" };
                         println!(
-                            "{} for {} seconds more, {} failures",
+                            "{} for {} seconds more, {} failures{whom}",
                             ban.network, ban.seconds_left, ban.failures
                         );
                     }
                 }
             }
         }
-        BanCommand::Lift { address } => {
-            request(config, Request::Live(LiveRequest::Lift { address }))?;
-            println!("{address} may log in again");
+        BanCommand::Lift { who } => {
+            request(config, Request::Live(LiveRequest::lift(&who)))?;
+            println!("{who} may log in again");
         }
     }
     Ok(())

@@ -415,3 +415,48 @@ async fn a_certificate_is_ordered_proved_and_used_and_what_is_in_use_stays_when_
     let memory = memory.lock().unwrap();
     assert_eq!((memory.accounts, memory.orders), (1, 2));
 }
+
+/// Another certificate that is half changed, its chain new and its key not yet, keeps ours waiting and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_be_used_at_once_is_used_later() {
+    if !have("openssl") {
+        return;
+    }
+    let memory = Arc::<Mutex<Memory>>::default();
+    memory.lock().unwrap().is_refusing = true;
+    let (authority, web, _folder) = authority(&memory);
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    let folder = server.folder.path().to_owned();
+    let [one, other] =
+        [(); 2].map(|()| rcgen::generate_simple_self_signed(vec!["other.example.org".into()]).unwrap());
+    let put = |name: &str, text: String| {
+        fs::write(folder.join(name), text).unwrap();
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    put("other.pem", one.cert.pem());
+    put("other.key", one.signing_key.serialize_pem());
+    let path = folder.join("mailwright.toml");
+    let section = format!(
+        "[acme]\ndirectory = \"https://localhost:{}/directory\"\nagree_terms = true\ncontact = \"root@example.org\"\n\
+         http = \"127.0.0.1:0\"\nretry_seconds = 1\ntrust = \"web.pem\"\n\
+         [[certificate]]\nnames = [\"other.example.org\"]\ncertificate = \"other.pem\"\nkey = \"other.key\"\n",
+        web.port
+    );
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &section).unwrap();
+    put("web.pem", web.certificate.clone());
+    server.add_user(USER, PASSWORD);
+    server.serve();
+    put("other.pem", other.cert.pem());
+    {
+        let port = challenge_port(&server, 0, "acme-http");
+        let mut memory = memory.lock().unwrap();
+        (memory.port, memory.is_refusing) = (Some(port), false);
+    }
+    wait_for("the certificate to wait", || server.log().contains("those in use stay: ").then_some(()));
+    assert!(!server.log().contains("a new certificate is in use"), "{}", server.log());
+    assert!(!is_trusted(&server, authority.pem(), "mail.example.org").await);
+    put("other.key", other.signing_key.serialize_pem());
+    becomes_trusted(&server, authority.pem(), "mail.example.org").await;
+    wait_for("that to be told", || server.log().contains("a new certificate is in use").then_some(()));
+    assert_eq!(memory.lock().unwrap().orders, 1);
+}

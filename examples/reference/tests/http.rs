@@ -236,7 +236,6 @@ fn the_directory_and_accounts() {
     done("PUT", "/v1/domain-aliases/old.example", json!({ "domain": "example.org" }));
     let domains = client.get("/v1/domains");
     assert_eq!(domains["domain-alias"], json!({ "old.example": "example.org" }));
-    // By this path no domain is removed.
     assert_eq!(client.ask("DELETE", "/v1/domain-aliases/new.example", None).status, 404);
     assert_eq!(client.get("/v1/domains/new.example"), json!({ "relay": true }));
     done("DELETE", "/v1/domain-aliases/old.example", Value::Null);
@@ -400,12 +399,14 @@ fn guessing_costs_time_and_then_a_ban() {
     for _ in 0..3 {
         assert_eq!(client.ask("GET", "/v1/queue", None).status, 401);
     }
-    // 100 ms, 200 ms and 400 ms.
     assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
-    client.token = right;
     assert_eq!(client.ask("GET", "/v1/queue", None).status, 429);
-    succeed(&mut server.command(&["ban", "lift", "127.0.0.1"]));
-    assert_eq!(client.ask("GET", "/v1/queue", None).status, 200);
+    // Who has a token is heard all the same, and may end it.
+    client.token = right;
+    assert_eq!(client.ask("DELETE", "/v1/bans/127.0.0.1", None).status, 204);
+    assert_eq!(client.ask("DELETE", "/v1/bans/nobody@example.org", None).status, 404);
+    client.token = "mailwright_guess".into();
+    assert_eq!(client.ask("GET", "/v1/queue", None).status, 401);
 }
 
 #[test]

@@ -164,21 +164,48 @@ fn accounts_come_and_go_with_their_entries_and_log_in_there() {
                 .then_some(())
         });
 
+        let modify = |change: &str| {
+            fs::write(folder.join("change"), change).unwrap();
+            succeed(Command::new("ldapmodify").env("LDAPTLS_REQCERT", "never").current_dir(&folder).args([
+                "-x",
+                "-ZZ",
+                "-H",
+                &format!("ldap://localhost:{}", slapd.port),
+                "-D",
+                "cn=admin,dc=example,dc=org",
+                "-w",
+                "admin-7",
+                "-f",
+                "change",
+            ]));
+        };
+        // RFC 4511 §4.1.7: of several addresses another one may come first at any time. The account is the same one.
+        for (addresses, quota) in [
+            (["a.alice@example.org", USER], 2000),
+            ([USER, "a.alice@example.org"], 3000),
+            (["z.alice@example.org", USER], 4000),
+        ] {
+            let [first, second] = addresses;
+            modify(&format!(
+                "dn: uid=alice,ou=people,dc=example,dc=org\nchangetype: modify\nreplace: mail\nmail: {first}\nmail: {second}\n-\n\
+                 replace: employeeNumber\nemployeeNumber: {}\n",
+                quota * 1024
+            ));
+            wait_for("the change", || {
+                let mut talk = server.talk(server.port("imap", "starttls"));
+                talk.line();
+                let login = talk.imap("a", &format!("LOGIN {USER} in-ldap-7"));
+                assert!(login.last().unwrap().starts_with("a OK"), "{login:?}");
+                talk.imap("b", "GETQUOTAROOT INBOX").join("\n").contains(&format!(" {quota}")).then_some(())
+            });
+            let list = String::from_utf8(succeed(&mut server.command(&["user", "list"]))).unwrap();
+            assert!(list.contains(USER) && !list.contains(".alice@"), "{list}");
+        }
+
         // What it is asked by may be another: it is read again with the configuration.
-        let change = "dn: cn=reader,dc=example,dc=org\nchangetype: modify\nreplace: userPassword\nuserPassword: reads-8\n";
-        fs::write(folder.join("change"), change).unwrap();
-        succeed(Command::new("ldapmodify").env("LDAPTLS_REQCERT", "never").current_dir(&folder).args([
-            "-x",
-            "-ZZ",
-            "-H",
-            &format!("ldap://localhost:{}", slapd.port),
-            "-D",
-            "cn=admin,dc=example,dc=org",
-            "-w",
-            "admin-7",
-            "-f",
-            "change",
-        ]));
+        modify(
+            "dn: cn=reader,dc=example,dc=org\nchangetype: modify\nreplace: userPassword\nuserPassword: reads-8\n",
+        );
         write_private(&folder.join("reader"), "reads-8\n");
         succeed(&mut server.command(&["reload"]));
 

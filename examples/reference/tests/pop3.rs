@@ -396,7 +396,7 @@ fn a_file_that_is_shorter_than_its_name_says_stops_nobody() {
     deliver_some(&server, 1);
     let new = server.folder.path().join("mail").join(USER).join("new");
     let text = "Subject: short\n\nx\n";
-    fs::write(new.join(format!("1700000003.M3P1.host,S={},W=9000", text.len())), text).unwrap();
+    fs::write(new.join(format!("1700000003.M3P1.host,S={},W=30", text.len())), text).unwrap();
     let (mut talk, _) = log_in(&server, USER);
     let listed = {
         talk.send("LIST\r\n");
@@ -404,7 +404,7 @@ fn a_file_that_is_shorter_than_its_name_says_stops_nobody() {
         listing(&mut talk)
     };
     assert_eq!(listed.len(), 2);
-    let odd = listed.iter().find(|line| line.ends_with(" 9000")).unwrap_or_else(|| panic!("{listed:?}"));
+    let odd = listed.iter().find(|line| line.ends_with(" 30")).unwrap_or_else(|| panic!("{listed:?}"));
     let odd: usize = odd.split(' ').next().unwrap().parse().unwrap();
     let answer = say(&mut talk, &format!("RETR {odd}"));
     assert!(answer.starts_with("-ERR [SYS/PERM] "), "{answer}");
@@ -412,4 +412,8 @@ fn a_file_that_is_shorter_than_its_name_says_stops_nobody() {
     listing(&mut talk);
     assert!(say(&mut talk, &format!("DELE {}", 3 - odd)).starts_with("+OK"));
     assert!(say(&mut talk, "QUIT").starts_with("+OK"));
+    // Whoever comes next is told the size that it has.
+    let (mut talk, _) = log_in(&server, USER);
+    assert!(say(&mut talk, "RETR 1").starts_with("+OK"));
+    assert!(listing(&mut talk).iter().any(|line| line.contains("Subject: short")));
 }

@@ -177,8 +177,9 @@ impl<R: BufRead> Reader<R> {
             taken = match (folded, self.in_front) {
                 (true, false) => taken,
                 (true, true) => false,
-                (false, false) => kept.take(text),
-                (false, true) => ours && kept.take(text),
+                // One that comes again tells nothing and goes too: written without its first it would be believed.
+                (false, false) => kept.take(text).is_some(),
+                (false, true) => ours && kept.take(text) == Some(true),
             };
             ours = taken && !kept.has(KEYWORDS);
             if !taken {
@@ -303,15 +304,13 @@ impl Marks {
         self.names >> number & 1 == 1
     }
 
-    /// Notes a field, if it is one of these.
-    fn take(&mut self, line: &[u8]) -> bool {
-        let Some((name, value)) = str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else {
-            return false;
-        };
+    /// Notes a field, if it is one of these; whether it is the first of its kind.
+    fn take(&mut self, line: &[u8]) -> Option<bool> {
+        let (name, value) = str::from_utf8(line).ok().and_then(|line| line.split_once(':'))?;
         let (name, value) = (name.trim_end().to_ascii_lowercase(), value.trim());
-        let Some((_, number)) = FIELDS.iter().find(|(field, _)| *field == name) else { return false };
+        let (_, number) = FIELDS.iter().find(|(field, _)| *field == name)?;
         if self.has(*number) {
-            return false;
+            return Some(false);
         }
         self.names |= 1 << number;
         match &*name {
@@ -334,7 +333,7 @@ impl Marks {
                 self.base = validity.zip(numbers.next());
             }
         }
-        true
+        Some(true)
     }
 }
 

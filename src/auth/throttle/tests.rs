@@ -164,3 +164,41 @@ fn a_limit_of_zero_is_none() {
     assert_eq!(throttle.admit(now, ip("192.0.2.1"), "a"), Ok(false));
     assert!(throttle.bans(now).is_empty());
 }
+
+#[test]
+fn whoever_is_kept_out_at_home_is_listed_and_let_in_again() {
+    let (throttle, now) = (throttle(), Instant::now());
+    let home = ip("192.0.2.1");
+    throttle.succeeded(now, home, "Alice");
+    // A program of hers goes on with the old password.
+    for _ in 0..4 {
+        throttle.failed(now, home, "alice");
+    }
+    assert_eq!(throttle.admit(now, home, "alice"), Err(Throttled::Address));
+    assert_eq!(throttle.admit(now, home, "bob"), Ok(false));
+    let [ban] = throttle.bans(now + MINUTE)[..] else { panic!() };
+    assert_eq!((ban.network, ban.left, ban.failures, ban.familiar), (home.unwrap(), 9 * MINUTE, 4, true));
+    assert!(throttle.lift(ban.network) && !throttle.lift(ban.network));
+    // She is as familiar there as before.
+    assert_eq!(throttle.admit(now, home, "alice"), Ok(true));
+    assert!(throttle.bans(now).is_empty());
+    for _ in 0..4 {
+        throttle.failed(now, home, "alice");
+    }
+    assert!(!throttle.lift_user("bob") && throttle.lift_user("ALICE"));
+    assert_eq!(throttle.admit(now, home, "alice"), Ok(true));
+}
+
+#[test]
+fn a_user_who_is_guessed_at_from_everywhere_is_let_in_again() {
+    let limits = ThrottleLimits { failures_per_user: 3, ..ThrottleLimits::default() };
+    let (throttle, now) = (Throttle::new(limits), Instant::now());
+    for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        throttle.failed(now, ip(address), "alice");
+    }
+    let away = ip("198.51.100.1");
+    assert_eq!(throttle.admit(now, away, "alice"), Err(Throttled::User));
+    assert!(throttle.lift_user("alice"));
+    assert_eq!(throttle.admit(now, away, "alice"), Ok(false));
+    assert!(!throttle.lift_user("alice") && !throttle.lift_user(""));
+}

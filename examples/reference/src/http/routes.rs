@@ -188,7 +188,7 @@ pub(super) const ROUTES: &[Route] = &[
         .query(&["message"]),
     Route::get("/v1/explain", Show::Stages, explain).query(&["client", "helo", "from", "to", "auth"]),
     Route::get("/v1/bans", Show::Whole, |_| Ok(Request::Live(LiveRequest::Bans))),
-    Route::delete("/v1/bans/{address}", lift),
+    Route::delete("/v1/bans/{who}", lift),
     Route::post("/v1/reload", |_| Ok(Request::Live(LiveRequest::Reload))),
 ];
 
@@ -204,9 +204,7 @@ fn explain(given: &Given) -> Result<Request, Problem> {
 }
 
 fn lift(given: &Given) -> Result<Request, Problem> {
-    let address = given.path("address");
-    let address = address.parse().map_err(|_| Problem::bad(format!("{address:?} is no address")))?;
-    Ok(Request::Live(LiveRequest::Lift { address }))
+    Ok(Request::Live(LiveRequest::lift(&given.path("who"))))
 }
 
 #[cfg(test)]

@@ -137,8 +137,16 @@ impl LdapAccounts {
             return Err(format!("it has {MOST} entries or more that fit auth.ldap.accounts"));
         }
         let mut ledger = Ledger::default();
+        let known = self.directory.accounts_from(Origin::Ldap);
+        let is_known = |name: &&String| {
+            self.directory.local_name(name).is_ok_and(|canonical| known.contains(&canonical))
+        };
         for entry in entries {
-            let Some(name) = values(&entry, &options.name).first().map(|name| name.to_lowercase()) else {
+            let names: Vec<String> =
+                values(&entry, &options.name).iter().map(|name| name.to_lowercase()).collect();
+            // RFC 4511 §4.1.7: values have no order that would last. Whoever has an account keeps it, by the same name.
+            let name = names.iter().filter(is_known).min().or_else(|| names.first());
+            let Some(name) = name.cloned() else {
                 continue;
             };
             let quota = values(&entry, &options.quota);
