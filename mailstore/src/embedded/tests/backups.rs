@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::{QueueEntry, Undelete};
 
 fn back_up(store: &Embedded, directory: &Path) -> BackupReport {
     store.back_up(directory, &mut |_| {}).unwrap()
@@ -230,6 +231,38 @@ fn what_was_deleted_before_a_generation_does_not_come_back_with_it() {
         let report = restore(backup.path(), Some(generation), target.path(), &mut |_| {}).unwrap();
         assert_eq!(report.chunks, 2, "{generation}");
         let store = open(target.path());
+        assert_eq!(texts(&store), expected);
+        assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, []);
+    }
+}
+
+/// A generation has what its queue and its users can still have, though no mailbox does.
+#[test]
+fn what_only_the_queue_or_a_deleted_message_refers_to_comes_back() {
+    let options = || Options { undelete: Duration::from_secs(1_000), ..Options::default() };
+    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Embedded::open(directory.path(), options()).unwrap();
+    for text in [&b"kept"[..], b"deleted"] {
+        block_on(deliver(&store, "alice", text));
+    }
+    let entry = QueueEntry::new("1D", mailwright_mail_model::ReversePath::Null, "b.example", 6);
+    let batch = Batch::to([]).with_queue(vec![entry]);
+    let committed = block_on(async { upload(&store, b"queued").await.commit_batch(&batch).await });
+    let queued = committed.unwrap().queued[0];
+    let (mailbox, _) = inbox(&store, "alice");
+    block_on(store.expunge(&mailbox, &Expunge::Exactly("2".parse().unwrap()))).unwrap();
+    back_up(&store, backup.path());
+    block_on(deliver(&store, "alice", b"later"));
+    back_up(&store, backup.path());
+    for (generation, expected) in [(1, &["kept", "deleted"][..]), (2, &["kept", "later", "deleted"])] {
+        let target = tempfile::tempdir().unwrap();
+        restore(backup.path(), Some(generation), target.path(), &mut |_| {}).unwrap();
+        let store = Embedded::open(target.path(), options()).unwrap();
+        let entry = block_on(store.entry(queued)).unwrap().unwrap();
+        assert_eq!(block_on(store.octets(&entry, 0..6)).unwrap(), &b"queued"[..], "{generation}");
+        let deleted = block_on(store.expunged_messages(&user("alice"))).unwrap();
+        assert_eq!(deleted.len(), 1);
+        block_on(store.bring_back(&user("alice"), deleted[0].id, &MailboxName::inbox())).unwrap();
         assert_eq!(texts(&store), expected);
         assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, []);
     }
