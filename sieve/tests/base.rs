@@ -322,3 +322,19 @@ fn a_wrong_uri_to_notify_by_is_an_error_at_run_time() {
         assert_eq!(actions(&run(&script)), if valid { "into valid" } else { "implicit" }, "{uri}");
     }
 }
+
+#[test]
+fn what_stands_around_parts_is_found_with_either_line_end() {
+    let script = "require [\"body\", \"fileinto\"]; if body :content \"multipart\" :is \"Before.\" { fileinto \"before\"; } \
+        if body :content \"multipart\" :contains \"Behind.\" { fileinto \"behind\"; } \
+        if body :content \"multipart\" :contains \"--\" { fileinto \"boundary\"; }";
+    let message = "Content-Type: multipart/mixed; boundary=b\n\nBefore.\n--b\n\nx\n--b--\nBehind.\n";
+    for message in [message.to_owned(), message.replace('\n', "\r\n")] {
+        let program = Language::standard().compile(script.as_bytes()).unwrap();
+        assert_eq!(
+            actions(&MemoryHost::new(message.as_str()).run(program)),
+            "into before, into behind",
+            "{message}"
+        );
+    }
+}

@@ -30,6 +30,37 @@ pub(super) struct Source {
     pub(super) charset: Option<String>,
     /// Whether what is looked for is the text without its markup.
     pub(super) markup: bool,
+    /// What else of it is not looked at.
+    without: Without,
+}
+
+/// A line of a boundary in what stands around the parts of a multipart, with the line end before it (RFC 2046 §5.1.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Without {
+    #[default]
+    Nothing,
+    LastLine,
+    FirstLine,
+}
+
+impl Without {
+    /// Takes it off.
+    fn take_off(self, text: &mut String) {
+        match self {
+            Self::Nothing => {}
+            Self::LastLine => {
+                let line = text.trim_end_matches(['\r', '\n']).rfind('\n').unwrap_or(0);
+                text.truncate(line);
+                text.truncate(text.strip_suffix('\r').map_or(text.len(), str::len));
+            }
+            Self::FirstLine => {
+                // The range begins with the end of the line before.
+                let line = text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text);
+                let rest = line.split_once('\n').map_or(0, |(_, rest)| rest.len());
+                drop(text.drain(..text.len() - rest));
+            }
+        }
+    }
 }
 
 /// How far a test has come: between questions to the host only this is held.
@@ -52,8 +83,8 @@ fn body(context: &mut Context, call: &Call) -> Result<bool, Stop> {
                 matcher.counted();
                 continue;
             }
-            // Tags are told from text only as a whole.
-            let searching = matcher.searches() && !source.markup;
+            // Tags are told from text only as a whole, and lines at an end from others.
+            let searching = matcher.searches() && !source.markup && source.without == Without::Nothing;
             progress.reading = Some(Reading::new(context, source, searching));
         }
         let Some(reading) = &mut progress.reading else { break };
@@ -62,6 +93,7 @@ fn body(context: &mut Context, call: &Call) -> Result<bool, Stop> {
             Ok(Some(false)) => {}
             Ok(None) => {
                 let (mut text, searched) = (std::mem::take(&mut reading.text), reading.searching);
+                reading.without.take_off(&mut text);
                 if reading.markup {
                     context.charge(text.len().saturating_mul(8))?;
                     text = words(&text);
@@ -98,9 +130,14 @@ fn sources(context: &mut Context, call: &Call) -> Result<VecDeque<Source>, Stop>
     if call.has("raw") {
         // RFC 5173 §5.1: as it stands, MIME or not.
         let range = structure.part(0).map_or(0..0, Part::body);
-        return Ok(
-            [Source { range, encoding: TransferEncoding::Binary, charset: None, markup: false }].into()
-        );
+        return Ok([Source {
+            range,
+            encoding: TransferEncoding::Binary,
+            charset: None,
+            markup: false,
+            without: Without::Nothing,
+        }]
+        .into());
     }
     let (wanted, as_text) = match context.tag_texts(call, "content")? {
         Some(types) => (types.iter().map(|kind| kind.to_ascii_lowercase()).collect(), false),
@@ -132,22 +169,21 @@ fn is_of(part: &Part, wanted: &str) -> bool {
 /// What of a part is looked at: the decoded body; of a multipart what stands before, after and between its parts; of a message its
 /// header (RFC 5173 §5.2).
 fn of_part(structure: &mailwright_mail_model::mime::Structure, index: usize, part: &Part) -> Vec<Source> {
-    let plain = |range| Source { range, encoding: TransferEncoding::Binary, charset: None, markup: false };
+    let without = |range, without| Source {
+        range,
+        encoding: TransferEncoding::Binary,
+        charset: None,
+        markup: false,
+        without,
+    };
+    let plain = |range| without(range, Without::Nothing);
     let children: Vec<_> = structure.children(index).filter_map(|child| structure.part(child)).collect();
     match part.shape() {
         Shape::Multipart => {
-            let (whole, octets) = (part.body(), |length: usize| u64::try_from(length).unwrap_or(u64::MAX));
-            let boundary =
-                part.content().media_type().parameter("boundary").map_or(0, |name| octets(name.len()));
-            // RFC 2046 §5.1.1: the line of a boundary and the line end before it are of neither: CRLF "--" boundary CRLF in
-            // front of the first part, CRLF "--" boundary "--" behind the last.
-            let first = children.first().map_or(whole.start, |child| {
-                child.header().start.saturating_sub(boundary.saturating_add(6)).max(whole.start)
-            });
-            let last = children
-                .last()
-                .map_or(whole.end, |child| child.body().end.saturating_add(boundary + 6).min(whole.end));
-            vec![plain(whole.start..first), plain(last..whole.end)]
+            let whole = part.body();
+            let first = children.first().map_or(whole.start, |child| child.header().start);
+            let last = children.last().map_or(whole.end, |child| child.body().end);
+            vec![without(whole.start..first, Without::LastLine), without(last..whole.end, Without::FirstLine)]
         }
         Shape::Message => children.first().map(|child| plain(child.header())).into_iter().collect(),
         _ => vec![decoded(part)],
@@ -165,6 +201,7 @@ pub(super) fn decoded(part: &Part) -> Source {
         encoding: content.encoding(),
         charset: text.then(|| charset.unwrap_or_else(|| "us-ascii".into())),
         markup: false,
+        without: Without::Nothing,
     }
 }
 
@@ -199,6 +236,7 @@ pub(super) struct Reading {
     octets: Vec<u8>,
     searching: bool,
     markup: bool,
+    without: Without,
     most: usize,
 }
 
@@ -225,6 +263,7 @@ impl Reading {
             octets: Vec::new(),
             searching,
             markup: source.markup,
+            without: source.without,
             most: context.limits().body,
         }
     }
