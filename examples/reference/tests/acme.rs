@@ -318,6 +318,21 @@ fn authority(memory: &Arc<Mutex<Memory>>) -> (Authority, Web, TempDir) {
     (authority, web, folder)
 }
 
+/// A server with an account that will ask this authority, and has more in its configuration.
+fn asking(web: &Web, more: &str) -> Server {
+    let server = Server::prepare("allow_plaintext_auth = true");
+    let path = server.folder.path().join("mailwright.toml");
+    let section = format!(
+        "[acme]\ndirectory = \"https://localhost:{}/directory\"\nagree_terms = true\ncontact = \"root@example.org\"\n\
+         retry_seconds = 1\ntrust = \"web.pem\"\n{more}",
+        web.port
+    );
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &section).unwrap();
+    fs::write(server.folder.path().join("web.pem"), &web.certificate).unwrap();
+    server.add_user(USER, PASSWORD);
+    server
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_proved_in_a_handshake_that_is_for_the_authority_alone() {
     if !have("openssl") {
@@ -326,16 +341,7 @@ async fn a_name_is_proved_in_a_handshake_that_is_for_the_authority_alone() {
     let memory = Arc::<Mutex<Memory>>::default();
     memory.lock().unwrap().is_refusing = true;
     let (authority, web, _folder) = authority(&memory);
-    let mut server = Server::prepare("allow_plaintext_auth = true");
-    let path = server.folder.path().join("mailwright.toml");
-    let section = format!(
-        "[acme]\ndirectory = \"https://localhost:{}/directory\"\nagree_terms = true\ncontact = \"root@example.org\"\n\
-         challenge = \"tls-alpn-01\"\ntls = \"127.0.0.1:0\"\nretry_seconds = 1\ntrust = \"web.pem\"\n",
-        web.port
-    );
-    fs::write(&path, fs::read_to_string(&path).unwrap() + &section).unwrap();
-    fs::write(server.folder.path().join("web.pem"), &web.certificate).unwrap();
-    server.add_user(USER, PASSWORD);
+    let mut server = asking(&web, "challenge = \"tls-alpn-01\"\ntls = \"127.0.0.1:0\"\n");
     server.serve();
     let port = challenge_port(&server, 0, "acme-tls");
     // Nothing is shown before it is asked for.
@@ -425,7 +431,11 @@ async fn a_certificate_that_cannot_be_used_at_once_is_used_later() {
     let memory = Arc::<Mutex<Memory>>::default();
     memory.lock().unwrap().is_refusing = true;
     let (authority, web, _folder) = authority(&memory);
-    let mut server = Server::prepare("allow_plaintext_auth = true");
+    let mut server = asking(
+        &web,
+        "http = \"127.0.0.1:0\"\n\
+         [[certificate]]\nnames = [\"other.example.org\"]\ncertificate = \"other.pem\"\nkey = \"other.key\"\n",
+    );
     let folder = server.folder.path().to_owned();
     let [one, other] =
         [(); 2].map(|()| rcgen::generate_simple_self_signed(vec!["other.example.org".into()]).unwrap());
@@ -435,16 +445,6 @@ async fn a_certificate_that_cannot_be_used_at_once_is_used_later() {
     };
     put("other.pem", one.cert.pem());
     put("other.key", one.signing_key.serialize_pem());
-    let path = folder.join("mailwright.toml");
-    let section = format!(
-        "[acme]\ndirectory = \"https://localhost:{}/directory\"\nagree_terms = true\ncontact = \"root@example.org\"\n\
-         http = \"127.0.0.1:0\"\nretry_seconds = 1\ntrust = \"web.pem\"\n\
-         [[certificate]]\nnames = [\"other.example.org\"]\ncertificate = \"other.pem\"\nkey = \"other.key\"\n",
-        web.port
-    );
-    fs::write(&path, fs::read_to_string(&path).unwrap() + &section).unwrap();
-    put("web.pem", web.certificate.clone());
-    server.add_user(USER, PASSWORD);
     server.serve();
     put("other.pem", other.cert.pem());
     {
