@@ -11,7 +11,7 @@ use mailwright_line_proto::Secret;
 use tokio::{fs::File, io::AsyncReadExt, time::timeout};
 
 use super::FetchError;
-use crate::program::program;
+use crate::program::{Group, program};
 
 /// The longest token, in octets: larger than any that is a header field of HTTP.
 const LONGEST: u64 = 64 << 10;
@@ -60,7 +60,9 @@ async fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
 
 async fn run(path: &Path, arguments: &[String]) -> io::Result<Vec<u8>> {
     let mut command = program(path, arguments);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn()?;
+    let group = Group::of(&child);
     let mut octets = Vec::new();
     let work = async {
         if let Some(stdout) = child.stdout.take() {
@@ -70,6 +72,7 @@ async fn run(path: &Path, arguments: &[String]) -> io::Result<Vec<u8>> {
     };
     let status =
         timeout(PATIENCE, work).await.map_err(|_| io::Error::other("the program takes too long"))??;
+    group.has_ended();
     match status.success() {
         true => Ok(octets),
         false => Err(io::Error::other(format!("the program ended with {status}"))),

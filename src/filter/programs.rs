@@ -12,7 +12,6 @@ use bytes::Bytes;
 use mailwright_mail_model::mime::Structure;
 use mailwright_mailstore::Upload;
 use mailwright_sieve::{Message, ProgramOutput};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::Child,
@@ -20,7 +19,10 @@ use tokio::{
 };
 
 use super::octets::{Octets, Sources};
-use crate::{imap::Describer, program::program};
+use crate::{
+    imap::Describer,
+    program::{Group, program},
+};
 
 /// How much is read from a program at once, in octets.
 const PIECE: usize = 64 << 10;
@@ -91,7 +93,7 @@ impl Programs {
                 return Ran::Aborted;
             }
         };
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = Group::of(&child);
         let mut complaint = Vec::new();
         let talk = async {
             let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -123,9 +125,13 @@ impl Programs {
         let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
         let (id, program) = (call.id, call.program);
         match status {
-            Ok(Ok(status)) if status.success() => return Ran::Succeeded,
+            Ok(Ok(status)) if status.success() => {
+                group.has_ended();
+                return Ran::Succeeded;
+            }
             Ok(Ok(status)) if status.code().is_some() => {
                 tracing::info!(id, program, %status, complaint, "a program of a sieve script said no");
+                group.has_ended();
                 return Ran::Failed;
             }
             Ok(Ok(status)) => {
@@ -137,9 +143,7 @@ impl Programs {
             Err(_) => tracing::warn!(id, program, complaint, "a program of a sieve script took too long"),
         }
         // What it has started, too.
-        if let Some(group) = group {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        drop(group);
         let _ = child.wait().await;
         Ran::Aborted
     }
