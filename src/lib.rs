@@ -38,6 +38,7 @@ pub use mailwright_sieve as sieve;
 pub use mailwright_smtp_proto as smtp_proto;
 pub use pipe::Pipe;
 pub use pool::{Pool, in_place};
+pub use program::ProcessGroup;
 pub use service::ListenerTls;
 pub use stream::Stream;
 pub use tokio_util::{sync::CancellationToken, task::TaskTracker};

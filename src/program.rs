@@ -14,22 +14,41 @@ pub(crate) fn program(path: &Path, arguments: &[impl AsRef<OsStr>]) -> Command {
     command
 }
 
-/// A program that leads a group of its own, and what it has started: all of them are killed when nobody waits any more.
-pub(crate) struct Group(Option<Pid>);
+/// A program that leads a group of processes, and what it has started: dropped, it kills them all with SIGKILL, unless
+/// [`has_ended`](Self::has_ended) was said. What `kill_on_drop` does ends the program alone.
+///
+/// ```
+/// use mailwright::ProcessGroup;
+/// use tokio::process::Command;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let mut child = Command::new("true").process_group(0).spawn()?;
+/// let group = ProcessGroup::of(&child);
+/// // Whoever stops waiting here, at a timeout perhaps, leaves nothing behind.
+/// let status = child.wait().await?;
+/// group.has_ended();
+/// assert!(status.success());
+/// # Ok::<(), std::io::Error>(()) })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "dropped, it kills the program"]
+pub struct ProcessGroup(Option<Pid>);
 
-impl Group {
-    /// Of one that was started with `process_group(0)`. It is to be dropped before the child, so that its number is nobody else's.
-    pub(crate) fn of(child: &Child) -> Self {
+impl ProcessGroup {
+    /// Of a child that was started with `process_group(0)`. It is to be dropped before the child, so that its number is nobody
+    /// else's.
+    pub fn of(child: &Child) -> Self {
         Self(child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)))
     }
 
     /// It has ended by itself: what it may have left running is meant to.
-    pub(crate) fn has_ended(mut self) {
+    pub fn has_ended(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, Signal::KILL);

@@ -347,4 +347,8 @@ pub enum Shutdown {
     Kicked,
     /// The account is gone or has another password; who still may logs in again.
     Revoked,
+    /// What the session has open is gone: deleted, renamed, or made anew under the same name.
+    Gone,
+    /// The user may no longer read what the session has open.
+    Forbidden,
 }

@@ -13,7 +13,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use mailwright_mailstore::accounts::{Credentials, LoginError, LoginRequest, Service};
 use tokio::{process::Command, sync::Semaphore, time};
 
-use crate::program::Group;
+use crate::program::ProcessGroup;
 
 /// How many octets the interface allows: more is not read by some programs.
 const LONGEST: usize = 512;
@@ -129,7 +129,7 @@ impl PasswordProgram {
         command.as_std_mut().fd_mappings(vec![mapping]).map_err(io::Error::other)?;
         let mut child = command.spawn()?;
         // Whoever logs in decides how often and how long this runs: nothing of it stays behind if it takes too long or they go.
-        let group = Group::of(&child);
+        let group = ProcessGroup::of(&child);
         // Our end of the pipe stays in the command.
         drop(command);
         let status = child.wait().await?;

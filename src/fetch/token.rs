@@ -11,7 +11,7 @@ use mailwright_line_proto::Secret;
 use tokio::{fs::File, io::AsyncReadExt, time::timeout};
 
 use super::FetchError;
-use crate::program::{Group, program};
+use crate::program::{ProcessGroup, program};
 
 /// The longest token, in octets: larger than any that is a header field of HTTP.
 const LONGEST: u64 = 64 << 10;
@@ -62,7 +62,7 @@ async fn run(path: &Path, arguments: &[String]) -> io::Result<Vec<u8>> {
     let mut command = program(path, arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
-    let group = Group::of(&child);
+    let group = ProcessGroup::of(&child);
     let mut octets = Vec::new();
     let work = async {
         if let Some(stdout) = child.stdout.take() {

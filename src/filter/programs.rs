@@ -21,7 +21,7 @@ use tokio::{
 use super::octets::{Octets, Sources};
 use crate::{
     imap::Describer,
-    program::{Group, program},
+    program::{ProcessGroup, program},
 };
 
 /// How much is read from a program at once, in octets.
@@ -93,7 +93,7 @@ impl Programs {
                 return Ran::Aborted;
             }
         };
-        let group = Group::of(&child);
+        let group = ProcessGroup::of(&child);
         let mut complaint = Vec::new();
         let talk = async {
             let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

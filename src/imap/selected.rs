@@ -136,7 +136,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             || self.rights().await.map_or(true, |rights| rights.contains(Right::Read));
         if !may {
             self.leave().await;
-            connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Kicked);
+            connection.machine().inner_mut().inner_mut().shutdown(Shutdown::Forbidden);
         }
         may
     }
@@ -170,14 +170,14 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             Ok(later) => later,
             Err(StoreError::NotFound) => {
                 // RFC 9051 §6.3.5: the mailbox was deleted under this session.
-                return server.shutdown(Shutdown::Kicked);
+                return server.shutdown(Shutdown::Gone);
             }
             // Not now: the next look will tell.
             Err(error) => return tracing::warn!(%error, "cannot look at a mailbox"),
         };
         let Some(difference) = selected.snapshot.difference(&later) else {
             // Made anew under the same name: nothing this client knows of it holds any more.
-            return server.shutdown(Shutdown::Kicked);
+            return server.shutdown(Shutdown::Gone);
         };
         if server.watched().next().is_some() {
             let stale = self.stale.get_or_insert_default();

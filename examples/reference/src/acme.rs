@@ -14,8 +14,8 @@ use std::{
 };
 
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder,
-    OrderStatus, RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, Order,
+    OrderStatus, Problem, RetryPolicy,
 };
 use mailwright::line_proto::tls::{
     self,
@@ -43,6 +43,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How often to look whether it is time: clocks may be set.
 const LOOK: Duration = Duration::from_secs(3600);
+/// How many letters of what the authority says of a name are told.
+const LONGEST: usize = 512;
 /// How soon a certificate that is there is tried again: to read files costs the authority nothing.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -82,8 +84,8 @@ pub(crate) enum AcmeError {
     Authority(Box<instant_acme::Error>),
     #[error("the authority offers no challenge {kind} for {name}: choose another with acme.challenge")]
     NoChallenge { kind: &'static str, name: String },
-    #[error("the authority does not believe that {names} are ours ({status}): is {way} here?")]
-    NotProved { names: String, status: String, way: &'static str },
+    #[error("the authority does not believe that {names} are ours: {reason}: is {way} here?")]
+    NotProved { names: String, reason: String, way: &'static str },
     #[error("the certificate that proves a name cannot be made: {0}")]
     Made(String),
     #[error("the certificate that was issued cannot be used: {0}")]
@@ -194,9 +196,18 @@ impl Acme {
     }
 
     async fn issue(&self) -> Result<(), AcmeError> {
-        let account = self.account().await?;
         let identifiers: Vec<Identifier> = self.names.iter().cloned().map(Identifier::Dns).collect();
-        let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
+        let wanted = NewOrder::new(&identifiers);
+        let mut order = match self.account().await?.new_order(&wanted).await {
+            // RFC 8555 §6.7: an authority that was set up anew, or that has forgotten who has not come for long.
+            Err(instant_acme::Error::Api(problem)) if kind(&problem) == "accountDoesNotExist" => {
+                let path = &self.account_file;
+                tracing::warn!(path = %path.display(), "the authority does not know our account: a new one is made");
+                fs::remove_file(path).map_err(|source| AcmeError::File { path: path.clone(), source })?;
+                self.account().await?.new_order(&wanted).await?
+            }
+            order => order?,
+        };
         // They are shown until this order is over.
         let mut shown: Vec<Shown> = Vec::new();
         let (kind, wanted) = match self.proofs {
@@ -222,12 +233,14 @@ impl Acme {
         let patience = RetryPolicy::default().timeout(PATIENCE);
         let status = order.poll_ready(&patience).await?;
         if status != OrderStatus::Ready {
-            let (names, status) = (self.names.join(", "), format!("{status:?}"));
+            let names = self.names.join(", ");
+            // Where that cannot be asked either, the state says little, but more than nothing.
+            let reason = reason(&mut order).await.unwrap_or_else(|| format!("{status:?}"));
             let way = match self.proofs {
                 Proofs::Http(_) => "port 80 of each of them led to acme.http",
                 Proofs::Tls(_) => "port 443 of each of them led to acme.tls",
             };
-            return Err(AcmeError::NotProved { names, status, way });
+            return Err(AcmeError::NotProved { names, reason, way });
         }
         let key = order.finalize().await?;
         let chain = order.poll_certificate(&patience).await?;
@@ -262,6 +275,31 @@ impl Acme {
         write_new(path, &text, 0o600).map_err(|source| AcmeError::File { path: path.clone(), source })?;
         Ok(account)
     }
+}
+
+/// What the authority has found where it looked (RFC 8555 §8: the `error` of a challenge), name by name.
+async fn reason(order: &mut Order) -> Option<String> {
+    let mut reasons = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.ok()?;
+        let name = authorization.identifier().to_string();
+        let state = authorization.refresh().await.ok()?;
+        let problems = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
+        reasons.extend(problems.map(|problem| {
+            let detail = problem.detail.as_deref().unwrap_or_default();
+            let found = format!("{name}: {detail} ({})", kind(problem));
+            // One line, and not a page of somebody's web server.
+            found.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST).collect()
+        }));
+    }
+    Some(reasons.join("; ")).filter(|reasons: &String| !reasons.is_empty())
+}
+
+/// The kind of a problem: what stands behind `urn:ietf:params:acme:error:`.
+fn kind(problem: &Problem) -> &str {
+    let urn = problem.r#type.as_deref().unwrap_or_default();
+    urn.rsplit(':').next().unwrap_or_default()
 }
 
 /// The names as orders and certificates have them (RFC 8555 §7.1.4), each once.

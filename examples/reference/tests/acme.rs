@@ -2,6 +2,8 @@
 #![cfg(feature = "acme")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "identity/acme.rs"]
+mod acme;
 #[path = "identity/authority.rs"]
 mod authority;
 mod common;
@@ -10,263 +12,20 @@ mod web;
 
 use std::{
     fs,
-    io::{Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicU32},
 };
 
+use acme::{Acme, Memory, get, handshake};
 use authority::Authority;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use common::{PASSWORD, Server, USER, have, imap, succeed, wait_for};
+use common::{PASSWORD, Server, USER, have, imap, wait_for};
 use mailwright::{
     client::{Endpoint, ImapClient, Security},
-    line_proto::{
-        Secret,
-        tls::{
-            self,
-            rustls::{
-                ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
-                client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-                pki_types::{CertificateDer, ServerName, UnixTime},
-            },
-        },
-    },
+    line_proto::{Secret, tls},
 };
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use web::Web;
-
-/// What the authority remembers.
-#[derive(Default)]
-struct Memory {
-    /// Where it sees challenges, once the server says so.
-    port: Option<u16>,
-    names: Vec<Value>,
-    is_proved: bool,
-    is_refusing: bool,
-    certificate: Option<String>,
-    accounts: u32,
-    orders: u32,
-    /// What is in the header of the last request: the key or the account.
-    keys: Vec<String>,
-}
-
-/// One order at a time, for any account; signatures are the library's own matter.
-struct Acme {
-    base: String,
-    folder: PathBuf,
-    nonce: AtomicU32,
-    memory: Arc<Mutex<Memory>>,
-}
-
-impl Acme {
-    fn answer(&self, request: &str) -> (u16, String, String) {
-        let (head, body) = request.split_once("\r\n\r\n").unwrap();
-        let path = head.split(' ').nth(1).unwrap();
-        let number = self.nonce.fetch_add(1, Ordering::Relaxed);
-        let mut lines = format!("Replay-Nonce: nonce-{number}\r\n");
-        let base = &self.base;
-        if path == "/directory" {
-            let answer = json!({"newNonce": format!("{base}/nonce"), "newAccount": format!("{base}/account"), "newOrder": format!("{base}/order")});
-            return (200, lines, answer.to_string());
-        }
-        if path == "/nonce" {
-            return (200, lines, String::new());
-        }
-        let body: Value = serde_json::from_str(body).unwrap();
-        let part = |name: &str| {
-            let octets = BASE64_URL_SAFE_NO_PAD.decode(body[name].as_str().unwrap()).unwrap();
-            if octets.is_empty() { Value::Null } else { serde_json::from_slice(&octets).unwrap() }
-        };
-        let (header, payload) = (part("protected"), part("payload"));
-        assert!(
-            header["nonce"].as_str().unwrap().starts_with("nonce-") && header["alg"] == "ES256",
-            "{header}"
-        );
-        let mut memory = self.memory.lock().unwrap();
-        match path {
-            "/account" => {
-                assert_eq!(payload["contact"], json!(["mailto:root@example.org"]));
-                assert_eq!(payload["termsOfServiceAgreed"], true);
-                memory.accounts += 1;
-                memory.keys.push(thumbprint(&header["jwk"]));
-                lines += &format!("Location: {base}/account/1\r\n");
-                (201, lines, json!({"status": "valid"}).to_string())
-            }
-            "/order" => {
-                assert_eq!(header["kid"], format!("{base}/account/1"));
-                if memory.is_refusing {
-                    let problem = json!({"type": "urn:ietf:params:acme:error:rateLimited", "detail": "come back later", "status": 429});
-                    return (429, lines, problem.to_string());
-                }
-                memory.orders += 1;
-                memory.names = payload["identifiers"].as_array().unwrap().clone();
-                (memory.is_proved, memory.certificate) = (false, None);
-                lines += &format!("Location: {base}/order/1\r\n");
-                (201, lines, self.order(&memory))
-            }
-            "/order/1" => (200, lines, self.order(&memory)),
-            "/authorization/1" => {
-                let status = if memory.is_proved { "valid" } else { "pending" };
-                let challenges = json!([
-                    {"type": "dns-01", "url": format!("{base}/challenge/2"), "token": "to-ken", "status": status},
-                    {"type": "tls-alpn-01", "url": format!("{base}/challenge/3"), "token": "to-ken", "status": status},
-                    {"type": "http-01", "url": format!("{base}/challenge/1"), "token": "to-ken", "status": status}
-                ]);
-                (
-                    200,
-                    lines,
-                    json!({"identifier": memory.names[0], "status": status, "challenges": challenges})
-                        .to_string(),
-                )
-            }
-            "/challenge/1" => {
-                let port = memory.port.unwrap();
-                let shown = get(port, "/.well-known/acme-challenge/to-ken");
-                let expected = format!("to-ken.{}", memory.keys.last().unwrap());
-                assert!(
-                    shown.starts_with("HTTP/1.1 200 ") && shown.ends_with(&format!("\r\n\r\n{expected}")),
-                    "{shown}"
-                );
-                assert!(get(port, "/.well-known/acme-challenge/other").starts_with("HTTP/1.1 404 "));
-                memory.is_proved = true;
-                let answer = json!({"type": "http-01", "url": format!("{base}/challenge/1"), "token": "to-ken", "status": "processing"});
-                (200, lines, answer.to_string())
-            }
-            "/challenge/3" => {
-                let port = memory.port.unwrap();
-                let name = memory.names[0]["value"].as_str().unwrap().to_owned();
-                let expected = format!("to-ken.{}", memory.keys.last().unwrap());
-                let digest = ring::digest::digest(&ring::digest::SHA256, expected.as_bytes());
-                // RFC 8737 §3: id-pe-acmeIdentifier, critical, 32 octets.
-                let extension = [
-                    &b"\x06\x08\x2b\x06\x01\x05\x05\x07\x01\x1f\x01\x01\xff\x04\x22\x04\x20"[..],
-                    digest.as_ref(),
-                ]
-                .concat();
-                let shown = handshake(port, &name, &["acme-tls/1"]).expect("a certificate");
-                let has = |part: &[u8]| shown.windows(part.len()).any(|found| found == part);
-                assert!(has(&extension) && has(name.as_bytes()), "{}", shown.escape_ascii());
-                // For nobody else, and for no other name.
-                assert_eq!(handshake(port, "other.example.org", &["acme-tls/1"]), None);
-                for others in [&["acme-tls/1", "h2"][..], &["h2"], &[]] {
-                    assert_eq!(handshake(port, &name, others), None, "{others:?}");
-                }
-                memory.is_proved = true;
-                let answer = json!({"type": "tls-alpn-01", "url": format!("{base}/challenge/3"), "token": "to-ken", "status": "processing"});
-                (200, lines, answer.to_string())
-            }
-            "/finalize/1" => {
-                let request = BASE64_URL_SAFE_NO_PAD.decode(payload["csr"].as_str().unwrap()).unwrap();
-                memory.certificate = Some(sign(&self.folder, &request));
-                (200, lines, self.order(&memory))
-            }
-            "/certificate/1" => (200, lines, memory.certificate.clone().unwrap()),
-            other => panic!("{other}"),
-        }
-    }
-
-    fn order(&self, memory: &Memory) -> String {
-        let base = &self.base;
-        let status = match (&memory.certificate, memory.is_proved) {
-            (Some(_), _) => "valid",
-            (None, true) => "ready",
-            (None, false) => "pending",
-        };
-        let mut order = json!({"status": status, "identifiers": memory.names,
-            "authorizations": [format!("{base}/authorization/1")], "finalize": format!("{base}/finalize/1")});
-        if memory.certificate.is_some() {
-            order["certificate"] = format!("{base}/certificate/1").into();
-        }
-        order.to_string()
-    }
-}
-
-/// RFC 7638.
-fn thumbprint(key: &Value) -> String {
-    let text = format!(r#"{{"crv":{},"kty":{},"x":{},"y":{}}}"#, key["crv"], key["kty"], key["x"], key["y"]);
-    BASE64_URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
-}
-
-fn get(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: mail.example.org\r\n\r\n").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-/// An authority that looks at what it is shown, and knows the extension in it.
-#[derive(Debug)]
-struct Looking;
-
-impl ServerCertVerifier for Looking {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-}
-
-/// The certificate that is shown to a client that offers these protocols, if the handshake succeeds.
-fn handshake(port: u16, name: &str, protocols: &[&str]) -> Option<Vec<u8>> {
-    let mut config = tls::client_config_unverified().unwrap();
-    config.dangerous().set_certificate_verifier(Arc::new(Looking));
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    connection.complete_io(&mut socket).ok()?;
-    if connection.is_handshaking() {
-        return None;
-    }
-    assert_eq!(connection.alpn_protocol(), Some(&b"acme-tls/1"[..]));
-    Some(connection.peer_certificates()?.first()?.to_vec())
-}
-
-fn sign(folder: &Path, request: &[u8]) -> String {
-    fs::write(folder.join("request"), request).unwrap();
-    succeed(
-        Command::new("openssl")
-            .current_dir(folder)
-            .args(["x509", "-req", "-inform", "DER", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key"])
-            .args(["-days", "90", "-copy_extensions", "copy", "-out", "issued"]),
-    );
-    fs::read_to_string(folder.join("issued")).unwrap() + &fs::read_to_string(folder.join("ca.pem")).unwrap()
-}
 
 /// Whether a client that trusts this authority alone can log in, by this name.
 async fn is_trusted(server: &Server, roots: &str, name: &str) -> bool {
@@ -459,4 +218,31 @@ async fn a_certificate_that_cannot_be_used_at_once_is_used_later() {
     becomes_trusted(&server, authority.pem(), "mail.example.org").await;
     wait_for("that to be told", || server.log().contains("a new certificate is in use").then_some(()));
     assert_eq!(memory.lock().unwrap().orders, 1);
+}
+
+/// The log says what the authority found, and an account that it does not know any more is made anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_authority_does_not_like_is_told_and_an_account_that_is_forgotten_made_anew() {
+    if !have("openssl") {
+        return;
+    }
+    let memory = Arc::<Mutex<Memory>>::default();
+    memory.lock().unwrap().is_refusing = true;
+    let (authority, web, _folder) = authority(&memory);
+    let mut server = asking(&web, "http = \"127.0.0.1:0\"\n");
+    server.serve();
+    {
+        let port = challenge_port(&server, 0, "acme-http");
+        let mut memory = memory.lock().unwrap();
+        (memory.port, memory.is_refusing, memory.is_blind) = (Some(port), false, true);
+    }
+    let reason = "mail.example.org are ours: mail.example.org: nobody is at home (connection): is port 80";
+    wait_for("the reason to be told", || server.log().contains(reason).then_some(()));
+    {
+        let mut memory = memory.lock().unwrap();
+        (memory.has_forgotten, memory.is_blind) = (true, false);
+    }
+    becomes_trusted(&server, authority.pem(), "mail.example.org").await;
+    assert_eq!(memory.lock().unwrap().accounts, 2);
+    assert!(server.log().contains("does not know our account"), "{}", server.log());
 }

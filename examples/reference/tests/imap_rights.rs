@@ -227,6 +227,7 @@ fn who_may_not_read_any_more_is_told_nothing_more() {
                 assert!(said.starts_with("a NO "), "{command}: {said}");
                 said = talk.line();
             }
+            assert_eq!(said, "* BYE [NOPERM] you may no longer read this mailbox", "{command}");
             assert!(talk.at_end(), "{command}");
         }
         // What the user has of the user's own goes on.

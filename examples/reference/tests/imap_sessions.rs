@@ -159,3 +159,43 @@ fn a_filter_is_a_search() {
     done(&mut talk, "SETMETADATA \"\" (/private/filters/values/f \"SEEN SUBJECT charset\")");
     done(&mut talk, "SEARCH FILTER f");
 }
+
+/// RFC 9051 §6.3.5, §7.1.5: a session cannot go on in a mailbox that is gone, and is told why it ends, also if it did that itself.
+#[test]
+fn sessions_are_told_that_their_mailbox_is_gone() {
+    for store in STORES {
+        let server = server(store);
+        for change in [&["RENAME"][..], &["DELETE"], &["DELETE", "CREATE"]] {
+            let [mut own, mut other, mut idle] = [(); 3].map(|()| login(&server, USER));
+            done(&mut own, "CREATE tea");
+            for talk in [&mut own, &mut other, &mut idle] {
+                done(talk, "SELECT tea");
+            }
+            idle.send("i IDLE\r\n");
+            assert!(idle.line().starts_with("+ "));
+            for command in change {
+                let to = if *command == "RENAME" { " coffee" } else { "" };
+                own.send(&format!("a {command} tea{to}\r\n"));
+                let mut said = own.line();
+                while !said.starts_with("a ") {
+                    said = own.line();
+                }
+                assert!(said.starts_with("a OK"), "{change:?}: {said}");
+            }
+            for (mut talk, command) in [(own, "n NOOP\r\n"), (other, "n NOOP\r\n"), (idle, "")] {
+                talk.send(command);
+                let mut said = talk.line();
+                while !said.starts_with("* BYE") {
+                    talk.send(command);
+                    said = talk.line();
+                }
+                assert_eq!(said, "* BYE the mailbox was deleted or renamed; log in again", "{change:?}");
+                assert!(talk.at_end());
+            }
+            let mut talk = login(&server, USER);
+            for left in ["tea", "coffee"] {
+                let _ = talk.imap("d", &format!("DELETE {left}"));
+            }
+        }
+    }
+}

@@ -202,6 +202,16 @@ fn accounts_come_and_go_with_their_entries_and_log_in_there() {
             assert!(list.contains(USER) && !list.contains(".alice@"), "{list}");
         }
 
+        for other in ["a.alice@example.org", "z.alice@example.org"] {
+            let doubt = format!("by auth.ldap.name {other} as well, which gets no mail");
+            wait_for("the doubt to be told", || server.log().contains(&doubt).then_some(()));
+        }
+        let twin = "dn: uid=twin,ou=people,dc=example,dc=org\nchangetype:";
+        modify(&format!("{twin} add\nobjectClass: inetOrgPerson\ncn: twin\nsn: twin\nmail: {USER}\n"));
+        let doubt = format!("is the account {USER}, which another entry is too");
+        wait_for("the other doubt to be told", || server.log().contains(&doubt).then_some(()));
+        modify(&format!("{twin} delete\n"));
+
         // What it is asked by may be another: it is read again with the configuration.
         modify(
             "dn: cn=reader,dc=example,dc=org\nchangetype: modify\nreplace: userPassword\nuserPassword: reads-8\n",

@@ -13,6 +13,8 @@ pub(super) static TEXTS: &[Row] = &[
     ("too many connections", ["zu viele Verbindungen", "trop de connexions", "demasiadas conexiones", "troppe connessioni"]),
     ("shutting down", ["der Server wird beendet", "le serveur s'arrête", "el servidor se está deteniendo", "il server si sta arrestando"]),
     ("the account has changed; log in again", ["das Konto wurde geändert; bitte neu anmelden", "le compte a changé ; reconnectez-vous", "la cuenta ha cambiado; inicie sesión de nuevo", "l'account è cambiato; accedere di nuovo"]),
+    ("the mailbox was deleted or renamed; log in again", ["das Postfach wurde gelöscht oder umbenannt; bitte neu anmelden", "la boîte a été supprimée ou renommée ; reconnectez-vous", "el buzón fue eliminado o renombrado; inicie sesión de nuevo", "la casella è stata eliminata o rinominata; accedere di nuovo"]),
+    ("you may no longer read this mailbox", ["Sie dürfen dieses Postfach nicht mehr lesen", "vous ne pouvez plus lire cette boîte", "ya no puede leer este buzón", "non è più consentito leggere questa casella"]),
     ("closing this connection", ["diese Verbindung wird geschlossen", "cette connexion est fermée", "se cierra esta conexión", "questa connessione viene chiusa"]),
     ("too many bad commands", ["zu viele fehlerhafte Befehle", "trop de commandes incorrectes", "demasiados comandos incorrectos", "troppi comandi errati"]),
     ("too many failed logins", ["zu viele fehlgeschlagene Anmeldungen", "trop d'échecs d'authentification", "demasiados inicios de sesión fallidos", "troppi accessi non riusciti"]),

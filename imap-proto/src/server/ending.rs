@@ -43,6 +43,11 @@ impl Server {
             Shutdown::Revoked => {
                 Status::bye("the account has changed; log in again").with(ResponseCode::Expired)
             }
+            // RFC 9051 §7.1.5: the reason may be shown to the user, who can do something about these.
+            Shutdown::Gone => Status::bye("the mailbox was deleted or renamed; log in again"),
+            Shutdown::Forbidden => {
+                Status::bye("you may no longer read this mailbox").with(ResponseCode::NoPerm)
+            }
             _ => Status::bye("closing this connection"),
         };
         self.say(None, &status);

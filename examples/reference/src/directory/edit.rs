@@ -310,6 +310,12 @@ pub(super) fn apply(
         Edit::AliasRemove { address } => remove(model, &address, "alias"),
         Edit::GroupRemove { address } => remove(model, &address, "group"),
         Edit::Pseudonym { local, row } => {
+            // In whatever domain: what is no local part there would never be asked for.
+            if address(&format!("{local}@domain.example")).is_err() {
+                return Err(DirectoryError::Target(format!(
+                    "{local} is no local part, what stands before the @ of an address"
+                )));
+            }
             model.set_pseudonym(&local, row.entry()?);
             Ok(vec![(format!("pseudonym/{}", local.to_lowercase()), Some(json(&row)?))])
         }

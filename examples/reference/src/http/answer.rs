@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::{
     Extension, Router,
     body::Body,
-    extract::{RawPathParams, Request, State},
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -51,9 +51,13 @@ pub(super) fn router(administration: Arc<Current>, throttle: Arc<Throttle>) -> R
     for route in ROUTES {
         let handle = move |State(desk): State<Arc<Desk>>,
                            Extension(who): Extension<TokenEntry>,
-                           path: RawPathParams,
+                           path: Result<RawPathParams, RawPathParamsRejection>,
                            request: Request| async move {
-            answer(&desk, route, &who, &path, request).await.unwrap_or_else(Problem::into_response)
+            let answered = match path {
+                Ok(path) => answer(&desk, route, &who, &path, request).await,
+                Err(_) => Err(Problem::bad("the path is not UTF-8 where it has % and digits")),
+            };
+            answered.unwrap_or_else(Problem::into_response)
         };
         router = router.route(route.path, on(route.method.filter(), handle));
     }

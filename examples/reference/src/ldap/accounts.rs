@@ -55,6 +55,9 @@ struct Ledger {
     /// Which of the accounts were here before an earlier version followed the server.
     #[serde(default)]
     by_hand: BTreeSet<String>,
+    /// What of the entries may not be meant so.
+    #[serde(skip)]
+    doubts: BTreeSet<String>,
 }
 
 /// The row of an alias, and of a limit.
@@ -149,6 +152,15 @@ impl LdapAccounts {
             let Some(name) = name.cloned() else {
                 continue;
             };
+            let aliases: Vec<String> =
+                values(&entry, &options.aliases).iter().map(|alias| alias.to_lowercase()).collect();
+            let others = names.iter().filter(|other| **other != name && !aliases.contains(other));
+            for other in others {
+                let dn = &entry.dn;
+                ledger.doubts.insert(format!(
+                    "{dn} is the account {name}, and by auth.ldap.name {other} as well, which gets no mail: auth.ldap.aliases names addresses beside the account's"
+                ));
+            }
             let quota = values(&entry, &options.quota);
             let quota = match quota.first().map(|text| (text, text.parse::<u64>())) {
                 Some((_, Ok(octets))) => Some(octets),
@@ -158,13 +170,15 @@ impl LdapAccounts {
                 }
                 None => None,
             };
-            for alias in values(&entry, &options.aliases) {
-                let alias = alias.to_lowercase();
+            for alias in aliases {
                 if alias != name {
                     ledger.aliases.insert(alias, name.clone());
                 }
             }
-            ledger.accounts.insert(name, quota);
+            if ledger.accounts.insert(name.clone(), quota).is_some() {
+                let dn = &entry.dn;
+                ledger.doubts.insert(format!("{dn} is the account {name}, which another entry is too"));
+            }
         }
         Ok(ledger)
     }
@@ -214,9 +228,13 @@ impl LdapAccounts {
             tracing::info!(accounts = names.len(), changed, removed, "the accounts of LDAP were read");
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for doubt in wanted.doubts.difference(&told) {
+            tracing::warn!(doubt, "an entry of LDAP is not clear");
+        }
         for problem in problems.difference(&told) {
             tracing::error!(problem, "an entry of LDAP cannot be an account or an alias here");
         }
+        problems.extend(wanted.doubts.iter().cloned());
         *told = problems;
         Ok(())
     }

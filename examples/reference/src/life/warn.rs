@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use mailwright::{
+    ProcessGroup,
     mail_model::{DateTime, MailboxName},
     mailstore::{AnyStore, Quota, QuotaWarning, Resource, Store, Target, Write},
 };
@@ -76,8 +77,17 @@ async fn run(program: &str, arguments: &[String], warning: &QuotaWarning) -> Res
         .arg(warning.percent.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        // What it starts ends with it, if it takes too long.
+        .process_group(0)
         .kill_on_drop(true);
-    match tokio::time::timeout(PATIENCE, command.status()).await {
+    let work = async {
+        let mut child = command.spawn()?;
+        let group = ProcessGroup::of(&child);
+        let status = child.wait().await?;
+        group.has_ended();
+        Ok::<_, std::io::Error>(status)
+    };
+    match tokio::time::timeout(PATIENCE, work).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(format!("{program}: {status}")),
         Ok(Err(error)) => Err(format!("{program}: {error}")),

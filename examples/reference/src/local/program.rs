@@ -10,6 +10,7 @@ use std::{
 };
 
 use mailwright::{
+    ProcessGroup,
     relay_policy::delivery::{Diagnosis, exit_reply},
     smtp_proto::Reply,
 };
@@ -61,16 +62,12 @@ impl Run<'_> {
         let mut child = command
             .spawn()
             .map_err(|error| later((3, 0), format!("The program {program} cannot be started: {error}")))?;
-        let group = Group(child.id());
-        let mut feeding = pin!(feed(&mut child, facts, body, &group));
-        let (status, said) = match time::timeout(self.patience, &mut feeding).await {
+        let (status, said) = match time::timeout(self.patience, feed(&mut child, facts, body)).await {
             Ok(Ok(ended)) => ended,
             Ok(Err(error)) => {
                 return Err(later((3, 0), format!("The message could not be handed over: {error}")));
             }
             Err(_) => {
-                // While its input is still open: it must not take a part of a message for a whole one.
-                group.kill();
                 let seconds = self.patience.as_secs();
                 return Err(later(
                     (3, 0),
@@ -120,25 +117,10 @@ pub(super) fn switch(command: &mut Command, user: &Acting) {
     }
 }
 
-/// A program and all that it has started.
-struct Group(Option<u32>);
-
-impl Group {
-    fn kill(&self) {
-        let group = self.0.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-        if let Some(group) = group {
-            let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-    }
-}
-
-/// Writes the message while listening to what the program says.
-async fn feed(
-    child: &mut Child,
-    facts: &Facts,
-    body: Content<'_>,
-    group: &Group,
-) -> io::Result<(ExitStatus, String)> {
+/// Writes the message while listening to what the program says. Whoever does not wait for the end has killed it, with all that it has
+/// started.
+async fn feed(child: &mut Child, facts: &Facts, body: Content<'_>) -> io::Result<(ExitStatus, String)> {
+    let group = ProcessGroup::of(child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let mut hearing = pin!(async { tokio::join!(hear(stdout), hear(stderr)) });
     let mut working = pin!(async { tokio::join!(write(stdin, facts, body, group), child.wait()) });
@@ -150,7 +132,7 @@ async fn feed(
             working.await
         }
     };
-    written?;
+    written?.has_ended();
     if heard.is_none() {
         // What it has left running may hold on to its output for ever.
         heard = time::timeout(LAST_WORDS, hearing).await.ok();
@@ -159,36 +141,32 @@ async fn feed(
     Ok((status?, format!("{out} {error}")))
 }
 
+/// Writes the message and gives the group back, which whoever gives up before drops.
 async fn write(
     stdin: Option<ChildStdin>,
     facts: &Facts,
     mut body: Content<'_>,
-    group: &Group,
-) -> io::Result<()> {
-    let Some(mut stdin) = stdin else { return Ok(()) };
+    group: ProcessGroup,
+) -> io::Result<ProcessGroup> {
+    let Some(mut stdin) = stdin else { return Ok(group) };
+    // Dropped before the input, which is open still: the program must not take a part of a message for a whole one.
+    let group = group;
     let (mut lines, mut buffer) = (Lines::default(), vec![0; CHUNK]);
     let mut out = Vec::new();
     lines.push(facts.fields.as_bytes(), &mut out);
     loop {
         match stdin.write_all(&out).await {
             // It has read enough; how it ends tells the rest.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(group),
             written => written?,
         }
         out.clear();
-        let count = match body.read(&mut buffer).await {
-            Ok(count) => count,
-            Err(error) => {
-                // While its input is still open, as above.
-                group.kill();
-                return Err(error);
-            }
-        };
+        let count = body.read(&mut buffer).await?;
         if count == 0 {
             lines.end(&mut out);
             return match stdin.write_all(&out).await {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-                _ => Ok(()),
+                _ => Ok(group),
             };
         }
         lines.push(buffer.get(..count).unwrap_or_default(), &mut out);
@@ -233,7 +211,56 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::duplex;
+
     use super::*;
+
+    /// Who gives up, at a timeout or because the server stops, leaves nothing of a program behind that could take what it had for all.
+    #[tokio::test]
+    async fn what_nobody_waits_for_ends_with_all_it_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let [child, whole] = ["child", "whole"].map(|name| folder.path().join(name));
+        let script =
+            format!("sleep 300 & echo $! > {}; cat > /dev/null; : > {}", child.display(), whole.display());
+        let facts = Facts {
+            sender: String::new(),
+            recipient: "alice@example.org".parse().unwrap(),
+            original: "alice@example.org".into(),
+            id: "1".into(),
+            size: 0,
+            extension: String::new(),
+            local: "alice".into(),
+            fields: String::new(),
+        };
+        let arguments = ["-c".to_owned(), script];
+        let run = Run { program: Path::new("/bin/sh"), arguments: &arguments, patience: Duration::MAX };
+        // Of the message a part has come.
+        let (mut message, body) = duplex(1024);
+        message.write_all(b"Subject: x\r\n").await.unwrap();
+        let user = Acting { switch: None, name: None, home: None };
+        let started = async {
+            while !std::fs::read_to_string(&child).is_ok_and(|number| number.ends_with('\n')) {
+                time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            ended = run.with(&facts, user, Box::pin(body)) => panic!("{ended:?}"),
+            () = started => {}
+        }
+        let number = std::fs::read_to_string(&child).unwrap().trim().to_owned();
+        let runs = || {
+            let status = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+            status.rsplit_once(')').is_some_and(|(_, state)| !state.starts_with(" Z"))
+        };
+        for _ in 0..500 {
+            if !runs() {
+                break;
+            }
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!runs(), "{number} still runs");
+        assert!(!whole.exists());
+    }
 
     #[test]
     fn only_crlf_becomes_lf_wherever_it_is_cut() {
