@@ -279,7 +279,7 @@ impl Acme {
 
 /// What the authority has found where it looked (RFC 8555 §8: the `error` of a challenge), name by name.
 async fn reason(order: &mut Order) -> Option<String> {
-    let mut reasons = Vec::new();
+    let mut reasons: Vec<String> = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization.ok()?;
@@ -293,7 +293,7 @@ async fn reason(order: &mut Order) -> Option<String> {
             found.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(LONGEST).collect()
         }));
     }
-    Some(reasons.join("; ")).filter(|reasons: &String| !reasons.is_empty())
+    Some(reasons.join("; ")).filter(|reasons| !reasons.is_empty())
 }
 
 /// The kind of a problem: what stands behind `urn:ietf:params:acme:error:`.
