@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::{
     Call, CompileError, Diagnostic, Language, Limits, Position, Program, Script, Severity,
     definition::{Code, Control},
+    diagnostic::ENOUGH,
     language::Known,
     program::Instruction,
     text::Variable,
@@ -30,9 +31,10 @@ impl Language {
     /// ```
     ///
     /// # Errors
-    /// Everything that is wrong with it, up to [`Limits::errors`].
+    /// Everything that is wrong with it, up to [`Limits::errors`]; where its syntax is wrong, only that.
     pub fn compile(&self, script: &[u8]) -> Result<Program, CompileError> {
-        self.check_tree(&Tree::parse(script, &self.limits, false)?)
+        let tree = Tree::parse(script, &self.limits, false);
+        self.check_tree(&tree.map_err(|errors| CompileError::of_syntax(errors, self.limits.errors))?)
     }
 
     /// Checks and compiles a script that has been parsed.
@@ -141,7 +143,7 @@ impl<'l> Checker<'l> {
                 self.diagnostics.push(Diagnostic { position, severity, message });
             }
             std::cmp::Ordering::Equal => {
-                let message = "there is more to say, but this is enough".to_owned();
+                let message = ENOUGH.to_owned();
                 self.diagnostics.push(Diagnostic { position, severity: Severity::Error, message });
             }
             std::cmp::Ordering::Greater => {}

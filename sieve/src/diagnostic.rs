@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Position, SyntaxError};
+use crate::{Position, SyntaxError, parser::SyntaxErrors};
 
 /// Something to say about a place in a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,22 @@ impl From<SyntaxError> for CompileError {
         }
     }
 }
+
+impl CompileError {
+    /// What is wrong with the syntax of a script, of which there is one more than is told where there are too many.
+    pub(crate) fn of_syntax(errors: SyntaxErrors, most: usize) -> Self {
+        let error = |error: SyntaxError| Self::from(error).diagnostics;
+        let mut diagnostics: Vec<_> =
+            std::iter::once(errors.first).chain(errors.others).flat_map(error).collect();
+        if let Some(last) = diagnostics.get_mut(most.max(1)) {
+            last.message = ENOUGH.to_owned();
+        }
+        Self { diagnostics }
+    }
+}
+
+/// There are more errors than are told.
+pub(crate) const ENOUGH: &str = "there is more to say, but this is enough";
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -112,13 +112,14 @@ impl<'a> Raw<'a> {
                 value.reserve_exact(text.len());
                 let mut rest = text;
                 while let Some((plain, behind)) = rest.split_once('\\') {
-                    value.push_str(plain);
+                    push_lines(&mut value, plain);
                     // RFC 5228 §2.4.2: an escape before any other character is that character.
-                    let mut behind = behind.chars();
-                    value.extend(behind.next());
-                    rest = behind.as_str();
+                    let next = behind.chars().next().map_or(0, char::len_utf8);
+                    let (escaped, behind) = behind.split_at_checked(next).unwrap_or_default();
+                    push_lines(&mut value, escaped);
+                    rest = behind;
                 }
-                value.push_str(rest);
+                push_lines(&mut value, rest);
             }
             Self::Lines(text) => {
                 for line in text.split_terminator('\n').map(|line| line.trim_end_matches('\r')) {
@@ -131,6 +132,20 @@ impl<'a> Raw<'a> {
             }
         }
         Cow::Owned(value)
+    }
+}
+
+/// Adds a text whose lines end with CR LF, as those of all strings do (RFC 5228 §2.4.2), even where those of the script end with LF alone.
+fn push_lines(value: &mut String, text: &str) {
+    for line in text.split_inclusive('\n') {
+        match line.strip_suffix('\n') {
+            Some(line) => {
+                value.push_str(line);
+                // A CR may be what an escape has put there.
+                value.push_str(if value.ends_with('\r') { "\n" } else { "\r\n" });
+            }
+            None => value.push_str(line),
+        }
     }
 }
 
@@ -238,15 +253,26 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
+    /// What begins nothing; it is passed, so that something else comes next.
     #[cold]
-    fn unexpected(&self, found: char) -> SyntaxError {
+    fn unexpected(&mut self, found: char) -> SyntaxError {
+        if self.here() == self.position {
+            self.pass(found.len_utf8());
+        }
         SyntaxError::new(self.position, SyntaxErrorKind::Unexpected(found))
+    }
+
+    /// What is never closed; nothing follows it.
+    #[cold]
+    fn open(&mut self, kind: SyntaxErrorKind, position: Position) -> SyntaxError {
+        self.at = self.text.len();
+        SyntaxError::new(position, kind)
     }
 
     /// A comment of either kind.
     fn skip_comment(&mut self) -> Result<(), SyntaxError> {
         let length = comment::end(self.rest());
-        let length = length.ok_or_else(|| self.error(SyntaxErrorKind::OpenComment))?;
+        let Some(length) = length else { return Err(self.open(SyntaxErrorKind::OpenComment, self.here())) };
         self.found(length);
         self.pass(length);
         Ok(())
@@ -312,7 +338,7 @@ impl<'a> Lexer<'a> {
         loop {
             let behind = self.octets();
             if behind.is_empty() {
-                return Err(SyntaxError::new(self.position, SyntaxErrorKind::OpenString));
+                return Err(self.open(SyntaxErrorKind::OpenString, self.position));
             }
             self.at += 1;
             match behind {
@@ -325,7 +351,10 @@ impl<'a> Lexer<'a> {
                     // Anything else is looked at as if it stood alone.
                     self.at += usize::from(matches!(next, b'"' | b'\\'));
                 }
-                [b'\n', ..] => self.begin_line(),
+                [b'\n', ..] => {
+                    escaped |= !self.octets_before().ends_with(b"\r");
+                    self.begin_line();
+                }
                 [other, ..] => self.line_start += usize::from(is_continuation(*other)),
                 [] => {}
             }
@@ -336,12 +365,16 @@ impl<'a> Lexer<'a> {
 
     /// `text:` and its lines, up to a line of one dot; the name is taken already.
     fn multi_line(&mut self) -> Result<Raw<'a>, SyntaxError> {
-        let open = self.error(SyntaxErrorKind::OpenString);
-        let Some((head, _)) = self.rest().split_once('\n') else { return Err(open) };
+        let begun = self.here();
+        let Some((head, _)) = self.rest().split_once('\n') else {
+            return Err(self.open(SyntaxErrorKind::OpenString, begun));
+        };
         // RFC 5228 §8.1: "text:" *(SP / HTAB) (hash-comment / CRLF)
         let before = head.get(1..).unwrap_or_default().trim_start_matches([' ', '\t', '\r']);
         if !before.is_empty() && !before.starts_with('#') {
-            return Err(self.error(SyntaxErrorKind::TextBehindMultiLine));
+            let error = self.error(SyntaxErrorKind::TextBehindMultiLine);
+            self.pass(head.len());
+            return Err(error);
         }
         self.at += head.len() - before.len();
         if !before.is_empty() {
@@ -351,7 +384,9 @@ impl<'a> Lexer<'a> {
         self.begin_line();
         let start = self.at;
         loop {
-            let Some(length) = self.rest().find('\n') else { return Err(open) };
+            let Some(length) = self.rest().find('\n') else {
+                return Err(self.open(SyntaxErrorKind::OpenString, begun));
+            };
             let before = self.at;
             let line = self.take(length + 1);
             self.begin_line();
@@ -359,6 +394,11 @@ impl<'a> Lexer<'a> {
                 return Ok(Raw::Lines(self.text.get(start..before).unwrap_or_default()));
             }
         }
+    }
+
+    /// What stands before the octet that was passed last.
+    fn octets_before(&self) -> &'a [u8] {
+        self.text.as_bytes().get(..self.at.saturating_sub(1)).unwrap_or_default()
     }
 
     fn error(&self, kind: SyntaxErrorKind) -> SyntaxError {

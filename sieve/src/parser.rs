@@ -73,40 +73,53 @@ impl Script {
     /// # Errors
     /// The first thing in it that is not Sieve, with its place.
     pub fn parse(script: &[u8], limits: &Limits) -> Result<Self, SyntaxError> {
-        Tree::parse(script, limits, true).map(Tree::into_script)
+        Tree::parse(script, limits, true).map(Tree::into_script).map_err(|errors| errors.first)
     }
 }
 
 impl<'a> Tree<'a> {
     /// Parses a script; comments are for scripts that are to be printed, not to be run.
-    pub(crate) fn parse(script: &'a [u8], limits: &Limits, comments: bool) -> Result<Self, SyntaxError> {
+    pub(crate) fn parse(script: &'a [u8], limits: &Limits, comments: bool) -> Result<Self, SyntaxErrors> {
         let start = Position { line: 1, column: 1 };
+        let fatal =
+            |position, kind| SyntaxErrors { first: SyntaxError::new(position, kind), others: Vec::new() };
         if script.len() > limits.script {
-            return Err(SyntaxError::new(start, SyntaxErrorKind::TooLarge(limits.script)));
+            return Err(fatal(start, SyntaxErrorKind::TooLarge(limits.script)));
         }
         let text = std::str::from_utf8(script).map_err(|error| {
             let before = script.get(..error.valid_up_to()).unwrap_or_default();
-            SyntaxError::new(position_behind(before), SyntaxErrorKind::NotUtf8)
+            fatal(position_behind(before), SyntaxErrorKind::NotUtf8)
         })?;
         if let Some(at) = memchr::memchr(0, script) {
             let before = script.get(..at).unwrap_or_default();
-            return Err(SyntaxError::new(position_behind(before), SyntaxErrorKind::Nul));
+            return Err(fatal(position_behind(before), SyntaxErrorKind::Nul));
         }
         let mut parser = Parser {
             lexer: Lexer::new(text, comments),
             nesting: limits.nesting,
             tree: Self::for_octets(text.len()),
+            errors: Vec::new(),
+            most: limits.errors.max(1),
         };
-        parser.lexer.advance()?;
-        parser.commands(0)?;
-        match parser.lexer.token {
-            Token::End => {
-                parser.tree.end(std::iter::from_fn(|| parser.lexer.comment(false)).collect());
+        // The error that ends it all is written down as well.
+        let _ = parser.script();
+        let mut errors = parser.errors.into_iter();
+        match errors.next() {
+            Some(first) => Err(SyntaxErrors { first, others: errors.collect() }),
+            None => {
+                let mut lexer = parser.lexer;
+                parser.tree.end(std::iter::from_fn(|| lexer.comment(false)).collect());
                 Ok(parser.tree)
             }
-            _ => Err(parser.expected("a command")),
         }
     }
+}
+
+/// Where a script is not Sieve: each place, as far as one does not follow from another.
+#[derive(Debug)]
+pub(crate) struct SyntaxErrors {
+    pub(crate) first: SyntaxError,
+    pub(crate) others: Vec<SyntaxError>,
 }
 
 fn position_behind(before: &[u8]) -> Position {
@@ -122,35 +135,149 @@ struct Parser<'a> {
     lexer: Lexer<'a>,
     nesting: usize,
     tree: Tree<'a>,
+    /// What was wrong so far. The tree is of no use then, but there may be more to say.
+    errors: Vec<SyntaxError>,
+    most: usize,
 }
 
+/// There is no use in going on.
+struct GivenUp;
+
 impl<'a> Parser<'a> {
-    /// `*command`, up to what begins none.
-    fn commands(&mut self, depth: usize) -> Result<(), SyntaxError> {
-        if depth > self.nesting {
-            return Err(SyntaxError::new(self.lexer.position, SyntaxErrorKind::TooDeep(self.nesting)));
+    fn script(&mut self) -> Result<(), GivenUp> {
+        self.next()?;
+        loop {
+            self.commands(0)?;
+            match self.lexer.token {
+                Token::End => return Ok(()),
+                Token::Mark(b'}') => {
+                    let closed = Err(self.expected("a command"));
+                    self.told(closed)?;
+                    self.next()?;
+                }
+                _ => {
+                    let other = Err(self.expected("a command"));
+                    self.told(other)?;
+                    self.recover(0)?;
+                }
+            }
         }
+    }
+
+    /// Writes down what is wrong, unless it is only what follows from the error before.
+    fn told(&mut self, result: Result<(), SyntaxError>) -> Result<(), GivenUp> {
+        let Err(error) = result else { return Ok(()) };
+        if self.errors.last().is_none_or(|last| last.position != error.position) {
+            self.errors.push(error);
+        }
+        if self.errors.len() > self.most { Err(GivenUp) } else { Ok(()) }
+    }
+
+    /// Goes to the next token that is one.
+    fn next(&mut self) -> Result<(), GivenUp> {
+        loop {
+            match self.lexer.advance() {
+                Ok(()) => return Ok(()),
+                wrong => self.told(wrong)?,
+            }
+        }
+    }
+
+    /// Goes on behind something that is wrong: behind the next semicolon or block, or before the end of the block around it.
+    fn recover(&mut self, depth: usize) -> Result<(), GivenUp> {
+        loop {
+            match self.lexer.token {
+                Token::End | Token::Mark(b'}') => return Ok(()),
+                Token::Mark(b';') => return self.next(),
+                Token::Mark(b'{') => {
+                    self.next()?;
+                    return self.block(depth, &mut None);
+                }
+                _ => self.next()?,
+            }
+        }
+    }
+
+    /// What follows `{`, and the `}`.
+    fn block(&mut self, depth: usize, comments: &mut Option<Box<Comments>>) -> Result<(), GivenUp> {
+        if depth >= self.nesting {
+            let too_deep = SyntaxError::new(self.lexer.position, SyntaxErrorKind::TooDeep(self.nesting));
+            self.told(Err(too_deep))?;
+            self.skip_block()?;
+        }
+        loop {
+            self.commands(depth + 1)?;
+            match self.lexer.token {
+                Token::Mark(b'}') => {
+                    self.comments(comments, false, |comments| &mut comments.closing);
+                    return self.next();
+                }
+                Token::End => {
+                    let open = Err(self.expected("a command or `}`"));
+                    return self.told(open);
+                }
+                _ => {
+                    let other = Err(self.expected("a command or `}`"));
+                    self.told(other)?;
+                    self.recover(depth + 1)?;
+                }
+            }
+        }
+    }
+
+    /// Goes to the `}` that ends the block, whatever is in it.
+    fn skip_block(&mut self) -> Result<(), GivenUp> {
+        let mut open = 0_usize;
+        loop {
+            match self.lexer.token {
+                Token::End => return Ok(()),
+                Token::Mark(b'{') => open += 1,
+                Token::Mark(b'}') if open == 0 => return Ok(()),
+                Token::Mark(b'}') => open -= 1,
+                _ => {}
+            }
+            self.next()?;
+        }
+    }
+
+    /// `*command`, up to what begins none.
+    fn commands(&mut self, depth: usize) -> Result<(), GivenUp> {
         while let Token::Identifier(name) = self.lexer.token {
             let mut comments = None;
             self.comments(&mut comments, false, |comments| &mut comments.before);
-            let open = self.begin(name)?;
-            self.arguments(open, depth)?;
-            self.comments(&mut comments, false, |comments| &mut comments.before);
-            let has_block = self.accept(b'{')?;
+            let (open, has_block) = match self.head(name, depth, &mut comments) {
+                Ok(begun) => begun,
+                Err(error) => {
+                    self.told(Err(error))?;
+                    self.recover(depth)?;
+                    continue;
+                }
+            };
             if has_block {
                 self.comments(&mut comments, true, |comments| &mut comments.opening);
-                self.commands(depth + 1)?;
-                self.comments(&mut comments, false, |comments| &mut comments.closing);
-                if !self.accept(b'}')? {
-                    return Err(self.expected("a command or `}`"));
-                }
-            } else if !self.accept(b';')? {
-                return Err(self.expected("`;` or a block"));
+                self.block(depth, &mut comments)?;
             }
             self.comments(&mut comments, true, |comments| &mut comments.behind);
             self.tree.close(open, has_block, comments);
         }
         Ok(())
+    }
+
+    /// A command up to its semicolon or `{`, and whether it is the latter.
+    fn head(
+        &mut self,
+        name: Name<'a>,
+        depth: usize,
+        comments: &mut Option<Box<Comments>>,
+    ) -> Result<(Open, bool), SyntaxError> {
+        let open = self.begin(name)?;
+        self.arguments(open, depth)?;
+        self.comments(comments, false, |comments| &mut comments.before);
+        let has_block = self.accept(b'{')?;
+        if !has_block && !self.accept(b';')? {
+            return Err(self.expected("`;` or a block"));
+        }
+        Ok((open, has_block))
     }
 
     /// Puts the comments before the token that is next into a place; with `same_line` those on the line of the token before.
@@ -259,86 +386,4 @@ impl<'a> Parser<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ArgumentKind;
-
-    fn error(script: &str) -> String {
-        Script::parse(script.as_bytes(), &Limits::default()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn parses_every_construct() {
-        let script = "# comment\r\nREQUIRE [\"fileinto\", \"reject\"]; /* more\n */\r\n\
-            if anyof (size :over 100K, not header :contains \"a\\\"b\\\\c\" \"x\") {\r\n  reject text: # why\r\n\
-            first\r\n..dot\r\n.\r\n;\r\n} else { stop; }\r\n";
-        let script = Script::parse(script.as_bytes(), &Limits::default()).unwrap();
-        let names: Vec<_> = script.commands.iter().map(|command| command.name.as_str()).collect();
-        assert_eq!(names, ["require", "if", "else"]);
-        let test = &script.commands[1].tests[0];
-        assert_eq!(test.tests[0].arguments[1].kind, ArgumentKind::Number(102_400));
-        assert_eq!((test.tests[0].position.line, test.tests[0].position.column), (4, 11));
-        let ArgumentKind::String(escaped) = &test.tests[1].tests[0].arguments[1].kind else { panic!() };
-        assert_eq!(escaped.value, "a\"b\\c");
-        let block = script.commands[1].block.as_ref().unwrap();
-        let ArgumentKind::String(text) = &block[0].arguments[0].kind else { panic!() };
-        assert_eq!(text.value, "first\r\n.dot\r\n");
-    }
-
-    #[test]
-    fn comments_stay_with_their_commands() {
-        let text = "# before\r\nif # within\r\n true { # opening\n/* in\nside */ keep; # behind\n# closing\n} # done\n\
-            /* last */";
-        let script = Script::parse(text.as_bytes(), &Limits::default()).unwrap();
-        let texts = |comments: &[Comment]| {
-            comments.iter().map(|comment| comment.text().to_owned()).collect::<Vec<_>>()
-        };
-        let comments = script.commands[0].comments.as_ref().unwrap();
-        assert_eq!(texts(&comments.before), ["# before", "# within"]);
-        assert_eq!(texts(&comments.opening), ["# opening"]);
-        assert_eq!(texts(&comments.closing), ["# closing"]);
-        assert_eq!(texts(&comments.behind), ["# done"]);
-        assert_eq!(comments.before[1].position, Position { line: 2, column: 4 });
-        let inner = script.commands[0].block.as_ref().unwrap()[0].comments.as_ref().unwrap();
-        assert_eq!(texts(&inner.before), ["/* in\r\nside */"]);
-        assert_eq!(texts(&inner.behind), ["# behind"]);
-        assert_eq!(texts(&script.comments), ["/* last */"]);
-        let without = Tree::parse(text.as_bytes(), &Limits::default(), false).unwrap().into_script();
-        assert!(
-            without.comments.is_empty() && without.commands.iter().all(|command| command.comments.is_none())
-        );
-    }
-
-    #[test]
-    fn says_where_and_what_is_wrong() {
-        for (script, expected) in [
-            ("keep", "line 1, column 5: expected `;` or a block, found the end of the script"),
-            ("keep;\n}", "line 2, column 1: expected a command, found `}`"),
-            ("redirect \"a", "line 1, column 10: this string is never closed"),
-            ("/* x", "line 1, column 1: this comment is never closed"),
-            ("/*/ keep;", "line 1, column 1: this comment is never closed"),
-            ("redirect text::\n.\n;", "line 1, column 14: only a comment can stand behind `text:`"),
-            ("a [\"b\" \"c\"];", "line 1, column 8: expected `,` or `]`, found a string"),
-            ("size 99999999999999999999;", "line 1, column 6: this number is too large"),
-            ("size 18446744073709551615K;", "line 1, column 6: this number is too large"),
-            ("a text: b\n.\n;", "line 1, column 7: only a comment can stand behind `text:`"),
-            ("é;", "line 1, column 1: unexpected 'é'"),
-            ("a\0;", "line 1, column 2: a NUL cannot be in a script"),
-            ("a :;", "line 1, column 3: unexpected ':'"),
-        ] {
-            assert_eq!(error(script), expected, "{script:?}");
-        }
-        let not_utf8 = Script::parse(b"a;\n\xff", &Limits::default()).unwrap_err();
-        assert_eq!(not_utf8.to_string(), "line 2, column 1: this is not UTF-8");
-    }
-
-    #[test]
-    fn nesting_and_size_are_bounded() {
-        let nested = |depth: usize| format!("{}{}", "if true {".repeat(depth), "}".repeat(depth));
-        assert!(Script::parse(nested(32).as_bytes(), &Limits::default()).is_ok());
-        assert!(error(&nested(33)).contains("nested deeper than 32"));
-        assert!(error(&nested(100_000)).contains("nested deeper than 32"));
-        assert!(error(&format!("if {}true;", "not ".repeat(100_000))).contains("nested deeper"));
-        assert!(error(&" ".repeat((1 << 20) + 1)).contains("1048576"));
-    }
-}
+mod tests;

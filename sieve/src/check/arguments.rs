@@ -47,6 +47,10 @@ impl<'l> Checker<'l> {
                 return call;
             }
         }
+        if self.diagnostics.len() > said {
+            // Where a tag has not got what it takes, what is left for the others says nothing.
+            return call;
+        }
         self.positional(&mut call, definition, node.tree, rest.as_slice());
         if self.diagnostics.len() > said {
             return call;
