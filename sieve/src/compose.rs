@@ -83,6 +83,20 @@ impl Fields {
         self.header.push_str("\r\n");
     }
 
+    /// A field of a mailbox, its name encoded if need be.
+    pub(crate) fn mailbox(&mut self, name: &str, value: &str) {
+        let encoded = match &address_list::parse(value.as_bytes())[..] {
+            [Entry::Mailbox(found)] => match (&found.name, found.address()) {
+                (Some(phrase), Some(address)) if !phrase.is_ascii() => {
+                    Some(mailbox(&word::decode(phrase), address.as_str()))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        self.raw(name, encoded.as_deref().unwrap_or(value));
+    }
+
     /// A field of text, encoded if need be (RFC 2047).
     pub(crate) fn text(&mut self, name: &str, value: &str) {
         let line: String =
@@ -129,6 +143,16 @@ impl Fields {
         segments.extend(about.1);
         segments.push(Segment::Octets(Bytes::from(end)));
         Message::of(segments)
+    }
+}
+
+/// An address with a name, as header fields have it (RFC 5322 §3.4, RFC 2047 §5).
+pub(crate) fn mailbox(name: &str, address: &str) -> String {
+    let line: String = name.chars().filter(|letter| !letter.is_control()).collect();
+    match (line.is_empty(), line.is_ascii()) {
+        (true, _) => format!("<{address}>"),
+        (_, true) => format!("\"{}\" <{address}>", line.replace('\\', "\\\\").replace('"', "\\\"")),
+        _ => format!("{} <{address}>", word::encode(&line)),
     }
 }
 
@@ -265,7 +289,7 @@ impl Mailto {
     /// the message that it is about.
     pub fn message(&self, notify: &Notify, stamp: &Stamp, owner: &str, about: (&str, &str)) -> Message {
         let mut fields = Fields::new(stamp);
-        fields.raw("From", notify.from.as_deref().unwrap_or(&stamp.from));
+        fields.mailbox("From", notify.from.as_deref().unwrap_or(&stamp.from));
         fields.raw("To", &self.recipients.join(", "));
         // RFC 5436 §2.7: `:message`, else the subject of the URI, else what it is about.
         let subject = notify.message.as_ref().or(self.subject.as_ref());

@@ -209,12 +209,7 @@ impl MemoryHost {
             }
             Request::Filter { program, arguments, message } => {
                 match self.execute(program, arguments, &self.octets(message)) {
-                    ProgramOutput::Success(octets) if !octets.is_empty() => {
-                        let structure = Arc::new(Structure::of(&octets));
-                        self.messages.push(octets);
-                        let source = u32::try_from(self.messages.len() - 1).unwrap_or(u32::MAX);
-                        Answer::Message { source, structure }
-                    }
+                    ProgramOutput::Success(octets) if !octets.is_empty() => self.hold(octets),
                     other => Answer::Program(other),
                 }
             }
@@ -228,6 +223,14 @@ impl MemoryHost {
             }
             Request::Custom { .. } => request.unanswered(),
         }
+    }
+
+    /// One message more, which a program has made of another.
+    pub(crate) fn hold(&mut self, octets: Bytes) -> Answer {
+        let structure = Arc::new(Structure::of(&octets));
+        self.messages.push(octets);
+        let source = u32::try_from(self.messages.len() - 1).unwrap_or(u32::MAX);
+        Answer::Message { source, structure }
     }
 
     fn execute(&self, program: &str, arguments: &[String], input: &[u8]) -> ProgramOutput {

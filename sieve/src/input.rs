@@ -23,8 +23,8 @@ pub struct Input {
     /// Whether the recipient of the envelope is an address that others have too, such as that of a group or a catch-all: it is not the user's
     /// own then, and `vacation` does not answer what is addressed to it (RFC 5230 §4.5).
     pub shared_recipient: bool,
-    /// What separates the user from the detail in a local part (RFC 5233); `+`. Several characters separate as a string; none for no
-    /// details.
+    /// What separates the user from the detail in a local part (RFC 5233); `+`. Of several characters the first one that is there
+    /// separates, as with Postfix; none for no details.
     pub separator: String,
     /// What the site has decided about extensions.
     pub options: Arc<Options>,

@@ -28,6 +28,16 @@ pub struct Options {
     pub vacation_unaddressed: bool,
     /// Whether the recipient before aliases were resolved is left out of the user's addresses.
     pub vacation_final_recipient: bool,
+    /// The subject of answers to messages that have none; `Automated reply`.
+    pub vacation_subject_default: String,
+    /// What answers make of the subject of the message, which stands for `%{subject}`, where the script does not name one (RFC 5230 §5.4);
+    /// `Auto: %{subject}`.
+    pub vacation_subject_template: String,
+    /// Characters of such a subject; 256.
+    pub vacation_subject_most: usize,
+    /// Whether the To field of answers names whom the header of the message says it is from, where the envelope has an address that was
+    /// rewritten on the way. The answer goes to the envelope's anyway (RFC 5230 §4.5).
+    pub vacation_to_header_sender: bool,
     /// The period of `duplicate` if the script names none, in seconds; 7 days (RFC 7352 §3).
     pub duplicate_default: u64,
     /// The longest period of `duplicate`, in seconds; 365 days.
@@ -50,6 +60,10 @@ impl Default for Options {
             vacation_default: 7 * DAY,
             vacation_unaddressed: false,
             vacation_final_recipient: false,
+            vacation_subject_default: "Automated reply".into(),
+            vacation_subject_template: "Auto: %{subject}".into(),
+            vacation_subject_most: 256,
+            vacation_to_header_sender: false,
             duplicate_default: 7 * DAY,
             duplicate_most: 365 * DAY,
             added_value: 1 << 20,

@@ -118,6 +118,13 @@ impl Run {
         self
     }
 
+    /// The same, as if these were the actions of scripts that have ended before it.
+    pub(crate) fn behind(mut self, actions: Vec<crate::Action>) -> Self {
+        self.context.committed = actions.len();
+        self.context.actions = actions;
+        self
+    }
+
     /// The same, ended with an error as soon as `over` says so. It is asked every few hundred steps, and not again once it has said yes: what
     /// it looks at, such as a clock, is the host's, and so is what the time between questions and answers counts for.
     ///

@@ -4,6 +4,8 @@
 //! annotations and the mail that is sent are in memory; files are read by whoever runs the suite.
 
 mod commands;
+mod execution;
+mod paths;
 mod scores;
 mod settings;
 mod tests;
@@ -16,10 +18,31 @@ use std::{
 
 use world::World;
 
-use crate::{CompileError, Extension, Input, Language, Limits, Run, RuntimeError, Step, extension};
+use crate::{
+    CompileError, Extension, Input, Language, Limits, ProgramOutput, Run, RuntimeError, Step, extension,
+};
 
 /// Reads a file that a test script names, by its path from the directory of the test script.
 pub type ReadFile = Box<dyn FnMut(&str) -> Option<Vec<u8>> + Send>;
+
+/// Runs a program for a script, and says what came of it.
+pub type RunProgram = Box<dyn FnMut(&ProgramCall) -> ProgramOutput + Send>;
+
+/// A program that a script wants to be run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProgramCall {
+    /// The program: its name in the directory that a setting such as `sieve_pipe_bin_dir` names.
+    pub path: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its standard input.
+    pub input: Vec<u8>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+    /// For how many seconds it may run.
+    pub seconds: u64,
+}
 
 /// How the tests of one script went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,23 +122,45 @@ impl fmt::Display for Report {
 /// # Errors
 /// If the test script does not compile.
 pub fn run(script: &[u8], files: ReadFile) -> Result<Report, CompileError> {
-    let state = Arc::new(Mutex::new(World::new(files)));
-    let mut language = whole_language().with(extension(&state));
+    run_with_programs(script, files, None)
+}
+
+/// The same, where scripts may run programs: `vnd.dovecot.pipe`, `vnd.dovecot.filter` and `vnd.dovecot.execute` find there what the settings
+/// of the test script name. Without `programs` there are none.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_programs(
+    script: &[u8],
+    files: ReadFile,
+    programs: Option<RunProgram>,
+) -> Result<Report, CompileError> {
+    let state = Arc::new(Mutex::new(World::new(files, programs)));
+    let language = whole_language().with(extension(&state));
+    lock(&state).set_language(language.clone());
+    let report = run_in(script, &state, language);
+    // The language holds the world that its commands are about: it goes first.
+    lock(&state).set_language(Language::default());
+    lock(&state).program = None;
+    report
+}
+
+fn run_in(script: &[u8], state: &State, mut language: Language) -> Result<Report, CompileError> {
     let limits = Limits { variables: 1024, log: 0, instructions: u64::MAX, ..Limits::default() };
     language = language.limited(limits.clone());
     let program = language.compile(script)?;
-    let input: Input = lock(&state).host.input.clone();
+    let input: Input = lock(state).host.input.clone();
     let mut run = Run::with_limits(Arc::new(program), input, limits);
     let outcome = loop {
         match run.poll() {
             Step::Need(request) => {
-                let answer = lock(&state).answer(&request);
+                let answer = lock(state).answer(&request);
                 run.answer(answer);
             }
             Step::Done(outcome) => break outcome,
         }
     };
-    let mut world = lock(&state);
+    let mut world = lock(state);
     let (results, warnings) = (std::mem::take(&mut world.results), std::mem::take(&mut world.warnings));
     Ok(Report { results, error: outcome.error, warnings })
 }
@@ -132,9 +177,12 @@ pub fn whole_language() -> Language {
     language
 }
 
+/// What test scripts require.
+const NAME: &str = "vnd.dovecot.testsuite";
+
 /// `vnd.dovecot.testsuite`, whose tests are about the mail in `state`.
 fn extension(state: &Arc<Mutex<World>>) -> Extension {
-    let extension = Extension::new("vnd.dovecot.testsuite").environment_namespace("tst");
+    let extension = Extension::new(NAME).environment_namespace("tst");
     tests::add(commands::add(extension, state), state)
 }
 

@@ -36,6 +36,14 @@ pub struct Vacation {
     pub final_recipient: bool,
     /// Where the answer is filed too (RFC 8580).
     pub fcc: Option<Delivery>,
+    /// The subject of an answer to a message that has none; empty for `Automated reply`.
+    pub subject_default: String,
+    /// What is made of the subject of the message, which stands for `%{subject}` and for `%$`; empty for `Auto: %{subject}`.
+    pub subject_template: String,
+    /// Characters of a subject that is made, with the ellipsis for what is left out; 0 for 256.
+    pub subject_most: usize,
+    /// Whether the To field of the answer names whom the header says the message is from, whatever the envelope says.
+    pub to_header_sender: bool,
 }
 
 /// An answer to send, unless the sender had one in the period.
@@ -44,8 +52,10 @@ pub struct Vacation {
 pub struct Reply {
     /// To whom: the sender of the envelope (RFC 5230 §4.5). The answer's own sender is the null one.
     pub recipient: String,
-    /// The From field; `None` for the user's main address.
+    /// The From field; `None` for the user's main address. It is one of [`Vacation::addresses`] where the message names that.
     pub from: Option<String>,
+    /// The To field, encoded: the recipient, with a name if the header of the message has one; `None` for the recipient alone.
+    pub to: Option<String>,
     /// The Subject field, not encoded.
     pub subject: String,
     /// In-Reply-To: the identifier of the message, with its brackets.
@@ -138,8 +148,8 @@ pub fn reply(
         return Err(Silence::Machine(sender.to_owned()));
     }
     let original = envelope.original_to.as_ref().filter(|_| !vacation.final_recipient);
-    let recipients = envelope.to.iter().chain(original);
-    let own: Vec<&String> = own.iter().chain(recipients).chain(&vacation.addresses).collect();
+    let delivered = envelope.to.iter().chain(original);
+    let own: Vec<&String> = own.iter().chain(delivered).chain(&vacation.addresses).collect();
     let is_own = |address: &str| own.iter().any(|own| own.eq_ignore_ascii_case(address));
     if is_own(sender) {
         return Err(Silence::FromUser);
@@ -147,16 +157,28 @@ pub fn reply(
     if let Some(field) = automatic(header) {
         return Err(Silence::Automatic(field));
     }
-    if !vacation.unaddressed && !addressed(header, is_own) {
+    let addressed = recipients(header).find(|recipient| is_own(recipient));
+    if !vacation.unaddressed && addressed.is_none() {
         return Err(Silence::NotAddressed);
     }
+    // RFC 5230 §5.1: from the user, by the address that whoever wrote knows.
+    let alias = |address: &String| vacation.addresses.iter().any(|own| own.eq_ignore_ascii_case(address));
     let text =
         |name: &str| header::find(header, name).map(|field| word::decode(field.value()).trim().to_owned());
     let subject = match (&vacation.subject, text("Subject")) {
-        (Some(subject), _) => subject.clone(),
+        // Scripts have subjects that are encoded already, too.
+        (Some(subject), _) => word::decode(subject.as_bytes()),
         // RFC 5230 §5.4 asks for `Auto: ` and the subject of the message.
-        (None, Some(subject)) => format!("Auto: {subject}"),
-        (None, None) => "Automated reply".into(),
+        (None, Some(subject)) => {
+            let template = filled(&vacation.subject_template, "Auto: %{subject}");
+            limited(
+                template.replace("%$", "%{subject}").replace("%{subject}", &subject),
+                vacation.subject_most,
+            )
+        }
+        (None, None) => {
+            limited(filled(&vacation.subject_default, "Automated reply").into(), vacation.subject_most)
+        }
     };
     let id = text("Message-ID").filter(|id| id.len() <= 998 && id.starts_with('<'));
     // RFC 5322 §3.6.4
@@ -166,7 +188,8 @@ pub fn reply(
     };
     Ok(Reply {
         recipient: sender.to_owned(),
-        from: vacation.from.clone(),
+        from: vacation.from.clone().or_else(|| addressed.filter(alias)),
+        to: named_sender(header, sender, vacation.to_header_sender),
         subject,
         in_reply_to: id,
         references,
@@ -227,8 +250,33 @@ fn automatic(header: &[u8]) -> Option<String> {
     None
 }
 
-fn addressed(header: &[u8], is_own: impl Fn(&str) -> bool) -> bool {
-    recipients(header).any(|recipient| is_own(&recipient))
+fn filled<'a>(text: &'a str, default: &'a str) -> &'a str {
+    if text.is_empty() { default } else { text }
+}
+
+/// A subject of so many characters at most, 0 for as many as is usual.
+fn limited(subject: String, most: usize) -> String {
+    let most = if most == 0 { 256 } else { most };
+    match subject.char_indices().nth(most) {
+        None => subject,
+        Some(_) => subject.chars().take(most.saturating_sub(1)).chain(['\u{2026}']).collect(),
+    }
+}
+
+/// The mailbox of the sender, with the name that the header has for it; with `any` the first one of these fields, whose ever it is.
+fn named_sender(header: &[u8], sender: &str, any: bool) -> Option<String> {
+    ["Sender", "Resent-From", "From", "Reply-To"].iter().find_map(|name| {
+        let field = header::find(header, name)?;
+        let mut mailboxes = address_list::parse(&field.text()).into_iter().filter_map(|entry| match entry {
+            Entry::Mailbox(mailbox) => Some((mailbox.address()?, mailbox.name.unwrap_or_default())),
+            _ => None,
+        });
+        let (address, name) =
+            mailboxes.find(|(address, _)| any || address.as_str().eq_ignore_ascii_case(sender))?;
+        // What is too long for a line is nobody's name (RFC 5322 §2.1.1).
+        let name = Some(word::decode(&name)).filter(|name| name.len() <= 256).unwrap_or_default();
+        Some(compose::mailbox(name.trim(), address.as_str()))
+    })
 }
 
 /// The addresses in the fields of a header that name recipients (RFC 5230 §4.5), in their order: those among which the user's own are
@@ -252,8 +300,8 @@ impl Reply {
     pub fn message(&self, stamp: &compose::Stamp) -> Message {
         let from = self.from.as_deref().unwrap_or(&stamp.from);
         let mut fields = compose::Fields::new(stamp);
-        fields.raw("From", from);
-        fields.raw("To", &format!("<{}>", self.recipient));
+        fields.mailbox("From", from);
+        fields.raw("To", &self.to.clone().unwrap_or_else(|| format!("<{}>", self.recipient)));
         fields.text("Subject", &self.subject);
         if let Some(id) = &self.in_reply_to {
             fields.raw("In-Reply-To", id);
@@ -311,6 +359,49 @@ mod tests {
         ] {
             assert!(silence("a@a.example", header).is_ok(), "{header}");
         }
+    }
+
+    #[test]
+    fn what_answers_say_of_the_message() {
+        let envelope = Envelope::new("ann@a.example", "bob@example.com");
+        let of = |vacation: &Vacation, header: &str| {
+            reply(vacation, format!("{header}To: bob@example.com\r\n").as_bytes(), &envelope, &[]).unwrap()
+        };
+        let plain = Vacation::default();
+        let long = of(&plain, &format!("Subject: {}\r\n", "é".repeat(300))).subject;
+        assert_eq!((long.chars().count(), long.ends_with("éé\u{2026}")), (256, true));
+        let made = Vacation {
+            subject_default: "Nothing".into(),
+            subject_template: "<%$> %{subject}".into(),
+            subject_most: 12,
+            ..Vacation::default()
+        };
+        assert_eq!(of(&made, "").subject, "Nothing");
+        assert_eq!(of(&made, "Subject: tea\r\n").subject, "<tea> tea");
+        assert_eq!(of(&made, "Subject: teapot\r\n").subject, "<teapot> te\u{2026}");
+
+        assert_eq!(
+            of(&plain, "From: Ann <ANN@a.example>\r\n").to.as_deref(),
+            Some("\"Ann\" <ANN@a.example>")
+        );
+        assert_eq!(of(&plain, "From: Eve <eve@a.example>\r\n").to, None);
+        let encoded = "From: =?utf-8?q?Z=C3=B6?= <ann@a.example>\r\n";
+        assert_eq!(of(&plain, encoded).to.as_deref(), Some("=?UTF-8?B?WsO2?= <ann@a.example>"));
+        let any = Vacation { to_header_sender: true, ..Vacation::default() };
+        assert_eq!(of(&any, "From: Eve <eve@a.example>\r\n").to.as_deref(), Some("\"Eve\" <eve@a.example>"));
+
+        let alias = Vacation { addresses: vec!["bob@alias.example".into()], ..Vacation::default() };
+        assert_eq!(of(&alias, "").from, None);
+        let first =
+            reply(&alias, b"To: bob@example.com\r\nCc: bob@alias.example\r\n", &envelope, &[]).unwrap();
+        assert_eq!(first.from, None, "the first counts");
+        let header = b"Cc: Bob@Alias.example\r\n";
+        let found = reply(&alias, header, &envelope, &[]).unwrap();
+        assert_eq!(found.from.as_deref(), Some("Bob@Alias.example"));
+        let built =
+            found.message(&compose::Stamp::new(mailwright_mail_model::DateTime::EPOCH, "<1@b>", "<b@b>"));
+        let text = String::from_utf8(crate::MemoryHost::new(*b"").octets(&built)).unwrap();
+        assert!(text.contains("From: Bob@Alias.example\r\nTo: <ann@a.example>\r\n"), "{text}");
     }
 
     #[test]

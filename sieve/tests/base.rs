@@ -225,7 +225,7 @@ fn header_changes_are_in_what_is_stored_and_not_in_what_went_before() {
     let text = String::from_utf8(host.octets(&after.message)).unwrap();
     assert_eq!(
         text,
-        "X-Tea: one  X-Evil: 1\r\n".to_owned()
+        "X-Tea: one X-Evil: 1\r\n".to_owned()
             + &MESSAGE
                 .replace("X-Number: 17\r\n", "")
                 .replace("tea\r\n\r\n", "tea\r\nX-Last: =?UTF-8?B?w6k=?=\r\n\r\n")

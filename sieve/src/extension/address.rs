@@ -121,7 +121,11 @@ pub(super) fn matches(
         if has_parts { matcher.value(context, mailbox.domain()) } else { Ok(false) }
     } else if call.has("user") || call.has("detail") {
         let separator = &context.input().separator;
-        let split = if separator.is_empty() { None } else { mailbox.local().split_once(separator.as_str()) };
+        let split = if separator.is_empty() {
+            None
+        } else {
+            mailbox.local().split_once(|letter| separator.contains(letter))
+        };
         match split {
             _ if !has_parts => Ok(false),
             Some((user, _)) if call.has("user") => matcher.value(context, user),

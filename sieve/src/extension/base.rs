@@ -1,7 +1,7 @@
 //! The commands and tests of RFC 5228 that need no `require`, and `encoded-character`.
 
 use mailwright_mail_model::{
-    Address,
+    Address, LocalPart,
     address_list::{self, Entry},
 };
 
@@ -119,8 +119,11 @@ fn check_redirect(checker: &mut Checker<'_>, call: &mut Call) {
 /// The address that mail is sent to, without the name that may stand before it: `addr-spec / phrase "<" addr-spec ">"`
 /// (RFC 5228 §2.4.2.3).
 pub(super) fn addr_spec(text: &str) -> Option<String> {
-    if Address::parse(text.as_bytes()).is_ok() {
-        return Some(text.to_owned());
+    if let Ok(address) = Address::parse(text.as_bytes()) {
+        // RFC 5321 §4.1.2: quotes that are not needed say nothing.
+        let local = LocalPart::from_unquoted(&address.local().unquoted());
+        let plain = local.and_then(|local| Address::new(local, address.domain().clone()));
+        return Some(plain.unwrap_or(address).to_string());
     }
     let (entries, whole) = address_list::parse_telling(text.as_bytes());
     match entries.as_slice() {

@@ -34,13 +34,16 @@ pub(super) struct Source {
     without: Without,
 }
 
-/// A line of a boundary in what stands around the parts of a multipart, with the line end before it (RFC 2046 §5.1.1).
+/// A line of a boundary in what stands around the parts of a multipart, with the line end before it (RFC 2046 §5.1.1), or the line behind a
+/// header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Without {
     #[default]
     Nothing,
     LastLine,
     FirstLine,
+    /// The empty line that ends a header.
+    EmptyLine,
 }
 
 impl Without {
@@ -48,6 +51,12 @@ impl Without {
     fn take_off(self, text: &mut String) {
         match self {
             Self::Nothing => {}
+            Self::EmptyLine => {
+                let ended = ["\n\r\n", "\n\n"].iter().find_map(|end| text.strip_suffix(end));
+                if let Some(before) = ended.map(str::len) {
+                    text.truncate(before + 1);
+                }
+            }
             Self::LastLine => {
                 let line = text.trim_end_matches(['\r', '\n']).rfind('\n').unwrap_or(0);
                 text.truncate(line);
@@ -126,6 +135,10 @@ fn without_captures(
 }
 
 fn sources(context: &mut Context, call: &Call) -> Result<VecDeque<Source>, Stop> {
+    // RFC 5173 §5: of a header alone, without the empty line behind it, no test is true.
+    if !has_body(context)? {
+        return Ok(VecDeque::new());
+    }
     let structure = &context.current.structure;
     if call.has("raw") {
         // RFC 5173 §5.1: as it stands, MIME or not.
@@ -142,19 +155,39 @@ fn sources(context: &mut Context, call: &Call) -> Result<VecDeque<Source>, Stop>
     let (wanted, as_text) = match context.tag_texts(call, "content")? {
         Some(types) => (types.iter().map(|kind| kind.to_ascii_lowercase()).collect(), false),
         // RFC 5173 §5.3: the text of the message; here that of all its text parts, without the markup of HTML.
-        None => (vec!["text".to_owned()], true),
+        None => (vec!["text".to_owned(), "application/xhtml+xml".to_owned()], true),
     };
     let structure = std::sync::Arc::clone(&context.current.structure);
     let mut sources = VecDeque::new();
     for (index, part) in structure.parts().enumerate() {
         if wanted.iter().any(|wanted| is_of(part, wanted)) {
-            let markup = as_text && part.content().media_type().is("text", "html");
+            let markup = as_text && is_markup(part);
+            // RFC 2045 §6.4: what is encoded in a way that nobody knows is no text.
+            if as_text && part.content().encoding() == TransferEncoding::Unknown {
+                continue;
+            }
             sources.extend(
                 of_part(&structure, index, part).into_iter().map(|source| Source { markup, ..source }),
             );
         }
     }
     Ok(sources)
+}
+
+/// Whether a text is HTML.
+fn is_markup(part: &Part) -> bool {
+    let media = part.content().media_type();
+    media.is("text", "html") || media.is("application", "xhtml+xml")
+}
+
+/// Whether there is an empty line behind the header.
+fn has_body(context: &mut Context) -> Result<bool, Stop> {
+    let Some(body) = context.current.structure.part(0).map(Part::body) else { return Ok(false) };
+    if body.start < body.end {
+        return Ok(true);
+    }
+    let header = context.header(0)?;
+    Ok(header.ends_with(b"\n\r\n") || header.ends_with(b"\n\n") || matches!(&*header, b"\r\n" | b"\n"))
 }
 
 /// RFC 5173 §5.2: `type/subtype`, `type`, or anything if it is empty; what is malformed is like nothing.
@@ -176,7 +209,6 @@ fn of_part(structure: &mailwright_mail_model::mime::Structure, index: usize, par
         markup: false,
         without,
     };
-    let plain = |range| without(range, Without::Nothing);
     let children: Vec<_> = structure.children(index).filter_map(|child| structure.part(child)).collect();
     match part.shape() {
         Shape::Multipart => {
@@ -185,7 +217,9 @@ fn of_part(structure: &mailwright_mail_model::mime::Structure, index: usize, par
             let last = children.last().map_or(whole.end, |child| child.body().end);
             vec![without(whole.start..first, Without::LastLine), without(last..whole.end, Without::FirstLine)]
         }
-        Shape::Message => children.first().map(|child| plain(child.header())).into_iter().collect(),
+        Shape::Message => {
+            children.first().map(|child| without(child.header(), Without::EmptyLine)).into_iter().collect()
+        }
         _ => vec![decoded(part)],
     }
 }

@@ -52,11 +52,7 @@ fn add(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
         return Err(Stop::error(format!("the value of `{name}` has more than {most} octets")));
     }
     // What follows a line break would be another field, or the body (RFC 5293 §4).
-    let value: String = value
-        .trim_matches([' ', '\t', '\r', '\n'])
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let value = unfolded(value.trim_matches([' ', '\t', '\r', '\n']));
     let header = context.header(0)?;
     let most = context.limits().added_headers;
     if context.added_headers >= most {
@@ -80,6 +76,28 @@ fn add(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     }
     context.current.set_header(edited);
     Ok(Flow::Next)
+}
+
+/// A value in one line: a line break and the blanks of the line behind it are one blank (RFC 5322 §2.2.3), and so is any other control.
+fn unfolded(value: &str) -> String {
+    let mut line = String::with_capacity(value.len());
+    let mut broken = false;
+    for letter in value.chars() {
+        match letter {
+            '\r' | '\n' => {
+                if !broken && !line.ends_with(' ') {
+                    line.push(' ');
+                }
+                broken = true;
+            }
+            ' ' | '\t' if broken => {}
+            other => {
+                broken = false;
+                line.push(if other.is_control() { ' ' } else { other });
+            }
+        }
+    }
+    line
 }
 
 /// Where the empty line that ends the header begins.

@@ -107,8 +107,14 @@ fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
                         &Mailbox::new(local, address.domain().as_str()),
                     )?
                 }
-                // `auth` need not be an address.
-                Err(_) => address::matches(context, call, &mut matcher, &Mailbox::new(&address, ""))?,
+                // Providers have had local parts with dots anywhere, and hosts with underscores; `auth` need not be an address.
+                Err(_) => {
+                    let parts = address.rsplit_once('@').filter(|(local, domain)| {
+                        !local.is_empty() && !domain.is_empty() && !local.contains(['@', ' '])
+                    });
+                    let (local, domain) = parts.unwrap_or((&address, ""));
+                    address::matches(context, call, &mut matcher, &Mailbox::new(local, domain))?
+                }
             }
         };
         if found {

@@ -8,23 +8,12 @@ use crate::{
 };
 
 pub(super) fn extensions() -> Vec<Extension> {
-    let command = |name: &'static str, change: Change| {
-        Definition::command(name, move |context, call| flags(context, call, change))
-            .optional(Parameter::Variable)
-            .parameter(Parameter::Strings)
-            .checked(check)
-    };
     vec![
         Extension::new("imap4flags")
-            .command(command("setflag", |_, new| new))
-            .command(command("addflag", |mut old, new| {
-                old.extend(new);
-                old
-            }))
-            .command(command("removeflag", |mut old, new| {
-                old.retain(|flag| !new.iter().any(|other| other.eq_ignore_ascii_case(flag)));
-                old
-            }))
+            .conflicts(OLD)
+            .command(command("setflag", |_, new| new).checked(check))
+            .command(command("addflag", added).checked(check))
+            .command(command("removeflag", removed).checked(check))
             .test(
                 Definition::test("hasflag", has_flag)
                     .optional(Parameter::Variables)
@@ -36,7 +25,56 @@ pub(super) fn extensions() -> Vec<Extension> {
                 Target::Named(&["keep", "fileinto", "vacation", "notify"]),
                 Tag::new("flags").value(Parameter::Strings),
             ),
+        // What RFC 5232 took the place of (draft-melnikov-sieve-imapflags-03): scripts of that time are still there.
+        Extension::new(OLD)
+            .conflicts("imap4flags")
+            .command(old("setflag", |_, new| new))
+            .command(old("addflag", added))
+            .command(old("removeflag", removed))
+            .command(marking("mark", added))
+            .command(marking("unmark", removed)),
     ]
+}
+
+const OLD: &str = "imapflags";
+
+/// A command that changes the internal variable, or the one that it names.
+fn command(name: &'static str, change: Change) -> Definition {
+    Definition::command(name, move |context, call| flags(context, call, change))
+        .optional(Parameter::Variable)
+        .parameter(Parameter::Strings)
+}
+
+/// A command of `imapflags`, which knew the internal variable only.
+fn old(name: &'static str, change: Change) -> Definition {
+    Definition::command(name, move |context, call| {
+        let given = context.texts(call, 0)?;
+        change_internal(context, change, normal(given.iter().map(|flag| &**flag)));
+        Ok(Flow::Next)
+    })
+    .parameter(Parameter::Strings)
+}
+
+fn marking(name: &'static str, change: Change) -> Definition {
+    Definition::command(name, move |context, _| {
+        change_internal(context, change, vec!["\\Flagged".to_owned()]);
+        Ok(Flow::Next)
+    })
+}
+
+fn added(mut old: Vec<String>, new: Vec<String>) -> Vec<String> {
+    old.extend(new);
+    old
+}
+
+fn removed(mut old: Vec<String>, new: Vec<String>) -> Vec<String> {
+    old.retain(|flag| !new.iter().any(|other| other.eq_ignore_ascii_case(flag)));
+    old
+}
+
+fn change_internal(context: &mut Context, change: Change, given: Vec<String>) {
+    let old = std::mem::take(&mut context.flags);
+    context.set_flags(distinct(change(old, given)));
 }
 
 type Change = fn(Vec<String>, Vec<String>) -> Vec<String>;
@@ -52,10 +90,7 @@ fn flags(context: &mut Context, call: &Call, change: Change) -> Result<Flow, Sto
     let given = context.texts(call, 1)?;
     let given = normal(given.iter().map(|flag| &**flag));
     match call.texts(0).first() {
-        None => {
-            let old = std::mem::take(&mut context.flags);
-            context.set_flags(distinct(change(old, given)));
-        }
+        None => change_internal(context, change, given),
         Some(target) => {
             let old = context.target_value(target)?;
             let new = distinct(change(normal(std::iter::once(old.as_str())), given));

@@ -130,7 +130,7 @@ fn extract_text(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
             text.truncate(end);
         }
     }
-    text = super::variables::modified(call, text);
+    text = super::variables::modified(call, text, context.limits().variable);
     context.set_variable(call, 0, text)?;
     Ok(Flow::Next)
 }

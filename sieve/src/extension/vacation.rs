@@ -54,6 +54,10 @@ fn command(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
         unaddressed: options.vacation_unaddressed,
         final_recipient: options.vacation_final_recipient,
         fcc: super::fcc::delivery(context, call)?,
+        subject_default: options.vacation_subject_default.clone(),
+        subject_template: options.vacation_subject_template.clone(),
+        subject_most: options.vacation_subject_most,
+        to_header_sender: options.vacation_to_header_sender,
     };
     // What is answered is the message that came, whatever the script has made of it.
     let header = context.header(0)?;

@@ -43,20 +43,21 @@ fn check(checker: &mut Checker<'_>, call: &mut Call) {
 
 fn set(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     let value = context.text(call, 1)?.into_owned();
-    let value = modified(call, value);
+    let value = modified(call, value, context.limits().variable);
     context.set_variable(call, 0, value)?;
     Ok(Flow::Next)
 }
 
-/// A value with the modifiers of a call applied.
-pub(super) fn modified(call: &Call, mut value: String) -> String {
+/// A value with the modifiers of a call applied. What they would make longer than `most` octets is cut off behind what they make of a whole
+/// character.
+pub(super) fn modified(call: &Call, mut value: String, most: usize) -> String {
     for (name, _) in MODIFIERS.iter().filter(|(name, _)| call.has(name)) {
-        value = modify(name, value);
+        value = modify(name, value, most);
     }
     value
 }
 
-fn modify(modifier: &str, mut value: String) -> String {
+fn modify(modifier: &str, mut value: String, most: usize) -> String {
     let first = |value: &mut String, change: fn(&mut str)| {
         if let Some(first) = value.get_mut(..1) {
             change(first);
@@ -67,35 +68,48 @@ fn modify(modifier: &str, mut value: String) -> String {
         "upper" => value.make_ascii_uppercase(),
         "lowerfirst" => first(&mut value, str::make_ascii_lowercase),
         "upperfirst" => first(&mut value, str::make_ascii_uppercase),
-        "quotewildcard" => return quoted(&value, "*?\\"),
-        "quoteregex" => return quoted(&value, ".\\+*?()[]{}|^$"),
-        "encodeurl" => {
-            // RFC 3986 §2.3: all but the unreserved characters.
-            return value
-                .bytes()
-                .map(|octet| match octet {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                        char::from(octet).to_string()
-                    }
-                    other => format!("%{other:02X}"),
-                })
-                .collect();
-        }
+        "quotewildcard" => return each(&value, most, |letter, made| quoted(letter, "*?\\", made)),
+        "quoteregex" => return each(&value, most, |letter, made| quoted(letter, ".\\+*?()[]{}|^$", made)),
+        "encodeurl" => return each(&value, most, escaped),
         "length" => return value.chars().count().to_string(),
         _ => {}
     }
     value
 }
 
-fn quoted(value: &str, special: &str) -> String {
-    let mut quoted = String::with_capacity(value.len());
+/// What is made of each character, as long as it fits as a whole.
+fn each(value: &str, most: usize, mut make: impl FnMut(char, &mut String)) -> String {
+    let mut made = String::with_capacity(value.len());
     for letter in value.chars() {
-        if special.contains(letter) {
-            quoted.push('\\');
+        let before = made.len();
+        make(letter, &mut made);
+        if made.len() > most {
+            made.truncate(before);
+            break;
         }
-        quoted.push(letter);
     }
-    quoted
+    made
+}
+
+fn quoted(letter: char, special: &str, made: &mut String) {
+    if special.contains(letter) {
+        made.push('\\');
+    }
+    made.push(letter);
+}
+
+/// RFC 3986 §2.3: all but the unreserved characters.
+fn escaped(letter: char, made: &mut String) {
+    if letter.is_ascii_alphanumeric() || "-._~".contains(letter) {
+        made.push(letter);
+        return;
+    }
+    for octet in letter.encode_utf8(&mut [0; 4]).bytes() {
+        made.push('%');
+        for digit in [octet >> 4, octet & 15] {
+            made.extend(char::from_digit(u32::from(digit), 16).map(|digit| digit.to_ascii_uppercase()));
+        }
+    }
 }
 
 /// RFC 5229 §5

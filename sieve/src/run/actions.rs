@@ -145,6 +145,7 @@ fn is_done(new: &Action, earlier: &Action) -> bool {
     match new {
         Action::Redirect(_) | Action::Report(_) | Action::Notify(_) => same(new, earlier),
         Action::Vacation(_) => matches!(earlier, Action::Vacation(_)),
+        Action::Reject(_) => matches!(earlier, Action::Reject(_)),
         _ => false,
     }
 }

@@ -153,6 +153,11 @@ impl Context {
         self.input = input;
     }
 
+    /// Variables hold so many octets at most from now on.
+    pub(crate) const fn limit_variables(&mut self, octets: usize) {
+        self.limits.variable = octets;
+    }
+
     /// The bounds of the run.
     pub const fn limits(&self) -> &Limits {
         &self.limits

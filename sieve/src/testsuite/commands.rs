@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailwright_mail_model::DateTime;
 
-use super::{State, lock, settings, world::World};
+use super::{
+    State, lock, paths, settings,
+    world::{World, mailbox_name},
+};
 use crate::{
     Call, Context, Definition, Extension, Flow, Message, Parameter, Round, Segment, Stop, Tag, run::Current,
 };
@@ -23,7 +26,8 @@ pub(super) fn add(extension: Extension, state: &State) -> Extension {
     let fail = Definition::command("test_fail", move |context, call| {
         let reason = context.text(call, 0)?.into_owned();
         let mut world = lock(&failing);
-        if world.test.is_none() {
+        // In a script that a test runs, that is what has failed.
+        if world.test.is_none() || world.running > 0 {
             return Err(Stop::error(reason));
         }
         world.failure = Some(reason);
@@ -103,7 +107,10 @@ fn test(state: &State, context: &mut Context, call: &Call, round: Round) -> Resu
 pub(super) fn use_message(state: &State, context: &mut Context, message: Bytes) {
     let structure = World::structure(&message);
     context.current = Current::of(structure, Message::of(vec![Segment::Octets(message.clone())]));
-    lock(state).set_message(message);
+    context.set_flags(Vec::new());
+    let mut world = lock(state);
+    world.set_message(message);
+    context.set_input(world.host.input.clone());
 }
 
 fn set(state: &State, context: &mut Context, call: &Call) -> Result<(), Stop> {
@@ -115,12 +122,15 @@ fn set(state: &State, context: &mut Context, call: &Call) -> Result<(), Stop> {
     }
     let mut world = lock(state);
     let input = &mut world.host.input;
-    // `<>` is how some suites write the null sender.
-    let address = value.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
+    // What is no path is none: no test about the envelope is true then.
+    let path = || paths::path(&value);
     match name.as_str() {
-        "envelope.from" => input.envelope.from = Some(address),
-        "envelope.to" => input.envelope.to = Some(address),
-        "envelope.orig_to" => input.envelope.original_to = Some(address),
+        "envelope.from" => input.envelope.from = path(),
+        "envelope.to" => {
+            input.envelope.to = path();
+            input.envelope.original_to.clone_from(&input.envelope.to);
+        }
+        "envelope.orig_to" => input.envelope.original_to = path(),
         "envelope.auth" => input.envelope.auth = Some(value),
         "now" => {
             let now = DateTime::from_rfc5322(value.as_bytes());
@@ -152,12 +162,14 @@ fn config_reload(state: &State, context: &mut Context, _: &Call) -> Result<(), S
     let mut world = lock(state);
     settings::reload(&mut world);
     context.set_input(world.host.input.clone());
+    // What the test script itself keeps in variables is limited as in other scripts.
+    context.limit_variables(world.host.limits.variable);
     Ok(())
 }
 
 fn create(state: &State, context: &mut Context, call: &Call) -> Result<(), Stop> {
     let name = context.text(call, 0)?.into_owned();
-    lock(state).host.mailboxes.entry(name).or_default();
+    lock(state).host.mailboxes.entry(mailbox_name(&name)).or_default();
     Ok(())
 }
 
@@ -182,7 +194,12 @@ fn metadata(state: &State, context: &mut Context, call: &Call) -> Result<(), Sto
 fn reset(state: &State, context: &mut Context, _: &Call) -> Result<(), Stop> {
     let mut world = lock(state);
     context.forget_actions();
-    (world.ran, world.done) = (false, 0);
+    // What was done to the message goes, too.
+    world.scored = world.message.clone();
+    let message = world.message.clone();
+    let octets = Message::of(vec![Segment::Octets(message.clone())]);
+    context.current = Current::of(World::structure(&message), octets);
+    (world.ran, world.done, world.executed, world.kept) = (false, 0, 0, false);
     world.actions.clear();
     world.errors.clear();
     world.sent.clear();

@@ -19,12 +19,23 @@ const SETTINGS: &[(&str, Apply)] = &[
     // These two in this order, which is that of their names.
     ("sieve_extensions", extensions),
     ("sieve_global_extensions", global_extensions),
+    // Programs: looked at when they are run, if they may be.
+    ("sieve_pipe_bin_dir", |_, _| Some(())),
+    ("sieve_pipe_input_eol", |_, value| matches!(value, "crlf" | "lf").then_some(())),
+    ("sieve_pipe_exec_timeout", |_, value| period(value).map(|_| ())),
+    ("sieve_filter_bin_dir", |_, _| Some(())),
+    ("sieve_filter_input_eol", |_, value| matches!(value, "crlf" | "lf").then_some(())),
+    ("sieve_filter_exec_timeout", |_, value| period(value).map(|_| ())),
+    ("sieve_execute_bin_dir", |_, _| Some(())),
+    ("sieve_execute_input_eol", |_, value| matches!(value, "crlf" | "lf").then_some(())),
+    ("sieve_execute_exec_timeout", |_, value| period(value).map(|_| ())),
     ("sieve_user_email", |world, value| {
         set(&mut world.host.input.addresses, address(value).map(|own| vec![own]))
     }),
     // Whom the mail comes from that is sent: looked at when it is.
     ("sieve_redirect_envelope_from", |_, value| is_source(value).then_some(())),
     ("sieve_notify_mailto_envelope_from", |_, value| is_source(value).then_some(())),
+    ("sieve_report_from", |_, value| is_source(value).then_some(())),
     ("sieve_vacation_send_from_recipient", |_, value| truth(value).map(|_| ())),
     ("sieve_max_script_size", |world, value| set(&mut world.host.limits.script, limit(value))),
     ("sieve_max_actions", |world, value| set(&mut world.host.limits.actions, limit(value))),
@@ -50,6 +61,18 @@ const SETTINGS: &[(&str, Apply)] = &[
     ("sieve_vacation_dont_check_recipient", |world, value| {
         set(&mut world.options.vacation_unaddressed, truth(value))
     }),
+    ("sieve_vacation_default_subject", |world, value| {
+        set(&mut world.options.vacation_subject_default, Some(value.to_owned()))
+    }),
+    ("sieve_vacation_default_subject_template", |world, value| {
+        set(&mut world.options.vacation_subject_template, Some(value.to_owned()))
+    }),
+    ("sieve_vacation_max_subject_codepoints", |world, value| {
+        set(&mut world.options.vacation_subject_most, value.parse().ok())
+    }),
+    ("sieve_vacation_to_header_ignore_envelope", |world, value| {
+        set(&mut world.options.vacation_to_header_sender, truth(value))
+    }),
     ("sieve_duplicate_default_period", |world, value| {
         set(&mut world.options.duplicate_default, period(value))
     }),
@@ -64,6 +87,11 @@ const SETTINGS: &[(&str, Apply)] = &[
         add(&mut world.options.undeletable, value)
     }),
 ];
+
+/// What the choices of a site are before any setting, in Pigeonhole.
+pub(super) fn options() -> Options {
+    Options { vacation_final_recipient: true, ..Options::default() }
+}
 
 fn set<T>(place: &mut T, value: Option<T>) -> Option<()> {
     *place = value?;
@@ -87,12 +115,14 @@ pub(super) fn is_known(name: &str) -> bool {
 /// Makes the settings of now take effect, and those that are gone take none.
 pub(super) fn reload(world: &mut World) {
     world.host.limits = Limits::default();
-    world.options = Options::default();
+    world.options = options();
     world.host.input.separator = "+".into();
     world.host.input.addresses.clear();
-    world.global_language = whole_language();
-    world.language = whole_language();
+    world.global_language = world.whole.clone();
+    world.language = world.whole.clone();
     world.host.environment.retain(|name, _| !name.starts_with(ENVIRONMENT.1));
+    // An empty value is as none.
+    world.config.retain(|_, value| !value.trim().is_empty());
     for (name, value) in world.config.clone() {
         if let Some((_, apply)) = SETTINGS.iter().find(|(known, _)| *known == name) {
             if apply(world, value.trim()).is_none() {
@@ -113,7 +143,7 @@ pub(super) fn reload(world: &mut World) {
 /// `sieve_extensions`: the names of all that there are, or what differs from the default with `+` and `-`.
 fn extensions(world: &mut World, value: &str) -> Option<()> {
     let relative = value.split_whitespace().all(|name| name.starts_with(['+', '-']));
-    world.language = only(|name| match relative {
+    world.language = only(&world.whole, |name| match relative {
         true => !value.split_whitespace().any(|other| other.strip_prefix('-') == Some(name)),
         false => names(value).any(|other| other == name),
     });
@@ -126,8 +156,8 @@ fn global_extensions(world: &mut World, value: &str) -> Option<()> {
     let before = world.language.clone();
     let has = |name: &str| before.extensions().any(|other| other == name);
     let listed = |name: &str| names(value).any(|other| other == name);
-    world.language = only(|name| has(name) && !listed(name));
-    world.global_language = only(|name| has(name) || listed(name));
+    world.language = only(&world.whole, |name| has(name) && !listed(name));
+    world.global_language = only(&world.whole, |name| has(name) || listed(name));
     are_known(value)
 }
 
@@ -142,11 +172,10 @@ fn are_known(value: &str) -> Option<()> {
     value.split_whitespace().all(known).then_some(())
 }
 
-/// The language with these extensions alone.
-fn only(keep: impl Fn(&str) -> bool) -> Language {
-    let language = whole_language();
-    let gone: Vec<_> = language.extensions().filter(|name| !keep(name)).map(str::to_owned).collect();
-    gone.iter().fold(language, |language, name| language.without(name))
+/// The language with these extensions alone, and that of test suites.
+fn only(whole: &Language, keep: impl Fn(&str) -> bool) -> Language {
+    let gone = whole.extensions().filter(|name| *name != super::NAME && !keep(name));
+    gone.fold(whole.clone(), |language, name| language.without(name))
 }
 
 pub(super) fn truth(value: &str) -> Option<bool> {
@@ -167,7 +196,7 @@ fn scaled(value: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 /// Seconds.
-fn period(value: &str) -> Option<u64> {
+pub(super) fn period(value: &str) -> Option<u64> {
     scaled(value, &[("", 1), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)])
 }
 
@@ -200,7 +229,7 @@ mod tests {
     use crate::Action;
 
     fn world(settings: &[(&str, &str)], script: &'static str) -> World {
-        let mut world = World::new(Box::new(move |_| Some(script.as_bytes().to_vec())));
+        let mut world = World::new(Box::new(move |_| Some(script.as_bytes().to_vec())), None);
         world.set_message("To: recipient@example.com\r\n\r\n".into());
         world.config =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -235,7 +264,9 @@ mod tests {
                 world.warnings
             );
             let program = world.program.clone().unwrap();
-            world.run(vec![program], false);
+            let run = world.begin(vec![program], false).unwrap();
+            let outcome = world.host.drive(run);
+            world.ended(outcome);
             let [Action::Vacation(reply), ..] = &world.actions[..] else { panic!("{:?}", world.actions) };
             assert_eq!(reply.seconds, expected, "{settings:?} {script}");
         }

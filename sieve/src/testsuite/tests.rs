@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{State, commands::use_message, lock};
-use crate::{Call, Context, Definition, Extension, Flow, Parameter, Stop, Tag};
+use crate::{Call, Context, Definition, Extension, Flow, Parameter, Program, Step, Stop, Tag};
 
 type Test = fn(&State, &mut Context, &Call) -> Result<bool, Stop>;
 type Arguments = fn(Definition) -> Definition;
@@ -81,27 +81,49 @@ fn compile(state: &State, context: &mut Context, call: &Call) -> Result<bool, St
 
 fn run(state: &State, context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let path = context.text(call, 0)?.into_owned();
-    let mut world = lock(state);
-    if !path.is_empty() && !world.compile(&path) {
-        return Ok(false);
-    }
-    let Some(program) = world.program.clone() else {
+    let program = {
+        let mut world = lock(state);
+        if !path.is_empty() && !world.compile(&path) {
+            return Ok(false);
+        }
+        world.program.clone()
+    };
+    let Some(program) = program else {
         return Err(Stop::error("no script has been compiled"));
     };
-    Ok(world.run(vec![program], call.has("append_result")))
+    Ok(drive(state, vec![program], call.has("append_result")))
 }
 
+/// What a script is told and asks for; it may itself be a test script, so that nothing is held while it runs.
+fn drive(state: &State, programs: Vec<Arc<Program>>, append: bool) -> bool {
+    let begun = lock(state).begin(programs, append);
+    let Some(mut run) = begun else { return false };
+    loop {
+        match run.poll() {
+            Step::Need(request) => {
+                let answer = lock(state).answer(&request);
+                run.answer(answer);
+            }
+            Step::Done(outcome) => return lock(state).ended(*outcome),
+        }
+    }
+}
+
+/// Runs scripts one after the other, and does what they want done.
 fn multiscript(state: &State, context: &mut Context, call: &Call) -> Result<bool, Stop> {
     let paths = context.texts(call, 0)?;
-    let mut world = lock(state);
     let mut programs = Vec::new();
     for path in paths {
+        let mut world = lock(state);
         if !world.compile(&path) {
             return Ok(false);
         }
         programs.extend(world.program.clone());
     }
-    Ok(world.run(programs, false))
+    if !drive(state, programs, false) {
+        return Ok(false);
+    }
+    execute(state, context, call)
 }
 
 fn execute(state: &State, context: &mut Context, _: &Call) -> Result<bool, Stop> {
@@ -120,14 +142,15 @@ fn message(state: &State, context: &mut Context, call: &Call) -> Result<bool, St
     let folder = context.tag_text(call, "folder")?;
     let index = call.number(0).unwrap_or_default();
     let found = lock(state).message_of(folder.as_deref(), index);
-    match found {
-        Some((message, flags)) => {
-            use_message(state, context, message);
-            context.set_input(lock(state).host.input.clone());
-            // RFC 5232 §4: what `hasflag` looks at is what the message has.
-            context.set_flags(flags);
-            Ok(true)
-        }
-        None => Ok(false),
+    let Some(found) = found else { return Ok(false) };
+    use_message(state, context, found.message);
+    if let Some((from, to)) = found.envelope {
+        let mut world = lock(state);
+        let envelope = &mut world.host.input.envelope;
+        (envelope.from, envelope.to) = (Some(from), Some(to));
+        context.set_input(world.host.input.clone());
     }
+    // RFC 5232 §4: what `hasflag` looks at is what the message has.
+    context.set_flags(found.flags);
+    Ok(true)
 }

@@ -1,6 +1,7 @@
 //! `sieve-test`: checks scripts, runs them on messages, and runs suites of tests.
 
 mod envelope;
+mod programs;
 mod show;
 
 use std::{
@@ -44,6 +45,13 @@ enum Subcommands {
         /// The test scripts.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Let scripts run programs, as whoever runs this: those in the directories that the test scripts name by sieve_pipe_bin_dir,
+        /// sieve_filter_bin_dir and sieve_execute_bin_dir. Otherwise there are none.
+        #[arg(long)]
+        programs: bool,
+        /// Succeed if no test script passes: each has a test that fails, or does not compile.
+        #[arg(long)]
+        expect_failure: bool,
     },
     /// List the extensions.
     Extensions,
@@ -92,7 +100,7 @@ fn main() -> ExitCode {
         Subcommands::Check { scripts } => check(&scripts),
         Subcommands::Format { script } => format(&script),
         Subcommands::Run(arguments) => run(&arguments),
-        Subcommands::Suite { files } => suite(&files),
+        Subcommands::Suite { files, programs, expect_failure } => suite(&files, programs, expect_failure),
         Subcommands::Extensions => {
             print(&testsuite::whole_language().extensions().collect::<Vec<_>>().join("\n")).map(|()| true)
         }
@@ -241,13 +249,15 @@ fn with_line_ends(message: Vec<u8>) -> Vec<u8> {
     lines
 }
 
-fn suite(files: &[PathBuf]) -> Done {
-    let (mut passed, mut failed) = (0, 0);
+fn suite(files: &[PathBuf], with_programs: bool, expect_failure: bool) -> Done {
+    let (mut passed, mut failed, mut good) = (0, 0, true);
     for path in files {
+        let failed_before = failed;
         let directory = path.parent().unwrap_or_else(|| Path::new(".")).to_owned();
+        let programs = with_programs.then(|| programs::from(directory.clone()));
         let reader = move |name: &str| fs::read(directory.join(name)).ok();
         print(&format!("{}:", path.display()))?;
-        match testsuite::run(&read(path)?, Box::new(reader)) {
+        match testsuite::run_with_programs(&read(path)?, Box::new(reader), programs) {
             Ok(report) => {
                 passed += report.passed();
                 failed += report.failed();
@@ -261,7 +271,8 @@ fn suite(files: &[PathBuf]) -> Done {
                 print(&format!("FAILED: it does not compile:\n{error}"))?;
             }
         }
+        good &= (failed > failed_before) == expect_failure;
     }
     print(&format!("{passed} passed, {failed} failed"))?;
-    Ok(failed == 0)
+    Ok(good)
 }

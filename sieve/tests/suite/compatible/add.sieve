@@ -1,0 +1,2 @@
+require "editheader";
+addheader "X-Three" "3";

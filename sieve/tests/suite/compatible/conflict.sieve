@@ -1,0 +1,4 @@
+require "imapflags";
+require "imap4flags";
+require "vnd.dovecot.duplicate";
+require "duplicate";

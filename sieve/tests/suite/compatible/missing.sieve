@@ -1,0 +1,3 @@
+require ["fileinto", "editheader"];
+addheader "X-Added" "yes";
+fileinto "Nowhere";

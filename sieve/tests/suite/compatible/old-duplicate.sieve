@@ -1,0 +1,2 @@
+require ["vnd.dovecot.duplicate", "fileinto"];
+if duplicate :value "tea" :handle "h" { fileinto "Other"; }

@@ -1,0 +1,6 @@
+if true {
+    keep
+}
+if anyof (true, false,) {
+    stop $;
+}

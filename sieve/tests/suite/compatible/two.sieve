@@ -1,0 +1,3 @@
+require ["editheader", "vacation"];
+addheader "X-Two" "2";
+vacation "Away.";
