@@ -113,6 +113,8 @@ pub struct Notify {
     pub message: Option<String>,
     /// Where the notification is filed too (RFC 8580).
     pub fcc: Option<Delivery>,
+    /// What the script calls it, to take it back: of the extension `notify` from before RFC 5435.
+    pub id: Option<String>,
 }
 
 /// Giving a message to a program.
@@ -143,6 +145,8 @@ pub struct Report {
     pub recipient: String,
     /// Whether only the header is shown.
     pub headers_only: bool,
+    /// Whose report it is, if that is known: an address.
+    pub user: Option<String>,
 }
 
 /// Putting a message away until a time.

@@ -30,6 +30,7 @@ mod imap4flags;
 mod include;
 mod matches;
 mod metadata;
+mod notify;
 mod parts;
 mod reject;
 mod snooze;
@@ -89,6 +90,7 @@ const STANDARD: &[Group] = &[
     include::extensions,
     matches::extensions,
     metadata::extensions,
+    notify::extensions,
     parts::extensions,
     reject::extensions,
     spamtest::extensions,

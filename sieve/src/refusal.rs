@@ -65,6 +65,10 @@ impl Report {
         if let Some(to) = &envelope.to {
             machine.push_str(&format!("Original-Rcpt-To: <{}>\r\n", printable(to)));
         }
+        if let Some(user) = &self.user {
+            // As in Pigeonhole, whose extension this is: RFC 5965 §3.2 allows other fields.
+            machine.push_str(&format!("Dovecot-Reporting-User: <{}>\r\n", printable(user)));
+        }
         let about = match self.headers_only {
             true => ("text/rfc822-headers", message.slice(0..header)),
             false => ("message/rfc822", message.slice(0..message.octets())),
@@ -124,10 +128,12 @@ mod tests {
                 feedback_type: "abuse".into(),
                 recipient: "x@y".into(),
                 headers_only,
+                user: Some("bob@b.example".into()),
                 ..Report::default()
             };
             let built = report.message(&message, 33, &envelope(), &stamp());
             let text = String::from_utf8(MemoryHost::new(MESSAGE).octets(&built)).unwrap();
+            assert!(text.contains("Dovecot-Reporting-User: <bob@b.example>\r\n"), "{text}");
             assert!(text.contains("Feedback-Type: abuse\r\n") && text.contains("Subject: x"), "{text}");
             assert_eq!(text.contains("Body"), expected, "{text}");
         }

@@ -173,6 +173,56 @@ fn suite_counts_and_says_how_it_went() {
     assert!(said(&elsewhere.unwrap()).1.ends_with("2 passed, 0 failed\n"));
 }
 
+/// A suite of programs that stand beside it.
+#[cfg(unix)]
+#[test]
+fn suites_run_programs_if_they_are_let() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let suite = r#"require ["vnd.dovecot.testsuite", "vnd.dovecot.execute", "vnd.dovecot.pipe", "variables"];
+test_config_set "sieve_execute_bin_dir" "${tst.path}/bin";
+test_config_set "sieve_pipe_bin_dir" "${tst.path}/bin"; test_config_set "sieve_pipe_exec_timeout" "1s";
+test_config_reload;
+test "output" {
+    execute :input "tea" :output "out" "say" ["more", "${hex:41}"];
+    if not string "${out}" "more ${hex:41} tea recipient@example.org" { test_fail "${out}"; }
+    if execute "no" { test_fail "it said no"; }
+}
+test "too long" {
+    pipe "wait";
+    if test_result_execute { test_fail "nobody waits so long"; }
+}
+"#;
+    let files = Files::new(
+        "programs",
+        &[("s.svtest", suite), ("failing.svtest", "require \"vnd.dovecot.testsuite\"; test_fail \"x\";\n")],
+    );
+    fs::create_dir(files.0.join("bin")).unwrap();
+    // The wait leaves a program behind it that holds its output open.
+    for (name, script) in [
+        ("say", "printf '%s %s ' \"$@\"; cat; printf ' %s' \"$RECIPIENT\""),
+        ("no", "exit 3"),
+        ("wait", "sleep 5 & sleep 5"),
+    ] {
+        let path = files.0.join("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let begun = std::time::Instant::now();
+    let (code, text) = said(&files.run(&["suite", "--programs", "s.svtest"]));
+    assert_eq!((code, text.lines().last()), (0, Some("2 passed, 0 failed")), "{text}");
+    assert!(begun.elapsed().as_secs() < 4, "{:?}", begun.elapsed());
+    // Without leave there are none, though the test script names them.
+    let (code, text) = said(&files.run(&["suite", "s.svtest"]));
+    assert!(code == 1 && text.contains("there is no program `say`"), "{text}");
+
+    // Each file is to fail.
+    let (code, text) = said(&files.run(&["suite", "--expect-failure", "failing.svtest"]));
+    assert!(code == 0 && text.ends_with("0 passed, 1 failed\n"), "{text}");
+    let both = ["suite", "--expect-failure", "--programs", "s.svtest", "failing.svtest"];
+    assert_eq!(said(&files.run(&both)).0, 1);
+}
+
 #[test]
 fn extensions_are_listed() {
     let files = Files::new("extensions", &[]);

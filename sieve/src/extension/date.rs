@@ -57,6 +57,9 @@ pub(super) fn check_last(checker: &mut Checker<'_>, call: &Call) {
     if call.has("last") && !call.has("index") {
         checker.error(call.position, "`:last` needs `:index`");
     }
+    if call.tag_number("index") == Some(0) {
+        checker.error(call.position, "`:index` counts from 1");
+    }
 }
 
 fn date_test(context: &mut Context, call: &Call) -> Result<bool, Stop> {

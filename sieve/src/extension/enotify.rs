@@ -17,6 +17,7 @@ pub(super) fn extensions() -> Vec<Extension> {
         .checked(super::fcc::check);
     vec![
         Extension::new("enotify")
+            .conflicts(super::notify::OLD)
             .command(notify)
             .test(Definition::test("valid_notify_method", valid).parameter(Parameter::Strings))
             .test(
@@ -77,7 +78,15 @@ fn notify(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     let options = options.into_iter().map(String::from).collect();
     let message = context.tag_text(call, "message")?.map(String::from);
     let fcc = super::fcc::delivery(context, call)?;
-    context.act(Action::Notify(Box::new(Notify { method, from, importance, options, message, fcc })))?;
+    context.act(Action::Notify(Box::new(Notify {
+        method,
+        from,
+        importance,
+        options,
+        message,
+        fcc,
+        id: None,
+    })))?;
     Ok(Flow::Next)
 }
 

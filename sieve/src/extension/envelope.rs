@@ -100,12 +100,11 @@ fn test(context: &mut Context, call: &Call) -> Result<bool, Stop> {
             match Address::parse(address.as_bytes()) {
                 Ok(address) => {
                     let local = address.local().unquoted();
-                    address::matches(
-                        context,
-                        call,
-                        &mut matcher,
-                        &Mailbox::new(local, address.domain().as_str()),
-                    )?
+                    let whole = Mailbox::new(local, address.domain().as_str());
+                    // With the quotes that it needs an address is the same.
+                    let quoted = matcher.is_plain() && !matcher.counts() && whole.whole() != address.as_str();
+                    (quoted && matcher.value(context, address.as_str())?)
+                        || address::matches(context, call, &mut matcher, &whole)?
                 }
                 // Providers have had local parts with dots anywhere, and hosts with underscores; `auth` need not be an address.
                 Err(_) => {

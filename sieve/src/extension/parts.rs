@@ -136,7 +136,7 @@ fn extract_text(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
 }
 
 /// The decoded text of a part; empty if it is not text and only text is wanted.
-fn read_text(context: &mut Context, part: usize, only_text: bool) -> Result<String, Stop> {
+pub(super) fn read_text(context: &mut Context, part: usize, only_text: bool) -> Result<String, Stop> {
     let structure = std::sync::Arc::clone(&context.current.structure);
     let Some(details) = structure.part(part) else { return Ok(String::new()) };
     if only_text && !details.content().media_type().is("text", "*") {

@@ -99,7 +99,7 @@ fn quoted(letter: char, special: &str, made: &mut String) {
 }
 
 /// RFC 3986 §2.3: all but the unreserved characters.
-fn escaped(letter: char, made: &mut String) {
+pub(super) fn escaped(letter: char, made: &mut String) {
     if letter.is_ascii_alphanumeric() || "-._~".contains(letter) {
         made.push(letter);
         return;

@@ -230,7 +230,8 @@ impl World {
     fn included(&mut self, global: bool, name: &str) -> Answer {
         let (setting, beside) =
             if global { ("sieve_global", "included-global") } else { ("sieve", "included") };
-        let script = match self.config.get(setting) {
+        let script = match self.config.get(setting).cloned() {
+            Some(path) if path.starts_with("dict:") => self.in_dictionary(&path, name),
             Some(path) => {
                 let path = path.trim_start_matches("file:").split(';').next().unwrap_or(".").to_owned();
                 self.read(&format!("{}/{name}.sieve", path.trim_end_matches('/')))
@@ -243,6 +244,24 @@ impl World {
         let language = language.clone().limited(self.host.limits.clone());
         let program = script.and_then(|script| language.compile(&script).ok());
         Answer::Script(program.map(Arc::new))
+    }
+
+    /// A script in a dictionary that is a file: lines of keys and of values by turns. The name of a script leads to its number, that to it.
+    fn in_dictionary(&mut self, location: &str, name: &str) -> Option<Vec<u8>> {
+        let path = location.strip_prefix("dict:file:")?.split(';').next()?;
+        let text = String::from_utf8(self.read(path)?).ok()?;
+        let value = |key: &str| {
+            let mut lines = text.lines();
+            while let Some(line) = lines.next() {
+                let value = lines.next()?;
+                if line == key {
+                    return Some(value);
+                }
+            }
+            None
+        };
+        let number = value(&format!("priv/sieve/name/{name}"))?;
+        Some(value(&format!("priv/sieve/data/{number}"))?.as_bytes().to_vec())
     }
 
     /// The test that is being run has ended.

@@ -32,6 +32,9 @@ fn run(directory: &Path, call: &ProgramCall) -> ProgramOutput {
     let mut command = Command::new(path);
     command.args(&call.arguments).envs(call.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    // With a group of its own it can be ended with all that it has started.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let Ok(mut child) = command.spawn() else { return ProgramOutput::Aborted };
     let (input, stdin, stdout) = (call.input.clone(), child.stdin.take(), child.stdout.take());
     // What a program has started may keep these open: nobody waits for that.
@@ -59,6 +62,8 @@ fn wait(child: &mut Child, until: Instant) -> Option<ExitStatus> {
             Ok(Some(status)) => return Some(status),
             Ok(None) if Instant::now() < until => thread::sleep(PAUSE),
             _ => {
+                let group = format!("-{}", child.id());
+                let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
                 let _ = child.kill();
                 let _ = child.wait();
                 return None;
