@@ -112,14 +112,13 @@ impl<'a> Raw<'a> {
                 value.reserve_exact(text.len());
                 let mut rest = text;
                 while let Some((plain, behind)) = rest.split_once('\\') {
-                    push_lines(&mut value, plain);
+                    value.push_str(plain);
                     // RFC 5228 §2.4.2: an escape before any other character is that character.
-                    let next = behind.chars().next().map_or(0, char::len_utf8);
-                    let (escaped, behind) = behind.split_at_checked(next).unwrap_or_default();
-                    push_lines(&mut value, escaped);
-                    rest = behind;
+                    let mut behind = behind.chars();
+                    value.extend(behind.next());
+                    rest = behind.as_str();
                 }
-                push_lines(&mut value, rest);
+                value.push_str(rest);
             }
             Self::Lines(text) => {
                 for line in text.split_terminator('\n').map(|line| line.trim_end_matches('\r')) {
@@ -132,20 +131,6 @@ impl<'a> Raw<'a> {
             }
         }
         Cow::Owned(value)
-    }
-}
-
-/// Adds a text whose lines end with CR LF, as those of all strings do (RFC 5228 §2.4.2), even where those of the script end with LF alone.
-fn push_lines(value: &mut String, text: &str) {
-    for line in text.split_inclusive('\n') {
-        match line.strip_suffix('\n') {
-            Some(line) => {
-                value.push_str(line);
-                // A CR may be what an escape has put there.
-                value.push_str(if value.ends_with('\r') { "\n" } else { "\r\n" });
-            }
-            None => value.push_str(line),
-        }
     }
 }
 
@@ -351,10 +336,7 @@ impl<'a> Lexer<'a> {
                     // Anything else is looked at as if it stood alone.
                     self.at += usize::from(matches!(next, b'"' | b'\\'));
                 }
-                [b'\n', ..] => {
-                    escaped |= !self.octets_before().ends_with(b"\r");
-                    self.begin_line();
-                }
+                [b'\n', ..] => self.begin_line(),
                 [other, ..] => self.line_start += usize::from(is_continuation(*other)),
                 [] => {}
             }
@@ -394,11 +376,6 @@ impl<'a> Lexer<'a> {
                 return Ok(Raw::Lines(self.text.get(start..before).unwrap_or_default()));
             }
         }
-    }
-
-    /// What stands before the octet that was passed last.
-    fn octets_before(&self) -> &'a [u8] {
-        self.text.as_bytes().get(..self.at.saturating_sub(1)).unwrap_or_default()
     }
 
     fn error(&self, kind: SyntaxErrorKind) -> SyntaxError {

@@ -100,6 +100,7 @@ impl<'a> Tree<'a> {
             tree: Self::for_octets(text.len()),
             errors: Vec::new(),
             most: limits.errors.max(1),
+            unexpected: None,
         };
         // The error that ends it all is written down as well.
         let _ = parser.script();
@@ -138,6 +139,8 @@ struct Parser<'a> {
     /// What was wrong so far. The tree is of no use then, but there may be more to say.
     errors: Vec<SyntaxError>,
     most: usize,
+    /// Behind the last character that begins nothing.
+    unexpected: Option<Position>,
 }
 
 /// There is no use in going on.
@@ -167,6 +170,14 @@ impl<'a> Parser<'a> {
     /// Writes down what is wrong, unless it is only what follows from the error before.
     fn told(&mut self, result: Result<(), SyntaxError>) -> Result<(), GivenUp> {
         let Err(error) = result else { return Ok(()) };
+        if let SyntaxErrorKind::Unexpected(_) = error.kind {
+            // Characters beside one another that begin nothing are one mistake.
+            let Position { line, column } = error.position;
+            let beside = self.unexpected.replace(Position { line, column: column.saturating_add(1) });
+            if beside == Some(error.position) {
+                return Ok(());
+            }
+        }
         if self.errors.last().is_none_or(|last| last.position != error.position) {
             self.errors.push(error);
         }

@@ -215,16 +215,16 @@ impl<'l> Checker<'l> {
 
     fn string(&mut self, kind: Parameter, literal: &Literal<'_>, of: Taker<'_>) -> Option<Text> {
         let is_name = matches!(kind, Parameter::Variable | Parameter::Variables);
+        let value = whole_lines(&literal.value);
         // Nearly no string has a variable or an encoded character.
-        let plain = literal.is_plain
-            || !(self.encoded || self.variables)
-            || !text::may_have_references(&literal.value);
+        let plain =
+            literal.is_plain || !(self.encoded || self.variables) || !text::may_have_references(&value);
         if !is_name && plain {
-            return Some(Text::Constant((*literal.value).into()));
+            return Some(Text::Constant((*value).into()));
         }
         let decoded = match self.encoded {
-            true => text::decode_characters(&literal.value),
-            false => Ok(Cow::Borrowed(&*literal.value)),
+            true => text::decode_characters(&value),
+            false => Ok(Cow::Borrowed(&*value)),
         };
         let decoded = match decoded {
             Ok(decoded) => decoded,
@@ -254,6 +254,26 @@ impl<'l> Checker<'l> {
             }
         }
     }
+}
+
+/// A string whose lines end with CR LF, as in mail (RFC 5228 §2.4.2), where those of the script end with LF alone.
+fn whole_lines<'t>(value: &'t Cow<'t, str>) -> Cow<'t, str> {
+    let octets = value.as_bytes();
+    let bare = |at: usize| at == 0 || octets.get(at - 1) != Some(&b'\r');
+    if !memchr::memchr_iter(b'\n', octets).any(bare) {
+        return Cow::Borrowed(value);
+    }
+    let mut whole = String::with_capacity(value.len() + 16);
+    for line in value.split_inclusive('\n') {
+        match line.strip_suffix('\n') {
+            Some(line) => {
+                whole.push_str(line.strip_suffix('\r').unwrap_or(line));
+                whole.push_str("\r\n");
+            }
+            None => whole.push_str(line),
+        }
+    }
+    Cow::Owned(whole)
 }
 
 fn is_in_group(known: &Known, name: &str, group: &str) -> bool {

@@ -83,6 +83,7 @@ fn tells_of_each_thing_that_is_wrong() {
         ("a $;\nb 99999999999999999999;\nc é {\n d $;\n}", &[(1, 3), (2, 3), (3, 3), (4, 4)]),
         ("}\nkeep;\n}\n\"a\";\nkeep", &[(1, 1), (3, 1), (4, 1), (5, 5)]),
         // One mistake is told once.
+        ("a $$$ $;\nb é%;", &[(1, 3), (1, 7), (2, 3)]),
         ("if true { if true { if true { keep;", &[(1, 36)]),
         ("if true { a } $ b ; } c", &[(1, 13), (1, 15), (1, 21), (1, 24)]),
         ("a [\"b\" \"c\" \"d\"]; b \"never closed; c", &[(1, 8), (1, 20)]),
@@ -93,7 +94,7 @@ fn tells_of_each_thing_that_is_wrong() {
     // Each of them once, however deep, and not all of very many.
     let deep = format!("{}{}", "if true {".repeat(40), "}".repeat(40));
     assert_eq!(errors(&format!("{deep}\n{deep}")), [(1, 298), (2, 298)]);
-    assert_eq!(errors(&"$".repeat(10_000)).len(), 101);
+    assert_eq!(errors(&"$ ".repeat(10_000)).len(), 101);
 }
 
 #[test]
