@@ -121,7 +121,7 @@ fn check_redirect(checker: &mut Checker<'_>, call: &mut Call) {
 pub(super) fn addr_spec(text: &str) -> Option<String> {
     if let Ok(address) = Address::parse(text.as_bytes()) {
         // RFC 5321 §4.1.2: quotes that are not needed say nothing.
-        let local = LocalPart::from_unquoted(&address.local().unquoted());
+        let local = LocalPart::from_unquoted(address.local().unquoted());
         let plain = local.and_then(|local| Address::new(local, address.domain().clone()));
         return Some(plain.unwrap_or(address).to_string());
     }

@@ -184,7 +184,7 @@ fn report(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
         text: context.text(call, 1)?.into_owned(),
         recipient: addr_spec(&context.text(call, 2)?).ok_or_else(nobody)?,
         headers_only: call.has("headers_only"),
-        user: context.input().addresses.first().or(context.input().envelope.to.as_ref()).cloned(),
+        user: context.input().addresses.first().or_else(|| context.input().envelope.to.as_ref()).cloned(),
     };
     if !is_token(&report.feedback_type) {
         return Err(nobody());
