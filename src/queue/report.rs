@@ -28,11 +28,23 @@ where
     /// # Errors
     /// If the store takes nothing now. What it took is no more in the judgement then.
     pub(super) async fn settle(&self, judgement: &mut Judgement) -> Result<(), StoreError> {
-        let entry = judgement.entry.clone();
         let settlement = match judgement.stays {
-            true => Settlement::Update(Box::new(entry.clone())),
-            false => Settlement::Remove(entry.number),
+            true => Settlement::Attempted(Box::new(judgement.entry.clone()), judgement.began),
+            false => Settlement::Remove(judgement.entry.number),
         };
+        self.settle_with(judgement, settlement).await
+    }
+
+    /// The same, with something else to write down of the entry.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn settle_with(
+        &self,
+        judgement: &mut Judgement,
+        settlement: Settlement,
+    ) -> Result<(), StoreError> {
+        let entry = judgement.entry.clone();
         let mut settle = vec![settlement];
         while let Some((action, recipients)) = judgement.reports.first().cloned() {
             // The entry is settled with the last of them: a crash before repeats a report and loses none.
