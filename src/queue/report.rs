@@ -150,7 +150,7 @@ where
         // RFC 2852: or when the sender wants it back.
         let deadline = entry.deadline.filter(|deadline| deadline.gives_up);
         report.retry_until = date(deadline.map_or(given_up, |deadline| given_up.min(deadline.at)));
-        report.eight_bit = entry.eight_bit;
+        (report.eight_bit, report.internationalized) = (entry.eight_bit, entry.smtputf8);
         let wanted = entry.return_content.unwrap_or(ReturnContent::Full);
         // RFC 3461 §4.3: RET is about failure; other reports return the header.
         let whole = wanted == ReturnContent::Full
