@@ -29,6 +29,7 @@ mod source;
 mod sts;
 mod tls_report;
 mod transaction;
+mod under_way;
 mod untold;
 mod verifier;
 mod wishes;
@@ -130,6 +131,7 @@ pub struct Queue<S, R, P> {
     handings: Arc<handed::Handings>,
     releases: Arc<release::Releases>,
     probes: Arc<probe::Probes>,
+    under_way: Arc<under_way::UnderWay>,
     revive: Arc<AtomicBool>,
     called: Arc<Notify>,
     delivered: Arc<AtomicU64>,
@@ -156,6 +158,7 @@ where
             handings: Arc::default(),
             releases: Arc::default(),
             probes: Arc::default(),
+            under_way: Arc::default(),
             revive: Arc::default(),
             called: Arc::default(),
             delivered: Arc::default(),
@@ -184,6 +187,7 @@ where
             handings: Arc::clone(&self.handings),
             releases: Arc::clone(&self.releases),
             probes: Arc::clone(&self.probes),
+            under_way: Arc::clone(&self.under_way),
             revive: Arc::clone(&self.revive),
             called: Arc::clone(&self.called),
             delivered: Arc::clone(&self.delivered),

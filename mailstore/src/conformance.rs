@@ -147,6 +147,8 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
             queue::settlements_change_what_is_there_and_nothing_else,
             queue::recipients_are_removed_while_an_entry_is_being_sent,
             queue::what_is_set_by_hand_stays_while_an_entry_is_being_sent,
+            queue::what_is_set_by_hand_says_when_an_entry_is_tried_next,
+            queue::what_became_of_recipients_is_written_down_while_an_entry_is_being_sent,
             queue::a_body_stays_as_long_as_an_entry_has_it,
             queue::what_is_added_wakes_who_waits,
         ),

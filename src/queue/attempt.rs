@@ -159,6 +159,9 @@ where
     }
 
     async fn deliver_some(&self, hop: &NextHop, entry: &Arc<QueueEntry>, places: &[usize]) -> Carried {
+        if self.under_way.is_ending() {
+            return Carried::of(Ok(self.leave(entry, places)));
+        }
         let destination = hop.destination();
         let lane = Terms::lane(&destination, requires(entry));
         if let Some(open) = self.sessions.take(&lane, self.config.idle) {

@@ -44,6 +44,9 @@ pub struct QueueConfig {
     pub tls: Tls,
     /// How long it may take until a host answers the call.
     pub connect_timeout: Duration,
+    /// How long what is being sent may go on after [`run`](super::Queue::run) was told to stop: one transaction or program of each
+    /// message. What does not end in time is tried again, and may arrive twice (RFC 1047).
+    pub farewell: Duration,
     /// How long a connection is kept for the next message.
     pub idle: Duration,
     /// How many messages go over one connection.
@@ -82,6 +85,7 @@ impl QueueConfig {
             own_listings: None,
             tls: Tls::default(),
             connect_timeout: Duration::from_secs(30),
+            farewell: Duration::from_secs(10),
             idle: Duration::from_secs(4),
             messages_per_connection: 100,
             returned_octets: 64 * 1024,

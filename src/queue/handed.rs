@@ -18,7 +18,9 @@ use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve};
 use mailwright_smtp_proto::{Reply, client::Config};
 use tokio::{sync, time};
 
-use super::{Outcome, Queue, RELEASE, attempt::Unreached, open::requires, report::seconds, sessions::Open};
+use super::{
+    Outcome, Queue, attempt::Unreached, open::requires, release::goes_on, report::seconds, sessions::Open,
+};
 use crate::{
     client::SmtpClient,
     service::shown,
@@ -63,6 +65,8 @@ struct Progress {
     pending: HashSet<QueueNumber>,
     /// What was sent, or refused.
     tried: HashSet<QueueNumber>,
+    /// How often what was to be attempted was, whichever way it went.
+    attempts: HashMap<QueueNumber, u32>,
     broken: bool,
 }
 
@@ -92,7 +96,12 @@ impl Handings {
     /// An entry was attempted, or is no more to be.
     pub(super) fn attempted(&self, number: QueueNumber) {
         for handing in self.lock().values() {
-            handing.progress().pending.remove(&number);
+            {
+                let mut progress = handing.progress();
+                if progress.pending.remove(&number) {
+                    *progress.attempts.entry(number).or_default() += 1;
+                }
+            }
             handing.changed.notify_one();
         }
     }
@@ -104,6 +113,13 @@ impl Handings {
             all.entry(domain.key().to_owned()).or_insert_with(|| Arc::clone(handing));
         }
         Listed(self, Arc::clone(handing))
+    }
+}
+
+impl Progress {
+    /// Whether nothing more is to come of it. Once it may have been under way already by another way when its host came, but not twice.
+    fn is_over(&self, number: QueueNumber) -> bool {
+        self.tried.contains(&number) || self.attempts.get(&number).is_some_and(|count| *count > 1)
     }
 }
 
@@ -178,7 +194,7 @@ where
                 let mut progress = handing.progress();
                 let wanted = page.iter().filter(|entry| !entry.held && waits_for(entry, domains));
                 let wanted = wanted.map(|entry| entry.number);
-                let wanted: Vec<_> = wanted.filter(|number| !progress.tried.contains(number)).collect();
+                let wanted: Vec<_> = wanted.filter(|number| !progress.is_over(*number)).collect();
                 progress.pending.extend(wanted.iter().copied());
                 wanted
             };
@@ -277,10 +293,40 @@ where
 
 /// Whether an entry has mail for one of these domains.
 pub(crate) fn waits_for(entry: &QueueEntry, domains: &[Domain]) -> bool {
-    // What is held back until its time does not wait for its host yet.
-    entry.destination != RELEASE
+    // What is held back until its time does not wait for its host yet, and what was given another way does not at all.
+    goes_on(entry)
+        && entry.route.is_none()
         && entry.waiting().any(|recipient| {
             let key = recipient.address.domain().key();
             domains.iter().any(|domain| domain.key() == key)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_another_way_though_its_host_is_here_is_attempted_twice_and_no_more() {
+        let handing = Arc::new(Handing {
+            line: sync::Mutex::new(None),
+            progress: Mutex::default(),
+            changed: sync::Notify::new(),
+        });
+        let handings = Handings::default();
+        let _listed = handings.list(&["b.example".parse().unwrap()], &handing);
+        let number = QueueNumber::new(7);
+        // Nobody has wanted it yet.
+        handings.attempted(number);
+        for over in [false, true] {
+            handing.progress().pending.insert(number);
+            handings.attempted(number);
+            handings.attempted(number);
+            assert_eq!(handing.progress().is_over(number), over);
+        }
+        // What was sent over the line is over at once.
+        let other = QueueNumber::new(8);
+        handing.progress().tried.insert(other);
+        assert!(handing.progress().is_over(other) && handing.progress().pending.is_empty());
+    }
 }

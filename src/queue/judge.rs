@@ -42,6 +42,8 @@ pub(super) struct Judgement {
     pub(super) refused: Vec<usize>,
     /// Which recipients were tried.
     pub(super) tried: Vec<usize>,
+    /// When the entry was due as the attempt began.
+    pub(super) began: u64,
 }
 
 impl Judgement {
@@ -77,6 +79,7 @@ pub(super) fn judge(
     now: u64,
     random: u64,
 ) -> Judgement {
+    let began = entry.due;
     entry.attempts = entry.attempts.saturating_add(1);
     entry.attempted = Some(now);
     // By a clock that was ahead it came at a time that is yet to come, and would be tried until long after that.
@@ -156,7 +159,7 @@ pub(super) fn judge(
     ];
     // RFC 5321 §6.1: never a report about a report.
     reports.retain(|(_, recipients)| !is_report && !recipients.is_empty());
-    Judgement { entry, stays, reports, refused, tried }
+    Judgement { entry, stays, reports, refused, tried, began }
 }
 
 /// What is told of a recipient that is given up though it was refused for now only.

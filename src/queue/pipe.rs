@@ -35,20 +35,28 @@ where
         places: &[usize],
     ) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        for recipient in places.iter().filter_map(|place| entry.recipients.get(*place)) {
+        let recipients = places.iter().filter_map(|place| Some((*place, entry.recipients.get(*place)?)));
+        for (at, recipient) in recipients {
             let Some(pipes) = &self.config.pipes else {
                 let reply = Reply::transient((3, 5), "Programs are not enabled here");
                 outcomes.push(Outcome::Refused(Diagnosis::found(reply)));
                 continue;
             };
+            let Some(begun) = self.begin(entry).await else {
+                outcomes.extend(self.leave(entry, &[at]));
+                continue;
+            };
             let body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
-            outcomes.push(match pipes.run(place, entry, recipient, Box::pin(body)).await {
+            let outcome = match pipes.run(place, entry, recipient, Box::pin(body)).await {
                 Ok(()) => {
                     let diagnosis = Diagnosis::found(Reply::OK);
                     Outcome::Taken { diagnosis, reports: false, delivered: true, timed: true }
                 }
                 Err(diagnosis) => Outcome::Refused(diagnosis),
-            });
+            };
+            self.under_way.took(entry.number, [(at, &outcome)]);
+            drop(begun);
+            outcomes.push(outcome);
         }
         outcomes
     }

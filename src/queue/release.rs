@@ -115,8 +115,7 @@ where
     /// The destination that an entry has by now, if that is another than it was: where its recipients who wait lead to, if all lead to
     /// one. It stands beside what else goes there then, and is not put off with what has stayed.
     pub(super) fn moved(&self, entry: &QueueEntry) -> Option<String> {
-        let special = [DELIVERED, EXPANDED, UNDELIVERED, UNTOLD, RELEASE].contains(&&*entry.destination);
-        if special || entry.route.is_some() || entry.destination.parse::<LocalTarget>().is_ok() {
+        if entry.route.is_some() || !goes_on(entry) {
             return None;
         }
         let now = match self.ours(entry)[..] {
@@ -130,6 +129,13 @@ where
         };
         (now != entry.destination).then_some(now)
     }
+}
+
+/// Whether an entry is sent to other hosts: it is not one that is there to be told of, to be taken in at its time, or for a file or a
+/// program of this machine.
+pub(super) fn goes_on(entry: &QueueEntry) -> bool {
+    let special = [DELIVERED, EXPANDED, UNDELIVERED, UNTOLD, RELEASE].contains(&&*entry.destination);
+    !special && entry.destination.parse::<LocalTarget>().is_err()
 }
 
 /// The message of an entry for these of its recipients, with all that was asked for it.

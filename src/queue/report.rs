@@ -28,11 +28,23 @@ where
     /// # Errors
     /// If the store takes nothing now. What it took is no more in the judgement then.
     pub(super) async fn settle(&self, judgement: &mut Judgement) -> Result<(), StoreError> {
-        let entry = judgement.entry.clone();
         let settlement = match judgement.stays {
-            true => Settlement::Update(Box::new(entry.clone())),
-            false => Settlement::Remove(entry.number),
+            true => Settlement::Attempted(Box::new(judgement.entry.clone()), judgement.began),
+            false => Settlement::Remove(judgement.entry.number),
         };
+        self.settle_with(judgement, settlement).await
+    }
+
+    /// The same, with something else to write down of the entry.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn settle_with(
+        &self,
+        judgement: &mut Judgement,
+        settlement: Settlement,
+    ) -> Result<(), StoreError> {
+        let entry = judgement.entry.clone();
         let mut settle = vec![settlement];
         while let Some((action, recipients)) = judgement.reports.first().cloned() {
             // The entry is settled with the last of them: a crash before repeats a report and loses none.
@@ -138,7 +150,7 @@ where
         // RFC 2852: or when the sender wants it back.
         let deadline = entry.deadline.filter(|deadline| deadline.gives_up);
         report.retry_until = date(deadline.map_or(given_up, |deadline| given_up.min(deadline.at)));
-        report.eight_bit = entry.eight_bit;
+        (report.eight_bit, report.internationalized) = (entry.eight_bit, entry.smtputf8);
         let wanted = entry.return_content.unwrap_or(ReturnContent::Full);
         // RFC 3461 §4.3: RET is about failure; other reports return the header.
         let whole = wanted == ReturnContent::Full

@@ -29,14 +29,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How often connections that nobody uses are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How long attempts that are under way may go on after the end was announced.
-const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What an attempt tells the loop.
 struct Finished {
     entry: Scheduled,
     contact: Contact,
     failure: Option<Diagnosis>,
+    /// Whether the entry is due already: it was made so, or given another way, while it was sent.
+    again: bool,
 }
 
 /// Where the loop is.
@@ -101,6 +101,7 @@ where
     /// If the store has no queue.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<(), StoreError> {
         self.spool()?;
+        self.under_way.open();
         let mut state = Loop::new(self.config.concurrency.clone());
         let (mut seen, mut attempts) = (0, JoinSet::new());
         let (mut sweep, mut again) = (time::interval(SWEEP), time::interval(LOOK_AGAIN));
@@ -172,8 +173,10 @@ where
                 () = time::sleep(wait.min(LOOK_AGAIN)) => state.look = true,
             }
         }
-        // What is under way may end; what does not end in time is in the store, and is tried again.
-        let _ = time::timeout(FAREWELL, async { while attempts.join_next().await.is_some() {} }).await;
+        // Nothing more is begun. What is under way may end; what does not end in time is in the store, and is tried again.
+        self.under_way.end();
+        let _ = time::timeout(self.config.farewell, async { while attempts.join_next().await.is_some() {} })
+            .await;
         Ok(())
     }
 
@@ -279,8 +282,10 @@ where
     }
 
     async fn finish(&self, state: &mut Loop, finished: Finished) {
-        let Finished { entry, contact, failure } = finished;
+        let Finished { entry, contact, failure, again } = finished;
         let now = state.now();
+        // What was new of it may have been looked at while it was being sent.
+        state.look_at_all |= again;
         match failure {
             Some(failure) => drop(state.reasons.insert(entry.destination.clone(), failure)),
             None => drop(state.reasons.remove(&entry.destination)),
@@ -311,7 +316,7 @@ where
             match judgement.stays && judgement.reports.is_empty() {
                 true => {
                     self.observed(&judgement);
-                    settle.push(Settlement::Update(Box::new(judgement.entry)));
+                    settle.push(Settlement::Attempted(Box::new(judgement.entry), judgement.began));
                 }
                 false => self.write_down(judgement).await,
             }
@@ -336,7 +341,8 @@ where
 
     /// Sends one entry, and writes down what came of it.
     async fn one(self: Arc<Self>, scheduled: Scheduled) -> Finished {
-        let nothing = |entry| Finished { entry, contact: Contact::Unknown, failure: None };
+        let nothing = |entry| Finished { entry, contact: Contact::Unknown, failure: None, again: false };
+        let _listed = self.under_way.list(scheduled.due.number);
         let entry = match self.load(&scheduled).await {
             Ok(Some(entry)) => Arc::new(entry),
             // Removed or held since it was found.
@@ -351,19 +357,35 @@ where
                 return nothing(scheduled);
             }
         };
-        let attempted = self.attempt(&entry).await;
-        for (place, outcome) in &attempted.outcomes {
-            self.log(&entry, *place, outcome);
-            self.remember(&entry, *place, outcome);
+        let attempted = tokio::select! {
+            biased;
+            attempted = self.attempt(&entry) => attempted,
+            // Nobody waits for hosts that may not answer.
+            () = self.under_way.idle_at_end(entry.number) => {
+                self.break_off(&entry).await;
+                self.handings.attempted(scheduled.due.number);
+                return nothing(scheduled);
+            }
+        };
+        let (outcomes, some_left) = self.come_of(&entry, attempted.outcomes);
+        if outcomes.is_empty() && some_left {
+            self.handings.attempted(scheduled.due.number);
+            return nothing(scheduled);
         }
         let entry = Arc::unwrap_or_clone(entry);
-        let mut judgement = self.judged(entry, attempted.outcomes);
+        let mut judgement = self.judged(entry, outcomes);
+        if some_left {
+            // Nobody has said that they are to wait.
+            judgement.entry.due = judgement.began;
+        }
         if let Some(destination) = self.moved(&judgement.entry) {
             judgement.entry.destination = destination;
         }
+        let stays = judgement.stays;
         self.write_down(judgement).await;
+        let again = stays && self.load(&scheduled).await.is_ok_and(|entry| entry.is_some());
         self.handings.attempted(scheduled.due.number);
-        Finished { entry: scheduled, contact: attempted.contact, failure: attempted.failure }
+        Finished { entry: scheduled, contact: attempted.contact, failure: attempted.failure, again }
     }
 
     async fn load(&self, scheduled: &Scheduled) -> Result<Option<QueueEntry>, StoreError> {
@@ -377,7 +399,7 @@ where
         self.settle_all(&mut vec![Settlement::Due(scheduled.due.number, later)]).await;
     }
 
-    fn judged(&self, entry: QueueEntry, outcomes: Vec<(usize, Outcome)>) -> Judgement {
+    pub(super) fn judged(&self, entry: QueueEntry, outcomes: Vec<(usize, Outcome)>) -> Judgement {
         let random = entropy()
             .map_or(0, |octets| octets.iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet)));
         judge(entry, outcomes, &self.config.retry, seconds(), random)
@@ -391,7 +413,7 @@ where
             let later = seconds() + self.config.retry.first.as_secs();
             let put_off = judgement.put_off(later).filter(|_| matches!(error, StoreError::Full(_)));
             if let (Some(entry), Ok(spool)) = (put_off, self.spool())
-                && spool.settle(&[Settlement::Update(Box::new(entry))]).await.is_ok()
+                && spool.settle(&[Settlement::Attempted(Box::new(entry), judgement.began)]).await.is_ok()
             {
                 return;
             }

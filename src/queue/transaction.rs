@@ -140,6 +140,9 @@ where
             let diagnosis = Diagnosis::found_at(host, Reply::permanent((6, 3), text));
             return Carried::refused(&diagnosis, places.len());
         }
+        let Some(begun) = self.begin(entry).await else {
+            return Carried::of(Ok(self.leave(entry, places)));
+        };
         let mut body = Source::new(Arc::clone(&self.store), Arc::clone(entry));
         let capabilities = open.client.capabilities();
         let message = message(entry, places, size, &Host { capabilities, is_last, now: seconds() });
@@ -158,7 +161,11 @@ where
         };
         open.messages += 1;
         let of_taken = |diagnosis| Outcome::Taken { diagnosis, reports, delivered: is_last, timed };
-        judged(&host, &sent, places, of_taken)
+        let carried = judged(&host, &sent, places, of_taken);
+        let outcomes = carried.outcomes.iter().flatten();
+        self.under_way.took(entry.number, places.iter().copied().zip(outcomes));
+        drop(begun);
+        carried
     }
 }
 

@@ -194,6 +194,40 @@ fn what_the_customer_does_not_take_waits() {
     assert!(list.contains("450 4.2.0 Not now") && !list.contains("eve@c.example"), "{list}");
 }
 
+/// It does not wait for its host, who must not have it tried again and again by calling.
+#[test]
+fn what_goes_another_way_is_not_handed_over() {
+    let a = provider("");
+    submit(&a, "bob@b.example", "another way");
+    wait_for("the first attempt", || a.queue(&["list", "--json"]).contains("\"attempts\":1").then_some(()));
+    // Nobody is there.
+    a.queue(&["reroute", "--all", "--via", &format!("[127.0.0.1]:{}", free_port())]);
+    wait_for("the second", || a.queue(&["list", "--json"]).contains("\"attempts\":2").then_some(()));
+    assert_eq!(odmr(&a, "office@a.example").smtp("ATRN"), "453 4.0.0 You have no mail");
+    submit(&a, "eve@b.example", "this way");
+    wait_for("the first attempt", || a.queue(&["list", "--json"]).contains("\"attempts\":1").then_some(()));
+    let mut talk = odmr(&a, "office@a.example");
+    assert!(talk.smtp("ATRN").starts_with("250 2.0.0"));
+    talk.send("220 mx.b.example ESMTP\r\n");
+    let mut recipients = Vec::new();
+    loop {
+        let line = talk.line();
+        match line.split(' ').next().unwrap() {
+            "DATA" => {
+                talk.send("354 Go on\r\n");
+                talk.until(".");
+            }
+            "RCPT" => recipients.push(line.clone()),
+            "QUIT" => break,
+            _ => {}
+        }
+        talk.send("250 2.0.0 Ok\r\n");
+    }
+    assert_eq!(recipients, ["RCPT TO:<eve@b.example>"]);
+    let list = a.queue(&["list", "--json"]);
+    assert!(list.lines().count() == 1 && list.contains("\"attempts\":2"), "{list}");
+}
+
 #[test]
 fn a_refusal_in_the_middle_bounces_nothing_else() {
     let a = provider("");

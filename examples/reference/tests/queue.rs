@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
+#[path = "queue/slow.rs"]
+mod slow;
 #[path = "relay/world.rs"]
 #[allow(dead_code, reason = "this uses a part of it")]
 mod world;

@@ -180,6 +180,32 @@ fn an_address_that_refused_twice_is_left_alone() {
     wait_for("the third attempt", || (host.commands("RCPT").len() == 3).then_some(()));
 }
 
+/// RFC 6533 §4
+#[test]
+fn internationalized_mail_comes_back_as_what_it_is() {
+    let host = Host::start(Behaviour::Answer("QUIT", "221 bye"));
+    let a = site("a.example", "127.0.0.2", free_port(), &[("b.example", "127.0.0.1", host.port)], "ann");
+    let kinds = [
+        ("", "message/global\r\nContent-Transfer-Encoding: 8bit"),
+        (" RET=HDRS", "message/global-headers\r\nContent-Transfer-Encoding: 8bit"),
+    ];
+    for ((ret, kind), number) in kinds.into_iter().zip(1..) {
+        let mut talk = session(&a);
+        let mail = format!("MAIL FROM:<ann@a.example> BODY=8BITMIME SMTPUTF8{ret}");
+        for command in [&*mail, "RCPT TO:<b\u{f6}b@b.example>"] {
+            let reply = talk.smtp(command);
+            assert!(reply.starts_with("250"), "{command}: {reply}");
+        }
+        assert!(talk.smtp("DATA").starts_with("354"));
+        let text = "From: <ann@a.example>\r\nSubject: \u{fc}ber\r\n\r\nHello\r\n.";
+        assert!(talk.smtp(text).starts_with("250"));
+        let report = wait_for("the report", || a.fetch("ann@a.example", number));
+        let lines = ["Final-Recipient: utf-8; b\u{f6}b@b.example", "Subject: \u{fc}ber"];
+        has(&report, &[&*format!("Content-Type: {kind}"), lines[0], lines[1]]);
+        assert_eq!(report.contains("\r\nHello\r\n"), ret.is_empty(), "{report}");
+    }
+}
+
 #[test]
 fn what_is_not_about_an_address_does_not_count_against_it() {
     let hosts = [

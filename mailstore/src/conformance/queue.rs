@@ -5,8 +5,9 @@ use mailwright_mail_model::{Address, MailboxName, ReversePath};
 
 use super::{Outcome, Wrong, date, ensure, equal, name, some, user, writer};
 use crate::{
-    Batch, Committed, Deadline, Due, Expunge, MailboxRef, Notify, QueueEntry, QueueNews, QueueRecipient,
-    RecipientState, Scheduled, Settlement, Spool, Store, StoreError, Target, ValidSince, Write,
+    Batch, Committed, Deadline, Due, Expunge, MailboxRef, Notify, QueueEntry, QueueNews, QueueNumber,
+    QueueRecipient, RecipientState, Scheduled, Settlement, Spool, Store, StoreError, Target, ValidSince,
+    Write,
 };
 
 fn spool(store: &impl Store) -> Outcome<&impl Spool> {
@@ -228,6 +229,83 @@ pub(super) async fn what_is_set_by_hand_stays_while_an_entry_is_being_sent(store
     let found = some(spool(store)?.entry(number).await?, "the entry as it was")?;
     equal("what was set by hand", (found.expires, found.route), (None, None))?;
     Ok(spool(store)?.settle(&[Settlement::Remove(number)]).await?)
+}
+
+pub(super) async fn what_is_set_by_hand_says_when_an_entry_is_tried_next(store: &impl Store) -> Outcome {
+    let route = Some("conformance-orders".to_owned());
+    type Orders = fn(QueueNumber, Option<String>) -> Vec<Settlement>;
+    let cases: [(&str, Orders, u64); 6] = [
+        ("nothing", |_, _| vec![], 40),
+        // What was tried says nothing of the other way.
+        ("another way", |n, route| vec![Settlement::Reroute(n, route), Settlement::Due(n, 12)], 12),
+        ("another way alone", |n, route| vec![Settlement::Reroute(n, route)], 10),
+        ("another try", |n, _| vec![Settlement::Due(n, 12)], 12),
+        ("another try that is later", |n, _| vec![Settlement::Due(n, 60)], 40),
+        ("an end", |n, _| vec![Settlement::Expire(n, Some(25))], 25),
+    ];
+    for (what, orders, due) in cases {
+        let commit = commit(store, what, &Batch::default().with_queue(vec![entry("orders", 10)?])).await?;
+        let number = *some(commit.queued.first(), "a number")?;
+        let taken = some(spool(store)?.entry(number).await?, "the entry")?;
+        spool(store)?.settle(&orders(number, route.clone())).await?;
+        // Whoever is sending it knows nothing of that.
+        let told = QueueEntry { due: 40, attempts: 1, attempted: Some(15), ..taken };
+        spool(store)?.settle(&[Settlement::Attempted(Box::new(told), 10)]).await?;
+        let found = some(spool(store)?.entry(number).await?, "the entry that was attempted")?;
+        equal(what, (found.due, found.attempts, found.attempted), (due, 1, Some(15)))?;
+        // It counts once: the next attempt has its say again, past the end as well, where there may be no room for the report.
+        let told = QueueEntry { due: 50, attempts: 2, ..found };
+        spool(store)?.settle(&[Settlement::Attempted(Box::new(told), due)]).await?;
+        let found = some(spool(store)?.entry(number).await?, "the entry that was attempted again")?;
+        equal(what, (found.due, found.attempts), (50, 2))?;
+        spool(store)?.settle(&[Settlement::Remove(number)]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn what_became_of_recipients_is_written_down_while_an_entry_is_being_sent(
+    store: &impl Store,
+) -> Outcome {
+    let address = |text: &str| text.parse::<Address>().map_err(|error| Wrong(error.to_string()));
+    let mut wanted = entry("told", 10)?;
+    for name in ["two@told.example", "three@told.example"] {
+        wanted.recipients.push(QueueRecipient::new(address(name)?));
+    }
+    let committed = commit(store, "told", &Batch::default().with_queue(vec![wanted])).await?;
+    let number = *some(committed.queued.first(), "a number")?;
+    let taken = some(spool(store)?.entry(number).await?, "the entry")?;
+    let told = |name: &str| {
+        let mut recipient = QueueRecipient::new(address(name)?);
+        (recipient.state, recipient.last_error) = (RecipientState::Delivered, Some("250 taken".into()));
+        Ok::<_, Wrong>(recipient)
+    };
+    let gone = vec![address("three@told.example")?];
+    let settle = [
+        Settlement::RemoveRecipients(number, gone),
+        Settlement::Due(number, 12),
+        Settlement::Recipients(number, vec![told("two@told.example")?, told("three@told.example")?]),
+    ];
+    spool(store)?.settle(&settle).await?;
+    let mut expected = QueueEntry { due: 12, ..taken.clone() };
+    expected.recipients.pop();
+    if let Some(last) = expected.recipients.last_mut() {
+        *last = told("two@told.example")?;
+    }
+    equal("the entry", spool(store)?.entry(number).await?, Some(expected.clone()))?;
+    let times: Vec<_> = due(store, "told", 99).await?.iter().map(|entry| entry.due.at).collect();
+    equal("due", times, vec![12])?;
+    // With a new message, as when a report is made of it. Whoever else waits, the entry stays until it is settled.
+    for recipient in &mut expected.recipients {
+        recipient.state = RecipientState::Delivered;
+    }
+    let settle = vec![Settlement::Recipients(number, expected.recipients.clone())];
+    let batch = Batch::default().with_queue(vec![entry("told", 60)?]).with_settlements(settle);
+    let report = some(commit(store, "a report", &batch).await?.queued.pop(), "a number")?;
+    equal("the entry", spool(store)?.entry(number).await?, Some(expected))?;
+    spool(store)?.settle(&[Settlement::Remove(number), Settlement::Remove(report)]).await?;
+    let settle = [Settlement::Recipients(number, taken.recipients)];
+    spool(store)?.settle(&settle).await?;
+    equal("an entry that is gone", spool(store)?.entry(number).await?, None)
 }
 
 pub(super) async fn a_body_stays_as_long_as_an_entry_has_it(store: &impl Store) -> Outcome {

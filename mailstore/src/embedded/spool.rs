@@ -114,10 +114,11 @@ impl Group<'_> {
     pub(super) fn settle(&mut self, settlements: &[Settlement]) -> Result<()> {
         for settlement in settlements {
             let number = match settlement {
-                Settlement::Update(entry) => entry.number,
+                Settlement::Update(entry) | Settlement::Attempted(entry, _) => entry.number,
                 Settlement::Remove(number)
                 | Settlement::Hold(number, _)
                 | Settlement::Due(number, _)
+                | Settlement::Recipients(number, _)
                 | Settlement::RemoveRecipients(number, _)
                 | Settlement::Expire(number, _)
                 | Settlement::Reroute(number, _) => *number,
@@ -129,14 +130,24 @@ impl Group<'_> {
             let Some(before) = before else { continue };
             let mut after = before.clone();
             match settlement {
-                Settlement::Update(entry) => {
+                Settlement::Update(entry) | Settlement::Attempted(entry, _) => {
+                    let began = match settlement {
+                        Settlement::Attempted(_, began) => Some(*began),
+                        _ => None,
+                    };
                     let (held, size, object) = (before.held, before.size, before.object);
                     let told = QueueEntry { held, size, object, ..(**entry).clone() };
-                    let Some(left) = Settlement::left(&before, told) else {
+                    let Some(left) = Settlement::left(&before, told, began) else {
                         self.remove_entry(&before)?;
                         continue;
                     };
                     after = left;
+                }
+                Settlement::Recipients(_, told) => {
+                    Settlement::tell(&mut after, told);
+                    // It is being sent: when it is due, and by which way, is as it was, and nobody has to look at it.
+                    self.put_row(after);
+                    continue;
                 }
                 Settlement::RemoveRecipients(_, gone) => {
                     let Some(left) = Settlement::without(&before, gone) else {
@@ -172,9 +183,6 @@ impl Group<'_> {
         {
             self.delete(&core.database.queue_due, due_key(before.due, before.number));
         }
-        let key = after.number.get().to_be_bytes().to_vec();
-        let sealed = row::seal(&key, encode(&after));
-        self.put(&core.database.queue, key, sealed);
         if !after.held {
             let key = due_key(after.due, after.number);
             let sealed = row::seal(&key, value(&Scheduled::of(&after)).into_bytes());
@@ -182,7 +190,15 @@ impl Group<'_> {
             let due = Due::new(after.due, after.number);
             self.queue_written = Some(self.queue_written.map_or(due, |first| first.min(due)));
         }
-        self.queue.insert(after.number, Some(after));
+        self.put_row(after);
+    }
+
+    fn put_row(&mut self, entry: QueueEntry) {
+        let core = self.core;
+        let key = entry.number.get().to_be_bytes().to_vec();
+        let sealed = row::seal(&key, encode(&entry));
+        self.put(&core.database.queue, key, sealed);
+        self.queue.insert(entry.number, Some(entry));
     }
 
     fn remove_entry(&mut self, entry: &QueueEntry) -> Result<()> {

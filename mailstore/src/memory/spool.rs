@@ -28,7 +28,7 @@ impl State {
     pub(super) fn settle(&mut self, settlement: &Settlement) {
         self.change_entry(settlement);
         let changed = match settlement {
-            Settlement::Update(entry) => entry.number,
+            Settlement::Update(entry) | Settlement::Attempted(entry, _) => entry.number,
             Settlement::Hold(number, _) | Settlement::Due(number, _) => *number,
             _ => return,
         };
@@ -39,18 +39,25 @@ impl State {
 
     fn change_entry(&mut self, settlement: &Settlement) {
         match settlement {
-            Settlement::Update(entry) => {
+            Settlement::Update(entry) | Settlement::Attempted(entry, _) => {
+                let began = match settlement {
+                    Settlement::Attempted(_, began) => Some(*began),
+                    _ => None,
+                };
                 if let Some(found) = self.queue.get_mut(&entry.number) {
                     let (held, size, object) = (found.held, found.size, found.object);
                     let due = entry.due.max(entry.release.unwrap_or(0));
                     let told = QueueEntry { held, due, size, object, ..(**entry).clone() };
-                    match Settlement::left(found, told) {
+                    match Settlement::left(found, told, began) {
                         Some(left) => *found = left,
                         None => self.remove_entry(entry.number),
                     }
                 }
             }
             Settlement::Remove(number) => self.remove_entry(*number),
+            Settlement::Recipients(number, told) => {
+                self.queue.entry(*number).and_modify(|entry| Settlement::tell(entry, told));
+            }
             Settlement::RemoveRecipients(number, gone) => {
                 if let Some(found) = self.queue.get_mut(number) {
                     match Settlement::without(found, gone) {

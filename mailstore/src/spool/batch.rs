@@ -1,10 +1,10 @@
 //! What one commit does.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use mailwright_mail_model::Address;
 
-use super::{QueueEntry, QueueNumber};
+use super::{QueueEntry, QueueNumber, QueueRecipient};
 use crate::{Appended, Target};
 
 /// Everything that one commit does: the message appears in mailboxes, goes into the queue, and what is over with earlier
@@ -154,6 +154,13 @@ pub enum Settlement {
     /// [`Hold`](Self::Hold) alone, which may come while it is being sent; so may [`Expire`](Self::Expire), [`Reroute`](Self::Reroute) and
     /// [`RemoveRecipients`](Self::RemoveRecipients), which count as well.
     Update(Box<QueueEntry>),
+    /// The same of an entry that was sent, or tried, since it was read: then it was due at this time, in seconds since 1970. What was set by
+    /// hand meanwhile says when it is tried next: a [`Reroute`](Self::Reroute), for which nothing was tried yet; a [`Due`](Self::Due), if
+    /// that is earlier than what is told; and an [`Expire`](Self::Expire), before which nothing is put off.
+    Attempted(Box<QueueEntry>, u64),
+    /// What has become of these recipients of an entry that is still being sent: their [state](QueueRecipient::state) and [what was
+    /// said](QueueRecipient::last_error). Nothing else of the entry changes, and it stays whoever waits.
+    Recipients(QueueNumber, Vec<QueueRecipient>),
     /// It is over with the entry.
     Remove(QueueNumber),
     /// The entry is held, or is not any more.
@@ -171,7 +178,12 @@ pub enum Settlement {
 impl Settlement {
     /// What becomes of an entry that was as `before` by what is told of it `after`: what was set by hand stays. None if nobody waits of the
     /// recipients who are left, since others were removed.
-    pub(crate) fn left(before: &QueueEntry, mut after: QueueEntry) -> Option<QueueEntry> {
+    ///
+    /// `began` is when the entry was due that was attempted, if it was.
+    pub(crate) fn left(before: &QueueEntry, mut after: QueueEntry, began: Option<u64>) -> Option<QueueEntry> {
+        if let Some(began) = began {
+            after.due = Self::due(before, &after, began);
+        }
         (after.expires, after.route) = (before.expires, before.route.clone());
         if before.route.is_some() {
             after.destination.clone_from(&before.destination);
@@ -183,6 +195,31 @@ impl Settlement {
         }
         let waits = after.recipients.len() == told || after.waiting().next().is_some();
         waits.then_some(after)
+    }
+
+    /// When it is tried next after an attempt that began when it was due at `began`.
+    fn due(before: &QueueEntry, after: &QueueEntry, began: u64) -> u64 {
+        // What the attempt met is no reason to put off what goes another way now.
+        let due = match before.route == after.route {
+            true if before.due == began => after.due,
+            true => before.due.min(after.due),
+            false => before.due,
+        };
+        // An end that the attempt knew is in what it says: past it, an entry may wait for no more than room for the report.
+        let end = before.expires.filter(|_| before.expires != after.expires);
+        end.map_or(due, |end| due.min(end))
+    }
+
+    /// Writes down what has become of some recipients; of others nothing is told.
+    pub(crate) fn tell(entry: &mut QueueEntry, told: &[QueueRecipient]) {
+        let told: HashMap<&Address, &QueueRecipient> =
+            told.iter().map(|recipient| (&recipient.address, recipient)).collect();
+        for recipient in &mut entry.recipients {
+            if let Some(told) = told.get(&recipient.address) {
+                recipient.state = told.state;
+                recipient.last_error.clone_from(&told.last_error);
+            }
+        }
     }
 
     /// Sets the next hop of an entry.

@@ -37,6 +37,8 @@ pub struct Report {
     pub returned: Returned,
     /// Whether any octet of what is returned is above 127.
     pub eight_bit: bool,
+    /// Whether the message was sent as an internationalized one (SMTPUTF8, RFC 6531): its header may be in UTF-8.
+    pub internationalized: bool,
 }
 
 /// What happened to a recipient (RFC 3464 §2.3.3).
@@ -109,6 +111,7 @@ impl Report {
             unique: String::new(),
             returned: Returned::Headers,
             eight_bit: false,
+            internationalized: false,
         }
     }
 
@@ -138,9 +141,13 @@ impl Report {
         self.status(&mut status, utf8);
         // RFC 3464 §2.1: the other kind is of seven bits, whatever a host said.
         text.extend(status.chars().map(|letter| if utf8 || letter.is_ascii() { letter } else { '?' }));
-        let kind = match self.returned {
-            Returned::Full => "message/rfc822",
-            Returned::Headers => "text/rfc822-headers",
+        // RFC 6533 §4.2 and §4.4: what may have UTF-8 in its header is none of the older kinds.
+        let global = self.internationalized && self.eight_bit;
+        let kind = match (self.returned, global) {
+            (Returned::Full, false) => "message/rfc822",
+            (Returned::Full, true) => "message/global",
+            (Returned::Headers, false) => "text/rfc822-headers",
+            (Returned::Headers, true) => "message/global-headers",
         };
         let encoding = if self.eight_bit { "8bit" } else { "7bit" };
         let _ = write!(
@@ -410,6 +417,28 @@ mod tests {
         let message = MessageParser::default().parse(text.as_bytes()).unwrap();
         let kind = message.parts[3].content_type().unwrap();
         assert_eq!((kind.ctype(), kind.subtype()), ("text", Some("rfc822-headers")));
+    }
+
+    /// RFC 6533 §4.2 to §4.4
+    #[test]
+    fn what_has_utf8_in_its_header_is_returned_as_that() {
+        let kinds = |internationalized, eight_bit| {
+            [Returned::Full, Returned::Headers].map(|returned| {
+                let mut report = report(Action::Failed);
+                (report.internationalized, report.eight_bit) = (internationalized, eight_bit);
+                report.returned = returned;
+                let text = format!("{}Subject: \u{fc}ber\r\n\r\n{}", report.head(), report.tail());
+                let part = text.rsplit("--report-0123456789ABCDEF\r\n").next().unwrap();
+                part.split("\r\n\r\n").next().unwrap().to_owned()
+            })
+        };
+        let labels = |full: &str, header: &str, bits: u8| {
+            [full, header].map(|kind| format!("Content-Type: {kind}\r\nContent-Transfer-Encoding: {bits}bit"))
+        };
+        assert_eq!(kinds(true, true), labels("message/global", "message/global-headers", 8));
+        // Of seven bits it is as any other, and so is one that has more in its body only.
+        assert_eq!(kinds(true, false), labels("message/rfc822", "text/rfc822-headers", 7));
+        assert_eq!(kinds(false, true), labels("message/rfc822", "text/rfc822-headers", 8));
     }
 
     #[test]

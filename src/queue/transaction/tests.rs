@@ -3,14 +3,14 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::Mutex,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mailwright_mail_model::Address;
-use mailwright_mailstore::{RecipientState, Spool, memory::Memory};
+use mailwright_mailstore::{RecipientState, Spool, StoreError, memory::Memory};
 use mailwright_relay_policy::{dns::CannedAnswers, route::RouteTable};
 use mailwright_smtp_proto::{Mail, Message, Rcpt};
-use tokio::time;
+use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -174,13 +174,19 @@ impl World {
     }
 
     fn by(hop: &str) -> Self {
+        Self::ending(hop, Duration::from_secs(10)).0
+    }
+
+    /// One that gives so much time at the end; and what runs it.
+    fn ending(hop: &str, farewell: Duration) -> (Self, JoinHandle<Result<(), StoreError>>) {
         let (store, mut config) = (Memory::new(), QueueConfig::new("mail.a.example").unwrap());
+        config.farewell = farewell;
         config.routes = Arc::new(RouteTable::default().with_smarthost(hop.parse().unwrap()));
         let (spool, resolver) = (Arc::new(store.clone()), Arc::new(CannedAnswers::default()));
         let queue = Arc::new(Queue::new(spool, resolver, Arc::new(Elsewhere), config));
         let stop = CancellationToken::new();
-        tokio::spawn(Arc::clone(&queue).run(stop.clone()));
-        Self { store, queue, stop }
+        let running = tokio::spawn(Arc::clone(&queue).run(stop.clone()));
+        (Self { store, queue, stop }, running)
     }
 
     async fn send(&self, to: &[&str], octets: usize) {
@@ -216,6 +222,54 @@ impl World {
         let waiting = self.tried().await;
         !waiting.iter().any(waits) && self.queue.delivered() > before
     }
+}
+
+/// What is under way at the end has the time that is given, and nothing else is begun.
+#[tokio::test]
+async fn the_end_waits_for_one_transaction_as_long_as_it_may() {
+    for (farewell, taken) in [(20_000, 2), (100, 1)] {
+        let host = Host::start(&["LIMITS RCPTMAX=1"], |at| {
+            if at.verb == "." && at.connection == 0 {
+                thread::sleep(Duration::from_millis(500));
+            }
+            None
+        });
+        let hop = format!("smtp:[127.0.0.1]:{}", host.port);
+        let (world, running) = World::ending(&hop, Duration::from_millis(farewell));
+        world.send(&["one", "two", "three"], 10).await;
+        while host.count("DATA") < 2 {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        world.stop.cancel();
+        let begun = Instant::now();
+        time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap().unwrap();
+        assert_eq!(begun.elapsed() < Duration::from_millis(450), farewell == 100, "{:?}", begun.elapsed());
+        let left = world.store.spool().unwrap().entries(None, 10).await.unwrap().remove(0);
+        let has = |state| left.recipients.iter().filter(|recipient| recipient.state == state).count();
+        assert_eq!((has(RecipientState::Delivered), has(RecipientState::Waiting)), (taken, 3 - taken));
+        assert!(left.due <= seconds(), "the others go as soon as it runs again");
+        assert_eq!(host.count("DATA"), 2, "{:?}", host.seen());
+        // It runs again, and they are sent.
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(Arc::clone(&world.queue).run(stop.clone()));
+        assert_eq!(world.tried().await, []);
+        stop.cancel();
+        running.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_end_waits_for_no_host_that_has_not_begun() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hop = format!("smtp:[127.0.0.1]:{}", silent.local_addr().unwrap().port());
+    let (world, running) = World::ending(&hop, Duration::from_secs(60));
+    world.send(&["one"], 10).await;
+    let called = tokio::task::spawn_blocking(move || silent.accept().unwrap());
+    let (_call, _) = time::timeout(Duration::from_secs(10), called).await.unwrap().unwrap();
+    world.stop.cancel();
+    time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap().unwrap();
+    let left = world.store.spool().unwrap().entries(None, 10).await.unwrap().remove(0);
+    assert!(left.attempts == 0 && left.due <= seconds() && left.waiting().count() == 1, "{left:?}");
 }
 
 #[tokio::test]

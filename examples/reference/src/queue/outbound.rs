@@ -150,6 +150,7 @@ fn queue_config(config: &Config, routes: Arc<RouteTable>) -> Result<QueueConfig,
     };
     queue.concurrency.pace = limits.pace.iter().map(pace).collect::<Result<_, _>>()?;
     queue.concurrency.dead_for = queue.retry.first;
+    queue.farewell = Duration::from_secs(config.limits.stop_seconds);
     queue.connect_timeout = Duration::from_secs(limits.connect_seconds);
     queue.fallback = config::hop("relay.fallback", &relay.fallback)?;
     let smarthost = config::hop("relay.smarthost", &relay.smarthost)?;

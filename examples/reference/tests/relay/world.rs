@@ -175,6 +175,14 @@ impl Site {
         }
     }
 
+    /// SIGTERM, and wait for the end.
+    #[allow(dead_code, reason = "not every test program stops one")]
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().unwrap();
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        wait_for("the server to stop", || child.try_wait().unwrap());
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailwrightd"));
         command.arg("--config").arg(self.folder.path().join("mailwright.toml")).args(arguments);
