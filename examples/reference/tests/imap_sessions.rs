@@ -175,7 +175,7 @@ fn sessions_are_told_that_their_mailbox_is_gone() {
             assert!(idle.line().starts_with("+ "));
             for command in change {
                 let to = if *command == "RENAME" { " coffee" } else { "" };
-                own.send(&format!("a {command} tea{to}\r\n"));
+                own.send(format!("a {command} tea{to}\r\n"));
                 let mut said = own.line();
                 while !said.starts_with("a ") {
                     said = own.line();

@@ -74,6 +74,9 @@ pub(crate) struct Sieve {
     pub(crate) vacation_most_days: u64,
     /// Whether it answers what is not addressed to the user, too.
     pub(crate) vacation_unaddressed: bool,
+    /// What its answers make of a subject, where a script does not name one, and of none.
+    pub(crate) vacation_subject: String,
+    pub(crate) vacation_subject_default: String,
     /// For how long `duplicate` remembers a message, where a script does not say, and at most.
     pub(crate) duplicate_days: u64,
     pub(crate) duplicate_most_days: u64,
@@ -135,6 +138,8 @@ impl Default for Sieve {
             vacation_least_seconds: 0,
             vacation_most_days: 90,
             vacation_unaddressed: false,
+            vacation_subject: "Auto: %{subject}".into(),
+            vacation_subject_default: "Automated reply".into(),
             duplicate_days: 7,
             duplicate_most_days: 365,
             unaddable_fields: Vec::new(),

@@ -27,35 +27,35 @@ use crate::common::succeed;
 
 /// What the authority remembers.
 #[derive(Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Where it sees challenges, once the server says so.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     names: Vec<Value>,
-    pub is_proved: bool,
+    pub(crate) is_proved: bool,
     /// Whether it was asked to look.
     is_asked: bool,
-    pub is_refusing: bool,
+    pub(crate) is_refusing: bool,
     /// Whether it finds nothing where it looks.
-    pub is_blind: bool,
+    pub(crate) is_blind: bool,
     /// Whether it knows no account any more, until one is made.
-    pub has_forgotten: bool,
+    pub(crate) has_forgotten: bool,
     certificate: Option<String>,
-    pub accounts: u32,
-    pub orders: u32,
+    pub(crate) accounts: u32,
+    pub(crate) orders: u32,
     /// What is in the header of the last request: the key or the account.
     keys: Vec<String>,
 }
 
 /// One order at a time, for any account; signatures are the library's own matter.
-pub struct Acme {
-    pub base: String,
-    pub folder: PathBuf,
-    pub nonce: AtomicU32,
-    pub memory: Arc<Mutex<Memory>>,
+pub(crate) struct Acme {
+    pub(crate) base: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) nonce: AtomicU32,
+    pub(crate) memory: Arc<Mutex<Memory>>,
 }
 
 impl Acme {
-    pub fn answer(&self, request: &str) -> (u16, String, String) {
+    pub(crate) fn answer(&self, request: &str) -> (u16, String, String) {
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         let path = head.split(' ').nth(1).unwrap();
         let number = self.nonce.fetch_add(1, Ordering::Relaxed);
@@ -196,7 +196,7 @@ fn thumbprint(key: &Value) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
 }
 
-pub fn get(port: u16, path: &str) -> String {
+pub(crate) fn get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: mail.example.org\r\n\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
@@ -244,7 +244,7 @@ impl ServerCertVerifier for Looking {
 }
 
 /// The certificate that is shown to a client that offers these protocols, if the handshake succeeds.
-pub fn handshake(port: u16, name: &str, protocols: &[&str]) -> Option<Vec<u8>> {
+pub(crate) fn handshake(port: u16, name: &str, protocols: &[&str]) -> Option<Vec<u8>> {
     let mut config = tls::client_config_unverified().unwrap();
     config.dangerous().set_certificate_verifier(Arc::new(Looking));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();

@@ -30,6 +30,8 @@ impl Sieve {
         options.vacation_least = self.vacation_least_seconds;
         options.vacation_most = self.vacation_most_days.saturating_mul(DAY);
         options.vacation_unaddressed = self.vacation_unaddressed;
+        options.vacation_subject_template.clone_from(&self.vacation_subject);
+        options.vacation_subject_default.clone_from(&self.vacation_subject_default);
         options.duplicate_default = self.duplicate_days.saturating_mul(DAY);
         options.duplicate_most = self.duplicate_most_days.saturating_mul(DAY);
         options.unaddable.clone_from(&self.unaddable_fields);
@@ -67,6 +69,16 @@ impl Sieve {
                 "[sieve] vacation_days = {} is not between vacation_least_seconds = {} and vacation_most_days = {}",
                 self.vacation_days, self.vacation_least_seconds, self.vacation_most_days
             ));
+        }
+        for (key, subject) in [
+            ("vacation_subject", &self.vacation_subject),
+            ("vacation_subject_default", &self.vacation_subject_default),
+        ] {
+            if subject.trim().is_empty() || subject.chars().any(char::is_control) {
+                problems.push(format!(
+                    "[sieve] {key} = {subject:?}: expected a line such as \"Auto: %{{subject}}\""
+                ));
+            }
         }
         if self.duplicate_days > self.duplicate_most_days {
             problems.push(format!(
@@ -125,6 +137,8 @@ mod tests {
             vacation_least_seconds = 60
             vacation_most_days = 4
             vacation_unaddressed = true
+            vacation_subject = "Fort: %{subject}"
+            vacation_subject_default = "Fort"
             duplicate_days = 5
             duplicate_most_days = 6
             unaddable_fields = ["X-A"]
@@ -137,6 +151,10 @@ mod tests {
         let extensions = &options.extensions;
         assert_eq!((extensions.vacation_default, extensions.vacation_least), (259_200, 60));
         assert_eq!((extensions.vacation_most, extensions.vacation_unaddressed), (345_600, true));
+        assert_eq!(
+            (&extensions.vacation_subject_template[..], &extensions.vacation_subject_default[..]),
+            ("Fort: %{subject}", "Fort")
+        );
         assert_eq!((extensions.duplicate_default, extensions.duplicate_most), (432_000, 518_400));
         assert_eq!((&extensions.unaddable[0][..], &extensions.undeletable[0][..]), ("X-A", "X-D"));
         assert_eq!((extensions.added_value, options.limits.actions, options.limits.redirects), (100, 5, 0));
@@ -157,6 +175,8 @@ mod tests {
                 "vacation_least_seconds = 864000",
                 "vacation_days = 7 is not between vacation_least_seconds = 864000",
             ),
+            ("vacation_subject = \"a\\nb\"", "vacation_subject = \"a\\nb\": expected a line"),
+            ("vacation_subject_default = ' '", "vacation_subject_default = \" \""),
             ("duplicate_days = 9\nduplicate_most_days = 8", "duplicate_days = 9 is more than"),
             ("unaddable_fields = [\"X A\"]", "\"X A\" is no name of a header field"),
             ("undeletable_fields = [\"subject\"]", "RFC 5293"),
