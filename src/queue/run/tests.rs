@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicBool;
 
 use mailwright_mail_model::{Address, ForwardPath};
-use mailwright_mailstore::{QueueNumber, memory::Memory};
+use mailwright_mailstore::{QueueNumber, RecipientState, memory::Memory};
 use mailwright_relay_policy::{Session, directory::Expansion, dns::CannedAnswers, route::RouteTable};
 use mailwright_smtp_proto::{Mail, Message, Rcpt};
 
@@ -101,6 +101,32 @@ async fn those_whose_domain_is_ours_are_taken_in_and_the_others_sent() {
         .map(|(place, outcome)| (*place, matches!(outcome, Outcome::Taken { .. })))
         .collect();
     assert_eq!(outcomes, [(bob, true), (eve, false)]);
+}
+
+#[tokio::test]
+async fn who_has_a_message_is_written_down_once_and_when_more_of_it_is_begun() {
+    let (queue, entry) = queue_of_one().await;
+    let listed = queue.under_way.list(entry.number);
+    let diagnosis = Diagnosis::found(Reply::OK);
+    let taken = Outcome::Taken { diagnosis, reports: false, delivered: false, timed: true };
+    let begun = queue.begin(&entry).await.unwrap();
+    queue.under_way.took(entry.number, [(1, &taken)]);
+    drop(begun);
+    // There may be no more to come: then this is written down with the rest.
+    assert_eq!((only(&queue).await, queue.delivered()), (entry.clone(), 0));
+    drop(queue.begin(&entry).await.unwrap());
+    let noted = only(&queue).await;
+    let states: Vec<_> = noted.recipients.iter().map(|recipient| recipient.state).collect();
+    assert_eq!(states, [RecipientState::Waiting, RecipientState::Delivered]);
+    assert_eq!((noted.due, noted.attempts), (entry.due, 0), "it is still being sent");
+    // Of whom nothing was begun, nothing is judged; and who was told of is told of once.
+    queue.under_way.end();
+    assert!(queue.begin(&entry).await.is_none());
+    let left = queue.leave(&entry, &[0]).remove(0);
+    let (outcomes, some_left) = queue.come_of(&entry, vec![(0, left), (1, taken)]);
+    assert!(matches!(outcomes[..], [(1, Outcome::Taken { reports: true, .. })]) && some_left, "{outcomes:?}");
+    assert_eq!(queue.delivered(), 1);
+    drop(listed);
 }
 
 #[test]
