@@ -175,6 +175,19 @@ where
         sent.unwrap_or_else(|unreached| Carried::of(Err(unreached)))
     }
 
+    /// By which setting mail goes this way; none if it is the recipients' own domain that leads there.
+    fn setting(&self, hop: &NextHop, entry: &QueueEntry, places: &[usize]) -> Option<&'static str> {
+        let recipients = places.iter().filter_map(|place| entry.recipients.get(*place));
+        let mut domains = recipients.map(|recipient| recipient.address.domain());
+        match hop {
+            hop if self.config.fallback.as_ref() == Some(hop) => Some("fallback"),
+            hop if self.config.routes.smarthost() == Some(hop) => Some("smarthost"),
+            NextHop::Exchangers { domain, .. } if domains.any(|theirs| theirs.key() == domain) => None,
+            _ if entry.route.is_some() => Some("next hop"),
+            _ => Some("transport"),
+        }
+    }
+
     /// Over a new connection to one of the hosts of a next hop.
     async fn deliver_to(
         &self,
@@ -188,6 +201,10 @@ where
         let exchangers =
             self.config.lookup.exchangers(&*self.resolver, hop, random).await.map_err(|error| {
                 let forged = matches!(error, RouteError::Lookup { error: LookupError::Bogus(_), .. });
+                let error = match self.setting(hop, entry, places) {
+                    Some(setting) => error.of_configured(setting, hop),
+                    None => error,
+                };
                 let diagnosis = Diagnosis::found(error.reply());
                 let all = !diagnosis.is_permanent();
                 Unreached { diagnosis, all, untrusted: forged }
