@@ -173,6 +173,52 @@ fn a_smarthost_gets_login_and_all_that_is_not_for_here() {
     assert!(text.contains("Status: 5.3.4"), "{text}");
 }
 
+/// Waits until all that waits was tried, and gives why it was in vain.
+fn in_vain(site: &Site, count: usize) -> Vec<String> {
+    wait_for("every message to be tried", || {
+        let listed = site.queue(&["list", "--json"]);
+        let entries = listed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let why: Vec<String> =
+            entries.filter_map(|entry| entry["last_error"].as_str().map(str::to_owned)).collect();
+        (why.len() == count).then_some(why)
+    })
+}
+
+#[test]
+fn hosts_that_offer_tls_and_cannot_do_it_get_what_may_go_without() {
+    // What they say to STARTTLS, and over how many connections mail gets there.
+    let cases = [
+        ("454 4.7.0 not now", Some(1)),
+        ("501 5.5.4 never", Some(1)),
+        ("", Some(2)),
+        ("220 2.0.0 go", Some(2)),
+        ("421 4.3.2 closing", None),
+    ];
+    for level in ["may", "encrypt", "verify"] {
+        let hosts: Vec<Host> = cases.iter().map(|(text, _)| Host::start(Behaviour::StartTls(text))).collect();
+        let ways = hosts.iter().enumerate();
+        let ways: String = ways
+            .map(|(at, host)| format!("\"h{at}.example\" = \"smtp:[127.0.0.1]:{}\"\n", host.port))
+            .collect();
+        let extra = format!("[relay.transport]\n{ways}[relay]\ntls = \"{level}\"\n");
+        let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann"]);
+        for at in 0..hosts.len() {
+            submit(&a, "ann@a.example", &[&format!("bob@h{at}.example")], &message(&format!("m{at}")));
+        }
+        let taken = if level == "may" { 4 } else { 0 };
+        wait_for("them to be taken", || {
+            (hosts.iter().filter(|host| !host.received().is_empty()).count() == taken).then_some(())
+        });
+        in_vain(&a, hosts.len() - taken);
+        for ((text, connections), host) in cases.iter().zip(&hosts) {
+            let expected = connections.filter(|_| level == "may");
+            assert_eq!(host.received().len(), usize::from(expected.is_some()), "{level} {text:?}");
+            assert_eq!(host.commands("EHLO").len(), expected.unwrap_or(1), "{level} {text:?}");
+            assert!(expected.is_some() || host.commands("MAIL").is_empty(), "{level} {text:?}");
+        }
+    }
+}
+
 #[test]
 fn the_queue_is_shown_and_changed() {
     // A port that nobody listens on.

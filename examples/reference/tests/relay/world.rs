@@ -305,6 +305,8 @@ pub enum Behaviour {
     Silent,
     /// It takes mail from those who log in, always.
     WantsLogin,
+    /// It offers STARTTLS and always answers it with this, and hangs up if that is nothing or agrees.
+    StartTls(&'static str),
 }
 
 /// A host that takes mail, in its way.
@@ -410,8 +412,12 @@ fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Seen) -> Option<()> {
         match &*verb {
             "EHLO" => {
                 let limit = seen.limit.load(Ordering::Relaxed);
-                let auth = if behaviour == Behaviour::WantsLogin { "250-AUTH PLAIN\r\n" } else { "" };
-                answer("EHLO", &format!("250-host.example\r\n{auth}250-PIPELINING\r\n250 SIZE {limit}"))?;
+                let offered = match behaviour {
+                    Behaviour::WantsLogin => "250-AUTH PLAIN\r\n",
+                    Behaviour::StartTls(_) => "250-STARTTLS\r\n",
+                    _ => "",
+                };
+                answer("EHLO", &format!("250-host.example\r\n{offered}250-PIPELINING\r\n250 SIZE {limit}"))?;
             }
             "AUTH" => {
                 let secret = line.rsplit(' ').next().unwrap_or_default();
@@ -441,6 +447,16 @@ fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Seen) -> Option<()> {
                     if answer(".", "250 2.0.0 taken")? {
                         seen.messages.lock().unwrap().push(text);
                     }
+                }
+            }
+            "STARTTLS" if let Behaviour::StartTls(text) = behaviour => {
+                if text.is_empty() {
+                    return None;
+                }
+                if answer("STARTTLS", text)? {
+                    // What comes now is the beginning of TLS.
+                    let _ = reader.fill_buf();
+                    return None;
                 }
             }
             "QUIT" => {
