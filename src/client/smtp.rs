@@ -226,6 +226,11 @@ impl SmtpClient {
         self.link.machine().is_mail_answered()
     }
 
+    /// Whether the server has asked for the last message itself ([`Client::is_body_begun`]).
+    pub(crate) fn is_body_begun(&mut self) -> bool {
+        self.link.machine().is_body_begun()
+    }
+
     /// As [`send`](Self::send), of a message that comes in pieces: asks the server for it, and gives what takes them.
     ///
     /// # Errors

@@ -361,6 +361,11 @@ impl Host {
         self.seen.logins.lock().unwrap().clone()
     }
 
+    /// Whether it behaves from now on, or offends once more.
+    pub fn behave(&self, well: bool) {
+        self.seen.offences.store(u64::from(well), Ordering::Relaxed);
+    }
+
     /// From now on it takes messages of so many octets.
     pub fn limit(&self, octets: u64) {
         self.seen.limit.store(octets, Ordering::Relaxed);
