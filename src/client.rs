@@ -93,7 +93,7 @@ pub use connect::{Endpoint, Security};
 pub use imap::{ImapClient, Replica, SyncMethod, Synced};
 pub use managesieve::ManageSieveClient;
 pub use pop3::Pop3Client;
-pub(crate) use smtp::Sent;
+pub(crate) use smtp::{NotOpened, Sent};
 pub use smtp::{Sending, SmtpClient, TurnedClient};
 pub use trust::system_roots;
 

@@ -13,6 +13,7 @@ mod judge;
 mod local;
 mod look;
 mod observer;
+mod onward;
 mod open;
 mod own_address;
 mod pipe;

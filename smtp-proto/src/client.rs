@@ -55,6 +55,8 @@ pub struct Client {
     messages: u32,
     /// Whether the last of them had an answer to its MAIL.
     mail_answered: bool,
+    /// Whether a message was asked for since the last of them was begun.
+    body_begun: bool,
     transmit: Transmit,
     lines: Lines,
     reader: ReplyReader,
@@ -154,6 +156,7 @@ impl Client {
             refused: None,
             messages: 0,
             mail_answered: false,
+            body_begun: false,
             transmit: Transmit::default(),
             lines: Lines::new(Ends::Lenient),
             reader: ReplyReader::default(),
@@ -202,6 +205,12 @@ impl Client {
     /// closes: if not, a connection that is over has cost that message nothing, and it may go over another one at once.
     pub fn is_mail_answered(&self) -> bool {
         self.mail_answered
+    }
+
+    /// Whether the server has asked for the body of the last [`Message`](crate::Message): if not, it cannot have taken that message, and
+    /// another server may be given it.
+    pub fn is_body_begun(&self) -> bool {
+        self.body_begun
     }
 
     /// Makes a call; its answer comes as an event with the same ticket.

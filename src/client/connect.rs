@@ -23,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 pub enum Security {
     /// Never. Then nothing that shows a password is sent, unless the client's configuration allows it.
     Plain,
-    /// By STARTTLS if the server offers it, in the clear if not: what mail servers do among each other. For SMTP.
+    /// By STARTTLS if the server offers it, in the clear if not, or if it refuses that: what mail servers do among each other. For SMTP.
     Opportunistic(Arc<ClientConfig>),
     /// By STARTTLS or STLS, before anything else is said.
     Starttls(Arc<ClientConfig>),

@@ -4,7 +4,7 @@ mod sending;
 
 use std::sync::Arc;
 
-use mailwright_line_proto::{Authenticate, Peer, Secret, sasl::Credentials};
+use mailwright_line_proto::{Authenticate, Closed, Peer, Secret, sasl::Credentials};
 use mailwright_mail_model::Domain;
 use mailwright_smtp_proto::{
     Atrn, Capabilities, Hello, HelloName, Mail, Message, Noop, Quit, Rcpt, Reply, Rset, StartTls,
@@ -29,12 +29,76 @@ pub struct SmtpClient {
     config: Arc<Config>,
 }
 
+/// Why there is no connection to send mail over.
+#[derive(Debug)]
+pub(crate) struct NotOpened {
+    pub(crate) error: ClientError,
+    /// Whether STARTTLS was refused, or the connection was over between it and the end of the handshake. What TLS itself says is in the error.
+    pub(crate) starting_tls: bool,
+}
+
+impl From<ClientError> for NotOpened {
+    fn from(error: ClientError) -> Self {
+        Self { error, starting_tls: false }
+    }
+}
+
 impl SmtpClient {
-    /// Connects, waits for the greeting, says hello as `hello`, and starts TLS as the endpoint has it.
+    /// Connects, waits for the greeting, says hello as `hello`, and starts TLS as the endpoint has it. A server that refuses STARTTLS is
+    /// spoken to in the clear where TLS is [opportunistic](super::Security::Opportunistic).
     ///
     /// # Errors
     /// [`ClientError`]; [`Misuse::NotOffered`](mailwright_line_proto::Misuse) in it if there is no STARTTLS.
     pub async fn connect(
+        endpoint: &Endpoint,
+        hello: HelloName,
+        config: Arc<Config>,
+    ) -> Result<Self, ClientError> {
+        Self::open(endpoint, hello, config).await.map_err(|failed| failed.error)
+    }
+
+    /// As [`connect`](Self::connect); an error tells whether it was STARTTLS that failed.
+    pub(crate) async fn open(
+        endpoint: &Endpoint,
+        hello: HelloName,
+        config: Arc<Config>,
+    ) -> Result<Self, NotOpened> {
+        let mut client = Self::greeted(endpoint, hello, config).await?;
+        let opportunistic = endpoint.is_opportunistic();
+        let wanted = endpoint.is_starttls() || opportunistic;
+        let offered = wanted && client.offers(|capabilities| capabilities.starttls).await?;
+        if endpoint.is_starttls() || offered {
+            match client.start_tls().await {
+                Ok(reply) if reply.is_positive() => {}
+                // RFC 3207 §4: the session goes on as it was; RFC 7435 §3: so does the mail, if it would go in the clear anyway.
+                Ok(reply) if opportunistic && reply.code() != 421 => return Ok(client),
+                Ok(reply) => {
+                    let starting_tls = reply.code() != 421;
+                    return Err(NotOpened { error: reply.into(), starting_tls });
+                }
+                Err(error) => return Err(client.not_started(error)),
+            }
+            // RFC 3207 §4.2: what was announced before counts no more.
+            if let Err(error) = client.hello().await {
+                return Err(client.not_started(error));
+            }
+        }
+        Ok(client)
+    }
+
+    async fn start_tls(&mut self) -> Result<Reply, ClientError> {
+        Ok(answer!(self.link, StartTls, StartTls))
+    }
+
+    /// What an error behind STARTTLS means: up to the end of the handshake, a connection that is over was ended by that.
+    fn not_started(&mut self, error: ClientError) -> NotOpened {
+        let over =
+            matches!(error, ClientError::Io(_) | ClientError::Closed(Closed::Eof | Closed::TimedOut(_)));
+        let starting_tls = over && self.tls().is_none();
+        NotOpened { error, starting_tls }
+    }
+
+    async fn greeted(
         endpoint: &Endpoint,
         hello: HelloName,
         config: Arc<Config>,
@@ -44,13 +108,6 @@ impl SmtpClient {
         let mut client = Self { link, hello, config };
         while !matches!(client.link.next().await?, Event::Greeting(_)) {}
         client.hello().await?;
-        let wanted = endpoint.is_starttls() || endpoint.is_opportunistic();
-        let offered = wanted && client.offers(|capabilities| capabilities.starttls).await?;
-        if endpoint.is_starttls() || offered {
-            positive(answer!(client.link, StartTls, StartTls))?;
-            // RFC 3207 §4.2: what was announced before counts no more.
-            client.hello().await?;
-        }
         Ok(client)
     }
 
@@ -167,6 +224,11 @@ impl SmtpClient {
     /// Whether the last message had an answer to its MAIL ([`Client::is_mail_answered`]).
     pub(crate) fn is_mail_answered(&mut self) -> bool {
         self.link.machine().is_mail_answered()
+    }
+
+    /// Whether the server has asked for the last message itself ([`Client::is_body_begun`]).
+    pub(crate) fn is_body_begun(&mut self) -> bool {
+        self.link.machine().is_body_begun()
     }
 
     /// As [`send`](Self::send), of a message that comes in pieces: asks the server for it, and gives what takes them.

@@ -6,12 +6,13 @@ use mailwright_mailstore::{QueueEntry, QueueRecipient, RecipientState, Store};
 use mailwright_relay_policy::{
     delivery::Diagnosis,
     dns::{LookupError, Resolve},
-    route::{NextHop, RouteError},
+    route::{Exchanger, NextHop, RouteError},
 };
 use mailwright_smtp_proto::Reply;
 
 use super::{
     DELIVERED, EXPANDED, Outcome, Place, Queue, UNDELIVERED,
+    onward::{Asked, MOST_SESSIONS},
     open::{Terms, requires},
     report::seconds,
     scheduler::Contact,
@@ -164,44 +165,100 @@ where
         }
         let destination = hop.destination();
         let lane = Terms::lane(&destination, requires(entry));
+        let mut before = None;
         if let Some(open) = self.sessions.take(&lane, self.config.idle) {
+            let host = open.host.clone();
             let carried = self.send(open, &destination, entry, places, true).await;
             // The host may have hung up meanwhile, which says nothing of it.
             if !carried.unheard {
-                return carried;
+                let asked = Asked::of(carried, places);
+                if asked.onward.is_empty() {
+                    return asked.carried;
+                }
+                before = Some((host, asked));
             }
         }
-        let sent = self.deliver_to(hop, &destination, entry, places).await;
+        let sent = self.deliver_to(hop, &destination, entry, places, before).await;
         sent.unwrap_or_else(|unreached| Carried::of(Err(unreached)))
     }
 
-    /// Over a new connection to one of the hosts of a next hop.
+    /// By which setting mail goes this way; none if it is the recipients' own domain that leads there.
+    fn setting(&self, hop: &NextHop, entry: &QueueEntry, places: &[usize]) -> Option<&'static str> {
+        let recipients = places.iter().filter_map(|place| entry.recipients.get(*place));
+        let mut domains = recipients.map(|recipient| recipient.address.domain());
+        match hop {
+            hop if self.config.fallback.as_ref() == Some(hop) => Some("fallback"),
+            hop if self.config.routes.smarthost() == Some(hop) => Some("smarthost"),
+            NextHop::Exchangers { domain, .. } if domains.any(|theirs| theirs.key() == domain) => None,
+            _ if entry.route.is_some() => Some("next hop"),
+            _ => Some("transport"),
+        }
+    }
+
+    /// Over a new connection to one of the hosts of a next hop; over one to another of them, for whom that one does not take now, or one
+    /// that was asked `before` over a connection that was kept.
     async fn deliver_to(
         &self,
         hop: &NextHop,
         destination: &str,
         entry: &Arc<QueueEntry>,
         places: &[usize],
+        before: Option<(String, Asked)>,
     ) -> Result<Carried, Unreached> {
+        let (kept, mut asked) = before.unzip();
         let random = entropy()
             .map_or(0, |octets| octets.iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet)));
-        let exchangers =
-            self.config.lookup.exchangers(&*self.resolver, hop, random).await.map_err(|error| {
+        let exchangers = match self.config.lookup.exchangers(&*self.resolver, hop, random).await {
+            Ok(exchangers) => exchangers,
+            Err(error) => {
+                if let Some(asked) = asked {
+                    return Ok(asked.carried);
+                }
                 let forged = matches!(error, RouteError::Lookup { error: LookupError::Bogus(_), .. });
+                let error = match self.setting(hop, entry, places) {
+                    Some(setting) => error.of_configured(setting, hop),
+                    None => error,
+                };
                 let diagnosis = Diagnosis::found(error.reply());
                 let all = !diagnosis.is_permanent();
-                Unreached { diagnosis, all, untrusted: forged }
-            })?;
+                return Err(Unreached { diagnosis, all, untrusted: forged });
+            }
+        };
+        let was_asked =
+            |host: &Exchanger| kept.as_ref().is_some_and(|kept| kept.starts_with(&format!("{}[", host.name)));
+        let others: Vec<&Exchanger> = exchangers.iter().filter(|host| !was_asked(host)).collect();
+        if let Some(asked) = asked.take_if(|_| others.is_empty()) {
+            return Ok(asked.carried);
+        }
         let terms = self.terms(hop, destination, entry, &exchangers).await;
         let (mut last, mut untrusted) = (None, false);
-        for exchanger in &exchangers {
+        let mut sessions = usize::from(asked.is_some());
+        for exchanger in others {
+            let theirs = asked.as_ref().map_or(places, |asked| &asked.onward).to_vec();
+            if theirs.is_empty() || sessions >= MOST_SESSIONS {
+                break;
+            }
             match self.reach(&terms, exchanger, &entry.id).await {
-                Ok(open) => return Ok(self.send(open, destination, entry, places, false).await),
+                Ok(open) => {
+                    sessions += 1;
+                    let carried = self.send(open, destination, entry, &theirs, false).await;
+                    let next = Asked::of(carried, &theirs);
+                    asked = Some(match asked {
+                        Some(before) => before.then(next, places),
+                        None => next,
+                    });
+                }
                 Err(unopened) => {
                     untrusted |= unopened.untrusted;
                     last = unopened.diagnosis.or(last);
                 }
             }
+        }
+        if let Some(Asked { mut carried, .. }) = asked {
+            if let Err(unreached) = &mut carried.outcomes {
+                unreached.untrusted |= untrusted;
+            }
+            return Ok(carried);
         }
         let nowhere = || Diagnosis::found(Reply::transient((4, 1), "No host of the destination was tried"));
         let diagnosis = last.unwrap_or_else(nowhere);

@@ -100,7 +100,14 @@ where
             Ok(outcomes) => outcomes,
             Err(unreached) if stands_in(&unreached) => {
                 tracing::info!(id = entry.id, %fallback, reason = %unreached.diagnosis, "falling back");
-                return self.deliver_over(fallback, entry, places).await;
+                return match self.deliver_over(fallback, entry, places).await {
+                    // What the way itself failed by is what the sender can make something of, unless the fallback has said something.
+                    Err(again) if !again.diagnosis.quoted => {
+                        tracing::info!(id = entry.id, %fallback, reason = %again.diagnosis, "the fallback cannot be reached");
+                        Err(unreached)
+                    }
+                    delivered => delivered,
+                };
             }
             Err(unreached) => return Err(unreached),
         };

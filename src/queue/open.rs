@@ -9,19 +9,19 @@ use mailwright_relay_policy::{
     delivery::Diagnosis,
     dns::Resolve,
     route::{Exchanger, NextHop},
-    sts::StsPolicy,
+    sts::{StsMode, StsPolicy},
 };
 use mailwright_smtp_proto::{Reply, client::Config};
 use rustls::ClientConfig;
 
 use super::{
     AppliedPolicy, Queue, TlsFailure, TlsLevel, TlsSession,
-    security::{Circumstances, Guard, Unfit, guard},
+    security::{Circumstances, Guard, Unfit, guard, listed},
     sessions::Open,
     verifier,
 };
 use crate::{
-    client::{ClientError, Endpoint, Refusal, Security, SmtpClient},
+    client::{ClientError, Endpoint, NotOpened, Refusal, Security, SmtpClient},
     smtp::Addressing,
 };
 
@@ -99,6 +99,8 @@ struct Site<'a> {
     at: At<'a>,
     guard: &'a Guard,
     policy: AppliedPolicy,
+    /// What the policy has against the host that mail goes to nevertheless.
+    unlisted: Option<&'a Unfit>,
 }
 
 /// Whether a message asks for TLS in earnest. A report goes on without, if it must (RFC 8689 §5).
@@ -195,11 +197,19 @@ where
             let failure = Some(TlsFailure::TlsaInvalid);
             self.tell(terms, exchanger, None, published.clone(), failure, None);
         }
+        // RFC 8461 §5: while a policy is tested, what would fail by it is told and not done.
+        let unlisted = match &published {
+            AppliedPolicy::Sts(Some(policy)) if policy.mode != StsMode::None => {
+                listed(policy, &exchanger.name)
+            }
+            _ => Ok(Guard::May),
+        };
+        let unlisted = unlisted.as_ref().err();
         let mut last = Unopened::default();
         let addresses = exchanger.addresses.iter();
         let addresses = addresses.map(|address| At::Address(SocketAddr::new(*address, exchanger.port)));
         for at in exchanger.socket.iter().map(|path| At::Path(path)).chain(addresses) {
-            let site = Site { exchanger, at, guard: &guard, policy: published.clone() };
+            let site = Site { exchanger, at, guard: &guard, policy: published.clone(), unlisted };
             match self.open(terms, &site).await {
                 Ok(mut open) => {
                     open.lane = (!terms.relaxed).then(|| Terms::lane(terms.destination, terms.require));
@@ -262,14 +272,15 @@ where
                 At::Path(path) => endpoint.at_path(path),
             };
             let (hello, config) = (self.config.hostname.clone(), Arc::clone(&config));
-            async move { SmtpClient::connect(&endpoint, hello, config).await }
+            async move { SmtpClient::open(&endpoint, hello, config).await }
         };
         let security = self.security(guard, terms.destination).map_err(Unopened::untrusted)?;
         let mut opened = connect(security).await;
         let failure = opened.as_ref().err().and_then(tls_failure);
-        if let (Guard::Trial, Some(failure), Err(error)) = (guard, failure, &opened) {
+        let tried = *guard == Guard::Trial && failure.is_some();
+        if let (Guard::Trial, Some(failure), Err(failed)) = (guard, failure, &opened) {
             // RFC 8461 §5: told, and sent nevertheless.
-            let diagnosis = connecting(&host, error);
+            let diagnosis = connecting(&host, &failed.error);
             self.tell(terms, exchanger, Some(site), site.policy.clone(), Some(failure), Some(&diagnosis));
             let security = self.security(&Guard::May, terms.destination).map_err(Unopened::untrusted)?;
             opened = connect(security).await;
@@ -277,17 +288,18 @@ where
         let weak = matches!(guard, Guard::May | Guard::Trial);
         let opened = match opened {
             // RFC 7435 §3: what would be sent in the clear anyway is, if TLS does not work.
-            Err(ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(why)))) if weak => {
-                tracing::info!(host, %why, "TLS does not work; going on without");
-                let reply = Reply::transient((7, 5), why);
-                let diagnosis = Diagnosis::found_at(&*host, reply);
-                let failure = Some(TlsFailure::ValidationFailure);
-                self.tell(terms, exchanger, Some(site), site.policy.clone(), failure, Some(&diagnosis));
+            Err(failed) if weak && tls_failure(&failed).is_some() => {
+                let diagnosis = connecting(&host, &failed.error);
+                tracing::info!(host, why = %failed.error, "TLS does not work; going on without");
+                if !tried {
+                    let failure = Some(TlsFailure::ValidationFailure);
+                    self.tell(terms, exchanger, Some(site), site.policy.clone(), failure, Some(&diagnosis));
+                }
                 connect(Security::Plain).await
             }
-            Err(error) => {
-                if let Some(failure) = tls_failure(&error) {
-                    let diagnosis = connecting(&host, &error);
+            Err(failed) => {
+                if let Some(failure) = tls_failure(&failed) {
+                    let diagnosis = connecting(&host, &failed.error);
                     self.tell(
                         terms,
                         exchanger,
@@ -297,19 +309,21 @@ where
                         Some(&diagnosis),
                     );
                 }
-                Err(error)
+                Err(failed)
             }
             Ok(mut client) => {
                 let plain = client.tls().is_none().then_some(TlsFailure::StarttlsNotSupported);
-                if *guard != Guard::Plain && !(*guard == Guard::Trial && failure.is_some()) {
-                    self.tell(terms, exchanger, Some(site), site.policy.clone(), plain, None);
+                if *guard != Guard::Plain && !tried {
+                    let failure = site.unlisted.map_or(plain, |unfit| unfit.failure);
+                    let why = site.unlisted.map(|unfit| Diagnosis::found_at(&*host, unfit.reply.clone()));
+                    self.tell(terms, exchanger, Some(site), site.policy.clone(), failure, why.as_ref());
                 }
                 Ok(client)
             }
         };
-        let mut client = opened.map_err(|error| Unopened {
-            diagnosis: Some(connecting(&host, &error)),
-            untrusted: tls_failure(&error).is_some(),
+        let mut client = opened.map_err(|failed| Unopened {
+            diagnosis: Some(connecting(&host, &failed.error)),
+            untrusted: tls_failure(&failed).is_some(),
         })?;
         if terms.require && !client.capabilities().require_tls {
             // RFC 8689 §4.2.1, step 5
@@ -389,10 +403,12 @@ fn anybody() -> Option<Arc<ClientConfig>> {
 }
 
 /// What of TLS failed, if it was that.
-fn tls_failure(error: &ClientError) -> Option<TlsFailure> {
-    match error {
+fn tls_failure(failed: &NotOpened) -> Option<TlsFailure> {
+    match &failed.error {
         ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(why))) => Some(TlsFailure::of_tls(why)),
         ClientError::Misuse(Misuse::NotOffered(_)) => Some(TlsFailure::StarttlsNotSupported),
+        ClientError::Refused(_) if failed.starting_tls => Some(TlsFailure::StarttlsNotSupported),
+        _ if failed.starting_tls => Some(TlsFailure::ValidationFailure),
         _ => None,
     }
 }

@@ -31,11 +31,13 @@ pub(super) struct Carried {
     pub(super) rest: Vec<usize>,
     /// Whether the connection was over before the host heard of the message, so that it costs nothing to try another one.
     pub(super) unheard: bool,
+    /// Whether all was over before the message itself was begun, so that another host may be given it.
+    pub(super) untouched: bool,
 }
 
 impl Carried {
     pub(super) fn of(outcomes: Result<Vec<Outcome>, Unreached>) -> Self {
-        Self { outcomes, rest: Vec::new(), unheard: false }
+        Self { outcomes, rest: Vec::new(), unheard: false, untouched: false }
     }
 
     fn refused(diagnosis: &Diagnosis, count: usize) -> Self {
@@ -156,7 +158,10 @@ where
             Ok(sent) => sent,
             Err(error) => {
                 let heard = is_heard(&error, open);
-                return lost(&host, &error, kept, heard, places.len());
+                // The end of the connection came before the message, which nobody has then.
+                let untouched = matches!(error, ClientError::Closed(_) | ClientError::Io(_))
+                    && !open.client.is_body_begun();
+                return Carried { untouched, ..lost(&host, &error, kept, heard, places.len()) };
             }
         };
         open.messages += 1;
@@ -191,13 +196,14 @@ fn judged(host: &str, sent: &Sent, places: &[usize], of_taken: impl Fn(Diagnosis
     let somebody = replies.iter().any(Reply::is_positive);
     // RFC 5321 §3.8: after 421 the host closes, and takes nothing now.
     let closing = replies.iter().find(|reply| reply.code() == 421);
-    if let Some(reply) = closing.filter(|_| !somebody) {
-        return Carried::of(Err(Unreached::all(Diagnosis::said(host, reply))));
-    }
     let begun = addressed.mail.is_positive();
     let named = if begun { replies.len().saturating_sub(addressed.unnamed) } else { replies.len() };
     let accepted = |at: usize| begun && addressed.recipients.get(at).is_some_and(Reply::is_positive);
     let others = (0..named).any(accepted);
+    if let Some(reply) = closing.filter(|_| !somebody) {
+        let unreached = Unreached::all(Diagnosis::said(host, reply));
+        return Carried { untouched: !others, ..Carried::of(Err(unreached)) };
+    }
     // What is refused for now when the message has come is not sent again at once for others.
     let stalled = !somebody && (0..named).any(|at| accepted(at) && is_transient(replies, at));
     let (mut outcomes, mut rest) = (Vec::new(), Vec::new());
@@ -218,7 +224,7 @@ fn judged(host: &str, sent: &Sent, places: &[usize], of_taken: impl Fn(Diagnosis
             reply => Outcome::Refused(Diagnosis::said(host, reply)),
         });
     }
-    Carried { outcomes: Ok(outcomes), rest, unheard: false }
+    Carried { outcomes: Ok(outcomes), rest, unheard: false, untouched: !others }
 }
 
 fn is_transient(replies: &[Reply], at: usize) -> bool {

@@ -7,11 +7,12 @@ mod world;
 
 use std::{
     io::Write as _,
+    net::TcpListener,
     thread,
     time::{Duration, Instant},
 };
 
-use common::{Talk, free_port, wait_for};
+use common::{Talk, free_port, have, wait_for};
 use world::{Behaviour, Host, Names, Site};
 
 /// Hands a message to a server's submission port, logged in.
@@ -171,6 +172,153 @@ fn a_smarthost_gets_login_and_all_that_is_not_for_here() {
     submit(&a, "ann@a.example", &["bob@b.example"], &message(&"x".repeat(300)));
     let text = wait_for("the report", || a.fetch("ann@a.example", 2));
     assert!(text.contains("Status: 5.3.4"), "{text}");
+}
+
+/// Waits until all that waits was tried, and gives why it was in vain.
+fn in_vain(site: &Site, count: usize) -> Vec<String> {
+    wait_for("every message to be tried", || {
+        let listed = site.queue(&["list", "--json"]);
+        let entries = listed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let why: Vec<String> =
+            entries.filter_map(|entry| entry["last_error"].as_str().map(str::to_owned)).collect();
+        (why.len() == count).then_some(why)
+    })
+}
+
+#[test]
+fn hosts_that_offer_tls_and_cannot_do_it_get_what_may_go_without() {
+    // What they say to STARTTLS, and over how many connections mail gets there.
+    let cases = [
+        ("454 4.7.0 not now", Some(1)),
+        ("501 5.5.4 never", Some(1)),
+        ("", Some(2)),
+        ("220 2.0.0 go", Some(2)),
+        ("421 4.3.2 closing", None),
+    ];
+    for level in ["may", "encrypt", "verify"] {
+        let hosts: Vec<Host> = cases.iter().map(|(text, _)| Host::start(Behaviour::StartTls(text))).collect();
+        let ways = hosts.iter().enumerate();
+        let ways: String = ways
+            .map(|(at, host)| format!("\"h{at}.example\" = \"smtp:[127.0.0.1]:{}\"\n", host.port))
+            .collect();
+        let extra = format!("[relay.transport]\n{ways}[relay]\ntls = \"{level}\"\n");
+        let a = Site::start("a.example", "127.0.0.1", free_port(), &Names::none(), &extra, &["ann"]);
+        for at in 0..hosts.len() {
+            submit(&a, "ann@a.example", &[&format!("bob@h{at}.example")], &message(&format!("m{at}")));
+        }
+        let taken = if level == "may" { 4 } else { 0 };
+        wait_for("them to be taken", || {
+            (hosts.iter().filter(|host| !host.received().is_empty()).count() == taken).then_some(())
+        });
+        in_vain(&a, hosts.len() - taken);
+        for ((text, connections), host) in cases.iter().zip(&hosts) {
+            let expected = connections.filter(|_| level == "may");
+            assert_eq!(host.received().len(), usize::from(expected.is_some()), "{level} {text:?}");
+            assert_eq!(host.commands("EHLO").len(), expected.unwrap_or(1), "{level} {text:?}");
+            assert!(expected.is_some() || host.commands("MAIL").is_empty(), "{level} {text:?}");
+        }
+    }
+}
+
+#[test]
+fn the_next_exchanger_is_asked_where_the_first_takes_nothing_now() {
+    if !have("dnsmasq") {
+        return;
+    }
+    // What the first does, and how many messages it and the second have in the end.
+    let cases = [
+        (Behaviour::Answer("RCPT", "452 4.3.1 disk full"), 0, 1),
+        (Behaviour::Answer("RCPT", "421 4.3.2 closing"), 0, 1),
+        (Behaviour::Answer("MAIL", "451 4.3.0 later"), 0, 1),
+        (Behaviour::Answer("MAIL", "421 4.3.2 closing"), 0, 1),
+        (Behaviour::DropAt("MAIL"), 0, 1),
+        (Behaviour::DropAt("RCPT"), 0, 1),
+        // It has had the message, or may have it.
+        (Behaviour::Answer("DATA", "451 4.3.0 later"), 0, 0),
+        (Behaviour::Answer(".", "451 4.3.0 later"), 0, 0),
+        (Behaviour::DropAt("."), 0, 0),
+        (Behaviour::Answer("RCPT", "550 5.1.1 nobody"), 0, 0),
+        // One of two recipients was put off.
+        (Behaviour::Greylist, 1, 1),
+    ];
+    let port = free_port();
+    let at = |address: String, behaviour| Host::on(TcpListener::bind((address, port)).unwrap(), behaviour);
+    let mut lines = Vec::new();
+    let mut domain = |name: &str, addresses: &[String]| {
+        for (number, address) in addresses.iter().enumerate() {
+            lines.push(format!("mx-host={name}.example,mx{number}.{name}.example,{number}"));
+            lines.push(format!("address=/mx{number}.{name}.example/{address}"));
+        }
+    };
+    let mut hosts = Vec::new();
+    for (number, (behaviour, ..)) in cases.iter().enumerate() {
+        let addresses = [1, 2].map(|which| format!("127.0.{which}.{}", number + 1));
+        domain(&format!("h{number}"), &addresses);
+        let [first, second] = addresses;
+        hosts.push((at(first, *behaviour), at(second, Behaviour::Answer("never", ""))));
+    }
+    // Two that do not want it now are enough; then it is the turn of the fallback where they have closed, not where they said later.
+    let busy = |number: u32, text| {
+        let addresses = [3, 4, 5].map(|which| format!("127.0.{which}.{number}"));
+        let hosts = addresses.clone().map(|address| at(address, Behaviour::Answer("RCPT", text)));
+        (addresses, hosts)
+    };
+    let (addresses, closed) = busy(1, "421 4.3.2 closing");
+    domain("closed", &addresses);
+    let (addresses, full) = busy(2, "452 4.3.1 full");
+    domain("full", &addresses);
+    domain("kept", &["127.0.3.3".to_owned(), "127.0.4.3".to_owned()]);
+    let kept = ["127.0.3.3", "127.0.4.3"].map(|address| at(address.to_owned(), Behaviour::Greylist));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let names = Names::start(&lines);
+    let a = Site::start("a.example", "127.0.0.2", port, &names, "", &["ann"]);
+    for number in 0..cases.len() {
+        let to = ["bob", "eve"].map(|user| format!("{user}@h{number}.example"));
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let to = if cases[number].0 == Behaviour::Greylist { &to[..] } else { &to[..1] };
+        submit(&a, "ann@a.example", to, &message(&format!("m{number}")));
+    }
+    in_vain(&a, 3);
+    wait_for("the report of the one that is refused", || a.fetch("ann@a.example", 1));
+    for ((behaviour, first, second), (one, two)) in cases.iter().zip(&hosts) {
+        let received = wait_for(&format!("{behaviour:?}"), || {
+            (one.received().len() + two.received().len() >= first + second)
+                .then(|| (one.received().len(), two.received().len()))
+        });
+        assert_eq!(received, (*first, *second), "{behaviour:?}");
+        assert_eq!(two.commands("RCPT").len(), *second, "{behaviour:?}");
+        assert_eq!(one.commands("MAIL").len(), 1, "{behaviour:?}");
+    }
+    // The same over a connection that is kept from the message before: that host is not called again.
+    kept.iter().for_each(|host| host.behave(true));
+    for (number, expected) in [(0, [1, 0]), (1, [1, 1])] {
+        submit(&a, "ann@a.example", &["bob@kept.example"], &message(&format!("k{number}")));
+        wait_for("the message over the connection that is kept", || {
+            (kept.each_ref().map(|host| host.received().len()) == expected).then_some(())
+        });
+        kept[0].behave(false);
+    }
+    assert_eq!(kept.each_ref().map(|host| host.commands("EHLO").len()), [1, 1]);
+    assert_eq!(kept[0].commands("MAIL").len(), 2);
+    let fallback = Host::start(Behaviour::Answer("never", ""));
+    let extra = format!("[relay]\nfallback = \"[127.0.0.1]:{}\"\n", fallback.port);
+    let b = Site::start("b.example", "127.0.0.3", port, &names, &extra, &["ann"]);
+    for domain in ["closed", "full"] {
+        submit(
+            &b,
+            "ann@b.example",
+            &[&format!("bob@{domain}.example")],
+            &message(domain).replace("ann@a", "ann@b"),
+        );
+    }
+    let got = wait_for("the fallback to get it", || fallback.received().first().cloned());
+    assert!(got.contains("Subject: closed"), "{got}");
+    let why = in_vain(&b, 1);
+    assert!(why[0].contains("mx1.full.example") && why[0].contains("452"), "{why:?}");
+    for hosts in [closed, full] {
+        assert_eq!(hosts.each_ref().map(|host| host.commands("RCPT").len()), [1, 1, 0]);
+    }
+    assert_eq!(fallback.received().len(), 1);
 }
 
 #[test]

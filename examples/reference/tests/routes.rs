@@ -88,6 +88,35 @@ fn a_host_asks_for_what_waits_for_it() {
 }
 
 #[test]
+fn mail_waits_for_a_configured_host_that_is_not_there() {
+    if !have("dnsmasq") {
+        return;
+    }
+    let names = Names::start(&["mx-host=up.example,mx.up.example,10", "address=/mx.up.example/127.0.0.1"]);
+    let gone = "leads nowhere: there is no such domain as gone.example";
+    for (extra, expected) in [
+        ("[relay]\nsmarthost = \"[gone.example]:24\"\n", format!("the smarthost [gone.example]:24 {gone}")),
+        ("[relay]\nsmarthost = \"gone.example\"\n", format!("the smarthost gone.example {gone}")),
+        (
+            "[relay.transport]\n\"up.example\" = \"lmtp:gone.example:24\"\n",
+            format!("the transport lmtp:gone.example:24 {gone}"),
+        ),
+        // What is wrong with the domain's own host is told, and not that the fallback is missing.
+        ("[relay]\nfallback = \"[gone.example]:24\"\n", "host mx.up.example[127.0.0.1]".to_owned()),
+    ] {
+        let a = Site::start("a.example", "127.0.0.2", free_port(), &names, extra, &["ann"]);
+        submit(&a, "ann@a.example", "bob@up.example", "Subject: waits\r\n");
+        let listed = wait_for("the first attempt", || {
+            let listed = a.queue(&["list", "--json"]);
+            let tried = listed.contains("\"last_error\":\"") || a.fetch("ann@a.example", 1).is_some();
+            tried.then_some(listed)
+        });
+        assert!(listed.contains(&expected), "{extra}: {listed}");
+        assert_eq!(a.fetch("ann@a.example", 1), None, "{extra}");
+    }
+}
+
+#[test]
 fn reports_of_tls_are_collected_sent_and_read() {
     if !have("dnsmasq") {
         return;

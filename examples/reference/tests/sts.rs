@@ -8,9 +8,9 @@ mod web;
 #[allow(dead_code, reason = "this test needs a part of it")]
 mod world;
 
-use std::sync::atomic::Ordering;
+use std::{net::TcpListener, sync::atomic::Ordering};
 
-use common::{Server, have, wait_for};
+use common::{Server, free_port, have, wait_for};
 use web::{Web, certificates};
 use world::{Behaviour, Host, Names, Site};
 
@@ -134,4 +134,79 @@ fn policies_decide_what_gets_through() {
     assert!(line.contains("status=\"deferred\"") && line.contains("MTA-STS policy"), "{line}");
     submit(&a, "bob@good.example");
     assert!(fate(&a, "bob@good.example", 2).contains("status=\"sent\""));
+}
+
+#[test]
+fn what_a_policy_would_stop_is_told_while_it_is_tested() {
+    if !have("dnsmasq") {
+        return;
+    }
+    // Name, policy, what the host says to STARTTLS (nothing: TLS works), what becomes of mail, and what the domain is told.
+    let cases = [
+        ("unlisted", "testing", "mx.elsewhere.example", None, "sent", "validation-failure"),
+        ("ended", "testing", "mx.ended.example", Some("220 2.0.0 go"), "sent", "validation-failure"),
+        ("refused", "testing", "mx.refused.example", Some("454 4.7.0 no"), "sent", "starttls-not-supported"),
+        ("broken", "enforce", "mx.broken.example", Some("220 2.0.0 go"), "deferred", "validation-failure"),
+        (
+            "denied",
+            "enforce",
+            "mx.denied.example",
+            Some("454 4.7.0 no"),
+            "deferred",
+            "starttls-not-supported",
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mut web: Vec<String> = cases.iter().map(|(name, ..)| format!("mta-sts.{name}.example")).collect();
+    web.push("reports.example".into());
+    certificates(folder.path(), &[("web", &web.iter().map(String::as_str).collect::<Vec<_>>())]);
+    let published = cases.iter().map(|(name, mode, host, ..)| {
+        let text = format!("version: STSv1\r\nmode: {mode}\r\nmx: {host}\r\nmax_age: 604800\r\n");
+        (format!("{name}.example"), text)
+    });
+    let web = Web::start(folder.path(), published.collect());
+    let (mut lines, port) = (vec!["address=/reports.example/127.0.0.1".to_owned()], free_port());
+    for (number, (name, ..)) in cases.iter().enumerate() {
+        lines.push(format!("mx-host={name}.example,mx.{name}.example,10"));
+        lines.push(format!("address=/mx.{name}.example/127.0.0.{}", number + 3));
+        lines.push(format!("address=/mta-sts.{name}.example/127.0.0.1"));
+        lines.push(format!("txt-record=_mta-sts.{name}.example,v=STSv1; id=1;"));
+        let place = format!("https://reports.example:{}/{name}", web.port);
+        lines.push(format!("txt-record=_smtp._tls.{name}.example,v=TLSRPTv1; rua={place}"));
+    }
+    let names = Names::start(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let trust = folder.path().join("authority.pem");
+    let extra = format!("[relay]\ntls_reports = true\nmta_sts_port = {}\ntrust = {trust:?}\n", web.port);
+    let a = Site::start("a.example", "127.0.0.2", port, &names, &extra, &["ann"]);
+    let b = Site::start("unlisted.example", "127.0.0.3", port, &names, "", &["bob"]);
+    let hosts: Vec<Option<Host>> = cases
+        .iter()
+        .enumerate()
+        .map(|(number, (_, _, _, says, ..))| {
+            let address = format!("127.0.0.{}", number + 3);
+            says.map(|says| Host::on(TcpListener::bind((address, port)).unwrap(), Behaviour::StartTls(says)))
+        })
+        .collect();
+    for ((name, _, _, _, expected, _), host) in cases.iter().zip(&hosts) {
+        submit(&a, &format!("bob@{name}.example"));
+        let line = fate(&a, &format!("bob@{name}.example"), 1);
+        assert!(line.contains(&format!("status=\"{expected}\"")), "{name}: {line}");
+        // Nothing is said in the clear of what must not go so.
+        let said = host.as_ref().is_some_and(|host| !host.commands("MAIL").is_empty());
+        assert_eq!(said, host.is_some() && *expected == "sent", "{name}");
+    }
+    assert!(b.fetch("bob@unlisted.example", 1).unwrap().contains("with ESMTPS"));
+    assert_eq!(a.run(&["tlsrpt", "send"]), "5 sent\n");
+    let posted = web.posted();
+    for (name, _, _, _, _, told) in &cases {
+        let (_, _, content) = posted.iter().find(|(path, ..)| *path == format!("/{name}")).unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        let shown = a.run(&["tlsrpt", "report", "--json", file.to_str().unwrap()]);
+        let line: serde_json::Value = serde_json::from_str(shown.trim()).unwrap();
+        assert_eq!(line["policy"]["policy-type"], "sts", "{shown}");
+        assert_eq!(line["summary"]["total-successful-session-count"], 0, "{shown}");
+        assert_eq!(line["summary"]["total-failure-session-count"], 1, "{shown}");
+        assert_eq!(line["failure-details"][0]["result-type"], *told, "{shown}");
+    }
 }

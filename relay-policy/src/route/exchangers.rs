@@ -66,6 +66,16 @@ pub enum RouteError {
     /// The best host that is left is this one.
     #[error("mail for {0} loops back to this server")]
     Loop(String),
+    /// A host that is configured here is not there, or takes no mail: that is ours to mend, and no recipient's fault.
+    #[error("the {setting} {hop} leads nowhere: {error}")]
+    Configured {
+        /// By which setting: `next hop`, unless [it was said](Self::of_configured).
+        setting: String,
+        /// Where it leads ([`NextHop::destination`]).
+        hop: String,
+        /// What is wrong with that.
+        error: Box<Self>,
+    },
     /// Nobody can tell now.
     #[error("the mail exchangers of {domain} cannot be looked up: {error}")]
     Lookup {
@@ -85,10 +95,25 @@ impl RouteError {
             Self::NoDomain(_) => Reply::permanent((1, 2), text),
             Self::NoAddress(_) => Reply::permanent((4, 4), text),
             Self::Loop(_) => Reply::permanent((4, 6), text),
+            // RFC 3463 §3.4, X.3.5: this system is configured wrongly. The mail waits until it is not, or until the name is there again.
+            Self::Configured { .. } => Reply::transient((3, 5), text),
             Self::Lookup { error: LookupError::NotAName(_), .. } => Reply::permanent((1, 2), text),
             Self::Lookup { error: LookupError::Bogus(_), .. } => Reply::transient((7, 0), text),
             Self::Lookup { .. } => Reply::transient((4, 3), text),
         }
+    }
+
+    /// The same of a next hop that comes from a setting (`smarthost`, for example) and not from the recipient's address. What nobody can
+    /// tell now stays that.
+    #[must_use]
+    pub fn of_configured(self, setting: &str, hop: &NextHop) -> Self {
+        let error = match self {
+            Self::Configured { error, .. } => error,
+            Self::Lookup { error: LookupError::NotAName(_), .. } => Box::new(self),
+            Self::Lookup { .. } => return self,
+            error => Box::new(error),
+        };
+        Self::Configured { setting: setting.to_owned(), hop: hop.destination(), error }
     }
 }
 
@@ -107,7 +132,7 @@ pub struct Lookup {
     pub is_local: fn(IpAddr) -> bool,
     /// How many hosts are asked for their addresses at most.
     pub most_hosts: usize,
-    /// How many addresses of them are tried at most.
+    /// How many addresses of them are tried at most; of each host one, and one of either family, come first.
     pub most_addresses: usize,
 }
 
@@ -154,13 +179,14 @@ impl Lookup {
             }
             // Configured by hand, so it is where it is, even if it is here.
             NextHop::Host { host, port } | NextHop::Lmtp { host, port } => {
-                let Found { addresses, signed, canonical } = match self.addresses(resolver, host).await {
-                    Ok(found) => found,
-                    Err(LookupError::NoName) => return Err(RouteError::NoDomain(host.clone())),
-                    Err(error) => return Err(RouteError::Lookup { domain: host.clone(), error }),
-                };
+                let failed = |error: RouteError| error.of_configured("next hop", hop);
+                let Found { addresses, signed, canonical } =
+                    self.addresses(resolver, host).await.map_err(|error| match error {
+                        LookupError::NoName => failed(RouteError::NoDomain(host.clone())),
+                        error => failed(RouteError::Lookup { domain: host.clone(), error }),
+                    })?;
                 if addresses.is_empty() {
-                    return Err(RouteError::NoAddress(host.clone()));
+                    return Err(failed(RouteError::NoAddress(host.clone())));
                 }
                 let (name, port, vouched) = (host.clone(), *port, true);
                 let authentic = signed;
@@ -233,7 +259,7 @@ impl Lookup {
         port: u16,
         authentic: bool,
     ) -> Result<Vec<Exchanger>, RouteError> {
-        let (mut hosts, mut failure, mut own) = (Vec::<(u16, Exchanger)>::new(), None, None);
+        let (mut hosts, mut failure, mut own) = (Vec::<(u16, Exchanger)>::new(), None, None::<u16>);
         for (preference, host) in exchangers.into_iter().take(self.most_hosts) {
             if own.is_some_and(|own| preference >= own) {
                 break;
@@ -242,7 +268,8 @@ impl Lookup {
                 Ok(found) => found,
                 Err(LookupError::NoName | LookupError::NotAName(_)) => continue,
                 Err(error) => {
-                    failure = Some(error);
+                    // They come by preference: the first is the most preferred.
+                    failure = failure.or(Some((preference, error)));
                     continue;
                 }
             };
@@ -259,19 +286,18 @@ impl Lookup {
                 hosts.push((preference, host));
             }
         }
-        let mut room = self.most_addresses;
         let mut hosts: Vec<Exchanger> = hosts.into_iter().map(|(_, host)| host).collect();
-        for host in &mut hosts {
-            host.addresses.truncate(room);
-            room -= host.addresses.len();
+        cut(&mut hosts, self.most_addresses);
+        if !hosts.is_empty() {
+            return Ok(hosts);
         }
-        hosts.retain(|host| !host.addresses.is_empty());
-        match (hosts.is_empty(), own, failure) {
-            (false, ..) => Ok(hosts),
-            (true, Some(_), _) => Err(RouteError::Loop(domain.to_owned())),
-            (true, None, Some(error)) => Err(RouteError::Lookup { domain: domain.to_owned(), error }),
-            (true, None, None) => Err(RouteError::NoAddress(domain.to_owned())),
-        }
+        // RFC 5321 §5.1: a host that is preferred to us and cannot be looked up now is a way onward, later.
+        let failure = failure.filter(|(preference, _)| own.is_none_or(|own| *preference < own));
+        Err(match (failure, own) {
+            (Some((_, error)), _) => RouteError::Lookup { domain: domain.to_owned(), error },
+            (None, Some(_)) => RouteError::Loop(domain.to_owned()),
+            (None, None) => RouteError::NoAddress(domain.to_owned()),
+        })
     }
 
     /// The addresses of a host that can be reached.
@@ -325,6 +351,29 @@ impl Lookup {
     fn is_own(&self, host: &str) -> bool {
         self.own.iter().any(|own| own.eq_ignore_ascii_case(host))
     }
+}
+
+/// Leaves so many addresses together, in their order: the first of each host, then the first of its other family, then what there is room for.
+/// So a family that leads nowhere from here hides neither the other nor the next host.
+fn cut(hosts: &mut Vec<Exchanger>, most: usize) {
+    let mut ranked = Vec::new();
+    for (number, host) in hosts.iter().enumerate() {
+        let other = |address: &IpAddr| Some(address.is_ipv6()) != host.addresses.first().map(IpAddr::is_ipv6);
+        let other = host.addresses.iter().position(other);
+        ranked.extend((0..host.addresses.len()).map(|at| match at {
+            0 => (0, number, at),
+            at if Some(at) == other => (1, number, at),
+            at => (2, number, at),
+        }));
+    }
+    ranked.sort_unstable();
+    ranked.truncate(most);
+    for (number, host) in hosts.iter_mut().enumerate() {
+        let mut at = 0..;
+        let stays = |at: usize| ranked.iter().any(|(_, host, address)| (*host, *address) == (number, at));
+        host.addresses.retain(|_| at.next().is_some_and(stays));
+    }
+    hosts.retain(|host| !host.addresses.is_empty());
 }
 
 /// By preference; those of one preference in an order that the number decides (RFC 5321 §5.1).

@@ -62,6 +62,14 @@ fn zone() -> CannedAnswers {
         .mx("backup.example", 10, "mx.one.example")
         .mx("backup.example", 20, "ours.example")
         .mx("backup.example", 30, "b.two.example")
+        .mx("backupfails.example", 10, "fails.example")
+        .mx("backupfails.example", 20, "ours.example")
+        .mx("lessfails.example", 10, "ours.example")
+        .mx("lessfails.example", 20, "fails.example")
+        .mx("samefails.example", 10, "ours.example")
+        .mx("samefails.example", 10, "fails.example")
+        .mx("backupdead.example", 10, "gone.example")
+        .mx("backupdead.example", 20, "ours.example")
         .mx("same.example", 10, "ours.example")
         .mx("same.example", 10, "mx.one.example")
         .mx("byaddress.example", 10, "hidden.example")
@@ -104,6 +112,11 @@ const CASES: &[(&str, &str)] = &[
     ("onefamily.example", "onefamily.example[192.0.2.33]"),
     ("own.example", "550 5.4.6"),
     ("backup.example", ONE),
+    // Whoever is preferred to us may be there again later; whoever is not is no way onward.
+    ("backupfails.example", "450 4.4.3"),
+    ("lessfails.example", "550 5.4.6"),
+    ("samefails.example", "550 5.4.6"),
+    ("backupdead.example", "550 5.4.6"),
     ("same.example", "550 5.4.6"),
     ("byaddress.example", "550 5.4.6"),
     ("self.example", "550 5.4.6"),
@@ -187,6 +200,75 @@ fn hosts_of_one_preference_share_the_load() {
     // However many there are, not all are tried.
     let lookup = Lookup { most_hosts: 3, most_addresses: 2, ..Lookup::default() };
     assert_eq!(ready(lookup.exchangers(&zone, &hop, 3)).unwrap().len(), 2);
+}
+
+#[test]
+fn many_addresses_hide_no_family_and_no_host() {
+    let mut zone = CannedAnswers::default()
+        .mx("many.example", 10, "first.example")
+        .mx("many.example", 20, "second.example")
+        .a("first.example", "192.0.2.1")
+        .a("first.example", "192.0.2.2")
+        .a("second.example", "192.0.2.3");
+    for number in 1..=12 {
+        zone = zone.aaaa("first.example", &format!("2001:db8::{number:x}"));
+        zone = zone.aaaa("second.example", &format!("2001:db8::f{number:x}"));
+    }
+    let hop = NextHop::Exchangers { domain: "many.example".into(), port: 25 };
+    let found = |families, most_addresses| {
+        let lookup = Lookup { families, most_addresses, ..lookup() };
+        let hosts = ready(lookup.exchangers(&zone, &hop, 1)).unwrap();
+        let count = |host: &Exchanger| {
+            let six = host.addresses.iter().filter(|address| address.is_ipv6()).count();
+            (six, host.addresses.len() - six)
+        };
+        (hosts.iter().map(count).collect::<Vec<_>>(), hosts[0].addresses[0].is_ipv6())
+    };
+    for (families, most, expected) in [
+        (Families::Both, 10, vec![(7, 1), (1, 1)]),
+        (Families::BothV4First, 10, vec![(6, 2), (1, 1)]),
+        (Families::V6, 10, vec![(9, 0), (1, 0)]),
+        (Families::V4, 10, vec![(0, 2), (0, 1)]),
+        (Families::Both, 4, vec![(1, 1), (1, 1)]),
+        (Families::Both, 3, vec![(1, 1), (1, 0)]),
+        (Families::Both, 1, vec![(1, 0)]),
+        (Families::Both, 100, vec![(12, 2), (12, 1)]),
+    ] {
+        let six = matches!(families, Families::Both | Families::V6);
+        assert_eq!(found(families, most), (expected, six), "{families:?} {most}");
+    }
+}
+
+#[test]
+fn what_is_configured_and_not_there_is_waited_for() {
+    for (hop, expected) in [
+        ("smtp:[gone.example]", "450 4.3.5"),
+        ("lmtp:[gone.example]:24", "450 4.3.5"),
+        ("smtp:[nothing.example]", "450 4.3.5"),
+        ("smtp:[fails.example]", "450 4.4.3"),
+        ("smtp:[relay.example]", "relay.example[192.0.2.50]"),
+    ] {
+        let hop = hop.parse().unwrap();
+        assert_eq!(shown(ready(lookup().exchangers(&zone(), &hop, 1))), expected, "{hop}");
+    }
+    // Whether its mail exchangers are asked for since somebody configured that, only the caller knows.
+    for (domain, expected) in [
+        ("unknown.example", "450 4.3.5"),
+        ("nothing.example", "450 4.3.5"),
+        ("null.example", "450 4.3.5"),
+        ("own.example", "450 4.3.5"),
+        ("servfail.example", "450 4.4.3"),
+        ("bogus.example", "450 4.7.0"),
+    ] {
+        let hop = NextHop::Exchangers { domain: domain.into(), port: 25 };
+        let error = ready(lookup().exchangers(&zone(), &hop, 1)).unwrap_err();
+        let error = error.of_configured("next hop", &hop).of_configured("smarthost", &hop);
+        if expected == "450 4.3.5" {
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("the smarthost {domain} leads nowhere: ")), "{text}");
+        }
+        assert_eq!(shown(Err(error)), expected, "{domain}");
+    }
 }
 
 #[test]

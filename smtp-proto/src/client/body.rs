@@ -129,6 +129,7 @@ impl Client {
             Convert::EightBit => Some(SevenBit::new()),
         }));
         self.refused = None;
+        self.body_begun = true;
         self.body = self.number();
         self.phase = Phase::Body;
     }

@@ -40,7 +40,7 @@ impl Client {
             return Err(Misuse::Argument("a recipient with other letters than ASCII needs SMTPUTF8"));
         }
         let id = self.number();
-        (self.accepted, self.mail_answered) = (0, false);
+        (self.accepted, self.mail_answered, self.body_begun) = (0, false, false);
         self.put(&Command::Mail(mail));
         self.expect(id, Expected::GroupMail);
         self.messages = self.messages.saturating_add(1);
@@ -212,8 +212,9 @@ mod tests {
         for number in 1..=2 {
             client.call(message(1)).unwrap();
             assert!(!client.takes_more() && !client.is_mail_answered());
+            assert!(!client.is_body_begun());
             hear(&mut client, "250 fine\r\n250 fine\r\n354 go on\r\n");
-            assert!(!client.takes_more() && client.is_mail_answered());
+            assert!(!client.takes_more() && client.is_mail_answered() && client.is_body_begun());
             client.end_body().unwrap();
             hear(&mut client, "250 taken\r\n");
             assert_eq!(client.takes_more(), number == 1);
@@ -231,6 +232,7 @@ mod tests {
             client.call(message(1)).unwrap();
             hear(&mut client, replies);
             assert_eq!((client.takes_more(), client.is_mail_answered()), (false, answered), "{replies}");
+            assert!(!client.is_body_begun(), "{replies}");
         }
         let mut client = session("SIZE");
         client.call(message(1)).unwrap();

@@ -1,6 +1,8 @@
 //! Servers, name servers and hosts that misbehave, all on the loopback network.
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
+mod encoding;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -16,6 +18,8 @@ use std::{
 };
 
 use tempfile::TempDir;
+
+pub use encoding::{base64, unbase64};
 
 use crate::common::{PASSWORD, PATIENCE, Talk, free_port, have, succeed, wait_for};
 
@@ -305,6 +309,8 @@ pub enum Behaviour {
     Silent,
     /// It takes mail from those who log in, always.
     WantsLogin,
+    /// It offers STARTTLS and always answers it with this, and hangs up if that is nothing or agrees.
+    StartTls(&'static str),
 }
 
 /// A host that takes mail, in its way.
@@ -359,6 +365,11 @@ impl Host {
         self.seen.logins.lock().unwrap().clone()
     }
 
+    /// Whether it behaves from now on, or offends once more.
+    pub fn behave(&self, well: bool) {
+        self.seen.offences.store(u64::from(well), Ordering::Relaxed);
+    }
+
     /// From now on it takes messages of so many octets.
     pub fn limit(&self, octets: u64) {
         self.seen.limit.store(octets, Ordering::Relaxed);
@@ -410,8 +421,12 @@ fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Seen) -> Option<()> {
         match &*verb {
             "EHLO" => {
                 let limit = seen.limit.load(Ordering::Relaxed);
-                let auth = if behaviour == Behaviour::WantsLogin { "250-AUTH PLAIN\r\n" } else { "" };
-                answer("EHLO", &format!("250-host.example\r\n{auth}250-PIPELINING\r\n250 SIZE {limit}"))?;
+                let offered = match behaviour {
+                    Behaviour::WantsLogin => "250-AUTH PLAIN\r\n",
+                    Behaviour::StartTls(_) => "250-STARTTLS\r\n",
+                    _ => "",
+                };
+                answer("EHLO", &format!("250-host.example\r\n{offered}250-PIPELINING\r\n250 SIZE {limit}"))?;
             }
             "AUTH" => {
                 let secret = line.rsplit(' ').next().unwrap_or_default();
@@ -443,6 +458,16 @@ fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Seen) -> Option<()> {
                     }
                 }
             }
+            "STARTTLS" if let Behaviour::StartTls(text) = behaviour => {
+                if text.is_empty() {
+                    return None;
+                }
+                if answer("STARTTLS", text)? {
+                    // What comes now is the beginning of TLS.
+                    let _ = reader.fill_buf();
+                    return None;
+                }
+            }
             "QUIT" => {
                 answer("QUIT", "221 2.0.0 bye")?;
                 return None;
@@ -450,33 +475,4 @@ fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Seen) -> Option<()> {
             verb => drop(answer(verb, "250 2.0.0 fine")?),
         }
     }
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-pub fn base64(octets: &[u8]) -> String {
-    let mut text = String::new();
-    for three in octets.chunks(3) {
-        let number =
-            three.iter().chain([&0, &0]).take(3).fold(0_u32, |sum, octet| sum << 8 | u32::from(*octet));
-        for place in 0..4 {
-            let letter = ALPHABET[(number >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= three.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
-pub fn unbase64(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text
-        .bytes()
-        .filter_map(|letter| ALPHABET.iter().position(|other| *other == letter))
-        .map(|place| place as u32)
-        .collect();
-    let mut octets = Vec::new();
-    for four in digits.chunks(4) {
-        let number = four.iter().fold(0, |sum, digit| sum << 6 | digit) << (6 * (4 - four.len()));
-        octets.extend_from_slice(&number.to_be_bytes()[1..four.len()]);
-    }
-    octets
 }
