@@ -272,10 +272,10 @@ fn the_next_exchanger_is_asked_where_the_first_takes_nothing_now() {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let names = Names::start(&lines);
     let a = Site::start("a.example", "127.0.0.2", port, &names, "", &["ann"]);
-    for number in 0..cases.len() {
+    for (number, (behaviour, ..)) in cases.iter().enumerate() {
         let to = ["bob", "eve"].map(|user| format!("{user}@h{number}.example"));
         let to: Vec<&str> = to.iter().map(String::as_str).collect();
-        let to = if cases[number].0 == Behaviour::Greylist { &to[..] } else { &to[..1] };
+        let to = if *behaviour == Behaviour::Greylist { &to[..] } else { &to[..1] };
         submit(&a, "ann@a.example", to, &message(&format!("m{number}")));
     }
     in_vain(&a, 3);
