@@ -98,11 +98,13 @@ impl Programs {
         let talk = async {
             let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
             let fed = async {
-                let Some(mut stdin) = stdin else { return Ok(()) };
+                let Some(mut stdin) = stdin else { return Ok(group) };
+                // Dropped before the input, which is open still: the program must not take a part for the whole.
+                let group = group;
                 match feed(&mut stdin, input, sources).await {
                     // It need not read what it does not want.
-                    Err(Fault::Program(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                    other => other,
+                    Err(Fault::Program(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(group),
+                    other => other.map(|()| group),
                 }
             };
             let taken = async {
@@ -118,23 +120,24 @@ impl Programs {
                 tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
                 Ok(())
             };
-            tokio::try_join!(fed, taken, told)?;
-            child.wait().await.map_err(Fault::Program)
+            let (group, (), ()) = tokio::try_join!(fed, taken, told)?;
+            let status = child.wait().await.map_err(Fault::Program)?;
+            Ok::<_, Fault>((status, group))
         };
         let status = timeout(self.time, talk).await;
         let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
         let (id, program) = (call.id, call.program);
         match status {
-            Ok(Ok(status)) if status.success() => {
+            Ok(Ok((status, group))) if status.success() => {
                 group.has_ended();
                 return Ran::Succeeded;
             }
-            Ok(Ok(status)) if status.code().is_some() => {
+            Ok(Ok((status, group))) if status.code().is_some() => {
                 tracing::info!(id, program, %status, complaint, "a program of a sieve script said no");
                 group.has_ended();
                 return Ran::Failed;
             }
-            Ok(Ok(status)) => {
+            Ok(Ok((status, _))) => {
                 tracing::warn!(id, program, %status, complaint, "a program of a sieve script died")
             }
             Ok(Err(error)) => {
@@ -142,8 +145,6 @@ impl Programs {
             }
             Err(_) => tracing::warn!(id, program, complaint, "a program of a sieve script took too long"),
         }
-        // What it has started, too.
-        drop(group);
         let _ = child.wait().await;
         Ran::Aborted
     }

@@ -7,10 +7,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
-use mailwright_mail_model::{MailboxName, SpecialUse, UidSet};
+use mailwright_mail_model::{MailboxName, SpecialUse, Uid, UidSet};
 
 use super::dot_lock::DotLock;
-use super::folder::{self, sync_directory};
+use super::expunged::Keep;
+use super::folder::{self, Folder, Locked, sync_directory};
 use super::uid_list::UidList;
 use super::{Maildir, Shared, copy, failed, place, uid_validity};
 use crate::folders::{check_rename, parents, renamed};
@@ -144,34 +145,22 @@ impl Shared {
             return Err(StoreError::Invalid("expected a mailbox other than INBOX to delete".into()));
         }
         let folder = self.existing(user, name)?;
-        if let Some(keep) = self.keeping(user, name)? {
-            // They can be had back, each by itself.
-            let snapshot = folder.snapshot(&self.setting)?;
-            let which = Expunge::Exactly(snapshot.uids());
-            folder.lock(&self.setting)?.expunge(snapshot.uid_validity(), &which, Some(&keep))?;
-        }
         let trash = folder.root.join(TRASH);
-        for _ in 0..10 {
-            // Left over, or being removed by somebody else.
-            let _removed = fs::remove_dir_all(&trash);
-            match fs::rename(&folder.path, &trash) {
-                Ok(()) => {
-                    sync_directory(&folder.root)?;
-                    self.miscount(user);
-                    folder.forget();
-                    folder.changed.raise();
-                    self.lists.forget();
-                    self.tell(user);
-                    // The mailbox is gone; what is left of it will be when the next one goes.
-                    let _removed = fs::remove_dir_all(&trash);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(StoreError::NotFound),
-                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
-                Err(error) => return Err(failed(&folder.path, &error)),
-            }
+        let keep = self.keeping(user, name)?;
+        {
+            // What comes meanwhile waits, and finds no mailbox: it must not go with this one, without a trace.
+            let locked = keep.is_some().then(|| folder.lock(&self.setting)).transpose()?;
+            throw_away(&folder, &trash, locked.as_ref().zip(keep.as_ref()))?;
         }
-        Err(StoreError::Unavailable("another program is deleting mailboxes".into()))
+        sync_directory(&folder.root)?;
+        self.miscount(user);
+        folder.forget();
+        folder.changed.raise();
+        self.lists.forget();
+        self.tell(user);
+        // The mailbox is gone; what is left of it will be when the next one goes.
+        let _removed = fs::remove_dir_all(&trash);
+        Ok(())
     }
 
     pub(super) fn erase(&self, user: &User) -> Result<()> {
@@ -332,4 +321,36 @@ fn describe(name: MailboxName, path: &Path) -> Result<Mailbox> {
     let guid = UidList::read_end(path)?.and_then(|list| list.header.guid);
     let special_use = folder::special_use(path);
     Ok(Mailbox { special_use, id: guid.map(ObjectId::from), ..Mailbox::new(name) })
+}
+
+/// Renames a mailbox's directory to one that is to be removed. Where messages can be had back, those in it are put there before, each by
+/// itself, with the lock held for as long as all that takes.
+fn throw_away(folder: &Folder, trash: &Path, keeping: Option<(&Locked<'_>, &Keep)>) -> Result<()> {
+    for tried in 0..10 {
+        if let Some((locked, keep)) = keeping {
+            let validity = locked.with(|state| Ok(state.list.header.validity))?;
+            let all = Expunge::Exactly(UidSet::from(Uid::MIN..=Uid::MAX));
+            locked.expunge(validity, &all, Some(keep))?;
+        }
+        // Left over, or being removed by somebody else.
+        let _removed = fs::remove_dir_all(trash);
+        match fs::rename(&folder.path, trash) {
+            // A program that knows no locks has delivered just now. What is there time and again is no message.
+            Ok(()) if keeping.is_some() && tried < 3 && has_mail(trash) => {
+                fs::rename(trash, &folder.path).map_err(|error| failed(&folder.path, &error))?;
+            }
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(StoreError::NotFound),
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            Err(error) => return Err(failed(&folder.path, &error)),
+        }
+    }
+    Err(StoreError::Unavailable("another program is deleting mailboxes".into()))
+}
+
+/// Whether there is anything where messages are.
+fn has_mail(directory: &Path) -> bool {
+    let entries =
+        ["new", "cur"].into_iter().flat_map(|part| fs::read_dir(directory.join(part)).into_iter().flatten());
+    entries.flatten().any(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
 }

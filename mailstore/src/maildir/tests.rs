@@ -10,7 +10,8 @@ use mailwright_mail_model::{DateTime, MailboxName, ScriptName, SpecialUse, Uid, 
 use super::{Maildir, Options, Template};
 use crate::{
     Appended, Changes, Expunge, FlagChange, FlagOperation, Folders, MailboxRef, Quota, QuotaLimits,
-    ScriptLimits, Scripts, Snapshot, Store, StoreError, Target, User, Watch, Write, block_on, conformance,
+    ScriptLimits, Scripts, Snapshot, Store, StoreError, Target, Undelete, User, Watch, Write, block_on,
+    conformance,
 };
 
 mod facets;

@@ -237,3 +237,41 @@ fn what_is_left_of_an_attempt_to_erase_goes_with_the_next() {
     // A new mailbox is another one.
     assert!(open(&store, &inbox()).1.uid_validity() > before.uid_validity());
 }
+
+/// What comes in while its mailbox is deleted, and is told to be there, can be had back as what was there before.
+#[test]
+fn nothing_goes_with_a_mailbox_without_a_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { undelete: Duration::from_secs(3_600), ..options(directory.path()) };
+    let store = Maildir::new(template(directory.path()), options);
+    deliver(&store, "first\r\n", "()");
+    let into = |name: MailboxName, text: &'static str| {
+        let store = &store;
+        block_on(async move {
+            let mut upload = store.begin(None).await?;
+            upload.write(Bytes::from_static(text.as_bytes())).await?;
+            let target = Target::new(alice(), name, DateTime::new(1_000_000_000, 0).unwrap());
+            upload.commit(&[target]).await
+        })
+    };
+    let mut taken = 0;
+    for _ in 0..40 {
+        block_on(store.create(&alice(), &archive(), None)).unwrap();
+        taken += std::thread::scope(|scope| {
+            let coming = scope.spawn(|| {
+                let mut taken = 0;
+                // A mailbox that is gone takes nothing, and nothing else ends this.
+                while into(archive(), "later\r\n").is_ok() {
+                    taken += 1;
+                }
+                taken
+            });
+            std::thread::sleep(Duration::from_millis(3));
+            block_on(store.delete(&alice(), &archive())).unwrap();
+            coming.join().unwrap()
+        });
+        let kept = block_on(store.undelete().unwrap().expunged_messages(&alice())).unwrap();
+        assert_eq!(kept.len(), taken);
+    }
+    assert!(taken > 0);
+}
