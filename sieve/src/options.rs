@@ -1,5 +1,7 @@
 //! What is decided about extensions by whoever runs the scripts.
 
+use crate::vacation;
+
 /// Choices that the RFCs leave to a site. The defaults are what the RFCs recommend.
 ///
 /// ```
@@ -60,9 +62,9 @@ impl Default for Options {
             vacation_default: 7 * DAY,
             vacation_unaddressed: false,
             vacation_final_recipient: false,
-            vacation_subject_default: "Automated reply".into(),
-            vacation_subject_template: "Auto: %{subject}".into(),
-            vacation_subject_most: 256,
+            vacation_subject_default: vacation::SUBJECT_DEFAULT.into(),
+            vacation_subject_template: vacation::SUBJECT_TEMPLATE.into(),
+            vacation_subject_most: vacation::SUBJECT_MOST,
             vacation_to_header_sender: false,
             duplicate_default: 7 * DAY,
             duplicate_most: 365 * DAY,

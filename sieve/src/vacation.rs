@@ -12,6 +12,11 @@ use mailwright_mail_model::{
 
 use crate::{Delivery, Envelope, Message, compose};
 
+/// What subjects are made of where neither the script nor the site says (RFC 5230 §5.4), and how many characters they have at most.
+pub(crate) const SUBJECT_DEFAULT: &str = "Automated reply";
+pub(crate) const SUBJECT_TEMPLATE: &str = "Auto: %{subject}";
+pub(crate) const SUBJECT_MOST: usize = 256;
+
 /// What the script says the answer is to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -170,14 +175,14 @@ pub fn reply(
         (Some(subject), _) => word::decode(subject.as_bytes()),
         // RFC 5230 §5.4 asks for `Auto: ` and the subject of the message.
         (None, Some(subject)) => {
-            let template = filled(&vacation.subject_template, "Auto: %{subject}");
+            let template = filled(&vacation.subject_template, SUBJECT_TEMPLATE);
             limited(
                 template.replace("%$", "%{subject}").replace("%{subject}", &subject),
                 vacation.subject_most,
             )
         }
         (None, None) => {
-            limited(filled(&vacation.subject_default, "Automated reply").into(), vacation.subject_most)
+            limited(filled(&vacation.subject_default, SUBJECT_DEFAULT).into(), vacation.subject_most)
         }
     };
     let id = text("Message-ID").filter(|id| id.len() <= 998 && id.starts_with('<'));
@@ -256,7 +261,7 @@ fn filled<'a>(text: &'a str, default: &'a str) -> &'a str {
 
 /// A subject of so many characters at most, 0 for as many as is usual.
 fn limited(subject: String, most: usize) -> String {
-    let most = if most == 0 { 256 } else { most };
+    let most = if most == 0 { SUBJECT_MOST } else { most };
     match subject.char_indices().nth(most) {
         None => subject,
         Some(_) => subject.chars().take(most.saturating_sub(1)).chain(['\u{2026}']).collect(),
