@@ -167,7 +167,7 @@ where
         let lane = Terms::lane(&destination, requires(entry));
         let mut before = None;
         if let Some(open) = self.sessions.take(&lane, self.config.idle) {
-            let host = open.host.clone();
+            let host = open.exchanger.clone();
             let carried = self.send(open, &destination, entry, places, true).await;
             // The host may have hung up meanwhile, which says nothing of it.
             if !carried.unheard {
@@ -224,8 +224,7 @@ where
                 return Err(Unreached { diagnosis, all, untrusted: forged });
             }
         };
-        let was_asked =
-            |host: &Exchanger| kept.as_ref().is_some_and(|kept| kept.starts_with(&format!("{}[", host.name)));
+        let was_asked = |host: &Exchanger| kept.as_ref() == Some(&host.name);
         let others: Vec<&Exchanger> = exchangers.iter().filter(|host| !was_asked(host)).collect();
         if let Some(asked) = asked.take_if(|_| others.is_empty()) {
             return Ok(asked.carried);

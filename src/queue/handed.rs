@@ -161,7 +161,8 @@ where
                 return;
             }
         };
-        *handing.line.lock().await = Some(Open { client, host: peer.clone(), messages: 0, lane: None });
+        *handing.line.lock().await =
+            Some(Open { client, host: peer.clone(), exchanger: peer.clone(), messages: 0, lane: None });
         for _ in 0..PASSES {
             match self.pass(&domains, &handing).await {
                 Ok(0) => break,

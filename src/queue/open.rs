@@ -338,7 +338,7 @@ where
                 Unopened::trusted(Diagnosis::found_at(&*host, Reply::transient((7, 8), text)))
             })?;
         }
-        Ok(Open { client, host, messages: 0, lane: None })
+        Ok(Open { client, host, exchanger: exchanger.name.clone(), messages: 0, lane: None })
     }
 
     /// The configuration for what a connection must have.

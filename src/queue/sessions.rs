@@ -14,6 +14,8 @@ pub(super) struct Open {
     pub(super) client: SmtpClient,
     /// The host, as it is named in errors: `mx.b.example[192.0.2.1]`.
     pub(super) host: String,
+    /// Its name alone, as the exchangers of a destination have it.
+    pub(super) exchanger: String,
     /// How many messages went over it.
     pub(super) messages: u32,
     /// For which messages it is kept; none if it is for one only.
