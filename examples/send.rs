@@ -11,7 +11,7 @@ use mailwright::{
     client::{Endpoint, Security, SmtpClient, system_roots},
     line_proto::{Secret, tls},
     mail_model::Address,
-    smtp_proto::{Mail, Message, Rcpt, client::Config},
+    smtp_proto::{Mail, Message, Rcpt, Reply, client::Config},
 };
 use tokio::fs::File;
 
@@ -35,9 +35,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Read as fast as the server takes it, and never all at once.
     let mut body = File::open(file).await?;
     let replies = client.send_from(Message::new(sender, vec![recipient]), &mut body).await?;
-    for reply in replies {
+    for reply in &replies {
         print!("{to}: {reply}");
     }
     client.quit().await?;
-    Ok(())
+    if replies.iter().all(Reply::is_positive) { Ok(()) } else { Err("the server does not take it".into()) }
 }

@@ -1,5 +1,7 @@
 //! The driver: one for all machines and both sides.
 
+mod turns;
+
 use std::{
     future::Future,
     io::{self, IoSlice},
@@ -15,9 +17,11 @@ use tokio::{
     time,
 };
 
+use turns::Turns;
+
 /// The smallest and the largest read. A connection that fills its reads is given larger ones.
-const READ_SMALL: usize = 4 * 1024;
-const READ_LARGE: usize = 256 * 1024;
+const READ_SMALL: u32 = 4 * 1024;
+const READ_LARGE: u32 = 256 * 1024;
 /// How many chunks one `writev` takes: as many as small messages that wait together have.
 const SLICES: usize = 64;
 /// How long a peer may take nothing of what waits to be sent, unless told otherwise.
@@ -35,13 +39,15 @@ pub struct Connection<M, S = TcpStream> {
     machine: M,
     socket: S,
     rx: BytesMut,
-    read_size: usize,
+    read_size: u32,
     ended: bool,
     /// Since when the peer has taken nothing of what waits; `None` while nothing waits.
     stalled: Option<Instant>,
-    write_timeout: Duration,
+    /// In milliseconds: every waiting session has room for this.
+    write_timeout: u32,
     /// When all of it ends, whatever is under way.
     deadline: Option<Instant>,
+    turns: Turns,
 }
 
 impl<M: Machine, S: Socket> Connection<M, S> {
@@ -54,14 +60,15 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             read_size: READ_SMALL,
             ended: false,
             stalled: None,
-            write_timeout: WRITE_TIMEOUT,
+            write_timeout: milliseconds(WRITE_TIMEOUT),
             deadline: None,
+            turns: Turns::default(),
         }
     }
 
     /// Sets how long the peer may take nothing of what waits to be sent.
     pub fn set_write_timeout(&mut self, timeout: Duration) {
-        self.write_timeout = timeout;
+        self.write_timeout = milliseconds(timeout);
     }
 
     /// Gives the peer so long from now on; then the connection ends with `TimedOut`, whatever is under way.
@@ -72,7 +79,7 @@ impl<M: Machine, S: Socket> Connection<M, S> {
     /// The same connection with the machine that takes the place of this one: what came and was not taken is the new one's.
     #[must_use]
     pub fn map<N: Machine>(self, change: impl FnOnce(M) -> N) -> Connection<N, S> {
-        let Self { machine, socket, rx, read_size, ended, stalled, write_timeout, deadline } = self;
+        let Self { machine, socket, rx, read_size, ended, stalled, write_timeout, deadline, turns } = self;
         Connection {
             machine: change(machine),
             socket,
@@ -82,7 +89,13 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             stalled,
             write_timeout,
             deadline,
+            turns,
         }
+    }
+
+    /// Whose turn it is: the peer's, or that of whoever has the connection.
+    pub(crate) fn turns(&self) -> Turns {
+        self.turns.clone()
     }
 
     /// The machine, to answer it or to call it.
@@ -194,7 +207,8 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         if read && self.fill()? {
             return Ok(());
         }
-        let stalled = self.stalled.filter(|_| write).map(|since| since + self.write_timeout);
+        let stalled = self.stalled.filter(|_| write).map(|since| since + self.patience());
+        let _turn = self.turns.of_the_peer();
         let until = wait.until.into_iter().chain(stalled).chain(self.deadline).min();
         tokio::select! {
             ready = self.socket.readable(), if read => { ready?; self.fill()?; }
@@ -209,11 +223,16 @@ impl<M: Machine, S: Socket> Connection<M, S> {
         reason = "a machine cannot be shared between threads, only sent"
     )]
     async fn writable(&mut self) -> io::Result<()> {
-        let stalled = self.stalled.map(|since| since + self.write_timeout);
+        let stalled = self.stalled.map(|since| since + self.patience());
+        let _turn = self.turns.of_the_peer();
         tokio::select! {
             ready = self.socket.writable() => ready,
             () = sleep_until(stalled.into_iter().chain(self.deadline).min()) => self.check_stalled(),
         }
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.write_timeout.into())
     }
 
     fn check_stalled(&self) -> io::Result<()> {
@@ -221,7 +240,7 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the time that it was given has passed"));
         }
         match self.stalled {
-            Some(since) if now().duration_since(since) >= self.write_timeout => {
+            Some(since) if now().duration_since(since) >= self.patience() => {
                 Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing of what waits for it"))
             }
             _ => Ok(()),
@@ -230,13 +249,14 @@ impl<M: Machine, S: Socket> Connection<M, S> {
 
     /// Reads once; says whether anything came, the end of the stream included.
     fn fill(&mut self) -> io::Result<bool> {
-        match self.socket.try_read_buf(&mut self.rx, self.read_size) {
+        match self.socket.try_read_buf(&mut self.rx, self.read_size as usize) {
             Ok(0) => {
                 self.ended = true;
                 self.machine.handle_eof();
                 Ok(true)
             }
             Ok(count) => {
+                let count = u32::try_from(count).unwrap_or(READ_LARGE);
                 self.read_size = if count >= self.read_size {
                     (self.read_size * 4).min(READ_LARGE)
                 } else {
@@ -268,6 +288,7 @@ impl<M: Machine, S: Socket> Connection<M, S> {
                 Ok(count) => {
                     transmit.advance(count);
                     self.stalled = Some(now());
+                    self.turns.pass();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stalled.get_or_insert_with(now);
@@ -277,6 +298,11 @@ impl<M: Machine, S: Socket> Connection<M, S> {
             }
         }
     }
+}
+
+/// At most some fifty days.
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// The time that timers go by: in tests, a simulated one.

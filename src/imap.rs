@@ -1,6 +1,7 @@
 //! IMAP over a store.
 
 mod access;
+mod ahead;
 mod append;
 mod at_hand;
 mod derived;
@@ -48,6 +49,7 @@ use mailwright_mailstore::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::described::describer;
 pub use self::events::{Cause, Events, ImapEvent};
 pub use self::referrals::{Home, Referral, Referrals, RemoteMailbox};
 pub use self::refilter::{Filtering, Later, Refilter};
@@ -222,6 +224,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             selected: None,
             incoming: None,
             idle: false,
+            given_up: false,
             stale: None,
             notifier: None,
             progress: Progress::default(),
@@ -229,7 +232,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
         };
         connection.machine().inner_mut().inner_mut().work_around(self.options.workarounds_for(None));
         let ended = visit.run(&mut connection, &mut probation, stop).await;
-        Box::pin(visit.leave()).await;
+        Box::pin(visit.leave_soon()).await;
         tell_end("imap", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 }
@@ -246,6 +249,8 @@ struct Visit<'a, S, A> {
     selected: Option<Selected>,
     incoming: Option<Box<Incoming>>,
     idle: bool,
+    /// The store does not answer: the session is to end.
+    given_up: bool,
     /// What changed in the open mailbox since the searches that the client watches were made again.
     stale: Option<Box<UidSet>>,
     /// What the client wants to be told of all mailboxes.

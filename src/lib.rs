@@ -12,6 +12,7 @@ pub mod resolve;
 pub mod smtp;
 
 mod auth;
+mod begun;
 mod connection;
 mod indexer;
 mod listen;

@@ -120,7 +120,8 @@ impl<S: Store + 'static, A: Accounts + 'static> ManageSieve<S, A> {
         let seat = self.authenticator.sessions().seat();
         let mut visit =
             Visit { service: self, peer, exchange: None, user: None, seat, script: BytesMut::new() };
-        let ended = attend(&mut visit, &mut connection, probation, &stop).await;
+        let about = ("managesieve", &peer, self.config.timeouts.work);
+        let ended = attend(&mut visit, &mut connection, probation, &stop, about).await;
         tell_end("managesieve", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 }

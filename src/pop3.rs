@@ -175,7 +175,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Pop3<S, A> {
         let seat = self.authenticator.sessions().seat();
         let mut visit =
             Visit { service: self, peer, exchange: None, user: None, seat, folder: None, maildrop: None };
-        let ended = attend(&mut visit, &mut connection, probation, &stop).await;
+        let about = ("pop3", &peer, self.config.timeouts.work);
+        let ended = attend(&mut visit, &mut connection, probation, &stop, about).await;
         tell_end("pop3", &peer, visit.user.as_ref().map(|user| user as _), ended);
     }
 
@@ -437,14 +438,13 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         Ok(())
     }
 
-    /// Reads on while the client takes what it was sent, unless it has asked for more already.
+    /// Reads on while the client takes what it was sent.
     async fn read_ahead(&mut self, connection: &mut Session<Server>, message: &MessageRef) -> io::Result<()> {
-        if connection.has_input() {
-            return Ok(());
-        }
         let Some(Opened { mailbox, snapshot, ahead, .. }) = &mut self.maildrop else { return Ok(()) };
-        connection.flush_below(self.service.config.limits.transmit).await?;
-        ahead.read(&*self.service.store, mailbox, snapshot, message).await;
+        if !connection.has_input() {
+            connection.flush_below(self.service.config.limits.transmit).await?;
+        }
+        ahead.read(&self.service.store, mailbox, snapshot, message);
         Ok(())
     }
 

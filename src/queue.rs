@@ -31,6 +31,7 @@ mod sts;
 mod tls_report;
 mod transaction;
 mod under_way;
+mod unopened;
 mod untold;
 mod verifier;
 mod wishes;

@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use crate::{Connection, Stream};
 
 pub(crate) use offered::Latest;
-pub(crate) use visit::{Visit, attend, release, revoke, tell_end, warn};
+pub(crate) use visit::{Visit, abandon, attend, release, revoke, tell_end, warn};
 
 /// A server machine behind its TLS layer, on whatever it speaks over.
 pub(crate) type Session<M> = Connection<Secure<M>, Stream>;

@@ -272,6 +272,12 @@ impl Server {
     /// Ends the connection with BYE as soon as nothing is under way; a message that has begun is still taken.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
+        if why == Shutdown::Unanswered {
+            self.shutdown = Some(why);
+            while let Some(id) = self.slots.first() {
+                self.expire(id);
+            }
+        }
     }
 
     /// Takes only so many errors from now on, bad commands and failed logins each, if the configuration allows more: for a server whose
@@ -326,7 +332,9 @@ impl Server {
         }
         let at_rest =
             self.slots.is_empty() && !matches!(self.phase, Phase::Body(_) | Phase::Challenged { .. });
-        if let (Some(why), true) = (self.shutdown, at_rest) {
+        if let Some(why) = self.shutdown
+            && (at_rest || why == Shutdown::Unanswered)
+        {
             return self.stop(why);
         }
         if !self.slots.all_read() {

@@ -122,6 +122,9 @@ pub struct Timeouts {
     /// How long the application may take over an answer; then the machine refuses in its place. Ours, not the
     /// peer's fault.
     pub answer: Duration,
+    /// How long the application may be at work for a session while nothing comes from the peer and nothing goes to it; then its driver lets
+    /// go of that, and ends the session with [`Shutdown::Unanswered`](crate::Shutdown::Unanswered). For drivers: no machine looks at it.
+    pub work: Duration,
     /// How long the TLS handshake may take.
     pub tls: Duration,
     /// How long the peer may take nothing of what waits to be sent.
@@ -138,6 +141,7 @@ impl Timeouts {
             body: minutes(3),      // RFC 5321 §4.5.3.2.5
             body_end: minutes(10), // RFC 5321 §4.5.3.2.6
             answer: minutes(4),    // less than the five minutes a client waits, RFC 5321 §4.5.3.2.2
+            work: minutes(9), // less than the ten that it waits at the end of a message, RFC 5321 §4.5.3.2.6
             tls: Duration::from_secs(30),
             write: Duration::from_secs(60),
         }
@@ -152,6 +156,7 @@ impl Timeouts {
             body: minutes(3),
             body_end: minutes(10),
             answer: minutes(4),
+            work: minutes(9),
             tls: Duration::from_secs(30),
             write: Duration::from_secs(60),
         }

@@ -351,4 +351,7 @@ pub enum Shutdown {
     Gone,
     /// The user may no longer read what the session has open.
     Forbidden,
+    /// What the application was asked is not going to be answered, such as when its store hangs: each open question is refused at once, as
+    /// when its time is over, and a message that is being received is not waited for.
+    Unanswered,
 }

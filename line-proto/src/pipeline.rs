@@ -93,6 +93,12 @@ impl Pipeline {
         Some(self.first.wrapping_add(position as u32))
     }
 
+    /// The first request that still waits.
+    pub fn first_open(&self) -> Option<u32> {
+        let position = self.slots.iter().position(|slot| matches!(slot, Slot::Open { .. }))?;
+        Some(self.first.wrapping_add(position as u32))
+    }
+
     /// Forgets everything in flight: late answers are [`Gone`].
     pub fn clear(&mut self) {
         self.first = self.first.wrapping_add(self.slots.len() as u32);

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 /// let secret = Secret::from("correct horse");
 /// assert_eq!(format!("{secret:?}"), "Secret(..)");
 /// assert_eq!(secret.expose(), b"correct horse");
+/// assert_eq!(Secret::from(b"correct horse".to_vec()), secret);
 /// ```
 #[derive(Clone, Default)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -32,6 +33,13 @@ impl Secret {
 impl From<&[u8]> for Secret {
     fn from(octets: &[u8]) -> Self {
         Self(Zeroizing::new(octets.to_vec()))
+    }
+}
+
+impl From<Vec<u8>> for Secret {
+    /// Without a copy: what is overwritten in the end is all there was.
+    fn from(octets: Vec<u8>) -> Self {
+        Self(Zeroizing::new(octets))
     }
 }
 

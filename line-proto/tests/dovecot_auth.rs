@@ -241,7 +241,7 @@ fn who_may_not_log_in_there_is_refused_though_the_password_is_right() {
         let reason = reason.map(str::to_owned);
         let expected = match accepted {
             true => Outcome::Accepted { user: "tim".into(), last: None },
-            false => Outcome::Refused { temporary: false, expired: false, reason },
+            false => Outcome::Refused { temporary: false, expired: false, denied: true, reason },
         };
         assert_eq!(outcome, expected, "{said}");
     }
@@ -253,14 +253,14 @@ fn a_server_that_cannot_tell_refuses_nobody() {
     use bytes::BytesMut;
     use mailwright_line_proto::{Machine, Output};
     let now = std::time::Instant::now();
-    for (said, temporary, expired) in [
-        ("user=tim", false, false),
-        ("user=tim\ttemp", true, false),
-        ("user=tim\tcode=temp_fail", true, false),
-        ("user=tim\tcode=temp_fail\treason=later", true, false),
-        ("user=tim\tcode=pass_expired", false, true),
-        ("user=tim\tcode=user_disabled", false, false),
-        ("user=tim\tcode=authz_fail", false, false),
+    for (said, temporary, expired, denied) in [
+        ("user=tim", false, false, false),
+        ("user=tim\ttemp", true, false, false),
+        ("user=tim\tcode=temp_fail", true, false, false),
+        ("user=tim\tcode=temp_fail\treason=later", true, false, false),
+        ("user=tim\tcode=pass_expired", false, true, false),
+        ("user=tim\tcode=user_disabled", false, false, true),
+        ("user=tim\tcode=authz_fail", false, false, true),
     ] {
         let mut client = Client::new(7);
         let mut rx = BytesMut::from("VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nDONE\n");
@@ -269,7 +269,7 @@ fn a_server_that_cannot_tell_refuses_nobody() {
         rx.extend_from_slice(format!("FAIL\t{id}\t{said}\n").as_bytes());
         let Output::Event(ClientEvent::Done(_, outcome)) = client.poll(now, &mut rx) else { panic!() };
         let reason = said.split_once("reason=").map(|(_, reason)| reason.to_owned());
-        assert_eq!(outcome, Outcome::Refused { temporary, expired, reason }, "{said}");
+        assert_eq!(outcome, Outcome::Refused { temporary, expired, denied, reason }, "{said}");
     }
 }
 

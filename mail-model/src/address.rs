@@ -16,11 +16,11 @@ mod path;
 
 pub use domain::Domain;
 pub use error::AddressError;
-pub use local_part::LocalPart;
+pub use local_part::{LocalPart, LocalPartRef};
 pub use path::{ForwardPath, ReversePath};
 
 use grammar::{LOCAL, NAME};
-use part::Part;
+use part::{Part, Span};
 
 /// A mailbox at a domain, `local@domain`, as the envelope of SMTP names it.
 ///
@@ -42,8 +42,10 @@ use part::Part;
 /// ```
 #[derive(Clone)]
 pub struct Address {
-    local: LocalPart,
+    /// Its text is that of the whole address.
     domain: Domain,
+    local: Span,
+    unquoted: Span,
 }
 
 impl Address {
@@ -77,20 +79,22 @@ impl Address {
     }
 
     /// Such an address.
+    #[inline]
     fn of_plain(text: &str, at: usize) -> Self {
         let domain = at + 1..text.len();
-        Self::of(text.into(), [0..at, 0..at], [domain.clone(), domain])
+        Self::of(short(text), [0..at, 0..at], [domain.clone(), domain])
     }
 
     /// An address whose parts are written, and what they mean stands, at these places of the text.
+    #[inline]
     fn of(text: SmolStr, [local, unquoted]: [Range<usize>; 2], [domain, key]: [Range<usize>; 2]) -> Self {
-        let domain = Domain(Part::of(text.clone(), domain, key));
-        Self { local: LocalPart(Part::of(text, local, unquoted)), domain }
+        let domain = Domain(Part::of(text, domain, key));
+        Self { domain, local: local.into(), unquoted: unquoted.into() }
     }
 
     /// The part before the `@`.
-    pub fn local(&self) -> &LocalPart {
-        &self.local
+    pub fn local(&self) -> LocalPartRef<'_> {
+        LocalPartRef::of(self.domain.0.slice(self.local), self.domain.0.slice(self.unquoted))
     }
 
     /// The part after the `@`.
@@ -166,6 +170,13 @@ impl FromStr for Address {
         let (local, domain) = (place(0..at, unquoted), place(at + 1..text.len(), key));
         Ok(Self::of(all.into(), local, domain))
     }
+}
+
+/// The text, which is copied where it becomes part of a value if it is short: moved there it would have to be read again before it is
+/// written.
+#[inline]
+fn short(text: &str) -> SmolStr {
+    if text.len() <= SmolStr::INLINE_CAP { SmolStr::new_inline(text) } else { text.into() }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod script_name;
 mod uid;
 mod uid_set;
 
-pub use address::{Address, AddressError, Domain, ForwardPath, LocalPart, ReversePath};
+pub use address::{Address, AddressError, Domain, ForwardPath, LocalPart, LocalPartRef, ReversePath};
 pub use annotation::{
     AnnotationEntry, AnnotationEntryError, AnnotationPattern, AnnotationScope, annotation_contains,
 };

@@ -11,6 +11,7 @@ mod field_reader;
 mod parameters;
 mod scanner;
 mod section;
+mod sink;
 mod structure;
 mod wire;
 
@@ -19,8 +20,9 @@ mod tests;
 
 pub use content::{Content, Disposition, MediaType};
 pub use parameters::Parameter;
-pub use scanner::{Scanner, Sink};
+pub use scanner::Scanner;
 pub use section::{Section, SectionError, SectionText};
+pub use sink::Sink;
 pub use structure::{Part, Shape, Structure};
 pub use wire::StructureError;
 pub(crate) use wire::{Reader, Writer};

@@ -13,6 +13,7 @@
 //! ```
 
 use std::fmt;
+use std::panic::Location;
 
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidSet};
@@ -234,34 +235,51 @@ impl Wrong {
 type Outcome<T = ()> = Result<T, Wrong>;
 
 impl From<StoreError> for Wrong {
+    #[track_caller]
     fn from(error: StoreError) -> Self {
-        Self(format!("expected success, got {error:?}"))
+        wrong(&format!("expected success, got {error:?}"))
     }
 }
 
 impl From<CommitError> for Wrong {
+    #[track_caller]
     fn from(error: CommitError) -> Self {
-        Self(format!("expected success, got {error:?}"))
+        wrong(&format!("expected success, got {error:?}"))
     }
 }
 
+/// With the line of the suite that expects otherwise: a check calls a store many times.
+#[track_caller]
+fn wrong(what: &str) -> Wrong {
+    let place = Location::caller();
+    let file = place.file().rsplit(['/', '\\']).next().unwrap_or_default();
+    Wrong(format!("{what} (conformance/{file}, line {})", place.line()))
+}
+
+#[track_caller]
 fn ensure(holds: bool, rule: &str) -> Outcome {
-    if holds { Ok(()) } else { Err(Wrong(format!("expected: {rule}"))) }
+    if holds { Ok(()) } else { Err(wrong(&format!("expected: {rule}"))) }
 }
 
+#[track_caller]
 fn equal<T: PartialEq + fmt::Debug>(what: &str, got: T, expected: T) -> Outcome {
-    if got == expected { Ok(()) } else { Err(Wrong(format!("{what}: expected {expected:?}, got {got:?}"))) }
+    if got == expected { Ok(()) } else { Err(wrong(&format!("{what}: expected {expected:?}, got {got:?}"))) }
 }
 
+#[track_caller]
 fn refused<T: fmt::Debug>(result: crate::Result<T>, expected: &StoreError) -> Outcome {
     match result {
         Err(error) if std::mem::discriminant(&error) == std::mem::discriminant(expected) => Ok(()),
-        other => Err(Wrong(format!("expected {expected:?}, got {other:?}"))),
+        other => Err(wrong(&format!("expected {expected:?}, got {other:?}"))),
     }
 }
 
+#[track_caller]
 fn some<T>(value: Option<T>, rule: &str) -> Outcome<T> {
-    value.ok_or_else(|| Wrong(format!("expected: {rule}")))
+    match value {
+        Some(value) => Ok(value),
+        None => Err(wrong(&format!("expected: {rule}"))),
+    }
 }
 
 fn user(name: &str) -> Outcome<User> {
@@ -336,4 +354,21 @@ fn message(snapshot: &Snapshot, uid: Uid) -> Outcome<&Message> {
 
 fn modseq_is_known(store: &impl Store) -> bool {
     store.changes().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_says_where_it_was_asked_for() {
+        let asks = || -> Outcome { Err(StoreError::NotFound)? };
+        let [by_store, by_rule] = [asks(), ensure(false, "a rule")].map(|wrong| wrong.unwrap_err().0);
+        let line = line!() - 2;
+        assert_eq!(
+            by_store,
+            format!("expected success, got NotFound (conformance/conformance.rs, line {line})")
+        );
+        assert_eq!(by_rule, format!("expected: a rule (conformance/conformance.rs, line {})", line + 1));
+    }
 }

@@ -245,6 +245,14 @@ impl<O: Offload + Clone> Embedded<O> {
         self.shared.lasting.room(0).err().map(|error| error.to_string())
     }
 
+    /// Whether what is kept of mail may be what another version of the [describer](Options::describer) found in it, until a
+    /// [check](Embedded::check) with repair has found it out again.
+    pub fn is_described_by_another(&self) -> bool {
+        let Some(describer) = self.shared.lasting.options.describer else { return false };
+        let known = self.shared.core().and_then(|core| core.database.described_by());
+        known.is_ok_and(|known| known != Some(u64::from(describer.version())))
+    }
+
     /// Leaves the store on disk as its last clone does when it goes: the messages of large mailboxes that are in memory packed, so that
     /// they open faster after the next start, and a last group that is flushed. This is for a process that ends without that.
     ///

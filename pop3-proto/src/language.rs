@@ -37,6 +37,7 @@ static TEXTS: &[Row] = &[
     ("the server is stopping", ["der Server wird beendet", "le serveur s'arrête", "el servidor se está deteniendo", "il server si sta arrestando"]),
     ("too many connections", ["zu viele Verbindungen", "trop de connexions", "demasiadas conexiones", "troppe connessioni"]),
     ("the connection is closed by the operator", ["die Verbindung wird vom Betreiber geschlossen", "la connexion est fermée par l'opérateur", "el operador cierra la conexión", "la connessione viene chiusa dal gestore"]),
+    ("an answer took too long; try again later", ["eine Antwort hat zu lange gedauert; bitte später erneut versuchen", "une réponse a pris trop de temps ; réessayez plus tard", "una respuesta tardó demasiado; inténtelo de nuevo más tarde", "una risposta ha richiesto troppo tempo; riprovare più tardi"]),
     ("the account has changed; log in again", ["das Konto wurde geändert; bitte neu anmelden", "le compte a changé ; reconnectez-vous", "la cuenta ha cambiado; inicie sesión de nuevo", "l'account è cambiato; accedere di nuovo"]),
     ("the message was expunged by another session", ["die Nachricht wurde von einer anderen Sitzung gelöscht", "le message a été supprimé par une autre session", "otra sesión ha eliminado el mensaje", "il messaggio è stato eliminato da un'altra sessione"]),
     ("the maildrop is in use by another session", ["das Postfach wird von einer anderen Sitzung benutzt", "la boîte est utilisée par une autre session", "otra sesión está usando el buzón", "la casella è usata da un'altra sessione"]),

@@ -159,6 +159,12 @@ impl Server {
     /// Ends the session with a `-ERR` as soon as no command, answer or body is under way. Nothing is deleted.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
+        if why == Shutdown::Unanswered {
+            self.shutdown = Some(why);
+            self.answer_is_late();
+            // Half of a message is none.
+            self.abort_body();
+        }
     }
 
     /// Takes only so many errors from now on, bad commands and failed logins each, if the configuration allows more: for a server whose
@@ -316,6 +322,9 @@ impl Server {
                 Refusal::fixed(Some(crate::ResponseCode::SysTemp), "the server is stopping")
             }
             Shutdown::TooBusy => Refusal::fixed(Some(crate::ResponseCode::SysTemp), "too many connections"),
+            Shutdown::Unanswered => {
+                Refusal::fixed(Some(crate::ResponseCode::SysTemp), "an answer took too long; try again later")
+            }
             // Not AUTH, which RFC 3206 §4 has for answers to logins only.
             Shutdown::Revoked => Refusal::fixed(None, "the account has changed; log in again"),
             _ => Refusal::fixed(None, "the connection is closed by the operator"),

@@ -31,7 +31,7 @@ pub(crate) use auth::response;
 
 use crate::{
     Reply,
-    words::{Key, is_printable, text, word},
+    words::{Index, Key, is_printable, text, word},
 };
 
 /// How closely commands must follow RFC 5321. The end of a message is never read leniently.
@@ -266,6 +266,7 @@ impl SyntaxError {
 }
 
 /// The row of the command that this line is, and its arguments.
+#[inline]
 pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &[u8]), SyntaxError> {
     // Nothing is cut at a NUL, and no lone CR or LF is passed on to anything that might take it for a line end.
     if !is_printable(line) && text(line)?.contains(|letter: char| letter.is_ascii_control()) {
@@ -277,8 +278,10 @@ pub(crate) fn find(line: &[u8]) -> Result<(&'static Row, &[u8]), SyntaxError> {
         rest = before;
     }
     let (key, arguments) = verb(rest);
-    let row = SLOTS.get(key.slot(SLOT_COUNT)).copied().flatten().filter(|row| row.key == key);
-    row.map(|row| (row, arguments)).ok_or(SyntaxError::Unknown)
+    match INDEX.row(key, TABLE) {
+        Some((_, row)) if row.key == key => Ok((row, arguments)),
+        _ => Err(SyntaxError::Unknown),
+    }
 }
 
 /// The word that a line begins with, and what stands behind the space that ends it.
@@ -298,26 +301,15 @@ const fn named(verb: &'static str, row: Row) -> Row {
     Row { verb, key: Key::of(verb), ..row }
 }
 
-/// The rows of [`TABLE`], each in the slot of its key.
-static SLOTS: [Option<&Row>; SLOT_COUNT] = {
-    let mut slots = [None; SLOT_COUNT];
-    let (mut rest, mut index): (&mut [Option<&Row>], usize) = (&mut slots, 0);
-    while let [entry, after @ ..] = rest {
-        let mut rows = TABLE;
-        while let [row, others @ ..] = rows {
-            if row.key.slot(SLOT_COUNT) == index {
-                *entry = Some(row);
-            }
-            rows = others;
-        }
-        rest = after;
-        index += 1;
+/// Where the rows of [`TABLE`] are.
+static INDEX: Index = {
+    let (mut index, mut rows) = (Index::EMPTY, TABLE);
+    while let [row, others @ ..] = rows {
+        index = index.with(row.key);
+        rows = others;
     }
-    slots
+    index
 };
-
-/// The least number of slots with which no two keys have the same.
-const SLOT_COUNT: usize = 71;
 
 /// Whether the line begins as those of other protocols do.
 pub(crate) fn is_foreign(line: &[u8]) -> bool {

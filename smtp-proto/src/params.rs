@@ -31,8 +31,25 @@ pub(crate) use rcpt::RCPT;
 
 use crate::{
     Capabilities, SyntaxError,
-    words::{Key, WORD, all_in, split_before},
+    words::{Index, Key, WORD, all_in, split_before},
 };
+
+/// The parameters of a command.
+pub(crate) struct Table<P: 'static> {
+    rows: &'static [Row<P>],
+    index: Index,
+}
+
+impl<P> Table<P> {
+    const fn of(rows: &'static [Row<P>]) -> Self {
+        let (mut index, mut rest) = (Index::EMPTY, rows);
+        while let [row, others @ ..] = rest {
+            index = index.with(row.key);
+            rest = others;
+        }
+        Self { rows, index }
+    }
+}
 
 /// One parameter.
 pub(crate) struct Row<P> {
@@ -60,7 +77,7 @@ pub(crate) trait Keep: Default {
 /// Reads what follows the path into parameters of which none is set: nothing, or parameters with a space before each. There
 /// is no control character in it.
 pub(crate) fn parse<P: Keep>(
-    table: &[Row<P>],
+    table: &Table<P>,
     mut rest: &str,
     parameters: &mut P,
 ) -> Result<(), SyntaxError> {
@@ -73,7 +90,7 @@ pub(crate) fn parse<P: Keep>(
             continue;
         }
         let key = Key::of(keyword);
-        let row = table.iter().enumerate().find(|(_, row)| row.key == key);
+        let row = table.index.row(key, table.rows).filter(|(_, row)| row.key == key);
         let Some((index, row)) = row else {
             if !is_keyword(keyword) {
                 return Err(WRONG);
@@ -96,11 +113,12 @@ pub(crate) fn parse<P: Keep>(
 
 /// Writes the parameters that are set, a space before each.
 pub(crate) fn encode<P: Keep>(
-    table: &[Row<P>],
+    table: &Table<P>,
     parameters: &P,
     formatter: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     table
+        .rows
         .iter()
         .filter_map(|row| (row.encode)(parameters))
         .try_for_each(|text| write!(formatter, " {text}"))?;
@@ -110,12 +128,12 @@ pub(crate) fn encode<P: Keep>(
 /// The parameters that may be sent to a server of these capabilities: what is not announced and not needed is left
 /// out; what is needed is the error. Those without a row are the caller's.
 pub(crate) fn fit<P: Keep>(
-    table: &[Row<P>],
+    table: &Table<P>,
     parameters: &P,
     capabilities: &Capabilities,
 ) -> Result<P, &'static str> {
     let mut fitting = P::default();
-    for row in table {
+    for row in table.rows {
         let Some(text) = (row.encode)(parameters) else { continue };
         if (row.announced)(parameters, capabilities) {
             let value = text.split_once('=').map(|(_, value)| value);
@@ -131,12 +149,13 @@ pub(crate) fn fit<P: Keep>(
 
 /// The first parameter that a server which announced this does not take.
 pub(crate) fn not_taken<P: Keep>(
-    table: &[Row<P>],
+    table: &Table<P>,
     parameters: &P,
     capabilities: &Capabilities,
     taken: impl Fn(&str) -> bool,
 ) -> Option<String> {
     let of_table = table
+        .rows
         .iter()
         .find(|row| (row.encode)(parameters).is_some() && !(row.announced)(parameters, capabilities))
         .map(|row| row.keyword);

@@ -186,6 +186,12 @@ impl Server {
     /// Ends the connection with 421 as soon as nothing is under way; a message that has begun is still taken.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
+        if why == Shutdown::Unanswered {
+            self.shutdown = Some(why);
+            while let Some(id) = self.pipeline.first_open() {
+                self.expire(id);
+            }
+        }
     }
 
     /// Takes only so many errors from now on, bad commands and failed logins each, if the configuration allows more: for a server whose
@@ -272,6 +278,10 @@ impl Server {
             Phase::Start => self.start(now),
             Phase::Command | Phase::Challenged(_) => self.read_line(now, since, rx),
             Phase::Asked(_) => wait(false, self.pipeline.deadline()),
+            // RFC 5321 §3.8: 421 may be said at any time.
+            Phase::Body(_) if self.shutdown == Some(Shutdown::Unanswered) => {
+                self.say_goodbye(Shutdown::Unanswered)
+            }
             Phase::Body(receiver) => {
                 let until = since + timeouts.body;
                 match receiver.next(rx) {

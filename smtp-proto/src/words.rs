@@ -1,5 +1,7 @@
 //! Words of a command line. They are short: their ends are found sooner than a searcher is set up.
 
+use smol_str::SmolStr;
+
 use crate::SyntaxError;
 
 /// A word of at most sixteen octets, to be compared with others at once: how long it is, what it begins and what it ends
@@ -36,9 +38,43 @@ impl Key {
         Self { length: word.len(), front: front | LOWER, back: back | LOWER }
     }
 
-    /// A number below `count`, to find it in a table by.
-    pub(crate) const fn slot(self, count: usize) -> usize {
-        (self.front % count as u64) as usize
+    /// A number below [`SLOTS`], which tells the words of a table apart.
+    const fn slot(self) -> usize {
+        (self.front.wrapping_mul(SPREAD) >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+    }
+}
+
+/// How many slots an index has: a power of two.
+const SLOTS: usize = 32;
+
+/// With this factor no two words of a table have the same slot. It was found by trying.
+const SPREAD: u64 = 0x796f_829c_b96b_7f33;
+
+/// Where the rows of a table are, by their keys.
+#[derive(Debug)]
+pub(crate) struct Index {
+    slots: [u8; SLOTS],
+    rows: u8,
+}
+
+impl Index {
+    pub(crate) const EMPTY: Self = Self { slots: [u8::MAX; SLOTS], rows: 0 };
+
+    /// With the key of the next row.
+    pub(crate) const fn with(mut self, key: Key) -> Self {
+        if let Some(slot) = self.slots.split_at_mut(key.slot()).1.first_mut() {
+            assert!(*slot == u8::MAX, "two words have the same slot: another factor is needed");
+            *slot = self.rows;
+        }
+        self.rows += 1;
+        self
+    }
+
+    /// The only row that may have this key.
+    #[inline]
+    pub(crate) fn row<'a, R>(&self, key: Key, rows: &'a [R]) -> Option<(usize, &'a R)> {
+        let number = usize::from(*self.slots.get(key.slot())?);
+        Some((number, rows.get(number)?))
     }
 }
 
@@ -48,18 +84,21 @@ const EACH: u64 = u64::MAX / 0xff;
 const LOWER: u64 = EACH * 0x20;
 
 /// What stands before the first such octet, which is ASCII, and what follows it if there is one.
+#[inline]
 pub(crate) fn split_at_octet(text: &str, octet: u8) -> (&str, Option<&str>) {
     let (before, rest) = split_before(text, [octet, octet]);
     (before, rest.get(1..))
 }
 
 /// Splits before the first of two octets, which are ASCII, or at the end.
+#[inline]
 pub(crate) fn split_before(text: &str, octets: [u8; 2]) -> (&str, &str) {
     let end = find(text.as_bytes(), octets).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
 /// Where the first of two octets is.
+#[inline]
 fn find(text: &[u8], [one, other]: [u8; 2]) -> Option<usize> {
     let (chunks, rest) = text.as_chunks();
     let (ones, others) = (EACH * u64::from(one), EACH * u64::from(other));
@@ -85,9 +124,20 @@ pub(crate) fn skip_spaces(mut octets: &[u8]) -> &[u8] {
 
 /// The word up to the first space or the end, and what follows the space.
 pub(crate) fn word(octets: &[u8]) -> (&[u8], &[u8]) {
-    let end = octets.iter().position(|octet| *octet == b' ').unwrap_or(octets.len());
-    let (word, rest) = octets.split_at_checked(end).unwrap_or((octets, &[]));
+    let (word, rest) = split_word(octets);
     (word, rest.get(1..).unwrap_or_default())
+}
+
+/// The word up to the first space or the end, and the rest from the space on.
+pub(crate) fn split_word(octets: &[u8]) -> (&[u8], &[u8]) {
+    let end = octets.iter().position(|octet| *octet == b' ').unwrap_or(octets.len());
+    octets.split_at_checked(end).unwrap_or((octets, &[]))
+}
+
+/// The text, which is copied where it becomes part of a value if it is short: elsewhere it would be written and read once more.
+#[inline]
+pub(crate) fn short(text: &str) -> SmolStr {
+    if text.len() <= SmolStr::INLINE_CAP { SmolStr::new_inline(text) } else { text.into() }
 }
 
 /// The octets as text, which they are wherever they come from a line that was looked at.
@@ -96,27 +146,37 @@ pub(crate) fn text(octets: &[u8]) -> Result<&str, SyntaxError> {
 }
 
 /// The number that these digits are, at most so many and nothing else.
+#[inline]
 pub(crate) fn number(text: impl AsRef<[u8]>, most: usize) -> Option<u64> {
-    let text = text.as_ref();
-    if text.is_empty() || text.len() > most {
+    leading_number(text.as_ref(), most).filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
+}
+
+/// The number that the digits at the front are, at most so many, and what follows them.
+#[inline]
+pub(crate) fn leading_number(octets: &[u8], most: usize) -> Option<(u64, &[u8])> {
+    let (mut number, mut length) = (0_u64, 0);
+    for octet in octets {
+        let digit = octet.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add(digit.into());
+        length += 1;
+    }
+    if length == 0 || length > most {
         return None;
     }
+    let (digits, rest) = octets.split_at_checked(length)?;
     // Nineteen digits fit, whatever they are.
-    if text.len() < 20 {
-        let mut number = 0_u64;
-        for octet in text {
-            let digit = octet.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            number = number.wrapping_mul(10).wrapping_add(digit.into());
-        }
-        return Some(number);
-    }
-    text.iter().try_fold(0_u64, |number, octet| {
-        let digit = octet.wrapping_sub(b'0');
-        if digit < 10 { number.checked_mul(10)?.checked_add(digit.into()) } else { None }
-    })
+    Some((if length < 20 { number } else { exact_number(digits)? }, rest))
+}
+
+/// The number that these digits are, if it is not too large.
+#[cold]
+fn exact_number(digits: &[u8]) -> Option<u64> {
+    digits
+        .iter()
+        .try_fold(0_u64, |number, octet| number.checked_mul(10)?.checked_add(octet.wrapping_sub(b'0').into()))
 }
 
 /// Letters, digits and hyphens.
@@ -163,7 +223,8 @@ pub(crate) fn is_in(octet: u8, classes: u8) -> bool {
 
 /// Whether all octets do.
 pub(crate) fn all_in(text: &str, classes: u8) -> bool {
-    text.bytes().all(|octet| is_in(octet, classes))
+    // Without a way out before the end, for they nearly always do.
+    !text.bytes().fold(false, |others, octet| others | !is_in(octet, classes))
 }
 
 /// Whether there is nothing but printable ASCII and spaces: what nearly all commands are.
@@ -275,5 +336,8 @@ mod tests {
             assert_eq!(number(text, 20), None, "{text}");
         }
         assert_eq!(number("1234", 3), None);
+        assert_eq!(leading_number(b"12 LAST", 20), Some((12, &b" LAST"[..])));
+        assert_eq!(leading_number(b"18446744073709551616 LAST", 20), None);
+        assert_eq!(leading_number(b" 1", 20), None);
     }
 }

@@ -47,6 +47,8 @@ struct Names {
     folder: Option<String>,
     /// Keys were shown, for a proof to come; whether that was counted as a failure.
     shown: Option<bool>,
+    /// A token was refused, which is counted and told: what the client says to that changes nothing.
+    told: bool,
 }
 
 impl Names {
@@ -150,7 +152,8 @@ impl<A: Accounts> Authenticator<A> {
         // Between two messages of the client nothing is reserved: it may take its time. One that counts as a failure until its proof is
         // there has its place already.
         let mut reserved = None;
-        if ask.continues && !exchange.names.user.is_empty() && exchange.names.shown != Some(true) {
+        let counted = exchange.names.told || exchange.names.shown == Some(true);
+        if ask.continues && !exchange.names.user.is_empty() && !counted {
             reserved = Some(self.reserve(&exchange.names.user, attempt).await?);
         }
         let mut step;
@@ -180,9 +183,13 @@ impl<A: Accounts> Authenticator<A> {
             user = Some(if ask.mechanism == "ANONYMOUS" { account.as_guest() } else { account });
         }
         if let ServerStep::Refuse(why) = &step {
-            attempt.tell_refused(&exchange.names.user, why);
+            if !exchange.names.told {
+                attempt.tell_refused(&exchange.names.user, why);
+            }
             if *why == AuthRefusal::Credentials {
-                self.penalize(&exchange.names.user, attempt, reserved).await;
+                if !exchange.names.told {
+                    self.penalize(&exchange.names.user, attempt, reserved).await;
+                }
                 exchange.refused = true;
             }
         }
@@ -231,12 +238,25 @@ impl<A: Accounts> Authenticator<A> {
             }
             Verify::Bearer { authzid, token } => {
                 let claimed = authzid.unwrap_or_default();
-                self.admit(&claimed, attempt)?;
+                let reserved = self.reserve(&claimed, attempt).await?;
                 let bearer = self.accounts.bearer().ok_or(AuthRefusal::Mechanism)?;
                 let wanted = Some(claimed.as_str()).filter(|claimed| !claimed.is_empty());
                 let holder = bearer.holder_from(token.expose(), wanted, attempt.address()).await;
+                let verdict = match holder {
+                    Ok(holder) => Verdict::Identity(holder),
+                    Err(why) => {
+                        // Now: RFC 7628 §3.2.3 has the client say something more before it is refused, and whoever guesses hangs up instead.
+                        attempt.tell_refused(&claimed, &why);
+                        names.told = true;
+                        let refusal = refusal(why);
+                        if refusal == AuthRefusal::Credentials {
+                            self.penalize(&claimed, attempt, Some(reserved)).await;
+                        }
+                        Verdict::Refuse(refusal)
+                    }
+                };
                 names.user = claimed;
-                Ok(holder.map_or_else(|why| Verdict::Refuse(refusal(why)), Verdict::Identity))
+                Ok(verdict)
             }
             Verify::External { .. } => {
                 let certificates = self.accounts.certificates().ok_or(AuthRefusal::Mechanism)?;

@@ -1,5 +1,7 @@
 //! Slowing down who guesses passwords: one memory for all protocols.
 
+mod tried;
+
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
@@ -11,6 +13,7 @@ use std::{
 use mailwright_relay_policy::networks::AddressRange;
 use tokio::sync::Notify;
 
+use self::tried::Tried;
 use super::generations::Generations;
 use crate::network;
 
@@ -61,6 +64,10 @@ impl Default for ThrottleLimits {
 /// several may be under way at a time. What goes beyond counts as failed logins.
 const LEFT: u32 = 20;
 
+/// Of how many networks, and users where they are familiar, it is known which names were tried: of more of them a ban says nothing but
+/// how many logins failed.
+const TRIED: usize = 4_096;
+
 /// What failed lately, everywhere.
 #[derive(Debug)]
 pub struct Throttle {
@@ -79,6 +86,8 @@ struct Memory {
     familiar: Generations<(u64, IpAddr), Failures>,
     /// Exchanges in which keys were shown and no proof came, yet or ever.
     left: Generations<IpAddr, Failures>,
+    /// Which names failed.
+    tried: Generations<Slot, Tried>,
     /// How many logins are being decided: as many as there are at most.
     reserved: HashMap<Slot, u32>,
 }
@@ -110,7 +119,7 @@ impl Failures {
 }
 
 /// A network that is banned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ban {
     /// The address, or the first of an IPv6 /64.
@@ -122,6 +131,9 @@ pub struct Ban {
     /// Whether only one user is kept out there, who has logged in from there before and whose logins failed: a program with an old
     /// password does that. Others are heard.
     pub familiar: bool,
+    /// The names that failed last, no more than five and each cut to 64 characters: what was sent in place of a name, which need not be
+    /// anybody's.
+    pub users: Vec<String>,
 }
 
 /// Why a login is not even tried.
@@ -142,6 +154,7 @@ impl Throttle {
             users: Generations::new(most),
             familiar: Generations::new(most),
             left: Generations::new(most),
+            tried: Generations::new(most.min(TRIED)),
             reserved: HashMap::new(),
         };
         let hasher = RandomState::new();
@@ -151,19 +164,23 @@ impl Throttle {
     /// The networks that are banned now, for all or for a user of theirs, those whose ban ends first in front.
     pub fn bans(&self, now: Instant) -> Vec<Ban> {
         let memory = self.memory();
-        let banned = |network: IpAddr, failures: &Failures, familiar| {
+        let banned = |slot: Slot, network: IpAddr, failures: &Failures| {
             let count = failures.at(now, self.limits.ban);
             self.is_over(count, self.limits.failures_per_address).then(|| Ban {
                 network,
                 left: (failures.last + self.limits.ban).saturating_duration_since(now),
                 failures: count,
-                familiar,
+                familiar: matches!(slot, Slot::Familiar(..)),
+                users: memory.tried.get(&slot).map(Tried::names).unwrap_or_default(),
             })
         };
+        let networks = memory.networks.iter();
         let networks =
-            memory.networks.iter().filter_map(|(network, failures)| banned(*network, failures, false));
+            networks.filter_map(|(network, failures)| banned(Slot::Network(*network), *network, failures));
         let users = memory.familiar.iter();
-        let users = users.filter_map(|((_, network), failures)| banned(*network, failures, true));
+        let users = users.filter_map(|((user, network), failures)| {
+            banned(Slot::Familiar(*user, *network), *network, failures)
+        });
         let mut bans: Vec<Ban> = networks.chain(users).collect();
         bans.sort_by_key(|ban| ban.left);
         bans
@@ -173,6 +190,7 @@ impl Throttle {
     pub fn lift(&self, address: IpAddr) -> bool {
         let (network, memory) = (network(address), &mut *self.memory());
         let found = memory.networks.remove(&network).is_some();
+        memory.tried.remove(&Slot::Network(network));
         found | forget(&mut memory.familiar, |(_, place)| *place == network)
     }
 
@@ -328,7 +346,7 @@ impl Throttle {
     /// A login of this user from there failed: how long to wait before that is told. Unknown users and wrong passwords
     /// are the same here.
     pub(super) fn failed(&self, now: Instant, from: Option<IpAddr>, user: &str) -> Duration {
-        let (Some(network), user) = (self.judged(from), self.key(user)) else { return Duration::ZERO };
+        let (Some(network), key) = (self.judged(from), self.key(user)) else { return Duration::ZERO };
         let memory = &mut *self.memory();
         let forget = self.limits.ban;
         let count = |failures: &mut Failures| {
@@ -336,17 +354,27 @@ impl Throttle {
             failures.count
         };
         let none = || Failures::none(now);
-        let failures = match user {
-            Some(user) if memory.familiar.get(&(user, network)).is_some() => {
-                count(memory.familiar.entry(&(user, network), none))
+        let (slot, failures) = match key {
+            Some(key) if memory.familiar.get(&(key, network)).is_some() => {
+                let failures = count(memory.familiar.entry(&(key, network), none));
+                (Slot::Familiar(key, network), failures)
             }
             _ => {
-                if let Some(user) = user {
-                    count(memory.users.entry(&user, none));
+                if let Some(key) = key {
+                    count(memory.users.entry(&key, none));
                 }
-                count(memory.networks.entry(&network, none))
+                (Slot::Network(network), count(memory.networks.entry(&network, none)))
             }
         };
+        let tried = memory.tried.entry(&slot, Tried::default);
+        if failures == 1 {
+            *tried = Tried::default();
+        }
+        tried.add(user);
+        if self.limits.failures_per_address == failures {
+            let (users, seconds) = (tried.names().join(", "), self.limits.ban.as_secs());
+            tracing::warn!(%network, failures, users, seconds, "banned for failed logins");
+        }
         let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         (self.limits.penalty / 2).saturating_mul(doubled).min(self.limits.longest_penalty)
     }

@@ -11,7 +11,7 @@ use super::{Visit, foreign::owner_in, refusal};
 /// noted of a message is noted for all.
 const GUEST: Rights = Rights::of(Right::Lookup).union(Rights::of(Right::Read));
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// What a name means.
     pub(super) async fn locate(&self, name: &MailboxName) -> Result<Located, StoreError> {
         let user = self.user.as_ref().ok_or(StoreError::Denied)?;

@@ -33,7 +33,7 @@ pub(super) struct Incoming {
     failed: Option<StoreError>,
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn begin_append(&mut self, message: &Message) -> Answered<()> {
         let before = self.incoming.take().filter(|_| message.sequel);
         self.stays_here(&message.mailbox)?;

@@ -7,12 +7,29 @@ use mailwright_mail_model::{
     message_id,
     mime::{Scanner, Structure},
 };
-use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store, StoreError, Summary, Upload};
+use mailwright_mailstore::{Cache, Column, Describe, MessageRef, Result, Store, StoreError, Summary, Upload};
 
 use super::headers::{HeaderKeeper, kept_fields};
 
 /// How much of a message is read from the store at a time, in octets.
 pub(super) const CHUNK: u64 = 256 * 1024;
+
+/// Rises whenever something else is found of the same octets, or written otherwise. A test below sees when it has to.
+const VERSION: u32 = 1;
+
+/// Who finds out what the services keep of messages beside them: envelopes, structures and headers. A store that is given it sees what an
+/// earlier version found otherwise, such as [`Embedded`](mailwright_mailstore::embedded::Options::describer) when it is checked.
+///
+/// ```
+/// let describer = mailwright::imap::describer();
+/// let mut message = describer.begin();
+/// message.push(b"Subject: hi\r\n\r\nHello.\r\n");
+/// let summary = message.finish();
+/// assert!(summary.envelope.starts_with(b"ENVELOPE (NIL \"hi\""), "{:?}", summary.envelope);
+/// ```
+pub const fn describer() -> mailwright_mailstore::Describer {
+    mailwright_mailstore::Describer::new(VERSION, || Box::new(Describer::default()))
+}
 
 /// Finds out about a message while it passes, in pieces of any size.
 #[derive(Debug, Default)]
@@ -44,6 +61,16 @@ impl Describer {
             .with_body_structure(written(FetchItem::BodyStructure))
             .with_header(self.header.finish());
         (structure, summary)
+    }
+}
+
+impl Describe for Describer {
+    fn push(&mut self, octets: &[u8]) {
+        Self::push(self, octets);
+    }
+
+    fn finish(self: Box<Self>) -> Summary {
+        Self::finish(*self).1
     }
 }
 
@@ -131,4 +158,40 @@ pub(super) async fn describe(store: &impl Store, message: &MessageRef) -> Option
         let _ = cache.save(message, &summary).await;
     }
     Some(structure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the scanner and the forms in which it is kept have been wrong about, or could be.
+    const MESSAGES: [&str; 8] = [
+        "From: a@example.org\r\nTo: g: b@c, \"d \\\"e\\\"\" <f@g>;\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\nDate: Mon, 7 Feb 1994 21:52:25 -0800\r\n\r\ntext\r\n",
+        "Content-Type: multipart/mixed; boundary=a\r\n\r\nbefore\r\n--a\r\n\r\none\r\n--a\r\nContent-Type: text/html; charset=\"x y\"\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <i@d>\r\nContent-Description: d\r\nContent-MD5: m\r\nContent-Disposition: attachment; filename*0*=utf-8''%41; filename*1=b\r\nContent-Language: de, en\r\nContent-Location: l\r\n\r\nPGI+\r\n--a--\r\nafter\r\n",
+        "Content-Type: multipart/digest; boundary=\"b\"\n\n--b\n\nSubject: in it\n\ntwo\n--b\nContent-Type: text/plain\n\nthree",
+        "Content-Type: message/rfc822\r\n\r\nMessage-ID: <1@x>\r\nIn-Reply-To: <2@x>\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n\r\n--c--",
+        "Content-Type: multipart/mixed\r\n\r\nno boundary",
+        "Content-Type: nonsense\r\nContent-Transfer-Encoding: who knows\r\nSubject: =?x?y?z?=\r\nSender: <>\r\nReply-To: @\r\nX-Spam-Report: long\r\n\r\nx",
+        "Content-Type: multipart/mixed; boundary=d\r\n\r\n--d\r\nContent-Type: multipart/mixed; boundary=d\r\n\r\n--d\r\n\r\ny\r\n--d--\r\n",
+        "",
+    ];
+
+    fn sum(octets: &[u8], before: u64) -> u64 {
+        let step = |sum: u64, octet: &u8| (sum ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
+        octets.iter().fold(before, step)
+    }
+
+    #[test]
+    fn the_version_rises_with_what_is_found() {
+        let found = MESSAGES.iter().fold(0xcbf2_9ce4_8422_2325, |before, message| {
+            let mut describer = describer().begin();
+            message.as_bytes().chunks(7).for_each(|piece| describer.push(piece));
+            let summary = describer.finish();
+            Column::ALL
+                .iter()
+                .fold(before, |before, column| sum(summary.column(*column), sum(&[0xff], before)))
+        });
+        // Where this fails, something else is found than before: raise VERSION, and put what is found now.
+        assert_eq!((VERSION, found), (1, 16_227_709_046_192_695_454));
+    }
 }

@@ -63,7 +63,7 @@ impl fmt::Debug for Told {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Tells of messages that are new in a mailbox.
     pub(super) async fn added(&self, cause: Cause, owner: &User, mailbox: &MailboxName, uids: &UidSet) {
         if self.service.events.is_some() {

@@ -36,7 +36,7 @@ use together::Together;
 const BATCH: usize = 512;
 const STRUCTURES: usize = 64;
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn fetch(
         &mut self,
         connection: &mut Session<Deflate<Server>>,

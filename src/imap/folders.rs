@@ -17,7 +17,7 @@ use mailwright_mailstore::{
 use super::{Visit, refusal, sharing::shown, special_use::noted};
 use crate::service::Session;
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Answers what is about mailboxes as a whole; says whether it was done.
     pub(super) async fn handle_folders(
         &self,

@@ -15,7 +15,7 @@ use super::{Visit, refusal, selected::Selected};
 /// A mailbox that is searched: its name here, whose it is, and how its owner knows it.
 type Meant = (MailboxName, User, MailboxName);
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn search_several(&self, search: &MultiSearch) -> Answered<Vec<FoundIn>> {
         let mut all = Vec::new();
         let scores = search.returns.is_some_and(|returns| returns.relevancy);

@@ -40,7 +40,7 @@ pub(super) struct Notifier {
     seen: Seen,
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn begin_to_notify(&mut self, request: &Notify) -> Answered<Vec<MailboxStatus>> {
         self.notifier = None;
         let user = self.user()?.clone();

@@ -36,7 +36,7 @@ const STRUCTURES: usize = 64;
 /// Names of annotations that others have changed, by message.
 pub(super) type Renoted = HashMap<Uid, Vec<AnnotationEntry>>;
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// What can be noted about the messages of a mailbox that the user may read: RFC 5257 §3.4, that is enough for what is private.
     pub(super) fn annotation_support(&self) -> AnnotationSupport {
         if self.store.annotator().is_some() && !self.has_private() {

@@ -51,7 +51,7 @@ impl Progress {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Does what a command asks for, and tells from time to time how far it has come.
     pub(super) async fn telling<R: Serve, T>(
         &self,
@@ -62,6 +62,7 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         self.progress.begin();
         let mut work = pin!(work);
         let interval = self.service.options.progress_interval;
+        let mut before = 0;
         loop {
             if let Ok(done) = tokio::time::timeout(interval, work.as_mut()).await {
                 if let Some(error) = self.progress.trouble() {
@@ -72,6 +73,10 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
             }
             let (done, goal) =
                 (self.progress.done.load(Ordering::Relaxed), self.progress.goal.load(Ordering::Relaxed));
+            // Where nothing goes on nothing is told: the client would wait for ever, and nobody would see that the store hangs.
+            if std::mem::replace(&mut before, done) == done {
+                continue;
+            }
             connection.machine().inner_mut().inner_mut().progress(ask, Some(done), Some(goal));
             // If the connection is broken, its end says so.
             let _ = connection.flush_below(self.service.config.limits.transmit / 2).await;

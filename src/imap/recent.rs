@@ -49,7 +49,7 @@ impl RecentMarks {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// The recent messages of a mailbox that is opened, or looked at: if `claim`, they are nobody else's then.
     pub(super) async fn recent(&self, mailbox: &MailboxRef, snapshot: &Snapshot, claim: bool) -> UidSet {
         let known = self.service.recent.of(mailbox, snapshot, claim);

@@ -71,7 +71,7 @@ impl RemoteMailbox {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// What the client is to be told of where this user's mail is; and that the user is to go there, if nothing is here.
     pub(super) fn refer(&self, server: &mut Server, user: Option<&User>) -> Result<(), AuthRefusal> {
         let home = user.zip(self.service.referrals.as_ref()).and_then(|(user, known)| known.home_of(user));

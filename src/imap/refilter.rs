@@ -79,7 +79,7 @@ impl fmt::Debug for Filters {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn apply_filter(
         &mut self,
         connection: &mut Session<Deflate<Server>>,

@@ -43,7 +43,7 @@ pub(super) struct Selected {
     pub(super) claims: bool,
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn open(&mut self, open: &Open) -> Answered<Opened> {
         self.leave().await;
         self.stale = None;

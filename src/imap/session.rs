@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use mailwright_imap_proto::server::{Event, Server};
 use mailwright_line_proto::{AuthStep, Closed, Deflate, Shutdown};
 use mailwright_mailstore::{
-    Snapshot, Store, StoreError, Watch,
+    News, Snapshot, Store, StoreError, User, Watch,
     accounts::{Accounts, Service as Purpose},
 };
 use tokio_util::sync::CancellationToken;
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     listen::Probation,
-    service::{Session, release, revoke, warn},
+    service::{Session, abandon, release, revoke, warn},
 };
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Serves the client until the connection ends.
     pub(super) async fn run(
         &mut self,
@@ -56,12 +56,11 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 event = connection.next() => event?,
                 changed = changed(self.store, watched), if watched.is_some() => {
                     // In boxes, as all that a session does now and then: one that only waits holds no room for it.
-                    Box::pin(self.catch_up(connection, changed)).await;
-                    Box::pin(self.search_again(connection)).await;
+                    Box::pin(self.tell_change(connection, changed)).await;
                     continue;
                 }
                 news = news(self.store, self.user.as_ref(), self.notifier.as_deref()), if self.notifier.is_some() => {
-                    Box::pin(self.tell_news(connection, news)).await;
+                    Box::pin(self.tell_feed(connection, news)).await;
                     continue;
                 }
                 () = stop.cancelled(), if !stopping => {
@@ -84,17 +83,65 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => {
                     // Before the client sees the end.
-                    Box::pin(self.leave()).await;
+                    Box::pin(self.leave_soon()).await;
                     closed = Some(reason);
                 }
+                Some(_) if self.given_up => {}
                 Some(event) => {
-                    Box::pin(self.handle(connection, event)).await?;
+                    let patience = self.service.config.timeouts.work;
+                    match Box::pin(connection.turns().within(patience, self.handle(connection, event))).await
+                    {
+                        Some(done) => done?,
+                        None => self.give_up(connection),
+                    }
                     if self.user.is_some() {
                         release(connection, probation);
                     }
                 }
             }
         }
+    }
+
+    /// Tells what has changed in the open mailbox.
+    async fn tell_change(
+        &mut self,
+        connection: &mut Session<Deflate<Server>>,
+        changed: Result<Arc<Snapshot>, StoreError>,
+    ) {
+        let (turns, patience) = (connection.turns(), self.service.config.timeouts.work);
+        let told = async {
+            self.catch_up(connection, changed).await;
+            self.search_again(connection).await;
+        };
+        if turns.within(patience, told).await.is_none() {
+            self.give_up(connection);
+        }
+    }
+
+    /// Tells what has happened elsewhere.
+    async fn tell_feed(
+        &mut self,
+        connection: &mut Session<Deflate<Server>>,
+        news: (Option<User>, Result<News, StoreError>),
+    ) {
+        let (turns, patience) = (connection.turns(), self.service.config.timeouts.work);
+        if turns.within(patience, self.tell_news(connection, news)).await.is_none() {
+            self.give_up(connection);
+        }
+    }
+
+    /// The store does not answer: the client is told to try again, and nothing more is asked of the store.
+    fn give_up(&mut self, connection: &mut Session<Deflate<Server>>) {
+        (self.selected, self.notifier, self.incoming) = (None, None, None);
+        (self.idle, self.given_up) = (false, true);
+        abandon(connection, "imap", &self.peer);
+    }
+
+    /// Leaves what is open, with as much time for it as for everything else.
+    pub(super) async fn leave_soon(&mut self) {
+        let patience = self.service.config.timeouts.work;
+        // What is recent stays so then.
+        let _ = tokio::time::timeout(patience, self.leave()).await;
     }
 
     async fn handle(&mut self, connection: &mut Session<Deflate<Server>>, event: Event) -> io::Result<()> {

@@ -23,7 +23,7 @@ use mailwright_mailstore::{
 use super::{Visit, refusal, special_use::is_special_use};
 use crate::service::Session;
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Answers what is about who has what and may do what; says whether it was done.
     pub(super) async fn handle_sharing(
         &self,

@@ -1,5 +1,7 @@
 //! SORT and THREAD, from the header fields that are kept; and searches that are kept up to date.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mailwright_imap_proto::{
     Answered, Refusal,
@@ -14,13 +16,13 @@ use mailwright_mail_model::{
 };
 use mailwright_mailstore::{Message, MessageRef, Store, accounts::Accounts};
 
-use super::{Visit, headers::headers, refusal, selected::Selected};
+use super::{Visit, ahead::Ahead, headers::headers, refusal, selected::Selected};
 use crate::service::Session;
 
 /// How many headers are had at a time.
-const BATCH: usize = 512;
+const BATCH: usize = 256;
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn order(&self, order: &Order) -> Answered<Ordered> {
         let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
         let by_score = order.criteria.iter().any(|criterion| criterion.key == SortKey::Relevancy);
@@ -77,17 +79,24 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
         mut take: impl FnMut(&Message, &[u8]),
     ) -> Answered<()> {
         let mut messages = selected.snapshot.among(uids);
+        let mut ahead = Ahead::new();
         loop {
             // A store whose reads never wait would otherwise keep this thread from everybody else.
             tokio::task::yield_now().await;
             let batch: Vec<&Message> = messages.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                return Ok(());
-            }
             let references: Vec<MessageRef> =
                 batch.iter().map(|message| selected.mailbox.message(message)).collect();
-            let headers = headers(self.store, &references).await.map_err(|error| refusal(&error))?;
-            for (message, header) in batch.into_iter().zip(headers) {
+            let store = Arc::clone(&self.service.store);
+            let read = async move { headers(&*store, &references).await };
+            let read = match batch.is_empty() {
+                true => match ahead.next().await {
+                    Some(last) => Some(last),
+                    None => return Ok(()),
+                },
+                false => ahead.begin(batch, read).await,
+            };
+            let Some((batch, headers)) = read else { continue };
+            for (message, header) in batch.into_iter().zip(headers.map_err(|error| refusal(&error))?) {
                 take(message, &header.unwrap_or_else(Bytes::new));
             }
         }

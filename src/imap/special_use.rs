@@ -20,7 +20,7 @@ pub(super) fn noted(special_use: Option<SpecialUse>) -> Option<(String, Bytes)> 
     special_use.map(|special_use| (ENTRY.to_owned(), Bytes::from_static(special_use.as_str().as_bytes())))
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// What is noted about the user's own mailbox by its special use.
     pub(super) async fn special_use_of(&self, place: &Annotated) -> Answered<Option<(String, Bytes)>> {
         let Annotated::Mailbox { owner, name } = place else { return Ok(None) };

@@ -17,7 +17,7 @@ use super::{
     target_refusal,
 };
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Puts copies of messages of the open mailbox there, all of them or none, and takes the originals away if that is wanted: at the
     /// same moment, if the store can do that.
     pub(super) async fn transfer(

@@ -11,7 +11,7 @@ use super::{ToTrash, Visit, refusal};
 /// What is deleted is brought here, where nothing has the special use.
 const TRASH: &str = "Trash";
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     fn to_trash(&self) -> ToTrash {
         let user = self.user.as_ref().map_or("", |user| user.as_str());
         self.service.options.to_trash(user, self.client.as_deref())

@@ -52,7 +52,7 @@ impl Part {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// What a URL of the session itself means.
     pub(super) async fn part(&self, text: &str) -> Answered<Part> {
         let bad = || Refusal::bad_url(text);

@@ -101,7 +101,7 @@ async fn set_key(
     metadata.annotate(&place, owner, &[(entry()?, key)]).await
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// GENURLAUTH (RFC 4467 §7): all of them or none.
     pub(super) async fn authorize_urls(&self, request: &GenUrlAuth) -> Answered<Vec<String>> {
         let mut whole = Vec::with_capacity(request.urls.len());

@@ -53,7 +53,7 @@ impl Content {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn fetch_urls(
         &self,
         connection: &mut Session<Deflate<Server>>,

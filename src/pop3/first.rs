@@ -14,8 +14,10 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         if message.size == 0 {
             return Ok((message, Bytes::new()));
         }
-        let ahead =
-            self.maildrop.as_mut().filter(|_| whole).and_then(|opened| opened.ahead.take(message.uid));
+        let ahead = match self.maildrop.as_mut().filter(|_| whole) {
+            Some(opened) => opened.ahead.take(message.uid).await,
+            None => None,
+        };
         if let Some(octets) = ahead.filter(|octets| octets.len() as u64 == message.size) {
             return Ok((message, octets));
         }

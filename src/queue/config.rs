@@ -151,7 +151,7 @@ pub struct Tls {
     pub levels: HashMap<String, TlsLevel>,
     /// Whom [`Verify`](TlsLevel::Verify) and MTA-STS trust; without it, such mail waits.
     pub verified: Option<Arc<ClientConfig>>,
-    /// Destinations that speak TLS from the first octet on (port 465).
+    /// Destinations that speak TLS from the first octet on (port 465), at every level: where that does not work, mail waits.
     pub implicit: std::collections::HashSet<String>,
     /// What knows the MTA-STS policies of domains; without it, none are obeyed.
     pub sts: Option<Arc<dyn StsPolicies>>,

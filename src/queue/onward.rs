@@ -24,7 +24,7 @@ impl Asked {
             Err(_) => Vec::new(),
             Ok(outcomes) => {
                 let all = theirs.iter().zip(outcomes);
-                let those = all.filter(|(_, outcome)| is_put_off(outcome, carried.untouched));
+                let those = all.filter(|(_, outcome)| is_put_off(outcome, &carried));
                 those.map(|(place, _)| *place).collect()
             }
         };
@@ -52,15 +52,17 @@ impl Asked {
         }
         all.rest.extend(again.rest);
         all.unheard = false;
-        all.untouched = false;
+        (all.untouched, all.cut) = (false, false);
         Self { carried: all, onward }
     }
 }
 
-/// Whether a host has put off a recipient by its own words, to RCPT or before that.
-fn is_put_off(outcome: &Outcome, untouched: bool) -> bool {
+/// Whether a host has put off a recipient by its own words, to RCPT or before that; or by the end of a connection that was kept, in the
+/// middle of the envelope.
+fn is_put_off(outcome: &Outcome, carried: &Carried) -> bool {
     let Outcome::Refused(diagnosis) = outcome else { return false };
-    diagnosis.quoted && !diagnosis.is_permanent() && (untouched || diagnosis.of_recipient)
+    let said = diagnosis.quoted && (carried.untouched || diagnosis.of_recipient);
+    !diagnosis.is_permanent() && (said || carried.cut)
 }
 
 /// Whether a host was found to be unfit for the message, for good: where it stands in for another, that one may still take it.
@@ -125,6 +127,12 @@ mod tests {
         }
         let lost = Carried { unheard: true, ..host(&["gone"], false) };
         assert_eq!(Asked::of(lost, &[4]).onward, [4]);
+        // Over a connection that was kept: before the message, and once it is under way.
+        let words = ["=451 4.4.2 closed", "=550 5.7.17 another owner", "=451 4.4.2 closed"];
+        for (cut, onward) in [(true, &[4, 6][..]), (false, &[])] {
+            let lost = Carried { cut, ..host(&words, cut) };
+            assert_eq!(Asked::of(lost, &[4, 5, 6]).onward, onward);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use mailwright_line_proto::{Closed, Misuse, PeerMisbehaved, tls};
+use mailwright_line_proto::tls;
 use mailwright_mailstore::{QueueEntry, Spool, Store};
 use mailwright_relay_policy::{
     dane::{self, Dane},
@@ -18,10 +18,11 @@ use super::{
     AppliedPolicy, Queue, TlsFailure, TlsLevel, TlsSession,
     security::{Circumstances, Guard, Unfit, guard, listed},
     sessions::Open,
+    unopened::{Unopened, connecting, tls_failure, without_another_form},
     verifier,
 };
 use crate::{
-    client::{ClientError, Endpoint, NotOpened, Refusal, Security, SmtpClient},
+    client::{Endpoint, Security, SmtpClient},
     smtp::Addressing,
 };
 
@@ -34,7 +35,8 @@ pub(super) struct Terms<'a> {
     destination: &'a str,
     level: TlsLevel,
     pub(super) sts: Option<Arc<StsPolicy>>,
-    sts_failed: bool,
+    /// Why the policy that the domain announces could not be had, if so.
+    unfetched: Option<(TlsFailure, String)>,
     /// REQUIRETLS, which the sender can be told about.
     require: bool,
     /// `TLS-Required: No`
@@ -54,25 +56,6 @@ impl<'a> Terms<'a> {
     /// who does not mind is for nobody else.
     pub(super) fn lane(destination: &str, require: bool) -> String {
         if require { format!("{destination} requiretls") } else { destination.to_owned() }
-    }
-}
-
-/// Why there is no connection.
-#[derive(Default)]
-pub(super) struct Unopened {
-    /// None if the host has no address.
-    pub(super) diagnosis: Option<Diagnosis>,
-    /// Whether TLS as it must be could not be had, which may be somebody's doing.
-    pub(super) untrusted: bool,
-}
-
-impl Unopened {
-    fn trusted(diagnosis: Diagnosis) -> Self {
-        Self { diagnosis: Some(diagnosis), untrusted: false }
-    }
-
-    fn untrusted(diagnosis: Diagnosis) -> Self {
-        Self { diagnosis: Some(diagnosis), untrusted: true }
     }
 }
 
@@ -129,18 +112,12 @@ where
         };
         let require = requires(entry);
         let mut terms =
-            Terms { hop, destination, level, sts: None, sts_failed: false, require, relaxed: false };
+            Terms { hop, destination, level, sts: None, unfetched: None, require, relaxed: false };
         if let (Some(domain), Some(policies)) = (terms.domain(), &self.config.tls.sts)
             && (level != TlsLevel::None || require)
         {
             let found = policies.policy(domain).await;
-            terms.sts_failed = found.failure.is_some();
-            if let Some((failure, reason)) = found.failure {
-                let (domain, policy) = (domain.to_owned(), AppliedPolicy::Sts(None));
-                let (host, address) = (None, None);
-                let (failure, reason) = (Some(failure), Some(reason));
-                self.observe(TlsSession { domain, policy, host, address, failure, reason });
-            }
+            terms.unfetched = found.failure;
             terms.sts = found.policy;
         }
         let published = terms.sts.is_some() || exchangers.iter().any(|exchanger| exchanger.vouched);
@@ -189,14 +166,13 @@ where
             Ok(guard) => guard,
             Err(unfit) => {
                 let diagnosis = Diagnosis::found_at(exchanger.name.clone(), unfit.reply);
-                self.tell(terms, exchanger, None, published, unfit.failure, Some(&diagnosis));
+                match unfit.failure {
+                    None => self.tell_unfetched(terms),
+                    failure => self.tell(terms, exchanger, None, published, failure, Some(&diagnosis)),
+                }
                 return Err(Unopened::untrusted(diagnosis));
             }
         };
-        if dane == Dane::Unusable {
-            let failure = Some(TlsFailure::TlsaInvalid);
-            self.tell(terms, exchanger, None, published.clone(), failure, None);
-        }
         // RFC 8461 §5: while a policy is tested, what would fail by it is told and not done.
         let unlisted = match &published {
             AppliedPolicy::Sts(Some(policy)) if policy.mode != StsMode::None => {
@@ -277,6 +253,7 @@ where
         let security = self.security(guard, terms.destination).map_err(Unopened::untrusted)?;
         let mut opened = connect(security).await;
         let failure = opened.as_ref().err().and_then(tls_failure);
+        let implicit = self.is_implicit(terms.destination);
         let tried = *guard == Guard::Trial && failure.is_some();
         if let (Guard::Trial, Some(failure), Err(failed)) = (guard, failure, &opened) {
             // RFC 8461 §5: told, and sent nevertheless.
@@ -285,10 +262,10 @@ where
             let security = self.security(&Guard::May, terms.destination).map_err(Unopened::untrusted)?;
             opened = connect(security).await;
         }
-        let weak = matches!(guard, Guard::May | Guard::Trial);
+        let weak = matches!(guard, Guard::Plain | Guard::May | Guard::Trial);
         let opened = match opened {
             // RFC 7435 §3: what would be sent in the clear anyway is, if TLS does not work.
-            Err(failed) if weak && tls_failure(&failed).is_some() => {
+            Err(failed) if weak && !implicit && tls_failure(&failed).is_some() => {
                 let diagnosis = connecting(&host, &failed.error);
                 tracing::info!(host, why = %failed.error, "TLS does not work; going on without");
                 if !tried {
@@ -298,7 +275,7 @@ where
                 connect(Security::Plain).await
             }
             Err(failed) => {
-                if let Some(failure) = tls_failure(&failed) {
+                if let Some(failure) = tls_failure(&failed).filter(|_| !tried && *guard != Guard::Plain) {
                     let diagnosis = connecting(&host, &failed.error);
                     self.tell(
                         terms,
@@ -313,6 +290,9 @@ where
             }
             Ok(mut client) => {
                 let plain = client.tls().is_none().then_some(TlsFailure::StarttlsNotSupported);
+                // RFC 7672 §2.2: none of the records can be used, and TLS goes on without them.
+                let invalid = matches!(&site.policy, AppliedPolicy::Tlsa(records) if records.is_empty());
+                let plain = plain.or_else(|| invalid.then_some(TlsFailure::TlsaInvalid));
                 if *guard != Guard::Plain && !tried {
                     let failure = site.unlisted.map_or(plain, |unfit| unfit.failure);
                     let why = site.unlisted.map(|unfit| Diagnosis::found_at(&*host, unfit.reply.clone()));
@@ -321,9 +301,11 @@ where
                 Ok(client)
             }
         };
-        let mut client = opened.map_err(|failed| Unopened {
-            diagnosis: Some(connecting(&host, &failed.error)),
-            untrusted: tls_failure(&failed).is_some(),
+        let mut client = opened.map_err(|failed| match tls_failure(&failed) {
+            // Nobody was to prove anything there.
+            Some(_) if weak => Unopened::trusted(without_another_form(&host, &failed.error)),
+            Some(_) => Unopened::untrusted(connecting(&host, &failed.error)),
+            None => Unopened::trusted(connecting(&host, &failed.error)),
         })?;
         if terms.require && !client.capabilities().require_tls {
             // RFC 8689 §4.2.1, step 5
@@ -341,6 +323,11 @@ where
         Ok(Open { client, host, exchanger: exchanger.name.clone(), messages: 0, lane: None })
     }
 
+    /// Whether a destination speaks TLS from the first octet on, as it is configured: in whatever way it must, there is no other.
+    fn is_implicit(&self, destination: &str) -> bool {
+        self.config.tls.implicit.contains(destination)
+    }
+
     /// The configuration for what a connection must have.
     fn security(&self, guard: &Guard, destination: &str) -> Result<Security, Diagnosis> {
         let without = || {
@@ -348,14 +335,14 @@ where
             Diagnosis::found(reply)
         };
         let client = match guard {
-            Guard::Plain => return Ok(Security::Plain),
-            Guard::May | Guard::Encrypt => anybody().ok_or_else(without)?,
+            Guard::Plain if !self.is_implicit(destination) => return Ok(Security::Plain),
+            Guard::Plain | Guard::May | Guard::Encrypt => anybody().ok_or_else(without)?,
             Guard::Verify | Guard::Trial => self.config.tls.verified.clone().ok_or_else(without)?,
             Guard::Dane(set) => verifier::client(set)
                 .map_err(|error| Diagnosis::found(Reply::transient((7, 5), error.to_string())))?,
         };
         Ok(match guard {
-            _ if self.config.tls.implicit.contains(destination) => Security::Implicit(client),
+            _ if self.is_implicit(destination) => Security::Implicit(client),
             Guard::May => Security::Opportunistic(client),
             _ => Security::Starttls(client),
         })
@@ -367,18 +354,19 @@ where
         terms: &Terms<'_>,
         exchanger: &Exchanger,
         site: Option<&Site<'_>>,
-        policy: AppliedPolicy,
+        applied: AppliedPolicy,
         failure: Option<TlsFailure>,
         diagnosis: Option<&Diagnosis>,
     ) {
         let Some(domain) = terms.domain() else { return };
-        // RFC 8460 §4.2: of a policy that was not found there is nothing more to tell.
-        if terms.sts_failed && policy == AppliedPolicy::Absent {
+        self.tell_unfetched(terms);
+        // There is nothing more to tell then, and it is counted once.
+        if terms.unfetched.is_some() && applied == AppliedPolicy::Absent {
             return;
         }
         self.observe(TlsSession {
             domain: domain.to_owned(),
-            policy,
+            policy: applied,
             host: Some(exchanger.name.clone()),
             address: site.and_then(|site| match site.at {
                 At::Address(address) => Some(address.ip()),
@@ -387,6 +375,15 @@ where
             failure,
             reason: diagnosis.map(|diagnosis| diagnosis.reply.lines().collect::<Vec<_>>().join(" ")),
         });
+    }
+
+    /// Tells it of a session that had to do without the policy that the domain announces, whatever else it has published (RFC 8460 §4.3.2.2).
+    fn tell_unfetched(&self, terms: &Terms<'_>) {
+        if let (Some(domain), Some((failure, reason))) = (terms.domain(), terms.unfetched.clone()) {
+            let (domain, policy) = (domain.to_owned(), AppliedPolicy::Sts(None));
+            let (failure, reason) = (Some(failure), Some(reason));
+            self.observe(TlsSession { domain, policy, host: None, address: None, failure, reason });
+        }
     }
 
     fn observe(&self, session: TlsSession) {
@@ -400,44 +397,6 @@ where
 fn anybody() -> Option<Arc<ClientConfig>> {
     static ANYBODY: std::sync::OnceLock<Option<Arc<ClientConfig>>> = std::sync::OnceLock::new();
     ANYBODY.get_or_init(|| tls::client_config_unverified().ok().map(Arc::new)).clone()
-}
-
-/// What of TLS failed, if it was that.
-fn tls_failure(failed: &NotOpened) -> Option<TlsFailure> {
-    match &failed.error {
-        ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(why))) => Some(TlsFailure::of_tls(why)),
-        ClientError::Misuse(Misuse::NotOffered(_)) => Some(TlsFailure::StarttlsNotSupported),
-        ClientError::Refused(_) if failed.starting_tls => Some(TlsFailure::StarttlsNotSupported),
-        _ if failed.starting_tls => Some(TlsFailure::ValidationFailure),
-        _ => None,
-    }
-}
-
-/// Why there is no connection.
-fn connecting(host: &str, error: &ClientError) -> Diagnosis {
-    let reply = match error {
-        // Refused at the greeting or at hello: not this message is refused, but all mail; it may change.
-        ClientError::Refused(Refusal::Smtp(reply)) => return said_for_now(host, reply),
-        ClientError::Closed(Closed::Refused(text)) => Reply::transient((4, 1), text.clone()),
-        ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(_))) => {
-            Reply::transient((7, 5), error.to_string())
-        }
-        ClientError::Misuse(Misuse::NotOffered(what)) => {
-            Reply::transient((7, 10), format!("The host does not offer {what}"))
-        }
-        _ => Reply::transient((4, 1), error.to_string()),
-    };
-    Diagnosis::found_at(host, reply)
-}
-
-/// A refusal of everything, which the sender of one message cannot help.
-pub(super) fn said_for_now(host: &str, reply: &Reply) -> Diagnosis {
-    if reply.is_permanent() {
-        let text = reply.lines().collect::<Vec<_>>().join(" ");
-        let reply = Reply::transient((4, 1), format!("{} {text}", reply.code()));
-        return Diagnosis::found_at(host, reply);
-    }
-    Diagnosis::said(host, reply)
 }
 
 /// Whether a header has the field `TLS-Required: No` (RFC 8689 §3).

@@ -12,10 +12,10 @@ use super::{
     Outcome, Queue,
     attempt::Unreached,
     envelope::{Host, message},
-    open::said_for_now,
     report::seconds,
     sessions::Open,
     source::Source,
+    unopened::said_for_now,
     wishes,
 };
 use crate::{
@@ -33,11 +33,13 @@ pub(super) struct Carried {
     pub(super) unheard: bool,
     /// Whether all was over before the message itself was begun, so that another host may be given it.
     pub(super) untouched: bool,
+    /// Whether it was the connection that was over then, so that nobody was given a word of the host's own.
+    pub(super) cut: bool,
 }
 
 impl Carried {
     pub(super) fn of(outcomes: Result<Vec<Outcome>, Unreached>) -> Self {
-        Self { outcomes, rest: Vec::new(), unheard: false, untouched: false }
+        Self { outcomes, rest: Vec::new(), unheard: false, untouched: false, cut: false }
     }
 
     fn refused(diagnosis: &Diagnosis, count: usize) -> Self {
@@ -94,7 +96,7 @@ where
         let Ok(outcomes) = &mut carried.outcomes else { return carried };
         while !carried.rest.is_empty() && open.client.takes_more() {
             let again = self.transaction(open, destination, entry, &carried.rest, true).await;
-            if again.unheard {
+            if again.unheard || again.cut {
                 // It takes them over another connection, perhaps.
                 break;
             }
@@ -159,9 +161,9 @@ where
             Err(error) => {
                 let heard = is_heard(&error, open);
                 // The end of the connection came before the message, which nobody has then.
-                let untouched = matches!(error, ClientError::Closed(_) | ClientError::Io(_))
+                let cut = matches!(error, ClientError::Closed(_) | ClientError::Io(_))
                     && !open.client.is_body_begun();
-                return Carried { untouched, ..lost(&host, &error, kept, heard, places.len()) };
+                return Carried { untouched: cut, cut, ..lost(&host, &error, kept, heard, places.len()) };
             }
         };
         open.messages += 1;
@@ -224,7 +226,7 @@ fn judged(host: &str, sent: &Sent, places: &[usize], of_taken: impl Fn(Diagnosis
             reply => Outcome::Refused(Diagnosis::said(host, reply)),
         });
     }
-    Carried { outcomes: Ok(outcomes), rest, unheard: false, untouched: !others }
+    Carried { rest, untouched: !others, ..Carried::of(Ok(outcomes)) }
 }
 
 fn is_transient(replies: &[Reply], at: usize) -> bool {

@@ -92,6 +92,20 @@ pub(crate) fn revoke<M: ServerMachine>(connection: &mut Session<M>) {
     connection.end_within(FAREWELL);
 }
 
+/// Ends a session whose work has gone on for too long: what was asked is refused with what the protocol has for "try again later". What the peer
+/// asks for from then on is not to be answered.
+///
+/// What the work has begun may be done all the same. Nothing of it was said to be, so nothing is lost, but who asks again may have it done twice.
+pub(crate) fn abandon<M: ServerMachine>(connection: &mut Session<M>, protocol: &str, peer: &Peer) {
+    tracing::error!(
+        protocol,
+        peer = shown(peer),
+        "what the session wants takes too long, so it ends; it may be done all the same, and again when it is asked for again"
+    );
+    connection.machine().inner_mut().shut_down(Shutdown::Unanswered);
+    connection.end_within(FAREWELL);
+}
+
 /// What a service does for one peer.
 pub(crate) trait Visit<M: ServerMachine> {
     /// Does what an event asks for; any but the closing one.
@@ -111,14 +125,16 @@ pub(crate) trait Visit<M: ServerMachine> {
     fn end(&mut self) {}
 }
 
-/// Serves one peer to the end of its session, or until it is to stop.
+/// Serves one peer to the end of its session, or until it is to stop; with what is in the log of it, and how long work may take.
 pub(crate) async fn attend<M: ServerMachine>(
     visit: &mut impl Visit<M>,
     connection: &mut Session<M>,
     mut probation: Probation,
     stop: &CancellationToken,
+    about: (&str, &Peer, Duration),
 ) -> io::Result<Option<Closed>> {
-    let (mut closed, mut stopping, mut revoked) = (None, false, false);
+    let (protocol, peer, patience) = about;
+    let (mut closed, mut stopping, mut revoked, mut abandoned) = (None, false, false, false);
     if let Some(news) = probation.first() {
         warn(connection, news);
     }
@@ -149,9 +165,18 @@ pub(crate) async fn attend<M: ServerMachine>(
                 closed = Some(why.clone());
                 visit.end();
             }
+            None if abandoned => {}
             // In a box, so that a session that only waits does not hold room for everything it might do.
             None => {
-                Box::pin(visit.handle(connection, event)).await?;
+                let work = connection.turns().within(patience, visit.handle(connection, event));
+                match Box::pin(work).await {
+                    Some(done) => done?,
+                    None => {
+                        visit.end();
+                        abandon(connection, protocol, peer);
+                        abandoned = true;
+                    }
+                }
                 if visit.is_proved() {
                     release(connection, &mut probation);
                 }

@@ -14,7 +14,7 @@ use super::{Body, Expand, Inbox, Incomplete, SendBack, StartQueue, Verify, Visit
 use crate::{
     auth::Seat,
     listen::Probation,
-    service::{Session, release, revoke, shown, warn},
+    service::{Session, abandon, release, revoke, shown, warn},
 };
 
 impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
@@ -25,7 +25,7 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
         probation: &mut Probation,
         stop: CancellationToken,
     ) -> io::Result<Option<Closed>> {
-        let (mut closed, mut stopping, mut revoked) = (None, false, false);
+        let (mut closed, mut stopping, mut revoked, mut given_up) = (None, false, false, false);
         if let Some(news) = probation.first() {
             warn(connection, news);
         }
@@ -55,9 +55,24 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
             match event {
                 None => return Ok(closed),
                 Some(Event::Closed(reason)) => closed = Some(reason),
+                Some(_) if given_up => {}
                 // In boxes, so that a session that only waits does not hold room for all that it might do, nor a command for a message.
-                Some(Event::Message(ask)) => pending = Box::pin(self.message(connection, ask)).await?,
-                Some(event) => Box::pin(self.handle(connection, event)).await,
+                Some(Event::Message(ask)) => {
+                    let patience = self.service.config.timeouts.work;
+                    match Box::pin(connection.turns().within(patience, self.message(connection, ask))).await {
+                        Some(done) => pending = done?,
+                        None => given_up = self.give_up(connection),
+                    }
+                }
+                Some(event) => {
+                    let patience = self.service.config.timeouts.work;
+                    if Box::pin(connection.turns().within(patience, self.handle(connection, event)))
+                        .await
+                        .is_none()
+                    {
+                        given_up = self.give_up(connection);
+                    }
+                }
             }
             if self.turned.is_some() {
                 return Ok(None);
@@ -66,6 +81,13 @@ impl<I: Inbox, A: Accounts> Visit<'_, I, A> {
                 release(connection, probation);
             }
         }
+    }
+
+    /// The store, or whatever else is asked, does not answer: the client is told to try again.
+    fn give_up(&self, connection: &mut Session<Server>) -> bool {
+        let protocol = if self.service.config.protocol == Protocol::Lmtp { "lmtp" } else { "smtp" };
+        abandon(connection, protocol, &self.conversation.peer);
+        true
     }
 
     /// Handles an event that is no message.

@@ -136,7 +136,7 @@ pub(crate) enum Command {
     },
     /// Check every checksum, reference and count of the store, while the server runs or not; Maildirs and mbox files have none
     Fsck {
-        /// Put right what can be derived; the server must not run
+        /// Put right what can be derived, and remove bodies of nobody; the server must not run
         #[arg(long)]
         repair: bool,
         /// One JSON object a line, progress too

@@ -42,6 +42,11 @@ pub(crate) async fn watch(store: Embedded, stop: CancellationToken) {
     let (mut failing, mut told) = (false, 0);
     // For how many looks there has been room; none while it is said that there is none.
     let mut room = ROOMY;
+    if store.is_described_by_another() {
+        tracing::warn!(
+            "what is kept of the structures of mail may be as another version found it; mailwrightd fsck --repair finds it out again"
+        );
+    }
     loop {
         let health = Health::of(&store);
         match (&health.failure, failing) {

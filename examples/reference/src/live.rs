@@ -81,8 +81,8 @@ const AT_START: &[&str] = &[
 pub(crate) fn merge(old: &Config, new: &Config) -> Result<(Config, Vec<&'static str>), String> {
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let old = Value::try_from(old).map_err(|error| failed(&error))?;
-    let mut merged = Value::try_from(new).map_err(|error| failed(&error))?;
-    let mut restart = Vec::new();
+    let new = Value::try_from(new).map_err(|error| failed(&error))?;
+    let (mut merged, mut restart) = (new.clone(), Vec::new());
     for &key in AT_START {
         let before = find(&old, key).cloned();
         if find(&merged, key) == before.as_ref() {
@@ -101,7 +101,12 @@ pub(crate) fn merge(old: &Config, new: &Config) -> Result<(Config, Vec<&'static 
             };
         }
     }
-    Ok((merged.try_into().map_err(|error| failed(&error))?, restart))
+    let merged: Config = merged.try_into().map_err(|error| failed(&error))?;
+    // Everywhere else they are live.
+    if !merged.http.listen.is_empty() && find(&old, "proxies") != find(&new, "proxies") {
+        restart.push("proxies, for [http]");
+    }
+    Ok((merged, restart))
 }
 
 fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
@@ -148,6 +153,9 @@ pub(crate) struct BanEntry {
     /// Whether one user alone is kept out there, who is known there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) familiar: bool,
+    /// The last names that failed, five at most.
+    #[serde(default)]
+    pub(crate) users: Vec<String>,
 }
 
 /// A request to the running server.
@@ -197,6 +205,7 @@ pub(crate) fn execute(live: Option<&Live>, request: &LiveRequest) -> Response {
                 seconds_left: ban.left.as_secs(),
                 failures: ban.failures,
                 familiar: ban.familiar,
+                users: ban.users,
             };
             Response::Bans { bans: live.throttle.bans(Instant::now()).into_iter().map(entry).collect() }
         }
@@ -228,8 +237,12 @@ pub(crate) fn ban(config: &Config, command: BanCommand) -> Result<(), CommandErr
                         print_json(&ban)?;
                     } else {
                         let whom = if ban.familiar { ", of a user who is known there" } else { "" };
+                        let tried = match ban.users.join(", ") {
+                            names if names.is_empty() => names,
+                            names => format!(", with {names}"),
+                        };
                         println!(
-                            "{} for {} seconds more, {} failures{whom}",
+                            "{} for {} seconds more, {} failures{whom}{tried}",
                             ban.network, ban.seconds_left, ban.failures
                         );
                     }

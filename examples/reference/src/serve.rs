@@ -267,6 +267,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         administration: Arc::clone(&administration),
         throttle,
         tls: server_configs.of(AskForCertificate::None),
+        proxies: config::ranges(&config.proxies),
         stop: stop.clone(),
         tasks: tasks.clone(),
     };

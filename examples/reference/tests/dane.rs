@@ -9,6 +9,7 @@ mod world;
 use std::{
     fmt::Write as _,
     fs,
+    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -235,22 +236,9 @@ async fn a_listed_address_takes_nothing_past_its_proofs() {
         fallback.port
     );
     let a = Site::start("a.example", "127.0.0.2", port, &names, &relay, &["ann"]);
-    let roots = tls::roots(&fs::read(a.certificate()).unwrap()).unwrap();
-    let security = Security::Starttls(Arc::new(tls::client_config(roots).unwrap()));
-    let submission = a.port("submission");
-    let endpoint = Endpoint::new("localhost", submission, security).at(([127, 0, 0, 2], submission).into());
-    let name = "laptop.example".parse().unwrap();
-    let mut client = SmtpClient::connect(&endpoint, name, Arc::default()).await.unwrap();
-    client.login("ann@a.example", &Secret::from(common::PASSWORD)).await.unwrap();
+    let mut client = submission(&a).await;
     for (name, _, requires, _) in &cases {
-        let mut parameters = MailParameters::default();
-        parameters.require_tls = *requires;
-        let from = ReversePath::Address("ann@a.example".parse().unwrap());
-        let to = ForwardPath::Address(address(name, *requires).parse().unwrap());
-        let message = Message::new(Mail::new(from).with_parameters(parameters), vec![Rcpt::new(to)]);
-        let text = format!("From: <ann@a.example>\r\nSubject: {name} {requires}\r\n\r\nHello.\r\n");
-        let replies = client.send(message, text.as_bytes()).await.unwrap();
-        assert!(replies.iter().all(Reply::is_positive), "{replies:?}");
+        send(&mut client, &address(name, *requires), *requires).await;
     }
     for (name, _, requires, way) in &cases {
         let to = format!("to={} ", address(name, *requires));
@@ -259,12 +247,97 @@ async fn a_listed_address_takes_nothing_past_its_proofs() {
         });
         let sent = line.contains("status=\"sent\"");
         assert_eq!(sent, *way != Way::None, "{name} {requires}: {line}");
-        let subject = format!("Subject: {name} {requires}\r\n");
+        let subject = format!("Subject: {} {requires}\r\n", address(name, *requires));
         let stood_in = fallback.received().iter().any(|text| text.contains(&subject));
         assert_eq!(stood_in, *way == Way::Fallback, "{name} {requires}: {line}");
     }
     assert_eq!(common::count(&receiver), 2);
     assert!(a.log().contains("192.0.2.1 is on bl.example"), "{}", a.log());
+}
+
+/// A host that offers STARTTLS and does not do it: what must not go in the clear does not, by whatever it must not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_starttls_that_is_refused_leads_nowhere_in_the_clear() {
+    if !have("knotd") || !have("keymgr") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Certificates { expired, .. } = certificates(folder.path());
+    // What the hosts say, and whether a message that requires TLS is given up for it.
+    let says = [
+        ("454 4.7.0 not now", true),
+        ("501 5.5.4 never", false),
+        ("554 5.7.3 never", false),
+        ("421 4.3.2 closing", false),
+        ("", false),
+        ("220 2.0.0 go", false),
+    ];
+    let port = free_port();
+    let mut root = String::from("ns.test. 300 A 127.0.0.1\n");
+    let mut hosts = Vec::new();
+    for (number, (text, _)) in says.iter().enumerate() {
+        // One whose certificate is known by records, and one whose name alone is.
+        for (which, kind) in ["dane", "name"].iter().enumerate() {
+            let (name, address) =
+                (format!("{kind}{number}.example"), format!("127.0.{}.{}", which + 6, number + 1));
+            writeln!(root, "{name}. 300 MX 10 mx.{name}.\nmx.{name}. 300 A {address}").unwrap();
+            if *kind == "dane" {
+                writeln!(root, "_{port}._tcp.mx.{name}. 300 TLSA {}", record(3, 1, 1, &expired)).unwrap();
+            }
+            let listener = TcpListener::bind((address, port)).unwrap();
+            hosts.push((name, *kind, number, Host::on(listener, Behaviour::StartTls(text))));
+        }
+    }
+    let names = signing(folder.path(), &[(".", root)]);
+    let trust = format!("[relay]\ntrust = {:?}\n", folder.path().join("valid.pem"));
+    let a = Site::start("a.example", "127.0.0.2", port, &names, &trust, &["ann"]);
+    let mut client = submission(&a).await;
+    // Without REQUIRETLS, what is known by its name alone goes in the clear where it may.
+    let mut sent = Vec::new();
+    for (name, kind, number, _) in &hosts {
+        for requires in [false, true] {
+            if *kind == "dane" || requires {
+                let to = if requires { format!("required@{name}") } else { format!("bob@{name}") };
+                send(&mut client, &to, requires).await;
+                sent.push((to, requires, *number));
+            }
+        }
+    }
+    for (to, requires, number) in &sent {
+        let to = format!("to={to} ");
+        let line = wait_for(&format!("mail to {to}"), || {
+            a.log().lines().find(|line| line.contains(&to) && line.contains("status=")).map(str::to_owned)
+        });
+        let expected = if *requires && says[*number].1 { "bounced" } else { "deferred" };
+        assert!(line.contains(&format!("status=\"{expected}\"")), "{:?}: {line}", says[*number]);
+    }
+    for (name, _, _, host) in &hosts {
+        assert!(!host.commands("STARTTLS").is_empty(), "{name} was asked");
+        assert_eq!((host.commands("MAIL").len(), host.received().len()), (0, 0), "{name}");
+    }
+}
+
+/// A client of the submission port, logged in and within TLS.
+async fn submission(site: &Site) -> SmtpClient {
+    let roots = tls::roots(&fs::read(site.certificate()).unwrap()).unwrap();
+    let security = Security::Starttls(Arc::new(tls::client_config(roots).unwrap()));
+    let port = site.port("submission");
+    let endpoint = Endpoint::new("localhost", port, security).at(([127, 0, 0, 2], port).into());
+    let name = "laptop.example".parse().unwrap();
+    let mut client = SmtpClient::connect(&endpoint, name, Arc::default()).await.unwrap();
+    client.login("ann@a.example", &Secret::from(common::PASSWORD)).await.unwrap();
+    client
+}
+
+async fn send(client: &mut SmtpClient, to: &str, requires: bool) {
+    let mut parameters = MailParameters::default();
+    parameters.require_tls = requires;
+    let from = ReversePath::Address("ann@a.example".parse().unwrap());
+    let rcpt = Rcpt::new(ForwardPath::Address(to.parse().unwrap()));
+    let message = Message::new(Mail::new(from).with_parameters(parameters), vec![rcpt]);
+    let text = format!("From: <ann@a.example>\r\nSubject: {to} {requires}\r\n\r\nHello.\r\n");
+    let replies = client.send(message, text.as_bytes()).await.unwrap();
+    assert!(replies.iter().all(Reply::is_positive), "{replies:?}");
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

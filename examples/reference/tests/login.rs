@@ -67,6 +67,12 @@ fn guessing_ends_in_a_ban_that_can_be_seen_and_lifted() {
 
     let list = || String::from_utf8(succeed(&mut server.command(&["ban", "list"]))).unwrap();
     assert!(list().starts_with("192.0.2.66 for 89") && list().contains("3 failures"), "{}", list());
+    // Each as it is counted, the last one behind the others.
+    let names = list().trim_end().split_once(", with ").unwrap().1.to_owned();
+    assert!(names.starts_with(USER) && names.contains("nobody@example.org"), "{names}");
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("banned for failed logins")).unwrap();
+    assert!(line.contains("192.0.2.66") && line.contains("nobody@example.org"), "{line}");
     succeed(&mut server.command(&["ban", "lift", "192.0.2.66"]));
     assert_eq!(list(), "");
     assert!(!server.command(&["ban", "lift", "192.0.2.66"]).output().unwrap().status.success());

@@ -277,3 +277,18 @@ fn messages_go_to_others_mailboxes() {
     ok(&mut alice, &format!("UID MOVE 1:2 {there}"));
     assert!(ok(&mut bob, "STATUS In (MESSAGES)").contains("MESSAGES 6"));
 }
+
+#[test]
+fn what_a_maildir_has_no_number_for_is_refused_by_name() {
+    let server = start("");
+    let mut talk = imap(&server);
+    ok(&mut talk, "CREATE plans");
+    assert!(!ok(&mut talk, "CAPABILITY").contains("OBJECTID"));
+    let refusal = "x NO [CANNOT] MAILBOXID is not possible on this server";
+    assert_eq!(talk.imap("x", "STATUS plans (MESSAGES MAILBOXID)"), [refusal]);
+    // RFC 5819: LIST says of a mailbox what STATUS does, and no more.
+    assert_eq!(talk.imap("x", "LIST \"\" * RETURN (STATUS (MESSAGES MAILBOXID))"), [refusal]);
+    assert!(
+        ok(&mut talk, "LIST \"\" plans RETURN (STATUS (MESSAGES))").contains("* STATUS plans (MESSAGES 0)")
+    );
+}

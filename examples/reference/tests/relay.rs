@@ -267,8 +267,14 @@ fn the_next_exchanger_is_asked_where_the_first_takes_nothing_now() {
     domain("closed", &addresses);
     let (addresses, full) = busy(2, "452 4.3.1 full");
     domain("full", &addresses);
-    domain("kept", &["127.0.3.3".to_owned(), "127.0.4.3".to_owned()]);
-    let kept = ["127.0.3.3", "127.0.4.3"].map(|address| at(address.to_owned(), Behaviour::Greylist));
+    let ways =
+        [Behaviour::Greylist, Behaviour::DropAt("RCPT"), Behaviour::Answer("RCPT", "421 4.3.2 closing")];
+    let kept = ways.into_iter().enumerate().map(|(number, behaviour)| {
+        let addresses = [3, 4].map(|which| format!("127.0.{which}.{}", number + 3));
+        domain(&format!("kept{number}"), &addresses);
+        (behaviour, addresses.map(|address| at(address, behaviour)))
+    });
+    let kept: Vec<(Behaviour, [Host; 2])> = kept.collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let names = Names::start(&lines);
     let a = Site::start("a.example", "127.0.0.2", port, &names, "", &["ann"]);
@@ -290,16 +296,19 @@ fn the_next_exchanger_is_asked_where_the_first_takes_nothing_now() {
         assert_eq!(one.commands("MAIL").len(), 1, "{behaviour:?}");
     }
     // The same over a connection that is kept from the message before: that host is not called again.
-    kept.iter().for_each(|host| host.behave(true));
-    for (number, expected) in [(0, [1, 0]), (1, [1, 1])] {
-        submit(&a, "ann@a.example", &["bob@kept.example"], &message(&format!("k{number}")));
-        wait_for("the message over the connection that is kept", || {
-            (kept.each_ref().map(|host| host.received().len()) == expected).then_some(())
-        });
-        kept[0].behave(false);
+    for (number, (behaviour, hosts)) in kept.iter().enumerate() {
+        hosts.iter().for_each(|host| host.behave(true));
+        for (nth, expected) in [(0, [1, 0]), (1, [1, 1])] {
+            let to = format!("bob@kept{number}.example");
+            submit(&a, "ann@a.example", &[&to], &message(&format!("k{number}-{nth}")));
+            wait_for(&format!("{behaviour:?} of a connection that is kept"), || {
+                (hosts.each_ref().map(|host| host.received().len()) == expected).then_some(())
+            });
+            hosts[0].behave(false);
+        }
+        assert_eq!(hosts.each_ref().map(|host| host.commands("EHLO").len()), [1, 1], "{behaviour:?}");
+        assert_eq!(hosts[0].commands("MAIL").len(), 2, "{behaviour:?}");
     }
-    assert_eq!(kept.each_ref().map(|host| host.commands("EHLO").len()), [1, 1]);
-    assert_eq!(kept[0].commands("MAIL").len(), 2);
     let fallback = Host::start(Behaviour::Answer("never", ""));
     let extra = format!("[relay]\nfallback = \"[127.0.0.1]:{}\"\n", fallback.port);
     let b = Site::start("b.example", "127.0.0.3", port, &names, &extra, &["ann"]);
@@ -352,6 +361,10 @@ fn the_queue_is_shown_and_changed() {
     // It survives, held as it is.
     let a = a.again();
     assert_eq!(a.queue(&["list", "--from", "ann@a.example"]).matches("octets").count(), 2);
+    // What is held is not tried, nor said to be.
+    let tried = a.queue(&["retry", "--all"]);
+    assert_eq!(tried, "1 tried again\n1 held, and tried when they are released; queue release does that\n");
+    assert_eq!(a.queue(&["retry", "--all", "--dry-run"]).matches("octets").count(), 1);
     assert_eq!(a.queue(&["release", &first]), "1 released\n");
     assert_eq!(a.queue(&["retry", "--all"]), "2 tried again\n");
     assert_eq!(a.queue(&["delete", "--all"]), "2 deleted\n");

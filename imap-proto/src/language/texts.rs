@@ -12,6 +12,7 @@ pub(super) static TEXTS: &[Row] = &[
     ("timed out; logging out", ["Zeit abgelaufen; Verbindung wird beendet", "délai dépassé ; déconnexion", "tiempo agotado; cerrando la sesión", "tempo scaduto; disconnessione"]),
     ("too many connections", ["zu viele Verbindungen", "trop de connexions", "demasiadas conexiones", "troppe connessioni"]),
     ("shutting down", ["der Server wird beendet", "le serveur s'arrête", "el servidor se está deteniendo", "il server si sta arrestando"]),
+    ("an answer took too long; try again later", ["eine Antwort hat zu lange gedauert; bitte später erneut versuchen", "une réponse a pris trop de temps ; réessayez plus tard", "una respuesta tardó demasiado; inténtelo de nuevo más tarde", "una risposta ha richiesto troppo tempo; riprovare più tardi"]),
     ("the account has changed; log in again", ["das Konto wurde geändert; bitte neu anmelden", "le compte a changé ; reconnectez-vous", "la cuenta ha cambiado; inicie sesión de nuevo", "l'account è cambiato; accedere di nuovo"]),
     ("the mailbox was deleted or renamed; log in again", ["das Postfach wurde gelöscht oder umbenannt; bitte neu anmelden", "la boîte a été supprimée ou renommée ; reconnectez-vous", "el buzón fue eliminado o renombrado; inicie sesión de nuevo", "la casella è stata eliminata o rinominata; accedere di nuovo"]),
     ("you may no longer read this mailbox", ["Sie dürfen dieses Postfach nicht mehr lesen", "vous ne pouvez plus lire cette boîte", "ya no puede leer este buzón", "non è più consentito leggere questa casella"]),
@@ -106,5 +107,6 @@ pub(super) static TEXTS: &[Row] = &[
     ("over quota", ["Kontingent überschritten", "quota dépassé", "cuota superada", "quota superata"]),
     ("permission denied", ["keine Berechtigung", "permission refusée", "permiso denegado", "permesso negato"]),
     ("temporarily unavailable; try again later", ["vorübergehend nicht verfügbar; bitte später erneut versuchen", "temporairement indisponible ; réessayez plus tard", "temporalmente no disponible; inténtelo más tarde", "temporaneamente non disponibile; riprovare più tardi"]),
+    ("{} is not possible on this server", ["{} ist auf diesem Server nicht möglich", "{} est impossible sur ce serveur", "{} no es posible en este servidor", "{} non è possibile su questo server"]),
     ("not possible on this server", ["auf diesem Server nicht möglich", "impossible sur ce serveur", "no es posible en este servidor", "non possibile su questo server"]),
 ];

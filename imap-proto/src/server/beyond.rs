@@ -64,15 +64,26 @@ impl Server {
                     || returns.rights && !abilities.access_lists
                     || !returns.annotations.is_empty() && !abilities.annotations
             }),
-            Command::Status(status) => status.items.iter().any(|item| match item {
-                // RFC 9208 §4.1.4
-                StatusItem::Deleted | StatusItem::DeletedStorage => !abilities.statuses && !abilities.quota,
-                StatusItem::Size => !abilities.statuses,
-                StatusItem::HighestModSeq => !abilities.mod_sequences,
-                StatusItem::MailboxId => !abilities.object_ids,
-                _ => false,
-            }),
             _ => false,
         }
+    }
+
+    /// The first item of a status asked for, by STATUS or LIST (RFC 5819), that the application cannot tell of any mailbox.
+    pub(super) fn status_item_beyond(&self, command: &Command) -> Option<StatusItem> {
+        let items = match command {
+            Command::Status(status) => &status.items,
+            Command::List(list) => &list.returns.as_ref()?.status,
+            _ => return None,
+        };
+        let abilities = &self.config.abilities;
+        items.iter().copied().find(|item| match item {
+            // RFC 9208 §4.1.4
+            StatusItem::Deleted | StatusItem::DeletedStorage => !abilities.statuses && !abilities.quota,
+            StatusItem::Size => !abilities.statuses,
+            StatusItem::HighestModSeq => !abilities.mod_sequences,
+            // RFC 8474 §4.3
+            StatusItem::MailboxId => !abilities.object_ids,
+            _ => false,
+        })
     }
 }

@@ -43,6 +43,10 @@ impl Server {
             Shutdown::Revoked => {
                 Status::bye("the account has changed; log in again").with(ResponseCode::Expired)
             }
+            // RFC 5530 §3: the client may try again.
+            Shutdown::Unanswered => {
+                Status::bye("an answer took too long; try again later").with(ResponseCode::Unavailable)
+            }
             // RFC 9051 §7.1.5: the reason may be shown to the user, who can do something about these.
             Shutdown::Gone => Status::bye("the mailbox was deleted or renamed; log in again"),
             Shutdown::Forbidden => {

@@ -146,6 +146,10 @@ impl Server {
         if self.config.abilities.mod_sequences && knows_mod_sequences(&command) {
             self.tell_mod_sequences();
         }
+        if let Some(item) = self.status_item_beyond(&command) {
+            let text = format!("{} is not possible on this server", item.as_str());
+            return self.no(&turn, Refusal::new(ResponseCode::Cannot, text));
+        }
         if self.is_beyond_abilities(&command) {
             return self.no(&turn, Refusal::cannot());
         }

@@ -110,6 +110,11 @@ impl Slots {
         }
     }
 
+    /// The first that is not answered.
+    pub(super) fn first(&self) -> Option<u32> {
+        self.slots.iter().map(|slot| slot.id).next()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

@@ -53,6 +53,8 @@ pub enum Outcome {
         temporary: bool,
         /// The password was right, and is too old.
         expired: bool,
+        /// Whatever the password, its owner may not log in, or not there or as that identity: no guess was wrong.
+        denied: bool,
         /// Why, for people; often absent.
         reason: Option<String>,
     },
@@ -196,11 +198,14 @@ impl Client {
         }
         let outcome = match (command, user) {
             ("OK", None) => return Err(bad("OK id user=…")),
-            ("OK", Some(_)) if elsewhere => Outcome::Refused { temporary: false, expired: false, reason },
+            ("OK", Some(_)) if elsewhere => {
+                Outcome::Refused { temporary: false, expired: false, denied: true, reason }
+            }
             ("OK", Some(user)) => Outcome::Accepted { user, last },
             _ => Outcome::Refused {
                 temporary: temporary || code == "temp_fail",
                 expired: code == "pass_expired",
+                denied: matches!(code, "user_disabled" | "authz_fail"),
                 reason,
             },
         };

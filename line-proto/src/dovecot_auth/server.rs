@@ -374,7 +374,8 @@ impl Machine for Server {
 /// The fields behind the number of a refusal.
 fn failure(refusal: AuthRefusal) -> &'static str {
     match refusal {
-        AuthRefusal::Credentials | AuthRefusal::NotAuthorized | AuthRefusal::NeedsTls => "",
+        AuthRefusal::Credentials | AuthRefusal::NeedsTls => "",
+        AuthRefusal::NotAuthorized => "\tcode=authz_fail",
         AuthRefusal::Unavailable | AuthRefusal::Busy => "\ttemp\tcode=temp_fail",
         AuthRefusal::Expired => "\tcode=pass_expired\treason=The password has expired",
         AuthRefusal::Malformed => "\treason=The response cannot be understood",

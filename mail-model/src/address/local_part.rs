@@ -22,6 +22,13 @@ use super::{AddressError, LOCAL, Part};
 #[derive(Clone)]
 pub struct LocalPart(pub(super) Part);
 
+/// The [`LocalPart`] of an [`Address`](super::Address), where it stands in it.
+#[derive(Clone, Copy)]
+pub struct LocalPartRef<'a> {
+    written: &'a str,
+    meant: &'a str,
+}
+
 impl LocalPart {
     /// The longest local part, quotes included, in octets (RFC 5321 §4.5.3.1.1).
     pub const MAX_OCTETS: usize = 64;
@@ -48,6 +55,28 @@ impl LocalPart {
     /// What it means: without the quotes around it and the backslashes in it.
     pub fn unquoted(&self) -> &str {
         self.0.meant()
+    }
+}
+
+impl<'a> LocalPartRef<'a> {
+    pub(super) fn of(written: &'a str, meant: &'a str) -> Self {
+        Self { written, meant }
+    }
+
+    /// Exactly as it was written.
+    pub fn as_str(self) -> &'a str {
+        self.written
+    }
+
+    /// What it means: without the quotes around it and the backslashes in it.
+    pub fn unquoted(self) -> &'a str {
+        self.meant
+    }
+}
+
+impl From<LocalPartRef<'_>> for LocalPart {
+    fn from(local: LocalPartRef<'_>) -> Self {
+        Self(Part::alone(local.written, (local.written != local.meant).then_some(local.meant)))
     }
 }
 
@@ -149,6 +178,32 @@ impl fmt::Display for LocalPart {
 }
 
 impl fmt::Debug for LocalPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalPart({})", self.as_str())
+    }
+}
+
+impl PartialEq for LocalPartRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.unquoted() == other.unquoted()
+    }
+}
+
+impl Eq for LocalPartRef<'_> {}
+
+impl Hash for LocalPartRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.unquoted().hash(state);
+    }
+}
+
+impl fmt::Display for LocalPartRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for LocalPartRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LocalPart({})", self.as_str())
     }

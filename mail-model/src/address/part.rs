@@ -17,7 +17,7 @@ pub(super) struct Part {
 
 /// No text is longer than an address and what its parts mean.
 #[derive(Clone, Copy)]
-struct Span {
+pub(super) struct Span {
     start: u16,
     end: u16,
 }
@@ -36,6 +36,7 @@ impl Part {
     }
 
     /// A part of that text.
+    #[inline]
     pub(super) fn of(text: SmolStr, written: Range<usize>, meant: Range<usize>) -> Self {
         Self { text, written: written.into(), meant: meant.into() }
     }
@@ -55,12 +56,14 @@ impl Part {
         self.slice(self.meant)
     }
 
-    fn slice(&self, span: Span) -> &str {
+    /// What stands at another place of the text.
+    pub(super) fn slice(&self, span: Span) -> &str {
         self.text.get(usize::from(span.start)..usize::from(span.end)).unwrap_or_default()
     }
 }
 
 impl From<Range<usize>> for Span {
+    #[inline]
     fn from(range: Range<usize>) -> Self {
         Self { start: range.start as u16, end: range.end as u16 }
     }

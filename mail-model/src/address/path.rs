@@ -57,12 +57,15 @@ impl ReversePath {
     ///
     /// # Errors
     /// If the text does not begin with `<`, an address or nothing, and `>`.
-    #[inline]
     pub fn parse_prefix(text: &str) -> Result<(Self, &str), AddressError> {
-        match plain(text) {
-            Some((content, at, rest)) => Ok((Self::Address(Address::of_plain(content, at)), rest)),
-            None => Self::parse_any_prefix(text),
-        }
+        Self::parse_plain_prefix(text).map_or_else(|| Self::parse_any_prefix(text), Ok)
+    }
+
+    /// As [`parse_prefix`](Self::parse_prefix) where the path is what nearly all are: an address without quotes, route or capital
+    /// letters in its domain. `None` says nothing of other paths.
+    #[inline]
+    pub fn parse_plain_prefix(text: &str) -> Option<(Self, &str)> {
+        plain(text).map(|(content, at, rest)| (Self::Address(Address::of_plain(content, at)), rest))
     }
 
     /// As [`parse_prefix`](Self::parse_prefix), but also takes an address without brackets, up to a space.
@@ -113,12 +116,15 @@ impl ForwardPath {
     ///
     /// # Errors
     /// If the text does not begin with `<`, an address or `postmaster`, and `>`.
-    #[inline]
     pub fn parse_prefix(text: &str) -> Result<(Self, &str), AddressError> {
-        match plain(text) {
-            Some((content, at, rest)) => Ok((Self::Address(Address::of_plain(content, at)), rest)),
-            None => Self::parse_any_prefix(text),
-        }
+        Self::parse_plain_prefix(text).map_or_else(|| Self::parse_any_prefix(text), Ok)
+    }
+
+    /// As [`parse_prefix`](Self::parse_prefix) where the path is what nearly all are: an address without quotes, route or capital
+    /// letters in its domain. `None` says nothing of other paths.
+    #[inline]
+    pub fn parse_plain_prefix(text: &str) -> Option<(Self, &str)> {
+        plain(text).map(|(content, at, rest)| (Self::Address(Address::of_plain(content, at)), rest))
     }
 
     /// As [`parse_prefix`](Self::parse_prefix), but also takes an address without brackets, up to a space.

@@ -7,7 +7,7 @@ proptest! {
     fn what_parses_is_kept_exactly(text in "[a-z.\"@\\\\é ]{1,8}@[a-z0-9.\\-\\[\\]]{1,8}") {
         if let Ok(address) = text.parse::<Address>() {
             prop_assert_eq!(address.as_str(), &text);
-            let rebuilt = Address::new(address.local().clone(), address.domain().clone()).unwrap();
+            let rebuilt = Address::new(address.local().into(), address.domain().clone()).unwrap();
             prop_assert_eq!(rebuilt.as_str(), &text);
             let path = ForwardPath::from(address.clone());
             prop_assert_eq!(ForwardPath::parse(path.to_string().as_bytes()), Ok(path));
@@ -54,6 +54,17 @@ fn forward(text: &str) -> Result<ForwardPath, AddressError> {
 
 fn address(text: &str) -> ForwardPath {
     ForwardPath::Address(text.parse().unwrap())
+}
+
+#[test]
+fn a_local_part_in_an_address_is_that_alone() {
+    let address: Address = "\"a\\b\"@Example.org".parse().unwrap();
+    assert_eq!((address.local().as_str(), address.local().unquoted()), ("\"a\\b\"", "ab"));
+    assert_eq!(address.local(), "ab@other.example".parse::<Address>().unwrap().local());
+    assert_ne!(address.local(), "AB@example.org".parse::<Address>().unwrap().local());
+    let alone = LocalPart::from(address.local());
+    assert_eq!((alone.as_str(), alone.unquoted()), ("\"a\\b\"", "ab"));
+    assert_eq!(address.local().to_string(), alone.to_string());
 }
 
 #[test]

@@ -315,7 +315,11 @@ impl Matcher {
     /// The next octets of the message, from the first of its header on.
     pub fn message_chunk(&mut self, octets: &[u8]) -> Verdict {
         if self.is_open() {
-            self.scanner.get_or_insert_default().push_to(octets, &mut self.search);
+            let scanner = self.scanner.get_or_insert_with(|| match self.search.looks_at_parts() {
+                true => Scanner::new(),
+                false => Scanner::new().without_envelopes(),
+            });
+            scanner.push_to(octets, &mut self.search);
             if self.search.take_change() {
                 self.judge();
             }

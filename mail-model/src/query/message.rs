@@ -223,6 +223,11 @@ impl Search {
         self.end_header();
     }
 
+    /// Whether a condition is about the parts.
+    pub(super) fn looks_at_parts(&self) -> bool {
+        self.conditions.iter().any(|condition| matches!(condition, Condition::Part(_)))
+    }
+
     /// What the structure of the message tells about its parts; and the texts in them, once it has been read to its end.
     pub(super) fn parts(&mut self, structure: &Structure, read: bool) {
         let mut found = self.part_texts.iter().flat_map(PartTexts::found);
@@ -365,7 +370,7 @@ impl Search {
 
     /// RFC 9051 §6.4.4: TEXT looks at the headers of parts too, BODY at no header.
     fn looks_at_fields(&self) -> bool {
-        !self.header_seen || self.open().any(Condition::reads_all)
+        (!self.header_seen && self.initials != 0) || self.open().any(Condition::reads_all)
     }
 
     /// A field as text, name and all, on a line of its own.

@@ -14,11 +14,14 @@ use super::{Core, Embedded, detail, summary, threads};
 use crate::{Offload, QuotaUsage, Result};
 
 mod bodies;
+mod described;
 mod messages;
 mod notes;
+mod orphans;
 mod repair;
 
 use bodies::Bodies;
+use described::Described;
 use repair::Repair;
 
 /// What a check found.
@@ -59,9 +62,10 @@ impl<O: Offload + Clone> Embedded<O> {
     /// Looks at every row of the store as it is at this moment, and at every octet of every body. Blocks.
     ///
     /// With `repair`, what can be derived is made anew: counts of mailboxes, users and references, what was found out about
-    /// messages, threads, orders. Nobody else may use the store then. Rows of messages that cannot be read are taken from packed
-    /// messages, or set aside if they are not there, and bodies that nothing refers to, which may be theirs, are kept. A message
-    /// whose body is damaged stays as it is. What is derived of rows of which some could not be read is not made anew.
+    /// messages, threads, orders; and what a [describer](super::Options::describer) finds otherwise now. Nobody else may use the store then. Rows of messages that cannot be read are taken from packed
+    /// messages, or set aside if they are not there. Bodies that nothing refers to go, unless there is something that cannot be read,
+    /// for they may be its. A message whose body is damaged stays as it is. What is derived of rows of which some could not be read is
+    /// not made anew.
     ///
     /// # Errors
     /// If the database cannot be read at all, or not be written.
@@ -70,10 +74,20 @@ impl<O: Offload + Clone> Embedded<O> {
         repair: bool,
         progress: &mut (dyn FnMut(CheckProgress) + Send),
     ) -> Result<CheckReport> {
-        let (mut report, repairs) = self.shared.core()?.check(progress)?;
-        if repair && !repairs.is_empty() {
-            self.shared.committer.submit(move |group| group.repair(repairs)).await?;
+        let (mut report, Repairs { rows, orphans, described }) = self.shared.core()?.check(progress)?;
+        if repair && !rows.is_empty() {
+            self.shared.committer.submit(move |group| group.repair(rows)).await?;
             report.findings.iter_mut().for_each(|finding| finding.repaired = finding.repaired_by_now());
+        }
+        if repair {
+            self.remove_orphans(&orphans, progress).await?;
+            let sealed = self.describe_again(&described, progress).await?;
+            if sealed > 0 {
+                let what = format!(
+                    "{sealed} encrypted messages were described by an earlier version; whoever reads them finds out anew"
+                );
+                report.findings.push(Finding { what, repaired: true });
+            }
         }
         report.findings.iter_mut().filter(|_| !repair).for_each(|finding| finding.repaired = false);
         Ok(report)
@@ -87,13 +101,22 @@ impl Finding {
     }
 }
 
+/// What is to be put right.
+#[derive(Default)]
+struct Repairs {
+    rows: Vec<Repair>,
+    /// Bodies that nothing refers to.
+    orphans: Vec<u64>,
+    described: Described,
+}
+
 /// A check under way.
 struct Check<'a> {
     core: &'a Core,
     moment: Snapshot,
     progress: &'a mut (dyn FnMut(CheckProgress) + Send),
     report: CheckReport,
-    repairs: Vec<Repair>,
+    repairs: Repairs,
     /// By the number of the rows: the mailbox.
     mailboxes: HashMap<u64, (Bytes, Header)>,
     usage: BTreeMap<Bytes, QuotaUsage>,
@@ -101,6 +124,8 @@ struct Check<'a> {
     gaps: Gaps,
     /// What is noted about messages.
     notes: notes::Notes,
+    /// What was found in bodies.
+    described: Described,
 }
 
 /// What could not be looked at, so that sums over it may be too low.
@@ -133,18 +158,19 @@ impl Course {
 }
 
 impl Core {
-    fn check(&self, progress: &mut (dyn FnMut(CheckProgress) + Send)) -> Result<(CheckReport, Vec<Repair>)> {
+    fn check(&self, progress: &mut (dyn FnMut(CheckProgress) + Send)) -> Result<(CheckReport, Repairs)> {
         let mut check = Check {
             core: self,
             moment: self.database.moment(),
             progress,
             report: CheckReport::default(),
-            repairs: Vec::new(),
+            repairs: Repairs::default(),
             mailboxes: HashMap::new(),
             usage: BTreeMap::new(),
             bodies: Bodies::default(),
             gaps: Gaps::default(),
             notes: notes::Notes::default(),
+            described: Described::default(),
         };
         check.sums()?;
         check.mailboxes()?;
@@ -154,6 +180,8 @@ impl Core {
         check.others_with_bodies()?;
         check.bodies()?;
         check.users()?;
+        check.tell_described();
+        check.repairs.described = check.described;
         Ok((check.report, check.repairs))
     }
 }
@@ -161,7 +189,7 @@ impl Core {
 impl Check<'_> {
     fn find(&mut self, what: String, repair: Option<Repair>) {
         self.report.findings.push(Finding { what, repaired: repair.is_some() });
-        self.repairs.extend(repair);
+        self.repairs.rows.extend(repair);
     }
 
     fn step(&mut self, step: &'static str, rows: u64) {

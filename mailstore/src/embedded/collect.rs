@@ -73,6 +73,12 @@ impl Group<'_> {
         self.discard(BODY, body);
     }
 
+    /// The same for a body that no session can have seen.
+    pub(super) fn discard_at_once(&mut self, body: u64) {
+        let trash_key = [&[0; 8][..], &[BODY], &body.to_be_bytes()].concat();
+        self.put(&self.core.database.trash, trash_key, Bytes::new());
+    }
+
     /// Throws away message rows and what they refer to.
     pub(super) fn discard_rows(&mut self, rows: u64) {
         self.discard(ROWS, rows);

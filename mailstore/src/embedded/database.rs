@@ -88,6 +88,9 @@ const WORKERS: usize = 1;
 /// How many octets a block of rows has that are read in long runs, about.
 const RUN_BLOCK: u32 = 16 * 1024;
 
+/// The number of the version of whoever described all messages there are.
+pub(super) const DESCRIBED: &str = "described";
+
 const LOT: u64 = 1 << 20;
 const FORMAT: u64 = 2;
 /// The format once bodies may be compressed.
@@ -109,7 +112,7 @@ impl Database {
         let mut database = Self::open_empty(directory, options)?;
         database.damage = damage;
         flush_names(directory)?;
-        database.begin(Packing::new(options))?;
+        database.begin(Packing::new(options), options)?;
         Ok(database)
     }
 
@@ -196,8 +199,9 @@ impl Database {
     }
 
     /// Reads the numbers, and notes that the database is open.
-    fn begin(&mut self, packing: Packing) -> Result<()> {
-        let format = self.number("format")?.unwrap_or(FORMAT);
+    fn begin(&mut self, packing: Packing, options: &Options) -> Result<()> {
+        let known = self.number("format")?;
+        let format = known.unwrap_or(FORMAT);
         let sealed = if format > PACKED_FORMAT { ENCRYPTED } else { 0 };
         let lacks = match format - sealed {
             PACKED_FORMAT if !cfg!(feature = "zstd") => {
@@ -219,9 +223,17 @@ impl Database {
         self.identities = Mutex::new(Identities { next, reserved: next });
         let validity = self.number("validity")?.unwrap_or(0);
         self.last_validity = Mutex::new(u32::try_from(validity).unwrap_or(u32::MAX));
+        if let (None, Some(describer)) = (known, options.describer) {
+            self.set_number(DESCRIBED, u64::from(describer.version()))?;
+        }
         self.set_number("format", format)?;
         self.set_number("epoch", epoch)?;
         self.identity().map(|_| ())
+    }
+
+    /// Which version of whoever describes messages has described all there are.
+    pub(super) fn described_by(&self) -> Result<Option<u64>> {
+        self.number(DESCRIBED)
     }
 
     fn number(&self, name: &str) -> Result<Option<u64>> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AnnotationLimits, QuotaLimits};
+use crate::{AnnotationLimits, Describer, QuotaLimits};
 
 /// Calls what it is given once, on the thread that it is called on itself, having seen to it that whatever else that thread would do
 /// is done elsewhere while it waits for the disk; or does not call it, where that cannot be.
@@ -48,6 +48,9 @@ pub struct Options {
     pub in_place: Option<InPlace>,
     /// The most octets of a message that is appended, as servers announce it; `None` is no limit.
     pub append_limit: Option<u64>,
+    /// Who finds out what is kept of messages, so that a check ([`Embedded::check`](super::Embedded::check)) sees where something else is
+    /// kept than is found now; `None` looks at none of that.
+    pub describer: Option<Describer>,
     /// Whether the texts of mail are indexed for searches, in the directory `fulltext` of the store's: a few kilobytes a message, made
     /// of the mail and made anew if it is missing or damaged, so in no backup. It has to be kept up with the mail, see
     /// [`Search`](crate::Search). The mail of users who have keys to encrypted mail is not in it. A store that is opened without
@@ -76,6 +79,7 @@ impl Default for Options {
             zstd: None,
             in_place: None,
             append_limit: None,
+            describer: None,
             #[cfg(feature = "fulltext")]
             fulltext: false,
         }

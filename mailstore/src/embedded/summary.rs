@@ -160,6 +160,14 @@ pub(super) fn is_sealed(row_key: &[u8], sealed: &[u8]) -> bool {
     row::open(&marked(row_key), sealed).is_some()
 }
 
+/// The value of a row that is not sealed.
+pub(super) fn plain(row_key: &[u8], sealed: Bytes) -> Option<Bytes> {
+    match unseal(row_key, sealed)? {
+        Found::Plain(value) => Some(value),
+        Found::Sealed(..) => None,
+    }
+}
+
 /// The value of a row. A corrupt one is as good as none: it can be found out anew.
 fn unseal(row_key: &[u8], mut sealed: Bytes) -> Option<Found> {
     // The value is what is in front. To cut it off counts no references, which would be dear for all messages of a mailbox.

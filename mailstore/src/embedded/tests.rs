@@ -13,6 +13,7 @@ mod backups;
 #[cfg(feature = "zstd")]
 mod compressed;
 mod damage;
+mod described;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod groups;
@@ -22,6 +23,7 @@ mod indexed;
 mod keeping;
 mod moments;
 mod noted;
+mod orphans;
 mod packed;
 mod swept;
 mod together;

@@ -154,6 +154,14 @@ impl Server {
     /// Ends the session with a `BYE` as soon as no command, answer or body is under way.
     pub fn shutdown(&mut self, why: Shutdown) {
         self.shutdown.get_or_insert(why);
+        if why == Shutdown::Unanswered {
+            self.shutdown = Some(why);
+            if matches!(self.state, State::Asking { .. } | State::Uploading { .. }) {
+                self.answer_is_late();
+            }
+            // Half of a script is none.
+            self.abort_body();
+        }
     }
 
     /// Takes only so many errors from now on, bad commands and failed logins each, if the configuration allows more: for a server whose
@@ -350,6 +358,9 @@ impl Server {
         let (code, text) = match why {
             Shutdown::Stopping => (Some(ResponseCode::TryLater), "the server is stopping"),
             Shutdown::TooBusy => (Some(ResponseCode::TryLater), "too many connections"),
+            Shutdown::Unanswered => {
+                (Some(ResponseCode::TryLater), "an answer took too long; try again later")
+            }
             Shutdown::Revoked => (None, "the account has changed; log in again"),
             _ => (None, "the connection is closed by the operator"),
         };

@@ -221,8 +221,15 @@ impl Client {
         }
         self.accepted = 0;
         let each = std::mem::take(&mut self.outcome);
-        // A message that is refused as a whole was taken for nobody.
-        let outcome = if reply.is_positive() { Outcome::Each(each) } else { Outcome::All(reply) };
+        // A message that is refused as a whole was taken for nobody. For now, that is: who was refused before stays so, for good too.
+        let outcome = match reply {
+            reply if reply.is_positive() => Outcome::Each(each),
+            reply if reply.is_transient() => {
+                let last = |each: Reply| if each.is_positive() { reply.clone() } else { each };
+                Outcome::Each(each.into_iter().map(last).collect())
+            }
+            reply => Outcome::All(reply),
+        };
         Some(Output::Event(Event::BodyEnd(Ticket::new(id), outcome)))
     }
 

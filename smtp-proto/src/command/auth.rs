@@ -2,23 +2,29 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mailwright_line_proto::{Authenticate, Secret, is_mechanism_name};
+use memchr::memchr;
 
 use super::{Command, Syntax, SyntaxError};
-use crate::words::text;
+use crate::words::{skip_spaces, word};
 
 const USAGE: &str = "AUTH mechanism [initial-response]";
 
 pub(super) fn parse(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
-    let mut words = text(arguments)?.split(' ').filter(|word| !word.is_empty());
-    let mechanism = words
-        .next()
-        .filter(|name| is_mechanism_name(name.as_bytes()))
-        .ok_or(SyntaxError::Arguments(USAGE))?;
-    let response = words.next().map(|word| initial(word.as_bytes())).transpose()?;
-    match words.next() {
-        Some(_) => Err(SyntaxError::Arguments(USAGE)),
-        None => Ok(Command::Authenticate(Authenticate::new(mechanism.to_ascii_uppercase(), response))),
+    const WRONG: SyntaxError = SyntaxError::Arguments(USAGE);
+    let (name, rest) = word(skip_spaces(arguments));
+    if !is_mechanism_name(name) {
+        return Err(WRONG);
     }
+    let mechanism = String::from_utf8(name.to_ascii_uppercase()).map_err(|_| WRONG)?;
+    let rest = skip_spaces(rest);
+    // A response may be long.
+    let end = memchr(b' ', rest).unwrap_or(rest.len());
+    let (response, rest) = rest.split_at_checked(end).ok_or(WRONG)?;
+    let response = (!response.is_empty()).then(|| initial(response)).transpose()?;
+    if !skip_spaces(rest).is_empty() {
+        return Err(WRONG);
+    }
+    Ok(Command::Authenticate(Authenticate::new(mechanism, response)))
 }
 
 pub(super) fn encode(authenticate: &Authenticate) -> String {
@@ -45,7 +51,7 @@ fn initial(word: &[u8]) -> Result<Secret, SyntaxError> {
 }
 
 fn decode(text: &[u8]) -> Result<Secret, SyntaxError> {
-    STANDARD.decode(text).map(|octets| Secret::from(&octets[..])).map_err(|_| SyntaxError::Base64)
+    STANDARD.decode(text).map(Secret::from).map_err(|_| SyntaxError::Base64)
 }
 
 #[cfg(test)]
@@ -63,6 +69,7 @@ mod tests {
         assert_eq!(parse("AUTH PLAIN"), auth(None));
         assert_eq!(parse("auth plain AGEAYg=="), auth(Some("\0a\0b")));
         assert_eq!(parse("AUTH PLAIN ="), auth(Some("")));
+        assert_eq!(parse("AUTH  plain  YQ==  "), auth(Some("a")));
         for bad in ["AUTH", "AUTH PLAIN YQ== b", "AUTH PL!IN", "AUTH AAAAAAAAAABBBBBBBBBBC"] {
             assert_eq!(parse(bad), Err(SyntaxError::Arguments(USAGE)), "{bad}");
         }

@@ -7,7 +7,7 @@ use mailwright_line_proto::Request;
 use super::{Command, Syntax, SyntaxError};
 use crate::{
     Reply,
-    words::{Key, number, skip_spaces, text, word},
+    words::{Key, leading_number, skip_spaces, split_word, text},
 };
 
 /// The next part of a message: so many octets follow the line.
@@ -72,26 +72,28 @@ const BURL: SyntaxError = SyntaxError::Arguments("BURL url [LAST]");
 
 /// A number is read exactly or not at all.
 pub(super) fn parse_bdat(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
-    let (size, last) = words(arguments).ok_or(BDAT)?;
-    let size = number(size, 20).ok_or(BDAT)?;
+    let (size, rest) = leading_number(skip_spaces(arguments), 20).ok_or(BDAT)?;
+    let last = is_last(rest).ok_or(BDAT)?;
     Ok(Command::Bdat(Bdat { size, last }))
 }
 
 pub(super) fn parse_burl(arguments: &[u8], _: Syntax) -> Result<Command, SyntaxError> {
-    let (url, last) = words(arguments).ok_or(BURL)?;
+    let (url, rest) = split_word(skip_spaces(arguments));
+    let last = is_last(rest).ok_or(BURL)?;
     Burl::new(text(url)?, last).map(Command::Burl)
 }
 
-/// One word, and whether LAST stands behind it.
-fn words(arguments: &[u8]) -> Option<(&[u8], bool)> {
+/// Whether LAST stands behind the first word, if that is all that may stand there.
+fn is_last(rest: &[u8]) -> Option<bool> {
     const LAST: Key = Key::of("LAST");
-    let (first, rest) = word(skip_spaces(arguments));
-    let is_last = match skip_spaces(rest) {
-        [] => false,
-        last if Key::of_octets(last) == LAST => true,
-        _ => return None,
-    };
-    (!first.is_empty()).then_some((first, is_last))
+    match rest {
+        [] => Some(false),
+        [b' ', rest @ ..] => match skip_spaces(rest) {
+            [] => Some(false),
+            last => (Key::of_octets(last) == LAST).then_some(true),
+        },
+        _ => None,
+    }
 }
 
 #[cfg(test)]

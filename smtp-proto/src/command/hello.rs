@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use super::{Command, Syntax, SyntaxError};
 use crate::{
     Reply,
-    words::{COLON, HOST, all_in, skip_spaces, text},
+    words::{COLON, HOST, all_in, short, skip_spaces, text},
 };
 
 /// The longest name, as of a domain (RFC 5321 §4.5.3.1.2).
@@ -142,38 +142,37 @@ fn is_literal(name: &str) -> bool {
 }
 
 fn is_domain(name: &str) -> bool {
-    // As behind a dot.
-    let mut last = DOT;
+    // As behind a dot. There is no way out before the end, for nearly all names are right.
+    let (mut last, mut wrong) = (DOT, 0);
     for octet in name.bytes().map(usize::from) {
-        if BEHIND.get(octet).is_none_or(|behind| behind & last == 0) {
-            return false;
-        }
+        wrong |= last & NOT_BEHIND.get(octet).copied().unwrap_or(u8::MAX);
         last = IS.get(octet).copied().unwrap_or_default();
     }
     let fit = || name.split('.').all(|label| label.len() <= LONGEST_LABEL);
-    !name.is_empty() && last & HYPHEN == 0 && (name.len() <= LONGEST_LABEL || fit())
+    wrong == 0 && !name.is_empty() && last & HYPHEN == 0 && (name.len() <= LONGEST_LABEL || fit())
 }
 
 /// What an octet of a domain is.
 const LETTER: u8 = 1;
 const HYPHEN: u8 = 2;
 const DOT: u8 = 4;
+const OTHER: u8 = 8;
 
 /// What each octet is.
-static IS: [u8; 256] = table(LETTER, HYPHEN, DOT);
-/// What each octet may stand behind.
-static BEHIND: [u8; 256] = table(LETTER | HYPHEN | DOT, LETTER | HYPHEN, LETTER);
+static IS: [u8; 256] = table(LETTER, HYPHEN, DOT, OTHER);
+/// What each octet must not stand behind.
+static NOT_BEHIND: [u8; 256] = table(OTHER, OTHER | DOT, OTHER | DOT | HYPHEN, u8::MAX);
 
-/// What is so of letters, hyphens and dots, and of nothing else.
-const fn table(letter: u8, hyphen: u8, dot: u8) -> [u8; 256] {
-    let mut all = [0; 256];
+/// What is so of letters, hyphens and dots, and of all else.
+const fn table(letter: u8, hyphen: u8, dot: u8, other: u8) -> [u8; 256] {
+    let mut all = [other; 256];
     let (mut rest, mut octet): (&mut [u8], u8) = (&mut all, 0);
     while let [entry, after @ ..] = rest {
         *entry = match octet {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => letter,
             b'-' => hyphen,
             b'.' => dot,
-            _ => 0,
+            _ => other,
         };
         octet = octet.wrapping_add(1);
         rest = after;
@@ -195,7 +194,7 @@ fn parse(
     if !is_right {
         return Err(SyntaxError::Arguments(usage));
     }
-    Ok(Command::Hello(Hello { kind, name: HelloName(name.into()) }))
+    Ok(Command::Hello(Hello { kind, name: HelloName(short(name)) }))
 }
 
 #[cfg(test)]
@@ -264,6 +263,18 @@ mod tests {
             let kind = [HelloKind::Helo, HelloKind::Ehlo, HelloKind::Lhlo][kind];
             let command = Command::Hello(Hello::with_kind(kind, name.parse().unwrap()));
             prop_assert_eq!(Command::parse(command.encode().trim_end().as_bytes(), Syntax::Lenient), Ok(command));
+        }
+
+        #[test]
+        fn a_domain_is_its_labels(name in "[a-cA_9.-]{0,8}|[a.-]{0,6}[ @é:\0~][a.-]{0,3}|(a{60,66}\\.?){1,4}") {
+            let is_label = |label: &str| {
+                let ends = [label.chars().next(), label.chars().last()];
+                (1..=63).contains(&label.len())
+                    && label.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
+                    && !ends.contains(&Some('-'))
+            };
+            let labels = name.strip_suffix('.').unwrap_or(&name);
+            prop_assert_eq!(is_domain(&name), labels.split('.').all(is_label));
         }
 
         #[test]

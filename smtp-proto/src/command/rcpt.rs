@@ -53,14 +53,22 @@ const TO: Key = Key::of("TO:");
 pub(super) fn parse(arguments: &[u8], syntax: Syntax) -> Result<Command, SyntaxError> {
     let path = after_keyword::<3>(text(arguments)?, TO, syntax)
         .ok_or(SyntaxError::Arguments("RCPT TO:<address> [parameters]"))?;
-    let (to, rest) = match syntax {
-        Syntax::Strict => ForwardPath::parse_prefix(path),
-        Syntax::Lenient => ForwardPath::parse_prefix_lenient(path),
+    // What was just written takes long to be moved: nearly all paths are made where the command is.
+    match ForwardPath::parse_plain_prefix(path) {
+        Some((to, "")) => Ok(Command::Rcpt(Rcpt::new(to))),
+        Some((to, rest)) => with_parameters(to, rest),
+        None => {
+            let (to, rest) = match syntax {
+                Syntax::Strict => ForwardPath::parse_prefix(path),
+                Syntax::Lenient => ForwardPath::parse_prefix_lenient(path),
+            }
+            .map_err(SyntaxError::Recipient)?;
+            with_parameters(to, rest)
+        }
     }
-    .map_err(SyntaxError::Recipient)?;
-    if rest.is_empty() {
-        return Ok(Command::Rcpt(Rcpt::new(to)));
-    }
+}
+
+fn with_parameters(to: ForwardPath, rest: &str) -> Result<Command, SyntaxError> {
     let mut rcpt = Rcpt::new(to);
     params::parse(params::RCPT, rest, &mut rcpt.parameters)?;
     Ok(Command::Rcpt(rcpt))

@@ -6,7 +6,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::{
     SyntaxError,
-    words::{Key, PRINTABLE, WORD, all_in, split_at_octet},
+    words::{Key, PRINTABLE, WORD, all_in, short, split_at_octet},
     xtext,
 };
 
@@ -72,7 +72,7 @@ impl EnvelopeId {
         }
         match xtext::decode(value)? {
             // What had nothing to decode is printable.
-            Cow::Borrowed(text) if !text.is_empty() => Some(Self(text.into())),
+            Cow::Borrowed(text) if !text.is_empty() => Some(Self(short(text))),
             text => Self::checked(&text),
         }
     }
@@ -183,7 +183,7 @@ impl OriginalRecipient {
         match decode(address)? {
             // What had nothing to decode is printable.
             Cow::Borrowed(address) if !kind.is_empty() && !address.is_empty() && all_in(kind, WORD) => {
-                Some(Self { text: value.into(), kind_length: kind.len() })
+                Some(Self { text: short(value), kind_length: kind.len() })
             }
             // Postfix calls them all rfc822. RFC 6533 §3: beyond ASCII they are utf-8.
             address if !address.is_ascii() && kind.eq_ignore_ascii_case("rfc822") => {

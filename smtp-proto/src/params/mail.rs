@@ -2,7 +2,7 @@
 
 use super::{
     BodyKind, ByMode, DeliverBy, EnvelopeId, Hold, Keep, Parameter, Priority, ReturnContent, Row,
-    Solicitation, Submitter, VerpDelimiters, body::parse_size,
+    Solicitation, Submitter, Table, VerpDelimiters, body::parse_size,
 };
 use crate::{timestamp, words::Key};
 
@@ -64,7 +64,7 @@ impl Keep for MailParameters {
 }
 
 /// The parameters of MAIL.
-pub(crate) const MAIL: &[Row<MailParameters>] = &[
+pub(crate) const MAIL: &Table<MailParameters> = &Table::of(&[
     Row {
         keyword: "SIZE",
         key: Key::of("SIZE"),
@@ -231,4 +231,4 @@ pub(crate) const MAIL: &[Row<MailParameters>] = &[
         announced: |_, capabilities| capabilities.verp,
         needed: |_| true,
     },
-];
+]);

@@ -1,6 +1,6 @@
 //! The parameters of RCPT.
 
-use super::{Keep, Notify, OriginalRecipient, Parameter, Row, ValidSince};
+use super::{Keep, Notify, OriginalRecipient, Parameter, Row, Table, ValidSince};
 use crate::words::Key;
 
 /// What RCPT says beside the recipient.
@@ -39,7 +39,7 @@ impl Keep for RcptParameters {
 }
 
 /// The parameters of RCPT.
-pub(crate) const RCPT: &[Row<RcptParameters>] = &[
+pub(crate) const RCPT: &Table<RcptParameters> = &Table::of(&[
     Row {
         keyword: "NOTIFY",
         key: Key::of("NOTIFY"),
@@ -74,4 +74,4 @@ pub(crate) const RCPT: &[Row<RcptParameters>] = &[
         // RFC 7293 §4: with C too, a header field would have to take its place.
         needed: |_| true,
     },
-];
+]);

@@ -165,9 +165,12 @@ impl Server {
         self.phase = Phase::Command;
         let replies: Vec<Reply> = match self.config.protocol {
             super::Protocol::Smtp if std::mem::take(&mut self.each_recipient) => {
-                // draft-hall-prdr: 353, one for each, and one for all, which is a refusal if each of them was
+                // draft-hall-prdr: 353, one for each, and one for all, which is a refusal if each of them was: for good only if all were
+                // refused for good, since senders take that for the end of the message for everybody, those included who were put off.
                 let each = outcome.each(recipients).into_iter().map(verdict).collect::<Vec<_>>();
-                let all = each.iter().find(|reply| reply.is_positive()).or_else(|| each.first()).cloned();
+                let first = |kind: fn(&Reply) -> bool| each.iter().find(|reply| kind(reply));
+                let all = first(Reply::is_positive).or_else(|| first(Reply::is_transient));
+                let all = all.or_else(|| each.first()).cloned();
                 let opening = Reply::plain(353, "A reply for each recipient follows");
                 [opening].into_iter().chain(each).chain(all).collect()
             }

@@ -25,14 +25,14 @@ impl Server {
         } else {
             self.trace.line(Traced::Received(line));
         }
-        if command::is_foreign(line) {
-            // What a browser was made to send.
-            let verb = line.split(|octet| *octet == b' ').next().unwrap_or_default();
-            let verb = String::from_utf8_lossy(verb).into_owned();
-            return self.close_foreign("a command of SMTP", &verb);
-        }
         let (row, arguments) = match command::find(line) {
             Ok(found) => found,
+            Err(_) if command::is_foreign(line) => {
+                // What a browser was made to send.
+                let verb = line.split(|octet| *octet == b' ').next().unwrap_or_default();
+                let verb = String::from_utf8_lossy(verb).into_owned();
+                return self.close_foreign("a command of SMTP", &verb);
+            }
             Err(error) if parts::is_bdat(line) => return self.refuse_unbounded(&error.reply()),
             Err(SyntaxError::Unknown | SyntaxError::Octets) if self.data_refused => {
                 return self.close_foreign("RSET after a refused DATA", "the lines of a message");

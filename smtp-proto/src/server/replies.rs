@@ -74,6 +74,7 @@ impl Server {
         let (enhanced, text) = match why {
             Shutdown::TooBusy => ((4, 3, 2), "Too many connections; try again later"),
             Shutdown::Revoked => ((4, 7, 0), "The account has changed; log in again"),
+            Shutdown::Unanswered => ((4, 3, 0), "An answer took too long; try again later"),
             _ => ((4, 3, 2), "Service not available; closing the connection"),
         };
         self.reply_421(enhanced, text);

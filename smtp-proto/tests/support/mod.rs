@@ -178,6 +178,13 @@ pub fn receive(server: &mut server::Server, event: server::Event) -> Seen {
                     _ if ask.recipients == 3 => {
                         Outcome::Each(vec![Reply::OK, Reply::transient((2, 2), "Mailbox full"), Reply::OK])
                     }
+                    _ if ask.recipients >= 4 => {
+                        let refused = |at: usize| match (at, ask.recipients) {
+                            (1, 4) => Reply::transient((2, 2), "Mailbox full"),
+                            _ => Reply::permanent((7, 1), "Not wanted"),
+                        };
+                        Outcome::Each((0..ask.recipients).map(refused).collect())
+                    }
                     server::Protocol::Lmtp => Outcome::Each(
                         (0..ask.recipients)
                             .map(|index| {

@@ -106,6 +106,8 @@ impl Accounts for DovecotAccounts {
         match self.ask(ask).await {
             Ok(Outcome::Accepted { user, .. }) => User::new(&user).map_err(|_| LoginError::Unavailable),
             Ok(Outcome::Refused { expired: true, .. }) => Err(LoginError::Expired),
+            // It counts as no guess: whoever has the right password gets no other answer.
+            Ok(Outcome::Refused { denied: true, .. }) => Err(LoginError::NotAuthorized),
             Ok(Outcome::Refused { temporary: false, .. }) => Err(LoginError::Credentials),
             Ok(_) => Err(LoginError::Unavailable),
             Err(error) => {

@@ -36,6 +36,7 @@ async fn accounts_behind_the_service_are_those_in_front_of_it() {
                 User::new("tim@example.org").map_err(|_| LoginError::Unavailable)
             }
             "later" => Err(LoginError::Unavailable),
+            "denied" => Err(LoginError::NotAuthorized),
             _ => Err(LoginError::Credentials),
         }
     });
@@ -54,6 +55,7 @@ async fn accounts_behind_the_service_are_those_in_front_of_it() {
         ("tim", "wrong", Err(LoginError::Credentials)),
         ("tim\0", "pass", Err(LoginError::Credentials)),
         ("later", "pass", Err(LoginError::Unavailable)),
+        ("denied", "pass", Err(LoginError::NotAuthorized)),
     ] {
         let mut request = LoginRequest::new(user, Credentials::password(password.as_bytes()), Service::Imap);
         request.peer = Some("192.0.2.1".parse().unwrap());

@@ -28,9 +28,45 @@ async fn guessing_is_slowed_down_and_ends_in_a_ban_whatever_the_mechanism() {
     assert_eq!(authenticator.accounts.asked.load(Ordering::Relaxed), asked);
     // At home she is let in, and there somebody lifts the ban.
     play(&authenticator, "PLAIN", &alice, &home).await.unwrap();
-    let [ban] = authenticator.throttle().bans(Instant::now())[..] else { panic!() };
+    let bans = authenticator.throttle().bans(Instant::now());
+    let [ban] = &bans[..] else { panic!() };
+    assert_eq!(ban.users, ["nobody", "alice"]);
     assert!(authenticator.throttle().lift(ban.network));
     play(&authenticator, "PLAIN", &alice, &away).await.unwrap();
+}
+
+/// The server says why, and refuses when the client has said a word to that (RFC 7628 §3.2.3), which a guesser leaves out.
+#[tokio::test(start_paused = true)]
+async fn a_token_is_counted_when_it_is_refused_and_once() {
+    let peer = Peer::new(Some("198.51.100.1:1".parse().unwrap()), None);
+    for (name, message) in [
+        ("OAUTHBEARER", "n,a=alice,\x01auth=Bearer guess\x01\x01"),
+        ("XOAUTH2", "user=alice\x01auth=Bearer guess\x01\x01"),
+    ] {
+        for goes_on in [false, true] {
+            let limits = ThrottleLimits { failures_per_address: 3, ..ThrottleLimits::default() };
+            let authenticator = everything().with_throttle(Arc::new(Throttle::new(limits)));
+            for count in 1..=3 {
+                assert_eq!(authenticator.throttle().bans(Instant::now()), []);
+                let mut exchange = None;
+                let ask = Authenticate::new(name.to_owned(), Some(message.into()));
+                let told = authenticator.step(&mut exchange, &ask, &peer, Some(&tls()), Service::Imap).await;
+                assert!(matches!(told, (AuthStep::Challenge(_), None)), "{told:?}");
+                if goes_on {
+                    let mut ask = Authenticate::new(name.to_owned(), Some("\x01".into()));
+                    ask.continues = true;
+                    let step =
+                        authenticator.step(&mut exchange, &ask, &peer, Some(&tls()), Service::Imap).await;
+                    // Not another reason where the third was one too many.
+                    assert_eq!(step, (AuthStep::Refuse(AuthRefusal::Credentials), None), "{count}");
+                }
+            }
+            let bans = authenticator.throttle().bans(Instant::now());
+            assert_eq!((bans.len(), bans[0].failures, &bans[0].users[..]), (1, 3, &["alice".to_owned()][..]));
+            let guess = Proof::bearer("alice", "token".into());
+            assert_eq!(play(&authenticator, name, &guess, &peer).await, Err(AuthRefusal::Unavailable));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

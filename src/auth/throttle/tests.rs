@@ -26,8 +26,10 @@ fn each_failure_costs_twice_as_much_and_then_the_network_is_banned() {
     }
     assert_eq!(throttle.admit(now, ip("2001:db8::9"), "b"), Err(Throttled::Address));
     assert_eq!(throttle.admit(now, ip("2001:db8:0:1::9"), "b"), Ok(false));
-    let [ban] = throttle.bans(now + MINUTE)[..] else { panic!() };
+    let bans = throttle.bans(now + MINUTE);
+    let [ban] = &bans[..] else { panic!() };
     assert_eq!((ban.network, ban.left, ban.failures), (ip("2001:db8::").unwrap(), 9 * MINUTE, 4));
+    assert_eq!(ban.users, ["a"]);
     // It ends by itself, at its time, or because somebody says so.
     let end = now + 10 * MINUTE;
     assert!(throttle.admit(end - Duration::from_millis(1), ip("2001:db8::9"), "b").is_err());
@@ -62,6 +64,36 @@ fn a_familiar_user_is_kept_out_by_nobody_else() {
         throttle.failed(now, ip("192.0.2.1"), "alice");
     }
     assert_eq!(throttle.admit(now, ip("192.0.2.1"), "alice"), Err(Throttled::Address));
+}
+
+#[test]
+fn a_ban_says_which_names_were_tried() {
+    let (throttle, now) = (throttle(), Instant::now());
+    let users = |address: &str| {
+        let bans = throttle.bans(now);
+        bans.into_iter().find(|ban| ban.network == ip(address).unwrap()).map(|ban| ban.users)
+    };
+    for user in ["alice@a.test", "bob@a.test", "", "alice@a.test"] {
+        assert_eq!(users("192.0.2.1"), None);
+        throttle.failed(now, ip("192.0.2.1"), user);
+    }
+    assert_eq!(users("192.0.2.1").unwrap(), ["bob@a.test", "alice@a.test"]);
+    // Of one who is familiar, that one; and what was before is forgotten with its failures.
+    throttle.failed(now, ip("192.0.2.2"), "eve@a.test");
+    throttle.succeeded(now, ip("192.0.2.2"), "carol@a.test");
+    for _ in 0..4 {
+        throttle.failed(now, ip("192.0.2.2"), "carol@a.test");
+    }
+    assert_eq!(users("192.0.2.2").unwrap(), ["carol@a.test"]);
+    throttle.lift(ip("192.0.2.1").unwrap());
+    let later = now + 11 * MINUTE;
+    for _ in 0..4 {
+        throttle.failed(now, ip("192.0.2.1"), "dave@a.test");
+        throttle.failed(later, ip("192.0.2.2"), "dave@a.test");
+    }
+    assert_eq!(users("192.0.2.1").unwrap(), ["dave@a.test"]);
+    let bans = throttle.bans(later);
+    assert!(bans.iter().any(|ban| !ban.familiar && ban.users == ["dave@a.test"]), "{bans:?}");
 }
 
 #[test]
@@ -176,7 +208,7 @@ fn whoever_is_kept_out_at_home_is_listed_and_let_in_again() {
     }
     assert_eq!(throttle.admit(now, home, "alice"), Err(Throttled::Address));
     assert_eq!(throttle.admit(now, home, "bob"), Ok(false));
-    let [ban] = throttle.bans(now + MINUTE)[..] else { panic!() };
+    let [ref ban] = throttle.bans(now + MINUTE)[..] else { panic!() };
     assert_eq!((ban.network, ban.left, ban.failures, ban.familiar), (home.unwrap(), 9 * MINUTE, 4, true));
     assert!(throttle.lift(ban.network) && !throttle.lift(ban.network));
     // She is as familiar there as before.

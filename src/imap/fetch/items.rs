@@ -45,7 +45,7 @@ impl Item<'_> {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn items<'a>(
         &self,
         ask: &'a Ask<Fetch<UidSet>>,

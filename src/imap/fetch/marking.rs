@@ -17,7 +17,7 @@ use crate::{
     service::Session,
 };
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Whether what is read is marked as read by this.
     pub(super) async fn may_mark(&self, ask: &Ask<Fetch<UidSet>>) -> bool {
         let writable = self.selected.as_ref().is_some_and(|selected| !selected.read_only);

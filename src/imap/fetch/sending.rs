@@ -17,7 +17,7 @@ use crate::{
     service::Session,
 };
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn send_one(
         &self,
         connection: &mut Session<Deflate<Server>>,

@@ -46,7 +46,7 @@ impl Own {
     }
 }
 
-impl<S: Store, A: Accounts> Visit<'_, S, A> {
+impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Takes what the client has just done for known.
     pub(in crate::imap) async fn pass_over(&mut self, own: &Own) {
         let (Some(mut notifier), Some(user)) = (self.notifier.take(), self.user.clone()) else { return };

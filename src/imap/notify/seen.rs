@@ -53,7 +53,7 @@ pub(super) struct Known {
 
 impl Seen {
     /// Looks at everything that a client was promised to be told of.
-    pub(super) async fn look<S: Store, A: Accounts>(
+    pub(super) async fn look<S: Store + 'static, A: Accounts + 'static>(
         visit: &Visit<'_, S, A>,
         user: &User,
         notifier: &Notifier,
@@ -86,7 +86,7 @@ impl Seen {
         Ok(seen)
     }
 
-    async fn look_at_annotations<S: Store, A: Accounts>(
+    async fn look_at_annotations<S: Store + 'static, A: Accounts + 'static>(
         &mut self,
         visit: &Visit<'_, S, A>,
         user: &User,

@@ -1,3 +1,5 @@
+mod security;
+
 use std::{
     io::{BufRead, BufReader, ErrorKind, Write},
     net::{TcpListener, TcpStream},
@@ -179,10 +181,16 @@ impl World {
 
     /// One that gives so much time at the end; and what runs it.
     fn ending(hop: &str, farewell: Duration) -> (Self, JoinHandle<Result<(), StoreError>>) {
-        let (store, mut config) = (Memory::new(), QueueConfig::new("mail.a.example").unwrap());
+        let mut config = QueueConfig::new("mail.a.example").unwrap();
         config.farewell = farewell;
         config.routes = Arc::new(RouteTable::default().with_smarthost(hop.parse().unwrap()));
-        let (spool, resolver) = (Arc::new(store.clone()), Arc::new(CannedAnswers::default()));
+        Self::of(config, CannedAnswers::default())
+    }
+
+    /// One that is configured like this, where names are known.
+    fn of(config: QueueConfig, names: CannedAnswers) -> (Self, JoinHandle<Result<(), StoreError>>) {
+        let store = Memory::new();
+        let (spool, resolver) = (Arc::new(store.clone()), Arc::new(names));
         let queue = Arc::new(Queue::new(spool, resolver, Arc::new(Elsewhere), config));
         let stop = CancellationToken::new();
         let running = tokio::spawn(Arc::clone(&queue).run(stop.clone()));

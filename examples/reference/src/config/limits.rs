@@ -19,6 +19,7 @@ pub(crate) struct Limits {
     pub(crate) recipients: u32,
     pub(crate) scripts: u64,
     pub(crate) script_size: u32,
+    pub(crate) answer_seconds: u64,
     pub(crate) stop_seconds: u64,
 }
 
@@ -35,6 +36,7 @@ impl Default for Limits {
             recipients: 1000,
             scripts: 100,
             script_size: 1 << 20,
+            answer_seconds: 540,
             stop_seconds: 30,
         }
     }
@@ -48,6 +50,14 @@ impl Limits {
             percent => vec![format!(
                 "[limits] stress_percent = {percent} is more than all connections: write 0 to 100"
             )],
+        }
+    }
+
+    /// How long a session waits for what is done here.
+    pub(crate) fn work(&self) -> Duration {
+        match self.answer_seconds {
+            0 => Duration::MAX,
+            seconds => Duration::from_secs(seconds),
         }
     }
 

@@ -267,7 +267,14 @@ impl Config {
     /// What is wrong with what is said of mail going out.
     pub(super) fn outbound_problems(&self, problems: &mut Vec<String>) {
         problems.extend(self.relay.routes().err());
-        problems.extend(hop("relay.fallback", &self.relay.fallback).err());
+        match hop("relay.fallback", &self.relay.fallback) {
+            Ok(Some(NextHop::OnDemand(_))) => {
+                problems.push(
+                    "relay.fallback cannot be atrn:, for nobody comes for that mail; name a host".into(),
+                );
+            }
+            found => problems.extend(found.err()),
+        }
         let protected = self.relay.tls_for.keys().map(|key| ("relay.tls_for", key));
         let paced = self.queue.pace.keys().map(|key| ("queue.pace", key));
         problems.extend(protected.chain(paced).filter_map(|(key, text)| destination(key, text).err()));
@@ -337,6 +344,24 @@ mod tests {
                 expected,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_fallback_is_somebody_who_can_be_reached() {
+        for (fallback, expected) in [
+            ("relay.example", ""),
+            ("atrn:", "relay.fallback cannot be atrn:"),
+            ("smtp:", "relay.fallback: "),
+        ] {
+            let config = Config {
+                relay: Relay { fallback: fallback.into(), ..Relay::default() },
+                ..Config::default()
+            };
+            let mut problems = Vec::new();
+            config.outbound_problems(&mut problems);
+            let problems = problems.join("\n");
+            assert!(problems.contains(expected) && expected.is_empty() == problems.is_empty(), "{problems}");
         }
     }
 

@@ -105,10 +105,9 @@ impl Reports {
     /// RFC 7489 §7.2.1.1
     fn message(&self, collected: &Collected, to: &Address) -> std::io::Result<String> {
         let (host, domain) = (&self.hostname, &collected.domain);
-        let (begin, end) = (collected.day * DAY, (collected.day + 1) * DAY - 1);
-        // The same report has the same number, however often it is sent.
-        let id = format!("{begin}.{domain}");
-        let xml = xml(host, &id, collected);
+        let told = Told::of(collected, seconds());
+        let xml = xml(host, &told, collected);
+        let Told { begin, end, id } = told;
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(xml.as_bytes())?;
         let encoded = STANDARD.encode(gzip.finish()?);
@@ -139,9 +138,33 @@ impl Reports {
     }
 }
 
+/// What a report is of.
+struct Told {
+    /// In seconds since 1970, and the last of them.
+    begin: u64,
+    end: u64,
+    id: String,
+}
+
+impl Told {
+    /// The day, or as much of it as there is at this time.
+    fn of(collected: &Collected, now: u64) -> Self {
+        let (begin, domain) = (collected.day * DAY, &collected.domain);
+        let over = begin + DAY - 1;
+        // The same report has the same number, however often it is sent; and of a day that is not over there may be several, of which whoever
+        // gets them must not take one for another (RFC 7489 §7.2.1.1).
+        match now {
+            now if (begin..over).contains(&now) => {
+                Self { begin, end: now, id: format!("{begin}-{now}.{domain}") }
+            }
+            _ => Self { begin, end: over, id: format!("{begin}.{domain}") },
+        }
+    }
+}
+
 /// The report itself (RFC 7489 appendix C).
-fn xml(host: &str, id: &str, collected: &Collected) -> String {
-    let (begin, end) = (collected.day * DAY, (collected.day + 1) * DAY - 1);
+fn xml(host: &str, told: &Told, collected: &Collected) -> String {
+    let Told { begin, end, id } = told;
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<feedback>\n<version>1.0</version>\n<report_metadata><org_name>{0}</org_name>\
          <email>postmaster@{0}</email><report_id>{1}</report_id><date_range><begin>{begin}</begin><end>{end}</end></date_range>\
@@ -239,6 +262,32 @@ mod tests {
 
     use super::{super::report::Report, *};
 
+    fn told(collected: &Collected) -> Told {
+        Told::of(collected, u64::MAX)
+    }
+
+    #[test]
+    fn a_day_that_is_not_over_is_told_up_to_now_and_under_another_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(folder.path().join("store"), Options::default()).unwrap();
+        let collector = Collector::new(store.table("dmarc").unwrap());
+        let (day, noon) = (20_000, 20_000 * DAY + DAY / 2);
+        observe(&collector, "a.example", 1, noon);
+        block_on(collector.write()).unwrap();
+        let collected = collector.collected(day, "a.example").unwrap().unwrap();
+        for (now, end, id) in [
+            (noon, noon, format!("{}-{noon}.a.example", day * DAY)),
+            (noon + 60, noon + 60, format!("{}-{}.a.example", day * DAY, noon + 60)),
+            (noon + DAY, (day + 1) * DAY - 1, format!("{}.a.example", day * DAY)),
+            // A clock that is behind.
+            (5, (day + 1) * DAY - 1, format!("{}.a.example", day * DAY)),
+        ] {
+            let told = Told::of(&collected, now);
+            let report = Report::read(xml("mx.example", &told, &collected).as_bytes()).unwrap();
+            assert_eq!((report.begin, report.end, report.id), (day * DAY, end, id), "{now}");
+        }
+    }
+
     /// A message of `from` that fails, and a number of messages that pass.
     fn observe(collector: &Collector, from: &str, passing: usize, now: u64) {
         let mut findings = Findings::default();
@@ -271,7 +320,7 @@ mod tests {
         assert_eq!(collector.before(day).unwrap(), []);
         assert_eq!(collector.before(day + 1).unwrap(), [(day, "a.example".to_owned())]);
         let collected = collector.collected(day, "a.example").unwrap().unwrap();
-        let report = Report::read(xml("mx.example", "1", &collected).as_bytes()).unwrap();
+        let report = Report::read(xml("mx.example", &told(&collected), &collected).as_bytes()).unwrap();
         assert_eq!(
             (&*report.reporter, &*report.domain, &*report.policy),
             ("mx.example", "a.example", "reject")
@@ -285,7 +334,9 @@ mod tests {
         records.sort_unstable();
         let forged = ("<&?.a.example", 2, false, "quarantine");
         assert_eq!(records, [forged, ("a.example", 2, false, "quarantine"), ("a.example", 5, true, "none")]);
-        assert!(xml("mx.example", "1", &collected).contains("<reason><type>local_policy</type>"));
+        assert!(
+            xml("mx.example", &told(&collected), &collected).contains("<reason><type>local_policy</type>")
+        );
         block_on(collector.forget(&collected)).unwrap();
         assert_eq!(open().before(day + 1).unwrap(), []);
     }
@@ -307,7 +358,7 @@ mod tests {
             collector.observe(&observation, day * DAY);
             block_on(collector.write()).unwrap();
             let collected = collector.collected(day, "a.example").unwrap().unwrap();
-            let written = xml("mx.example", "1", &collected);
+            let written = xml("mx.example", &told(&collected), &collected);
             assert!(written.contains(&format!("<reason><type>{reason}</type>")), "{written}");
         }
     }

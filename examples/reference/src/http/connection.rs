@@ -10,6 +10,7 @@ use hyper_util::{
 };
 use mailwright::{
     Admission, ConnectionLimits, Listener, Stress, Throttle, line_proto::tls::rustls::ServerConfig,
+    relay_policy::networks::AddressRange,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -63,6 +64,8 @@ pub(crate) struct Serving {
     pub(crate) administration: Arc<Current>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) tls: Arc<ServerConfig>,
+    /// Who begins a connection with a header of the PROXY protocol, and is believed.
+    pub(crate) proxies: Vec<AddressRange>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -89,7 +92,7 @@ pub(crate) fn bind(config: &Config) -> Result<Vec<Bound>, ServeError> {
 
 /// Serves all of them until told to stop.
 pub(crate) fn serve(bound: Vec<Bound>, serving: Serving) {
-    let Serving { administration, throttle, tls, stop, tasks } = serving;
+    let Serving { administration, throttle, tls, proxies, stop, tasks } = serving;
     let router = router(administration, throttle);
     // RFC 7301 §3.2: clients that offer HTTP/2 too are told what there is.
     let mut alpn = (*tls).clone();
@@ -102,6 +105,7 @@ pub(crate) fn serve(bound: Vec<Bound>, serving: Serving) {
         match socket {
             Socket::Network(socket) => {
                 let listener = Listener::new(socket, Arc::clone(&admission), stop.clone(), tasks.clone());
+                let listener = listener.behind_proxies(proxies.clone());
                 tasks.spawn(listener.run(move |accepted| {
                     let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stop.clone());
                     let (stream, from) = (accepted.socket, accepted.peer.remote.map(|remote| remote.ip()));

@@ -109,6 +109,9 @@ pub(crate) enum QueueResponse {
         /// How many more were meant that are held back until their time, and are not tried before.
         #[serde(default, skip_serializing_if = "is_none")]
         held_back: usize,
+        /// How many more were meant that somebody has held, and are tried when they are released.
+        #[serde(default, skip_serializing_if = "is_none")]
+        held: usize,
     },
     Suppressed {
         addresses: Vec<SuppressedEntry>,
@@ -168,6 +171,12 @@ impl Change {
             return Ok(Self::Reroute(None));
         }
         let hop: NextHop = via.parse().map_err(|error| format!("via {via}: {error}"))?;
+        if matches!(hop, NextHop::OnDemand(_)) {
+            // Whoever comes gets what the configuration has wait for it.
+            return Err(format!(
+                "via {via}: for whose host mail waits is for [on_demand] and [relay.transport] to say"
+            ));
+        }
         Ok(Self::Reroute(Some(hop.destination())))
     }
 }
@@ -280,7 +289,8 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
         }
         QueueRequest::Change { selection, change, dry_run, told } => {
             let now = unix_time();
-            let (mut settle, mut entries, mut count, mut held_back) = (Vec::new(), Vec::new(), 0, 0);
+            let (mut settle, mut entries) = (Vec::new(), Vec::new());
+            let (mut count, mut held_back, mut held) = (0, 0, 0);
             for_each(access, &selection, |entry| {
                 // What is for this machine, or to be told of, goes by no other way.
                 if matches!(change, Change::Reroute(_)) && !goes_on(entry) {
@@ -291,9 +301,11 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
                     held_back += 1;
                     return;
                 }
-                count += 1;
+                let stays = change == Change::Retry && entry.held;
+                held += usize::from(stays);
+                count += usize::from(!stays);
                 let meant = selection.meant(entry, &change);
-                if told {
+                if told && !stays {
                     let mut about = entry.clone();
                     about.recipients.clone_from(&meant);
                     entries.push(Entry::from(&about));
@@ -301,7 +313,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
                 settle.extend(settlements(entry, &meant, &change, now));
             })?;
             if dry_run {
-                return Ok(QueueResponse::Changed { count, entries, held_back });
+                return Ok(QueueResponse::Changed { count, entries, held_back, held });
             }
             // Destinations that are left alone are tried again before anything is due for them: it would be put off.
             if let (Some(flush), true) = (&access.flush, makes_due(&change)) {
@@ -313,7 +325,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             if let (Some(flush), true) = (&access.flush, makes_due(&change)) {
                 flush();
             }
-            Ok(QueueResponse::Changed { count, entries, held_back })
+            Ok(QueueResponse::Changed { count, entries, held_back, held })
         }
         QueueRequest::Suppressed => Ok(QueueResponse::Suppressed { addresses: access.suppressed.list() }),
         QueueRequest::Unsuppress { addresses } => {
@@ -321,7 +333,7 @@ pub(crate) fn answer(access: &Access, request: QueueRequest) -> Result<QueueResp
             for address in addresses {
                 count += usize::from(access.suppressed.remove(&address)?);
             }
-            Ok(QueueResponse::Changed { count, entries: Vec::new(), held_back: 0 })
+            Ok(QueueResponse::Changed { count, entries: Vec::new(), held_back: 0, held: 0 })
         }
     }
 }
@@ -383,6 +395,28 @@ fn for_each(
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.number),
             _ => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_hand_mail_goes_to_a_host_and_waits_for_none() {
+        for (via, expected) in [
+            ("none", Some(None)),
+            ("smtp:[192.0.2.1]:25", Some(Some("[192.0.2.1]:25"))),
+            ("pipe:archive", Some(Some("pipe:archive"))),
+            ("atrn:", None),
+            ("atrn:b.example", None),
+            ("smtp:", None),
+        ] {
+            let change = Change::reroute_via(via);
+            let expected = expected.map(|route| Change::Reroute(route.map(str::to_owned)));
+            assert_eq!(change.clone().ok(), expected, "{via}");
+            assert!(change.err().is_none_or(|why| why.starts_with(&format!("via {via}: "))), "{via}");
         }
     }
 }

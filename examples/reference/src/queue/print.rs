@@ -119,7 +119,9 @@ fn change(config: &Config, which: Changed, change: Change, done: &str) -> Result
     let selection = selection(which, false)?;
     let told = dry_run || json;
     let asked = QueueRequest::Change { selection, change, dry_run, told };
-    let QueueResponse::Changed { count, entries, held_back } = ask(config, asked)? else { return Ok(()) };
+    let QueueResponse::Changed { count, entries, held_back, held } = ask(config, asked)? else {
+        return Ok(());
+    };
     for entry in &entries {
         if json {
             print_json(&entry)?;
@@ -131,6 +133,9 @@ fn change(config: &Config, which: Changed, change: Change, done: &str) -> Result
         (true, _) => {}
         (false, true) => println!("{count} would be {done}"),
         (false, false) => println!("{count} {done}"),
+    }
+    if held > 0 && !json {
+        println!("{held} held, and tried when they are released; queue release does that");
     }
     if held_back > 0 && !json {
         println!("{held_back} held back until the time that the sender set; queue release sends it now");

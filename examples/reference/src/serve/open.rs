@@ -65,6 +65,7 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
     // another thread would. For those that wait for the disk there are more threads than cores.
     let mut options = Options::default();
     options.in_place = Some(mailwright::in_place);
+    options.describer = Some(mailwright::imap::describer());
     options.files = Descriptors::claim(config).database;
     options.reserve = config.store.reserve;
     options.undelete = Duration::from_secs(config.store.undelete.seconds());

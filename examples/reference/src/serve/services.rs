@@ -167,6 +167,7 @@ impl Services {
         let accepting = match listener.protocol {
             Protocol::Pop3 => {
                 let mut config = self.config.pop3.config();
+                config.timeouts.work = self.config.limits.work();
                 config.allow_plaintext_auth = plaintext;
                 let options = self.config.pop3.options(&self.config.hostname, &self.maildrops);
                 let service =
@@ -176,6 +177,7 @@ impl Services {
             }
             Protocol::ManageSieve => {
                 let mut config = mailwright::sieve::managesieve::server::Config::default();
+                config.timeouts.work = self.config.limits.work();
                 config.allow_plaintext_auth = plaintext;
                 let language = self.config.filter_options().language();
                 config.external_lists =
@@ -194,6 +196,7 @@ impl Services {
             }
             Protocol::Imap => {
                 let mut config = self.config.imap.config();
+                config.timeouts.work = self.config.limits.work();
                 config.allow_plaintext_auth = plaintext;
                 config.max_message_size = match self.config.limits.message_size {
                     0 => u64::MAX,
@@ -292,6 +295,7 @@ impl Services {
         mut config: mailwright::smtp_proto::server::Config,
     ) -> mailwright::smtp_proto::server::Config {
         let limits = &self.config.limits;
+        config.timeouts.work = limits.work();
         config.max_message_size = (limits.message_size != 0).then_some(limits.message_size);
         config.max_recipients = match limits.recipients {
             0 => usize::MAX,

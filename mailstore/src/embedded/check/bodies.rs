@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, Uid};
 
+use super::orphans::Orphans;
 use super::{Check, Course, Repair};
 use crate::embedded::body::{CHUNK, CHUNK_HEAD};
 use crate::embedded::row::{self, Fields};
@@ -119,7 +120,10 @@ impl Check<'_> {
         })?;
         self.gaps.references |= !(queue.is_empty() && kept.is_empty());
         // Those that were set aside before have bodies that nobody knows of, too.
-        self.walk(&self.core.database.lost, "rows set aside", |check, _, _| check.gaps.aside += 1)?;
+        let lost = self.walk(&self.core.database.lost, "rows set aside", |check, _, _| {
+            check.gaps.aside = check.gaps.aside.saturating_add(1);
+        })?;
+        self.gaps.references |= !lost.is_empty();
         Ok(())
     }
 
@@ -147,22 +151,21 @@ impl Check<'_> {
     pub(super) fn bodies(&mut self) -> Result<()> {
         let database = &self.core.database;
         let mut waiting = HashSet::new();
-        self.walk(&database.uploads, "uploads", |_, key, _| waiting.extend(Fields(key).u64()))?;
+        let holes = self.walk(&database.uploads, "uploads", |_, key, _| waiting.extend(Fields(key).u64()))?;
         waiting.extend(self.discarded_rows()?);
+        let mut orphans = Orphans::new(waiting, self.sees_all() && holes.is_empty());
         let mut chunks = Course::new(&self.moment, &database.bodies, "bodies");
         let mut references = Course::new(&self.moment, &database.references, "references");
-        let (mut orphans, mut kept) = (0, 0);
+        let mut kept = 0;
         loop {
-            orphans += self.chunks(&mut chunks, &waiting)?;
+            self.chunks(&mut chunks, &mut orphans)?;
             kept += self.references(&mut references);
             match self.bodies.high {
                 Some(low) => self.gather(low)?,
                 None => break,
             }
         }
-        if orphans > 0 {
-            self.find(format!("{orphans} bodies that nothing refers to; they are kept"), None);
-        }
+        self.tell_orphans(orphans, chunks.holes.is_empty());
         if kept > 0 {
             let what = format!(
                 "{kept} bodies are shared by fewer than is counted; rows that cannot be read may be of them, so the counts are kept"
@@ -172,9 +175,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The octets of the bodies that are kept in mind; of how many bodies nobody knows whose they are.
-    fn chunks(&mut self, course: &mut Course, waiting: &HashSet<u64>) -> Result<u64> {
-        let (mut orphans, mut last) = (0, None);
+    /// The octets of the bodies that are kept in mind, and of those between them that nobody knows.
+    fn chunks(&mut self, course: &mut Course, orphans: &mut Orphans) -> Result<()> {
         let mut damaged: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         self.walk_on(course, self.bodies.high, |check, key, chunk| {
             let mut fields = Fields(key);
@@ -190,12 +192,16 @@ impl Check<'_> {
             check.report.octets += length;
             match check.bodies.known.get_mut(&body) {
                 // Chunks come in order; a hole is seen in the sum.
-                Some(known) if known.there == first => known.there += length,
-                Some(_) => {}
-                None => {
-                    orphans += u64::from(last != Some(body) && !waiting.contains(&body));
-                    last = Some(body);
+                Some(known) if known.there == first => {
+                    known.there += length;
+                    let size = known.size;
+                    if let Ok(Some(octets)) = octets {
+                        check.describe(body, size, first, key, octets);
+                        return;
+                    }
                 }
+                Some(_) => {}
+                None => orphans.see(body, length),
             }
             match octets {
                 Ok(Some(_)) => {}
@@ -213,6 +219,8 @@ impl Check<'_> {
             let who = match (names.get(&body), self.bodies.known.get(&body)) {
                 (Some(names), _) => names.join(", "),
                 (None, Some(known)) => self.tell(&known.who),
+                // It goes as it is, so that nobody has to know.
+                (None, None) if orphans.may_go() => continue,
                 (None, None) => "a body nobody refers to".to_owned(),
             };
             parts.into_iter().for_each(|part| self.find(format!("{who}: {part}"), None));
@@ -225,7 +233,7 @@ impl Check<'_> {
             .collect();
         wrong.sort_unstable();
         wrong.into_iter().for_each(|what| self.find(what, None));
-        Ok(orphans)
+        Ok(())
     }
 
     /// The names of all messages that share one of these bodies: they are looked for only when something is wrong.

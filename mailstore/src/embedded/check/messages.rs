@@ -55,6 +55,7 @@ impl Check<'_> {
         let holes = self.walk(&self.core.database.rows, "messages", |check, key, value| {
             let mut fields = Fields(key);
             let (Some(rows), Some(uid)) = (fields.u64(), fields.u32().and_then(Uid::new)) else {
+                check.gaps.references = true;
                 check.find("messages: a row without a UID".into(), None);
                 return;
             };
@@ -156,7 +157,7 @@ impl Check<'_> {
         for key in damaged {
             let remove = Repair::Remove(self.core.database.packs.clone(), key.clone());
             if Fields(&key).u64().is_some_and(|rows| told.contains(&rows)) {
-                self.repairs.push(remove);
+                self.repairs.rows.push(remove);
             } else {
                 self.find("packed messages: a row that nobody reads is damaged".into(), Some(remove));
             }

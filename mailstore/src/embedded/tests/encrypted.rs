@@ -274,3 +274,55 @@ fn a_backup_has_the_keys_with_it() {
     let alice = unlocked(&store, "alice", SECRET);
     assert_eq!(read(&store, &messages(&store, &alice)[0]).unwrap(), text(body::CHUNK + 1));
 }
+
+#[test]
+fn what_another_version_found_in_sealed_messages_is_forgotten_for_who_reads_them_finds_out() {
+    struct Found;
+    impl crate::Describe for Found {
+        fn push(&mut self, _: &[u8]) {}
+
+        fn finish(self: Box<Self>) -> Summary {
+            Summary::new("new".into(), "new".into())
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let describing = |version| {
+        let describer = crate::Describer::new(version, || Box::new(Found));
+        Embedded::open(directory.path(), Options { describer: Some(describer), ..Options::default() })
+            .unwrap()
+    };
+    let deliver_old = |store: &Embedded, names: &[&str], size| {
+        let mut upload = block_on(upload(store, &text(size)));
+        upload.summarize(Summary::new("old".into(), "old".into()));
+        let targets: Vec<_> = names.iter().map(|name| target(name)).collect();
+        block_on(upload.commit(&targets)).unwrap();
+    };
+    let envelopes = |store: &Embedded, reader: &User| {
+        let kept = block_on(store.column(&messages(store, reader), Column::Envelope)).unwrap();
+        kept.into_iter()
+            .map(|kept| kept.map(|kept| String::from_utf8(kept.to_vec()).unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let store = describing(1);
+    block_on(store.encrypt(&user("alice"), SECRET)).unwrap();
+    // The octets of the third lie there under a key that is open to everybody.
+    deliver_old(&store, &["alice"], 600_000);
+    deliver_old(&store, &["alice", "bob"], 20);
+    deliver_old(&store, &["bob"], 600_000);
+    let reader = unlocked(&store, "alice", SECRET);
+    // Of the same version nothing is forgotten that cannot be looked at.
+    assert_eq!(block_on(store.check(true, &mut |_| {})).unwrap().findings.len(), 1);
+    assert_eq!(envelopes(&store, &reader), [Some("old".to_owned()), Some("old".to_owned())]);
+    assert_eq!(envelopes(&store, &user("bob")), [Some("new".to_owned()), Some("new".to_owned())]);
+    drop(store);
+    let store = describing(2);
+    assert!(store.is_described_by_another());
+    let found = block_on(store.check(true, &mut |_| {})).unwrap().findings;
+    let [found] = &found[..] else { panic!("{found:?}") };
+    assert!(found.repaired && found.what.starts_with("2 encrypted messages"), "{found:?}");
+    let reader = unlocked(&store, "alice", SECRET);
+    assert_eq!(envelopes(&store, &reader), [None, None]);
+    assert_eq!(envelopes(&store, &user("bob")), [Some("new".to_owned()), Some("new".to_owned())]);
+    assert_eq!(block_on(store.read(&messages(&store, &reader)[0], 0..10)).unwrap(), &text(10)[..]);
+    assert_sound(&store);
+}
