@@ -25,7 +25,7 @@ const VERSION: u32 = 1;
 /// let mut message = describer.begin();
 /// message.push(b"Subject: hi\r\n\r\nHello.\r\n");
 /// let summary = message.finish();
-/// assert!(summary.envelope.starts_with(b"ENVELOPE (NIL \"hi\""), "{:?}", summary.envelope);
+/// assert!(summary.envelope.starts_with(b"(NIL \"hi\""), "{:?}", summary.envelope);
 /// ```
 pub const fn describer() -> mailwright_mailstore::Describer {
     mailwright_mailstore::Describer::new(VERSION, || Box::new(Describer::default()))

@@ -178,7 +178,7 @@ pub fn receive(server: &mut server::Server, event: server::Event) -> Seen {
                     _ if ask.recipients == 3 => {
                         Outcome::Each(vec![Reply::OK, Reply::transient((2, 2), "Mailbox full"), Reply::OK])
                     }
-                    _ if ask.recipients >= 4 => {
+                    _ if matches!(ask.recipients, 4 | 5) => {
                         let refused = |at: usize| match (at, ask.recipients) {
                             (1, 4) => Reply::transient((2, 2), "Mailbox full"),
                             _ => Reply::permanent((7, 1), "Not wanted"),
