@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 use mailwright_mail_model::MailboxName;
 
 use crate::signal::lock;
-use crate::{Inline, Offload, QuotaLimits, Result, Snapshot, StoreError, User};
+use crate::{Describer, Inline, Offload, QuotaLimits, Result, Snapshot, StoreError, User};
 
 mod access;
 mod annotations;
@@ -130,6 +130,8 @@ pub struct Options {
     pub quota: QuotaLimits,
     /// At which parts of a limit, in percent, to warn.
     pub quota_warnings: Vec<u8>,
+    /// Who finds out what is kept of messages: what another version of it found is found out anew. `None` if that never changes.
+    pub describer: Option<Describer>,
 }
 
 impl Default for Options {
@@ -146,6 +148,7 @@ impl Default for Options {
             patience: Duration::from_secs(30),
             quota: QuotaLimits::NONE,
             quota_warnings: vec![80, 95],
+            describer: None,
         }
     }
 }
@@ -213,8 +216,10 @@ impl Shared {
     fn folder(&self, user: &User, name: &MailboxName) -> Result<Arc<Folder>> {
         let root = self.template.path(user)?;
         let path = place::folder(&root, name)?;
+        let described = self.options.describer.map_or(0, |describer| describer.version());
         let mut folders = lock(&self.folders);
-        let folder = folders.entry(path.clone()).or_insert_with(|| Arc::new(Folder::new(root, path)));
+        let folder =
+            folders.entry(path.clone()).or_insert_with(|| Arc::new(Folder::new(root, path, described)));
         folder.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Ok(Arc::clone(folder))
     }

@@ -1,11 +1,11 @@
 //! `mailwright-cache`: what was found out about the messages of a mailbox, so that they need not be read for it again.
 //!
-//! The file begins with [`HEAD`] and the UIDVALIDITY, four octets. Then there are records: the mark, the UID, the lengths of the four
+//! The file begins with [`HEAD`], the UIDVALIDITY and the version of who found it out, four octets each. Then there are records: the mark, the UID, the lengths of the four
 //! columns, a checksum of what comes before it but the mark and of what follows it, each four octets, low ones first; then the columns. The last
 //! record of a UID counts.
 //!
 //! Nothing is lost with this file: it is not flushed, and what is missing or damaged is found out anew. Records are
-//! appended in one write each, by any number of processes; a file of another UIDVALIDITY is replaced.
+//! appended in one write each, by any number of processes; a file of another UIDVALIDITY or version is replaced.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,8 +23,8 @@ use crate::signal::lock;
 use crate::{Cache, Column, MessageRef, Offload, Result, StoreError, Summary};
 
 const NAME: &str = "mailwright-cache";
-const HEAD: &[u8] = b"mailwright-cache 1\n\0";
-const HEAD_OCTETS: usize = HEAD.len() + 4;
+const HEAD: &[u8] = b"mailwright-cache 2\n\0";
+const HEAD_OCTETS: usize = HEAD.len() + 8;
 const MARK: u32 = 0x6d77_6301;
 const COLUMNS: usize = Column::ALL.len();
 /// Mark, UID, lengths, checksum.
@@ -89,14 +89,15 @@ impl Folder {
         validity: UidValidity,
         uids: impl Iterator<Item = Uid>,
     ) -> Result<Vec<Option<Summary>>> {
+        let head = Head { validity, described: self.described };
         let mut slot = lock(&self.cache);
-        let current = slot.as_mut().is_some_and(|file| file.refresh(validity).is_some());
+        let current = slot.as_mut().is_some_and(|file| file.refresh(head).is_some());
         if !current {
-            *slot = CacheFile::open(&self.path, validity);
+            *slot = CacheFile::open(&self.path, head);
             let superfluous = slot.as_ref().is_some_and(|file| file.is_wasteful(self));
             if superfluous && let Some(file) = &*slot {
                 file.rewrite(self);
-                *slot = CacheFile::open(&self.path, validity);
+                *slot = CacheFile::open(&self.path, head);
             }
         }
         let Some(file) = &*slot else { return Ok(uids.map(|_| None).collect()) };
@@ -108,10 +109,11 @@ impl Folder {
         if summary.is_empty() || Column::ALL.iter().any(|column| summary.column(*column).len() > LARGEST) {
             return;
         }
+        let head = Head { validity, described: self.described };
         let mut whole = summary.clone();
         let known = {
             let mut slot = lock(&self.cache);
-            let current = slot.as_mut().is_some_and(|file| file.refresh(validity).is_some());
+            let current = slot.as_mut().is_some_and(|file| file.refresh(head).is_some());
             slot.as_ref().filter(|_| current).and_then(|file| file.read(uid))
         };
         if let Some(known) = known {
@@ -124,7 +126,25 @@ impl Folder {
                 return;
             }
         }
-        let _forgotten = append(&self.path, validity, uid, &whole);
+        let _forgotten = append(&self.path, head, uid, &whole);
+    }
+}
+
+/// What the records of a file are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    validity: UidValidity,
+    /// The version of who found it out; nothing if the store does not know.
+    described: u32,
+}
+
+impl Head {
+    fn octets(self) -> [u8; HEAD_OCTETS] {
+        let mut head = [0; HEAD_OCTETS];
+        let numbers = [self.validity.get(), self.described].map(u32::to_le_bytes);
+        let octets = HEAD.iter().copied().chain(numbers.into_iter().flatten());
+        head.iter_mut().zip(octets).for_each(|(place, octet)| *place = octet);
+        head
     }
 }
 
@@ -133,7 +153,7 @@ impl Folder {
 pub(super) struct CacheFile {
     path: PathBuf,
     file: File,
-    validity: UidValidity,
+    head: Head,
     inode: u64,
     /// Up to where it was read: the end of a record.
     length: u64,
@@ -147,25 +167,25 @@ pub(super) struct CacheFile {
 
 impl CacheFile {
     /// The file of a folder, if there is one that can be used.
-    fn open(folder: &Path, validity: UidValidity) -> Option<Self> {
+    fn open(folder: &Path, head: Head) -> Option<Self> {
         let path = folder.join(NAME);
         let file = File::open(&path).ok()?;
-        let mut head = [0; HEAD_OCTETS];
-        file.read_exact_at(&mut head, 0).ok()?;
-        if head != head_of(validity) {
+        let mut found = [0; HEAD_OCTETS];
+        file.read_exact_at(&mut found, 0).ok()?;
+        if found != head.octets() {
             return None;
         }
         let (inode, length) = (file.metadata().ok()?.ino(), HEAD_OCTETS as u64);
         let records = HashMap::new();
-        let mut opened = Self { path, file, validity, inode, length, records, superseded: 0, broken: false };
+        let mut opened = Self { path, file, head, inode, length, records, superseded: 0, broken: false };
         opened.index()?;
         Some(opened)
     }
 
     /// Reads what was added; `None` if it is another file now.
-    fn refresh(&mut self, validity: UidValidity) -> Option<()> {
+    fn refresh(&mut self, head: Head) -> Option<()> {
         let data = fs::metadata(&self.path).ok()?;
-        if data.ino() != self.inode || data.len() < self.length || validity != self.validity {
+        if data.ino() != self.inode || data.len() < self.length || head != self.head {
             return None;
         }
         if data.len() > self.length { self.index() } else { Some(()) }
@@ -218,7 +238,7 @@ impl CacheFile {
     /// Whether much of it is of no use.
     fn is_wasteful(&self, folder: &Folder) -> bool {
         let gone = folder.peek(|state| {
-            let gone = self.records.iter().filter(|(uid, _)| !state.has(self.validity, **uid));
+            let gone = self.records.iter().filter(|(uid, _)| !state.has(self.head.validity, **uid));
             gone.map(|(_, (_, length))| u64::from(*length)).sum::<u64>()
         });
         let waste = self.superseded + gone.unwrap_or_default();
@@ -231,11 +251,11 @@ impl CacheFile {
         let written = (|| {
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
             let mut file = std::io::BufWriter::with_capacity(1 << 18, file);
-            file.write_all(&head_of(self.validity))?;
+            file.write_all(&self.head.octets())?;
             let mut uids: Vec<_> = self.records.keys().copied().collect();
             uids.sort_unstable();
             for uid in uids {
-                if folder.peek(|state| state.has(self.validity, uid)) == Some(false) {
+                if folder.peek(|state| state.has(self.head.validity, uid)) == Some(false) {
                     continue;
                 }
                 if let Some(summary) = self.read(uid) {
@@ -252,24 +272,24 @@ impl CacheFile {
 }
 
 /// Adds a record to the file of a folder, which is made if need be. The file is not read: a delivery costs the same whatever there is.
-fn append(folder: &Path, validity: UidValidity, uid: Uid, summary: &Summary) -> Result<()> {
+fn append(folder: &Path, head: Head, uid: Uid, summary: &Summary) -> Result<()> {
     let path = folder.join(NAME);
     let error = |error| failed(&path, &error);
     for _ in 0..2 {
         match OpenOptions::new().read(true).append(true).open(&path) {
             Ok(mut file) => {
-                let mut head = [0; HEAD_OCTETS];
-                if file.read_exact_at(&mut head, 0).is_ok() && head == head_of(validity) {
+                let mut found = [0; HEAD_OCTETS];
+                if file.read_exact_at(&mut found, 0).is_ok() && found == head.octets() {
                     return file.write_all(&record(uid, summary)).map_err(error);
                 }
-                // Of another mailbox that had this name.
+                // Of another mailbox that had this name, or of another version.
             }
             Err(problem) if problem.kind() == ErrorKind::NotFound => {}
             Err(problem) => return Err(error(problem)),
         }
         let next = folder.join(format!("{NAME}.{}", file_name::unique("tmp")));
         let made = File::options().write(true).create_new(true).mode(0o600).open(&next);
-        let made = made.and_then(|mut file| file.write_all(&head_of(validity)));
+        let made = made.and_then(|mut file| file.write_all(&head.octets()));
         let made = made.and_then(|()| fs::rename(&next, &path));
         if made.is_err() {
             let _removed = fs::remove_file(&next);
@@ -277,13 +297,6 @@ fn append(folder: &Path, validity: UidValidity, uid: Uid, summary: &Summary) -> 
         made.map_err(error)?;
     }
     Ok(())
-}
-
-fn head_of(validity: UidValidity) -> [u8; HEAD_OCTETS] {
-    let mut head = [0; HEAD_OCTETS];
-    let octets = HEAD.iter().copied().chain(validity.get().to_le_bytes());
-    head.iter_mut().zip(octets).for_each(|(place, octet)| *place = octet);
-    head
 }
 
 fn record(uid: Uid, summary: &Summary) -> BytesMut {
@@ -357,7 +370,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, validity) = (directory.path(), UidValidity::new(7).unwrap());
         let other = UidValidity::new(8).unwrap();
-        let folder = || Folder::new(path.to_owned(), path.to_owned());
+        let folder = || Folder::new(path.to_owned(), path.to_owned(), 1);
         let of = |folder: &Folder, numbers: &[u32]| {
             folder.summaries(validity, numbers.iter().map(|number| uid(*number))).unwrap()
         };
@@ -404,5 +417,11 @@ mod tests {
         third.keep_summary(other, uid(1), &summary("other"));
         assert_eq!(of(&third, &[1]), [None]);
         assert_eq!(third.summaries(other, [uid(1)].into_iter()).unwrap(), [Some(summary("other"))]);
+        // So does another version of who finds out.
+        let later = Folder::new(path.to_owned(), path.to_owned(), 2);
+        assert_eq!(later.summaries(other, [uid(1)].into_iter()).unwrap(), [None]);
+        later.keep_summary(other, uid(1), &summary("later"));
+        assert_eq!(later.summaries(other, [uid(1)].into_iter()).unwrap(), [Some(summary("later"))]);
+        assert_eq!(third.summaries(other, [uid(1)].into_iter()).unwrap(), [None]);
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Folder {
     pub(super) watched: AtomicBool,
     /// What is known of the file of what was found out about messages.
     pub(super) cache: Mutex<Option<CacheFile>>,
+    /// The version of who finds out what is in there.
+    pub(super) described: u32,
     pub(super) used: AtomicU64,
 }
 
@@ -56,7 +58,7 @@ pub(super) struct Locked<'a> {
 const SPECIAL_USE: &str = "mailwright-special-use";
 
 impl Folder {
-    pub(super) fn new(root: PathBuf, path: PathBuf) -> Self {
+    pub(super) fn new(root: PathBuf, path: PathBuf, described: u32) -> Self {
         Self {
             path,
             root,
@@ -66,6 +68,7 @@ impl Folder {
             waiting: AtomicUsize::new(0),
             watched: AtomicBool::new(false),
             cache: Mutex::default(),
+            described,
             used: AtomicU64::new(0),
         }
     }

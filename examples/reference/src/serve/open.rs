@@ -161,6 +161,7 @@ pub(crate) fn mail_store(
                 .map_err(|error| ServeError::Config(error.to_string()))?;
             let mut options = maildir::Options::default();
             options.spool = config.data.join("spool");
+            options.describer = Some(mailwright::imap::describer());
             options.own = Some(config.data.join("maildir"));
             options.undelete = Duration::from_secs(config.store.undelete.seconds());
             options.quota = config.quota.limits();
