@@ -1,10 +1,8 @@
-//! Reading ahead: the store reads on, while somebody looks at what came before.
+//! Reading ahead: the store reads on, while somebody looks at what came before. What reads may look at it as well.
 
 use std::collections::VecDeque;
 
-use tokio::task::yield_now;
-
-use crate::begun::Begun;
+use crate::begun::{Begun, pass_on};
 
 /// How many reads are under way while one is looked at.
 const UNDER_WAY: usize = 2;
@@ -24,8 +22,7 @@ impl<W, T: Send + 'static> Ahead<W, T> {
         read: impl Future<Output = T> + Send + 'static,
     ) -> Option<(W, T)> {
         self.0.push_back((wanted, Begun::new(read)));
-        // This thread goes on with the read, and another one with whoever begins it.
-        yield_now().await;
+        pass_on().await;
         if self.0.len() > UNDER_WAY { self.next().await } else { None }
     }
 

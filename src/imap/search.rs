@@ -1,5 +1,6 @@
 //! SEARCH: what the snapshot does not tell is read, from the header fields that are kept if they suffice.
 
+mod judge;
 mod reading;
 mod scan;
 

@@ -1,7 +1,5 @@
 //! What a search reads of several messages at a time.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use mailwright_mail_model::mime::Structure;
 use mailwright_mailstore::{MessageRef, Result, Store};
@@ -18,25 +16,25 @@ pub(super) type Beside = (Vec<Option<Bytes>>, Vec<Option<Structure>>);
 pub(super) type Texts = Vec<Option<Bytes>>;
 
 /// Reads what the store keeps beside messages.
-pub(super) async fn beside<S: Store>(
-    store: Arc<S>,
-    messages: Vec<MessageRef>,
+pub(super) async fn beside(
+    store: &impl Store,
+    messages: &[MessageRef],
     with_headers: bool,
     with_structures: bool,
 ) -> Result<Beside> {
     let mut beside = (Vec::new(), Vec::new());
     if with_headers {
-        beside.0 = headers(&*store, &messages).await?;
+        beside.0 = headers(store, messages).await?;
     }
     if with_structures {
-        beside.1 = structures(&*store, &messages).await?;
+        beside.1 = structures(store, messages).await?;
     }
     Ok(beside)
 }
 
 /// Reads messages. What could not be read has to be read again by itself, to know why.
-pub(super) async fn texts<S: Store>(store: Arc<S>, messages: Vec<MessageRef>) -> Texts {
-    match messages.as_slice() {
+pub(super) async fn texts(store: &impl Store, messages: &[MessageRef]) -> Texts {
+    match messages {
         [one] => vec![store.read(one, 0..one.size.min(CHUNK)).await.ok()],
         several => store.read_together(several).await.unwrap_or_default(),
     }

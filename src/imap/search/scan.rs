@@ -1,25 +1,21 @@
-//! A query on its way through a mailbox: from what is known of each message to what the store keeps beside it, and to its octets.
+//! A query on its way through a mailbox: from what is known of each message to what the store keeps beside it, and to its octets. Those are read
+//! and looked at some messages at a time, by work that goes on beside this.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mailwright_imap_proto::Answered;
 use mailwright_mail_model::{
     Uid, UidSet,
-    query::{Key, Matcher, Metadata, Node, Query, Verdict},
+    query::{Key, Query, Verdict},
 };
 use mailwright_mailstore::{Message, MessageRef, Store, StoreError};
 
-use super::reading::{Beside, Texts, beside, texts};
+use super::{
+    judge::{Finding, Judge, any},
+    reading::{beside, texts},
+};
 use crate::{
-    imap::{
-        ahead::Ahead,
-        described::{CHUNK, short},
-        headers::is_kept,
-        progress::Progress,
-        refusal,
-        selected::Selected,
-    },
+    imap::{ahead::Ahead, headers::is_kept, progress::Progress, refusal, selected::Selected},
     smtp::now,
 };
 
@@ -31,25 +27,33 @@ const BATCH: usize = 256;
 const TOGETHER: u64 = 256 * 1024;
 const FEW: usize = 128;
 
+/// What was found out about some messages, and who did.
+struct Found<M> {
+    judge: Judge,
+    messages: Vec<M>,
+    findings: Result<Vec<Finding>, StoreError>,
+}
+
 /// A query on its way through a mailbox.
 pub(super) struct Scan<'a, S> {
     store: &'a Arc<S>,
     selected: &'a Selected,
-    matcher: Matcher,
+    query: &'a Query,
     now: i64,
-    /// Whether identities are searched for: writing them down for every message costs something.
-    by_id: bool,
+    judge: Judge,
+    /// Who has nothing to look at.
+    idle: Vec<Judge>,
     /// Whether the fields that are kept are all that is searched of the header.
     kept: bool,
     /// Whether the structures of messages tell something.
     structures: bool,
-    /// Messages that what is kept beside them may decide, and the reads of that.
-    to_look_beside: Vec<&'a Message>,
-    beside: Ahead<Vec<&'a Message>, Result<Beside, StoreError>>,
-    /// Messages that have to be read, the octets they have, and the reads of them.
-    to_read: Vec<&'a Message>,
+    /// Messages that what is kept beside them may decide, and those that are under way.
+    to_look_beside: Vec<Message>,
+    beside: Ahead<(), Found<Message>>,
+    /// Messages that have to be read, the octets they have, and those that are under way.
+    to_read: Vec<(Message, MessageRef)>,
     octets: u64,
-    texts: Ahead<Vec<&'a Message>, Texts>,
+    texts: Ahead<(), Found<(Message, MessageRef)>>,
     /// What answers and has not come into `found`: one by one would cost more than the search itself.
     row: Vec<Uid>,
     found: UidSet,
@@ -64,16 +68,18 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
     pub(super) fn new(
         store: &'a Arc<S>,
         selected: &'a Selected,
-        query: &Query,
+        query: &'a Query,
         progress: &'a Progress,
         scores: Option<Vec<(Uid, u8)>>,
     ) -> Self {
+        let now = now().seconds();
         Self {
             store,
             selected,
-            matcher: if scores.is_some() { Matcher::scoring(query) } else { Matcher::new(query) },
-            now: now().seconds(),
-            by_id: any(query, &|key| matches!(key, Key::EmailId(_) | Key::ThreadId(_))),
+            query,
+            now,
+            judge: Judge::new(query, now, scores.is_some()),
+            idle: Vec::new(),
             kept: !any(query, &|key| match key {
                 Key::Text(_) => true,
                 Key::Header { name, .. } => !is_kept(name),
@@ -104,37 +110,33 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
                 // A store whose reads never wait would otherwise keep this thread from everybody else.
                 tokio::task::yield_now().await;
             }
-            match self.metadata(message) {
-                Verdict::True => self.answers(message),
+            match self.judge.metadata(message) {
+                Verdict::True => self.answers(message.uid, self.judge.score()),
                 Verdict::False => self.decided += 1,
                 Verdict::NeedsHeader if self.kept => self.look_beside(message).await?,
                 _ if self.structures => self.look_beside(message).await?,
-                _ => self.look_into(message).await,
+                _ => self.look_into(message.clone()).await,
             }
         }
         self.read_beside().await?;
-        while let Some((messages, beside)) = self.beside.next().await {
-            self.judge_beside(messages, beside).await?;
+        while let Some(((), found)) = self.beside.next().await {
+            self.note_beside(found).await?;
         }
         self.read_texts().await;
-        while let Some((messages, texts)) = self.texts.next().await {
-            self.judge_texts(messages, texts).await;
+        while let Some(((), found)) = self.texts.next().await {
+            self.note_texts(found);
         }
         self.found = self.found.union(&self.row.into_iter().collect());
         Ok((self.found, self.scores.unwrap_or_default()))
     }
 
-    fn references(&self, messages: &[&Message]) -> Vec<MessageRef> {
-        messages.iter().map(|message| self.selected.mailbox.message(message)).collect()
-    }
-
-    /// Notes that the message at hand answers, and how well.
-    fn answers(&mut self, message: &Message) {
+    /// Notes that a message answers, and how well.
+    fn answers(&mut self, uid: Uid, score: u8) {
         self.decided += 1;
         if let Some(scores) = &mut self.scores {
-            scores.push((message.uid, self.matcher.score()));
+            scores.push((uid, score));
         }
-        self.row.push(message.uid);
+        self.row.push(uid);
         if self.row.len() >= BATCH {
             self.found = self.found.union(&self.row.drain(..).collect());
         }
@@ -145,150 +147,98 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
         self.progress.add(std::mem::take(&mut self.decided));
     }
 
-    /// What is known without reading.
-    fn metadata(&mut self, message: &Message) -> Verdict {
-        let by_id = self.by_id;
-        let ids = [message.object, message.thread].map(|id| id.filter(|_| by_id).map(|id| id.to_string()));
-        let [object, thread] = &ids;
-        let metadata =
-            Metadata::new(message.uid, &message.flags, message.internal_date, message.size, message.modseq)
-                .at(self.now)
-                .saved(message.saved())
-                .identified(object.as_deref(), thread.as_deref());
-        self.matcher.metadata(&metadata)
+    fn take_judge(&mut self) -> Judge {
+        self.idle.pop().unwrap_or_else(|| Judge::new(self.query, self.now, self.scores.is_some()))
     }
 
-    async fn look_beside(&mut self, message: &'a Message) -> Answered<()> {
-        self.to_look_beside.push(message);
+    async fn look_beside(&mut self, message: &Message) -> Answered<()> {
+        self.to_look_beside.push(message.clone());
         if self.to_look_beside.len() < BATCH { Ok(()) } else { self.read_beside().await }
     }
 
-    /// Reads what is kept beside the messages that wait for it, while that of earlier ones is looked at.
+    /// Looks at what is kept beside the messages that wait for it.
     async fn read_beside(&mut self) -> Answered<()> {
         let messages = std::mem::take(&mut self.to_look_beside);
         if messages.is_empty() {
             return Ok(());
         }
-        let read = beside(Arc::clone(self.store), self.references(&messages), self.kept, self.structures);
-        match self.beside.begin(messages, read).await {
-            Some((messages, beside)) => self.judge_beside(messages, beside).await,
+        let references: Vec<MessageRef> =
+            messages.iter().map(|message| self.selected.mailbox.message(message)).collect();
+        let (mut judge, store) = (self.take_judge(), Arc::clone(self.store));
+        let (kept, structures) = (self.kept, self.structures);
+        let work = async move {
+            let read = beside(&*store, &references, kept, structures).await;
+            let findings = read.map(|read| judge.beside(&messages, read));
+            Found { judge, messages, findings }
+        };
+        match self.beside.begin((), work).await {
+            Some(((), found)) => self.note_beside(found).await,
             None => Ok(()),
         }
     }
 
-    async fn judge_beside(
-        &mut self,
-        messages: Vec<&'a Message>,
-        beside: Result<Beside, StoreError>,
-    ) -> Answered<()> {
-        let (headers, structures) = beside.map_err(|error| refusal(&error))?;
-        let (mut headers, mut structures) = (headers.into_iter(), structures.into_iter());
-        for message in messages {
-            let (header, structure) = (headers.next().flatten(), structures.next().flatten());
-            let mut verdict = self.metadata(message);
-            if let Some(structure) = structure {
-                verdict = self.matcher.structure(&structure);
-            }
-            if let (Verdict::NeedsHeader, Some(header)) = (verdict, header) {
-                verdict = self.matcher.header(&header);
-            }
-            match verdict {
-                Verdict::True => self.answers(message),
-                Verdict::False => self.decided += 1,
-                _ => self.look_into(message).await,
+    async fn note_beside(&mut self, found: Found<Message>) -> Answered<()> {
+        self.idle.push(found.judge);
+        let findings = found.findings.map_err(|error| refusal(&error))?;
+        for (message, finding) in found.messages.into_iter().zip(findings) {
+            match finding {
+                Finding::Undecided => self.look_into(message).await,
+                finding => self.note(message.uid, finding),
             }
         }
         Ok(())
     }
 
-    async fn look_into(&mut self, message: &'a Message) {
+    async fn look_into(&mut self, message: Message) {
         // A large one comes by itself.
         if self.octets.saturating_add(message.size) > TOGETHER {
             self.read_texts().await;
         }
-        self.to_read.push(message);
         self.octets = self.octets.saturating_add(message.size);
+        let reference = self.selected.mailbox.message(&message);
+        self.to_read.push((message, reference));
         if self.to_read.len() >= FEW {
             self.read_texts().await;
         }
     }
 
-    /// Reads the messages that wait for it, while earlier ones are looked at.
+    /// Looks into the messages that wait for it.
     async fn read_texts(&mut self) {
         let messages = std::mem::take(&mut self.to_read);
         self.octets = 0;
         if messages.is_empty() {
             return;
         }
-        let read = texts(Arc::clone(self.store), self.references(&messages));
-        if let Some((messages, texts)) = self.texts.begin(messages, read).await {
-            self.judge_texts(messages, texts).await;
+        let (mut judge, store) = (self.take_judge(), Arc::clone(self.store));
+        let work = async move {
+            let references: Vec<MessageRef> =
+                messages.iter().map(|(_, reference)| reference.clone()).collect();
+            let read = texts(&*store, &references).await;
+            let findings = Ok(judge.texts(&*store, &messages, read).await);
+            Found { judge, messages, findings }
+        };
+        if let Some(((), found)) = self.texts.begin((), work).await {
+            self.note_texts(found);
         }
     }
 
-    async fn judge_texts(&mut self, messages: Vec<&'a Message>, texts: Texts) {
+    fn note_texts(&mut self, found: Found<(Message, MessageRef)>) {
+        self.idle.push(found.judge);
+        for ((message, _), finding) in found.messages.into_iter().zip(found.findings.unwrap_or_default()) {
+            self.note(message.uid, finding);
+        }
         self.tell();
-        tokio::task::yield_now().await;
-        let mut texts = texts.into_iter();
-        for message in messages {
-            let octets = texts.next().flatten().filter(|octets| !octets.is_empty());
-            let reference = self.selected.mailbox.message(message);
-            let answers = match self.metadata(message) {
-                Verdict::True => true,
-                Verdict::False => false,
-                _ => match read(&**self.store, &reference, octets, &mut self.matcher).await {
-                    Ok(answers) => answers,
-                    // Expunged meanwhile: it answers nothing.
-                    Err(StoreError::NotFound) => false,
-                    // One message is no reason to find none of the others; that the answer is not whole is told beside it.
-                    Err(error) => {
-                        self.progress.note(error);
-                        false
-                    }
-                },
-            };
-            match answers {
-                true => self.answers(message),
-                false => self.decided += 1,
+    }
+
+    fn note(&mut self, uid: Uid, finding: Finding) {
+        match finding {
+            Finding::Answers(score) => self.answers(uid, score),
+            Finding::AnswersNot | Finding::Undecided => self.decided += 1,
+            // One message is no reason to find none of the others; that the answer is not whole is told beside it.
+            Finding::Unread(error) => {
+                self.progress.note(error);
+                self.decided += 1;
             }
         }
     }
-}
-
-/// Whether a key of a query is such a one. As deep as the query is, which is bounded.
-fn any(query: &Query, is: &impl Fn(&Key) -> bool) -> bool {
-    match query.node() {
-        Node::Key(key) => is(key),
-        Node::Not(query) | Node::Fuzzy(query) => any(query, is),
-        Node::And(queries) | Node::Or(queries) => queries.iter().any(|query| any(query, is)),
-        _ => false,
-    }
-}
-
-/// Feeds a message to the matcher until it knows; `begun` is what is read of it already.
-async fn read(
-    store: &impl Store,
-    message: &MessageRef,
-    mut begun: Option<Bytes>,
-    matcher: &mut Matcher,
-) -> Result<bool, StoreError> {
-    let mut offset = 0;
-    while offset < message.size {
-        let chunk = match begun.take() {
-            Some(octets) => octets,
-            None => store.read(message, offset..message.size.min(offset + CHUNK)).await?,
-        };
-        if chunk.is_empty() {
-            return Err(short());
-        }
-        offset += chunk.len() as u64;
-        if let verdict @ (Verdict::True | Verdict::False) = matcher.message_chunk(&chunk) {
-            return Ok(verdict == Verdict::True);
-        }
-        if offset < message.size {
-            // A large message and many keys are long work: others go on between its parts.
-            tokio::task::yield_now().await;
-        }
-    }
-    Ok(matcher.finish())
 }
