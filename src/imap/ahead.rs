@@ -15,12 +15,17 @@ impl<W, T: Send + 'static> Ahead<W, T> {
         Self(VecDeque::new())
     }
 
-    /// Begins to read; gives what the oldest read came to if there are enough.
+    /// Begins to read; gives what the oldest read came to if there are enough. If there will be no `more`, a read that would be the only one is
+    /// just made.
     pub(super) async fn begin(
         &mut self,
         wanted: W,
         read: impl Future<Output = T> + Send + 'static,
+        more: bool,
     ) -> Option<(W, T)> {
+        if !more && self.0.is_empty() {
+            return Some((wanted, read.await));
+        }
         self.0.push_back((wanted, Begun::new(read)));
         pass_on().await;
         if self.0.len() > UNDER_WAY { self.next().await } else { None }
@@ -70,7 +75,7 @@ mod tests {
                 let _ = tell.send(number);
                 went_on.map(|()| 10 * number)
             };
-            came.extend(ahead.begin(number, read).await);
+            came.extend(ahead.begin(number, read, true).await);
             assert_eq!(came.len() as u64, (number + 1).saturating_sub(UNDER_WAY as u64));
             // Looks at something without waiting for anything of the runtime: the read is done all the same.
             let _ = looks.send(());
@@ -80,6 +85,10 @@ mod tests {
             came.push(last);
         }
         assert_eq!(came, [0, 1, 2, 3, 4, 5].map(|number| (number, Ok(10 * number))));
+        // Where it would be the only one, nobody else is bothered.
+        let here = std::thread::current().id();
+        let read = async { std::thread::current().id() };
+        assert_eq!(Ahead::new().begin((), read, false).await, Some(((), here)));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -92,7 +101,7 @@ mod tests {
                 let _told = told;
                 std::future::pending::<()>().await;
             };
-            assert!(ahead.begin((), read).await.is_none());
+            assert!(ahead.begin((), read, true).await.is_none());
         }
         drop(ahead);
         let mut ended: Vec<u64> = (0..UNDER_WAY).map(|_| heard.recv_timeout(LONG).unwrap()).collect();
@@ -104,7 +113,7 @@ mod tests {
     async fn simulated_time_goes_on() {
         let mut ahead = Ahead::new();
         let begun = tokio::time::Instant::now();
-        assert!(ahead.begin((), tokio::time::sleep(LONG)).await.is_none());
+        assert!(ahead.begin((), tokio::time::sleep(LONG), true).await.is_none());
         assert!(ahead.next().await.is_some());
         assert_eq!(begun.elapsed(), LONG);
     }

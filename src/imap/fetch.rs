@@ -14,6 +14,7 @@ use mailwright_mailstore::{Message, MessageRef, Store, StoreError, accounts::Acc
 
 use super::{
     Visit,
+    ahead::Ahead,
     at_hand::Ready,
     described::unreadable,
     known::{Needs, chosen_fields, is_kept_item, known},
@@ -32,8 +33,8 @@ pub(super) use items::read;
 use marking::{check, decoded, unknown_encoding};
 use together::Together;
 
-/// How many messages are looked up at a time, and how many if their structures are needed, which are large.
-const BATCH: usize = 512;
+/// How many messages are looked up at a time, and how many if their structures are needed, which are large. Three times as many are at hand.
+const BATCH: usize = 256;
 const STRUCTURES: usize = 64;
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
@@ -83,12 +84,29 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         // RFC 7162 §3.1.4.1: as the mailbox was before anything of it is marked.
         let is_wanted = |message: &&Message| ask.changed_since.is_none_or(|since| message.modseq > since);
         let (mut there, mut lost, mut trouble) = (0_u64, false, None);
-        let mut together = Together::new(&ask.items);
+        let (mut together, mut ahead) = (Together::new(&ask.items), Ahead::new());
         loop {
             // A store whose reads never wait would otherwise keep this thread from everybody else.
             tokio::task::yield_now().await;
             let batch: Vec<&Message> = messages.by_ref().take(size).inspect(|_| there += 1).collect();
-            if batch.is_empty() {
+            let next = match batch.is_empty() {
+                true => ahead.next().await,
+                false => {
+                    let more = batch.len() == size && needs != Needs::NOTHING;
+                    let batch: Vec<&Message> = batch.into_iter().filter(is_wanted).collect();
+                    let references: Arc<[MessageRef]> = match needs {
+                        Needs::NOTHING if !together.is_wanted() => Arc::default(),
+                        _ => batch.iter().map(|message| mailbox.message(message)).collect(),
+                    };
+                    let (store, wanted) = (Arc::clone(&self.service.store), Arc::clone(&references));
+                    let read = async move { known(&*store, needs, &wanted).await };
+                    match ahead.begin((batch, references), read, more).await {
+                        None => continue,
+                        next => next,
+                    }
+                }
+            };
+            let Some(((batch, references), known)) = next else {
                 if let Some(error) = trouble {
                     // RFC 5530 §3: it is there, and why it cannot be had is another matter.
                     return Ok(Err(refusal(&error)));
@@ -97,13 +115,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
                 let gone = lost || there < ask.messages.len();
                 let text = "some of the messages were expunged by another session";
                 return Ok(if gone { Err(Refusal::new(ResponseCode::ExpungeIssued, text)) } else { Ok(()) });
-            }
-            let batch: Vec<&Message> = batch.into_iter().filter(is_wanted).collect();
-            let references: Vec<MessageRef> = match needs {
-                Needs::NOTHING if !together.is_wanted() => Vec::new(),
-                _ => batch.iter().map(|message| mailbox.message(message)).collect(),
             };
-            let mut known = match known(self.store, needs, &references).await {
+            let mut known = match known {
                 Ok(known) => known,
                 Err(error) => return Ok(Err(refusal(&error))),
             };

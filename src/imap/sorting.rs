@@ -86,14 +86,14 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             let batch: Vec<&Message> = messages.by_ref().take(BATCH).collect();
             let references: Vec<MessageRef> =
                 batch.iter().map(|message| selected.mailbox.message(message)).collect();
-            let store = Arc::clone(&self.service.store);
+            let (store, more) = (Arc::clone(&self.service.store), batch.len() == BATCH);
             let read = async move { headers(&*store, &references).await };
             let read = match batch.is_empty() {
                 true => match ahead.next().await {
                     Some(last) => Some(last),
                     None => return Ok(()),
                 },
-                false => ahead.begin(batch, read).await,
+                false => ahead.begin(batch, read, more).await,
             };
             let Some((batch, headers)) = read else { continue };
             for (message, header) in batch.into_iter().zip(headers.map_err(|error| refusal(&error))?) {

@@ -118,11 +118,11 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
                 _ => self.look_into(message.clone()).await,
             }
         }
-        self.read_beside().await?;
+        self.read_beside(false).await?;
         while let Some(((), found)) = self.beside.next().await {
             self.note_beside(found).await?;
         }
-        self.read_texts().await;
+        self.read_texts(false).await;
         while let Some(((), found)) = self.texts.next().await {
             self.note_texts(found);
         }
@@ -153,11 +153,11 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
 
     async fn look_beside(&mut self, message: &Message) -> Answered<()> {
         self.to_look_beside.push(message.clone());
-        if self.to_look_beside.len() < BATCH { Ok(()) } else { self.read_beside().await }
+        if self.to_look_beside.len() < BATCH { Ok(()) } else { self.read_beside(true).await }
     }
 
     /// Looks at what is kept beside the messages that wait for it.
-    async fn read_beside(&mut self) -> Answered<()> {
+    async fn read_beside(&mut self, more: bool) -> Answered<()> {
         let messages = std::mem::take(&mut self.to_look_beside);
         if messages.is_empty() {
             return Ok(());
@@ -171,7 +171,7 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
             let findings = read.map(|read| judge.beside(&messages, read));
             Found { judge, messages, findings }
         };
-        match self.beside.begin((), work).await {
+        match self.beside.begin((), work, more).await {
             Some(((), found)) => self.note_beside(found).await,
             None => Ok(()),
         }
@@ -192,18 +192,18 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
     async fn look_into(&mut self, message: Message) {
         // A large one comes by itself.
         if self.octets.saturating_add(message.size) > TOGETHER {
-            self.read_texts().await;
+            self.read_texts(true).await;
         }
         self.octets = self.octets.saturating_add(message.size);
         let reference = self.selected.mailbox.message(&message);
         self.to_read.push((message, reference));
         if self.to_read.len() >= FEW {
-            self.read_texts().await;
+            self.read_texts(true).await;
         }
     }
 
     /// Looks into the messages that wait for it.
-    async fn read_texts(&mut self) {
+    async fn read_texts(&mut self, more: bool) {
         let messages = std::mem::take(&mut self.to_read);
         self.octets = 0;
         if messages.is_empty() {
@@ -217,7 +217,7 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
             let findings = Ok(judge.texts(&*store, &messages, read).await);
             Found { judge, messages, findings }
         };
-        if let Some(((), found)) = self.texts.begin((), work).await {
+        if let Some(((), found)) = self.texts.begin((), work, more).await {
             self.note_texts(found);
         }
     }
