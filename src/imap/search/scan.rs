@@ -43,6 +43,8 @@ pub(super) struct Scan<'a, S> {
     judge: Judge,
     /// Who has nothing to look at.
     idle: Vec<Judge>,
+    /// Whether nothing but what has to be read tells something, of any message.
+    unread: bool,
     /// Whether the fields that are kept are all that is searched of the header.
     kept: bool,
     /// Whether the structures of messages tell something.
@@ -80,6 +82,10 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
             now,
             judge: Judge::new(query, now, scores.is_some()),
             idle: Vec::new(),
+            unread: !any(query, &|key| {
+                use Key::{Body, Header, SentBefore, SentOn, SentSince, Text};
+                !matches!(key, Header { .. } | SentBefore(_) | SentOn(_) | SentSince(_) | Body(_) | Text(_))
+            }),
             kept: !any(query, &|key| match key {
                 Key::Text(_) => true,
                 Key::Header { name, .. } => !is_kept(name),
@@ -104,13 +110,16 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
         mut self,
         messages: impl Iterator<Item = &'a Message>,
     ) -> Answered<(UidSet, Vec<(Uid, u8)>)> {
+        let mut known = None;
         for (index, message) in messages.enumerate() {
             if index % BREATH == 0 {
                 self.tell();
                 // A store whose reads never wait would otherwise keep this thread from everybody else.
                 tokio::task::yield_now().await;
             }
-            match self.judge.metadata(message) {
+            let verdict = known.unwrap_or_else(|| self.judge.metadata(message));
+            known = Some(verdict).filter(|_| self.unread);
+            match verdict {
                 Verdict::True => self.answers(message.uid, self.judge.score()),
                 Verdict::False => self.decided += 1,
                 Verdict::NeedsHeader if self.kept => self.look_beside(message).await?,
