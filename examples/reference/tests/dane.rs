@@ -255,6 +255,15 @@ async fn a_listed_address_takes_nothing_past_its_proofs() {
     assert!(a.log().contains("192.0.2.1 is on bl.example"), "{}", a.log());
 }
 
+/// Listens at all of these addresses, at one port that nobody else has.
+fn listen(addresses: &[String]) -> (u16, Vec<TcpListener>) {
+    let all = |port: u16| -> std::io::Result<Vec<TcpListener>> {
+        addresses.iter().map(|address| TcpListener::bind((address.as_str(), port))).collect()
+    };
+    let listening = std::iter::repeat_with(free_port).take(20).find_map(|port| Some((port, all(port).ok()?)));
+    listening.expect("a port that is free at all of the addresses")
+}
+
 /// A host that offers STARTTLS and does not do it: what must not go in the clear does not, by whatever it must not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_starttls_that_is_refused_leads_nowhere_in_the_clear() {
@@ -272,19 +281,22 @@ async fn a_starttls_that_is_refused_leads_nowhere_in_the_clear() {
         ("", false),
         ("220 2.0.0 go", false),
     ];
-    let port = free_port();
+    // One whose certificate is known by records, and one whose name alone is.
+    let kinds = ["dane", "name"];
+    let address = |which: usize, number: usize| format!("127.0.{}.{}", which + 6, number + 1);
+    let addresses: Vec<String> =
+        (0..says.len()).flat_map(|number| [address(0, number), address(1, number)]).collect();
+    let (port, mut listeners) = listen(&addresses);
     let mut root = String::from("ns.test. 300 A 127.0.0.1\n");
     let mut hosts = Vec::new();
     for (number, (text, _)) in says.iter().enumerate() {
-        // One whose certificate is known by records, and one whose name alone is.
-        for (which, kind) in ["dane", "name"].iter().enumerate() {
-            let (name, address) =
-                (format!("{kind}{number}.example"), format!("127.0.{}.{}", which + 6, number + 1));
+        for (which, kind) in kinds.iter().enumerate() {
+            let (name, address) = (format!("{kind}{number}.example"), address(which, number));
             writeln!(root, "{name}. 300 MX 10 mx.{name}.\nmx.{name}. 300 A {address}").unwrap();
             if *kind == "dane" {
                 writeln!(root, "_{port}._tcp.mx.{name}. 300 TLSA {}", record(3, 1, 1, &expired)).unwrap();
             }
-            let listener = TcpListener::bind((address, port)).unwrap();
+            let listener = listeners.remove(0);
             hosts.push((name, *kind, number, Host::on(listener, Behaviour::StartTls(text))));
         }
     }
