@@ -247,12 +247,19 @@ fn tell_names(notifier: &Notifier, before: &Seen, server: &mut Server) {
         .collect();
     let mut renamed: HashSet<&MailboxName> = HashSet::new();
     let mut told: HashSet<&MailboxName> = HashSet::new();
+    // Of what is made or deleted the parent is affected too, there or not; but what stands before the names of others' mailboxes is none.
+    let mut parents: Vec<MailboxName> = Vec::new();
+    let parent = |known: &Known| {
+        let is_there = |name: &str| now.mailboxes.contains_key(name) || before.mailboxes.contains_key(name);
+        known.name.parent().filter(|parent| known.owner.is_none() || is_there(parent.as_str()))
+    };
     for (name, known) in &now.mailboxes {
         if before.mailboxes.contains_key(name) {
             continue;
         }
         let earlier = known.status.id.and_then(|id| ids.get(&id).copied());
         renamed.extend(earlier);
+        parents.extend(earlier.is_none().then(|| parent(known)).flatten());
         let wanted = notifier.events_of(&known.name, now).names
             || earlier.is_some_and(|earlier| notifier.events_of(earlier, before).names);
         // Children go with their parent, and nothing is said of them.
@@ -266,9 +273,15 @@ fn tell_names(notifier: &Notifier, before: &Seen, server: &mut Server) {
     }
     for known in before.mailboxes.values() {
         let gone = !now.mailboxes.contains_key(known.name.as_str()) && !renamed.contains(&known.name);
+        parents.extend(gone.then(|| parent(known)).flatten());
         if gone && notifier.events_of(&known.name, before).names {
             server.notify_mailbox(&now.entry(&known.name), None);
             told.insert(&known.name);
+        }
+    }
+    for name in &parents {
+        if notifier.events_of(name, now).names && told.insert(name) {
+            server.notify_mailbox(&now.entry(name), None);
         }
     }
     for name in now.subscribed.symmetric_difference(&before.subscribed) {

@@ -378,6 +378,31 @@ fn nothing_is_lost_while_commands_run() {
     }
 }
 
+/// RFC 5465 §5.4: the parent of what is made or deleted is affected too; children of what is renamed are not told of.
+#[test]
+fn parents_are_told_of() {
+    let server = server("");
+    let mut other = inbox(&server);
+    let mut talk = imap(&server);
+    let set = "NOTIFY SET (personal (MailboxName)) (subtree s (MailboxName))";
+    assert!(talk.imap("a", set).last().unwrap().starts_with("a OK"));
+    for (command, told) in [
+        ("CREATE y", &["(\\HasNoChildren) \"/\" y"][..]),
+        ("CREATE y/sub", &["(\\HasNoChildren) \"/\" y/sub", "(\\HasChildren) \"/\" y"]),
+        ("CREATE y/sub/below", &["(\\HasNoChildren) \"/\" y/sub/below", "(\\HasChildren) \"/\" y/sub"]),
+        ("RENAME y z", &["(\\HasChildren) \"/\" z (\"OLDNAME\" (y))"]),
+        ("DELETE z/sub/below", &["(\\NonExistent) \"/\" z/sub/below", "(\\HasNoChildren) \"/\" z/sub"]),
+        ("DELETE z/sub", &["(\\NonExistent) \"/\" z/sub", "(\\HasNoChildren) \"/\" z"]),
+        ("DELETE z", &["(\\NonExistent) \"/\" z"]),
+    ] {
+        assert!(other.imap("b", command).last().unwrap().starts_with("b OK"), "{command}");
+        for line in told {
+            assert_eq!(talk.line(), format!("* LIST {line}"), "{command}");
+        }
+    }
+    assert_eq!(talk.imap("c", "NOOP"), ["c OK NOOP completed"]);
+}
+
 /// RFC 3501 §2.3.2: no session is told of a message as recent that another was told of so, whatever happens meanwhile.
 #[test]
 fn recent_messages_are_so_once() {

@@ -131,10 +131,9 @@ impl Seen {
         entry.exists = known.is_some();
         entry.special_use.extend(known.and_then(|known| known.special_use));
         entry.subscribed = self.subscribed.contains(name);
-        if entry.exists {
-            let below = |known: &Known| known.name.starts_with_level(name) && known.name != *name;
-            entry.has_children = Some(self.mailboxes.values().any(below));
-        }
+        let below = |known: &Known| known.name.starts_with_level(name) && known.name != *name;
+        let has_children = self.mailboxes.values().any(below);
+        entry.has_children = (entry.exists || has_children).then_some(has_children);
         entry
     }
 
