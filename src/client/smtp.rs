@@ -221,6 +221,15 @@ impl SmtpClient {
         self.link.machine().takes_more()
     }
 
+    /// Looks at what the server has said since the last answer, without waiting. Whatever it was would be taken for the answer to what is asked
+    /// next.
+    ///
+    /// # Errors
+    /// If the connection is over, by that too.
+    pub(crate) async fn settle(&mut self) -> Result<(), ClientError> {
+        self.link.settle().await
+    }
+
     /// Whether the last message had an answer to its MAIL ([`Client::is_mail_answered`]).
     pub(crate) fn is_mail_answered(&mut self) -> bool {
         self.link.machine().is_mail_answered()

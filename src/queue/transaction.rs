@@ -115,6 +115,9 @@ where
         kept: bool,
     ) -> Carried {
         let host = open.host.clone();
+        if kept && let Err(error) = open.client.settle().await {
+            return lost(&host, &error, kept, false, places.len());
+        }
         let size = entry.size.saturating_sub(entry.skip);
         let capabilities = open.client.capabilities();
         let too_large =

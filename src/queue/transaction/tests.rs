@@ -340,6 +340,22 @@ async fn what_may_have_been_taken_is_not_sent_again_at_once() {
 }
 
 #[tokio::test]
+async fn a_reply_too_many_answers_nothing_of_the_next_message() {
+    let script: Script = |at| {
+        let surplus = "250 2.0.0 taken\r\n250 2.0.0 taken";
+        (at.verb == "." && at.connection == 0).then_some(surplus)
+    };
+    let host = Host::start(&["PIPELINING"], script);
+    let world = World::new(&host);
+    world.send(&["first"], 10).await;
+    assert!(world.tried().await.is_empty());
+    world.send(&["second"], 10).await;
+    let waiting = world.tried().await;
+    assert!(waiting.is_empty(), "{waiting:?}");
+    assert_eq!((host.count("0 MAIL"), host.count("1 MAIL"), host.count("1 taken")), (1, 1, 1));
+}
+
+#[tokio::test]
 async fn a_connection_that_ended_while_it_was_idle_puts_nothing_off() {
     for script in [
         (|at| (at.verb == "idle").then_some("421 4.4.2 idle for too long")) as Script,
