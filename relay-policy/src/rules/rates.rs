@@ -149,17 +149,23 @@ impl Policy for Rates {
         let rehearsal = session.rehearsal;
         let client = client(session).map(|address| network(address).to_string());
         let sender = mail.from.address().map(|address| address.to_string().to_lowercase());
-        let over = |what: &str| {
-            Verdict::Reject(Reply::transient((7, 1), format!("Too many messages {what}; try again later")))
+        let counted = [
+            (CLIENT, self.client, client, "from your address"),
+            (USER, self.user, session.user.clone(), "from your account"),
+            (SENDER, self.sender, sender, "from this sender"),
+        ];
+        let take = |place, rate, key: &Option<String>, rehearsal| {
+            key.as_ref().is_none_or(|key| self.take(place, rate, key, rehearsal))
         };
-        if client.is_some_and(|client| !self.take(CLIENT, self.client, &client, rehearsal)) {
-            return over("from your address");
+        // What is refused for one takes nothing from the others, who may be others' too: those behind one address share it.
+        for (place, rate, key, what) in &counted {
+            if !take(*place, *rate, key, true) {
+                let text = format!("Too many messages {what}; try again later");
+                return Verdict::Reject(Reply::transient((7, 1), text));
+            }
         }
-        if session.user.as_ref().is_some_and(|user| !self.take(USER, self.user, user, rehearsal)) {
-            return over("from your account");
-        }
-        if sender.is_some_and(|sender| !self.take(SENDER, self.sender, &sender, rehearsal)) {
-            return over("from this sender");
+        for (place, rate, key, _) in &counted {
+            take(*place, *rate, key, rehearsal);
         }
         Verdict::Pass
     }

@@ -281,6 +281,20 @@ fn nobody_sends_for_a_domain_that_forbids_it_but_reports_come() {
 }
 
 #[test]
+fn who_is_over_a_limit_takes_nothing_from_others_behind_the_same_address() {
+    let mut rates = Rates::new(still(), 100);
+    (rates.client, rates.user) =
+        (Rate::new(3, Duration::from_secs(60)), Rate::new(1, Duration::from_secs(60)));
+    let said = |user: &str| {
+        let mut of = session("192.0.2.1", "a.example", "");
+        of.user = Some(user.to_owned());
+        code(&ready(rates.mail(&of, &mail(&format!("{user}@a.example")))))
+    };
+    assert_eq!([(); 5].map(|()| said("ann")), [0, 450, 450, 450, 450]);
+    assert_eq!((said("bob"), said("carl"), said("dora")), (0, 0, 450));
+}
+
+#[test]
 fn recipients_count_by_messages_that_came() {
     let mut rates = Rates::new(still(), 100);
     rates.recipient = Rate::new(2, Duration::from_secs(60));
