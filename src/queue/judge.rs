@@ -81,9 +81,12 @@ pub(super) fn judge(
 ) -> Judgement {
     let began = entry.due;
     entry.attempts = entry.attempts.saturating_add(1);
+    // By a clock that was ahead it came at a time that is yet to come, and would be tried until long after that. Seen once, the clock may be
+    // behind for a moment, by which nothing gets old.
+    if let Some(before) = entry.attempted.filter(|before| (*before).max(now) < entry.arrival) {
+        entry.arrival = before;
+    }
     entry.attempted = Some(now);
-    // By a clock that was ahead it came at a time that is yet to come, and would be tried until long after that.
-    entry.arrival = entry.arrival.min(now);
     let is_report = entry.sender.address().is_none();
     let next = match (entry.expires, is_report) {
         (Some(end), _) => schedule.next_until(end, entry.attempts, now, random),
@@ -231,6 +234,17 @@ mod tests {
         entry.arrival = ARRIVAL + 400 * 86_400;
         let (tried, _) = life(entry);
         assert_eq!((tried[0], tried.last()), (0, Some(&345_600)));
+    }
+
+    #[test]
+    fn what_is_tried_by_a_clock_that_is_behind_for_a_moment_gets_no_older() {
+        let (schedule, mut entry) = (RetrySchedule::default(), entry("<ann@a.example>", 1));
+        for now in [ARRIVAL, ARRIVAL - 15 * 86_400, ARRIVAL + 300] {
+            let judgement = judge(entry, vec![(0, later())], &schedule, now, 0);
+            assert!(judgement.stays && judgement.reports.is_empty(), "{now}");
+            entry = judgement.entry;
+        }
+        assert_eq!(entry.arrival, ARRIVAL);
     }
 
     #[test]
