@@ -10,7 +10,7 @@ use std::{
     io,
     num::NonZeroU32,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use mailwright_mail_model::{MailboxName, Uid, UidSet};
 use mailwright_mailstore::{
     Expunge, MailboxRef, Message, MessageRef, Origins, Snapshot, Store, StoreError, User, Write,
     accounts::{Accounts, Service as Purpose},
+    clock,
 };
 use mailwright_pop3_proto::{
     Apop, Expire, Maildrop, Refusal, Server, Timestamp, UniqueId,
@@ -473,8 +474,7 @@ fn oldest(expire: Option<Expire>) -> Option<i64> {
     const DAY: i64 = 24 * 60 * 60;
     match expire {
         Some(Expire::Days(days)) if days > 0 => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-            Some(i64::try_from(now.as_secs()).ok()? - i64::from(days) * DAY)
+            Some(i64::try_from(clock::read().to_judge_age()).ok()? - i64::from(days) * DAY)
         }
         _ => None,
     }

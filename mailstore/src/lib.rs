@@ -6,6 +6,7 @@
 mod guide {}
 
 pub mod accounts;
+pub mod clock;
 #[cfg(feature = "testing")]
 pub mod conformance;
 #[cfg(feature = "embedded")]

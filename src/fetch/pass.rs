@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, FlagSet, MailboxName};
+use mailwright_mailstore::clock;
 use mailwright_smtp_proto::Reply;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     book::{Book, Looked},
     fingerprint::HeaderReader,
 };
-use crate::smtp::{fetched_words, now};
+use crate::smtp::fetched_words;
 
 /// How many messages in a row may fail before the mailbox is believed to be what fails.
 const PATIENCE: usize = 3;
@@ -127,17 +128,17 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         listed: &[Listed],
     ) -> Result<(), FetchError> {
         let there: HashSet<MessageName> = listed.iter().map(|message| message.name).collect();
-        let (now, remember) = (seconds(), self.config.remember.as_secs());
+        let (clock, remember) = (clock::read(), self.config.remember.as_secs());
         let (mut changed, mut forgotten) = (Vec::new(), Vec::new());
         for entry in known.values_mut() {
             let gone = match (there.contains(&entry.name), entry.gone) {
                 // One that we deleted and that was gone may be another now, of the same name: it is looked into.
                 (true, since) if entry.deleted => since,
                 (true, _) => 0,
-                (false, 0) => now,
+                (false, 0) => clock.to_date_with(),
                 (false, since) => since,
             };
-            if gone != 0 && gone.saturating_add(remember) < now {
+            if gone != 0 && gone.saturating_add(remember) < clock.to_judge_age() {
                 forgotten.push(entry.name);
             } else if gone != entry.gone {
                 entry.gone = gone;
@@ -204,7 +205,7 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
     ) -> Result<Result<(), Reply>, FetchError> {
         let account = self.account;
         if let Some((size, _)) = message.size.zip(self.config.largest).filter(|(size, most)| size > most) {
-            self.refuse(Entry::new(message.name, None, EntryState::TooLarge(size), seconds()), book).await?;
+            self.refuse(Entry::new(message.name, None, EntryState::TooLarge(size), counted()), book).await?;
             return Ok(Ok(()));
         }
         if !remote.open(message.handle, false).await? {
@@ -238,7 +239,7 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
             (_, Verdict::Loop(entry)) => self.refuse(entry, book).await?,
             (Err(reply), _) if is_of_message(&reply) => {
                 let reason = reply.to_string().trim_end().to_owned();
-                let entry = Entry::new(message.name, None, EntryState::Refused(reason), seconds());
+                let entry = Entry::new(message.name, None, EntryState::Refused(reason), counted());
                 self.refuse(entry, book).await?;
             }
             (Err(reply), _) => return Ok(Err(reply)),
@@ -264,7 +265,7 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         listed: &[Listed],
         known: &mut HashMap<MessageName, Entry>,
     ) -> Result<(), FetchError> {
-        let now = seconds();
+        let now = clock::read().to_judge_age();
         let goes = |message: &Listed| {
             known.get(&message.name).is_some_and(|entry| {
                 entry.state == EntryState::Delivered && self.account.policy.deletes(entry.since, now)
@@ -303,9 +304,14 @@ fn is_of_message(reply: &Reply) -> bool {
     reply.is_permanent() && reply.enhanced().is_none_or(|(_, subject, _)| !matches!(subject, 1 | 2))
 }
 
-/// Now, in seconds since 1970.
+/// Now, in seconds since 1970, to be shown.
 pub(super) fn seconds() -> u64 {
-    u64::try_from(now().seconds()).unwrap_or(0)
+    clock::read().shown()
+}
+
+/// Now, for the ledger: what came and went is counted by it.
+fn counted() -> u64 {
+    clock::read().to_date_with()
 }
 
 /// What is found out about a message on its way.
@@ -358,7 +364,7 @@ impl<R: Remote, L: Ledger> Pieces for Streaming<'_, R, L> {
             self.end = Verdict::Known(fingerprint, body);
             return None;
         }
-        let mut entry = Entry::new(self.message.name, Some(fingerprint), EntryState::Delivered, seconds());
+        let mut entry = Entry::new(self.message.name, Some(fingerprint), EntryState::Delivered, counted());
         (entry.size, entry.body) = (self.message.size, Some(body));
         if self.header.came_by(&self.words.each_ref().map(String::as_str)) {
             let reason = "it came round in a loop: it was fetched for this user before".to_owned();

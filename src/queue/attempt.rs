@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mailwright_mailstore::{QueueEntry, QueueRecipient, RecipientState, Store};
+use mailwright_mailstore::{QueueEntry, QueueRecipient, RecipientState, Store, clock};
 use mailwright_relay_policy::{
     delivery::Diagnosis,
     dns::{LookupError, Resolve},
@@ -14,7 +14,6 @@ use super::{
     DELIVERED, EXPANDED, Outcome, Place, Queue, UNDELIVERED,
     onward::{Asked, MOST_SESSIONS},
     open::{Terms, requires},
-    report::seconds,
     scheduler::Contact,
     sessions::Open,
     transaction::{Carried, put},
@@ -68,7 +67,7 @@ where
         if let Some(told) = self.tell_again(entry).await {
             return told;
         }
-        if wishes::is_over(entry, seconds()) {
+        if wishes::is_over(entry, clock::read().to_judge_age()) {
             return each(entry, |_| Outcome::Refused(wishes::over(None)));
         }
         if let Ok(target) = entry.destination.parse() {

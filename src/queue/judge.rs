@@ -1,6 +1,6 @@
 //! What follows from an attempt: a decision without I/O.
 
-use mailwright_mailstore::{Notify, QueueEntry, RecipientState};
+use mailwright_mailstore::{Notify, QueueEntry, RecipientState, clock::Reading};
 use mailwright_relay_policy::{
     delivery::{Action, Diagnosis},
     retry::{Next, RetrySchedule},
@@ -71,22 +71,27 @@ impl Judgement {
     }
 }
 
-/// Judges an attempt that ended at `now` with these outcomes, by the places of the recipients.
+/// Judges an attempt that ended at that time with these outcomes, by the places of the recipients.
 pub(super) fn judge(
     mut entry: QueueEntry,
     outcomes: Vec<(usize, Outcome)>,
     schedule: &RetrySchedule,
-    now: u64,
+    clock: Reading,
     random: u64,
 ) -> Judgement {
     let began = entry.due;
     entry.attempts = entry.attempts.saturating_add(1);
     // By a clock that was ahead it came at a time that is yet to come, and would be tried until long after that. Seen once, the clock may be
     // behind for a moment, by which nothing gets old.
-    if let Some(before) = entry.attempted.filter(|before| (*before).max(now) < entry.arrival) {
+    if let Some(before) = entry.attempted.filter(|before| (*before).max(clock.shown()) < entry.arrival)
+        && !clock.is_in_doubt()
+    {
         entry.arrival = before;
     }
-    entry.attempted = Some(now);
+    entry.attempted = Some(clock.expected());
+    // Nothing is given up by a clock that may be wrong. When it is to be tried again goes by that clock all the same.
+    let now = clock.to_judge_age();
+    let astray = clock.shown() - now;
     let is_report = entry.sender.address().is_none();
     let next = match (entry.expires, is_report) {
         (Some(end), _) => schedule.next_until(end, entry.attempts, now, random),
@@ -142,15 +147,15 @@ pub(super) fn judge(
     }
     let stays = entry.waiting().next().is_some();
     entry.due = match next {
-        Next::Retry { at } => at,
-        Next::GiveUp => now,
+        Next::Retry { at } => at.saturating_add(astray),
+        Next::GiveUp => clock.shown(),
     };
     entry.warned |= warn && stays;
     if let Some(deadline) = &mut entry.deadline {
         deadline.told |= late && stays;
         // What there is to tell or to give up then is not left until the next attempt.
         if !deadline.told && deadline.at > now {
-            entry.due = entry.due.min(deadline.at);
+            entry.due = entry.due.min(deadline.at.saturating_add(astray));
         }
     }
     let mut reports = vec![
@@ -209,7 +214,7 @@ mod tests {
             let now = entry.due;
             tried.push(now - ARRIVAL);
             let wait = schedule.wait(entry.attempts + 1).as_secs();
-            let judgement = judge(entry, vec![(0, later())], &schedule, now, wait / 10);
+            let judgement = judge(entry, vec![(0, later())], &schedule, Reading::sure(now), wait / 10);
             told.extend(judgement.reports.iter().map(|(action, _)| (now - ARRIVAL, *action)));
             entry = judgement.entry;
             if !judgement.stays {
@@ -240,11 +245,33 @@ mod tests {
     fn what_is_tried_by_a_clock_that_is_behind_for_a_moment_gets_no_older() {
         let (schedule, mut entry) = (RetrySchedule::default(), entry("<ann@a.example>", 1));
         for now in [ARRIVAL, ARRIVAL - 15 * 86_400, ARRIVAL + 300] {
-            let judgement = judge(entry, vec![(0, later())], &schedule, now, 0);
+            let judgement = judge(entry, vec![(0, later())], &schedule, Reading::sure(now), 0);
             assert!(judgement.stays && judgement.reports.is_empty(), "{now}");
             entry = judgement.entry;
         }
         assert_eq!(entry.arrival, ARRIVAL);
+    }
+
+    #[test]
+    fn nothing_is_given_up_by_a_clock_in_doubt() {
+        let (schedule, mut entry) = (RetrySchedule::default(), entry("<ann@a.example>", 1));
+        entry.deadline = Some(Deadline::new(ARRIVAL + 3_600, true, false));
+        let days = 86_400;
+        // Ten days ahead and back again, and twice fifteen days behind.
+        let shown = [ARRIVAL + 10 * days, ARRIVAL, ARRIVAL - 15 * days, ARRIVAL - 15 * days, ARRIVAL];
+        for (at, shown) in shown.into_iter().enumerate() {
+            let clock = Reading::new(shown, ARRIVAL + 60 * at as u64);
+            let judgement = judge(entry, vec![(0, later())], &schedule, clock, 0);
+            assert!(judgement.stays && judgement.reports.is_empty(), "{clock:?}");
+            entry = judgement.entry;
+            // When it is tried again goes by what the clock shows.
+            assert!((shown..shown + 3_600).contains(&entry.due), "{} at {clock:?}", entry.due);
+        }
+        assert_eq!(entry.arrival, ARRIVAL);
+        // What came while it was ahead came then.
+        entry.arrival = ARRIVAL + 10 * days;
+        entry = judge(entry, vec![(0, later())], &schedule, Reading::sure(ARRIVAL + 300), 0).entry;
+        assert_eq!(entry.arrival, ARRIVAL + 240);
     }
 
     #[test]
@@ -278,7 +305,7 @@ mod tests {
         let reporting = Outcome::Taken { diagnosis, reports: true, delivered: false, timed: true };
         let outcomes =
             vec![(0, taken()), (1, taken()), (2, reporting), (3, Outcome::Refused(gone)), (4, later())];
-        let judgement = judge(entry, outcomes, &RetrySchedule::default(), ARRIVAL + 1, 0);
+        let judgement = judge(entry, outcomes, &RetrySchedule::default(), Reading::sure(ARRIVAL + 1), 0);
         assert!(judgement.stays);
         assert_eq!(judgement.refused, [3]);
         let told: Vec<_> = judgement
@@ -319,7 +346,8 @@ mod tests {
             entry.deadline = Some(Deadline::new(ARRIVAL + 200, false, traced));
             let diagnosis = said("250 Ok\r\n");
             let taken = Outcome::Taken { diagnosis, reports: true, delivered: false, timed };
-            let judgement = judge(entry, vec![(0, taken)], &RetrySchedule::default(), ARRIVAL, 0);
+            let judgement =
+                judge(entry, vec![(0, taken)], &RetrySchedule::default(), Reading::sure(ARRIVAL), 0);
             judgement.reports.iter().map(|(action, _)| *action).collect::<Vec<_>>()
         };
         assert_eq!(told(true, false), []);
@@ -340,7 +368,8 @@ mod tests {
     fn what_cannot_be_told_now_is_tried_again() {
         let schedule = RetrySchedule::default();
         let refused = || Outcome::Refused(said("550 5.1.1 nobody\r\n"));
-        let judged = |outcomes| judge(entry("<ann@a.example>", 2), outcomes, &schedule, ARRIVAL, 0);
+        let judged =
+            |outcomes| judge(entry("<ann@a.example>", 2), outcomes, &schedule, Reading::sure(ARRIVAL), 0);
         let again = judged(vec![(0, taken()), (1, refused())]).put_off(ARRIVAL + 60).unwrap();
         let states: Vec<_> = again.recipients.iter().map(|recipient| recipient.state).collect();
         assert_eq!(states, [RecipientState::Delivered, RecipientState::Waiting]);
@@ -348,7 +377,7 @@ mod tests {
         // What was delivered is not delivered again for a report of that.
         let mut wanted = entry("<ann@a.example>", 1);
         wanted.recipients[0].notify = Notify::asked(true, true, false);
-        let judgement = judge(wanted, vec![(0, taken())], &schedule, ARRIVAL, 0);
+        let judgement = judge(wanted, vec![(0, taken())], &schedule, Reading::sure(ARRIVAL), 0);
         assert_eq!(judgement.put_off(ARRIVAL + 60), None);
     }
 }

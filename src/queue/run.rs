@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mailwright_mailstore::{Due, QueueEntry, QueueNews, Scheduled, Settlement, Spool, Store, StoreError};
+use mailwright_mailstore::{
+    Due, QueueEntry, QueueNews, Scheduled, Settlement, Spool, Store, StoreError, clock,
+};
 use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve};
 use mailwright_smtp_proto::Reply;
 use tokio::{task::JoinSet, time};
@@ -402,7 +404,7 @@ where
     pub(super) fn judged(&self, entry: QueueEntry, outcomes: Vec<(usize, Outcome)>) -> Judgement {
         let random = entropy()
             .map_or(0, |octets| octets.iter().take(8).fold(0, |sum, octet| sum << 8 | u64::from(*octet)));
-        judge(entry, outcomes, &self.config.retry, seconds(), random)
+        judge(entry, outcomes, &self.config.retry, clock::read(), random)
     }
 
     /// Until it is written down, an attempt has not ended: the entry would be sent again.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mailwright_line_proto::{Closed, Misuse};
-use mailwright_mailstore::{QueueEntry, Store};
+use mailwright_mailstore::{QueueEntry, Store, clock};
 use mailwright_relay_policy::{delivery::Diagnosis, dns::Resolve};
 use mailwright_smtp_proto::{Reply, SizeLimit};
 
@@ -135,7 +135,7 @@ where
         } else if is_last {
             None
         } else {
-            wishes::unfit(entry, capabilities, seconds())
+            wishes::unfit(entry, capabilities, clock::read().to_judge_age())
         };
         if let Some(reply) = refused {
             return Carried::refused(&Diagnosis::found_at(host, reply), places.len());

@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 
 use mailwright_mail_model::{ForwardPath, ReversePath};
-use mailwright_mailstore::{Batch, Notify, QueueEntry, Settlement, Spool, Store, StoreError, Upload, Write};
+use mailwright_mailstore::{
+    Batch, Notify, QueueEntry, Settlement, Spool, Store, StoreError, Upload, Write, clock,
+};
 use mailwright_relay_policy::{Session, delivery::Diagnosis, directory::Expansion, dns::Resolve};
 use mailwright_smtp_proto::{Mail, MailParameters, Message, Rcpt, Reply};
 
 use super::{
     Outcome, Queue,
     attempt::{Attempted, each},
-    report::seconds,
 };
 use crate::smtp::{Addressing, Origin, Plan, Times, Way, journal, now};
 
@@ -115,7 +116,7 @@ where
         let Err(reply) = self.pass_on(entry, to).await else { return Ok(()) };
         let lifetime = self.config.retry.lifetime_of_reports.as_secs();
         let end = entry.expires.unwrap_or_else(|| entry.began().saturating_add(lifetime));
-        if reply.is_permanent() || seconds() >= end {
+        if reply.is_permanent() || clock::read().to_judge_age() >= end {
             // RFC 3461 §6.1: somebody hears of it.
             match self.pass_on(entry, ForwardPath::Postmaster).await {
                 Ok(()) => {

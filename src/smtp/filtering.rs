@@ -4,7 +4,7 @@ use std::{collections::HashMap, pin::Pin, sync::Arc};
 
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath, mime::Structure};
 use mailwright_mailstore::{
-    Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write,
+    Batch, QueueEntry, QueueRecipient, Result, Store, StoreError, Target, Upload, User, Write, clock,
 };
 use mailwright_relay_policy::{Session as Conversation, authentication::Examiner};
 use mailwright_sieve::{By, Envelope, Message as Content};
@@ -282,10 +282,12 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                 rows.extend(rows_of(&filtered.filings, targets.len()));
                 targets.extend(filtered.filings.iter().map(|filing| target(&account, filing)));
             }
-            let arrival = u64::try_from(self.date.seconds()).unwrap_or(0);
+            let due = u64::try_from(self.date.seconds()).unwrap_or(0);
+            let arrival = clock::read().to_date_with();
             for handed in &expansion.handed {
                 let Some(to) = path.address() else { continue };
-                let mut entry = QueueEntry::new(self.id, sender.clone(), handed.target.to_string(), arrival);
+                let mut entry = QueueEntry::new(self.id, sender.clone(), handed.target.to_string(), due);
+                entry.arrival = arrival;
                 entry.skip = skip;
                 entry.user = Some(user.as_str().to_owned());
                 entry.require_tls = self.require_tls;
@@ -298,7 +300,8 @@ impl<S: Store, R: Addressing, F: Filter> Work<'_, StoreInbox<S, R, F>> {
                     .address()
                     .and_then(|sender| self.inbox.addressing.forwarded_as(sender, user.as_str()));
                 let sender = answered.map_or_else(|| sender.clone(), ReversePath::Address);
-                let mut entry = QueueEntry::new(self.id, sender.clone(), domain, arrival);
+                let mut entry = QueueEntry::new(self.id, sender.clone(), domain, due);
+                entry.arrival = arrival;
                 entry.skip = skip;
                 entry.eight_bit = eight_bit;
                 entry.user = Some(user.as_str().to_owned());

@@ -6,7 +6,7 @@ use std::{
 };
 
 use mailwright_mail_model::{Address, DateTime, ForwardPath, ReversePath};
-use mailwright_mailstore::{Batch, Delivery, QueueEntry, Target, User};
+use mailwright_mailstore::{Batch, Delivery, QueueEntry, Target, User, clock};
 use mailwright_relay_policy::{
     delivery::LocalKind,
     directory::{Expansion, OnwardReason},
@@ -85,6 +85,7 @@ impl Origin<'_> {
         let arrival = u64::try_from(self.date.seconds()).unwrap_or(0);
         let parameters = &self.message.mail.parameters;
         let mut entry = QueueEntry::new(self.id, sender, destination, arrival);
+        entry.arrival = clock::read().to_date_with();
         entry.user = self.user.map(str::to_owned);
         entry.message_id.clone_from(&self.message_id);
         // RFC 6531 §3.6: it is about what the message has, not about what its sender could have put there.

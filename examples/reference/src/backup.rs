@@ -232,7 +232,7 @@ fn execute(
                 Some(gone) => tell(&Event::Expiring(gone)),
                 None => teller.tell("accounts", accounts, 0, tell),
             };
-            Event::Expired(block_on(life::expire(life, crate::queue::unix_time(), *dry_run, &mut told)))
+            Event::Expired(block_on(life::expire(life, *dry_run, &mut told)))
         }
         Work::Export { user, directory, format } => {
             let mut told = |messages, octets| teller.tell("messages", messages, octets, tell);

@@ -1,6 +1,7 @@
 //! What mailboxes may hold, and what becomes of mail as time goes by: quotas and their warnings, expiry of Trash and Junk, messages
 //! had back, mail of removed accounts.
 
+mod clock;
 mod expire;
 mod print;
 mod quota;
@@ -24,6 +25,7 @@ use crate::{
     server_scripts, sieve,
 };
 
+pub(crate) use clock::{resume, watch as watch_clock};
 pub(crate) use expire::{Expired, Gone, expire, watch};
 pub(crate) use print::{expiry, show_undelete, usage, user_quota, users_with_usage};
 pub(crate) use quota::{Limits, UsageEntry};

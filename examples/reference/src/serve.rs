@@ -312,6 +312,7 @@ pub(crate) async fn serve(config: Config, source: Source) -> Result<(), ServeErr
         tasks.spawn(alarm.run(stop.clone()));
     }
     tasks.spawn(life::watch(life, memory, stop.clone()));
+    tasks.spawn(life::watch_clock(config.data.clone(), stop.clone()));
     // Before it is said that we are ready: whoever reads that may stop us at once, and expects goodbyes.
     let mut signals = StopSignals::catch()?;
     let bound: Vec<_> =

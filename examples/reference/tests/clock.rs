@@ -8,9 +8,14 @@ mod common;
 #[allow(dead_code, reason = "this uses a part of it")]
 mod world;
 
-use std::{fs, path::Path, time::SystemTime};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime},
+};
 
-use common::{PASSWORD, Server, USER, deliver, imap, wait_for};
+use common::{PASSWORD, Server, USER, deliver, imap, login, tell, wait_for};
 use world::{Behaviour, Host, base64};
 
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -57,24 +62,22 @@ fn submit(server: &Server, to: &str, subject: &str) {
     assert!(taken.starts_with("250"), "{taken}");
 }
 
-#[test]
-fn numbers_rise_and_mail_goes_on_whatever_the_clock_says() {
-    if !Path::new(LIBRARY).exists() {
-        assert!(std::env::var_os("CI").is_none(), "faketime is not installed, and CI must have it");
-        return println!("skipped: faketime is not installed");
+fn is_installed() -> bool {
+    let installed = Path::new(LIBRARY).exists();
+    assert!(installed || std::env::var_os("CI").is_none(), "faketime is not installed, and CI must have it");
+    if !installed {
+        println!("skipped: faketime is not installed");
     }
+    installed
+}
+
+/// A server that is not started yet, with more in its configuration, and the file that moves its clock.
+fn prepare(more: &str) -> (Server, PathBuf) {
     let mut server = Server::prepare("allow_plaintext_auth = true");
     let shifts = server.folder.path().join("shift");
     fs::write(&shifts, "+0d\n").unwrap();
-    // Whoever does not answer at first has the mail put off.
-    let (host, late) = (Host::start(Behaviour::Greylist), Host::start(Behaviour::Greylist));
     let path = server.folder.path().join("mailwright.toml");
-    let more = format!(
-        "[queue]\nfirst_retry_seconds = 1\nlongest_retry_seconds = 2\n[expiry]\ntrash = \"30d\"\nevery = \"1s\"\n\
-         [relay.transport]\n\"b.example\" = \"smtp:[127.0.0.1]:{}\"\n\"late.example\" = \"smtp:[127.0.0.1]:{}\"\n",
-        host.port, late.port
-    );
-    fs::write(&path, fs::read_to_string(&path).unwrap() + &more).unwrap();
+    fs::write(&path, fs::read_to_string(&path).unwrap() + more).unwrap();
     server.environment = vec![
         ("LD_PRELOAD".into(), LIBRARY.into()),
         ("FAKETIME_TIMESTAMP_FILE".into(), shifts.display().to_string()),
@@ -82,6 +85,98 @@ fn numbers_rise_and_mail_goes_on_whatever_the_clock_says() {
         ("DONT_FAKE_MONOTONIC".into(), "1".into()),
     ];
     server.add_user(USER, PASSWORD);
+    (server, shifts)
+}
+
+#[test]
+fn nothing_is_removed_by_a_clock_that_is_wrong() {
+    if !is_installed() {
+        return;
+    }
+    let late = Host::start(Behaviour::Busy);
+    let (mut server, shifts) = prepare(&format!(
+        "[queue]\nfirst_retry_seconds = 1\nlongest_retry_seconds = 1\n[relay.transport]\n\"late.example\" = \"smtp:[127.0.0.1]:{}\"\n\
+         [expiry]\ntrash = \"30d\"\nremoved_users = \"30d\"\nevery = \"1s\"\n[store]\nundelete = \"30d\"\n[pop3]\nexpire = \"30\"\n",
+        late.port
+    ));
+    server.serve();
+    let shift = |days: i64| fs::write(&shifts, format!("{days:+}d\n")).unwrap();
+    server.add_user("bob@example.org", PASSWORD);
+    deliver(&server, "bob@example.org", "Subject: bob's\r\n\r\n");
+    tell(&server, "user remove bob@example.org");
+    let mut talk = imap(&server);
+    let mut expunged = 0;
+    // Until the time is over for what is removed by then, and long enough for what goes on in between.
+    let mut wait = |server: &Server| {
+        deliver(server, USER, "Subject: kept\r\n\r\n");
+        submit(server, "bob@late.example", "late");
+        let mut talk = imap(server);
+        talk.imap("c", "CREATE Trash");
+        for command in
+            ["APPEND Trash {17+}\r\nSubject: thrown\r\n", "APPEND Drafts {17+}\r\nSubject: gone..\r\n"]
+        {
+            talk.imap("a", command);
+        }
+        talk.imap("s", "SELECT Drafts");
+        talk.imap("d", "STORE 1 +FLAGS.SILENT (\\Deleted)");
+        talk.imap("e", "EXPUNGE");
+        expunged += 1;
+        let mut pop3 = server.talk(server.port("pop3", "starttls"));
+        pop3.line();
+        for command in [format!("USER {USER}"), format!("PASS {PASSWORD}"), "QUIT".into()] {
+            pop3.send(format!("{command}\r\n"));
+            let answer = pop3.line();
+            assert!(answer.starts_with("+OK"), "{answer}");
+        }
+        let tried = late.commands("RCPT").len();
+        wait_for("two more attempts", || (late.commands("RCPT").len() >= tried + 2).then_some(()));
+        thread::sleep(Duration::from_secs(2));
+        let trash = imap(server).imap("t", "STATUS Trash (MESSAGES)").swap_remove(0);
+        assert!(trash.ends_with(&format!("(MESSAGES {expunged})")), "{trash}");
+        assert_eq!(common::count(server), expunged);
+        let list = tell(server, &format!("undelete {USER} --list --json"));
+        assert_eq!(list.lines().count(), expunged, "{list}");
+        let waiting = tell(server, "queue list --json");
+        assert_eq!(waiting.lines().count(), expunged, "{waiting}");
+        assert!(tell(server, "user removed").contains("bob@example.org"));
+    };
+    let talked = talk.imap("c", "CREATE Drafts");
+    assert!(talked[0].starts_with("c OK"), "{talked:?}");
+    for days in [0, 40, 0, -40, 0] {
+        shift(days);
+        wait(&server);
+    }
+    // It is wrong at the start.
+    for (days, kill) in [(40, false), (-40, true), (0, true)] {
+        if kill {
+            server.kill()
+        } else {
+            server.stop()
+        }
+        shift(days);
+        server.serve();
+        wait(&server);
+        assert!(server.log().contains("the clock has jumped"), "{}", server.log());
+    }
+    tell(&server, "user restore bob@example.org");
+    assert_eq!(
+        login(&server, "bob@example.org").imap("s", "STATUS INBOX (MESSAGES)")[0],
+        "* STATUS INBOX (MESSAGES 1)"
+    );
+}
+
+#[test]
+fn numbers_rise_and_mail_goes_on_whatever_the_clock_says() {
+    if !is_installed() {
+        return;
+    }
+    // Whoever does not answer at first has the mail put off.
+    let (host, late) = (Host::start(Behaviour::Greylist), Host::start(Behaviour::Greylist));
+    let (mut server, shifts) = prepare(&format!(
+        "[queue]\nfirst_retry_seconds = 1\nlongest_retry_seconds = 2\n[expiry]\ntrash = \"30d\"\nevery = \"1s\"\n\
+         [relay.transport]\n\"b.example\" = \"smtp:[127.0.0.1]:{}\"\n\"late.example\" = \"smtp:[127.0.0.1]:{}\"\n",
+        host.port, late.port
+    ));
     server.serve();
     let mut talk = imap(&server);
     for command in ["CREATE Trash", "APPEND Trash {17+}\r\nSubject: thrown\r\n"] {

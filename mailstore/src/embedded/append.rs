@@ -7,7 +7,7 @@ use mailwright_mail_model::{DateTime, Uid, UidSet, UidValidity};
 
 use super::annotations::noted_octets;
 use super::committer::Group;
-use super::database::now;
+use super::database::date;
 use super::origins::origin_row;
 use super::row::name_key;
 use super::sealed::KeyRow;
@@ -202,7 +202,7 @@ impl Group<'_> {
             thread: Some(thread),
             ..Message::new(uid, complete.size, target.internal_date)
         };
-        let saved = target.saved.or_else(|| DateTime::new(now(), 0));
+        let saved = target.saved.or_else(|| DateTime::new(date(), 0));
         if let Some((row_key, sealed)) = origin_row(rows, uid, target, complete.seal.as_ref())? {
             self.put_origin(row_key, sealed);
         }

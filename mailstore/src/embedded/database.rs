@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use fjall::config::{BlockSizePolicy, RestartIntervalPolicy};
 use fjall::{
@@ -16,7 +16,7 @@ use fjall::{
 use super::chunk::Packing;
 use super::{Core, Options, backup, journal, row};
 use crate::signal::lock;
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, clock};
 
 /// The database and its keyspaces. Each comment is `key: value`; numbers are big-endian.
 pub(super) struct Database {
@@ -440,8 +440,12 @@ pub(super) fn is_free(directory: &Path) -> Result<Option<Held>> {
 
 /// Seconds since 1970 by the clock, which may be wrong and may jump.
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    i64::try_from(clock::read().shown()).unwrap_or(i64::MAX)
+}
+
+/// The time that is noted of what is removed when it is old.
+pub(super) fn date() -> i64 {
+    i64::try_from(clock::read().to_date_with()).unwrap_or(i64::MAX)
 }
 
 fn opening(directory: &Path, error: fjall::Error) -> StoreError {

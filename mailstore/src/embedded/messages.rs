@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mailwright_mail_model::{DateTime, MailboxName, ModSeq, Uid, UidSet};
 
 use super::committer::Group;
-use super::database::now;
+use super::database::date;
 use super::{body, row};
 use crate::{
     Carried, Copied, Expunge, Expunged, FlagChange, FlagsStored, MailboxRef, Message, QuotaUsage, Result,
@@ -138,7 +138,7 @@ impl Group<'_> {
         header.room(messages.len() as u64)?;
         let (uid_validity, to) = (header.uid_validity, header.rows);
         // RFC 8514 §2: a copy is saved when it is made, and so is what a MOVE makes.
-        let saved = DateTime::new(now(), 0);
+        let saved = DateTime::new(date(), 0);
         let mut copies = Vec::with_capacity(messages.len());
         if !messages.is_empty() {
             let modseq = header.next_modseq()?;

@@ -1,16 +1,15 @@
 //! Expunged messages that can be had back. Each has two rows: one by user, and one by time, by which it ends.
 //!
-//! The time is that of the clock, since windows are of days. A clock that jumps ahead ends windows early; one that jumps back
-//! makes them longer.
+//! The time is that of the [clock](crate::clock), since windows are of days. A clock that is in doubt makes them longer.
 
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, Flag, FlagSet, MailboxName, Uid};
 
 use super::committer::Group;
-use super::database::{failed, now};
+use super::database::{date, failed};
 use super::row::{self, Fields, number_of};
 use super::{Core, arrange, body, detail};
-use crate::{Appended, ExpungedMessage, Message, ObjectId, QuotaUsage, Result, StoreError, User};
+use crate::{Appended, ExpungedMessage, Message, ObjectId, QuotaUsage, Result, StoreError, User, clock};
 
 impl Core {
     pub(super) fn expunged_messages(&self, user: &User) -> Result<Vec<ExpungedMessage>> {
@@ -38,7 +37,7 @@ impl Group<'_> {
         }
         let user = row::user_of(mailbox);
         let name = mailbox.get(user.len() + 1..).unwrap_or_default();
-        let seconds = now();
+        let seconds = date();
         for message in messages {
             let id = core.database.identity()?;
             let row_key = key(user, Some(id));
@@ -78,7 +77,7 @@ impl Group<'_> {
         let (modseq, validity, rows) = (header.next_modseq()?, header.uid_validity, header.rows);
         self.bring_notes_back(identity, &mailbox, (rows, uid))?;
         let flags = message.flags.difference(&FlagSet::from_iter([Flag::Deleted]));
-        let message = Message { uid, modseq, flags, ..message }.with_saved(DateTime::new(now(), 0));
+        let message = Message { uid, modseq, flags, ..message }.with_saved(DateTime::new(date(), 0));
         self.add_messages(&mailbox, vec![message])?;
         self.delete(&core.database.details, time_key(seconds, &row_key));
         self.set_detail(row_key, None);
@@ -89,7 +88,8 @@ impl Group<'_> {
     pub(super) fn collect_expunged(&mut self, limit: usize) -> Result<usize> {
         let core = self.core;
         let window = i64::try_from(core.options.undelete.as_secs()).unwrap_or(i64::MAX);
-        let due = now().saturating_sub(window);
+        let now = i64::try_from(clock::read().to_judge_age()).unwrap_or(i64::MAX);
+        let due = now.saturating_sub(window);
         let mut count = 0;
         for entry in core.database.details.prefix([detail::EXPUNGED_AT]) {
             let by_time = Bytes::from(entry.key().map_err(failed)?);

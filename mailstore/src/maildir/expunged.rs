@@ -14,7 +14,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mailwright_mail_model::{DateTime, Flag, FlagSet, MailboxName, ModSeq, Uid};
 
@@ -27,6 +27,7 @@ use super::{Maildir, Shared, escape, failed};
 use crate::signal::lock;
 use crate::{
     Appended, ExpungedMessage, Message, ObjectId, Offload, QuotaUsage, Result, StoreError, Undelete, User,
+    clock,
 };
 
 const DIRECTORY: &str = "mailwright-expunged";
@@ -145,7 +146,8 @@ impl Shared {
             // What is too old goes.
             self.kept(&root)?;
         }
-        Ok(Some(Keep { directory, mailbox: mailbox.clone(), now: seconds(), written: RefCell::default() }))
+        let now = i64::try_from(clock::read().to_date_with()).unwrap_or(i64::MAX);
+        Ok(Some(Keep { directory, mailbox: mailbox.clone(), now, written: RefCell::default() }))
     }
 
     /// What can be had back of a user; what cannot any more is removed.
@@ -155,7 +157,8 @@ impl Shared {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|error| failed(&directory, &error))?,
         };
-        let oldest = seconds() - i64::try_from(self.options.undelete.as_secs()).unwrap_or(i64::MAX);
+        let window = i64::try_from(self.options.undelete.as_secs()).unwrap_or(i64::MAX);
+        let oldest = i64::try_from(clock::read().to_judge_age()).unwrap_or(i64::MAX).saturating_sub(window);
         let mut kept = Vec::new();
         for entry in entries {
             let info = entry.map_err(|error| failed(&directory, &error))?.path();
@@ -220,11 +223,6 @@ fn base(kept: &Kept) -> String {
         "expunged,S={size}{}",
         if kept.known.bare { format!(",W={}", kept.told.size) } else { String::new() }
     )
-}
-
-fn seconds() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 fn read(info: &Path) -> Option<Kept> {

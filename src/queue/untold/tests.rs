@@ -136,7 +136,7 @@ impl World {
     async fn due(&self, arrival: Option<u64>) {
         let mut entry = self.waiting().await.remove(0);
         entry.arrival = arrival.unwrap_or(entry.arrival);
-        entry.due = seconds();
+        entry.due = crate::queue::report::seconds();
         let settle = [Settlement::Update(Box::new(entry))];
         self.store.spool().unwrap().settle(&settle).await.unwrap();
     }

@@ -1,11 +1,8 @@
 //! Accounts that were removed, and can be had back until their mail is erased.
 
-use std::{
-    sync::PoisonError,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::PoisonError;
 
-use mailwright::mailstore::{Row as StoreRow, User, block_on};
+use mailwright::mailstore::{Row as StoreRow, User, block_on, clock};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -39,7 +36,7 @@ impl Directory {
         let _changing = self.lock_changes();
         let account = self.account(name)?;
         let name = account.user.as_str();
-        let removed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let removed = clock::read().to_date_with();
         let row = RemovedRow { removed, erasing: false, account: Row::from(&*account) };
         let rows = vec![self.removed_row(name, &row)?, self.table.row(name.as_bytes(), None)];
         block_on(self.table.change(rows))?;

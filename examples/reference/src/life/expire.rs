@@ -1,11 +1,11 @@
 //! Trash and Junk are emptied of what is there for too long, and mail of removed accounts is erased.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use mailwright::{
     filter::Remembered,
     mail_model::{DateTime, Flag, MailboxName, SpecialUse, Uid, UidSet},
-    mailstore::{Expunge, Mailbox, MailboxRef, Store, StoreError, User, Write},
+    mailstore::{Expunge, Mailbox, MailboxRef, Store, StoreError, User, Write, clock},
 };
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -15,8 +15,6 @@ use crate::config::Period;
 
 /// How soon after the start to look first.
 const FIRST: Duration = Duration::from_secs(60);
-/// The clock may differ so much from what has passed before it is not believed at once.
-const JUMP: u64 = 3_600;
 /// How many messages are removed in one commit.
 const TOGETHER: usize = 10_000;
 
@@ -44,17 +42,11 @@ pub(crate) struct Expired {
 /// Looks again and again, until it is to stop.
 pub(crate) async fn watch(life: Life, remembered: Remembered, stop: CancellationToken) {
     let every = Duration::from_secs(life.expiry.every.seconds().max(1));
-    let (mut wait, mut clock, mut looked) = (every.min(FIRST), Clock(unix_time()), Instant::now());
+    let mut wait = every.min(FIRST);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => wait = every,
-        }
-        let now = unix_time();
-        let elapsed = std::mem::replace(&mut looked, Instant::now()).elapsed().as_secs();
-        if !clock.is_believed(now, elapsed) {
-            tracing::warn!(now, "the clock has jumped: nothing is removed for its age until the next look");
-            continue;
         }
         let mut tell = |_, gone: Option<Gone>| {
             if let Some(gone) = gone {
@@ -63,35 +55,22 @@ pub(crate) async fn watch(life: Life, remembered: Remembered, stop: Cancellation
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            expired = expire(&life, now, false, &mut tell) => tracing::debug!(?expired, "looked for what is there for too long"),
+            expired = expire(&life, false, &mut tell) => tracing::debug!(?expired, "looked for what is there for too long"),
         }
-        if let Err(error) = remembered.tidy(now).await {
+        if let Err(error) = remembered.tidy(clock::read().to_judge_age()).await {
             tracing::error!(%error, "what Sieve scripts remember cannot be tidied");
         }
-    }
-}
-
-/// What the clock showed at the last look. A clock that is set right or wrong in between is noticed, so that nothing is removed because of
-/// it before somebody could mend it; the next time it is believed.
-struct Clock(u64);
-
-impl Clock {
-    /// It shows `now`, after so many seconds.
-    fn is_believed(&mut self, now: u64, elapsed: u64) -> bool {
-        let expected = self.0.saturating_add(elapsed);
-        self.0 = now;
-        now.abs_diff(expected) <= JUMP
     }
 }
 
 /// Looks once; only says what would go if it is `dry`. What went is told as it goes, with the number of accounts looked at.
 pub(crate) async fn expire(
     life: &Life,
-    now: u64,
     dry: bool,
     tell: &mut (dyn FnMut(u64, Option<Gone>) + Send),
 ) -> Expired {
     let mut expired = Expired::default();
+    let now = clock::read().to_judge_age();
     for user in life.directory.users() {
         tell(expired.accounts, None);
         expired.accounts += 1;
@@ -213,22 +192,4 @@ async fn empty(
         }
     }
     Ok((gone.messages > 0).then_some(gone))
-}
-
-pub(super) fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_jumps_is_believed_the_second_time() {
-        let mut clock = Clock(1_000_000);
-        assert!(clock.is_believed(1_003_600, 3_600));
-        assert!(!clock.is_believed(99_000_000, 3_600), "a jump ahead");
-        assert!(!clock.is_believed(1_010_800, 3_600), "set right again");
-        assert!(clock.is_believed(1_010_860, 60));
-    }
 }

@@ -6,7 +6,8 @@ use mailwright::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Life, LifeError, LifeResponse, expire::unix_time};
+use super::{Life, LifeError, LifeResponse};
+use crate::queue::unix_time;
 
 /// Which messages are meant: all conditions hold together.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use crate::{
     fetch::Fetch,
     first_run,
     http::Tokens,
-    life::Life,
+    life::{self, Life},
     passwd_file,
     queue::Suppressed,
     rules::Known,
@@ -61,6 +61,7 @@ pub(crate) fn open(config: &Config) -> Result<(Embedded, Arc<Directory>), ServeE
         .map_err(|source| ServeError::Data { path: path.clone(), source })?;
     private::keep(config)?;
     let opened = |source| ServeError::Store { path: path.clone(), source };
+    life::resume(&config.data);
     // Reads run in place: they take microseconds where the system has the octets in memory, less than handing them to
     // another thread would. For those that wait for the disk there are more threads than cores.
     let mut options = Options::default();

@@ -16,7 +16,7 @@ const DAY: u64 = 86_400;
 const SHARE: u64 = 8;
 /// How many octets of a name are the date.
 const DATE: usize = 10;
-/// A clock that has jumped is believed when it has gone on for so many seconds, as everywhere where something is removed for its age.
+/// A clock that has jumped is believed when it has gone on for so many seconds.
 const DOUBT: u64 = 3_600;
 
 /// The files of a folder, of which one is written.

@@ -301,6 +301,8 @@ impl Drop for Site {
 pub enum Behaviour {
     /// It refuses every recipient the first time.
     Greylist,
+    /// It puts every recipient off, always.
+    Busy,
     /// It hangs up in place of answering this.
     DropAt(&'static str),
     /// It answers this to that.
@@ -386,17 +388,19 @@ fn serve(stream: TcpStream, behaviour: Behaviour, seen: &Seen) -> Option<()> {
     // The first offence is the only one, but for refusals that are for good.
     let misbehaves = |at: &str| {
         let wrong = match behaviour {
-            Behaviour::Greylist => at == "RCPT",
+            Behaviour::Greylist | Behaviour::Busy => at == "RCPT",
             Behaviour::DropAt(place) | Behaviour::Answer(place, _) => at == place,
             _ => false,
         };
         let permanent = matches!(behaviour, Behaviour::Answer(place, text) if text.starts_with('5') && place != "greeting");
-        wrong && (seen.offences.fetch_add(1, Ordering::Relaxed) == 0 || permanent)
+        let always = permanent || behaviour == Behaviour::Busy;
+        wrong && (seen.offences.fetch_add(1, Ordering::Relaxed) == 0 || always)
     };
     let mut answer = |at: &str, good: &str| {
         let text = match (misbehaves(at), behaviour) {
             (false, _) => good.to_owned(),
             (true, Behaviour::Greylist) => "450 4.7.1 Greylisted".into(),
+            (true, Behaviour::Busy) => "451 4.3.2 later".into(),
             (true, Behaviour::Answer(_, text)) => text.into(),
             (true, _) => return None,
         };
