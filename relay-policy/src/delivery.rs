@@ -87,14 +87,7 @@ impl Diagnosis {
 
     /// What the host said, on one line.
     pub fn text(&self) -> String {
-        let lines: Vec<&str> = self.reply.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let text = lines.join(" ");
-        match self.reply.enhanced() {
-            Some((class, subject, detail)) => {
-                format!("{} {class}.{subject}.{detail} {text}", self.reply.code())
-            }
-            None => format!("{} {text}", self.reply.code()),
-        }
+        self.reply.in_one_line()
     }
 }
 

@@ -168,6 +168,19 @@ impl Reply {
         self.text.split('\n')
     }
 
+    /// All of it on one line, as it is quoted: `554 5.7.1 No service for you`. It can be [parsed](Self::parse) with CRLF behind it.
+    pub fn in_one_line(&self) -> String {
+        let mut text = self.code.to_string();
+        if let Some((class, subject, detail)) = self.enhanced {
+            text.push_str(&format!(" {class}.{subject}.{detail}"));
+        }
+        for line in self.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            text.push(' ');
+            text.push_str(line);
+        }
+        text
+    }
+
     /// What the reply says about the command.
     pub fn severity(&self) -> Severity {
         match self.code / 100 {

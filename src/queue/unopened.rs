@@ -42,7 +42,10 @@ pub(super) fn connecting(host: &str, error: &ClientError) -> Diagnosis {
     let reply = match error {
         // Refused at the greeting or at hello: not this message is refused, but all mail; it may change.
         ClientError::Refused(Refusal::Smtp(reply)) => return said_for_now(host, reply),
-        ClientError::Closed(Closed::Refused(text)) => Reply::transient((4, 1), text.clone()),
+        ClientError::Closed(Closed::Refused(text)) => match Reply::parse(format!("{text}\r\n").as_bytes()) {
+            Ok(reply) => return said_for_now(host, &reply),
+            Err(_) => Reply::transient((4, 1), text.clone()),
+        },
         ClientError::Closed(Closed::Misbehaved(PeerMisbehaved::Tls(_))) => {
             Reply::transient((7, 5), error.to_string())
         }
@@ -65,8 +68,7 @@ pub(super) fn without_another_form(host: &str, error: &ClientError) -> Diagnosis
 /// A refusal of everything, which the sender of one message cannot help.
 pub(super) fn said_for_now(host: &str, reply: &Reply) -> Diagnosis {
     if reply.is_permanent() {
-        let text = reply.lines().collect::<Vec<_>>().join(" ");
-        let reply = Reply::transient((4, 1), format!("{} {text}", reply.code()));
+        let reply = Reply::transient((4, 1), reply.in_one_line());
         return Diagnosis::found_at(host, reply);
     }
     Diagnosis::said(host, reply)

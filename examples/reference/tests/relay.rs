@@ -134,6 +134,10 @@ fn hosts_that_misbehave_get_it_in_the_end() {
     let log = a.log();
     assert!(!log.contains("panicked"), "{log}");
     assert!(log.contains("deferred"));
+    // What hosts say in place of a greeting is told as they said it, though all of it is for now.
+    for said in ["said: 421 4.3.2 busy", ": 554 5.3.2 not today"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Client {
             return self.bad_reply("nothing before the end of the message", &reply);
         }
         // The body cannot be left off without being taken for whole, and its reply has come: the end.
-        let text = reply.lines().collect::<Vec<_>>().join(" ");
+        let text = reply.in_one_line();
         let ticket = Ticket::new(self.body);
         self.close(Closed::Refused(text));
         Some(Output::Event(Event::BodyEnd(ticket, Outcome::All(reply))))

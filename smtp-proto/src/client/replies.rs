@@ -19,11 +19,10 @@ impl Client {
             return self.take_rest(left, &reply);
         }
         let farewell = reply.code() == 421;
-        let text = || reply.lines().collect::<Vec<_>>().join(" ");
         let Some((id, expected)) = self.expected.pop_front() else {
             return match () {
                 () if self.sender.is_some() => self.take_early(reply),
-                () if farewell => self.close(Closed::Refused(text())),
+                () if farewell => self.close(Closed::Refused(reply.in_one_line())),
                 () => self.unsolicited(&reply),
             };
         };
@@ -31,7 +30,7 @@ impl Client {
             return self.answer(id, expected, reply, rx);
         }
         // RFC 5321 §3.8: 421 may answer anything, and the connection ends.
-        let why = Closed::Refused(text());
+        let why = Closed::Refused(reply.in_one_line());
         let told = match expected {
             Expected::Greeting
             | Expected::GroupMail
@@ -159,7 +158,7 @@ impl Client {
         }
         // RFC 5321 §3.1: the server waits for the QUIT
         self.put(&Command::Quit);
-        self.close(Closed::Refused(reply.lines().collect::<Vec<_>>().join(" ")))
+        self.close(Closed::Refused(reply.in_one_line()))
     }
 
     fn take_hello(&mut self, id: u32, hello: Hello, reply: Reply) -> Step {

@@ -11,16 +11,20 @@ use nom::{
 
 use super::Reply;
 
-/// The most lines a reply may have.
+/// The most lines of a reply that are kept.
 pub(crate) const MOST_LINES: usize = 512;
-/// The most octets of text a reply may have.
+/// From so many octets of text on, no more of a reply is kept. What it says is said by then, and its code tells whether the server has
+/// the message: whoever lost that for being talkative would be sent it again.
 const MOST_TEXT: usize = 64 * 1024;
+/// The most octets of a reply, kept or not.
+const MOST_OCTETS: usize = 4 << 20;
 
 /// Puts a reply together from its lines.
 #[derive(Debug, Default)]
 pub(crate) struct ReplyReader {
     begun: Option<Reply>,
     lines: usize,
+    octets: usize,
 }
 
 /// What a line did.
@@ -43,6 +47,10 @@ impl ReplyReader {
             _ => (None, text),
         };
         self.lines += 1;
+        self.octets += line.len() + 2;
+        if self.octets > MOST_OCTETS {
+            return Err("at most 4 MiB in a reply");
+        }
         if code < 200 && self.begun.is_none() {
             // RFC 5321 §4.2.1 has no 1yz; RFC 821's are notes that something is under way, and the reply is still to
             // come.
@@ -57,7 +65,7 @@ impl ReplyReader {
             None => self.begun = Some(Reply { code, enhanced, text: Cow::Owned(clean) }),
             // RFC 5321 §4.2.1: all lines of a reply carry the same code
             Some(reply) if reply.code != code => return Err("the same code on every line of a reply"),
-            Some(_) if self.lines > MOST_LINES => return Err("at most 512 lines in a reply"),
+            Some(reply) if self.lines > MOST_LINES || reply.text.len() > MOST_TEXT => {}
             Some(reply) => {
                 let text = reply.text.to_mut();
                 if enhanced != reply.enhanced && enhanced.is_some() {
@@ -68,15 +76,12 @@ impl ReplyReader {
                     text.push('\n');
                     text.push_str(&clean);
                 }
-                if text.len() > MOST_TEXT {
-                    return Err("at most 64 KiB in a reply");
-                }
             }
         }
         if mark == Some('-') {
             return Ok(Step::More);
         }
-        self.lines = 0;
+        (self.lines, self.octets) = (0, 0);
         Ok(self.begun.take().map_or(Step::More, Step::Done))
     }
 }
@@ -169,15 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted() {
-        for (count, fits) in [(511, true), (512, true), (513, false)] {
+    fn of_a_long_reply_the_beginning_is_kept() {
+        let long = [b"550-".as_slice(), &[b'x'; 8000]].concat();
+        for (line, count, kept) in [(&b"550-x"[..], 511, 512), (b"550-x", 90_000, 512), (&long, 300, 9)] {
             let mut reader = ReplyReader::default();
-            let taken = (1..count).all(|_| reader.line(b"250-x").is_ok());
-            assert_eq!(taken && reader.line(b"250 x").is_ok(), fits, "{count}");
+            assert!((0..count).all(|_| reader.line(line) == Ok(Step::More)));
+            let Ok(Step::Done(reply)) = reader.line(b"550 5.1.1 end") else { panic!() };
+            assert_eq!((reply.code(), reply.lines().count()), (550, kept));
+            // The next one is a reply of its own.
+            assert!(matches!(reader.line(b"250 x"), Ok(Step::Done(reply)) if reply.lines().eq(["x"])));
         }
         let mut reader = ReplyReader::default();
-        let long = [b"250-".as_slice(), &[b'x'; 8000]].concat();
-        assert!((0..9).any(|_| reader.line(&long).is_err()));
+        assert!((0..600).any(|_| reader.line(&long).is_err()), "it never ends");
     }
 
     #[test]
