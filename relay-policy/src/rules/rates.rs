@@ -48,6 +48,8 @@ pub struct Rates {
     pub sender: Option<Rate>,
     /// Messages to one recipient, but for postmaster and abuse. One that was refused does not count.
     pub recipient: Option<Rate>,
+    /// What separates the name of a recipient from details (RFC 5233 §4), which do not make it another one. None by default.
+    pub separators: String,
     clock: Clock,
     counts: RateCounts,
 }
@@ -103,7 +105,16 @@ impl Rates {
     /// back yet.
     pub const fn with_counts(clock: Clock, counts: RateCounts) -> Self {
         let (client, user, sender, recipient) = (None, None, None, None);
-        Self { client, user, sender, recipient, clock, counts }
+        Self { client, user, sender, recipient, separators: String::new(), clock, counts }
+    }
+
+    /// How a recipient is counted; `None` for one who can always be written to.
+    fn counted(&self, rcpt: &Rcpt) -> Option<String> {
+        let address = rcpt.to.address().filter(|_| !is_for_trouble(rcpt))?;
+        let (local, domain) = (address.local().as_str(), address.domain().key());
+        let base = local.find(|letter| self.separators.contains(letter)).filter(|at| *at > 0);
+        let local = base.and_then(|at| local.get(..at)).unwrap_or(local);
+        Some(format!("{local}@{domain}").to_lowercase())
     }
 
     /// Takes one message of a rate; `false` if there is none left. A rehearsal takes nothing.
@@ -172,7 +183,7 @@ impl Policy for Rates {
 
     // A recipient that was named is no message yet: it counts when that is there.
     async fn rcpt(&self, _: &Session, rcpt: &Rcpt) -> Verdict {
-        match recipient(rcpt) {
+        match self.counted(rcpt) {
             Some(recipient) if !self.take(RECIPIENT, self.recipient, &recipient, true) => {
                 over_for_recipient()
             }
@@ -181,7 +192,8 @@ impl Policy for Rates {
     }
 
     async fn message(&self, session: &Session, message: &Message, _: &Examined) -> Verdict {
-        let recipients: BTreeSet<String> = message.recipients.iter().filter_map(recipient).collect();
+        let recipients: BTreeSet<String> =
+            message.recipients.iter().filter_map(|rcpt| self.counted(rcpt)).collect();
         let take = |recipient: &String, rehearsal| self.take(RECIPIENT, self.recipient, recipient, rehearsal);
         // Others may have been faster. What is refused takes nothing from anybody.
         if !recipients.iter().all(|recipient| take(recipient, true)) {
@@ -192,12 +204,6 @@ impl Policy for Rates {
         }
         Verdict::Pass
     }
-}
-
-/// How a recipient is counted; `None` for one who can always be written to.
-fn recipient(rcpt: &Rcpt) -> Option<String> {
-    let address = rcpt.to.address().filter(|_| !is_for_trouble(rcpt))?;
-    Some(address.to_string().to_lowercase())
 }
 
 fn over_for_recipient() -> Verdict {

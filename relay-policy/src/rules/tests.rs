@@ -318,6 +318,11 @@ fn recipients_count_by_messages_that_came() {
     for _ in 0..5 {
         assert_eq!((said("abuse@c.example"), came(&["abuse@c.example"])), (0, 0));
     }
+    // Details make nobody another one.
+    assert_eq!(said("b+lists@c.example"), 0);
+    rates.separators = "+".to_owned();
+    let said = |to: &str| code(&ready(rates.rcpt(&of, &rcpt(to))));
+    assert_eq!((said("B+lists@c.example"), said("+b@c.example")), (450, 0));
 }
 
 #[test]

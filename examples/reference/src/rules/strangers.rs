@@ -49,6 +49,7 @@ pub(super) fn chain(
     rates.user = options.rate(options.messages_per_user);
     rates.sender = options.rate(options.messages_per_sender);
     rates.recipient = options.rate(options.messages_per_recipient);
+    rates.separators.clone_from(&config.separators);
     let mut chain = directory::senders(Chain::default(), directory);
     if [rates.client, rates.user, rates.sender, rates.recipient].iter().any(Option::is_some) {
         chain = chain.then(rates);
